@@ -1,0 +1,629 @@
+//! The messages of stream 0, and of enrolment: JSON objects with a `type`, one per CONTROL frame.
+//!
+//! They are few and rare, so they are written for readers. What they carry is checked when it is parsed:
+//! names are names, lists and texts have limits, and a field that this version does not know is an error, so
+//! that nothing is ever half understood. Additions are negotiated by `protocol` and `features` in the hello.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::cause::{Health, ServiceCause};
+use crate::limits;
+use crate::name::{Alias, DeviceId, RegisteredId, ServiceName};
+
+/// The version of the protocol that this module speaks.
+pub const PROTOCOL: u16 = 1;
+
+/// Agent to relay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum FromAgent {
+    /// The first message of a session.
+    Hello(Hello),
+    /// The services offered have changed; this is the whole list.
+    Services {
+        /// All that are offered from now on.
+        services: Vec<Offer>,
+    },
+    /// The local end of a service has changed.
+    Health {
+        /// The agent's number for it.
+        service: u16,
+        /// How it is now.
+        health: Health,
+    },
+    /// Please try the whole way to a service, from the public front.
+    Probe {
+        /// Comes back in the answer.
+        probe: u32,
+        /// The agent's number for the service.
+        service: u16,
+    },
+    /// Gives a service's registered ID and aliases back.
+    Remove {
+        /// Its name.
+        name: ServiceName,
+    },
+    /// Gives the device's registration back, with all its services. The relay answers and closes.
+    Unregister {},
+}
+
+/// Relay to agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum FromRelay {
+    /// Answers the hello: the session is in use from here on.
+    Welcome(Welcome),
+    /// What became of the services offered.
+    Services {
+        /// One per offer.
+        services: Vec<Grant>,
+    },
+    /// What a trial found.
+    Probed {
+        /// From the question.
+        probe: u32,
+        /// How far it came and how long each hop took.
+        trial: Trial,
+    },
+    /// The service's ID and aliases are free again.
+    Removed {
+        /// Its name.
+        name: ServiceName,
+    },
+    /// The device is no longer registered.
+    Unregistered {},
+    /// The session will not be used; the relay closes it after this.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// What an agent says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hello {
+    /// The protocol version it speaks: [`PROTOCOL`].
+    pub protocol: u16,
+    /// Optional parts of the protocol that it understands; none are defined yet.
+    pub features: Vec<Text<32>>,
+    /// Program and version, for the operator.
+    pub software: Text<64>,
+    /// Random per process: tells a reconnect from a second installation with the same key.
+    pub instance: Text<32>,
+    /// False when this agent was told that its identity is in use elsewhere: it then asks, and takes nothing.
+    pub takeover: bool,
+    /// Streams it carries at the same time.
+    pub max_streams: u32,
+    /// Bytes that may be sent on each stream before its first WINDOW.
+    pub window: u32,
+    /// What the customer's config says of this installation (brand, host name, platform, …).
+    pub vitae: Vitae,
+    /// The services it offers.
+    pub services: Vec<Offer>,
+}
+
+/// Short facts about an installation, for the other side's people.
+pub type Vitae = BTreeMap<Text<32>, Text<128>>;
+
+/// A service that an agent offers. Where it really is stays with the agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// The agent's number for it in this session; never used again for another target.
+    pub service: u16,
+    /// Its name between customer and vendor.
+    pub name: ServiceName,
+    /// What it speaks.
+    pub kind: ServiceKind,
+    /// How its local end is.
+    pub health: Health,
+}
+
+/// What a service speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceKind {
+    /// HTTP/1.1; visitors reach it by host name.
+    #[default]
+    Http,
+    /// Any protocol over TCP; visitors reach it on a port of its own.
+    Tcp,
+}
+
+/// The relay's side of the introduction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Welcome {
+    /// The protocol version of this session.
+    pub protocol: u16,
+    /// Features in use; a subset of the hello's.
+    pub features: Vec<Text<32>>,
+    /// Program and version.
+    pub software: Text<64>,
+    /// The device that the key belongs to.
+    pub device: DeviceId,
+    /// Bytes that the relay grants on each stream unless the OPEN says otherwise.
+    pub window: u32,
+    /// What the operator's config says (environment, …).
+    pub vitae: Vitae,
+    /// One per offer.
+    pub services: Vec<Grant>,
+}
+
+/// What became of an offer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// From the offer.
+    pub service: u16,
+    /// From the offer.
+    pub name: ServiceName,
+    /// Its public names, or why it has none.
+    pub outcome: Outcome,
+}
+
+/// The outcome of an offer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Outcome {
+    /// Visitors can reach it.
+    Registered {
+        /// Its registered ID.
+        id: RegisteredId,
+        /// Its public address; for a TCP service host and port.
+        url: Text<300>,
+        /// Its aliases.
+        aliases: Vec<Alias>,
+    },
+    /// Visitors cannot reach it.
+    Refused {
+        /// Why.
+        cause: GrantRefusal,
+    },
+}
+
+/// Why an offer was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantRefusal {
+    /// The device has as many services as the operator allows.
+    TooMany,
+    /// The server gives no ports for TCP services, or has none left.
+    NoPort,
+    /// The server could not write it down; it will be offered again.
+    StoreFailed,
+}
+
+/// How far a trial came, in order; every hop that was passed has its time in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trial {
+    /// The public front took the request and routed it.
+    pub front_us: Option<u64>,
+    /// Server to client and back, without the service.
+    pub tunnel_us: Option<u64>,
+    /// The client connected to the service.
+    pub service_us: Option<u64>,
+    /// The first hop that failed; `None` when all passed.
+    pub broken: Option<Hop>,
+}
+
+/// A part of the way between visitor and service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hop {
+    /// The server's public side.
+    Front,
+    /// The connection between server and client.
+    Tunnel,
+    /// The client itself: it does not offer the service.
+    Client,
+    /// The private service.
+    Service(ServiceCause),
+}
+
+/// Why a relay does not want a session or a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The device was revoked, or unregistered.
+    Unknown,
+    /// A newer session of another process has taken over, or an older one is alive and this agent was not to
+    /// take over.
+    InUseElsewhere,
+    /// The hello speaks another protocol version.
+    VersionMismatch,
+    /// No room at the moment.
+    Busy,
+    /// The hello, or what followed, broke the protocol.
+    Protocol,
+}
+
+/// Device to relay on `petit-enroll/1`: the only message of such a connection.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum FromDevice {
+    /// Asks to be registered.
+    Enrol(Enrol),
+}
+
+/// A device's wish to be registered with the key of its TLS connection.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enrol {
+    /// The protocol version: [`PROTOCOL`].
+    pub protocol: u16,
+    /// The invite's id, 32 hex digits.
+    pub invite: Text<32>,
+    /// The invite's secret, 64 hex digits.
+    pub secret: SecretText,
+    /// What the customer calls this computer.
+    pub device_name: Text<64>,
+    /// Program and version.
+    pub software: Text<64>,
+}
+
+/// The relay's answer to [`FromDevice`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum EnrolAnswer {
+    /// The device is registered; the same key with the same invite gets the same answer again.
+    Enrolled {
+        /// The server's name for it.
+        device: DeviceId,
+        /// The name of the service that the invite was made for.
+        service: ServiceName,
+        /// That service's registered ID.
+        id: RegisteredId,
+        /// That service's public address.
+        url: Text<300>,
+    },
+    /// It is not.
+    Refused {
+        /// Why.
+        cause: EnrolRefusal,
+    },
+}
+
+/// Why an enrolment was refused. Only who holds an invite's secret learns more than `Invalid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum EnrolRefusal {
+    /// No such invite, or not its secret.
+    #[error("the server does not know this invite")]
+    Invalid,
+    /// Its time is over.
+    #[error("this invite has expired")]
+    Expired,
+    /// Another device has used it.
+    #[error("this invite was used by another device")]
+    Used,
+    /// The operator has taken it back.
+    #[error("this invite was withdrawn")]
+    Withdrawn,
+    /// This key belongs to a device that was revoked.
+    #[error("this device's key was revoked; a new one is needed")]
+    Revoked,
+    /// The server could not write it down.
+    #[error("the server could not store the registration")]
+    StoreFailed,
+    /// No room, or too many attempts.
+    #[error("the server is busy")]
+    Busy,
+    /// The request broke the protocol.
+    #[error("the server did not understand the request")]
+    Protocol,
+}
+
+/// A text from a peer with at most `MAX` bytes and no control characters.
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Text<const MAX: usize>(String);
+
+impl<const MAX: usize> Text<MAX> {
+    /// Keeps of `text` what fits: control characters become spaces, what is too long is cut.
+    pub fn lossy(text: &str) -> Self {
+        let mut out = String::with_capacity(text.len().min(MAX));
+        for c in text.chars() {
+            let c = if c.is_control() { ' ' } else { c };
+            if out.len() + c.len_utf8() > MAX {
+                break;
+            }
+            out.push(c);
+        }
+        Self(out)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const MAX: usize> fmt::Display for Text<MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl<const MAX: usize> fmt::Debug for Text<MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.len() > MAX || text.chars().any(char::is_control) {
+            return Err(serde::de::Error::custom("text too long or with control characters"));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// The one secret that a message carries. Wiped when dropped; its `Debug` says nothing.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretText(zeroize::Zeroizing<String>);
+
+impl SecretText {
+    pub(crate) fn from_hex(bytes: &[u8]) -> Self {
+        Self(zeroize::Zeroizing::new(data_encoding::HEXLOWER.encode(bytes)))
+    }
+
+    pub(crate) fn to_bytes<const N: usize>(&self) -> Option<[u8; N]> {
+        let bytes = zeroize::Zeroizing::new(data_encoding::HEXLOWER.decode(self.0.as_bytes()).ok()?);
+        bytes.as_slice().try_into().ok()
+    }
+}
+
+/// Why a message was not understood. Says nothing of its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// Not JSON of a known message.
+    #[error("a control message of {bytes} bytes that this version does not understand")]
+    Unknown {
+        /// Its length.
+        bytes: usize,
+    },
+    /// A list or a number beyond its limit.
+    #[error("a control message with {what} beyond the limit")]
+    Limit {
+        /// What.
+        what: &'static str,
+    },
+    /// Larger than a frame may be; only reached by our own mistake.
+    #[error("a control message of {bytes} bytes is too long to send")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+/// A message that can stand in a CONTROL frame.
+pub trait Message: Serialize + DeserializeOwned {
+    /// Checks what types alone do not.
+    ///
+    /// # Errors
+    /// [`ControlError::Limit`].
+    fn check(&self) -> Result<(), ControlError>;
+
+    /// The payload of its frame.
+    ///
+    /// # Errors
+    /// [`ControlError::TooLong`].
+    fn encode(&self) -> Result<Vec<u8>, ControlError> {
+        let bytes = serde_json::to_vec(self).map_err(|_| ControlError::Unknown { bytes: 0 })?;
+        if bytes.len() > limits::MAX_CONTROL_BYTES {
+            return Err(ControlError::TooLong { bytes: bytes.len() });
+        }
+        Ok(bytes)
+    }
+
+    /// Reads and checks the payload of a frame.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    fn decode(payload: &[u8]) -> Result<Self, ControlError> {
+        let message: Self =
+            serde_json::from_slice(payload).map_err(|_| ControlError::Unknown { bytes: payload.len() })?;
+        message.check()?;
+        Ok(message)
+    }
+}
+
+impl Message for FromAgent {
+    fn check(&self) -> Result<(), ControlError> {
+        match self {
+            Self::Hello(hello) => {
+                check_offers(&hello.services)?;
+                check_vitae(&hello.vitae, &hello.features)?;
+                if hello.max_streams == 0 || hello.window > limits::MAX_WINDOW_BYTES {
+                    return Err(ControlError::Limit { what: "streams or window" });
+                }
+                Ok(())
+            }
+            Self::Services { services } => check_offers(services),
+            Self::Health { .. } | Self::Probe { .. } | Self::Remove { .. } | Self::Unregister {} => Ok(()),
+        }
+    }
+}
+
+impl Message for FromRelay {
+    fn check(&self) -> Result<(), ControlError> {
+        match self {
+            Self::Welcome(welcome) => {
+                check_vitae(&welcome.vitae, &welcome.features)?;
+                if welcome.services.len() > limits::MAX_SERVICES || welcome.window > limits::MAX_WINDOW_BYTES
+                {
+                    return Err(ControlError::Limit { what: "services or window" });
+                }
+                Ok(())
+            }
+            Self::Services { services } if services.len() > limits::MAX_SERVICES => {
+                Err(ControlError::Limit { what: "services" })
+            }
+            Self::Services { .. }
+            | Self::Probed { .. }
+            | Self::Removed { .. }
+            | Self::Unregistered {}
+            | Self::Refused { .. } => Ok(()),
+        }
+    }
+}
+
+impl Message for FromDevice {
+    fn check(&self) -> Result<(), ControlError> {
+        Ok(())
+    }
+}
+
+impl Message for EnrolAnswer {
+    fn check(&self) -> Result<(), ControlError> {
+        Ok(())
+    }
+}
+
+/// No more than allowed, and no number or name twice.
+fn check_offers(offers: &[Offer]) -> Result<(), ControlError> {
+    if offers.len() > limits::MAX_SERVICES {
+        return Err(ControlError::Limit { what: "services" });
+    }
+    let mut numbers: Vec<u16> = offers.iter().map(|offer| offer.service).collect();
+    let mut names: Vec<&ServiceName> = offers.iter().map(|offer| &offer.name).collect();
+    numbers.sort_unstable();
+    names.sort_unstable();
+    numbers.dedup();
+    names.dedup();
+    if numbers.len() != offers.len() || names.len() != offers.len() {
+        return Err(ControlError::Limit { what: "services of one number or name" });
+    }
+    Ok(())
+}
+
+fn check_vitae(vitae: &Vitae, features: &[Text<32>]) -> Result<(), ControlError> {
+    if vitae.len() > 32 || features.len() > 32 {
+        return Err(ControlError::Limit { what: "vitae or features" });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            protocol: PROTOCOL,
+            features: vec![],
+            software: Text::lossy("petit-client 0.1.0"),
+            instance: Text::lossy("00ff"),
+            takeover: true,
+            max_streams: 10,
+            window: 65_536,
+            vitae: [(Text::lossy("brand"), Text::lossy("ce"))].into(),
+            services: vec![Offer {
+                service: 1,
+                name: "web".parse().unwrap(),
+                kind: ServiceKind::Http,
+                health: Health::Down(ServiceCause::Refused),
+            }],
+        }
+    }
+
+    #[test]
+    fn messages_have_the_documented_form() {
+        let bytes = FromAgent::Hello(hello()).encode().unwrap();
+        let golden = r#"{"type":"hello","protocol":1,"features":[],"software":"petit-client 0.1.0","instance":"00ff","takeover":true,"max_streams":10,"window":65536,"vitae":{"brand":"ce"},"services":[{"service":1,"name":"web","kind":"http","health":{"down":"refused"}}]}"#;
+        assert_eq!(String::from_utf8(bytes).unwrap(), golden);
+        let refused = FromRelay::Refused { refusal: Refusal::InUseElsewhere };
+        assert_eq!(refused.encode().unwrap(), br#"{"type":"refused","refusal":"in_use_elsewhere"}"#);
+        let probed = FromRelay::Probed {
+            probe: 7,
+            trial: Trial { front_us: Some(12), broken: Some(Hop::Tunnel), ..Trial::default() },
+        };
+        assert_eq!(
+            String::from_utf8(probed.encode().unwrap()).unwrap(),
+            r#"{"type":"probed","probe":7,"trial":{"front_us":12,"tunnel_us":null,"service_us":null,"broken":"tunnel"}}"#
+        );
+    }
+
+    #[test]
+    fn messages_read_back() {
+        let message = FromAgent::Hello(hello());
+        assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
+        let message = FromAgent::Unregister {};
+        assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
+    }
+
+    #[test]
+    fn unknown_fields_and_wrong_types_are_refused() {
+        for bad in [
+            r#"{"type":"health","service":1,"health":"up","id":"someone-else"}"#,
+            r#"{"type":"unregister","device":"abc"}"#,
+            r#"{"type":"open"}"#,
+            r#"{"type":"health","service":-1,"health":"up"}"#,
+            r#"{"type":"health","service":1}"#,
+            r#"{"type":"remove","name":"../etc"}"#,
+            r"[]",
+            r"nothing",
+            "",
+        ] {
+            assert!(FromAgent::decode(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let deep = format!("{}{}", "[".repeat(8000), "]".repeat(8000));
+        assert!(FromAgent::decode(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn doubles_and_excess_are_refused() {
+        let mut twice = hello();
+        twice.services.push(twice.services[0].clone());
+        assert!(FromAgent::Hello(twice.clone()).check().is_err());
+        twice.services[1].service = 2;
+        assert!(FromAgent::Hello(twice.clone()).check().is_err());
+        twice.services[1].name = "db".parse().unwrap();
+        assert!(FromAgent::Hello(twice).check().is_ok());
+        let long = format!(r#"{{"type":"remove","name":"{}"}}"#, "a".repeat(41));
+        assert!(FromAgent::decode(long.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn an_enrolment_hides_its_secret() {
+        let enrol = FromDevice::Enrol(Enrol {
+            protocol: PROTOCOL,
+            invite: Text::lossy("00"),
+            secret: SecretText::from_hex(&[0xab; 32]),
+            device_name: Text::lossy("Anna's laptop"),
+            software: Text::lossy("petit-client 0.1.0"),
+        });
+        let FromDevice::Enrol(read) = FromDevice::decode(&enrol.encode().unwrap()).unwrap();
+        assert_eq!(read.secret.to_bytes(), Some([0xab; 32]));
+        assert_eq!(read.secret.to_bytes::<16>(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_met_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = FromAgent::decode(&bytes);
+            let _ = FromRelay::decode(&bytes);
+            let _ = EnrolAnswer::decode(&bytes);
+        }
+
+        #[test]
+        fn damaged_messages_are_met_without_a_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let mut bytes = FromAgent::Hello(hello()).encode().unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let _ = FromAgent::decode(&bytes);
+        }
+    }
+}

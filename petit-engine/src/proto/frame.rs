@@ -1,0 +1,659 @@
+//! Frames: the unit that both ends exchange inside the TLS connection.
+//!
+//! ```text
+//! 0        4      5        8                    8+length
+//! ┌────────┬──────┬────────┬─────────────────────┐
+//! │ stream │ kind │ length │ payload             │   all integers big-endian
+//! └────────┴──────┴────────┴─────────────────────┘
+//! ```
+//!
+//! The [`Decoder`] hands out DATA in pieces as they arrive, so that nothing has to be put together twice, and
+//! every other frame whole. What it accepts is bounded before it is stored: a length that its kind does not
+//! allow is a [`FrameError`] from the header alone.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::limits;
+
+/// Bytes of the header that every frame begins with.
+pub const HEADER_BYTES: usize = 8;
+
+/// What a frame is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Opens a stream; payload [`Open`]. Relay to agent only; needs no answer.
+    Open = 1,
+    /// Bytes of a stream. Never empty.
+    Data = 2,
+    /// The sender has no more bytes for this stream; payload: how many bytes of the other direction it has
+    /// delivered.
+    Fin = 3,
+    /// The stream is over in both directions; payload [`Reset`].
+    Rst = 4,
+    /// The receiver of a stream grants more credit; payload: bytes, u32, not zero.
+    Window = 5,
+    /// Asks for a PONG with the same eight bytes.
+    Ping = 6,
+    /// Answers a PING.
+    Pong = 7,
+    /// The sender leaves; payload [`GoAway`].
+    GoAway = 8,
+    /// A message of [`super::control`] as JSON, on stream 0.
+    Control = 9,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Open,
+            2 => Self::Data,
+            3 => Self::Fin,
+            4 => Self::Rst,
+            5 => Self::Window,
+            6 => Self::Ping,
+            7 => Self::Pong,
+            8 => Self::GoAway,
+            9 => Self::Control,
+            _ => return None,
+        })
+    }
+
+    /// Payload lengths that this kind may have.
+    fn lengths(self) -> std::ops::RangeInclusive<usize> {
+        match self {
+            Self::Open => Open::BYTES..=limits::MAX_OPEN_BYTES,
+            Self::Data => 1..=limits::MAX_DATA_BYTES,
+            Self::Fin => 8..=8,
+            Self::Rst => Reset::BYTES..=Reset::BYTES,
+            Self::Window => 4..=4,
+            Self::Ping | Self::Pong => 8..=8,
+            Self::GoAway => GoAway::BYTES..=GoAway::BYTES,
+            Self::Control => 2..=limits::MAX_CONTROL_BYTES,
+        }
+    }
+
+    fn belongs_to_session(self) -> bool {
+        matches!(self, Self::Ping | Self::Pong | Self::GoAway | Self::Control)
+    }
+}
+
+/// The first eight bytes of a frame, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// 0 for the session itself.
+    pub stream: u32,
+    /// What the payload is.
+    pub kind: Kind,
+    /// Bytes of payload that follow; allowed for `kind`.
+    pub length: usize,
+}
+
+impl Header {
+    /// The wire form.
+    pub fn encode(self) -> [u8; HEADER_BYTES] {
+        let [a, b, c, d] = self.stream.to_be_bytes();
+        let [_, x, y, z] = u32::try_from(self.length).unwrap_or(u32::MAX).to_be_bytes();
+        [a, b, c, d, self.kind as u8, x, y, z]
+    }
+
+    /// Reads and checks the wire form.
+    ///
+    /// # Errors
+    /// [`FrameError`] for an unknown kind, a length the kind does not allow, or a stream number that does not
+    /// fit the kind (0 for a stream's frame, another for a session's).
+    pub fn decode(bytes: [u8; HEADER_BYTES]) -> Result<Self, FrameError> {
+        let [a, b, c, d, kind, x, y, z] = bytes;
+        let stream = u32::from_be_bytes([a, b, c, d]);
+        let length = u32::from_be_bytes([0, x, y, z]) as usize;
+        let kind = Kind::from_byte(kind).ok_or(FrameError::UnknownKind { kind })?;
+        if !kind.lengths().contains(&length) {
+            return Err(FrameError::Length { kind, length });
+        }
+        if kind.belongs_to_session() != (stream == 0) {
+            return Err(FrameError::WrongStream { kind, stream });
+        }
+        Ok(Self { stream, kind, length })
+    }
+}
+
+/// Why bytes are not frames of this protocol. Ends the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// A kind this version does not know.
+    #[error("frame of unknown kind {kind}")]
+    UnknownKind {
+        /// The byte received.
+        kind: u8,
+    },
+    /// A length that the kind does not allow.
+    #[error("{kind:?} frame of {length} bytes")]
+    Length {
+        /// What was announced.
+        kind: Kind,
+        /// Its announced payload.
+        length: usize,
+    },
+    /// A session's frame on a stream, or a stream's frame on the session.
+    #[error("{kind:?} frame on stream {stream}")]
+    WrongStream {
+        /// What was announced.
+        kind: Kind,
+        /// Where.
+        stream: u32,
+    },
+    /// A payload whose fields are not valid.
+    #[error("{kind:?} frame with an invalid payload")]
+    Payload {
+        /// Whose payload.
+        kind: Kind,
+    },
+}
+
+/// What an OPEN says about the stream that it opens.
+///
+/// It names one of the services that the agent announced, by number, and what the agent may know of the
+/// visitor. It can name no host, port or path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// The agent's number for the service, from its last announcement.
+    pub service: u16,
+    /// What the stream is for.
+    pub purpose: Purpose,
+    /// Bytes that the agent may send before the first WINDOW.
+    pub window: u32,
+    /// The visitor's address as the relay saw it (after trusted proxies).
+    pub visitor: SocketAddr,
+    /// Names this stream in the logs of both ends; random.
+    pub id: [u8; 16],
+}
+
+/// What a stream is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Purpose {
+    /// A visitor's bytes.
+    Visit = 0,
+    /// A trial of the whole way: the agent connects to the service, says how long that took, and closes.
+    Probe = 1,
+}
+
+impl Open {
+    /// service 2, purpose 1, window 4, family 1, address 16, port 2, id 16.
+    pub const BYTES: usize = 42;
+
+    /// The wire form.
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let (family, address) = match self.visitor.ip() {
+            IpAddr::V4(v4) => (4, v4.to_ipv6_mapped().octets()),
+            IpAddr::V6(v6) => (6, v6.octets()),
+        };
+        let mut out = [0; Self::BYTES];
+        let fields: [&[u8]; 7] = [
+            &self.service.to_be_bytes(),
+            &[self.purpose as u8],
+            &self.window.to_be_bytes(),
+            &[family],
+            &address,
+            &self.visitor.port().to_be_bytes(),
+            &self.id,
+        ];
+        for (to, from) in out.iter_mut().zip(fields.into_iter().flatten()) {
+            *to = *from;
+        }
+        out
+    }
+
+    /// Reads the wire form; bytes beyond the known fields belong to a later version and are not looked at.
+    ///
+    /// # Errors
+    /// [`FrameError::Payload`] when a field is out of range or missing.
+    pub fn decode(payload: &[u8]) -> Result<Self, FrameError> {
+        let invalid = FrameError::Payload { kind: Kind::Open };
+        let mut rest = Fields(payload);
+        let service = u16::from_be_bytes(rest.take().ok_or(invalid)?);
+        let purpose = match rest.take::<1>().ok_or(invalid)? {
+            [0] => Purpose::Visit,
+            [1] => Purpose::Probe,
+            _ => return Err(invalid),
+        };
+        let window = u32::from_be_bytes(rest.take().ok_or(invalid)?);
+        let family = rest.take::<1>().ok_or(invalid)?;
+        let address = Ipv6Addr::from(rest.take::<16>().ok_or(invalid)?);
+        let ip = match family {
+            [4] => IpAddr::V4(address.to_ipv4_mapped().ok_or(invalid)?),
+            [6] => IpAddr::V6(address),
+            _ => return Err(invalid),
+        };
+        let port = u16::from_be_bytes(rest.take().ok_or(invalid)?);
+        let id = rest.take().ok_or(invalid)?;
+        if window > limits::MAX_WINDOW_BYTES {
+            return Err(invalid);
+        }
+        Ok(Self { service, purpose, window, visitor: SocketAddr::new(ip, port), id })
+    }
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self {
+            service: 0,
+            purpose: Purpose::Visit,
+            window: limits::INITIAL_WINDOW_BYTES,
+            visitor: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            id: [0; 16],
+        }
+    }
+}
+
+/// Why a stream ended before both sides had finished, and what had reached the other end by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// Why.
+    pub code: ResetCode,
+    /// Bytes of the other direction that the sender had delivered to its side (service or visitor). A request
+    /// whose first byte lies beyond it never started.
+    pub delivered: u64,
+}
+
+/// Why a stream was reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum ResetCode {
+    /// The sender does not want the rest: the visitor hung up, or the answer was complete without it.
+    Cancelled = 1,
+    /// The private service refused the connection.
+    ServiceRefused = 2,
+    /// The private service did not accept within the time limit, or its network is unreachable.
+    ServiceUnreachable = 3,
+    /// The stream's service is not (or no longer) offered.
+    ServiceUnknown = 4,
+    /// The connection to the private service broke.
+    ServiceBroke = 5,
+    /// Refused before anything happened: too many streams, or the sender is leaving.
+    Refused = 6,
+    /// The sender failed within.
+    Internal = 7,
+}
+
+impl ResetCode {
+    fn from_u32(code: u32) -> Option<Self> {
+        Some(match code {
+            1 => Self::Cancelled,
+            2 => Self::ServiceRefused,
+            3 => Self::ServiceUnreachable,
+            4 => Self::ServiceUnknown,
+            5 => Self::ServiceBroke,
+            6 => Self::Refused,
+            7 => Self::Internal,
+            _ => return None,
+        })
+    }
+}
+
+impl Reset {
+    /// code 4, delivered 8.
+    pub const BYTES: usize = 12;
+
+    /// The wire form.
+    pub fn encode(self) -> [u8; Self::BYTES] {
+        let [a, b, c, d] = (self.code as u32).to_be_bytes();
+        let [e, f, g, h, i, j, k, l] = self.delivered.to_be_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l]
+    }
+
+    /// Reads the wire form.
+    ///
+    /// # Errors
+    /// [`FrameError::Payload`] for a code this version does not know.
+    pub fn decode(payload: &[u8]) -> Result<Self, FrameError> {
+        let invalid = FrameError::Payload { kind: Kind::Rst };
+        let mut rest = Fields(payload);
+        let code = u32::from_be_bytes(rest.take().ok_or(invalid)?);
+        let delivered = u64::from_be_bytes(rest.take().ok_or(invalid)?);
+        Ok(Self { code: ResetCode::from_u32(code).ok_or(invalid)?, delivered })
+    }
+}
+
+/// A peer's announcement that it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoAway {
+    /// The last stream that the sender took on; later ones never started.
+    pub last_stream: u32,
+    /// When a new session is welcome, in milliseconds; 0 is at once.
+    pub retry_after_ms: u32,
+}
+
+impl GoAway {
+    /// last stream 4, retry after 4.
+    pub const BYTES: usize = 8;
+
+    /// The wire form.
+    pub fn encode(self) -> [u8; Self::BYTES] {
+        let [a, b, c, d] = self.last_stream.to_be_bytes();
+        let [e, f, g, h] = self.retry_after_ms.to_be_bytes();
+        [a, b, c, d, e, f, g, h]
+    }
+
+    /// Reads the wire form.
+    ///
+    /// # Errors
+    /// [`FrameError::Payload`] when bytes are missing.
+    pub fn decode(payload: &[u8]) -> Result<Self, FrameError> {
+        let invalid = FrameError::Payload { kind: Kind::GoAway };
+        let mut rest = Fields(payload);
+        let last_stream = u32::from_be_bytes(rest.take().ok_or(invalid)?);
+        let retry_after_ms = u32::from_be_bytes(rest.take().ok_or(invalid)?);
+        Ok(Self { last_stream, retry_after_ms })
+    }
+}
+
+/// Reads the four bytes of a WINDOW.
+///
+/// # Errors
+/// [`FrameError::Payload`] for a grant of nothing, which only a peer that wants to keep us busy would send.
+pub fn decode_window(payload: &[u8]) -> Result<u32, FrameError> {
+    let invalid = FrameError::Payload { kind: Kind::Window };
+    match u32::from_be_bytes(Fields(payload).take().ok_or(invalid)?) {
+        0 => Err(invalid),
+        bytes => Ok(bytes),
+    }
+}
+
+/// Reads the eight bytes of a PING or PONG, or the count in a FIN.
+///
+/// # Errors
+/// [`FrameError::Payload`] when bytes are missing.
+pub fn decode_u64(kind: Kind, payload: &[u8]) -> Result<u64, FrameError> {
+    Fields(payload).take().map(u64::from_be_bytes).ok_or(FrameError::Payload { kind })
+}
+
+/// Takes fixed-size fields off the front of a payload.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*field)
+    }
+}
+
+/// What the decoder found next in the bytes it was given.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// A DATA frame begins; its bytes follow as [`Piece::Data`]. Comes before any of them, so that a peer that
+    /// exceeds its credit is stopped before its bytes are kept.
+    DataBegins {
+        /// Whose.
+        stream: u32,
+        /// How many in all.
+        length: usize,
+    },
+    /// Bytes of the DATA frame that began last.
+    Data {
+        /// Whose.
+        stream: u32,
+        /// At least one.
+        bytes: &'a [u8],
+    },
+    /// A whole frame of another kind.
+    Frame {
+        /// What and whose.
+        header: Header,
+        /// As long as the header says.
+        payload: &'a [u8],
+    },
+}
+
+/// Cuts bytes, in whatever portions they arrive, into frames.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    state: State,
+    /// Holds a header, or the payload of a frame other than DATA, that has arrived in part.
+    partial: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    #[default]
+    Header,
+    Data {
+        stream: u32,
+        left: usize,
+    },
+    Payload(Header),
+    /// The payload in `partial` has been handed out and is to be cleared.
+    Done,
+}
+
+impl Decoder {
+    /// Takes bytes off the front of `input` until a piece is complete; `None` when it needs more input, and then
+    /// `input` is empty.
+    ///
+    /// # Errors
+    /// [`FrameError`] when the bytes are no frame; the decoder is of no use after that.
+    pub fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i [u8]) -> Result<Option<Piece<'s>>, FrameError> {
+        if let State::Done = self.state {
+            self.partial.clear();
+            self.state = State::Header;
+        }
+        if let State::Header = self.state {
+            let Some(header) = self.header(input)? else { return Ok(None) };
+            if header.kind == Kind::Data {
+                self.state = State::Data { stream: header.stream, left: header.length };
+                return Ok(Some(Piece::DataBegins { stream: header.stream, length: header.length }));
+            }
+            self.state = State::Payload(header);
+        }
+        match self.state {
+            State::Data { stream, left } => {
+                let bytes = take_front(input, left);
+                if bytes.is_empty() {
+                    return Ok(None);
+                }
+                let left = left - bytes.len();
+                self.state = if left == 0 { State::Header } else { State::Data { stream, left } };
+                Ok(Some(Piece::Data { stream, bytes }))
+            }
+            State::Payload(header) => {
+                if self.partial.is_empty() && input.len() >= header.length {
+                    self.state = State::Header;
+                    return Ok(Some(Piece::Frame { header, payload: take_front(input, header.length) }));
+                }
+                let missing = header.length.saturating_sub(self.partial.len());
+                self.partial.extend_from_slice(take_front(input, missing));
+                if self.partial.len() < header.length {
+                    return Ok(None);
+                }
+                self.state = State::Done;
+                Ok(Some(Piece::Frame { header, payload: &self.partial }))
+            }
+            State::Header | State::Done => Ok(None),
+        }
+    }
+
+    /// True between two frames, where a peer may close.
+    pub fn is_at_boundary(&self) -> bool {
+        matches!(self.state, State::Done) || (matches!(self.state, State::Header) && self.partial.is_empty())
+    }
+
+    fn header(&mut self, input: &mut &[u8]) -> Result<Option<Header>, FrameError> {
+        if self.partial.is_empty()
+            && let Some((bytes, rest)) = input.split_first_chunk::<HEADER_BYTES>()
+        {
+            *input = rest;
+            return Header::decode(*bytes).map(Some);
+        }
+        let missing = HEADER_BYTES.saturating_sub(self.partial.len());
+        self.partial.extend_from_slice(take_front(input, missing));
+        let Ok(bytes) = <[u8; HEADER_BYTES]>::try_from(self.partial.as_slice()) else { return Ok(None) };
+        self.partial.clear();
+        Header::decode(bytes).map(Some)
+    }
+}
+
+/// Takes up to `most` bytes off the front of `input`.
+fn take_front<'a>(input: &mut &'a [u8], most: usize) -> &'a [u8] {
+    let (front, rest) = input.split_at(most.min(input.len()));
+    *input = rest;
+    front
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(stream: u32, kind: Kind, payload: &[u8]) -> Vec<u8> {
+        let mut out = Header { stream, kind, length: payload.len() }.encode().to_vec();
+        out.extend_from_slice(payload);
+        out
+    }
+
+    /// All pieces as owned values, with the pieces of one DATA frame joined.
+    fn decode(portions: &[&[u8]]) -> Result<Vec<(u32, Kind, Vec<u8>)>, FrameError> {
+        let mut decoder = Decoder::default();
+        let mut out: Vec<(u32, Kind, Vec<u8>)> = Vec::new();
+        for portion in portions {
+            let mut input = *portion;
+            while let Some(piece) = decoder.next(&mut input)? {
+                match piece {
+                    Piece::DataBegins { stream, .. } => out.push((stream, Kind::Data, Vec::new())),
+                    Piece::Data { bytes, .. } => out.last_mut().unwrap().2.extend_from_slice(bytes),
+                    Piece::Frame { header, payload } => {
+                        out.push((header.stream, header.kind, payload.to_vec()));
+                    }
+                }
+            }
+            assert!(input.is_empty(), "the decoder takes all it is given");
+        }
+        Ok(out)
+    }
+
+    #[test]
+    fn frames_have_the_documented_bytes() {
+        assert_eq!(frame(7, Kind::Data, b"abc"), [0, 0, 0, 7, 2, 0, 0, 3, b'a', b'b', b'c']);
+        let open = Open {
+            service: 3,
+            purpose: Purpose::Probe,
+            window: 0x0001_0000,
+            visitor: "192.0.2.7:4660".parse().unwrap(),
+            id: *b"0123456789abcdef",
+        };
+        let mut golden = vec![0, 3, 1, 0, 1, 0, 0, 4];
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 7, 0x12, 0x34]);
+        golden.extend(*b"0123456789abcdef");
+        assert_eq!(open.encode().to_vec(), golden);
+        let reset = Reset { code: ResetCode::ServiceRefused, delivered: 258 };
+        assert_eq!(reset.encode(), [0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1, 2]);
+        let away = GoAway { last_stream: 9, retry_after_ms: 1000 };
+        assert_eq!(away.encode(), [0, 0, 0, 9, 0, 0, 3, 232]);
+    }
+
+    #[test]
+    fn grants_above_24_bits_survive() {
+        // The spike cut them to the width of the length field; the stream then hung for ever.
+        assert_eq!(decode_window(&20_000_000_u32.to_be_bytes()), Ok(20_000_000));
+        assert!(decode_window(&[0; 4]).is_err());
+    }
+
+    #[test]
+    fn lengths_outside_a_kind_are_refused_from_the_header() {
+        for (kind, length) in
+            [(2, 0), (2, 65_537), (5, 3), (5, 5), (6, 0), (9, 0), (9, 16_385), (1, 41), (4, 8)]
+        {
+            let [_, x, y, z] = u32::to_be_bytes(length);
+            let stream = u8::from(kind < 6);
+            let error = Header::decode([0, 0, 0, stream, kind, x, y, z]).unwrap_err();
+            assert!(matches!(error, FrameError::Length { .. }), "{kind} {length}: {error}");
+        }
+        for kind in [0, 10, 255] {
+            assert_eq!(Header::decode([0, 0, 0, 1, kind, 0, 0, 1]), Err(FrameError::UnknownKind { kind }));
+        }
+    }
+
+    #[test]
+    fn stream_zero_is_for_the_session_only() {
+        assert!(matches!(Header::decode([0, 0, 0, 0, 2, 0, 0, 1]), Err(FrameError::WrongStream { .. })));
+        assert!(matches!(Header::decode([0, 0, 0, 1, 6, 0, 0, 8]), Err(FrameError::WrongStream { .. })));
+    }
+
+    #[test]
+    fn an_open_with_a_hostile_window_or_address_is_refused() {
+        let good = Open::default().encode();
+        assert_eq!(Open::decode(&good), Ok(Open::default()));
+        let mut window = good;
+        window[3] = 0xff;
+        let mut family = good;
+        family[7] = 5;
+        let mut unmapped = good;
+        unmapped[18] = 0;
+        let mut purpose = good;
+        purpose[2] = 2;
+        for bad in [window, family, unmapped, purpose] {
+            assert_eq!(Open::decode(&bad), Err(FrameError::Payload { kind: Kind::Open }));
+        }
+        assert!(Open::decode(&good[..41]).is_err());
+    }
+
+    fn any_frame() -> impl Strategy<Value = (u32, Kind, Vec<u8>)> {
+        let data = (1..u32::MAX, proptest::collection::vec(any::<u8>(), 1..3000))
+            .prop_map(|(stream, payload)| (stream, Kind::Data, payload));
+        let fin = (1..u32::MAX, any::<u64>()).prop_map(|(s, n)| (s, Kind::Fin, n.to_be_bytes().to_vec()));
+        let ping = any::<u64>().prop_map(|n| (0, Kind::Ping, n.to_be_bytes().to_vec()));
+        let control =
+            proptest::collection::vec(any::<u8>(), 2..3000).prop_map(|payload| (0, Kind::Control, payload));
+        let open = (1..u32::MAX, any::<u16>(), any::<[u8; 16]>()).prop_map(|(s, service, id)| {
+            (s, Kind::Open, Open { service, id, ..Open::default() }.encode().to_vec())
+        });
+        prop_oneof![data, fin, ping, control, open]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded_however_it_is_cut(
+            frames in proptest::collection::vec(any_frame(), 1..8),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
+        ) {
+            let bytes: Vec<u8> = frames.iter().flat_map(|(s, k, p)| frame(*s, *k, p)).collect();
+            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            at.extend([0, bytes.len()]);
+            at.sort_unstable();
+            let portions: Vec<&[u8]> = at.windows(2).map(|w| &bytes[w[0]..w[1]]).collect();
+            prop_assert_eq!(decode(&portions).unwrap(), frames);
+        }
+
+        #[test]
+        fn damaged_input_is_an_error_or_other_frames_but_never_a_panic(
+            frames in proptest::collection::vec(any_frame(), 1..5),
+            damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes: Vec<u8> = frames.iter().flat_map(|(s, k, p)| frame(*s, *k, p)).collect();
+            for (at, value) in damage {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            bytes.truncate(cut.index(bytes.len()) + 1);
+            if let Ok(found) = decode(&[&bytes]) {
+                for (_, kind, payload) in found {
+                    match kind {
+                        Kind::Open => drop(Open::decode(&payload)),
+                        Kind::Rst => drop(Reset::decode(&payload)),
+                        Kind::GoAway => drop(GoAway::decode(&payload)),
+                        Kind::Window => drop(decode_window(&payload)),
+                        Kind::Fin | Kind::Ping | Kind::Pong => drop(decode_u64(kind, &payload)),
+                        Kind::Data | Kind::Control => {}
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_met_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..4000)) {
+            let _ = decode(&[&bytes]);
+        }
+    }
+}

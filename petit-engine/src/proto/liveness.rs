@@ -1,0 +1,170 @@
+//! When to ping, when to give a peer up, and when to try again. Pure: times and dice come in with the call.
+
+use std::time::{Duration, Instant};
+
+use crate::limits;
+
+/// What a session has to do now for its liveness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Send a PING.
+    Ping,
+    /// Give the peer up: it has been silent for [`limits::DEAD_AFTER`].
+    Silent,
+    /// Give the peer up: it has taken none of our bytes for [`limits::DEAD_AFTER`].
+    Stalled,
+    /// Nothing before this moment.
+    Wait(Instant),
+}
+
+/// The liveness of one session.
+///
+/// Each end pings, each end judges for itself: the kernel alone would notice a pulled cable after fifteen
+/// minutes or more.
+#[derive(Debug)]
+pub struct Liveness {
+    heard: Instant,
+    pinged: Option<Instant>,
+    /// Since when there have been bytes that the peer does not take.
+    blocked: Option<Instant>,
+    round_trip: Option<Duration>,
+}
+
+impl Liveness {
+    /// Starts with the session, as if the peer had just been heard; a first PING is due at once, because it
+    /// measures the path while it is idle.
+    pub fn new(now: Instant) -> Self {
+        Self { heard: now, pinged: None, blocked: None, round_trip: None }
+    }
+
+    /// The peer has sent something.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// A PING was sent.
+    pub fn pinged(&mut self, now: Instant) {
+        self.pinged = Some(now);
+    }
+
+    /// A PONG came back after `took`.
+    pub fn ponged(&mut self, took: Duration) {
+        self.round_trip = Some(self.round_trip.map_or(took, |least| least.min(took)));
+    }
+
+    /// Bytes wait to be written and the connection takes none (`true`), or it has taken some (`false`).
+    pub fn blocked(&mut self, blocked: bool, now: Instant) {
+        self.blocked = blocked.then(|| self.blocked.unwrap_or(now));
+    }
+
+    /// The shortest round trip seen in this session.
+    pub fn min_round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// What is due now.
+    pub fn due(&self, now: Instant) -> Due {
+        let silent = self.heard + limits::DEAD_AFTER;
+        if silent <= now {
+            return Due::Silent;
+        }
+        let stalled = self.blocked.map(|since| since + limits::DEAD_AFTER);
+        if stalled.is_some_and(|at| at <= now) {
+            return Due::Stalled;
+        }
+        match self.pinged.map(|at| at + limits::PING_EVERY) {
+            Some(ping) if ping > now => Due::Wait(ping.min(silent).min(stalled.unwrap_or(silent))),
+            _ => Due::Ping,
+        }
+    }
+}
+
+/// Delays between attempts to connect: 0.2 s × 2ⁿ, capped, with full jitter, for ever.
+///
+/// Full jitter (a uniform draw between nothing and the delay) spreads the clients of a server that comes back.
+#[derive(Clone, Debug, Default)]
+pub struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// The delay before the next attempt. `dice` is uniform over all of `u64`.
+    pub fn next(&mut self, dice: u64) -> Duration {
+        let most = limits::RETRY_FIRST.saturating_mul(1 << self.failures.min(16)).min(limits::RETRY_CAP);
+        self.failures = self.failures.saturating_add(1);
+        most.mul_f64(dice as f64 / u64::MAX as f64)
+    }
+
+    /// Forgets past failures, after a session that lasted, a wake or a change of network.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_silent_peer_is_pinged_every_ten_seconds_and_given_up_after_twenty() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start);
+        assert_eq!(liveness.due(start), Due::Ping);
+        liveness.pinged(start);
+        assert_eq!(liveness.due(start), Due::Wait(start + 10 * SECOND));
+        assert_eq!(liveness.due(start + 10 * SECOND), Due::Ping);
+        liveness.pinged(start + 10 * SECOND);
+        assert_eq!(liveness.due(start + 19 * SECOND), Due::Wait(start + 20 * SECOND));
+        assert_eq!(liveness.due(start + 20 * SECOND), Due::Silent);
+    }
+
+    #[test]
+    fn a_peer_that_speaks_lives_on() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start);
+        for second in 0..100 {
+            liveness.heard(start + second * SECOND);
+            assert_ne!(liveness.due(start + second * SECOND), Due::Silent);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_speaks_but_does_not_read_is_given_up() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start);
+        liveness.pinged(start);
+        liveness.blocked(true, start + SECOND);
+        for second in 1..21 {
+            liveness.heard(start + second * SECOND);
+            liveness.pinged(start + second * SECOND);
+            liveness.blocked(true, start + second * SECOND);
+            assert!(matches!(liveness.due(start + second * SECOND), Due::Wait(_)), "{second}");
+        }
+        assert_eq!(liveness.due(start + 21 * SECOND), Due::Stalled);
+        liveness.blocked(false, start + 21 * SECOND);
+        assert_ne!(liveness.due(start + 21 * SECOND), Due::Stalled);
+    }
+
+    #[test]
+    fn the_round_trip_kept_is_the_shortest() {
+        let mut liveness = Liveness::new(Instant::now());
+        for took in [40, 12, 300] {
+            liveness.ponged(Duration::from_millis(took));
+        }
+        assert_eq!(liveness.min_round_trip(), Some(Duration::from_millis(12)));
+    }
+
+    #[test]
+    fn back_off_doubles_to_its_cap_and_never_ends() {
+        let mut backoff = Backoff::default();
+        let delays: Vec<Duration> = (0..100).map(|_| backoff.next(u64::MAX)).collect();
+        assert_eq!(delays[0], Duration::from_millis(200));
+        assert_eq!(delays[3], Duration::from_millis(1600));
+        assert_eq!(delays[99], limits::RETRY_CAP);
+        assert_eq!(backoff.next(0), Duration::ZERO);
+        backoff.reset();
+        assert_eq!(backoff.next(u64::MAX), limits::RETRY_FIRST);
+    }
+}

@@ -1,0 +1,46 @@
+//! A token bucket, for peers that may do something so often and no oftener.
+
+use std::time::{Duration, Instant};
+
+/// Allows `burst` events at once and `per_second` in the long run.
+#[derive(Debug)]
+pub struct Rate {
+    every: Duration,
+    burst: Duration,
+    /// The moment up to which the events so far have used the allowance (generic cell rate algorithm).
+    used_until: Option<Instant>,
+}
+
+impl Rate {
+    /// Both numbers are at least one.
+    pub fn new(per_second: u32, burst: u32) -> Self {
+        let every = Duration::from_secs(1) / per_second.max(1);
+        Self { every, burst: every * burst.max(1), used_until: None }
+    }
+
+    /// Takes one event into account; false when it comes too soon.
+    pub fn allow(&mut self, now: Instant) -> bool {
+        let next = self.used_until.map_or(now, |until| until.max(now)) + self.every;
+        if next > now + self.burst {
+            return false;
+        }
+        self.used_until = Some(next);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_and_then_the_rate() {
+        let start = Instant::now();
+        let mut rate = Rate::new(10, 5);
+        assert_eq!((0..20).filter(|_| rate.allow(start)).count(), 5);
+        assert!(!rate.allow(start + Duration::from_millis(99)));
+        assert!(rate.allow(start + Duration::from_millis(101)));
+        let later = start + Duration::from_secs(60);
+        assert_eq!((0..20).filter(|_| rate.allow(later)).count(), 5);
+    }
+}
