@@ -12,6 +12,7 @@
 pub mod cause;
 pub mod invite;
 pub mod limits;
+pub mod mux;
 pub mod name;
 pub mod proto;
 pub mod secret;

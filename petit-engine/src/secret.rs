@@ -105,7 +105,7 @@ impl PartialEq for InviteHash {
 }
 
 /// SHA-256 of a public key (SubjectPublicKeyInfo): how a key is pinned and shown.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy)]
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {

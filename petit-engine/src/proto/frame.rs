@@ -277,7 +277,7 @@ pub enum ResetCode {
 }
 
 impl ResetCode {
-    fn from_u32(code: u32) -> Option<Self> {
+    pub(crate) fn from_u32(code: u32) -> Option<Self> {
         Some(match code {
             1 => Self::Cancelled,
             2 => Self::ServiceRefused,

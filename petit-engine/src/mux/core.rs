@@ -1,0 +1,772 @@
+//! The tables of a session: its streams, what waits to be sent, and the rules that a peer is held to.
+//!
+//! Everything here is a short, synchronous update under the session's lock. The driver feeds it what the peer
+//! sent and empties it into batches; streams put bytes in and take bytes out.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::ReadBuf;
+
+use super::outbox::{Batch, Outbox};
+use super::stream::Fate;
+use super::{OpenError, Stats};
+use crate::limits;
+use crate::proto::credit::{Budget, CreditError, RecvWindow, SendCredit};
+use crate::proto::frame::{FrameError, GoAway, Header, Kind, Open, Reset, ResetCode};
+use crate::proto::frame::{decode_u64, decode_window};
+use crate::proto::liveness::{Due, Liveness};
+use crate::proto::rate::Rate;
+
+/// Which end of a session this is. Only the relay opens streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The vendor's end.
+    Relay,
+    /// The customer's end.
+    Agent,
+}
+
+/// How a peer broke the protocol. Its session ends, nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// Bytes that are no frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// More bytes or more credit than a window holds.
+    #[error("stream {stream}")]
+    Credit {
+        /// Which stream.
+        stream: u32,
+        /// What was wrong.
+        #[source]
+        source: CreditError,
+    },
+    /// A frame that this end never receives on this stream.
+    #[error("{kind:?} on stream {stream}, where it cannot be")]
+    Unexpected {
+        /// Which frame.
+        kind: Kind,
+        /// Which stream.
+        stream: u32,
+    },
+    /// Too many frames for streams that have ended.
+    #[error("too many frames for streams that have ended")]
+    Strays,
+    /// Too much of one thing in too short a time.
+    #[error("more {what} than allowed")]
+    Flood {
+        /// Of what.
+        what: &'static str,
+    },
+    /// The connection ended inside a frame.
+    #[error("the connection ended inside a frame")]
+    Truncated,
+}
+
+/// Pending bytes of stream 0 and of stream management beyond which no stream is opened.
+const CONGESTED_BYTES: usize = 256 * 1024;
+/// Bytes that all streams of a session hold for sending before each may hold only [`SCARCE_BYTES`].
+const SEND_TOTAL_BYTES: usize = 8 * 1024 * 1024;
+/// What a stream may hold for sending when the session as a whole holds much.
+const SCARCE_BYTES: usize = 4 * 1024;
+/// How long a close may take to get its last words out.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Core {
+    role: Role,
+    streams: HashMap<u32, Slot, BuildHasherDefault<StreamHasher>>,
+    /// The relay: last stream opened. The agent: last stream seen.
+    last_stream: u32,
+    /// Streams that have something to send and the credit for it, in turn.
+    ready: VecDeque<u32>,
+    /// Encoded frames that go out before any data.
+    pending: Vec<u8>,
+    /// Bytes in all outboxes.
+    outgoing: usize,
+    budget: Budget,
+    /// What this side grants on a new stream when the other side does not know better.
+    own_window: u32,
+    peer_window: u32,
+    peer_max_streams: u32,
+    /// What peers may still send for streams that have ended.
+    stray_bytes: u64,
+    stray_frames: u64,
+    opens: Rate,
+    pings: Rate,
+    controls: Rate,
+    liveness: Liveness,
+    /// The PING under way: its number and when it left.
+    ping: Option<(u64, Instant)>,
+    ping_wanted: bool,
+    pings_sent: u64,
+    /// The driver's clock, set whenever it runs. Good enough for rates, and saves a call per read.
+    now: Instant,
+    state: State,
+    driver: Option<Waker>,
+    stats: Stats,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// One side has announced that it leaves; streams go on, new ones do not.
+    Leaving,
+    /// Last words are being sent.
+    Closing(Instant),
+    Ended,
+}
+
+/// One stream.
+#[derive(Debug)]
+struct Slot {
+    inbox: VecDeque<BytesMut>,
+    window: RecvWindow,
+    /// The peer has sent its FIN.
+    finished: bool,
+    reader: Option<Waker>,
+
+    outbox: Outbox,
+    credit: SendCredit,
+    fin: Fin,
+    writer: Option<Waker>,
+    /// In `ready`.
+    queued: bool,
+
+    /// Either side has reset it, or the session has ended.
+    broken: bool,
+    /// The [`super::Stream`] has been dropped; what is left is to be sent.
+    detached: bool,
+    fate: Arc<Fate>,
+}
+
+impl Slot {
+    /// The first chunk that has bytes in it, or why there is none. What came before a reset is still handed
+    /// out: an answer that had arrived in full is not lost, and one that had not ends in an error.
+    fn next_chunk(&mut self, waker: &Waker) -> Result<&mut BytesMut, Read> {
+        // An empty chunk in front is one whose frame has begun; its bytes are on the way.
+        while self.inbox.len() > 1 && self.inbox.front().is_some_and(BytesMut::is_empty) {
+            self.inbox.pop_front();
+        }
+        if self.inbox.front().is_some_and(|front| !front.is_empty()) {
+            return self.inbox.front_mut().ok_or(Read::Broken);
+        }
+        if self.broken {
+            return Err(Read::Broken);
+        }
+        if self.finished {
+            return Err(Read::Finished);
+        }
+        keep(&mut self.reader, waker);
+        Err(Read::Pending)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fin {
+    No,
+    /// To be sent when the outbox is empty, with the count of delivered bytes.
+    Wanted(u64),
+    Sent,
+}
+
+impl Core {
+    pub(super) fn new(role: Role, own_window: u32, now: Instant) -> Self {
+        Self {
+            role,
+            streams: HashMap::default(),
+            last_stream: 0,
+            ready: VecDeque::new(),
+            pending: Vec::new(),
+            outgoing: 0,
+            budget: Budget::new(limits::SESSION_WINDOW_BYTES),
+            own_window,
+            peer_window: 0,
+            peer_max_streams: 0,
+            stray_bytes: 0,
+            stray_frames: 0,
+            opens: Rate::new(limits::MAX_OPENS_PER_SECOND, limits::MAX_STREAMS),
+            pings: Rate::new(limits::MAX_PINGS_PER_SECOND, 2 * limits::MAX_PINGS_PER_SECOND),
+            controls: Rate::new(limits::MAX_CONTROL_PER_SECOND, limits::CONTROL_QUEUE as u32),
+            liveness: Liveness::new(now),
+            ping: None,
+            ping_wanted: false,
+            pings_sent: 0,
+            now,
+            state: State::Open,
+            driver: None,
+            stats: Stats::default(),
+        }
+    }
+
+    // ---- what the owner asks for ----------------------------------------------------------------
+
+    pub(super) fn open(&mut self, open: Open) -> Result<(u32, Open, Arc<Fate>), OpenError> {
+        match self.state {
+            State::Open => {}
+            State::Leaving => return Err(OpenError::Leaving),
+            State::Closing(_) | State::Ended => return Err(OpenError::Closed),
+        }
+        if self.streams.len() >= self.peer_max_streams.min(limits::MAX_STREAMS) as usize {
+            return Err(OpenError::TooMany);
+        }
+        if self.pending.len() > CONGESTED_BYTES {
+            return Err(OpenError::Congested);
+        }
+        // Numbers are never used twice; a session that has used them all takes no more streams.
+        let id = self.last_stream.checked_add(1).ok_or(OpenError::Leaving)?;
+        self.last_stream = id;
+        let window = self.budget.open();
+        let open = Open { window, ..open };
+        let fate = self.insert(id, window, self.peer_window);
+        self.control_frame(id, Kind::Open, &open.encode());
+        Ok((id, open, fate))
+    }
+
+    fn insert(&mut self, id: u32, recv_window: u32, send_credit: u32) -> Arc<Fate> {
+        let fate = Arc::new(Fate::default());
+        let slot = Slot {
+            inbox: VecDeque::new(),
+            window: RecvWindow::new(recv_window),
+            finished: false,
+            reader: None,
+            outbox: Outbox::default(),
+            credit: SendCredit::new(send_credit),
+            fin: Fin::No,
+            writer: None,
+            queued: false,
+            broken: false,
+            detached: false,
+            fate: Arc::clone(&fate),
+        };
+        self.streams.insert(id, slot);
+        self.stray_frames += u64::from(limits::STRAY_FRAMES_PER_STREAM);
+        self.stats.opened += 1;
+        fate
+    }
+
+    pub(super) fn send_control(&mut self, payload: &[u8]) -> bool {
+        let open = matches!(self.state, State::Open | State::Leaving);
+        if open {
+            self.control_frame(0, Kind::Control, payload);
+        }
+        open
+    }
+
+    pub(super) fn go_away(&mut self, retry_after: Duration) {
+        if self.state == State::Open {
+            let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+            let away = GoAway { last_stream: self.last_stream, retry_after_ms };
+            self.control_frame(0, Kind::GoAway, &away.encode());
+            self.state = State::Leaving;
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        if matches!(self.state, State::Open | State::Leaving) {
+            self.state = State::Closing(self.now + CLOSE_LIMIT);
+        }
+    }
+
+    pub(super) fn ping_now(&mut self) {
+        self.ping_wanted = true;
+    }
+
+    pub(super) fn set_peer_limits(&mut self, window: u32, max_streams: u32) {
+        self.peer_window = window;
+        self.peer_max_streams = max_streams;
+    }
+
+    pub(super) fn min_round_trip(&self) -> Option<Duration> {
+        self.liveness.min_round_trip()
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        Stats { streams: self.streams.len(), ..self.stats }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.state != State::Ended
+    }
+
+    pub(super) fn takes_streams(&self) -> bool {
+        self.state == State::Open
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.streams.is_empty() || self.state == State::Ended
+    }
+
+    pub(super) fn wake_driver(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            driver.wake();
+        }
+    }
+
+    fn control_frame(&mut self, stream: u32, kind: Kind, payload: &[u8]) {
+        self.pending.extend_from_slice(&Header { stream, kind, length: payload.len() }.encode());
+        self.pending.extend_from_slice(payload);
+    }
+
+    // ---- what streams ask for -------------------------------------------------------------------
+
+    /// Takes the next bytes of a stream as they came, in one chunk.
+    pub(super) fn read_chunk(&mut self, id: u32, waker: &Waker) -> Read {
+        let Some(slot) = self.streams.get_mut(&id) else { return Read::Broken };
+        match slot.next_chunk(waker) {
+            Ok(chunk) => {
+                let chunk = std::mem::take(chunk).freeze();
+                slot.inbox.pop_front();
+                self.consumed(id, chunk.len());
+                Read::Chunk(chunk)
+            }
+            Err(why_not) => why_not,
+        }
+    }
+
+    /// Copies the next bytes of a stream into `buffer`. `Ok` when at least one was copied.
+    pub(super) fn read_into(&mut self, id: u32, buffer: &mut ReadBuf<'_>, waker: &Waker) -> Result<(), Read> {
+        let slot = self.streams.get_mut(&id).ok_or(Read::Broken)?;
+        let mut copied = 0;
+        while buffer.remaining() > 0 {
+            match slot.next_chunk(waker) {
+                Ok(chunk) => {
+                    let piece = chunk.len().min(buffer.remaining());
+                    buffer.put_slice(chunk.get(..piece).unwrap_or_default());
+                    chunk.advance(piece);
+                    copied += piece;
+                    if chunk.is_empty() && chunk.capacity() == 0 {
+                        slot.inbox.pop_front();
+                    }
+                }
+                Err(why_not) if copied == 0 => return Err(why_not),
+                Err(_) => break,
+            }
+        }
+        self.consumed(id, copied);
+        Ok(())
+    }
+
+    /// The stream's reader has taken bytes: grants more when it is time.
+    fn consumed(&mut self, id: u32, bytes: usize) {
+        let Some(slot) = self.streams.get_mut(&id) else { return };
+        let round_trip = self.liveness.min_round_trip();
+        let grant = slot.window.consume(bytes, self.now, round_trip, &mut self.budget);
+        if let Some(grant) = grant.filter(|_| !slot.finished && !slot.broken) {
+            self.control_frame(id, Kind::Window, &grant.to_be_bytes());
+            self.wake_driver();
+        }
+    }
+
+    /// How many bytes a stream may take on for sending now.
+    pub(super) fn room(&mut self, id: u32, waker: &Waker) -> Room {
+        let limit = if self.outgoing < SEND_TOTAL_BYTES { limits::SEND_BUFFER_BYTES } else { SCARCE_BYTES };
+        let Some(slot) = self.streams.get_mut(&id) else { return Room::Broken };
+        if slot.broken {
+            return Room::Broken;
+        }
+        if slot.fin != Fin::No {
+            return Room::Shut;
+        }
+        match limit.saturating_sub(slot.outbox.bytes) {
+            0 => {
+                keep(&mut slot.writer, waker);
+                Room::Pending
+            }
+            room => Room::Bytes(room),
+        }
+    }
+
+    /// Copies bytes into a stream's outbox; call after [`Core::room`] said that they fit.
+    pub(super) fn write(&mut self, id: u32, data: &[u8]) {
+        let Some(slot) = self.streams.get_mut(&id) else { return };
+        slot.outbox.copy(data);
+        self.written(id, data.len());
+    }
+
+    /// Hands a chunk to a stream's outbox without copying it.
+    pub(super) fn write_chunk(&mut self, id: u32, chunk: Bytes) {
+        let Some(slot) = self.streams.get_mut(&id) else { return };
+        let added = chunk.len();
+        slot.outbox.push(chunk);
+        self.written(id, added);
+    }
+
+    fn written(&mut self, id: u32, added: usize) {
+        self.outgoing += added;
+        if let Some(slot) = self.streams.get_mut(&id) {
+            slot.fate.wrote(added);
+        }
+        self.queue(id);
+        self.wake_driver();
+    }
+
+    /// Puts a stream in line when it has something to send and may.
+    fn queue(&mut self, id: u32) {
+        if let Some(slot) = self.streams.get_mut(&id) {
+            let has_data = slot.outbox.bytes > 0 && slot.credit.held() > 0;
+            let has_fin = slot.outbox.bytes == 0 && matches!(slot.fin, Fin::Wanted(_));
+            if !slot.queued && !slot.broken && (has_data || has_fin) {
+                slot.queued = true;
+                self.ready.push_back(id);
+            }
+        }
+    }
+
+    /// No more bytes will be written to a stream.
+    pub(super) fn finish(&mut self, id: u32, delivered: u64) {
+        if let Some(slot) = self.streams.get_mut(&id)
+            && slot.fin == Fin::No
+            && !slot.broken
+        {
+            slot.fin = Fin::Wanted(delivered);
+            self.queue(id);
+            self.wake_driver();
+        }
+    }
+
+    /// Ends a stream at once.
+    pub(super) fn reset(&mut self, id: u32, code: ResetCode, delivered: u64) {
+        if let Some(slot) = self.streams.get_mut(&id)
+            && !slot.broken
+        {
+            slot.broken = true;
+            self.outgoing = self.outgoing.saturating_sub(slot.outbox.bytes);
+            slot.outbox.clear();
+            slot.inbox.clear();
+            if slot.finished && slot.fin == Fin::Sent {
+                return; // nothing left to reset
+            }
+            self.stray_bytes += u64::from(slot.window.granted());
+            self.control_frame(id, Kind::Rst, &Reset { code, delivered }.encode());
+            self.wake_driver();
+        }
+    }
+
+    /// The stream's handle is gone. True when it was the last stream.
+    pub(super) fn detach(&mut self, id: u32, delivered: u64) -> bool {
+        let Some(slot) = self.streams.get_mut(&id) else { return false };
+        slot.detached = true;
+        slot.reader = None;
+        slot.writer = None;
+        // Both ends have said all they have to say, or will as soon as the outbox is empty.
+        let complete = slot.finished && slot.fin != Fin::No;
+        if !complete {
+            self.reset(id, ResetCode::Cancelled, delivered);
+        }
+        self.forget_if_done(id)
+    }
+
+    /// Forgets a stream that nobody holds and nothing is left of. True when it was the last one.
+    fn forget_if_done(&mut self, id: u32) -> bool {
+        let done = self
+            .streams
+            .get(&id)
+            .is_some_and(|slot| slot.detached && (slot.broken || (slot.finished && slot.fin == Fin::Sent)));
+        if done && let Some(slot) = self.streams.remove(&id) {
+            self.budget.release(slot.window.size());
+            self.outgoing = self.outgoing.saturating_sub(slot.outbox.bytes);
+        }
+        done && self.streams.is_empty()
+    }
+
+    // ---- what the peer sends --------------------------------------------------------------------
+
+    /// A DATA frame of `length` bytes begins.
+    pub(super) fn on_data_begins(&mut self, id: u32, length: usize) -> Result<(), Violation> {
+        let Some(slot) = self.streams.get_mut(&id) else { return self.stray(id, Kind::Data, length) };
+        if slot.broken {
+            return self.stray(id, Kind::Data, length);
+        }
+        if slot.finished {
+            return Err(Violation::Unexpected { kind: Kind::Data, stream: id });
+        }
+        slot.window.receive(length).map_err(|source| Violation::Credit { stream: id, source })?;
+        self.stats.received_bytes += length as u64;
+        // Room for the whole frame in one piece, unless it still fits behind what is there.
+        let fits = slot.inbox.back().is_some_and(|back| back.capacity() - back.len() >= length);
+        if !fits {
+            slot.inbox.push_back(BytesMut::with_capacity(length.max(256)));
+        }
+        Ok(())
+    }
+
+    /// Bytes of the DATA frame that began last.
+    pub(super) fn on_data(&mut self, id: u32, bytes: &[u8]) {
+        if let Some(slot) = self.streams.get_mut(&id)
+            && !slot.broken
+        {
+            match slot.inbox.back_mut() {
+                Some(back) => back.extend_from_slice(bytes),
+                // The reader took the chunk between two pieces of one frame.
+                None => slot.inbox.push_back(BytesMut::from(bytes)),
+            }
+            wake(&mut slot.reader);
+        }
+    }
+
+    /// A whole frame other than DATA. `Some` is for the session's owner.
+    pub(super) fn on_frame(&mut self, header: Header, payload: &[u8]) -> Result<Option<Told>, Violation> {
+        let Header { stream, kind, .. } = header;
+        match kind {
+            Kind::Open => return self.on_open(stream, &Open::decode(payload)?).map(Some),
+            Kind::Data => {}
+            Kind::Fin => {
+                let delivered = decode_u64(kind, payload)?;
+                let Some(slot) = self.streams.get_mut(&stream).filter(|slot| !slot.broken) else {
+                    return self.stray(stream, kind, 0).map(|()| None);
+                };
+                if slot.finished {
+                    return Err(Violation::Unexpected { kind, stream });
+                }
+                slot.finished = true;
+                slot.fate.peer_delivered(delivered);
+                wake(&mut slot.reader);
+                self.forget_if_done(stream);
+            }
+            Kind::Rst => {
+                let reset = Reset::decode(payload)?;
+                let Some(slot) = self.streams.get_mut(&stream).filter(|slot| !slot.broken) else {
+                    return self.stray(stream, kind, 0).map(|()| None);
+                };
+                slot.broken = true;
+                slot.fate.reset(reset);
+                self.outgoing = self.outgoing.saturating_sub(slot.outbox.bytes);
+                slot.outbox.clear();
+                wake(&mut slot.reader);
+                wake(&mut slot.writer);
+                self.forget_if_done(stream);
+            }
+            Kind::Window => {
+                let grant = decode_window(payload)?;
+                let Some(slot) = self.streams.get_mut(&stream).filter(|slot| !slot.broken) else {
+                    return self.stray(stream, kind, 0).map(|()| None);
+                };
+                slot.credit.add(grant).map_err(|source| Violation::Credit { stream, source })?;
+                self.queue(stream);
+            }
+            Kind::Ping => {
+                if !self.pings.allow(self.now) {
+                    return Err(Violation::Flood { what: "pings" });
+                }
+                self.control_frame(0, Kind::Pong, payload);
+            }
+            Kind::Pong => {
+                let number = decode_u64(kind, payload)?;
+                if let Some((_, sent)) = self.ping.take_if(|(expected, _)| *expected == number) {
+                    self.liveness.ponged(self.now.saturating_duration_since(sent));
+                }
+            }
+            Kind::GoAway => {
+                let away = GoAway::decode(payload)?;
+                if self.state == State::Open {
+                    self.state = State::Leaving;
+                }
+                return Ok(Some(Told::GoAway(away)));
+            }
+            Kind::Control => {
+                if !self.controls.allow(self.now) {
+                    return Err(Violation::Flood { what: "control messages" });
+                }
+                return Ok(Some(Told::Control(payload.to_vec())));
+            }
+        }
+        Ok(None)
+    }
+
+    fn on_open(&mut self, stream: u32, open: &Open) -> Result<Told, Violation> {
+        if self.role == Role::Relay || stream <= self.last_stream {
+            return Err(Violation::Unexpected { kind: Kind::Open, stream });
+        }
+        if !self.opens.allow(self.now) {
+            return Err(Violation::Flood { what: "streams opened" });
+        }
+        self.last_stream = stream;
+        // A stream that both ends have finished with may still be in our table for a moment, so the count is
+        // not held against the peer until it is far above what was announced.
+        if self.streams.len() >= 2 * limits::MAX_STREAMS as usize {
+            return Err(Violation::Flood { what: "streams open" });
+        }
+        if self.streams.len() >= limits::MAX_STREAMS as usize || self.state != State::Open {
+            self.stray_bytes += u64::from(self.own_window);
+            self.stray_frames += u64::from(limits::STRAY_FRAMES_PER_STREAM);
+            self.control_frame(stream, Kind::Rst, &Reset { code: ResetCode::Refused, delivered: 0 }.encode());
+            return Ok(Told::Nothing);
+        }
+        self.budget.claim(self.own_window);
+        let fate = self.insert(stream, self.own_window, open.window);
+        Ok(Told::Open(stream, *open, fate))
+    }
+
+    /// A frame for a stream that is no longer there: it crossed with our reset, unless there are too many.
+    fn stray(&mut self, stream: u32, kind: Kind, length: usize) -> Result<(), Violation> {
+        if stream > self.last_stream {
+            return Err(Violation::Unexpected { kind, stream });
+        }
+        let left = if kind == Kind::Data {
+            self.stray_bytes.checked_sub(length as u64).map(|left| self.stray_bytes = left)
+        } else {
+            self.stray_frames.checked_sub(1).map(|left| self.stray_frames = left)
+        };
+        left.ok_or(Violation::Strays)
+    }
+
+    // ---- what the driver needs ------------------------------------------------------------------
+
+    /// The driver runs: keeps its waker and its clock.
+    pub(super) fn tick(&mut self, now: Instant, waker: &Waker) {
+        self.now = now;
+        keep(&mut self.driver, waker);
+    }
+
+    pub(super) fn heard(&mut self) {
+        self.liveness.heard(self.now);
+    }
+
+    pub(super) fn blocked(&mut self, blocked: bool) {
+        self.liveness.blocked(blocked, self.now);
+    }
+
+    /// Sends a PING if one is due, and says when to look again or why to give up.
+    pub(super) fn liveness(&mut self) -> Due {
+        if self.ping_wanted || self.liveness.due(self.now) == Due::Ping {
+            self.ping_wanted = false;
+            self.pings_sent += 1;
+            self.ping = Some((self.pings_sent, self.now));
+            self.liveness.pinged(self.now);
+            self.control_frame(0, Kind::Ping, &self.pings_sent.to_be_bytes());
+        }
+        self.liveness.due(self.now)
+    }
+
+    /// When a close that is under way must have ended.
+    pub(super) fn closing(&self) -> Option<Instant> {
+        match self.state {
+            State::Closing(limit) => Some(limit),
+            State::Open | State::Leaving | State::Ended => None,
+        }
+    }
+
+    /// Fills a batch: pending frames first, then one turn per ready stream.
+    pub(super) fn fill(&mut self, batch: &mut Batch) {
+        if !self.pending.is_empty() {
+            batch.inline(&self.pending);
+            self.pending.clear();
+            if self.pending.capacity() > CONGESTED_BYTES {
+                self.pending = Vec::new();
+            }
+        }
+        while batch.bytes < limits::BATCH_BYTES {
+            let Some(id) = self.ready.pop_front() else { break };
+            let alone = self.ready.is_empty();
+            let Some(slot) = self.streams.get_mut(&id) else { continue };
+            slot.queued = false;
+            if slot.broken {
+                continue;
+            }
+            let turn = if alone { limits::BATCH_BYTES - batch.bytes } else { limits::QUANTUM_BYTES };
+            let credit = slot.credit.held();
+            let taken = slot.outbox.take(id, turn.min(credit), batch);
+            slot.credit.spend(taken);
+            self.outgoing -= taken;
+            self.stats.sent_bytes += taken as u64;
+            if slot.outbox.bytes <= limits::SEND_BUFFER_BYTES / 2 {
+                wake(&mut slot.writer);
+            }
+            if slot.outbox.bytes == 0
+                && let Fin::Wanted(delivered) = slot.fin
+            {
+                batch.frame(Header { stream: id, kind: Kind::Fin, length: 8 });
+                batch.inline(&delivered.to_be_bytes());
+                slot.fin = Fin::Sent;
+                self.forget_if_done(id);
+            } else {
+                self.queue(id);
+            }
+        }
+    }
+
+    /// The session is over: every stream breaks, every waiter wakes.
+    pub(super) fn end(&mut self) {
+        self.state = State::Ended;
+        for slot in self.streams.values_mut() {
+            // A stream that both sides have finished is complete, whatever becomes of the connection.
+            if !slot.finished || slot.fin != Fin::Sent {
+                slot.broken = true;
+                slot.fate.lost();
+            }
+            slot.outbox.clear();
+            wake(&mut slot.reader);
+            wake(&mut slot.writer);
+        }
+        self.outgoing = 0;
+        self.pending = Vec::new();
+        self.ready = VecDeque::new();
+        self.driver = None;
+    }
+}
+
+/// What a frame means to the session's owner.
+#[derive(Debug)]
+pub(super) enum Told {
+    Nothing,
+    Control(Vec<u8>),
+    GoAway(GoAway),
+    Open(u32, Open, Arc<Fate>),
+}
+
+/// What [`Core::read`] found.
+#[derive(Debug)]
+pub(super) enum Read {
+    Chunk(Bytes),
+    Pending,
+    Finished,
+    Broken,
+}
+
+/// What [`Core::room`] found.
+#[derive(Debug)]
+pub(super) enum Room {
+    Bytes(usize),
+    Pending,
+    Shut,
+    Broken,
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+fn keep(kept: &mut Option<Waker>, waker: &Waker) {
+    match kept {
+        Some(kept) => kept.clone_from(waker),
+        None => *kept = Some(waker.clone()),
+    }
+}
+
+/// Stream numbers count up and are never chosen by a stranger, so spreading their bits is all a hash has to do.
+#[derive(Debug, Default)]
+struct StreamHasher(u64);
+
+impl Hasher for StreamHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}

@@ -1,0 +1,259 @@
+//! The handle of one stream.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Shared;
+use super::core::{Read, Room};
+use crate::proto::frame::{Open, Reset, ResetCode};
+
+/// How a stream ended, readable after the stream itself is gone.
+#[derive(Debug, Default)]
+pub struct Fate {
+    /// 0, or the number of the [`ResetCode`].
+    code: AtomicU32,
+    lost: AtomicBool,
+    peer_delivered: AtomicU64,
+    written: AtomicU64,
+}
+
+impl Fate {
+    /// Why the peer reset the stream; `None` when it did not.
+    pub fn reset_code(&self) -> Option<ResetCode> {
+        ResetCode::from_u32(self.code.load(Ordering::Relaxed))
+    }
+
+    /// True when the session ended before the stream had.
+    pub fn was_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Bytes written to the stream so far.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of this side's that the peer says it had delivered when it finished or reset the stream. `None`
+    /// before that: nothing can be said then.
+    pub fn delivered(&self) -> Option<u64> {
+        // Stored with one added, so that nothing delivered differs from nothing said.
+        self.peer_delivered.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn peer_delivered(&self, bytes: u64) {
+        self.peer_delivered.store(bytes.saturating_add(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn reset(&self, reset: Reset) {
+        self.code.store(reset.code as u32, Ordering::Relaxed);
+        self.peer_delivered(reset.delivered);
+    }
+
+    pub(super) fn lost(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Why a stream can no longer be read or written; the source of the [`io::Error`]s it gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StreamError {
+    /// The peer reset it.
+    #[error("the peer reset the stream: {0:?}")]
+    Reset(ResetCode),
+    /// The session ended.
+    #[error("the session ended")]
+    Lost,
+    /// This side has reset it.
+    #[error("the stream was reset by this side")]
+    Own,
+    /// Written to after its end.
+    #[error("the stream was finished by this side")]
+    Finished,
+}
+
+impl From<StreamError> for io::Error {
+    fn from(error: StreamError) -> Self {
+        let kind = match error {
+            StreamError::Reset(_) => io::ErrorKind::ConnectionReset,
+            StreamError::Lost => io::ErrorKind::ConnectionAborted,
+            StreamError::Own | StreamError::Finished => io::ErrorKind::BrokenPipe,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// One stream of a session: bytes both ways, with back-pressure, each direction finished on its own.
+///
+/// Shutting it down for writing sends a FIN; the other direction goes on. Dropping it before both directions
+/// have finished resets it, so that nothing waits at the other end for a reader or writer that has gone. What
+/// was written before a shutdown is still sent after a drop, if the peer had finished too.
+#[derive(Debug)]
+pub struct Stream {
+    shared: Arc<Shared>,
+    id: u32,
+    open: Open,
+    fate: Arc<Fate>,
+    /// Bytes that have reached this side's own counterpart, as told by [`Stream::set_delivered`].
+    delivered: u64,
+}
+
+impl Stream {
+    pub(super) fn new(shared: Arc<Shared>, id: u32, open: Open, fate: Arc<Fate>) -> Self {
+        Self { shared, id, open, fate, delivered: 0 }
+    }
+
+    /// What its OPEN said.
+    pub fn opened(&self) -> &Open {
+        &self.open
+    }
+
+    /// Its number in the session.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// How it ends; stays readable after the stream is gone.
+    pub fn fate(&self) -> &Arc<Fate> {
+        &self.fate
+    }
+
+    /// Takes note that in all `bytes` of the peer's have reached this side's counterpart (the service, the
+    /// visitor). The peer learns it when this side finishes or resets, and from it whether a request can have
+    /// started.
+    pub fn set_delivered(&mut self, bytes: u64) {
+        self.delivered = bytes;
+    }
+
+    /// The next bytes as they came, without copying; `None` at the end.
+    ///
+    /// # Errors
+    /// A [`StreamError`] after the bytes that came before it.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        match self.shared.lock().read_chunk(self.id, cx.waker()) {
+            Read::Chunk(chunk) => Poll::Ready(Ok(Some(chunk))),
+            Read::Pending => Poll::Pending,
+            Read::Finished => Poll::Ready(Ok(None)),
+            Read::Broken => Poll::Ready(Err(self.error().into())),
+        }
+    }
+
+    /// Ready when [`Stream::send_chunk`] may be called once.
+    ///
+    /// # Errors
+    /// A [`StreamError`].
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self.shared.lock().room(self.id, cx.waker()) {
+            Room::Bytes(room) => Poll::Ready(Ok(room)),
+            Room::Pending => Poll::Pending,
+            Room::Shut => Poll::Ready(Err(StreamError::Finished.into())),
+            Room::Broken => Poll::Ready(Err(self.error().into())),
+        }
+    }
+
+    /// Hands over bytes without copying them; they may be more than the room that there was.
+    pub fn send_chunk(&mut self, chunk: Bytes) {
+        if !chunk.is_empty() {
+            self.shared.lock().write_chunk(self.id, chunk);
+        }
+    }
+
+    /// Sends the FIN: no more bytes from this side.
+    pub fn finish(&mut self) {
+        self.shared.lock().finish(self.id, self.delivered);
+    }
+
+    /// Ends the stream at once, telling the peer why.
+    pub fn reset(self, code: ResetCode) {
+        self.shared.lock().reset(self.id, code, self.delivered);
+    }
+
+    fn error(&self) -> StreamError {
+        match self.fate.reset_code() {
+            Some(code) => StreamError::Reset(code),
+            None if self.fate.was_lost() => StreamError::Lost,
+            None => StreamError::Own,
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.shared.lock().detach(self.id, self.delivered) {
+            self.shared.idle.notify_waiters();
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = self.shared.lock().read_into(self.id, buffer, cx.waker());
+        match read {
+            Ok(()) | Err(Read::Finished | Read::Chunk(_)) => Poll::Ready(Ok(())),
+            Err(Read::Pending) => Poll::Pending,
+            Err(Read::Broken) => Poll::Ready(Err(self.error().into())),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        if data.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let room = ready!(self.poll_room(cx))?;
+        let taken = data.get(..room).unwrap_or(data);
+        self.shared.lock().write(self.id, taken);
+        Poll::Ready(Ok(taken.len()))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if pieces.iter().all(|piece| piece.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        let mut room = ready!(self.poll_room(cx))?;
+        let mut taken = 0;
+        let mut core = self.shared.lock();
+        for piece in pieces {
+            let piece = piece.get(..room).unwrap_or(piece);
+            core.write(self.id, piece);
+            taken += piece.len();
+            room -= piece.len();
+            if room == 0 {
+                break;
+            }
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Always ready: the driver sends what is written as soon as the connection takes it.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.finish();
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,448 @@
+//! The multiplexer over an in-memory connection, and against peers that break its rules.
+
+use std::io::IoSlice;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::proto::credit::CreditError;
+use crate::proto::frame::{FrameError, HEADER_BYTES, Header, Kind, Open, Reset, ResetCode};
+
+struct Side {
+    mux: Mux,
+    events: Events,
+    end: JoinHandle<End>,
+}
+
+fn side(io: DuplexStream, role: Role) -> Side {
+    let (mux, driver, events) = session(BufReader::new(io), role, limits::INITIAL_WINDOW_BYTES);
+    mux.set_peer_limits(limits::INITIAL_WINDOW_BYTES, 100);
+    Side { mux, events, end: tokio::spawn(driver) }
+}
+
+/// A relay and an agent over a connection that holds `buffer` bytes.
+fn pair(buffer: usize) -> (Side, Side) {
+    let (a, b) = tokio::io::duplex(buffer);
+    (side(a, Role::Relay), side(b, Role::Agent))
+}
+
+impl Side {
+    async fn accepted(&mut self) -> Stream {
+        match self.events.recv().await {
+            Some(Event::Open(stream)) => stream,
+            other => panic!("expected a stream, got {other:?}"),
+        }
+    }
+}
+
+/// A side and the raw far end of its connection, for peers that do not keep the rules.
+fn against(role: Role) -> (Side, DuplexStream) {
+    let (a, b) = tokio::io::duplex(1 << 20);
+    (side(a, role), b)
+}
+
+async fn send(raw: &mut DuplexStream, stream: u32, kind: Kind, payload: &[u8]) {
+    raw.write_all(&Header { stream, kind, length: payload.len() }.encode()).await.unwrap();
+    raw.write_all(payload).await.unwrap();
+}
+
+/// Reads frames until one of `kind` comes.
+async fn next_of(raw: &mut DuplexStream, kind: Kind) -> (Header, Vec<u8>) {
+    loop {
+        let mut header = [0; HEADER_BYTES];
+        raw.read_exact(&mut header).await.unwrap();
+        let header = Header::decode(header).unwrap();
+        let mut payload = vec![0; header.length];
+        raw.read_exact(&mut payload).await.unwrap();
+        if header.kind == kind {
+            return (header, payload);
+        }
+    }
+}
+
+fn pattern(length: usize, seed: u8) -> Vec<u8> {
+    (0..length).map(|i| (i as u8).wrapping_mul(31).wrapping_add((i >> 8) as u8) ^ seed).collect()
+}
+
+#[tokio::test]
+async fn bytes_pass_both_ways_far_beyond_the_window() {
+    let (relay, mut agent) = pair(10_000);
+    let mut there = relay.mux.open(Open { service: 9, ..Open::default() }).unwrap();
+    let mut here = agent.accepted().await;
+    assert_eq!(here.opened().service, 9);
+    let sent = pattern(3_000_000, 1);
+    let echo = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        here.read_to_end(&mut seen).await.unwrap();
+        here.write_all(&seen).await.unwrap();
+        here.shutdown().await.unwrap();
+        here
+    });
+    there.write_all(&sent).await.unwrap();
+    there.shutdown().await.unwrap();
+    let mut back = Vec::new();
+    there.read_to_end(&mut back).await.unwrap();
+    assert!(back == sent);
+    drop((there, echo.await.unwrap()));
+    relay.mux.idle().await;
+    agent.mux.idle().await;
+    assert_eq!(relay.mux.stats().sent_bytes, 3_000_000);
+    assert_eq!(relay.mux.stats().streams, 0);
+}
+
+#[tokio::test]
+async fn chunks_pass_without_being_cut_or_mixed() {
+    let (relay, mut agent) = pair(1 << 16);
+    let mut there = relay.mux.open(Open::default()).unwrap();
+    let mut here = agent.accepted().await;
+    let sent = pattern(600_000, 2);
+    let expected = sent.clone();
+    let writer = tokio::spawn(async move {
+        // Large chunks, small ones and single bytes in turn.
+        let mut rest = sent.as_slice();
+        for size in [50_000, 1, 7, 20_000, 300, 4096, 4095].into_iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (now, later) = rest.split_at(rest.len().min(size));
+            std::future::poll_fn(|cx| there.poll_room(cx)).await.unwrap();
+            if size % 2 == 0 {
+                there.send_chunk(bytes::Bytes::copy_from_slice(now))
+            } else {
+                there.write_all(now).await.unwrap()
+            }
+            rest = later;
+        }
+        there.finish();
+        there
+    });
+    let mut seen = Vec::new();
+    while let Some(chunk) = std::future::poll_fn(|cx| here.poll_chunk(cx)).await.unwrap() {
+        assert!(!chunk.is_empty());
+        seen.extend_from_slice(&chunk);
+    }
+    assert!(seen == expected);
+    drop(writer.await);
+}
+
+#[tokio::test]
+async fn each_direction_ends_on_its_own() {
+    let (relay, mut agent) = pair(4096);
+    let mut there = relay.mux.open(Open::default()).unwrap();
+    let mut here = agent.accepted().await;
+    here.set_delivered(77);
+    here.shutdown().await.unwrap();
+    assert_eq!(there.read(&mut [0; 8]).await.unwrap(), 0, "the agent has finished");
+    assert_eq!(there.fate().delivered(), Some(77));
+    there.write_all(b"still heard").await.unwrap();
+    there.shutdown().await.unwrap();
+    let mut seen = String::new();
+    here.read_to_string(&mut seen).await.unwrap();
+    assert_eq!(seen, "still heard");
+    assert!(there.write_all(b"x").await.is_err(), "finished is finished");
+}
+
+#[tokio::test]
+async fn a_dropped_stream_is_cancelled_at_the_other_end() {
+    let (relay, mut agent) = pair(4096);
+    let there = relay.mux.open(Open::default()).unwrap();
+    let mut here = agent.accepted().await;
+    let fate = Arc::clone(here.fate());
+    drop(there);
+    let error = here.read(&mut [0; 8]).await.unwrap_err();
+    let source = error.get_ref().and_then(|source| source.downcast_ref::<StreamError>());
+    assert_eq!(source, Some(&StreamError::Reset(ResetCode::Cancelled)));
+    assert_eq!(fate.reset_code(), Some(ResetCode::Cancelled));
+    drop(here);
+    relay.mux.idle().await;
+    agent.mux.idle().await;
+}
+
+#[tokio::test]
+async fn a_reset_says_why_and_how_much_was_delivered_after_the_bytes_before_it() {
+    let (relay, mut agent) = pair(4096);
+    let mut there = relay.mux.open(Open::default()).unwrap();
+    there.write_all(b"hello").await.unwrap();
+    let mut here = agent.accepted().await;
+    here.write_all(b"partial answer").await.unwrap();
+    // The bytes are on their way before the reset is.
+    let mut seen = [0; 7];
+    there.read_exact(&mut seen).await.unwrap();
+    here.set_delivered(5);
+    here.reset(ResetCode::ServiceBroke);
+    let mut rest = Vec::new();
+    let error = there.read_to_end(&mut rest).await.unwrap_err();
+    assert_eq!(rest, b" answer");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(
+        (there.fate().reset_code(), there.fate().delivered()),
+        (Some(ResetCode::ServiceBroke), Some(5))
+    );
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_holds_back_its_writer_and_nobody_else() {
+    let (relay, mut agent) = pair(1 << 16);
+    let mut stuck = relay.mux.open(Open::default()).unwrap();
+    let _held = agent.accepted().await;
+    let mut live = relay.mux.open(Open::default()).unwrap();
+    let mut there = agent.accepted().await;
+    let block = vec![0; 64 * 1024];
+    let mut taken = 0;
+    loop {
+        let wrote = std::future::poll_fn(|cx| {
+            match std::pin::Pin::new(&mut stuck).poll_write_vectored(cx, &[IoSlice::new(&block)]) {
+                std::task::Poll::Ready(wrote) => std::task::Poll::Ready(Some(wrote.unwrap())),
+                std::task::Poll::Pending => std::task::Poll::Ready(None),
+            }
+        })
+        .await;
+        match wrote {
+            Some(wrote) => taken += wrote,
+            // Full for good only when the driver has had its turns and the window is spent.
+            None if taken >= limits::INITIAL_WINDOW_BYTES as usize + limits::SEND_BUFFER_BYTES => break,
+            None => tokio::task::yield_now().await,
+        }
+        assert!(taken <= limits::INITIAL_WINDOW_BYTES as usize + limits::SEND_BUFFER_BYTES);
+    }
+    live.write_all(b"ping").await.unwrap();
+    let mut seen = [0; 4];
+    there.read_exact(&mut seen).await.unwrap();
+    assert_eq!(&seen, b"ping");
+}
+
+#[tokio::test]
+async fn streams_take_turns() {
+    let (relay, mut raw) = against(Role::Relay);
+    relay.mux.set_peer_limits(limits::INITIAL_WINDOW_BYTES, 100);
+    let mut streams: Vec<Stream> = (0..3).map(|_| relay.mux.open(Open::default()).unwrap()).collect();
+    // All of it is queued before the driver runs for the first time.
+    for stream in &mut streams[..2] {
+        stream.write_all(&vec![0; limits::SEND_BUFFER_BYTES]).await.unwrap();
+    }
+    streams[2].write_all(b"small").await.unwrap();
+    let mut before = 0;
+    loop {
+        let (header, _) = next_of(&mut raw, Kind::Data).await;
+        if header.stream == 3 {
+            break;
+        }
+        before += header.length;
+    }
+    assert!(before <= 2 * limits::QUANTUM_BYTES, "{before} bytes went ahead of the small stream");
+}
+
+#[tokio::test]
+async fn leaving_lets_streams_finish_and_takes_no_new_ones() {
+    let (relay, mut agent) = pair(4096);
+    let mut there = relay.mux.open(Open::default()).unwrap();
+    let mut here = agent.accepted().await;
+    relay.mux.go_away(Duration::from_millis(1500));
+    assert_eq!(relay.mux.open(Open::default()).unwrap_err(), OpenError::Leaving);
+    match agent.events.recv().await {
+        Some(Event::GoAway(away)) => assert_eq!((away.last_stream, away.retry_after_ms), (1, 1500)),
+        other => panic!("{other:?}"),
+    }
+    there.write_all(b"late").await.unwrap();
+    there.shutdown().await.unwrap();
+    let mut seen = String::new();
+    here.read_to_string(&mut seen).await.unwrap();
+    here.shutdown().await.unwrap();
+    assert_eq!(seen, "late");
+    drop((there, here));
+    relay.mux.idle().await;
+    relay.mux.close();
+    assert!(matches!(relay.end.await.unwrap(), End::Local));
+    assert!(matches!(agent.end.await.unwrap(), End::Peer));
+}
+
+#[tokio::test]
+async fn a_session_that_ends_breaks_its_streams() {
+    let (relay, mut agent) = pair(4096);
+    let mut there = relay.mux.open(Open::default()).unwrap();
+    let here = agent.accepted().await;
+    agent.end.abort();
+    let error = there.read(&mut [0; 8]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    assert!(there.fate().was_lost());
+    assert_eq!(there.fate().delivered(), None, "nobody said what was delivered");
+    assert_eq!(relay.mux.open(Open::default()).unwrap_err(), OpenError::Closed);
+    assert!(!relay.mux.send_control(b"{}"));
+    relay.mux.idle().await;
+    drop(here);
+}
+
+#[tokio::test]
+async fn no_more_streams_than_the_peer_allows() {
+    let (relay, _agent) = pair(1 << 20);
+    relay.mux.set_peer_limits(1024, 2);
+    let first = relay.mux.open(Open::default()).unwrap();
+    let _second = relay.mux.open(Open::default()).unwrap();
+    assert_eq!(relay.mux.open(Open::default()).unwrap_err(), OpenError::TooMany);
+    drop(first);
+    assert!(relay.mux.open(Open::default()).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_given_up_after_twenty_seconds() {
+    let (relay, mut raw) = against(Role::Relay);
+    let start = tokio::time::Instant::now();
+    let swallow = tokio::spawn(async move {
+        let mut bytes = Vec::new();
+        raw.read_to_end(&mut bytes).await.map(|_| bytes)
+    });
+    assert!(matches!(relay.end.await.unwrap(), End::Silent));
+    assert_eq!(start.elapsed(), limits::DEAD_AFTER);
+    let bytes = swallow.await.unwrap().unwrap();
+    assert_eq!(bytes.len(), 2 * (HEADER_BYTES + 8), "two pings had been sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_speaks_but_does_not_read_is_given_up() {
+    let (a, mut raw) = tokio::io::duplex(512);
+    let relay = side(a, Role::Relay);
+    let mut stream = relay.mux.open(Open::default()).unwrap();
+    stream.write_all(&[0; 4096]).await.unwrap();
+    let mut number = 0_u64;
+    while !relay.end.is_finished() && number < 100 {
+        number += 1;
+        send(&mut raw, 0, Kind::Pong, &number.to_be_bytes()).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(matches!(relay.end.await.unwrap(), End::Stalled));
+    assert!((19..=22).contains(&number), "{number} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_sessions_live_on_and_know_their_round_trip() {
+    let (relay, agent) = pair(4096);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert!(relay.mux.is_open() && agent.mux.is_open());
+    assert_eq!(relay.mux.round_trip(), Some(Duration::ZERO));
+}
+
+async fn violation_of(role: Role, frames: &[(u32, Kind, Vec<u8>)]) -> Violation {
+    let (side, mut raw) = against(role);
+    let mut bytes = Vec::new();
+    for (stream, kind, payload) in frames {
+        bytes.extend(Header { stream: *stream, kind: *kind, length: payload.len() }.encode());
+        bytes.extend(payload);
+    }
+    // The connection may be closed before all of it is written; how it ends is what counts.
+    let _ = raw.write_all(&bytes).await;
+    match side.end.await.unwrap() {
+        End::Violation(violation) => violation,
+        end => panic!("ended with {end}"),
+    }
+}
+
+fn open() -> Vec<u8> {
+    Open::default().encode().to_vec()
+}
+
+#[tokio::test]
+async fn peers_that_break_the_rules_lose_their_session() {
+    let agent = Role::Agent;
+    let unexpected = |kind, stream| Violation::Unexpected { kind, stream };
+
+    // Streams flow one way only, and their numbers go up.
+    assert_eq!(violation_of(Role::Relay, &[(1, Kind::Open, open())]).await, unexpected(Kind::Open, 1));
+    let twice = [(5, Kind::Open, open()), (5, Kind::Open, open())];
+    assert_eq!(violation_of(agent, &twice).await, unexpected(Kind::Open, 5));
+
+    // Nothing comes for a stream that never was, or after its end.
+    assert_eq!(violation_of(agent, &[(3, Kind::Data, vec![1])]).await, unexpected(Kind::Data, 3));
+    assert_eq!(violation_of(agent, &[(3, Kind::Fin, vec![0; 8])]).await, unexpected(Kind::Fin, 3));
+    let late = [(1, Kind::Open, open()), (1, Kind::Fin, vec![0; 8]), (1, Kind::Data, vec![1])];
+    assert_eq!(violation_of(agent, &late).await, unexpected(Kind::Data, 1));
+    let twice = [(1, Kind::Open, open()), (1, Kind::Fin, vec![0; 8]), (1, Kind::Fin, vec![0; 8])];
+    assert_eq!(violation_of(agent, &twice).await, unexpected(Kind::Fin, 1));
+
+    // Windows hold.
+    let mut flood = vec![(1, Kind::Open, open())];
+    flood.extend((0..5).map(|_| (1, Kind::Data, vec![0; 64 * 1024])));
+    let exceeded = CreditError::Exceeded { length: 64 * 1024, granted: 0 };
+    assert_eq!(violation_of(agent, &flood).await, Violation::Credit { stream: 1, source: exceeded });
+    let grant = [(1, Kind::Open, open()), (1, Kind::Window, u32::MAX.to_be_bytes().to_vec())];
+    assert!(matches!(violation_of(agent, &grant).await, Violation::Credit { stream: 1, .. }));
+    let nothing = [(1, Kind::Open, open()), (1, Kind::Window, vec![0; 4])];
+    let empty = FrameError::Payload { kind: Kind::Window };
+    assert_eq!(violation_of(agent, &nothing).await, Violation::Frame(empty));
+
+    // Floods end.
+    let pings: Vec<_> = (0..100_u64).map(|n| (0, Kind::Ping, n.to_be_bytes().to_vec())).collect();
+    assert_eq!(violation_of(agent, &pings).await, Violation::Flood { what: "pings" });
+    let talk: Vec<_> = (0..100).map(|_| (0, Kind::Control, b"{}".to_vec())).collect();
+    assert_eq!(violation_of(agent, &talk).await, Violation::Flood { what: "control messages" });
+    let reset = Reset { code: ResetCode::Cancelled, delivered: 0 }.encode().to_vec();
+    let mut resets = vec![(1, Kind::Open, open())];
+    resets.extend((0..100).map(|_| (1, Kind::Rst, reset.clone())));
+    assert_eq!(violation_of(agent, &resets).await, Violation::Strays);
+}
+
+#[tokio::test]
+async fn a_connection_cut_inside_a_frame_is_told_from_an_orderly_end() {
+    let (relay, mut raw) = against(Role::Relay);
+    raw.write_all(&[0, 0, 0]).await.unwrap();
+    drop(raw);
+    assert!(matches!(relay.end.await.unwrap(), End::Violation(Violation::Truncated)));
+    let (relay, raw) = against(Role::Relay);
+    drop(raw);
+    assert!(matches!(relay.end.await.unwrap(), End::Peer));
+}
+
+#[tokio::test]
+async fn frames_that_cross_with_a_reset_are_pardoned_up_to_the_credit() {
+    let (agent, mut raw) = against(Role::Agent);
+    send(&mut raw, 1, Kind::Open, &open()).await;
+    let mut agent = agent;
+    agent.accepted().await.reset(ResetCode::ServiceRefused);
+    let (header, payload) = next_of(&mut raw, Kind::Rst).await;
+    assert_eq!((header.stream, Reset::decode(&payload).unwrap().code), (1, ResetCode::ServiceRefused));
+    for _ in 0..4 {
+        send(&mut raw, 1, Kind::Data, &[0; 64 * 1024]).await;
+    }
+    send(&mut raw, 1, Kind::Fin, &[0; 8]).await;
+    send(&mut raw, 0, Kind::Ping, &[7; 8]).await;
+    assert_eq!(next_of(&mut raw, Kind::Pong).await.1, [7; 8], "the session goes on");
+    send(&mut raw, 1, Kind::Data, &[0]).await;
+    assert!(matches!(agent.end.await.unwrap(), End::Violation(Violation::Strays)));
+}
+
+#[tokio::test]
+async fn many_streams_at_once_keep_their_bytes_apart() {
+    let (relay, mut agent) = pair(30_000);
+    let echo = tokio::spawn(async move {
+        let mut visits = tokio::task::JoinSet::new();
+        while let Some(Event::Open(mut stream)) = agent.events.recv().await {
+            visits.spawn(async move {
+                let (mut read, mut write) = tokio::io::split(&mut stream);
+                tokio::io::copy(&mut read, &mut write).await.unwrap();
+                stream.shutdown().await.unwrap();
+            });
+        }
+        while visits.join_next().await.transpose().unwrap().is_some() {}
+    });
+    let mut visitors = tokio::task::JoinSet::new();
+    for seed in 0..60_u8 {
+        let stream = relay.mux.open(Open::default()).unwrap();
+        visitors.spawn(async move {
+            let sent = pattern(1000 + usize::from(seed) * 7001, seed);
+            let (mut read, mut write) = tokio::io::split(stream);
+            let expected = sent.clone();
+            let writer = tokio::spawn(async move {
+                write.write_all(&sent).await.unwrap();
+                write.shutdown().await.unwrap();
+            });
+            let mut back = Vec::new();
+            read.read_to_end(&mut back).await.unwrap();
+            writer.await.unwrap();
+            assert!(back == expected, "stream of {seed}");
+        });
+    }
+    while visitors.join_next().await.transpose().unwrap().is_some() {}
+    relay.mux.close();
+    echo.await.unwrap();
+}
