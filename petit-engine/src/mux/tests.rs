@@ -109,9 +109,9 @@ async fn chunks_pass_without_being_cut_or_mixed() {
             let (now, later) = rest.split_at(rest.len().min(size));
             std::future::poll_fn(|cx| there.poll_room(cx)).await.unwrap();
             if size % 2 == 0 {
-                there.send_chunk(bytes::Bytes::copy_from_slice(now))
+                there.send_chunk(bytes::Bytes::copy_from_slice(now));
             } else {
-                there.write_all(now).await.unwrap()
+                there.write_all(now).await.unwrap();
             }
             rest = later;
         }

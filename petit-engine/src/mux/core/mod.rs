@@ -3,6 +3,8 @@
 //! Everything here is a short, synchronous update under the session's lock. The driver feeds it what the peer
 //! sent and empties it into batches; streams put bytes in and take bytes out.
 
+mod peer;
+
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -16,9 +18,8 @@ use super::outbox::{Batch, Outbox};
 use super::stream::Fate;
 use super::{OpenError, Stats};
 use crate::limits;
-use crate::proto::credit::{Budget, CreditError, RecvWindow, SendCredit};
-use crate::proto::frame::{FrameError, GoAway, Header, Kind, Open, Reset, ResetCode};
-use crate::proto::frame::{decode_u64, decode_window};
+use crate::proto::credit::{Budget, RecvWindow, SendCredit};
+use crate::proto::frame::{GoAway, Header, Kind, Open, Reset, ResetCode};
 use crate::proto::liveness::{Due, Liveness};
 use crate::proto::rate::Rate;
 
@@ -31,42 +32,8 @@ pub enum Role {
     Agent,
 }
 
-/// How a peer broke the protocol. Its session ends, nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
-    /// Bytes that are no frame.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    /// More bytes or more credit than a window holds.
-    #[error("stream {stream}")]
-    Credit {
-        /// Which stream.
-        stream: u32,
-        /// What was wrong.
-        #[source]
-        source: CreditError,
-    },
-    /// A frame that this end never receives on this stream.
-    #[error("{kind:?} on stream {stream}, where it cannot be")]
-    Unexpected {
-        /// Which frame.
-        kind: Kind,
-        /// Which stream.
-        stream: u32,
-    },
-    /// Too many frames for streams that have ended.
-    #[error("too many frames for streams that have ended")]
-    Strays,
-    /// Too much of one thing in too short a time.
-    #[error("more {what} than allowed")]
-    Flood {
-        /// Of what.
-        what: &'static str,
-    },
-    /// The connection ended inside a frame.
-    #[error("the connection ended inside a frame")]
-    Truncated,
-}
+pub(in crate::mux) use self::peer::Told;
+pub use self::peer::Violation;
 
 /// Pending bytes of stream 0 and of stream management beyond which no stream is opened.
 const CONGESTED_BYTES: usize = 256 * 1024;
@@ -78,7 +45,7 @@ const SCARCE_BYTES: usize = 4 * 1024;
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct Core {
+pub(in crate::mux) struct Core {
     role: Role,
     streams: HashMap<u32, Slot, BuildHasherDefault<StreamHasher>>,
     /// The relay: last stream opened. The agent: last stream seen.
@@ -176,7 +143,7 @@ enum Fin {
 }
 
 impl Core {
-    pub(super) fn new(role: Role, own_window: u32, now: Instant) -> Self {
+    pub(in crate::mux) fn new(role: Role, own_window: u32, now: Instant) -> Self {
         Self {
             role,
             streams: HashMap::default(),
@@ -206,7 +173,7 @@ impl Core {
 
     // ---- what the owner asks for ----------------------------------------------------------------
 
-    pub(super) fn open(&mut self, open: Open) -> Result<(u32, Open, Arc<Fate>), OpenError> {
+    pub(in crate::mux) fn open(&mut self, open: Open) -> Result<(u32, Open, Arc<Fate>), OpenError> {
         match self.state {
             State::Open => {}
             State::Leaving => return Err(OpenError::Leaving),
@@ -250,7 +217,7 @@ impl Core {
         fate
     }
 
-    pub(super) fn send_control(&mut self, payload: &[u8]) -> bool {
+    pub(in crate::mux) fn send_control(&mut self, payload: &[u8]) -> bool {
         let open = matches!(self.state, State::Open | State::Leaving);
         if open {
             self.control_frame(0, Kind::Control, payload);
@@ -258,7 +225,7 @@ impl Core {
         open
     }
 
-    pub(super) fn go_away(&mut self, retry_after: Duration) {
+    pub(in crate::mux) fn go_away(&mut self, retry_after: Duration) {
         if self.state == State::Open {
             let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
             let away = GoAway { last_stream: self.last_stream, retry_after_ms };
@@ -267,42 +234,42 @@ impl Core {
         }
     }
 
-    pub(super) fn close(&mut self) {
+    pub(in crate::mux) fn close(&mut self) {
         if matches!(self.state, State::Open | State::Leaving) {
             self.state = State::Closing(self.now + CLOSE_LIMIT);
         }
     }
 
-    pub(super) fn ping_now(&mut self) {
+    pub(in crate::mux) fn ping_now(&mut self) {
         self.ping_wanted = true;
     }
 
-    pub(super) fn set_peer_limits(&mut self, window: u32, max_streams: u32) {
+    pub(in crate::mux) fn set_peer_limits(&mut self, window: u32, max_streams: u32) {
         self.peer_window = window;
         self.peer_max_streams = max_streams;
     }
 
-    pub(super) fn min_round_trip(&self) -> Option<Duration> {
+    pub(in crate::mux) fn min_round_trip(&self) -> Option<Duration> {
         self.liveness.min_round_trip()
     }
 
-    pub(super) fn stats(&self) -> Stats {
+    pub(in crate::mux) fn stats(&self) -> Stats {
         Stats { streams: self.streams.len(), ..self.stats }
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::mux) fn is_open(&self) -> bool {
         self.state != State::Ended
     }
 
-    pub(super) fn takes_streams(&self) -> bool {
+    pub(in crate::mux) fn takes_streams(&self) -> bool {
         self.state == State::Open
     }
 
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::mux) fn is_idle(&self) -> bool {
         self.streams.is_empty() || self.state == State::Ended
     }
 
-    pub(super) fn wake_driver(&mut self) {
+    pub(in crate::mux) fn wake_driver(&mut self) {
         if let Some(driver) = self.driver.take() {
             driver.wake();
         }
@@ -316,7 +283,7 @@ impl Core {
     // ---- what streams ask for -------------------------------------------------------------------
 
     /// Takes the next bytes of a stream as they came, in one chunk.
-    pub(super) fn read_chunk(&mut self, id: u32, waker: &Waker) -> Read {
+    pub(in crate::mux) fn read_chunk(&mut self, id: u32, waker: &Waker) -> Read {
         let Some(slot) = self.streams.get_mut(&id) else { return Read::Broken };
         match slot.next_chunk(waker) {
             Ok(chunk) => {
@@ -330,7 +297,12 @@ impl Core {
     }
 
     /// Copies the next bytes of a stream into `buffer`. `Ok` when at least one was copied.
-    pub(super) fn read_into(&mut self, id: u32, buffer: &mut ReadBuf<'_>, waker: &Waker) -> Result<(), Read> {
+    pub(in crate::mux) fn read_into(
+        &mut self,
+        id: u32,
+        buffer: &mut ReadBuf<'_>,
+        waker: &Waker,
+    ) -> Result<(), Read> {
         let slot = self.streams.get_mut(&id).ok_or(Read::Broken)?;
         let mut copied = 0;
         while buffer.remaining() > 0 {
@@ -364,7 +336,7 @@ impl Core {
     }
 
     /// How many bytes a stream may take on for sending now.
-    pub(super) fn room(&mut self, id: u32, waker: &Waker) -> Room {
+    pub(in crate::mux) fn room(&mut self, id: u32, waker: &Waker) -> Room {
         let limit = if self.outgoing < SEND_TOTAL_BYTES { limits::SEND_BUFFER_BYTES } else { SCARCE_BYTES };
         let Some(slot) = self.streams.get_mut(&id) else { return Room::Broken };
         if slot.broken {
@@ -383,14 +355,14 @@ impl Core {
     }
 
     /// Copies bytes into a stream's outbox; call after [`Core::room`] said that they fit.
-    pub(super) fn write(&mut self, id: u32, data: &[u8]) {
+    pub(in crate::mux) fn write(&mut self, id: u32, data: &[u8]) {
         let Some(slot) = self.streams.get_mut(&id) else { return };
         slot.outbox.copy(data);
         self.written(id, data.len());
     }
 
     /// Hands a chunk to a stream's outbox without copying it.
-    pub(super) fn write_chunk(&mut self, id: u32, chunk: Bytes) {
+    pub(in crate::mux) fn write_chunk(&mut self, id: u32, chunk: Bytes) {
         let Some(slot) = self.streams.get_mut(&id) else { return };
         let added = chunk.len();
         slot.outbox.push(chunk);
@@ -419,7 +391,7 @@ impl Core {
     }
 
     /// No more bytes will be written to a stream.
-    pub(super) fn finish(&mut self, id: u32, delivered: u64) {
+    pub(in crate::mux) fn finish(&mut self, id: u32, delivered: u64) {
         if let Some(slot) = self.streams.get_mut(&id)
             && slot.fin == Fin::No
             && !slot.broken
@@ -431,7 +403,7 @@ impl Core {
     }
 
     /// Ends a stream at once.
-    pub(super) fn reset(&mut self, id: u32, code: ResetCode, delivered: u64) {
+    pub(in crate::mux) fn reset(&mut self, id: u32, code: ResetCode, delivered: u64) {
         if let Some(slot) = self.streams.get_mut(&id)
             && !slot.broken
         {
@@ -449,7 +421,7 @@ impl Core {
     }
 
     /// The stream's handle is gone. True when it was the last stream.
-    pub(super) fn detach(&mut self, id: u32, delivered: u64) -> bool {
+    pub(in crate::mux) fn detach(&mut self, id: u32, delivered: u64) -> bool {
         let Some(slot) = self.streams.get_mut(&id) else { return false };
         slot.detached = true;
         slot.reader = None;
@@ -475,165 +447,24 @@ impl Core {
         done && self.streams.is_empty()
     }
 
-    // ---- what the peer sends --------------------------------------------------------------------
-
-    /// A DATA frame of `length` bytes begins.
-    pub(super) fn on_data_begins(&mut self, id: u32, length: usize) -> Result<(), Violation> {
-        let Some(slot) = self.streams.get_mut(&id) else { return self.stray(id, Kind::Data, length) };
-        if slot.broken {
-            return self.stray(id, Kind::Data, length);
-        }
-        if slot.finished {
-            return Err(Violation::Unexpected { kind: Kind::Data, stream: id });
-        }
-        slot.window.receive(length).map_err(|source| Violation::Credit { stream: id, source })?;
-        self.stats.received_bytes += length as u64;
-        // Room for the whole frame in one piece, unless it still fits behind what is there.
-        let fits = slot.inbox.back().is_some_and(|back| back.capacity() - back.len() >= length);
-        if !fits {
-            slot.inbox.push_back(BytesMut::with_capacity(length.max(256)));
-        }
-        Ok(())
-    }
-
-    /// Bytes of the DATA frame that began last.
-    pub(super) fn on_data(&mut self, id: u32, bytes: &[u8]) {
-        if let Some(slot) = self.streams.get_mut(&id)
-            && !slot.broken
-        {
-            match slot.inbox.back_mut() {
-                Some(back) => back.extend_from_slice(bytes),
-                // The reader took the chunk between two pieces of one frame.
-                None => slot.inbox.push_back(BytesMut::from(bytes)),
-            }
-            wake(&mut slot.reader);
-        }
-    }
-
-    /// A whole frame other than DATA. `Some` is for the session's owner.
-    pub(super) fn on_frame(&mut self, header: Header, payload: &[u8]) -> Result<Option<Told>, Violation> {
-        let Header { stream, kind, .. } = header;
-        match kind {
-            Kind::Open => return self.on_open(stream, &Open::decode(payload)?).map(Some),
-            Kind::Data => {}
-            Kind::Fin => {
-                let delivered = decode_u64(kind, payload)?;
-                let Some(slot) = self.streams.get_mut(&stream).filter(|slot| !slot.broken) else {
-                    return self.stray(stream, kind, 0).map(|()| None);
-                };
-                if slot.finished {
-                    return Err(Violation::Unexpected { kind, stream });
-                }
-                slot.finished = true;
-                slot.fate.peer_delivered(delivered);
-                wake(&mut slot.reader);
-                self.forget_if_done(stream);
-            }
-            Kind::Rst => {
-                let reset = Reset::decode(payload)?;
-                let Some(slot) = self.streams.get_mut(&stream).filter(|slot| !slot.broken) else {
-                    return self.stray(stream, kind, 0).map(|()| None);
-                };
-                slot.broken = true;
-                slot.fate.reset(reset);
-                self.outgoing = self.outgoing.saturating_sub(slot.outbox.bytes);
-                slot.outbox.clear();
-                wake(&mut slot.reader);
-                wake(&mut slot.writer);
-                self.forget_if_done(stream);
-            }
-            Kind::Window => {
-                let grant = decode_window(payload)?;
-                let Some(slot) = self.streams.get_mut(&stream).filter(|slot| !slot.broken) else {
-                    return self.stray(stream, kind, 0).map(|()| None);
-                };
-                slot.credit.add(grant).map_err(|source| Violation::Credit { stream, source })?;
-                self.queue(stream);
-            }
-            Kind::Ping => {
-                if !self.pings.allow(self.now) {
-                    return Err(Violation::Flood { what: "pings" });
-                }
-                self.control_frame(0, Kind::Pong, payload);
-            }
-            Kind::Pong => {
-                let number = decode_u64(kind, payload)?;
-                if let Some((_, sent)) = self.ping.take_if(|(expected, _)| *expected == number) {
-                    self.liveness.ponged(self.now.saturating_duration_since(sent));
-                }
-            }
-            Kind::GoAway => {
-                let away = GoAway::decode(payload)?;
-                if self.state == State::Open {
-                    self.state = State::Leaving;
-                }
-                return Ok(Some(Told::GoAway(away)));
-            }
-            Kind::Control => {
-                if !self.controls.allow(self.now) {
-                    return Err(Violation::Flood { what: "control messages" });
-                }
-                return Ok(Some(Told::Control(payload.to_vec())));
-            }
-        }
-        Ok(None)
-    }
-
-    fn on_open(&mut self, stream: u32, open: &Open) -> Result<Told, Violation> {
-        if self.role == Role::Relay || stream <= self.last_stream {
-            return Err(Violation::Unexpected { kind: Kind::Open, stream });
-        }
-        if !self.opens.allow(self.now) {
-            return Err(Violation::Flood { what: "streams opened" });
-        }
-        self.last_stream = stream;
-        // A stream that both ends have finished with may still be in our table for a moment, so the count is
-        // not held against the peer until it is far above what was announced.
-        if self.streams.len() >= 2 * limits::MAX_STREAMS as usize {
-            return Err(Violation::Flood { what: "streams open" });
-        }
-        if self.streams.len() >= limits::MAX_STREAMS as usize || self.state != State::Open {
-            self.stray_bytes += u64::from(self.own_window);
-            self.stray_frames += u64::from(limits::STRAY_FRAMES_PER_STREAM);
-            self.control_frame(stream, Kind::Rst, &Reset { code: ResetCode::Refused, delivered: 0 }.encode());
-            return Ok(Told::Nothing);
-        }
-        self.budget.claim(self.own_window);
-        let fate = self.insert(stream, self.own_window, open.window);
-        Ok(Told::Open(stream, *open, fate))
-    }
-
-    /// A frame for a stream that is no longer there: it crossed with our reset, unless there are too many.
-    fn stray(&mut self, stream: u32, kind: Kind, length: usize) -> Result<(), Violation> {
-        if stream > self.last_stream {
-            return Err(Violation::Unexpected { kind, stream });
-        }
-        let left = if kind == Kind::Data {
-            self.stray_bytes.checked_sub(length as u64).map(|left| self.stray_bytes = left)
-        } else {
-            self.stray_frames.checked_sub(1).map(|left| self.stray_frames = left)
-        };
-        left.ok_or(Violation::Strays)
-    }
-
     // ---- what the driver needs ------------------------------------------------------------------
 
     /// The driver runs: keeps its waker and its clock.
-    pub(super) fn tick(&mut self, now: Instant, waker: &Waker) {
+    pub(in crate::mux) fn tick(&mut self, now: Instant, waker: &Waker) {
         self.now = now;
         keep(&mut self.driver, waker);
     }
 
-    pub(super) fn heard(&mut self) {
+    pub(in crate::mux) fn heard(&mut self) {
         self.liveness.heard(self.now);
     }
 
-    pub(super) fn blocked(&mut self, blocked: bool) {
+    pub(in crate::mux) fn blocked(&mut self, blocked: bool) {
         self.liveness.blocked(blocked, self.now);
     }
 
     /// Sends a PING if one is due, and says when to look again or why to give up.
-    pub(super) fn liveness(&mut self) -> Due {
+    pub(in crate::mux) fn liveness(&mut self) -> Due {
         if self.ping_wanted || self.liveness.due(self.now) == Due::Ping {
             self.ping_wanted = false;
             self.pings_sent += 1;
@@ -645,7 +476,7 @@ impl Core {
     }
 
     /// When a close that is under way must have ended.
-    pub(super) fn closing(&self) -> Option<Instant> {
+    pub(in crate::mux) fn closing(&self) -> Option<Instant> {
         match self.state {
             State::Closing(limit) => Some(limit),
             State::Open | State::Leaving | State::Ended => None,
@@ -653,7 +484,7 @@ impl Core {
     }
 
     /// Fills a batch: pending frames first, then one turn per ready stream.
-    pub(super) fn fill(&mut self, batch: &mut Batch) {
+    pub(in crate::mux) fn fill(&mut self, batch: &mut Batch) {
         if !self.pending.is_empty() {
             batch.inline(&self.pending);
             self.pending.clear();
@@ -692,7 +523,7 @@ impl Core {
     }
 
     /// The session is over: every stream breaks, every waiter wakes.
-    pub(super) fn end(&mut self) {
+    pub(in crate::mux) fn end(&mut self) {
         self.state = State::Ended;
         for slot in self.streams.values_mut() {
             // A stream that both sides have finished is complete, whatever becomes of the connection.
@@ -711,18 +542,9 @@ impl Core {
     }
 }
 
-/// What a frame means to the session's owner.
-#[derive(Debug)]
-pub(super) enum Told {
-    Nothing,
-    Control(Vec<u8>),
-    GoAway(GoAway),
-    Open(u32, Open, Arc<Fate>),
-}
-
 /// What [`Core::read`] found.
 #[derive(Debug)]
-pub(super) enum Read {
+pub(in crate::mux) enum Read {
     Chunk(Bytes),
     Pending,
     Finished,
@@ -731,7 +553,7 @@ pub(super) enum Read {
 
 /// What [`Core::room`] found.
 #[derive(Debug)]
-pub(super) enum Room {
+pub(in crate::mux) enum Room {
     Bytes(usize),
     Pending,
     Shut,
