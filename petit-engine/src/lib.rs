@@ -14,5 +14,6 @@ pub mod invite;
 pub mod limits;
 pub mod mux;
 pub mod name;
+pub mod net;
 pub mod proto;
 pub mod secret;

@@ -7,6 +7,7 @@
 //!
 //! The multiplexer knows no HTTP, no names and no identities.
 
+mod carry;
 mod core;
 mod driver;
 mod outbox;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
 
+pub use self::carry::{Carried, CarryError, Until, carry};
 pub use self::core::{Role, Violation};
 pub use self::driver::Driver;
 pub use self::stream::{Fate, Stream, StreamError};

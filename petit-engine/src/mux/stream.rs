@@ -160,6 +160,15 @@ impl Stream {
         }
     }
 
+    /// Ready when the stream has broken, with the reason; bytes that came before can still be read.
+    pub fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
+        if self.shared.lock().is_broken(self.id, cx.waker()) {
+            Poll::Ready(self.error())
+        } else {
+            Poll::Pending
+        }
+    }
+
     /// Hands over bytes without copying them; they may be more than the room that there was.
     pub fn send_chunk(&mut self, chunk: Bytes) {
         if !chunk.is_empty() {

@@ -161,6 +161,23 @@ async fn a_dropped_stream_is_cancelled_at_the_other_end() {
 }
 
 #[tokio::test]
+async fn what_was_written_before_a_finish_arrives_though_the_writer_is_gone() {
+    let (relay, mut agent) = pair(4096);
+    let mut there = relay.mux.open(Open::default()).unwrap();
+    let mut here = agent.accepted().await;
+    let answer = pattern(limits::SEND_BUFFER_BYTES, 3);
+    here.write_all(&answer).await.unwrap();
+    here.shutdown().await.unwrap();
+    drop(here);
+    let mut seen = Vec::new();
+    there.read_to_end(&mut seen).await.unwrap();
+    assert!(seen == answer);
+    drop(there);
+    relay.mux.idle().await;
+    agent.mux.idle().await;
+}
+
+#[tokio::test]
 async fn a_reset_says_why_and_how_much_was_delivered_after_the_bytes_before_it() {
     let (relay, mut agent) = pair(4096);
     let mut there = relay.mux.open(Open::default()).unwrap();

@@ -107,12 +107,21 @@ struct Slot {
 
     /// Either side has reset it, or the session has ended.
     broken: bool,
+    /// Who only wants to know when that happens.
+    watcher: Option<Waker>,
     /// The [`super::Stream`] has been dropped; what is left is to be sent.
     detached: bool,
     fate: Arc<Fate>,
 }
 
 impl Slot {
+    /// Wakes whoever waits for anything of this stream.
+    fn wake(&mut self) {
+        wake(&mut self.reader);
+        wake(&mut self.writer);
+        wake(&mut self.watcher);
+    }
+
     /// The first chunk that has bytes in it, or why there is none. What came before a reset is still handed
     /// out: an answer that had arrived in full is not lost, and one that had not ends in an error.
     fn next_chunk(&mut self, waker: &Waker) -> Result<&mut BytesMut, Read> {
@@ -208,6 +217,7 @@ impl Core {
             writer: None,
             queued: false,
             broken: false,
+            watcher: None,
             detached: false,
             fate: Arc::clone(&fate),
         };
@@ -335,6 +345,15 @@ impl Core {
         }
     }
 
+    /// True when a stream can no longer be read or written; otherwise wakes when that happens.
+    pub(in crate::mux) fn is_broken(&mut self, id: u32, waker: &Waker) -> bool {
+        let Some(slot) = self.streams.get_mut(&id) else { return true };
+        if !slot.broken {
+            keep(&mut slot.watcher, waker);
+        }
+        slot.broken
+    }
+
     /// How many bytes a stream may take on for sending now.
     pub(in crate::mux) fn room(&mut self, id: u32, waker: &Waker) -> Room {
         let limit = if self.outgoing < SEND_TOTAL_BYTES { limits::SEND_BUFFER_BYTES } else { SCARCE_BYTES };
@@ -421,15 +440,20 @@ impl Core {
     }
 
     /// The stream's handle is gone. True when it was the last stream.
+    ///
+    /// A side that had finished writing still gets its bytes out before it tells the peer that it reads no more;
+    /// one that had not finished ends the stream at once.
     pub(in crate::mux) fn detach(&mut self, id: u32, delivered: u64) -> bool {
         let Some(slot) = self.streams.get_mut(&id) else { return false };
         slot.detached = true;
         slot.reader = None;
         slot.writer = None;
-        // Both ends have said all they have to say, or will as soon as the outbox is empty.
-        let complete = slot.finished && slot.fin != Fin::No;
-        if !complete {
-            self.reset(id, ResetCode::Cancelled, delivered);
+        slot.watcher = None;
+        slot.inbox.clear();
+        match slot.fin {
+            Fin::No => self.reset(id, ResetCode::Cancelled, delivered),
+            Fin::Sent if !slot.finished => self.reset(id, ResetCode::Cancelled, delivered),
+            Fin::Wanted(_) | Fin::Sent => {}
         }
         self.forget_if_done(id)
     }
@@ -515,6 +539,9 @@ impl Core {
                 batch.frame(Header { stream: id, kind: Kind::Fin, length: 8 });
                 batch.inline(&delivered.to_be_bytes());
                 slot.fin = Fin::Sent;
+                if slot.detached && !slot.finished {
+                    self.reset(id, ResetCode::Cancelled, delivered);
+                }
                 self.forget_if_done(id);
             } else {
                 self.queue(id);
@@ -532,8 +559,7 @@ impl Core {
                 slot.fate.lost();
             }
             slot.outbox.clear();
-            wake(&mut slot.reader);
-            wake(&mut slot.writer);
+            slot.wake();
         }
         self.outgoing = 0;
         self.pending = Vec::new();

@@ -69,6 +69,9 @@ impl Core {
         }
         slot.window.receive(length).map_err(|source| Violation::Credit { stream: id, source })?;
         self.stats.received_bytes += length as u64;
+        if slot.detached {
+            return Ok(()); // nobody will read it; the window bounds how much of it can come
+        }
         // Room for the whole frame in one piece, unless it still fits behind what is there.
         let fits = slot.inbox.back().is_some_and(|back| back.capacity() - back.len() >= length);
         if !fits {
@@ -81,6 +84,7 @@ impl Core {
     pub(in crate::mux) fn on_data(&mut self, id: u32, bytes: &[u8]) {
         if let Some(slot) = self.streams.get_mut(&id)
             && !slot.broken
+            && !slot.detached
         {
             match slot.inbox.back_mut() {
                 Some(back) => back.extend_from_slice(bytes),
@@ -123,8 +127,7 @@ impl Core {
                 slot.fate.reset(reset);
                 self.outgoing = self.outgoing.saturating_sub(slot.outbox.bytes);
                 slot.outbox.clear();
-                wake(&mut slot.reader);
-                wake(&mut slot.writer);
+                slot.wake();
                 self.forget_if_done(stream);
             }
             Kind::Window => {

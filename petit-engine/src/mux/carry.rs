@@ -1,0 +1,203 @@
+//! Bytes both ways between a stream and a local connection (the private service, or a visitor on a raw port).
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Stream;
+use crate::limits;
+
+/// First read of a connection; doubles to [`limits::SERVICE_READ_BYTES`] as long as reads fill it, so that small
+/// answers cost small buffers.
+const FIRST_READ_BYTES: usize = 4 * 1024;
+
+/// When one side's end of sending ends the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Both sides have finished: a side that has finished sending still gets the answer (raw TCP).
+    BothFinish,
+    /// The local side has finished: an HTTP service that closes reads no further request, and the count of
+    /// delivered bytes in the FIN is final.
+    LocalFinishes,
+}
+
+/// How far a carry came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Bytes from the stream that the local connection took.
+    pub to_local: u64,
+    /// Bytes from the local connection that the stream took.
+    pub to_stream: u64,
+}
+
+/// Which side broke.
+#[derive(Debug, thiserror::Error)]
+pub enum CarryError {
+    /// The local connection.
+    #[error("the local connection broke")]
+    Local(#[source] io::Error),
+    /// The stream: its peer reset it, or the session ended.
+    #[error("the stream broke")]
+    Stream(#[source] io::Error),
+}
+
+/// Carries bytes both ways. A side that finishes sending is shut for writing at the far end.
+///
+/// The stream always knows how many bytes the local connection has taken ([`Stream::set_delivered`]). No buffer
+/// is held while nothing moves.
+///
+/// # Errors
+/// [`CarryError`] with the side that broke; bytes delivered stay delivered, and counted in `carried`.
+///
+/// # Cancel safety
+/// Not cancel safe: dropping the future leaves both sides where they stand.
+pub async fn carry<L>(
+    stream: &mut Stream,
+    local: &mut L,
+    until: Until,
+    carried: &mut Carried,
+) -> Result<(), CarryError>
+where
+    L: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut carry = Carry {
+        until,
+        chunk: Bytes::new(),
+        to_local: Half::Open,
+        to_stream: Half::Open,
+        unflushed: false,
+        read_bytes: FIRST_READ_BYTES,
+    };
+    std::future::poll_fn(|cx| carry.poll(stream, local, carried, cx)).await
+}
+
+struct Carry {
+    until: Until,
+    /// Taken from the stream, not yet taken by the local connection.
+    chunk: Bytes,
+    to_local: Half,
+    to_stream: Half,
+    unflushed: bool,
+    read_bytes: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Open,
+    /// The source has ended; the sink is being shut.
+    Ending,
+    Done,
+}
+
+impl Carry {
+    fn poll<L: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut Stream,
+        local: &mut L,
+        carried: &mut Carried,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), CarryError>> {
+        // The answer first: it is what the visitor waits for, and when the service is gone it says so before
+        // more of the request is delivered.
+        let _ = self.poll_to_stream(stream, local, carried, cx)?;
+        if self.to_stream == Half::Done && self.until == Until::LocalFinishes {
+            return Poll::Ready(Ok(()));
+        }
+        let _ = self.poll_to_local(stream, local, carried, cx)?;
+        if self.to_local != Half::Done {
+            return Poll::Pending;
+        }
+        if self.to_stream == Half::Done {
+            return Poll::Ready(Ok(()));
+        }
+        // Nobody reads the stream any more, so a visitor who leaves would not be noticed.
+        stream.poll_broken(cx).map(|error| Err(CarryError::Stream(error.into())))
+    }
+
+    fn poll_to_stream<L: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut Stream,
+        local: &mut L,
+        carried: &mut Carried,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), CarryError>> {
+        while self.to_stream == Half::Open {
+            let room = match stream.poll_room(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(room) => room.map_err(CarryError::Stream)?,
+            };
+            let mut buffer = BytesMut::zeroed(self.read_bytes.min(room.max(FIRST_READ_BYTES)));
+            let mut read = ReadBuf::new(&mut buffer);
+            match Pin::new(&mut *local).poll_read(cx, &mut read) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(result) => result.map_err(CarryError::Local)?,
+            }
+            let length = read.filled().len();
+            if length == 0 {
+                stream.finish();
+                self.to_stream = Half::Done;
+                break;
+            }
+            carried.to_stream += length as u64;
+            if length == buffer.len() {
+                self.read_bytes = (self.read_bytes * 2).min(limits::SERVICE_READ_BYTES);
+            }
+            buffer.truncate(length);
+            stream.send_chunk(buffer.freeze());
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_to_local<L: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut Stream,
+        local: &mut L,
+        carried: &mut Carried,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), CarryError>> {
+        while self.to_local == Half::Open {
+            if self.chunk.is_empty() {
+                match stream.poll_chunk(cx) {
+                    Poll::Pending => {
+                        if std::mem::take(&mut self.unflushed) {
+                            let _ = Pin::new(&mut *local).poll_flush(cx).map_err(CarryError::Local)?;
+                        }
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(chunk) => match chunk.map_err(CarryError::Stream)? {
+                        Some(chunk) => self.chunk = chunk,
+                        None => self.to_local = Half::Ending,
+                    },
+                }
+            }
+            while !self.chunk.is_empty() {
+                match Pin::new(&mut *local).poll_write(cx, &self.chunk) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(0)) => {
+                        return Poll::Ready(Err(CarryError::Local(io::ErrorKind::WriteZero.into())));
+                    }
+                    Poll::Ready(written) => {
+                        let written = written.map_err(CarryError::Local)?;
+                        self.chunk.advance(written);
+                        self.unflushed = true;
+                        carried.to_local += written as u64;
+                        stream.set_delivered(carried.to_local);
+                    }
+                }
+            }
+        }
+        if self.to_local == Half::Ending {
+            match Pin::new(local).poll_shutdown(cx) {
+                Poll::Pending => return Poll::Pending,
+                // A service that has closed already need not be told that nothing more comes.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::NotConnected => {}
+                Poll::Ready(result) => result.map_err(CarryError::Local)?,
+            }
+            self.to_local = Half::Done;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
