@@ -132,11 +132,12 @@ impl Slot {
         if self.inbox.front().is_some_and(|front| !front.is_empty()) {
             return self.inbox.front_mut().ok_or(Read::Broken);
         }
-        if self.broken {
-            return Err(Read::Broken);
-        }
+        // A direction that had finished is complete, whatever became of the other one.
         if self.finished {
             return Err(Read::Finished);
+        }
+        if self.broken {
+            return Err(Read::Broken);
         }
         keep(&mut self.reader, waker);
         Err(Read::Pending)
