@@ -97,6 +97,8 @@ impl Invite {
             Zeroizing::new(text.expose_secret().chars().filter(|c| !c.is_whitespace()).collect());
         let coded = text.rsplit('#').next().unwrap_or_default();
         let coded = coded.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
+        // A link cut right after its mark is damaged, not another thing.
+        let coded = if coded == MARK.trim_end_matches('.') { MARK } else { coded };
         let Some(coded) = coded.strip_prefix(MARK) else {
             let version = coded.split('.').next().unwrap_or_default();
             let is_version =

@@ -9,6 +9,7 @@
 
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
 
+pub mod agent;
 pub mod cause;
 pub mod invite;
 pub mod limits;
@@ -16,4 +17,5 @@ pub mod mux;
 pub mod name;
 pub mod net;
 pub mod proto;
+pub mod relay;
 pub mod secret;

@@ -24,13 +24,18 @@ pub enum Until {
     LocalFinishes,
 }
 
-/// How far a carry came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Carried {
-    /// Bytes from the stream that the local connection took.
-    pub to_local: u64,
-    /// Bytes from the local connection that the stream took.
-    pub to_stream: u64,
+/// Who is told of every step of a carry.
+pub trait Progress {
+    /// The local connection has taken bytes of the stream's.
+    fn to_local(&mut self, bytes: usize);
+    /// The stream has taken bytes of the local connection's.
+    fn to_stream(&mut self, bytes: usize);
+}
+
+/// Nobody.
+impl Progress for () {
+    fn to_local(&mut self, _: usize) {}
+    fn to_stream(&mut self, _: usize) {}
 }
 
 /// Which side broke.
@@ -50,34 +55,38 @@ pub enum CarryError {
 /// is held while nothing moves.
 ///
 /// # Errors
-/// [`CarryError`] with the side that broke; bytes delivered stay delivered, and counted in `carried`.
+/// [`CarryError`] with the side that broke; bytes delivered stay delivered.
 ///
 /// # Cancel safety
 /// Not cancel safe: dropping the future leaves both sides where they stand.
-pub async fn carry<L>(
+pub async fn carry<L, P>(
     stream: &mut Stream,
     local: &mut L,
     until: Until,
-    carried: &mut Carried,
+    progress: &mut P,
 ) -> Result<(), CarryError>
 where
     L: AsyncRead + AsyncWrite + Unpin,
+    P: Progress,
 {
     let mut carry = Carry {
         until,
         chunk: Bytes::new(),
+        delivered: 0,
         to_local: Half::Open,
         to_stream: Half::Open,
         unflushed: false,
         read_bytes: FIRST_READ_BYTES,
     };
-    std::future::poll_fn(|cx| carry.poll(stream, local, carried, cx)).await
+    std::future::poll_fn(|cx| carry.poll(stream, local, progress, cx)).await
 }
 
 struct Carry {
     until: Until,
     /// Taken from the stream, not yet taken by the local connection.
     chunk: Bytes,
+    /// Bytes that the local connection has taken.
+    delivered: u64,
     to_local: Half,
     to_stream: Half,
     unflushed: bool,
@@ -93,20 +102,20 @@ enum Half {
 }
 
 impl Carry {
-    fn poll<L: AsyncRead + AsyncWrite + Unpin>(
+    fn poll<L: AsyncRead + AsyncWrite + Unpin, P: Progress>(
         &mut self,
         stream: &mut Stream,
         local: &mut L,
-        carried: &mut Carried,
+        progress: &mut P,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), CarryError>> {
         // The answer first: it is what the visitor waits for, and when the service is gone it says so before
         // more of the request is delivered.
-        let _ = self.poll_to_stream(stream, local, carried, cx)?;
+        let _ = self.poll_to_stream(stream, local, progress, cx)?;
         if self.to_stream == Half::Done && self.until == Until::LocalFinishes {
             return Poll::Ready(Ok(()));
         }
-        let _ = self.poll_to_local(stream, local, carried, cx)?;
+        let _ = self.poll_to_local(stream, local, progress, cx)?;
         if self.to_local != Half::Done {
             return Poll::Pending;
         }
@@ -117,11 +126,11 @@ impl Carry {
         stream.poll_broken(cx).map(|error| Err(CarryError::Stream(error.into())))
     }
 
-    fn poll_to_stream<L: AsyncRead + Unpin>(
+    fn poll_to_stream<L: AsyncRead + Unpin, P: Progress>(
         &mut self,
         stream: &mut Stream,
         local: &mut L,
-        carried: &mut Carried,
+        progress: &mut P,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), CarryError>> {
         while self.to_stream == Half::Open {
@@ -141,7 +150,7 @@ impl Carry {
                 self.to_stream = Half::Done;
                 break;
             }
-            carried.to_stream += length as u64;
+            progress.to_stream(length);
             if length == buffer.len() {
                 self.read_bytes = (self.read_bytes * 2).min(limits::SERVICE_READ_BYTES);
             }
@@ -151,11 +160,11 @@ impl Carry {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_to_local<L: AsyncWrite + Unpin>(
+    fn poll_to_local<L: AsyncWrite + Unpin, P: Progress>(
         &mut self,
         stream: &mut Stream,
         local: &mut L,
-        carried: &mut Carried,
+        progress: &mut P,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), CarryError>> {
         while self.to_local == Half::Open {
@@ -183,8 +192,9 @@ impl Carry {
                         let written = written.map_err(CarryError::Local)?;
                         self.chunk.advance(written);
                         self.unflushed = true;
-                        carried.to_local += written as u64;
-                        stream.set_delivered(carried.to_local);
+                        self.delivered += written as u64;
+                        stream.set_delivered(self.delivered);
+                        progress.to_local(written);
                     }
                 }
             }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
 
-pub use self::carry::{Carried, CarryError, Until, carry};
+pub use self::carry::{CarryError, Progress, Until, carry};
 pub use self::core::{Role, Violation};
 pub use self::driver::Driver;
 pub use self::stream::{Fate, Stream, StreamError};

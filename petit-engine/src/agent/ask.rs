@@ -1,0 +1,126 @@
+//! What an agent asks of its relay, and what becomes of it: trials of the whole way, and giving names back.
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::run::Runner;
+use super::{AskError, Proof, ProvedBy};
+use crate::limits;
+use crate::name::ServiceName;
+use crate::proto::control::{FromAgent, Hop, Message, Trial};
+
+/// Something asked of the relay that has not been answered.
+pub(super) struct Question {
+    pub(super) what: Asked,
+    pub(super) deadline: Instant,
+}
+
+pub(super) enum Asked {
+    Probe { probe: u32, number: u16, answer: Option<oneshot::Sender<Result<Trial, AskError>>> },
+    Remove { name: ServiceName, answer: oneshot::Sender<Result<(), AskError>> },
+    Unregister { answer: oneshot::Sender<Result<(), AskError>> },
+}
+
+impl Asked {
+    pub(super) fn fail(self, error: AskError) {
+        // Who asked may have stopped waiting.
+        match self {
+            Self::Probe { answer, .. } => drop(answer.map(|answer| answer.send(Err(error)))),
+            Self::Remove { answer, .. } | Self::Unregister { answer } => drop(answer.send(Err(error))),
+        }
+    }
+}
+
+impl Runner {
+    pub(super) fn probe(&mut self, number: u16, answer: Option<oneshot::Sender<Result<Trial, AskError>>>) {
+        self.next_probe = self.next_probe.wrapping_add(1);
+        let probe = self.next_probe;
+        if let Some(offered) = self.offers.iter_mut().find(|offered| offered.number == number) {
+            offered.probe_at = None; // until this one has come back
+        }
+        let message = FromAgent::Probe { probe, service: number };
+        self.ask(&message, Asked::Probe { probe, number, answer });
+    }
+
+    pub(super) fn on_probed(&mut self, probe: u32, trial: Trial) {
+        let this = |what: &Asked| matches!(what, Asked::Probe { probe: asked, .. } if *asked == probe);
+        if let Some(Asked::Probe { number, answer, .. }) = self.answered(this) {
+            self.take_trial(number, trial);
+            if let Some(answer) = answer {
+                let _ = answer.send(Ok(trial));
+            }
+        }
+    }
+
+    fn take_trial(&mut self, number: u16, trial: Trial) {
+        let Some(offered) = self.offers.iter_mut().find(|offered| offered.number == number) else { return };
+        let now = Instant::now();
+        let again = match trial.broken {
+            None => {
+                offered.meter.proved(Proof { at: now.into_std(), by: ProvedBy::Trial(trial) });
+                limits::PROBE_EVERY
+            }
+            Some(hop) => {
+                offered.meter.failed(hop, now.into_std());
+                limits::PROBE_AGAIN
+            }
+        };
+        offered.probe_at = Some(now + again);
+        self.view.send_modify(|_| {});
+    }
+
+    pub(super) fn ask(&mut self, message: &FromAgent, what: Asked) {
+        if self.live.is_some() {
+            self.questions.push(Question { what, deadline: Instant::now() + limits::PROBE_LIMIT });
+            self.send(message);
+        } else {
+            what.fail(AskError::Offline);
+        }
+    }
+
+    pub(super) fn answered(&mut self, is_it: impl Fn(&Asked) -> bool) -> Option<Asked> {
+        let position = self.questions.iter().position(|question| is_it(&question.what))?;
+        Some(self.questions.swap_remove(position).what)
+    }
+
+    pub(super) fn send(&self, message: &FromAgent) {
+        if let Some(live) = &self.live {
+            match message.encode() {
+                Ok(payload) => drop(live.mux.send_control(&payload)),
+                Err(error) => tracing::error!(%error, "a message to the server was not sent"),
+            }
+        }
+    }
+
+    /// Gives up on answers that are late, and starts the trials that are due.
+    pub(super) fn ask_in_time(&mut self, now: Instant) {
+        while let Some(late) = self.questions.iter().position(|question| question.deadline <= now) {
+            let question = self.questions.swap_remove(late);
+            if let Asked::Probe { number, .. } = question.what {
+                self.take_trial(number, Trial { broken: Some(Hop::Tunnel), ..Trial::default() });
+            }
+            question.what.fail(AskError::Unanswered);
+        }
+        let session = self.live.as_ref().map_or(now, |live| live.since).into_std();
+        let due: Vec<u16> = self
+            .offers
+            .iter_mut()
+            .filter(|offered| offered.probe_at.is_some_and(|at| at <= now))
+            .filter_map(|offered| {
+                // What visitors of this session have shown need not be tried.
+                let good = offered.meter.good().filter(|good| good.at >= session);
+                let proved = good.map(|good| Instant::from_std(good.at) + limits::PROBE_EVERY);
+                match proved.filter(|until| *until > now) {
+                    Some(until) => {
+                        offered.probe_at = Some(until);
+                        None
+                    }
+                    None => Some(offered.number),
+                }
+            })
+            .collect();
+        for number in due {
+            self.probe(number, None);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The customer's end of the tunnel.
+//!
+//! An [`Agent`] is a task that keeps a session with its relay for as long as it is switched on, and hands every
+//! stream that a visitor opens to its [`Visits`]. It reads no file and no environment; it tells where it stands
+//! on a `watch`, and takes wishes through its handle.
+
+mod ask;
+mod enrol;
+mod meter;
+mod run;
+mod session;
+mod state;
+mod visit;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+pub use self::enrol::{EnrolError, Registered, enrol};
+pub use self::meter::{Counts, Meter, Proof, ProvedBy};
+pub use self::session::SessionError;
+pub use self::state::{AgentState, Event};
+pub use self::visit::{Direct, ServiceSpec, Visit, Visits, connect};
+use crate::mux::{Mux, Stats};
+use crate::name::{DeviceId, ServerAddr, ServiceName};
+use crate::proto::control::{Outcome, Text, Trial, Vitae};
+use crate::secret::{Fingerprint, PrivateKey};
+
+/// What an agent is started with.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// Where to dial.
+    pub server: ServerAddr,
+    /// Keys that the server may have.
+    pub pins: Vec<Fingerprint>,
+    /// Who this device is.
+    pub key: PrivateKey,
+    /// Program and version, for the operator.
+    pub software: Text<64>,
+    /// What the operator may know of this installation.
+    pub vitae: Vitae,
+    /// What is offered.
+    pub services: Vec<ServiceSpec>,
+}
+
+/// What an agent lets others see.
+#[derive(Clone, Debug)]
+pub struct AgentView {
+    /// Where it stands.
+    pub state: AgentState,
+    /// Who it is at the server, once it has been welcomed.
+    pub device: Option<DeviceId>,
+    /// What the server said of itself.
+    pub server: Option<ServerView>,
+    /// What it offers, in the order of the config.
+    pub services: Vec<ServiceView>,
+}
+
+/// What the server said of itself.
+#[derive(Clone, Debug)]
+pub struct ServerView {
+    /// Program and version.
+    pub software: Text<64>,
+    /// What its operator's config says.
+    pub vitae: Vitae,
+}
+
+/// One service as it stands.
+#[derive(Clone, Debug)]
+pub struct ServiceView {
+    /// What was set up.
+    pub spec: Arc<ServiceSpec>,
+    /// What the server made of it; `None` until it has answered in this session.
+    pub outcome: Option<Outcome>,
+    /// What is known and counted of it.
+    pub meter: Arc<Meter>,
+}
+
+/// Why a request to the agent came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The agent is not online.
+    #[error("not online")]
+    Offline,
+    /// No such service is set up.
+    #[error("no such service")]
+    NoSuchService,
+    /// The server did not answer in time.
+    #[error("the server did not answer")]
+    Unanswered,
+}
+
+pub(crate) enum Command {
+    Switch(bool),
+    Hurry,
+    SetServices(Vec<ServiceSpec>),
+    SetVitae(Vitae),
+    Probe(ServiceName, oneshot::Sender<Result<Trial, AskError>>),
+    Remove(ServiceName, oneshot::Sender<Result<(), AskError>>),
+    Unregister(oneshot::Sender<Result<(), AskError>>),
+    Stop,
+}
+
+/// The handle of a running agent. Dropping it ends the agent and every visit at once; [`Agent::stop`] is the
+/// polite way.
+#[derive(Debug)]
+pub struct Agent {
+    commands: mpsc::Sender<Command>,
+    view: watch::Receiver<AgentView>,
+    mux: watch::Receiver<Option<Mux>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Agent {
+    /// Starts an agent, switched off.
+    ///
+    /// # Errors
+    /// When the key cannot be used for TLS.
+    pub fn start(config: AgentConfig, visits: Arc<dyn Visits>) -> Result<Self, rustls::Error> {
+        let (commands, inbox) = mpsc::channel(16);
+        let (runner, (view, mux)) = run::Runner::new(config, visits, inbox)?;
+        let task = tokio::spawn(runner.run());
+        Ok(Self { commands, view, mux, task: Some(task) })
+    }
+
+    /// Where it stands, now and from now on.
+    pub fn view(&self) -> watch::Receiver<AgentView> {
+        self.view.clone()
+    }
+
+    /// Counters and shortest round trip of the present session.
+    pub fn traffic(&self) -> Option<(Stats, Option<std::time::Duration>)> {
+        self.mux.borrow().as_ref().map(|mux| (mux.stats(), mux.round_trip()))
+    }
+
+    /// Switches it on or off. Streams in flight finish for a while after it is switched off.
+    pub async fn switch(&self, on: bool) {
+        let _ = self.commands.send(Command::Switch(on)).await;
+    }
+
+    /// Ends a wait for the next attempt: the network has changed, the computer woke, a person is impatient.
+    pub async fn hurry(&self) {
+        let _ = self.commands.send(Command::Hurry).await;
+    }
+
+    /// Offers other services from now on. Streams in flight go on to where they go.
+    pub async fn set_services(&self, services: Vec<ServiceSpec>) {
+        let _ = self.commands.send(Command::SetServices(services)).await;
+    }
+
+    /// Tells the operator something else from the next session on.
+    pub async fn set_vitae(&self, vitae: Vitae) {
+        let _ = self.commands.send(Command::SetVitae(vitae)).await;
+    }
+
+    /// Has the whole way to a service tried from the public front.
+    ///
+    /// # Errors
+    /// [`AskError`]; a broken hop is not an error but a [`Trial`].
+    pub async fn probe(&self, service: &ServiceName) -> Result<Trial, AskError> {
+        let (answer, asked) = oneshot::channel();
+        let _ = self.commands.send(Command::Probe(service.clone(), answer)).await;
+        asked.await.unwrap_or(Err(AskError::Offline))
+    }
+
+    /// Gives a service's registered ID and aliases back to the server.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn remove(&self, service: &ServiceName) -> Result<(), AskError> {
+        let (answer, asked) = oneshot::channel();
+        let _ = self.commands.send(Command::Remove(service.clone(), answer)).await;
+        asked.await.unwrap_or(Err(AskError::Offline))
+    }
+
+    /// Gives the whole registration back. The agent is stopped by the server after that.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn unregister(&self) -> Result<(), AskError> {
+        let (answer, asked) = oneshot::channel();
+        let _ = self.commands.send(Command::Unregister(answer)).await;
+        asked.await.unwrap_or(Err(AskError::Offline))
+    }
+
+    /// Leaves in an orderly way: takes no new streams, lets those in flight finish for up to
+    /// [`crate::limits::DRAIN`], closes.
+    ///
+    /// # Cancel safety
+    /// Cancelling ends everything at once.
+    pub async fn stop(mut self) {
+        let _ = self.commands.send(Command::Stop).await;
+        if let Some(task) = self.task.as_mut() {
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! The one task that owns an agent's state.
+//!
+//! It dials, serves the welcomed session, waits, and answers wishes, one event at a time. Visits and sessions
+//! that are being left run in tasks of their own, which end with it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::ask::{Asked, Question};
+use super::session::{Live, SessionError, at, connect, ended, retry_after};
+use super::state::{AgentState, Event as Step};
+use super::visit::{Visit, Visits};
+use super::{AgentConfig, AgentView, AskError, Command, Meter, ServerView, ServiceSpec, ServiceView};
+use crate::cause::{Cause, Health};
+use crate::limits;
+use crate::mux::{Event, Mux, Stream};
+use crate::name::ServiceName;
+use crate::net::tls;
+use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Message, Offer, Outcome};
+use crate::proto::control::{PROTOCOL, Refusal, Text, Trial, Welcome};
+use crate::proto::frame::{Purpose, ResetCode};
+use crate::proto::liveness::Backoff;
+use crate::secret::random_bytes;
+
+type Dialing = Pin<Box<dyn Future<Output = Result<(Live, Welcome), SessionError>> + Send>>;
+
+/// What the handle reads.
+type Views = (watch::Receiver<AgentView>, watch::Receiver<Option<Mux>>);
+
+pub(super) struct Runner {
+    config: AgentConfig,
+    tls: Arc<ClientConfig>,
+    visits: Arc<dyn Visits>,
+    commands: mpsc::Receiver<Command>,
+    pub(super) view: watch::Sender<AgentView>,
+    mux: watch::Sender<Option<Mux>>,
+    backoff: Backoff,
+    instance: Text<32>,
+    /// False after the relay said that this identity is in use elsewhere: then we ask and take nothing.
+    takeover: bool,
+    pub(super) offers: Vec<Offered>,
+    next_number: u16,
+    dialing: Option<Dialing>,
+    pub(super) live: Option<Live>,
+    /// Sessions that finish their streams.
+    leaving: JoinSet<()>,
+    visiting: JoinSet<()>,
+    pub(super) questions: Vec<Question>,
+    pub(super) next_probe: u32,
+    news: Arc<Notify>,
+}
+
+/// A service on offer.
+pub(super) struct Offered {
+    /// Its number on the wire. A service whose target changes gets a new one, so that streams and pooled
+    /// connections to the old target are never taken for the new.
+    pub(super) number: u16,
+    pub(super) spec: Arc<ServiceSpec>,
+    outcome: Option<Outcome>,
+    pub(super) meter: Arc<Meter>,
+    /// What the relay was told last.
+    told: Health,
+    /// When to try the whole way next.
+    pub(super) probe_at: Option<Instant>,
+}
+
+impl Runner {
+    pub(super) fn new(
+        config: AgentConfig,
+        visits: Arc<dyn Visits>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<(Self, Views), rustls::Error> {
+        let tls = tls::client(&config.key, config.pins.clone(), tls::ALPN_TUNNEL)?;
+        let instance: [u8; 16] = random_bytes().map_err(|_| rustls::Error::FailedToGetRandomBytes)?;
+        let (view, views) = watch::channel(AgentView {
+            state: AgentState::Idle,
+            device: None,
+            server: None,
+            services: Vec::new(),
+        });
+        let (mux, muxes) = watch::channel(None);
+        let mut runner = Self {
+            tls,
+            visits,
+            commands,
+            view,
+            mux,
+            backoff: Backoff::default(),
+            instance: Text::lossy(&data_encoding::HEXLOWER.encode(&instance)),
+            takeover: true,
+            offers: Vec::new(),
+            next_number: 0,
+            dialing: None,
+            live: None,
+            leaving: JoinSet::new(),
+            visiting: JoinSet::new(),
+            questions: Vec::new(),
+            next_probe: 0,
+            news: Arc::new(Notify::new()),
+            config,
+        };
+        runner.set_services(runner.config.services.clone());
+        Ok((runner, (views, muxes)))
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            let wake = self.next_moment();
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(Command::Stop) | None => return self.leave().await,
+                    Some(command) => self.on_command(command),
+                },
+                dialled = poll_dialing(&mut self.dialing) => self.on_dialled(dialled),
+                event = next_event(&mut self.live) => match event {
+                    Some(event) => self.on_event(event),
+                    None => self.on_end().await,
+                },
+                () = at(wake) => self.on_time(),
+                () = self.news.notified() => self.tell_health(),
+                Some(visit) = self.visiting.join_next() => {
+                    if let Err(error) = visit && error.is_panic() {
+                        tracing::error!(%error, "a visit failed within; only that stream ended");
+                    }
+                }
+                Some(_) = self.leaving.join_next() => {}
+            }
+        }
+    }
+
+    // ---- the state ------------------------------------------------------------------------------
+
+    fn state(&self) -> AgentState {
+        self.view.borrow().state
+    }
+
+    fn step(&mut self, event: Step) {
+        let before = self.state();
+        let state = before.after(event, Instant::now().into_std());
+        if state == before {
+            return;
+        }
+        self.dialing = None;
+        if state == AgentState::Connecting {
+            tracing::debug!(server = %self.config.server, "connecting");
+            self.dial();
+        }
+        self.view.send_modify(|view| view.state = state);
+    }
+
+    fn dial(&mut self) {
+        let hello = Hello {
+            protocol: PROTOCOL,
+            features: Vec::new(),
+            software: self.config.software.clone(),
+            instance: self.instance.clone(),
+            takeover: self.takeover,
+            max_streams: limits::MAX_STREAMS,
+            window: limits::INITIAL_WINDOW_BYTES,
+            vitae: self.config.vitae.clone(),
+            services: self.offers(),
+        };
+        let (server, tls) = (self.config.server.clone(), Arc::clone(&self.tls));
+        self.dialing = Some(Box::pin(async move { connect(&server, tls, hello).await }));
+    }
+
+    /// A session or an attempt has come to its end; decides what follows.
+    fn lost(&mut self, error: &SessionError) {
+        let cause = error.cause();
+        tracing::info!(error = %Chain(error), ?cause, "not online");
+        self.forget_session();
+        if cause.is_final() {
+            return self.step(Step::Refused { cause });
+        }
+        let delay = if cause == Cause::InUseElsewhere {
+            self.takeover = false;
+            limits::RETRY_IN_USE
+        } else {
+            self.backoff.next(dice())
+        };
+        self.wait(delay, cause);
+    }
+
+    fn wait(&mut self, delay: Duration, cause: Cause) {
+        let until = (Instant::now() + delay).into_std();
+        self.step(Step::Lost { until, cause });
+    }
+
+    fn forget_session(&mut self) {
+        self.live = None;
+        self.mux.send_replace(None);
+        for question in self.questions.drain(..) {
+            question.what.fail(AskError::Offline);
+        }
+        for offered in &mut self.offers {
+            offered.outcome = None;
+            offered.probe_at = None;
+        }
+        self.show_services();
+    }
+
+    /// Hands the session to a task that lets its streams finish.
+    fn leave_session(&mut self) {
+        if let Some(live) = self.live.take() {
+            live.mux.go_away(Duration::ZERO);
+            self.leaving.spawn(live.drain());
+        }
+        self.forget_session();
+    }
+
+    /// Leaves in an orderly way; returns when all streams have finished or their time is over.
+    async fn leave(&mut self) {
+        self.leave_session();
+        self.step(Step::SwitchedOff);
+        while self.leaving.join_next().await.is_some() {}
+        self.visiting.shutdown().await;
+    }
+
+    // ---- what comes in --------------------------------------------------------------------------
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Switch(true) => {
+                self.backoff.reset();
+                self.step(Step::SwitchedOn);
+            }
+            Command::Switch(false) => {
+                self.leave_session();
+                self.step(Step::SwitchedOff);
+            }
+            Command::Hurry => {
+                self.backoff.reset();
+                self.step(Step::Hurry);
+                if let Some(live) = &self.live {
+                    live.mux.ping();
+                }
+            }
+            Command::SetServices(services) => {
+                self.set_services(services);
+                let services = self.offers();
+                self.send(&FromAgent::Services { services });
+            }
+            Command::SetVitae(vitae) => self.config.vitae = vitae,
+            Command::Probe(name, answer) => self.on_probe_wanted(&name, answer),
+            Command::Remove(name, answer) => {
+                let message = FromAgent::Remove { name: name.clone() };
+                self.ask(&message, Asked::Remove { name, answer });
+            }
+            Command::Unregister(answer) => self.ask(&FromAgent::Unregister {}, Asked::Unregister { answer }),
+            Command::Stop => {} // taken care of in the loop
+        }
+    }
+
+    fn on_probe_wanted(&mut self, name: &ServiceName, answer: oneshot::Sender<Result<Trial, AskError>>) {
+        match self.offers.iter().find(|offered| offered.spec.name == *name) {
+            Some(offered) => self.probe(offered.number, Some(answer)),
+            None => drop(answer.send(Err(AskError::NoSuchService))),
+        }
+    }
+
+    fn on_dialled(&mut self, dialled: Result<(Live, Welcome), SessionError>) {
+        self.dialing = None;
+        match dialled {
+            Ok((live, welcome)) => {
+                tracing::info!(server = %self.config.server, device = %welcome.device, "online");
+                self.takeover = true;
+                self.mux.send_replace(Some(live.mux.clone()));
+                self.live = Some(live);
+                self.view.send_modify(|view| {
+                    view.device = Some(welcome.device);
+                    view.server = Some(ServerView { software: welcome.software, vitae: welcome.vitae });
+                });
+                self.on_grants(welcome.services);
+                self.step(Step::Welcomed);
+                self.tell_health();
+            }
+            Err(error) => self.lost(&error),
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Open(stream) => self.on_stream(stream),
+            Event::GoAway(away) => {
+                tracing::info!("the server is leaving; streams in flight go on");
+                let delay = retry_after(away) + self.backoff.next(dice());
+                self.leave_session();
+                self.wait(delay, Cause::ServerLeaving);
+            }
+            Event::Control(payload) => match FromRelay::decode(&payload) {
+                Ok(message) => self.on_message(message),
+                Err(error) => {
+                    tracing::warn!(%error, "the server broke the protocol");
+                    let server = self.config.server.clone();
+                    self.lost(&SessionError::NoWelcome { server });
+                }
+            },
+        }
+    }
+
+    fn on_message(&mut self, message: FromRelay) {
+        match message {
+            FromRelay::Services { services } => self.on_grants(services),
+            FromRelay::Probed { probe, trial } => self.on_probed(probe, trial),
+            FromRelay::Removed { name } => {
+                let removed =
+                    |what: &Asked| matches!(what, Asked::Remove { name: asked, .. } if *asked == name);
+                if let Some(Asked::Remove { answer, .. }) = self.answered(removed) {
+                    let _ = answer.send(Ok(()));
+                }
+            }
+            FromRelay::Unregistered {} => {
+                let unregister = |what: &Asked| matches!(what, Asked::Unregister { .. });
+                if let Some(Asked::Unregister { answer }) = self.answered(unregister) {
+                    let _ = answer.send(Ok(()));
+                }
+                self.refused(Refusal::Unknown);
+            }
+            FromRelay::Refused { refusal } => self.refused(refusal),
+            FromRelay::Welcome(_) => self.refused(Refusal::Protocol),
+        }
+    }
+
+    fn refused(&mut self, refusal: Refusal) {
+        let server = self.config.server.clone();
+        self.lost(&SessionError::Refused { server, refusal });
+    }
+
+    /// The session is over without a farewell.
+    async fn on_end(&mut self) {
+        let Some(mut live) = self.live.take() else { return };
+        let end = live.end().await;
+        if live.since.elapsed() >= limits::RETRY_RESET_AFTER {
+            self.backoff.reset();
+        }
+        self.lost(&ended(&self.config.server, end));
+    }
+
+    fn on_stream(&mut self, stream: Stream) {
+        let number = stream.opened().service;
+        let Some(offered) = self.offers.iter().find(|offered| offered.number == number) else {
+            return stream.reset(ResetCode::ServiceUnknown);
+        };
+        if stream.opened().purpose == Purpose::Visit {
+            tracing::debug!(service = %offered.spec.name, visitor = %stream.opened().visitor, "visit");
+        }
+        self.visiting.spawn(self.visits.visit(Visit {
+            stream,
+            service: Arc::clone(&offered.spec),
+            meter: Arc::clone(&offered.meter),
+            news: Arc::clone(&self.news),
+        }));
+    }
+
+    // ---- services -------------------------------------------------------------------------------
+
+    fn set_services(&mut self, services: Vec<ServiceSpec>) {
+        let mut before = std::mem::take(&mut self.offers);
+        for spec in services {
+            let kept = before.iter().position(|offered| *offered.spec == spec);
+            self.offers.push(match kept {
+                Some(position) => before.swap_remove(position),
+                None => {
+                    self.next_number = self.next_number.wrapping_add(1);
+                    Offered {
+                        number: self.next_number,
+                        spec: Arc::new(spec),
+                        outcome: None,
+                        meter: Arc::default(),
+                        told: Health::Untried,
+                        probe_at: None,
+                    }
+                }
+            });
+        }
+        self.show_services();
+    }
+
+    fn offers(&mut self) -> Vec<Offer> {
+        let offer = |offered: &mut Offered| {
+            offered.told = offered.meter.health().0;
+            Offer {
+                service: offered.number,
+                name: offered.spec.name.clone(),
+                kind: offered.spec.kind,
+                health: offered.told,
+            }
+        };
+        self.offers.iter_mut().map(offer).collect()
+    }
+
+    fn on_grants(&mut self, grants: Vec<Grant>) {
+        let now = Instant::now();
+        for grant in grants {
+            let Some(offered) = self.offers.iter_mut().find(|offered| offered.number == grant.service) else {
+                continue;
+            };
+            let registered = matches!(grant.outcome, Outcome::Registered { .. });
+            match &grant.outcome {
+                Outcome::Registered { url, .. } => {
+                    tracing::info!(service = %grant.name, %url, "reachable");
+                }
+                Outcome::Refused { cause } => {
+                    tracing::warn!(service = %grant.name, ?cause, "the server did not register the service");
+                }
+            }
+            offered.outcome = Some(grant.outcome);
+            offered.probe_at = registered.then_some(now);
+        }
+        self.show_services();
+    }
+
+    fn show_services(&self) {
+        let services = self.offers.iter().map(|offered| ServiceView {
+            spec: Arc::clone(&offered.spec),
+            outcome: offered.outcome.clone(),
+            meter: Arc::clone(&offered.meter),
+        });
+        let services = services.collect();
+        self.view.send_modify(|view| view.services = services);
+    }
+
+    /// Tells the relay, and whoever watches, how the local ends are.
+    fn tell_health(&mut self) {
+        let news: Vec<(u16, Health)> = self
+            .offers
+            .iter_mut()
+            .filter_map(|offered| {
+                let health = offered.meter.health().0;
+                (health != std::mem::replace(&mut offered.told, health)).then_some((offered.number, health))
+            })
+            .collect();
+        for (service, health) in news {
+            self.send(&FromAgent::Health { service, health });
+        }
+        self.view.send_modify(|_| {});
+    }
+
+    // ---- time -----------------------------------------------------------------------------------
+
+    fn next_moment(&self) -> Option<Instant> {
+        let waiting = match self.state() {
+            AgentState::Waiting { until, .. } => Some(Instant::from_std(until)),
+            _ => None,
+        };
+        let probes = self.offers.iter().filter_map(|offered| offered.probe_at);
+        let deadlines = self.questions.iter().map(|question| question.deadline);
+        waiting.into_iter().chain(probes).chain(deadlines).min()
+    }
+
+    fn on_time(&mut self) {
+        self.step(Step::Tick);
+        self.ask_in_time(Instant::now());
+    }
+}
+
+async fn poll_dialing(dialing: &mut Option<Dialing>) -> Result<(Live, Welcome), SessionError> {
+    match dialing {
+        Some(dialing) => dialing.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_event(live: &mut Option<Live>) -> Option<Event> {
+    match live {
+        Some(live) => live.events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Uniform over `u64`. Without random bytes the delay is the longest, which is safe.
+fn dice() -> u64 {
+    random_bytes().map_or(u64::MAX, u64::from_ne_bytes)
+}
+
+/// An error with its sources, in one line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}

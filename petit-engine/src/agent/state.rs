@@ -1,0 +1,132 @@
+//! Where an agent stands, and how it gets from one state to the next. Pure: times come in with the call.
+
+use std::time::Instant;
+
+use crate::cause::Cause;
+
+/// Where the agent stands: `Idle → Connecting → Online`; a failure leads to `Waiting`, or to `Stopped` when only
+/// a person can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentState {
+    /// Switched off.
+    Idle,
+    /// On the way to a session.
+    Connecting,
+    /// The relay has welcomed a session.
+    Online {
+        /// Since when.
+        since: Instant,
+    },
+    /// The next attempt is at `until`.
+    Waiting {
+        /// When.
+        until: Instant,
+        /// Why the last one failed, or the last session ended.
+        cause: Cause,
+    },
+    /// No further attempt is made before a person acts.
+    Stopped {
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// What happens to an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody wants it online.
+    SwitchedOn,
+    /// Somebody wants it offline.
+    SwitchedOff,
+    /// The relay has welcomed the session that was being opened.
+    Welcomed,
+    /// An attempt has failed or a session has ended; the next attempt is at `until`.
+    Lost {
+        /// When to try again.
+        until: Instant,
+        /// Why.
+        cause: Cause,
+    },
+    /// The relay does not want this device, and will not change its mind.
+    Refused {
+        /// Why.
+        cause: Cause,
+    },
+    /// Time has passed.
+    Tick,
+    /// Waiting has become pointless: the network changed, the computer woke, or somebody pressed a button.
+    Hurry,
+}
+
+impl AgentState {
+    /// The state after `event`.
+    #[must_use]
+    pub fn after(self, event: Event, now: Instant) -> Self {
+        match (self, event) {
+            (_, Event::SwitchedOff) => Self::Idle,
+            (Self::Idle | Self::Stopped { .. }, Event::SwitchedOn) => Self::Connecting,
+            (Self::Connecting, Event::Welcomed) => Self::Online { since: now },
+            (Self::Connecting | Self::Online { .. }, Event::Lost { until, cause }) => {
+                Self::Waiting { until, cause }
+            }
+            (Self::Connecting | Self::Online { .. }, Event::Refused { cause }) => Self::Stopped { cause },
+            (Self::Waiting { until, .. }, Event::Tick) if until <= now => Self::Connecting,
+            (Self::Waiting { .. }, Event::Hurry | Event::SwitchedOn) => Self::Connecting,
+            (state, _) => state, // late or repeated: an answer no longer asked for changes nothing
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_usual_way_goes_online_and_comes_back_after_a_loss() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        let online = AgentState::Idle.after(Event::SwitchedOn, now).after(Event::Welcomed, now);
+        assert_eq!(online, AgentState::Online { since: now });
+        let waiting = online.after(Event::Lost { until: later, cause: Cause::Lost }, now);
+        assert_eq!(waiting.after(Event::Tick, now), waiting, "not before its time");
+        assert_eq!(waiting.after(Event::Tick, later), AgentState::Connecting);
+        assert_eq!(waiting.after(Event::Hurry, now), AgentState::Connecting);
+    }
+
+    #[test]
+    fn a_refusal_waits_for_a_person() {
+        let now = Instant::now();
+        let stopped = AgentState::Connecting.after(Event::Refused { cause: Cause::Unknown }, now);
+        for event in [Event::Tick, Event::Hurry, Event::Welcomed] {
+            assert_eq!(stopped.after(event, now + Duration::from_secs(3600)), stopped);
+        }
+        assert_eq!(stopped.after(Event::SwitchedOn, now), AgentState::Connecting);
+    }
+
+    #[test]
+    fn late_answer_after_switch_off_changes_nothing() {
+        let now = Instant::now();
+        let lost = Event::Lost { until: now, cause: Cause::Lost };
+        for event in
+            [Event::Welcomed, lost, Event::Refused { cause: Cause::Unknown }, Event::Tick, Event::Hurry]
+        {
+            assert_eq!(AgentState::Idle.after(event, now), AgentState::Idle);
+        }
+    }
+
+    #[test]
+    fn switching_off_works_from_anywhere() {
+        let now = Instant::now();
+        for state in [
+            AgentState::Idle,
+            AgentState::Connecting,
+            AgentState::Online { since: now },
+            AgentState::Waiting { until: now, cause: Cause::Lost },
+            AgentState::Stopped { cause: Cause::Unknown },
+        ] {
+            assert_eq!(state.after(Event::SwitchedOff, now), AgentState::Idle);
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The one table from what went wrong to what a visitor is told: status, code, sentence, which hop, whether to
+//! try again. Nothing of the request is repeated in it, and nothing of the inside is shown.
+
+use bytes::Bytes;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::{HeaderMap, Response, StatusCode};
+
+use super::ingress::AnswerBody;
+use crate::limits;
+use crate::mux::{Fate, OpenError};
+use crate::name::ServiceName;
+use crate::proto::frame::ResetCode;
+
+/// Marks an answer that Petit itself gave. No service can forge it: answers from services lose such fields.
+pub(super) const PETIT_ERROR: HeaderName = HeaderName::from_static("petit-error");
+
+/// Why a visitor gets an answer from Petit instead of one from a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The request's head is not one that can be passed on.
+    BadRequest,
+    /// Host missing, twice, malformed, or not the one that was asked for elsewhere in the request.
+    BadHost,
+    /// A method that is not passed on.
+    Method,
+    /// A transfer coding other than `chunked`.
+    TransferCoding,
+    /// An expectation other than `100-continue`.
+    Expectation,
+    /// A header field that only a proxy's own side may set, or with a name that servers read differently.
+    BadField,
+    /// The request has been here before.
+    Loop,
+    /// A host that this server is not responsible for, or a name under another certificate.
+    Misdirected,
+    /// No service has this name.
+    Unknown,
+    /// The service does not speak HTTP; it has a port of its own.
+    NotHttp,
+    /// The customer's client is not connected.
+    Away,
+    /// The client is connected but does not offer this service at the moment.
+    NotOffered,
+    /// No room on the way.
+    Busy,
+    /// Nothing listens where the service should be.
+    ServiceDown,
+    /// The service could not be connected to.
+    ServiceUnreachable,
+    /// The service closed the connection before it had answered.
+    ServiceBroke,
+    /// The service answered with something that is not HTTP.
+    ServiceInvalid,
+    /// The service has not answered in time.
+    ServiceSilent,
+    /// The connection between server and client broke after the request may have started.
+    TunnelLost,
+}
+
+struct Row {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    hop: &'static str,
+    retry: bool,
+}
+
+impl Failure {
+    /// One arm per failure.
+    fn row(self) -> Row {
+        let row = |status, code, title, hop, retry| Row { status, code, title, hop, retry };
+        match self {
+            Self::BadRequest => {
+                row(StatusCode::BAD_REQUEST, "bad-request", "The request is not valid.", "request", false)
+            }
+            Self::BadHost => row(
+                StatusCode::BAD_REQUEST,
+                "bad-host",
+                "The request does not name exactly one valid host.",
+                "request",
+                false,
+            ),
+            Self::Method => row(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method",
+                "This method is not passed on.",
+                "request",
+                false,
+            ),
+            Self::TransferCoding => row(
+                StatusCode::NOT_IMPLEMENTED,
+                "transfer-coding",
+                "Only the transfer coding chunked is passed on.",
+                "request",
+                false,
+            ),
+            Self::Expectation => row(
+                StatusCode::EXPECTATION_FAILED,
+                "expectation",
+                "Only 100-continue can be expected.",
+                "request",
+                false,
+            ),
+            Self::BadField => row(
+                StatusCode::BAD_REQUEST,
+                "bad-field",
+                "A header field of the request is not passed on.",
+                "request",
+                false,
+            ),
+            Self::Loop => row(
+                StatusCode::LOOP_DETECTED,
+                "loop",
+                "The service leads back to this server.",
+                "service",
+                false,
+            ),
+            Self::Misdirected => row(
+                StatusCode::MISDIRECTED_REQUEST,
+                "misdirected",
+                "This server does not serve that host.",
+                "server",
+                false,
+            ),
+            Self::Unknown => {
+                row(StatusCode::NOT_FOUND, "unknown-service", "No service has this name.", "server", false)
+            }
+            Self::NotHttp => row(
+                StatusCode::MISDIRECTED_REQUEST,
+                "not-http",
+                "This service is reached on a TCP port of its own.",
+                "server",
+                false,
+            ),
+            Self::Away => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "client-away",
+                "The customer's client is not connected.",
+                "client",
+                true,
+            ),
+            Self::NotOffered => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not-offered",
+                "The customer's client does not offer this service at the moment.",
+                "client",
+                true,
+            ),
+            Self::Busy => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "There is no room at the moment.",
+                "server",
+                true,
+            ),
+            Self::ServiceDown => row(
+                StatusCode::BAD_GATEWAY,
+                "service-down",
+                "The client is connected, but nothing answers where the service should be.",
+                "service",
+                true,
+            ),
+            Self::ServiceUnreachable => row(
+                StatusCode::BAD_GATEWAY,
+                "service-unreachable",
+                "The client is connected, but cannot reach the service.",
+                "service",
+                true,
+            ),
+            Self::ServiceBroke => row(
+                StatusCode::BAD_GATEWAY,
+                "service-broke",
+                "The service closed the connection before it had answered.",
+                "service",
+                false,
+            ),
+            Self::ServiceInvalid => row(
+                StatusCode::BAD_GATEWAY,
+                "service-invalid",
+                "The service's answer is not valid HTTP.",
+                "service",
+                false,
+            ),
+            Self::ServiceSilent => row(
+                StatusCode::GATEWAY_TIMEOUT,
+                "service-silent",
+                "The service has not answered in time.",
+                "service",
+                false,
+            ),
+            Self::TunnelLost => row(
+                StatusCode::BAD_GATEWAY,
+                "tunnel-lost",
+                "The connection to the client broke while the request was under way.",
+                "tunnel",
+                false,
+            ),
+        }
+    }
+
+    /// The status a visitor gets.
+    pub fn status(self) -> StatusCode {
+        self.row().status
+    }
+
+    /// The value of the `Petit-Error` field.
+    pub fn code(self) -> &'static str {
+        self.row().code
+    }
+
+    /// What a stream's end means for the request that was on it.
+    pub(super) fn of_fate(fate: &Fate) -> Self {
+        match fate.reset_code() {
+            Some(ResetCode::ServiceRefused) => Self::ServiceDown,
+            Some(ResetCode::ServiceUnreachable) => Self::ServiceUnreachable,
+            Some(ResetCode::ServiceUnknown) => Self::NotOffered,
+            Some(ResetCode::Refused) => Self::Away,
+            Some(ResetCode::ServiceBroke) => Self::ServiceBroke,
+            Some(ResetCode::Internal) => Self::TunnelLost,
+            None if fate.was_lost() => Self::TunnelLost,
+            // The agent has finished: the service closed.
+            Some(ResetCode::Cancelled) | None => Self::ServiceBroke,
+        }
+    }
+
+    /// The whole answer. `service` names the service in failures that lie there.
+    pub(super) fn answer(
+        self,
+        service: Option<&ServiceName>,
+        request: [u8; 16],
+        legacy: bool,
+    ) -> Response<AnswerBody> {
+        let row = self.row();
+        let id = data_encoding::HEXLOWER.encode(&request);
+        let named = match (row.hop, service) {
+            ("service" | "client", Some(name)) => format!(r#","service":"{name}""#),
+            _ => String::new(),
+        };
+        // Every part is a constant, a checked name or hex, so nothing needs escaping.
+        let (kind, body) = if legacy {
+            ("application/json", r#"{"g2c":"unavailable"}"#.to_owned())
+        } else {
+            let Row { status, code, title, hop, retry } = &row;
+            let status = status.as_u16();
+            let body = format!(
+                r#"{{"title":"{title}","status":{status},"code":"{code}","hop":"{hop}"{named},"retry":{retry},"request":"{id}"}}"#
+            );
+            ("application/problem+json", body)
+        };
+        let mut response = Response::new(AnswerBody::full(Bytes::from(body)));
+        *response.status_mut() = row.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(PETIT_ERROR, HeaderValue::from_static(row.code));
+        set_common(headers);
+        if row.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from(limits::RETRY_AFTER_SECONDS));
+        }
+        if row.status == StatusCode::METHOD_NOT_ALLOWED {
+            let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+            headers.insert(hyper::header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        response
+    }
+}
+
+/// What every answer of Petit's own carries.
+fn set_common(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let nosniff = HeaderName::from_static("x-content-type-options");
+    headers.insert(nosniff, HeaderValue::from_static("nosniff"));
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Closed | OpenError::Leaving => Self::Away,
+            OpenError::TooMany | OpenError::Congested => Self::Busy,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    const ALL: [Failure; 19] = [
+        Failure::BadRequest,
+        Failure::BadHost,
+        Failure::Method,
+        Failure::TransferCoding,
+        Failure::Expectation,
+        Failure::BadField,
+        Failure::Loop,
+        Failure::Misdirected,
+        Failure::Unknown,
+        Failure::NotHttp,
+        Failure::Away,
+        Failure::NotOffered,
+        Failure::Busy,
+        Failure::ServiceDown,
+        Failure::ServiceUnreachable,
+        Failure::ServiceBroke,
+        Failure::ServiceInvalid,
+        Failure::ServiceSilent,
+        Failure::TunnelLost,
+    ];
+
+    #[tokio::test]
+    async fn every_failure_is_a_small_json_problem_with_its_code() {
+        let name = "accounts-db".parse().unwrap();
+        let mut codes = Vec::new();
+        for failure in ALL {
+            let response = failure.answer(Some(&name), [0xab; 16], false);
+            assert_eq!(response.headers()[PETIT_ERROR], failure.code());
+            assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+            let away = failure.status() == StatusCode::SERVICE_UNAVAILABLE;
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), away);
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert!(body.len() <= 300, "{failure:?}: {} bytes", body.len());
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body["status"], failure.status().as_u16());
+            assert_eq!(body["code"], failure.code());
+            assert_eq!(body["request"], "ab".repeat(16));
+            let named = matches!(body["hop"].as_str(), Some("service" | "client"));
+            assert_eq!(body.get("service").is_some(), named, "{failure:?}");
+            codes.push(failure.code());
+        }
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), ALL.len(), "no code twice");
+    }
+
+    #[tokio::test]
+    async fn legacy_answers_have_the_originals_body() {
+        let response = Failure::Away.answer(None, [0; 16], true);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(&body[..], br#"{"g2c":"unavailable"}"#);
+    }
+}

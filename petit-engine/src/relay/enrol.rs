@@ -1,0 +1,86 @@
+//! `petit-enroll/1`: one request, one answer, then the connection ends.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::{EnrolRequest, Shared};
+use crate::limits;
+use crate::net::tls;
+use crate::proto::control::{EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, Text};
+use crate::proto::frame::{HEADER_BYTES, Header, Kind};
+use crate::secret::{InviteId, InviteSecret};
+
+/// Serves one enrolment. The key to register is the one that TLS has proved.
+pub(super) async fn run(shared: &Shared, mut tls: TlsStream<TcpStream>, peer: SocketAddr) {
+    let Some(key) = tls::peer_key(tls.get_ref().1) else { return };
+    let request = tokio::time::timeout(limits::FIRST_MESSAGE, read(&mut tls)).await.ok().flatten();
+    let request = request.map(|request| {
+        let FromDevice::Enrol(enrol) = request;
+        let parts = (enrol.protocol == PROTOCOL)
+            .then(|| Some((invite_id(&enrol.invite)?, InviteSecret::from_bytes(enrol.secret.to_bytes()?))))
+            .flatten();
+        parts.map(|(invite, secret)| EnrolRequest {
+            key,
+            invite,
+            secret: secret.hash(),
+            device_name: enrol.device_name,
+            software: enrol.software,
+            from: peer.ip(),
+        })
+    });
+    let result = match request.flatten() {
+        Some(request) => {
+            let invite = request.invite;
+            let result = shared.access.enrol(request).await;
+            tracing::info!(%invite, %peer, ?result, "enrolment");
+            result
+        }
+        None => {
+            tracing::info!(%peer, "enrolment request not understood");
+            Err(EnrolRefusal::Protocol)
+        }
+    };
+    let answer = match result {
+        Ok(enrolled) => EnrolAnswer::Enrolled {
+            device: enrolled.device,
+            url: Text::lossy(&shared.config.endpoint.url(enrolled.id.as_str())),
+            service: enrolled.service,
+            id: enrolled.id,
+        },
+        Err(cause) => EnrolAnswer::Refused { cause },
+    };
+    let _ = tokio::time::timeout(limits::FIRST_MESSAGE, write(&mut tls, &answer)).await;
+}
+
+fn invite_id(hex: &Text<32>) -> Option<InviteId> {
+    data_encoding::HEXLOWER.decode(hex.as_str().as_bytes()).ok()?.try_into().ok().map(InviteId)
+}
+
+/// Reads the one CONTROL frame of the connection.
+async fn read(tls: &mut TlsStream<TcpStream>) -> Option<FromDevice> {
+    let mut header = [0; HEADER_BYTES];
+    tls.read_exact(&mut header).await.ok()?;
+    let header = Header::decode(header).ok()?;
+    if header.kind != Kind::Control || header.length > limits::MAX_ENROL_BYTES {
+        return None;
+    }
+    let mut payload = zeroize::Zeroizing::new(vec![0; header.length]);
+    tls.read_exact(&mut payload).await.ok()?;
+    FromDevice::decode(&payload).ok()
+}
+
+async fn write(tls: &mut TlsStream<TcpStream>, answer: &EnrolAnswer) -> std::io::Result<()> {
+    let payload = answer.encode().map_err(std::io::Error::other)?;
+    let header = Header { stream: 0, kind: Kind::Control, length: payload.len() };
+    tls.write_all(&header.encode()).await?;
+    tls.write_all(&payload).await?;
+    tls.shutdown().await?;
+    // The device closes when it has the answer; closing first could take the answer with it.
+    let drained = async { while tls.read(&mut [0; 256]).await.is_ok_and(|n| n > 0) {} };
+    let _ = tokio::time::timeout(Duration::from_secs(1), drained).await;
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! Heads as tables: what goes in, what is said or passed on.
+
+use super::*;
+
+fn visitor() -> Visitor {
+    Visitor { peer: "192.0.2.7:5000".parse().unwrap(), https: None, port: 8090 }
+}
+
+fn endpoint() -> Endpoint {
+    "http://REGID.example.com:8090".parse().unwrap()
+}
+
+fn request(target: &str, fields: &[(&str, &str)]) -> hyper::Request<()> {
+    let mut request = hyper::Request::builder().uri(target);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap()
+}
+
+fn judge(request: &hyper::Request<()>) -> Result<Checked, Failure> {
+    check(request, &visitor(), &endpoint(), "0123456789ab")
+}
+
+fn refusal(target: &str, fields: &[(&str, &str)]) -> Option<Failure> {
+    judge(&request(target, fields)).err()
+}
+
+const HOST: (&str, &str) = ("host", "a.example.com");
+
+#[test]
+fn exactly_one_valid_host() {
+    for good in ["a.example.com", "A.Example.Com.", "a.example.com:8090", "a.example.com:80"] {
+        assert_eq!(refusal("/", &[("host", good)]), None, "{good}");
+    }
+    assert_eq!(refusal("http://a.example.com:8090/x", &[("host", "a.example.com:8090")]), None);
+    assert_eq!(refusal("/", &[]), Some(Failure::BadHost));
+    assert_eq!(refusal("/", &[HOST, HOST]), Some(Failure::BadHost));
+    assert_eq!(refusal("http://b.example.com/", &[HOST]), Some(Failure::BadHost));
+    assert_eq!(
+        refusal("http://a.example.com/", &[]),
+        Some(Failure::BadHost),
+        "absolute form still needs Host"
+    );
+    for bad in ["", "a,b", "a b", "user@a.example.com", "a.example.com:81", "a.example.com:", "a..b"] {
+        assert_eq!(refusal("/", &[("host", bad)]), Some(Failure::BadHost), "{bad}");
+    }
+    for address in ["127.0.0.1", "[::1]:8090"] {
+        assert_eq!(refusal("/", &[("host", address)]), Some(Failure::Misdirected), "{address}");
+    }
+}
+
+#[test]
+fn the_tls_name_and_the_host_agree() {
+    let tls = Visitor { https: Some(Some("b.example.com".into())), ..visitor() };
+    let judged = check(&request("/", &[HOST]), &tls, &endpoint(), "x");
+    assert_eq!(judged.unwrap_err(), Failure::Misdirected);
+    let tls = Visitor { https: Some(Some("a.example.com".into())), ..visitor() };
+    assert!(check(&request("/", &[HOST]), &tls, &endpoint(), "x").is_ok());
+}
+
+#[test]
+fn http2_takes_its_host_from_the_authority() {
+    let mut h2 = request("http://a.example.com/", &[]);
+    *h2.version_mut() = Version::HTTP_2;
+    assert!(judge(&h2).is_ok());
+    let mut both = request("http://a.example.com/", &[("host", "b.example.com")]);
+    *both.version_mut() = Version::HTTP_2;
+    assert_eq!(judge(&both).unwrap_err(), Failure::BadHost);
+}
+
+#[test]
+fn framing_is_plain_or_refused() {
+    let with = |fields: &[(&str, &str)]| refusal("/", &[&[HOST], fields].concat());
+    assert_eq!(with(&[("transfer-encoding", "chunked")]), None);
+    assert_eq!(with(&[("transfer-encoding", "Chunked")]), None);
+    assert_eq!(with(&[("content-length", "10")]), None);
+    for bad in ["gzip, chunked", "chunked, chunked", "identity", "", "chunked;q=1", "xchunked"] {
+        assert_eq!(with(&[("transfer-encoding", bad)]), Some(Failure::TransferCoding), "{bad}");
+    }
+    let twice = [("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")];
+    assert_eq!(with(&twice), Some(Failure::TransferCoding));
+    for bad in ["", "+1", "-1", "1, 1", "0x1", "9007199254740993", "99999999999999999999"] {
+        assert_eq!(with(&[("content-length", bad)]), Some(Failure::BadRequest), "{bad}");
+    }
+    assert_eq!(with(&[("content-length", "1"), ("content-length", "1")]), Some(Failure::BadRequest));
+    let mut old = request("/", &[HOST, ("transfer-encoding", "chunked")]);
+    *old.version_mut() = Version::HTTP_10;
+    assert_eq!(judge(&old).unwrap_err(), Failure::BadRequest);
+}
+
+#[test]
+fn fields_that_servers_read_differently_are_refused() {
+    let with = |name, value| refusal("/", &[HOST, (name, value)]);
+    assert_eq!(with("x_forwarded_for", "1"), Some(Failure::BadField));
+    for protected in ["Host", "close, authorization", "cookie", "x-forwarded-for", "petit-error"] {
+        assert_eq!(with("connection", protected), Some(Failure::BadField), "{protected}");
+    }
+    assert_eq!(with("connection", "keep-alive, x-mine"), None);
+    assert_eq!(with("expect", "100-Continue"), None);
+    assert_eq!(with("expect", "200-ok"), Some(Failure::Expectation));
+    assert_eq!(with("via", "1.1 other, 1.1 0123456789ab"), Some(Failure::Loop));
+    assert_eq!(with("via", "1.1 other"), None);
+}
+
+#[test]
+fn methods_and_targets() {
+    let with = |method: &str, target: &str| {
+        let mut request = request(target, &[HOST]);
+        *request.method_mut() = method.parse().unwrap();
+        judge(&request).err()
+    };
+    assert_eq!(with("PURGE", "/"), None);
+    assert_eq!(with("TRACE", "/"), Some(Failure::Method));
+    assert_eq!(with(&"A".repeat(33), "/"), Some(Failure::Method));
+    let mut options = request("*", &[HOST]);
+    *options.method_mut() = Method::OPTIONS;
+    assert!(matches!(judge(&options), Ok(Checked::ServerOptions)));
+    assert_eq!(with("GET", "*"), Some(Failure::BadRequest));
+    assert_eq!(with("GET", "/a%2e%2e/./b//c?x=%00&y"), None, "passed on as it is");
+}
+
+#[test]
+fn websockets_are_recognised_and_held_to_the_rules() {
+    let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let version = ("sec-websocket-version", "13");
+    let upgrade = [("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")];
+    let judged = |fields: &[(&str, &str)]| judge(&request("/", &[&[HOST], fields].concat()));
+    let websocket = |judged: Result<Checked, Failure>| match judged {
+        Ok(Checked::Request(checked)) => Ok(checked.websocket),
+        Ok(Checked::ServerOptions) => Ok(false),
+        Err(failure) => Err(failure),
+    };
+    assert_eq!(websocket(judged(&[&upgrade[..], &[key, version]].concat())), Ok(true));
+    assert_eq!(websocket(judged(&[&upgrade[..], &[key]].concat())), Err(Failure::BadRequest));
+    assert_eq!(websocket(judged(&[&upgrade[..], &[version]].concat())), Err(Failure::BadRequest));
+    assert_eq!(websocket(judged(&[upgrade[1], key, version])), Ok(false), "not asked for in Connection");
+    assert_eq!(
+        websocket(judged(&[("connection", "upgrade"), ("upgrade", "h2c")])),
+        Ok(false),
+        "dropped later"
+    );
+}
+
+fn rewritten(fields: &[(&str, &str)], version: Version, trusted: bool) -> Vec<(String, String)> {
+    let request = request("/", &[&[HOST], fields].concat());
+    let checked = Request { host: VisitorHost::parse("a.example.com").unwrap(), websocket: false };
+    let forwarding = Forwarding {
+        peer: "192.0.2.7".parse().unwrap(),
+        origin: if trusted { "2001:db8::9".parse().unwrap() } else { "192.0.2.7".parse().unwrap() },
+        https: true,
+        trusted,
+        pseudonym: "0123456789ab",
+    };
+    let mut headers = request.headers().clone();
+    rewrite(&mut headers, version, Some("a.example.com".into()), &checked, &forwarding);
+    let mut fields: Vec<(String, String)> =
+        headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+    fields.sort();
+    fields
+}
+
+fn value<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let mut found = fields.iter().filter(|(field, _)| field == name);
+    let value = found.next().map(|(_, value)| value.as_str());
+    assert!(found.next().is_none(), "{name} twice");
+    value
+}
+
+#[test]
+fn claims_of_strangers_are_replaced() {
+    let fields = rewritten(
+        &[
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-for", "10.0.0.2"),
+            ("x-forwarded-prefix", "/admin"),
+            ("forwarded", "for=10.0.0.1"),
+            ("x-real-ip", "10.0.0.1"),
+            ("true-client-ip", "10.0.0.1"),
+            ("x-original-url", "/admin"),
+            ("petit-probe", "guess"),
+            ("accept", "*/*"),
+        ],
+        Version::HTTP_11,
+        false,
+    );
+    assert_eq!(value(&fields, "x-forwarded-for"), Some("192.0.2.7"));
+    assert_eq!(value(&fields, "x-forwarded-proto"), Some("https"));
+    assert_eq!(value(&fields, "x-forwarded-host"), Some("a.example.com"));
+    assert_eq!(value(&fields, "forwarded"), Some("for=192.0.2.7;proto=https;host=a.example.com"));
+    assert_eq!(value(&fields, "via"), Some("1.1 0123456789ab"));
+    assert_eq!(value(&fields, "host"), Some("a.example.com"));
+    assert_eq!(value(&fields, "accept"), Some("*/*"));
+    assert_eq!(fields.len(), 7, "nothing else is left: {fields:?}");
+}
+
+#[test]
+fn claims_of_trusted_proxies_are_continued() {
+    let fields = rewritten(
+        &[
+            ("x-forwarded-for", "2001:db8::9"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "shop.example"),
+            ("forwarded", "for=\"[2001:db8::9]\""),
+        ],
+        Version::HTTP_11,
+        true,
+    );
+    assert_eq!(value(&fields, "x-forwarded-for"), Some("2001:db8::9, 192.0.2.7"));
+    assert_eq!(value(&fields, "x-forwarded-proto"), Some("http"));
+    assert_eq!(value(&fields, "x-forwarded-host"), Some("shop.example"));
+    assert_eq!(value(&fields, "forwarded"), Some("for=\"[2001:db8::9]\", for=192.0.2.7"));
+}
+
+#[test]
+fn fields_of_one_connection_stay_on_it() {
+    let fields = rewritten(
+        &[
+            ("connection", "keep-alive, X-Mine"),
+            ("x-mine", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-authorization", "Basic eA=="),
+            ("proxy-connection", "keep-alive"),
+            ("te", "trailers"),
+            ("trailer", "x-sum"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
+            ("expect", "100-continue"),
+            ("authorization", "Bearer x"),
+        ],
+        Version::HTTP_11,
+        false,
+    );
+    let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "authorization",
+            "forwarded",
+            "host",
+            "te",
+            "via",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto"
+        ]
+    );
+}
+
+#[test]
+fn cookie_crumbs_of_http2_are_joined() {
+    let fields = rewritten(&[("cookie", "a=1"), ("cookie", "b=2")], Version::HTTP_2, false);
+    assert_eq!(value(&fields, "cookie"), Some("a=1; b=2"));
+}
+
+#[test]
+fn answers_lose_what_only_petit_may_say() {
+    let response = Response::builder()
+        .header("petit-error", "client-away")
+        .header("connection", "close, x-hop")
+        .header("x-hop", "1")
+        .header("keep-alive", "timeout=5")
+        .header("content-type", "text/plain")
+        .body(AnswerBody::full(bytes::Bytes::new()))
+        .unwrap();
+    let response = to_visitor(response, Version::HTTP_11);
+    let names: Vec<&str> = response.headers().keys().map(HeaderName::as_str).collect();
+    assert_eq!(names, ["content-type"]);
+}

@@ -1,0 +1,192 @@
+//! Public HTTP: a visitor's connection, request by request.
+//!
+//! hyper reads the bytes; [`head`] judges and rewrites the head; one [`Routed`] value decides where the request
+//! goes; [`forward`] carries it there and back, [`upgrade`] when it is to become a WebSocket. Bodies stream and
+//! are neither parsed nor kept.
+
+mod body;
+mod forward;
+mod head;
+mod pool;
+mod upgrade;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub(super) use self::body::AnswerBody;
+pub(super) use self::pool::Pool;
+use super::answer::Failure;
+use super::route::{Routed, decide};
+use super::{Shared, probe};
+use crate::limits;
+use crate::proto::control::ServiceKind;
+use crate::secret::sha256;
+
+/// Who is at the other end of a visitor's connection, and how it came in.
+#[derive(Clone, Debug)]
+pub(super) struct Visitor {
+    /// The connection's far end.
+    pub(super) peer: SocketAddr,
+    /// `Some` over TLS, with the server name of the ClientHello when it had one.
+    pub(super) https: Option<Option<String>>,
+    /// The port it came in on.
+    pub(super) port: u16,
+}
+
+/// Serves one visitor's connection to its end.
+pub(super) async fn serve<IO>(shared: Arc<Shared>, io: IO, visitor: Visitor)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut leaving = shared.leaving.subscribe();
+    let peer = visitor.peer;
+    let visitor = Arc::new(visitor);
+    let service = service_fn(move |request| {
+        let (shared, visitor) = (Arc::clone(&shared), Arc::clone(&visitor));
+        async move { Ok::<_, Infallible>(answer(&shared, &visitor, request).await) }
+    });
+    let builder = builder();
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => Some(result),
+        _ = leaving.wait_for(|leaving| *leaving) => None,
+    };
+    let result = match result {
+        Some(result) => result,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::trace!(%peer, error, "visitor's connection ended");
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new()) // without it the next line has no effect
+        .header_read_timeout(limits::HEAD)
+        .max_headers(limits::MAX_HEADERS)
+        .max_buf_size(limits::MAX_HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits::H2_STREAMS)
+        .initial_stream_window_size(limits::H2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(limits::H2_CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(limits::H2_HEADER_LIST_BYTES)
+        .max_send_buf_size(limits::SEND_BUFFER_BYTES)
+        .keep_alive_interval(limits::H2_PING_EVERY)
+        .keep_alive_timeout(limits::H2_PING_LIMIT);
+    builder
+}
+
+/// The answer to one request: the service's, or Petit's own.
+async fn answer(shared: &Arc<Shared>, visitor: &Visitor, request: Request<Incoming>) -> Response<AnswerBody> {
+    let start = Instant::now();
+    let id = shared.next_request_id();
+    let legacy = shared.config.legacy_errors;
+    let checked = match head::check(&request, visitor, &shared.config.endpoint, &shared.pseudonym) {
+        Ok(head::Checked::Request(checked)) => checked,
+        // Asked of the server itself, not of a service (RFC 9110 §9.3.7).
+        Ok(head::Checked::ServerOptions) => return empty(StatusCode::NO_CONTENT),
+        Err(failure) => return failure.answer(None, id, legacy),
+    };
+    let route = match decide(&checked.host, &shared.config.endpoint, shared.access.as_ref()) {
+        Routed::Service { route, .. } => route,
+        Routed::Unknown if is_invite_page(shared, &checked, &request) => return invite_page(),
+        Routed::Unknown => return Failure::Unknown.answer(None, id, legacy),
+        Routed::Foreign => return Failure::Misdirected.answer(None, id, legacy),
+    };
+    if is_own_probe(shared, &request) {
+        return trial(&probe::through(shared, &route, start).await);
+    }
+    if route.kind != ServiceKind::Http {
+        return Failure::NotHttp.answer(None, id, legacy);
+    }
+    let Some((session, number)) = shared.registry.find(&route) else {
+        let online = shared.registry.is_online(&route.device);
+        let failure = if online { Failure::NotOffered } else { Failure::Away };
+        return failure.answer(Some(&route.name), id, legacy);
+    };
+    let way = forward::Way {
+        shared,
+        session: &session,
+        number,
+        visitor: head::origin(&request, visitor, shared),
+        id,
+    };
+    let upgrade = checked.websocket;
+    let request = head::to_service(request, &checked, visitor, way.visitor.ip(), shared);
+    let result =
+        if upgrade { upgrade::websocket(&way, request).await } else { forward::forward(&way, request).await };
+    result.unwrap_or_else(|failure| {
+        tracing::debug!(
+            service = %route.id,
+            device = %route.device,
+            code = failure.code(),
+            "request not answered by the service"
+        );
+        failure.answer(Some(&route.name), id, legacy)
+    })
+}
+
+fn empty(status: StatusCode) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::full(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
+/// True for the relay's own trial, false for a visitor who would like to be taken for one.
+fn is_own_probe(shared: &Shared, request: &Request<Incoming>) -> bool {
+    let Some(token) = request.headers().get(probe::TOKEN_FIELD) else { return false };
+    // Hashes differ early and unpredictably, so comparing them tells nothing about the token.
+    sha256(token.as_bytes()) == sha256(shared.probe_token.as_bytes())
+}
+
+fn trial(trial: &crate::proto::control::Trial) -> Response<AnswerBody> {
+    let body = serde_json::to_vec(trial).unwrap_or_default();
+    let mut response = Response::new(AnswerBody::full(Bytes::from(body)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An invite's link leads here when somebody opens it in a browser.
+fn is_invite_page(shared: &Shared, checked: &head::Request, request: &Request<Incoming>) -> bool {
+    checked.host.name() == shared.config.endpoint.domain()
+        && request.uri().path() == "/enroll"
+        && matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
+/// Says what to do with the link. The part with the secret is not sent by browsers, and no script reads it.
+fn invite_page() -> Response<AnswerBody> {
+    const PAGE: &str = concat!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">",
+        "<meta name=\"viewport\" content=\"width=device-width\"><title>Petit invite</title>",
+        "<h1>This is an invite for Petit</h1>",
+        "<p>Copy the whole address from the address bar, including the part after #, and paste it into Petit ",
+        "when it asks for an invite. It works once and only for a short time; do not pass it on.</p>"
+    );
+    let mut response = Response::new(AnswerBody::full(Bytes::from_static(PAGE.as_bytes())));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert("content-security-policy", HeaderValue::from_static("default-src 'none'"));
+    headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
+    headers.insert(hyper::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,373 @@
+//! The vendor's end of the tunnel.
+//!
+//! A [`Relay`] is handed listeners and an [`Access`], which says who may come in and which name belongs to whom.
+//! It binds no public address itself (but the ports of raw TCP services, on the address it is given), reads no
+//! file and installs no signal handler.
+
+mod answer;
+mod enrol;
+mod ingress;
+mod probe;
+mod registry;
+mod route;
+mod session;
+mod tcp;
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_util::task::TaskTracker;
+
+pub use self::answer::Failure;
+pub use self::registry::{ServedView, SessionView};
+pub use self::route::{Names, Route, Routed, Via, decide};
+use crate::limits;
+use crate::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName};
+use crate::net::listen;
+use crate::net::tls::{self, KnownKeys};
+use crate::proto::control::{EnrolRefusal, GrantRefusal, ServiceKind, Text, Vitae};
+use crate::secret::{InviteHash, InviteId, NoRandom, PrivateKey, PublicKey, random_bytes};
+
+/// A future that a trait object returns.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Who may come in, and which name belongs to whom. Questions on a request's way are answered from memory;
+/// changes are answered when they are on disk.
+pub trait Access: Names + Send + Sync + 'static {
+    /// The device that holds a key, while it is registered.
+    fn device(&self, key: &PublicKey) -> Option<DeviceId>;
+
+    /// Rings after every change that can end a session or move a name.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Consumes an invite and adds the device, in one transaction.
+    fn enrol(&self, request: EnrolRequest) -> Answer<'_, Result<Enrolled, EnrolRefusal>>;
+
+    /// Gives every service that a device offers its registered ID; the same name keeps the same ID.
+    fn announce(
+        &self,
+        device: DeviceId,
+        services: Vec<(ServiceName, ServiceKind)>,
+    ) -> Answer<'_, Vec<Result<Registration, GrantRefusal>>>;
+
+    /// Frees a service's registered ID and aliases. False when it could not be written down.
+    fn remove(&self, device: DeviceId, service: ServiceName) -> Answer<'_, bool>;
+
+    /// Ends a device's registration at its own wish. False when it could not be written down.
+    fn unregister(&self, device: DeviceId) -> Answer<'_, bool>;
+}
+
+/// A device that wants to register.
+#[derive(Clone, Debug)]
+pub struct EnrolRequest {
+    /// The key it has proved to hold.
+    pub key: PublicKey,
+    /// Which invite it holds.
+    pub invite: InviteId,
+    /// SHA-256 of the secret it sent.
+    pub secret: InviteHash,
+    /// What the customer calls the computer.
+    pub device_name: Text<64>,
+    /// Program and version.
+    pub software: Text<64>,
+    /// Where it came from.
+    pub from: IpAddr,
+}
+
+/// A device that is registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolled {
+    /// Its ID.
+    pub device: DeviceId,
+    /// The service that the invite was made for.
+    pub service: ServiceName,
+    /// That service's registered ID.
+    pub id: RegisteredId,
+}
+
+/// A service that is registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Its registered ID.
+    pub id: RegisteredId,
+    /// Its aliases.
+    pub aliases: Vec<Alias>,
+    /// The port of a raw TCP service; 0 lets the system choose.
+    pub port: u16,
+}
+
+/// What a relay is started with.
+#[derive(Debug)]
+pub struct RelayConfig {
+    /// The key that clients have pinned.
+    pub key: PrivateKey,
+    /// How public addresses are made.
+    pub endpoint: Endpoint,
+    /// Where raw TCP services listen.
+    pub tcp_bind: IpAddr,
+    /// The host that raw TCP services are reached by.
+    pub tcp_host: String,
+    /// Proxies whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Answer errors with the original's body.
+    pub legacy_errors: bool,
+    /// Program and version, for clients.
+    pub software: Text<64>,
+    /// What clients may know of this server.
+    pub vitae: Vitae,
+}
+
+/// The running relay. Cheap to clone; [`Relay::drain`] ends it.
+#[derive(Clone)]
+pub struct Relay {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    config: RelayConfig,
+    access: Arc<dyn Access>,
+    tunnel_tls: Arc<ServerConfig>,
+    enrol_tls: Arc<ServerConfig>,
+    registry: registry::Registry,
+    fronts: tcp::Fronts,
+    /// Where the plain front listens, for trials of the whole way.
+    front: OnceLock<SocketAddr>,
+    /// Marks the relay's own trials among the requests at the front.
+    probe_token: String,
+    /// Names this relay in `Via`, so that a request that comes round again is recognised.
+    pseudonym: String,
+    requests: std::sync::atomic::AtomicU64,
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// Turns true when the relay leaves; then no listener accepts and no connection takes a further request.
+    leaving: watch::Sender<bool>,
+}
+
+/// Why a relay cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The server's key cannot be used.
+    #[error("the server's key cannot be used for TLS")]
+    Key(#[from] rustls::Error),
+    /// No random bytes.
+    #[error(transparent)]
+    NoRandom(#[from] NoRandom),
+}
+
+impl Relay {
+    /// Starts a relay. It serves nothing until it is handed listeners.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(config: RelayConfig, access: Arc<dyn Access>) -> Result<Self, StartError> {
+        struct Keys(Arc<dyn Access>);
+        impl KnownKeys for Keys {
+            fn knows(&self, key: &PublicKey) -> bool {
+                self.0.device(key).is_some()
+            }
+        }
+        let hex = |bytes: [u8; 16]| data_encoding::HEXLOWER.encode(&bytes);
+        let pseudonym: [u8; 16] = random_bytes()?;
+        let shared = Arc::new(Shared {
+            tunnel_tls: tls::tunnel_server(&config.key, Arc::new(Keys(Arc::clone(&access))))?,
+            enrol_tls: tls::enrol_server(&config.key)?,
+            config,
+            access,
+            registry: registry::Registry::default(),
+            fronts: tcp::Fronts::default(),
+            front: OnceLock::new(),
+            probe_token: hex(random_bytes()?),
+            pseudonym: hex(pseudonym).chars().take(12).collect(),
+            requests: std::sync::atomic::AtomicU64::new(0),
+            connections: Arc::new(Semaphore::new(limits::MAX_CONNECTIONS)),
+            handshakes: Arc::new(Semaphore::new(limits::MAX_HANDSHAKES)),
+            tasks: TaskTracker::new(),
+            leaving: watch::Sender::new(false),
+        });
+        let changes = shared.access.changes();
+        let watched = Arc::clone(&shared);
+        shared.until_leaving(async move { watch_changes(&watched, changes).await });
+        Ok(Self { shared })
+    }
+
+    /// Takes plain HTTP visitors. The first such listener is also where the relay tries its own front.
+    pub fn serve_http(&self, listener: TcpListener) {
+        let port = listener.local_addr().map(|address| {
+            let _ = self.shared.front.set(address);
+            address.port()
+        });
+        let shared = Arc::clone(&self.shared);
+        let port = port.unwrap_or_default();
+        self.shared.accept(listener, move |tcp, peer, permit| {
+            let visitor = ingress::Visitor { peer, https: None, port };
+            let connection = ingress::serve(Arc::clone(&shared), tcp, visitor);
+            shared.tasks.spawn(async move {
+                connection.await;
+                drop(permit);
+            });
+        });
+    }
+
+    /// Takes tunnel peers, and HTTPS visitors when there is a certificate for them.
+    pub fn serve_tls(&self, listener: TcpListener, https: Option<Arc<ServerConfig>>) {
+        let port = listener.local_addr().map_or(0, |address| address.port());
+        let shared = Arc::clone(&self.shared);
+        self.shared.accept(listener, move |tcp, peer, permit| {
+            let connection = split(Arc::clone(&shared), tcp, peer, port, https.clone());
+            shared.tasks.spawn(async move {
+                connection.await;
+                drop(permit);
+            });
+        });
+    }
+
+    /// The live sessions.
+    pub fn sessions(&self) -> Vec<SessionView> {
+        self.shared.registry.views()
+    }
+
+    /// Leaves: takes no new connection, tells agents and visitors, lets what is under way finish for up to
+    /// `limit`, then closes everything. `retry_after` tells agents when to come back.
+    ///
+    /// # Cancel safety
+    /// Cancelling leaves connections open; they end with the runtime.
+    pub async fn drain(&self, limit: Duration, retry_after: Duration) {
+        self.shared.leaving.send_replace(true);
+        let sessions = self.shared.registry.sessions();
+        for session in &sessions {
+            session.mux.go_away(retry_after);
+        }
+        let idle = async {
+            for session in &sessions {
+                session.mux.idle().await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, idle).await;
+        for session in &sessions {
+            session.mux.close();
+        }
+        self.shared.tasks.close();
+        // Closing is quick; who does not let himself be closed is left to the runtime.
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.shared.tasks.wait()).await;
+    }
+}
+
+impl Shared {
+    fn accept(
+        self: &Arc<Self>,
+        listener: TcpListener,
+        take: impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit) + Send + 'static,
+    ) {
+        let permits = Arc::clone(&self.connections);
+        self.until_leaving(listen::accept(listener, permits, take));
+    }
+
+    /// Runs a task that ends at the latest when the relay leaves.
+    fn until_leaving(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut leaving = self.leaving.subscribe();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                _ = leaving.wait_for(|leaving| *leaving) => {}
+            }
+        });
+    }
+
+    /// A name for one request or stream, for logs and error answers. Random start, then counting.
+    fn next_request_id(&self) -> [u8; 16] {
+        let number = self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut id = [0; 16];
+        let bytes = self.pseudonym.bytes().take(8).chain(number.to_be_bytes());
+        for (to, from) in id.iter_mut().zip(bytes) {
+            *to = from;
+        }
+        id
+    }
+}
+
+/// Reads a ClientHello and takes the connection where its ALPN belongs.
+async fn split(
+    shared: Arc<Shared>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    port: u16,
+    https: Option<Arc<ServerConfig>>,
+) {
+    let deadline = tokio::time::Instant::now() + limits::HANDSHAKE;
+    let handshake = async {
+        let _permit = shared.handshakes.acquire().await.ok()?;
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await.ok()?;
+        let hello = start.client_hello();
+        let kind = Kind::of(&hello);
+        let sni = hello.server_name().map(str::to_ascii_lowercase);
+        let config = match kind {
+            Kind::Tunnel => Arc::clone(&shared.tunnel_tls),
+            Kind::Enrol => Arc::clone(&shared.enrol_tls),
+            Kind::Https => {
+                if https.is_none() {
+                    tracing::debug!(%peer, "HTTPS visitor, but no certificate is configured");
+                }
+                https?
+            }
+        };
+        let tls = start.into_stream(config).await;
+        match tls {
+            Ok(tls) => Some((kind, sni, tls)),
+            Err(error) => {
+                tracing::debug!(%peer, ?kind, %error, "TLS handshake failed");
+                None
+            }
+        }
+    };
+    let Ok(Some((kind, sni, tls))) = tokio::time::timeout_at(deadline, handshake).await else { return };
+    match kind {
+        Kind::Tunnel => session::run(shared, tls, peer).await,
+        Kind::Enrol => enrol::run(&shared, tls, peer).await,
+        Kind::Https => ingress::serve(shared, tls, ingress::Visitor { peer, https: Some(sni), port }).await,
+    }
+}
+
+/// What a peer on the TLS port has come for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Tunnel,
+    Enrol,
+    Https,
+}
+
+impl Kind {
+    fn of(hello: &rustls::server::ClientHello<'_>) -> Self {
+        let mut kind = Self::Https;
+        for protocol in hello.alpn().into_iter().flatten() {
+            match protocol {
+                tls::ALPN_TUNNEL => kind = Self::Tunnel,
+                tls::ALPN_ENROL => kind = Self::Enrol,
+                _ => {}
+            }
+        }
+        kind
+    }
+}
+
+/// Ends the sessions of devices that are no longer registered, and closes the ports of services that are gone.
+async fn watch_changes(shared: &Arc<Shared>, mut changes: watch::Receiver<u64>) {
+    while changes.changed().await.is_ok() {
+        changes.borrow_and_update();
+        for session in shared.registry.sessions() {
+            if shared.access.device(&session.key) != Some(session.device) {
+                tracing::info!(device = %session.device, "the device is no longer registered; closing its session");
+                session.refuse(crate::proto::control::Refusal::Unknown);
+            }
+        }
+        shared.fronts.keep(|id| shared.access.service(id).is_some());
+    }
+}

@@ -1,0 +1,201 @@
+//! One agent's connection, from its hello to its end.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_rustls::server::TlsStream;
+
+use super::registry::{Served, Session};
+use super::{Shared, probe};
+use crate::limits;
+use crate::mux::{self, End, Event, Events, Mux, Role};
+use crate::name::DeviceId;
+use crate::net::tls;
+use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Message, Offer, Outcome};
+use crate::proto::control::{PROTOCOL, Refusal, ServiceKind, Text, Welcome};
+
+/// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
+pub(super) async fn run(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: SocketAddr) {
+    let Some(key) = tls::peer_key(tls.get_ref().1) else { return };
+    let Some(device) = shared.access.device(&key) else { return };
+    let (mux, driver, mut events) = mux::session(tls, Role::Relay, limits::INITIAL_WINDOW_BYTES);
+    let driver = Driving(tokio::spawn(driver));
+    let outcome = match introduction(&mut events).await {
+        Ok(hello) => {
+            mux.set_peer_limits(hello.window, hello.max_streams);
+            let session = Arc::new(Session::new(device, key, mux.clone(), peer, &hello));
+            serve(&shared, &session, hello, events).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    if let Err(refusal) = outcome {
+        tracing::info!(%device, %peer, ?refusal, "session refused");
+        refuse(&mux, refusal);
+    }
+    let end = driver.end().await;
+    tracing::info!(%device, %peer, reason = %end, "session ended");
+}
+
+/// The driver's task; ends with this handle.
+struct Driving(JoinHandle<End>);
+
+impl Driving {
+    async fn end(mut self) -> End {
+        (&mut self.0).await.unwrap_or_else(|error| End::Io(std::io::Error::other(error)))
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn refuse(mux: &Mux, refusal: Refusal) {
+    if let Ok(payload) = (FromRelay::Refused { refusal }).encode() {
+        mux.send_control(&payload);
+    }
+    mux.close();
+}
+
+async fn introduction(events: &mut Events) -> Result<Hello, Refusal> {
+    let first = tokio::time::timeout(limits::FIRST_MESSAGE, events.recv()).await;
+    let Ok(Some(Event::Control(payload))) = first else { return Err(Refusal::Protocol) };
+    match FromAgent::decode(&payload) {
+        Ok(FromAgent::Hello(hello)) if hello.protocol == PROTOCOL => Ok(hello),
+        Ok(FromAgent::Hello(_)) => Err(Refusal::VersionMismatch),
+        _ => Err(Refusal::Protocol),
+    }
+}
+
+async fn serve(
+    shared: &Arc<Shared>,
+    session: &Arc<Session>,
+    hello: Hello,
+    mut events: Events,
+) -> Result<(), Refusal> {
+    let device = session.device;
+    if !hello.takeover && is_alive_elsewhere(shared, &device, &hello.instance).await {
+        return Err(Refusal::InUseElsewhere);
+    }
+    let services = announce(shared, session, hello.services).await;
+    session.send(&FromRelay::Welcome(Welcome {
+        protocol: PROTOCOL,
+        features: Vec::new(),
+        software: shared.config.software.clone(),
+        device,
+        window: limits::INITIAL_WINDOW_BYTES,
+        vitae: shared.config.vitae.clone(),
+        services,
+    }));
+    // From here on requests find the session. A revocation between the handshake and this line has rung before
+    // the session could be found, so it is asked for once more.
+    let _entry = shared.registry.insert(Arc::clone(session));
+    if shared.access.device(&session.key) != Some(device) {
+        return Err(Refusal::Unknown);
+    }
+    tracing::info!(%device, software = %hello.software, "session welcomed");
+    if *shared.leaving.borrow() {
+        session.mux.go_away(std::time::Duration::ZERO);
+    }
+    loop {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            () = session.pool.expire() => continue,
+        };
+        match event {
+            None => return Ok(()),
+            Some(Event::Control(payload)) => match FromAgent::decode(&payload) {
+                Ok(message) => on_message(shared, session, message).await?,
+                Err(error) => {
+                    tracing::warn!(%device, %error, "the agent broke the protocol");
+                    return Err(Refusal::Protocol);
+                }
+            },
+            // The session takes no more streams; requests go to a newer one, or are told that it is away.
+            Some(Event::GoAway(_)) => tracing::info!(%device, "the agent is leaving"),
+            Some(Event::Open(_)) => return Err(Refusal::Protocol),
+        }
+    }
+}
+
+/// True when a session of another process with the same key still answers.
+async fn is_alive_elsewhere(shared: &Shared, device: &DeviceId, instance: &Text<32>) -> bool {
+    // A ghost is closed by its own liveness within `DEAD_AFTER`; until then a polite newcomer waits.
+    !shared.registry.others(device, instance).is_empty()
+}
+
+async fn on_message(shared: &Arc<Shared>, session: &Arc<Session>, message: FromAgent) -> Result<(), Refusal> {
+    match message {
+        FromAgent::Hello(_) => return Err(Refusal::Protocol),
+        FromAgent::Services { services } => {
+            let services = announce(shared, session, services).await;
+            session.send(&FromRelay::Services { services });
+        }
+        FromAgent::Health { service, health } => session.set_health(service, health),
+        FromAgent::Probe { probe, service } => {
+            let (shared, session) = (Arc::clone(shared), Arc::clone(session));
+            let tasks = shared.tasks.clone();
+            tasks.spawn(async move {
+                let trial = probe::run(&shared, &session, service).await;
+                session.send(&FromRelay::Probed { probe, trial });
+            });
+        }
+        FromAgent::Remove { name } => {
+            if shared.access.remove(session.device, name.clone()).await {
+                session.send(&FromRelay::Removed { name });
+            }
+        }
+        FromAgent::Unregister {} => {
+            if shared.access.unregister(session.device).await {
+                session.send(&FromRelay::Unregistered {});
+                session.mux.close();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Registers what an agent offers, and routes to it from now on.
+async fn announce(shared: &Arc<Shared>, session: &Session, offers: Vec<Offer>) -> Vec<Grant> {
+    let wanted = offers.iter().map(|offer| (offer.name.clone(), offer.kind)).collect();
+    let registrations = shared.access.announce(session.device, wanted).await;
+    let mut served = HashMap::new();
+    let mut grants = Vec::new();
+    for (offer, registration) in offers.into_iter().zip(registrations) {
+        let url = match registration {
+            Ok(registration) => {
+                let url = match offer.kind {
+                    ServiceKind::Http => Ok(shared.config.endpoint.url(registration.id.as_str())),
+                    ServiceKind::Tcp => shared.fronts.open(shared, &registration),
+                };
+                url.map(|url| (registration, url))
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let outcome = match url {
+            Ok((registration, url)) => {
+                let serve = Served {
+                    number: offer.service,
+                    name: offer.name.clone(),
+                    kind: offer.kind,
+                    health: offer.health,
+                    url: url.clone(),
+                };
+                served.insert(registration.id, serve);
+                Outcome::Registered {
+                    id: registration.id,
+                    url: Text::lossy(&url),
+                    aliases: registration.aliases,
+                }
+            }
+            Err(cause) => Outcome::Refused { cause },
+        };
+        grants.push(Grant { service: offer.service, name: offer.name, outcome });
+    }
+    session.set_served(served);
+    grants
+}
