@@ -1,1 +1,18 @@
-//! Placeholder.
+//! What both of Petit's programs need from the computer they run on: whole-file writes, a lock that the kernel
+//! frees, log files that stay small, TOML read with line and column, a local control socket, a watch on the
+//! config file, and a start in the background.
+//!
+//! It knows nothing of tunnels; the engine knows nothing of it.
+
+#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
+
+pub mod background;
+pub mod control;
+pub mod exit;
+pub mod files;
+pub mod harden;
+pub mod lock;
+pub mod logs;
+pub mod shutdown;
+pub mod toml_file;
+pub mod watch;

@@ -1,0 +1,144 @@
+//! The calling side of local control.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+use super::Problem;
+
+/// Why a call gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Nobody listens.
+    #[error("it is not running")]
+    NotRunning,
+    /// The socket belongs to another user.
+    #[error("the control socket {} belongs to another user", path.display())]
+    NotAllowed {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It answered that it could not do it.
+    #[error(transparent)]
+    Refused(Problem),
+    /// The connection broke, or the answer was none.
+    #[error("the running program gave no answer")]
+    Broken(#[source] io::Error),
+}
+
+/// Calls a running program.
+#[derive(Clone, Debug)]
+pub struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// For the program that listens on `path`.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Sends one request and returns the JSON that answers it.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn call(&self, method: &str, target: &str, body: Option<&Value>) -> Result<Value, CallError> {
+        let response = self.send(method, target, body).await?;
+        let status = response.status();
+        let bytes = response.into_body().collect().await.map_err(broken)?.to_bytes();
+        let value: Value = serde_json::from_slice(&bytes).map_err(broken)?;
+        if status.is_success() {
+            Ok(value)
+        } else {
+            Err(CallError::Refused(Problem::from_json(status.as_u16(), &value)))
+        }
+    }
+
+    /// Asks for a value and its changes.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn events(&self, target: &str) -> Result<Events, CallError> {
+        let response = self.send("GET", target, None).await?;
+        Ok(Events { body: response.into_body(), rest: String::new() })
+    }
+
+    #[cfg(unix)]
+    async fn send(
+        &self,
+        method: &str,
+        target: &str,
+        body: Option<&Value>,
+    ) -> Result<Response<Incoming>, CallError> {
+        let stream = super::with_short_path(&self.path, |short| {
+            std::os::unix::net::UnixStream::connect(short).and_then(|stream| {
+                stream.set_nonblocking(true)?;
+                tokio::net::UnixStream::from_std(stream)
+            })
+        });
+        let stream = stream.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::NotRunning,
+            io::ErrorKind::PermissionDenied => CallError::NotAllowed { path: self.path.clone() },
+            _ => CallError::Broken(error),
+        })?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        tokio::spawn(connection);
+        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(HOST, "petit")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(broken)?;
+        sender.send_request(request).await.map_err(broken)
+    }
+
+    #[cfg(not(unix))]
+    async fn send(&self, _: &str, _: &str, _: Option<&Value>) -> Result<Response<Incoming>, CallError> {
+        Err(CallError::NotRunning) // the named pipe comes with the Windows build
+    }
+}
+
+fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> CallError {
+    CallError::Broken(io::Error::other(error))
+}
+
+/// A value as it changes.
+#[derive(Debug)]
+pub struct Events {
+    body: Incoming,
+    rest: String,
+}
+
+impl Events {
+    /// The next value; `None` when the program has ended.
+    ///
+    /// # Errors
+    /// [`CallError::Broken`].
+    pub async fn next(&mut self) -> Result<Option<Value>, CallError> {
+        loop {
+            if let Some(end) = self.rest.find("\n\n") {
+                let event: String = self.rest.drain(..end + 2).collect();
+                let data = event.trim_end().strip_prefix("data: ").unwrap_or_default();
+                return serde_json::from_str(data).map(Some).map_err(broken);
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(frame) => {
+                    let frame = frame.map_err(broken)?;
+                    let bytes = frame.data_ref().cloned().unwrap_or_default();
+                    self.rest.push_str(&String::from_utf8_lossy(&bytes));
+                }
+            }
+        }
+    }
+}

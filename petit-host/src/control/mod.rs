@@ -1,0 +1,219 @@
+//! Local control: HTTP/1.1 with JSON over a Unix socket that only its owner can open.
+//!
+//! [`server`] listens and asks a [`Handler`], [`client`] calls. There is no TCP port: a web page or another user
+//! of the computer has nothing to connect to.
+
+pub mod client;
+#[cfg(unix)]
+pub mod server;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+/// One request to the running program.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `GET`, `POST` or `DELETE`.
+    pub method: String,
+    /// Path segments, decoded: `/clients/abc` is `["clients", "abc"]`.
+    pub path: Vec<String>,
+    /// Query parameters, decoded.
+    pub query: Vec<(String, String)>,
+    /// The JSON body; `Null` when there is none.
+    pub body: Value,
+}
+
+impl Request {
+    /// The first query parameter of a name.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// A JSON value.
+    Json(Value),
+    /// It could not be done.
+    Error(Problem),
+    /// Server-sent events: the value now, and every change of it.
+    Events(watch::Receiver<Value>),
+}
+
+/// Why a request could not be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// HTTP status.
+    pub status: u16,
+    /// A word for programs.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem.
+    pub fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
+        Self { status, code: code.to_owned(), message: message.into() }
+    }
+
+    /// No such path, or not with this method.
+    pub fn not_found() -> Self {
+        Self::new(
+            404,
+            "not_found",
+            "the running program does not know this request; are both of one version?",
+        )
+    }
+
+    fn to_json(&self) -> Value {
+        json!({ "error": { "code": self.code, "message": self.message } })
+    }
+
+    fn from_json(status: u16, body: &Value) -> Self {
+        let text = |name: &str| body.pointer(&format!("/error/{name}")).and_then(Value::as_str);
+        let message = text("message").unwrap_or("the running program gave no reason");
+        Self::new(status, text("code").unwrap_or("failed"), message)
+    }
+}
+
+/// Answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request. It may take its time; other requests are answered meanwhile.
+    fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>>;
+}
+
+/// Decodes `%41` in a path segment or query value; what is no valid escape stays as it is.
+fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match (first, hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Encodes everything but unreserved characters (RFC 3986 §2.3).
+pub fn percent_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// A socket's path may have about a hundred bytes. A longer one is reached through a descriptor of its folder.
+#[cfg(unix)]
+fn with_short_path<T>(
+    path: &std::path::Path,
+    use_it: impl FnOnce(&std::path::Path) -> std::io::Result<T>,
+) -> std::io::Result<T> {
+    const SHORT: usize = 100;
+    if path.as_os_str().len() <= SHORT || !cfg!(target_os = "linux") {
+        return use_it(path);
+    }
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return use_it(path) };
+    let dir = std::fs::File::open(dir)?;
+    let number = std::os::fd::AsRawFd::as_raw_fd(&dir);
+    use_it(&std::path::Path::new("/proc/self/fd").join(number.to_string()).join(name))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::client::{CallError, Client};
+    use super::*;
+
+    struct Echo(watch::Sender<Value>);
+
+    impl Handler for Echo {
+        fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
+            Box::pin(async move {
+                match request.path.first().map(String::as_str) {
+                    Some("echo") => Reply::Json(json!({
+                        "method": request.method,
+                        "path": request.path,
+                        "name": request.parameter("name"),
+                        "body": request.body,
+                    })),
+                    Some("events") => Reply::Events(self.0.subscribe()),
+                    _ => Reply::Error(Problem::not_found()),
+                }
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_reach_the_handler_and_answers_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        // Longer than a socket address can be.
+        let deep = dir.path().join("x".repeat(80)).join("y".repeat(80));
+        std::fs::create_dir_all(&deep).unwrap();
+        let path = deep.join("client.sock");
+        let values = watch::Sender::new(json!(1));
+        let listener = server::Listener::bind(&path).unwrap();
+        let serving = tokio::spawn(listener.serve(Arc::new(Echo(values.clone()))));
+
+        let client = Client::new(&path);
+        let reply = client.call("POST", "/echo/a%20b?name=x%26y", Some(&json!({"k": [1, 2]}))).await.unwrap();
+        assert_eq!(
+            reply,
+            json!({"method": "POST", "path": ["echo", "a b"], "name": "x&y", "body": {"k": [1, 2]}})
+        );
+        let error = client.call("GET", "/nothing", None).await.unwrap_err();
+        assert!(matches!(error, CallError::Refused(problem) if problem.code == "not_found"));
+
+        let mut events = client.events("/events").await.unwrap();
+        assert_eq!(events.next().await.unwrap(), Some(json!(1)));
+        values.send_replace(json!({"two": 2}));
+        assert_eq!(events.next().await.unwrap(), Some(json!({"two": 2})));
+        serving.abort();
+        assert!(serving.await.unwrap_err().is_cancelled());
+        assert!(events.next().await.is_err() || events.next().await.is_ok_and(|event| event.is_none()));
+    }
+
+    #[tokio::test]
+    async fn only_the_owner_can_open_it_and_a_left_over_socket_is_no_obstacle() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.sock");
+        let client = Client::new(&path);
+        assert!(matches!(client.call("GET", "/", None).await.unwrap_err(), CallError::NotRunning));
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(matches!(client.call("GET", "/", None).await.unwrap_err(), CallError::NotRunning));
+        let _listener = server::Listener::bind(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_or_no_json_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.sock");
+        let listener = server::Listener::bind(&path).unwrap();
+        let _serving = tokio::spawn(listener.serve(Arc::new(Echo(watch::Sender::new(json!(1))))));
+        let client = Client::new(&path);
+        let large = Value::String("x".repeat(server::MAX_BODY_BYTES));
+        let error = client.call("POST", "/echo", Some(&large)).await.unwrap_err();
+        assert!(matches!(error, CallError::Refused(problem) if problem.status == 413));
+    }
+}

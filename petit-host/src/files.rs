@@ -1,0 +1,236 @@
+//! Files that are written whole or not at all, and files that nobody else may read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+#[cfg(unix)]
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+
+/// Why a file could not be read or written, or must not be.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The system said no.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others could have read or changed it.
+    #[error("{} is not safe to use: {problem}; {remedy}", path.display())]
+    Unsafe {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.to_owned();
+    move |source| FileError::Io { action, path, source }
+}
+
+/// Makes a folder that only its owner can enter. One that exists is left as it is, if it is a folder.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    builder.mode(0o700);
+    builder.create(path).map_err(failed("make the folder", path))
+}
+
+/// Writes a file whole: into a new file beside it, flushed to disk, then moved into place. A reader sees the old
+/// content or the new, also after a power cut. Only the owner may read it.
+///
+/// # Errors
+/// [`FileError::Io`]; the old file is untouched then.
+pub fn write_private(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    write_whole(path, content, 0o600)
+}
+
+/// As [`write_private`], for files that other programs of this computer may read.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn write_public(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    write_whole(path, content, 0o644)
+}
+
+fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    // A config file that is a link stays one: its target is replaced.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = target.as_path();
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let temporary = dir.join(format!(".{name}.{}.new", std::process::id()));
+    let result = (|| {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        options.mode(mode);
+        let mut file = options.open(&temporary)?;
+        #[cfg(unix)]
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        #[cfg(not(unix))]
+        let _ = mode;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        // The rename itself is on disk only when the folder is.
+        #[cfg(unix)]
+        File::open(dir)?.sync_all()?;
+        Ok(())
+    })();
+    result.map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        failed("write", path)(error)
+    })
+}
+
+/// Removes a file; one that is not there is as good as removed.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a file that holds a secret. `None` when there is none.
+///
+/// # Errors
+/// [`FileError::Unsafe`] when somebody else may read or change it or the folder it is in, when it is a link, or
+/// when it belongs to somebody else.
+pub fn read_secret(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    let mut file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(_) if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) => {
+            return Err(FileError::Unsafe {
+                path: path.to_owned(),
+                problem: "it is a link to another file",
+                remedy: "put the file itself there",
+            });
+        }
+        Err(error) => return Err(failed("read", path)(error)),
+    };
+    check_private(path, &file)?;
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).map_err(failed("read", path))?;
+    Ok(Some(content))
+}
+
+#[cfg(unix)]
+fn check_private(path: &Path, file: &File) -> Result<(), FileError> {
+    let unsafe_file =
+        |path: &Path, problem, remedy| Err(FileError::Unsafe { path: path.to_owned(), problem, remedy });
+    let us = rustix::process::geteuid().as_raw();
+    let found = file.metadata().map_err(failed("look at", path))?;
+    if found.uid() != us {
+        return unsafe_file(path, "it belongs to another user", "change its owner with chown");
+    }
+    if found.mode() & 0o077 != 0 {
+        return unsafe_file(path, "other users can read or change it", "run chmod 600 on it");
+    }
+    if let Some(dir) = path.parent() {
+        let found = fs::metadata(dir).map_err(failed("look at", dir))?;
+        if found.uid() != us && found.uid() != 0 {
+            return unsafe_file(dir, "it belongs to another user", "change its owner with chown");
+        }
+        if found.mode() & 0o022 != 0 {
+            return unsafe_file(dir, "other users can put files into it", "run chmod 700 on it");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_private(_: &Path, _: &File) -> Result<(), FileError> {
+    Ok(()) // the profile folder's access list keeps others out
+}
+
+/// Refuses a config file that other users can change: they could point a service somewhere else.
+///
+/// # Errors
+/// [`FileError::Unsafe`]; a file that is not there is fine.
+pub fn check_not_writable_by_others(path: &Path) -> Result<(), FileError> {
+    #[cfg(unix)]
+    if fs::metadata(path).is_ok_and(|found| found.mode() & 0o022 != 0) {
+        let (problem, remedy) = ("other users can change it", "run chmod go-w on it");
+        return Err(FileError::Unsafe { path: path.to_owned(), problem, remedy });
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
+/// The user's home folder.
+pub fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| home.is_absolute())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_stays_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        write_private(&path, b"one").unwrap();
+        write_private(&path, b"two").unwrap();
+        assert_eq!(read_secret(&path).unwrap().unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
+        assert!(write_private(&dir.path().join("no/such/folder"), b"x").is_err());
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, target) = (dir.path().join("config.toml"), dir.path().join("real.toml"));
+        fs::write(&target, "old").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        write_private(&link, b"new").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+    }
+
+    #[test]
+    fn secrets_that_others_could_touch_are_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        assert!(read_secret(&path).unwrap().is_none());
+        write_private(&path, b"key").unwrap();
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        for mode in [0o644, 0o640, 0o604, 0o620] {
+            set(&path, mode);
+            let error = read_secret(&path).unwrap_err();
+            assert!(matches!(error, FileError::Unsafe { .. }), "{mode:o}: {error}");
+        }
+        set(&path, 0o600);
+        set(dir.path(), 0o777);
+        assert!(matches!(read_secret(&path).unwrap_err(), FileError::Unsafe { .. }));
+        set(dir.path(), 0o700);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(read_secret(&link).unwrap_err(), FileError::Unsafe { .. }));
+        assert!(read_secret(&path).is_ok());
+    }
+}

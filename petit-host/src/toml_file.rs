@@ -1,0 +1,286 @@
+//! TOML as people write it: read into types, and when something is wrong, where and what to do.
+//!
+//! A [`Table`] says which keys there are. Keys in the original's camelCase are understood; keys that have no
+//! meaning any more are named with what replaced them; a key that nobody knows is an error with a suggestion,
+//! because a misspelt option that is silently ignored is worse than a file that is refused.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The keys of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Table(pub &'static [Key]);
+
+/// One key of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name, in snake_case.
+    pub name: &'static str,
+    /// What stands behind it.
+    pub kind: Kind,
+}
+
+/// What stands behind a key.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A value; its type is the type's business.
+    Value,
+    /// A table with known keys.
+    Table(Table),
+    /// An array of tables with known keys.
+    Tables(Table),
+    /// A table whose keys are free.
+    Free,
+    /// A key of the original that has no meaning any more; what replaced it.
+    Retired(&'static str),
+    /// Another program's; not looked at.
+    Foreign,
+}
+
+/// Something in a file that is not wrong but worth saying.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Line, from 1.
+    pub line: usize,
+    /// What to know.
+    pub message: String,
+}
+
+/// What is wrong with a file, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}:{line}:{column}: {message}", path.display())]
+pub struct TomlError {
+    /// Which file.
+    pub path: PathBuf,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// Reads `text` into a `T` whose fields have the names of `table`.
+///
+/// # Errors
+/// [`TomlError`] with the first thing that is wrong.
+pub fn parse<T: DeserializeOwned>(
+    path: &Path,
+    text: &str,
+    table: Table,
+) -> Result<(T, Vec<Note>), TomlError> {
+    let at = |span: Option<Range<usize>>, message: String| {
+        let (line, column) = position(text, span.map_or(0, |span| span.start));
+        TomlError { path: path.to_owned(), line, column, message }
+    };
+    let mut parsed = DeTable::parse(text).map_err(|error| at(error.span(), error.message().to_owned()))?;
+    let mut notes = Vec::new();
+    check(parsed.get_mut(), table, "", &mut notes).map_err(|(span, message)| at(Some(span), message))?;
+    let notes = notes.into_iter().map(|(span, message)| Note { line: position(text, span.start).0, message });
+    let notes = notes.collect();
+    let deserializer = toml::de::Deserializer::from(parsed);
+    let value = T::deserialize(deserializer).map_err(|error| at(error.span(), error.message().to_owned()))?;
+    Ok((value, notes))
+}
+
+type Found = (Range<usize>, String);
+
+/// Checks the keys of a table and brings them into the form that the types know.
+fn check(found: &mut DeTable<'_>, table: Table, place: &str, notes: &mut Vec<Found>) -> Result<(), Found> {
+    let mut entries: Vec<_> = std::mem::take(found).into_iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start); // the first mistake in the file is the one to tell
+    for (key, mut value) in entries {
+        let span = key.span();
+        let written = key.get_ref().as_ref();
+        let snake = snake_case(written);
+        let here = if place.is_empty() { snake.clone() } else { format!("{place}.{snake}") };
+        let Some(known) = table.0.iter().find(|known| known.name == snake) else {
+            return Err((span, unknown(written, &snake, table, place)));
+        };
+        match known.kind {
+            Kind::Foreign => continue,
+            Kind::Retired(instead) => {
+                notes.push((span, format!("{here} has no effect any more: {instead}")));
+                continue;
+            }
+            Kind::Value => {}
+            Kind::Free => {
+                let span = value.span();
+                if !matches!(value.get_ref(), DeValue::Table(_)) {
+                    return Err((span, format!("{here} is a table; write [{here}] on a line of its own")));
+                }
+            }
+            Kind::Table(inner) => {
+                let span = value.span();
+                match value.get_mut() {
+                    DeValue::Table(nested) => check(nested, inner, &here, notes)?,
+                    _ => {
+                        return Err((
+                            span,
+                            format!("{here} is a table; write [{here}] on a line of its own"),
+                        ));
+                    }
+                }
+            }
+            Kind::Tables(inner) => {
+                let span = value.span();
+                let wrong = || (span.clone(), format!("{here} is a list; write [[{here}]] for each entry"));
+                let DeValue::Array(list) = value.get_mut() else { return Err(wrong()) };
+                for entry in list.iter_mut() {
+                    let DeValue::Table(nested) = entry.get_mut() else { return Err(wrong()) };
+                    check(nested, inner, &here, notes)?;
+                }
+            }
+        }
+        if found.iter().any(|(other, _)| *other.get_ref() == snake) {
+            return Err((span, format!("{here} is set twice, in two spellings")));
+        }
+        found.insert(Spanned::new(span, snake.into()), value);
+    }
+    Ok(())
+}
+
+fn unknown(written: &str, snake: &str, table: Table, place: &str) -> String {
+    let place = if place.is_empty() { "this file".to_owned() } else { format!("[{place}]") };
+    let usable = table.0.iter().filter(|key| !matches!(key.kind, Kind::Retired(_)));
+    let nearest = usable
+        .map(|key| (strsim::damerau_levenshtein(snake, key.name), key.name))
+        .min()
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4);
+    match nearest {
+        Some((_, name)) => format!("{place} has no key {written:?}; did you mean {name:?}?"),
+        None => {
+            let names: Vec<&str> = table
+                .0
+                .iter()
+                .filter(|key| !matches!(key.kind, Kind::Retired(_)))
+                .map(|key| key.name)
+                .collect();
+            format!("{place} has no key {written:?}; it knows {}", names.join(", "))
+        }
+    }
+}
+
+/// `logLevel` as `log_level`. Other spellings stay as they are.
+fn snake_case(key: &str) -> String {
+    let mut out = String::with_capacity(key.len() + 4);
+    for c in key.chars() {
+        if c.is_ascii_uppercase() && !out.is_empty() && !out.ends_with('_') {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+/// Line and column of a byte, both from 1; the column counts characters.
+fn position(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte.min(text.len())).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct File {
+        client: Option<Client>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Client {
+        log_level: Option<String>,
+        #[serde(default)]
+        service: Vec<Service>,
+        vitae: Option<std::collections::BTreeMap<String, String>>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Service {
+        port: u16,
+    }
+
+    const fn key(name: &'static str, kind: Kind) -> Key {
+        Key { name, kind }
+    }
+
+    const FILE: Table = Table(&[
+        key(
+            "client",
+            Kind::Table(Table(&[
+                key("log_level", Kind::Value),
+                key("service", Kind::Tables(Table(&[key("port", Kind::Value)]))),
+                key("vitae", Kind::Free),
+                key("back_port", Kind::Retired("Petit needs one port only")),
+            ])),
+        ),
+        key("server", Kind::Foreign),
+    ]);
+
+    fn read(text: &str) -> Result<(File, Vec<Note>), TomlError> {
+        parse(Path::new("config.toml"), text, FILE)
+    }
+
+    fn error(text: &str) -> String {
+        read(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_originals_spelling_is_understood_and_retired_keys_are_named() {
+        let text = "[client]\nlogLevel = \"warn\"\nbackPort = 3014\n[client.vitae]\nAny_Tag = \"x\"\n[server]\nwhat = 1\n";
+        let (file, notes) = read(text).unwrap();
+        let client = file.client.unwrap();
+        assert_eq!(client.log_level.as_deref(), Some("warn"));
+        assert_eq!(client.vitae.unwrap()["Any_Tag"], "x");
+        let message = "client.back_port has no effect any more: Petit needs one port only".to_owned();
+        assert_eq!(notes, [Note { line: 3, message }]);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_line_column_and_a_way_out() {
+        assert_eq!(
+            error("[client]\nlog_levle = \"x\""),
+            "config.toml:2:1: [client] has no key \"log_levle\"; did you mean \"log_level\"?"
+        );
+        assert_eq!(
+            error("[client]\nfoo = 1"),
+            "config.toml:2:1: [client] has no key \"foo\"; it knows log_level, service, vitae"
+        );
+        assert_eq!(
+            error("[clint]"),
+            "config.toml:1:2: this file has no key \"clint\"; did you mean \"client\"?"
+        );
+        assert_eq!(
+            error("[client]\nservice = 3"),
+            "config.toml:2:11: client.service is a list; write [[client.service]] for each entry"
+        );
+        assert_eq!(
+            error("client = 3"),
+            "config.toml:1:10: client is a table; write [client] on a line of its own"
+        );
+        assert!(
+            error("[[client.service]]\nport = \"x\"").starts_with("config.toml:2:8: "),
+            "type errors too"
+        );
+        assert!(error("[[client.service]]\nport = 99999").starts_with("config.toml:2:8: "));
+        assert!(error("[client\n").starts_with("config.toml:1:8: "), "{}", error("[client\n"));
+        assert!(
+            error("[client]\n\nlog_level = \"é\" = 3").starts_with("config.toml:3:17: "),
+            "columns are characters"
+        );
+        let twice = error("[client]\nlogLevel = \"a\"\nlog_level = \"b\"");
+        assert_eq!(twice, "config.toml:3:1: client.log_level is set twice, in two spellings");
+    }
+}
