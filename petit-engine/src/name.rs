@@ -376,6 +376,11 @@ pub struct Endpoint {
 impl Endpoint {
     const FORM: InvalidName = InvalidName::Form { expected: "an address such as https://REGID.example.com" };
 
+    /// For one machine: names under `localhost`.
+    pub fn localhost() -> Self {
+        Self { https: false, domain: "localhost".to_owned(), port: None }
+    }
+
     /// The domain that all registered IDs live under.
     pub fn domain(&self) -> &str {
         &self.domain

@@ -1,0 +1,417 @@
+//! The server's part of the config file: read, checked, turned into types. Relative paths are relative to the
+//! file's folder.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use petit_engine::limits;
+use petit_engine::name::{Endpoint, ServerAddr};
+use petit_engine::proto::control::{Text, Vitae};
+use petit_host::files;
+use petit_host::logs::Level;
+use petit_host::toml_file::{self, Key, Kind, Note, Table, TomlError};
+use serde::Deserialize;
+
+/// What a server needs to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where plain HTTP visitors come in.
+    pub proxy_bind: IpAddr,
+    /// Their port; 0 lets the system choose.
+    pub proxy_port: u16,
+    /// Where clients, and HTTPS visitors, come in.
+    pub secure_bind: IpAddr,
+    /// Their port; 0 lets the system choose.
+    pub secure_proxy_port: u16,
+    /// How public addresses are made.
+    pub endpoint: Endpoint,
+    /// Where invites send clients; by default the endpoint's domain and `secure_proxy_port`.
+    pub tunnel_address: Option<ServerAddr>,
+    /// Certificate chain and key for HTTPS visitors, in PEM.
+    pub certificate: PathBuf,
+    /// See `certificate`.
+    pub certificate_key: PathBuf,
+    /// The registry.
+    pub registry_file: PathBuf,
+    /// Where raw TCP services listen.
+    pub tcp_bind: IpAddr,
+    /// Ports that raw TCP services get; `None`: there are none. 0 to 0: the system chooses.
+    pub tcp_ports: Option<(u16, u16)>,
+    /// Proxies whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Answer errors with the original's body.
+    pub legacy_errors: bool,
+    /// How much is logged.
+    pub log_level: Level,
+    /// Services that one client may register.
+    pub max_services: usize,
+    /// How long an invite lasts unless its maker says otherwise.
+    pub invite_lifetime: Duration,
+    /// What clients may know of this server, beside the endpoint.
+    pub vitae: Vitae,
+}
+
+impl Config {
+    /// What a setting needs a restart for, when it differs from what runs.
+    pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        let mut note = |name, same: bool| {
+            if !same {
+                names.push(name);
+            }
+        };
+        note("proxy_bind", self.proxy_bind == running.proxy_bind);
+        note("proxy_port", self.proxy_port == running.proxy_port);
+        note("secure_bind", self.secure_bind == running.secure_bind);
+        note("secure_proxy_port", self.secure_proxy_port == running.secure_proxy_port);
+        note("endpoint", self.endpoint == running.endpoint);
+        note("certificate", self.certificate == running.certificate);
+        note("certificate_key", self.certificate_key == running.certificate_key);
+        note("registry_file", self.registry_file == running.registry_file);
+        note("tcp_bind", self.tcp_bind == running.tcp_bind);
+        note("tcp_ports", self.tcp_ports == running.tcp_ports);
+        note("trusted_proxies", self.trusted_proxies == running.trusted_proxies);
+        note("legacy_errors", self.legacy_errors == running.legacy_errors);
+        note("vitae", self.vitae == running.vitae);
+        names
+    }
+}
+
+/// Why there is no config to run with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// There is no file.
+    #[error("there is no config file at {}; make one with: petit-server init", path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// It cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Something in it is wrong.
+    #[error(transparent)]
+    Invalid(#[from] TomlError),
+    /// It has no part for the server.
+    #[error("{} has no [server] part; add one with: petit-server init", path.display())]
+    NoServer {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Others can change it.
+    #[error(transparent)]
+    Unsafe(#[from] files::FileError),
+}
+
+/// The config file's path: `-c`, else `PETIT_CONFIG`, else `~/.petit/config.toml`. With where it was found.
+pub fn locate(option: Option<&Path>) -> Option<(PathBuf, &'static str)> {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if let Some(path) = option {
+        return Some((absolute(path), "given by -c"));
+    }
+    if let Some(path) = std::env::var_os("PETIT_CONFIG").filter(|path| !path.is_empty()) {
+        return Some((absolute(Path::new(&path)), "given by PETIT_CONFIG"));
+    }
+    Some((files::home()?.join(".petit").join("config.toml"), "the default place"))
+}
+
+/// Reads and checks a config file.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn load(path: &Path) -> Result<(Config, Vec<Note>), ConfigError> {
+    files::check_not_writable_by_others(path)?;
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(path, &text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(ConfigError::Missing { path: path.to_owned() })
+        }
+        Err(source) => Err(ConfigError::Unreadable { path: path.to_owned(), source }),
+    }
+}
+
+/// Reads and checks a config's text.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError> {
+    let (file, notes) = toml_file::parse::<FileForm>(path, text, FILE)?;
+    let server = file.server.ok_or_else(|| ConfigError::NoServer { path: path.to_owned() })?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    Ok((server.check(folder), notes))
+}
+
+const fn key(name: &'static str, kind: Kind) -> Key {
+    Key { name, kind }
+}
+
+const FILE: Table = Table(&[key("server", Kind::Table(SERVER)), key("client", Kind::Foreign)]);
+
+const SERVER: Table = Table(&[
+    key("proxy_bind", Kind::Value),
+    key("proxy_port", Kind::Value),
+    key("secure_bind", Kind::Value),
+    key("secure_proxy_port", Kind::Value),
+    key("tunnel_address", Kind::Value),
+    key("certificate", Kind::Value),
+    key("certificate_key", Kind::Value),
+    key("registry_file", Kind::Value),
+    key("tcp_bind", Kind::Value),
+    key("tcp_ports", Kind::Value),
+    key("trusted_proxies", Kind::Value),
+    key("legacy_errors", Kind::Value),
+    key("log_level", Kind::Value),
+    key("max_services", Kind::Value),
+    key("invite_lifetime", Kind::Value),
+    key("vitae", Kind::Free),
+    // The original's. `registryfile` is one word there.
+    key("registryfile", Kind::Retired("the registry is now a database; name it with registry_file")),
+    key("back_port", Kind::Retired("clients come in on secure_proxy_port; there is no second port")),
+    key("listen_port", Kind::Retired("commands go over a socket beside this file")),
+    key("api_port", Kind::Retired("the API is served on a socket beside this file")),
+    key("bind_addr", Kind::Retired("use proxy_bind and secure_bind")),
+    key("registry_url", Kind::Retired("the registry is a file, named with registry_file; there is no Redis")),
+    key("stats_url", Kind::Retired("statistics need no other server")),
+    key("es_url", Kind::Retired("statistics need no other server")),
+]);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileForm {
+    server: Option<ServerForm>,
+}
+
+/// The `[server]` table as written.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServerForm {
+    proxy_bind: Option<IpAddr>,
+    proxy_port: Option<u16>,
+    secure_bind: Option<IpAddr>,
+    secure_proxy_port: Option<u16>,
+    tunnel_address: Option<ServerAddr>,
+    certificate: Option<PathBuf>,
+    certificate_key: Option<PathBuf>,
+    registry_file: Option<PathBuf>,
+    tcp_bind: Option<IpAddr>,
+    tcp_ports: Option<PortRange>,
+    trusted_proxies: Option<Vec<Network>>,
+    legacy_errors: Option<bool>,
+    log_level: Option<Level>,
+    max_services: Option<MaxServices>,
+    invite_lifetime: Option<Lifetime>,
+    #[serde(default)]
+    vitae: VitaeForm,
+}
+
+#[derive(Default, Deserialize)]
+struct VitaeForm {
+    endpoint: Option<Endpoint>,
+    #[serde(flatten)]
+    other: Vitae,
+}
+
+impl ServerForm {
+    fn check(self, folder: &Path) -> Config {
+        let loopback = IpAddr::from([127, 0, 0, 1]);
+        let proxy_port = self.proxy_port.unwrap_or(8090);
+        let in_folder =
+            |path: Option<PathBuf>, default: &str| folder.join(path.unwrap_or_else(|| default.into()));
+        // Without an endpoint the server is for trying out on one machine.
+        let local = || format!("http://REGID.localhost:{proxy_port}").parse();
+        let endpoint = self.vitae.endpoint.or_else(|| local().ok());
+        Config {
+            proxy_bind: self.proxy_bind.unwrap_or(loopback),
+            proxy_port,
+            secure_bind: self.secure_bind.unwrap_or(IpAddr::from([0, 0, 0, 0])),
+            secure_proxy_port: self.secure_proxy_port.unwrap_or(8453),
+            endpoint: endpoint.unwrap_or_else(Endpoint::localhost),
+            tunnel_address: self.tunnel_address,
+            certificate: in_folder(self.certificate, "certificates/server.crt"),
+            certificate_key: in_folder(self.certificate_key, "certificates/server.key"),
+            registry_file: in_folder(self.registry_file, "registry.db"),
+            tcp_bind: self.tcp_bind.unwrap_or(loopback),
+            tcp_ports: self.tcp_ports.map_or(Some((20_000, 20_999)), |range| range.0),
+            trusted_proxies: self.trusted_proxies.unwrap_or_default().into_iter().map(|net| net.0).collect(),
+            legacy_errors: self.legacy_errors.unwrap_or(false),
+            log_level: self.log_level.unwrap_or_default(),
+            max_services: self.max_services.map_or(16, |max| max.0),
+            invite_lifetime: self.invite_lifetime.map_or(limits::INVITE_LIFETIME, |lifetime| lifetime.0),
+            vitae: self.vitae.other.into_iter().take(31).collect(),
+        }
+    }
+}
+
+/// Values with a form of their own; what is wrong with them is said where they stand.
+macro_rules! text_form {
+    ($name:ident($inner:ty), $parse:expr) => {
+        struct $name($inner);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let parse: fn(&str) -> Result<$inner, String> = $parse;
+                parse(&text).map($name).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+text_form!(PortRange(Option<(u16, u16)>), |text| {
+    let wrong = || "expected ports such as \"20000-20999\", or \"\" for none".to_owned();
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let port = |text: &str| text.trim().parse::<u16>().map_err(|_| wrong());
+    match (port(first)?, port(last)?) {
+        (first, last) if first <= last => Ok(Some((first, last))),
+        _ => Err(wrong()),
+    }
+});
+
+text_form!(Network(IpNet), |text| {
+    let host = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| host()).map_err(|_| "expected a network such as \"10.0.0.0/8\"".to_owned())
+});
+
+text_form!(Lifetime(Duration), |text| {
+    let duration = humantime::parse_duration(text)
+        .map_err(|_| "expected a time such as \"1h\" or \"30m\"".to_owned())?;
+    check_lifetime(duration)?;
+    Ok(duration)
+});
+
+/// An invite lasts a minute to a day.
+///
+/// # Errors
+/// What is wrong, as a sentence.
+pub fn check_lifetime(lifetime: Duration) -> Result<(), String> {
+    if (Duration::from_secs(60)..=limits::INVITE_LIFETIME_MAX).contains(&lifetime) {
+        Ok(())
+    } else {
+        Err("an invite lasts between one minute and 24 hours".to_owned())
+    }
+}
+
+struct MaxServices(usize);
+
+impl<'de> Deserialize<'de> for MaxServices {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = usize::deserialize(deserializer)?;
+        if (1..=limits::MAX_SERVICES).contains(&number) {
+            Ok(Self(number))
+        } else {
+            Err(serde::de::Error::custom(format!(
+                "a client has between 1 and {} services",
+                limits::MAX_SERVICES
+            )))
+        }
+    }
+}
+
+/// The commented `[server]` part that `init` writes.
+pub fn template() -> String {
+    include_str!("template.toml").to_owned()
+}
+
+/// A text for clients.
+pub fn text<const MAX: usize>(text: &str) -> Text<MAX> {
+    Text::lossy(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<(Config, Vec<Note>), ConfigError> {
+        parse(Path::new("/etc/petit/config.toml"), text)
+    }
+
+    #[test]
+    fn the_template_says_the_defaults() {
+        let (from_template, notes) = read(&template()).unwrap();
+        let (defaults, _) = read("[server]\n[server.vitae]\nenvironment = \"local\"").unwrap();
+        assert_eq!(from_template, defaults);
+        assert!(notes.is_empty());
+        assert!(defaults.proxy_bind.is_loopback(), "the data plane is private by default");
+    }
+
+    #[test]
+    fn a_file_of_the_original_loads() {
+        let text = r#"
+            [server]
+            proxyPort = 8090
+            secureProxyPort = 8453
+            backPort = 3014
+            listenPort = 3016
+            registryfile = "./registry"
+            registryUrl = "redis://127.0.0.1:6379"
+            statsUrl = "http://localhost:9200"
+            apiPort = 8101
+            [server.vitae]
+            environment = "staging"
+            endpoint = "https://REGID.staging.example.com"
+            [client]
+            host = "127.0.0.1"
+        "#;
+        let (config, notes) = read(text).unwrap();
+        assert_eq!((config.proxy_port, config.secure_proxy_port), (8090, 8453));
+        assert_eq!(config.endpoint.domain(), "staging.example.com");
+        assert_eq!(config.vitae.len(), 1);
+        let notes: Vec<String> = notes.into_iter().map(|note| note.message).collect();
+        assert_eq!(notes.len(), 6, "{notes:?}");
+        assert!(notes.iter().any(|note| note.contains("registry_url") && note.contains("no Redis")));
+    }
+
+    #[test]
+    fn mistakes_are_said_where_they_stand() {
+        for (text, expected) in [
+            (
+                "[server]\nproxy_prt = 1",
+                "2:1: [server] has no key \"proxy_prt\"; did you mean \"proxy_port\"?",
+            ),
+            ("[server]\ntcp_ports = \"9-1\"", "2:13: expected ports such as"),
+            ("[server]\ntrusted_proxies = [\"x\"]", "expected a network such as"),
+            ("[server]\ninvite_lifetime = \"9d\"", "2:19: an invite lasts between one minute and 24 hours"),
+            ("[server]\nmax_services = 0", "2:16: a client has between 1 and"),
+            (
+                "[server.vitae]\nendpoint = \"https://example.com\"",
+                "expected an address such as https://REGID.example.com",
+            ),
+            ("[server]\nlog_level = \"loud\"", "2:13: "),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(error.starts_with("/etc/petit/config.toml:2:"), "{error}");
+        }
+        assert!(matches!(read("[client]\n"), Err(ConfigError::NoServer { .. })));
+    }
+
+    #[test]
+    fn ports_networks_and_paths() {
+        let (config, _) = read("[server]\ntcp_ports = \"\"\ntrusted_proxies = [\"10.0.0.0/8\", \"192.0.2.1\"]\ncertificate = \"/x/y.pem\"").unwrap();
+        assert_eq!(config.tcp_ports, None);
+        assert_eq!(config.trusted_proxies[1].to_string(), "192.0.2.1/32");
+        assert_eq!(config.certificate, Path::new("/x/y.pem"));
+        assert_eq!(config.registry_file, Path::new("/etc/petit/registry.db"));
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_named() {
+        let (running, _) = read("[server]\n").unwrap();
+        let (wanted, _) = read("[server]\nproxy_port = 1\nlog_level = \"debug\"\nmax_services = 2").unwrap();
+        assert_eq!(
+            wanted.needs_restart(&running),
+            ["proxy_port", "endpoint"],
+            "the endpoint follows the port"
+        );
+    }
+}

@@ -1,0 +1,274 @@
+//! A whole server: config, folder, registry and relay put together.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use petit_engine::invite::Invite;
+use petit_engine::limits;
+use petit_engine::name::{Alias, Endpoint, InvalidName, ServerAddr, ServiceName};
+use petit_engine::net::listen;
+use petit_engine::proto::control::Text;
+use petit_engine::relay::{Relay, RelayConfig, StartError as RelayError};
+use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, NoRandom, random_bytes};
+use petit_host::lock::{Lock, LockError};
+use tokio::sync::watch;
+
+use crate::SOFTWARE;
+use crate::certificate::{self, CertificateError};
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::folder::{Folder, KeyError};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{NewInvite, ServiceLimits, Store, StoreError};
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another one runs in this folder.
+    #[error("a server is running already (it holds {})", lock.display())]
+    Running {
+        /// Its lock.
+        lock: PathBuf,
+    },
+    /// The lock could not be taken.
+    #[error(transparent)]
+    Lock(LockError),
+    /// There is no key to run with.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The registry cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A port cannot be listened on.
+    #[error("cannot listen on {address} ({setting})")]
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// The settings that name it.
+        setting: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The relay cannot start.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+}
+
+/// A running server. Dropping it closes everything; [`Server::drain`] is the polite way.
+pub struct Server {
+    /// What it runs with.
+    pub config: Config,
+    /// Where its files are.
+    pub folder: Folder,
+    /// The registry.
+    pub directory: Directory,
+    /// The relay.
+    pub relay: Relay,
+    /// Where visitors come in.
+    pub http: SocketAddr,
+    /// Where clients come in.
+    pub tls: SocketAddr,
+    /// True when HTTPS visitors are served.
+    pub has_certificate: bool,
+    /// Since when.
+    pub since: SystemTime,
+    pins: Vec<Fingerprint>,
+    endpoint: Endpoint,
+    limits: watch::Sender<ServiceLimits>,
+    _lock: Lock,
+}
+
+/// The registry without a server around it, for commands while none runs.
+pub struct Offline {
+    /// The registry.
+    pub directory: Directory,
+    _lock: Lock,
+}
+
+fn lock(folder: &Folder) -> Result<Lock, StartError> {
+    Lock::take(&folder.lock()).map_err(|error| match error {
+        LockError::Held { path } => StartError::Running { lock: path },
+        LockError::Io { .. } => StartError::Lock(error),
+    })
+}
+
+async fn directory(config: &Config, limits: watch::Receiver<ServiceLimits>) -> Result<Directory, StoreError> {
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.registry_file).await?);
+    Directory::load(store, limits).await
+}
+
+fn service_limits(config: &Config) -> ServiceLimits {
+    ServiceLimits { most: config.max_services, ports: config.tcp_ports }
+}
+
+impl Offline {
+    /// Opens the registry while no server runs.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(config: &Config, folder: &Folder) -> Result<Self, StartError> {
+        let lock = lock(folder)?;
+        let (_, limits) = watch::channel(service_limits(config));
+        Ok(Self { directory: directory(config, limits).await?, _lock: lock })
+    }
+}
+
+impl Server {
+    /// Starts a server and listens.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left behind then.
+    pub async fn start(config: Config, folder: Folder) -> Result<Self, StartError> {
+        let lock = lock(&folder)?;
+        let key = folder.read_key()?;
+        let pins = folder.pins()?;
+        let https = certificate::load(&config.certificate, &config.certificate_key)?;
+        let limits = watch::Sender::new(service_limits(&config));
+        let directory = directory(&config, limits.subscribe()).await?;
+        let bind = |address: SocketAddr, setting| {
+            let bound = listen::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+            bound.map_err(|source| StartError::Bind { address, setting, source })
+        };
+        let plain = SocketAddr::new(config.proxy_bind, config.proxy_port);
+        let (http, http_listener) = bind(plain, "proxy_bind and proxy_port")?;
+        let secure = SocketAddr::new(config.secure_bind, config.secure_proxy_port);
+        let (tls, tls_listener) = bind(secure, "secure_bind and secure_proxy_port")?;
+        // Where the system chose the port, public addresses have to follow.
+        let chosen = config.proxy_port == 0 && config.endpoint.port() == Some(0);
+        let endpoint = if chosen { config.endpoint.with_port(http.port()) } else { config.endpoint.clone() };
+        let relay = Relay::start(
+            RelayConfig {
+                key,
+                endpoint: endpoint.clone(),
+                tcp_bind: config.tcp_bind,
+                tcp_host: if config.tcp_bind.is_loopback() {
+                    config.tcp_bind.to_string()
+                } else {
+                    endpoint.domain().to_owned()
+                },
+                trusted_proxies: config.trusted_proxies.clone(),
+                legacy_errors: config.legacy_errors,
+                software: Text::lossy(SOFTWARE),
+                vitae: config.vitae.clone(),
+            },
+            Arc::new(directory.clone()),
+        )?;
+        relay.serve_http(http_listener);
+        let has_certificate = https.is_some();
+        relay.serve_tls(tls_listener, https);
+        let (devices, services) = directory.counts();
+        tracing::info!(%http, %tls, https = has_certificate, devices, services, "listening");
+        let since = SystemTime::now();
+        Ok(Self {
+            config,
+            folder,
+            directory,
+            relay,
+            http,
+            tls,
+            has_certificate,
+            since,
+            pins,
+            endpoint,
+            limits,
+            _lock: lock,
+        })
+    }
+
+    /// How public addresses are made.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Where invites send clients.
+    ///
+    /// # Errors
+    /// When the endpoint's domain is no host name.
+    pub fn tunnel_address(&self) -> Result<ServerAddr, InvalidName> {
+        tunnel_address(&self.config, &self.endpoint, self.tls.port())
+    }
+
+    /// The keys that clients pin.
+    pub fn pins(&self) -> &[Fingerprint] {
+        &self.pins
+    }
+
+    /// Takes over what can be changed while the server runs.
+    pub fn apply(&self, config: &Config) {
+        self.limits.send_replace(service_limits(config));
+    }
+
+    /// Leaves politely: see [`Relay::drain`].
+    pub async fn drain(&self) {
+        self.relay.drain(limits::DRAIN, Duration::ZERO).await;
+    }
+}
+
+/// Where invites send clients.
+///
+/// # Errors
+/// When the endpoint's domain is no host name.
+pub fn tunnel_address(config: &Config, endpoint: &Endpoint, port: u16) -> Result<ServerAddr, InvalidName> {
+    match &config.tunnel_address {
+        Some(address) => Ok(address.clone()),
+        None => ServerAddr::new(endpoint.domain(), port),
+    }
+}
+
+/// Why an invite was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum InviteError {
+    /// The store would not have it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No random bytes.
+    #[error(transparent)]
+    NoRandom(#[from] NoRandom),
+}
+
+/// Makes an invite and writes it down.
+///
+/// # Errors
+/// [`InviteError`].
+pub async fn make_invite(
+    directory: &Directory,
+    server: ServerAddr,
+    pins: &[Fingerprint],
+    wish: InviteWish,
+) -> Result<Invite, InviteError> {
+    let invite = Invite {
+        server,
+        pins: pins.to_vec(),
+        id: InviteId(random_bytes()?),
+        secret: InviteSecret::random()?,
+        not_after: SystemTime::now() + wish.lifetime,
+    };
+    let row = NewInvite {
+        id: invite.id,
+        secret: invite.secret.hash(),
+        service: wish.service,
+        alias: wish.alias,
+        note: wish.note,
+        not_after: invite.not_after,
+    };
+    directory.store().invite(row).await?;
+    Ok(invite)
+}
+
+/// What the operator wants of an invite.
+#[derive(Clone, Debug)]
+pub struct InviteWish {
+    /// The name of the service that it is for.
+    pub service: ServiceName,
+    /// The alias that the service gets.
+    pub alias: Option<Alias>,
+    /// What the operator wants to remember.
+    pub note: String,
+    /// How long it lasts.
+    pub lifetime: Duration,
+}

@@ -1,0 +1,290 @@
+//! What survives: devices, services, aliases, invites, and what happened to them.
+//!
+//! [`Store`] is what the rest of the server knows; [`sqlite`] is the one implementation, and the only place with
+//! SQL. Every change is one transaction and is answered after it is on disk.
+
+pub mod sqlite;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::SystemTime;
+
+use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
+use petit_engine::relay::{EnrolRequest, Route};
+use petit_engine::secret::{Fingerprint, InviteHash, InviteId, PublicKey};
+use serde::{Deserialize, Serialize};
+
+/// A future that a store returns.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Why the store did not do what it was asked. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file is not a registry, or is damaged.
+    #[error("{} is not a Petit registry, or is damaged", path.display())]
+    NotARegistry {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+    /// A later version of Petit has written it.
+    #[error("{} was written by a later version of Petit (form {found}, this one knows {known})", path.display())]
+    TooNew {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// Its form.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// Reading or writing failed: the disk is full, read-only, or gone.
+    #[error("the registry cannot be read or written")]
+    Failed(#[from] sqlx::Error),
+    /// A row does not hold what it should.
+    #[error("the registry holds an invalid {what}")]
+    Row {
+        /// What.
+        what: &'static str,
+    },
+    /// What was asked for is not there, or is in the way.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+}
+
+/// Why a wish cannot be fulfilled; for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// No such service.
+    #[error("no service is registered as {0}")]
+    NoService(RegisteredId),
+    /// No such device.
+    #[error("no client is registered as {0}")]
+    NoDevice(DeviceId),
+    /// No such alias, or not of this service.
+    #[error("{id} has no alias {alias}")]
+    NoAlias {
+        /// Whose it should be.
+        id: RegisteredId,
+        /// Which.
+        alias: Alias,
+    },
+    /// It belongs to another service.
+    #[error("{alias} belongs to {id} already")]
+    AliasTaken {
+        /// Which.
+        alias: Alias,
+        /// Whose it is.
+        id: RegisteredId,
+    },
+    /// An invite that has not been used yet was promised it.
+    #[error("{alias} is promised to an invite that has not been used yet")]
+    AliasPromised {
+        /// Which.
+        alias: Alias,
+    },
+    /// It belonged to another client not long ago; whoever still uses it would reach the wrong one.
+    #[error(
+        "{alias} belonged to another client until {days} days ago; to give it away all the same, add --force"
+    )]
+    AliasTombstoned {
+        /// Which.
+        alias: Alias,
+        /// Since when it is free.
+        days: u64,
+    },
+    /// No such invite that could still be used.
+    #[error("there is no such invite that could still be used")]
+    NoInvite,
+}
+
+/// An invite to be made.
+#[derive(Clone, Debug)]
+pub struct NewInvite {
+    /// Its name.
+    pub id: InviteId,
+    /// What proves that it is held.
+    pub secret: InviteHash,
+    /// The service that it is for.
+    pub service: ServiceName,
+    /// The alias that the service gets.
+    pub alias: Option<Alias>,
+    /// What the operator wants to remember of it.
+    pub note: String,
+    /// When it ends.
+    pub not_after: SystemTime,
+}
+
+/// What an invite has become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InviteState {
+    /// It can be used.
+    Open,
+    /// It was.
+    Used,
+    /// Nobody used it in time.
+    Expired,
+    /// The operator took it back.
+    Withdrawn,
+}
+
+/// An invite as the operator sees it.
+#[derive(Clone, Debug)]
+pub struct InviteRow {
+    /// Its name.
+    pub id: InviteId,
+    /// The service that it is for.
+    pub service: ServiceName,
+    /// The alias that the service gets.
+    pub alias: Option<Alias>,
+    /// What the operator wanted to remember.
+    pub note: String,
+    /// When it ends.
+    pub not_after: SystemTime,
+    /// What it has become.
+    pub state: InviteState,
+    /// Who used it.
+    pub device: Option<DeviceId>,
+}
+
+/// A client as the operator sees it.
+#[derive(Clone, Debug)]
+pub struct DeviceRow {
+    /// Its ID.
+    pub id: DeviceId,
+    /// Its key's fingerprint.
+    pub fingerprint: Fingerprint,
+    /// What the customer calls it.
+    pub name: String,
+    /// Program and version at enrolment.
+    pub software: String,
+    /// When it registered.
+    pub created: SystemTime,
+    /// When its registration ended, and by whom.
+    pub ended: Option<(SystemTime, EndedBy)>,
+    /// Its services.
+    pub services: Vec<ServiceRow>,
+}
+
+/// Who ended a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// `clients revoke`.
+    Operator,
+    /// `unregister`.
+    Client,
+}
+
+/// A service as the operator sees it.
+#[derive(Clone, Debug)]
+pub struct ServiceRow {
+    /// Its registered ID.
+    pub id: RegisteredId,
+    /// Its name at its device.
+    pub name: ServiceName,
+    /// What it speaks.
+    pub kind: ServiceKind,
+    /// The port of a raw TCP service.
+    pub port: Option<u16>,
+    /// Its aliases.
+    pub aliases: Vec<Alias>,
+}
+
+/// Everything that lookups need.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    /// Keys of registered devices.
+    pub devices: Vec<(PublicKey, DeviceId)>,
+    /// Registered services.
+    pub services: Vec<Route>,
+    /// Aliases.
+    pub aliases: Vec<(Alias, RegisteredId)>,
+}
+
+/// What a change has changed for lookups.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// New.
+    pub added: Tables,
+    /// Devices that are gone.
+    pub devices_gone: Vec<DeviceId>,
+    /// Services that are gone.
+    pub services_gone: Vec<RegisteredId>,
+    /// Aliases that are gone.
+    pub aliases_gone: Vec<Alias>,
+}
+
+/// A device after its enrolment.
+#[derive(Clone, Debug)]
+pub struct EnrolledRow {
+    /// Its ID.
+    pub device: DeviceId,
+    /// The service that the invite was for.
+    pub service: ServiceName,
+    /// That service's registered ID.
+    pub id: RegisteredId,
+}
+
+/// A service after it was offered.
+#[derive(Clone, Debug)]
+pub enum Announced {
+    /// It is registered.
+    Registered(ServiceRow),
+    /// The device has as many services as it may.
+    TooMany,
+    /// No port is free, or none are given.
+    NoPort,
+}
+
+/// What limits a device's services.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceLimits {
+    /// Services of one device.
+    pub most: usize,
+    /// Ports for raw TCP services; (0, 0) lets the system choose.
+    pub ports: Option<(u16, u16)>,
+}
+
+/// Keeps the registry.
+pub trait Store: Send + Sync + 'static {
+    /// All that lookups need.
+    fn load(&self) -> Answer<'_, Tables>;
+
+    /// Makes an invite.
+    fn invite(&self, invite: NewInvite) -> Answer<'_, ()>;
+
+    /// All invites, newest first.
+    fn invites(&self) -> Answer<'_, Vec<InviteRow>>;
+
+    /// Takes an invite back.
+    fn withdraw(&self, id: InviteId) -> Answer<'_, ()>;
+
+    /// Consumes an invite and adds the device, in one transaction.
+    fn enrol(&self, request: EnrolRequest) -> Answer<'_, Result<(EnrolledRow, Changes), EnrolRefusal>>;
+
+    /// Registers the services that a device offers.
+    fn announce(
+        &self,
+        device: DeviceId,
+        services: Vec<(ServiceName, ServiceKind)>,
+        limits: ServiceLimits,
+    ) -> Answer<'_, (Vec<Announced>, Changes)>;
+
+    /// Frees a service.
+    fn remove_service(&self, device: DeviceId, name: ServiceName) -> Answer<'_, Changes>;
+
+    /// Ends a device's registration for good.
+    fn end_device(&self, device: DeviceId, by: EndedBy) -> Answer<'_, Changes>;
+
+    /// Gives a service an alias.
+    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> Answer<'_, Changes>;
+
+    /// Takes an alias from a service.
+    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> Answer<'_, Changes>;
+
+    /// All devices, those whose registration has ended included.
+    fn devices(&self) -> Answer<'_, Vec<DeviceRow>>;
+}

@@ -1,0 +1,156 @@
+//! The two transactions that peers start: enrolling a device, and announcing its services.
+
+use std::time::UNIX_EPOCH;
+
+use petit_engine::limits;
+use petit_engine::name::{Alias, DeviceId, ServiceName};
+use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
+use petit_engine::relay::{EnrolRequest, Route};
+use petit_engine::secret::InviteHash;
+use sqlx::Row;
+
+use super::Tx;
+use super::rows::{
+    alias_conflict, bytes, event, find_service, free_port, insert_alias, insert_service, kind_text, now,
+    parsed, random, seconds,
+};
+use crate::store::{Announced, Changes, EnrolledRow, ServiceLimits, ServiceRow, StoreError};
+
+/// Consumes an invite and adds the device, or says why not.
+pub(super) async fn enrol(
+    tx: &mut Tx<'_>,
+    request: &EnrolRequest,
+) -> Result<Result<(EnrolledRow, Changes), EnrolRefusal>, StoreError> {
+    let row = sqlx::query("SELECT * FROM invites WHERE id = ?")
+        .bind(&request.invite.0[..])
+        .fetch_optional(&mut **tx)
+        .await?;
+    // An invite that is not there is compared like one that is, so that both take the same time.
+    let hash = match &row {
+        Some(row) => bytes(row.try_get("secret_hash")?, "hash")?,
+        None => [0; 32],
+    };
+    let proven = InviteHash(hash) == request.secret;
+    let Some(invite) = row.filter(|_| proven) else { return Ok(Err(EnrolRefusal::Invalid)) };
+    let service: ServiceName = parsed(invite.try_get("service")?, "service name")?;
+    let key = request.key.as_bytes();
+
+    let known: Option<(String, Option<i64>)> =
+        sqlx::query_as("SELECT id, ended_at FROM devices WHERE key = ?")
+            .bind(key)
+            .fetch_optional(&mut **tx)
+            .await?;
+    if known.as_ref().is_some_and(|(_, ended)| ended.is_some()) {
+        return Ok(Err(EnrolRefusal::Revoked));
+    }
+    if let Some(used_key) = invite.try_get::<Option<Vec<u8>>, _>("used_key")? {
+        if used_key != key {
+            event(tx, "invite-reused", &request.invite.to_string(), &request.from.to_string()).await?;
+            return Ok(Err(EnrolRefusal::Used));
+        }
+        // The answer was lost on its way; here it is again.
+        let device = parsed(invite.try_get("device")?, "device ID")?;
+        let id = parsed(invite.try_get("registered")?, "registered ID")?;
+        return Ok(Ok((EnrolledRow { device, service, id }, Changes::default())));
+    }
+    if invite.try_get::<Option<i64>, _>("withdrawn_at")?.is_some() {
+        return Ok(Err(EnrolRefusal::Withdrawn));
+    }
+    let skew = seconds(UNIX_EPOCH + limits::CLOCK_SKEW);
+    if invite.try_get::<i64, _>("not_after")? + skew < now() {
+        return Ok(Err(EnrolRefusal::Expired));
+    }
+
+    let mut changes = Changes::default();
+    let device = match known {
+        Some((id, _)) => parsed(&id, "device ID")?,
+        None => {
+            let device = random(DeviceId::random())?;
+            sqlx::query("INSERT INTO devices (id, key, name, software, created_at) VALUES (?, ?, ?, ?, ?)")
+                .bind(device.as_str())
+                .bind(key)
+                .bind(request.device_name.as_str())
+                .bind(request.software.as_str())
+                .bind(now())
+                .execute(&mut **tx)
+                .await?;
+            changes.added.devices.push((request.key.clone(), device));
+            event(tx, "device-added", device.as_str(), &request.from.to_string()).await?;
+            device
+        }
+    };
+    let registered = match find_service(tx, &device, &service).await? {
+        Some(registered) => registered,
+        None => insert_service(tx, &device, &service, ServiceKind::Http, None, &mut changes).await?,
+    };
+    if let Some(alias) = invite.try_get::<Option<String>, _>("alias")? {
+        let alias: Alias = parsed(&alias, "alias")?;
+        match alias_conflict(tx, &alias, Some(&device), Some(&request.invite)).await? {
+            None => insert_alias(tx, &alias, &registered.id, &mut changes).await?,
+            // It was free when the invite was made. The registration is worth more than its alias.
+            Some(conflict) => {
+                event(tx, "alias-not-given", alias.as_str(), &conflict.to_string()).await?;
+            }
+        }
+    }
+    sqlx::query("UPDATE invites SET used_at = ?, used_key = ?, device = ?, registered = ? WHERE id = ?")
+        .bind(now())
+        .bind(key)
+        .bind(device.as_str())
+        .bind(registered.id.as_str())
+        .bind(&request.invite.0[..])
+        .execute(&mut **tx)
+        .await?;
+    Ok(Ok((EnrolledRow { device, service, id: registered.id }, changes)))
+}
+
+/// Gives every offered service its row, within the limits.
+pub(super) async fn announce(
+    tx: &mut Tx<'_>,
+    device: &DeviceId,
+    services: &[(ServiceName, ServiceKind)],
+    limits: ServiceLimits,
+) -> Result<(Vec<Announced>, Changes), StoreError> {
+    let mut changes = Changes::default();
+    let mut announced = Vec::new();
+    let mut count: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM services WHERE device = ? AND ended_at IS NULL")
+            .bind(device.as_str())
+            .fetch_one(&mut **tx)
+            .await?;
+    for (name, kind) in services {
+        let known = find_service(tx, device, name).await?;
+        let needs_port = *kind == ServiceKind::Tcp && known.as_ref().is_none_or(|known| known.port.is_none());
+        let port = if needs_port { free_port(tx, limits.ports).await? } else { None };
+        if needs_port && port.is_none() {
+            announced.push(Announced::NoPort);
+            continue;
+        }
+        let row = match known {
+            Some(known) if known.kind == *kind => known,
+            Some(known) => {
+                // The same name now speaks something else; its ID stays.
+                let port = port.or(known.port);
+                sqlx::query("UPDATE services SET kind = ?, port = ? WHERE id = ?")
+                    .bind(kind_text(*kind))
+                    .bind(port.map(i64::from))
+                    .bind(known.id.as_str())
+                    .execute(&mut **tx)
+                    .await?;
+                let route = Route { id: known.id, device: *device, name: name.clone(), kind: *kind };
+                changes.added.services.push(route);
+                ServiceRow { kind: *kind, port, ..known }
+            }
+            None if usize::try_from(count).unwrap_or(usize::MAX) >= limits.most => {
+                announced.push(Announced::TooMany);
+                continue;
+            }
+            None => {
+                count += 1;
+                insert_service(tx, device, name, *kind, port, &mut changes).await?
+            }
+        };
+        announced.push(Announced::Registered(row));
+    }
+    Ok((announced, changes))
+}

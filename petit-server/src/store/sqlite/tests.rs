@@ -1,0 +1,252 @@
+//! The registry on a real file.
+
+use std::net::IpAddr;
+
+use petit_engine::proto::control::Text;
+use petit_engine::secret::{InviteHash, InviteSecret};
+
+use super::*;
+
+struct Bed {
+    dir: tempfile::TempDir,
+    store: SqliteStore,
+}
+
+const LIMITS: ServiceLimits = ServiceLimits { most: 3, ports: Some((30_000, 30_001)) };
+
+impl Bed {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("registry.db")).await.unwrap();
+        Self { dir, store }
+    }
+
+    async fn reopened(self) -> Self {
+        drop(self.store);
+        let store = SqliteStore::open(&self.dir.path().join("registry.db")).await.unwrap();
+        Self { dir: self.dir, store }
+    }
+
+    async fn invite(&self, alias: Option<&str>, lasts: i64) -> (InviteId, InviteHash) {
+        let id = InviteId(petit_engine::secret::random_bytes().unwrap());
+        let secret = InviteSecret::random().unwrap().hash();
+        let invite = NewInvite {
+            id,
+            secret,
+            service: "web".parse().unwrap(),
+            alias: alias.map(|alias| alias.parse().unwrap()),
+            note: "for Anna".into(),
+            not_after: time(now() + lasts),
+        };
+        self.store.invite(invite).await.unwrap();
+        (id, secret)
+    }
+
+    async fn enrol(
+        &self,
+        invite: (InviteId, InviteHash),
+        key: &PublicKey,
+    ) -> Result<EnrolledRow, EnrolRefusal> {
+        let request = EnrolRequest {
+            key: key.clone(),
+            invite: invite.0,
+            secret: invite.1,
+            device_name: Text::lossy("Anna's laptop"),
+            software: Text::lossy("petit-client 0"),
+            from: IpAddr::from([192, 0, 2, 1]),
+        };
+        self.store.enrol(request).await.unwrap().map(|(row, _)| row)
+    }
+
+    async fn enrolled(&self) -> EnrolledRow {
+        let invite = self.invite(None, 3600).await;
+        self.enrol(invite, &key()).await.unwrap()
+    }
+
+    async fn alias(&self, id: RegisteredId, alias: &str) -> Result<(), Conflict> {
+        match self.store.add_alias(id, alias.parse().unwrap(), false).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::Conflict(conflict)) => Err(conflict),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+fn key() -> PublicKey {
+    petit_engine::secret::PrivateKey::generate().unwrap().public().clone()
+}
+
+#[tokio::test]
+async fn an_invite_registers_one_device_once() {
+    let bed = Bed::new().await;
+    let invite = bed.invite(Some("acme"), 3600).await;
+    let (first, second) = (key(), key());
+    let enrolled = bed.enrol(invite, &first).await.unwrap();
+    assert_eq!(bed.enrol(invite, &second).await.unwrap_err(), EnrolRefusal::Used);
+    let again = bed.enrol(invite, &first).await.unwrap();
+    assert_eq!((again.device, again.id), (enrolled.device, enrolled.id), "a lost answer is given again");
+    let bed = bed.reopened().await;
+    let tables = bed.store.load().await.unwrap();
+    assert_eq!(tables.devices, [(first, enrolled.device)]);
+    assert_eq!(tables.aliases, [("acme".parse().unwrap(), enrolled.id)]);
+    let invites = bed.store.invites().await.unwrap();
+    assert_eq!((invites[0].state, invites[0].device), (InviteState::Used, Some(enrolled.device)));
+}
+
+#[tokio::test]
+async fn invites_that_are_not_good_any_more_say_so_only_to_their_holder() {
+    let bed = Bed::new().await;
+    let (id, secret) = bed.invite(None, -1000).await;
+    assert_eq!(bed.enrol((id, secret), &key()).await.unwrap_err(), EnrolRefusal::Expired);
+    let wrong = InviteSecret::random().unwrap().hash();
+    assert_eq!(bed.enrol((id, wrong), &key()).await.unwrap_err(), EnrolRefusal::Invalid);
+    assert_eq!(bed.enrol((InviteId([9; 16]), secret), &key()).await.unwrap_err(), EnrolRefusal::Invalid);
+    let nearly = bed.invite(None, -60).await;
+    assert!(bed.enrol(nearly, &key()).await.is_ok(), "clocks differ by a little");
+    let withdrawn = bed.invite(None, 3600).await;
+    bed.store.withdraw(withdrawn.0).await.unwrap();
+    assert_eq!(bed.enrol(withdrawn, &key()).await.unwrap_err(), EnrolRefusal::Withdrawn);
+    assert!(bed.store.withdraw(withdrawn.0).await.is_err());
+}
+
+#[tokio::test]
+async fn a_revoked_key_stays_out() {
+    let bed = Bed::new().await;
+    let invite = bed.invite(Some("acme"), 3600).await;
+    let key = key();
+    let enrolled = bed.enrol(invite, &key).await.unwrap();
+    let changes = bed.store.end_device(enrolled.device, EndedBy::Operator).await.unwrap();
+    assert_eq!((changes.devices_gone, changes.services_gone), (vec![enrolled.device], vec![enrolled.id]));
+    assert!(bed.store.end_device(enrolled.device, EndedBy::Operator).await.is_err());
+    let fresh = bed.invite(None, 3600).await;
+    assert_eq!(bed.enrol(fresh, &key).await.unwrap_err(), EnrolRefusal::Revoked);
+    assert_eq!(bed.enrol(invite, &key).await.unwrap_err(), EnrolRefusal::Revoked);
+    let tables = bed.reopened().await.store.load().await.unwrap();
+    assert!(tables.devices.is_empty() && tables.services.is_empty() && tables.aliases.is_empty());
+}
+
+#[tokio::test]
+async fn the_same_key_with_a_second_invite_is_the_same_device() {
+    let bed = Bed::new().await;
+    let key = key();
+    let first = bed.enrol(bed.invite(None, 3600).await, &key).await.unwrap();
+    let second = bed.enrol(bed.invite(None, 3600).await, &key).await.unwrap();
+    assert_eq!((first.device, first.id), (second.device, second.id));
+}
+
+#[tokio::test]
+async fn services_keep_their_ids_and_have_limits() {
+    let bed = Bed::new().await;
+    let device = bed.enrolled().await;
+    let offer = |names: &[(&str, ServiceKind)]| {
+        names.iter().map(|(name, kind)| (name.parse().unwrap(), *kind)).collect::<Vec<_>>()
+    };
+    let (http, tcp) = (ServiceKind::Http, ServiceKind::Tcp);
+    let wanted = offer(&[("web", http), ("db", tcp), ("db2", tcp), ("db3", tcp), ("api", http)]);
+    let (announced, changes) = bed.store.announce(device.device, wanted.clone(), LIMITS).await.unwrap();
+    let shape: Vec<String> = announced
+        .iter()
+        .map(|announced| match announced {
+            Announced::Registered(row) => format!("{} {:?}", row.name, row.port),
+            Announced::TooMany => "too many".into(),
+            Announced::NoPort => "no port".into(),
+        })
+        .collect();
+    assert_eq!(shape, ["web None", "db Some(30000)", "db2 Some(30001)", "no port", "too many"]);
+    assert_eq!(changes.added.services.len(), 2, "web was there since the enrolment");
+    let Announced::Registered(web) = &announced[0] else { panic!() };
+    assert_eq!(web.id, device.id);
+    let (again, changes) = bed.store.announce(device.device, wanted, LIMITS).await.unwrap();
+    assert!(changes.added.services.is_empty());
+    let Announced::Registered(db) = &again[1] else { panic!() };
+    assert_eq!(db.port, Some(30_000), "the port stays");
+
+    bed.store.remove_service(device.device, "db".parse().unwrap()).await.unwrap();
+    let (announced, _) = bed.store.announce(device.device, offer(&[("db", tcp)]), LIMITS).await.unwrap();
+    let Announced::Registered(new) = &announced[0] else { panic!() };
+    assert_ne!(new.id, db.id, "an ID that was given back is not given again");
+    let none = ServiceLimits { ports: None, ..LIMITS };
+    let (announced, _) = bed.store.announce(device.device, offer(&[("db9", tcp)]), none).await.unwrap();
+    assert!(matches!(announced[0], Announced::NoPort));
+}
+
+#[tokio::test]
+async fn a_service_may_change_what_it_speaks_and_keeps_its_id() {
+    let bed = Bed::new().await;
+    let device = bed.enrolled().await;
+    let offer = |kind| vec![("web".parse().unwrap(), kind)];
+    let (announced, changes) =
+        bed.store.announce(device.device, offer(ServiceKind::Tcp), LIMITS).await.unwrap();
+    let Announced::Registered(row) = &announced[0] else { panic!() };
+    assert_eq!((row.id, row.port), (device.id, Some(30_000)));
+    assert_eq!(changes.added.services[0].kind, ServiceKind::Tcp);
+}
+
+#[tokio::test]
+async fn aliases_have_one_owner_and_rest_after_it() {
+    let bed = Bed::new().await;
+    let (a, b) = (bed.enrolled().await, bed.enrolled().await);
+    bed.alias(a.id, "acme").await.unwrap();
+    bed.alias(a.id, "acme").await.unwrap();
+    bed.alias(a.id, "shop.acme.example").await.unwrap();
+    assert!(matches!(bed.alias(b.id, "acme").await, Err(Conflict::AliasTaken { id, .. }) if id == a.id));
+    bed.store.remove_alias(a.id, "acme".parse().unwrap()).await.unwrap();
+    assert!(bed.store.remove_alias(a.id, "acme".parse().unwrap()).await.is_err());
+    assert!(matches!(bed.alias(b.id, "acme").await, Err(Conflict::AliasTombstoned { .. })));
+    bed.alias(a.id, "acme").await.unwrap();
+    bed.store.remove_alias(a.id, "acme".parse().unwrap()).await.unwrap();
+    bed.store.add_alias(b.id, "acme".parse().unwrap(), true).await.unwrap();
+    let stranger = RegisteredId::random().unwrap();
+    assert_eq!(bed.alias(stranger, "other").await, Err(Conflict::NoService(stranger)));
+
+    let promised = bed.invite(Some("promised"), 3600).await;
+    assert!(matches!(bed.alias(a.id, "promised").await, Err(Conflict::AliasPromised { .. })));
+    let c = bed.enrol(promised, &key()).await.unwrap();
+    assert!(matches!(bed.alias(a.id, "promised").await, Err(Conflict::AliasTaken { id, .. }) if id == c.id));
+    let rows = bed.store.devices().await.unwrap();
+    let aliases: Vec<usize> = rows.iter().map(|row| row.services[0].aliases.len()).collect();
+    assert_eq!(aliases.iter().sum::<usize>(), 3);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_registry_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("registry");
+    std::fs::write(&path, br#"{"version":1,"maxRegisteredId":1001}"#).unwrap();
+    let error = SqliteStore::open(&path).await.unwrap_err();
+    assert!(matches!(error, StoreError::NotARegistry { .. }), "{error}");
+    assert!(std::fs::read(&path).unwrap().starts_with(b"{\"version\""));
+
+    let other = dir.path().join("other.db");
+    let options = SqliteConnectOptions::new().filename(&other).create_if_missing(true);
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE t (x)").execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    assert!(matches!(SqliteStore::open(&other).await.unwrap_err(), StoreError::NotARegistry { .. }));
+
+    let bed = Bed::new().await;
+    sqlx::raw_sql("PRAGMA user_version = 99").execute(&mut *bed.store.connection.lock().await).await.unwrap();
+    let error = SqliteStore::open(&bed.dir.path().join("registry.db")).await.unwrap_err();
+    assert!(matches!(error, StoreError::TooNew { found: 99, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_stored_of_an_invite_cannot_redeem_it() {
+    let bed = Bed::new().await;
+    let secret = InviteSecret::from_bytes([0x5a; 32]);
+    let invite = NewInvite {
+        id: InviteId([1; 16]),
+        secret: secret.hash(),
+        service: "web".parse().unwrap(),
+        alias: None,
+        note: String::new(),
+        not_after: time(now() + 60),
+    };
+    bed.store.invite(invite).await.unwrap();
+    let mut all = Vec::new();
+    for file in std::fs::read_dir(bed.dir.path()).unwrap() {
+        all.extend(std::fs::read(file.unwrap().path()).unwrap());
+    }
+    assert!(all.windows(32).any(|window| window == secret.hash().0), "the search sees what is there");
+    assert!(!all.windows(32).any(|window| window == [0x5a; 32]));
+}
