@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
 
 pub mod background;
+pub mod cli;
 pub mod control;
 pub mod exit;
 pub mod files;

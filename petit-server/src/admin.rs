@@ -1,1 +1,429 @@
-//! x
+//! What the operator can ask and do, as requests of the control socket.
+//!
+//! The same requests work while no server runs: the command line then opens the registry itself and asks an
+//! [`Admin`] without a server. What needs the running server says so.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServerAddr, ServiceName, VisitorHost};
+use petit_engine::relay::{Failure, Routed, SessionView, Via, decide};
+use petit_engine::secret::{Fingerprint, InviteId};
+use petit_host::control::{Handler, Problem, Reply, Request};
+use petit_host::logs::{Level, LevelHandle};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::SOFTWARE;
+use crate::config::{self, Config};
+use crate::directory::Directory;
+use crate::server::{InviteError, InviteWish, Server, make_invite};
+use crate::store::{DeviceRow, EndedBy, InviteRow, StoreError};
+
+/// Answers the operator's requests.
+pub struct Admin {
+    /// The registry.
+    pub directory: Directory,
+    /// How public addresses are made.
+    pub endpoint: Endpoint,
+    /// What invites say.
+    pub invites: InviteTerms,
+    /// The server, when one runs.
+    pub running: Option<Running>,
+}
+
+/// What invites say about the server.
+#[derive(Clone, Debug)]
+pub struct InviteTerms {
+    /// Where they send clients.
+    pub server: ServerAddr,
+    /// The keys they pin.
+    pub pins: Vec<Fingerprint>,
+    /// How long they last unless their maker says otherwise.
+    pub lifetime: Duration,
+}
+
+/// What a running server adds.
+pub struct Running {
+    /// The server.
+    pub server: Arc<Server>,
+    /// Wishes to its main loop.
+    pub wishes: mpsc::Sender<Wish>,
+    /// The level of its log.
+    pub level: LevelHandle,
+}
+
+/// What the main loop is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// End in an orderly way.
+    Stop,
+    /// Read the config again.
+    Reload,
+}
+
+type Outcome = Result<Value, Problem>;
+
+impl Handler for Admin {
+    fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
+        Box::pin(async move {
+            match self.answer(&request).await {
+                Ok(value) => Reply::Json(value),
+                Err(problem) => Reply::Error(problem),
+            }
+        })
+    }
+}
+
+impl Admin {
+    /// An admin without a server, for commands while none runs.
+    pub fn offline(directory: Directory, config: &Config, invites: InviteTerms) -> Self {
+        Self { directory, endpoint: config.endpoint.clone(), invites, running: None }
+    }
+
+    async fn answer(&self, request: &Request) -> Outcome {
+        let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+        match (request.method.as_str(), path.as_slice()) {
+            ("GET", ["ping"]) => Ok(json!({ "pong": true })),
+            ("GET", ["version"]) => Ok(json!({ "software": SOFTWARE })),
+            ("GET", ["status"]) => self.status().await,
+            ("GET", ["clients"]) => Ok(json!({ "clients": self.clients().await? })),
+            ("GET", ["clients", name]) => self.client(name).await,
+            ("POST", ["clients", name, "revoke"]) => self.revoke(name).await,
+            ("GET", ["aliases"]) => self.aliases().await,
+            ("POST", ["aliases"]) => self.add_alias(request).await,
+            ("DELETE", ["aliases"]) => self.remove_alias(request).await,
+            ("GET", ["invites"]) => self.list_invites().await,
+            ("POST", ["invites"]) => self.invite(request).await,
+            ("POST", ["invites", id, "withdraw"]) => self.withdraw(id).await,
+            ("GET", ["explain"]) => self.explain(request),
+            ("POST", ["stop"]) => self.wish(Wish::Stop).await,
+            ("POST", ["reload"]) => self.wish(Wish::Reload).await,
+            ("POST", ["log"]) => self.log(request),
+            _ => Err(Problem::not_found()),
+        }
+    }
+
+    fn running(&self) -> Result<&Running, Problem> {
+        self.running.as_ref().ok_or_else(|| Problem::new(409, "not_running", "the server is not running"))
+    }
+
+    fn sessions(&self) -> Vec<SessionView> {
+        self.running.as_ref().map(|running| running.server.relay.sessions()).unwrap_or_default()
+    }
+
+    async fn status(&self) -> Outcome {
+        let running = self.running()?;
+        let server = &running.server;
+        Ok(json!({
+            "software": SOFTWARE,
+            "pid": std::process::id(),
+            "since": stamp(server.since),
+            "up_seconds": server.since.elapsed().unwrap_or_default().as_secs(),
+            "http": server.http,
+            "tls": server.tls,
+            "https_visitors": server.has_certificate,
+            "endpoint": self.endpoint,
+            "tunnel_address": self.invites.server,
+            "server_key": self.invites.pins.first(),
+            "config": server.folder.config,
+            "clients": self.clients().await?,
+        }))
+    }
+
+    /// Registered clients, and those whose registration has ended, with what is live of them.
+    async fn clients(&self) -> Result<Vec<Value>, Problem> {
+        let rows = self.directory.store().devices().await.map_err(problem)?;
+        let sessions = self.sessions();
+        Ok(rows.iter().map(|row| self.client_value(row, &sessions)).collect())
+    }
+
+    fn client_value(&self, row: &DeviceRow, sessions: &[SessionView]) -> Value {
+        // The newest session is the one in use.
+        let session =
+            sessions.iter().filter(|session| session.device == row.id).max_by_key(|session| session.since);
+        let served: HashMap<RegisteredId, _> = session
+            .iter()
+            .flat_map(|session| &session.services)
+            .map(|service| (service.id, service))
+            .collect();
+        let services: Vec<Value> = row
+            .services
+            .iter()
+            .map(|service| {
+                let live = served.get(&service.id);
+                json!({
+                    "id": service.id,
+                    "name": service.name,
+                    "kind": service.kind,
+                    "port": service.port,
+                    "url": live.map_or_else(|| self.endpoint.url(service.id.as_str()), |live| live.url.clone()),
+                    "aliases": service.aliases,
+                    "online": live.is_some(),
+                    "health": live.map(|live| live.health),
+                })
+            })
+            .collect();
+        json!({
+            "id": row.id,
+            "name": row.name,
+            "fingerprint": row.fingerprint,
+            "created": stamp(row.created),
+            "ended": row.ended.map(|(at, by)| json!({ "at": stamp(at), "by": by })),
+            "online": session.is_some(),
+            "session": session.map(|session| json!({
+                "peer": session.peer,
+                "since": stamp(session.since),
+                "software": session.software,
+                "vitae": session.vitae,
+                "streams": session.stats.streams,
+                "streams_opened": session.stats.opened,
+                "received_bytes": session.stats.received_bytes,
+                "sent_bytes": session.stats.sent_bytes,
+                "round_trip_us": session.round_trip.map(|took| took.as_micros()),
+                "leaving": !session.takes_streams,
+            })),
+            "software": session.map_or(row.software.as_str(), |session| session.software.as_str()),
+            "services": services,
+        })
+    }
+
+    /// The row of a client, by its own ID, a registered ID or an alias of one of its services.
+    async fn find(&self, name: &str) -> Result<DeviceRow, Problem> {
+        let rows = self.directory.store().devices().await.map_err(problem)?;
+        let is_it = |row: &DeviceRow| {
+            row.id.as_str() == name
+                || row.services.iter().any(|service| {
+                    service.id.as_str() == name || service.aliases.iter().any(|alias| alias.as_str() == name)
+                })
+        };
+        rows.into_iter()
+            .find(is_it)
+            .ok_or_else(|| Problem::new(404, "no_client", format!("no client has the ID or alias {name:?}")))
+    }
+
+    async fn client(&self, name: &str) -> Outcome {
+        let row = self.find(name).await?;
+        Ok(self.client_value(&row, &self.sessions()))
+    }
+
+    async fn revoke(&self, name: &str) -> Outcome {
+        // Only a device ID: revoking cannot be undone, so it is not guessed whom it concerns.
+        let id: DeviceId = name.parse().map_err(|error| {
+            Problem::new(400, "bad_id", format!("{error}; see the IDs with: petit-server clients list"))
+        })?;
+        self.directory.end_device(id, EndedBy::Operator).await.map_err(problem)?;
+        Ok(json!({ "revoked": id }))
+    }
+
+    async fn aliases(&self) -> Outcome {
+        let rows = self.directory.store().devices().await.map_err(problem)?;
+        let mut aliases = Vec::new();
+        for (row, service) in
+            rows.iter().flat_map(|row| row.services.iter().map(move |service| (row, service)))
+        {
+            for alias in &service.aliases {
+                aliases.push(json!({
+                    "alias": alias,
+                    "url": self.endpoint.url(alias.as_str()),
+                    "id": service.id,
+                    "service": service.name,
+                    "client": row.id,
+                }));
+            }
+        }
+        Ok(json!({ "aliases": aliases }))
+    }
+
+    async fn add_alias(&self, request: &Request) -> Outcome {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wanted {
+            id: RegisteredId,
+            alias: Alias,
+            #[serde(default)]
+            force: bool,
+        }
+        let Wanted { id, alias, force } = body(request)?;
+        if alias.is_domain()
+            && VisitorHost::parse(alias.as_str()).is_ok_and(|host| is_under(&host, &self.endpoint))
+        {
+            let domain = self.endpoint.domain();
+            return Err(Problem::new(
+                400,
+                "bad_alias",
+                format!("{alias} lies under {domain}; give its first label alone"),
+            ));
+        }
+        self.directory.add_alias(id, alias.clone(), force).await.map_err(problem)?;
+        Ok(json!({ "id": id, "alias": alias, "url": self.endpoint.url(alias.as_str()) }))
+    }
+
+    async fn remove_alias(&self, request: &Request) -> Outcome {
+        let wanted = |name: &str| {
+            let missing = || Problem::new(400, "bad_request", format!("{name} is missing"));
+            request.parameter(name).ok_or_else(missing)
+        };
+        let bad =
+            |error: petit_engine::name::InvalidName| Problem::new(400, "bad_request", error.to_string());
+        let id: RegisteredId = wanted("id")?.parse().map_err(bad)?;
+        let alias: Alias = wanted("alias")?.parse().map_err(bad)?;
+        self.directory.remove_alias(id, alias.clone()).await.map_err(problem)?;
+        Ok(json!({ "id": id, "removed": alias }))
+    }
+
+    async fn list_invites(&self) -> Outcome {
+        let rows = self.directory.store().invites().await.map_err(problem)?;
+        let value = |row: &InviteRow| {
+            json!({
+                "id": row.id.to_string(),
+                "service": row.service,
+                "alias": row.alias,
+                "note": row.note,
+                "state": row.state,
+                "not_after": stamp(row.not_after),
+                "client": row.device,
+            })
+        };
+        Ok(json!({ "invites": rows.iter().map(value).collect::<Vec<_>>() }))
+    }
+
+    async fn invite(&self, request: &Request) -> Outcome {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wanted {
+            service: ServiceName,
+            #[serde(default)]
+            alias: Option<Alias>,
+            #[serde(default)]
+            note: String,
+            #[serde(default)]
+            lifetime_seconds: Option<u64>,
+        }
+        let wanted: Wanted = body(request)?;
+        let lifetime = wanted.lifetime_seconds.map_or(self.invites.lifetime, Duration::from_secs);
+        config::check_lifetime(lifetime).map_err(|error| Problem::new(400, "bad_lifetime", error))?;
+        let wish = InviteWish {
+            service: wanted.service.clone(),
+            alias: wanted.alias.clone(),
+            note: wanted.note.chars().filter(|c| !c.is_control()).take(200).collect(),
+            lifetime,
+        };
+        let InviteTerms { server, pins, .. } = &self.invites;
+        let invite = make_invite(&self.directory, server.clone(), pins, wish).await;
+        let invite = invite.map_err(|error| match error {
+            InviteError::Store(error) => problem(error),
+            InviteError::NoRandom(error) => Problem::new(500, "failed", error.to_string()),
+        })?;
+        Ok(json!({
+            "link": invite.to_link().expose_secret(),
+            "id": invite.id.to_string(),
+            "server": invite.server,
+            "service": wanted.service,
+            "alias": wanted.alias,
+            "not_after": stamp(invite.not_after),
+            "lifetime_seconds": lifetime.as_secs(),
+        }))
+    }
+
+    async fn withdraw(&self, id: &str) -> Outcome {
+        let bad = || {
+            Problem::new(400, "bad_id", "an invite's ID has 32 hex digits; see: petit-server invite --list")
+        };
+        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(id.as_bytes()).map_err(|_| bad())?;
+        let id = InviteId(bytes.try_into().map_err(|_| bad())?);
+        self.directory.store().withdraw(id).await.map_err(problem)?;
+        Ok(json!({ "withdrawn": id.to_string() }))
+    }
+
+    /// Where a URL would lead, and why.
+    fn explain(&self, request: &Request) -> Outcome {
+        let url = request.parameter("url").unwrap_or_default();
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = VisitorHost::parse(authority).map_err(|error| {
+            Problem::new(
+                400,
+                "bad_url",
+                format!("{authority:?} is {error}; visitors would get {}", Failure::BadHost.status()),
+            )
+        })?;
+        let (decision, found) = match decide(&host, &self.endpoint, &self.directory) {
+            Routed::Unknown => ("unknown", None),
+            Routed::Foreign => ("foreign", None),
+            Routed::Service { route, via } => ("service", Some((route, via))),
+        };
+        let sessions = self.sessions();
+        let device_online = |device: &DeviceId| {
+            sessions.iter().any(|session| session.device == *device && session.takes_streams)
+        };
+        let served = |id: &RegisteredId| {
+            sessions.iter().flat_map(|session| &session.services).find(|service| service.id == *id)
+        };
+        let failure = match (&found, decision) {
+            (None, "foreign") => Some(Failure::Misdirected),
+            (None, _) => Some(Failure::Unknown),
+            (Some((route, _)), _) => match (served(&route.id), device_online(&route.device)) {
+                _ if route.kind == petit_engine::proto::control::ServiceKind::Tcp => Some(Failure::NotHttp),
+                (Some(_), true) => None,
+                (None, true) => Some(Failure::NotOffered),
+                (_, false) => Some(Failure::Away),
+            },
+        };
+        Ok(json!({
+            "url": url,
+            "host": host.name(),
+            "domain": self.endpoint.domain(),
+            "decision": decision,
+            "via": found.as_ref().map(|(_, via)| match via { Via::Alias => "alias", Via::Id => "registered ID" }),
+            "id": found.as_ref().map(|(route, _)| route.id),
+            "service": found.as_ref().map(|(route, _)| route.name.clone()),
+            "kind": found.as_ref().map(|(route, _)| route.kind),
+            "client": found.as_ref().map(|(route, _)| route.device),
+            "client_online": found.as_ref().map(|(route, _)| device_online(&route.device)),
+            "health": found.as_ref().and_then(|(route, _)| served(&route.id)).map(|service| service.health),
+            "answer": failure.map(|failure| json!({ "status": failure.status().as_u16(), "code": failure.code() })),
+            "server_running": self.running.is_some(),
+        }))
+    }
+
+    async fn wish(&self, wish: Wish) -> Outcome {
+        let running = self.running()?;
+        let _ = running.wishes.send(wish).await;
+        Ok(json!({ "pid": std::process::id() }))
+    }
+
+    fn log(&self, request: &Request) -> Outcome {
+        let running = self.running()?;
+        let level = request.body.get("level").and_then(Value::as_str).unwrap_or_default();
+        let level: Level = level.parse().map_err(|error: String| Problem::new(400, "bad_level", error))?;
+        running.level.set(level);
+        tracing::info!(%level, "log level changed");
+        Ok(json!({ "level": level }))
+    }
+}
+
+fn is_under(host: &VisitorHost, endpoint: &Endpoint) -> bool {
+    host.name().strip_suffix(endpoint.domain()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+fn body<T: DeserializeOwned>(request: &Request) -> Result<T, Problem> {
+    T::deserialize(&request.body).map_err(|error| Problem::new(400, "bad_request", error.to_string()))
+}
+
+fn problem(error: StoreError) -> Problem {
+    match error {
+        StoreError::Conflict(conflict) => Problem::new(409, "conflict", conflict.to_string()),
+        other => Problem::new(500, "store_failed", petit_host::cli::chain(&other)),
+    }
+}
+
+/// Seconds since 1970, for programs; the command line makes a date of it.
+fn stamp(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -27,6 +27,19 @@ pub struct Request {
 }
 
 impl Request {
+    /// From a method, a target such as `/clients?all=1`, and a body.
+    pub fn new(method: &str, target: &str, body: Value) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let segments = path.split('/').filter(|segment| !segment.is_empty());
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let query = pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (percent_decode(name), percent_decode(value))
+        });
+        let (path, query) = (segments.map(percent_decode).collect(), query.collect());
+        Self { method: method.to_owned(), path, query, body }
+    }
+
     /// The first query parameter of a name.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())

@@ -21,7 +21,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Handler, Problem, Reply, Request, percent_decode, with_short_path};
+use super::{Handler, Problem, Reply, Request, with_short_path};
 
 /// Largest request body.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -134,18 +134,8 @@ async fn read(request: hyper::Request<Incoming>) -> Result<Request, Problem> {
         serde_json::from_slice(&body)
             .map_err(|_| Problem::new(400, "not_json", "the request is not valid JSON"))?
     };
-    let segments = parts.uri.path().split('/').filter(|segment| !segment.is_empty());
-    let pairs = parts.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    let query = pairs.map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (percent_decode(name), percent_decode(value))
-    });
-    Ok(Request {
-        method: parts.method.as_str().to_owned(),
-        path: segments.map(percent_decode).collect(),
-        query: query.collect(),
-        body,
-    })
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    Ok(Request::new(parts.method.as_str(), target, body))
 }
 
 type Next = Option<(Value, watch::Receiver<Value>)>;

@@ -1,2 +1,358 @@
-//! x
-fn main() {}
+//! `petit-server`: the vendor's side, one binary.
+//!
+//! Commands are requests to the running server over its control socket; most work without one, on the registry
+//! itself.
+
+mod ask;
+mod run;
+mod setup;
+mod show;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode as ProcessExit;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use petit_engine::name::{Alias, RegisteredId, ServiceName};
+use petit_host::cli::{self, Failure};
+use petit_host::control::percent_encode;
+use petit_host::exit::ExitCode;
+use petit_host::logs::Level;
+use petit_server::SOFTWARE;
+use petit_server::config;
+use petit_server::folder::Folder;
+use serde_json::{Value, json};
+
+/// Name of this program in hints.
+const PROGRAM: &str = "petit-server";
+
+#[derive(Parser)]
+#[command(
+    name = PROGRAM,
+    version,
+    about = "The vendor's side of Petit: hands out invites, keeps the registry, routes requests down the tunnels.",
+    after_help = "First steps:\n  petit-server init\n  petit-server start\n  petit-server invite",
+    arg_required_else_help = true
+)]
+struct Cli {
+    /// The config file (default: $PETIT_CONFIG, else ~/.petit/config.toml)
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make a config file, the server's keys and the registry
+    #[command(after_help = "Example:\n  petit-server init --endpoint https://REGID.example.com")]
+    Init {
+        /// How public addresses are made; REGID stands for the name of a service
+        #[arg(long, value_name = "URL")]
+        endpoint: Option<petit_engine::name::Endpoint>,
+    },
+    /// Run in the foreground until Ctrl-C
+    #[command(after_help = "Example:\n  petit-server run -c /etc/petit/config.toml")]
+    Run {
+        /// Started by `start`: log to the file only and say when it is up
+        #[arg(long, hide = true)]
+        background: bool,
+    },
+    /// Run in the background
+    #[command(after_help = "Example:\n  petit-server start")]
+    Start,
+    /// Stop the server that runs in the background; requests in flight get 30 seconds
+    #[command(after_help = "Example:\n  petit-server stop")]
+    Stop,
+    /// Read the config file again
+    #[command(after_help = "Example:\n  petit-server reload")]
+    Reload,
+    /// Show the server, or one client: + online, - away
+    #[command(after_help = "Examples:\n  petit-server status\n  petit-server status acme")]
+    Status {
+        /// A client's ID, a registered ID or an alias
+        id: Option<String>,
+    },
+    /// Make an invite: a link that lets one client register, once
+    #[command(
+        after_help = "Examples:\n  petit-server invite --service-name accounts --alias acme --expires 4h\n  petit-server invite --list"
+    )]
+    Invite {
+        /// What the service is called between you and the customer
+        #[arg(long, value_name = "NAME", default_value = "web")]
+        service_name: ServiceName,
+        /// A readable name for the service: one label, or a whole domain
+        #[arg(long)]
+        alias: Option<Alias>,
+        /// How long it lasts, such as 30m or 4h; at most 24h (default: 1h)
+        #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]
+        expires: Option<Duration>,
+        /// Something to remember it by
+        #[arg(long, default_value = "")]
+        note: String,
+        /// Show the QR code also when the output is no terminal
+        #[arg(long)]
+        qr: bool,
+        /// List the invites instead of making one
+        #[arg(long, conflicts_with_all = ["alias", "expires", "qr", "withdraw"])]
+        list: bool,
+        /// Take an invite back that has not been used
+        #[arg(long, value_name = "ID", conflicts_with_all = ["alias", "expires", "qr"])]
+        withdraw: Option<String>,
+    },
+    /// Registered clients
+    #[command(
+        after_help = "Examples:\n  petit-server clients list\n  petit-server clients show acme\n  petit-server clients revoke nzvkqe5b3wj2m4yha7fdtxs6pu"
+    )]
+    Clients {
+        #[command(subcommand)]
+        verb: ClientsVerb,
+    },
+    /// Give a service a readable name
+    #[command(after_help = "Example:\n  petit-server addalias k3v5qyz2m7wbn4ta acme")]
+    Addalias {
+        /// The service's registered ID
+        id: RegisteredId,
+        /// One label, or a whole domain
+        alias: Alias,
+        /// Also when it belonged to another client not long ago
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take a readable name from a service
+    #[command(after_help = "Example:\n  petit-server removealias k3v5qyz2m7wbn4ta acme")]
+    Removealias {
+        /// The service's registered ID
+        id: RegisteredId,
+        /// The name
+        alias: Alias,
+    },
+    /// Readable names
+    #[command(after_help = "Example:\n  petit-server alias list")]
+    Alias {
+        #[command(subcommand)]
+        verb: AliasVerb,
+    },
+    /// Say where a URL would lead, and why
+    #[command(after_help = "Example:\n  petit-server explain https://acme.example.com/invoices")]
+    Explain {
+        /// The URL, or just its host
+        url: String,
+    },
+    /// Change how much the running server logs: error, warn, info, debug, trace
+    #[command(after_help = "Example:\n  petit-server log debug")]
+    Log {
+        /// The level
+        level: Level,
+    },
+    /// The config file
+    #[command(after_help = "Example:\n  petit-server config check")]
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
+    /// Print the version
+    #[command(after_help = "Example:\n  petit-server version --json")]
+    Version,
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  petit-server completion bash > /etc/bash_completion.d/petit-server")]
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum ClientsVerb {
+    /// All clients
+    List {
+        /// Also those whose registration has ended
+        #[arg(long)]
+        all: bool,
+    },
+    /// One client
+    Show {
+        /// Its ID, a registered ID or an alias of one of its services
+        id: String,
+    },
+    /// End a client's registration for good; its connections are closed within a second
+    Revoke {
+        /// The client's own ID, as `clients list` shows it
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum AliasVerb {
+    /// All readable names
+    List,
+}
+
+#[derive(Subcommand)]
+enum ConfigVerb {
+    /// Read the file and say what is wrong with it
+    Check,
+    /// Say which file is used, and why
+    Path,
+    /// Show the settings in force, defaults included
+    Show,
+}
+
+fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    config::check_lifetime(lifetime).map(|()| lifetime)
+}
+
+fn main() -> ProcessExit {
+    let cli = Cli::parse();
+    petit_host::harden::no_core_dumps();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(dispatch(&cli));
+            // What blocks (a name look-up, a disk) is not waited for.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(Failure::of(&error)),
+    };
+    match result {
+        Ok(code) => code.into(),
+        Err(failure) => cli::fail(cli.json, &failure),
+    }
+}
+
+/// Which file, and where it was found.
+fn locate(cli: &Cli) -> Result<(PathBuf, &'static str), Failure> {
+    config::locate(cli.config.as_deref()).ok_or_else(|| {
+        Failure::new(ExitCode::Failed, "this user has no home folder").hint("name a config file with -c FILE")
+    })
+}
+
+async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
+    let (path, found) = locate(cli)?;
+    let folder = Folder::of(&path);
+    match &cli.verb {
+        Verb::Init { endpoint } => setup::init(cli.json, &folder, endpoint.as_ref()).await?,
+        Verb::Run { background } => return run::run(&folder, *background).await,
+        Verb::Start => run::start(cli.json, &path)?,
+        Verb::Completion { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), PROGRAM, &mut std::io::stdout());
+        }
+        Verb::Version => {
+            let text = format!("{SOFTWARE}\nprotocol {}", petit_engine::proto::control::PROTOCOL);
+            let value = json!({ "software": SOFTWARE, "protocol": petit_engine::proto::control::PROTOCOL });
+            cli::say(cli.json, &text, &value);
+        }
+        Verb::Config { verb } => match verb {
+            ConfigVerb::Path => {
+                let text = format!("{} ({found})", path.display());
+                cli::say(
+                    cli.json,
+                    &text,
+                    &json!({ "path": path, "because": found, "exists": path.exists() }),
+                );
+            }
+            ConfigVerb::Check => setup::check(cli.json, &folder)?,
+            ConfigVerb::Show => setup::show(cli.json, &path)?,
+        },
+        verb => request(cli, verb, &folder).await?,
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// Commands that are requests to a server, running or not.
+async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure> {
+    let running = ask::Running::new(folder);
+    let either = ask::Either::new(folder);
+    let (text, value): (String, Value) = match verb {
+        Verb::Stop => {
+            let value = running.call("POST", "/stop", None).await?;
+            running.wait_until_gone(folder).await?;
+            ("The server has stopped.".to_owned(), value)
+        }
+        Verb::Reload => {
+            let value = running.call("POST", "/reload", None).await?;
+            ("The server reads its config again; see its log for what came of it.".to_owned(), value)
+        }
+        Verb::Log { level } => {
+            let value = running.call("POST", "/log", Some(json!({ "level": level }))).await?;
+            (format!("The server logs at {level} until it is restarted."), value)
+        }
+        Verb::Status { id: None } => {
+            let value = running.call("GET", "/status", None).await?;
+            (show::status(&value), value)
+        }
+        Verb::Status { id: Some(id) } | Verb::Clients { verb: ClientsVerb::Show { id } } => {
+            let value = either.call("GET", &format!("/clients/{}", percent_encode(id)), None).await?;
+            (show::client(&value), value)
+        }
+        Verb::Clients { verb: ClientsVerb::List { all } } => {
+            let mut value = either.call("GET", "/clients", None).await?;
+            if !all && let Some(clients) = value.pointer_mut("/clients").and_then(Value::as_array_mut) {
+                clients.retain(|client| client.get("ended").is_none_or(Value::is_null));
+            }
+            (show::clients(&value), value)
+        }
+        Verb::Clients { verb: ClientsVerb::Revoke { id } } => {
+            let value = either.call("POST", &format!("/clients/{}/revoke", percent_encode(id)), None).await?;
+            (
+                format!(
+                    "{id} is revoked. It cannot come back with its old key; make an invite to register it anew."
+                ),
+                value,
+            )
+        }
+        Verb::Addalias { id, alias, force } => {
+            let body = json!({ "id": id, "alias": alias, "force": force });
+            let value = either.call("POST", "/aliases", Some(body)).await?;
+            (format!("{} leads to {id}.", show::text(&value, "/url")), value)
+        }
+        Verb::Removealias { id, alias } => {
+            let target = format!("/aliases?id={id}&alias={}", percent_encode(alias.as_str()));
+            let value = either.call("DELETE", &target, None).await?;
+            (format!("{alias} no longer leads to {id}. Other clients cannot have it for 90 days."), value)
+        }
+        Verb::Alias { verb: AliasVerb::List } => {
+            let value = either.call("GET", "/aliases", None).await?;
+            (show::aliases(&value), value)
+        }
+        Verb::Explain { url } => {
+            let value = either.call("GET", &format!("/explain?url={}", percent_encode(url)), None).await?;
+            (show::explain(&value), value)
+        }
+        Verb::Invite { list: true, .. } => {
+            let value = either.call("GET", "/invites", None).await?;
+            (show::invites(&value), value)
+        }
+        Verb::Invite { withdraw: Some(id), .. } => {
+            let value =
+                either.call("POST", &format!("/invites/{}/withdraw", percent_encode(id)), None).await?;
+            (format!("Invite {id} can no longer be used."), value)
+        }
+        Verb::Invite { service_name, alias, expires, note, qr, .. } => {
+            let lifetime = expires.map(|expires| expires.as_secs());
+            let body = json!({ "service": service_name, "alias": alias, "note": note, "lifetime_seconds": lifetime });
+            let value = either.call("POST", "/invites", Some(body)).await?;
+            (show::invite(&value, *qr || cli::on_terminal()), value)
+        }
+        Verb::Init { .. }
+        | Verb::Run { .. }
+        | Verb::Start
+        | Verb::Config { .. }
+        | Verb::Version
+        | Verb::Completion { .. } => {
+            return Ok(()); // taken care of before
+        }
+    };
+    cli::say(cli.json, &text, &value);
+    Ok(())
+}
+
+/// Reads the config, with its path in every complaint.
+fn load(path: &Path) -> Result<config::Config, Failure> {
+    config::load(path).map(|(config, _)| config).map_err(|error| Failure::of(&error))
+}

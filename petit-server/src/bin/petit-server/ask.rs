@@ -1,0 +1,106 @@
+//! Asking: the running server over its socket, or, when none runs, the registry itself.
+
+use std::sync::Arc;
+
+use petit_host::cli::Failure;
+use petit_host::control::client::{CallError, Client};
+use petit_host::control::{Handler, Reply, Request};
+use petit_host::exit::ExitCode;
+use petit_host::lock::Lock;
+use petit_server::admin::{Admin, InviteTerms};
+use petit_server::folder::Folder;
+use petit_server::server::{Offline, StartError, tunnel_address};
+use serde_json::Value;
+
+use super::{PROGRAM, load};
+
+/// The running server.
+pub(crate) struct Running {
+    client: Client,
+}
+
+impl Running {
+    pub(crate) fn new(folder: &Folder) -> Self {
+        Self { client: Client::new(&folder.socket()) }
+    }
+
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        target: &str,
+        body: Option<Value>,
+    ) -> Result<Value, Failure> {
+        self.client
+            .call(method, target, body.as_ref())
+            .await
+            .map_err(|error| Failure::of_call(error, PROGRAM))
+    }
+
+    /// Waits until the server has let go of its lock: the kernel does that when the process has ended.
+    pub(crate) async fn wait_until_gone(&self, folder: &Folder) -> Result<(), Failure> {
+        let path = folder.lock();
+        let limit = petit_engine::limits::DRAIN + std::time::Duration::from_secs(10);
+        let gone = async {
+            while Lock::take(&path).is_err() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(limit, gone).await.map_err(|_| {
+            Failure::new(ExitCode::Failed, "the server has been asked to stop but is still there")
+                .hint("look into its log, or end it with kill")
+        })
+    }
+}
+
+/// The running server, or the registry while none runs.
+pub(crate) struct Either<'a> {
+    running: Running,
+    folder: &'a Folder,
+}
+
+impl<'a> Either<'a> {
+    pub(crate) fn new(folder: &'a Folder) -> Self {
+        Self { running: Running::new(folder), folder }
+    }
+
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        target: &str,
+        body: Option<Value>,
+    ) -> Result<Value, Failure> {
+        match self.running.client.call(method, target, body.as_ref()).await {
+            Err(CallError::NotRunning) => self.offline(method, target, body).await,
+            answer => answer.map_err(|error| Failure::of_call(error, PROGRAM)),
+        }
+    }
+
+    async fn offline(&self, method: &str, target: &str, body: Option<Value>) -> Result<Value, Failure> {
+        let config = load(&self.folder.config)?;
+        let pins = self.folder.pins().map_err(|error| Failure::of(&error))?;
+        let port = config.secure_proxy_port;
+        let server = tunnel_address(&config, &config.endpoint, port).map_err(|error| Failure::of(&error))?;
+        if port == 0 && config.tunnel_address.is_none() && method == "POST" && target == "/invites" {
+            return Err(Failure::new(
+                ExitCode::NotRunning,
+                "the port is chosen when the server starts, so there is nothing to put into an invite",
+            )
+            .hint("start it with: petit-server start"));
+        }
+        let offline = Offline::open(&config, self.folder).await.map_err(|error| match error {
+            StartError::Running { .. } => {
+                Failure::new(ExitCode::Failed, "the server is just starting or stopping")
+                    .hint("try again in a moment")
+            }
+            other => Failure::of(&other),
+        })?;
+        let terms = InviteTerms { server, pins, lifetime: config.invite_lifetime };
+        let admin = Arc::new(Admin::offline(offline.directory.clone(), &config, terms));
+        let request = Request::new(method, target, body.unwrap_or(Value::Null));
+        match admin.handle(request).await {
+            Reply::Json(value) => Ok(value),
+            Reply::Error(problem) => Err(Failure::of_call(CallError::Refused(problem), PROGRAM)),
+            Reply::Events(_) => Ok(Value::Null),
+        }
+    }
+}

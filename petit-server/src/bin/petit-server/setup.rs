@@ -1,0 +1,151 @@
+//! `init` and `config`.
+
+use std::path::Path;
+
+use petit_engine::name::Endpoint;
+use petit_host::cli::{self, Failure};
+use petit_host::exit::ExitCode;
+use petit_host::files;
+use petit_server::certificate;
+use petit_server::config::{self, Config, ConfigError};
+use petit_server::folder::Folder;
+use petit_server::server::{Offline, StartError};
+use serde_json::{Value, json};
+
+use super::load;
+
+/// Makes what is missing, and leaves what is there.
+pub(crate) async fn init(json: bool, folder: &Folder, endpoint: Option<&Endpoint>) -> Result<(), Failure> {
+    let failed = |error: files::FileError| Failure::of(&error);
+    files::make_private_dir(folder.path()).map_err(failed)?;
+    let path = &folder.config;
+    let wrote_config = match config::load(path) {
+        Ok(_) if endpoint.is_some() => {
+            return Err(Failure::new(
+                ExitCode::Failed,
+                format!("{} has a [server] part already; it was not changed", path.display()),
+            )
+            .hint("set endpoint in its [server.vitae] by hand"));
+        }
+        Ok(_) => false,
+        Err(ConfigError::Missing { .. }) => {
+            files::write_private(path, template(endpoint).as_bytes()).map_err(failed)?;
+            true
+        }
+        Err(ConfigError::NoServer { .. }) => {
+            // The client's part stays as it is.
+            let client = std::fs::read_to_string(path).unwrap_or_default();
+            let both = format!("{}\n\n{}", client.trim_end(), template(endpoint));
+            files::write_private(path, both.as_bytes()).map_err(failed)?;
+            true
+        }
+        Err(error) => return Err(Failure::of(&error)),
+    };
+    let made_keys = folder.make().map_err(|error| Failure::of(&error))?;
+    let config = load(path)?;
+    match Offline::open(&config, folder).await {
+        // A running server has a registry.
+        Ok(_) | Err(StartError::Running { .. }) => {}
+        Err(error) => return Err(Failure::of(&error)),
+    }
+    let pins = folder.pins().map_err(|error| Failure::of(&error))?;
+    let fingerprint = pins.first().map(ToString::to_string).unwrap_or_default();
+    let mut text = String::new();
+    let did = |made: bool| if made { "made" } else { "there already" };
+    text.push_str(&format!("Config     {} ({})\n", path.display(), did(wrote_config)));
+    text.push_str(&format!("Server key {} ({})\n", folder.key().display(), did(made_keys)));
+    text.push_str(&format!("           {fingerprint}\n"));
+    text.push_str(&format!("Registry   {}\n", config.registry_file.display()));
+    if made_keys {
+        text.push_str(&format!(
+            "\nMove {} to a safe place: clients accept it should the server key ever be lost.\n",
+            folder.backup_key().display()
+        ));
+    }
+    text.push_str("\nNext: petit-server start");
+    let value = json!({
+        "config": path,
+        "config_made": wrote_config,
+        "key": folder.key(),
+        "key_made": made_keys,
+        "backup_key": folder.backup_key(),
+        "fingerprint": fingerprint,
+        "registry": config.registry_file,
+    });
+    cli::say(json, &text, &value);
+    Ok(())
+}
+
+fn template(endpoint: Option<&Endpoint>) -> String {
+    let template = config::template();
+    match endpoint {
+        Some(endpoint) => template.replace("http://REGID.localhost:8090", &endpoint.to_string()),
+        None => template,
+    }
+}
+
+/// Reads the config and everything that it names.
+pub(crate) fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
+    let (config, notes) = config::load(&folder.config).map_err(|error| Failure::of(&error))?;
+    let https = certificate::load(&config.certificate, &config.certificate_key);
+    let https = https.map_err(|error| Failure::of(&error))?.is_some();
+    folder.pins().map_err(|error| Failure::of(&error))?;
+    let mut text = format!("{} is fine.", folder.config.display());
+    for note in &notes {
+        text.push_str(&format!("\nnote: line {}: {}", note.line, note.message));
+    }
+    if !https {
+        let path = config.certificate.display();
+        text.push_str(&format!(
+            "\nnote: there is no certificate at {path}, so HTTPS visitors are not served"
+        ));
+    }
+    let notes: Vec<Value> =
+        notes.iter().map(|note| json!({ "line": note.line, "message": note.message })).collect();
+    cli::say(
+        json,
+        &text,
+        &json!({ "path": folder.config, "fine": true, "notes": notes, "https_visitors": https }),
+    );
+    Ok(())
+}
+
+/// The settings in force.
+pub(crate) fn show(json: bool, path: &Path) -> Result<(), Failure> {
+    let config: Config = load(path)?;
+    let ports = config.tcp_ports.map(|(first, last)| format!("{first}-{last}")).unwrap_or_default();
+    let proxies: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();
+    let value = json!({
+        "proxy_bind": config.proxy_bind,
+        "proxy_port": config.proxy_port,
+        "secure_bind": config.secure_bind,
+        "secure_proxy_port": config.secure_proxy_port,
+        "tunnel_address": config.tunnel_address,
+        "certificate": config.certificate,
+        "certificate_key": config.certificate_key,
+        "registry_file": config.registry_file,
+        "tcp_bind": config.tcp_bind,
+        "tcp_ports": ports,
+        "trusted_proxies": proxies,
+        "legacy_errors": config.legacy_errors,
+        "log_level": config.log_level,
+        "max_services": config.max_services,
+        "invite_lifetime": humantime::format_duration(config.invite_lifetime).to_string(),
+    });
+    let mut text = format!("# {}\n[server]\n", path.display());
+    for (name, setting) in value.as_object().into_iter().flatten().filter(|(_, setting)| !setting.is_null()) {
+        text.push_str(&format!("{name} = {setting}\n"));
+    }
+    text.push_str("\n[server.vitae]\n");
+    text.push_str(&format!("endpoint = \"{}\"\n", config.endpoint));
+    for (name, fact) in &config.vitae {
+        text.push_str(&format!("{name} = {:?}\n", fact.as_str()));
+    }
+    let mut whole = value;
+    if let Some(whole) = whole.as_object_mut() {
+        whole.insert("endpoint".to_owned(), json!(config.endpoint));
+        whole.insert("vitae".to_owned(), json!(config.vitae));
+    }
+    cli::say(json, &text, &whole);
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! The operator's sentences: JSON answers as text.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use petit_host::cli::{ago, table};
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
+use serde_json::Value;
+
+/// The text at a JSON pointer; numbers as they are, nothing as nothing.
+pub(crate) fn text(value: &Value, pointer: &str) -> String {
+    match value.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn is_true(value: &Value, pointer: &str) -> bool {
+    value.pointer(pointer).and_then(Value::as_bool).unwrap_or_default()
+}
+
+fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+    value.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn since(value: &Value, pointer: &str) -> Option<Duration> {
+    let seconds = value.pointer(pointer)?.as_u64()?;
+    SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(seconds)).ok()
+}
+
+fn date(value: &Value, pointer: &str) -> String {
+    match value.pointer(pointer).and_then(Value::as_u64) {
+        Some(seconds) => {
+            humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+        }
+        None => String::new(),
+    }
+}
+
+/// The original's marks: `+` online, `/` leaving, `-` away.
+fn mark(client: &Value) -> &'static str {
+    match (is_true(client, "/online"), is_true(client, "/session/leaving")) {
+        (true, false) => "+",
+        (true, true) => "/",
+        (false, _) => "-",
+    }
+}
+
+fn health(service: &Value) -> String {
+    match service.pointer("/health") {
+        _ if !is_true(service, "/online") => "away".to_owned(),
+        Some(Value::String(health)) if health == "up" => "up".to_owned(),
+        Some(Value::String(_)) | Some(Value::Null) | None => "not tried yet".to_owned(),
+        Some(down) => match text(down, "/down").as_str() {
+            "refused" => "down: nothing listens there".to_owned(),
+            "name_not_found" => "down: its host name is not known".to_owned(),
+            _ => "down: not reachable".to_owned(),
+        },
+    }
+}
+
+pub(crate) fn status(value: &Value) -> String {
+    let up = value.pointer("/up_seconds").and_then(Value::as_u64).unwrap_or_default();
+    let https = if is_true(value, "/https_visitors") { ", and HTTPS visitors" } else { "" };
+    let mut out = format!(
+        "{} is running for {} (process {})\n\
+         visitors   http://{}{}\n\
+         clients    {}{https}; invites say {}\n\
+         addresses  {}\n",
+        text(value, "/software"),
+        ago(Duration::from_secs(up)),
+        text(value, "/pid"),
+        text(value, "/http"),
+        "",
+        text(value, "/tls"),
+        text(value, "/tunnel_address"),
+        text(value, "/endpoint"),
+    );
+    let clients: Vec<&Value> = list(value, "/clients")
+        .iter()
+        .filter(|client| client.get("ended").is_none_or(Value::is_null))
+        .collect();
+    if clients.is_empty() {
+        out.push_str("\nNo clients yet. Make an invite with: petit-server invite");
+        return out;
+    }
+    let mut rows =
+        vec![["", "REGISTERED ID", "SERVICE", "STATE", "ALIASES", "CLIENT"].map(str::to_owned).to_vec()];
+    for client in clients {
+        for service in list(client, "/services") {
+            let aliases: Vec<String> =
+                list(service, "/aliases").iter().map(|alias| text(alias, "")).collect();
+            rows.push(vec![
+                mark(client).to_owned(),
+                text(service, "/id"),
+                text(service, "/name"),
+                health(service),
+                aliases.join(" "),
+                text(client, "/name"),
+            ]);
+        }
+    }
+    out.push('\n');
+    out.push_str(&table(&rows));
+    out
+}
+
+pub(crate) fn clients(value: &Value) -> String {
+    let clients = list(value, "/clients");
+    if clients.is_empty() {
+        return "No clients. Make an invite with: petit-server invite".to_owned();
+    }
+    let mut rows =
+        vec![["", "CLIENT", "NAME", "SERVICES", "ONLINE", "REGISTERED"].map(str::to_owned).to_vec()];
+    for client in clients {
+        let services: Vec<String> =
+            list(client, "/services").iter().map(|service| text(service, "/name")).collect();
+        let online = match (since(client, "/session/since"), client.pointer("/ended/at")) {
+            (Some(since), _) => format!("for {}", ago(since)),
+            (None, Some(_)) => "revoked".to_owned(),
+            (None, None) => "away".to_owned(),
+        };
+        rows.push(vec![
+            mark(client).to_owned(),
+            text(client, "/id"),
+            text(client, "/name"),
+            services.join(" "),
+            online,
+            date(client, "/created"),
+        ]);
+    }
+    table(&rows)
+}
+
+pub(crate) fn client(value: &Value) -> String {
+    let mut out = format!("{} {}  {}\n", mark(value), text(value, "/id"), text(value, "/name"));
+    let mut line = |name: &str, text: String| {
+        if !text.is_empty() {
+            out.push_str(&format!("  {name:<12} {text}\n"));
+        }
+    };
+    line("registered", date(value, "/created"));
+    line("key", text(value, "/fingerprint"));
+    line("software", text(value, "/software"));
+    if value.pointer("/ended/at").is_some() {
+        line("ended", format!("{} by the {}", date(value, "/ended/at"), text(value, "/ended/by")));
+    }
+    if let Some(online) = since(value, "/session/since") {
+        line("online", format!("for {} from {}", ago(online), text(value, "/session/peer")));
+        let trip = value.pointer("/session/round_trip_us").and_then(Value::as_u64);
+        line("round trip", trip.map(|us| format!("{:.1} ms", us as f64 / 1000.0)).unwrap_or_default());
+        for (name, fact) in value.pointer("/session/vitae").and_then(Value::as_object).into_iter().flatten() {
+            line(name, text(fact, ""));
+        }
+    }
+    for service in list(value, "/services") {
+        let aliases: Vec<String> = list(service, "/aliases").iter().map(|alias| text(alias, "")).collect();
+        out.push_str(&format!("  service      {} ({})\n", text(service, "/name"), health(service)));
+        out.push_str(&format!("               {}\n", text(service, "/url")));
+        if !aliases.is_empty() {
+            out.push_str(&format!("               aliases: {}\n", aliases.join(" ")));
+        }
+    }
+    out
+}
+
+pub(crate) fn aliases(value: &Value) -> String {
+    let aliases = list(value, "/aliases");
+    if aliases.is_empty() {
+        return "No aliases. Give one with: petit-server addalias ID ALIAS".to_owned();
+    }
+    let mut rows = vec![["ALIAS", "REGISTERED ID", "SERVICE", "ADDRESS"].map(str::to_owned).to_vec()];
+    rows.extend(
+        aliases
+            .iter()
+            .map(|alias| ["/alias", "/id", "/service", "/url"].map(|name| text(alias, name)).to_vec()),
+    );
+    table(&rows)
+}
+
+pub(crate) fn invites(value: &Value) -> String {
+    let invites = list(value, "/invites");
+    if invites.is_empty() {
+        return "No invites. Make one with: petit-server invite".to_owned();
+    }
+    let mut rows = vec![["INVITE", "STATE", "SERVICE", "ALIAS", "UNTIL", "NOTE"].map(str::to_owned).to_vec()];
+    for invite in invites {
+        rows.push(vec![
+            text(invite, "/id"),
+            text(invite, "/state"),
+            text(invite, "/service"),
+            text(invite, "/alias"),
+            date(invite, "/not_after"),
+            text(invite, "/note"),
+        ]);
+    }
+    table(&rows)
+}
+
+pub(crate) fn invite(value: &Value, with_qr: bool) -> String {
+    let link = text(value, "/link");
+    let lifetime = value.pointer("/lifetime_seconds").and_then(Value::as_u64).unwrap_or_default();
+    let mut out = format!(
+        "Invite for one client, service {:?}. It works once, within {}. Hand it over like a password.\n\n{link}\n",
+        text(value, "/service"),
+        ago(Duration::from_secs(lifetime)),
+    );
+    if with_qr && let Ok(code) = QrCode::with_error_correction_level(link.as_bytes(), EcLevel::L) {
+        out.push('\n');
+        // Light modules are drawn, because most terminals are dark.
+        out.push_str(
+            &code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build(),
+        );
+        out.push('\n');
+    }
+    out.push_str(&format!("\nClients connect to {}.\n", text(value, "/server")));
+    out.push_str("The customer types: petit-client register");
+    out
+}
+
+pub(crate) fn explain(value: &Value) -> String {
+    let host = text(value, "/host");
+    let mut out = match text(value, "/decision").as_str() {
+        "foreign" => {
+            format!("{host} is not under {} and no alias.\n", text(value, "/domain"))
+        }
+        "unknown" => format!("{host} is neither an alias nor does it begin with a registered ID.\n"),
+        _ => format!(
+            "{host} is service {:?} of client {}, found by its {} ({}).\n",
+            text(value, "/service"),
+            text(value, "/client"),
+            text(value, "/via"),
+            text(value, "/id"),
+        ),
+    };
+    if text(value, "/decision") == "service" {
+        out.push_str(if is_true(value, "/client_online") {
+            "The client is connected.\n"
+        } else if is_true(value, "/server_running") {
+            "The client is not connected.\n"
+        } else {
+            "The server is not running, so the client cannot be connected.\n"
+        });
+        if value.pointer("/health/down").is_some() {
+            out.push_str("The client says that it cannot reach the service.\n");
+        }
+    }
+    match value.pointer("/answer/status") {
+        Some(status) => {
+            out.push_str(&format!(
+                "A visitor gets {status} with Petit-Error: {}.",
+                text(value, "/answer/code")
+            ));
+        }
+        None => out.push_str("A visitor's request goes through the tunnel to the service."),
+    }
+    out
+}
