@@ -1,1 +1,20 @@
-//! Placeholder.
+//! The customer's side without a window: config, vault, enrolment, the running client and its control socket.
+//!
+//! The program `petit-client` is a thin command line over this library; the tray app will be another front end
+//! of it. The tunnel itself is in `petit-engine`.
+
+#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
+
+pub mod client;
+pub mod config;
+pub mod control;
+pub mod doctor;
+pub mod enrol;
+pub mod folder;
+pub mod messages;
+pub mod registration;
+pub mod status;
+pub mod vault;
+
+/// Program and version, as servers and people see it.
+pub const SOFTWARE: &str = concat!("petit-client ", env!("CARGO_PKG_VERSION"));

@@ -152,6 +152,11 @@ impl ServiceName {
     /// Most characters.
     pub const MAX: usize = 40;
 
+    /// What a service is called that nobody has named.
+    pub fn first() -> Self {
+        Self("web".to_owned())
+    }
+
     /// The text form.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -586,6 +591,7 @@ mod tests {
 
     #[test]
     fn service_names_are_labels() {
+        assert_eq!(ServiceName::first().as_str().parse(), Ok(ServiceName::first()));
         for good in ["web", "accounts-db", "9", "a"] {
             assert!(good.parse::<ServiceName>().is_ok(), "{good}");
         }

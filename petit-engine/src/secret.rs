@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use rustls::pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use rustls::sign::SigningKey;
-use secrecy::{ExposeSecret, SecretSlice};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -255,9 +255,28 @@ impl PrivateKey {
         Ok(Self { pkcs8: SecretSlice::from(pkcs8.to_vec()), signing, public })
     }
 
-    /// The PKCS#8 bytes, for the vault only.
-    pub fn to_pkcs8(&self) -> &SecretSlice<u8> {
-        &self.pkcs8
+    /// The PKCS#8 bytes in base64, for a keychain only.
+    pub fn to_base64(&self) -> SecretString {
+        SecretString::from(data_encoding::BASE64.encode(self.pkcs8.expose_secret()))
+    }
+
+    /// The key in PEM form, for a file that only its owner can read.
+    pub fn to_pem(&self) -> SecretString {
+        let base64 = self.to_base64();
+        let base64 = base64.expose_secret();
+        SecretString::from(format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n"))
+    }
+
+    /// Reads what [`PrivateKey::to_pem`] or [`PrivateKey::to_base64`] wrote.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] when it is not an Ed25519 or P-256 key.
+    pub fn from_text(text: &[u8]) -> Result<Self, InvalidKey> {
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"-----"));
+        let base64: Zeroizing<Vec<u8>> =
+            Zeroizing::new(lines.flatten().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
+        let pkcs8 = data_encoding::BASE64.decode(&base64).map_err(|_| InvalidKey::Private)?;
+        Self::from_pkcs8(&Zeroizing::new(pkcs8))
     }
 
     /// Its public half.
@@ -283,8 +302,10 @@ mod tests {
     #[test]
     fn a_key_survives_storage_and_keeps_its_fingerprint() {
         let key = PrivateKey::generate().unwrap();
-        let again = PrivateKey::from_pkcs8(key.to_pkcs8().expose_secret()).unwrap();
-        assert_eq!(key.public(), again.public());
+        for text in [key.to_pem(), key.to_base64()] {
+            let again = PrivateKey::from_text(text.expose_secret().as_bytes()).unwrap();
+            assert_eq!(key.public(), again.public());
+        }
         let shown = key.public().fingerprint().to_string();
         assert_eq!(shown.parse(), Ok(key.public().fingerprint()));
     }
@@ -303,14 +324,15 @@ mod tests {
         assert!(PublicKey::parse(&[0; 44]).is_err());
         assert!(PublicKey::parse(&vec![0x30; 16 * 1024]).is_err());
         assert!(PrivateKey::from_pkcs8(b"nothing").is_err());
+        assert!(PrivateKey::from_text(b"-----BEGIN PRIVATE KEY-----\nnothing!\n").is_err());
     }
 
     #[test]
     fn secrets_print_as_nothing() {
         let key = PrivateKey::generate().unwrap();
-        let hex = data_encoding::HEXLOWER.encode(key.to_pkcs8().expose_secret());
+        let hex = data_encoding::HEXLOWER.encode(key.pkcs8.expose_secret());
         let secret = InviteSecret::from_bytes([7; 32]);
-        let shown = format!("{key:?} {secret:?} {:?}", key.to_pkcs8());
+        let shown = format!("{key:?} {secret:?} {:?} {:?}", key.pkcs8, key.to_pem());
         assert!(!shown.contains(&hex[32..64]) && !shown.contains("7, 7") && !shown.contains("0707"));
         assert!(secret.hash() == InviteSecret::from_bytes([7; 32]).hash());
     }

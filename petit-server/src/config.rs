@@ -110,18 +110,6 @@ pub enum ConfigError {
     Unsafe(#[from] files::FileError),
 }
 
-/// The config file's path: `-c`, else `PETIT_CONFIG`, else `~/.petit/config.toml`. With where it was found.
-pub fn locate(option: Option<&Path>) -> Option<(PathBuf, &'static str)> {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    if let Some(path) = option {
-        return Some((absolute(path), "given by -c"));
-    }
-    if let Some(path) = std::env::var_os("PETIT_CONFIG").filter(|path| !path.is_empty()) {
-        return Some((absolute(Path::new(&path)), "given by PETIT_CONFIG"));
-    }
-    Some((files::home()?.join(".petit").join("config.toml"), "the default place"))
-}
-
 /// Reads and checks a config file.
 ///
 /// # Errors

@@ -106,16 +106,7 @@ impl Folder {
         let path = self.key();
         let text = files::read_secret(&path)?.ok_or_else(|| KeyError::Missing { path: path.clone() })?;
         let text = zeroize::Zeroizing::new(text);
-        let invalid = || KeyError::Invalid { path: path.clone() };
-        let base64: zeroize::Zeroizing<Vec<u8>> = zeroize::Zeroizing::new(
-            text.split(|byte| *byte == b'\n')
-                .filter(|line| !line.starts_with(b"-----"))
-                .flatten()
-                .copied()
-                .collect(),
-        );
-        let pkcs8 = data_encoding::BASE64.decode(&base64).map_err(|_| invalid())?;
-        PrivateKey::from_pkcs8(&zeroize::Zeroizing::new(pkcs8)).map_err(|_| invalid())
+        PrivateKey::from_text(&text).map_err(|_| KeyError::Invalid { path })
     }
 
     /// What invites pin: the key, and the backup's fingerprint while there is one.
@@ -133,12 +124,7 @@ impl Folder {
 }
 
 fn write_key(path: &Path, key: &PrivateKey) -> Result<(), KeyError> {
-    let base64 = zeroize::Zeroizing::new(data_encoding::BASE64.encode(key.to_pkcs8().expose_secret()));
-    let pem = zeroize::Zeroizing::new(format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-        base64.as_str()
-    ));
-    Ok(files::write_private(path, pem.as_bytes())?)
+    Ok(files::write_private(path, key.to_pem().expose_secret().as_bytes())?)
 }
 
 #[cfg(test)]

@@ -154,6 +154,31 @@ impl Agent {
         let _ = self.commands.send(Command::SetVitae(vitae)).await;
     }
 
+    /// A handle for questions whose answers may take a while.
+    pub fn asker(&self) -> Asker {
+        Asker { commands: self.commands.clone() }
+    }
+
+    /// Leaves in an orderly way: takes no new streams, lets those in flight finish for up to
+    /// [`crate::limits::DRAIN`], closes.
+    ///
+    /// # Cancel safety
+    /// Cancelling ends everything at once.
+    pub async fn stop(mut self) {
+        let _ = self.commands.send(Command::Stop).await;
+        if let Some(task) = self.task.as_mut() {
+            let _ = task.await;
+        }
+    }
+}
+
+/// Asks an agent, and through it the server. Does not keep the agent running.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Asker {
     /// Has the whole way to a service tried from the public front.
     ///
     /// # Errors
@@ -182,18 +207,6 @@ impl Agent {
         let (answer, asked) = oneshot::channel();
         let _ = self.commands.send(Command::Unregister(answer)).await;
         asked.await.unwrap_or(Err(AskError::Offline))
-    }
-
-    /// Leaves in an orderly way: takes no new streams, lets those in flight finish for up to
-    /// [`crate::limits::DRAIN`], closes.
-    ///
-    /// # Cancel safety
-    /// Cancelling ends everything at once.
-    pub async fn stop(mut self) {
-        let _ = self.commands.send(Command::Stop).await;
-        if let Some(task) = self.task.as_mut() {
-            let _ = task.await;
-        }
     }
 }
 

@@ -24,12 +24,14 @@ pub(super) async fn run(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: So
     let (mux, driver, mut events) = mux::session(tls, Role::Relay, limits::INITIAL_WINDOW_BYTES);
     let driver = Driving(tokio::spawn(driver));
     let outcome = match introduction(&mut events).await {
-        Ok(hello) => {
+        Some(Ok(hello)) => {
             mux.set_peer_limits(hello.window, hello.max_streams);
             let session = Arc::new(Session::new(device, key, mux.clone(), peer, &hello));
             serve(&shared, &session, hello, events).await
         }
-        Err(refusal) => Err(refusal),
+        Some(Err(refusal)) => Err(refusal),
+        // `petit-client doctor` looks whether it is known, and goes.
+        None => return tracing::debug!(%device, %peer, "the device left without a word"),
     };
     if let Err(refusal) = outcome {
         tracing::info!(%device, %peer, ?refusal, "session refused");
@@ -61,14 +63,18 @@ fn refuse(mux: &Mux, refusal: Refusal) {
     mux.close();
 }
 
-async fn introduction(events: &mut Events) -> Result<Hello, Refusal> {
+/// The hello; `None` when the peer has gone.
+async fn introduction(events: &mut Events) -> Option<Result<Hello, Refusal>> {
     let first = tokio::time::timeout(limits::FIRST_MESSAGE, events.recv()).await;
-    let Ok(Some(Event::Control(payload))) = first else { return Err(Refusal::Protocol) };
-    match FromAgent::decode(&payload) {
-        Ok(FromAgent::Hello(hello)) if hello.protocol == PROTOCOL => Ok(hello),
-        Ok(FromAgent::Hello(_)) => Err(Refusal::VersionMismatch),
-        _ => Err(Refusal::Protocol),
-    }
+    Some(match first {
+        Ok(None) => return None,
+        Ok(Some(Event::Control(payload))) => match FromAgent::decode(&payload) {
+            Ok(FromAgent::Hello(hello)) if hello.protocol == PROTOCOL => Ok(hello),
+            Ok(FromAgent::Hello(_)) => Err(Refusal::VersionMismatch),
+            _ => Err(Refusal::Protocol),
+        },
+        Ok(Some(_)) | Err(_) => Err(Refusal::Protocol),
+    })
 }
 
 async fn serve(
@@ -78,7 +84,7 @@ async fn serve(
     mut events: Events,
 ) -> Result<(), Refusal> {
     let device = session.device;
-    if !hello.takeover && is_alive_elsewhere(shared, &device, &hello.instance).await {
+    if !hello.takeover && is_alive_elsewhere(shared, &device, &hello.instance) {
         return Err(Refusal::InUseElsewhere);
     }
     let services = announce(shared, session, hello.services).await;
@@ -123,7 +129,7 @@ async fn serve(
 }
 
 /// True when a session of another process with the same key still answers.
-async fn is_alive_elsewhere(shared: &Shared, device: &DeviceId, instance: &Text<32>) -> bool {
+fn is_alive_elsewhere(shared: &Shared, device: &DeviceId, instance: &Text<32>) -> bool {
     // A ghost is closed by its own liveness within `DEAD_AFTER`; until then a polite newcomer waits.
     !shared.registry.others(device, instance).is_empty()
 }

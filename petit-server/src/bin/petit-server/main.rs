@@ -227,7 +227,7 @@ fn main() -> ProcessExit {
 
 /// Which file, and where it was found.
 fn locate(cli: &Cli) -> Result<(PathBuf, &'static str), Failure> {
-    config::locate(cli.config.as_deref()).ok_or_else(|| {
+    petit_host::files::locate_config(cli.config.as_deref()).ok_or_else(|| {
         Failure::new(ExitCode::Failed, "this user has no home folder").hint("name a config file with -c FILE")
     })
 }

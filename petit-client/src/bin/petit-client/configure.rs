@@ -1,0 +1,281 @@
+//! `init`, `config`, `service`: the config file and what stands in it.
+
+use std::path::Path;
+use std::process::Command;
+
+use petit_client::config::edit::{self, EditError};
+use petit_client::config::{self, Config, ConfigError};
+use petit_client::registration;
+use petit_engine::agent::ServiceSpec;
+use petit_engine::name::{ServerAddr, ServiceName};
+use petit_engine::proto::control::ServiceKind;
+use petit_host::cli::{Failure, table};
+use petit_host::exit::ExitCode;
+use petit_host::files;
+use serde_json::{Value, json};
+
+use super::Context;
+use super::life::config_failure;
+
+/// Makes a config file, or adds the client's part to one that has none.
+pub(crate) fn init(context: &Context) -> Result<(), Failure> {
+    let path = &context.folder.config;
+    let before = std::fs::read_to_string(path).ok();
+    make(context)?;
+    let after = std::fs::read_to_string(path).ok();
+    let made = before != after;
+    let text = if made {
+        format!("{} was made.\nNext: petit-client register", path.display())
+    } else {
+        format!("{} is there already; nothing was changed.", path.display())
+    };
+    context.say(&text, &json!({ "config": path, "made": made }));
+    Ok(())
+}
+
+fn make(context: &Context) -> Result<(), Failure> {
+    let path = &context.folder.config;
+    context.folder.make().map_err(|error| Failure::of(&error))?;
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) if text.contains("[client") => return Ok(()),
+        Ok(text) if text.trim().is_empty() => config::template().to_owned(),
+        // The server's part stays as it is.
+        Ok(text) => format!("{}\n\n{}", text.trim_end(), config::template()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => config::template().to_owned(),
+        Err(error) => return Err(Failure::of(&error)),
+    };
+    files::write_private(path, text.as_bytes()).map_err(|error| Failure::of(&error))
+}
+
+/// The config, made first when there is none.
+pub(crate) fn load_or_make(context: &Context) -> Result<Config, Failure> {
+    make(context)?;
+    load(context)
+}
+
+fn load(context: &Context) -> Result<Config, Failure> {
+    config::load(&context.folder.config).map(|(config, _)| config).map_err(|error| config_failure(&error))
+}
+
+pub(crate) fn check(context: &Context) -> Result<(), Failure> {
+    let path = &context.folder.config;
+    let (config, notes) = config::load(path).map_err(|error| config_failure(&error))?;
+    let mut text = format!("{} is fine.", path.display());
+    for note in &notes {
+        text.push_str(&format!("\nnote: line {}: {}", note.line, note.message));
+    }
+    if config.services.is_empty() {
+        text.push_str("\nnote: no service is set up; add one with: petit-client service add NAME TARGET");
+    }
+    let notes: Vec<Value> =
+        notes.iter().map(|note| json!({ "line": note.line, "message": note.message })).collect();
+    context.say(&text, &json!({ "path": path, "fine": true, "notes": notes }));
+    Ok(())
+}
+
+pub(crate) fn path(context: &Context) {
+    let path = &context.folder.config;
+    let text = format!("{} ({})", path.display(), context.found);
+    context.say(&text, &json!({ "path": path, "because": context.found, "exists": path.exists() }));
+}
+
+pub(crate) fn show(context: &Context) -> Result<(), Failure> {
+    let config = load(context)?;
+    let first = first_service(context);
+    let services: Vec<Value> = config
+        .specs(&first)
+        .iter()
+        .map(|spec| json!({ "name": spec.name, "target": spec.target, "kind": spec.kind }))
+        .collect();
+    let mut text = format!("# {}\n[client]\n", context.folder.config.display());
+    if let Some(host) = &config.host {
+        text.push_str(&format!("host = {host:?}\n"));
+    }
+    text.push_str(&format!("log_level = \"{}\"\nkey_store = \"{}\"\n", config.log_level, config.key_store));
+    if let Some(name) = &config.device_name {
+        text.push_str(&format!("name = {:?}\n", name.as_str()));
+    }
+    if !config.vitae.is_empty() {
+        text.push_str("\n[client.vitae]\n");
+        for (name, fact) in &config.vitae {
+            text.push_str(&format!("{name} = {:?}\n", fact.as_str()));
+        }
+    }
+    for spec in config.specs(&first) {
+        let kind = if spec.kind == ServiceKind::Tcp { "tcp" } else { "http" };
+        text.push_str(&format!(
+            "\n[[client.service]]\nname = \"{}\"\ntarget = \"{}\"\nkind = \"{kind}\"\n",
+            spec.name, spec.target
+        ));
+    }
+    let value = json!({
+        "host": config.host,
+        "log_level": config.log_level,
+        "key_store": config.key_store,
+        "name": config.device_name,
+        "vitae": config.vitae,
+        "services": services,
+    });
+    context.say(&text, &value);
+    Ok(())
+}
+
+/// Edits a copy, and puts it in place when it is right.
+pub(crate) fn edit(context: &Context) -> Result<(), Failure> {
+    make(context)?;
+    let path = &context.folder.config;
+    let draft = path.with_extension("draft.toml");
+    let before = std::fs::read(path).map_err(|error| Failure::of(&error))?;
+    files::write_private(&draft, &before).map_err(|error| Failure::of(&error))?;
+    let editor = ["VISUAL", "EDITOR"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|editor| !editor.is_empty()));
+    let editor = editor.unwrap_or_else(|| "vi".to_owned());
+    // $EDITOR may hold options; a shell reads it as its user wrote it.
+    let status = Command::new("sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(&draft).status();
+    match status {
+        Ok(status) if status.success() => {}
+        Ok(_) => {
+            return Err(Failure::new(
+                ExitCode::Failed,
+                format!("{editor} ended with an error; nothing was changed"),
+            ));
+        }
+        Err(error) => {
+            return Err(Failure::new(ExitCode::Failed, format!("cannot run {editor}: {error}"))
+                .hint("set EDITOR to an editor of your choice"));
+        }
+    }
+    let text = std::fs::read_to_string(&draft).map_err(|error| Failure::of(&error))?;
+    if let Err(error) = config::parse(path, &text) {
+        return Err(config_failure(&error)
+            .hint(format!("nothing was changed; what you wrote is in {}", draft.display())));
+    }
+    let changed = text.as_bytes() != before;
+    if changed {
+        put(context, &text)?;
+    }
+    files::remove(&draft).map_err(|error| Failure::of(&error))?;
+    let text = if changed {
+        "The new config is in place; a running client applies it at once."
+    } else {
+        "Nothing was changed."
+    };
+    context.say(text, &json!({ "changed": changed }));
+    Ok(())
+}
+
+/// Puts a checked text in place and keeps the one before.
+fn put(context: &Context, text: &str) -> Result<(), Failure> {
+    let path = &context.folder.config;
+    if let Ok(before) = std::fs::read(path) {
+        files::write_private(&context.folder.last_good(), &before).map_err(|error| Failure::of(&error))?;
+    }
+    files::write_private(path, text.as_bytes()).map_err(|error| Failure::of(&error))
+}
+
+/// Changes the config file, keeping comments and order. What comes out is checked before it is in place.
+pub(crate) fn change(
+    context: &Context,
+    edit: impl FnOnce(&str) -> Result<String, EditError>,
+) -> Result<(), Failure> {
+    let path: &Path = &context.folder.config;
+    config::load(path).map_err(|error| config_failure(&error))?;
+    let before = std::fs::read_to_string(path).map_err(|error| Failure::of(&error))?;
+    let after = edit(&before).map_err(|error| Failure::of(&error))?;
+    config::parse(path, &after).map_err(|error: ConfigError| config_failure(&error))?;
+    put(context, &after)
+}
+
+/// What the original's `[client.local]` is called.
+fn first_service(context: &Context) -> ServiceName {
+    let known = registration::load(&context.folder).ok().flatten();
+    known.map_or_else(ServiceName::first, |known| known.service)
+}
+
+/// The services, with where they stand when the client runs.
+pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
+    if let Ok(value) = context.call("GET", "/services", None).await {
+        let services: Vec<petit_client::status::ServiceStatus> =
+            serde_json::from_value(value.get("services").cloned().unwrap_or_default())
+                .map_err(|error| Failure::of(&error))?;
+        let mut rows = vec![["SERVICE", "TARGET", "PUBLIC ADDRESS", "STATE"].map(str::to_owned).to_vec()];
+        for service in &services {
+            rows.push(vec![
+                service.name.to_string(),
+                service.target.to_string(),
+                service.url.clone().unwrap_or_default(),
+                super::look::service_state(service),
+            ]);
+        }
+        context.say(&if services.is_empty() { none() } else { table(&rows) }, &value);
+        return Ok(());
+    }
+    let specs = load(context)?.specs(&first_service(context));
+    let mut rows = vec![["SERVICE", "TARGET"].map(str::to_owned).to_vec()];
+    rows.extend(specs.iter().map(|spec| vec![spec.name.to_string(), spec.target.to_string()]));
+    let value: Vec<Value> = specs
+        .iter()
+        .map(|spec| json!({ "name": spec.name, "target": spec.target, "kind": spec.kind }))
+        .collect();
+    context.say(&if specs.is_empty() { none() } else { table(&rows) }, &json!({ "services": value }));
+    Ok(())
+}
+
+fn none() -> String {
+    "No service is set up. Add one with: petit-client service add NAME TARGET".to_owned()
+}
+
+pub(crate) async fn add_service(
+    context: &Context,
+    name: &ServiceName,
+    target: &ServerAddr,
+    tcp: bool,
+) -> Result<(), Failure> {
+    make(context)?;
+    let kind = if tcp { ServiceKind::Tcp } else { ServiceKind::Http };
+    let spec = ServiceSpec { name: name.clone(), kind, target: target.clone() };
+    let taken = load(context)?.specs(&first_service(context)).iter().any(|known| known.name == *name);
+    if taken {
+        return Err(Failure::new(
+            ExitCode::Failed,
+            format!("there is a service {:?} already", name.as_str()),
+        )
+        .hint("choose another name, or change it with: petit-client config edit"));
+    }
+    change(context, |text| edit::add_service(text, &spec))?;
+    let running = tell_running(context).await;
+    let next = if running {
+        "It is offered now; see its address with: petit-client status"
+    } else {
+        "It is offered as soon as the client runs."
+    };
+    context.say(
+        &format!("Service {:?} leads to {target}. {next}", name.as_str()),
+        &json!({ "name": name, "target": target, "kind": kind }),
+    );
+    Ok(())
+}
+
+pub(crate) async fn remove_service(context: &Context, name: &ServiceName) -> Result<(), Failure> {
+    take_out(context, name)?;
+    tell_running(context).await;
+    let text = format!(
+        "{:?} is no longer offered. Its public address is kept for it; to give that up too: petit-client unregister --service {name}",
+        name.as_str()
+    );
+    context.say(&text, &json!({ "removed": name }));
+    Ok(())
+}
+
+/// Takes a service out of the config file.
+pub(crate) fn take_out(context: &Context, name: &ServiceName) -> Result<(), Failure> {
+    let first = first_service(context);
+    change(context, |text| edit::remove_service(text, name, &first))
+        .map_err(|failure| failure.hint("see the services with: petit-client service list"))
+}
+
+/// Has a running client read the config at once. True when one runs.
+pub(crate) async fn tell_running(context: &Context) -> bool {
+    context.call("POST", "/reload", None).await.is_ok()
+}

@@ -1,0 +1,270 @@
+//! `status`, `ping`, `check`, `doctor`, `logs`: what can be seen.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use petit_client::doctor::{self, Check, CheckResult};
+use petit_client::messages::{self, Words};
+use petit_client::registration;
+use petit_client::status::{BrokenAt, Connection, Light, ServiceStatus, Status};
+use petit_engine::name::ServiceName;
+use petit_engine::proto::control::{Hop, Trial};
+use petit_host::cli::{Failure, ago};
+use petit_host::control::client::{CallError, Client};
+use petit_host::control::percent_encode;
+use petit_host::exit::ExitCode;
+use petit_host::logs::{self, Follow};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::registering::all_good;
+use super::{Context, PROGRAM};
+
+/// Where the client stands. Exits with 3 when it does not run, with 4 when there is no registration.
+pub(crate) async fn status(context: &Context) -> Result<ExitCode, Failure> {
+    match Client::new(&context.folder.socket()).call("GET", "/status", None).await {
+        Ok(value) => {
+            let status = read(&value)?;
+            context.say(&text(&status), &value);
+            Ok(ExitCode::Ok)
+        }
+        Err(CallError::NotRunning) => {
+            let known = registration::load(&context.folder).map_err(|error| Failure::of(&error))?;
+            let (exit, text) = match &known {
+                Some(known) => (
+                    ExitCode::NotRunning,
+                    format!(
+                        "Registered with {}, but not running. Start it with: petit-client start",
+                        known.server
+                    ),
+                ),
+                None => (
+                    ExitCode::NotRegistered,
+                    "Not registered. Register this computer with: petit-client register".to_owned(),
+                ),
+            };
+            let registered = known.map(|known| json!({ "server": known.server, "device": known.device }));
+            context.say(&text, &json!({ "running": false, "registered": registered }));
+            Ok(exit)
+        }
+        Err(error) => Err(Failure::of_call(error, PROGRAM)),
+    }
+}
+
+/// Shows every change of the status until the client ends.
+pub(crate) async fn watch(context: &Context) -> Result<(), Failure> {
+    let client = Client::new(&context.folder.socket());
+    let failed = |error| Failure::of_call(error, PROGRAM);
+    let mut events = client.events("/events").await.map_err(failed)?;
+    let mut shown = String::new();
+    while let Some(value) = events.next().await.map_err(failed)? {
+        if context.json {
+            // One value per line, for programs that read along.
+            let mut stdout = std::io::stdout().lock();
+            if writeln!(stdout, "{value}").and_then(|()| stdout.flush()).is_err() {
+                return Ok(());
+            }
+            continue;
+        }
+        let text = text(&read(&value)?);
+        if text != shown {
+            println!("{text}");
+            shown = text;
+        }
+    }
+    Ok(())
+}
+
+fn read(value: &Value) -> Result<Status, Failure> {
+    Status::deserialize(value).map_err(|error| {
+        Failure::new(ExitCode::Failed, format!("the running client is of another version: {error}"))
+            .hint("restart it: petit-client stop, petit-client start")
+    })
+}
+
+fn since(stamp: u64) -> String {
+    let then = UNIX_EPOCH + Duration::from_secs(stamp);
+    ago(SystemTime::now().duration_since(then).unwrap_or_default())
+}
+
+fn text(status: &Status) -> String {
+    let mut out = match (&status.connection, &status.registered) {
+        (Connection::Online { since: stamp }, Some(at)) => {
+            let trip =
+                status.round_trip_us.map(|us| format!(", round trip {}", millis(us))).unwrap_or_default();
+            format!("Connected to {} for {}{trip}\n", at.server, since(*stamp))
+        }
+        (other, Some(at)) => format!("{}: {}\n", at.server, messages::connection(other)),
+        (other, None) => format!("{}\n", messages::connection(other)),
+    };
+    let todo = match &status.connection {
+        Connection::Waiting { cause, .. } | Connection::Stopped { cause } => messages::cause(*cause).todo,
+        _ => "",
+    };
+    if !todo.is_empty() {
+        out.push_str(&format!("  {todo}\n"));
+    }
+    if let Some(problem) = &status.config_problem {
+        out.push_str(&format!(
+            "The config file has a mistake; what was in force before stays in force:\n  {problem}\n"
+        ));
+    }
+    if status.services.is_empty() && status.registered.is_some() {
+        out.push_str("No service is set up. Add one with: petit-client service add NAME TARGET\n");
+    }
+    for service in &status.services {
+        let mark = match service.light {
+            Light::Green => "✔",
+            Light::Red => "✘",
+            Light::Checking => "…",
+            Light::Off => "–",
+        };
+        let address = service.url.as_deref().unwrap_or("(no address yet)");
+        out.push_str(&format!("{mark} {}  {} → {address}\n", service.name, service.target));
+        out.push_str(&format!("    {}\n", service_state(service)));
+        if let Some(todo) = service.broken.as_ref().map(|broken| messages::broken(broken.at).todo)
+            && !todo.is_empty()
+            && !matches!(service.broken.as_ref().map(|broken| broken.at), Some(BrokenAt::Connection(_)))
+        {
+            out.push_str(&format!("    {todo}\n"));
+        }
+        for alias in &service.aliases {
+            out.push_str(&format!("    alias {alias}\n"));
+        }
+    }
+    out
+}
+
+/// Where a service stands, as a line.
+pub(crate) fn service_state(service: &ServiceStatus) -> String {
+    match (service.light, &service.broken) {
+        (Light::Green, _) => {
+            let proved = service.proved.as_ref();
+            let how = match proved.and_then(|proved| proved.trial.as_ref()) {
+                Some(_) => "tried",
+                None => "visited",
+            };
+            let when = proved.map(|proved| since(proved.at)).unwrap_or_default();
+            format!("works end to end ({how} {when} ago)")
+        }
+        (Light::Red, Some(broken)) => {
+            let Words { what, .. } = messages::broken(broken.at);
+            let subject = if matches!(broken.at, BrokenAt::Service(_)) {
+                format!("{}: ", service.target)
+            } else {
+                String::new()
+            };
+            let since = broken.since.map(|stamp| format!(" (for {})", since(stamp))).unwrap_or_default();
+            format!("does not work: {subject}{what}{since}")
+        }
+        (Light::Red, None) => "does not work".to_owned(),
+        (Light::Checking, _) => "being tried".to_owned(),
+        (Light::Off, _) => "switched off".to_owned(),
+    }
+}
+
+fn millis(us: u64) -> String {
+    format!("{:.1} ms", us as f64 / 1000.0)
+}
+
+/// Tries the whole way to the services.
+pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Result<ExitCode, Failure> {
+    #[derive(Deserialize)]
+    struct Tried {
+        service: ServiceName,
+        trial: Trial,
+    }
+    let target = service.map_or_else(
+        || "/ping".to_owned(),
+        |name| format!("/ping?service={}", percent_encode(name.as_str())),
+    );
+    let value = context.call("GET", &target, None).await?;
+    let tried = value.get("trials").cloned().unwrap_or_default();
+    let tried: Vec<Tried> = serde_json::from_value(tried).map_err(|error| Failure::of(&error))?;
+    let mut text = String::new();
+    let mut good = true;
+    for Tried { service, trial } in &tried {
+        text.push_str(&format!("{service}\n"));
+        let broken = trial.broken.map(|hop| match hop {
+            Hop::Front => BrokenAt::Front,
+            Hop::Tunnel => BrokenAt::Tunnel,
+            Hop::Client => BrokenAt::Client,
+            Hop::Service(cause) => BrokenAt::Service(cause),
+        });
+        for (name, took) in [
+            ("public front", trial.front_us),
+            ("tunnel, there and back", trial.tunnel_us),
+            ("client to service", trial.service_us),
+        ] {
+            match took {
+                Some(us) => text.push_str(&format!("  ✔ {name:<24}{:>10}\n", millis(us))),
+                None => {
+                    let what = broken.map(|at| messages::broken(at).what).unwrap_or_default();
+                    text.push_str(&format!("  ✘ {name:<24}{what}\n"));
+                    break;
+                }
+            }
+        }
+        good &= broken.is_none();
+    }
+    context.say(&text, &value);
+    Ok(if good { ExitCode::Ok } else { ExitCode::Failed })
+}
+
+/// Looks at everything. Exits with 1 when something is not right.
+pub(crate) async fn check(context: &Context, with_advice: bool) -> Result<ExitCode, Failure> {
+    let checks = doctor::run(&context.folder).await;
+    let mut text = String::new();
+    for Check { name, result, detail, advice } in &checks {
+        let mark = match result {
+            CheckResult::Good => "✔",
+            CheckResult::Bad => "✘",
+            CheckResult::Skipped => "–",
+        };
+        text.push_str(&format!("{mark} {name:<26}{detail}\n"));
+        if with_advice && !advice.is_empty() {
+            text.push_str(&format!("  → {advice}\n"));
+        }
+    }
+    let good = all_good(&checks);
+    if with_advice && good {
+        text.push_str("All is well.\n");
+    }
+    context.say(&text, &json!({ "checks": checks, "good": good }));
+    Ok(if good { ExitCode::Ok } else { ExitCode::Failed })
+}
+
+/// The last lines of the log, and new ones as they come.
+pub(crate) async fn logs(context: &Context, follow: bool, lines: usize) -> Result<(), Failure> {
+    let path = context.folder.log();
+    let failed = |error: std::io::Error| {
+        Failure::new(ExitCode::Failed, format!("cannot read {}: {error}", path.display()))
+    };
+    let mut following = Follow::from_end(&path);
+    let tail = logs::tail(&path, lines).map_err(failed)?;
+    if tail.is_empty() && !follow {
+        let text = format!("There is no log yet at {}.", path.display());
+        context.say(&text, &json!({ "path": path, "lines": [] }));
+        return Ok(());
+    }
+    if context.json && !follow {
+        context.say("", &json!({ "path": path, "lines": tail }));
+        return Ok(());
+    }
+    let print = |lines: Vec<String>| {
+        let mut stdout = std::io::stdout().lock();
+        lines.iter().try_for_each(|line| writeln!(stdout, "{line}")).and_then(|()| stdout.flush())
+    };
+    if print(tail).is_err() {
+        return Ok(());
+    }
+    if !follow {
+        return Ok(());
+    }
+    loop {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        if print(following.next_lines().map_err(failed)?).is_err() {
+            return Ok(()); // the reader has gone
+        }
+    }
+}

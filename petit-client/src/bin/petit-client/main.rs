@@ -1,0 +1,352 @@
+//! `petit-client`: the customer's side without a window.
+//!
+//! Commands talk to the running client over its control socket; those that change files take its lock.
+
+mod configure;
+mod life;
+mod look;
+mod registering;
+
+use std::path::PathBuf;
+use std::process::ExitCode as ProcessExit;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use petit_client::SOFTWARE;
+use petit_client::config::KeyStore;
+use petit_client::folder::Folder;
+use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
+use petit_engine::proto::control::PROTOCOL;
+use petit_host::cli::{self, Failure};
+use petit_host::control::client::Client;
+use petit_host::exit::ExitCode;
+use petit_host::files;
+use petit_host::logs::Level;
+use serde_json::{Value, json};
+
+/// Name of this program in hints.
+const PROGRAM: &str = "petit-client";
+
+#[derive(Parser)]
+#[command(
+    name = PROGRAM,
+    version,
+    about = "Petit without a window: makes a service on this computer reachable for one vendor, and only for that vendor.",
+    after_help = "First steps:\n  petit-client register\n  petit-client start\n  petit-client status",
+    arg_required_else_help = true
+)]
+struct Cli {
+    /// The config file (default: $PETIT_CONFIG, else ~/.petit/config.toml)
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make a config file
+    #[command(after_help = "Example:\n  petit-client init")]
+    Init,
+    /// Register this computer with an invite, and say which service it is for
+    ///
+    /// The invite is a secret: it is asked for, or read from a file or standard input, and never taken from the
+    /// command line, where other users of the computer could see it.
+    #[command(
+        after_help = "Examples:\n  petit-client register\n  petit-client register --invite-file invite.txt --service localhost:3000\n  cat invite.txt | petit-client register --invite-file -"
+    )]
+    Register {
+        /// Read the invite from a file; - is standard input
+        #[arg(long, value_name = "FILE")]
+        invite_file: Option<PathBuf>,
+        /// Where the service is that the invite was made for
+        #[arg(long, value_name = "HOST:PORT")]
+        service: Option<ServerAddr>,
+        /// The service speaks another protocol than HTTP
+        #[arg(long, requires = "service")]
+        tcp: bool,
+        /// Where the key of this computer is kept: keychain or file
+        #[arg(long, value_name = "WHERE")]
+        key_store: Option<KeyStore>,
+        /// Not here: an invite must not stand on the command line
+        #[arg(hide = true, num_args = 0..)]
+        misplaced: Vec<String>,
+    },
+    /// Give the registration back; the public addresses are gone for good
+    #[command(after_help = "Examples:\n  petit-client unregister\n  petit-client unregister --service web")]
+    Unregister {
+        /// Only one service
+        #[arg(short = 't', long, alias = "tenant", value_name = "NAME", conflicts_with_all = ["id", "local"])]
+        service: Option<ServiceName>,
+        /// Only the service with this registered ID
+        #[arg(short = 'r', long = "id", value_name = "ID", conflicts_with = "local")]
+        id: Option<RegisteredId>,
+        /// The whole registration (this is the default)
+        #[arg(short, long, conflicts_with_all = ["service", "id"])]
+        all: bool,
+        /// Forget it on this computer only, when the server cannot be reached
+        #[arg(long)]
+        local: bool,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Run in the background
+    #[command(after_help = "Example:\n  petit-client start")]
+    Start,
+    /// Stop the client that runs in the background; requests in flight get 30 seconds
+    #[command(after_help = "Example:\n  petit-client stop")]
+    Stop,
+    /// Run in the foreground until Ctrl-C
+    #[command(after_help = "Example:\n  petit-client run")]
+    Run {
+        /// Started by `start`: log to the file only and say when it is up
+        #[arg(long, hide = true)]
+        background: bool,
+    },
+    /// Show where the client and its services stand
+    #[command(after_help = "Examples:\n  petit-client status\n  petit-client status --watch")]
+    Status {
+        /// Go on and show every change
+        #[arg(short, long)]
+        watch: bool,
+    },
+    /// Read the config file again (a running client notices changes by itself)
+    #[command(after_help = "Example:\n  petit-client reload")]
+    Reload,
+    /// The config file
+    #[command(after_help = "Example:\n  petit-client config check")]
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
+    /// Try the whole way: public front, server, tunnel, client, service
+    #[command(
+        alias = "sping",
+        after_help = "Examples:\n  petit-client ping\n  petit-client ping --service web"
+    )]
+    Ping {
+        /// Only one service
+        #[arg(short = 't', long, alias = "tenant", value_name = "NAME")]
+        service: Option<ServiceName>,
+    },
+    /// Look at everything that has to be right, in a line each
+    #[command(after_help = "Example:\n  petit-client check && echo all is well")]
+    Check,
+    /// Look at everything that has to be right, and say what to do where it is not
+    #[command(after_help = "Example:\n  petit-client doctor")]
+    Doctor,
+    /// The services on this computer
+    #[command(
+        after_help = "Examples:\n  petit-client service add web localhost:3000\n  petit-client service add db localhost:5432 --tcp\n  petit-client service remove db"
+    )]
+    Service {
+        #[command(subcommand)]
+        verb: ServiceVerb,
+    },
+    /// List the services (the original's name for `service list`)
+    #[command(after_help = "Example:\n  petit-client tenants")]
+    Tenants,
+    /// Add a service (the original's name for `service add`)
+    #[command(after_help = "Example:\n  petit-client lease -l 127.0.0.1 -p 8080 -t accounts")]
+    Lease {
+        /// Its host
+        #[arg(short = 'l', long = "host", value_name = "HOST", default_value = "127.0.0.1")]
+        host: String,
+        /// Its port
+        #[arg(short, long, value_name = "PORT")]
+        port: u16,
+        /// Its name
+        #[arg(short = 't', long = "tenant", value_name = "NAME", default_value = "web")]
+        name: ServiceName,
+    },
+    /// Remove a service and give its address back (the original's name for both together)
+    #[command(after_help = "Example:\n  petit-client evict -t accounts")]
+    Evict {
+        /// Its name
+        #[arg(short = 't', long = "tenant", value_name = "NAME", required_unless_present = "id")]
+        name: Option<ServiceName>,
+        /// Its registered ID
+        #[arg(short = 'r', long = "id", value_name = "ID", conflicts_with = "name")]
+        id: Option<RegisteredId>,
+    },
+    /// Show the log
+    #[command(after_help = "Examples:\n  petit-client logs\n  petit-client logs -f")]
+    Logs {
+        /// Go on and show new lines
+        #[arg(short, long)]
+        follow: bool,
+        /// How many lines
+        #[arg(short = 'n', long, value_name = "LINES", default_value_t = 50)]
+        lines: usize,
+    },
+    /// Change how much the running client logs: error, warn, info, debug, trace
+    #[command(after_help = "Example:\n  petit-client log debug")]
+    Log {
+        /// The level
+        level: Level,
+    },
+    /// Print the version
+    #[command(after_help = "Example:\n  petit-client version --json")]
+    Version,
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  petit-client completion bash > /etc/bash_completion.d/petit-client")]
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigVerb {
+    /// Read the file and say what is wrong with it
+    Check,
+    /// Say which file is used, and why
+    Path,
+    /// Show the settings in force, defaults included
+    Show,
+    /// Edit the file with $EDITOR; a mistake is never put in force
+    Edit,
+}
+
+#[derive(Subcommand)]
+enum ServiceVerb {
+    /// List the services
+    List,
+    /// Add a service; a running client offers it at once
+    Add {
+        /// What it is called between you and the vendor
+        name: ServiceName,
+        /// Where it is
+        #[arg(value_name = "HOST:PORT")]
+        target: ServerAddr,
+        /// It speaks another protocol than HTTP
+        #[arg(long)]
+        tcp: bool,
+    },
+    /// Remove a service; its public address is kept for it until `unregister --service`
+    Remove {
+        /// Its name
+        name: ServiceName,
+    },
+}
+
+/// What every command needs.
+struct Context {
+    json: bool,
+    folder: Folder,
+    /// Where the config file was found.
+    found: &'static str,
+}
+
+impl Context {
+    fn say(&self, text: &str, value: &Value) {
+        cli::say(self.json, text, value);
+    }
+
+    async fn call(&self, method: &str, target: &str, body: Option<Value>) -> Result<Value, Failure> {
+        let client = Client::new(&self.folder.socket());
+        client.call(method, target, body.as_ref()).await.map_err(|error| Failure::of_call(error, PROGRAM))
+    }
+}
+
+fn main() -> ProcessExit {
+    let cli = Cli::parse();
+    petit_host::harden::no_core_dumps();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(dispatch(&cli));
+            // What blocks (a name look-up, a disk) is not waited for.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(Failure::of(&error)),
+    };
+    match result {
+        Ok(code) => code.into(),
+        Err(failure) => cli::fail(cli.json, &failure),
+    }
+}
+
+async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
+    let (path, found) = files::locate_config(cli.config.as_deref()).ok_or_else(|| {
+        Failure::new(ExitCode::Failed, "this user has no home folder").hint("name a config file with -c FILE")
+    })?;
+    let context = Context { json: cli.json, folder: Folder::of(&path), found };
+    let context = &context;
+    match &cli.verb {
+        Verb::Init => configure::init(context)?,
+        Verb::Register { misplaced, .. } if !misplaced.is_empty() => {
+            return Err(Failure::new(
+                ExitCode::Usage,
+                "an invite must not stand on the command line: other users can see it there, and the shell keeps it",
+            )
+            .hint("type only: petit-client register, and paste it when asked; or use --invite-file"));
+        }
+        Verb::Register { invite_file, service, tcp, key_store, .. } => {
+            let wish = registering::Wish {
+                invite_file: invite_file.as_deref(),
+                service: service.as_ref(),
+                tcp: *tcp,
+                key_store: *key_store,
+            };
+            registering::register(context, &wish).await?;
+        }
+        Verb::Unregister { service, id, all: _, local, yes } => match (service, id) {
+            (None, None) => registering::unregister(context, *local, *yes).await?,
+            (name, id) => registering::give_back(context, name.as_ref(), id.as_ref()).await?,
+        },
+        Verb::Start => life::start(context)?,
+        Verb::Stop => life::stop(context).await?,
+        Verb::Run { background } => return life::run(context, *background).await,
+        Verb::Status { watch: false } => return look::status(context).await,
+        Verb::Status { watch: true } => look::watch(context).await?,
+        Verb::Reload => {
+            let value = context.call("POST", "/reload", None).await?;
+            context.say("The config file is in force.", &value);
+        }
+        Verb::Config { verb } => match verb {
+            ConfigVerb::Check => configure::check(context)?,
+            ConfigVerb::Path => configure::path(context),
+            ConfigVerb::Show => configure::show(context)?,
+            ConfigVerb::Edit => configure::edit(context)?,
+        },
+        Verb::Ping { service } => return look::ping(context, service.as_ref()).await,
+        Verb::Check => return look::check(context, false).await,
+        Verb::Doctor => return look::check(context, true).await,
+        Verb::Service { verb: ServiceVerb::List } | Verb::Tenants => {
+            configure::list_services(context).await?;
+        }
+        Verb::Service { verb: ServiceVerb::Add { name, target, tcp } } => {
+            configure::add_service(context, name, target, *tcp).await?;
+        }
+        Verb::Lease { host, port, name } => {
+            let target = ServerAddr::new(host, *port)
+                .map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))?;
+            configure::add_service(context, name, &target, false).await?;
+        }
+        Verb::Service { verb: ServiceVerb::Remove { name } } => {
+            configure::remove_service(context, name).await?;
+        }
+        Verb::Evict { name, id } => registering::evict(context, name.as_ref(), id.as_ref()).await?,
+        Verb::Logs { follow, lines } => look::logs(context, *follow, *lines).await?,
+        Verb::Log { level } => {
+            let value = context.call("POST", "/log", Some(json!({ "level": level }))).await?;
+            context.say(
+                &format!("The client logs at {level} until its config changes or it is restarted."),
+                &value,
+            );
+        }
+        Verb::Version => {
+            let value = json!({ "software": SOFTWARE, "protocol": PROTOCOL });
+            context.say(&format!("{SOFTWARE}\nprotocol {PROTOCOL}"), &value);
+        }
+        Verb::Completion { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), PROGRAM, &mut std::io::stdout());
+        }
+    }
+    Ok(ExitCode::Ok)
+}

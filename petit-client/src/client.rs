@@ -1,0 +1,439 @@
+//! The running client: the one owner of the wish to be online, the settings and the agent.
+//!
+//! It is the same for the headless program and for the tray app; both talk to it through its methods, or, from
+//! another process, through the control socket.
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use petit_engine::agent::{Agent, AgentConfig, AgentView, AskError, Direct};
+use petit_engine::invite::Invite;
+use petit_engine::name::ServiceName;
+use petit_engine::proto::control::{Outcome, Text, Trial};
+use petit_host::cli::chain;
+use petit_host::files;
+use petit_host::lock::Lock;
+use petit_host::logs::{Level, LevelHandle};
+use petit_host::watch::FileWatch;
+use serde_json::Value;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+
+use crate::SOFTWARE;
+use crate::config::{self, Config, ConfigError, KeyStore};
+use crate::enrol::{self, RegisterError};
+use crate::folder::Folder;
+use crate::registration::{self, Registration, RegistrationError};
+use crate::status::{self, Connection, Now, RegisteredAt, Status};
+use crate::vault::{Vault, VaultError};
+
+/// How often a status is made anew though nothing was reported: lights grow old.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+
+/// Why there is no client running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The registration cannot be read.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// The key cannot be read.
+    #[error("the key of this computer cannot be read")]
+    Vault(#[from] VaultError),
+    /// The key is not where it was put.
+    #[error("the key of this computer is gone from the {0}; without it the registration cannot be used")]
+    KeyGone(KeyStore),
+    /// The key cannot be used.
+    #[error("the key of this computer cannot be used")]
+    Key(#[from] rustls::Error),
+}
+
+/// Why the registration was not given back.
+#[derive(Debug, thiserror::Error)]
+pub enum UnregisterError {
+    /// There is none.
+    #[error("this computer is not registered")]
+    NotRegistered,
+    /// The server did not hear of it.
+    #[error("the server could not be told: {0}")]
+    Ask(#[from] AskError),
+    /// It could not be forgotten here.
+    #[error(transparent)]
+    Forget(#[from] RegisterError),
+}
+
+/// The running client. Cheap to clone; [`Client::stop`] ends it politely.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    folder: Folder,
+    inner: Mutex<Inner>,
+    /// Held while the registration is being made or given back, so that the rest stays responsive.
+    registering: Mutex<()>,
+    status: watch::Sender<Value>,
+    level: Option<LevelHandle>,
+    _lock: Lock,
+}
+
+struct Inner {
+    config: Config,
+    config_problem: Option<String>,
+    registration: Option<Registration>,
+    agent: Option<Agent>,
+    /// Publishes what the agent reports; ends with it.
+    publishing: Option<JoinHandle<()>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(publishing) = &self.publishing {
+            publishing.abort();
+        }
+    }
+}
+
+impl Client {
+    /// Starts a client with the settings it is given, and goes online when it is registered.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(
+        folder: Folder,
+        config: Config,
+        lock: Lock,
+        level: Option<LevelHandle>,
+    ) -> Result<Self, StartError> {
+        let registration = registration::load(&folder)?;
+        let inner = Inner { config, config_problem: None, registration, agent: None, publishing: None };
+        let (status, _) = watch::channel(Value::Null);
+        let shared = Arc::new(Shared {
+            folder,
+            inner: Mutex::new(inner),
+            registering: Mutex::new(()),
+            status,
+            level,
+            _lock: lock,
+        });
+        let client = Self { shared };
+        let mut inner = client.shared.inner.lock().await;
+        client.start_agent(&mut inner).await?;
+        client.publish(&inner);
+        drop(inner);
+        Ok(client)
+    }
+
+    /// Starts the agent of the registration in force, if there is one.
+    async fn start_agent(&self, inner: &mut Inner) -> Result<(), StartError> {
+        let Some(registration) = &inner.registration else { return Ok(()) };
+        let vault = Vault::of(registration.key_store, &self.shared.folder);
+        let key = vault.load(&registration.key).await?.ok_or(StartError::KeyGone(registration.key_store))?;
+        let config = AgentConfig {
+            server: registration.server.clone(),
+            pins: registration.pins.clone(),
+            key,
+            software: Text::lossy(SOFTWARE),
+            vitae: vitae(&inner.config),
+            services: inner.config.specs(&registration.service),
+        };
+        let agent = Agent::start(config, Arc::new(Direct))?;
+        agent.switch(true).await;
+        let view = agent.view();
+        inner.agent = Some(agent);
+        if let Some(before) =
+            inner.publishing.replace(tokio::spawn(publishing(Arc::downgrade(&self.shared), view)))
+        {
+            before.abort();
+        }
+        Ok(())
+    }
+
+    /// What it keeps beside its config file.
+    pub fn folder(&self) -> &Folder {
+        &self.shared.folder
+    }
+
+    /// Where it stands.
+    pub async fn status(&self) -> Status {
+        status_of(&self.shared.folder, &*self.shared.inner.lock().await)
+    }
+
+    /// Where it stands, now and after every change, as JSON.
+    pub fn statuses(&self) -> watch::Receiver<Value> {
+        self.shared.status.subscribe()
+    }
+
+    fn publish(&self, inner: &Inner) {
+        publish(&self.shared, inner);
+    }
+
+    /// Goes online, or offline; visits that are under way finish.
+    pub async fn switch(&self, on: bool) {
+        if let Some(agent) = &self.shared.inner.lock().await.agent {
+            agent.switch(on).await;
+        }
+    }
+
+    /// Ends a wait for the next attempt to connect.
+    pub async fn hurry(&self) {
+        if let Some(agent) = &self.shared.inner.lock().await.agent {
+            agent.hurry().await;
+        }
+    }
+
+    /// Reads the config file again. A file with a mistake changes nothing and is reported in the status.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn reload(&self) -> Result<(), ConfigError> {
+        let path = self.shared.folder.config.clone();
+        let loaded = config::load(&path).map(|(config, _)| config);
+        self.apply(loaded).await
+    }
+
+    /// Applies the text of the config file, as [`Client::reload`].
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn apply_text(&self, text: &str) -> Result<(), ConfigError> {
+        let parsed = config::parse(&self.shared.folder.config, text).map(|(config, _)| config);
+        self.apply(parsed).await
+    }
+
+    async fn apply(&self, config: Result<Config, ConfigError>) -> Result<(), ConfigError> {
+        let mut inner = self.shared.inner.lock().await;
+        let result = match config {
+            Ok(config) => {
+                inner.config_problem = None;
+                if config == inner.config {
+                    tracing::debug!("the config file says what it said before");
+                } else {
+                    self.use_config(&mut inner, config).await;
+                    tracing::info!(services = inner.config.services.len(), "config applied");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "the config file has a mistake; nothing was changed");
+                inner.config_problem = Some(chain(&error));
+                Err(error)
+            }
+        };
+        self.publish(&inner);
+        result
+    }
+
+    async fn use_config(&self, inner: &mut Inner, config: Config) {
+        if let Some(level) = &self.shared.level
+            && config.log_level != inner.config.log_level
+        {
+            level.set(config.log_level);
+        }
+        inner.config = config;
+        let (Some(agent), Some(registration)) = (&inner.agent, &inner.registration) else { return };
+        agent.set_services(inner.config.specs(&registration.service)).await;
+        agent.set_vitae(vitae(&inner.config)).await;
+    }
+
+    /// Applies every change of the config file from now on, for as long as the future is polled. Never ends.
+    pub async fn watch_config(&self) {
+        let path = &self.shared.folder.config;
+        let mut watch = match FileWatch::new(path) {
+            Ok(watch) => watch,
+            Err(error) => {
+                tracing::warn!(%error, "changes of the config file are not noticed; use reload");
+                return std::future::pending().await;
+            }
+        };
+        loop {
+            let content = watch.changed().await;
+            // What is wrong has been logged and is in the status.
+            let _ = self.apply_text(&String::from_utf8_lossy(&content)).await;
+        }
+    }
+
+    /// Changes how much is logged, until the config changes it again.
+    pub fn log(&self, level: Level) {
+        if let Some(handle) = &self.shared.level {
+            handle.set(level);
+            tracing::info!(%level, "log level changed");
+        }
+    }
+
+    /// Has the whole way to a service tried.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn probe(&self, service: &ServiceName) -> Result<Trial, AskError> {
+        // The agent answers when the trial is over; others must not wait for the lock meanwhile.
+        let asked = {
+            let inner = self.shared.inner.lock().await;
+            inner.agent.as_ref().ok_or(AskError::Offline)?.asker()
+        };
+        asked.probe(service).await
+    }
+
+    /// Registers this computer and goes online.
+    ///
+    /// # Errors
+    /// [`RegisterError`].
+    pub async fn register(
+        &self,
+        invite: &Invite,
+        key_store: KeyStore,
+    ) -> Result<Registration, RegisterError> {
+        let _one_at_a_time = self.shared.registering.lock().await;
+        let config = self.shared.inner.lock().await.config.clone();
+        let (registration, _) = enrol::register(&self.shared.folder, &config, invite, key_store).await?;
+        let mut inner = self.shared.inner.lock().await;
+        inner.registration = Some(registration.clone());
+        if let Err(error) = self.start_agent(&mut inner).await {
+            tracing::error!(error = %chain(&error), "registered, but not online");
+        }
+        self.publish(&inner);
+        Ok(registration)
+    }
+
+    /// Gives a service's registered ID and aliases back.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn remove(&self, service: &ServiceName) -> Result<(), AskError> {
+        let asked = {
+            let inner = self.shared.inner.lock().await;
+            inner.agent.as_ref().ok_or(AskError::Offline)?.asker()
+        };
+        asked.remove(service).await
+    }
+
+    /// Gives the whole registration back, and forgets it and its key here.
+    ///
+    /// # Errors
+    /// [`UnregisterError`]; with [`UnregisterError::Ask`] nothing has changed.
+    pub async fn unregister(&self) -> Result<(), UnregisterError> {
+        let _one_at_a_time = self.shared.registering.lock().await;
+        let asker = {
+            let inner = self.shared.inner.lock().await;
+            if inner.registration.is_none() {
+                return Err(UnregisterError::NotRegistered);
+            }
+            inner.agent.as_ref().ok_or(AskError::Offline)?.asker()
+        };
+        asker.unregister().await?;
+        let mut inner = self.shared.inner.lock().await;
+        inner.agent = None;
+        inner.registration = None;
+        enrol::forget(&self.shared.folder).await?;
+        self.publish(&inner);
+        Ok(())
+    }
+
+    /// Ends politely: visits that are under way get [`petit_engine::limits::DRAIN`] to finish.
+    ///
+    /// # Cancel safety
+    /// Cancelling ends everything at once.
+    pub async fn stop(&self) {
+        let agent = self.shared.inner.lock().await.agent.take();
+        if let Some(agent) = agent {
+            agent.stop().await;
+        }
+    }
+}
+
+/// What the vendor's operator may know of this installation.
+fn vitae(config: &Config) -> petit_engine::proto::control::Vitae {
+    let mut vitae = config.vitae.clone();
+    let mut add = |name: &str, fact: &str| {
+        vitae.entry(Text::lossy(name)).or_insert_with(|| Text::lossy(fact));
+    };
+    add("hostname", &enrol::host_name());
+    add("platform", std::env::consts::OS);
+    add("arch", std::env::consts::ARCH);
+    vitae.into_iter().take(32).collect()
+}
+
+fn status_of(folder: &Folder, inner: &Inner) -> Status {
+    let now = Now::default();
+    let view = inner.agent.as_ref().map(|agent| agent.view().borrow().clone());
+    let traffic = inner.agent.as_ref().and_then(Agent::traffic);
+    let connection = match (&inner.registration, &view) {
+        (None, _) => Connection::Unregistered,
+        (Some(_), None) => Connection::Off,
+        (Some(_), Some(view)) => status::connection(view.state, &now),
+    };
+    let round_trip = traffic.and_then(|(_, round_trip)| round_trip);
+    Status {
+        software: SOFTWARE.to_owned(),
+        pid: std::process::id(),
+        config: folder.config.clone(),
+        config_problem: inner.config_problem.clone(),
+        registered: inner.registration.as_ref().map(|registration| RegisteredAt {
+            server: registration.server.clone(),
+            device: registration.device,
+        }),
+        connection,
+        server_software: view
+            .as_ref()
+            .and_then(|view| view.server.as_ref())
+            .map(|server| server.software.as_str().to_owned()),
+        services: view.as_ref().map(|view| status::services(view, &now)).unwrap_or_default(),
+        streams: traffic.map_or(0, |(stats, _)| stats.streams),
+        round_trip_us: round_trip.and_then(|took| u64::try_from(took.as_micros()).ok()),
+    }
+}
+
+fn publish(shared: &Shared, inner: &Inner) {
+    let status = serde_json::to_value(status_of(&shared.folder, inner)).unwrap_or_default();
+    shared.status.send_if_modified(|before| {
+        let changed = *before != status;
+        *before = status;
+        changed
+    });
+}
+
+/// Publishes the status, and the files with public addresses, whenever the agent reports something.
+async fn publishing(shared: Weak<Shared>, mut view: watch::Receiver<AgentView>) {
+    let mut written: Vec<(ServiceName, String)> = Vec::new();
+    loop {
+        let addresses = addresses(&view.borrow_and_update());
+        let Some(shared) = shared.upgrade() else { return };
+        if !addresses.is_empty() && addresses != written {
+            write_addresses(&shared.folder, &addresses, &written);
+            written = addresses;
+        }
+        publish(&shared, &*shared.inner.lock().await);
+        drop(shared);
+        if let Ok(Err(_)) = tokio::time::timeout(STATUS_EVERY, view.changed()).await {
+            return; // the agent has ended
+        }
+    }
+}
+
+fn addresses(view: &AgentView) -> Vec<(ServiceName, String)> {
+    let address = |service: &petit_engine::agent::ServiceView| match &service.outcome {
+        Some(Outcome::Registered { url, .. }) => Some((service.spec.name.clone(), url.as_str().to_owned())),
+        Some(Outcome::Refused { .. }) | None => None,
+    };
+    view.services.iter().filter_map(address).collect()
+}
+
+/// Writes the public address of each service to a file of its own, and of the first one to `endpoint`, as the
+/// original did.
+fn write_addresses(folder: &Folder, addresses: &[(ServiceName, String)], before: &[(ServiceName, String)]) {
+    let write = |path: &Path, url: &str| {
+        if let Err(error) = files::write_public(path, format!("{url}\n").as_bytes()) {
+            tracing::warn!(error = %chain(&error), "cannot write down a public address");
+        }
+    };
+    if let Some((_, url)) = addresses.first() {
+        write(&folder.endpoint(), url);
+    }
+    for (name, url) in addresses {
+        write(&folder.endpoint_of(name.as_str()), url);
+    }
+    for (name, _) in before.iter().filter(|(name, _)| !addresses.iter().any(|(kept, _)| kept == name)) {
+        let _ = files::remove(&folder.endpoint_of(name.as_str()));
+    }
+}

@@ -1,0 +1,191 @@
+//! Edits that keep what people wrote: comments, order, spelling.
+
+use petit_engine::agent::ServiceSpec;
+use petit_engine::name::ServiceName;
+use petit_engine::proto::control::ServiceKind;
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
+
+/// Why an edit was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// The file is not TOML, or not of the usual form; it was checked before, so this is rare.
+    #[error("the config file has a form that cannot be edited; edit it by hand")]
+    Form,
+    /// A service of this name is there already.
+    #[error("there is a service {0:?} already")]
+    Exists(String),
+    /// There is no such service.
+    #[error("there is no service {0:?}")]
+    Missing(String),
+}
+
+fn document(text: &str) -> Result<DocumentMut, EditError> {
+    text.parse().map_err(|_| EditError::Form)
+}
+
+/// The `[client]` table, made when there is none.
+fn client(document: &mut DocumentMut) -> Result<&mut Table, EditError> {
+    document
+        .entry("client")
+        .or_insert_with(|| Item::Table(Table::new()))
+        .as_table_mut()
+        .ok_or(EditError::Form)
+}
+
+fn services(client: &mut Table) -> Result<&mut ArrayOfTables, EditError> {
+    let list = client.entry("service").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+    list.as_array_of_tables_mut().ok_or(EditError::Form)
+}
+
+fn position(list: &ArrayOfTables, name: &ServiceName) -> Option<usize> {
+    list.iter().position(|table| table.get("name").and_then(Item::as_str) == Some(name.as_str()))
+}
+
+/// Adds a service at the end.
+///
+/// # Errors
+/// [`EditError::Exists`] when its name is taken.
+pub fn add_service(text: &str, spec: &ServiceSpec) -> Result<String, EditError> {
+    let mut document = document(text)?;
+    let client = client(&mut document)?;
+    let list = services(client)?;
+    if position(list, &spec.name).is_some() {
+        return Err(EditError::Exists(spec.name.to_string()));
+    }
+    let mut table = Table::new();
+    table.insert("name", value(spec.name.as_str()));
+    table.insert("target", value(spec.target.to_string()));
+    if spec.kind == ServiceKind::Tcp {
+        table.insert("kind", value("tcp"));
+    }
+    list.push(table);
+    Ok(document.to_string())
+}
+
+/// Takes a service out. `first` is what the original's `[client.local]` is called now.
+///
+/// # Errors
+/// [`EditError::Missing`] when there is none of that name.
+pub fn remove_service(text: &str, name: &ServiceName, first: &ServiceName) -> Result<String, EditError> {
+    let mut document = document(text)?;
+    let client = client(&mut document)?;
+    if client.contains_key("service") {
+        let list = services(client)?;
+        if let Some(position) = position(list, name) {
+            list.remove(position);
+            if list.is_empty() {
+                client.remove("service");
+            }
+            return Ok(document.to_string());
+        }
+    }
+    if name == first && client.contains_key("local") {
+        client.remove("local");
+        return Ok(document.to_string());
+    }
+    Err(EditError::Missing(name.to_string()))
+}
+
+/// Sets one key of `[client]` to a text.
+///
+/// # Errors
+/// [`EditError::Form`].
+pub fn set(text: &str, key: &str, setting: &str) -> Result<String, EditError> {
+    let mut document = document(text)?;
+    let client = client(&mut document)?;
+    match client.get_mut(key) {
+        // The comment behind the old value stays.
+        Some(Item::Value(old)) => {
+            let decor = old.decor().clone();
+            *old = setting.into();
+            *old.decor_mut() = decor;
+        }
+        _ => {
+            client.insert(key, value(setting));
+        }
+    }
+    Ok(document.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::{self, Config};
+
+    fn spec(name: &str, kind: ServiceKind) -> ServiceSpec {
+        ServiceSpec { name: name.parse().unwrap(), kind, target: "localhost:3000".parse().unwrap() }
+    }
+
+    fn parse(text: &str) -> Config {
+        config::parse(Path::new("c"), text).unwrap().0
+    }
+
+    const WRITTEN: &str = "# mine\n[client]\nlogLevel = \"warn\" # quiet\n\n# the shop\n[[client.service]]\nname = \"shop\"\ntarget = \"localhost:1\" # here\n\n[other]\n";
+
+    #[test]
+    fn a_service_is_added_and_all_else_stays() {
+        let text =
+            add_service(WRITTEN.trim_end_matches("\n[other]\n"), &spec("db", ServiceKind::Tcp)).unwrap();
+        for kept in
+            ["# mine\n", "logLevel = \"warn\" # quiet", "# the shop\n", "target = \"localhost:1\" # here"]
+        {
+            assert!(text.contains(kept), "{text}");
+        }
+        let names: Vec<String> =
+            parse(&text).specs(&ServiceName::first()).iter().map(|s| s.name.to_string()).collect();
+        assert_eq!(names, ["shop", "db"]);
+        assert_eq!(add_service(&text, &spec("db", ServiceKind::Http)), Err(EditError::Exists("db".into())));
+        let text = remove_service(&text, &"shop".parse().unwrap(), &ServiceName::first()).unwrap();
+        assert_eq!(parse(&text).services.len(), 1);
+        assert!(text.contains("# quiet"));
+    }
+
+    #[test]
+    fn an_empty_file_gets_what_it_needs() {
+        let text = add_service("", &spec("web", ServiceKind::Http)).unwrap();
+        assert_eq!(text, "[client]\n\n[[client.service]]\nname = \"web\"\ntarget = \"localhost:3000\"\n");
+        let text = add_service(config::template(), &spec("web", ServiceKind::Http)).unwrap();
+        assert!(text.starts_with("# Petit on this computer"));
+        assert_eq!(parse(&text).services.len(), 1);
+    }
+
+    #[test]
+    fn the_originals_local_service_can_be_removed_by_its_name() {
+        let text = "[client]\nhost = \"h\"\n[client.local]\nport = 80\n";
+        let gone = remove_service(text, &"accounts".parse().unwrap(), &"accounts".parse().unwrap()).unwrap();
+        assert!(parse(&gone).services.is_empty() && gone.contains("host"));
+        let missing = remove_service(text, &"x".parse().unwrap(), &ServiceName::first());
+        assert_eq!(missing, Err(EditError::Missing("x".into())));
+    }
+
+    #[test]
+    fn a_setting_keeps_its_comment() {
+        let text = set("[client]\nlog_level = \"warn\" # quiet\n", "log_level", "debug").unwrap();
+        assert_eq!(text, "[client]\nlog_level = \"debug\" # quiet\n");
+        assert_eq!(parse(&set("", "key_store", "file").unwrap()).key_store, config::KeyStore::File);
+    }
+
+    proptest! {
+        #[test]
+        fn adding_and_removing_a_service_changes_nothing_else(
+            names in proptest::collection::btree_set("[a-z][a-z0-9]{0,8}", 0..5),
+            new in "[a-z][a-z0-9]{9,12}",
+            comment in "[a-zA-Z0-9 #=\"\\[\\]]{0,30}",
+        ) {
+            let mut text = format!("# {comment}\n[client]\nlog_level = \"warn\" # {comment}\n");
+            for name in &names {
+                text.push_str(&format!("\n# {comment}\n[[client.service]]\nname = \"{name}\"\ntarget = \"h:1\"\n"));
+            }
+            let before = parse(&text);
+            let added = add_service(&text, &spec(&new, ServiceKind::Http)).unwrap();
+            prop_assert_eq!(parse(&added).services.len(), names.len() + 1);
+            prop_assert_eq!(added.matches(&format!("# {comment}")).count(), text.matches(&format!("# {comment}")).count());
+            let removed = remove_service(&added, &new.parse().unwrap(), &ServiceName::first()).unwrap();
+            prop_assert_eq!(parse(&removed), before);
+        }
+    }
+}

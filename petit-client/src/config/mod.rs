@@ -1,0 +1,361 @@
+//! The client's part of the config file: read, checked, turned into types.
+
+pub mod edit;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use petit_engine::agent::ServiceSpec;
+use petit_engine::limits;
+use petit_engine::name::{ServerAddr, ServiceName};
+use petit_engine::proto::control::{ServiceKind, Text, Vitae};
+use petit_host::files;
+use petit_host::logs::Level;
+use petit_host::toml_file::{self, Key, Kind, Note, Table, TomlError};
+use serde::{Deserialize, Serialize};
+
+/// What a client needs to know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// The only server whose invites are accepted, when set.
+    pub host: Option<String>,
+    /// How much is logged.
+    pub log_level: Level,
+    /// Where a new device key goes.
+    pub key_store: KeyStore,
+    /// What this computer is called towards the vendor; its host name when not set.
+    pub device_name: Option<Text<64>>,
+    /// Facts for the vendor's operator.
+    pub vitae: Vitae,
+    /// The services, in the order of the file.
+    pub services: Vec<Service>,
+}
+
+/// A service as written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Its name; `None` in the original's `[client.local]`.
+    pub name: Option<ServiceName>,
+    /// What it speaks.
+    pub kind: ServiceKind,
+    /// Where it is.
+    pub target: ServerAddr,
+}
+
+/// Where the device key is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyStore {
+    /// In the keychain of the operating system.
+    #[default]
+    Keychain,
+    /// In a file that only its owner can read; for machines without a keychain.
+    File,
+}
+
+impl std::str::FromStr for KeyStore {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "keychain" => Ok(Self::Keychain),
+            "file" => Ok(Self::File),
+            _ => Err("a key is kept in the keychain or in a file".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for KeyStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Keychain => "keychain",
+            Self::File => "file",
+        })
+    }
+}
+
+impl Config {
+    /// The services as the engine wants them; one without a name is called `first`.
+    pub fn specs(&self, first: &ServiceName) -> Vec<ServiceSpec> {
+        let spec = |service: &Service| ServiceSpec {
+            name: service.name.clone().unwrap_or_else(|| first.clone()),
+            kind: service.kind,
+            target: service.target.clone(),
+        };
+        self.services.iter().map(spec).collect()
+    }
+}
+
+/// Why there is no config to run with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// There is no file.
+    #[error("there is no config file at {}", path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// It cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Something in it is wrong.
+    #[error(transparent)]
+    Invalid(#[from] TomlError),
+    /// Two services have one name, or there are too many.
+    #[error("{}: {problem}", path.display())]
+    Services {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Others can change it.
+    #[error(transparent)]
+    Unsafe(#[from] files::FileError),
+}
+
+/// Reads and checks a config file.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn load(path: &Path) -> Result<(Config, Vec<Note>), ConfigError> {
+    files::check_not_writable_by_others(path)?;
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(path, &text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(ConfigError::Missing { path: path.to_owned() })
+        }
+        Err(source) => Err(ConfigError::Unreadable { path: path.to_owned(), source }),
+    }
+}
+
+/// Reads and checks a config's text.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError> {
+    let (file, notes) = toml_file::parse::<FileForm>(path, text, FILE)?;
+    let form = file.client;
+    let problem = |problem: String| ConfigError::Services { path: path.to_owned(), problem };
+    let local = form.local.map(|local| local.check());
+    let local = local.transpose().map_err(problem)?;
+    let named = form.service.into_iter().map(|service| Service {
+        name: Some(service.name),
+        kind: service.kind,
+        target: service.target,
+    });
+    let services: Vec<Service> = local.into_iter().chain(named).collect();
+    if services.len() > limits::MAX_SERVICES {
+        return Err(problem(format!("a client has at most {} services", limits::MAX_SERVICES)));
+    }
+    let mut seen = BTreeSet::new();
+    for name in services.iter().filter_map(|service| service.name.as_ref()) {
+        if !seen.insert(name) {
+            return Err(problem(format!(
+                "two services are called {:?}; each needs a name of its own",
+                name.as_str()
+            )));
+        }
+    }
+    let config = Config {
+        host: form.host,
+        log_level: form.log_level.unwrap_or_default(),
+        key_store: form.key_store.unwrap_or_default(),
+        device_name: form.name,
+        vitae: form.vitae,
+        services,
+    };
+    Ok((config, notes))
+}
+
+const fn key(name: &'static str, kind: Kind) -> Key {
+    Key { name, kind }
+}
+
+const FILE: Table = Table(&[key("client", Kind::Table(CLIENT)), key("server", Kind::Foreign)]);
+
+const CLIENT: Table = Table(&[
+    key("host", Kind::Value),
+    key("log_level", Kind::Value),
+    key("key_store", Kind::Value),
+    key("name", Kind::Value),
+    key("vitae", Kind::Free),
+    key("service", Kind::Tables(SERVICE)),
+    key("local", Kind::Table(LOCAL)),
+    // The original's.
+    key("port", Kind::Retired("there is no SSH; the invite says where to connect")),
+    key("back_port", Kind::Retired("there is one connection; the invite says where to connect")),
+    key("username", Kind::Retired("there is no SSH user; the device has a key of its own")),
+    key("passphrase", Kind::Retired("the device key is kept in the keychain")),
+    key("listen_port", Kind::Retired("commands go over a socket beside this file")),
+    key("bind_addr", Kind::Retired("commands go over a socket beside this file")),
+    key("api_port", Kind::Retired("the API is served on a socket beside this file")),
+]);
+
+const SERVICE: Table =
+    Table(&[key("name", Kind::Value), key("target", Kind::Value), key("kind", Kind::Value)]);
+
+const LOCAL: Table = Table(&[key("host", Kind::Value), key("port", Kind::Value), key("tls", Kind::Value)]);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileForm {
+    #[serde(default)]
+    client: ClientForm,
+}
+
+/// The `[client]` table as written.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientForm {
+    host: Option<String>,
+    log_level: Option<Level>,
+    key_store: Option<KeyStore>,
+    name: Option<Text<64>>,
+    #[serde(default)]
+    vitae: Vitae,
+    #[serde(default)]
+    service: Vec<ServiceForm>,
+    local: Option<LocalForm>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServiceForm {
+    name: ServiceName,
+    target: ServerAddr,
+    #[serde(default)]
+    kind: ServiceKind,
+}
+
+/// The original's way to name the one service.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LocalForm {
+    host: Option<String>,
+    port: u16,
+    #[serde(default)]
+    tls: bool,
+}
+
+impl LocalForm {
+    fn check(self) -> Result<Service, String> {
+        if self.tls {
+            return Err("client.local.tls: services that speak TLS cannot be reached yet; \
+                        point it at a port without TLS"
+                .to_owned());
+        }
+        let host = self.host.as_deref().unwrap_or("127.0.0.1");
+        let target =
+            ServerAddr::new(host, self.port).map_err(|error| format!("client.local.host: {error}"))?;
+        Ok(Service { name: None, kind: ServiceKind::Http, target })
+    }
+}
+
+/// The commented `[client]` part that `init` writes.
+pub fn template() -> &'static str {
+    include_str!("template.toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<(Config, Vec<Note>), ConfigError> {
+        parse(Path::new("/home/anna/.petit/config.toml"), text)
+    }
+
+    #[test]
+    fn the_template_says_the_defaults() {
+        let (config, notes) = read(template()).unwrap();
+        assert_eq!(config, Config::default());
+        assert!(notes.is_empty());
+        assert_eq!(read("").unwrap().0, Config::default());
+    }
+
+    #[test]
+    fn services_are_read_in_order() {
+        let text = r#"
+            [client]
+            name = "Anna's laptop"
+            key_store = "file"
+            [client.vitae]
+            brand = "acme"
+            [[client.service]]
+            name = "web"
+            target = "localhost:3000"
+            [[client.service]]
+            name = "db"
+            target = "[::1]:5432"
+            kind = "tcp"
+        "#;
+        let (config, _) = read(text).unwrap();
+        assert_eq!(config.key_store, KeyStore::File);
+        let specs = config.specs(&ServiceName::first());
+        assert_eq!(specs[0].target.to_string(), "localhost:3000");
+        assert_eq!((specs[1].kind, specs[1].target.to_string()), (ServiceKind::Tcp, "[::1]:5432".to_owned()));
+    }
+
+    #[test]
+    fn a_file_of_the_original_loads() {
+        let text = r#"
+            [client]
+            host = "g2c.example.com"
+            port = 22
+            backPort = 3014
+            username = "g2c"
+            listenPort = 3015
+            logLevel = "info"
+            bindAddr = "127.0.0.1"
+            apiPort = 8100
+            [client.vitae]
+            brand = "ce"
+            bundle = "plain"
+            [client.local]
+            host = "127.0.0.1"
+            port = 8080
+            [server]
+            proxyPort = 8090
+        "#;
+        let (config, notes) = read(text).unwrap();
+        assert_eq!(config.host.as_deref(), Some("g2c.example.com"));
+        assert_eq!(config.vitae.len(), 2);
+        let specs = config.specs(&"accounts".parse().unwrap());
+        assert_eq!(
+            (specs[0].name.as_str(), specs[0].target.to_string()),
+            ("accounts", "127.0.0.1:8080".to_owned())
+        );
+        let notes: Vec<String> = notes.into_iter().map(|note| note.message).collect();
+        assert_eq!(notes.len(), 6, "{notes:?}");
+        assert!(notes.iter().all(|note| note.contains("has no effect any more: ")));
+    }
+
+    #[test]
+    fn mistakes_are_said_where_they_stand() {
+        for (text, expected) in [
+            (
+                "[client]\nlog_levl = \"x\"",
+                ":2:1: [client] has no key \"log_levl\"; did you mean \"log_level\"?",
+            ),
+            ("[[client.service]]\nname = \"a\"\ntarget = \"3000\"", ":3:10: expected host:port, such as"),
+            (
+                "[[client.service]]\nname = \"A\"\ntarget = \"a:1\"",
+                ":2:8: a service name may not contain 'A'",
+            ),
+            ("[[client.service]]\nname = \"a\"", "missing field `target`"),
+            ("[[client.service]]\nname=\"a\"\ntarget=\"a:1\"\nkind=\"udp\"", ":4:6: "),
+            ("[client.local]\nport = 1\ntls = true", "client.local.tls: services that speak TLS"),
+        ] {
+            let error = petit_host::cli::chain(&read(text).unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        }
+        let twice =
+            "[[client.service]]\nname=\"a\"\ntarget=\"a:1\"\n[[client.service]]\nname=\"a\"\ntarget=\"b:1\"";
+        assert!(read(twice).unwrap_err().to_string().contains("two services are called \"a\""));
+    }
+}

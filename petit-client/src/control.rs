@@ -1,0 +1,163 @@
+//! What the running client can be asked over its socket. Paths keep the original's names.
+
+use std::pin::Pin;
+
+use petit_engine::agent::AskError;
+use petit_engine::invite::Invite;
+use petit_engine::name::ServiceName;
+use petit_engine::proto::control::PROTOCOL;
+use petit_host::cli::chain;
+use petit_host::control::{Handler, Problem, Reply, Request};
+use petit_host::logs::Level;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::SOFTWARE;
+use crate::client::{Client, UnregisterError};
+use crate::config::KeyStore;
+use crate::doctor;
+use crate::enrol::RegisterError;
+use crate::messages::{self, Words};
+
+/// Answers requests to the running client.
+pub struct Control {
+    /// The client.
+    pub client: Client,
+    /// Rings when somebody asks the program to end.
+    pub stop: mpsc::Sender<()>,
+}
+
+type Outcome = Result<Value, Problem>;
+
+impl Handler for Control {
+    fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
+        Box::pin(async move {
+            if (request.method.as_str(), request.path.as_slice()) == ("GET", &["events".to_owned()]) {
+                return Reply::Events(self.client.statuses());
+            }
+            match self.answer(&request).await {
+                Ok(value) => Reply::Json(value),
+                Err(problem) => Reply::Error(problem),
+            }
+        })
+    }
+}
+
+impl Control {
+    async fn answer(&self, request: &Request) -> Outcome {
+        let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+        match (request.method.as_str(), path.as_slice()) {
+            ("GET", ["status"]) => Ok(json!(self.client.status().await)),
+            ("GET", ["services" | "tenants"]) => {
+                Ok(json!({ "services": self.client.status().await.services }))
+            }
+            ("GET", ["ping"]) => self.ping(request).await,
+            ("GET", ["version"]) => Ok(json!({ "software": SOFTWARE, "protocol": PROTOCOL })),
+            ("GET", ["config"]) => Ok(json!({ "path": self.client.folder().config })),
+            ("GET", ["check"]) => Ok(json!({ "checks": doctor::run(self.client.folder()).await })),
+            ("POST", ["start"]) => {
+                self.client.switch(true).await;
+                self.client.hurry().await;
+                Ok(json!({ "on": true }))
+            }
+            ("POST", ["stop"]) => {
+                let _ = self.stop.send(()).await;
+                Ok(json!({ "pid": std::process::id() }))
+            }
+            ("POST", ["reload"]) => match self.client.reload().await {
+                Ok(()) => Ok(json!({ "services": self.client.status().await.services })),
+                Err(error) => Err(Problem::new(422, "config", chain(&error))),
+            },
+            ("POST", ["log"]) => {
+                let level = request.body.get("level").and_then(Value::as_str).unwrap_or_default();
+                let level: Level =
+                    level.parse().map_err(|error: String| Problem::new(400, "bad_level", error))?;
+                self.client.log(level);
+                Ok(json!({ "level": level }))
+            }
+            ("POST", ["register"]) => self.register(request).await,
+            ("POST", ["unregister"]) => self.unregister().await,
+            ("POST", ["services", name, "remove"]) => {
+                let name = service_name(name)?;
+                self.client.remove(&name).await.map_err(asked)?;
+                Ok(json!({ "removed": name }))
+            }
+            _ => Err(Problem::not_found()),
+        }
+    }
+
+    /// Tries the whole way to one service, or to all.
+    async fn ping(&self, request: &Request) -> Outcome {
+        let names: Vec<ServiceName> = match request.parameter("service") {
+            Some(name) => vec![service_name(name)?],
+            None => self.client.status().await.services.into_iter().map(|service| service.name).collect(),
+        };
+        if names.is_empty() {
+            return Err(Problem::new(
+                409,
+                "no_service",
+                "no service is set up; add one with: petit-client service add NAME TARGET",
+            ));
+        }
+        let mut trials = Vec::new();
+        for name in names {
+            let trial = self.client.probe(&name).await.map_err(asked)?;
+            trials.push(json!({ "service": name, "trial": trial }));
+        }
+        Ok(json!({ "trials": trials }))
+    }
+
+    async fn register(&self, request: &Request) -> Outcome {
+        let text = |name: &str| request.body.get(name).and_then(Value::as_str);
+        let invite = SecretString::from(text("invite").unwrap_or_default().to_owned());
+        let invite =
+            Invite::parse(&invite).map_err(|error| Problem::new(400, "bad_invite", error.to_string()))?;
+        let key_store = match text("key_store").map(str::parse::<KeyStore>).transpose() {
+            Ok(store) => store.unwrap_or_default(),
+            Err(error) => return Err(Problem::new(400, "bad_key_store", error)),
+        };
+        let registration = self.client.register(&invite, key_store).await;
+        let registration = registration.map_err(|error| {
+            let Words { what, todo } = messages::register(&error);
+            let code = match error {
+                RegisterError::Registered(_) => "registered",
+                RegisterError::Enrol(_) => "refused",
+                _ => "failed",
+            };
+            Problem::new(409, code, format!("{what}; {todo}"))
+        })?;
+        Ok(
+            json!({ "server": registration.server, "device": registration.device, "service": registration.service }),
+        )
+    }
+
+    async fn unregister(&self) -> Outcome {
+        self.client.unregister().await.map_err(|error| match error {
+            UnregisterError::NotRegistered => Problem::new(409, "not_registered", error.to_string()),
+            UnregisterError::Ask(error) => asked(error),
+            UnregisterError::Forget(_) => Problem::new(500, "failed", chain(&error)),
+        })?;
+        Ok(json!({ "unregistered": true }))
+    }
+}
+
+fn service_name(text: &str) -> Result<ServiceName, Problem> {
+    text.parse().map_err(|error| Problem::new(400, "bad_name", format!("{error}")))
+}
+
+fn asked(error: AskError) -> Problem {
+    match error {
+        AskError::Offline => Problem::new(
+            409,
+            "offline",
+            "the client is not connected to the server; see why with: petit-client status",
+        ),
+        AskError::NoSuchService => Problem::new(
+            404,
+            "no_service",
+            "no such service is set up; see them with: petit-client service list",
+        ),
+        AskError::Unanswered => Problem::new(504, "unanswered", "the server did not answer"),
+    }
+}

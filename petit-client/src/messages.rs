@@ -1,0 +1,212 @@
+//! Causes as words for the customer: what is the matter, and what to do. One place, no decisions.
+
+use petit_engine::agent::EnrolError;
+use petit_engine::cause::{Cause, ServiceCause};
+use petit_engine::proto::control::{EnrolRefusal, GrantRefusal};
+
+use crate::client::StartError;
+use crate::config::KeyStore;
+use crate::enrol::RegisterError;
+use crate::status::{BrokenAt, Connection};
+use crate::vault::VaultError;
+
+/// What is the matter, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// What is the matter, as a sentence without its full stop.
+    pub what: String,
+    /// What to do; empty when there is nothing to do but wait.
+    pub todo: &'static str,
+}
+
+fn words(what: impl Into<String>, todo: &'static str) -> Words {
+    Words { what: what.into(), todo }
+}
+
+/// Why the client is not connected.
+pub fn cause(cause: Cause) -> Words {
+    match cause {
+        Cause::NameNotFound => words(
+            "the server's name was not found",
+            "check the internet connection; if other sites work, ask the vendor whether the address is right",
+        ),
+        Cause::NetworkUnreachable => {
+            words("this computer has no way to the server", "check the internet connection")
+        }
+        Cause::ConnectionRefused => words(
+            "the server's computer answers, but the server does not run there",
+            "wait; if it lasts, tell the vendor",
+        ),
+        Cause::Unanswered => words(
+            "the server does not answer",
+            "check the internet connection; a firewall may block the way out to the server's port",
+        ),
+        Cause::NotPetit => words(
+            "what answers is not a Petit server",
+            "something between this computer and the server (a proxy, a security program) may be in the way",
+        ),
+        Cause::WrongServer => words(
+            "what answers is not the server of the invite: its key is another one",
+            "do nothing until the vendor has confirmed that its key has changed; then ask for a new invite",
+        ),
+        Cause::Lost => words("the connection broke", ""),
+        Cause::ServerLeaving => words("the server is being restarted", ""),
+        Cause::ServerBusy => {
+            words("the server has no room at the moment", "wait; if it lasts, tell the vendor")
+        }
+        Cause::Unknown => words(
+            "the server does not know this computer (any more)",
+            "ask the vendor for a new invite, then: petit-client unregister --local, petit-client register",
+        ),
+        Cause::InUseElsewhere => words(
+            "the registration of this computer is in use on another one",
+            "stop Petit on the other computer; if there is none, tell the vendor that the key was copied",
+        ),
+        Cause::VersionMismatch => {
+            words("this Petit and the server's have no protocol in common", "install the newest Petit")
+        }
+        Cause::Protocol => words(
+            "Petit and the server did not understand each other",
+            "install the newest Petit; if it lasts, send the log to the vendor",
+        ),
+    }
+}
+
+/// Why a private service is not reached.
+pub fn service(cause: ServiceCause) -> Words {
+    match cause {
+        ServiceCause::Refused => words("nothing listens there", "start the service, or correct its target"),
+        ServiceCause::Unreachable => {
+            words("it cannot be reached", "check that its computer is on and in this network")
+        }
+        ServiceCause::NameNotFound => words("its host name is not known", "correct the service's target"),
+    }
+}
+
+/// The first broken hop.
+pub fn broken(at: BrokenAt) -> Words {
+    match at {
+        BrokenAt::Registration => words("this computer is not registered", "petit-client register"),
+        BrokenAt::Front => words("the server's public side does not let visitors in", "tell the vendor"),
+        BrokenAt::Connection(cause) => self::cause(cause),
+        BrokenAt::Server(refusal) => match refusal {
+            GrantRefusal::TooMany => words(
+                "the server allows no further service for this computer",
+                "remove a service, or ask the vendor for more",
+            ),
+            GrantRefusal::NoPort => {
+                words("the server has no port for this TCP service", "ask the vendor to provide one")
+            }
+            GrantRefusal::StoreFailed => {
+                words("the server could not write the service down", "wait; if it lasts, tell the vendor")
+            }
+        },
+        BrokenAt::Client => words("server and client do not agree on what is offered", "petit-client reload"),
+        BrokenAt::Tunnel => words("nothing comes through the tunnel", ""),
+        BrokenAt::Service(cause) => service(cause),
+    }
+}
+
+/// Where the connection stands, as a line.
+pub fn connection(connection: &Connection) -> String {
+    match connection {
+        Connection::Unregistered => "not registered".to_owned(),
+        Connection::Off => "switched off".to_owned(),
+        Connection::Connecting => "connecting".to_owned(),
+        Connection::Online { .. } => "connected".to_owned(),
+        Connection::Waiting { cause, retry_in_ms } => {
+            let seconds = retry_in_ms.div_ceil(1000);
+            format!("not connected: {}; trying again in {seconds} s", self::cause(*cause).what)
+        }
+        Connection::Stopped { cause } => format!("stopped: {}", self::cause(*cause).what),
+    }
+}
+
+/// Why an invite did not lead to a registration.
+pub fn register(error: &RegisterError) -> Words {
+    match error {
+        RegisterError::Registered(_) => words(
+            error.to_string(),
+            "to add a service: petit-client service add NAME TARGET; to start anew: petit-client unregister",
+        ),
+        RegisterError::OtherServer { .. } => {
+            words(error.to_string(), "use the right invite, or correct host in the config file")
+        }
+        RegisterError::Enrol(error) => enrol(error),
+        RegisterError::Vault(error) => vault(error),
+        RegisterError::Key(_) => words(error.to_string(), "try again"),
+        RegisterError::Registration(_) => words(error.to_string(), "check the folder's rights and the disk"),
+    }
+}
+
+fn enrol(error: &EnrolError) -> Words {
+    let refusal = match error {
+        EnrolError::Refused { refusal, .. } => *refusal,
+        EnrolError::NoAnswer { .. } => {
+            return words(
+                "the connection broke before the server had answered",
+                "try again with the same invite",
+            );
+        }
+        EnrolError::Dial(dial) => {
+            let Words { what, todo } = cause(dial.cause());
+            return words(format!("{what} ({dial})"), todo);
+        }
+        EnrolError::Key(_) => return words(error.to_string(), "try again"),
+    };
+    match refusal {
+        EnrolRefusal::Invalid => {
+            words("the server does not know this invite", "ask the vendor for a new one")
+        }
+        EnrolRefusal::Expired => words("this invite has expired", "ask the vendor for a new one"),
+        EnrolRefusal::Used => words(
+            "this invite was used by another computer",
+            "ask the vendor for a new one; if nobody you know used it, tell them so",
+        ),
+        EnrolRefusal::Withdrawn => words("this invite was withdrawn", "ask the vendor for a new one"),
+        EnrolRefusal::Revoked => {
+            words("the key of this computer was revoked", "ask the vendor for a new invite")
+        }
+        EnrolRefusal::StoreFailed => words(
+            "the server could not write the registration down",
+            "try again with the same invite; if it lasts, tell the vendor",
+        ),
+        EnrolRefusal::Busy => words("the server is busy", "try again in a minute with the same invite"),
+        EnrolRefusal::Protocol => {
+            words("the server did not understand this Petit", "install the newest Petit")
+        }
+    }
+}
+
+/// Why the key of this computer is out of reach.
+pub fn vault(error: &VaultError) -> Words {
+    match error {
+        VaultError::NoKeychain => words(
+            error.to_string(),
+            "start it; on a machine without one, keep the key in a file: petit-client register --key-store file",
+        ),
+        VaultError::Locked => words(error.to_string(), "unlock it and try again"),
+        VaultError::Unanswered(_) => words(error.to_string(), "answer its question and try again"),
+        VaultError::Failed(_) => words(error.to_string(), "look into the keychain's own program"),
+        VaultError::File(_) => words(petit_host::cli::chain(error), ""),
+        VaultError::NotAKey(_) => {
+            words(error.to_string(), "register again: petit-client unregister --local, petit-client register")
+        }
+    }
+}
+
+/// Why there is no client running.
+pub fn start(error: &StartError) -> Words {
+    match error {
+        StartError::Registration(_) => words(petit_host::cli::chain(error), ""),
+        StartError::Vault(error) => vault(error),
+        StartError::KeyGone(KeyStore::Keychain | KeyStore::File) => words(
+            error.to_string(),
+            "put it back from a backup, or register again: petit-client unregister --local, petit-client register",
+        ),
+        StartError::Key(_) => words(
+            petit_host::cli::chain(error),
+            "register again: petit-client unregister --local, petit-client register",
+        ),
+    }
+}

@@ -1,0 +1,354 @@
+//! Where a client stands, as one value that the command line, the tray and other programs draw.
+//!
+//! A service's light is green only when something went all the way within the last minute: from the public
+//! front through server, tunnel and client to the service. Otherwise the first broken hop is named, with its
+//! cause and since when. Pure: times come in with the call.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use petit_engine::agent::{AgentState, AgentView, ProvedBy, ServiceView};
+use petit_engine::cause::{Cause, Health, ServiceCause};
+use petit_engine::limits;
+use petit_engine::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName};
+use petit_engine::proto::control::{GrantRefusal, Hop, Outcome, ServiceKind, Text, Trial};
+use serde::{Deserialize, Serialize};
+
+/// A client as it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Program and version.
+    pub software: String,
+    /// Process.
+    pub pid: u32,
+    /// Its config file.
+    pub config: PathBuf,
+    /// What is wrong with the config file; the settings before it are in force then.
+    pub config_problem: Option<String>,
+    /// Where it is registered.
+    pub registered: Option<RegisteredAt>,
+    /// Where the connection stands.
+    pub connection: Connection,
+    /// Program and version of the server, once it has said so.
+    pub server_software: Option<String>,
+    /// The services, in the order of the config.
+    pub services: Vec<ServiceStatus>,
+    /// Visitors' streams open now.
+    pub streams: usize,
+    /// The shortest round trip to the server in this session.
+    pub round_trip_us: Option<u64>,
+}
+
+/// Where a client is registered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegisteredAt {
+    /// The server.
+    pub server: ServerAddr,
+    /// The server's name for this device.
+    pub device: DeviceId,
+}
+
+/// Where the connection to the server stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Connection {
+    /// Not registered, so there is nothing to connect to.
+    Unregistered,
+    /// Switched off.
+    Off,
+    /// On the way.
+    Connecting,
+    /// Connected.
+    Online {
+        /// Seconds since 1970.
+        since: u64,
+    },
+    /// The next attempt is not due yet.
+    Waiting {
+        /// Why the last one failed, or the last connection ended.
+        cause: Cause,
+        /// When.
+        retry_in_ms: u64,
+    },
+    /// No further attempt is made before somebody acts.
+    Stopped {
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// A service as it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub name: ServiceName,
+    /// What it speaks.
+    pub kind: ServiceKind,
+    /// Where it is.
+    pub target: ServerAddr,
+    /// Its registered ID, once the server has given one in this session.
+    pub id: Option<RegisteredId>,
+    /// Its public address.
+    pub url: Option<String>,
+    /// Its aliases.
+    pub aliases: Vec<Alias>,
+    /// Green, red or neither.
+    pub light: Light,
+    /// The first broken hop, when the light is red.
+    pub broken: Option<Broken>,
+    /// When something last passed all the way.
+    pub proved: Option<Proved>,
+    /// Visits so far, and going on.
+    pub visits: u64,
+    /// Visits going on.
+    pub active: u64,
+    /// Bytes to the service.
+    pub to_service_bytes: u64,
+    /// Bytes from the service.
+    pub from_service_bytes: u64,
+}
+
+/// What may be said of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Light {
+    /// Something went all the way within the last minute.
+    Green,
+    /// Nothing gets through, and it is known where it ends.
+    Red,
+    /// It is being found out.
+    Checking,
+    /// Switched off by its owner.
+    Off,
+}
+
+/// The first broken hop on the way to a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Broken {
+    /// Which, and why.
+    pub at: BrokenAt,
+    /// Seconds since 1970; `None` when it is not known.
+    pub since: Option<u64>,
+}
+
+/// Which hop is broken, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BrokenAt {
+    /// The computer is not registered.
+    Registration,
+    /// The server's public side.
+    Front,
+    /// The connection to the server.
+    Connection(Cause),
+    /// The server did not register the service.
+    Server(GrantRefusal),
+    /// Server and client do not agree on what is offered.
+    Client,
+    /// Bytes do not come through the tunnel.
+    Tunnel,
+    /// The service itself.
+    Service(ServiceCause),
+}
+
+/// When something passed all the way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proved {
+    /// Seconds since 1970.
+    pub at: u64,
+    /// `None` when a visitor's request passed; otherwise the trial.
+    pub trial: Option<Trial>,
+}
+
+/// The moment that a status is made for, on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For differences.
+    pub instant: Instant,
+    /// For dates.
+    pub wall: SystemTime,
+}
+
+impl Default for Now {
+    /// This moment.
+    fn default() -> Self {
+        Self { instant: Instant::now(), wall: SystemTime::now() }
+    }
+}
+
+impl Now {
+    fn stamp(&self, at: Instant) -> u64 {
+        let wall = self.wall - self.instant.saturating_duration_since(at);
+        wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+}
+
+/// Where the connection stands.
+pub fn connection(state: AgentState, now: &Now) -> Connection {
+    match state {
+        AgentState::Idle => Connection::Off,
+        AgentState::Connecting => Connection::Connecting,
+        AgentState::Online { since } => Connection::Online { since: now.stamp(since) },
+        AgentState::Waiting { until, cause } => {
+            let left: Duration = until.saturating_duration_since(now.instant);
+            Connection::Waiting { cause, retry_in_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX) }
+        }
+        AgentState::Stopped { cause } => Connection::Stopped { cause },
+    }
+}
+
+/// All services as they stand.
+pub fn services(view: &AgentView, now: &Now) -> Vec<ServiceStatus> {
+    view.services.iter().map(|service| self::service(service, view.state, now)).collect()
+}
+
+fn service(view: &ServiceView, state: AgentState, now: &Now) -> ServiceStatus {
+    let counts = view.meter.counts();
+    let (id, url, aliases) = match &view.outcome {
+        Some(Outcome::Registered { id, url, aliases }) => {
+            (Some(*id), Some(Text::as_str(url).to_owned()), aliases.clone())
+        }
+        Some(Outcome::Refused { .. }) | None => (None, None, Vec::new()),
+    };
+    let (light, broken) = light(view, state, now);
+    let proved = view.meter.good().map(|good| Proved {
+        at: now.stamp(good.at),
+        trial: match good.by {
+            ProvedBy::Visitor => None,
+            ProvedBy::Trial(trial) => Some(trial),
+        },
+    });
+    ServiceStatus {
+        name: view.spec.name.clone(),
+        kind: view.spec.kind,
+        target: view.spec.target.clone(),
+        id,
+        url,
+        aliases,
+        light,
+        broken,
+        proved,
+        visits: counts.visits,
+        active: counts.active,
+        to_service_bytes: counts.to_service_bytes,
+        from_service_bytes: counts.from_service_bytes,
+    }
+}
+
+fn light(view: &ServiceView, state: AgentState, now: &Now) -> (Light, Option<Broken>) {
+    let red = |at, since: Option<Instant>| {
+        (Light::Red, Some(Broken { at, since: since.map(|since| now.stamp(since)) }))
+    };
+    let online_since = match state {
+        AgentState::Idle => return (Light::Off, None),
+        AgentState::Connecting => return (Light::Checking, None),
+        AgentState::Waiting { cause, .. } | AgentState::Stopped { cause } => {
+            return red(BrokenAt::Connection(cause), None);
+        }
+        AgentState::Online { since } => since,
+    };
+    match &view.outcome {
+        None => return (Light::Checking, None),
+        Some(Outcome::Refused { cause }) => return red(BrokenAt::Server(*cause), None),
+        Some(Outcome::Registered { .. }) => {}
+    }
+    if let (Health::Down(cause), since) = view.meter.health() {
+        return red(BrokenAt::Service(cause), since);
+    }
+    if let Some((since, hop)) = view.meter.bad().filter(|(at, _)| *at >= online_since) {
+        let at = match hop {
+            Hop::Front => BrokenAt::Front,
+            Hop::Tunnel => BrokenAt::Tunnel,
+            Hop::Client => BrokenAt::Client,
+            Hop::Service(cause) => BrokenAt::Service(cause),
+        };
+        return red(at, Some(since));
+    }
+    let fresh = |at: Instant| now.instant.saturating_duration_since(at) <= limits::FRESH;
+    match view.meter.good() {
+        // What passed in an earlier session says nothing about this one.
+        Some(good) if fresh(good.at) && good.at >= online_since => (Light::Green, None),
+        _ => (Light::Checking, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use petit_engine::agent::{Meter, Proof, ServiceSpec};
+
+    use super::*;
+
+    fn view(meter: &Arc<Meter>) -> ServiceView {
+        ServiceView {
+            spec: Arc::new(ServiceSpec {
+                name: ServiceName::first(),
+                kind: ServiceKind::Http,
+                target: "localhost:3000".parse().unwrap(),
+            }),
+            outcome: Some(Outcome::Registered {
+                id: RegisteredId::random().unwrap(),
+                url: Text::lossy("https://x.example.com"),
+                aliases: vec![],
+            }),
+            meter: Arc::clone(meter),
+        }
+    }
+
+    fn after(start: Instant, seconds: u64) -> Now {
+        Now {
+            instant: start + Duration::from_secs(seconds),
+            wall: UNIX_EPOCH + Duration::from_secs(1000 + seconds),
+        }
+    }
+
+    #[test]
+    fn green_is_what_passed_all_the_way_within_a_minute_of_this_session() {
+        let meter = Arc::<Meter>::default();
+        let start = Instant::now();
+        let at = |seconds| after(start, seconds).instant;
+        let online = AgentState::Online { since: at(10) };
+        let light_at = |seconds| light(&view(&meter), online, &after(start, seconds)).0;
+        meter.proved(Proof { at: at(5), by: ProvedBy::Visitor });
+        assert_eq!(light_at(11), Light::Checking, "that was before this session");
+        meter.proved(Proof { at: at(20), by: ProvedBy::Visitor });
+        assert_eq!(light_at(21), Light::Green);
+        assert_eq!(light_at(80), Light::Green);
+        assert_eq!(light_at(81), Light::Checking);
+    }
+
+    #[test]
+    fn red_names_the_first_broken_hop() {
+        let meter = Arc::<Meter>::default();
+        let start = Instant::now();
+        let online = AgentState::Online { since: start };
+        let now = after(start, 100);
+        let at = |state, view: &ServiceView| light(view, state, &now).1.map(|broken| broken.at);
+        let waiting = AgentState::Waiting { until: start, cause: Cause::NameNotFound };
+        assert_eq!(at(waiting, &view(&meter)), Some(BrokenAt::Connection(Cause::NameNotFound)));
+        let mut refused = view(&meter);
+        refused.outcome = Some(Outcome::Refused { cause: GrantRefusal::NoPort });
+        assert_eq!(at(online, &refused), Some(BrokenAt::Server(GrantRefusal::NoPort)));
+        meter.failed(Hop::Front, start);
+        let found = light(&view(&meter), online, &now);
+        assert_eq!(found, (Light::Red, Some(Broken { at: BrokenAt::Front, since: Some(1000) })));
+        meter.set_health(Health::Down(ServiceCause::Refused), start);
+        assert_eq!(at(online, &view(&meter)), Some(BrokenAt::Service(ServiceCause::Refused)));
+        assert_eq!(at(AgentState::Idle, &view(&meter)), None);
+    }
+
+    #[test]
+    fn a_recovery_turns_the_light_without_a_restart() {
+        let meter = Arc::<Meter>::default();
+        let start = Instant::now();
+        let online = AgentState::Online { since: start };
+        let at = |seconds| after(start, seconds);
+        meter.set_health(Health::Down(ServiceCause::Refused), at(1).instant);
+        meter.failed(Hop::Service(ServiceCause::Refused), at(1).instant);
+        assert_eq!(light(&view(&meter), online, &at(2)).0, Light::Red);
+        meter.set_health(Health::Up, at(3).instant);
+        meter.proved(Proof { at: at(3).instant, by: ProvedBy::Trial(Trial::default()) });
+        assert_eq!(light(&view(&meter), online, &at(4)).0, Light::Green);
+    }
+}
