@@ -277,8 +277,14 @@ impl Runner {
                     view.device = Some(welcome.device);
                     view.server = Some(ServerView { software: welcome.software, vitae: welcome.vitae });
                 });
+                let answered: Vec<u16> = welcome.services.iter().map(|grant| grant.service).collect();
                 self.on_grants(welcome.services);
                 self.step(Step::Welcomed);
+                // The services may have changed since the hello was written.
+                if !self.offers.iter().map(|offered| offered.number).eq(answered) {
+                    let services = self.offers();
+                    self.send(&FromAgent::Services { services });
+                }
                 self.tell_health();
             }
             Err(error) => self.lost(&error),
@@ -310,25 +316,31 @@ impl Runner {
             FromRelay::Services { services } => self.on_grants(services),
             FromRelay::Probed { probe, trial } => self.on_probed(probe, trial),
             FromRelay::Removed { name } => {
+                // A service that is still offered gets a new address.
+                if self.offers.iter().any(|offered| offered.spec.name == name) {
+                    let services = self.offers();
+                    self.send(&FromAgent::Services { services });
+                }
                 let removed =
                     |what: &Asked| matches!(what, Asked::Remove { name: asked, .. } if *asked == name);
                 if let Some(Asked::Remove { answer, .. }) = self.answered(removed) {
                     let _ = answer.send(Ok(()));
                 }
             }
-            FromRelay::Unregistered {} => {
-                let unregister = |what: &Asked| matches!(what, Asked::Unregister { .. });
-                if let Some(Asked::Unregister { answer }) = self.answered(unregister) {
-                    let _ = answer.send(Ok(()));
-                }
-                self.refused(Refusal::Unknown);
-            }
+            FromRelay::Unregistered {} => self.refused(Refusal::Unknown),
             FromRelay::Refused { refusal } => self.refused(refusal),
             FromRelay::Welcome(_) => self.refused(Refusal::Protocol),
         }
     }
 
     fn refused(&mut self, refusal: Refusal) {
+        // Being unknown is what an unregistration asked for, whichever message says it first.
+        let unregister = |what: &Asked| matches!(what, Asked::Unregister { .. });
+        if refusal == Refusal::Unknown
+            && let Some(Asked::Unregister { answer }) = self.answered(unregister)
+        {
+            let _ = answer.send(Ok(()));
+        }
         let server = self.config.server.clone();
         self.lost(&SessionError::Refused { server, refusal });
     }

@@ -299,20 +299,25 @@ async fn online(context: &Context) -> Result<Client, Failure> {
         .hint("look with: petit-client doctor; to forget the registration here all the same: petit-client unregister --local"))
 }
 
-/// Gives one service's public address back.
+/// Gives one service's public address back. While it is in the config it gets a new one.
 pub(crate) async fn give_back(
     context: &Context,
     name: Option<&ServiceName>,
     id: Option<&RegisteredId>,
 ) -> Result<(), Failure> {
     let name = service_named(context, name, id).await?;
-    context.call("POST", &format!("/services/{}/remove", percent_encode(name.as_str())), None).await?;
+    free_address(context, &name).await?;
     let text = format!(
-        "The public address of {:?} was given back. Offered again, it gets a new one.",
+        "The public address of {:?} was given back. If it is still offered, it has a new one: petit-client status",
         name.as_str()
     );
     context.say(&text, &json!({ "removed": name }));
     Ok(())
+}
+
+async fn free_address(context: &Context, name: &ServiceName) -> Result<(), Failure> {
+    let target = format!("/services/{}/remove", percent_encode(name.as_str()));
+    context.call("POST", &target, None).await.map(drop)
 }
 
 /// Removes a service and gives its address back.
@@ -322,13 +327,13 @@ pub(crate) async fn evict(
     id: Option<&RegisteredId>,
 ) -> Result<(), Failure> {
     let name = service_named(context, name, id).await?;
-    context.call("POST", &format!("/services/{}/remove", percent_encode(name.as_str())), None).await?;
+    // Asked for first, so that nothing is half done when the client does not run.
+    context.call("GET", "/status", None).await?;
     configure::take_out(context, &name)?;
     configure::tell_running(context).await;
-    context.say(
-        &format!("{:?} is no longer offered, and its public address was given back.", name.as_str()),
-        &json!({ "evicted": name }),
-    );
+    free_address(context, &name).await?;
+    let text = format!("{:?} is no longer offered, and its public address was given back.", name.as_str());
+    context.say(&text, &json!({ "evicted": name }));
     Ok(())
 }
 

@@ -1,0 +1,245 @@
+//! Every verb of both programs, as a process, with its exit code.
+
+use petit_tests::bed::client_config;
+use petit_tests::process::{Program, Said};
+use petit_tests::service::Service;
+use serde_json::Value;
+
+fn exits(said: Said, code: i32, text: &str) -> Said {
+    assert_eq!(said.exit, code, "{said:?}");
+    let all = format!("{}{}", said.out, said.err);
+    assert!(all.contains(text), "expected {text:?} in {said:?}");
+    said
+}
+
+#[tokio::test]
+async fn every_verb_of_the_server() {
+    let server = Program::server().await;
+    exits(server.run(["init"]).await, 0, "there already");
+    exits(server.run(["init", "--endpoint", "https://REGID.example.com"]).await, 1, "was not changed");
+    exits(server.run(["config", "check"]).await, 0, "is fine");
+    exits(server.run(["config", "path"]).await, 0, "given by -c");
+    exits(server.run(["config", "show"]).await, 0, "max_services = 16");
+    exits(server.run(["version"]).await, 0, "petit-server 0.1.0");
+    exits(server.run(["completion", "bash"]).await, 0, "petit-server");
+    for verb in ["status", "stop", "reload"] {
+        exits(server.run([verb]).await, 3, "start it with: petit-server start");
+    }
+    exits(server.run(["log", "debug"]).await, 3, "petit-server is not running");
+    // These work on the registry while no server runs.
+    exits(server.run(["clients", "list"]).await, 0, "petit-server invite");
+    exits(server.run(["alias", "list"]).await, 0, "No aliases");
+    exits(server.run(["invite", "--list"]).await, 0, "No invites");
+    exits(server.run(["invite"]).await, 3, "the port is chosen when the server starts");
+    exits(server.run(["explain", "http://x.localhost/"]).await, 0, "404 with Petit-Error: unknown-service");
+
+    exits(server.run(["start"]).await, 0, "The server is running");
+    exits(server.run(["start"]).await, 1, "a server is running already");
+    exits(server.run(["run"]).await, 1, "a server is running already");
+    exits(server.run(["status"]).await, 0, "No clients yet");
+    exits(server.run(["log", "debug"]).await, 0, "debug");
+    exits(server.run(["log", "loud"]).await, 2, "error, warn, info");
+    exits(server.run(["reload"]).await, 0, "reads its config again");
+    let said =
+        exits(server.run(["invite", "--alias", "acme", "--expires", "2h", "--qr"]).await, 0, "/enroll#v1.");
+    assert!(said.out.contains("▀") && said.out.contains("within 2 h"), "{}", said.out);
+    exits(server.run(["invite", "--expires", "2d"]).await, 2, "between one minute and 24 hours");
+    exits(server.run(["invite", "--alias", "www"]).await, 2, "reserved");
+    exits(server.run(["invite", "--alias", "acme"]).await, 1, "promised to an invite");
+    let list = server.run(["invite", "--list", "--json"]).await.ok().json();
+    let id = list["invites"][0]["id"].as_str().unwrap().to_owned();
+    exits(server.run(["invite", "--withdraw", &id]).await, 0, "can no longer be used");
+    exits(server.run(["invite", "--withdraw", &id]).await, 1, "no such invite");
+
+    // A client, to have something to look at.
+    let service = Service::http("s").await;
+    let client = Program::client();
+    std::fs::write(client.config(), client_config(&[("web", service.address(), "http")])).unwrap();
+    client.run_with(["register"], &server.invite(["--service-name", "web"]).await).await.ok();
+    let _client = client.up().await;
+    let id = client.until_green().await["services"][0]["id"].as_str().unwrap().to_owned();
+    exits(server.run(["status"]).await, 0, &id);
+    exits(server.run(["status", &id]).await, 0, "online       for");
+    exits(server.run(["addalias", &id, "acme"]).await, 0, "http://acme.localhost");
+    exits(server.run(["addalias", &id, "x.localhost"]).await, 1, "lies under localhost");
+    exits(server.run(["addalias", "abc", "acme"]).await, 2, "a registered ID has 16 to 16 characters");
+    exits(server.run(["alias", "list"]).await, 0, "acme");
+    exits(server.run(["clients", "show", "acme"]).await, 0, &id);
+    exits(server.run(["clients", "show", "nobody"]).await, 1, "no client has the ID or alias");
+    exits(server.run(["explain", "acme.localhost"]).await, 0, "goes through the tunnel");
+    exits(server.run(["removealias", &id, "acme"]).await, 0, "no longer leads to");
+    exits(server.run(["removealias", &id, "acme"]).await, 1, "has no alias acme");
+    let clients = server.run(["clients", "list", "--json"]).await.ok().json();
+    let device = clients["clients"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(clients["clients"][0]["online"], true);
+    exits(server.run(["clients", "revoke", "acme"]).await, 1, "clients list");
+    exits(server.run(["clients", "revoke", &device]).await, 0, "is revoked");
+    exits(server.run(["clients", "revoke", &device]).await, 1, "no client is registered as");
+    exits(server.run(["clients", "list"]).await, 0, "No clients");
+    exits(server.run(["clients", "list", "--all"]).await, 0, "revoked");
+    exits(server.run(["stop"]).await, 0, "has stopped");
+    exits(server.run([""; 0]).await, 2, "Usage");
+    exits(server.run(["frobnicate"]).await, 2, "unrecognized subcommand");
+}
+
+#[tokio::test]
+async fn every_verb_of_the_client() {
+    let server = Program::server().await;
+    let _server = server.up().await;
+    let service = Service::http("s").await;
+    let client = Program::client();
+    exits(client.run(["version"]).await, 0, "petit-client 0.1.0");
+    exits(client.run(["completion", "zsh"]).await, 0, "petit-client");
+    exits(client.run(["run"]).await, 1, "make one with: petit-client init");
+    exits(client.run(["init"]).await, 0, "was made");
+    exits(client.run(["init"]).await, 0, "there already");
+    exits(client.run(["config", "path"]).await, 0, "given by -c");
+    exits(client.run(["config", "check"]).await, 0, "no service is set up");
+    exits(client.run(["config", "show"]).await, 0, "key_store = \"keychain\"");
+    exits(client.run(["status"]).await, 4, "petit-client register");
+    exits(client.run(["start"]).await, 4, "register it with: petit-client register");
+    exits(client.run(["run"]).await, 4, "is not registered");
+    exits(client.run(["unregister", "--yes"]).await, 4, "is not registered");
+    exits(client.run(["logs"]).await, 0, "There is no log yet");
+    for verb in ["stop", "reload", "ping", "sping"] {
+        exits(client.run([verb]).await, 3, "start it with: petit-client start");
+    }
+    exits(client.run(["check"]).await, 1, "✘ registration");
+    exits(client.run(["doctor"]).await, 1, "→ petit-client register");
+
+    // An invite is never taken from the command line, and wrong ones are told apart.
+    let link = server.invite([""; 0]).await;
+    let target = service.address().to_string();
+    exits(client.run(["register", &link]).await, 2, "must not stand on the command line");
+    exits(client.run_with(["register"], "hello").await, 1, "not a Petit invite");
+    exits(client.run_with(["register"], &link[..link.len() - 5]).await, 1, "damaged");
+    let file = client.dir().join("invite");
+    std::fs::write(&file, &link).unwrap();
+    let by_file =
+        ["register", "--key-store", "file", "--service", &target, "--invite-file", file.to_str().unwrap()];
+    exits(client.run(by_file).await, 0, "will be reachable at http://");
+    exits(client.run(by_file).await, 1, "already");
+    exits(client.run(["config", "show"]).await, 0, "key_store = \"file\"");
+    exits(client.run(["status"]).await, 3, "petit-client start");
+
+    exits(client.run(["start"]).await, 0, "The client is running");
+    exits(client.run(["start"]).await, 1, "running already");
+    client.until_green().await;
+    exits(client.run(["status"]).await, 0, "works end to end");
+    exits(client.run(["ping"]).await, 0, "client to service");
+    exits(client.run(["sping", "-t", "web"]).await, 0, "public front");
+    exits(client.run(["ping", "--service", "nope"]).await, 1, "no such service");
+    exits(client.run(["check"]).await, 0, "✔ service web");
+    exits(client.run(["doctor"]).await, 0, "All is well.");
+    exits(client.run(["log", "debug"]).await, 0, "debug");
+    exits(client.run(["reload"]).await, 0, "in force");
+    exits(client.run(["logs", "-n", "5"]).await, 0, "INFO");
+    exits(client.run(["service", "list"]).await, 0, "works end to end");
+    exits(client.run(["tenants"]).await, 0, "web");
+
+    // More services, by the new names and the original's.
+    exits(client.run(["service", "add", "api", &target]).await, 0, "It is offered now");
+    exits(client.run(["service", "add", "api", &target]).await, 1, "already");
+    exits(client.run(["service", "add", "x", "nonsense"]).await, 2, "expected host:port");
+    let port = service.address().port().to_string();
+    exits(client.run(["lease", "-l", "127.0.0.1", "-p", &port, "-t", "old"]).await, 0, "old");
+    let all_green = |status: &Value| {
+        let services = status["services"].as_array().unwrap();
+        services.len() == 3 && services.iter().all(|service| service["light"] == "green")
+    };
+    client.until("three green lights", all_green).await;
+    exits(client.run(["service", "remove", "api"]).await, 0, "no longer offered");
+    exits(client.run(["service", "remove", "api"]).await, 1, "service list");
+    exits(client.run(["evict", "-t", "old"]).await, 0, "was given back");
+    exits(client.run(["unregister", "--service", "nope"]).await, 0, "was given back");
+
+    // What an editor leaves behind is checked before it is put in place.
+    let editor = |script: &str| {
+        let path = client.dir().join("editor");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let edited = Program::client().env("EDITOR", &editor("echo '[client]\nnope = 1' > \"$1\""));
+    exits(edited.run(["config", "edit"]).await, 1, "nothing was changed; what you wrote is in");
+    let edited = edited.env("EDITOR", &editor("echo '[client]\nlog_level = \"warn\"' > \"$1\""));
+    exits(edited.run(["config", "edit"]).await, 0, "is in place");
+    exits(edited.run(["config", "show"]).await, 0, "log_level = \"warn\"");
+
+    exits(client.run(["stop"]).await, 0, "has stopped");
+    exits(client.run(["unregister", "--yes"]).await, 0, "was given back");
+    exits(client.run(["status"]).await, 4, "Not registered");
+    exits(client.run([""; 0]).await, 2, "Usage");
+}
+
+#[tokio::test]
+async fn answers_in_json_are_json() {
+    let server = Program::server().await;
+    let _server = server.up().await;
+    let client = Program::client();
+    for arguments in
+        [vec!["status"], vec!["config", "path"], vec!["doctor"], vec!["version"], vec!["logs"], vec!["stop"]]
+    {
+        let said = client.run([&arguments[..], &["--json"]].concat()).await;
+        assert!(said.json().is_object(), "{arguments:?}: {said:?}");
+        assert_eq!(said.err, "", "{arguments:?}");
+    }
+    let error = client.run(["stop", "--json"]).await.json();
+    assert_eq!(error["error"]["hint"], "start it with: petit-client start");
+    assert_eq!(error["error"]["exit"], 3);
+    for arguments in [
+        vec!["status"],
+        vec!["clients", "list"],
+        vec!["alias", "list"],
+        vec!["config", "show"],
+        vec!["explain", "a.b"],
+    ] {
+        assert!(server.run([&arguments[..], &["--json"]].concat()).await.ok().json().is_object());
+    }
+}
+
+#[tokio::test]
+async fn signals_end_the_programs_in_an_orderly_way() {
+    let server = Program::server().await;
+    let running = server.up().await;
+    running.signal("TERM").await;
+    assert_eq!(running.exit().await, 0);
+    let running = server.up().await;
+    running.signal("INT").await;
+    assert_eq!(running.exit().await, 130);
+}
+
+#[tokio::test]
+async fn a_registration_that_cannot_reach_its_server_can_be_forgotten() {
+    let server = Program::server().await;
+    let running = server.up().await;
+    let client = Program::client();
+    let link = server.invite([""; 0]).await;
+    client.run_with(["register", "--key-store", "file"], &link).await.ok();
+    running.kill().await;
+    exits(client.run(["doctor"]).await, 1, "the server does not run there");
+    exits(client.run(["unregister", "--yes"]).await, 1, "petit-client unregister --local");
+    exits(client.run(["unregister", "--yes", "--local"]).await, 0, "was not told");
+    exits(client.run(["status"]).await, 4, "Not registered");
+}
+
+#[tokio::test]
+async fn files_that_others_could_change_are_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Program::server().await;
+    let _server = server.up().await;
+    let client = Program::client();
+    let link = server.invite([""; 0]).await;
+    client.run_with(["register", "--key-store", "file"], &link).await.ok();
+    let key = client.dir().join("device.key");
+    let set = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(&key, 0o644);
+    exits(client.run(["start"]).await, 1, "chmod 600");
+    set(&key, 0o600);
+    set(&client.config(), 0o666);
+    exits(client.run(["start"]).await, 1, "chmod go-w");
+    set(&client.config(), 0o600);
+    exits(client.run(["start"]).await, 0, "is running");
+}

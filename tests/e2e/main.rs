@@ -1,0 +1,18 @@
+//! End to end, over real sockets and TLS. One binary; a module per behaviour.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod apart;
+mod commands;
+mod config;
+mod enrol;
+mod identity;
+mod keychain;
+mod names;
+mod recover;
+mod request;
+mod revoke;
+mod secrets;
+mod tcp;
+mod tls;
+mod upgrade;

@@ -1,0 +1,92 @@
+//! Registrations that end.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use petit_client::status::{Connection, Light};
+use petit_engine::cause::Cause;
+use petit_server::store::EndedBy;
+use petit_tests::bed::Bed;
+use petit_tests::service::Service;
+use petit_tests::soon;
+use petit_tests::visitor::{host, request};
+
+#[tokio::test]
+async fn a_revocation_cuts_a_download_within_a_second_and_for_good() {
+    let bed = Bed::start().await;
+    let service = Service::http("s").await;
+    let client = bed.client(&service).await;
+    let other_service = Service::http("other").await;
+    let other = bed.client(&other_service).await;
+    let endless = request(&host(&client.id()), "GET", "/bytes/100000000000", Empty::<Bytes>::new());
+    let mut download = bed.visitor().open(endless).await.into_body();
+    download.frame().await.unwrap().unwrap();
+
+    let start = Instant::now();
+    bed.server.directory.end_device(client.registered.device, EndedBy::Operator).await.unwrap();
+    let cut = soon("the download to break", async {
+        loop {
+            match download.frame().await {
+                Some(Ok(_)) => {}
+                other => return other,
+            }
+        }
+    })
+    .await;
+    let took = start.elapsed();
+    assert!(matches!(cut, Some(Err(_))));
+    println!("FIGURE revoked in mid-download: cut after {} ms", took.as_millis());
+    assert!(took < Duration::from_secs(1), "{took:?}");
+
+    let status = client
+        .until("the client to know", |status| matches!(status.connection, Connection::Stopped { .. }))
+        .await;
+    assert_eq!(status.connection, Connection::Stopped { cause: Cause::Unknown });
+    let gone = bed.visitor().get(&host(&client.id()), "/").await;
+    assert_eq!((gone.status.as_u16(), gone.petit_error()), (404, Some("unknown-service".into())));
+    // Coming back is of no use.
+    client.client.switch(true).await;
+    client
+        .until("the refusal", |status| {
+            matches!(status.connection, Connection::Stopped { cause: Cause::Unknown })
+        })
+        .await;
+    assert_eq!(bed.visitor().get(&host(&other.id()), "/").await.text(), "other", "nobody else notices");
+}
+
+#[tokio::test]
+async fn a_client_that_unregisters_leaves_nothing_behind() {
+    let bed = Bed::start().await;
+    let service = Service::http("s").await;
+    let client = bed.client(&service).await;
+    client.client.unregister().await.unwrap();
+    assert_eq!(bed.server.directory.counts(), (0, 0));
+    assert_eq!(bed.visitor().get(&host(&client.id()), "/").await.status, 404);
+    let status = client.client.status().await;
+    assert_eq!((status.registered, status.connection), (None, Connection::Unregistered));
+    let mut left: Vec<_> =
+        std::fs::read_dir(client.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["client.lock", "config.toml", "logs"], "no key, no registration, no address");
+    // The same running client can register anew.
+    let invite = bed.invite().await;
+    client.client.register(&invite, petit_client::config::KeyStore::File).await.unwrap();
+    client.until_green("web").await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_given_back_gets_a_new_id() {
+    let bed = Bed::start().await;
+    let service = Service::http("s").await;
+    let client = bed.client(&service).await;
+    client.client.remove(&"web".parse().unwrap()).await.unwrap();
+    bed.visitor()
+        .until("the ID to be unknown", &host(&client.id()), "/", |answer| answer.status == 404)
+        .await;
+    let id = Some(client.id());
+    let another = |status: &petit_client::status::Status| {
+        status.services[0].light == Light::Green && status.services[0].id != id
+    };
+    client.until("another ID that works", another).await;
+}

@@ -1,0 +1,211 @@
+//! A server and clients in the test's own process.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use petit_client::client::Client;
+use petit_client::config::KeyStore;
+use petit_client::enrol;
+use petit_client::folder::Folder as ClientFolder;
+use petit_client::status::{Light, Status};
+use petit_engine::agent::Registered;
+use petit_engine::invite::Invite;
+use petit_engine::limits;
+use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
+use petit_host::lock::Lock;
+use petit_server::folder::Folder as ServerFolder;
+use petit_server::server::{InviteWish, Server, make_invite};
+use tempfile::TempDir;
+
+use crate::{service::Service, soon, visitor::Visitor};
+
+/// A server in this process.
+pub struct Bed {
+    /// The server.
+    pub server: Arc<Server>,
+    /// Its folder; gone with the bed.
+    pub dir: TempDir,
+}
+
+/// A client in this process, registered with the bed's server.
+pub struct BedClient {
+    /// The client.
+    pub client: Client,
+    /// What the enrolment said.
+    pub registered: Registered,
+    /// Its folder; gone with the client.
+    pub dir: TempDir,
+}
+
+/// The bed's server config. `more` is added to `[server]`.
+pub fn server_config(more: &str) -> String {
+    server_config_under("localhost", more)
+}
+
+/// As [`server_config`], with public names under another domain.
+pub fn server_config_under(domain: &str, more: &str) -> String {
+    format!(
+        "[server]\nproxy_port = 0\nsecure_bind = \"127.0.0.1\"\nsecure_proxy_port = 0\ntcp_ports = \"0-0\"\n{more}\n\
+         [server.vitae]\nenvironment = \"bed\"\nendpoint = \"http://REGID.{domain}:0\"\n"
+    )
+}
+
+impl Bed {
+    /// Starts a server.
+    pub async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// Starts a server with more settings.
+    pub async fn with(more: &str) -> Self {
+        Self::with_config(&server_config(more)).await
+    }
+
+    /// Starts a server with a config of the test's own.
+    pub async fn with_config(config: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, config).unwrap();
+        let server = Self::open(&path).await;
+        Self { server, dir }
+    }
+
+    async fn open(path: &Path) -> Arc<Server> {
+        let folder = ServerFolder::of(path);
+        folder.make().unwrap();
+        let (config, _) = petit_server::config::load(path).unwrap();
+        Arc::new(Server::start(config, folder).await.unwrap())
+    }
+
+    /// Where visitors come in.
+    pub fn http(&self) -> SocketAddr {
+        self.server.http
+    }
+
+    /// Somebody at the public front.
+    pub fn visitor(&self) -> Visitor {
+        Visitor::new(self.server.http)
+    }
+
+    /// An invite for a service called `service`.
+    pub async fn invite_for(&self, service: &str, alias: Option<&str>) -> Invite {
+        let wish = InviteWish {
+            service: service.parse().unwrap(),
+            alias: alias.map(|alias| alias.parse().unwrap()),
+            note: String::new(),
+            lifetime: limits::INVITE_LIFETIME,
+        };
+        // The bed's domain need not be one that resolves.
+        let address = ServerAddr::new("127.0.0.1", self.server.tls.port()).unwrap();
+        make_invite(&self.server.directory, address, self.server.pins(), wish).await.unwrap()
+    }
+
+    /// An invite for a service called `web`.
+    pub async fn invite(&self) -> Invite {
+        self.invite_for("web", None).await
+    }
+
+    /// Registers a client that offers `service` as `web`, and waits until a trial has gone all the way.
+    pub async fn client(&self, service: &Service) -> BedClient {
+        let client = self.client_with(&[("web", service.address(), "http")]).await;
+        client.until_green("web").await;
+        client
+    }
+
+    /// Registers a client that offers several services, and waits until it is connected.
+    pub async fn client_with(&self, services: &[(&str, SocketAddr, &str)]) -> BedClient {
+        let invite = self.invite_for(services.first().map_or("web", |(name, _, _)| name), None).await;
+        let client = BedClient::new(&invite, services).await;
+        client.until_online().await;
+        client
+    }
+}
+
+/// A client's config file with some services.
+pub fn client_config(services: &[(&str, SocketAddr, &str)]) -> String {
+    let mut text = "[client]\nkey_store = \"file\"\n".to_owned();
+    for (name, target, kind) in services {
+        text.push_str(&format!(
+            "[[client.service]]\nname = \"{name}\"\ntarget = \"{target}\"\nkind = \"{kind}\"\n"
+        ));
+    }
+    text
+}
+
+impl BedClient {
+    /// Registers with an invite and starts.
+    pub async fn new(invite: &Invite, services: &[(&str, SocketAddr, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, client_config(services)).unwrap();
+        let folder = ClientFolder::of(&path);
+        folder.make().unwrap();
+        let (config, _) = petit_client::config::load(&path).unwrap();
+        let (_, registered) = enrol::register(&folder, &config, invite, KeyStore::File).await.unwrap();
+        let client = Self::start_in(&folder).await;
+        Self { client, registered, dir }
+    }
+
+    async fn start_in(folder: &ClientFolder) -> Client {
+        let (config, _) = petit_client::config::load(&folder.config).unwrap();
+        let lock = Lock::take(&folder.lock()).unwrap();
+        Client::start(folder.clone(), config, lock, None).await.unwrap()
+    }
+
+    /// The registered ID of its first service.
+    pub fn id(&self) -> RegisteredId {
+        self.registered.id
+    }
+
+    /// Its config file.
+    pub fn config(&self) -> std::path::PathBuf {
+        self.dir.path().join("config.toml")
+    }
+
+    /// Waits until its status is as wanted, and returns it.
+    pub async fn until(&self, what: &str, is_it: impl Fn(&Status) -> bool) -> Status {
+        let mut statuses = self.client.statuses();
+        soon(what, async {
+            loop {
+                let status: Option<Status> =
+                    serde_json::from_value(statuses.borrow_and_update().clone()).ok();
+                if let Some(status) = status.filter(&is_it) {
+                    return status;
+                }
+                statuses.changed().await.unwrap();
+            }
+        })
+        .await
+    }
+
+    /// Waits until it is connected.
+    pub async fn until_online(&self) {
+        use petit_client::status::Connection;
+        self.until("the client to be online", |status| {
+            matches!(status.connection, Connection::Online { .. })
+        })
+        .await;
+    }
+
+    /// Waits until something has gone all the way to a service.
+    pub async fn until_green(&self, service: &str) -> Status {
+        self.until_light(service, Light::Green).await
+    }
+
+    /// Waits until a service has a light.
+    pub async fn until_light(&self, service: &str, light: Light) -> Status {
+        let name: ServiceName = service.parse().unwrap();
+        let is_it = |status: &Status| status.services.iter().any(|it| it.name == name && it.light == light);
+        self.until(&format!("{service} to be {light:?}"), is_it).await
+    }
+
+    /// The public address of a service.
+    pub async fn url(&self, service: &str) -> String {
+        let name: ServiceName = service.parse().unwrap();
+        let address =
+            |status: &Status| status.services.iter().find(|it| it.name == name).and_then(|it| it.url.clone());
+        let status = self.until("an address", |status| address(status).is_some()).await;
+        address(&status).unwrap()
+    }
+}

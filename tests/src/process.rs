@@ -1,0 +1,251 @@
+//! The real programs, as processes.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::bed::server_config;
+use crate::soon;
+use crate::visitor::Visitor;
+
+/// The folder of the built programs. `cargo xtask test` has built them; otherwise they are built now.
+fn programs() -> &'static Path {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        if let Some(dir) = std::env::var_os("PETIT_PROGRAMS") {
+            return PathBuf::from(dir);
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = std::process::Command::new(cargo)
+            .args(["build", "--quiet", "-p", "petit-client", "-p", "petit-server"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        assert!(built.is_ok_and(|status| status.success()), "the programs could not be built");
+        // The test stands in target/<profile>/deps.
+        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
+    })
+}
+
+/// How a command ended, and what it said.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// Its exit code; 128 and more for a signal, as shells have it.
+    pub exit: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Said {
+    fn new(output: &Output) -> Self {
+        Self {
+            exit: output.status.code().unwrap_or(128),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Standard output as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// The same, after a check that it went well.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.exit, 0, "{self:?}");
+        self
+    }
+}
+
+/// One of the programs in a folder of its own. What it leaves running is killed with it.
+pub struct Program {
+    name: &'static str,
+    dir: TempDir,
+    env: Vec<(String, String)>,
+}
+
+impl Program {
+    /// `petit-server`, initialised, on ports that the system chooses.
+    pub async fn server() -> Self {
+        let this = Self::new("petit-server");
+        std::fs::write(this.config(), server_config("")).unwrap();
+        this.run(["init"]).await.ok();
+        this
+    }
+
+    /// `petit-client`, without a config.
+    pub fn client() -> Self {
+        Self::new("petit-client")
+    }
+
+    fn new(name: &'static str) -> Self {
+        Self { name, dir: tempfile::tempdir().unwrap(), env: Vec::new() }
+    }
+
+    /// Sets an environment variable for all that is run from here on.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its config file.
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("config.toml")
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(programs().join(self.name));
+        command.args(arguments).arg("--config").arg(self.config()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .env_remove("PETIT_CONFIG")
+            .env_remove("DBUS_SESSION_BUS_ADDRESS")
+            .env("HOME", self.dir.path());
+        for (name, value) in &self.env {
+            command.env(name, value);
+        }
+        command
+    }
+
+    /// Runs a command to its end.
+    pub async fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Said {
+        self.run_with(arguments, "").await
+    }
+
+    /// Runs a command to its end, with a text on its standard input.
+    pub async fn run_with<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+        input: &str,
+    ) -> Said {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        Said::new(&soon("the command to end", child.wait_with_output()).await.unwrap())
+    }
+
+    /// Starts a command that goes on.
+    pub fn spawn<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Running {
+        let mut child = self.command(arguments).stderr(Stdio::inherit()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Running { child, lines }
+    }
+
+    /// Starts `run` in the foreground and waits until it can be asked.
+    pub async fn up(&self) -> Running {
+        let mut running = self.spawn(["run", "--background"]);
+        assert_eq!(running.line().await.as_deref(), Some("ready"), "{} is up", self.name);
+        running
+    }
+
+    /// The server's answer to `status --json`.
+    pub async fn status(&self) -> Value {
+        self.run(["status", "--json"]).await.ok().json()
+    }
+
+    /// A visitor of the server's public front.
+    pub async fn visitor(&self) -> Visitor {
+        Visitor::new(self.status().await["http"].as_str().unwrap().parse().unwrap())
+    }
+
+    /// An invite's link.
+    pub async fn invite<S: AsRef<OsStr>>(&self, more: impl IntoIterator<Item = S>) -> String {
+        let mut arguments: Vec<std::ffi::OsString> = vec!["invite".into(), "--json".into()];
+        arguments.extend(more.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self.run(arguments).await.ok().json()["link"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the running client's status is as wanted.
+    pub async fn until(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        let mut watching = self.spawn(["status", "--watch", "--json"]);
+        soon(what, async {
+            loop {
+                let line = watching.line().await.expect("the client goes on");
+                let status: Value = serde_json::from_str(&line).unwrap();
+                if is_it(&status) {
+                    return status;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits until the client's first service works end to end.
+    pub async fn until_green(&self) -> Value {
+        self.until("a green light", |status| status["services"][0]["light"] == "green").await
+    }
+
+    /// Everything in its folder that is text: logs, files, sockets left out.
+    pub fn texts(&self) -> Vec<(PathBuf, String)> {
+        let mut texts = Vec::new();
+        let mut folders = vec![self.dir.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if entry.is_dir() {
+                    folders.push(entry);
+                } else if let Ok(bytes) = std::fs::read(&entry) {
+                    texts.push((entry, String::from_utf8_lossy(&bytes).into_owned()));
+                }
+            }
+        }
+        texts
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // A program started in the background by `start` belongs to nobody; its socket tells it to stop.
+        let mut command = std::process::Command::new(programs().join(self.name));
+        let stopped = command.arg("stop").arg("--config").arg(self.config());
+        let _ = stopped.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
+/// A process that goes on. Killed when dropped.
+pub struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    /// The next line of its standard output.
+    pub async fn line(&mut self) -> Option<String> {
+        soon("a line", self.lines.next_line()).await.unwrap()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// Sends a signal, by its name for kill(1).
+    pub async fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().await.unwrap();
+        assert!(status.success());
+    }
+
+    /// Kills it with SIGKILL.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Waits for its end and returns its exit code.
+    pub async fn exit(mut self) -> i32 {
+        soon("the process to end", self.child.wait()).await.unwrap().code().unwrap_or(128)
+    }
+}

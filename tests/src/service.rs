@@ -1,0 +1,345 @@
+//! Private services: an HTTP one that can do what the tests need, and a raw TCP one.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+/// A private service on a port of its own. Ends, with its connections, when dropped.
+pub struct Service {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    serving: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    name: String,
+    requests: AtomicU64,
+    /// Connections open now.
+    open: watch::Sender<usize>,
+    /// Connections accepted so far.
+    accepted: watch::Sender<usize>,
+    /// Requests that wait in `/wait` until they are let go.
+    waiting: watch::Sender<usize>,
+    go: Notify,
+    seen: Mutex<HashMap<String, String>>,
+}
+
+impl Service {
+    /// An HTTP service that says `name` to whoever asks for `/`.
+    pub async fn http(name: &str) -> Self {
+        Self::http_on(name, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    /// As [`Service::http`], on a given address: a service that comes back.
+    pub async fn http_on(name: &str, address: SocketAddr) -> Self {
+        Self::start(name, address, |shared, tcp| async move { serve_http(shared, tcp).await }).await
+    }
+
+    /// A service that sends a greeting and then everything back that it gets, until its peer has finished.
+    pub async fn tcp_echo(greeting: &'static str) -> Self {
+        Self::start_again(greeting, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    /// As [`Service::tcp_echo`], on a given address: a service that comes back.
+    pub async fn start_again(greeting: &'static str, address: SocketAddr) -> Self {
+        Self::start(greeting, address, move |_, mut tcp| async move {
+            let (mut read, mut write) = tcp.split();
+            write.write_all(greeting.as_bytes()).await.unwrap();
+            let _ = tokio::io::copy(&mut read, &mut write).await;
+            let _ = write.shutdown().await;
+        })
+        .await
+    }
+
+    async fn start<F>(
+        name: &str,
+        address: SocketAddr,
+        serve: impl Fn(Arc<Shared>, TcpStream) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared { name: name.to_owned(), ..Shared::default() });
+        let state = Arc::clone(&shared);
+        let serving = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        let Ok((tcp, _)) = accepted else { return };
+                        let _ = tcp.set_nodelay(true);
+                        state.accepted.send_modify(|count| *count += 1);
+                        state.open.send_modify(|count| *count += 1);
+                        let open = OpenConnection(Arc::clone(&state));
+                        let served = serve(Arc::clone(&state), tcp);
+                        connections.spawn(async move {
+                            served.await;
+                            drop(open);
+                        });
+                    }
+                    Some(_) = connections.join_next() => {}
+                }
+            }
+        });
+        Self { address, shared, serving }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Requests answered so far.
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
+    }
+
+    /// Connections accepted so far.
+    pub fn accepted(&self) -> usize {
+        *self.shared.accepted.borrow()
+    }
+
+    /// Waits until so many connections are open.
+    pub async fn until_open(&self, count: usize) {
+        let mut open = self.shared.open.subscribe();
+        crate::soon("connections to be open", open.wait_for(|open| *open == count)).await.unwrap();
+    }
+
+    /// Waits until so many requests wait in `/wait`.
+    pub async fn until_waiting(&self, count: usize) {
+        let mut waiting = self.shared.waiting.subscribe();
+        crate::soon("requests to wait", waiting.wait_for(|waiting| *waiting == count)).await.unwrap();
+    }
+
+    /// Answers the requests that wait in `/wait`.
+    pub fn let_go(&self) {
+        self.shared.go.notify_waiters();
+    }
+
+    /// A header field of the last request.
+    pub fn seen(&self, name: &str) -> Option<String> {
+        self.shared.seen.lock().unwrap().get(name).cloned()
+    }
+
+    /// Stops listening and drops all connections; returns the address to come back on.
+    pub async fn stop(mut self) -> SocketAddr {
+        self.serving.abort();
+        let _ = (&mut self.serving).await;
+        self.address
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+struct OpenConnection(Arc<Shared>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|count| *count -= 1);
+    }
+}
+
+struct Waiting<'a>(&'a Shared);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.send_modify(|count| *count -= 1);
+    }
+}
+
+async fn serve_http(shared: Arc<Shared>, tcp: TcpStream) {
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+    });
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(tcp), service).with_upgrades().await;
+}
+
+type Answer = http_body_util::combinators::BoxBody<Bytes, Infallible>;
+
+fn text(text: impl Into<Bytes>) -> Answer {
+    Full::new(text.into()).boxed()
+}
+
+async fn answer(shared: &Shared, mut request: Request<Incoming>) -> Response<Answer> {
+    shared.requests.fetch_add(1, Ordering::Relaxed);
+    let seen = request.headers().iter();
+    let seen =
+        seen.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    *shared.seen.lock().unwrap() = seen.collect();
+    let path = request.uri().path().to_owned();
+    match path.split('/').skip(1).collect::<Vec<_>>().as_slice() {
+        [""] => Response::new(text(shared.name.clone())),
+        // Everything about the request, for tests of what arrives.
+        ["request"] => {
+            let fields: Vec<(String, String)> = request
+                .headers()
+                .iter()
+                .map(|(name, value)| {
+                    (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+                })
+                .collect();
+            let value = json!({
+                "method": request.method().as_str(),
+                "target": request.uri().to_string(),
+                "version": format!("{:?}", request.version()),
+                "fields": fields,
+            });
+            Response::new(text(value.to_string()))
+        }
+        // So many bytes of the pattern.
+        ["bytes", count] => Response::new(Pattern::new(count.parse().unwrap()).boxed()),
+        // The length and checksum of the body.
+        ["sum"] => {
+            let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+            let mut length = 0_u64;
+            while let Some(frame) = request.body_mut().frame().await {
+                let Ok(frame) = frame else { return status(StatusCode::BAD_REQUEST) };
+                if let Some(data) = frame.data_ref() {
+                    digest.update(data);
+                    length += data.len() as u64;
+                }
+            }
+            let sum = data_encoding::HEXLOWER.encode(digest.finish().as_ref());
+            Response::new(text(format!("{length} {sum}")))
+        }
+        // Answers when it is let go.
+        ["wait"] => {
+            shared.waiting.send_modify(|count| *count += 1);
+            let _waiting = Waiting(shared);
+            shared.go.notified().await;
+            Response::new(text("done"))
+        }
+        ["status", code] => status(StatusCode::from_bytes(code.as_bytes()).unwrap()),
+        ["close"] => {
+            let mut response = Response::new(text("bye"));
+            response.headers_mut().insert("connection", "close".parse().unwrap());
+            response
+        }
+        ["forged"] => {
+            let mut response = Response::new(text("not from Petit"));
+            response.headers_mut().insert("petit-error", "client-away".parse().unwrap());
+            response
+        }
+        ["ws"] => websocket(request),
+        _ => status(StatusCode::NOT_FOUND),
+    }
+}
+
+fn status(code: StatusCode) -> Response<Answer> {
+    let mut response = Response::new(Empty::new().boxed());
+    *response.status_mut() = code;
+    response
+}
+
+/// Sends every message back.
+fn websocket(mut request: Request<Incoming>) -> Response<Answer> {
+    let Some(key) = request.headers().get("sec-websocket-key").cloned() else {
+        return status(StatusCode::UPGRADE_REQUIRED);
+    };
+    tokio::spawn(async move {
+        let upgraded = TokioIo::new(hyper::upgrade::on(&mut request).await.unwrap());
+        let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, None).await;
+        let (mut write, mut read) = socket.split();
+        while let Some(Ok(message)) = read.next().await {
+            if (message.is_text() || message.is_binary()) && write.send(message).await.is_err() {
+                break;
+            }
+        }
+    });
+    let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert("connection", "upgrade".parse().unwrap());
+    headers.insert("upgrade", "websocket".parse().unwrap());
+    headers.insert("sec-websocket-accept", derive_accept_key(key.as_bytes()).parse().unwrap());
+    response
+}
+
+/// A body of any length whose bytes depend on their position, made as it is read.
+pub struct Pattern {
+    left: u64,
+    at: u64,
+}
+
+/// Bytes of one piece of the pattern.
+const PIECE: usize = 64 * 1024;
+
+impl Pattern {
+    /// A body of `length` bytes.
+    pub fn new(length: u64) -> Self {
+        Self { left: length, at: 0 }
+    }
+
+    /// The checksum of a whole pattern.
+    pub fn sum(length: u64) -> String {
+        let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        let mut pattern = Self::new(length);
+        while let Some(piece) = pattern.next_piece() {
+            digest.update(&piece);
+        }
+        data_encoding::HEXLOWER.encode(digest.finish().as_ref())
+    }
+
+    fn next_piece(&mut self) -> Option<Bytes> {
+        /// One period of the pattern, longer than a piece; 251 is prime, so no power of two hides a shift.
+        static PERIOD: std::sync::LazyLock<Bytes> = std::sync::LazyLock::new(|| {
+            (0..PIECE + 251).map(|i| (i % 251) as u8).collect::<Vec<u8>>().into()
+        });
+        let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(PIECE);
+        if length == 0 {
+            return None;
+        }
+        let start = (self.at % 251) as usize;
+        self.at += length as u64;
+        self.left -= length as u64;
+        Some(PERIOD.slice(start..start + length))
+    }
+}
+
+impl Body for Pattern {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.next_piece().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
