@@ -164,3 +164,17 @@ async fn a_client_that_is_killed_is_away_at_once_and_starts_again_without_a_hand
     let _again = client.up().await;
     visitor.until("the client to be back", &host, "/", |answer| answer.status == 200).await;
 }
+
+#[tokio::test]
+async fn connections_that_are_only_kept_alive_do_not_hold_up_a_stop() {
+    let bed = Bed::start().await;
+    let service = Service::http("s").await;
+    let client = bed.client(&service).await;
+    assert_eq!(bed.visitor().get(&host(&client.id()), "/").await.status, 200);
+    service.until_open(1).await;
+    let start = Instant::now();
+    soon("the client to stop", client.client.stop()).await;
+    // Kept connections are dropped after four seconds anyway; a stop must not wait for that.
+    assert!(start.elapsed() < std::time::Duration::from_secs(3), "{:?}", start.elapsed());
+    service.until_open(0).await;
+}

@@ -1,2 +1,62 @@
-//! x
-fn main() {}
+//! `cargo xtask`: what a person does with this repository, as one word each.
+//!
+//! ```text
+//! cargo xtask demo    a whole Petit on this machine, with a real request through the tunnel
+//! cargo xtask test    everything that CI checks; installs what it needs first
+//! cargo xtask audit   licences, bans, sources and advisories of all dependencies
+//! ```
+//!
+//! No product code lives here: the demo runs the real programs.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod audit;
+mod demo;
+mod run;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+/// What went wrong, as a sentence or two.
+type Outcome = Result<(), String>;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  demo [--once] [--service HOST:PORT]
+        run a server, a client and a small service on this machine, send a
+        request through the tunnel and show the answer and how long each hop
+        took; --service exposes a service of yours instead; --once ends after
+        the request
+  test  install what the tests need (Debian packages, as root or by sudo), then
+        check formatting, lints and documentation and run all tests
+  audit check licences, bans, sources and advisories of the dependencies";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("", arguments.as_slice()),
+    };
+    let outcome = match command {
+        "demo" => demo::Wish::parse(rest).and_then(|wish| demo::run(&wish)),
+        "test" if rest.is_empty() => test::run(),
+        "audit" if rest.is_empty() => audit::run(),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -245,6 +245,7 @@ impl Relay {
         let sessions = self.shared.registry.sessions();
         for session in &sessions {
             session.mux.go_away(retry_after);
+            session.pool.close();
         }
         let idle = async {
             for session in &sessions {

@@ -122,7 +122,10 @@ async fn serve(
                 }
             },
             // The session takes no more streams; requests go to a newer one, or are told that it is away.
-            Some(Event::GoAway(_)) => tracing::info!(%device, "the agent is leaving"),
+            Some(Event::GoAway(_)) => {
+                tracing::info!(%device, "the agent is leaving");
+                session.pool.close();
+            }
             Some(Event::Open(_)) => return Err(Refusal::Protocol),
         }
     }

@@ -5,6 +5,7 @@
 //! before the service would close it in the visitor's face.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use crate::mux::Fate;
 #[derive(Default)]
 pub(crate) struct Pool {
     idle: Mutex<HashMap<u16, Vec<Idle>>>,
+    /// One side is leaving: nothing is kept any more.
+    closed: AtomicBool,
     /// Rung when the pool gets its first idle stream.
     filled: Notify,
 }
@@ -60,7 +63,7 @@ impl Pool {
     }
 
     fn give_back(&self, service: u16, upstream: Upstream) {
-        if upstream.sender.is_closed() {
+        if upstream.sender.is_closed() || self.closed.load(Ordering::Relaxed) {
             return;
         }
         let mut pools = self.idle();
@@ -73,6 +76,14 @@ impl Pool {
         if was_empty {
             self.filled.notify_one();
         }
+    }
+
+    /// Drops all idle streams, now and from now on, so that a session that is being left becomes idle with its
+    /// last request.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        let idle = std::mem::take(&mut *self.idle());
+        drop(idle); // outside the lock
     }
 
     /// Drops the streams of services that are not in `numbers`.

@@ -1,0 +1,60 @@
+//! Installing what the tests need.
+
+use std::process::Command;
+
+use crate::Outcome;
+use crate::run::{cargo, is_installed, succeed};
+
+/// A program, the Debian package that has it, and why it is needed.
+const NEEDED: [(&str, &str, &str); 4] = [
+    ("dbus-daemon", "dbus", "a session bus for the keychain"),
+    ("gnome-keyring-daemon", "gnome-keyring", "a real keychain for the device key"),
+    ("secret-tool", "libsecret-tools", "looks into that keychain from outside"),
+    ("gdbus", "libglib2.0-bin", "locks that keychain"),
+];
+
+/// Installs what is missing.
+pub(crate) fn run() -> Outcome {
+    components()?;
+    let missing: Vec<_> = NEEDED.iter().filter(|(program, _, _)| !is_installed(program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("The tests need programs that are not installed:");
+    for (program, package, why) in &missing {
+        println!("  {program} (package {package}): {why}");
+    }
+    let packages: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
+    if !is_installed("apt-get") {
+        return Err(format!("install them with this system's package manager: {}", packages.join(" ")));
+    }
+    apt(&["update", "-qq"])?;
+    apt(&[&["install", "-y", "-qq", "--no-install-recommends"][..], &packages].concat())
+}
+
+/// Formatting and lints are parts of the toolchain that a minimal installation lacks.
+fn components() -> Outcome {
+    for (name, probe) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
+        let there = cargo(&[probe, "--version"]).output().is_ok_and(|output| output.status.success());
+        if !there {
+            println!("Adding {name} to the Rust toolchain.");
+            succeed(Command::new("rustup").args(["component", "add", name]))?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs apt-get as root, by sudo when we are not.
+fn apt(arguments: &[&str]) -> Outcome {
+    let output = Command::new("id").arg("-u").output().map_err(|error| format!("cannot run id: {error}"))?;
+    let is_root = output.stdout.trim_ascii() == b"0";
+    let mut command = if is_root {
+        Command::new("apt-get")
+    } else {
+        println!("Installing needs root: running sudo apt-get {}", arguments.join(" "));
+        let mut sudo = Command::new("sudo");
+        sudo.arg("apt-get");
+        sudo
+    };
+    succeed(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+}

@@ -1,0 +1,84 @@
+//! Everything that has to be right before a change lands.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::run::{build_programs, cargo, succeed};
+use crate::{Outcome, setup};
+
+/// What a step came to.
+struct Step {
+    name: &'static str,
+    took: Duration,
+    result: Result<String, String>,
+}
+
+/// Runs every check, also when one has failed, and sums up.
+pub(crate) fn run() -> Outcome {
+    let start = Instant::now();
+    setup::run()?;
+    let mut steps = Vec::new();
+    let mut figures = Vec::new();
+    let mut step = |name: &'static str, check: &mut dyn FnMut() -> Result<String, String>| {
+        println!("\n=== {name}");
+        let begin = Instant::now();
+        let result = check();
+        if let Err(problem) = &result {
+            eprintln!("{problem}");
+        }
+        steps.push(Step { name, took: begin.elapsed(), result });
+    };
+    step("formatting", &mut || succeed(&mut cargo(&["fmt", "--all", "--check"])).map(|()| String::new()));
+    step("lints", &mut || {
+        let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+        succeed(&mut cargo(&arguments)).map(|()| String::new())
+    });
+    step("documentation", &mut || {
+        let mut command = cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
+        succeed(command.env("RUSTDOCFLAGS", "-D warnings")).map(|()| String::new())
+    });
+    step("tests", &mut || {
+        let programs = build_programs()?;
+        let (count, found) = tests(&programs)?;
+        figures.extend(found);
+        Ok(format!("{count} passed"))
+    });
+
+    println!("\n=== summary");
+    for Step { name, took, result } in &steps {
+        let (mark, said) = match result {
+            Ok(said) => ("ok    ", said.as_str()),
+            Err(_) => ("FAILED", "see above"),
+        };
+        println!("{mark} {name:<14} {:>5} s  {said}", took.as_secs());
+    }
+    for figure in &figures {
+        println!("figure {figure}");
+    }
+    println!("       in all         {:>5} s", start.elapsed().as_secs());
+    let failed = steps.iter().filter(|step| step.result.is_err()).count();
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} steps failed", steps.len())) }
+}
+
+/// Runs all tests; returns how many passed and the figures that they printed.
+fn tests(programs: &Path) -> Result<(usize, Vec<String>), String> {
+    let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast", "--", "--show-output"]);
+    command.env("PETIT_PROGRAMS", programs).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("cannot run cargo test: {error}"))?;
+    let (mut passed, mut figures) = (0, Vec::new());
+    for line in BufReader::new(child.stdout.take().ok_or("no output")?).lines() {
+        let line = line.map_err(|error| format!("cannot read what cargo test says: {error}"))?;
+        if let Some(counts) = line.strip_prefix("test result: ") {
+            let count = counts.split_whitespace().nth(1).and_then(|count| count.parse::<usize>().ok());
+            passed += count.unwrap_or_default();
+        }
+        match line.strip_prefix("FIGURE ") {
+            Some(figure) => figures.push(figure.to_owned()),
+            None => println!("{line}"),
+        }
+    }
+    let status = child.wait().map_err(|error| format!("cargo test: {error}"))?;
+    if status.success() { Ok((passed, figures)) } else { Err("tests failed".to_owned()) }
+}
