@@ -243,3 +243,65 @@ async fn files_that_others_could_change_are_not_used() {
     set(&client.config(), 0o600);
     exits(client.run(["start"]).await, 0, "is running");
 }
+
+#[tokio::test]
+async fn the_programs_run_in_the_foreground_and_log_where_it_is_seen() {
+    let service = Service::http("s").await;
+    let server = Program::server().await;
+    let mut running = server.foreground(["run"]);
+    running.until("listening").await;
+    let client = Program::client();
+    std::fs::write(client.config(), client_config(&[("web", service.address(), "http")])).unwrap();
+    client.run_with(["register"], &server.invite([""; 0]).await).await.ok();
+    let mut tunnel = client.foreground(["run"]);
+    tunnel.until("reachable").await;
+    running.until("session welcomed").await;
+    // What is logged is also in the file, and can be followed.
+    let mut following = client.spawn(["logs", "-f", "-n", "100"]);
+    while !following.line().await.unwrap().contains("online") {}
+    client.run(["log", "debug"]).await.ok();
+    while !following.line().await.unwrap().contains("log level changed") {}
+    for process in [tunnel, running] {
+        process.signal("INT").await;
+        assert_eq!(process.exit().await, 130);
+    }
+}
+
+#[tokio::test]
+async fn an_invite_that_is_asked_for_is_not_shown() {
+    let server = Program::server().await;
+    let _server = server.up().await;
+    let service = Service::http("s").await;
+    let link = server.invite([""; 0]).await;
+    let client = Program::client();
+    let mut terminal = client.on_a_terminal(["register", "--key-store", "file"]);
+    terminal.until("Paste the invite").await;
+    terminal.type_line(&link).await;
+    terminal.until("Its key    SHA256:").await;
+    terminal.until("for another 60 min").await;
+    terminal.until("Where is the service \"web\"").await;
+    terminal.type_line("nonsense").await;
+    terminal.until("expected host:port").await;
+    terminal.type_line(&service.address().port().to_string()).await;
+    terminal.until("Next: petit-client start").await;
+    let (exit, shown) = terminal.end().await;
+    assert_eq!(exit, 0, "{shown}");
+    let coded = link.split_once("#v1.").unwrap().1;
+    assert!(!shown.contains(&coded[..20]) && !shown.contains(&coded[60..80]), "{shown}");
+    let _client = client.up().await;
+    client.until_green().await;
+}
+
+#[tokio::test]
+async fn every_verb_has_help_with_an_example() {
+    for program in [Program::client(), Program::server().await] {
+        let help = program.run(["--help"]).await.ok().out;
+        let verbs = help.split_once("Commands:").unwrap().1.split_once("Options:").unwrap().0;
+        let verbs: Vec<&str> = verbs.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert!(verbs.len() > 12, "{verbs:?}");
+        for verb in verbs.into_iter().filter(|verb| *verb != "help") {
+            let help = program.run([verb, "--help"]).await.ok().out;
+            assert!(help.contains("Example"), "{verb}: {help}");
+        }
+    }
+}

@@ -5,6 +5,7 @@
 mod apart;
 mod commands;
 mod config;
+mod durable;
 mod enrol;
 mod identity;
 mod keychain;

@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use crate::bed::server_config;
 use crate::soon;
@@ -146,6 +146,31 @@ impl Program {
         Running { child, lines }
     }
 
+    /// Starts a command that goes on; its lines are those of standard error.
+    pub fn foreground<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Running<ChildStderr> {
+        let mut child = self.command(arguments).stdout(Stdio::inherit()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Running { child, lines }
+    }
+
+    /// Runs a command on a terminal of its own.
+    pub fn on_a_terminal<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Terminal {
+        let command = self.command(arguments);
+        let command = command.as_std();
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+        // script(1) is in every Debian.
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--echo", "never", "--command", &line.join(" "), "/dev/null"]);
+        script.env("HOME", self.dir.path()).kill_on_drop(true);
+        let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (keys, screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Terminal { child, keys, screen, shown: String::new(), seen: 0 }
+    }
+
     /// Starts `run` in the foreground and waits until it can be asked.
     pub async fn up(&self) -> Running {
         let mut running = self.spawn(["run", "--background"]);
@@ -217,15 +242,25 @@ impl Drop for Program {
 }
 
 /// A process that goes on. Killed when dropped.
-pub struct Running {
+pub struct Running<O = ChildStdout> {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Lines<BufReader<O>>,
 }
 
-impl Running {
-    /// The next line of its standard output.
+impl<O: AsyncRead + Unpin> Running<O> {
+    /// The next line of its output.
     pub async fn line(&mut self) -> Option<String> {
         soon("a line", self.lines.next_line()).await.unwrap()
+    }
+
+    /// Reads lines until one contains a text.
+    pub async fn until(&mut self, text: &str) -> String {
+        loop {
+            let line = self.line().await.unwrap_or_else(|| panic!("it ended without saying {text:?}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
     }
 
     /// Its process id.
@@ -247,5 +282,47 @@ impl Running {
     /// Waits for its end and returns its exit code.
     pub async fn exit(mut self) -> i32 {
         soon("the process to end", self.child.wait()).await.unwrap().code().unwrap_or(128)
+    }
+}
+
+/// A command on a terminal, with somebody who reads and types.
+pub struct Terminal {
+    child: Child,
+    keys: ChildStdin,
+    screen: ChildStdout,
+    shown: String,
+    seen: usize,
+}
+
+impl Terminal {
+    /// Waits until a text has appeared behind what was seen before.
+    pub async fn until(&mut self, text: &str) {
+        soon(&format!("{text:?} on the terminal"), async {
+            loop {
+                if let Some(at) = self.shown[self.seen..].find(text) {
+                    self.seen += at + text.len();
+                    return;
+                }
+                let mut bytes = [0; 4096];
+                let count = self.screen.read(&mut bytes).await.unwrap();
+                assert!(count > 0, "the terminal closed; it showed {:?}", self.shown);
+                self.shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            }
+        })
+        .await;
+    }
+
+    /// Types a line.
+    pub async fn type_line(&mut self, line: &str) {
+        self.keys.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    }
+
+    /// Waits for the end; returns the exit code and all that was shown.
+    pub async fn end(mut self) -> (i32, String) {
+        let mut rest = Vec::new();
+        soon("the end of the terminal", self.screen.read_to_end(&mut rest)).await.unwrap();
+        self.shown.push_str(&String::from_utf8_lossy(&rest));
+        let status = soon("the command to end", self.child.wait()).await.unwrap();
+        (status.code().unwrap_or(128), self.shown)
     }
 }
