@@ -47,18 +47,29 @@ fn position(list: &ArrayOfTables, name: &ServiceName) -> Option<usize> {
 /// [`EditError::Exists`] when its name is taken.
 pub fn add_service(text: &str, spec: &ServiceSpec) -> Result<String, EditError> {
     let mut document = document(text)?;
+    // Comments at the end of the file stay where they are read: before what is added. Behind it they would seem
+    // to belong to it, and a key that somebody uncomments there would.
+    let is_last = document.iter().all(|(key, _)| key == "client");
+    let comments = document.trailing().as_str().unwrap_or_default().to_owned();
     let client = client(&mut document)?;
     let list = services(client)?;
     if position(list, &spec.name).is_some() {
         return Err(EditError::Exists(spec.name.to_string()));
     }
     let mut table = Table::new();
+    let moves = is_last && !comments.trim().is_empty();
+    if moves {
+        table.decor_mut().set_prefix(format!("{}\n\n", comments.trim_end()));
+    }
     table.insert("name", value(spec.name.as_str()));
     table.insert("target", value(spec.target.to_string()));
     if spec.kind == ServiceKind::Tcp {
         table.insert("kind", value("tcp"));
     }
     list.push(table);
+    if moves {
+        document.set_trailing("");
+    }
     Ok(document.to_string())
 }
 
@@ -151,6 +162,15 @@ mod tests {
         let text = add_service(config::template(), &spec("web", ServiceKind::Http)).unwrap();
         assert!(text.starts_with("# Petit on this computer"));
         assert_eq!(parse(&text).services.len(), 1);
+        // A key that is uncommented is still one of [client].
+        let text = add_service(&text, &spec("db", ServiceKind::Tcp)).unwrap();
+        assert_eq!(
+            parse(&text.replacen("# name = ", "name = ", 1)).device_name.unwrap().as_str(),
+            "Front desk"
+        );
+        let both = format!("{}\n[server]\nproxy_port = 1\n# the end\n", config::template());
+        let text = add_service(&both, &spec("web", ServiceKind::Http)).unwrap();
+        assert!(text.ends_with("[server]\nproxy_port = 1\n# the end\n"), "{text}");
     }
 
     #[test]
