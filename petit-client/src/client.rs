@@ -193,15 +193,6 @@ impl Client {
         self.apply(loaded).await
     }
 
-    /// Applies the text of the config file, as [`Client::reload`].
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub async fn apply_text(&self, text: &str) -> Result<(), ConfigError> {
-        let parsed = config::parse(&self.shared.folder.config, text).map(|(config, _)| config);
-        self.apply(parsed).await
-    }
-
     async fn apply(&self, config: Result<Config, ConfigError>) -> Result<(), ConfigError> {
         let mut inner = self.shared.inner.lock().await;
         let result = match config {
@@ -248,9 +239,9 @@ impl Client {
             }
         };
         loop {
-            let content = watch.changed().await;
+            watch.changed().await;
             // What is wrong has been logged and is in the status.
-            let _ = self.apply_text(&String::from_utf8_lossy(&content)).await;
+            let _ = self.reload().await;
         }
     }
 

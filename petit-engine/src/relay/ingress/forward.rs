@@ -47,8 +47,10 @@ impl Way<'_> {
     async fn connect(&self) -> Result<Upstream, Failure> {
         let stream = self.open()?;
         let fate = Arc::clone(stream.fate());
-        let handshake =
-            http1::Builder::new().max_headers(2 * limits::MAX_HEADERS).handshake(TokioIo::new(stream));
+        let handshake = http1::Builder::new()
+            .max_headers(2 * limits::MAX_HEADERS)
+            .max_buf_size(limits::MAX_HEAD_BYTES)
+            .handshake(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|_| Failure::of_fate(&fate))?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
 use tokio::sync::Notify;
@@ -107,9 +106,7 @@ impl Pool {
     }
 
     fn oldest(&self) -> Option<Instant> {
-        // Never sooner than a little from now, however the clock and the table stand.
-        let oldest = self.idle().values().flatten().map(|idle| idle.since).min()?;
-        Some(oldest.max(Instant::now() - limits::POOL_IDLE_FOR + Duration::from_millis(10)))
+        self.idle().values().flatten().map(|idle| idle.since).min()
     }
 }
 
