@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -44,13 +45,17 @@ impl Failure {
                 .hint(format!("start it with: {program} start")),
             CallError::Refused(problem) => {
                 let exit = match problem.code.as_str() {
+                    "not_running" => ExitCode::NotRunning,
                     "not_registered" => ExitCode::NotRegistered,
                     "refused" => ExitCode::Refused,
                     _ => ExitCode::Failed,
                 };
                 Self::new(exit, problem.message)
             }
-            other => Self::of(&other),
+            CallError::NotAllowed { .. } => {
+                Self::of(&error).hint("run this as that user, or name a config file of your own with -c")
+            }
+            CallError::Broken(_) => Self::of(&error),
         }
     }
 }
@@ -70,11 +75,73 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// Set when something could not be printed, so that a command whose answer is lost does not seem to have gone well.
+static LOST: AtomicBool = AtomicBool::new(false);
+
 /// Prints what a command has to say: `text` for people, `value` with `--json`.
 pub fn say(json: bool, text: &str, value: &Value) {
+    let text = if json { format!("{value:#}\n") } else { format!("{}\n", text.trim_end()) };
+    print(&text);
+}
+
+/// Prints a text as it is. False when nobody reads any more.
+pub fn print(text: &str) -> bool {
     let mut stdout = io::stdout().lock();
-    // A reader that has gone (`| head`) is no failure of ours.
-    let _ = if json { writeln!(stdout, "{value:#}") } else { writeln!(stdout, "{}", text.trim_end()) };
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => true,
+        // A reader that has gone (`| head`) is no failure of ours.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => false,
+        Err(error) => {
+            if !LOST.swap(true, Ordering::Relaxed) {
+                let _ = writeln!(io::stderr(), "error: the output could not be written: {error}");
+            }
+            false
+        }
+    }
+}
+
+/// The exit code of a command that did what it was asked; it failed all the same when its answer was lost.
+pub fn exit(code: ExitCode) -> std::process::ExitCode {
+    let lost = LOST.load(Ordering::Relaxed) && code == ExitCode::Ok;
+    if lost { ExitCode::Failed.into() } else { code.into() }
+}
+
+/// Reads the command line. Ends the process for `--help`, `--version` and what is not understood; the last with
+/// JSON when that was asked for.
+///
+/// An argument that holds an invite is refused without repeating it: other users can see a command line, and the
+/// shell keeps it.
+pub fn arguments<T: clap::Parser>() -> T {
+    let given: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let json = given.iter().any(|argument| argument == "--json");
+    let holds_invite = |argument: &std::ffi::OsString| argument.to_string_lossy().contains("#v1.");
+    if given.iter().any(holds_invite) {
+        let failure = Failure::new(
+            ExitCode::Usage,
+            "an invite must not stand on the command line: other users can see it there, and the shell keeps it",
+        )
+        .hint("type only: petit-client register, and paste it when asked; or use --invite-file");
+        let _ = fail(json, &failure);
+        std::process::exit(ExitCode::Usage as i32);
+    }
+    T::try_parse_from(given).unwrap_or_else(|error| {
+        if json && error.use_stderr() {
+            let text = error.render().to_string();
+            let text = text.trim().trim_start_matches("error: ");
+            let (message, rest) = text.split_once("\n\n").unwrap_or((text, ""));
+            let _ = fail(true, &Failure::new(ExitCode::Usage, message).hint(rest.replace('\n', " ")));
+            std::process::exit(ExitCode::Usage as i32);
+        }
+        let _ = error.print();
+        std::process::exit(error.exit_code());
+    })
+}
+
+/// Prints the completions of a program for a shell.
+pub fn completions<T: clap::CommandFactory>(shell: clap_complete::Shell, program: &str) {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut T::command(), program, &mut text);
+    print(&String::from_utf8_lossy(&text));
 }
 
 /// Prints a failure and returns its exit code.

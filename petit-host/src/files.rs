@@ -37,16 +37,34 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileEr
     move |source| FileError::Io { action, path, source }
 }
 
-/// Makes a folder that only its owner can enter. One that exists is left as it is, if it is a folder.
+/// Makes a folder that only its owner can enter. One that exists is left as it is.
 ///
 /// # Errors
-/// [`FileError::Io`].
+/// [`FileError::Unsafe`] when others can put files into it: a key must not be written there.
 pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     builder.mode(0o700);
-    builder.create(path).map_err(failed("make the folder", path))
+    builder.create(path).map_err(failed("make the folder", path))?;
+    #[cfg(unix)]
+    if fs::metadata(path).map_err(failed("look at", path))?.mode() & 0o022 != 0 {
+        let problem = "other users can put files into it";
+        let remedy = "choose another folder, or keep others out of it with chmod go-w";
+        return Err(FileError::Unsafe { path: path.to_owned(), problem, remedy });
+    }
+    Ok(())
+}
+
+/// How a new file is made, and what becomes of the rights of one that is replaced.
+#[derive(Clone, Copy)]
+enum Rights {
+    /// Only the owner may read it, whatever was before.
+    Private,
+    /// Other programs of this computer may read it.
+    Public,
+    /// As they were; for a new file, private.
+    Kept,
 }
 
 /// Writes a file whole: into a new file beside it, flushed to disk, then moved into place. A reader sees the old
@@ -55,18 +73,26 @@ pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError::Io`]; the old file is untouched then.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    write_whole(path, content, 0o600)
+    write_whole(path, content, Rights::Private)
 }
 
 /// As [`write_private`], for files that other programs of this computer may read.
 ///
 /// # Errors
-/// [`FileError::Io`].
+/// [`FileError::Io`]; the old file is untouched then.
 pub fn write_public(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    write_whole(path, content, 0o644)
+    write_whole(path, content, Rights::Public)
 }
 
-fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+/// As [`write_private`], for a file that belongs to a person: owner and mode stay as they are.
+///
+/// # Errors
+/// [`FileError::Io`]; the old file is untouched then.
+pub fn write_keeping_rights(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    write_whole(path, content, Rights::Kept)
+}
+
+fn write_whole(path: &Path, content: &[u8], rights: Rights) -> Result<(), FileError> {
     // A config file that is a link stays one: its target is replaced.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let path = target.as_path();
@@ -74,15 +100,8 @@ fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> 
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let temporary = dir.join(format!(".{name}.{}.new", std::process::id()));
     let result = (|| {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        options.mode(mode);
-        let mut file = options.open(&temporary)?;
-        #[cfg(unix)]
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        #[cfg(not(unix))]
-        let _ = mode;
+        let mut file = create(&temporary)?;
+        set_rights(&file, path, rights)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
@@ -95,6 +114,61 @@ fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> 
         let _ = fs::remove_file(&temporary);
         failed("write", path)(error)
     })
+}
+
+/// Makes a new, private file; never follows a link that somebody has put there.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    match options.open(path) {
+        // Left behind by a process of the same number that was killed.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            options.open(path)
+        }
+        other => other,
+    }
+}
+
+#[cfg(unix)]
+fn set_rights(file: &File, replaced: &Path, rights: Rights) -> io::Result<()> {
+    let before = fs::metadata(replaced).ok();
+    // Root that edits a user's file leaves it the user's.
+    if let Some(before) = &before
+        && rustix::process::geteuid().is_root()
+    {
+        std::os::unix::fs::fchown(file, Some(before.uid()), Some(before.gid()))?;
+    }
+    let mode = match (rights, before) {
+        (Rights::Public, _) => 0o644,
+        (Rights::Kept, Some(before)) => before.mode() & 0o777,
+        (Rights::Private | Rights::Kept, _) => 0o600,
+    };
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_rights(_: &File, _: &Path, _: Rights) -> io::Result<()> {
+    Ok(()) // the profile folder's access list is inherited
+}
+
+/// Removes what writers that were killed have left in a folder. Call with the program's lock held.
+pub fn sweep(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let pid = name.strip_suffix(".new").and_then(|name| name.rsplit('.').next());
+        let is_ours =
+            name.starts_with('.') && pid.is_some_and(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()));
+        // A command that is writing this very moment is left alone.
+        let old = entry.metadata().and_then(|found| found.modified()).ok();
+        let old = old.and_then(|at| at.elapsed().ok()).is_some_and(|age| age.as_secs() >= 60);
+        if is_ours && old {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Removes a file; one that is not there is as good as removed.
@@ -212,6 +286,48 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
         assert!(write_private(&dir.path().join("no/such/folder"), b"x").is_err());
+    }
+
+    #[test]
+    fn a_persons_file_keeps_its_rights_and_a_secret_never_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let mode = || fs::metadata(&path).unwrap().mode() & 0o777;
+        write_keeping_rights(&path, b"new").unwrap();
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        write_keeping_rights(&path, b"edited").unwrap();
+        assert_eq!(mode(), 0o644);
+        write_private(&path, b"secret").unwrap();
+        assert_eq!(mode(), 0o600);
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(12_345), Some(12_345)).unwrap();
+            write_keeping_rights(&path, b"by root").unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().uid(), 12_345);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_no_place_for_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(make_private_dir(dir.path()).unwrap_err(), FileError::Unsafe { .. }));
+        make_private_dir(&dir.path().join("own")).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_swept_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = dir.path().join(".device.key.4711.new");
+        let fresh = dir.path().join(".device.key.4712.new");
+        for path in [&old, &fresh, &dir.path().join("mine.new"), &dir.path().join(".profile.new")] {
+            fs::write(path, "x").unwrap();
+        }
+        let before = std::time::SystemTime::now() - std::time::Duration::from_secs(90);
+        File::open(&old).unwrap().set_modified(before).unwrap();
+        sweep(dir.path());
+        assert!(!old.exists() && fresh.exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
     }
 
     #[test]
