@@ -62,6 +62,21 @@ pub enum InvalidInvite {
 }
 
 const MARK: &str = "v1.";
+/// More coded characters than the longest host and all pins make.
+const LONGEST: usize = 1024;
+
+/// What a text without our mark is: an invite of a later version, or none.
+fn other_version(text: &str) -> InvalidInvite {
+    let mark = text.rsplit('#').next().unwrap_or_default().trim();
+    let version = mark.split('.').next().unwrap_or_default();
+    let is_version =
+        version.len() <= 4 && version.strip_prefix('v').is_some_and(|n| n.parse::<u16>().is_ok());
+    if is_version && mark.contains('.') {
+        InvalidInvite::Version { version: version.to_owned() }
+    } else {
+        InvalidInvite::NotAnInvite
+    }
+}
 
 impl Invite {
     /// The link to hand out. The whole of it is a secret until it is used.
@@ -87,31 +102,39 @@ impl Invite {
         SecretString::from(format!("https://{host}/enroll#{MARK}{}", coded.as_str()))
     }
 
-    /// Reads a link however it was pasted: wrapped over lines, in quotes or brackets, as `petit://`, or only
-    /// the part after `#`.
+    /// Reads a link however it was pasted: wrapped over lines, in quotes or brackets, as `petit://`, with other
+    /// text around it, or only the part after `#`.
     ///
     /// # Errors
     /// [`InvalidInvite`].
     pub fn parse(text: &SecretString) -> Result<Self, InvalidInvite> {
-        let text: Zeroizing<String> =
-            Zeroizing::new(text.expose_secret().chars().filter(|c| !c.is_whitespace()).collect());
-        let coded = text.rsplit('#').next().unwrap_or_default();
-        let coded = coded.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
-        // A link cut right after its mark is damaged, not another thing.
-        let coded = if coded == MARK.trim_end_matches('.') { MARK } else { coded };
-        let Some(coded) = coded.strip_prefix(MARK) else {
-            let version = coded.split('.').next().unwrap_or_default();
-            let is_version =
-                version.len() <= 4 && version.strip_prefix('v').is_some_and(|n| n.parse::<u16>().is_ok());
-            return Err(if is_version && coded.contains('.') {
-                InvalidInvite::Version { version: version.to_owned() }
-            } else {
-                InvalidInvite::NotAnInvite
-            });
+        let text = text.expose_secret();
+        let start = match text.find(&format!("#{MARK}")) {
+            Some(at) => at + 1,
+            // Without the link before it, the mark begins the text.
+            None => text.len() - text.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()).len(),
         };
-        let damaged = InvalidInvite::Damaged { characters: coded.chars().count() };
-        let bytes = data_encoding::BASE64URL_NOPAD.decode(coded.as_bytes()).map_err(|_| damaged.clone())?;
-        Self::decode(&Zeroizing::new(bytes)).ok_or(damaged)
+        let rest = text.get(start..).unwrap_or_default();
+        let Some(coded) = rest.strip_prefix(MARK).or_else(|| (rest.trim() == "v1").then_some("")) else {
+            return Err(other_version(text));
+        };
+        // A link may have been broken over lines, and may be followed by other words: pieces are put together
+        // until the checksum is right.
+        let mut joined = Zeroizing::new(String::new());
+        for piece in coded.split_whitespace() {
+            let is_coded = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            let piece = piece.trim_start_matches(|c: char| !is_coded(c)); // a quoted mail's "> "
+            let end = piece.find(|c: char| !is_coded(c)).unwrap_or(piece.len());
+            joined.push_str(piece.get(..end).unwrap_or_default());
+            if joined.len() > LONGEST {
+                break;
+            }
+            let bytes = data_encoding::BASE64URL_NOPAD.decode(joined.as_bytes()).map(Zeroizing::new);
+            if let Some(invite) = bytes.ok().and_then(|bytes| Self::decode(&bytes)) {
+                return Ok(invite);
+            }
+        }
+        Err(InvalidInvite::Damaged { characters: joined.len() })
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
@@ -182,6 +205,10 @@ mod tests {
                 format!("  <{link}>\r\n"),
                 format!("\"{link}\""),
                 format!("petit://enroll#{fragment}"),
+                format!(
+                    "Dear Anna,\nhere is your invite:\n\n{link}\n\nThe client will connect to x. Yours, B"
+                ),
+                format!("> {link}\n> best regards"),
             ] {
                 let read = parse(&text).unwrap();
                 assert_eq!(read.server, invite(host).server);

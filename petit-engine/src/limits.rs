@@ -62,6 +62,11 @@ pub const RETRY_FIRST: Duration = Duration::from_millis(200);
 pub const RETRY_CAP: Duration = Duration::from_secs(30);
 /// A session that lasted this long resets the back-off.
 pub const RETRY_RESET_AFTER: Duration = Duration::from_secs(60);
+/// An agent that was refused for good looks this often whether somebody has put things right at the server (a
+/// registry restored from a backup knows the device again).
+pub const LOOK_AGAIN: Duration = Duration::from_secs(10 * 60);
+/// A service that the server could not write down is offered again after this long.
+pub const OFFER_AGAIN: Duration = Duration::from_secs(10);
 /// How long an agent whose identity is in use elsewhere waits before it asks again.
 pub const RETRY_IN_USE: Duration = Duration::from_secs(30);
 /// Streams in flight get this long to finish when a side leaves.

@@ -23,7 +23,7 @@ use crate::limits;
 use crate::mux::{Event, Mux, Stream};
 use crate::name::ServiceName;
 use crate::net::tls;
-use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Message, Offer, Outcome};
+use crate::proto::control::{FromAgent, FromRelay, Grant, GrantRefusal, Hello, Message, Offer, Outcome};
 use crate::proto::control::{PROTOCOL, Refusal, Text, Trial, Welcome};
 use crate::proto::frame::{Purpose, ResetCode};
 use crate::proto::liveness::Backoff;
@@ -55,6 +55,10 @@ pub(super) struct Runner {
     pub(super) questions: Vec<Question>,
     pub(super) next_probe: u32,
     news: Arc<Notify>,
+    /// When to look again whether a refusal still stands.
+    look_at: Option<Instant>,
+    /// When to offer again what the relay could not write down.
+    offer_at: Option<Instant>,
 }
 
 /// A service on offer.
@@ -104,6 +108,8 @@ impl Runner {
             questions: Vec::new(),
             next_probe: 0,
             news: Arc::new(Notify::new()),
+            look_at: None,
+            offer_at: None,
             config,
         };
         runner.set_services(runner.config.services.clone());
@@ -148,6 +154,9 @@ impl Runner {
             return;
         }
         self.dialing = None;
+        if !matches!(state, AgentState::Stopped { .. }) {
+            self.look_at = None;
+        }
         if state == AgentState::Connecting {
             tracing::debug!(server = %self.config.server, "connecting");
             self.dial();
@@ -177,6 +186,7 @@ impl Runner {
         tracing::info!(error = %Chain(error), ?cause, "not online");
         self.forget_session();
         if cause.is_final() {
+            self.look_at = Some(Instant::now() + limits::LOOK_AGAIN);
             return self.step(Step::Refused { cause });
         }
         let delay = if cause == Cause::InUseElsewhere {
@@ -195,6 +205,7 @@ impl Runner {
 
     fn forget_session(&mut self) {
         self.live = None;
+        self.offer_at = None;
         self.mux.send_replace(None);
         for question in self.questions.drain(..) {
             question.what.fail(AskError::Offline);
@@ -244,8 +255,7 @@ impl Runner {
             }
             Command::SetServices(services) => {
                 self.set_services(services);
-                let services = self.offers();
-                self.send(&FromAgent::Services { services });
+                self.offer_again();
             }
             Command::SetVitae(vitae) => self.config.vitae = vitae,
             Command::Probe(name, answer) => self.on_probe_wanted(&name, answer),
@@ -282,8 +292,7 @@ impl Runner {
                 self.step(Step::Welcomed);
                 // The services may have changed since the hello was written.
                 if !self.offers.iter().map(|offered| offered.number).eq(answered) {
-                    let services = self.offers();
-                    self.send(&FromAgent::Services { services });
+                    self.offer_again();
                 }
                 self.tell_health();
             }
@@ -315,16 +324,15 @@ impl Runner {
         match message {
             FromRelay::Services { services } => self.on_grants(services),
             FromRelay::Probed { probe, trial } => self.on_probed(probe, trial),
-            FromRelay::Removed { name } => {
+            FromRelay::Removed { name, found } => {
                 // A service that is still offered gets a new address.
                 if self.offers.iter().any(|offered| offered.spec.name == name) {
-                    let services = self.offers();
-                    self.send(&FromAgent::Services { services });
+                    self.offer_again();
                 }
                 let removed =
                     |what: &Asked| matches!(what, Asked::Remove { name: asked, .. } if *asked == name);
                 if let Some(Asked::Remove { answer, .. }) = self.answered(removed) {
-                    let _ = answer.send(Ok(()));
+                    let _ = answer.send(if found { Ok(()) } else { Err(AskError::NoSuchService) });
                 }
             }
             FromRelay::Unregistered {} => self.refused(Refusal::Unknown),
@@ -395,6 +403,11 @@ impl Runner {
         self.show_services();
     }
 
+    fn offer_again(&mut self) {
+        let services = self.offers();
+        self.send(&FromAgent::Services { services });
+    }
+
     fn offers(&mut self) -> Vec<Offer> {
         let offer = |offered: &mut Offered| {
             offered.told = offered.meter.health().0;
@@ -420,6 +433,9 @@ impl Runner {
                     tracing::info!(service = %grant.name, %url, "reachable");
                 }
                 Outcome::Refused { cause } => {
+                    if *cause == GrantRefusal::StoreFailed {
+                        self.offer_at = Some(now + limits::OFFER_AGAIN);
+                    }
                     tracing::warn!(service = %grant.name, ?cause, "the server did not register the service");
                 }
             }
@@ -464,12 +480,20 @@ impl Runner {
         };
         let probes = self.offers.iter().filter_map(|offered| offered.probe_at);
         let deadlines = self.questions.iter().map(|question| question.deadline);
-        waiting.into_iter().chain(probes).chain(deadlines).min()
+        let again = self.look_at.into_iter().chain(self.offer_at);
+        waiting.into_iter().chain(probes).chain(deadlines).chain(again).min()
     }
 
     fn on_time(&mut self) {
         self.step(Step::Tick);
-        self.ask_in_time(Instant::now());
+        let now = Instant::now();
+        if self.look_at.take_if(|at| *at <= now).is_some() {
+            self.step(Step::Look);
+        }
+        if self.offer_at.take_if(|at| *at <= now).is_some() {
+            self.offer_again();
+        }
+        self.ask_in_time(now);
     }
 }
 

@@ -24,7 +24,7 @@ pub enum AgentState {
         /// Why the last one failed, or the last session ended.
         cause: Cause,
     },
-    /// No further attempt is made before a person acts.
+    /// Only a person can help; whether one has is looked at every [`crate::limits::LOOK_AGAIN`].
     Stopped {
         /// Why.
         cause: Cause,
@@ -54,6 +54,8 @@ pub enum Event {
     },
     /// Time has passed.
     Tick,
+    /// It is time to look whether somebody has put things right.
+    Look,
     /// Waiting has become pointless: the network changed, the computer woke, or somebody pressed a button.
     Hurry,
 }
@@ -72,6 +74,7 @@ impl AgentState {
             (Self::Connecting | Self::Online { .. }, Event::Refused { cause }) => Self::Stopped { cause },
             (Self::Waiting { until, .. }, Event::Tick) if until <= now => Self::Connecting,
             (Self::Waiting { .. }, Event::Hurry | Event::SwitchedOn) => Self::Connecting,
+            (Self::Stopped { .. }, Event::Look) => Self::Connecting,
             (state, _) => state, // late or repeated: an answer no longer asked for changes nothing
         }
     }
@@ -103,15 +106,21 @@ mod tests {
             assert_eq!(stopped.after(event, now + Duration::from_secs(3600)), stopped);
         }
         assert_eq!(stopped.after(Event::SwitchedOn, now), AgentState::Connecting);
+        assert_eq!(stopped.after(Event::Look, now), AgentState::Connecting, "now and then it looks");
     }
 
     #[test]
     fn late_answer_after_switch_off_changes_nothing() {
         let now = Instant::now();
         let lost = Event::Lost { until: now, cause: Cause::Lost };
-        for event in
-            [Event::Welcomed, lost, Event::Refused { cause: Cause::Unknown }, Event::Tick, Event::Hurry]
-        {
+        for event in [
+            Event::Welcomed,
+            lost,
+            Event::Refused { cause: Cause::Unknown },
+            Event::Tick,
+            Event::Look,
+            Event::Hurry,
+        ] {
             assert_eq!(AgentState::Idle.after(event, now), AgentState::Idle);
         }
     }

@@ -73,6 +73,8 @@ pub enum FromRelay {
     Removed {
         /// Its name.
         name: ServiceName,
+        /// False when the device had no such service.
+        found: bool,
     },
     /// The device is no longer registered.
     Unregistered {},

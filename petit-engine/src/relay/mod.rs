@@ -58,8 +58,9 @@ pub trait Access: Names + Send + Sync + 'static {
         services: Vec<(ServiceName, ServiceKind)>,
     ) -> Answer<'_, Vec<Result<Registration, GrantRefusal>>>;
 
-    /// Frees a service's registered ID and aliases. False when it could not be written down.
-    fn remove(&self, device: DeviceId, service: ServiceName) -> Answer<'_, bool>;
+    /// Frees a service's registered ID and aliases. Says whether there was such a service; `None` when it could
+    /// not be written down.
+    fn remove(&self, device: DeviceId, service: ServiceName) -> Answer<'_, Option<bool>>;
 
     /// Ends a device's registration at its own wish. False when it could not be written down.
     fn unregister(&self, device: DeviceId) -> Answer<'_, bool>;

@@ -154,8 +154,8 @@ async fn on_message(shared: &Arc<Shared>, session: &Arc<Session>, message: FromA
             });
         }
         FromAgent::Remove { name } => {
-            if shared.access.remove(session.device, name.clone()).await {
-                session.send(&FromRelay::Removed { name });
+            if let Some(found) = shared.access.remove(session.device, name.clone()).await {
+                session.send(&FromRelay::Removed { name, found });
             }
         }
         FromAgent::Unregister {} => {
