@@ -17,7 +17,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::SOFTWARE;
 use crate::config::{self, Config};
@@ -31,8 +31,8 @@ pub struct Admin {
     pub directory: Directory,
     /// How public addresses are made.
     pub endpoint: Endpoint,
-    /// What invites say.
-    pub invites: InviteTerms,
+    /// What invites say; follows the config.
+    pub invites: watch::Receiver<InviteTerms>,
     /// The server, when one runs.
     pub running: Option<Running>,
 }
@@ -59,12 +59,12 @@ pub struct Running {
 }
 
 /// What the main loop is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Wish {
-    /// End in an orderly way.
+    /// End in an orderly way; asked for again, at once.
     Stop,
-    /// Read the config again.
-    Reload,
+    /// Read the config again, and say what came of it: the settings that need a restart, or what is wrong.
+    Reload(oneshot::Sender<Result<Vec<&'static str>, String>>),
 }
 
 type Outcome = Result<Value, Problem>;
@@ -83,6 +83,7 @@ impl Handler for Admin {
 impl Admin {
     /// An admin without a server, for commands while none runs.
     pub fn offline(directory: Directory, config: &Config, invites: InviteTerms) -> Self {
+        let (_, invites) = watch::channel(invites);
         Self { directory, endpoint: config.endpoint.clone(), invites, running: None }
     }
 
@@ -102,8 +103,8 @@ impl Admin {
             ("POST", ["invites"]) => self.invite(request).await,
             ("POST", ["invites", id, "withdraw"]) => self.withdraw(id).await,
             ("GET", ["explain"]) => self.explain(request),
-            ("POST", ["stop"]) => self.wish(Wish::Stop).await,
-            ("POST", ["reload"]) => self.wish(Wish::Reload).await,
+            ("POST", ["stop"]) => self.stop(),
+            ("POST", ["reload"]) => self.reload().await,
             ("POST", ["log"]) => self.log(request),
             _ => Err(Problem::not_found()),
         }
@@ -120,6 +121,7 @@ impl Admin {
     async fn status(&self) -> Outcome {
         let running = self.running()?;
         let server = &running.server;
+        let terms = self.invites.borrow().clone();
         Ok(json!({
             "software": SOFTWARE,
             "pid": std::process::id(),
@@ -129,8 +131,8 @@ impl Admin {
             "tls": server.tls,
             "https_visitors": server.has_certificate,
             "endpoint": self.endpoint,
-            "tunnel_address": self.invites.server,
-            "server_key": self.invites.pins.first(),
+            "tunnel_address": terms.server,
+            "server_key": terms.pins.first(),
             "config": server.folder.config,
             "clients": self.clients().await?,
         }))
@@ -214,9 +216,14 @@ impl Admin {
 
     async fn revoke(&self, name: &str) -> Outcome {
         // Only a device ID: revoking cannot be undone, so it is not guessed whom it concerns.
-        let id: DeviceId = name.parse().map_err(|error| {
-            Problem::new(400, "bad_id", format!("{error}; see the IDs with: petit-server clients list"))
-        })?;
+        let Ok(id) = name.parse::<DeviceId>() else {
+            let known = self.find(name).await.ok();
+            let hint = known.map_or_else(
+                || "see the IDs with: petit-server clients list".to_owned(),
+                |row| format!("it belongs to client {0}: petit-server clients revoke {0}", row.id),
+            );
+            return Err(Problem::new(400, "bad_id", format!("{name:?} is no client's ID; {hint}")));
+        };
         self.directory.end_device(id, EndedBy::Operator).await.map_err(problem)?;
         Ok(json!({ "revoked": id }))
     }
@@ -240,6 +247,17 @@ impl Admin {
         Ok(json!({ "aliases": aliases }))
     }
 
+    /// A name under the server's own domain is given as its first label: that is how it is looked up.
+    fn check_alias(&self, alias: &Alias) -> Result<(), Problem> {
+        let domain = self.endpoint.domain();
+        let host = VisitorHost::parse(alias.as_str());
+        if alias.is_domain() && host.is_ok_and(|host| is_under(&host, &self.endpoint)) {
+            let problem = format!("{alias} lies under {domain}; give its first label alone");
+            return Err(Problem::new(400, "bad_alias", problem));
+        }
+        Ok(())
+    }
+
     async fn add_alias(&self, request: &Request) -> Outcome {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -250,16 +268,7 @@ impl Admin {
             force: bool,
         }
         let Wanted { id, alias, force } = body(request)?;
-        if alias.is_domain()
-            && VisitorHost::parse(alias.as_str()).is_ok_and(|host| is_under(&host, &self.endpoint))
-        {
-            let domain = self.endpoint.domain();
-            return Err(Problem::new(
-                400,
-                "bad_alias",
-                format!("{alias} lies under {domain}; give its first label alone"),
-            ));
-        }
+        self.check_alias(&alias)?;
         self.directory.add_alias(id, alias.clone(), force).await.map_err(problem)?;
         Ok(json!({ "id": id, "alias": alias, "url": self.endpoint.url(alias.as_str()) }))
     }
@@ -301,21 +310,27 @@ impl Admin {
             #[serde(default)]
             alias: Option<Alias>,
             #[serde(default)]
+            force: bool,
+            #[serde(default)]
             note: String,
             #[serde(default)]
             lifetime_seconds: Option<u64>,
         }
         let wanted: Wanted = body(request)?;
-        let lifetime = wanted.lifetime_seconds.map_or(self.invites.lifetime, Duration::from_secs);
+        if let Some(alias) = &wanted.alias {
+            self.check_alias(alias)?;
+        }
+        let InviteTerms { server, pins, lifetime } = self.invites.borrow().clone();
+        let lifetime = wanted.lifetime_seconds.map_or(lifetime, Duration::from_secs);
         config::check_lifetime(lifetime).map_err(|error| Problem::new(400, "bad_lifetime", error))?;
         let wish = InviteWish {
             service: wanted.service.clone(),
             alias: wanted.alias.clone(),
+            force: wanted.force,
             note: wanted.note.chars().filter(|c| !c.is_control()).take(200).collect(),
             lifetime,
         };
-        let InviteTerms { server, pins, .. } = &self.invites;
-        let invite = make_invite(&self.directory, server.clone(), pins, wish).await;
+        let invite = make_invite(&self.directory, server, &pins, wish).await;
         let invite = invite.map_err(|error| match error {
             InviteError::Store(error) => problem(error),
             InviteError::NoRandom(error) => Problem::new(500, "failed", error.to_string()),
@@ -392,10 +407,20 @@ impl Admin {
         }))
     }
 
-    async fn wish(&self, wish: Wish) -> Outcome {
-        let running = self.running()?;
-        let _ = running.wishes.send(wish).await;
+    fn stop(&self) -> Outcome {
+        // A wish that is waiting already says the same.
+        let _ = self.running()?.wishes.try_send(Wish::Stop);
         Ok(json!({ "pid": std::process::id() }))
+    }
+
+    async fn reload(&self) -> Outcome {
+        let busy = || Problem::new(409, "stopping", "the server is stopping");
+        let (answer, asked) = oneshot::channel();
+        self.running()?.wishes.try_send(Wish::Reload(answer)).map_err(|_| busy())?;
+        match asked.await.map_err(|_| busy())? {
+            Ok(restart) => Ok(json!({ "needs_restart": restart })),
+            Err(problem) => Err(Problem::new(422, "config", problem)),
+        }
     }
 
     fn log(&self, request: &Request) -> Outcome {

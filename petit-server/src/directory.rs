@@ -20,6 +20,8 @@ pub struct Directory {
     store: Arc<dyn Store>,
     tables: Arc<RwLock<Lookup>>,
     changed: Arc<watch::Sender<u64>>,
+    /// Held from a change's begin to its place in the tables, so that both see changes in one order.
+    changing: Arc<tokio::sync::Mutex<()>>,
     limits: watch::Receiver<ServiceLimits>,
 }
 
@@ -61,7 +63,7 @@ impl Directory {
         let mut lookup = Lookup::default();
         lookup.add(store.load().await?);
         let tables = Arc::new(RwLock::new(lookup));
-        Ok(Self { store, tables, changed: Arc::new(watch::Sender::new(0)), limits })
+        Ok(Self { store, tables, changed: Arc::new(watch::Sender::new(0)), changing: Arc::default(), limits })
     }
 
     /// The store, for what is not looked up.
@@ -108,6 +110,7 @@ impl Directory {
     {
         let this = self.clone();
         let task = tokio::spawn(async move {
+            let _in_order = this.changing.lock().await;
             let (value, changes) = change(Arc::clone(&this.store)).await?;
             this.write().apply(changes);
             this.changed.send_modify(|count| *count += 1);
@@ -193,12 +196,13 @@ impl Access for Directory {
         })
     }
 
-    fn remove(&self, device: DeviceId, service: ServiceName) -> relay::Answer<'_, bool> {
+    fn remove(&self, device: DeviceId, service: ServiceName) -> relay::Answer<'_, Option<bool>> {
         Box::pin(async move {
             let remove = move |store: Arc<dyn Store>| async move {
-                Ok(((), store.remove_service(device, service).await?))
+                let changes = store.remove_service(device, service).await?;
+                Ok((!changes.services_gone.is_empty(), changes))
             };
-            self.change(remove).await.inspect_err(|error| report("removal of a service", error)).is_ok()
+            self.change(remove).await.inspect_err(|error| report("removal of a service", error)).ok()
         })
     }
 

@@ -17,9 +17,15 @@ pub struct Folder {
 /// Why there is no key to run with.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// There is none.
-    #[error("there is no server key at {}; make one with: petit-server init", path.display())]
+    /// There is none, and never was.
+    #[error("there is no server key at {}", path.display())]
     Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// There is none any more: clients have pinned it, so a new one would lock them all out.
+    #[error("the server key {} is gone, but clients may have pinned it", path.display())]
+    Lost {
         /// Where it should be.
         path: PathBuf,
     },
@@ -79,22 +85,33 @@ impl Folder {
         self.dir.join("backup.pin")
     }
 
-    /// Makes what is missing: the folder, the keys. True when a key was made.
+    /// Makes the folder and the one for logs.
     ///
     /// # Errors
-    /// [`KeyError`].
-    pub fn make(&self) -> Result<bool, KeyError> {
+    /// [`KeyError::File`], also when others could put files into it.
+    pub fn make(&self) -> Result<(), KeyError> {
         files::make_private_dir(&self.dir)?;
-        files::make_private_dir(&self.dir.join("logs"))?;
+        Ok(files::make_private_dir(&self.dir.join("logs"))?)
+    }
+
+    /// Makes the server's keys where there never were any. True when they were made.
+    ///
+    /// # Errors
+    /// [`KeyError::Lost`] when something beside the key says that there was one.
+    pub fn make_keys(&self, registry: &Path) -> Result<bool, KeyError> {
+        self.make()?;
         if files::read_secret(&self.key())?.is_some() {
             return Ok(false);
         }
+        if [self.backup_key(), self.backup_pin(), registry.to_owned()].iter().any(|path| path.exists()) {
+            return Err(KeyError::Lost { path: self.key() });
+        }
         let generate = || PrivateKey::generate().map_err(|_| KeyError::NoRandom);
         let (key, backup) = (generate()?, generate()?);
+        // The key first: whatever ends this in between, a key that is there is never made anew.
+        write_key(&self.key(), &key)?;
         write_key(&self.backup_key(), &backup)?;
         files::write_private(&self.backup_pin(), format!("{}\n", backup.public().fingerprint()).as_bytes())?;
-        // Last, because its presence says that all is there.
-        write_key(&self.key(), &key)?;
         Ok(true)
     }
 
@@ -104,7 +121,12 @@ impl Folder {
     /// [`KeyError`].
     pub fn read_key(&self) -> Result<PrivateKey, KeyError> {
         let path = self.key();
-        let text = files::read_secret(&path)?.ok_or_else(|| KeyError::Missing { path: path.clone() })?;
+        let there_was_one = self.backup_key().exists() || self.backup_pin().exists();
+        let missing = || match there_was_one {
+            true => KeyError::Lost { path: path.clone() },
+            false => KeyError::Missing { path: path.clone() },
+        };
+        let text = files::read_secret(&path)?.ok_or_else(missing)?;
         let text = zeroize::Zeroizing::new(text);
         PrivateKey::from_text(&text).map_err(|_| KeyError::Invalid { path })
     }
@@ -116,8 +138,14 @@ impl Folder {
     pub fn pins(&self) -> Result<Vec<Fingerprint>, KeyError> {
         let mut pins = vec![self.read_key()?.public().fingerprint()];
         let path = self.backup_pin();
-        if let Ok(text) = std::fs::read_to_string(&path) {
-            pins.push(text.trim().parse().map_err(|_| KeyError::Invalid { path })?);
+        match files::read_secret(&path)? {
+            Some(text) => {
+                let text = String::from_utf8_lossy(&text);
+                pins.push(text.trim().parse().map_err(|_| KeyError::Invalid { path })?);
+            }
+            None => {
+                tracing::warn!(path = %path.display(), "clients are given no backup key to pin");
+            }
         }
         Ok(pins)
     }
@@ -136,13 +164,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::of(&dir.path().join("petit").join("config.toml"));
         assert!(matches!(folder.read_key(), Err(KeyError::Missing { .. })));
-        assert!(folder.make().unwrap());
+        let registry = dir.path().join("petit").join("registry.db");
+        assert!(folder.make_keys(&registry).unwrap());
         let pins = folder.pins().unwrap();
         assert_eq!(pins.len(), 2);
-        assert!(!folder.make().unwrap(), "a second init changes nothing");
+        assert!(!folder.make_keys(&registry).unwrap(), "a second init changes nothing");
         assert_eq!(folder.pins().unwrap(), pins);
-        std::fs::remove_file(folder.backup_key()).unwrap();
-        assert_eq!(folder.pins().unwrap(), pins, "the backup key may be taken away");
+        let backup = std::fs::read(folder.backup_key()).unwrap();
+        // A key that was lost is not replaced in silence, and its backup is not touched.
+        std::fs::remove_file(folder.key()).unwrap();
+        assert!(matches!(folder.make_keys(&registry), Err(KeyError::Lost { .. })));
+        assert!(matches!(folder.read_key(), Err(KeyError::Lost { .. })));
+        assert_eq!(std::fs::read(folder.backup_key()).unwrap(), backup);
+        // The backup is the next key, and clients know it already.
+        std::fs::rename(folder.backup_key(), folder.key()).unwrap();
+        assert_eq!(folder.pins().unwrap()[0], pins[1]);
         std::fs::write(folder.key(), "nonsense").unwrap();
         assert!(matches!(folder.read_key(), Err(KeyError::Invalid { .. })));
     }

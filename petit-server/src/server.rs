@@ -1,7 +1,6 @@
 //! A whole server: config, folder, registry and relay put together.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +11,7 @@ use petit_engine::net::listen;
 use petit_engine::proto::control::Text;
 use petit_engine::relay::{Relay, RelayConfig, StartError as RelayError};
 use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, NoRandom, random_bytes};
+use petit_host::files;
 use petit_host::lock::{Lock, LockError};
 use tokio::sync::watch;
 
@@ -27,10 +27,10 @@ use crate::store::{NewInvite, ServiceLimits, Store, StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another one runs in this folder.
-    #[error("a server is running already (it holds {})", lock.display())]
+    #[error("a server is running already{}", .pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     Running {
-        /// Its lock.
-        lock: PathBuf,
+        /// Its process, when it has said so.
+        pid: Option<u32>,
     },
     /// The lock could not be taken.
     #[error(transparent)]
@@ -90,9 +90,12 @@ pub struct Offline {
     _lock: Lock,
 }
 
-fn lock(folder: &Folder) -> Result<Lock, StartError> {
-    Lock::take(&folder.lock()).map_err(|error| match error {
-        LockError::Held { path } => StartError::Running { lock: path },
+/// How long a command that holds the registry for a moment is waited for.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
+
+async fn lock(folder: &Folder) -> Result<Lock, StartError> {
+    Lock::take_within(&folder.lock(), LOCK_LIMIT).await.map_err(|error| match error {
+        LockError::Held { pid, .. } => StartError::Running { pid },
         LockError::Io { .. } => StartError::Lock(error),
     })
 }
@@ -112,9 +115,24 @@ impl Offline {
     /// # Errors
     /// [`StartError`].
     pub async fn open(config: &Config, folder: &Folder) -> Result<Self, StartError> {
-        let lock = lock(folder)?;
+        let lock = lock(folder).await?;
         let (_, limits) = watch::channel(service_limits(config));
         Ok(Self { directory: directory(config, limits).await?, _lock: lock })
+    }
+
+    /// Makes the registry where there is none. For `init` only.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn create(config: &Config, folder: &Folder) -> Result<(), StartError> {
+        let _lock = lock(folder).await?;
+        SqliteStore::create(&config.registry_file).await?.close().await?;
+        Ok(())
+    }
+
+    /// Closes the registry's file.
+    pub async fn close(self) {
+        let _ = self.directory.store().close().await;
     }
 }
 
@@ -124,7 +142,8 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left behind then.
     pub async fn start(config: Config, folder: Folder) -> Result<Self, StartError> {
-        let lock = lock(&folder)?;
+        let lock = lock(&folder).await?;
+        files::sweep(folder.path());
         let key = folder.read_key()?;
         let pins = folder.pins()?;
         let https = certificate::load(&config.certificate, &config.certificate_key)?;
@@ -203,9 +222,10 @@ impl Server {
         self.limits.send_replace(service_limits(config));
     }
 
-    /// Leaves politely: see [`Relay::drain`].
+    /// Leaves politely: see [`Relay::drain`]. The registry's file is closed after that.
     pub async fn drain(&self) {
         self.relay.drain(limits::DRAIN, Duration::ZERO).await;
+        let _ = self.directory.store().close().await;
     }
 }
 
@@ -256,7 +276,7 @@ pub async fn make_invite(
         note: wish.note,
         not_after: invite.not_after,
     };
-    directory.store().invite(row).await?;
+    directory.store().invite(row, wish.force).await?;
     Ok(invite)
 }
 
@@ -267,6 +287,8 @@ pub struct InviteWish {
     pub service: ServiceName,
     /// The alias that the service gets.
     pub alias: Option<Alias>,
+    /// Also an alias that is kept for a former owner.
+    pub force: bool,
     /// What the operator wants to remember.
     pub note: String,
     /// How long it lasts.

@@ -39,13 +39,13 @@ async fn every_verb_of_the_server() {
     exits(server.run(["status"]).await, 0, "No clients yet");
     exits(server.run(["log", "debug"]).await, 0, "debug");
     exits(server.run(["log", "loud"]).await, 2, "error, warn, info");
-    exits(server.run(["reload"]).await, 0, "reads its config again");
+    exits(server.run(["reload"]).await, 0, "is in force");
     let said =
         exits(server.run(["invite", "--alias", "acme", "--expires", "2h", "--qr"]).await, 0, "/enroll#v1.");
     assert!(said.out.contains("▀") && said.out.contains("within 2 h"), "{}", said.out);
     exits(server.run(["invite", "--expires", "2d"]).await, 2, "between one minute and 24 hours");
     exits(server.run(["invite", "--alias", "www"]).await, 2, "reserved");
-    exits(server.run(["invite", "--alias", "acme"]).await, 1, "promised to an invite");
+    exits(server.run(["invite", "--alias", "acme"]).await, 1, "is promised to invite");
     let list = server.run(["invite", "--list", "--json"]).await.ok().json();
     let id = list["invites"][0]["id"].as_str().unwrap().to_owned();
     exits(server.run(["invite", "--withdraw", &id]).await, 0, "can no longer be used");
@@ -150,8 +150,9 @@ async fn every_verb_of_the_client() {
     client.until("three green lights", all_green).await;
     exits(client.run(["service", "remove", "api"]).await, 0, "no longer offered");
     exits(client.run(["service", "remove", "api"]).await, 1, "service list");
+    exits(client.run(["unregister", "--service", "api"]).await, 0, "was given back");
     exits(client.run(["evict", "-t", "old"]).await, 0, "was given back");
-    exits(client.run(["unregister", "--service", "nope"]).await, 0, "was given back");
+    exits(client.run(["unregister", "--service", "nope"]).await, 1, "no such service");
 
     // What an editor leaves behind is checked before it is put in place.
     let editor = |script: &str| {

@@ -71,7 +71,7 @@ async fn expired_unknown_and_forged_invites_are_refused() {
         note: String::new(),
         not_after: SystemTime::now() - Duration::from_secs(3600),
     };
-    bed.server.directory.store().invite(row).await.unwrap();
+    bed.server.directory.store().invite(row, false).await.unwrap();
     let expired = Invite { id: InviteId([1; 16]), ..expired };
     assert_eq!(refusal(enrol(&expired).await), EnrolRefusal::Expired);
 

@@ -15,7 +15,7 @@ use petit_engine::limits;
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
 use petit_host::lock::Lock;
 use petit_server::folder::Folder as ServerFolder;
-use petit_server::server::{InviteWish, Server, make_invite};
+use petit_server::server::{InviteWish, Offline, Server, make_invite};
 use tempfile::TempDir;
 
 use crate::{service::Service, soon, visitor::Visitor};
@@ -73,8 +73,11 @@ impl Bed {
 
     async fn open(path: &Path) -> Arc<Server> {
         let folder = ServerFolder::of(path);
-        folder.make().unwrap();
         let (config, _) = petit_server::config::load(path).unwrap();
+        // As `petit-server init` does.
+        if folder.make_keys(&config.registry_file).unwrap() {
+            Offline::create(&config, &folder).await.unwrap();
+        }
         Arc::new(Server::start(config, folder).await.unwrap())
     }
 
@@ -92,6 +95,7 @@ impl Bed {
     pub async fn invite_for(&self, service: &str, alias: Option<&str>) -> Invite {
         let wish = InviteWish {
             service: service.parse().unwrap(),
+            force: false,
             alias: alias.map(|alias| alias.parse().unwrap()),
             note: String::new(),
             lifetime: limits::INVITE_LIFETIME,

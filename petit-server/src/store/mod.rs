@@ -29,6 +29,20 @@ pub enum StoreError {
         /// What the database said.
         source: sqlx::Error,
     },
+    /// There is none.
+    #[error("there is no registry at {}", path.display())]
+    Missing {
+        /// Where it should be.
+        path: std::path::PathBuf,
+    },
+    /// It is there, but cannot be opened or written.
+    #[error("the registry {} cannot be opened; check its owner, its rights and the disk", path.display())]
+    CannotOpen {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// What the database said.
+        source: sqlx::Error,
+    },
     /// A later version of Petit has written it.
     #[error("{} was written by a later version of Petit (form {found}, this one knows {known})", path.display())]
     TooNew {
@@ -79,20 +93,26 @@ pub enum Conflict {
         id: RegisteredId,
     },
     /// An invite that has not been used yet was promised it.
-    #[error("{alias} is promised to an invite that has not been used yet")]
+    #[error(
+        "{alias} is promised to invite {invite}, which has not been used yet; take that back with: petit-server invite --withdraw {invite}"
+    )]
     AliasPromised {
         /// Which.
         alias: Alias,
+        /// To which invite.
+        invite: InviteId,
     },
     /// It belonged to another client not long ago; whoever still uses it would reach the wrong one.
     #[error(
-        "{alias} belonged to another client until {days} days ago; to give it away all the same, add --force"
+        "{alias} was taken from client {device} not long ago and is kept for it for another {days_left} days; to give it away all the same, add --force"
     )]
     AliasTombstoned {
         /// Which.
         alias: Alias,
-        /// Since when it is free.
-        days: u64,
+        /// Whose it was.
+        device: DeviceId,
+        /// For how long it is kept.
+        days_left: u64,
     },
     /// No such invite that could still be used.
     #[error("there is no such invite that could still be used")]
@@ -248,13 +268,20 @@ pub struct ServiceLimits {
     pub ports: Option<(u16, u16)>,
 }
 
+impl ServiceLimits {
+    /// True when a raw TCP service may have a port.
+    pub fn allows(&self, port: u16) -> bool {
+        self.ports.is_some_and(|(first, last)| (first..=last).contains(&port))
+    }
+}
+
 /// Keeps the registry.
 pub trait Store: Send + Sync + 'static {
     /// All that lookups need.
     fn load(&self) -> Answer<'_, Tables>;
 
-    /// Makes an invite.
-    fn invite(&self, invite: NewInvite) -> Answer<'_, ()>;
+    /// Makes an invite. With `force`, an alias that is kept for a former owner is promised all the same.
+    fn invite(&self, invite: NewInvite, force: bool) -> Answer<'_, ()>;
 
     /// All invites, newest first.
     fn invites(&self) -> Answer<'_, Vec<InviteRow>>;
@@ -287,4 +314,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// All devices, those whose registration has ended included.
     fn devices(&self) -> Answer<'_, Vec<DeviceRow>>;
+
+    /// Closes the registry, so that its file alone is all of it.
+    fn close(&self) -> Answer<'_, ()>;
 }

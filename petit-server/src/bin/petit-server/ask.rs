@@ -12,6 +12,7 @@ use petit_server::folder::Folder;
 use petit_server::server::{Offline, StartError, tunnel_address};
 use serde_json::Value;
 
+use super::run::start_failure;
 use super::{PROGRAM, load};
 
 /// The running server.
@@ -42,7 +43,7 @@ impl Running {
         let limit = petit_engine::limits::DRAIN + std::time::Duration::from_secs(10);
         let gone = async {
             while Lock::take(&path).is_err() {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
         };
         tokio::time::timeout(limit, gone).await.map_err(|_| {
@@ -77,7 +78,7 @@ impl<'a> Either<'a> {
 
     async fn offline(&self, method: &str, target: &str, body: Option<Value>) -> Result<Value, Failure> {
         let config = load(&self.folder.config)?;
-        let pins = self.folder.pins().map_err(|error| Failure::of(&error))?;
+        let pins = self.folder.pins().map_err(|error| start_failure(&StartError::Key(error)))?;
         let port = config.secure_proxy_port;
         let server = tunnel_address(&config, &config.endpoint, port).map_err(|error| Failure::of(&error))?;
         if port == 0 && config.tunnel_address.is_none() && method == "POST" && target == "/invites" {
@@ -88,16 +89,19 @@ impl<'a> Either<'a> {
             .hint("start it with: petit-server start"));
         }
         let offline = Offline::open(&config, self.folder).await.map_err(|error| match error {
-            StartError::Running { .. } => {
-                Failure::new(ExitCode::Failed, "the server is just starting or stopping")
-                    .hint("try again in a moment")
+            StartError::Running { pid } => {
+                let who = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+                Failure::new(ExitCode::Failed, format!("a server runs{who} but does not answer on its socket"))
+                    .hint("it may be starting or stopping: try again in a moment, or end it with kill and start it anew")
             }
-            other => Failure::of(&other),
+            other => start_failure(&other),
         })?;
         let terms = InviteTerms { server, pins, lifetime: config.invite_lifetime };
         let admin = Arc::new(Admin::offline(offline.directory.clone(), &config, terms));
         let request = Request::new(method, target, body.unwrap_or(Value::Null));
-        match admin.handle(request).await {
+        let reply = admin.handle(request).await;
+        offline.close().await;
+        match reply {
             Reply::Json(value) => Ok(value),
             Reply::Error(problem) => Err(Failure::of_call(CallError::Refused(problem), PROGRAM)),
             Reply::Events(_) => Ok(Value::Null),

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode as ProcessExit;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Parser, Subcommand};
 use petit_engine::name::{Alias, RegisteredId, ServiceName};
 use petit_host::cli::{self, Failure};
 use petit_host::control::percent_encode;
@@ -53,6 +54,9 @@ enum Verb {
         /// How public addresses are made; REGID stands for the name of a service
         #[arg(long, value_name = "URL")]
         endpoint: Option<petit_engine::name::Endpoint>,
+        /// Begin anew though the registry is missing; every client has to register again
+        #[arg(long)]
+        new_registry: bool,
     },
     /// Run in the foreground until Ctrl-C
     #[command(after_help = "Example:\n  petit-server run -c /etc/petit/config.toml")]
@@ -74,6 +78,7 @@ enum Verb {
     #[command(after_help = "Examples:\n  petit-server status\n  petit-server status acme")]
     Status {
         /// A client's ID, a registered ID or an alias
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: Option<String>,
     },
     /// Make an invite: a link that lets one client register, once
@@ -87,6 +92,9 @@ enum Verb {
         /// A readable name for the service: one label, or a whole domain
         #[arg(long)]
         alias: Option<Alias>,
+        /// Also an alias that another client had not long ago
+        #[arg(long, requires = "alias")]
+        force: bool,
         /// How long it lasts, such as 30m or 4h; at most 24h (default: 1h)
         #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]
         expires: Option<Duration>,
@@ -100,7 +108,8 @@ enum Verb {
         #[arg(long, conflicts_with_all = ["alias", "expires", "qr", "withdraw"])]
         list: bool,
         /// Take an invite back that has not been used
-        #[arg(long, value_name = "ID", conflicts_with_all = ["alias", "expires", "qr"])]
+        #[arg(long, value_name = "ID", conflicts_with_all = ["alias", "expires", "qr"],
+              value_parser = NonEmptyStringValueParser::new())]
         withdraw: Option<String>,
     },
     /// Registered clients
@@ -140,6 +149,7 @@ enum Verb {
     #[command(after_help = "Example:\n  petit-server explain https://acme.example.com/invoices")]
     Explain {
         /// The URL, or just its host
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         url: String,
     },
     /// Change how much the running server logs: error, warn, info, debug, trace
@@ -176,11 +186,13 @@ enum ClientsVerb {
     /// One client
     Show {
         /// Its ID, a registered ID or an alias of one of its services
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
     },
     /// End a client's registration for good; its connections are closed within a second
     Revoke {
         /// The client's own ID, as `clients list` shows it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
     },
 }
@@ -207,7 +219,7 @@ fn parse_lifetime(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ProcessExit {
-    let cli = Cli::parse();
+    let cli: Cli = cli::arguments();
     petit_host::harden::no_core_dumps();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
@@ -220,7 +232,7 @@ fn main() -> ProcessExit {
         Err(error) => Err(Failure::of(&error)),
     };
     match result {
-        Ok(code) => code.into(),
+        Ok(code) => cli::exit(code),
         Err(failure) => cli::fail(cli.json, &failure),
     }
 }
@@ -236,12 +248,12 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     let (path, found) = locate(cli)?;
     let folder = Folder::of(&path);
     match &cli.verb {
-        Verb::Init { endpoint } => setup::init(cli.json, &folder, endpoint.as_ref()).await?,
+        Verb::Init { endpoint, new_registry } => {
+            setup::init(cli.json, &folder, endpoint.as_ref(), *new_registry).await?;
+        }
         Verb::Run { background } => return run::run(&folder, *background).await,
         Verb::Start => run::start(cli.json, &path)?,
-        Verb::Completion { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), PROGRAM, &mut std::io::stdout());
-        }
+        Verb::Completion { shell } => cli::completions::<Cli>(*shell, PROGRAM),
         Verb::Version => {
             let text = format!("{SOFTWARE}\nprotocol {}", petit_engine::proto::control::PROTOCOL);
             let value = json!({ "software": SOFTWARE, "protocol": petit_engine::proto::control::PROTOCOL });
@@ -276,11 +288,20 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
         }
         Verb::Reload => {
             let value = running.call("POST", "/reload", None).await?;
-            ("The server reads its config again; see its log for what came of it.".to_owned(), value)
+            let settings = value.get("needs_restart").and_then(Value::as_array);
+            let settings: Vec<&str> = settings.into_iter().flatten().filter_map(Value::as_str).collect();
+            let text = match settings.as_slice() {
+                [] => "The config file is in force.".to_owned(),
+                some => format!(
+                    "The config file is in force, but these settings need a restart: {}",
+                    some.join(", ")
+                ),
+            };
+            (text, value)
         }
         Verb::Log { level } => {
             let value = running.call("POST", "/log", Some(json!({ "level": level }))).await?;
-            (format!("The server logs at {level} until it is restarted."), value)
+            (format!("The server logs at {level} until its config changes or it is restarted."), value)
         }
         Verb::Status { id: None } => {
             let value = running.call("GET", "/status", None).await?;
@@ -333,9 +354,9 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
                 either.call("POST", &format!("/invites/{}/withdraw", percent_encode(id)), None).await?;
             (format!("Invite {id} can no longer be used."), value)
         }
-        Verb::Invite { service_name, alias, expires, note, qr, .. } => {
+        Verb::Invite { service_name, alias, force, expires, note, qr, .. } => {
             let lifetime = expires.map(|expires| expires.as_secs());
-            let body = json!({ "service": service_name, "alias": alias, "note": note, "lifetime_seconds": lifetime });
+            let body = json!({ "service": service_name, "alias": alias, "force": force, "note": note, "lifetime_seconds": lifetime });
             let value = either.call("POST", "/invites", Some(body)).await?;
             (show::invite(&value, *qr || cli::on_terminal()), value)
         }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
+use petit_engine::name::InvalidName;
 use petit_host::background::{self, StartError as BackgroundError};
 use petit_host::cli::{self, Failure};
 use petit_host::control::server::Listener;
@@ -13,10 +14,11 @@ use petit_host::shutdown::{Asked, Signals};
 use petit_host::watch::FileWatch;
 use petit_server::admin::{Admin, InviteTerms, Running, Wish};
 use petit_server::config::{self, Config};
-use petit_server::folder::Folder;
-use petit_server::server::{Server, StartError};
+use petit_server::folder::{Folder, KeyError};
+use petit_server::server::{Server, StartError, tunnel_address};
+use petit_server::store::StoreError;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{PROGRAM, load};
 
@@ -24,6 +26,7 @@ use super::{PROGRAM, load};
 pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode, Failure> {
     let config = load(&folder.config)?;
     folder.make().map_err(|error| Failure::of(&error))?;
+    folder.read_key().map_err(|error| start_failure(&StartError::Key(error)))?;
     let level = logs::start(Some(&folder.log()), !in_background, config.log_level).map_err(|error| {
         Failure::new(ExitCode::Failed, format!("cannot write the log {}: {error}", folder.log().display()))
     })?;
@@ -33,15 +36,12 @@ pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode
     let server = Server::start(config, folder.clone()).await.map_err(|error| start_failure(&error))?;
     let server = Arc::new(server);
     let (wishes, mut wished) = mpsc::channel(4);
-    let tunnel = server.tunnel_address().map_err(|error| Failure::of(&error))?;
+    let terms = invite_terms(&server, &server.config).map_err(|error| Failure::of(&error))?;
+    let terms = watch::Sender::new(terms);
     let admin = Arc::new(Admin {
         directory: server.directory.clone(),
         endpoint: server.endpoint().clone(),
-        invites: InviteTerms {
-            server: tunnel,
-            pins: server.pins().to_vec(),
-            lifetime: server.config.invite_lifetime,
-        },
+        invites: terms.subscribe(),
         running: Some(Running { server: Arc::clone(&server), wishes, level: level.clone() }),
     });
     let listener = Listener::bind(&folder.socket()).map_err(|error| {
@@ -49,32 +49,38 @@ pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode
         Failure::new(ExitCode::Failed, format!("cannot open the control socket {}: {error}", path.display()))
     })?;
     let control = tokio::spawn(listener.serve(admin));
-    let mut watch = FileWatch::new(&folder.config).ok();
+    let mut watch = FileWatch::new(&folder.config)
+        .inspect_err(|error| tracing::warn!(%error, "changes of the config file are not noticed; use reload"))
+        .ok();
     if in_background {
         background::leave_terminal();
         background::ready();
     }
 
+    let reload = || reload(&server, folder, &level, &terms);
     let interrupted = loop {
-        let reload = tokio::select! {
+        tokio::select! {
             asked = signals.next() => match asked {
                 Asked::End { interrupted } => break interrupted,
-                Asked::Reload => std::fs::read(&folder.config).ok(),
+                Asked::Reload => drop(reload()), // said in the log
             },
             Some(wish) = wished.recv() => match wish {
                 Wish::Stop => break false,
-                Wish::Reload => std::fs::read(&folder.config).ok(),
+                Wish::Reload(answer) => drop(answer.send(reload())),
             },
-            content = changed(&mut watch) => Some(content),
-        };
-        if let Some(content) = reload {
-            reload_config(&server, folder, &String::from_utf8_lossy(&content), &level);
+            () = changed(&mut watch) => drop(reload()),
         }
     };
     tracing::info!("stopping; requests in flight get 30 seconds");
+    let asked_again = async {
+        tokio::select! {
+            _ = signals.next() => {}
+            () = stop_again(&mut wished) => {}
+        }
+    };
     tokio::select! {
         () = server.drain() => {}
-        _ = signals.next() => tracing::info!("stopping at once"),
+        () = asked_again => tracing::info!("stopping at once"),
     }
     control.abort();
     let _ = control.await;
@@ -82,33 +88,65 @@ pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode
     Ok(if interrupted { ExitCode::Interrupted } else { ExitCode::Ok })
 }
 
-async fn changed(watch: &mut Option<FileWatch>) -> Vec<u8> {
+/// Waits until somebody asks to stop once more. A wish to reload is too late now.
+async fn stop_again(wished: &mut mpsc::Receiver<Wish>) {
+    loop {
+        match wished.recv().await {
+            Some(Wish::Stop) => return,
+            Some(Wish::Reload(_)) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn changed(watch: &mut Option<FileWatch>) {
     match watch {
-        Some(watch) => watch.changed().await,
+        Some(watch) => drop(watch.changed().await),
         None => std::future::pending().await,
     }
 }
 
-/// Applies what can be applied; a file with a mistake changes nothing.
-fn reload_config(server: &Server, folder: &Folder, text: &str, level: &LevelHandle) {
-    let config: Config = match config::parse(&folder.config, text) {
-        Ok((config, _)) => config,
-        Err(error) => {
-            tracing::error!(error = %cli::chain(&error), "the config file has a mistake; nothing was changed");
-            return;
+fn invite_terms(server: &Server, config: &Config) -> Result<InviteTerms, InvalidName> {
+    Ok(InviteTerms {
+        server: tunnel_address(config, server.endpoint(), server.tls.port())?,
+        pins: server.pins().to_vec(),
+        lifetime: config.invite_lifetime,
+    })
+}
+
+/// Applies what can be applied and returns what needs a restart; a file with a mistake changes nothing.
+fn reload(
+    server: &Server,
+    folder: &Folder,
+    level: &LevelHandle,
+    terms: &watch::Sender<InviteTerms>,
+) -> Result<Vec<&'static str>, String> {
+    let config = config::load(&folder.config).map(|(config, _)| config).map_err(|error| cli::chain(&error));
+    let config = config.and_then(|config| {
+        let terms = invite_terms(server, &config).map_err(|error| error.to_string())?;
+        Ok((config, terms))
+    });
+    let (config, new_terms) = match config {
+        Ok(found) => found,
+        Err(problem) => {
+            tracing::error!(problem, "the config file has a mistake; nothing was changed");
+            return Err(problem);
         }
     };
     level.set(config.log_level);
     server.apply(&config);
+    terms.send_replace(new_terms);
     let restart = config.needs_restart(&server.config);
     if restart.is_empty() {
         tracing::info!("config applied");
     } else {
         tracing::warn!(settings = restart.join(", "), "config applied, but these settings need a restart");
     }
+    Ok(restart)
 }
 
-fn start_failure(error: &StartError) -> Failure {
+/// What is wrong, and what to do next.
+pub(crate) fn start_failure(error: &StartError) -> Failure {
     let failure = Failure::of(error);
     match error {
         StartError::Running { .. } => failure.hint("see it with: petit-server status"),
@@ -118,7 +156,14 @@ fn start_failure(error: &StartError) -> Failure {
         StartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
             failure.hint("ports below 1024 need rights: setcap cap_net_bind_service=+ep on the program, or a higher port")
         }
-        StartError::Key(_) => failure.hint("make what is missing with: petit-server init"),
+        StartError::Key(KeyError::Missing { .. }) => failure.hint("make it with: petit-server init"),
+        StartError::Key(KeyError::Lost { .. }) => failure.hint(
+            "put it back from a copy; or use the backup key, which clients accept too: mv backup.key server.key",
+        ),
+        StartError::Store(StoreError::Missing { .. }) => failure.hint(
+            "put it back from a backup; to begin anew without clients: petit-server init --new-registry",
+        ),
+        StartError::Store(StoreError::NotARegistry { .. }) => failure.hint("put it back from a backup"),
         _ => failure,
     }
 }

@@ -13,9 +13,15 @@ use petit_server::server::{Offline, StartError};
 use serde_json::{Value, json};
 
 use super::load;
+use super::run::start_failure;
 
 /// Makes what is missing, and leaves what is there.
-pub(crate) async fn init(json: bool, folder: &Folder, endpoint: Option<&Endpoint>) -> Result<(), Failure> {
+pub(crate) async fn init(
+    json: bool,
+    folder: &Folder,
+    endpoint: Option<&Endpoint>,
+    new_registry: bool,
+) -> Result<(), Failure> {
     let failed = |error: files::FileError| Failure::of(&error);
     files::make_private_dir(folder.path()).map_err(failed)?;
     let path = &folder.config;
@@ -41,12 +47,18 @@ pub(crate) async fn init(json: bool, folder: &Folder, endpoint: Option<&Endpoint
         }
         Err(error) => return Err(Failure::of(&error)),
     };
-    let made_keys = folder.make().map_err(|error| Failure::of(&error))?;
     let config = load(path)?;
+    let made_keys = folder.make_keys(&config.registry_file);
+    let made_keys = made_keys.map_err(|error| start_failure(&StartError::Key(error)))?;
+    // A key without a registry is a registry that was lost, or a disk that is not there.
+    if made_keys || new_registry {
+        Offline::create(&config, folder).await.map_err(|error| start_failure(&error))?;
+    }
     match Offline::open(&config, folder).await {
+        Ok(offline) => offline.close().await,
         // A running server has a registry.
-        Ok(_) | Err(StartError::Running { .. }) => {}
-        Err(error) => return Err(Failure::of(&error)),
+        Err(StartError::Running { .. }) => {}
+        Err(error) => return Err(start_failure(&error)),
     }
     let pins = folder.pins().map_err(|error| Failure::of(&error))?;
     let fingerprint = pins.first().map(ToString::to_string).unwrap_or_default();
@@ -89,7 +101,7 @@ pub(crate) fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
     let (config, notes) = config::load(&folder.config).map_err(|error| Failure::of(&error))?;
     let https = certificate::load(&config.certificate, &config.certificate_key);
     let https = https.map_err(|error| Failure::of(&error))?.is_some();
-    folder.pins().map_err(|error| Failure::of(&error))?;
+    folder.pins().map_err(|error| start_failure(&StartError::Key(error)))?;
     let mut text = format!("{} is fine.", folder.config.display());
     for note in &notes {
         text.push_str(&format!("\nnote: line {}: {}", note.line, note.message));

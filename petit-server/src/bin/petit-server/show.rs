@@ -65,14 +65,13 @@ pub(crate) fn status(value: &Value) -> String {
     let https = if is_true(value, "/https_visitors") { ", and HTTPS visitors" } else { "" };
     let mut out = format!(
         "{} is running for {} (process {})\n\
-         visitors   http://{}{}\n\
+         visitors   http://{}\n\
          clients    {}{https}; invites say {}\n\
          addresses  {}\n",
         text(value, "/software"),
         ago(Duration::from_secs(up)),
         text(value, "/pid"),
         text(value, "/http"),
-        "",
         text(value, "/tls"),
         text(value, "/tunnel_address"),
         text(value, "/endpoint"),
@@ -116,10 +115,11 @@ pub(crate) fn clients(value: &Value) -> String {
     for client in clients {
         let services: Vec<String> =
             list(client, "/services").iter().map(|service| text(service, "/name")).collect();
-        let online = match (since(client, "/session/since"), client.pointer("/ended/at")) {
+        let online = match (since(client, "/session/since"), text(client, "/ended/by").as_str()) {
             (Some(since), _) => format!("for {}", ago(since)),
-            (None, Some(_)) => "revoked".to_owned(),
-            (None, None) => "away".to_owned(),
+            (None, "client") => "unregistered by the customer".to_owned(),
+            (None, "operator") => "revoked".to_owned(),
+            (None, _) => "away".to_owned(),
         };
         rows.push(vec![
             mark(client).to_owned(),
@@ -214,7 +214,13 @@ pub(crate) fn invite(value: &Value, with_qr: bool) -> String {
         );
         out.push('\n');
     }
-    out.push_str(&format!("\nClients connect to {}.\n", text(value, "/server")));
+    let server = text(value, "/server");
+    out.push_str(&format!("\nThe client will connect to {server}.\n"));
+    if server.starts_with("localhost:") || server.starts_with("127.") {
+        out.push_str(
+            "That is this computer only; for others set endpoint or tunnel_address in the config.\n",
+        );
+    }
     out.push_str("The customer types: petit-client register");
     out
 }

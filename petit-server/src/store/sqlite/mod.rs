@@ -1,6 +1,8 @@
 //! The registry in one SQLite file. Write-ahead log with `synchronous = FULL`: what was answered is on disk,
 //! whatever happens next. One connection, so that changes are in line and a reader never sees half of one.
 
+mod look;
+mod operate;
 mod register;
 mod rows;
 
@@ -9,19 +11,15 @@ use std::time::Duration;
 
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
-use petit_engine::relay::{EnrolRequest, Route};
-use petit_engine::secret::{Fingerprint, InviteId, PublicKey};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous};
-use sqlx::{Connection, Row, Sqlite, Transaction};
+use petit_engine::relay::EnrolRequest;
+use petit_engine::secret::InviteId;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{Connection, Sqlite, Transaction};
 use tokio::sync::Mutex;
 
-use self::rows::{
-    alias_conflict, aliases_of, bytes, end_services, event, find_service, insert_alias, kind_of, now, owner,
-    parsed, release_alias, seconds, service_row, time,
-};
 use super::{
-    Announced, Answer, Changes, Conflict, DeviceRow, EndedBy, EnrolledRow, InviteRow, InviteState, NewInvite,
-    ServiceLimits, Store, StoreError, Tables,
+    Announced, Answer, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite, ServiceLimits, Store,
+    StoreError, Tables,
 };
 
 /// The form of the tables that this version writes.
@@ -34,50 +32,199 @@ const TOMBSTONE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// The registry in a SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    connection: Mutex<SqliteConnection>,
+    path: PathBuf,
+    /// `None` after a failure: what state a connection is in then (a transaction that was neither ended nor
+    /// begun) is nobody's guess, so the next change begins with a new one.
+    connection: Mutex<Option<SqliteConnection>>,
 }
 
 type Tx<'a> = Transaction<'a, Sqlite>;
 
 impl SqliteStore {
-    /// Opens the registry, and makes it when there is none. Call with the server's lock held.
+    /// Makes a registry where there is none, and opens it. For `init`: a server that finds its registry missing
+    /// must not begin anew, because its clients would take that for the end of their registration.
     ///
     /// # Errors
     /// [`StoreError`]; a file that is damaged, not ours or too new is left as it is.
-    pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5));
-        let not_ours = |source| StoreError::NotARegistry { path: path.to_owned(), source };
-        let mut connection = SqliteConnection::connect_with(&options).await.map_err(not_ours)?;
-        restrict(path)?;
-        let application: i64 =
-            sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut connection).await.map_err(not_ours)?;
-        let form: i64 =
-            sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.map_err(not_ours)?;
-        let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
-            .fetch_one(&mut connection)
-            .await
-            .map_err(not_ours)?;
-        match (application, form) {
-            (0, 0) if tables == 0 => create(&mut connection).await?,
-            (APPLICATION, FORM) => {}
-            (APPLICATION, found) if found > FORM => {
-                return Err(StoreError::TooNew { path: path.to_owned(), found, known: FORM });
-            }
-            _ => return Err(not_ours(sqlx::Error::Protocol("made by another program".to_owned()))),
+    pub async fn create(path: &Path) -> Result<Self, StoreError> {
+        let is_new = std::fs::metadata(path).map_or(true, |found| found.len() == 0);
+        if is_new {
+            // Under another name first, so that a registry that is there is a whole one.
+            let mut name = path.as_os_str().to_owned();
+            name.push(".new");
+            let new = PathBuf::from(name);
+            let io = |error| StoreError::CannotOpen { path: path.to_owned(), source: sqlx::Error::Io(error) };
+            remove_with_its_log(&new).map_err(io)?;
+            let mut connection = SqliteConnection::connect_with(&options(&new).create_if_missing(true))
+                .await
+                .map_err(|error| open_error(path, error))?;
+            restrict(&new)?;
+            create(&mut connection).await?;
+            connection.close().await?;
+            std::fs::rename(&new, path).map_err(io)?;
         }
-        let damage: String =
-            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await.map_err(not_ours)?;
-        if damage != "ok" {
-            return Err(not_ours(sqlx::Error::Protocol(damage)));
-        }
-        Ok(Self { connection: Mutex::new(connection) })
+        Self::open(path).await
     }
+
+    /// Opens a registry. Call with the server's lock held.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a file that is missing, damaged, not ours or too new is left as it is.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        check_header(path)?;
+        let connection = connect(path).await?;
+        Ok(Self { path: path.to_owned(), connection: Mutex::new(Some(connection)) })
+    }
+
+    /// Runs `work` in one transaction, which is on disk when this returns.
+    async fn write<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.with(async |connection| {
+            let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+            let value = work(&mut tx).await?;
+            tx.commit().await?;
+            Ok(value)
+        })
+        .await
+    }
+
+    /// As [`SqliteStore::write`], but the file is locked for writing only when `work` first writes.
+    async fn read_then_write<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.with(async |connection| {
+            let mut tx = connection.begin().await?;
+            let value = work(&mut tx).await?;
+            tx.commit().await?;
+            Ok(value)
+        })
+        .await
+    }
+
+    /// Runs `work` on one state of the registry.
+    async fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.with(async |connection| {
+            let mut tx = connection.begin().await?;
+            let value = work(&mut tx).await?;
+            tx.rollback().await?;
+            Ok(value)
+        })
+        .await
+    }
+
+    async fn with<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut held = self.connection.lock().await;
+        let connection = match held.as_mut() {
+            Some(connection) => connection,
+            None => held.insert(connect(&self.path).await?),
+        };
+        let result = work(connection).await;
+        if matches!(result, Err(StoreError::Failed(_))) {
+            *held = None;
+        }
+        result
+    }
+}
+
+/// Removes what is left of a registry that was never finished.
+fn remove_with_its_log(path: &Path) -> std::io::Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match std::fs::remove_file(PathBuf::from(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+}
+
+async fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let failed = |error| open_error(path, error);
+    let mut connection = SqliteConnection::connect_with(&options(path)).await.map_err(failed)?;
+    restrict(path)?;
+    let application: i64 =
+        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut connection).await.map_err(failed)?;
+    let form: i64 =
+        sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.map_err(failed)?;
+    match (application, form) {
+        (APPLICATION, FORM) => {}
+        (APPLICATION, found) if found > FORM => {
+            return Err(StoreError::TooNew { path: path.to_owned(), found, known: FORM });
+        }
+        _ => return Err(not_ours(path, "made by another program")),
+    }
+    let damage: String =
+        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await.map_err(failed)?;
+    if damage != "ok" {
+        return Err(not_ours(path, &damage));
+    }
+    Ok(connection)
+}
+
+fn not_ours(path: &Path, why: &str) -> StoreError {
+    StoreError::NotARegistry { path: path.to_owned(), source: sqlx::Error::Protocol(why.to_owned()) }
+}
+
+/// What an error on opening means: damage, or something that can be put right from outside.
+fn open_error(path: &Path, source: sqlx::Error) -> StoreError {
+    // https://sqlite.org/rescode.html: 11 CORRUPT, 26 NOTADB; the low byte is the primary code.
+    let code =
+        source.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+    match code.map(|code| code & 0xff) {
+        Some(11 | 26) => StoreError::NotARegistry { path: path.to_owned(), source },
+        _ => StoreError::CannotOpen { path: path.to_owned(), source },
+    }
+}
+
+/// Looks at a file before SQLite does, which would change a foreign one by opening it.
+fn check_header(path: &Path) -> Result<(), StoreError> {
+    use std::io::Read;
+    let mut header = [0; 100];
+    let read = std::fs::File::open(path).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        if length > 0 {
+            file.read_exact(&mut header)?;
+        }
+        Ok(length)
+    });
+    match read {
+        Ok(0) => return Err(StoreError::Missing { path: path.to_owned() }),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(StoreError::Missing { path: path.to_owned() });
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            return Err(not_ours(path, "too short"));
+        }
+        Err(error) => {
+            return Err(StoreError::CannotOpen { path: path.to_owned(), source: sqlx::Error::Io(error) });
+        }
+    }
+    // https://sqlite.org/fileformat2.html#the_database_header: application_id is at 68.
+    let application = header.get(68..72).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+    if !header.starts_with(b"SQLite format 3\0") || application.map(i64::from) != Some(APPLICATION) {
+        return Err(not_ours(path, "made by another program"));
+    }
+    Ok(())
 }
 
 async fn create(connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -107,125 +254,23 @@ fn restrict(path: &Path) -> Result<(), StoreError> {
 
 impl Store for SqliteStore {
     fn load(&self) -> Answer<'_, Tables> {
-        Box::pin(async move {
-            let mut connection = self.connection.lock().await;
-            let mut tx = connection.begin().await?;
-            let mut tables = Tables::default();
-            let rows =
-                sqlx::query("SELECT id, key FROM devices WHERE ended_at IS NULL").fetch_all(&mut *tx).await?;
-            for row in rows {
-                let key =
-                    PublicKey::parse(row.try_get("key")?).map_err(|_| StoreError::Row { what: "key" })?;
-                tables.devices.push((key, parsed(row.try_get("id")?, "device ID")?));
-            }
-            let rows = sqlx::query("SELECT id, device, name, kind FROM services WHERE ended_at IS NULL")
-                .fetch_all(&mut *tx)
-                .await?;
-            for row in rows {
-                tables.services.push(Route {
-                    id: parsed(row.try_get("id")?, "registered ID")?,
-                    device: parsed(row.try_get("device")?, "device ID")?,
-                    name: parsed(row.try_get("name")?, "service name")?,
-                    kind: kind_of(row.try_get("kind")?)?,
-                });
-            }
-            let rows: Vec<(String, String)> =
-                sqlx::query_as("SELECT alias, service FROM aliases").fetch_all(&mut *tx).await?;
-            for (alias, service) in rows {
-                tables.aliases.push((parsed(&alias, "alias")?, parsed(&service, "registered ID")?));
-            }
-            Ok(tables)
-        })
+        Box::pin(self.read(async |tx| look::load(tx).await))
     }
 
-    fn invite(&self, invite: NewInvite) -> Answer<'_, ()> {
-        Box::pin(async move {
-            let mut connection = self.connection.lock().await;
-            let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-            if let Some(alias) = &invite.alias
-                && let Some(conflict) = alias_conflict(&mut tx, alias, None, None).await?
-            {
-                return Err(conflict.into());
-            }
-            sqlx::query(
-                "INSERT INTO invites (id, secret_hash, service, alias, note, created_at, not_after) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
-            )
-            .bind(&invite.id.0[..])
-            .bind(&invite.secret.0[..])
-            .bind(invite.service.as_str())
-            .bind(invite.alias.as_ref().map(Alias::as_str))
-            .bind(&invite.note)
-            .bind(now())
-            .bind(seconds(invite.not_after))
-            .execute(&mut *tx)
-            .await?;
-            event(&mut tx, "invite-made", &invite.id.to_string(), invite.service.as_str()).await?;
-            tx.commit().await?;
-            Ok(())
-        })
+    fn invite(&self, invite: NewInvite, force: bool) -> Answer<'_, ()> {
+        Box::pin(self.write(async move |tx| operate::invite(tx, &invite, force).await))
     }
 
     fn invites(&self) -> Answer<'_, Vec<InviteRow>> {
-        Box::pin(async move {
-            let mut connection = self.connection.lock().await;
-            let rows = sqlx::query("SELECT * FROM invites ORDER BY created_at DESC, id")
-                .fetch_all(&mut *connection)
-                .await?;
-            let row = |row: &SqliteRow| {
-                let not_after: i64 = row.try_get("not_after")?;
-                let used: Option<i64> = row.try_get("used_at")?;
-                let withdrawn: Option<i64> = row.try_get("withdrawn_at")?;
-                let state = match (used, withdrawn) {
-                    (Some(_), _) => InviteState::Used,
-                    (None, Some(_)) => InviteState::Withdrawn,
-                    (None, None) if not_after < now() => InviteState::Expired,
-                    (None, None) => InviteState::Open,
-                };
-                let alias: Option<String> = row.try_get("alias")?;
-                let device: Option<String> = row.try_get("device")?;
-                Ok(InviteRow {
-                    id: InviteId(bytes(row.try_get("id")?, "invite ID")?),
-                    service: parsed(row.try_get("service")?, "service name")?,
-                    alias: alias.map(|alias| parsed(&alias, "alias")).transpose()?,
-                    note: row.try_get("note")?,
-                    not_after: time(not_after),
-                    state,
-                    device: device.map(|device| parsed(&device, "device ID")).transpose()?,
-                })
-            };
-            rows.iter().map(row).collect()
-        })
+        Box::pin(self.read(async |tx| look::invites(tx).await))
     }
 
     fn withdraw(&self, id: InviteId) -> Answer<'_, ()> {
-        Box::pin(async move {
-            let mut connection = self.connection.lock().await;
-            let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-            let done = sqlx::query(
-                "UPDATE invites SET withdrawn_at = ? WHERE id = ? AND used_at IS NULL AND withdrawn_at IS NULL",
-            )
-            .bind(now())
-            .bind(&id.0[..])
-            .execute(&mut *tx)
-            .await?;
-            if done.rows_affected() == 0 {
-                return Err(Conflict::NoInvite.into());
-            }
-            event(&mut tx, "invite-withdrawn", &id.to_string(), "").await?;
-            tx.commit().await?;
-            Ok(())
-        })
+        Box::pin(self.write(async move |tx| operate::withdraw(tx, id).await))
     }
 
     fn enrol(&self, request: EnrolRequest) -> Answer<'_, Result<(EnrolledRow, Changes), EnrolRefusal>> {
-        Box::pin(async move {
-            let mut connection = self.connection.lock().await;
-            let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-            let outcome = register::enrol(&mut tx, &request).await?;
-            tx.commit().await?;
-            Ok(outcome)
-        })
+        Box::pin(self.write(async move |tx| register::enrol(tx, &request).await))
     }
 
     fn announce(
@@ -234,132 +279,38 @@ impl Store for SqliteStore {
         services: Vec<(ServiceName, ServiceKind)>,
         limits: ServiceLimits,
     ) -> Answer<'_, (Vec<Announced>, Changes)> {
-        Box::pin(async move {
-            let mut connection = self.connection.lock().await;
-            let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-            let outcome = register::announce(&mut tx, &device, &services, limits).await?;
-            tx.commit().await?;
-            Ok(outcome)
-        })
+        // A client that comes back with what it had needs no write, and so cannot fail on a disk that is full.
+        Box::pin(
+            self.read_then_write(async move |tx| register::announce(tx, &device, &services, limits).await),
+        )
     }
 
     fn remove_service(&self, device: DeviceId, name: ServiceName) -> Answer<'_, Changes> {
-        Box::pin(async move {
-            let mut connection = self.connection.lock().await;
-            let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-            let mut changes = Changes::default();
-            if let Some(service) = find_service(&mut tx, &device, &name).await? {
-                end_services(&mut tx, &device, &[service.id], &mut changes).await?;
-            }
-            tx.commit().await?;
-            Ok(changes)
-        })
+        Box::pin(self.write(async move |tx| register::remove(tx, &device, &name).await))
     }
 
     fn end_device(&self, device: DeviceId, by: EndedBy) -> Answer<'_, Changes> {
-        Box::pin(async move {
-            let mut connection = self.connection.lock().await;
-            let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-            let by = match by {
-                EndedBy::Operator => "operator",
-                EndedBy::Client => "client",
-            };
-            let done = sqlx::query(
-                "UPDATE devices SET ended_at = ?, ended_by = ? WHERE id = ? AND ended_at IS NULL",
-            )
-            .bind(now())
-            .bind(by)
-            .bind(device.as_str())
-            .execute(&mut *tx)
-            .await?;
-            if done.rows_affected() == 0 {
-                return Err(Conflict::NoDevice(device).into());
-            }
-            let ids: Vec<String> =
-                sqlx::query_scalar("SELECT id FROM services WHERE device = ? AND ended_at IS NULL")
-                    .bind(device.as_str())
-                    .fetch_all(&mut *tx)
-                    .await?;
-            let ids = ids.iter().map(|id| parsed(id, "registered ID")).collect::<Result<Vec<_>, _>>()?;
-            let mut changes = Changes { devices_gone: vec![device], ..Changes::default() };
-            end_services(&mut tx, &device, &ids, &mut changes).await?;
-            event(&mut tx, "device-ended", device.as_str(), by).await?;
-            tx.commit().await?;
-            Ok(changes)
-        })
+        Box::pin(self.write(async move |tx| operate::end_device(tx, device, by).await))
     }
 
     fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> Answer<'_, Changes> {
-        Box::pin(async move {
-            let mut connection = self.connection.lock().await;
-            let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-            let device = owner(&mut tx, &id).await?;
-            let mut changes = Changes::default();
-            match alias_conflict(&mut tx, &alias, Some(&device), None).await? {
-                // Asked for twice is asked for once.
-                Some(Conflict::AliasTaken { id: owner, .. }) if owner == id => return Ok(changes),
-                Some(Conflict::AliasTombstoned { .. }) if force => {}
-                Some(conflict) => return Err(conflict.into()),
-                None => {}
-            }
-            insert_alias(&mut tx, &alias, &id, &mut changes).await?;
-            tx.commit().await?;
-            Ok(changes)
-        })
+        Box::pin(self.write(async move |tx| operate::add_alias(tx, id, &alias, force).await))
     }
 
     fn remove_alias(&self, id: RegisteredId, alias: Alias) -> Answer<'_, Changes> {
-        Box::pin(async move {
-            let mut connection = self.connection.lock().await;
-            let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-            let device = owner(&mut tx, &id).await?;
-            if !aliases_of(&mut tx, &id).await?.contains(&alias) {
-                return Err(Conflict::NoAlias { id, alias }.into());
-            }
-            release_alias(&mut tx, &device, &alias).await?;
-            tx.commit().await?;
-            Ok(Changes { aliases_gone: vec![alias], ..Changes::default() })
-        })
+        Box::pin(self.write(async move |tx| operate::remove_alias(tx, id, alias).await))
     }
 
     fn devices(&self) -> Answer<'_, Vec<DeviceRow>> {
+        Box::pin(self.read(async |tx| look::devices(tx).await))
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
         Box::pin(async move {
-            let mut connection = self.connection.lock().await;
-            let mut tx = connection.begin().await?;
-            let rows =
-                sqlx::query("SELECT * FROM devices ORDER BY created_at, id").fetch_all(&mut *tx).await?;
-            let mut devices = Vec::new();
-            for row in rows {
-                let ended_at: Option<i64> = row.try_get("ended_at")?;
-                let ended_by: Option<String> = row.try_get("ended_by")?;
-                let by = match ended_by.as_deref() {
-                    Some("client") => EndedBy::Client,
-                    _ => EndedBy::Operator,
-                };
-                let id: DeviceId = parsed(row.try_get("id")?, "device ID")?;
-                let rows = sqlx::query(
-                    "SELECT id, name, kind, port FROM services WHERE device = ? AND ended_at IS NULL ORDER BY name",
-                )
-                .bind(id.as_str())
-                .fetch_all(&mut *tx)
-                .await?;
-                let mut services = Vec::new();
-                for row in &rows {
-                    let mut service = service_row(row)?;
-                    service.aliases = aliases_of(&mut tx, &service.id).await?;
-                    services.push(service);
-                }
-                devices.push(DeviceRow {
-                    id,
-                    fingerprint: Fingerprint::of(row.try_get("key")?),
-                    name: row.try_get("name")?,
-                    software: row.try_get("software")?,
-                    created: time(row.try_get("created_at")?),
-                    ended: ended_at.map(|at| (time(at), by)),
-                    services,
-                });
+            if let Some(connection) = self.connection.lock().await.take() {
+                connection.close().await?;
             }
-            Ok(devices)
+            Ok(())
         })
     }
 }

@@ -11,10 +11,10 @@ use sqlx::Row;
 
 use super::Tx;
 use super::rows::{
-    alias_conflict, bytes, event, find_service, free_port, insert_alias, insert_service, kind_text, now,
-    parsed, random, seconds,
+    alias_conflict, bytes, end_services, event, find_service, free_port, insert_alias, insert_service,
+    kind_text, now, parsed, random, seconds,
 };
-use crate::store::{Announced, Changes, EnrolledRow, ServiceLimits, ServiceRow, StoreError};
+use crate::store::{Announced, Changes, Conflict, EnrolledRow, ServiceLimits, ServiceRow, StoreError};
 
 /// Consumes an invite and adds the device, or says why not.
 pub(super) async fn enrol(
@@ -48,10 +48,14 @@ pub(super) async fn enrol(
             event(tx, "invite-reused", &request.invite.to_string(), &request.from.to_string()).await?;
             return Ok(Err(EnrolRefusal::Used));
         }
-        // The answer was lost on its way; here it is again.
+        // The answer was lost on its way; here it is again. (A service that was given back since gets a new ID.)
         let device = parsed(invite.try_get("device")?, "device ID")?;
-        let id = parsed(invite.try_get("registered")?, "registered ID")?;
-        return Ok(Ok((EnrolledRow { device, service, id }, Changes::default())));
+        let mut changes = Changes::default();
+        let registered = match find_service(tx, &device, &service).await? {
+            Some(registered) => registered,
+            None => insert_service(tx, &device, &service, ServiceKind::Http, None, &mut changes).await?,
+        };
+        return Ok(Ok((EnrolledRow { device, service, id: registered.id }, changes)));
     }
     if invite.try_get::<Option<i64>, _>("withdrawn_at")?.is_some() {
         return Ok(Err(EnrolRefusal::Withdrawn));
@@ -104,13 +108,22 @@ pub(super) async fn enrol(
     Ok(Ok((EnrolledRow { device, service, id: registered.id }, changes)))
 }
 
-/// Gives every offered service its row, within the limits.
+/// Gives every offered service its row, within the limits. Writes nothing when nothing is new.
 pub(super) async fn announce(
     tx: &mut Tx<'_>,
     device: &DeviceId,
     services: &[(ServiceName, ServiceKind)],
     limits: ServiceLimits,
 ) -> Result<(Vec<Announced>, Changes), StoreError> {
+    let registered: Option<i64> =
+        sqlx::query_scalar("SELECT 1 FROM devices WHERE id = ? AND ended_at IS NULL")
+            .bind(device.as_str())
+            .fetch_optional(&mut **tx)
+            .await?;
+    if registered.is_none() {
+        // Revoked a moment ago; its session is being closed.
+        return Err(Conflict::NoDevice(*device).into());
+    }
     let mut changes = Changes::default();
     let mut announced = Vec::new();
     let mut count: i64 =
@@ -120,17 +133,23 @@ pub(super) async fn announce(
             .await?;
     for (name, kind) in services {
         let known = find_service(tx, device, name).await?;
-        let needs_port = *kind == ServiceKind::Tcp && known.as_ref().is_none_or(|known| known.port.is_none());
-        let port = if needs_port { free_port(tx, limits.ports).await? } else { None };
-        if needs_port && port.is_none() {
-            announced.push(Announced::NoPort);
-            continue;
-        }
+        let had = known.as_ref().and_then(|known| known.port).filter(|port| limits.allows(*port));
+        let port = match (kind, had) {
+            (ServiceKind::Http, _) => None,
+            (ServiceKind::Tcp, Some(port)) => Some(port),
+            (ServiceKind::Tcp, None) => {
+                let port = free_port(tx, limits.ports).await?;
+                if port.is_none() {
+                    announced.push(Announced::NoPort);
+                    continue;
+                }
+                port
+            }
+        };
         let row = match known {
-            Some(known) if known.kind == *kind => known,
+            Some(known) if known.kind == *kind && known.port == port => known,
             Some(known) => {
-                // The same name now speaks something else; its ID stays.
-                let port = port.or(known.port);
+                // The same name now speaks something else, or has another port; its ID stays.
                 sqlx::query("UPDATE services SET kind = ?, port = ? WHERE id = ?")
                     .bind(kind_text(*kind))
                     .bind(port.map(i64::from))
@@ -153,4 +172,17 @@ pub(super) async fn announce(
         announced.push(Announced::Registered(row));
     }
     Ok((announced, changes))
+}
+
+/// Frees a service that its device gives back.
+pub(super) async fn remove(
+    tx: &mut Tx<'_>,
+    device: &DeviceId,
+    name: &ServiceName,
+) -> Result<Changes, StoreError> {
+    let mut changes = Changes::default();
+    if let Some(service) = find_service(tx, device, name).await? {
+        end_services(tx, device, &[service.id], &mut changes).await?;
+    }
+    Ok(changes)
 }

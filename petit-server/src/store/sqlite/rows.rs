@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::ServiceKind;
 use petit_engine::relay::Route;
@@ -195,15 +196,18 @@ pub(super) async fn alias_conflict(
         let id = parsed(&owner, "registered ID")?;
         return Ok(Some(Conflict::AliasTaken { alias: alias.clone(), id }));
     }
+    // An invite may still be used for as long as clocks may differ.
+    let still = now() - seconds(UNIX_EPOCH + limits::CLOCK_SKEW);
     let promised: Vec<Vec<u8>> = sqlx::query_scalar(
         "SELECT id FROM invites WHERE alias = ? AND used_at IS NULL AND withdrawn_at IS NULL AND not_after > ?",
     )
     .bind(alias.as_str())
-    .bind(now())
+    .bind(still)
     .fetch_all(&mut **tx)
     .await?;
-    if promised.iter().any(|promised| invite.is_none_or(|invite| *promised != invite.0)) {
-        return Ok(Some(Conflict::AliasPromised { alias: alias.clone() }));
+    if let Some(other) = promised.iter().find(|promised| invite.is_none_or(|invite| **promised != invite.0)) {
+        let invite = InviteId(bytes(other, "invite ID")?);
+        return Ok(Some(Conflict::AliasPromised { alias: alias.clone(), invite }));
     }
     let tombstone: Option<(String, i64)> =
         sqlx::query_as("SELECT device, released_at FROM tombstones WHERE alias = ? AND released_at > ?")
@@ -211,10 +215,16 @@ pub(super) async fn alias_conflict(
             .bind(now() - seconds(UNIX_EPOCH + TOMBSTONE))
             .fetch_optional(&mut **tx)
             .await?;
-    Ok(tombstone.and_then(|(former, released)| {
-        let same = device.is_some_and(|device| device.as_str() == former);
-        let days = u64::try_from((now() - released) / 86_400).unwrap_or_default();
-        (!same).then(|| Conflict::AliasTombstoned { alias: alias.clone(), days })
+    let Some((former, released)) = tombstone else { return Ok(None) };
+    if device.is_some_and(|device| device.as_str() == former) {
+        return Ok(None);
+    }
+    let left = released + seconds(UNIX_EPOCH + TOMBSTONE) - now();
+    let days_left = u64::try_from(left).unwrap_or_default().div_ceil(86_400);
+    Ok(Some(Conflict::AliasTombstoned {
+        alias: alias.clone(),
+        device: parsed(&former, "device ID")?,
+        days_left,
     }))
 }
 

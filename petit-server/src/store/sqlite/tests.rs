@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use petit_engine::proto::control::Text;
-use petit_engine::secret::{InviteHash, InviteSecret};
+use petit_engine::secret::{InviteHash, InviteSecret, PublicKey};
 
+use super::rows::{now, time};
 use super::*;
+use crate::store::{Conflict, InviteState};
 
 struct Bed {
     dir: tempfile::TempDir,
@@ -17,7 +19,7 @@ const LIMITS: ServiceLimits = ServiceLimits { most: 3, ports: Some((30_000, 30_0
 impl Bed {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("registry.db")).await.unwrap();
+        let store = SqliteStore::create(&dir.path().join("registry.db")).await.unwrap();
         Self { dir, store }
     }
 
@@ -38,7 +40,7 @@ impl Bed {
             note: "for Anna".into(),
             not_after: time(now() + lasts),
         };
-        self.store.invite(invite).await.unwrap();
+        self.store.invite(invite, false).await.unwrap();
         (id, secret)
     }
 
@@ -217,15 +219,26 @@ async fn a_file_that_is_no_registry_is_refused_and_left_alone() {
     assert!(matches!(error, StoreError::NotARegistry { .. }), "{error}");
     assert!(std::fs::read(&path).unwrap().starts_with(b"{\"version\""));
 
+    for missing in [dir.path().join("nothing.db"), dir.path().join("empty.db")] {
+        if missing.ends_with("empty.db") {
+            std::fs::write(&missing, "").unwrap();
+        }
+        let error = SqliteStore::open(&missing).await.unwrap_err();
+        assert!(matches!(error, StoreError::Missing { .. }), "{error}");
+    }
     let other = dir.path().join("other.db");
     let options = SqliteConnectOptions::new().filename(&other).create_if_missing(true);
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
     sqlx::raw_sql("CREATE TABLE t (x)").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
+    let before = std::fs::read(&other).unwrap();
     assert!(matches!(SqliteStore::open(&other).await.unwrap_err(), StoreError::NotARegistry { .. }));
 
+    assert!(std::fs::read(&other).unwrap() == before, "a foreign file is left as it is");
+
     let bed = Bed::new().await;
-    sqlx::raw_sql("PRAGMA user_version = 99").execute(&mut *bed.store.connection.lock().await).await.unwrap();
+    let mut held = bed.store.connection.lock().await;
+    sqlx::raw_sql("PRAGMA user_version = 99").execute(held.as_mut().unwrap()).await.unwrap();
     let error = SqliteStore::open(&bed.dir.path().join("registry.db")).await.unwrap_err();
     assert!(matches!(error, StoreError::TooNew { found: 99, .. }), "{error}");
 }
@@ -242,11 +255,104 @@ async fn what_is_stored_of_an_invite_cannot_redeem_it() {
         note: String::new(),
         not_after: time(now() + 60),
     };
-    bed.store.invite(invite).await.unwrap();
+    bed.store.invite(invite, false).await.unwrap();
     let mut all = Vec::new();
     for file in std::fs::read_dir(bed.dir.path()).unwrap() {
         all.extend(std::fs::read(file.unwrap().path()).unwrap());
     }
     assert!(all.windows(32).any(|window| window == secret.hash().0), "the search sees what is there");
     assert!(!all.windows(32).any(|window| window == [0x5a; 32]));
+}
+
+#[tokio::test]
+async fn a_device_whose_registration_has_ended_gets_no_service_any_more() {
+    let bed = Bed::new().await;
+    let device = bed.enrolled().await.device;
+    bed.store.end_device(device, EndedBy::Operator).await.unwrap();
+    let offer = vec![("db".parse().unwrap(), ServiceKind::Tcp)];
+    let error = bed.store.announce(device, offer, LIMITS).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict(Conflict::NoDevice(_))), "{error}");
+    assert!(bed.store.load().await.unwrap().services.is_empty());
+}
+
+#[tokio::test]
+async fn a_failure_does_not_outlast_its_cause() {
+    let bed = Bed::new().await;
+    // A full disk, as SQLite sees it: the file may not grow.
+    let limit = |pages: u32| sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+    let mut held = bed.store.connection.lock().await;
+    sqlx::raw_sql(limit(1)).execute(held.as_mut().unwrap()).await.unwrap();
+    drop(held);
+    let mut failed = 0;
+    for _ in 0..200 {
+        let invite = NewInvite {
+            id: InviteId(petit_engine::secret::random_bytes().unwrap()),
+            secret: InviteSecret::random().unwrap().hash(),
+            service: "web".parse().unwrap(),
+            alias: None,
+            note: "x".repeat(200),
+            not_after: time(now() + 60),
+        };
+        match bed.store.invite(invite, false).await {
+            Ok(()) => {}
+            Err(StoreError::Failed(_)) => {
+                failed += 1;
+                break;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(failed, 1, "the disk was full");
+    bed.invite(None, 60).await;
+    bed.enrolled().await;
+}
+
+#[tokio::test]
+async fn ports_follow_the_operators_range() {
+    let bed = Bed::new().await;
+    let device = bed.enrolled().await.device;
+    let port = async |limits| {
+        let offer = vec![("db".parse().unwrap(), ServiceKind::Tcp)];
+        match bed.store.announce(device, offer, limits).await.unwrap().0.remove(0) {
+            Announced::Registered(row) => row.port,
+            Announced::NoPort => None,
+            Announced::TooMany => panic!(),
+        }
+    };
+    assert_eq!(port(LIMITS).await, Some(30_000));
+    assert_eq!(port(ServiceLimits { ports: Some((40_000, 40_001)), ..LIMITS }).await, Some(40_000));
+    assert_eq!(port(ServiceLimits { ports: None, ..LIMITS }).await, None);
+}
+
+#[tokio::test]
+async fn an_invite_may_give_a_former_alias_to_a_returning_customer() {
+    let bed = Bed::new().await;
+    let old = bed.enrolled().await;
+    bed.alias(old.id, "acme").await.unwrap();
+    bed.store.end_device(old.device, EndedBy::Operator).await.unwrap();
+    let wish = |id: u8| NewInvite {
+        id: InviteId([id; 16]),
+        secret: InviteSecret::from_bytes([id; 32]).hash(),
+        service: "web".parse().unwrap(),
+        alias: Some("acme".parse().unwrap()),
+        note: String::new(),
+        not_after: time(now() + 60),
+    };
+    let error = bed.store.invite(wish(1), false).await.unwrap_err().to_string();
+    assert!(error.contains(old.device.as_str()) && error.contains("90 days"), "{error}");
+    bed.store.invite(wish(2), true).await.unwrap();
+    let new = bed.enrol((InviteId([2; 16]), InviteSecret::from_bytes([2; 32]).hash()), &key()).await.unwrap();
+    assert_eq!(bed.store.load().await.unwrap().aliases, [("acme".parse().unwrap(), new.id)]);
+}
+
+#[tokio::test]
+async fn after_a_close_one_file_is_all_of_it() {
+    let bed = Bed::new().await;
+    let device = bed.enrolled().await;
+    bed.store.close().await.unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let path = copy.path().join("registry.db");
+    std::fs::copy(bed.dir.path().join("registry.db"), &path).unwrap();
+    let tables = SqliteStore::open(&path).await.unwrap().load().await.unwrap();
+    assert_eq!(tables.devices[0].1, device.device);
 }
