@@ -27,6 +27,11 @@ impl Folder {
         self.dir.join("client.lock")
     }
 
+    /// Held while a command changes the config file.
+    pub fn editing(&self) -> PathBuf {
+        self.dir.join("config.lock")
+    }
+
     /// The control socket.
     pub fn socket(&self) -> PathBuf {
         self.dir.join("client.sock")

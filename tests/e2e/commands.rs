@@ -174,6 +174,32 @@ async fn every_verb_of_the_client() {
 }
 
 #[tokio::test]
+async fn commands_at_the_same_time_lose_none_of_each_others_edits() {
+    let client = Program::client();
+    client.run(["init"]).await.ok();
+    let names: Vec<String> = (0..8).map(|number| format!("s{number}")).collect();
+    let adding = names.iter().map(|name| client.run(["service", "add", name, "localhost:1"]));
+    for said in futures_util::future::join_all(adding).await {
+        said.ok();
+    }
+    let list = client.run(["service", "list", "--json"]).await.ok().json();
+    assert_eq!(list["services"].as_array().unwrap().len(), 8);
+}
+
+#[tokio::test]
+async fn an_invite_on_the_command_line_is_refused_and_never_repeated() {
+    let server = Program::server().await;
+    let _server = server.up().await;
+    let link = server.invite([""; 0]).await;
+    let secret = link.split_once("#v1.").unwrap().1;
+    let client = Program::client();
+    for arguments in [vec!["register", &link], vec![&link], vec!["register", "--invite-file", &link]] {
+        let said = exits(client.run(&arguments).await, 2, "must not stand on the command line");
+        assert!(!said.err.contains(secret) && !said.out.contains(secret), "{said:?}");
+    }
+}
+
+#[tokio::test]
 async fn answers_in_json_are_json() {
     let server = Program::server().await;
     let _server = server.up().await;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use petit_client::config::edit::{self, EditError};
 use petit_client::config::{self, Config, ConfigError};
@@ -12,10 +13,14 @@ use petit_engine::proto::control::ServiceKind;
 use petit_host::cli::{Failure, table};
 use petit_host::exit::ExitCode;
 use petit_host::files;
+use petit_host::lock::Lock;
 use serde_json::{Value, json};
 
 use super::Context;
 use super::life::config_failure;
+
+/// How long another command that is changing the config file is waited for.
+const EDITING_LIMIT: Duration = Duration::from_secs(5);
 
 /// Makes a config file, or adds the client's part to one that has none.
 pub(crate) fn init(context: &Context) -> Result<(), Failure> {
@@ -44,7 +49,7 @@ fn make(context: &Context) -> Result<(), Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => config::template().to_owned(),
         Err(error) => return Err(Failure::of(&error)),
     };
-    files::write_private(path, text.as_bytes()).map_err(|error| Failure::of(&error))
+    files::write_keeping_rights(path, text.as_bytes()).map_err(|error| Failure::of(&error))
 }
 
 /// The config, made first when there is none.
@@ -121,7 +126,7 @@ pub(crate) fn show(context: &Context) -> Result<(), Failure> {
 }
 
 /// Edits a copy, and puts it in place when it is right.
-pub(crate) fn edit(context: &Context) -> Result<(), Failure> {
+pub(crate) async fn edit(context: &Context) -> Result<(), Failure> {
     make(context)?;
     let path = &context.folder.config;
     let draft = path.with_extension("draft.toml");
@@ -153,6 +158,12 @@ pub(crate) fn edit(context: &Context) -> Result<(), Failure> {
     }
     let changed = text.as_bytes() != before;
     if changed {
+        let _alone = editing(context).await?;
+        if std::fs::read(path).map_err(|error| Failure::of(&error))? != before {
+            let problem = "the config file was changed by somebody else meanwhile; nothing was changed";
+            return Err(Failure::new(ExitCode::Failed, problem)
+                .hint(format!("what you wrote is in {}", draft.display())));
+        }
         put(context, &text)?;
     }
     files::remove(&draft).map_err(|error| Failure::of(&error))?;
@@ -171,15 +182,21 @@ fn put(context: &Context, text: &str) -> Result<(), Failure> {
     if let Ok(before) = std::fs::read(path) {
         files::write_private(&context.folder.last_good(), &before).map_err(|error| Failure::of(&error))?;
     }
-    files::write_private(path, text.as_bytes()).map_err(|error| Failure::of(&error))
+    files::write_keeping_rights(path, text.as_bytes()).map_err(|error| Failure::of(&error))
+}
+
+/// Held while the config file is read, changed and written, so that two commands at once lose nothing.
+async fn editing(context: &Context) -> Result<Lock, Failure> {
+    Lock::take_within(&context.folder.editing(), EDITING_LIMIT).await.map_err(|error| Failure::of(&error))
 }
 
 /// Changes the config file, keeping comments and order. What comes out is checked before it is in place.
-pub(crate) fn change(
+pub(crate) async fn change(
     context: &Context,
     edit: impl FnOnce(&str) -> Result<String, EditError>,
 ) -> Result<(), Failure> {
     let path: &Path = &context.folder.config;
+    let _alone = editing(context).await?;
     config::load(path).map_err(|error| config_failure(&error))?;
     let before = std::fs::read_to_string(path).map_err(|error| Failure::of(&error))?;
     let after = edit(&before).map_err(|error| Failure::of(&error))?;
@@ -243,7 +260,7 @@ pub(crate) async fn add_service(
         )
         .hint("choose another name, or change it with: petit-client config edit"));
     }
-    change(context, |text| edit::add_service(text, &spec))?;
+    change(context, |text| edit::add_service(text, &spec)).await?;
     let running = tell_running(context).await;
     let next = if running {
         "It is offered now; see its address with: petit-client status"
@@ -258,7 +275,7 @@ pub(crate) async fn add_service(
 }
 
 pub(crate) async fn remove_service(context: &Context, name: &ServiceName) -> Result<(), Failure> {
-    take_out(context, name)?;
+    take_out(context, name).await?;
     tell_running(context).await;
     let text = format!(
         "{:?} is no longer offered. Its public address is kept for it; to give that up too: petit-client unregister --service {name}",
@@ -269,9 +286,10 @@ pub(crate) async fn remove_service(context: &Context, name: &ServiceName) -> Res
 }
 
 /// Takes a service out of the config file.
-pub(crate) fn take_out(context: &Context, name: &ServiceName) -> Result<(), Failure> {
+pub(crate) async fn take_out(context: &Context, name: &ServiceName) -> Result<(), Failure> {
     let first = first_service(context);
     change(context, |text| edit::remove_service(text, name, &first))
+        .await
         .map_err(|failure| failure.hint("see the services with: petit-client service list"))
 }
 

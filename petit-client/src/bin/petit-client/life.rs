@@ -12,6 +12,7 @@ use petit_host::background::{self, StartError as BackgroundError};
 use petit_host::cli::{self, Failure};
 use petit_host::control::server::Listener;
 use petit_host::exit::ExitCode;
+use petit_host::files;
 use petit_host::lock::{Lock, LockError};
 use petit_host::logs;
 use petit_host::shutdown::{Asked, Signals};
@@ -23,8 +24,11 @@ use super::{Context, PROGRAM};
 /// Takes the client's lock.
 pub(crate) fn lock(folder: &Folder) -> Result<Lock, Failure> {
     Lock::take(&folder.lock()).map_err(|error| match error {
-        LockError::Held { .. } => Failure::new(ExitCode::Failed, "the client is running already")
-            .hint("see it with: petit-client status"),
+        LockError::Held { pid, .. } => {
+            let who = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+            Failure::new(ExitCode::Failed, format!("the client is running already{who}"))
+                .hint("see it with: petit-client status")
+        }
         LockError::Io { .. } => Failure::of(&error),
     })
 }
@@ -39,6 +43,7 @@ pub(crate) async fn run(context: &Context, in_background: bool) -> Result<ExitCo
     }
     folder.make().map_err(|error| Failure::of(&error))?;
     let lock = lock(folder)?;
+    files::sweep(folder.path());
     let level = logs::start(Some(&folder.log()), !in_background, config.log_level).map_err(|error| {
         Failure::new(ExitCode::Failed, format!("cannot write the log {}: {error}", folder.log().display()))
     })?;

@@ -1,6 +1,5 @@
 //! `status`, `ping`, `check`, `doctor`, `logs`: what can be seen.
 
-use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use petit_client::doctor::{self, Check, CheckResult};
@@ -9,7 +8,7 @@ use petit_client::registration;
 use petit_client::status::{BrokenAt, Connection, Light, ServiceStatus, Status};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::{Hop, Trial};
-use petit_host::cli::{Failure, ago};
+use petit_host::cli::{self, Failure, ago};
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::percent_encode;
 use petit_host::exit::ExitCode;
@@ -60,15 +59,16 @@ pub(crate) async fn watch(context: &Context) -> Result<(), Failure> {
     while let Some(value) = events.next().await.map_err(failed)? {
         if context.json {
             // One value per line, for programs that read along.
-            let mut stdout = std::io::stdout().lock();
-            if writeln!(stdout, "{value}").and_then(|()| stdout.flush()).is_err() {
+            if !cli::print(&format!("{value}\n")) {
                 return Ok(());
             }
             continue;
         }
         let text = text(&read(&value)?);
         if text != shown {
-            println!("{text}");
+            if !cli::print(&format!("{text}\n")) {
+                return Ok(());
+            }
             shown = text;
         }
     }
@@ -251,11 +251,8 @@ pub(crate) async fn logs(context: &Context, follow: bool, lines: usize) -> Resul
         context.say("", &json!({ "path": path, "lines": tail }));
         return Ok(());
     }
-    let print = |lines: Vec<String>| {
-        let mut stdout = std::io::stdout().lock();
-        lines.iter().try_for_each(|line| writeln!(stdout, "{line}")).and_then(|()| stdout.flush())
-    };
-    if print(tail).is_err() {
+    let print = |lines: Vec<String>| lines.is_empty() || cli::print(&(lines.join("\n") + "\n"));
+    if !print(tail) {
         return Ok(());
     }
     if !follow {
@@ -263,7 +260,7 @@ pub(crate) async fn logs(context: &Context, follow: bool, lines: usize) -> Resul
     }
     loop {
         tokio::time::sleep(Duration::from_millis(250)).await;
-        if print(following.next_lines().map_err(failed)?).is_err() {
+        if !print(following.next_lines().map_err(failed)?) {
             return Ok(()); // the reader has gone
         }
     }

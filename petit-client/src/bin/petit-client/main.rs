@@ -10,7 +10,7 @@ mod registering;
 use std::path::PathBuf;
 use std::process::ExitCode as ProcessExit;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use petit_client::SOFTWARE;
 use petit_client::config::KeyStore;
 use petit_client::folder::Folder;
@@ -253,7 +253,7 @@ impl Context {
 }
 
 fn main() -> ProcessExit {
-    let cli = Cli::parse();
+    let cli: Cli = cli::arguments();
     petit_host::harden::no_core_dumps();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
@@ -266,7 +266,7 @@ fn main() -> ProcessExit {
         Err(error) => Err(Failure::of(&error)),
     };
     match result {
-        Ok(code) => code.into(),
+        Ok(code) => cli::exit(code),
         Err(failure) => cli::fail(cli.json, &failure),
     }
 }
@@ -312,7 +312,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             ConfigVerb::Check => configure::check(context)?,
             ConfigVerb::Path => configure::path(context),
             ConfigVerb::Show => configure::show(context)?,
-            ConfigVerb::Edit => configure::edit(context)?,
+            ConfigVerb::Edit => configure::edit(context).await?,
         },
         Verb::Ping { service } => return look::ping(context, service.as_ref()).await,
         Verb::Check => return look::check(context, false).await,
@@ -344,9 +344,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             let value = json!({ "software": SOFTWARE, "protocol": PROTOCOL });
             context.say(&format!("{SOFTWARE}\nprotocol {PROTOCOL}"), &value);
         }
-        Verb::Completion { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), PROGRAM, &mut std::io::stdout());
-        }
+        Verb::Completion { shell } => cli::completions::<Cli>(*shell, PROGRAM),
     }
     Ok(ExitCode::Ok)
 }

@@ -71,13 +71,13 @@ pub(crate) async fn register(context: &Context, wish: &Wish<'_>) -> Result<(), F
         .await
         .map_err(|error| register_failure(&error))?;
     if key_store != config.key_store {
-        configure::change(context, |text| edit::set(text, "key_store", &key_store.to_string()))?;
+        configure::change(context, |text| edit::set(text, "key_store", &key_store.to_string())).await?;
     }
     let target = service_target(context, wish, &config, &registration, talk)?;
     if let Some(target) = &target {
         let kind = if wish.tcp { ServiceKind::Tcp } else { ServiceKind::Http };
         let spec = ServiceSpec { name: registration.service.clone(), kind, target: target.clone() };
-        configure::change(context, |text| edit::add_service(text, &spec))?;
+        configure::change(context, |text| edit::add_service(text, &spec)).await?;
         if talk && let Err(cause) = connect(target).await {
             println!(
                 "Note: {target}: {} at the moment; Petit will find it when it is there.",
@@ -329,7 +329,7 @@ pub(crate) async fn evict(
     let name = service_named(context, name, id).await?;
     // Asked for first, so that nothing is half done when the client does not run.
     context.call("GET", "/status", None).await?;
-    configure::take_out(context, &name)?;
+    configure::take_out(context, &name).await?;
     configure::tell_running(context).await;
     free_address(context, &name).await?;
     let text = format!("{:?} is no longer offered, and its public address was given back.", name.as_str());
