@@ -27,6 +27,7 @@ use crate::folder::Folder;
 use crate::registration::{self, Registration, RegistrationError};
 use crate::status::{self, Connection, Now, RegisteredAt, Status};
 use crate::vault::{Vault, VaultError};
+use crate::{wake, way};
 
 /// How often a status is made anew though nothing was reported: lights grow old.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
@@ -132,6 +133,7 @@ impl Client {
         let key = vault.load(&registration.key).await?.ok_or(StartError::KeyGone(registration.key_store))?;
         let config = AgentConfig {
             server: registration.server.clone(),
+            way: way::way(&inner.config, &registration.server),
             pins: registration.pins.clone(),
             key,
             software: Text::lossy(SOFTWARE),
@@ -226,6 +228,23 @@ impl Client {
         let (Some(agent), Some(registration)) = (&inner.agent, &inner.registration) else { return };
         agent.set_services(inner.config.specs(&registration.service)).await;
         agent.set_vitae(vitae(&inner.config)).await;
+        agent.set_way(way::way(&inner.config, &registration.server)).await;
+    }
+
+    /// Tells the agent when the computer has slept or its network has changed, for as long as the future is
+    /// polled. Never ends.
+    pub async fn watch_network(&self) {
+        let mut watch = wake::Watch::new();
+        loop {
+            let event = watch.next().await;
+            tracing::debug!(?event, "looking whether the connection is alive");
+            let inner = self.shared.inner.lock().await;
+            match (&inner.agent, event) {
+                (Some(agent), wake::Event::Woke) => agent.wake().await,
+                (Some(agent), wake::Event::Network(addresses)) => agent.network_changed(addresses).await,
+                (None, _) => {}
+            }
+        }
     }
 
     /// Applies every change of the config file from now on, for as long as the future is polled. Never ends.

@@ -15,6 +15,8 @@ pub mod messages;
 pub mod registration;
 pub mod status;
 pub mod vault;
+pub mod wake;
+pub mod way;
 
 /// Program and version, as servers and people see it.
 pub const SOFTWARE: &str = concat!("petit-client ", env!("CARGO_PKG_VERSION"));

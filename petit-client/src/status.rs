@@ -282,11 +282,11 @@ mod tests {
 
     fn view(meter: &Arc<Meter>) -> ServiceView {
         ServiceView {
-            spec: Arc::new(ServiceSpec {
-                name: ServiceName::first(),
-                kind: ServiceKind::Http,
-                target: "localhost:3000".parse().unwrap(),
-            }),
+            spec: Arc::new(ServiceSpec::plain(
+                ServiceName::first(),
+                ServiceKind::Http,
+                "localhost:3000".parse().unwrap(),
+            )),
             outcome: Some(Outcome::Registered {
                 id: RegisteredId::random().unwrap(),
                 url: Text::lossy("https://x.example.com"),

@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod config;
 pub mod directory;
 pub mod folder;
+pub mod memory;
 pub mod server;
 pub mod store;
 

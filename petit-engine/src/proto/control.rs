@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::{Health, ServiceCause};
 use crate::limits;
-use crate::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use crate::name::{Alias, DeviceId, HostField, RegisteredId, ServiceName};
 
 /// The version of the protocol that this module speaks.
 pub const PROTOCOL: u16 = 1;
@@ -23,6 +23,9 @@ pub const PROTOCOL: u16 = 1;
 pub enum FromAgent {
     /// The first message of a session.
     Hello(Hello),
+    /// Instead of a hello: only wants to know whether it would be welcome, and what time it is there. The relay
+    /// answers and closes; no session begins, and none that there is ends.
+    Look {},
     /// The services offered have changed; this is the whole list.
     Services {
         /// All that are offered from now on.
@@ -57,6 +60,13 @@ pub enum FromAgent {
 pub enum FromRelay {
     /// Answers the hello: the session is in use from here on.
     Welcome(Welcome),
+    /// Answers a look.
+    Looked {
+        /// The device that the key belongs to.
+        device: DeviceId,
+        /// The relay's clock, in seconds since 1970.
+        now: u64,
+    },
     /// What became of the services offered.
     Services {
         /// One per offer.
@@ -99,6 +109,9 @@ pub struct Hello {
     pub instance: Text<32>,
     /// False when this agent was told that its identity is in use elsewhere: it then asks, and takes nothing.
     pub takeover: bool,
+    /// True when no earlier session of this process is alive: the relay ends what it still holds of them, so that
+    /// their visitors are told at once.
+    pub only: bool,
     /// Streams it carries at the same time.
     pub max_streams: u32,
     /// Bytes that may be sent on each stream before its first WINDOW.
@@ -124,13 +137,29 @@ pub struct Offer {
     pub kind: ServiceKind,
     /// How its local end is.
     pub health: Health,
+    /// How requests are to be handed to it.
+    pub options: Options,
+}
+
+/// How an HTTP service wants its requests. Chosen at the agent; nothing in it says where the service is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// It speaks HTTP/2 from the first byte on (gRPC does) instead of HTTP/1.1.
+    pub h2: bool,
+    /// The `Host` that it sees; `None`: the visitor's own.
+    pub host: Option<HostField>,
+    /// How long it may take to begin its answer; `None`: [`limits::FIRST_BYTE`].
+    pub answer_within_s: Option<u32>,
+    /// The longest request body that it takes; `None`: any.
+    pub max_body_bytes: Option<u64>,
 }
 
 /// What a service speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceKind {
-    /// HTTP/1.1; visitors reach it by host name.
+    /// HTTP; visitors reach it by host name.
     #[default]
     Http,
     /// Any protocol over TCP; visitors reach it on a port of its own.
@@ -151,6 +180,8 @@ pub struct Welcome {
     pub device: DeviceId,
     /// Bytes that the relay grants on each stream unless the OPEN says otherwise.
     pub window: u32,
+    /// The relay's clock, in seconds since 1970.
+    pub now: u64,
     /// What the operator's config says (environment, …).
     pub vitae: Vitae,
     /// One per offer.
@@ -452,7 +483,11 @@ impl Message for FromAgent {
                 Ok(())
             }
             Self::Services { services } => check_offers(services),
-            Self::Health { .. } | Self::Probe { .. } | Self::Remove { .. } | Self::Unregister {} => Ok(()),
+            Self::Look {}
+            | Self::Health { .. }
+            | Self::Probe { .. }
+            | Self::Remove { .. }
+            | Self::Unregister {} => Ok(()),
         }
     }
 }
@@ -471,7 +506,8 @@ impl Message for FromRelay {
             Self::Services { services } if services.len() > limits::MAX_SERVICES => {
                 Err(ControlError::Limit { what: "services" })
             }
-            Self::Services { .. }
+            Self::Looked { .. }
+            | Self::Services { .. }
             | Self::Probed { .. }
             | Self::Removed { .. }
             | Self::Unregistered {}
@@ -506,6 +542,11 @@ fn check_offers(offers: &[Offer]) -> Result<(), ControlError> {
     if numbers.len() != offers.len() || names.len() != offers.len() {
         return Err(ControlError::Limit { what: "services of one number or name" });
     }
+    let day = 24 * 60 * 60;
+    if offers.iter().filter_map(|offer| offer.options.answer_within_s).any(|limit| limit == 0 || limit > day)
+    {
+        return Err(ControlError::Limit { what: "time for an answer" });
+    }
     Ok(())
 }
 
@@ -529,6 +570,7 @@ mod tests {
             software: Text::lossy("petit-client 0.1.0"),
             instance: Text::lossy("00ff"),
             takeover: true,
+            only: true,
             max_streams: 10,
             window: 65_536,
             vitae: [(Text::lossy("brand"), Text::lossy("ce"))].into(),
@@ -537,6 +579,7 @@ mod tests {
                 name: "web".parse().unwrap(),
                 kind: ServiceKind::Http,
                 health: Health::Down(ServiceCause::Refused),
+                options: Options { host: Some("localhost:3000".parse().unwrap()), ..Options::default() },
             }],
         }
     }
@@ -544,7 +587,7 @@ mod tests {
     #[test]
     fn messages_have_the_documented_form() {
         let bytes = FromAgent::Hello(hello()).encode().unwrap();
-        let golden = r#"{"type":"hello","protocol":1,"features":[],"software":"petit-client 0.1.0","instance":"00ff","takeover":true,"max_streams":10,"window":65536,"vitae":{"brand":"ce"},"services":[{"service":1,"name":"web","kind":"http","health":{"down":"refused"}}]}"#;
+        let golden = r#"{"type":"hello","protocol":1,"features":[],"software":"petit-client 0.1.0","instance":"00ff","takeover":true,"only":true,"max_streams":10,"window":65536,"vitae":{"brand":"ce"},"services":[{"service":1,"name":"web","kind":"http","health":{"down":"refused"},"options":{"h2":false,"host":"localhost:3000","answer_within_s":null,"max_body_bytes":null}}]}"#;
         assert_eq!(String::from_utf8(bytes).unwrap(), golden);
         let refused = FromRelay::Refused { refusal: Refusal::InUseElsewhere };
         assert_eq!(refused.encode().unwrap(), br#"{"type":"refused","refusal":"in_use_elsewhere"}"#);

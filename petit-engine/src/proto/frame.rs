@@ -274,6 +274,8 @@ pub enum ResetCode {
     Refused = 6,
     /// The sender failed within.
     Internal = 7,
+    /// The service's TLS is not what was set up.
+    ServiceTls = 8,
 }
 
 impl ResetCode {
@@ -286,6 +288,7 @@ impl ResetCode {
             5 => Self::ServiceBroke,
             6 => Self::Refused,
             7 => Self::Internal,
+            8 => Self::ServiceTls,
             _ => return None,
         })
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use super::door::Entrance;
 use super::{Registration, Shared};
 use crate::limits;
 use crate::mux::{Until, carry};
@@ -59,15 +60,15 @@ impl Fronts {
             GrantRefusal::NoPort
         })?;
         let visited = Arc::clone(shared);
-        let accepting =
-            listen::accept(listener, Arc::clone(&shared.connections), move |tcp, peer, permit| {
-                let shared = Arc::clone(&visited);
-                let tasks = shared.tasks.clone();
-                tasks.spawn(async move {
-                    visit(&shared, id, tcp, peer).await;
-                    drop(permit);
-                });
+        let accepting = listen::accept(listener, move |tcp, peer| {
+            let shared = Arc::clone(&visited);
+            let Some(ticket) = shared.door.admit(peer.ip(), Entrance::Visitors) else { return };
+            let tasks = shared.tasks.clone();
+            tasks.spawn(async move {
+                visit(&shared, id, tcp, peer).await;
+                drop(ticket);
             });
+        });
         let mut leaving = shared.leaving.subscribe();
         let task = shared.tasks.spawn(async move {
             tokio::select! {
@@ -102,9 +103,9 @@ fn url(host: &str, address: SocketAddr) -> String {
 /// Carries one visitor. A visit that fails ends in a reset, so that nobody takes it for a clean end.
 async fn visit(shared: &Shared, id: RegisteredId, mut tcp: TcpStream, peer: SocketAddr) {
     let stream = shared.access.service(&id).and_then(|route| {
-        let (session, number) = shared.registry.find(&route)?;
+        let (session, served) = shared.registry.find(&route)?;
         let open = Open {
-            service: number,
+            service: served.number,
             purpose: Purpose::Visit,
             window: limits::INITIAL_WINDOW_BYTES,
             visitor: canonical(peer),

@@ -255,6 +255,10 @@ impl Core {
         self.ping_wanted = true;
     }
 
+    pub(in crate::mux) fn is_answered(&self) -> bool {
+        self.ping.is_none() && !self.ping_wanted
+    }
+
     pub(in crate::mux) fn set_peer_limits(&mut self, window: u32, max_streams: u32) {
         self.peer_window = window;
         self.peer_max_streams = max_streams;

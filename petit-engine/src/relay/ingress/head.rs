@@ -12,7 +12,9 @@ use hyper::{Method, Response, Uri, Version};
 use super::super::Shared;
 use super::super::answer::Failure;
 use super::super::tcp::canonical;
+use super::forward::Way;
 use super::{AnswerBody, Visitor};
+use crate::limits;
 use crate::name::{Endpoint, VisitorHost};
 
 /// A head that may be passed on.
@@ -42,9 +44,21 @@ pub(super) fn check<B>(
     if *method == Method::CONNECT || *method == Method::TRACE || method.as_str().len() > 32 {
         return Err(Failure::Method);
     }
+    let headers = request.headers();
+    // One by one, so that HTTP/2's one byte for a field it has sent before buys no more than any other.
+    let target_bytes = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let field_bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers.len() > limits::MAX_HEADERS
+        || headers.values().any(|value| value.len() > limits::MAX_VALUE_BYTES)
+        || field_bytes + target_bytes > limits::MAX_HEAD_BYTES
+    {
+        return Err(Failure::HeadTooLarge);
+    }
+    if target_bytes > limits::MAX_TARGET_BYTES {
+        return Err(Failure::TargetTooLong);
+    }
     let host = host(request, visitor, endpoint)?;
     check_framing(request)?;
-    let headers = request.headers();
     check_fields(headers)?;
     if loops(headers, pseudonym) {
         return Err(Failure::Loop);
@@ -287,14 +301,14 @@ pub(super) fn to_service(
     request: hyper::Request<Incoming>,
     checked: &Request,
     visitor: &Visitor,
-    origin: IpAddr,
-    shared: &Shared,
+    way: &Way<'_>,
 ) -> hyper::Request<Incoming> {
+    let shared = way.shared;
     let (mut parts, body) = request.into_parts();
     let peer = canonical(visitor.peer).ip();
     let forwarding = Forwarding {
         peer,
-        origin,
+        origin: way.visitor.ip(),
         https: visitor.https.is_some(),
         trusted: is_trusted(peer, shared),
         pseudonym: &shared.pseudonym,
@@ -306,6 +320,10 @@ pub(super) fn to_service(
         checked,
         &forwarding,
     );
+    // Only now, so that the forwarding fields say what the visitor asked for.
+    if let Some(host) = &way.served.options.host {
+        set(&mut parts.headers, header::HOST, host.as_str());
+    }
     let target = parts.uri.path_and_query().cloned();
     parts.uri = target.map_or_else(|| Uri::from_static("/"), Uri::from);
     hyper::Request::from_parts(parts, body)
@@ -391,16 +409,92 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// The head of an answer as the visitor gets it: no hop-by-hop fields, nothing that only Petit may say.
+/// Judges the head of an answer: what two readers could frame differently is not passed on.
+pub(super) fn check_answer<B>(response: &Response<B>) -> Result<(), Failure> {
+    let headers = response.headers();
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    let coding_ok = coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    let length_ok =
+        length.is_none_or(|length| !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit));
+    let one_of_each = codings.next().is_none() && lengths.next().is_none();
+    if coding_ok && length_ok && one_of_each && !(coding.is_some() && length.is_some()) {
+        Ok(())
+    } else {
+        Err(Failure::ServiceInvalid)
+    }
+}
+
+/// The head of an answer as the visitor gets it: no hop-by-hop fields, nothing that only Petit may say, no cookie
+/// for other customers' hosts.
 pub(super) fn to_visitor(
     mut response: Response<AnswerBody>,
     visitor_version: Version,
+    host: &str,
 ) -> Response<AnswerBody> {
     let headers = response.headers_mut();
     drop_hop_by_hop(headers);
     drop_where(headers, |name| name.starts_with("petit-"));
+    if headers.contains_key(header::SET_COOKIE) {
+        narrow_cookies(headers, host);
+    }
+    // HTTP/1.0 is served once per connection: its keep-alive never had one meaning.
+    if visitor_version == Version::HTTP_10 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     *response.version_mut() = visitor_version;
     response
+}
+
+/// Takes the `Domain` from cookies that would be sent to more hosts than the service's own: a customer must not
+/// set cookies for another's address under the same domain.
+fn narrow_cookies(headers: &mut HeaderMap, host: &str) {
+    let cookies: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
+    headers.remove(header::SET_COOKIE);
+    for cookie in cookies {
+        headers.append(header::SET_COOKIE, narrow(cookie, host));
+    }
+}
+
+fn narrow(cookie: HeaderValue, host: &str) -> HeaderValue {
+    let is_wide = |attribute: &[u8]| {
+        let attribute = attribute.trim_ascii();
+        let name = attribute.get(..6).unwrap_or_default();
+        let value = attribute.get(6..).map(<[u8]>::trim_ascii_start).and_then(|rest| rest.strip_prefix(b"="));
+        let Some(value) = value.filter(|_| name.eq_ignore_ascii_case(b"domain")) else { return false };
+        let domain = String::from_utf8_lossy(value.trim_ascii()).to_ascii_lowercase();
+        let domain = domain.trim_start_matches('.');
+        domain != host && !domain.strip_suffix(host).is_some_and(|rest| rest.ends_with('.'))
+    };
+    let mut parts = cookie.as_bytes().split(|byte| *byte == b';');
+    let mut kept = parts.next().unwrap_or_default().to_vec();
+    let mut narrowed = false;
+    for attribute in parts {
+        if is_wide(attribute) {
+            narrowed = true;
+        } else {
+            kept.push(b';');
+            kept.extend_from_slice(attribute);
+        }
+    }
+    match HeaderValue::from_bytes(&kept) {
+        Ok(kept) if narrowed => kept,
+        _ => cookie,
+    }
+}
+
+/// Trailers without what frames, routes, authorises or speaks for Petit.
+pub(super) fn trailers(mut trailers: HeaderMap) -> HeaderMap {
+    let forbidden = |name: &str| {
+        HOP_BY_HOP.iter().any(|hop| hop == name)
+            || is_protected(name)
+            || is_claim(name)
+            || matches!(name, "set-cookie" | "via" | "expect" | "location" | "www-authenticate")
+    };
+    drop_where(&mut trailers, forbidden);
+    trailers
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode
         background::ready();
     }
 
+    let watching_memory = server.watch_memory();
+    tokio::pin!(watching_memory);
     let reload = || reload(&server, folder, &level, &terms);
     let interrupted = loop {
         tokio::select! {
@@ -69,6 +71,7 @@ pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode
                 Wish::Reload(answer) => drop(answer.send(reload())),
             },
             () = changed(&mut watch) => drop(reload()),
+            () = &mut watching_memory => {}
         }
     };
     tracing::info!("stopping; requests in flight get 30 seconds");

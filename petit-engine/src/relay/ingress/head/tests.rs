@@ -264,7 +264,79 @@ fn answers_lose_what_only_petit_may_say() {
         .header("content-type", "text/plain")
         .body(AnswerBody::full(bytes::Bytes::new()))
         .unwrap();
-    let response = to_visitor(response, Version::HTTP_11);
+    let response = to_visitor(response, Version::HTTP_11, "a.example.com");
     let names: Vec<&str> = response.headers().keys().map(HeaderName::as_str).collect();
     assert_eq!(names, ["content-type"]);
+}
+
+#[test]
+fn cookies_for_other_hosts_become_the_hosts_own() {
+    let narrowed = |cookie: &str| {
+        let cookie = narrow(HeaderValue::from_str(cookie).unwrap(), "a.example.com");
+        cookie.to_str().unwrap().to_owned()
+    };
+    for wide in ["example.com", ".example.com", "EXAMPLE.com", "b.example.com", "com", "xa.example.com", ""] {
+        assert_eq!(narrowed(&format!("id=1; Domain={wide}; Path=/")), "id=1; Path=/", "{wide}");
+    }
+    for own in ["a.example.com", ".a.example.com", "A.Example.Com", "deep.a.example.com"] {
+        let cookie = format!("id=1; path=/; domain={own}");
+        assert_eq!(narrowed(&cookie), cookie);
+    }
+    assert_eq!(narrowed("id=1"), "id=1");
+    assert_eq!(narrowed("domain=example.com"), "domain=example.com", "a cookie of that name");
+    assert_eq!(narrowed("id=1;DOMAIN = example.com;Secure"), "id=1;Secure");
+}
+
+#[test]
+fn answers_that_could_be_framed_in_two_ways_are_refused() {
+    let judged = |fields: &[(&str, &str)]| {
+        let mut response = Response::builder();
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        check_answer(&response.body(()).unwrap())
+    };
+    assert_eq!(judged(&[]), Ok(()));
+    assert_eq!(judged(&[("content-length", "3")]), Ok(()));
+    assert_eq!(judged(&[("transfer-encoding", "Chunked")]), Ok(()));
+    for bad in [
+        &[("content-length", "3"), ("transfer-encoding", "chunked")][..],
+        &[("content-length", "3"), ("content-length", "3")],
+        &[("content-length", "+3")],
+        &[("content-length", "3, 3")],
+        &[("transfer-encoding", "gzip, chunked")],
+        &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+    ] {
+        assert_eq!(judged(bad), Err(Failure::ServiceInvalid), "{bad:?}");
+    }
+}
+
+#[test]
+fn heads_beyond_the_limits_are_told_apart() {
+    let many: Vec<(String, String)> =
+        (0..limits::MAX_HEADERS).map(|n| (format!("x-{n}"), "1".into())).collect();
+    let fields = |count: usize| -> Vec<(&str, &str)> {
+        let many = many.iter().take(count).map(|(name, value)| (name.as_str(), value.as_str()));
+        many.chain([HOST]).collect()
+    };
+    assert_eq!(refusal("/", &fields(limits::MAX_HEADERS - 1)), None);
+    assert_eq!(refusal("/", &fields(limits::MAX_HEADERS)), Some(Failure::HeadTooLarge));
+    let crumbs = vec![("cookie", "a"); limits::MAX_HEADERS];
+    assert_eq!(refusal("/", &[&crumbs[..], &[HOST]].concat()), Some(Failure::HeadTooLarge));
+    let long = "x".repeat(limits::MAX_VALUE_BYTES + 1);
+    assert_eq!(refusal("/", &[HOST, ("x", &long)]), Some(Failure::HeadTooLarge));
+    let target = format!("/{}", "a".repeat(limits::MAX_TARGET_BYTES));
+    assert_eq!(refusal(&target, &[HOST]), Some(Failure::TargetTooLong));
+}
+
+#[test]
+fn trailers_say_nothing_about_framing_routing_or_identity() {
+    let mut fields = HeaderMap::new();
+    for name in
+        ["grpc-status", "x-sum", "content-length", "host", "authorization", "petit-error", "te", "set-cookie"]
+    {
+        fields.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
+    }
+    let kept: Vec<String> = trailers(fields).keys().map(ToString::to_string).collect();
+    assert_eq!(kept, ["grpc-status", "x-sum"]);
 }
