@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod bed;
+pub mod chaos;
 pub mod process;
 pub mod service;
 pub mod visitor;
