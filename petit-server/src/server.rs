@@ -94,7 +94,7 @@ pub struct Offline {
 /// How long a command that holds the registry for a moment is waited for.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
-async fn lock(folder: &Folder) -> Result<Lock, StartError> {
+pub(crate) async fn lock(folder: &Folder) -> Result<Lock, StartError> {
     Lock::take_within(&folder.lock(), LOCK_LIMIT).await.map_err(|error| match error {
         LockError::Held { pid, .. } => StartError::Running { pid },
         LockError::Io { .. } => StartError::Lock(error),

@@ -5,7 +5,7 @@
 mod apart;
 mod commands;
 mod config;
-mod durable;
+mod crash;
 mod enrol;
 mod identity;
 mod keychain;

@@ -8,6 +8,7 @@
 
 pub mod bed;
 pub mod chaos;
+pub mod figures;
 pub mod process;
 pub mod service;
 pub mod visitor;

@@ -139,6 +139,11 @@ impl Program {
         Said::new(&soon("the command to end", child.wait_with_output()).await.unwrap())
     }
 
+    /// Starts a command whose input is the caller's.
+    pub fn start<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Child {
+        self.command(arguments).stdin(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Starts a command that goes on.
     pub fn spawn<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Running {
         let mut child = self.command(arguments).stderr(Stdio::inherit()).spawn().unwrap();

@@ -6,11 +6,15 @@ use crate::Outcome;
 use crate::run::{cargo, is_installed, succeed};
 
 /// A program, the Debian package that has it, and why it is needed.
-const NEEDED: [(&str, &str, &str); 4] = [
+const NEEDED: [(&str, &str, &str); 8] = [
     ("dbus-daemon", "dbus", "a session bus for the keychain"),
     ("gnome-keyring-daemon", "gnome-keyring", "a real keychain for the device key"),
     ("secret-tool", "libsecret-tools", "looks into that keychain from outside"),
     ("gdbus", "libglib2.0-bin", "locks that keychain"),
+    ("faketime", "faketime", "sets the clock of a program, and nobody else's"),
+    ("ip", "iproute2", "networks of the tests' own, to unplug"),
+    ("tinyproxy", "tinyproxy", "an HTTP proxy on the way to the server"),
+    ("microsocks", "microsocks", "a SOCKS5 proxy on the way to the server"),
 ];
 
 /// Installs what is missing.

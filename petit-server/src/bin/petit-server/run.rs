@@ -164,9 +164,9 @@ pub(crate) fn start_failure(error: &StartError) -> Failure {
             "put it back from a copy; or use the backup key, which clients accept too: mv backup.key server.key",
         ),
         StartError::Store(StoreError::Missing { .. }) => failure.hint(
-            "put it back from a backup; to begin anew without clients: petit-server init --new-registry",
+            "put it back with: petit-server restore FOLDER; to begin anew without clients: petit-server init --new-registry",
         ),
-        StartError::Store(StoreError::NotARegistry { .. }) => failure.hint("put it back from a backup"),
+        StartError::Store(StoreError::NotARegistry { .. }) => failure.hint("put a backup back with: petit-server restore FOLDER"),
         _ => failure,
     }
 }

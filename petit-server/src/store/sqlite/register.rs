@@ -61,7 +61,10 @@ pub(super) async fn enrol(
         return Ok(Err(EnrolRefusal::Withdrawn));
     }
     let skew = seconds(UNIX_EPOCH + limits::CLOCK_SKEW);
-    if invite.try_get::<i64, _>("not_after")? + skew < now() {
+    // One that was made in the future was made by a clock that has been set back since: which of the two clocks
+    // was right cannot be known, so how long it has been about cannot be, either.
+    let made: i64 = invite.try_get("created_at")?;
+    if invite.try_get::<i64, _>("not_after")? + skew < now() || made > now() + skew {
         return Ok(Err(EnrolRefusal::Expired));
     }
 
