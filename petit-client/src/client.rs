@@ -391,6 +391,9 @@ fn status_of(folder: &Folder, inner: &Inner) -> Status {
         services: view.as_ref().map(|view| status::services(view, &now)).unwrap_or_default(),
         streams: traffic.map_or(0, |(stats, _)| stats.streams),
         round_trip_us: round_trip.and_then(|took| u64::try_from(took.as_micros()).ok()),
+        key_exchange: view.as_ref().and_then(|view| Some(view.key_exchange.as_ref()?.name.clone())),
+        post_quantum: view.as_ref().and_then(|view| Some(view.key_exchange.as_ref()?.post_quantum)),
+        inspected_by: view.as_ref().and_then(|view| view.inspected_by.clone()),
     }
 }
 

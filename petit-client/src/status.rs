@@ -37,6 +37,12 @@ pub struct Status {
     pub streams: usize,
     /// The shortest round trip to the server in this session.
     pub round_trip_us: Option<u64>,
+    /// The key exchange of this session, such as `X25519MLKEM768`.
+    pub key_exchange: Option<String>,
+    /// True when a future quantum computer cannot undo it.
+    pub post_quantum: Option<bool>,
+    /// Who opens TLS connections on the way, when that is why there is none.
+    pub inspected_by: Option<String>,
 }
 
 /// Where a client is registered.

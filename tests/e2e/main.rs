@@ -10,6 +10,7 @@ mod enrol;
 mod identity;
 mod keychain;
 mod names;
+mod network;
 mod recover;
 mod request;
 mod revoke;

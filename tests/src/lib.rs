@@ -9,6 +9,7 @@
 pub mod bed;
 pub mod chaos;
 pub mod figures;
+pub mod netns;
 pub mod process;
 pub mod service;
 pub mod visitor;

@@ -204,16 +204,18 @@ async fn dial_one(
             Err(DialError::Classical { server: server.clone(), group })
         }
         Ok(tls) => Ok(tls),
-        // It does not know raw keys, so it is no Petit server. Whose certificate does it show, then?
-        Err(source) if matches!(tls_error(&source), Some(rustls::Error::PeerIncompatible(_))) => {
-            match inspect(server, way).await {
-                Some(Stranger { issuer, poses: true, .. }) => {
-                    Err(DialError::Inspected { server: server.clone(), issuer })
+        Err(source) => match DialError::from_tls(server, source) {
+            // It speaks TLS but knows no raw keys, so it is no Petit server. Whose certificate does it show?
+            DialError::NotPetit { source, server } if tls_error(&source).is_some() => {
+                match inspect(&server, way).await {
+                    Some(Stranger { issuer, poses: true, .. }) => {
+                        Err(DialError::Inspected { server, issuer })
+                    }
+                    _ => Err(DialError::NotPetit { server, source }),
                 }
-                _ => Err(DialError::from_tls(server, source)),
             }
-        }
-        Err(source) => Err(DialError::from_tls(server, source)),
+            error => Err(error),
+        },
     }
 }
 

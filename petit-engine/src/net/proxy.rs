@@ -153,7 +153,8 @@ impl Proxy {
         let response = sender.send_request(request).await.map_err(broke)?;
         match response.status() {
             status if status.is_success() => {}
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            // Some proxies answer a wrong password as if they were the server.
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED => {
                 driver.abort();
                 let offered = response.headers().get_all(PROXY_AUTHENTICATE).iter();
                 let mut offered: Vec<String> = offered
