@@ -1,0 +1,113 @@
+//! How public addresses are made.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{InvalidName, check_label};
+
+/// How public addresses are made: `https://REGID.example.com`, where `REGID` stands for the name of a service.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    https: bool,
+    domain: String,
+    port: Option<u16>,
+}
+
+impl Endpoint {
+    const FORM: InvalidName = InvalidName::Form { expected: "an address such as https://REGID.example.com" };
+
+    /// For one machine: names under `localhost`.
+    pub fn localhost() -> Self {
+        Self { https: false, domain: "localhost".to_owned(), port: None }
+    }
+
+    /// The domain that all registered IDs live under.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// The port that visitors use, when it is not the scheme's own.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The same addresses on another port, for a listener whose port the system has chosen.
+    pub fn with_port(&self, port: u16) -> Self {
+        let usual = if self.https { 443 } else { 80 };
+        Self { port: (port != usual).then_some(port), ..self.clone() }
+    }
+
+    /// The public address of a label under the domain, or of a whole domain.
+    pub fn url(&self, name: &str) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        if name.contains('.') {
+            format!("{scheme}://{name}{port}")
+        } else {
+            format!("{scheme}://{name}.{}{port}", self.domain)
+        }
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let (scheme, rest) = text.split_once("://").ok_or(Self::FORM)?;
+        let https = match scheme {
+            "https" => true,
+            "http" => false,
+            _ => return Err(Self::FORM),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest).strip_prefix("REGID.").ok_or(Self::FORM)?;
+        let (domain, port) = match rest.split_once(':') {
+            Some((domain, port)) => (domain, Some(port.parse().map_err(|_| Self::FORM)?)),
+            None => (rest, None),
+        };
+        let domain = domain.to_ascii_lowercase();
+        for label in domain.split('.') {
+            check_label("a domain", label)?;
+        }
+        Ok(Self { https, domain, port })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url("REGID"))
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+text_serde!(Endpoint);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_make_addresses_and_read_back() {
+        let endpoint: Endpoint = "https://REGID.example.com".parse().unwrap();
+        assert_eq!(endpoint.url("acme"), "https://acme.example.com");
+        assert_eq!(endpoint.url("shop.acme.example"), "https://shop.acme.example");
+        let local: Endpoint = "http://REGID.localhost:8090".parse().unwrap();
+        assert_eq!(local.url("abc"), "http://abc.localhost:8090");
+        assert_eq!(local.domain(), "localhost");
+        assert_eq!(local.to_string().parse(), Ok(local));
+        for bad in [
+            "",
+            "https://example.com",
+            "REGID.example.com",
+            "ftp://REGID.a",
+            "https://REGID.",
+            "https://REGID.a:x",
+        ] {
+            assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
+        }
+    }
+}
