@@ -2,12 +2,15 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::control::client::CallError;
 use crate::exit::ExitCode;
+use crate::logs::{self, Follow};
 
 /// A command that did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,6 +167,38 @@ pub fn on_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// How often a log that is followed is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Prints the last lines of a log, and with `follow` new ones as they come, until nobody reads any more.
+///
+/// # Errors
+/// [`Failure`] when the log cannot be read.
+///
+/// # Cancel safety
+/// Cancelling stops printing.
+pub async fn logs(json: bool, path: &Path, follow: bool, lines: usize) -> Result<(), Failure> {
+    let failed =
+        |error: io::Error| Failure::new(ExitCode::Failed, format!("cannot read {}: {error}", path.display()));
+    let mut following = Follow::from_end(path);
+    let tail = logs::tail(path, lines).map_err(failed)?;
+    if !follow && (json || tail.is_empty()) {
+        say(
+            json,
+            &format!("There is no log yet at {}.", path.display()),
+            &json!({ "path": path, "lines": tail }),
+        );
+        return Ok(());
+    }
+    let print = |lines: Vec<String>| lines.is_empty() || print(&(lines.join("\n") + "\n"));
+    let mut goes_on = print(tail) && follow;
+    while goes_on {
+        tokio::time::sleep(LOOK_EVERY).await;
+        goes_on = print(following.next_lines().map_err(failed)?);
+    }
+    Ok(())
+}
+
 /// Columns that line up. The first row is the heading.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -182,7 +217,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// A duration as people say it: `3 min`, `2 h`, `5 days`.
-pub fn ago(duration: std::time::Duration) -> String {
+pub fn ago(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..=89 => format!("{seconds} s"),
@@ -194,8 +229,6 @@ pub fn ago(duration: std::time::Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

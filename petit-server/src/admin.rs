@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServerAddr, ServiceName, VisitorHost};
 use petit_engine::relay::{Failure, Routed, SessionView, Via, decide};
@@ -19,11 +19,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::SOFTWARE;
+use crate::certificate::Certificate;
 use crate::config::{self, Config};
 use crate::directory::Directory;
-use crate::server::{InviteError, InviteWish, Server, make_invite};
+use crate::server::{InviteError, InviteWish, Reloaded, Server, make_invite};
 use crate::store::{DeviceRow, EndedBy, InviteRow, StoreError};
+use crate::{SOFTWARE, seconds};
 
 /// Answers the operator's requests.
 pub struct Admin {
@@ -63,8 +64,8 @@ pub struct Running {
 pub enum Wish {
     /// End in an orderly way; asked for again, at once.
     Stop,
-    /// Read the config again, and say what came of it: the settings that need a restart, or what is wrong.
-    Reload(oneshot::Sender<Result<Vec<&'static str>, String>>),
+    /// Read the config again, and say what came of it.
+    Reload(oneshot::Sender<Result<Reloaded, String>>),
 }
 
 type Outcome = Result<Value, Problem>;
@@ -114,6 +115,13 @@ impl Admin {
         self.running.as_ref().ok_or_else(|| Problem::new(409, "not_running", "the server is not running"))
     }
 
+    /// What HTTPS visitors are shown.
+    fn certificate(&self) -> Outcome {
+        let https = self.running()?.server.https();
+        let view = |certificate: &Certificate| certificate.view(SystemTime::now());
+        Ok(https.certificate.as_ref().map_or(Value::Null, view))
+    }
+
     fn sessions(&self) -> Vec<SessionView> {
         self.running.as_ref().map(|running| running.server.relay.sessions()).unwrap_or_default()
     }
@@ -125,15 +133,18 @@ impl Admin {
         Ok(json!({
             "software": SOFTWARE,
             "pid": std::process::id(),
-            "since": stamp(server.since),
+            "since": seconds(server.since),
             "up_seconds": server.since.elapsed().unwrap_or_default().as_secs(),
             "http": server.http,
             "tls": server.tls,
-            "https_visitors": server.has_certificate,
+            "https_visitors": server.https().certificate.is_some(),
+            "certificate": self.certificate()?,
+            "certificate_problem": server.https().problem,
             "endpoint": self.endpoint,
             "tunnel_address": terms.server,
             "server_key": terms.pins.first(),
             "config": server.folder.config,
+            "log": server.folder.log(),
             "clients": self.clients().await?,
         }))
     }
@@ -175,12 +186,12 @@ impl Admin {
             "id": row.id,
             "name": row.name,
             "fingerprint": row.fingerprint,
-            "created": stamp(row.created),
-            "ended": row.ended.map(|(at, by)| json!({ "at": stamp(at), "by": by })),
+            "created": seconds(row.created),
+            "ended": row.ended.map(|(at, by)| json!({ "at": seconds(at), "by": by })),
             "online": session.is_some(),
             "session": session.map(|session| json!({
                 "peer": session.peer,
-                "since": stamp(session.since),
+                "since": seconds(session.since),
                 "software": session.software,
                 "vitae": session.vitae,
                 "streams": session.stats.streams,
@@ -295,7 +306,7 @@ impl Admin {
                 "alias": row.alias,
                 "note": row.note,
                 "state": row.state,
-                "not_after": stamp(row.not_after),
+                "not_after": seconds(row.not_after),
                 "client": row.device,
             })
         };
@@ -341,7 +352,7 @@ impl Admin {
             "server": invite.server,
             "service": wanted.service,
             "alias": wanted.alias,
-            "not_after": stamp(invite.not_after),
+            "not_after": seconds(invite.not_after),
             "lifetime_seconds": lifetime.as_secs(),
         }))
     }
@@ -418,7 +429,11 @@ impl Admin {
         let (answer, asked) = oneshot::channel();
         self.running()?.wishes.try_send(Wish::Reload(answer)).map_err(|_| busy())?;
         match asked.await.map_err(|_| busy())? {
-            Ok(restart) => Ok(json!({ "needs_restart": restart })),
+            Ok(Reloaded { needs_restart, new_certificate }) => Ok(json!({
+                "needs_restart": needs_restart,
+                "new_certificate": new_certificate,
+                "certificate": self.certificate()?,
+            })),
             Err(problem) => Err(Problem::new(422, "config", problem)),
         }
     }
@@ -446,9 +461,4 @@ fn problem(error: StoreError) -> Problem {
         StoreError::Conflict(conflict) => Problem::new(409, "conflict", conflict.to_string()),
         other => Problem::new(500, "store_failed", petit_host::cli::chain(&other)),
     }
-}
-
-/// Seconds since 1970, for programs; the command line makes a date of it.
-fn stamp(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -17,3 +17,8 @@ pub mod store;
 
 /// Program and version, as clients and operators see it.
 pub const SOFTWARE: &str = concat!("petit-server ", env!("CARGO_PKG_VERSION"));
+
+/// Seconds since 1970, for programs; the command line makes a date of it.
+fn seconds(time: std::time::SystemTime) -> u64 {
+    time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

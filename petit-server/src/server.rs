@@ -1,7 +1,7 @@
 //! A whole server: config, folder, registry and relay put together.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use petit_engine::invite::Invite;
@@ -16,7 +16,7 @@ use petit_host::lock::{Lock, LockError};
 use tokio::sync::watch;
 
 use crate::SOFTWARE;
-use crate::certificate::{self, CertificateError};
+use crate::certificate::{self, Certificate, CertificateError, Shown, Stamps};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::folder::{Folder, KeyError};
@@ -74,14 +74,35 @@ pub struct Server {
     pub http: SocketAddr,
     /// Where clients come in.
     pub tls: SocketAddr,
-    /// True when HTTPS visitors are served.
-    pub has_certificate: bool,
     /// Since when.
     pub since: SystemTime,
     pins: Vec<Fingerprint>,
     endpoint: Endpoint,
     limits: watch::Sender<ServiceLimits>,
+    /// What HTTPS visitors are shown.
+    https: Mutex<Shown>,
+    settings: Mutex<Settings>,
     _lock: Lock,
+}
+
+/// The settings of a running server, and how the config file stands to them.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What is in force: the config of the start, with what was taken over since.
+    pub in_force: Config,
+    /// Why the file is not in force.
+    pub problem: Option<String>,
+    /// What the file says that counts only after a restart.
+    pub needs_restart: Vec<&'static str>,
+}
+
+/// What came of reading the config again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// What counts only after a restart.
+    pub needs_restart: Vec<&'static str>,
+    /// HTTPS visitors are shown another certificate than before, or none any more.
+    pub new_certificate: bool,
 }
 
 /// The registry without a server around it, for commands while none runs.
@@ -147,7 +168,8 @@ impl Server {
         files::sweep(folder.path());
         let key = folder.read_key()?;
         let pins = folder.pins()?;
-        let https = certificate::load(&config.certificate, &config.certificate_key)?;
+        let stamps = Stamps::of(&config);
+        let certificate = certificate::load(&config)?;
         let limits = watch::Sender::new(service_limits(&config));
         let directory = directory(&config, limits.subscribe()).await?;
         let bind = |address: SocketAddr, setting| {
@@ -180,26 +202,31 @@ impl Server {
             Arc::new(directory.clone()),
         )?;
         relay.serve_http(http_listener);
-        let has_certificate = https.is_some();
-        relay.set_https(https);
         relay.serve_tls(tls_listener);
         let (devices, services) = directory.counts();
-        tracing::info!(%http, %tls, https = has_certificate, devices, services, "listening");
+        tracing::info!(%http, %tls, https = certificate.is_some(), devices, services, "listening");
         let since = SystemTime::now();
-        Ok(Self {
+        let server = Self {
+            settings: Mutex::new(Settings {
+                in_force: config.clone(),
+                problem: None,
+                needs_restart: Vec::new(),
+            }),
+            https: Mutex::default(),
             config,
             folder,
             directory,
             relay,
             http,
             tls,
-            has_certificate,
             since,
             pins,
             endpoint,
             limits,
             _lock: lock,
-        })
+        };
+        server.show(certificate, stamps);
+        Ok(server)
     }
 
     /// How public addresses are made.
@@ -223,6 +250,88 @@ impl Server {
     /// Takes over what can be changed while the server runs.
     pub fn apply(&self, config: &Config) {
         self.limits.send_replace(service_limits(config));
+        self.settings_mut().in_force.take_over(config);
+    }
+
+    /// Takes over a config that was read anew, with the certificate that it names.
+    ///
+    /// # Errors
+    /// [`CertificateError`]; nothing has changed then, and the certificate from before is still shown.
+    pub fn reload(&self, config: &Config) -> Result<Reloaded, CertificateError> {
+        let stamps = Stamps::of(config);
+        let certificate = certificate::load(config)
+            .inspect_err(|error| self.https().problem = Some(petit_host::cli::chain(error)))?;
+        self.apply(config);
+        let new_certificate = self.show(certificate, stamps);
+        let mut settings = self.settings_mut();
+        settings.needs_restart = config.needs_restart(&self.config);
+        settings.problem = None;
+        Ok(Reloaded { needs_restart: settings.needs_restart.clone(), new_certificate })
+    }
+
+    /// Takes note that the config file cannot be used.
+    pub fn refuse(&self, problem: String) {
+        self.settings_mut().problem = Some(problem);
+    }
+
+    /// The settings in force, and how the config file stands to them.
+    pub fn settings(&self) -> Settings {
+        self.settings_mut().clone()
+    }
+
+    fn settings_mut(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What HTTPS visitors are shown.
+    pub fn https(&self) -> MutexGuard<'_, Shown> {
+        self.https.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows HTTPS visitors this certificate from now on, read from files that were as `stamps` says. True when it
+    /// is another one than before.
+    pub fn show(&self, certificate: Option<Certificate>, stamps: Stamps) -> bool {
+        self.relay.set_https(certificate.as_ref().map(|certificate| Arc::clone(&certificate.tls)));
+        let mut https = self.https();
+        let changed = https.set(certificate, stamps);
+        https.warn(SystemTime::now());
+        changed
+    }
+
+    /// Shows a renewed certificate as soon as its files have settled, for as long as the future is polled. Never
+    /// ends.
+    pub async fn watch_certificate(&self) {
+        loop {
+            tokio::time::sleep(certificate::EVERY).await;
+            self.look_at_certificate();
+        }
+    }
+
+    /// What is on the disk takes the place of what is shown when it can be used. Files that have gone change
+    /// nothing: the disk may come back.
+    fn look_at_certificate(&self) {
+        let config = self.settings().in_force;
+        let stamps = Stamps::of(&config);
+        if !self.https().is_stale(stamps) {
+            return self.https().warn(SystemTime::now());
+        }
+        let gone = || format!("the certificate {} is gone", config.certificate.display());
+        let problem = match certificate::load(&config) {
+            Ok(Some(certificate)) => {
+                tracing::info!(path = %certificate.path.display(), "HTTPS visitors are shown a new certificate");
+                self.show(Some(certificate), stamps);
+                return;
+            }
+            Ok(None) => gone(),
+            Err(error) => petit_host::cli::chain(&error),
+        };
+        let mut https = self.https();
+        tracing::error!(
+            problem,
+            shown = https.certificate.is_some(),
+            "the certificate's files cannot be used"
+        );
+        https.problem = Some(problem);
     }
 
     /// Looks at the memory from now on, and turns visitors away when it is short, for as long as the future is

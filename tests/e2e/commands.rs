@@ -36,7 +36,8 @@ async fn every_verb_of_the_server() {
     exits(server.run(["start"]).await, 0, "The server is running");
     exits(server.run(["start"]).await, 1, "a server is running already");
     exits(server.run(["run"]).await, 1, "a server is running already");
-    exits(server.run(["status"]).await, 0, "No clients yet");
+    let said = exits(server.run(["status"]).await, 0, "No clients yet");
+    assert!(said.out.contains("logs/server.log"), "{said:?}");
     exits(server.run(["log", "debug"]).await, 0, "debug");
     exits(server.run(["log", "loud"]).await, 2, "error, warn, info");
     exits(server.run(["reload"]).await, 0, "is in force");
@@ -78,6 +79,7 @@ async fn every_verb_of_the_server() {
     exits(server.run(["clients", "list"]).await, 0, "No clients");
     exits(server.run(["clients", "list", "--all"]).await, 0, "revoked");
     exits(server.run(["stop"]).await, 0, "has stopped");
+    exits(server.run(["logs", "-n", "1"]).await, 0, "stopped");
     exits(server.run([""; 0]).await, 2, "Usage");
     exits(server.run(["frobnicate"]).await, 2, "unrecognized subcommand");
 }

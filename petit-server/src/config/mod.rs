@@ -38,6 +38,8 @@ pub struct Config {
     pub certificate: PathBuf,
     /// See `certificate`.
     pub certificate_key: PathBuf,
+    /// The file names the certificate, so it has to be there.
+    pub certificate_named: bool,
     /// The registry.
     pub registry_file: PathBuf,
     /// Where raw TCP services listen.
@@ -63,7 +65,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// What a setting needs a restart for, when it differs from what runs.
+    /// The settings that differ from those that the server was started with, and cannot be taken over.
     pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
         let mut names = Vec::new();
         let mut note = |name, same: bool| {
@@ -76,16 +78,25 @@ impl Config {
         note("secure_bind", self.secure_bind == running.secure_bind);
         note("secure_proxy_port", self.secure_proxy_port == running.secure_proxy_port);
         note("endpoint", self.endpoint == running.endpoint);
-        note("certificate", self.certificate == running.certificate);
-        note("certificate_key", self.certificate_key == running.certificate_key);
         note("registry_file", self.registry_file == running.registry_file);
         note("tcp_bind", self.tcp_bind == running.tcp_bind);
-        note("tcp_ports", self.tcp_ports == running.tcp_ports);
         note("trusted_proxies", self.trusted_proxies == running.trusted_proxies);
         note("legacy_errors", self.legacy_errors == running.legacy_errors);
         note("vitae", self.vitae == running.vitae);
         note("limits", self.bounds == running.bounds && self.memory == running.memory);
         names
+    }
+
+    /// Takes over from a newer config what needs no restart.
+    pub fn take_over(&mut self, newer: &Self) {
+        self.tunnel_address.clone_from(&newer.tunnel_address);
+        self.certificate.clone_from(&newer.certificate);
+        self.certificate_key.clone_from(&newer.certificate_key);
+        self.certificate_named = newer.certificate_named;
+        self.tcp_ports = newer.tcp_ports;
+        self.log_level = newer.log_level;
+        self.max_services = newer.max_services;
+        self.invite_lifetime = newer.invite_lifetime;
     }
 }
 
@@ -228,6 +239,7 @@ impl ServerForm {
         // Without an endpoint the server is for trying out on one machine.
         let local = || format!("http://REGID.localhost:{proxy_port}").parse();
         let endpoint = self.vitae.endpoint.or_else(|| local().ok());
+        let certificate_named = self.certificate.is_some() || self.certificate_key.is_some();
         Config {
             proxy_bind: self.proxy_bind.unwrap_or(loopback),
             proxy_port,
@@ -237,6 +249,7 @@ impl ServerForm {
             tunnel_address: self.tunnel_address,
             certificate: in_folder(self.certificate, "certificates/server.crt"),
             certificate_key: in_folder(self.certificate_key, "certificates/server.key"),
+            certificate_named,
             registry_file: in_folder(self.registry_file, "registry.db"),
             tcp_bind: self.tcp_bind.unwrap_or(loopback),
             tcp_ports: self.tcp_ports.map_or(Some((20_000, 20_999)), |range| range.0),
@@ -409,6 +422,15 @@ mod tests {
 
     #[test]
     fn what_needs_a_restart_is_named() {
+        let (mut running, _) = read("[server]\n").unwrap();
+        let (live, _) = read(
+            "[server]\nlog_level = \"debug\"\nmax_services = 2\ntcp_ports = \"9-10\"\ncertificate = \"x\"\n\
+             tunnel_address = \"a:1\"\ninvite_lifetime = \"2h\"",
+        )
+        .unwrap();
+        assert!(live.needs_restart(&running).is_empty());
+        running.take_over(&live);
+        assert_eq!(running, live, "what needs no restart is in force");
         let (running, _) = read("[server]\n").unwrap();
         let (wanted, _) = read("[server]\nproxy_port = 1\nlog_level = \"debug\"\nmax_services = 2").unwrap();
         assert_eq!(

@@ -12,7 +12,6 @@ use petit_host::cli::{self, Failure, ago};
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::percent_encode;
 use petit_host::exit::ExitCode;
-use petit_host::logs::{self, Follow};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -235,36 +234,4 @@ pub(crate) async fn check(context: &Context, with_advice: bool) -> Result<ExitCo
     }
     context.say(&text, &json!({ "checks": checks, "good": good }));
     Ok(if good { ExitCode::Ok } else { ExitCode::Failed })
-}
-
-/// The last lines of the log, and new ones as they come.
-pub(crate) async fn logs(context: &Context, follow: bool, lines: usize) -> Result<(), Failure> {
-    let path = context.folder.log();
-    let failed = |error: std::io::Error| {
-        Failure::new(ExitCode::Failed, format!("cannot read {}: {error}", path.display()))
-    };
-    let mut following = Follow::from_end(&path);
-    let tail = logs::tail(&path, lines).map_err(failed)?;
-    if tail.is_empty() && !follow {
-        let text = format!("There is no log yet at {}.", path.display());
-        context.say(&text, &json!({ "path": path, "lines": [] }));
-        return Ok(());
-    }
-    if context.json && !follow {
-        context.say("", &json!({ "path": path, "lines": tail }));
-        return Ok(());
-    }
-    let print = |lines: Vec<String>| lines.is_empty() || cli::print(&(lines.join("\n") + "\n"));
-    if !print(tail) {
-        return Ok(());
-    }
-    if !follow {
-        return Ok(());
-    }
-    loop {
-        tokio::time::sleep(Duration::from_millis(250)).await;
-        if !print(following.next_lines().map_err(failed)?) {
-            return Ok(()); // the reader has gone
-        }
-    }
 }

@@ -176,7 +176,7 @@ enum Verb {
         #[arg(short = 'r', long = "id", value_name = "ID", conflicts_with = "name")]
         id: Option<RegisteredId>,
     },
-    /// Show the log
+    /// Show the log: logs/client.log beside the config file
     #[command(after_help = "Examples:\n  petit-client logs\n  petit-client logs -f")]
     Logs {
         /// Go on and show new lines
@@ -373,7 +373,9 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             configure::remove_service(context, name).await?;
         }
         Verb::Evict { name, id } => registering::evict(context, name.as_ref(), id.as_ref()).await?,
-        Verb::Logs { follow, lines } => look::logs(context, *follow, *lines).await?,
+        Verb::Logs { follow, lines } => {
+            cli::logs(context.json, &context.folder.log(), *follow, *lines).await?;
+        }
         Verb::Log { level } => {
             let value = context.call("POST", "/log", Some(json!({ "level": level }))).await?;
             context.say(

@@ -152,6 +152,16 @@ enum Verb {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         url: String,
     },
+    /// Show the log: logs/server.log beside the config file
+    #[command(after_help = "Examples:\n  petit-server logs\n  petit-server logs -f")]
+    Logs {
+        /// Go on and show new lines
+        #[arg(short, long)]
+        follow: bool,
+        /// How many lines
+        #[arg(short = 'n', long, value_name = "LINES", default_value_t = 50)]
+        lines: usize,
+    },
     /// Change how much the running server logs: error, warn, info, debug, trace
     #[command(after_help = "Example:\n  petit-server log debug")]
     Log {
@@ -267,6 +277,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Backup { folder: to } => setup::backup(cli.json, &folder, to).await?,
         Verb::Restore { folder: from } => setup::restore(cli.json, &folder, from).await?,
         Verb::Start => run::start(cli.json, &path)?,
+        Verb::Logs { follow, lines } => cli::logs(cli.json, &folder.log(), *follow, *lines).await?,
         Verb::Completion { shell } => cli::completions::<Cli>(*shell, PROGRAM),
         Verb::Version => {
             let text = format!("{SOFTWARE}\nprotocol {}", petit_engine::proto::control::PROTOCOL);
@@ -283,7 +294,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
                 );
             }
             ConfigVerb::Check => setup::check(cli.json, &folder)?,
-            ConfigVerb::Show => setup::show(cli.json, &path)?,
+            ConfigVerb::Show => setup::show_settings(cli.json, &path)?,
         },
         verb => request(cli, verb, &folder).await?,
     }
@@ -302,16 +313,7 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
         }
         Verb::Reload => {
             let value = running.call("POST", "/reload", None).await?;
-            let settings = value.get("needs_restart").and_then(Value::as_array);
-            let settings: Vec<&str> = settings.into_iter().flatten().filter_map(Value::as_str).collect();
-            let text = match settings.as_slice() {
-                [] => "The config file is in force.".to_owned(),
-                some => format!(
-                    "The config file is in force, but these settings need a restart: {}",
-                    some.join(", ")
-                ),
-            };
-            (text, value)
+            (show::reloaded(&value), value)
         }
         Verb::Log { level } => {
             let value = running.call("POST", "/log", Some(json!({ "level": level }))).await?;
@@ -377,6 +379,7 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
         Verb::Init { .. }
         | Verb::Run { .. }
         | Verb::Start
+        | Verb::Logs { .. }
         | Verb::Backup { .. }
         | Verb::Restore { .. }
         | Verb::Config { .. }

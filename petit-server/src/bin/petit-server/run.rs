@@ -15,7 +15,7 @@ use petit_host::watch::FileWatch;
 use petit_server::admin::{Admin, InviteTerms, Running, Wish};
 use petit_server::config::{self, Config};
 use petit_server::folder::{Folder, KeyError};
-use petit_server::server::{Server, StartError, tunnel_address};
+use petit_server::server::{Reloaded, Server, StartError, tunnel_address};
 use petit_server::store::StoreError;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -57,8 +57,10 @@ pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode
         background::ready();
     }
 
-    let watching_memory = server.watch_memory();
-    tokio::pin!(watching_memory);
+    let watching = async {
+        tokio::join!(server.watch_memory(), server.watch_certificate());
+    };
+    tokio::pin!(watching);
     let reload = || reload(&server, folder, &level, &terms);
     let interrupted = loop {
         tokio::select! {
@@ -71,7 +73,7 @@ pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode
                 Wish::Reload(answer) => drop(answer.send(reload())),
             },
             () = changed(&mut watch) => drop(reload()),
-            () = &mut watching_memory => {}
+            () = &mut watching => {}
         }
     };
     tracing::info!("stopping; requests in flight get 30 seconds");
@@ -117,35 +119,33 @@ fn invite_terms(server: &Server, config: &Config) -> Result<InviteTerms, Invalid
     })
 }
 
-/// Applies what can be applied and returns what needs a restart; a file with a mistake changes nothing.
+/// Applies what can be applied; a file with a mistake, or a certificate that cannot be used, changes nothing.
 fn reload(
     server: &Server,
     folder: &Folder,
     level: &LevelHandle,
     terms: &watch::Sender<InviteTerms>,
-) -> Result<Vec<&'static str>, String> {
+) -> Result<Reloaded, String> {
     let config = config::load(&folder.config).map(|(config, _)| config).map_err(|error| cli::chain(&error));
-    let config = config.and_then(|config| {
-        let terms = invite_terms(server, &config).map_err(|error| error.to_string())?;
-        Ok((config, terms))
+    let reloaded = config.and_then(|config| {
+        let new_terms = invite_terms(server, &config).map_err(|error| error.to_string())?;
+        let reloaded = server.reload(&config).map_err(|error| cli::chain(&error))?;
+        level.set(config.log_level);
+        terms.send_replace(new_terms);
+        Ok(reloaded)
     });
-    let (config, new_terms) = match config {
-        Ok(found) => found,
+    match &reloaded {
         Err(problem) => {
-            tracing::error!(problem, "the config file has a mistake; nothing was changed");
-            return Err(problem);
+            tracing::error!(problem, "the config cannot be put in force; nothing was changed");
+            server.refuse(problem.clone());
         }
-    };
-    level.set(config.log_level);
-    server.apply(&config);
-    terms.send_replace(new_terms);
-    let restart = config.needs_restart(&server.config);
-    if restart.is_empty() {
-        tracing::info!("config applied");
-    } else {
-        tracing::warn!(settings = restart.join(", "), "config applied, but these settings need a restart");
+        Ok(Reloaded { needs_restart, .. }) if needs_restart.is_empty() => tracing::info!("config applied"),
+        Ok(Reloaded { needs_restart, .. }) => {
+            let settings = needs_restart.join(", ");
+            tracing::warn!(settings, "config applied, but these settings need a restart");
+        }
     }
-    Ok(restart)
+    reloaded
 }
 
 /// What is wrong, and what to do next.

@@ -1,21 +1,22 @@
 //! `init` and `config`.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use petit_engine::name::Endpoint;
 use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_server::backup::{self, BackupError};
-use petit_server::certificate;
+use petit_server::certificate::{self, Expiry};
 use petit_server::config::{self, Config, ConfigError};
 use petit_server::folder::Folder;
 use petit_server::server::{Offline, StartError};
 use petit_server::store::StoreError;
 use serde_json::{Value, json};
 
-use super::load;
 use super::run::start_failure;
+use super::{load, show};
 
 /// Makes what is missing, and leaves what is there.
 pub(crate) async fn init(
@@ -101,12 +102,19 @@ fn template(endpoint: Option<&Endpoint>) -> String {
 /// Reads the config and everything that it names.
 pub(crate) fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
     let (config, notes) = config::load(&folder.config).map_err(|error| Failure::of(&error))?;
-    let https = certificate::load(&config.certificate, &config.certificate_key);
-    let https = https.map_err(|error| Failure::of(&error))?.is_some();
+    let certificate = certificate::load(&config).map_err(|error| Failure::of(&error))?;
+    let https = certificate.is_some();
     folder.pins().map_err(|error| start_failure(&StartError::Key(error)))?;
     let mut text = format!("{} is fine.", folder.config.display());
     for note in &notes {
         text.push_str(&format!("\nnote: line {}: {}", note.line, note.message));
+    }
+    let now = SystemTime::now();
+    if let Some(certificate) = certificate.filter(|certificate| certificate.expiry(now) != Expiry::Later) {
+        text.push_str(&format!(
+            "\nnote: HTTPS visitors are shown {}",
+            show::certificate(&certificate.view(now))
+        ));
     }
     if !https {
         let path = config.certificate.display();
@@ -125,7 +133,7 @@ pub(crate) fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
 }
 
 /// The settings in force.
-pub(crate) fn show(json: bool, path: &Path) -> Result<(), Failure> {
+pub(crate) fn show_settings(json: bool, path: &Path) -> Result<(), Failure> {
     let config: Config = load(path)?;
     let ports = config.tcp_ports.map(|(first, last)| format!("{first}-{last}")).unwrap_or_default();
     let proxies: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();

@@ -63,11 +63,22 @@ fn health(service: &Value) -> String {
 pub(crate) fn status(value: &Value) -> String {
     let up = value.pointer("/up_seconds").and_then(Value::as_u64).unwrap_or_default();
     let https = if is_true(value, "/https_visitors") { ", and HTTPS visitors" } else { "" };
+    let certificate = match value.pointer("/certificate").filter(|shown| shown.is_object()) {
+        Some(shown) => format!("HTTPS      {}\n", certificate(shown)),
+        None => String::new(),
+    };
+    let problem = text(value, "/certificate_problem");
+    let problem = match (problem.is_empty(), is_true(value, "/https_visitors")) {
+        (true, _) => String::new(),
+        (false, true) => format!("           not the newer one on the disk: {problem}\n"),
+        (false, false) => format!("HTTPS      not served: {problem}\n"),
+    };
     let mut out = format!(
         "{} is running for {} (process {})\n\
          visitors   http://{}\n\
          clients    {}{https}; invites say {}\n\
-         addresses  {}\n",
+         addresses  {}\n\
+         {certificate}{problem}log        {}\n",
         text(value, "/software"),
         ago(Duration::from_secs(up)),
         text(value, "/pid"),
@@ -75,6 +86,7 @@ pub(crate) fn status(value: &Value) -> String {
         text(value, "/tls"),
         text(value, "/tunnel_address"),
         text(value, "/endpoint"),
+        text(value, "/log"),
     );
     let clients: Vec<&Value> = list(value, "/clients")
         .iter()
@@ -103,6 +115,40 @@ pub(crate) fn status(value: &Value) -> String {
     out.push('\n');
     out.push_str(&table(&rows));
     out
+}
+
+/// What came of reading the config again.
+pub(crate) fn reloaded(value: &Value) -> String {
+    let settings: Vec<String> =
+        list(value, "/needs_restart").iter().map(|setting| text(setting, "")).collect();
+    let mut out = match settings.as_slice() {
+        [] => "The config file is in force.".to_owned(),
+        some => {
+            format!("The config file is in force, but these settings need a restart: {}", some.join(", "))
+        }
+    };
+    match value.pointer("/certificate").filter(|shown| shown.is_object()) {
+        Some(shown) => out.push_str(&format!("\nHTTPS visitors are shown {}.", certificate(shown))),
+        None if is_true(value, "/new_certificate") => {
+            out.push_str("\nThere is no certificate any more, so HTTPS visitors are not served.");
+        }
+        None => {}
+    }
+    out
+}
+
+/// Which certificate, and how long it is good for.
+pub(crate) fn certificate(value: &Value) -> String {
+    let path = text(value, "/path");
+    let Some(end) = value.pointer("/not_after").and_then(Value::as_u64) else { return path };
+    let end = UNIX_EPOCH + Duration::from_secs(end);
+    let date = humantime::format_rfc3339_seconds(end).to_string();
+    let date = date.split('T').next().unwrap_or_default();
+    match end.duration_since(SystemTime::now()) {
+        Ok(left) if is_true(value, "/ends_soon") => format!("{path}, which ends in {} ({date})", ago(left)),
+        Ok(_) => format!("{path}, good until {date}"),
+        Err(_) => format!("{path}, which ended on {date}: visitors refuse it"),
+    }
 }
 
 pub(crate) fn clients(value: &Value) -> String {
