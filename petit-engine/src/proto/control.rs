@@ -4,12 +4,16 @@
 //! names are names, lists and texts have limits, and a field that this version does not know is an error, so
 //! that nothing is ever half understood. Additions are negotiated by `protocol` and `features` in the hello.
 
+#[cfg(test)]
+mod tests;
+mod text;
+
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::text::{SecretText, Text};
 use crate::cause::{Health, ServiceCause};
 use crate::limits;
 use crate::name::{Alias, DeviceId, HostField, RegisteredId, ServiceName};
@@ -353,69 +357,6 @@ pub enum EnrolRefusal {
     Protocol,
 }
 
-/// A text from a peer with at most `MAX` bytes and no control characters.
-#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct Text<const MAX: usize>(String);
-
-impl<const MAX: usize> Text<MAX> {
-    /// Keeps of `text` what fits: control characters become spaces, what is too long is cut.
-    pub fn lossy(text: &str) -> Self {
-        let mut out = String::with_capacity(text.len().min(MAX));
-        for c in text.chars() {
-            let c = if c.is_control() { ' ' } else { c };
-            if out.len() + c.len_utf8() > MAX {
-                break;
-            }
-            out.push(c);
-        }
-        Self(out)
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<const MAX: usize> fmt::Display for Text<MAX> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl<const MAX: usize> fmt::Debug for Text<MAX> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text.len() > MAX || text.chars().any(char::is_control) {
-            return Err(serde::de::Error::custom("text too long or with control characters"));
-        }
-        Ok(Self(text))
-    }
-}
-
-/// The one secret that a message carries. Wiped when dropped; its `Debug` says nothing.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SecretText(zeroize::Zeroizing<String>);
-
-impl SecretText {
-    pub(crate) fn from_hex(bytes: &[u8]) -> Self {
-        Self(zeroize::Zeroizing::new(data_encoding::HEXLOWER.encode(bytes)))
-    }
-
-    pub(crate) fn to_bytes<const N: usize>(&self) -> Option<[u8; N]> {
-        let bytes = zeroize::Zeroizing::new(data_encoding::HEXLOWER.decode(self.0.as_bytes()).ok()?);
-        bytes.as_slice().try_into().ok()
-    }
-}
-
 /// Why a message was not understood. Says nothing of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
@@ -555,120 +496,4 @@ fn check_vitae(vitae: &Vitae, features: &[Text<32>]) -> Result<(), ControlError>
         return Err(ControlError::Limit { what: "vitae or features" });
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn hello() -> Hello {
-        Hello {
-            protocol: PROTOCOL,
-            features: vec![],
-            software: Text::lossy("petit-client 0.1.0"),
-            instance: Text::lossy("00ff"),
-            takeover: true,
-            only: true,
-            max_streams: 10,
-            window: 65_536,
-            vitae: [(Text::lossy("brand"), Text::lossy("ce"))].into(),
-            services: vec![Offer {
-                service: 1,
-                name: "web".parse().unwrap(),
-                kind: ServiceKind::Http,
-                health: Health::Down(ServiceCause::Refused),
-                options: Options { host: Some("localhost:3000".parse().unwrap()), ..Options::default() },
-            }],
-        }
-    }
-
-    #[test]
-    fn messages_have_the_documented_form() {
-        let bytes = FromAgent::Hello(hello()).encode().unwrap();
-        let golden = r#"{"type":"hello","protocol":1,"features":[],"software":"petit-client 0.1.0","instance":"00ff","takeover":true,"only":true,"max_streams":10,"window":65536,"vitae":{"brand":"ce"},"services":[{"service":1,"name":"web","kind":"http","health":{"down":"refused"},"options":{"h2":false,"host":"localhost:3000","answer_within_s":null,"max_body_bytes":null}}]}"#;
-        assert_eq!(String::from_utf8(bytes).unwrap(), golden);
-        let refused = FromRelay::Refused { refusal: Refusal::InUseElsewhere };
-        assert_eq!(refused.encode().unwrap(), br#"{"type":"refused","refusal":"in_use_elsewhere"}"#);
-        let probed = FromRelay::Probed {
-            probe: 7,
-            trial: Trial { front_us: Some(12), broken: Some(Hop::Tunnel), ..Trial::default() },
-        };
-        assert_eq!(
-            String::from_utf8(probed.encode().unwrap()).unwrap(),
-            r#"{"type":"probed","probe":7,"trial":{"front_us":12,"tunnel_us":null,"service_us":null,"broken":"tunnel"}}"#
-        );
-    }
-
-    #[test]
-    fn messages_read_back() {
-        let message = FromAgent::Hello(hello());
-        assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
-        let message = FromAgent::Unregister {};
-        assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
-    }
-
-    #[test]
-    fn unknown_fields_and_wrong_types_are_refused() {
-        for bad in [
-            r#"{"type":"health","service":1,"health":"up","id":"someone-else"}"#,
-            r#"{"type":"unregister","device":"abc"}"#,
-            r#"{"type":"open"}"#,
-            r#"{"type":"health","service":-1,"health":"up"}"#,
-            r#"{"type":"health","service":1}"#,
-            r#"{"type":"remove","name":"../etc"}"#,
-            r"[]",
-            r"nothing",
-            "",
-        ] {
-            assert!(FromAgent::decode(bad.as_bytes()).is_err(), "{bad}");
-        }
-        let deep = format!("{}{}", "[".repeat(8000), "]".repeat(8000));
-        assert!(FromAgent::decode(deep.as_bytes()).is_err());
-    }
-
-    #[test]
-    fn doubles_and_excess_are_refused() {
-        let mut twice = hello();
-        twice.services.push(twice.services[0].clone());
-        assert!(FromAgent::Hello(twice.clone()).check().is_err());
-        twice.services[1].service = 2;
-        assert!(FromAgent::Hello(twice.clone()).check().is_err());
-        twice.services[1].name = "db".parse().unwrap();
-        assert!(FromAgent::Hello(twice).check().is_ok());
-        let long = format!(r#"{{"type":"remove","name":"{}"}}"#, "a".repeat(41));
-        assert!(FromAgent::decode(long.as_bytes()).is_err());
-    }
-
-    #[test]
-    fn an_enrolment_hides_its_secret() {
-        let enrol = FromDevice::Enrol(Enrol {
-            protocol: PROTOCOL,
-            invite: Text::lossy("00"),
-            secret: SecretText::from_hex(&[0xab; 32]),
-            device_name: Text::lossy("Anna's laptop"),
-            software: Text::lossy("petit-client 0.1.0"),
-        });
-        let FromDevice::Enrol(read) = FromDevice::decode(&enrol.encode().unwrap()).unwrap();
-        assert_eq!(read.secret.to_bytes(), Some([0xab; 32]));
-        assert_eq!(read.secret.to_bytes::<16>(), None);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_met_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let _ = FromAgent::decode(&bytes);
-            let _ = FromRelay::decode(&bytes);
-            let _ = EnrolAnswer::decode(&bytes);
-        }
-
-        #[test]
-        fn damaged_messages_are_met_without_a_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-            let mut bytes = FromAgent::Hello(hello()).encode().unwrap();
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-            let _ = FromAgent::decode(&bytes);
-        }
-    }
 }
