@@ -87,7 +87,7 @@ pub enum ServiceCause {
     NotTls,
     /// Its certificate is not one that was set up to be trusted.
     Untrusted,
-    /// It took a request and closed the connection without an answer.
+    /// It took a request and gave no answer.
     NoAnswer,
     /// It answers, but not in the protocol that was set up.
     NotHttp,

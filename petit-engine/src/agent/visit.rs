@@ -6,13 +6,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 
 use super::local::{ServiceSpec, connect};
 use super::meter::{Meter, Proof, ProvedBy};
 use crate::cause::{Health, ServiceCause};
+use crate::limits;
 use crate::mux::{CarryError, Progress, Stream, Until, carry};
 use crate::proto::control::ServiceKind;
 use crate::proto::frame::{Purpose, ResetCode};
@@ -90,9 +91,10 @@ async fn direct(visit: Visit) {
         (ServiceKind::Http, false) => Speaks::Http1,
         (ServiceKind::Http, true) => Speaks::Http2,
     };
-    let mut flow = Flow { meter: &meter, speaks, asked: false };
+    let patience = service.options.answer_within_s.map(|seconds| Duration::from_secs(seconds.into()));
+    let mut flow = Flow::new(&meter, speaks, patience.unwrap_or(limits::FIRST_BYTE));
     let result = carry(&mut stream, &mut local, until, &mut flow).await;
-    flow.ended(&result);
+    flow.ended(&result, Instant::now());
     match result {
         Ok(()) => {}
         Err(CarryError::Local(error)) => {
@@ -111,18 +113,41 @@ enum Speaks {
     Http2,
 }
 
-/// Tells a meter what passes. An answer to something asked proves that the whole way works; something else in
-/// its place, or nothing, proves that it does not.
+/// Tells a meter what passes. The first thing that the service says on a connection shows whether it speaks what
+/// it should; after that any answer to something asked proves that the whole way works. What comes later is not
+/// judged: it may be the middle of an answer, or of a WebSocket.
 struct Flow<'a> {
     meter: &'a Meter,
     speaks: Speaks,
-    asked: bool,
+    /// How long the relay waits for an answer.
+    patience: Duration,
+    /// Since when something asked has had no answer.
+    asked: Option<Instant>,
+    first: First,
 }
 
-impl Flow<'_> {
-    fn ended(&self, result: &Result<(), CarryError>) {
-        if self.asked && self.speaks != Speaks::Anything && !matches!(result, Err(CarryError::Stream(_))) {
-            self.meter.visit_failed(ServiceCause::NoAnswer, Instant::now());
+/// What the service has said first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum First {
+    Nothing,
+    AnAnswer,
+    SomethingElse,
+}
+
+impl<'a> Flow<'a> {
+    fn new(meter: &'a Meter, speaks: Speaks, patience: Duration) -> Self {
+        Self { meter, speaks, patience, asked: None, first: First::Nothing }
+    }
+
+    /// The visit is over. A service that has taken a request and said nothing does not work; when it was the other
+    /// side that left, it may just have been impatient.
+    fn ended(&self, result: &Result<(), CarryError>, now: Instant) {
+        let Some(asked) = self.asked.filter(|_| self.first == First::Nothing) else { return };
+        // The relay's clock began a little later than this one, or a little earlier.
+        let in_vain = now.saturating_duration_since(asked) >= self.patience * 9 / 10;
+        let left = matches!(result, Err(CarryError::Stream(_)));
+        if self.speaks != Speaks::Anything && (in_vain || !left) {
+            self.meter.visit_failed(ServiceCause::NoAnswer, now);
         }
     }
 
@@ -134,27 +159,97 @@ impl Flow<'_> {
             Speaks::Http2 => bytes.get(3).is_none_or(|kind| *kind == 4),
         }
     }
+
+    fn answered(&mut self, bytes: &[u8], now: Instant) {
+        if self.asked.take().is_none() {
+            return;
+        }
+        if self.first == First::Nothing {
+            self.first = if self.is_answer(bytes) { First::AnAnswer } else { First::SomethingElse };
+            if self.first == First::SomethingElse {
+                self.meter.visit_failed(ServiceCause::NotHttp, now);
+            }
+        }
+        if self.first == First::AnAnswer {
+            self.meter.proved(Proof { at: now, by: ProvedBy::Visitor });
+        }
+    }
 }
 
 impl Progress for Flow<'_> {
     fn to_local(&mut self, bytes: usize) {
-        self.asked = true;
+        self.asked.get_or_insert_with(Instant::now);
         self.meter.carried(bytes as u64, 0);
     }
 
     fn to_stream(&mut self, bytes: &[u8]) {
-        if std::mem::take(&mut self.asked) {
-            let now = Instant::now();
-            if self.is_answer(bytes) {
-                self.meter.proved(Proof { at: now, by: ProvedBy::Visitor });
-                // Of HTTP/2 only the first frame of a connection can be told without reading on.
-                if self.speaks == Speaks::Http2 {
-                    self.speaks = Speaks::Anything;
-                }
-            } else {
-                self.meter.visit_failed(ServiceCause::NotHttp, now);
-            }
+        if self.asked.is_some() {
+            self.answered(bytes, Instant::now());
         }
         self.meter.carried(0, bytes.len() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::control::Hop;
+
+    const PATIENCE: Duration = Duration::from_secs(120);
+
+    fn flow(meter: &Meter) -> Flow<'_> {
+        Flow::new(meter, Speaks::Http1, PATIENCE)
+    }
+
+    fn bad(meter: &Meter) -> Option<ServiceCause> {
+        meter.bad().map(|(_, hop)| match hop {
+            Hop::Service(cause) => cause,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn the_first_answer_is_judged_and_what_follows_it_is_not() {
+        let meter = Meter::default();
+        let mut flow = flow(&meter);
+        flow.to_stream(b"220 unasked");
+        assert_eq!((meter.good(), bad(&meter)), (None, None), "nobody has asked");
+        flow.to_local(10);
+        flow.to_stream(b"HTTP/1.1 101 Switching Protocols");
+        assert!(meter.good().is_some());
+        // A WebSocket's frames, or a body that goes both ways.
+        flow.to_local(10);
+        flow.to_stream(&[0x81, 5, b'h', b'e', b'l', b'l', b'o']);
+        flow.to_local(10);
+        flow.ended(&Ok(()), Instant::now());
+        assert_eq!(bad(&meter), None);
+    }
+
+    #[test]
+    fn garbage_is_no_answer_and_does_not_become_one() {
+        let meter = Meter::default();
+        let mut flow = flow(&meter);
+        for _ in 0..2 {
+            flow.to_local(10);
+            flow.to_stream(b"SSH-2.0-OpenSSH");
+        }
+        assert_eq!((meter.good(), bad(&meter)), (None, Some(ServiceCause::NotHttp)));
+    }
+
+    #[test]
+    fn a_service_that_says_nothing_does_not_work_unless_the_visitor_was_impatient() {
+        let left = || Err(CarryError::Stream(std::io::ErrorKind::ConnectionReset.into()));
+        let after = |seconds| Instant::now() + Duration::from_secs(seconds);
+        for (result, seconds, expected) in [
+            (Ok(()), 0, Some(ServiceCause::NoAnswer)),
+            (left(), 5, None),
+            (left(), 120, Some(ServiceCause::NoAnswer)),
+        ] {
+            let meter = Meter::default();
+            let mut flow = flow(&meter);
+            flow.to_local(10);
+            flow.ended(&result, after(seconds));
+            assert_eq!(bad(&meter), expected, "{result:?} after {seconds} s");
+        }
     }
 }
