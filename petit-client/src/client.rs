@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use petit_engine::agent::{Agent, AgentConfig, AgentView, AskError, Direct};
+use petit_engine::agent::{Agent, AgentConfig, AgentState, AgentView, AskError, Direct, Registered};
+use petit_engine::cause::Cause;
 use petit_engine::invite::Invite;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::{Outcome, Text, Trial};
@@ -137,6 +138,7 @@ impl Client {
             pins: registration.pins.clone(),
             key,
             software: Text::lossy(SOFTWARE),
+            device_name: Text::lossy(&enrol::device_name(&inner.config)),
             vitae: vitae(&inner.config),
             services: inner.config.specs(&registration.service),
         };
@@ -195,16 +197,25 @@ impl Client {
         self.apply(loaded).await
     }
 
+    /// What the config says in vain while the registration is in force.
+    pub async fn notes(&self) -> Vec<String> {
+        let inner = self.shared.inner.lock().await;
+        let registration = inner.registration.as_ref();
+        registration.map(|registration| registration::notes(&inner.config, registration)).unwrap_or_default()
+    }
+
     async fn apply(&self, config: Result<Config, ConfigError>) -> Result<(), ConfigError> {
         let mut inner = self.shared.inner.lock().await;
         let result = match config {
             Ok(config) => {
                 inner.config_problem = None;
-                if config == inner.config {
-                    tracing::debug!("the config file says what it said before");
-                } else {
-                    self.use_config(&mut inner, config).await;
+                let changed = config != inner.config;
+                // What the server has refused is offered again, also when the file says what it said before.
+                self.use_config(&mut inner, config).await;
+                if changed {
                     tracing::info!(services = inner.config.services.len(), "config applied");
+                } else {
+                    tracing::debug!("the config file says what it said before");
                 }
                 Ok(())
             }
@@ -227,7 +238,8 @@ impl Client {
         inner.config = config;
         let (Some(agent), Some(registration)) = (&inner.agent, &inner.registration) else { return };
         agent.set_services(inner.config.specs(&registration.service)).await;
-        agent.set_vitae(vitae(&inner.config)).await;
+        let name = Text::lossy(&enrol::device_name(&inner.config));
+        agent.introduce(name, vitae(&inner.config)).await;
         agent.set_way(way::way(&inner.config, &registration.server)).await;
     }
 
@@ -293,17 +305,18 @@ impl Client {
         &self,
         invite: &Invite,
         key_store: KeyStore,
-    ) -> Result<Registration, RegisterError> {
+    ) -> Result<(Registration, Registered), RegisterError> {
         let _one_at_a_time = self.shared.registering.lock().await;
         let config = self.shared.inner.lock().await.config.clone();
-        let (registration, _) = enrol::register(&self.shared.folder, &config, invite, key_store).await?;
+        let (registration, registered) =
+            enrol::register(&self.shared.folder, &config, invite, key_store).await?;
         let mut inner = self.shared.inner.lock().await;
         inner.registration = Some(registration.clone());
         if let Err(error) = self.start_agent(&mut inner).await {
             tracing::error!(error = %chain(&error), "registered, but not online");
         }
         self.publish(&inner);
-        Ok(registration)
+        Ok((registration, registered))
     }
 
     /// Gives a service's registered ID and aliases back.
@@ -318,26 +331,46 @@ impl Client {
         asked.remove(service).await
     }
 
-    /// Gives the whole registration back, and forgets it and its key here.
+    /// Gives the whole registration back, and forgets it and its key here. A server that does not know this
+    /// computer any more is not told.
     ///
     /// # Errors
     /// [`UnregisterError`]; with [`UnregisterError::Ask`] nothing has changed.
     pub async fn unregister(&self) -> Result<(), UnregisterError> {
         let _one_at_a_time = self.shared.registering.lock().await;
-        let asker = {
+        let (asker, is_known) = {
             let inner = self.shared.inner.lock().await;
             if inner.registration.is_none() {
                 return Err(UnregisterError::NotRegistered);
             }
-            inner.agent.as_ref().ok_or(AskError::Offline)?.asker()
+            let agent = inner.agent.as_ref().ok_or(AskError::Offline)?;
+            let unknown = AgentState::Stopped { cause: Cause::Unknown };
+            (agent.asker(), agent.view().borrow().state != unknown)
         };
-        asker.unregister().await?;
+        if is_known {
+            asker.unregister().await?;
+        }
+        self.give_up().await?;
+        Ok(())
+    }
+
+    /// Forgets the registration and its key on this computer; the server is not told.
+    ///
+    /// # Errors
+    /// [`RegisterError`].
+    pub async fn forget(&self) -> Result<(), RegisterError> {
+        let _one_at_a_time = self.shared.registering.lock().await;
+        self.give_up().await
+    }
+
+    async fn give_up(&self) -> Result<(), RegisterError> {
         let mut inner = self.shared.inner.lock().await;
         inner.agent = None;
         inner.registration = None;
-        enrol::forget(&self.shared.folder).await?;
         self.publish(&inner);
-        Ok(())
+        drop(inner);
+        // The keychain is asked without the lock.
+        enrol::forget(&self.shared.folder).await
     }
 
     /// Ends politely: visits that are under way get [`petit_engine::limits::DRAIN`] to finish.
@@ -389,6 +422,7 @@ fn status_of(folder: &Folder, inner: &Inner) -> Status {
             .and_then(|view| view.server.as_ref())
             .map(|server| server.software.as_str().to_owned()),
         services: view.as_ref().map(|view| status::services(view, &now)).unwrap_or_default(),
+        kept: view.as_ref().map(|view| view.kept.clone()).unwrap_or_default(),
         streams: traffic.map_or(0, |(stats, _)| stats.streams),
         round_trip_us: round_trip.and_then(|took| u64::try_from(took.as_micros()).ok()),
         key_exchange: view.as_ref().and_then(|view| Some(view.key_exchange.as_ref()?.name.clone())),

@@ -2,7 +2,8 @@
 
 use std::pin::Pin;
 
-use petit_engine::agent::AskError;
+use petit_engine::agent::{AskError, EnrolError};
+use petit_engine::cause::Cause;
 use petit_engine::invite::Invite;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::PROTOCOL;
@@ -19,6 +20,7 @@ use crate::config::KeyStore;
 use crate::doctor;
 use crate::enrol::RegisterError;
 use crate::messages::{self, Words};
+use crate::status::{BrokenAt, Connection};
 
 /// Answers requests to the running client.
 pub struct Control {
@@ -50,7 +52,8 @@ impl Control {
         match (request.method.as_str(), path.as_slice()) {
             ("GET", ["status"]) => Ok(json!(self.client.status().await)),
             ("GET", ["services" | "tenants"]) => {
-                Ok(json!({ "services": self.client.status().await.services }))
+                let status = self.client.status().await;
+                Ok(json!({ "services": status.services, "kept": status.kept }))
             }
             ("GET", ["ping"]) => self.ping(request).await,
             ("GET", ["version"]) => Ok(json!({ "software": SOFTWARE, "protocol": PROTOCOL })),
@@ -66,7 +69,10 @@ impl Control {
                 Ok(json!({ "pid": std::process::id() }))
             }
             ("POST", ["reload"]) => match self.client.reload().await {
-                Ok(()) => Ok(json!({ "services": self.client.status().await.services })),
+                Ok(()) => Ok(json!({
+                    "services": self.client.status().await.services,
+                    "notes": self.client.notes().await,
+                })),
                 Err(error) => Err(Problem::new(422, "config", chain(&error))),
             },
             ("POST", ["log"]) => {
@@ -77,7 +83,7 @@ impl Control {
                 Ok(json!({ "level": level }))
             }
             ("POST", ["register"]) => self.register(request).await,
-            ("POST", ["unregister"]) => self.unregister().await,
+            ("POST", ["unregister"]) => self.unregister(request).await,
             ("POST", ["services", name, "remove"]) => {
                 let name = service_name(name)?;
                 self.client.remove(&name).await.map_err(asked)?;
@@ -87,23 +93,31 @@ impl Control {
         }
     }
 
-    /// Tries the whole way to one service, or to all.
+    /// Tries the whole way to one service, or to all. There is no way to one that the server has refused.
     async fn ping(&self, request: &Request) -> Outcome {
-        let names: Vec<ServiceName> = match request.parameter("service") {
-            Some(name) => vec![service_name(name)?],
-            None => self.client.status().await.services.into_iter().map(|service| service.name).collect(),
-        };
-        if names.is_empty() {
+        let mut services = self.client.status().await.services;
+        if services.is_empty() {
             return Err(Problem::new(
                 409,
                 "no_service",
-                "no service is set up; add one with: petit-client service add NAME TARGET",
+                "no service is set up; add one with: petit-client service add NAME HOST:PORT",
             ));
         }
+        if let Some(name) = request.parameter("service") {
+            let name = service_name(name)?;
+            services.retain(|service| service.name == name);
+            if services.is_empty() {
+                return Err(asked(AskError::NoSuchService));
+            }
+        }
         let mut trials = Vec::new();
-        for name in names {
-            let trial = self.client.probe(&name).await.map_err(asked)?;
-            trials.push(json!({ "service": name, "trial": trial }));
+        for service in services {
+            if let Some(BrokenAt::Server(refusal)) = service.broken.map(|broken| broken.at) {
+                trials.push(json!({ "service": service.name, "refused": refusal }));
+            } else {
+                let trial = self.client.probe(&service.name).await.map_err(asked)?;
+                trials.push(json!({ "service": service.name, "trial": trial }));
+            }
         }
         Ok(json!({ "trials": trials }))
     }
@@ -118,27 +132,40 @@ impl Control {
             Err(error) => return Err(Problem::new(400, "bad_key_store", error)),
         };
         let registration = self.client.register(&invite, key_store).await;
-        let registration = registration.map_err(|error| {
+        let (registration, registered) = registration.map_err(|error| {
             let Words { what, todo } = messages::register(&error);
             let code = match error {
                 RegisterError::Registered(_) => "registered",
-                RegisterError::Enrol(_) => "refused",
+                RegisterError::Enrol(EnrolError::Refused { .. }) => "refused",
                 _ => "failed",
             };
             Problem::new(409, code, format!("{what}; {todo}"))
         })?;
-        Ok(
-            json!({ "server": registration.server, "device": registration.device, "service": registration.service }),
-        )
+        Ok(json!({
+            "server": registration.server,
+            "device": registration.device,
+            "service": registration.service,
+            "id": registered.id,
+            "url": registered.url,
+            "key_store": registration.key_store,
+        }))
     }
 
-    async fn unregister(&self) -> Outcome {
+    /// Gives the registration back; with `local` it is forgotten here only.
+    async fn unregister(&self, request: &Request) -> Outcome {
+        let failed = |error: &(dyn std::error::Error + 'static)| Problem::new(500, "failed", chain(error));
+        if request.body.get("local").and_then(Value::as_bool).unwrap_or_default() {
+            self.client.forget().await.map_err(|error| failed(&error))?;
+            return Ok(json!({ "unregistered": true, "server_told": false }));
+        }
+        let unknown = Connection::Stopped { cause: Cause::Unknown };
+        let is_known = self.client.status().await.connection != unknown;
         self.client.unregister().await.map_err(|error| match error {
             UnregisterError::NotRegistered => Problem::new(409, "not_registered", error.to_string()),
             UnregisterError::Ask(error) => asked(error),
-            UnregisterError::Forget(_) => Problem::new(500, "failed", chain(&error)),
+            UnregisterError::Forget(_) => failed(&error),
         })?;
-        Ok(json!({ "unregistered": true }))
+        Ok(json!({ "unregistered": true, "server_told": is_known }))
     }
 }
 

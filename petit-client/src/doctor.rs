@@ -9,17 +9,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use petit_engine::agent::{ServiceSpec, SessionError, connect, look};
 use petit_engine::cause::ServiceCause;
 use petit_engine::limits;
-use petit_engine::name::ServerAddr;
+use petit_engine::name::{ServerAddr, ServiceName};
 use petit_engine::net::dial::{DialError, Way};
 use petit_engine::net::inspect::inspect;
 use petit_engine::secret::PrivateKey;
 use petit_host::cli::{ago, chain};
+use petit_host::control::client::Client;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, Config};
 use crate::folder::Folder;
 use crate::messages::{self, Words};
 use crate::registration::{self, Registration};
+use crate::status::{BrokenAt, ServiceStatus, Status};
 use crate::vault::Vault;
 use crate::way;
 
@@ -86,7 +88,7 @@ pub async fn run(folder: &Folder) -> Vec<Check> {
         _ => Way::default(),
     };
     check_server(&way, registration.as_ref(), key.as_ref(), &mut checks).await;
-    check_services(config.as_ref(), registration.as_ref(), &mut checks).await;
+    check_services(folder, config.as_ref(), registration.as_ref(), &mut checks).await;
     checks
 }
 
@@ -280,6 +282,7 @@ fn dialled(error: &DialError) -> Words {
 }
 
 async fn check_services(
+    folder: &Folder,
     config: Option<&Config>,
     registration: Option<&Registration>,
     checks: &mut Vec<Check>,
@@ -292,15 +295,27 @@ async fn check_services(
         let what = "no service is set up".to_owned();
         checks.push(bad(
             "services",
-            Words { what, todo: "add one with: petit-client service add NAME TARGET" },
+            Words { what, todo: "add one with: petit-client service add NAME HOST:PORT" },
         ));
         return;
     }
-    let first =
-        registration.map_or_else(petit_engine::name::ServiceName::first, |known| known.service.clone());
+    let first = registration.map_or_else(ServiceName::first, |known| known.service.clone());
+    let refused = refused(folder).await;
     for spec in config.specs(&first) {
         checks.push(check_service(&spec).await);
+        if let Some((_, at)) = refused.iter().find(|(name, _)| *name == spec.name) {
+            checks.push(bad(&format!("service {} at the server", spec.name), messages::broken(*at)));
+        }
     }
+}
+
+/// The services that the server does not register for the running client.
+async fn refused(folder: &Folder) -> Vec<(ServiceName, BrokenAt)> {
+    let answer = Client::new(&folder.socket()).call("GET", "/status", None).await.ok();
+    let status: Option<Status> = answer.and_then(|value| serde_json::from_value(value).ok());
+    let services = status.map(|status| status.services).unwrap_or_default().into_iter();
+    let at = |service: ServiceStatus| Some((service.name, service.broken?.at));
+    services.filter_map(at).filter(|(_, at)| matches!(at, BrokenAt::Server(_))).collect()
 }
 
 async fn check_service(spec: &ServiceSpec) -> Check {

@@ -73,7 +73,7 @@ pub async fn register(
             config: host.clone(),
         });
     }
-    let name = config.device_name.as_ref().map_or_else(host_name, |name| name.as_str().to_owned());
+    let name = device_name(config);
     let (mut pending, mut key) = begin(folder, key_store).await?;
     let way = way::way(config, &invite.server);
     let mut result = agent::enrol(invite, &way, &key, &name, &Text::lossy(SOFTWARE)).await;
@@ -134,7 +134,12 @@ fn remove_addresses(folder: &Folder) -> Result<(), RegistrationError> {
     Ok(())
 }
 
-/// What this computer is called.
+/// What the vendor sees as the name of this computer: what the config calls it, else its host name.
+pub fn device_name(config: &Config) -> String {
+    config.device_name.as_ref().map_or_else(host_name, |name| name.as_str().to_owned())
+}
+
+/// What this computer is called in its network.
 pub fn host_name() -> String {
     #[cfg(unix)]
     {

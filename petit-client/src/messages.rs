@@ -112,10 +112,9 @@ pub fn service(cause: ServiceCause) -> Words {
             "its certificate is not trusted",
             "see whose it is with: petit-client doctor; then set tls_ca or tls_fingerprint of the service",
         ),
-        ServiceCause::NoAnswer => words(
-            "it takes requests and closes the connection without an answer",
-            "look into the service's own log",
-        ),
+        ServiceCause::NoAnswer => {
+            words("it takes requests and gives no answer", "look into the service's own log")
+        }
         ServiceCause::NotHttp => words(
             "it answers, but not in HTTP",
             "check its target; for HTTP/2 and gRPC set kind = \"h2\", for other protocols kind = \"tcp\"",
@@ -132,7 +131,7 @@ pub fn broken(at: BrokenAt) -> Words {
         BrokenAt::Server(refusal) => match refusal {
             GrantRefusal::TooMany => words(
                 "the server allows no further service for this computer",
-                "remove a service, or ask the vendor for more",
+                "give up the address of another one with: petit-client unregister --service NAME; or ask the vendor for more",
             ),
             GrantRefusal::NoPort => {
                 words("the server has no port for this TCP service", "ask the vendor to provide one")
@@ -167,7 +166,7 @@ pub fn register(error: &RegisterError) -> Words {
     match error {
         RegisterError::Registered(_) => words(
             error.to_string(),
-            "to add a service: petit-client service add NAME TARGET; to start anew: petit-client unregister",
+            "to add a service: petit-client service add NAME HOST:PORT; to start anew: petit-client unregister",
         ),
         RegisterError::OtherServer { .. } => {
             words(error.to_string(), "use the right invite, or correct host in the config file")

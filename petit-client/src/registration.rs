@@ -9,7 +9,7 @@ use petit_host::files::{self, FileError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::config::KeyStore;
+use crate::config::{Config, KeyStore};
 use crate::folder::Folder;
 
 /// A registration that is in force.
@@ -65,6 +65,24 @@ impl Registration {
             service,
         }
     }
+}
+
+/// What the config says in vain while this registration is in force.
+pub fn notes(config: &Config, registration: &Registration) -> Vec<String> {
+    let mut notes = Vec::new();
+    if config.key_store != registration.key_store {
+        notes.push(format!(
+            "key_store = \"{}\" counts for the next registration; the key of this one is in the {}",
+            config.key_store, registration.key_store
+        ));
+    }
+    let server = registration.server.host();
+    if let Some(host) = config.host.as_ref().filter(|host| !host.eq_ignore_ascii_case(server)) {
+        notes.push(format!(
+            "host = {host:?} counts for the next registration; this computer is registered with {server}"
+        ));
+    }
+    notes
 }
 
 /// The registration in force; `None` when there is none.
@@ -124,6 +142,29 @@ fn write(path: &Path, value: &impl Serialize) -> Result<(), RegistrationError> {
 mod tests {
     use super::*;
 
+    fn registration() -> Registration {
+        Registration {
+            server: "tunnel.example.com:8453".parse().unwrap(),
+            pins: vec![Fingerprint([1; 32])],
+            device: DeviceId::random().unwrap(),
+            key: Fingerprint([7; 32]),
+            key_store: KeyStore::File,
+            service: ServiceName::first(),
+        }
+    }
+
+    #[test]
+    fn what_the_config_says_in_vain_is_named() {
+        let file = Config { key_store: KeyStore::File, ..Config::default() };
+        let notes_of = |config: &Config| notes(config, &registration()).join("\n");
+        assert_eq!(notes_of(&file), "");
+        let host = Config { host: Some("Tunnel.example.com".into()), ..file.clone() };
+        assert_eq!(notes_of(&host), "");
+        let other = Config { host: Some("other.example".into()), ..file };
+        assert!(notes_of(&other).starts_with("host = \"other.example\" counts for the next registration"));
+        assert!(notes_of(&Config::default()).ends_with("the key of this one is in the file"));
+    }
+
     #[test]
     fn a_registration_survives_and_ends_what_had_begun() {
         let dir = tempfile::tempdir().unwrap();
@@ -132,14 +173,7 @@ mod tests {
         let pending = Pending { key: Fingerprint([7; 32]), key_store: KeyStore::File };
         save_pending(&folder, &pending).unwrap();
         assert_eq!(load_pending(&folder).unwrap(), Some(pending));
-        let registration = Registration {
-            server: "tunnel.example.com:8453".parse().unwrap(),
-            pins: vec![Fingerprint([1; 32])],
-            device: DeviceId::random().unwrap(),
-            key: Fingerprint([7; 32]),
-            key_store: KeyStore::File,
-            service: ServiceName::first(),
-        };
+        let registration = registration();
         save(&folder, &registration).unwrap();
         assert_eq!(load(&folder).unwrap(), Some(registration));
         assert!(load_pending(&folder).unwrap().is_none());

@@ -11,7 +11,7 @@ use petit_engine::agent::{AgentState, AgentView, ProvedBy, ServiceView};
 use petit_engine::cause::{Cause, Health, ServiceCause};
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName};
-use petit_engine::proto::control::{GrantRefusal, Hop, Outcome, ServiceKind, Text, Trial};
+use petit_engine::proto::control::{GrantRefusal, Hop, Kept, Outcome, ServiceKind, Trial};
 use serde::{Deserialize, Serialize};
 
 /// A client as it stands.
@@ -33,6 +33,9 @@ pub struct Status {
     pub server_software: Option<String>,
     /// The services, in the order of the config.
     pub services: Vec<ServiceStatus>,
+    /// Services that the server keeps an address for, though they are not set up any more.
+    #[serde(default)]
+    pub kept: Vec<Kept>,
     /// Visitors' streams open now.
     pub streams: usize,
     /// The shortest round trip to the server in this session.
@@ -92,7 +95,7 @@ pub struct ServiceStatus {
     pub kind: ServiceKind,
     /// Where it is.
     pub target: ServerAddr,
-    /// Its registered ID, once the server has given one in this session.
+    /// Its registered ID, once the server has given one. It stays while there is no connection.
     pub id: Option<RegisteredId>,
     /// Its public address.
     pub url: Option<String>,
@@ -112,6 +115,14 @@ pub struct ServiceStatus {
     pub to_service_bytes: u64,
     /// Bytes from the service.
     pub from_service_bytes: u64,
+}
+
+impl ServiceStatus {
+    /// True when the server has no room for it among this computer's services.
+    pub fn is_one_too_many(&self) -> bool {
+        let at = self.broken.as_ref().map(|broken| broken.at);
+        at == Some(BrokenAt::Server(GrantRefusal::TooMany))
+    }
 }
 
 /// What may be said of a service.
@@ -210,12 +221,7 @@ pub fn services(view: &AgentView, now: &Now) -> Vec<ServiceStatus> {
 
 fn service(view: &ServiceView, state: AgentState, now: &Now) -> ServiceStatus {
     let counts = view.meter.counts();
-    let (id, url, aliases) = match &view.outcome {
-        Some(Outcome::Registered { id, url, aliases }) => {
-            (Some(*id), Some(Text::as_str(url).to_owned()), aliases.clone())
-        }
-        Some(Outcome::Refused { .. }) | None => (None, None, Vec::new()),
-    };
+    let names = view.names.as_ref();
     let (light, broken) = light(view, state, now);
     let proved = view.meter.good().map(|good| Proved {
         at: now.stamp(good.at),
@@ -228,9 +234,9 @@ fn service(view: &ServiceView, state: AgentState, now: &Now) -> ServiceStatus {
         name: view.spec.name.clone(),
         kind: view.spec.kind,
         target: view.spec.target.clone(),
-        id,
-        url,
-        aliases,
+        id: names.map(|names| names.id),
+        url: names.map(|names| names.url.as_str().to_owned()),
+        aliases: names.map(|names| names.aliases.clone()).unwrap_or_default(),
         light,
         broken,
         proved,
@@ -283,6 +289,7 @@ mod tests {
     use std::sync::Arc;
 
     use petit_engine::agent::{Meter, Proof, ServiceSpec};
+    use petit_engine::proto::control::Text;
 
     use super::*;
 
@@ -298,6 +305,7 @@ mod tests {
                 url: Text::lossy("https://x.example.com"),
                 aliases: vec![],
             }),
+            names: None,
             meter: Arc::clone(meter),
         }
     }

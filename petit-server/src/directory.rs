@@ -3,11 +3,11 @@
 //! A change goes to the store first and into the tables after its commit, in a task of its own, so that a peer
 //! that hangs up in between cannot leave the two apart.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
-use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, ServiceKind};
+use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, Kept, ServiceKind, Text};
 use petit_engine::relay::{self, Access, EnrolRequest, Enrolled, Names, Registration, Route};
 use petit_engine::secret::PublicKey;
 use tokio::sync::watch;
@@ -32,12 +32,17 @@ struct Lookup {
     aliases: HashMap<String, RegisteredId>,
     /// The other way round, sorted.
     aliases_of: HashMap<RegisteredId, BTreeSet<Alias>>,
+    /// What is registered for a device.
+    services_of: HashMap<DeviceId, BTreeMap<ServiceName, RegisteredId>>,
 }
 
 impl Lookup {
     fn add(&mut self, tables: Tables) {
         self.devices.extend(tables.devices);
-        self.services.extend(tables.services.into_iter().map(|route| (route.id, route)));
+        for route in tables.services {
+            self.services_of.entry(route.device).or_default().insert(route.name.clone(), route.id);
+            self.services.insert(route.id, route);
+        }
         for (alias, id) in tables.aliases {
             self.remove_alias(&alias); // from a service that it belonged to before
             self.aliases.insert(alias.as_str().to_owned(), id);
@@ -56,13 +61,24 @@ impl Lookup {
         }
     }
 
+    fn remove_service(&mut self, id: &RegisteredId) {
+        if let Some(route) = self.services.remove(id)
+            && let Some(services) = self.services_of.get_mut(&route.device)
+        {
+            services.remove(&route.name);
+            if services.is_empty() {
+                self.services_of.remove(&route.device);
+            }
+        }
+    }
+
     fn apply(&mut self, changes: Changes) {
         self.add(changes.added);
         for alias in &changes.aliases_gone {
             self.remove_alias(alias);
         }
         for id in &changes.services_gone {
-            self.services.remove(id);
+            self.remove_service(id);
         }
         self.devices.retain(|_, device| !changes.devices_gone.contains(device));
     }
@@ -190,10 +206,11 @@ impl Access for Directory {
         &self,
         device: DeviceId,
         services: Vec<(ServiceName, ServiceKind)>,
-    ) -> relay::Answer<'_, Vec<Result<Registration, GrantRefusal>>> {
+    ) -> relay::Answer<'_, relay::Announced> {
         Box::pin(async move {
             let limits = *self.limits.borrow();
             let count = services.len();
+            let offered: BTreeSet<ServiceName> = services.iter().map(|(name, _)| name.clone()).collect();
             let announce =
                 move |store: Arc<dyn Store>| async move { store.announce(device, services, limits).await };
             let announced = self.change(announce).await.unwrap_or_else(|error| {
@@ -213,7 +230,19 @@ impl Access for Directory {
                 })
                 .collect();
             outcomes.resize(count, Err(GrantRefusal::StoreFailed));
-            outcomes
+            let tables = self.read();
+            let registered = tables.services_of.get(&device).into_iter().flatten();
+            let kept = registered.filter(|(name, _)| !offered.contains(*name));
+            let kept = kept.map(|(name, id)| Kept { name: name.clone(), id: *id }).collect();
+            relay::Announced { services: outcomes, kept }
+        })
+    }
+
+    fn rename(&self, device: DeviceId, name: Text<64>) -> relay::Answer<'_, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.store.rename(device, name.as_str().to_owned()).await {
+                report("name of a client", &error);
+            }
         })
     }
 

@@ -27,6 +27,7 @@ fn agent(invite: &Invite, key: &PrivateKey, service: &Service) -> Agent {
         pins: invite.pins.clone(),
         key: key.clone(),
         software: Text::lossy("test"),
+        device_name: Text::lossy("test"),
         vitae: Vitae::new(),
         services: vec![ServiceSpec::plain(
             "web".parse().unwrap(),
@@ -85,6 +86,7 @@ fn hello(services: Vec<Offer>) -> Hello {
         protocol: 1,
         features: vec![],
         software: Text::lossy("rogue"),
+        device_name: Text::lossy("rogue"),
         instance: Text::lossy("rogue"),
         takeover: true,
         only: true,

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::run::Runner;
 use super::{AskError, Proof, ProvedBy};
+use crate::cause::Health;
 use crate::limits;
 use crate::name::ServiceName;
 use crate::proto::control::{FromAgent, Hop, Message, Trial};
@@ -45,11 +46,23 @@ impl Runner {
     pub(super) fn on_probed(&mut self, probe: u32, trial: Trial) {
         let this = |what: &Asked| matches!(what, Asked::Probe { probe: asked, .. } if *asked == probe);
         if let Some(Asked::Probe { number, answer, .. }) = self.answered(this) {
+            let trial = self.as_known_here(number, trial);
             self.take_trial(number, trial);
             if let Some(answer) = answer {
                 let _ = answer.send(Ok(trial));
             }
         }
+    }
+
+    /// The relay knows only roughly why a service was not reached; this end has seen it.
+    fn as_known_here(&self, number: u16, mut trial: Trial) -> Trial {
+        let offered = self.offers.iter().find(|offered| offered.number == number);
+        if let (Some(Hop::Service(broken)), Some(offered)) = (&mut trial.broken, offered)
+            && let Health::Down(cause) = offered.meter.health().0
+        {
+            *broken = cause;
+        }
+        trial
     }
 
     fn take_trial(&mut self, number: u16, trial: Trial) {

@@ -27,9 +27,9 @@ pub use self::session::{Look, SessionError, look};
 pub use self::state::{AgentState, Event};
 pub use self::visit::{Direct, Visit, Visits};
 use crate::mux::{Mux, Stats};
-use crate::name::{DeviceId, ServerAddr, ServiceName};
+use crate::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName};
 use crate::net::dial::Way;
-use crate::proto::control::{Outcome, Text, Trial, Vitae};
+use crate::proto::control::{Kept, Outcome, Text, Trial, Vitae};
 use crate::secret::{Fingerprint, PrivateKey};
 
 /// What an agent is started with.
@@ -45,6 +45,8 @@ pub struct AgentConfig {
     pub key: PrivateKey,
     /// Program and version, for the operator.
     pub software: Text<64>,
+    /// What the customer calls this computer.
+    pub device_name: Text<64>,
     /// What the operator may know of this installation.
     pub vitae: Vitae,
     /// What is offered.
@@ -62,6 +64,8 @@ pub struct AgentView {
     pub server: Option<ServerView>,
     /// What it offers, in the order of the config.
     pub services: Vec<ServiceView>,
+    /// What else the server keeps for it.
+    pub kept: Vec<Kept>,
     /// The key exchange of the present session, and whether it is post-quantum.
     pub key_exchange: Option<KeyExchange>,
     /// Who opens TLS connections on the way, when the last attempt came to nothing because of that.
@@ -93,8 +97,21 @@ pub struct ServiceView {
     pub spec: Arc<ServiceSpec>,
     /// What the server made of it; `None` until it has answered in this session.
     pub outcome: Option<Outcome>,
+    /// The public names that the server has given it last, in whichever session. They stay its own.
+    pub names: Option<ServiceNames>,
     /// What is known and counted of it.
     pub meter: Arc<Meter>,
+}
+
+/// The public names of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceNames {
+    /// Its registered ID.
+    pub id: RegisteredId,
+    /// Its public address; for a TCP service host and port.
+    pub url: Text<300>,
+    /// Its aliases.
+    pub aliases: Vec<Alias>,
 }
 
 /// Why a request to the agent came to nothing.
@@ -118,7 +135,7 @@ pub(crate) enum Command {
     Network(Vec<IpAddr>),
     SetWay(Way),
     SetServices(Vec<ServiceSpec>),
-    SetVitae(Vitae),
+    Introduce(Text<64>, Vitae),
     Probe(ServiceName, oneshot::Sender<Result<Trial, AskError>>),
     Remove(ServiceName, oneshot::Sender<Result<(), AskError>>),
     Unregister(oneshot::Sender<Result<(), AskError>>),
@@ -189,9 +206,9 @@ impl Agent {
         let _ = self.commands.send(Command::SetServices(services)).await;
     }
 
-    /// Tells the operator something else from the next session on.
-    pub async fn set_vitae(&self, vitae: Vitae) {
-        let _ = self.commands.send(Command::SetVitae(vitae)).await;
+    /// Introduces itself in another way: by its name at once, with its vitae from the next session on.
+    pub async fn introduce(&self, device_name: Text<64>, vitae: Vitae) {
+        let _ = self.commands.send(Command::Introduce(device_name, vitae)).await;
     }
 
     /// A handle for questions whose answers may take a while.

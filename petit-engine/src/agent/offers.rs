@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::run::Runner;
-use super::{Meter, ServiceSpec, ServiceView};
+use super::{Meter, ServiceNames, ServiceSpec, ServiceView};
 use crate::cause::Health;
 use crate::limits;
-use crate::proto::control::{FromAgent, Grant, GrantRefusal, Offer, Outcome};
+use crate::name::ServiceName;
+use crate::proto::control::{FromAgent, Grant, GrantRefusal, Kept, Offer, Outcome};
 
 /// A service on offer.
 pub(super) struct Offered {
@@ -17,6 +18,8 @@ pub(super) struct Offered {
     pub(super) number: u16,
     pub(super) spec: Arc<ServiceSpec>,
     pub(super) outcome: Option<Outcome>,
+    /// What the relay has called it last, also in an earlier session.
+    names: Option<ServiceNames>,
     pub(super) meter: Arc<Meter>,
     /// What the relay was told last.
     told: Health,
@@ -33,10 +36,15 @@ impl Runner {
                 Some(position) => before.swap_remove(position),
                 None => {
                     self.next_number = self.next_number.wrapping_add(1);
+                    // Another target under the same name: the name keeps its address.
+                    let same =
+                        |before: &&Offered| (&before.spec.name, before.spec.kind) == (&spec.name, spec.kind);
+                    let names = before.iter().find(same).and_then(|before| before.names.clone());
                     Offered {
                         number: self.next_number,
                         spec: Arc::new(spec),
                         outcome: None,
+                        names,
                         meter: Arc::default(),
                         told: Health::Untried,
                         probe_at: None,
@@ -66,7 +74,7 @@ impl Runner {
         self.offers.iter_mut().map(offer).collect()
     }
 
-    pub(super) fn on_grants(&mut self, grants: Vec<Grant>) {
+    pub(super) fn on_grants(&mut self, grants: Vec<Grant>, kept: Vec<Kept>) {
         let now = Instant::now();
         for grant in grants {
             let Some(offered) = self.offers.iter_mut().find(|offered| offered.number == grant.service) else {
@@ -74,12 +82,15 @@ impl Runner {
             };
             let registered = matches!(grant.outcome, Outcome::Registered { .. });
             match &grant.outcome {
-                Outcome::Registered { url, .. } => {
+                Outcome::Registered { id, url, aliases } => {
                     tracing::info!(service = %grant.name, %url, "reachable");
+                    let (id, url, aliases) = (*id, url.clone(), aliases.clone());
+                    offered.names = Some(ServiceNames { id, url, aliases });
                 }
                 Outcome::Refused { cause } => {
-                    if *cause == GrantRefusal::StoreFailed {
-                        self.offer_at = Some(now + limits::OFFER_AGAIN);
+                    match cause {
+                        GrantRefusal::StoreFailed => self.offer_at = Some(now + limits::OFFER_AGAIN),
+                        GrantRefusal::TooMany | GrantRefusal::NoPort => offered.names = None,
                     }
                     tracing::warn!(service = %grant.name, ?cause, "the server did not register the service");
                 }
@@ -87,6 +98,16 @@ impl Runner {
             offered.outcome = Some(grant.outcome);
             offered.probe_at = registered.then_some(now);
         }
+        self.view.send_modify(|view| view.kept = kept);
+        self.show_services();
+    }
+
+    /// A service's ID and aliases were given back.
+    pub(super) fn forget_names(&mut self, name: &ServiceName) {
+        for offered in self.offers.iter_mut().filter(|offered| offered.spec.name == *name) {
+            offered.names = None;
+        }
+        self.view.send_modify(|view| view.kept.retain(|kept| kept.name != *name));
         self.show_services();
     }
 
@@ -94,6 +115,7 @@ impl Runner {
         let services = self.offers.iter().map(|offered| ServiceView {
             spec: Arc::clone(&offered.spec),
             outcome: offered.outcome.clone(),
+            names: offered.names.clone(),
             meter: Arc::clone(&offered.meter),
         });
         let services = services.collect();

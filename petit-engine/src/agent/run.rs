@@ -46,6 +46,8 @@ pub(super) struct Runner {
     mux: watch::Sender<Option<Mux>>,
     backoff: Backoff,
     instance: Text<32>,
+    /// What the relay was told that this computer is called.
+    told_name: Text<64>,
     /// False after the relay said that this identity is in use elsewhere: then we ask and take nothing.
     takeover: bool,
     pub(super) offers: Vec<Offered>,
@@ -94,6 +96,7 @@ impl Runner {
             device: None,
             server: None,
             services: Vec::new(),
+            kept: Vec::new(),
             key_exchange: None,
             inspected_by: None,
         });
@@ -106,6 +109,7 @@ impl Runner {
             mux,
             backoff: Backoff::default(),
             instance: Text::lossy(&data_encoding::HEXLOWER.encode(&instance)),
+            told_name: Text::default(),
             takeover: true,
             offers: Vec::new(),
             next_number: 0,
@@ -175,10 +179,12 @@ impl Runner {
     }
 
     fn dial(&mut self) {
+        self.told_name = self.config.device_name.clone();
         let hello = Hello {
             protocol: PROTOCOL,
             features: Vec::new(),
             software: self.config.software.clone(),
+            device_name: self.config.device_name.clone(),
             instance: self.instance.clone(),
             takeover: self.takeover,
             only: self.leaving.is_empty(),
@@ -303,7 +309,10 @@ impl Runner {
                 self.set_services(services);
                 self.offer_again();
             }
-            Command::SetVitae(vitae) => self.config.vitae = vitae,
+            Command::Introduce(device_name, vitae) => {
+                (self.config.device_name, self.config.vitae) = (device_name, vitae);
+                self.tell_name();
+            }
             Command::Probe(name, answer) => self.on_probe_wanted(&name, answer),
             Command::Remove(name, answer) => {
                 let message = FromAgent::Remove { name: name.clone() };
@@ -311,6 +320,14 @@ impl Runner {
             }
             Command::Unregister(answer) => self.ask(&FromAgent::Unregister {}, Asked::Unregister { answer }),
             Command::Stop => {} // taken care of in the loop
+        }
+    }
+
+    /// Tells the relay what this computer is called, when it was told something else.
+    fn tell_name(&mut self) {
+        if self.live.is_some() && self.told_name != self.config.device_name {
+            self.told_name = self.config.device_name.clone();
+            self.send(&FromAgent::Rename { device_name: self.told_name.clone() });
         }
     }
 
@@ -338,12 +355,13 @@ impl Runner {
                     view.inspected_by = None;
                 });
                 let answered: Vec<u16> = welcome.services.iter().map(|grant| grant.service).collect();
-                self.on_grants(welcome.services);
+                self.on_grants(welcome.services, welcome.kept);
                 self.step(Step::Welcomed);
                 // The services may have changed since the hello was written.
                 if !self.offers.iter().map(|offered| offered.number).eq(answered) {
                     self.offer_again();
                 }
+                self.tell_name();
                 self.tell_health();
             }
             Err(error) => self.lost(&error),
@@ -373,11 +391,11 @@ impl Runner {
 
     fn on_message(&mut self, message: FromRelay) {
         match message {
-            FromRelay::Services { services } => self.on_grants(services),
+            FromRelay::Services { services, kept } => self.on_grants(services, kept),
             FromRelay::Probed { probe, trial } => self.on_probed(probe, trial),
             FromRelay::Removed { name, found } => {
-                // A service that is still offered gets a new address.
-                // One that found no room may have some now.
+                self.forget_names(&name);
+                // A service that is still offered gets a new address; one that found no room may have some now.
                 let again = |offered: &Offered| {
                     offered.spec.name == name || matches!(offered.outcome, Some(Outcome::Refused { .. }))
                 };

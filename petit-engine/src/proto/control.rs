@@ -49,6 +49,11 @@ pub enum FromAgent {
         /// The agent's number for the service.
         service: u16,
     },
+    /// The customer calls this computer something else.
+    Rename {
+        /// What.
+        device_name: Text<64>,
+    },
     /// Gives a service's registered ID and aliases back.
     Remove {
         /// Its name.
@@ -75,6 +80,8 @@ pub enum FromRelay {
     Services {
         /// One per offer.
         services: Vec<Grant>,
+        /// What else is registered for this device.
+        kept: Vec<Kept>,
     },
     /// What a trial found.
     Probed {
@@ -109,6 +116,8 @@ pub struct Hello {
     pub features: Vec<Text<32>>,
     /// Program and version, for the operator.
     pub software: Text<64>,
+    /// What the customer calls this computer.
+    pub device_name: Text<64>,
     /// Random per process: tells a reconnect from a second installation with the same key.
     pub instance: Text<32>,
     /// False when this agent was told that its identity is in use elsewhere: it then asks, and takes nothing.
@@ -190,6 +199,19 @@ pub struct Welcome {
     pub vitae: Vitae,
     /// One per offer.
     pub services: Vec<Grant>,
+    /// What else is registered for this device.
+    pub kept: Vec<Kept>,
+}
+
+/// A service that is registered for a device but not offered by it: its ID and its aliases are kept for it, and it
+/// counts among the services that the device may have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its registered ID.
+    pub id: RegisteredId,
 }
 
 /// What became of an offer.
@@ -427,6 +449,7 @@ impl Message for FromAgent {
             Self::Look {}
             | Self::Health { .. }
             | Self::Probe { .. }
+            | Self::Rename { .. }
             | Self::Remove { .. }
             | Self::Unregister {} => Ok(()),
         }
@@ -438,17 +461,13 @@ impl Message for FromRelay {
         match self {
             Self::Welcome(welcome) => {
                 check_vitae(&welcome.vitae, &welcome.features)?;
-                if welcome.services.len() > limits::MAX_SERVICES || welcome.window > limits::MAX_WINDOW_BYTES
-                {
-                    return Err(ControlError::Limit { what: "services or window" });
+                if welcome.window > limits::MAX_WINDOW_BYTES {
+                    return Err(ControlError::Limit { what: "window" });
                 }
-                Ok(())
+                check_grants(&welcome.services, &welcome.kept)
             }
-            Self::Services { services } if services.len() > limits::MAX_SERVICES => {
-                Err(ControlError::Limit { what: "services" })
-            }
+            Self::Services { services, kept } => check_grants(services, kept),
             Self::Looked { .. }
-            | Self::Services { .. }
             | Self::Probed { .. }
             | Self::Removed { .. }
             | Self::Unregistered {}
@@ -487,6 +506,13 @@ fn check_offers(offers: &[Offer]) -> Result<(), ControlError> {
     if offers.iter().filter_map(|offer| offer.options.answer_within_s).any(|limit| limit == 0 || limit > day)
     {
         return Err(ControlError::Limit { what: "time for an answer" });
+    }
+    Ok(())
+}
+
+fn check_grants(services: &[Grant], kept: &[Kept]) -> Result<(), ControlError> {
+    if services.len() > limits::MAX_SERVICES || kept.len() > limits::MAX_SERVICES {
+        return Err(ControlError::Limit { what: "services" });
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ use crate::limits;
 use crate::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName};
 use crate::net::listen;
 use crate::net::tls::{self, KnownKeys};
-use crate::proto::control::{EnrolRefusal, GrantRefusal, ServiceKind, Text, Vitae};
+use crate::proto::control::{EnrolRefusal, GrantRefusal, Kept, ServiceKind, Text, Vitae};
 use crate::secret::{InviteHash, InviteId, NoRandom, PrivateKey, PublicKey, random_bytes};
 
 /// A future that a trait object returns.
@@ -58,11 +58,10 @@ pub trait Access: Names + Send + Sync + 'static {
     fn enrol(&self, request: EnrolRequest) -> Answer<'_, Result<Enrolled, EnrolRefusal>>;
 
     /// Gives every service that a device offers its registered ID; the same name keeps the same ID.
-    fn announce(
-        &self,
-        device: DeviceId,
-        services: Vec<(ServiceName, ServiceKind)>,
-    ) -> Answer<'_, Vec<Result<Registration, GrantRefusal>>>;
+    fn announce(&self, device: DeviceId, services: Vec<(ServiceName, ServiceKind)>) -> Answer<'_, Announced>;
+
+    /// Takes note of what the customer calls a device now.
+    fn rename(&self, device: DeviceId, name: Text<64>) -> Answer<'_, ()>;
 
     /// Frees a service's registered ID and aliases. Says whether there was such a service; `None` when it could
     /// not be written down.
@@ -98,6 +97,15 @@ pub struct Enrolled {
     pub service: ServiceName,
     /// That service's registered ID.
     pub id: RegisteredId,
+}
+
+/// What became of the services that a device offers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// One per offer, in its order.
+    pub services: Vec<Result<Registration, GrantRefusal>>,
+    /// What else is registered for the device.
+    pub kept: Vec<Kept>,
 }
 
 /// A service that is registered.

@@ -15,8 +15,8 @@ use crate::cause::Health;
 use crate::limits;
 use crate::mux::{Mux, Stats};
 use crate::name::{DeviceId, RegisteredId, ServiceName};
-use crate::proto::control::{FromRelay, Grant, Message, Offer, Options, Outcome, Refusal, ServiceKind};
-use crate::proto::control::{Text, Vitae};
+use crate::proto::control::{FromRelay, Grant, Kept, Message, Offer, Options, Outcome, Refusal};
+use crate::proto::control::{ServiceKind, Text, Vitae};
 use crate::proto::rate::Rate;
 use crate::secret::PublicKey;
 
@@ -30,7 +30,7 @@ pub(crate) struct Session {
     pub(super) websockets: Arc<Semaphore>,
     served: RwLock<HashMap<RegisteredId, Arc<Served>>>,
     /// What the agent was told last.
-    grants: Mutex<Vec<Grant>>,
+    told: Mutex<(Vec<Grant>, Vec<Kept>)>,
     peer: SocketAddr,
     since: SystemTime,
     software: Text<64>,
@@ -131,7 +131,7 @@ impl Session {
             pool: Pool::default(),
             websockets: Arc::new(Semaphore::new(bounds.websockets_per_client)),
             served: RwLock::default(),
-            grants: Mutex::default(),
+            told: Mutex::default(),
             peer,
             since: SystemTime::now(),
             software: hello.software.clone(),
@@ -165,13 +165,23 @@ impl Session {
     }
 
     /// Keeps what the agent is told of its services.
-    pub(super) fn told(&self, grants: Vec<Grant>) {
-        *self.grants.lock().unwrap_or_else(PoisonError::into_inner) = grants;
+    pub(super) fn told(&self, grants: Vec<Grant>, kept: Vec<Kept>) {
+        *self.told_mut() = (grants, kept);
+    }
+
+    fn told_mut(&self) -> MutexGuard<'_, (Vec<Grant>, Vec<Kept>)> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The agent knows that a service was given back, because it has asked for that.
+    pub(super) fn keeps_no_longer(&self, name: &ServiceName) {
+        self.told_mut().1.retain(|kept| kept.name != *name);
     }
 
     /// Tells the agent when its services have other aliases than it knows of.
     pub(super) fn tell_aliases(&self, names: &(impl Names + ?Sized)) {
-        let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told_mut();
+        let (grants, kept) = &mut *told;
         let mut news = false;
         for grant in grants.iter_mut() {
             if let Outcome::Registered { id, aliases, .. } = &mut grant.outcome {
@@ -180,7 +190,7 @@ impl Session {
             }
         }
         if news {
-            self.send(&FromRelay::Services { services: grants.clone() });
+            self.send(&FromRelay::Services { services: grants.clone(), kept: kept.clone() });
         }
     }
 

@@ -10,12 +10,12 @@ use tokio::task::JoinHandle;
 use tokio_rustls::server::TlsStream;
 
 use super::registry::{Served, Session};
-use super::{Shared, probe};
+use super::{Announced, Shared, probe};
 use crate::limits;
 use crate::mux::{self, End, Event, Events, Mux, Role};
 use crate::name::DeviceId;
 use crate::net::tls;
-use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Message, Offer, Outcome};
+use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Kept, Message, Offer, Outcome};
 use crate::proto::control::{PROTOCOL, Refusal, ServiceKind, Text, Welcome};
 
 /// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
@@ -115,7 +115,8 @@ async fn serve(
     if !hello.takeover && is_alive_elsewhere(shared, &device, &hello.instance) {
         return Err(Refusal::InUseElsewhere);
     }
-    let services = announce(shared, session, hello.services).await;
+    rename(shared, device, hello.device_name);
+    let (services, kept) = announce(shared, session, hello.services).await;
     session.send(&FromRelay::Welcome(Welcome {
         protocol: PROTOCOL,
         features: Vec::new(),
@@ -125,6 +126,7 @@ async fn serve(
         now: seconds_since_1970(),
         vitae: shared.config.vitae.clone(),
         services,
+        kept,
     }));
     // From here on requests find the session. A revocation between the handshake and this line has rung before
     // the session could be found, so it is asked for once more.
@@ -173,8 +175,8 @@ async fn on_message(shared: &Arc<Shared>, session: &Arc<Session>, message: FromA
     match message {
         FromAgent::Hello(_) | FromAgent::Look {} => return Err(Refusal::Protocol),
         FromAgent::Services { services } => {
-            let services = announce(shared, session, services).await;
-            session.send(&FromRelay::Services { services });
+            let (services, kept) = announce(shared, session, services).await;
+            session.send(&FromRelay::Services { services, kept });
         }
         FromAgent::Health { service, health } => session.set_health(service, health),
         FromAgent::Probe { probe, service } => {
@@ -185,8 +187,10 @@ async fn on_message(shared: &Arc<Shared>, session: &Arc<Session>, message: FromA
                 session.send(&FromRelay::Probed { probe, trial });
             });
         }
+        FromAgent::Rename { device_name } => rename(shared, session.device, device_name),
         FromAgent::Remove { name } => {
             if let Some(found) = shared.access.remove(session.device, name.clone()).await {
+                session.keeps_no_longer(&name);
                 session.send(&FromRelay::Removed { name, found });
             }
         }
@@ -200,10 +204,18 @@ async fn on_message(shared: &Arc<Shared>, session: &Arc<Session>, message: FromA
     Ok(())
 }
 
+/// Has the name of a device written down. Nobody waits for that.
+fn rename(shared: &Arc<Shared>, device: DeviceId, name: Text<64>) {
+    let renaming = Arc::clone(shared);
+    shared.tasks.spawn(async move { renaming.access.rename(device, name).await });
+}
+
 /// Registers what an agent offers, and routes to it from now on.
-async fn announce(shared: &Arc<Shared>, session: &Session, offers: Vec<Offer>) -> Vec<Grant> {
+async fn announce(shared: &Arc<Shared>, session: &Session, offers: Vec<Offer>) -> (Vec<Grant>, Vec<Kept>) {
     let wanted = offers.iter().map(|offer| (offer.name.clone(), offer.kind)).collect();
-    let registrations = shared.access.announce(session.device, wanted).await;
+    let Announced { services: registrations, mut kept } =
+        shared.access.announce(session.device, wanted).await;
+    kept.truncate(limits::MAX_SERVICES);
     let mut served = HashMap::new();
     let mut grants = Vec::new();
     for (offer, registration) in offers.into_iter().zip(registrations) {
@@ -237,6 +249,6 @@ async fn announce(shared: &Arc<Shared>, session: &Session, offers: Vec<Offer>) -
         grants.push(Grant { service: offer.service, name: offer.name, outcome });
     }
     session.set_served(served);
-    session.told(grants.clone());
-    grants
+    session.told(grants.clone(), kept.clone());
+    (grants, kept)
 }

@@ -176,7 +176,7 @@ pub struct DeviceRow {
     pub id: DeviceId,
     /// Its key's fingerprint.
     pub fingerprint: Fingerprint,
-    /// What the customer calls it.
+    /// What the customer called it when it last connected.
     pub name: String,
     /// Program and version at enrolment.
     pub software: String,
@@ -299,6 +299,10 @@ pub trait Store: Send + Sync + 'static {
         services: Vec<(ServiceName, ServiceKind)>,
         limits: ServiceLimits,
     ) -> Answer<'_, (Vec<Announced>, Changes)>;
+
+    /// Takes note of what the customer calls a device now. Writes nothing when that is what it was called before,
+    /// or nothing.
+    fn rename(&self, device: DeviceId, name: String) -> Answer<'_, ()>;
 
     /// Frees a service.
     fn remove_service(&self, device: DeviceId, name: ServiceName) -> Answer<'_, Changes>;

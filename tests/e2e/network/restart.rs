@@ -80,6 +80,7 @@ async fn many_clients_are_all_back_soon() {
             pins: invite.pins.clone(),
             key,
             software: Text::lossy("test"),
+            device_name: Text::lossy("test"),
             vitae: Vitae::new(),
             services: vec![ServiceSpec::plain("web".parse().unwrap(), ServiceKind::Http, target.clone())],
         };

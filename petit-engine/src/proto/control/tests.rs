@@ -9,6 +9,7 @@ fn hello() -> Hello {
         protocol: PROTOCOL,
         features: vec![],
         software: Text::lossy("petit-client 0.1.0"),
+        device_name: Text::lossy("Anna's laptop"),
         instance: Text::lossy("00ff"),
         takeover: true,
         only: true,
@@ -28,8 +29,46 @@ fn hello() -> Hello {
 #[test]
 fn messages_have_the_documented_form() {
     let bytes = FromAgent::Hello(hello()).encode().unwrap();
-    let golden = r#"{"type":"hello","protocol":1,"features":[],"software":"petit-client 0.1.0","instance":"00ff","takeover":true,"only":true,"max_streams":10,"window":65536,"vitae":{"brand":"ce"},"services":[{"service":1,"name":"web","kind":"http","health":{"down":"refused"},"options":{"h2":false,"host":"localhost:3000","answer_within_s":null,"max_body_bytes":null}}]}"#;
+    let golden = r#"{"type":"hello","protocol":1,"features":[],"software":"petit-client 0.1.0","device_name":"Anna's laptop","instance":"00ff","takeover":true,"only":true,"max_streams":10,"window":65536,"vitae":{"brand":"ce"},"services":[{"service":1,"name":"web","kind":"http","health":{"down":"refused"},"options":{"h2":false,"host":"localhost:3000","answer_within_s":null,"max_body_bytes":null}}]}"#;
     assert_eq!(String::from_utf8(bytes).unwrap(), golden);
+    let id: RegisteredId = "k3v5qyz2m7wbn4ta".parse().unwrap();
+    let welcome = FromRelay::Welcome(Welcome {
+        protocol: PROTOCOL,
+        features: vec![],
+        software: Text::lossy("petit-server 0.1.0"),
+        device: "nzvkqe5b3wj2m4yha7fdtxs6pu".parse().unwrap(),
+        window: 262_144,
+        now: 1_800_000_000,
+        vitae: Vitae::new(),
+        services: vec![Grant {
+            service: 1,
+            name: "web".parse().unwrap(),
+            outcome: Outcome::Registered {
+                id,
+                url: Text::lossy("https://k3v5qyz2m7wbn4ta.example.com"),
+                aliases: vec!["acme".parse().unwrap()],
+            },
+        }],
+        kept: vec![Kept { name: "old".parse().unwrap(), id }],
+    });
+    assert_eq!(
+        String::from_utf8(welcome.encode().unwrap()).unwrap(),
+        r#"{"type":"welcome","protocol":1,"features":[],"software":"petit-server 0.1.0","device":"nzvkqe5b3wj2m4yha7fdtxs6pu","window":262144,"now":1800000000,"vitae":{},"services":[{"service":1,"name":"web","outcome":{"registered":{"id":"k3v5qyz2m7wbn4ta","url":"https://k3v5qyz2m7wbn4ta.example.com","aliases":["acme"]}}}],"kept":[{"name":"old","id":"k3v5qyz2m7wbn4ta"}]}"#
+    );
+    let services = FromRelay::Services {
+        services: vec![Grant {
+            service: 2,
+            name: "db".parse().unwrap(),
+            outcome: Outcome::Refused { cause: GrantRefusal::TooMany },
+        }],
+        kept: vec![],
+    };
+    assert_eq!(
+        String::from_utf8(services.encode().unwrap()).unwrap(),
+        r#"{"type":"services","services":[{"service":2,"name":"db","outcome":{"refused":{"cause":"too_many"}}}],"kept":[]}"#
+    );
+    let rename = FromAgent::Rename { device_name: Text::lossy("Front desk") };
+    assert_eq!(rename.encode().unwrap(), br#"{"type":"rename","device_name":"Front desk"}"#);
     let refused = FromRelay::Refused { refusal: Refusal::InUseElsewhere };
     assert_eq!(refused.encode().unwrap(), br#"{"type":"refused","refusal":"in_use_elsewhere"}"#);
     let probed = FromRelay::Probed {

@@ -321,6 +321,10 @@ impl Store for SqliteStore {
         )
     }
 
+    fn rename(&self, device: DeviceId, name: String) -> Answer<'_, ()> {
+        Box::pin(self.read_then_write(async move |tx| register::rename(tx, &device, &name).await))
+    }
+
     fn remove_service(&self, device: DeviceId, name: ServiceName) -> Answer<'_, Changes> {
         Box::pin(self.write(async move |tx| register::remove(tx, &device, &name).await))
     }

@@ -1,4 +1,5 @@
-//! The two transactions that peers start: enrolling a device, and announcing its services.
+//! The transactions that peers start: enrolling a device, announcing its services, calling it something else,
+//! giving a service back.
 
 use std::time::UNIX_EPOCH;
 
@@ -175,6 +176,24 @@ pub(super) async fn announce(
         announced.push(Announced::Registered(row));
     }
     Ok((announced, changes))
+}
+
+/// Takes note of what a device is called now.
+pub(super) async fn rename(tx: &mut Tx<'_>, device: &DeviceId, name: &str) -> Result<(), StoreError> {
+    let known: Option<String> =
+        sqlx::query_scalar("SELECT name FROM devices WHERE id = ? AND ended_at IS NULL")
+            .bind(device.as_str())
+            .fetch_optional(&mut **tx)
+            .await?;
+    if name.is_empty() || known.is_none_or(|known| known == name) {
+        return Ok(());
+    }
+    sqlx::query("UPDATE devices SET name = ? WHERE id = ?")
+        .bind(name)
+        .bind(device.as_str())
+        .execute(&mut **tx)
+        .await?;
+    event(tx, "device-renamed", device.as_str(), name).await
 }
 
 /// Frees a service that its device gives back.
