@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::control::client::CallError;
 use crate::exit::ExitCode;
+use crate::lock::Lock;
 use crate::logs::{self, Follow};
 
 /// A command that did not do what it was asked.
@@ -51,6 +53,7 @@ impl Failure {
                     "not_running" => ExitCode::NotRunning,
                     "not_registered" => ExitCode::NotRegistered,
                     "refused" => ExitCode::Refused,
+                    _ if problem.status == 400 => ExitCode::Usage,
                     _ => ExitCode::Failed,
                 };
                 Self::new(exit, problem.message)
@@ -78,12 +81,60 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// How this program was called, when it was told which config file to use.
+static CALLED: OnceLock<Called> = OnceLock::new();
+
+struct Called {
+    program: &'static str,
+    verbs: Vec<String>,
+    config: String,
+}
+
+/// From here on every command that is suggested carries `-c FILE`, so that it can be typed as it stands. Call it
+/// when a config file was named on the command line.
+pub fn called_with<T: clap::CommandFactory>(program: &'static str, config: &Path) {
+    let verbs = T::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let config = config.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    let config =
+        if config.chars().all(plain) { config } else { format!("'{}'", config.replace('\'', "'\\''")) };
+    let _ = CALLED.set(Called { program, verbs, config });
+}
+
+impl Called {
+    /// `petit-client start` as `petit-client -c FILE start`, wherever it stands in a text.
+    fn typed(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find(self.program) {
+            let (before, found) = rest.split_at(at);
+            let (program, after) = found.split_at(self.program.len());
+            out.push_str(before);
+            out.push_str(program);
+            let verb = after.strip_prefix(' ').map(|after| {
+                let end = after.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(after.len());
+                after.split_at(end).0
+            });
+            if verb.is_some_and(|verb| self.verbs.iter().any(|known| known == verb)) {
+                out.push_str(&format!(" -c {}", self.config));
+            }
+            rest = after;
+        }
+        out.push_str(rest);
+        out
+    }
+}
+
+fn typed(text: &str) -> String {
+    CALLED.get().map_or_else(|| text.to_owned(), |called| called.typed(text))
+}
+
 /// Set when something could not be printed, so that a command whose answer is lost does not seem to have gone well.
 static LOST: AtomicBool = AtomicBool::new(false);
 
 /// Prints what a command has to say: `text` for people, `value` with `--json`.
 pub fn say(json: bool, text: &str, value: &Value) {
-    let text = if json { format!("{value:#}\n") } else { format!("{}\n", text.trim_end()) };
+    let text = if json { format!("{value:#}\n") } else { format!("{}\n", typed(text.trim_end())) };
     print(&text);
 }
 
@@ -149,13 +200,14 @@ pub fn completions<T: clap::CommandFactory>(shell: clap_complete::Shell, program
 
 /// Prints a failure and returns its exit code.
 pub fn fail(json: bool, failure: &Failure) -> std::process::ExitCode {
+    let (message, hint) = (typed(&failure.message), failure.hint.as_deref().map(typed));
     if json {
-        let value = json!({ "error": { "message": failure.message, "hint": failure.hint, "exit": failure.exit as u8 } });
+        let value = json!({ "error": { "message": message, "hint": hint, "exit": failure.exit as u8 } });
         say(true, "", &value);
     } else {
         let mut stderr = io::stderr().lock();
-        let _ = writeln!(stderr, "error: {}", failure.message);
-        if let Some(hint) = &failure.hint {
+        let _ = writeln!(stderr, "error: {message}");
+        if let Some(hint) = &hint {
             let _ = writeln!(stderr, "  {hint}");
         }
     }
@@ -165,6 +217,30 @@ pub fn fail(json: bool, failure: &Failure) -> std::process::ExitCode {
 /// True when somebody reads standard output on a terminal.
 pub fn on_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+/// How often a lock is tried, and after how many tries whoever waits is told what for.
+const TRY_EVERY: Duration = Duration::from_millis(20);
+const SILENT_TRIES: u32 = 50;
+
+/// Waits until a program has let go of its lock: the kernel does that when the process has ended. When that takes
+/// longer than a second, `waiting` is said. False when it has not come to that within `limit`.
+///
+/// # Cancel safety
+/// Cancel safe.
+pub async fn until_free(json: bool, lock: &Path, limit: Duration, waiting: &str) -> bool {
+    let free = async {
+        let mut tries = 0;
+        while Lock::take(lock).is_err() {
+            tries += 1;
+            if tries == SILENT_TRIES && !json && !waiting.is_empty() {
+                print(&format!("{}\n", typed(waiting)));
+            }
+            // The kernel offers no wait with a limit.
+            tokio::time::sleep(TRY_EVERY).await;
+        }
+    };
+    tokio::time::timeout(limit, free).await.is_ok()
 }
 
 /// How often a log that is followed is looked at.
@@ -235,6 +311,28 @@ mod tests {
     fn tables_line_up() {
         let rows = [vec!["ID".into(), "NAME".into()], vec!["abcdef".into(), "ü".into()], vec!["x".into()]];
         assert_eq!(table(&rows), "ID      NAME\nabcdef  ü\nx\n");
+    }
+
+    #[test]
+    fn commands_that_are_suggested_carry_the_config_file() {
+        let called = Called {
+            program: "petit-client",
+            verbs: vec!["start".into(), "unregister".into()],
+            config: "/x/c.toml".into(),
+        };
+        for (text, typed) in [
+            ("start it with: petit-client start", "start it with: petit-client -c /x/c.toml start"),
+            (
+                "petit-client unregister --local, petit-client start",
+                "petit-client -c /x/c.toml unregister --local, petit-client -c /x/c.toml start",
+            ),
+            ("petit-client is not running", "petit-client is not running"),
+            ("petit-client 0.1.0", "petit-client 0.1.0"),
+            ("petit-client -c y start", "petit-client -c y start"),
+            ("petit-client startled petit-client", "petit-client startled petit-client"),
+        ] {
+            assert_eq!(called.typed(text), typed);
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ async fn every_verb_of_the_server() {
     exits(server.run(["init"]).await, 0, "there already");
     exits(server.run(["init", "--endpoint", "https://REGID.example.com"]).await, 1, "was not changed");
     exits(server.run(["config", "check"]).await, 0, "is fine");
-    exits(server.run(["config", "path"]).await, 0, "given by -c");
+    exits(server.run(["config", "path"]).await, 0, "given by PETIT_CONFIG");
     exits(server.run(["config", "show"]).await, 0, "max_services = 16");
     exits(server.run(["version"]).await, 0, "petit-server 0.1.0");
     exits(server.run(["completion", "bash"]).await, 0, "petit-server");
@@ -62,7 +62,7 @@ async fn every_verb_of_the_server() {
     exits(server.run(["status"]).await, 0, &id);
     exits(server.run(["status", &id]).await, 0, "online       for");
     exits(server.run(["addalias", &id, "acme"]).await, 0, "http://acme.localhost");
-    exits(server.run(["addalias", &id, "x.localhost"]).await, 1, "lies under localhost");
+    exits(server.run(["addalias", &id, "x.localhost"]).await, 2, "lies under localhost");
     exits(server.run(["addalias", "abc", "acme"]).await, 2, "a registered ID has 16 to 16 characters");
     exits(server.run(["alias", "list"]).await, 0, "acme");
     exits(server.run(["clients", "show", "acme"]).await, 0, &id);
@@ -73,7 +73,7 @@ async fn every_verb_of_the_server() {
     let clients = server.run(["clients", "list", "--json"]).await.ok().json();
     let device = clients["clients"][0]["id"].as_str().unwrap().to_owned();
     assert_eq!(clients["clients"][0]["online"], true);
-    exits(server.run(["clients", "revoke", "acme"]).await, 1, "clients list");
+    exits(server.run(["clients", "revoke", "acme"]).await, 2, "clients list");
     exits(server.run(["clients", "revoke", &device]).await, 0, "is revoked");
     exits(server.run(["clients", "revoke", &device]).await, 1, "no client is registered as");
     exits(server.run(["clients", "list"]).await, 0, "No clients");
@@ -92,10 +92,13 @@ async fn every_verb_of_the_client() {
     let client = Program::client();
     exits(client.run(["version"]).await, 0, "petit-client 0.1.0");
     exits(client.run(["completion", "zsh"]).await, 0, "petit-client");
-    exits(client.run(["run"]).await, 1, "make one with: petit-client init");
+    for verb in ["run", "start"] {
+        exits(client.run([verb]).await, 4, "register it with: petit-client register");
+    }
+    exits(client.run(["stop"]).await, 3, "register it with: petit-client register");
     exits(client.run(["init"]).await, 0, "was made");
     exits(client.run(["init"]).await, 0, "there already");
-    exits(client.run(["config", "path"]).await, 0, "given by -c");
+    exits(client.run(["config", "path"]).await, 0, "given by PETIT_CONFIG");
     exits(client.run(["config", "check"]).await, 0, "no service is set up");
     exits(client.run(["config", "show"]).await, 0, "key_store = \"keychain\"");
     exits(client.run(["status"]).await, 4, "petit-client register");
@@ -104,7 +107,7 @@ async fn every_verb_of_the_client() {
     exits(client.run(["unregister", "--yes"]).await, 4, "is not registered");
     exits(client.run(["logs"]).await, 0, "There is no log yet");
     for verb in ["stop", "reload", "ping", "sping"] {
-        exits(client.run([verb]).await, 3, "start it with: petit-client start");
+        exits(client.run([verb]).await, 3, "register it with: petit-client register");
     }
     exits(client.run(["check"]).await, 1, "✘ registration");
     exits(client.run(["doctor"]).await, 1, "→ petit-client register");
@@ -123,6 +126,7 @@ async fn every_verb_of_the_client() {
     exits(client.run(by_file).await, 1, "already");
     exits(client.run(["config", "show"]).await, 0, "key_store = \"file\"");
     exits(client.run(["status"]).await, 3, "petit-client start");
+    exits(client.run(["ping"]).await, 3, "start it with: petit-client start");
 
     exits(client.run(["start"]).await, 0, "The client is running");
     exits(client.run(["start"]).await, 1, "running already");
@@ -152,9 +156,9 @@ async fn every_verb_of_the_client() {
     client.until("three green lights", all_green).await;
     exits(client.run(["service", "remove", "api"]).await, 0, "no longer offered");
     exits(client.run(["service", "remove", "api"]).await, 1, "service list");
-    exits(client.run(["unregister", "--service", "api"]).await, 0, "was given back");
+    exits(client.run(["unregister", "--yes", "--service", "api"]).await, 0, "was given back");
     exits(client.run(["evict", "-t", "old"]).await, 0, "was given back");
-    exits(client.run(["unregister", "--service", "nope"]).await, 1, "no such service");
+    exits(client.run(["unregister", "--yes", "--service", "nope"]).await, 1, "no such service");
 
     // What an editor leaves behind is checked before it is put in place.
     let editor = |script: &str| {
@@ -214,7 +218,8 @@ async fn answers_in_json_are_json() {
         assert_eq!(said.err, "", "{arguments:?}");
     }
     let error = client.run(["stop", "--json"]).await.json();
-    assert_eq!(error["error"]["hint"], "start it with: petit-client start");
+    let hint = "this computer is not registered yet; register it with: petit-client register";
+    assert_eq!(error["error"]["hint"], hint);
     assert_eq!(error["error"]["exit"], 3);
     for arguments in [
         vec!["status"],

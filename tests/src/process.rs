@@ -78,8 +78,13 @@ pub struct Program {
 impl Program {
     /// `petit-server`, initialised, on ports that the system chooses.
     pub async fn server() -> Self {
+        Self::server_with(&server_config("")).await
+    }
+
+    /// As [`Program::server`], with a config of the test's own.
+    pub async fn server_with(config: &str) -> Self {
         let this = Self::new("petit-server");
-        std::fs::write(this.config(), server_config("")).unwrap();
+        std::fs::write(this.config(), config).unwrap();
         this.run(["init"]).await.ok();
         this
     }
@@ -127,10 +132,10 @@ impl Program {
             }
             None => Command::new(program),
         };
-        command.args(arguments).arg("--config").arg(self.config()).kill_on_drop(true);
+        command.args(arguments).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
-            .env_remove("PETIT_CONFIG")
+            .env("PETIT_CONFIG", self.config())
             .env_remove("DBUS_SESSION_BUS_ADDRESS")
             .env("HOME", self.dir.path());
         for (name, value) in &self.env {
@@ -188,7 +193,7 @@ impl Program {
         // script(1) is in every Debian.
         let mut script = Command::new("script");
         script.args(["--quiet", "--return", "--echo", "never", "--command", &line.join(" "), "/dev/null"]);
-        script.env("HOME", self.dir.path()).kill_on_drop(true);
+        script.env("HOME", self.dir.path()).env("PETIT_CONFIG", self.config()).kill_on_drop(true);
         let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (keys, screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         Terminal { child, keys, screen, shown: String::new(), seen: 0 }

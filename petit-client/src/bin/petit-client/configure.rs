@@ -6,18 +6,24 @@ use std::time::Duration;
 
 use petit_client::config::edit::{self, EditError, NewService};
 use petit_client::config::{self, Config, ConfigError};
+use petit_client::messages::{self, Words};
 use petit_client::registration;
+use petit_client::status::{Broken, BrokenAt, Connection, ServiceStatus, Status};
 use petit_engine::name::ServiceName;
-use petit_engine::proto::control::ServiceKind;
+use petit_engine::proto::control::{Kept, ServiceKind};
 use petit_host::cli::{Failure, table};
+use petit_host::control::client::Client as Caller;
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::lock::Lock;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Context;
 use super::life::config_failure;
 
+/// How long the server may take to say what it makes of a change.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How long another command that is changing the config file is waited for.
 const EDITING_LIMIT: Duration = Duration::from_secs(5);
 
@@ -69,10 +75,15 @@ pub(crate) fn check(context: &Context) -> Result<(), Failure> {
         text.push_str(&format!("\nnote: line {}: {}", note.line, note.message));
     }
     if config.services.is_empty() {
-        text.push_str("\nnote: no service is set up; add one with: petit-client service add NAME TARGET");
+        text.push_str("\nnote: no service is set up; add one with: petit-client service add NAME HOST:PORT");
     }
-    let notes: Vec<Value> =
+    let mut notes: Vec<Value> =
         notes.iter().map(|note| json!({ "line": note.line, "message": note.message })).collect();
+    let known = registration::load(&context.folder).ok().flatten();
+    for note in known.map(|known| registration::notes(&config, &known)).into_iter().flatten() {
+        text.push_str(&format!("\nnote: {note}"));
+        notes.push(json!({ "message": note }));
+    }
     context.say(&text, &json!({ "path": path, "fine": true, "notes": notes }));
     Ok(())
 }
@@ -198,7 +209,10 @@ pub(crate) async fn change(
     let _alone = editing(context).await?;
     config::load(path).map_err(|error| config_failure(&error))?;
     let before = std::fs::read_to_string(path).map_err(|error| Failure::of(&error))?;
-    let after = edit(&before).map_err(|error| Failure::of(&error))?;
+    let after = edit(&before).map_err(|error| match &error {
+        EditError::Missing(_) => Failure::of(&error).hint("see the services with: petit-client service list"),
+        EditError::Exists(_) | EditError::Form => Failure::of(&error),
+    })?;
     config::parse(path, &after).map_err(|error: ConfigError| config_failure(&error))?;
     put(context, &after)
 }
@@ -212,9 +226,7 @@ fn first_service(context: &Context) -> ServiceName {
 /// The services, with where they stand when the client runs.
 pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
     if let Ok(value) = context.call("GET", "/services", None).await {
-        let services: Vec<petit_client::status::ServiceStatus> =
-            serde_json::from_value(value.get("services").cloned().unwrap_or_default())
-                .map_err(|error| Failure::of(&error))?;
+        let Listed { services, kept } = Listed::deserialize(&value).map_err(|error| Failure::of(&error))?;
         let mut rows = vec![["SERVICE", "TARGET", "PUBLIC ADDRESS", "STATE"].map(str::to_owned).to_vec()];
         for service in &services {
             rows.push(vec![
@@ -224,7 +236,11 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
                 super::look::service_state(service),
             ]);
         }
-        context.say(&if services.is_empty() { none() } else { table(&rows) }, &value);
+        for Kept { name, id } in kept {
+            let state = format!("not offered; its address is kept ({id})");
+            rows.push(vec![name.to_string(), "–".to_owned(), String::new(), state]);
+        }
+        context.say(&if rows.len() == 1 { none() } else { table(&rows) }, &value);
         return Ok(());
     }
     let specs = load(context)?.specs(&first_service(context));
@@ -238,8 +254,16 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The answer to `GET /services`.
+#[derive(Deserialize)]
+struct Listed {
+    services: Vec<ServiceStatus>,
+    #[serde(default)]
+    kept: Vec<Kept>,
+}
+
 fn none() -> String {
-    "No service is set up. Add one with: petit-client service add NAME TARGET".to_owned()
+    "No service is set up. Add one with: petit-client service add NAME HOST:PORT".to_owned()
 }
 
 pub(crate) async fn add_service(
@@ -257,36 +281,105 @@ pub(crate) async fn add_service(
         .hint("choose another name, or change it with: petit-client config edit"));
     }
     change(context, |text| edit::add_service(text, new)).await?;
-    let running = tell_running(context).await;
-    let next = if running {
-        "It is offered now; see its address with: petit-client status"
-    } else {
-        "It is offered as soon as the client runs."
+    let became = match tell_running(context).await {
+        true => granted(context, name).await,
+        false => None,
     };
-    context.say(
-        &format!("Service {:?} leads to {}. {next}", name.as_str(), new.target),
-        &json!({ "name": name, "target": new.target, "kind": new.kind }),
-    );
+    let added = format!("Service {:?} leads to {}.", name.as_str(), new.target);
+    let (url, next) = match &became {
+        None => (None, "It is offered as soon as the client runs and is connected.".to_owned()),
+        Some((ServiceStatus { broken: Some(Broken { at: at @ BrokenAt::Server(_), .. }), .. }, kept)) => {
+            let Words { what, todo } = messages::broken(*at);
+            let problem = format!("service {:?} was added, but {what}", name.as_str());
+            let hint = if kept.is_empty() {
+                todo.to_owned()
+            } else {
+                format!("{todo}\n  {}", super::look::kept_text(kept))
+            };
+            return Err(Failure::new(ExitCode::Refused, problem).hint(hint));
+        }
+        Some((service, _)) => {
+            let url = service.url.clone();
+            let at = url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+            (url, format!("It is offered now{at}; see whether it works with: petit-client status"))
+        }
+    };
+    let value = json!({ "name": name, "target": new.target, "kind": new.kind, "url": url });
+    context.say(&format!("{added} {next}"), &value);
     Ok(())
 }
 
+/// What the server has made of a service, with what else it keeps; `None` when that does not turn out soon.
+async fn granted(context: &Context, name: &ServiceName) -> Option<(ServiceStatus, Vec<Kept>)> {
+    let is_settled = |service: &ServiceStatus| {
+        let at = service.broken.as_ref().map(|broken| broken.at);
+        service.name == *name && (service.url.is_some() || matches!(at, Some(BrokenAt::Server(_))))
+    };
+    let status = until(context, |status| status.services.iter().any(is_settled)).await?;
+    let service = status.services.into_iter().find(is_settled)?;
+    Some((service, status.kept))
+}
+
+/// The status of the running client once it is as wanted; `None` when it is not connected, or that takes too long.
+async fn until(context: &Context, is_it: impl Fn(&Status) -> bool) -> Option<Status> {
+    let mut statuses = Caller::new(&context.folder.socket()).events("/events").await.ok()?;
+    let found = async {
+        loop {
+            let status: Status = serde_json::from_value(statuses.next().await.ok()??).ok()?;
+            if !matches!(status.connection, Connection::Online { .. }) {
+                return None;
+            }
+            if is_it(&status) {
+                return Some(status);
+            }
+        }
+    };
+    tokio::time::timeout(ANSWER_LIMIT, found).await.ok().flatten()
+}
+
 pub(crate) async fn remove_service(context: &Context, name: &ServiceName) -> Result<(), Failure> {
-    take_out(context, name).await?;
-    tell_running(context).await;
-    let text = format!(
-        "{:?} is no longer offered. Its public address is kept for it; to give that up too: petit-client unregister --service {name}",
-        name.as_str()
-    );
+    let has_address = listed(context).await.is_some_and(|listed| {
+        listed.services.iter().any(|service| service.name == *name && service.id.is_some())
+    });
+    if let Err(failure) = take_out(context, name).await {
+        return Err(if is_kept(context, name).await {
+            let problem =
+                format!("{:?} is not offered any more, but its public address is kept for it", name.as_str());
+            let give_up = format!("to give that up too: petit-client unregister --service {name}");
+            Failure::new(ExitCode::Failed, problem).hint(give_up)
+        } else {
+            failure
+        });
+    }
+    if tell_running(context).await && has_address {
+        // Whoever asks next finds the server's answer.
+        let is_kept = |status: &Status| status.kept.iter().any(|kept| kept.name == *name);
+        until(context, is_kept).await;
+    }
+    let mut text = format!("{:?} is no longer offered.", name.as_str());
+    if registration::load(&context.folder).is_ok_and(|known| known.is_some()) {
+        text.push_str(&format!(
+            " Its public address is kept for it; to give that up too: petit-client unregister --service {name}"
+        ));
+    }
     context.say(&text, &json!({ "removed": name }));
     Ok(())
+}
+
+/// True when the server keeps an address for a service that is not offered.
+async fn is_kept(context: &Context, name: &ServiceName) -> bool {
+    listed(context).await.is_some_and(|listed| listed.kept.iter().any(|kept| kept.name == *name))
+}
+
+/// What the running client lists; `None` when none runs.
+async fn listed(context: &Context) -> Option<Listed> {
+    Listed::deserialize(&context.call("GET", "/services", None).await.ok()?).ok()
 }
 
 /// Takes a service out of the config file.
 pub(crate) async fn take_out(context: &Context, name: &ServiceName) -> Result<(), Failure> {
     let first = first_service(context);
-    change(context, |text| edit::remove_service(text, name, &first))
-        .await
-        .map_err(|failure| failure.hint("see the services with: petit-client service list"))
+    change(context, |text| edit::remove_service(text, name, &first)).await
 }
 
 /// Has a running client read the config at once. True when one runs.

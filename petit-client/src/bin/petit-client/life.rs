@@ -27,7 +27,7 @@ pub(crate) fn lock(folder: &Folder) -> Result<Lock, Failure> {
         LockError::Held { pid, .. } => {
             let who = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
             Failure::new(ExitCode::Failed, format!("the client is running already{who}"))
-                .hint("see it with: petit-client status")
+                .hint("see it with: petit-client status; end it with: petit-client stop")
         }
         LockError::Io { .. } => Failure::of(&error),
     })
@@ -36,11 +36,11 @@ pub(crate) fn lock(folder: &Folder) -> Result<Lock, Failure> {
 /// Runs until a signal or `stop`. The first one drains, the second one ends at once.
 pub(crate) async fn run(context: &Context, in_background: bool) -> Result<ExitCode, Failure> {
     let folder = &context.folder;
-    let (config, _) = config::load(&folder.config).map_err(|error| config_failure(&error))?;
+    // Registering makes a config file too, so what is missing first is asked for first.
     if registration::load(folder).map_err(|error| Failure::of(&error))?.is_none() {
-        return Err(Failure::new(ExitCode::NotRegistered, "this computer is not registered")
-            .hint("register it with: petit-client register"));
+        return Err(not_registered());
     }
+    let (config, _) = config::load(&folder.config).map_err(|error| config_failure(&error))?;
     folder.make().map_err(|error| Failure::of(&error))?;
     let lock = lock(folder)?;
     files::sweep(folder.path());
@@ -80,6 +80,7 @@ pub(crate) async fn run(context: &Context, in_background: bool) -> Result<ExitCo
     tokio::select! {
         () = client.stop() => {}
         _ = signals.next() => tracing::info!("stopping at once"),
+        _ = stopped.recv() => tracing::info!("stopping at once"),
     }
     control.abort();
     let _ = control.await;
@@ -113,20 +114,15 @@ pub(crate) fn start(context: &Context) -> Result<(), Failure> {
     }
 }
 
-/// Stops the client and waits until it is gone: the kernel frees its lock then.
+/// Stops the client and waits until it is gone.
 pub(crate) async fn stop(context: &Context) -> Result<(), Failure> {
     let value = context.call("POST", "/stop", None).await?;
-    let path = context.folder.lock();
-    let gone = async {
-        while Lock::take(&path).is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
     let limit = petit_engine::limits::DRAIN + Duration::from_secs(10);
-    tokio::time::timeout(limit, gone).await.map_err(|_| {
-        Failure::new(ExitCode::Failed, "the client has been asked to stop but is still there")
-            .hint("look into its log, or end it with kill")
-    })?;
+    let waiting = "Requests are under way; they get 30 seconds. To end at once: petit-client stop";
+    if !cli::until_free(context.json, &context.folder.lock(), limit, waiting).await {
+        let problem = "the client has been asked to stop but is still there";
+        return Err(Failure::new(ExitCode::Failed, problem).hint("look into its log, or end it with kill"));
+    }
     context.say("The client has stopped.", &value);
     Ok(())
 }
@@ -141,6 +137,11 @@ pub(crate) fn config_failure(error: &config::ConfigError) -> Failure {
         }
         config::ConfigError::Unreadable { .. } | config::ConfigError::Unsafe(_) => failure,
     }
+}
+
+pub(crate) fn not_registered() -> Failure {
+    Failure::new(ExitCode::NotRegistered, "this computer is not registered")
+        .hint("register it with: petit-client register")
 }
 
 fn start_failure(error: &StartError) -> Failure {

@@ -7,7 +7,7 @@ use petit_client::messages::{self, Words};
 use petit_client::registration;
 use petit_client::status::{BrokenAt, Connection, Light, ServiceStatus, Status};
 use petit_engine::name::ServiceName;
-use petit_engine::proto::control::{Hop, Trial};
+use petit_engine::proto::control::{GrantRefusal, Hop, Kept, Trial};
 use petit_host::cli::{self, Failure, ago};
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::percent_encode;
@@ -15,8 +15,7 @@ use petit_host::exit::ExitCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::registering::all_good;
-use super::{Context, PROGRAM};
+use super::Context;
 
 /// Where the client stands. Exits with 3 when it does not run, with 4 when there is no registration.
 pub(crate) async fn status(context: &Context) -> Result<ExitCode, Failure> {
@@ -45,14 +44,14 @@ pub(crate) async fn status(context: &Context) -> Result<ExitCode, Failure> {
             context.say(&text, &json!({ "running": false, "registered": registered }));
             Ok(exit)
         }
-        Err(error) => Err(Failure::of_call(error, PROGRAM)),
+        Err(error) => Err(context.call_failure(error)),
     }
 }
 
 /// Shows every change of the status until the client ends.
 pub(crate) async fn watch(context: &Context) -> Result<(), Failure> {
     let client = Client::new(&context.folder.socket());
-    let failed = |error| Failure::of_call(error, PROGRAM);
+    let failed = |error| context.call_failure(error);
     let mut events = client.events("/events").await.map_err(failed)?;
     let mut shown = String::new();
     while let Some(value) = events.next().await.map_err(failed)? {
@@ -112,7 +111,7 @@ fn text(status: &Status) -> String {
         ));
     }
     if status.services.is_empty() && status.registered.is_some() {
-        out.push_str("No service is set up. Add one with: petit-client service add NAME TARGET\n");
+        out.push_str("No service is set up. Add one with: petit-client service add NAME HOST:PORT\n");
     }
     for service in &status.services {
         let mark = match service.light {
@@ -130,11 +129,20 @@ fn text(status: &Status) -> String {
         {
             out.push_str(&format!("    {todo}\n"));
         }
+        if service.is_one_too_many() && !status.kept.is_empty() {
+            out.push_str(&format!("    {}\n", kept_text(&status.kept)));
+        }
         for alias in &service.aliases {
             out.push_str(&format!("    alias {alias}\n"));
         }
     }
     out
+}
+
+/// What the server keeps for services that are not offered.
+pub(crate) fn kept_text(kept: &[Kept]) -> String {
+    let names: Vec<&str> = kept.iter().map(|kept| kept.name.as_str()).collect();
+    format!("it keeps addresses for services that are not offered any more: {}", names.join(", "))
 }
 
 /// Where a service stands, as a line.
@@ -174,7 +182,9 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
     #[derive(Deserialize)]
     struct Tried {
         service: ServiceName,
+        #[serde(default)]
         trial: Trial,
+        refused: Option<GrantRefusal>,
     }
     let target = service.map_or_else(
         || "/ping".to_owned(),
@@ -185,8 +195,14 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
     let tried: Vec<Tried> = serde_json::from_value(tried).map_err(|error| Failure::of(&error))?;
     let mut text = String::new();
     let mut good = true;
-    for Tried { service, trial } in &tried {
+    for Tried { service, trial, refused } in &tried {
         text.push_str(&format!("{service}\n"));
+        if let Some(refusal) = refused {
+            let Words { what, todo } = messages::broken(BrokenAt::Server(*refusal));
+            text.push_str(&format!("  ✘ {what}\n    {todo}\n"));
+            good = false;
+            continue;
+        }
         let broken = trial.broken.map(|hop| match hop {
             Hop::Front => BrokenAt::Front,
             Hop::Tunnel => BrokenAt::Tunnel,
@@ -234,4 +250,8 @@ pub(crate) async fn check(context: &Context, with_advice: bool) -> Result<ExitCo
     }
     context.say(&text, &json!({ "checks": checks, "good": good }));
     Ok(if good { ExitCode::Ok } else { ExitCode::Failed })
+}
+
+fn all_good(checks: &[Check]) -> bool {
+    checks.iter().all(|check| check.result == CheckResult::Good)
 }

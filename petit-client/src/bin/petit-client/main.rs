@@ -3,6 +3,7 @@
 //! Commands talk to the running client over its control socket; those that change files take its lock.
 
 mod configure;
+mod giving_up;
 mod life;
 mod look;
 mod registering;
@@ -15,10 +16,11 @@ use petit_client::SOFTWARE;
 use petit_client::config::edit::NewService;
 use petit_client::config::{self, KeyStore};
 use petit_client::folder::Folder;
+use petit_client::registration;
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
 use petit_engine::proto::control::PROTOCOL;
 use petit_host::cli::{self, Failure};
-use petit_host::control::client::Client;
+use petit_host::control::client::{CallError, Client};
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::logs::Level;
@@ -87,10 +89,10 @@ enum Verb {
         /// The whole registration (this is the default)
         #[arg(short, long, conflicts_with_all = ["service", "id"])]
         all: bool,
-        /// Forget it on this computer only, when the server cannot be reached
+        /// Forget it on this computer only, when the server cannot be reached; a client that runs is ended
         #[arg(long)]
         local: bool,
-        /// Do not ask
+        /// Do not ask; needed where there is no terminal
         #[arg(short, long)]
         yes: bool,
     },
@@ -175,6 +177,9 @@ enum Verb {
         /// Its registered ID
         #[arg(short = 'r', long = "id", value_name = "ID", conflicts_with = "name")]
         id: Option<RegisteredId>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Show the log: logs/client.log beside the config file
     #[command(after_help = "Examples:\n  petit-client logs\n  petit-client logs -f")]
@@ -288,12 +293,28 @@ impl Context {
 
     async fn call(&self, method: &str, target: &str, body: Option<Value>) -> Result<Value, Failure> {
         let client = Client::new(&self.folder.socket());
-        client.call(method, target, body.as_ref()).await.map_err(|error| Failure::of_call(error, PROGRAM))
+        client.call(method, target, body.as_ref()).await.map_err(|error| self.call_failure(error))
+    }
+
+    /// What a call came to. When the client does not run, the hint is the first thing to do, not the last.
+    fn call_failure(&self, error: CallError) -> Failure {
+        let is_registered = registration::load(&self.folder).is_ok_and(|known| known.is_some());
+        match error {
+            CallError::NotRunning if !is_registered => Failure::of_call(error, PROGRAM)
+                .hint("this computer is not registered yet; register it with: petit-client register"),
+            error => Failure::of_call(error, PROGRAM),
+        }
     }
 }
 
 fn main() -> ProcessExit {
     let cli: Cli = cli::arguments();
+    // What runs in the background speaks to the `start` that has started it.
+    if let Some(config) = &cli.config
+        && !matches!(cli.verb, Verb::Run { background: true })
+    {
+        cli::called_with::<Cli>(PROGRAM, config);
+    }
     petit_host::harden::no_core_dumps();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
@@ -336,8 +357,8 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             registering::register(context, &wish).await?;
         }
         Verb::Unregister { service, id, all: _, local, yes } => match (service, id) {
-            (None, None) => registering::unregister(context, *local, *yes).await?,
-            (name, id) => registering::give_back(context, name.as_ref(), id.as_ref()).await?,
+            (None, None) => giving_up::unregister(context, *local, *yes).await?,
+            (name, id) => giving_up::give_back(context, name.as_ref(), id.as_ref(), *yes).await?,
         },
         Verb::Start => life::start(context)?,
         Verb::Stop => life::stop(context).await?,
@@ -346,7 +367,9 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Status { watch: true } => look::watch(context).await?,
         Verb::Reload => {
             let value = context.call("POST", "/reload", None).await?;
-            context.say("The config file is in force.", &value);
+            let notes = value.get("notes").and_then(Value::as_array).into_iter().flatten();
+            let notes = notes.filter_map(Value::as_str).map(|note| format!("\nnote: {note}"));
+            context.say(&format!("The config file is in force.{}", notes.collect::<String>()), &value);
         }
         Verb::Config { verb } => match verb {
             ConfigVerb::Check => configure::check(context)?,
@@ -372,7 +395,9 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Service { verb: ServiceVerb::Remove { name } } => {
             configure::remove_service(context, name).await?;
         }
-        Verb::Evict { name, id } => registering::evict(context, name.as_ref(), id.as_ref()).await?,
+        Verb::Evict { name, id, yes } => {
+            giving_up::evict(context, name.as_ref(), id.as_ref(), *yes).await?;
+        }
         Verb::Logs { follow, lines } => {
             cli::logs(context.json, &context.folder.log(), *follow, *lines).await?;
         }

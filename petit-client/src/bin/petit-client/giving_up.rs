@@ -1,0 +1,243 @@
+//! `unregister`, `evict`: what gives a registration, or a public address, up for good.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use petit_client::client::{Client, UnregisterError};
+use petit_client::enrol;
+use petit_client::messages::{self, Words};
+use petit_client::status::{Connection, Status};
+use petit_client::{config, registration};
+use petit_engine::cause::Cause;
+use petit_engine::name::{RegisteredId, ServiceName};
+use petit_host::cli::{self, Failure};
+use petit_host::control::client::{CallError, Client as Caller};
+use petit_host::control::percent_encode;
+use petit_host::exit::ExitCode;
+use serde_json::{Value, json};
+
+use super::life::{config_failure, lock, not_registered};
+use super::registering::register_failure;
+use super::{Context, configure};
+
+/// How long a client that has nothing to do any more may take to end. The tray app's stays.
+const END_LIMIT: Duration = Duration::from_secs(5);
+/// What works when the server cannot be told.
+const LOCALLY: &str = "to forget it here all the same: petit-client unregister --local";
+
+/// What is gone for good is asked about first; where nobody can be asked, it has to be said beforehand.
+fn confirm(context: &Context, yes: bool, what: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if context.json || !io::stdin().is_terminal() {
+        return Err(Failure::new(ExitCode::Usage, format!("{what}, and there is no terminal to ask on"))
+            .hint("if that is what you want, add --yes"));
+    }
+    print!("{what}. Type yes to go on: ");
+    let _ = io::stdout().flush();
+    let mut line = String::new();
+    let _ = io::stdin().read_line(&mut line);
+    if line.trim() == "yes" { Ok(()) } else { Err(Failure::new(ExitCode::Failed, "nothing was changed")) }
+}
+
+/// Gives the whole registration back.
+pub(crate) async fn unregister(context: &Context, local: bool, yes: bool) -> Result<(), Failure> {
+    let folder = &context.folder;
+    let known = registration::load(folder).map_err(|error| Failure::of(&error))?;
+    let pending = registration::load_pending(folder).map_err(|error| Failure::of(&error))?;
+    let Some(server) =
+        known.as_ref().map(|known| known.server.to_string()).or(pending.map(|_| "a server".to_owned()))
+    else {
+        return Err(not_registered());
+    };
+    let what = format!("this gives up the registration with {server} and its public addresses for good");
+    confirm(context, yes, &what)?;
+    if known.is_none() && !local {
+        return Err(Failure::new(ExitCode::NotRegistered, "the registration was begun but not finished")
+            .hint(
+                "finish it with: petit-client register; or forget it with: petit-client unregister --local",
+            ));
+    }
+    let asked =
+        Caller::new(&folder.socket()).call("POST", "/unregister", Some(&json!({ "local": local }))).await;
+    let server_told = match asked {
+        Ok(value) => {
+            // A client without a registration has nothing to do; it is ended with it.
+            let _ = context.call("POST", "/stop", None).await;
+            cli::until_free(context.json, &folder.lock(), END_LIMIT, "").await;
+            value.get("server_told").and_then(Value::as_bool).unwrap_or_default()
+        }
+        Err(CallError::NotRunning) if local => {
+            let _lock = lock(folder)?;
+            enrol::forget(folder).await.map_err(|error| register_failure(&error))?;
+            false
+        }
+        Err(CallError::NotRunning) => without_running(context).await?,
+        Err(error) => {
+            return Err(Failure::of_call(error, super::PROGRAM).hint(LOCALLY));
+        }
+    };
+    let text = match (server_told, local) {
+        (true, _) => format!("The registration with {server} was given back."),
+        (false, true) => format!(
+            "This computer has forgotten its registration. {server} was not told; its operator can revoke it."
+        ),
+        (false, false) => format!(
+            "{server} does not know this computer any more, so there was nothing to give back. This computer has forgotten its registration."
+        ),
+    };
+    context.say(&text, &json!({ "unregistered": true, "server_told": server_told }));
+    Ok(())
+}
+
+/// Goes online for as long as it takes to give the registration back. False when the server does not know this
+/// computer any more.
+async fn without_running(context: &Context) -> Result<bool, Failure> {
+    let (client, is_known) = online(context).await?;
+    let result = client.unregister().await;
+    client.stop().await;
+    result.map(|()| is_known).map_err(|error| match error {
+        UnregisterError::NotRegistered => not_registered(),
+        other => Failure::of(&other).hint(LOCALLY),
+    })
+}
+
+/// A client in this process, once it is connected or has been told that nobody knows it.
+async fn online(context: &Context) -> Result<(Client, bool), Failure> {
+    let folder = context.folder.clone();
+    let lock = lock(&folder)?;
+    let (config, _) = config::load(&folder.config).map_err(|error| config_failure(&error))?;
+    let client = Client::start(folder, config, lock, None).await.map_err(|error| {
+        let Words { what, todo } = messages::start(&error);
+        Failure::new(ExitCode::Failed, what).hint(todo)
+    })?;
+    let mut statuses = client.statuses();
+    let mut last = Connection::Connecting;
+    let arrived = async {
+        loop {
+            let status: Option<Status> = serde_json::from_value(statuses.borrow_and_update().clone()).ok();
+            if let Some(status) = status {
+                last = status.connection;
+            }
+            if matches!(last, Connection::Online { .. } | Connection::Stopped { .. })
+                || statuses.changed().await.is_err()
+            {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(15), arrived).await;
+    let exit = match last {
+        Connection::Online { .. } => return Ok((client, true)),
+        Connection::Stopped { cause: Cause::Unknown } => return Ok((client, false)),
+        Connection::Stopped { .. } => ExitCode::Refused,
+        _ => ExitCode::Failed,
+    };
+    client.stop().await;
+    Err(Failure::new(exit, format!("the server was not reached: {}", messages::connection(&last)))
+        .hint(format!("look with: petit-client doctor; {LOCALLY}")))
+}
+
+/// Gives one service's public address back. While it is in the config it gets a new one.
+pub(crate) async fn give_back(
+    context: &Context,
+    name: Option<&ServiceName>,
+    id: Option<&RegisteredId>,
+    yes: bool,
+) -> Result<(), Failure> {
+    let found = find(context, name, id).await?;
+    confirm(
+        context,
+        yes,
+        &format!("this gives up the public address of {:?} for good", found.name.as_str()),
+    )?;
+    free_address(context, &found.name).await?;
+    let mut text = format!("The public address of {:?} was given back.", found.name.as_str());
+    if found.is_set_up {
+        text.push_str(" It is still offered, so it has a new one: petit-client status");
+    }
+    context.say(&text, &json!({ "removed": found.name }));
+    Ok(())
+}
+
+async fn free_address(context: &Context, name: &ServiceName) -> Result<(), Failure> {
+    let target = format!("/services/{}/remove", percent_encode(name.as_str()));
+    context.call("POST", &target, None).await.map(drop)
+}
+
+/// Removes a service and gives its address back. As the original does, it asks on a terminal only.
+pub(crate) async fn evict(
+    context: &Context,
+    name: Option<&ServiceName>,
+    id: Option<&RegisteredId>,
+    yes: bool,
+) -> Result<(), Failure> {
+    let found = find(context, name, id).await?;
+    let name = &found.name;
+    // Looked at first, so that nothing is half done.
+    if !found.is_online {
+        let problem = "the client is not connected to the server, which has to be told; nothing was changed";
+        return Err(Failure::new(ExitCode::Failed, problem).hint("see why with: petit-client status"));
+    }
+    let yes = yes || !io::stdin().is_terminal() || context.json;
+    confirm(
+        context,
+        yes,
+        &format!("this removes {:?} and gives up its public address for good", name.as_str()),
+    )?;
+    if found.is_set_up {
+        configure::take_out(context, name).await?;
+        configure::tell_running(context).await;
+    }
+    // A service that the server has refused has no address to give back.
+    if found.has_address
+        && let Err(failure) = free_address(context, name).await
+    {
+        let problem = format!(
+            "{:?} is no longer offered, but its public address is still registered: {}",
+            name.as_str(),
+            failure.message
+        );
+        return Err(Failure::new(failure.exit, problem)
+            .hint(format!("give it back with: petit-client unregister --service {name}")));
+    }
+    let text = format!("{:?} is no longer offered, and its public address was given back.", name.as_str());
+    context.say(&text, &json!({ "evicted": name }));
+    Ok(())
+}
+
+/// A service that is set up here, or that the server keeps an address for.
+struct Found {
+    name: ServiceName,
+    is_set_up: bool,
+    has_address: bool,
+    is_online: bool,
+}
+
+async fn find(
+    context: &Context,
+    name: Option<&ServiceName>,
+    id: Option<&RegisteredId>,
+) -> Result<Found, Failure> {
+    let value = context.call("GET", "/status", None).await?;
+    let status: Status = serde_json::from_value(value).map_err(|error| Failure::of(&error))?;
+    let is_it = |known: &ServiceName, its: Option<&RegisteredId>| match (name, id) {
+        (Some(name), _) => known == name,
+        (None, id) => id.is_some() && its == id,
+    };
+    let is_online = matches!(status.connection, Connection::Online { .. });
+    let set_up = status.services.into_iter().find(|service| is_it(&service.name, service.id.as_ref()));
+    if let Some(service) = set_up {
+        let has_address = service.id.is_some();
+        return Ok(Found { name: service.name, is_set_up: true, has_address, is_online });
+    }
+    if let Some(kept) = status.kept.into_iter().find(|kept| is_it(&kept.name, Some(&kept.id))) {
+        return Ok(Found { name: kept.name, is_set_up: false, has_address: true, is_online });
+    }
+    let problem = match (name, id) {
+        (None, Some(id)) => format!("no service of this computer has the registered ID {id}"),
+        _ => "no such service is set up, and the server keeps no address for one".to_owned(),
+    };
+    Err(Failure::new(ExitCode::Failed, problem).hint("see them with: petit-client service list"))
+}
