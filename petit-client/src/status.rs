@@ -11,7 +11,7 @@ use petit_engine::agent::{AgentState, AgentView, ProvedBy, ServiceView};
 use petit_engine::cause::{Cause, Health, ServiceCause};
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName};
-use petit_engine::proto::control::{GrantRefusal, Hop, Outcome, ServiceKind, Text, Trial};
+use petit_engine::proto::control::{GrantRefusal, Hop, Outcome, ServiceKind, Trial};
 use serde::{Deserialize, Serialize};
 
 /// A client as it stands.
@@ -212,7 +212,7 @@ fn service(view: &ServiceView, state: AgentState, now: &Now) -> ServiceStatus {
     let counts = view.meter.counts();
     let (id, url, aliases) = match &view.outcome {
         Some(Outcome::Registered { id, url, aliases }) => {
-            (Some(*id), Some(Text::as_str(url).to_owned()), aliases.clone())
+            (Some(*id), Some(url.as_str().to_owned()), aliases.clone())
         }
         Some(Outcome::Refused { .. }) | None => (None, None, Vec::new()),
     };
@@ -295,7 +295,7 @@ mod tests {
             )),
             outcome: Some(Outcome::Registered {
                 id: RegisteredId::random().unwrap(),
-                url: Text::lossy("https://x.example.com"),
+                url: "https://x.example.com".to_owned().try_into().unwrap(),
                 aliases: vec![],
             }),
             meter: Arc::clone(meter),

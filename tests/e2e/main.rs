@@ -15,6 +15,7 @@ mod recover;
 mod request;
 mod revoke;
 mod secrets;
+mod strangers;
 mod tcp;
 mod tls;
 mod upgrade;

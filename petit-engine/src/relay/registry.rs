@@ -28,6 +28,8 @@ pub(crate) struct Session {
     pub(super) mux: Mux,
     pub(super) pool: Pool,
     pub(super) websockets: Arc<Semaphore>,
+    /// Room for trials that this session asks for.
+    pub(super) trials: Arc<Semaphore>,
     served: RwLock<HashMap<RegisteredId, Arc<Served>>>,
     /// What the agent was told last.
     grants: Mutex<Vec<Grant>>,
@@ -130,6 +132,7 @@ impl Session {
             mux,
             pool: Pool::default(),
             websockets: Arc::new(Semaphore::new(bounds.websockets_per_client)),
+            trials: Arc::new(Semaphore::new(limits::TRIALS)),
             served: RwLock::default(),
             grants: Mutex::default(),
             peer,
@@ -284,7 +287,7 @@ impl Registry {
         let now = Instant::now();
         let mut habits = self.habits();
         // Whoever has been quiet for a while is forgotten, so that the table does not outgrow the sessions.
-        if habits.len() > 2 * limits::MAX_HANDSHAKES && !habits.contains_key(device) {
+        if habits.len() > limits::ADDRESSES && !habits.contains_key(device) {
             habits.retain(|_, habits| now.duration_since(habits.last) <= limits::TAKEOVERS_WITHIN);
         }
         let habits = habits.entry(*device).or_insert_with(|| Habits::new(now));

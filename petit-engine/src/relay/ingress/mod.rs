@@ -4,6 +4,7 @@
 //! goes; [`forward`] carries it there and back, [`upgrade`] when it is to become a WebSocket. Bodies stream and
 //! are neither parsed nor kept.
 
+mod activity;
 mod body;
 mod forward;
 mod head;
@@ -15,7 +16,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -27,8 +28,8 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
 
+use self::activity::Activity;
 pub(super) use self::body::AnswerBody;
 use self::pace::Paced;
 pub(super) use self::pool::Pool;
@@ -58,24 +59,25 @@ where
     let mut leaving = shared.leaving.subscribe();
     let peer = visitor.peer;
     let visitor = Arc::new(visitor);
-    let enough = Arc::new(Notify::new());
-    let counted = Arc::clone(&enough);
-    let served = AtomicU64::new(0);
+    let activity = Arc::new(Activity::default());
+    let counted = Arc::clone(&activity);
     let service = service_fn(move |request| {
-        if served.fetch_add(1, Ordering::Relaxed) + 1 == limits::REQUESTS_PER_CONNECTION {
-            counted.notify_one();
-        }
+        let under_way = Activity::enter(&counted);
         let (shared, visitor) = (Arc::clone(&shared), Arc::clone(&visitor));
-        async move { Ok::<_, Infallible>(guarded(&shared, &visitor, request).await) }
+        async move {
+            let answer = guarded(&shared, &visitor, request).await;
+            Ok::<_, Infallible>(answer.map(|body| under_way.until_end_of(body)))
+        }
     });
     let builder = builder();
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(Paced::new(io)), service);
     tokio::pin!(connection);
-    // A connection that has lived long or carried much is closed politely: so a server's load can be moved.
+    // One that carries nothing is closed; one that has lived long or carried much, too: so a server's load can be
+    // moved. All politely.
     let end_of_life = async {
         tokio::select! {
             _ = leaving.wait_for(|leaving| *leaving) => {}
-            () = enough.notified() => {}
+            () = activity.over() => {}
             () = tokio::time::sleep(age(peer)) => {}
         }
     };

@@ -1,0 +1,5 @@
+//! What strangers send: to the public front, to the clients' port, and from inside with a key of their own. In
+//! every test an honest client beside is served as if nothing happened.
+
+mod answers;
+mod heads;
