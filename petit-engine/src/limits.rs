@@ -180,6 +180,8 @@ pub const REQUESTS_PER_SERVICE: usize = 1024;
 pub const FAILURES_LOGGED: u32 = 10;
 /// How long a request waits for a place.
 pub const SLOT_WAIT: Duration = Duration::from_secs(1);
+/// How long it waits at least while more requests come than can be served.
+pub const SLOT_WAIT_LEAST: Duration = Duration::from_millis(5);
 /// Requests that wait for a place at one service.
 pub const SLOT_LINE: usize = 1024;
 /// WebSockets of one client at the same time.

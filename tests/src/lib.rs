@@ -12,6 +12,7 @@ pub mod figures;
 pub mod netns;
 pub mod process;
 pub mod raw;
+pub mod rogue;
 pub mod service;
 pub mod visitor;
 

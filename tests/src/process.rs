@@ -33,6 +33,12 @@ fn programs() -> &'static Path {
     })
 }
 
+/// Resident memory of a process.
+pub fn resident_bytes(process: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
+    text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
 /// How a command ended, and what it said.
 #[derive(Clone, Debug)]
 pub struct Said {

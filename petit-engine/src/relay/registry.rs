@@ -295,24 +295,27 @@ impl Registry {
         habits.logins.allow(now)
     }
 
+    /// Takes note of a session that is about to take the place of another process with the same key.
+    ///
+    /// # Errors
+    /// [`Cloned`] when this has happened too often: then nothing is to be taken over.
+    pub(super) fn may_take_over(&self, session: &Session) -> Result<(), Cloned> {
+        if self.others(&session.device, &session.instance).is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let mut habits = self.habits();
+        let habits = habits.entry(session.device).or_insert_with(|| Habits::new(now));
+        if habits.takes_over(session.peer.ip(), now) { Err(Cloned) } else { Ok(()) }
+    }
+
     /// Puts a session in. Sessions of another process with the same key are ghosts, or copies of the key: the
     /// newer one takes over at once. Those of the same process are being left and finish their streams, unless
     /// the process says that it has none any more (`only`).
-    ///
-    /// # Errors
-    /// [`Cloned`] when this has happened too often: then nothing is taken over.
-    pub(super) fn insert(&self, session: Arc<Session>, only: bool) -> Result<Entry<'_>, Cloned> {
+    pub(super) fn insert(&self, session: Arc<Session>, only: bool) -> Entry<'_> {
         let mut devices = self.devices();
         let sessions = devices.entry(session.device).or_default();
         let is_other = |older: &&Arc<Session>| older.instance != session.instance;
-        if sessions.iter().any(|older| is_other(&older)) {
-            let mut habits = self.habits();
-            let now = Instant::now();
-            let habits = habits.entry(session.device).or_insert_with(|| Habits::new(now));
-            if habits.takes_over(session.peer.ip(), now) {
-                return Err(Cloned);
-            }
-        }
         for older in sessions.iter().filter(is_other) {
             older.refuse(Refusal::InUseElsewhere);
         }
@@ -325,7 +328,7 @@ impl Registry {
         }
         sessions.push(Arc::clone(&session));
         drop(devices);
-        Ok(Entry { registry: self, session })
+        Entry { registry: self, session }
     }
 
     /// The newest session that serves a route and takes streams, with the service.

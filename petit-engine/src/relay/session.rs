@@ -115,6 +115,10 @@ async fn serve(
     if !hello.takeover && is_alive_elsewhere(shared, &device, &hello.instance) {
         return Err(Refusal::InUseElsewhere);
     }
+    if shared.registry.may_take_over(session).is_err() {
+        tracing::warn!(%device, "one key in use on several computers, again and again; was it copied?");
+        return Err(Refusal::InUseElsewhere);
+    }
     let services = announce(shared, session, hello.services).await;
     session.send(&FromRelay::Welcome(Welcome {
         protocol: PROTOCOL,
@@ -128,10 +132,7 @@ async fn serve(
     }));
     // From here on requests find the session. A revocation between the handshake and this line has rung before
     // the session could be found, so it is asked for once more.
-    let Ok(_entry) = shared.registry.insert(Arc::clone(session), hello.only) else {
-        tracing::warn!(%device, "one key in use on several computers, again and again; was it copied?");
-        return Err(Refusal::InUseElsewhere);
-    };
+    let _entry = shared.registry.insert(Arc::clone(session), hello.only);
     if shared.access.device(&session.key) != Some(device) {
         return Err(Refusal::Unknown);
     }
