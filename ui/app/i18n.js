@@ -30,12 +30,17 @@ export function t(key, values = {}) {
  */
 export function plural(n, one, other, values = {}) {
   const key = new Intl.PluralRules(language()).select(n) === 'one' ? one : other;
-  return t(key, { n: new Intl.NumberFormat(language()).format(n), ...values });
+  return t(key, { n: new Intl.NumberFormat(locale()).format(n), ...values });
 }
 
 /** @returns {string} */
 export function language() {
   return app().boot?.lang ?? 'en';
+}
+
+/** The language with the person's own country where it is known: how numbers and times are written. */
+export function locale() {
+  return navigator.languages.find((known) => known.split('-')[0] === language()) ?? language();
 }
 
 /** @returns {'ltr' | 'rtl'} */

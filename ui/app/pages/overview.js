@@ -66,7 +66,7 @@ function hero({ headline, state, can }) {
       'div',
       { class: 'actions hero-actions' },
       can.unlock && wish('unlock', t('ui.overview.unlock'), 'primary', 'key'),
-      can.start && wish('start', t('ui.overview.start'), 'primary', 'play'),
+      can.start && wish('start', state.kind === 'waiting' ? t('ui.overview.try_now') : t('ui.overview.start'), 'primary', state.kind === 'waiting' ? 'again' : 'play'),
       can.resume && !can.start && wish('resume', t('ui.overview.resume'), 'primary', 'play'),
       can.register &&
         button(t('ui.overview.register'), () => go('setup'), { test: 'go-setup', look: can.start || can.unlock ? 'plain' : 'primary' }),

@@ -1,33 +1,30 @@
 // Numbers and times, in the person's language.
 
-import { language, plural, t } from '../i18n.js';
+import { language, locale, plural, t } from '../i18n.js';
 
 /** @param {number} n */
 export function number(n) {
-  return new Intl.NumberFormat(language()).format(n);
+  return new Intl.NumberFormat(locale()).format(n);
 }
+
+/** The same letters in every language we speak. */
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
 
 /** @param {number} n */
 export function bytes(n) {
-  const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'];
   let at = 0;
-  while (n >= 1000 && at < units.length - 1) {
+  while (n >= 999.5 && at < UNITS.length - 1) {
     n /= 1000;
     at += 1;
   }
   const digits = at > 0 && n < 10 ? 1 : 0;
-  return new Intl.NumberFormat(language(), {
-    style: 'unit',
-    unit: units[at],
-    unitDisplay: at === 0 ? 'narrow' : 'short',
-    maximumFractionDigits: digits,
-  }).format(n);
+  return `${new Intl.NumberFormat(locale(), { maximumFractionDigits: digits }).format(n)}\u00a0${UNITS[at]}`;
 }
 
 /** How long a hop took. @param {number} micros */
 export function took(micros) {
   const ms = micros / 1000;
-  const text = ms < 1 ? '<1' : new Intl.NumberFormat(language(), { maximumFractionDigits: ms < 10 ? 1 : 0 }).format(ms);
+  const text = ms < 1 ? '<1' : new Intl.NumberFormat(locale(), { maximumFractionDigits: ms < 10 ? 1 : 0 }).format(ms);
   return t('ui.format.ms', { ms: text });
 }
 
@@ -37,7 +34,7 @@ export function moment(seconds) {
   const today = at.toDateString() === new Date().toDateString();
   /** @type {Intl.DateTimeFormatOptions} */
   const day = today ? {} : { weekday: 'short', day: 'numeric', month: 'short' };
-  return new Intl.DateTimeFormat(language(), { ...day, hour: '2-digit', minute: '2-digit' }).format(at);
+  return new Intl.DateTimeFormat(locale(), { ...day, hour: 'numeric', minute: '2-digit' }).format(at);
 }
 
 /** How long ago, coarse enough not to flicker. @param {number} seconds since 1970 */
@@ -60,9 +57,13 @@ export function duration(seconds) {
   return t('ui.format.under_a_minute');
 }
 
-/** The causes arrive as sentences without their first capital and full stop. @param {string} text */
+/**
+ * Causes arrive as sentences without their first capital and full stop. An address at the beginning keeps its letters.
+ * @param {string} text
+ */
 export function sentence(text) {
   if (text === '') return '';
-  const first = text.charAt(0).toLocaleUpperCase(language()) + text.slice(1);
+  const address = /^\S*[.:/_\d]\S/.test(text);
+  const first = address ? text : text.charAt(0).toLocaleUpperCase(language()) + text.slice(1);
   return /[.!?…]$/.test(first) ? first : `${first}.`;
 }
