@@ -50,7 +50,7 @@ export function shell(page) {
       'div',
       { class: 'shell' },
       h(
-        'div',
+        'header',
         { class: 'side' },
         h('div', { class: 'brand' }, logo(), h('span', null, 'Petit')),
         sideState(),
