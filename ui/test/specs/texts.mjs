@@ -65,3 +65,16 @@ test('the policy forbids everything that it does not name', () => {
 test('no file has more than 500 lines', () => {
   for (const { name, text } of all) expect(text.split('\n').length, name).toBeLessThanOrEqual(500);
 });
+
+test('every name for tests in the README is one that the page has', () => {
+  const readme = readFileSync(new URL('../README.md', APP), 'utf8');
+  const section = readme.slice(readme.indexOf('## Names for tests'), readme.indexOf('## Flows'));
+  const code = scripts.map(({ text }) => text).join('\n');
+  // The parts of a name that are written in the code: what stands for something else lies between them.
+  const literals = new Set([...code.matchAll(/['`]([a-z0-9-]*(?:\$\{[^}]+\}[a-z0-9-]*)*)['`]/g)].map((found) => String(found[1])));
+  const patterns = [...literals].filter((text) => /[a-z0-9]/.test(text.replace(/\$\{[^}]+\}/g, ''))).map((text) => new RegExp(`^${text.replace(/\$\{[^}]+\}/g, '[A-Za-z0-9-]+')}$`));
+  const named = [...section.matchAll(/`([a-zA-Z0-9-]+)`/g)].map((found) => String(found[1]));
+  const unknown = named.filter((name) => !name.startsWith('data-') && !patterns.some((pattern) => pattern.test(name)));
+  expect(named.length).toBeGreaterThan(150);
+  expect(unknown).toEqual([]);
+});
