@@ -51,6 +51,22 @@ test('whoever reads further up keeps their place', async ({ page }) => {
   expect(await list.evaluate((element) => element.scrollTop)).toBe(500);
 });
 
+test('going up by little steps is going up, too', async ({ page }) => {
+  await open(page, { page: 'logs', change: { logs: logLines(2000) } });
+  await expect(page.locator(drawn).last()).toBeInViewport();
+  const list = page.locator(at('log-list'));
+  const stood = await list.evaluate(async (element) => {
+    for (let n = 0; n < 10; n += 1) {
+      element.scrollTop -= 8;
+      await new Promise(requestAnimationFrame);
+    }
+    return element.scrollTop;
+  });
+  await arrive(page, [line(5000, 'a new one')]);
+  await expect(page.locator(drawn)).toHaveCount(2001);
+  expect(await list.evaluate((element) => element.scrollTop)).toBe(stood);
+});
+
 test('finding, problems only, and the way back to all', async ({ page }) => {
   await open(page, { page: 'logs' });
   await expect(page.locator(drawn)).toHaveCount(120);
