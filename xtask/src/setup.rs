@@ -11,6 +11,7 @@ const NEEDED: [(&str, &str, &str); 8] = [
     ("gnome-keyring-daemon", "gnome-keyring", "a real keychain for the device key"),
     ("secret-tool", "libsecret-tools", "looks into that keychain from outside"),
     ("gdbus", "libglib2.0-bin", "locks that keychain"),
+    ("curl", "curl", "speaks HTTP over a socket, as a stranger would"),
     ("faketime", "faketime", "sets the clock of a program, and nobody else's"),
     ("ip", "iproute2", "networks of the tests' own, to unplug"),
     ("tinyproxy", "tinyproxy", "an HTTP proxy on the way to the server"),

@@ -151,7 +151,7 @@ async fn floods_of_http2_end_with_their_own_connection_and_take_no_memory() {
         while let Some(piece) = pieces.next() {
             let kind = if std::mem::take(&mut first) { HEADERS } else { CONTINUATION };
             let flags = if pieces.peek().is_none() { END_HEADERS } else { 0 };
-            out.extend(frame(kind, flags | u8::from(kind == HEADERS) * END_STREAM, 1, piece));
+            out.extend(frame(kind, flags | (u8::from(kind == HEADERS) * END_STREAM), 1, piece));
         }
         out
     };

@@ -6,5 +6,8 @@ mod answers;
 mod crowd;
 mod h2;
 mod heads;
+mod local;
+mod panic;
 mod port;
+mod server;
 mod slow;
