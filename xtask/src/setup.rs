@@ -6,7 +6,7 @@ use crate::Outcome;
 use crate::run::{cargo, is_installed, succeed};
 
 /// A program, the Debian package that has it, and why it is needed.
-const NEEDED: [(&str, &str, &str); 8] = [
+const NEEDED: [(&str, &str, &str); 9] = [
     ("dbus-daemon", "dbus", "a session bus for the keychain"),
     ("gnome-keyring-daemon", "gnome-keyring", "a real keychain for the device key"),
     ("secret-tool", "libsecret-tools", "looks into that keychain from outside"),

@@ -79,6 +79,11 @@ async fn what_comes_after_the_end_of_a_stream_reaches_nobody() {
         async move { visitor.get(&name, "/").await }
     });
     let (stream, _) = rogue.visited().await;
+    let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nfirst";
+    rogue.send(stream, Kind::Data, answer).await;
+    rogue.send(stream, Kind::Fin, &[0; 8]).await;
+    assert_eq!(first.await.unwrap().text(), "first");
+    // The stream is finished from this side; more on it breaks the protocol.
     rogue.send(stream, Kind::Data, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil").await;
     soon("the session to end", rogue.until_closed()).await;
     honest.is_served().await;
