@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use petit_engine::agent::{Agent, AgentConfig, AgentView, AskError, Direct};
+use petit_engine::agent::{Agent, AgentConfig, AgentView, AskError, Direct, Registered};
 use petit_engine::invite::Invite;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::{Outcome, Text, Trial};
@@ -344,10 +344,11 @@ impl Client {
         &self,
         invite: &Invite,
         key_store: KeyStore,
-    ) -> Result<Registration, RegisterError> {
+    ) -> Result<(Registration, Registered), RegisterError> {
         let _one_at_a_time = self.shared.registering.lock().await;
         let config = self.shared.inner.lock().await.config.clone();
-        let (registration, _) = enrol::register(&self.shared.folder, &config, invite, key_store).await?;
+        let (registration, registered) =
+            enrol::register(&self.shared.folder, &config, invite, key_store).await?;
         {
             let mut inner = self.shared.inner.lock().await;
             inner.registration = Some(registration.clone());
@@ -356,7 +357,7 @@ impl Client {
         if let Err(error) = self.unlock().await {
             tracing::error!(error = %chain(&error), "registered, but not online");
         }
-        Ok(registration)
+        Ok((registration, registered))
     }
 
     /// Gives a service's registered ID and aliases back.

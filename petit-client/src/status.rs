@@ -109,14 +109,20 @@ impl KeyTrouble {
     /// What a failed start means for the key.
     pub fn of(error: &StartError) -> Self {
         match error {
-            StartError::Vault(VaultError::NoKeychain) => Self::Missing,
-            StartError::Vault(VaultError::Locked) => Self::Locked,
-            StartError::Vault(VaultError::Denied) => Self::Denied,
-            StartError::Vault(VaultError::Unanswered(_)) => Self::Unanswered,
+            StartError::Vault(error) => Self::of_vault(error),
             StartError::KeyGone(_) => Self::Gone,
-            StartError::Vault(VaultError::Failed(_) | VaultError::File(_) | VaultError::NotAKey(_))
-            | StartError::Registration(_)
-            | StartError::Key(_) => Self::Failed,
+            StartError::Registration(_) | StartError::Key(_) => Self::Failed,
+        }
+    }
+
+    /// What a vault's error means for the key.
+    pub fn of_vault(error: &VaultError) -> Self {
+        match error {
+            VaultError::NoKeychain => Self::Missing,
+            VaultError::Locked => Self::Locked,
+            VaultError::Denied => Self::Denied,
+            VaultError::Unanswered(_) => Self::Unanswered,
+            VaultError::Failed(_) | VaultError::File(_) | VaultError::NotAKey(_) => Self::Failed,
         }
     }
 }

@@ -29,6 +29,7 @@ export interface Boot {
   open: Opening;
 }
 
+/** Also event `open`, when a link, the tray or a second start asks for a page while the window is there. */
 export interface Opening {
   page: 'overview' | 'setup' | 'services' | 'settings' | 'logs' | 'diagnostics' | 'about';
   /** Text of an invite that a `petit://` link brought. Shown as filled in, never acted upon by itself. */
@@ -273,7 +274,8 @@ export interface Wishes {
 
   read_invite(args: { text: string }): Promise<Invite>;
   register(args: { text: string; key_store: 'keychain' | 'file' }): Promise<{ service: string; url: string }>;
-  forget(): Promise<void>;
+  /** With `local` the server is not told: for when it cannot be reached (refusal `offline`). */
+  forget(args?: { local: boolean }): Promise<void>;
 
   listening(): Promise<Listening[]>;
   try_target(args: { target: string; kind: 'http' | 'tcp' }): Promise<Tried>;
