@@ -46,15 +46,16 @@ impl App {
         Ok(settings::settings(&self.folder.config, &self.config_text()?, &self.first_service()))
     }
 
-    /// A text with the form's values put in.
+    /// A text with the form's values put in; without a form it is only read.
     ///
     /// # Errors
     /// [`Refused`] when it cannot be edited field by field, or a value is none.
-    pub fn fill_settings(&self, text: &str, form: &Form) -> Result<Settings, Refused> {
+    pub fn fill_settings(&self, text: &str, form: Option<&Form>) -> Result<Settings, Refused> {
+        let first = self.first_service();
+        let Some(form) = form else { return Ok(settings::settings(&self.folder.config, text, &first)) };
         if !settings::is_device_name(&form.name) {
             return Err(words::refused(&self.now().texts, "name", &[("why", &form.name)]).field("name"));
         }
-        let first = self.first_service();
         let text = settings::fill(text, form, &first).map_err(|_| self.refused("form"))?;
         Ok(settings::settings(&self.folder.config, &text, &first))
     }
@@ -148,8 +149,8 @@ impl App {
         let (name, kind, target) = settings::check_service(&service)
             .map_err(|(field, why)| words::refused(&texts, field, &[("why", &why)]).field(field))?;
         let service = FormService { name: name.to_string(), kind, target: target.to_string() };
-        let mut settings = self.settings()?;
-        let services = &mut settings.form.services;
+        let (text, mut form) = self.text_and_form()?;
+        let services = &mut form.services;
         let taken = services.iter().any(|known| known.name == service.name && before != Some(&known.name));
         if taken {
             return Err(words::refused(&texts, "exists", &[]).field("name"));
@@ -161,7 +162,7 @@ impl App {
                 None => return Err(words::refused(&texts, "no_service", &[])),
             },
         }
-        self.put_form(&settings).await
+        self.put_form(&text, &form).await
     }
 
     /// Takes a service out; with `give_back` its public address is given up too.
@@ -174,13 +175,13 @@ impl App {
         if give_back && self.now().view.state.kind != StateKind::Online {
             return Err(words::refused(&texts, "offline", &[]));
         }
-        let mut settings = self.settings()?;
-        let count = settings.form.services.len();
-        settings.form.services.retain(|service| service.name != name);
-        if settings.form.services.len() == count {
+        let (text, mut form) = self.text_and_form()?;
+        let count = form.services.len();
+        form.services.retain(|service| service.name != name);
+        if form.services.len() == count {
             return Err(words::refused(&texts, "no_service", &[]));
         }
-        self.put_form(&settings).await?;
+        self.put_form(&text, &form).await?;
         if give_back {
             let link = self.link()?;
             link.remove(parsed).await.map_err(|error| refused(&texts, error))?;
@@ -188,8 +189,13 @@ impl App {
         Ok(())
     }
 
-    async fn put_form(&self, settings: &Settings) -> Result<(), Refused> {
-        let filled = self.fill_settings(&settings.text, &settings.form)?;
+    fn text_and_form(&self) -> Result<(String, Form), Refused> {
+        let Settings { text, form, .. } = self.settings()?;
+        Ok((text, form.ok_or_else(|| self.refused("form"))?))
+    }
+
+    async fn put_form(&self, text: &str, form: &Form) -> Result<(), Refused> {
+        let filled = self.fill_settings(text, Some(form))?;
         if let Some(problem) = filled.problems.first() {
             let words = Words { what: problem.message.clone(), todo: String::new() };
             return Err(Refused::new("config", words));

@@ -367,8 +367,8 @@ pub struct Tried {
 pub struct Settings {
     /// The text.
     pub text: String,
-    /// The form over it.
-    pub form: Form,
+    /// The form over it; `None` when the text cannot be read as a config at all.
+    pub form: Option<Form>,
     /// What is wrong with it.
     pub problems: Vec<Problem>,
 }

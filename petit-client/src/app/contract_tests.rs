@@ -152,7 +152,10 @@ fn every_value_has_the_form_that_the_page_was_promised() {
             }),
         ),
         ("Tried", json!(Tried { tone: Tone::Good, words: words() })),
-        ("Settings", json!(Settings { text: "t".into(), form: form(), problems: vec![problem.clone()] })),
+        (
+            "Settings",
+            json!(Settings { text: "t".into(), form: Some(form()), problems: vec![problem.clone()] }),
+        ),
         (
             "Diff",
             json!(Diff {

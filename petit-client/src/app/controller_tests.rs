@@ -431,7 +431,7 @@ async fn services_are_set_and_removed_by_name() {
     let did: Vec<String> = std::iter::from_fn(|| test.did.try_recv().ok()).collect();
     assert_eq!(did, ["reload", "reload", "remove shop"]);
     assert_eq!(app.remove_service("shop", false).await.unwrap_err().code, "no_service");
-    assert!(app.settings().unwrap().form.services.is_empty());
+    assert!(app.settings().unwrap().form.unwrap().services.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -80,20 +80,20 @@ fn field(text: &str, line: usize) -> Option<String> {
 }
 
 /// What of the text the form can show; also of a text with mistakes, as far as it is TOML.
-fn form(text: &str, first: &ServiceName) -> Form {
+fn form(text: &str, first: &ServiceName) -> Option<Form> {
     if let Ok((config, _)) = config::parse(Path::new(""), text) {
         let service = |spec: ServiceSpec| FormService {
             name: spec.name.to_string(),
             kind: spec.kind,
             target: spec.target.to_string(),
         };
-        return Form {
+        return Some(Form {
             log_level: config.log_level,
             name: config.device_name.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default(),
             services: config.specs(first).into_iter().map(service).collect(),
-        };
+        });
     }
-    let Ok(document) = text.parse::<DocumentMut>() else { return Form::default() };
+    let document = text.parse::<DocumentMut>().ok()?;
     let client = document.get("client").and_then(Item::as_table);
     let said = |table: Option<&Table>, key: &str| {
         table.and_then(|table| table.get(key)).and_then(Item::as_str).unwrap_or_default().to_owned()
@@ -104,11 +104,11 @@ fn form(text: &str, first: &ServiceName) -> Form {
         kind: if said(Some(table), "kind") == "tcp" { ServiceKind::Tcp } else { ServiceKind::Http },
         target: said(Some(table), "target"),
     };
-    Form {
+    Some(Form {
         log_level: said(client, "log_level").parse().unwrap_or_default(),
         name: said(client, "name"),
         services: services.into_iter().flatten().map(service).collect(),
-    }
+    })
 }
 
 /// The text with the form's values put in; comments, order and what the form does not show are kept.
@@ -116,7 +116,7 @@ fn form(text: &str, first: &ServiceName) -> Form {
 /// # Errors
 /// [`EditError`] when the text cannot be edited field by field.
 pub(crate) fn fill(text: &str, form: &Form, first: &ServiceName) -> Result<String, EditError> {
-    let before = self::form(text, first);
+    let before = self::form(text, first).ok_or(EditError::Form)?;
     let mut text = text.to_owned();
     if form.log_level != before.log_level {
         text = edit::set(&text, "log_level", &form.log_level.to_string())?;
