@@ -3,6 +3,7 @@
 //! ```text
 //! cargo xtask demo    a whole Petit on this machine, with a real request through the tunnel
 //! cargo xtask test    everything that CI checks; installs what it needs first
+//! cargo xtask icons   the icons, rendered from their vector source
 //! cargo xtask audit   licences, bans, sources and advisories of all dependencies
 //! ```
 //!
@@ -12,6 +13,7 @@
 
 mod audit;
 mod demo;
+mod icons;
 mod run;
 mod setup;
 mod test;
@@ -31,6 +33,7 @@ usage: cargo xtask <command>
         the request
   test  install what the tests need (Debian packages, as root or by sudo), then
         check formatting, lints and documentation and run all tests
+  icons render the icons from their vector source
   audit check licences, bans, sources and advisories of the dependencies";
 
 fn main() -> ExitCode {
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         "demo" => demo::Wish::parse(rest).and_then(|wish| demo::run(&wish)),
         "test" if rest.is_empty() => test::run(),
+        "icons" if rest.is_empty() => icons::run(),
         "audit" if rest.is_empty() => audit::run(),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
