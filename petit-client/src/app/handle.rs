@@ -131,6 +131,11 @@ impl App {
         self.tell(Intent::Window(open, size)).await;
     }
 
+    /// The window's size when it was last closed.
+    pub fn window_size(&self) -> Option<(u32, u32)> {
+        super::prefs::Remembered::load(&self.folder).window
+    }
+
     /// The desktop has a tray, or has none.
     pub async fn tray(&self, there: bool) {
         self.tell(Intent::Tray(there)).await;

@@ -6,6 +6,7 @@
 //! handle; it also does what needs no owner: reading an invite, looking who listens, editing the config file.
 
 mod actions;
+pub mod args;
 pub mod contract;
 mod controller;
 pub mod deeplink;
