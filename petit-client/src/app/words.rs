@@ -100,7 +100,13 @@ pub(crate) fn register(texts: &Texts, error: &RegisterError) -> Refused {
 /// Why the keychain is of no use.
 pub(crate) fn vault(texts: &Texts, error: &VaultError) -> Refused {
     let trouble = KeyTrouble::of_vault(error);
-    Refused::new(&format!("key.{}", name(trouble)), key(texts, trouble))
+    // The page offers a file then, and only then.
+    let code = if trouble == KeyTrouble::Missing {
+        "no_keychain".to_owned()
+    } else {
+        format!("key.{}", name(trouble))
+    };
+    Refused::new(&code, key(texts, trouble))
 }
 
 /// Why a question to the server came to nothing.
