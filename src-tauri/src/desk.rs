@@ -34,13 +34,57 @@ pub(crate) struct Desk {
     pub(crate) lines: mpsc::Sender<Vec<LogLine>>,
     /// Where the next window begins.
     opening: Mutex<Opening>,
+    /// Set while the window is being closed: what is asked to be shown meanwhile waits for its end.
+    closing: Mutex<Closing>,
     /// How often a page has begun; for the smoke test.
     pub(crate) boots: watch::Sender<u32>,
 }
 
+/// Whether the window is being closed, and what is to be shown when it has been.
+#[derive(Default)]
+enum Closing {
+    #[default]
+    No,
+    Yes(Option<Opening>),
+}
+
 impl Desk {
+    /// The window is being closed from here on.
+    pub(crate) fn begin_closing(&self) {
+        let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Closing::No = *closing {
+            *closing = Closing::Yes(None);
+        }
+    }
+
+    /// The window has been closed; returns what was asked to be shown meanwhile.
+    pub(crate) fn end_closing(&self) -> Option<Opening> {
+        match std::mem::take(&mut *self.closing.lock().unwrap_or_else(PoisonError::into_inner)) {
+            Closing::Yes(waiting) => waiting,
+            Closing::No => None,
+        }
+    }
+
+    /// Keeps what is to be shown until the window that is being closed has gone; gives it back when there is none.
+    pub(crate) fn show_later(&self, opening: Opening) -> Option<Opening> {
+        match &mut *self.closing.lock().unwrap_or_else(PoisonError::into_inner) {
+            Closing::Yes(waiting) => {
+                *waiting = Some(opening);
+                None
+            }
+            Closing::No => Some(opening),
+        }
+    }
+
     pub(crate) fn new(app: App, shell: Arc<dyn Shell>, lines: mpsc::Sender<Vec<LogLine>>) -> Self {
-        Self { app, shell, lines, opening: Mutex::default(), boots: watch::Sender::new(0) }
+        Self {
+            app,
+            shell,
+            lines,
+            opening: Mutex::default(),
+            closing: Mutex::default(),
+            boots: watch::Sender::new(0),
+        }
     }
 
     /// Where the next window begins.

@@ -106,7 +106,7 @@ fn act(app: &AppHandle, desk: &Arc<Desk>, message: Message) {
         Message::Show(opening, token) => window::show(app, desk, opening, token.as_deref()),
         Message::Copy(text) => system::copy(text),
         Message::AskWhere(name, answer) => system::ask_where(app, name, answer),
-        Message::Close => window::close(app),
+        Message::Close => window::close(app, desk),
         Message::End(code) => app.exit(i32::from(code as u8)),
     }
 }

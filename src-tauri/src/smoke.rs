@@ -13,7 +13,7 @@ use crate::desk::Desk;
 use crate::front::{Front, Message};
 
 /// How long the page may take to begin; the first start of a web view on a slow machine takes seconds.
-const PAGE_LIMIT: Duration = Duration::from_secs(60);
+const PAGE_LIMIT: Duration = Duration::from_secs(40);
 
 pub(crate) async fn run(desk: Arc<Desk>, front: Front) -> ExitCode {
     match steps(&desk, &front).await {

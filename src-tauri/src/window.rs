@@ -19,8 +19,11 @@ const SMALLEST: (f64, f64) = (400.0, 420.0);
 /// Shows the window at a page: builds it, or brings it to the front and tells its page.
 pub(crate) fn show(app: &AppHandle, desk: &Arc<Desk>, opening: Opening, token: Option<&str>) {
     if let Some(window) = app.get_webview_window(LABEL) {
-        tell(app, "open", &opening);
-        return front(&window, token);
+        if let Some(opening) = desk.show_later(opening) {
+            tell(app, "open", &opening);
+            front(&window, token);
+        }
+        return;
     }
     desk.set_opening(opening);
     match build(app, desk) {
@@ -80,8 +83,9 @@ fn front(window: &WebviewWindow, token: Option<&str>) {
 }
 
 /// Closes the window.
-pub(crate) fn close(app: &AppHandle) {
+pub(crate) fn close(app: &AppHandle, desk: &Desk) {
     if let Some(window) = app.get_webview_window(LABEL) {
+        desk.begin_closing();
         let _ = window.close();
     }
 }
@@ -99,6 +103,7 @@ pub(crate) fn tell<T: Serialize + Clone>(app: &AppHandle, event: &str, value: &T
 pub(crate) fn on_event(app: &AppHandle, desk: &Arc<Desk>, event: &WindowEvent) {
     match event {
         WindowEvent::CloseRequested { .. } => {
+            desk.begin_closing();
             let size = app.get_webview_window(LABEL).and_then(|window| {
                 let size = window.inner_size().ok()?.to_logical::<u32>(window.scale_factor().ok()?);
                 Some((size.width, size.height))
@@ -108,6 +113,15 @@ pub(crate) fn on_event(app: &AppHandle, desk: &Arc<Desk>, event: &WindowEvent) {
             tauri::async_runtime::spawn(async move { app.window(false, size).await });
         }
         WindowEvent::Destroyed => {
+            if let Some(opening) = desk.end_closing() {
+                // Once the old window's name is free, which it is when this event has been dealt with.
+                let (handle, desk) = (app.clone(), Arc::clone(desk));
+                tauri::async_runtime::spawn(async move {
+                    let again = handle.clone();
+                    let _ = handle.run_on_main_thread(move || show(&again, &desk, opening, None));
+                });
+                return;
+            }
             let app = desk.app.clone();
             tauri::async_runtime::spawn(async move { app.window(false, None).await });
         }

@@ -115,14 +115,23 @@ async fn where_there_is_no_desktop_it_says_so_in_words() {
         let output = petit_tests::soon("an answer", command.output()).await.unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (exit, said) = start(&|command| drop(command.env_remove("DISPLAY"))).await;
+    let (exit, said) = start(&|command| {
+        command.env_remove("DISPLAY");
+    })
+    .await;
     assert_eq!(exit, Some(1));
     assert!(said.contains("there is no desktop here") && said.contains("petit-client"), "{said}");
     let version = session.said(petit().to_str().unwrap(), &["--version"]).await;
     assert_eq!(version.trim(), concat!("petit ", env!("CARGO_PKG_VERSION")));
-    let (exit, said) = start(&|command| drop(command.arg("--nonsense"))).await;
+    let (exit, said) = start(&|command| {
+        command.arg("--nonsense");
+    })
+    .await;
     assert_eq!(exit, Some(2), "{said}");
-    let (exit, said) = start(&|command| drop(command.arg("https://h/enroll#v1.canary"))).await;
+    let (exit, said) = start(&|command| {
+        command.arg("https://h/enroll#v1.canary");
+    })
+    .await;
     assert!(exit == Some(2) && !said.contains("canary"), "{said}");
 }
 

@@ -43,10 +43,7 @@ impl Window {
                 match builder.capabilities(wanted.as_object().unwrap().clone()).connect(&address).await {
                     Ok(client) => return client,
                     // The driver does not say when it is up.
-                    Err(
-                        fantoccini::error::NewSessionError::Lost(_)
-                        | fantoccini::error::NewSessionError::Failed(_),
-                    ) => {
+                    Err(error) if error.to_string().contains("did not respond") => {
                         tokio::task::yield_now().await;
                     }
                     Err(error) => panic!("{error}"),

@@ -10,45 +10,52 @@ use zbus::{Connection, Proxy, interface};
 
 const WATCHER: &str = "org.kde.StatusNotifierWatcher";
 
-/// Takes registrations, as KDE's and GNOME's panels do.
-struct Watcher {
-    items: watch::Sender<Vec<String>>,
+mod watcher {
+    use super::*;
+
+    /// Takes registrations, as KDE's and GNOME's panels do.
+    pub(super) struct Watcher {
+        pub(super) items: watch::Sender<Vec<String>>,
+    }
+
+    #[interface(name = "org.kde.StatusNotifierWatcher")]
+    impl Watcher {
+        async fn register_status_notifier_item(
+            &mut self,
+            service: String,
+            #[zbus(header)] header: zbus::message::Header<'_>,
+            #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+        ) {
+            let sender = header.sender().map(ToString::to_string).unwrap_or_default();
+            let item = if service.starts_with('/') { sender } else { service };
+            self.items.send_modify(|items| items.push(item.clone()));
+            let _ = Self::status_notifier_item_registered(&emitter, &item).await;
+        }
+
+        async fn register_status_notifier_host(&self, _service: String) {}
+
+        #[zbus(property)]
+        fn registered_status_notifier_items(&self) -> Vec<String> {
+            self.items.borrow().clone()
+        }
+
+        #[zbus(property)]
+        fn is_status_notifier_host_registered(&self) -> bool {
+            true
+        }
+
+        #[zbus(property)]
+        fn protocol_version(&self) -> i32 {
+            0
+        }
+
+        #[zbus(signal)]
+        async fn status_notifier_item_registered(emitter: &SignalEmitter<'_>, item: &str)
+        -> zbus::Result<()>;
+    }
 }
 
-#[interface(name = "org.kde.StatusNotifierWatcher")]
-impl Watcher {
-    async fn register_status_notifier_item(
-        &mut self,
-        service: String,
-        #[zbus(header)] header: zbus::message::Header<'_>,
-        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
-    ) {
-        let sender = header.sender().map(ToString::to_string).unwrap_or_default();
-        let item = if service.starts_with('/') { sender } else { service };
-        self.items.send_modify(|items| items.push(item.clone()));
-        let _ = Self::status_notifier_item_registered(&emitter, &item).await;
-    }
-
-    async fn register_status_notifier_host(&self, _service: String) {}
-
-    #[zbus(property)]
-    fn registered_status_notifier_items(&self) -> Vec<String> {
-        self.items.borrow().clone()
-    }
-
-    #[zbus(property)]
-    fn is_status_notifier_host_registered(&self) -> bool {
-        true
-    }
-
-    #[zbus(property)]
-    fn protocol_version(&self) -> i32 {
-        0
-    }
-
-    #[zbus(signal)]
-    async fn status_notifier_item_registered(emitter: &SignalEmitter<'_>, item: &str) -> zbus::Result<()>;
-}
+use watcher::Watcher;
 
 /// A panel on a bus; gone when dropped.
 pub struct Panel {
@@ -156,14 +163,23 @@ impl Icon {
         layout.2.len()
     }
 
-    /// Clicks the entry with a text.
+    /// Clicks the entry with a text, once the menu has it and it can be clicked.
     pub async fn click(&self, label: &str) {
-        let entry = self.menu().await.into_iter().find(|entry| entry.label == label);
-        let entry = entry.unwrap_or_else(|| panic!("the menu has no {label:?}"));
-        assert!(entry.enabled, "{label} can be clicked");
-        let menu = self.proxy("/MenuBar", "com.canonical.dbusmenu").await;
-        let data = Value::I32(0);
-        menu.call_method("Event", &(entry.id, "clicked", data, 0_u32)).await.unwrap();
+        soon(&format!("{label:?} to be clicked"), async {
+            loop {
+                let entry = self.menu().await.into_iter().find(|entry| entry.label == label && entry.enabled);
+                if let Some(entry) = entry {
+                    let menu = self.proxy("/MenuBar", "com.canonical.dbusmenu").await;
+                    let event = (entry.id, "clicked", Value::I32(0), 0_u32);
+                    // The menu may have changed since it was read; its entries have other numbers then.
+                    if menu.call_method("Event", &event).await.is_ok() {
+                        return;
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// Waits until the first line of the menu is as wanted, and returns it.
