@@ -155,7 +155,8 @@ function attributes(element, before, now) {
     const value = now[name];
     if (before[name] === value || name === 'key' || name === 'made' || PROPERTIES.has(name)) continue;
     if (name.startsWith('on')) {
-      /** @type {any} */ (element)[name] = value ?? null;
+      // What a handler returns means nothing: to the browser `false` would mean "do not".
+      /** @type {any} */ (element)[name] = value ? (/** @type {Event} */ event) => void value(event) : null;
     } else if (name.startsWith('aria-') && typeof value === 'boolean') {
       element.setAttribute(name, String(value));
     } else if (value === null || value === undefined || value === false) {

@@ -70,19 +70,21 @@ async function start() {
   /** @type {Boot} */
   let boot;
   try {
+    // Before the question, so that no change falls between it and its answer.
+    await listen('view', (view) => {
+      if (!app().boot) return;
+      const before = app().view;
+      set({ view });
+      const news = changes(before, view);
+      if (news !== '') announce(news);
+    });
+    await listen('open', (opening) => app().boot && go(destination(opening)));
     boot = await call('boot');
   } catch (error) {
     set({ failed: /** @type {Refused} */ (error) });
     return;
   }
   adopt(boot);
-  await listen('view', (view) => {
-    const before = app().view;
-    set({ view });
-    const news = changes(before, view);
-    if (news !== '') announce(news);
-  });
-  await listen('open', (opening) => go(destination(opening)));
   const first = destination(boot.open);
   begin(first, (page, before) => {
     PAGES[before].leave();

@@ -5,7 +5,7 @@ import { plural, t } from '../i18n.js';
 import { call } from '../ipc.js';
 import { button, card, pageHead, problem } from '../parts/controls.js';
 import { close, dialog } from '../parts/dialog.js';
-import { bytes, moment, sentence } from '../parts/format.js';
+import { bytes, moment, opening, sentence } from '../parts/format.js';
 import { mark } from '../parts/icons.js';
 import { announce, complain, toast } from '../parts/live.js';
 import { app, redraw } from '../store.js';
@@ -100,8 +100,8 @@ function row({ name, result, detail, advice }) {
     h(
       'div',
       null,
-      h('p', null, h('strong', null, sentence(name).replace(/\.$/, '')), h('span', { class: 'unseen' }, ` ${said}`)),
-      h('p', { class: 'hint' }, sentence(detail)),
+      h('p', null, h('strong', null, opening(name)), h('span', { class: 'unseen' }, ` ${said}`)),
+      h('p', { class: 'hint' }, opening(detail)),
       advice !== '' && h('p', { class: 'advice' }, sentence(advice)),
     ),
   );

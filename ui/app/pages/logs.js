@@ -63,6 +63,7 @@ export const logs = {
       'div',
       { class: 'logs' },
       pageHead(t('ui.nav.logs'), '', [
+        button(state.paused ? t('ui.logs.resume') : t('ui.logs.pause'), pause, { test: 'logs-pause', icon: state.paused ? 'play' : 'pause' }),
         button(t('ui.logs.copy'), () => void copy(list?.text() ?? ''), { test: 'logs-copy', icon: 'copy', disabled: state.matching === 0 }),
         button(t('ui.logs.folder'), () => void call('show', { what: 'logs', name: null }).catch(complain), { test: 'logs-folder', look: 'quiet', icon: 'folder' }),
       ]),
@@ -214,7 +215,6 @@ function toolbar() {
         levels().map(([value, text]) => h('option', { value }, text)),
       ),
     ),
-    button(state.paused ? t('ui.logs.resume') : t('ui.logs.pause'), pause, { test: 'logs-pause', icon: state.paused ? 'play' : 'pause' }),
   );
 }
 

@@ -42,7 +42,7 @@ export const overview = {
       hero(view),
       view.registered && view.services.length === 0 && nothingYet(),
       view.services.map(service),
-      view.registered && view.services.length > 0 && traffic(view.traffic),
+      view.registered && moves(view) && traffic(view.traffic),
       view.registered && here(view.registered),
     ];
   },
@@ -172,6 +172,12 @@ async function ping(name) {
   }
   pinging.delete(name);
   redraw();
+}
+
+/** An empty drawing says nothing while nothing can come. @param {View} view */
+function moves({ state, services, traffic }) {
+  const some = traffic.active > 0 || traffic.samples.some((sample) => sample.visits > 0);
+  return services.length > 0 && (state.kind === 'online' || some);
 }
 
 /** @param {Traffic} traffic */

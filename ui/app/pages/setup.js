@@ -341,7 +341,7 @@ function doneStep() {
     { class: 'setup-done' },
     h('div', { class: `hero-mark tone-${service ? headline.tone : 'off'}` }, mark(service ? headline.tone : 'off', 'mark-large')),
     pageHead(service ? t('ui.setup.done_title') : t('ui.setup.done_without_title'), service ? t('ui.setup.done_lead') : t('ui.setup.done_without_lead')),
-    service && h('p', { class: 'setup-state', 'data-test': 'setup-state' }, h('strong', null, headline.title), ' ', sentence(headline.detail)),
+    service && h('div', { class: 'setup-state', 'data-test': 'setup-state' }, h('p', null, h('strong', null, headline.title)), h('p', null, sentence(headline.detail))),
     url && service && address(url, { test: 'done-address', name: service.name }),
     h('div', { class: 'step-actions' }, button(t('ui.setup.to_overview'), () => go('overview'), { test: 'setup-done', look: 'primary' })),
   );

@@ -181,15 +181,19 @@ export function createChoice(id, start) {
       { class: 'choice' },
       h(
         'fieldset',
-        { 'aria-busy': list === null },
-        h('legend', null, t('ui.choice.legend')),
+        { 'aria-busy': list === null, 'aria-labelledby': `${id}-legend` },
+        h(
+          'div',
+          { class: 'choice-head' },
+          h('span', { id: `${id}-legend` }, t('ui.choice.legend')),
+          list && button(t('ui.choice.again'), () => void load(), { test: `${id}-again`, look: 'quiet', icon: 'again' }),
+        ),
         list === null && h('p', { class: 'waiting', 'data-test': `${id}-looking` }, mark('busy'), t('ui.choice.looking')),
         listError !== null && problem(listError, `${id}-list-error`),
         list?.length === 0 && listError === null && h('p', { class: 'hint', 'data-test': `${id}-none` }, t('ui.choice.none')),
         list && h('ul', { class: 'options' }, list.map(listed), option('other', h('span', { class: 'option-text' }, h('strong', null, t('ui.choice.other'))), -1)),
         picked === 'other' && typed(error),
       ),
-      list && button(t('ui.choice.again'), () => void load(), { test: `${id}-again`, look: 'quiet', icon: 'again' }),
       outcome(error !== null && picked !== 'other' ? error : null),
     );
   }

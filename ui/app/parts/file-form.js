@@ -70,10 +70,10 @@ export function fileForm(form, problems, known, change) {
             field(`form-services-${at}-name`, { label: t('ui.services.name'), error: wrong(`services.${at}.name`) }, (tie) =>
               input(tie, service.name, (name) => changeService(at, { name })),
             ),
-            field(`form-services-${at}-target`, { label: t('ui.choice.target'), error: wrong(`services.${at}.target`) }, (tie) =>
+            field(`form-services-${at}-target`, { label: t('ui.settings.target'), error: wrong(`services.${at}.target`) }, (tie) =>
               input(tie, service.target, (target) => changeService(at, { target }), true),
             ),
-            field(`form-services-${at}-kind`, { label: t('ui.choice.kind'), error: wrong(`services.${at}.kind`) }, (tie) =>
+            field(`form-services-${at}-kind`, { label: t('ui.settings.kind'), error: wrong(`services.${at}.kind`) }, (tie) =>
               h(
                 'select',
                 {
@@ -88,7 +88,11 @@ export function fileForm(form, problems, known, change) {
                 h('option', { value: 'tcp' }, t('ui.kind.tcp')),
               ),
             ),
-            button(t('ui.services.remove'), () => change({ ...form, services: form.services.filter((_, i) => i !== at) }), {
+            button(t('ui.services.remove'), () => {
+              change({ ...form, services: form.services.filter((_, i) => i !== at) });
+              // The button goes with its service; the focus must not.
+              document.getElementById('form-add')?.focus();
+            }, {
               test: `form-services-${at}-remove`,
               look: 'quiet',
               icon: 'bin',
@@ -100,6 +104,7 @@ export function fileForm(form, problems, known, change) {
     ),
     button(t('ui.services.add'), () => change({ ...form, services: [...form.services, { name: free(form, known), kind: 'http', target: 'localhost:3000' }] }), {
       test: 'form-add',
+      more: { id: 'form-add' },
       look: 'quiet',
       icon: 'plus',
     }),

@@ -57,13 +57,20 @@ export function duration(seconds) {
   return t('ui.format.under_a_minute');
 }
 
+/** With a capital at the beginning, unless that is an address. @param {string} text */
+export function opening(text) {
+  const address = /^\S*[.:/_\d]\S/.test(text);
+  return address ? text : text.charAt(0).toLocaleUpperCase(language()) + text.slice(1);
+}
+
 /**
  * Causes arrive as sentences without their first capital and full stop. An address at the beginning keeps its letters.
  * @param {string} text
  */
 export function sentence(text) {
   if (text === '') return '';
-  const address = /^\S*[.:/_\d]\S/.test(text);
-  const first = address ? text : text.charAt(0).toLocaleUpperCase(language()) + text.slice(1);
+  const first = opening(text);
+  // An address alone is no sentence.
+  if (!first.includes(' ')) return first;
   return /[.!?…]$/.test(first) ? first : `${first}.`;
 }

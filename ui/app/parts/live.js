@@ -56,7 +56,7 @@ export function toasts() {
   const shown = app().toast;
   return h(
     'div',
-    { class: 'toasts' },
+    { class: 'toasts', role: 'region', 'aria-label': t('ui.common.messages') },
     shown &&
       h(
         'div',

@@ -15,9 +15,16 @@ const NEAR_END = 24;
  * @param {(level: LogLine['level']) => string} levelName
  */
 export function createLogList(list, levelName) {
+  const inner = document.createElement('div');
+  inner.setAttribute('role', 'presentation');
+  list.replaceChildren(inner);
   /** @type {HTMLElement | null} */
   let last = null;
   let shown = 0;
+  /** Whether the end is to stay in sight; until the person scrolls up. */
+  let following = true;
+  /** Where the list stood when the end was last in sight. */
+  let stood = 0;
 
   /** @param {LogLine} line */
   function row(line) {
@@ -37,56 +44,68 @@ export function createLogList(list, levelName) {
     return item;
   }
 
-  function atEnd() {
-    return list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_END;
+  function decide() {
+    const { scrollTop, scrollHeight, clientHeight } = list;
+    if (scrollHeight - scrollTop - clientHeight < NEAR_END) {
+      following = true;
+      stood = scrollTop;
+    } else if (scrollTop < stood - NEAR_END) {
+      // Not being at the end is no wish: lines may have come, or have taken their true height. Having gone up is one.
+      following = false;
+    }
   }
 
   function toEnd() {
     list.scrollTop = list.scrollHeight;
-    // Blocks that have just come into sight take their true height only now.
-    requestAnimationFrame(() => {
-      list.scrollTop = list.scrollHeight;
-    });
+    following = true;
+    stood = list.scrollTop;
   }
+
+  list.addEventListener('scroll', decide, { passive: true });
+  // Blocks take their true height only when they come into sight, and so does the end.
+  const observer = new ResizeObserver(() => following && toEnd());
+  observer.observe(inner);
+  observer.observe(list);
 
   /** @param {LogLine[]} lines */
   function append(lines) {
-    const follow = atEnd();
+    decide();
     for (const line of lines) {
       if (!last || last.childElementCount >= BLOCK) {
         last = document.createElement('div');
         last.className = 'log-block';
         last.setAttribute('role', 'presentation');
-        list.append(last);
+        inner.append(last);
       }
       last.append(row(line));
       shown += 1;
     }
     // Whoever reads further up keeps their place: old lines go only when the end is in sight, or far too many came.
-    while ((follow && shown - BLOCK >= KEEP) || shown >= 2 * KEEP) {
-      const first = list.firstElementChild;
+    while ((following && shown - BLOCK >= KEEP) || shown >= 2 * KEEP) {
+      const first = inner.firstElementChild;
       if (!first || first === last) break;
       shown -= first.childElementCount;
       first.remove();
     }
-    if (follow) toEnd();
+    if (following) toEnd();
   }
 
   return {
     append,
-    toEnd,
     /** Everything anew, after the filter changed. @param {LogLine[]} lines */
     replace(lines) {
-      list.replaceChildren();
+      inner.replaceChildren();
       last = null;
       shown = 0;
+      following = true;
+      stood = 0;
       append(lines);
       toEnd();
     },
     text() {
       /** @type {string[]} */
       const lines = [];
-      for (const block of list.children) {
+      for (const block of inner.children) {
         for (const line of block.children) lines.push([...line.children].map((part) => part.textContent).join('  '));
       }
       return lines.join('\n');

@@ -50,7 +50,7 @@ export function shell(page) {
       'div',
       { class: 'shell' },
       h(
-        'div',
+        'header',
         { class: 'side' },
         h('div', { class: 'brand' }, logo(), h('span', null, 'Petit')),
         sideState(),
@@ -75,8 +75,8 @@ export function shell(page) {
             'aria-label': t('ui.nav.label'),
             onkeydown: (/** @type {KeyboardEvent} */ event) => {
               if (event.key !== 'Escape' || !menu) return;
+              /** @type {HTMLElement | null} */ (document.querySelector('.menu-button'))?.focus();
               set({ menu: false });
-              document.querySelector('.menu-button')?.dispatchEvent(new Event('focus'));
             },
           },
           h(

@@ -213,7 +213,7 @@ export function views(lang) {
       ...online,
       notices: [
         { id: 'no-tray', tone: /** @type {const} */ ('warn'), text: say('This desktop shows no icons beside the clock. Petit goes on when you close this window; open it again from the list of programs', 'Dieser Desktop zeigt keine Symbole neben der Uhr. Petit läuft weiter, wenn Sie dieses Fenster schließen; öffnen Sie es über die Programmliste wieder'), action: null },
-        { id: 'other-process', tone: /** @type {const} */ ('busy'), text: say('petit-client runs the connection on this computer; this window shows it', 'petit-client betreibt die Verbindung auf diesem Computer; dieses Fenster zeigt sie'), action: { wish: 'diagnostics', label: say('Diagnostics', 'Diagnose') } },
+        { id: 'other-process', tone: /** @type {const} */ ('busy'), text: say('The program petit-client runs the connection on this computer; this window shows it', 'Das Programm petit-client betreibt die Verbindung auf diesem Computer; dieses Fenster zeigt sie'), action: { wish: 'diagnostics', label: say('Diagnostics', 'Diagnose') } },
       ],
       config_problem: { message: say('unknown key `targt`; did you mean `target`?', 'unbekannter Schlüssel `targt`; meinten Sie `target`?'), line: 9, column: 1, field: null },
     },
