@@ -67,7 +67,7 @@ async fn the_autostart_entry_is_run_as_written_and_shows_no_window() {
     let client = served.client(&service).await;
     let panel = Panel::start(session.bus()).await;
     // Where an entry that is not quoted does not lead.
-    let place = session.home().join("My 100% \"apps\"");
+    let place = session.home().join("My \"own\" $apps");
     std::fs::create_dir(&place).unwrap();
     for name in ["petit", "petit-desktop"] {
         std::fs::copy(petit().with_file_name(name), place.join(name)).unwrap();

@@ -17,7 +17,6 @@ async fn from_an_invite_to_a_request_that_passes() {
 
     // Without a keychain: said so, and a file only when that is chosen.
     let link = served.server.invite([""; 0]).await;
-    window.click("go-setup").await;
     window.type_into("invite", &link).await;
     window.click("invite-continue").await;
     window.until_text("invite-server", |text| text.contains("127.0.0.1") || text.contains("localhost")).await;
