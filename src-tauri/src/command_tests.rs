@@ -146,6 +146,17 @@ fn the_window_gets_answers_and_other_windows_and_commands_get_none() {
     call(&window, "set_service", json!({ "before": null, "service": service })).unwrap();
     let settings = call(&window, "settings", json!({})).unwrap();
     assert_eq!(settings["form"]["services"][0]["target"], "localhost:3000");
+    // Arguments have the contract's names.
+    let refused = call(&window, "register", json!({ "text": "no invite", "key_store": "file" })).unwrap_err();
+    assert_eq!(refused["code"], "invite.none");
+    let removed = call(&window, "remove_service", json!({ "name": "web", "give_back": true })).unwrap_err();
+    assert_eq!(removed["code"], "offline");
+    call(&window, "remove_service", json!({ "name": "web", "give_back": false })).unwrap();
+    call(&window, "pause", json!({ "for": "15min" })).unwrap();
+    call(&window, "logs", json!({ "follow": false })).unwrap();
+    let form = settings["form"].clone();
+    call(&window, "fill_settings", json!({ "text": "", "form": form })).unwrap();
+    call(&window, "fill_settings", json!({ "text": "", "form": null })).unwrap();
     let prefs = boot["prefs"].clone();
     assert!(call(&window, "set_prefs", json!({ "prefs": prefs })).unwrap()["lang"].is_string());
     assert_eq!(call(&window, "save_bundle", json!({})).unwrap(), Value::Null);

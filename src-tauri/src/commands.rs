@@ -25,120 +25,120 @@ fn failed(why: String) -> Refused {
     Refused::new("failed", Words { what: why, todo: String::new() })
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn boot(desk: Given<'_>) -> Wish<Boot> {
     let boot = desk.app.boot(VERSION, desk.take_opening());
     desk.boots.send_modify(|count| *count += 1);
     Ok(boot)
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn start(desk: Given<'_>) -> Wish<()> {
     desk.app.start().await
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn stop(desk: Given<'_>) -> Wish<()> {
     desk.app.stop().await
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn pause(desk: Given<'_>, r#for: PauseFor) -> Wish<()> {
     desk.app.pause(r#for).await
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn unlock(desk: Given<'_>) -> Wish<()> {
     desk.app.unlock().await
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn quit(desk: Given<'_>) -> Wish<()> {
     desk.shell.quit();
     Ok(())
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn read_invite(desk: Given<'_>, text: String) -> Wish<Invite> {
     desk.app.read_invite(&SecretString::from(text))
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn register(desk: Given<'_>, text: String, key_store: KeyStore) -> Wish<RegisteredService> {
     desk.app.register(SecretString::from(text), key_store).await
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn forget(desk: Given<'_>, local: Option<bool>) -> Wish<()> {
     desk.app.forget(local.unwrap_or(false)).await
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn listening(desk: Given<'_>) -> Wish<Vec<Listening>> {
     Ok(desk.app.listening().await)
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn try_target(desk: Given<'_>, target: String, kind: ServiceKind) -> Wish<Tried> {
     desk.app.try_target(&target, kind).await
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn set_service(desk: Given<'_>, before: Option<String>, service: FormService) -> Wish<()> {
     desk.app.set_service(before.as_deref(), service).await
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn remove_service(desk: Given<'_>, name: String, give_back: bool) -> Wish<()> {
     desk.app.remove_service(&name, give_back).await
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn ping(desk: Given<'_>, name: String) -> Wish<()> {
     desk.app.ping(&name).await
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn settings(desk: Given<'_>) -> Wish<Settings> {
     desk.app.settings()
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn fill_settings(desk: Given<'_>, text: String, form: Option<Form>) -> Wish<Settings> {
     desk.app.fill_settings(&text, form.as_ref())
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn diff_settings(desk: Given<'_>, text: String) -> Wish<Diff> {
     desk.app.diff_settings(&text)
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn apply_settings(desk: Given<'_>, text: String) -> Wish<Applied> {
     desk.app.apply_settings(&text).await
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn logs(desk: Given<'_>, follow: bool) -> Wish<Vec<LogLine>> {
     desk.app.logs(follow.then(|| desk.lines.clone()))
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn log_level(desk: Given<'_>, level: Level) -> Wish<()> {
     desk.app.log_level(level).await
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn doctor(desk: Given<'_>) -> Wish<Vec<Check>> {
     Ok(desk.app.doctor().await)
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn bundle(desk: Given<'_>) -> Wish<Bundle> {
     Ok(desk.app.bundle(VERSION).await)
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn save_bundle(desk: Given<'_>) -> Wish<Option<String>> {
     let bundle = desk.app.bundle(VERSION).await;
     let Some(path) = desk.shell.ask_where(bundle.name.clone()).await else { return Ok(None) };
@@ -147,19 +147,19 @@ pub(crate) async fn save_bundle(desk: Given<'_>) -> Wish<Option<String>> {
     Ok(Some(path.display().to_string()))
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn set_prefs(desk: Given<'_>, prefs: Prefs) -> Wish<Boot> {
     desk.app.set_prefs(prefs).await?;
     Ok(desk.app.boot(VERSION, petit_client::app::contract::Opening::default()))
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn copy(desk: Given<'_>, text: String) -> Wish<()> {
     desk.shell.copy(text);
     Ok(())
 }
 
-#[tauri::command]
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn show(desk: Given<'_>, what: String, name: Option<String>) -> Wish<()> {
     let place = desk.app.place(&what, name.as_deref())?;
     desk.shell.open(&place).map_err(failed)
