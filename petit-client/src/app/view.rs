@@ -11,7 +11,6 @@ use super::contract::{
 use super::prefs::Wish;
 use super::texts::Texts;
 use super::words;
-use crate::config::KeyStore;
 use crate::registration::Registration;
 use crate::status::{BrokenAt, Connection, KeyTrouble, Light, ServiceStatus, Status};
 
@@ -332,9 +331,6 @@ fn notices(facts: &Facts<'_>) -> Vec<Notice> {
     }
     if facts.no_tray {
         add("no_tray", Tone::Warn, texts.get("note.no_tray"), None);
-    }
-    if facts.registration.is_some_and(|known| known.key_store == KeyStore::File) {
-        add("key_file", Tone::Off, texts.get("note.key_file"), None);
     }
     notices
 }

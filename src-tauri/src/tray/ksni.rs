@@ -134,7 +134,8 @@ impl ksni::Tray for Tray {
     }
 
     fn watcher_offline(&self, reason: OfflineReason) -> bool {
-        tracing::info!(?reason, "no panel shows the icon at the moment");
+        tracing::info!("no panel shows the icon at the moment");
+        tracing::debug!(?reason, "why");
         let _ = self.hosts.try_send(false);
         true // it may come back
     }

@@ -87,7 +87,8 @@ impl Window {
     pub async fn type_into(&self, test: &str, text: &str) {
         let element = self.find(test).await;
         let _ = element.clear().await;
-        element.send_keys(text).await.unwrap();
+        // A new line is a key of its own.
+        element.send_keys(&text.replace('\n', "\u{E007}")).await.unwrap();
     }
 
     /// Waits until an element's text is as wanted.
