@@ -28,6 +28,7 @@ use crate::folder::Folder;
 use crate::registration::{self, Registration, RegistrationError};
 use crate::status::{self, Connection, KeyTrouble, Now, RegisteredAt, Status};
 use crate::vault::{Vault, VaultError};
+use crate::{wake, way};
 
 /// How often a status is made anew though nothing was reported: lights grow old.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
@@ -197,6 +198,7 @@ impl Client {
     ) -> Result<(), StartError> {
         let config = AgentConfig {
             server: registration.server.clone(),
+            way: way::way(&inner.config, &registration.server),
             pins: registration.pins.clone(),
             key,
             software: Text::lossy(SOFTWARE),
@@ -296,6 +298,23 @@ impl Client {
         let (Some(agent), Some(registration)) = (&inner.agent, &inner.registration) else { return };
         agent.set_services(inner.config.specs(&registration.service)).await;
         agent.set_vitae(vitae(&inner.config)).await;
+        agent.set_way(way::way(&inner.config, &registration.server)).await;
+    }
+
+    /// Tells the agent when the computer has slept or its network has changed, for as long as the future is
+    /// polled. Never ends.
+    pub async fn watch_network(&self) {
+        let mut watch = wake::Watch::new();
+        loop {
+            let event = watch.next().await;
+            tracing::debug!(?event, "looking whether the connection is alive");
+            let inner = self.shared.inner.lock().await;
+            match (&inner.agent, event) {
+                (Some(agent), wake::Event::Woke) => agent.wake().await,
+                (Some(agent), wake::Event::Network(addresses)) => agent.network_changed(addresses).await,
+                (None, _) => {}
+            }
+        }
     }
 
     /// Applies every change of the config file from now on, for as long as the future is polled. Never ends.
@@ -464,6 +483,9 @@ fn status_of(folder: &Folder, inner: &Inner) -> Status {
         services: view.as_ref().map(|view| status::services(view, &now)).unwrap_or_default(),
         streams: traffic.map_or(0, |(stats, _)| stats.streams),
         round_trip_us: round_trip.and_then(|took| u64::try_from(took.as_micros()).ok()),
+        key_exchange: view.as_ref().and_then(|view| Some(view.key_exchange.as_ref()?.name.clone())),
+        post_quantum: view.as_ref().and_then(|view| Some(view.key_exchange.as_ref()?.post_quantum)),
+        inspected_by: view.as_ref().and_then(|view| view.inspected_by.clone()),
     }
 }
 

@@ -4,26 +4,33 @@
 //! running client is not disturbed.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use petit_engine::agent::connect;
+use petit_engine::agent::{ServiceSpec, SessionError, connect, look};
+use petit_engine::cause::ServiceCause;
 use petit_engine::limits;
 use petit_engine::name::ServerAddr;
-use petit_engine::net::dial::{self, DialError};
-use petit_engine::net::tls;
+use petit_engine::net::dial::{DialError, Way};
+use petit_engine::net::inspect::inspect;
 use petit_engine::secret::PrivateKey;
-use petit_host::cli::chain;
+use petit_host::cli::{ago, chain};
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt;
 
 use crate::config::{self, Config};
 use crate::folder::Folder;
 use crate::messages::{self, Words};
 use crate::registration::{self, Registration};
 use crate::vault::Vault;
+use crate::way;
 
-/// How long a refusal may take to arrive after the handshake. (TLS 1.3 lets a client finish first.)
-const REFUSAL: Duration = Duration::from_secs(2);
+const PROXY: &str = "proxy";
+const NAME: &str = "server's name";
+const TCP: &str = "way to the server";
+const SERVER_IDENTITY: &str = "server's identity";
+const OWN_IDENTITY: &str = "this computer's identity";
+const CLOCK: &str = "clock";
+/// What concerns the server, in the order in which it is needed.
+const NAMES: [&str; 6] = [PROXY, NAME, TCP, SERVER_IDENTITY, OWN_IDENTITY, CLOCK];
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,7 +81,11 @@ pub async fn run(folder: &Folder) -> Vec<Check> {
     let config = check_config(folder, &mut checks);
     let registration = check_registration(folder, &mut checks);
     let key = check_key(folder, registration.as_ref(), &mut checks).await;
-    check_server(registration.as_ref(), key.as_ref(), &mut checks).await;
+    let way = match (&config, &registration) {
+        (Some(config), Some(registration)) => way::way(config, &registration.server),
+        _ => Way::default(),
+    };
+    check_server(&way, registration.as_ref(), key.as_ref(), &mut checks).await;
     check_services(config.as_ref(), registration.as_ref(), &mut checks).await;
     checks
 }
@@ -144,65 +155,114 @@ async fn check_key(
     }
 }
 
-/// Name, TCP, the server's identity and this device's, each on its own, so that the first that fails is named.
+/// Proxy, name, TCP, the server's identity, this device's and the clock, each on its own, so that the first that
+/// fails is named.
 async fn check_server(
+    way: &Way,
     registration: Option<&Registration>,
     key: Option<&PrivateKey>,
     checks: &mut Vec<Check>,
 ) {
-    const NAMES: [&str; 4] =
-        ["server's name", "way to the server", "server's identity", "this computer's identity"];
-    let [name, tcp, server_identity, own_identity] = NAMES;
     let Some(registration) = registration else {
         checks.extend(NAMES.map(skipped));
         return;
     };
     let server = &registration.server;
-    match tokio::net::lookup_host((server.host(), server.port())).await {
-        Ok(addresses) => {
+    match &way.proxy {
+        Some(proxy) => checks.push(good(PROXY, format!("{proxy} leads to {server}"))),
+        None => checks.push(good(PROXY, "none on the way")),
+    }
+    // Behind a proxy the name is the proxy's to resolve.
+    let name = match (&way.proxy, tokio::net::lookup_host((server.host(), server.port())).await) {
+        (Some(_), _) => Ok(good(NAME, format!("{} is looked up by the proxy", server.host()))),
+        (None, Ok(addresses)) => {
             let addresses: Vec<String> = addresses.map(|address| address.ip().to_string()).collect();
-            checks.push(good(name, format!("{} is {}", server.host(), addresses.join(", "))));
+            Ok(good(NAME, format!("{} is {}", server.host(), addresses.join(", "))))
         }
-        Err(source) => {
-            let error = DialError::Name { server: server.clone(), source };
-            checks.push(bad(name, dialled(&error)));
-            checks.extend([tcp, server_identity, own_identity].map(skipped));
+        (None, Err(source)) => Err(DialError::Name { server: server.clone(), source }),
+    };
+    let later = [TCP, SERVER_IDENTITY, OWN_IDENTITY, CLOCK];
+    match name {
+        Ok(check) => checks.push(check),
+        Err(error) => {
+            checks.push(bad(NAME, dialled(&error)));
+            checks.extend(later.map(skipped));
             return;
         }
     }
     let Some(key) = key else {
-        checks.extend([tcp, server_identity, own_identity].map(skipped));
+        checks.extend(later.map(skipped));
         return;
     };
     let start = Instant::now();
-    let config = match tls::client(key, registration.pins.clone(), tls::ALPN_TUNNEL) {
-        Ok(config) => config,
-        Err(error) => {
-            checks.push(bad(own_identity, Words { what: error.to_string(), todo: "" }));
-            return;
-        }
-    };
-    match dial::dial(server, config, limits::DIAL).await {
-        Ok(mut tls) => {
-            checks.push(good(tcp, format!("{server} answers in {} ms", start.elapsed().as_millis())));
-            checks.push(good(server_identity, "its key is one that the invite named"));
-            // Whoever is not wanted is told so at once; who is, is waited for.
-            let refused = tokio::time::timeout(REFUSAL, tls.read(&mut [0; 1])).await;
-            checks.push(match refused {
-                Ok(Err(source)) => bad(own_identity, dialled(&DialError::from_tls(server, source))),
-                Ok(Ok(_)) | Err(_) => good(own_identity, "the server knows this computer"),
+    match look(server, way, key, registration.pins.clone()).await {
+        Ok(found) => {
+            checks.push(good(TCP, format!("{server} answers in {} ms", start.elapsed().as_millis())));
+            let keys = found.key_exchange.map_or_else(String::new, |keys| {
+                let kind = if keys.post_quantum { "post-quantum" } else { "classical" };
+                format!("; {kind} ({})", keys.name)
             });
+            checks.push(good(SERVER_IDENTITY, format!("its key is one that the invite named{keys}")));
+            checks.push(good(OWN_IDENTITY, format!("the server knows this computer as {}", found.device)));
+            checks.push(clock(found.now));
         }
-        Err(error @ (DialError::WrongServer { .. } | DialError::NotPetit { .. })) => {
-            checks.push(good(tcp, format!("{server} answers")));
-            checks.push(bad(server_identity, dialled(&error)));
-            checks.push(skipped(own_identity));
+        Err(error) => server_trouble(server, &error, checks),
+    }
+}
+
+/// Says which of the checks failed, and with it that those before it did not.
+fn server_trouble(server: &ServerAddr, error: &SessionError, checks: &mut Vec<Check>) {
+    let answers = || good(TCP, format!("{server} answers"));
+    let own = |words| bad(OWN_IDENTITY, words);
+    match error {
+        SessionError::Dial(error @ DialError::Proxy(_)) => {
+            // The last of them was the proxy's, and was taken to be right.
+            if let Some(check) = checks.iter_mut().find(|check| check.name == PROXY) {
+                *check = bad(PROXY, dialled(error));
+            }
+            checks.extend([TCP, SERVER_IDENTITY, OWN_IDENTITY, CLOCK].map(skipped));
         }
-        Err(error) => {
-            checks.push(bad(tcp, dialled(&error)));
-            checks.extend([server_identity, own_identity].map(skipped));
+        SessionError::Dial(
+            error @ (DialError::WrongServer { .. }
+            | DialError::NotPetit { .. }
+            | DialError::Inspected { .. }
+            | DialError::Classical { .. }),
+        ) => {
+            checks.push(answers());
+            checks.push(bad(SERVER_IDENTITY, dialled(error)));
+            checks.extend([OWN_IDENTITY, CLOCK].map(skipped));
+        }
+        SessionError::Dial(error @ DialError::Denied { .. }) => {
+            checks.push(answers());
+            checks.push(good(SERVER_IDENTITY, "its key is one that the invite named"));
+            checks.push(own(dialled(error)));
+            checks.push(skipped(CLOCK));
+        }
+        SessionError::Dial(
+            error @ (DialError::Name { .. } | DialError::Tcp { .. } | DialError::Unanswered { .. }),
+        ) => {
+            checks.push(bad(TCP, dialled(error)));
+            checks.extend([SERVER_IDENTITY, OWN_IDENTITY, CLOCK].map(skipped));
+        }
+        SessionError::Refused { .. } | SessionError::Ended { .. } | SessionError::NoWelcome { .. } => {
+            checks.push(answers());
+            checks.push(good(SERVER_IDENTITY, "its key is one that the invite named"));
+            checks.push(own(messages::cause(error.cause())));
+            checks.push(skipped(CLOCK));
         }
     }
+}
+
+/// Compares this computer's clock with the server's.
+fn clock(servers: u64) -> Check {
+    let own = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let apart = Duration::from_secs(own.abs_diff(servers));
+    if apart <= limits::CLOCK_SKEW {
+        return good(CLOCK, format!("agrees with the server's ({} s apart)", apart.as_secs()));
+    }
+    let direction = if own > servers { "ahead of" } else { "behind" };
+    let what = format!("this computer's clock is {} {direction} the server's", ago(apart));
+    bad(CLOCK, Words { what, todo: "let the computer set its clock by itself; invites go by the server's" })
 }
 
 fn dialled(error: &DialError) -> Words {
@@ -212,6 +272,8 @@ fn dialled(error: &DialError) -> Words {
         DialError::NotPetit { source, .. } if source.kind() != io::ErrorKind::UnexpectedEof => {
             format!(" ({source})")
         }
+        DialError::Inspected { issuer, server } => format!(": {issuer}; the host to exempt is {server}"),
+        DialError::Proxy(error) => format!(" ({})", chain(error)),
         _ => String::new(),
     };
     Words { what: format!("{what}{said}"), todo }
@@ -237,18 +299,26 @@ async fn check_services(
     let first =
         registration.map_or_else(petit_engine::name::ServiceName::first, |known| known.service.clone());
     for spec in config.specs(&first) {
-        checks.push(check_service(&spec.name.to_string(), &spec.target).await);
+        checks.push(check_service(&spec).await);
     }
 }
 
-async fn check_service(name: &str, target: &ServerAddr) -> Check {
-    let name = format!("service {name}");
+async fn check_service(spec: &ServiceSpec) -> Check {
+    let (name, target) = (format!("service {}", spec.name), &spec.target);
     let start = Instant::now();
-    match connect(target).await {
+    match connect(spec).await {
         Ok(_) => good(&name, format!("{target} accepts in {} ms", start.elapsed().as_millis())),
         Err(cause) => {
             let Words { what, todo } = messages::service(cause);
-            bad(&name, Words { what: format!("{target}: {what}"), todo })
+            let mut what = format!("{target}: {what}");
+            if cause == ServiceCause::Untrusted
+                && let Some(shown) = inspect(target, &Way::default()).await
+            {
+                let hex = data_encoding::HEXUPPER.encode(&shown.fingerprint);
+                let other = if shown.poses { "" } else { ", for another name" };
+                what.push_str(&format!(" (signed by {}{other}; tls_fingerprint = \"{hex}\")", shown.issuer));
+            }
+            bad(&name, Words { what, todo })
         }
     }
 }

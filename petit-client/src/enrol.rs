@@ -19,6 +19,7 @@ use crate::config::{Config, KeyStore};
 use crate::folder::Folder;
 use crate::registration::{self, Pending, Registration, RegistrationError};
 use crate::vault::{Vault, VaultError};
+use crate::way;
 
 /// Why this device was not registered.
 #[derive(Debug, thiserror::Error)]
@@ -74,13 +75,14 @@ pub async fn register(
     }
     let name = config.device_name.as_ref().map_or_else(host_name, |name| name.as_str().to_owned());
     let (mut pending, mut key) = begin(folder, key_store).await?;
-    let mut result = agent::enrol(invite, &key, &name, &Text::lossy(SOFTWARE)).await;
+    let way = way::way(config, &invite.server);
+    let mut result = agent::enrol(invite, &way, &key, &name, &Text::lossy(SOFTWARE)).await;
     if let Err(EnrolError::Refused { refusal: EnrolRefusal::Revoked, .. }) = &result {
         // This key was registered once and revoked. The invite is for a new one.
         registration::remove(folder)?;
         Vault::of(pending.key_store, folder).remove(&pending.key).await?;
         (pending, key) = begin(folder, key_store).await?;
-        result = agent::enrol(invite, &key, &name, &Text::lossy(SOFTWARE)).await;
+        result = agent::enrol(invite, &way, &key, &name, &Text::lossy(SOFTWARE)).await;
     }
     let registered = result?;
     let registration = Registration::new(invite, registered.device, registered.service.clone(), &pending);

@@ -20,6 +20,8 @@ pub mod redact;
 pub mod registration;
 pub mod status;
 pub mod vault;
+pub mod wake;
+pub mod way;
 
 /// Program and version, as servers and people see it.
 pub const SOFTWARE: &str = concat!("petit-client ", env!("CARGO_PKG_VERSION"));

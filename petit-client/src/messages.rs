@@ -49,6 +49,26 @@ pub fn cause(cause: Cause) -> Words {
             "what answers is not the server of the invite: its key is another one",
             "do nothing until the vendor has confirmed that its key has changed; then ask for a new invite",
         ),
+        Cause::Inspected => words(
+            "something on the way opens encrypted connections (a security program, or a company's firewall)",
+            "have the server's address exempted from inspection there; Petit never accepts it",
+        ),
+        Cause::ProxyUnreachable => words(
+            "the proxy that is set up was not reached",
+            "check proxy in the config file, or HTTPS_PROXY and the system's settings",
+        ),
+        Cause::ProxyLogin => words(
+            "the proxy wants a user and a password",
+            "write them into the config file: proxy = \"http://USER:PASSWORD@HOST:PORT\"; Petit speaks Basic, not NTLM",
+        ),
+        Cause::ProxyRefused => words(
+            "the proxy does not let Petit through to the server",
+            "have the server's address and port allowed there",
+        ),
+        Cause::Classical => words(
+            "the connection would not be post-quantum, though require_pq asks for that",
+            "ask the vendor to update the server, or remove require_pq from the config file",
+        ),
         Cause::Lost => words("the connection broke", ""),
         Cause::ServerLeaving => words("the server is being restarted", ""),
         Cause::ServerBusy => {
@@ -80,6 +100,26 @@ pub fn service(cause: ServiceCause) -> Words {
             words("it cannot be reached", "check that its computer is on and in this network")
         }
         ServiceCause::NameNotFound => words("its host name is not known", "correct the service's target"),
+        ServiceCause::Forbidden => words(
+            "its host name leads to this computer itself, or to an address where no service is",
+            "write its address instead, such as 127.0.0.1:3000",
+        ),
+        ServiceCause::NotTls => words(
+            "it does not speak TLS, though tls is set up for it",
+            "remove the tls settings of the service, or point it at the port that speaks TLS",
+        ),
+        ServiceCause::Untrusted => words(
+            "its certificate is not trusted",
+            "see whose it is with: petit-client doctor; then set tls_ca or tls_fingerprint of the service",
+        ),
+        ServiceCause::NoAnswer => words(
+            "it takes requests and closes the connection without an answer",
+            "look into the service's own log",
+        ),
+        ServiceCause::NotHttp => words(
+            "it answers, but not in HTTP",
+            "check its target; for HTTP/2 and gRPC set kind = \"h2\", for other protocols kind = \"tcp\"",
+        ),
     }
 }
 

@@ -11,7 +11,7 @@ use petit_engine::agent::{AgentState, AgentView, ProvedBy, ServiceView};
 use petit_engine::cause::{Cause, Health, ServiceCause};
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName};
-use petit_engine::proto::control::{GrantRefusal, Hop, Outcome, ServiceKind, Text, Trial};
+use petit_engine::proto::control::{GrantRefusal, Hop, Outcome, ServiceKind, Trial};
 use serde::{Deserialize, Serialize};
 
 use crate::client::StartError;
@@ -40,6 +40,12 @@ pub struct Status {
     pub streams: usize,
     /// The shortest round trip to the server in this session.
     pub round_trip_us: Option<u64>,
+    /// The key exchange of this session, such as `X25519MLKEM768`.
+    pub key_exchange: Option<String>,
+    /// True when a future quantum computer cannot undo it.
+    pub post_quantum: Option<bool>,
+    /// Who opens TLS connections on the way, when that is why there is none.
+    pub inspected_by: Option<String>,
 }
 
 /// Where a client is registered.
@@ -256,7 +262,7 @@ fn service(view: &ServiceView, state: AgentState, now: &Now) -> ServiceStatus {
     let counts = view.meter.counts();
     let (id, url, aliases) = match &view.outcome {
         Some(Outcome::Registered { id, url, aliases }) => {
-            (Some(*id), Some(Text::as_str(url).to_owned()), aliases.clone())
+            (Some(*id), Some(url.as_str().to_owned()), aliases.clone())
         }
         Some(Outcome::Refused { .. }) | None => (None, None, Vec::new()),
     };
@@ -332,14 +338,14 @@ mod tests {
 
     fn view(meter: &Arc<Meter>) -> ServiceView {
         ServiceView {
-            spec: Arc::new(ServiceSpec {
-                name: ServiceName::first(),
-                kind: ServiceKind::Http,
-                target: "localhost:3000".parse().unwrap(),
-            }),
+            spec: Arc::new(ServiceSpec::plain(
+                ServiceName::first(),
+                ServiceKind::Http,
+                "localhost:3000".parse().unwrap(),
+            )),
             outcome: Some(Outcome::Registered {
                 id: RegisteredId::random().unwrap(),
-                url: Text::lossy("https://x.example.com"),
+                url: "https://x.example.com".to_owned().try_into().unwrap(),
                 aliases: vec![],
             }),
             meter: Arc::clone(meter),

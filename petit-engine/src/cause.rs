@@ -19,6 +19,16 @@ pub enum Cause {
     NotPetit,
     /// What answers is not the server of the invite: its key is another.
     WrongServer,
+    /// Something on the way opens TLS connections: a security program or a company's firewall.
+    Inspected,
+    /// The proxy that is set up was not reached.
+    ProxyUnreachable,
+    /// The proxy wants a login, or another one.
+    ProxyLogin,
+    /// The proxy does not connect to the server.
+    ProxyRefused,
+    /// The connection is not post-quantum, though that was asked for.
+    Classical,
     /// The connection broke, or fell silent.
     Lost,
     /// The server is being restarted.
@@ -46,6 +56,11 @@ impl Cause {
             | Self::Unanswered
             | Self::NotPetit
             | Self::WrongServer
+            | Self::Inspected
+            | Self::ProxyUnreachable
+            | Self::ProxyLogin
+            | Self::ProxyRefused
+            | Self::Classical
             | Self::Lost
             | Self::ServerLeaving
             | Self::ServerBusy
@@ -65,6 +80,17 @@ pub enum ServiceCause {
     Unreachable,
     /// Its host name has no address.
     NameNotFound,
+    /// Its host name leads to an address that no service of a customer has (RFC 3927 link-local, multicast, a
+    /// cloud's metadata service).
+    Forbidden,
+    /// It does not speak TLS.
+    NotTls,
+    /// Its certificate is not one that was set up to be trusted.
+    Untrusted,
+    /// It took a request and closed the connection without an answer.
+    NoAnswer,
+    /// It answers, but not in the protocol that was set up.
+    NotHttp,
 }
 
 /// How the local end of a service is.

@@ -22,11 +22,16 @@ pub const MAX_ENROL_BYTES: usize = 4 * 1024;
 pub const INITIAL_WINDOW_BYTES: u32 = 256 * 1024;
 /// The smallest window ever granted, used when a session's memory is spoken for.
 pub const MIN_WINDOW_BYTES: u32 = 16 * 1024;
+/// The least that a WINDOW frame grants: a quarter of the smallest window.
+pub const MIN_GRANT_BYTES: u32 = MIN_WINDOW_BYTES / 4;
 /// The largest window of one stream: 200 MB/s over 80 ms.
 pub const MAX_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// Sum of the receive windows of a session beyond which new streams start with [`MIN_WINDOW_BYTES`] and no
 /// window grows. It bounds what one customer's slow visitors can pin in the server's memory.
 pub const SESSION_WINDOW_BYTES: u64 = 32 * 1024 * 1024;
+/// What one side of a session holds of received bytes, for readers that are slow. The relay's own windows never add
+/// up to it; at an agent, which cannot keep the relay from opening streams, what goes beyond it ends a stream.
+pub const SESSION_HELD_BYTES: usize = 128 * 1024 * 1024;
 /// What a stream holds for the driver before its writer has to wait.
 pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// A stream's turn in the driver's round robin.
@@ -60,13 +65,19 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(20);
 pub const RETRY_FIRST: Duration = Duration::from_millis(200);
 /// Longest delay of the reconnect back-off. There is no last attempt.
 pub const RETRY_CAP: Duration = Duration::from_secs(30);
-/// A session that lasted this long resets the back-off.
-pub const RETRY_RESET_AFTER: Duration = Duration::from_secs(60);
+/// Longest delay while the server's machine answers that nothing listens there.
+pub const RETRY_SOON_CAP: Duration = Duration::from_secs(2);
+/// So many failures in a row; after that the usual cap holds for a server that is not there, too.
+pub const RETRY_SOON: u32 = 300;
+/// A session that lasted this long resets the back-off: shorter ones are a server that ends as soon as it begins.
+pub const RETRY_RESET_AFTER: Duration = Duration::from_secs(5);
 /// An agent that was refused for good looks this often whether somebody has put things right at the server (a
 /// registry restored from a backup knows the device again).
 pub const LOOK_AGAIN: Duration = Duration::from_secs(10 * 60);
 /// A service that the server could not write down is offered again after this long.
 pub const OFFER_AGAIN: Duration = Duration::from_secs(10);
+/// A session that does not answer a PING within this, after the computer woke or its network changed, is given up.
+pub const WAKE: Duration = Duration::from_secs(2);
 /// How long an agent whose identity is in use elsewhere waits before it asks again.
 pub const RETRY_IN_USE: Duration = Duration::from_secs(30);
 /// Streams in flight get this long to finish when a side leaves.
@@ -76,20 +87,49 @@ pub const DRAIN: Duration = Duration::from_secs(30);
 
 /// TCP connect, TLS and welcome together, as the agent sees them.
 pub const DIAL: Duration = Duration::from_secs(15);
-/// From accept to the end of the TLS handshake, as the relay sees it.
+/// The next address of a name is tried when one has not answered for this long (RFC 8305 §5).
+pub const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+/// From accept to a whole ClientHello, and again from there to the end of the TLS handshake, as the relay sees it.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
-/// TLS handshakes under way at the same time; further peers wait in the kernel's queue.
-pub const MAX_HANDSHAKES: usize = 512;
-/// Connections of all kinds that one server holds at the same time.
+/// TLS handshakes that have begun with a whole ClientHello and are not through; about 20 KiB each.
+pub const MAX_HANDSHAKES: usize = 4096;
+/// Of these, and of connections that have sent no ClientHello yet, so many of one address.
+pub const HANDSHAKES_PER_ADDRESS: usize = 64;
+/// Connections of all kinds that one server holds at the same time, unless its operator says otherwise.
 pub const MAX_CONNECTIONS: usize = 16_000;
+/// Connections of one address at the same time: more than any browser or office opens.
+pub const CONNECTIONS_PER_ADDRESS: usize = 256;
+/// New TLS connections of one address in a second, over time.
+pub const HANDSHAKES_PER_SECOND: u32 = 64;
+/// New TLS connections of one address in quick succession.
+pub const HANDSHAKES_AT_ONCE: u32 = 128;
+/// Addresses that are remembered; beyond that those that have been quiet are forgotten.
+pub const ADDRESSES: usize = 16 * 1024;
+/// How long an address that has nothing open is remembered.
+pub const ADDRESS_MEMORY: Duration = Duration::from_secs(60);
+/// Failed enrolments of one address in a minute before it is made to wait.
+pub const ENROL_FAILURES: u32 = 5;
+/// How long it is made to wait then.
+pub const ENROL_PENALTY: Duration = Duration::from_secs(60);
 /// From the end of the handshake to a complete enrolment request or hello.
 pub const FIRST_MESSAGE: Duration = Duration::from_secs(5);
+/// Log-ins of one device in a second, over time.
+pub const LOGINS_PER_SECOND: u32 = 1;
+/// Log-ins of one device in quick succession.
+pub const LOGINS_AT_ONCE: u32 = 20;
+/// So many times within [`TAKEOVERS_WITHIN`] may one computer take an identity from another; beyond that the key
+/// is taken to be copied.
+pub const TAKEOVERS: usize = 6;
+/// See [`TAKEOVERS`].
+pub const TAKEOVERS_WITHIN: Duration = Duration::from_secs(60);
 /// Sessions of one device: one in use, and others that drain after a reconnect.
 pub const MAX_SESSIONS_PER_DEVICE: usize = 4;
 /// Services that one session may announce.
 pub const MAX_SERVICES: usize = 64;
 /// How long the accept loop rests when the process is out of descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// An accepted connection that has been quiet for this long is asked by TCP whether its peer is still there.
+pub const TCP_KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Pending connections that the kernel keeps for a listener.
 pub const BACKLOG: i32 = 4096;
 
@@ -105,6 +145,10 @@ pub const PROBE_EVERY: Duration = Duration::from_secs(45);
 pub const PROBE_AGAIN: Duration = Duration::from_secs(5);
 /// An end-to-end trial that has not come back after this long has failed.
 pub const PROBE_LIMIT: Duration = Duration::from_secs(8);
+/// Trials of one session under way at the same time; a client makes one of each service.
+pub const TRIALS: usize = 2 * MAX_SERVICES;
+/// After a visitor got no proper answer, a trial that only connects to the service proves nothing for this long.
+pub const DOUBT: Duration = Duration::from_secs(5 * 60);
 /// A success counts as proof of the whole way for this long.
 pub const FRESH: Duration = Duration::from_secs(60);
 
@@ -114,10 +158,61 @@ pub const FRESH: Duration = Duration::from_secs(60);
 pub const HEAD: Duration = Duration::from_secs(15);
 /// From a request sent to the service until the head of its answer. No limit on the whole.
 pub const FIRST_BYTE: Duration = Duration::from_secs(120);
-/// Header fields in one request; hyper refuses more with 431.
+/// What streams is cut only when nothing has moved for this long.
+pub const IDLE: Duration = Duration::from_secs(10 * 60);
+/// A visitor who sends nothing of a body for this long, before the service has answered, is cut.
+pub const BODY_IDLE: Duration = Duration::from_secs(30);
+/// A visitor's body must come at this rate, in bytes per second waited for, once [`BODY_GRACE`] was waited.
+pub const BODY_RATE: u64 = 500;
+/// See [`BODY_RATE`].
+pub const BODY_GRACE: Duration = Duration::from_secs(10);
+/// A visitor who takes nothing of an answer for this long is cut.
+pub const WRITE_IDLE: Duration = Duration::from_secs(30);
+/// A visitor who was waited for so long, over the whole answer, must take [`WRITE_RATE`].
+pub const WRITE_GRACE: Duration = Duration::from_secs(10 * 60);
+/// Bytes per second waited for; see [`WRITE_GRACE`].
+pub const WRITE_RATE: u64 = 1024;
+/// Requests under way at the same time.
+pub const MAX_REQUESTS: usize = 8192;
+/// Requests under way at the same time to one service.
+pub const REQUESTS_PER_SERVICE: usize = 1024;
+/// Failed requests of one service that are logged in quick succession; after that one in a second.
+pub const FAILURES_LOGGED: u32 = 10;
+/// How long a request waits for a place.
+pub const SLOT_WAIT: Duration = Duration::from_secs(1);
+/// How long it waits at least while more requests come than can be served.
+pub const SLOT_WAIT_LEAST: Duration = Duration::from_millis(5);
+/// Requests that wait for a place at one service.
+pub const SLOT_LINE: usize = 1024;
+/// WebSockets of one client at the same time.
+pub const WEBSOCKETS_PER_CLIENT: usize = 100;
+/// A visitor connection without a request for this long, up to twice as long, is closed. (One of HTTP/1.1 sooner:
+/// see [`HEAD`].)
+pub const VISITOR_IDLE: Duration = Duration::from_secs(60);
+/// Requests on one visitor connection before it is closed politely.
+pub const REQUESTS_PER_CONNECTION: u64 = 10_000;
+/// Age of a visitor connection at which it is closed politely, ± 10 %.
+pub const CONNECTION_AGE: Duration = Duration::from_secs(60 * 60);
+/// Header fields in one request, crumbs of a cookie counted one by one.
 pub const MAX_HEADERS: usize = 100;
-/// Largest request head, and hyper's read buffer with it.
-pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Largest request head.
+pub const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Largest value of one request header field.
+pub const MAX_VALUE_BYTES: usize = 16 * 1024;
+/// Longest path and query.
+pub const MAX_TARGET_BYTES: usize = 8 * 1024;
+/// Read buffer of an HTTP/1.1 connection, and the largest head of an answer.
+pub const HTTP_BUFFER_BYTES: usize = 64 * 1024;
+/// Header fields in one answer.
+pub const MAX_ANSWER_HEADERS: usize = 200;
+/// Frames with headers that a visitor may have reset before they were looked at (CVE-2023-44487).
+pub const H2_PENDING_RESETS: usize = 20;
+/// Streams that this side may have had to reset before the connection is ended (CVE-2025-8671).
+pub const H2_ERROR_RESETS: usize = 256;
+/// Requests at the same time on one HTTP/2 connection to a service.
+pub const H2_REQUESTS: usize = 100;
+/// An idle HTTP/2 connection to a service is dropped after this long.
+pub const H2_IDLE_FOR: Duration = Duration::from_secs(60);
 /// Streams of one HTTP/2 visitor connection.
 pub const H2_STREAMS: u32 = 100;
 /// HTTP/2 window of one visitor stream.
@@ -134,8 +229,8 @@ pub const H2_PING_LIMIT: Duration = Duration::from_secs(10);
 pub const POOL_IDLE: usize = 64;
 /// An idle keep-alive stream is dropped after this long. Below the five seconds after which Node.js closes.
 pub const POOL_IDLE_FOR: Duration = Duration::from_secs(4);
-/// A visitor is told to come back after this many seconds when its service is away.
-pub const RETRY_AFTER_SECONDS: u32 = 2;
+/// `Retry-After` of those who are turned away for the moment is 1 to this many seconds.
+pub const RETRY_AFTER_SPREAD: u32 = 5;
 
 // ---- identity ---------------------------------------------------------------------------------
 

@@ -370,6 +370,63 @@ impl fmt::Debug for ServerAddr {
 
 text_serde!(ServerAddr);
 
+/// A `Host` field that a service is to see instead of the visitor's: a host and perhaps a port, in the form in
+/// which it is sent.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct HostField(String);
+
+impl HostField {
+    const FORM: InvalidName =
+        InvalidName::Form { expected: "a host such as shop.internal or localhost:3000" };
+
+    /// The field's value.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&ServerAddr> for HostField {
+    fn from(address: &ServerAddr) -> Self {
+        Self(address.to_string())
+    }
+}
+
+impl FromStr for HostField {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let has_port =
+            text.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'));
+        if has_port {
+            let address: ServerAddr = text.parse().map_err(|_| Self::FORM)?;
+            return Ok(Self(address.to_string()));
+        }
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        match bare {
+            Some(v6) => {
+                v6.parse::<Ipv6Addr>().map_err(|_| Self::FORM)?;
+                Ok(Self(text.to_owned()))
+            }
+            None if text.contains(':') => Err(Self::FORM),
+            None => ServerAddr::new(text, 0).map(|address| Self(address.host)).map_err(|_| Self::FORM),
+        }
+    }
+}
+
+impl fmt::Display for HostField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for HostField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+text_serde!(HostField);
+
 /// How public addresses are made: `https://REGID.example.com`, where `REGID` stands for the name of a service.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -610,6 +667,16 @@ mod tests {
             ["", "localhost", ":80", "a:b", "a:99999", "::1:80", "[::1:80", "a b:80", "http://a:80", "a:+1"]
         {
             assert!(bad.parse::<ServerAddr>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_host_field_is_a_host_and_perhaps_a_port() {
+        for text in ["shop.internal", "localhost:3000", "127.0.0.1", "[::1]", "[::1]:80", "db_1.lan"] {
+            assert_eq!(text.parse::<HostField>().unwrap().as_str(), text);
+        }
+        for bad in ["", "a b", "a:", "a:x", "::1", "[::1", "a,b", "user@a", "a/b", "a\r\nb", "é"] {
+            assert!(bad.parse::<HostField>().is_err(), "{bad}");
         }
     }
 

@@ -3,7 +3,7 @@
 //! A change goes to the store first and into the tables after its commit, in a task of its own, so that a peer
 //! that hangs up in between cannot leave the two apart.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
@@ -30,19 +30,36 @@ struct Lookup {
     devices: HashMap<PublicKey, DeviceId>,
     services: HashMap<RegisteredId, Route>,
     aliases: HashMap<String, RegisteredId>,
+    /// The other way round, sorted.
+    aliases_of: HashMap<RegisteredId, BTreeSet<Alias>>,
 }
 
 impl Lookup {
     fn add(&mut self, tables: Tables) {
         self.devices.extend(tables.devices);
         self.services.extend(tables.services.into_iter().map(|route| (route.id, route)));
-        self.aliases.extend(tables.aliases.into_iter().map(|(alias, id)| (alias.as_str().to_owned(), id)));
+        for (alias, id) in tables.aliases {
+            self.remove_alias(&alias); // from a service that it belonged to before
+            self.aliases.insert(alias.as_str().to_owned(), id);
+            self.aliases_of.entry(id).or_default().insert(alias);
+        }
+    }
+
+    fn remove_alias(&mut self, alias: &Alias) {
+        if let Some(id) = self.aliases.remove(alias.as_str())
+            && let Some(aliases) = self.aliases_of.get_mut(&id)
+        {
+            aliases.remove(alias);
+            if aliases.is_empty() {
+                self.aliases_of.remove(&id);
+            }
+        }
     }
 
     fn apply(&mut self, changes: Changes) {
         self.add(changes.added);
         for alias in &changes.aliases_gone {
-            self.aliases.remove(alias.as_str());
+            self.remove_alias(alias);
         }
         for id in &changes.services_gone {
             self.services.remove(id);
@@ -132,6 +149,10 @@ impl Directory {
 impl Names for Directory {
     fn alias(&self, name: &str) -> Option<RegisteredId> {
         self.read().aliases.get(name).copied()
+    }
+
+    fn aliases(&self, id: &RegisteredId) -> Vec<Alias> {
+        self.read().aliases_of.get(id).into_iter().flatten().cloned().collect()
     }
 
     fn service(&self, id: &RegisteredId) -> Option<Route> {

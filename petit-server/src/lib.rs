@@ -6,10 +6,12 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
 
 pub mod admin;
+pub mod backup;
 pub mod certificate;
 pub mod config;
 pub mod directory;
 pub mod folder;
+pub mod memory;
 pub mod server;
 pub mod store;
 

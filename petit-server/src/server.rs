@@ -9,7 +9,7 @@ use petit_engine::limits;
 use petit_engine::name::{Alias, Endpoint, InvalidName, ServerAddr, ServiceName};
 use petit_engine::net::listen;
 use petit_engine::proto::control::Text;
-use petit_engine::relay::{Relay, RelayConfig, StartError as RelayError};
+use petit_engine::relay::{Pressure, Relay, RelayConfig, StartError as RelayError};
 use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, NoRandom, random_bytes};
 use petit_host::files;
 use petit_host::lock::{Lock, LockError};
@@ -20,6 +20,7 @@ use crate::certificate::{self, CertificateError};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::folder::{Folder, KeyError};
+use crate::memory;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{NewInvite, ServiceLimits, Store, StoreError};
 
@@ -93,7 +94,7 @@ pub struct Offline {
 /// How long a command that holds the registry for a moment is waited for.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
-async fn lock(folder: &Folder) -> Result<Lock, StartError> {
+pub(crate) async fn lock(folder: &Folder) -> Result<Lock, StartError> {
     Lock::take_within(&folder.lock(), LOCK_LIMIT).await.map_err(|error| match error {
         LockError::Held { pid, .. } => StartError::Running { pid },
         LockError::Io { .. } => StartError::Lock(error),
@@ -172,6 +173,7 @@ impl Server {
                 },
                 trusted_proxies: config.trusted_proxies.clone(),
                 legacy_errors: config.legacy_errors,
+                bounds: config.bounds.clone(),
                 software: Text::lossy(SOFTWARE),
                 vitae: config.vitae.clone(),
             },
@@ -179,7 +181,8 @@ impl Server {
         )?;
         relay.serve_http(http_listener);
         let has_certificate = https.is_some();
-        relay.serve_tls(tls_listener, https);
+        relay.set_https(https);
+        relay.serve_tls(tls_listener);
         let (devices, services) = directory.counts();
         tracing::info!(%http, %tls, https = has_certificate, devices, services, "listening");
         let since = SystemTime::now();
@@ -220,6 +223,25 @@ impl Server {
     /// Takes over what can be changed while the server runs.
     pub fn apply(&self, config: &Config) {
         self.limits.send_replace(service_limits(config));
+    }
+
+    /// Looks at the memory from now on, and turns visitors away when it is short, for as long as the future is
+    /// polled. Never ends.
+    pub async fn watch_memory(&self) {
+        let Some(limit) = self.config.memory.or_else(memory::limit) else {
+            return std::future::pending().await;
+        };
+        let mut pressure = Pressure::None;
+        loop {
+            tokio::time::sleep(memory::EVERY).await;
+            let Some(used) = memory::resident() else { continue };
+            let now = memory::pressure(used, limit, pressure);
+            if now != pressure {
+                tracing::warn!(used, limit, ?now, "memory");
+                self.relay.set_pressure(now);
+                pressure = now;
+            }
+        }
     }
 
     /// Leaves politely: see [`Relay::drain`]. The registry's file is closed after that.

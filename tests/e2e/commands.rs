@@ -140,7 +140,7 @@ async fn every_verb_of_the_client() {
     // More services, by the new names and the original's.
     exits(client.run(["service", "add", "api", &target]).await, 0, "It is offered now");
     exits(client.run(["service", "add", "api", &target]).await, 1, "already");
-    exits(client.run(["service", "add", "x", "nonsense"]).await, 2, "expected host:port");
+    exits(client.run(["service", "add", "x", "nonsense"]).await, 2, "write it as localhost:3000");
     let port = service.address().port().to_string();
     exits(client.run(["lease", "-l", "127.0.0.1", "-p", &port, "-t", "old"]).await, 0, "old");
     let all_green = |status: &Value| {
@@ -308,7 +308,7 @@ async fn an_invite_that_is_asked_for_is_not_shown() {
     terminal.until("for another 60 min").await;
     terminal.until("Where is the service \"web\"").await;
     terminal.type_line("nonsense").await;
-    terminal.until("expected host:port").await;
+    terminal.until("write it as localhost:3000").await;
     terminal.type_line(&service.address().port().to_string()).await;
     terminal.until("Next: petit-client start").await;
     let (exit, shown) = terminal.end().await;

@@ -8,9 +8,10 @@ use petit_engine::agent::{Agent, AgentConfig, AgentState, Direct, ServiceSpec};
 use petit_engine::cause::Cause;
 use petit_engine::invite::Invite;
 use petit_engine::mux::{self, Event, Role};
-use petit_engine::net::{dial, tls};
+use petit_engine::net::dial::{self, Way};
+use petit_engine::net::tls;
 use petit_engine::proto::control::{
-    FromAgent, FromRelay, Hello, Message, Offer, Outcome, Refusal, ServiceKind, Text, Vitae,
+    FromAgent, FromRelay, Hello, Message, Offer, Options, Outcome, Refusal, ServiceKind, Text, Vitae,
 };
 use petit_engine::secret::PrivateKey;
 use petit_tests::bed::Bed;
@@ -22,15 +23,16 @@ use petit_tests::visitor::host;
 fn agent(invite: &Invite, key: &PrivateKey, service: &Service) -> Agent {
     let config = AgentConfig {
         server: invite.server.clone(),
+        way: Way::default(),
         pins: invite.pins.clone(),
         key: key.clone(),
         software: Text::lossy("test"),
         vitae: Vitae::new(),
-        services: vec![ServiceSpec {
-            name: "web".parse().unwrap(),
-            kind: ServiceKind::Http,
-            target: service.address().to_string().parse().unwrap(),
-        }],
+        services: vec![ServiceSpec::plain(
+            "web".parse().unwrap(),
+            ServiceKind::Http,
+            service.address().to_string().parse().unwrap(),
+        )],
     };
     Agent::start(config, Arc::new(Direct)).unwrap()
 }
@@ -46,7 +48,8 @@ async fn a_newer_session_of_the_same_key_takes_over_at_once_and_the_older_one_do
     let (a, b) = (Service::http("A").await, Service::http("B").await);
     let invite = bed.invite().await;
     let key = PrivateKey::generate().unwrap();
-    let registered = petit_engine::agent::enrol(&invite, &key, "t", &Text::lossy("t")).await.unwrap();
+    let registered =
+        petit_engine::agent::enrol(&invite, &Way::default(), &key, "t", &Text::lossy("t")).await.unwrap();
     let host = host(&registered.id);
     let online = |state| matches!(state, AgentState::Online { .. });
     let (older, newer) = (agent(&invite, &key, &a), agent(&invite, &key, &b));
@@ -84,6 +87,7 @@ fn hello(services: Vec<Offer>) -> Hello {
         software: Text::lossy("rogue"),
         instance: Text::lossy("rogue"),
         takeover: true,
+        only: true,
         max_streams: 10,
         window: 65_536,
         vitae: Vitae::new(),
@@ -98,7 +102,7 @@ async fn agents_that_break_the_protocol_lose_their_session_and_nobody_elses() {
     let honest = bed.client(&service).await;
     let invite = bed.invite().await;
     let key = PrivateKey::generate().unwrap();
-    petit_engine::agent::enrol(&invite, &key, "rogue", &Text::lossy("t")).await.unwrap();
+    petit_engine::agent::enrol(&invite, &Way::default(), &key, "rogue", &Text::lossy("t")).await.unwrap();
     let stolen = honest.id().to_string();
     let messages = [
         "not json at all".to_owned(),
@@ -114,7 +118,7 @@ async fn agents_that_break_the_protocol_lose_their_session_and_nobody_elses() {
     ];
     for message in messages {
         let config = tls::client(&key, invite.pins.clone(), tls::ALPN_TUNNEL).unwrap();
-        let tls = dial::dial(&invite.server, config, Duration::from_secs(10)).await.unwrap();
+        let tls = dial::dial(&invite.server, &Way::default(), config, Duration::from_secs(10)).await.unwrap();
         let (mux, driver, mut events) = mux::session(tls, Role::Agent, 65_536);
         let driver = tokio::spawn(driver);
         mux.send_control(message.as_bytes());
@@ -134,9 +138,9 @@ async fn what_an_agent_offers_is_its_own() {
     let honest = bed.client(&service).await;
     let invite = bed.invite().await;
     let key = PrivateKey::generate().unwrap();
-    petit_engine::agent::enrol(&invite, &key, "rogue", &Text::lossy("t")).await.unwrap();
+    petit_engine::agent::enrol(&invite, &Way::default(), &key, "rogue", &Text::lossy("t")).await.unwrap();
     let config = tls::client(&key, invite.pins.clone(), tls::ALPN_TUNNEL).unwrap();
-    let tls = dial::dial(&invite.server, config, Duration::from_secs(10)).await.unwrap();
+    let tls = dial::dial(&invite.server, &Way::default(), config, Duration::from_secs(10)).await.unwrap();
     let (mux, driver, mut events) = mux::session(tls, Role::Agent, 65_536);
     let _driver = tokio::spawn(driver);
     // The same service name, and as many services as may be announced.
@@ -145,6 +149,7 @@ async fn what_an_agent_offers_is_its_own() {
         name: if number == 1 { "web".parse().unwrap() } else { format!("s{number}").parse().unwrap() },
         kind: ServiceKind::Http,
         health: petit_engine::cause::Health::Up,
+        options: Options::default(),
     });
     let hello = FromAgent::Hello(hello(offers.collect())).encode().unwrap();
     mux.send_control(&hello);

@@ -140,9 +140,14 @@ pub fn client_config(services: &[(&str, SocketAddr, &str)]) -> String {
 impl BedClient {
     /// Registers with an invite and starts.
     pub async fn new(invite: &Invite, services: &[(&str, SocketAddr, &str)]) -> Self {
+        Self::with_config(invite, &client_config(services)).await
+    }
+
+    /// As [`BedClient::new`], with a config of the test's own.
+    pub async fn with_config(invite: &Invite, config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
-        std::fs::write(&path, client_config(services)).unwrap();
+        std::fs::write(&path, config).unwrap();
         let folder = ClientFolder::of(&path);
         folder.make().unwrap();
         let (config, _) = petit_client::config::load(&path).unwrap();

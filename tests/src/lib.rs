@@ -7,7 +7,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod bed;
+pub mod chaos;
+pub mod figures;
+pub mod netns;
 pub mod process;
+pub mod raw;
+pub mod rogue;
 pub mod service;
 pub mod visitor;
 

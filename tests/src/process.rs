@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufRead
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use crate::bed::server_config;
+use crate::netns::Netns;
 use crate::soon;
 use crate::visitor::Visitor;
 
@@ -30,6 +31,12 @@ pub fn programs() -> &'static Path {
         // The test stands in target/<profile>/deps.
         std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
     })
+}
+
+/// Resident memory of a process.
+pub fn resident_bytes(process: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
+    text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
 /// How a command ended, and what it said.
@@ -70,6 +77,8 @@ pub struct Program {
     name: &'static str,
     dir: TempDir,
     env: Vec<(String, String)>,
+    /// Words before the command, which put it on a host of its own.
+    prefix: Vec<String>,
 }
 
 impl Program {
@@ -87,13 +96,20 @@ impl Program {
     }
 
     fn new(name: &'static str) -> Self {
-        Self { name, dir: tempfile::tempdir().unwrap(), env: Vec::new() }
+        Self { name, dir: tempfile::tempdir().unwrap(), env: Vec::new(), prefix: Vec::new() }
     }
 
     /// Sets an environment variable for all that is run from here on.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs on another host from here on.
+    #[must_use]
+    pub fn on(mut self, net: &Netns) -> Self {
+        self.prefix = net.prefix();
         self
     }
 
@@ -108,7 +124,15 @@ impl Program {
     }
 
     fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(programs().join(self.name));
+        let program = programs().join(self.name);
+        let mut command = match self.prefix.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         command.args(arguments).arg("--config").arg(self.config()).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -137,6 +161,11 @@ impl Program {
         let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
         Said::new(&soon("the command to end", child.wait_with_output()).await.unwrap())
+    }
+
+    /// Starts a command whose input is the caller's.
+    pub fn start<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Child {
+        self.command(arguments).stdin(Stdio::piped()).spawn().unwrap()
     }
 
     /// Starts a command that goes on.

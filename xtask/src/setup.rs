@@ -6,7 +6,7 @@ use crate::Outcome;
 use crate::run::{cargo, is_installed, succeed};
 
 /// A program, the Debian package that has it, and why it is needed.
-const NEEDED: [(&str, &str, &str); 14] = [
+const NEEDED: [(&str, &str, &str); 18] = [
     ("dbus-daemon", "dbus", "a session bus for the keychain"),
     ("gnome-keyring-daemon", "gnome-keyring", "a real keychain for the device key"),
     ("secret-tool", "libsecret-tools", "looks into that keychain from outside"),
@@ -21,6 +21,10 @@ const NEEDED: [(&str, &str, &str); 14] = [
     ("desktop-file-validate", "desktop-file-utils", "checks desktop entries"),
     ("pgrep", "procps", "looks for processes"),
     ("python3", "python3", "a program that listens, and a reader of ZIP files"),
+    ("faketime", "faketime", "sets the clock of a program, and nobody else's"),
+    ("ip", "iproute2", "networks of the tests' own, to unplug"),
+    ("tinyproxy", "tinyproxy", "an HTTP proxy on the way to the server"),
+    ("microsocks", "microsocks", "a SOCKS5 proxy on the way to the server"),
 ];
 
 /// Libraries that the tray app is compiled with: what pkg-config calls them, and their packages.

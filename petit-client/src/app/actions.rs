@@ -148,7 +148,8 @@ impl App {
         let texts = self.now().texts.clone();
         let (name, kind, target) = settings::check_service(&service)
             .map_err(|(field, why)| words::refused(&texts, field, &[("why", &why)]).field(field))?;
-        let service = FormService { name: name.to_string(), kind, target: target.to_string() };
+        let scheme = if settings::is_tls(&service.target) { "https://" } else { "" };
+        let service = FormService { name: name.to_string(), kind, target: format!("{scheme}{target}") };
         let (text, mut form) = self.text_and_form()?;
         let services = &mut form.services;
         let taken = services.iter().any(|known| known.name == service.name && before != Some(&known.name));

@@ -290,6 +290,8 @@ impl App {
     /// [`Refused`] when it is none.
     pub async fn try_target(&self, target: &str, kind: ServiceKind) -> Result<Tried, Refused> {
         let texts = self.now().texts.clone();
+        // What speaks TLS is only looked at from outside.
+        let kind = if settings::is_tls(target) { ServiceKind::Tcp } else { kind };
         let target = settings::target(target)
             .map_err(|why| words::refused(&texts, "target", &[("why", &why)]).field("target"))?;
         let found = listening::try_target(&target, kind).await;

@@ -137,20 +137,22 @@ pub(crate) fn fill(text: &str, form: &Form, first: &ServiceName) -> Result<Strin
         let kept = form.services.iter().find(|service| service.name == local);
         if kept == before.services.first() {
             let rest = form.services.iter().filter(|service| service.name != local);
-            put_services(client, rest)?;
+            put_services(client, rest, &before.services)?;
             return Ok(document.to_string());
         }
         client.remove("local");
     }
-    put_services(client, form.services.iter())?;
+    put_services(client, form.services.iter(), &before.services)?;
     let text = document.to_string();
     Ok(text)
 }
 
-/// Writes the services, reusing the table of each that keeps its name, so that its comments stay.
+/// Writes the services, reusing the table of each that keeps its name, so that its comments stay, and so do settings
+/// that the form does not show: what did not change in the form is not written.
 fn put_services<'a>(
     client: &mut Table,
     services: impl Iterator<Item = &'a FormService>,
+    before: &[FormService],
 ) -> Result<(), EditError> {
     let mut old: Vec<Table> = match client.remove("service") {
         None => Vec::new(),
@@ -171,10 +173,14 @@ fn put_services<'a>(
         let mut table = table.unwrap_or_default();
         // An old place in the file would put it before what was moved.
         table.set_position(None);
+        let was = table.get("name").and_then(Item::as_str).map(str::to_owned);
+        let known = before.iter().find(|known| Some(&known.name) == was.as_ref());
         put(&mut table, "name", &service.name);
-        put(&mut table, "target", &service.target);
+        if known.is_none_or(|known| known.target != service.target) {
+            put(&mut table, "target", &service.target);
+        }
         let is_default = service.kind == ServiceKind::Http && !table.contains_key("kind");
-        if !is_default {
+        if !is_default && known.is_none_or(|known| known.kind != service.kind) {
             put(&mut table, "kind", if service.kind == ServiceKind::Tcp { "tcp" } else { "http" });
         }
         list.push(table);
@@ -226,11 +232,20 @@ pub(crate) type ServiceSpecParts = (ServiceName, ServiceKind, petit_engine::name
 /// Why it is none.
 pub(crate) fn target(text: &str) -> Result<petit_engine::name::ServerAddr, String> {
     let text = text.trim();
-    let text = text.strip_prefix("http://").unwrap_or(text);
+    let is_tls = is_tls(text);
+    let text = text.strip_prefix("http://").or(text.strip_prefix("https://")).unwrap_or(text);
     let text = text.split('/').next().unwrap_or_default();
-    let is_port = text.parse::<u16>().is_ok();
-    let text = if is_port { format!("localhost:{text}") } else { text.to_owned() };
+    let text = match text.parse::<u16>() {
+        Ok(port) => format!("localhost:{port}"),
+        Err(_) if is_tls && !text.contains(':') => format!("{text}:443"),
+        Err(_) => text.to_owned(),
+    };
     text.parse().map_err(|error: petit_engine::name::InvalidName| error.to_string())
+}
+
+/// True for a service that speaks TLS; the config file says so by the scheme.
+pub(crate) fn is_tls(text: &str) -> bool {
+    text.trim_start().starts_with("https://")
 }
 
 /// True when a text is a name that this computer may have towards the vendor.

@@ -53,6 +53,16 @@ fn what_is_filled_in_keeps_comments_and_order() {
 }
 
 #[test]
+fn what_the_form_does_not_show_of_a_service_stays() {
+    let text = "[client]\n[[client.service]]\nname = \"a\"\ntarget = \"https://h:443\"\nkind = \"h2\"\n";
+    let mut form = read(text).form.unwrap();
+    assert_eq!(form.services[0].target, "https://h:443");
+    form.services.push(FormService { name: "b".into(), kind: ServiceKind::Http, target: "h:1".into() });
+    let filled = fill(text, &form, &first()).unwrap();
+    assert!(filled.starts_with(text), "{filled}");
+}
+
+#[test]
 fn the_originals_service_stays_as_it_is_until_it_is_changed() {
     let text = "[client]\nlogLevel = \"warn\"\n[client.local]\nport = 80\n";
     let mut form = read(text).form.unwrap();
@@ -73,7 +83,7 @@ fn mistakes_are_said_with_line_and_field() {
     let settings = read(&text);
     let problem = &settings.problems[0];
     assert_eq!((problem.line, problem.field.as_deref()), (Some(14), Some("services.1.target")));
-    assert!(problem.message.contains("host:port"), "{problem:?}");
+    assert!(problem.message.contains("localhost:3000"), "{problem:?}");
     assert_eq!(settings.form.as_ref().unwrap().services[1].target, "nowhere", "the form shows what is wrong");
     let twice = WRITTEN.replace("\"db\"", "\"shop\"");
     assert!(read(&twice).problems[0].message.starts_with("two services"));
@@ -86,9 +96,12 @@ fn mistakes_are_said_with_line_and_field() {
 
 #[test]
 fn targets_are_taken_as_people_type_them() {
-    for (typed, meant) in
-        [("3000", "localhost:3000"), (" localhost:1 ", "localhost:1"), ("http://h:80/x", "h:80")]
-    {
+    for (typed, meant) in [
+        ("3000", "localhost:3000"),
+        (" localhost:1 ", "localhost:1"),
+        ("http://h:80/x", "h:80"),
+        ("https://h/x", "h:443"),
+    ] {
         assert_eq!(target(typed).unwrap().to_string(), meant);
     }
     assert!(target("localhost").is_err() && target("").is_err());

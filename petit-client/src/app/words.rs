@@ -154,13 +154,14 @@ mod tests {
     #[test]
     fn every_cause_has_words() {
         let engine = include_str!("../../../petit-engine/src/cause.rs");
-        let control = include_str!("../../../petit-engine/src/proto/control.rs");
+        let control = include_str!("../../../petit-engine/src/proto/control/mod.rs");
+        let enrol = include_str!("../../../petit-engine/src/proto/control/enrol.rs");
         let status = include_str!("../status.rs");
         for (source, name, prefix) in [
             (engine, "Cause", "cause"),
             (engine, "ServiceCause", "service"),
             (control, "GrantRefusal", "service"),
-            (control, "EnrolRefusal", "problem.register"),
+            (enrol, "EnrolRefusal", "problem.register"),
             (status, "KeyTrouble", "problem.key"),
         ] {
             let variants = variants(source, name);

@@ -1,8 +1,6 @@
 //! Edits that keep what people wrote: comments, order, spelling.
 
-use petit_engine::agent::ServiceSpec;
-use petit_engine::name::ServiceName;
-use petit_engine::proto::control::ServiceKind;
+use petit_engine::name::{ServerAddr, ServiceName};
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 
 /// Why an edit was not made.
@@ -37,15 +35,37 @@ fn services(client: &mut Table) -> Result<&mut ArrayOfTables, EditError> {
     list.as_array_of_tables_mut().ok_or(EditError::Form)
 }
 
-fn position(list: &ArrayOfTables, name: &ServiceName) -> Option<usize> {
-    list.iter().position(|table| table.get("name").and_then(Item::as_str) == Some(name.as_str()))
+fn position(list: &ArrayOfTables, name: &str) -> Option<usize> {
+    list.iter().position(|table| table.get("name").and_then(Item::as_str) == Some(name))
+}
+
+/// A service to be written down.
+#[derive(Clone, Debug, Default)]
+pub struct NewService {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub target: String,
+    /// `http`, `h2` or `tcp`.
+    pub kind: &'static str,
+    /// Further keys with their texts, such as `tls_ca`.
+    pub more: Vec<(&'static str, String)>,
+    /// It speaks TLS, and whoever this computer trusts may vouch for it.
+    pub tls: bool,
+}
+
+impl NewService {
+    /// A service with a name, a place and a kind.
+    pub fn plain(name: &ServiceName, target: &ServerAddr, kind: &'static str) -> Self {
+        Self { name: name.to_string(), target: target.to_string(), kind, ..Self::default() }
+    }
 }
 
 /// Adds a service at the end.
 ///
 /// # Errors
 /// [`EditError::Exists`] when its name is taken.
-pub fn add_service(text: &str, spec: &ServiceSpec) -> Result<String, EditError> {
+pub fn add_service(text: &str, new: &NewService) -> Result<String, EditError> {
     let mut document = document(text)?;
     // Comments at the end of the file stay where they are read: before what is added. Behind it they would seem
     // to belong to it, and a key that somebody uncomments there would.
@@ -53,18 +73,24 @@ pub fn add_service(text: &str, spec: &ServiceSpec) -> Result<String, EditError> 
     let comments = document.trailing().as_str().unwrap_or_default().to_owned();
     let client = client(&mut document)?;
     let list = services(client)?;
-    if position(list, &spec.name).is_some() {
-        return Err(EditError::Exists(spec.name.to_string()));
+    if position(list, &new.name).is_some() {
+        return Err(EditError::Exists(new.name.clone()));
     }
     let mut table = Table::new();
     let moves = is_last && !comments.trim().is_empty();
     if moves {
         table.decor_mut().set_prefix(format!("{}\n\n", comments.trim_end()));
     }
-    table.insert("name", value(spec.name.as_str()));
-    table.insert("target", value(spec.target.to_string()));
-    if spec.kind == ServiceKind::Tcp {
-        table.insert("kind", value("tcp"));
+    table.insert("name", value(&new.name));
+    table.insert("target", value(&new.target));
+    if new.kind != "http" {
+        table.insert("kind", value(new.kind));
+    }
+    if new.tls {
+        table.insert("tls", value(true));
+    }
+    for (key, setting) in &new.more {
+        table.insert(key, value(setting));
     }
     list.push(table);
     if moves {
@@ -82,7 +108,7 @@ pub fn remove_service(text: &str, name: &ServiceName, first: &ServiceName) -> Re
     let client = client(&mut document)?;
     if client.contains_key("service") {
         let list = services(client)?;
-        if let Some(position) = position(list, name) {
+        if let Some(position) = position(list, name.as_str()) {
             list.remove(position);
             if list.is_empty() {
                 client.remove("service");
@@ -127,8 +153,8 @@ mod tests {
     use super::*;
     use crate::config::{self, Config};
 
-    fn spec(name: &str, kind: ServiceKind) -> ServiceSpec {
-        ServiceSpec { name: name.parse().unwrap(), kind, target: "localhost:3000".parse().unwrap() }
+    fn spec(name: &str, kind: &'static str) -> NewService {
+        NewService::plain(&name.parse().unwrap(), &"localhost:3000".parse().unwrap(), kind)
     }
 
     fn parse(text: &str) -> Config {
@@ -139,8 +165,7 @@ mod tests {
 
     #[test]
     fn a_service_is_added_and_all_else_stays() {
-        let text =
-            add_service(WRITTEN.trim_end_matches("\n[other]\n"), &spec("db", ServiceKind::Tcp)).unwrap();
+        let text = add_service(WRITTEN.trim_end_matches("\n[other]\n"), &spec("db", "tcp")).unwrap();
         for kept in
             ["# mine\n", "logLevel = \"warn\" # quiet", "# the shop\n", "target = \"localhost:1\" # here"]
         {
@@ -149,7 +174,7 @@ mod tests {
         let names: Vec<String> =
             parse(&text).specs(&ServiceName::first()).iter().map(|s| s.name.to_string()).collect();
         assert_eq!(names, ["shop", "db"]);
-        assert_eq!(add_service(&text, &spec("db", ServiceKind::Http)), Err(EditError::Exists("db".into())));
+        assert_eq!(add_service(&text, &spec("db", "http")), Err(EditError::Exists("db".into())));
         let text = remove_service(&text, &"shop".parse().unwrap(), &ServiceName::first()).unwrap();
         assert_eq!(parse(&text).services.len(), 1);
         assert!(text.contains("# quiet"));
@@ -157,19 +182,19 @@ mod tests {
 
     #[test]
     fn an_empty_file_gets_what_it_needs() {
-        let text = add_service("", &spec("web", ServiceKind::Http)).unwrap();
+        let text = add_service("", &spec("web", "http")).unwrap();
         assert_eq!(text, "[client]\n\n[[client.service]]\nname = \"web\"\ntarget = \"localhost:3000\"\n");
-        let text = add_service(config::template(), &spec("web", ServiceKind::Http)).unwrap();
+        let text = add_service(config::template(), &spec("web", "http")).unwrap();
         assert!(text.starts_with("# Petit on this computer"));
         assert_eq!(parse(&text).services.len(), 1);
         // A key that is uncommented is still one of [client].
-        let text = add_service(&text, &spec("db", ServiceKind::Tcp)).unwrap();
+        let text = add_service(&text, &spec("db", "tcp")).unwrap();
         assert_eq!(
             parse(&text.replacen("# name = ", "name = ", 1)).device_name.unwrap().as_str(),
             "Front desk"
         );
         let both = format!("{}\n[server]\nproxy_port = 1\n# the end\n", config::template());
-        let text = add_service(&both, &spec("web", ServiceKind::Http)).unwrap();
+        let text = add_service(&both, &spec("web", "http")).unwrap();
         assert!(text.ends_with("[server]\nproxy_port = 1\n# the end\n"), "{text}");
     }
 
@@ -201,7 +226,7 @@ mod tests {
                 text.push_str(&format!("\n# {comment}\n[[client.service]]\nname = \"{name}\"\ntarget = \"h:1\"\n"));
             }
             let before = parse(&text);
-            let added = add_service(&text, &spec(&new, ServiceKind::Http)).unwrap();
+            let added = add_service(&text, &spec(&new, "http")).unwrap();
             prop_assert_eq!(parse(&added).services.len(), names.len() + 1);
             prop_assert_eq!(added.matches(&format!("# {comment}")).count(), text.matches(&format!("# {comment}")).count());
             let removed = remove_service(&added, &new.parse().unwrap(), &ServiceName::first()).unwrap();

@@ -1,6 +1,7 @@
 //! The client's part of the config file: read, checked, turned into types.
 
 pub mod edit;
+mod service;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,11 +9,16 @@ use std::path::{Path, PathBuf};
 use petit_engine::agent::ServiceSpec;
 use petit_engine::limits;
 use petit_engine::name::{ServerAddr, ServiceName};
-use petit_engine::proto::control::{ServiceKind, Text, Vitae};
+use petit_engine::proto::control::{Text, Vitae};
 use petit_host::files;
 use petit_host::logs::Level;
 use petit_host::toml_file::{self, Key, Kind, Note, Table, TomlError};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use self::service::{LocalForm, SERVICE, ServiceForm};
+pub use self::service::{Service, target};
+use crate::way::{self, ProxySetting};
 
 /// What a client needs to know.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,19 +33,14 @@ pub struct Config {
     pub device_name: Option<Text<64>>,
     /// Facts for the vendor's operator.
     pub vitae: Vitae,
+    /// The proxy on the way out.
+    pub proxy: ProxySetting,
+    /// Further addresses of the server, tried after the one of the invite.
+    pub addresses: Vec<ServerAddr>,
+    /// Only post-quantum connections will do.
+    pub require_pq: bool,
     /// The services, in the order of the file.
     pub services: Vec<Service>,
-}
-
-/// A service as written.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Service {
-    /// Its name; `None` in the original's `[client.local]`.
-    pub name: Option<ServiceName>,
-    /// What it speaks.
-    pub kind: ServiceKind,
-    /// Where it is.
-    pub target: ServerAddr,
 }
 
 /// Where the device key is kept.
@@ -81,6 +82,8 @@ impl Config {
             name: service.name.clone().unwrap_or_else(|| first.clone()),
             kind: service.kind,
             target: service.target.clone(),
+            options: service.options.clone(),
+            tls: service.tls.clone(),
         };
         self.services.iter().map(spec).collect()
     }
@@ -142,14 +145,10 @@ pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError
     let (file, notes) = toml_file::parse::<FileForm>(path, text, FILE)?;
     let form = file.client;
     let problem = |problem: String| ConfigError::Services { path: path.to_owned(), problem };
-    let local = form.local.map(|local| local.check());
-    let local = local.transpose().map_err(problem)?;
-    let named = form.service.into_iter().map(|service| Service {
-        name: Some(service.name),
-        kind: service.kind,
-        target: service.target,
-    });
-    let services: Vec<Service> = local.into_iter().chain(named).collect();
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let local = form.local.map(|local| local.check(folder)).into_iter();
+    let named = form.service.into_iter().map(|service| service.check(folder));
+    let services: Vec<Service> = local.chain(named).collect::<Result<_, _>>().map_err(problem)?;
     if services.len() > limits::MAX_SERVICES {
         return Err(problem(format!("a client has at most {} services", limits::MAX_SERVICES)));
     }
@@ -168,6 +167,9 @@ pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError
         key_store: form.key_store.unwrap_or_default(),
         device_name: form.name,
         vitae: form.vitae,
+        proxy: form.proxy.map_or(ProxySetting::FromSystem, |proxy| proxy.0),
+        addresses: form.addresses,
+        require_pq: form.require_pq,
         services,
     };
     Ok((config, notes))
@@ -184,6 +186,9 @@ const CLIENT: Table = Table(&[
     key("log_level", Kind::Value),
     key("key_store", Kind::Value),
     key("name", Kind::Value),
+    key("proxy", Kind::Value),
+    key("addresses", Kind::Value),
+    key("require_pq", Kind::Value),
     key("vitae", Kind::Free),
     key("service", Kind::Tables(SERVICE)),
     key("local", Kind::Table(LOCAL)),
@@ -196,9 +201,6 @@ const CLIENT: Table = Table(&[
     key("bind_addr", Kind::Retired("commands go over a socket beside this file")),
     key("api_port", Kind::Retired("the API is served on a socket beside this file")),
 ]);
-
-const SERVICE: Table =
-    Table(&[key("name", Kind::Value), key("target", Kind::Value), key("kind", Kind::Value)]);
 
 const LOCAL: Table = Table(&[key("host", Kind::Value), key("port", Kind::Value), key("tls", Kind::Value)]);
 
@@ -219,41 +221,23 @@ struct ClientForm {
     name: Option<Text<64>>,
     #[serde(default)]
     vitae: Vitae,
+    proxy: Option<ProxyForm>,
+    #[serde(default)]
+    addresses: Vec<ServerAddr>,
+    #[serde(default)]
+    require_pq: bool,
     #[serde(default)]
     service: Vec<ServiceForm>,
     local: Option<LocalForm>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ServiceForm {
-    name: ServiceName,
-    target: ServerAddr,
-    #[serde(default)]
-    kind: ServiceKind,
-}
+struct ProxyForm(ProxySetting);
 
-/// The original's way to name the one service.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LocalForm {
-    host: Option<String>,
-    port: u16,
-    #[serde(default)]
-    tls: bool,
-}
-
-impl LocalForm {
-    fn check(self) -> Result<Service, String> {
-        if self.tls {
-            return Err("client.local.tls: services that speak TLS cannot be reached yet; \
-                        point it at a port without TLS"
-                .to_owned());
-        }
-        let host = self.host.as_deref().unwrap_or("127.0.0.1");
-        let target =
-            ServerAddr::new(host, self.port).map_err(|error| format!("client.local.host: {error}"))?;
-        Ok(Service { name: None, kind: ServiceKind::Http, target })
+impl<'de> Deserialize<'de> for ProxyForm {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // It may hold a password, so nothing of it is repeated.
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        way::parse(&text).map(Self).map_err(serde::de::Error::custom)
     }
 }
 
@@ -264,9 +248,11 @@ pub fn template() -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use petit_engine::proto::control::ServiceKind;
+
     use super::*;
 
-    fn read(text: &str) -> Result<(Config, Vec<Note>), ConfigError> {
+    pub(super) fn read(text: &str) -> Result<(Config, Vec<Note>), ConfigError> {
         parse(Path::new("/home/anna/.petit/config.toml"), text)
     }
 
@@ -342,14 +328,14 @@ mod tests {
                 "[client]\nlog_levl = \"x\"",
                 ":2:1: [client] has no key \"log_levl\"; did you mean \"log_level\"?",
             ),
-            ("[[client.service]]\nname = \"a\"\ntarget = \"3000\"", ":3:10: expected host:port, such as"),
+            ("[[client.service]]\nname = \"a\"\ntarget = \"3000\"", ":3:10: \"3000\" is no host and port"),
             (
                 "[[client.service]]\nname = \"A\"\ntarget = \"a:1\"",
                 ":2:8: a service name may not contain 'A'",
             ),
             ("[[client.service]]\nname = \"a\"", "missing field `target`"),
             ("[[client.service]]\nname=\"a\"\ntarget=\"a:1\"\nkind=\"udp\"", ":4:6: "),
-            ("[client.local]\nport = 1\ntls = true", "client.local.tls: services that speak TLS"),
+            ("[client]\nproxy = \"ftp://anna:secret@x\"", ":2:9: expected a proxy such as"),
         ] {
             let error = petit_host::cli::chain(&read(text).unwrap_err());
             assert!(error.contains(expected), "{error}");

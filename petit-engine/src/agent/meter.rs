@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::cause::Health;
+use crate::cause::{Health, ServiceCause};
+use crate::limits;
 use crate::proto::control::{Hop, Trial};
 
 /// The last thing that proved, or disproved, the whole way to a service.
@@ -34,6 +35,8 @@ struct Known {
     since: Option<Instant>,
     good: Option<Proof>,
     bad: Option<(Instant, Hop)>,
+    /// When a visitor last got no proper answer from the service, unless another has got one since.
+    doubt: Option<Instant>,
 }
 
 /// The meter of one service. Shared by its visits.
@@ -98,9 +101,25 @@ impl Meter {
         news
     }
 
-    /// Something passed the whole way. Keeps the first hop's failure only as history.
+    /// Something passed the whole way. Keeps the first hop's failure only as history. A trial, which asks the
+    /// service nothing, does not outweigh a visitor's failure of a moment ago.
     pub fn proved(&self, proof: Proof) {
-        self.known().good = Some(proof);
+        let mut known = self.known();
+        let doubted =
+            known.doubt.is_some_and(|since| proof.at.saturating_duration_since(since) < limits::DOUBT);
+        match proof.by {
+            ProvedBy::Trial(_) if doubted => {}
+            ProvedBy::Trial(_) | ProvedBy::Visitor => {
+                known.doubt = None;
+                known.good = Some(proof);
+            }
+        }
+    }
+
+    /// A visitor got no proper answer from the service.
+    pub fn visit_failed(&self, cause: ServiceCause, now: Instant) {
+        self.known().doubt = Some(now);
+        self.failed(Hop::Service(cause), now);
     }
 
     /// A trial failed. Keeps the moment of the first failure in a row.
@@ -146,7 +165,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cause::ServiceCause;
 
     #[test]
     fn a_failure_keeps_its_first_moment_until_something_passes() {
@@ -162,6 +180,24 @@ mod tests {
         assert_eq!(meter.bad(), None);
         meter.failed(Hop::Tunnel, after(5));
         assert_eq!(meter.bad(), Some((after(5), Hop::Tunnel)));
+    }
+
+    #[test]
+    fn a_trial_does_not_outweigh_a_visitor_who_got_no_answer() {
+        let meter = Meter::default();
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let trial = |seconds| Proof { at: after(seconds), by: ProvedBy::Trial(Trial::default()) };
+        meter.proved(trial(1));
+        meter.visit_failed(ServiceCause::NotHttp, after(2));
+        meter.proved(trial(3));
+        let bad = Some((after(2), Hop::Service(ServiceCause::NotHttp)));
+        assert_eq!(meter.bad(), bad);
+        meter.proved(Proof { at: after(4), by: ProvedBy::Visitor });
+        assert_eq!(meter.bad(), None);
+        meter.visit_failed(ServiceCause::NoAnswer, after(5));
+        meter.proved(trial(5 + limits::DOUBT.as_secs()));
+        assert_eq!(meter.bad(), None, "in the end the trial is all there is");
     }
 
     #[test]

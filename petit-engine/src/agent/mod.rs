@@ -6,24 +6,29 @@
 
 mod ask;
 mod enrol;
+mod local;
 mod meter;
+mod offers;
 mod run;
 mod session;
 mod state;
 mod visit;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use self::enrol::{EnrolError, Registered, enrol};
+pub use self::local::{Local, ServiceSpec, ServiceTls, connect, may_lead_to};
 pub use self::meter::{Counts, Meter, Proof, ProvedBy};
-pub use self::session::SessionError;
+pub use self::session::{Look, SessionError, look};
 pub use self::state::{AgentState, Event};
-pub use self::visit::{Direct, ServiceSpec, Visit, Visits, connect};
+pub use self::visit::{Direct, Visit, Visits};
 use crate::mux::{Mux, Stats};
 use crate::name::{DeviceId, ServerAddr, ServiceName};
+use crate::net::dial::Way;
 use crate::proto::control::{Outcome, Text, Trial, Vitae};
 use crate::secret::{Fingerprint, PrivateKey};
 
@@ -32,6 +37,8 @@ use crate::secret::{Fingerprint, PrivateKey};
 pub struct AgentConfig {
     /// Where to dial.
     pub server: ServerAddr,
+    /// How to get there.
+    pub way: Way,
     /// Keys that the server may have.
     pub pins: Vec<Fingerprint>,
     /// Who this device is.
@@ -55,6 +62,19 @@ pub struct AgentView {
     pub server: Option<ServerView>,
     /// What it offers, in the order of the config.
     pub services: Vec<ServiceView>,
+    /// The key exchange of the present session, and whether it is post-quantum.
+    pub key_exchange: Option<KeyExchange>,
+    /// Who opens TLS connections on the way, when the last attempt came to nothing because of that.
+    pub inspected_by: Option<String>,
+}
+
+/// How a session's keys were agreed upon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyExchange {
+    /// Its name, such as `X25519MLKEM768`.
+    pub name: String,
+    /// True when a future quantum computer cannot undo it.
+    pub post_quantum: bool,
 }
 
 /// What the server said of itself.
@@ -94,6 +114,9 @@ pub enum AskError {
 pub(crate) enum Command {
     Switch(bool),
     Hurry,
+    Wake,
+    Network(Vec<IpAddr>),
+    SetWay(Way),
     SetServices(Vec<ServiceSpec>),
     SetVitae(Vitae),
     Probe(ServiceName, oneshot::Sender<Result<Trial, AskError>>),
@@ -142,6 +165,23 @@ impl Agent {
     /// Ends a wait for the next attempt: the network has changed, the computer woke, a person is impatient.
     pub async fn hurry(&self) {
         let _ = self.commands.send(Command::Hurry).await;
+    }
+
+    /// The computer has slept, or something in its network has changed: a session that does not answer within
+    /// [`crate::limits::WAKE`] is given up, and an attempt that is under way begins anew.
+    pub async fn wake(&self) {
+        let _ = self.commands.send(Command::Wake).await;
+    }
+
+    /// The addresses that this computer has now. A session from another one is given up at once; otherwise as
+    /// [`Agent::wake`].
+    pub async fn network_changed(&self, addresses: Vec<IpAddr>) {
+        let _ = self.commands.send(Command::Network(addresses)).await;
+    }
+
+    /// Gets to the server in another way from the next attempt on.
+    pub async fn set_way(&self, way: Way) {
+        let _ = self.commands.send(Command::SetWay(way)).await;
     }
 
     /// Offers other services from now on. Streams in flight go on to where they go.

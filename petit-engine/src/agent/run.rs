@@ -14,17 +14,20 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::ask::{Asked, Question};
+use super::offers::Offered;
 use super::session::{Live, SessionError, at, connect, ended, retry_after};
 use super::state::{AgentState, Event as Step};
 use super::visit::{Visit, Visits};
-use super::{AgentConfig, AgentView, AskError, Command, Meter, ServerView, ServiceSpec, ServiceView};
-use crate::cause::{Cause, Health};
+use super::{AgentConfig, AgentView, AskError, Command, ServerView};
+use crate::cause::Cause;
 use crate::limits;
 use crate::mux::{Event, Mux, Stream};
 use crate::name::ServiceName;
+use crate::net::dial::DialError;
 use crate::net::tls;
-use crate::proto::control::{FromAgent, FromRelay, Grant, GrantRefusal, Hello, Message, Offer, Outcome};
-use crate::proto::control::{PROTOCOL, Refusal, Text, Trial, Welcome};
+use crate::proto::control::{
+    FromAgent, FromRelay, Hello, Message, Outcome, PROTOCOL, Refusal, Text, Trial, Welcome,
+};
 use crate::proto::frame::{Purpose, ResetCode};
 use crate::proto::liveness::Backoff;
 use crate::secret::random_bytes;
@@ -36,7 +39,7 @@ type Views = (watch::Receiver<AgentView>, watch::Receiver<Option<Mux>>);
 
 pub(super) struct Runner {
     config: AgentConfig,
-    tls: Arc<ClientConfig>,
+    tls: Tls,
     visits: Arc<dyn Visits>,
     commands: mpsc::Receiver<Command>,
     pub(super) view: watch::Sender<AgentView>,
@@ -46,7 +49,7 @@ pub(super) struct Runner {
     /// False after the relay said that this identity is in use elsewhere: then we ask and take nothing.
     takeover: bool,
     pub(super) offers: Vec<Offered>,
-    next_number: u16,
+    pub(super) next_number: u16,
     dialing: Option<Dialing>,
     pub(super) live: Option<Live>,
     /// Sessions that finish their streams.
@@ -58,22 +61,22 @@ pub(super) struct Runner {
     /// When to look again whether a refusal still stands.
     look_at: Option<Instant>,
     /// When to offer again what the relay could not write down.
-    offer_at: Option<Instant>,
+    pub(super) offer_at: Option<Instant>,
+    /// Until when the session must have answered, after the computer woke or its network changed.
+    prove_by: Option<Instant>,
+    /// Attempts in a row that ended before the server had said anything.
+    early_ends: u32,
 }
 
-/// A service on offer.
-pub(super) struct Offered {
-    /// Its number on the wire. A service whose target changes gets a new one, so that streams and pooled
-    /// connections to the old target are never taken for the new.
-    pub(super) number: u16,
-    pub(super) spec: Arc<ServiceSpec>,
-    outcome: Option<Outcome>,
-    pub(super) meter: Arc<Meter>,
-    /// What the relay was told last.
-    told: Health,
-    /// When to try the whole way next.
-    pub(super) probe_at: Option<Instant>,
+/// The two ways to begin a handshake.
+struct Tls {
+    usual: Arc<ClientConfig>,
+    /// With a ClientHello that fits one packet.
+    small: Arc<ClientConfig>,
 }
+
+/// After so many attempts that were cut off before the server had said anything, the small ClientHello is tried.
+const SMALL_AFTER: u32 = 2;
 
 impl Runner {
     pub(super) fn new(
@@ -81,13 +84,18 @@ impl Runner {
         visits: Arc<dyn Visits>,
         commands: mpsc::Receiver<Command>,
     ) -> Result<(Self, Views), rustls::Error> {
-        let tls = tls::client(&config.key, config.pins.clone(), tls::ALPN_TUNNEL)?;
+        let tls = Tls {
+            usual: tls::client(&config.key, config.pins.clone(), tls::ALPN_TUNNEL)?,
+            small: tls::small_client(&config.key, config.pins.clone(), tls::ALPN_TUNNEL)?,
+        };
         let instance: [u8; 16] = random_bytes().map_err(|_| rustls::Error::FailedToGetRandomBytes)?;
         let (view, views) = watch::channel(AgentView {
             state: AgentState::Idle,
             device: None,
             server: None,
             services: Vec::new(),
+            key_exchange: None,
+            inspected_by: None,
         });
         let (mux, muxes) = watch::channel(None);
         let mut runner = Self {
@@ -110,6 +118,8 @@ impl Runner {
             news: Arc::new(Notify::new()),
             look_at: None,
             offer_at: None,
+            prove_by: None,
+            early_ends: 0,
             config,
         };
         runner.set_services(runner.config.services.clone());
@@ -171,19 +181,32 @@ impl Runner {
             software: self.config.software.clone(),
             instance: self.instance.clone(),
             takeover: self.takeover,
+            only: self.leaving.is_empty(),
             max_streams: limits::MAX_STREAMS,
             window: limits::INITIAL_WINDOW_BYTES,
             vitae: self.config.vitae.clone(),
             services: self.offers(),
         };
-        let (server, tls) = (self.config.server.clone(), Arc::clone(&self.tls));
-        self.dialing = Some(Box::pin(async move { connect(&server, tls, hello).await }));
+        let (server, way) = (self.config.server.clone(), self.config.way.clone());
+        let small = self.early_ends >= SMALL_AFTER && !way.require_pq;
+        if small {
+            tracing::info!("trying with a TLS greeting that fits one packet");
+        }
+        let tls = Arc::clone(if small { &self.tls.small } else { &self.tls.usual });
+        self.dialing = Some(Box::pin(async move { connect(&server, &way, tls, hello).await }));
     }
 
     /// A session or an attempt has come to its end; decides what follows.
     fn lost(&mut self, error: &SessionError) {
         let cause = error.cause();
         tracing::info!(error = %Chain(error), ?cause, "not online");
+        let (early, inspected_by) = match error {
+            SessionError::Dial(DialError::Inspected { issuer, .. }) => (false, Some(issuer.clone())),
+            SessionError::Dial(error) => (error.is_before_server_hello(), None),
+            _ => (false, None),
+        };
+        self.early_ends = if early { self.early_ends.saturating_add(1) } else { 0 };
+        self.view.send_modify(|view| view.inspected_by = inspected_by);
         self.forget_session();
         if cause.is_final() {
             self.look_at = Some(Instant::now() + limits::LOOK_AGAIN);
@@ -193,7 +216,10 @@ impl Runner {
             self.takeover = false;
             limits::RETRY_IN_USE
         } else {
-            self.backoff.next(dice())
+            // Where nothing listens a server is about to be started, and asking costs next to nothing.
+            let soon = cause == Cause::ConnectionRefused && self.backoff.failures() < limits::RETRY_SOON;
+            let cap = if soon { limits::RETRY_SOON_CAP } else { limits::RETRY_CAP };
+            self.backoff.next(dice(), cap)
         };
         self.wait(delay, cause);
     }
@@ -206,6 +232,8 @@ impl Runner {
     fn forget_session(&mut self) {
         self.live = None;
         self.offer_at = None;
+        self.prove_by = None;
+        self.view.send_modify(|view| view.key_exchange = None);
         self.mux.send_replace(None);
         for question in self.questions.drain(..) {
             question.what.fail(AskError::Offline);
@@ -253,6 +281,24 @@ impl Runner {
                     live.mux.ping();
                 }
             }
+            Command::Wake => self.wake(),
+            Command::Network(addresses) => {
+                let gone = |live: &Live| live.local.is_some_and(|local| !addresses.contains(&local));
+                if self.live.as_ref().is_some_and(gone) {
+                    tracing::info!("the address of this connection is gone");
+                    return self.begin_anew();
+                }
+                self.wake();
+            }
+            Command::SetWay(way) => {
+                if self.config.way != way {
+                    self.config.way = way;
+                    // Whoever is online stays so; an attempt in the old way is not waited for.
+                    if self.live.is_none() {
+                        self.wake();
+                    }
+                }
+            }
             Command::SetServices(services) => {
                 self.set_services(services);
                 self.offer_again();
@@ -281,11 +327,15 @@ impl Runner {
             Ok((live, welcome)) => {
                 tracing::info!(server = %self.config.server, device = %welcome.device, "online");
                 self.takeover = true;
+                self.early_ends = 0;
+                let key_exchange = live.key_exchange.clone();
                 self.mux.send_replace(Some(live.mux.clone()));
                 self.live = Some(live);
                 self.view.send_modify(|view| {
                     view.device = Some(welcome.device);
                     view.server = Some(ServerView { software: welcome.software, vitae: welcome.vitae });
+                    view.key_exchange = key_exchange;
+                    view.inspected_by = None;
                 });
                 let answered: Vec<u16> = welcome.services.iter().map(|grant| grant.service).collect();
                 self.on_grants(welcome.services);
@@ -305,7 +355,8 @@ impl Runner {
             Event::Open(stream) => self.on_stream(stream),
             Event::GoAway(away) => {
                 tracing::info!("the server is leaving; streams in flight go on");
-                let delay = retry_after(away) + self.backoff.next(dice());
+                self.backoff.reset();
+                let delay = retry_after(away) + self.backoff.next(dice(), limits::RETRY_CAP);
                 self.leave_session();
                 self.wait(delay, Cause::ServerLeaving);
             }
@@ -326,7 +377,11 @@ impl Runner {
             FromRelay::Probed { probe, trial } => self.on_probed(probe, trial),
             FromRelay::Removed { name, found } => {
                 // A service that is still offered gets a new address.
-                if self.offers.iter().any(|offered| offered.spec.name == name) {
+                // One that found no room may have some now.
+                let again = |offered: &Offered| {
+                    offered.spec.name == name || matches!(offered.outcome, Some(Outcome::Refused { .. }))
+                };
+                if self.offers.iter().any(again) {
                     self.offer_again();
                 }
                 let removed =
@@ -337,7 +392,7 @@ impl Runner {
             }
             FromRelay::Unregistered {} => self.refused(Refusal::Unknown),
             FromRelay::Refused { refusal } => self.refused(refusal),
-            FromRelay::Welcome(_) => self.refused(Refusal::Protocol),
+            FromRelay::Welcome(_) | FromRelay::Looked { .. } => self.refused(Refusal::Protocol),
         }
     }
 
@@ -351,6 +406,36 @@ impl Runner {
         }
         let server = self.config.server.clone();
         self.lost(&SessionError::Refused { server, refusal });
+    }
+
+    /// What was true of the network may be no longer.
+    fn wake(&mut self) {
+        self.backoff.reset();
+        match &self.live {
+            Some(live) => {
+                live.mux.ping();
+                self.prove_by = Some(Instant::now() + limits::WAKE);
+            }
+            // An attempt that began before may wait for an answer that cannot come any more.
+            None if self.state() == AgentState::Connecting => self.dial(),
+            None => self.step(Step::Hurry),
+        }
+    }
+
+    /// Gives the session up and connects again, without waiting.
+    fn begin_anew(&mut self) {
+        self.forget_session();
+        self.wait(Duration::ZERO, Cause::Lost);
+        self.step(Step::Tick);
+    }
+
+    fn prove(&mut self, now: Instant) {
+        if self.prove_by.take_if(|by| *by <= now).is_some()
+            && self.live.as_ref().is_some_and(|live| !live.mux.is_answered())
+        {
+            tracing::info!("the server does not answer any more");
+            self.begin_anew();
+        }
     }
 
     /// The session is over without a farewell.
@@ -369,7 +454,9 @@ impl Runner {
             return stream.reset(ResetCode::ServiceUnknown);
         };
         if stream.opened().purpose == Purpose::Visit {
-            tracing::debug!(service = %offered.spec.name, visitor = %stream.opened().visitor, "visit");
+            let opened = stream.opened();
+            let request = data_encoding::HEXLOWER.encode(&opened.id);
+            tracing::debug!(service = %offered.spec.name, visitor = %opened.visitor, request, "visit");
         }
         self.visiting.spawn(self.visits.visit(Visit {
             stream,
@@ -377,98 +464,6 @@ impl Runner {
             meter: Arc::clone(&offered.meter),
             news: Arc::clone(&self.news),
         }));
-    }
-
-    // ---- services -------------------------------------------------------------------------------
-
-    fn set_services(&mut self, services: Vec<ServiceSpec>) {
-        let mut before = std::mem::take(&mut self.offers);
-        for spec in services {
-            let kept = before.iter().position(|offered| *offered.spec == spec);
-            self.offers.push(match kept {
-                Some(position) => before.swap_remove(position),
-                None => {
-                    self.next_number = self.next_number.wrapping_add(1);
-                    Offered {
-                        number: self.next_number,
-                        spec: Arc::new(spec),
-                        outcome: None,
-                        meter: Arc::default(),
-                        told: Health::Untried,
-                        probe_at: None,
-                    }
-                }
-            });
-        }
-        self.show_services();
-    }
-
-    fn offer_again(&mut self) {
-        let services = self.offers();
-        self.send(&FromAgent::Services { services });
-    }
-
-    fn offers(&mut self) -> Vec<Offer> {
-        let offer = |offered: &mut Offered| {
-            offered.told = offered.meter.health().0;
-            Offer {
-                service: offered.number,
-                name: offered.spec.name.clone(),
-                kind: offered.spec.kind,
-                health: offered.told,
-            }
-        };
-        self.offers.iter_mut().map(offer).collect()
-    }
-
-    fn on_grants(&mut self, grants: Vec<Grant>) {
-        let now = Instant::now();
-        for grant in grants {
-            let Some(offered) = self.offers.iter_mut().find(|offered| offered.number == grant.service) else {
-                continue;
-            };
-            let registered = matches!(grant.outcome, Outcome::Registered { .. });
-            match &grant.outcome {
-                Outcome::Registered { url, .. } => {
-                    tracing::info!(service = %grant.name, %url, "reachable");
-                }
-                Outcome::Refused { cause } => {
-                    if *cause == GrantRefusal::StoreFailed {
-                        self.offer_at = Some(now + limits::OFFER_AGAIN);
-                    }
-                    tracing::warn!(service = %grant.name, ?cause, "the server did not register the service");
-                }
-            }
-            offered.outcome = Some(grant.outcome);
-            offered.probe_at = registered.then_some(now);
-        }
-        self.show_services();
-    }
-
-    fn show_services(&self) {
-        let services = self.offers.iter().map(|offered| ServiceView {
-            spec: Arc::clone(&offered.spec),
-            outcome: offered.outcome.clone(),
-            meter: Arc::clone(&offered.meter),
-        });
-        let services = services.collect();
-        self.view.send_modify(|view| view.services = services);
-    }
-
-    /// Tells the relay, and whoever watches, how the local ends are.
-    fn tell_health(&mut self) {
-        let news: Vec<(u16, Health)> = self
-            .offers
-            .iter_mut()
-            .filter_map(|offered| {
-                let health = offered.meter.health().0;
-                (health != std::mem::replace(&mut offered.told, health)).then_some((offered.number, health))
-            })
-            .collect();
-        for (service, health) in news {
-            self.send(&FromAgent::Health { service, health });
-        }
-        self.view.send_modify(|_| {});
     }
 
     // ---- time -----------------------------------------------------------------------------------
@@ -480,7 +475,7 @@ impl Runner {
         };
         let probes = self.offers.iter().filter_map(|offered| offered.probe_at);
         let deadlines = self.questions.iter().map(|question| question.deadline);
-        let again = self.look_at.into_iter().chain(self.offer_at);
+        let again = self.look_at.into_iter().chain(self.offer_at).chain(self.prove_by);
         waiting.into_iter().chain(probes).chain(deadlines).chain(again).min()
     }
 
@@ -493,6 +488,7 @@ impl Runner {
         if self.offer_at.take_if(|at| *at <= now).is_some() {
             self.offer_again();
         }
+        self.prove(now);
         self.ask_in_time(now);
     }
 }

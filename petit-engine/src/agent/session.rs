@@ -1,6 +1,7 @@
 //! One session as the agent sees it: dial, prove, introduce; later drain.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,15 @@ use rustls::ClientConfig;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::KeyExchange;
 use crate::cause::Cause;
 use crate::limits;
 use crate::mux::{self, End, Event, Events, Mux, Role};
-use crate::name::ServerAddr;
-use crate::net::dial::{self, DialError};
+use crate::name::{DeviceId, ServerAddr};
+use crate::net::dial::{self, DialError, Way};
+use crate::net::tls;
 use crate::proto::control::{FromAgent, FromRelay, Hello, Message, PROTOCOL, Refusal, Welcome};
+use crate::secret::{Fingerprint, PrivateKey};
 
 /// Why a session was not opened, or did not last.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +77,9 @@ pub(super) struct Live {
     pub(super) events: Events,
     driver: Option<JoinHandle<End>>,
     pub(super) since: Instant,
+    /// This end's address.
+    pub(super) local: Option<IpAddr>,
+    pub(super) key_exchange: Option<KeyExchange>,
 }
 
 impl Drop for Live {
@@ -107,31 +114,94 @@ impl Live {
     }
 }
 
+/// What a look at the server found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Who this device is there.
+    pub device: DeviceId,
+    /// The server's clock, in seconds since 1970.
+    pub now: u64,
+    /// How the keys were agreed upon.
+    pub key_exchange: Option<KeyExchange>,
+}
+
+/// Asks the server whether it knows this device, without beginning a session and without disturbing one that
+/// there is. All within [`limits::DIAL`].
+///
+/// # Errors
+/// [`SessionError`].
+///
+/// # Cancel safety
+/// Cancelling closes the connection.
+pub async fn look(
+    server: &ServerAddr,
+    way: &Way,
+    key: &PrivateKey,
+    pins: Vec<Fingerprint>,
+) -> Result<Look, SessionError> {
+    let config = tls::client(key, pins, tls::ALPN_TUNNEL)
+        .map_err(|error| DialError::from_tls(server, io::Error::other(error)))?;
+    let (message, live) = ask(server, way, config, &FromAgent::Look {}, 0).await?;
+    match message {
+        FromRelay::Looked { device, now } => {
+            Ok(Look { device, now, key_exchange: live.key_exchange.clone() })
+        }
+        FromRelay::Refused { refusal } => Err(SessionError::Refused { server: server.clone(), refusal }),
+        _ => Err(no_welcome(server)),
+    }
+}
+
 /// Dials `server`, proves both sides, says `hello` and waits for the welcome, all within [`limits::DIAL`].
 pub(super) async fn connect(
     server: &ServerAddr,
+    way: &Way,
     config: Arc<ClientConfig>,
     hello: Hello,
 ) -> Result<(Live, Welcome), SessionError> {
-    let deadline = Instant::now() + limits::DIAL;
-    let tls = dial::dial(server, config, limits::DIAL).await?;
-    let (mux, driver, events) = mux::session(tls, Role::Agent, hello.window);
-    let mut live = Live { mux, events, driver: Some(tokio::spawn(driver)), since: Instant::now() };
-    let hello = FromAgent::Hello(hello).encode().map_err(|_| no_welcome(server))?;
-    live.mux.send_control(&hello);
-    let message = match tokio::time::timeout_at(deadline, live.events.recv()).await {
-        Err(_) => {
-            return Err(DialError::Unanswered { server: server.clone(), limit: limits::DIAL }.into());
-        }
-        Ok(Some(Event::Control(payload))) => FromRelay::decode(&payload).map_err(|_| no_welcome(server))?,
-        Ok(Some(_)) => return Err(no_welcome(server)),
-        Ok(None) => return Err(ended(server, live.end().await)),
-    };
+    let window = hello.window;
+    let (message, live) = ask(server, way, config, &FromAgent::Hello(hello), window).await?;
     match message {
         FromRelay::Welcome(welcome) if welcome.protocol == PROTOCOL => Ok((live, welcome)),
         FromRelay::Refused { refusal } => Err(SessionError::Refused { server: server.clone(), refusal }),
         _ => Err(no_welcome(server)),
     }
+}
+
+/// Dials, says the first thing and waits for the answer.
+async fn ask(
+    server: &ServerAddr,
+    way: &Way,
+    config: Arc<ClientConfig>,
+    first: &FromAgent,
+    window: u32,
+) -> Result<(FromRelay, Live), SessionError> {
+    let deadline = Instant::now() + limits::DIAL;
+    let tls = dial::dial(server, way, config, limits::DIAL).await?;
+    let (tcp, connection) = tls.get_ref();
+    let local = tcp.local_addr().ok().map(|address| address.ip().to_canonical());
+    let key_exchange = connection.negotiated_key_exchange_group().map(|group| KeyExchange {
+        name: format!("{:?}", group.name()),
+        post_quantum: tls::is_post_quantum(connection),
+    });
+    let (mux, driver, events) = mux::session(tls, Role::Agent, window);
+    let driver = Some(tokio::spawn(driver));
+    let mut live = Live { mux, events, driver, since: Instant::now(), local, key_exchange };
+    let first = first.encode().map_err(|_| no_welcome(server))?;
+    live.mux.send_control(&first);
+    let message = match tokio::time::timeout_at(deadline, live.events.recv()).await {
+        Err(_) => {
+            return Err(DialError::Unanswered {
+                server: server.clone(),
+                limit: limits::DIAL,
+                connected: true,
+            }
+            .into());
+        }
+        Ok(Some(Event::Control(payload))) => FromRelay::decode(&payload).map_err(|_| no_welcome(server))?,
+        Ok(Some(_)) => return Err(no_welcome(server)),
+        Ok(None) => return Err(ended(server, live.end().await)),
+    };
+    Ok((message, live))
 }
 
 /// What the end of a session means. The first read is where TLS tells that a device is not known.

@@ -4,33 +4,18 @@
 //! is the seam where a later agent may look at requests; [`Direct`] carries bytes and looks at nothing.
 
 use std::future::Future;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
+use super::local::{ServiceSpec, connect};
 use super::meter::{Meter, Proof, ProvedBy};
 use crate::cause::{Health, ServiceCause};
-use crate::limits;
 use crate::mux::{CarryError, Progress, Stream, Until, carry};
-use crate::name::{ServerAddr, ServiceName};
 use crate::proto::control::ServiceKind;
 use crate::proto::frame::{Purpose, ResetCode};
-
-/// A service as the customer set it up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceSpec {
-    /// Its name between customer and vendor.
-    pub name: ServiceName,
-    /// What it speaks.
-    pub kind: ServiceKind,
-    /// Where it is. Never leaves the customer's side.
-    pub target: ServerAddr,
-}
 
 /// A visitor's stream, and what it needs to get to its service.
 #[derive(Debug)]
@@ -66,7 +51,7 @@ async fn direct(visit: Visit) {
     let start = Instant::now();
     // A visitor who leaves while the service is slow to accept is not waited for.
     let connected = tokio::select! {
-        connected = connect(&service.target) => connected,
+        connected = connect(&service) => connected,
         _ = std::future::poll_fn(|cx| stream.poll_broken(cx)) => return,
     };
     let health = connected.as_ref().map_or_else(|cause| Health::Down(*cause), |_| Health::Up);
@@ -77,10 +62,16 @@ async fn direct(visit: Visit) {
     let mut local = match connected {
         Ok(local) => local,
         Err(cause) => {
-            tracing::debug!(service = %service.name, ?cause, "service not reached");
+            let request = data_encoding::HEXLOWER.encode(&stream.opened().id);
+            tracing::debug!(service = %service.name, ?cause, request, "service not reached");
             return stream.reset(match cause {
                 ServiceCause::Refused => ResetCode::ServiceRefused,
-                ServiceCause::Unreachable | ServiceCause::NameNotFound => ResetCode::ServiceUnreachable,
+                ServiceCause::Unreachable | ServiceCause::NameNotFound | ServiceCause::Forbidden => {
+                    ResetCode::ServiceUnreachable
+                }
+                ServiceCause::NotTls | ServiceCause::Untrusted => ResetCode::ServiceTls,
+                // Only a visit that got through can find these.
+                ServiceCause::NoAnswer | ServiceCause::NotHttp => ResetCode::ServiceBroke,
             });
         }
     };
@@ -94,8 +85,14 @@ async fn direct(visit: Visit) {
         ServiceKind::Http => Until::LocalFinishes,
         ServiceKind::Tcp => Until::BothFinish,
     };
-    let mut flow = Flow { meter: &meter, asked: false };
+    let speaks = match (service.kind, service.options.h2) {
+        (ServiceKind::Tcp, _) => Speaks::Anything,
+        (ServiceKind::Http, false) => Speaks::Http1,
+        (ServiceKind::Http, true) => Speaks::Http2,
+    };
+    let mut flow = Flow { meter: &meter, speaks, asked: false };
     let result = carry(&mut stream, &mut local, until, &mut flow).await;
+    flow.ended(&result);
     match result {
         Ok(()) => {}
         Err(CarryError::Local(error)) => {
@@ -106,10 +103,37 @@ async fn direct(visit: Visit) {
     }
 }
 
-/// Tells a meter what passes. An answer to something asked proves that the whole way works.
+/// What a service's answers begin with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    Anything,
+    Http1,
+    Http2,
+}
+
+/// Tells a meter what passes. An answer to something asked proves that the whole way works; something else in
+/// its place, or nothing, proves that it does not.
 struct Flow<'a> {
     meter: &'a Meter,
+    speaks: Speaks,
     asked: bool,
+}
+
+impl Flow<'_> {
+    fn ended(&self, result: &Result<(), CarryError>) {
+        if self.asked && self.speaks != Speaks::Anything && !matches!(result, Err(CarryError::Stream(_))) {
+            self.meter.visit_failed(ServiceCause::NoAnswer, Instant::now());
+        }
+    }
+
+    fn is_answer(&self, bytes: &[u8]) -> bool {
+        match self.speaks {
+            Speaks::Anything => true,
+            Speaks::Http1 => b"HTTP/1.".iter().zip(bytes).all(|(wanted, found)| wanted == found),
+            // RFC 9113 §3.4: a server begins with a SETTINGS frame (type 4, stream 0).
+            Speaks::Http2 => bytes.get(3).is_none_or(|kind| *kind == 4),
+        }
+    }
 }
 
 impl Progress for Flow<'_> {
@@ -118,53 +142,19 @@ impl Progress for Flow<'_> {
         self.meter.carried(bytes as u64, 0);
     }
 
-    fn to_stream(&mut self, bytes: usize) {
+    fn to_stream(&mut self, bytes: &[u8]) {
         if std::mem::take(&mut self.asked) {
-            self.meter.proved(Proof { at: Instant::now(), by: ProvedBy::Visitor });
-        }
-        self.meter.carried(0, bytes as u64);
-    }
-}
-
-/// Connects to a private service within [`limits::SERVICE_CONNECT`].
-///
-/// # Errors
-/// Why it was not reached.
-pub async fn connect(target: &ServerAddr) -> Result<TcpStream, ServiceCause> {
-    let connect = async {
-        let addresses = addresses(target).await?;
-        let mut cause = ServiceCause::NameNotFound;
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(tcp) => {
-                    // Nagle's algorithm would hold back the end of each request for the service's ACK.
-                    let _ = tcp.set_nodelay(true);
-                    return Ok(tcp);
+            let now = Instant::now();
+            if self.is_answer(bytes) {
+                self.meter.proved(Proof { at: now, by: ProvedBy::Visitor });
+                // Of HTTP/2 only the first frame of a connection can be told without reading on.
+                if self.speaks == Speaks::Http2 {
+                    self.speaks = Speaks::Anything;
                 }
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    cause = ServiceCause::Refused;
-                }
-                // A refusal says more than the address family that this machine does not have.
-                Err(_) if cause == ServiceCause::Refused => {}
-                Err(_) => cause = ServiceCause::Unreachable,
+            } else {
+                self.meter.visit_failed(ServiceCause::NotHttp, now);
             }
         }
-        Err(cause)
-    };
-    tokio::time::timeout(limits::SERVICE_CONNECT, connect).await.unwrap_or(Err(ServiceCause::Unreachable))
-}
-
-/// The addresses of a target. The most frequent ones are known without asking anybody.
-async fn addresses(target: &ServerAddr) -> Result<Vec<SocketAddr>, ServiceCause> {
-    let at = |ip: IpAddr| SocketAddr::new(ip, target.port());
-    if let Ok(ip) = target.host().parse::<IpAddr>() {
-        return Ok(vec![at(ip)]);
-    }
-    if target.host() == "localhost" {
-        return Ok(vec![at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into())]);
-    }
-    match tokio::net::lookup_host((target.host(), target.port())).await {
-        Ok(addresses) => Ok(addresses.collect()),
-        Err(_) => Err(ServiceCause::NameNotFound),
+        self.meter.carried(0, bytes.len() as u64);
     }
 }

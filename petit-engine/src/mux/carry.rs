@@ -28,14 +28,14 @@ pub enum Until {
 pub trait Progress {
     /// The local connection has taken bytes of the stream's.
     fn to_local(&mut self, bytes: usize);
-    /// The stream has taken bytes of the local connection's.
-    fn to_stream(&mut self, bytes: usize);
+    /// The stream has taken these bytes of the local connection's.
+    fn to_stream(&mut self, bytes: &[u8]);
 }
 
 /// Nobody.
 impl Progress for () {
     fn to_local(&mut self, _: usize) {}
-    fn to_stream(&mut self, _: usize) {}
+    fn to_stream(&mut self, _: &[u8]) {}
 }
 
 /// Which side broke.
@@ -150,11 +150,11 @@ impl Carry {
                 self.to_stream = Half::Done;
                 break;
             }
-            progress.to_stream(length);
             if length == buffer.len() {
                 self.read_bytes = (self.read_bytes * 2).min(limits::SERVICE_READ_BYTES);
             }
             buffer.truncate(length);
+            progress.to_stream(&buffer);
             stream.send_chunk(buffer.freeze());
         }
         Poll::Ready(Ok(()))

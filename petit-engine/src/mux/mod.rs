@@ -173,6 +173,11 @@ impl Mux {
         core.wake_driver();
     }
 
+    /// True when no PING waits for its answer.
+    pub fn is_answered(&self) -> bool {
+        self.shared.lock().is_answered()
+    }
+
     /// What the peer's hello allows: the credit of a new stream and the number of streams.
     pub fn set_peer_limits(&self, window: u32, max_streams: u32) {
         self.shared.lock().set_peer_limits(window, max_streams);

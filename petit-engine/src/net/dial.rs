@@ -1,74 +1,111 @@
 //! From a server's name to a TLS connection, inside one time limit.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::inspect::{Stranger, inspect};
+use super::proxy::{Proxy, ProxyError};
+use super::tls;
 use crate::cause::Cause;
 use crate::limits;
 use crate::name::ServerAddr;
 
-/// Why a server was not reached.
+/// How the server is reached, beside its address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// The proxy on the way, when there is one.
+    pub proxy: Option<Proxy>,
+    /// Further addresses of the same server, tried in order after the first. They are held to the same pins.
+    pub others: Vec<ServerAddr>,
+    /// Only a key exchange that a future quantum computer cannot undo will do.
+    pub require_pq: bool,
+}
+
+/// Why no connection came about.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// Its name has no address.
+    /// The name did not resolve.
     #[error("{server}: the name was not found")]
     Name {
-        /// What was dialled.
+        /// What was asked for.
         server: ServerAddr,
         /// What the resolver said.
         source: io::Error,
     },
-    /// No TCP connection to any of its addresses; the last one's error.
+    /// No address could be connected to; this is the last one's error.
     #[error("{server} at {address}")]
     Tcp {
-        /// What was dialled.
+        /// What was asked for.
         server: ServerAddr,
-        /// Which address was tried last.
+        /// The address that was tried last.
         address: SocketAddr,
         /// What the system said.
         source: io::Error,
     },
-    /// The time limit passed.
+    /// The proxy did not lead there.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// Nothing came back in time.
     #[error("{server} did not answer within {limit:?}")]
     Unanswered {
-        /// What was dialled.
+        /// Who.
         server: ServerAddr,
         /// How long was waited.
         limit: Duration,
+        /// TCP had answered; it was TLS that did not.
+        connected: bool,
     },
-    /// What answered does not hold a pinned key.
+    /// The server's key is not one that was pinned.
     #[error("{server} is not the server of the invite: its key is another")]
     WrongServer {
-        /// What was dialled.
+        /// Who.
         server: ServerAddr,
     },
-    /// What answered does not want this device.
+    /// The server does not know this device's key (any more).
     #[error("{server} does not know this device")]
     Denied {
-        /// What was dialled.
+        /// Who.
         server: ServerAddr,
     },
-    /// What answered does not speak the protocol.
+    /// What answers is no Petit server, or something in between speaks in its place.
     #[error("{server} does not answer as a Petit server")]
     NotPetit {
-        /// What was dialled.
+        /// Who.
         server: ServerAddr,
         /// What TLS said.
         source: io::Error,
     },
+    /// Something on the way opens TLS connections, and shows a certificate for the server's name in its place.
+    #[error("the connection to {server} is opened on the way by {issuer}")]
+    Inspected {
+        /// Who was meant.
+        server: ServerAddr,
+        /// Who signed the certificate that was shown.
+        issuer: String,
+    },
+    /// The key exchange was not one that was asked for.
+    #[error("{server} has agreed on {group}, which is not post-quantum")]
+    Classical {
+        /// Who.
+        server: ServerAddr,
+        /// The key exchange.
+        group: String,
+    },
 }
 
 impl DialError {
-    /// What a state may know of it.
+    /// What a screen may know of it.
     pub fn cause(&self) -> Cause {
         match self {
             Self::Name { .. } => Cause::NameNotFound,
@@ -78,18 +115,22 @@ impl DialError {
                 io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Cause::Lost,
                 _ => Cause::NetworkUnreachable,
             },
+            Self::Proxy(ProxyError::Unreachable { .. }) => Cause::ProxyUnreachable,
+            Self::Proxy(ProxyError::Login { .. }) => Cause::ProxyLogin,
+            Self::Proxy(ProxyError::Refused { .. }) => Cause::ProxyRefused,
             Self::Unanswered { .. } => Cause::Unanswered,
             Self::WrongServer { .. } => Cause::WrongServer,
             Self::Denied { .. } => Cause::Unknown,
             Self::NotPetit { .. } => Cause::NotPetit,
+            Self::Inspected { .. } => Cause::Inspected,
+            Self::Classical { .. } => Cause::Classical,
         }
     }
 
-    /// What a failed read or handshake on an established TCP connection means.
+    /// What a TLS connection's failure means: rustls' own errors and alerts come as `InvalidData`.
     pub fn from_tls(server: &ServerAddr, source: io::Error) -> Self {
         let server = server.clone();
-        let tls = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        match tls {
+        match tls_error(&source) {
             Some(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)) => {
                 Self::WrongServer { server }
             }
@@ -97,58 +138,244 @@ impl DialError {
             _ => Self::NotPetit { server, source },
         }
     }
+
+    /// True when TLS broke off before the server had said anything: what a box in between does that cannot bear
+    /// a ClientHello of more than one packet.
+    pub(crate) fn is_before_server_hello(&self) -> bool {
+        match self {
+            Self::NotPetit { source, .. } => tls_error(source).is_none(),
+            Self::Unanswered { connected, .. } => *connected,
+            _ => false,
+        }
+    }
 }
 
-/// Connects to `server` and proves both sides, within `limit`.
-///
-/// TLS 1.3 lets a client finish before the server has judged its key: a refusal may show only at the first read
-/// ([`DialError::from_tls`] understands it).
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
+}
+
+/// Connects to `server` and proves both sides, all within `limit`.
 ///
 /// # Errors
-/// [`DialError`].
+/// [`DialError`], of the address that was tried last.
 ///
 /// # Cancel safety
-/// Cancel safe: dropping the future closes what was opened.
+/// Cancelling closes whatever was open.
 pub async fn dial(
     server: &ServerAddr,
+    way: &Way,
     config: Arc<ClientConfig>,
     limit: Duration,
 ) -> Result<TlsStream<TcpStream>, DialError> {
     let deadline = Instant::now() + limit;
-    let unanswered = || DialError::Unanswered { server: server.clone(), limit };
-    let connect = async {
-        let tcp = connect(server).await?;
-        let name = ServerName::try_from(server.host().to_owned()).map_err(|_| DialError::Name {
-            server: server.clone(),
-            source: io::ErrorKind::InvalidInput.into(),
-        })?;
-        let tls = TlsConnector::from(config).connect(name, tcp).await;
-        tls.map_err(|source| DialError::from_tls(server, source))
-    };
-    tokio::time::timeout_at(deadline, connect).await.map_err(|_| unanswered())?
-}
-
-/// A TCP connection to the first address of `server` that accepts.
-async fn connect(server: &ServerAddr) -> Result<TcpStream, DialError> {
-    let name = |source| DialError::Name { server: server.clone(), source };
-    let addresses = tokio::net::lookup_host((server.host(), server.port())).await.map_err(name)?;
-    let mut last = name(io::ErrorKind::NotFound.into());
-    for address in addresses {
-        match TcpStream::connect(address).await.and_then(|tcp| tune(&tcp).map(|()| tcp)) {
-            Ok(tcp) => return Ok(tcp),
-            Err(source) => last = DialError::Tcp { server: server.clone(), address, source },
-        }
+    let servers: Vec<&ServerAddr> = std::iter::once(server).chain(&way.others).collect();
+    let mut last = DialError::Unanswered { server: server.clone(), limit, connected: false };
+    for (tried, server) in servers.iter().enumerate() {
+        // Each gets its share of what is left, so that one that is silent leaves time for the next.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(servers.len() - tried).unwrap_or(1).max(1);
+        let connected = AtomicBool::new(false);
+        let attempt = dial_one(server, way, Arc::clone(&config), &connected);
+        last = match tokio::time::timeout(share, attempt).await {
+            Ok(Ok(tls)) => return Ok(tls),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                let connected = connected.load(Ordering::Relaxed);
+                DialError::Unanswered { server: (*server).clone(), limit: share, connected }
+            }
+        };
     }
     Err(last)
 }
 
-/// Sends small frames at once, and has the kernel give up a connection whose bytes nobody acknowledges.
+async fn dial_one(
+    server: &ServerAddr,
+    way: &Way,
+    config: Arc<ClientConfig>,
+    connected: &AtomicBool,
+) -> Result<TlsStream<TcpStream>, DialError> {
+    let tcp = reach(server, way).await?;
+    connected.store(true, Ordering::Relaxed);
+    let name = server_name(server)?;
+    match TlsConnector::from(config).connect(name, tcp).await {
+        Ok(tls) if way.require_pq && !tls::is_post_quantum(tls.get_ref().1) => {
+            let group = tls.get_ref().1.negotiated_key_exchange_group();
+            let group = group.map(|group| format!("{:?}", group.name())).unwrap_or_default();
+            Err(DialError::Classical { server: server.clone(), group })
+        }
+        Ok(tls) => Ok(tls),
+        Err(source) => match DialError::from_tls(server, source) {
+            // It speaks TLS but knows no raw keys, so it is no Petit server. Whose certificate does it show?
+            DialError::NotPetit { source, server } if tls_error(&source).is_some() => {
+                match inspect(&server, way).await {
+                    Some(Stranger { issuer, poses: true, .. }) => {
+                        Err(DialError::Inspected { server, issuer })
+                    }
+                    _ => Err(DialError::NotPetit { server, source }),
+                }
+            }
+            error => Err(error),
+        },
+    }
+}
+
+pub(super) fn server_name(server: &ServerAddr) -> Result<ServerName<'static>, DialError> {
+    ServerName::try_from(server.host().to_owned())
+        .map_err(|_| DialError::Name { server: server.clone(), source: io::ErrorKind::InvalidInput.into() })
+}
+
+/// A TCP connection to the server, through the proxy when there is one.
+pub(super) async fn reach(server: &ServerAddr, way: &Way) -> Result<TcpStream, DialError> {
+    let tcp = match &way.proxy {
+        Some(proxy) => proxy.connect(server).await?,
+        None => connect(server).await.map_err(|error| match error {
+            ConnectError::Name(source) => DialError::Name { server: server.clone(), source },
+            ConnectError::Tcp(address, source) => DialError::Tcp { server: server.clone(), address, source },
+        })?,
+    };
+    let broken = |source| DialError::NotPetit { server: server.clone(), source };
+    tune(&tcp, limits::DEAD_AFTER).map_err(broken)?;
+    Ok(tcp)
+}
+
+/// Why no TCP connection came about.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    /// The name did not resolve.
+    Name(io::Error),
+    /// No address answered; this is what became of the last one.
+    Tcp(SocketAddr, io::Error),
+}
+
+impl ConnectError {
+    pub(super) fn into_io(self) -> io::Error {
+        match self {
+            Self::Name(source) | Self::Tcp(_, source) => source,
+        }
+    }
+}
+
+/// Connects to whichever address of `target` answers first.
+pub(crate) async fn connect(target: &ServerAddr) -> Result<TcpStream, ConnectError> {
+    let addresses = resolve(target).await.map_err(ConnectError::Name)?;
+    match connect_any(addresses).await {
+        Ok(tcp) => Ok(tcp),
+        Err(Some((address, source))) => Err(ConnectError::Tcp(address, source)),
+        Err(None) => Err(ConnectError::Name(io::ErrorKind::NotFound.into())),
+    }
+}
+
+/// The addresses of a target. The most frequent ones are known without asking anybody.
+pub(crate) async fn resolve(target: &ServerAddr) -> io::Result<Vec<SocketAddr>> {
+    let at = |ip: IpAddr| SocketAddr::new(ip, target.port());
+    if let Ok(ip) = target.host().parse::<IpAddr>() {
+        return Ok(vec![at(ip)]);
+    }
+    if target.host() == "localhost" {
+        return Ok(vec![at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into())]);
+    }
+    Ok(tokio::net::lookup_host((target.host(), target.port())).await?.collect())
+}
+
+/// RFC 8305, "happy eyeballs": the families in turn, the next address as soon as one has failed or has not
+/// answered for [`limits::NEXT_ADDRESS`]; whichever answers first is taken and the others are dropped.
 ///
 /// # Errors
-/// When the connection has already broken.
-pub fn tune(tcp: &TcpStream) -> io::Result<()> {
+/// The last failure; `None` when there was no address.
+pub(crate) async fn connect_any(
+    addresses: Vec<SocketAddr>,
+) -> Result<TcpStream, Option<(SocketAddr, io::Error)>> {
+    let mut waiting = alternate(addresses).into_iter();
+    let mut attempts = JoinSet::new();
+    let mut last = None;
+    loop {
+        match waiting.next() {
+            Some(address) => {
+                attempts.spawn(async move { (address, TcpStream::connect(address).await) });
+            }
+            None if attempts.is_empty() => return Err(last),
+            None => {}
+        }
+        let more = waiting.len() > 0;
+        let next = tokio::select! {
+            joined = attempts.join_next() => joined,
+            () = tokio::time::sleep(limits::NEXT_ADDRESS), if more => continue,
+        };
+        match next {
+            Some(Ok((_, Ok(tcp)))) => return Ok(tcp),
+            // A refusal says more than a family that this machine does not have.
+            Some(Ok((address, Err(error)))) => {
+                let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+                if !last.as_ref().is_some_and(|(_, before)| refused(before)) || refused(&error) {
+                    last = Some((address, error));
+                }
+            }
+            Some(Err(_)) | None => {}
+        }
+    }
+}
+
+/// One of each family in turn, beginning with the family that the resolver put first.
+fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut out = Vec::new();
+    loop {
+        let (one, other) = (first.next(), second.next());
+        if one.is_none() && other.is_none() {
+            return out;
+        }
+        out.extend(one.into_iter().chain(other));
+    }
+}
+
+/// What every connection of ours wants: small frames at once, and an end to peers that acknowledge nothing for
+/// `limit`. (To the kernel that includes one who has stopped reading.)
+///
+/// # Errors
+/// When the system refuses.
+pub fn tune(tcp: &TcpStream, limit: Duration) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(limits::DEAD_AFTER))?;
+    socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(limit))?;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = limit;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (a, b, c) = (parse("192.0.2.1:1"), parse("192.0.2.2:1"), parse("192.0.2.3:1"));
+        let (x, y) = (parse("[2001:db8::1]:1"), parse("[2001:db8::2]:1"));
+        assert_eq!(alternate(vec![x, y, a, b, c]), [x, a, y, b, c]);
+        assert_eq!(alternate(vec![a, b, x]), [a, x, b]);
+        assert_eq!(alternate(vec![]), []);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_silent_does_not_hold_up_the_next() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        // 192.0.2.0/24 leads nowhere (RFC 5737): silence, or an error, depending on the machine.
+        let silent = "192.0.2.1:9".parse().unwrap();
+        let tcp = connect_any(vec![silent, good]).await.unwrap();
+        assert_eq!(tcp.peer_addr().unwrap(), good);
+    }
+
+    #[tokio::test]
+    async fn when_all_fail_a_refusal_is_what_is_told() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed = listener.local_addr().unwrap();
+        drop(listener);
+        let (address, error) = connect_any(vec![closed]).await.unwrap_err().unwrap();
+        assert_eq!((address, error.kind()), (closed, io::ErrorKind::ConnectionRefused));
+        assert!(connect_any(vec![]).await.unwrap_err().is_none());
+    }
 }

@@ -2,10 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits;
 
@@ -31,18 +29,13 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts for ever and hands each connection to `take` with the permit it holds while it lives.
 ///
 /// Out of descriptors, it rests for [`limits::ACCEPT_PAUSE`] instead of spinning.
-pub async fn accept(
-    listener: TcpListener,
-    permits: Arc<Semaphore>,
-    mut take: impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
-) {
+pub async fn accept(listener: TcpListener, mut take: impl FnMut(TcpStream, SocketAddr)) {
     loop {
-        // Closed only when the server ends, and this loop with it.
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((tcp, peer)) => {
-                if super::dial::tune(&tcp).is_ok() {
-                    take(tcp, peer, permit);
+                // A visitor may stop reading for a while: a download that is paused, a pager at the end of its page.
+                if super::dial::tune(&tcp, limits::IDLE).and_then(|()| keep_alive(&tcp)).is_ok() {
+                    take(tcp, peer);
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -52,6 +45,12 @@ pub async fn accept(
             }
         }
     }
+}
+
+/// A visitor whose computer has vanished says nothing, and has nothing to answer; the kernel finds out.
+fn keep_alive(tcp: &TcpStream) -> io::Result<()> {
+    let keep_alive = socket2::TcpKeepalive::new().with_time(limits::TCP_KEEP_ALIVE);
+    socket2::SockRef::from(tcp).set_tcp_keepalive(&keep_alive)
 }
 
 /// Errors that tell of the connection at the head of the queue, not of the listener (accept(2)).

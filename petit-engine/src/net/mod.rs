@@ -1,5 +1,7 @@
 //! Connections: TLS by raw public keys, dialling out, listening. Knows no message.
 
 pub mod dial;
+pub mod inspect;
 pub mod listen;
+pub mod proxy;
 pub mod tls;

@@ -10,14 +10,16 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
-use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
+use rustls::crypto::{
+    CryptoProvider, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
+};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, NamedGroup,
+    ServerConfig, SignatureScheme,
 };
 
 use crate::secret::{Fingerprint, PrivateKey, PublicKey};
@@ -76,7 +78,38 @@ fn server(
 /// # Errors
 /// When the key cannot be used for TLS 1.3.
 pub fn client(key: &PrivateKey, pins: Vec<Fingerprint>, alpn: &[u8]) -> Result<Arc<ClientConfig>, Error> {
-    let provider = provider();
+    client_with(provider(), key, pins, alpn)
+}
+
+/// As [`client`], but the first ClientHello carries no post-quantum share and so fits one packet. The post-quantum
+/// exchange is still offered, and a server that wants it asks for it (HelloRetryRequest). For boxes in between
+/// that reset connections whose ClientHello comes in two packets (<https://tldr.fail>).
+///
+/// # Errors
+/// When the key cannot be used.
+pub fn small_client(
+    key: &PrivateKey,
+    pins: Vec<Fingerprint>,
+    alpn: &[u8],
+) -> Result<Arc<ClientConfig>, Error> {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups.sort_by_key(|group| group.name() != NamedGroup::X25519);
+    client_with(Arc::new(provider), key, pins, alpn)
+}
+
+/// True when a connection's keys were agreed upon in a way that a future quantum computer cannot undo.
+pub fn is_post_quantum(connection: &rustls::CommonState) -> bool {
+    connection
+        .negotiated_key_exchange_group()
+        .is_some_and(|group| matches!(group.name(), NamedGroup::X25519MLKEM768 | NamedGroup::MLKEM768))
+}
+
+fn client_with(
+    provider: Arc<CryptoProvider>,
+    key: &PrivateKey,
+    pins: Vec<Fingerprint>,
+    alpn: &[u8],
+) -> Result<Arc<ClientConfig>, Error> {
     let verifier = Arc::new(PinnedServer { pins, provider: Arc::clone(&provider) });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -182,6 +215,62 @@ impl ServerCertVerifier for PinnedServer {
 }
 
 /// The server's side: a device is who holds a registered key; without `keys`, who holds any key.
+/// Trusts one certificate of a private service, whatever it says of itself: the one with this SHA-256. That its
+/// holder has its key is proved in the handshake as always.
+#[derive(Debug)]
+pub struct PinnedCertificate {
+    fingerprint: Fingerprint,
+    provider: Arc<CryptoProvider>,
+}
+
+impl PinnedCertificate {
+    /// Trusts the certificate whose DER form has this SHA-256.
+    pub fn new(fingerprint: [u8; 32]) -> Self {
+        Self { fingerprint: Fingerprint(fingerprint), provider: provider() }
+    }
+}
+
+impl ServerCertVerifier for PinnedCertificate {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if Fingerprint::of(certificate) == self.fingerprint {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
 struct DeviceVerifier {
     keys: Option<Arc<dyn KnownKeys>>,
     provider: Arc<CryptoProvider>,

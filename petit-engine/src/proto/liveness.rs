@@ -89,8 +89,8 @@ pub struct Backoff {
 
 impl Backoff {
     /// The delay before the next attempt. `dice` is uniform over all of `u64`.
-    pub fn next(&mut self, dice: u64) -> Duration {
-        let most = limits::RETRY_FIRST.saturating_mul(1 << self.failures.min(16)).min(limits::RETRY_CAP);
+    pub fn next(&mut self, dice: u64, cap: Duration) -> Duration {
+        let most = limits::RETRY_FIRST.saturating_mul(1 << self.failures.min(16)).min(cap);
         self.failures = self.failures.saturating_add(1);
         most.mul_f64(dice as f64 / u64::MAX as f64)
     }
@@ -98,6 +98,11 @@ impl Backoff {
     /// Forgets past failures, after a session that lasted, a wake or a change of network.
     pub fn reset(&mut self) {
         self.failures = 0;
+    }
+
+    /// Failures in a row so far.
+    pub fn failures(&self) -> u32 {
+        self.failures
     }
 }
 
@@ -159,12 +164,12 @@ mod tests {
     #[test]
     fn back_off_doubles_to_its_cap_and_never_ends() {
         let mut backoff = Backoff::default();
-        let delays: Vec<Duration> = (0..100).map(|_| backoff.next(u64::MAX)).collect();
+        let delays: Vec<Duration> = (0..100).map(|_| backoff.next(u64::MAX, limits::RETRY_CAP)).collect();
         assert_eq!(delays[0], Duration::from_millis(200));
         assert_eq!(delays[3], Duration::from_millis(1600));
         assert_eq!(delays[99], limits::RETRY_CAP);
-        assert_eq!(backoff.next(0), Duration::ZERO);
+        assert_eq!(backoff.next(0, limits::RETRY_CAP), Duration::ZERO);
         backoff.reset();
-        assert_eq!(backoff.next(u64::MAX), limits::RETRY_FIRST);
+        assert_eq!(backoff.next(u64::MAX, limits::RETRY_CAP), limits::RETRY_FIRST);
     }
 }

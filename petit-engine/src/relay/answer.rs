@@ -43,6 +43,16 @@ pub enum Failure {
     NotOffered,
     /// No room on the way.
     Busy,
+    /// More requests in a second than the operator allows for this service.
+    TooMany,
+    /// The request's head is too large, or has too many fields.
+    HeadTooLarge,
+    /// The path and query are too long.
+    TargetTooLong,
+    /// The body is longer than the service takes.
+    BodyTooLong,
+    /// The body came too slowly.
+    SlowBody,
     /// Nothing listens where the service should be.
     ServiceDown,
     /// The service could not be connected to.
@@ -51,10 +61,14 @@ pub enum Failure {
     ServiceBroke,
     /// The service answered with something that is not HTTP.
     ServiceInvalid,
+    /// The service's TLS is not what its owner has set up.
+    ServiceTls,
     /// The service has not answered in time.
     ServiceSilent,
     /// The connection between server and client broke after the request may have started.
     TunnelLost,
+    /// A fault of Petit's own.
+    Internal,
 }
 
 struct Row {
@@ -153,6 +167,41 @@ impl Failure {
                 "server",
                 true,
             ),
+            Self::TooMany => row(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "There are more requests for this service than its operator allows.",
+                "server",
+                true,
+            ),
+            Self::HeadTooLarge => row(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                "The request's header is too large.",
+                "request",
+                false,
+            ),
+            Self::TargetTooLong => row(
+                StatusCode::URI_TOO_LONG,
+                "target-too-long",
+                "The request's path and query are too long.",
+                "request",
+                false,
+            ),
+            Self::BodyTooLong => row(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body-too-long",
+                "The request's body is longer than the service takes.",
+                "request",
+                false,
+            ),
+            Self::SlowBody => row(
+                StatusCode::REQUEST_TIMEOUT,
+                "slow-body",
+                "The request's body came too slowly.",
+                "request",
+                true,
+            ),
             Self::ServiceDown => row(
                 StatusCode::BAD_GATEWAY,
                 "service-down",
@@ -181,6 +230,13 @@ impl Failure {
                 "service",
                 false,
             ),
+            Self::ServiceTls => row(
+                StatusCode::BAD_GATEWAY,
+                "service-tls",
+                "The client is connected, but the service's TLS is not what was set up there.",
+                "service",
+                false,
+            ),
             Self::ServiceSilent => row(
                 StatusCode::GATEWAY_TIMEOUT,
                 "service-silent",
@@ -193,6 +249,13 @@ impl Failure {
                 "tunnel-lost",
                 "The connection to the client broke while the request was under way.",
                 "tunnel",
+                false,
+            ),
+            Self::Internal => row(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "The server failed to handle the request.",
+                "server",
                 false,
             ),
         }
@@ -213,9 +276,11 @@ impl Failure {
         match fate.reset_code() {
             Some(ResetCode::ServiceRefused) => Self::ServiceDown,
             Some(ResetCode::ServiceUnreachable) => Self::ServiceUnreachable,
+            Some(ResetCode::ServiceTls) => Self::ServiceTls,
             Some(ResetCode::ServiceUnknown) => Self::NotOffered,
             Some(ResetCode::Refused) => Self::Away,
             Some(ResetCode::ServiceBroke) => Self::ServiceBroke,
+            Some(ResetCode::NoRoom) => Self::Busy,
             Some(ResetCode::Internal) => Self::TunnelLost,
             None if fate.was_lost() => Self::TunnelLost,
             // The agent has finished: the service closed.
@@ -253,8 +318,15 @@ impl Failure {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(PETIT_ERROR, HeaderValue::from_static(row.code));
         set_common(headers);
-        if row.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from(limits::RETRY_AFTER_SECONDS));
+        if row.status == StatusCode::SERVICE_UNAVAILABLE || row.status == StatusCode::TOO_MANY_REQUESTS {
+            // Spread, so that those who were turned away together do not come back together.
+            let spread = u32::from(request.last().copied().unwrap_or_default()) % limits::RETRY_AFTER_SPREAD;
+            headers.insert(RETRY_AFTER, HeaderValue::from(1 + spread));
+        }
+        // Where the request itself was at fault, the next reader may see its end elsewhere than we do; and of some
+        // the rest is not read. Nothing more can be understood on the connection.
+        if row.hop == "request" {
+            headers.insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
         }
         if row.status == StatusCode::METHOD_NOT_ALLOWED {
             let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -286,7 +358,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Failure; 19] = [
+    const ALL: [Failure; 26] = [
         Failure::BadRequest,
         Failure::BadHost,
         Failure::Method,
@@ -300,6 +372,13 @@ mod tests {
         Failure::Away,
         Failure::NotOffered,
         Failure::Busy,
+        Failure::TooMany,
+        Failure::HeadTooLarge,
+        Failure::TargetTooLong,
+        Failure::BodyTooLong,
+        Failure::SlowBody,
+        Failure::ServiceTls,
+        Failure::Internal,
         Failure::ServiceDown,
         Failure::ServiceUnreachable,
         Failure::ServiceBroke,
@@ -316,8 +395,11 @@ mod tests {
             let response = failure.answer(Some(&name), [0xab; 16], false);
             assert_eq!(response.headers()[PETIT_ERROR], failure.code());
             assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
-            let away = failure.status() == StatusCode::SERVICE_UNAVAILABLE;
-            assert_eq!(response.headers().contains_key(RETRY_AFTER), away);
+            let later = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+            let retry_after =
+                response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(retry_after.is_some(), later.contains(&failure.status()));
+            assert!(retry_after.is_none_or(|seconds| (1..=5).contains(&seconds.parse::<u32>().unwrap())));
             let body = response.into_body().collect().await.unwrap().to_bytes();
             assert!(body.len() <= 300, "{failure:?}: {} bytes", body.len());
             let body: serde_json::Value = serde_json::from_slice(&body).unwrap();

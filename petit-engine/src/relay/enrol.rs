@@ -1,16 +1,19 @@
 //! `petit-enroll/1`: one request, one answer, then the connection ends.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::door::network;
 use super::{EnrolRequest, Shared};
 use crate::limits;
 use crate::net::tls;
-use crate::proto::control::{EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, Text};
+use crate::proto::control::{EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, PublicUrl, Text};
 use crate::proto::frame::{HEADER_BYTES, Header, Kind};
 use crate::secret::{InviteId, InviteSecret};
 
@@ -33,27 +36,78 @@ pub(super) async fn run(shared: &Shared, mut tls: TlsStream<TcpStream>, peer: So
         })
     });
     let result = match request.flatten() {
+        Some(_) if !shared.enrolling.may_try(peer.ip()) => {
+            tracing::debug!(%peer, "too many failed enrolments from this address; it has to wait");
+            Err(EnrolRefusal::Busy)
+        }
         Some(request) => {
             let invite = request.invite;
             let result = shared.access.enrol(request).await;
+            if matches!(result, Err(EnrolRefusal::Invalid)) {
+                shared.enrolling.failed(peer.ip());
+            }
             tracing::info!(%invite, %peer, ?result, "enrolment");
             result
         }
         None => {
-            tracing::info!(%peer, "enrolment request not understood");
+            // Anybody can send what is none, as often as the door lets them.
+            tracing::debug!(%peer, "enrolment request not understood");
             Err(EnrolRefusal::Protocol)
         }
     };
     let answer = match result {
         Ok(enrolled) => EnrolAnswer::Enrolled {
             device: enrolled.device,
-            url: Text::lossy(&shared.config.endpoint.url(enrolled.id.as_str())),
+            url: PublicUrl::own(shared.config.endpoint.url(enrolled.id.as_str())),
             service: enrolled.service,
             id: enrolled.id,
         },
         Err(cause) => EnrolAnswer::Refused { cause },
     };
     let _ = tokio::time::timeout(limits::FIRST_MESSAGE, write(&mut tls, &answer)).await;
+}
+
+/// Addresses that have guessed. Whoever holds an invite is never among them.
+#[derive(Debug, Default)]
+pub(super) struct Enrolling {
+    guesses: Mutex<HashMap<IpAddr, Guesses>>,
+}
+
+#[derive(Debug)]
+struct Guesses {
+    count: u32,
+    /// When the count begins anew; a penalty ends then, too.
+    until: Instant,
+}
+
+impl Enrolling {
+    fn guesses(&self) -> MutexGuard<'_, HashMap<IpAddr, Guesses>> {
+        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn may_try(&self, from: IpAddr) -> bool {
+        let now = Instant::now();
+        let mut guesses = self.guesses();
+        let over = guesses.get(&network(from)).is_some_and(|guesses| guesses.until <= now);
+        if over {
+            guesses.remove(&network(from));
+        }
+        guesses.get(&network(from)).is_none_or(|guesses| guesses.count < limits::ENROL_FAILURES)
+    }
+
+    fn failed(&self, from: IpAddr) {
+        let now = Instant::now();
+        let mut table = self.guesses();
+        if table.len() >= limits::ADDRESSES {
+            table.retain(|_, guesses| guesses.until > now);
+        }
+        let guesses =
+            table.entry(network(from)).or_insert(Guesses { count: 0, until: now + limits::ENROL_PENALTY });
+        guesses.count += 1;
+        if guesses.count == limits::ENROL_FAILURES {
+            guesses.until = now + limits::ENROL_PENALTY;
+        }
+    }
 }
 
 fn invite_id(hex: &Text<32>) -> Option<InviteId> {
@@ -83,4 +137,26 @@ async fn write(tls: &mut TlsStream<TcpStream>, answer: &EnrolAnswer) -> std::io:
     let drained = async { while tls.read(&mut [0; 256]).await.is_ok_and(|n| n > 0) {} };
     let _ = tokio::time::timeout(Duration::from_secs(1), drained).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_guesses_has_to_wait_and_others_do_not() {
+        let enrolling = Enrolling::default();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        for _ in 0..limits::ENROL_FAILURES {
+            assert!(enrolling.may_try(ip("2001:db8::1")));
+            enrolling.failed(ip("2001:db8::1"));
+        }
+        assert!(!enrolling.may_try(ip("2001:db8::1")));
+        assert!(!enrolling.may_try(ip("2001:db8::ffff:2")), "the same /64");
+        assert!(enrolling.may_try(ip("2001:db8:0:1::1")) && enrolling.may_try(ip("192.0.2.1")));
+        for guesses in enrolling.guesses().values_mut() {
+            guesses.until = Instant::now();
+        }
+        assert!(enrolling.may_try(ip("2001:db8::1")), "the penalty ends");
+    }
 }

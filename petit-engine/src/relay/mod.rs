@@ -5,28 +5,34 @@
 //! file and installs no signal handler.
 
 mod answer;
+mod bounds;
+mod door;
 mod enrol;
 mod ingress;
 mod probe;
 mod registry;
 mod route;
 mod session;
+mod slots;
 mod tcp;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_util::task::TaskTracker;
 
 pub use self::answer::Failure;
+pub use self::bounds::{Bounds, Pressure};
+use self::door::{Door, Entrance, Ticket};
 pub use self::registry::{ServedView, SessionView};
 pub use self::route::{Names, Route, Routed, Via, decide};
 use crate::limits;
@@ -120,6 +126,8 @@ pub struct RelayConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Answer errors with the original's body.
     pub legacy_errors: bool,
+    /// Limits.
+    pub bounds: Bounds,
     /// Program and version, for clients.
     pub software: Text<64>,
     /// What clients may know of this server.
@@ -137,6 +145,8 @@ pub(crate) struct Shared {
     access: Arc<dyn Access>,
     tunnel_tls: Arc<ServerConfig>,
     enrol_tls: Arc<ServerConfig>,
+    /// For HTTPS visitors; `None`: there is no certificate for them.
+    https: RwLock<Option<Arc<ServerConfig>>>,
     registry: registry::Registry,
     fronts: tcp::Fronts,
     /// Where the plain front listens, for trials of the whole way.
@@ -145,12 +155,30 @@ pub(crate) struct Shared {
     probe_token: String,
     /// Names this relay in `Via`, so that a request that comes round again is recognised.
     pseudonym: String,
-    requests: std::sync::atomic::AtomicU64,
-    connections: Arc<Semaphore>,
+    request_ids: AtomicU64,
+    /// Requests that failed by a fault of ours.
+    faults: AtomicU64,
+    door: Arc<Door>,
+    /// Room for requests, all services together.
+    requests: Arc<Semaphore>,
+    enrolling: enrol::Enrolling,
     handshakes: Arc<Semaphore>,
     tasks: TaskTracker,
     /// Turns true when the relay leaves; then no listener accepts and no connection takes a further request.
     leaving: watch::Sender<bool>,
+}
+
+/// Counters of a whole relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayCounts {
+    /// Connections open now.
+    pub connections: usize,
+    /// Connections that were not let in.
+    pub turned_away: usize,
+    /// Requests under way.
+    pub requests: usize,
+    /// Requests that failed by a fault of Petit's own.
+    pub faults: u64,
 }
 
 /// Why a relay cannot start.
@@ -179,8 +207,12 @@ impl Relay {
         let hex = |bytes: [u8; 16]| data_encoding::HEXLOWER.encode(&bytes);
         let pseudonym: [u8; 16] = random_bytes()?;
         let shared = Arc::new(Shared {
+            door: Arc::new(Door::new(&config.bounds, &config.trusted_proxies)),
+            requests: Arc::new(Semaphore::new(config.bounds.requests)),
+            enrolling: enrol::Enrolling::default(),
             tunnel_tls: tls::tunnel_server(&config.key, Arc::new(Keys(Arc::clone(&access))))?,
             enrol_tls: tls::enrol_server(&config.key)?,
+            https: RwLock::new(None),
             config,
             access,
             registry: registry::Registry::default(),
@@ -188,8 +220,8 @@ impl Relay {
             front: OnceLock::new(),
             probe_token: hex(random_bytes()?),
             pseudonym: hex(pseudonym).chars().take(12).collect(),
-            requests: std::sync::atomic::AtomicU64::new(0),
-            connections: Arc::new(Semaphore::new(limits::MAX_CONNECTIONS)),
+            request_ids: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
             handshakes: Arc::new(Semaphore::new(limits::MAX_HANDSHAKES)),
             tasks: TaskTracker::new(),
             leaving: watch::Sender::new(false),
@@ -208,27 +240,49 @@ impl Relay {
         });
         let shared = Arc::clone(&self.shared);
         let port = port.unwrap_or_default();
-        self.shared.accept(listener, move |tcp, peer, permit| {
+        self.shared.accept(listener, Entrance::Visitors, move |tcp, peer, ticket| {
             let visitor = ingress::Visitor { peer, https: None, port };
             let connection = ingress::serve(Arc::clone(&shared), tcp, visitor);
             shared.tasks.spawn(async move {
                 connection.await;
-                drop(permit);
+                drop(ticket);
             });
         });
     }
 
-    /// Takes tunnel peers, and HTTPS visitors when there is a certificate for them.
-    pub fn serve_tls(&self, listener: TcpListener, https: Option<Arc<ServerConfig>>) {
+    /// The certificate that HTTPS visitors are shown from now on; connections that there are go on as they are.
+    pub fn set_https(&self, https: Option<Arc<ServerConfig>>) {
+        *self.shared.https.write().unwrap_or_else(PoisonError::into_inner) = https;
+    }
+
+    /// Takes tunnel peers, and HTTPS visitors while there is a certificate for them.
+    pub fn serve_tls(&self, listener: TcpListener) {
         let port = listener.local_addr().map_or(0, |address| address.port());
         let shared = Arc::clone(&self.shared);
-        self.shared.accept(listener, move |tcp, peer, permit| {
-            let connection = split(Arc::clone(&shared), tcp, peer, port, https.clone());
-            shared.tasks.spawn(async move {
-                connection.await;
-                drop(permit);
-            });
+        self.shared.accept(listener, Entrance::Tls, move |tcp, peer, ticket| {
+            shared.tasks.spawn(split(Arc::clone(&shared), tcp, peer, port, ticket));
         });
+    }
+
+    /// How full the process is, as measured by its owner; until the next call.
+    pub fn set_pressure(&self, pressure: Pressure) {
+        self.shared.door.set_pressure(pressure);
+    }
+
+    /// Counters of the whole relay.
+    pub fn counts(&self) -> RelayCounts {
+        let (connections, turned_away) = self.shared.door.counts();
+        RelayCounts {
+            connections,
+            turned_away,
+            requests: self
+                .shared
+                .config
+                .bounds
+                .requests
+                .saturating_sub(self.shared.requests.available_permits()),
+            faults: self.shared.faults.load(Ordering::Relaxed),
+        }
     }
 
     /// The live sessions.
@@ -267,10 +321,15 @@ impl Shared {
     fn accept(
         self: &Arc<Self>,
         listener: TcpListener,
-        take: impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit) + Send + 'static,
+        entrance: Entrance,
+        mut take: impl FnMut(TcpStream, SocketAddr, Ticket) + Send + 'static,
     ) {
-        let permits = Arc::clone(&self.connections);
-        self.until_leaving(listen::accept(listener, permits, take));
+        let door = Arc::clone(&self.door);
+        self.until_leaving(listen::accept(listener, move |tcp, peer| {
+            if let Some(ticket) = door.admit(peer.ip(), entrance) {
+                take(tcp, peer, ticket);
+            }
+        }));
     }
 
     /// Runs a task that ends at the latest when the relay leaves.
@@ -286,7 +345,7 @@ impl Shared {
 
     /// A name for one request or stream, for logs and error answers. Random start, then counting.
     fn next_request_id(&self) -> [u8; 16] {
-        let number = self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let number = self.request_ids.fetch_add(1, Ordering::Relaxed);
         let mut id = [0; 16];
         let bytes = self.pseudonym.bytes().take(8).chain(number.to_be_bytes());
         for (to, from) in id.iter_mut().zip(bytes) {
@@ -297,17 +356,12 @@ impl Shared {
 }
 
 /// Reads a ClientHello and takes the connection where its ALPN belongs.
-async fn split(
-    shared: Arc<Shared>,
-    tcp: TcpStream,
-    peer: SocketAddr,
-    port: u16,
-    https: Option<Arc<ServerConfig>>,
-) {
-    let deadline = tokio::time::Instant::now() + limits::HANDSHAKE;
+async fn split(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, port: u16, mut ticket: Ticket) {
+    // Whoever dawdles over the ClientHello occupies nothing that others wait for.
+    let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
+    let Ok(Ok(start)) = tokio::time::timeout(limits::HANDSHAKE, hello).await else { return };
+    let Ok(permit) = shared.handshakes.acquire().await else { return };
     let handshake = async {
-        let _permit = shared.handshakes.acquire().await.ok()?;
-        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await.ok()?;
         let hello = start.client_hello();
         let kind = Kind::of(&hello);
         let sni = hello.server_name().map(str::to_ascii_lowercase);
@@ -315,6 +369,7 @@ async fn split(
             Kind::Tunnel => Arc::clone(&shared.tunnel_tls),
             Kind::Enrol => Arc::clone(&shared.enrol_tls),
             Kind::Https => {
+                let https = shared.https.read().unwrap_or_else(PoisonError::into_inner).clone();
                 if https.is_none() {
                     tracing::debug!(%peer, "HTTPS visitor, but no certificate is configured");
                 }
@@ -330,12 +385,26 @@ async fn split(
             }
         }
     };
-    let Ok(Some((kind, sni, tls))) = tokio::time::timeout_at(deadline, handshake).await else { return };
+    let handshake = tokio::time::timeout(limits::HANDSHAKE, handshake).await;
+    drop(permit);
+    let Ok(Some((kind, sni, tls))) = handshake else { return };
     match kind {
-        Kind::Tunnel => session::run(shared, tls, peer).await,
-        Kind::Enrol => enrol::run(&shared, tls, peer).await,
-        Kind::Https => ingress::serve(shared, tls, ingress::Visitor { peer, https: Some(sni), port }).await,
+        Kind::Tunnel => {
+            ticket.is_client();
+            session::run(shared, tls, peer).await;
+        }
+        Kind::Enrol => {
+            ticket.is_client();
+            enrol::run(&shared, tls, peer).await;
+        }
+        Kind::Https => {
+            if ticket.is_visitor() {
+                let visitor = ingress::Visitor { peer, https: Some(sni), port };
+                ingress::serve(shared, tls, visitor).await;
+            }
+        }
     }
+    drop(ticket);
 }
 
 /// What a peer on the TLS port has come for.
@@ -368,6 +437,8 @@ async fn watch_changes(shared: &Arc<Shared>, mut changes: watch::Receiver<u64>) 
             if shared.access.device(&session.key) != Some(session.device) {
                 tracing::info!(device = %session.device, "the device is no longer registered; closing its session");
                 session.refuse(crate::proto::control::Refusal::Unknown);
+            } else {
+                session.tell_aliases(shared.access.as_ref());
             }
         }
         shared.fronts.keep(|id| shared.access.service(id).is_some());

@@ -88,10 +88,14 @@ fn reachable(front: SocketAddr) -> SocketAddr {
 pub(super) async fn through(shared: &Shared, route: &Route, start: Instant) -> Trial {
     let front_us = Some(micros(start));
     let broken = |hop| Trial { front_us, broken: Some(hop), ..Trial::default() };
-    let Some((session, number)) = shared.registry.find(route) else { return broken(Hop::Client) };
+    let Some((session, served)) = shared.registry.find(route) else { return broken(Hop::Client) };
     let opened = Instant::now();
-    let open =
-        Open { service: number, purpose: Purpose::Probe, id: shared.next_request_id(), ..Open::default() };
+    let open = Open {
+        service: served.number,
+        purpose: Purpose::Probe,
+        id: shared.next_request_id(),
+        ..Open::default()
+    };
     let Ok(mut stream) = session.mux.open(open) else { return broken(Hop::Tunnel) };
     let mut took = [0; 8];
     let limit = limits::PROBE_LIMIT / 2;
@@ -109,7 +113,10 @@ pub(super) async fn through(shared: &Shared, route: &Route, start: Instant) -> T
                 Some(ResetCode::ServiceUnreachable | ResetCode::ServiceBroke) => {
                     Hop::Service(ServiceCause::Unreachable)
                 }
-                Some(ResetCode::ServiceUnknown | ResetCode::Refused | ResetCode::Internal) => Hop::Client,
+                Some(ResetCode::ServiceTls) => Hop::Service(ServiceCause::Untrusted),
+                Some(
+                    ResetCode::ServiceUnknown | ResetCode::Refused | ResetCode::NoRoom | ResetCode::Internal,
+                ) => Hop::Client,
                 Some(ResetCode::Cancelled) | None => return broken(Hop::Tunnel),
             };
             Trial { tunnel_us, ..broken(hop) }

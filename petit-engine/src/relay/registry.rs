@@ -1,17 +1,23 @@
 //! Which device has which live session. Nothing in here waits.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Instant, SystemTime};
 
-use super::Route;
+use tokio::sync::Semaphore;
+
+use super::bounds::Bounds;
 use super::ingress::Pool;
+use super::slots::Gate;
+use super::{Names, Route};
 use crate::cause::Health;
 use crate::limits;
 use crate::mux::{Mux, Stats};
 use crate::name::{DeviceId, RegisteredId, ServiceName};
-use crate::proto::control::{FromRelay, Message, Refusal, ServiceKind, Text, Vitae};
+use crate::proto::control::{FromRelay, Grant, Message, Offer, Options, Outcome, Refusal, ServiceKind};
+use crate::proto::control::{Text, Vitae};
+use crate::proto::rate::Rate;
 use crate::secret::PublicKey;
 
 /// One agent's connection.
@@ -21,7 +27,12 @@ pub(crate) struct Session {
     pub(super) instance: Text<32>,
     pub(super) mux: Mux,
     pub(super) pool: Pool,
-    served: RwLock<HashMap<RegisteredId, Served>>,
+    pub(super) websockets: Arc<Semaphore>,
+    /// Room for trials that this session asks for.
+    pub(super) trials: Arc<Semaphore>,
+    served: RwLock<HashMap<RegisteredId, Arc<Served>>>,
+    /// What the agent was told last.
+    grants: Mutex<Vec<Grant>>,
     peer: SocketAddr,
     since: SystemTime,
     software: Text<64>,
@@ -29,14 +40,42 @@ pub(crate) struct Session {
 }
 
 /// A service that a session serves.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Served {
     /// The agent's number for it.
     pub(super) number: u16,
     pub(super) name: ServiceName,
     pub(super) kind: ServiceKind,
-    pub(super) health: Health,
+    health: Mutex<Health>,
+    pub(super) options: Options,
     pub(super) url: String,
+    pub(super) gate: Gate,
+    /// So that a service that is down does not fill the log.
+    failures: Mutex<Rate>,
+}
+
+impl Served {
+    pub(super) fn new(offer: &Offer, url: String, bounds: &Bounds) -> Self {
+        Self {
+            number: offer.service,
+            name: offer.name.clone(),
+            kind: offer.kind,
+            health: Mutex::new(offer.health),
+            options: offer.options.clone(),
+            url,
+            gate: Gate::new(bounds),
+            failures: Mutex::new(Rate::new(1, limits::FAILURES_LOGGED)),
+        }
+    }
+
+    /// True when a further failed request is worth a line in the log.
+    pub(super) fn is_failure_news(&self) -> bool {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now())
+    }
+
+    fn health(&self) -> Health {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What others may know of a session.
@@ -84,6 +123,7 @@ impl Session {
         mux: Mux,
         peer: SocketAddr,
         hello: &crate::proto::control::Hello,
+        bounds: &Bounds,
     ) -> Self {
         Self {
             device,
@@ -91,7 +131,10 @@ impl Session {
             instance: hello.instance.clone(),
             mux,
             pool: Pool::default(),
+            websockets: Arc::new(Semaphore::new(bounds.websockets_per_client)),
+            trials: Arc::new(Semaphore::new(limits::TRIALS)),
             served: RwLock::default(),
+            grants: Mutex::default(),
             peer,
             since: SystemTime::now(),
             software: hello.software.clone(),
@@ -99,28 +142,54 @@ impl Session {
         }
     }
 
-    /// The agent's number for a service that it serves now.
-    pub(super) fn serves(&self, id: &RegisteredId) -> Option<u16> {
-        self.served.read().unwrap_or_else(PoisonError::into_inner).get(id).map(|served| served.number)
+    fn served(&self) -> RwLockReadGuard<'_, HashMap<RegisteredId, Arc<Served>>> {
+        self.served.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A service that it serves now.
+    pub(super) fn serves(&self, id: &RegisteredId) -> Option<Arc<Served>> {
+        self.served().get(id).map(Arc::clone)
     }
 
     /// The service that has a number.
-    pub(super) fn by_number(&self, number: u16) -> Option<(RegisteredId, Served)> {
-        let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
-        served.iter().find(|(_, served)| served.number == number).map(|(id, served)| (*id, served.clone()))
+    pub(super) fn by_number(&self, number: u16) -> Option<(RegisteredId, Arc<Served>)> {
+        let served = self.served();
+        served
+            .iter()
+            .find(|(_, served)| served.number == number)
+            .map(|(id, served)| (*id, Arc::clone(served)))
     }
 
-    pub(super) fn set_served(&self, services: HashMap<RegisteredId, Served>) {
+    pub(super) fn set_served(&self, services: HashMap<RegisteredId, Arc<Served>>) {
         let numbers: Vec<u16> = services.values().map(|served| served.number).collect();
         *self.served.write().unwrap_or_else(PoisonError::into_inner) = services;
         // Idle connections to a target that is no longer offered must not be used again.
         self.pool.keep(&numbers);
     }
 
+    /// Keeps what the agent is told of its services.
+    pub(super) fn told(&self, grants: Vec<Grant>) {
+        *self.grants.lock().unwrap_or_else(PoisonError::into_inner) = grants;
+    }
+
+    /// Tells the agent when its services have other aliases than it knows of.
+    pub(super) fn tell_aliases(&self, names: &(impl Names + ?Sized)) {
+        let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut news = false;
+        for grant in grants.iter_mut() {
+            if let Outcome::Registered { id, aliases, .. } = &mut grant.outcome {
+                let now = names.aliases(id);
+                news |= now != std::mem::replace(aliases, now.clone());
+            }
+        }
+        if news {
+            self.send(&FromRelay::Services { services: grants.clone() });
+        }
+    }
+
     pub(super) fn set_health(&self, number: u16, health: Health) {
-        let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(served) = served.values_mut().find(|served| served.number == number) {
-            served.health = health;
+        if let Some(served) = self.served().values().find(|served| served.number == number) {
+            *served.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
         }
     }
 
@@ -138,12 +207,12 @@ impl Session {
     }
 
     fn view(&self) -> SessionView {
-        let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
+        let served = self.served();
         let services = served.iter().map(|(id, served)| ServedView {
             id: *id,
             name: served.name.clone(),
             kind: served.kind,
-            health: served.health,
+            health: served.health(),
             url: served.url.clone(),
         });
         SessionView {
@@ -164,7 +233,39 @@ impl Session {
 #[derive(Default)]
 pub(crate) struct Registry {
     devices: Mutex<HashMap<DeviceId, Vec<Arc<Session>>>>,
+    habits: Mutex<HashMap<DeviceId, Habits>>,
 }
+
+/// How often a device logs in, and how often one computer takes its identity from another.
+struct Habits {
+    logins: Rate,
+    /// When a live session of another process was replaced, and from where.
+    takeovers: VecDeque<(Instant, IpAddr)>,
+    last: Instant,
+}
+
+impl Habits {
+    fn new(now: Instant) -> Self {
+        let logins = Rate::new(limits::LOGINS_PER_SECOND, limits::LOGINS_AT_ONCE);
+        Self { logins, takeovers: VecDeque::new(), last: now }
+    }
+
+    /// Takes note of a takeover. True when there have been so many, from more than one address, that two
+    /// computers must be fighting over one key.
+    fn takes_over(&mut self, from: IpAddr, now: Instant) -> bool {
+        self.takeovers.push_back((now, from));
+        while self.takeovers.front().is_some_and(|(at, _)| now.duration_since(*at) > limits::TAKEOVERS_WITHIN)
+        {
+            self.takeovers.pop_front();
+        }
+        let elsewhere = self.takeovers.iter().any(|(_, address)| *address != from);
+        self.takeovers.len() > limits::TAKEOVERS && elsewhere
+    }
+}
+
+/// One key fought over by two computers.
+#[derive(Debug)]
+pub(super) struct Cloned;
 
 /// Takes a session out of the registry when it is dropped.
 pub(super) struct Entry<'a> {
@@ -177,28 +278,65 @@ impl Registry {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn habits(&self) -> MutexGuard<'_, HashMap<DeviceId, Habits>> {
+        self.habits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True when a device has not logged in too often of late.
+    pub(super) fn may_log_in(&self, device: &DeviceId) -> bool {
+        let now = Instant::now();
+        let mut habits = self.habits();
+        // Whoever has been quiet for a while is forgotten, so that the table does not outgrow the sessions.
+        if habits.len() > limits::ADDRESSES && !habits.contains_key(device) {
+            habits.retain(|_, habits| now.duration_since(habits.last) <= limits::TAKEOVERS_WITHIN);
+        }
+        let habits = habits.entry(*device).or_insert_with(|| Habits::new(now));
+        habits.last = now;
+        habits.logins.allow(now)
+    }
+
+    /// Takes note of a session that is about to take the place of another process with the same key.
+    ///
+    /// # Errors
+    /// [`Cloned`] when this has happened too often: then nothing is to be taken over.
+    pub(super) fn may_take_over(&self, session: &Session) -> Result<(), Cloned> {
+        if self.others(&session.device, &session.instance).is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let mut habits = self.habits();
+        let habits = habits.entry(session.device).or_insert_with(|| Habits::new(now));
+        if habits.takes_over(session.peer.ip(), now) { Err(Cloned) } else { Ok(()) }
+    }
+
     /// Puts a session in. Sessions of another process with the same key are ghosts, or copies of the key: the
-    /// newer one takes over at once. Those of the same process are being left and finish their streams.
-    pub(super) fn insert(&self, session: Arc<Session>) -> Entry<'_> {
+    /// newer one takes over at once. Those of the same process are being left and finish their streams, unless
+    /// the process says that it has none any more (`only`).
+    pub(super) fn insert(&self, session: Arc<Session>, only: bool) -> Entry<'_> {
         let mut devices = self.devices();
         let sessions = devices.entry(session.device).or_default();
-        for older in sessions.iter().filter(|older| older.instance != session.instance) {
+        let is_other = |older: &&Arc<Session>| older.instance != session.instance;
+        for older in sessions.iter().filter(is_other) {
             older.refuse(Refusal::InUseElsewhere);
+        }
+        for dead in sessions.iter().filter(|older| only && !is_other(older)) {
+            dead.mux.close();
         }
         let surplus = (sessions.len() + 1).saturating_sub(limits::MAX_SESSIONS_PER_DEVICE);
         for oldest in sessions.iter().take(surplus) {
             oldest.mux.close();
         }
         sessions.push(Arc::clone(&session));
+        drop(devices);
         Entry { registry: self, session }
     }
 
-    /// The newest session that serves a route and takes streams, with the agent's number for the service.
-    pub(super) fn find(&self, route: &Route) -> Option<(Arc<Session>, u16)> {
+    /// The newest session that serves a route and takes streams, with the service.
+    pub(super) fn find(&self, route: &Route) -> Option<(Arc<Session>, Arc<Served>)> {
         let devices = self.devices();
         devices.get(&route.device)?.iter().rev().find_map(|session| {
-            let number = session.serves(&route.id)?;
-            session.mux.takes_streams().then(|| (Arc::clone(session), number))
+            let served = session.serves(&route.id)?;
+            session.mux.takes_streams().then(|| (Arc::clone(session), served))
         })
     }
 

@@ -1,12 +1,15 @@
 //! Which service a host stands for. One value decides where a request goes and whether it may.
 
-use crate::name::{DeviceId, Endpoint, RegisteredId, ServiceName, VisitorHost, id_of_label};
+use crate::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName, VisitorHost, id_of_label};
 use crate::proto::control::ServiceKind;
 
 /// The names that a relay knows, answered from memory.
 pub trait Names {
     /// The service that an alias stands for: a label under the domain, or a whole domain.
     fn alias(&self, name: &str) -> Option<RegisteredId>;
+
+    /// The aliases of a service.
+    fn aliases(&self, id: &RegisteredId) -> Vec<Alias>;
 
     /// Whose service an ID is, while it is registered.
     fn service(&self, id: &RegisteredId) -> Option<Route>;
@@ -89,6 +92,10 @@ mod tests {
                 "gone" => Some(RegisteredId::random().unwrap()),
                 _ => None,
             }
+        }
+
+        fn aliases(&self, _: &RegisteredId) -> Vec<Alias> {
+            Vec::new()
         }
 
         fn service(&self, id: &RegisteredId) -> Option<Route> {

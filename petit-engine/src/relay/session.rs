@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -15,7 +16,7 @@ use crate::mux::{self, End, Event, Events, Mux, Role};
 use crate::name::DeviceId;
 use crate::net::tls;
 use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Message, Offer, Outcome};
-use crate::proto::control::{PROTOCOL, Refusal, ServiceKind, Text, Welcome};
+use crate::proto::control::{PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome};
 
 /// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
 pub(super) async fn run(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: SocketAddr) {
@@ -24,13 +25,17 @@ pub(super) async fn run(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: So
     let (mux, driver, mut events) = mux::session(tls, Role::Relay, limits::INITIAL_WINDOW_BYTES);
     let driver = Driving(tokio::spawn(driver));
     let outcome = match introduction(&mut events).await {
-        Some(Ok(hello)) => {
+        Some(Ok(Introduction::Look)) => {
+            let now = seconds_since_1970();
+            return answer_look(&mux, driver, FromRelay::Looked { device, now }).await;
+        }
+        Some(Ok(Introduction::Hello(hello))) => {
             mux.set_peer_limits(hello.window, hello.max_streams);
-            let session = Arc::new(Session::new(device, key, mux.clone(), peer, &hello));
+            let bounds = &shared.config.bounds;
+            let session = Arc::new(Session::new(device, key, mux.clone(), peer, &hello, bounds));
             serve(&shared, &session, hello, events).await
         }
         Some(Err(refusal)) => Err(refusal),
-        // `petit-client doctor` looks whether it is known, and goes.
         None => return tracing::debug!(%device, %peer, "the device left without a word"),
     };
     if let Err(refusal) = outcome {
@@ -63,13 +68,33 @@ fn refuse(mux: &Mux, refusal: Refusal) {
     mux.close();
 }
 
-/// The hello; `None` when the peer has gone.
-async fn introduction(events: &mut Events) -> Option<Result<Hello, Refusal>> {
+/// What a device has come for.
+enum Introduction {
+    Hello(Hello),
+    Look,
+}
+
+/// Tells a device that it is known, and what time it is; then the connection ends.
+async fn answer_look(mux: &Mux, driver: Driving, answer: FromRelay) {
+    if let Ok(payload) = answer.encode() {
+        mux.send_control(&payload);
+    }
+    mux.close();
+    driver.end().await;
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The first message; `None` when the peer has gone.
+async fn introduction(events: &mut Events) -> Option<Result<Introduction, Refusal>> {
     let first = tokio::time::timeout(limits::FIRST_MESSAGE, events.recv()).await;
     Some(match first {
         Ok(None) => return None,
         Ok(Some(Event::Control(payload))) => match FromAgent::decode(&payload) {
-            Ok(FromAgent::Hello(hello)) if hello.protocol == PROTOCOL => Ok(hello),
+            Ok(FromAgent::Look {}) => Ok(Introduction::Look),
+            Ok(FromAgent::Hello(hello)) if hello.protocol == PROTOCOL => Ok(Introduction::Hello(hello)),
             Ok(FromAgent::Hello(_)) => Err(Refusal::VersionMismatch),
             _ => Err(Refusal::Protocol),
         },
@@ -84,7 +109,14 @@ async fn serve(
     mut events: Events,
 ) -> Result<(), Refusal> {
     let device = session.device;
+    if !shared.registry.may_log_in(&device) {
+        return Err(Refusal::Busy);
+    }
     if !hello.takeover && is_alive_elsewhere(shared, &device, &hello.instance) {
+        return Err(Refusal::InUseElsewhere);
+    }
+    if shared.registry.may_take_over(session).is_err() {
+        tracing::warn!(%device, "one key in use on several computers, again and again; was it copied?");
         return Err(Refusal::InUseElsewhere);
     }
     let services = announce(shared, session, hello.services).await;
@@ -94,12 +126,13 @@ async fn serve(
         software: shared.config.software.clone(),
         device,
         window: limits::INITIAL_WINDOW_BYTES,
+        now: seconds_since_1970(),
         vitae: shared.config.vitae.clone(),
         services,
     }));
     // From here on requests find the session. A revocation between the handshake and this line has rung before
     // the session could be found, so it is asked for once more.
-    let _entry = shared.registry.insert(Arc::clone(session));
+    let _entry = shared.registry.insert(Arc::clone(session), hello.only);
     if shared.access.device(&session.key) != Some(device) {
         return Err(Refusal::Unknown);
     }
@@ -139,7 +172,7 @@ fn is_alive_elsewhere(shared: &Shared, device: &DeviceId, instance: &Text<32>) -
 
 async fn on_message(shared: &Arc<Shared>, session: &Arc<Session>, message: FromAgent) -> Result<(), Refusal> {
     match message {
-        FromAgent::Hello(_) => return Err(Refusal::Protocol),
+        FromAgent::Hello(_) | FromAgent::Look {} => return Err(Refusal::Protocol),
         FromAgent::Services { services } => {
             let services = announce(shared, session, services).await;
             session.send(&FromRelay::Services { services });
@@ -147,8 +180,10 @@ async fn on_message(shared: &Arc<Shared>, session: &Arc<Session>, message: FromA
         FromAgent::Health { service, health } => session.set_health(service, health),
         FromAgent::Probe { probe, service } => {
             let (shared, session) = (Arc::clone(shared), Arc::clone(session));
+            let Ok(place) = Arc::clone(&session.trials).try_acquire_owned() else { return Ok(()) };
             let tasks = shared.tasks.clone();
             tasks.spawn(async move {
+                let _place = place;
                 let trial = probe::run(&shared, &session, service).await;
                 session.send(&FromRelay::Probed { probe, trial });
             });
@@ -178,7 +213,10 @@ async fn announce(shared: &Arc<Shared>, session: &Session, offers: Vec<Offer>) -
         let url = match registration {
             Ok(registration) => {
                 let url = match offer.kind {
-                    ServiceKind::Http => Ok(shared.config.endpoint.url(registration.id.as_str())),
+                    ServiceKind::Http => {
+                        shared.fronts.close(&registration.id);
+                        Ok(shared.config.endpoint.url(registration.id.as_str()))
+                    }
                     ServiceKind::Tcp => shared.fronts.open(shared, &registration),
                 };
                 url.map(|url| (registration, url))
@@ -187,17 +225,16 @@ async fn announce(shared: &Arc<Shared>, session: &Session, offers: Vec<Offer>) -
         };
         let outcome = match url {
             Ok((registration, url)) => {
-                let serve = Served {
-                    number: offer.service,
-                    name: offer.name.clone(),
-                    kind: offer.kind,
-                    health: offer.health,
-                    url: url.clone(),
-                };
+                let same = session.serves(&registration.id).filter(|served| {
+                    served.number == offer.service && served.options == offer.options && served.url == url
+                });
+                // What has not changed keeps its place, with the requests that are counted there.
+                let serve =
+                    same.unwrap_or_else(|| Arc::new(Served::new(&offer, url.clone(), &shared.config.bounds)));
                 served.insert(registration.id, serve);
                 Outcome::Registered {
                     id: registration.id,
-                    url: Text::lossy(&url),
+                    url: PublicUrl::own(url),
                     aliases: registration.aliases,
                 }
             }
@@ -206,5 +243,6 @@ async fn announce(shared: &Arc<Shared>, session: &Session, offers: Vec<Offer>) -
         grants.push(Grant { service: offer.service, name: offer.name, outcome });
     }
     session.set_served(served);
+    session.told(grants.clone());
     grants
 }

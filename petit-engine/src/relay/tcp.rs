@@ -8,12 +8,13 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use super::door::Entrance;
 use super::{Registration, Shared};
 use crate::limits;
 use crate::mux::{Until, carry};
 use crate::name::RegisteredId;
 use crate::net::listen;
-use crate::proto::control::GrantRefusal;
+use crate::proto::control::{GrantRefusal, ServiceKind};
 use crate::proto::frame::{Open, Purpose};
 
 /// The listeners of raw TCP services.
@@ -50,7 +51,11 @@ impl Fronts {
         let id = registration.id;
         let mut table = self.table();
         if let Some(front) = table.get(&id) {
-            return Ok(url(&shared.config.tcp_host, front.address));
+            // The operator may have given it another port since.
+            if registration.port == 0 || registration.port == front.address.port() {
+                return Ok(url(&shared.config.tcp_host, front.address));
+            }
+            table.remove(&id);
         }
         let wanted = SocketAddr::new(shared.config.tcp_bind, registration.port);
         let listener = listen::bind(wanted).and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -59,15 +64,15 @@ impl Fronts {
             GrantRefusal::NoPort
         })?;
         let visited = Arc::clone(shared);
-        let accepting =
-            listen::accept(listener, Arc::clone(&shared.connections), move |tcp, peer, permit| {
-                let shared = Arc::clone(&visited);
-                let tasks = shared.tasks.clone();
-                tasks.spawn(async move {
-                    visit(&shared, id, tcp, peer).await;
-                    drop(permit);
-                });
+        let accepting = listen::accept(listener, move |tcp, peer| {
+            let shared = Arc::clone(&visited);
+            let Some(ticket) = shared.door.admit(peer.ip(), Entrance::Visitors) else { return };
+            let tasks = shared.tasks.clone();
+            tasks.spawn(async move {
+                visit(&shared, id, tcp, peer).await;
+                drop(ticket);
             });
+        });
         let mut leaving = shared.leaving.subscribe();
         let task = shared.tasks.spawn(async move {
             tokio::select! {
@@ -83,6 +88,11 @@ impl Fronts {
     /// True while a service has its port.
     pub(super) fn is_open(&self, id: &RegisteredId) -> bool {
         self.table().contains_key(id)
+    }
+
+    /// Closes the port of a service that is not reached by one any more.
+    pub(super) fn close(&self, id: &RegisteredId) {
+        self.table().remove(id);
     }
 
     /// Closes the ports of services that are no longer registered.
@@ -102,9 +112,13 @@ fn url(host: &str, address: SocketAddr) -> String {
 /// Carries one visitor. A visit that fails ends in a reset, so that nobody takes it for a clean end.
 async fn visit(shared: &Shared, id: RegisteredId, mut tcp: TcpStream, peer: SocketAddr) {
     let stream = shared.access.service(&id).and_then(|route| {
-        let (session, number) = shared.registry.find(&route)?;
+        // Between a change of its kind and the end of its port, nobody gets past the checks of public HTTP.
+        let (session, served) = shared.registry.find(&route)?;
+        if route.kind != ServiceKind::Tcp || served.kind != ServiceKind::Tcp {
+            return None;
+        }
         let open = Open {
-            service: number,
+            service: served.number,
             purpose: Purpose::Visit,
             window: limits::INITIAL_WINDOW_BYTES,
             visitor: canonical(peer),

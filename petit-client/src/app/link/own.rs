@@ -140,7 +140,9 @@ impl Own {
         let values = client.statuses();
         let tasks = vec![
             tokio::spawn(listener.serve(Arc::new(socket))),
-            tokio::spawn(async move { watching.watch_config().await }),
+            tokio::spawn(async move {
+                tokio::join!(watching.watch_config(), watching.watch_network());
+            }),
             tokio::spawn(translate(values, statuses)),
             // Never rung: the socket asks the controller instead.
             tokio::spawn(async move { while stopped.recv().await.is_some() {} }),

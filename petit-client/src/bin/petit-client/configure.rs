@@ -4,11 +4,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use petit_client::config::edit::{self, EditError};
+use petit_client::config::edit::{self, EditError, NewService};
 use petit_client::config::{self, Config, ConfigError};
 use petit_client::registration;
-use petit_engine::agent::ServiceSpec;
-use petit_engine::name::{ServerAddr, ServiceName};
+use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ServiceKind;
 use petit_host::cli::{Failure, table};
 use petit_host::exit::ExitCode;
@@ -246,12 +245,9 @@ fn none() -> String {
 pub(crate) async fn add_service(
     context: &Context,
     name: &ServiceName,
-    target: &ServerAddr,
-    tcp: bool,
+    new: &NewService,
 ) -> Result<(), Failure> {
     make(context)?;
-    let kind = if tcp { ServiceKind::Tcp } else { ServiceKind::Http };
-    let spec = ServiceSpec { name: name.clone(), kind, target: target.clone() };
     let taken = load(context)?.specs(&first_service(context)).iter().any(|known| known.name == *name);
     if taken {
         return Err(Failure::new(
@@ -260,7 +256,7 @@ pub(crate) async fn add_service(
         )
         .hint("choose another name, or change it with: petit-client config edit"));
     }
-    change(context, |text| edit::add_service(text, &spec)).await?;
+    change(context, |text| edit::add_service(text, new)).await?;
     let running = tell_running(context).await;
     let next = if running {
         "It is offered now; see its address with: petit-client status"
@@ -268,8 +264,8 @@ pub(crate) async fn add_service(
         "It is offered as soon as the client runs."
     };
     context.say(
-        &format!("Service {:?} leads to {target}. {next}", name.as_str()),
-        &json!({ "name": name, "target": target, "kind": kind }),
+        &format!("Service {:?} leads to {}. {next}", name.as_str(), new.target),
+        &json!({ "name": name, "target": new.target, "kind": new.kind }),
     );
     Ok(())
 }

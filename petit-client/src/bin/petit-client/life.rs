@@ -62,7 +62,9 @@ pub(crate) async fn run(context: &Context, in_background: bool) -> Result<ExitCo
         background::ready();
     }
 
-    let watching = client.watch_config();
+    let watching = async {
+        tokio::join!(client.watch_config(), client.watch_network());
+    };
     tokio::pin!(watching);
     let interrupted = loop {
         tokio::select! {

@@ -97,6 +97,9 @@ fn text(status: &Status) -> String {
         (other, Some(at)) => format!("{}: {}\n", at.server, messages::connection(other)),
         (other, None) => format!("{}\n", messages::connection(other)),
     };
+    if let Some(issuer) = &status.inspected_by {
+        out.push_str(&format!("  it is {issuer}\n"));
+    }
     let todo = match &status.connection {
         Connection::Waiting { cause, .. } | Connection::Stopped { cause } => messages::cause(*cause).todo,
         Connection::NoKey { trouble } => messages::key(*trouble).todo,

@@ -10,9 +10,10 @@ mod registering;
 use std::path::PathBuf;
 use std::process::ExitCode as ProcessExit;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use petit_client::SOFTWARE;
-use petit_client::config::KeyStore;
+use petit_client::config::edit::NewService;
+use petit_client::config::{self, KeyStore};
 use petit_client::folder::Folder;
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
 use petit_engine::proto::control::PROTOCOL;
@@ -62,7 +63,7 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         invite_file: Option<PathBuf>,
         /// Where the service is that the invite was made for
-        #[arg(long, value_name = "HOST:PORT")]
+        #[arg(long, value_name = "HOST:PORT", value_parser = config::target)]
         service: Option<ServerAddr>,
         /// The service speaks another protocol than HTTP
         #[arg(long, requires = "service")]
@@ -161,6 +162,9 @@ enum Verb {
         /// Its name
         #[arg(short = 't', long = "tenant", value_name = "NAME", default_value = "web")]
         name: ServiceName,
+        /// It speaks TLS: true or false
+        #[arg(short = 's', long = "tls", value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
+        tls: bool,
     },
     /// Remove a service and give its address back (the original's name for both together)
     #[command(after_help = "Example:\n  petit-client evict -t accounts")]
@@ -220,17 +224,53 @@ enum ServiceVerb {
         /// What it is called between you and the vendor
         name: ServiceName,
         /// Where it is
-        #[arg(value_name = "HOST:PORT")]
+        #[arg(value_name = "HOST:PORT", value_parser = config::target)]
         target: ServerAddr,
-        /// It speaks another protocol than HTTP
-        #[arg(long)]
-        tcp: bool,
+        #[command(flatten)]
+        how: How,
     },
     /// Remove a service; its public address is kept for it until `unregister --service`
     Remove {
         /// Its name
         name: ServiceName,
     },
+}
+
+/// What a service speaks, and whom to trust to be it.
+#[derive(Args)]
+struct How {
+    /// It speaks another protocol than HTTP
+    #[arg(long)]
+    tcp: bool,
+    /// It speaks HTTP/2 from the first byte on, as gRPC does
+    #[arg(long, conflicts_with = "tcp")]
+    h2: bool,
+    /// It speaks TLS, with a certificate that this computer trusts
+    #[arg(long)]
+    tls: bool,
+    /// It speaks TLS, with a certificate that an authority in this PEM file vouches for
+    #[arg(long, value_name = "FILE", conflicts_with = "tls_fingerprint")]
+    tls_ca: Option<String>,
+    /// It speaks TLS, with the one certificate that has this SHA-256 fingerprint
+    #[arg(long, value_name = "SHA256")]
+    tls_fingerprint: Option<String>,
+    /// The Host that it sees: preserve (the public one), target (its own) or a name
+    #[arg(long, value_name = "HOST", conflicts_with = "tcp")]
+    host: Option<String>,
+}
+
+impl How {
+    fn service(&self, name: &ServiceName, target: &ServerAddr) -> NewService {
+        let kind = match (self.tcp, self.h2) {
+            (true, _) => "tcp",
+            (false, true) => "h2",
+            (false, false) => "http",
+        };
+        let more =
+            [("host", &self.host), ("tls_ca", &self.tls_ca), ("tls_fingerprint", &self.tls_fingerprint)];
+        let more = more.into_iter().filter_map(|(key, setting)| Some((key, setting.clone()?)));
+        NewService { more: more.collect(), tls: self.tls, ..NewService::plain(name, target, kind) }
+    }
 }
 
 /// What every command needs.
@@ -320,13 +360,14 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Service { verb: ServiceVerb::List } | Verb::Tenants => {
             configure::list_services(context).await?;
         }
-        Verb::Service { verb: ServiceVerb::Add { name, target, tcp } } => {
-            configure::add_service(context, name, target, *tcp).await?;
+        Verb::Service { verb: ServiceVerb::Add { name, target, how } } => {
+            configure::add_service(context, name, &how.service(name, target)).await?;
         }
-        Verb::Lease { host, port, name } => {
+        Verb::Lease { host, port, name, tls } => {
             let target = ServerAddr::new(host, *port)
                 .map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))?;
-            configure::add_service(context, name, &target, false).await?;
+            let new = NewService { tls: *tls, ..NewService::plain(name, &target, "http") };
+            configure::add_service(context, name, &new).await?;
         }
         Verb::Service { verb: ServiceVerb::Remove { name } } => {
             configure::remove_service(context, name).await?;

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use petit_client::client::{Client, UnregisterError};
-use petit_client::config::{Config, KeyStore, edit};
+use petit_client::config::edit::{self, NewService};
+use petit_client::config::{self, Config, KeyStore};
+use petit_client::doctor;
 use petit_client::enrol::{self, RegisterError};
 use petit_client::messages::{self, Words};
 use petit_client::registration::{self, Registration};
 use petit_client::status::{Connection, Status};
-use petit_client::{config, doctor};
 use petit_engine::agent::{ServiceSpec, connect};
 use petit_engine::invite::Invite;
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
@@ -78,10 +79,10 @@ pub(crate) async fn register(context: &Context, wish: &Wish<'_>) -> Result<(), F
     }
     let target = service_target(context, wish, &config, &registration, talk)?;
     if let Some(target) = &target {
-        let kind = if wish.tcp { ServiceKind::Tcp } else { ServiceKind::Http };
-        let spec = ServiceSpec { name: registration.service.clone(), kind, target: target.clone() };
-        configure::change(context, |text| edit::add_service(text, &spec)).await?;
-        if talk && let Err(cause) = connect(target).await {
+        let new = NewService::plain(&registration.service, target, if wish.tcp { "tcp" } else { "http" });
+        configure::change(context, |text| edit::add_service(text, &new)).await?;
+        let spec = ServiceSpec::plain(registration.service.clone(), ServiceKind::Tcp, target.clone());
+        if talk && let Err(cause) = connect(&spec).await {
             println!(
                 "Note: {target}: {} at the moment; Petit will find it when it is there.",
                 messages::service(cause).what
@@ -137,9 +138,8 @@ async fn through_running(context: &Context, wish: &Wish<'_>) -> Result<(), Failu
     if let (Some(target), Some(name)) = (wish.service, name)
         && !config.specs(&name).iter().any(|spec| spec.name == name)
     {
-        let kind = if wish.tcp { ServiceKind::Tcp } else { ServiceKind::Http };
-        let spec = ServiceSpec { name, kind, target: target.clone() };
-        configure::change(context, |text| edit::add_service(text, &spec)).await?;
+        let new = NewService::plain(&name, target, if wish.tcp { "tcp" } else { "http" });
+        configure::change(context, |text| edit::add_service(text, &new)).await?;
         configure::tell_running(context).await;
     }
     let said = format!(
@@ -191,7 +191,7 @@ fn service_target(
                 // A port alone is a service on this computer.
                 let text =
                     if text.parse::<u16>().is_ok() { format!("localhost:{text}") } else { text.to_owned() };
-                match text.parse() {
+                match config::target(&text) {
                     Ok(target) => return Ok(Some(target)),
                     Err(error) => println!("{error}"),
                 }

@@ -1,58 +1,209 @@
 //! The bodies that pass: a visitor's on its way to a service, an answer's on its way back.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use super::super::answer::Failure;
+use super::super::slots::Slot;
+use super::head;
+use super::pace::{Pace, Patience};
 use super::pool::Lease;
 
-/// A visitor's body, streamed.
+/// Why a body did not come to its end.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    /// Its sender broke off, or broke the rules of HTTP.
+    Broken(hyper::Error),
+    /// Its sender made no progress.
+    Slow,
+    /// There is more of it than the service takes.
+    TooLong,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(error) => write!(f, "the body broke: {error}"),
+            Self::Slow => f.write_str("the body came too slowly"),
+            Self::TooLong => f.write_str("the body is too long"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+/// What may be known of a visitor's body while somebody else reads it.
+#[derive(Debug, Default)]
+pub(super) struct Passing {
+    /// Bytes passed on, so that waiting for an answer can tell a slow upload from a silent service.
+    bytes: AtomicU64,
+    /// The answer's head has come: from here on both sides may talk for as long as they like.
+    answered: AtomicBool,
+    /// 0, or why the body was given up.
+    fault: AtomicU8,
+}
+
+impl Passing {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// What the visitor is to be told of a body that was given up.
+    pub(super) fn fault(&self) -> Option<Failure> {
+        match self.fault.load(Ordering::Relaxed) {
+            1 => Some(Failure::SlowBody),
+            2 => Some(Failure::BodyTooLong),
+            3 => Some(Failure::BadRequest),
+            _ => None,
+        }
+    }
+
+    fn give_up(&self, error: BodyError) -> BodyError {
+        let fault = match error {
+            BodyError::Slow => 1,
+            BodyError::TooLong => 2,
+            BodyError::Broken(_) => 3,
+        };
+        self.fault.store(fault, Ordering::Relaxed);
+        error
+    }
+}
+
+/// A visitor's body.
 pub(crate) enum VisitorBody {
     /// There is none.
     Empty,
-    /// As it comes in. `passed` counts its bytes, so that waiting for an answer can tell a slow upload from a
-    /// silent service.
-    Streaming { body: Incoming, passed: Arc<AtomicU64> },
+    /// As it comes in.
+    Streaming(Box<Streaming>),
+}
+
+/// A visitor's body as it comes in.
+pub(crate) struct Streaming {
+    body: Incoming,
+    passing: Arc<Passing>,
+    patience: Patience,
+    /// What the pace becomes once the service has answered.
+    later: Option<Duration>,
+    left: Option<u64>,
+    trailers: bool,
+}
+
+impl VisitorBody {
+    /// A body that is passed on as it comes: at a visitor's pace, then, once the service has answered, with
+    /// pauses of up to `idle`; at most `most` bytes of it.
+    pub(super) fn streaming(
+        body: Incoming,
+        passing: Arc<Passing>,
+        idle: Duration,
+        most: Option<u64>,
+        is_grpc: bool,
+    ) -> Self {
+        // Both sides of a gRPC call may be silent for long from the start.
+        let pace = if is_grpc { Pace::idle(idle) } else { Pace::BODY };
+        Self::Streaming(Box::new(Streaming {
+            body,
+            passing,
+            patience: Patience::new(pace),
+            later: (!is_grpc).then_some(idle),
+            left: most,
+            trailers: is_grpc,
+        }))
+    }
+}
+
+impl Streaming {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    if self.later.is_some() && self.passing.answered.load(Ordering::Relaxed) {
+                        self.patience.set(Pace::idle(self.later.take().unwrap_or_default()));
+                    }
+                    return self
+                        .patience
+                        .poll_over(cx)
+                        .map(|()| Some(Err(self.passing.give_up(BodyError::Slow))));
+                }
+            };
+            let Some(frame) = frame else { return Poll::Ready(None) };
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => {
+                    let error = self.passing.give_up(BodyError::Broken(error));
+                    return Poll::Ready(Some(Err(error)));
+                }
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    let length = data.len();
+                    self.patience.moved(length);
+                    self.passing.bytes.fetch_add(length as u64, Ordering::Relaxed);
+                    if let Some(left) = &mut self.left {
+                        match left.checked_sub(length as u64) {
+                            Some(rest) => *left = rest,
+                            None => {
+                                let error = self.passing.give_up(BodyError::TooLong);
+                                return Poll::Ready(Some(Err(error)));
+                            }
+                        }
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Err(frame) => {
+                    if let Some(trailers) = trailers(frame, self.trailers) {
+                        return Poll::Ready(Some(Ok(trailers)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Trailers that may pass: of gRPC, which is lost without them, and even there none that frames, routes or
+/// authorises. Elsewhere servers read them as they like, or not at all.
+fn trailers(frame: Frame<Bytes>, wanted: bool) -> Option<Frame<Bytes>> {
+    let trailers: HeaderMap = frame.into_trailers().ok()?;
+    wanted.then(|| Frame::trailers(head::trailers(trailers)))
 }
 
 impl Body for VisitorBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Streaming { body, passed } => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
-                if let Some(Ok(frame)) = &frame
-                    && let Some(data) = frame.data_ref()
-                {
-                    passed.fetch_add(data.len() as u64, Ordering::Relaxed);
-                }
-                // Trailers are not passed on: their names would have to be judged like header fields.
-                Poll::Ready(frame.filter(|frame| frame.as_ref().map_or(true, Frame::is_data)))
-            }
+            Self::Streaming(streaming) => streaming.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streaming { body, .. } => body.is_end_stream(),
+            Self::Streaming(streaming) => streaming.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streaming { body, .. } => body.size_hint(),
+            Self::Streaming(streaming) => streaming.body.size_hint(),
         }
     }
 }
@@ -61,9 +212,18 @@ impl Body for VisitorBody {
 pub(crate) enum AnswerBody {
     /// Petit's own.
     Full(Option<Bytes>),
-    /// The service's, streamed. Its keep-alive stream goes back to the pool when the body has come to its end,
-    /// and is dropped, and with it the local connection, when the visitor leaves before that.
-    Service { body: Incoming, lease: Option<Lease> },
+    /// The service's, streamed.
+    Service(Box<FromService>),
+}
+
+/// A service's body on its way to a visitor. Its keep-alive stream goes back to the pool when it has come to its
+/// end, and is dropped, and with it the local connection, when the visitor leaves before that.
+pub(crate) struct FromService {
+    body: Incoming,
+    lease: Option<Lease>,
+    slot: Option<Slot>,
+    patience: Patience,
+    trailers: bool,
 }
 
 impl AnswerBody {
@@ -71,54 +231,95 @@ impl AnswerBody {
         Self::Full(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
 
-    pub(crate) fn service(body: Incoming, lease: Lease) -> Self {
+    pub(super) fn service(
+        body: Incoming,
+        lease: Lease,
+        slot: Option<Slot>,
+        idle: Duration,
+        is_grpc: bool,
+    ) -> Self {
         if body.is_end_stream() {
             lease.give_back();
-            return Self::Service { body, lease: None };
+            return Self::Full(None);
         }
-        Self::Service { body, lease: Some(lease) }
+        let patience = Patience::new(Pace::idle(idle));
+        Self::Service(Box::new(FromService { body, lease: Some(lease), slot, patience, trailers: is_grpc }))
+    }
+}
+
+impl FromService {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    return self.patience.poll_over(cx).map(|()| Some(Err(self.cut(BodyError::Slow))));
+                }
+            };
+            let frame = match frame {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Poll::Ready(Some(Err(self.cut(BodyError::Broken(error))))),
+                None => {
+                    self.end();
+                    return Poll::Ready(None);
+                }
+            };
+            if self.body.is_end_stream() {
+                self.end();
+            }
+            match frame.into_data() {
+                Ok(data) => {
+                    self.patience.moved(data.len());
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Err(frame) => {
+                    if let Some(trailers) = trailers(frame, self.trailers) {
+                        return Poll::Ready(Some(Ok(trailers)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.slot = None;
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+    }
+
+    fn cut(&mut self, error: BodyError) -> BodyError {
+        self.slot = None;
+        self.lease = None;
+        error
     }
 }
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Service { body, lease } => {
-                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
-                let ended = match &frame {
-                    None => true,
-                    Some(Ok(_)) => body.is_end_stream(),
-                    Some(Err(_)) => {
-                        *lease = None;
-                        false
-                    }
-                };
-                if ended && let Some(lease) = lease.take() {
-                    lease.give_back();
-                }
-                Poll::Ready(frame.filter(|frame| frame.as_ref().map_or(true, Frame::is_data)))
-            }
+            Self::Service(service) => service.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_none(),
-            Self::Service { body, .. } => body.is_end_stream(),
+            Self::Service(service) => service.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Service { body, .. } => body.size_hint(),
+            Self::Service(service) => service.body.size_hint(),
         }
     }
 }

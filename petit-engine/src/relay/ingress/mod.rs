@@ -4,27 +4,34 @@
 //! goes; [`forward`] carries it there and back, [`upgrade`] when it is to become a WebSocket. Bodies stream and
 //! are neither parsed nor kept.
 
+mod activity;
 mod body;
 mod forward;
 mod head;
+mod pace;
 mod pool;
 mod upgrade;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::activity::Activity;
 pub(super) use self::body::AnswerBody;
+use self::pace::Paced;
 pub(super) use self::pool::Pool;
 use super::answer::Failure;
 use super::route::{Routed, decide};
@@ -52,16 +59,31 @@ where
     let mut leaving = shared.leaving.subscribe();
     let peer = visitor.peer;
     let visitor = Arc::new(visitor);
+    let activity = Arc::new(Activity::default());
+    let counted = Arc::clone(&activity);
     let service = service_fn(move |request| {
+        let under_way = Activity::enter(&counted);
         let (shared, visitor) = (Arc::clone(&shared), Arc::clone(&visitor));
-        async move { Ok::<_, Infallible>(answer(&shared, &visitor, request).await) }
+        async move {
+            let answer = guarded(&shared, &visitor, request).await;
+            Ok::<_, Infallible>(answer.map(|body| under_way.until_end_of(body)))
+        }
     });
     let builder = builder();
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(Paced::new(io)), service);
     tokio::pin!(connection);
+    // One that carries nothing is closed; one that has lived long or carried much, too: so a server's load can be
+    // moved. All politely.
+    let end_of_life = async {
+        tokio::select! {
+            _ = leaving.wait_for(|leaving| *leaving) => {}
+            () = activity.over() => {}
+            () = tokio::time::sleep(age(peer)) => {}
+        }
+    };
     let result = tokio::select! {
         result = connection.as_mut() => Some(result),
-        _ = leaving.wait_for(|leaving| *leaving) => None,
+        () = end_of_life => None,
     };
     let result = match result {
         Some(result) => result,
@@ -75,6 +97,33 @@ where
     }
 }
 
+/// The age at which a connection is closed, spread over ± 10 % so that many of one moment do not end in one.
+fn age(peer: SocketAddr) -> std::time::Duration {
+    let spread = u32::from(peer.port()) % 200;
+    limits::CONNECTION_AGE / 1000 * (900 + spread)
+}
+
+/// As [`answer`], but a fault of ours within ends this request alone.
+async fn guarded(
+    shared: &Arc<Shared>,
+    visitor: &Visitor,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let id = shared.next_request_id();
+    let mut answer = std::pin::pin!(answer(shared, visitor, request, id));
+    let caught = std::future::poll_fn(|cx| {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    });
+    caught.await.unwrap_or_else(|| {
+        tracing::error!(request = %hex(&id), "a request failed within; only that request ended");
+        shared.faults.fetch_add(1, Ordering::Relaxed);
+        Failure::Internal.answer(None, id, shared.config.legacy_errors)
+    })
+}
+
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -82,7 +131,7 @@ fn builder() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new()) // without it the next line has no effect
         .header_read_timeout(limits::HEAD)
         .max_headers(limits::MAX_HEADERS)
-        .max_buf_size(limits::MAX_HEAD_BYTES);
+        .max_buf_size(limits::HTTP_BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -91,16 +140,23 @@ fn builder() -> Builder<TokioExecutor> {
         .initial_connection_window_size(limits::H2_CONNECTION_WINDOW_BYTES)
         .max_header_list_size(limits::H2_HEADER_LIST_BYTES)
         .max_send_buf_size(limits::SEND_BUFFER_BYTES)
+        .max_pending_accept_reset_streams(limits::H2_PENDING_RESETS)
+        .max_local_error_reset_streams(limits::H2_ERROR_RESETS)
         .keep_alive_interval(limits::H2_PING_EVERY)
         .keep_alive_timeout(limits::H2_PING_LIMIT);
     builder
 }
 
 /// The answer to one request: the service's, or Petit's own.
-async fn answer(shared: &Arc<Shared>, visitor: &Visitor, request: Request<Incoming>) -> Response<AnswerBody> {
+async fn answer(
+    shared: &Arc<Shared>,
+    visitor: &Visitor,
+    request: Request<Incoming>,
+    id: [u8; 16],
+) -> Response<AnswerBody> {
     let start = Instant::now();
-    let id = shared.next_request_id();
     let legacy = shared.config.legacy_errors;
+    let version = request.version();
     let checked = match head::check(&request, visitor, &shared.config.endpoint, &shared.pseudonym) {
         Ok(head::Checked::Request(checked)) => checked,
         // Asked of the server itself, not of a service (RFC 9110 §9.3.7).
@@ -119,31 +175,59 @@ async fn answer(shared: &Arc<Shared>, visitor: &Visitor, request: Request<Incomi
     if route.kind != ServiceKind::Http {
         return Failure::NotHttp.answer(None, id, legacy);
     }
-    let Some((session, number)) = shared.registry.find(&route) else {
+    let Some((session, served)) = shared.registry.find(&route) else {
         let online = shared.registry.is_online(&route.device);
         let failure = if online { Failure::NotOffered } else { Failure::Away };
         return failure.answer(Some(&route.name), id, legacy);
     };
+    let visitor_address = head::origin(&request, visitor, shared);
     let way = forward::Way {
         shared,
         session: &session,
-        number,
-        visitor: head::origin(&request, visitor, shared),
+        served: &served,
+        visitor: visitor_address,
         id,
+        host: checked.host.name(),
     };
-    let upgrade = checked.websocket;
-    let request = head::to_service(request, &checked, visitor, way.visitor.ip(), shared);
-    let result =
-        if upgrade { upgrade::websocket(&way, request).await } else { forward::forward(&way, request).await };
+    let result = pass_on(&way, request, &checked, visitor).await;
     result.unwrap_or_else(|failure| {
-        tracing::debug!(
-            service = %route.id,
-            device = %route.device,
-            code = failure.code(),
-            "request not answered by the service"
-        );
-        failure.answer(Some(&route.name), id, legacy)
+        let (request, code) = (hex(&id), failure.code());
+        if served.is_failure_news() {
+            tracing::info!(service = %route.name, id = %route.id, device = %route.device, code, %request, "request not answered by the service");
+        } else {
+            tracing::debug!(id = %route.id, code, %request, "request not answered by the service");
+        }
+        let mut response = failure.answer(Some(&route.name), id, legacy);
+        // A version that HTTP/1.0 does not know would be answered for it by hyper; its connection ends as always.
+        if version == Version::HTTP_10 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     })
+}
+
+async fn pass_on(
+    way: &forward::Way<'_>,
+    request: Request<Incoming>,
+    checked: &head::Request,
+    visitor: &Visitor,
+) -> Result<Response<AnswerBody>, Failure> {
+    let shared = way.shared;
+    if !shared.door.takes_requests() {
+        return Err(Failure::Busy);
+    }
+    let slot = way.served.gate.enter(&shared.requests).await?;
+    let request = head::to_service(request, checked, visitor, way);
+    if checked.websocket {
+        upgrade::websocket(way, request, slot).await
+    } else {
+        forward::forward(way, request, slot).await
+    }
+}
+
+/// A request's ID as it stands in error bodies and logs.
+fn hex(id: &[u8; 16]) -> String {
+    data_encoding::HEXLOWER.encode(id)
 }
 
 fn empty(status: StatusCode) -> Response<AnswerBody> {

@@ -1,14 +1,14 @@
-//! Idle keep-alive streams to services, one pool per session.
+//! Connections to services that are kept for further requests, one pool per session.
 //!
 //! A stream is a connection to the private service, so using one again saves the service an accept and the
-//! request a local connect. The last one given back is taken first; what has been idle for a while is dropped
-//! before the service would close it in the visitor's face.
+//! request a local connect. Of HTTP/1.1 the last one given back is taken first; what has been idle for a while is
+//! dropped before the service would close it in the visitor's face. One of HTTP/2 carries many requests at once.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hyper::client::conn::http1::SendRequest;
+use hyper::client::conn::{http1, http2};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -21,15 +21,16 @@ use crate::mux::Fate;
 #[derive(Default)]
 pub(crate) struct Pool {
     idle: Mutex<HashMap<u16, Vec<Idle>>>,
+    shared: Mutex<HashMap<u16, Vec<Shared>>>,
     /// One side is leaving: nothing is kept any more.
     closed: AtomicBool,
     /// Rung when the pool gets its first idle stream.
     filled: Notify,
 }
 
-/// A stream with an HTTP connection on it.
+/// A stream with an HTTP/1.1 connection on it.
 pub(super) struct Upstream {
-    pub(super) sender: SendRequest<VisitorBody>,
+    pub(super) sender: http1::SendRequest<VisitorBody>,
     pub(super) fate: Arc<Fate>,
 }
 
@@ -38,9 +39,48 @@ struct Idle {
     since: Instant,
 }
 
+/// A stream with an HTTP/2 connection on it, and how many requests are on that.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) sender: http2::SendRequest<VisitorBody>,
+    pub(super) fate: Arc<Fate>,
+    active: Arc<AtomicUsize>,
+    used: Arc<Mutex<Instant>>,
+}
+
+impl Shared {
+    pub(super) fn new(sender: http2::SendRequest<VisitorBody>, fate: Arc<Fate>) -> Self {
+        Self { sender, fate, active: Arc::default(), used: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    fn used(&self) -> MutexGuard<'_, Instant> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a request on it while the guard lives.
+    pub(super) fn enter(&self) -> OnShared {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        OnShared(self.clone())
+    }
+}
+
+/// A request on an HTTP/2 connection.
+pub(super) struct OnShared(Shared);
+
+impl Drop for OnShared {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        *self.0.used() = Instant::now();
+    }
+}
+
 impl Pool {
     fn idle(&self) -> MutexGuard<'_, HashMap<u16, Vec<Idle>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shared(&self) -> MutexGuard<'_, HashMap<u16, Vec<Shared>>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the stream that was given back last and is ready for a request.
@@ -77,17 +117,36 @@ impl Pool {
         }
     }
 
+    /// An HTTP/2 connection that has room for a request.
+    pub(super) fn share(&self, service: u16) -> Option<Shared> {
+        let mut pools = self.shared();
+        let connections = pools.get_mut(&service)?;
+        connections.retain(|connection| !connection.sender.is_closed());
+        let has_room = |connection: &&Shared| connection.active.load(Ordering::Relaxed) < limits::H2_REQUESTS;
+        connections.iter().find(has_room).cloned()
+    }
+
+    /// Keeps a new HTTP/2 connection for others.
+    pub(super) fn keep_shared(&self, service: u16, connection: &Shared) {
+        if !self.closed.load(Ordering::Relaxed) {
+            self.shared().entry(service).or_default().push(connection.clone());
+            self.filled.notify_one();
+        }
+    }
+
     /// Drops all idle streams, now and from now on, so that a session that is being left becomes idle with its
     /// last request.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         let idle = std::mem::take(&mut *self.idle());
-        drop(idle); // outside the lock
+        let shared = std::mem::take(&mut *self.shared());
+        drop((idle, shared)); // outside the locks
     }
 
     /// Drops the streams of services that are not in `numbers`.
     pub(crate) fn keep(&self, numbers: &[u16]) {
         self.idle().retain(|service, _| numbers.contains(service));
+        self.shared().retain(|service, _| numbers.contains(service));
     }
 
     /// Waits until idle streams have been idle for too long, and drops them.
@@ -95,30 +154,64 @@ impl Pool {
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn expire(&self) {
-        let Some(oldest) = self.oldest() else { return self.filled.notified().await };
-        tokio::time::sleep_until(oldest + limits::POOL_IDLE_FOR).await;
+        let Some(first) = self.first_to_expire() else { return self.filled.notified().await };
+        tokio::time::sleep_until(first).await;
         let now = Instant::now();
         let fresh = |idle: &Idle| now.saturating_duration_since(idle.since) < limits::POOL_IDLE_FOR;
         self.idle().retain(|_, idle| {
             idle.retain(|idle| fresh(idle) && !idle.upstream.sender.is_closed());
             !idle.is_empty()
         });
+        self.shared().retain(|_, connections| {
+            connections.retain(|connection| {
+                let in_use = connection.active.load(Ordering::Relaxed) > 0;
+                let fresh = now.saturating_duration_since(*connection.used()) < limits::H2_IDLE_FOR;
+                !connection.sender.is_closed() && (in_use || fresh)
+            });
+            !connections.is_empty()
+        });
     }
 
-    fn oldest(&self) -> Option<Instant> {
-        self.idle().values().flatten().map(|idle| idle.since).min()
+    fn first_to_expire(&self) -> Option<Instant> {
+        let idle = self.idle().values().flatten().map(|idle| idle.since + limits::POOL_IDLE_FOR).min();
+        // One that is in use is looked at again when it might have become idle.
+        let now = Instant::now();
+        let shared = self.shared();
+        let of_shared = |connection: &Shared| match connection.active.load(Ordering::Relaxed) {
+            0 => *connection.used() + limits::H2_IDLE_FOR,
+            _ => now + limits::H2_IDLE_FOR,
+        };
+        let shared = shared.values().flatten().map(of_shared).min();
+        idle.into_iter().chain(shared).min()
     }
 }
 
-/// A stream in use, to be given back when the answer on it has come to its end.
-pub(crate) struct Lease {
+/// What a request holds until its answer has come to its end.
+pub(super) enum Lease {
+    /// A stream of its own, to be given back.
+    Own(Own),
+    /// A stream that goes with its answer.
+    Once { _upstream: Upstream },
+    /// A place on a shared connection.
+    Shared { _place: OnShared },
+}
+
+/// An HTTP/1.1 stream in use.
+pub(super) struct Own {
     pub(super) session: Arc<Session>,
     pub(super) service: u16,
     pub(super) upstream: Upstream,
 }
 
 impl Lease {
+    pub(super) fn own(session: &Arc<Session>, service: u16, upstream: Upstream) -> Self {
+        Self::Own(Own { session: Arc::clone(session), service, upstream })
+    }
+
     pub(super) fn give_back(self) {
-        self.session.pool.give_back(self.service, self.upstream);
+        match self {
+            Self::Own(own) => own.session.pool.give_back(own.service, own.upstream),
+            Self::Once { .. } | Self::Shared { .. } => {}
+        }
     }
 }

@@ -1,18 +1,24 @@
 //! Requests that turn into WebSockets (RFC 6455): joined only after the service has said 101.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
+use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::super::answer::Failure;
+use super::super::slots::Slot;
 use super::body::{AnswerBody, VisitorBody};
-use super::forward::Way;
+use super::forward::{Way, http1_builder};
 use super::head;
 use super::pool::{Lease, Upstream};
+use crate::mux::{Progress, Stream, Until, carry};
 
 /// Sends an upgrade request on a stream of its own. When the service agrees, the visitor's connection and the
 /// stream are joined, and what the visitor sent before the 101 follows it; otherwise the visitor gets the
@@ -20,14 +26,17 @@ use super::pool::{Lease, Upstream};
 pub(super) async fn websocket(
     way: &Way<'_>,
     mut request: Request<Incoming>,
+    slot: Slot,
 ) -> Result<Response<AnswerBody>, Failure> {
     if !request.body().is_end_stream() {
         return Err(Failure::BadRequest);
     }
+    // A WebSocket has a place of its own kind; that of a request is free again once it is one.
+    let place = Arc::clone(&way.session.websockets).try_acquire_owned().map_err(|_| Failure::Busy)?;
     let stream = way.open()?;
     let fate = Arc::clone(stream.fate());
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|_| Failure::of_fate(&fate))?;
+    let handshake = http1_builder().handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.map_err(|_| Failure::of_fate(&fate))?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::trace!(%error, "connection to a service ended");
@@ -38,19 +47,20 @@ pub(super) async fn websocket(
     *request.version_mut() = Version::HTTP_11;
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-    let mut response = match sender.send_request(request).await {
+    let limit = way.shared.config.bounds.answer_within;
+    let answer = tokio::time::timeout(limit, sender.send_request(request)).await;
+    let mut response = match answer.map_err(|_| Failure::ServiceSilent)? {
         Ok(response) => response,
         Err(error) if error.is_parse() && fate.reset_code().is_none() => return Err(Failure::ServiceInvalid),
         Err(_) => return Err(Failure::of_fate(&fate)),
     };
+    let idle = way.shared.config.bounds.idle;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let lease = Lease {
-            session: Arc::clone(way.session),
-            service: way.number,
-            upstream: Upstream { sender, fate },
-        };
-        let response = response.map(|body| AnswerBody::service(body, lease));
-        let mut response = head::to_visitor(response, Version::HTTP_11);
+        head::check_answer(&response)?;
+        // A stream that was to become something else is not used for another request.
+        let lease = Lease::Once { _upstream: Upstream { sender, fate } };
+        let response = response.map(|body| AnswerBody::service(body, lease, Some(slot), idle, false));
+        let mut response = head::to_visitor(response, Version::HTTP_11, way.host);
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return Ok(response);
     }
@@ -61,16 +71,66 @@ pub(super) async fn websocket(
     let service = hyper::upgrade::on(&mut response);
     way.shared.tasks.spawn(async move {
         // Both resolve once both heads are on their way.
-        let Ok((visitor, service)) = tokio::try_join!(visitor, service) else { return };
-        let (mut visitor, mut service) = (TokioIo::new(visitor), TokioIo::new(service));
-        if let Err(error) = tokio::io::copy_bidirectional(&mut visitor, &mut service).await {
-            tracing::trace!(%error, "websocket ended");
+        if let Ok((visitor, service)) = tokio::try_join!(visitor, service) {
+            join(visitor, service, idle, place).await;
         }
     });
     let (parts, _) = response.into_parts();
     let mut response = Response::from_parts(parts, AnswerBody::full(bytes::Bytes::new()));
-    response = head::to_visitor(response, Version::HTTP_11);
+    response = head::to_visitor(response, Version::HTTP_11, way.host);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
     Ok(response)
+}
+
+/// Carries messages both ways until both sides have finished, or none has moved for `idle`.
+async fn join(visitor: Upgraded, service: Upgraded, idle: Duration, place: OwnedSemaphorePermit) {
+    let Ok(parts) = service.downcast::<TokioIo<Stream>>() else { return };
+    let mut stream = parts.io.into_inner();
+    let mut visitor = TokioIo::new(visitor);
+    // What the service sent right behind its 101.
+    if visitor.write_all(&parts.read_buf).await.is_err() {
+        return;
+    }
+    let moved = Moved(Mutex::new(Instant::now()));
+    let carried = async {
+        let mut progress = &moved;
+        carry(&mut stream, &mut visitor, Until::BothFinish, &mut progress).await
+    };
+    tokio::select! {
+        result = carried => if let Err(error) = result {
+            tracing::trace!(%error, "websocket ended");
+        },
+        () = moved.not_for(idle) => tracing::debug!("websocket cut: nothing has moved for long"),
+    }
+    drop(place);
+}
+
+/// When anything last moved.
+struct Moved(Mutex<Instant>);
+
+impl Moved {
+    fn last(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn not_for(&self, idle: Duration) {
+        loop {
+            let until = *self.last() + idle;
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+impl Progress for &Moved {
+    fn to_local(&mut self, _: usize) {
+        *self.last() = Instant::now();
+    }
+
+    fn to_stream(&mut self, _: &[u8]) {
+        *self.last() = Instant::now();
+    }
 }

@@ -158,6 +158,18 @@ enum Verb {
         /// The level
         level: Level,
     },
+    /// Write everything that the server cannot do without into a folder; it may run meanwhile
+    #[command(after_help = "Example:\n  petit-server backup /mnt/backup/petit-2026-11-24")]
+    Backup {
+        /// A folder that is not there yet, or is empty
+        folder: PathBuf,
+    },
+    /// Put a backup back; what it replaces is moved aside
+    #[command(after_help = "Example:\n  petit-server restore /mnt/backup/petit-2026-11-24")]
+    Restore {
+        /// The folder of the backup
+        folder: PathBuf,
+    },
     /// The config file
     #[command(after_help = "Example:\n  petit-server config check")]
     Config {
@@ -252,6 +264,8 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             setup::init(cli.json, &folder, endpoint.as_ref(), *new_registry).await?;
         }
         Verb::Run { background } => return run::run(&folder, *background).await,
+        Verb::Backup { folder: to } => setup::backup(cli.json, &folder, to).await?,
+        Verb::Restore { folder: from } => setup::restore(cli.json, &folder, from).await?,
         Verb::Start => run::start(cli.json, &path)?,
         Verb::Completion { shell } => cli::completions::<Cli>(*shell, PROGRAM),
         Verb::Version => {
@@ -363,6 +377,8 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
         Verb::Init { .. }
         | Verb::Run { .. }
         | Verb::Start
+        | Verb::Backup { .. }
+        | Verb::Restore { .. }
         | Verb::Config { .. }
         | Verb::Version
         | Verb::Completion { .. } => {

@@ -57,6 +57,8 @@ pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode
         background::ready();
     }
 
+    let watching_memory = server.watch_memory();
+    tokio::pin!(watching_memory);
     let reload = || reload(&server, folder, &level, &terms);
     let interrupted = loop {
         tokio::select! {
@@ -69,6 +71,7 @@ pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode
                 Wish::Reload(answer) => drop(answer.send(reload())),
             },
             () = changed(&mut watch) => drop(reload()),
+            () = &mut watching_memory => {}
         }
     };
     tracing::info!("stopping; requests in flight get 30 seconds");
@@ -161,9 +164,9 @@ pub(crate) fn start_failure(error: &StartError) -> Failure {
             "put it back from a copy; or use the backup key, which clients accept too: mv backup.key server.key",
         ),
         StartError::Store(StoreError::Missing { .. }) => failure.hint(
-            "put it back from a backup; to begin anew without clients: petit-server init --new-registry",
+            "put it back with: petit-server restore FOLDER; to begin anew without clients: petit-server init --new-registry",
         ),
-        StartError::Store(StoreError::NotARegistry { .. }) => failure.hint("put it back from a backup"),
+        StartError::Store(StoreError::NotARegistry { .. }) => failure.hint("put a backup back with: petit-server restore FOLDER"),
         _ => failure,
     }
 }

@@ -6,10 +6,12 @@ use petit_engine::name::Endpoint;
 use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
 use petit_host::files;
+use petit_server::backup::{self, BackupError};
 use petit_server::certificate;
 use petit_server::config::{self, Config, ConfigError};
 use petit_server::folder::Folder;
 use petit_server::server::{Offline, StartError};
+use petit_server::store::StoreError;
 use serde_json::{Value, json};
 
 use super::load;
@@ -160,4 +162,63 @@ pub(crate) fn show(json: bool, path: &Path) -> Result<(), Failure> {
     }
     cli::say(json, &text, &whole);
     Ok(())
+}
+
+/// Writes a backup.
+pub(crate) async fn backup(json: bool, folder: &Folder, to: &Path) -> Result<(), Failure> {
+    let config = load(&folder.config)?;
+    backup::backup(&config, folder, to).await.map_err(|error| backup_failure(&error))?;
+    let text = format!(
+        "Everything that the server needs is in {}.\nKeep it as safe as the server's key, which is in it.",
+        to.display()
+    );
+    cli::say(json, &text, &json!({ "backup": to }));
+    Ok(())
+}
+
+/// Puts a backup back.
+pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<(), Failure> {
+    // Where the registry lies is what the config says: the one that is there, else the backup's.
+    let config = match config::load(&folder.config) {
+        Ok((config, _)) => config,
+        Err(ConfigError::Missing { .. }) => {
+            let text = std::fs::read_to_string(from.join("config.toml")).unwrap_or_default();
+            config::parse(&folder.config, &text)
+                .map(|(config, _)| config)
+                .map_err(|error| Failure::of(&error))?
+        }
+        Err(error) => return Err(Failure::of(&error)),
+    };
+    let restored = backup::restore(&config, folder, from).await.map_err(|error| backup_failure(&error))?;
+    let (clients, services) = restored.counts;
+    let mut text = format!("The backup is in place: {clients} clients with {services} services.");
+    if let Some(aside) = &restored.aside {
+        text.push_str(&format!("\nWhat was there before is in {}.", aside.display()));
+    }
+    text.push_str("\nNext: petit-server start");
+    let value = json!({
+        "clients": clients,
+        "services": services,
+        "aside": restored.aside,
+        "config_restored": restored.config,
+    });
+    cli::say(json, &text, &value);
+    Ok(())
+}
+
+fn backup_failure(error: &BackupError) -> Failure {
+    match error {
+        BackupError::NotEmpty(_) => Failure::of(error).hint("name a folder that is not there yet"),
+        BackupError::Start(StartError::Running { .. }) => {
+            Failure::of(error).hint("stop it first: petit-server stop")
+        }
+        BackupError::Start(error) => start_failure(error),
+        BackupError::Store(StoreError::NotARegistry { .. }) => {
+            Failure::of(error).hint("what is damaged cannot be backed up or put back; use an older backup")
+        }
+        BackupError::NoBackup { .. }
+        | BackupError::Damaged(_)
+        | BackupError::Store(_)
+        | BackupError::File(_) => Failure::of(error),
+    }
 }

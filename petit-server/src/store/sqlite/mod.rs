@@ -76,6 +76,35 @@ impl SqliteStore {
         Ok(Self { path: path.to_owned(), connection: Mutex::new(Some(connection)) })
     }
 
+    /// Writes one state of the registry at `path` into a new file. Others may read and write it meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was written until then is left behind.
+    pub async fn backup(path: &Path, to: &Path) -> Result<(), StoreError> {
+        check_header(path)?;
+        let mut connection = connect(path).await?;
+        let target = to.to_str().ok_or_else(|| not_ours(to, "its path is not UTF-8"))?;
+        sqlx::query("VACUUM INTO ?").bind(target).execute(&mut connection).await?;
+        connection.close().await?;
+        restrict(to)?;
+        // SQLite does not flush what it has written in this way.
+        let io = |error| StoreError::Failed(sqlx::Error::Io(error));
+        std::fs::File::open(to).and_then(|file| file.sync_all()).map_err(io)
+    }
+
+    /// Looks whether a file is a registry that can be opened, and leaves it as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn check(path: &Path) -> Result<(), StoreError> {
+        check_header(path)?;
+        let options = SqliteConnectOptions::new().filename(path).immutable(true).read_only(true);
+        let failed = |error| open_error(path, error);
+        let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+        check_form(&mut connection, path).await?;
+        connection.close().await.map_err(failed)
+    }
+
     /// Runs `work` in one transaction, which is on disk when this returns.
     async fn write<T>(
         &self,
@@ -161,10 +190,17 @@ async fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {
     let failed = |error| open_error(path, error);
     let mut connection = SqliteConnection::connect_with(&options(path)).await.map_err(failed)?;
     restrict(path)?;
+    check_form(&mut connection, path).await?;
+    Ok(connection)
+}
+
+/// Ours, of a form that this version knows, and undamaged.
+async fn check_form(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let failed = |error| open_error(path, error);
     let application: i64 =
-        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut connection).await.map_err(failed)?;
+        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(failed)?;
     let form: i64 =
-        sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.map_err(failed)?;
+        sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(failed)?;
     match (application, form) {
         (APPLICATION, FORM) => {}
         (APPLICATION, found) if found > FORM => {
@@ -173,11 +209,11 @@ async fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {
         _ => return Err(not_ours(path, "made by another program")),
     }
     let damage: String =
-        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await.map_err(failed)?;
+        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *connection).await.map_err(failed)?;
     if damage != "ok" {
         return Err(not_ours(path, &damage));
     }
-    Ok(connection)
+    Ok(())
 }
 
 fn not_ours(path: &Path, why: &str) -> StoreError {

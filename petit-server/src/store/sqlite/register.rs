@@ -16,6 +16,11 @@ use super::rows::{
 };
 use crate::store::{Announced, Changes, Conflict, EnrolledRow, ServiceLimits, ServiceRow, StoreError};
 
+/// Registered IDs that one device may get in an hour.
+const NEW_IN_AN_HOUR: i64 = 300;
+/// In seconds.
+const HOUR: i64 = 60 * 60;
+
 /// Consumes an invite and adds the device, or says why not.
 pub(super) async fn enrol(
     tx: &mut Tx<'_>,
@@ -61,7 +66,10 @@ pub(super) async fn enrol(
         return Ok(Err(EnrolRefusal::Withdrawn));
     }
     let skew = seconds(UNIX_EPOCH + limits::CLOCK_SKEW);
-    if invite.try_get::<i64, _>("not_after")? + skew < now() {
+    // One that was made in the future was made by a clock that has been set back since: which of the two clocks
+    // was right cannot be known, so how long it has been about cannot be, either.
+    let made: i64 = invite.try_get("created_at")?;
+    if invite.try_get::<i64, _>("not_after")? + skew < now() || made > now() + skew {
         return Ok(Err(EnrolRefusal::Expired));
     }
 
@@ -131,6 +139,13 @@ pub(super) async fn announce(
             .bind(device.as_str())
             .fetch_one(&mut **tx)
             .await?;
+    // Every ID that was ever given keeps its row, so a device that gives back and takes anew cannot go on for ever.
+    let mut lately: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM services WHERE device = ? AND created_at > ?")
+            .bind(device.as_str())
+            .bind(now() - HOUR)
+            .fetch_one(&mut **tx)
+            .await?;
     for (name, kind) in services {
         let known = find_service(tx, device, name).await?;
         let had = known.as_ref().and_then(|known| known.port).filter(|port| limits.allows(*port));
@@ -160,12 +175,15 @@ pub(super) async fn announce(
                 changes.added.services.push(route);
                 ServiceRow { kind: *kind, port, ..known }
             }
-            None if usize::try_from(count).unwrap_or(usize::MAX) >= limits.most => {
+            None if usize::try_from(count).unwrap_or(usize::MAX) >= limits.most
+                || lately >= NEW_IN_AN_HOUR =>
+            {
                 announced.push(Announced::TooMany);
                 continue;
             }
             None => {
                 count += 1;
+                lately += 1;
                 insert_service(tx, device, name, *kind, port, &mut changes).await?
             }
         };

@@ -1,6 +1,14 @@
 //! Heads as tables: what goes in, what is said or passed on.
 
+use hyper::{Method, Response, Version};
+
+use super::answer::narrow;
+use super::forwarding::{Forwarding, rewrite};
 use super::*;
+use crate::limits;
+use crate::name::{Endpoint, VisitorHost};
+use crate::relay::Failure;
+use crate::relay::ingress::{AnswerBody, Visitor};
 
 fn visitor() -> Visitor {
     Visitor { peer: "192.0.2.7:5000".parse().unwrap(), https: None, port: 8090 }
@@ -42,7 +50,16 @@ fn exactly_one_valid_host() {
         Some(Failure::BadHost),
         "absolute form still needs Host"
     );
-    for bad in ["", "a,b", "a b", "user@a.example.com", "a.example.com:81", "a.example.com:", "a..b"] {
+    for bad in [
+        "",
+        "a,b",
+        "a b",
+        "user@a.example.com",
+        "a.example.com:81",
+        "a.example.com:",
+        "a.example.com:080",
+        "a..b",
+    ] {
         assert_eq!(refusal("/", &[("host", bad)]), Some(Failure::BadHost), "{bad}");
     }
     for address in ["127.0.0.1", "[::1]:8090"] {
@@ -80,7 +97,7 @@ fn framing_is_plain_or_refused() {
     }
     let twice = [("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")];
     assert_eq!(with(&twice), Some(Failure::TransferCoding));
-    for bad in ["", "+1", "-1", "1, 1", "0x1", "9007199254740993", "99999999999999999999"] {
+    for bad in ["", "+1", "-1", "01", "1, 1", "0x1", "9007199254740993", "99999999999999999999"] {
         assert_eq!(with(&[("content-length", bad)]), Some(Failure::BadRequest), "{bad}");
     }
     assert_eq!(with(&[("content-length", "1"), ("content-length", "1")]), Some(Failure::BadRequest));
@@ -201,7 +218,8 @@ fn claims_of_trusted_proxies_are_continued() {
             ("x-forwarded-for", "2001:db8::9"),
             ("x-forwarded-proto", "http"),
             ("x-forwarded-host", "shop.example"),
-            ("forwarded", "for=\"[2001:db8::9]\""),
+            ("via", "1.1 first"),
+            ("via", "1.1 second"),
         ],
         Version::HTTP_11,
         true,
@@ -209,7 +227,41 @@ fn claims_of_trusted_proxies_are_continued() {
     assert_eq!(value(&fields, "x-forwarded-for"), Some("2001:db8::9, 192.0.2.7"));
     assert_eq!(value(&fields, "x-forwarded-proto"), Some("http"));
     assert_eq!(value(&fields, "x-forwarded-host"), Some("shop.example"));
-    assert_eq!(value(&fields, "forwarded"), Some("for=\"[2001:db8::9]\", for=192.0.2.7"));
+    assert_eq!(value(&fields, "forwarded"), Some("for=\"[2001:db8::9]\";proto=http;host=a.example.com"));
+    assert_eq!(value(&fields, "via"), Some("1.1 first, 1.1 second, 1.1 0123456789ab"));
+}
+
+#[test]
+fn what_a_visitor_said_before_a_trusted_proxy_did_does_not_pass_for_the_proxys_word() {
+    let fields = rewritten(
+        &[
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-for", "2001:db8::9"),
+            ("x-forwarded-proto", "https, http"),
+            ("x-forwarded-proto", "ftp"),
+            ("x-forwarded-host", "evil.example"),
+            ("x-forwarded-host", "shop.example"),
+            ("forwarded", "for=6.6.6.6"),
+            ("x-real-ip", "6.6.6.6"),
+            ("x-original-url", "/admin"),
+        ],
+        Version::HTTP_11,
+        true,
+    );
+    assert_eq!(
+        value(&fields, "x-forwarded-for"),
+        Some("6.6.6.6, 2001:db8::9, 192.0.2.7"),
+        "read from its end"
+    );
+    assert_eq!(
+        value(&fields, "x-forwarded-proto"),
+        Some("https"),
+        "the connection's own, where none is valid"
+    );
+    assert_eq!(value(&fields, "x-forwarded-host"), Some("shop.example"));
+    let forwarded = value(&fields, "forwarded");
+    assert_eq!(forwarded, Some("for=\"[2001:db8::9]\";proto=https;host=a.example.com"));
+    assert_eq!((value(&fields, "x-real-ip"), value(&fields, "x-original-url")), (None, None));
 }
 
 #[test]
@@ -264,7 +316,79 @@ fn answers_lose_what_only_petit_may_say() {
         .header("content-type", "text/plain")
         .body(AnswerBody::full(bytes::Bytes::new()))
         .unwrap();
-    let response = to_visitor(response, Version::HTTP_11);
+    let response = to_visitor(response, Version::HTTP_11, "a.example.com");
     let names: Vec<&str> = response.headers().keys().map(HeaderName::as_str).collect();
     assert_eq!(names, ["content-type"]);
+}
+
+#[test]
+fn cookies_for_other_hosts_become_the_hosts_own() {
+    let narrowed = |cookie: &str| {
+        let cookie = narrow(HeaderValue::from_str(cookie).unwrap(), "a.example.com");
+        cookie.to_str().unwrap().to_owned()
+    };
+    for wide in ["example.com", ".example.com", "EXAMPLE.com", "b.example.com", "com", "xa.example.com", ""] {
+        assert_eq!(narrowed(&format!("id=1; Domain={wide}; Path=/")), "id=1; Path=/", "{wide}");
+    }
+    for own in ["a.example.com", ".a.example.com", "A.Example.Com", "deep.a.example.com"] {
+        let cookie = format!("id=1; path=/; domain={own}");
+        assert_eq!(narrowed(&cookie), cookie);
+    }
+    assert_eq!(narrowed("id=1"), "id=1");
+    assert_eq!(narrowed("domain=example.com"), "domain=example.com", "a cookie of that name");
+    assert_eq!(narrowed("id=1;DOMAIN = example.com;Secure"), "id=1;Secure");
+}
+
+#[test]
+fn answers_that_could_be_framed_in_two_ways_are_refused() {
+    let judged = |fields: &[(&str, &str)]| {
+        let mut response = Response::builder();
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        check_answer(&response.body(()).unwrap())
+    };
+    assert_eq!(judged(&[]), Ok(()));
+    assert_eq!(judged(&[("content-length", "3")]), Ok(()));
+    assert_eq!(judged(&[("transfer-encoding", "Chunked")]), Ok(()));
+    for bad in [
+        &[("content-length", "3"), ("transfer-encoding", "chunked")][..],
+        &[("content-length", "3"), ("content-length", "3")],
+        &[("content-length", "+3")],
+        &[("content-length", "3, 3")],
+        &[("transfer-encoding", "gzip, chunked")],
+        &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+    ] {
+        assert_eq!(judged(bad), Err(Failure::ServiceInvalid), "{bad:?}");
+    }
+}
+
+#[test]
+fn heads_beyond_the_limits_are_told_apart() {
+    let many: Vec<(String, String)> =
+        (0..limits::MAX_HEADERS).map(|n| (format!("x-{n}"), "1".into())).collect();
+    let fields = |count: usize| -> Vec<(&str, &str)> {
+        let many = many.iter().take(count).map(|(name, value)| (name.as_str(), value.as_str()));
+        many.chain([HOST]).collect()
+    };
+    assert_eq!(refusal("/", &fields(limits::MAX_HEADERS - 1)), None);
+    assert_eq!(refusal("/", &fields(limits::MAX_HEADERS)), Some(Failure::HeadTooLarge));
+    let crumbs = vec![("cookie", "a"); limits::MAX_HEADERS];
+    assert_eq!(refusal("/", &[&crumbs[..], &[HOST]].concat()), Some(Failure::HeadTooLarge));
+    let long = "x".repeat(limits::MAX_VALUE_BYTES + 1);
+    assert_eq!(refusal("/", &[HOST, ("x", &long)]), Some(Failure::HeadTooLarge));
+    let target = format!("/{}", "a".repeat(limits::MAX_TARGET_BYTES));
+    assert_eq!(refusal(&target, &[HOST]), Some(Failure::TargetTooLong));
+}
+
+#[test]
+fn trailers_say_nothing_about_framing_routing_or_identity() {
+    let mut fields = HeaderMap::new();
+    for name in
+        ["grpc-status", "x-sum", "content-length", "host", "authorization", "petit-error", "te", "set-cookie"]
+    {
+        fields.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
+    }
+    let kept: Vec<String> = trailers(fields).keys().map(ToString::to_string).collect();
+    assert_eq!(kept, ["grpc-status", "x-sum"]);
 }

@@ -1,6 +1,8 @@
 //! The server's part of the config file: read, checked, turned into types. Relative paths are relative to the
 //! file's folder.
 
+mod limits_form;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,10 +11,13 @@ use ipnet::IpNet;
 use petit_engine::limits;
 use petit_engine::name::{Endpoint, ServerAddr};
 use petit_engine::proto::control::{Text, Vitae};
+use petit_engine::relay::Bounds;
 use petit_host::files;
 use petit_host::logs::Level;
 use petit_host::toml_file::{self, Key, Kind, Note, Table, TomlError};
 use serde::Deserialize;
+
+use self::limits_form::LimitsForm;
 
 /// What a server needs to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +56,10 @@ pub struct Config {
     pub invite_lifetime: Duration,
     /// What clients may know of this server, beside the endpoint.
     pub vitae: Vitae,
+    /// Limits against too much of everything.
+    pub bounds: Bounds,
+    /// Memory that the process may use before it turns visitors away; `None`: what the system gives it.
+    pub memory: Option<u64>,
 }
 
 impl Config {
@@ -75,6 +84,7 @@ impl Config {
         note("trusted_proxies", self.trusted_proxies == running.trusted_proxies);
         note("legacy_errors", self.legacy_errors == running.legacy_errors);
         note("vitae", self.vitae == running.vitae);
+        note("limits", self.bounds == running.bounds && self.memory == running.memory);
         names
     }
 }
@@ -159,6 +169,7 @@ const SERVER: Table = Table(&[
     key("max_services", Kind::Value),
     key("invite_lifetime", Kind::Value),
     key("vitae", Kind::Free),
+    key("limits", Kind::Table(limits_form::LIMITS)),
     // The original's. `registryfile` is one word there.
     key("registryfile", Kind::Retired("the registry is now a database; name it with registry_file")),
     key("back_port", Kind::Retired("clients come in on secure_proxy_port; there is no second port")),
@@ -197,6 +208,8 @@ struct ServerForm {
     invite_lifetime: Option<Lifetime>,
     #[serde(default)]
     vitae: VitaeForm,
+    #[serde(default)]
+    limits: LimitsForm,
 }
 
 #[derive(Default, Deserialize)]
@@ -233,6 +246,8 @@ impl ServerForm {
             max_services: self.max_services.map_or(16, |max| max.0),
             invite_lifetime: self.invite_lifetime.map_or(limits::INVITE_LIFETIME, |lifetime| lifetime.0),
             vitae: self.vitae.other.into_iter().take(31).collect(),
+            memory: self.limits.memory(),
+            bounds: self.limits.bounds(),
         }
     }
 }
@@ -307,7 +322,7 @@ impl<'de> Deserialize<'de> for MaxServices {
 
 /// The commented `[server]` part that `init` writes.
 pub fn template() -> String {
-    include_str!("template.toml").to_owned()
+    include_str!("../template.toml").to_owned()
 }
 
 /// A text for clients.

@@ -4,15 +4,19 @@
 //! names are names, lists and texts have limits, and a field that this version does not know is an error, so
 //! that nothing is ever half understood. Additions are negotiated by `protocol` and `features` in the hello.
 
+mod enrol;
+mod text;
+
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::enrol::{Enrol, EnrolAnswer, EnrolRefusal, FromDevice};
+pub use self::text::{PublicUrl, SecretText, Text};
 use crate::cause::{Health, ServiceCause};
 use crate::limits;
-use crate::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use crate::name::{Alias, DeviceId, HostField, RegisteredId, ServiceName};
 
 /// The version of the protocol that this module speaks.
 pub const PROTOCOL: u16 = 1;
@@ -23,6 +27,9 @@ pub const PROTOCOL: u16 = 1;
 pub enum FromAgent {
     /// The first message of a session.
     Hello(Hello),
+    /// Instead of a hello: only wants to know whether it would be welcome, and what time it is there. The relay
+    /// answers and closes; no session begins, and none that there is ends.
+    Look {},
     /// The services offered have changed; this is the whole list.
     Services {
         /// All that are offered from now on.
@@ -57,6 +64,13 @@ pub enum FromAgent {
 pub enum FromRelay {
     /// Answers the hello: the session is in use from here on.
     Welcome(Welcome),
+    /// Answers a look.
+    Looked {
+        /// The device that the key belongs to.
+        device: DeviceId,
+        /// The relay's clock, in seconds since 1970.
+        now: u64,
+    },
     /// What became of the services offered.
     Services {
         /// One per offer.
@@ -99,6 +113,9 @@ pub struct Hello {
     pub instance: Text<32>,
     /// False when this agent was told that its identity is in use elsewhere: it then asks, and takes nothing.
     pub takeover: bool,
+    /// True when no earlier session of this process is alive: the relay ends what it still holds of them, so that
+    /// their visitors are told at once.
+    pub only: bool,
     /// Streams it carries at the same time.
     pub max_streams: u32,
     /// Bytes that may be sent on each stream before its first WINDOW.
@@ -124,13 +141,29 @@ pub struct Offer {
     pub kind: ServiceKind,
     /// How its local end is.
     pub health: Health,
+    /// How requests are to be handed to it.
+    pub options: Options,
+}
+
+/// How an HTTP service wants its requests. Chosen at the agent; nothing in it says where the service is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// It speaks HTTP/2 from the first byte on (gRPC does) instead of HTTP/1.1.
+    pub h2: bool,
+    /// The `Host` that it sees; `None`: the visitor's own.
+    pub host: Option<HostField>,
+    /// How long it may take to begin its answer; `None`: [`limits::FIRST_BYTE`].
+    pub answer_within_s: Option<u32>,
+    /// The longest request body that it takes; `None`: any.
+    pub max_body_bytes: Option<u64>,
 }
 
 /// What a service speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceKind {
-    /// HTTP/1.1; visitors reach it by host name.
+    /// HTTP; visitors reach it by host name.
     #[default]
     Http,
     /// Any protocol over TCP; visitors reach it on a port of its own.
@@ -151,6 +184,8 @@ pub struct Welcome {
     pub device: DeviceId,
     /// Bytes that the relay grants on each stream unless the OPEN says otherwise.
     pub window: u32,
+    /// The relay's clock, in seconds since 1970.
+    pub now: u64,
     /// What the operator's config says (environment, …).
     pub vitae: Vitae,
     /// One per offer.
@@ -178,7 +213,7 @@ pub enum Outcome {
         /// Its registered ID.
         id: RegisteredId,
         /// Its public address; for a TCP service host and port.
-        url: Text<300>,
+        url: PublicUrl,
         /// Its aliases.
         aliases: Vec<Alias>,
     },
@@ -244,145 +279,6 @@ pub enum Refusal {
     Busy,
     /// The hello, or what followed, broke the protocol.
     Protocol,
-}
-
-/// Device to relay on `petit-enroll/1`: the only message of such a connection.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum FromDevice {
-    /// Asks to be registered.
-    Enrol(Enrol),
-}
-
-/// A device's wish to be registered with the key of its TLS connection.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Enrol {
-    /// The protocol version: [`PROTOCOL`].
-    pub protocol: u16,
-    /// The invite's id, 32 hex digits.
-    pub invite: Text<32>,
-    /// The invite's secret, 64 hex digits.
-    pub secret: SecretText,
-    /// What the customer calls this computer.
-    pub device_name: Text<64>,
-    /// Program and version.
-    pub software: Text<64>,
-}
-
-/// The relay's answer to [`FromDevice`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum EnrolAnswer {
-    /// The device is registered; the same key with the same invite gets the same answer again.
-    Enrolled {
-        /// The server's name for it.
-        device: DeviceId,
-        /// The name of the service that the invite was made for.
-        service: ServiceName,
-        /// That service's registered ID.
-        id: RegisteredId,
-        /// That service's public address.
-        url: Text<300>,
-    },
-    /// It is not.
-    Refused {
-        /// Why.
-        cause: EnrolRefusal,
-    },
-}
-
-/// Why an enrolment was refused. Only who holds an invite's secret learns more than `Invalid`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-pub enum EnrolRefusal {
-    /// No such invite, or not its secret.
-    #[error("the server does not know this invite")]
-    Invalid,
-    /// Its time is over.
-    #[error("this invite has expired")]
-    Expired,
-    /// Another device has used it.
-    #[error("this invite was used by another device")]
-    Used,
-    /// The operator has taken it back.
-    #[error("this invite was withdrawn")]
-    Withdrawn,
-    /// This key belongs to a device that was revoked.
-    #[error("this device's key was revoked; a new one is needed")]
-    Revoked,
-    /// The server could not write it down.
-    #[error("the server could not store the registration")]
-    StoreFailed,
-    /// No room, or too many attempts.
-    #[error("the server is busy")]
-    Busy,
-    /// The request broke the protocol.
-    #[error("the server did not understand the request")]
-    Protocol,
-}
-
-/// A text from a peer with at most `MAX` bytes and no control characters.
-#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct Text<const MAX: usize>(String);
-
-impl<const MAX: usize> Text<MAX> {
-    /// Keeps of `text` what fits: control characters become spaces, what is too long is cut.
-    pub fn lossy(text: &str) -> Self {
-        let mut out = String::with_capacity(text.len().min(MAX));
-        for c in text.chars() {
-            let c = if c.is_control() { ' ' } else { c };
-            if out.len() + c.len_utf8() > MAX {
-                break;
-            }
-            out.push(c);
-        }
-        Self(out)
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<const MAX: usize> fmt::Display for Text<MAX> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl<const MAX: usize> fmt::Debug for Text<MAX> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text.len() > MAX || text.chars().any(char::is_control) {
-            return Err(serde::de::Error::custom("text too long or with control characters"));
-        }
-        Ok(Self(text))
-    }
-}
-
-/// The one secret that a message carries. Wiped when dropped; its `Debug` says nothing.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SecretText(zeroize::Zeroizing<String>);
-
-impl SecretText {
-    pub(crate) fn from_hex(bytes: &[u8]) -> Self {
-        Self(zeroize::Zeroizing::new(data_encoding::HEXLOWER.encode(bytes)))
-    }
-
-    pub(crate) fn to_bytes<const N: usize>(&self) -> Option<[u8; N]> {
-        let bytes = zeroize::Zeroizing::new(data_encoding::HEXLOWER.decode(self.0.as_bytes()).ok()?);
-        bytes.as_slice().try_into().ok()
-    }
 }
 
 /// Why a message was not understood. Says nothing of its content.
@@ -452,7 +348,11 @@ impl Message for FromAgent {
                 Ok(())
             }
             Self::Services { services } => check_offers(services),
-            Self::Health { .. } | Self::Probe { .. } | Self::Remove { .. } | Self::Unregister {} => Ok(()),
+            Self::Look {}
+            | Self::Health { .. }
+            | Self::Probe { .. }
+            | Self::Remove { .. }
+            | Self::Unregister {} => Ok(()),
         }
     }
 }
@@ -471,24 +371,13 @@ impl Message for FromRelay {
             Self::Services { services } if services.len() > limits::MAX_SERVICES => {
                 Err(ControlError::Limit { what: "services" })
             }
-            Self::Services { .. }
-            | Self::Probed { .. }
+            Self::Probed { trial, .. } => check_trial(trial),
+            Self::Looked { .. }
+            | Self::Services { .. }
             | Self::Removed { .. }
             | Self::Unregistered {}
             | Self::Refused { .. } => Ok(()),
         }
-    }
-}
-
-impl Message for FromDevice {
-    fn check(&self) -> Result<(), ControlError> {
-        Ok(())
-    }
-}
-
-impl Message for EnrolAnswer {
-    fn check(&self) -> Result<(), ControlError> {
-        Ok(())
     }
 }
 
@@ -506,6 +395,21 @@ fn check_offers(offers: &[Offer]) -> Result<(), ControlError> {
     if numbers.len() != offers.len() || names.len() != offers.len() {
         return Err(ControlError::Limit { what: "services of one number or name" });
     }
+    let day = 24 * 60 * 60;
+    if offers.iter().filter_map(|offer| offer.options.answer_within_s).any(|limit| limit == 0 || limit > day)
+    {
+        return Err(ControlError::Limit { what: "time for an answer" });
+    }
+    Ok(())
+}
+
+/// A trial does not take longer than it is waited for.
+fn check_trial(trial: &Trial) -> Result<(), ControlError> {
+    let most = limits::PROBE_LIMIT.as_micros();
+    let times = [trial.front_us, trial.tunnel_us, trial.service_us];
+    if times.into_iter().flatten().any(|time| u128::from(time) > most) {
+        return Err(ControlError::Limit { what: "time of a trial" });
+    }
     Ok(())
 }
 
@@ -517,115 +421,4 @@ fn check_vitae(vitae: &Vitae, features: &[Text<32>]) -> Result<(), ControlError>
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn hello() -> Hello {
-        Hello {
-            protocol: PROTOCOL,
-            features: vec![],
-            software: Text::lossy("petit-client 0.1.0"),
-            instance: Text::lossy("00ff"),
-            takeover: true,
-            max_streams: 10,
-            window: 65_536,
-            vitae: [(Text::lossy("brand"), Text::lossy("ce"))].into(),
-            services: vec![Offer {
-                service: 1,
-                name: "web".parse().unwrap(),
-                kind: ServiceKind::Http,
-                health: Health::Down(ServiceCause::Refused),
-            }],
-        }
-    }
-
-    #[test]
-    fn messages_have_the_documented_form() {
-        let bytes = FromAgent::Hello(hello()).encode().unwrap();
-        let golden = r#"{"type":"hello","protocol":1,"features":[],"software":"petit-client 0.1.0","instance":"00ff","takeover":true,"max_streams":10,"window":65536,"vitae":{"brand":"ce"},"services":[{"service":1,"name":"web","kind":"http","health":{"down":"refused"}}]}"#;
-        assert_eq!(String::from_utf8(bytes).unwrap(), golden);
-        let refused = FromRelay::Refused { refusal: Refusal::InUseElsewhere };
-        assert_eq!(refused.encode().unwrap(), br#"{"type":"refused","refusal":"in_use_elsewhere"}"#);
-        let probed = FromRelay::Probed {
-            probe: 7,
-            trial: Trial { front_us: Some(12), broken: Some(Hop::Tunnel), ..Trial::default() },
-        };
-        assert_eq!(
-            String::from_utf8(probed.encode().unwrap()).unwrap(),
-            r#"{"type":"probed","probe":7,"trial":{"front_us":12,"tunnel_us":null,"service_us":null,"broken":"tunnel"}}"#
-        );
-    }
-
-    #[test]
-    fn messages_read_back() {
-        let message = FromAgent::Hello(hello());
-        assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
-        let message = FromAgent::Unregister {};
-        assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
-    }
-
-    #[test]
-    fn unknown_fields_and_wrong_types_are_refused() {
-        for bad in [
-            r#"{"type":"health","service":1,"health":"up","id":"someone-else"}"#,
-            r#"{"type":"unregister","device":"abc"}"#,
-            r#"{"type":"open"}"#,
-            r#"{"type":"health","service":-1,"health":"up"}"#,
-            r#"{"type":"health","service":1}"#,
-            r#"{"type":"remove","name":"../etc"}"#,
-            r"[]",
-            r"nothing",
-            "",
-        ] {
-            assert!(FromAgent::decode(bad.as_bytes()).is_err(), "{bad}");
-        }
-        let deep = format!("{}{}", "[".repeat(8000), "]".repeat(8000));
-        assert!(FromAgent::decode(deep.as_bytes()).is_err());
-    }
-
-    #[test]
-    fn doubles_and_excess_are_refused() {
-        let mut twice = hello();
-        twice.services.push(twice.services[0].clone());
-        assert!(FromAgent::Hello(twice.clone()).check().is_err());
-        twice.services[1].service = 2;
-        assert!(FromAgent::Hello(twice.clone()).check().is_err());
-        twice.services[1].name = "db".parse().unwrap();
-        assert!(FromAgent::Hello(twice).check().is_ok());
-        let long = format!(r#"{{"type":"remove","name":"{}"}}"#, "a".repeat(41));
-        assert!(FromAgent::decode(long.as_bytes()).is_err());
-    }
-
-    #[test]
-    fn an_enrolment_hides_its_secret() {
-        let enrol = FromDevice::Enrol(Enrol {
-            protocol: PROTOCOL,
-            invite: Text::lossy("00"),
-            secret: SecretText::from_hex(&[0xab; 32]),
-            device_name: Text::lossy("Anna's laptop"),
-            software: Text::lossy("petit-client 0.1.0"),
-        });
-        let FromDevice::Enrol(read) = FromDevice::decode(&enrol.encode().unwrap()).unwrap();
-        assert_eq!(read.secret.to_bytes(), Some([0xab; 32]));
-        assert_eq!(read.secret.to_bytes::<16>(), None);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_met_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let _ = FromAgent::decode(&bytes);
-            let _ = FromRelay::decode(&bytes);
-            let _ = EnrolAnswer::decode(&bytes);
-        }
-
-        #[test]
-        fn damaged_messages_are_met_without_a_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-            let mut bytes = FromAgent::Hello(hello()).encode().unwrap();
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-            let _ = FromAgent::decode(&bytes);
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,143 @@
+//! Messages as they are written, and as strangers write them.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn hello() -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        features: vec![],
+        software: Text::lossy("petit-client 0.1.0"),
+        instance: Text::lossy("00ff"),
+        takeover: true,
+        only: true,
+        max_streams: 10,
+        window: 65_536,
+        vitae: [(Text::lossy("brand"), Text::lossy("ce"))].into(),
+        services: vec![Offer {
+            service: 1,
+            name: "web".parse().unwrap(),
+            kind: ServiceKind::Http,
+            health: Health::Down(ServiceCause::Refused),
+            options: Options { host: Some("localhost:3000".parse().unwrap()), ..Options::default() },
+        }],
+    }
+}
+
+#[test]
+fn messages_have_the_documented_form() {
+    let bytes = FromAgent::Hello(hello()).encode().unwrap();
+    let golden = r#"{"type":"hello","protocol":1,"features":[],"software":"petit-client 0.1.0","instance":"00ff","takeover":true,"only":true,"max_streams":10,"window":65536,"vitae":{"brand":"ce"},"services":[{"service":1,"name":"web","kind":"http","health":{"down":"refused"},"options":{"h2":false,"host":"localhost:3000","answer_within_s":null,"max_body_bytes":null}}]}"#;
+    assert_eq!(String::from_utf8(bytes).unwrap(), golden);
+    let refused = FromRelay::Refused { refusal: Refusal::InUseElsewhere };
+    assert_eq!(refused.encode().unwrap(), br#"{"type":"refused","refusal":"in_use_elsewhere"}"#);
+    let probed = FromRelay::Probed {
+        probe: 7,
+        trial: Trial { front_us: Some(12), broken: Some(Hop::Tunnel), ..Trial::default() },
+    };
+    assert_eq!(
+        String::from_utf8(probed.encode().unwrap()).unwrap(),
+        r#"{"type":"probed","probe":7,"trial":{"front_us":12,"tunnel_us":null,"service_us":null,"broken":"tunnel"}}"#
+    );
+}
+
+#[test]
+fn messages_read_back() {
+    let message = FromAgent::Hello(hello());
+    assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
+    let message = FromAgent::Unregister {};
+    assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
+}
+
+#[test]
+fn unknown_fields_and_wrong_types_are_refused() {
+    for bad in [
+        r#"{"type":"health","service":1,"health":"up","id":"someone-else"}"#,
+        r#"{"type":"unregister","device":"abc"}"#,
+        r#"{"type":"open"}"#,
+        r#"{"type":"health","service":-1,"health":"up"}"#,
+        r#"{"type":"health","service":1}"#,
+        r#"{"type":"remove","name":"../etc"}"#,
+        r"[]",
+        r"nothing",
+        "",
+    ] {
+        assert!(FromAgent::decode(bad.as_bytes()).is_err(), "{bad}");
+    }
+    let deep = format!("{}{}", "[".repeat(8000), "]".repeat(8000));
+    assert!(FromAgent::decode(deep.as_bytes()).is_err());
+}
+
+#[test]
+fn doubles_and_excess_are_refused() {
+    let mut twice = hello();
+    twice.services.push(twice.services[0].clone());
+    assert!(FromAgent::Hello(twice.clone()).check().is_err());
+    twice.services[1].service = 2;
+    assert!(FromAgent::Hello(twice.clone()).check().is_err());
+    twice.services[1].name = "db".parse().unwrap();
+    assert!(FromAgent::Hello(twice).check().is_ok());
+    let long = format!(r#"{{"type":"remove","name":"{}"}}"#, "a".repeat(41));
+    assert!(FromAgent::decode(long.as_bytes()).is_err());
+}
+
+#[test]
+fn an_enrolment_hides_its_secret() {
+    let enrol = FromDevice::Enrol(Enrol {
+        protocol: PROTOCOL,
+        invite: Text::lossy("00"),
+        secret: SecretText::from_hex(&[0xab; 32]),
+        device_name: Text::lossy("Anna's laptop"),
+        software: Text::lossy("petit-client 0.1.0"),
+    });
+    let FromDevice::Enrol(read) = FromDevice::decode(&enrol.encode().unwrap()).unwrap();
+    assert_eq!(read.secret.to_bytes(), Some([0xab; 32]));
+    assert_eq!(read.secret.to_bytes::<16>(), None);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_met_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let _ = FromAgent::decode(&bytes);
+        let _ = FromRelay::decode(&bytes);
+        let _ = EnrolAnswer::decode(&bytes);
+    }
+
+    #[test]
+    fn damaged_messages_are_met_without_a_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = FromAgent::Hello(hello()).encode().unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let _ = FromAgent::decode(&bytes);
+    }
+}
+
+#[test]
+fn texts_and_addresses_that_would_deceive_a_reader_are_refused() {
+    for text in ["two\nlines", "\u{202e}gnp.exe", "zero\u{200b}width", "\u{1b}[2J", "soft\u{ad}hyphen"] {
+        let json = serde_json::to_string(text).unwrap();
+        assert!(serde_json::from_str::<Text<64>>(&json).is_err(), "{text:?}");
+        assert!(
+            Text::<64>::lossy(text).as_str().chars().all(|c| c == ' ' || c.is_ascii_graphic()),
+            "{text:?}"
+        );
+    }
+    assert_eq!(Text::<64>::lossy("Jürgens Rechner 😀").as_str(), "Jürgens Rechner 😀");
+    for url in ["http://a.example", "https://a.example:8443", "tcp://[2001:db8::1]:5432"] {
+        assert_eq!(PublicUrl::try_from(url.to_owned()).unwrap().as_str(), url);
+    }
+    for url in [
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "http://",
+        "https://a b",
+        "http://a\u{202e}b",
+        "a.example",
+        "",
+    ] {
+        assert!(PublicUrl::try_from(url.to_owned()).is_err(), "{url:?}");
+    }
+    let late = format!(r#"{{"type":"probed","probe":7,"trial":{{"front_us":{}}}}}"#, u64::MAX);
+    assert!(FromRelay::decode(late.as_bytes()).is_err());
+}

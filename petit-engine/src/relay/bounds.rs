@@ -1,0 +1,54 @@
+//! What the operator may set of the relay's limits: each with its usual value, and the most it can be.
+
+use std::time::Duration;
+
+use crate::limits;
+
+/// The relay's limits. [`Bounds::default`] is what fits most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections of all kinds at the same time.
+    pub connections: usize,
+    /// Connections of one address (IPv6: one /64) at the same time. Loopback and trusted proxies are not counted.
+    pub connections_per_address: usize,
+    /// Requests under way at the same time, all services together.
+    pub requests: usize,
+    /// Requests under way at the same time to one service; never more than half of all.
+    pub requests_per_service: usize,
+    /// Requests in a second to one service; `None`: as many as come.
+    pub requests_per_second: Option<u32>,
+    /// WebSockets of one client at the same time.
+    pub websockets_per_client: usize,
+    /// How long a service may take to begin its answer, unless its client says otherwise.
+    pub answer_within: Duration,
+    /// An answer, a WebSocket or a request's body of which nothing has moved for this long is cut.
+    pub idle: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: limits::MAX_CONNECTIONS,
+            connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
+            requests: limits::MAX_REQUESTS,
+            requests_per_service: limits::REQUESTS_PER_SERVICE,
+            requests_per_second: None,
+            websockets_per_client: limits::WEBSOCKETS_PER_CLIENT,
+            answer_within: limits::FIRST_BYTE,
+            idle: limits::IDLE,
+        }
+    }
+}
+
+/// How full the process is. Measured by whoever runs the relay, which reads no files itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Pressure {
+    /// There is room.
+    #[default]
+    None = 0,
+    /// No new visitor connection is taken.
+    NoNewConnections = 1,
+    /// No new request is taken either.
+    NoNewRequests = 2,
+}

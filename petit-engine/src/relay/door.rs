@@ -1,0 +1,328 @@
+//! Who is let in from the network: so many connections in all, so many of one address, so many new ones of it in
+//! a second. Whoever is not let in is closed at once; nothing waits here.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use ipnet::IpNet;
+
+use super::bounds::{Bounds, Pressure};
+use crate::limits;
+use crate::proto::rate::Rate;
+use crate::secret::random_bytes;
+
+/// The door of one relay.
+#[derive(Debug)]
+pub(super) struct Door {
+    most: usize,
+    most_per_address: usize,
+    trusted: Vec<IpNet>,
+    open: AtomicUsize,
+    /// Of these, visitors.
+    visitors: AtomicUsize,
+    addresses: Mutex<HashMap<IpAddr, Address>>,
+    pressure: AtomicU8,
+    /// Turned away so far.
+    turned_away: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Address {
+    open: usize,
+    /// Of these, those that have not proved yet what they have come for.
+    unsettled: usize,
+    /// New TLS connections: each costs a signature.
+    handshakes: Rate,
+    last: Instant,
+}
+
+/// What a connection has come for, as far as it is known when it is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entrance {
+    /// Visitors only.
+    Visitors,
+    /// Clients, and visitors who settle as such once TLS has been agreed. A part of the room is kept for it, so
+    /// that visitors never lock the clients out.
+    Tls,
+}
+
+/// A connection that was let in. Its place is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    door: Arc<Door>,
+    counted: Option<IpAddr>,
+    is_visitor: bool,
+    is_unsettled: bool,
+}
+
+impl Door {
+    pub(super) fn new(bounds: &Bounds, trusted: &[IpNet]) -> Self {
+        Self {
+            most: bounds.connections.max(10),
+            most_per_address: bounds.connections_per_address.max(1),
+            trusted: trusted.to_vec(),
+            open: AtomicUsize::new(0),
+            visitors: AtomicUsize::new(0),
+            addresses: Mutex::default(),
+            pressure: AtomicU8::new(Pressure::None as u8),
+            turned_away: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn set_pressure(&self, pressure: Pressure) {
+        self.pressure.store(pressure as u8, Ordering::Relaxed);
+    }
+
+    /// True while there is memory for another request.
+    pub(super) fn takes_requests(&self) -> bool {
+        self.pressure.load(Ordering::Relaxed) < Pressure::NoNewRequests as u8
+    }
+
+    /// Connections open now, and turned away so far.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.open.load(Ordering::Relaxed), self.turned_away.load(Ordering::Relaxed))
+    }
+
+    /// Lets a connection in, or not.
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, entrance: Entrance) -> Option<Ticket> {
+        let ticket = self.try_admit(peer, entrance);
+        if ticket.is_none() {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+        }
+        ticket
+    }
+
+    fn try_admit(self: &Arc<Self>, peer: IpAddr, entrance: Entrance) -> Option<Ticket> {
+        let is_visitor = entrance == Entrance::Visitors;
+        if self.open.load(Ordering::Relaxed) >= self.most || (is_visitor && !self.takes_visitor()) {
+            return None;
+        }
+        let peer = peer.to_canonical();
+        let is_counted = !peer.is_loopback() && !self.trusted.iter().any(|network| network.contains(&peer));
+        let counted = is_counted.then(|| network(peer));
+        if let Some(key) = counted {
+            let now = Instant::now();
+            let mut addresses = self.addresses();
+            forget_idle(&mut addresses, now);
+            let address = addresses.entry(key).or_insert_with(|| Address {
+                open: 0,
+                unsettled: 0,
+                handshakes: Rate::new(limits::HANDSHAKES_PER_SECOND, limits::HANDSHAKES_AT_ONCE),
+                last: now,
+            });
+            address.last = now;
+            let has_room = address.open < self.most_per_address
+                && (is_visitor
+                    || (address.unsettled < limits::HANDSHAKES_PER_ADDRESS && address.handshakes.allow(now)));
+            if !has_room {
+                return None;
+            }
+            address.open += 1;
+            address.unsettled += usize::from(!is_visitor);
+        }
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.visitors.fetch_add(usize::from(is_visitor), Ordering::Relaxed);
+        Some(Ticket { door: Arc::clone(self), counted, is_visitor, is_unsettled: !is_visitor })
+    }
+
+    /// True while there is room for another visitor.
+    fn takes_visitor(&self) -> bool {
+        let most = self.most - self.most / 10;
+        let visitors = self.visitors.load(Ordering::Relaxed);
+        self.pressure.load(Ordering::Relaxed) < Pressure::NoNewConnections as u8
+            && visitors < most
+            && !is_unlucky(visitors, most)
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, Address>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket {
+    /// TLS has been agreed, and the peer is a client, or one that has come to register.
+    pub(super) fn is_client(&mut self) {
+        self.settle();
+    }
+
+    /// TLS has been agreed, and the peer is a visitor. False when there is no room for one.
+    pub(super) fn is_visitor(&mut self) -> bool {
+        self.settle();
+        if !self.is_visitor {
+            if !self.door.takes_visitor() {
+                self.door.turned_away.fetch_add(1, Ordering::Relaxed);
+                return false;
+            }
+            self.is_visitor = true;
+            self.door.visitors.fetch_add(1, Ordering::Relaxed);
+        }
+        true
+    }
+
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.is_unsettled)
+            && let Some(key) = self.counted
+            && let Some(address) = self.door.addresses().get_mut(&key)
+        {
+            address.unsettled = address.unsettled.saturating_sub(1);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.settle();
+        self.door.open.fetch_sub(1, Ordering::Relaxed);
+        self.door.visitors.fetch_sub(usize::from(self.is_visitor), Ordering::Relaxed);
+        if let Some(key) = self.counted
+            && let Some(address) = self.door.addresses().get_mut(&key)
+        {
+            address.open = address.open.saturating_sub(1);
+        }
+    }
+}
+
+/// Above 70 % the door closes by and by, at random, so that it is not slammed on everybody at the same moment.
+fn is_unlucky(open: usize, most: usize) -> bool {
+    let quiet = most / 10 * 7;
+    if open <= quiet {
+        return false;
+    }
+    let dice = random_bytes::<4>().map_or(0, u32::from_ne_bytes) as f64 / f64::from(u32::MAX);
+    dice < (open - quiet) as f64 / (most - quiet).max(1) as f64
+}
+
+/// One customer of an IPv6 provider has a whole /64 to choose from.
+pub(super) fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V4(v4) => v4.into(),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+/// Addresses that have nothing open and have been quiet are forgotten when there are many.
+fn forget_idle(addresses: &mut HashMap<IpAddr, Address>, now: Instant) {
+    if addresses.len() >= limits::ADDRESSES {
+        let kept = |address: &Address| {
+            address.open > 0 || now.saturating_duration_since(address.last) < limits::ADDRESS_MEMORY
+        };
+        addresses.retain(|_, address| kept(address));
+        // All of them busy: then all that are not open are forgotten, and with them only their rate.
+        if addresses.len() >= limits::ADDRESSES {
+            addresses.retain(|_, address| address.open > 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn door(connections: usize, per_address: usize) -> Arc<Door> {
+        let bounds = Bounds { connections, connections_per_address: per_address, ..Bounds::default() };
+        Arc::new(Door::new(&bounds, &["10.0.0.0/8".parse().unwrap()]))
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn one_address_gets_its_share_and_no_more() {
+        let door = door(1000, 3);
+        let held: Vec<_> = (0..3).filter_map(|_| door.admit(ip("192.0.2.1"), Entrance::Visitors)).collect();
+        assert_eq!(held.len(), 3);
+        assert!(door.admit(ip("192.0.2.1"), Entrance::Visitors).is_none());
+        assert!(door.admit(ip("::ffff:192.0.2.1"), Entrance::Visitors).is_none(), "the same address");
+        assert!(door.admit(ip("192.0.2.2"), Entrance::Visitors).is_some());
+        drop(held);
+        assert!(door.admit(ip("192.0.2.1"), Entrance::Visitors).is_some());
+        let held: Vec<_> =
+            (1..9).filter_map(|n| door.admit(ip(&format!("2001:db8::{n}")), Entrance::Visitors)).collect();
+        assert_eq!(held.len(), 3, "a /64 is one address");
+    }
+
+    #[test]
+    fn loopback_and_trusted_proxies_speak_for_many() {
+        let door = door(1000, 3);
+        for address in ["127.0.0.1", "::1", "10.1.2.3"] {
+            let held: Vec<_> = (0..50).filter_map(|_| door.admit(ip(address), Entrance::Tls)).collect();
+            assert_eq!(held.len(), 50, "{address}");
+        }
+    }
+
+    #[test]
+    fn handshakes_of_one_address_are_slowed_down() {
+        let door = door(10_000, 10_000);
+        let is_let_in = || door.admit(ip("192.0.2.1"), Entrance::Tls).is_some();
+        let passed = (0..1000).filter(|_| is_let_in()).count();
+        let most = limits::HANDSHAKES_AT_ONCE as usize;
+        assert!((most..most + 70).contains(&passed), "{passed}");
+        assert!(door.admit(ip("192.0.2.9"), Entrance::Tls).is_some(), "others are not concerned");
+    }
+
+    #[test]
+    fn unfinished_handshakes_of_one_address_leave_room_for_others() {
+        let door = door(10_000, 10_000);
+        let mut held: Vec<_> = (0..100).filter_map(|_| door.admit(ip("192.0.2.1"), Entrance::Tls)).collect();
+        assert_eq!(held.len(), limits::HANDSHAKES_PER_ADDRESS);
+        held[0].is_client();
+        assert!(door.admit(ip("192.0.2.1"), Entrance::Tls).is_some(), "one that is through makes room");
+    }
+
+    #[test]
+    fn visitors_leave_room_for_clients() {
+        let door = door(100, 100);
+        let mut held = Vec::new();
+        for _ in 0..10_000 {
+            held.extend(door.admit(ip("127.0.0.1"), Entrance::Visitors));
+        }
+        assert_eq!(held.len(), 90);
+        let mut https = door.admit(ip("127.0.0.1"), Entrance::Tls).unwrap();
+        assert!(!https.is_visitor(), "a visitor over TLS is one");
+        drop(https);
+        let mut clients = Vec::new();
+        for _ in 0..10_000 {
+            clients.extend(door.admit(ip("127.0.0.1"), Entrance::Tls));
+        }
+        assert_eq!(clients.len(), 10);
+        assert_eq!(door.counts().0, 100);
+    }
+
+    #[test]
+    fn the_door_closes_by_and_by() {
+        let lucky = |open: usize| (0..1000).filter(|_| !is_unlucky(open, 1000)).count();
+        assert_eq!(lucky(700), 1000);
+        let half = lucky(850);
+        assert!((350..650).contains(&half), "{half}");
+        assert!(lucky(999) < 100);
+    }
+
+    #[test]
+    fn pressure_turns_visitors_away_and_then_requests() {
+        let door = door(100, 100);
+        door.set_pressure(Pressure::NoNewConnections);
+        assert!(door.admit(ip("127.0.0.1"), Entrance::Visitors).is_none());
+        assert!(door.admit(ip("127.0.0.1"), Entrance::Tls).is_some());
+        assert!(door.takes_requests());
+        door.set_pressure(Pressure::NoNewRequests);
+        assert!(!door.takes_requests());
+        door.set_pressure(Pressure::None);
+        assert!(door.admit(ip("127.0.0.1"), Entrance::Visitors).is_some() && door.takes_requests());
+    }
+
+    #[test]
+    fn the_table_of_addresses_does_not_grow_for_ever() {
+        let door = door(1000, 3);
+        for number in 0..(3 * limits::ADDRESSES as u32) {
+            drop(door.admit(IpAddr::from((0x0b00_0000 + number).to_be_bytes()), Entrance::Visitors));
+        }
+        assert!(door.addresses().len() <= limits::ADDRESSES);
+    }
+}

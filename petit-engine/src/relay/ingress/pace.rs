@@ -1,0 +1,225 @@
+//! Peers that make no progress. A peer may be as slow as it likes to begin with, and as long as it likes in all;
+//! what ends is a wait in which nothing moves, and a trickle that only keeps a place occupied.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::limits;
+
+/// How slow a peer may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// The longest wait in which nothing moves.
+    pub(super) idle: Duration,
+    /// Bytes per second of waiting, once `grace` was waited in all; 0: any trickle will do.
+    pub(super) rate: u64,
+    pub(super) grace: Duration,
+}
+
+impl Pace {
+    /// A visitor's body on its way in, before the service has answered.
+    pub(super) const BODY: Self =
+        Self { idle: limits::BODY_IDLE, rate: limits::BODY_RATE, grace: limits::BODY_GRACE };
+    /// An answer on its way out to a visitor.
+    pub(super) const WRITE: Self =
+        Self { idle: limits::WRITE_IDLE, rate: limits::WRITE_RATE, grace: limits::WRITE_GRACE };
+
+    /// Only a standstill counts.
+    pub(super) fn idle(idle: Duration) -> Self {
+        Self { idle, rate: 0, grace: Duration::MAX }
+    }
+}
+
+/// Counts the time that is spent waiting for a peer. Time in which the peer waits for us does not count.
+#[derive(Debug)]
+pub(super) struct Patience {
+    pace: Pace,
+    /// Since when this wait lasts.
+    since: Option<Instant>,
+    waited: Duration,
+    moved: u64,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    pub(super) fn new(pace: Pace) -> Self {
+        Self { pace, since: None, waited: Duration::ZERO, moved: 0, timer: None }
+    }
+
+    /// From now on another pace is asked for.
+    pub(super) fn set(&mut self, pace: Pace) {
+        self.pace = pace;
+    }
+
+    /// The peer has moved so many bytes.
+    pub(super) fn moved(&mut self, bytes: usize) {
+        self.moved = self.moved.saturating_add(bytes as u64);
+        if let Some(since) = self.since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
+    /// The peer has to be waited for: ready when it has been for too long.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let deadline = since + self.allowed();
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx)
+    }
+
+    /// How long the present wait may last.
+    fn allowed(&self) -> Duration {
+        let Pace { idle, rate, grace } = self.pace;
+        // What has moved has bought so much waiting at the rate asked for.
+        let bought = match self.moved.saturating_mul(1000).checked_div(rate) {
+            Some(millis) => Duration::from_millis(millis).max(grace),
+            None => Duration::MAX,
+        };
+        idle.min(bought.saturating_sub(self.waited))
+    }
+}
+
+/// A visitor's connection that is given up when the visitor takes nothing of what is sent.
+#[derive(Debug)]
+pub(super) struct Paced<IO> {
+    io: IO,
+    patience: Patience,
+}
+
+impl<IO> Paced<IO> {
+    pub(super) fn new(io: IO) -> Self {
+        Self { io, patience: Patience::new(Pace::WRITE) }
+    }
+
+    fn judge<T>(
+        patience: &mut Patience,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        match result {
+            Poll::Ready(Ok(value)) => {
+                patience.moved(bytes(&value));
+                Poll::Ready(Ok(value))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => patience.poll_over(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Paced<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_write(cx, data);
+        Self::judge(&mut this.patience, cx, result, |written| *written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_write_vectored(cx, pieces);
+        Self::judge(&mut this.patience, cx, result, |written| *written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_flush(cx);
+        Self::judge(&mut this.patience, cx, result, |()| 0)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_shutdown(cx);
+        Self::judge(&mut this.patience, cx, result, |()| 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    async fn over(patience: &mut Patience) -> Duration {
+        let start = Instant::now();
+        poll_fn(|cx| patience.poll_over(cx)).await;
+        start.elapsed()
+    }
+
+    async fn wait(patience: &mut Patience, duration: Duration) {
+        let waited = tokio::time::timeout(duration, poll_fn(|cx| patience.poll_over(cx))).await;
+        assert!(waited.is_err(), "the patience was over too early");
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_standstill_ends_a_wait() {
+        let mut patience = Patience::new(Pace::BODY);
+        patience.moved(1 << 20);
+        assert_eq!(over(&mut patience).await, limits::BODY_IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trickle_is_borne_for_the_grace_and_no_longer() {
+        let mut patience = Patience::new(Pace::BODY);
+        // A byte a second: ten seconds are free.
+        for _ in 0..9 {
+            wait(&mut patience, SECOND).await;
+            patience.moved(1);
+        }
+        assert_eq!(over(&mut patience).await, SECOND);
+        // What comes at the rate goes on.
+        let mut patience = Patience::new(Pace::BODY);
+        for _ in 0..600 {
+            wait(&mut patience, SECOND).await;
+            patience.moved(600);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_the_peer_waits_for_us_does_not_count() {
+        let mut patience = Patience::new(Pace::BODY);
+        for _ in 0..100 {
+            wait(&mut patience, Duration::from_millis(50)).await;
+            patience.moved(1);
+            tokio::time::sleep(60 * SECOND).await; // nobody asked for more
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_visitor_who_takes_nothing_is_given_up() {
+        use tokio::io::AsyncWriteExt;
+        let (near, _far) = tokio::io::duplex(64);
+        let mut io = Paced::new(near);
+        let start = Instant::now();
+        let error = io.write_all(&[0; 1000]).await.unwrap_err();
+        assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, limits::WRITE_IDLE));
+    }
+}

@@ -1,0 +1,163 @@
+//! `[server.limits]`: what the operator may set against too much of everything. Each has a usual value, and a
+//! most that it can be, so that a slip of the finger is not an open door.
+
+use std::time::Duration;
+
+use petit_engine::relay::Bounds;
+use petit_host::toml_file::{Kind, Table};
+use serde::Deserialize;
+
+pub(super) const LIMITS: Table = Table(&[
+    super::key("connections", Kind::Value),
+    super::key("connections_per_address", Kind::Value),
+    super::key("requests", Kind::Value),
+    super::key("requests_per_service", Kind::Value),
+    super::key("requests_per_second", Kind::Value),
+    super::key("websockets_per_client", Kind::Value),
+    super::key("answer_within", Kind::Value),
+    super::key("idle", Kind::Value),
+    super::key("memory", Kind::Value),
+]);
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitsForm {
+    connections: Option<Count<10, 1_000_000>>,
+    connections_per_address: Option<Count<1, 1_000_000>>,
+    requests: Option<Count<2, 1_000_000>>,
+    requests_per_service: Option<Count<1, 500_000>>,
+    requests_per_second: Option<Count<1, 1_000_000>>,
+    websockets_per_client: Option<Count<0, 100_000>>,
+    answer_within: Option<Span<1, 86_400>>,
+    idle: Option<Span<10, 86_400>>,
+    memory: Option<Bytes>,
+}
+
+impl LimitsForm {
+    pub(super) fn bounds(&self) -> Bounds {
+        let usual = Bounds::default();
+        Bounds {
+            connections: self.connections.as_ref().map_or(usual.connections, Count::size),
+            connections_per_address: self
+                .connections_per_address
+                .as_ref()
+                .map_or(usual.connections_per_address, Count::size),
+            requests: self.requests.as_ref().map_or(usual.requests, Count::size),
+            requests_per_service: self
+                .requests_per_service
+                .as_ref()
+                .map_or(usual.requests_per_service, Count::size),
+            requests_per_second: self
+                .requests_per_second
+                .as_ref()
+                .map(|rate| u32::try_from(rate.0).unwrap_or(u32::MAX)),
+            websockets_per_client: self
+                .websockets_per_client
+                .as_ref()
+                .map_or(usual.websockets_per_client, Count::size),
+            answer_within: self.answer_within.as_ref().map_or(usual.answer_within, |span| span.0),
+            idle: self.idle.as_ref().map_or(usual.idle, |span| span.0),
+        }
+    }
+
+    pub(super) fn memory(&self) -> Option<u64> {
+        self.memory.as_ref().map(|bytes| bytes.0)
+    }
+}
+
+/// A whole number between two others.
+struct Count<const LEAST: u64, const MOST: u64>(u64);
+
+impl<const LEAST: u64, const MOST: u64> Count<LEAST, MOST> {
+    fn size(&self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl<'de, const LEAST: u64, const MOST: u64> Deserialize<'de> for Count<LEAST, MOST> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wrong = || serde::de::Error::custom(format!("expected a number between {LEAST} and {MOST}"));
+        let number = toml::Value::deserialize(deserializer)?.as_integer().ok_or_else(wrong)?;
+        u64::try_from(number)
+            .ok()
+            .filter(|number| (LEAST..=MOST).contains(number))
+            .map(Self)
+            .ok_or_else(wrong)
+    }
+}
+
+/// A time between two numbers of seconds, written as `2m`.
+struct Span<const LEAST: u64, const MOST: u64>(Duration);
+
+impl<'de, const LEAST: u64, const MOST: u64> Deserialize<'de> for Span<LEAST, MOST> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let range = Duration::from_secs(LEAST)..=Duration::from_secs(MOST);
+        let span = humantime::parse_duration(&text).ok().filter(|span| range.contains(span));
+        span.map(Self).ok_or_else(|| {
+            let (least, most) = (humantime::format_duration(*range.start()), *range.end());
+            let most = humantime::format_duration(most);
+            serde::de::Error::custom(format!("expected a time such as \"2m\", between {least} and {most}"))
+        })
+    }
+}
+
+/// An amount of memory, written as `512MB`.
+struct Bytes(u64);
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_bytes(&text)
+            .filter(|bytes| *bytes >= 64 << 20)
+            .map(Self)
+            .ok_or_else(|| serde::de::Error::custom("expected memory such as \"512MB\", at least 64MB"))
+    }
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().to_ascii_uppercase().as_str() {
+        "MB" | "MIB" => 20,
+        "GB" | "GIB" => 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{ConfigError, parse};
+
+    fn read(limits: &str) -> Result<(Bounds, Option<u64>), ConfigError> {
+        let text = format!("[server]\n[server.limits]\n{limits}\n");
+        parse(Path::new("/etc/petit/config.toml"), &text).map(|(config, _)| (config.bounds, config.memory))
+    }
+
+    #[test]
+    fn limits_are_read_and_have_a_most() {
+        assert_eq!(read("").unwrap(), (Bounds::default(), None));
+        let (bounds, memory) =
+            read("requests_per_service = 10\nanswer_within = \"5m\"\nmemory = \"2GB\"").unwrap();
+        assert_eq!(bounds.requests_per_service, 10);
+        assert_eq!(bounds.answer_within, Duration::from_secs(300));
+        assert_eq!(memory, Some(2 << 30));
+        for (text, expected) in [
+            ("connections = 5", ":3:15: expected a number between 10 and 1000000"),
+            ("connections = \"many\"", ":3:15: expected a number between"),
+            ("idle = \"1s\"", ":3:8: expected a time such as \"2m\", between 10s and 1day"),
+            ("answer_within = \"soon\"", "expected a time such as"),
+            ("memory = \"1MB\"", "expected memory such as"),
+            ("memory = \"4\"", "expected memory such as"),
+            ("requets = 1", "did you mean \"requests\"?"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Disks that are full, cannot be written, or give back something else than was written.
+
+use std::path::{Path, PathBuf};
+
+use petit_engine::agent::{self, EnrolError};
+use petit_engine::invite::Invite;
+use petit_engine::net::dial::Way;
+use petit_engine::proto::control::{EnrolRefusal, Text};
+use petit_engine::secret::PrivateKey;
+use petit_server::store::StoreError;
+use petit_server::store::sqlite::SqliteStore;
+use petit_tests::bed::{client_config, server_config};
+use petit_tests::figures::{figure, rounds};
+use petit_tests::process::Program;
+use petit_tests::service::Service;
+use secrecy::SecretString;
+
+/// A small file system of its own. Needs root, as mount(8) does.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn new(at: &Path) -> Self {
+        std::fs::create_dir(at).unwrap();
+        let disk = Self(at.to_owned());
+        disk.mount(&["-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs"]);
+        disk
+    }
+
+    fn mount(&self, arguments: &[&str]) {
+        let status = std::process::Command::new("mount").args(arguments).arg(&self.0).status().unwrap();
+        assert!(status.success(), "mount {arguments:?}; these tests run as root");
+    }
+
+    /// Leaves no room at all.
+    fn fill(&self) {
+        let ballast = self.0.join("ballast");
+        let mut file = std::fs::File::create(ballast).unwrap();
+        for size in [64 * 1024, 4096, 1] {
+            while std::io::Write::write_all(&mut file, &vec![0; size]).is_ok() {}
+        }
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.0.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+async fn enrol(link: &str, key: &PrivateKey) -> Result<agent::Registered, EnrolError> {
+    let invite = Invite::parse(&SecretString::from(link.to_owned())).unwrap();
+    agent::enrol(&invite, &Way::default(), key, "disk", &Text::lossy("test")).await
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_or_read_only_stops_enrolments_and_nothing_else() {
+    let server = Program::server().await;
+    let disk = SmallDisk::new(&server.dir().join("disk"));
+    std::fs::write(server.config(), server_config("registry_file = \"disk/registry.db\"")).unwrap();
+    server.run(["init", "--new-registry"]).await.ok();
+    let _running = server.up().await;
+    let service = Service::http("still there").await;
+    let client = Program::client();
+    std::fs::write(client.config(), client_config(&[("web", service.address(), "http")])).unwrap();
+    client.run_with(["register"], &server.invite([""; 0]).await).await.ok();
+    let _client = client.up().await;
+    let id = client.until_green().await["services"][0]["id"].as_str().unwrap().to_owned();
+    let (visitor, host) = (server.visitor().await, format!("{id}.localhost"));
+    let link = server.invite([""; 0]).await;
+    let key = PrivateKey::generate().unwrap();
+
+    disk.fill();
+    let refused = enrol(&link, &key).await.unwrap_err();
+    let full = matches!(&refused, EnrolError::Refused { refusal: EnrolRefusal::StoreFailed, .. });
+    assert!(full, "{refused}");
+    // Some may still find room in the log that is there; each that is acknowledged is kept.
+    let mut kept = Vec::new();
+    let said = loop {
+        let said = server.run(["invite", "--json"]).await;
+        if said.exit != 0 {
+            break said;
+        }
+        kept.push(said.json()["link"].as_str().unwrap().to_owned());
+        assert!(kept.len() < 200, "the disk is full");
+    };
+    assert!(said.out.contains("full"), "the operator is told why: {said:?}");
+    assert_eq!(visitor.get(&host, "/").await.text(), "still there");
+    disk.empty();
+
+    disk.mount(&["-o", "remount,ro"]);
+    let refused = enrol(&link, &key).await.unwrap_err();
+    let read_only = matches!(&refused, EnrolError::Refused { refusal: EnrolRefusal::StoreFailed, .. });
+    assert!(read_only, "{refused}");
+    assert_eq!(visitor.get(&host, "/").await.text(), "still there");
+    disk.mount(&["-o", "remount,rw"]);
+
+    enrol(&link, &key).await.expect("the same invite works as soon as there is room");
+    for link in kept {
+        enrol(&link, &PrivateKey::generate().unwrap()).await.expect("what was acknowledged was kept");
+    }
+    server.invite([""; 0]).await;
+}
+
+#[tokio::test]
+async fn a_damaged_registry_is_refused_with_a_reason_and_a_backup_brings_everything_back() {
+    let server = Program::server().await;
+    let running = server.up().await;
+    let service = Service::http("back again").await;
+    let client = Program::client();
+    std::fs::write(client.config(), client_config(&[("web", service.address(), "http")])).unwrap();
+    client.run_with(["register"], &server.invite(["--alias", "acme"]).await).await.ok();
+    let backup = server.dir().join("backup");
+    let backup = backup.to_str().unwrap();
+    let said = server.run(["backup", backup]).await.ok();
+    assert!(said.out.contains("Everything that the server needs"), "{said:?}");
+    let again = server.run(["backup", backup]).await;
+    assert_eq!((again.exit, again.err.contains("is not empty")), (1, true), "{again:?}");
+    let busy = server.run(["restore", backup]).await;
+    assert!(busy.exit == 1 && busy.err.contains("stop it first"), "{busy:?}");
+    running.kill().await;
+
+    // The middle of the file is another now.
+    let registry = server.dir().join("registry.db");
+    let mut bytes = std::fs::read(&registry).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[100..middle].fill(0xff);
+    std::fs::write(&registry, &bytes).unwrap();
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(server.dir().join(format!("registry.db{suffix}")));
+    }
+    let said = server.run(["run", "--background"]).await;
+    assert_eq!(said.exit, 1, "{said:?}");
+    assert!(said.err.contains("is damaged") && said.err.contains("petit-server restore"), "{said:?}");
+    assert_eq!(std::fs::read(&registry).unwrap(), bytes, "it was left as it is");
+
+    let said = server.run(["restore", backup]).await.ok();
+    assert!(said.out.contains("1 clients with 1 services"), "{said:?}");
+    assert!(said.out.contains("before-restore-"), "{said:?}");
+    let _running = server.up().await;
+    let port =
+        |status: &serde_json::Value| status["tls"].as_str().unwrap().rsplit_once(':').unwrap().1.to_owned();
+    // The bed's ports are the system's choice, so the client is told the new one.
+    let registration = client.dir().join("registration.json");
+    let text = std::fs::read_to_string(&registration).unwrap();
+    let old =
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["server"].as_str().unwrap().to_owned();
+    let new = format!("{}:{}", old.split(':').next().unwrap(), port(&server.status().await));
+    std::fs::write(&registration, text.replace(&old, &new)).unwrap();
+    let _client = client.up().await;
+    client.until_green().await;
+    assert_eq!(server.visitor().await.get("acme.localhost", "/").await.text(), "back again");
+}
+
+#[tokio::test]
+async fn a_backup_that_is_none_changes_nothing() {
+    let server = Program::server().await;
+    let key = std::fs::read(server.dir().join("server.key")).unwrap();
+    let backup = server.dir().join("backup");
+    let name = backup.to_str().unwrap();
+    server.run(["backup", name]).await.ok();
+    let damage = |file: &str, content: Option<&[u8]>| match content {
+        Some(content) => std::fs::write(backup.join(file), content).unwrap(),
+        None => std::fs::remove_file(backup.join(file)).unwrap(),
+    };
+    for (file, content, expected) in [
+        ("registry.db", Some(&b"nonsense"[..]), "is not a Petit registry, or is damaged"),
+        ("server.key", Some(b"nonsense"), "the backup is damaged"),
+        ("backup.pin", None, "backup.pin is missing"),
+        ("server.key", None, "server.key is missing"),
+    ] {
+        let before = std::fs::read(backup.join(file)).unwrap();
+        damage(file, content);
+        let said = server.run(["restore", name]).await;
+        assert!(said.exit == 1 && said.err.contains(expected), "{file}: {said:?}");
+        std::fs::write(backup.join(file), before).unwrap();
+    }
+    assert_eq!(std::fs::read(server.dir().join("server.key")).unwrap(), key);
+    let _running = server.up().await;
+}
+
+/// Copies with one bit changed, or cut short: each is refused for a reason, or is as good as the original.
+#[tokio::test]
+async fn no_damage_to_the_registry_is_met_with_a_panic_or_with_silence() {
+    let server = Program::server().await;
+    let running = server.up().await;
+    for _ in 0..3 {
+        server.invite([""; 0]).await;
+    }
+    server.run(["stop"]).await.ok();
+    running.exit().await;
+    let good = std::fs::read(server.dir().join("registry.db")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("registry.db");
+    let (mut refused, mut harmless) = (0, 0);
+    let copies = rounds(120, 1000);
+    for copy in 0..copies {
+        let mut bytes = good.clone();
+        if copy % 4 == 3 {
+            bytes.truncate(bytes.len() * copy / copies);
+        } else {
+            // Spread over the file by a step that has no factor in common with it.
+            let bit = copy * 7919 * 13 % (bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        match SqliteStore::open(&path).await {
+            Ok(store) => {
+                let invites = petit_server::store::Store::invites(&store).await;
+                let all = invites.is_ok_and(|invites| invites.len() == 3);
+                harmless += usize::from(all);
+                refused += usize::from(!all);
+                drop(store);
+            }
+            Err(
+                StoreError::NotARegistry { .. }
+                | StoreError::CannotOpen { .. }
+                | StoreError::Missing { .. }
+                | StoreError::TooNew { .. }
+                | StoreError::Failed(_)
+                | StoreError::Row { .. },
+            ) => refused += 1,
+            Err(error @ StoreError::Conflict(_)) => panic!("{error}"),
+        }
+        for suffix in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(dir.path().join(format!("registry.db{suffix}")));
+        }
+    }
+    assert_eq!(refused + harmless, copies);
+    assert!(refused > copies / 4, "{refused} of {copies}");
+    figure(format!(
+        "R8 damaged registries: {copies} copies, {refused} refused, {harmless} harmless, no panic"
+    ));
+}

@@ -1,0 +1,7 @@
+//! Programs killed, disks full, clocks set: what was promised holds, and nobody has to help.
+
+mod client;
+mod clock;
+mod disk;
+mod start;
+mod storm;

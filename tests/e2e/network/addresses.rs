@@ -1,0 +1,31 @@
+//! Several addresses: of one name, and of one server.
+
+use petit_tests::bed::{Bed, BedClient, client_config};
+use petit_tests::service::Service;
+use petit_tests::visitor::host;
+
+use super::through;
+use petit_tests::chaos::Chaos;
+
+#[tokio::test]
+async fn the_next_address_is_tried_when_the_first_leads_nowhere() {
+    let bed = Bed::start().await;
+    let service = Service::http("by the second way").await;
+    let first = Chaos::before(bed.server.tls).await;
+    let invite = through(&bed, &first).await;
+    let client = BedClient::new(&invite, &[("web", service.address(), "http")]).await;
+    client.until_green("web").await;
+    // A second way is named, and the first one breaks.
+    let second = Chaos::before(bed.server.tls).await;
+    let config = client_config(&[("web", service.address(), "http")])
+        .replace("[client]", &format!("[client]\naddresses = [\"{}\"]", second.address()));
+    std::fs::write(client.config(), config).unwrap();
+    client.client.reload().await.unwrap();
+    assert_eq!(second.accepted(), 0, "whoever is connected stays so");
+    first.refuse(true);
+    first.reset();
+    client.until("the second way", |_| second.accepted() > 0).await;
+    client.until_online().await;
+    let answer = bed.visitor().until("requests to pass", &host(&client.id()), "/", |a| a.status == 200).await;
+    assert_eq!(answer.text(), "by the second way");
+}

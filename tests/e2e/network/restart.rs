@@ -1,0 +1,123 @@
+//! A server that is restarted (R1): everybody is back at once, and not all at the same moment.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use petit_engine::agent::{self, Agent, AgentConfig, AgentState, Direct, ServiceSpec};
+use petit_engine::invite::Invite;
+use petit_engine::net::dial::Way;
+use petit_engine::proto::control::{ServiceKind, Text, Vitae};
+use petit_engine::secret::PrivateKey;
+use petit_tests::bed::{client_config, server_config};
+use petit_tests::figures::{Times, figure, rounds};
+use petit_tests::process::Program;
+use petit_tests::service::Service;
+use petit_tests::soon;
+use secrecy::SecretString;
+
+/// A server that finds its ports again.
+async fn server() -> Program {
+    let server = Program::server().await;
+    std::fs::write(server.config(), server_config("")).unwrap();
+    let running = server.up().await;
+    let status = server.status().await;
+    let port = |name: &str| status[name].as_str().unwrap().rsplit_once(':').unwrap().1.to_owned();
+    let config = std::fs::read_to_string(server.config()).unwrap();
+    let config = config
+        .replace("secure_proxy_port = 0", &format!("secure_proxy_port = {}", port("tls")))
+        .replace("proxy_port = 0", &format!("proxy_port = {}", port("http")))
+        .replace("localhost:0", &format!("localhost:{}", port("http")));
+    std::fs::write(server.config(), config).unwrap();
+    running.kill().await;
+    server
+}
+
+#[tokio::test]
+async fn one_client_is_back_within_a_second_or_so() {
+    let server = server().await;
+    let mut running = server.up().await;
+    let service = Service::http("back").await;
+    let client = Program::client();
+    std::fs::write(client.config(), client_config(&[("web", service.address(), "http")])).unwrap();
+    client.run_with(["register"], &server.invite([""; 0]).await).await.ok();
+    let _client = client.up().await;
+    let id = client.until_green().await["services"][0]["id"].as_str().unwrap().to_owned();
+    let (visitor, host) = (server.visitor().await, format!("{id}.localhost"));
+    let mut times = Times::default();
+    for round in 0..rounds(8, 200) {
+        // Half of them politely, half of them not.
+        if round % 2 == 0 {
+            running.signal("TERM").await;
+            running.exit().await;
+        } else {
+            running.kill().await;
+        }
+        running = server.up().await;
+        let start = Instant::now();
+        visitor.until("requests to pass again", &host, "/", |answer| answer.status == 200).await;
+        times.add(start.elapsed());
+    }
+    assert!(times.percentile(99) <= Duration::from_secs(5), "{}", times.summary());
+    figure(format!("R1 server restarted, requests pass after it listens: {}", times.summary()));
+}
+
+#[tokio::test]
+async fn many_clients_are_all_back_soon() {
+    let count = rounds(150, 2000);
+    let server = server().await;
+    let running = server.up().await;
+    let service = Service::http("s").await;
+    let target: petit_engine::name::ServerAddr = service.address().to_string().parse().unwrap();
+    let mut agents = Vec::new();
+    for _ in 0..count {
+        let link = SecretString::from(server_invite(&server).await);
+        let invite = Invite::parse(&link).unwrap();
+        let key = PrivateKey::generate().unwrap();
+        agent::enrol(&invite, &Way::default(), &key, "many", &Text::lossy("test")).await.unwrap();
+        let config = AgentConfig {
+            server: invite.server.clone(),
+            way: Way::default(),
+            pins: invite.pins.clone(),
+            key,
+            software: Text::lossy("test"),
+            vitae: Vitae::new(),
+            services: vec![ServiceSpec::plain("web".parse().unwrap(), ServiceKind::Http, target.clone())],
+        };
+        let agent = Agent::start(config, Arc::new(Direct)).unwrap();
+        agent.switch(true).await;
+        agents.push(agent);
+    }
+    all_online(&agents).await;
+    running.kill().await;
+    all_offline(&agents).await;
+    let again = server.up().await;
+    let start = Instant::now();
+    all_online(&agents).await;
+    let took = start.elapsed();
+    assert!(took <= Duration::from_secs(15), "{took:?}");
+    figure(format!("R1 {count} clients all back {} ms after the server listens again", took.as_millis()));
+    drop(again);
+}
+
+/// An invite over the control socket, which is quicker than a process for each.
+async fn server_invite(server: &Program) -> String {
+    let control = petit_host::control::client::Client::new(&server.dir().join("server.sock"));
+    let made = control.call("POST", "/invites", Some(&serde_json::json!({ "service": "web" }))).await;
+    made.unwrap()["link"].as_str().unwrap().to_owned()
+}
+
+async fn all_online(agents: &[Agent]) {
+    for agent in agents {
+        let mut view = agent.view();
+        let online = view.wait_for(|view| matches!(view.state, AgentState::Online { .. }));
+        soon("all to be online", online).await.unwrap();
+    }
+}
+
+async fn all_offline(agents: &[Agent]) {
+    for agent in agents {
+        let mut view = agent.view();
+        let offline = view.wait_for(|view| !matches!(view.state, AgentState::Online { .. }));
+        soon("all to know that the server has gone", offline).await.unwrap();
+    }
+}

@@ -1,0 +1,468 @@
+//! A network that misbehaves on demand: a TCP proxy between two ends.
+//!
+//! A [`Chaos`] listens on a port of its own and connects each connection that it takes on to its target. What
+//! happens between is said by one [`Trouble`] per direction, which can be changed while connections are open:
+//! latency, bandwidth, bytes that come in slices, a line that holds or swallows what is sent, a close that
+//! arrives late, a break after exactly so many bytes. [`Chaos::cut`], [`Chaos::reset`] and [`Chaos::refuse`] are
+//! for the moment itself.
+//!
+//! Nothing here is left to chance, so a test that fails fails again. Time is tokio's: the tests of this file run
+//! on a paused clock. What the kernel keeps in its socket buffers is beyond the proxy, so a slow line is modelled
+//! with [`Chaos::with_queue`], which bounds those buffers to what a modem would queue.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+/// What one direction does to the bytes that go through it. [`Trouble::default`] does nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// From the moment a byte comes in until it goes out.
+    pub latency: Duration,
+    /// Bytes that get through in a second; the rest waits at its sender.
+    pub bytes_per_second: Option<u64>,
+    /// The most bytes that go out in one piece.
+    pub slice: Option<usize>,
+    /// How much later than the last byte the end of sending arrives.
+    pub late_end: Duration,
+    /// After so many bytes of a connection, not one more, it is reset on both sides.
+    pub reset_after: Option<u64>,
+    /// What becomes of bytes at all.
+    pub flow: Flow,
+}
+
+/// What becomes of bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flow {
+    /// They arrive.
+    #[default]
+    Passes,
+    /// They stay with their sender until the flow passes again; none is lost.
+    Held,
+    /// They vanish, and so do all later ones of the same connection: a black hole does not give back.
+    Lost,
+}
+
+impl Trouble {
+    /// Latency alone.
+    pub fn latency(latency: Duration) -> Self {
+        Self { latency, ..Self::default() }
+    }
+
+    /// A bandwidth alone.
+    pub fn bytes_per_second(rate: u64) -> Self {
+        Self { bytes_per_second: Some(rate), ..Self::default() }
+    }
+
+    /// A flow alone.
+    pub fn flow(flow: Flow) -> Self {
+        Self { flow, ..Self::default() }
+    }
+}
+
+/// Which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From who has connected to the target.
+    There,
+    /// From the target to who has connected.
+    Back,
+}
+
+/// A proxy between two ends. Ends, with its connections, when dropped.
+pub struct Chaos {
+    address: SocketAddr,
+    orders: watch::Sender<Orders>,
+    /// Counts up; connections that were opened before end.
+    ends: watch::Sender<(u64, End)>,
+    seen: Arc<Seen>,
+    running: JoinHandle<()>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Orders {
+    target: SocketAddr,
+    refuse: bool,
+    there: Trouble,
+    back: Trouble,
+}
+
+impl Orders {
+    fn of(&self, way: Way) -> Trouble {
+        match way {
+            Way::There => self.there,
+            Way::Back => self.back,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Closed,
+    Reset,
+}
+
+/// What went through so far.
+struct Seen {
+    accepted: AtomicU64,
+    there: AtomicU64,
+    back: AtomicU64,
+    open: watch::Sender<usize>,
+}
+
+impl Chaos {
+    /// A proxy in front of a target, which does nothing yet.
+    pub async fn before(target: SocketAddr) -> Self {
+        Self::start(target, None).await
+    }
+
+    /// As [`Chaos::before`], with socket buffers of about so many bytes each way: the queue of a slow line.
+    /// Without it the kernel takes some megabytes off a sender before it feels that the line is slow.
+    pub async fn with_queue(target: SocketAddr, bytes: u32) -> Self {
+        Self::start(target, Some(bytes)).await
+    }
+
+    async fn start(target: SocketAddr, queue: Option<u32>) -> Self {
+        let socket = socket(queue).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1024).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (none, refuse) = (Trouble::default(), false);
+        let (orders, _) = watch::channel(Orders { target, refuse, there: none, back: none });
+        let (ends, _) = watch::channel((0, End::Closed));
+        let seen = Arc::new(Seen {
+            accepted: AtomicU64::new(0),
+            there: AtomicU64::new(0),
+            back: AtomicU64::new(0),
+            open: watch::Sender::new(0),
+        });
+        let shared = Arc::clone(&seen);
+        let running = tokio::spawn(run(listener, orders.subscribe(), ends.subscribe(), queue, shared));
+        Self { address, orders, ends, seen, running }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What happens one way from now on.
+    pub fn set(&self, way: Way, trouble: Trouble) {
+        self.orders.send_modify(|orders| match way {
+            Way::There => orders.there = trouble,
+            Way::Back => orders.back = trouble,
+        });
+    }
+
+    /// What happens both ways from now on.
+    pub fn set_both(&self, trouble: Trouble) {
+        self.orders.send_modify(|orders| {
+            orders.there = trouble;
+            orders.back = trouble;
+        });
+    }
+
+    /// No trouble any more. Connections that have lost bytes stay dead.
+    pub fn heal(&self) {
+        self.set_both(Trouble::default());
+        self.refuse(false);
+    }
+
+    /// New connections go there.
+    pub fn retarget(&self, target: SocketAddr) {
+        self.orders.send_modify(|orders| orders.target = target);
+    }
+
+    /// New connections are reset at once, as if nobody listened.
+    pub fn refuse(&self, refuse: bool) {
+        self.orders.send_modify(|orders| orders.refuse = refuse);
+    }
+
+    /// Closes all connections on both sides in the middle of what they carry.
+    pub fn cut(&self) {
+        self.end(End::Closed);
+    }
+
+    /// Resets all connections on both sides.
+    pub fn reset(&self) {
+        self.end(End::Reset);
+    }
+
+    fn end(&self, how: End) {
+        self.ends.send_modify(|(count, end)| {
+            *count += 1;
+            *end = how;
+        });
+    }
+
+    /// Connections taken on so far.
+    pub fn accepted(&self) -> u64 {
+        self.seen.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that have come in so far, those that were then lost among them.
+    pub fn carried(&self, way: Way) -> u64 {
+        self.seen.bytes(way).load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many connections are open.
+    pub async fn until_open(&self, count: usize) {
+        let mut open = self.seen.open.subscribe();
+        crate::soon("connections through the proxy", open.wait_for(|open| *open == count)).await.unwrap();
+    }
+}
+
+impl Drop for Chaos {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+impl Seen {
+    fn bytes(&self, way: Way) -> &AtomicU64 {
+        match way {
+            Way::There => &self.there,
+            Way::Back => &self.back,
+        }
+    }
+}
+
+struct OpenConnection(Arc<Seen>);
+
+impl OpenConnection {
+    fn new(seen: &Arc<Seen>) -> Self {
+        seen.accepted.fetch_add(1, Ordering::Relaxed);
+        seen.open.send_modify(|open| *open += 1);
+        Self(Arc::clone(seen))
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open -= 1);
+    }
+}
+
+fn socket(queue: Option<u32>) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    if let Some(bytes) = queue {
+        socket.set_recv_buffer_size(bytes)?;
+        socket.set_send_buffer_size(bytes)?;
+    }
+    Ok(socket)
+}
+
+async fn run(
+    listener: TcpListener,
+    orders: watch::Receiver<Orders>,
+    ends: watch::Receiver<(u64, End)>,
+    queue: Option<u32>,
+    seen: Arc<Seen>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((near, _)) = accepted else { continue };
+                let now = *orders.borrow();
+                if now.refuse {
+                    let _ = near.set_zero_linger();
+                    continue;
+                }
+                let (orders, mut ends) = (orders.clone(), ends.clone());
+                ends.mark_unchanged();
+                let open = OpenConnection::new(&seen);
+                connections.spawn(async move {
+                    connect(near, now.target, queue, orders, ends, &open.0).await;
+                });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// One connection, to its end.
+async fn connect(
+    mut near: TcpStream,
+    target: SocketAddr,
+    queue: Option<u32>,
+    orders: watch::Receiver<Orders>,
+    mut ends: watch::Receiver<(u64, End)>,
+    seen: &Seen,
+) {
+    let far = async { socket(queue)?.connect(target).await };
+    let mut far = match far.await {
+        Ok(far) => far,
+        Err(_) => {
+            let _ = near.set_zero_linger();
+            return;
+        }
+    };
+    let _ = (near.set_nodelay(true), far.set_nodelay(true));
+    let end = {
+        let ((near_read, near_write), (far_read, far_write)) = (near.split(), far.split());
+        let both = async {
+            tokio::try_join!(
+                pump(near_read, far_write, Way::There, orders.clone(), seen),
+                pump(far_read, near_write, Way::Back, orders.clone(), seen),
+            )
+        };
+        tokio::select! {
+            biased;
+            _ = ends.changed() => ends.borrow().1,
+            // A side that breaks takes the other with it, as a reset that a router passes on.
+            carried = both => if carried.is_ok() { End::Closed } else { End::Reset },
+        }
+    };
+    if end == End::Reset {
+        let _ = (near.set_zero_linger(), far.set_zero_linger());
+    }
+}
+
+/// The most bytes of one read, and so of one piece on the line.
+const PIECE_BYTES: usize = 64 * 1024;
+/// Pieces on the line; the sender waits beyond. 64 MB carry 800 MB/s over 80 ms.
+const PIECES: usize = 1024;
+
+/// What is on the line.
+enum Piece {
+    Bytes(Bytes),
+    End,
+    Break,
+}
+
+/// Carries one direction, until its source has ended and the sink has been told.
+async fn pump<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    read: R,
+    write: W,
+    way: Way,
+    orders: watch::Receiver<Orders>,
+    seen: &Seen,
+) -> io::Result<()> {
+    let (line, pieces) = mpsc::channel(PIECES);
+    let out = deliver(write, pieces, way, orders.clone());
+    tokio::try_join!(take_in(read, line, way, orders, seen), out).map(|_| ())
+}
+
+/// Puts what the source sends on the line, with the time at which it arrives.
+async fn take_in<R: AsyncRead + Unpin>(
+    mut read: R,
+    line: mpsc::Sender<(Instant, Piece)>,
+    way: Way,
+    mut orders: watch::Receiver<Orders>,
+    seen: &Seen,
+) -> io::Result<()> {
+    let mut clock = Clock::new(Instant::now());
+    let (mut taken, mut lost) = (0_u64, false);
+    loop {
+        let trouble = orders.borrow_and_update().of(way);
+        if trouble.flow == Flow::Held {
+            if orders.changed().await.is_err() {
+                return Ok(());
+            }
+            continue;
+        }
+        tokio::time::sleep_until(clock.free).await;
+        let left = trouble.reset_after.map_or(u64::MAX, |limit| limit.saturating_sub(taken));
+        if left == 0 {
+            let _ = line.send((clock.arrival(Instant::now(), 0, &trouble), Piece::Break)).await;
+            return Ok(());
+        }
+        let most = piece_bytes(&trouble).min(usize::try_from(left).unwrap_or(usize::MAX));
+        let mut buffer = BytesMut::with_capacity(most);
+        let mut limited = (&mut read).take(most as u64);
+        let count = tokio::select! {
+            biased;
+            // New orders apply to what has not been read yet.
+            Ok(()) = orders.changed() => continue,
+            count = limited.read_buf(&mut buffer) => count?,
+        };
+        let arrival = clock.arrival(Instant::now(), count, &trouble);
+        taken += count as u64;
+        seen.bytes(way).fetch_add(count as u64, Ordering::Relaxed);
+        lost |= trouble.flow == Flow::Lost;
+        if lost && count > 0 {
+            continue;
+        }
+        if lost {
+            // The end of sending is lost too: nothing more comes of this direction.
+            return std::future::pending().await;
+        }
+        let (arrival, piece) = match count {
+            0 => (arrival + trouble.late_end, Piece::End),
+            _ => (arrival, Piece::Bytes(buffer.freeze())),
+        };
+        // The other half has failed when it takes no more, and says why itself.
+        if line.send((arrival, piece)).await.is_err() || count == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// A slow line is fed in small pieces, a hundred a second, so that it flows evenly.
+fn piece_bytes(trouble: &Trouble) -> usize {
+    match trouble.bytes_per_second {
+        Some(rate) => usize::try_from(rate / 100).unwrap_or(PIECE_BYTES).clamp(1, PIECE_BYTES),
+        None => PIECE_BYTES,
+    }
+}
+
+/// Takes what has arrived off the line.
+async fn deliver<W: AsyncWrite + Unpin>(
+    mut write: W,
+    mut line: mpsc::Receiver<(Instant, Piece)>,
+    way: Way,
+    orders: watch::Receiver<Orders>,
+) -> io::Result<()> {
+    while let Some((arrival, piece)) = line.recv().await {
+        tokio::time::sleep_until(arrival).await;
+        match piece {
+            Piece::End => return write.shutdown().await,
+            Piece::Break => return Err(io::ErrorKind::ConnectionReset.into()),
+            Piece::Bytes(mut bytes) => {
+                let slice = orders.borrow().of(way).slice.unwrap_or(usize::MAX).max(1);
+                while !bytes.is_empty() {
+                    write.write_all(&bytes.split_to(slice.min(bytes.len()))).await?;
+                    // Each slice gets its chance to be read alone.
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// When the line is free again, and when what is put on it arrives.
+struct Clock {
+    free: Instant,
+    last: Instant,
+}
+
+impl Clock {
+    fn new(now: Instant) -> Self {
+        Self { free: now, last: now }
+    }
+
+    /// When `bytes` that are put on the line now arrive. Never before what was put on it earlier.
+    fn arrival(&mut self, now: Instant, bytes: usize, trouble: &Trouble) -> Instant {
+        let took = match trouble.bytes_per_second {
+            Some(rate) => Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64),
+            None => Duration::ZERO,
+        };
+        self.free = self.free.max(now) + took;
+        self.last = self.last.max(self.free + trouble.latency);
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests;
