@@ -73,8 +73,8 @@ async fn from_an_invite_to_a_request_that_passes() {
     client.until("the client to be off", |status| status["connection"]["state"] == "off").await;
     session.picture("walk-9-off").await;
     window.click("nav-about").await;
-    window.click("quit").await;
-    window.click("quit-confirm").await;
+    // Nothing is connected, so nothing is asked; the answer to the click may be lost with the window.
+    let _ = window.find("quit").await.click().await;
     petit_tests::soon("the app to go", async {
         while !window.is_gone().await {
             tokio::task::yield_now().await;
