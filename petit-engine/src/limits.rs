@@ -180,15 +180,18 @@ pub const REQUESTS_PER_SERVICE: usize = 1024;
 pub const FAILURES_LOGGED: u32 = 10;
 /// How long a request waits for a place.
 pub const SLOT_WAIT: Duration = Duration::from_secs(1);
+/// A line for places that has not been empty for this long is no burst any more.
+pub const BURST: Duration = Duration::from_millis(250);
 /// How long it waits at least while more requests come than can be served.
 pub const SLOT_WAIT_LEAST: Duration = Duration::from_millis(5);
 /// Requests that wait for a place at one service.
 pub const SLOT_LINE: usize = 1024;
 /// WebSockets of one client at the same time.
 pub const WEBSOCKETS_PER_CLIENT: usize = 100;
-/// A visitor connection without a request for this long, up to twice as long, is closed. (One of HTTP/1.1 sooner:
-/// see [`HEAD`].)
+/// A visitor connection without a request for this long, and [`HEAD`] at most, is closed. (One of HTTP/1.1 sooner.)
 pub const VISITOR_IDLE: Duration = Duration::from_secs(60);
+/// How long a visitor's connection that is closed for its silence may take to close.
+pub const PARTING: Duration = Duration::from_secs(1);
 /// Requests on one visitor connection before it is closed politely.
 pub const REQUESTS_PER_CONNECTION: u64 = 10_000;
 /// Age of a visitor connection at which it is closed politely, ± 10 %.

@@ -3,6 +3,8 @@
 
 mod agents;
 mod answers;
+mod crowd;
 mod h2;
 mod heads;
 mod port;
+mod slow;

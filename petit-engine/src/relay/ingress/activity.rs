@@ -1,12 +1,14 @@
 //! What a visitor's connection is doing, so that one that does nothing can be closed.
 //!
 //! HTTP/1.1 has a limit for every head, but none before the first byte; HTTP/2 has none at all, and answers to
-//! PINGs keep it alive for ever. Here requests count, and nothing else.
+//! PINGs keep it alive for ever, and a stream whose visitor takes nothing is not noticed by the connection. Here
+//! requests count, and what is taken of answers, and nothing else.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -21,7 +23,22 @@ use crate::limits;
 pub(super) struct Activity {
     begun: AtomicU64,
     under_way: AtomicUsize,
+    /// Answers of which a part was handed out and not asked for more since: the visitor has to take it first.
+    offered: AtomicUsize,
+    /// Parts that were handed out.
+    parts: AtomicU64,
     enough: Notify,
+}
+
+/// Why a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// It has carried as much as one may.
+    Enough,
+    /// Nothing is under way on it, and has not been for a while.
+    Idle,
+    /// There are answers on it, and the visitor takes nothing of any.
+    Stalled,
 }
 
 impl Activity {
@@ -34,27 +51,37 @@ impl Activity {
         UnderWay(Arc::clone(activity))
     }
 
-    /// Waits until the connection has carried as much as one may, or has carried nothing for a while.
+    /// Waits until the connection is to end.
     ///
-    /// It looks in intervals, so a connection ends one to two of them after its last request; that way a request
-    /// costs no timer.
+    /// It looks in intervals of [`limits::HEAD`], so that a request costs no timer: what it finds has lasted for
+    /// up to one interval longer than the limit.
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(super) async fn over(&self) {
-        let mut interval = limits::HEAD;
-        let mut begun = 0;
+    pub(super) async fn over(&self) -> Over {
+        let (mut begun, mut idle) = (0, limits::VISITOR_IDLE); // one that says nothing at first has no such time
+        let (mut parts, mut stalled) = (0, Duration::ZERO);
         loop {
             tokio::select! {
-                () = self.enough.notified() => return,
-                () = tokio::time::sleep(interval) => {}
+                () = self.enough.notified() => return Over::Enough,
+                () = tokio::time::sleep(limits::HEAD) => {}
             }
             let now = self.begun.load(Ordering::Relaxed);
-            if now == begun && self.under_way.load(Ordering::Relaxed) == 0 {
-                return;
+            if now != begun || self.under_way.load(Ordering::Relaxed) > 0 {
+                (begun, idle) = (now, Duration::ZERO);
+            } else if idle >= limits::VISITOR_IDLE {
+                return Over::Idle;
+            } else {
+                idle += limits::HEAD;
             }
-            begun = now;
-            interval = limits::VISITOR_IDLE;
+            let now = self.parts.load(Ordering::Relaxed);
+            if now != parts || self.offered.load(Ordering::Relaxed) == 0 {
+                (parts, stalled) = (now, Duration::ZERO);
+            } else if stalled >= limits::WRITE_IDLE {
+                return Over::Stalled;
+            } else {
+                stalled += limits::HEAD;
+            }
         }
     }
 }
@@ -66,7 +93,7 @@ pub(super) struct UnderWay(Arc<Activity>);
 impl UnderWay {
     /// The request ends with the body of its answer.
     pub(super) fn until_end_of(self, body: AnswerBody) -> Counted {
-        Counted { body, _under_way: self }
+        Counted { body, offered: false, under_way: self }
     }
 }
 
@@ -79,7 +106,22 @@ impl Drop for UnderWay {
 /// An answer's body that counts as activity of its connection.
 pub(super) struct Counted {
     body: AnswerBody,
-    _under_way: UnderWay,
+    offered: bool,
+    under_way: UnderWay,
+}
+
+impl Counted {
+    fn was_taken(&mut self) {
+        if std::mem::take(&mut self.offered) {
+            self.under_way.0.offered.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.was_taken();
+    }
 }
 
 impl Body for Counted {
@@ -90,7 +132,14 @@ impl Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        self.was_taken();
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(_))) = polled {
+            self.offered = true;
+            self.under_way.0.offered.fetch_add(1, Ordering::Relaxed);
+            self.under_way.0.parts.fetch_add(1, Ordering::Relaxed);
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -104,12 +153,15 @@ impl Body for Counted {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+    use tokio::time::Instant;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_a_request_is_over_soon_and_one_with_one_is_not() {
-        let start = tokio::time::Instant::now();
-        Activity::default().over().await;
+        let start = Instant::now();
+        assert_eq!(Activity::default().over().await, Over::Idle);
         assert_eq!(start.elapsed(), limits::HEAD);
 
         let activity = Arc::new(Activity::default());
@@ -117,9 +169,9 @@ mod tests {
         let waited = tokio::time::timeout(100 * limits::VISITOR_IDLE, activity.over()).await;
         assert!(waited.is_err(), "a request that lasts keeps its connection");
         drop(long);
-        let start = tokio::time::Instant::now();
-        activity.over().await;
-        assert!(start.elapsed() <= 2 * limits::VISITOR_IDLE);
+        let start = Instant::now();
+        assert_eq!(activity.over().await, Over::Idle);
+        assert!(start.elapsed() >= limits::VISITOR_IDLE && start.elapsed() <= 2 * limits::VISITOR_IDLE);
     }
 
     #[tokio::test(start_paused = true)]
@@ -128,8 +180,34 @@ mod tests {
         for _ in 0..limits::REQUESTS_PER_CONNECTION {
             drop(Activity::enter(&activity));
         }
-        let start = tokio::time::Instant::now();
-        activity.over().await;
-        assert_eq!(start.elapsed(), std::time::Duration::ZERO);
+        let start = Instant::now();
+        assert_eq!(activity.over().await, Over::Enough);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_ends_its_connection_unless_another_one_is() {
+        let activity = Arc::new(Activity::default());
+        let body = || Activity::enter(&activity).until_end_of(AnswerBody::full(Bytes::from_static(b"x")));
+        let mut stalled = body();
+        stalled.frame().await.unwrap().unwrap();
+        // Others on the same connection are taken: it goes on.
+        let others = async {
+            loop {
+                body().collect().await.unwrap();
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+        };
+        tokio::select! {
+            over = activity.over() => panic!("{over:?}"),
+            _ = tokio::time::timeout(10 * limits::WRITE_IDLE, others) => {}
+        }
+        let start = Instant::now();
+        assert_eq!(activity.over().await, Over::Stalled);
+        assert!(start.elapsed() >= limits::WRITE_IDLE && start.elapsed() <= 2 * limits::WRITE_IDLE);
+        // One that waits for its service is not the visitor's fault.
+        let activity = Arc::new(Activity::default());
+        let _waits = Activity::enter(&activity);
+        assert!(tokio::time::timeout(10 * limits::WRITE_IDLE, activity.over()).await.is_err());
     }
 }
