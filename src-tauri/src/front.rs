@@ -104,8 +104,8 @@ impl Shell for Front {
 fn act(app: &AppHandle, desk: &Arc<Desk>, message: Message) {
     match message {
         Message::Show(opening, token) => window::show(app, desk, opening, token.as_deref()),
-        Message::Copy(text) => system::copy(text),
-        Message::AskWhere(name, answer) => system::ask_where(app, name, answer),
+        Message::Copy(text) => system::copy(&text),
+        Message::AskWhere(name, answer) => system::ask_where(app, &name, answer),
         Message::Close => window::close(app, desk),
         Message::End(code) => app.exit(i32::from(code as u8)),
     }

@@ -51,7 +51,7 @@ fn build(app: &AppHandle, desk: &Arc<Desk>) -> tauri::Result<WebviewWindow> {
         .theme(theme)
         .devtools(false)
         // The page may go nowhere else and open nothing.
-        .on_navigation(|url| is_ours(url))
+        .on_navigation(is_ours)
         .on_new_window(|_, _| NewWindowResponse::Deny);
     if let Some(ground) = ground {
         // Otherwise the window is white until its page is drawn.

@@ -33,9 +33,9 @@ pub(crate) fn is_dark() -> Option<bool> {
 }
 
 /// Puts a text on the clipboard. It is there for as long as the app is, and longer where a manager keeps it.
-pub(crate) fn copy(text: String) {
+pub(crate) fn copy(text: &str) {
     let clipboard = gtk::Clipboard::get(&gtk::gdk::SELECTION_CLIPBOARD);
-    clipboard.set_text(&text);
+    clipboard.set_text(text);
     clipboard.store();
 }
 
@@ -50,10 +50,10 @@ pub(crate) fn present(window: &WebviewWindow, token: Option<&str>) {
 }
 
 /// Asks where a file is to be saved.
-pub(crate) fn ask_where(app: &AppHandle, name: String, answer: oneshot::Sender<Option<PathBuf>>) {
+pub(crate) fn ask_where(app: &AppHandle, name: &str, answer: oneshot::Sender<Option<PathBuf>>) {
     let parent = app.get_webview_window("main").and_then(|window| window.gtk_window().ok());
     let dialog = gtk::FileChooserNative::new(None, parent.as_ref(), gtk::FileChooserAction::Save, None, None);
-    dialog.set_current_name(&name);
+    dialog.set_current_name(name);
     dialog.set_do_overwrite_confirmation(true);
     let answer = std::cell::Cell::new(Some(answer));
     // The dialog keeps itself while it is on the screen.

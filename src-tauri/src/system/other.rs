@@ -29,7 +29,7 @@ pub(crate) fn is_dark() -> Option<bool> {
 }
 
 /// Puts a text on the clipboard.
-pub(crate) fn copy(text: String) {
+pub(crate) fn copy(text: &str) {
     let copied = arboard::Clipboard::new().and_then(|mut clipboard| clipboard.set_text(text));
     if let Err(error) = copied {
         tracing::warn!(%error, "nothing was copied");
@@ -40,7 +40,8 @@ pub(crate) fn copy(text: String) {
 pub(crate) fn present(_: &WebviewWindow, _: Option<&str>) {}
 
 /// Asks where a file is to be saved. The dialog blocks, so it has a thread of its own.
-pub(crate) fn ask_where(_: &AppHandle, name: String, answer: oneshot::Sender<Option<PathBuf>>) {
+pub(crate) fn ask_where(_: &AppHandle, name: &str, answer: oneshot::Sender<Option<PathBuf>>) {
+    let name = name.to_owned();
     let ask = move || drop(answer.send(rfd::FileDialog::new().set_file_name(name).save_file()));
     if let Err(error) = std::thread::Builder::new().spawn(ask) {
         tracing::warn!(%error, "nothing was asked");

@@ -26,7 +26,7 @@ pub(super) async fn run(
         Err(error) => {
             tracing::warn!(%error, "there is no tray");
             let _ = hosts.send(false).await;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
