@@ -118,7 +118,7 @@ impl Control {
             Err(error) => return Err(Problem::new(400, "bad_key_store", error)),
         };
         let registration = self.client.register(&invite, key_store).await;
-        let registration = registration.map_err(|error| {
+        let (registration, registered) = registration.map_err(|error| {
             let Words { what, todo } = messages::register(&error);
             let code = match error {
                 RegisterError::Registered(_) => "registered",
@@ -128,7 +128,7 @@ impl Control {
             Problem::new(409, code, format!("{what}; {todo}"))
         })?;
         Ok(
-            json!({ "server": registration.server, "device": registration.device, "service": registration.service }),
+            json!({ "server": registration.server, "device": registration.device, "service": registration.service, "url": registered.url }),
         )
     }
 

@@ -19,3 +19,4 @@ pub mod net;
 pub mod proto;
 pub mod relay;
 pub mod secret;
+pub mod words;

@@ -16,7 +16,7 @@ use crate::soon;
 use crate::visitor::Visitor;
 
 /// The folder of the built programs. `cargo xtask test` has built them; otherwise they are built now.
-fn programs() -> &'static Path {
+pub fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
         if let Some(dir) = std::env::var_os("PETIT_PROGRAMS") {

@@ -275,7 +275,8 @@ export interface Wishes {
 
   read_invite(args: { text: string }): Promise<Invite>;
   register(args: { text: string; key_store: 'keychain' | 'file' }): Promise<{ service: string; url: string }>;
-  forget(): Promise<void>;
+  /** With `local` the server is not told: for when it cannot be reached (refusal `offline`). */
+  forget(args?: { local: boolean }): Promise<void>;
 
   listening(): Promise<Listening[]>;
   try_target(args: { target: string; kind: 'http' | 'tcp' }): Promise<Tried>;

@@ -3,6 +3,8 @@
 //! ```text
 //! cargo xtask demo    a whole Petit on this machine, with a real request through the tunnel
 //! cargo xtask test    everything that CI checks; installs what it needs first
+//! cargo xtask dist    the Debian package
+//! cargo xtask icons   the icons, rendered from their vector source
 //! cargo xtask audit   licences, bans, sources and advisories of all dependencies
 //! ```
 //!
@@ -12,6 +14,8 @@
 
 mod audit;
 mod demo;
+mod dist;
+mod icons;
 mod run;
 mod setup;
 mod test;
@@ -24,13 +28,16 @@ type Outcome = Result<(), String>;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  demo [--once] [--service HOST:PORT]
+  demo [--once] [--headless] [--service HOST:PORT]
         run a server, a client and a small service on this machine, send a
         request through the tunnel and show the answer and how long each hop
-        took; --service exposes a service of yours instead; --once ends after
-        the request
+        took; where there is a desktop the client is the tray app, unless
+        --headless keeps it away; --service exposes a service of yours instead;
+        --once ends after the request
   test  install what the tests need (Debian packages, as root or by sudo), then
         check formatting, lints and documentation and run all tests
+  dist  make the Debian package with the tray app and petit-client
+  icons render the icons from their vector source
   audit check licences, bans, sources and advisories of the dependencies";
 
 fn main() -> ExitCode {
@@ -42,6 +49,8 @@ fn main() -> ExitCode {
     let outcome = match command {
         "demo" => demo::Wish::parse(rest).and_then(|wish| demo::run(&wish)),
         "test" if rest.is_empty() => test::run(),
+        "dist" if rest.is_empty() => dist::run(),
+        "icons" if rest.is_empty() => icons::run(),
         "audit" if rest.is_empty() => audit::run(),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::run::{build_programs, cargo, succeed};
-use crate::{Outcome, setup};
+use crate::run::{build_all, cargo, succeed, target};
+use crate::{Outcome, dist, setup};
 
 /// What a step came to.
 struct Step {
@@ -40,8 +40,9 @@ pub(crate) fn run() -> Outcome {
         succeed(command.env("RUSTDOCFLAGS", "-D warnings")).map(|()| String::new())
     });
     step("tests", &mut || {
-        let programs = build_programs()?;
-        let (count, found) = tests(&programs)?;
+        let programs = build_all()?;
+        let package = dist::package(&programs, &target()?.join("dist"))?;
+        let (count, found) = tests(&programs, &package)?;
         figures.extend(found);
         Ok(format!("{count} passed"))
     });
@@ -63,9 +64,9 @@ pub(crate) fn run() -> Outcome {
 }
 
 /// Runs all tests; returns how many passed and the figures that they printed.
-fn tests(programs: &Path) -> Result<(usize, Vec<String>), String> {
+fn tests(programs: &Path, package: &Path) -> Result<(usize, Vec<String>), String> {
     let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast", "--", "--show-output"]);
-    command.env("PETIT_PROGRAMS", programs).stdout(Stdio::piped());
+    command.env("PETIT_PROGRAMS", programs).env("PETIT_PACKAGE", package).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("cannot run cargo test: {error}"))?;
     let (mut passed, mut figures) = (0, Vec::new());
     for line in BufReader::new(child.stdout.take().ok_or("no output")?).lines() {

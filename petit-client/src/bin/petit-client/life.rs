@@ -87,8 +87,16 @@ pub(crate) async fn run(context: &Context, in_background: bool) -> Result<ExitCo
     Ok(if interrupted { ExitCode::Interrupted } else { ExitCode::Ok })
 }
 
-/// Starts the client in the background.
-pub(crate) fn start(context: &Context) -> Result<(), Failure> {
+/// Starts the client in the background, or has one that is there and switched off (the tray app's) go online.
+pub(crate) async fn start(context: &Context) -> Result<(), Failure> {
+    if let Ok(value) = context.call("GET", "/status", None).await
+        && value.pointer("/connection/state").and_then(serde_json::Value::as_str) == Some("off")
+    {
+        context.call("POST", "/start", None).await?;
+        let pid = value.get("pid").cloned().unwrap_or_default();
+        context.say("The client was switched off and goes online.", &json!({ "pid": pid }));
+        return Ok(());
+    }
     let config = &context.folder.config;
     let arguments: Vec<OsString> =
         ["run", "--background", "--config"].into_iter().map(OsString::from).chain([config.into()]).collect();
@@ -116,6 +124,10 @@ pub(crate) fn start(context: &Context) -> Result<(), Failure> {
 /// Stops the client and waits until it is gone: the kernel frees its lock then.
 pub(crate) async fn stop(context: &Context) -> Result<(), Failure> {
     let value = context.call("POST", "/stop", None).await?;
+    if value.get("stays").and_then(serde_json::Value::as_bool) == Some(true) {
+        context.say("The client has stopped; the tray app that runs it is still there.", &value);
+        return Ok(());
+    }
     let path = context.folder.lock();
     let gone = async {
         while Lock::take(&path).is_err() {

@@ -40,6 +40,9 @@ pub(crate) struct Wish<'a> {
 pub(crate) async fn register(context: &Context, wish: &Wish<'_>) -> Result<(), Failure> {
     let folder = &context.folder;
     folder.make().map_err(|error| Failure::of(&error))?;
+    if is_unregistered(context).await {
+        return through_running(context, wish).await;
+    }
     let _lock = lock(folder)?;
     let config = configure::load_or_make(context)?;
     if let Some(registration) = registration::load(folder).map_err(|error| Failure::of(&error))? {
@@ -110,6 +113,43 @@ pub(crate) async fn register(context: &Context, wish: &Wish<'_>) -> Result<(), F
         "key_store": registration.key_store,
     });
     context.say(&text, &value);
+    Ok(())
+}
+
+/// True when a client runs that is not registered: the tray app, which then registers itself.
+async fn is_unregistered(context: &Context) -> bool {
+    let status = context.call("GET", "/status", None).await.ok();
+    let state = status.as_ref().and_then(|status| status.pointer("/connection/state"));
+    state.and_then(serde_json::Value::as_str) == Some("unregistered")
+}
+
+/// Has the running client register, and adds the service to its config.
+async fn through_running(context: &Context, wish: &Wish<'_>) -> Result<(), Failure> {
+    let config = configure::load_or_make(context)?;
+    let invite = read_invite(wish.invite_file)?;
+    let key_store = wish.key_store.unwrap_or(config.key_store);
+    let body = json!({ "invite": secrecy::ExposeSecret::expose_secret(&invite), "key_store": key_store });
+    let value = context.call("POST", "/register", Some(body)).await?;
+    let text = |name: &str| value.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+    if key_store != config.key_store {
+        configure::change(context, |text| edit::set(text, "key_store", &key_store.to_string())).await?;
+    }
+    let name: Option<ServiceName> = text("service").parse().ok();
+    if let (Some(target), Some(name)) = (wish.service, name)
+        && !config.specs(&name).iter().any(|spec| spec.name == name)
+    {
+        let new = NewService::plain(&name, target, if wish.tcp { "tcp" } else { "http" });
+        configure::change(context, |text| edit::add_service(text, &new)).await?;
+        configure::tell_running(context).await;
+    }
+    let said = format!(
+        "Registered with {} as {}, by the tray app that runs.\nService {:?} is reachable at {}",
+        text("server"),
+        text("device"),
+        text("service"),
+        text("url")
+    );
+    context.say(&said, &value);
     Ok(())
 }
 
