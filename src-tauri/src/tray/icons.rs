@@ -73,7 +73,7 @@ mod tests {
                 for other in Icon::ALL.into_iter().skip(nth + 1) {
                     let (a, b) = (grey(&pictures(one)[size]), grey(&pictures(other)[size]));
                     let different = a.iter().zip(&b).filter(|(a, b)| a.abs_diff(**b) > 40).count();
-                    assert!(different * 16 > a.len(), "{one:?} and {other:?} at {}: {different}", side);
+                    assert!(different * 16 > a.len(), "{one:?} and {other:?} at {side}: {different}");
                 }
             }
         }
