@@ -6,12 +6,25 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Outcome;
-use crate::run::{cargo, root, succeed, target};
+use crate::run::{build_all, cargo, root, succeed, target};
 
-/// Builds optimised programs and packs them.
-pub(crate) fn run() -> Outcome {
-    succeed(&mut cargo(&["build", "--release", "--locked", "-p", "petit-desktop", "-p", "petit-client"]))?;
-    let made = package(&target()?.join("release"), &target()?.join("dist"))?;
+/// Builds the programs, optimised or as the tests use them, and packs them.
+pub(crate) fn run(debug: bool) -> Outcome {
+    let programs = if debug {
+        build_all()?
+    } else {
+        succeed(&mut cargo(&[
+            "build",
+            "--release",
+            "--locked",
+            "-p",
+            "petit-desktop",
+            "-p",
+            "petit-client",
+        ]))?;
+        target()?.join("release")
+    };
+    let made = package(&programs, &target()?.join("dist"))?;
     println!("made {}", made.display());
     Ok(())
 }

@@ -36,7 +36,9 @@ usage: cargo xtask <command>
         --once ends after the request
   test  install what the tests need (Debian packages, as root or by sudo), then
         check formatting, lints and documentation and run all tests
-  dist  make the Debian package with the tray app and petit-client
+  dist [--debug]
+        make the Debian package with the tray app and petit-client; --debug
+        packs them as the tests use them
   icons render the icons from their vector source
   audit check licences, bans, sources and advisories of the dependencies";
 
@@ -49,7 +51,8 @@ fn main() -> ExitCode {
     let outcome = match command {
         "demo" => demo::Wish::parse(rest).and_then(|wish| demo::run(&wish)),
         "test" if rest.is_empty() => test::run(),
-        "dist" if rest.is_empty() => dist::run(),
+        "dist" if rest.is_empty() => dist::run(false),
+        "dist" if rest == ["--debug"] => dist::run(true),
         "icons" if rest.is_empty() => icons::run(),
         "audit" if rest.is_empty() => audit::run(),
         "help" | "--help" | "-h" => {

@@ -68,16 +68,12 @@ mod tests {
 
     #[test]
     fn icons_differ_without_their_colours() {
-        for size in 0..SIZES.len() {
+        for (size, side) in SIZES.into_iter().enumerate() {
             for (nth, one) in Icon::ALL.into_iter().enumerate() {
                 for other in Icon::ALL.into_iter().skip(nth + 1) {
                     let (a, b) = (grey(&pictures(one)[size]), grey(&pictures(other)[size]));
                     let different = a.iter().zip(&b).filter(|(a, b)| a.abs_diff(**b) > 40).count();
-                    assert!(
-                        different * 16 > a.len(),
-                        "{one:?} and {other:?} at {}: {different}",
-                        SIZES[size]
-                    );
+                    assert!(different * 16 > a.len(), "{one:?} and {other:?} at {side}: {different}");
                 }
             }
         }
