@@ -11,6 +11,8 @@
 
 pub mod agent;
 pub mod cause;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod invite;
 pub mod limits;
 pub mod mux;

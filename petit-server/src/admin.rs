@@ -135,7 +135,20 @@ impl Admin {
             "server_key": terms.pins.first(),
             "config": server.folder.config,
             "clients": self.clients().await?,
+            "now": self.now(server),
         }))
+    }
+
+    /// How much is going on, and how much went wrong.
+    fn now(&self, server: &Server) -> Value {
+        let counts = server.relay.counts();
+        json!({
+            "connections": counts.connections,
+            "requests": counts.requests,
+            "turned_away": counts.turned_away,
+            "faults": counts.faults,
+            "tasks": tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+        })
     }
 
     /// Registered clients, and those whose registration has ended, with what is live of them.

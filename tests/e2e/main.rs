@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod crash;
 mod enrol;
+mod fuzzed;
 mod identity;
 mod keychain;
 mod names;

@@ -6,6 +6,8 @@
 //! cargo xtask dist    the Debian package
 //! cargo xtask icons   the icons, rendered from their vector source
 //! cargo xtask audit   licences, bans, sources and advisories of all dependencies
+//! cargo xtask soak    ordinary life for a while, and what it leaves behind
+//! cargo xtask figures what the tests measure, as often as docs/reliability.md speaks of
 //! ```
 //!
 //! No product code lives here: the demo runs the real programs.
@@ -16,6 +18,7 @@ mod audit;
 mod demo;
 mod dist;
 mod icons;
+mod long;
 mod run;
 mod setup;
 mod test;
@@ -40,7 +43,13 @@ usage: cargo xtask <command>
         make the Debian package with the tray app and petit-client; --debug
         packs them as the tests use them
   icons render the icons from their vector source
-  audit check licences, bans, sources and advisories of the dependencies";
+  audit check licences, bans, sources and advisories of the dependencies
+  soak [--minutes N]
+        the programs in ordinary use and ordinary trouble; fails when memory,
+        descriptors, threads or tasks grow
+  figures
+        run the tests that measure as often as docs/reliability.md speaks of;
+        takes an hour or two";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -55,6 +64,8 @@ fn main() -> ExitCode {
         "dist" if rest == ["--debug"] => dist::run(true),
         "icons" if rest.is_empty() => icons::run(),
         "audit" if rest.is_empty() => audit::run(),
+        "soak" => long::soak(rest),
+        "figures" if rest.is_empty() => long::figures(),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

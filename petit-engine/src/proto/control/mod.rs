@@ -342,7 +342,8 @@ impl Message for FromAgent {
             Self::Hello(hello) => {
                 check_offers(&hello.services)?;
                 check_vitae(&hello.vitae, &hello.features)?;
-                if hello.max_streams == 0 || hello.window > limits::MAX_WINDOW_BYTES {
+                let window = limits::MIN_WINDOW_BYTES..=limits::MAX_WINDOW_BYTES;
+                if hello.max_streams == 0 || !window.contains(&hello.window) {
                     return Err(ControlError::Limit { what: "streams or window" });
                 }
                 Ok(())

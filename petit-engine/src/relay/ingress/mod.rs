@@ -31,6 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::activity::{Activity, Over};
 pub(super) use self::body::AnswerBody;
+pub use self::head::fuzz as fuzz_head;
 use self::pace::{Breakable, Paced};
 pub(super) use self::pool::Pool;
 use super::answer::Failure;

@@ -5,12 +5,14 @@
 
 mod answer;
 mod forwarding;
+mod fuzz;
 mod request;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 pub(super) use self::answer::{check_answer, to_visitor};
 pub(super) use self::forwarding::{origin, to_service};
+pub use self::fuzz::head as fuzz;
 pub(super) use self::request::{Checked, Request, check};
 
 /// Digits, and none that could be read as octal.
