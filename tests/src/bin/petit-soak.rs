@@ -41,6 +41,9 @@ struct Counts {
     over: AtomicBool,
 }
 
+/// A look at all processes, and the server's tasks.
+type Moment = (Vec<Look>, u64);
+
 /// One look at a process.
 #[derive(Clone, Copy, Debug)]
 struct Look {
@@ -105,7 +108,7 @@ async fn soak(lasting: Duration) -> ExitCode {
         }
         ids
     };
-    let mut looks: Vec<(Vec<Look>, u64)> = Vec::new();
+    let mut looks: Vec<Moment> = Vec::new();
     let start = Instant::now();
     while start.elapsed() < lasting {
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -137,7 +140,7 @@ async fn visits(visitor: Visitor, customer: Arc<Customer>, counts: Arc<Counts>, 
                     let body = Full::new(Bytes::from(vec![7; ((round * 104_729) % 200_000) as usize]));
                     visitor.send(request(&host, "POST", "/sum", body)).await.status == 200
                 }
-                _ if round % 3 == 0 => leave_early(visitor, &host).await,
+                _ if round.is_multiple_of(3) => leave_early(visitor, &host).await,
                 _ => talk(visitor, &host).await,
             }
         };
@@ -240,7 +243,7 @@ async fn strangers(visitor: Visitor, counts: Arc<Counts>) {
     }
 }
 
-fn report(looks: &[(Vec<Look>, u64)], counts: &Counts, faults: u64, took: Duration) -> ExitCode {
+fn report(looks: &[Moment], counts: &Counts, faults: u64, took: Duration) -> ExitCode {
     let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
     println!(
         "{:.0} minutes: {} visits as they should be, {} while their client was killed or restarted, {} wrong; \
@@ -253,14 +256,14 @@ fn report(looks: &[(Vec<Look>, u64)], counts: &Counts, faults: u64, took: Durati
     );
     // The first fifth is for warming up: pools, caches, the allocator.
     let (early, late) = (looks.len() / 5..looks.len() * 2 / 5, looks.len() * 4 / 5..looks.len());
-    let median = |range: std::ops::Range<usize>, of: &dyn Fn(&(Vec<Look>, u64)) -> f64| {
+    let median = |range: std::ops::Range<usize>, of: &dyn Fn(&Moment) -> f64| {
         let mut values: Vec<f64> = looks[range].iter().map(of).collect();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().unwrap_or_default()
     };
     println!("{:<32} {:>12} {:>12} {:>8}", "median", "second fifth", "last fifth", "ratio");
     let mut flat = true;
-    let mut row = |name: String, of: &dyn Fn(&(Vec<Look>, u64)) -> f64, unit: f64, slack: f64| {
+    let mut row = |name: String, of: &dyn Fn(&Moment) -> f64, unit: f64, slack: f64| {
         let (before, after) = (median(early.clone(), of), median(late.clone(), of));
         // A little more of something small is noise.
         let grows = after > before * 1.15 + slack;

@@ -25,7 +25,7 @@ pub fn head(bytes: &[u8]) {
         peer,
         origin: peer,
         https: false,
-        trusted: bytes.len() % 2 == 0,
+        trusted: bytes.len().is_multiple_of(2),
         pseudonym: "0123456789ab",
     };
     let authority = parts.uri.authority().map(ToString::to_string);
