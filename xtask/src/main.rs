@@ -3,6 +3,7 @@
 //! ```text
 //! cargo xtask demo    a whole Petit on this machine, with a real request through the tunnel
 //! cargo xtask test    everything that CI checks; installs what it needs first
+//! cargo xtask bench   Petit beside other tunnels, in figures; installs what it needs first
 //! cargo xtask dist    the Debian package
 //! cargo xtask icons   the icons, rendered from their vector source
 //! cargo xtask audit   licences, bans, sources and advisories of all dependencies
@@ -15,6 +16,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod audit;
+mod bench;
 mod demo;
 mod dist;
 mod icons;
@@ -39,6 +41,9 @@ usage: cargo xtask <command>
         --once ends after the request
   test  install what the tests need (Debian packages, as root or by sudo), then
         check formatting, lints and documentation and run all tests
+  bench [--quick] [--rounds N] [--only A,B] [--counts] [--json FILE] [--docs]
+        install nginx, haproxy and the like (Debian packages) and rathole, then
+        measure Petit beside them; --help says more
   dist [--debug]
         make the Debian package with the tray app and petit-client; --debug
         packs them as the tests use them
@@ -60,6 +65,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         "demo" => demo::Wish::parse(rest).and_then(|wish| demo::run(&wish)),
         "test" if rest.is_empty() => test::run(),
+        "bench" => bench::run(rest),
         "dist" if rest.is_empty() => dist::run(false),
         "dist" if rest == ["--debug"] => dist::run(true),
         "icons" if rest.is_empty() => icons::run(),

@@ -1,4 +1,4 @@
-//! Installing what the tests need.
+//! Installing what the tests and the benchmark need.
 
 use std::process::Command;
 
@@ -6,7 +6,10 @@ use crate::Outcome;
 use crate::run::{cargo, is_installed, succeed};
 
 /// A program, the Debian package that has it, and why it is needed.
-const NEEDED: [(&str, &str, &str); 19] = [
+pub(crate) type Needed = (&'static str, &'static str, &'static str);
+
+/// What the tests need.
+const NEEDED: [Needed; 19] = [
     ("dbus-daemon", "dbus", "a session bus for the keychain"),
     ("gnome-keyring-daemon", "gnome-keyring", "a real keychain for the device key"),
     ("secret-tool", "libsecret-tools", "looks into that keychain from outside"),
@@ -32,10 +35,9 @@ const NEEDED: [(&str, &str, &str); 19] = [
 const LIBRARIES: [(&str, &str); 2] =
     [("webkit2gtk-4.1", "libwebkit2gtk-4.1-dev"), ("gtk+-3.0", "libgtk-3-dev")];
 
-/// Installs what is missing.
+/// Installs what the tests need and what is missing.
 pub(crate) fn run() -> Outcome {
     components()?;
-    let missing: Vec<_> = NEEDED.iter().filter(|(program, _, _)| !is_installed(program)).collect();
     let has = |library: &str| {
         let asked = Command::new("pkg-config").args(["--exists", library]).status();
         asked.is_ok_and(|status| status.success())
@@ -45,14 +47,20 @@ pub(crate) fn run() -> Outcome {
     if !is_installed("pkg-config") {
         libraries.push("pkg-config");
     }
+    install(&NEEDED, &libraries, "The tests need")
+}
+
+/// Installs what is missing, and says what and why. `libraries` are packages that are known to be.
+pub(crate) fn install(needed: &[Needed], libraries: &[&str], who_needs: &str) -> Outcome {
+    let missing: Vec<_> = needed.iter().filter(|(program, _, _)| !is_installed(program)).collect();
     if missing.is_empty() && libraries.is_empty() {
         return Ok(());
     }
-    println!("The tests need what is not installed:");
+    println!("{who_needs} what is not installed:");
     for (program, package, why) in &missing {
         println!("  {program} (package {package}): {why}");
     }
-    for package in &libraries {
+    for package in libraries {
         println!("  {package}: the tray app is compiled with it");
     }
     let mut packages: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
