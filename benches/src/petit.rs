@@ -67,10 +67,9 @@ impl Petit {
         let link = self.client.with_file_name("invite");
         fs::write(&link, text(&self.ask_server(&["invite"])?, "/link")?)
             .context("cannot write the invite")?;
-        let registered = output(
-            self.client(&["register", "--json", "--service", &service.to_string(), "--invite-file"])
-                .arg(&link),
-        )?;
+        let (service, link) = (service.to_string(), link.display().to_string());
+        let register = ["register", "--json", "--service", &service, "--invite-file", &link];
+        let registered = output(&mut self.client(&register))?;
         let registered: Value = serde_json::from_str(&registered).context("what register says")?;
         let url = text(&registered, "/url")?;
         let host = url.split_once("://").map_or(url.as_str(), |(_, host)| host);

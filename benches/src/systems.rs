@@ -79,7 +79,7 @@ fn haproxy(place: &Place) -> Result<Running> {
     let origin = place.origin.tls;
     let config = format!(
         "global
-  maxconn 12000
+  maxconn 8000
 defaults
   mode http
   timeout connect 5s
