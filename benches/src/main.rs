@@ -19,6 +19,7 @@ mod petit;
 mod pipe;
 mod place;
 mod process;
+mod profile;
 mod report;
 mod rounds;
 mod scale;
@@ -55,6 +56,9 @@ struct Cli {
     /// Only the instruction counts
     #[arg(long)]
     counts: bool,
+    /// Only where the CPU time goes: profiles of server and client, by perf
+    #[arg(long)]
+    profile: bool,
     /// Write everything there as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -84,8 +88,8 @@ struct Cli {
 
 impl Cli {
     fn wants(&self, part: &str) -> bool {
-        if self.counts {
-            return part == "counts";
+        if self.counts || self.profile {
+            return (self.counts && part == "counts") || (self.profile && part == "profile");
         }
         // Counting takes a minute by itself.
         if self.only.is_empty() {
@@ -135,7 +139,7 @@ fn run(cli: &Cli) -> Result<()> {
     let named = cli.only.iter().any(|it| !PARTS.contains(&it.as_str()));
     let mut measured = Vec::new();
     let mut sections: Vec<Section> = Vec::new();
-    if PARTS.iter().any(|part| *part != "counts" && cli.wants(part)) || named {
+    if cli.profile || PARTS.iter().any(|part| *part != "counts" && cli.wants(part)) || named {
         let config = lines(&cli.config);
         let beside = match (&cli.beside, cli.beside_config.is_empty()) {
             (None, true) => None,
@@ -169,6 +173,9 @@ fn run(cli: &Cli) -> Result<()> {
         part("slow", &|| Ok(vec![pipe::slow(&place, &runtime, cli.quick)?]));
         part("scale", &|| scale::run(&place, &runtime, cli.quick));
         part("client", &|| Ok(vec![client::run(&place, cli.quick)?]));
+        if cli.profile {
+            part("profile", &|| profile::run(&place, cli.quick));
+        }
     }
     if cli.wants("counts") {
         sections.push(counts::run(&cli.work)?);

@@ -31,6 +31,7 @@ pub(crate) enum Way<'a> {
 pub(crate) struct RunningPetit {
     pub(crate) front: Front,
     pub(crate) processes: Processes,
+    pub(crate) server: u32,
     pub(crate) client: u32,
 }
 
@@ -58,7 +59,7 @@ impl Petit {
             .context("cannot write the client's config")?;
         let mut processes = Processes::default();
         self.ask_server(&["init"])?;
-        processes.start_ready(&mut self.server(&["run", "--background"]))?;
+        let server = processes.start_ready(&mut self.server(&["run", "--background"]))?;
         let status = self.ask_server(&["status"])?;
         let http: SocketAddr = text(&status, "/http")?.parse().context("the server's address")?;
         if let Way::Through(chaos) = way {
@@ -74,7 +75,7 @@ impl Petit {
         let url = text(&registered, "/url")?;
         let host = url.split_once("://").map_or(url.as_str(), |(_, host)| host);
         let client = processes.start_ready(&mut self.client(&["run", "--background"]))?;
-        Ok(RunningPetit { front: Front::new(http, host), processes, client })
+        Ok(RunningPetit { front: Front::new(http, host), processes, server, client })
     }
 
     /// A command of the server's.

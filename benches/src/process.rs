@@ -61,6 +61,14 @@ impl Processes {
         self.0.iter_mut().any(|child| !matches!(child.try_wait(), Ok(None)))
     }
 
+    /// Waits until all have ended by themselves.
+    pub(crate) fn wait(mut self) -> Result<()> {
+        for mut child in self.0.drain(..) {
+            child.wait().context("cannot wait for a process")?;
+        }
+        Ok(())
+    }
+
     /// Ends the process that was started last.
     pub(crate) fn stop_last(&mut self) {
         if let Some(child) = self.0.pop() {

@@ -7,7 +7,7 @@ use crate::setup::{self, Needed};
 /// The profile that is measured; see `Cargo.toml`.
 const PROFILE: &str = "measure";
 
-const NEEDED: [Needed; 8] = [
+const NEEDED: [Needed; 9] = [
     ("nginx", "nginx-light", "the service behind every system"),
     ("haproxy", "haproxy", "a plain reverse proxy to compare with"),
     ("sshd", "openssh-server", "ssh -R to compare with"),
@@ -16,6 +16,7 @@ const NEEDED: [Needed; 8] = [
     ("openssl", "openssl", "certificates for the others"),
     ("strip", "binutils", "sizes of the programs as they are released"),
     ("valgrind", "valgrind", "counts instructions"),
+    ("perf", "linux-perf", "finds out where CPU time goes"),
 ];
 
 /// The tunnel to compare with. Without `--locked`: the versions that it locks no longer build.

@@ -41,7 +41,8 @@ usage: cargo xtask <command>
         --once ends after the request
   test  install what the tests need (Debian packages, as root or by sudo), then
         check formatting, lints and documentation and run all tests
-  bench [--quick] [--rounds N] [--only A,B] [--counts] [--json FILE] [--docs]
+  bench [--quick] [--rounds N] [--only A,B] [--counts] [--profile]
+        [--json FILE] [--docs]
         install nginx, haproxy and the like (Debian packages) and rathole, then
         measure Petit beside them; --help says more
   dist [--debug]
