@@ -18,7 +18,7 @@ use crate::process::{Processes, output};
 use crate::section::{Cell, Section};
 
 /// Samples per second and process.
-const FREQUENCY: &str = "499";
+const FREQUENCY: &str = "999";
 /// Stack that is kept with each sample; frame pointers are not there to follow.
 const STACK: &str = "dwarf,8192";
 /// Functions that are listed.
@@ -31,7 +31,7 @@ pub(crate) fn run(place: &Place, quick: bool) -> Result<Vec<Section>> {
     let petit = petit.start(place.origin.plain, &Way::Straight)?;
     petit.front.until_answers()?;
     let folder = place.dir("profile")?;
-    let seconds = if quick { 3 } else { 8 };
+    let seconds = if quick { 4 } else { 20 };
     let mut sections = Vec::new();
     for (load, title) in [("requests", "kept-alive requests, 64 connections"), ("download", "two downloads")]
     {
