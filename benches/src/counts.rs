@@ -1,8 +1,8 @@
 //! Instruction counts of the pure parts, by callgrind.
 //!
-//! `petit-counts` does one thing so many times. It is run twice, with different numbers, and the difference is
-//! what the repetitions cost: start-up, allocation of buffers and the end cancel out, and nothing has to be
-//! marked in the code. Times and caches play no part, so a change of one in a hundred is a change of the code.
+//! `petit-counts` does one thing so many times, in a function that callgrind counts alone. It is run twice, with
+//! different numbers, and the difference is what the repetitions cost: buffers that grow once and the end cancel
+//! out. Times and caches play no part, so a change of one in a hundred is a change of the code.
 
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +22,7 @@ pub(crate) fn run(work: &Path) -> Result<Section> {
         "Instructions",
         "User-space instructions for one of each, counted by callgrind (`cargo xtask bench --counts`). They depend \
          on the compiler and the processor's features, not on what else the machine does: compare them from commit \
-         to commit.",
+         to commit. A large copy counts about one for each byte, because it is one instruction that repeats itself.",
         &["what", "instructions"],
     );
     for line in names.lines() {

@@ -14,6 +14,7 @@ pub(crate) enum Figure {
     Up,
     CpuRequest,
     CpuGb,
+    CpuGbUp,
     Idle,
     Idle1000,
     Fair50,
@@ -22,7 +23,7 @@ pub(crate) enum Figure {
 }
 
 impl Figure {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Rps,
         Self::P50,
         Self::P99,
@@ -32,6 +33,7 @@ impl Figure {
         Self::Up,
         Self::CpuRequest,
         Self::CpuGb,
+        Self::CpuGbUp,
         Self::Idle,
         Self::Idle1000,
         Self::Fair50,
@@ -50,7 +52,8 @@ impl Figure {
             Self::Down => "down MB/s",
             Self::Up => "up MB/s",
             Self::CpuRequest => "µs/req",
-            Self::CpuGb => "CPU s/GB",
+            Self::CpuGb => "s/GB down",
+            Self::CpuGbUp => "s/GB up",
             Self::Idle => "idle MB",
             Self::Idle1000 => "1k MB",
             Self::Fair50 => "beside p50 ms",
@@ -71,6 +74,7 @@ impl Figure {
             Self::Up => "upload_mb_per_second",
             Self::CpuRequest => "cpu_us_per_request",
             Self::CpuGb => "cpu_seconds_per_gb",
+            Self::CpuGbUp => "cpu_seconds_per_gb_uploaded",
             Self::Idle => "memory_idle_mb",
             Self::Idle1000 => "memory_1000_visitors_mb",
             Self::Fair50 => "beside_bulk_p50_ms",
@@ -91,6 +95,7 @@ impl Figure {
             Self::Up => "one upload of 256 MiB",
             Self::CpuRequest => "CPU time that all processes of the system use for one kept-alive request",
             Self::CpuGb => "CPU time that they use for a gigabyte downloaded",
+            Self::CpuGbUp => "CPU time that they use for a gigabyte uploaded",
             Self::Idle => "memory (PSS) of all its processes after the start",
             Self::Idle1000 => {
                 "the same, after all rounds, while 1,000 visitors keep a connection and say nothing"
@@ -107,7 +112,7 @@ impl Figure {
             Self::Rps | Self::P50 | Self::P99 | Self::Single | Self::Close | Self::Errors => 0,
             Self::Down | Self::Up => 0,
             Self::CpuRequest | Self::Idle | Self::Idle1000 => 1,
-            Self::CpuGb | Self::Fair50 | Self::Fair99 => 2,
+            Self::CpuGb | Self::CpuGbUp | Self::Fair50 | Self::Fair99 => 2,
         }
     }
 }

@@ -48,7 +48,8 @@ pub(crate) fn run(place: &Place, quick: bool) -> Result<Vec<Section>> {
         if load == "requests" {
             petit.front.wrk(64, seconds, false)?;
         } else {
-            let bulk = petit.front.bulk(2, Direction::Down)?;
+            let direction = if load == "upload" { Direction::Up } else { Direction::Down };
+            let bulk = petit.front.bulk(2, direction)?;
             std::thread::sleep(Duration::from_secs(seconds));
             bulk.stop()?;
         }
@@ -122,8 +123,10 @@ fn table(load: &str, title: &str, side: &str, samples: &Samples) -> Section {
     let key = match (load, side) {
         ("requests", "server") => "profile_requests_server",
         ("requests", _) => "profile_requests_client",
-        (_, "server") => "profile_download_server",
-        _ => "profile_download_client",
+        ("download", "server") => "profile_download_server",
+        ("download", _) => "profile_download_client",
+        (_, "server") => "profile_upload_server",
+        _ => "profile_upload_client",
     };
     let mut section = Section::new(
         key,

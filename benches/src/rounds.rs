@@ -120,8 +120,13 @@ impl Contestant {
             Ok(())
         });
         self.try_to("upload", |this| {
+            let before = this.cpu();
             let transfer = this.running.front.upload(BIG)?;
+            let used = this.cpu() - before;
             this.results.add(Figure::Up, transfer.mb_per_second());
+            if this.has_processes() {
+                this.results.add(Figure::CpuGbUp, used.as_secs_f64() * 1e9 / transfer.bytes as f64);
+            }
             Ok(())
         });
         self.try_to("small requests beside bulk", |this| {
