@@ -33,8 +33,12 @@ pub(crate) fn run(place: &Place, quick: bool) -> Result<Vec<Section>> {
     let folder = place.dir("profile")?;
     let seconds = if quick { 4 } else { 20 };
     let mut sections = Vec::new();
-    for (load, title) in [("requests", "kept-alive requests, 64 connections"), ("download", "two downloads")]
-    {
+    let loads = [
+        ("requests", "kept-alive requests, 64 connections"),
+        ("download", "two downloads"),
+        ("upload", "two uploads"),
+    ];
+    for (load, title) in loads {
         let mut recording = Processes::default();
         let sides = [("server", petit.server), ("client", petit.client)];
         for (side, id) in sides {
