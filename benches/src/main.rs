@@ -41,7 +41,11 @@ use crate::section::Section;
 const PARTS: [&str; 6] = ["pipe", "slow", "scale", "client", "counts", "peers"];
 
 #[derive(Parser)]
-#[command(name = "cargo xtask bench", about = "Measures Petit beside other ways to make a service reachable")]
+#[command(
+    name = "cargo xtask bench",
+    override_usage = "cargo xtask bench [OPTIONS]",
+    about = "Measures Petit beside other ways to make a service reachable"
+)]
 struct Cli {
     /// Rounds of the side-by-side part
     #[arg(long, value_name = "N")]
