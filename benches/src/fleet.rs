@@ -50,8 +50,8 @@ pub(crate) struct RunningServer {
 
 impl Registry {
     /// An empty one, in memory: what is measured is no disk.
-    pub(crate) fn new(place: &Place) -> Result<Self> {
-        let config = place.dir_in_memory("scale")?.join("config.toml");
+    pub(crate) fn new(place: &Place, name: &str) -> Result<Self> {
+        let config = place.dir_in_memory(name)?.join("config.toml");
         let program = place.programs.join("petit-server");
         write_server_config(&config, &place.server_config)?;
         ask(&mut command(&program, &config, &["init"]))?;
@@ -105,21 +105,27 @@ impl Registry {
 
     /// From a host, as it stands in a request, to the device that serves it.
     fn look_up(&self, offline: &Offline, config: &Config) -> Result<f64> {
-        const TIMES: usize = 200_000;
+        const TIMES: usize = 40_000;
         let endpoint: &Endpoint = &config.endpoint;
         let hosts: Vec<String> =
             self.devices.iter().map(|device| format!("{}.{}", device.id, endpoint.domain())).collect();
-        let mut found = 0;
-        let begin = Instant::now();
-        // A stride that is prime to every size, so that neighbours in memory do not follow each other.
-        for host in hosts.iter().cycle().step_by(7919).take(TIMES) {
-            let host = VisitorHost::parse(host).context("a host")?;
-            found +=
-                usize::from(matches!(decide(&host, endpoint, &offline.directory), Routed::Service { .. }));
+        let mut best = f64::INFINITY;
+        // The best of five: whatever else the machine does only adds to it.
+        for _ in 0..5 {
+            let mut found = 0;
+            let begin = Instant::now();
+            // A stride that is prime to every size, so that neighbours in memory do not follow each other.
+            for at in 0..TIMES {
+                let host = hosts.get(at * 7919 % hosts.len()).context("no device")?;
+                let host = VisitorHost::parse(host).context("a host")?;
+                let routed = decide(&host, endpoint, &offline.directory);
+                found += usize::from(matches!(routed, Routed::Service { .. }));
+            }
+            let took = begin.elapsed();
+            anyhow::ensure!(found == TIMES, "{found} of {TIMES} look-ups found their service");
+            best = best.min(took.as_nanos() as f64 / TIMES as f64);
         }
-        let took = begin.elapsed();
-        anyhow::ensure!(found == TIMES, "{found} of {TIMES} look-ups found their service");
-        Ok(took.as_nanos() as f64 / TIMES as f64)
+        Ok(best)
     }
 
     /// Starts the server.

@@ -166,7 +166,8 @@ fn request(times: usize) {
         let streams = pair.open().await;
         (pair, streams)
     };
-    run(prepare, |(_pair, (mut near, mut far))| async move {
+    run(prepare, |(pair, (mut near, mut far))| async move {
+        let _keep = pair;
         for _ in 0..times {
             exchange(&mut near, &mut far).await;
         }
@@ -192,7 +193,8 @@ fn bulk(times: usize) {
         let streams = pair.open().await;
         (pair, streams)
     };
-    run(prepare, |(_pair, (mut near, mut far))| async move {
+    run(prepare, |(pair, (mut near, mut far))| async move {
+        let _keep = pair;
         let sender = tokio::spawn(async move {
             let chunk = bytes(limits::SERVICE_READ_BYTES);
             for _ in 0..times {
@@ -220,9 +222,10 @@ fn head(times: usize) {
         tcp.set_nodelay(true).unwrap();
         (bed, tcp)
     };
-    run(prepare, |(_bed, mut tcp)| async move {
+    run(prepare, |(bed, mut tcp)| async move {
+        let _keep = bed;
         for _ in 0..times {
-            ask(&mut tcp, REQUEST).await;
+            ask(&mut tcp, REQUEST, b"HTTP/1.1 404").await;
         }
     });
 }
@@ -252,19 +255,20 @@ fn whole(times: usize) {
         tcp.set_nodelay(true).unwrap();
         (bed, client, tcp, request)
     };
-    run(prepare, |(_bed, _client, mut tcp, request)| async move {
+    run(prepare, |(bed, client, mut tcp, request)| async move {
+        let _keep = (bed, client);
         for _ in 0..times {
-            ask(&mut tcp, request.as_bytes()).await;
+            ask(&mut tcp, request.as_bytes(), b"HTTP/1.1 200").await;
         }
     });
 }
 
 /// Sends a request and reads an answer that comes in one piece.
-async fn ask(tcp: &mut TcpStream, request: &[u8]) {
+async fn ask(tcp: &mut TcpStream, request: &[u8], expected: &[u8]) {
     let mut buffer = [0; 4096];
     tcp.write_all(request).await.unwrap();
     let count = tcp.read(&mut buffer).await.unwrap();
-    assert!(count > 0, "closed");
+    assert!(buffer.get(..count).is_some_and(|answer| answer.starts_with(expected)), "another answer");
 }
 
 /// Prepares and then does something in one runtime; only what is done is counted.
