@@ -69,13 +69,13 @@ struct Cli {
     /// Write docs/benchmarks.md and docs/benchmarks.svg
     #[arg(long)]
     docs: bool,
-    /// A line for Petit's [server] config; may be repeated
+    /// A line for the server part of Petit's config; may be repeated
     #[arg(long, value_name = "LINE")]
     config: Vec<String>,
     /// Programs of another build of Petit, measured beside as petit-beside
     #[arg(long, value_name = "DIR")]
     beside: Option<PathBuf>,
-    /// A line for the [server] config of petit-beside; may be repeated
+    /// A line for the server part of petit-beside's config; may be repeated
     #[arg(long, value_name = "LINE")]
     beside_config: Vec<String>,
 
