@@ -12,6 +12,7 @@ use petit_engine::cause::Cause;
 use petit_engine::invite::Invite;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::{Outcome, Text, Trial};
+use petit_engine::secret::PrivateKey;
 use petit_host::cli::chain;
 use petit_host::files;
 use petit_host::lock::Lock;
@@ -26,7 +27,7 @@ use crate::config::{self, Config, ConfigError, KeyStore};
 use crate::enrol::{self, RegisterError};
 use crate::folder::Folder;
 use crate::registration::{self, Registration, RegistrationError};
-use crate::status::{self, Connection, Now, RegisteredAt, Status};
+use crate::status::{self, Connection, KeyTrouble, Now, RegisteredAt, Status};
 use crate::vault::{Vault, VaultError};
 use crate::{wake, way};
 
@@ -84,6 +85,10 @@ struct Inner {
     config: Config,
     config_problem: Option<String>,
     registration: Option<Registration>,
+    /// The wish to be online. It outlives the agent, which is there only while the key can be had.
+    wanted: bool,
+    /// Why there is no agent although there is a registration.
+    key_trouble: Option<KeyTrouble>,
     agent: Option<Agent>,
     /// Publishes what the agent reports; ends with it.
     publishing: Option<JoinHandle<()>>,
@@ -108,9 +113,35 @@ impl Client {
         lock: Lock,
         level: Option<LevelHandle>,
     ) -> Result<Self, StartError> {
+        let client = Self::open(folder, config, lock, level)?;
+        client.switch(true).await;
+        client.unlock().await?;
+        Ok(client)
+    }
+
+    /// A client that is switched off and has not asked for its key yet, so that nothing has to be waited for.
+    /// [`Client::unlock`] gets the key, [`Client::switch`] goes online; in any order.
+    ///
+    /// # Errors
+    /// [`StartError::Registration`].
+    pub fn open(
+        folder: Folder,
+        config: Config,
+        lock: Lock,
+        level: Option<LevelHandle>,
+    ) -> Result<Self, StartError> {
         let registration = registration::load(&folder)?;
-        let inner = Inner { config, config_problem: None, registration, agent: None, publishing: None };
-        let (status, _) = watch::channel(Value::Null);
+        let key_trouble = registration.as_ref().map(|_| KeyTrouble::Asked);
+        let inner = Inner {
+            config,
+            config_problem: None,
+            registration,
+            wanted: false,
+            key_trouble,
+            agent: None,
+            publishing: None,
+        };
+        let status = watch::Sender::new(serde_json::to_value(status_of(&folder, &inner)).unwrap_or_default());
         let shared = Arc::new(Shared {
             folder,
             inner: Mutex::new(inner),
@@ -119,19 +150,53 @@ impl Client {
             level,
             _lock: lock,
         });
-        let client = Self { shared };
-        let mut inner = client.shared.inner.lock().await;
-        client.start_agent(&mut inner).await?;
-        client.publish(&inner);
-        drop(inner);
-        Ok(client)
+        Ok(Self { shared })
     }
 
-    /// Starts the agent of the registration in force, if there is one.
-    async fn start_agent(&self, inner: &mut Inner) -> Result<(), StartError> {
-        let Some(registration) = &inner.registration else { return Ok(()) };
+    /// Gets the key of the registration, if there is one, and starts the agent with it; goes online when that is
+    /// wanted. With an agent there already it does nothing.
+    ///
+    /// # Errors
+    /// [`StartError`]; the status says so too, and trying again is safe.
+    pub async fn unlock(&self) -> Result<(), StartError> {
+        let wanted = {
+            let mut inner = self.shared.inner.lock().await;
+            if inner.agent.is_some() {
+                return Ok(());
+            }
+            inner.key_trouble = inner.registration.as_ref().map(|_| KeyTrouble::Asked);
+            self.publish(&inner);
+            inner.registration.clone()
+        };
+        let Some(registration) = wanted else { return Ok(()) };
+        // The keychain may take as long as its user does; others must not wait for the lock meanwhile.
         let vault = Vault::of(registration.key_store, &self.shared.folder);
-        let key = vault.load(&registration.key).await?.ok_or(StartError::KeyGone(registration.key_store))?;
+        let key = match vault.load(&registration.key).await {
+            Ok(Some(key)) => Ok(key),
+            Ok(None) => Err(StartError::KeyGone(registration.key_store)),
+            Err(error) => Err(error.into()),
+        };
+        let mut inner = self.shared.inner.lock().await;
+        // Somebody may have been faster, or have given the registration back.
+        if inner.agent.is_some() || inner.registration.as_ref() != Some(&registration) {
+            return Ok(());
+        }
+        let started = match key {
+            Ok(key) => self.start_agent(&mut inner, &registration, key).await,
+            Err(error) => Err(error),
+        };
+        inner.key_trouble = started.as_ref().err().map(KeyTrouble::of);
+        self.publish(&inner);
+        started
+    }
+
+    /// Starts the agent of a registration.
+    async fn start_agent(
+        &self,
+        inner: &mut Inner,
+        registration: &Registration,
+        key: PrivateKey,
+    ) -> Result<(), StartError> {
         let config = AgentConfig {
             server: registration.server.clone(),
             way: way::way(&inner.config, &registration.server),
@@ -143,7 +208,9 @@ impl Client {
             services: inner.config.specs(&registration.service),
         };
         let agent = Agent::start(config, Arc::new(Direct))?;
-        agent.switch(true).await;
+        if inner.wanted {
+            agent.switch(true).await;
+        }
         let view = agent.view();
         inner.agent = Some(agent);
         if let Some(before) =
@@ -175,9 +242,12 @@ impl Client {
 
     /// Goes online, or offline; visits that are under way finish.
     pub async fn switch(&self, on: bool) {
-        if let Some(agent) = &self.shared.inner.lock().await.agent {
+        let mut inner = self.shared.inner.lock().await;
+        inner.wanted = on;
+        if let Some(agent) = &inner.agent {
             agent.switch(on).await;
         }
+        self.publish(&inner);
     }
 
     /// Ends a wait for the next attempt to connect.
@@ -310,12 +380,14 @@ impl Client {
         let config = self.shared.inner.lock().await.config.clone();
         let (registration, registered) =
             enrol::register(&self.shared.folder, &config, invite, key_store).await?;
-        let mut inner = self.shared.inner.lock().await;
-        inner.registration = Some(registration.clone());
-        if let Err(error) = self.start_agent(&mut inner).await {
+        {
+            let mut inner = self.shared.inner.lock().await;
+            inner.registration = Some(registration.clone());
+            inner.wanted = true;
+        }
+        if let Err(error) = self.unlock().await {
             tracing::error!(error = %chain(&error), "registered, but not online");
         }
-        self.publish(&inner);
         Ok((registration, registered))
     }
 
@@ -367,6 +439,7 @@ impl Client {
         let mut inner = self.shared.inner.lock().await;
         inner.agent = None;
         inner.registration = None;
+        inner.key_trouble = None;
         self.publish(&inner);
         drop(inner);
         // The keychain is asked without the lock.
@@ -403,7 +476,10 @@ fn status_of(folder: &Folder, inner: &Inner) -> Status {
     let traffic = inner.agent.as_ref().and_then(Agent::traffic);
     let connection = match (&inner.registration, &view) {
         (None, _) => Connection::Unregistered,
-        (Some(_), None) => Connection::Off,
+        (Some(_), None) => match inner.key_trouble {
+            Some(trouble) => Connection::NoKey { trouble },
+            None => Connection::Off,
+        },
         (Some(_), Some(view)) => status::connection(view.state, &now),
     };
     let round_trip = traffic.and_then(|(_, round_trip)| round_trip);

@@ -1,17 +1,22 @@
 //! The customer's side without a window: config, vault, enrolment, the running client and its control socket.
 //!
-//! The program `petit-client` is a thin command line over this library; the tray app will be another front end
-//! of it. The tunnel itself is in `petit-engine`.
+//! The program `petit-client` is a thin command line over this library; the tray app is another front end
+//! of it; what that decides is in [`app`]. The tunnel itself is in `petit-engine`.
 
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
 
+pub mod app;
+pub mod autostart;
+pub mod bundle;
 pub mod client;
 pub mod config;
 pub mod control;
 pub mod doctor;
 pub mod enrol;
 pub mod folder;
+pub mod listening;
 pub mod messages;
+pub mod redact;
 pub mod registration;
 pub mod status;
 pub mod vault;

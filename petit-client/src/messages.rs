@@ -7,7 +7,7 @@ use petit_engine::proto::control::{EnrolRefusal, GrantRefusal};
 use crate::client::StartError;
 use crate::config::KeyStore;
 use crate::enrol::RegisterError;
-use crate::status::{BrokenAt, Connection};
+use crate::status::{BrokenAt, Connection, KeyTrouble};
 use crate::vault::VaultError;
 
 /// What is the matter, and what to do about it.
@@ -151,6 +151,7 @@ pub fn connection(connection: &Connection) -> String {
     match connection {
         Connection::Unregistered => "not registered".to_owned(),
         Connection::Off => "switched off".to_owned(),
+        Connection::NoKey { trouble } => key(*trouble).what,
         Connection::Connecting => "connecting".to_owned(),
         Connection::Online { .. } => "connected".to_owned(),
         Connection::Waiting { cause, retry_in_ms } => {
@@ -225,12 +226,29 @@ pub fn vault(error: &VaultError) -> Words {
             "start it; on a machine without one, keep the key in a file: petit-client register --key-store file",
         ),
         VaultError::Locked => words(error.to_string(), "unlock it and try again"),
+        VaultError::Denied => words(error.to_string(), "try again and allow it"),
         VaultError::Unanswered(_) => words(error.to_string(), "answer its question and try again"),
         VaultError::Failed(_) => words(error.to_string(), "look into the keychain's own program"),
         VaultError::File(_) => words(petit_host::cli::chain(error), ""),
         VaultError::NotAKey(_) => {
             words(error.to_string(), "register again: petit-client unregister --local, petit-client register")
         }
+    }
+}
+
+/// Why the key of this computer cannot be had, as a running client tells it.
+pub fn key(trouble: KeyTrouble) -> Words {
+    match trouble {
+        KeyTrouble::Asked => words("the keychain is being asked for the key of this computer", ""),
+        KeyTrouble::Missing => vault(&VaultError::NoKeychain),
+        KeyTrouble::Locked => vault(&VaultError::Locked),
+        KeyTrouble::Denied => vault(&VaultError::Denied),
+        KeyTrouble::Unanswered => vault(&VaultError::Unanswered(crate::vault::KEYCHAIN_LIMIT)),
+        KeyTrouble::Gone => words(
+            "the key of this computer is gone; without it the registration cannot be used",
+            "put it back from a backup, or register again: petit-client unregister --local, petit-client register",
+        ),
+        KeyTrouble::Failed => words("the key of this computer cannot be read", "petit-client doctor"),
     }
 }
 

@@ -14,6 +14,9 @@ use petit_engine::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName}
 use petit_engine::proto::control::{GrantRefusal, Hop, Kept, Outcome, ServiceKind, Trial};
 use serde::{Deserialize, Serialize};
 
+use crate::client::StartError;
+use crate::vault::VaultError;
+
 /// A client as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -65,6 +68,11 @@ pub enum Connection {
     Unregistered,
     /// Switched off.
     Off,
+    /// The key of this computer cannot be had, so that it cannot say who it is.
+    NoKey {
+        /// Why.
+        trouble: KeyTrouble,
+    },
     /// On the way.
     Connecting,
     /// Connected.
@@ -84,6 +92,48 @@ pub enum Connection {
         /// Why.
         cause: Cause,
     },
+}
+
+/// Why the key of this computer cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyTrouble {
+    /// The keychain has been asked and has not answered yet; it may be asking for its password.
+    Asked,
+    /// There is no keychain, or it does not run.
+    Missing,
+    /// The keychain is locked.
+    Locked,
+    /// Its user said no.
+    Denied,
+    /// It did not answer in time.
+    Unanswered,
+    /// The key is not where it was put.
+    Gone,
+    /// Something else; the log has it.
+    Failed,
+}
+
+impl KeyTrouble {
+    /// What a failed start means for the key.
+    pub fn of(error: &StartError) -> Self {
+        match error {
+            StartError::Vault(error) => Self::of_vault(error),
+            StartError::KeyGone(_) => Self::Gone,
+            StartError::Registration(_) | StartError::Key(_) => Self::Failed,
+        }
+    }
+
+    /// What a vault's error means for the key.
+    pub fn of_vault(error: &VaultError) -> Self {
+        match error {
+            VaultError::NoKeychain => Self::Missing,
+            VaultError::Locked => Self::Locked,
+            VaultError::Denied => Self::Denied,
+            VaultError::Unanswered(_) => Self::Unanswered,
+            VaultError::Failed(_) | VaultError::File(_) | VaultError::NotAKey(_) => Self::Failed,
+        }
+    }
 }
 
 /// A service as it stands.
@@ -289,7 +339,6 @@ mod tests {
     use std::sync::Arc;
 
     use petit_engine::agent::{Meter, Proof, ServiceSpec};
-    use petit_engine::proto::control::Text;
 
     use super::*;
 
@@ -302,7 +351,7 @@ mod tests {
             )),
             outcome: Some(Outcome::Registered {
                 id: RegisteredId::random().unwrap(),
-                url: Text::lossy("https://x.example.com"),
+                url: "https://x.example.com".to_owned().try_into().unwrap(),
                 aliases: vec![],
             }),
             names: None,

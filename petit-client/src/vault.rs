@@ -18,6 +18,8 @@ use crate::folder::Folder;
 
 /// How long a keychain may take before the user is told that it waits for them.
 pub const KEYCHAIN_LIMIT: Duration = Duration::from_secs(60);
+/// A keychain that refuses faster than this has asked nobody: it is locked. One that refuses later has asked.
+const ASKED: Duration = Duration::from_secs(1);
 /// What the entries are called in the keychain.
 const SERVICE: &str = "petit";
 
@@ -30,6 +32,9 @@ pub enum VaultError {
     /// The keychain is locked and was not unlocked.
     #[error("the keychain is locked")]
     Locked,
+    /// The keychain asked its user, who said no.
+    #[error("access to the keychain was denied")]
+    Denied,
     /// The keychain has not answered; most likely it is asking for its password.
     #[error("the keychain has not answered within {0:?}; is it asking for its password?")]
     Unanswered(Duration),
@@ -124,7 +129,12 @@ async fn on_thread<T: Send + 'static>(
 ) -> Result<T, VaultError> {
     let (answer, asked) = tokio::sync::oneshot::channel();
     let run = move || {
-        let _ = answer.send(call());
+        let begin = std::time::Instant::now();
+        let result = match call() {
+            Err(VaultError::Locked) if begin.elapsed() >= ASKED => Err(VaultError::Denied),
+            result => result,
+        };
+        let _ = answer.send(result);
     };
     let failed = |what: String| VaultError::Failed(what);
     std::thread::Builder::new()
@@ -140,20 +150,32 @@ async fn on_thread<T: Send + 'static>(
 
 /// The keychain, through keyring-core. A new connection for each call: they are rare, and a keychain that was
 /// restarted in between is found again.
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod keychain {
-    use std::sync::Arc;
-
     use keyring_core::api::CredentialStoreApi;
     use keyring_core::{Entry, Error};
-    use zbus_secret_service_keyring_store::Store;
     use zeroize::Zeroizing;
 
     use super::{SERVICE, VaultError};
 
     fn entry(name: &str) -> Result<Entry, VaultError> {
-        let store: Arc<Store> = Store::new().map_err(|error| meaning(&error))?;
+        let store = store_of_system().map_err(|error| meaning(&error))?;
         store.build(SERVICE, name, None).map_err(|error| meaning(&error))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn store_of_system() -> Result<impl std::ops::Deref<Target: CredentialStoreApi>, Error> {
+        zbus_secret_service_keyring_store::Store::new()
+    }
+
+    #[cfg(target_os = "macos")]
+    fn store_of_system() -> Result<impl std::ops::Deref<Target: CredentialStoreApi>, Error> {
+        apple_native_keyring_store::keychain::Store::new()
+    }
+
+    #[cfg(windows)]
+    fn store_of_system() -> Result<impl std::ops::Deref<Target: CredentialStoreApi>, Error> {
+        windows_native_keyring_store::Store::new()
     }
 
     pub(super) fn store(name: &str, text: &str) -> Result<(), VaultError> {
@@ -199,7 +221,7 @@ mod keychain {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 mod keychain {
     use zeroize::Zeroizing;
 

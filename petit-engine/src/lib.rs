@@ -11,6 +11,8 @@
 
 pub mod agent;
 pub mod cause;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod invite;
 pub mod limits;
 pub mod mux;
@@ -19,3 +21,4 @@ pub mod net;
 pub mod proto;
 pub mod relay;
 pub mod secret;
+pub mod words;

@@ -22,11 +22,16 @@ pub const MAX_ENROL_BYTES: usize = 4 * 1024;
 pub const INITIAL_WINDOW_BYTES: u32 = 256 * 1024;
 /// The smallest window ever granted, used when a session's memory is spoken for.
 pub const MIN_WINDOW_BYTES: u32 = 16 * 1024;
+/// The least that a WINDOW frame grants: a quarter of the smallest window.
+pub const MIN_GRANT_BYTES: u32 = MIN_WINDOW_BYTES / 4;
 /// The largest window of one stream: 200 MB/s over 80 ms.
 pub const MAX_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// Sum of the receive windows of a session beyond which new streams start with [`MIN_WINDOW_BYTES`] and no
 /// window grows. It bounds what one customer's slow visitors can pin in the server's memory.
 pub const SESSION_WINDOW_BYTES: u64 = 32 * 1024 * 1024;
+/// What one side of a session holds of received bytes, for readers that are slow. The relay's own windows never add
+/// up to it; at an agent, which cannot keep the relay from opening streams, what goes beyond it ends a stream.
+pub const SESSION_HELD_BYTES: usize = 128 * 1024 * 1024;
 /// What a stream holds for the driver before its writer has to wait.
 pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// A stream's turn in the driver's round robin.
@@ -84,10 +89,12 @@ pub const DRAIN: Duration = Duration::from_secs(30);
 pub const DIAL: Duration = Duration::from_secs(15);
 /// The next address of a name is tried when one has not answered for this long (RFC 8305 §5).
 pub const NEXT_ADDRESS: Duration = Duration::from_millis(250);
-/// From accept to the end of the TLS handshake, as the relay sees it.
+/// From accept to a whole ClientHello, and again from there to the end of the TLS handshake, as the relay sees it.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
-/// TLS handshakes under way at the same time; further peers wait in the kernel's queue.
-pub const MAX_HANDSHAKES: usize = 512;
+/// TLS handshakes that have begun with a whole ClientHello and are not through; about 20 KiB each.
+pub const MAX_HANDSHAKES: usize = 4096;
+/// Of these, and of connections that have sent no ClientHello yet, so many of one address.
+pub const HANDSHAKES_PER_ADDRESS: usize = 64;
 /// Connections of all kinds that one server holds at the same time, unless its operator says otherwise.
 pub const MAX_CONNECTIONS: usize = 16_000;
 /// Connections of one address at the same time: more than any browser or office opens.
@@ -138,6 +145,8 @@ pub const PROBE_EVERY: Duration = Duration::from_secs(45);
 pub const PROBE_AGAIN: Duration = Duration::from_secs(5);
 /// An end-to-end trial that has not come back after this long has failed.
 pub const PROBE_LIMIT: Duration = Duration::from_secs(8);
+/// Trials of one session under way at the same time; a client makes one of each service.
+pub const TRIALS: usize = 2 * MAX_SERVICES;
 /// After a visitor got no proper answer, a trial that only connects to the service proves nothing for this long.
 pub const DOUBT: Duration = Duration::from_secs(5 * 60);
 /// A success counts as proof of the whole way for this long.
@@ -171,10 +180,18 @@ pub const REQUESTS_PER_SERVICE: usize = 1024;
 pub const FAILURES_LOGGED: u32 = 10;
 /// How long a request waits for a place.
 pub const SLOT_WAIT: Duration = Duration::from_secs(1);
+/// A line for places that has not been empty for this long is no burst any more.
+pub const BURST: Duration = Duration::from_millis(250);
+/// How long it waits at least while more requests come than can be served.
+pub const SLOT_WAIT_LEAST: Duration = Duration::from_millis(5);
 /// Requests that wait for a place at one service.
 pub const SLOT_LINE: usize = 1024;
 /// WebSockets of one client at the same time.
 pub const WEBSOCKETS_PER_CLIENT: usize = 100;
+/// A visitor connection without a request for this long, and [`HEAD`] at most, is closed. (One of HTTP/1.1 sooner.)
+pub const VISITOR_IDLE: Duration = Duration::from_secs(60);
+/// How long a visitor's connection that is closed for its silence may take to close.
+pub const PARTING: Duration = Duration::from_secs(1);
 /// Requests on one visitor connection before it is closed politely.
 pub const REQUESTS_PER_CONNECTION: u64 = 10_000;
 /// Age of a visitor connection at which it is closed politely, ± 10 %.

@@ -33,7 +33,16 @@ pub enum StartError {
 /// [`StartError`].
 pub fn start(arguments: &[OsString]) -> Result<u32, StartError> {
     let program = std::env::current_exe().map_err(StartError::Spawn)?;
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    // Without the console of the one who starts it, which would take it along when it is closed.
+    #[cfg(windows)]
+    {
+        const DETACHED_PROCESS: u32 = 0x0000_0008;
+        const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
+        let flags = DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP;
+        std::os::windows::process::CommandExt::creation_flags(&mut command, flags);
+    }
+    let mut child = command
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -73,7 +73,7 @@ impl Level {
             Self::Trace => LevelFilter::TRACE,
         };
         let others = own.min(LevelFilter::WARN);
-        let own_crates = ["petit_engine", "petit_host", "petit_client", "petit_server"];
+        let own_crates = ["petit_engine", "petit_host", "petit_client", "petit_server", "petit_desktop"];
         Targets::new().with_default(others).with_targets(own_crates.map(|name| (name, own)))
     }
 }
@@ -100,11 +100,21 @@ impl std::fmt::Debug for LevelHandle {
 /// # Errors
 /// When the file cannot be opened, or logging has been started before.
 pub fn start(file: Option<&Path>, terminal: bool, level: Level) -> io::Result<LevelHandle> {
+    let file = file.map(RotatingFile::open).transpose()?.map(FileHandle::new);
+    start_to(file.as_ref(), terminal, level)
+}
+
+/// As [`start`], to a file that can be exchanged while the program runs.
+///
+/// # Errors
+/// When logging has been started before.
+pub fn start_to(file: Option<&FileHandle>, terminal: bool, level: Level) -> io::Result<LevelHandle> {
     type Out = Box<dyn Layer<tracing_subscriber::Registry> + Send + Sync>;
     let (filter, handle) = reload::Layer::new(level.targets());
     let mut outs: Vec<Out> = Vec::new();
     if let Some(file) = file {
-        outs.push(fmt::layer().with_ansi(false).with_writer(Mutex::new(RotatingFile::open(file)?)).boxed());
+        let file = file.clone();
+        outs.push(fmt::layer().with_ansi(false).with_writer(move || file.clone()).boxed());
     }
     if terminal {
         let layer = fmt::layer().with_ansi(false).with_target(false).without_time();
@@ -112,6 +122,38 @@ pub fn start(file: Option<&Path>, terminal: bool, level: Level) -> io::Result<Le
     }
     tracing_subscriber::registry().with(outs.with_filter(filter)).try_init().map_err(io::Error::other)?;
     Ok(LevelHandle(handle))
+}
+
+/// A log file in use, which can be exchanged for another one. A program that takes a client over from another
+/// process must not write to its log before.
+#[derive(Clone, Debug)]
+pub struct FileHandle(Arc<Mutex<RotatingFile>>);
+
+impl FileHandle {
+    /// Logs to `file`.
+    pub fn new(file: RotatingFile) -> Self {
+        Self(Arc::new(Mutex::new(file)))
+    }
+
+    /// Logs to another file from now on.
+    ///
+    /// # Errors
+    /// When the system refuses; the old one goes on then.
+    pub fn reopen(&self, path: &Path) -> io::Result<()> {
+        let file = RotatingFile::open(path)?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        Ok(())
+    }
+}
+
+impl Write for FileHandle {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    }
 }
 
 /// A log file that is put aside when it is full: `client.log`, `client.log.1` … `client.log.4`.

@@ -21,6 +21,14 @@ pub struct Signals {
     int: tokio::signal::unix::Signal,
     #[cfg(unix)]
     hup: tokio::signal::unix::Signal,
+    #[cfg(windows)]
+    interrupt: tokio::signal::windows::CtrlC,
+    #[cfg(windows)]
+    close: tokio::signal::windows::CtrlClose,
+    #[cfg(windows)]
+    logoff: tokio::signal::windows::CtrlLogoff,
+    #[cfg(windows)]
+    shutdown: tokio::signal::windows::CtrlShutdown,
 }
 
 impl Signals {
@@ -38,8 +46,16 @@ impl Signals {
                 hup: signal(SignalKind::hangup())?,
             })
         }
-        #[cfg(not(unix))]
-        Ok(Self {})
+        #[cfg(windows)]
+        {
+            use tokio::signal::windows::{ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
+            Ok(Self {
+                interrupt: ctrl_c()?,
+                close: ctrl_close()?,
+                logoff: ctrl_logoff()?,
+                shutdown: ctrl_shutdown()?,
+            })
+        }
     }
 
     /// The next signal.
@@ -55,10 +71,14 @@ impl Signals {
                 _ = self.hup.recv() => Asked::Reload,
             }
         }
-        #[cfg(not(unix))]
+        #[cfg(windows)]
         {
-            let _ = tokio::signal::ctrl_c().await;
-            Asked::End { interrupted: true }
+            tokio::select! {
+                _ = self.interrupt.recv() => Asked::End { interrupted: true },
+                _ = self.close.recv() => Asked::End { interrupted: false },
+                _ = self.logoff.recv() => Asked::End { interrupted: false },
+                _ = self.shutdown.recv() => Asked::End { interrupted: false },
+            }
         }
     }
 }

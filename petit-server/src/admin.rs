@@ -146,7 +146,20 @@ impl Admin {
             "config": server.folder.config,
             "log": server.folder.log(),
             "clients": self.clients().await?,
+            "now": self.now(server),
         }))
+    }
+
+    /// How much is going on, and how much went wrong.
+    fn now(&self, server: &Server) -> Value {
+        let counts = server.relay.counts();
+        json!({
+            "connections": counts.connections,
+            "requests": counts.requests,
+            "turned_away": counts.turned_away,
+            "faults": counts.faults,
+            "tasks": tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+        })
     }
 
     /// Registered clients, and those whose registration has ended, with what is live of them.

@@ -129,10 +129,10 @@ async fn a_server_that_is_killed_and_restarted_serves_again_without_anybodys_hel
     let _again = server.up().await;
     let start = Instant::now();
     visitor.until("requests to pass again", &host, "/", |answer| answer.status == 200).await;
-    println!(
-        "FIGURE server killed and restarted: requests pass {} ms after it listens",
+    petit_tests::figures::figure(format_args!(
+        "server killed and restarted: requests pass {} ms after it listens",
         start.elapsed().as_millis()
-    );
+    ));
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn a_client_that_is_killed_is_away_at_once_and_starts_again_without_a_hand
     running.kill().await;
     let start = Instant::now();
     visitor.until("the client to be away", &host, "/", |answer| answer.status == 503).await;
-    println!("FIGURE client killed: 503 after {} ms", start.elapsed().as_millis());
+    petit_tests::figures::figure(format_args!("client killed: 503 after {} ms", start.elapsed().as_millis()));
     let cut = soon("the download to break", async {
         loop {
             match download.frame().await {

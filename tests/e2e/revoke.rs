@@ -36,7 +36,7 @@ async fn a_revocation_cuts_a_download_within_a_second_and_for_good() {
     .await;
     let took = start.elapsed();
     assert!(matches!(cut, Some(Err(_))));
-    println!("FIGURE revoked in mid-download: cut after {} ms", took.as_millis());
+    petit_tests::figures::figure(format_args!("revoked in mid-download: cut after {} ms", took.as_millis()));
     assert!(took < Duration::from_secs(1), "{took:?}");
 
     let status = client

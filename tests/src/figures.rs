@@ -1,6 +1,7 @@
 //! Figures that tests measure on their way. `cargo xtask test` prints them; `cargo xtask figures` measures them with
 //! the counts that `docs/reliability.md` speaks of.
 
+use std::io::Write;
 use std::time::Duration;
 
 /// How often something is done: `usual` in the tests, `long` when figures are taken.
@@ -8,9 +9,15 @@ pub fn rounds(usual: usize, long: usize) -> usize {
     if std::env::var_os("PETIT_LONG").is_some() { long } else { usual }
 }
 
-/// Says a figure.
+/// Says a figure: on the terminal, and in the file that `PETIT_FIGURES` names, for what `cargo xtask` prints at the end.
 pub fn figure(text: impl std::fmt::Display) {
-    println!("FIGURE {text}");
+    println!("figure {text}");
+    if let Some(path) = std::env::var_os("PETIT_FIGURES") {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        // One write for the line: tests of several processes share the file.
+        file.and_then(|mut file| file.write_all(format!("{text}\n").as_bytes()))
+            .expect("the file of figures");
+    }
 }
 
 /// Times of one kind.

@@ -11,6 +11,8 @@ pub mod chaos;
 pub mod figures;
 pub mod netns;
 pub mod process;
+pub mod raw;
+pub mod rogue;
 pub mod service;
 pub mod visitor;
 

@@ -16,7 +16,7 @@ use crate::soon;
 use crate::visitor::Visitor;
 
 /// The folder of the built programs. `cargo xtask test` has built them; otherwise they are built now.
-fn programs() -> &'static Path {
+pub fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
         if let Some(dir) = std::env::var_os("PETIT_PROGRAMS") {
@@ -31,6 +31,12 @@ fn programs() -> &'static Path {
         // The test stands in target/<profile>/deps.
         std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
     })
+}
+
+/// Resident memory of a process.
+pub fn resident_bytes(process: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
+    text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
 /// How a command ended, and what it said.

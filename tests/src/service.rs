@@ -238,6 +238,11 @@ async fn answer(shared: &Shared, mut request: Request<Incoming>) -> Response<Ans
             shared.go.notified().await;
             Response::new(text("done"))
         }
+        // Takes so many milliseconds over its answer.
+        ["slow", millis] => {
+            tokio::time::sleep(std::time::Duration::from_millis(millis.parse().unwrap())).await;
+            Response::new(text("done"))
+        }
         ["status", code] => status(StatusCode::from_bytes(code.as_bytes()).unwrap()),
         ["close"] => {
             let mut response = Response::new(text("bye"));

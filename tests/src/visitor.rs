@@ -64,6 +64,11 @@ impl Visitor {
         Self { front }
     }
 
+    /// Where the front is.
+    pub fn front(&self) -> SocketAddr {
+        self.front
+    }
+
     /// A connection that sends requests one after the other.
     pub async fn connect<B>(&self) -> SendRequest<B>
     where

@@ -29,6 +29,7 @@ export interface Boot {
   open: Opening;
 }
 
+/** Also sent as event `open`, when the window is there already and a link or the tray leads somewhere in it. */
 export interface Opening {
   page: 'overview' | 'setup' | 'services' | 'settings' | 'logs' | 'diagnostics' | 'about';
   /** Text of an invite that a `petit://` link brought. Shown as filled in, never acted upon by itself. */
@@ -191,7 +192,8 @@ export interface Tried {
 /** The config file, as text and as a form over the same text. */
 export interface Settings {
   text: string;
-  form: Form;
+  /** `null` when the text cannot be read as a config at all. */
+  form: Form | null;
   /** Of the text as it is. */
   problems: Problem[];
 }
@@ -273,7 +275,8 @@ export interface Wishes {
 
   read_invite(args: { text: string }): Promise<Invite>;
   register(args: { text: string; key_store: 'keychain' | 'file' }): Promise<{ service: string; url: string }>;
-  forget(): Promise<void>;
+  /** With `local` the server is not told: for when it cannot be reached (refusal `offline`). */
+  forget(args?: { local: boolean }): Promise<void>;
 
   listening(): Promise<Listening[]>;
   try_target(args: { target: string; kind: 'http' | 'tcp' }): Promise<Tried>;
@@ -284,8 +287,8 @@ export interface Wishes {
   ping(args: { name: string }): Promise<void>;
 
   settings(): Promise<Settings>;
-  /** The text with the form's values put in, comments and order kept. */
-  fill_settings(args: { text: string; form: Form }): Promise<Settings>;
+  /** The text with the form's values put in, comments and order kept; without a form it is only read. */
+  fill_settings(args: { text: string; form: Form | null }): Promise<Settings>;
   diff_settings(args: { text: string }): Promise<Diff>;
   apply_settings(args: { text: string }): Promise<Applied>;
 

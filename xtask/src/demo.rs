@@ -13,22 +13,24 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::Outcome;
-use crate::run::{build_programs, target};
+use crate::run::{build_all, build_programs, target};
 
 /// What the demo was asked.
 pub(crate) struct Wish {
     once: bool,
+    headless: bool,
     service: Option<String>,
 }
 
 impl Wish {
     /// Reads the arguments after `demo`.
     pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
-        let mut wish = Self { once: false, service: None };
+        let mut wish = Self { once: false, headless: false, service: None };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             match argument.as_str() {
                 "--once" => wish.once = true,
+                "--headless" => wish.headless = true,
                 "--service" => {
                     let service = rest.next().ok_or("--service needs HOST:PORT, such as localhost:3000")?;
                     // A port alone is a service on this machine.
@@ -68,6 +70,28 @@ impl Programs {
     }
 }
 
+impl Programs {
+    /// Starts the tray app with its window. It is up when its client can be asked.
+    fn start_app(&self, program: &Path, config: &Path) -> Outcome {
+        let mut command = Command::new(program);
+        command.arg("--config").arg(config).arg("show");
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let child = command.stdin(Stdio::null()).spawn();
+        let child = child.map_err(|error| format!("cannot run {}: {error}", program.display()))?;
+        self.running.borrow_mut().push(child);
+        let socket = config.with_file_name("client.sock");
+        let limit = Instant::now() + Duration::from_secs(30);
+        while !socket.exists() {
+            if Instant::now() > limit {
+                return Err("the tray app did not start; try --headless".to_owned());
+            }
+            // It does not say when it is up, because nobody but us would listen.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Programs {
     fn drop(&mut self) {
         // The client first, so that it says goodbye.
@@ -82,7 +106,13 @@ impl Drop for Programs {
 /// Runs the demo until its request is answered, or until Ctrl-C.
 pub(crate) fn run(wish: &Wish) -> Outcome {
     println!("Building the programs …");
-    let bin = build_programs()?;
+    // The tray app needs a desktop to run, and WebKit to be built.
+    let on_desktop = !wish.headless
+        && !wish.once
+        && ["DISPLAY", "WAYLAND_DISPLAY"]
+            .iter()
+            .any(|name| std::env::var_os(name).is_some_and(|it| !it.is_empty()));
+    let bin = if on_desktop { build_all()? } else { build_programs()? };
     let dir = target()?.join("demo");
     let _ = fs::remove_dir_all(&dir); // what a killed demo has left
     let stop = Arc::new(AtomicBool::new(false));
@@ -120,7 +150,11 @@ pub(crate) fn run(wish: &Wish) -> Outcome {
     let registered = client.ask(&["register", "--service", &target, "--invite-file", &link_path])?;
     let url = text(&registered, "/url")?;
     println!("3. The client has registered with it; its key never leaves this computer.");
-    programs.start(&mut client.command(&["run", "--background"]))?;
+    if on_desktop {
+        programs.start_app(&bin.join("petit"), &client.config)?;
+    } else {
+        programs.start(&mut client.command(&["run", "--background"]))?;
+    }
     until_connected(&client, wish.service.is_none())?;
     println!("4. The client has dialled out to the server and offers {target}.\n");
     println!("   Public address: {url}\n");

@@ -3,7 +3,12 @@
 //! ```text
 //! cargo xtask demo    a whole Petit on this machine, with a real request through the tunnel
 //! cargo xtask test    everything that CI checks; installs what it needs first
+//! cargo xtask bench   Petit beside other tunnels, in figures; installs what it needs first
+//! cargo xtask dist    the Debian package
+//! cargo xtask icons   the icons, rendered from their vector source
 //! cargo xtask audit   licences, bans, sources and advisories of all dependencies
+//! cargo xtask soak    ordinary life for a while, and what it leaves behind
+//! cargo xtask figures what the tests measure, as often as docs/reliability.md speaks of
 //! ```
 //!
 //! No product code lives here: the demo runs the real programs.
@@ -11,10 +16,15 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod audit;
+mod bench;
 mod demo;
+mod dist;
+mod icons;
+mod long;
 mod run;
 mod setup;
 mod test;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -24,14 +34,29 @@ type Outcome = Result<(), String>;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  demo [--once] [--service HOST:PORT]
+  demo [--once] [--headless] [--service HOST:PORT]
         run a server, a client and a small service on this machine, send a
         request through the tunnel and show the answer and how long each hop
-        took; --service exposes a service of yours instead; --once ends after
-        the request
+        took; where there is a desktop the client is the tray app, unless
+        --headless keeps it away; --service exposes a service of yours instead;
+        --once ends after the request
   test  install what the tests need (Debian packages, as root or by sudo), then
         check formatting, lints and documentation and run all tests
-  audit check licences, bans, sources and advisories of the dependencies";
+  bench [--quick] [--rounds N] [--only A,B] [--counts] [--profile]
+        [--json FILE] [--docs]
+        install nginx, haproxy and the like (Debian packages) and rathole, then
+        measure Petit beside them; --help says more
+  dist [--debug]
+        make the Debian package with the tray app and petit-client; --debug
+        packs them as the tests use them
+  icons render the icons from their vector source
+  audit check licences, bans, sources and advisories of the dependencies
+  soak [--minutes N]
+        the programs in ordinary use and ordinary trouble; fails when memory,
+        descriptors, threads or tasks grow
+  figures
+        run the tests that measure as often as docs/reliability.md speaks of;
+        takes an hour or two";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,7 +67,13 @@ fn main() -> ExitCode {
     let outcome = match command {
         "demo" => demo::Wish::parse(rest).and_then(|wish| demo::run(&wish)),
         "test" if rest.is_empty() => test::run(),
+        "bench" => bench::run(rest),
+        "dist" if rest.is_empty() => dist::run(false),
+        "dist" if rest == ["--debug"] => dist::run(true),
+        "icons" if rest.is_empty() => icons::run(),
         "audit" if rest.is_empty() => audit::run(),
+        "soak" => long::soak(rest),
+        "figures" if rest.is_empty() => long::figures(),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

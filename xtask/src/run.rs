@@ -34,6 +34,21 @@ pub(crate) fn build_programs() -> Result<PathBuf, String> {
     Ok(target()?.join("debug"))
 }
 
+/// Builds all programs, the tray app included, and returns the folder that they are in.
+pub(crate) fn build_all() -> Result<PathBuf, String> {
+    succeed(&mut cargo(&[
+        "build",
+        "--locked",
+        "-p",
+        "petit-server",
+        "-p",
+        "petit-client",
+        "-p",
+        "petit-desktop",
+    ]))?;
+    Ok(target()?.join("debug"))
+}
+
 /// Runs a command to its end.
 pub(crate) fn succeed(command: &mut Command) -> Outcome {
     let said = format!("{command:?}");

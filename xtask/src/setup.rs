@@ -1,4 +1,4 @@
-//! Installing what the tests need.
+//! Installing what the tests and the benchmark need.
 
 use std::process::Command;
 
@@ -6,29 +6,67 @@ use crate::Outcome;
 use crate::run::{cargo, is_installed, succeed};
 
 /// A program, the Debian package that has it, and why it is needed.
-const NEEDED: [(&str, &str, &str); 8] = [
+pub(crate) type Needed = (&'static str, &'static str, &'static str);
+
+/// What the tests need.
+const NEEDED: [Needed; 19] = [
     ("dbus-daemon", "dbus", "a session bus for the keychain"),
     ("gnome-keyring-daemon", "gnome-keyring", "a real keychain for the device key"),
     ("secret-tool", "libsecret-tools", "looks into that keychain from outside"),
     ("gdbus", "libglib2.0-bin", "locks that keychain"),
+    ("curl", "curl", "speaks HTTP over a socket, as a stranger would"),
+    ("gio", "libglib2.0-bin", "runs an autostart entry as a desktop does"),
+    ("Xvfb", "xvfb", "a display for the tray app"),
+    ("openbox", "openbox", "a window manager on it"),
+    ("xdotool", "xdotool", "sees whether a window is there"),
+    ("wmctrl", "wmctrl", "closes a window as its user does"),
+    ("WebKitWebDriver", "webkit2gtk-driver", "drives the real window"),
+    ("import", "imagemagick", "takes pictures of it"),
+    ("desktop-file-validate", "desktop-file-utils", "checks desktop entries"),
+    ("pgrep", "procps", "looks for processes"),
+    ("python3", "python3", "a program that listens, and a reader of ZIP files"),
     ("faketime", "faketime", "sets the clock of a program, and nobody else's"),
     ("ip", "iproute2", "networks of the tests' own, to unplug"),
     ("tinyproxy", "tinyproxy", "an HTTP proxy on the way to the server"),
     ("microsocks", "microsocks", "a SOCKS5 proxy on the way to the server"),
 ];
 
-/// Installs what is missing.
+/// Libraries that the tray app is compiled with: what pkg-config calls them, and their packages.
+const LIBRARIES: [(&str, &str); 2] =
+    [("webkit2gtk-4.1", "libwebkit2gtk-4.1-dev"), ("gtk+-3.0", "libgtk-3-dev")];
+
+/// Installs what the tests need and what is missing.
 pub(crate) fn run() -> Outcome {
     components()?;
-    let missing: Vec<_> = NEEDED.iter().filter(|(program, _, _)| !is_installed(program)).collect();
-    if missing.is_empty() {
+    let has = |library: &str| {
+        let asked = Command::new("pkg-config").args(["--exists", library]).status();
+        asked.is_ok_and(|status| status.success())
+    };
+    let mut libraries: Vec<&str> =
+        LIBRARIES.iter().filter(|(library, _)| !has(library)).map(|(_, package)| *package).collect();
+    if !is_installed("pkg-config") {
+        libraries.push("pkg-config");
+    }
+    install(&NEEDED, &libraries, "The tests need")
+}
+
+/// Installs what is missing, and says what and why. `libraries` are packages that are known to be.
+pub(crate) fn install(needed: &[Needed], libraries: &[&str], who_needs: &str) -> Outcome {
+    let missing: Vec<_> = needed.iter().filter(|(program, _, _)| !is_installed(program)).collect();
+    if missing.is_empty() && libraries.is_empty() {
         return Ok(());
     }
-    println!("The tests need programs that are not installed:");
+    println!("{who_needs} what is not installed:");
     for (program, package, why) in &missing {
         println!("  {program} (package {package}): {why}");
     }
-    let packages: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
+    for package in libraries {
+        println!("  {package}: the tray app is compiled with it");
+    }
+    let mut packages: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
+    packages.extend(libraries);
+    packages.sort_unstable();
+    packages.dedup();
     if !is_installed("apt-get") {
         return Err(format!("install them with this system's package manager: {}", packages.join(" ")));
     }

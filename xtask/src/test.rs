@@ -1,12 +1,11 @@
 //! Everything that has to be right before a change lands.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::run::{build_programs, cargo, succeed};
-use crate::{Outcome, setup};
+use crate::run::{build_all, cargo, succeed, target};
+use crate::watch::{Watched, watch};
+use crate::{Outcome, dist, setup};
 
 /// What a step came to.
 struct Step {
@@ -21,6 +20,7 @@ pub(crate) fn run() -> Outcome {
     setup::run()?;
     let mut steps = Vec::new();
     let mut figures = Vec::new();
+    let mut failures = String::new();
     let mut step = |name: &'static str, check: &mut dyn FnMut() -> Result<String, String>| {
         println!("\n=== {name}");
         let begin = Instant::now();
@@ -40,10 +40,16 @@ pub(crate) fn run() -> Outcome {
         succeed(command.env("RUSTDOCFLAGS", "-D warnings")).map(|()| String::new())
     });
     step("tests", &mut || {
-        let programs = build_programs()?;
-        let (count, found) = tests(&programs)?;
-        figures.extend(found);
-        Ok(format!("{count} passed"))
+        let programs = build_all()?;
+        let package = dist::package(&programs, &target()?.join("dist"))?;
+        let watched = tests(&programs, &package)?;
+        figures.extend(watched.figures.iter().cloned());
+        failures.push_str(&watched.failures());
+        if watched.success {
+            Ok(format!("{} passed", watched.passed))
+        } else {
+            Err("tests failed".to_owned())
+        }
     });
 
     println!("\n=== summary");
@@ -58,27 +64,13 @@ pub(crate) fn run() -> Outcome {
         println!("figure {figure}");
     }
     println!("       in all         {:>5} s", start.elapsed().as_secs());
+    print!("{failures}");
     let failed = steps.iter().filter(|step| step.result.is_err()).count();
     if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} steps failed", steps.len())) }
 }
 
-/// Runs all tests; returns how many passed and the figures that they printed.
-fn tests(programs: &Path) -> Result<(usize, Vec<String>), String> {
-    let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast", "--", "--show-output"]);
-    command.env("PETIT_PROGRAMS", programs).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("cannot run cargo test: {error}"))?;
-    let (mut passed, mut figures) = (0, Vec::new());
-    for line in BufReader::new(child.stdout.take().ok_or("no output")?).lines() {
-        let line = line.map_err(|error| format!("cannot read what cargo test says: {error}"))?;
-        if let Some(counts) = line.strip_prefix("test result: ") {
-            let count = counts.split_whitespace().nth(1).and_then(|count| count.parse::<usize>().ok());
-            passed += count.unwrap_or_default();
-        }
-        match line.strip_prefix("FIGURE ") {
-            Some(figure) => figures.push(figure.to_owned()),
-            None => println!("{line}"),
-        }
-    }
-    let status = child.wait().map_err(|error| format!("cargo test: {error}"))?;
-    if status.success() { Ok((passed, figures)) } else { Err("tests failed".to_owned()) }
+/// Runs all tests.
+fn tests(programs: &Path, package: &Path) -> Result<Watched, String> {
+    let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    watch(command.env("PETIT_PROGRAMS", programs).env("PETIT_PACKAGE", package))
 }

@@ -29,7 +29,7 @@ pub use self::visit::{Direct, Visit, Visits};
 use crate::mux::{Mux, Stats};
 use crate::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName};
 use crate::net::dial::Way;
-use crate::proto::control::{Kept, Outcome, Text, Trial, Vitae};
+use crate::proto::control::{Kept, Outcome, PublicUrl, Text, Trial, Vitae};
 use crate::secret::{Fingerprint, PrivateKey};
 
 /// What an agent is started with.
@@ -109,7 +109,7 @@ pub struct ServiceNames {
     /// Its registered ID.
     pub id: RegisteredId,
     /// Its public address; for a TCP service host and port.
-    pub url: Text<300>,
+    pub url: PublicUrl,
     /// Its aliases.
     pub aliases: Vec<Alias>,
 }

@@ -322,10 +322,10 @@ async fn a_peer_that_speaks_but_does_not_read_is_given_up() {
     let relay = side(a, Role::Relay);
     let mut stream = relay.mux.open(Open::default()).unwrap();
     stream.write_all(&[0; 4096]).await.unwrap();
-    let mut number = 0_u64;
+    let mut number = 0;
     while !relay.end.is_finished() && number < 100 {
         number += 1;
-        send(&mut raw, 0, Kind::Pong, &number.to_be_bytes()).await;
+        send(&mut raw, 1, Kind::Window, &limits::MIN_GRANT_BYTES.to_be_bytes()).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert!(matches!(relay.end.await.unwrap(), End::Stalled));
@@ -384,15 +384,25 @@ async fn peers_that_break_the_rules_lose_their_session() {
     assert_eq!(violation_of(agent, &flood).await, Violation::Credit { stream: 1, source: exceeded });
     let grant = [(1, Kind::Open, open()), (1, Kind::Window, u32::MAX.to_be_bytes().to_vec())];
     assert!(matches!(violation_of(agent, &grant).await, Violation::Credit { stream: 1, .. }));
-    let nothing = [(1, Kind::Open, open()), (1, Kind::Window, vec![0; 4])];
-    let empty = FrameError::Payload { kind: Kind::Window };
-    assert_eq!(violation_of(agent, &nothing).await, Violation::Frame(empty));
+    for crumb in [0, limits::MIN_GRANT_BYTES - 1] {
+        let crumb = [(1, Kind::Open, open()), (1, Kind::Window, crumb.to_be_bytes().to_vec())];
+        let empty = FrameError::Payload { kind: Kind::Window };
+        assert_eq!(violation_of(agent, &crumb).await, Violation::Frame(empty));
+    }
 
     // Floods end.
     let pings: Vec<_> = (0..100_u64).map(|n| (0, Kind::Ping, n.to_be_bytes().to_vec())).collect();
     assert_eq!(violation_of(agent, &pings).await, Violation::Flood { what: "pings" });
     let talk: Vec<_> = (0..100).map(|_| (0, Kind::Control, b"{}".to_vec())).collect();
     assert_eq!(violation_of(agent, &talk).await, Violation::Flood { what: "control messages" });
+    for unasked in [0_u64, 1, u64::MAX] {
+        let pong = [(0, Kind::Pong, unasked.to_be_bytes().to_vec())];
+        let violation = violation_of(agent, &pong).await;
+        assert_eq!(violation, Violation::Unexpected { kind: Kind::Pong, stream: 0 });
+    }
+    let away = GoAway { last_stream: 0, retry_after_ms: 0 }.encode().to_vec();
+    let twice = [(0, Kind::GoAway, away.clone()), (0, Kind::GoAway, away)];
+    assert_eq!(violation_of(agent, &twice).await, Violation::Unexpected { kind: Kind::GoAway, stream: 0 });
     let reset = Reset { code: ResetCode::Cancelled, delivered: 0 }.encode().to_vec();
     let mut resets = vec![(1, Kind::Open, open())];
     resets.extend((0..100).map(|_| (1, Kind::Rst, reset.clone())));
@@ -426,6 +436,30 @@ async fn frames_that_cross_with_a_reset_are_pardoned_up_to_the_credit() {
     assert_eq!(next_of(&mut raw, Kind::Pong).await.1, [7; 8], "the session goes on");
     send(&mut raw, 1, Kind::Data, &[0]).await;
     assert!(matches!(agent.end.await.unwrap(), End::Violation(Violation::Strays)));
+}
+
+#[tokio::test]
+async fn what_one_session_makes_this_side_hold_is_bounded() {
+    let (mut agent, mut raw) = against(Role::Agent);
+    let full = limits::SESSION_HELD_BYTES / limits::INITIAL_WINDOW_BYTES as usize;
+    let mut held = Vec::new();
+    for stream in 1..=full as u32 + 1 {
+        send(&mut raw, stream, Kind::Open, &open()).await;
+        for _ in 0..4 {
+            send(&mut raw, stream, Kind::Data, &[0; 64 * 1024]).await;
+        }
+        held.push(agent.accepted().await);
+    }
+    let (header, payload) = next_of(&mut raw, Kind::Rst).await;
+    let reset = Reset { code: ResetCode::NoRoom, delivered: u64::MAX };
+    assert_eq!((header.stream as usize, Reset::decode(&payload)), (full + 1, Ok(reset)));
+    assert!(held[full].read(&mut [0; 16]).await.is_err());
+    // What is read makes room again.
+    drop(held);
+    let stream = full as u32 + 2;
+    send(&mut raw, stream, Kind::Open, &open()).await;
+    send(&mut raw, stream, Kind::Data, b"hello").await;
+    assert_eq!(agent.accepted().await.read(&mut [0; 16]).await.unwrap(), 5);
 }
 
 #[tokio::test]

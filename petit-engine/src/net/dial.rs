@@ -234,7 +234,7 @@ pub(super) async fn reach(server: &ServerAddr, way: &Way) -> Result<TcpStream, D
         })?,
     };
     let broken = |source| DialError::NotPetit { server: server.clone(), source };
-    tune(&tcp).map_err(broken)?;
+    tune(&tcp, limits::DEAD_AFTER).map_err(broken)?;
     Ok(tcp)
 }
 
@@ -331,14 +331,17 @@ fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// What every connection of ours wants: small frames at once, and an end to peers that have gone.
+/// What every connection of ours wants: small frames at once, and an end to peers that acknowledge nothing for
+/// `limit`. (To the kernel that includes one who has stopped reading.)
 ///
 /// # Errors
 /// When the system refuses.
-pub fn tune(tcp: &TcpStream) -> io::Result<()> {
+pub fn tune(tcp: &TcpStream, limit: Duration) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(limits::DEAD_AFTER))?;
+    socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(limit))?;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = limit;
     Ok(())
 }
 

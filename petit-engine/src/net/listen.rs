@@ -33,7 +33,8 @@ pub async fn accept(listener: TcpListener, mut take: impl FnMut(TcpStream, Socke
     loop {
         match listener.accept().await {
             Ok((tcp, peer)) => {
-                if super::dial::tune(&tcp).and_then(|()| keep_alive(&tcp)).is_ok() {
+                // A visitor may stop reading for a while: a download that is paused, a pager at the end of its page.
+                if super::dial::tune(&tcp, limits::IDLE).and_then(|()| keep_alive(&tcp)).is_ok() {
                     take(tcp, peer);
                 }
             }

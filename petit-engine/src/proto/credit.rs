@@ -171,6 +171,13 @@ impl RecvWindow {
         Ok(())
     }
 
+    /// Forgets what was received and will not be read; returns how many bytes that were.
+    pub fn discard(&mut self) -> u32 {
+        let discarded = std::mem::take(&mut self.buffered);
+        self.consumed += discarded;
+        discarded
+    }
+
     /// Takes note that the stream's reader has taken `bytes`; returns the grant to send, when one is due.
     ///
     /// Grants are due in quarters of the window, so that neither the wire is full of them nor the sender idle.

@@ -280,6 +280,7 @@ impl Failure {
             Some(ResetCode::ServiceUnknown) => Self::NotOffered,
             Some(ResetCode::Refused) => Self::Away,
             Some(ResetCode::ServiceBroke) => Self::ServiceBroke,
+            Some(ResetCode::NoRoom) => Self::Busy,
             Some(ResetCode::Internal) => Self::TunnelLost,
             None if fate.was_lost() => Self::TunnelLost,
             // The agent has finished: the service closed.
@@ -322,8 +323,9 @@ impl Failure {
             let spread = u32::from(request.last().copied().unwrap_or_default()) % limits::RETRY_AFTER_SPREAD;
             headers.insert(RETRY_AFTER, HeaderValue::from(1 + spread));
         }
-        // Of these the rest is not read, so nothing more can be understood on the connection.
-        if matches!(self, Self::SlowBody | Self::BodyTooLong) {
+        // Where the request itself was at fault, the next reader may see its end elsewhere than we do; and of some
+        // the rest is not read. Nothing more can be understood on the connection.
+        if row.hop == "request" {
             headers.insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
         }
         if row.status == StatusCode::METHOD_NOT_ALLOWED {

@@ -21,6 +21,8 @@ pub(super) struct Door {
     most_per_address: usize,
     trusted: Vec<IpNet>,
     open: AtomicUsize,
+    /// Of these, visitors.
+    visitors: AtomicUsize,
     addresses: Mutex<HashMap<IpAddr, Address>>,
     pressure: AtomicU8,
     /// Turned away so far.
@@ -30,6 +32,8 @@ pub(super) struct Door {
 #[derive(Debug)]
 struct Address {
     open: usize,
+    /// Of these, those that have not proved yet what they have come for.
+    unsettled: usize,
     /// New TLS connections: each costs a signature.
     handshakes: Rate,
     last: Instant,
@@ -40,7 +44,8 @@ struct Address {
 pub(super) enum Entrance {
     /// Visitors only.
     Visitors,
-    /// Clients and visitors. A part of the room is kept for it, so that visitors never lock the clients out.
+    /// Clients, and visitors who settle as such once TLS has been agreed. A part of the room is kept for it, so
+    /// that visitors never lock the clients out.
     Tls,
 }
 
@@ -49,6 +54,8 @@ pub(super) enum Entrance {
 pub(super) struct Ticket {
     door: Arc<Door>,
     counted: Option<IpAddr>,
+    is_visitor: bool,
+    is_unsettled: bool,
 }
 
 impl Door {
@@ -58,6 +65,7 @@ impl Door {
             most_per_address: bounds.connections_per_address.max(1),
             trusted: trusted.to_vec(),
             open: AtomicUsize::new(0),
+            visitors: AtomicUsize::new(0),
             addresses: Mutex::default(),
             pressure: AtomicU8::new(Pressure::None as u8),
             turned_away: AtomicUsize::new(0),
@@ -88,13 +96,8 @@ impl Door {
     }
 
     fn try_admit(self: &Arc<Self>, peer: IpAddr, entrance: Entrance) -> Option<Ticket> {
-        let visitors_only = entrance == Entrance::Visitors;
-        if visitors_only && self.pressure.load(Ordering::Relaxed) >= Pressure::NoNewConnections as u8 {
-            return None;
-        }
-        let most = if visitors_only { self.most - self.most / 10 } else { self.most };
-        let open = self.open.load(Ordering::Relaxed);
-        if open >= most || is_unlucky(open, most) {
+        let is_visitor = entrance == Entrance::Visitors;
+        if self.open.load(Ordering::Relaxed) >= self.most || (is_visitor && !self.takes_visitor()) {
             return None;
         }
         let peer = peer.to_canonical();
@@ -106,19 +109,32 @@ impl Door {
             forget_idle(&mut addresses, now);
             let address = addresses.entry(key).or_insert_with(|| Address {
                 open: 0,
+                unsettled: 0,
                 handshakes: Rate::new(limits::HANDSHAKES_PER_SECOND, limits::HANDSHAKES_AT_ONCE),
                 last: now,
             });
             address.last = now;
-            if address.open >= self.most_per_address
-                || (entrance == Entrance::Tls && !address.handshakes.allow(now))
-            {
+            let has_room = address.open < self.most_per_address
+                && (is_visitor
+                    || (address.unsettled < limits::HANDSHAKES_PER_ADDRESS && address.handshakes.allow(now)));
+            if !has_room {
                 return None;
             }
             address.open += 1;
+            address.unsettled += usize::from(!is_visitor);
         }
         self.open.fetch_add(1, Ordering::Relaxed);
-        Some(Ticket { door: Arc::clone(self), counted })
+        self.visitors.fetch_add(usize::from(is_visitor), Ordering::Relaxed);
+        Some(Ticket { door: Arc::clone(self), counted, is_visitor, is_unsettled: !is_visitor })
+    }
+
+    /// True while there is room for another visitor.
+    fn takes_visitor(&self) -> bool {
+        let most = self.most - self.most / 10;
+        let visitors = self.visitors.load(Ordering::Relaxed);
+        self.pressure.load(Ordering::Relaxed) < Pressure::NoNewConnections as u8
+            && visitors < most
+            && !is_unlucky(visitors, most)
     }
 
     fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, Address>> {
@@ -126,9 +142,41 @@ impl Door {
     }
 }
 
+impl Ticket {
+    /// TLS has been agreed, and the peer is a client, or one that has come to register.
+    pub(super) fn is_client(&mut self) {
+        self.settle();
+    }
+
+    /// TLS has been agreed, and the peer is a visitor. False when there is no room for one.
+    pub(super) fn is_visitor(&mut self) -> bool {
+        self.settle();
+        if !self.is_visitor {
+            if !self.door.takes_visitor() {
+                self.door.turned_away.fetch_add(1, Ordering::Relaxed);
+                return false;
+            }
+            self.is_visitor = true;
+            self.door.visitors.fetch_add(1, Ordering::Relaxed);
+        }
+        true
+    }
+
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.is_unsettled)
+            && let Some(key) = self.counted
+            && let Some(address) = self.door.addresses().get_mut(&key)
+        {
+            address.unsettled = address.unsettled.saturating_sub(1);
+        }
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
+        self.settle();
         self.door.open.fetch_sub(1, Ordering::Relaxed);
+        self.door.visitors.fetch_sub(usize::from(self.is_visitor), Ordering::Relaxed);
         if let Some(key) = self.counted
             && let Some(address) = self.door.addresses().get_mut(&key)
         {
@@ -212,10 +260,20 @@ mod tests {
     #[test]
     fn handshakes_of_one_address_are_slowed_down() {
         let door = door(10_000, 10_000);
-        let passed = (0..1000).filter(|_| door.admit(ip("192.0.2.1"), Entrance::Tls).is_some()).count();
+        let is_let_in = || door.admit(ip("192.0.2.1"), Entrance::Tls).is_some();
+        let passed = (0..1000).filter(|_| is_let_in()).count();
         let most = limits::HANDSHAKES_AT_ONCE as usize;
         assert!((most..most + 70).contains(&passed), "{passed}");
         assert!(door.admit(ip("192.0.2.9"), Entrance::Tls).is_some(), "others are not concerned");
+    }
+
+    #[test]
+    fn unfinished_handshakes_of_one_address_leave_room_for_others() {
+        let door = door(10_000, 10_000);
+        let mut held: Vec<_> = (0..100).filter_map(|_| door.admit(ip("192.0.2.1"), Entrance::Tls)).collect();
+        assert_eq!(held.len(), limits::HANDSHAKES_PER_ADDRESS);
+        held[0].is_client();
+        assert!(door.admit(ip("192.0.2.1"), Entrance::Tls).is_some(), "one that is through makes room");
     }
 
     #[test]
@@ -226,6 +284,9 @@ mod tests {
             held.extend(door.admit(ip("127.0.0.1"), Entrance::Visitors));
         }
         assert_eq!(held.len(), 90);
+        let mut https = door.admit(ip("127.0.0.1"), Entrance::Tls).unwrap();
+        assert!(!https.is_visitor(), "a visitor over TLS is one");
+        drop(https);
         let mut clients = Vec::new();
         for _ in 0..10_000 {
             clients.extend(door.admit(ip("127.0.0.1"), Entrance::Tls));

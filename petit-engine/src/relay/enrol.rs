@@ -13,7 +13,7 @@ use super::door::network;
 use super::{EnrolRequest, Shared};
 use crate::limits;
 use crate::net::tls;
-use crate::proto::control::{EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, Text};
+use crate::proto::control::{EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, PublicUrl, Text};
 use crate::proto::frame::{HEADER_BYTES, Header, Kind};
 use crate::secret::{InviteId, InviteSecret};
 
@@ -37,7 +37,7 @@ pub(super) async fn run(shared: &Shared, mut tls: TlsStream<TcpStream>, peer: So
     });
     let result = match request.flatten() {
         Some(_) if !shared.enrolling.may_try(peer.ip()) => {
-            tracing::info!(%peer, "too many failed enrolments from this address; it has to wait");
+            tracing::debug!(%peer, "too many failed enrolments from this address; it has to wait");
             Err(EnrolRefusal::Busy)
         }
         Some(request) => {
@@ -50,14 +50,15 @@ pub(super) async fn run(shared: &Shared, mut tls: TlsStream<TcpStream>, peer: So
             result
         }
         None => {
-            tracing::info!(%peer, "enrolment request not understood");
+            // Anybody can send what is none, as often as the door lets them.
+            tracing::debug!(%peer, "enrolment request not understood");
             Err(EnrolRefusal::Protocol)
         }
     };
     let answer = match result {
         Ok(enrolled) => EnrolAnswer::Enrolled {
             device: enrolled.device,
-            url: Text::lossy(&shared.config.endpoint.url(enrolled.id.as_str())),
+            url: PublicUrl::own(shared.config.endpoint.url(enrolled.id.as_str())),
             service: enrolled.service,
             id: enrolled.id,
         },

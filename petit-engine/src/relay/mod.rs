@@ -33,6 +33,8 @@ use tokio_util::task::TaskTracker;
 pub use self::answer::Failure;
 pub use self::bounds::{Bounds, Pressure};
 use self::door::{Door, Entrance, Ticket};
+#[doc(hidden)]
+pub use self::ingress::fuzz_head;
 pub use self::registry::{ServedView, SessionView};
 pub use self::route::{Names, Route, Routed, Via, decide};
 use crate::limits;
@@ -268,11 +270,7 @@ impl Relay {
         let port = listener.local_addr().map_or(0, |address| address.port());
         let shared = Arc::clone(&self.shared);
         self.shared.accept(listener, Entrance::Tls, move |tcp, peer, ticket| {
-            let connection = split(Arc::clone(&shared), tcp, peer, port);
-            shared.tasks.spawn(async move {
-                connection.await;
-                drop(ticket);
-            });
+            shared.tasks.spawn(split(Arc::clone(&shared), tcp, peer, port, ticket));
         });
     }
 
@@ -368,11 +366,12 @@ impl Shared {
 }
 
 /// Reads a ClientHello and takes the connection where its ALPN belongs.
-async fn split(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, port: u16) {
-    let deadline = tokio::time::Instant::now() + limits::HANDSHAKE;
+async fn split(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, port: u16, mut ticket: Ticket) {
+    // Whoever dawdles over the ClientHello occupies nothing that others wait for.
+    let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
+    let Ok(Ok(start)) = tokio::time::timeout(limits::HANDSHAKE, hello).await else { return };
+    let Ok(permit) = shared.handshakes.acquire().await else { return };
     let handshake = async {
-        let _permit = shared.handshakes.acquire().await.ok()?;
-        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await.ok()?;
         let hello = start.client_hello();
         let kind = Kind::of(&hello);
         let sni = hello.server_name().map(str::to_ascii_lowercase);
@@ -396,12 +395,26 @@ async fn split(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, port: u16)
             }
         }
     };
-    let Ok(Some((kind, sni, tls))) = tokio::time::timeout_at(deadline, handshake).await else { return };
+    let handshake = tokio::time::timeout(limits::HANDSHAKE, handshake).await;
+    drop(permit);
+    let Ok(Some((kind, sni, tls))) = handshake else { return };
     match kind {
-        Kind::Tunnel => session::run(shared, tls, peer).await,
-        Kind::Enrol => enrol::run(&shared, tls, peer).await,
-        Kind::Https => ingress::serve(shared, tls, ingress::Visitor { peer, https: Some(sni), port }).await,
+        Kind::Tunnel => {
+            ticket.is_client();
+            session::run(shared, tls, peer).await;
+        }
+        Kind::Enrol => {
+            ticket.is_client();
+            enrol::run(&shared, tls, peer).await;
+        }
+        Kind::Https => {
+            if ticket.is_visitor() {
+                let visitor = ingress::Visitor { peer, https: Some(sni), port };
+                ingress::serve(shared, tls, visitor).await;
+            }
+        }
     }
+    drop(ticket);
 }
 
 /// What a peer on the TLS port has come for.

@@ -114,7 +114,9 @@ pub(super) async fn through(shared: &Shared, route: &Route, start: Instant) -> T
                     Hop::Service(ServiceCause::Unreachable)
                 }
                 Some(ResetCode::ServiceTls) => Hop::Service(ServiceCause::Untrusted),
-                Some(ResetCode::ServiceUnknown | ResetCode::Refused | ResetCode::Internal) => Hop::Client,
+                Some(
+                    ResetCode::ServiceUnknown | ResetCode::Refused | ResetCode::NoRoom | ResetCode::Internal,
+                ) => Hop::Client,
                 Some(ResetCode::Cancelled) | None => return broken(Hop::Tunnel),
             };
             Trial { tunnel_us, ..broken(hop) }

@@ -28,6 +28,8 @@ pub(crate) struct Session {
     pub(super) mux: Mux,
     pub(super) pool: Pool,
     pub(super) websockets: Arc<Semaphore>,
+    /// Room for trials that this session asks for.
+    pub(super) trials: Arc<Semaphore>,
     served: RwLock<HashMap<RegisteredId, Arc<Served>>>,
     /// What the agent was told last.
     told: Mutex<(Vec<Grant>, Vec<Kept>)>,
@@ -130,6 +132,7 @@ impl Session {
             mux,
             pool: Pool::default(),
             websockets: Arc::new(Semaphore::new(bounds.websockets_per_client)),
+            trials: Arc::new(Semaphore::new(limits::TRIALS)),
             served: RwLock::default(),
             told: Mutex::default(),
             peer,
@@ -294,7 +297,7 @@ impl Registry {
         let now = Instant::now();
         let mut habits = self.habits();
         // Whoever has been quiet for a while is forgotten, so that the table does not outgrow the sessions.
-        if habits.len() > 2 * limits::MAX_HANDSHAKES && !habits.contains_key(device) {
+        if habits.len() > limits::ADDRESSES && !habits.contains_key(device) {
             habits.retain(|_, habits| now.duration_since(habits.last) <= limits::TAKEOVERS_WITHIN);
         }
         let habits = habits.entry(*device).or_insert_with(|| Habits::new(now));
@@ -302,24 +305,27 @@ impl Registry {
         habits.logins.allow(now)
     }
 
+    /// Takes note of a session that is about to take the place of another process with the same key.
+    ///
+    /// # Errors
+    /// [`Cloned`] when this has happened too often: then nothing is to be taken over.
+    pub(super) fn may_take_over(&self, session: &Session) -> Result<(), Cloned> {
+        if self.others(&session.device, &session.instance).is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let mut habits = self.habits();
+        let habits = habits.entry(session.device).or_insert_with(|| Habits::new(now));
+        if habits.takes_over(session.peer.ip(), now) { Err(Cloned) } else { Ok(()) }
+    }
+
     /// Puts a session in. Sessions of another process with the same key are ghosts, or copies of the key: the
     /// newer one takes over at once. Those of the same process are being left and finish their streams, unless
     /// the process says that it has none any more (`only`).
-    ///
-    /// # Errors
-    /// [`Cloned`] when this has happened too often: then nothing is taken over.
-    pub(super) fn insert(&self, session: Arc<Session>, only: bool) -> Result<Entry<'_>, Cloned> {
+    pub(super) fn insert(&self, session: Arc<Session>, only: bool) -> Entry<'_> {
         let mut devices = self.devices();
         let sessions = devices.entry(session.device).or_default();
         let is_other = |older: &&Arc<Session>| older.instance != session.instance;
-        if sessions.iter().any(|older| is_other(&older)) {
-            let mut habits = self.habits();
-            let now = Instant::now();
-            let habits = habits.entry(session.device).or_insert_with(|| Habits::new(now));
-            if habits.takes_over(session.peer.ip(), now) {
-                return Err(Cloned);
-            }
-        }
         for older in sessions.iter().filter(is_other) {
             older.refuse(Refusal::InUseElsewhere);
         }
@@ -332,7 +338,7 @@ impl Registry {
         }
         sessions.push(Arc::clone(&session));
         drop(devices);
-        Ok(Entry { registry: self, session })
+        Entry { registry: self, session }
     }
 
     /// The newest session that serves a route and takes streams, with the service.

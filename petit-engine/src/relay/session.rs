@@ -16,7 +16,7 @@ use crate::mux::{self, End, Event, Events, Mux, Role};
 use crate::name::DeviceId;
 use crate::net::tls;
 use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Kept, Message, Offer, Outcome};
-use crate::proto::control::{PROTOCOL, Refusal, ServiceKind, Text, Welcome};
+use crate::proto::control::{PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome};
 
 /// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
 pub(super) async fn run(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: SocketAddr) {
@@ -115,6 +115,10 @@ async fn serve(
     if !hello.takeover && is_alive_elsewhere(shared, &device, &hello.instance) {
         return Err(Refusal::InUseElsewhere);
     }
+    if shared.registry.may_take_over(session).is_err() {
+        tracing::warn!(%device, "one key in use on several computers, again and again; was it copied?");
+        return Err(Refusal::InUseElsewhere);
+    }
     rename(shared, device, hello.device_name);
     let (services, kept) = announce(shared, session, hello.services).await;
     session.send(&FromRelay::Welcome(Welcome {
@@ -130,10 +134,7 @@ async fn serve(
     }));
     // From here on requests find the session. A revocation between the handshake and this line has rung before
     // the session could be found, so it is asked for once more.
-    let Ok(_entry) = shared.registry.insert(Arc::clone(session), hello.only) else {
-        tracing::warn!(%device, "one key in use on several computers, again and again; was it copied?");
-        return Err(Refusal::InUseElsewhere);
-    };
+    let _entry = shared.registry.insert(Arc::clone(session), hello.only);
     if shared.access.device(&session.key) != Some(device) {
         return Err(Refusal::Unknown);
     }
@@ -181,8 +182,10 @@ async fn on_message(shared: &Arc<Shared>, session: &Arc<Session>, message: FromA
         FromAgent::Health { service, health } => session.set_health(service, health),
         FromAgent::Probe { probe, service } => {
             let (shared, session) = (Arc::clone(shared), Arc::clone(session));
+            let Ok(place) = Arc::clone(&session.trials).try_acquire_owned() else { return Ok(()) };
             let tasks = shared.tasks.clone();
             tasks.spawn(async move {
+                let _place = place;
                 let trial = probe::run(&shared, &session, service).await;
                 session.send(&FromRelay::Probed { probe, trial });
             });
@@ -222,7 +225,10 @@ async fn announce(shared: &Arc<Shared>, session: &Session, offers: Vec<Offer>) -
         let url = match registration {
             Ok(registration) => {
                 let url = match offer.kind {
-                    ServiceKind::Http => Ok(shared.config.endpoint.url(registration.id.as_str())),
+                    ServiceKind::Http => {
+                        shared.fronts.close(&registration.id);
+                        Ok(shared.config.endpoint.url(registration.id.as_str()))
+                    }
                     ServiceKind::Tcp => shared.fronts.open(shared, &registration),
                 };
                 url.map(|url| (registration, url))
@@ -240,7 +246,7 @@ async fn announce(shared: &Arc<Shared>, session: &Session, offers: Vec<Offer>) -
                 served.insert(registration.id, serve);
                 Outcome::Registered {
                     id: registration.id,
-                    url: Text::lossy(&url),
+                    url: PublicUrl::own(url),
                     aliases: registration.aliases,
                 }
             }

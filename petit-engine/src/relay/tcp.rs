@@ -14,7 +14,7 @@ use crate::limits;
 use crate::mux::{Until, carry};
 use crate::name::RegisteredId;
 use crate::net::listen;
-use crate::proto::control::GrantRefusal;
+use crate::proto::control::{GrantRefusal, ServiceKind};
 use crate::proto::frame::{Open, Purpose};
 
 /// The listeners of raw TCP services.
@@ -51,7 +51,11 @@ impl Fronts {
         let id = registration.id;
         let mut table = self.table();
         if let Some(front) = table.get(&id) {
-            return Ok(url(&shared.config.tcp_host, front.address));
+            // The operator may have given it another port since.
+            if registration.port == 0 || registration.port == front.address.port() {
+                return Ok(url(&shared.config.tcp_host, front.address));
+            }
+            table.remove(&id);
         }
         let wanted = SocketAddr::new(shared.config.tcp_bind, registration.port);
         let listener = listen::bind(wanted).and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -86,6 +90,11 @@ impl Fronts {
         self.table().contains_key(id)
     }
 
+    /// Closes the port of a service that is not reached by one any more.
+    pub(super) fn close(&self, id: &RegisteredId) {
+        self.table().remove(id);
+    }
+
     /// Closes the ports of services that are no longer registered.
     pub(super) fn keep(&self, is_registered: impl Fn(&RegisteredId) -> bool) {
         self.table().retain(|id, _| is_registered(id));
@@ -103,7 +112,11 @@ fn url(host: &str, address: SocketAddr) -> String {
 /// Carries one visitor. A visit that fails ends in a reset, so that nobody takes it for a clean end.
 async fn visit(shared: &Shared, id: RegisteredId, mut tcp: TcpStream, peer: SocketAddr) {
     let stream = shared.access.service(&id).and_then(|route| {
+        // Between a change of its kind and the end of its port, nobody gets past the checks of public HTTP.
         let (session, served) = shared.registry.find(&route)?;
+        if route.kind != ServiceKind::Tcp || served.kind != ServiceKind::Tcp {
+            return None;
+        }
         let open = Open {
             service: served.number,
             purpose: Purpose::Visit,

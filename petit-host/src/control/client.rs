@@ -71,20 +71,13 @@ impl Client {
         Ok(Events { body: response.into_body(), rest: String::new() })
     }
 
-    #[cfg(unix)]
     async fn send(
         &self,
         method: &str,
         target: &str,
         body: Option<&Value>,
     ) -> Result<Response<Incoming>, CallError> {
-        let stream = super::with_short_path(&self.path, |short| {
-            std::os::unix::net::UnixStream::connect(short).and_then(|stream| {
-                stream.set_nonblocking(true)?;
-                tokio::net::UnixStream::from_std(stream)
-            })
-        });
-        let stream = stream.map_err(|error| match error.kind() {
+        let stream = super::door::connect(&self.path).await.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::NotRunning,
             io::ErrorKind::PermissionDenied => CallError::NotAllowed { path: self.path.clone() },
             _ => CallError::Broken(error),
@@ -100,11 +93,6 @@ impl Client {
             .body(Full::new(body))
             .map_err(broken)?;
         sender.send_request(request).await.map_err(broken)
-    }
-
-    #[cfg(not(unix))]
-    async fn send(&self, _: &str, _: &str, _: Option<&Value>) -> Result<Response<Incoming>, CallError> {
-        Err(CallError::NotRunning) // the named pipe comes with the Windows build
     }
 }
 

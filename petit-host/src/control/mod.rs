@@ -4,7 +4,12 @@
 //! of the computer has nothing to connect to.
 
 pub mod client;
+#[cfg(windows)]
+#[path = "pipe.rs"]
+mod door;
 #[cfg(unix)]
+#[path = "unix.rs"]
+mod door;
 pub mod server;
 
 use std::future::Future;

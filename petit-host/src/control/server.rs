@@ -1,9 +1,8 @@
 //! The listening side of local control.
 
 use std::convert::Infallible;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,11 +16,11 @@ use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Handler, Problem, Reply, Request, with_short_path};
+use super::door::{Door, Stream};
+use super::{Handler, Problem, Reply, Request};
 
 /// Largest request body.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -29,8 +28,7 @@ pub const MAX_BODY_BYTES: usize = 256 * 1024;
 /// A control socket. Whoever binds it holds the program's lock, so a file that is in the way is left over.
 #[derive(Debug)]
 pub struct Listener {
-    listener: UnixListener,
-    path: PathBuf,
+    door: Door,
 }
 
 impl Listener {
@@ -39,27 +37,17 @@ impl Listener {
     /// # Errors
     /// When the system refuses.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = with_short_path(path, |short| UnixListener::bind(short))?;
-        // The folder is private already; this holds when it was made by hand.
-        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self { door: Door::open(path)? })
     }
 
     /// Serves until dropped.
-    pub async fn serve(self, handler: Arc<dyn Handler>) {
+    pub async fn serve(mut self, handler: Arc<dyn Handler>) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        if is_ours(&stream) {
-                            connections.spawn(connection(stream, Arc::clone(&handler)));
-                        }
-                    }
+                accepted = self.door.accept() => match accepted {
+                    Ok(Some(stream)) => drop(connections.spawn(connection(stream, Arc::clone(&handler)))),
+                    Ok(None) => {}
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept control connections at the moment");
                         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -71,24 +59,7 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// The same user, or root.
-fn is_ours(stream: &UnixStream) -> bool {
-    let us = rustix::process::geteuid().as_raw();
-    let peer = stream.peer_cred().map(|peer| peer.uid());
-    let ours = peer.as_ref().is_ok_and(|uid| *uid == us || *uid == 0);
-    if !ours {
-        tracing::warn!(?peer, "another user tried to open the control socket");
-    }
-    ours
-}
-
-async fn connection(stream: UnixStream, handler: Arc<dyn Handler>) {
+async fn connection(stream: Stream, handler: Arc<dyn Handler>) {
     let service = service_fn(move |request| {
         let handler = Arc::clone(&handler);
         async move { Ok::<_, Infallible>(answer(handler.as_ref(), request).await) }

@@ -20,7 +20,7 @@ use super::life::{config_failure, lock, not_registered};
 use super::registering::register_failure;
 use super::{Context, configure};
 
-/// How long a client that has nothing to do any more may take to end. The tray app's stays.
+/// How long a client that has nothing to do any more may take to end.
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// What works when the server cannot be told.
 const LOCALLY: &str = "to forget it here all the same: petit-client unregister --local";
@@ -64,8 +64,10 @@ pub(crate) async fn unregister(context: &Context, local: bool, yes: bool) -> Res
     let server_told = match asked {
         Ok(value) => {
             // A client without a registration has nothing to do; it is ended with it.
-            let _ = context.call("POST", "/stop", None).await;
-            cli::until_free(context.json, &folder.lock(), END_LIMIT, "").await;
+            let stopped = context.call("POST", "/stop", None).await.ok();
+            if stopped.is_none_or(|value| value.get("stays").is_none()) {
+                cli::until_free(context.json, &folder.lock(), END_LIMIT, "").await;
+            }
             value.get("server_told").and_then(Value::as_bool).unwrap_or_default()
         }
         Err(CallError::NotRunning) if local => {

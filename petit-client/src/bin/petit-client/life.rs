@@ -88,8 +88,16 @@ pub(crate) async fn run(context: &Context, in_background: bool) -> Result<ExitCo
     Ok(if interrupted { ExitCode::Interrupted } else { ExitCode::Ok })
 }
 
-/// Starts the client in the background.
-pub(crate) fn start(context: &Context) -> Result<(), Failure> {
+/// Starts the client in the background, or has one that is there and switched off (the tray app's) go online.
+pub(crate) async fn start(context: &Context) -> Result<(), Failure> {
+    if let Ok(value) = context.call("GET", "/status", None).await
+        && value.pointer("/connection/state").and_then(serde_json::Value::as_str) == Some("off")
+    {
+        context.call("POST", "/start", None).await?;
+        let pid = value.get("pid").cloned().unwrap_or_default();
+        context.say("The client was switched off and goes online.", &json!({ "pid": pid }));
+        return Ok(());
+    }
     let config = &context.folder.config;
     let arguments: Vec<OsString> =
         ["run", "--background", "--config"].into_iter().map(OsString::from).chain([config.into()]).collect();
@@ -117,6 +125,10 @@ pub(crate) fn start(context: &Context) -> Result<(), Failure> {
 /// Stops the client and waits until it is gone.
 pub(crate) async fn stop(context: &Context) -> Result<(), Failure> {
     let value = context.call("POST", "/stop", None).await?;
+    if value.get("stays").and_then(serde_json::Value::as_bool) == Some(true) {
+        context.say("The client has stopped; the tray app that runs it is still there.", &value);
+        return Ok(());
+    }
     let limit = petit_engine::limits::DRAIN + Duration::from_secs(10);
     let waiting = "Requests are under way; they get 30 seconds. To end at once: petit-client stop";
     if !cli::until_free(context.json, &context.folder.lock(), limit, waiting).await {

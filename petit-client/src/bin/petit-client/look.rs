@@ -100,6 +100,7 @@ fn text(status: &Status) -> String {
     }
     let todo = match &status.connection {
         Connection::Waiting { cause, .. } | Connection::Stopped { cause } => messages::cause(*cause).todo,
+        Connection::NoKey { trouble } => messages::key(*trouble).todo,
         _ => "",
     };
     if !todo.is_empty() {

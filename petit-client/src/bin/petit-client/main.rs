@@ -360,7 +360,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             (None, None) => giving_up::unregister(context, *local, *yes).await?,
             (name, id) => giving_up::give_back(context, name.as_ref(), id.as_ref(), *yes).await?,
         },
-        Verb::Start => life::start(context)?,
+        Verb::Start => life::start(context).await?,
         Verb::Stop => life::stop(context).await?,
         Verb::Run { background } => return life::run(context, *background).await,
         Verb::Status { watch: false } => return look::status(context).await,

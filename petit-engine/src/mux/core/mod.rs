@@ -3,7 +3,9 @@
 //! Everything here is a short, synchronous update under the session's lock. The driver feeds it what the peer
 //! sent and empties it into batches; streams put bytes in and take bytes out.
 
+mod feed;
 mod peer;
+mod streams;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -11,16 +13,15 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::ReadBuf;
+use bytes::BytesMut;
 
-use super::outbox::{Batch, Outbox};
+use super::outbox::Outbox;
 use super::stream::Fate;
 use super::{OpenError, Stats};
 use crate::limits;
 use crate::proto::credit::{Budget, RecvWindow, SendCredit};
-use crate::proto::frame::{GoAway, Header, Kind, Open, Reset, ResetCode};
-use crate::proto::liveness::{Due, Liveness};
+use crate::proto::frame::{GoAway, Header, Kind, Open};
+use crate::proto::liveness::Liveness;
 use crate::proto::rate::Rate;
 
 /// Which end of a session this is. Only the relay opens streams.
@@ -34,6 +35,7 @@ pub enum Role {
 
 pub(in crate::mux) use self::peer::Told;
 pub use self::peer::Violation;
+pub(in crate::mux) use self::streams::{Read, Room};
 
 /// Pending bytes of stream 0 and of stream management beyond which no stream is opened.
 const CONGESTED_BYTES: usize = 256 * 1024;
@@ -56,6 +58,8 @@ pub(in crate::mux) struct Core {
     pending: Vec<u8>,
     /// Bytes in all outboxes.
     outgoing: usize,
+    /// Bytes in all inboxes.
+    held: usize,
     budget: Budget,
     /// What this side grants on a new stream when the other side does not know better.
     own_window: u32,
@@ -72,6 +76,10 @@ pub(in crate::mux) struct Core {
     ping: Option<(u64, Instant)>,
     ping_wanted: bool,
     pings_sent: u64,
+    /// The number of the last PONG; each is for a later PING than the one before.
+    last_pong: u64,
+    /// The peer has said that it leaves; it says so once.
+    peer_left: bool,
     /// The driver's clock, set whenever it runs. Good enough for rates, and saves a call per read.
     now: Instant,
     state: State,
@@ -122,6 +130,12 @@ impl Slot {
         wake(&mut self.watcher);
     }
 
+    /// Throws away what nobody will read; returns how many bytes that were.
+    fn drop_inbox(&mut self) -> usize {
+        self.inbox.clear();
+        self.window.discard() as usize
+    }
+
     /// The first chunk that has bytes in it, or why there is none. What came before a reset is still handed
     /// out: an answer that had arrived in full is not lost, and one that had not ends in an error.
     fn next_chunk(&mut self, waker: &Waker) -> Result<&mut BytesMut, Read> {
@@ -161,6 +175,7 @@ impl Core {
             ready: VecDeque::new(),
             pending: Vec::new(),
             outgoing: 0,
+            held: 0,
             budget: Budget::new(limits::SESSION_WINDOW_BYTES),
             own_window,
             peer_window: 0,
@@ -174,6 +189,8 @@ impl Core {
             ping: None,
             ping_wanted: false,
             pings_sent: 0,
+            last_pong: 0,
+            peer_left: false,
             now,
             state: State::Open,
             driver: None,
@@ -294,301 +311,6 @@ impl Core {
         self.pending.extend_from_slice(&Header { stream, kind, length: payload.len() }.encode());
         self.pending.extend_from_slice(payload);
     }
-
-    // ---- what streams ask for -------------------------------------------------------------------
-
-    /// Takes the next bytes of a stream as they came, in one chunk.
-    pub(in crate::mux) fn read_chunk(&mut self, id: u32, waker: &Waker) -> Read {
-        let Some(slot) = self.streams.get_mut(&id) else { return Read::Broken };
-        match slot.next_chunk(waker) {
-            Ok(chunk) => {
-                let chunk = std::mem::take(chunk).freeze();
-                slot.inbox.pop_front();
-                self.consumed(id, chunk.len());
-                Read::Chunk(chunk)
-            }
-            Err(why_not) => why_not,
-        }
-    }
-
-    /// Copies the next bytes of a stream into `buffer`. `Ok` when at least one was copied.
-    pub(in crate::mux) fn read_into(
-        &mut self,
-        id: u32,
-        buffer: &mut ReadBuf<'_>,
-        waker: &Waker,
-    ) -> Result<(), Read> {
-        let slot = self.streams.get_mut(&id).ok_or(Read::Broken)?;
-        let mut copied = 0;
-        while buffer.remaining() > 0 {
-            match slot.next_chunk(waker) {
-                Ok(chunk) => {
-                    let piece = chunk.len().min(buffer.remaining());
-                    buffer.put_slice(chunk.get(..piece).unwrap_or_default());
-                    chunk.advance(piece);
-                    copied += piece;
-                    if chunk.is_empty() && chunk.capacity() == 0 {
-                        slot.inbox.pop_front();
-                    }
-                }
-                Err(why_not) if copied == 0 => return Err(why_not),
-                Err(_) => break,
-            }
-        }
-        self.consumed(id, copied);
-        Ok(())
-    }
-
-    /// The stream's reader has taken bytes: grants more when it is time.
-    fn consumed(&mut self, id: u32, bytes: usize) {
-        let Some(slot) = self.streams.get_mut(&id) else { return };
-        let round_trip = self.liveness.min_round_trip();
-        let grant = slot.window.consume(bytes, self.now, round_trip, &mut self.budget);
-        if let Some(grant) = grant.filter(|_| !slot.finished && !slot.broken) {
-            self.control_frame(id, Kind::Window, &grant.to_be_bytes());
-            self.wake_driver();
-        }
-    }
-
-    /// True when a stream can no longer be read or written; otherwise wakes when that happens.
-    pub(in crate::mux) fn is_broken(&mut self, id: u32, waker: &Waker) -> bool {
-        let Some(slot) = self.streams.get_mut(&id) else { return true };
-        if !slot.broken {
-            keep(&mut slot.watcher, waker);
-        }
-        slot.broken
-    }
-
-    /// How many bytes a stream may take on for sending now.
-    pub(in crate::mux) fn room(&mut self, id: u32, waker: &Waker) -> Room {
-        let limit = if self.outgoing < SEND_TOTAL_BYTES { limits::SEND_BUFFER_BYTES } else { SCARCE_BYTES };
-        let Some(slot) = self.streams.get_mut(&id) else { return Room::Broken };
-        if slot.broken {
-            return Room::Broken;
-        }
-        if slot.fin != Fin::No {
-            return Room::Shut;
-        }
-        match limit.saturating_sub(slot.outbox.bytes) {
-            0 => {
-                keep(&mut slot.writer, waker);
-                Room::Pending
-            }
-            room => Room::Bytes(room),
-        }
-    }
-
-    /// Copies bytes into a stream's outbox; call after [`Core::room`] said that they fit.
-    pub(in crate::mux) fn write(&mut self, id: u32, data: &[u8]) {
-        let Some(slot) = self.streams.get_mut(&id) else { return };
-        slot.outbox.copy(data);
-        self.written(id, data.len());
-    }
-
-    /// Hands a chunk to a stream's outbox without copying it.
-    pub(in crate::mux) fn write_chunk(&mut self, id: u32, chunk: Bytes) {
-        let Some(slot) = self.streams.get_mut(&id) else { return };
-        let added = chunk.len();
-        slot.outbox.push(chunk);
-        self.written(id, added);
-    }
-
-    fn written(&mut self, id: u32, added: usize) {
-        self.outgoing += added;
-        if let Some(slot) = self.streams.get_mut(&id) {
-            slot.fate.wrote(added);
-        }
-        self.queue(id);
-        self.wake_driver();
-    }
-
-    /// Puts a stream in line when it has something to send and may.
-    fn queue(&mut self, id: u32) {
-        if let Some(slot) = self.streams.get_mut(&id) {
-            let has_data = slot.outbox.bytes > 0 && slot.credit.held() > 0;
-            let has_fin = slot.outbox.bytes == 0 && matches!(slot.fin, Fin::Wanted(_));
-            if !slot.queued && !slot.broken && (has_data || has_fin) {
-                slot.queued = true;
-                self.ready.push_back(id);
-            }
-        }
-    }
-
-    /// No more bytes will be written to a stream.
-    pub(in crate::mux) fn finish(&mut self, id: u32, delivered: u64) {
-        if let Some(slot) = self.streams.get_mut(&id)
-            && slot.fin == Fin::No
-            && !slot.broken
-        {
-            slot.fin = Fin::Wanted(delivered);
-            self.queue(id);
-            self.wake_driver();
-        }
-    }
-
-    /// Ends a stream at once.
-    pub(in crate::mux) fn reset(&mut self, id: u32, code: ResetCode, delivered: u64) {
-        if let Some(slot) = self.streams.get_mut(&id)
-            && !slot.broken
-        {
-            slot.broken = true;
-            self.outgoing = self.outgoing.saturating_sub(slot.outbox.bytes);
-            slot.outbox.clear();
-            slot.inbox.clear();
-            if slot.finished && slot.fin == Fin::Sent {
-                return; // nothing left to reset
-            }
-            self.stray_bytes += u64::from(slot.window.granted());
-            self.control_frame(id, Kind::Rst, &Reset { code, delivered }.encode());
-            self.wake_driver();
-        }
-    }
-
-    /// The stream's handle is gone. True when it was the last stream.
-    ///
-    /// A side that had finished writing still gets its bytes out before it tells the peer that it reads no more;
-    /// one that had not finished ends the stream at once.
-    pub(in crate::mux) fn detach(&mut self, id: u32, delivered: u64) -> bool {
-        let Some(slot) = self.streams.get_mut(&id) else { return false };
-        slot.detached = true;
-        slot.reader = None;
-        slot.writer = None;
-        slot.watcher = None;
-        slot.inbox.clear();
-        match slot.fin {
-            Fin::No => self.reset(id, ResetCode::Cancelled, delivered),
-            Fin::Sent if !slot.finished => self.reset(id, ResetCode::Cancelled, delivered),
-            Fin::Wanted(_) | Fin::Sent => {}
-        }
-        self.forget_if_done(id)
-    }
-
-    /// Forgets a stream that nobody holds and nothing is left of. True when it was the last one.
-    fn forget_if_done(&mut self, id: u32) -> bool {
-        let done = self
-            .streams
-            .get(&id)
-            .is_some_and(|slot| slot.detached && (slot.broken || (slot.finished && slot.fin == Fin::Sent)));
-        if done && let Some(slot) = self.streams.remove(&id) {
-            self.budget.release(slot.window.size());
-            self.outgoing = self.outgoing.saturating_sub(slot.outbox.bytes);
-        }
-        done && self.streams.is_empty()
-    }
-
-    // ---- what the driver needs ------------------------------------------------------------------
-
-    /// The driver runs: keeps its waker and its clock.
-    pub(in crate::mux) fn tick(&mut self, now: Instant, waker: &Waker) {
-        self.now = now;
-        keep(&mut self.driver, waker);
-    }
-
-    pub(in crate::mux) fn heard(&mut self) {
-        self.liveness.heard(self.now);
-    }
-
-    pub(in crate::mux) fn blocked(&mut self, blocked: bool) {
-        self.liveness.blocked(blocked, self.now);
-    }
-
-    /// Sends a PING if one is due, and says when to look again or why to give up.
-    pub(in crate::mux) fn liveness(&mut self) -> Due {
-        if self.ping_wanted || self.liveness.due(self.now) == Due::Ping {
-            self.ping_wanted = false;
-            self.pings_sent += 1;
-            self.ping = Some((self.pings_sent, self.now));
-            self.liveness.pinged(self.now);
-            self.control_frame(0, Kind::Ping, &self.pings_sent.to_be_bytes());
-        }
-        self.liveness.due(self.now)
-    }
-
-    /// When a close that is under way must have ended.
-    pub(in crate::mux) fn closing(&self) -> Option<Instant> {
-        match self.state {
-            State::Closing(limit) => Some(limit),
-            State::Open | State::Leaving | State::Ended => None,
-        }
-    }
-
-    /// Fills a batch: pending frames first, then one turn per ready stream.
-    pub(in crate::mux) fn fill(&mut self, batch: &mut Batch) {
-        if !self.pending.is_empty() {
-            batch.inline(&self.pending);
-            self.pending.clear();
-            if self.pending.capacity() > CONGESTED_BYTES {
-                self.pending = Vec::new();
-            }
-        }
-        while batch.bytes < limits::BATCH_BYTES {
-            let Some(id) = self.ready.pop_front() else { break };
-            let alone = self.ready.is_empty();
-            let Some(slot) = self.streams.get_mut(&id) else { continue };
-            slot.queued = false;
-            if slot.broken {
-                continue;
-            }
-            let turn = if alone { limits::BATCH_BYTES - batch.bytes } else { limits::QUANTUM_BYTES };
-            let credit = slot.credit.held();
-            let taken = slot.outbox.take(id, turn.min(credit), batch);
-            slot.credit.spend(taken);
-            self.outgoing -= taken;
-            self.stats.sent_bytes += taken as u64;
-            if slot.outbox.bytes <= limits::SEND_BUFFER_BYTES / 2 {
-                wake(&mut slot.writer);
-            }
-            if slot.outbox.bytes == 0
-                && let Fin::Wanted(delivered) = slot.fin
-            {
-                batch.frame(Header { stream: id, kind: Kind::Fin, length: 8 });
-                batch.inline(&delivered.to_be_bytes());
-                slot.fin = Fin::Sent;
-                if slot.detached && !slot.finished {
-                    self.reset(id, ResetCode::Cancelled, delivered);
-                }
-                self.forget_if_done(id);
-            } else {
-                self.queue(id);
-            }
-        }
-    }
-
-    /// The session is over: every stream breaks, every waiter wakes.
-    pub(in crate::mux) fn end(&mut self) {
-        self.state = State::Ended;
-        for slot in self.streams.values_mut() {
-            // A stream that both sides have finished is complete, whatever becomes of the connection.
-            if !slot.finished || slot.fin != Fin::Sent {
-                slot.broken = true;
-                slot.fate.lost();
-            }
-            slot.outbox.clear();
-            slot.wake();
-        }
-        self.outgoing = 0;
-        self.pending = Vec::new();
-        self.ready = VecDeque::new();
-        self.driver = None;
-    }
-}
-
-/// What [`Core::read`] found.
-#[derive(Debug)]
-pub(in crate::mux) enum Read {
-    Chunk(Bytes),
-    Pending,
-    Finished,
-    Broken,
-}
-
-/// What [`Core::room`] found.
-#[derive(Debug)]
-pub(in crate::mux) enum Room {
-    Bytes(usize),
-    Pending,
-    Shut,
-    Broken,
 }
 
 fn wake(waker: &mut Option<Waker>) {

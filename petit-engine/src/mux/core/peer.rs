@@ -70,7 +70,17 @@ impl Core {
         slot.window.receive(length).map_err(|source| Violation::Credit { stream: id, source })?;
         self.stats.received_bytes += length as u64;
         if slot.detached {
+            slot.window.discard();
             return Ok(()); // nobody will read it; the window bounds how much of it can come
+        }
+        self.held += length;
+        if self.held > limits::SESSION_HELD_BYTES {
+            // Nobody may take the stream for one that has delivered nothing, and try again.
+            self.reset(id, ResetCode::NoRoom, u64::MAX);
+            if let Some(slot) = self.streams.get_mut(&id) {
+                slot.wake();
+            }
+            return Ok(());
         }
         // Room for the whole frame in one piece, unless it still fits behind what is there.
         let fits = slot.inbox.back().is_some_and(|back| back.capacity() - back.len() >= length);
@@ -146,12 +156,19 @@ impl Core {
             }
             Kind::Pong => {
                 let number = decode_u64(kind, payload)?;
+                if number <= self.last_pong || number > self.pings_sent {
+                    return Err(Violation::Unexpected { kind, stream });
+                }
+                self.last_pong = number;
                 if let Some((_, sent)) = self.ping.take_if(|(expected, _)| *expected == number) {
                     self.liveness.ponged(self.now.saturating_duration_since(sent));
                 }
             }
             Kind::GoAway => {
                 let away = GoAway::decode(payload)?;
+                if std::mem::replace(&mut self.peer_left, true) {
+                    return Err(Violation::Unexpected { kind, stream });
+                }
                 if self.state == State::Open {
                     self.state = State::Leaving;
                 }

@@ -1,4 +1,4 @@
-//! The messages as they are written down in docs/protocol.md.
+//! Messages as they are written, and as strangers write them.
 
 use proptest::prelude::*;
 
@@ -45,7 +45,7 @@ fn messages_have_the_documented_form() {
             name: "web".parse().unwrap(),
             outcome: Outcome::Registered {
                 id,
-                url: Text::lossy("https://k3v5qyz2m7wbn4ta.example.com"),
+                url: PublicUrl::own("https://k3v5qyz2m7wbn4ta.example.com".to_owned()),
                 aliases: vec!["acme".parse().unwrap()],
             },
         }],
@@ -150,4 +150,33 @@ proptest! {
         bytes[at] = byte;
         let _ = FromAgent::decode(&bytes);
     }
+}
+
+#[test]
+fn texts_and_addresses_that_would_deceive_a_reader_are_refused() {
+    for text in ["two\nlines", "\u{202e}gnp.exe", "zero\u{200b}width", "\u{1b}[2J", "soft\u{ad}hyphen"] {
+        let json = serde_json::to_string(text).unwrap();
+        assert!(serde_json::from_str::<Text<64>>(&json).is_err(), "{text:?}");
+        assert!(
+            Text::<64>::lossy(text).as_str().chars().all(|c| c == ' ' || c.is_ascii_graphic()),
+            "{text:?}"
+        );
+    }
+    assert_eq!(Text::<64>::lossy("Jürgens Rechner 😀").as_str(), "Jürgens Rechner 😀");
+    for url in ["http://a.example", "https://a.example:8443", "tcp://[2001:db8::1]:5432"] {
+        assert_eq!(PublicUrl::try_from(url.to_owned()).unwrap().as_str(), url);
+    }
+    for url in [
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "http://",
+        "https://a b",
+        "http://a\u{202e}b",
+        "a.example",
+        "",
+    ] {
+        assert!(PublicUrl::try_from(url.to_owned()).is_err(), "{url:?}");
+    }
+    let late = format!(r#"{{"type":"probed","probe":7,"trial":{{"front_us":{}}}}}"#, u64::MAX);
+    assert!(FromRelay::decode(late.as_bytes()).is_err());
 }

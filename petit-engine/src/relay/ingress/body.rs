@@ -65,6 +65,7 @@ impl Passing {
         match self.fault.load(Ordering::Relaxed) {
             1 => Some(Failure::SlowBody),
             2 => Some(Failure::BodyTooLong),
+            3 => Some(Failure::BadRequest),
             _ => None,
         }
     }
@@ -73,7 +74,7 @@ impl Passing {
         let fault = match error {
             BodyError::Slow => 1,
             BodyError::TooLong => 2,
-            BodyError::Broken(_) => 0,
+            BodyError::Broken(_) => 3,
         };
         self.fault.store(fault, Ordering::Relaxed);
         error
@@ -140,7 +141,10 @@ impl Streaming {
             let Some(frame) = frame else { return Poll::Ready(None) };
             let frame = match frame {
                 Ok(frame) => frame,
-                Err(error) => return Poll::Ready(Some(Err(BodyError::Broken(error)))),
+                Err(error) => {
+                    let error = self.passing.give_up(BodyError::Broken(error));
+                    return Poll::Ready(Some(Err(error)));
+                }
             };
             match frame.into_data() {
                 Ok(data) => {

@@ -4,6 +4,7 @@
 //! goes; [`forward`] carries it there and back, [`upgrade`] when it is to become a WebSocket. Bodies stream and
 //! are neither parsed nor kept.
 
+mod activity;
 mod body;
 mod forward;
 mod head;
@@ -15,7 +16,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -27,10 +28,11 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
 
+use self::activity::{Activity, Over};
 pub(super) use self::body::AnswerBody;
-use self::pace::Paced;
+pub use self::head::fuzz as fuzz_head;
+use self::pace::{Breakable, Paced};
 pub(super) use self::pool::Pool;
 use super::answer::Failure;
 use super::route::{Routed, decide};
@@ -53,41 +55,51 @@ pub(super) struct Visitor {
 /// Serves one visitor's connection to its end.
 pub(super) async fn serve<IO>(shared: Arc<Shared>, io: IO, visitor: Visitor)
 where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    IO: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
 {
     let mut leaving = shared.leaving.subscribe();
     let peer = visitor.peer;
     let visitor = Arc::new(visitor);
-    let enough = Arc::new(Notify::new());
-    let counted = Arc::clone(&enough);
-    let served = AtomicU64::new(0);
+    let activity = Arc::new(Activity::default());
+    let counted = Arc::clone(&activity);
     let service = service_fn(move |request| {
-        if served.fetch_add(1, Ordering::Relaxed) + 1 == limits::REQUESTS_PER_CONNECTION {
-            counted.notify_one();
-        }
+        let under_way = Activity::enter(&counted);
         let (shared, visitor) = (Arc::clone(&shared), Arc::clone(&visitor));
-        async move { Ok::<_, Infallible>(guarded(&shared, &visitor, request).await) }
+        async move {
+            let answer = guarded(&shared, &visitor, request).await;
+            Ok::<_, Infallible>(answer.map(|body| under_way.until_end_of(body)))
+        }
     });
+    let broken = Arc::<AtomicBool>::default();
+    let io = Paced::new(io, Arc::clone(&broken));
     let builder = builder();
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(Paced::new(io)), service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
     tokio::pin!(connection);
-    // A connection that has lived long or carried much is closed politely: so a server's load can be moved.
+    // One that carries nothing is closed; one that has lived long or carried much, too: so a server's load can be
+    // moved. All politely.
     let end_of_life = async {
         tokio::select! {
-            _ = leaving.wait_for(|leaving| *leaving) => {}
-            () = enough.notified() => {}
-            () = tokio::time::sleep(age(peer)) => {}
+            _ = leaving.wait_for(|leaving| *leaving) => Over::Enough,
+            over = activity.over() => over,
+            () = tokio::time::sleep(age(peer)) => Over::Enough,
         }
     };
     let result = tokio::select! {
-        result = connection.as_mut() => Some(result),
-        () = end_of_life => None,
+        result = connection.as_mut() => Ok(result),
+        over = end_of_life => Err(over),
     };
     let result = match result {
-        Some(result) => result,
-        None => {
+        Ok(result) => result,
+        Err(over) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            broken.store(over == Over::Stalled, Ordering::Relaxed);
+            if over == Over::Enough {
+                connection.await
+            } else {
+                // Nobody is left who waits for an answer. A peer that does not take its leave is not waited for.
+                let parting = tokio::time::timeout(limits::PARTING, connection).await;
+                parting.unwrap_or(Ok(()))
+            }
         }
     };
     if let Err(error) = result {

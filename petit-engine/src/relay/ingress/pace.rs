@@ -3,11 +3,15 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+use tokio_rustls::server::TlsStream;
 
 use crate::limits;
 
@@ -87,36 +91,68 @@ impl Patience {
     }
 }
 
-/// A visitor's connection that is given up when the visitor takes nothing of what is sent.
-#[derive(Debug)]
-pub(super) struct Paced<IO> {
-    io: IO,
-    patience: Patience,
+/// A connection that can be broken off, so that the kernel throws away what the peer does not take. A mere close
+/// would leave it in the kernel's memory for as long as the peer likes.
+pub(in crate::relay) trait Breakable {
+    /// From here on, a close is a reset.
+    fn break_off(&self);
 }
 
-impl<IO> Paced<IO> {
-    pub(super) fn new(io: IO) -> Self {
-        Self { io, patience: Patience::new(Pace::WRITE) }
+impl Breakable for TcpStream {
+    fn break_off(&self) {
+        let _ = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl Breakable for TlsStream<TcpStream> {
+    fn break_off(&self) {
+        self.get_ref().0.break_off();
+    }
+}
+
+/// A visitor's connection that is given up when the visitor takes nothing of what is sent.
+#[derive(Debug)]
+pub(super) struct Paced<IO: Breakable> {
+    io: IO,
+    patience: Patience,
+    /// Whoever owns the connection can have it broken off, too.
+    broken: Arc<AtomicBool>,
+}
+
+impl<IO: Breakable> Paced<IO> {
+    pub(super) fn new(io: IO, broken: Arc<AtomicBool>) -> Self {
+        Self { io, patience: Patience::new(Pace::WRITE), broken }
     }
 
     fn judge<T>(
-        patience: &mut Patience,
+        &mut self,
         cx: &mut Context<'_>,
         result: Poll<io::Result<T>>,
         bytes: impl FnOnce(&T) -> usize,
     ) -> Poll<io::Result<T>> {
         match result {
             Poll::Ready(Ok(value)) => {
-                patience.moved(bytes(&value));
+                self.patience.moved(bytes(&value));
                 Poll::Ready(Ok(value))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => patience.poll_over(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => self.patience.poll_over(cx).map(|()| {
+                self.broken.store(true, Ordering::Relaxed);
+                Err(io::ErrorKind::TimedOut.into())
+            }),
         }
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Paced<IO> {
+impl<IO: Breakable> Drop for Paced<IO> {
+    fn drop(&mut self) {
+        if self.broken.load(Ordering::Relaxed) {
+            self.io.break_off();
+        }
+    }
+}
+
+impl<IO: AsyncRead + Breakable + Unpin> AsyncRead for Paced<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -126,11 +162,11 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Paced<IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
+impl<IO: AsyncWrite + Breakable + Unpin> AsyncWrite for Paced<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.io).poll_write(cx, data);
-        Self::judge(&mut this.patience, cx, result, |written| *written)
+        this.judge(cx, result, |written| *written)
     }
 
     fn poll_write_vectored(
@@ -140,7 +176,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.io).poll_write_vectored(cx, pieces);
-        Self::judge(&mut this.patience, cx, result, |written| *written)
+        this.judge(cx, result, |written| *written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -150,13 +186,13 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Paced<IO> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.io).poll_flush(cx);
-        Self::judge(&mut this.patience, cx, result, |()| 0)
+        this.judge(cx, result, |()| 0)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.io).poll_shutdown(cx);
-        Self::judge(&mut this.patience, cx, result, |()| 0)
+        this.judge(cx, result, |()| 0)
     }
 }
 
@@ -165,6 +201,10 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+
+    impl Breakable for tokio::io::DuplexStream {
+        fn break_off(&self) {}
+    }
 
     async fn over(patience: &mut Patience) -> Duration {
         let start = Instant::now();
@@ -217,9 +257,11 @@ mod tests {
     async fn a_visitor_who_takes_nothing_is_given_up() {
         use tokio::io::AsyncWriteExt;
         let (near, _far) = tokio::io::duplex(64);
-        let mut io = Paced::new(near);
+        let broken = Arc::<AtomicBool>::default();
+        let mut io = Paced::new(near, Arc::clone(&broken));
         let start = Instant::now();
         let error = io.write_all(&[0; 1000]).await.unwrap_err();
         assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, limits::WRITE_IDLE));
+        assert!(broken.load(Ordering::Relaxed), "the kernel is not to go on for it");
     }
 }

@@ -190,6 +190,8 @@ impl Pool {
 pub(super) enum Lease {
     /// A stream of its own, to be given back.
     Own(Own),
+    /// A stream that goes with its answer.
+    Once { _upstream: Upstream },
     /// A place on a shared connection.
     Shared { _place: OnShared },
 }
@@ -209,7 +211,7 @@ impl Lease {
     pub(super) fn give_back(self) {
         match self {
             Self::Own(own) => own.session.pool.give_back(own.service, own.upstream),
-            Self::Shared { .. } => {}
+            Self::Once { .. } | Self::Shared { .. } => {}
         }
     }
 }

@@ -57,7 +57,8 @@ pub(super) async fn websocket(
     let idle = way.shared.config.bounds.idle;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         head::check_answer(&response)?;
-        let lease = Lease::own(way.session, way.served.number, Upstream { sender, fate });
+        // A stream that was to become something else is not used for another request.
+        let lease = Lease::Once { _upstream: Upstream { sender, fate } };
         let response = response.map(|body| AnswerBody::service(body, lease, Some(slot), idle, false));
         let mut response = head::to_visitor(response, Version::HTTP_11, way.host);
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

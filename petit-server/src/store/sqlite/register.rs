@@ -17,6 +17,11 @@ use super::rows::{
 };
 use crate::store::{Announced, Changes, Conflict, EnrolledRow, ServiceLimits, ServiceRow, StoreError};
 
+/// Registered IDs that one device may get in an hour.
+const NEW_IN_AN_HOUR: i64 = 300;
+/// In seconds.
+const HOUR: i64 = 60 * 60;
+
 /// Consumes an invite and adds the device, or says why not.
 pub(super) async fn enrol(
     tx: &mut Tx<'_>,
@@ -135,6 +140,13 @@ pub(super) async fn announce(
             .bind(device.as_str())
             .fetch_one(&mut **tx)
             .await?;
+    // Every ID that was ever given keeps its row, so a device that gives back and takes anew cannot go on for ever.
+    let mut lately: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM services WHERE device = ? AND created_at > ?")
+            .bind(device.as_str())
+            .bind(now() - HOUR)
+            .fetch_one(&mut **tx)
+            .await?;
     for (name, kind) in services {
         let known = find_service(tx, device, name).await?;
         let had = known.as_ref().and_then(|known| known.port).filter(|port| limits.allows(*port));
@@ -164,12 +176,15 @@ pub(super) async fn announce(
                 changes.added.services.push(route);
                 ServiceRow { kind: *kind, port, ..known }
             }
-            None if usize::try_from(count).unwrap_or(usize::MAX) >= limits.most => {
+            None if usize::try_from(count).unwrap_or(usize::MAX) >= limits.most
+                || lately >= NEW_IN_AN_HOUR =>
+            {
                 announced.push(Announced::TooMany);
                 continue;
             }
             None => {
                 count += 1;
+                lately += 1;
                 insert_service(tx, device, name, *kind, port, &mut changes).await?
             }
         };

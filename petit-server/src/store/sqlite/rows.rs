@@ -53,6 +53,9 @@ pub(super) fn random<T>(random: Result<T, NoRandom>) -> Result<T, StoreError> {
     random.map_err(|error| StoreError::Failed(sqlx::Error::Io(std::io::Error::other(error))))
 }
 
+/// Events that are kept; the oldest go first.
+const EVENTS_KEPT: i64 = 100_000;
+
 pub(super) async fn event(
     tx: &mut Tx<'_>,
     what: &str,
@@ -64,6 +67,10 @@ pub(super) async fn event(
         .bind(what)
         .bind(subject)
         .bind(detail)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query("DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?")
+        .bind(EVENTS_KEPT)
         .execute(&mut **tx)
         .await?;
     Ok(())

@@ -356,3 +356,25 @@ async fn after_a_close_one_file_is_all_of_it() {
     let tables = SqliteStore::open(&path).await.unwrap().load().await.unwrap();
     assert_eq!(tables.devices[0].1, device.device);
 }
+
+#[tokio::test]
+async fn a_device_cannot_fill_the_registry_with_services_that_it_gives_back() {
+    let bed = Bed::new().await;
+    let device = bed.enrolled().await.device;
+    let mut given = 0;
+    for round in 0..400 {
+        let name: ServiceName = format!("s-{round}").parse().unwrap();
+        let (announced, _) =
+            bed.store.announce(device, vec![(name.clone(), ServiceKind::Http)], LIMITS).await.unwrap();
+        given += usize::from(matches!(announced[..], [Announced::Registered(_)]));
+        bed.store.remove_service(device, name).await.unwrap();
+    }
+    assert_eq!(given, 299, "one came with the invite");
+    // Another device is not concerned, and neither is what this one has.
+    let other = bed.enrolled().await.device;
+    let web = vec![("web".parse().unwrap(), ServiceKind::Http)];
+    for device in [device, other] {
+        let (announced, _) = bed.store.announce(device, web.clone(), LIMITS).await.unwrap();
+        assert!(matches!(announced[..], [Announced::Registered(_)]));
+    }
+}

@@ -1,6 +1,14 @@
 //! Heads as tables: what goes in, what is said or passed on.
 
+use hyper::{Method, Response, Version};
+
+use super::answer::narrow;
+use super::forwarding::{Forwarding, rewrite};
 use super::*;
+use crate::limits;
+use crate::name::{Endpoint, VisitorHost};
+use crate::relay::Failure;
+use crate::relay::ingress::{AnswerBody, Visitor};
 
 fn visitor() -> Visitor {
     Visitor { peer: "192.0.2.7:5000".parse().unwrap(), https: None, port: 8090 }
@@ -42,7 +50,16 @@ fn exactly_one_valid_host() {
         Some(Failure::BadHost),
         "absolute form still needs Host"
     );
-    for bad in ["", "a,b", "a b", "user@a.example.com", "a.example.com:81", "a.example.com:", "a..b"] {
+    for bad in [
+        "",
+        "a,b",
+        "a b",
+        "user@a.example.com",
+        "a.example.com:81",
+        "a.example.com:",
+        "a.example.com:080",
+        "a..b",
+    ] {
         assert_eq!(refusal("/", &[("host", bad)]), Some(Failure::BadHost), "{bad}");
     }
     for address in ["127.0.0.1", "[::1]:8090"] {
@@ -80,7 +97,7 @@ fn framing_is_plain_or_refused() {
     }
     let twice = [("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")];
     assert_eq!(with(&twice), Some(Failure::TransferCoding));
-    for bad in ["", "+1", "-1", "1, 1", "0x1", "9007199254740993", "99999999999999999999"] {
+    for bad in ["", "+1", "-1", "01", "1, 1", "0x1", "9007199254740993", "99999999999999999999"] {
         assert_eq!(with(&[("content-length", bad)]), Some(Failure::BadRequest), "{bad}");
     }
     assert_eq!(with(&[("content-length", "1"), ("content-length", "1")]), Some(Failure::BadRequest));
@@ -201,7 +218,8 @@ fn claims_of_trusted_proxies_are_continued() {
             ("x-forwarded-for", "2001:db8::9"),
             ("x-forwarded-proto", "http"),
             ("x-forwarded-host", "shop.example"),
-            ("forwarded", "for=\"[2001:db8::9]\""),
+            ("via", "1.1 first"),
+            ("via", "1.1 second"),
         ],
         Version::HTTP_11,
         true,
@@ -209,7 +227,41 @@ fn claims_of_trusted_proxies_are_continued() {
     assert_eq!(value(&fields, "x-forwarded-for"), Some("2001:db8::9, 192.0.2.7"));
     assert_eq!(value(&fields, "x-forwarded-proto"), Some("http"));
     assert_eq!(value(&fields, "x-forwarded-host"), Some("shop.example"));
-    assert_eq!(value(&fields, "forwarded"), Some("for=\"[2001:db8::9]\", for=192.0.2.7"));
+    assert_eq!(value(&fields, "forwarded"), Some("for=\"[2001:db8::9]\";proto=http;host=a.example.com"));
+    assert_eq!(value(&fields, "via"), Some("1.1 first, 1.1 second, 1.1 0123456789ab"));
+}
+
+#[test]
+fn what_a_visitor_said_before_a_trusted_proxy_did_does_not_pass_for_the_proxys_word() {
+    let fields = rewritten(
+        &[
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-for", "2001:db8::9"),
+            ("x-forwarded-proto", "https, http"),
+            ("x-forwarded-proto", "ftp"),
+            ("x-forwarded-host", "evil.example"),
+            ("x-forwarded-host", "shop.example"),
+            ("forwarded", "for=6.6.6.6"),
+            ("x-real-ip", "6.6.6.6"),
+            ("x-original-url", "/admin"),
+        ],
+        Version::HTTP_11,
+        true,
+    );
+    assert_eq!(
+        value(&fields, "x-forwarded-for"),
+        Some("6.6.6.6, 2001:db8::9, 192.0.2.7"),
+        "read from its end"
+    );
+    assert_eq!(
+        value(&fields, "x-forwarded-proto"),
+        Some("https"),
+        "the connection's own, where none is valid"
+    );
+    assert_eq!(value(&fields, "x-forwarded-host"), Some("shop.example"));
+    let forwarded = value(&fields, "forwarded");
+    assert_eq!(forwarded, Some("for=\"[2001:db8::9]\";proto=https;host=a.example.com"));
+    assert_eq!((value(&fields, "x-real-ip"), value(&fields, "x-original-url")), (None, None));
 }
 
 #[test]

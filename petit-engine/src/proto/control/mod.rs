@@ -4,8 +4,7 @@
 //! names are names, lists and texts have limits, and a field that this version does not know is an error, so
 //! that nothing is ever half understood. Additions are negotiated by `protocol` and `features` in the hello.
 
-#[cfg(test)]
-mod tests;
+mod enrol;
 mod text;
 
 use std::collections::BTreeMap;
@@ -13,7 +12,8 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use self::text::{SecretText, Text};
+pub use self::enrol::{Enrol, EnrolAnswer, EnrolRefusal, FromDevice};
+pub use self::text::{PublicUrl, SecretText, Text};
 use crate::cause::{Health, ServiceCause};
 use crate::limits;
 use crate::name::{Alias, DeviceId, HostField, RegisteredId, ServiceName};
@@ -235,7 +235,7 @@ pub enum Outcome {
         /// Its registered ID.
         id: RegisteredId,
         /// Its public address; for a TCP service host and port.
-        url: Text<300>,
+        url: PublicUrl,
         /// Its aliases.
         aliases: Vec<Alias>,
     },
@@ -303,82 +303,6 @@ pub enum Refusal {
     Protocol,
 }
 
-/// Device to relay on `petit-enroll/1`: the only message of such a connection.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum FromDevice {
-    /// Asks to be registered.
-    Enrol(Enrol),
-}
-
-/// A device's wish to be registered with the key of its TLS connection.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Enrol {
-    /// The protocol version: [`PROTOCOL`].
-    pub protocol: u16,
-    /// The invite's id, 32 hex digits.
-    pub invite: Text<32>,
-    /// The invite's secret, 64 hex digits.
-    pub secret: SecretText,
-    /// What the customer calls this computer.
-    pub device_name: Text<64>,
-    /// Program and version.
-    pub software: Text<64>,
-}
-
-/// The relay's answer to [`FromDevice`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum EnrolAnswer {
-    /// The device is registered; the same key with the same invite gets the same answer again.
-    Enrolled {
-        /// The server's name for it.
-        device: DeviceId,
-        /// The name of the service that the invite was made for.
-        service: ServiceName,
-        /// That service's registered ID.
-        id: RegisteredId,
-        /// That service's public address.
-        url: Text<300>,
-    },
-    /// It is not.
-    Refused {
-        /// Why.
-        cause: EnrolRefusal,
-    },
-}
-
-/// Why an enrolment was refused. Only who holds an invite's secret learns more than `Invalid`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-pub enum EnrolRefusal {
-    /// No such invite, or not its secret.
-    #[error("the server does not know this invite")]
-    Invalid,
-    /// Its time is over.
-    #[error("this invite has expired")]
-    Expired,
-    /// Another device has used it.
-    #[error("this invite was used by another device")]
-    Used,
-    /// The operator has taken it back.
-    #[error("this invite was withdrawn")]
-    Withdrawn,
-    /// This key belongs to a device that was revoked.
-    #[error("this device's key was revoked; a new one is needed")]
-    Revoked,
-    /// The server could not write it down.
-    #[error("the server could not store the registration")]
-    StoreFailed,
-    /// No room, or too many attempts.
-    #[error("the server is busy")]
-    Busy,
-    /// The request broke the protocol.
-    #[error("the server did not understand the request")]
-    Protocol,
-}
-
 /// Why a message was not understood. Says nothing of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
@@ -440,7 +364,8 @@ impl Message for FromAgent {
             Self::Hello(hello) => {
                 check_offers(&hello.services)?;
                 check_vitae(&hello.vitae, &hello.features)?;
-                if hello.max_streams == 0 || hello.window > limits::MAX_WINDOW_BYTES {
+                let window = limits::MIN_WINDOW_BYTES..=limits::MAX_WINDOW_BYTES;
+                if hello.max_streams == 0 || !window.contains(&hello.window) {
                     return Err(ControlError::Limit { what: "streams or window" });
                 }
                 Ok(())
@@ -467,24 +392,11 @@ impl Message for FromRelay {
                 check_grants(&welcome.services, &welcome.kept)
             }
             Self::Services { services, kept } => check_grants(services, kept),
-            Self::Looked { .. }
-            | Self::Probed { .. }
-            | Self::Removed { .. }
-            | Self::Unregistered {}
-            | Self::Refused { .. } => Ok(()),
+            Self::Probed { trial, .. } => check_trial(trial),
+            Self::Looked { .. } | Self::Removed { .. } | Self::Unregistered {} | Self::Refused { .. } => {
+                Ok(())
+            }
         }
-    }
-}
-
-impl Message for FromDevice {
-    fn check(&self) -> Result<(), ControlError> {
-        Ok(())
-    }
-}
-
-impl Message for EnrolAnswer {
-    fn check(&self) -> Result<(), ControlError> {
-        Ok(())
     }
 }
 
@@ -510,6 +422,16 @@ fn check_offers(offers: &[Offer]) -> Result<(), ControlError> {
     Ok(())
 }
 
+/// A trial does not take longer than it is waited for.
+fn check_trial(trial: &Trial) -> Result<(), ControlError> {
+    let most = limits::PROBE_LIMIT.as_micros();
+    let times = [trial.front_us, trial.tunnel_us, trial.service_us];
+    if times.into_iter().flatten().any(|time| u128::from(time) > most) {
+        return Err(ControlError::Limit { what: "time of a trial" });
+    }
+    Ok(())
+}
+
 fn check_grants(services: &[Grant], kept: &[Kept]) -> Result<(), ControlError> {
     if services.len() > limits::MAX_SERVICES || kept.len() > limits::MAX_SERVICES {
         return Err(ControlError::Limit { what: "services" });
@@ -523,3 +445,6 @@ fn check_vitae(vitae: &Vitae, features: &[Text<32>]) -> Result<(), ControlError>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! `petit://` links: they open a page and fill in an invite. They never do anything by themselves, whatever is in
+//! them: no target, no setting and no command can stand in a link, because nothing of that kind is read.
+
+use petit_engine::invite::{InvalidInvite, Invite};
+use secrecy::SecretString;
+
+use super::contract::{Opening, Page};
+
+/// More characters than the longest invite has with everything that a mail program may put around it.
+const LONGEST: usize = 4096;
+
+/// True when an argument is a link of ours.
+pub fn is_link(text: &str) -> bool {
+    text.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("petit:"))
+}
+
+/// Where a link leads. An invite that cannot be read is shown all the same, so that the page says what is wrong
+/// with it; everything else leads to the first page.
+pub fn opening(link: &str) -> Opening {
+    let text: String = link.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    if !is_link(&text) {
+        return Opening::default();
+    }
+    match Invite::parse(&SecretString::from(text.as_str())) {
+        Ok(invite) => {
+            // Made anew from what was read: nothing else of the link goes any further.
+            let link = invite.to_link();
+            let text = secrecy::ExposeSecret::expose_secret(&link).to_owned();
+            Opening { page: Page::Setup, invite: Some(text) }
+        }
+        Err(InvalidInvite::Version { .. } | InvalidInvite::Damaged { .. }) => {
+            Opening { page: Page::Setup, invite: Some(text) }
+        }
+        Err(InvalidInvite::NotAnInvite) => Opening::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use petit_engine::secret::{Fingerprint, InviteId, InviteSecret};
+    use proptest::prelude::*;
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn fragment() -> String {
+        let invite = Invite {
+            server: "tunnel.example.com:8453".parse().unwrap(),
+            pins: vec![Fingerprint([1; 32])],
+            id: InviteId([2; 16]),
+            secret: InviteSecret::from_bytes([3; 32]),
+            not_after: UNIX_EPOCH + Duration::from_secs(4_000_000_000),
+        };
+        invite.to_link().expose_secret().split_once('#').unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn an_invite_is_filled_in_and_nothing_beside_it() {
+        let opening = opening(&format!("petit://enroll?target=evil:1&start=1#{}", fragment()));
+        assert_eq!(opening.page, Page::Setup);
+        let invite = opening.invite.unwrap();
+        assert_eq!(invite, format!("https://tunnel.example.com/enroll#{}", fragment()));
+    }
+
+    #[test]
+    fn what_is_no_invite_opens_the_first_page() {
+        for link in [
+            "petit://",
+            "petit://quit",
+            "petit://settings?log_level=trace",
+            "https://example.com/x",
+            "petit",
+            "",
+        ] {
+            assert_eq!(opening(link), Opening::default(), "{link}");
+        }
+        let damaged = opening(&format!("PETIT:enroll#{}", &fragment()[..40]));
+        assert_eq!(damaged.page, Page::Setup);
+    }
+
+    #[test]
+    fn a_link_is_not_printed() {
+        let opening = opening(&format!("petit://enroll#{}", fragment()));
+        assert!(!format!("{opening:?}").contains("v1."));
+    }
+
+    proptest! {
+        #[test]
+        fn any_link_is_met_without_a_panic(text in ".{0,200}") {
+            for link in [text.clone(), format!("petit://{text}"), format!("petit://enroll#v1.{text}")] {
+                let opening = opening(&link);
+                prop_assert!(matches!(opening.page, Page::Overview | Page::Setup));
+                prop_assert!(opening.invite.is_none_or(|invite| invite.len() <= 4 * LONGEST));
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The way to the client that holds the connection: in this process, or in another one on this computer.
+//!
+//! Whoever holds `client.lock` of the config's folder is the client. [`Links::open`] takes the lock and runs a
+//! client here; when somebody else holds it, that client is shown and controlled through its socket and never
+//! fought. When it ends, its link ends, and the next [`Links::open`] takes over.
+
+mod other;
+mod own;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use petit_engine::agent::AskError;
+use petit_engine::invite::Invite;
+use petit_engine::name::ServiceName;
+use petit_engine::proto::control::Trial;
+use petit_host::logs::Level;
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+pub use self::own::{Asked, RealLinks};
+use super::contract::{Problem, RegisteredService, Words};
+use super::view::Whose;
+use crate::client::StartError;
+use crate::config::KeyStore;
+use crate::enrol::RegisterError;
+use crate::status::Status;
+
+/// A future that can be kept.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why a client did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// It could not register.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// The server was not asked, or did not answer.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// It has no key.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It is not registered.
+    #[error("not registered")]
+    NotRegistered,
+    /// The config has a mistake; nothing was changed.
+    #[error("the config file has a mistake: {0}")]
+    Config(String),
+    /// Another process said no.
+    #[error("{0}")]
+    Refused(String),
+    /// Another process has ended, or does not answer.
+    #[error("it has ended")]
+    Gone,
+    /// Only the process that holds the connection can do this.
+    #[error("this cannot be asked of another process")]
+    NotHere,
+}
+
+/// A client that can be asked. Cheap to share; the client in this process ends when its link is told to.
+pub trait Link: Send + Sync + 'static {
+    /// Whose it is.
+    fn whose(&self) -> Whose;
+
+    /// Where it stands, as it changes; `None` until it has said so. The channel closes when it has ended.
+    fn statuses(&self) -> watch::Receiver<Option<Status>>;
+
+    /// Where it stands at this moment, with counters as they are now.
+    fn status(&self) -> Later<'_, Option<Status>>;
+
+    /// Switches it on or off.
+    fn switch(&self, on: bool) -> Later<'_, Result<(), LinkError>>;
+
+    /// Asks the keychain for its key.
+    fn unlock(&self) -> Later<'_, Result<(), LinkError>>;
+
+    /// Registers this computer; returns the service that the invite was for.
+    fn register(
+        &self,
+        invite: Invite,
+        text: SecretString,
+        key_store: KeyStore,
+    ) -> Later<'_, Result<RegisteredService, LinkError>>;
+
+    /// Gives the registration back to the server and forgets it.
+    fn unregister(&self) -> Later<'_, Result<(), LinkError>>;
+
+    /// Forgets the registration here; the server is not told.
+    fn forget(&self) -> Later<'_, Result<(), LinkError>>;
+
+    /// Has the whole way to a service tried.
+    fn probe(&self, service: ServiceName) -> Later<'_, Result<Option<Trial>, LinkError>>;
+
+    /// Gives a service's public address back.
+    fn remove(&self, service: ServiceName) -> Later<'_, Result<(), LinkError>>;
+
+    /// Has the config file read now.
+    fn reload(&self) -> Later<'_, Result<(), LinkError>>;
+
+    /// Changes how much is logged.
+    fn log(&self, level: Level) -> Later<'_, Result<(), LinkError>>;
+
+    /// Ends the client in this process, letting requests under way finish. Another process is left alone.
+    fn end(&self) -> Later<'_, ()>;
+}
+
+/// What an attempt to get a client came to.
+pub enum Opened {
+    /// There is one.
+    Link(std::sync::Arc<dyn Link>),
+    /// There can be none before a person has done something.
+    Trouble {
+        /// In words.
+        words: Words,
+        /// When it is a mistake in the config file.
+        problem: Option<Problem>,
+    },
+}
+
+/// Gets clients.
+pub trait Links: Send + Sync + 'static {
+    /// A client here, or the link to the one in another process.
+    fn open(&self, texts: super::texts::Texts) -> Later<'_, Opened>;
+}

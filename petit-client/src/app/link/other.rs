@@ -1,0 +1,153 @@
+//! The client in another process, through its control socket.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use petit_engine::invite::Invite;
+use petit_engine::name::ServiceName;
+use petit_engine::proto::control::Trial;
+use petit_host::control::client::{CallError, Client};
+use petit_host::control::percent_encode;
+use petit_host::lock::Lock;
+use petit_host::logs::Level;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Later, Link, LinkError};
+use crate::app::contract::RegisteredService;
+use crate::app::view::Whose;
+use crate::config::KeyStore;
+use crate::folder::Folder;
+use crate::status::Status;
+
+/// How often it is looked whether the other process is still there, while it does not answer.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+pub(super) struct Other {
+    pid: Option<u32>,
+    socket: Client,
+    statuses: watch::Receiver<Option<Status>>,
+    following: Mutex<JoinHandle<()>>,
+}
+
+impl Other {
+    /// Follows the client that holds the folder's lock.
+    pub(super) fn connect(folder: &Folder, pid: Option<u32>) -> Arc<dyn Link> {
+        let socket = Client::new(&folder.socket());
+        let (sender, statuses) = watch::channel(None);
+        let following = tokio::spawn(follow(folder.clone(), socket.clone(), sender));
+        Arc::new(Self { pid, socket, statuses, following: Mutex::new(following) })
+    }
+
+    async fn call(&self, method: &str, target: &str, body: Option<Value>) -> Result<Value, LinkError> {
+        self.socket.call(method, target, body.as_ref()).await.map_err(|error| match error {
+            CallError::NotRunning => LinkError::Gone,
+            CallError::Refused(problem) => LinkError::Refused(problem.message),
+            CallError::NotAllowed { .. } | CallError::Broken(_) => {
+                LinkError::Refused(petit_host::cli::chain(&error))
+            }
+        })
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        self.following.get_mut().unwrap_or_else(PoisonError::into_inner).abort();
+    }
+}
+
+/// Passes statuses on until the lock is free. A command that holds it for a moment has no socket; neither has a
+/// client that is just starting.
+async fn follow(folder: Folder, socket: Client, statuses: watch::Sender<Option<Status>>) {
+    loop {
+        if let Ok(mut events) = socket.events("/events").await {
+            while let Ok(Some(value)) = events.next().await {
+                match serde_json::from_value(value) {
+                    Ok(status) => drop(statuses.send_replace(Some(status))),
+                    Err(error) => tracing::warn!(%error, "the other client is of another version"),
+                }
+            }
+            statuses.send_replace(None);
+        }
+        match Lock::take(&folder.lock()) {
+            Ok(_free) => return,
+            // Nothing tells when a lock is freed.
+            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+impl Link for Other {
+    fn whose(&self) -> Whose {
+        Whose::Another { pid: self.pid }
+    }
+
+    fn statuses(&self) -> watch::Receiver<Option<Status>> {
+        self.statuses.clone()
+    }
+
+    fn status(&self) -> Later<'_, Option<Status>> {
+        Box::pin(async { serde_json::from_value(self.call("GET", "/status", None).await.ok()?).ok() })
+    }
+
+    fn switch(&self, on: bool) -> Later<'_, Result<(), LinkError>> {
+        let target = if on { "/start" } else { "/stop" };
+        Box::pin(async move { self.call("POST", target, None).await.map(drop) })
+    }
+
+    fn unlock(&self) -> Later<'_, Result<(), LinkError>> {
+        Box::pin(async { Err(LinkError::NotHere) })
+    }
+
+    fn register(
+        &self,
+        _: Invite,
+        text: SecretString,
+        key_store: KeyStore,
+    ) -> Later<'_, Result<RegisteredService, LinkError>> {
+        Box::pin(async move {
+            let body = json!({ "invite": text.expose_secret(), "key_store": key_store });
+            let value = self.call("POST", "/register", Some(body)).await?;
+            let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            Ok(RegisteredService { service: text("service"), url: text("url") })
+        })
+    }
+
+    fn unregister(&self) -> Later<'_, Result<(), LinkError>> {
+        Box::pin(async { self.call("POST", "/unregister", None).await.map(drop) })
+    }
+
+    fn forget(&self) -> Later<'_, Result<(), LinkError>> {
+        Box::pin(async { Err(LinkError::NotHere) })
+    }
+
+    fn probe(&self, service: ServiceName) -> Later<'_, Result<Option<Trial>, LinkError>> {
+        Box::pin(async move {
+            let target = format!("/ping?service={}", percent_encode(service.as_str()));
+            let value = self.call("GET", &target, None).await?;
+            let trial = value.pointer("/trials/0/trial").cloned();
+            Ok(trial.and_then(|trial| serde_json::from_value(trial).ok()))
+        })
+    }
+
+    fn remove(&self, service: ServiceName) -> Later<'_, Result<(), LinkError>> {
+        Box::pin(async move {
+            let target = format!("/services/{}/remove", percent_encode(service.as_str()));
+            self.call("POST", &target, None).await.map(drop)
+        })
+    }
+
+    fn reload(&self) -> Later<'_, Result<(), LinkError>> {
+        Box::pin(async { self.call("POST", "/reload", None).await.map(drop) })
+    }
+
+    fn log(&self, level: Level) -> Later<'_, Result<(), LinkError>> {
+        Box::pin(async move { self.call("POST", "/log", Some(json!({ "level": level }))).await.map(drop) })
+    }
+
+    fn end(&self) -> Later<'_, ()> {
+        Box::pin(async {})
+    }
+}

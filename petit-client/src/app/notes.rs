@@ -1,0 +1,208 @@
+//! Which transitions people must know of: that they are needed, that nothing has worked for a minute, that it works
+//! again after that. Nothing else. Pure: times come in with the call.
+
+use std::time::{Duration, Instant};
+
+use super::contract::{Page, Prefs, StateKind, Tone, View};
+use super::texts::Texts;
+use crate::status::Light;
+
+/// How long something may not work before that is news.
+pub const DOWN_AFTER: Duration = Duration::from_secs(60);
+
+/// What a notification is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The user has to act.
+    Needed,
+    /// It has not worked for a minute.
+    Down,
+    /// It works again.
+    Back,
+}
+
+/// A notification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// What it is about; a later one of another kind takes its place.
+    pub about: About,
+    /// Its first line.
+    pub title: String,
+    /// The rest.
+    pub body: String,
+    /// The label of its button.
+    pub button: String,
+    /// What the button shows.
+    pub page: Page,
+}
+
+/// Watches views for what is news.
+#[derive(Debug, Default)]
+pub struct Watcher {
+    /// The state that the user was told they are needed for.
+    needed: Option<StateKind>,
+    down_since: Option<Instant>,
+    told_down: bool,
+}
+
+impl Watcher {
+    /// Takes note of a view; returns what is news.
+    pub fn see(&mut self, view: &View, texts: &Texts, prefs: &Prefs, now: Instant) -> Option<Note> {
+        let kind = view.state.kind;
+        let needs_user = matches!(kind, StateKind::Stopped | StateKind::Locked | StateKind::Broken)
+            && view.headline.tone == Tone::Bad;
+        if !needs_user {
+            self.needed = None;
+        }
+        let note = |about, title: &str, body: String, page| Note {
+            about,
+            title: texts.get(title),
+            body,
+            button: texts.get("note.open"),
+            page,
+        };
+        if needs_user {
+            self.down_since.get_or_insert(now);
+            let news = self.needed.replace(kind) != Some(kind);
+            let title = if kind == StateKind::Locked { "note.locked.title" } else { "note.stopped.title" };
+            return (news && prefs.notify_down)
+                .then(|| note(About::Needed, title, view.headline.detail.clone(), Page::Overview));
+        }
+        match kind {
+            // Somebody wants it so.
+            StateKind::Off | StateKind::Paused | StateKind::Unregistered => {
+                self.down_since = None;
+                self.told_down = false;
+                None
+            }
+            StateKind::Online if view.services.iter().all(|service| service.light != Light::Red) => {
+                let since = self.down_since.take();
+                let told = std::mem::take(&mut self.told_down);
+                let minutes = since.map(|since| now.duration_since(since).as_secs().div_ceil(60).to_string());
+                let minutes = minutes.filter(|_| told && prefs.notify_back)?;
+                let body = texts.fill("note.back.body", &[("n", &minutes)]);
+                Some(note(About::Back, "note.back.title", body, Page::Overview))
+            }
+            _ => {
+                let since = *self.down_since.get_or_insert(now);
+                if self.told_down || now.duration_since(since) < DOWN_AFTER {
+                    return None;
+                }
+                self.told_down = true;
+                prefs.notify_down.then(|| {
+                    note(About::Down, "note.down.title", view.headline.detail.clone(), Page::Overview)
+                })
+            }
+        }
+    }
+
+    /// When the same view will be news.
+    pub fn due(&self) -> Option<Instant> {
+        self.down_since.filter(|_| !self.told_down && self.needed.is_none()).map(|since| since + DOWN_AFTER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use petit_engine::cause::Cause;
+
+    use super::*;
+    use crate::app::contract::Traffic;
+    use crate::app::prefs::{Remembered, Wish};
+    use crate::app::testing::{at, registration};
+    use crate::app::view::{self, Facts, Whose};
+    use crate::status::{Connection, KeyTrouble};
+
+    fn seen(wish: Wish, connection: Connection) -> View {
+        let (texts, status, known) = (Texts::of("en"), at(connection), registration());
+        view::view(Facts {
+            texts: &texts,
+            now: UNIX_EPOCH,
+            wish,
+            whose: Whose::Ours,
+            status: Some(&status),
+            registration: Some(&known),
+            configured: &[],
+            trouble: None,
+            config_problem: None,
+            traffic: Traffic::default(),
+            since: None,
+            no_tray: false,
+            is_root: false,
+        })
+    }
+
+    struct Test {
+        watcher: Watcher,
+        prefs: Prefs,
+        start: Instant,
+    }
+
+    impl Test {
+        fn new() -> Self {
+            let prefs = Remembered::default().prefs(false);
+            Self { watcher: Watcher::default(), prefs, start: Instant::now() }
+        }
+
+        fn see(&mut self, seconds: u64, connection: Connection) -> Option<About> {
+            let view = seen(Wish::On, connection);
+            let now = self.start + Duration::from_secs(seconds);
+            self.watcher.see(&view, &Texts::of("en"), &self.prefs, now).map(|note| note.about)
+        }
+    }
+
+    const WAITING: Connection = Connection::Waiting { cause: Cause::Lost, retry_in_ms: 1 };
+    const ONLINE: Connection = Connection::Online { since: 1 };
+
+    #[test]
+    fn an_outage_is_told_once_after_a_minute_and_so_is_its_end() {
+        let mut test = Test::new();
+        assert_eq!(test.see(0, ONLINE), None);
+        assert_eq!(test.see(1, WAITING), None);
+        assert_eq!(test.watcher.due(), Some(test.start + Duration::from_secs(61)));
+        assert_eq!(test.see(60, Connection::Connecting), None);
+        assert_eq!(test.see(61, WAITING), Some(About::Down));
+        assert_eq!(test.see(200, WAITING), None);
+        assert_eq!(test.see(300, ONLINE), Some(About::Back));
+        assert_eq!(test.see(301, ONLINE), None);
+    }
+
+    #[test]
+    fn a_short_outage_is_nobodys_business() {
+        let mut test = Test::new();
+        assert_eq!(test.see(0, WAITING), None);
+        assert_eq!(test.see(59, ONLINE), None);
+        assert_eq!(test.see(60, WAITING), None);
+        assert_eq!(test.see(119, WAITING), None, "each outage counts for itself");
+    }
+
+    #[test]
+    fn being_needed_is_told_at_once_and_once() {
+        let mut test = Test::new();
+        let stopped = || Connection::Stopped { cause: Cause::Unknown };
+        assert_eq!(test.see(0, stopped()), Some(About::Needed));
+        assert_eq!(test.see(1, stopped()), None);
+        assert_eq!(
+            test.see(2, Connection::NoKey { trouble: KeyTrouble::Asked }),
+            None,
+            "it is only being asked"
+        );
+        assert_eq!(test.see(3, Connection::NoKey { trouble: KeyTrouble::Locked }), Some(About::Needed));
+        test.prefs.notify_down = false;
+        assert_eq!(test.see(4, ONLINE), None);
+        assert_eq!(test.see(5, stopped()), None, "who does not want to know is not told");
+    }
+
+    #[test]
+    fn what_was_switched_off_is_not_down() {
+        let mut test = Test::new();
+        assert_eq!(test.see(0, WAITING), None);
+        let view = seen(Wish::Off, Connection::Off);
+        let now = test.start + Duration::from_secs(50);
+        assert_eq!(test.watcher.see(&view, &Texts::of("en"), &test.prefs, now), None);
+        assert_eq!(test.watcher.due(), None);
+        assert_eq!(test.see(100, WAITING), None);
+    }
+}

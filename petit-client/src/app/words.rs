@@ -1,0 +1,183 @@
+//! Causes as words for the window, the tray and notifications, from the catalogue. No decisions.
+//!
+//! The command line has words of its own (`messages.rs`), because its advice is commands.
+
+use petit_engine::agent::{AskError, EnrolError};
+use petit_engine::cause::{Cause, ServiceCause};
+use petit_engine::invite::InvalidInvite;
+use petit_host::cli::chain;
+use serde::Serialize;
+
+use super::contract::{Refused, Words};
+use super::texts::Texts;
+use crate::config::ConfigError;
+use crate::enrol::RegisterError;
+use crate::status::{BrokenAt, KeyTrouble};
+use crate::vault::VaultError;
+
+/// `what` and `todo` of a key.
+pub(crate) fn words(texts: &Texts, key: &str, values: &[(&str, &str)]) -> Words {
+    Words {
+        what: texts.fill(&format!("{key}.what"), values),
+        todo: texts.fill(&format!("{key}.todo"), values),
+    }
+}
+
+/// The name under which a cause is sent and stands in the catalogue.
+fn name(of: impl Serialize) -> String {
+    match serde_json::to_value(of) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// Why the client is not connected.
+pub(crate) fn cause(texts: &Texts, cause: Cause) -> Words {
+    words(texts, &format!("cause.{}", name(cause)), &[])
+}
+
+/// Why a private service is not reached.
+pub(crate) fn service(texts: &Texts, cause: ServiceCause, target: &str) -> Words {
+    words(texts, &format!("service.{}", name(cause)), &[("target", target)])
+}
+
+/// The first broken hop on the way to a service.
+pub(crate) fn broken(texts: &Texts, at: BrokenAt, target: &str) -> Words {
+    match at {
+        BrokenAt::Registration => words(texts, "service.registration", &[]),
+        BrokenAt::Front => words(texts, "service.front", &[]),
+        BrokenAt::Connection(cause) => self::cause(texts, cause),
+        BrokenAt::Server(refusal) => words(texts, &format!("service.{}", name(refusal)), &[]),
+        BrokenAt::Client => words(texts, "service.client", &[]),
+        BrokenAt::Tunnel => words(texts, "service.tunnel", &[]),
+        BrokenAt::Service(cause) => service(texts, cause, target),
+    }
+}
+
+/// Why the key of this computer cannot be had.
+pub(crate) fn key(texts: &Texts, trouble: KeyTrouble) -> Words {
+    words(texts, &format!("problem.key.{}", name(trouble)), &[])
+}
+
+/// A refusal with the words of a key.
+pub(crate) fn refused(texts: &Texts, code: &str, values: &[(&str, &str)]) -> Refused {
+    Refused::new(code, words(texts, &format!("problem.{code}"), values))
+}
+
+/// Something that failed in a way for which there are no words of its own.
+pub(crate) fn failed(texts: &Texts, error: &(dyn std::error::Error + 'static)) -> Refused {
+    refused(texts, "failed", &[("why", &chain(error))])
+}
+
+/// Why a text is not an invite.
+pub(crate) fn invite(texts: &Texts, error: &InvalidInvite) -> Refused {
+    let code = match error {
+        InvalidInvite::NotAnInvite => "invite.none",
+        InvalidInvite::Version { .. } => "invite.version",
+        InvalidInvite::Damaged { .. } => "invite.damaged",
+    };
+    refused(texts, code, &[]).field("text")
+}
+
+/// Why an invite did not lead to a registration.
+pub(crate) fn register(texts: &Texts, error: &RegisterError) -> Refused {
+    let code = match error {
+        RegisterError::Registered(_) => "register.registered".to_owned(),
+        RegisterError::OtherServer { .. } => "register.other_server".to_owned(),
+        RegisterError::Vault(error) => return vault(texts, error),
+        RegisterError::Key(_) | RegisterError::Enrol(EnrolError::Key(_)) => "register.key".to_owned(),
+        RegisterError::Registration(_) => "register.not_written".to_owned(),
+        RegisterError::Enrol(EnrolError::NoAnswer { .. }) => "register.no_answer".to_owned(),
+        RegisterError::Enrol(EnrolError::Refused { refusal, .. }) => format!("register.{}", name(refusal)),
+        RegisterError::Enrol(error) => {
+            let why = error.cause().unwrap_or(Cause::Protocol);
+            return Refused::new(&format!("cause.{}", name(why)), cause(texts, why));
+        }
+    };
+    refused(texts, &code, &[])
+}
+
+/// Why the keychain is of no use.
+pub(crate) fn vault(texts: &Texts, error: &VaultError) -> Refused {
+    let trouble = KeyTrouble::of_vault(error);
+    // The page offers a file then, and only then.
+    let code = if trouble == KeyTrouble::Missing {
+        "no_keychain".to_owned()
+    } else {
+        format!("key.{}", name(trouble))
+    };
+    Refused::new(&code, key(texts, trouble))
+}
+
+/// Why a question to the server came to nothing.
+pub(crate) fn asked(texts: &Texts, error: AskError) -> Refused {
+    let code = match error {
+        AskError::Offline => "offline",
+        AskError::NoSuchService => "no_service",
+        AskError::Unanswered => "unanswered",
+    };
+    refused(texts, code, &[])
+}
+
+/// Why there is no config to run with.
+pub(crate) fn config(texts: &Texts, error: &ConfigError) -> Words {
+    let key = match error {
+        ConfigError::Missing { .. } => "problem.config.missing",
+        ConfigError::Invalid(_) | ConfigError::Services { .. } => "problem.config.broken",
+        ConfigError::Unreadable { .. } | ConfigError::Unsafe(_) => "problem.config.unreadable",
+    };
+    words(texts, key, &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The variants of an enum, read from its source: a new one must not go without words.
+    fn variants(source: &str, name: &str) -> Vec<String> {
+        let body = source.split(&format!("pub enum {name} {{")).nth(1).unwrap().split("\n}").next().unwrap();
+        let names =
+            body.lines().map(str::trim).filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
+        let name = |line: &str| line.split(['(', ',', ' ', '{']).next().unwrap().to_owned();
+        let snake = |name: String| {
+            name.chars().enumerate().fold(String::new(), |mut out, (at, c)| {
+                if c.is_ascii_uppercase() && at > 0 {
+                    out.push('_');
+                }
+                out.push(c.to_ascii_lowercase());
+                out
+            })
+        };
+        names.map(name).map(snake).collect()
+    }
+
+    #[test]
+    fn every_cause_has_words() {
+        let engine = include_str!("../../../petit-engine/src/cause.rs");
+        let control = include_str!("../../../petit-engine/src/proto/control/mod.rs");
+        let enrol = include_str!("../../../petit-engine/src/proto/control/enrol.rs");
+        let status = include_str!("../status.rs");
+        for (source, name, prefix) in [
+            (engine, "Cause", "cause"),
+            (engine, "ServiceCause", "service"),
+            (control, "GrantRefusal", "service"),
+            (enrol, "EnrolRefusal", "problem.register"),
+            (status, "KeyTrouble", "problem.key"),
+        ] {
+            let variants = variants(source, name);
+            assert!(variants.len() > 2, "{name}");
+            for lang in crate::app::texts::LANGUAGES {
+                let texts = Texts::of(lang).all();
+                for variant in &variants {
+                    assert!(
+                        texts.contains_key(&format!("{prefix}.{variant}.what")),
+                        "{lang} {prefix}.{variant}"
+                    );
+                }
+            }
+        }
+        let en = Texts::of("en");
+        assert!(cause(&en, Cause::NameNotFound).what.starts_with("The server's name"));
+        assert_eq!(service(&en, ServiceCause::Refused, "localhost:3").what, "Nothing listens at localhost:3");
+    }
+}

@@ -1,0 +1,213 @@
+//! What a visitor's connection is doing, so that one that does nothing can be closed.
+//!
+//! HTTP/1.1 has a limit for every head, but none before the first byte; HTTP/2 has none at all, and answers to
+//! PINGs keep it alive for ever, and a stream whose visitor takes nothing is not noticed by the connection. Here
+//! requests count, and what is taken of answers, and nothing else.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
+
+use super::AnswerBody;
+use super::body::BodyError;
+use crate::limits;
+
+/// The requests of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    begun: AtomicU64,
+    under_way: AtomicUsize,
+    /// Answers of which a part was handed out and not asked for more since: the visitor has to take it first.
+    offered: AtomicUsize,
+    /// Parts that were handed out.
+    parts: AtomicU64,
+    enough: Notify,
+}
+
+/// Why a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// It has carried as much as one may.
+    Enough,
+    /// Nothing is under way on it, and has not been for a while.
+    Idle,
+    /// There are answers on it, and the visitor takes nothing of any.
+    Stalled,
+}
+
+impl Activity {
+    /// Counts a request while the guard lives.
+    pub(super) fn enter(activity: &Arc<Self>) -> UnderWay {
+        activity.under_way.fetch_add(1, Ordering::Relaxed);
+        if activity.begun.fetch_add(1, Ordering::Relaxed) + 1 == limits::REQUESTS_PER_CONNECTION {
+            activity.enough.notify_one();
+        }
+        UnderWay(Arc::clone(activity))
+    }
+
+    /// Waits until the connection is to end.
+    ///
+    /// It looks in intervals of [`limits::HEAD`], so that a request costs no timer: what it finds has lasted for
+    /// up to one interval longer than the limit.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) async fn over(&self) -> Over {
+        let (mut begun, mut idle) = (0, limits::VISITOR_IDLE); // one that says nothing at first has no such time
+        let (mut parts, mut stalled) = (0, Duration::ZERO);
+        loop {
+            tokio::select! {
+                () = self.enough.notified() => return Over::Enough,
+                () = tokio::time::sleep(limits::HEAD) => {}
+            }
+            let now = self.begun.load(Ordering::Relaxed);
+            if now != begun || self.under_way.load(Ordering::Relaxed) > 0 {
+                (begun, idle) = (now, Duration::ZERO);
+            } else if idle >= limits::VISITOR_IDLE {
+                return Over::Idle;
+            } else {
+                idle += limits::HEAD;
+            }
+            let now = self.parts.load(Ordering::Relaxed);
+            if now != parts || self.offered.load(Ordering::Relaxed) == 0 {
+                (parts, stalled) = (now, Duration::ZERO);
+            } else if stalled >= limits::WRITE_IDLE {
+                return Over::Stalled;
+            } else {
+                stalled += limits::HEAD;
+            }
+        }
+    }
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+pub(super) struct UnderWay(Arc<Activity>);
+
+impl UnderWay {
+    /// The request ends with the body of its answer.
+    pub(super) fn until_end_of(self, body: AnswerBody) -> Counted {
+        Counted { body, offered: false, under_way: self }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An answer's body that counts as activity of its connection.
+pub(super) struct Counted {
+    body: AnswerBody,
+    offered: bool,
+    under_way: UnderWay,
+}
+
+impl Counted {
+    fn was_taken(&mut self) {
+        if std::mem::take(&mut self.offered) {
+            self.under_way.0.offered.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.was_taken();
+    }
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.was_taken();
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(_))) = polled {
+            self.offered = true;
+            self.under_way.0.offered.fetch_add(1, Ordering::Relaxed);
+            self.under_way.0.parts.fetch_add(1, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_request_is_over_soon_and_one_with_one_is_not() {
+        let start = Instant::now();
+        assert_eq!(Activity::default().over().await, Over::Idle);
+        assert_eq!(start.elapsed(), limits::HEAD);
+
+        let activity = Arc::new(Activity::default());
+        let long = Activity::enter(&activity);
+        let waited = tokio::time::timeout(100 * limits::VISITOR_IDLE, activity.over()).await;
+        assert!(waited.is_err(), "a request that lasts keeps its connection");
+        drop(long);
+        let start = Instant::now();
+        assert_eq!(activity.over().await, Over::Idle);
+        assert!(start.elapsed() >= limits::VISITOR_IDLE && start.elapsed() <= 2 * limits::VISITOR_IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_has_carried_enough_is_over() {
+        let activity = Arc::new(Activity::default());
+        for _ in 0..limits::REQUESTS_PER_CONNECTION {
+            drop(Activity::enter(&activity));
+        }
+        let start = Instant::now();
+        assert_eq!(activity.over().await, Over::Enough);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_ends_its_connection_unless_another_one_is() {
+        let activity = Arc::new(Activity::default());
+        let body = || Activity::enter(&activity).until_end_of(AnswerBody::full(Bytes::from_static(b"x")));
+        let mut stalled = body();
+        stalled.frame().await.unwrap().unwrap();
+        // Others on the same connection are taken: it goes on.
+        let others = async {
+            loop {
+                body().collect().await.unwrap();
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+        };
+        tokio::select! {
+            over = activity.over() => panic!("{over:?}"),
+            _ = tokio::time::timeout(10 * limits::WRITE_IDLE, others) => {}
+        }
+        let start = Instant::now();
+        assert_eq!(activity.over().await, Over::Stalled);
+        assert!(start.elapsed() >= limits::WRITE_IDLE && start.elapsed() <= 2 * limits::WRITE_IDLE);
+        // One that waits for its service is not the visitor's fault.
+        let activity = Arc::new(Activity::default());
+        let _waits = Activity::enter(&activity);
+        assert!(tokio::time::timeout(10 * limits::WRITE_IDLE, activity.over()).await.is_err());
+    }
+}

@@ -1,0 +1,135 @@
+//! The door on Windows: a named pipe.
+//!
+//! Pipes live in one name space for all users of the computer, so a fixed name could be taken by somebody else
+//! beforehand, who would then be told what was meant for us. Therefore each run makes a name that nobody can guess
+//! and writes it into the file that is the socket on Unix, in the profile's folder, which others cannot read. By its
+//! default access list only its owner, administrators and the system can write to a pipe, and a request has to be
+//! written; connections from other computers are refused.
+
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient, NamedPipeServer, ServerOptions};
+
+/// What the system says when every instance of a pipe is taken for a moment (ERROR_PIPE_BUSY).
+const PIPE_BUSY: i32 = 231;
+/// What all our pipes are called before the part that nobody can guess.
+const PREFIX: &str = r"\\.\pipe\petit-";
+
+/// A connection, from either side.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Server(NamedPipeServer),
+    Client(NamedPipeClient),
+}
+
+/// Takes connections.
+#[derive(Debug)]
+pub(super) struct Door {
+    name: String,
+    /// Waits for the next connection; there is always one, so that the name stays ours.
+    next: NamedPipeServer,
+    path: PathBuf,
+}
+
+impl Door {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let name = format!("{PREFIX}{}", unguessable());
+        let next =
+            ServerOptions::new().first_pipe_instance(true).reject_remote_clients(true).create(&name)?;
+        crate::files::write_private(path, name.as_bytes()).map_err(io::Error::other)?;
+        Ok(Self { name, next, path: path.to_owned() })
+    }
+
+    /// The next connection.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) async fn accept(&mut self) -> io::Result<Option<Stream>> {
+        self.next.connect().await?;
+        let next = ServerOptions::new().reject_remote_clients(true).create(&self.name)?;
+        Ok(Some(Stream::Server(std::mem::replace(&mut self.next, next))))
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// 128 bits by a keyed hash whose keys come from the system's random source.
+fn unguessable() -> String {
+    let part = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", part(), part())
+}
+
+/// Connects to the door at `path`.
+pub(super) async fn connect(path: &Path) -> io::Result<Stream> {
+    let name = fs::read_to_string(path)?;
+    if !name.starts_with(PREFIX) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    loop {
+        match ClientOptions::new().open(&name) {
+            Ok(pipe) => return Ok(Stream::Client(pipe)),
+            Err(error) if error.raw_os_error() == Some(PIPE_BUSY) => {
+                // Until the next instance is there, which is a moment.
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+macro_rules! either {
+    ($self:ident, $pipe:ident => $call:expr) => {
+        match $self.get_mut() {
+            Stream::Server(pipe) => {
+                let $pipe = std::pin::Pin::new(pipe);
+                $call
+            }
+            Stream::Client(pipe) => {
+                let $pipe = std::pin::Pin::new(pipe);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        either!(self, pipe => pipe.poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> std::task::Poll<io::Result<usize>> {
+        either!(self, pipe => pipe.poll_write(cx, bytes))
+    }
+
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        either!(self, pipe => pipe.poll_flush(cx))
+    }
+
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        either!(self, pipe => pipe.poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,303 @@
+//! The engine thread: client, controller, tray and notifications on one current-thread runtime.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use petit_client::app::args::Args;
+use petit_client::app::contract::{Opening, Page};
+use petit_client::app::link::RealLinks;
+use petit_client::app::single::{self, First, Received, SingleError, Wanted};
+use petit_client::app::{self, App, Inputs, LoginItem};
+use petit_client::autostart::Autostart;
+use petit_client::folder::Folder;
+use petit_host::exit::ExitCode;
+use petit_host::files::{self, FileError};
+use petit_host::logs::{self, FileHandle, Level, RotatingFile};
+use petit_host::shutdown::{Asked, Signals};
+use tokio::sync::mpsc;
+
+use crate::desk::Desk;
+use crate::front::{Front, Message};
+use crate::{notify, smoke, system, tray};
+
+/// A panel that starts after us gets this long before the window stands in for it.
+const PANEL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why there is no app.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("this user has no home folder; name a config file with --config")]
+    NoHome,
+    #[error(transparent)]
+    Folder(#[from] FileError),
+    #[error(transparent)]
+    Single(#[from] SingleError),
+    #[error("the app cannot be started")]
+    Io(#[from] std::io::Error),
+    #[error("the app ended while it was starting")]
+    Ended,
+}
+
+/// What a start came to.
+pub(crate) struct Started {
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) running: JoinHandle<()>,
+    pub(crate) first: First,
+}
+
+/// Starts the engine thread and waits until it is up. It asks the front to end when it has ended.
+pub(crate) fn start(args: &Args, front: Front) -> Result<Started, StartError> {
+    let (config, _) = files::locate_config(args.config.as_deref()).ok_or(StartError::NoHome)?;
+    let folder = Folder::of(&config);
+    folder.make()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let first = runtime.block_on(single::first(&folder, &args.wanted, None))?;
+    // Commands of the window run where the client does.
+    tauri::async_runtime::set(runtime.handle().clone());
+    let (up, is_up) = std::sync::mpsc::channel();
+    let args = args.clone();
+    let is_first = matches!(first, First::Yes(_));
+    let run = move || {
+        runtime.block_on(async move {
+            if is_first {
+                serve(&args, folder, front, up).await;
+            }
+        });
+        // What blocks (a keychain that asks its user) is not waited for.
+        runtime.shutdown_background();
+    };
+    let running = std::thread::Builder::new().name("engine".to_owned()).spawn(run)?;
+    match is_up.recv() {
+        Ok(desk) => Ok(Started { desk: desk?, running, first }),
+        Err(_) => Err(StartError::Ended),
+    }
+}
+
+type Up = std::sync::mpsc::Sender<Result<Arc<Desk>, StartError>>;
+
+async fn serve(args: &Args, folder: Folder, front: Front, up: Up) {
+    let (listening, wishes, signals) = match open_doors(&folder) {
+        Ok(doors) => doors,
+        Err(error) => return drop(up.send(Err(error.into()))),
+    };
+    let (app, notes) = start_app(&folder);
+    let (lines, mut new_lines) = mpsc::channel(16);
+    let desk = Arc::new(Desk::new(app.clone(), Arc::new(front.clone()), lines));
+    if up.send(Ok(Arc::clone(&desk))).is_err() {
+        return;
+    }
+    let (clicks, clicked) = mpsc::channel(16);
+    let (hosts, host) = mpsc::channel(4);
+    let tray = tokio::spawn(tray::run(app.shown(), clicks, hosts));
+    let notify = tokio::spawn(notify::run(notes, front.clone()));
+    let telling = tokio::spawn(tell(app.clone(), front.clone()));
+    let log = tokio::spawn({
+        let front = front.clone();
+        async move {
+            while let Some(lines) = new_lines.recv().await {
+                front.tell("log", &lines);
+            }
+        }
+    });
+    if let Wanted::Show(opening) = &args.wanted
+        && !args.smoke_test
+    {
+        front.send(Message::Show(opening.clone(), system::activation_token()));
+    }
+    if args.wanted == Wanted::Start {
+        start_now(&app).await;
+    }
+    let smoke = args.smoke_test.then(|| tokio::spawn(smoke::run(Arc::clone(&desk), front.clone())));
+    let ending = Ending { wishes, signals, clicked, host, autostart: args.autostart };
+    let asked = ending.wait(&desk, &front, smoke).await;
+    tracing::info!("ending");
+    // Nothing new comes in; the icon goes at once, the client says goodbye.
+    drop(listening);
+    front.send(Message::Close);
+    tray.abort();
+    notify.abort();
+    telling.abort();
+    log.abort();
+    app.end().await;
+    tracing::info!("ended");
+    front.send(Message::End(asked));
+}
+
+type Doors = (single::Listening, mpsc::Receiver<Received>, Signals);
+
+fn open_doors(folder: &Folder) -> std::io::Result<Doors> {
+    let (listening, wishes) = single::listen(folder)?;
+    Ok((listening, wishes, Signals::new()?))
+}
+
+fn start_app(folder: &Folder) -> (App, mpsc::Receiver<app::notes::Note>) {
+    // To a log of its own until the client's is ours: another process may be writing to that one.
+    let own = folder.log().with_file_name("app.log");
+    let file = RotatingFile::open(&own).map(FileHandle::new).ok();
+    let level = logs::start_to(file.as_ref(), false, Level::default()).ok();
+    let program = system::program();
+    let login: Arc<dyn LoginItem> = match program.as_deref().and_then(Autostart::of) {
+        Some(autostart) => {
+            autostart.repair();
+            Arc::new(autostart)
+        }
+        None => Arc::new(NoLogin),
+    };
+    let (asked, asks) = mpsc::channel(4);
+    app::start(Inputs {
+        folder: folder.clone(),
+        links: Arc::new(RealLinks::new(folder.clone(), level, file, asked)),
+        asked: asks,
+        login,
+        clock: Arc::new(SystemTime::now),
+        is_root: system::is_root(),
+    })
+}
+
+/// For a user who has no place for an autostart entry.
+struct NoLogin;
+
+impl LoginItem for NoLogin {
+    fn is_on(&self) -> bool {
+        false
+    }
+
+    fn set(&self, _: bool) -> Result<(), String> {
+        Err("this user has no home folder".to_owned())
+    }
+}
+
+/// Tells the page of every change.
+async fn tell(app: App, front: Front) {
+    let mut shown = app.shown();
+    loop {
+        let view = shown.borrow_and_update().view.clone();
+        front.tell("view", &view);
+        if shown.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn start_now(app: &App) {
+    if let Err(refused) = app.start().await {
+        tracing::warn!(code = refused.code, "not started");
+    }
+}
+
+/// Everything that asks for something until the end.
+struct Ending {
+    wishes: mpsc::Receiver<Received>,
+    signals: Signals,
+    clicked: mpsc::Receiver<tray::Click>,
+    host: mpsc::Receiver<bool>,
+    autostart: bool,
+}
+
+impl Ending {
+    /// Serves wishes until the app has to end; returns how.
+    async fn wait(
+        mut self,
+        desk: &Arc<Desk>,
+        front: &Front,
+        smoke: Option<tokio::task::JoinHandle<ExitCode>>,
+    ) -> ExitCode {
+        let mut quitting = front.quitting();
+        let mut smoke = smoke;
+        // A window that nobody asked for is shown only when there is no other way to the app.
+        let panel = tokio::time::sleep(PANEL_LIMIT);
+        tokio::pin!(panel);
+        let mut no_panel = false;
+        let mut stands_in = self.autostart;
+        loop {
+            tokio::select! {
+                Some(received) = self.wishes.recv() => {
+                    if on_wish(received, desk, front).await { return ExitCode::Ok; }
+                }
+                Some(click) = self.clicked.recv() => {
+                    if on_click(click, desk, front).await { return ExitCode::Ok; }
+                }
+                Some(there) = self.host.recv() => {
+                    no_panel = !there;
+                    desk.app.tray(there).await;
+                }
+                () = &mut panel, if stands_in => {
+                    stands_in = false;
+                    if no_panel {
+                        front.send(Message::Show(Opening::default(), None));
+                    }
+                }
+                asked = self.signals.next() => match asked {
+                    Asked::End { interrupted } => {
+                        return if interrupted { ExitCode::Interrupted } else { ExitCode::Ok };
+                    }
+                    Asked::Reload => {}
+                },
+                () = rung(&mut quitting) => return ExitCode::Ok,
+                code = finished(&mut smoke) => return code,
+            }
+        }
+    }
+}
+
+async fn rung(bell: &mut Option<mpsc::Receiver<()>>) {
+    match bell {
+        Some(bell) => drop(bell.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn finished(task: &mut Option<tokio::task::JoinHandle<ExitCode>>) -> ExitCode {
+    match task {
+        Some(task) => task.await.unwrap_or(ExitCode::Failed),
+        None => std::future::pending().await,
+    }
+}
+
+/// What another start wants; true when that is the end.
+async fn on_wish(received: Received, desk: &Arc<Desk>, front: &Front) -> bool {
+    match received.wanted {
+        Wanted::Nothing => {}
+        Wanted::Show(opening) => front.send(Message::Show(opening, received.token)),
+        Wanted::Start => start_now(&desk.app).await,
+        Wanted::Stop => {
+            if let Err(refused) = desk.app.stop().await {
+                tracing::warn!(code = refused.code, "not stopped");
+            }
+        }
+        Wanted::Quit => return true,
+    }
+    false
+}
+
+/// What a click in the tray wants; true when that is the end.
+async fn on_click(click: tray::Click, desk: &Arc<Desk>, front: &Front) -> bool {
+    use petit_client::app::tray::Action;
+    let show = |page: Page| front.send(Message::Show(Opening { page, invite: None }, click.token.clone()));
+    let done = match click.action {
+        Action::Start => desk.app.start().await,
+        Action::Stop => desk.app.stop().await,
+        Action::Pause(length) => desk.app.pause(length).await,
+        Action::Unlock => desk.app.unlock().await,
+        Action::StartOnLogin(on) => {
+            let prefs = desk.app.shown().borrow().prefs.clone();
+            desk.app.set_prefs(app::contract::Prefs { start_on_login: on, ..prefs }).await
+        }
+        Action::Copy(text) => {
+            desk.shell.copy(text);
+            Ok(())
+        }
+        Action::Open(page) => {
+            show(page);
+            Ok(())
+        }
+        Action::Quit => return true,
+    };
+    if let Err(refused) = done {
+        tracing::warn!(code = refused.code, "what was clicked was not done");
+        // The window has room for the reason.
+        show(Page::Overview);
+    }
+    false
+}

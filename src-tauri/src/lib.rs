@@ -1,0 +1,84 @@
+//! The tray app: icon, window and notifications over `petit-client`. No rule of its own lives here; what is drawn
+//! and what happens on a click is decided in `petit_client::app`.
+//!
+//! Two threads. The **engine thread** runs the client, its control socket, the controller, the tray on Linux and
+//! notifications on a runtime of its own. The **main thread** belongs to the desktop: on Linux it sleeps until a
+//! window is wanted for the first time, so that an app without a window has loaded neither GTK's display nor WebKit's
+//! processes; elsewhere it runs the tray too.
+
+// Read by the build script; here it is compared with the contract.
+#[cfg(test)]
+mod command_names;
+mod commands;
+mod desk;
+mod engine;
+mod front;
+mod notify;
+mod smoke;
+mod system;
+mod tray;
+mod window;
+
+use std::io::Read;
+use std::process::ExitCode as ProcessExit;
+
+use petit_client::app::args::{self, Args, Parsed};
+use petit_client::app::deeplink;
+use petit_client::app::single::{First, SingleError, Wanted};
+use petit_host::cli::{Failure, chain, fail};
+use petit_host::exit::ExitCode;
+
+/// Starts the app and returns when it has ended.
+pub fn main() -> ProcessExit {
+    let given: Vec<_> = std::env::args_os().skip(1).collect();
+    let mut args = match args::parse(given) {
+        Parsed::Start(args) => args,
+        Parsed::Version => {
+            petit_host::cli::print(concat!("petit ", env!("CARGO_PKG_VERSION"), "\n"));
+            return ProcessExit::SUCCESS;
+        }
+        Parsed::Help => {
+            petit_host::cli::print(&format!("{}\n", args::USAGE));
+            return ProcessExit::SUCCESS;
+        }
+        Parsed::Unknown(why) => {
+            return fail(false, &Failure::new(ExitCode::Usage, why).hint("see: petit --help"));
+        }
+    };
+    petit_host::harden::no_core_dumps();
+    if args.link_on_stdin {
+        read_link(&mut args);
+    }
+    match run(&args) {
+        Ok(code) => code.into(),
+        Err(failure) => fail(false, &failure),
+    }
+}
+
+/// The link that `petit` was started with.
+fn read_link(args: &mut Args) {
+    const MOST: u64 = 16 * 1024;
+    let mut text = String::new();
+    if std::io::stdin().take(MOST).read_to_string(&mut text).is_ok() {
+        let link = if deeplink::is_link(&text) { text } else { format!("petit:{text}") };
+        args.wanted = Wanted::Show(deeplink::opening(&link));
+    }
+}
+
+fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let (front, messages) = front::Front::new();
+    let engine = engine::start(args, front.clone()).map_err(|error| match error {
+        engine::StartError::Single(error @ SingleError::Silent { .. }) => {
+            Failure::of(&error).hint("end it with kill, and start Petit again")
+        }
+        error => Failure::new(ExitCode::Failed, chain(&error)),
+    })?;
+    let engine::Started { desk, running, first } = engine;
+    if let First::No = first {
+        return Ok(ExitCode::Ok);
+    }
+    let code = front::run(&front, messages, desk);
+    // The engine has said goodbye to the server when it asked the front to end.
+    let _ = running.join();
+    Ok(code)
+}

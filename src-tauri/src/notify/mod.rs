@@ -1,0 +1,24 @@
+//! Showing notifications. What is worth one is decided in `petit_client::app::notes`; nobody waits for them.
+
+#[cfg(target_os = "linux")]
+mod linux;
+
+use petit_client::app::notes::Note;
+use tokio::sync::mpsc;
+
+use crate::front::Front;
+
+/// Shows notes until there are no more.
+#[cfg(target_os = "linux")]
+pub(crate) async fn run(notes: mpsc::Receiver<Note>, front: Front) {
+    linux::run(notes, front).await;
+}
+
+/// The tray's icon and tooltip say the same; a notification of the system's own needs an installed app here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) async fn run(mut notes: mpsc::Receiver<Note>, front: Front) {
+    let _ = front;
+    while let Some(note) = notes.recv().await {
+        tracing::info!(about = ?note.about, "worth a notification");
+    }
+}

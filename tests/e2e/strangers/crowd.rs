@@ -1,0 +1,131 @@
+//! More than there is room for: what is served is served as fast as ever, the rest is told at once, and one
+//! service's crowd is not another's.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use petit_tests::bed::Bed;
+use petit_tests::figures::{Times, figure, rounds};
+use petit_tests::netns::Netns;
+use petit_tests::service::Service;
+use petit_tests::visitor::{Visitor, host};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpSocket, TcpStream};
+
+/// What became of requests that came at a rate, whether or not the ones before were answered.
+#[derive(Default)]
+struct Outcome {
+    served: Times,
+    refused: Times,
+    other: usize,
+}
+
+/// Sends requests at a rate for a while.
+async fn at_rate(visitor: Visitor, host: Arc<str>, per_second: u32, lasting: Duration) -> Outcome {
+    let every = Duration::from_secs(1) / per_second;
+    let count = (lasting.as_secs_f64() * f64::from(per_second)) as u32;
+    let start = tokio::time::Instant::now();
+    let mut requests = tokio::task::JoinSet::new();
+    for number in 0..count {
+        tokio::time::sleep_until(start + every * number).await;
+        let host = Arc::clone(&host);
+        requests.spawn(async move {
+            let start = Instant::now();
+            let answer = visitor.get(&host, "/slow/200").await;
+            let retry = answer.headers.contains_key("retry-after");
+            (answer.status.as_u16(), retry, start.elapsed())
+        });
+    }
+    let mut outcome = Outcome::default();
+    while let Some(request) = requests.join_next().await {
+        match request.unwrap() {
+            (200, _, took) => outcome.served.add(took),
+            (429 | 503, true, took) => outcome.refused.add(took),
+            _ => outcome.other += 1,
+        }
+    }
+    outcome
+}
+
+/// R13: a service that can do 10 at once, 200 ms each: 50 in a second.
+#[tokio::test]
+async fn beyond_what_a_service_can_do_the_rest_is_told_so_and_the_served_are_served_in_time() {
+    let bed = Bed::with("[server.limits]\nrequests_per_service = 10").await;
+    let service = Service::http("s").await;
+    let client = bed.client(&service).await;
+    let host: Arc<str> = host(&client.id()).into();
+    let lasting = Duration::from_secs(rounds(6, 30) as u64);
+    let idle = at_rate(bed.visitor(), Arc::clone(&host), 10, lasting / 3).await;
+    let peak = at_rate(bed.visitor(), Arc::clone(&host), 45, lasting / 2).await;
+    let twice = at_rate(bed.visitor(), Arc::clone(&host), 100, lasting).await;
+    let per_second =
+        |outcome: &Outcome, lasting: Duration| outcome.served.count() as f64 / lasting.as_secs_f64();
+    figure(format!(
+        "R13 idle: {}; at 45/s: {:.0}/s served; at 100/s of 50 possible: {:.0}/s served, {}; {} told to come again, {}",
+        idle.served.summary(),
+        per_second(&peak, lasting / 2),
+        per_second(&twice, lasting),
+        twice.served.summary(),
+        twice.refused.count(),
+        twice.refused.summary(),
+    ));
+    assert_eq!((idle.other, peak.other, twice.other), (0, 0, 0), "nothing else than 200, 429 and 503");
+    assert!(twice.refused.count() > 0);
+    assert!(twice.served.count() * 2 > peak.served.count(), "more visitors do not mean fewer answers");
+}
+
+/// R14: one service gets ten times what it may have; the other does not notice.
+#[tokio::test]
+async fn one_services_crowd_is_not_anothers() {
+    let bed = Bed::with("[server.limits]\nrequests = 20\nrequests_per_service = 4").await;
+    let (crowded, quiet) = (Service::http("crowded").await, Service::http("quiet").await);
+    let (a, b) = (bed.client(&crowded).await, bed.client(&quiet).await);
+    let (a, b): (Arc<str>, Arc<str>) = (host(&a.id()).into(), host(&b.id()).into());
+    let lasting = Duration::from_secs(rounds(4, 20) as u64);
+    let alone = at_rate(bed.visitor(), Arc::clone(&b), 10, lasting / 2).await;
+    let (crowd, beside) =
+        tokio::join!(at_rate(bed.visitor(), a, 200, lasting), at_rate(bed.visitor(), b, 10, lasting));
+    figure(format!(
+        "R14 B alone: {}; beside A at 200/s of 20 possible: {}; A: {} served, {} told to come again",
+        alone.served.summary(),
+        beside.served.summary(),
+        crowd.served.count(),
+        crowd.refused.count(),
+    ));
+    assert_eq!((beside.refused.count(), beside.other), (0, 0), "B has no error");
+    assert!(crowd.refused.count() > 0);
+}
+
+/// One address has its share of the connections, and no more.
+#[tokio::test]
+async fn connections_of_one_address_are_counted() {
+    let net = Netns::new().await;
+    let gateway = net.gateway();
+    let bed =
+        Bed::with(&format!("proxy_bind = \"{gateway}\"\n[server.limits]\nconnections_per_address = 30"))
+            .await;
+    let service = Service::http("s").await;
+    let client = bed.client(&service).await;
+    let connect = || async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((gateway, 0).into()).unwrap();
+        socket.connect(bed.http()).await.unwrap()
+    };
+    let mut held: Vec<TcpStream> = Vec::new();
+    let mut turned_away = 0;
+    for _ in 0..50 {
+        let mut tcp = connect().await;
+        match tokio::time::timeout(Duration::from_millis(50), tcp.read(&mut [0; 1])).await {
+            Err(_) => held.push(tcp),
+            Ok(closed) => {
+                assert_eq!(closed.unwrap_or(0), 0);
+                turned_away += 1;
+            }
+        }
+    }
+    assert_eq!((held.len(), turned_away), (30, 20));
+    assert_eq!(bed.server.relay.counts().turned_away, 20);
+    // Its own machine is not counted, and neither is anybody else.
+    drop(held);
+    assert_eq!(bed.visitor().get(&host(&client.id()), "/").await.text(), "s");
+}

@@ -1,0 +1,238 @@
+//! HTTP/2 visitors that flood. Each ends with its own connection, and the server's memory stays where it was.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use petit_tests::figures::{figure, rounds};
+use petit_tests::process::{Program, Running};
+use petit_tests::service::Service;
+use petit_tests::soon;
+use petit_tests::visitor::Visitor;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const DATA: u8 = 0;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let [_, a, b, c] = (payload.len() as u32).to_be_bytes();
+    [&[a, b, c, kind, flags][..], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A field that HPACK neither indexes nor compresses (RFC 7541 §6.2.2).
+fn field(name: &str, value: &str) -> Vec<u8> {
+    let text = |text: &str| {
+        let mut out = Vec::new();
+        if text.len() < 127 {
+            out.push(text.len() as u8);
+        } else {
+            out.push(127);
+            let mut rest = text.len() - 127;
+            while rest >= 128 {
+                out.push((rest % 128) as u8 | 128);
+                rest /= 128;
+            }
+            out.push(rest as u8);
+        }
+        out.extend(text.as_bytes());
+        out
+    };
+    [&[0][..], &text(name), &text(value)].concat()
+}
+
+fn get(host: &str) -> Vec<u8> {
+    // :method GET, :scheme http, :path / of the static table.
+    [&[0x82, 0x86, 0x84][..], &field(":authority", host)].concat()
+}
+
+/// How a flood ended.
+struct Ended {
+    closed: bool,
+    goaway: bool,
+    statuses: Vec<u8>,
+    took: Duration,
+}
+
+/// Sends a preface and then `pieces` for as long as the server takes them.
+async fn flood(front: SocketAddr, mut pieces: impl Iterator<Item = Vec<u8>>) -> Ended {
+    let mut tcp = TcpStream::connect(front).await.unwrap();
+    let start = Instant::now();
+    let (mut read, mut write) = tcp.split();
+    let reading = async {
+        let mut bytes = Vec::new();
+        let end = read.read_to_end(&mut bytes).await;
+        (bytes, end.is_ok() || end.is_err())
+    };
+    let writing = async {
+        let _ = write.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        let _ = write.write_all(&frame(SETTINGS, 0, 0, &[])).await;
+        let mut batch = Vec::new();
+        loop {
+            batch.clear();
+            for _ in 0..100 {
+                batch.extend(pieces.next().unwrap_or_default());
+            }
+            if batch.is_empty() || write.write_all(&batch).await.is_err() {
+                break;
+            }
+        }
+        // What is left is to be heard.
+        let _ = write.shutdown().await;
+    };
+    let (_, (bytes, closed)) = soon("a flood to end", async { tokio::join!(writing, reading) }).await;
+    let mut ended = Ended { closed, goaway: false, statuses: Vec::new(), took: start.elapsed() };
+    let mut rest = &bytes[..];
+    while let [a, b, c, kind, _, _, _, _, _, tail @ ..] = rest {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        ended.goaway |= *kind == GOAWAY;
+        if *kind == HEADERS {
+            ended.statuses.extend(tail.first());
+        }
+        rest = tail.get(length..).unwrap_or_default();
+    }
+    ended
+}
+
+struct Front {
+    server: Program,
+    _running: (Running, Running),
+    client: Program,
+    host: String,
+    visitor: Visitor,
+    pid: u32,
+}
+
+impl Front {
+    async fn new() -> Self {
+        let service = Box::leak(Box::new(Service::http("still here").await));
+        let (server, running, client) = crate::recover::processes(service).await;
+        let client_running = client.up().await;
+        let status = client.until_green().await;
+        let url = status["services"][0]["url"].as_str().unwrap().to_owned();
+        let host = url.split("://").nth(1).unwrap().split(':').next().unwrap().to_owned();
+        let visitor = server.visitor().await;
+        let pid = running.id();
+        Self { server, _running: (running, client_running), client, host, visitor, pid }
+    }
+
+    fn rss(&self) -> u64 {
+        petit_tests::process::resident_bytes(self.pid)
+    }
+
+    async fn is_served(&self) {
+        assert_eq!(self.visitor.get(&self.host, "/").await.text(), "still here");
+    }
+}
+
+/// A25 to A27.
+#[tokio::test]
+async fn floods_of_http2_end_with_their_own_connection_and_take_no_memory() {
+    let front = Front::new().await;
+    let many = rounds(20_000, 100_000) as u32;
+    let host = front.host.clone();
+    let opened = |stream: u32, flags: u8| frame(HEADERS, flags | END_HEADERS, 2 * stream + 1, &get(&host));
+    let unique = |count: usize| -> Vec<u8> {
+        let mut block = get(&host);
+        for number in 0..count {
+            block.extend(field(&format!("x-{number}"), "1"));
+        }
+        let mut out = Vec::new();
+        let mut pieces = block.chunks(16_000).peekable();
+        let mut first = true;
+        while let Some(piece) = pieces.next() {
+            let kind = if std::mem::take(&mut first) { HEADERS } else { CONTINUATION };
+            let flags = if pieces.peek().is_none() { END_HEADERS } else { 0 };
+            out.extend(frame(kind, flags | (u8::from(kind == HEADERS) * END_STREAM), 1, piece));
+        }
+        out
+    };
+    // One field into the dynamic table, then a byte for each time it is meant: a head of a megabyte in 20 KiB.
+    let bomb = {
+        let mut block = get(&host);
+        block.extend([0x40, 6]);
+        block.extend(b"cookie");
+        block.push(50);
+        block.extend([b'a'; 50]);
+        block.extend(std::iter::repeat_n(0xbe, 16_000));
+        frame(HEADERS, END_STREAM | END_HEADERS, 1, &block)
+    };
+    let window = |grant: u32| grant.to_be_bytes();
+    type Flood<'a> = (&'a str, Box<dyn Iterator<Item = Vec<u8>> + 'a>, bool);
+    let floods: Vec<Flood<'_>> =
+        vec![
+            (
+                "rapid reset",
+                Box::new((0..many).map(|n| {
+                    [opened(n, END_STREAM), frame(RST_STREAM, 0, 2 * n + 1, &[0, 0, 0, 8])].concat()
+                })),
+                true,
+            ),
+            (
+                "resets provoked by empty grants",
+                Box::new(
+                    (0..many)
+                        .map(|n| [opened(n, 0), frame(WINDOW_UPDATE, 0, 2 * n + 1, &window(0))].concat()),
+                ),
+                true,
+            ),
+            (
+                "resets provoked by too much credit",
+                Box::new((0..many).map(|n| {
+                    [opened(n, 0), frame(WINDOW_UPDATE, 0, 2 * n + 1, &window(0x7fff_ffff))].concat()
+                })),
+                true,
+            ),
+            (
+                "resets provoked by heads after the end",
+                Box::new((0..many).map(|n| [opened(n, END_STREAM), opened(n, END_STREAM)].concat())),
+                true,
+            ),
+            (
+                "a head that never ends",
+                Box::new(
+                    std::iter::once(frame(HEADERS, END_STREAM, 1, &get(&host)))
+                        .chain((0..many).map(|_| frame(CONTINUATION, 0, 1, &field("x", &"a".repeat(100))))),
+                ),
+                true,
+            ),
+            ("a head of 30,000 fields", Box::new(std::iter::once(unique(30_000))), false),
+            ("a head of one-byte references", Box::new(std::iter::once(bomb)), false),
+            (
+                "empty DATA",
+                Box::new(std::iter::once(opened(0, 0)).chain((0..many).map(|_| frame(DATA, 0, 1, &[])))),
+                true,
+            ),
+            ("PINGs", Box::new((0..many).map(|_| frame(PING, 0, 0, &[7; 8]))), false),
+            ("SETTINGS", Box::new((0..many).map(|_| frame(SETTINGS, 0, 0, &[]))), false),
+            ("PRIORITY", Box::new((0..many).map(|n| frame(PRIORITY, 0, 2 * n + 1, &[0, 0, 0, 0, 1]))), false),
+            ("grants of a byte", Box::new((0..many).map(|_| frame(WINDOW_UPDATE, 0, 0, &window(1)))), false),
+        ];
+    front.is_served().await;
+    let before = front.rss();
+    for (what, pieces, goaway) in floods {
+        let ended = flood(front.visitor.front(), pieces).await;
+        assert!(ended.closed, "{what}");
+        assert!(ended.goaway || !goaway, "{what} was taken to its end");
+        // 0x88 is :status 200 of the static table; a flood may be answered until it is one.
+        let answered = ended.statuses.iter().filter(|status| **status == 0x88).count();
+        assert!(answered < many as usize / 10, "{what}: {answered} answers");
+        figure(format!(
+            "HTTP/2, {what}: over after {} ms, server holds {:+.1} MiB",
+            ended.took.as_millis(),
+            (front.rss() as f64 - before as f64) / 1048576.0
+        ));
+        front.is_served().await;
+    }
+    let grown = front.rss().saturating_sub(before);
+    assert!(grown < 24 << 20, "the server grew by {} KiB", grown / 1024);
+    drop((front.server, front.client));
+}

@@ -1,0 +1,13 @@
+//! What strangers send: to the public front, to the clients' port, and from inside with a key of their own. In
+//! every test an honest client beside is served as if nothing happened.
+
+mod agents;
+mod answers;
+mod crowd;
+mod h2;
+mod heads;
+mod local;
+mod panic;
+mod port;
+mod server;
+mod slow;

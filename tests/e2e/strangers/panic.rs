@@ -1,0 +1,95 @@
+//! A fault of our own: it ends the request that it happens in, is counted, and nothing else notices.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, ServiceKind, Text, Vitae};
+use petit_engine::relay::{
+    Access, Announced, Answer, Bounds, EnrolRequest, Enrolled, Names, Relay, RelayConfig, Route,
+};
+use petit_engine::secret::{PrivateKey, PublicKey};
+use petit_tests::visitor::Visitor;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// A registry with a fault: who asks it for one ID makes it fall over.
+struct Faulty {
+    bad: RegisteredId,
+    changes: watch::Sender<u64>,
+}
+
+impl Names for Faulty {
+    fn alias(&self, _: &str) -> Option<RegisteredId> {
+        None
+    }
+
+    fn aliases(&self, _: &RegisteredId) -> Vec<Alias> {
+        Vec::new()
+    }
+
+    fn service(&self, id: &RegisteredId) -> Option<Route> {
+        assert!(*id != self.bad, "a fault on purpose");
+        None
+    }
+}
+
+impl Access for Faulty {
+    fn device(&self, _: &PublicKey) -> Option<DeviceId> {
+        None
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn enrol(&self, _: EnrolRequest) -> Answer<'_, Result<Enrolled, EnrolRefusal>> {
+        Box::pin(async { Err(EnrolRefusal::Busy) })
+    }
+
+    fn announce(&self, _: DeviceId, services: Vec<(ServiceName, ServiceKind)>) -> Answer<'_, Announced> {
+        let services = vec![Err(GrantRefusal::StoreFailed); services.len()];
+        Box::pin(async move { Announced { services, kept: Vec::new() } })
+    }
+
+    fn rename(&self, _: DeviceId, _: Text<64>) -> Answer<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn remove(&self, _: DeviceId, _: ServiceName) -> Answer<'_, Option<bool>> {
+        Box::pin(async { None })
+    }
+
+    fn unregister(&self, _: DeviceId) -> Answer<'_, bool> {
+        Box::pin(async { false })
+    }
+}
+
+/// A33.
+#[tokio::test]
+async fn a_fault_in_one_request_ends_that_request_alone() {
+    let bad = RegisteredId::random().unwrap();
+    let config = RelayConfig {
+        key: PrivateKey::generate().unwrap(),
+        endpoint: "http://REGID.localhost:8090".parse().unwrap(),
+        tcp_bind: IpAddr::from([127, 0, 0, 1]),
+        tcp_host: "localhost".into(),
+        trusted_proxies: Vec::new(),
+        legacy_errors: false,
+        bounds: Bounds::default(),
+        software: Text::lossy("test"),
+        vitae: Vitae::new(),
+    };
+    let access = Arc::new(Faulty { bad, changes: watch::Sender::new(0) });
+    let relay = Relay::start(config, access).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let visitor = Visitor::new(listener.local_addr().unwrap());
+    relay.serve_http(listener);
+    for round in 1..=5 {
+        let fault = visitor.get(&format!("{bad}.localhost"), "/").await;
+        assert_eq!((fault.status.as_u16(), fault.petit_error()), (500, Some("internal".into())));
+        let fine = visitor.get(&format!("{}.localhost", RegisteredId::random().unwrap()), "/").await;
+        assert_eq!((fine.status.as_u16(), fine.petit_error()), (404, Some("unknown-service".into())));
+        assert_eq!(relay.counts().faults, round, "the operator can see it");
+    }
+}

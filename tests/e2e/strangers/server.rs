@@ -1,0 +1,214 @@
+//! A server that has been taken over, or plays tricks: what can it make a customer's client do?
+
+use std::time::Duration;
+
+use petit_client::status::Connection;
+use petit_engine::name::{DeviceId, RegisteredId};
+use petit_engine::proto::control::{
+    EnrolAnswer, FromRelay, Grant, Message, Outcome, PROTOCOL, PublicUrl, Text, Vitae, Welcome,
+};
+use petit_engine::proto::frame::{HEADER_BYTES, Header, Kind, Open, Reset, ResetCode};
+use petit_engine::secret::{InviteId, InviteSecret, PrivateKey};
+use petit_tests::bed::BedClient;
+use petit_tests::service::Service;
+use petit_tests::soon;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// A server whose every word the test chooses. Its key is the one of the invite.
+struct Hostile {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    id: RegisteredId,
+    key: PrivateKey,
+}
+
+struct Session(TlsStream<TcpStream>);
+
+impl Hostile {
+    async fn new() -> Self {
+        let key = PrivateKey::generate().unwrap();
+        // It lets anybody in.
+        let config = petit_engine::net::tls::enrol_server(&key).unwrap();
+        let mut config = (*config).clone();
+        config.alpn_protocols =
+            vec![petit_engine::net::tls::ALPN_TUNNEL.to_vec(), petit_engine::net::tls::ALPN_ENROL.to_vec()];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self {
+            listener,
+            acceptor: std::sync::Arc::new(config).into(),
+            id: RegisteredId::random().unwrap(),
+            key,
+        }
+    }
+
+    async fn accept(&self) -> Session {
+        loop {
+            let (tcp, _) = soon("the client to come", self.listener.accept()).await.unwrap();
+            if let Ok(tls) = self.acceptor.accept(tcp).await {
+                return Session(tls);
+            }
+        }
+    }
+
+    /// A client that is registered here and offers a service.
+    async fn client(&self, service: &Service) -> BedClient {
+        let invite = petit_engine::invite::Invite {
+            server: self.listener.local_addr().unwrap().to_string().parse().unwrap(),
+            pins: vec![self.key.public().fingerprint()],
+            id: InviteId(petit_engine::secret::random_bytes().unwrap()),
+            secret: InviteSecret::random().unwrap(),
+            not_after: std::time::SystemTime::now() + Duration::from_secs(600),
+        };
+        let services = [("web", service.address(), "http")];
+        let (client, ()) = tokio::join!(BedClient::new(&invite, &services), async {
+            let mut enrolling = self.accept().await;
+            enrolling.next_of(Kind::Control).await.unwrap();
+            let answer = EnrolAnswer::Enrolled {
+                device: DeviceId::random().unwrap(),
+                service: "web".parse().unwrap(),
+                id: self.id,
+                url: self.url(),
+            };
+            enrolling.send(0, Kind::Control, &answer.encode().unwrap()).await;
+        });
+        client
+    }
+
+    fn url(&self) -> PublicUrl {
+        format!("http://{}.localhost", self.id).try_into().unwrap()
+    }
+
+    /// Welcomes whoever comes; returns the number that the client gave to its service.
+    async fn session(&self) -> (Session, u16) {
+        let mut session = self.accept().await;
+        let (_, hello) = session.next_of(Kind::Control).await.expect("a hello");
+        let hello: serde_json::Value = serde_json::from_slice(&hello).unwrap();
+        let service = hello["services"][0]["service"].as_u64().unwrap() as u16;
+        let outcome = Outcome::Registered { id: self.id, url: self.url(), aliases: vec![] };
+        let welcome = FromRelay::Welcome(Welcome {
+            protocol: PROTOCOL,
+            features: vec![],
+            software: Text::lossy("hostile"),
+            device: DeviceId::random().unwrap(),
+            window: 65_536,
+            now: 0,
+            vitae: Vitae::new(),
+            services: vec![Grant { service, name: "web".parse().unwrap(), outcome }],
+            kept: vec![],
+        });
+        session.send(0, Kind::Control, &welcome.encode().unwrap()).await;
+        (session, service)
+    }
+}
+
+impl Session {
+    async fn send(&mut self, stream: u32, kind: Kind, payload: &[u8]) {
+        let mut bytes = Header { stream, kind, length: payload.len() }.encode().to_vec();
+        bytes.extend_from_slice(payload);
+        let _ = self.0.write_all(&bytes).await;
+        let _ = self.0.flush().await;
+    }
+
+    async fn next(&mut self) -> Option<(Header, Vec<u8>)> {
+        let mut header = [0; HEADER_BYTES];
+        soon("a frame", self.0.read_exact(&mut header)).await.ok()?;
+        let header = Header::decode(header).unwrap();
+        let mut payload = vec![0; header.length];
+        soon("a payload", self.0.read_exact(&mut payload)).await.ok()?;
+        Some((header, payload))
+    }
+
+    async fn next_of(&mut self, kind: Kind) -> Option<(Header, Vec<u8>)> {
+        loop {
+            let (header, payload) = self.next().await?;
+            if header.kind == kind {
+                return Some((header, payload));
+            }
+        }
+    }
+
+    async fn until_closed(mut self) {
+        while self.next().await.is_some() {}
+    }
+}
+
+/// A64: there is no way to name another target. A service is a number that the client gave; anything else is
+/// refused, or ends the session; and the client's machine is asked for nothing.
+#[tokio::test]
+async fn a_server_cannot_make_a_client_connect_to_anything_but_its_services() {
+    let service = Service::http("private").await;
+    let hostile = Hostile::new().await;
+    let client = hostile.client(&service).await;
+    // Numbers that were never announced.
+    let (mut session, number) = hostile.session().await;
+    for (stream, service) in [(1, number + 1), (2, 0), (3, u16::MAX)] {
+        session.send(stream, Kind::Open, &Open { service, ..Open::default() }.encode()).await;
+        let (header, payload) = session.next_of(Kind::Rst).await.unwrap();
+        let code = Reset::decode(&payload).unwrap().code;
+        assert_eq!((header.stream, code), (stream, ResetCode::ServiceUnknown));
+    }
+    drop(session);
+    // Words that the protocol does not have.
+    let mut later = Open { service: number, ..Open::default() }.encode().to_vec();
+    later.extend(b"169.254.169.254:80");
+    let mut other_purpose = Open { service: number, ..Open::default() }.encode();
+    other_purpose[2] = 9;
+    for (what, kind, stream, payload) in [
+        ("another target", Kind::Control, 0, br#"{"type":"open","target":"169.254.169.254:80"}"#.to_vec()),
+        ("a file", Kind::Control, 0, br#"{"type":"services","services":[],"path":"/etc/passwd"}"#.to_vec()),
+        ("a command", Kind::Control, 0, br#"{"type":"run","command":"id"}"#.to_vec()),
+        ("another purpose", Kind::Open, 1, other_purpose.to_vec()),
+        ("a link to click", Kind::Control, 0, format!(
+            r#"{{"type":"services","services":[{{"service":{number},"name":"web","outcome":{{"registered":{{"id":"{}","url":"javascript:alert(1)","aliases":[]}}}}}}]}}"#,
+            hostile.id
+        ).into_bytes()),
+        ("a stream in the wrong order", Kind::Data, 1, vec![1]),
+    ] {
+        let (mut session, _) = hostile.session().await;
+        session.send(stream, kind, &payload).await;
+        soon(what, session.until_closed()).await;
+    }
+    // What a later version may add to an OPEN is not looked at, so it leads nowhere else.
+    let before = service.accepted();
+    let (mut session, _) = hostile.session().await;
+    session.send(1, Kind::Open, &later).await;
+    session.send(1, Kind::Data, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let (_, answer) = session.next_of(Kind::Data).await.unwrap();
+    assert!(String::from_utf8_lossy(&answer).ends_with("private"));
+    assert_eq!(service.accepted(), before + 1);
+    let status = client.client.status().await;
+    assert!(!matches!(status.connection, Connection::Stopped { .. }), "it keeps trying");
+}
+
+/// A flood of streams: the client holds what it has announced that it would, and its service is not overrun.
+#[tokio::test]
+async fn a_server_that_opens_without_end_gets_no_more_than_the_client_has_room_for() {
+    let service = Service::http("private").await;
+    let hostile = Hostile::new().await;
+    let _client = hostile.client(&service).await;
+    let (mut session, number) = hostile.session().await;
+    let open = Open { service: number, ..Open::default() }.encode();
+    for stream in 1..=20_000_u32 {
+        let mut bytes = Header { stream, kind: Kind::Open, length: open.len() }.encode().to_vec();
+        bytes.extend(open);
+        if session.0.write_all(&bytes).await.is_err() {
+            break;
+        }
+    }
+    let _ = session.0.flush().await;
+    // It refuses, or ends the session; it comes back and serves.
+    let ended = tokio::time::timeout(Duration::from_secs(30), session.next_of(Kind::Rst)).await.unwrap();
+    if let Some((_, payload)) = ended {
+        assert_eq!(Reset::decode(&payload).unwrap().code, ResetCode::Refused);
+    }
+    drop(session);
+    let (mut session, number) = hostile.session().await;
+    let open = Open { service: number, ..Open::default() }.encode();
+    session.send(1, Kind::Open, &open).await;
+    session.send(1, Kind::Data, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let (_, answer) = session.next_of(Kind::Data).await.unwrap();
+    assert!(String::from_utf8_lossy(&answer).ends_with("private"));
+}

@@ -1,0 +1,232 @@
+// Does it work, for whom, since when: the first page.
+
+import { h } from '../dom.js';
+import { plural, t } from '../i18n.js';
+import { call } from '../ipc.js';
+import { address, banner, button, card, empty, facts, sixWords } from '../parts/controls.js';
+import { areas, bars } from '../parts/chart.js';
+import { ago, bytes, duration, moment, number, sentence, took } from '../parts/format.js';
+import { mark } from '../parts/icons.js';
+import { complain } from '../parts/live.js';
+import { menu } from '../parts/menu.js';
+import { path } from '../parts/path.js';
+import { go } from '../router.js';
+import { app, redraw } from '../store.js';
+
+/** @import { Registered, Service, Traffic, View } from '../contract.d.ts' */
+
+/** Seconds that a sample of the traffic covers. */
+const SAMPLE = 2;
+/** How often "2 minutes ago" is looked at again, in milliseconds. */
+const TICK_MS = 10_000;
+
+/** @type {ReturnType<typeof setInterval> | undefined} */
+let tick;
+/** Services whose whole way is being tried on request. @type {Set<string>} */
+const pinging = new Set();
+/** The wish on its way, so that its button shows it. @type {string | null} */
+let wishing = null;
+
+export const overview = {
+  title: () => t('ui.nav.overview'),
+  enter() {
+    tick = setInterval(redraw, TICK_MS);
+  },
+  leave() {
+    clearInterval(tick);
+  },
+  draw() {
+    const { view } = app();
+    return [
+      h('h1', { class: 'unseen', tabindex: -1, 'data-test': 'title' }, t('ui.nav.overview')),
+      hero(view),
+      view.registered && view.services.length === 0 && nothingYet(),
+      view.services.map(service),
+      view.registered && moves(view) && traffic(view.traffic),
+      view.registered && here(view.registered),
+    ];
+  },
+};
+
+/** @param {View} view */
+function hero({ headline, state, can }) {
+  return h(
+    'section',
+    { class: `hero tone-${headline.tone}`, 'aria-labelledby': 'hero-title', 'data-test': 'hero', 'data-state': state.kind },
+    h('div', { class: 'hero-mark' }, mark(headline.tone, 'mark-large')),
+    h(
+      'div',
+      { class: 'hero-text' },
+      h('h2', { id: 'hero-title', 'data-test': 'headline' }, headline.title),
+      headline.detail !== '' && h('p', { 'data-test': 'detail' }, sentence(headline.detail)),
+      headline.advice !== '' && h('p', { class: 'advice', 'data-test': 'advice' }, sentence(headline.advice)),
+      when(state),
+    ),
+    h(
+      'div',
+      { class: 'actions hero-actions' },
+      can.unlock && wish('unlock', t('ui.overview.unlock'), 'primary', 'key'),
+      can.start && wish('start', state.kind === 'waiting' ? t('ui.overview.try_now') : t('ui.overview.start'), 'primary', state.kind === 'waiting' ? 'again' : 'play'),
+      can.resume && !can.start && wish('resume', t('ui.overview.resume'), 'primary', 'play'),
+      can.register &&
+        button(t('ui.overview.register'), () => go('setup'), { test: 'go-setup', look: can.start || can.unlock ? 'plain' : 'primary' }),
+      state.kind === 'broken' && button(t('ui.nav.diagnostics'), () => go('diagnostics'), { test: 'go-diagnostics' }),
+      can.pause &&
+        menu('pause', t('ui.overview.pause'), 'pause', [
+          { test: 'pause-15min', text: t('ui.overview.pause_15min'), act: () => pause('15min') },
+          { test: 'pause-1h', text: t('ui.overview.pause_1h'), act: () => pause('1h') },
+          { test: 'pause-tomorrow', text: t('ui.overview.pause_tomorrow'), act: () => pause('tomorrow') },
+        ]),
+      can.stop && wish('stop', t('ui.overview.stop'), 'plain', 'stop'),
+    ),
+  );
+}
+
+/** @param {View['state']} state */
+function when({ kind, since, until }) {
+  if (kind === 'paused' && until !== null) {
+    return h('p', { class: 'since', 'data-test': 'since' }, t('ui.overview.paused_until', { time: moment(until) }));
+  }
+  if (since === null || kind === 'unregistered') return null;
+  const values = { time: moment(since), duration: duration(Date.now() / 1000 - since) };
+  return h('p', { class: 'since', 'data-test': 'since' }, t('ui.overview.since', values));
+}
+
+/**
+ * @param {'start' | 'stop' | 'resume' | 'unlock'} name
+ * @param {string} text
+ * @param {'primary' | 'plain'} look
+ * @param {import('../parts/icons.js').IconName} picture
+ */
+function wish(name, text, look, picture) {
+  return button(
+    text,
+    async () => {
+      wishing = name;
+      redraw();
+      try {
+        // What was paused goes on by being started; the program knows no other word for it.
+        await call(name === 'resume' ? 'start' : name);
+      } catch (error) {
+        complain(error);
+      }
+      wishing = null;
+      redraw();
+    },
+    { test: name, look, icon: picture, busy: wishing === name, more: { key: name } },
+  );
+}
+
+/** @param {'15min' | '1h' | 'tomorrow'} time */
+function pause(time) {
+  void call('pause', { for: time }).catch(complain);
+}
+
+function nothingYet() {
+  return empty(
+    t('ui.overview.empty_title'),
+    t('ui.overview.empty_text'),
+    button(t('ui.services.add'), () => go('services'), { test: 'go-services', look: 'primary', icon: 'plus' }),
+    'empty',
+  );
+}
+
+/** @param {Service} service */
+function service(service) {
+  const { name, target, url, aliases, light, words, proved_at } = service;
+  return h(
+    'section',
+    { key: `service-${name}`, class: 'card service-card', 'aria-labelledby': `service-${name}`, 'data-test': `service-${name}`, 'data-light': light },
+    h(
+      'div',
+      { class: 'card-head' },
+      h('div', null, h('h2', { id: `service-${name}` }, name), h('p', { class: 'hint' }, h('code', { dir: 'ltr' }, target))),
+      h(
+        'div',
+        { class: 'actions' },
+        proved_at !== null && h('span', { class: 'hint', 'data-test': `proved-${name}` }, t('ui.overview.proved', { ago: ago(proved_at) })),
+        button(t('ui.overview.ping'), () => void ping(name), {
+          test: `ping-${name}`,
+          look: 'quiet',
+          icon: 'again',
+          busy: pinging.has(name),
+          label: t('ui.overview.ping_label', { name }),
+        }),
+      ),
+    ),
+    url !== null && address(url, { test: `address-${name}`, name }),
+    aliases.length > 0 && h('p', { class: 'hint aliases' }, t('ui.overview.aliases', { names: aliases.join(', ') })),
+    light === 'red' && banner('bad', words, { test: `words-${name}` }),
+    path(service),
+  );
+}
+
+/** @param {string} name */
+async function ping(name) {
+  pinging.add(name);
+  redraw();
+  try {
+    await call('ping', { name });
+  } catch (error) {
+    complain(error);
+  }
+  pinging.delete(name);
+  redraw();
+}
+
+/** An empty drawing says nothing while nothing can come. @param {View} view */
+function moves({ state, services, traffic }) {
+  const some = traffic.active > 0 || traffic.samples.some((sample) => sample.visits > 0);
+  return services.length > 0 && (state.kind === 'online' || some);
+}
+
+/** @param {Traffic} traffic */
+function traffic({ active, samples }) {
+  const visits = samples.map((sample) => sample.visits);
+  const total = visits.reduce((sum, n) => sum + n, 0);
+  const out = samples.map((sample) => sample.from_service_bytes / SAMPLE);
+  const into = samples.map((sample) => sample.to_service_bytes / SAMPLE);
+  const now = samples.at(-1);
+  const perSecond = now ? (now.from_service_bytes + now.to_service_bytes) / SAMPLE : 0;
+  return h(
+    'div',
+    { class: 'pair' },
+    card(
+      t('ui.overview.requests'),
+      [
+        h('p', { class: 'figure', 'data-test': 'requests' }, h('strong', null, number(total)), h('span', null, t('ui.overview.last_two_minutes'))),
+        bars(visits, plural(total, 'ui.overview.requests_chart_one', 'ui.overview.requests_chart')),
+        h('p', { class: 'hint', 'data-test': 'active' }, active === 0 ? t('ui.overview.active_none') : plural(active, 'ui.overview.active_one', 'ui.overview.active')),
+      ],
+      { id: 'requests-title', test: 'requests-card' },
+    ),
+    card(
+      t('ui.overview.data'),
+      [
+        h('p', { class: 'figure', 'data-test': 'throughput' }, h('strong', null, t('ui.overview.per_second', { size: bytes(perSecond) })), h('span', null, t('ui.overview.now'))),
+        areas(out, into, t('ui.overview.data_chart', { size: bytes(perSecond) })),
+        h(
+          'p',
+          { class: 'hint legend' },
+          h('span', { class: 'legend-out' }, t('ui.overview.data_out')),
+          h('span', { class: 'legend-in' }, t('ui.overview.data_in')),
+        ),
+      ],
+      { id: 'data-title', test: 'data-card' },
+    ),
+  );
+}
+
+/** @param {Registered} registered */
+function here({ server, device, key_words, round_trip_us }) {
+  return card(
+    t('ui.overview.here'),
+    facts([
+      [t('ui.overview.server'), h('span', { 'data-test': 'server', dir: 'ltr' }, server)],
+      [t('ui.overview.device'), h('span', { 'data-test': 'device', dir: 'auto' }, device)],
+      round_trip_us !== null && [t('ui.overview.round_trip'), h('span', { dir: 'ltr' }, took(round_trip_us))],
+      [t('ui.overview.key_words'), [sixWords(key_words, 'key-words'), h('p', { class: 'hint' }, t('ui.overview.key_words_hint'))]],
+    ]),
+    { id: 'here-title', test: 'here' },
+  );
+}

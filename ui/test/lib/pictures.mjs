@@ -1,0 +1,247 @@
+// Every page and state that is worth a picture: how to get there. Used to draw docs/screenshots, and by the tests
+// that look at each of them for accessibility and layout.
+
+import { at } from './open.mjs';
+import { CONFIG, NOW, checks, invite } from './fixtures.mjs';
+
+/** @import { Page } from '@playwright/test' */
+/** @import { Start } from './open.mjs' */
+
+/**
+ * @typedef {object} Picture
+ * @property {Start} [start]
+ * @property {(page: Page) => Promise<void>} [go]  From the opened page to what the picture shows.
+ */
+
+/** @param {string} text @param {string} words @param {string} todo @param {string} code */
+const refuse = (code, text, words, todo) => ({ [text]: { refuse: { code, words: { what: words, todo }, field: null } } });
+
+/** @param {Page} page */
+async function paste(page) {
+  await page.locator(at('invite')).fill('https://tunnel.nordlicht.example/enroll#v1.AAAAAGkkU8kDAwMDAwMDAwMDAwMDAwMDBAQEBAQEBAQE');
+  await page.locator(at('invite-continue')).click();
+  await page.locator(at('step-check')).waitFor();
+}
+
+/** @param {Page} page */
+async function connect(page) {
+  await paste(page);
+  await page.locator(at('setup-connect')).click();
+  await page.locator(at('choice-option-0')).waitFor();
+}
+
+/** @param {Page} page */
+async function useFirst(page) {
+  await connect(page);
+  await page.locator(at('choice-option-0')).check();
+  await page.locator(`${at('choice-tried')} .tried-line.tone-good`).waitFor();
+}
+
+/** @param {Page} page */
+async function login(page) {
+  await useFirst(page);
+  await page.locator(at('service-use')).click();
+  await page.locator(at('setup-finish')).waitFor();
+}
+
+/** @param {Page} page @param {string} text */
+async function sourceOf(page, text) {
+  await page.locator(at('tab-source')).click();
+  await page.locator(at('source')).fill(text);
+  await page.locator(at('pending')).waitFor();
+  // The answer to the last key.
+  await page.waitForTimeout(350);
+}
+
+const CHANGED = CONFIG.replace('log_level = "info"', 'log_level = "debug"').replace('localhost:8080', 'localhost:8081');
+const WRONG = CONFIG.replace('target = "localhost:8080"', 'targt = "localhost:8080"').replace('nas.local:5432', 'nas.local');
+const UNREADABLE = CONFIG.replace('name = "archive"', 'name = "archive');
+
+/** @satisfies {Record<string, Picture>} */
+export const pictures = {
+  overview: {},
+  'overview-two-services': { start: { view: 'twoServices' } },
+  'overview-service-down': { start: { view: 'serviceDown' } },
+  'overview-empty': { start: { view: 'empty' } },
+  'overview-off': { start: { view: 'off' } },
+  'overview-paused': { start: { view: 'paused' } },
+  'overview-connecting': { start: { view: 'connecting' } },
+  'overview-waiting': { start: { view: 'waiting' } },
+  'overview-stopped': { start: { view: 'stopped' } },
+  'overview-locked': { start: { view: 'locked' } },
+  'overview-broken': { start: { view: 'broken' } },
+  'overview-notices': { start: { view: 'notices' } },
+  'overview-pause-menu': { go: (page) => page.locator(at('pause')).click() },
+  'overview-refused': {
+    start: { change: { answers: refuse('disk', 'stop', 'Petit could not write down that it is to stop', 'check that the disk is not full') } },
+    go: async (page) => {
+      await page.locator(at('stop')).click();
+      await page.locator(at('toast')).waitFor();
+    },
+  },
+
+  'setup-invite': { start: { view: 'unregistered' } },
+  'setup-invite-link': { start: { view: 'unregistered', boot: { open: { page: 'setup', invite: 'petit://enroll#v1.AAAAAGkkU8kDAwMDAwMDAwMDAwMDAwMD' } } } },
+  'setup-invite-wrong': {
+    start: { view: 'unregistered' },
+    go: async (page) => {
+      await page.locator(at('invite')).fill('Dear Ms Meyer, thank you for your order.');
+      await page.locator(at('invite-continue')).click();
+      await page.locator(at('invite-error')).waitFor();
+    },
+  },
+  'setup-check': { start: { view: 'unregistered' }, go: paste },
+  'setup-check-expired': { start: { view: 'unregistered', change: { invite: { ...invite, expired: true, not_after: NOW - 7200 } } }, go: paste },
+  'setup-check-replace': {
+    start: { page: 'setup', view: 'stopped', change: { invite: { ...invite, replaces: 'tunnel.altwerk.example' } } },
+    go: async (page) => {
+      await paste(page);
+      await page.locator(at('setup-connect')).click();
+      await page.locator(at('replace-dialog')).waitFor();
+    },
+  },
+  'setup-check-no-keychain': {
+    start: { view: 'unregistered', change: { answers: refuse('no_keychain', 'register', 'there is no keychain on this computer, or it is not running', 'start it and try again') } },
+    go: async (page) => {
+      await paste(page);
+      await page.locator(at('setup-connect')).click();
+      await page.locator(at('key-in-file')).waitFor();
+    },
+  },
+  'setup-service': { start: { view: 'unregistered' }, go: useFirst },
+  'setup-service-typed': {
+    start: { view: 'unregistered' },
+    go: async (page) => {
+      await connect(page);
+      await page.locator(at('choice-other')).check();
+      await page.locator(at('choice-target')).fill('localhost:9999');
+      await page.locator(`${at('choice-tried')} .tried-line.tone-bad`).waitFor();
+    },
+  },
+  'setup-login': { start: { view: 'unregistered' }, go: login },
+  'setup-done': {
+    start: { view: 'unregistered' },
+    go: async (page) => {
+      await login(page);
+      await page.locator(at('setup-finish')).click();
+      await page.locator(at('done-address-url')).waitFor();
+    },
+  },
+
+  services: { start: { page: 'services', view: 'twoServices' } },
+  'services-down': { start: { page: 'services', view: 'serviceDown' } },
+  'services-empty': { start: { page: 'services', view: 'empty' } },
+  'services-add': {
+    start: { page: 'services', view: 'twoServices' },
+    go: async (page) => {
+      await page.locator(at('service-add')).click();
+      await page.locator(at('choice-option-1')).check();
+      await page.locator(`${at('choice-tried')} .tried-line.tone-good`).waitFor();
+    },
+  },
+  'services-remove': {
+    start: { page: 'services', view: 'twoServices' },
+    go: async (page) => {
+      await page.locator(at('remove-accounts')).click();
+      await page.locator(at('remove-dialog')).waitFor();
+    },
+  },
+
+  settings: { start: { page: 'settings', view: 'twoServices' }, go: (page) => page.locator(at('form-name')).waitFor() },
+  'settings-form': {
+    start: { page: 'settings', view: 'twoServices' },
+    go: async (page) => {
+      await page.locator(at('form-services-0-target')).fill('localhost');
+      await page.locator(at('form-services-0-target-error')).waitFor();
+      await page.locator(at('form-service-1')).scrollIntoViewIfNeeded();
+    },
+  },
+  'settings-source': {
+    start: { page: 'settings', view: 'twoServices' },
+    go: async (page) => {
+      await page.locator(at('tab-source')).click();
+      await page.locator(at('source')).scrollIntoViewIfNeeded();
+    },
+  },
+  'settings-source-wrong': {
+    start: { page: 'settings', view: 'twoServices' },
+    go: async (page) => {
+      await sourceOf(page, WRONG);
+      await page.locator(at('source-problems')).scrollIntoViewIfNeeded();
+    },
+  },
+  'settings-unreadable': {
+    start: { page: 'settings', view: 'twoServices' },
+    go: async (page) => {
+      await sourceOf(page, UNREADABLE);
+      await page.locator(at('tab-form')).click();
+      await page.locator(at('pending')).scrollIntoViewIfNeeded();
+    },
+  },
+  'settings-diff': {
+    start: { page: 'settings', view: 'twoServices' },
+    go: async (page) => {
+      await sourceOf(page, CHANGED);
+      await page.locator(at('settings-review')).click();
+      await page.locator(at('diff')).waitFor();
+    },
+  },
+  'settings-rolled-back': {
+    start: {
+      page: 'settings',
+      view: 'twoServices',
+      change: { answers: { apply_settings: { value: { done: false, rolled_back: true, words: { what: 'Petit did not come online with the changes, so the former settings are in force again', todo: 'check the address of accounts: nothing answers at localhost:8081' } } } } },
+    },
+    go: async (page) => {
+      await sourceOf(page, CHANGED);
+      await page.locator(at('settings-review')).click();
+      await page.locator(at('diff-apply')).click();
+      await page.locator(at('rolled-back')).scrollIntoViewIfNeeded();
+    },
+  },
+  'settings-forget': {
+    start: { page: 'settings', view: 'twoServices' },
+    go: async (page) => {
+      await page.locator(at('forget')).click();
+      await page.locator(at('forget-dialog')).waitFor();
+    },
+  },
+
+  logs: { start: { page: 'logs' }, go: (page) => page.locator('.log-line').last().waitFor() },
+  'logs-filtered': {
+    start: { page: 'logs' },
+    go: async (page) => {
+      await page.locator(at('logs-problems')).check();
+      await page.locator(at('logs-filter')).fill('archive');
+      await page.waitForTimeout(200);
+      await page.locator(at('logs-pause')).click();
+    },
+  },
+  'logs-empty': { start: { page: 'logs', change: { logs: [] } } },
+
+  diagnostics: { start: { page: 'diagnostics' }, go: (page) => page.locator(at('doctor-summary')).waitFor() },
+  'diagnostics-bad': { start: { page: 'diagnostics', view: 'waiting', change: { checks: checks('en', false) } }, go: (page) => page.locator(at('doctor-summary')).waitFor() },
+  'diagnostics-report': {
+    start: { page: 'diagnostics' },
+    go: async (page) => {
+      await page.locator(at('bundle')).click();
+      await page.locator(at('bundle-text')).waitFor();
+    },
+  },
+
+  about: { start: { page: 'about' } },
+  'about-quit': {
+    start: { page: 'about' },
+    go: async (page) => {
+      await page.locator(at('quit')).click();
+      await page.locator(at('quit-dialog')).waitFor();
+    },
+  },
+};
+
+/** @typedef {keyof typeof pictures} PictureName */
+export const names = /** @type {PictureName[]} */ (Object.keys(pictures));
+
+/** @param {PictureName} name @returns {Picture} */
+export const picture = (name) => pictures[name];
+

@@ -1,0 +1,127 @@
+// The first page, its wishes, and what is said aloud.
+
+import { service, views } from '../lib/fixtures.mjs';
+import { at, calls, expect, open, show, test } from '../lib/open.mjs';
+
+test('each hop has its light, in words and in shape', async ({ page }) => {
+  await open(page, { view: 'serviceDown' });
+  const hops = page.locator(`${at('path-accounts')} ${at('hop-service')}`);
+  await expect(hops).toHaveAttribute('data-tone', 'bad');
+  await expect(hops).toContainText('does not work');
+  await expect(page.locator(`${at('path-accounts')} ${at('hop-front')}`)).toContainText('2.1 ms');
+  await expect(page.locator(at('words-accounts'))).toContainText('No program answers at localhost:8080.Start the program');
+  await expect(page.locator(at('service-archive'))).toHaveAttribute('data-light', 'green');
+});
+
+test('start, stop, resume and unlock are offered only where they may be wished for', async ({ page }) => {
+  await open(page, { view: 'off' });
+  await expect(page.locator(at('stop'))).toHaveCount(0);
+  await page.locator(at('start')).click();
+  await expect(page.locator(at('hero'))).toHaveAttribute('data-state', 'online');
+  await page.locator(at('stop')).click();
+  await expect(page.locator(at('hero'))).toHaveAttribute('data-state', 'off');
+  await show(page, views('en').paused);
+  await page.locator(at('resume')).click();
+  await expect(page.locator(at('hero'))).toHaveAttribute('data-state', 'online');
+  await show(page, views('en').locked);
+  await page.locator(at('unlock')).click();
+  await expect(page.locator(at('hero'))).toHaveAttribute('data-state', 'online');
+});
+
+test('the pause menu is walked with arrows, closed with Escape, and gives the focus back', async ({ page }) => {
+  await open(page);
+  await page.locator(at('pause')).focus();
+  await page.keyboard.press('Enter');
+  await expect(page.locator(at('pause-15min'))).toBeFocused();
+  await page.keyboard.press('ArrowUp');
+  await expect(page.locator(at('pause-tomorrow'))).toBeFocused();
+  await page.keyboard.press('Escape');
+  await expect(page.locator(at('pause'))).toBeFocused();
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Enter');
+  await expect(page.locator(at('hero'))).toHaveAttribute('data-state', 'paused');
+  await expect(page.locator(at('since'))).toHaveText('Until 10:55');
+  expect((await calls(page, 'pause'))[0]?.args).toEqual({ for: '1h' });
+});
+
+test('a click elsewhere closes the menu', async ({ page }) => {
+  await open(page);
+  await page.locator(at('pause')).click();
+  await page.locator(at('headline')).click();
+  await expect(page.locator(at('pause-15min'))).toHaveCount(0);
+});
+
+test('the address is copied and opened by the program, not by the page', async ({ page }) => {
+  await open(page);
+  await page.locator(at('address-accounts-copy')).click();
+  await expect(page.locator(at('toast'))).toContainText('Copied');
+  await page.locator(at('address-accounts-open')).click();
+  expect((await calls(page, 'copy'))[0]?.args).toEqual({ text: 'https://k3v5qyz2m7wbn4ta.nordlicht.example' });
+  expect((await calls(page, 'show'))[0]?.args).toEqual({ what: 'url', name: 'accounts' });
+});
+
+test('a refusal is shown in its words and stays until it is closed', async ({ page }) => {
+  const refuse = { code: 'disk', words: { what: 'the disk is full', todo: 'make room' }, field: null };
+  await open(page, { change: { answers: { stop: { refuse } } } });
+  await page.locator(at('stop')).click();
+  await expect(page.locator(at('toast'))).toContainText('The disk is full.Make room.');
+  await expect(page.locator(at('live'))).toContainText('The disk is full.');
+  await page.locator(at('toast')).getByRole('button', { name: 'Close' }).click();
+  await expect(page.locator(at('toast'))).toHaveCount(0);
+});
+
+test('an answer outside the contract has our own general words', async ({ page }) => {
+  await open(page, { change: { answers: { stop: { refuse: 'invalid args for command stop' } } } });
+  await page.locator(at('stop')).click();
+  await expect(page.locator(at('toast'))).toContainText('That did not work.');
+});
+
+test('another state is said aloud once; seconds that count down are not', async ({ page }) => {
+  await open(page);
+  const live = page.locator(at('live'));
+  await expect(live).toHaveText('');
+  const waiting = views('en').waiting;
+  await show(page, waiting);
+  await expect(live).toHaveText(/^Reconnecting in 8 s.* The server's name was not found\. Check the internet connection\./);
+  const before = await live.textContent();
+  await show(page, { ...waiting, headline: { ...waiting.headline, title: 'Reconnecting in 7 s' } });
+  await expect(page.locator(at('headline'))).toHaveText('Reconnecting in 7 s');
+  expect(await live.textContent()).toBe(before);
+  await show(page, views('en').online);
+  await expect(live).toContainText('Working');
+});
+
+test('a service that falls out or comes back is said aloud', async ({ page }) => {
+  await open(page, { view: 'twoServices' });
+  const two = views('en').twoServices;
+  const down = { ...two, services: two.services.map((known) => (known.name === 'archive' ? { ...known, light: /** @type {const} */ ('red'), words: { what: 'nothing listens there', todo: '' } } : known)) };
+  await show(page, down);
+  await expect(page.locator(at('live'))).toHaveText('archive cannot be reached. Nothing listens there.');
+  await show(page, two);
+  await expect(page.locator(at('live'))).toHaveText('archive can be reached again.');
+});
+
+test('five drawings a second leave the focus, an open menu and a selection where they are', async ({ page }) => {
+  await open(page);
+  await page.locator(at('pause')).click();
+  await expect(page.locator(at('pause-15min'))).toBeFocused();
+  for (let n = 0; n < 10; n += 1) await show(page, { ...views('en').online, services: [service('en', { visits: n })] });
+  await expect(page.locator(at('pause-15min'))).toBeFocused();
+});
+
+test('a notice carries out a simple wish or leads to a page, and nothing else', async ({ page }) => {
+  await open(page, { view: 'notices' });
+  await page.locator(at('notice-other-process-action')).click();
+  await expect(page.locator(at('page-diagnostics'))).toBeVisible();
+  const hostile = { ...views('en').online, notices: [{ id: 'x', tone: /** @type {const} */ ('bad'), text: 'a text', action: { wish: 'forget', label: 'Do it' } }] };
+  await show(page, hostile);
+  await page.locator(at('notice-x-action')).click();
+  expect(await calls(page, 'forget')).toEqual([]);
+});
+
+test('without an answer at the beginning there are words and a way to try again', async ({ page }) => {
+  await open(page, { change: { answers: { boot: { refuse: { code: 'busy', words: { what: 'Petit is still starting', todo: 'wait a moment' }, field: null } } } } });
+  await expect(page.locator(at('failure'))).toContainText('Petit is still starting');
+  await expect(page.locator(at('failure-again'))).toBeVisible();
+});

@@ -1,0 +1,87 @@
+// Services: list, add, change, remove.
+
+import { service, views } from '../lib/fixtures.mjs';
+import { at, calls, expect, open, show, test } from '../lib/open.mjs';
+
+test('a service is added from the list of what runs here', async ({ page }) => {
+  await open(page, { page: 'services', view: 'empty' });
+  await page.locator(at('service-add')).click();
+  await expect(page.locator(at('service-name'))).toBeFocused();
+  await page.locator(at('service-name')).fill('accounts');
+  await page.locator(at('choice-option-2')).check();
+  await expect(page.locator(at('choice-tried'))).toContainText('It accepts connections');
+  await page.locator(at('service-save')).click();
+  await expect(page.locator(at('service-dialog'))).toHaveCount(0);
+  await expect(page.locator(at('target-accounts'))).toHaveText('localhost:5432');
+  await expect(page.locator(at('live'))).toContainText('accounts was added.');
+  await expect(page.locator(at('service-add'))).toBeFocused();
+  expect((await calls(page, 'set_service'))[0]?.args).toEqual({ before: null, service: { name: 'accounts', kind: 'tcp', target: 'localhost:5432' } });
+});
+
+test('a mistake in the name is said at the name, and nothing is lost', async ({ page }) => {
+  await open(page, { page: 'services', view: 'empty' });
+  await page.locator(at('service-add')).click();
+  await page.locator(at('service-name')).fill('My accounts');
+  await page.locator(at('choice-option-0')).check();
+  await page.locator(at('service-save')).click();
+  await expect(page.locator(at('service-name-error'))).toContainText('A name has small letters');
+  await expect(page.locator(at('service-name'))).toBeFocused();
+  await expect(page.locator(at('service-name'))).toHaveAttribute('aria-describedby', /service-name-error/);
+  await page.locator(at('service-name')).fill('accounts');
+  await expect(page.locator(at('service-name-error'))).toHaveCount(0);
+  await expect(page.locator(at('choice-option-0'))).toBeChecked();
+});
+
+test('a service is changed with what it has now filled in', async ({ page }) => {
+  await open(page, { page: 'services', view: 'twoServices' });
+  await page.locator(at('change-archive')).click();
+  await expect(page.locator(at('service-name'))).toHaveValue('archive');
+  await expect(page.locator(at('choice-target'))).toHaveValue('nas.local:5432');
+  await expect(page.locator(at('choice-kind-tcp'))).toBeChecked();
+  await page.locator(at('choice-target')).fill('nas.local:5433');
+  await page.locator(at('service-save')).click();
+  await expect(page.locator(at('target-archive'))).toHaveText('nas.local:5433');
+  expect((await calls(page, 'set_service'))[0]?.args.before).toBe('archive');
+});
+
+test('removing asks what happens to the address; keeping it is the answer already chosen', async ({ page }) => {
+  await open(page, { page: 'services', view: 'twoServices' });
+  await page.locator(at('remove-accounts')).click();
+  await expect(page.locator(at('remove-cancel'))).toBeFocused();
+  await expect(page.locator(at('keep-address'))).toBeChecked();
+  await page.keyboard.press('Escape');
+  await expect(page.locator(at('remove-dialog'))).toHaveCount(0);
+  await expect(page.locator(at('remove-accounts'))).toBeFocused();
+  expect(await calls(page, 'remove_service')).toEqual([]);
+
+  await page.keyboard.press('Enter');
+  await page.locator(at('give-back-address')).check();
+  await page.locator(at('remove-confirm')).click();
+  await expect(page.locator(at('entry-accounts'))).toHaveCount(0);
+  await expect(page.locator('h1')).toBeFocused();
+  expect((await calls(page, 'remove_service'))[0]?.args).toEqual({ name: 'accounts', give_back: true });
+});
+
+test('a refusal to remove stays in the question', async ({ page }) => {
+  const refuse = { code: 'offline', words: { what: 'the server cannot be reached', todo: 'keep the address, or try again later' }, field: null };
+  await open(page, { page: 'services', view: 'twoServices', change: { answers: { remove_service: { refuse } } } });
+  await page.locator(at('remove-accounts')).click();
+  await page.locator(at('remove-confirm')).click();
+  await expect(page.locator(at('remove-error'))).toContainText('The server cannot be reached.');
+  await expect(page.locator(at('remove-dialog'))).toBeVisible();
+});
+
+test('views that come while a dialog is open leave it and what was typed alone', async ({ page }) => {
+  await open(page, { page: 'services', view: 'twoServices' });
+  await page.locator(at('service-add')).click();
+  await page.locator(at('service-name')).fill('third');
+  for (let n = 0; n < 5; n += 1) await show(page, { ...views('en').twoServices, services: [service('en', { visits: n })] });
+  await expect(page.locator(at('service-name'))).toHaveValue('third');
+  await expect(page.locator(at('service-name'))).toBeFocused();
+});
+
+test('before the computer is registered there is nothing to add', async ({ page }) => {
+  await open(page, { page: 'services', view: 'unregistered' });
+  await expect(page.locator(at('services-unregistered'))).toBeVisible();
+  await expect(page.locator(at('service-add'))).toHaveCount(0);
+});

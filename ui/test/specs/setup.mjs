@@ -1,0 +1,173 @@
+// First run, end to end.
+
+import { INVITE_TEXT, NOW, invite } from '../lib/fixtures.mjs';
+import { at, calls, expect, open, test } from '../lib/open.mjs';
+
+test('from the invite to a working address, by mouse', async ({ page }) => {
+  await open(page, { view: 'unregistered' });
+  // An overview of nothing would help nobody: the first run begins by itself.
+  await expect(page.locator(at('step-invite'))).toBeVisible();
+  await page.locator(at('invite')).fill(`Dear Ms Meyer,\n${INVITE_TEXT}\nYours, Nordlicht`);
+  await page.locator(at('invite-continue')).click();
+
+  await expect(page.locator(at('invite-server'))).toHaveText('tunnel.nordlicht.example');
+  await expect(page.locator(`${at('invite-words')} li`)).toHaveText(['harbor', 'pencil', 'silver', 'topaz', 'maple', 'comet']);
+  expect(await calls(page, 'register')).toEqual([]);
+  await page.locator(at('setup-connect')).click();
+
+  await page.locator(at('choice-option-0')).check();
+  await expect(page.locator(at('choice-tried'))).toContainText('Answers 200 in 12 ms');
+  await page.locator(at('service-use')).click();
+
+  await expect(page.locator(at('setup-login'))).toBeChecked();
+  await page.locator(at('setup-finish')).click();
+  await expect(page.locator(at('setup-state'))).toContainText('Working');
+  await expect(page.locator(at('done-address-url'))).toHaveText('https://k3v5qyz2m7wbn4ta.nordlicht.example');
+
+  expect((await calls(page, 'register'))[0]?.args.key_store).toBe('keychain');
+  expect((await calls(page, 'set_service'))[0]?.args).toEqual({ before: null, service: { name: 'web', kind: 'http', target: 'localhost:8080' } });
+  expect(await calls(page, 'start')).toHaveLength(1);
+  expect((await calls(page, 'set_prefs'))[0]?.args.prefs.start_on_login).toBe(true);
+  await page.locator(at('setup-done')).click();
+  await expect(page.locator(at('hero'))).toHaveAttribute('data-state', 'online');
+  // Once done it is no place of its own any more.
+  await expect(page.locator(at('nav-setup'))).toHaveCount(0);
+});
+
+test('from the invite to a working address, by keyboard alone', async ({ page }) => {
+  await open(page, { view: 'unregistered' });
+  const focused = page.locator(':focus');
+  /** @param {string} name */
+  const tabTo = async (name) => {
+    for (let n = 0; n < 40; n += 1) {
+      await page.keyboard.press('Tab');
+      if ((await focused.getAttribute('data-test')) === name) return;
+    }
+    throw new Error(`Tab does not reach ${name}`);
+  };
+  await tabTo('invite');
+  await page.keyboard.insertText(INVITE_TEXT);
+  await page.keyboard.press('Enter');
+  await expect(page.locator('h1')).toBeFocused();
+  await tabTo('setup-connect');
+  await page.keyboard.press('Enter');
+  await page.locator(at('choice-option-0')).waitFor();
+  await expect(page.locator('h1')).toBeFocused();
+  await tabTo('choice-option-0');
+  await page.keyboard.press('Space');
+  await page.keyboard.press('ArrowDown');
+  await expect(page.locator(at('choice-option-1'))).toBeChecked();
+  await expect(page.locator(`${at('choice-tried')} .tried-line.tone-good`)).toBeVisible();
+  await tabTo('service-use');
+  await page.keyboard.press('Enter');
+  await page.locator(at('setup-login')).waitFor();
+  await tabTo('setup-login');
+  await page.keyboard.press('Space');
+  await tabTo('setup-finish');
+  await page.keyboard.press('Enter');
+  await page.locator(at('setup-done')).waitFor();
+  await tabTo('setup-done');
+  await page.keyboard.press('Enter');
+  await expect(page.locator(at('hero'))).toBeVisible();
+  expect((await calls(page, 'set_service'))[0]?.args.service.target).toBe('localhost:3000');
+  expect((await calls(page, 'set_prefs'))[0]?.args.prefs.start_on_login).toBe(false);
+});
+
+test('a link only fills the invite in, and says so', async ({ page }) => {
+  await open(page, { view: 'unregistered', boot: { open: { page: 'overview', invite: INVITE_TEXT } } });
+  await expect(page.locator(at('invite'))).toHaveValue(INVITE_TEXT);
+  await expect(page.locator(at('invite-from-link'))).toBeVisible();
+  expect((await calls(page)).map(({ wish }) => wish)).toEqual(['boot']);
+  await page.locator(at('setup-cancel')).click();
+  await page.locator(at('nav-setup')).click();
+  await expect(page.locator(at('invite'))).toHaveValue('');
+});
+
+test('a link that comes while the window is open leads to the invite', async ({ page }) => {
+  await open(page, { view: 'online' });
+  await page.evaluate((text) => /** @type {any} */ (window).fake.emit('open', { page: 'setup', invite: text }), INVITE_TEXT);
+  await expect(page.locator(at('invite'))).toHaveValue(INVITE_TEXT);
+  expect(await calls(page, 'read_invite')).toEqual([]);
+});
+
+test('what is no invite is said at its field, which keeps the focus', async ({ page }) => {
+  await open(page, { view: 'unregistered' });
+  await page.locator(at('invite-continue')).click();
+  await expect(page.locator(at('invite-error'))).toContainText('Paste the invite first');
+  await page.locator(at('invite')).fill('hello');
+  await page.locator(at('invite-continue')).click();
+  await expect(page.locator(at('invite-error'))).toContainText('This is not an invite. Copy the whole link');
+  await expect(page.locator(at('invite'))).toBeFocused();
+  await expect(page.locator(at('invite'))).toHaveAttribute('aria-invalid', 'true');
+});
+
+test('an expired invite leads nowhere but back', async ({ page }) => {
+  await open(page, { view: 'unregistered', change: { invite: { ...invite, expired: true, not_after: NOW - 60 } } });
+  await page.locator(at('invite')).fill(INVITE_TEXT);
+  await page.locator(at('invite-continue')).click();
+  await expect(page.locator(at('invite-expired'))).toBeVisible();
+  await expect(page.locator(at('setup-connect'))).toHaveCount(0);
+  await page.locator(at('setup-back')).click();
+  await expect(page.locator(at('invite'))).toHaveValue(INVITE_TEXT);
+});
+
+test('another registration is given up only after a second question', async ({ page }) => {
+  await open(page, { page: 'setup', change: { invite: { ...invite, replaces: 'tunnel.altwerk.example' } } });
+  await page.locator(at('invite')).fill(INVITE_TEXT);
+  await page.locator(at('invite-continue')).click();
+  await page.locator(at('setup-connect')).click();
+  await expect(page.locator(at('replace-cancel'))).toBeFocused();
+  await page.keyboard.press('Escape');
+  await expect(page.locator(at('replace-dialog'))).toHaveCount(0);
+  await expect(page.locator(at('setup-connect'))).toBeFocused();
+  expect(await calls(page, 'forget')).toEqual([]);
+  await page.locator(at('setup-connect')).click();
+  await page.locator(at('replace-confirm')).click();
+  await expect(page.locator(at('step-service'))).toBeVisible();
+  expect((await calls(page)).map(({ wish }) => wish).filter((wish) => ['forget', 'register'].includes(wish))).toEqual(['forget', 'register']);
+});
+
+test('the key goes into a file only when the person says so', async ({ page }) => {
+  const refuse = { code: 'no_keychain', words: { what: 'there is no keychain on this computer', todo: 'start it' }, field: null };
+  await open(page, { view: 'unregistered', change: { answers: { register: { refuse } } } });
+  await page.locator(at('invite')).fill(INVITE_TEXT);
+  await page.locator(at('invite-continue')).click();
+  await page.locator(at('setup-connect')).click();
+  await expect(page.locator(at('key-in-file'))).not.toBeChecked();
+  await page.locator(at('setup-connect')).click();
+  await expect.poll(async () => (await calls(page, 'register')).length).toBe(2);
+  await page.evaluate(() => delete (/** @type {any} */ (window).fake.answers.register));
+  await page.locator(at('key-in-file')).check();
+  await page.locator(at('setup-connect')).click();
+  await expect(page.locator(at('step-service'))).toBeVisible();
+  expect((await calls(page, 'register')).map(({ args }) => args.key_store)).toEqual(['keychain', 'keychain', 'file']);
+});
+
+test('a typed address is tried once the typing rests, and a late answer does not speak for a newer one', async ({ page }) => {
+  await open(page, { view: 'unregistered' });
+  await page.locator(at('invite')).fill(INVITE_TEXT);
+  await page.locator(at('invite-continue')).click();
+  await page.locator(at('setup-connect')).click();
+  await page.locator(at('choice-other')).check();
+  await page.locator(at('choice-target')).pressSequentially('localhost:5432', { delay: 5 });
+  await page.locator(at('choice-kind-tcp')).check();
+  await expect(page.locator(at('choice-tried'))).toContainText('It accepts connections');
+  const tries = (await calls(page, 'try_target')).map(({ args }) => `${args.target} ${args.kind}`);
+  expect(tries.at(-1)).toBe('localhost:5432 tcp');
+  expect(tries.length).toBeLessThanOrEqual(3);
+});
+
+test('whoever does not know the program yet comes back to it later', async ({ page }) => {
+  await open(page, { view: 'unregistered', change: { listening: [] } });
+  await page.locator(at('invite')).fill(INVITE_TEXT);
+  await page.locator(at('invite-continue')).click();
+  await page.locator(at('setup-connect')).click();
+  await expect(page.locator(at('choice-none'))).toBeVisible();
+  await expect(page.locator(at('choice-target'))).toBeVisible();
+  await expect(page.locator(at('service-use'))).toHaveAttribute('aria-disabled', 'true');
+  await page.locator(at('service-later')).click();
+  await page.locator(at('setup-finish')).click();
+  await expect(page.locator(at('step-done'))).toContainText('Nothing can be reached yet');
+  await page.locator(at('setup-done')).click();
+  await expect(page.locator(at('empty'))).toBeVisible();
+});
