@@ -18,4 +18,5 @@ mod secrets;
 mod strangers;
 mod tcp;
 mod tls;
+mod traffic;
 mod upgrade;

@@ -3,6 +3,8 @@
 //! ```text
 //! cargo xtask demo    a whole Petit on this machine, with a real request through the tunnel
 //! cargo xtask test    everything that CI checks; installs what it needs first
+//! cargo xtask setup   installs what the tests need
+//! cargo xtask conformance   runs the tests of traffic and writes docs/conformance.md
 //! cargo xtask dist    the Debian package
 //! cargo xtask icons   the icons, rendered from their vector source
 //! cargo xtask audit   licences, bans, sources and advisories of all dependencies
@@ -13,6 +15,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod audit;
+mod conformance;
 mod demo;
 mod dist;
 mod icons;
@@ -36,6 +39,10 @@ usage: cargo xtask <command>
         --once ends after the request
   test  install what the tests need (Debian packages, as root or by sudo), then
         check formatting, lints and documentation and run all tests
+  setup install what the tests need, and nothing else
+  conformance
+        run the tests of what passes through the tunnel and write down in
+        docs/conformance.md what they found
   dist [--debug]
         make the Debian package with the tray app and petit-client; --debug
         packs them as the tests use them
@@ -54,6 +61,8 @@ fn main() -> ExitCode {
         "dist" if rest.is_empty() => dist::run(false),
         "dist" if rest == ["--debug"] => dist::run(true),
         "icons" if rest.is_empty() => icons::run(),
+        "setup" if rest.is_empty() => setup::run(),
+        "conformance" if rest.is_empty() => conformance::run(),
         "audit" if rest.is_empty() => audit::run(),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
