@@ -1,12 +1,15 @@
 //! What services and visitors speak, with real programs at both ends where there are any. Every test writes rows
 //! of `docs/conformance.md`.
 
+mod autobahn;
 mod curl;
 mod database;
 mod events;
 mod leaving;
 mod load;
 mod nginx;
+mod service_tls;
 mod tcp;
 mod trailers;
 mod versions;
+mod websocket;

@@ -86,7 +86,7 @@ impl Way<'_> {
     }
 
     /// How long the service may take to begin its answer.
-    fn answer_within(&self) -> Duration {
+    pub(super) fn answer_within(&self) -> Duration {
         let own = self.served.options.answer_within_s.map(|seconds| Duration::from_secs(seconds.into()));
         own.unwrap_or(self.shared.config.bounds.answer_within)
     }

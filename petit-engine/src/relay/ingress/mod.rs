@@ -208,7 +208,8 @@ async fn answer(
         }
         let mut response = failure.answer(Some(&route.name), id, legacy);
         // A version that HTTP/1.0 does not know would be answered for it by hyper; its connection ends as always.
-        if version == Version::HTTP_10 {
+        // And behind a request that was to become a WebSocket there may be bytes that are no HTTP.
+        if version == Version::HTTP_10 || checked.websocket {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
