@@ -5,6 +5,8 @@ mod autobahn;
 mod curl;
 mod database;
 mod events;
+mod grpc;
+mod grpc_python;
 mod leaving;
 mod load;
 mod nginx;

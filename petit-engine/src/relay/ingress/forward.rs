@@ -26,6 +26,8 @@ pub(super) struct Way<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) session: &'a Arc<Session>,
     pub(super) served: &'a Arc<Served>,
+    /// The far end of the visitor's connection.
+    pub(super) peer: SocketAddr,
     /// The visitor, behind proxies that are trusted.
     pub(super) visitor: SocketAddr,
     pub(super) id: [u8; 16],
@@ -66,8 +68,10 @@ impl Way<'_> {
         let fate = Arc::clone(stream.fate());
         let handshake = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            // The window of a request spans the tunnel, so it has to grow with the tunnel's round trip.
-            .adaptive_window(true)
+            // Fixed: hyper's adaptive windows are the same for a request and for the connection, so that one
+            // answer that nobody takes would hold up all others.
+            .initial_stream_window_size(limits::H2_SERVICE_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(limits::H2_SERVICE_CONNECTION_WINDOW_BYTES)
             .max_header_list_size(limits::HTTP_BUFFER_BYTES as u32)
             .max_send_buf_size(limits::SEND_BUFFER_BYTES)
             .max_local_error_reset_streams(limits::H2_ERROR_RESETS)
@@ -80,7 +84,7 @@ impl Way<'_> {
                 tracing::trace!(%error, "connection to a service ended");
             }
         });
-        let connection = pool::Shared::new(sender, fate);
+        let connection = pool::Shared::new(sender, fate, self.peer);
         self.session.pool.keep_shared(self.served.number, &connection);
         Ok(connection)
     }
@@ -215,7 +219,7 @@ impl Job<'_> {
         let uri: Result<Uri, _> = format!("http://{authority}{target}").parse();
         *request.uri_mut() = uri.map_err(|_| Refused::for_good(Failure::BadRequest))?;
         *request.version_mut() = Version::HTTP_2;
-        let kept = way.session.pool.share(way.served.number).filter(|_| may_reuse);
+        let kept = way.session.pool.share(way.served.number, way.peer).filter(|_| may_reuse);
         let was_kept = kept.is_some();
         let mut connection = match kept {
             Some(connection) => connection,

@@ -194,6 +194,7 @@ async fn answer(
         shared,
         session: &session,
         served: &served,
+        peer: visitor.peer,
         visitor: visitor_address,
         id,
         host: checked.host.name(),
