@@ -172,6 +172,8 @@ pub const WRITE_IDLE: Duration = Duration::from_secs(30);
 pub const WRITE_GRACE: Duration = Duration::from_secs(10 * 60);
 /// Bytes per second waited for; see [`WRITE_GRACE`].
 pub const WRITE_RATE: u64 = 1024;
+/// A visitor who may still be sending a body when the connection is closed is listened to for this long.
+pub const LISTEN_ON: Duration = Duration::from_secs(5);
 /// Requests under way at the same time.
 pub const MAX_REQUESTS: usize = 8192;
 /// Requests under way at the same time to one service.

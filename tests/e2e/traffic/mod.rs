@@ -9,6 +9,7 @@ mod grpc;
 mod grpc_python;
 mod leaving;
 mod load;
+mod messages;
 mod nginx;
 mod service_tls;
 mod tcp;
