@@ -2,6 +2,7 @@
 //! of `docs/conformance.md`.
 
 mod autobahn;
+mod broken;
 mod curl;
 mod database;
 mod events;

@@ -144,6 +144,23 @@ pub(super) async fn forward(
     sent.map_err(|(refused, _)| refused.failure)
 }
 
+/// A service of HTTP/2 said that it has not looked at the request (RFC 9113 §8.7).
+fn was_refused(error: &hyper::Error) -> bool {
+    h2_cause(error)
+        .is_some_and(|cause| cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
+/// A service of HTTP/2 has not kept its rules, most likely because it does not speak it.
+fn is_no_http2(error: &hyper::Error) -> bool {
+    h2_cause(error).is_some_and(|cause| {
+        cause.is_library() && cause.reason().is_some_and(|reason| reason != h2::Reason::ENHANCE_YOUR_CALM)
+    })
+}
+
+fn h2_cause(error: &hyper::Error) -> Option<&h2::Error> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
 fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
@@ -242,8 +259,9 @@ impl Job<'_> {
             return Refused::for_good(fault);
         }
         let delivered = fate.delivered().unwrap_or_else(|| fate.written());
-        let never_started = kept && (error.is_canceled() || delivered <= before);
-        let invalid = error.is_parse() && fate.reset_code().is_none() && !fate.was_lost();
+        let never_started = (kept && (error.is_canceled() || delivered <= before)) || was_refused(error);
+        let invalid =
+            (error.is_parse() || is_no_http2(error)) && fate.reset_code().is_none() && !fate.was_lost();
         let failure = if invalid { Failure::ServiceInvalid } else { Failure::of_fate(fate) };
         Refused { failure, never_started }
     }
