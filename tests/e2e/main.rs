@@ -19,4 +19,5 @@ mod secrets;
 mod strangers;
 mod tcp;
 mod tls;
+mod traffic;
 mod upgrade;

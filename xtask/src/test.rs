@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::run::{build_all, cargo, succeed, target};
-use crate::{Outcome, dist, setup};
+use crate::{Outcome, conformance, dist, setup};
 
 /// What a step came to.
 struct Step {
@@ -42,10 +42,13 @@ pub(crate) fn run() -> Outcome {
     step("tests", &mut || {
         let programs = build_all()?;
         let package = dist::package(&programs, &target()?.join("dist"))?;
+        conformance::forget()?;
         let (count, found) = tests(&programs, &package)?;
         figures.extend(found);
         Ok(format!("{count} passed"))
     });
+
+    step("conformance", &mut conformance::check);
 
     println!("\n=== summary");
     for Step { name, took, result } in &steps {
