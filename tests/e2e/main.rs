@@ -22,4 +22,5 @@ mod secrets;
 mod strangers;
 mod tcp;
 mod tls;
+mod traffic;
 mod upgrade;

@@ -29,32 +29,6 @@ async fn bodies_of_all_sizes_arrive_whole_in_both_directions() {
     }
 }
 
-/// A gibibyte each way, both checked; memory stays where it was.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gibibyte_passes_both_ways_without_being_held() {
-    const LENGTH: u64 = 1 << 30;
-    let bed = Bed::start().await;
-    let service = Service::http("s").await;
-    let client = bed.client(&service).await;
-    let host = host(&client.id());
-    let expected = Pattern::sum(LENGTH);
-    let before = resident_bytes();
-    let answer =
-        bed.visitor().open(request(&host, "GET", &format!("/bytes/{LENGTH}"), Empty::<Bytes>::new())).await;
-    assert_eq!(sum(answer.into_body()).await.unwrap(), (LENGTH, expected.clone()));
-    let mut sender = bed.visitor().connect().await;
-    let answer = sender.send_request(request(&host, "POST", "/sum", Pattern::new(LENGTH))).await.unwrap();
-    assert_eq!(whole(answer).await.text(), format!("{LENGTH} {expected}"));
-    let grown = resident_bytes().saturating_sub(before);
-    assert!(grown < 200 << 20, "memory grew by {} MiB", grown >> 20);
-}
-
-/// Resident memory of this process, other tests included.
-fn resident_bytes() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-    text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
-}
-
 #[tokio::test]
 async fn a_body_of_unknown_length_is_passed_on_in_chunks() {
     use http_body_util::StreamBody;

@@ -88,9 +88,9 @@ async fn a_service_that_says_no_is_heard_and_a_visitor_who_leaves_is_noticed() {
     let host = host(&client.id());
     assert_eq!(connect(bed.visitor(), &host, "/status/403").await.unwrap_err(), StatusCode::FORBIDDEN);
     let socket = connect(bed.visitor(), &host, "/ws").await.unwrap();
-    service.until_open(1).await;
+    service.until_sockets(1).await;
     drop(socket);
-    service.until_open(0).await;
+    service.until_sockets(0).await;
     let address = service.stop().await;
     assert!(address.port() > 0);
     assert_eq!(connect(bed.visitor(), &host, "/ws").await.unwrap_err(), StatusCode::BAD_GATEWAY);

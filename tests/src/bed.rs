@@ -13,11 +13,14 @@ use petit_engine::agent::Registered;
 use petit_engine::invite::Invite;
 use petit_engine::limits;
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
+use petit_engine::relay::Bounds;
 use petit_host::lock::Lock;
+use petit_server::config::Config;
 use petit_server::folder::Folder as ServerFolder;
 use petit_server::server::{InviteWish, Offline, Server, make_invite};
 use tempfile::TempDir;
 
+use crate::authority::Authority;
 use crate::{service::Service, soon, visitor::Visitor};
 
 /// A server in this process.
@@ -71,9 +74,36 @@ impl Bed {
         Self { server, dir }
     }
 
+    /// Starts a server with other limits than an operator may set.
+    pub async fn with_bounds(change: impl FnOnce(&mut Bounds)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, server_config("")).unwrap();
+        let server = Self::open_changed(&path, |config| change(&mut config.bounds)).await;
+        Self { server, dir }
+    }
+
+    /// Starts a server that has a certificate for HTTPS visitors of [`HTTPS_DOMAIN`].
+    pub async fn https(authority: &Authority) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let identity = authority.vouch_for(&[&format!("*.{HTTPS_DOMAIN}")]);
+        let (certificate, key) = identity.write(dir.path(), "public");
+        let (certificate, key) = (certificate.display(), key.display());
+        let more = format!("certificate = \"{certificate}\"\ncertificate_key = \"{key}\"");
+        std::fs::write(&path, server_config_under(HTTPS_DOMAIN, &more)).unwrap();
+        let server = Self::open(&path).await;
+        Self { server, dir }
+    }
+
     async fn open(path: &Path) -> Arc<Server> {
+        Self::open_changed(path, |_| {}).await
+    }
+
+    async fn open_changed(path: &Path, change: impl FnOnce(&mut Config)) -> Arc<Server> {
         let folder = ServerFolder::of(path);
-        let (config, _) = petit_server::config::load(path).unwrap();
+        let (mut config, _) = petit_server::config::load(path).unwrap();
+        change(&mut config);
         // As `petit-server init` does.
         if folder.make_keys(&config.registry_file).unwrap() {
             Offline::create(&config, &folder).await.unwrap();
@@ -117,6 +147,14 @@ impl Bed {
         client
     }
 
+    /// Registers a client that offers one service of a kind as `web`, with more settings of it, and waits until it
+    /// is connected.
+    pub async fn client_of(&self, target: impl std::fmt::Display, kind: &str, more: &str) -> BedClient {
+        let client = BedClient::with_config(&self.invite().await, &service_config(target, kind, more)).await;
+        client.until_online().await;
+        client
+    }
+
     /// Registers a client that offers several services, and waits until it is connected.
     pub async fn client_with(&self, services: &[(&str, SocketAddr, &str)]) -> BedClient {
         let invite = self.invite_for(services.first().map_or("web", |(name, _, _)| name), None).await;
@@ -124,6 +162,17 @@ impl Bed {
         client.until_online().await;
         client
     }
+}
+
+/// The public domain of [`Bed::https`].
+pub const HTTPS_DOMAIN: &str = "bed.test";
+
+/// A client's config file with one service, called `web`, and more settings of it.
+pub fn service_config(target: impl std::fmt::Display, kind: &str, more: &str) -> String {
+    format!(
+        "[client]\nkey_store = \"file\"\n\
+         [[client.service]]\nname = \"web\"\ntarget = \"{target}\"\nkind = \"{kind}\"\n{more}\n"
+    )
 }
 
 /// A client's config file with some services.
@@ -143,7 +192,7 @@ impl BedClient {
         Self::with_config(invite, &client_config(services)).await
     }
 
-    /// As [`BedClient::new`], with a config of the test's own.
+    /// Registers with an invite and starts with a config of the test's own.
     pub async fn with_config(invite: &Invite, config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");

@@ -6,13 +6,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod authority;
 pub mod bed;
 pub mod chaos;
+pub mod conformance;
 pub mod figures;
 pub mod netns;
 pub mod process;
+pub mod program;
 pub mod raw;
 pub mod rogue;
+pub mod scripted;
 pub mod service;
 pub mod visitor;
 

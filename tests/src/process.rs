@@ -51,12 +51,17 @@ pub struct Said {
 }
 
 impl Said {
-    fn new(output: &Output) -> Self {
+    pub(crate) fn new(output: &Output) -> Self {
         Self {
             exit: output.status.code().unwrap_or(128),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// Standard output without the space around it.
+    pub fn text(&self) -> &str {
+        self.out.trim()
     }
 
     /// Standard output as JSON.

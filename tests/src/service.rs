@@ -12,10 +12,10 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -42,6 +42,8 @@ struct Shared {
     accepted: watch::Sender<usize>,
     /// Requests that wait in `/wait` until they are let go.
     waiting: watch::Sender<usize>,
+    /// WebSockets open now.
+    sockets: watch::Sender<usize>,
     go: Notify,
     seen: Mutex<HashMap<String, String>>,
 }
@@ -50,6 +52,11 @@ impl Service {
     /// An HTTP service that says `name` to whoever asks for `/`.
     pub async fn http(name: &str) -> Self {
         Self::http_on(name, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    /// As [`Service::http`], over HTTP/2 alone.
+    pub async fn h2(name: &str) -> Self {
+        Self::start(name, "127.0.0.1:0".parse().unwrap(), serve_h2).await
     }
 
     /// As [`Service::http`], on a given address: a service that comes back.
@@ -71,6 +78,14 @@ impl Service {
             let _ = write.shutdown().await;
         })
         .await
+    }
+
+    /// A service that does with each connection what a test says.
+    pub async fn speaking<F>(name: &str, serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::start(name, "127.0.0.1:0".parse().unwrap(), move |_, tcp| serve(tcp)).await
     }
 
     async fn start<F>(
@@ -135,6 +150,12 @@ impl Service {
         crate::soon("requests to wait", waiting.wait_for(|waiting| *waiting == count)).await.unwrap();
     }
 
+    /// Waits until so many WebSockets are open.
+    pub async fn until_sockets(&self, count: usize) {
+        let mut sockets = self.shared.sockets.subscribe();
+        crate::soon("WebSockets to be open", sockets.wait_for(|sockets| *sockets == count)).await.unwrap();
+    }
+
     /// Answers the requests that wait in `/wait`.
     pub fn let_go(&self) {
         self.shared.go.notify_waiters();
@@ -167,6 +188,21 @@ impl Drop for OpenConnection {
     }
 }
 
+struct OpenSocket(Arc<Shared>);
+
+impl OpenSocket {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.sockets.send_modify(|count| *count += 1);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        self.0.sockets.send_modify(|count| *count -= 1);
+    }
+}
+
 struct Waiting<'a>(&'a Shared);
 
 impl Drop for Waiting<'_> {
@@ -183,13 +219,21 @@ async fn serve_http(shared: Arc<Shared>, tcp: TcpStream) {
     let _ = http1::Builder::new().serve_connection(TokioIo::new(tcp), service).with_upgrades().await;
 }
 
+async fn serve_h2(shared: Arc<Shared>, tcp: TcpStream) {
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+    });
+    let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(tcp), service).await;
+}
+
 type Answer = http_body_util::combinators::BoxBody<Bytes, Infallible>;
 
 fn text(text: impl Into<Bytes>) -> Answer {
     Full::new(text.into()).boxed()
 }
 
-async fn answer(shared: &Shared, mut request: Request<Incoming>) -> Response<Answer> {
+async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Response<Answer> {
     shared.requests.fetch_add(1, Ordering::Relaxed);
     let seen = request.headers().iter();
     let seen =
@@ -254,7 +298,7 @@ async fn answer(shared: &Shared, mut request: Request<Incoming>) -> Response<Ans
             response.headers_mut().insert("petit-error", "client-away".parse().unwrap());
             response
         }
-        ["ws"] => websocket(request),
+        ["ws"] => websocket(request, OpenSocket::new(shared)),
         _ => status(StatusCode::NOT_FOUND),
     }
 }
@@ -266,7 +310,7 @@ fn status(code: StatusCode) -> Response<Answer> {
 }
 
 /// Sends every message back.
-fn websocket(mut request: Request<Incoming>) -> Response<Answer> {
+fn websocket(mut request: Request<Incoming>, open: OpenSocket) -> Response<Answer> {
     let Some(key) = request.headers().get("sec-websocket-key").cloned() else {
         return status(StatusCode::UPGRADE_REQUIRED);
     };
@@ -279,6 +323,7 @@ fn websocket(mut request: Request<Incoming>) -> Response<Answer> {
                 break;
             }
         }
+        drop(open);
     });
     let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();

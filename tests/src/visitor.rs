@@ -1,18 +1,24 @@
 //! Visitors: HTTP requests to the public front, and raw bytes.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http2;
 use hyper::header::HOST;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use petit_engine::name::RegisteredId;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Somebody at the public front of a server.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +64,46 @@ pub fn request<B>(host: &str, method: &str, target: &str, body: B) -> Request<B>
     Request::builder().method(method).uri(target).header(HOST, host).body(body).unwrap()
 }
 
+/// A request of HTTP/2, where the host is a part of the target.
+pub fn h2_request<B>(host: &str, method: &str, target: &str, body: B) -> Request<B> {
+    Request::builder().method(method).uri(format!("http://{host}{target}")).body(body).unwrap()
+}
+
+/// HTTP/2 on a connection.
+pub async fn h2_on<IO, B>(io: IO) -> http2::SendRequest<B>
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // As most clients have it: one answer that is not read leaves room for others.
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(64 << 10).initial_connection_window_size(8 << 20);
+    let (sender, connection) = builder.handshake(TokioIo::new(io)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// A TLS connection to `address` for `name`, trusting `roots` alone.
+///
+/// # Errors
+/// When the handshake fails.
+pub async fn tls(
+    address: SocketAddr,
+    roots: &RootCertStore,
+    name: &str,
+    alpn: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut config = ClientConfig::builder_with_provider(petit_engine::net::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots.clone())
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let tcp = TcpStream::connect(address).await?;
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name.to_owned()).unwrap(), tcp).await
+}
+
 impl Visitor {
     /// A visitor of the front at an address.
     pub fn new(front: SocketAddr) -> Self {
@@ -79,6 +125,22 @@ impl Visitor {
         let (sender, connection) = http1::handshake(TokioIo::new(tcp)).await.unwrap();
         tokio::spawn(connection.with_upgrades());
         sender
+    }
+
+    /// A connection of bytes.
+    pub async fn tcp(&self) -> TcpStream {
+        let tcp = TcpStream::connect(self.front).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        tcp
+    }
+
+    /// An HTTP/2 connection, without TLS and without asking (RFC 9113 §3.3).
+    pub async fn connect_h2<B>(&self) -> http2::SendRequest<B>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        h2_on(self.tcp().await).await
     }
 
     /// Sends a request on a connection of its own; the body of the answer is still to be read.

@@ -4,6 +4,8 @@
 //! cargo xtask demo    a whole Petit on this machine, with a real request through the tunnel
 //! cargo xtask test    everything that CI checks; installs what it needs first
 //! cargo xtask bench   Petit beside other tunnels, in figures; installs what it needs first
+//! cargo xtask setup   installs what the tests need
+//! cargo xtask conformance   runs the tests of traffic and writes docs/conformance.md
 //! cargo xtask dist    the Debian package
 //! cargo xtask icons   the icons, rendered from their vector source
 //! cargo xtask audit   licences, bans, sources and advisories of all dependencies
@@ -17,6 +19,7 @@
 
 mod audit;
 mod bench;
+mod conformance;
 mod demo;
 mod dist;
 mod icons;
@@ -46,6 +49,10 @@ usage: cargo xtask <command>
         [--json FILE] [--docs]
         install nginx, haproxy and the like (Debian packages) and rathole, then
         measure Petit beside them; --help says more
+  setup install what the tests need, and nothing else
+  conformance
+        run the tests of what passes through the tunnel and write down in
+        docs/conformance.md what they found
   dist [--debug]
         make the Debian package with the tray app and petit-client; --debug
         packs them as the tests use them
@@ -71,6 +78,8 @@ fn main() -> ExitCode {
         "dist" if rest.is_empty() => dist::run(false),
         "dist" if rest == ["--debug"] => dist::run(true),
         "icons" if rest.is_empty() => icons::run(),
+        "setup" if rest.is_empty() => setup::run(),
+        "conformance" if rest.is_empty() => conformance::run(),
         "audit" if rest.is_empty() => audit::run(),
         "soak" => long::soak(rest),
         "figures" if rest.is_empty() => long::figures(),

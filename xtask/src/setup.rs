@@ -3,18 +3,18 @@
 use std::process::Command;
 
 use crate::Outcome;
-use crate::run::{cargo, is_installed, succeed};
+use crate::run::{cargo, is_installed, root, succeed, target};
 
 /// A program, the Debian package that has it, and why it is needed.
 pub(crate) type Needed = (&'static str, &'static str, &'static str);
 
 /// What the tests need.
-const NEEDED: [Needed; 19] = [
+const NEEDED: &[Needed] = &[
     ("dbus-daemon", "dbus", "a session bus for the keychain"),
     ("gnome-keyring-daemon", "gnome-keyring", "a real keychain for the device key"),
     ("secret-tool", "libsecret-tools", "looks into that keychain from outside"),
     ("gdbus", "libglib2.0-bin", "locks that keychain"),
-    ("curl", "curl", "speaks HTTP over a socket, as a stranger would"),
+    ("curl", "curl", "speaks HTTP over a socket, as a stranger would, and every version of it as a visitor"),
     ("gio", "libglib2.0-bin", "runs an autostart entry as a desktop does"),
     ("Xvfb", "xvfb", "a display for the tray app"),
     ("openbox", "openbox", "a window manager on it"),
@@ -29,7 +29,17 @@ const NEEDED: [Needed; 19] = [
     ("ip", "iproute2", "networks of the tests' own, to unplug"),
     ("tinyproxy", "tinyproxy", "an HTTP proxy on the way to the server"),
     ("microsocks", "microsocks", "a SOCKS5 proxy on the way to the server"),
+    ("h2load", "nghttp2-client", "many visitors in HTTP/2"),
+    ("nginx", "nginx-light", "a private service, and a proxy in front of the server"),
+    ("initdb", "postgresql", "a database behind the tunnel"),
+    ("psql", "postgresql-client", "its client"),
+    ("mariadbd", "mariadb-server-core", "a database whose server speaks first"),
+    ("mariadb", "mariadb-client-core", "its client"),
+    ("setpriv", "util-linux", "runs the databases, which refuse to be root"),
 ];
+
+/// Where Debian keeps PostgreSQL's programs; they are not on the path.
+const POSTGRESQL: &str = "/usr/lib/postgresql";
 
 /// Libraries that the tray app is compiled with: what pkg-config calls them, and their packages.
 const LIBRARIES: [(&str, &str); 2] =
@@ -38,6 +48,12 @@ const LIBRARIES: [(&str, &str); 2] =
 /// Installs what the tests need and what is missing.
 pub(crate) fn run() -> Outcome {
     components()?;
+    packages()?;
+    python()
+}
+
+/// Debian's packages.
+fn packages() -> Outcome {
     let has = |library: &str| {
         let asked = Command::new("pkg-config").args(["--exists", library]).status();
         asked.is_ok_and(|status| status.success())
@@ -47,12 +63,18 @@ pub(crate) fn run() -> Outcome {
     if !is_installed("pkg-config") {
         libraries.push("pkg-config");
     }
-    install(&NEEDED, &libraries, "The tests need")
+    install(NEEDED, &libraries, "The tests need")
 }
 
 /// Installs what is missing, and says what and why. `libraries` are packages that are known to be.
 pub(crate) fn install(needed: &[Needed], libraries: &[&str], who_needs: &str) -> Outcome {
-    let missing: Vec<_> = needed.iter().filter(|(program, _, _)| !is_installed(program)).collect();
+    let is_there = |program: &str| match program {
+        "initdb" => std::fs::read_dir(POSTGRESQL).is_ok_and(|mut versions| {
+            versions.any(|version| version.is_ok_and(|it| it.path().join("bin/initdb").exists()))
+        }),
+        program => is_installed(program),
+    };
+    let missing: Vec<_> = needed.iter().filter(|(program, _, _)| !is_there(program)).collect();
     if missing.is_empty() && libraries.is_empty() {
         return Ok(());
     }
@@ -72,6 +94,29 @@ pub(crate) fn install(needed: &[Needed], libraries: &[&str], who_needs: &str) ->
     }
     apt(&["update", "-qq"])?;
     apt(&[&["install", "-y", "-qq", "--no-install-recommends"][..], &packages].concat())
+}
+
+/// Python's packages, in an environment of their own beside what cargo builds.
+fn python() -> Outcome {
+    let wanted = root().join("tests/foreign/requirements.txt");
+    let folder = target()?.join("python");
+    let text = std::fs::read_to_string(&wanted).map_err(|error| format!("{}: {error}", wanted.display()))?;
+    // What was installed last time is written down beside it.
+    let installed = folder.join("installed.txt");
+    if std::fs::read_to_string(&installed).is_ok_and(|installed| installed == text) {
+        return Ok(());
+    }
+    println!("Installing Python packages for the tests into {}:\n{text}", folder.display());
+    let make = || succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
+    if make().is_err() {
+        println!("Debian has the part of Python that makes environments in a package of its own.");
+        apt(&["install", "-y", "-qq", "--no-install-recommends", "python3-venv"])?;
+        make()?;
+    }
+    let mut install = Command::new(folder.join("bin/pip"));
+    install.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&wanted);
+    succeed(&mut install)?;
+    std::fs::write(&installed, text).map_err(|error| format!("{}: {error}", installed.display()))
 }
 
 /// Formatting and lints are parts of the toolchain that a minimal installation lacks.
@@ -98,5 +143,6 @@ fn apt(arguments: &[&str]) -> Outcome {
         sudo.arg("apt-get");
         sudo
     };
-    succeed(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+    // RUNLEVEL: a server that is here for the tests alone is not started (invoke-rc.d).
+    succeed(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"))
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::run::{build_all, cargo, succeed, target};
 use crate::watch::{Watched, watch};
-use crate::{Outcome, dist, setup};
+use crate::{Outcome, conformance, dist, setup};
 
 /// What a step came to.
 struct Step {
@@ -42,6 +42,7 @@ pub(crate) fn run() -> Outcome {
     step("tests", &mut || {
         let programs = build_all()?;
         let package = dist::package(&programs, &target()?.join("dist"))?;
+        conformance::forget()?;
         let watched = tests(&programs, &package)?;
         figures.extend(watched.figures.iter().cloned());
         failures.push_str(&watched.failures());
@@ -51,6 +52,8 @@ pub(crate) fn run() -> Outcome {
             Err("tests failed".to_owned())
         }
     });
+
+    step("conformance", &mut conformance::check);
 
     println!("\n=== summary");
     for Step { name, took, result } in &steps {

@@ -99,7 +99,7 @@ async fn direct(visit: Visit) {
         Ok(()) => {}
         Err(CarryError::Local(error)) => {
             tracing::debug!(service = %service.name, %error, "the service's connection broke");
-            stream.reset(ResetCode::ServiceBroke);
+            stream.reset_after_written(ResetCode::ServiceBroke);
         }
         Err(CarryError::Stream(error)) => tracing::trace!(%error, "the visitor's stream ended"),
     }

@@ -19,6 +19,9 @@ const FIRST_READ_BYTES: usize = 4 * 1024;
 pub enum Until {
     /// Both sides have finished: a side that has finished sending still gets the answer (raw TCP).
     BothFinish,
+    /// As [`Until::BothFinish`], but when the peer has gone after it had finished sending, the local side still
+    /// gets all of it (a visitor, of a service that has said its last word).
+    LocalHasAll,
     /// The local side has finished: an HTTP service that closes reads no further request, and the count of
     /// delivered bytes in the FIN is final.
     LocalFinishes,
@@ -75,6 +78,7 @@ where
         delivered: 0,
         to_local: Half::Open,
         to_stream: Half::Open,
+        refused: None,
         unflushed: false,
         read_bytes: FIRST_READ_BYTES,
     };
@@ -89,6 +93,8 @@ struct Carry {
     delivered: u64,
     to_local: Half,
     to_stream: Half,
+    /// Why the local connection takes no more.
+    refused: Option<io::Error>,
     unflushed: bool,
     read_bytes: usize,
 }
@@ -111,16 +117,31 @@ impl Carry {
     ) -> Poll<Result<(), CarryError>> {
         // The answer first: it is what the visitor waits for, and when the service is gone it says so before
         // more of the request is delivered.
-        let _ = self.poll_to_stream(stream, local, progress, cx)?;
+        match self.poll_to_stream(stream, local, progress, cx) {
+            Poll::Ready(Err(CarryError::Stream(_))) if self.until == Until::LocalHasAll => {
+                // Nobody takes any more; what was sent before is read until its end, or until its break.
+                self.to_stream = Half::Done;
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
         if self.to_stream == Half::Done && self.until == Until::LocalFinishes {
             return Poll::Ready(Ok(()));
         }
-        let _ = self.poll_to_local(stream, local, progress, cx)?;
+        match self.poll_to_local(stream, local, progress, cx) {
+            Poll::Ready(Err(CarryError::Local(error))) if self.until != Until::LocalHasAll => {
+                // It takes no more. What it said before, a refusal most often, is still there to be read.
+                self.to_local = Half::Done;
+                self.refused = Some(error);
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
         if self.to_local != Half::Done {
             return Poll::Pending;
         }
         if self.to_stream == Half::Done {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(self.refused.take().map_or(Ok(()), |error| Err(CarryError::Local(error))));
         }
         // Nobody reads the stream any more, so a visitor who leaves would not be noticed.
         stream.poll_broken(cx).map(|error| Err(CarryError::Stream(error.into())))

@@ -186,6 +186,12 @@ impl Stream {
         self.shared.lock().reset(self.id, code, self.delivered);
     }
 
+    /// Ends the stream, telling the peer why, after the bytes that were written to it: its other end broke, and
+    /// what it had said before is still worth hearing.
+    pub fn reset_after_written(self, code: ResetCode) {
+        self.shared.lock().reset_after(self.id, code, self.delivered);
+    }
+
     fn error(&self) -> StreamError {
         match self.fate.reset_code() {
             Some(code) => StreamError::Reset(code),

@@ -200,6 +200,33 @@ async fn a_reset_says_why_and_how_much_was_delivered_after_the_bytes_before_it()
 }
 
 #[tokio::test]
+async fn a_reset_can_wait_for_the_bytes_that_were_written_before_it() {
+    let (relay, mut agent) = pair(4096);
+    let mut there = relay.mux.open(Open::default()).unwrap();
+    let mut here = agent.accepted().await;
+    let said = pattern(limits::SEND_BUFFER_BYTES, 5);
+    here.write_all(&said).await.unwrap();
+    here.reset_after_written(ResetCode::ServiceBroke);
+    let mut seen = Vec::new();
+    let error = there.read_to_end(&mut seen).await.unwrap_err();
+    assert!(seen == said);
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(there.fate().reset_code(), Some(ResetCode::ServiceBroke));
+    drop(there);
+    relay.mux.idle().await;
+    agent.mux.idle().await;
+    // Nor does it wait for ever: a peer that leaves takes it along.
+    let there = relay.mux.open(Open::default()).unwrap();
+    let mut here = agent.accepted().await;
+    while std::future::poll_fn(|cx| std::task::Poll::Ready(here.poll_room(cx).is_ready())).await {
+        here.write_all(&said).await.unwrap();
+    }
+    here.reset_after_written(ResetCode::ServiceBroke);
+    drop(there);
+    agent.mux.idle().await;
+}
+
+#[tokio::test]
 async fn a_reader_that_stops_holds_back_its_writer_and_nobody_else() {
     let (relay, mut agent) = pair(1 << 16);
     let mut stuck = relay.mux.open(Open::default()).unwrap();

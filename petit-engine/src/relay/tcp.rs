@@ -127,7 +127,7 @@ async fn visit(shared: &Shared, id: RegisteredId, mut tcp: TcpStream, peer: Sock
         session.mux.open(open).ok()
     });
     let result = match stream {
-        Some(mut stream) => carry(&mut stream, &mut tcp, Until::BothFinish, &mut ()).await.map_err(Some),
+        Some(mut stream) => carry(&mut stream, &mut tcp, Until::LocalHasAll, &mut ()).await.map_err(Some),
         None => Err(None),
     };
     if let Err(error) = result {

@@ -71,18 +71,21 @@ impl Core {
             if slot.outbox.bytes <= limits::SEND_BUFFER_BYTES / 2 {
                 wake(&mut slot.writer);
             }
-            if slot.outbox.bytes == 0
-                && let Fin::Wanted(delivered) = slot.fin
-            {
-                batch.frame(Header { stream: id, kind: Kind::Fin, length: 8 });
-                batch.inline(&delivered.to_be_bytes());
-                slot.fin = Fin::Sent;
-                if slot.detached && !slot.finished {
-                    self.reset(id, ResetCode::Cancelled, delivered);
+            match slot.fin {
+                Fin::Wanted(delivered) if slot.outbox.bytes == 0 => {
+                    batch.frame(Header { stream: id, kind: Kind::Fin, length: 8 });
+                    batch.inline(&delivered.to_be_bytes());
+                    slot.fin = Fin::Sent;
+                    if slot.detached && !slot.finished {
+                        self.reset(id, ResetCode::Cancelled, delivered);
+                    }
+                    self.forget_if_done(id);
                 }
-                self.forget_if_done(id);
-            } else {
-                self.queue(id);
+                Fin::Reset(code, delivered) if slot.outbox.bytes == 0 => {
+                    self.reset(id, code, delivered);
+                    self.forget_if_done(id);
+                }
+                _ => self.queue(id),
             }
         }
     }

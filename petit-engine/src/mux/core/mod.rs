@@ -20,7 +20,7 @@ use super::stream::Fate;
 use super::{OpenError, Stats};
 use crate::limits;
 use crate::proto::credit::{Budget, RecvWindow, SendCredit};
-use crate::proto::frame::{GoAway, Header, Kind, Open};
+use crate::proto::frame::{GoAway, Header, Kind, Open, ResetCode};
 use crate::proto::liveness::Liveness;
 use crate::proto::rate::Rate;
 
@@ -163,6 +163,8 @@ enum Fin {
     No,
     /// To be sent when the outbox is empty, with the count of delivered bytes.
     Wanted(u64),
+    /// To be reset when the outbox is empty: the writer broke off, but what it had said is still to be heard.
+    Reset(ResetCode, u64),
     Sent,
 }
 

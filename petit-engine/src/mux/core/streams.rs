@@ -120,7 +120,7 @@ impl Core {
     pub(super) fn queue(&mut self, id: u32) {
         if let Some(slot) = self.streams.get_mut(&id) {
             let has_data = slot.outbox.bytes > 0 && slot.credit.held() > 0;
-            let has_fin = slot.outbox.bytes == 0 && matches!(slot.fin, Fin::Wanted(_));
+            let has_fin = slot.outbox.bytes == 0 && matches!(slot.fin, Fin::Wanted(_) | Fin::Reset(..));
             if !slot.queued && !slot.broken && (has_data || has_fin) {
                 slot.queued = true;
                 self.ready.push_back(id);
@@ -130,11 +130,20 @@ impl Core {
 
     /// No more bytes will be written to a stream.
     pub(in crate::mux) fn finish(&mut self, id: u32, delivered: u64) {
+        self.end_writing(id, Fin::Wanted(delivered));
+    }
+
+    /// Ends a stream once the peer has been sent what was written.
+    pub(in crate::mux) fn reset_after(&mut self, id: u32, code: ResetCode, delivered: u64) {
+        self.end_writing(id, Fin::Reset(code, delivered));
+    }
+
+    fn end_writing(&mut self, id: u32, end: Fin) {
         if let Some(slot) = self.streams.get_mut(&id)
             && slot.fin == Fin::No
             && !slot.broken
         {
-            slot.fin = Fin::Wanted(delivered);
+            slot.fin = end;
             self.queue(id);
             self.wake_driver();
         }
@@ -172,7 +181,7 @@ impl Core {
         match slot.fin {
             Fin::No => self.reset(id, ResetCode::Cancelled, delivered),
             Fin::Sent if !slot.finished => self.reset(id, ResetCode::Cancelled, delivered),
-            Fin::Wanted(_) | Fin::Sent => {}
+            Fin::Wanted(_) | Fin::Reset(..) | Fin::Sent => {}
         }
         self.forget_if_done(id)
     }

@@ -17,7 +17,7 @@ pub enum FromDevice {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enrol {
-    /// The protocol version: [`PROTOCOL`].
+    /// The protocol version: [`PROTOCOL`](super::PROTOCOL).
     pub protocol: u16,
     /// The invite's id, 32 hex digits.
     pub invite: Text<32>,

@@ -6,7 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +28,12 @@ pub(super) struct Activity {
     /// Parts that were handed out.
     parts: AtomicU64,
     enough: Notify,
+    /// The last request came with a body, which may not have been read to its end.
+    sending: AtomicBool,
+    /// Of an answer of unknown length, only the end of the connection tells a visitor of HTTP/1.0 where it ends.
+    closes_answers: AtomicBool,
+    /// The connection is to end in a way that nobody takes for a clean end.
+    pub(super) broken: Arc<AtomicBool>,
 }
 
 /// Why a connection is to end.
@@ -49,6 +55,17 @@ impl Activity {
             activity.enough.notify_one();
         }
         UnderWay(Arc::clone(activity))
+    }
+
+    /// A request begins on a connection that carries one at a time.
+    pub(super) fn begins(&self, has_body: bool, is_old: bool) {
+        self.sending.store(has_body, Ordering::Relaxed);
+        self.closes_answers.store(is_old, Ordering::Relaxed);
+    }
+
+    /// True when the visitor may not have finished sending.
+    pub(super) fn may_be_sending(&self) -> bool {
+        self.sending.load(Ordering::Relaxed)
     }
 
     /// Waits until the connection is to end.
@@ -133,7 +150,15 @@ impl Body for Counted {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.was_taken();
+        let has_length = self.body.size_hint().exact().is_some();
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let activity = &self.under_way.0;
+        if let Poll::Ready(Some(Err(_))) = polled
+            && !has_length
+            && activity.closes_answers.load(Ordering::Relaxed)
+        {
+            activity.broken.store(true, Ordering::Relaxed);
+        }
         if let Poll::Ready(Some(Ok(_))) = polled {
             self.offered = true;
             self.under_way.0.offered.fetch_add(1, Ordering::Relaxed);

@@ -26,6 +26,8 @@ pub(super) struct Way<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) session: &'a Arc<Session>,
     pub(super) served: &'a Arc<Served>,
+    /// The far end of the visitor's connection.
+    pub(super) peer: SocketAddr,
     /// The visitor, behind proxies that are trusted.
     pub(super) visitor: SocketAddr,
     pub(super) id: [u8; 16],
@@ -66,8 +68,10 @@ impl Way<'_> {
         let fate = Arc::clone(stream.fate());
         let handshake = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            // The window of a request spans the tunnel, so it has to grow with the tunnel's round trip.
-            .adaptive_window(true)
+            // Fixed: hyper's adaptive windows are the same for a request and for the connection, so that one
+            // answer that nobody takes would hold up all others.
+            .initial_stream_window_size(limits::H2_SERVICE_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(limits::H2_SERVICE_CONNECTION_WINDOW_BYTES)
             .max_header_list_size(limits::HTTP_BUFFER_BYTES as u32)
             .max_send_buf_size(limits::SEND_BUFFER_BYTES)
             .max_local_error_reset_streams(limits::H2_ERROR_RESETS)
@@ -80,13 +84,13 @@ impl Way<'_> {
                 tracing::trace!(%error, "connection to a service ended");
             }
         });
-        let connection = pool::Shared::new(sender, fate);
+        let connection = pool::Shared::new(sender, fate, self.peer);
         self.session.pool.keep_shared(self.served.number, &connection);
         Ok(connection)
     }
 
     /// How long the service may take to begin its answer.
-    fn answer_within(&self) -> Duration {
+    pub(super) fn answer_within(&self) -> Duration {
         let own = self.served.options.answer_within_s.map(|seconds| Duration::from_secs(seconds.into()));
         own.unwrap_or(self.shared.config.bounds.answer_within)
     }
@@ -138,6 +142,23 @@ pub(super) async fn forward(
     let body = VisitorBody::streaming(body, Arc::clone(&passing), idle, options.max_body_bytes, is_grpc);
     let sent = job.send(Request::from_parts(parts, body), true, slot).await;
     sent.map_err(|(refused, _)| refused.failure)
+}
+
+/// A service of HTTP/2 said that it has not looked at the request (RFC 9113 §8.7).
+fn was_refused(error: &hyper::Error) -> bool {
+    h2_cause(error)
+        .is_some_and(|cause| cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
+/// A service of HTTP/2 has not kept its rules, most likely because it does not speak it.
+fn is_no_http2(error: &hyper::Error) -> bool {
+    h2_cause(error).is_some_and(|cause| {
+        cause.is_library() && cause.reason().is_some_and(|reason| reason != h2::Reason::ENHANCE_YOUR_CALM)
+    })
+}
+
+fn h2_cause(error: &hyper::Error) -> Option<&h2::Error> {
+    std::error::Error::source(error)?.downcast_ref()
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
@@ -215,7 +236,7 @@ impl Job<'_> {
         let uri: Result<Uri, _> = format!("http://{authority}{target}").parse();
         *request.uri_mut() = uri.map_err(|_| Refused::for_good(Failure::BadRequest))?;
         *request.version_mut() = Version::HTTP_2;
-        let kept = way.session.pool.share(way.served.number).filter(|_| may_reuse);
+        let kept = way.session.pool.share(way.served.number, way.peer).filter(|_| may_reuse);
         let was_kept = kept.is_some();
         let mut connection = match kept {
             Some(connection) => connection,
@@ -238,8 +259,9 @@ impl Job<'_> {
             return Refused::for_good(fault);
         }
         let delivered = fate.delivered().unwrap_or_else(|| fate.written());
-        let never_started = kept && (error.is_canceled() || delivered <= before);
-        let invalid = error.is_parse() && fate.reset_code().is_none() && !fate.was_lost();
+        let never_started = (kept && (error.is_canceled() || delivered <= before)) || was_refused(error);
+        let invalid =
+            (error.is_parse() || is_no_http2(error)) && fate.reset_code().is_none() && !fate.was_lost();
         let failure = if invalid { Failure::ServiceInvalid } else { Failure::of_fate(fate) };
         Refused { failure, never_started }
     }

@@ -6,6 +6,7 @@
 
 mod activity;
 mod body;
+mod closing;
 mod forward;
 mod head;
 mod pace;
@@ -16,12 +17,12 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -31,6 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::activity::{Activity, Over};
 pub(super) use self::body::AnswerBody;
+use self::closing::Closing;
 pub use self::head::fuzz as fuzz_head;
 use self::pace::{Breakable, Paced};
 pub(super) use self::pool::Pool;
@@ -62,16 +64,19 @@ where
     let visitor = Arc::new(visitor);
     let activity = Arc::new(Activity::default());
     let counted = Arc::clone(&activity);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let under_way = Activity::enter(&counted);
+        if request.version() < Version::HTTP_2 {
+            counted.begins(!request.body().is_end_stream(), request.version() == Version::HTTP_10);
+        }
         let (shared, visitor) = (Arc::clone(&shared), Arc::clone(&visitor));
         async move {
             let answer = guarded(&shared, &visitor, request).await;
             Ok::<_, Infallible>(answer.map(|body| under_way.until_end_of(body)))
         }
     });
-    let broken = Arc::<AtomicBool>::default();
-    let io = Paced::new(io, Arc::clone(&broken));
+    let broken = Arc::clone(&activity.broken);
+    let io = Paced::new(Closing::new(io, Arc::clone(&activity)), Arc::clone(&broken));
     let builder = builder();
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
     tokio::pin!(connection);
@@ -195,6 +200,7 @@ async fn answer(
         shared,
         session: &session,
         served: &served,
+        peer: visitor.peer,
         visitor: visitor_address,
         id,
         host: checked.host.name(),
@@ -209,7 +215,8 @@ async fn answer(
         }
         let mut response = failure.answer(Some(&route.name), id, legacy);
         // A version that HTTP/1.0 does not know would be answered for it by hyper; its connection ends as always.
-        if version == Version::HTTP_10 {
+        // And behind a request that was to become a WebSocket there may be bytes that are no HTTP.
+        if version == Version::HTTP_10 || checked.websocket {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

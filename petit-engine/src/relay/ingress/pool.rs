@@ -5,6 +5,7 @@
 //! dropped before the service would close it in the visitor's face. One of HTTP/2 carries many requests at once.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,22 +40,34 @@ struct Idle {
     since: Instant,
 }
 
-/// A stream with an HTTP/2 connection on it, and how many requests are on that.
+/// A stream with an HTTP/2 connection on it, and how many requests are on that. All of them come from one
+/// connection of a visitor's: one who takes nothing of an answer holds up nobody else's.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) sender: http2::SendRequest<VisitorBody>,
     pub(super) fate: Arc<Fate>,
     active: Arc<AtomicUsize>,
-    used: Arc<Mutex<Instant>>,
+    user: Arc<Mutex<User>>,
+}
+
+/// Whose a connection is, and since when it has been idle if it is.
+struct User {
+    peer: SocketAddr,
+    since: Instant,
 }
 
 impl Shared {
-    pub(super) fn new(sender: http2::SendRequest<VisitorBody>, fate: Arc<Fate>) -> Self {
-        Self { sender, fate, active: Arc::default(), used: Arc::new(Mutex::new(Instant::now())) }
+    pub(super) fn new(sender: http2::SendRequest<VisitorBody>, fate: Arc<Fate>, peer: SocketAddr) -> Self {
+        let user = Arc::new(Mutex::new(User { peer, since: Instant::now() }));
+        Self { sender, fate, active: Arc::default(), user }
     }
 
-    fn used(&self) -> MutexGuard<'_, Instant> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    fn user(&self) -> MutexGuard<'_, User> {
+        self.user.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
     }
 
     /// Counts a request on it while the guard lives.
@@ -70,7 +83,7 @@ pub(super) struct OnShared(Shared);
 impl Drop for OnShared {
     fn drop(&mut self) {
         self.0.active.fetch_sub(1, Ordering::Relaxed);
-        *self.0.used() = Instant::now();
+        self.0.user().since = Instant::now();
     }
 }
 
@@ -117,13 +130,16 @@ impl Pool {
         }
     }
 
-    /// An HTTP/2 connection that has room for a request.
-    pub(super) fn share(&self, service: u16) -> Option<Shared> {
+    /// An HTTP/2 connection that has room for a request of a visitor's connection, or that nobody uses.
+    pub(super) fn share(&self, service: u16, peer: SocketAddr) -> Option<Shared> {
         let mut pools = self.shared();
         let connections = pools.get_mut(&service)?;
         connections.retain(|connection| !connection.sender.is_closed());
-        let has_room = |connection: &&Shared| connection.active.load(Ordering::Relaxed) < limits::H2_REQUESTS;
-        connections.iter().find(has_room).cloned()
+        let own = |it: &&Shared| it.user().peer == peer && it.active() < limits::H2_REQUESTS;
+        let free = |it: &&Shared| it.active() == 0;
+        let found = connections.iter().find(own).or_else(|| connections.iter().find(free))?;
+        found.user().peer = peer;
+        Some(found.clone())
     }
 
     /// Keeps a new HTTP/2 connection for others.
@@ -164,8 +180,8 @@ impl Pool {
         });
         self.shared().retain(|_, connections| {
             connections.retain(|connection| {
-                let in_use = connection.active.load(Ordering::Relaxed) > 0;
-                let fresh = now.saturating_duration_since(*connection.used()) < limits::H2_IDLE_FOR;
+                let in_use = connection.active() > 0;
+                let fresh = now.saturating_duration_since(connection.user().since) < limits::H2_IDLE_FOR;
                 !connection.sender.is_closed() && (in_use || fresh)
             });
             !connections.is_empty()
@@ -177,8 +193,8 @@ impl Pool {
         // One that is in use is looked at again when it might have become idle.
         let now = Instant::now();
         let shared = self.shared();
-        let of_shared = |connection: &Shared| match connection.active.load(Ordering::Relaxed) {
-            0 => *connection.used() + limits::H2_IDLE_FOR,
+        let of_shared = |connection: &Shared| match connection.active() {
+            0 => connection.user().since + limits::H2_IDLE_FOR,
             _ => now + limits::H2_IDLE_FOR,
         };
         let shared = shared.values().flatten().map(of_shared).min();

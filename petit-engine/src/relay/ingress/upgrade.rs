@@ -47,8 +47,7 @@ pub(super) async fn websocket(
     *request.version_mut() = Version::HTTP_11;
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-    let limit = way.shared.config.bounds.answer_within;
-    let answer = tokio::time::timeout(limit, sender.send_request(request)).await;
+    let answer = tokio::time::timeout(way.answer_within(), sender.send_request(request)).await;
     let mut response = match answer.map_err(|_| Failure::ServiceSilent)? {
         Ok(response) => response,
         Err(error) if error.is_parse() && fate.reset_code().is_none() => return Err(Failure::ServiceInvalid),
@@ -95,7 +94,7 @@ async fn join(visitor: Upgraded, service: Upgraded, idle: Duration, place: Owned
     let moved = Moved(Mutex::new(Instant::now()));
     let carried = async {
         let mut progress = &moved;
-        carry(&mut stream, &mut visitor, Until::BothFinish, &mut progress).await
+        carry(&mut stream, &mut visitor, Until::LocalHasAll, &mut progress).await
     };
     tokio::select! {
         result = carried => if let Err(error) = result {

@@ -6,6 +6,7 @@ use hyper::{Response, Version};
 use super::super::super::answer::Failure;
 use super::super::AnswerBody;
 use super::{drop_hop_by_hop, drop_where, is_plain_number};
+use crate::limits;
 
 /// Judges the head of an answer: what two readers could frame differently is not passed on.
 pub(in crate::relay::ingress) fn check_answer<B>(response: &Response<B>) -> Result<(), Failure> {
@@ -17,9 +18,11 @@ pub(in crate::relay::ingress) fn check_answer<B>(response: &Response<B>) -> Resu
     let length = lengths.next();
     let length_ok = length.is_none_or(is_plain_number);
     let one_of_each = codings.next().is_none() && lengths.next().is_none();
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     // Nobody asked to switch to another protocol: what follows would be read as one thing here, as another there.
     let is_final = !response.status().is_informational();
-    if is_final && coding_ok && length_ok && one_of_each && !(coding.is_some() && length.is_some()) {
+    let fits = bytes <= limits::HTTP_BUFFER_BYTES; // hyper's own limit is only looked at between two reads
+    if is_final && fits && coding_ok && length_ok && one_of_each && !(coding.is_some() && length.is_some()) {
         Ok(())
     } else {
         Err(Failure::ServiceInvalid)

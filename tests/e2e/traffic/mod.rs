@@ -1,0 +1,19 @@
+//! What services and visitors speak, with real programs at both ends where there are any. Every test writes rows
+//! of `docs/conformance.md`.
+
+mod autobahn;
+mod broken;
+mod curl;
+mod database;
+mod events;
+mod grpc;
+mod grpc_python;
+mod leaving;
+mod load;
+mod messages;
+mod nginx;
+mod service_tls;
+mod tcp;
+mod trailers;
+mod versions;
+mod websocket;
