@@ -19,7 +19,7 @@ use crate::folder::Folder;
 /// How long a keychain may take before the user is told that it waits for them.
 pub const KEYCHAIN_LIMIT: Duration = Duration::from_secs(60);
 /// A keychain that refuses faster than this has asked nobody: it is locked. One that refuses later has asked.
-const ASKED: Duration = Duration::from_secs(1);
+const ASKED: Duration = Duration::from_secs(2);
 /// What the entries are called in the keychain.
 const SERVICE: &str = "petit";
 

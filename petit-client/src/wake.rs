@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use netwatcher::AsyncWatch;
 use netwatcher::async_adapter::Tokio;
+use netwatcher::{AsyncWatch, Update};
 use tokio::time::MissedTickBehavior;
 
 /// How often the clocks are compared.
@@ -29,6 +29,9 @@ pub struct Watch {
     clock: tokio::time::Interval,
     clocks: Clocks,
     network: Option<AsyncWatch>,
+    /// The addresses after the last change, and when they count if no other comes before. Kept here because the
+    /// clock ticks while they settle.
+    settling: Option<(Vec<IpAddr>, tokio::time::Instant)>,
 }
 
 impl Watch {
@@ -39,7 +42,7 @@ impl Watch {
         let network = netwatcher::watch_interfaces_async::<Tokio>();
         let network =
             network.inspect_err(|error| tracing::warn!(%error, "changes of the network are not noticed"));
-        Self { clock, clocks: Clocks::now(), network: network.ok() }
+        Self { clock, clocks: Clocks::now(), network: network.ok(), settling: None }
     }
 
     /// The next event.
@@ -56,11 +59,13 @@ impl Watch {
                         return Event::Woke;
                     }
                 }
-                addresses = changed(&mut self.network) => {
-                    if let Some(addresses) = addresses {
-                        return Event::Network(addresses);
+                update = changed(&mut self.network) => {
+                    if !update.is_initial {
+                        let until = tokio::time::Instant::now() + SETTLE;
+                        self.settling = Some((addresses(&update), until));
                     }
                 }
+                addresses = settled(&mut self.settling) => return Event::Network(addresses),
             }
         }
     }
@@ -72,18 +77,24 @@ impl Default for Watch {
     }
 }
 
-/// The computer's addresses after the next change; `None` for the first report, which is none.
-async fn changed(network: &mut Option<AsyncWatch>) -> Option<Vec<IpAddr>> {
-    let Some(watch) = network else { return std::future::pending().await };
-    let mut update = watch.changed().await;
-    if update.is_initial {
-        return None;
+async fn changed(network: &mut Option<AsyncWatch>) -> Update {
+    match network {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
     }
-    while let Ok(later) = tokio::time::timeout(SETTLE, watch.changed()).await {
-        update = later;
-    }
+}
+
+/// The computer's addresses, as an update has them.
+fn addresses(update: &Update) -> Vec<IpAddr> {
     let addresses = update.interfaces.values().flat_map(|interface| &interface.ips);
-    Some(addresses.map(|address| address.ip.to_canonical()).collect())
+    addresses.map(|address| address.ip.to_canonical()).collect()
+}
+
+/// Takes the addresses once they count.
+async fn settled(settling: &mut Option<(Vec<IpAddr>, tokio::time::Instant)>) -> Vec<IpAddr> {
+    let Some((_, until)) = settling else { return std::future::pending().await };
+    tokio::time::sleep_until(*until).await;
+    settling.take().map(|(addresses, _)| addresses).unwrap_or_default()
 }
 
 /// Three clocks at one moment. They part while the computer sleeps.
@@ -151,5 +162,15 @@ mod tests {
         let blind = Clocks { always: None, ..start };
         assert!(after(1000, None, 60_000).slept_since(&blind));
         assert!(!after(1000, None, -60_000).slept_since(&blind));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_that_settles_while_the_clock_ticks_is_not_lost() {
+        let address: IpAddr = "192.0.2.7".parse().unwrap();
+        let mut settling = Some((vec![address], tokio::time::Instant::now() + SETTLE));
+        let ticked = tokio::time::timeout(SETTLE / 2, settled(&mut settling)).await;
+        assert!(ticked.is_err());
+        assert_eq!(settled(&mut settling).await, [address]);
+        assert!(tokio::time::timeout(TICK, settled(&mut settling)).await.is_err(), "told once");
     }
 }

@@ -155,7 +155,7 @@ async fn every_verb_of_the_client() {
     };
     client.until("three green lights", all_green).await;
     exits(client.run(["service", "remove", "api"]).await, 0, "no longer offered");
-    exits(client.run(["service", "remove", "api"]).await, 1, "service list");
+    exits(client.run(["service", "remove", "api"]).await, 1, "unregister --service api");
     exits(client.run(["unregister", "--yes", "--service", "api"]).await, 0, "was given back");
     exits(client.run(["evict", "-t", "old"]).await, 0, "was given back");
     exits(client.run(["unregister", "--yes", "--service", "nope"]).await, 1, "no such service");

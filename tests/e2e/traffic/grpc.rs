@@ -162,6 +162,7 @@ impl Caller {
         for (name, value) in more {
             request = request.header(*name, *value);
         }
+        self.sender.ready().await.unwrap();
         let answer = self.sender.send_request(request.body(body).unwrap());
         (pen, soon("the head of the answer", answer).await.unwrap())
     }
