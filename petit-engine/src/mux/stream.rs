@@ -138,7 +138,7 @@ impl Stream {
     ///
     /// # Errors
     /// A [`StreamError`] after the bytes that came before it.
-    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+    pub fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         match self.shared.lock().read_chunk(self.id, cx.waker()) {
             Read::Chunk(chunk) => Poll::Ready(Ok(Some(chunk))),
             Read::Pending => Poll::Pending,
@@ -151,7 +151,7 @@ impl Stream {
     ///
     /// # Errors
     /// A [`StreamError`].
-    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         match self.shared.lock().room(self.id, cx.waker()) {
             Room::Bytes(room) => Poll::Ready(Ok(room)),
             Room::Pending => Poll::Pending,
@@ -161,7 +161,7 @@ impl Stream {
     }
 
     /// Ready when the stream has broken, with the reason; bytes that came before can still be read.
-    pub fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
+    pub fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<StreamError> {
         if self.shared.lock().is_broken(self.id, cx.waker()) {
             Poll::Ready(self.error())
         } else {
@@ -170,15 +170,25 @@ impl Stream {
     }
 
     /// Hands over bytes without copying them; they may be more than the room that there was.
-    pub fn send_chunk(&mut self, chunk: Bytes) {
+    pub fn send_chunk(&self, chunk: Bytes) {
         if !chunk.is_empty() {
             self.shared.lock().write_chunk(self.id, chunk);
         }
     }
 
     /// Sends the FIN: no more bytes from this side.
-    pub fn finish(&mut self) {
+    pub fn finish(&self) {
         self.shared.lock().finish(self.id, self.delivered);
+    }
+
+    /// Ends the stream at once, for all who hold it.
+    pub fn cancel(&self) {
+        self.shared.lock().cancel(self.id, self.delivered);
+    }
+
+    /// True when nothing that the peer sent waits to be read, and nothing has ended.
+    pub fn is_quiet(&self) -> bool {
+        self.shared.lock().is_quiet(self.id)
     }
 
     /// Ends the stream at once, telling the peer why.
@@ -225,7 +235,7 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         if data.is_empty() {
             return Poll::Ready(Ok(0));
         }
@@ -236,7 +246,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
@@ -267,7 +277,7 @@ impl AsyncWrite for Stream {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.finish();
         Poll::Ready(Ok(()))
     }

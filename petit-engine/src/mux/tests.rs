@@ -96,7 +96,7 @@ async fn bytes_pass_both_ways_far_beyond_the_window() {
 async fn chunks_pass_without_being_cut_or_mixed() {
     let (relay, mut agent) = pair(1 << 16);
     let mut there = relay.mux.open(Open::default()).unwrap();
-    let mut here = agent.accepted().await;
+    let here = agent.accepted().await;
     let sent = pattern(600_000, 2);
     let expected = sent.clone();
     let writer = tokio::spawn(async move {

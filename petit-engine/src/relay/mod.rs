@@ -34,7 +34,7 @@ pub use self::answer::Failure;
 pub use self::bounds::{Bounds, Pressure};
 use self::door::{Door, Entrance, Ticket};
 #[doc(hidden)]
-pub use self::ingress::fuzz_head;
+pub use self::ingress::{fuzz_answer, fuzz_head};
 pub use self::registry::{ServedView, SessionView};
 pub use self::route::{Names, Route, Routed, Via, decide};
 use crate::limits;

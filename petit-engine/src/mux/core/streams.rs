@@ -2,10 +2,10 @@
 
 use std::task::Waker;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::ReadBuf;
 
-use super::{Core, Fin, SCARCE_BYTES, SEND_TOTAL_BYTES, keep};
+use super::{Core, Fin, SCARCE_BYTES, SEND_TOTAL_BYTES, Slot, keep};
 use crate::limits;
 use crate::proto::frame::{Kind, Reset, ResetCode};
 
@@ -73,6 +73,13 @@ impl Core {
         slot.broken
     }
 
+    /// True when a stream is open both ways and has nothing to read.
+    pub(in crate::mux) fn is_quiet(&self, id: u32) -> bool {
+        self.streams.get(&id).is_some_and(|slot| {
+            !slot.broken && !slot.finished && slot.fin == Fin::No && slot.inbox.iter().all(BytesMut::is_empty)
+        })
+    }
+
     /// How many bytes a stream may take on for sending now.
     pub(in crate::mux) fn room(&mut self, id: u32, waker: &Waker) -> Room {
         let limit = if self.outgoing < SEND_TOTAL_BYTES { limits::SEND_BUFFER_BYTES } else { SCARCE_BYTES };
@@ -92,19 +99,24 @@ impl Core {
         }
     }
 
-    /// Copies bytes into a stream's outbox; call after [`Core::room`] said that they fit.
+    /// Copies bytes into a stream's outbox; call after [`Core::room`] said that they fit. Nothing, when it is no
+    /// longer open for writing.
     pub(in crate::mux) fn write(&mut self, id: u32, data: &[u8]) {
-        let Some(slot) = self.streams.get_mut(&id) else { return };
+        let Some(slot) = self.writable(id) else { return };
         slot.outbox.copy(data);
         self.written(id, data.len());
     }
 
     /// Hands a chunk to a stream's outbox without copying it.
     pub(in crate::mux) fn write_chunk(&mut self, id: u32, chunk: Bytes) {
-        let Some(slot) = self.streams.get_mut(&id) else { return };
+        let Some(slot) = self.writable(id) else { return };
         let added = chunk.len();
         slot.outbox.push(chunk);
         self.written(id, added);
+    }
+
+    fn writable(&mut self, id: u32) -> Option<&mut Slot> {
+        self.streams.get_mut(&id).filter(|slot| !slot.broken && slot.fin == Fin::No)
     }
 
     fn written(&mut self, id: u32, added: usize) {
@@ -164,6 +176,14 @@ impl Core {
             self.stray_bytes += u64::from(slot.window.granted());
             self.control_frame(id, Kind::Rst, &Reset { code, delivered }.encode());
             self.wake_driver();
+        }
+    }
+
+    /// As [`Core::reset`], and whoever waits for the stream notices.
+    pub(in crate::mux) fn cancel(&mut self, id: u32, delivered: u64) {
+        self.reset(id, ResetCode::Cancelled, delivered);
+        if let Some(slot) = self.streams.get_mut(&id) {
+            slot.wake();
         }
     }
 

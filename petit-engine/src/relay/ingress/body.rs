@@ -13,15 +13,17 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::super::answer::Failure;
 use super::super::slots::Slot;
-use super::head;
 use super::pace::{Pace, Patience};
 use super::pool::Lease;
+use super::{head, http1};
 
 /// Why a body did not come to its end.
 #[derive(Debug)]
 pub(crate) enum BodyError {
     /// Its sender broke off, or broke the rules of HTTP.
     Broken(hyper::Error),
+    /// It ended before its end, or in a way that no body ends.
+    Cut(&'static str),
     /// Its sender made no progress.
     Slow,
     /// There is more of it than the service takes.
@@ -32,6 +34,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(error) => write!(f, "the body broke: {error}"),
+            Self::Cut(how) => write!(f, "the body broke: {how}"),
             Self::Slow => f.write_str("the body came too slowly"),
             Self::TooLong => f.write_str("the body is too long"),
         }
@@ -74,7 +77,7 @@ impl Passing {
         let fault = match error {
             BodyError::Slow => 1,
             BodyError::TooLong => 2,
-            BodyError::Broken(_) => 3,
+            BodyError::Broken(_) | BodyError::Cut(_) => 3,
         };
         self.fault.store(fault, Ordering::Relaxed);
         error
@@ -100,31 +103,30 @@ pub(crate) struct Streaming {
     trailers: bool,
 }
 
-impl VisitorBody {
+impl Streaming {
     /// A body that is passed on as it comes: at a visitor's pace, then, once the service has answered, with
     /// pauses of up to `idle`; at most `most` bytes of it.
-    pub(super) fn streaming(
+    pub(super) fn new(
         body: Incoming,
         passing: Arc<Passing>,
         idle: Duration,
         most: Option<u64>,
         is_grpc: bool,
-    ) -> Self {
+    ) -> Box<Self> {
         // Both sides of a gRPC call may be silent for long from the start.
         let pace = if is_grpc { Pace::idle(idle) } else { Pace::BODY };
-        Self::Streaming(Box::new(Streaming {
+        Box::new(Self {
             body,
             passing,
             patience: Patience::new(pace),
             later: (!is_grpc).then_some(idle),
             left: most,
             trailers: is_grpc,
-        }))
+        })
     }
-}
 
-impl Streaming {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    /// The next piece.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
@@ -216,14 +218,52 @@ pub(crate) enum AnswerBody {
     Service(Box<FromService>),
 }
 
-/// A service's body on its way to a visitor. Its keep-alive stream goes back to the pool when it has come to its
-/// end, and is dropped, and with it the local connection, when the visitor leaves before that.
+/// A service's body on its way to a visitor. Its stream goes back to the pool when it has come to its end, and is
+/// dropped, and with it the local connection, when the visitor leaves before that.
 pub(crate) struct FromService {
-    body: Incoming,
-    lease: Option<Lease>,
+    source: Option<Source>,
     slot: Option<Slot>,
     patience: Patience,
     trailers: bool,
+}
+
+/// A service's body, when its head has come.
+pub(super) enum Arrived {
+    /// All of it came with the head.
+    Whole(Bytes),
+    /// It is still on its way.
+    Streaming(Source),
+}
+
+/// Who reads a service's answer.
+pub(super) enum Source {
+    /// Petit, from a stream.
+    Http1(http1::Body),
+    /// hyper, from a connection that it shares or was to take over.
+    Hyper { body: Incoming, _lease: Lease },
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Http1(body) => body.poll_frame(cx),
+            Self::Hyper { body, .. } => Pin::new(body).poll_frame(cx).map_err(BodyError::Broken),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Hyper { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Hyper { body, .. } => body.size_hint(),
+        }
+    }
 }
 
 impl AnswerBody {
@@ -231,42 +271,37 @@ impl AnswerBody {
         Self::Full(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
 
-    pub(super) fn service(
-        body: Incoming,
-        lease: Lease,
-        slot: Option<Slot>,
-        idle: Duration,
-        is_grpc: bool,
-    ) -> Self {
-        if body.is_end_stream() {
-            lease.give_back();
+    pub(super) fn service(source: Source, slot: Slot, idle: Duration, is_grpc: bool) -> Self {
+        if source.is_end_stream() {
             return Self::Full(None);
         }
         let patience = Patience::new(Pace::idle(idle));
-        Self::Service(Box::new(FromService { body, lease: Some(lease), slot, patience, trailers: is_grpc }))
+        let service = FromService { source: Some(source), slot: Some(slot), patience, trailers: is_grpc };
+        Self::Service(Box::new(service))
     }
 }
 
 impl FromService {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
-            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+            let Some(source) = &mut self.source else { return Poll::Ready(None) };
+            let frame = match source.poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
-                    return self.patience.poll_over(cx).map(|()| Some(Err(self.cut(BodyError::Slow))));
+                    return self.patience.poll_over(cx).map(|()| {
+                        self.end();
+                        Some(Err(BodyError::Slow))
+                    });
                 }
             };
-            let frame = match frame {
-                Some(Ok(frame)) => frame,
-                Some(Err(error)) => return Poll::Ready(Some(Err(self.cut(BodyError::Broken(error))))),
-                None => {
-                    self.end();
-                    return Poll::Ready(None);
-                }
-            };
-            if self.body.is_end_stream() {
+            if !matches!(frame, Some(Ok(_))) {
+                self.end();
+                return Poll::Ready(frame);
+            }
+            if source.is_end_stream() {
                 self.end();
             }
+            let Some(Ok(frame)) = frame else { return Poll::Ready(None) };
             match frame.into_data() {
                 Ok(data) => {
                     self.patience.moved(data.len());
@@ -281,17 +316,10 @@ impl FromService {
         }
     }
 
+    /// There is no more of it, or it is given up.
     fn end(&mut self) {
+        self.source = None;
         self.slot = None;
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
-        }
-    }
-
-    fn cut(&mut self, error: BodyError) -> BodyError {
-        self.slot = None;
-        self.lease = None;
-        error
     }
 }
 
@@ -312,14 +340,16 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_none(),
-            Self::Service(service) => service.body.is_end_stream(),
+            Self::Service(service) => service.source.as_ref().is_none_or(Source::is_end_stream),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Service(service) => service.body.size_hint(),
+            Self::Service(service) => {
+                service.source.as_ref().map_or_else(|| SizeHint::with_exact(0), Source::size_hint)
+            }
         }
     }
 }

@@ -1,22 +1,26 @@
 //! One request to its service and the answer back.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{self, http2};
 use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{HeaderMap, Request, Response, Uri, Version};
+use hyper::{HeaderMap, Method, Request, Response, Uri, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::super::Shared;
 use super::super::answer::Failure;
 use super::super::registry::{Served, Session};
 use super::super::slots::Slot;
-use super::body::{AnswerBody, Passing, VisitorBody};
+use super::Visitor;
+use super::body::{AnswerBody, Arrived, Passing, Source, Streaming, VisitorBody};
 use super::head;
-use super::pool::{self, Lease, Upstream};
+use super::http1::{Coding, Exchange, Sending, Trouble, Upstream};
+use super::pool::{self, Lease};
 use crate::limits;
 use crate::mux::{Fate, Stream};
 use crate::proto::frame::{Open, Purpose};
@@ -46,20 +50,6 @@ impl Way<'_> {
             id: self.id,
         };
         Ok(self.session.mux.open(open)?)
-    }
-
-    /// Opens a stream with an HTTP/1.1 connection on it.
-    async fn connect(&self) -> Result<Upstream, Failure> {
-        let stream = self.open()?;
-        let fate = Arc::clone(stream.fate());
-        let handshake = http1_builder().handshake(TokioIo::new(stream));
-        let (sender, connection) = handshake.await.map_err(|_| Failure::of_fate(&fate))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::trace!(%error, "connection to a service ended");
-            }
-        });
-        Ok(Upstream { sender, fate })
     }
 
     /// Opens a stream with an HTTP/2 connection on it, for this request and others.
@@ -97,8 +87,8 @@ impl Way<'_> {
 }
 
 /// How answers of services are read. What hyper would not accept of a visitor it does not accept of a service.
-pub(super) fn http1_builder() -> http1::Builder {
-    let mut builder = http1::Builder::new();
+pub(super) fn http1_builder() -> conn::http1::Builder {
+    let mut builder = conn::http1::Builder::new();
     builder.max_headers(limits::MAX_ANSWER_HEADERS).max_buf_size(limits::HTTP_BUFFER_BYTES);
     builder
 }
@@ -110,38 +100,34 @@ struct Refused {
     never_started: bool,
 }
 
-/// Sends a request whose head has been rewritten, and returns the answer with its body streaming.
+/// Sends a request on its way and returns the answer with its body streaming.
 pub(super) async fn forward(
     way: &Way<'_>,
     request: Request<Incoming>,
+    checked: &head::Request,
+    visitor: &Visitor,
     slot: Slot,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let (parts, body) = request.into_parts();
     let options = &way.served.options;
-    let is_grpc = is_grpc(&parts.headers);
-    let passing = Arc::new(Passing::default());
-    if options.max_body_bytes.is_some_and(|most| body.size_hint().lower() > most) {
+    if options.max_body_bytes.is_some_and(|most| request.body().size_hint().lower() > most) {
         return Err(Failure::BodyTooLong);
     }
-    let job = Job { way, passing: &passing, visitor: parts.version, is_grpc };
+    let passing = Passing::default();
+    let is_grpc = is_grpc(request.headers());
+    let job = Job { way, passing: &Arc::new(passing), is_grpc };
+    let version = request.version();
+    let (response, source) = if options.h2 {
+        job.over_h2(head::to_service(request, checked, visitor, way)).await?
+    } else {
+        job.over_h1(request, checked, visitor).await?
+    };
+    job.passing.answered();
     let idle = way.shared.config.bounds.idle;
-    if body.is_end_stream() {
-        // A stream that was kept alive may have been closed by the service a moment ago. A request without a
-        // body can be sent again then, if it provably never got there.
-        let again = parts.clone();
-        let request = Request::from_parts(parts, VisitorBody::Empty);
-        return match job.send(request, true, slot).await {
-            Err((refused, slot)) if refused.never_started => {
-                tracing::debug!("a kept connection was gone; the request goes out on a new one");
-                let request = Request::from_parts(again, VisitorBody::Empty);
-                job.send(request, false, slot).await.map_err(|(refused, _)| refused.failure)
-            }
-            other => other.map_err(|(refused, _)| refused.failure),
-        };
-    }
-    let body = VisitorBody::streaming(body, Arc::clone(&passing), idle, options.max_body_bytes, is_grpc);
-    let sent = job.send(Request::from_parts(parts, body), true, slot).await;
-    sent.map_err(|(refused, _)| refused.failure)
+    let response = response.map(|()| match source {
+        Arrived::Whole(body) => AnswerBody::full(body),
+        Arrived::Streaming(source) => AnswerBody::service(source, slot, idle, is_grpc),
+    });
+    Ok(head::to_visitor(response, version, way.host))
 }
 
 /// A service of HTTP/2 said that it has not looked at the request (RFC 9113 §8.7).
@@ -169,65 +155,95 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 struct Job<'a> {
     way: &'a Way<'a>,
     passing: &'a Arc<Passing>,
-    visitor: Version,
     is_grpc: bool,
 }
 
 impl Job<'_> {
-    async fn send(
+    fn streaming(&self, body: Incoming) -> Box<Streaming> {
+        let idle = self.way.shared.config.bounds.idle;
+        let most = self.way.served.options.max_body_bytes;
+        Streaming::new(body, Arc::clone(self.passing), idle, most, self.is_grpc)
+    }
+
+    async fn over_h1(
         &self,
-        request: Request<VisitorBody>,
-        may_reuse: bool,
-        slot: Slot,
-    ) -> Result<Response<AnswerBody>, (Refused, Slot)> {
-        let sent = if self.way.served.options.h2 {
-            self.send_h2(request, may_reuse).await
-        } else {
-            self.send_h1(request, may_reuse).await
-        };
-        match sent {
-            Ok((response, lease)) => {
-                self.passing.answered();
-                let idle = self.way.shared.config.bounds.idle;
-                let response =
-                    response.map(|body| AnswerBody::service(body, lease, Some(slot), idle, self.is_grpc));
-                Ok(head::to_visitor(response, self.visitor, self.way.host))
+        request: Request<Incoming>,
+        checked: &head::Request,
+        visitor: &Visitor,
+    ) -> Result<(Response<()>, Arrived), Failure> {
+        let (parts, body) = request.into_parts();
+        let coding = Coding::of(&parts.headers);
+        let is_head = parts.method == Method::HEAD;
+        if body.is_end_stream() {
+            if matches!(coding, Coding::Length(1..)) {
+                return Err(Failure::BadRequest);
             }
-            Err(refused) => Err((refused, slot)),
+            let head = head::bytes_to_service(&parts, checked, visitor, self.way, None);
+            // A stream that was kept alive may have been closed by the service a moment ago. A request without a
+            // body can be sent again then, if it provably never got there.
+            return match self.send_h1(head.clone(), is_head, None, true).await {
+                Err(refused) if refused.never_started => {
+                    tracing::debug!("a kept connection was gone; the request goes out on a new one");
+                    self.send_h1(head, is_head, None, false).await.map_err(|refused| refused.failure)
+                }
+                other => other.map_err(|refused| refused.failure),
+            };
         }
+        let head = head::bytes_to_service(&parts, checked, visitor, self.way, Some(coding));
+        let sending = Sending::new(self.streaming(body), coding);
+        self.send_h1(head, is_head, Some(sending), true).await.map_err(|refused| refused.failure)
     }
 
     async fn send_h1(
         &self,
-        mut request: Request<VisitorBody>,
+        head: Bytes,
+        is_head: bool,
+        sending: Option<Sending>,
         may_reuse: bool,
-    ) -> Result<(Response<Incoming>, Lease), Refused> {
-        *request.version_mut() = Version::HTTP_11;
+    ) -> Result<(Response<()>, Arrived), Refused> {
         let way = self.way;
-        let number = way.served.number;
-        let (mut upstream, kept) = match way.session.pool.take(number).filter(|_| may_reuse) {
-            Some(upstream) => (upstream, true),
-            None => (way.connect().await.map_err(Refused::for_good)?, false),
+        let service = way.served.number;
+        let (stream, kept) = match way.session.pool.take(service).filter(|_| may_reuse) {
+            Some(stream) => (stream, true),
+            None => (Arc::new(way.open().map_err(Refused::for_good)?), false),
         };
-        let before = upstream.fate.written();
-        let answer = upstream.sender.send_request(request);
-        let response = match self.first_byte(answer).await {
-            Some(Ok(response)) => response,
-            Some(Err(error)) => {
-                let refused = self.refused(&error, &upstream.fate, before, kept);
-                return Err(refused);
+        let fate = Arc::clone(stream.fate());
+        let before = fate.written();
+        let upstream = Upstream { session: Arc::clone(way.session), service, stream };
+        let mut exchange = Exchange::begin(upstream, head, is_head, sending);
+        match self.first_byte(poll_fn(|cx| exchange.poll_head(cx))).await {
+            Some(Ok((head, rest))) => Ok(exchange.answer(head, rest)),
+            Some(Err(trouble)) => {
+                let fault = matches!(trouble, Trouble::Body).then_some(Failure::BadRequest);
+                Err(self.refused(fault, matches!(trouble, Trouble::Invalid), kept.then_some(before), &fate))
             }
-            None => return Err(Refused::for_good(Failure::ServiceSilent)),
-        };
-        head::check_answer(&response).map_err(Refused::for_good)?;
-        Ok((response, Lease::own(way.session, number, upstream)))
+            None => Err(Refused::for_good(Failure::ServiceSilent)),
+        }
+    }
+
+    async fn over_h2(&self, request: Request<Incoming>) -> Result<(Response<()>, Arrived), Failure> {
+        let (parts, body) = request.into_parts();
+        if !body.is_end_stream() {
+            let request = Request::from_parts(parts, VisitorBody::Streaming(self.streaming(body)));
+            return self.send_h2(request, true).await.map_err(|refused| refused.failure);
+        }
+        // As over HTTP/1.1.
+        let again = parts.clone();
+        match self.send_h2(Request::from_parts(parts, VisitorBody::Empty), true).await {
+            Err(refused) if refused.never_started => {
+                tracing::debug!("a shared connection was gone; the request goes out on a new one");
+                let request = Request::from_parts(again, VisitorBody::Empty);
+                self.send_h2(request, false).await.map_err(|refused| refused.failure)
+            }
+            other => other.map_err(|refused| refused.failure),
+        }
     }
 
     async fn send_h2(
         &self,
         mut request: Request<VisitorBody>,
         may_reuse: bool,
-    ) -> Result<(Response<Incoming>, Lease), Refused> {
+    ) -> Result<(Response<()>, Arrived), Refused> {
         let way = self.way;
         // Of HTTP/2 the host is a part of the target.
         let host = request.headers_mut().remove(HOST);
@@ -246,22 +262,32 @@ impl Job<'_> {
         let before = connection.fate.written();
         let answer = connection.sender.send_request(request);
         match self.first_byte(answer).await {
-            Some(Ok(response)) => Ok((response, Lease::Shared { _place: place })),
-            Some(Err(error)) => Err(self.refused(&error, &connection.fate, before, was_kept)),
+            Some(Ok(response)) => {
+                let (parts, body) = response.into_parts();
+                let source = Source::Hyper { body, _lease: Lease::Shared { _place: place } };
+                Ok((Response::from_parts(parts, ()), Arrived::Streaming(source)))
+            }
+            Some(Err(error)) => {
+                let invalid = error.is_parse() || is_no_http2(&error);
+                let kept = was_kept.then_some(if error.is_canceled() { u64::MAX } else { before });
+                let mut refused = self.refused(None, invalid, kept, &connection.fate);
+                refused.never_started |= was_refused(&error);
+                Err(refused)
+            }
             None => Err(Refused::for_good(Failure::ServiceSilent)),
         }
     }
 
-    /// What an error means. What the agent had delivered when the stream ended decides whether the request can
-    /// have started; if it said nothing, only one that was not written at all is known not to have.
-    fn refused(&self, error: &hyper::Error, fate: &Fate, before: u64, kept: bool) -> Refused {
-        if let Some(fault) = self.passing.fault() {
+    /// What a failed exchange means. What the agent had delivered when the stream ended decides whether the request
+    /// can have started; if it said nothing, only one that was not written at all is known not to have. `kept`: the
+    /// stream had carried other requests, which make so many bytes.
+    fn refused(&self, fault: Option<Failure>, invalid: bool, kept: Option<u64>, fate: &Fate) -> Refused {
+        if let Some(fault) = self.passing.fault().or(fault) {
             return Refused::for_good(fault);
         }
         let delivered = fate.delivered().unwrap_or_else(|| fate.written());
-        let never_started = (kept && (error.is_canceled() || delivered <= before)) || was_refused(error);
-        let invalid =
-            (error.is_parse() || is_no_http2(error)) && fate.reset_code().is_none() && !fate.was_lost();
+        let never_started = kept.is_some_and(|before| delivered <= before);
+        let invalid = invalid && fate.reset_code().is_none() && !fate.was_lost();
         let failure = if invalid { Failure::ServiceInvalid } else { Failure::of_fate(fate) };
         Refused { failure, never_started }
     }

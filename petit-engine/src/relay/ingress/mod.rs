@@ -9,6 +9,7 @@ mod body;
 mod closing;
 mod forward;
 mod head;
+mod http1;
 mod pace;
 mod pool;
 mod upgrade;
@@ -34,6 +35,7 @@ use self::activity::{Activity, Over};
 pub(super) use self::body::AnswerBody;
 use self::closing::Closing;
 pub use self::head::fuzz as fuzz_head;
+pub use self::http1::fuzz as fuzz_answer;
 use self::pace::{Breakable, Paced};
 pub(super) use self::pool::Pool;
 use super::answer::Failure;
@@ -234,11 +236,10 @@ async fn pass_on(
         return Err(Failure::Busy);
     }
     let slot = way.served.gate.enter(&shared.requests).await?;
-    let request = head::to_service(request, checked, visitor, way);
     if checked.websocket {
-        upgrade::websocket(way, request, slot).await
+        upgrade::websocket(way, head::to_service(request, checked, visitor, way), slot).await
     } else {
-        forward::forward(way, request, slot).await
+        forward::forward(way, request, checked, visitor, slot).await
     }
 }
 

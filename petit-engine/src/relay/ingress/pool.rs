@@ -13,10 +13,9 @@ use hyper::client::conn::{http1, http2};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::super::registry::Session;
 use super::body::VisitorBody;
 use crate::limits;
-use crate::mux::Fate;
+use crate::mux::{Fate, Stream};
 
 /// The idle streams of a session, by the agent's number of the service.
 #[derive(Default)]
@@ -29,14 +28,8 @@ pub(crate) struct Pool {
     filled: Notify,
 }
 
-/// A stream with an HTTP/1.1 connection on it.
-pub(super) struct Upstream {
-    pub(super) sender: http1::SendRequest<VisitorBody>,
-    pub(super) fate: Arc<Fate>,
-}
-
 struct Idle {
-    upstream: Upstream,
+    stream: Arc<Stream>,
     since: Instant,
 }
 
@@ -96,33 +89,28 @@ impl Pool {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the stream that was given back last and is ready for a request.
-    pub(super) fn take(&self, service: u16) -> Option<Upstream> {
-        let mut pools = self.idle();
-        let idle = pools.get_mut(&service)?;
-        let mut position = idle.len();
-        while let Some(at) = position.checked_sub(1) {
-            position = at;
-            let sender = &idle.get(at)?.upstream.sender;
-            if sender.is_closed() {
-                idle.swap_remove(at);
-            } else if sender.is_ready() {
-                return Some(idle.swap_remove(at).upstream);
+    /// Takes the stream that was given back last and has been quiet since.
+    pub(super) fn take(&self, service: u16) -> Option<Arc<Stream>> {
+        loop {
+            let Idle { stream, .. } = self.idle().get_mut(&service)?.pop()?;
+            // A service may close a connection at any time, or say what nobody has asked for.
+            if stream.is_quiet() {
+                return Some(stream);
             }
-            // Otherwise its connection has not finished with the last request yet; it will have soon.
         }
-        None
     }
 
-    fn give_back(&self, service: u16, upstream: Upstream) {
-        if upstream.sender.is_closed() || self.closed.load(Ordering::Relaxed) {
+    /// Keeps a stream on which the last answer has come to its end.
+    pub(super) fn give_back(&self, service: u16, stream: Arc<Stream>) {
+        if self.closed.load(Ordering::Relaxed) || !stream.is_quiet() {
             return;
         }
         let mut pools = self.idle();
         let was_empty = pools.is_empty();
         let idle = pools.entry(service).or_default();
-        if idle.len() < limits::POOL_IDLE {
-            idle.push(Idle { upstream, since: Instant::now() });
+        let kept = idle.len() < limits::POOL_IDLE;
+        if kept {
+            idle.push(Idle { stream, since: Instant::now() });
         }
         drop(pools);
         if was_empty {
@@ -175,7 +163,7 @@ impl Pool {
         let now = Instant::now();
         let fresh = |idle: &Idle| now.saturating_duration_since(idle.since) < limits::POOL_IDLE_FOR;
         self.idle().retain(|_, idle| {
-            idle.retain(|idle| fresh(idle) && !idle.upstream.sender.is_closed());
+            idle.retain(|idle| fresh(idle) && idle.stream.is_quiet());
             !idle.is_empty()
         });
         self.shared().retain(|_, connections| {
@@ -202,32 +190,10 @@ impl Pool {
     }
 }
 
-/// What a request holds until its answer has come to its end.
+/// What a request on a connection of hyper's holds until its answer has come to its end.
 pub(super) enum Lease {
-    /// A stream of its own, to be given back.
-    Own(Own),
     /// A stream that goes with its answer.
-    Once { _upstream: Upstream },
+    Once { _sender: http1::SendRequest<VisitorBody> },
     /// A place on a shared connection.
     Shared { _place: OnShared },
-}
-
-/// An HTTP/1.1 stream in use.
-pub(super) struct Own {
-    pub(super) session: Arc<Session>,
-    pub(super) service: u16,
-    pub(super) upstream: Upstream,
-}
-
-impl Lease {
-    pub(super) fn own(session: &Arc<Session>, service: u16, upstream: Upstream) -> Self {
-        Self::Own(Own { session: Arc::clone(session), service, upstream })
-    }
-
-    pub(super) fn give_back(self) {
-        match self {
-            Self::Own(own) => own.session.pool.give_back(own.service, own.upstream),
-            Self::Once { .. } | Self::Shared { .. } => {}
-        }
-    }
 }

@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 use super::super::answer::Failure;
 use super::super::slots::Slot;
-use super::body::{AnswerBody, VisitorBody};
+use super::body::{AnswerBody, Source, VisitorBody};
 use super::forward::{Way, http1_builder};
 use super::head;
-use super::pool::{Lease, Upstream};
+use super::pool::Lease;
 use crate::mux::{Progress, Stream, Until, carry};
 
 /// Sends an upgrade request on a stream of its own. When the service agrees, the visitor's connection and the
@@ -57,8 +57,9 @@ pub(super) async fn websocket(
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         head::check_answer(&response)?;
         // A stream that was to become something else is not used for another request.
-        let lease = Lease::Once { _upstream: Upstream { sender, fate } };
-        let response = response.map(|body| AnswerBody::service(body, lease, Some(slot), idle, false));
+        let lease = Lease::Once { _sender: sender };
+        let response = response
+            .map(|body| AnswerBody::service(Source::Hyper { body, _lease: lease }, slot, idle, false));
         let mut response = head::to_visitor(response, Version::HTTP_11, way.host);
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return Ok(response);

@@ -5,7 +5,7 @@ use hyper::{Response, Version};
 
 use super::super::super::answer::Failure;
 use super::super::AnswerBody;
-use super::{drop_hop_by_hop, drop_where, is_plain_number};
+use super::{connection_options, drop_where, is_hop_by_hop, is_plain_number};
 use crate::limits;
 
 /// Judges the head of an answer: what two readers could frame differently is not passed on.
@@ -37,8 +37,10 @@ pub(in crate::relay::ingress) fn to_visitor(
     host: &str,
 ) -> Response<AnswerBody> {
     let headers = response.headers_mut();
-    drop_hop_by_hop(headers);
-    drop_where(headers, |name| name.starts_with("petit-"));
+    let listed: Vec<String> = connection_options(headers).collect();
+    drop_where(headers, |name| {
+        is_hop_by_hop(name) || name.starts_with("petit-") || listed.iter().any(|listed| listed == name)
+    });
     if headers.contains_key(header::SET_COOKIE) {
         narrow_cookies(headers, host);
     }

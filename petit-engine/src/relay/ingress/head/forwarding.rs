@@ -3,15 +3,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 use hyper::{Uri, Version};
 
 use super::super::super::Shared;
 use super::super::super::tcp::canonical;
 use super::super::Visitor;
 use super::super::forward::Way;
-use super::{Request, drop_hop_by_hop, drop_where, is_claim, set};
+use super::super::http1::{Coding, write_head};
+use super::{Request, connection_options, is_claim, is_hop_by_hop};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -49,38 +53,42 @@ pub(in crate::relay::ingress) fn origin<B>(
     peer
 }
 
-/// The head as the service gets it: origin-form target, one `Host`, no hop-by-hop fields, honest forwarding
-/// fields. The body is not touched.
+/// The head as the service reads it: origin-form target, one `Host`, no hop-by-hop fields, honest forwarding fields.
+pub(in crate::relay::ingress) fn bytes_to_service(
+    parts: &Parts,
+    checked: &Request,
+    visitor: &Visitor,
+    way: &Way<'_>,
+    coding: Option<Coding>,
+) -> Bytes {
+    let forwarding = Forwarding::of(visitor, way);
+    write_head(&parts.method, target(&parts.uri), coding, |field| {
+        fields(&parts.headers, parts.version, parts.uri.authority(), checked, &forwarding, field);
+    })
+}
+
+/// As [`bytes_to_service`], for who writes the bytes himself. The body is not touched.
 pub(in crate::relay::ingress) fn to_service(
     request: hyper::Request<Incoming>,
     checked: &Request,
     visitor: &Visitor,
     way: &Way<'_>,
 ) -> hyper::Request<Incoming> {
-    let shared = way.shared;
     let (mut parts, body) = request.into_parts();
-    let peer = canonical(visitor.peer).ip();
-    let forwarding = Forwarding {
-        peer,
-        origin: way.visitor.ip(),
-        https: visitor.https.is_some(),
-        trusted: is_trusted(peer, shared),
-        pseudonym: &shared.pseudonym,
-    };
-    rewrite(
-        &mut parts.headers,
+    parts.headers = rewritten(
+        &parts.headers,
         parts.version,
-        parts.uri.authority().map(ToString::to_string),
+        parts.uri.authority(),
         checked,
-        &forwarding,
+        &Forwarding::of(visitor, way),
     );
-    // Only now, so that the forwarding fields say what the visitor asked for.
-    if let Some(host) = &way.served.options.host {
-        set(&mut parts.headers, header::HOST, host.as_str());
-    }
     let target = parts.uri.path_and_query().cloned();
     parts.uri = target.map_or_else(|| Uri::from_static("/"), Uri::from);
     hyper::Request::from_parts(parts, body)
+}
+
+fn target(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |target| target.as_str())
 }
 
 /// What the forwarding fields are made of.
@@ -91,49 +99,104 @@ pub(super) struct Forwarding<'a> {
     pub(super) https: bool,
     pub(super) trusted: bool,
     pub(super) pseudonym: &'a str,
+    /// The host that the service is to see, if not the visitor's.
+    pub(super) host: Option<&'a str>,
 }
 
-pub(super) fn rewrite(
-    headers: &mut HeaderMap,
+impl<'a> Forwarding<'a> {
+    fn of(visitor: &Visitor, way: &Way<'a>) -> Self {
+        let peer = canonical(visitor.peer).ip();
+        Self {
+            peer,
+            origin: way.visitor.ip(),
+            https: visitor.https.is_some(),
+            trusted: is_trusted(peer, way.shared),
+            pseudonym: &way.shared.pseudonym,
+            host: way.served.options.host.as_ref().map(|host| host.as_str()),
+        }
+    }
+}
+
+pub(super) fn rewritten(
+    headers: &HeaderMap,
     version: Version,
-    authority: Option<String>,
+    authority: Option<&Authority>,
     checked: &Request,
     forwarding: &Forwarding<'_>,
+) -> HeaderMap {
+    let mut out = HeaderMap::with_capacity(headers.len() + 6);
+    fields(headers, version, authority, checked, forwarding, &mut |name, value| {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            out.append(name, value);
+        }
+    });
+    out
+}
+
+/// The fields that a service gets, one by one.
+fn fields(
+    headers: &HeaderMap,
+    version: Version,
+    authority: Option<&Authority>,
+    checked: &Request,
+    forwarding: &Forwarding<'_>,
+    field: &mut dyn FnMut(&HeaderName, &[u8]),
 ) {
-    let Forwarding { peer, origin, https, trusted, pseudonym } = *forwarding;
+    let Forwarding { peer, origin, https, trusted, pseudonym, host } = *forwarding;
     let said = if trusted { Said::by_proxy(headers) } else { Said::default() };
-    let via = joined(headers, &header::VIA);
-    drop_hop_by_hop(headers);
-    headers.remove(header::EXPECT); // answered here, when the service's stream takes the body
-    drop_where(headers, |name| name.starts_with("petit-") || is_claim(name));
+    let asked_for = match (headers.get(header::HOST), authority) {
+        (Some(host), _) => host.as_bytes(),
+        (None, Some(authority)) => authority.as_str().as_bytes(),
+        (None, None) => checked.host.name().as_bytes(),
+    };
+    field(&header::HOST, host.map_or(asked_for, str::as_bytes));
+    let listed: Vec<String> = connection_options(headers).collect();
+    let mut te = headers.get(header::TE).filter(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    for (name, value) in headers {
+        let text = name.as_str();
+        if is_hop_by_hop(text) {
+            if *name == header::TE && te.take().is_some() {
+                field(name, b"trailers");
+            }
+            continue;
+        }
+        // What an `Expect` asks for is answered here, when the service's stream takes the body.
+        let is_replaced = matches!(text, "host" | "expect" | "via")
+            || text == "cookie" && version == Version::HTTP_2
+            || is_claim(text)
+            || text.starts_with("petit-");
+        if !is_replaced && !listed.iter().any(|listed| listed == text) {
+            field(name, value.as_bytes());
+        }
+    }
     if version == Version::HTTP_2 {
-        join_cookies(headers);
+        // HTTP/2 may split the cookie field; HTTP/1.1 may not (RFC 9113 §8.2.3).
+        let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if !crumbs.is_empty() {
+            field(&header::COOKIE, &crumbs.join(&b"; "[..]));
+        }
     }
-    if !headers.contains_key(header::HOST) {
-        let host = authority.unwrap_or_else(|| checked.host.name().to_owned());
-        set(headers, header::HOST, &host);
+    let origin_text = origin.to_string();
+    match said.addresses {
+        Some(list) => field(&X_FORWARDED_FOR, format!("{list}, {peer}").as_bytes()),
+        None => field(&X_FORWARDED_FOR, origin_text.as_bytes()),
     }
-    let list = match said.addresses {
-        Some(list) => format!("{list}, {peer}"),
-        None => origin.to_string(),
-    };
-    set(headers, X_FORWARDED_FOR, &list);
     let proto = said.proto.unwrap_or(if https { "https" } else { "http" });
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
-    if let Some(host) = said.host.or_else(|| headers.get(header::HOST).cloned()) {
-        headers.insert(X_FORWARDED_HOST, host);
-    }
-    let node = match origin {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("\"[{v6}]\""), // RFC 7239 §6
+    field(&X_FORWARDED_PROTO, proto.as_bytes());
+    // What the visitor asked for, whatever the service is to see.
+    field(&X_FORWARDED_HOST, said.host.as_ref().map_or(asked_for, |host| host.as_bytes()));
+    let node: &[&str] = match origin {
+        IpAddr::V4(_) => &[&origin_text],
+        IpAddr::V6(_) => &["\"[", &origin_text, "]\""], // RFC 7239 §6
     };
-    let host = checked.host.name();
-    set(headers, header::FORWARDED, &format!("for={node};proto={proto};host={host}"));
-    let via = match via {
-        Some(list) => format!("{list}, 1.1 {pseudonym}"),
-        None => format!("1.1 {pseudonym}"),
+    let forwarded = [&["for="], node, &[";proto=", proto, ";host=", checked.host.name()]].concat().concat();
+    field(&header::FORWARDED, forwarded.as_bytes());
+    let via = joined(headers, &header::VIA);
+    let via = match &via {
+        Some(list) => [list.as_str(), ", 1.1 ", pseudonym].concat(),
+        None => ["1.1 ", pseudonym].concat(),
     };
-    set(headers, header::VIA, &via);
+    field(&header::VIA, via.as_bytes());
 }
 
 /// What a trusted proxy said of the visitor. Of everything else that claims to tell, nothing is kept: the proxy may
@@ -164,14 +227,4 @@ impl Said {
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
     (!lines.is_empty()).then(|| lines.join(", "))
-}
-
-/// HTTP/2 may split the cookie field; HTTP/1.1 may not (RFC 9113 §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if crumbs.len() > 1
-        && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
-    {
-        headers.insert(header::COOKIE, joined);
-    }
 }

@@ -6,7 +6,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Uri, Version};
 
 use super::super::Visitor;
-use super::forwarding::{Forwarding, rewrite};
+use super::forwarding::{Forwarding, rewritten};
 use super::{Checked, check};
 
 /// What passes is one plain request, whoever reads it.
@@ -27,9 +27,9 @@ pub fn head(bytes: &[u8]) {
         https: false,
         trusted: bytes.len().is_multiple_of(2),
         pseudonym: "0123456789ab",
+        host: None,
     };
-    let authority = parts.uri.authority().map(ToString::to_string);
-    rewrite(&mut parts.headers, parts.version, authority, &checked, &forwarding);
+    parts.headers = rewritten(&parts.headers, parts.version, parts.uri.authority(), &checked, &forwarding);
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     strict(&parts.method, target, &parts.headers);
 }

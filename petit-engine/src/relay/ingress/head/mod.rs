@@ -11,7 +11,7 @@ mod request;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 pub(super) use self::answer::{check_answer, to_visitor};
-pub(super) use self::forwarding::{origin, to_service};
+pub(super) use self::forwarding::{bytes_to_service, origin, to_service};
 pub use self::fuzz::head as fuzz;
 pub(super) use self::request::{Checked, Request, check};
 
@@ -31,40 +31,32 @@ fn is_protected(name: &str) -> bool {
         || name.starts_with("petit-")
 }
 
-/// The names that `Connection` lists, lower-case.
+/// The names that `Connection` lists, lower-case, without those that are everyday life.
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = String> + '_ {
-    headers.get_all(header::CONNECTION).iter().flat_map(|value| {
+    let usual = |name: &str| {
+        name.is_empty() || name.eq_ignore_ascii_case("keep-alive") || name.eq_ignore_ascii_case("close")
+    };
+    headers.get_all(header::CONNECTION).iter().flat_map(move |value| {
         let text = value.to_str().unwrap_or_default();
-        text.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty())
+        text.split(',').map(str::trim).filter(move |name| !usual(name)).map(str::to_ascii_lowercase)
     })
 }
 
 /// Fields that concern one connection only (RFC 9110 §7.6.1), beside those that `Connection` lists.
-const HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
-
-fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    let listed: Vec<String> = connection_options(headers).collect();
-    let trailers = headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    for name in listed {
-        headers.remove(name);
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-    if trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    }
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
 }
 
 /// Fields by which a visitor could pass for another, or have the service see another request than was checked;
@@ -108,16 +100,10 @@ fn drop_where(headers: &mut HeaderMap, is_dropped: impl Fn(&str) -> bool) {
     }
 }
 
-fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
-    if let Ok(value) = HeaderValue::from_str(text) {
-        headers.insert(name, value);
-    }
-}
-
 /// Trailers without what frames, routes, authorises or speaks for Petit.
 pub(super) fn trailers(mut trailers: HeaderMap) -> HeaderMap {
     let forbidden = |name: &str| {
-        HOP_BY_HOP.iter().any(|hop| hop == name)
+        is_hop_by_hop(name)
             || is_protected(name)
             || is_claim(name)
             || matches!(name, "set-cookie" | "via" | "expect" | "location" | "www-authenticate")

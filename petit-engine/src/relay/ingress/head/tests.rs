@@ -3,7 +3,7 @@
 use hyper::{Method, Response, Version};
 
 use super::answer::narrow;
-use super::forwarding::{Forwarding, rewrite};
+use super::forwarding::{self, Forwarding};
 use super::*;
 use crate::limits;
 use crate::name::{Endpoint, VisitorHost};
@@ -168,9 +168,10 @@ fn rewritten(fields: &[(&str, &str)], version: Version, trusted: bool) -> Vec<(S
         https: true,
         trusted,
         pseudonym: "0123456789ab",
+        host: None,
     };
-    let mut headers = request.headers().clone();
-    rewrite(&mut headers, version, Some("a.example.com".into()), &checked, &forwarding);
+    let authority = "a.example.com".parse().unwrap();
+    let headers = forwarding::rewritten(request.headers(), version, Some(&authority), &checked, &forwarding);
     let mut fields: Vec<(String, String)> =
         headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
     fields.sort();
