@@ -23,6 +23,8 @@ pub struct Bounds {
     pub answer_within: Duration,
     /// An answer, a WebSocket or a request's body of which nothing has moved for this long is cut.
     pub idle: Duration,
+    /// Threads that serve; 0: one for each processor.
+    pub threads: usize,
 }
 
 impl Default for Bounds {
@@ -36,6 +38,7 @@ impl Default for Bounds {
             websockets_per_client: limits::WEBSOCKETS_PER_CLIENT,
             answer_within: limits::FIRST_BYTE,
             idle: limits::IDLE,
+            threads: 0,
         }
     }
 }

@@ -13,6 +13,7 @@ mod probe;
 mod registry;
 mod route;
 mod session;
+mod shards;
 mod slots;
 mod tcp;
 
@@ -27,7 +28,7 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use tokio_util::task::TaskTracker;
 
 pub use self::answer::Failure;
@@ -37,6 +38,7 @@ use self::door::{Door, Entrance, Ticket};
 pub use self::ingress::{fuzz_answer, fuzz_head};
 pub use self::registry::{ServedView, SessionView};
 pub use self::route::{Names, Route, Routed, Via, decide};
+use self::shards::Shards;
 use crate::limits;
 use crate::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName};
 use crate::net::listen;
@@ -151,6 +153,7 @@ pub struct Relay {
 }
 
 pub(crate) struct Shared {
+    shards: Shards,
     config: RelayConfig,
     access: Arc<dyn Access>,
     tunnel_tls: Arc<ServerConfig>,
@@ -200,10 +203,14 @@ pub enum StartError {
     /// No random bytes.
     #[error(transparent)]
     NoRandom(#[from] NoRandom),
+    /// No thread for each processor.
+    #[error("the system gives no more threads")]
+    NoThread(#[source] std::io::Error),
 }
 
 impl Relay {
-    /// Starts a relay. It serves nothing until it is handed listeners.
+    /// Starts a relay in the runtime that this is called in and in threads of its own. It serves nothing until it
+    /// is handed listeners.
     ///
     /// # Errors
     /// [`StartError`].
@@ -216,7 +223,9 @@ impl Relay {
         }
         let hex = |bytes: [u8; 16]| data_encoding::HEXLOWER.encode(&bytes);
         let pseudonym: [u8; 16] = random_bytes()?;
+        let shards = Shards::start(config.bounds.threads).map_err(StartError::NoThread)?;
         let shared = Arc::new(Shared {
+            shards,
             door: Arc::new(Door::new(&config.bounds, &config.trusted_proxies)),
             requests: Arc::new(Semaphore::new(config.bounds.requests)),
             enrolling: enrol::Enrolling::default(),
@@ -251,11 +260,17 @@ impl Relay {
         let shared = Arc::clone(&self.shared);
         let port = port.unwrap_or_default();
         self.shared.accept(listener, Entrance::Visitors, move |tcp, peer, ticket| {
-            let visitor = ingress::Visitor { peer, https: None, port };
-            let connection = ingress::serve(Arc::clone(&shared), tcp, visitor);
-            shared.tasks.spawn(async move {
-                connection.await;
-                drop(ticket);
+            let shared = Arc::clone(&shared);
+            let tasks = shared.tasks.clone();
+            tasks.spawn(async move {
+                let shard = shards::of_visitor(&shared, &tcp).await;
+                let visitor = ingress::Visitor { peer, https: None, port };
+                let serving = Arc::clone(&shared);
+                let serve = move |tcp| async move {
+                    ingress::serve(serving, tcp, visitor).await;
+                    drop(ticket);
+                };
+                shared.shards.run(&shared.tasks, shard, tcp, serve).await;
             });
         });
     }
@@ -365,56 +380,71 @@ impl Shared {
     }
 }
 
-/// Reads a ClientHello and takes the connection where its ALPN belongs.
-async fn split(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, port: u16, mut ticket: Ticket) {
+/// Reads a ClientHello and takes the connection where its ALPN and its server name belong.
+async fn split(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, port: u16, ticket: Ticket) {
     // Whoever dawdles over the ClientHello occupies nothing that others wait for.
     let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
     let Ok(Ok(start)) = tokio::time::timeout(limits::HANDSHAKE, hello).await else { return };
-    let Ok(permit) = shared.handshakes.acquire().await else { return };
-    let handshake = async {
-        let hello = start.client_hello();
-        let kind = Kind::of(&hello);
-        let sni = hello.server_name().map(str::to_ascii_lowercase);
-        let config = match kind {
-            Kind::Tunnel => Arc::clone(&shared.tunnel_tls),
-            Kind::Enrol => Arc::clone(&shared.enrol_tls),
-            Kind::Https => {
-                let https = shared.https.read().unwrap_or_else(PoisonError::into_inner).clone();
-                if https.is_none() {
-                    tracing::debug!(%peer, "HTTPS visitor, but no certificate is configured");
-                }
-                https?
-            }
-        };
-        let tls = start.into_stream(config).await;
-        match tls {
-            Ok(tls) => Some((kind, sni, tls)),
-            Err(error) => {
-                tracing::debug!(%peer, ?kind, %error, "TLS handshake failed");
-                None
-            }
-        }
+    let hello = start.client_hello();
+    let kind = Kind::of(&hello);
+    let sni = hello.server_name().map(str::to_ascii_lowercase);
+    let shard = match kind {
+        Kind::Tunnel => shared.shards.next(),
+        Kind::Enrol => 0,
+        Kind::Https => sni.as_deref().map_or(0, |name| shards::of_host(&shared, name)),
     };
-    let handshake = tokio::time::timeout(limits::HANDSHAKE, handshake).await;
-    drop(permit);
-    let Ok(Some((kind, sni, tls))) = handshake else { return };
-    match kind {
-        Kind::Tunnel => {
-            ticket.is_client();
-            session::run(shared, tls, peer).await;
-        }
-        Kind::Enrol => {
-            ticket.is_client();
-            enrol::run(&shared, tls, peer).await;
-        }
-        Kind::Https => {
-            if ticket.is_visitor() {
-                let visitor = ingress::Visitor { peer, https: Some(sni), port };
-                ingress::serve(shared, tls, visitor).await;
+    let StartHandshake { accepted, io, .. } = start;
+    let greeted = Greeted { kind, sni, peer, port, shard };
+    let serving = Arc::clone(&shared);
+    let serve = move |io| greeted.serve(serving, StartHandshake::from_parts(accepted, io), ticket);
+    shared.shards.run(&shared.tasks, shard, io, serve).await;
+}
+
+/// A connection whose ClientHello has been read.
+struct Greeted {
+    kind: Kind,
+    sni: Option<String>,
+    peer: SocketAddr,
+    port: u16,
+    shard: usize,
+}
+
+impl Greeted {
+    async fn serve(self, shared: Arc<Shared>, start: StartHandshake<TcpStream>, mut ticket: Ticket) {
+        let Self { kind, sni, peer, port, shard } = self;
+        let Ok(permit) = shared.handshakes.acquire().await else { return };
+        let config = match kind {
+            Kind::Tunnel => Some(Arc::clone(&shared.tunnel_tls)),
+            Kind::Enrol => Some(Arc::clone(&shared.enrol_tls)),
+            Kind::Https => shared.https.read().unwrap_or_else(PoisonError::into_inner).clone(),
+        };
+        let Some(config) = config else {
+            return tracing::debug!(%peer, "HTTPS visitor, but no certificate is configured");
+        };
+        let tls = match tokio::time::timeout(limits::HANDSHAKE, start.into_stream(config)).await {
+            Ok(Ok(tls)) => tls,
+            Ok(Err(error)) => return tracing::debug!(%peer, ?kind, %error, "TLS handshake failed"),
+            Err(_) => return,
+        };
+        drop(permit);
+        match kind {
+            Kind::Tunnel => {
+                ticket.is_client();
+                session::run(shared, tls, peer, shard).await;
+            }
+            Kind::Enrol => {
+                ticket.is_client();
+                enrol::run(&shared, tls, peer).await;
+            }
+            Kind::Https => {
+                if ticket.is_visitor() {
+                    let visitor = ingress::Visitor { peer, https: Some(sni), port };
+                    ingress::serve(shared, tls, visitor).await;
+                }
             }
         }
+        drop(ticket);
     }
-    drop(ticket);
 }
 
 /// What a peer on the TLS port has come for.

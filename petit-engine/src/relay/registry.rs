@@ -26,6 +26,8 @@ pub(crate) struct Session {
     pub(super) key: PublicKey,
     pub(super) instance: Text<32>,
     pub(super) mux: Mux,
+    /// Where it lives.
+    pub(super) shard: usize,
     pub(super) pool: Pool,
     pub(super) websockets: Arc<Semaphore>,
     /// Room for trials that this session asks for.
@@ -121,7 +123,7 @@ impl Session {
         device: DeviceId,
         key: PublicKey,
         mux: Mux,
-        peer: SocketAddr,
+        (peer, shard): (SocketAddr, usize),
         hello: &crate::proto::control::Hello,
         bounds: &Bounds,
     ) -> Self {
@@ -130,6 +132,7 @@ impl Session {
             key,
             instance: hello.instance.clone(),
             mux,
+            shard,
             pool: Pool::default(),
             websockets: Arc::new(Semaphore::new(bounds.websockets_per_client)),
             trials: Arc::new(Semaphore::new(limits::TRIALS)),

@@ -19,7 +19,7 @@ use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Kept, Message, O
 use crate::proto::control::{PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome};
 
 /// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
-pub(super) async fn run(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: SocketAddr) {
+pub(super) async fn run(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: SocketAddr, shard: usize) {
     let Some(key) = tls::peer_key(tls.get_ref().1) else { return };
     let Some(device) = shared.access.device(&key) else { return };
     let (mux, driver, mut events) = mux::session(tls, Role::Relay, limits::INITIAL_WINDOW_BYTES);
@@ -32,7 +32,7 @@ pub(super) async fn run(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: So
         Some(Ok(Introduction::Hello(hello))) => {
             mux.set_peer_limits(hello.window, hello.max_streams);
             let bounds = &shared.config.bounds;
-            let session = Arc::new(Session::new(device, key, mux.clone(), peer, &hello, bounds));
+            let session = Arc::new(Session::new(device, key, mux.clone(), (peer, shard), &hello, bounds));
             serve(&shared, &session, hello, events).await
         }
         Some(Err(refusal)) => Err(refusal),

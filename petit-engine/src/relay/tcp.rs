@@ -69,8 +69,14 @@ impl Fronts {
             let Some(ticket) = shared.door.admit(peer.ip(), Entrance::Visitors) else { return };
             let tasks = shared.tasks.clone();
             tasks.spawn(async move {
-                visit(&shared, id, tcp, peer).await;
-                drop(ticket);
+                let session = shared.access.service(&id).and_then(|route| shared.registry.find(&route));
+                let shard = session.map_or(0, |(session, _)| session.shard);
+                let visited = Arc::clone(&shared);
+                let serve = move |tcp| async move {
+                    visit(&visited, id, tcp, peer).await;
+                    drop(ticket);
+                };
+                shared.shards.run(&shared.tasks, shard, tcp, serve).await;
             });
         });
         let mut leaving = shared.leaving.subscribe();

@@ -17,6 +17,7 @@ pub(super) const LIMITS: Table = Table(&[
     super::key("answer_within", Kind::Value),
     super::key("idle", Kind::Value),
     super::key("memory", Kind::Value),
+    super::key("threads", Kind::Value),
 ]);
 
 #[derive(Default, Deserialize)]
@@ -31,6 +32,7 @@ pub(super) struct LimitsForm {
     answer_within: Option<Span<1, 86_400>>,
     idle: Option<Span<10, 86_400>>,
     memory: Option<Bytes>,
+    threads: Option<Count<1, 64>>,
 }
 
 impl LimitsForm {
@@ -57,6 +59,7 @@ impl LimitsForm {
                 .map_or(usual.websockets_per_client, Count::size),
             answer_within: self.answer_within.as_ref().map_or(usual.answer_within, |span| span.0),
             idle: self.idle.as_ref().map_or(usual.idle, |span| span.0),
+            threads: self.threads.as_ref().map_or(usual.threads, Count::size),
         }
     }
 
@@ -154,6 +157,7 @@ mod tests {
             ("answer_within = \"soon\"", "expected a time such as"),
             ("memory = \"1MB\"", "expected memory such as"),
             ("memory = \"4\"", "expected memory such as"),
+            ("threads = 0", "expected a number between 1 and 64"),
             ("requets = 1", "did you mean \"requests\"?"),
         ] {
             let error = read(text).unwrap_err().to_string();
