@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::ReadBuf;
@@ -112,10 +113,12 @@ pub(super) fn of_host(shared: &Shared, host: &str) -> usize {
         return 0;
     }
     let Ok(host) = VisitorHost::parse(host) else { return 0 };
-    let Routed::Service { route, .. } = decide(&host, &shared.config.endpoint, shared.access.as_ref()) else {
-        return 0;
+    let look = || match decide(&host, &shared.config.endpoint, shared.access.as_ref()) {
+        Routed::Service { route, .. } => shared.registry.find(&route).map_or(0, |(session, _)| session.shard),
+        Routed::Unknown | Routed::Foreign => 0,
     };
-    shared.registry.find(&route).map_or(0, |(session, _)| session.shard)
+    // A fault within is met, counted and told where the request is served.
+    std::panic::catch_unwind(AssertUnwindSafe(look)).unwrap_or(0)
 }
 
 /// The value of the `Host` field in what is there of a request's head.

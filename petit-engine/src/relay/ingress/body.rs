@@ -225,6 +225,10 @@ pub(crate) struct FromService {
     slot: Option<Slot>,
     patience: Patience,
     trailers: bool,
+    /// Something was handed out, the head at least, that hyper has had no turn to write yet.
+    unwritten: bool,
+    /// How it broke, to be told in the next turn: what came before is not to be lost.
+    broken: Option<BodyError>,
 }
 
 /// A service's body, when its head has come.
@@ -276,32 +280,48 @@ impl AnswerBody {
             return Self::Full(None);
         }
         let patience = Patience::new(Pace::idle(idle));
-        let service = FromService { source: Some(source), slot: Some(slot), patience, trailers: is_grpc };
-        Self::Service(Box::new(service))
+        Self::Service(Box::new(FromService {
+            source: Some(source),
+            slot: Some(slot),
+            patience,
+            trailers: is_grpc,
+            unwritten: true,
+            broken: None,
+        }))
     }
 }
 
 impl FromService {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
-            let Some(source) = &mut self.source else { return Poll::Ready(None) };
+            let Some(source) = &mut self.source else { return Poll::Ready(self.broken.take().map(Err)) };
             let frame = match source.poll_frame(cx) {
+                Poll::Ready(Some(Err(error))) => {
+                    self.end();
+                    if !self.unwritten {
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    self.broken = Some(error);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
+                    self.unwritten = false;
                     return self.patience.poll_over(cx).map(|()| {
                         self.end();
                         Some(Err(BodyError::Slow))
                     });
                 }
             };
-            if !matches!(frame, Some(Ok(_))) {
+            let Some(Ok(frame)) = frame else {
                 self.end();
-                return Poll::Ready(frame);
-            }
+                return Poll::Ready(None);
+            };
+            self.unwritten = true;
             if source.is_end_stream() {
                 self.end();
             }
-            let Some(Ok(frame)) = frame else { return Poll::Ready(None) };
             match frame.into_data() {
                 Ok(data) => {
                     self.patience.moved(data.len());
@@ -340,7 +360,9 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_none(),
-            Self::Service(service) => service.source.as_ref().is_none_or(Source::is_end_stream),
+            Self::Service(service) => {
+                service.broken.is_none() && service.source.as_ref().is_none_or(Source::is_end_stream)
+            }
         }
     }
 
@@ -348,7 +370,7 @@ impl Body for AnswerBody {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Service(service) => {
-                service.source.as_ref().map_or_else(|| SizeHint::with_exact(0), Source::size_hint)
+                service.source.as_ref().map_or_else(SizeHint::default, Source::size_hint)
             }
         }
     }
