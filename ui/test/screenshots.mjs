@@ -15,7 +15,6 @@ import { serve } from './lib/server.mjs';
 /** @import { PictureName } from './lib/pictures.mjs' */
 /** @import { Lang } from './lib/fixtures.mjs' */
 
-const PORT = 4174;
 /** The window as it opens, drawn at 1200 × 853. @type {BrowserContextOptions} */
 const WINDOW = { viewport: { width: 900, height: 640 }, deviceScaleFactor: 4 / 3, locale: 'en-GB', timezoneId: 'UTC', reducedMotion: 'reduce' };
 
@@ -44,7 +43,7 @@ export const files = SERIES.flatMap(({ suffix, names: of }) => of.map((name) => 
 /** @param {Set<string>} only */
 async function drawAll(only) {
   await mkdir(to, { recursive: true });
-  const server = await serve(PORT);
+  const server = await serve();
   const browser = await chromium.launch({
     executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
     args: ['--no-sandbox'],
@@ -54,7 +53,7 @@ async function drawAll(only) {
     for (const name of of) {
       const file = `${name}${suffix}.png`;
       if (only.size > 0 && !only.has(`${name}${suffix}`)) continue;
-      const context = await browser.newContext({ ...WINDOW, ...options, baseURL: `http://127.0.0.1:${PORT}` });
+      const context = await browser.newContext({ ...WINDOW, ...options, baseURL: server.origin });
       const page = await context.newPage();
       const { start, go } = picture(name);
       const localised = lang === 'en' ? {} : { change: { ...start?.change, checks: checks(lang, true) } };
@@ -66,7 +65,7 @@ async function drawAll(only) {
     }
   }
   await browser.close();
-  server.close();
+  server.stop();
 }
 
 /** Fewer colours: a page has few. Without pngquant the pictures are only larger. */

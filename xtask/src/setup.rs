@@ -9,7 +9,7 @@ use crate::run::{cargo, is_installed, succeed};
 pub(crate) type Needed = (&'static str, &'static str, &'static str);
 
 /// What the tests need.
-const NEEDED: [Needed; 19] = [
+const NEEDED: [Needed; 22] = [
     ("dbus-daemon", "dbus", "a session bus for the keychain"),
     ("gnome-keyring-daemon", "gnome-keyring", "a real keychain for the device key"),
     ("secret-tool", "libsecret-tools", "looks into that keychain from outside"),
@@ -22,6 +22,9 @@ const NEEDED: [Needed; 19] = [
     ("wmctrl", "wmctrl", "closes a window as its user does"),
     ("WebKitWebDriver", "webkit2gtk-driver", "drives the real window"),
     ("import", "imagemagick", "takes pictures of it"),
+    ("node", "nodejs", "runs the suite of the window's page"),
+    ("npm", "npm", "fetches what that suite is written with"),
+    ("chromium", "chromium", "the browser that it runs in"),
     ("desktop-file-validate", "desktop-file-utils", "checks desktop entries"),
     ("pgrep", "procps", "looks for processes"),
     ("python3", "python3", "a program that listens, and a reader of ZIP files"),
