@@ -52,6 +52,9 @@ async fn a_killed_app_starts_again_and_resumes_what_was_wished() {
         icon.until_line(line, |shown| shown.starts_with(line)).await;
         app.signal("KILL").await;
         assert_eq!(app.ended().await.exit, 128);
+        // What it has left behind passes for nobody.
+        assert_eq!(App::start(&session, &client, &["quit"]).ended().await.exit, 3);
+        assert_eq!(client.run(["status"]).await.exit, 3);
         let before = panel.registrations();
         let again = App::start(&session, &client, &["--autostart"]);
         panel.icon_after(before).await.until_line(line, |shown| shown.starts_with(line)).await;
