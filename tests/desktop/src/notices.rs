@@ -43,8 +43,8 @@ mod server {
 
     #[interface(name = "org.freedesktop.Notifications")]
     impl Server {
-        // The specification gives it this many.
-        #[allow(clippy::too_many_arguments)]
+        // The specification gives it this many, and zbus hands them over.
+        #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)]
         fn notify(
             &self,
             program: String,
