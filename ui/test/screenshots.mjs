@@ -68,9 +68,10 @@ async function drawAll(only) {
   server.stop();
 }
 
-/** Fewer colours: a page has few. Without pngquant the pictures are only larger. */
-async function shrink() {
-  const drawn = (await readdir(to)).filter((file) => files.includes(file)).map((file) => `${to}/${file}`);
+/** Fewer colours: a page has few. Without pngquant the pictures are only larger. @param {Set<string>} only */
+async function shrink(only) {
+  const isNew = (/** @type {string} */ file) => files.includes(file) && (only.size === 0 || only.has(file.slice(0, -'.png'.length)));
+  const drawn = (await readdir(to)).filter(isNew).map((file) => `${to}/${file}`);
   const { error, status } = spawnSync('pngquant', ['--force', '--skip-if-larger', '--strip', '--speed', '1', '--ext', '.png', '96', ...drawn]);
   if (error) console.log('pngquant is not installed: the pictures stay large');
   else if (status !== 0 && status !== 98) throw new Error(`pngquant failed: ${status}`);
@@ -82,6 +83,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (only.size === 0) {
     for (const file of await readdir(to)) if (file.endsWith('.png') && !files.includes(file)) await rm(`${to}/${file}`);
   }
-  await shrink();
+  await shrink(only);
   console.log(`${only.size || files.length} pictures in ${to}`);
 }
