@@ -153,6 +153,7 @@ fn status(start: &[u8]) -> Option<u16> {
 }
 
 /// Listening sockets of a table of `/proc/net/tcp` or `tcp6`: port and inode, of addresses that `localhost` reaches.
+#[cfg(any(target_os = "linux", test))]
 fn sockets(table: &str) -> Vec<(u16, u64)> {
     const LISTEN: &str = "0A";
     let socket = |line: &str| {

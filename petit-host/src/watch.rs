@@ -1,10 +1,12 @@
 //! A watch on one file. Editors save by writing a new file and moving it into place, so the folder is watched,
 //! and what counts is the content.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 /// An editor's save is several events; this long after the last one the file is read.
@@ -28,13 +30,8 @@ impl FileWatch {
         let (sender, events) = mpsc::channel(1);
         let name = path.file_name().map(ToOwned::to_owned);
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let ours = match &event {
-                Ok(event) => {
-                    event.need_rescan() || event.paths.iter().any(|path| path.file_name() == name.as_deref())
-                }
-                Err(_) => true, // something was missed; look
-            };
-            if ours {
+            // After an error something was missed; look.
+            if event.is_err() || event.is_ok_and(|event| counts(&event, name.as_deref())) {
                 let _ = sender.try_send(()); // one that waits already says the same
             }
         })?;
@@ -70,9 +67,34 @@ impl FileWatch {
     }
 }
 
+/// True when an event may mean that the file called `name` has another content. Being read does not: who looks after
+/// every look never comes to rest.
+fn counts(event: &notify::Event, name: Option<&OsStr>) -> bool {
+    let is_read =
+        matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
+    event.need_rescan() || (!is_read && event.paths.iter().any(|path| path.file_name() == name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn to_be_read_is_no_change() {
+        let event = |kind, path: &str| notify::Event::new(kind).add_path(PathBuf::from(path));
+        let name = Some(OsStr::new("config.toml"));
+        for (kind, is_change) in [
+            (EventKind::Access(AccessKind::Open(AccessMode::Any)), false),
+            (EventKind::Access(AccessKind::Close(AccessMode::Read)), false),
+            (EventKind::Access(AccessKind::Close(AccessMode::Write)), true),
+            (EventKind::Modify(notify::event::ModifyKind::Any), true),
+            (EventKind::Create(notify::event::CreateKind::File), true),
+        ] {
+            assert_eq!(counts(&event(kind, "/x/config.toml"), name), is_change, "{kind:?}");
+            assert!(!counts(&event(kind, "/x/other"), name));
+        }
+        assert!(counts(&notify::Event::default().set_flag(notify::event::Flag::Rescan), name));
+    }
 
     #[tokio::test]
     async fn a_save_by_rename_is_noticed_once_and_a_touch_is_not() {

@@ -20,6 +20,13 @@ pub fn limit() -> Option<u64> {
 }
 
 /// What the process uses. `None` where that is not told.
+#[cfg(not(target_os = "linux"))]
+pub fn resident() -> Option<u64> {
+    None
+}
+
+/// What the process uses. `None` where that is not told.
+#[cfg(target_os = "linux")]
 pub fn resident() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
@@ -60,6 +67,7 @@ mod tests {
         assert_eq!(after(10, NoNewRequests), None);
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn this_process_uses_some_of_what_it_may() {
         let (used, limit) = (resident().unwrap(), limit().unwrap());

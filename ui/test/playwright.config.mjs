@@ -1,7 +1,5 @@
 import { defineConfig } from '@playwright/test';
 
-const PORT = Number(process.env['PETIT_UI_PORT'] ?? 4173);
-
 export default defineConfig({
   testDir: 'specs',
   testMatch: '*.mjs',
@@ -13,11 +11,9 @@ export default defineConfig({
   timeout: 60_000,
   expect: { timeout: 15_000 },
   use: {
-    baseURL: `http://127.0.0.1:${PORT}`,
     viewport: { width: 900, height: 640 },
     locale: 'en-GB',
     timezoneId: 'UTC',
     launchOptions: { executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium', args: ['--no-sandbox'] },
   },
-  webServer: { command: `node lib/server.mjs ${PORT}`, port: PORT, reuseExistingServer: false },
 });

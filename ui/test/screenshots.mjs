@@ -15,7 +15,6 @@ import { serve } from './lib/server.mjs';
 /** @import { PictureName } from './lib/pictures.mjs' */
 /** @import { Lang } from './lib/fixtures.mjs' */
 
-const PORT = 4174;
 /** The window as it opens, drawn at 1200 × 853. @type {BrowserContextOptions} */
 const WINDOW = { viewport: { width: 900, height: 640 }, deviceScaleFactor: 4 / 3, locale: 'en-GB', timezoneId: 'UTC', reducedMotion: 'reduce' };
 
@@ -44,7 +43,7 @@ export const files = SERIES.flatMap(({ suffix, names: of }) => of.map((name) => 
 /** @param {Set<string>} only */
 async function drawAll(only) {
   await mkdir(to, { recursive: true });
-  const server = await serve(PORT);
+  const server = await serve();
   const browser = await chromium.launch({
     executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
     args: ['--no-sandbox'],
@@ -54,7 +53,7 @@ async function drawAll(only) {
     for (const name of of) {
       const file = `${name}${suffix}.png`;
       if (only.size > 0 && !only.has(`${name}${suffix}`)) continue;
-      const context = await browser.newContext({ ...WINDOW, ...options, baseURL: `http://127.0.0.1:${PORT}` });
+      const context = await browser.newContext({ ...WINDOW, ...options, baseURL: server.origin });
       const page = await context.newPage();
       const { start, go } = picture(name);
       const localised = lang === 'en' ? {} : { change: { ...start?.change, checks: checks(lang, true) } };
@@ -66,12 +65,13 @@ async function drawAll(only) {
     }
   }
   await browser.close();
-  server.close();
+  server.stop();
 }
 
-/** Fewer colours: a page has few. Without pngquant the pictures are only larger. */
-async function shrink() {
-  const drawn = (await readdir(to)).filter((file) => files.includes(file)).map((file) => `${to}/${file}`);
+/** Fewer colours: a page has few. Without pngquant the pictures are only larger. @param {Set<string>} only */
+async function shrink(only) {
+  const isNew = (/** @type {string} */ file) => files.includes(file) && (only.size === 0 || only.has(file.slice(0, -'.png'.length)));
+  const drawn = (await readdir(to)).filter(isNew).map((file) => `${to}/${file}`);
   const { error, status } = spawnSync('pngquant', ['--force', '--skip-if-larger', '--strip', '--speed', '1', '--ext', '.png', '96', ...drawn]);
   if (error) console.log('pngquant is not installed: the pictures stay large');
   else if (status !== 0 && status !== 98) throw new Error(`pngquant failed: ${status}`);
@@ -83,6 +83,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (only.size === 0) {
     for (const file of await readdir(to)) if (file.endsWith('.png') && !files.includes(file)) await rm(`${to}/${file}`);
   }
-  await shrink();
+  await shrink(only);
   console.log(`${only.size || files.length} pictures in ${to}`);
 }

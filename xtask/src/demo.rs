@@ -51,11 +51,19 @@ struct Programs {
     dir: PathBuf,
 }
 
+/// Puts a program into a group of its own, so that Ctrl-C reaches this process alone, which then ends the others in
+/// order.
+fn out_of_reach(command: &mut Command) {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    #[cfg(windows)]
+    std::os::windows::process::CommandExt::creation_flags(command, 0x200); // CREATE_NEW_PROCESS_GROUP
+}
+
 impl Programs {
     fn start(&self, command: &mut Command) -> Result<(), String> {
         let said = format!("{command:?}");
-        // Of its own, so that Ctrl-C reaches this process alone, which then ends the others in order.
-        std::os::unix::process::CommandExt::process_group(command, 0);
+        out_of_reach(command);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -75,7 +83,7 @@ impl Programs {
     fn start_app(&self, program: &Path, config: &Path) -> Outcome {
         let mut command = Command::new(program);
         command.arg("--config").arg(config).arg("show");
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        out_of_reach(&mut command);
         let child = command.stdin(Stdio::null()).spawn();
         let child = child.map_err(|error| format!("cannot run {}: {error}", program.display()))?;
         self.running.borrow_mut().push(child);

@@ -1,7 +1,6 @@
 //! The Debian package, made with `dpkg-deb` alone.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -85,7 +84,11 @@ fn put(from: &Path, to: &Path, mode: u32) -> Result<u64, String> {
         fs::create_dir_all(dir).map_err(failed)?;
     }
     let size = fs::copy(from, to).map_err(failed)?;
-    fs::set_permissions(to, fs::Permissions::from_mode(mode)).map_err(failed)?;
+    // Packages are made where there is dpkg-deb.
+    #[cfg(unix)]
+    fs::set_permissions(to, std::os::unix::fs::PermissionsExt::from_mode(mode)).map_err(failed)?;
+    #[cfg(not(unix))]
+    let _ = mode;
     Ok(size)
 }
 

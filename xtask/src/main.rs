@@ -24,6 +24,7 @@ mod demo;
 mod dist;
 mod icons;
 mod long;
+mod page;
 mod run;
 mod setup;
 mod test;
@@ -43,8 +44,11 @@ usage: cargo xtask <command>
         took; where there is a desktop the client is the tray app, unless
         --headless keeps it away; --service exposes a service of yours instead;
         --once ends after the request
-  test  install what the tests need (Debian packages, as root or by sudo), then
-        check formatting, lints and documentation and run all tests
+  test [STEP]
+        install what the tests need (Debian packages, as root or by sudo), then
+        check formatting, lints and documentation and run all tests, those of
+        the window's page in a browser included; with the name of a step
+        (formatting, lints, documentation, page, tests) only that one
   bench [--quick] [--rounds N] [--only A,B] [--counts] [--profile]
         [--json FILE] [--docs]
         install nginx, haproxy and the like (Debian packages) and rathole, then
@@ -73,7 +77,7 @@ fn main() -> ExitCode {
     };
     let outcome = match command {
         "demo" => demo::Wish::parse(rest).and_then(|wish| demo::run(&wish)),
-        "test" if rest.is_empty() => test::run(),
+        "test" if rest.len() <= 1 => test::run(rest.first().map(String::as_str)),
         "bench" => bench::run(rest),
         "dist" if rest.is_empty() => dist::run(false),
         "dist" if rest == ["--debug"] => dist::run(true),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::run::{build_all, cargo, succeed, target};
 use crate::watch::{Watched, watch};
-use crate::{Outcome, conformance, dist, setup};
+use crate::{Outcome, conformance, dist, page, setup};
 
 /// What a step came to.
 struct Step {
@@ -14,14 +14,17 @@ struct Step {
     result: Result<String, String>,
 }
 
-/// Runs every check, also when one has failed, and sums up.
-pub(crate) fn run() -> Outcome {
+/// Runs every check, also when one has failed, and sums up. With a name only the step of that name.
+pub(crate) fn run(only: Option<&str>) -> Outcome {
     let start = Instant::now();
     setup::run()?;
     let mut steps = Vec::new();
     let mut figures = Vec::new();
     let mut failures = String::new();
     let mut step = |name: &'static str, check: &mut dyn FnMut() -> Result<String, String>| {
+        if only.is_some_and(|only| only != name) {
+            return;
+        }
         println!("\n=== {name}");
         let begin = Instant::now();
         let result = check();
@@ -39,6 +42,15 @@ pub(crate) fn run() -> Outcome {
         let mut command = cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
         succeed(command.env("RUSTDOCFLAGS", "-D warnings")).map(|()| String::new())
     });
+    step("page", &mut || {
+        let page = page::run()?;
+        failures.push_str(&page.failures);
+        if page.success {
+            Ok(format!("{} passed", page.passed))
+        } else {
+            Err("the page's suite failed".to_owned())
+        }
+    });
     step("tests", &mut || {
         let programs = build_all()?;
         let package = dist::package(&programs, &target()?.join("dist"))?;
@@ -55,6 +67,9 @@ pub(crate) fn run() -> Outcome {
 
     step("conformance", &mut conformance::check);
 
+    if let Some(only) = only.filter(|_| steps.is_empty()) {
+        return Err(format!("there is no step {only:?}"));
+    }
     println!("\n=== summary");
     for Step { name, took, result } in &steps {
         let (mark, said) = match result {

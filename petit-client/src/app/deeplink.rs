@@ -17,7 +17,8 @@ pub fn is_link(text: &str) -> bool {
 /// Where a link leads. An invite that cannot be read is shown all the same, so that the page says what is wrong
 /// with it; everything else leads to the first page.
 pub fn opening(link: &str) -> Opening {
-    let text: String = link.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    // Nothing else may stand in a link (RFC 3986, 2), and some of it looks like something that it is not.
+    let text: String = link.chars().filter(char::is_ascii_graphic).take(LONGEST).collect();
     if !is_link(&text) {
         return Opening::default();
     }
@@ -78,6 +79,8 @@ mod tests {
         }
         let damaged = opening(&format!("PETIT:enroll#{}", &fragment()[..40]));
         assert_eq!(damaged.page, Page::Setup);
+        let disguised = opening("petit://enroll#v1.a\u{202e}b\u{1b}[31mc\nd\u{430}");
+        assert_eq!(disguised.invite.unwrap(), "petit://enroll#v1.ab[31mcd");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::contract::{
 use super::controller::{Intent, SharedLink, refused};
 use super::link::Link;
 use super::logs::Numbers;
-use super::{Shown, actions, settings, words};
+use super::{Shown, actions, checks, settings, words};
 use crate::config::KeyStore;
 use crate::folder::Folder;
 use crate::{bundle, doctor, enrol, listening, registration};
@@ -351,16 +351,8 @@ impl App {
 
     /// Looks at everything that has to be right.
     pub async fn doctor(&self) -> Vec<Check> {
-        let checks = doctor::run(&self.folder).await;
-        checks
-            .into_iter()
-            .map(|check| Check {
-                name: check.name,
-                result: check.result,
-                detail: check.detail,
-                advice: check.advice,
-            })
-            .collect()
+        let texts = self.now().texts.clone();
+        doctor::findings(&self.folder).await.iter().map(|finding| checks::check(&texts, finding)).collect()
     }
 
     /// Everything that the vendor's support may want to see, with nothing in it that it must not.

@@ -7,6 +7,7 @@
 
 mod actions;
 pub mod args;
+mod checks;
 pub mod contract;
 mod controller;
 pub mod deeplink;

@@ -78,9 +78,11 @@ impl Watcher {
             StateKind::Online if view.services.iter().all(|service| service.light != Light::Red) => {
                 let since = self.down_since.take();
                 let told = std::mem::take(&mut self.told_down);
-                let minutes = since.map(|since| now.duration_since(since).as_secs().div_ceil(60).to_string());
-                let minutes = minutes.filter(|_| told && prefs.notify_back)?;
-                let body = texts.fill("note.back.body", &[("n", &minutes)]);
+                let minutes = since.map(|since| now.duration_since(since).as_secs().div_ceil(60));
+                let body = match minutes.filter(|_| told && prefs.notify_back)? {
+                    0 | 1 => texts.get("note.back.minute"),
+                    minutes => texts.fill("note.back.body", &[("n", &minutes.to_string())]),
+                };
                 Some(note(About::Back, "note.back.title", body, Page::Overview))
             }
             _ => {
@@ -167,6 +169,18 @@ mod tests {
         assert_eq!(test.see(200, WAITING), None);
         assert_eq!(test.see(300, ONLINE), Some(About::Back));
         assert_eq!(test.see(301, ONLINE), None);
+    }
+
+    #[test]
+    fn the_length_of_an_outage_is_said_as_people_say_it() {
+        for (until, said) in [(60, "interrupted for a minute."), (61, "interrupted for 2 minutes.")] {
+            let mut test = Test::new();
+            test.see(0, WAITING);
+            test.see(60, WAITING);
+            let (view, now) = (seen(Wish::On, ONLINE), test.start + Duration::from_secs(until));
+            let note = test.watcher.see(&view, &Texts::of("en"), &test.prefs, now).unwrap();
+            assert!(note.body.ends_with(said), "{}", note.body);
+        }
     }
 
     #[test]

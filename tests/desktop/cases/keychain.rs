@@ -3,6 +3,7 @@
 use petit_tests::process::Program;
 use petit_tests::service::Service;
 use petit_tests_desktop::app::App;
+use petit_tests_desktop::driver::Window;
 use petit_tests_desktop::panel::Panel;
 use petit_tests_desktop::session::Session;
 
@@ -26,6 +27,11 @@ async fn a_keychain_may_be_locked_gone_and_back_without_a_restart() {
     // Gone while it runs: the connection needs no key any more.
     keychain.kill().await.unwrap();
     assert_eq!(served.visit(&client).await, "kept");
+    icon.click("Stop").await;
+    icon.until_line("it to stop", |line| line == "Switched off").await;
+    icon.click("Start").await;
+    icon.until_line("it to work without being asked for a key", |line| line.starts_with("Working: ")).await;
+    assert!(!client.dir().join("device.key").exists());
     app.signal("TERM").await;
     app.ended().await;
 
@@ -54,4 +60,36 @@ async fn a_keychain_may_be_locked_gone_and_back_without_a_restart() {
     icon.until_line("it to work", |line| line.starts_with("Working: ")).await;
     client.run(["unregister", "--yes"]).await.ok();
     icon.until_line("it to be forgotten", |line| line == "Not set up yet").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keychain_that_dies_under_the_app_is_missed_in_words_and_found_again() {
+    let (session, served, client) = (Session::start().await, Served::start().await, Program::client());
+    let mut keychain = session.keychain().await;
+    let window = Window::open(&session, &client, &["show"]).await;
+    let connect = async |link: &str| {
+        window.type_into("invite", link).await;
+        window.click("invite-continue").await;
+        window.click("setup-connect").await;
+    };
+    // Used once, so that the app holds a connection to it.
+    connect(&served.server.invite([""; 0]).await).await;
+    window.find("choice-other").await;
+    client.run(["unregister", "--yes"]).await.ok();
+    client.until("it to be forgotten", |status| status["connection"]["state"] == "unregistered").await;
+    keychain.kill().await.unwrap();
+
+    window.click("nav-overview").await;
+    window.click("go-setup").await;
+    connect(&served.server.invite([""; 0]).await).await;
+    window.until_text("keychain-missing", |text| text.contains("There is no keychain")).await;
+    session.picture("keychain-died").await;
+    assert!(!client.dir().join("device.key").exists(), "a file is never chosen for its user");
+    assert_eq!(client.status().await["connection"]["state"], "unregistered");
+
+    let _keychain = session.keychain().await;
+    window.click("setup-connect").await;
+    window.find("choice-other").await;
+    client.until("it to be online", |status| status["connection"]["state"] == "online").await;
+    assert!(!client.dir().join("device.key").exists());
 }

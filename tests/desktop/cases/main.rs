@@ -5,6 +5,7 @@
 
 mod keychain;
 mod links;
+mod notices;
 mod package;
 mod start;
 mod tray;

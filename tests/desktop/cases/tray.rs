@@ -3,6 +3,7 @@
 use petit_tests::process::Program;
 use petit_tests::service::Service;
 use petit_tests_desktop::app::App;
+use petit_tests_desktop::driver::Window;
 use petit_tests_desktop::panel::Panel;
 use petit_tests_desktop::session::Session;
 
@@ -149,4 +150,19 @@ async fn a_silent_start_shows_the_window_when_there_is_no_panel() {
     let (session, client) = (Session::start().await, Program::client());
     let _app = App::start(&session, &client, &["--autostart"]);
     session.until_window(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_desktop_without_a_panel_is_told_where_petit_lives_until_one_comes() {
+    let (session, client) = (Session::start().await, Program::client());
+    let window = Window::open(&session, &client, &["show"]).await;
+    let said = window.until_text("notice-no_tray", |text| text.contains("no tray icons")).await;
+    assert!(said.contains("AppIndicator and KStatusNotifierItem Support"), "{said}");
+    session.picture("no-tray").await;
+    let panel = Panel::start(session.bus()).await;
+    panel.icon().await.until_line("an unregistered app", |line| line == "Not set up yet").await;
+    window.until_gone("notice-no_tray").await;
+    // And it goes again, as panels that crash do.
+    drop(panel);
+    window.find("notice-no_tray").await;
 }

@@ -95,17 +95,18 @@ impl App {
 
     /// The part of one processor's time that it uses, measured over a while.
     pub async fn processor(&self, over: Duration) -> f64 {
-        let ticks = |id: u32| -> u64 {
-            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-            let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-            fields.iter().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
-        };
-        let (before, begin) = (ticks(self.id()), Instant::now());
+        let (before, begin) = (nanoseconds(self.id()), Instant::now());
         // The thing that is measured is a while in which nothing happens.
         tokio::time::sleep(over).await;
-        // A tick is a hundredth of a second.
-        (ticks(self.id()) - before) as f64 / 100.0 / begin.elapsed().as_secs_f64()
+        (nanoseconds(self.id()) - before) as f64 / 1e9 / begin.elapsed().as_secs_f64()
     }
+}
+
+/// The processor's time that all threads of a process have had. Finer than the ticks in its `stat`.
+fn nanoseconds(id: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let texts = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok());
+    texts.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 fn resident(id: u32) -> u64 {

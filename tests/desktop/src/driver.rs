@@ -111,6 +111,17 @@ impl Window {
         }
     }
 
+    /// Waits until no element has a test name.
+    pub async fn until_gone(&self, test: &str) {
+        let selector = format!("[data-test=\"{test}\"]");
+        soon(&format!("{test} to go"), async {
+            while !self.client.find_all(Locator::Css(&selector)).await.unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     /// Waits until an attribute is as wanted.
     pub async fn until_attribute(&self, test: &str, name: &str, value: &str) {
         soon(&format!("{name} of {test} to be {value}"), async {

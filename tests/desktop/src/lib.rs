@@ -8,5 +8,6 @@
 
 pub mod app;
 pub mod driver;
+pub mod notices;
 pub mod panel;
 pub mod session;

@@ -60,7 +60,9 @@ export function fillIn(text) {
 export const setup = {
   title: () => t('ui.nav.setup'),
   enter() {
-    if (state.step === 'done') state = fresh();
+    // Forgotten in between, what was begun has nothing to go on with.
+    const forgotten = (state.step === 'service' || state.step === 'login') && app().view.can.register;
+    if (state.step === 'done' || forgotten) state = fresh();
   },
   leave() {},
   draw() {

@@ -9,6 +9,22 @@ const BLOCK = 100;
 /** How near to the end still counts as reading along, in pixels. */
 const NEAR_END = 24;
 
+/** Where in the program a line comes from: of use to its makers, who get it with the copy and the file. */
+const FROM = /^([a-z_]+(?:::[a-z_]+)*): (.*)/s;
+
+/** What a part of a row stands for, also what it shows in short. @param {Element} part */
+function whole(part) {
+  const { title, textContent } = /** @type {HTMLElement} */ (part);
+  if (title === '') return textContent;
+  return part.className === 'log-at' ? title : `${title}: ${textContent}`;
+}
+
+/** A moment as the person's clock shows it. What is none stays as it is. @param {string} at */
+function timeOfDay(at) {
+  const moment = new Date(at);
+  return at.length > 10 && !Number.isNaN(moment.getTime()) ? moment.toLocaleTimeString('en-GB') : at;
+}
+
 /**
  * Draws into `list` by hand: comparing ten thousand lines five times a second is what must not happen.
  * @param {HTMLElement} list  Scrolls.
@@ -33,13 +49,16 @@ export function createLogList(list, levelName) {
     item.setAttribute('role', 'listitem');
     const at = document.createElement('span');
     at.className = 'log-at';
-    at.textContent = line.at;
+    at.textContent = timeOfDay(line.at);
+    at.title = line.at;
     const level = document.createElement('span');
     level.className = 'log-level';
     level.textContent = levelName(line.level);
     const text = document.createElement('span');
     text.className = 'log-text';
-    text.textContent = line.text;
+    const [, from = '', said = line.text] = FROM.exec(line.text) ?? [];
+    text.textContent = said;
+    text.title = from;
     item.append(at, level, text);
     return item;
   }
@@ -106,7 +125,7 @@ export function createLogList(list, levelName) {
       /** @type {string[]} */
       const lines = [];
       for (const block of inner.children) {
-        for (const line of block.children) lines.push([...line.children].map((part) => part.textContent).join('  '));
+        for (const line of block.children) lines.push([...line.children].map(whole).join('  '));
       }
       return lines.join('\n');
     },

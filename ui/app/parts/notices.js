@@ -9,6 +9,7 @@ import { banner, button } from './controls.js';
 import { complain } from './live.js';
 
 /** @import { Notice } from '../contract.d.ts' */
+/** @import { PageName } from '../store.js' */
 
 /** The only wishes that a notice may carry: those that need no argument and no question. */
 const SIMPLE = /** @type {const} */ (['start', 'stop', 'unlock', 'quit']);
@@ -26,7 +27,7 @@ export function notices() {
   return h(
     'div',
     { class: 'notices' },
-    view.notices.map((notice) => h('div', { key: notice.id }, one(notice))),
+    view.notices.filter((notice) => belongs(notice, page)).map((notice) => h('div', { key: notice.id }, one(notice))),
     mistake &&
       page !== 'settings' &&
       banner(
@@ -43,9 +44,13 @@ export function notices() {
   );
 }
 
+/** What asks for nothing is said where people look first, and not on every page. @param {Notice} notice @param {PageName} page */
+const belongs = ({ tone, action }, page) => tone === 'bad' || action !== null || page === 'overview' || page === 'setup';
+
 /** @param {Notice} notice */
 function one({ id, tone, text, action }) {
-  return banner(tone, { what: text, todo: '' }, {
+  const [what = text, todo = ''] = text.split(/(?<=\.) (.*)/s);
+  return banner(tone, { what, todo }, {
     test: `notice-${id}`,
     actions: action && button(action.label, () => act(action.wish), { test: `notice-${id}-action` }),
   });

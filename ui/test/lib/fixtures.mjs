@@ -329,6 +329,6 @@ export function logLines(count) {
   ];
   return Array.from({ length: count }, (_, id) => {
     const [level, text] = /** @type {[LogLine['level'], string]} */ (kinds[(id * 7 + (id >> 3)) % kinds.length]);
-    return { id, at: new Date((NOW - (count - id) * 3) * 1000).toISOString().slice(11, 19), level, text };
+    return { id, at: new Date((NOW - (count - id) * 3) * 1000).toISOString(), level, text: `petit_client::client: ${text}` };
   });
 }

@@ -4,6 +4,7 @@ import { expect, test as base } from '@playwright/test';
 
 import { install } from './fake.mjs';
 import { CONFIG, NOW, boot, bundle, checks, invite, listening, logLines, views } from './fixtures.mjs';
+import { serve } from './server.mjs';
 
 /** @import { Page } from '@playwright/test' */
 /** @import { Boot, Opening } from '../../app/contract.d.ts' */
@@ -50,8 +51,27 @@ export async function show(page, view) {
   await page.evaluate((next) => /** @type {any} */ (window).fake.show(next), view);
 }
 
+/** @typedef {import('@playwright/test').PlaywrightTestArgs & import('@playwright/test').PlaywrightTestOptions} TestArgs */
+/** @typedef {import('@playwright/test').PlaywrightWorkerArgs & import('@playwright/test').PlaywrightWorkerOptions} WorkerArgs */
+
+/** Each worker serves the page to itself. @type {import('@playwright/test').Fixtures<{}, { origin: string }, TestArgs, WorkerArgs>} */
+const served = {
+  origin: [
+    async ({}, use) => {
+      const server = await serve();
+      await use(server.origin);
+      server.stop();
+    },
+    { scope: 'worker' },
+  ],
+  baseURL: async ({ origin }, use) => use(origin),
+};
+
+/** For what is meant to go wrong. */
+export const unwatched = base.extend(served);
+
 /** A test fails when the page wrote an error, broke the policy, or asked for anything beyond its origin. */
-export const test = base.extend({
+export const test = unwatched.extend({
   page: async ({ page, baseURL }, use) => {
     /** @type {string[]} */
     const wrong = [];

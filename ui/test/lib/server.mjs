@@ -14,8 +14,8 @@ export const csp = (await readFile(join(UI, 'csp.txt'), 'utf8')).trim();
 /** @type {Record<string, string>} */
 const TYPES = { '.html': 'text/html', '.css': 'text/css', '.js': 'text/javascript' };
 
-/** @param {number} port @returns {Promise<import('node:http').Server>} */
-export function serve(port) {
+/** On a port that is free. @returns {Promise<{ origin: string, stop: () => void }>} */
+export function serve() {
   const server = createServer(async (request, response) => {
     const path = normalize(new URL(request.url ?? '/', 'http://localhost').pathname);
     const file = join(APP, path === '/' ? 'index.html' : path);
@@ -29,7 +29,10 @@ export function serve(port) {
       response.writeHead(404).end();
     }
   });
-  return new Promise((resolve) => server.listen(port, '127.0.0.1', () => resolve(server)));
+  return new Promise((resolve) => {
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+      resolve({ origin: `http://127.0.0.1:${port}`, stop: () => (server.close(), server.closeAllConnections()) });
+    });
+  });
 }
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) await serve(Number(process.argv[2] ?? 4173));

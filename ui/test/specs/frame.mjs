@@ -1,9 +1,7 @@
 // What surrounds the pages: the menu, the keyboard, the look.
 
-import { test as unwatched } from '@playwright/test';
-
 import { prefs } from '../lib/fixtures.mjs';
-import { at, calls, expect, open, test } from '../lib/open.mjs';
+import { at, calls, expect, open, test, unwatched } from '../lib/open.mjs';
 
 const PAGES = /** @type {const} */ (['services', 'settings', 'logs', 'diagnostics', 'about', 'overview']);
 

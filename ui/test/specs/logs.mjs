@@ -141,3 +141,12 @@ test('the report is looked at before it is saved, and a change of mind saves not
   await expect(page.locator(at('toast'))).toContainText('/home/anna/petit-report-2026-11-24.zip');
   await expect(page.locator(at('bundle-dialog'))).toHaveCount(0);
 });
+
+test('a line is shown in short and copied as it was written', async ({ page }) => {
+  const written = { id: 1, at: '2026-11-24T10:42:07.123456Z', level: /** @type {const} */ ('INFO'), text: 'petit_engine::agent: online server=x' };
+  await open(page, { page: 'logs', change: { logs: [written] } });
+  await expect(page.locator('.log-at')).toHaveText('10:42:07');
+  await expect(page.locator('.log-text')).toHaveText('online server=x');
+  await page.locator(at('logs-copy')).click();
+  expect((await calls(page, 'copy'))[0]?.args.text).toBe(`${written.at}  Note  ${written.text}`);
+});

@@ -125,3 +125,13 @@ test('without an answer at the beginning there are words and a way to try again'
   await expect(page.locator(at('failure'))).toContainText('Petit is still starting');
   await expect(page.locator(at('failure-again'))).toBeVisible();
 });
+
+test('what only has to be known is said on the overview, in a sentence that stands out and the rest', async ({ page }) => {
+  const note = { id: 'no_tray', tone: /** @type {const} */ ('warn'), text: 'There is no tray. Petit lives here. Close it.', action: null };
+  await open(page);
+  await show(page, { ...views('en').online, notices: [note] });
+  await expect(page.locator(`${at('notice-no_tray')} strong`)).toHaveText('There is no tray.');
+  await expect(page.locator(at('notice-no_tray'))).toContainText('Petit lives here. Close it.');
+  await page.locator(at('nav-logs')).click();
+  await expect(page.locator(at('notice-no_tray'))).toHaveCount(0);
+});

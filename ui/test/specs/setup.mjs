@@ -1,7 +1,7 @@
 // First run, end to end.
 
-import { INVITE_TEXT, NOW, invite } from '../lib/fixtures.mjs';
-import { at, calls, expect, open, test } from '../lib/open.mjs';
+import { INVITE_TEXT, NOW, invite, views } from '../lib/fixtures.mjs';
+import { at, calls, expect, open, show, test } from '../lib/open.mjs';
 
 test('from the invite to a working address, by mouse', async ({ page }) => {
   await open(page, { view: 'unregistered' });
@@ -170,4 +170,17 @@ test('whoever does not know the program yet comes back to it later', async ({ pa
   await expect(page.locator(at('step-done'))).toContainText('Nothing can be reached yet');
   await page.locator(at('setup-done')).click();
   await expect(page.locator(at('empty'))).toBeVisible();
+});
+
+test('setting up begins anew when the registration was forgotten half way', async ({ page }) => {
+  await open(page, { view: 'unregistered' });
+  await page.locator(at('invite')).fill(INVITE_TEXT);
+  await page.locator(at('invite-continue')).click();
+  await page.locator(at('setup-connect')).click();
+  await expect(page.locator(at('step-service'))).toBeVisible();
+  await show(page, views('en').unregistered);
+  await page.locator(at('nav-about')).click();
+  await page.locator(at('nav-setup')).click();
+  await expect(page.locator(at('step-invite'))).toBeVisible();
+  await expect(page.locator(at('invite'))).toHaveValue('');
 });

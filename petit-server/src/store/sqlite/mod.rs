@@ -271,9 +271,15 @@ async fn create(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// On Windows the folder's rights, which its files inherit, are the user's alone.
+#[cfg(not(unix))]
+fn restrict(_: &Path) -> Result<(), StoreError> {
+    Ok(())
+}
+
 /// The registry holds hashes and public keys only, but who its customers are is nobody's business.
+#[cfg(unix)]
 fn restrict(path: &Path) -> Result<(), StoreError> {
-    #[cfg(unix)]
     for suffix in ["", "-wal", "-shm"] {
         use std::os::unix::fs::PermissionsExt;
         let mut name = path.as_os_str().to_owned();

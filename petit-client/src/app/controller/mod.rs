@@ -3,8 +3,11 @@
 //! It waits for intents, statuses and moments, one at a time; what takes long runs in tasks of its own and comes
 //! back as an intent. What is shown is published at most five times a second, and only when it has changed.
 
+mod show;
+mod time;
+
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use petit_host::watch::FileWatch;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,9 +18,9 @@ use super::link::{Asked, Link, LinkError, Links, Opened};
 use super::notes::{Note, Watcher};
 use super::prefs::{Remembered, Wish};
 use super::texts::Texts;
-use super::traffic::{Collector, SAMPLE};
-use super::view::{self, Facts, Whose};
-use super::{App, LoginItem, Shown, WallClock, settings, tray, words};
+use super::traffic::Collector;
+use super::view::Whose;
+use super::{App, LoginItem, Shown, WallClock, words};
 use crate::config;
 use crate::folder::Folder;
 use crate::registration::{self, Registration};
@@ -366,7 +369,7 @@ impl Controller {
                 let result = match self.whose() {
                     Whose::Another { .. } => Err(words::refused(&self.texts, "not_with_other", &[])),
                     Whose::Ours | Whose::Nobody => {
-                        let until = pause_end(length, (self.clock)());
+                        let until = time::pause_end(length, (self.clock)());
                         self.set_wish(Wish::Paused { until }).await
                     }
                 };
@@ -443,128 +446,6 @@ impl Controller {
             }
         }
     }
-
-    // ---- time -----------------------------------------------------------------------------------
-
-    fn next_moment(&self) -> Option<Instant> {
-        let now = Instant::now();
-        let publish = self.dirty.then(|| self.published_at.map_or(now, |at| at + PUBLISH_EVERY));
-        let pause = matches!(self.memory.wish, Wish::Paused { .. }).then(|| now + self.pause_left());
-        let counts_down =
-            matches!(self.status.as_ref().map(|status| &status.connection), Some(Connection::Waiting { .. }));
-        let sample = self.window.then_some(self.sample_at);
-        let count = (self.window && counts_down).then(|| now + Duration::from_secs(1));
-        let note = self.watcher.due().map(Instant::from_std);
-        [publish, pause, sample, count, note, self.key_at, self.trouble_at].into_iter().flatten().min()
-    }
-
-    /// Until the pause is over, or until it is time to look at the clock on the wall.
-    fn pause_left(&self) -> Duration {
-        let Wish::Paused { until } = self.memory.wish else { return LOOK_AT_WALL };
-        let end = UNIX_EPOCH + Duration::from_secs(until);
-        end.duration_since((self.clock)()).unwrap_or_default().min(LOOK_AT_WALL)
-    }
-
-    async fn on_time(&mut self) {
-        let now = Instant::now();
-        if matches!(self.memory.wish, Wish::Paused { .. }) && self.wish().is_on() {
-            tracing::info!("the pause is over");
-            if let Err(refused) = self.set_wish(Wish::On).await {
-                tracing::warn!(code = refused.code, "the pause is over, but it is not online");
-            }
-        }
-        if self.key_at.is_some_and(|at| at <= now) {
-            self.unlock();
-        }
-        if self.trouble_at.is_some_and(|at| at <= now) {
-            self.open().await;
-        }
-        if self.window && self.sample_at <= now {
-            self.sample_at = now + SAMPLE;
-            self.sample();
-        }
-        if self.watcher.due().is_some_and(|at| Instant::from_std(at) <= now) {
-            self.dirty = true;
-        }
-        let waits =
-            self.status.as_ref().is_some_and(|it| matches!(it.connection, Connection::Waiting { .. }));
-        self.dirty |= self.window && waits;
-    }
-
-    /// Reads the counters without waiting for them.
-    fn sample(&self) {
-        let (Some(link), again) = (self.link.clone(), self.again.clone()) else { return };
-        tokio::spawn(async move {
-            if let (Some(status), Some(intents)) = (link.status().await, again.upgrade()) {
-                let _ = intents.send(Intent::Sampled(Box::new(status))).await;
-            }
-        });
-    }
-
-    // ---- what is shown --------------------------------------------------------------------------
-
-    fn shown(&mut self) -> Shown {
-        let now = (self.clock)();
-        let mut status = self.status.clone();
-        if let Some(Connection::Waiting { retry_in_ms, .. }) = status.as_mut().map(|it| &mut it.connection) {
-            let passed = u64::try_from(self.status_at.elapsed().as_millis()).unwrap_or(u64::MAX);
-            *retry_in_ms = retry_in_ms.saturating_sub(passed);
-        }
-        let said = status.as_ref().and_then(|status| status.config_problem.as_deref());
-        let said = said.map(|said| settings::problem_of_text(said, &self.folder.config));
-        let traffic = self.collector.traffic(Instant::now().into_std());
-        let mut facts = Facts {
-            texts: &self.texts,
-            now,
-            wish: self.memory.wish.at(now),
-            whose: self.whose(),
-            status: status.as_ref(),
-            registration: self.registration.as_ref(),
-            configured: &self.configured,
-            trouble: self.trouble.as_ref(),
-            config_problem: self.problem.as_ref().or(said.as_ref()),
-            traffic,
-            since: None,
-            no_tray: self.no_tray,
-            is_root: self.is_root,
-        };
-        let kind = view::kind(&facts);
-        if self.since.is_none_or(|(before, _)| before != kind) {
-            let stamp = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            self.since = Some((kind, stamp));
-        }
-        facts.since = self.since.map(|(_, since)| since);
-        let view = view::view(facts);
-        let prefs = self.memory.prefs(self.start_on_login);
-        let tray = tray::model(&view, &self.texts, self.start_on_login);
-        Shown { view, tray, prefs, texts: self.texts.clone() }
-    }
-
-    fn publish(&mut self, out: &watch::Sender<Arc<Shown>>) {
-        let now = Instant::now();
-        if !self.dirty || self.published_at.is_some_and(|at| now < at + PUBLISH_EVERY) {
-            return;
-        }
-        self.dirty = false;
-        let shown = self.shown();
-        let note = self.watcher.see(&shown.view, &self.texts, &shown.prefs, now.into_std());
-        // Whoever shows notes is not waited for.
-        if let Some(note) = note
-            && self.notes.try_send(note).is_err()
-        {
-            tracing::warn!("a notification was not shown");
-        }
-        let same = |before: &Shown| {
-            before.view == shown.view
-                && before.tray == shown.tray
-                && before.prefs == shown.prefs
-                && before.texts.lang() == shown.texts.lang()
-        };
-        if !same(&out.borrow()) {
-            self.published_at = Some(now);
-            out.send_replace(Arc::new(shown));
-        }
-    }
 }
 
 /// What the original's `[client.local]` is called.
@@ -589,26 +470,5 @@ pub(super) fn refused(texts: &Texts, error: LinkError) -> Refused {
     }
 }
 
-/// When a pause is over; seconds since 1970. Tomorrow begins at six in the morning.
-fn pause_end(length: PauseFor, now: std::time::SystemTime) -> u64 {
-    let after = |minutes: u64| {
-        let end = now + Duration::from_secs(minutes * 60);
-        end.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-    };
-    match length {
-        PauseFor::QuarterHour => after(15),
-        PauseFor::Hour => after(60),
-        PauseFor::Tomorrow => {
-            let morning = jiff::Timestamp::try_from(now).and_then(|now| {
-                let here = now.to_zoned_datetime(jiff::tz::TimeZone::system());
-                here.tomorrow()?.with().hour(6).minute(0).second(0).subsec_nanosecond(0).build()
-            });
-            let morning = morning.ok().and_then(|at| u64::try_from(at.timestamp().as_second()).ok());
-            morning.unwrap_or_else(|| after(12 * 60))
-        }
-    }
-}
-
 #[cfg(test)]
-#[path = "controller_tests.rs"]
 mod tests;

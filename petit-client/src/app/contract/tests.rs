@@ -6,7 +6,7 @@ use super::*;
 
 /// The interfaces of the contract: name to field to its type as written.
 fn interfaces() -> BTreeMap<String, BTreeMap<String, String>> {
-    let source = include_str!("../../../ui/app/contract.d.ts");
+    let source = include_str!("../../../../ui/app/contract.d.ts");
     let mut found = BTreeMap::new();
     let mut rest = source;
     while let Some((_, after)) = rest.split_once("export interface ") {

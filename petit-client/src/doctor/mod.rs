@@ -1,0 +1,326 @@
+//! A walk along everything that has to be right.
+//!
+//! Each check says ✔, ✘ or that it could not be made because an earlier one failed. Nothing is changed, and a
+//! running client is not disturbed. What is found are values; what they are called and what to do about them is said
+//! by `words` for the command line, and by the catalogue for the window.
+
+mod finding;
+mod words;
+
+use std::io;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use petit_engine::agent::{ServiceSpec, SessionError, connect, look};
+use petit_engine::cause::ServiceCause;
+use petit_engine::limits;
+use petit_engine::name::{ServerAddr, ServiceName};
+use petit_engine::net::dial::{DialError, Way};
+use petit_engine::net::inspect::inspect;
+use petit_engine::secret::PrivateKey;
+use petit_host::cli::chain;
+use petit_host::control::client::Client;
+use serde::{Deserialize, Serialize};
+
+pub use self::finding::{Certificate, Fact, Fault, Finding, Found, Subject};
+use crate::config::{self, Config};
+use crate::folder::Folder;
+use crate::registration::{self, Registration};
+use crate::status::{BrokenAt, ServiceStatus, Status};
+use crate::vault::Vault;
+use crate::way;
+
+/// One thing that was looked at, in words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// What was found.
+    pub result: CheckResult,
+    /// What was found, in words.
+    pub detail: String,
+    /// What to do; empty when all is well.
+    pub advice: String,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckResult {
+    /// It is right.
+    Good,
+    /// It is not.
+    Bad,
+    /// An earlier check has to pass first.
+    Skipped,
+}
+
+impl Found {
+    /// Which of the three it is.
+    pub fn result(&self) -> CheckResult {
+        match self {
+            Self::Good(_) => CheckResult::Good,
+            Self::Bad(_) => CheckResult::Bad,
+            Self::Skipped => CheckResult::Skipped,
+        }
+    }
+}
+
+fn good(of: Subject, fact: Fact) -> Finding {
+    Finding { of, found: Found::Good(fact) }
+}
+
+fn bad(of: Subject, fault: Fault) -> Finding {
+    Finding { of, found: Found::Bad(fault) }
+}
+
+fn skipped(of: Subject) -> Finding {
+    Finding { of, found: Found::Skipped }
+}
+
+/// Looks at everything, in the words of the command line.
+pub async fn run(folder: &Folder) -> Vec<Check> {
+    findings(folder).await.iter().map(words::check).collect()
+}
+
+/// Looks at everything, in the order in which it is needed.
+pub async fn findings(folder: &Folder) -> Vec<Finding> {
+    let mut checks = Vec::new();
+    let config = check_config(folder, &mut checks);
+    let registration = check_registration(folder, &mut checks);
+    let key = check_key(folder, registration.as_ref(), &mut checks).await;
+    let way = match (&config, &registration) {
+        (Some(config), Some(registration)) => way::way(config, &registration.server),
+        _ => Way::default(),
+    };
+    check_server(&way, registration.as_ref(), key.as_ref(), &mut checks).await;
+    check_services(folder, config.as_ref(), registration.as_ref(), &mut checks).await;
+    checks
+}
+
+fn check_config(folder: &Folder, checks: &mut Vec<Finding>) -> Option<Config> {
+    match config::load(&folder.config) {
+        Ok((config, notes)) => {
+            checks.push(good(Subject::Config, Fact::Config { path: folder.config.clone(), notes }));
+            Some(config)
+        }
+        Err(error) => {
+            checks.push(bad(Subject::Config, Fault::Config(error)));
+            None
+        }
+    }
+}
+
+fn check_registration(folder: &Folder, checks: &mut Vec<Finding>) -> Option<Registration> {
+    match registration::load(folder) {
+        Ok(Some(known)) => {
+            let fact = Fact::Registered { server: known.server.clone(), device: known.device };
+            checks.push(good(Subject::Registration, fact));
+            Some(known)
+        }
+        Ok(None) => {
+            checks.push(bad(Subject::Registration, Fault::Unregistered));
+            None
+        }
+        Err(error) => {
+            checks.push(bad(Subject::Registration, Fault::Registration(error)));
+            None
+        }
+    }
+}
+
+async fn check_key(
+    folder: &Folder,
+    registration: Option<&Registration>,
+    checks: &mut Vec<Finding>,
+) -> Option<PrivateKey> {
+    let Some(registration) = registration else {
+        checks.push(skipped(Subject::Key));
+        return None;
+    };
+    match Vault::of(registration.key_store, folder).load(&registration.key).await {
+        Ok(Some(key)) => {
+            let fact = Fact::KeyIn { store: registration.key_store, key: registration.key };
+            checks.push(good(Subject::Key, fact));
+            Some(key)
+        }
+        Ok(None) => {
+            checks.push(bad(Subject::Key, Fault::KeyGone(registration.key_store)));
+            None
+        }
+        Err(error) => {
+            checks.push(bad(Subject::Key, Fault::Vault(error)));
+            None
+        }
+    }
+}
+
+/// Proxy, name, TCP, the server's identity, this device's and the clock, each on its own, so that the first that
+/// fails is named.
+async fn check_server(
+    way: &Way,
+    registration: Option<&Registration>,
+    key: Option<&PrivateKey>,
+    checks: &mut Vec<Finding>,
+) {
+    use Subject::{Clock, Name, OwnIdentity, Proxy, ServerIdentity, Way};
+
+    let Some(registration) = registration else {
+        checks.extend([Proxy, Name, Way, ServerIdentity, OwnIdentity, Clock].map(skipped));
+        return;
+    };
+    let server = &registration.server;
+    let host = server.host().to_owned();
+    checks.push(match &way.proxy {
+        Some(proxy) => good(Proxy, Fact::Proxy { proxy: proxy.to_string(), server: server.clone() }),
+        None => good(Proxy, Fact::NoProxy),
+    });
+    // Behind a proxy the name is the proxy's to resolve.
+    let name = match (&way.proxy, tokio::net::lookup_host((server.host(), server.port())).await) {
+        (Some(_), _) => Ok(Fact::NameByProxy { host }),
+        (None, Ok(found)) => Ok(Fact::Name { host, addresses: found.map(|address| address.ip()).collect() }),
+        (None, Err(source)) => Err(DialError::Name { server: server.clone(), source }),
+    };
+    match name {
+        Ok(fact) => checks.push(good(Name, fact)),
+        Err(error) => {
+            checks.push(bad(Name, dialled(&error)));
+            checks.extend([Way, ServerIdentity, OwnIdentity, Clock].map(skipped));
+            return;
+        }
+    }
+    let Some(key) = key else {
+        checks.extend([Way, ServerIdentity, OwnIdentity, Clock].map(skipped));
+        return;
+    };
+    let start = Instant::now();
+    match look(server, way, key, registration.pins.clone()).await {
+        Ok(found) => {
+            let took = Some(start.elapsed());
+            checks.push(good(Way, Fact::Answers { server: server.clone(), took }));
+            checks.push(good(ServerIdentity, Fact::Pinned { keys: found.key_exchange }));
+            checks.push(good(OwnIdentity, Fact::Known { device: found.device }));
+            checks.push(clock(found.now));
+        }
+        Err(error) => server_trouble(server, &error, checks),
+    }
+}
+
+/// Says which of the checks failed, and with it that those before it did not.
+fn server_trouble(server: &ServerAddr, error: &SessionError, checks: &mut Vec<Finding>) {
+    use Subject::{Clock, OwnIdentity, Proxy, ServerIdentity, Way};
+
+    let answers = || good(Way, Fact::Answers { server: server.clone(), took: None });
+    match error {
+        SessionError::Dial(error @ DialError::Proxy(_)) => {
+            // The last of them was the proxy's, and was taken to be right.
+            if let Some(check) = checks.iter_mut().find(|check| check.of == Proxy) {
+                *check = bad(Proxy, dialled(error));
+            }
+            checks.extend([Way, ServerIdentity, OwnIdentity, Clock].map(skipped));
+        }
+        SessionError::Dial(
+            error @ (DialError::WrongServer { .. }
+            | DialError::NotPetit { .. }
+            | DialError::Inspected { .. }
+            | DialError::Classical { .. }),
+        ) => {
+            checks.push(answers());
+            checks.push(bad(ServerIdentity, dialled(error)));
+            checks.extend([OwnIdentity, Clock].map(skipped));
+        }
+        SessionError::Dial(error @ DialError::Denied { .. }) => {
+            checks.push(answers());
+            checks.push(good(ServerIdentity, Fact::Pinned { keys: None }));
+            checks.push(bad(OwnIdentity, dialled(error)));
+            checks.push(skipped(Clock));
+        }
+        SessionError::Dial(
+            error @ (DialError::Name { .. } | DialError::Tcp { .. } | DialError::Unanswered { .. }),
+        ) => {
+            checks.push(bad(Way, dialled(error)));
+            checks.extend([ServerIdentity, OwnIdentity, Clock].map(skipped));
+        }
+        SessionError::Refused { .. } | SessionError::Ended { .. } | SessionError::NoWelcome { .. } => {
+            checks.push(answers());
+            checks.push(good(ServerIdentity, Fact::Pinned { keys: None }));
+            let fault = Fault::Server { cause: error.cause(), said: String::new() };
+            checks.push(bad(OwnIdentity, fault));
+            checks.push(skipped(Clock));
+        }
+    }
+}
+
+/// Compares this computer's clock with the server's.
+fn clock(servers: u64) -> Finding {
+    let own = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let apart = Duration::from_secs(own.abs_diff(servers));
+    if apart <= limits::CLOCK_SKEW {
+        return good(Subject::Clock, Fact::Agrees { apart });
+    }
+    bad(Subject::Clock, Fault::Clock { apart, is_ahead: own > servers })
+}
+
+fn dialled(error: &DialError) -> Fault {
+    let said = match error {
+        DialError::Tcp { source, address, .. } => format!(" ({address}: {source})"),
+        DialError::NotPetit { source, .. } if source.kind() != io::ErrorKind::UnexpectedEof => {
+            format!(" ({source})")
+        }
+        DialError::Inspected { issuer, server } => format!(": {issuer}; the host to exempt is {server}"),
+        DialError::Proxy(error) => format!(" ({})", chain(error)),
+        _ => String::new(),
+    };
+    Fault::Server { cause: error.cause(), said }
+}
+
+async fn check_services(
+    folder: &Folder,
+    config: Option<&Config>,
+    registration: Option<&Registration>,
+    checks: &mut Vec<Finding>,
+) {
+    let Some(config) = config else {
+        checks.push(skipped(Subject::Services));
+        return;
+    };
+    if config.services.is_empty() {
+        checks.push(bad(Subject::Services, Fault::NoService));
+        return;
+    }
+    let first = registration.map_or_else(ServiceName::first, |known| known.service.clone());
+    let refused = refused(folder).await;
+    for spec in config.specs(&first) {
+        checks.push(check_service(&spec).await);
+        if let Some((_, at)) = refused.iter().find(|(name, _)| *name == spec.name) {
+            checks.push(bad(Subject::AtServer(spec.name.clone()), Fault::Refused(*at)));
+        }
+    }
+}
+
+/// The services that the server does not register for the running client.
+async fn refused(folder: &Folder) -> Vec<(ServiceName, BrokenAt)> {
+    let answer = Client::new(&folder.socket()).call("GET", "/status", None).await.ok();
+    let status: Option<Status> = answer.and_then(|value| serde_json::from_value(value).ok());
+    let services = status.map(|status| status.services).unwrap_or_default().into_iter();
+    let at = |service: ServiceStatus| Some((service.name, service.broken?.at));
+    services.filter_map(at).filter(|(_, at)| matches!(at, BrokenAt::Server(_))).collect()
+}
+
+async fn check_service(spec: &ServiceSpec) -> Finding {
+    let (of, target) = (Subject::Service(spec.name.clone()), spec.target.clone());
+    let start = Instant::now();
+    let cause = match connect(spec).await {
+        Ok(_) => return good(of, Fact::Accepts { target, took: start.elapsed() }),
+        Err(cause) => cause,
+    };
+    let shown = match cause {
+        ServiceCause::Untrusted => inspect(&target, &Way::default()).await,
+        _ => None,
+    };
+    let certificate = shown.map(|shown| Certificate {
+        fingerprint: data_encoding::HEXUPPER.encode(&shown.fingerprint),
+        issuer: shown.issuer,
+        poses: shown.poses,
+    });
+    bad(of, Fault::Service { target, cause, certificate })
+}

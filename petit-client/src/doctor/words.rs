@@ -1,0 +1,108 @@
+//! Findings in the words of the command line.
+
+use petit_host::cli::{ago, chain};
+
+use super::{Check, Fact, Fault, Finding, Found, Subject};
+use crate::client::StartError;
+use crate::messages::{self, Words};
+
+pub(super) fn check(finding: &Finding) -> Check {
+    let (detail, advice) = match &finding.found {
+        Found::Good(fact) => (self::fact(fact), ""),
+        Found::Bad(fault) => {
+            let Words { what, todo } = self::fault(fault);
+            (what, todo)
+        }
+        Found::Skipped => ("not looked at: something before it is not right".to_owned(), ""),
+    };
+    Check { name: name(&finding.of), result: finding.found.result(), detail, advice: advice.to_owned() }
+}
+
+fn name(of: &Subject) -> String {
+    match of {
+        Subject::Config => "config file".to_owned(),
+        Subject::Registration => "registration".to_owned(),
+        Subject::Key => "device key".to_owned(),
+        Subject::Proxy => "proxy".to_owned(),
+        Subject::Name => "server's name".to_owned(),
+        Subject::Way => "way to the server".to_owned(),
+        Subject::ServerIdentity => "server's identity".to_owned(),
+        Subject::OwnIdentity => "this computer's identity".to_owned(),
+        Subject::Clock => "clock".to_owned(),
+        Subject::Services => "services".to_owned(),
+        Subject::Service(name) => format!("service {name}"),
+        Subject::AtServer(name) => format!("service {name} at the server"),
+    }
+}
+
+fn fact(fact: &Fact) -> String {
+    match fact {
+        Fact::Config { path, notes } => {
+            let mut detail = path.display().to_string();
+            for note in notes {
+                detail.push_str(&format!("; line {}: {}", note.line, note.message));
+            }
+            detail
+        }
+        Fact::Registered { server, device } => format!("with {server} as {device}"),
+        Fact::KeyIn { store, key } => format!("in the {store}, {key}"),
+        Fact::NoProxy => "none on the way".to_owned(),
+        Fact::Proxy { proxy, server } => format!("{proxy} leads to {server}"),
+        Fact::NameByProxy { host } => format!("{host} is looked up by the proxy"),
+        Fact::Name { host, addresses } => {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            format!("{host} is {}", addresses.join(", "))
+        }
+        Fact::Answers { server, took: None } => format!("{server} answers"),
+        Fact::Answers { server, took: Some(took) } => format!("{server} answers in {} ms", took.as_millis()),
+        Fact::Pinned { keys } => {
+            let keys = keys.as_ref().map_or_else(String::new, |keys| {
+                let kind = if keys.post_quantum { "post-quantum" } else { "classical" };
+                format!("; {kind} ({})", keys.name)
+            });
+            format!("its key is one that the invite named{keys}")
+        }
+        Fact::Known { device } => format!("the server knows this computer as {device}"),
+        Fact::Agrees { apart } => format!("agrees with the server's ({} s apart)", apart.as_secs()),
+        Fact::Accepts { target, took } => format!("{target} accepts in {} ms", took.as_millis()),
+    }
+}
+
+fn fault(fault: &Fault) -> Words {
+    match fault {
+        Fault::Config(error) => {
+            let todo = "correct it with: petit-client config edit (or make one with: petit-client init)";
+            Words { what: chain(error), todo }
+        }
+        Fault::Unregistered => {
+            let what = "this computer is not registered".to_owned();
+            Words { what, todo: "petit-client register" }
+        }
+        Fault::Registration(error) => Words { what: chain(error), todo: "" },
+        Fault::Vault(error) => messages::vault(error),
+        Fault::KeyGone(store) => messages::start(&StartError::KeyGone(*store)),
+        Fault::Server { cause, said } => {
+            let Words { what, todo } = messages::cause(*cause);
+            Words { what: format!("{what}{said}"), todo }
+        }
+        Fault::Clock { apart, is_ahead } => {
+            let direction = if *is_ahead { "ahead of" } else { "behind" };
+            let what = format!("this computer's clock is {} {direction} the server's", ago(*apart));
+            Words { what, todo: "let the computer set its clock by itself; invites go by the server's" }
+        }
+        Fault::NoService => {
+            let what = "no service is set up".to_owned();
+            Words { what, todo: "add one with: petit-client service add NAME HOST:PORT" }
+        }
+        Fault::Service { target, cause, certificate } => {
+            let Words { what, todo } = messages::service(*cause);
+            let mut what = format!("{target}: {what}");
+            if let Some(shown) = certificate {
+                let (other, hex) = (if shown.poses { "" } else { ", for another name" }, &shown.fingerprint);
+                what.push_str(&format!(" (signed by {}{other}; tls_fingerprint = \"{hex}\")", shown.issuer));
+            }
+            Words { what, todo }
+        }
+        Fault::Refused(at) => messages::broken(*at),
+    }
+}
