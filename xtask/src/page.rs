@@ -1,5 +1,7 @@
 //! The suite of the page in the window: types, then every page and state in a browser.
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -25,13 +27,8 @@ const NODE: u32 = 20;
 
 /// Installs the suite's packages as its lock file names them, and runs it.
 pub(crate) fn run() -> Result<Page, String> {
-    let version = Command::new("node").arg("--version").output();
-    let version = version.map_err(|error| format!("cannot run node: {error}"))?;
-    let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
-    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
-    if major.is_none_or(|major| major < NODE) {
-        return Err(format!("the page's suite needs Node.js {NODE} or newer; this is {version:?}"));
-    }
+    let path = path_of_node()?;
+    let npm = |arguments: &[&str]| npm(arguments, &path);
     succeed(
         npm(&["ci", "--prefer-offline", "--no-audit", "--no-fund"])
             .env("npm_config_update_notifier", "false"),
@@ -104,10 +101,46 @@ fn plain(line: &str) -> String {
     text
 }
 
+/// `PATH` with a Node.js that is new enough: the system's, or one from the npm registry where that is older.
+fn path_of_node() -> Result<OsString, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if is_new_enough(Path::new("node")) {
+        return Ok(path);
+    }
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        other => {
+            return Err(format!("the page's suite needs Node.js {NODE} or newer; there is none for {other}"));
+        }
+    };
+    let (folder, package) = (target()?.join("node"), format!("node-linux-{architecture}"));
+    let bin = folder.join("node_modules").join(&package).join("bin");
+    if !is_new_enough(&bin.join("node")) {
+        let mut install = Command::new("npm");
+        install.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&folder);
+        succeed(install.arg(format!("{package}@{NODE}")))?;
+    }
+    if !is_new_enough(&bin.join("node")) {
+        return Err(format!("{package} brings no Node.js {NODE} that runs here"));
+    }
+    std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&path)))
+        .map_err(|error| format!("PATH: {error}"))
+}
+
+fn is_new_enough(node: &Path) -> bool {
+    let version =
+        Command::new(node).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+    let version = String::from_utf8_lossy(&version);
+    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    major.is_some_and(|major| major >= NODE)
+}
+
 /// npm in the suite's folder. No browser is fetched: the system's is used.
-fn npm(arguments: &[&str]) -> Command {
+fn npm(arguments: &[&str], path: &OsString) -> Command {
     let mut command = Command::new("npm");
-    command.args(arguments).current_dir(root().join("ui/test")).env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1");
+    command.args(arguments).current_dir(root().join("ui/test"));
+    command.env("PATH", path).env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1");
     command
 }
 
