@@ -51,9 +51,14 @@ pub(crate) struct RunningServer {
 impl Registry {
     /// An empty one, in memory: what is measured is no disk.
     pub(crate) fn new(place: &Place, name: &str) -> Result<Self> {
+        Self::with(place, name, &[])
+    }
+
+    /// The same, with further lines in the server's config.
+    pub(crate) fn with(place: &Place, name: &str, lines: &[String]) -> Result<Self> {
         let config = place.dir_in_memory(name)?.join("config.toml");
         let program = place.programs.join("petit-server");
-        write_server_config(&config, &place.server_config)?;
+        write_server_config(&config, &[place.server_config.as_slice(), lines].concat())?;
         ask(&mut command(&program, &config, &["init"]))?;
         Ok(Self { program, config, devices: Vec::new(), pins: Vec::new() })
     }
@@ -140,7 +145,12 @@ impl Registry {
 
     /// Where visitors of the first device come in.
     pub(crate) fn front(&self, server: &RunningServer) -> Result<Front> {
-        let device = self.devices.first().context("no device")?;
+        self.front_of(server, 0)
+    }
+
+    /// Where visitors of one device come in.
+    pub(crate) fn front_of(&self, server: &RunningServer, device: usize) -> Result<Front> {
+        let device = self.devices.get(device).context("no device")?;
         Ok(Front::new(server.http.parse().context("an address")?, &format!("{}.localhost", device.id)))
     }
 

@@ -1,5 +1,6 @@
-//! What the server's cost grows with: registered services, live sessions, idle visitors. One at a time.
+//! What the server's cost grows with: registered services, live sessions, idle visitors, threads. One at a time.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -15,7 +16,7 @@ use crate::section::{Cell, Section};
 /// So that buffers of what has just happened are given back before memory is looked at.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// The three tables, and what a session costs at the largest number of them.
+/// The tables, and what a session costs at the largest number of them.
 pub(crate) fn run(place: &Place, runtime: &Runtime, quick: bool) -> Result<Vec<Section>> {
     let sizes: &[usize] = if quick { &[10, 1000] } else { &[10, 100, 1000, 10_000] };
     let sessions: &[usize] = if quick { &[1, 500] } else { &[1, 10, 100, 1000, 2000] };
@@ -39,7 +40,89 @@ pub(crate) fn run(place: &Place, runtime: &Runtime, quick: bool) -> Result<Vec<S
     let mut agents = Vec::new();
     let sessions = live_sessions(place, runtime, &registry, &server, &mut agents, sessions, empty)?;
     end(runtime, agents);
-    Ok(vec![services, sessions, visitors])
+    drop(server);
+    let shards = shards(place, runtime, if quick { 1 } else { 5 })?;
+    Ok(vec![services, sessions, visitors, shards])
+}
+
+/// One thread beside two, in turns.
+fn shards(place: &Place, runtime: &Runtime, rounds: usize) -> Result<Section> {
+    let mut section = Section::new(
+        "threads",
+        "Threads",
+        "The server with one thread and with two, and two clients, each with a load of its own at the same time. The          load, both services and both clients share the machine's processors with the server, so what counts is the          CPU time per request, which should not depend on the threads; medians of rounds in turns.",
+        &["threads", "server CPU µs/request", "requests/s", "kept by the busiest thread %"],
+    );
+    let mut taken = [1, 2].map(|threads| (threads, Vec::new()));
+    for round in 0..rounds {
+        for (threads, figures) in &mut taken {
+            eprintln!("scale: {threads} threads, round {} of {rounds}", round + 1);
+            let lines = [format!("limits.threads = {threads}")];
+            let mut registry = Registry::with(place, &format!("threads-{threads}-{round}"), &lines)?;
+            registry.grow(runtime, 2)?;
+            let server = registry.serve()?;
+            let mut agents = Vec::new();
+            registry.connect(runtime, &server, place, &mut agents, 2)?;
+            figures.push(two_loads(&registry, &server)?);
+            end(runtime, agents);
+        }
+    }
+    for (threads, mut figures) in taken {
+        let middle = |figures: &mut Vec<[f64; 3]>, at: usize| {
+            figures.sort_by(|one, other| one[at].total_cmp(&other[at]));
+            figures.get(figures.len() / 2).map_or(0.0, |figures| figures[at])
+        };
+        section.row([
+            Cell::Number(f64::from(threads), 0),
+            Cell::Number(middle(&mut figures, 0), 1),
+            Cell::Number(middle(&mut figures, 1), 0),
+            Cell::Number(middle(&mut figures, 2), 0),
+        ]);
+    }
+    Ok(section)
+}
+
+/// CPU µs per request, requests per second, and the busiest thread's share of it in percent, under two loads.
+fn two_loads(registry: &Registry, server: &RunningServer) -> Result<[f64; 3]> {
+    const SECONDS: u64 = 4;
+    let fronts = [registry.front_of(server, 0)?, registry.front_of(server, 1)?];
+    for front in &fronts {
+        front.until_answers()?;
+    }
+    let before = thread_times(server.id)?;
+    let loads = std::thread::scope(|scope| {
+        let loads = fronts.each_ref().map(|front| scope.spawn(|| front.wrk(32, SECONDS, false)));
+        loads.map(|load| load.join().map_err(|_| anyhow::anyhow!("a load failed")))
+    });
+    let mut requests = 0;
+    for load in loads {
+        let load = load??;
+        anyhow::ensure!(load.errors == 0, "{} requests failed", load.errors);
+        requests += load.requests;
+    }
+    let after = thread_times(server.id)?;
+    let used: Vec<f64> = after
+        .iter()
+        .map(|(thread, time)| (*time - before.get(thread).copied().unwrap_or_default()).as_secs_f64())
+        .collect();
+    let all: f64 = used.iter().sum();
+    let busiest = used.iter().copied().fold(0.0, f64::max);
+    let requests = requests.max(1) as f64;
+    Ok([all * 1e6 / requests, requests / SECONDS as f64, busiest * 100.0 / all])
+}
+
+/// The CPU time that each thread of a process has used.
+fn thread_times(process: u32) -> Result<HashMap<String, Duration>> {
+    let mut times = HashMap::new();
+    for task in std::fs::read_dir(format!("/proc/{process}/task")).context("the server's threads")? {
+        let task = task.context("a thread")?;
+        // In nanoseconds; `stat` counts in hundredths of a second.
+        let text = std::fs::read_to_string(task.path().join("schedstat")).context("a thread's time")?;
+        let nanos = text.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
+        let time = Duration::from_nanos(nanos.context("a thread's time")?);
+        times.insert(task.file_name().to_string_lossy().into_owned(), time);
+    }
+    Ok(times)
 }
 
 fn end(runtime: &Runtime, agents: Vec<Agent>) {
