@@ -51,14 +51,14 @@ pub(crate) struct RunningServer {
 impl Registry {
     /// An empty one, in memory: what is measured is no disk.
     pub(crate) fn new(place: &Place, name: &str) -> Result<Self> {
-        Self::with(place, name, &[])
+        Self::with(place, name, "")
     }
 
     /// The same, with further lines in the server's config.
-    pub(crate) fn with(place: &Place, name: &str, lines: &[String]) -> Result<Self> {
+    pub(crate) fn with(place: &Place, name: &str, lines: &str) -> Result<Self> {
         let config = place.dir_in_memory(name)?.join("config.toml");
         let program = place.programs.join("petit-server");
-        write_server_config(&config, &[place.server_config.as_slice(), lines].concat())?;
+        write_server_config(&config, &format!("{}\n{lines}", place.server_config))?;
         ask(&mut command(&program, &config, &["init"]))?;
         Ok(Self { program, config, devices: Vec::new(), pins: Vec::new() })
     }

@@ -57,7 +57,7 @@ fn shards(place: &Place, runtime: &Runtime, rounds: usize) -> Result<Section> {
     for round in 0..rounds {
         for (threads, figures) in &mut taken {
             eprintln!("scale: {threads} threads, round {} of {rounds}", round + 1);
-            let lines = [format!("limits.threads = {threads}")];
+            let lines = format!("limits.threads = {threads}");
             let mut registry = Registry::with(place, &format!("threads-{threads}-{round}"), &lines)?;
             registry.grow(runtime, 2)?;
             let server = registry.serve()?;
@@ -68,22 +68,29 @@ fn shards(place: &Place, runtime: &Runtime, rounds: usize) -> Result<Section> {
         }
     }
     for (threads, mut figures) in taken {
-        let middle = |figures: &mut Vec<[f64; 3]>, at: usize| {
-            figures.sort_by(|one, other| one[at].total_cmp(&other[at]));
-            figures.get(figures.len() / 2).map_or(0.0, |figures| figures[at])
+        let mut middle = |of: fn(&Loaded) -> f64| {
+            figures.sort_by(|one, other| of(one).total_cmp(&of(other)));
+            figures.get(figures.len() / 2).map_or(0.0, of)
         };
         section.row([
             Cell::Number(f64::from(threads), 0),
-            Cell::Number(middle(&mut figures, 0), 1),
-            Cell::Number(middle(&mut figures, 1), 0),
-            Cell::Number(middle(&mut figures, 2), 0),
+            Cell::Number(middle(|loaded| loaded.cpu_us), 1),
+            Cell::Number(middle(|loaded| loaded.per_second), 0),
+            Cell::Number(middle(|loaded| loaded.busiest_percent), 0),
         ]);
     }
     Ok(section)
 }
 
-/// CPU µs per request, requests per second, and the busiest thread's share of it in percent, under two loads.
-fn two_loads(registry: &Registry, server: &RunningServer) -> Result<[f64; 3]> {
+/// A server under two loads.
+struct Loaded {
+    cpu_us: f64,
+    per_second: f64,
+    /// What the busiest thread used of all that was used.
+    busiest_percent: f64,
+}
+
+fn two_loads(registry: &Registry, server: &RunningServer) -> Result<Loaded> {
     const SECONDS: u64 = 4;
     let fronts = [registry.front_of(server, 0)?, registry.front_of(server, 1)?];
     for front in &fronts {
@@ -108,7 +115,11 @@ fn two_loads(registry: &Registry, server: &RunningServer) -> Result<[f64; 3]> {
     let all: f64 = used.iter().sum();
     let busiest = used.iter().copied().fold(0.0, f64::max);
     let requests = requests.max(1) as f64;
-    Ok([all * 1e6 / requests, requests / SECONDS as f64, busiest * 100.0 / all])
+    Ok(Loaded {
+        cpu_us: all * 1e6 / requests,
+        per_second: requests / SECONDS as f64,
+        busiest_percent: busiest * 100.0 / all,
+    })
 }
 
 /// The CPU time that each thread of a process has used.
