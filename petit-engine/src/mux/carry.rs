@@ -4,8 +4,9 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::poll_read_buf;
 
 use super::Stream;
 use crate::limits;
@@ -13,6 +14,8 @@ use crate::limits;
 /// First read of a connection; doubles to [`limits::SERVICE_READ_BYTES`] as long as reads fill it, so that small
 /// answers cost small buffers.
 const FIRST_READ_BYTES: usize = 4 * 1024;
+/// What is left of a buffer is still good for a small answer.
+const LEAST_READ_BYTES: usize = 1024;
 
 /// When one side's end of sending ends the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +84,7 @@ where
         refused: None,
         unflushed: false,
         read_bytes: FIRST_READ_BYTES,
+        buffer: BytesMut::new(),
     };
     std::future::poll_fn(|cx| carry.poll(stream, local, progress, cx)).await
 }
@@ -97,6 +101,8 @@ struct Carry {
     refused: Option<io::Error>,
     unflushed: bool,
     read_bytes: usize,
+    /// Empty; what is read next goes into its capacity.
+    buffer: BytesMut,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -159,26 +165,37 @@ impl Carry {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(room) => room.map_err(CarryError::Stream)?,
             };
-            let mut buffer = BytesMut::zeroed(self.read_bytes.min(room.max(FIRST_READ_BYTES)));
-            let mut read = ReadBuf::new(&mut buffer);
-            match Pin::new(&mut *local).poll_read(cx, &mut read) {
+            let wanted = self.make_room(room);
+            let mut space = (&mut self.buffer).limit(wanted);
+            let length = match poll_read_buf(Pin::new(&mut *local), cx, &mut space) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(result) => result.map_err(CarryError::Local)?,
-            }
-            let length = read.filled().len();
+                Poll::Ready(length) => length.map_err(CarryError::Local)?,
+            };
             if length == 0 {
                 stream.finish();
                 self.to_stream = Half::Done;
+                self.buffer = BytesMut::new();
                 break;
             }
-            if length == buffer.len() {
+            if length == wanted {
                 self.read_bytes = (self.read_bytes * 2).min(limits::SERVICE_READ_BYTES);
             }
-            buffer.truncate(length);
-            progress.to_stream(&buffer);
-            stream.send_chunk(buffer.freeze());
+            let piece = self.buffer.split().freeze();
+            progress.to_stream(&piece);
+            stream.send_chunk(piece);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Sees that there is room for the next read, and says how much. Small answers share a buffer; what fills one
+    /// gets larger ones.
+    fn make_room(&mut self, room: usize) -> usize {
+        let wanted = self.read_bytes.min(room.max(FIRST_READ_BYTES));
+        let least = if wanted == FIRST_READ_BYTES { LEAST_READ_BYTES } else { wanted };
+        if self.buffer.capacity() < least {
+            self.buffer.reserve(wanted);
+        }
+        wanted.min(self.buffer.capacity())
     }
 
     fn poll_to_local<L: AsyncWrite + Unpin, P: Progress>(
