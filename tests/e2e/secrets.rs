@@ -61,17 +61,33 @@ async fn no_secret_is_written_said_or_shown() {
     let answer = visitor.send(refused).await;
     assert_eq!(answer.status, 400);
 
-    for arguments in [
+    let views = [
         vec!["status"],
         vec!["doctor"],
         vec!["ping"],
         vec!["config", "show"],
+        vec!["config", "check"],
         vec!["logs", "-n", "9999"],
         vec!["service", "list"],
-    ] {
+    ];
+    for arguments in &views {
         said.push(client.run([&arguments[..], &["--json"]].concat()).await);
-        said.push(client.run(arguments).await);
+        said.push(client.run(arguments.clone()).await);
     }
+    // The password of a proxy that is not there: everybody speaks of the proxy, and nobody of that.
+    client_process.kill().await;
+    let config = std::fs::read_to_string(client.config()).unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = format!("[client]\nproxy = \"http://anna:canary-in-a-password@{nobody}\"\n");
+    std::fs::write(client.config(), config.replace("[client]\n", &proxy)).unwrap();
+    let client_process = client.up().await;
+    client.until("a proxy that is missed", |status| status.to_string().contains("proxy")).await;
+    for arguments in &views {
+        said.push(client.run([&arguments[..], &["--json"]].concat()).await);
+        said.push(client.run(arguments.clone()).await);
+    }
+    // The file itself is its owner's.
+    std::fs::write(client.config(), config).unwrap();
     for arguments in [
         vec!["status"],
         vec!["clients", "list"],
@@ -88,6 +104,9 @@ async fn no_secret_is_written_said_or_shown() {
         .iter()
         .flat_map(|place| [format!("canary-in-the-{place}"), format!("canary-in-{place}")])
         .collect();
+    canaries.push("canary-in-a-password".to_owned());
+    // As proxies are told it.
+    canaries.push(data_encoding::BASE64.encode(b"anna:canary-in-a-passwor"));
     for link in [&link, &spare] {
         let coded = link.split_once("#v1.").unwrap().1;
         canaries.push(coded[..40].to_owned());
