@@ -3,6 +3,7 @@
 use petit_tests::bed::client_config;
 use petit_tests::process::{Program, Said};
 use petit_tests::service::Service;
+use petit_tests::soon;
 use serde_json::Value;
 
 fn exits(said: Said, code: i32, text: &str) -> Said {
@@ -284,6 +285,8 @@ async fn the_programs_run_in_the_foreground_and_log_where_it_is_seen() {
     let server = Program::server().await;
     let mut running = server.foreground(["run"]);
     running.until("listening").await;
+    // Its socket is there a moment later.
+    soon("the server to answer", async { while server.run(["status"]).await.exit != 0 {} }).await;
     let client = Program::client();
     std::fs::write(client.config(), client_config(&[("web", service.address(), "http")])).unwrap();
     client.run_with(["register"], &server.invite([""; 0]).await).await.ok();

@@ -263,7 +263,7 @@ impl Relay {
             let shared = Arc::clone(&shared);
             let tasks = shared.tasks.clone();
             tasks.spawn(async move {
-                let shard = shards::of_visitor(&shared, &tcp).await;
+                let Some(shard) = shards::of_visitor(&shared, &tcp).await else { return };
                 let visitor = ingress::Visitor { peer, https: None, port };
                 let serving = Arc::clone(&shared);
                 let serve = move |tcp| async move {

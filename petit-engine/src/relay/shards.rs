@@ -90,10 +90,11 @@ impl Shards {
 }
 
 /// The shard of the service that a plain visitor's first request names; the first one where there is none. Nothing
-/// is taken from the connection.
-pub(super) async fn of_visitor(shared: &Shared, tcp: &TcpStream) -> usize {
+/// is taken from the connection. `None` when a visitor has said nothing for [`limits::HEAD`], and is not waited for
+/// any longer.
+pub(super) async fn of_visitor(shared: &Shared, tcp: &TcpStream) -> Option<usize> {
     if shared.shards.count() == 1 {
-        return 0;
+        return Some(0);
     }
     // The buffer is there while it is looked at, not while a visitor who says nothing is waited for.
     let look = poll_fn(|cx| {
@@ -101,10 +102,7 @@ pub(super) async fn of_visitor(shared: &Shared, tcp: &TcpStream) -> usize {
         let mut seen = ReadBuf::new(&mut bytes);
         tcp.poll_peek(cx, &mut seen).map_ok(|_| host(seen.filled()).map_or(0, |host| of_host(shared, host)))
     });
-    match tokio::time::timeout(limits::HEAD, look).await {
-        Ok(Ok(shard)) => shard,
-        _ => 0,
-    }
+    tokio::time::timeout(limits::HEAD, look).await.ok()?.ok()
 }
 
 /// The shard of the service behind a host.
