@@ -101,6 +101,8 @@ fn framing_is_plain_or_refused() {
         assert_eq!(with(&[("content-length", bad)]), Some(Failure::BadRequest), "{bad}");
     }
     assert_eq!(with(&[("content-length", "1"), ("content-length", "1")]), Some(Failure::BadRequest));
+    let both = [("content-length", "1"), ("transfer-encoding", "chunked")];
+    assert_eq!(with(&both), Some(Failure::BadRequest), "one framing or none");
     let mut old = request("/", &[HOST, ("transfer-encoding", "chunked")]);
     *old.version_mut() = Version::HTTP_10;
     assert_eq!(judge(&old).unwrap_err(), Failure::BadRequest);
