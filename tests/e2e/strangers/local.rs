@@ -141,6 +141,14 @@ async fn signals_under_load_do_what_they_should() {
     service.until_waiting(1).await;
     let start = Instant::now();
     running.signal("TERM").await;
+    // A second signal that comes before the first was taken is the same one to the kernel.
+    let log = server.dir().join("logs/server.log");
+    let noticed = async {
+        while !std::fs::read_to_string(&log).unwrap().contains("requests in flight get 30 seconds") {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the server to begin to stop", noticed).await;
     running.signal("TERM").await;
     let exit = running.exit().await;
     assert!(exit == 143 || exit == 0, "{exit}");
