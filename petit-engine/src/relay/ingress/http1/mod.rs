@@ -3,8 +3,7 @@
 //! Nine of ten requests end here, so nothing is done twice: a request's head is written once, as the bytes that the
 //! service reads; an answer's head is read where it arrived, and its body is handed on in the pieces that came. All
 //! of it runs in the visitor's own task, which the tunnel wakes; only an upload that goes on after the answer has
-//! begun gets a task of its own. hyper's client, which needs a task and four channels for the same, took a quarter
-//! of the server's time per request (`docs/benchmarks.md`).
+//! begun gets a task of its own. hyper's client needs a task and four channels for the same.
 
 mod answer;
 mod chunked;
