@@ -112,9 +112,8 @@ pub(super) async fn forward(
     if options.max_body_bytes.is_some_and(|most| request.body().size_hint().lower() > most) {
         return Err(Failure::BodyTooLong);
     }
-    let passing = Passing::default();
     let is_grpc = is_grpc(request.headers());
-    let job = Job { way, passing: &Arc::new(passing), is_grpc };
+    let job = Job { way, passing: Arc::<Passing>::default(), is_grpc };
     let version = request.version();
     let (response, source) = if options.h2 {
         job.over_h2(head::to_service(request, checked, visitor, way)).await?
@@ -154,7 +153,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 /// What all tries of one request have in common.
 struct Job<'a> {
     way: &'a Way<'a>,
-    passing: &'a Arc<Passing>,
+    passing: Arc<Passing>,
     is_grpc: bool,
 }
 
@@ -162,7 +161,7 @@ impl Job<'_> {
     fn streaming(&self, body: Incoming) -> Box<Streaming> {
         let idle = self.way.shared.config.bounds.idle;
         let most = self.way.served.options.max_body_bytes;
-        Streaming::new(body, Arc::clone(self.passing), idle, most, self.is_grpc)
+        Streaming::new(body, Arc::clone(&self.passing), idle, most, self.is_grpc)
     }
 
     async fn over_h1(

@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
 use httparse::{ParserConfig, Status};
+use hyper::body::Frame;
 use hyper::ext::ReasonPhrase;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Response, StatusCode, Version};
@@ -21,6 +22,34 @@ pub(super) enum Framing {
     Chunked(Chunked),
     /// With the connection.
     UntilEnd,
+}
+
+impl Framing {
+    /// True when nothing of the body is left.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::Length(0))
+    }
+
+    /// The next thing of the body in `bytes`. All of them are used up when there is none.
+    pub(super) fn next(&mut self, bytes: &mut Bytes) -> Result<Next, Invalid> {
+        match self {
+            Self::Length(0) => Ok(Next::End),
+            Self::Chunked(chunked) => {
+                let next = chunked.next(bytes)?;
+                if chunked.is_over() {
+                    *self = Self::Length(0);
+                }
+                Ok(next)
+            }
+            _ if bytes.is_empty() => Ok(Next::Wanting),
+            Self::Length(left) => {
+                let piece = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= piece as u64;
+                Ok(Next::Frame(Frame::data(bytes.split_to(piece))))
+            }
+            Self::UntilEnd => Ok(Next::Frame(Frame::data(std::mem::take(bytes)))),
+        }
+    }
 }
 
 /// A final answer's head.
@@ -184,27 +213,14 @@ fn read(bytes: &[u8], step: usize) -> Option<(u16, Vec<u8>)> {
     let mut body = Vec::new();
     let mut framing = head.framing;
     loop {
-        match &mut framing {
-            Framing::Length(0) => break,
-            Framing::Length(left) => {
-                let piece = rest.split_to(rest.len().min(*left as usize));
-                *left -= piece.len() as u64;
-                body.extend_from_slice(&piece);
-            }
-            Framing::UntilEnd => body.extend_from_slice(&std::mem::take(&mut rest)),
-            Framing::Chunked(chunked) => match chunked.next(&mut rest).ok()? {
-                Next::End => break,
-                Next::Wanting => {}
-                Next::Frame(frame) => {
-                    body.extend_from_slice(&frame.into_data().unwrap_or_default());
-                    continue;
-                }
+        match framing.next(&mut rest).ok()? {
+            Next::End => break,
+            Next::Frame(frame) => body.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Next::Wanting => match pieces.next() {
+                Some(piece) => rest = Bytes::copy_from_slice(piece),
+                None if matches!(framing, Framing::UntilEnd) => break,
+                None => return None,
             },
-        }
-        match pieces.next() {
-            Some(piece) => rest = Bytes::copy_from_slice(piece),
-            None if matches!(framing, Framing::UntilEnd | Framing::Length(0)) => break,
-            None => return None,
         }
     }
     Some((head.response.status().as_u16(), body))

@@ -181,19 +181,15 @@ impl Body {
         }
     }
 
-    fn is_over(&self) -> bool {
-        matches!(self.framing, Framing::Length(0))
-    }
-
     /// The next piece of the body, or its trailers.
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
-            match self.next() {
+            match self.framing.next(&mut self.rest) {
                 Ok(Next::Frame(frame)) => {
-                    if self.is_over() {
+                    if self.framing.is_over() {
                         self.end(); // another request need not wait until this piece is on its way
                     }
                     return Poll::Ready(Some(Ok(frame)));
@@ -217,30 +213,9 @@ impl Body {
         }
     }
 
-    /// The next thing in `rest`. All of that is used up when there is none.
-    fn next(&mut self) -> Result<Next, Invalid> {
-        match &mut self.framing {
-            Framing::Length(0) => Ok(Next::End),
-            Framing::Chunked(chunked) => {
-                let next = chunked.next(&mut self.rest)?;
-                if chunked.is_over() {
-                    self.framing = Framing::Length(0);
-                }
-                Ok(next)
-            }
-            _ if self.rest.is_empty() => Ok(Next::Wanting),
-            Framing::Length(left) => {
-                let piece = self.rest.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left -= piece as u64;
-                Ok(Next::Frame(Frame::data(self.rest.split_to(piece))))
-            }
-            Framing::UntilEnd => Ok(Next::Frame(Frame::data(std::mem::take(&mut self.rest)))),
-        }
-    }
-
     /// True when the last piece was handed out.
     pub(super) fn is_end_stream(&self) -> bool {
-        self.is_over()
+        self.framing.is_over()
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
@@ -253,7 +228,7 @@ impl Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        if self.is_over() {
+        if self.framing.is_over() {
             self.end();
         } else if let Some(upstream) = &self.upstream {
             upstream.stream.cancel();
