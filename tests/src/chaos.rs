@@ -8,12 +8,13 @@
 //!
 //! Nothing here is left to chance, so a test that fails fails again. Time is tokio's: the tests of this file run
 //! on a paused clock. What the kernel keeps in its socket buffers is beyond the proxy, so a slow line is modelled
-//! with [`Chaos::with_queue`], which bounds those buffers to what a modem would queue.
+//! with [`Chaos::with_queue`], which bounds those buffers to what a modem would queue. A whole path, with hosts at
+//! both ends whose own buffers are bounded too, is a [`HomeLine`](crate::home_line::HomeLine).
 
 mod line;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -31,6 +32,9 @@ pub struct Trouble {
     pub latency: Duration,
     /// Bytes that get through in a second; the rest waits at its sender.
     pub bytes_per_second: Option<u64>,
+    /// Bytes that wait in front of a line with a bandwidth, as in a modem. The rest waits at its sender: a full
+    /// queue takes nothing more, where a real one drops what comes.
+    pub queue: usize,
     /// The most bytes that go out in one piece.
     pub slice: Option<usize>,
     /// How much later than the last byte the end of sending arrives.
@@ -79,6 +83,8 @@ pub enum Way {
     Back,
 }
 
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// A proxy between two ends. Ends, with its connections, when dropped.
 pub struct Chaos {
     address: SocketAddr,
@@ -123,18 +129,23 @@ struct Seen {
 impl Chaos {
     /// A proxy in front of a target, which does nothing yet.
     pub async fn before(target: SocketAddr) -> Self {
-        Self::start(target, None).await
+        Self::start(LOOPBACK, target, None).await
     }
 
     /// As [`Chaos::before`], with socket buffers of about so many bytes each way: the queue of a slow line.
     /// Without it the kernel takes some megabytes off a sender before it feels that the line is slow.
     pub async fn with_queue(target: SocketAddr, bytes: u32) -> Self {
-        Self::start(target, Some(bytes)).await
+        Self::start(LOOPBACK, target, Some(bytes)).await
     }
 
-    async fn start(target: SocketAddr, queue: Option<u32>) -> Self {
+    /// As [`Chaos::with_queue`], on another of this host's addresses.
+    pub async fn on(address: IpAddr, target: SocketAddr, bytes: u32) -> Self {
+        Self::start(address, target, Some(bytes)).await
+    }
+
+    async fn start(address: IpAddr, target: SocketAddr, queue: Option<u32>) -> Self {
         let socket = socket(queue).unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.bind((address, 0).into()).unwrap();
         let listener = socket.listen(1024).unwrap();
         let address = listener.local_addr().unwrap();
         let (none, refuse) = (Trouble::default(), false);

@@ -14,8 +14,13 @@ struct Bench {
 }
 
 fn bench(there: Trouble) -> Bench {
-    let (near, near_end) = duplex(1 << 20);
-    let (far_end, far) = duplex(1 << 20);
+    bench_with(1 << 20, there)
+}
+
+/// With ends that hold so many bytes.
+fn bench_with(held: usize, there: Trouble) -> Bench {
+    let (near, near_end) = duplex(held);
+    let (far_end, far) = duplex(held);
     let target = "127.0.0.1:1".parse().unwrap();
     let orders = Orders { target, refuse: false, there, back: Trouble::default() };
     let (orders, receiver) = watch::channel(orders);
@@ -52,6 +57,38 @@ async fn bandwidth_is_kept_to_and_order_with_it() {
     assert_eq!(read(&mut bench.far, 50_000).await, sent);
     let took = start.elapsed();
     assert!((510 * MS..520 * MS).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_takes_what_waits_and_the_line_is_no_faster_for_it() {
+    for (queue, sent_after) in [(0, 80 * MS..100 * MS), (20_000, MS * 0..MS)] {
+        let trouble = Trouble { latency: 10 * MS, queue, ..Trouble::bytes_per_second(100_000) };
+        let mut bench = bench_with(1000, trouble);
+        let start = Instant::now();
+        let writing = async {
+            bench.near.write_all(&[7; 10_000]).await.unwrap();
+            start.elapsed()
+        };
+        let (sent, _) = tokio::join!(writing, read(&mut bench.far, 10_000));
+        assert!(sent_after.contains(&sent), "{queue} bytes of queue: {sent:?}");
+        let took = start.elapsed();
+        assert!((110 * MS..115 * MS).contains(&took), "{queue} bytes of queue: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_takes_nothing_holds_up_its_sender_once_the_line_is_full() {
+    // A flight of 1,000 bytes, 20,000 that wait, a piece, and what the two ends hold.
+    let trouble = Trouble { latency: 10 * MS, queue: 20_000, ..Trouble::bytes_per_second(100_000) };
+    let mut bench = bench_with(4096, trouble);
+    let mut taken = 0;
+    while let Ok(count) = tokio::time::timeout(60_000 * MS, bench.near.write(&[7; 1000])).await {
+        taken += count.unwrap();
+    }
+    assert!((29_000..=31_000).contains(&taken), "{taken}");
+    read(&mut bench.far, taken).await;
+    bench.near.write_all(b"goes on").await.unwrap();
+    assert_eq!(read(&mut bench.far, 7).await, b"goes on");
 }
 
 #[tokio::test(start_paused = true)]
