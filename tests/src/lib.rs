@@ -11,6 +11,8 @@ pub mod bed;
 pub mod chaos;
 pub mod conformance;
 pub mod figures;
+#[cfg(target_os = "linux")]
+pub mod home_line;
 pub mod netns;
 pub mod process;
 pub mod program;

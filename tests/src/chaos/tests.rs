@@ -61,7 +61,7 @@ async fn bandwidth_is_kept_to_and_order_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_takes_what_waits_and_the_line_is_no_faster_for_it() {
-    for (queue, sent_after) in [(0, 80 * MS..100 * MS), (20_000, MS * 0..MS)] {
+    for (queue, sent_after) in [(0, 80 * MS..100 * MS), (20_000, Duration::ZERO..MS)] {
         let trouble = Trouble { latency: 10 * MS, queue, ..Trouble::bytes_per_second(100_000) };
         let mut bench = bench_with(1000, trouble);
         let start = Instant::now();
