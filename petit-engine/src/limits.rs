@@ -83,6 +83,25 @@ pub const RETRY_IN_USE: Duration = Duration::from_secs(30);
 /// Streams in flight get this long to finish when a side leaves.
 pub const DRAIN: Duration = Duration::from_secs(30);
 
+/// An agent serves a session that it was asked to move from until the relay ends it, and no longer than this: twice
+/// the longest time that an operator can give what is under way.
+pub const MOVED: Duration = Duration::from_secs(2 * DRAIN_MAX.as_secs());
+/// The longest time that an operator can give what is under way when the server leaves.
+pub const DRAIN_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// A visitor who asks for a client that is just moving to this process waits for it so long.
+pub const AWAIT_CLIENT: Duration = Duration::from_secs(3);
+/// A client that was connected to the process before this one is awaited for so long after this one has begun.
+pub const AWAIT_CLIENTS: Duration = Duration::from_secs(10);
+/// Sessions that are asked to move in a second, a little more than a server welcomes on two cores: when all come at
+/// once, all wait for as long as the last.
+pub const MOVES_PER_SECOND: u32 = 1000;
+/// WebSockets and event streams are told to go this long after the server has begun to leave, unless its operator
+/// says otherwise.
+pub const GOODBYE: Duration = Duration::from_secs(5);
+/// A WebSocket that was told to go has this long for its own goodbye.
+pub const GOODBYE_ANSWER: Duration = Duration::from_secs(3);
+
 // ---- connections ------------------------------------------------------------------------------
 
 /// TCP connect, TLS and welcome together, as the agent sees them.

@@ -9,7 +9,7 @@ use petit_engine::limits;
 use petit_engine::name::{Alias, Endpoint, InvalidName, ServerAddr, ServiceName};
 use petit_engine::net::listen;
 use petit_engine::proto::control::Text;
-use petit_engine::relay::{Pressure, Relay, RelayConfig, StartError as RelayError};
+use petit_engine::relay::{Farewell, Leave, Pressure, Relay, RelayConfig, StartError as RelayError};
 use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, NoRandom, random_bytes};
 use petit_host::files;
 use petit_host::lock::{Lock, LockError};
@@ -353,9 +353,10 @@ impl Server {
         }
     }
 
-    /// Leaves politely: see [`Relay::drain`]. The registry's file is closed after that.
+    /// Leaves politely: see [`Relay::leave`]. The registry's file is closed after that.
     pub async fn drain(&self) {
-        self.relay.drain(limits::DRAIN, Duration::ZERO).await;
+        let farewell = Farewell { leave: Leave::Stop, goodbye: limits::GOODBYE, limit: limits::DRAIN };
+        self.relay.leave(farewell).await;
         let _ = self.directory.store().close().await;
     }
 }

@@ -17,6 +17,7 @@ mod names;
 mod network;
 mod recover;
 mod request;
+mod restart;
 mod revoke;
 mod secrets;
 mod strangers;

@@ -15,9 +15,9 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
+pub(crate) type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
-async fn connect(visitor: Visitor, host: &str, target: &str) -> Result<Socket, StatusCode> {
+pub(crate) async fn connect(visitor: Visitor, host: &str, target: &str) -> Result<Socket, StatusCode> {
     let mut asked = request(host, "GET", target, Empty::<Bytes>::new());
     let key = generate_key();
     for (name, value) in [

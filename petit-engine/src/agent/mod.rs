@@ -8,6 +8,7 @@ mod ask;
 mod enrol;
 mod local;
 mod meter;
+mod moving;
 mod offers;
 mod run;
 mod session;

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::ask::{Asked, Question};
+use super::moving::Moved;
 use super::offers::Offered;
 use super::session::{Live, SessionError, at, connect, ended, retry_after};
 use super::state::{AgentState, Event as Step};
@@ -26,13 +27,13 @@ use crate::name::ServiceName;
 use crate::net::dial::DialError;
 use crate::net::tls;
 use crate::proto::control::{
-    FromAgent, FromRelay, Hello, Message, Outcome, PROTOCOL, Refusal, Text, Trial, Welcome,
+    FromAgent, FromRelay, Hello, MOVE, Message, Outcome, PROTOCOL, Refusal, Text, Trial, Welcome, features,
 };
 use crate::proto::frame::{Purpose, ResetCode};
 use crate::proto::liveness::Backoff;
 use crate::secret::random_bytes;
 
-type Dialing = Pin<Box<dyn Future<Output = Result<(Live, Welcome), SessionError>> + Send>>;
+pub(super) type Dialing = Pin<Box<dyn Future<Output = Result<(Live, Welcome), SessionError>> + Send>>;
 
 /// What the handle reads.
 type Views = (watch::Receiver<AgentView>, watch::Receiver<Option<Mux>>);
@@ -44,7 +45,7 @@ pub(super) struct Runner {
     commands: mpsc::Receiver<Command>,
     pub(super) view: watch::Sender<AgentView>,
     mux: watch::Sender<Option<Mux>>,
-    backoff: Backoff,
+    pub(super) backoff: Backoff,
     instance: Text<32>,
     /// What the relay was told that this computer is called.
     told_name: Text<64>,
@@ -52,10 +53,11 @@ pub(super) struct Runner {
     takeover: bool,
     pub(super) offers: Vec<Offered>,
     pub(super) next_number: u16,
-    dialing: Option<Dialing>,
+    pub(super) dialing: Option<Dialing>,
     pub(super) live: Option<Live>,
-    /// Sessions that finish their streams.
-    leaving: JoinSet<()>,
+    /// Sessions that finish their streams, or are served until the relay ends them.
+    pub(super) leaving: JoinSet<()>,
+    pub(super) moved: Moved,
     visiting: JoinSet<()>,
     pub(super) questions: Vec<Question>,
     pub(super) next_probe: u32,
@@ -116,6 +118,7 @@ impl Runner {
             dialing: None,
             live: None,
             leaving: JoinSet::new(),
+            moved: Moved::default(),
             visiting: JoinSet::new(),
             questions: Vec::new(),
             next_probe: 0,
@@ -143,6 +146,7 @@ impl Runner {
                     Some(event) => self.on_event(event),
                     None => self.on_end().await,
                 },
+                Some(stream) = self.moved.streams.recv() => self.on_stream(stream),
                 () = at(wake) => self.on_time(),
                 () = self.news.notified() => self.tell_health(),
                 Some(visit) = self.visiting.join_next() => {
@@ -178,16 +182,16 @@ impl Runner {
         self.view.send_modify(|view| view.state = state);
     }
 
-    fn dial(&mut self) {
+    pub(super) fn dial(&mut self) {
         self.told_name = self.config.device_name.clone();
         let hello = Hello {
             protocol: PROTOCOL,
-            features: Vec::new(),
+            features: features([MOVE]),
             software: self.config.software.clone(),
             device_name: self.config.device_name.clone(),
             instance: self.instance.clone(),
             takeover: self.takeover,
-            only: self.leaving.is_empty(),
+            only: self.leaving.is_empty() && self.live.is_none(),
             max_streams: limits::MAX_STREAMS,
             window: limits::INITIAL_WINDOW_BYTES,
             vitae: self.config.vitae.clone(),
@@ -237,6 +241,7 @@ impl Runner {
 
     fn forget_session(&mut self) {
         self.live = None;
+        self.moved.again_at = None;
         self.offer_at = None;
         self.prove_by = None;
         self.view.send_modify(|view| view.key_exchange = None);
@@ -253,6 +258,7 @@ impl Runner {
 
     /// Hands the session to a task that lets its streams finish.
     fn leave_session(&mut self) {
+        self.moved.leave();
         if let Some(live) = self.live.take() {
             live.mux.go_away(Duration::ZERO);
             self.leaving.spawn(live.drain());
@@ -347,7 +353,9 @@ impl Runner {
                 self.early_ends = 0;
                 let key_exchange = live.key_exchange.clone();
                 self.mux.send_replace(Some(live.mux.clone()));
-                self.live = Some(live);
+                if let Some(old) = self.live.replace(live) {
+                    self.stay_behind(old);
+                }
                 self.view.send_modify(|view| {
                     view.device = Some(welcome.device);
                     view.server = Some(ServerView { software: welcome.software, vitae: welcome.vitae });
@@ -364,6 +372,7 @@ impl Runner {
                 self.tell_name();
                 self.tell_health();
             }
+            Err(error) if self.live.is_some() && !error.cause().is_final() => self.move_later(&error),
             Err(error) => self.lost(&error),
         }
     }
@@ -410,6 +419,7 @@ impl Runner {
             }
             FromRelay::Unregistered {} => self.refused(Refusal::Unknown),
             FromRelay::Refused { refusal } => self.refused(refusal),
+            FromRelay::Move {} => self.move_on(),
             FromRelay::Welcome(_) | FromRelay::Looked { .. } => self.refused(Refusal::Protocol),
         }
     }
@@ -460,6 +470,10 @@ impl Runner {
     async fn on_end(&mut self) {
         let Some(mut live) = self.live.take() else { return };
         let end = live.end().await;
+        // A session that ends while the next one is on its way has been replaced.
+        if self.is_moving() {
+            return self.begin_anew();
+        }
         if live.since.elapsed() >= limits::RETRY_RESET_AFTER {
             self.backoff.reset();
         }
@@ -493,7 +507,8 @@ impl Runner {
         };
         let probes = self.offers.iter().filter_map(|offered| offered.probe_at);
         let deadlines = self.questions.iter().map(|question| question.deadline);
-        let again = self.look_at.into_iter().chain(self.offer_at).chain(self.prove_by);
+        let again =
+            self.look_at.into_iter().chain(self.offer_at).chain(self.prove_by).chain(self.moved.again_at);
         waiting.into_iter().chain(probes).chain(deadlines).chain(again).min()
     }
 
@@ -505,6 +520,9 @@ impl Runner {
         }
         if self.offer_at.take_if(|at| *at <= now).is_some() {
             self.offer_again();
+        }
+        if self.moved.again_at.take_if(|at| *at <= now).is_some() {
+            self.dial();
         }
         self.prove(now);
         self.ask_in_time(now);
@@ -526,12 +544,12 @@ async fn next_event(live: &mut Option<Live>) -> Option<Event> {
 }
 
 /// Uniform over `u64`. Without random bytes the delay is the longest, which is safe.
-fn dice() -> u64 {
+pub(super) fn dice() -> u64 {
     random_bytes().map_or(u64::MAX, u64::from_ne_bytes)
 }
 
 /// An error with its sources, in one line.
-struct Chain<'a>(&'a dyn std::error::Error);
+pub(super) struct Chain<'a>(pub(super) &'a dyn std::error::Error);
 
 impl std::fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

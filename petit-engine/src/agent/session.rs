@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::KeyExchange;
 use crate::cause::Cause;
 use crate::limits;
-use crate::mux::{self, End, Event, Events, Mux, Role};
+use crate::mux::{self, End, Event, Events, Mux, Role, Stream};
 use crate::name::{DeviceId, ServerAddr};
 use crate::net::dial::{self, DialError, Way};
 use crate::net::tls;
@@ -108,6 +109,32 @@ impl Live {
             () = deaf => {}
             () = self.mux.idle() => {}
             () = tokio::time::sleep(limits::DRAIN) => {}
+        }
+        self.mux.close();
+        self.end().await;
+    }
+
+    /// Hands on the streams that the relay still opens, until it ends the session, for [`limits::MOVED`] at most;
+    /// when `leave` changes, lets them finish as [`Live::drain`] does.
+    pub(super) async fn serve_on(mut self, streams: mpsc::Sender<Stream>, mut leave: watch::Receiver<()>) {
+        let events = &mut self.events;
+        let serve = async {
+            while let Some(event) = events.recv().await {
+                // Messages belong into the session that is in use.
+                if let Event::Open(stream) = event
+                    && streams.send(stream).await.is_err()
+                {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = serve => {}
+            _ = leave.changed() => {
+                self.mux.go_away(Duration::ZERO);
+                return self.drain().await;
+            }
+            () = tokio::time::sleep(limits::MOVED) => tracing::info!("the server has not ended a session that was moved from"),
         }
         self.mux.close();
         self.end().await;

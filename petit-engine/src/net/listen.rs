@@ -29,7 +29,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts for ever and hands each connection to `take` with the permit it holds while it lives.
 ///
 /// Out of descriptors, it rests for [`limits::ACCEPT_PAUSE`] instead of spinning.
-pub async fn accept(listener: TcpListener, mut take: impl FnMut(TcpStream, SocketAddr)) {
+pub async fn accept(listener: &TcpListener, mut take: impl FnMut(TcpStream, SocketAddr)) {
     loop {
         match listener.accept().await {
             Ok((tcp, peer)) => {

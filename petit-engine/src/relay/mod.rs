@@ -5,10 +5,13 @@
 //! file and installs no signal handler.
 
 mod answer;
+mod awaited;
 mod bounds;
 mod door;
 mod enrol;
+mod fronts;
 mod ingress;
+mod leaving;
 mod probe;
 mod registry;
 mod route;
@@ -17,12 +20,10 @@ mod shards;
 mod slots;
 mod tcp;
 
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
 
 use ipnet::IpNet;
 use rustls::ServerConfig;
@@ -34,14 +35,15 @@ use tokio_util::task::TaskTracker;
 pub use self::answer::Failure;
 pub use self::bounds::{Bounds, Pressure};
 use self::door::{Door, Entrance, Ticket};
+pub use self::fronts::{Front, UnknownFront};
 #[doc(hidden)]
 pub use self::ingress::{fuzz_answer, fuzz_head};
+pub use self::leaving::{Farewell, Leave, UnderWay};
 pub use self::registry::{ServedView, SessionView};
 pub use self::route::{Names, Route, Routed, Via, decide};
 use self::shards::Shards;
 use crate::limits;
 use crate::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName};
-use crate::net::listen;
 use crate::net::tls::{self, KnownKeys};
 use crate::proto::control::{EnrolRefusal, GrantRefusal, Kept, ServiceKind, Text, Vitae};
 use crate::secret::{InviteHash, InviteId, NoRandom, PrivateKey, PublicKey, random_bytes};
@@ -146,7 +148,7 @@ pub struct RelayConfig {
     pub vitae: Vitae,
 }
 
-/// The running relay. Cheap to clone; [`Relay::drain`] ends it.
+/// The running relay. Cheap to clone; [`Relay::leave`] ends it.
 #[derive(Clone)]
 pub struct Relay {
     shared: Arc<Shared>,
@@ -161,7 +163,9 @@ pub(crate) struct Shared {
     /// For HTTPS visitors; `None`: there is no certificate for them.
     https: RwLock<Option<Arc<ServerConfig>>>,
     registry: registry::Registry,
+    doors: fronts::Doors,
     fronts: tcp::Fronts,
+    awaited: awaited::Awaited,
     /// Where the plain front listens, for trials of the whole way.
     front: OnceLock<SocketAddr>,
     /// Marks the relay's own trials among the requests at the front.
@@ -177,8 +181,7 @@ pub(crate) struct Shared {
     enrolling: enrol::Enrolling,
     handshakes: Arc<Semaphore>,
     tasks: TaskTracker,
-    /// Turns true when the relay leaves; then no listener accepts and no connection takes a further request.
-    leaving: watch::Sender<bool>,
+    leaving: leaving::Leaving,
 }
 
 /// Counters of a whole relay.
@@ -235,7 +238,9 @@ impl Relay {
             config,
             access,
             registry: registry::Registry::default(),
+            doors: fronts::Doors::default(),
             fronts: tcp::Fronts::default(),
+            awaited: awaited::Awaited::default(),
             front: OnceLock::new(),
             probe_token: hex(random_bytes()?),
             pseudonym: hex(pseudonym).chars().take(12).collect(),
@@ -243,11 +248,11 @@ impl Relay {
             faults: AtomicU64::new(0),
             handshakes: Arc::new(Semaphore::new(limits::MAX_HANDSHAKES)),
             tasks: TaskTracker::new(),
-            leaving: watch::Sender::new(false),
+            leaving: leaving::Leaving::default(),
         });
         let changes = shared.access.changes();
         let watched = Arc::clone(&shared);
-        shared.until_leaving(async move { watch_changes(&watched, changes).await });
+        shared.until_ended(async move { watch_changes(&watched, changes).await });
         Ok(Self { shared })
     }
 
@@ -259,7 +264,7 @@ impl Relay {
         });
         let shared = Arc::clone(&self.shared);
         let port = port.unwrap_or_default();
-        self.shared.accept(listener, Entrance::Visitors, move |tcp, peer, ticket| {
+        let accepting = self.shared.accept(listener, Entrance::Visitors, move |tcp, peer, ticket| {
             let shared = Arc::clone(&shared);
             let tasks = shared.tasks.clone();
             tasks.spawn(async move {
@@ -273,6 +278,7 @@ impl Relay {
                 shared.shards.run(&shared.tasks, shard, tcp, serve).await;
             });
         });
+        self.shared.doors.table().push((Front::Http, accepting));
     }
 
     /// The certificate that HTTPS visitors are shown from now on; connections that there are go on as they are.
@@ -284,9 +290,10 @@ impl Relay {
     pub fn serve_tls(&self, listener: TcpListener) {
         let port = listener.local_addr().map_or(0, |address| address.port());
         let shared = Arc::clone(&self.shared);
-        self.shared.accept(listener, Entrance::Tls, move |tcp, peer, ticket| {
+        let accepting = self.shared.accept(listener, Entrance::Tls, move |tcp, peer, ticket| {
             shared.tasks.spawn(split(Arc::clone(&shared), tcp, peer, port, ticket));
         });
+        self.shared.doors.table().push((Front::Tls, accepting));
     }
 
     /// How full the process is, as measured by its owner; until the next call.
@@ -314,60 +321,9 @@ impl Relay {
     pub fn sessions(&self) -> Vec<SessionView> {
         self.shared.registry.views()
     }
-
-    /// Leaves: takes no new connection, tells agents and visitors, lets what is under way finish for up to
-    /// `limit`, then closes everything. `retry_after` tells agents when to come back.
-    ///
-    /// # Cancel safety
-    /// Cancelling leaves connections open; they end with the runtime.
-    pub async fn drain(&self, limit: Duration, retry_after: Duration) {
-        self.shared.leaving.send_replace(true);
-        let sessions = self.shared.registry.sessions();
-        for session in &sessions {
-            session.mux.go_away(retry_after);
-            session.pool.close();
-        }
-        let idle = async {
-            for session in &sessions {
-                session.mux.idle().await;
-            }
-        };
-        let _ = tokio::time::timeout(limit, idle).await;
-        for session in &sessions {
-            session.mux.close();
-        }
-        self.shared.tasks.close();
-        // Closing is quick; who does not let himself be closed is left to the runtime.
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.shared.tasks.wait()).await;
-    }
 }
 
 impl Shared {
-    fn accept(
-        self: &Arc<Self>,
-        listener: TcpListener,
-        entrance: Entrance,
-        mut take: impl FnMut(TcpStream, SocketAddr, Ticket) + Send + 'static,
-    ) {
-        let door = Arc::clone(&self.door);
-        self.until_leaving(listen::accept(listener, move |tcp, peer| {
-            if let Some(ticket) = door.admit(peer.ip(), entrance) {
-                take(tcp, peer, ticket);
-            }
-        }));
-    }
-
-    /// Runs a task that ends at the latest when the relay leaves.
-    fn until_leaving(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut leaving = self.leaving.subscribe();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = task => {}
-                _ = leaving.wait_for(|leaving| *leaving) => {}
-            }
-        });
-    }
-
     /// A name for one request or stream, for logs and error answers. Random start, then counting.
     fn next_request_id(&self) -> [u8; 16] {
         let number = self.request_ids.fetch_add(1, Ordering::Relaxed);

@@ -16,7 +16,7 @@ use crate::limits;
 use crate::mux::{Mux, Stats};
 use crate::name::{DeviceId, RegisteredId, ServiceName};
 use crate::proto::control::{FromRelay, Grant, Kept, Message, Offer, Options, Outcome, Refusal};
-use crate::proto::control::{ServiceKind, Text, Vitae};
+use crate::proto::control::{MOVE, ServiceKind, Text, Vitae, has_feature};
 use crate::proto::rate::Rate;
 use crate::secret::PublicKey;
 
@@ -25,6 +25,8 @@ pub(crate) struct Session {
     pub(super) device: DeviceId,
     pub(super) key: PublicKey,
     pub(super) instance: Text<32>,
+    /// It understands [`FromRelay::Move`].
+    pub(super) moves: bool,
     pub(super) mux: Mux,
     /// Where it lives.
     pub(super) shard: usize,
@@ -131,6 +133,7 @@ impl Session {
             device,
             key,
             instance: hello.instance.clone(),
+            moves: has_feature(&hello.features, MOVE),
             mux,
             shard,
             pool: Pool::default(),
@@ -369,6 +372,11 @@ impl Registry {
     /// All sessions.
     pub(super) fn sessions(&self) -> Vec<Arc<Session>> {
         self.devices().values().flatten().map(Arc::clone).collect()
+    }
+
+    /// The devices that have a session.
+    pub(super) fn devices_online(&self) -> Vec<DeviceId> {
+        self.devices().keys().copied().collect()
     }
 
     pub(super) fn views(&self) -> Vec<SessionView> {

@@ -16,7 +16,7 @@ use crate::mux::{self, End, Event, Events, Mux, Role};
 use crate::name::DeviceId;
 use crate::net::tls;
 use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Kept, Message, Offer, Outcome};
-use crate::proto::control::{PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome};
+use crate::proto::control::{MOVE, PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome, features};
 
 /// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
 pub(super) async fn run(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: SocketAddr, shard: usize) {
@@ -123,7 +123,7 @@ async fn serve(
     let (services, kept) = announce(shared, session, hello.services).await;
     session.send(&FromRelay::Welcome(Welcome {
         protocol: PROTOCOL,
-        features: Vec::new(),
+        features: if session.moves { features([MOVE]) } else { Vec::new() },
         software: shared.config.software.clone(),
         device,
         window: limits::INITIAL_WINDOW_BYTES,
@@ -139,8 +139,9 @@ async fn serve(
         return Err(Refusal::Unknown);
     }
     tracing::info!(%device, software = %hello.software, "session welcomed");
-    if *shared.leaving.borrow() {
-        session.mux.go_away(std::time::Duration::ZERO);
+    shared.awaited.arrived(&device);
+    if let Some(leave) = shared.leaving.why() {
+        shared.ask_to_go(session, leave);
     }
     loop {
         let event = tokio::select! {

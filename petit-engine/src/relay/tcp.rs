@@ -1,14 +1,15 @@
 //! Raw TCP services: each has a port of its own, on the address that the operator chose (loopback by default).
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::door::Entrance;
+use super::fronts::Accepting;
 use super::{Registration, Shared};
 use crate::limits;
 use crate::mux::{Until, carry};
@@ -25,13 +26,7 @@ pub(super) struct Fronts {
 
 struct Front {
     address: SocketAddr,
-    accepting: AbortHandle,
-}
-
-impl Drop for Front {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
+    accepting: Accepting,
 }
 
 impl Fronts {
@@ -63,32 +58,28 @@ impl Fronts {
             tracing::error!(%id, %wanted, %error, "cannot listen for a TCP service");
             GrantRefusal::NoPort
         })?;
-        let visited = Arc::clone(shared);
-        let accepting = listen::accept(listener, move |tcp, peer| {
-            let shared = Arc::clone(&visited);
-            let Some(ticket) = shared.door.admit(peer.ip(), Entrance::Visitors) else { return };
-            let tasks = shared.tasks.clone();
-            tasks.spawn(async move {
-                let session = shared.access.service(&id).and_then(|route| shared.registry.find(&route));
-                let shard = session.map_or(0, |(session, _)| session.shard);
-                let visited = Arc::clone(&shared);
-                let serve = move |tcp| async move {
-                    visit(&visited, id, tcp, peer).await;
-                    drop(ticket);
-                };
-                shared.shards.run(&shared.tasks, shard, tcp, serve).await;
-            });
-        });
-        let mut leaving = shared.leaving.subscribe();
-        let task = shared.tasks.spawn(async move {
-            tokio::select! {
-                () = accepting => {}
-                _ = leaving.wait_for(|leaving| *leaving) => {}
-            }
-        });
-        table.insert(id, Front { address, accepting: task.abort_handle() });
+        table.insert(id, Front { address, accepting: accept(shared, id, listener) });
         tracing::info!(%id, %address, "listening for a TCP service");
         Ok(url(&shared.config.tcp_host, address))
+    }
+
+    /// Goes on listening for a service on a socket that another process has opened, when it is still registered as
+    /// one of raw TCP and the address is still one of the operator's.
+    pub(super) fn adopt(&self, shared: &Arc<Shared>, id: RegisteredId, listener: TcpListener) {
+        let is_tcp = shared.access.service(&id).is_some_and(|route| route.kind == ServiceKind::Tcp);
+        match listener.local_addr() {
+            Ok(address) if is_tcp && address.ip() == shared.config.tcp_bind => {
+                let accepting = accept(shared, id, listener);
+                self.table().insert(id, Front { address, accepting });
+            }
+            _ => tracing::info!(%id, "a TCP service's port is not wanted any more"),
+        }
+    }
+
+    /// Copies of the sockets.
+    pub(super) fn copies(&self) -> io::Result<Vec<(RegisteredId, std::net::TcpListener)>> {
+        let table = self.table();
+        table.iter().map(|(id, front)| Ok((*id, front.accepting.copy()?))).collect()
     }
 
     /// True while a service has its port.
@@ -105,6 +96,28 @@ impl Fronts {
     pub(super) fn keep(&self, is_registered: impl Fn(&RegisteredId) -> bool) {
         self.table().retain(|id, _| is_registered(id));
     }
+}
+
+/// Carries the visitors of a service from now on.
+fn accept(shared: &Arc<Shared>, id: RegisteredId, listener: TcpListener) -> Accepting {
+    let visited = Arc::clone(shared);
+    shared.accept(listener, Entrance::Visitors, move |tcp, peer, ticket| {
+        let shared = Arc::clone(&visited);
+        let tasks = shared.tasks.clone();
+        tasks.spawn(async move {
+            let session = match shared.access.service(&id) {
+                Some(route) => shared.awaited.find(&shared.registry, &route).await,
+                None => None,
+            };
+            let shard = session.map_or(0, |(session, _)| session.shard);
+            let visited = Arc::clone(&shared);
+            let serve = move |tcp| async move {
+                visit(&visited, id, tcp, peer).await;
+                drop(ticket);
+            };
+            shared.shards.run(&shared.tasks, shard, tcp, serve).await;
+        });
+    })
 }
 
 fn url(host: &str, address: SocketAddr) -> String {
@@ -133,7 +146,10 @@ async fn visit(shared: &Shared, id: RegisteredId, mut tcp: TcpStream, peer: Sock
         session.mux.open(open).ok()
     });
     let result = match stream {
-        Some(mut stream) => carry(&mut stream, &mut tcp, Until::LocalHasAll, &mut ()).await.map_err(Some),
+        Some(mut stream) => {
+            let _counted = shared.leaving.tcp();
+            carry(&mut stream, &mut tcp, Until::LocalHasAll, &mut ()).await.map_err(Some)
+        }
         None => Err(None),
     };
     if let Err(error) = result {

@@ -16,7 +16,7 @@ use petit_tests::{row, soon};
 use tokio::sync::mpsc;
 
 /// A service whose events the test sends, one pen per visitor.
-async fn service(manner: Manner) -> (Service, mpsc::Receiver<(Pen, Option<String>)>) {
+pub(crate) async fn service(manner: Manner) -> (Service, mpsc::Receiver<(Pen, Option<String>)>) {
     let (sender, pens) = mpsc::channel(8);
     let sender = Arc::new(sender);
     let service = scripted::service(manner, move |request| {
@@ -36,7 +36,7 @@ async fn service(manner: Manner) -> (Service, mpsc::Receiver<(Pen, Option<String
 }
 
 /// Sends an event and waits until exactly it has arrived.
-async fn event(pen: &Pen, body: &mut Incoming, number: usize) {
+pub(crate) async fn event(pen: &Pen, body: &mut Incoming, number: usize) {
     let event = format!("id: {number}\ndata: event {number}\n\n");
     assert!(pen.write(event.clone()).await);
     let mut arrived = Vec::new();
@@ -47,7 +47,7 @@ async fn event(pen: &Pen, body: &mut Incoming, number: usize) {
     assert_eq!(arrived, event.as_bytes());
 }
 
-async fn subscribe(bed: &Bed, client: &BedClient, h2: bool) -> Response<Incoming> {
+pub(crate) async fn subscribe(bed: &Bed, client: &BedClient, h2: bool) -> Response<Incoming> {
     let host = host(&client.id());
     let mut asked = if h2 {
         h2_request(&host, "GET", "/", Empty::<Bytes>::new())

@@ -34,12 +34,14 @@ pub(super) async fn upgraded(mut tcp: TcpStream, host: &str, path: &str) -> TcpS
     tcp
 }
 
-async fn socket(tcp: TcpStream, host: &str, path: &str) -> WebSocketStream<TcpStream> {
+pub(crate) async fn socket(tcp: TcpStream, host: &str, path: &str) -> WebSocketStream<TcpStream> {
     WebSocketStream::from_raw_socket(upgraded(tcp, host, path).await, Role::Client, None).await
 }
 
 /// A service that agrees to every upgrade and then does what a test says.
-async fn agreeing<F>(then: impl Fn(String, TcpStream) -> F + Clone + Send + Sync + 'static) -> Service
+pub(crate) async fn agreeing<F>(
+    then: impl Fn(String, TcpStream) -> F + Clone + Send + Sync + 'static,
+) -> Service
 where
     F: Future<Output = ()> + Send + 'static,
 {

@@ -104,6 +104,22 @@ pub enum FromRelay {
         /// Why.
         refusal: Refusal,
     },
+    /// Another process is taking this relay's place at the same address: the agent is to begin a session with it
+    /// at once. This session takes streams until the relay ends it. Only in a session with the feature [`MOVE`].
+    Move {},
+}
+
+/// The feature of an agent that understands [`FromRelay::Move`].
+pub const MOVE: &str = "move";
+
+/// Features by their names.
+pub fn features<const N: usize>(names: [&str; N]) -> Vec<Text<32>> {
+    names.map(Text::lossy).into()
+}
+
+/// True when a hello or a welcome names a feature.
+pub fn has_feature(features: &[Text<32>], name: &str) -> bool {
+    features.iter().any(|feature| feature.as_str() == name)
 }
 
 /// What an agent says of itself.
@@ -112,7 +128,7 @@ pub enum FromRelay {
 pub struct Hello {
     /// The protocol version it speaks: [`PROTOCOL`].
     pub protocol: u16,
-    /// Optional parts of the protocol that it understands; none are defined yet.
+    /// Optional parts of the protocol that it understands, such as [`MOVE`].
     pub features: Vec<Text<32>>,
     /// Program and version, for the operator.
     pub software: Text<64>,
@@ -393,9 +409,11 @@ impl Message for FromRelay {
             }
             Self::Services { services, kept } => check_grants(services, kept),
             Self::Probed { trial, .. } => check_trial(trial),
-            Self::Looked { .. } | Self::Removed { .. } | Self::Unregistered {} | Self::Refused { .. } => {
-                Ok(())
-            }
+            Self::Looked { .. }
+            | Self::Removed { .. }
+            | Self::Unregistered {}
+            | Self::Refused { .. }
+            | Self::Move {} => Ok(()),
         }
     }
 }

@@ -71,6 +71,7 @@ fn messages_have_the_documented_form() {
     assert_eq!(rename.encode().unwrap(), br#"{"type":"rename","device_name":"Front desk"}"#);
     let refused = FromRelay::Refused { refusal: Refusal::InUseElsewhere };
     assert_eq!(refused.encode().unwrap(), br#"{"type":"refused","refusal":"in_use_elsewhere"}"#);
+    assert_eq!(FromRelay::Move {}.encode().unwrap(), br#"{"type":"move"}"#);
     let probed = FromRelay::Probed {
         probe: 7,
         trial: Trial { front_us: Some(12), broken: Some(Hop::Tunnel), ..Trial::default() },

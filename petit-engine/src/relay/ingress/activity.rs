@@ -28,6 +28,8 @@ pub(super) struct Activity {
     /// Parts that were handed out.
     parts: AtomicU64,
     enough: Notify,
+    /// It is of HTTP/2, which says which of its requests were taken before it ends.
+    carries_many: AtomicBool,
     /// The last request came with a body, which may not have been read to its end.
     sending: AtomicBool,
     /// Of an answer of unknown length, only the end of the connection tells a visitor of HTTP/1.0 where it ends.
@@ -61,6 +63,21 @@ impl Activity {
     pub(super) fn begins(&self, has_body: bool, is_old: bool) {
         self.sending.store(has_body, Ordering::Relaxed);
         self.closes_answers.store(is_old, Ordering::Relaxed);
+    }
+
+    /// A request has come on a connection that carries many at a time.
+    pub(super) fn carries_many(&self) {
+        self.carries_many.store(true, Ordering::Relaxed);
+    }
+
+    /// True for a connection that carries one request at a time, or none so far.
+    pub(super) fn carries_one(&self) -> bool {
+        !self.carries_many.load(Ordering::Relaxed)
+    }
+
+    /// Ends the connection politely.
+    pub(super) fn is_enough(&self) {
+        self.enough.notify_one();
     }
 
     /// True when the visitor may not have finished sending.

@@ -13,6 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::super::answer::Failure;
 use super::super::slots::Slot;
+use super::events::EventStream;
 use super::pace::{Pace, Patience};
 use super::pool::Lease;
 use super::{head, http1};
@@ -225,6 +226,8 @@ pub(crate) struct FromService {
     slot: Option<Slot>,
     patience: Patience,
     trailers: bool,
+    /// It has no end of its own.
+    events: Option<Box<EventStream>>,
     /// Something was handed out, the head at least, that hyper has had no turn to write yet.
     unwritten: bool,
     /// How it broke, to be told in the next turn: what came before is not to be lost.
@@ -237,6 +240,16 @@ pub(super) enum Arrived {
     Whole(Bytes),
     /// It is still on its way.
     Streaming(Source),
+}
+
+/// What an answer's body is like.
+pub(super) enum AnswerKind {
+    /// It ends by itself, without trailers.
+    Plain,
+    /// Its trailers say how the call went.
+    Grpc,
+    /// It has no end of its own.
+    Events(Box<EventStream>),
 }
 
 /// Who reads a service's answer.
@@ -275,7 +288,7 @@ impl AnswerBody {
         Self::Full(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
 
-    pub(super) fn service(source: Source, slot: Slot, idle: Duration, is_grpc: bool) -> Self {
+    pub(super) fn service(source: Source, slot: Slot, idle: Duration, kind: AnswerKind) -> Self {
         if source.is_end_stream() {
             return Self::Full(None);
         }
@@ -284,7 +297,11 @@ impl AnswerBody {
             source: Some(source),
             slot: Some(slot),
             patience,
-            trailers: is_grpc,
+            trailers: matches!(kind, AnswerKind::Grpc),
+            events: match kind {
+                AnswerKind::Events(events) => Some(events),
+                AnswerKind::Plain | AnswerKind::Grpc => None,
+            },
             unwritten: true,
             broken: None,
         }))
@@ -294,6 +311,11 @@ impl AnswerBody {
 impl FromService {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
+            if let Some(events) = &mut self.events
+                && events.poll_end(cx).is_ready()
+            {
+                self.end();
+            }
             let Some(source) = &mut self.source else { return Poll::Ready(self.broken.take().map(Err)) };
             let frame = match source.poll_frame(cx) {
                 Poll::Ready(Some(Err(error))) => {
@@ -325,6 +347,9 @@ impl FromService {
             match frame.into_data() {
                 Ok(data) => {
                     self.patience.moved(data.len());
+                    if let Some(events) = &mut self.events {
+                        events.passed(&data);
+                    }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Err(frame) => {
@@ -340,6 +365,7 @@ impl FromService {
     fn end(&mut self) {
         self.source = None;
         self.slot = None;
+        self.events = None;
     }
 }
 

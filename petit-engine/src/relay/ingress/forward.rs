@@ -17,7 +17,8 @@ use super::super::answer::Failure;
 use super::super::registry::{Served, Session};
 use super::super::slots::Slot;
 use super::Visitor;
-use super::body::{AnswerBody, Arrived, Passing, Source, Streaming, VisitorBody};
+use super::body::{AnswerBody, AnswerKind, Arrived, Passing, Source, Streaming, VisitorBody};
+use super::events::EventStream;
 use super::head;
 use super::http1::{Coding, Exchange, Sending, Trouble, Upstream};
 use super::pool::{self, Lease};
@@ -122,10 +123,19 @@ pub(super) async fn forward(
     };
     job.passing.answered();
     let idle = way.shared.config.bounds.idle;
-    let response = response.map(|()| match source {
+    let (head, ()) = response.into_parts();
+    let body = match source {
         Arrived::Whole(body) => AnswerBody::full(body),
-        Arrived::Streaming(source) => AnswerBody::service(source, slot, idle, is_grpc),
-    });
+        Arrived::Streaming(source) => {
+            let kind = match EventStream::of(&head.headers, &way.shared.leaving) {
+                Some(events) => AnswerKind::Events(events),
+                None if is_grpc => AnswerKind::Grpc,
+                None => AnswerKind::Plain,
+            };
+            AnswerBody::service(source, slot, idle, kind)
+        }
+    };
+    let response = Response::from_parts(head, body);
     Ok(head::to_visitor(response, version, way.host))
 }
 

@@ -7,7 +7,9 @@
 mod activity;
 mod body;
 mod closing;
+mod events;
 mod forward;
+mod frames;
 mod head;
 mod http1;
 mod pace;
@@ -61,19 +63,26 @@ pub(super) async fn serve<IO>(shared: Arc<Shared>, io: IO, visitor: Visitor)
 where
     IO: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
 {
-    let mut leaving = shared.leaving.subscribe();
+    let leaving = Arc::clone(&shared);
     let peer = visitor.peer;
     let visitor = Arc::new(visitor);
     let activity = Arc::new(Activity::default());
     let counted = Arc::clone(&activity);
     let service = service_fn(move |request: Request<Incoming>| {
         let under_way = Activity::enter(&counted);
-        if request.version() < Version::HTTP_2 {
+        let is_h2 = request.version() >= Version::HTTP_2;
+        if is_h2 {
+            counted.carries_many();
+        } else {
             counted.begins(!request.body().is_end_stream(), request.version() == Version::HTTP_10);
         }
         let (shared, visitor) = (Arc::clone(&shared), Arc::clone(&visitor));
+        let counted = Arc::clone(&counted);
         async move {
-            let answer = guarded(&shared, &visitor, request).await;
+            let mut answer = guarded(&shared, &visitor, request).await;
+            if shared.leaving.ends_connections() {
+                ends_connection(&mut answer, is_h2, &counted);
+            }
             Ok::<_, Infallible>(answer.map(|body| under_way.until_end_of(body)))
         }
     });
@@ -86,7 +95,7 @@ where
     // moved. All politely.
     let end_of_life = async {
         tokio::select! {
-            _ = leaving.wait_for(|leaving| *leaving) => Over::Enough,
+            () = leaving.leaving.closes(|| activity.carries_one()) => Over::Enough,
             over = activity.over() => over,
             () = tokio::time::sleep(age(peer)) => Over::Enough,
         }
@@ -111,6 +120,15 @@ where
     };
     if let Err(error) = result {
         tracing::trace!(%peer, error, "visitor's connection ended");
+    }
+}
+
+/// An answer of a relay that leaves is the last one of its connection.
+fn ends_connection(answer: &mut Response<AnswerBody>, is_h2: bool, activity: &Activity) {
+    if is_h2 {
+        activity.is_enough();
+    } else if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
@@ -192,7 +210,7 @@ async fn answer(
     if route.kind != ServiceKind::Http {
         return Failure::NotHttp.answer(None, id, legacy);
     }
-    let Some((session, served)) = shared.registry.find(&route) else {
+    let Some((session, served)) = shared.awaited.find(&shared.registry, &route).await else {
         let online = shared.registry.is_online(&route.device);
         let failure = if online { Failure::NotOffered } else { Failure::Away };
         return failure.answer(Some(&route.name), id, legacy);

@@ -9,15 +9,16 @@ use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::super::answer::Failure;
 use super::super::slots::Slot;
-use super::body::{AnswerBody, Source, VisitorBody};
+use super::body::{AnswerBody, AnswerKind, Source, VisitorBody};
 use super::forward::{Way, http1_builder};
+use super::frames::{Goodbye, Visiting};
 use super::head;
 use super::pool::Lease;
+use crate::limits;
 use crate::mux::{Progress, Stream, Until, carry};
 
 /// Sends an upgrade request on a stream of its own. When the service agrees, the visitor's connection and the
@@ -58,8 +59,9 @@ pub(super) async fn websocket(
         head::check_answer(&response)?;
         // A stream that was to become something else is not used for another request.
         let lease = Lease::Once { _sender: sender };
-        let response = response
-            .map(|body| AnswerBody::service(Source::Hyper { body, _lease: lease }, slot, idle, false));
+        let response = response.map(|body| {
+            AnswerBody::service(Source::Hyper { body, _lease: lease }, slot, idle, AnswerKind::Plain)
+        });
         let mut response = head::to_visitor(response, Version::HTTP_11, way.host);
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return Ok(response);
@@ -69,11 +71,14 @@ pub(super) async fn websocket(
         return Err(Failure::ServiceInvalid);
     }
     let service = hyper::upgrade::on(&mut response);
+    let shared = Arc::clone(way.shared);
     way.shared.tasks.spawn(async move {
         // Both resolve once both heads are on their way.
         if let Ok((visitor, service)) = tokio::try_join!(visitor, service) {
-            join(visitor, service, idle, place).await;
+            let _counted = shared.leaving.websocket();
+            join(visitor, service, idle, shared.leaving.goodbye()).await;
         }
+        drop(place);
     });
     let (parts, _) = response.into_parts();
     let mut response = Response::from_parts(parts, AnswerBody::full(bytes::Bytes::new()));
@@ -83,11 +88,13 @@ pub(super) async fn websocket(
     Ok(response)
 }
 
-/// Carries messages both ways until both sides have finished, or none has moved for `idle`.
-async fn join(visitor: Upgraded, service: Upgraded, idle: Duration, place: OwnedSemaphorePermit) {
+/// Carries messages both ways until both sides have finished, or none has moved for `idle`, or the relay says
+/// `goodbye` and both have been told.
+async fn join(visitor: Upgraded, service: Upgraded, idle: Duration, goodbye: impl Future<Output = ()>) {
     let Ok(parts) = service.downcast::<TokioIo<Stream>>() else { return };
     let mut stream = parts.io.into_inner();
-    let mut visitor = TokioIo::new(visitor);
+    let parting = Arc::new(Goodbye::default());
+    let mut visitor = Visiting::new(TokioIo::new(visitor), Arc::clone(&parting));
     // What the service sent right behind its 101.
     if visitor.write_all(&parts.read_buf).await.is_err() {
         return;
@@ -97,13 +104,21 @@ async fn join(visitor: Upgraded, service: Upgraded, idle: Duration, place: Owned
         let mut progress = &moved;
         carry(&mut stream, &mut visitor, Until::LocalHasAll, &mut progress).await
     };
+    let parted = async {
+        goodbye.await;
+        parting.want();
+        // So that the carry is polled once more: nothing else may wake it.
+        tokio::task::yield_now().await;
+        parting.said().await;
+        tokio::time::sleep(limits::GOODBYE_ANSWER).await;
+    };
     tokio::select! {
         result = carried => if let Err(error) = result {
             tracing::trace!(%error, "websocket ended");
         },
         () = moved.not_for(idle) => tracing::debug!("websocket cut: nothing has moved for long"),
+        () = parted => tracing::debug!("websocket cut: no goodbye came back"),
     }
-    drop(place);
 }
 
 /// When anything last moved.

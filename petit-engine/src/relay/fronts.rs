@@ -1,0 +1,151 @@
+//! The listening sockets of a relay, so that another process can be given them.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::net::{TcpListener, TcpStream};
+
+use super::door::{Entrance, Ticket};
+use super::leaving::AbortOnDrop;
+use super::{Relay, Shared};
+use crate::name::RegisteredId;
+use crate::net::listen;
+
+/// What comes in on a listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Front {
+    /// Visitors over plain HTTP.
+    Http,
+    /// Clients, and visitors over HTTPS.
+    Tls,
+    /// Visitors of one raw TCP service.
+    Tcp(RegisteredId),
+}
+
+impl fmt::Display for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http => f.write_str("http"),
+            Self::Tls => f.write_str("tls"),
+            Self::Tcp(id) => write!(f, "tcp:{id}"),
+        }
+    }
+}
+
+/// A text that names no front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no front has this name")]
+pub struct UnknownFront;
+
+impl FromStr for Front {
+    type Err = UnknownFront;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFront> {
+        match text {
+            "http" => Ok(Self::Http),
+            "tls" => Ok(Self::Tls),
+            _ => {
+                let id = text.strip_prefix("tcp:").ok_or(UnknownFront)?;
+                id.parse().map(Self::Tcp).map_err(|_| UnknownFront)
+            }
+        }
+    }
+}
+
+/// A socket that is accepted from while this lives.
+#[derive(Debug)]
+pub(super) struct Accepting {
+    listener: Arc<TcpListener>,
+    _task: AbortOnDrop,
+}
+
+impl Accepting {
+    pub(super) fn copy(&self) -> io::Result<StdListener> {
+        Ok(socket2::SockRef::from(&*self.listener).try_clone()?.into())
+    }
+}
+
+/// The sockets that a relay was handed.
+#[derive(Debug, Default)]
+pub(super) struct Doors {
+    open: Mutex<Vec<(Front, Accepting)>>,
+}
+
+impl Doors {
+    pub(super) fn table(&self) -> MutexGuard<'_, Vec<(Front, Accepting)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Accepts from a socket while the relay serves, and hands on who is let in.
+    pub(super) fn accept(
+        self: &Arc<Self>,
+        listener: TcpListener,
+        entrance: Entrance,
+        take: impl Fn(TcpStream, SocketAddr, Ticket) + Send + Sync + 'static,
+    ) -> Accepting {
+        let listener = Arc::new(listener);
+        let (door, take, accepted) = (Arc::clone(&self.door), Arc::new(take), Arc::clone(&listener));
+        let task = self.while_serving(move || {
+            let (door, take, listener) = (Arc::clone(&door), Arc::clone(&take), Arc::clone(&accepted));
+            async move {
+                let admit = |tcp: TcpStream, peer: SocketAddr| {
+                    if let Some(ticket) = door.admit(peer.ip(), entrance) {
+                        take(tcp, peer, ticket);
+                    }
+                };
+                listen::accept(&listener, admit).await;
+            }
+        });
+        Accepting { listener, _task: task }
+    }
+}
+
+impl Relay {
+    /// Copies of all listening sockets. Whoever holds one keeps its queue in the kernel alive.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn sockets(&self) -> io::Result<Vec<(Front, StdListener)>> {
+        let mut sockets = Vec::new();
+        for (front, accepting) in &*self.shared.doors.table() {
+            sockets.push((*front, accepting.copy()?));
+        }
+        for (id, listener) in self.shared.fronts.copies()? {
+            sockets.push((Front::Tcp(id), listener));
+        }
+        Ok(sockets)
+    }
+
+    /// Goes on listening for a raw TCP service on a socket that another process has opened. One that does not fit
+    /// any more is closed.
+    pub fn adopt(&self, id: RegisteredId, listener: TcpListener) {
+        self.shared.fronts.adopt(&self.shared, id, listener);
+    }
+
+    /// Closes this process's copies of its listening sockets. It cannot come back after that.
+    pub fn let_go(&self) {
+        self.shared.doors.table().clear();
+        self.shared.fronts.keep(|_| false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fronts_are_found_again_by_their_names() {
+        let id = RegisteredId::random().unwrap();
+        for front in [Front::Http, Front::Tls, Front::Tcp(id)] {
+            assert_eq!(front.to_string().parse(), Ok(front));
+        }
+        for unknown in ["", "https", "tcp:", "tcp:x", "TLS"] {
+            assert_eq!(unknown.parse::<Front>(), Err(UnknownFront), "{unknown:?}");
+        }
+    }
+}
