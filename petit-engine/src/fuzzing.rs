@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::invite::Invite;
 use crate::mux::{self, Event, Role};
+use crate::net::wire::Wire;
 use crate::proto::control::{EnrolAnswer, FromAgent, FromDevice, FromRelay, Message};
 use crate::proto::frame::{Decoder, Open};
 pub use crate::relay::fuzz_head as head;
@@ -82,7 +83,7 @@ pub fn session(bytes: &[u8]) {
 }
 
 async fn against(role: Role, bytes: &[u8]) {
-    let io = tokio::io::join(bytes, tokio::io::sink());
+    let io = Wire::new(tokio::io::join(bytes, tokio::io::sink()));
     let (mux, driver, mut events) = mux::session(io, role, 65_536);
     mux.set_peer_limits(65_536, 100);
     let mut held = Vec::new();

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use petit_engine::limits;
 use petit_engine::mux::{self, Event, Events, Mux, Role, Stream};
+use petit_engine::net::wire::Wire;
 use petit_engine::proto::credit::{Budget, RecvWindow, SendCredit};
 use petit_engine::proto::frame::{Decoder, Header, Kind, Open};
 use petit_tests::bed::Bed;
@@ -134,7 +135,7 @@ fn pair() -> Pair {
 }
 
 fn side(io: DuplexStream, role: Role) -> (Mux, Events) {
-    let io = BufReader::with_capacity(limits::BATCH_BYTES, io);
+    let io = Wire::new(BufReader::with_capacity(limits::BATCH_BYTES, io));
     let (mux, driver, events) = mux::session(io, role, limits::INITIAL_WINDOW_BYTES);
     mux.set_peer_limits(limits::INITIAL_WINDOW_BYTES, limits::MAX_STREAMS);
     tokio::spawn(driver);

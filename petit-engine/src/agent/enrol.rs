@@ -3,15 +3,13 @@
 use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
 use crate::cause::Cause;
 use crate::invite::Invite;
 use crate::limits;
 use crate::name::{DeviceId, RegisteredId, ServerAddr, ServiceName};
-use crate::net::dial::{self, DialError, Way};
+use crate::net::dial::{self, DialError, Dialled, Way};
 use crate::net::tls;
 use crate::proto::control::{
     Enrol, EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, SecretText, Text,
@@ -113,7 +111,7 @@ pub async fn enrol(
 }
 
 /// Sends the request's frame and reads the frame that answers it.
-async fn ask(tls: &mut TlsStream<TcpStream>, payload: &[u8]) -> io::Result<EnrolAnswer> {
+async fn ask(tls: &mut Dialled, payload: &[u8]) -> io::Result<EnrolAnswer> {
     let header = Header { stream: 0, kind: Kind::Control, length: payload.len() };
     tls.write_all(&header.encode()).await?;
     tls.write_all(payload).await?;

@@ -19,8 +19,9 @@ use super::outbox::Batch;
 use super::stream::Stream;
 use super::{End, Event, Shared};
 use crate::limits;
+use crate::net::wire::Sent;
 use crate::proto::frame::{Decoder, Piece};
-use crate::proto::liveness::Due;
+use crate::proto::liveness::{Due, Outgoing};
 
 /// Parts of a batch that go into one write.
 const SLICES: usize = 32;
@@ -49,7 +50,7 @@ enum Turn {
     More,
 }
 
-impl<IO: AsyncBufRead + AsyncWrite + Unpin> Driver<IO> {
+impl<IO: AsyncBufRead + AsyncWrite + Sent + Unpin> Driver<IO> {
     pub(super) fn new(io: IO, shared: Arc<Shared>, events: mpsc::Sender<Event>) -> Self {
         Self {
             io,
@@ -68,24 +69,32 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Driver<IO> {
             Ok(turn) => turn,
             Err(end) => return Poll::Ready(end),
         };
-        // Liveness looks after reading, so that a peer that has spoken while this process slept is not dead.
-        if let Poll::Ready(end) = self.look_at_the_clock(cx) {
-            return Poll::Ready(end);
-        }
+        let before = self.io.sent_bytes();
         let written = match self.send(cx) {
             Ok(turn) => turn,
             Err(error) => return Poll::Ready(End::Io(error)),
         };
-        let mut core = self.shared.lock();
-        core.blocked(written == Turn::Waits);
+        let outgoing = match written {
+            Turn::Idle => Outgoing::Idle,
+            // What TLS has taken into its buffer is not on its way: our own PINGs would look like progress there.
+            Turn::Waits | Turn::More if self.io.sent_bytes() > before => Outgoing::Moves,
+            Turn::Waits | Turn::More => Outgoing::Blocked,
+        };
+        // Liveness comes after both, so that a peer that has spoken or read while this process slept is not dead.
+        if let Poll::Ready(end) = self.look_at_the_clock(outgoing, cx) {
+            return Poll::Ready(end);
+        }
+        let core = self.shared.lock();
         if core.closing().is_some() && written == Turn::Idle {
             return Poll::Ready(End::Local);
         }
         if core.is_idle() {
             self.shared.idle.notify_waiters();
         }
+        // A PING may have become due.
+        let more = core.has_pending() && written == Turn::Idle;
         drop(core);
-        if read == Turn::More || written == Turn::More {
+        if read == Turn::More || written == Turn::More || more {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -110,9 +119,10 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Driver<IO> {
         Ok(Turn::More)
     }
 
-    fn look_at_the_clock(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn look_at_the_clock(&mut self, outgoing: Outgoing, cx: &mut Context<'_>) -> Poll<End> {
+        let mut core = self.shared.lock();
+        core.sent(outgoing);
         loop {
-            let mut core = self.shared.lock();
             let mut until = match core.liveness() {
                 Due::Wait(until) => until,
                 Due::Silent => return Poll::Ready(End::Silent),
@@ -134,7 +144,8 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Driver<IO> {
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            self.shared.lock().tick(Instant::now().into_std(), cx.waker());
+            core = self.shared.lock();
+            core.tick(Instant::now().into_std(), cx.waker());
         }
     }
 
@@ -222,7 +233,7 @@ fn take_in(
     }
 }
 
-impl<IO: AsyncBufRead + AsyncWrite + Unpin> Future for Driver<IO> {
+impl<IO: AsyncBufRead + AsyncWrite + Sent + Unpin> Future for Driver<IO> {
     type Output = End;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {

@@ -27,6 +27,7 @@ pub use self::core::{Role, Violation};
 pub use self::driver::Driver;
 pub use self::stream::{Fate, Stream, StreamError};
 use crate::limits;
+use crate::net::wire::Sent;
 use crate::proto::frame::{GoAway, Open};
 
 /// What the peer did that the session's owner has to answer.
@@ -117,7 +118,7 @@ impl Shared {
 /// `window` is what this side grants on a stream before its first WINDOW, as it tells the peer in its hello.
 pub fn session<IO>(io: IO, role: Role, window: u32) -> (Mux, Driver<IO>, Events)
 where
-    IO: AsyncBufRead + AsyncWrite + Unpin,
+    IO: AsyncBufRead + AsyncWrite + Sent + Unpin,
 {
     let (events, receiver) = mpsc::channel(limits::CONTROL_QUEUE + limits::MAX_STREAMS as usize);
     let now = tokio::time::Instant::now().into_std();

@@ -1,5 +1,7 @@
 //! The multiplexer over an in-memory connection, and against peers that break its rules.
 
+mod liveness;
+
 use std::io::IoSlice;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::net::wire::Wire;
 use crate::proto::credit::CreditError;
 use crate::proto::frame::{FrameError, HEADER_BYTES, Header, Kind, Open, Reset, ResetCode};
 
@@ -17,7 +20,7 @@ struct Side {
 }
 
 fn side(io: DuplexStream, role: Role) -> Side {
-    let (mux, driver, events) = session(BufReader::new(io), role, limits::INITIAL_WINDOW_BYTES);
+    let (mux, driver, events) = session(Wire::new(BufReader::new(io)), role, limits::INITIAL_WINDOW_BYTES);
     mux.set_peer_limits(limits::INITIAL_WINDOW_BYTES, 100);
     Side { mux, events, end: tokio::spawn(driver) }
 }
@@ -327,44 +330,6 @@ async fn no_more_streams_than_the_peer_allows() {
     assert_eq!(relay.mux.open(Open::default()).unwrap_err(), OpenError::TooMany);
     drop(first);
     assert!(relay.mux.open(Open::default()).is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_silent_peer_is_given_up_after_twenty_seconds() {
-    let (relay, mut raw) = against(Role::Relay);
-    let start = tokio::time::Instant::now();
-    let swallow = tokio::spawn(async move {
-        let mut bytes = Vec::new();
-        raw.read_to_end(&mut bytes).await.map(|_| bytes)
-    });
-    assert!(matches!(relay.end.await.unwrap(), End::Silent));
-    assert_eq!(start.elapsed(), limits::DEAD_AFTER);
-    let bytes = swallow.await.unwrap().unwrap();
-    assert_eq!(bytes.len(), 2 * (HEADER_BYTES + 8), "two pings had been sent");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_speaks_but_does_not_read_is_given_up() {
-    let (a, mut raw) = tokio::io::duplex(512);
-    let relay = side(a, Role::Relay);
-    let mut stream = relay.mux.open(Open::default()).unwrap();
-    stream.write_all(&[0; 4096]).await.unwrap();
-    let mut number = 0;
-    while !relay.end.is_finished() && number < 100 {
-        number += 1;
-        send(&mut raw, 1, Kind::Window, &limits::MIN_GRANT_BYTES.to_be_bytes()).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    assert!(matches!(relay.end.await.unwrap(), End::Stalled));
-    assert!((19..=22).contains(&number), "{number} s");
-}
-
-#[tokio::test(start_paused = true)]
-async fn idle_sessions_live_on_and_know_their_round_trip() {
-    let (relay, agent) = pair(4096);
-    tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert!(relay.mux.is_open() && agent.mux.is_open());
-    assert_eq!(relay.mux.round_trip(), Some(Duration::ZERO));
 }
 
 async fn violation_of(role: Role, frames: &[(u32, Kind, Vec<u8>)]) -> Violation {

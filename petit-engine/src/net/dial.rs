@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use super::inspect::{Stranger, inspect};
 use super::proxy::{Proxy, ProxyError};
 use super::tls;
+use super::wire::Wire;
 use crate::cause::Cause;
 use crate::limits;
 use crate::name::ServerAddr;
@@ -154,6 +155,9 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
 }
 
+/// A connection to a server, both sides proved.
+pub type Dialled = TlsStream<Wire<TcpStream>>;
+
 /// Connects to `server` and proves both sides, all within `limit`.
 ///
 /// # Errors
@@ -166,7 +170,7 @@ pub async fn dial(
     way: &Way,
     config: Arc<ClientConfig>,
     limit: Duration,
-) -> Result<TlsStream<TcpStream>, DialError> {
+) -> Result<Dialled, DialError> {
     let deadline = Instant::now() + limit;
     let servers: Vec<&ServerAddr> = std::iter::once(server).chain(&way.others).collect();
     let mut last = DialError::Unanswered { server: server.clone(), limit, connected: false };
@@ -193,11 +197,11 @@ async fn dial_one(
     way: &Way,
     config: Arc<ClientConfig>,
     connected: &AtomicBool,
-) -> Result<TlsStream<TcpStream>, DialError> {
+) -> Result<Dialled, DialError> {
     let tcp = reach(server, way).await?;
     connected.store(true, Ordering::Relaxed);
     let name = server_name(server)?;
-    match TlsConnector::from(config).connect(name, tcp).await {
+    match TlsConnector::from(config).connect(name, Wire::new(tcp)).await {
         Ok(tls) if way.require_pq && !tls::is_post_quantum(tls.get_ref().1) => {
             let group = tls.get_ref().1.negotiated_key_exchange_group();
             let group = group.map(|group| format!("{:?}", group.name())).unwrap_or_default();

@@ -5,3 +5,4 @@ pub mod inspect;
 pub mod listen;
 pub mod proxy;
 pub mod tls;
+pub mod wire;

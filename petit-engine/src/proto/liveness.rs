@@ -17,6 +17,17 @@ pub enum Due {
     Wait(Instant),
 }
 
+/// How the sending half of a session went in one turn of its driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// Nothing waits to be sent.
+    Idle,
+    /// The connection has taken bytes, whether or not others still wait.
+    Moves,
+    /// Bytes wait, and the connection has taken none.
+    Blocked,
+}
+
 /// The liveness of one session.
 ///
 /// Each end pings, each end judges for itself: the kernel alone would notice a pulled cable after fifteen
@@ -25,7 +36,7 @@ pub enum Due {
 pub struct Liveness {
     heard: Instant,
     pinged: Option<Instant>,
-    /// Since when there have been bytes that the peer does not take.
+    /// Since when bytes have waited without a single one being taken.
     blocked: Option<Instant>,
     round_trip: Option<Duration>,
 }
@@ -52,9 +63,14 @@ impl Liveness {
         self.round_trip = Some(self.round_trip.map_or(took, |least| least.min(took)));
     }
 
-    /// Bytes wait to be written and the connection takes none (`true`), or it has taken some (`false`).
-    pub fn blocked(&mut self, blocked: bool, now: Instant) {
-        self.blocked = blocked.then(|| self.blocked.unwrap_or(now));
+    /// The driver has had a turn. What counts is progress: a line may be full for as long as it likes, and is then
+    /// busy, as long as it takes a byte every now and then.
+    pub fn sent(&mut self, outgoing: Outgoing, now: Instant) {
+        self.blocked = match outgoing {
+            Outgoing::Idle => None,
+            Outgoing::Moves => Some(now),
+            Outgoing::Blocked => Some(self.blocked.unwrap_or(now)),
+        };
     }
 
     /// The shortest round trip seen in this session.
@@ -135,21 +151,40 @@ mod tests {
         }
     }
 
+    /// Twenty seconds from `start` on in which the peer speaks and the sending half is as it says.
+    fn speaks_and(liveness: &mut Liveness, start: Instant, outgoing: Outgoing) -> Due {
+        for second in 0..20 {
+            let now = start + second * SECOND;
+            liveness.heard(now);
+            liveness.pinged(now);
+            liveness.sent(outgoing, now);
+            assert!(matches!(liveness.due(now), Due::Wait(_)), "{second}");
+        }
+        liveness.due(start + 20 * SECOND)
+    }
+
     #[test]
     fn a_peer_that_speaks_but_does_not_read_is_given_up() {
         let start = Instant::now();
         let mut liveness = Liveness::new(start);
-        liveness.pinged(start);
-        liveness.blocked(true, start + SECOND);
-        for second in 1..21 {
-            liveness.heard(start + second * SECOND);
-            liveness.pinged(start + second * SECOND);
-            liveness.blocked(true, start + second * SECOND);
-            assert!(matches!(liveness.due(start + second * SECOND), Due::Wait(_)), "{second}");
+        assert_eq!(speaks_and(&mut liveness, start, Outgoing::Blocked), Due::Stalled);
+        liveness.sent(Outgoing::Idle, start + 20 * SECOND);
+        assert_ne!(liveness.due(start + 20 * SECOND), Due::Stalled);
+    }
+
+    #[test]
+    fn a_full_line_that_moves_is_busy_and_not_stalled() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start);
+        for minute in 0..60 {
+            let now = start + 60 * minute * SECOND;
+            assert!(matches!(speaks_and(&mut liveness, now, Outgoing::Moves), Due::Wait(_)), "{minute}");
         }
-        assert_eq!(liveness.due(start + 21 * SECOND), Due::Stalled);
-        liveness.blocked(false, start + 21 * SECOND);
-        assert_ne!(liveness.due(start + 21 * SECOND), Due::Stalled);
+        // The twenty seconds are those since the last byte.
+        let now = start + 3600 * SECOND;
+        liveness.heard(now);
+        liveness.sent(Outgoing::Moves, now);
+        assert_eq!(speaks_and(&mut liveness, now, Outgoing::Blocked), Due::Stalled);
     }
 
     #[test]

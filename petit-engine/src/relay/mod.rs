@@ -27,8 +27,10 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use ipnet::IpNet;
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use tokio_util::task::TaskTracker;
 
@@ -45,6 +47,7 @@ use self::shards::Shards;
 use crate::limits;
 use crate::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName};
 use crate::net::tls::{self, KnownKeys};
+use crate::net::wire::Wire;
 use crate::proto::control::{EnrolRefusal, GrantRefusal, Kept, ServiceKind, Text, Vitae};
 use crate::secret::{InviteHash, InviteId, NoRandom, PrivateKey, PublicKey, random_bytes};
 
@@ -377,22 +380,20 @@ impl Greeted {
         let Some(config) = config else {
             return tracing::debug!(%peer, "HTTPS visitor, but no certificate is configured");
         };
-        let tls = match tokio::time::timeout(limits::HANDSHAKE, start.into_stream(config)).await {
-            Ok(Ok(tls)) => tls,
-            Ok(Err(error)) => return tracing::debug!(%peer, ?kind, %error, "TLS handshake failed"),
-            Err(_) => return,
-        };
-        drop(permit);
         match kind {
             Kind::Tunnel => {
+                let start = StartHandshake::from_parts(start.accepted, Wire::new(start.io));
+                let Some(tls) = handshake(start, config, permit, peer).await else { return };
                 ticket.is_client();
                 session::run(shared, tls, peer, shard).await;
             }
             Kind::Enrol => {
+                let Some(tls) = handshake(start, config, permit, peer).await else { return };
                 ticket.is_client();
                 enrol::run(&shared, tls, peer).await;
             }
             Kind::Https => {
+                let Some(tls) = handshake(start, config, permit, peer).await else { return };
                 if ticket.is_visitor() {
                     let visitor = ingress::Visitor { peer, https: Some(sni), port };
                     ingress::serve(shared, tls, visitor).await;
@@ -400,6 +401,24 @@ impl Greeted {
             }
         }
         drop(ticket);
+    }
+}
+
+/// The rest of a TLS handshake, within its limit; `permit` is the place that it has among all.
+async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
+    start: StartHandshake<IO>,
+    config: Arc<ServerConfig>,
+    permit: SemaphorePermit<'_>,
+    peer: SocketAddr,
+) -> Option<TlsStream<IO>> {
+    let outcome = tokio::time::timeout(limits::HANDSHAKE, start.into_stream(config)).await;
+    drop(permit);
+    match outcome.ok()? {
+        Ok(tls) => Some(tls),
+        Err(error) => {
+            tracing::debug!(%peer, %error, "TLS handshake failed");
+            None
+        }
     }
 }
 

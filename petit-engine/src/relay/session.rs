@@ -15,11 +15,17 @@ use crate::limits;
 use crate::mux::{self, End, Event, Events, Mux, Role};
 use crate::name::DeviceId;
 use crate::net::tls;
+use crate::net::wire::Wire;
 use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Kept, Message, Offer, Outcome};
 use crate::proto::control::{MOVE, PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome, features};
 
 /// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
-pub(super) async fn run(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: SocketAddr, shard: usize) {
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    tls: TlsStream<Wire<TcpStream>>,
+    peer: SocketAddr,
+    shard: usize,
+) {
     let Some(key) = tls::peer_key(tls.get_ref().1) else { return };
     let Some(device) = shared.access.device(&key) else { return };
     let (mux, driver, mut events) = mux::session(tls, Role::Relay, limits::INITIAL_WINDOW_BYTES);

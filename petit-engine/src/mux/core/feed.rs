@@ -8,7 +8,7 @@ use super::{CONGESTED_BYTES, Core, Fin, State, keep, wake};
 use crate::limits;
 use crate::mux::outbox::Batch;
 use crate::proto::frame::{Header, Kind, ResetCode};
-use crate::proto::liveness::Due;
+use crate::proto::liveness::{Due, Outgoing};
 
 impl Core {
     /// The driver runs: keeps its waker and its clock.
@@ -21,8 +21,8 @@ impl Core {
         self.liveness.heard(self.now);
     }
 
-    pub(in crate::mux) fn blocked(&mut self, blocked: bool) {
-        self.liveness.blocked(blocked, self.now);
+    pub(in crate::mux) fn sent(&mut self, outgoing: Outgoing) {
+        self.liveness.sent(outgoing, self.now);
     }
 
     /// Sends a PING if one is due, and says when to look again or why to give up.
@@ -35,6 +35,11 @@ impl Core {
             self.control_frame(0, Kind::Ping, &self.pings_sent.to_be_bytes());
         }
         self.liveness.due(self.now)
+    }
+
+    /// True when frames wait that go out before any data.
+    pub(in crate::mux) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// When a close that is under way must have ended.
