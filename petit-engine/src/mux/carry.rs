@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -82,7 +82,7 @@ where
         to_local: Half::Open,
         to_stream: Half::Open,
         refused: None,
-        unflushed: false,
+        unflushed: true,
         read_bytes: FIRST_READ_BYTES,
         buffer: BytesMut::new(),
     };
@@ -99,6 +99,7 @@ struct Carry {
     to_stream: Half,
     /// Why the local connection takes no more.
     refused: Option<io::Error>,
+    /// The local connection may hold bytes that it has not passed on, also such as were written to it before.
     unflushed: bool,
     read_bytes: usize,
     /// Empty; what is read next goes into its capacity.
@@ -209,8 +210,10 @@ impl Carry {
             if self.chunk.is_empty() {
                 match stream.poll_chunk(cx) {
                     Poll::Pending => {
-                        if std::mem::take(&mut self.unflushed) {
-                            let _ = Pin::new(&mut *local).poll_flush(cx).map_err(CarryError::Local)?;
+                        if self.unflushed {
+                            // Not before it is ready: what TLS holds back goes out with a flush or not at all.
+                            ready!(Pin::new(&mut *local).poll_flush(cx)).map_err(CarryError::Local)?;
+                            self.unflushed = false;
                         }
                         return Poll::Pending;
                     }

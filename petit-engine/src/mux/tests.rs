@@ -1,5 +1,6 @@
 //! The multiplexer over an in-memory connection, and against peers that break its rules.
 
+mod carry;
 mod liveness;
 
 use std::io::IoSlice;
@@ -7,11 +8,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use super::*;
+use crate::net::tls::{self, ALPN_TUNNEL, KnownKeys};
 use crate::net::wire::Wire;
 use crate::proto::credit::CreditError;
 use crate::proto::frame::{FrameError, HEADER_BYTES, Header, Kind, Open, Reset, ResetCode};
+use crate::secret::{Fingerprint, PrivateKey, PublicKey};
 
 struct Side {
     mux: Mux,
@@ -49,6 +53,24 @@ fn against(role: Role) -> (Side, DuplexStream) {
 async fn send(raw: &mut DuplexStream, stream: u32, kind: Kind, payload: &[u8]) {
     raw.write_all(&Header { stream, kind, length: payload.len() }.encode()).await.unwrap();
     raw.write_all(payload).await.unwrap();
+}
+
+/// TLS over a connection that holds so many bytes: the server's end, and the client's.
+async fn tls_pair(buffer: usize) -> (server::TlsStream<Wire<DuplexStream>>, client::TlsStream<DuplexStream>) {
+    struct Anybody;
+    impl KnownKeys for Anybody {
+        fn knows(&self, _: &PublicKey) -> bool {
+            true
+        }
+    }
+    let (near, far) = tokio::io::duplex(buffer);
+    let (server, device) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
+    let pin = Fingerprint::of(server.public().as_bytes());
+    let accept = TlsAcceptor::from(tls::tunnel_server(&server, Arc::new(Anybody)).unwrap());
+    let connect = TlsConnector::from(tls::client(&device, vec![pin], ALPN_TUNNEL).unwrap());
+    let name = "localhost".try_into().unwrap();
+    let (near, far) = tokio::join!(accept.accept(Wire::new(near)), connect.connect(name, far));
+    (near.unwrap(), far.unwrap())
 }
 
 /// Reads frames until one of `kind` comes.

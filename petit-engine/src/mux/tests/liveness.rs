@@ -1,13 +1,9 @@
 //! Peers that fall silent, and peers that stop reading; lines that are merely full.
 
-use std::sync::Arc as Shared;
-
 use tokio::io::duplex;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::net::tls::{self, ALPN_TUNNEL, KnownKeys};
-use crate::secret::{Fingerprint, PrivateKey, PublicKey};
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_given_up_after_twenty_seconds() {
@@ -71,31 +67,16 @@ async fn a_line_that_is_full_for_an_hour_is_busy_and_not_stalled() {
     assert!(relay.mux.is_open());
 }
 
-/// Anybody.
-struct All;
-
-impl KnownKeys for All {
-    fn knows(&self, _: &PublicKey) -> bool {
-        true
-    }
-}
-
 /// A relay's session over TLS on a connection that holds so many bytes, and its far end.
-async fn over_tls(buffer: usize) -> (Side, tokio_rustls::client::TlsStream<DuplexStream>) {
-    let (near, far) = duplex(buffer);
-    let (server, device) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
-    let pin = Fingerprint::of(server.public().as_bytes());
-    let accept = TlsAcceptor::from(tls::tunnel_server(&server, Shared::new(All)).unwrap());
-    let connect = TlsConnector::from(tls::client(&device, vec![pin], ALPN_TUNNEL).unwrap());
-    let name = "localhost".try_into().unwrap();
-    let (near, far) = tokio::join!(accept.accept(Wire::new(near)), connect.connect(name, far));
-    let (mux, driver, events) = session(near.unwrap(), Role::Relay, limits::INITIAL_WINDOW_BYTES);
+async fn over_tls(buffer: usize) -> (Side, TlsStream<DuplexStream>) {
+    let (near, far) = tls_pair(buffer).await;
+    let (mux, driver, events) = session(near, Role::Relay, limits::INITIAL_WINDOW_BYTES);
     mux.set_peer_limits(limits::INITIAL_WINDOW_BYTES, 100);
-    (Side { mux, events, end: tokio::spawn(driver) }, far.unwrap())
+    (Side { mux, events, end: tokio::spawn(driver) }, far)
 }
 
 /// Says something, so that nobody can call it silent. It is answered, and the answer has to be sent.
-async fn speak(far: &mut tokio_rustls::client::TlsStream<DuplexStream>, number: u64) {
+async fn speak(far: &mut TlsStream<DuplexStream>, number: u64) {
     let ping = [&Header { stream: 0, kind: Kind::Ping, length: 8 }.encode()[..], &number.to_be_bytes()];
     far.write_all(&ping.concat()).await.unwrap();
     far.flush().await.unwrap();
