@@ -21,6 +21,7 @@ use tokio_rustls::client::TlsStream;
 use crate::cause::ServiceCause;
 use crate::limits;
 use crate::name::{ServerAddr, ServiceName};
+use crate::net::close::Closing;
 use crate::net::dial::{connect_any, resolve};
 use crate::net::tls;
 use crate::proto::control::{Options, ServiceKind};
@@ -90,9 +91,20 @@ impl ServiceTls {
 #[derive(Debug)]
 pub enum Local {
     /// Bytes as they are.
-    Plain(TcpStream),
+    Plain(Closing),
     /// Inside TLS, which the service has proved its identity in.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Closing>>),
+}
+
+impl Local {
+    /// From now on the service sees a reset when the connection is closed, unless it was told before that nothing
+    /// more comes.
+    pub(super) fn reset_unless_shut_down(&mut self) {
+        match self {
+            Self::Plain(tcp) => tcp.reset_unless_shut_down(),
+            Self::Tls(tls) => tls.get_mut().0.reset_unless_shut_down(),
+        }
+    }
 }
 
 /// Connects to a private service within [`limits::SERVICE_CONNECT`], TLS included.
@@ -107,6 +119,7 @@ pub async fn connect(service: &ServiceSpec) -> Result<Local, ServiceCause> {
         let tcp = connect_tcp(&service.target).await?;
         // Nagle's algorithm would hold back the end of each request for the service's ACK.
         let _ = tcp.set_nodelay(true);
+        let tcp = Closing::new(tcp);
         let Some(ServiceTls { config, name, .. }) = &service.tls else { return Ok(Local::Plain(tcp)) };
         match TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await {
             Ok(tls) => Ok(Local::Tls(Box::new(tls))),

@@ -84,7 +84,11 @@ async fn direct(visit: Visit) {
     let _active = meter.visit();
     let until = match service.kind {
         ServiceKind::Http => Until::LocalFinishes,
-        ServiceKind::Tcp => Until::BothFinish,
+        ServiceKind::Tcp => {
+            // The end of the connection may be all that tells the service where the data ends.
+            local.reset_unless_shut_down();
+            Until::BothFinish
+        }
     };
     let speaks = match (service.kind, service.options.h2) {
         (ServiceKind::Tcp, _) => Speaks::Anything,

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
 
 use super::Stream;
@@ -20,11 +21,12 @@ const LEAST_READ_BYTES: usize = 1024;
 /// When one side's end of sending ends the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// Both sides have finished: a side that has finished sending still gets the answer (raw TCP).
+    /// Both sides have finished: a side that has finished sending still gets the answer (raw TCP, to a service). When
+    /// one of them has gone, the other still gets all of what it had said before.
     BothFinish,
-    /// As [`Until::BothFinish`], but when the peer has gone after it had finished sending, the local side still
-    /// gets all of it (a visitor, of a service that has said its last word).
-    LocalHasAll,
+    /// As [`Until::BothFinish`], but a local side that has gone ends the whole at once (a visitor: what one had to say
+    /// who hears no answer is not worth saying).
+    BothFinishOrLocalBreaks,
     /// The local side has finished: an HTTP service that closes reads no further request, and the count of
     /// delivered bytes in the FIN is final.
     LocalFinishes,
@@ -82,6 +84,7 @@ where
         to_local: Half::Open,
         to_stream: Half::Open,
         refused: None,
+        parting: None,
         unflushed: true,
         read_bytes: FIRST_READ_BYTES,
         buffer: BytesMut::new(),
@@ -99,11 +102,31 @@ struct Carry {
     to_stream: Half,
     /// Why the local connection takes no more.
     refused: Option<io::Error>,
+    parting: Option<Parting>,
     /// The local connection may hold bytes that it has not passed on, also such as were written to it before.
     unflushed: bool,
     read_bytes: usize,
     /// Empty; what is read next goes into its capacity.
     buffer: BytesMut,
+}
+
+/// The stream has gone, and the local side takes what is left of it: nobody else would notice if it took nothing.
+struct Parting {
+    delivered: u64,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Parting {
+    fn new(delivered: u64) -> Self {
+        Self { delivered, timer: Box::pin(tokio::time::sleep(limits::IDLE)) }
+    }
+
+    fn poll_over(&mut self, delivered: u64, cx: &mut Context<'_>) -> Poll<Result<(), CarryError>> {
+        if std::mem::replace(&mut self.delivered, delivered) != delivered {
+            self.timer.as_mut().reset(Instant::now() + limits::IDLE);
+        }
+        self.timer.as_mut().poll(cx).map(|()| Err(CarryError::Local(io::ErrorKind::TimedOut.into())))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -125,9 +148,10 @@ impl Carry {
         // The answer first: it is what the visitor waits for, and when the service is gone it says so before
         // more of the request is delivered.
         match self.poll_to_stream(stream, local, progress, cx) {
-            Poll::Ready(Err(CarryError::Stream(_))) if self.until == Until::LocalHasAll => {
+            Poll::Ready(Err(CarryError::Stream(_))) if self.until != Until::LocalFinishes => {
                 // Nobody takes any more; what was sent before is read until its end, or until its break.
                 self.to_stream = Half::Done;
+                self.parting = Some(Parting::new(self.delivered));
             }
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) | Poll::Pending => {}
@@ -136,7 +160,7 @@ impl Carry {
             return Poll::Ready(Ok(()));
         }
         match self.poll_to_local(stream, local, progress, cx) {
-            Poll::Ready(Err(CarryError::Local(error))) if self.until != Until::LocalHasAll => {
+            Poll::Ready(Err(CarryError::Local(error))) if self.until != Until::BothFinishOrLocalBreaks => {
                 // It takes no more. What it said before, a refusal most often, is still there to be read.
                 self.to_local = Half::Done;
                 self.refused = Some(error);
@@ -145,7 +169,10 @@ impl Carry {
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         if self.to_local != Half::Done {
-            return Poll::Pending;
+            return match &mut self.parting {
+                Some(parting) => parting.poll_over(self.delivered, cx),
+                None => Poll::Pending,
+            };
         }
         if self.to_stream == Half::Done {
             return Poll::Ready(self.refused.take().map_or(Ok(()), |error| Err(CarryError::Local(error))));

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
@@ -14,6 +13,7 @@ use super::{Registration, Shared};
 use crate::limits;
 use crate::mux::{Until, carry};
 use crate::name::RegisteredId;
+use crate::net::close::Closing;
 use crate::net::listen;
 use crate::proto::control::{GrantRefusal, ServiceKind};
 use crate::proto::frame::{Open, Purpose};
@@ -129,7 +129,9 @@ fn url(host: &str, address: SocketAddr) -> String {
 }
 
 /// Carries one visitor. A visit that fails ends in a reset, so that nobody takes it for a clean end.
-async fn visit(shared: &Shared, id: RegisteredId, mut tcp: TcpStream, peer: SocketAddr) {
+async fn visit(shared: &Shared, id: RegisteredId, tcp: TcpStream, peer: SocketAddr) {
+    let mut tcp = Closing::new(tcp);
+    tcp.reset_unless_shut_down();
     let stream = shared.access.service(&id).and_then(|route| {
         // Between a change of its kind and the end of its port, nobody gets past the checks of public HTTP.
         let (session, served) = shared.registry.find(&route)?;
@@ -148,13 +150,12 @@ async fn visit(shared: &Shared, id: RegisteredId, mut tcp: TcpStream, peer: Sock
     let result = match stream {
         Some(mut stream) => {
             let _counted = shared.leaving.tcp();
-            carry(&mut stream, &mut tcp, Until::LocalHasAll, &mut ()).await.map_err(Some)
+            carry(&mut stream, &mut tcp, Until::BothFinishOrLocalBreaks, &mut ()).await.map_err(Some)
         }
         None => Err(None),
     };
     if let Err(error) = result {
         tracing::debug!(%id, %peer, ?error, "TCP visit broke");
-        let _ = socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO));
     }
 }
 

@@ -102,7 +102,7 @@ async fn join(visitor: Upgraded, service: Upgraded, idle: Duration, goodbye: imp
     let moved = Moved(Mutex::new(Instant::now()));
     let carried = async {
         let mut progress = &moved;
-        carry(&mut stream, &mut visitor, Until::LocalHasAll, &mut progress).await
+        carry(&mut stream, &mut visitor, Until::BothFinishOrLocalBreaks, &mut progress).await
     };
     let parted = async {
         goodbye.await;
