@@ -1,7 +1,7 @@
 //! Invites: what the vendor hands to a customer so that one device can register, once.
 //!
 //! ```text
-//! https://<host>/enroll#v1.<base64url>
+//! https://<host>[:<port>]/enroll#v1.<base64url>
 //!
 //! not after   8  seconds since 1970, big-endian
 //! id         16
@@ -12,8 +12,8 @@
 //! CRC-32      4  of all that precedes
 //! ```
 //!
-//! All of it stands in the fragment, which browsers do not send. The host before it is for people; the one
-//! that counts is under the checksum. The checksum tells a damaged copy from a refused one before anything is
+//! All of it stands in the fragment, which browsers do not send. What stands before it is for people: it leads to a
+//! page that says what to do. The host that counts is under the checksum. The checksum tells a damaged copy from a refused one before anything is
 //! dialled; it protects against mistakes, not against forgers: a forged link leads to a server that cannot
 //! redeem the secret of a real one.
 
@@ -23,7 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::limits;
-use crate::name::ServerAddr;
+use crate::name::{Endpoint, ServerAddr};
 use crate::secret::{Fingerprint, InviteId, InviteSecret};
 
 /// One invite, as made by the server and read by the client.
@@ -79,8 +79,25 @@ fn other_version(text: &str) -> InvalidInvite {
 }
 
 impl Invite {
-    /// The link to hand out. The whole of it is a secret until it is used.
+    /// The link to hand out, which leads to the page `page`. The whole of it is a secret until it is used.
+    pub fn to_link_on(&self, page: &str) -> SecretString {
+        SecretString::from(format!("{page}#{MARK}{}", self.coded().as_str()))
+    }
+
+    /// The same for whoever does not know the page.
     pub fn to_link(&self) -> SecretString {
+        let host = self.server.host();
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        self.to_link_on(&format!("https://{host}{}", Endpoint::ENROLL_PATH))
+    }
+
+    /// The link that opens the tray app where it is installed. As secret as the other.
+    pub fn to_app_link(&self) -> SecretString {
+        self.to_link_on("petit://enroll")
+    }
+
+    /// What stands behind the mark.
+    fn coded(&self) -> Zeroizing<String> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(160 + self.server.host().len()));
         let seconds = self.not_after.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         bytes.extend_from_slice(&seconds.to_be_bytes());
@@ -96,10 +113,7 @@ impl Invite {
         bytes.extend_from_slice(self.server.host().as_bytes());
         let crc = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&crc.to_be_bytes());
-        let coded = Zeroizing::new(data_encoding::BASE64URL_NOPAD.encode(&bytes));
-        let host = self.server.host();
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        SecretString::from(format!("https://{host}/enroll#{MARK}{}", coded.as_str()))
+        Zeroizing::new(data_encoding::BASE64URL_NOPAD.encode(&bytes))
     }
 
     /// Reads a link however it was pasted: wrapped over lines, in quotes or brackets, as `petit://`, with other
@@ -204,7 +218,8 @@ mod tests {
                 wrapped,
                 format!("  <{link}>\r\n"),
                 format!("\"{link}\""),
-                format!("petit://enroll#{fragment}"),
+                invite(host).to_app_link().expose_secret().to_owned(),
+                invite(host).to_link_on("https://tunnel.example.com:8443/enroll").expose_secret().to_owned(),
                 format!(
                     "Dear Anna,\nhere is your invite:\n\n{link}\n\nThe client will connect to x. Yours, B"
                 ),

@@ -4,6 +4,7 @@
 //! [`Admin`] without a server. What needs the running server says so.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::certificate::Certificate;
+use crate::certificate::{self, Certificate, PublicNames};
 use crate::config::{self, Config};
 use crate::directory::Directory;
 use crate::server::{InviteError, InviteWish, Reloaded, Server, make_invite};
@@ -36,6 +37,8 @@ pub struct Admin {
     pub invites: watch::Receiver<InviteTerms>,
     /// The server, when one runs.
     pub running: Option<Running>,
+    /// The config as it is on the disk, when no server runs.
+    pub offline: Option<Config>,
 }
 
 /// What invites say about the server.
@@ -43,6 +46,8 @@ pub struct Admin {
 pub struct InviteTerms {
     /// Where they send clients.
     pub server: ServerAddr,
+    /// The page that their links lead to.
+    pub page: String,
     /// The keys they pin.
     pub pins: Vec<Fingerprint>,
     /// How long they last unless their maker says otherwise.
@@ -85,7 +90,13 @@ impl Admin {
     /// An admin without a server, for commands while none runs.
     pub fn offline(directory: Directory, config: &Config, invites: InviteTerms) -> Self {
         let (_, invites) = watch::channel(invites);
-        Self { directory, endpoint: config.endpoint.clone(), invites, running: None }
+        Self {
+            directory,
+            endpoint: config.endpoint.clone(),
+            invites,
+            running: None,
+            offline: Some(config.clone()),
+        }
     }
 
     async fn answer(&self, request: &Request) -> Outcome {
@@ -115,11 +126,43 @@ impl Admin {
         self.running.as_ref().ok_or_else(|| Problem::new(409, "not_running", "the server is not running"))
     }
 
-    /// What HTTPS visitors are shown.
-    fn certificate(&self) -> Outcome {
-        let https = self.running()?.server.https();
-        let view = |certificate: &Certificate| certificate.view(SystemTime::now());
-        Ok(https.certificate.as_ref().map_or(Value::Null, view))
+    /// What HTTPS visitors are shown, each for its names.
+    fn certificates(&self) -> Vec<Value> {
+        let now = SystemTime::now();
+        self.in_use().iter().map(|certificate| certificate.view(now)).collect()
+    }
+
+    /// The certificates for HTTPS visitors: those that the running server shows, or those that it would.
+    fn in_use(&self) -> Vec<Certificate> {
+        match (&self.running, &self.offline) {
+            (Some(running), _) => running.server.https().certificates.clone(),
+            (None, Some(config)) => certificate::load(config).certificates,
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// Where certificates for HTTPS visitors are looked for.
+    fn certificates_folder(&self) -> Option<PathBuf> {
+        let running = self.running.as_ref().map(|running| running.server.settings().in_force.certificates);
+        running.or_else(|| self.offline.as_ref().map(|config| config.certificates.clone()))
+    }
+
+    fn public_names(&self) -> PublicNames<'_> {
+        PublicNames { endpoint: &self.endpoint, aliases: self.directory.all_aliases() }
+    }
+
+    /// What has to be known of an alias that HTTPS visitors will be warned off from.
+    fn without_certificate(&self, alias: &Alias) -> Option<Value> {
+        if !self.endpoint.is_https() {
+            return None;
+        }
+        let in_use = self.in_use();
+        let host = self.endpoint.host(alias.as_str());
+        // Where there is none at all, a proxy in front has one for the domain, but hardly for a domain of its own.
+        let is_covered = in_use.iter().any(|certificate| certificate.covers(&host))
+            || in_use.is_empty() && !alias.is_domain();
+        (!is_covered)
+            .then(|| json!({ "host": host, "folder": self.certificates_folder(), "others": in_use.len() }))
     }
 
     fn sessions(&self) -> Vec<SessionView> {
@@ -137,9 +180,10 @@ impl Admin {
             "up_seconds": server.since.elapsed().unwrap_or_default().as_secs(),
             "http": server.http,
             "tls": server.tls,
-            "https_visitors": server.https().certificate.is_some(),
-            "certificate": self.certificate()?,
-            "certificate_problem": server.https().problem,
+            "https_visitors": !server.https().certificates.is_empty(),
+            "certificates": self.certificates(),
+            "certificate_problem": certificate_problem(server),
+            "without_certificate": self.public_names().uncovered(&self.in_use()).collect::<Vec<_>>(),
             "endpoint": self.endpoint,
             "tunnel_address": terms.server,
             "server_key": terms.pins.first(),
@@ -274,12 +318,19 @@ impl Admin {
     /// A name under the server's own domain is given as its first label: that is how it is looked up.
     fn check_alias(&self, alias: &Alias) -> Result<(), Problem> {
         let domain = self.endpoint.domain();
-        let host = VisitorHost::parse(alias.as_str());
-        if alias.is_domain() && host.is_ok_and(|host| is_under(&host, &self.endpoint)) {
-            let problem = format!("{alias} lies under {domain}; give its first label alone");
+        if alias.as_str() == Endpoint::TUNNEL_LABEL {
+            let problem = format!("{:?} is reserved: invites lead there", alias.as_str());
             return Err(Problem::new(400, "bad_alias", problem));
         }
-        Ok(())
+        let host = match VisitorHost::parse(alias.as_str()) {
+            Ok(host) if alias.is_domain() && is_under(&host, &self.endpoint) => host,
+            _ => return Ok(()),
+        };
+        let problem = match host.label_under(domain) {
+            Some(label) => format!("{alias} lies under {domain}; give its first label alone: {label}"),
+            None => format!("{alias} lies under {domain}, where an alias is one label, such as acme"),
+        };
+        Err(Problem::new(400, "bad_alias", problem))
     }
 
     async fn add_alias(&self, request: &Request) -> Outcome {
@@ -294,7 +345,12 @@ impl Admin {
         let Wanted { id, alias, force } = body(request)?;
         self.check_alias(&alias)?;
         self.directory.add_alias(id, alias.clone(), force).await.map_err(problem)?;
-        Ok(json!({ "id": id, "alias": alias, "url": self.endpoint.url(alias.as_str()) }))
+        Ok(json!({
+            "id": id,
+            "alias": alias,
+            "url": self.endpoint.url(alias.as_str()),
+            "without_certificate": self.without_certificate(&alias),
+        }))
     }
 
     async fn remove_alias(&self, request: &Request) -> Outcome {
@@ -344,7 +400,7 @@ impl Admin {
         if let Some(alias) = &wanted.alias {
             self.check_alias(alias)?;
         }
-        let InviteTerms { server, pins, lifetime } = self.invites.borrow().clone();
+        let InviteTerms { server, page, pins, lifetime } = self.invites.borrow().clone();
         let lifetime = wanted.lifetime_seconds.map_or(lifetime, Duration::from_secs);
         config::check_lifetime(lifetime).map_err(|error| Problem::new(400, "bad_lifetime", error))?;
         let wish = InviteWish {
@@ -360,11 +416,13 @@ impl Admin {
             InviteError::NoRandom(error) => Problem::new(500, "failed", error.to_string()),
         })?;
         Ok(json!({
-            "link": invite.to_link().expose_secret(),
+            "link": invite.to_link_on(&page).expose_secret(),
+            "app_link": invite.to_app_link().expose_secret(),
             "id": invite.id.to_string(),
             "server": invite.server,
             "service": wanted.service,
             "alias": wanted.alias,
+            "without_certificate": wanted.alias.as_ref().and_then(|alias| self.without_certificate(alias)),
             "not_after": seconds(invite.not_after),
             "lifetime_seconds": lifetime.as_secs(),
         }))
@@ -445,7 +503,7 @@ impl Admin {
             Ok(Reloaded { needs_restart, new_certificate }) => Ok(json!({
                 "needs_restart": needs_restart,
                 "new_certificate": new_certificate,
-                "certificate": self.certificate()?,
+                "certificates": self.certificates(),
             })),
             Err(problem) => Err(Problem::new(422, "config", problem)),
         }
@@ -459,6 +517,12 @@ impl Admin {
         tracing::info!(%level, "log level changed");
         Ok(json!({ "level": level }))
     }
+}
+
+/// Why what lies on the disk is not what HTTPS visitors are shown.
+fn certificate_problem(server: &Server) -> Option<String> {
+    let https = server.https();
+    (!https.problems.is_empty()).then(|| https.problems.join("; "))
 }
 
 fn is_under(host: &VisitorHost, endpoint: &Endpoint) -> bool {

@@ -128,6 +128,11 @@ impl Directory {
         self.change(move |store| async move { Ok(((), store.remove_alias(id, alias).await?)) }).await
     }
 
+    /// All aliases, in no order.
+    pub fn all_aliases(&self) -> Vec<Alias> {
+        self.read().aliases_of.values().flatten().cloned().collect()
+    }
+
     /// Number of devices and services.
     pub fn counts(&self) -> (usize, usize) {
         let tables = self.read();

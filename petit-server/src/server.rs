@@ -16,7 +16,7 @@ use petit_host::lock::{Lock, LockError};
 use tokio::sync::watch;
 
 use crate::SOFTWARE;
-use crate::certificate::{self, Certificate, CertificateError, Shown, Stamps};
+use crate::certificate::{self, CertificateError, Loaded, PublicNames, Shown, Stamps};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::folder::{Folder, KeyError};
@@ -101,7 +101,7 @@ pub struct Settings {
 pub struct Reloaded {
     /// What counts only after a restart.
     pub needs_restart: Vec<&'static str>,
-    /// HTTPS visitors are shown another certificate than before, or none any more.
+    /// HTTPS visitors are shown other certificates than before, or none any more.
     pub new_certificate: bool,
 }
 
@@ -169,7 +169,7 @@ impl Server {
         let key = folder.read_key()?;
         let pins = folder.pins()?;
         let stamps = Stamps::of(&config);
-        let certificate = certificate::load(&config)?;
+        let certificates = certificate::load(&config).for_start(&config)?;
         let limits = watch::Sender::new(service_limits(&config));
         let directory = directory(&config, limits.subscribe()).await?;
         let bind = |address: SocketAddr, setting| {
@@ -204,7 +204,7 @@ impl Server {
         relay.serve_http(http_listener);
         relay.serve_tls(tls_listener);
         let (devices, services) = directory.counts();
-        tracing::info!(%http, %tls, https = certificate.is_some(), devices, services, "listening");
+        tracing::info!(%http, %tls, https = !certificates.certificates.is_empty(), devices, services, "listening");
         let since = SystemTime::now();
         let server = Self {
             settings: Mutex::new(Settings {
@@ -225,7 +225,12 @@ impl Server {
             limits,
             _lock: lock,
         };
-        server.show(certificate, stamps);
+        let certificates = certificates.renew(&[], &server.public_names());
+        for problem in &certificates.problems {
+            let problem = petit_host::cli::chain(problem);
+            tracing::error!(problem, "a certificate for HTTPS visitors cannot be used");
+        }
+        server.show(certificates, stamps)?;
         Ok(server)
     }
 
@@ -253,20 +258,28 @@ impl Server {
         self.settings_mut().in_force.take_over(config);
     }
 
-    /// Takes over a config that was read anew, with the certificate that it names.
+    /// Takes over a config that was read anew, with the certificates that it leads to.
     ///
     /// # Errors
-    /// [`CertificateError`]; nothing has changed then, and the certificate from before is still shown.
+    /// [`CertificateError`]; nothing has changed then, and the certificates from before are still shown.
     pub fn reload(&self, config: &Config) -> Result<Reloaded, CertificateError> {
         let stamps = Stamps::of(config);
-        let certificate = certificate::load(config)
-            .inspect_err(|error| self.https().problem = Some(petit_host::cli::chain(error)))?;
+        let loaded = certificate::load(config);
+        let in_use = self.https().certificates.clone();
+        let certificates = loaded
+            .replace(&in_use, &self.public_names())
+            .inspect_err(|error| self.https().set_problems(std::slice::from_ref(error)))?;
         self.apply(config);
-        let new_certificate = self.show(certificate, stamps);
+        let new_certificate = self.show(Loaded { certificates, problems: Vec::new() }, stamps)?;
         let mut settings = self.settings_mut();
         settings.needs_restart = config.needs_restart(&self.config);
         settings.problem = None;
         Ok(Reloaded { needs_restart: settings.needs_restart.clone(), new_certificate })
+    }
+
+    /// The names that visitors reach services by.
+    pub fn public_names(&self) -> PublicNames<'_> {
+        PublicNames { endpoint: &self.endpoint, aliases: self.directory.all_aliases() }
     }
 
     /// Takes note that the config file cannot be used.
@@ -288,50 +301,56 @@ impl Server {
         self.https.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows HTTPS visitors this certificate from now on, read from files that were as `stamps` says. True when it
-    /// is another one than before.
-    pub fn show(&self, certificate: Option<Certificate>, stamps: Stamps) -> bool {
-        self.relay.set_https(certificate.as_ref().map(|certificate| Arc::clone(&certificate.tls)));
+    /// Shows HTTPS visitors these certificates from now on, read from files that were as `stamps` says. True when
+    /// they are others than before.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up; those from before are still shown then.
+    fn show(&self, loaded: Loaded, stamps: Stamps) -> Result<bool, CertificateError> {
+        let Loaded { certificates, problems } = loaded;
+        self.relay.set_https(certificate::serving(&certificates, &self.endpoint)?);
         let mut https = self.https();
-        let changed = https.set(certificate, stamps);
+        let changed = https.set(certificates, &problems, stamps);
         https.warn(SystemTime::now());
-        changed
+        Ok(changed)
     }
 
-    /// Shows a renewed certificate as soon as its files have settled, for as long as the future is polled. Never
+    /// Shows renewed certificates as soon as their files have settled, for as long as the future is polled. Never
     /// ends.
     pub async fn watch_certificate(&self) {
         loop {
             tokio::time::sleep(certificate::EVERY).await;
-            self.look_at_certificate();
+            let config = self.settings().in_force;
+            // Many files, on a disk that may be slow: not in the thread that accepts connections.
+            let look = tokio::task::spawn_blocking(move || (Stamps::of(&config), config));
+            let Ok((stamps, config)) = look.await else { continue };
+            if !self.https().is_stale(&stamps) {
+                self.https().warn(SystemTime::now());
+                continue;
+            }
+            let read = tokio::task::spawn_blocking(move || certificate::load(&config));
+            if let Ok(loaded) = read.await {
+                self.renew(loaded, stamps);
+            }
         }
     }
 
-    /// What is on the disk takes the place of what is shown when it can be used. Files that have gone change
+    /// What is on the disk takes the place of what is shown where it can be used. Files that have gone change
     /// nothing: the disk may come back.
-    fn look_at_certificate(&self) {
-        let config = self.settings().in_force;
-        let stamps = Stamps::of(&config);
-        if !self.https().is_stale(stamps) {
-            return self.https().warn(SystemTime::now());
+    fn renew(&self, loaded: Loaded, stamps: Stamps) {
+        let in_use = self.https().certificates.clone();
+        let renewed = loaded.renew(&in_use, &self.public_names());
+        for new in renewed.certificates.iter().filter(|new| !in_use.iter().any(|before| before.is(new))) {
+            let (path, names) = (new.path.display(), certificate::said(&new.names));
+            tracing::info!(%path, names, "HTTPS visitors are shown a new certificate");
         }
-        let gone = || format!("the certificate {} is gone", config.certificate.display());
-        let problem = match certificate::load(&config) {
-            Ok(Some(certificate)) => {
-                tracing::info!(path = %certificate.path.display(), "HTTPS visitors are shown a new certificate");
-                self.show(Some(certificate), stamps);
-                return;
-            }
-            Ok(None) => gone(),
-            Err(error) => petit_host::cli::chain(&error),
-        };
-        let mut https = self.https();
-        tracing::error!(
-            problem,
-            shown = https.certificate.is_some(),
-            "the certificate's files cannot be used"
-        );
-        https.problem = Some(problem);
+        for problem in &renewed.problems {
+            let problem = petit_host::cli::chain(problem);
+            tracing::error!(problem, shown = in_use.len(), "the certificate's files cannot be used");
+        }
+        if let Err(error) = self.show(renewed, stamps) {
+            self.https().set_problems(&[error]);
+        }
     }
 
     /// Looks at the memory from now on, and turns visitors away when it is short, for as long as the future is
@@ -368,7 +387,7 @@ impl Server {
 pub fn tunnel_address(config: &Config, endpoint: &Endpoint, port: u16) -> Result<ServerAddr, InvalidName> {
     match &config.tunnel_address {
         Some(address) => Ok(address.clone()),
-        None => ServerAddr::new(endpoint.domain(), port),
+        None => ServerAddr::new(&endpoint.tunnel_host(), port),
     }
 }
 

@@ -6,7 +6,10 @@ use petit_engine::name::ServerAddr;
 use petit_engine::net::dial::Way;
 use petit_engine::net::inspect::inspect;
 use petit_engine::secret::sha256;
+use petit_tests::authority::Authority;
+use petit_tests::bed::server_config_under;
 use petit_tests::process::Program;
+use petit_tests::visitor::tls;
 
 /// Writes a new certificate with its key and returns its fingerprint.
 fn write(folder: &Path, year: i32) -> [u8; 32] {
@@ -85,4 +88,151 @@ async fn a_renewed_certificate_is_shown_without_a_restart_and_a_bad_one_never() 
     let said = server.run(["reload"]).await.ok();
     assert!(said.out.contains("HTTPS visitors are not served"), "{said:?}");
     assert_eq!(shown(&address).await, None);
+}
+
+/// The config of a server whose visitors come by HTTPS.
+fn https_config(domain: &str) -> String {
+    server_config_under(domain, "")
+        .replace(&format!("http://REGID.{domain}:0"), &format!("https://REGID.{domain}"))
+}
+
+/// The certificate that somebody is shown who asks for a name and trusts one authority; none when it is for another
+/// name.
+async fn shown_for(server: &Program, authority: &Authority, name: &str) -> Option<[u8; 32]> {
+    let address = server.status().await["tls"].as_str().unwrap().parse().unwrap();
+    let tls = tls(address, &authority.roots(), name, &["http/1.1"]).await.ok()?;
+    Some(sha256(&tls.get_ref().1.peer_certificates()?[0]))
+}
+
+#[tokio::test]
+async fn each_visitor_is_shown_the_certificate_for_the_name_that_is_asked_for() {
+    let server = Program::server_with(&https_config("bed.test")).await;
+    let _server = server.up().await;
+    let mut log = server.spawn(["logs", "-f", "-n", "100"]);
+    let authority = Authority::new();
+    let folder = server.dir().join("certificates");
+    std::fs::create_dir_all(folder.join("shop.example")).unwrap();
+    // As a person writes them, as lego does, and as certbot does.
+    let domain = authority.vouch_for(&["*.bed.test"]);
+    domain.write(&folder, "server");
+    let portal = authority.vouch_for(&["portal.customer.example"]);
+    portal.write(&folder, "portal.customer.example");
+    let shop = authority.vouch_for(&["shop.example", "www.shop.example"]);
+    let (certificate, key) = shop.write(&folder, "made");
+    std::fs::rename(certificate, folder.join("shop.example/fullchain.pem")).unwrap();
+    std::fs::rename(key, folder.join("shop.example/privkey.pem")).unwrap();
+    log.until("shop.example/fullchain.pem").await;
+    for (name, expected) in [
+        ("acme.bed.test", Some(&domain)),
+        ("portal.customer.example", Some(&portal)),
+        ("www.shop.example", Some(&shop)),
+        ("nobody.example", None),
+        ("a.b.bed.test", None),
+    ] {
+        let shown = shown_for(&server, &authority, name).await;
+        assert_eq!(shown, expected.map(|identity| sha256(identity.der())), "{name}");
+    }
+    let status = server.run(["status"]).await.ok().out;
+    for (file, name) in [
+        ("server.crt", "*.bed.test"),
+        ("portal.customer.example.crt", "portal.customer.example"),
+        ("shop.example/fullchain.pem", "shop.example, www.shop.example"),
+    ] {
+        let line =
+            status.lines().find(|line| line.contains(file)).unwrap_or_else(|| panic!("{file}: {status}"));
+        assert!(line.contains("good until") && line.ends_with(&format!("for {name}")), "{line}");
+    }
+
+    // One of them is renewed, another one spoilt: each is judged by itself.
+    let renewed = authority.vouch_for(&["portal.customer.example"]);
+    renewed.write(&folder, "portal.customer.example");
+    std::fs::write(folder.join("shop.example/fullchain.pem"), "junk").unwrap();
+    log.until("cannot be used").await;
+    assert_eq!(shown_for(&server, &authority, "portal.customer.example").await, Some(sha256(renewed.der())));
+    assert_eq!(shown_for(&server, &authority, "www.shop.example").await, Some(sha256(shop.der())));
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_never_takes_the_place_of_a_good_one() {
+    let server = Program::server_with(&https_config("bed.test")).await;
+    let running = server.up().await;
+    let mut log = server.spawn(["logs", "-f", "-n", "100"]);
+    let authority = Authority::new();
+    let folder = server.dir().join("certificates");
+    std::fs::create_dir_all(&folder).unwrap();
+    let good = authority.vouch_for(&["*.bed.test"]);
+    good.write(&folder, "server");
+    log.until("are shown a new certificate").await;
+
+    authority.vouch_for(&["other.org"]).write(&folder, "server");
+    let said = server.run(["reload"]).await;
+    let problem =
+        "server.crt is now for other.org, and no longer for *.bed.test; the one before it stays in use";
+    assert!(said.exit == 1 && said.err.contains(problem), "{said:?}");
+    assert_eq!(shown_for(&server, &authority, "acme.bed.test").await, Some(sha256(good.der())));
+    assert_eq!(shown_for(&server, &authority, "other.org").await, None);
+    let said = server.run(["config", "check"]).await;
+    let foreign = "server.crt is for other.org, which is neither under bed.test nor an alias of a service";
+    assert!(said.exit == 1 && said.err.contains(foreign), "{said:?}");
+
+    // Without being asked for, either.
+    authority.vouch_for(&["another.org"]).write(&folder, "server");
+    log.until("is now for another.org").await;
+    assert_eq!(shown_for(&server, &authority, "acme.bed.test").await, Some(sha256(good.der())));
+    let status = server.run(["status"]).await.ok().out;
+    assert!(status.contains("not the newer one on the disk: "), "{status}");
+    assert!(status.contains("is now for another.org"), "{status}");
+
+    // A server that starts has none before it: it shows what is there to whoever asks for that name, and says so.
+    running.signal("TERM").await;
+    assert_eq!(running.exit().await, 0);
+    let said = server.run(["start"]).await.ok();
+    assert!(said.out.contains("server.crt is for another.org, which is neither under bed.test"), "{said:?}");
+    assert_eq!(shown_for(&server, &authority, "acme.bed.test").await, None);
+    let status = server.run(["status"]).await.ok().out;
+    assert!(status.contains("no certificate covers *.bed.test"), "{status}");
+}
+
+#[tokio::test]
+async fn an_alias_that_no_certificate_covers_is_said_to_be_without() {
+    // A domain under localhost, which every computer finds.
+    let server = Program::server_with(&https_config("bed.localhost")).await;
+    let folder = server.dir().join("certificates");
+    let authority = Authority::new();
+    let none = "What ends TLS in front of this server needs a certificate for portal.customer.example";
+    let invite = async |alias: &str| server.run(["invite", "--alias", alias]).await.ok().out;
+    let running = server.up().await;
+    assert!(invite("portal.customer.example").await.contains(none));
+    assert!(!invite("acme").await.contains("certificate"), "whatever ends TLS has one for the domain");
+    std::fs::create_dir_all(&folder).unwrap();
+    authority.vouch_for(&["*.bed.localhost", "shop.example"]).write(&folder, "server");
+    server.run(["reload"]).await.ok();
+    let warning = |host: &str| {
+        format!(
+            "No certificate covers {host}: HTTPS visitors will be warned off until one is in {}",
+            folder.display()
+        )
+    };
+    assert!(invite("portal2.customer.example").await.contains(&warning("portal2.customer.example")));
+    for covered in ["shop.example", "acme2"] {
+        let said = invite(covered).await;
+        assert!(!said.contains("certificate"), "{said}");
+    }
+
+    // The same for a service that is there, with and without a running server.
+    let client = Program::client();
+    let link = server.invite([""; 0]).await;
+    client.run_with(["register", "--key-store", "file"], &link).await.ok();
+    let clients = server.run(["clients", "list", "--json"]).await.ok().json();
+    let id = clients["clients"][0]["services"][0]["id"].as_str().unwrap().to_owned();
+    let said = server.run(["addalias", &id, "my.customer.example"]).await.ok().out;
+    assert!(said.contains(&warning("my.customer.example")), "{said}");
+    let status = server.run(["status"]).await.ok().out;
+    assert!(status.contains("no certificate covers my.customer.example"), "{status}");
+    running.signal("TERM").await;
+    assert_eq!(running.exit().await, 0);
+    let said = server.run(["addalias", &id, "your.customer.example"]).await.ok().out;
+    assert!(said.contains(&warning("your.customer.example")), "{said}");
+    let check = server.run(["config", "check"]).await.ok().out;
+    assert!(check.contains("note: no certificate covers my.customer.example"), "{check}");
 }

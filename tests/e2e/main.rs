@@ -11,6 +11,7 @@ mod enrol;
 mod fuzzed;
 mod giving_up;
 mod identity;
+mod invites;
 mod kept;
 mod keychain;
 mod names;

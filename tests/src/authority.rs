@@ -91,6 +91,11 @@ impl Identity {
         bytes.join(":")
     }
 
+    /// The certificate, in DER.
+    pub fn der(&self) -> &[u8] {
+        self.certificate.der()
+    }
+
     /// Writes `NAME.crt` and `NAME.key` into a folder.
     pub fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
         let [certificate, key] = ["crt", "key"].map(|end| folder.join(format!("{name}.{end}")));

@@ -100,6 +100,11 @@ impl Program {
         this
     }
 
+    /// `petit-server` as a stranger finds it: without a config, keys and registry.
+    pub fn uninitialised_server() -> Self {
+        Self::new("petit-server")
+    }
+
     /// `petit-client`, without a config.
     pub fn client() -> Self {
         Self::new("petit-client")

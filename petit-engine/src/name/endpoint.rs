@@ -16,6 +16,12 @@ pub struct Endpoint {
 impl Endpoint {
     const FORM: InvalidName = InvalidName::Form { expected: "an address such as https://REGID.example.com" };
 
+    /// The label under the domain by which clients find the server unless its operator says otherwise. `*.domain`, in
+    /// DNS and in certificates, covers it; it does not cover the domain itself, where vendors have their website.
+    pub const TUNNEL_LABEL: &str = "tunnel";
+    /// The path of the page that says what to do with an invite.
+    pub const ENROLL_PATH: &str = "/enroll";
+
     /// For one machine: names under `localhost`.
     pub fn localhost() -> Self {
         Self { https: false, domain: "localhost".to_owned(), port: None }
@@ -31,21 +37,50 @@ impl Endpoint {
         self.port
     }
 
+    /// True when it is for trying out on one machine: names under `localhost`.
+    pub fn is_local(&self) -> bool {
+        self.domain == "localhost" || self.domain.ends_with(".localhost")
+    }
+
+    /// The host by which clients find the server unless its operator says otherwise. Many systems know no names
+    /// under `localhost`, but all know that one.
+    pub fn tunnel_host(&self) -> String {
+        if self.is_local() { "localhost".to_owned() } else { self.host(Self::TUNNEL_LABEL) }
+    }
+
+    /// The address of the page that says what to do with an invite. It is at the public front, where visitors get in
+    /// too; without encryption only on one machine: what stands behind its `#` is a secret, and a page that somebody
+    /// has changed on its way could read it. `secure_port` is where the server speaks TLS itself.
+    pub fn enroll_page(&self, secure_port: u16) -> String {
+        let page = if self.https || self.is_local() {
+            self.url(Self::TUNNEL_LABEL)
+        } else {
+            format!("https://{}:{secure_port}", self.host(Self::TUNNEL_LABEL))
+        };
+        page + Self::ENROLL_PATH
+    }
+
+    /// True when visitors come by HTTPS.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
     /// The same addresses on another port, for a listener whose port the system has chosen.
     pub fn with_port(&self, port: u16) -> Self {
         let usual = if self.https { 443 } else { 80 };
         Self { port: (port != usual).then_some(port), ..self.clone() }
     }
 
+    /// The public host of a label under the domain, or of a whole domain.
+    pub fn host(&self, name: &str) -> String {
+        if name.contains('.') { name.to_owned() } else { format!("{name}.{}", self.domain) }
+    }
+
     /// The public address of a label under the domain, or of a whole domain.
     pub fn url(&self, name: &str) -> String {
         let scheme = if self.https { "https" } else { "http" };
         let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
-        if name.contains('.') {
-            format!("{scheme}://{name}{port}")
-        } else {
-            format!("{scheme}://{name}.{}{port}", self.domain)
-        }
+        format!("{scheme}://{}{port}", self.host(name))
     }
 }
 
@@ -99,6 +134,15 @@ mod tests {
         assert_eq!(local.url("abc"), "http://abc.localhost:8090");
         assert_eq!(local.domain(), "localhost");
         assert_eq!(local.to_string().parse(), Ok(local));
+        let host = |text: &str| text.parse::<Endpoint>().unwrap().tunnel_host();
+        assert_eq!(host("https://REGID.example.com:8443"), "tunnel.example.com");
+        assert_eq!(host("http://REGID.localhost:8090"), "localhost");
+        assert_eq!(host("http://REGID.a.localhost:8090"), "localhost");
+        let page = |text: &str| text.parse::<Endpoint>().unwrap().enroll_page(8453);
+        assert_eq!(page("https://REGID.example.com"), "https://tunnel.example.com/enroll");
+        assert_eq!(page("https://REGID.example.com:8443"), "https://tunnel.example.com:8443/enroll");
+        assert_eq!(page("http://REGID.localhost:8090"), "http://tunnel.localhost:8090/enroll");
+        assert_eq!(page("http://REGID.corp.example"), "https://tunnel.corp.example:8453/enroll");
         for bad in [
             "",
             "https://example.com",

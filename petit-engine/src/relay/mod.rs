@@ -11,6 +11,7 @@ mod door;
 mod enrol;
 mod fronts;
 mod ingress;
+mod invite_page;
 mod leaving;
 mod probe;
 mod registry;

@@ -32,9 +32,11 @@ pub struct Config {
     pub secure_proxy_port: u16,
     /// How public addresses are made.
     pub endpoint: Endpoint,
-    /// Where invites send clients; by default the endpoint's domain and `secure_proxy_port`.
+    /// Where invites send clients; by default `tunnel` under the endpoint's domain, and `secure_proxy_port`.
     pub tunnel_address: Option<ServerAddr>,
-    /// Certificate chain and key for HTTPS visitors, in PEM.
+    /// A folder with certificates for HTTPS visitors.
+    pub certificates: PathBuf,
+    /// Certificate chain and key for HTTPS visitors, in PEM: the one that is preferred.
     pub certificate: PathBuf,
     /// See `certificate`.
     pub certificate_key: PathBuf,
@@ -90,6 +92,7 @@ impl Config {
     /// Takes over from a newer config what needs no restart.
     pub fn take_over(&mut self, newer: &Self) {
         self.tunnel_address.clone_from(&newer.tunnel_address);
+        self.certificates.clone_from(&newer.certificates);
         self.certificate.clone_from(&newer.certificate);
         self.certificate_key.clone_from(&newer.certificate_key);
         self.certificate_named = newer.certificate_named;
@@ -169,6 +172,7 @@ const SERVER: Table = Table(&[
     key("secure_bind", Kind::Value),
     key("secure_proxy_port", Kind::Value),
     key("tunnel_address", Kind::Value),
+    key("certificates", Kind::Value),
     key("certificate", Kind::Value),
     key("certificate_key", Kind::Value),
     key("registry_file", Kind::Value),
@@ -207,6 +211,7 @@ struct ServerForm {
     secure_bind: Option<IpAddr>,
     secure_proxy_port: Option<u16>,
     tunnel_address: Option<ServerAddr>,
+    certificates: Option<PathBuf>,
     certificate: Option<PathBuf>,
     certificate_key: Option<PathBuf>,
     registry_file: Option<PathBuf>,
@@ -247,6 +252,7 @@ impl ServerForm {
             secure_proxy_port: self.secure_proxy_port.unwrap_or(8453),
             endpoint: endpoint.unwrap_or_else(Endpoint::localhost),
             tunnel_address: self.tunnel_address,
+            certificates: in_folder(self.certificates, "certificates"),
             certificate: in_folder(self.certificate, "certificates/server.crt"),
             certificate_key: in_folder(self.certificate_key, "certificates/server.key"),
             certificate_named,
@@ -425,7 +431,7 @@ mod tests {
         let (mut running, _) = read("[server]\n").unwrap();
         let (live, _) = read(
             "[server]\nlog_level = \"debug\"\nmax_services = 2\ntcp_ports = \"9-10\"\ncertificate = \"x\"\n\
-             tunnel_address = \"a:1\"\ninvite_lifetime = \"2h\"",
+             certificates = \"y\"\ntunnel_address = \"a:1\"\ninvite_lifetime = \"2h\"",
         )
         .unwrap();
         assert!(live.needs_restart(&running).is_empty());

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -42,7 +42,7 @@ use self::pace::{Breakable, Paced};
 pub(super) use self::pool::Pool;
 use super::answer::Failure;
 use super::route::{Routed, decide};
-use super::{Shared, probe};
+use super::{Shared, invite_page, probe};
 use crate::limits;
 use crate::proto::control::ServiceKind;
 use crate::secret::sha256;
@@ -200,7 +200,7 @@ async fn answer(
     };
     let route = match decide(&checked.host, &shared.config.endpoint, shared.access.as_ref()) {
         Routed::Service { route, .. } => route,
-        Routed::Unknown if is_invite_page(shared, &checked, &request) => return invite_page(),
+        Routed::Unknown if is_invite_page(shared, &checked, &request) => return invite_page::page(),
         Routed::Unknown => return Failure::Unknown.answer(None, id, legacy),
         Routed::Foreign => return Failure::Misdirected.answer(None, id, legacy),
     };
@@ -288,25 +288,6 @@ fn trial(trial: &crate::proto::control::Trial) -> Response<AnswerBody> {
 
 /// An invite's link leads here when somebody opens it in a browser.
 fn is_invite_page(shared: &Shared, checked: &head::Request, request: &Request<Incoming>) -> bool {
-    checked.host.name() == shared.config.endpoint.domain()
-        && request.uri().path() == "/enroll"
-        && matches!(*request.method(), Method::GET | Method::HEAD)
-}
-
-/// Says what to do with the link. The part with the secret is not sent by browsers, and no script reads it.
-fn invite_page() -> Response<AnswerBody> {
-    const PAGE: &str = concat!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">",
-        "<meta name=\"viewport\" content=\"width=device-width\"><title>Petit invite</title>",
-        "<h1>This is an invite for Petit</h1>",
-        "<p>Copy the whole address from the address bar, including the part after #, and paste it into Petit ",
-        "when it asks for an invite. It works once and only for a short time; do not pass it on.</p>"
-    );
-    let mut response = Response::new(AnswerBody::full(Bytes::from_static(PAGE.as_bytes())));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert("content-security-policy", HeaderValue::from_static("default-src 'none'"));
-    headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
-    headers.insert(hyper::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    let (method, path) = (request.method(), request.uri().path());
+    invite_page::is_asked_for(&shared.config.endpoint, &checked.host, method, path)
 }

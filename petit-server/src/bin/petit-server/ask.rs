@@ -96,7 +96,8 @@ impl<'a> Either<'a> {
             }
             other => start_failure(&other),
         })?;
-        let terms = InviteTerms { server, pins, lifetime: config.invite_lifetime };
+        let page = config.endpoint.enroll_page(port);
+        let terms = InviteTerms { server, page, pins, lifetime: config.invite_lifetime };
         let admin = Arc::new(Admin::offline(offline.directory.clone(), &config, terms));
         let request = Request::new(method, target, body.unwrap_or(Value::Null));
         let reply = admin.handle(request).await;

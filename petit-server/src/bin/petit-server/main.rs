@@ -276,7 +276,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Run { background } => return run::run(&folder, *background).await,
         Verb::Backup { folder: to } => setup::backup(cli.json, &folder, to).await?,
         Verb::Restore { folder: from } => setup::restore(cli.json, &folder, from).await?,
-        Verb::Start => run::start(cli.json, &path)?,
+        Verb::Start => run::start(cli.json, &folder).await?,
         Verb::Logs { follow, lines } => cli::logs(cli.json, &folder.log(), *follow, *lines).await?,
         Verb::Completion { shell } => cli::completions::<Cli>(*shell, PROGRAM),
         Verb::Version => {
@@ -293,7 +293,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
                     &json!({ "path": path, "because": found, "exists": path.exists() }),
                 );
             }
-            ConfigVerb::Check => setup::check(cli.json, &folder)?,
+            ConfigVerb::Check => setup::check(cli.json, &folder).await?,
             ConfigVerb::Show => setup::show_settings(cli.json, &path)?,
         },
         verb => request(cli, verb, &folder).await?,
@@ -346,7 +346,8 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
         Verb::Addalias { id, alias, force } => {
             let body = json!({ "id": id, "alias": alias, "force": force });
             let value = either.call("POST", "/aliases", Some(body)).await?;
-            (format!("{} leads to {id}.", show::text(&value, "/url")), value)
+            let url = show::text(&value, "/url");
+            (format!("{url} leads to {id}.{}", show::without_certificate(&value)), value)
         }
         Verb::Removealias { id, alias } => {
             let target = format!("/aliases?id={id}&alias={}", percent_encode(alias.as_str()));

@@ -1,7 +1,6 @@
 //! The running server: start, watch the config, take signals and wishes, drain.
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::sync::Arc;
 
 use petit_engine::name::InvalidName;
@@ -20,7 +19,7 @@ use petit_server::store::StoreError;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
-use super::{PROGRAM, load};
+use super::{PROGRAM, ask, load, show};
 
 /// Runs until a signal or `stop`. The first one drains, the second one ends at once.
 pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode, Failure> {
@@ -43,6 +42,7 @@ pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode
         endpoint: server.endpoint().clone(),
         invites: terms.subscribe(),
         running: Some(Running { server: Arc::clone(&server), wishes, level: level.clone() }),
+        offline: None,
     });
     let listener = Listener::bind(&folder.socket()).map_err(|error| {
         let path = folder.socket();
@@ -114,6 +114,7 @@ async fn changed(watch: &mut Option<FileWatch>) {
 fn invite_terms(server: &Server, config: &Config) -> Result<InviteTerms, InvalidName> {
     Ok(InviteTerms {
         server: tunnel_address(config, server.endpoint(), server.tls.port())?,
+        page: server.endpoint().enroll_page(server.tls.port()),
         pins: server.pins().to_vec(),
         lifetime: config.invite_lifetime,
     })
@@ -172,14 +173,22 @@ pub(crate) fn start_failure(error: &StartError) -> Failure {
 }
 
 /// Starts the server in the background.
-pub(crate) fn start(json: bool, config: &Path) -> Result<(), Failure> {
+pub(crate) async fn start(json: bool, folder: &Folder) -> Result<(), Failure> {
+    let config = folder.config.as_path();
     let arguments: Vec<OsString> =
         ["run", "--background", "--config"].into_iter().map(OsString::from).chain([config.into()]).collect();
     match background::start(&arguments) {
         Ok(pid) => {
-            let text =
-                format!("The server is running (process {pid}).\nInvite a client with: petit-server invite");
-            cli::say(json, &text, &json!({ "pid": pid }));
+            let mut text = format!("The server is running (process {pid}).\n");
+            // It serves its clients all the same, so this is no reason not to start.
+            let status = ask::Running::new(folder).call("GET", "/status", None).await.unwrap_or_default();
+            let problem = show::text(&status, "/certificate_problem");
+            if !problem.is_empty() {
+                text.push_str(&format!("HTTPS visitors are not served as they should be: {problem}\n"));
+            }
+            text.push_str("Invite a client with: petit-server invite");
+            let problem = (!problem.is_empty()).then_some(problem);
+            cli::say(json, &text, &json!({ "pid": pid, "certificate_problem": problem }));
             Ok(())
         }
         // What the child said is what happened.

@@ -3,18 +3,19 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use petit_engine::name::Endpoint;
+use petit_engine::name::{Alias, Endpoint};
 use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_server::backup::{self, BackupError};
-use petit_server::certificate::{self, Expiry};
+use petit_server::certificate::{self, Expiry, PublicNames};
 use petit_server::config::{self, Config, ConfigError};
 use petit_server::folder::Folder;
-use petit_server::server::{Offline, StartError};
+use petit_server::server::{Offline, StartError, tunnel_address};
 use petit_server::store::StoreError;
 use serde_json::{Value, json};
 
+use super::ask::Either;
 use super::run::start_failure;
 use super::{load, show};
 
@@ -77,8 +78,21 @@ pub(crate) async fn init(
             folder.backup_key().display()
         ));
     }
+    let tunnel = tunnel_address(&config, &config.endpoint, config.secure_proxy_port);
+    let tunnel = tunnel.map_err(|error| Failure::of(&error))?;
+    text.push_str(&format!("Addresses  {}\n", config.endpoint));
+    text.push_str(&format!("Clients    connect to {tunnel}\n"));
+    if !config.endpoint.is_local() {
+        let domain = config.endpoint.domain();
+        text.push_str(&format!(
+            "\nLead all names *.{domain} to this computer (DNS), and let port {} in from outside.\n",
+            config.secure_proxy_port
+        ));
+    }
     text.push_str("\nNext: petit-server start");
     let value = json!({
+        "endpoint": config.endpoint,
+        "tunnel_address": tunnel,
         "config": path,
         "config_made": wrote_config,
         "key": folder.key(),
@@ -100,36 +114,51 @@ fn template(endpoint: Option<&Endpoint>) -> String {
 }
 
 /// Reads the config and everything that it names.
-pub(crate) fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
+pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
     let (config, notes) = config::load(&folder.config).map_err(|error| Failure::of(&error))?;
-    let certificate = certificate::load(&config).map_err(|error| Failure::of(&error))?;
-    let https = certificate.is_some();
+    let mut notes: Vec<Value> =
+        notes.iter().map(|note| json!({ "line": note.line, "message": note.message })).collect();
     folder.pins().map_err(|error| start_failure(&StartError::Key(error)))?;
-    let mut text = format!("{} is fine.", folder.config.display());
-    for note in &notes {
-        text.push_str(&format!("\nnote: line {}: {}", note.line, note.message));
-    }
+    let names = PublicNames { endpoint: &config.endpoint, aliases: aliases(folder).await };
+    let certificates =
+        certificate::load(&config).replace(&[], &names).map_err(|error| Failure::of(&error))?;
+    let mut note = |message: String| notes.push(json!({ "message": message }));
     let now = SystemTime::now();
-    if let Some(certificate) = certificate.filter(|certificate| certificate.expiry(now) != Expiry::Later) {
-        text.push_str(&format!(
-            "\nnote: HTTPS visitors are shown {}",
-            show::certificate(&certificate.view(now))
-        ));
+    for certificate in &certificates {
+        if certificate.expiry(now) != Expiry::Later {
+            note(format!("HTTPS visitors are shown {}", show::certificate(&certificate.view(now))));
+        }
+        if !names.fits(certificate) {
+            let (path, waits_for) = (certificate.path.display(), certificate::said(&certificate.names));
+            note(format!("{path} is for {waits_for}, where no service is reached"));
+        }
     }
+    for host in names.uncovered(&certificates) {
+        note(format!("no certificate covers {host}, so its HTTPS visitors will be warned off"));
+    }
+    let https = !certificates.is_empty();
     if !https {
         let path = config.certificate.display();
-        text.push_str(&format!(
-            "\nnote: there is no certificate at {path}, so HTTPS visitors are not served"
-        ));
+        note(format!("there is no certificate at {path}, so HTTPS visitors are not served"));
     }
-    let notes: Vec<Value> =
-        notes.iter().map(|note| json!({ "line": note.line, "message": note.message })).collect();
+    let mut text = format!("{} is fine.", folder.config.display());
+    for note in &notes {
+        let line = note.get("line").map(|line| format!(" line {line}:")).unwrap_or_default();
+        text.push_str(&format!("\nnote:{line} {}", show::text(note, "/message")));
+    }
     cli::say(
         json,
         &text,
         &json!({ "path": folder.config, "fine": true, "notes": notes, "https_visitors": https }),
     );
     Ok(())
+}
+
+/// All aliases, of the running server or out of its registry. None where there is neither yet.
+async fn aliases(folder: &Folder) -> Vec<Alias> {
+    let answer = Either::new(folder).call("GET", "/aliases", None).await.unwrap_or_default();
+    let rows = answer.get("aliases").and_then(Value::as_array).into_iter().flatten();
+    rows.filter_map(|row| show::text(row, "/alias").parse().ok()).collect()
 }
 
 /// The settings in force.
@@ -143,6 +172,7 @@ pub(crate) fn show_settings(json: bool, path: &Path) -> Result<(), Failure> {
         "secure_bind": config.secure_bind,
         "secure_proxy_port": config.secure_proxy_port,
         "tunnel_address": config.tunnel_address,
+        "certificates": config.certificates,
         "certificate": config.certificate,
         "certificate_key": config.certificate_key,
         "registry_file": config.registry_file,

@@ -63,22 +63,13 @@ fn health(service: &Value) -> String {
 pub(crate) fn status(value: &Value) -> String {
     let up = value.pointer("/up_seconds").and_then(Value::as_u64).unwrap_or_default();
     let https = if is_true(value, "/https_visitors") { ", and HTTPS visitors" } else { "" };
-    let certificate = match value.pointer("/certificate").filter(|shown| shown.is_object()) {
-        Some(shown) => format!("HTTPS      {}\n", certificate(shown)),
-        None => String::new(),
-    };
-    let problem = text(value, "/certificate_problem");
-    let problem = match (problem.is_empty(), is_true(value, "/https_visitors")) {
-        (true, _) => String::new(),
-        (false, true) => format!("           not the newer one on the disk: {problem}\n"),
-        (false, false) => format!("HTTPS      not served: {problem}\n"),
-    };
+    let certificates = certificates(value);
     let mut out = format!(
         "{} is running for {} (process {})\n\
          visitors   http://{}\n\
          clients    {}{https}; invites say {}\n\
          addresses  {}\n\
-         {certificate}{problem}log        {}\n",
+         {certificates}log        {}\n",
         text(value, "/software"),
         ago(Duration::from_secs(up)),
         text(value, "/pid"),
@@ -127,27 +118,65 @@ pub(crate) fn reloaded(value: &Value) -> String {
             format!("The config file is in force, but these settings need a restart: {}", some.join(", "))
         }
     };
-    match value.pointer("/certificate").filter(|shown| shown.is_object()) {
-        Some(shown) => out.push_str(&format!("\nHTTPS visitors are shown {}.", certificate(shown))),
-        None if is_true(value, "/new_certificate") => {
-            out.push_str("\nThere is no certificate any more, so HTTPS visitors are not served.");
-        }
-        None => {}
+    for shown in list(value, "/certificates") {
+        out.push_str(&format!("\nHTTPS visitors are shown {}.", certificate(shown)));
+    }
+    if list(value, "/certificates").is_empty() && is_true(value, "/new_certificate") {
+        out.push_str("\nThere is no certificate any more, so HTTPS visitors are not served.");
     }
     out
 }
 
-/// Which certificate, and how long it is good for.
+/// The certificates in use, and what is wrong with those that are not.
+fn certificates(value: &Value) -> String {
+    let mut lines: Vec<String> = list(value, "/certificates").iter().map(certificate).collect();
+    let problem = text(value, "/certificate_problem");
+    match (problem.is_empty(), lines.is_empty()) {
+        (true, _) => {}
+        (false, true) => lines.push(format!("not served: {problem}")),
+        (false, false) => lines.push(format!("not the newer one on the disk: {problem}")),
+    }
+    let uncovered: Vec<String> =
+        list(value, "/without_certificate").iter().map(|host| text(host, "")).collect();
+    if !uncovered.is_empty() {
+        lines.push(format!("no certificate covers {}", petit_server::certificate::said(&uncovered)));
+    }
+    let titles = std::iter::once("HTTPS").chain(std::iter::repeat(""));
+    titles.zip(lines).map(|(title, line)| format!("{title:<10} {line}\n")).collect()
+}
+
+/// Which certificate, how long it is good for, and for whom.
 pub(crate) fn certificate(value: &Value) -> String {
     let path = text(value, "/path");
-    let Some(end) = value.pointer("/not_after").and_then(Value::as_u64) else { return path };
+    let names: Vec<String> = list(value, "/names").iter().map(|name| text(name, "")).collect();
+    let names = petit_server::certificate::said(&names);
+    let Some(end) = value.pointer("/not_after").and_then(Value::as_u64) else {
+        return format!("{path}, for {names}");
+    };
     let end = UNIX_EPOCH + Duration::from_secs(end);
     let date = humantime::format_rfc3339_seconds(end).to_string();
     let date = date.split('T').next().unwrap_or_default();
     match end.duration_since(SystemTime::now()) {
-        Ok(left) if is_true(value, "/ends_soon") => format!("{path}, which ends in {} ({date})", ago(left)),
-        Ok(_) => format!("{path}, good until {date}"),
-        Err(_) => format!("{path}, which ended on {date}: visitors refuse it"),
+        Ok(left) if is_true(value, "/ends_soon") => {
+            format!("{path}, which ends in {} ({date}), for {names}", ago(left))
+        }
+        Ok(_) => format!("{path}, good until {date}, for {names}"),
+        Err(_) => format!("{path}, which ended on {date}: visitors refuse it ({names})"),
+    }
+}
+
+/// What is missing for an alias, if anything is: a line that begins a new one.
+pub(crate) fn without_certificate(value: &Value) -> String {
+    let Some(missing) = value.pointer("/without_certificate").filter(|missing| missing.is_object()) else {
+        return String::new();
+    };
+    let (host, folder) = (text(missing, "/host"), text(missing, "/folder"));
+    if missing.pointer("/others").and_then(Value::as_u64) == Some(0) {
+        format!(
+            "\nWhat ends TLS in front of this server needs a certificate for {host}, and DNS has to lead {host} there."
+        )
+    } else {
+        format!("\nNo certificate covers {host}: HTTPS visitors will be warned off until one is in {folder}.")
     }
 }
 
@@ -248,9 +277,11 @@ pub(crate) fn invite(value: &Value, with_qr: bool) -> String {
     let link = text(value, "/link");
     let lifetime = value.pointer("/lifetime_seconds").and_then(Value::as_u64).unwrap_or_default();
     let mut out = format!(
-        "Invite for one client, service {:?}. It works once, within {}. Hand it over like a password.\n\n{link}\n",
+        "Invite for one client, service {:?}. It works once, within {}. Hand it over like a password.\n\n{link}\n\n\
+         Where the tray app is installed already, this opens it:\n\n{}\n",
         text(value, "/service"),
         ago(Duration::from_secs(lifetime)),
+        text(value, "/app_link"),
     );
     if with_qr && let Ok(code) = QrCode::with_error_correction_level(link.as_bytes(), EcLevel::L) {
         out.push('\n');
@@ -268,6 +299,7 @@ pub(crate) fn invite(value: &Value, with_qr: bool) -> String {
         );
     }
     out.push_str("The customer types: petit-client register");
+    out.push_str(&without_certificate(value));
     out
 }
 

@@ -1,0 +1,224 @@
+//! Where certificates lie, and whether their files have changed.
+//!
+//! A pair is `NAME.crt` (or `NAME.pem`) with `NAME.key`, as lego and acme.sh write them, or a folder with
+//! `fullchain.pem` and `privkey.pem`, as certbot does. Links are followed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::CertificateError;
+use crate::config::Config;
+
+/// A certificate's file and the one with its key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Pair {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+/// The pairs that a config leads to, in the order of their paths, and what is only half there.
+#[derive(Debug, Default)]
+pub(super) struct Pairs {
+    pub(super) whole: Vec<Pair>,
+    pub(super) problems: Vec<CertificateError>,
+}
+
+impl Pairs {
+    /// Looks for all pairs.
+    pub(super) fn of(config: &Config) -> Self {
+        let mut pairs = Self::default();
+        let own = Pair { certificate: config.certificate.clone(), key: config.certificate_key.clone() };
+        match (own.certificate.exists(), own.key.exists()) {
+            (false, false) if config.certificate_named => {
+                pairs.problems.push(CertificateError::Missing { path: own.certificate.clone() });
+            }
+            (false, false) => {}
+            _ => pairs.add(own),
+        }
+        pairs.add_folder(&config.certificates);
+        for folder in folders_in(&config.certificates) {
+            pairs.add_folder(&folder);
+        }
+        pairs.whole.sort();
+        pairs.whole.dedup_by(|one, other| one.certificate == other.certificate);
+        pairs
+    }
+
+    fn add(&mut self, pair: Pair) {
+        let half = |found: &Path, missing: &Path| CertificateError::Half {
+            found: found.to_owned(),
+            missing: missing.to_owned(),
+        };
+        match (pair.certificate.exists(), pair.key.exists()) {
+            (true, true) => self.whole.push(pair),
+            (true, false) => self.problems.push(half(&pair.certificate, &pair.key)),
+            (false, true) => self.problems.push(half(&pair.key, &pair.certificate)),
+            (false, false) => {}
+        }
+    }
+
+    fn add_folder(&mut self, folder: &Path) {
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(source) => {
+                return self.problems.push(CertificateError::Unreadable { path: folder.to_owned(), source });
+            }
+        };
+        for key in entries.flatten().map(|entry| entry.path()) {
+            let beside = |name: &str| folder.join(name);
+            let certificate = if key.file_name().is_some_and(|name| name == "privkey.pem") {
+                Some(beside("fullchain.pem"))
+            } else if key.extension().is_some_and(|end| end == "key") {
+                let [crt, pem] = ["crt", "pem"].map(|end| key.with_extension(end));
+                // A key alone may wait for its certificate, and names none.
+                [crt, pem].into_iter().find(|certificate| certificate.exists())
+            } else {
+                None
+            };
+            if let Some(certificate) = certificate.filter(|certificate| certificate.exists()) {
+                self.whole.push(Pair { certificate, key });
+            }
+        }
+    }
+}
+
+/// The folders in a folder, links to folders among them.
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+/// What tells that a file was replaced or written anew: when, how long, which one.
+type Stamp = Option<(SystemTime, u64, u64)>;
+
+/// All certificates' files as they lie on the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamps(BTreeMap<PathBuf, Stamp>);
+
+impl Stamps {
+    /// As they are now.
+    pub fn of(config: &Config) -> Self {
+        let stamp = |path: &Path| {
+            let found = std::fs::metadata(path).ok()?;
+            #[cfg(unix)]
+            let number = std::os::unix::fs::MetadataExt::ino(&found);
+            #[cfg(not(unix))]
+            let number = 0;
+            Some((found.modified().ok()?, found.len(), number))
+        };
+        let own = [config.certificate.clone(), config.certificate_key.clone()];
+        let pairs = Pairs::of(config).whole.into_iter().flat_map(|pair| [pair.certificate, pair.key]);
+        Self(own.into_iter().chain(pairs).map(|path| (path.clone(), stamp(&path))).collect())
+    }
+}
+
+/// Tells when the files of certificates have changed and settled: certificate and key are written one after the
+/// other, and between the two they do not belong together.
+#[derive(Debug, Default)]
+pub struct Settling {
+    seen: Stamps,
+    moving: Option<Stamps>,
+}
+
+impl Settling {
+    /// True when the files are as they were when they were read last.
+    pub fn is_as_read(&self, now: &Stamps) -> bool {
+        self.seen == *now
+    }
+
+    /// What lies on the disk now was read.
+    pub fn read(&mut self, now: Stamps) {
+        *self = Self { seen: now, moving: None };
+    }
+
+    /// True when `now` differs from what was read last, and has been so for one look already.
+    pub fn has_changed(&mut self, now: &Stamps) -> bool {
+        if self.is_as_read(now) {
+            self.moving = None;
+            return false;
+        }
+        let settled = self.moving.as_ref() == Some(now);
+        self.moving = Some(now.clone());
+        if settled {
+            self.read(now.clone());
+        }
+        settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_count_as_changed_once_they_have_settled() {
+        let at = |certificate: u64, key: u64| {
+            let stamp = |number| Some((SystemTime::UNIX_EPOCH, 1, number));
+            Stamps([("c".into(), stamp(certificate)), ("k".into(), stamp(key))].into())
+        };
+        let mut files = Settling::default();
+        files.read(at(1, 1));
+        assert!(!files.has_changed(&at(1, 1)));
+        assert!(!files.has_changed(&at(2, 1)), "the key may follow");
+        assert!(!files.has_changed(&at(2, 2)));
+        assert!(files.has_changed(&at(2, 2)));
+        assert!(!files.has_changed(&at(2, 2)), "once");
+        assert!(!files.has_changed(&at(3, 3)));
+        assert!(!files.has_changed(&at(2, 2)), "it was put back");
+        assert!(!files.has_changed(&at(3, 3)));
+    }
+
+    #[test]
+    fn pairs_are_found_as_certbot_lego_and_people_write_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("certificates");
+        let live = dir.path().join("live/shop.example");
+        for path in [&folder, &live] {
+            std::fs::create_dir_all(path).unwrap();
+        }
+        for name in [
+            "server.crt",
+            "server.key",
+            "_.example.com.crt",
+            "_.example.com.issuer.crt",
+            "_.example.com.json",
+            "_.example.com.key",
+            "portal.pem",
+            "portal.key",
+            "request-only.key",
+            "README",
+        ] {
+            std::fs::write(folder.join(name), "x").unwrap();
+        }
+        for name in ["cert.pem", "chain.pem", "fullchain.pem", "privkey.pem"] {
+            std::fs::write(live.join(name), "x").unwrap();
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(&live, folder.join("shop.example")).unwrap();
+        let (config, _) = crate::config::parse(&dir.path().join("config.toml"), "[server]\n").unwrap();
+        let found = Pairs::of(&config);
+        assert!(found.problems.is_empty(), "{:?}", found.problems);
+        let names = |pair: &Pair| {
+            [&pair.certificate, &pair.key]
+                .map(|path| path.strip_prefix(&folder).unwrap().to_string_lossy().into_owned())
+        };
+        let mut expected = vec![
+            ["_.example.com.crt", "_.example.com.key"],
+            ["portal.pem", "portal.key"],
+            ["server.crt", "server.key"],
+            ["shop.example/fullchain.pem", "shop.example/privkey.pem"],
+        ];
+        if !cfg!(unix) {
+            expected.pop();
+        }
+        assert_eq!(found.whole.iter().map(names).collect::<Vec<_>>(), expected);
+        // The server's own pair is missed when half of it is there.
+        std::fs::remove_file(folder.join("server.key")).unwrap();
+        let found = Pairs::of(&config);
+        assert!(matches!(found.problems.as_slice(), [CertificateError::Half { .. }]), "{:?}", found.problems);
+    }
+}

@@ -1,0 +1,264 @@
+//! The certificates for HTTPS visitors. Without one there are no HTTPS visitors; clients do not need any.
+//!
+//! There may be several: each visitor is shown the one that fits the name that the ClientHello asks for (SNI). They
+//! are read when the server starts, when the config is read again, and when their files change. A pair that cannot
+//! be used, or is for other names, never takes the place of one that can.
+//!
+//! [`files`] finds the pairs, [`set`] decides which of them are in use, [`shown`] is what a running server knows of
+//! them. Who may read a key's file is not judged here.
+
+mod files;
+mod set;
+mod shown;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use petit_engine::net::tls;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use serde_json::{Value, json};
+use x509_cert::der::Decode;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+use self::files::{Pair, Pairs};
+pub use self::files::{Settling, Stamps};
+pub use self::set::{Loaded, PublicNames, load, serving};
+pub use self::shown::Shown;
+use crate::config::Config;
+use crate::seconds;
+
+/// How often their files are looked at. Links are followed, so a watch on one folder would not see it all.
+pub const EVERY: Duration = Duration::from_secs(2);
+/// The operator is warned when one ends within this.
+pub const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// How often the operator is warned.
+pub const WARN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The config names it, but it is not there.
+    #[error("there is no certificate at {}, though the config file names it", path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// It was there, and is not any more.
+    #[error("the certificate {} is gone", path.display())]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+    },
+    /// Only one of the two files is there.
+    #[error("{} is missing beside {}", missing.display(), found.display())]
+    Half {
+        /// The one that is there.
+        found: PathBuf,
+        /// The one that is not.
+        missing: PathBuf,
+    },
+    /// A folder with certificates cannot be read.
+    #[error("cannot read the certificates in {}", path.display())]
+    Unreadable {
+        /// Which folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file holds something else.
+    #[error("{} does not hold a {what} in PEM form", path.display())]
+    Pem {
+        /// Which file.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+        /// What was wrong.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The two do not belong together.
+    #[error("the certificate {} and its key {} do not belong together", path.display(), key.display())]
+    Mismatch {
+        /// The certificate.
+        path: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
+    /// The two are of a kind that cannot be used.
+    #[error("the certificate {} and its key cannot be used", path.display())]
+    Unusable {
+        /// The certificate.
+        path: PathBuf,
+        /// What TLS said.
+        source: rustls::Error,
+    },
+    /// TLS cannot be set up at all.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+    /// It is for other names than the one in whose place it was put, and no other certificate is for these.
+    #[error(
+        "the certificate {} is now for {}, and no longer for {lost}; the one before it stays in use",
+        path.display(), said(names)
+    )]
+    Misplaced {
+        /// The certificate.
+        path: PathBuf,
+        /// What it is for.
+        names: Vec<String>,
+        /// The first name that would have none.
+        lost: String,
+    },
+    /// It is for no name of this server, and neither is any other.
+    #[error(
+        "the certificate {} is for {}, which is neither under {domain} nor an alias of a service",
+        path.display(), said(names)
+    )]
+    Foreign {
+        /// The certificate.
+        path: PathBuf,
+        /// What it is for.
+        names: Vec<String>,
+        /// The domain that public names lie under.
+        domain: String,
+    },
+}
+
+impl CertificateError {
+    /// The file, or folder, that it lies at.
+    fn path(&self) -> &Path {
+        match self {
+            Self::Tls(_) => Path::new(""),
+            Self::Half { found, .. } => found,
+            Self::Missing { path }
+            | Self::Gone { path }
+            | Self::Unreadable { path, .. }
+            | Self::Pem { path, .. }
+            | Self::Mismatch { path, .. }
+            | Self::Unusable { path, .. }
+            | Self::Misplaced { path, .. }
+            | Self::Foreign { path, .. } => path,
+        }
+    }
+}
+
+/// What a certificate is for, as a list.
+pub fn said(names: &[String]) -> String {
+    match names {
+        [] => "no name at all".to_owned(),
+        [one, two, three, _, ..] => format!("{one}, {two}, {three} and {} more", names.len() - 3),
+        few => few.join(", "),
+    }
+}
+
+/// A certificate with its key, ready for visitors.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// The DNS names that it is for (`subjectAltName`), lower-case, `*.example.com` among them.
+    pub names: Vec<String>,
+    /// When it ends, if that can be read in it.
+    pub not_after: Option<SystemTime>,
+    /// It is the one that `certificate` in the config names.
+    is_own: bool,
+    key: Arc<CertifiedKey>,
+}
+
+impl Certificate {
+    /// Reads a pair.
+    fn read(pair: &Pair, config: &Config) -> Result<Self, CertificateError> {
+        let Pair { certificate: path, key: key_path } = pair;
+        let pem = |path: &Path, what| {
+            let path = path.to_owned();
+            move |source| CertificateError::Pem { path, what, source }
+        };
+        let chain = CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(pem(path, "certificate"))?;
+        let Some(first) = chain.first() else {
+            return Err(pem(path, "certificate")(rustls::pki_types::pem::Error::NoItemsFound));
+        };
+        let parsed = x509_cert::Certificate::from_der(first).ok();
+        let not_after =
+            parsed.as_ref().map(|parsed| parsed.tbs_certificate().validity().not_after.to_system_time());
+        let names = parsed.as_ref().map(dns_names).unwrap_or_default();
+        let key = PrivateKeyDer::from_pem_file(key_path).map_err(pem(key_path, "private key"))?;
+        let key = CertifiedKey::from_der(chain, key, &tls::provider()).map_err(|source| match source {
+            rustls::Error::InconsistentKeys(_) => {
+                CertificateError::Mismatch { path: path.clone(), key: key_path.clone() }
+            }
+            source => CertificateError::Unusable { path: path.clone(), source },
+        })?;
+        let is_own = *path == config.certificate;
+        Ok(Self { path: path.clone(), names, not_after, is_own, key: Arc::new(key) })
+    }
+
+    /// True when it is the same as another one, not only in the same place.
+    pub fn is(&self, other: &Self) -> bool {
+        self.path == other.path && self.key.cert == other.key.cert
+    }
+
+    /// True when visitors of `host` may be shown it. `*.example.com` as a host asks for all that lie under it.
+    pub fn covers(&self, host: &str) -> bool {
+        self.names.iter().any(|name| covers(name, host))
+    }
+
+    /// How much is left of it.
+    pub fn expiry(&self, now: SystemTime) -> Expiry {
+        match self.not_after.map(|end| end.duration_since(now)) {
+            None => Expiry::Later,
+            Some(Err(_)) => Expiry::Over,
+            Some(Ok(left)) if left < WARN_BEFORE => Expiry::Soon { days: left.as_secs() / (24 * 60 * 60) },
+            Some(Ok(_)) => Expiry::Later,
+        }
+    }
+
+    /// For programs, and for the command line that makes words of it.
+    pub fn view(&self, now: SystemTime) -> Value {
+        json!({
+            "path": self.path,
+            "names": self.names,
+            "not_after": self.not_after.map(seconds),
+            "ends_soon": self.expiry(now) != Expiry::Later,
+        })
+    }
+}
+
+/// True when a name of a certificate stands for a host: the same, or with `*` for the host's first label, and for
+/// that alone (RFC 9525 §6.3).
+fn covers(name: &str, host: &str) -> bool {
+    let under =
+        |suffix: &str| host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == suffix);
+    name == host || name.strip_prefix("*.").is_some_and(under)
+}
+
+/// The names that browsers go by. What stands in the subject has counted for none of them since 2017.
+fn dns_names(certificate: &x509_cert::Certificate) -> Vec<String> {
+    let found = certificate.tbs_certificate().get_extension::<SubjectAltName>();
+    let names = found.ok().flatten().map(|(_, names)| names.0).unwrap_or_default();
+    let dns = |name: GeneralName| match name {
+        GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase()),
+        _ => None,
+    };
+    names.into_iter().filter_map(dns).collect()
+}
+
+/// How much is left of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// More than [`WARN_BEFORE`].
+    Later,
+    /// Less.
+    Soon {
+        /// Whole days that are left.
+        days: u64,
+    },
+    /// Nothing: visitors refuse it.
+    Over,
+}
+
+#[cfg(test)]
+mod tests;

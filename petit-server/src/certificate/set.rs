@@ -1,0 +1,237 @@
+//! Several certificates side by side: which are in use, and which one a visitor is shown.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use petit_engine::name::{Alias, Endpoint};
+use petit_engine::net::tls;
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use super::{Certificate, CertificateError, Expiry, Pairs};
+use crate::config::Config;
+
+/// What was read, each pair by itself.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Those that can be used, in the order of their paths.
+    pub certificates: Vec<Certificate>,
+    /// Why others cannot.
+    pub problems: Vec<CertificateError>,
+}
+
+/// Reads the certificate that the config names, and all in its folder for certificates.
+pub fn load(config: &Config) -> Loaded {
+    let Pairs { whole, problems } = Pairs::of(config);
+    let mut loaded = Loaded { certificates: Vec::new(), problems };
+    for pair in whole {
+        match Certificate::read(&pair, config) {
+            Ok(certificate) => loaded.certificates.push(certificate),
+            Err(problem) => loaded.problems.push(problem),
+        }
+    }
+    loaded
+}
+
+/// The names that visitors reach services by.
+#[derive(Clone, Debug)]
+pub struct PublicNames<'a> {
+    /// How public addresses are made.
+    pub endpoint: &'a Endpoint,
+    /// All aliases, whole domains and labels.
+    pub aliases: Vec<Alias>,
+}
+
+impl PublicNames<'_> {
+    /// All services of the domain, as one name.
+    fn domain(&self) -> String {
+        format!("*.{}", self.endpoint.domain())
+    }
+
+    /// All services of the domain, as one name, and the host of every alias.
+    fn hosts(&self) -> impl Iterator<Item = String> + '_ {
+        let alias = |alias: &Alias| self.endpoint.host(alias.as_str());
+        std::iter::once(self.domain()).chain(self.aliases.iter().map(alias))
+    }
+
+    /// True when at least one name of a certificate may be one of these.
+    pub fn fits(&self, certificate: &Certificate) -> bool {
+        let domain = self.endpoint.domain();
+        let is_under = |name: &String| name.split_once('.').is_some_and(|(_, rest)| rest == domain);
+        certificate.names.iter().any(is_under) || self.hosts().any(|host| certificate.covers(&host))
+    }
+
+    /// The names that no certificate is for, though some are served over HTTPS here: of the domain as a whole, and
+    /// of aliases that are domains of their own.
+    pub fn uncovered<'c>(&'c self, certificates: &'c [Certificate]) -> impl Iterator<Item = String> + 'c {
+        let is_served = self.endpoint.is_https() && !certificates.is_empty();
+        let domains = self.aliases.iter().filter(|alias| alias.is_domain());
+        let hosts = std::iter::once(self.domain()).chain(domains.map(Alias::to_string));
+        hosts
+            .filter(move |host| is_served && !certificates.iter().any(|certificate| certificate.covers(host)))
+    }
+}
+
+impl Loaded {
+    /// What a server begins with: all that can be used. Its own certificate has to be among that: whoever starts a
+    /// server is told at once. What is wrong with another one does not keep all of them off line.
+    ///
+    /// # Errors
+    /// What is wrong with the certificate that the config names, or the one in the usual place.
+    pub fn for_start(mut self, config: &Config) -> Result<Self, CertificateError> {
+        let own = [config.certificate.as_path(), config.certificate_key.as_path()];
+        match self.problems.iter().position(|problem| own.contains(&problem.path())) {
+            Some(at) => Err(self.problems.swap_remove(at)),
+            None => Ok(self),
+        }
+    }
+
+    /// What an operator who asks for all of it to be used gets: that, or the first reason why not.
+    ///
+    /// # Errors
+    /// The first problem; of those that would be replaced all stay in use then.
+    pub fn replace(
+        self,
+        in_use: &[Certificate],
+        names: &PublicNames<'_>,
+    ) -> Result<Vec<Certificate>, CertificateError> {
+        let mut problems = self.problems;
+        problems.extend(
+            self.certificates.iter().filter_map(|new| misplaced(new, in_use, &self.certificates, names)),
+        );
+        problems.extend(foreign(&self.certificates, names));
+        match problems.into_iter().next() {
+            Some(problem) => Err(problem),
+            None => Ok(self.certificates),
+        }
+    }
+
+    /// What is used when files have changed by themselves: what is better than what is in use. Where a file is gone
+    /// or cannot be used, the one before stays.
+    pub fn renew(mut self, in_use: &[Certificate], names: &PublicNames<'_>) -> Self {
+        let found = self.certificates.clone();
+        let mut renewed: Vec<Certificate> = Vec::new();
+        for new in &found {
+            let before = in_use.iter().find(|before| before.path == new.path);
+            match (misplaced(new, in_use, &found, names), before) {
+                (Some(problem), Some(before)) => {
+                    self.problems.push(problem);
+                    renewed.push(before.clone());
+                }
+                _ => renewed.push(new.clone()),
+            }
+        }
+        for before in in_use.iter().filter(|before| !found.iter().any(|new| new.path == before.path)) {
+            if !before.path.exists() {
+                self.problems.push(CertificateError::Gone { path: before.path.clone() });
+            }
+            renewed.push(before.clone());
+        }
+        self.problems.extend(foreign(&renewed, names));
+        Self { certificates: renewed, ..self }
+    }
+}
+
+/// Why a certificate must not take the place of the one that was read from the same file before.
+fn misplaced(
+    new: &Certificate,
+    in_use: &[Certificate],
+    found: &[Certificate],
+    names: &PublicNames<'_>,
+) -> Option<CertificateError> {
+    let before = in_use.iter().find(|before| before.path == new.path)?;
+    let is_lost = |host: &String| before.covers(host) && !found.iter().any(|other| other.covers(host));
+    let lost = names.hosts().find(is_lost)?;
+    Some(CertificateError::Misplaced { path: new.path.clone(), names: new.names.clone(), lost })
+}
+
+/// Why visitors over HTTPS are shown nothing that they could accept, though there are certificates: the first of
+/// them is for somebody else, and so are all others.
+fn foreign(certificates: &[Certificate], names: &PublicNames<'_>) -> Option<CertificateError> {
+    let first = certificates.first().filter(|_| names.endpoint.is_https())?;
+    let fits = certificates.iter().any(|certificate| names.fits(certificate));
+    (!fits).then(|| CertificateError::Foreign {
+        path: first.path.clone(),
+        names: first.names.clone(),
+        domain: names.endpoint.domain().to_owned(),
+    })
+}
+
+/// What HTTPS visitors are served with; `None` when there is no certificate.
+///
+/// # Errors
+/// When TLS cannot be set up with this program's cryptography.
+pub fn serving(
+    certificates: &[Certificate],
+    endpoint: &Endpoint,
+) -> Result<Option<Arc<ServerConfig>>, rustls::Error> {
+    if certificates.is_empty() {
+        return Ok(None);
+    }
+    let by_name = ByName::new(certificates, endpoint.domain(), SystemTime::now());
+    let mut config = ServerConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(by_name));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Some(Arc::new(config)))
+}
+
+/// Chooses a certificate by the server name of the ClientHello, in one or two look-ups however many there are.
+#[derive(Debug)]
+struct ByName {
+    /// By a name as it stands in the certificate, `*.example.com` among them.
+    names: HashMap<String, Arc<CertifiedKey>>,
+    /// For names that none is for: who reads a wrong name in his browser knows more than who reads nothing.
+    domain: Option<Arc<CertifiedKey>>,
+    /// For whoever asks for no name, as proxies do that connect to an address.
+    nameless: Option<Arc<CertifiedKey>>,
+}
+
+impl ByName {
+    fn new(certificates: &[Certificate], domain: &str, now: SystemTime) -> Self {
+        let mut best_first: Vec<&Certificate> = certificates.iter().collect();
+        // Of several for one name: one that has not ended, the one that the config names, the one that lasts longest.
+        best_first.sort_by_key(|certificate| {
+            (
+                certificate.expiry(now) == Expiry::Over,
+                !certificate.is_own,
+                std::cmp::Reverse(certificate.not_after),
+            )
+        });
+        let mut names = HashMap::new();
+        for certificate in &best_first {
+            for name in &certificate.names {
+                names.entry(name.clone()).or_insert_with(|| Arc::clone(&certificate.key));
+            }
+        }
+        let domain = names.get(&format!("*.{domain}")).cloned();
+        let nameless = domain.clone().or_else(|| best_first.first().map(|first| Arc::clone(&first.key)));
+        Self { names, domain, nameless }
+    }
+
+    fn choose(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let Some(name) = name else { return self.nameless.clone() };
+        let name = name.to_ascii_lowercase();
+        let wildcard = || name.split_once('.').and_then(|(_, rest)| self.names.get(&format!("*.{rest}")));
+        self.names.get(&name).or_else(wildcard).or(self.domain.as_ref()).cloned()
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.choose(hello.server_name())
+    }
+}
+
+/// The certificate that is shown for a name.
+#[cfg(test)]
+pub(super) fn chosen(
+    certificates: &[Certificate],
+    domain: &str,
+    name: Option<&str>,
+) -> Option<Arc<CertifiedKey>> {
+    ByName::new(certificates, domain, SystemTime::now()).choose(name)
+}

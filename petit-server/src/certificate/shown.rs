@@ -1,0 +1,65 @@
+//! What a running server shows to HTTPS visitors, and what is to be said of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::{Certificate, CertificateError, Expiry, Settling, Stamps, WARN_EVERY};
+
+/// What HTTPS visitors are shown, and what is to be said of it.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// The certificates in use.
+    pub certificates: Vec<Certificate>,
+    /// Why what lies on the disk is not, or not all of it.
+    pub problems: Vec<String>,
+    files: Settling,
+    warned: BTreeMap<PathBuf, SystemTime>,
+}
+
+impl Shown {
+    /// Uses `certificates`, which were read from files that were as `stamps` says. True when they are others than
+    /// before.
+    pub fn set(
+        &mut self,
+        certificates: Vec<Certificate>,
+        problems: &[CertificateError],
+        stamps: Stamps,
+    ) -> bool {
+        let changed = !self.files.is_as_read(&stamps);
+        self.files.read(stamps);
+        self.certificates = certificates;
+        self.set_problems(problems);
+        if changed {
+            self.warned.clear();
+        }
+        changed
+    }
+
+    /// What lies on the disk, and why it is not in use.
+    pub fn set_problems(&mut self, problems: &[CertificateError]) {
+        self.problems = problems.iter().map(|problem| petit_host::cli::chain(problem)).collect();
+    }
+
+    /// True when the files have changed since they were read.
+    pub fn is_stale(&mut self, now: &Stamps) -> bool {
+        self.files.has_changed(now)
+    }
+
+    /// Warns in the log, once a day, of each certificate that ends soon.
+    pub fn warn(&mut self, now: SystemTime) {
+        let lately = |warned: &SystemTime| now.duration_since(*warned).is_ok_and(|since| since < WARN_EVERY);
+        for certificate in &self.certificates {
+            let path = certificate.path.display();
+            match certificate.expiry(now) {
+                Expiry::Later => continue,
+                _ if self.warned.get(&certificate.path).is_some_and(lately) => continue,
+                Expiry::Soon { days } => {
+                    tracing::warn!(%path, days, "the certificate for HTTPS visitors ends soon");
+                }
+                Expiry::Over => tracing::error!(%path, "the certificate has ended; HTTPS visitors refuse it"),
+            }
+            self.warned.insert(certificate.path.clone(), now);
+        }
+    }
+}
