@@ -174,9 +174,10 @@ impl Mux {
         core.wake_driver();
     }
 
-    /// True when no PING waits for its answer.
-    pub fn is_answered(&self) -> bool {
-        self.shared.lock().is_answered()
+    /// True when the peer has been heard since the last PING was asked for, whatever it said: on a line that is
+    /// full the PONG comes late, behind what is on its way already.
+    pub fn was_heard_since_ping(&self) -> bool {
+        self.shared.lock().was_heard_since_ping()
     }
 
     /// What the peer's hello allows: the credit of a new stream and the number of streams.

@@ -53,6 +53,11 @@ impl Liveness {
         self.heard = now;
     }
 
+    /// When the peer was last heard.
+    pub fn last_heard(&self) -> Instant {
+        self.heard
+    }
+
     /// A PING was sent.
     pub fn pinged(&mut self, now: Instant) {
         self.pinged = Some(now);

@@ -114,3 +114,28 @@ async fn a_trickle_out_of_the_buffer_of_tls_is_progress() {
     }
     assert!(!relay.end.is_finished());
 }
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_heard_after_a_ping_shows_that_the_peer_is_there() {
+    let (agent, mut raw) = against(Role::Agent);
+    let mut number = 0_u64;
+    for answered in [true, false] {
+        next_of(&mut raw, Kind::Ping).await;
+        // Something that it has read before the PING went out does not count, though it came at the same moment.
+        agent.mux.ping();
+        number += 1;
+        send(&mut raw, 0, Kind::Ping, &number.to_be_bytes()).await;
+        next_of(&mut raw, Kind::Ping).await;
+        assert!(!agent.mux.was_heard_since_ping());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!agent.mux.was_heard_since_ping());
+        if answered {
+            // No PONG, but a peer that speaks.
+            number += 1;
+            send(&mut raw, 0, Kind::Ping, &number.to_be_bytes()).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(agent.mux.was_heard_since_ping());
+            tokio::time::sleep(limits::PING_EVERY).await;
+        }
+    }
+}
