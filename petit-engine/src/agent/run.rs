@@ -270,7 +270,12 @@ impl Runner {
     async fn leave(&mut self) {
         self.leave_session();
         self.step(Step::SwitchedOff);
-        while self.leaving.join_next().await.is_some() {}
+        loop {
+            tokio::select! {
+                left = self.leaving.join_next() => if left.is_none() { break },
+                Some(stream) = self.moved.streams.recv() => stream.reset(ResetCode::Refused),
+            }
+        }
         self.visiting.shutdown().await;
     }
 

@@ -18,6 +18,7 @@ use crate::name::{DeviceId, ServerAddr};
 use crate::net::dial::{self, DialError, Way};
 use crate::net::tls;
 use crate::proto::control::{FromAgent, FromRelay, Hello, Message, PROTOCOL, Refusal, Welcome};
+use crate::proto::frame::ResetCode;
 use crate::secret::{Fingerprint, PrivateKey};
 
 /// Why a session was not opened, or did not last.
@@ -103,10 +104,17 @@ impl Live {
     /// Lets streams finish for up to [`limits::DRAIN`], then closes. New streams are refused meanwhile.
     pub(super) async fn drain(mut self) {
         let events = &mut self.events;
-        // Whatever the peer still says goes unheard, but its queue must not fill up.
-        let deaf = async { while events.recv().await.is_some() {} };
+        // Nothing is listened to any more, but a stream that was opened before the peer knew is told that nothing
+        // has happened to it, so that its request may go another way.
+        let refuse = async {
+            while let Some(event) = events.recv().await {
+                if let Event::Open(stream) = event {
+                    stream.reset(ResetCode::Refused);
+                }
+            }
+        };
         tokio::select! {
-            () = deaf => {}
+            () = refuse => {}
             () = self.mux.idle() => {}
             () = tokio::time::sleep(limits::DRAIN) => {}
         }
@@ -119,12 +127,13 @@ impl Live {
     pub(super) async fn serve_on(mut self, streams: mpsc::Sender<Stream>, mut leave: watch::Receiver<()>) {
         let events = &mut self.events;
         let serve = async {
-            while let Some(event) = events.recv().await {
-                // Messages belong into the session that is in use.
-                if let Event::Open(stream) = event
-                    && streams.send(stream).await.is_err()
-                {
-                    return;
+            // With a place for it first, so that no stream is lost between the two when this is cut short.
+            while let Ok(place) = streams.reserve().await {
+                match events.recv().await {
+                    Some(Event::Open(stream)) => place.send(stream),
+                    // Messages belong into the session that is in use.
+                    Some(_) => {}
+                    None => return,
                 }
             }
         };
@@ -258,4 +267,54 @@ pub(super) async fn at(moment: Option<Instant>) {
 /// The delay before a server that is leaving wants to see us again.
 pub(super) fn retry_after(away: crate::proto::frame::GoAway) -> Duration {
     Duration::from_millis(u64::from(away.retry_after_ms)).min(limits::RETRY_CAP)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{BufReader, DuplexStream};
+
+    use super::*;
+    use crate::net::wire::Wire;
+    use crate::proto::frame::Open;
+
+    fn side(io: DuplexStream, role: Role) -> Live {
+        let (mux, driver, events) =
+            mux::session(Wire::new(BufReader::new(io)), role, limits::INITIAL_WINDOW_BYTES);
+        mux.set_peer_limits(limits::INITIAL_WINDOW_BYTES, 100);
+        let driver = Some(tokio::spawn(driver));
+        Live { mux, events, driver, since: Instant::now(), local: None, key_exchange: None }
+    }
+
+    /// A session at an agent with a stream that has come and that nobody has taken; and the relay's end.
+    async fn with_a_stream_that_waits() -> (Live, Live, Stream) {
+        let (near, far) = tokio::io::duplex(4096);
+        let (relay, agent) = (side(near, Role::Relay), side(far, Role::Agent));
+        let stream = relay.mux.open(Open::default()).unwrap();
+        while agent.events.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        (relay, agent, stream)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_waits_when_the_agent_leaves_is_refused_and_may_be_opened_elsewhere() {
+        let (_relay, agent, stream) = with_a_stream_that_waits().await;
+        agent.mux.go_away(Duration::ZERO);
+        agent.drain().await;
+        assert_eq!(stream.fate().reset_code(), Some(ResetCode::Refused));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_in_a_session_that_is_left_behind_is_refused_too_when_there_is_no_room_for_it() {
+        let (_relay, agent, stream) = with_a_stream_that_waits().await;
+        // Nobody takes streams from the full queue.
+        let (streams, _held) = mpsc::channel(1);
+        let _place = streams.clone().try_reserve_owned().unwrap();
+        let (leave, left) = watch::channel(());
+        let serving = tokio::spawn(agent.serve_on(streams, left));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        leave.send_replace(());
+        serving.await.unwrap();
+        assert_eq!(stream.fate().reset_code(), Some(ResetCode::Refused));
+    }
 }
