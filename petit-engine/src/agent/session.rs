@@ -271,29 +271,19 @@ pub(super) fn retry_after(away: crate::proto::frame::GoAway) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{BufReader, DuplexStream};
-
     use super::*;
-    use crate::net::wire::Wire;
+    use crate::mux::testing::{Side, pair};
     use crate::proto::frame::Open;
 
-    fn side(io: DuplexStream, role: Role) -> Live {
-        let (mux, driver, events) =
-            mux::session(Wire::new(BufReader::new(io)), role, limits::INITIAL_WINDOW_BYTES);
-        mux.set_peer_limits(limits::INITIAL_WINDOW_BYTES, 100);
-        let driver = Some(tokio::spawn(driver));
-        Live { mux, events, driver, since: Instant::now(), local: None, key_exchange: None }
-    }
-
     /// A session at an agent with a stream that has come and that nobody has taken; and the relay's end.
-    async fn with_a_stream_that_waits() -> (Live, Live, Stream) {
-        let (near, far) = tokio::io::duplex(4096);
-        let (relay, agent) = (side(near, Role::Relay), side(far, Role::Agent));
+    async fn with_a_stream_that_waits() -> (Side, Live, Stream) {
+        let (relay, Side { mux, events, end }) = pair(4096);
         let stream = relay.mux.open(Open::default()).unwrap();
-        while agent.events.is_empty() {
+        while events.is_empty() {
             tokio::task::yield_now().await;
         }
-        (relay, agent, stream)
+        let (driver, since) = (Some(end), Instant::now());
+        (relay, Live { mux, events, driver, since, local: None, key_exchange: None }, stream)
     }
 
     #[tokio::test(start_paused = true)]

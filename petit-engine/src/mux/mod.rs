@@ -13,6 +13,8 @@ mod driver;
 mod outbox;
 mod stream;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::io;

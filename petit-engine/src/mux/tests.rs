@@ -6,49 +6,17 @@ mod liveness;
 use std::io::IoSlice;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
+use super::testing::{Side, against, pair, side};
 use super::*;
 use crate::net::tls::{self, ALPN_TUNNEL, KnownKeys};
 use crate::net::wire::Wire;
 use crate::proto::credit::CreditError;
 use crate::proto::frame::{FrameError, HEADER_BYTES, Header, Kind, Open, Reset, ResetCode};
 use crate::secret::{Fingerprint, PrivateKey, PublicKey};
-
-struct Side {
-    mux: Mux,
-    events: Events,
-    end: JoinHandle<End>,
-}
-
-fn side(io: DuplexStream, role: Role) -> Side {
-    let (mux, driver, events) = session(Wire::new(BufReader::new(io)), role, limits::INITIAL_WINDOW_BYTES);
-    mux.set_peer_limits(limits::INITIAL_WINDOW_BYTES, 100);
-    Side { mux, events, end: tokio::spawn(driver) }
-}
-
-/// A relay and an agent over a connection that holds `buffer` bytes.
-fn pair(buffer: usize) -> (Side, Side) {
-    let (a, b) = tokio::io::duplex(buffer);
-    (side(a, Role::Relay), side(b, Role::Agent))
-}
-
-impl Side {
-    async fn accepted(&mut self) -> Stream {
-        match self.events.recv().await {
-            Some(Event::Open(stream)) => stream,
-            other => panic!("expected a stream, got {other:?}"),
-        }
-    }
-}
-
-/// A side and the raw far end of its connection, for peers that do not keep the rules.
-fn against(role: Role) -> (Side, DuplexStream) {
-    let (a, b) = tokio::io::duplex(1 << 20);
-    (side(a, role), b)
-}
 
 async fn send(raw: &mut DuplexStream, stream: u32, kind: Kind, payload: &[u8]) {
     raw.write_all(&Header { stream, kind, length: payload.len() }.encode()).await.unwrap();

@@ -12,6 +12,7 @@ mod leaving;
 mod load;
 mod messages;
 mod nginx;
+mod once;
 mod service_tls;
 mod tcp;
 mod trailers;

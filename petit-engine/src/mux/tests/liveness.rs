@@ -70,9 +70,7 @@ async fn a_line_that_is_full_for_an_hour_is_busy_and_not_stalled() {
 /// A relay's session over TLS on a connection that holds so many bytes, and its far end.
 async fn over_tls(buffer: usize) -> (Side, TlsStream<DuplexStream>) {
     let (near, far) = tls_pair(buffer).await;
-    let (mux, driver, events) = session(near, Role::Relay, limits::INITIAL_WINDOW_BYTES);
-    mux.set_peer_limits(limits::INITIAL_WINDOW_BYTES, 100);
-    (Side { mux, events, end: tokio::spawn(driver) }, far)
+    (Side::new(session(near, Role::Relay, limits::INITIAL_WINDOW_BYTES)), far)
 }
 
 /// Says something, so that nobody can call it silent. It is answered, and the answer has to be sent.

@@ -21,7 +21,7 @@ use super::body::{AnswerBody, AnswerKind, Arrived, Passing, Source, Streaming, V
 use super::events::EventStream;
 use super::head;
 use super::http1::{Coding, Exchange, Sending, Trouble, Upstream};
-use super::pool::{self, Lease};
+use super::pool::{self, Lease, Repeatable};
 use crate::limits;
 use crate::mux::{Fate, Stream};
 use crate::proto::frame::{Open, Purpose};
@@ -139,10 +139,14 @@ pub(super) async fn forward(
     Ok(head::to_visitor(response, version, way.host))
 }
 
-/// A service of HTTP/2 said that it has not looked at the request (RFC 9113 §8.7).
-fn was_refused(error: &hyper::Error) -> bool {
-    h2_cause(error)
-        .is_some_and(|cause| cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM))
+/// A service of HTTP/2 said that it has not looked at the request: by a reset of its stream (RFC 9113 §8.7), or by
+/// a GOAWAY with a last stream before it (§6.8). Streams up to that one are not told of the GOAWAY: they get their
+/// answer, or end with the connection.
+fn was_never_processed(error: &hyper::Error) -> bool {
+    h2_cause(error).is_some_and(|cause| {
+        let refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+        cause.is_remote() && (refused || cause.is_go_away())
+    })
 }
 
 /// A service of HTTP/2 has not kept its rules, most likely because it does not speak it.
@@ -212,7 +216,12 @@ impl Job<'_> {
     ) -> Result<(Response<()>, Arrived), Refused> {
         let way = self.way;
         let service = way.served.number;
-        let (stream, kept) = match way.session.pool.take(service).filter(|_| may_reuse) {
+        let kept = match (may_reuse, &sending) {
+            (false, _) => None,
+            (true, None) => way.session.pool.take(service, Repeatable::Yes),
+            (true, Some(_)) => way.session.pool.take(service, Repeatable::No),
+        };
+        let (stream, kept) = match kept {
             Some(stream) => (stream, true),
             None => (Arc::new(way.open().map_err(Refused::for_good)?), false),
         };
@@ -280,7 +289,10 @@ impl Job<'_> {
                 let invalid = error.is_parse() || is_no_http2(&error);
                 let kept = was_kept.then_some(if error.is_canceled() { u64::MAX } else { before });
                 let mut refused = self.refused(None, invalid, kept, &connection.fate);
-                refused.never_started |= was_refused(&error);
+                refused.never_started |= was_never_processed(&error);
+                if h2_cause(&error).is_some_and(h2::Error::is_go_away) {
+                    connection.retire();
+                }
                 Err(refused)
             }
             None => Err(Refused::for_good(Failure::ServiceSilent)),

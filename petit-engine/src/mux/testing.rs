@@ -1,0 +1,51 @@
+//! Sessions over an in-memory connection, for tests of the multiplexer and of what is built on it.
+
+use tokio::io::{BufReader, DuplexStream};
+use tokio::task::JoinHandle;
+
+use super::{Driver, End, Event, Events, Mux, Role, Stream, session};
+use crate::limits;
+use crate::net::wire::Wire;
+
+/// One end of a session.
+pub(crate) struct Side {
+    pub(crate) mux: Mux,
+    pub(crate) events: Events,
+    pub(crate) end: JoinHandle<End>,
+}
+
+impl Side {
+    /// The end whose driver is run from here on.
+    pub(crate) fn new<IO>((mux, driver, events): (Mux, Driver<IO>, Events)) -> Self
+    where
+        Driver<IO>: Future<Output = End> + Send + 'static,
+    {
+        mux.set_peer_limits(limits::INITIAL_WINDOW_BYTES, 100);
+        Self { mux, events, end: tokio::spawn(driver) }
+    }
+
+    /// The stream that the peer opens next.
+    pub(crate) async fn accepted(&mut self) -> Stream {
+        match self.events.recv().await {
+            Some(Event::Open(stream)) => stream,
+            other => panic!("expected a stream, got {other:?}"),
+        }
+    }
+}
+
+/// One end of a session over `io`.
+pub(crate) fn side(io: DuplexStream, role: Role) -> Side {
+    Side::new(session(Wire::new(BufReader::new(io)), role, limits::INITIAL_WINDOW_BYTES))
+}
+
+/// A relay and an agent over a connection that holds `buffer` bytes.
+pub(crate) fn pair(buffer: usize) -> (Side, Side) {
+    let (a, b) = tokio::io::duplex(buffer);
+    (side(a, Role::Relay), side(b, Role::Agent))
+}
+
+/// A side and the raw far end of its connection, for peers that do not keep the rules.
+pub(crate) fn against(role: Role) -> (Side, DuplexStream) {
+    let (a, b) = tokio::io::duplex(1 << 20);
+    (side(a, role), b)
+}
