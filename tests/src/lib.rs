@@ -14,6 +14,7 @@ pub mod figures;
 #[cfg(target_os = "linux")]
 pub mod home_line;
 pub mod netns;
+pub mod pattern;
 pub mod process;
 pub mod program;
 pub mod raw;

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use petit_tests::authority::Authority;
 use petit_tests::bed::Bed;
 use petit_tests::conformance::carried;
+use petit_tests::pattern::Pattern;
 use petit_tests::program::{curl, run, run_with};
 use petit_tests::row;
-use petit_tests::service::{Pattern, Service};
+use petit_tests::service::Service;
 use petit_tests::visitor::host;
 use tokio::process::Command;
 

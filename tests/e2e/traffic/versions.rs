@@ -5,8 +5,9 @@ use http_body_util::{BodyExt, Empty, Full};
 use petit_tests::authority::Authority;
 use petit_tests::bed::{Bed, HTTPS_DOMAIN};
 use petit_tests::conformance::carried;
+use petit_tests::pattern::Pattern;
 use petit_tests::scripted::{self, Manner, text};
-use petit_tests::service::{Pattern, Service};
+use petit_tests::service::Service;
 use petit_tests::visitor::{h2_on, h2_request, host, request, sum, tls, whole};
 use petit_tests::{row, soon};
 
