@@ -2,11 +2,14 @@
 //! moved without being noticed.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// A body of any length whose bytes depend on their position, made as it is read.
 pub struct Pattern {
@@ -16,6 +19,10 @@ pub struct Pattern {
 
 /// Bytes of one piece of the pattern.
 const PIECE: usize = 64 * 1024;
+
+/// One period of the pattern, longer than a piece; 251 is prime, so no power of two hides a shift.
+static PERIOD: LazyLock<Bytes> =
+    LazyLock::new(|| (0..PIECE + 251).map(|i| (i % 251) as u8).collect::<Vec<u8>>().into());
 
 impl Pattern {
     /// A body of `length` bytes.
@@ -33,11 +40,18 @@ impl Pattern {
         data_encoding::HEXLOWER.encode(digest.finish().as_ref())
     }
 
+    /// Writes all of it to a connection.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn write_to(mut self, io: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        while let Some(piece) = self.next_piece() {
+            io.write_all(&piece).await?;
+        }
+        io.flush().await
+    }
+
     fn next_piece(&mut self) -> Option<Bytes> {
-        /// One period of the pattern, longer than a piece; 251 is prime, so no power of two hides a shift.
-        static PERIOD: std::sync::LazyLock<Bytes> = std::sync::LazyLock::new(|| {
-            (0..PIECE + 251).map(|i| (i % 251) as u8).collect::<Vec<u8>>().into()
-        });
         let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(PIECE);
         if length == 0 {
             return None;
@@ -46,6 +60,43 @@ impl Pattern {
         self.at += length as u64;
         self.left -= length as u64;
         Some(PERIOD.slice(start..start + length))
+    }
+}
+
+/// Somebody who is sent a pattern, piece by piece.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Check {
+    at: u64,
+}
+
+impl Check {
+    /// How many bytes have come.
+    pub fn count(&self) -> u64 {
+        self.at
+    }
+
+    /// Takes what has come next.
+    ///
+    /// # Panics
+    /// When it is not what comes next in the pattern.
+    pub fn take(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(PIECE) {
+            let start = (self.at % 251) as usize;
+            assert!(*piece == PERIOD[start..start + piece.len()], "not the pattern behind {} bytes", self.at);
+            self.at += piece.len() as u64;
+        }
+    }
+
+    /// Reads a connection to its end; returns how much has come until then, and whether the end was a break.
+    pub async fn read_from(mut self, io: &mut (impl AsyncRead + Unpin)) -> (u64, io::Result<()>) {
+        let mut buffer = vec![0; PIECE];
+        loop {
+            match io.read(&mut buffer).await {
+                Ok(0) => return (self.at, Ok(())),
+                Ok(count) => self.take(&buffer[..count]),
+                Err(error) => return (self.at, Err(error)),
+            }
+        }
     }
 }
 
@@ -66,5 +117,33 @@ impl Body for Pattern {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pattern_is_recognised_whatever_the_pieces_that_it_comes_in() {
+        let mut written = Vec::new();
+        Pattern::new(200_000).write_to(&mut written).await.unwrap();
+        for size in [1, 250, 251, 65_536, 150_000] {
+            let mut check = Check::default();
+            written.chunks(size).for_each(|piece| check.take(piece));
+            assert_eq!(check.count(), 200_000);
+        }
+        let (count, end) = Check::default().read_from(&mut &written[..]).await;
+        assert_eq!((count, end.is_ok()), (200_000, true));
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "not the pattern behind 1000 bytes")]
+    async fn a_byte_that_is_lost_is_noticed() {
+        let mut written = Vec::new();
+        Pattern::new(200_000).write_to(&mut written).await.unwrap();
+        let mut check = Check::default();
+        check.take(&written[..1000]);
+        check.take(&written[1001..]);
     }
 }
