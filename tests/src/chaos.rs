@@ -116,6 +116,7 @@ impl Orders {
 enum End {
     Closed,
     Reset,
+    Lost,
 }
 
 /// What went through so far.
@@ -207,6 +208,11 @@ impl Chaos {
     /// Resets all connections on both sides.
     pub fn reset(&self) {
         self.end(End::Reset);
+    }
+
+    /// Nothing passes any more on the connections that are open, and nobody is told; later ones pass.
+    pub fn lose(&self) {
+        self.end(End::Lost);
     }
 
     fn end(&self, how: End) {
@@ -320,7 +326,7 @@ async fn connect(
         }
     };
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
-    let end = {
+    let mut end = {
         let ((near_read, near_write), (far_read, far_write)) = (near.split(), far.split());
         let both = async {
             tokio::try_join!(
@@ -335,6 +341,12 @@ async fn connect(
             carried = both => if carried.is_ok() { End::Closed } else { End::Reset },
         }
     };
+    while end == End::Lost {
+        if ends.changed().await.is_err() {
+            return;
+        }
+        end = ends.borrow().1;
+    }
     if end == End::Reset {
         let _ = (near.set_zero_linger(), far.set_zero_linger());
     }

@@ -83,6 +83,11 @@ impl Path {
         self.down * time.as_millis() as u64 / 1000
     }
 
+    fn set(&self, modem: &Chaos) {
+        modem.set(Way::There, self.trouble(Way::There));
+        modem.set(Way::Back, self.trouble(Way::Back));
+    }
+
     fn trouble(&self, way: Way) -> Trouble {
         let bytes_per_second = Some(match way {
             Way::There => self.up,
@@ -154,11 +159,16 @@ impl HomeLine {
         self.modem
             .run(async move {
                 let modem = Chaos::on(Self::VENDOR, server, MODEM_BUFFER_BYTES).await;
-                modem.set(Way::There, path.trouble(Way::There));
-                modem.set(Way::Back, path.trouble(Way::Back));
+                path.set(&modem);
                 modem
             })
             .await
+    }
+
+    /// Makes a path what it was, after a test has troubled it.
+    pub fn heal(&self, modem: &Chaos) {
+        self.path.set(modem);
+        modem.refuse(false);
     }
 
     /// A client at the customer's that reaches the bed's server over a path of its own, with a config of the test's

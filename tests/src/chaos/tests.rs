@@ -201,6 +201,29 @@ async fn cut_closes_and_reset_resets_on_both_sides() {
 }
 
 #[tokio::test]
+async fn a_lost_connection_says_nothing_and_later_ones_pass() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let chaos = Chaos::before(listener.local_addr().unwrap()).await;
+    let mut ends = Vec::new();
+    for _ in 0..2 {
+        let near = TcpStream::connect(chaos.address()).await.unwrap();
+        ends.push((near, crate::soon("the connection", listener.accept()).await.unwrap().0));
+        chaos.until_open(ends.len()).await;
+        if ends.len() == 1 {
+            chaos.lose();
+        }
+    }
+    let mut heard = Vec::new();
+    for (near, far) in &mut ends {
+        near.write_all(b"x").await.unwrap();
+        heard.push(tokio::time::timeout(200 * MS, far.read_u8()).await.is_ok());
+    }
+    assert_eq!(heard, [false, true]);
+    chaos.reset();
+    assert!(crate::soon("the reset", ends[0].1.read(&mut [0; 1])).await.is_err());
+}
+
+#[tokio::test]
 async fn refused_connections_never_reach_the_target() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let chaos = Chaos::before(listener.local_addr().unwrap()).await;
