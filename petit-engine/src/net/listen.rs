@@ -33,8 +33,7 @@ pub async fn accept(listener: &TcpListener, mut take: impl FnMut(TcpStream, Sock
     loop {
         match listener.accept().await {
             Ok((tcp, peer)) => {
-                // A visitor may stop reading for a while: a download that is paused, a pager at the end of its page.
-                if super::dial::tune(&tcp, limits::IDLE).and_then(|()| keep_alive(&tcp)).is_ok() {
+                if super::dial::tune(&tcp).and_then(|()| keep_alive(&tcp)).is_ok() {
                     take(tcp, peer);
                 }
             }
@@ -47,9 +46,11 @@ pub async fn accept(listener: &TcpListener, mut take: impl FnMut(TcpStream, Sock
     }
 }
 
-/// A visitor whose computer has vanished says nothing, and has nothing to answer; the kernel finds out.
+/// A visitor whose computer has vanished says nothing, and has nothing to answer; the kernel finds out, within some
+/// ten minutes. One who has stopped reading (a download that is paused, a pager at the end of its page) answers.
 fn keep_alive(tcp: &TcpStream) -> io::Result<()> {
     let keep_alive = socket2::TcpKeepalive::new().with_time(limits::TCP_KEEP_ALIVE);
+    let keep_alive = keep_alive.with_interval(limits::TCP_KEEP_ALIVE);
     socket2::SockRef::from(tcp).set_tcp_keepalive(&keep_alive)
 }
 
@@ -59,4 +60,33 @@ fn is_of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// See [`tune`](crate::net::dial::tune).
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_peer_may_take_what_is_sent_as_slowly_as_it_likes() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let server =
+            crate::name::ServerAddr::new("127.0.0.1", listener.local_addr().unwrap().port()).unwrap();
+        let (sender, mut accepted) = tokio::sync::mpsc::channel(1);
+        let accepting = accept(&listener, |tcp, _| sender.try_send(tcp).unwrap());
+        let both = async {
+            let dialled = crate::net::dial::reach(&server, &crate::net::dial::Way::default()).await.unwrap();
+            (dialled, accepted.recv().await.unwrap())
+        };
+        let (dialled, accepted) = tokio::select! {
+            () = accepting => unreachable!(),
+            both = both => both,
+        };
+        for tcp in [&dialled, &accepted] {
+            assert_eq!(socket2::SockRef::from(tcp).tcp_user_timeout().unwrap(), None);
+            assert!(tcp.nodelay().unwrap());
+        }
+        assert!(socket2::SockRef::from(&accepted).keepalive().unwrap());
+    }
 }
