@@ -105,15 +105,30 @@ fn write_whole(path: &Path, content: &[u8], rights: Rights) -> Result<(), FileEr
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
-        // The rename itself is on disk only when the folder is.
-        #[cfg(unix)]
-        File::open(dir)?.sync_all()?;
-        Ok(())
+        sync_dir(dir)
     })();
     result.map_err(|error| {
         let _ = fs::remove_file(&temporary);
         failed("write", path)(error)
     })
+}
+
+/// Flushes a folder to disk: a file that was made, renamed or removed in it is so after a power cut only then.
+///
+/// # Errors
+/// When the system cannot.
+#[cfg(unix)]
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Windows opens no folder for that; NTFS keeps a journal of its own.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub fn sync_dir(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Makes a new, private file; never follows a link that somebody has put there.

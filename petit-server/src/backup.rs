@@ -154,6 +154,9 @@ fn aside(config: &Config, folder: &Folder) -> Result<Option<PathBuf>, BackupErro
             source,
         })?;
     }
+    // What is put aside must be there before anything takes its place.
+    let flushed = files::sync_dir(&aside).and_then(|()| files::sync_dir(folder.path()));
+    flushed.map_err(|source| FileError::Io { action: "flush", path: aside.clone(), source })?;
     Ok(Some(aside))
 }
 

@@ -62,6 +62,8 @@ impl SqliteStore {
             create(&mut connection).await?;
             connection.close().await?;
             std::fs::rename(&new, path).map_err(io)?;
+            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            petit_host::files::sync_dir(dir).map_err(io)?;
         }
         Self::open(path).await
     }
