@@ -264,4 +264,33 @@ mod tests {
         assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, limits::WRITE_IDLE));
         assert!(broken.load(Ordering::Relaxed), "the kernel is not to go on for it");
     }
+
+    /// Writes for as long as the other side takes `bytes` every ten seconds; how long that was, up to `limit`.
+    async fn trickles(bytes: usize, limit: Duration) -> Result<Duration, io::ErrorKind> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut io = Paced::new(near, Arc::default());
+        let start = Instant::now();
+        let taking = async {
+            loop {
+                tokio::time::sleep(10 * SECOND).await;
+                far.read_exact(&mut vec![0; bytes]).await.unwrap();
+            }
+        };
+        let writing = async { while io.write_all(&[0; 64]).await.is_ok() {} };
+        tokio::select! {
+            () = writing => Ok(start.elapsed()),
+            () = taking => unreachable!(),
+            () = tokio::time::sleep(limit) => Err(io::ErrorKind::WouldBlock),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_visitor_who_takes_an_answer_in_a_trickle_is_given_up_in_the_end() {
+        let took = trickles(100, 2 * limits::WRITE_GRACE).await.unwrap();
+        // The last piece may be taken just before.
+        assert!(took >= limits::WRITE_GRACE && took < limits::WRITE_GRACE + 20 * SECOND, "{took:?}");
+        let rate = usize::try_from(limits::WRITE_RATE).unwrap();
+        assert!(trickles(12 * rate, 20 * limits::WRITE_GRACE).await.is_err(), "what is quick enough goes on");
+    }
 }
