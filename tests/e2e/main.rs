@@ -10,6 +10,8 @@ mod crash;
 mod enrol;
 mod fuzzed;
 mod giving_up;
+#[cfg(target_os = "linux")]
+mod home_line;
 mod identity;
 mod invites;
 mod kept;

@@ -61,9 +61,9 @@ impl Path {
     /// A television cable, 20 Mbit/s up.
     pub const CABLE: Self = Self::new(2_500, 12_500, 25, 256);
     /// A mobile phone with a queue of half a second.
-    pub const MOBILE: Self = Self::new(1_000, 4_000, 110, 512);
+    pub const MOBILE: Self = Self::new(1_000, 2_000, 110, 512);
     /// Far away by satellite.
-    pub const SATELLITE: Self = Self::new(600, 6_000, 400, 128);
+    pub const SATELLITE: Self = Self::new(600, 3_000, 400, 128);
     /// Fibre to the house, 400 Mbit/s each way.
     pub const FIBRE: Self = Self::new(50_000, 50_000, 3, 1024);
 
@@ -102,6 +102,7 @@ impl Path {
 /// # Panics
 /// When the test does, and where no network namespaces can be made.
 pub fn on_home_line<F: Future<Output = ()>>(path: Path, test: impl FnOnce(HomeLine) -> F + Send) {
+    crate::show_logs();
     std::thread::scope(|scope| {
         let vendor = std::thread::Builder::new().name("vendor".to_owned());
         let vendor = vendor.spawn_scoped(scope, || {

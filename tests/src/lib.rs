@@ -21,13 +21,14 @@ pub mod raw;
 pub mod rogue;
 pub mod scripted;
 pub mod service;
+pub mod trace;
 pub mod visitor;
 
 use std::future::Future;
 use std::time::Duration;
 
-/// No test waits longer than this for one thing.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// No test waits longer than this for one thing; a machine that is busy with other things takes its time.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits for something that must happen.
 ///
@@ -37,5 +38,14 @@ pub async fn soon<T>(what: &str, it: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, it).await {
         Ok(value) => value,
         Err(_) => panic!("waited in vain for {what}"),
+    }
+}
+
+/// Writes what Petit logs in this process to the output of the test, when `PETIT_TEST_LOG` says which of it (as in
+/// `PETIT_TEST_LOG=petit_engine=debug cargo test …`).
+pub fn show_logs() {
+    if let Ok(filter) = std::env::var("PETIT_TEST_LOG") {
+        // Another test of this process may have been first.
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
     }
 }

@@ -40,6 +40,15 @@ impl Pattern {
         data_encoding::HEXLOWER.encode(digest.finish().as_ref())
     }
 
+    /// All of it.
+    pub fn bytes(length: u64) -> Vec<u8> {
+        let (mut pattern, mut bytes) = (Self::new(length), Vec::new());
+        while let Some(piece) = pattern.next_piece() {
+            bytes.extend_from_slice(&piece);
+        }
+        bytes
+    }
+
     /// Writes all of it to a connection.
     ///
     /// # Errors
@@ -128,6 +137,7 @@ mod tests {
     async fn a_pattern_is_recognised_whatever_the_pieces_that_it_comes_in() {
         let mut written = Vec::new();
         Pattern::new(200_000).write_to(&mut written).await.unwrap();
+        assert_eq!(written, Pattern::bytes(200_000));
         for size in [1, 250, 251, 65_536, 150_000] {
             let mut check = Check::default();
             written.chunks(size).for_each(|piece| check.take(piece));
@@ -137,11 +147,10 @@ mod tests {
         assert_eq!((count, end.is_ok()), (200_000, true));
     }
 
-    #[tokio::test]
+    #[test]
     #[should_panic(expected = "not the pattern behind 1000 bytes")]
-    async fn a_byte_that_is_lost_is_noticed() {
-        let mut written = Vec::new();
-        Pattern::new(200_000).write_to(&mut written).await.unwrap();
+    fn a_byte_that_is_lost_is_noticed() {
+        let written = Pattern::bytes(200_000);
         let mut check = Check::default();
         check.take(&written[..1000]);
         check.take(&written[1001..]);
