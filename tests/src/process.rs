@@ -12,8 +12,8 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use crate::bed::server_config;
 use crate::netns::Netns;
-use crate::soon;
 use crate::visitor::Visitor;
+use crate::{soon, trace};
 
 /// The folder of the built programs. `cargo xtask test` has built them; otherwise they are built now.
 pub fn programs() -> &'static Path {
@@ -139,8 +139,17 @@ impl Program {
     }
 
     fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        self.command_behind(&self.prefix, arguments)
+    }
+
+    /// A command behind words that say how or where it runs.
+    fn command_behind<S: AsRef<OsStr>>(
+        &self,
+        prefix: &[String],
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
         let program = programs().join(self.name);
-        let mut command = match self.prefix.split_first() {
+        let mut command = match prefix.split_first() {
             Some((first, rest)) => {
                 let mut command = Command::new(first);
                 command.args(rest).arg(program);
@@ -171,11 +180,12 @@ impl Program {
         arguments: impl IntoIterator<Item = S>,
         input: &str,
     ) -> Said {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let _ = stdin.write_all(input.as_bytes()).await;
-        drop(stdin);
-        Said::new(&soon("the command to end", child.wait_with_output()).await.unwrap())
+        said(self.command(arguments), input).await
+    }
+
+    /// As [`Program::run_with`], with what it asks of the disk written down in `trace`.
+    pub async fn run_traced(&self, arguments: &[&str], input: &str, trace: &Path) -> Said {
+        said(self.command_behind(&strace(trace), arguments), input).await
     }
 
     /// Starts a command whose input is the caller's.
@@ -185,9 +195,7 @@ impl Program {
 
     /// Starts a command that goes on.
     pub fn spawn<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Running {
-        let mut child = self.command(arguments).stderr(Stdio::inherit()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Running { child, lines }
+        Running::of(self.command(arguments))
     }
 
     /// Starts a command that goes on; its lines are those of standard error.
@@ -217,7 +225,16 @@ impl Program {
 
     /// Starts `run` in the foreground and waits until it can be asked.
     pub async fn up(&self) -> Running {
-        let mut running = self.spawn(["run", "--background"]);
+        self.until_up(self.spawn(["run", "--background"])).await
+    }
+
+    /// As [`Program::up`], with what it asks of the disk written down in `trace`. It goes on when the process that
+    /// writes that down is killed, and ends by its `stop`.
+    pub async fn up_traced(&self, trace: &Path) -> Running {
+        self.until_up(Running::of(self.command_behind(&strace(trace), ["run", "--background"]))).await
+    }
+
+    async fn until_up(&self, mut running: Running) -> Running {
         assert_eq!(running.line().await.as_deref(), Some("ready"), "{} is up", self.name);
         running
     }
@@ -285,10 +302,33 @@ impl Drop for Program {
     }
 }
 
+/// Words that put a command under strace(1).
+fn strace(trace: &Path) -> Vec<String> {
+    let output = format!("--output={}", trace.display());
+    trace::STRACE.iter().map(|&word| word.to_owned()).chain([output]).collect()
+}
+
+/// Runs a command to its end, with a text on its standard input.
+async fn said(mut command: Command, input: &str) -> Said {
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    Said::new(&soon("the command to end", child.wait_with_output()).await.unwrap())
+}
+
 /// A process that goes on. Killed when dropped.
 pub struct Running<O = ChildStdout> {
     child: Child,
     lines: Lines<BufReader<O>>,
+}
+
+impl Running {
+    fn of(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
 }
 
 impl<O: AsyncRead + Unpin> Running<O> {

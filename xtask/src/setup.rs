@@ -38,6 +38,7 @@ const NEEDED: &[Needed] = &[
     ("psql", "postgresql-client", "its client"),
     ("mariadbd", "mariadb-server-core", "a database whose server speaks first"),
     ("mariadb", "mariadb-client-core", "its client"),
+    ("strace", "strace", "sees what a program has flushed to the disk, and when"),
     ("setpriv", "util-linux", "runs the databases, which refuse to be root"),
 ];
 

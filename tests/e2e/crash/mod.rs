@@ -3,5 +3,6 @@
 mod client;
 mod clock;
 mod disk;
+mod durable;
 mod start;
 mod storm;
