@@ -6,6 +6,7 @@
 
 mod downloads;
 mod events;
+mod kept;
 mod network;
 mod restart;
 mod tcp;
