@@ -13,6 +13,7 @@ use petit_engine::secret::PrivateKey;
 use petit_host::control::client::Client;
 use petit_tests::figures::{Times, figure, rounds};
 use petit_tests::process::Program;
+use petit_tests::soon;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -155,7 +156,14 @@ async fn what_was_acknowledged_survives_kill_9_in_a_storm() {
         for number in 0..4 {
             storm.spawn(rage(control.clone(), Arc::clone(&journal), format!("a{round}-{number}")));
         }
-        // An end in the middle, at another moment in every round.
+        // An end in the middle, at another moment in every round; a machine that is busy has begun by then, too.
+        let begun = journal.lock().unwrap().acknowledged;
+        soon("the storm to begin", async {
+            while journal.lock().unwrap().acknowledged == begun {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
         tokio::time::sleep(Duration::from_millis(3 + (round as u64 * 37) % 150)).await;
         running.kill().await;
         while storm.join_next().await.is_some() {}
