@@ -76,8 +76,8 @@ pub const RETRY_RESET_AFTER: Duration = Duration::from_secs(5);
 pub const LOOK_AGAIN: Duration = Duration::from_secs(10 * 60);
 /// A service that the server could not write down is offered again after this long.
 pub const OFFER_AGAIN: Duration = Duration::from_secs(10);
-/// A session in which nothing is heard for this long, after the computer woke or its network changed and a PING was
-/// sent, is given up.
+/// A session whose peer gives no sign of life for this long, after the computer woke or its network changed and a
+/// PING was sent, is given up.
 pub const WAKE: Duration = Duration::from_secs(2);
 /// How long an agent whose identity is in use elsewhere waits before it asks again.
 pub const RETRY_IN_USE: Duration = Duration::from_secs(30);

@@ -464,7 +464,7 @@ impl Runner {
 
     fn prove(&mut self, now: Instant) {
         if self.prove_by.take_if(|by| *by <= now).is_some()
-            && self.live.as_ref().is_some_and(|live| !live.mux.was_heard_since_ping())
+            && self.live.as_ref().is_some_and(|live| !live.mux.is_alive_since_ping())
         {
             tracing::info!("the server does not answer any more");
             self.begin_anew();

@@ -36,6 +36,8 @@ pub struct Driver<IO> {
     batch: Batch,
     /// The connection may hold bytes that it has not passed on.
     unflushed: bool,
+    /// The connection took no more at the end of the last turn.
+    full: bool,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -59,6 +61,7 @@ impl<IO: AsyncBufRead + AsyncWrite + Sent + Unpin> Driver<IO> {
             decoder: Decoder::default(),
             batch: Batch::default(),
             unflushed: false,
+            full: false,
             timer: Box::pin(tokio::time::sleep_until(Instant::now())),
         }
     }
@@ -74,11 +77,13 @@ impl<IO: AsyncBufRead + AsyncWrite + Sent + Unpin> Driver<IO> {
             Ok(turn) => turn,
             Err(error) => return Poll::Ready(End::Io(error)),
         };
-        let outgoing = match written {
-            Turn::Idle => Outgoing::Idle,
-            // What TLS has taken into its buffer is not on its way: our own PINGs would look like progress there.
-            Turn::Waits | Turn::More if self.io.sent_bytes() > before => Outgoing::Moves,
-            Turn::Waits | Turn::More => Outgoing::Blocked,
+        let was_full = std::mem::replace(&mut self.full, written == Turn::Waits);
+        // What TLS has taken into its buffer is not on its way: our own PINGs would look like progress there.
+        let outgoing = match (written, self.io.sent_bytes() > before) {
+            (Turn::Idle, _) => Outgoing::Idle,
+            (Turn::Waits | Turn::More, true) if was_full => Outgoing::Drains,
+            (Turn::Waits | Turn::More, true) => Outgoing::Moves,
+            (Turn::Waits | Turn::More, false) => Outgoing::Blocked,
         };
         // Liveness comes after both, so that a peer that has spoken or read while this process slept is not dead.
         if let Poll::Ready(end) = self.look_at_the_clock(outgoing, cx) {

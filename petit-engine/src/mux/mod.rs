@@ -176,10 +176,11 @@ impl Mux {
         core.wake_driver();
     }
 
-    /// True when the peer has been heard since the last PING was asked for, whatever it said: on a line that is
-    /// full the PONG comes late, behind what is on its way already.
-    pub fn was_heard_since_ping(&self) -> bool {
-        self.shared.lock().was_heard_since_ping()
+    /// True when the peer has been heard since the last PING was asked for, whatever it said, or its system has
+    /// acknowledged bytes since: on a line that is full the PONG comes late, behind what is on its way already, and
+    /// a peer that is sent to need not say anything for as long as its windows last.
+    pub fn is_alive_since_ping(&self) -> bool {
+        self.shared.lock().is_alive_since_ping()
     }
 
     /// What the peer's hello allows: the credit of a new stream and the number of streams.

@@ -24,6 +24,8 @@ pub enum Outgoing {
     Idle,
     /// The connection has taken bytes, whether or not others still wait.
     Moves,
+    /// The connection was full and has taken bytes since: the peer's system has acknowledged some.
+    Drains,
     /// Bytes wait, and the connection has taken none.
     Blocked,
 }
@@ -35,6 +37,8 @@ pub enum Outgoing {
 #[derive(Debug)]
 pub struct Liveness {
     heard: Instant,
+    /// As `heard`, with what the peer's system shows without the peer.
+    alive: Instant,
     pinged: Option<Instant>,
     /// Since when bytes have waited without a single one being taken.
     blocked: Option<Instant>,
@@ -45,17 +49,18 @@ impl Liveness {
     /// Starts with the session, as if the peer had just been heard; a first PING is due at once, because it
     /// measures the path while it is idle.
     pub fn new(now: Instant) -> Self {
-        Self { heard: now, pinged: None, blocked: None, round_trip: None }
+        Self { heard: now, alive: now, pinged: None, blocked: None, round_trip: None }
     }
 
     /// The peer has sent something.
     pub fn heard(&mut self, now: Instant) {
         self.heard = now;
+        self.alive = now;
     }
 
-    /// When the peer was last heard.
-    pub fn last_heard(&self) -> Instant {
-        self.heard
+    /// When the peer last showed that it is there: it was heard, or its system has acknowledged bytes.
+    pub fn last_alive(&self) -> Instant {
+        self.alive
     }
 
     /// A PING was sent.
@@ -73,9 +78,12 @@ impl Liveness {
     pub fn sent(&mut self, outgoing: Outgoing, now: Instant) {
         self.blocked = match outgoing {
             Outgoing::Idle => None,
-            Outgoing::Moves => Some(now),
+            Outgoing::Moves | Outgoing::Drains => Some(now),
             Outgoing::Blocked => Some(self.blocked.unwrap_or(now)),
         };
+        if outgoing == Outgoing::Drains {
+            self.alive = self.alive.max(now);
+        }
     }
 
     /// The shortest round trip seen in this session.

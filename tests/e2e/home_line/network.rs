@@ -11,6 +11,26 @@ use petit_tests::soon;
 
 use super::{Home, LONGER, whole};
 
+/// Another address, as a container or a VPN brings, while what is asked waits behind seconds of other bytes.
+#[test]
+fn a_change_of_network_that_harms_nothing_cuts_nothing_on_a_full_line() {
+    on_home_line(Path { queue: 1 << 20, ..Path::DSL }, async |line| {
+        let service = line.customer.run(Service::http("home")).await;
+        let each = line.path.downloaded_in(Duration::from_secs(20)) / 20;
+        let home = Home::new(line, &service).await;
+        home.watch_network().await;
+        let changes = async {
+            for number in 1..4 {
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                home.line.add_customer_address(number).await;
+            }
+        };
+        let downloads = join_all((0..20).map(|_| async { whole(home.download(each).await, each).await }));
+        soon("the downloads", async { tokio::join!(downloads, changes) }).await;
+        home.session_was_kept();
+    });
+}
+
 /// Held bytes are not lost: a line that stands still for less than a dead one is the same session afterwards.
 #[test]
 fn a_line_that_stands_still_for_a_while_goes_on_where_it_was() {

@@ -274,9 +274,9 @@ impl Core {
         self.ping_wanted = true;
     }
 
-    pub(in crate::mux) fn was_heard_since_ping(&self) -> bool {
+    pub(in crate::mux) fn is_alive_since_ping(&self) -> bool {
         // What was read in the turn that sent the PING may have lain here since before.
-        !self.ping_wanted && self.ping.is_none_or(|(_, sent)| self.liveness.last_heard() > sent)
+        !self.ping_wanted && self.ping.is_none_or(|(_, sent)| self.liveness.last_alive() > sent)
     }
 
     pub(in crate::mux) fn set_peer_limits(&mut self, window: u32, max_streams: u32) {
