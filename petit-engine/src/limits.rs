@@ -50,10 +50,25 @@ pub const MAX_OPENS_PER_SECOND: u32 = 20_000;
 pub const MAX_PINGS_PER_SECOND: u32 = 10;
 /// Frames for streams that are already gone: they cross with a reset, so each reset pardons a few.
 pub const STRAY_FRAMES_PER_STREAM: u32 = 8;
-/// Control messages that may wait for their reader; more end the session.
-pub const CONTROL_QUEUE: usize = 64;
+/// Control messages that a peer may send at once.
+pub const CONTROL_AT_ONCE: u32 = 64;
 /// Control messages a peer may send in one second.
-pub const MAX_CONTROL_PER_SECOND: u32 = 50;
+pub const CONTROL_PER_SECOND: u32 = 50;
+/// For each announced service so many more at once, and one more in a second: a trial and a word about its health
+/// every five seconds, and a line that stands still for as long as a session survives that (20 s) and then delivers
+/// all of it together.
+pub const CONTROL_AT_ONCE_PER_SERVICE: u32 = 8;
+/// Control messages that a side sends at once; the rest follows at [`OWN_CONTROL_PER_SECOND`]. Half of what a peer
+/// bears, so that a line that stood still for a moment makes no flood of them.
+pub const OWN_CONTROL_AT_ONCE: u32 = 32;
+/// See [`OWN_CONTROL_AT_ONCE`].
+pub const OWN_CONTROL_PER_SECOND: u32 = 20;
+/// A change of health is told this often at most; one message has room for all that have changed.
+pub const HEALTHS_PER_SECOND: u32 = 4;
+/// The same in a session in which each service's takes a message of its own.
+pub const SINGLE_HEALTHS_PER_SECOND: u32 = 2;
+/// Single messages about health in quick succession.
+pub const SINGLE_HEALTHS_AT_ONCE: u32 = 16;
 
 // ---- liveness ---------------------------------------------------------------------------------
 
@@ -163,6 +178,11 @@ pub const SERVICE_READ_BYTES: usize = 64 * 1024;
 pub const PROBE_EVERY: Duration = Duration::from_secs(45);
 /// A service that does not answer is tried this often.
 pub const PROBE_AGAIN: Duration = Duration::from_secs(5);
+/// The first trials of a session are so far from each other: those of all services take two seconds.
+pub const PROBE_APART: Duration = Duration::from_millis(30);
+/// In a session in which all count as floods (one without the feature `healths`), services that do not answer are
+/// tried so much later for each service that there is.
+pub const PROBE_AGAIN_PER_SERVICE: Duration = Duration::from_millis(400);
 /// An end-to-end trial that has not come back after this long has failed.
 pub const PROBE_LIMIT: Duration = Duration::from_secs(8);
 /// Trials of one session under way at the same time; a client makes one of each service.

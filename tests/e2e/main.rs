@@ -16,6 +16,7 @@ mod identity;
 mod invites;
 mod kept;
 mod keychain;
+mod many_services;
 mod names;
 mod network;
 mod recover;

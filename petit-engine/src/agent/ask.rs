@@ -66,6 +66,7 @@ impl Runner {
     }
 
     fn take_trial(&mut self, number: u16, trial: Trial) {
+        let probe_again = self.probe_again_after();
         let Some(offered) = self.offers.iter_mut().find(|offered| offered.number == number) else { return };
         let now = Instant::now();
         let again = match trial.broken {
@@ -75,7 +76,7 @@ impl Runner {
             }
             Some(hop) => {
                 offered.meter.failed(hop, now.into_std());
-                limits::PROBE_AGAIN
+                probe_again
             }
         };
         offered.probe_at = Some(now + again);

@@ -1,6 +1,7 @@
 //! The services that an agent offers: their numbers on the wire, what the relay made of them, how they are.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -9,7 +10,9 @@ use super::{Meter, ServiceNames, ServiceSpec, ServiceView};
 use crate::cause::Health;
 use crate::limits;
 use crate::name::ServiceName;
-use crate::proto::control::{FromAgent, Grant, GrantRefusal, Kept, Offer, Outcome};
+use crate::proto::control::{FromAgent, Grant, GrantRefusal, HEALTHS, Kept, Offer, Outcome, ServiceHealth};
+use crate::proto::control::{Text, has_feature};
+use crate::proto::rate::Rate;
 
 /// A service on offer.
 pub(super) struct Offered {
@@ -35,7 +38,7 @@ impl Runner {
             self.offers.push(match kept {
                 Some(position) => before.swap_remove(position),
                 None => {
-                    self.next_number = self.next_number.wrapping_add(1);
+                    self.next_number = self.unused_number(&before);
                     // Another target under the same name: the name keeps its address.
                     let same =
                         |before: &&Offered| (&before.spec.name, before.spec.kind) == (&spec.name, spec.kind);
@@ -55,8 +58,18 @@ impl Runner {
         self.show_services();
     }
 
+    /// The next number that no service has, here or among those of `before`.
+    fn unused_number(&self, before: &[Offered]) -> u16 {
+        let is_used = |number: &u16| self.offers.iter().chain(before).any(|it| it.number == *number);
+        let mut numbers = (1..=u16::MAX).map(|step| self.next_number.wrapping_add(step));
+        numbers.find(|number| !is_used(number)).unwrap_or_default()
+    }
+
     pub(super) fn offer_again(&mut self) {
         let services = self.offers();
+        if let Some(live) = &self.live {
+            live.mux.set_services(services.len());
+        }
         self.send(&FromAgent::Services { services });
     }
 
@@ -76,6 +89,7 @@ impl Runner {
 
     pub(super) fn on_grants(&mut self, grants: Vec<Grant>, kept: Vec<Kept>) {
         let now = Instant::now();
+        let mut probe_at = now;
         for grant in grants {
             let Some(offered) = self.offers.iter_mut().find(|offered| offered.number == grant.service) else {
                 continue;
@@ -96,7 +110,9 @@ impl Runner {
                 }
             }
             offered.outcome = Some(grant.outcome);
-            offered.probe_at = registered.then_some(now);
+            offered.probe_at = registered.then_some(probe_at);
+            // All at once, they would come as one wave again and again.
+            probe_at += limits::PROBE_APART;
         }
         self.view.send_modify(|view| view.kept = kept);
         self.show_services();
@@ -122,19 +138,225 @@ impl Runner {
         self.view.send_modify(|view| view.services = services);
     }
 
-    /// Tells the relay, and whoever watches, how the local ends are.
+    /// Tells the relay, and whoever watches, how the local ends are. What there is no time to tell now is told as it
+    /// is then.
     pub(super) fn tell_health(&mut self) {
-        let news: Vec<(u16, Health)> = self
-            .offers
-            .iter_mut()
-            .filter_map(|offered| {
-                let health = offered.meter.health().0;
-                (health != std::mem::replace(&mut offered.told, health)).then_some((offered.number, health))
-            })
-            .collect();
-        for (service, health) in news {
-            self.send(&FromAgent::Health { service, health });
-        }
         self.view.send_modify(|_| {});
+        if self.live.is_none() {
+            return; // the next hello says it
+        }
+        let now = Instant::now();
+        loop {
+            let mut news: Vec<&mut Offered> =
+                self.offers.iter_mut().filter(|offered| offered.told != offered.meter.health().0).collect();
+            if news.is_empty() {
+                return;
+            }
+            if !self.telling.rate.allow(now.into_std()) {
+                self.telling.again_at = self.telling.rate.next().map(Instant::from_std);
+                return;
+            }
+            news.truncate(if self.telling.together { news.len() } else { 1 });
+            let told = news.into_iter().map(|offered| {
+                offered.told = offered.meter.health().0;
+                ServiceHealth { service: offered.number, health: offered.told }
+            });
+            let message = match told.collect::<Vec<_>>().as_slice() {
+                [ServiceHealth { service, health }] => {
+                    FromAgent::Health { service: *service, health: *health }
+                }
+                healths => FromAgent::Healths { healths: healths.to_vec() },
+            };
+            self.send(&message);
+        }
+    }
+
+    /// When a service that did not answer is tried again.
+    pub(super) fn probe_again_after(&self) -> Duration {
+        let services = u32::try_from(self.offers.len()).unwrap_or(u32::MAX);
+        if self.telling.together {
+            limits::PROBE_AGAIN
+        } else {
+            limits::PROBE_AGAIN.max(limits::PROBE_AGAIN_PER_SERVICE * services)
+        }
+    }
+}
+
+/// How a relay is told of changed healths.
+pub(super) struct Telling {
+    /// All in one message.
+    together: bool,
+    rate: Rate,
+    /// When there is more to tell.
+    pub(super) again_at: Option<Instant>,
+}
+
+impl Telling {
+    /// In a session with these features.
+    pub(super) fn to(features: &[Text<32>]) -> Self {
+        let together = has_feature(features, HEALTHS);
+        let rate = if together {
+            Rate::new(limits::HEALTHS_PER_SECOND, limits::HEALTHS_PER_SECOND)
+        } else {
+            Rate::new(limits::SINGLE_HEALTHS_PER_SECOND, limits::SINGLE_HEALTHS_AT_ONCE)
+        };
+        Self { together, rate, again_at: None }
+    }
+}
+
+impl Default for Telling {
+    fn default() -> Self {
+        Self::to(&[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::agent::session::Live;
+    use crate::agent::{AgentConfig, Direct};
+    use crate::cause::ServiceCause;
+    use crate::mux::Event;
+    use crate::mux::testing::{Side, pair};
+    use crate::name::RegisteredId;
+    use crate::net::dial::Way;
+    use crate::proto::control::{Message, PublicUrl, ServiceKind, Vitae};
+    use crate::secret::PrivateKey;
+
+    fn services(count: usize) -> Vec<ServiceSpec> {
+        let service = |number| {
+            let name = format!("service-{number}").parse().unwrap();
+            ServiceSpec::plain(name, ServiceKind::Http, "localhost:1".parse().unwrap())
+        };
+        (0..count).map(service).collect()
+    }
+
+    /// An agent with so many services in a session with these features, and the relay's end of that.
+    fn online(count: usize, in_use: &[&str]) -> (Runner, Side) {
+        let config = AgentConfig {
+            server: "localhost:1".parse().unwrap(),
+            way: Way::default(),
+            pins: Vec::new(),
+            key: PrivateKey::generate().unwrap(),
+            software: Text::default(),
+            device_name: Text::default(),
+            vitae: Vitae::new(),
+            services: services(count),
+        };
+        let (_, commands) = mpsc::channel(1);
+        let (mut runner, _) = Runner::new(config, Arc::new(Direct), commands).unwrap();
+        let (relay, Side { mux, events, end }) = pair(1 << 20);
+        let features: Vec<Text<32>> = in_use.iter().map(|name| Text::lossy(name)).collect();
+        runner.telling = Telling::to(&features);
+        runner.live = Some(Live::new(mux, events, end));
+        (runner, relay)
+    }
+
+    /// What the relay is told within so long.
+    async fn told(runner: &mut Runner, relay: &mut Side, time: Duration) -> Vec<FromAgent> {
+        let until = Instant::now() + time;
+        let mut told = Vec::new();
+        while Instant::now() < until {
+            let next = runner.next_moment().map_or(until, |at| at.min(until));
+            while let Ok(event) = tokio::time::timeout_at(next, relay.events.recv()).await {
+                match event {
+                    Some(Event::Control(payload)) => told.push(FromAgent::decode(&payload).unwrap()),
+                    other => panic!("{other:?}"),
+                }
+            }
+            runner.on_time();
+        }
+        told
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_healths_of_all_services_are_one_message_and_changes_are_told_now_and_then() {
+        let (mut runner, mut relay) = online(limits::MAX_SERVICES, &[HEALTHS]);
+        let now = Instant::now().into_std();
+        for offered in &runner.offers {
+            offered.meter.set_health(Health::Down(ServiceCause::Refused), now);
+        }
+        runner.tell_health();
+        let all = told(&mut runner, &mut relay, SECOND).await;
+        match all.as_slice() {
+            [FromAgent::Healths { healths }] => assert_eq!(healths.len(), limits::MAX_SERVICES),
+            other => panic!("{other:?}"),
+        }
+        // One that goes up and down a thousand times a second, and is up in the end.
+        let meter = Arc::clone(&runner.offers[0].meter);
+        for round in 0..1000 {
+            let health = if round % 2 == 0 { Health::Down(ServiceCause::Unreachable) } else { Health::Up };
+            meter.set_health(health, now);
+            runner.tell_health();
+        }
+        let single = told(&mut runner, &mut relay, 2 * SECOND).await;
+        assert!(single.len() <= 2 * limits::HEALTHS_PER_SECOND as usize, "{single:?}");
+        let number = runner.offers[0].number;
+        assert_eq!(single.last(), Some(&FromAgent::Health { service: number, health: Health::Up }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_relay_of_the_first_version_is_told_service_by_service_and_slowly() {
+        let (mut runner, mut relay) = online(limits::MAX_SERVICES, &[]);
+        let now = Instant::now().into_std();
+        for offered in &runner.offers {
+            offered.meter.set_health(Health::Up, now);
+        }
+        runner.tell_health();
+        let at_once = told(&mut runner, &mut relay, Duration::from_millis(1)).await;
+        assert_eq!(at_once.len(), limits::SINGLE_HEALTHS_AT_ONCE as usize);
+        // It bears 64 at once, and a line may stand still for as long as a session survives that.
+        let later = told(&mut runner, &mut relay, limits::DEAD_AFTER).await;
+        assert!(at_once.len() + later.len() < 64, "{}", later.len());
+        let rest = told(&mut runner, &mut relay, limits::DEAD_AFTER).await;
+        assert_eq!(at_once.len() + later.len() + rest.len(), limits::MAX_SERVICES);
+        assert!(rest.iter().all(|message| matches!(message, FromAgent::Health { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_trials_of_many_services_do_not_come_as_one_wave() {
+        let (mut runner, mut relay) = online(limits::MAX_SERVICES, &[HEALTHS]);
+        let url: PublicUrl = "http://a.localhost".to_owned().try_into().unwrap();
+        let grants = runner.offers.iter().map(|offered| Grant {
+            service: offered.number,
+            name: offered.spec.name.clone(),
+            outcome: Outcome::Registered {
+                id: RegisteredId::random().unwrap(),
+                url: url.clone(),
+                aliases: vec![],
+            },
+        });
+        let grants = grants.collect();
+        runner.on_grants(grants, vec![]);
+        let mut trials = Vec::new();
+        for _ in 0..5 {
+            trials.push(told(&mut runner, &mut relay, SECOND / 2).await.len());
+        }
+        assert_eq!(trials.iter().sum::<usize>(), limits::MAX_SERVICES);
+        assert!(trials.iter().all(|count| *count <= limits::MAX_SERVICES / 3), "{trials:?}");
+    }
+
+    #[tokio::test]
+    async fn the_number_of_a_service_is_never_one_that_is_in_use() {
+        let (mut runner, _relay) = online(3, &[]);
+        let first: Vec<u16> = runner.offers.iter().map(|offered| offered.number).collect();
+        runner.next_number = first[0] - 1;
+        let mut more = services(5);
+        more[0].options.h2 = true; // another service under the same name
+        runner.set_services(more);
+        let mut numbers: Vec<u16> = runner.offers.iter().map(|offered| offered.number).collect();
+        assert!(!first.contains(&numbers[0]), "{first:?} {numbers:?}");
+        assert_eq!(numbers[1..3], first[1..3], "those that are the same keep theirs");
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 5);
+        runner.next_number = u16::MAX;
+        runner.set_services(services(7));
+        let numbers: std::collections::HashSet<u16> = runner.offers.iter().map(|it| it.number).collect();
+        assert_eq!(numbers.len(), 7);
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::ask::{Asked, Question};
 use super::moving::Moved;
-use super::offers::Offered;
+use super::offers::{Offered, Telling};
 use super::session::{Live, SessionError, at, connect, ended, retry_after};
 use super::state::{AgentState, Event as Step};
 use super::visit::{Visit, Visits};
@@ -27,7 +27,8 @@ use crate::name::ServiceName;
 use crate::net::dial::DialError;
 use crate::net::tls;
 use crate::proto::control::{
-    FromAgent, FromRelay, Hello, MOVE, Message, Outcome, PROTOCOL, Refusal, Text, Trial, Welcome, features,
+    FromAgent, FromRelay, HEALTHS, Hello, MOVE, Message, Outcome, PROTOCOL, Refusal, Text, Trial, Welcome,
+    features,
 };
 use crate::proto::frame::{Purpose, ResetCode};
 use crate::proto::liveness::Backoff;
@@ -62,6 +63,8 @@ pub(super) struct Runner {
     pub(super) questions: Vec<Question>,
     pub(super) next_probe: u32,
     news: Arc<Notify>,
+    /// What the relay is told about health, and when there is more to tell.
+    pub(super) telling: Telling,
     /// When to look again whether a refusal still stands.
     look_at: Option<Instant>,
     /// When to offer again what the relay could not write down.
@@ -123,6 +126,7 @@ impl Runner {
             questions: Vec::new(),
             next_probe: 0,
             news: Arc::new(Notify::new()),
+            telling: Telling::default(),
             look_at: None,
             offer_at: None,
             prove_by: None,
@@ -186,7 +190,7 @@ impl Runner {
         self.told_name = self.config.device_name.clone();
         let hello = Hello {
             protocol: PROTOCOL,
-            features: features([MOVE]),
+            features: features([MOVE, HEALTHS]),
             software: self.config.software.clone(),
             device_name: self.config.device_name.clone(),
             instance: self.instance.clone(),
@@ -358,6 +362,7 @@ impl Runner {
                 self.early_ends = 0;
                 let key_exchange = live.key_exchange.clone();
                 self.mux.send_replace(Some(live.mux.clone()));
+                self.telling = Telling::to(&live.features);
                 if let Some(old) = self.live.replace(live) {
                     self.stay_behind(old);
                 }
@@ -505,7 +510,7 @@ impl Runner {
 
     // ---- time -----------------------------------------------------------------------------------
 
-    fn next_moment(&self) -> Option<Instant> {
+    pub(super) fn next_moment(&self) -> Option<Instant> {
         let waiting = match self.state() {
             AgentState::Waiting { until, .. } => Some(Instant::from_std(until)),
             _ => None,
@@ -514,10 +519,11 @@ impl Runner {
         let deadlines = self.questions.iter().map(|question| question.deadline);
         let again =
             self.look_at.into_iter().chain(self.offer_at).chain(self.prove_by).chain(self.moved.again_at);
+        let again = again.chain(self.telling.again_at);
         waiting.into_iter().chain(probes).chain(deadlines).chain(again).min()
     }
 
-    fn on_time(&mut self) {
+    pub(super) fn on_time(&mut self) {
         self.step(Step::Tick);
         let now = Instant::now();
         if self.look_at.take_if(|at| *at <= now).is_some() {
@@ -525,6 +531,9 @@ impl Runner {
         }
         if self.offer_at.take_if(|at| *at <= now).is_some() {
             self.offer_again();
+        }
+        if self.telling.again_at.take_if(|at| *at <= now).is_some() {
+            self.tell_health();
         }
         if self.moved.again_at.take_if(|at| *at <= now).is_some() {
             self.dial();

@@ -17,7 +17,7 @@ use crate::mux::{self, End, Event, Events, Mux, Role, Stream};
 use crate::name::{DeviceId, ServerAddr};
 use crate::net::dial::{self, DialError, Way};
 use crate::net::tls;
-use crate::proto::control::{FromAgent, FromRelay, Hello, Message, PROTOCOL, Refusal, Welcome};
+use crate::proto::control::{FromAgent, FromRelay, Hello, Message, PROTOCOL, Refusal, Text, Welcome};
 use crate::proto::frame::ResetCode;
 use crate::secret::{Fingerprint, PrivateKey};
 
@@ -82,6 +82,8 @@ pub(super) struct Live {
     /// This end's address.
     pub(super) local: Option<IpAddr>,
     pub(super) key_exchange: Option<KeyExchange>,
+    /// What its welcome says that is in use beyond the protocol's first version.
+    pub(super) features: Vec<Text<32>>,
 }
 
 impl Drop for Live {
@@ -93,6 +95,12 @@ impl Drop for Live {
 }
 
 impl Live {
+    /// A session whose driver runs.
+    pub(super) fn new(mux: Mux, events: Events, driver: JoinHandle<End>) -> Self {
+        let (driver, since) = (Some(driver), Instant::now());
+        Self { mux, events, driver, since, local: None, key_exchange: None, features: Vec::new() }
+    }
+
     /// Why the session has ended. Call after its events have.
     pub(super) async fn end(&mut self) -> End {
         match self.driver.take() {
@@ -195,9 +203,14 @@ pub(super) async fn connect(
     hello: Hello,
 ) -> Result<(Live, Welcome), SessionError> {
     let window = hello.window;
-    let (message, live) = ask(server, way, config, &FromAgent::Hello(hello), window).await?;
+    let services = hello.services.len();
+    let (message, mut live) = ask(server, way, config, &FromAgent::Hello(hello), window).await?;
     match message {
-        FromRelay::Welcome(welcome) if welcome.protocol == PROTOCOL => Ok((live, welcome)),
+        FromRelay::Welcome(welcome) if welcome.protocol == PROTOCOL => {
+            live.mux.set_services(services);
+            live.features.clone_from(&welcome.features);
+            Ok((live, welcome))
+        }
         FromRelay::Refused { refusal } => Err(SessionError::Refused { server: server.clone(), refusal }),
         _ => Err(no_welcome(server)),
     }
@@ -220,8 +233,8 @@ async fn ask(
         post_quantum: tls::is_post_quantum(connection),
     });
     let (mux, driver, events) = mux::session(tls, Role::Agent, window);
-    let driver = Some(tokio::spawn(driver));
-    let mut live = Live { mux, events, driver, since: Instant::now(), local, key_exchange };
+    let mut live = Live::new(mux, events, tokio::spawn(driver));
+    (live.local, live.key_exchange) = (local, key_exchange);
     let first = first.encode().map_err(|_| no_welcome(server))?;
     live.mux.send_control(&first);
     let message = match tokio::time::timeout_at(deadline, live.events.recv()).await {
@@ -283,7 +296,11 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let (driver, since) = (Some(end), Instant::now());
-        (relay, Live { mux, events, driver, since, local: None, key_exchange: None }, stream)
+        (
+            relay,
+            Live { mux, events, driver, since, local: None, key_exchange: None, features: vec![] },
+            stream,
+        )
     }
 
     #[tokio::test(start_paused = true)]

@@ -90,14 +90,14 @@ impl<IO: AsyncBufRead + AsyncWrite + Sent + Unpin> Driver<IO> {
             return Poll::Ready(end);
         }
         let core = self.shared.lock();
-        if core.closing().is_some() && written == Turn::Idle {
+        if core.closing().is_some() && written == Turn::Idle && !core.has_messages() {
             return Poll::Ready(End::Local);
         }
         if core.is_idle() {
             self.shared.idle.notify_waiters();
         }
-        // A PING may have become due.
-        let more = core.has_pending() && written == Turn::Idle;
+        // A PING or a message may have become due.
+        let more = written == Turn::Idle && core.wants_to_send();
         drop(core);
         if read == Turn::More || written == Turn::More || more {
             cx.waker().wake_by_ref();
@@ -140,6 +140,13 @@ impl<IO: AsyncBufRead + AsyncWrite + Sent + Unpin> Driver<IO> {
                 if limit <= Instant::now().into_std() {
                     return Poll::Ready(End::Local);
                 }
+            }
+            // On a line that takes nothing no message's time comes.
+            if outgoing == Outgoing::Idle {
+                if core.wants_to_send() {
+                    return Poll::Pending;
+                }
+                until = core.next_control().map_or(until, |next| until.min(next));
             }
             drop(core);
             let until = Instant::from_std(until);

@@ -122,7 +122,8 @@ pub fn session<IO>(io: IO, role: Role, window: u32) -> (Mux, Driver<IO>, Events)
 where
     IO: AsyncBufRead + AsyncWrite + Sent + Unpin,
 {
-    let (events, receiver) = mpsc::channel(limits::CONTROL_QUEUE + limits::MAX_STREAMS as usize);
+    let most = limits::CONTROL_AT_ONCE + limits::MAX_SERVICES as u32 * limits::CONTROL_AT_ONCE_PER_SERVICE;
+    let (events, receiver) = mpsc::channel((most + limits::MAX_STREAMS) as usize);
     let now = tokio::time::Instant::now().into_std();
     let core = core::Core::new(role, window, now);
     let shared = Arc::new(Shared { core: Mutex::new(core), idle: Notify::new() });
@@ -147,7 +148,8 @@ impl Mux {
         Ok(Stream::new(Arc::clone(&self.shared), id, open, fate))
     }
 
-    /// Queues a message on stream 0. False when the session has ended.
+    /// Queues a message on stream 0. Messages are sent in order, at a pace that the peer bears: a few at once, the
+    /// others one after the other. False when the session has ended.
     pub fn send_control(&self, payload: &[u8]) -> bool {
         let mut core = self.shared.lock();
         let sent = core.send_control(payload);
@@ -186,6 +188,11 @@ impl Mux {
     /// What the peer's hello allows: the credit of a new stream and the number of streams.
     pub fn set_peer_limits(&self, window: u32, max_streams: u32) {
         self.shared.lock().set_peer_limits(window, max_streams);
+    }
+
+    /// How many services the two ends talk about: the peer may say something about each of them now and then.
+    pub fn set_services(&self, services: usize) {
+        self.shared.lock().set_services(services);
     }
 
     /// The shortest round trip measured in this session.

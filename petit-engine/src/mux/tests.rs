@@ -1,6 +1,7 @@
 //! The multiplexer over an in-memory connection, and against peers that break its rules.
 
 mod carry;
+mod control;
 mod liveness;
 
 use std::io::IoSlice;

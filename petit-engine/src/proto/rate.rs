@@ -18,6 +18,17 @@ impl Rate {
         Self { every, burst: every * burst.max(1), used_until: None }
     }
 
+    /// From now on allows more or less. What has been used of the allowance stays used.
+    pub fn set(&mut self, per_second: u32, burst: u32) {
+        *self = Self { used_until: self.used_until, ..Self::new(per_second, burst) };
+    }
+
+    /// The moment from which on the next event is allowed; it may have passed. `None` before the first event.
+    pub fn next(&self) -> Option<Instant> {
+        let until = self.used_until? + self.every;
+        Some(until.checked_sub(self.burst).unwrap_or(until))
+    }
+
     /// Takes one event into account; false when it comes too soon.
     pub fn allow(&mut self, now: Instant) -> bool {
         let next = self.used_until.map_or(now, |until| until.max(now)) + self.every;
@@ -41,6 +52,20 @@ mod tests {
         assert!(!rate.allow(start + Duration::from_millis(99)));
         assert!(rate.allow(start + Duration::from_millis(101)));
         let later = start + Duration::from_secs(60);
+        assert_eq!(rate.next(), Some(start + Duration::from_millis(200)));
         assert_eq!((0..20).filter(|_| rate.allow(later)).count(), 5);
+    }
+    #[test]
+    fn an_allowance_that_grows_forgets_nothing() {
+        let start = Instant::now();
+        let mut rate = Rate::new(10, 5);
+        assert_eq!(rate.next(), None);
+        assert_eq!((0..20).filter(|_| rate.allow(start)).count(), 5);
+        rate.set(20, 20);
+        // Five of ten in a second are ten of twenty.
+        assert_eq!((0..40).filter(|_| rate.allow(start)).count(), 10);
+        assert!(
+            !rate.allow(start + Duration::from_millis(49)) && rate.allow(start + Duration::from_millis(50))
+        );
     }
 }

@@ -17,7 +17,8 @@ use crate::name::DeviceId;
 use crate::net::tls;
 use crate::net::wire::Wire;
 use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Kept, Message, Offer, Outcome};
-use crate::proto::control::{MOVE, PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome, features};
+use crate::proto::control::{HEALTHS, MOVE, PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome};
+use crate::proto::control::{ServiceHealth, has_feature};
 
 /// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
 pub(super) async fn run(
@@ -37,6 +38,7 @@ pub(super) async fn run(
         }
         Some(Ok(Introduction::Hello(hello))) => {
             mux.set_peer_limits(hello.window, hello.max_streams);
+            mux.set_services(hello.services.len());
             let bounds = &shared.config.bounds;
             let session = Arc::new(Session::new(device, key, mux.clone(), (peer, shard), &hello, bounds));
             serve(&shared, &session, hello, events).await
@@ -129,7 +131,11 @@ async fn serve(
     let (services, kept) = announce(shared, session, hello.services).await;
     session.send(&FromRelay::Welcome(Welcome {
         protocol: PROTOCOL,
-        features: if session.moves { features([MOVE]) } else { Vec::new() },
+        features: [MOVE, HEALTHS]
+            .into_iter()
+            .filter(|feature| has_feature(&hello.features, feature))
+            .map(Text::lossy)
+            .collect(),
         software: shared.config.software.clone(),
         device,
         window: limits::INITIAL_WINDOW_BYTES,
@@ -183,10 +189,16 @@ async fn on_message(shared: &Arc<Shared>, session: &Arc<Session>, message: FromA
     match message {
         FromAgent::Hello(_) | FromAgent::Look {} => return Err(Refusal::Protocol),
         FromAgent::Services { services } => {
+            session.mux.set_services(services.len());
             let (services, kept) = announce(shared, session, services).await;
             session.send(&FromRelay::Services { services, kept });
         }
         FromAgent::Health { service, health } => session.set_health(service, health),
+        FromAgent::Healths { healths } => {
+            for ServiceHealth { service, health } in healths {
+                session.set_health(service, health);
+            }
+        }
         FromAgent::Probe { probe, service } => {
             let (shared, session) = (Arc::clone(shared), Arc::clone(session));
             let Ok(place) = Arc::clone(&session.trials).try_acquire_owned() else { return Ok(()) };

@@ -37,11 +37,6 @@ impl Core {
         self.liveness.due(self.now)
     }
 
-    /// True when frames wait that go out before any data.
-    pub(in crate::mux) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
     /// When a close that is under way must have ended.
     pub(in crate::mux) fn closing(&self) -> Option<Instant> {
         match self.state {
@@ -52,6 +47,7 @@ impl Core {
 
     /// Fills a batch: pending frames first, then one turn per ready stream.
     pub(in crate::mux) fn fill(&mut self, batch: &mut Batch) {
+        self.pace_control();
         if !self.pending.is_empty() {
             batch.inline(&self.pending);
             self.pending.clear();
@@ -109,6 +105,7 @@ impl Core {
         }
         self.outgoing = 0;
         self.pending = Vec::new();
+        self.messages = VecDeque::new();
         self.ready = VecDeque::new();
         self.driver = None;
     }

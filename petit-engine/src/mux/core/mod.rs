@@ -3,6 +3,7 @@
 //! Everything here is a short, synchronous update under the session's lock. The driver feeds it what the peer
 //! sent and empties it into batches; streams put bytes in and take bytes out.
 
+mod control;
 mod feed;
 mod peer;
 mod streams;
@@ -71,6 +72,9 @@ pub(in crate::mux) struct Core {
     opens: Rate,
     pings: Rate,
     controls: Rate,
+    /// Messages of this side that wait for their time.
+    messages: VecDeque<Box<[u8]>>,
+    own_controls: Rate,
     liveness: Liveness,
     /// The PING under way: its number and when it left.
     ping: Option<(u64, Instant)>,
@@ -186,7 +190,9 @@ impl Core {
             stray_frames: 0,
             opens: Rate::new(limits::MAX_OPENS_PER_SECOND, limits::MAX_STREAMS),
             pings: Rate::new(limits::MAX_PINGS_PER_SECOND, 2 * limits::MAX_PINGS_PER_SECOND),
-            controls: Rate::new(limits::MAX_CONTROL_PER_SECOND, limits::CONTROL_QUEUE as u32),
+            controls: Rate::new(limits::CONTROL_PER_SECOND, limits::CONTROL_AT_ONCE),
+            messages: VecDeque::new(),
+            own_controls: Rate::new(limits::OWN_CONTROL_PER_SECOND, limits::OWN_CONTROL_AT_ONCE),
             liveness: Liveness::new(now),
             ping: None,
             ping_wanted: false,
@@ -245,14 +251,6 @@ impl Core {
         self.stray_frames += u64::from(limits::STRAY_FRAMES_PER_STREAM);
         self.stats.opened += 1;
         fate
-    }
-
-    pub(in crate::mux) fn send_control(&mut self, payload: &[u8]) -> bool {
-        let open = matches!(self.state, State::Open | State::Leaving);
-        if open {
-            self.control_frame(0, Kind::Control, payload);
-        }
-        open
     }
 
     pub(in crate::mux) fn go_away(&mut self, retry_after: Duration) {

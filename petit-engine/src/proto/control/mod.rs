@@ -42,6 +42,11 @@ pub enum FromAgent {
         /// How it is now.
         health: Health,
     },
+    /// The local ends of several services have changed. Only in a session with the feature [`HEALTHS`].
+    Healths {
+        /// Those that have changed.
+        healths: Vec<ServiceHealth>,
+    },
     /// Please try the whole way to a service, from the public front.
     Probe {
         /// Comes back in the answer.
@@ -112,6 +117,9 @@ pub enum FromRelay {
 /// The feature of an agent that understands [`FromRelay::Move`].
 pub const MOVE: &str = "move";
 
+/// The feature of a relay that understands [`FromAgent::Healths`], and of an agent that says its healths so.
+pub const HEALTHS: &str = "healths";
+
 /// Features by their names.
 pub fn features<const N: usize>(names: [&str; N]) -> Vec<Text<32>> {
     names.map(Text::lossy).into()
@@ -168,6 +176,16 @@ pub struct Offer {
     pub health: Health,
     /// How requests are to be handed to it.
     pub options: Options,
+}
+
+/// How the local end of a service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceHealth {
+    /// The agent's number for it.
+    pub service: u16,
+    /// How it is now.
+    pub health: Health,
 }
 
 /// How an HTTP service wants its requests. Chosen at the agent; nothing in it says where the service is.
@@ -387,8 +405,12 @@ impl Message for FromAgent {
                 Ok(())
             }
             Self::Services { services } => check_offers(services),
+            Self::Healths { healths } if healths.len() > limits::MAX_SERVICES => {
+                Err(ControlError::Limit { what: "services" })
+            }
             Self::Look {}
             | Self::Health { .. }
+            | Self::Healths { .. }
             | Self::Probe { .. }
             | Self::Rename { .. }
             | Self::Remove { .. }

@@ -69,6 +69,13 @@ fn messages_have_the_documented_form() {
     );
     let rename = FromAgent::Rename { device_name: Text::lossy("Front desk") };
     assert_eq!(rename.encode().unwrap(), br#"{"type":"rename","device_name":"Front desk"}"#);
+    let health = ServiceHealth { service: 7, health: Health::Down(ServiceCause::Refused) };
+    let healths =
+        FromAgent::Healths { healths: vec![health, ServiceHealth { service: 9, health: Health::Up }] };
+    assert_eq!(
+        String::from_utf8(healths.encode().unwrap()).unwrap(),
+        r#"{"type":"healths","healths":[{"service":7,"health":{"down":"refused"}},{"service":9,"health":"up"}]}"#
+    );
     let refused = FromRelay::Refused { refusal: Refusal::InUseElsewhere };
     assert_eq!(refused.encode().unwrap(), br#"{"type":"refused","refusal":"in_use_elsewhere"}"#);
     assert_eq!(FromRelay::Move {}.encode().unwrap(), br#"{"type":"move"}"#);
@@ -85,6 +92,9 @@ fn messages_have_the_documented_form() {
 #[test]
 fn messages_read_back() {
     let message = FromAgent::Hello(hello());
+    assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
+    let health = ServiceHealth { service: 1, health: Health::Untried };
+    let message = FromAgent::Healths { healths: vec![health] };
     assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
     let message = FromAgent::Unregister {};
     assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
@@ -118,6 +128,11 @@ fn doubles_and_excess_are_refused() {
     assert!(FromAgent::Hello(twice.clone()).check().is_err());
     twice.services[1].name = "db".parse().unwrap();
     assert!(FromAgent::Hello(twice).check().is_ok());
+    let health = ServiceHealth { service: 1, health: Health::Up };
+    for (count, is_fine) in [(limits::MAX_SERVICES, true), (limits::MAX_SERVICES + 1, false)] {
+        let healths = FromAgent::Healths { healths: vec![health; count] };
+        assert_eq!(healths.check().is_ok(), is_fine);
+    }
     let long = format!(r#"{{"type":"remove","name":"{}"}}"#, "a".repeat(41));
     assert!(FromAgent::decode(long.as_bytes()).is_err());
 }
