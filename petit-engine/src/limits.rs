@@ -198,6 +198,9 @@ pub const FRESH: Duration = Duration::from_secs(60);
 pub const HEAD: Duration = Duration::from_secs(15);
 /// From a request sent to the service until the head of its answer. No limit on the whole.
 pub const FIRST_BYTE: Duration = Duration::from_secs(120);
+/// The longest time that a client may ask for instead, unless the operator allows more: a request that is not
+/// answered has a place.
+pub const FIRST_BYTE_MOST: Duration = Duration::from_secs(60 * 60);
 /// What streams is cut only when nothing has moved for this long.
 pub const IDLE: Duration = Duration::from_secs(10 * 60);
 /// A visitor who sends nothing of a body for this long, before the service has answered, is cut.
@@ -226,6 +229,17 @@ pub const SLOT_WAIT: Duration = Duration::from_secs(1);
 pub const BURST: Duration = Duration::from_millis(250);
 /// How long it waits at least while more requests come than can be served.
 pub const SLOT_WAIT_LEAST: Duration = Duration::from_millis(5);
+/// A request that finds no place waits so long for one to become free by itself before somebody has to give one up.
+/// Most services have answered by then.
+pub const GIVE_WAY_AFTER: Duration = Duration::from_millis(250);
+/// A request whose body has not begun to come for this long gives its place to anybody.
+pub const BODY_YIELDS_AFTER: Duration = Duration::from_secs(1);
+/// Who holds how many places is counted anew after this long while places are short: a look at 8192 places takes some
+/// 100 µs, and a crowd must not cost one each.
+pub const RANKING_FRESH: Duration = Duration::from_millis(50);
+/// Visits of all kinds to one client at the same time. Each has a stream, and a session has [`MAX_STREAMS`]; the rest
+/// is for streams that are kept idle, for trials, and for visits that are being ended.
+pub const VISITS_PER_CLIENT: usize = 3072;
 /// Requests that wait for a place at one service.
 pub const SLOT_LINE: usize = 1024;
 /// WebSockets of one client at the same time.

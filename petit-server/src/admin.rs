@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::certificate::{self, Certificate, PublicNames};
 use crate::config::{self, Config};
 use crate::directory::Directory;
+use crate::load;
 use crate::server::{InviteError, InviteWish, Reloaded, Server, make_invite};
 use crate::store::{DeviceRow, EndedBy, InviteRow, StoreError};
 use crate::{SOFTWARE, seconds};
@@ -190,20 +191,8 @@ impl Admin {
             "config": server.folder.config,
             "log": server.folder.log(),
             "clients": self.clients().await?,
-            "now": self.now(server),
+            "now": load::view(&server.relay),
         }))
-    }
-
-    /// How much is going on, and how much went wrong.
-    fn now(&self, server: &Server) -> Value {
-        let counts = server.relay.counts();
-        json!({
-            "connections": counts.connections,
-            "requests": counts.requests,
-            "turned_away": counts.turned_away,
-            "faults": counts.faults,
-            "tasks": tokio::runtime::Handle::current().metrics().num_alive_tasks(),
-        })
     }
 
     /// Registered clients, and those whose registration has ended, with what is live of them.
@@ -236,6 +225,7 @@ impl Admin {
                     "aliases": service.aliases,
                     "online": live.is_some(),
                     "health": live.map(|live| live.health),
+                    "visits": live.map(|live| live.visits),
                 })
             })
             .collect();

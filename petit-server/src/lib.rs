@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod config;
 pub mod directory;
 pub mod folder;
+pub mod load;
 pub mod memory;
 pub mod server;
 pub mod store;

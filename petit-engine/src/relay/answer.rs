@@ -43,6 +43,8 @@ pub enum Failure {
     NotOffered,
     /// No room on the way.
     Busy,
+    /// There was room, and others with less needed it. The request may have started.
+    GaveWay,
     /// More requests in a second than the operator allows for this service.
     TooMany,
     /// The request's head is too large, or has too many fields.
@@ -166,6 +168,13 @@ impl Failure {
                 "There is no room at the moment.",
                 "server",
                 true,
+            ),
+            Self::GaveWay => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "gave-way",
+                "The request may have started, and was ended for others: too much came from one side.",
+                "server",
+                false,
             ),
             Self::TooMany => row(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -358,7 +367,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Failure; 26] = [
+    const ALL: [Failure; 27] = [
         Failure::BadRequest,
         Failure::BadHost,
         Failure::Method,
@@ -372,6 +381,7 @@ mod tests {
         Failure::Away,
         Failure::NotOffered,
         Failure::Busy,
+        Failure::GaveWay,
         Failure::TooMany,
         Failure::HeadTooLarge,
         Failure::TargetTooLong,

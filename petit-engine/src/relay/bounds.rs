@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::limits;
 
 /// The relay's limits. [`Bounds::default`] is what fits most.
@@ -21,8 +23,13 @@ pub struct Bounds {
     pub websockets_per_client: usize,
     /// How long a service may take to begin its answer, unless its client says otherwise.
     pub answer_within: Duration,
+    /// The longest time that a client may ask for instead.
+    pub answer_within_most: Duration,
     /// An answer, a WebSocket or a request's body of which nothing has moved for this long is cut.
     pub idle: Duration,
+    /// Networks whose addresses speak for many visitors each: connections and places of theirs are not counted by
+    /// address. Loopback and trusted proxies need not be named.
+    pub exempt_networks: Vec<IpNet>,
     /// Threads that serve; 0: one for each processor.
     pub threads: usize,
 }
@@ -37,7 +44,9 @@ impl Default for Bounds {
             requests_per_second: None,
             websockets_per_client: limits::WEBSOCKETS_PER_CLIENT,
             answer_within: limits::FIRST_BYTE,
+            answer_within_most: limits::FIRST_BYTE_MOST,
             idle: limits::IDLE,
+            exempt_networks: Vec::new(),
             threads: 0,
         }
     }

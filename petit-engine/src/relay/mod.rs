@@ -13,12 +13,12 @@ mod fronts;
 mod ingress;
 mod invite_page;
 mod leaving;
+mod places;
 mod probe;
 mod registry;
 mod route;
 mod session;
 mod shards;
-mod slots;
 mod tcp;
 
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +42,7 @@ pub use self::fronts::{Front, UnknownFront};
 #[doc(hidden)]
 pub use self::ingress::{fuzz_answer, fuzz_head};
 pub use self::leaving::{Farewell, Leave, UnderWay};
+pub use self::places::{Holder, PlaceCounts, Scarce, Shortage};
 pub use self::registry::{ServedView, SessionView};
 pub use self::route::{Names, Route, Routed, Via, decide};
 use self::shards::Shards;
@@ -180,8 +181,7 @@ pub(crate) struct Shared {
     /// Requests that failed by a fault of ours.
     faults: AtomicU64,
     door: Arc<Door>,
-    /// Room for requests, all services together.
-    requests: Arc<Semaphore>,
+    places: places::Places,
     enrolling: enrol::Enrolling,
     handshakes: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -197,6 +197,8 @@ pub struct RelayCounts {
     pub turned_away: usize,
     /// Requests under way.
     pub requests: usize,
+    /// Visits for which there was no place.
+    pub places: PlaceCounts,
     /// Requests that failed by a fault of Petit's own.
     pub faults: u64,
 }
@@ -231,10 +233,11 @@ impl Relay {
         let hex = |bytes: [u8; 16]| data_encoding::HEXLOWER.encode(&bytes);
         let pseudonym: [u8; 16] = random_bytes()?;
         let shards = Shards::start(config.bounds.threads).map_err(StartError::NoThread)?;
+        let exempt = [&config.trusted_proxies[..], &config.bounds.exempt_networks].concat();
         let shared = Arc::new(Shared {
             shards,
-            door: Arc::new(Door::new(&config.bounds, &config.trusted_proxies)),
-            requests: Arc::new(Semaphore::new(config.bounds.requests)),
+            door: Arc::new(Door::new(&config.bounds, &exempt)),
+            places: places::Places::new(&config.bounds, exempt),
             enrolling: enrol::Enrolling::default(),
             tunnel_tls: tls::tunnel_server(&config.key, Arc::new(Keys(Arc::clone(&access))))?,
             enrol_tls: tls::enrol_server(&config.key)?,
@@ -257,6 +260,8 @@ impl Relay {
         let changes = shared.access.changes();
         let watched = Arc::clone(&shared);
         shared.until_ended(async move { watch_changes(&watched, changes).await });
+        let timed = Arc::clone(&shared);
+        shared.until_ended(async move { timed.places.keep_time().await });
         Ok(Self { shared })
     }
 
@@ -311,14 +316,15 @@ impl Relay {
         RelayCounts {
             connections,
             turned_away,
-            requests: self
-                .shared
-                .config
-                .bounds
-                .requests
-                .saturating_sub(self.shared.requests.available_permits()),
+            requests: self.shared.places.requests(),
+            places: self.shared.places.counts(),
             faults: self.shared.faults.load(Ordering::Relaxed),
         }
+    }
+
+    /// What is running short, and who holds it.
+    pub fn shortages(&self) -> Vec<Shortage> {
+        self.shared.places.shortages()
     }
 
     /// The live sessions.

@@ -7,9 +7,8 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::Semaphore;
 
-use super::bounds::Bounds;
 use super::ingress::Pool;
-use super::slots::Gate;
+use super::places::Rooms;
 use super::{Names, Route};
 use crate::cause::Health;
 use crate::limits;
@@ -31,7 +30,6 @@ pub(crate) struct Session {
     /// Where it lives.
     pub(super) shard: usize,
     pub(super) pool: Pool,
-    pub(super) websockets: Arc<Semaphore>,
     /// Room for trials that this session asks for.
     pub(super) trials: Arc<Semaphore>,
     served: RwLock<HashMap<RegisteredId, Arc<Served>>>,
@@ -53,13 +51,13 @@ pub(super) struct Served {
     health: Mutex<Health>,
     pub(super) options: Options,
     pub(super) url: String,
-    pub(super) gate: Gate,
+    pub(super) rooms: Rooms,
     /// So that a service that is down does not fill the log.
     failures: Mutex<Rate>,
 }
 
 impl Served {
-    pub(super) fn new(offer: &Offer, url: String, bounds: &Bounds) -> Self {
+    pub(super) fn new(offer: &Offer, url: String, rooms: Rooms) -> Self {
         Self {
             number: offer.service,
             name: offer.name.clone(),
@@ -67,7 +65,7 @@ impl Served {
             health: Mutex::new(offer.health),
             options: offer.options.clone(),
             url,
-            gate: Gate::new(bounds),
+            rooms,
             failures: Mutex::new(Rate::new(1, limits::FAILURES_LOGGED)),
         }
     }
@@ -118,6 +116,8 @@ pub struct ServedView {
     pub health: Health,
     /// Its public address.
     pub url: String,
+    /// Requests that it was sent, or connections, WebSockets not counted, while anybody of it was here.
+    pub visits: u64,
 }
 
 impl Session {
@@ -127,7 +127,6 @@ impl Session {
         mux: Mux,
         (peer, shard): (SocketAddr, usize),
         hello: &crate::proto::control::Hello,
-        bounds: &Bounds,
     ) -> Self {
         Self {
             device,
@@ -137,7 +136,6 @@ impl Session {
             mux,
             shard,
             pool: Pool::default(),
-            websockets: Arc::new(Semaphore::new(bounds.websockets_per_client)),
             trials: Arc::new(Semaphore::new(limits::TRIALS)),
             served: RwLock::default(),
             told: Mutex::default(),
@@ -230,6 +228,7 @@ impl Session {
             kind: served.kind,
             health: served.health(),
             url: served.url.clone(),
+            visits: served.rooms.visits.visits(),
         });
         SessionView {
             device: self.device,

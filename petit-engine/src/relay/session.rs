@@ -39,8 +39,7 @@ pub(super) async fn run(
         Some(Ok(Introduction::Hello(hello))) => {
             mux.set_peer_limits(hello.window, hello.max_streams);
             mux.set_services(hello.services.len());
-            let bounds = &shared.config.bounds;
-            let session = Arc::new(Session::new(device, key, mux.clone(), (peer, shard), &hello, bounds));
+            let session = Arc::new(Session::new(device, key, mux.clone(), (peer, shard), &hello));
             serve(&shared, &session, hello, events).await
         }
         Some(Err(refusal)) => Err(refusal),
@@ -259,9 +258,10 @@ async fn announce(shared: &Arc<Shared>, session: &Session, offers: Vec<Offer>) -
                 let same = session.serves(&registration.id).filter(|served| {
                     served.number == offer.service && served.options == offer.options && served.url == url
                 });
-                // What has not changed keeps its place, with the requests that are counted there.
-                let serve =
-                    same.unwrap_or_else(|| Arc::new(Served::new(&offer, url.clone(), &shared.config.bounds)));
+                let serve = same.unwrap_or_else(|| {
+                    let rooms = shared.places.rooms(offer.kind, session.device, registration.id);
+                    Arc::new(Served::new(&offer, url.clone(), rooms))
+                });
                 served.insert(registration.id, serve);
                 Outcome::Registered {
                     id: registration.id,

@@ -9,9 +9,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::door::Entrance;
 use super::fronts::Accepting;
+use super::places::{Claim, Slot};
 use super::{Registration, Shared};
 use crate::limits;
-use crate::mux::{Until, carry};
+use crate::mux::{Stream, Until, carry};
 use crate::name::RegisteredId;
 use crate::net::close::Closing;
 use crate::net::listen;
@@ -132,31 +133,40 @@ fn url(host: &str, address: SocketAddr) -> String {
 async fn visit(shared: &Shared, id: RegisteredId, tcp: TcpStream, peer: SocketAddr) {
     let mut tcp = Closing::new(tcp);
     tcp.reset_unless_shut_down();
-    let stream = shared.access.service(&id).and_then(|route| {
-        // Between a change of its kind and the end of its port, nobody gets past the checks of public HTTP.
-        let (session, served) = shared.registry.find(&route)?;
-        if route.kind != ServiceKind::Tcp || served.kind != ServiceKind::Tcp {
-            return None;
-        }
-        let open = Open {
-            service: served.number,
-            purpose: Purpose::Visit,
-            window: limits::INITIAL_WINDOW_BYTES,
-            visitor: canonical(peer),
-            id: shared.next_request_id(),
-        };
-        session.mux.open(open).ok()
-    });
-    let result = match stream {
-        Some(mut stream) => {
-            let _counted = shared.leaving.tcp();
-            carry(&mut stream, &mut tcp, Until::BothFinishOrLocalBreaks, &mut ()).await.map_err(Some)
-        }
-        None => Err(None),
+    let Some((slot, mut stream)) = open(shared, id, peer).await else {
+        return tracing::debug!(%id, %peer, "TCP visitor turned away");
     };
-    if let Err(error) = result {
-        tracing::debug!(%id, %peer, ?error, "TCP visit broke");
+    let _counted = shared.leaving.tcp();
+    slot.place().answered();
+    let mut progress = &**slot.place();
+    tokio::select! {
+        result = carry(&mut stream, &mut tcp, Until::BothFinishOrLocalBreaks, &mut progress) => {
+            if let Err(error) = result {
+                tracing::debug!(%id, %peer, ?error, "TCP visit broke");
+            }
+        }
+        () = slot.place().lost() => tracing::debug!(%id, %peer, "a TCP visit gives way"),
     }
+}
+
+/// A place at a service, and a stream to it.
+async fn open(shared: &Shared, id: RegisteredId, peer: SocketAddr) -> Option<(Slot, Stream)> {
+    let route = shared.access.service(&id)?;
+    // Between a change of its kind and the end of its port, nobody gets past the checks of public HTTP.
+    let (session, served) = shared.registry.find(&route)?;
+    if route.kind != ServiceKind::Tcp || served.kind != ServiceKind::Tcp {
+        return None;
+    }
+    let claim = Claim { visitor: shared.places.visitor(peer.ip()), has_body: false };
+    let slot = served.rooms.visits.enter(claim).await.inspect_err(|_| shared.places.refused()).ok()?;
+    let open = Open {
+        service: served.number,
+        purpose: Purpose::Visit,
+        window: limits::INITIAL_WINDOW_BYTES,
+        visitor: canonical(peer),
+        id: shared.next_request_id(),
+    };
+    Some((slot, session.mux.open(open).ok()?))
 }
 
 /// An IPv4 visitor of a dual-stack listener as what it is.

@@ -7,6 +7,8 @@ use petit_engine::relay::Bounds;
 use petit_host::toml_file::{Kind, Table};
 use serde::Deserialize;
 
+use super::Network;
+
 pub(super) const LIMITS: Table = Table(&[
     super::key("connections", Kind::Value),
     super::key("connections_per_address", Kind::Value),
@@ -15,6 +17,8 @@ pub(super) const LIMITS: Table = Table(&[
     super::key("requests_per_second", Kind::Value),
     super::key("websockets_per_client", Kind::Value),
     super::key("answer_within", Kind::Value),
+    super::key("answer_within_most", Kind::Value),
+    super::key("exempt_networks", Kind::Value),
     super::key("idle", Kind::Value),
     super::key("memory", Kind::Value),
     super::key("threads", Kind::Value),
@@ -30,6 +34,8 @@ pub(super) struct LimitsForm {
     requests_per_second: Option<Count<1, 1_000_000>>,
     websockets_per_client: Option<Count<0, 100_000>>,
     answer_within: Option<Span<1, 86_400>>,
+    answer_within_most: Option<Span<1, 86_400>>,
+    exempt_networks: Option<Vec<Network>>,
     idle: Option<Span<10, 86_400>>,
     memory: Option<Bytes>,
     threads: Option<Count<1, 64>>,
@@ -58,6 +64,11 @@ impl LimitsForm {
                 .as_ref()
                 .map_or(usual.websockets_per_client, Count::size),
             answer_within: self.answer_within.as_ref().map_or(usual.answer_within, |span| span.0),
+            answer_within_most: self
+                .answer_within_most
+                .as_ref()
+                .map_or(usual.answer_within_most, |span| span.0),
+            exempt_networks: self.exempt_networks.iter().flatten().map(|network| network.0).collect(),
             idle: self.idle.as_ref().map_or(usual.idle, |span| span.0),
             threads: self.threads.as_ref().map_or(usual.threads, Count::size),
         }
@@ -150,6 +161,10 @@ mod tests {
         assert_eq!(bounds.requests_per_service, 10);
         assert_eq!(bounds.answer_within, Duration::from_secs(300));
         assert_eq!(memory, Some(2 << 30));
+        let (bounds, _) =
+            read("answer_within_most = \"1d\"\nexempt_networks = [\"192.0.2.0/24\", \"::1\"]").unwrap();
+        assert_eq!(bounds.answer_within_most, Duration::from_secs(86_400));
+        assert_eq!(bounds.exempt_networks.len(), 2);
         for (text, expected) in [
             ("connections = 5", ":3:15: expected a number between 10 and 1000000"),
             ("connections = \"many\"", ":3:15: expected a number between"),
@@ -157,6 +172,8 @@ mod tests {
             ("answer_within = \"soon\"", "expected a time such as"),
             ("memory = \"1MB\"", "expected memory such as"),
             ("memory = \"4\"", "expected memory such as"),
+            ("answer_within_most = \"2d\"", "between 1s and 1day"),
+            ("exempt_networks = [\"10.0.0.0/33\"]", "expected a network such as \"10.0.0.0/8\""),
             ("threads = 0", "expected a number between 1 and 64"),
             ("requets = 1", "did you mean \"requests\"?"),
         ] {

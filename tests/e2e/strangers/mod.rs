@@ -8,6 +8,7 @@ mod h2;
 mod heads;
 mod local;
 mod panic;
+mod places;
 mod port;
 mod server;
 mod slow;

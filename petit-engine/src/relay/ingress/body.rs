@@ -3,7 +3,6 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::super::answer::Failure;
-use super::super::slots::Slot;
+use super::super::places::{Place, Slot};
 use super::events::EventStream;
 use super::pace::{Pace, Patience};
 use super::pool::Lease;
@@ -29,6 +28,8 @@ pub(crate) enum BodyError {
     Slow,
     /// There is more of it than the service takes.
     TooLong,
+    /// Its place was given to somebody else.
+    GaveWay,
 }
 
 impl fmt::Display for BodyError {
@@ -38,52 +39,12 @@ impl fmt::Display for BodyError {
             Self::Cut(how) => write!(f, "the body broke: {how}"),
             Self::Slow => f.write_str("the body came too slowly"),
             Self::TooLong => f.write_str("the body is too long"),
+            Self::GaveWay => f.write_str("its place was needed for others"),
         }
     }
 }
 
 impl std::error::Error for BodyError {}
-
-/// What may be known of a visitor's body while somebody else reads it.
-#[derive(Debug, Default)]
-pub(super) struct Passing {
-    /// Bytes passed on, so that waiting for an answer can tell a slow upload from a silent service.
-    bytes: AtomicU64,
-    /// The answer's head has come: from here on both sides may talk for as long as they like.
-    answered: AtomicBool,
-    /// 0, or why the body was given up.
-    fault: AtomicU8,
-}
-
-impl Passing {
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn answered(&self) {
-        self.answered.store(true, Ordering::Relaxed);
-    }
-
-    /// What the visitor is to be told of a body that was given up.
-    pub(super) fn fault(&self) -> Option<Failure> {
-        match self.fault.load(Ordering::Relaxed) {
-            1 => Some(Failure::SlowBody),
-            2 => Some(Failure::BodyTooLong),
-            3 => Some(Failure::BadRequest),
-            _ => None,
-        }
-    }
-
-    fn give_up(&self, error: BodyError) -> BodyError {
-        let fault = match error {
-            BodyError::Slow => 1,
-            BodyError::TooLong => 2,
-            BodyError::Broken(_) | BodyError::Cut(_) => 3,
-        };
-        self.fault.store(fault, Ordering::Relaxed);
-        error
-    }
-}
 
 /// A visitor's body.
 pub(crate) enum VisitorBody {
@@ -96,7 +57,7 @@ pub(crate) enum VisitorBody {
 /// A visitor's body as it comes in.
 pub(crate) struct Streaming {
     body: Incoming,
-    passing: Arc<Passing>,
+    place: Arc<Place>,
     patience: Patience,
     /// What the pace becomes once the service has answered.
     later: Option<Duration>,
@@ -109,7 +70,7 @@ impl Streaming {
     /// pauses of up to `idle`; at most `most` bytes of it.
     pub(super) fn new(
         body: Incoming,
-        passing: Arc<Passing>,
+        place: Arc<Place>,
         idle: Duration,
         most: Option<u64>,
         is_grpc: bool,
@@ -118,12 +79,18 @@ impl Streaming {
         let pace = if is_grpc { Pace::idle(idle) } else { Pace::BODY };
         Box::new(Self {
             body,
-            passing,
+            place,
             patience: Patience::new(pace),
             later: (!is_grpc).then_some(idle),
             left: most,
             trailers: is_grpc,
         })
+    }
+
+    /// Takes note of why there is no more of it.
+    fn give_up(&self, error: BodyError) -> BodyError {
+        self.place.set_fault(failure(&error));
+        error
     }
 
     /// The next piece.
@@ -132,34 +99,29 @@ impl Streaming {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
-                    if self.later.is_some() && self.passing.answered.load(Ordering::Relaxed) {
+                    if self.later.is_some() && self.place.is_answered() {
                         self.patience.set(Pace::idle(self.later.take().unwrap_or_default()));
                     }
-                    return self
-                        .patience
-                        .poll_over(cx)
-                        .map(|()| Some(Err(self.passing.give_up(BodyError::Slow))));
+                    return self.patience.poll_over(cx).map(|()| Some(Err(self.give_up(BodyError::Slow))));
                 }
             };
             let Some(frame) = frame else { return Poll::Ready(None) };
             let frame = match frame {
                 Ok(frame) => frame,
                 Err(error) => {
-                    let error = self.passing.give_up(BodyError::Broken(error));
-                    return Poll::Ready(Some(Err(error)));
+                    return Poll::Ready(Some(Err(self.give_up(BodyError::Broken(error)))));
                 }
             };
             match frame.into_data() {
                 Ok(data) => {
                     let length = data.len();
                     self.patience.moved(length);
-                    self.passing.bytes.fetch_add(length as u64, Ordering::Relaxed);
+                    self.place.passed(length);
                     if let Some(left) = &mut self.left {
                         match left.checked_sub(length as u64) {
                             Some(rest) => *left = rest,
                             None => {
-                                let error = self.passing.give_up(BodyError::TooLong);
-                                return Poll::Ready(Some(Err(error)));
+                                return Poll::Ready(Some(Err(self.give_up(BodyError::TooLong))));
                             }
                         }
                     }
@@ -172,6 +134,16 @@ impl Streaming {
                 }
             }
         }
+    }
+}
+
+/// What a visitor is told whose body was given up.
+fn failure(error: &BodyError) -> Failure {
+    match error {
+        BodyError::Slow => Failure::SlowBody,
+        BodyError::TooLong => Failure::BodyTooLong,
+        BodyError::GaveWay => Failure::GaveWay,
+        BodyError::Broken(_) | BodyError::Cut(_) => Failure::BadRequest,
     }
 }
 
@@ -317,7 +289,7 @@ impl FromService {
                 self.end();
             }
             let Some(source) = &mut self.source else { return Poll::Ready(self.broken.take().map(Err)) };
-            let frame = match source.poll_frame(cx) {
+            let frame = match next(source, self.slot.as_ref(), cx) {
                 Poll::Ready(Some(Err(error))) => {
                     self.end();
                     if !self.unwritten {
@@ -366,6 +338,25 @@ impl FromService {
         self.source = None;
         self.slot = None;
         self.events = None;
+    }
+}
+
+/// The next piece of an answer, for as long as it has its place.
+fn next(
+    source: &mut Source,
+    slot: Option<&Slot>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    let Some(place) = slot.map(Slot::place) else { return source.poll_frame(cx) };
+    if place.is_lost() {
+        return Poll::Ready(Some(Err(BodyError::GaveWay)));
+    }
+    let polled = source.poll_frame(cx);
+    if polled.is_ready() {
+        place.moved();
+        polled
+    } else {
+        place.poll_lost(cx).map(|()| Some(Err(BodyError::GaveWay)))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,10 +16,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::super::Shared;
 use super::super::answer::Failure;
+use super::super::places::{Claim, Place, Slot};
 use super::super::registry::{Served, Session};
-use super::super::slots::Slot;
 use super::Visitor;
-use super::body::{AnswerBody, AnswerKind, Arrived, Passing, Source, Streaming, VisitorBody};
+use super::body::{AnswerBody, AnswerKind, Arrived, Source, Streaming, VisitorBody};
 use super::events::EventStream;
 use super::head;
 use super::http1::{Coding, Exchange, Sending, Trouble, Upstream};
@@ -80,10 +82,16 @@ impl Way<'_> {
         Ok(connection)
     }
 
-    /// How long the service may take to begin its answer.
+    /// How long the service may take to begin its answer: as its client says, within what the operator allows.
     pub(super) fn answer_within(&self) -> Duration {
+        let bounds = &self.shared.config.bounds;
         let own = self.served.options.answer_within_s.map(|seconds| Duration::from_secs(seconds.into()));
-        own.unwrap_or(self.shared.config.bounds.answer_within)
+        own.map_or(bounds.answer_within, |own| own.min(bounds.answer_within_most))
+    }
+
+    /// What a visit to the service asks for.
+    pub(super) fn claim(&self, has_body: bool) -> Claim {
+        Claim { visitor: self.shared.places.visitor(self.visitor.ip()), has_body }
     }
 }
 
@@ -114,14 +122,14 @@ pub(super) async fn forward(
         return Err(Failure::BodyTooLong);
     }
     let is_grpc = is_grpc(request.headers());
-    let job = Job { way, passing: Arc::<Passing>::default(), is_grpc };
+    let job = Job { way, place: Arc::clone(slot.place()), is_grpc };
     let version = request.version();
     let (response, source) = if options.h2 {
         job.over_h2(head::to_service(request, checked, visitor, way)).await?
     } else {
         job.over_h1(request, checked, visitor).await?
     };
-    job.passing.answered();
+    job.place.answered();
     let idle = way.shared.config.bounds.idle;
     let (head, ()) = response.into_parts();
     let body = match source {
@@ -167,7 +175,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 /// What all tries of one request have in common.
 struct Job<'a> {
     way: &'a Way<'a>,
-    passing: Arc<Passing>,
+    place: Arc<Place>,
     is_grpc: bool,
 }
 
@@ -175,7 +183,7 @@ impl Job<'_> {
     fn streaming(&self, body: Incoming) -> Box<Streaming> {
         let idle = self.way.shared.config.bounds.idle;
         let most = self.way.served.options.max_body_bytes;
-        Streaming::new(body, Arc::clone(&self.passing), idle, most, self.is_grpc)
+        Streaming::new(body, Arc::clone(&self.place), idle, most, self.is_grpc)
     }
 
     async fn over_h1(
@@ -230,12 +238,12 @@ impl Job<'_> {
         let upstream = Upstream { session: Arc::clone(way.session), service, stream };
         let mut exchange = Exchange::begin(upstream, head, is_head, sending);
         match self.first_byte(poll_fn(|cx| exchange.poll_head(cx))).await {
-            Some(Ok((head, rest))) => Ok(exchange.answer(head, rest)),
-            Some(Err(trouble)) => {
+            Waited::Answered(Ok((head, rest))) => Ok(exchange.answer(head, rest)),
+            Waited::Answered(Err(trouble)) => {
                 let fault = matches!(trouble, Trouble::Body).then_some(Failure::BadRequest);
                 Err(self.refused(fault, matches!(trouble, Trouble::Invalid), kept.then_some(before), &fate))
             }
-            None => Err(Refused::for_good(Failure::ServiceSilent)),
+            Waited::InVain(failure) => Err(Refused::for_good(failure)),
         }
     }
 
@@ -280,12 +288,12 @@ impl Job<'_> {
         let before = connection.fate.written();
         let answer = connection.sender.send_request(request);
         match self.first_byte(answer).await {
-            Some(Ok(response)) => {
+            Waited::Answered(Ok(response)) => {
                 let (parts, body) = response.into_parts();
                 let source = Source::Hyper { body, _lease: Lease::Shared { _place: place } };
                 Ok((Response::from_parts(parts, ()), Arrived::Streaming(source)))
             }
-            Some(Err(error)) => {
+            Waited::Answered(Err(error)) => {
                 let invalid = error.is_parse() || is_no_http2(&error);
                 let kept = was_kept.then_some(if error.is_canceled() { u64::MAX } else { before });
                 let mut refused = self.refused(None, invalid, kept, &connection.fate);
@@ -295,7 +303,7 @@ impl Job<'_> {
                 }
                 Err(refused)
             }
-            None => Err(Refused::for_good(Failure::ServiceSilent)),
+            Waited::InVain(failure) => Err(Refused::for_good(failure)),
         }
     }
 
@@ -303,7 +311,7 @@ impl Job<'_> {
     /// can have started; if it said nothing, only one that was not written at all is known not to have. `kept`: the
     /// stream had carried other requests, which make so many bytes.
     fn refused(&self, fault: Option<Failure>, invalid: bool, kept: Option<u64>, fate: &Fate) -> Refused {
-        if let Some(fault) = self.passing.fault().or(fault) {
+        if let Some(fault) = self.place.fault().or(fault) {
             return Refused::for_good(fault);
         }
         let delivered = fate.delivered().unwrap_or_else(|| fate.written());
@@ -313,21 +321,41 @@ impl Job<'_> {
         Refused { failure, never_started }
     }
 
-    /// Waits for an answer's head. The limit counts from the last byte of the request that was passed on.
-    async fn first_byte<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
-        tokio::pin!(answer);
+    /// Waits for an answer's head, for as long as the request has its place. The limit counts from the last byte of
+    /// the request that was passed on.
+    async fn first_byte<T>(&self, answer: impl Future<Output = T>) -> Waited<T> {
         let limit = self.way.answer_within();
-        let mut seen = self.passing.bytes();
-        loop {
-            if let Ok(answer) = tokio::time::timeout(limit, answer.as_mut()).await {
-                return Some(answer);
-            }
-            let now = self.passing.bytes();
-            if now == seen {
-                return None;
-            }
-            seen = now;
+        first_byte(&self.place, limit, answer).await
+    }
+}
+
+/// What came of waiting for an answer.
+pub(super) enum Waited<T> {
+    Answered(T),
+    InVain(Failure),
+}
+
+/// As [`Job::first_byte`].
+pub(super) async fn first_byte<T>(
+    place: &Place,
+    limit: Duration,
+    answer: impl Future<Output = T>,
+) -> Waited<T> {
+    let mut answer = pin!(answer);
+    let mut seen = place.bytes();
+    loop {
+        let waiting = poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Waited::Answered(answer)),
+            Poll::Pending => place.poll_lost(cx).map(|()| Waited::InVain(Failure::GaveWay)),
+        });
+        if let Ok(waited) = tokio::time::timeout(limit, waiting).await {
+            return waited;
         }
+        let now = place.bytes();
+        if now == seen {
+            return Waited::InVain(Failure::ServiceSilent);
+        }
+        seen = now;
     }
 }
 

@@ -1,12 +1,12 @@
 //! A WebSocket's frames (RFC 6455 §5.2), as far as they must be known to say goodbye between two of them.
 //!
-//! The relay carries a WebSocket as bytes and reads nothing but the frames' lengths. When it leaves, both sides get
-//! a close frame of its own, status 1001 ("going away"), at the next place where a frame may stand.
+//! The relay carries a WebSocket as bytes and reads nothing but the frames' lengths. When it leaves, or needs the
+//! place for others, both sides get a close frame of its own at the next place where a frame may stand.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,8 +16,15 @@ use crate::secret::random_bytes;
 
 /// FIN and the opcode of a close frame.
 const CLOSE: u8 = 0x88;
-/// "Going away" (RFC 6455 §7.4.1).
-const GOING_AWAY: [u8; 2] = 1001_u16.to_be_bytes();
+/// Why a WebSocket is told to go, as its close frame says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub(super) enum Parting {
+    /// The relay leaves: "going away" (RFC 6455 §7.4.1).
+    GoingAway = 1001,
+    /// Its place was needed for others: "try again later" (IANA's registry of close codes).
+    TryAgainLater = 1013,
+}
 
 /// Where in one direction's frames the bytes so far have ended.
 #[derive(Clone, Debug, Default)]
@@ -81,14 +88,20 @@ fn payload_bytes(header: &[u8]) -> Option<u64> {
 /// Whether a WebSocket is to be told to go, and whether it was.
 #[derive(Debug, Default)]
 pub(super) struct Goodbye {
-    wanted: AtomicBool,
+    /// The status to say it with; 0 while it is not wanted.
+    status: AtomicU16,
     said: Notify,
 }
 
 impl Goodbye {
     /// Wants it said.
-    pub(super) fn want(&self) {
-        self.wanted.store(true, Ordering::Relaxed);
+    pub(super) fn want(&self, why: Parting) {
+        self.status.store(why as u16, Ordering::Relaxed);
+    }
+
+    fn status(&self) -> Option<[u8; 2]> {
+        let status = self.status.load(Ordering::Relaxed);
+        (status != 0).then_some(status.to_be_bytes())
     }
 
     /// Waits until both sides have been told.
@@ -124,7 +137,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Visiting<IO> {
     }
 
     fn says_goodbye(&self) -> bool {
-        self.goodbye.wanted.load(Ordering::Relaxed)
+        self.goodbye.status().is_some()
     }
 
     /// Tells the owner when both sides have been told.
@@ -140,7 +153,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Visiting<IO> {
     /// Ready when nothing of it is left to write.
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.to_visitor.is_none() && self.outward.is_between() && !self.outward.closed {
-            let [high, low] = GOING_AWAY;
+            let [high, low] = self.goodbye.status().unwrap_or_default();
             self.to_visitor = Some(vec![CLOSE, 2, high, low]);
         }
         if let Some(rest) = &mut self.to_visitor {
@@ -180,9 +193,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Visiting<IO> {
 }
 
 /// A close frame as a client sends it: masked (RFC 6455 §5.3).
-fn masked_close() -> Vec<u8> {
+fn masked_close([high, low]: [u8; 2]) -> Vec<u8> {
     let [a, b, c, d] = random_bytes::<4>().unwrap_or([1, 2, 3, 4]);
-    let [high, low] = GOING_AWAY;
     vec![CLOSE, 0x80 | 2, a, b, c, d, high ^ a, low ^ b]
 }
 
@@ -208,7 +220,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Visiting<IO> {
                 return this.poll_rest(cx, buffer);
             }
             // Whoever has said goodbye already is answered by the service.
-            this.to_service = Some(if this.inward.closed { Vec::new() } else { masked_close() });
+            this.to_service = Some(if this.inward.closed {
+                Vec::new()
+            } else {
+                masked_close(this.goodbye.status().unwrap_or_default())
+            });
         }
         if let Some(rest) = this.to_service.as_mut().filter(|rest| !rest.is_empty()) {
             let length = rest.len().min(buffer.remaining());
@@ -254,6 +270,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
+
+    const GOING_AWAY: [u8; 2] = [0x03, 0xe9];
 
     fn frame(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
         let mut bytes = vec![first];
@@ -317,7 +335,7 @@ mod tests {
     #[tokio::test]
     async fn both_sides_of_an_idle_socket_are_told() {
         let (mut visiting, mut visitor, goodbye) = pair();
-        goodbye.want();
+        goodbye.want(Parting::GoingAway);
         let mut to_service = [0; 8];
         visiting.read_exact(&mut to_service).await.unwrap();
         let [first, second, a, b, _, _, high, low] = to_service;
@@ -343,7 +361,7 @@ mod tests {
         visitor.write_all(&inward[..5]).await.unwrap();
         let mut begun = [0; 5];
         visiting.read_exact(&mut begun).await.unwrap();
-        goodbye.want();
+        goodbye.want(Parting::GoingAway);
         // Two frames in one go: the second has not begun.
         let rest = [&out[100..], &frame(0x81, false, b"not any more")].concat();
         visiting.write_all(&rest).await.unwrap();
@@ -365,7 +383,7 @@ mod tests {
         visitor.write_all(&frame(CLOSE, true, &[0x03, 0xe8])).await.unwrap();
         let mut heard = vec![0; 8];
         visiting.read_exact(&mut heard).await.unwrap();
-        goodbye.want();
+        goodbye.want(Parting::GoingAway);
         assert!(all(&mut visiting).await.is_empty());
         drop(visiting);
         assert_eq!(all(visitor).await, close);

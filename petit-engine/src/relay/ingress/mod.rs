@@ -227,6 +227,9 @@ async fn answer(
     };
     let result = pass_on(&way, request, &checked, visitor).await;
     result.unwrap_or_else(|failure| {
+        if matches!(failure, Failure::Busy | Failure::TooMany) {
+            shared.places.refused();
+        }
         let (request, code) = (hex(&id), failure.code());
         if served.is_failure_news() {
             tracing::info!(service = %route.name, id = %route.id, device = %route.device, code, %request, "request not answered by the service");
@@ -253,7 +256,8 @@ async fn pass_on(
     if !shared.door.takes_requests() {
         return Err(Failure::Busy);
     }
-    let slot = way.served.gate.enter(&shared.requests).await?;
+    let claim = way.claim(!request.body().is_end_stream());
+    let slot = way.served.rooms.visits.enter(claim).await?;
     if checked.websocket {
         upgrade::websocket(way, head::to_service(request, checked, visitor, way), slot).await
     } else {

@@ -12,10 +12,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 use super::super::answer::Failure;
-use super::super::slots::Slot;
+use super::super::places::{Place, Slot};
 use super::body::{AnswerBody, AnswerKind, Source, VisitorBody};
-use super::forward::{Way, http1_builder};
-use super::frames::{Goodbye, Visiting};
+use super::forward::{Waited, Way, first_byte, http1_builder};
+use super::frames::{Goodbye, Parting, Visiting};
 use super::head;
 use super::pool::Lease;
 use crate::limits;
@@ -33,7 +33,8 @@ pub(super) async fn websocket(
         return Err(Failure::BadRequest);
     }
     // A WebSocket has a place of its own kind; that of a request is free again once it is one.
-    let place = Arc::clone(&way.session.websockets).try_acquire_owned().map_err(|_| Failure::Busy)?;
+    let room = way.served.rooms.websockets.as_ref().ok_or(Failure::NotHttp)?;
+    let socket = room.enter(way.claim(false)).await?;
     let stream = way.open()?;
     let fate = Arc::clone(stream.fate());
     let handshake = http1_builder().handshake(TokioIo::new(stream));
@@ -48,11 +49,14 @@ pub(super) async fn websocket(
     *request.version_mut() = Version::HTTP_11;
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-    let answer = tokio::time::timeout(way.answer_within(), sender.send_request(request)).await;
-    let mut response = match answer.map_err(|_| Failure::ServiceSilent)? {
-        Ok(response) => response,
-        Err(error) if error.is_parse() && fate.reset_code().is_none() => return Err(Failure::ServiceInvalid),
-        Err(_) => return Err(Failure::of_fate(&fate)),
+    let answer = sender.send_request(request);
+    let mut response = match first_byte(slot.place(), way.answer_within(), answer).await {
+        Waited::Answered(Ok(response)) => response,
+        Waited::Answered(Err(error)) if error.is_parse() && fate.reset_code().is_none() => {
+            return Err(Failure::ServiceInvalid);
+        }
+        Waited::Answered(Err(_)) => return Err(Failure::of_fate(&fate)),
+        Waited::InVain(failure) => return Err(failure),
     };
     let idle = way.shared.config.bounds.idle;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -70,15 +74,15 @@ pub(super) async fn websocket(
     if !response.headers().get(UPGRADE).is_some_and(is_websocket) {
         return Err(Failure::ServiceInvalid);
     }
+    socket.place().answered();
     let service = hyper::upgrade::on(&mut response);
     let shared = Arc::clone(way.shared);
     way.shared.tasks.spawn(async move {
         // Both resolve once both heads are on their way.
         if let Ok((visitor, service)) = tokio::try_join!(visitor, service) {
             let _counted = shared.leaving.websocket();
-            join(visitor, service, idle, shared.leaving.goodbye()).await;
+            join(visitor, service, idle, shared.leaving.goodbye(), socket).await;
         }
-        drop(place);
     });
     let (parts, _) = response.into_parts();
     let mut response = Response::from_parts(parts, AnswerBody::full(bytes::Bytes::new()));
@@ -89,8 +93,14 @@ pub(super) async fn websocket(
 }
 
 /// Carries messages both ways until both sides have finished, or none has moved for `idle`, or the relay says
-/// `goodbye` and both have been told.
-async fn join(visitor: Upgraded, service: Upgraded, idle: Duration, goodbye: impl Future<Output = ()>) {
+/// `goodbye` or needs the place for others, and both have been told.
+async fn join(
+    visitor: Upgraded,
+    service: Upgraded,
+    idle: Duration,
+    goodbye: impl Future<Output = ()>,
+    slot: Slot,
+) {
     let Ok(parts) = service.downcast::<TokioIo<Stream>>() else { return };
     let mut stream = parts.io.into_inner();
     let parting = Arc::new(Goodbye::default());
@@ -99,17 +109,31 @@ async fn join(visitor: Upgraded, service: Upgraded, idle: Duration, goodbye: imp
     if visitor.write_all(&parts.read_buf).await.is_err() {
         return;
     }
-    let moved = Moved(Mutex::new(Instant::now()));
+    let moved = Moved { place: slot.place(), last: Mutex::new(Instant::now()) };
     let carried = async {
         let mut progress = &moved;
         carry(&mut stream, &mut visitor, Until::BothFinishOrLocalBreaks, &mut progress).await
     };
     let parted = async {
-        goodbye.await;
-        parting.want();
-        // So that the carry is polled once more: nothing else may wake it.
-        tokio::task::yield_now().await;
-        parting.said().await;
+        let said = async {
+            goodbye.await;
+            parting.want(Parting::GoingAway);
+            // So that the carry is polled once more: nothing else may wake it.
+            tokio::task::yield_now().await;
+            parting.said().await;
+        };
+        let lost = async {
+            slot.place().lost().await;
+            tracing::debug!("a WebSocket gives way");
+            parting.want(Parting::TryAgainLater);
+            tokio::task::yield_now().await;
+            // Whoever takes nothing is not waited for: the place is somebody else's already.
+            let _ = tokio::time::timeout(limits::GOODBYE_ANSWER, parting.said()).await;
+        };
+        tokio::select! {
+            () = said => {}
+            () = lost => {}
+        }
         tokio::time::sleep(limits::GOODBYE_ANSWER).await;
     };
     tokio::select! {
@@ -122,11 +146,19 @@ async fn join(visitor: Upgraded, service: Upgraded, idle: Duration, goodbye: imp
 }
 
 /// When anything last moved.
-struct Moved(Mutex<Instant>);
+struct Moved<'a> {
+    place: &'a Place,
+    last: Mutex<Instant>,
+}
 
-impl Moved {
+impl Moved<'_> {
     fn last(&self) -> std::sync::MutexGuard<'_, Instant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) {
+        *self.last() = Instant::now();
+        self.place.moved();
     }
 
     async fn not_for(&self, idle: Duration) {
@@ -140,12 +172,12 @@ impl Moved {
     }
 }
 
-impl Progress for &Moved {
+impl Progress for &Moved<'_> {
     fn to_local(&mut self, _: usize) {
-        *self.last() = Instant::now();
+        self.now();
     }
 
     fn to_stream(&mut self, _: &[u8]) {
-        *self.last() = Instant::now();
+        self.now();
     }
 }

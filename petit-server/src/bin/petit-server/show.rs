@@ -79,6 +79,9 @@ pub(crate) fn status(value: &Value) -> String {
         text(value, "/endpoint"),
         text(value, "/log"),
     );
+    for shortage in list(value, "/now/shortages") {
+        out.push_str(&short(shortage));
+    }
     let clients: Vec<&Value> = list(value, "/clients")
         .iter()
         .filter(|client| client.get("ended").is_none_or(Value::is_null))
@@ -106,6 +109,30 @@ pub(crate) fn status(value: &Value) -> String {
     out.push('\n');
     out.push_str(&table(&rows));
     out
+}
+
+/// What is running short, and who has it.
+fn short(shortage: &Value) -> String {
+    let of = text(shortage, "/of");
+    let what = match text(shortage, "/what").as_str() {
+        "requests" => "requests of all clients".to_owned(),
+        "service_requests" => format!("requests to service {of}"),
+        "websockets" => format!("WebSockets of client {of}"),
+        _ => format!("visits to client {of}"),
+    };
+    let holders: Vec<String> = list(shortage, "/holders")
+        .iter()
+        .map(|holder| {
+            let who = match (text(holder, "/kind").as_str(), text(holder, "/name")) {
+                ("visitor", network) => network,
+                ("exempt_networks", _) => "exempt networks".to_owned(),
+                (kind, name) => format!("{kind} {name}"),
+            };
+            format!("{who} {}", text(holder, "/places"))
+        })
+        .collect();
+    let (used, most) = (text(shortage, "/used"), text(shortage, "/most"));
+    format!("short      {what}: {used} of {most}; most have {}\n", holders.join(", "))
 }
 
 /// What came of reading the config again.

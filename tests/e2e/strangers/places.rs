@@ -1,0 +1,351 @@
+//! Who takes everything: one client, one address, one stranger. Each may, while nobody else wants it; and none keeps
+//! it from the first who does.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use http_body_util::Empty;
+use hyper::Request;
+use petit_engine::limits;
+use petit_engine::name::RegisteredId;
+use petit_engine::proto::control::{FromAgent, FromRelay, Offer, Options, Outcome, ServiceKind};
+use petit_engine::proto::frame::Kind;
+use petit_tests::bed::{Bed, BedClient, client_config, server_config};
+use petit_tests::netns::Netns;
+use petit_tests::process::Program;
+use petit_tests::program;
+use petit_tests::rogue::{Device, hello, offer};
+use petit_tests::service::Service;
+use petit_tests::soon;
+use petit_tests::visitor::{Answer, Visitor, host, request};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::h2::{END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, field, frame};
+use crate::traffic::websocket::socket;
+
+/// A proxy of the operator's on this machine says who the visitors are.
+const PROXY: &str = "trusted_proxies = [\"127.0.0.1\"]";
+
+/// An honest visitor waits no longer than this, on a machine that is busy with the attack as well. (A second is the
+/// rule; the unit tests of the places measure it by a clock of their own.)
+const WAIT: Duration = Duration::from_secs(5);
+
+/// What a stranger asks for on each stream of a connection.
+#[derive(Clone, Copy)]
+enum Ask {
+    /// A service that does not answer.
+    Get,
+    /// To send a body that never comes.
+    Post,
+}
+
+/// Asks on a hundred streams of one HTTP/2 connection for what never comes, until the server ends it.
+async fn hundred(mut tcp: TcpStream, host: String, from: Option<IpAddr>, ask: Ask) {
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(SETTINGS, 0, 0, &[]));
+    let (method, end) = match ask {
+        Ask::Get => ("GET", END_STREAM),
+        Ask::Post => ("POST", 0),
+    };
+    let mut head = [field(":method", method), field(":scheme", "http"), field(":path", "/wait")].concat();
+    head.extend(field(":authority", &host));
+    if let Some(from) = from {
+        head.extend(field("x-forwarded-for", &from.to_string()));
+    }
+    for number in 0..limits::H2_STREAMS {
+        bytes.extend(frame(HEADERS, END_HEADERS | end, 2 * number + 1, &head));
+    }
+    tcp.write_all(&bytes).await.unwrap();
+    // Whoever does not answer a PING is given up.
+    let mut header = [0; 9];
+    while tcp.read_exact(&mut header).await.is_ok() {
+        let [a, b, c, kind, flags, ..] = header;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        if tcp.read_exact(&mut payload).await.is_err() {
+            return;
+        }
+        if (kind, flags) == (PING, 0) {
+            let _ = tcp.write_all(&frame(PING, 1, 0, &payload)).await;
+        }
+    }
+}
+
+/// A client that offers eight services and never answers, and the hosts of these.
+async fn deaf_client(
+    bed: &Bed,
+    options: Options,
+) -> (impl Future<Output = ()> + Send + 'static, Vec<String>) {
+    let device = Device::of(bed).await;
+    let mut session = device.connect().await;
+    let offers = (0..8).map(|number| {
+        let name = if number == 0 { "web".to_owned() } else { format!("s{number}") };
+        Offer { options: options.clone(), ..offer(number, &name, ServiceKind::Http) }
+    });
+    session.say(&FromAgent::Hello(hello("deaf", offers.collect()))).await;
+    let Some(FromRelay::Welcome(welcome)) = session.control().await else { panic!("no welcome") };
+    let id = |outcome: &Outcome| match outcome {
+        Outcome::Registered { id, .. } => host(id),
+        Outcome::Refused { cause } => panic!("{cause:?}"),
+    };
+    let hosts = welcome.services.iter().map(|grant| id(&grant.outcome)).collect();
+    // PINGs are answered on the way to the message that never comes.
+    let listening = async move { while session.next_of(Kind::Control).await.is_some() {} };
+    (listening, hosts)
+}
+
+/// Waits until so many requests are under way.
+async fn until_requests(bed: &Bed, wanted: usize) {
+    soon("requests to be under way", async {
+        while bed.server.relay.counts().requests < wanted {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+/// `GET` of a visitor that a proxy names.
+async fn get_from(visitor: Visitor, host: &str, target: &str, from: IpAddr) -> Answer {
+    let mut request: Request<Empty<bytes::Bytes>> = request(host, "GET", target, Empty::new());
+    request.headers_mut().insert("x-forwarded-for", from.to_string().parse().unwrap());
+    visitor.send(request).await
+}
+
+/// Honest visitors, each with an address of its own, one after the other.
+async fn honest_visitors(bed: &Bed, id: &RegisteredId, count: u8) {
+    for number in 0..count {
+        let start = Instant::now();
+        let answer = get_from(bed.visitor(), &host(id), "/", [198, 51, 100, number].into()).await;
+        assert_eq!((answer.status.as_u16(), answer.petit_error()), (200, None), "visitor {number}");
+        assert!(start.elapsed() < WAIT, "visitor {number} waited {:?}", start.elapsed());
+    }
+}
+
+/// A listener of events, and somebody who chats, from before an attack to its end.
+struct Regulars {
+    chat: tokio_tungstenite::WebSocketStream<TcpStream>,
+}
+
+impl Regulars {
+    async fn of(bed: &Bed, client: &BedClient) -> Self {
+        Self { chat: socket(bed.visitor().tcp().await, &host(&client.id()), "/ws").await }
+    }
+
+    async fn are_served(mut self) {
+        self.chat.send(Message::text("still there?")).await.unwrap();
+        let answer = soon("an echo", self.chat.next()).await.unwrap().unwrap();
+        assert_eq!(answer, Message::text("still there?"));
+    }
+}
+
+/// The stranger's address.
+const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
+
+/// At the defaults: clients that announce eight services of HTTP/2 each, want a day for every answer and never give
+/// one; a visitor with as many connections as an address may have.
+#[tokio::test]
+async fn clients_that_never_answer_take_no_places_from_others() {
+    let bed = Bed::with(PROXY).await;
+    let service = Service::http("honest").await;
+    let honest = bed.client(&service).await;
+    let regulars = Regulars::of(&bed, &honest).await;
+    let options = Options { h2: true, answer_within_s: Some(86_400), ..Options::default() };
+    let (mut clients, mut crowd) = (JoinSet::new(), JoinSet::new());
+    for _ in 0..3 {
+        let (client, hosts) = deaf_client(&bed, options.clone()).await;
+        clients.spawn(client);
+        for number in 0..32 {
+            let tcp = bed.visitor().tcp().await;
+            crowd.spawn(hundred(tcp, hosts[number % hosts.len()].clone(), None, Ask::Get));
+        }
+    }
+    until_requests(&bed, limits::MAX_REQUESTS).await;
+    honest_visitors(&bed, &honest.id(), 50).await;
+    regulars.are_served().await;
+}
+
+/// At the defaults: one stranger, and the heads of some thousands of requests whose bodies never come, to services
+/// that are nobody's fault.
+#[tokio::test]
+async fn requests_without_their_bodies_take_no_places_from_others() {
+    let bed = Bed::with(PROXY).await;
+    let service = Service::http("honest").await;
+    let honest = bed.client(&service).await;
+    let regulars = Regulars::of(&bed, &honest).await;
+    let (mut clients, mut crowd) = (JoinSet::new(), JoinSet::new());
+    for _ in 0..3 {
+        let (client, hosts) = deaf_client(&bed, Options::default()).await;
+        clients.spawn(client);
+        for number in 0..32 {
+            let tcp = bed.visitor().tcp().await;
+            crowd.spawn(hundred(tcp, hosts[number % hosts.len()].clone(), Some(STRANGER), Ask::Post));
+        }
+    }
+    until_requests(&bed, limits::MAX_REQUESTS).await;
+    honest_visitors(&bed, &honest.id(), 50).await;
+    regulars.are_served().await;
+}
+
+/// At the defaults: the same, to one honest service, until nobody else gets an answer of it.
+#[tokio::test]
+async fn a_stranger_keeps_no_service_from_its_other_visitors() {
+    let bed = Bed::with(PROXY).await;
+    let service = Service::http("honest").await;
+    let client = bed.client(&service).await;
+    let regulars = Regulars::of(&bed, &client).await;
+    for ask in [Ask::Post, Ask::Get] {
+        let mut crowd = JoinSet::new();
+        for _ in 0..11 {
+            let tcp = bed.visitor().tcp().await;
+            crowd.spawn(hundred(tcp, host(&client.id()), Some(STRANGER), ask));
+        }
+        until_requests(&bed, limits::REQUESTS_PER_SERVICE).await;
+        honest_visitors(&bed, &client.id(), 20).await;
+    }
+    regulars.are_served().await;
+}
+
+/// At the defaults: a hundred connections of one stranger, each a WebSocket that says a byte now and then.
+#[tokio::test]
+async fn a_stranger_keeps_no_client_from_its_other_websockets() {
+    let bed = Bed::with(PROXY).await;
+    let service = Service::http("chat").await;
+    let client = bed.client(&service).await;
+    let regulars = Regulars::of(&bed, &client).await;
+    let open = async |from: IpAddr| {
+        let mut tcp = bed.visitor().tcp().await;
+        let upgrade = format!(
+            "GET /ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Forwarded-For: {from}\r\n\r\n",
+            host(&client.id())
+        );
+        tcp.write_all(upgrade.as_bytes()).await.unwrap();
+        let head = soon("an answer", petit_tests::scripted::head(&mut tcp)).await.unwrap();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{from}: {head}");
+        tcp
+    };
+    let mut held = Vec::new();
+    for _ in 0..limits::WEBSOCKETS_PER_CLIENT - 1 {
+        held.push(open(STRANGER).await);
+    }
+    service.until_sockets(limits::WEBSOCKETS_PER_CLIENT).await;
+    let mut others = Vec::new();
+    for number in 0..20 {
+        let start = Instant::now();
+        others.push(open([198, 51, 100, number].into()).await);
+        assert!(start.elapsed() < WAIT, "{:?}", start.elapsed());
+    }
+    // As many of the stranger's are gone, and the service knows it.
+    service.until_sockets(limits::WEBSOCKETS_PER_CLIENT).await;
+    let mut gone = 0;
+    for mut tcp in held {
+        let end = tokio::time::timeout(Duration::from_millis(1), tcp.read_to_end(&mut Vec::new())).await;
+        gone += usize::from(end.is_ok());
+    }
+    assert_eq!(gone, others.len());
+    regulars.are_served().await;
+}
+
+/// The operator sees who holds what, and how many were turned away.
+#[tokio::test]
+async fn the_operator_is_told_who_holds_what_and_who_was_turned_away() {
+    let limits = "[server.limits]\nrequests_per_service = 12\nrequests_per_second = 20";
+    let server = Program::server_with(&server_config(&format!("{PROXY}\n{limits}"))).await;
+    let _running = server.up().await;
+    let service = Service::http("wanted").await;
+    let client = Program::client();
+    std::fs::write(client.config(), client_config(&[("web", service.address(), "http")])).unwrap();
+    client.run_with(["register"], &server.invite([""; 0]).await).await.ok();
+    let _client = client.up().await;
+    let status = client.until_green().await;
+    let id = status["services"][0]["id"].as_str().unwrap().to_owned();
+    let (visitor, name) = (server.visitor().await, format!("{id}.localhost"));
+    let before = server.status().await;
+    assert_eq!(before["now"]["turned_away"], 0);
+    assert_eq!(before["now"]["shortages"], json!([]));
+    let mut crowd = JoinSet::new();
+    for _ in 0..12 {
+        let name = name.clone();
+        crowd.spawn(async move { get_from(visitor, &name, "/wait", STRANGER).await });
+    }
+    service.until_waiting(12).await;
+    // The stranger gets no more, another takes one of his.
+    assert_eq!(get_from(visitor, &name, "/", STRANGER).await.petit_error().as_deref(), Some("busy"));
+    assert_eq!(get_from(visitor, &name, "/", [198, 51, 100, 1].into()).await.text(), "wanted");
+    let gave_way = crowd.join_next().await.unwrap().unwrap();
+    assert_eq!((gave_way.status.as_u16(), gave_way.petit_error().as_deref()), (503, Some("gave-way")));
+    assert_eq!(gave_way.json()["retry"], false, "it may have started");
+    let now = server.status().await["now"].clone();
+    assert_eq!(now["turned_away"], 2);
+    assert_eq!(now["turned_away_by"]["requests"], 1);
+    assert_eq!(now["turned_away_by"]["gave_way_unanswered"], 1);
+    let shortage = json!({
+        "what": "service_requests",
+        "of": id,
+        "used": 11,
+        "most": 12,
+        "holders": [{ "kind": "visitor", "name": STRANGER, "places": 11 }],
+    });
+    assert_eq!(now["shortages"], json!([shortage]));
+    let said = server.run(["status"]).await.ok();
+    let line = format!("requests to service {id}: 11 of 12; most have {STRANGER} 11");
+    assert!(said.out.contains(&line), "{said:?}");
+    let log = std::fs::read_to_string(server.dir().join("logs/server.log")).unwrap();
+    assert!(log.contains("places are short") && log.contains(&STRANGER.to_string()), "{log}");
+    // A rate that is set turns away as well.
+    let mut burst = JoinSet::new();
+    for _ in 0..200 {
+        let name = name.clone();
+        burst.spawn(async move { get_from(visitor, &name, "/", STRANGER).await.status.as_u16() });
+    }
+    let statuses = burst.join_all().await;
+    assert!(statuses.contains(&429), "{statuses:?}");
+    let refused = statuses.iter().filter(|status| **status != 200).count();
+    let status = server.status().await;
+    assert_eq!(status["now"]["turned_away_by"]["requests"], 1 + refused);
+    // Requests are counted, not the connections that carried them.
+    let visits = status["clients"][0]["services"][0]["visits"].as_u64().unwrap();
+    assert!(visits >= 13, "{status}");
+    service.let_go();
+}
+
+/// With nothing between: real addresses, one that has everything and one of another host.
+#[tokio::test]
+async fn an_address_alone_may_have_everything_and_loses_it_to_the_first_other() {
+    let net = Netns::new().await;
+    let gateway = net.gateway();
+    let bed = Bed::with(&format!("proxy_bind = \"{gateway}\"")).await;
+    let service = Service::http("wanted").await;
+    let client = bed.client(&service).await;
+    let name = host(&client.id());
+    let mut crowd = JoinSet::new();
+    for _ in 0..11 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(gateway, 0)).unwrap();
+        let tcp = socket.connect(bed.http()).await.unwrap();
+        crowd.spawn(hundred(tcp, name.clone(), None, Ask::Get));
+    }
+    service.until_waiting(limits::REQUESTS_PER_SERVICE).await;
+    let curl = [
+        net.prefix(),
+        ["curl", "-sS", "--noproxy", "*", "-w", " %{http_code} %{time_total}", "--resolve"]
+            .map(str::to_owned)
+            .into(),
+        vec![
+            format!("{name}:{}:{gateway}", bed.http().port()),
+            format!("http://{name}:{}/", bed.http().port()),
+        ],
+    ]
+    .concat();
+    let mut command = tokio::process::Command::new(&curl[0]);
+    command.args(&curl[1..]);
+    let said = program::run(command).await;
+    let words: Vec<&str> = said.out.split_whitespace().collect();
+    assert_eq!(&words[..2], ["wanted", "200"], "{said:?}");
+    let took: f64 = words[2].parse().unwrap();
+    assert!(took < WAIT.as_secs_f64(), "{took}");
+}
