@@ -36,12 +36,12 @@ impl Netns {
 
     /// Its n-th address.
     pub fn address(&self, n: u8) -> IpAddr {
-        IpAddr::from([10, 213, self.number, 10 + n])
+        IpAddr::from([10, network(), self.number, 10 + n])
     }
 
     /// This end's address, as seen from inside.
     pub fn gateway(&self) -> IpAddr {
-        IpAddr::from([10, 213, self.number, 1])
+        IpAddr::from([10, network(), self.number, 1])
     }
 
     /// Words that run a command inside.
@@ -89,6 +89,11 @@ impl Drop for Netns {
         // The cable goes with it.
         let _ = std::process::Command::new("ip").args(["netns", "del", &self.name]).status();
     }
+}
+
+/// A part of the addresses that most likely no other test process of this machine has.
+fn network() -> u8 {
+    100 + (std::process::id() % 150) as u8
 }
 
 async fn ip(arguments: &[&str]) {
