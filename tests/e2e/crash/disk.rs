@@ -1,5 +1,7 @@
 //! Disks that are full, cannot be written, or give back something else than was written.
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use petit_engine::agent::{self, EnrolError};
@@ -117,6 +119,17 @@ async fn a_damaged_registry_is_refused_with_a_reason_and_a_backup_brings_everyth
     let backup = backup.to_str().unwrap();
     let said = server.run(["backup", backup]).await.ok();
     assert!(said.out.contains("Everything that the server needs"), "{said:?}");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let parts = std::fs::read_dir(backup).unwrap().map(|part| part.unwrap().path());
+    let modes: BTreeMap<_, _> =
+        parts.map(|path| (path.file_name().unwrap().to_owned(), mode(&path))).collect();
+    let expected =
+        ["backup.pin", "config.toml", "registry.db", "server.key"].map(|name| (name.into(), 0o600));
+    assert_eq!(
+        (modes, mode(Path::new(backup))),
+        (BTreeMap::from(expected), 0o700),
+        "it is its owner's alone"
+    );
     let again = server.run(["backup", backup]).await;
     assert_eq!((again.exit, again.err.contains("is not empty")), (1, true), "{again:?}");
     let busy = server.run(["restore", backup]).await;

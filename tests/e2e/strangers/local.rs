@@ -18,9 +18,32 @@ fn set(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// Connects to a socket, asks for the status, and says how far it got.
+const ASK: &str = r#"
+import socket, sys
+door = socket.socket(socket.AF_UNIX)
+door.connect(sys.argv[1])
+print("connected", end=", ")
+try:
+    door.sendall(b"GET /status HTTP/1.1\r\nHost: petit\r\n\r\n")
+    print(door.recv(15).decode(), end="")
+except OSError:
+    pass
+"#;
+
+/// Runs a shell command as another user of the machine; returns its exit code and what it said.
+async fn as_user(user: u32, command: &str) -> (Option<i32>, Vec<u8>) {
+    let ids = [format!("--reuid={user}"), format!("--regid={user}")];
+    let mut other = Command::new("setpriv");
+    let output = other.args(ids).args(["--clear-groups", "sh", "-c", command]).output().await.unwrap();
+    (output.status.code(), output.stdout)
+}
+
 /// A66: somebody else on the machine gets nothing out of the sockets or the files, wherever the folder lies.
 #[tokio::test]
 async fn other_people_of_the_machine_reach_neither_the_sockets_nor_the_files() {
+    const OWNER: u32 = 0;
+    const NOBODY: u32 = 65534;
     let service = Service::http("s").await;
     let (server, _running, client) = crate::recover::processes(&service).await;
     let _client = client.up().await;
@@ -28,25 +51,22 @@ async fn other_people_of_the_machine_reach_neither_the_sockets_nor_the_files() {
     for (program, secret, socket) in
         [(&server, "server.key", "server.sock"), (&client, "device.key", "client.sock")]
     {
+        let (secret, socket) = (program.dir().join(secret), program.dir().join(socket));
+        let read = format!("cat {}", secret.display());
+        // Says whether it could connect, and then how the answer begins.
+        let ask = format!("python3 -c '{ASK}' {}", socket.display());
         // Temporary folders are closed to others; this one is opened, as a careless person might.
         set(program.dir(), 0o755);
-        for (what, command) in [
-            ("key", format!("cat {}", program.dir().join(secret).display())),
-            (
-                "socket",
-                format!(
-                    "curl -sf --max-time 5 --unix-socket {} http://petit/status",
-                    program.dir().join(socket).display()
-                ),
-            ),
-        ] {
-            let as_nobody = Command::new("setpriv")
-                .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", &command])
-                .output()
-                .await
-                .unwrap();
-            assert!(!as_nobody.status.success() && as_nobody.stdout.is_empty(), "{what}: {as_nobody:?}");
+        for command in [&read, &ask] {
+            let (exit, said) = as_user(OWNER, command).await;
+            assert!(exit == Some(0) && !said.is_empty(), "its owner gets there: {command}: {exit:?}");
         }
+        assert_eq!(as_user(NOBODY, &read).await, (Some(1), vec![]));
+        assert_eq!(as_user(NOBODY, &ask).await, (Some(1), vec![]), "the socket's mode");
+        // The socket is opened, too, as far as its mode goes: now its program looks who it is.
+        set(&socket, 0o666);
+        assert_eq!(as_user(NOBODY, &ask).await.1, b"connected, ", "an answer for somebody else");
+        assert_eq!(as_user(OWNER, &ask).await.1, b"connected, HTTP/1.1 200 OK");
     }
 }
 
