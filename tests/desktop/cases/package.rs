@@ -1,21 +1,30 @@
 //! The Debian package: installed, started and purged.
 
+use std::path::PathBuf;
+
 use petit_tests::process::Program;
 use petit_tests_desktop::app::App;
 use petit_tests_desktop::panel::Panel;
 use petit_tests_desktop::session::Session;
 
-/// The package that `cargo xtask test` has built from the programs under test; without it there is nothing to test.
-fn package() -> Option<std::path::PathBuf> {
-    std::env::var_os("PETIT_PACKAGE").map(std::path::PathBuf::from)
+/// The package under test. `cargo xtask test` has built it; otherwise it is built now.
+fn package() -> PathBuf {
+    if let Some(package) = std::env::var_os("PETIT_PACKAGE") {
+        return PathBuf::from(package);
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = std::process::Command::new(cargo);
+    command.args(["xtask", "dist", "--debug"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stdout);
+    let made = said.lines().find_map(|line| line.strip_prefix("made "));
+    PathBuf::from(made.unwrap_or_else(|| panic!("cargo xtask dist names no package: {said}")))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_package_installs_starts_and_leaves_nothing_behind() {
-    let Some(package) = package() else {
-        println!("left out: `cargo xtask test` builds the package");
-        return;
-    };
+    let package = package();
     let (session, client) = (Session::start().await, Program::client());
     let path = package.to_str().unwrap();
     let listed = session.said("dpkg-deb", &["--contents", path]).await;
