@@ -172,13 +172,13 @@ async fn a_server_cannot_make_a_client_connect_to_anything_but_its_services() {
         soon(what, session.until_closed()).await;
     }
     // What a later version may add to an OPEN is not looked at, so it leads nowhere else.
-    let before = service.accepted();
+    let before = service.requests();
     let (mut session, _) = hostile.session().await;
     session.send(1, Kind::Open, &later).await;
     session.send(1, Kind::Data, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     let (_, answer) = session.next_of(Kind::Data).await.unwrap();
     assert!(String::from_utf8_lossy(&answer).ends_with("private"));
-    assert_eq!(service.accepted(), before + 1);
+    assert_eq!(service.requests(), before + 1);
     let status = client.client.status().await;
     assert!(!matches!(status.connection, Connection::Stopped { .. }), "it keeps trying");
 }
