@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use petit_engine::limits;
 use petit_tests::bed::client_config;
 use petit_tests::figures::{Times, figure, rounds};
 use petit_tests::process::{Program, resident_bytes};
 use petit_tests::service::Service;
 use petit_tests::soon;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slow {
@@ -29,10 +30,29 @@ enum Slow {
 
 const ALL: [Slow; 6] = [Slow::Silent, Slow::Head, Slow::Body, Slow::Reader, Slow::H2Silent, Slow::H2Reader];
 
+impl Slow {
+    /// When it is to be cut at the latest.
+    fn limit(self) -> Duration {
+        match self {
+            Self::Silent | Self::Head => limits::HEAD,
+            Self::Body => limits::BODY_GRACE,
+            Self::Reader | Self::H2Reader => limits::WRITE_IDLE,
+            // What it has said at first is looked at once in that time.
+            Self::H2Silent => limits::HEAD,
+        }
+    }
+}
+
+/// What a machine that does other things, too, may add to the time of a request of milliseconds.
+const NOISE: Duration = Duration::from_millis(20);
+
 /// Goes on until it is cut off; says when that was and whether it was told why.
 async fn go_slow(kind: Slow, front: SocketAddr, host: String) -> (Slow, Duration, bool) {
-    let mut tcp = TcpStream::connect(front).await.unwrap();
-    let start = Instant::now();
+    let socket = TcpSocket::new_v4().unwrap();
+    // What the kernels take off the server at first counts as taken.
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut tcp = socket.connect(front).await.unwrap();
+    let mut start = Instant::now();
     let first = match kind {
         Slow::Silent => String::new(),
         Slow::Head => format!("GET / HTTP/1.1\r\nHost: {host}\r\nX-Slow: "),
@@ -50,6 +70,11 @@ async fn go_slow(kind: Slow, front: SocketAddr, host: String) -> (Slow, Duration
         let mut frame = vec![0, 0, block.len() as u8, 1, 5, 0, 0, 0, 1];
         frame.extend(block);
         tcp.write_all(&frame).await.unwrap();
+    }
+    if kind == Slow::Reader {
+        // It takes nothing from the moment at which there is something to take.
+        soon("the begin of an answer", tcp.readable()).await.unwrap();
+        start = Instant::now();
     }
     let (mut read, mut write) = tcp.into_split();
     let trickle = async {
@@ -76,8 +101,23 @@ async fn go_slow(kind: Slow, front: SocketAddr, host: String) -> (Slow, Duration
         },
         _ => cut.await,
     }
-    let told = answer.starts_with(b"HTTP/1.1 408") || kind == Slow::H2Silent || kind == Slow::H2Reader;
+    let told = match kind {
+        Slow::H2Silent | Slow::H2Reader => is_goaway_in(&answer),
+        Slow::Silent | Slow::Head | Slow::Body | Slow::Reader => answer.starts_with(b"HTTP/1.1 408"),
+    };
     (kind, start.elapsed(), told)
+}
+
+/// True when a GOAWAY is among HTTP/2 frames.
+fn is_goaway_in(mut frames: &[u8]) -> bool {
+    const GOAWAY: u8 = 7;
+    while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = frames {
+        if *kind == GOAWAY {
+            return true;
+        }
+        frames = rest.get(u32::from_be_bytes([0, *a, *b, *c]) as usize..).unwrap_or_default();
+    }
+    false
 }
 
 /// Waits until the kernel knows that the other side has given up, without reading a byte.
@@ -153,5 +193,12 @@ async fn slow_peers_are_cut_and_hold_up_nobody() {
         (most - before) as f64 / 1048576.0
     ));
     assert_eq!(longest.len(), ALL.len());
+    // A machine that lets an honest visitor wait does so with everybody.
+    let slack = Duration::from_secs(2) + beside.longest();
+    for (kind, longest) in longest {
+        assert!(longest <= kind.limit() + slack, "{kind:?} was cut after {longest:?}, {slack:?} too many");
+    }
+    let (usual, slowed) = (base.percentile(99), beside.percentile(99));
+    assert!(slowed <= 2 * usual + NOISE, "p99 {slowed:?}, alone {usual:?}");
     drop((server, client));
 }
