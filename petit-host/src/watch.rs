@@ -1,7 +1,8 @@
 //! A watch on one file. Editors save by writing a new file and moving it into place, so the folder is watched,
-//! and what counts is the content.
+//! and what counts is the content, and who may change it: a file that was refused because others could have changed
+//! it is another one when its rights are mended.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,13 +13,46 @@ use tokio::sync::mpsc;
 /// An editor's save is several events; this long after the last one the file is read.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// Tells when a file's content has changed.
+/// Tells when a file's content has changed, or who may change it.
 #[derive(Debug)]
 pub struct FileWatch {
     path: PathBuf,
     events: mpsc::Receiver<()>,
-    seen: Option<Vec<u8>>,
+    seen: Option<Seen>,
     _watcher: RecommendedWatcher,
+}
+
+/// What counts of a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    content: Vec<u8>,
+    rights: [Option<Rights>; 2],
+}
+
+/// Owner and mode.
+type Rights = (u32, u32);
+
+impl Seen {
+    fn of(path: &Path) -> Option<Self> {
+        let content = std::fs::read(path).ok()?;
+        Some(Self { content, rights: [rights(path), rights(folder(path))] })
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(unix)]
+fn rights(path: &Path) -> Option<Rights> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|found| (found.uid(), found.mode()))
+}
+
+/// Windows keeps them in a list of its own, which nothing here judges.
+#[cfg(not(unix))]
+fn rights(_: &Path) -> Option<Rights> {
+    None
 }
 
 impl FileWatch {
@@ -28,19 +62,19 @@ impl FileWatch {
     /// When the system offers no watch.
     pub fn new(path: &Path) -> notify::Result<Self> {
         let (sender, events) = mpsc::channel(1);
-        let name = path.file_name().map(ToOwned::to_owned);
+        let names: Vec<OsString> =
+            [path, folder(path)].iter().filter_map(|path| path.file_name()).map(ToOwned::to_owned).collect();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // After an error something was missed; look.
-            if event.is_err() || event.is_ok_and(|event| counts(&event, name.as_deref())) {
+            if event.is_err() || event.is_ok_and(|event| counts(&event, &names)) {
                 let _ = sender.try_send(()); // one that waits already says the same
             }
         })?;
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        watcher.watch(dir, RecursiveMode::NonRecursive)?;
-        Ok(Self { path: path.to_owned(), events, seen: std::fs::read(path).ok(), _watcher: watcher })
+        watcher.watch(folder(path), RecursiveMode::NonRecursive)?;
+        Ok(Self { path: path.to_owned(), events, seen: Seen::of(path), _watcher: watcher })
     }
 
-    /// The file's new content, once it has changed and settled. A file that is missing for a moment is not a
+    /// The file's content, once that, or who may change it, has changed and settled. A file that is missing for a moment is not a
     /// change.
     ///
     /// # Cancel safety
@@ -57,22 +91,24 @@ impl FileWatch {
         }
     }
 
-    /// The file's content if it differs from what was seen last.
+    /// The file's content if that, or who may change it, differs from what was seen last.
     pub fn look(&mut self) -> Option<Vec<u8>> {
-        let content = std::fs::read(&self.path).ok()?;
-        (self.seen.as_ref() != Some(&content)).then(|| {
-            self.seen = Some(content.clone());
-            content
-        })
+        let now = Seen::of(&self.path)?;
+        if self.seen.as_ref() == Some(&now) {
+            return None;
+        }
+        Some(self.seen.insert(now).content.clone())
     }
 }
 
-/// True when an event may mean that the file called `name` has another content. Being read does not: who looks after
-/// every look never comes to rest.
-fn counts(event: &notify::Event, name: Option<&OsStr>) -> bool {
+/// True when an event may mean that the file or folder called one of `names` is another one. Being read does not: who
+/// looks after every look never comes to rest.
+fn counts(event: &notify::Event, names: &[OsString]) -> bool {
     let is_read =
         matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
-    event.need_rescan() || (!is_read && event.paths.iter().any(|path| path.file_name() == name))
+    let is_named =
+        |path: &PathBuf| path.file_name().is_some_and(|name| names.iter().any(|known| known == name));
+    event.need_rescan() || (!is_read && event.paths.iter().any(is_named))
 }
 
 #[cfg(test)]
@@ -82,7 +118,7 @@ mod tests {
     #[test]
     fn to_be_read_is_no_change() {
         let event = |kind, path: &str| notify::Event::new(kind).add_path(PathBuf::from(path));
-        let name = Some(OsStr::new("config.toml"));
+        let names = ["config.toml".into()];
         for (kind, is_change) in [
             (EventKind::Access(AccessKind::Open(AccessMode::Any)), false),
             (EventKind::Access(AccessKind::Close(AccessMode::Read)), false),
@@ -90,10 +126,10 @@ mod tests {
             (EventKind::Modify(notify::event::ModifyKind::Any), true),
             (EventKind::Create(notify::event::CreateKind::File), true),
         ] {
-            assert_eq!(counts(&event(kind, "/x/config.toml"), name), is_change, "{kind:?}");
-            assert!(!counts(&event(kind, "/x/other"), name));
+            assert_eq!(counts(&event(kind, "/x/config.toml"), &names), is_change, "{kind:?}");
+            assert!(!counts(&event(kind, "/x/other"), &names));
         }
-        assert!(counts(&notify::Event::default().set_flag(notify::event::Flag::Rescan), name));
+        assert!(counts(&notify::Event::default().set_flag(notify::event::Flag::Rescan), &names));
     }
 
     #[tokio::test]
@@ -110,6 +146,25 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "three").unwrap();
         assert_eq!(watch.changed().await, b"three");
+        assert_eq!(watch.look(), None);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn rights_that_are_mended_are_a_change_of_the_file_and_of_its_folder() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, "one").unwrap();
+        let set = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        set(&path, 0o666);
+        let mut watch = FileWatch::new(&path).unwrap();
+        set(&path, 0o600);
+        assert_eq!(watch.changed().await, b"one");
+        set(dir.path(), 0o711);
+        assert_eq!(watch.changed().await, b"one");
         assert_eq!(watch.look(), None);
     }
 }

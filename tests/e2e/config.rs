@@ -1,5 +1,9 @@
 //! The config file edited while everything runs.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use petit_tests::bed::{Bed, client_config};
 use petit_tests::service::Service;
 use petit_tests::visitor::host;
@@ -68,4 +72,33 @@ async fn a_config_file_of_the_original_works() {
     client.client.reload().await.unwrap();
     client.until_green("accounts").await;
     assert_eq!(bed.visitor().get(&host(&client.id()), "/").await.text(), "as ever");
+}
+
+/// What a file that others could change says is not believed; the advice is to mend its rights, and that is enough.
+#[tokio::test]
+async fn a_file_whose_rights_were_mended_is_in_force_without_another_edit() {
+    let set = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let service = Service::http("s").await;
+    let (server, running, client) = crate::recover::processes(&service).await;
+    let _client = client.up().await;
+    client.until_green().await;
+    set(&client.config(), 0o666);
+    let text = std::fs::read_to_string(client.config()).unwrap();
+    let more = format!("{text}[[client.service]]\nname = \"more\"\ntarget = \"{}\"\n", service.address());
+    std::fs::write(client.config(), more).unwrap();
+    let refused = client.until("the file to be refused", |status| !status["config_problem"].is_null()).await;
+    assert!(refused["config_problem"].as_str().unwrap().contains("run chmod go-w on it"), "{refused}");
+    assert_eq!(refused["services"].as_array().unwrap().len(), 1);
+    set(&client.config(), 0o600);
+    let is_in_force = |status: &serde_json::Value| {
+        status["config_problem"].is_null() && status["services"].as_array().unwrap().len() == 2
+    };
+    client.until("the file to be in force", is_in_force).await;
+
+    let mut log = server.spawn(["logs", "-f", "-n", "100"]);
+    set(&server.config(), 0o666);
+    log.until("run chmod go-w on it").await;
+    set(&server.config(), 0o600);
+    log.until("config applied").await;
+    drop(running);
 }
