@@ -83,8 +83,42 @@ pub fn parse<T: DeserializeOwned>(
     let notes = notes.into_iter().map(|(span, message)| Note { line: position(text, span.start).0, message });
     let notes = notes.collect();
     let deserializer = toml::de::Deserializer::from(parsed);
-    let value = T::deserialize(deserializer).map_err(|error| at(error.span(), error.message().to_owned()))?;
+    let value = T::deserialize(deserializer).map_err(|error| at(error.span(), plain(error.message())))?;
     Ok((value, notes))
+}
+
+/// A deserializer's complaint about a type, in the words of people who write TOML and not Rust; any other as it is.
+fn plain(message: &str) -> String {
+    let complaint =
+        message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+    let Some((found, expected)) = complaint.and_then(|complaint| complaint.rsplit_once(", expected ")) else {
+        return message.to_owned();
+    };
+    let expected = match expected {
+        "u8" | "i8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" | "u64" | "usize" | "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a string" | "string" => "a text in quotes, such as \"…\"",
+        "a boolean" => "true or false, without quotes",
+        "a sequence" => "a list, such as [\"…\", \"…\"]",
+        "a map" => "a table",
+        other => other,
+    };
+    let found = match found.split_once(' ') {
+        Some(("string", text)) => format!("the text {text}"),
+        Some(("integer", number)) => format!("the number {}", number.trim_matches('`')),
+        Some(("floating", number)) => {
+            format!("the number {}", number.trim_start_matches("point ").trim_matches('`'))
+        }
+        Some(("boolean", word)) => word.trim_matches('`').to_owned(),
+        _ => match found {
+            "sequence" => "a list".to_owned(),
+            "map" => "a table".to_owned(),
+            other => other.to_owned(),
+        },
+    };
+    format!("expected {expected}; found {found}")
 }
 
 type Found = (Range<usize>, String);
@@ -280,6 +314,25 @@ mod tests {
             error("[client]\n\nlog_level = \"é\" = 3").starts_with("config.toml:3:17: "),
             "columns are characters"
         );
+        for (text, expected) in [
+            (
+                "[[client.service]]\nport = 99999",
+                "expected a whole number from 0 to 65535; found the number 99999",
+            ),
+            (
+                "[[client.service]]\nport = \"x\"",
+                "expected a whole number from 0 to 65535; found the text \"x\"",
+            ),
+            (
+                "[[client.service]]\nport = 1.5",
+                "expected a whole number from 0 to 65535; found the number 1.5",
+            ),
+            ("[client]\nlog_level = true", "expected a text in quotes, such as \"…\"; found true"),
+            ("[client]\nlog_level = [1]", "expected a text in quotes, such as \"…\"; found a list"),
+            ("[client]\nlog_level = {}", "expected a text in quotes, such as \"…\"; found a table"),
+        ] {
+            assert!(error(text).ends_with(expected), "{}", error(text));
+        }
         let twice = error("[client]\nlogLevel = \"a\"\nlog_level = \"b\"");
         assert_eq!(twice, "config.toml:3:1: client.log_level is set twice, in two spellings");
     }

@@ -33,7 +33,7 @@ pub use self::ids::{Alias, DeviceId, RegisteredId, ServiceName, id_of_label};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
     /// Shorter or longer than allowed.
-    #[error("{what} has {min} to {max} characters, this one has {length}")]
+    #[error("{what} has {} characters, this one has {length}", range(*min, *max))]
     Length {
         /// Which kind of name.
         what: &'static str,
@@ -66,6 +66,11 @@ pub enum InvalidName {
         /// What it should look like, with an example.
         expected: &'static str,
     },
+}
+
+/// `3 to 40`, or just `16`.
+fn range(min: usize, max: usize) -> String {
+    if min == max { min.to_string() } else { format!("{min} to {max}") }
 }
 
 /// One DNS label: letters, digits and hyphens, lower-case, not at the ends (RFC 1123 §2.1).
