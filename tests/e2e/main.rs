@@ -19,6 +19,7 @@ mod keychain;
 mod many_services;
 mod names;
 mod network;
+mod readme;
 mod recover;
 mod request;
 mod restart;

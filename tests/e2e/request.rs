@@ -322,3 +322,20 @@ async fn trusted_proxies_speak_for_their_visitors() {
     assert_eq!(service.seen("x-forwarded-for").as_deref(), Some("203.0.113.5, 127.0.0.1"));
     assert_eq!(service.seen("x-forwarded-proto").as_deref(), Some("https"));
 }
+
+#[tokio::test]
+async fn every_request_has_an_id_of_its_own_that_tells_nothing_of_the_server() {
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..2 {
+        let bed = Bed::start().await;
+        for _ in 0..2 {
+            let answer = bed.visitor().get("nobody.localhost", "/").await.json();
+            let id = answer["request"].as_str().unwrap().to_owned();
+            let bytes = data_encoding::HEXLOWER.decode(id.as_bytes()).unwrap();
+            assert_eq!(bytes.len(), 16);
+            let is_text = |byte: &u8| byte.is_ascii_hexdigit();
+            assert!(!bytes[..8].iter().all(is_text), "{id} is hex, not the hex of hex");
+            assert!(seen.insert(id), "no ID twice, also not of another server");
+        }
+    }
+}

@@ -21,6 +21,8 @@ pub enum Failure {
     BadRequest,
     /// Host missing, twice, malformed, or not the one that was asked for elsewhere in the request.
     BadHost,
+    /// The host is one, but with a port that visitors do not come in by.
+    BadPort,
     /// A method that is not passed on.
     Method,
     /// A transfer coding other than `chunked`.
@@ -93,6 +95,13 @@ impl Failure {
                 StatusCode::BAD_REQUEST,
                 "bad-host",
                 "The request does not name exactly one valid host.",
+                "request",
+                false,
+            ),
+            Self::BadPort => row(
+                StatusCode::BAD_REQUEST,
+                "bad-port",
+                "The request names a port that this server is not reached on.",
                 "request",
                 false,
             ),
@@ -270,6 +279,48 @@ impl Failure {
         }
     }
 
+    /// All of them, in the order of their statuses.
+    pub const ALL: [Self; 28] = [
+        Self::BadRequest,
+        Self::BadHost,
+        Self::BadPort,
+        Self::BadField,
+        Self::Unknown,
+        Self::Method,
+        Self::SlowBody,
+        Self::BodyTooLong,
+        Self::TargetTooLong,
+        Self::Expectation,
+        Self::Misdirected,
+        Self::NotHttp,
+        Self::TooMany,
+        Self::HeadTooLarge,
+        Self::Internal,
+        Self::TransferCoding,
+        Self::ServiceDown,
+        Self::ServiceUnreachable,
+        Self::ServiceBroke,
+        Self::ServiceInvalid,
+        Self::ServiceTls,
+        Self::TunnelLost,
+        Self::Away,
+        Self::NotOffered,
+        Self::Busy,
+        Self::GaveWay,
+        Self::ServiceSilent,
+        Self::Loop,
+    ];
+
+    /// What a visitor is told, in words.
+    pub fn title(self) -> &'static str {
+        self.row().title
+    }
+
+    /// True when trying again makes sense, without anything having been changed.
+    pub fn should_retry(self) -> bool {
+        self.row().retry
+    }
+
     /// The status a visitor gets.
     pub fn status(self) -> StatusCode {
         self.row().status
@@ -367,41 +418,24 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Failure; 27] = [
-        Failure::BadRequest,
-        Failure::BadHost,
-        Failure::Method,
-        Failure::TransferCoding,
-        Failure::Expectation,
-        Failure::BadField,
-        Failure::Loop,
-        Failure::Misdirected,
-        Failure::Unknown,
-        Failure::NotHttp,
-        Failure::Away,
-        Failure::NotOffered,
-        Failure::Busy,
-        Failure::GaveWay,
-        Failure::TooMany,
-        Failure::HeadTooLarge,
-        Failure::TargetTooLong,
-        Failure::BodyTooLong,
-        Failure::SlowBody,
-        Failure::ServiceTls,
-        Failure::Internal,
-        Failure::ServiceDown,
-        Failure::ServiceUnreachable,
-        Failure::ServiceBroke,
-        Failure::ServiceInvalid,
-        Failure::ServiceSilent,
-        Failure::TunnelLost,
-    ];
+    #[test]
+    fn the_list_of_failures_has_all_of_them_in_order() {
+        let source = include_str!("answer.rs");
+        let variants = source.split_once("pub enum Failure {").unwrap().1.split_once("\n}").unwrap().0;
+        let mut variants: Vec<&str> =
+            variants.lines().filter_map(|line| line.trim().strip_suffix(',')).collect();
+        let mut listed: Vec<String> = Failure::ALL.iter().map(|failure| format!("{failure:?}")).collect();
+        variants.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(listed, variants);
+        assert!(Failure::ALL.is_sorted_by_key(|failure| failure.status().as_u16()));
+    }
 
     #[tokio::test]
     async fn every_failure_is_a_small_json_problem_with_its_code() {
         let name = "accounts-db".parse().unwrap();
         let mut codes = Vec::new();
-        for failure in ALL {
+        for failure in Failure::ALL {
             let response = failure.answer(Some(&name), [0xab; 16], false);
             assert_eq!(response.headers()[PETIT_ERROR], failure.code());
             assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
@@ -422,7 +456,7 @@ mod tests {
         }
         codes.sort_unstable();
         codes.dedup();
-        assert_eq!(codes.len(), ALL.len(), "no code twice");
+        assert_eq!(codes.len(), Failure::ALL.len(), "no code twice");
     }
 
     #[tokio::test]

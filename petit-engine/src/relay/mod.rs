@@ -177,6 +177,8 @@ pub(crate) struct Shared {
     probe_token: String,
     /// Names this relay in `Via`, so that a request that comes round again is recognised.
     pseudonym: String,
+    /// The first half of every request's ID: another one for each start of a server.
+    request_epoch: [u8; 8],
     request_ids: AtomicU64,
     /// Requests that failed by a fault of ours.
     faults: AtomicU64,
@@ -251,6 +253,7 @@ impl Relay {
             front: OnceLock::new(),
             probe_token: hex(random_bytes()?),
             pseudonym: hex(pseudonym).chars().take(12).collect(),
+            request_epoch: random_bytes()?,
             request_ids: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             handshakes: Arc::new(Semaphore::new(limits::MAX_HANDSHAKES)),
@@ -338,7 +341,7 @@ impl Shared {
     fn next_request_id(&self) -> [u8; 16] {
         let number = self.request_ids.fetch_add(1, Ordering::Relaxed);
         let mut id = [0; 16];
-        let bytes = self.pseudonym.bytes().take(8).chain(number.to_be_bytes());
+        let bytes = self.request_epoch.into_iter().chain(number.to_be_bytes());
         for (to, from) in id.iter_mut().zip(bytes) {
             *to = from;
         }

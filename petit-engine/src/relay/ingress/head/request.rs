@@ -109,7 +109,7 @@ fn host<B>(
     let usual = if visitor.https.is_some() { 443 } else { 80 };
     let ports = [Some(visitor.port), endpoint.port(), Some(usual)];
     if host.port().is_some() && !ports.contains(&host.port()) {
-        return Err(Failure::BadHost);
+        return Err(Failure::BadPort);
     }
     match &visitor.https {
         // A certificate for one name does not vouch for a request to another.
