@@ -307,8 +307,8 @@ pub const RETRY_AFTER_SPREAD: u32 = 5;
 
 /// An invite lasts this long unless its maker says otherwise.
 pub const INVITE_LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// The longest an invite may last.
-pub const INVITE_LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest an invite may last: over a weekend and some days on either side.
+pub const INVITE_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Clocks of customers and vendor may differ by this much before an invite is judged expired.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(120);
 /// Keys that an invite may pin: the current one, a backup, and two while one is replaced.

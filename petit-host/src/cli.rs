@@ -258,12 +258,9 @@ pub async fn logs(json: bool, path: &Path, follow: bool, lines: usize) -> Result
         |error: io::Error| Failure::new(ExitCode::Failed, format!("cannot read {}: {error}", path.display()));
     let mut following = Follow::from_end(path);
     let tail = logs::tail(path, lines).map_err(failed)?;
-    if !follow && (json || tail.is_empty()) {
-        say(
-            json,
-            &format!("There is no log yet at {}.", path.display()),
-            &json!({ "path": path, "lines": tail }),
-        );
+    if !follow && (json || !path.exists()) {
+        let none = format!("There is no log yet at {}.", path.display());
+        say(json, &none, &json!({ "path": path, "lines": tail }));
         return Ok(());
     }
     let print = |lines: Vec<String>| lines.is_empty() || print(&(lines.join("\n") + "\n"));

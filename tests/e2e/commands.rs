@@ -45,11 +45,15 @@ async fn every_verb_of_the_server() {
     let said =
         exits(server.run(["invite", "--alias", "acme", "--expires", "2h", "--qr"]).await, 0, "/enroll#v1.");
     assert!(said.out.contains("▀") && said.out.contains("within 2 h"), "{}", said.out);
-    exits(server.run(["invite", "--expires", "2d"]).await, 2, "between one minute and 24 hours");
+    exits(server.run(["invite", "--expires", "7d"]).await, 0, "within 7 days");
+    exits(server.run(["invite", "--expires", "8d"]).await, 2, "between one minute and 7 days");
+    exits(server.run(["invite", "--expires", "soon"]).await, 2, "expected a time such as 30m, 4h or 3days");
     exits(server.run(["invite", "--alias", "www"]).await, 2, "reserved");
     exits(server.run(["invite", "--alias", "acme"]).await, 1, "is promised to invite");
     let list = server.run(["invite", "--list", "--json"]).await.ok().json();
-    let id = list["invites"][0]["id"].as_str().unwrap().to_owned();
+    let invites = list["invites"].as_array().unwrap();
+    let acme = invites.iter().find(|invite| invite["alias"] == "acme").unwrap();
+    let id = acme["id"].as_str().unwrap().to_owned();
     exits(server.run(["invite", "--withdraw", &id]).await, 0, "can no longer be used");
     exits(server.run(["invite", "--withdraw", &id]).await, 1, "no such invite");
 
@@ -64,7 +68,11 @@ async fn every_verb_of_the_server() {
     exits(server.run(["status", &id]).await, 0, "online       for");
     exits(server.run(["addalias", &id, "acme"]).await, 0, "http://acme.localhost");
     exits(server.run(["addalias", &id, "x.localhost"]).await, 2, "lies under localhost");
-    exits(server.run(["addalias", "abc", "acme"]).await, 2, "a registered ID has 16 to 16 characters");
+    exits(
+        server.run(["addalias", "abc", "acme"]).await,
+        2,
+        "a registered ID has 16 characters, this one has 3",
+    );
     exits(server.run(["alias", "list"]).await, 0, "acme");
     exits(server.run(["clients", "show", "acme"]).await, 0, &id);
     exits(server.run(["clients", "show", "nobody"]).await, 1, "no client has the ID or alias");
@@ -81,6 +89,7 @@ async fn every_verb_of_the_server() {
     exits(server.run(["clients", "list", "--all"]).await, 0, "revoked");
     exits(server.run(["stop"]).await, 0, "has stopped");
     exits(server.run(["logs", "-n", "1"]).await, 0, "stopped");
+    assert_eq!(server.run(["logs", "-n", "0"]).await.ok().out, "", "no lines were asked for");
     exits(server.run([""; 0]).await, 2, "Usage");
     exits(server.run(["frobnicate"]).await, 2, "unrecognized subcommand");
 }

@@ -1,5 +1,6 @@
 //! Findings in the words of the command line.
 
+use petit_engine::cause::ServiceCause;
 use petit_host::cli::{ago, chain};
 
 use super::{Check, Fact, Fault, Finding, Found, Subject};
@@ -95,8 +96,13 @@ fn fault(fault: &Fault) -> Words {
             Words { what, todo: "add one with: petit-client service add NAME HOST:PORT" }
         }
         Fault::Service { target, cause, certificate } => {
-            let Words { what, todo } = messages::service(*cause);
+            let Words { what, mut todo } = messages::service(*cause);
             let mut what = format!("{target}: {what}");
+            if *cause == ServiceCause::Untrusted {
+                // Whose it is has just been said; elsewhere the advice is to look here.
+                todo =
+                    "if it is the right one, set tls_fingerprint or tls_ca of the service in the config file";
+            }
             if let Some(shown) = certificate {
                 let (other, hex) = (if shown.poses { "" } else { ", for another name" }, &shown.fingerprint);
                 what.push_str(&format!(" (signed by {}{other}; tls_fingerprint = \"{hex}\")", shown.issuer));

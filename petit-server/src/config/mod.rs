@@ -304,14 +304,19 @@ text_form!(Network(IpNet), |text| {
     text.parse().or_else(|_| host()).map_err(|_| "expected a network such as \"10.0.0.0/8\"".to_owned())
 });
 
-text_form!(Lifetime(Duration), |text| {
-    let duration = humantime::parse_duration(text)
-        .map_err(|_| "expected a time such as \"1h\" or \"30m\"".to_owned())?;
-    check_lifetime(duration)?;
-    Ok(duration)
-});
+text_form!(Lifetime(Duration), parse_lifetime);
 
-/// An invite lasts a minute to a day.
+/// How long an invite lasts, as people write it.
+///
+/// # Errors
+/// What is wrong, as a sentence.
+pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime =
+        humantime::parse_duration(text).map_err(|_| "expected a time such as 30m, 4h or 3days".to_owned())?;
+    check_lifetime(lifetime).map(|()| lifetime)
+}
+
+/// An invite lasts a minute to a week: somebody who is asked on Friday registers on Monday.
 ///
 /// # Errors
 /// What is wrong, as a sentence.
@@ -319,7 +324,7 @@ pub fn check_lifetime(lifetime: Duration) -> Result<(), String> {
     if (Duration::from_secs(60)..=limits::INVITE_LIFETIME_MAX).contains(&lifetime) {
         Ok(())
     } else {
-        Err("an invite lasts between one minute and 24 hours".to_owned())
+        Err("an invite lasts between one minute and 7 days".to_owned())
     }
 }
 
@@ -402,13 +407,22 @@ mod tests {
             ),
             ("[server]\ntcp_ports = \"9-1\"", "2:13: expected ports such as"),
             ("[server]\ntrusted_proxies = [\"x\"]", "expected a network such as"),
-            ("[server]\ninvite_lifetime = \"9d\"", "2:19: an invite lasts between one minute and 24 hours"),
+            ("[server]\ninvite_lifetime = \"9d\"", "2:19: an invite lasts between one minute and 7 days"),
             ("[server]\nmax_services = 0", "2:16: a client has between 1 and"),
             (
                 "[server.vitae]\nendpoint = \"https://example.com\"",
                 "expected an address such as https://REGID.example.com",
             ),
             ("[server]\nlog_level = \"loud\"", "2:13: "),
+            (
+                "[server]\nproxy_port = 99999",
+                "2:14: expected a whole number from 0 to 65535; found the number 99999",
+            ),
+            (
+                "[server]\ntrusted_proxies = \"10.0.0.1\"",
+                "2:19: expected a list, such as [\"…\", \"…\"]; found the text",
+            ),
+            ("[server]\nproxy_bind = \"home\"", "2:14: invalid IP address syntax"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

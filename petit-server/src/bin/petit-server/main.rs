@@ -95,8 +95,8 @@ enum Verb {
         /// Also an alias that another client had not long ago
         #[arg(long, requires = "alias")]
         force: bool,
-        /// How long it lasts, such as 30m or 4h; at most 24h (default: 1h)
-        #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]
+        /// How long it lasts, such as 30m, 4h or 3days; at most 7days (default: 1h)
+        #[arg(long, value_name = "TIME", value_parser = config::parse_lifetime)]
         expires: Option<Duration>,
         /// Something to remember it by
         #[arg(long, default_value = "")]
@@ -233,11 +233,6 @@ enum ConfigVerb {
     Path,
     /// Show the settings in force, defaults included
     Show,
-}
-
-fn parse_lifetime(text: &str) -> Result<Duration, String> {
-    let lifetime = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    config::check_lifetime(lifetime).map(|()| lifetime)
 }
 
 fn main() -> ProcessExit {
