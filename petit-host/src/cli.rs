@@ -13,6 +13,7 @@ use crate::control::client::CallError;
 use crate::exit::ExitCode;
 use crate::lock::Lock;
 use crate::logs::{self, Follow};
+use crate::terminal::coloured;
 
 /// A command that did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +135,7 @@ static LOST: AtomicBool = AtomicBool::new(false);
 
 /// Prints what a command has to say: `text` for people, `value` with `--json`.
 pub fn say(json: bool, text: &str, value: &Value) {
-    let text = if json { format!("{value:#}\n") } else { format!("{}\n", typed(text.trim_end())) };
+    let text = if json { format!("{value:#}\n") } else { format!("{}\n", coloured(&typed(text.trim_end()))) };
     print(&text);
 }
 

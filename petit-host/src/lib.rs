@@ -15,5 +15,6 @@ pub mod harden;
 pub mod lock;
 pub mod logs;
 pub mod shutdown;
+pub mod terminal;
 pub mod toml_file;
 pub mod watch;

@@ -27,6 +27,7 @@ mod revoke;
 mod secrets;
 mod strangers;
 mod tcp;
+mod terminal;
 mod tls;
 mod traffic;
 mod upgrade;

@@ -218,6 +218,7 @@ impl Program {
         let mut script = Command::new("script");
         script.args(["--quiet", "--return", "--echo", "never", "--command", &line.join(" "), "/dev/null"]);
         script.env("HOME", self.dir.path()).env("PETIT_CONFIG", self.config()).kill_on_drop(true);
+        script.envs(self.env.iter().map(|(name, value)| (name, value)));
         let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (keys, screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         Terminal { child, keys, screen, shown: String::new(), seen: 0 }

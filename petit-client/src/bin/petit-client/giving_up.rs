@@ -1,6 +1,5 @@
 //! `unregister`, `evict`: what gives a registration, or a public address, up for good.
 
-use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use petit_client::client::{Client, UnregisterError};
@@ -14,6 +13,7 @@ use petit_host::cli::{self, Failure};
 use petit_host::control::client::{CallError, Client as Caller};
 use petit_host::control::percent_encode;
 use petit_host::exit::ExitCode;
+use petit_host::terminal::{self, Ask};
 use serde_json::{Value, json};
 
 use super::life::{config_failure, lock, not_registered};
@@ -27,18 +27,7 @@ const LOCALLY: &str = "to forget it here all the same: petit-client unregister -
 
 /// What is gone for good is asked about first; where nobody can be asked, it has to be said beforehand.
 fn confirm(context: &Context, yes: bool, what: &str) -> Result<(), Failure> {
-    if yes {
-        return Ok(());
-    }
-    if context.json || !io::stdin().is_terminal() {
-        return Err(Failure::new(ExitCode::Usage, format!("{what}, and there is no terminal to ask on"))
-            .hint("if that is what you want, add --yes"));
-    }
-    print!("{what}. Type yes to go on: ");
-    let _ = io::stdout().flush();
-    let mut line = String::new();
-    let _ = io::stdin().read_line(&mut line);
-    if line.trim() == "yes" { Ok(()) } else { Err(Failure::new(ExitCode::Failed, "nothing was changed")) }
+    terminal::confirm(Ask::Always.unless(yes), context.json, what)
 }
 
 /// Gives the whole registration back.
@@ -182,12 +171,8 @@ pub(crate) async fn evict(
         let problem = "the client is not connected to the server, which has to be told; nothing was changed";
         return Err(Failure::new(ExitCode::Failed, problem).hint("see why with: petit-client status"));
     }
-    let yes = yes || !io::stdin().is_terminal() || context.json;
-    confirm(
-        context,
-        yes,
-        &format!("this removes {:?} and gives up its public address for good", name.as_str()),
-    )?;
+    let what = format!("this removes {:?} and gives up its public address for good", name.as_str());
+    terminal::confirm(Ask::OnTerminal.unless(yes), context.json, &what)?;
     if found.is_set_up {
         configure::take_out(context, name).await?;
         configure::tell_running(context).await;

@@ -12,6 +12,7 @@ use petit_host::cli::{self, Failure, ago};
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::percent_encode;
 use petit_host::exit::ExitCode;
+use petit_host::terminal::coloured;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -64,7 +65,9 @@ pub(crate) async fn watch(context: &Context) -> Result<(), Failure> {
         }
         let text = text(&read(&value)?);
         if text != shown {
-            if !cli::print(&format!("{text}\n")) {
+            let now =
+                jiff::Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S");
+            if !cli::print(&format!("{now}  {}\n", coloured(&text))) {
                 return Ok(());
             }
             shown = text;

@@ -19,6 +19,7 @@ use petit_host::cli::{self, Failure};
 use petit_host::control::percent_encode;
 use petit_host::exit::ExitCode;
 use petit_host::logs::Level;
+use petit_host::terminal::{self, Ask};
 use petit_server::SOFTWARE;
 use petit_server::config;
 use petit_server::folder::Folder;
@@ -138,6 +139,9 @@ enum Verb {
         id: RegisteredId,
         /// The name
         alias: Alias,
+        /// Do not ask, on a terminal
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Readable names
     #[command(after_help = "Example:\n  petit-server alias list")]
@@ -216,6 +220,9 @@ enum ClientsVerb {
         /// The client's own ID, as `clients list` shows it
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
+        /// Do not ask, on a terminal
+        #[arg(short, long)]
+        yes: bool,
     },
 }
 
@@ -329,7 +336,9 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
             }
             (show::clients(&value), value)
         }
-        Verb::Clients { verb: ClientsVerb::Revoke { id } } => {
+        Verb::Clients { verb: ClientsVerb::Revoke { id, yes } } => {
+            let what = format!("this ends the registration of client {id} and its public addresses for good");
+            terminal::confirm(Ask::OnTerminal.unless(*yes), cli.json, &what)?;
             let value = either.call("POST", &format!("/clients/{}/revoke", percent_encode(id)), None).await?;
             (
                 format!(
@@ -344,7 +353,9 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
             let url = show::text(&value, "/url");
             (format!("{url} leads to {id}.{}", show::without_certificate(&value)), value)
         }
-        Verb::Removealias { id, alias } => {
+        Verb::Removealias { id, alias, yes } => {
+            let what = format!("{alias} leads nowhere then, and no other client can have it for 90 days");
+            terminal::confirm(Ask::OnTerminal.unless(*yes), cli.json, &what)?;
             let target = format!("/aliases?id={id}&alias={}", percent_encode(alias.as_str()));
             let value = either.call("DELETE", &target, None).await?;
             (format!("{alias} no longer leads to {id}. Other clients cannot have it for 90 days."), value)
