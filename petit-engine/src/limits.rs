@@ -10,6 +10,11 @@ use std::time::Duration;
 pub const MAX_DATA_BYTES: usize = 64 * 1024;
 /// Payload of one CONTROL frame: room for 64 announced services with their names and versions.
 pub const MAX_CONTROL_BYTES: usize = 16 * 1024;
+/// What the aliases of one service may take in a message: the most that leaves room there for its ID and its URL and for
+/// the names of [`MAX_SERVICES`] services that are kept.
+pub const MAX_ALIASES_BYTES: usize = 10 * 1024;
+/// An agent is told this often at most that its services have other aliases.
+pub const ALIASES_TOLD_PER_SECOND: u32 = 4;
 /// Payload of one OPEN frame: its fixed layout is 46 bytes; the rest is room for a later version.
 pub const MAX_OPEN_BYTES: usize = 64;
 /// The enrolment request and its answer.

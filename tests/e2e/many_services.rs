@@ -76,3 +76,40 @@ async fn all_services_of_a_machine_that_goes_down_take_nothing_along() {
 
     download.goes_on().await;
 }
+
+#[tokio::test]
+async fn a_client_with_more_aliases_than_fit_into_a_message_comes_online_and_knows_them_all() {
+    let bed = Bed::with(&format!("max_services = {}", limits::MAX_SERVICES)).await;
+    let service = Service::http("many names").await;
+    let names: Vec<String> = (0..limits::MAX_SERVICES).map(|number| format!("service-{number}")).collect();
+    let services: Vec<_> = names.iter().map(|name| (name.as_str(), service.address(), "http")).collect();
+    let client = bed.client_with(&services).await;
+    let status = client.until("all to be green", |status| all_others(status, Light::Green)).await;
+    // As many as one service can have, and some for each of the others: several messages' worth.
+    let first = status.services[0].id.unwrap();
+    let mut given = 0;
+    let refused = loop {
+        let alias = format!("alias-{given:04}-{}", "x".repeat(25)).parse().unwrap();
+        match bed.server.directory.add_alias(first, alias, false).await {
+            Ok(()) => given += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(given > 200 && refused.to_string().contains(&format!("has {given} aliases")), "{refused}");
+    for (number, service) in status.services.iter().enumerate().skip(1) {
+        for alias in 0..3 {
+            let alias = format!("service-{number}-alias-{alias}-{}", "y".repeat(20)).parse().unwrap();
+            bed.server.directory.add_alias(service.id.unwrap(), alias, false).await.unwrap();
+        }
+    }
+    let knows_all = |status: &Status| {
+        let aliases: usize = status.services.iter().map(|service| service.aliases.len()).sum();
+        aliases == given + 3 * (limits::MAX_SERVICES - 1)
+    };
+    client.until("to know all while it is online", knows_all).await;
+    // And from the start.
+    let client = client.restarted().await;
+    client.until_online().await;
+    client.until("to know all after a new start", knows_all).await;
+    client.until("all to be green", |status| all_others(status, Light::Green)).await;
+}

@@ -211,6 +211,15 @@ impl BedClient {
         Client::start(folder.clone(), config, lock, None).await.unwrap()
     }
 
+    /// Stops it and starts it again, as another process would be.
+    pub async fn restarted(self) -> Self {
+        let Self { client, registered, dir } = self;
+        client.stop().await;
+        drop(client);
+        let client = Self::start_in(&ClientFolder::of(&dir.path().join("config.toml"))).await;
+        Self { client, registered, dir }
+    }
+
     /// The registered ID of its first service.
     pub fn id(&self) -> RegisteredId {
         self.registered.id

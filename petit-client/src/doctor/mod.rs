@@ -240,7 +240,10 @@ fn server_trouble(server: &ServerAddr, error: &SessionError, checks: &mut Vec<Fi
             checks.push(bad(Way, dialled(error)));
             checks.extend([ServerIdentity, OwnIdentity, Clock].map(skipped));
         }
-        SessionError::Refused { .. } | SessionError::Ended { .. } | SessionError::NoWelcome { .. } => {
+        SessionError::Refused { .. }
+        | SessionError::Ended { .. }
+        | SessionError::TooMuch { .. }
+        | SessionError::NoWelcome { .. } => {
             checks.push(answers());
             checks.push(good(ServerIdentity, Fact::Pinned { keys: None }));
             let fault = Fault::Server { cause: error.cause(), said: String::new() };

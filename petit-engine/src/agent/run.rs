@@ -50,6 +50,8 @@ pub(super) struct Runner {
     instance: Text<32>,
     /// What the relay was told that this computer is called.
     told_name: Text<64>,
+    /// The services of the last hello, by their numbers.
+    told_services: Vec<u16>,
     /// False after the relay said that this identity is in use elsewhere: then we ask and take nothing.
     takeover: bool,
     pub(super) offers: Vec<Offered>,
@@ -115,6 +117,7 @@ impl Runner {
             backoff: Backoff::default(),
             instance: Text::lossy(&data_encoding::HEXLOWER.encode(&instance)),
             told_name: Text::default(),
+            told_services: Vec::new(),
             takeover: true,
             offers: Vec::new(),
             next_number: 0,
@@ -188,6 +191,7 @@ impl Runner {
 
     pub(super) fn dial(&mut self) {
         self.told_name = self.config.device_name.clone();
+        self.told_services = self.offers.iter().map(|offered| offered.number).collect();
         let hello = Hello {
             protocol: PROTOCOL,
             features: features([MOVE, HEALTHS]),
@@ -372,11 +376,10 @@ impl Runner {
                     view.key_exchange = key_exchange;
                     view.inspected_by = None;
                 });
-                let answered: Vec<u16> = welcome.services.iter().map(|grant| grant.service).collect();
                 self.on_grants(welcome.services, welcome.kept);
                 self.step(Step::Welcomed);
-                // The services may have changed since the hello was written.
-                if !self.offers.iter().map(|offered| offered.number).eq(answered) {
+                // The services may have changed since the hello was written. (The welcome need not have room for all.)
+                if !self.offers.iter().map(|offered| offered.number).eq(self.told_services.iter().copied()) {
                     self.offer_again();
                 }
                 self.tell_name();

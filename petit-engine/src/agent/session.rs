@@ -43,6 +43,12 @@ pub enum SessionError {
         /// Why.
         source: End,
     },
+    /// The hello is longer than a message can be.
+    #[error("there are too many services, with names and hosts that are too long, to tell {server} of them")]
+    TooMuch {
+        /// Who.
+        server: ServerAddr,
+    },
     /// What came was no welcome.
     #[error("{server} did not introduce itself as the protocol asks")]
     NoWelcome {
@@ -67,7 +73,7 @@ impl SessionError {
                 End::Violation(_) => Cause::Protocol,
                 End::Local | End::Peer | End::Silent | End::Stalled | End::Io(_) => Cause::Lost,
             },
-            Self::NoWelcome { .. } => Cause::Protocol,
+            Self::NoWelcome { .. } | Self::TooMuch { .. } => Cause::Protocol,
         }
     }
 }
@@ -235,7 +241,7 @@ async fn ask(
     let (mux, driver, events) = mux::session(tls, Role::Agent, window);
     let mut live = Live::new(mux, events, tokio::spawn(driver));
     (live.local, live.key_exchange) = (local, key_exchange);
-    let first = first.encode().map_err(|_| no_welcome(server))?;
+    let first = first.encode().map_err(|_| SessionError::TooMuch { server: server.clone() })?;
     live.mux.send_control(&first);
     let message = match tokio::time::timeout_at(deadline, live.events.recv()).await {
         Err(_) => {

@@ -20,6 +20,7 @@ mod route;
 mod session;
 mod shards;
 mod tcp;
+mod telling;
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -46,6 +47,7 @@ pub use self::places::{Holder, PlaceCounts, Scarce, Shortage};
 pub use self::registry::{ServedView, SessionView};
 pub use self::route::{Names, Route, Routed, Via, decide};
 use self::shards::Shards;
+pub use self::telling::aliases_bytes;
 use crate::limits;
 use crate::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName};
 use crate::net::tls::{self, KnownKeys};

@@ -5,16 +5,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Instant, SystemTime};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
+use super::Route;
 use super::ingress::Pool;
 use super::places::Rooms;
-use super::{Names, Route};
+use super::telling::Told;
 use crate::cause::Health;
 use crate::limits;
 use crate::mux::{Mux, Stats};
 use crate::name::{DeviceId, RegisteredId, ServiceName};
-use crate::proto::control::{FromRelay, Grant, Kept, Message, Offer, Options, Outcome, Refusal};
+use crate::proto::control::{FromRelay, Message, Offer, Options, Refusal};
 use crate::proto::control::{MOVE, ServiceKind, Text, Vitae, has_feature};
 use crate::proto::rate::Rate;
 use crate::secret::PublicKey;
@@ -33,8 +34,10 @@ pub(crate) struct Session {
     /// Room for trials that this session asks for.
     pub(super) trials: Arc<Semaphore>,
     served: RwLock<HashMap<RegisteredId, Arc<Served>>>,
-    /// What the agent was told last.
-    told: Mutex<(Vec<Grant>, Vec<Kept>)>,
+    /// What the agent was told last of its services.
+    pub(super) told: Mutex<Told>,
+    /// Rung when there is more to tell later.
+    pub(super) more_to_tell: Notify,
     peer: SocketAddr,
     since: SystemTime,
     software: Text<64>,
@@ -139,6 +142,7 @@ impl Session {
             trials: Arc::new(Semaphore::new(limits::TRIALS)),
             served: RwLock::default(),
             told: Mutex::default(),
+            more_to_tell: Notify::new(),
             peer,
             since: SystemTime::now(),
             software: hello.software.clone(),
@@ -169,36 +173,6 @@ impl Session {
         *self.served.write().unwrap_or_else(PoisonError::into_inner) = services;
         // Idle connections to a target that is no longer offered must not be used again.
         self.pool.keep(&numbers);
-    }
-
-    /// Keeps what the agent is told of its services.
-    pub(super) fn told(&self, grants: Vec<Grant>, kept: Vec<Kept>) {
-        *self.told_mut() = (grants, kept);
-    }
-
-    fn told_mut(&self) -> MutexGuard<'_, (Vec<Grant>, Vec<Kept>)> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The agent knows that a service was given back, because it has asked for that.
-    pub(super) fn keeps_no_longer(&self, name: &ServiceName) {
-        self.told_mut().1.retain(|kept| kept.name != *name);
-    }
-
-    /// Tells the agent when its services have other aliases than it knows of.
-    pub(super) fn tell_aliases(&self, names: &(impl Names + ?Sized)) {
-        let mut told = self.told_mut();
-        let (grants, kept) = &mut *told;
-        let mut news = false;
-        for grant in grants.iter_mut() {
-            if let Outcome::Registered { id, aliases, .. } = &mut grant.outcome {
-                let now = names.aliases(id);
-                news |= now != std::mem::replace(aliases, now.clone());
-            }
-        }
-        if news {
-            self.send(&FromRelay::Services { services: grants.clone(), kept: kept.clone() });
-        }
     }
 
     pub(super) fn set_health(&self, number: u16, health: Health) {

@@ -128,7 +128,7 @@ async fn serve(
     }
     rename(shared, device, hello.device_name);
     let (services, kept) = announce(shared, session, hello.services).await;
-    session.send(&FromRelay::Welcome(Welcome {
+    session.welcome(Welcome {
         protocol: PROTOCOL,
         features: [MOVE, HEALTHS]
             .into_iter()
@@ -142,7 +142,7 @@ async fn serve(
         vitae: shared.config.vitae.clone(),
         services,
         kept,
-    }));
+    });
     // From here on requests find the session. A revocation between the handshake and this line has rung before
     // the session could be found, so it is asked for once more.
     let _entry = shared.registry.insert(Arc::clone(session), hello.only);
@@ -158,6 +158,10 @@ async fn serve(
         let event = tokio::select! {
             event = events.recv() => event,
             () = session.pool.expire() => continue,
+            () = session.more_to_tell() => {
+                session.tell_aliases(shared.access.as_ref());
+                continue;
+            }
         };
         match event {
             None => return Ok(()),
@@ -190,7 +194,7 @@ async fn on_message(shared: &Arc<Shared>, session: &Arc<Session>, message: FromA
         FromAgent::Services { services } => {
             session.mux.set_services(services.len());
             let (services, kept) = announce(shared, session, services).await;
-            session.send(&FromRelay::Services { services, kept });
+            session.tell_services(services, &kept);
         }
         FromAgent::Health { service, health } => session.set_health(service, health),
         FromAgent::Healths { healths } => {

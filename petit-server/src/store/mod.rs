@@ -114,6 +114,20 @@ pub enum Conflict {
         /// For how long it is kept.
         days_left: u64,
     },
+    /// Its client could not be told of another one.
+    #[error(
+        "{id} has {count} aliases with {bytes} bytes together, and one more would be too many: its client can be told of {most} bytes; take one that is not needed away with: petit-server removealias {id} ALIAS"
+    )]
+    TooManyAliases {
+        /// Whose.
+        id: RegisteredId,
+        /// How many it has.
+        count: usize,
+        /// What they take in a message.
+        bytes: usize,
+        /// What they may take.
+        most: usize,
+    },
     /// No such invite that could still be used.
     #[error("there is no such invite that could still be used")]
     NoInvite,

@@ -195,10 +195,13 @@ pub struct Options {
     /// It speaks HTTP/2 from the first byte on (gRPC does) instead of HTTP/1.1.
     pub h2: bool,
     /// The `Host` that it sees; `None`: the visitor's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<HostField>,
     /// How long it may take to begin its answer; `None`: [`limits::FIRST_BYTE`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub answer_within_s: Option<u32>,
     /// The longest request body that it takes; `None`: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body_bytes: Option<u64>,
 }
 

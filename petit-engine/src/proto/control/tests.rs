@@ -29,7 +29,7 @@ fn hello() -> Hello {
 #[test]
 fn messages_have_the_documented_form() {
     let bytes = FromAgent::Hello(hello()).encode().unwrap();
-    let golden = r#"{"type":"hello","protocol":1,"features":[],"software":"petit-client 0.1.0","device_name":"Anna's laptop","instance":"00ff","takeover":true,"only":true,"max_streams":10,"window":65536,"vitae":{"brand":"ce"},"services":[{"service":1,"name":"web","kind":"http","health":{"down":"refused"},"options":{"h2":false,"host":"localhost:3000","answer_within_s":null,"max_body_bytes":null}}]}"#;
+    let golden = r#"{"type":"hello","protocol":1,"features":[],"software":"petit-client 0.1.0","device_name":"Anna's laptop","instance":"00ff","takeover":true,"only":true,"max_streams":10,"window":65536,"vitae":{"brand":"ce"},"services":[{"service":1,"name":"web","kind":"http","health":{"down":"refused"},"options":{"h2":false,"host":"localhost:3000"}}]}"#;
     assert_eq!(String::from_utf8(bytes).unwrap(), golden);
     let id: RegisteredId = "k3v5qyz2m7wbn4ta".parse().unwrap();
     let welcome = FromRelay::Welcome(Welcome {
@@ -98,6 +98,26 @@ fn messages_read_back() {
     assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
     let message = FromAgent::Unregister {};
     assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
+}
+
+#[test]
+fn as_many_services_as_there_can_be_fit_into_a_hello_and_options_may_be_null_or_missing() {
+    let options = Options { answer_within_s: Some(86_400), ..Options::default() };
+    let offer = |number: u16| Offer {
+        service: u16::MAX - number,
+        name: format!("{number:02}{}", "n".repeat(38)).parse().unwrap(),
+        kind: ServiceKind::Http,
+        health: Health::Down(ServiceCause::NameNotFound),
+        options: options.clone(),
+    };
+    let services = (0..limits::MAX_SERVICES as u16).map(offer).collect();
+    let message = FromAgent::Hello(Hello { services, ..hello() });
+    assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
+    let null = r#"{"h2":true,"host":null,"answer_within_s":null,"max_body_bytes":null}"#;
+    for options in [null, r#"{"h2":true}"#] {
+        let options: Options = serde_json::from_str(options).unwrap();
+        assert_eq!(options, Options { h2: true, ..Options::default() });
+    }
 }
 
 #[test]

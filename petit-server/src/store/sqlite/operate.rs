@@ -1,6 +1,8 @@
 //! Changes that the operator makes.
 
+use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId};
+use petit_engine::relay::aliases_bytes;
 use petit_engine::secret::InviteId;
 
 use super::Tx;
@@ -100,6 +102,11 @@ pub(super) async fn add_alias(
         Some(Conflict::AliasTombstoned { .. }) if force => {}
         Some(conflict) => return Err(conflict.into()),
         None => {}
+    }
+    let others = aliases_of(tx, &id).await?;
+    if aliases_bytes(others.iter().chain([alias])) > limits::MAX_ALIASES_BYTES {
+        let (count, bytes) = (others.len(), aliases_bytes(&others));
+        return Err(Conflict::TooManyAliases { id, count, bytes, most: limits::MAX_ALIASES_BYTES }.into());
     }
     insert_alias(tx, alias, &id, &mut changes).await?;
     Ok(changes)

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use petit_engine::limits;
 use petit_engine::proto::control::Text;
 use petit_engine::secret::{InviteHash, InviteSecret, PublicKey};
 
@@ -208,6 +209,28 @@ async fn aliases_have_one_owner_and_rest_after_it() {
     let rows = bed.store.devices().await.unwrap();
     let aliases: Vec<usize> = rows.iter().map(|row| row.services[0].aliases.len()).collect();
     assert_eq!(aliases.iter().sum::<usize>(), 3);
+}
+
+#[tokio::test]
+async fn a_service_gets_as_many_aliases_as_its_client_can_be_told_of_and_no_more() {
+    let bed = Bed::new().await;
+    let device = bed.enrolled().await;
+    let alias = |number: usize| format!("alias-{number:04}-{}.example", "x".repeat(40));
+    let most = limits::MAX_ALIASES_BYTES / (alias(0).len() + 3);
+    for number in 0..most {
+        bed.alias(device.id, &alias(number)).await.unwrap();
+    }
+    let refused = bed.alias(device.id, &alias(most)).await.unwrap_err();
+    assert!(
+        matches!(refused, Conflict::TooManyAliases { id, count, .. } if (id, count) == (device.id, most)),
+        "{refused:?}"
+    );
+    let words = refused.to_string();
+    let hint = format!("petit-server removealias {}", device.id);
+    assert!(words.contains(&format!("has {most} aliases")) && words.contains(&hint), "{words}");
+    bed.alias(device.id, &alias(0)).await.unwrap(); // one that it has already
+    bed.store.remove_alias(device.id, alias(0).parse().unwrap()).await.unwrap();
+    bed.alias(device.id, &alias(most)).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,0 +1,243 @@
+//! What an agent is told of its services. A message has an upper length, and what does not fit into one is said in
+//! several: an agent takes each grant as it comes.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::Names;
+use super::registry::Session;
+use crate::limits;
+use crate::name::Alias;
+use crate::name::ServiceName;
+use crate::proto::control::{FromRelay, Grant, Kept, Message, Outcome, Welcome};
+use crate::proto::rate::Rate;
+
+/// What an agent was told last of its services.
+#[derive(Debug)]
+pub(super) struct Told {
+    grants: Vec<Grant>,
+    kept: Vec<Kept>,
+    /// Changes of aliases.
+    changes: Rate,
+    /// When to look again for what has changed.
+    again_at: Option<Instant>,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        let changes = Rate::new(limits::ALIASES_TOLD_PER_SECOND, limits::ALIASES_TOLD_PER_SECOND);
+        Self { grants: Vec::new(), kept: Vec::new(), changes, again_at: None }
+    }
+}
+
+/// Bytes that a service's aliases take in a message; see [`limits::MAX_ALIASES_BYTES`].
+pub fn aliases_bytes<'a>(aliases: impl IntoIterator<Item = &'a Alias>) -> usize {
+    aliases.into_iter().map(|alias| alias.as_str().len() + r#""","#.len()).sum()
+}
+
+impl Session {
+    /// Answers a hello.
+    pub(super) fn welcome(&self, welcome: Welcome) {
+        let all = FromRelay::Welcome(welcome);
+        match all.encode() {
+            Ok(payload) => drop(self.mux.send_control(&payload)),
+            Err(_) => {
+                let FromRelay::Welcome(mut welcome) = all else { return };
+                let grants = std::mem::take(&mut welcome.services);
+                let kept = welcome.kept.clone();
+                self.send(&FromRelay::Welcome(welcome));
+                self.tell_services(grants, &kept);
+            }
+        }
+    }
+
+    /// Keeps what the agent is told of its services.
+    pub(super) fn told(&self, grants: Vec<Grant>, kept: Vec<Kept>) {
+        let mut told = self.told_mut();
+        (told.grants, told.kept) = (grants, kept);
+    }
+
+    fn told_mut(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The agent knows that a service was given back, because it has asked for that.
+    pub(super) fn keeps_no_longer(&self, name: &ServiceName) {
+        self.told_mut().kept.retain(|kept| kept.name != *name);
+    }
+
+    /// Tells the agent when its services have other aliases than it knows of: now, or a little later together with
+    /// what has changed until then.
+    pub(super) fn tell_aliases(&self, names: &(impl Names + ?Sized)) {
+        let mut told = self.told_mut();
+        let is_news = |grant: &Grant| match &grant.outcome {
+            Outcome::Registered { id, aliases, .. } => names.aliases(id) != *aliases,
+            Outcome::Refused { .. } => false,
+        };
+        if !told.grants.iter().any(is_news) {
+            return;
+        }
+        if !told.changes.allow(Instant::now().into_std()) {
+            told.again_at = told.changes.next().map(Instant::from_std);
+            drop(told);
+            return self.more_to_tell.notify_one();
+        }
+        let mut news = Vec::new();
+        for grant in told.grants.iter_mut().filter(|grant| is_news(grant)) {
+            if let Outcome::Registered { id, aliases, .. } = &mut grant.outcome {
+                *aliases = names.aliases(id);
+            }
+            news.push(grant.clone());
+        }
+        let kept = told.kept.clone();
+        drop(told);
+        self.tell_services(news, &kept);
+    }
+
+    /// Waits until it is time to look again for aliases that the agent does not know of.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) async fn more_to_tell(&self) {
+        loop {
+            let again_at = self.told_mut().again_at;
+            match again_at {
+                Some(at) => {
+                    tokio::time::sleep_until(at).await;
+                    self.told_mut().again_at = None;
+                    return;
+                }
+                None => self.more_to_tell.notified().await,
+            }
+        }
+    }
+
+    /// Says what became of services.
+    pub(super) fn tell_services(&self, services: Vec<Grant>, kept: &[Kept]) {
+        for message in messages(services, kept) {
+            self.send(&message);
+        }
+    }
+}
+
+/// The fewest messages that say it. What is kept stands in each of them: whoever reads one takes that for all.
+fn messages(grants: Vec<Grant>, kept: &[Kept]) -> Vec<FromRelay> {
+    let length = |grants: &[Grant]| {
+        let message = FromRelay::Services { services: grants.to_vec(), kept: kept.to_vec() };
+        serde_json::to_vec(&message).map_or(usize::MAX, |bytes| bytes.len())
+    };
+    let empty = length(&[]);
+    let mut messages = vec![Vec::new()];
+    let mut used = empty;
+    for grant in grants.into_iter().map(fitting) {
+        let bytes = length(std::slice::from_ref(&grant)).saturating_sub(empty) + ",".len();
+        if used + bytes > limits::MAX_CONTROL_BYTES {
+            messages.push(Vec::new());
+            used = empty;
+        }
+        used += bytes;
+        if let Some(last) = messages.last_mut() {
+            last.push(grant);
+        }
+    }
+    messages.into_iter().map(|services| FromRelay::Services { services, kept: kept.to_vec() }).collect()
+}
+
+/// A grant that fits into a message: a registry may hold more aliases than can be given by now. All of them lead to
+/// the service; its client is told of the first ones.
+fn fitting(mut grant: Grant) -> Grant {
+    if let Outcome::Registered { id, aliases, .. } = &mut grant.outcome {
+        let all = aliases.len();
+        while aliases_bytes(aliases.iter()) > limits::MAX_ALIASES_BYTES {
+            aliases.pop();
+        }
+        if aliases.len() < all {
+            tracing::warn!(%id, all, told = aliases.len(), "a service has more aliases than its client can be told of; all of them work");
+        }
+    }
+    grant
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::RegisteredId;
+    use crate::proto::control::{GrantRefusal, PublicUrl};
+
+    fn grants(services: usize, aliases: usize) -> Vec<Grant> {
+        let grant = |number: usize| {
+            let alias =
+                |alias: usize| format!("alias-{number:02}-{alias:04}-{}", "x".repeat(20)).parse().unwrap();
+            Grant {
+                service: number as u16,
+                name: format!("{number:02}{}", "n".repeat(38)).parse().unwrap(),
+                outcome: Outcome::Registered {
+                    id: RegisteredId::random().unwrap(),
+                    url: PublicUrl::own(format!("https://{}.example.com", "a".repeat(240))),
+                    aliases: (0..aliases).map(alias).collect(),
+                },
+            }
+        };
+        (0..services).map(grant).collect()
+    }
+
+    fn kept(count: usize) -> Vec<Kept> {
+        let kept = |number: usize| Kept {
+            name: format!("{number:02}{}", "k".repeat(38)).parse().unwrap(),
+            id: RegisteredId::random().unwrap(),
+        };
+        (0..count).map(kept).collect()
+    }
+
+    /// What an agent knows when it has read the messages, each of which can be sent.
+    fn read(messages: &[FromRelay], kept: &[Kept]) -> Vec<Grant> {
+        let mut read = Vec::new();
+        for message in messages {
+            let FromRelay::Services { services, kept: found } =
+                FromRelay::decode(&message.encode().unwrap()).unwrap()
+            else {
+                panic!("{message:?}");
+            };
+            assert_eq!(found, kept, "what is kept is said in each");
+            read.extend(services);
+        }
+        read
+    }
+
+    #[test]
+    fn what_fits_into_one_message_is_one() {
+        for (services, aliases) in [(0, 0), (1, 3), (20, 2)] {
+            let (grants, kept) = (grants(services, aliases), kept(3));
+            let messages = messages(grants.clone(), &kept);
+            assert_eq!((messages.len(), read(&messages, &kept)), (1, grants));
+        }
+    }
+
+    #[test]
+    fn what_does_not_is_said_in_several_and_nothing_is_lost() {
+        for aliases in [0, 3, 40, 200] {
+            let (mut grants, kept) = (grants(limits::MAX_SERVICES, aliases), kept(limits::MAX_SERVICES));
+            grants[7].outcome = Outcome::Refused { cause: GrantRefusal::TooMany };
+            let messages = messages(grants.clone(), &kept);
+            assert!(messages.len() > 1);
+            assert_eq!(read(&messages, &kept), grants, "{aliases}");
+        }
+    }
+
+    #[test]
+    fn of_more_aliases_than_fit_the_first_ones_are_told() {
+        let (grants, kept) = (grants(2, 500), kept(limits::MAX_SERVICES));
+        let told = read(&messages(grants.clone(), &kept), &kept);
+        let aliases = |grant: &Grant| match &grant.outcome {
+            Outcome::Registered { aliases, .. } => aliases.clone(),
+            Outcome::Refused { .. } => Vec::new(),
+        };
+        for (told, all) in told.iter().zip(&grants) {
+            let (told, all) = (aliases(told), aliases(all));
+            assert!(told.len() > 200 && aliases_bytes(&told) <= limits::MAX_ALIASES_BYTES);
+            assert_eq!(told, all[..told.len()]);
+        }
+        assert_eq!(told.len(), 2);
+    }
+}
