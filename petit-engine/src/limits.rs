@@ -137,7 +137,8 @@ pub const MAX_HANDSHAKES: usize = 4096;
 pub const HANDSHAKES_PER_ADDRESS: usize = 64;
 /// Connections of all kinds that one server holds at the same time, unless its operator says otherwise.
 pub const MAX_CONNECTIONS: usize = 16_000;
-/// Connections of one address at the same time: more than any browser or office opens.
+/// Visitors' connections of one address at the same time, once a quarter of all are in use: more than any browser opens.
+/// Behind some addresses are thousands of visitors (offices, carriers); while there is room they may all come.
 pub const CONNECTIONS_PER_ADDRESS: usize = 256;
 /// New TLS connections of one address in a second, over time.
 pub const HANDSHAKES_PER_SECOND: u32 = 64;
@@ -199,7 +200,7 @@ pub const FRESH: Duration = Duration::from_secs(60);
 
 // ---- public HTTP ------------------------------------------------------------------------------
 
-/// From the first byte of a request head to its end; also how long an idle visitor connection is kept.
+/// From the first byte of a request head to its end, and from a connection's begin to its first request.
 pub const HEAD: Duration = Duration::from_secs(15);
 /// From a request sent to the service until the head of its answer. No limit on the whole.
 pub const FIRST_BYTE: Duration = Duration::from_secs(120);
@@ -249,8 +250,11 @@ pub const VISITS_PER_CLIENT: usize = 3072;
 pub const SLOT_LINE: usize = 1024;
 /// WebSockets of one client at the same time.
 pub const WEBSOCKETS_PER_CLIENT: usize = 100;
-/// A visitor connection without a request for this long, and [`HEAD`] at most, is closed. (One of HTTP/1.1 sooner.)
-pub const VISITOR_IDLE: Duration = Duration::from_secs(60);
+/// A visitor connection without a request for this long, and two times [`HEAD`] at most, is closed. Longer than what
+/// stands in front keeps its own (nginx and the load balancers of AWS: 60 s): whoever closes first loses no request.
+pub const VISITOR_IDLE: Duration = Duration::from_secs(75);
+/// The same for proxies that are trusted and networks that are exempt: Google's load balancers keep theirs for 600 s.
+pub const PROXY_IDLE: Duration = Duration::from_secs(630);
 /// How long a visitor's connection that is closed for its silence may take to close.
 pub const PARTING: Duration = Duration::from_secs(1);
 /// Requests on one visitor connection before it is closed politely.

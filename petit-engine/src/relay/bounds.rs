@@ -11,7 +11,8 @@ use crate::limits;
 pub struct Bounds {
     /// Connections of all kinds at the same time.
     pub connections: usize,
-    /// Connections of one address (IPv6: one /64) at the same time. Loopback and trusted proxies are not counted.
+    /// Visitors' connections of one address (IPv6: one /64) at the same time, once a quarter of all are in use. Loopback
+    /// and trusted proxies are not counted.
     pub connections_per_address: usize,
     /// Requests under way at the same time, all services together.
     pub requests: usize,

@@ -114,9 +114,13 @@ impl Door {
                 last: now,
             });
             address.last = now;
-            let has_room = address.open < self.most_per_address
-                && (is_visitor
-                    || (address.unsettled < limits::HANDSHAKES_PER_ADDRESS && address.handshakes.allow(now)));
+            let has_room = match entrance {
+                Entrance::Visitors => self.is_within_share(address.open + 1),
+                // Whether it is a visitor is known only after the handshake.
+                Entrance::Tls => {
+                    address.unsettled < limits::HANDSHAKES_PER_ADDRESS && address.handshakes.allow(now)
+                }
+            };
             if !has_room {
                 return None;
             }
@@ -126,6 +130,11 @@ impl Door {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.visitors.fetch_add(usize::from(is_visitor), Ordering::Relaxed);
         Some(Ticket { door: Arc::clone(self), counted, is_visitor, is_unsettled: !is_visitor })
+    }
+
+    /// True when one address may have so many connections: its share, or more while there is much room.
+    fn is_within_share(&self, open: usize) -> bool {
+        open <= self.most_per_address || self.open.load(Ordering::Relaxed) < self.most / 4
     }
 
     /// True while there is room for another visitor.
@@ -143,8 +152,15 @@ impl Door {
 }
 
 impl Ticket {
-    /// TLS has been agreed, and the peer is a client, or one that has come to register.
+    /// TLS has been agreed, and the peer is a client. From here on it counts towards no address: a company may have
+    /// hundreds behind one, and who they are is known.
     pub(super) fn is_client(&mut self) {
+        self.settle();
+        self.leave_address();
+    }
+
+    /// TLS has been agreed, and the peer has come to register.
+    pub(super) fn is_newcomer(&mut self) {
         self.settle();
     }
 
@@ -152,7 +168,7 @@ impl Ticket {
     pub(super) fn is_visitor(&mut self) -> bool {
         self.settle();
         if !self.is_visitor {
-            if !self.door.takes_visitor() {
+            if !self.door.takes_visitor() || !self.is_within_share() {
                 self.door.turned_away.fetch_add(1, Ordering::Relaxed);
                 return false;
             }
@@ -160,6 +176,22 @@ impl Ticket {
             self.door.visitors.fetch_add(1, Ordering::Relaxed);
         }
         true
+    }
+
+    /// True when its address has no more connections than it may have, this one counted.
+    fn is_within_share(&self) -> bool {
+        let open =
+            self.counted.and_then(|key| self.door.addresses().get_mut(&key).map(|address| address.open));
+        open.is_none_or(|open| self.door.is_within_share(open))
+    }
+
+    /// Its address has one less.
+    fn leave_address(&mut self) {
+        if let Some(key) = self.counted.take()
+            && let Some(address) = self.door.addresses().get_mut(&key)
+        {
+            address.open = address.open.saturating_sub(1);
+        }
     }
 
     fn settle(&mut self) {
@@ -177,11 +209,7 @@ impl Drop for Ticket {
         self.settle();
         self.door.open.fetch_sub(1, Ordering::Relaxed);
         self.door.visitors.fetch_sub(usize::from(self.is_visitor), Ordering::Relaxed);
-        if let Some(key) = self.counted
-            && let Some(address) = self.door.addresses().get_mut(&key)
-        {
-            address.open = address.open.saturating_sub(1);
-        }
+        self.leave_address();
     }
 }
 
@@ -236,6 +264,8 @@ mod tests {
     #[test]
     fn one_address_gets_its_share_and_no_more() {
         let door = door(1000, 3);
+        let _crowd: Vec<_> =
+            (0..250).filter_map(|_| door.admit(ip("127.0.0.1"), Entrance::Visitors)).collect();
         let held: Vec<_> = (0..3).filter_map(|_| door.admit(ip("192.0.2.1"), Entrance::Visitors)).collect();
         assert_eq!(held.len(), 3);
         assert!(door.admit(ip("192.0.2.1"), Entrance::Visitors).is_none());
@@ -246,6 +276,38 @@ mod tests {
         let held: Vec<_> =
             (1..9).filter_map(|n| door.admit(ip(&format!("2001:db8::{n}")), Entrance::Visitors)).collect();
         assert_eq!(held.len(), 3, "a /64 is one address");
+    }
+
+    #[test]
+    fn while_there_is_much_room_an_address_may_have_more_than_its_share() {
+        let door = door(1000, 3);
+        let office: Vec<_> =
+            (0..500).filter_map(|_| door.admit(ip("192.0.2.1"), Entrance::Visitors)).collect();
+        assert_eq!(office.len(), 250, "a quarter of all");
+        let mut https = door.admit(ip("192.0.2.1"), Entrance::Tls).unwrap();
+        assert!(!https.is_visitor(), "over TLS as well");
+        assert!(door.admit(ip("192.0.2.2"), Entrance::Visitors).is_some(), "others have theirs");
+    }
+
+    #[test]
+    fn the_clients_of_a_company_are_not_counted_by_its_address() {
+        let door = door(2000, 3);
+        let _crowd: Vec<_> =
+            (0..600).filter_map(|_| door.admit(ip("127.0.0.1"), Entrance::Visitors)).collect();
+        let mut clients = Vec::new();
+        for _ in 0..limits::HANDSHAKES_AT_ONCE {
+            let mut client = door.admit(ip("192.0.2.1"), Entrance::Tls).unwrap();
+            client.is_client();
+            clients.push(client);
+        }
+        // Its visitors have their share beside them, and who has come to register counts as one of these.
+        let mut visitors: Vec<_> =
+            (0..9).filter_map(|_| door.admit(ip("192.0.2.1"), Entrance::Visitors)).collect();
+        assert_eq!(visitors.len(), 3);
+        drop(clients);
+        visitors.pop();
+        assert!(door.admit(ip("192.0.2.1"), Entrance::Visitors).is_some());
+        assert_eq!(door.addresses().get_mut(&ip("192.0.2.1")).map(|address| address.open), Some(2));
     }
 
     #[test]

@@ -401,7 +401,7 @@ impl Greeted {
             }
             Kind::Enrol => {
                 let Some(tls) = handshake(start, config, permit, peer).await else { return };
-                ticket.is_client();
+                ticket.is_newcomer();
                 enrol::run(&shared, tls, peer).await;
             }
             Kind::Https => {

@@ -1,18 +1,18 @@
 //! More than there is room for: what is served is served as fast as ever, the rest is told at once, and one
 //! service's crowd is not another's.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use petit_tests::bed::Bed;
 use petit_tests::figures::{Times, figure, rounds};
 use petit_tests::netns::Netns;
-use petit_tests::scripted;
 use petit_tests::service::Service;
 use petit_tests::soon;
 use petit_tests::visitor::{Visitor, host};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
 /// What became of requests that came at a rate, whether or not the ones before were answered.
 #[derive(Default)]
@@ -104,39 +104,53 @@ async fn one_services_crowd_is_not_anothers() {
     assert!(crowded <= 2 * usual, "p99 {crowded:?}, alone {usual:?}");
 }
 
-/// One address has its share of the connections, and no more.
+/// One address has its share of the connections and no more, once a quarter of all are in use.
 #[tokio::test]
 async fn connections_of_one_address_are_counted() {
     let net = Netns::new().await;
     let gateway = net.gateway();
-    let bed =
-        Bed::with(&format!("proxy_bind = \"{gateway}\"\n[server.limits]\nconnections_per_address = 30"))
-            .await;
+    let more = "[server.limits]\nconnections = 400\nconnections_per_address = 30";
+    let bed = Bed::with(&format!("proxy_bind = \"{gateway}\"\n{more}")).await;
     let service = Service::http("s").await;
     let client = bed.client(&service).await;
-    let connect = || async {
+    // A connection on which an answer has come.
+    let connect = async |from: IpAddr| {
         let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((gateway, 0).into()).unwrap();
-        socket.connect(bed.http()).await.unwrap()
+        socket.bind((from, 0).into()).unwrap();
+        let mut tcp = socket.connect(bed.http()).await.unwrap();
+        let _ = tcp.write_all(b"GET / HTTP/1.1\r\nHost: nobody.localhost\r\n\r\n").await;
+        let answer = soon("an answer or an end", tcp.read(&mut [0; 1])).await;
+        answer.is_ok_and(|count| count > 0).then_some(tcp)
     };
-    let asked = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", host(&client.id()));
-    let mut held: Vec<TcpStream> = Vec::new();
+    let (local, mut all, mut held) = (IpAddr::from([127, 0, 0, 1]), Vec::new(), Vec::new());
+    // While there is room there are no shares.
+    for _ in 0..40 {
+        held.extend(connect(gateway).await);
+    }
+    assert_eq!(held.len(), 40);
+    held.clear();
+    // This machine speaks for itself and is not counted.
+    for _ in 0..100 {
+        all.extend(connect(local).await);
+    }
+    assert_eq!(all.len(), 100);
+    soon("the others to be gone", async {
+        while bed.server.relay.counts().connections > 103 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let mut turned_away = 0;
     for _ in 0..50 {
-        let mut tcp = connect().await;
-        // Whoever is in gets an answer, and stays; whoever is not gets nothing.
-        let _ = tcp.write_all(asked.as_bytes()).await;
-        match soon("an answer or none", scripted::head(&mut tcp)).await {
-            Some(head) => {
-                assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
-                held.push(tcp);
-            }
+        match connect(gateway).await {
+            Some(tcp) => held.push(tcp),
             None => turned_away += 1,
         }
     }
     assert_eq!((held.len(), turned_away), (30, 20));
     assert_eq!(bed.server.relay.counts().turned_away, 20);
-    // Its own machine is not counted, and neither is anybody else.
+    // Nobody else is concerned.
+    assert!(connect(local).await.is_some());
     drop(held);
     assert_eq!(bed.visitor().get(&host(&client.id()), "/").await.text(), "s");
 }

@@ -8,6 +8,7 @@ mod database;
 pub(crate) mod events;
 mod grpc;
 mod grpc_python;
+mod idle;
 mod leaving;
 mod load;
 mod messages;

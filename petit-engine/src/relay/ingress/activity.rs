@@ -1,8 +1,9 @@
 //! What a visitor's connection is doing, so that one that does nothing can be closed.
 //!
-//! HTTP/1.1 has a limit for every head, but none before the first byte; HTTP/2 has none at all, and answers to
-//! PINGs keep it alive for ever, and a stream whose visitor takes nothing is not noticed by the connection. Here
-//! requests count, and what is taken of answers, and nothing else.
+//! hyper's limit for a head of HTTP/1.1 runs between two requests as well, so that one limit would have to be long
+//! for idle connections and short for slow heads; HTTP/2 has none at all, and answers to PINGs keep it alive for ever,
+//! and a stream whose visitor takes nothing is not noticed by the connection. Here requests count, and what is taken of
+//! answers, and nothing else.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use crate::limits;
 pub(super) struct Activity {
     begun: AtomicU64,
     under_way: AtomicUsize,
+    /// Bytes have come since the last request began.
+    reading: AtomicBool,
     /// Answers of which a part was handed out and not asked for more since: the visitor has to take it first.
     offered: AtomicUsize,
     /// Parts that were handed out.
@@ -53,6 +56,7 @@ impl Activity {
     /// Counts a request while the guard lives.
     pub(super) fn enter(activity: &Arc<Self>) -> UnderWay {
         activity.under_way.fetch_add(1, Ordering::Relaxed);
+        activity.reading.store(false, Ordering::Relaxed);
         if activity.begun.fetch_add(1, Ordering::Relaxed) + 1 == limits::REQUESTS_PER_CONNECTION {
             activity.enough.notify_one();
         }
@@ -80,20 +84,34 @@ impl Activity {
         self.enough.notify_one();
     }
 
+    /// Bytes have come from the visitor.
+    pub(super) fn heard(&self) {
+        if self.under_way.load(Ordering::Relaxed) == 0 {
+            self.reading.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// True while the head of a request has begun on a connection that carries one at a time.
+    fn awaits_head(&self) -> bool {
+        self.reading.load(Ordering::Relaxed) && self.carries_one()
+    }
+
     /// True when the visitor may not have finished sending.
     pub(super) fn may_be_sending(&self) -> bool {
         self.sending.load(Ordering::Relaxed)
     }
 
-    /// Waits until the connection is to end.
+    /// Waits until the connection is to end: when it has carried nothing for `limit`, a head has not come to its end
+    /// within [`limits::HEAD`], or nothing is taken of what it carries.
     ///
     /// It looks in intervals of [`limits::HEAD`], so that a request costs no timer: what it finds has lasted for
     /// up to one interval longer than the limit.
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(super) async fn over(&self) -> Over {
-        let (mut begun, mut idle) = (0, limits::VISITOR_IDLE); // one that says nothing at first has no such time
+    pub(super) async fn over(&self, limit: Duration) -> Over {
+        let (mut begun, mut idle) = (0, limit); // one that says nothing at first has no such time
+        let mut awaited = false;
         let (mut parts, mut stalled) = (0, Duration::ZERO);
         loop {
             tokio::select! {
@@ -102,11 +120,12 @@ impl Activity {
             }
             let now = self.begun.load(Ordering::Relaxed);
             if now != begun || self.under_way.load(Ordering::Relaxed) > 0 {
-                (begun, idle) = (now, Duration::ZERO);
-            } else if idle >= limits::VISITOR_IDLE {
+                (begun, idle, awaited) = (now, Duration::ZERO, self.awaits_head());
+            } else if idle >= limit || (awaited && self.awaits_head()) {
                 return Over::Idle;
             } else {
                 idle += limits::HEAD;
+                awaited = self.awaits_head();
             }
             let now = self.parts.load(Ordering::Relaxed);
             if now != parts || self.offered.load(Ordering::Relaxed) == 0 {
@@ -203,17 +222,56 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_a_request_is_over_soon_and_one_with_one_is_not() {
         let start = Instant::now();
-        assert_eq!(Activity::default().over().await, Over::Idle);
+        assert_eq!(Activity::default().over(limits::VISITOR_IDLE).await, Over::Idle);
         assert_eq!(start.elapsed(), limits::HEAD);
 
         let activity = Arc::new(Activity::default());
         let long = Activity::enter(&activity);
-        let waited = tokio::time::timeout(100 * limits::VISITOR_IDLE, activity.over()).await;
+        let waited =
+            tokio::time::timeout(100 * limits::VISITOR_IDLE, activity.over(limits::VISITOR_IDLE)).await;
         assert!(waited.is_err(), "a request that lasts keeps its connection");
         drop(long);
         let start = Instant::now();
-        assert_eq!(activity.over().await, Over::Idle);
+        assert_eq!(activity.over(limits::VISITOR_IDLE).await, Over::Idle);
         assert!(start.elapsed() >= limits::VISITOR_IDLE && start.elapsed() <= 2 * limits::VISITOR_IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_come_to_its_end_is_not_waited_for_as_an_idle_connection_is() {
+        let activity = Arc::new(Activity::default());
+        drop(Activity::enter(&activity));
+        tokio::time::timeout(limits::HEAD + Duration::from_secs(1), activity.over(limits::VISITOR_IDLE))
+            .await
+            .unwrap_err();
+        let start = Instant::now();
+        activity.heard();
+        // However long the next one takes to come.
+        let mut every = tokio::time::interval(Duration::from_secs(4));
+        let trickle = async {
+            loop {
+                every.tick().await;
+                activity.heard();
+            }
+        };
+        tokio::select! {
+            over = activity.over(limits::VISITOR_IDLE) => assert_eq!(over, Over::Idle),
+            () = trickle => {}
+        }
+        assert!(start.elapsed() <= 2 * limits::HEAD, "{:?}", start.elapsed());
+        // On a connection of HTTP/2 it may be an answer to a PING, and its first request may be long past.
+        let activity = Arc::new(Activity::default());
+        activity.carries_many();
+        drop(Activity::enter(&activity));
+        activity.heard();
+        let start = Instant::now();
+        assert_eq!(activity.over(limits::VISITOR_IDLE).await, Over::Idle);
+        assert!(start.elapsed() >= limits::VISITOR_IDLE);
+        // What comes while a request is under way is its body.
+        let activity = Arc::new(Activity::default());
+        let under_way = Activity::enter(&activity);
+        activity.heard();
+        drop(under_way);
+        assert!(!activity.awaits_head());
     }
 
     #[tokio::test(start_paused = true)]
@@ -223,7 +281,7 @@ mod tests {
             drop(Activity::enter(&activity));
         }
         let start = Instant::now();
-        assert_eq!(activity.over().await, Over::Enough);
+        assert_eq!(activity.over(limits::VISITOR_IDLE).await, Over::Enough);
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
@@ -241,15 +299,17 @@ mod tests {
             }
         };
         tokio::select! {
-            over = activity.over() => panic!("{over:?}"),
+            over = activity.over(limits::VISITOR_IDLE) => panic!("{over:?}"),
             _ = tokio::time::timeout(10 * limits::WRITE_IDLE, others) => {}
         }
         let start = Instant::now();
-        assert_eq!(activity.over().await, Over::Stalled);
+        assert_eq!(activity.over(limits::VISITOR_IDLE).await, Over::Stalled);
         assert!(start.elapsed() >= limits::WRITE_IDLE && start.elapsed() <= 2 * limits::WRITE_IDLE);
         // One that waits for its service is not the visitor's fault.
         let activity = Arc::new(Activity::default());
         let _waits = Activity::enter(&activity);
-        assert!(tokio::time::timeout(10 * limits::WRITE_IDLE, activity.over()).await.is_err());
+        assert!(
+            tokio::time::timeout(10 * limits::WRITE_IDLE, activity.over(limits::VISITOR_IDLE)).await.is_err()
+        );
     }
 }

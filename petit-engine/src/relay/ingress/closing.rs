@@ -42,7 +42,12 @@ impl<IO: AsyncRead + Breakable + Unpin> AsyncRead for Closing<IO> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.activity.heard();
+        }
+        polled
     }
 }
 

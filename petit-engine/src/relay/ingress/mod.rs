@@ -65,6 +65,9 @@ where
 {
     let leaving = Arc::clone(&shared);
     let peer = visitor.peer;
+    // A proxy must find that the connection it takes for its next request is still there.
+    let speaks_for_many = shared.places.visitor(peer.ip()).is_none();
+    let idle = if speaks_for_many { limits::PROXY_IDLE } else { limits::VISITOR_IDLE };
     let visitor = Arc::new(visitor);
     let activity = Arc::new(Activity::default());
     let counted = Arc::clone(&activity);
@@ -96,7 +99,7 @@ where
     let end_of_life = async {
         tokio::select! {
             () = leaving.leaving.closes(|| activity.carries_one()) => Over::Enough,
-            over = activity.over() => over,
+            over = activity.over(idle) => over,
             () = tokio::time::sleep(age(peer)) => Over::Enough,
         }
     };
@@ -163,8 +166,7 @@ fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new()) // without it the next line has no effect
-        .header_read_timeout(limits::HEAD)
+        .header_read_timeout(None) // see `Activity`
         .max_headers(limits::MAX_HEADERS)
         .max_buf_size(limits::HTTP_BUFFER_BYTES);
     builder
