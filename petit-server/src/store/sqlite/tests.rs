@@ -1,5 +1,7 @@
 //! The registry on a real file.
 
+mod forms;
+
 use std::net::IpAddr;
 
 use petit_engine::limits;

@@ -1,0 +1,84 @@
+//! Registries that released versions have written.
+
+use super::*;
+
+/// A registry of form 1, made by the programs of version 0.1.0: clients that are registered, renamed, revoked and
+/// unregistered, services that were given back, aliases and those of former owners, and an invite of each state.
+const FORM_1: &[u8] =
+    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/e2e/fixtures/registry-form-1.db"));
+
+fn form_1() -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("registry.db");
+    std::fs::write(&path, FORM_1).unwrap();
+    (dir, path)
+}
+
+/// Every column of every row that form 1 has, as SQL would write it.
+async fn rows_of_form_1(path: &Path) -> Vec<String> {
+    let mut connection =
+        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path).read_only(true))
+            .await
+            .unwrap();
+    let mut rows = Vec::new();
+    for (table, columns) in [
+        (
+            "invites",
+            "id secret_hash service alias note created_at not_after withdrawn_at used_at used_key device registered",
+        ),
+        ("devices", "id key name software created_at ended_at ended_by"),
+        ("services", "id device name kind port created_at ended_at"),
+        ("aliases", "alias service created_at"),
+        ("tombstones", "alias device released_at"),
+        ("events", "number at what subject detail"),
+    ] {
+        let columns: Vec<String> = columns.split(' ').map(|column| format!("quote({column})")).collect();
+        let sql = format!("SELECT '{table} ' || {} FROM {table} ORDER BY rowid", columns.join(" || ' ' || "));
+        let found: Vec<String> =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
+        rows.extend(found);
+    }
+    connection.close().await.unwrap();
+    rows
+}
+
+#[tokio::test]
+async fn a_registry_of_form_1_opens_and_loses_nothing() {
+    let (_dir, path) = form_1();
+    let before = rows_of_form_1(&path).await;
+    assert_eq!(before.len(), 8 + 5 + 7 + 2 + 3 + 36);
+    let store = SqliteStore::open(&path).await.unwrap();
+    assert_eq!(rows_of_form_1(&path).await, before);
+
+    let tables = store.load().await.unwrap();
+    assert_eq!((tables.devices.len(), tables.services.len(), tables.aliases.len()), (3, 4, 2));
+    let devices = store.devices().await.unwrap();
+    let ended: Vec<_> = devices.iter().filter_map(|row| row.ended).map(|(_, by)| by).collect();
+    assert_eq!((devices.len(), ended), (5, vec![EndedBy::Operator, EndedBy::Client]));
+    let anna = devices.iter().find(|row| row.id.as_str() == "okykx2e2v7qlh2xbtgzjhncigm").unwrap();
+    let services: Vec<String> = anna
+        .services
+        .iter()
+        .map(|service| format!("{} {} {:?} {:?}", service.id, service.name, service.port, service.aliases))
+        .collect();
+    assert_eq!(
+        services,
+        ["5brztcqx64apzl4k db Some(20100) []", "7a7yh7o7lhcthar4 web None [acme, shop.acme.example]"]
+    );
+    let states: Vec<InviteState> = store
+        .invites()
+        .await
+        .unwrap()
+        .iter()
+        .filter(|row| row.device.is_none())
+        .map(|row| row.state)
+        .collect();
+    assert_eq!(states.len(), 3, "the others were used");
+
+    // And it goes on from there.
+    let id = anna.services[1].id;
+    store.add_alias(id, "later".parse().unwrap(), false).await.unwrap();
+    store.close().await.unwrap();
+    let again = SqliteStore::open(&path).await.unwrap();
+    assert_eq!(again.load().await.unwrap().aliases.len(), 3);
+}
