@@ -1,6 +1,8 @@
 //! A registry with many devices, and the devices: agents of the engine's own, in this process.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +22,7 @@ use tokio::runtime::Runtime;
 use crate::load::Front;
 use crate::petit::{ask, command, text, write_server_config};
 use crate::place::Place;
-use crate::process::Processes;
+use crate::process::{Processes, free_port};
 
 /// Agents that connect at the same time.
 const AT_ONCE: usize = 50;
@@ -45,7 +47,19 @@ pub(crate) struct RunningServer {
     pub(crate) id: u32,
     http: String,
     tls: ServerAddr,
-    _processes: Processes,
+    processes: Processes,
+}
+
+impl RunningServer {
+    /// Ends it without a word to anybody.
+    pub(crate) fn kill(mut self) {
+        self.processes.kill_last();
+    }
+
+    /// The port where visitors come in.
+    pub(crate) fn http_port(&self) -> Result<u16> {
+        Ok(self.http.parse::<SocketAddr>().context("the server's address")?.port())
+    }
 }
 
 impl Registry {
@@ -56,11 +70,36 @@ impl Registry {
 
     /// The same, with further lines in the server's config.
     pub(crate) fn with(place: &Place, name: &str, lines: &str) -> Result<Self> {
+        Self::on(place, name, 0, lines)
+    }
+
+    /// The same, whose server listens for clients on the same port each time it is started.
+    pub(crate) fn on_a_port(place: &Place, name: &str, lines: &str) -> Result<Self> {
+        Self::on(place, name, free_port()?, lines)
+    }
+
+    fn on(place: &Place, name: &str, port: u16, lines: &str) -> Result<Self> {
         let config = place.dir_in_memory(name)?.join("config.toml");
         let program = place.programs.join("petit-server");
-        write_server_config(&config, &format!("{}\n{lines}", place.server_config))?;
+        write_server_config(&config, port, &format!("{}\n{lines}", place.server_config))?;
         ask(&mut command(&program, &config, &["init"]))?;
         Ok(Self { program, config, devices: Vec::new(), pins: Vec::new() })
+    }
+
+    /// Number of devices.
+    pub(crate) fn len(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// A command of the server's.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        command(&self.program, &self.config, arguments)
+    }
+
+    /// The size of the server's log, all files together.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        let files = std::fs::read_dir(self.config.with_file_name("logs")).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
     }
 
     /// Registers devices until there are so many, each with one service, as enrolment does; and says how long a
@@ -140,7 +179,7 @@ impl Registry {
             processes.start_ready(&mut command(&self.program, &self.config, &["run", "--background"]))?;
         let status: Value = ask(&mut command(&self.program, &self.config, &["status"]))?;
         let tls = text(&status, "/tls")?.parse().context("the server's address")?;
-        Ok(RunningServer { id, http: text(&status, "/http")?, tls, _processes: processes })
+        Ok(RunningServer { id, http: text(&status, "/http")?, tls, processes })
     }
 
     /// Where visitors of the first device come in.
@@ -167,10 +206,9 @@ impl Registry {
             while agents.len() < count {
                 let next = AT_ONCE.min(count - agents.len());
                 let mut starting = Vec::new();
-                for device in self.devices.iter().skip(agents.len()).take(next) {
-                    starting.push(self.start(device, server, place)?);
+                for number in agents.len()..agents.len() + next {
+                    starting.push(self.agent(number, server, place)?);
                 }
-                anyhow::ensure!(!starting.is_empty(), "there are only {} devices", self.devices.len());
                 for agent in &starting {
                     agent.switch(true).await;
                 }
@@ -187,7 +225,10 @@ impl Registry {
         })
     }
 
-    fn start(&self, device: &Device, server: &RunningServer, place: &Place) -> Result<Agent> {
+    /// The agent of a device, switched off. Call within a runtime.
+    pub(crate) fn agent(&self, number: usize, server: &RunningServer, place: &Place) -> Result<Agent> {
+        let count = self.devices.len();
+        let device = self.devices.get(number).with_context(|| format!("there are only {count} devices"))?;
         let target = ServerAddr::new("127.0.0.1", place.origin.plain.port()).context("an address")?;
         let config = AgentConfig {
             server: server.tls.clone(),

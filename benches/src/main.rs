@@ -14,6 +14,7 @@ mod client;
 mod counts;
 mod figures;
 mod fleet;
+mod ladder;
 mod load;
 mod petit;
 mod pipe;
@@ -38,7 +39,7 @@ use crate::rounds::Plan;
 use crate::section::Section;
 
 /// Parts other than the systems side by side.
-const PARTS: [&str; 6] = ["pipe", "slow", "scale", "client", "counts", "peers"];
+const PARTS: [&str; 7] = ["pipe", "slow", "scale", "ladder", "client", "counts", "peers"];
 
 #[derive(Parser)]
 #[command(
@@ -54,7 +55,7 @@ struct Cli {
     #[arg(long)]
     quick: bool,
     /// Only these systems and parts. Systems: petit, rathole-tls, rathole-tcp, ssh-R, haproxy, direct; parts: peers
-    /// (all systems side by side), pipe, slow, scale, client, counts
+    /// (all systems side by side), pipe, slow, scale, ladder, client, counts
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     only: Vec<String>,
     /// Only the instruction counts
@@ -95,9 +96,9 @@ impl Cli {
         if self.counts || self.profile {
             return (self.counts && part == "counts") || (self.profile && part == "profile");
         }
-        // Counting takes a minute by itself.
+        // Counting takes a minute by itself, and the ladder a quarter of an hour.
         if self.only.is_empty() {
-            !(self.quick && part == "counts")
+            !(self.quick && ["counts", "ladder"].contains(&part))
         } else {
             self.only.iter().any(|it| it == part)
         }
@@ -176,6 +177,7 @@ fn run(cli: &Cli) -> Result<()> {
         part("pipe", &|| Ok(vec![pipe::long(&place, &runtime, cli.quick)?]));
         part("slow", &|| Ok(vec![pipe::slow(&place, &runtime, cli.quick)?]));
         part("scale", &|| scale::run(&place, &runtime, cli.quick));
+        part("ladder", &|| ladder::run(&place, &runtime, cli.quick));
         part("client", &|| Ok(vec![client::run(&place, cli.quick)?]));
         if cli.profile {
             part("profile", &|| profile::run(&place, cli.quick));
@@ -202,9 +204,13 @@ fn lines(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// Ten thousand visitors need as many descriptors.
+/// A hundred thousand visitors need as many descriptors, here and in the server that is started from here.
 fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
+    let many = Some(500_000.max(limit.maximum.unwrap_or(u64::MAX)));
+    if setrlimit(Resource::Nofile, Rlimit { current: many, maximum: many }).is_ok() {
+        return; // only root may go beyond the limit
+    }
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }

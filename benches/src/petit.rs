@@ -54,7 +54,7 @@ impl Petit {
             Way::Straight => String::new(),
             Way::Through(chaos) => format!("tunnel_address = \"{}\"\n", chaos.address()),
         };
-        write_server_config(&self.server, &format!("{address}{}", self.server_config))?;
+        write_server_config(&self.server, 0, &format!("{address}{}", self.server_config))?;
         fs::write(&self.client, "[client]\nkey_store = \"file\"\n")
             .context("cannot write the client's config")?;
         let mut processes = Processes::default();
@@ -93,10 +93,11 @@ impl Petit {
     }
 }
 
-/// Writes the config of a server on loopback, on ports that the system chooses.
-pub(crate) fn write_server_config(path: &Path, more: &str) -> Result<()> {
+/// Writes the config of a server on loopback. Clients come in on `port`, 0 for one that the system chooses as it
+/// does the other.
+pub(crate) fn write_server_config(path: &Path, port: u16, more: &str) -> Result<()> {
     let config = format!(
-        "[server]\nproxy_port = 0\nsecure_bind = \"127.0.0.1\"\nsecure_proxy_port = 0\n{more}\n\
+        "[server]\nproxy_port = 0\nsecure_bind = \"127.0.0.1\"\nsecure_proxy_port = {port}\n{more}\n\
          [server.vitae]\nendpoint = \"http://REGID.localhost:0\"\n"
     );
     fs::write(path, config).with_context(|| format!("cannot write {}", path.display()))

@@ -75,6 +75,14 @@ impl Processes {
             stop(child);
         }
     }
+
+    /// Kills the process that was started last.
+    pub(crate) fn kill_last(&mut self) {
+        if let Some(mut child) = self.0.pop() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 impl Drop for Processes {
