@@ -13,10 +13,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, reload};
 
-/// Bytes of one log file.
+/// Bytes of one log file, unless its owner says otherwise.
 pub const FILE_BYTES: u64 = 1024 * 1024;
 /// Log files kept, the one in use included.
 pub const FILES: usize = 5;
+/// A file that could not be put aside is tried again after so many further bytes.
+const TRY_AGAIN_BYTES: u64 = 64 * 1024;
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -144,6 +146,11 @@ impl FileHandle {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = file;
         Ok(())
     }
+
+    /// Keeps so many bytes from now on, all files of the log together.
+    pub fn set_size(&self, bytes: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).set_size(bytes);
+    }
 }
 
 impl Write for FileHandle {
@@ -162,6 +169,10 @@ pub struct RotatingFile {
     path: PathBuf,
     file: File,
     written: u64,
+    /// What a file may hold.
+    most: u64,
+    /// The size at which the file is put aside: `most`, or more when that has failed.
+    full_at: u64,
 }
 
 impl RotatingFile {
@@ -172,27 +183,51 @@ impl RotatingFile {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = open(path)?;
         let written = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file, written })
+        Ok(Self { path: path.to_owned(), file, written, most: FILE_BYTES, full_at: FILE_BYTES })
     }
 
+    /// Keeps so many bytes from now on, all files together.
+    pub fn set_size(&mut self, bytes: u64) {
+        self.most = (bytes / FILES as u64).max(1);
+        self.full_at = self.most;
+    }
+
+    /// Begins a new file, and makes room for the full one. The new one is there before anything is moved, so that a
+    /// disk that is full costs no line of what was kept.
     fn rotate(&mut self) -> io::Result<()> {
-        for number in (1..FILES).rev() {
-            let from = if number == 1 { self.path.clone() } else { numbered(&self.path, number - 1) };
-            if from.exists() {
-                fs::rename(&from, numbered(&self.path, number))?;
-            }
+        let mut new = self.path.as_os_str().to_owned();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        let file = open(&new)?;
+        let moved = make_room(&self.path).and_then(|()| fs::rename(&new, &self.path));
+        if let Err(error) = moved {
+            let _ = fs::remove_file(&new);
+            return Err(error);
         }
-        self.file = open(&self.path)?;
+        self.file = file;
         self.written = 0;
         Ok(())
     }
 }
 
+/// Moves each file on by one, up to the first number that is free; if none is, the oldest goes.
+fn make_room(path: &Path) -> io::Result<()> {
+    let free = (1..FILES).find(|number| !numbered(path, *number).exists()).unwrap_or(FILES - 1);
+    for number in (1..=free).rev() {
+        let from = if number == 1 { path.to_owned() } else { numbered(path, number - 1) };
+        fs::rename(from, numbered(path, number))?;
+    }
+    Ok(())
+}
+
 impl Write for RotatingFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // A line is never divided between two files. When the disk is full the old file goes on.
-        if self.written > 0 && self.written + line.len() as u64 > FILE_BYTES {
-            let _ = self.rotate();
+        if self.written > 0 && self.written + line.len() as u64 > self.full_at {
+            self.full_at = match self.rotate() {
+                Ok(()) => self.most,
+                Err(_) => self.written + TRY_AGAIN_BYTES,
+            };
         }
         let written = self.file.write(line)?;
         self.written += written as u64;
@@ -228,7 +263,7 @@ pub fn tail(path: &Path, lines: usize) -> io::Result<Vec<String>> {
         let file = if number == 0 { path.to_owned() } else { numbered(path, number) };
         let text = match fs::read(&file) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
         let mut older: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -343,6 +378,54 @@ mod tests {
         files.sort_by_key(|file| file.file_name());
         assert_eq!(files.len(), FILES);
         assert!(files.iter().all(|file| file.metadata().unwrap().len() <= FILE_BYTES));
+    }
+
+    #[test]
+    fn a_log_is_as_large_as_it_was_told_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("server.log");
+        let log = FileHandle::new(RotatingFile::open(&path).unwrap());
+        let size = || -> u64 {
+            let files = fs::read_dir(dir.path()).unwrap();
+            files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+        };
+        for (told, least) in [(100_000, 79_000), (400_000, 319_000), (50_000, 39_000)] {
+            log.set_size(told);
+            for _ in 0..10_000 {
+                log.clone().write_all(&[b'x'; 100]).unwrap();
+            }
+            assert!((least..=told).contains(&size()), "{} of {told}", size());
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_aside_goes_on_and_no_older_one_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.log");
+        for number in 1..FILES {
+            fs::write(numbered(&path, number), format!("older {number}")).unwrap();
+        }
+        let mut log = RotatingFile::open(&path).unwrap();
+        log.set_size(FILES as u64 * 10);
+        log.write_all(b"first\n").unwrap();
+        // What stands where a new file is begun cannot be opened for writing.
+        let obstacle = dir.path().join("client.log.new");
+        fs::create_dir(&obstacle).unwrap();
+        for _ in 0..10 {
+            log.write_all(b"further\n").unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("first\n{}", "further\n".repeat(10)));
+        for number in 1..FILES {
+            assert_eq!(fs::read_to_string(numbered(&path, number)).unwrap(), format!("older {number}"));
+        }
+        fs::remove_dir(&obstacle).unwrap();
+        // It is not tried at every line.
+        log.write_all(b"further\n").unwrap();
+        assert_eq!(fs::read_to_string(numbered(&path, 1)).unwrap(), "older 1");
+        log.write_all(&vec![b'x'; TRY_AGAIN_BYTES as usize]).unwrap();
+        assert!(fs::read_to_string(numbered(&path, 1)).unwrap().starts_with("first\nfurther\n"));
+        assert_eq!(fs::read_to_string(numbered(&path, 2)).unwrap(), "older 1");
+        assert_eq!(fs::read_to_string(numbered(&path, 4)).unwrap(), "older 3");
     }
 
     #[test]
