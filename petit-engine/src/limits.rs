@@ -144,7 +144,8 @@ pub const CONNECTIONS_PER_ADDRESS: usize = 256;
 pub const HANDSHAKES_PER_SECOND: u32 = 64;
 /// New TLS connections of one address in quick succession.
 pub const HANDSHAKES_AT_ONCE: u32 = 128;
-/// Addresses that are remembered; beyond that those that have been quiet are forgotten.
+/// Addresses that are remembered, and devices; beyond that those that have been quiet are forgotten, but for as many
+/// again as have something open.
 pub const ADDRESSES: usize = 16 * 1024;
 /// How long an address that has nothing open is remembered.
 pub const ADDRESS_MEMORY: Duration = Duration::from_secs(60);
@@ -163,10 +164,25 @@ pub const LOGINS_AT_ONCE: u32 = 20;
 pub const TAKEOVERS: usize = 6;
 /// See [`TAKEOVERS`].
 pub const TAKEOVERS_WITHIN: Duration = Duration::from_secs(60);
+/// A change of the registry that a client asks for is waited for this long, its place in the line included. Below
+/// [`DIAL`], so that nothing is worked on that its client has given up already.
+pub const CHANGE: Duration = Duration::from_secs(10);
+/// Changes of the registry that clients ask for and that wait for their turn: what a slow disk (10 ms a flush) makes
+/// within [`CHANGE`].
+pub const CHANGES_WAITING: usize = 1024;
+/// A device may be called something else this often; of what it is called meanwhile, the last counts.
+pub const RENAME_EVERY: Duration = Duration::from_secs(60);
 /// Sessions of one device: one in use, and others that drain after a reconnect.
 pub const MAX_SESSIONS_PER_DEVICE: usize = 4;
 /// Services that one session may announce.
 pub const MAX_SERVICES: usize = 64;
+/// Sessions that come or go and have a line each in the log, in quick succession. A restart of a server with
+/// thousands of clients then writes less than 100 KB.
+pub const SESSIONS_LOGGED: u32 = 200;
+/// The same over time, in a second.
+pub const SESSIONS_LOGGED_PER_SECOND: u32 = 1;
+/// How many more there were is logged this often.
+pub const SESSIONS_SUMMED_EVERY: Duration = Duration::from_secs(10);
 /// How long the accept loop rests when the process is out of descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// An accepted connection that has been quiet for this long is asked by TCP whether its peer is still there.
@@ -318,7 +334,8 @@ pub const RETRY_AFTER_SPREAD: u32 = 5;
 pub const INVITE_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// The longest an invite may last: over a weekend and some days on either side.
 pub const INVITE_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Clocks of customers and vendor may differ by this much before an invite is judged expired.
+/// Clocks of customers and vendor may differ by this much before a person is told, and a server's clock may be set
+/// back by this much before invites that seem to come from the future are judged expired.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(120);
 /// Keys that an invite may pin: the current one, a backup, and two while one is replaced.
 pub const MAX_PINS: usize = 4;

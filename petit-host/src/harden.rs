@@ -22,7 +22,15 @@ pub fn raise_open_files() -> Option<u64> {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let limit = getrlimit(Resource::Nofile);
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-        getrlimit(Resource::Nofile).current
+    }
+    open_files()
+}
+
+/// Files, connections included, that this process may have open; `None` where the system does not say.
+pub fn open_files() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current
     }
     #[cfg(not(unix))]
     None

@@ -3,14 +3,15 @@
 //! The same requests work while no server runs: the command line then opens the registry itself and asks an
 //! [`Admin`] without a server. What needs the running server says so.
 
-use std::collections::HashMap;
+mod looks;
+
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServerAddr, ServiceName, VisitorHost};
-use petit_engine::relay::{Failure, Routed, SessionView, Via, decide};
+use petit_engine::relay::{Failure, Routed, Via, decide};
 use petit_engine::secret::{Fingerprint, InviteId};
 use petit_host::control::{Handler, Problem, Reply, Request};
 use petit_host::logs::{Level, LevelHandle};
@@ -20,12 +21,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::certificate::{self, Certificate, PublicNames};
+use crate::backup::{self, BackupError};
+use crate::certificate::{self, Certificate};
 use crate::config::{self, Config};
 use crate::directory::Directory;
-use crate::load;
 use crate::server::{InviteError, InviteWish, Reloaded, Server, make_invite};
-use crate::store::{DeviceRow, EndedBy, InviteRow, StoreError};
+use crate::store::{EndedBy, StoreError};
 use crate::{SOFTWARE, seconds};
 
 /// Answers the operator's requests.
@@ -75,14 +76,22 @@ pub enum Wish {
 }
 
 type Outcome = Result<Value, Problem>;
+/// An answer as text: JSON that needs no further memory to become it.
+type Written = Result<String, Problem>;
 
 impl Handler for Admin {
     fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
         Box::pin(async move {
-            match self.answer(&request).await {
-                Ok(value) => Reply::Json(value),
-                Err(problem) => Reply::Error(problem),
-            }
+            let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+            let answer = match (request.method.as_str(), path.as_slice()) {
+                ("GET", ["status"]) => self.status().await.map(Reply::Text),
+                ("GET", ["clients"]) => self.clients().await.map(Reply::Text),
+                ("GET", ["clients", name]) => self.client(name).await.map(Reply::Text),
+                ("GET", ["aliases"]) => self.aliases().await.map(Reply::Text),
+                ("GET", ["invites"]) => self.list_invites().await.map(Reply::Text),
+                _ => self.answer(&request).await.map(Reply::Json),
+            };
+            answer.unwrap_or_else(Reply::Error)
         })
     }
 }
@@ -105,17 +114,13 @@ impl Admin {
         match (request.method.as_str(), path.as_slice()) {
             ("GET", ["ping"]) => Ok(json!({ "pong": true })),
             ("GET", ["version"]) => Ok(json!({ "software": SOFTWARE })),
-            ("GET", ["status"]) => self.status().await,
-            ("GET", ["clients"]) => Ok(json!({ "clients": self.clients().await? })),
-            ("GET", ["clients", name]) => self.client(name).await,
             ("POST", ["clients", name, "revoke"]) => self.revoke(name).await,
-            ("GET", ["aliases"]) => self.aliases().await,
             ("POST", ["aliases"]) => self.add_alias(request).await,
             ("DELETE", ["aliases"]) => self.remove_alias(request).await,
-            ("GET", ["invites"]) => self.list_invites().await,
             ("POST", ["invites"]) => self.invite(request).await,
             ("POST", ["invites", id, "withdraw"]) => self.withdraw(id).await,
             ("GET", ["explain"]) => self.explain(request),
+            ("POST", ["backup"]) => self.backup(request).await,
             ("POST", ["stop"]) => self.stop(),
             ("POST", ["reload"]) => self.reload().await,
             ("POST", ["log"]) => self.log(request),
@@ -148,10 +153,6 @@ impl Admin {
         running.or_else(|| self.offline.as_ref().map(|config| config.certificates.clone()))
     }
 
-    fn public_names(&self) -> PublicNames<'_> {
-        PublicNames { endpoint: &self.endpoint, aliases: self.directory.all_aliases() }
-    }
-
     /// What has to be known of an alias that HTTPS visitors will be warned off from.
     fn without_certificate(&self, alias: &Alias) -> Option<Value> {
         if !self.endpoint.is_https() {
@@ -166,112 +167,6 @@ impl Admin {
             .then(|| json!({ "host": host, "folder": self.certificates_folder(), "others": in_use.len() }))
     }
 
-    fn sessions(&self) -> Vec<SessionView> {
-        self.running.as_ref().map(|running| running.server.relay.sessions()).unwrap_or_default()
-    }
-
-    async fn status(&self) -> Outcome {
-        let running = self.running()?;
-        let server = &running.server;
-        let terms = self.invites.borrow().clone();
-        Ok(json!({
-            "software": SOFTWARE,
-            "pid": std::process::id(),
-            "since": seconds(server.since),
-            "up_seconds": server.since.elapsed().unwrap_or_default().as_secs(),
-            "http": server.http,
-            "tls": server.tls,
-            "https_visitors": !server.https().certificates.is_empty(),
-            "certificates": self.certificates(),
-            "certificate_problem": certificate_problem(server),
-            "without_certificate": self.public_names().uncovered(&self.in_use()).collect::<Vec<_>>(),
-            "endpoint": self.endpoint,
-            "tunnel_address": terms.server,
-            "server_key": terms.pins.first(),
-            "config": server.folder.config,
-            "log": server.folder.log(),
-            "clients": self.clients().await?,
-            "now": load::view(&server.relay),
-        }))
-    }
-
-    /// Registered clients, and those whose registration has ended, with what is live of them.
-    async fn clients(&self) -> Result<Vec<Value>, Problem> {
-        let rows = self.directory.store().devices().await.map_err(problem)?;
-        let sessions = self.sessions();
-        Ok(rows.iter().map(|row| self.client_value(row, &sessions)).collect())
-    }
-
-    fn client_value(&self, row: &DeviceRow, sessions: &[SessionView]) -> Value {
-        // The newest session is the one in use.
-        let session =
-            sessions.iter().filter(|session| session.device == row.id).max_by_key(|session| session.since);
-        let served: HashMap<RegisteredId, _> = session
-            .iter()
-            .flat_map(|session| &session.services)
-            .map(|service| (service.id, service))
-            .collect();
-        let services: Vec<Value> = row
-            .services
-            .iter()
-            .map(|service| {
-                let live = served.get(&service.id);
-                json!({
-                    "id": service.id,
-                    "name": service.name,
-                    "kind": service.kind,
-                    "port": service.port,
-                    "url": live.map_or_else(|| self.endpoint.url(service.id.as_str()), |live| live.url.clone()),
-                    "aliases": service.aliases,
-                    "online": live.is_some(),
-                    "health": live.map(|live| live.health),
-                    "visits": live.map(|live| live.visits),
-                })
-            })
-            .collect();
-        json!({
-            "id": row.id,
-            "name": row.name,
-            "fingerprint": row.fingerprint,
-            "created": seconds(row.created),
-            "ended": row.ended.map(|(at, by)| json!({ "at": seconds(at), "by": by })),
-            "online": session.is_some(),
-            "session": session.map(|session| json!({
-                "peer": session.peer,
-                "since": seconds(session.since),
-                "software": session.software,
-                "vitae": session.vitae,
-                "streams": session.stats.streams,
-                "streams_opened": session.stats.opened,
-                "received_bytes": session.stats.received_bytes,
-                "sent_bytes": session.stats.sent_bytes,
-                "round_trip_us": session.round_trip.map(|took| took.as_micros()),
-                "leaving": !session.takes_streams,
-            })),
-            "software": session.map_or(row.software.as_str(), |session| session.software.as_str()),
-            "services": services,
-        })
-    }
-
-    /// The row of a client, by its own ID, a registered ID or an alias of one of its services.
-    async fn find(&self, name: &str) -> Result<DeviceRow, Problem> {
-        let rows = self.directory.store().devices().await.map_err(problem)?;
-        let is_it = |row: &DeviceRow| {
-            row.id.as_str() == name
-                || row.services.iter().any(|service| {
-                    service.id.as_str() == name || service.aliases.iter().any(|alias| alias.as_str() == name)
-                })
-        };
-        rows.into_iter()
-            .find(is_it)
-            .ok_or_else(|| Problem::new(404, "no_client", format!("no client has the ID or alias {name:?}")))
-    }
-
-    async fn client(&self, name: &str) -> Outcome {
-        let row = self.find(name).await?;
-        Ok(self.client_value(&row, &self.sessions()))
-    }
-
     async fn revoke(&self, name: &str) -> Outcome {
         // Only a device ID: revoking cannot be undone, so it is not guessed whom it concerns.
         let Ok(id) = name.parse::<DeviceId>() else {
@@ -284,25 +179,6 @@ impl Admin {
         };
         self.directory.end_device(id, EndedBy::Operator).await.map_err(problem)?;
         Ok(json!({ "revoked": id }))
-    }
-
-    async fn aliases(&self) -> Outcome {
-        let rows = self.directory.store().devices().await.map_err(problem)?;
-        let mut aliases = Vec::new();
-        for (row, service) in
-            rows.iter().flat_map(|row| row.services.iter().map(move |service| (row, service)))
-        {
-            for alias in &service.aliases {
-                aliases.push(json!({
-                    "alias": alias,
-                    "url": self.endpoint.url(alias.as_str()),
-                    "id": service.id,
-                    "service": service.name,
-                    "client": row.id,
-                }));
-            }
-        }
-        Ok(json!({ "aliases": aliases }))
     }
 
     /// A name under the server's own domain is given as its first label: that is how it is looked up.
@@ -354,22 +230,6 @@ impl Admin {
         let alias: Alias = wanted("alias")?.parse().map_err(bad)?;
         self.directory.remove_alias(id, alias.clone()).await.map_err(problem)?;
         Ok(json!({ "id": id, "removed": alias }))
-    }
-
-    async fn list_invites(&self) -> Outcome {
-        let rows = self.directory.store().invites().await.map_err(problem)?;
-        let value = |row: &InviteRow| {
-            json!({
-                "id": row.id.to_string(),
-                "service": row.service,
-                "alias": row.alias,
-                "note": row.note,
-                "state": row.state,
-                "not_after": seconds(row.not_after),
-                "client": row.device,
-            })
-        };
-        Ok(json!({ "invites": rows.iter().map(value).collect::<Vec<_>>() }))
     }
 
     async fn invite(&self, request: &Request) -> Outcome {
@@ -445,17 +305,15 @@ impl Admin {
             Routed::Foreign => ("foreign", None),
             Routed::Service { route, via } => ("service", Some((route, via))),
         };
-        let sessions = self.sessions();
-        let device_online = |device: &DeviceId| {
-            sessions.iter().any(|session| session.device == *device && session.takes_streams)
-        };
+        let session = found.as_ref().and_then(|(route, _)| self.session_of(&route.device));
+        let is_online = session.as_ref().is_some_and(|session| session.takes_streams);
         let served = |id: &RegisteredId| {
-            sessions.iter().flat_map(|session| &session.services).find(|service| service.id == *id)
+            session.iter().flat_map(|session| &session.services).find(|service| service.id == *id)
         };
         let failure = match (&found, decision) {
             (None, "foreign") => Some(Failure::Misdirected),
             (None, _) => Some(Failure::Unknown),
-            (Some((route, _)), _) => match (served(&route.id), device_online(&route.device)) {
+            (Some((route, _)), _) => match (served(&route.id), is_online) {
                 _ if route.kind == petit_engine::proto::control::ServiceKind::Tcp => Some(Failure::NotHttp),
                 (Some(_), true) => None,
                 (None, true) => Some(Failure::NotOffered),
@@ -472,11 +330,32 @@ impl Admin {
             "service": found.as_ref().map(|(route, _)| route.name.clone()),
             "kind": found.as_ref().map(|(route, _)| route.kind),
             "client": found.as_ref().map(|(route, _)| route.device),
-            "client_online": found.as_ref().map(|(route, _)| device_online(&route.device)),
+            "client_online": found.as_ref().map(|_| is_online),
             "health": found.as_ref().and_then(|(route, _)| served(&route.id)).map(|service| service.health),
             "answer": failure.map(|failure| json!({ "status": failure.status().as_u16(), "code": failure.code() })),
             "server_running": self.running.is_some(),
         }))
+    }
+
+    /// By the running server itself, which still has its registry when somebody has removed the file.
+    async fn backup(&self, request: &Request) -> Outcome {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wanted {
+            folder: PathBuf,
+        }
+        let Wanted { folder: to } = body(request)?;
+        let server = &self.running()?.server;
+        let config = server.settings().in_force;
+        let store = self.directory.store().as_ref();
+        let left_out = backup::backup(store, &config, &server.folder, &to).await.map_err(|error| {
+            let code = match error {
+                BackupError::NotEmpty(_) => "not_empty",
+                _ => "failed",
+            };
+            Problem::new(500, code, petit_host::cli::chain(&error))
+        })?;
+        Ok(json!({ "backup": to, "left_out": left_out }))
     }
 
     fn stop(&self) -> Outcome {
@@ -525,6 +404,8 @@ fn body<T: DeserializeOwned>(request: &Request) -> Result<T, Problem> {
 
 fn problem(error: StoreError) -> Problem {
     match error {
+        StoreError::Replaced { .. } => Problem::new(500, "registry_replaced", error.to_string()),
+        StoreError::Busy => Problem::new(503, "busy", error.to_string()),
         StoreError::Conflict(conflict) => Problem::new(409, "conflict", conflict.to_string()),
         other => Problem::new(500, "store_failed", petit_host::cli::chain(&other)),
     }

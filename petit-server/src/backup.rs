@@ -3,18 +3,19 @@
 //! A backup is made beside a running server, from one state of its registry. Restoring looks at the backup first,
 //! and puts what it replaces aside instead of deleting it.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::files::{self, FileError};
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::certificate;
+use crate::config::{self, Config};
 use crate::folder::Folder;
 use crate::server::{Offline, StartError};
-use crate::store::StoreError;
 use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
 
 const REGISTRY: &str = "registry.db";
 const KEY: &str = "server.key";
@@ -52,6 +53,8 @@ pub enum BackupError {
 /// What was put back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
+    /// Certificate files that the config means and that are not there.
+    pub missing: Vec<PathBuf>,
     /// Registered clients and services.
     pub counts: (usize, usize),
     /// Where the files that were replaced are now; `None` when there were none.
@@ -60,24 +63,68 @@ pub struct Restored {
     pub config: bool,
 }
 
-/// Writes a backup into `to`, which must not be there or be empty. A server may run meanwhile.
+/// Writes a backup into `to`, which must not be there or be empty. Returns the certificate files that are not in it,
+/// because they lie outside of the server's folder: whoever renews them there keeps them.
 ///
 /// # Errors
-/// [`BackupError`].
+/// [`BackupError`]; nothing is left behind then.
 ///
 /// # Cancel safety
 /// Cancelling leaves an unfinished folder, which [`restore`] does not take for a backup.
-pub async fn backup(config: &Config, folder: &Folder, to: &Path) -> Result<(), BackupError> {
-    if std::fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some()) {
+pub async fn backup(
+    store: &dyn Store,
+    config: &Config,
+    folder: &Folder,
+    to: &Path,
+) -> Result<Vec<PathBuf>, BackupError> {
+    let found = std::fs::read_dir(to).ok();
+    let was_there = found.is_some();
+    if found.is_some_and(|mut entries| entries.next().is_some()) {
         return Err(BackupError::NotEmpty(to.to_owned()));
     }
+    let written = write(store, config, folder, to).await;
+    if written.is_err() {
+        // Otherwise the next try would be told that something is there already.
+        let _ = std::fs::remove_dir_all(to);
+        if was_there {
+            let _ = files::make_private_dir(to);
+        }
+    }
+    written
+}
+
+async fn write(
+    store: &dyn Store,
+    config: &Config,
+    folder: &Folder,
+    to: &Path,
+) -> Result<Vec<PathBuf>, BackupError> {
     files::make_private_dir(to)?;
     copy(&folder.config, &to.join(CONFIG))?;
     copy(&folder.backup_pin(), &to.join(PIN))?;
-    SqliteStore::backup(&config.registry_file, &to.join(REGISTRY)).await?;
+    store.backup(to.join(REGISTRY)).await?;
+    let mut left_out = Vec::new();
+    for path in certificate::files(config) {
+        match inside(folder.path(), &path) {
+            Some(inside) => copy_into(&path, &to.join(inside))?,
+            None => left_out.push(path),
+        }
+    }
     // Last: without it the folder is no backup.
     copy(&folder.key(), &to.join(KEY))?;
-    Ok(())
+    let parent = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    files::sync_dir(parent).map_err(|source| FileError::Io {
+        action: "flush",
+        path: to.to_owned(),
+        source,
+    })?;
+    Ok(left_out)
+}
+
+/// Where in a folder a file lies, if it does.
+fn inside<'a>(folder: &Path, path: &'a Path) -> Option<&'a Path> {
+    let inside = path.strip_prefix(folder).ok()?;
+    inside.components().all(|part| matches!(part, Component::Normal(_))).then_some(inside)
 }
 
 /// Puts a backup back. No server may run.
@@ -101,12 +148,32 @@ pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Re
     if needs_config {
         copy(&from.join(CONFIG), &folder.config)?;
     }
+    let missing = put_certificates_back(config, folder, from)?;
     drop(lock);
     // As a server would find it.
     let offline = Offline::open(config, folder).await?;
     let counts = offline.directory.counts();
     offline.close().await;
-    Ok(Restored { counts, aside, config: needs_config })
+    Ok(Restored { missing, counts, aside, config: needs_config })
+}
+
+/// Puts back the certificates of a backup that are not there: those that are may be newer. Returns the files that the
+/// config names and that are nowhere.
+fn put_certificates_back(config: &Config, folder: &Folder, from: &Path) -> Result<Vec<PathBuf>, BackupError> {
+    let path = from.join(CONFIG);
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    // As it was: what lay in the server's folder lies in the backup.
+    if let Ok((kept, _)) = config::parse(&path, &text) {
+        for path in certificate::files(&kept) {
+            let to = inside(from, &path).map(|inside| folder.path().join(inside));
+            if let Some(to) = to.filter(|to| !to.exists()) {
+                copy_into(&path, &to)?;
+            }
+        }
+    }
+    let named = [&config.certificate, &config.certificate_key];
+    let missing = named.into_iter().filter(|path| config.certificate_named && !path.exists());
+    Ok(missing.cloned().collect())
 }
 
 /// Looks whether a backup is whole, without changing anything.
@@ -158,6 +225,14 @@ fn aside(config: &Config, folder: &Folder) -> Result<Option<PathBuf>, BackupErro
     let flushed = files::sync_dir(&aside).and_then(|()| files::sync_dir(folder.path()));
     flushed.map_err(|source| FileError::Io { action: "flush", path: aside.clone(), source })?;
     Ok(Some(aside))
+}
+
+/// As [`copy`], into a folder that is made where there is none.
+fn copy_into(from: &Path, to: &Path) -> Result<(), FileError> {
+    if let Some(folder) = to.parent() {
+        files::make_private_dir(folder)?;
+    }
+    copy(from, to)
 }
 
 /// Copies a file whole and private; one that is not there is not copied.

@@ -4,53 +4,90 @@
 //! that hangs up in between cannot leave the two apart.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
+use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, Kept, ServiceKind, Text};
-use petit_engine::relay::{self, Access, EnrolRequest, Enrolled, Names, Registration, Route};
+use petit_engine::proto::rate::Rate;
+use petit_engine::relay::{self, Access, Change, EnrolRequest, Enrolled, Names, Registration, Route};
 use petit_engine::secret::PublicKey;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, broadcast, watch};
 
-use crate::store::{Announced, Changes, EndedBy, ServiceLimits, Store, StoreError, Tables};
+use crate::store::{Announced, Changes, Device, EndedBy, Service, ServiceLimits, Store, StoreError, Tables};
 
 /// Lookups and changes of the registry. Cheap to clone.
 #[derive(Clone)]
 pub struct Directory {
     store: Arc<dyn Store>,
     tables: Arc<RwLock<Lookup>>,
-    changed: Arc<watch::Sender<u64>>,
-    /// Held from a change's begin to its place in the tables, so that both see changes in one order.
-    changing: Arc<tokio::sync::Mutex<()>>,
+    changed: broadcast::Sender<Change>,
+    line: Arc<Line>,
     limits: watch::Receiver<ServiceLimits>,
+}
+
+/// Changes that are told to the relay and that it has not looked at yet. When there are more it looks at everything.
+const UNSEEN: usize = 1024;
+
+/// Where changes wait for each other.
+struct Line {
+    /// Held from a change's begin to its place in the tables, so that both see changes in one order.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Room for those that clients ask for.
+    room: Semaphore,
+    /// Failures that are logged.
+    complaints: Mutex<Rate>,
+}
+
+/// Who asks for a change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    /// A person, who sees that it takes its time.
+    Operator,
+    /// A client, whose changes have a bounded line and a deadline.
+    Client,
 }
 
 #[derive(Default)]
 struct Lookup {
-    devices: HashMap<PublicKey, DeviceId>,
-    services: HashMap<RegisteredId, Route>,
+    keys: HashMap<PublicKey, DeviceId>,
+    devices: HashMap<DeviceId, Registered>,
+    services: HashMap<RegisteredId, Service>,
     aliases: HashMap<String, RegisteredId>,
     /// The other way round, sorted.
     aliases_of: HashMap<RegisteredId, BTreeSet<Alias>>,
-    /// What is registered for a device.
-    services_of: HashMap<DeviceId, BTreeMap<ServiceName, RegisteredId>>,
+}
+
+/// A device that is registered.
+struct Registered {
+    key: PublicKey,
+    name: String,
+    services: BTreeMap<ServiceName, RegisteredId>,
 }
 
 impl Lookup {
-    fn add(&mut self, tables: Tables) {
-        self.devices.extend(tables.devices);
-        for route in tables.services {
-            self.services_of.entry(route.device).or_default().insert(route.name.clone(), route.id);
-            self.services.insert(route.id, route);
+    fn add(&mut self, tables: Tables, concerned: &mut Change) {
+        for Device { id, key, name } in tables.devices {
+            self.keys.insert(key.clone(), id);
+            self.devices.insert(id, Registered { key, name, services: BTreeMap::new() });
+        }
+        for service in tables.services {
+            let Route { id, device, name, .. } = &service.route;
+            if let Some(device) = self.devices.get_mut(device) {
+                device.services.insert(name.clone(), *id);
+            }
+            self.services.insert(*id, service);
         }
         for (alias, id) in tables.aliases {
-            self.remove_alias(&alias); // from a service that it belonged to before
+            self.remove_alias(&alias, concerned); // from a service that it belonged to before
             self.aliases.insert(alias.as_str().to_owned(), id);
             self.aliases_of.entry(id).or_default().insert(alias);
+            concerned.devices.extend(self.services.get(&id).map(|service| service.route.device));
         }
     }
 
-    fn remove_alias(&mut self, alias: &Alias) {
+    fn remove_alias(&mut self, alias: &Alias, concerned: &mut Change) {
         if let Some(id) = self.aliases.remove(alias.as_str())
             && let Some(aliases) = self.aliases_of.get_mut(&id)
         {
@@ -58,29 +95,64 @@ impl Lookup {
             if aliases.is_empty() {
                 self.aliases_of.remove(&id);
             }
+            concerned.devices.extend(self.services.get(&id).map(|service| service.route.device));
         }
     }
 
     fn remove_service(&mut self, id: &RegisteredId) {
-        if let Some(route) = self.services.remove(id)
-            && let Some(services) = self.services_of.get_mut(&route.device)
+        if let Some(Service { route, .. }) = self.services.remove(id)
+            && let Some(device) = self.devices.get_mut(&route.device)
         {
-            services.remove(&route.name);
-            if services.is_empty() {
-                self.services_of.remove(&route.device);
-            }
+            device.services.remove(&route.name);
         }
     }
 
-    fn apply(&mut self, changes: Changes) {
-        self.add(changes.added);
+    /// Returns whom the change concerns.
+    fn apply(&mut self, changes: Changes) -> Change {
+        let mut concerned = Change::default();
+        self.add(changes.added, &mut concerned);
+        for (device, name) in changes.renamed {
+            if let Some(device) = self.devices.get_mut(&device) {
+                device.name = name;
+            }
+        }
         for alias in &changes.aliases_gone {
-            self.remove_alias(alias);
+            self.remove_alias(alias, &mut concerned);
         }
         for id in &changes.services_gone {
             self.remove_service(id);
         }
-        self.devices.retain(|_, device| !changes.devices_gone.contains(device));
+        for device in &changes.devices_gone {
+            if let Some(gone) = self.devices.remove(device) {
+                self.keys.remove(&gone.key);
+            }
+        }
+        concerned.devices.extend(changes.devices_gone);
+        concerned.services_gone = changes.services_gone;
+        concerned
+    }
+
+    /// What a device's services are registered as when each of them is registered just as it is offered, so that
+    /// there is nothing to write down.
+    fn announced(
+        &self,
+        device: &Registered,
+        offer: &(ServiceName, ServiceKind),
+        limits: ServiceLimits,
+    ) -> Option<Registration> {
+        let (name, kind) = offer;
+        let id = device.services.get(name)?;
+        let Service { route, port } = self.services.get(id)?;
+        let has_its_port = match kind {
+            ServiceKind::Http => port.is_none(),
+            ServiceKind::Tcp => port.is_some_and(|port| limits.allows(port)),
+        };
+        let aliases = || self.aliases_of.get(id).into_iter().flatten().cloned().collect();
+        (route.kind == *kind && has_its_port).then(|| Registration {
+            id: *id,
+            aliases: aliases(),
+            port: port.unwrap_or_default(),
+        })
     }
 }
 
@@ -94,9 +166,19 @@ impl Directory {
         limits: watch::Receiver<ServiceLimits>,
     ) -> Result<Self, StoreError> {
         let mut lookup = Lookup::default();
-        lookup.add(store.load().await?);
-        let tables = Arc::new(RwLock::new(lookup));
-        Ok(Self { store, tables, changed: Arc::new(watch::Sender::new(0)), changing: Arc::default(), limits })
+        lookup.add(store.load().await?, &mut Change::default());
+        let line = Line {
+            turn: Arc::default(),
+            room: Semaphore::new(limits::CHANGES_WAITING),
+            complaints: Mutex::new(Rate::new(1, limits::FAILURES_LOGGED)),
+        };
+        Ok(Self {
+            store,
+            tables: Arc::new(RwLock::new(lookup)),
+            changed: broadcast::Sender::new(UNSEEN),
+            line: Arc::new(line),
+            limits,
+        })
     }
 
     /// The store, for what is not looked up.
@@ -109,7 +191,11 @@ impl Directory {
     /// # Errors
     /// [`StoreError`].
     pub async fn end_device(&self, device: DeviceId, by: EndedBy) -> Result<(), StoreError> {
-        self.change(move |store| async move { Ok(((), store.end_device(device, by).await?)) }).await
+        let asker = match by {
+            EndedBy::Operator => Asker::Operator,
+            EndedBy::Client => Asker::Client,
+        };
+        self.change(asker, move |store| async move { Ok(((), store.end_device(device, by).await?)) }).await
     }
 
     /// Gives a service an alias.
@@ -117,7 +203,9 @@ impl Directory {
     /// # Errors
     /// [`StoreError`].
     pub async fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> Result<(), StoreError> {
-        self.change(move |store| async move { Ok(((), store.add_alias(id, alias, force).await?)) }).await
+        let add =
+            move |store: Arc<dyn Store>| async move { Ok(((), store.add_alias(id, alias, force).await?)) };
+        self.change(Asker::Operator, add).await
     }
 
     /// Takes an alias from a service.
@@ -125,7 +213,9 @@ impl Directory {
     /// # Errors
     /// [`StoreError`].
     pub async fn remove_alias(&self, id: RegisteredId, alias: Alias) -> Result<(), StoreError> {
-        self.change(move |store| async move { Ok(((), store.remove_alias(id, alias).await?)) }).await
+        let remove =
+            move |store: Arc<dyn Store>| async move { Ok(((), store.remove_alias(id, alias).await?)) };
+        self.change(Asker::Operator, remove).await
     }
 
     /// All aliases, in no order.
@@ -139,23 +229,71 @@ impl Directory {
         (tables.devices.len(), tables.services.len())
     }
 
-    /// Changes the store, then the tables, then tells the relay. Goes on when the caller is dropped.
-    async fn change<T, F, R>(&self, change: F) -> Result<T, StoreError>
+    /// The device that a text stands for: its ID, or a registered ID or an alias of one of its services.
+    pub fn device_called(&self, text: &str) -> Option<DeviceId> {
+        let tables = self.read();
+        let service = tables.aliases.get(text).copied().or_else(|| text.parse().ok());
+        let owner = service.and_then(|id| tables.services.get(&id)).map(|service| service.route.device);
+        owner.or_else(|| text.parse().ok())
+    }
+
+    /// Changes the store, then the tables, then tells the relay. What has begun goes on when the caller is dropped;
+    /// what still waits for its turn is given up with it.
+    async fn change<T, F, R>(&self, asker: Asker, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(Arc<dyn Store>) -> R + Send + 'static,
         R: Future<Output = Result<(T, Changes), StoreError>> + Send,
     {
-        let this = self.clone();
-        let task = tokio::spawn(async move {
-            let _in_order = this.changing.lock().await;
-            let (value, changes) = change(Arc::clone(&this.store)).await?;
-            this.write().apply(changes);
-            this.changed.send_modify(|count| *count += 1);
-            Ok(value)
-        });
-        task.await
-            .unwrap_or_else(|error| Err(StoreError::Failed(sqlx::Error::Io(std::io::Error::other(error)))))
+        let made = async {
+            let turn = {
+                let _place = match asker {
+                    Asker::Operator => None,
+                    Asker::Client => Some(self.line.room.try_acquire().map_err(|_| StoreError::Busy)?),
+                };
+                Arc::clone(&self.line.turn).lock_owned().await
+            };
+            let this = self.clone();
+            let task = tokio::spawn(async move {
+                let _turn = turn;
+                let (value, changes) = change(Arc::clone(&this.store)).await?;
+                let concerned = this.write().apply(changes);
+                if !concerned.is_empty() {
+                    let _ = this.changed.send(concerned); // an error: nobody listens
+                }
+                Ok(value)
+            });
+            let failed = |error| StoreError::Failed(sqlx::Error::Io(std::io::Error::other(error)));
+            task.await.unwrap_or_else(|error| Err(failed(error)))
+        };
+        match asker {
+            Asker::Operator => made.await,
+            Asker::Client => {
+                tokio::time::timeout(limits::CHANGE, made).await.unwrap_or(Err(StoreError::Busy))
+            }
+        }
+    }
+
+    /// What a device's offers are registered as, in their order; `None` for those that would have to be written down.
+    /// Nothing for a device that is not registered.
+    fn announced(
+        &self,
+        device: DeviceId,
+        offers: &[(ServiceName, ServiceKind)],
+    ) -> Vec<Option<Registration>> {
+        let limits = *self.limits.borrow();
+        let tables = self.read();
+        let Some(device) = tables.devices.get(&device) else { return vec![None; offers.len()] };
+        offers.iter().map(|offer| tables.announced(device, offer, limits)).collect()
+    }
+
+    /// What is registered for a device beside what it offers.
+    fn kept(&self, device: DeviceId, offers: &[(ServiceName, ServiceKind)]) -> Vec<Kept> {
+        let offered: BTreeSet<&ServiceName> = offers.iter().map(|(name, _)| name).collect();
+        let tables = self.read();
+        let registered = tables.devices.get(&device).into_iter().flat_map(|device| &device.services);
+        let kept = registered.filter(|(name, _)| !offered.contains(name));
+        kept.map(|(name, id)| Kept { name: name.clone(), id: *id }).collect()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Lookup> {
@@ -164,6 +302,19 @@ impl Directory {
 
     fn write(&self) -> RwLockWriteGuard<'_, Lookup> {
         self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what a client's wish came to. Not for each of many clients: then their number says it all.
+    fn report(&self, what: &str, error: &StoreError) {
+        use std::error::Error;
+        let source = error.source().map(ToString::to_string);
+        let is_news =
+            self.line.complaints.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now());
+        if is_news {
+            tracing::error!(what, %error, source, "the registry could not be changed");
+        } else {
+            tracing::debug!(what, %error, source, "the registry could not be changed");
+        }
     }
 }
 
@@ -177,16 +328,20 @@ impl Names for Directory {
     }
 
     fn service(&self, id: &RegisteredId) -> Option<Route> {
-        self.read().services.get(id).cloned()
+        self.read().services.get(id).map(|service| service.route.clone())
     }
 }
 
 impl Access for Directory {
     fn device(&self, key: &PublicKey) -> Option<DeviceId> {
-        self.read().devices.get(key).copied()
+        self.read().keys.get(key).copied()
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
+    fn is_called(&self, device: &DeviceId, name: &Text<64>) -> bool {
+        self.read().devices.get(device).is_some_and(|device| device.name == name.as_str())
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Change> {
         self.changed.subscribe()
     }
 
@@ -200,9 +355,12 @@ impl Access for Directory {
                     Err(refusal) => (Err(refusal), Changes::default()),
                 })
             };
-            self.change(enrol).await.unwrap_or_else(|error| {
-                report("enrolment", &error);
-                Err(EnrolRefusal::StoreFailed)
+            self.change(Asker::Client, enrol).await.unwrap_or_else(|error| {
+                self.report("enrolment", &error);
+                Err(match error {
+                    StoreError::Busy => EnrolRefusal::Busy,
+                    _ => EnrolRefusal::StoreFailed,
+                })
             })
         })
     }
@@ -213,40 +371,27 @@ impl Access for Directory {
         services: Vec<(ServiceName, ServiceKind)>,
     ) -> relay::Answer<'_, relay::Announced> {
         Box::pin(async move {
-            let limits = *self.limits.borrow();
-            let count = services.len();
-            let offered: BTreeSet<ServiceName> = services.iter().map(|(name, _)| name.clone()).collect();
-            let announce =
-                move |store: Arc<dyn Store>| async move { store.announce(device, services, limits).await };
-            let announced = self.change(announce).await.unwrap_or_else(|error| {
-                report("announcement of services", &error);
-                Vec::new()
-            });
-            let mut outcomes: Vec<_> = announced
-                .into_iter()
-                .map(|announced| match announced {
-                    Announced::Registered(row) => Ok(Registration {
-                        id: row.id,
-                        aliases: row.aliases,
-                        port: row.port.unwrap_or_default(),
-                    }),
-                    Announced::TooMany => Err(GrantRefusal::TooMany),
-                    Announced::NoPort => Err(GrantRefusal::NoPort),
+            let known = self.announced(device, &services);
+            // Most log-ins change nothing; then nothing is asked of the store.
+            let outcomes = if known.iter().all(Option::is_some) {
+                known.into_iter().flatten().map(Ok).collect()
+            } else {
+                self.write_down(device, &services).await.unwrap_or_else(|error| {
+                    self.report("announcement of services", &error);
+                    known.into_iter().map(|known| known.ok_or(GrantRefusal::StoreFailed)).collect()
                 })
-                .collect();
-            outcomes.resize(count, Err(GrantRefusal::StoreFailed));
-            let tables = self.read();
-            let registered = tables.services_of.get(&device).into_iter().flatten();
-            let kept = registered.filter(|(name, _)| !offered.contains(*name));
-            let kept = kept.map(|(name, id)| Kept { name: name.clone(), id: *id }).collect();
-            relay::Announced { services: outcomes, kept }
+            };
+            relay::Announced { services: outcomes, kept: self.kept(device, &services) }
         })
     }
 
     fn rename(&self, device: DeviceId, name: Text<64>) -> relay::Answer<'_, ()> {
         Box::pin(async move {
-            if let Err(error) = self.store.rename(device, name.as_str().to_owned()).await {
-                report("name of a client", &error);
+            let rename = move |store: Arc<dyn Store>| async move {
+                Ok(((), store.rename(device, name.as_str().to_owned()).await?))
+            };
+            if let Err(error) = self.change(Asker::Client, rename).await {
+                self.report("name of a client", &error);
             }
         })
     }
@@ -257,20 +402,44 @@ impl Access for Directory {
                 let changes = store.remove_service(device, service).await?;
                 Ok((!changes.services_gone.is_empty(), changes))
             };
-            self.change(remove).await.inspect_err(|error| report("removal of a service", error)).ok()
+            let removed = self.change(Asker::Client, remove).await;
+            removed.inspect_err(|error| self.report("removal of a service", error)).ok()
         })
     }
 
     fn unregister(&self, device: DeviceId) -> relay::Answer<'_, bool> {
         Box::pin(async move {
             let end = self.end_device(device, EndedBy::Client).await;
-            end.inspect_err(|error| report("unregistration", error)).is_ok()
+            end.inspect_err(|error| self.report("unregistration", error)).is_ok()
         })
     }
 }
 
-fn report(what: &str, error: &StoreError) {
-    use std::error::Error;
-    let source = error.source().map(ToString::to_string);
-    tracing::error!(what, %error, source, "the registry could not be changed");
+type Outcomes = Vec<Result<Registration, GrantRefusal>>;
+
+impl Directory {
+    /// Registers what a device offers in the store.
+    async fn write_down(
+        &self,
+        device: DeviceId,
+        services: &[(ServiceName, ServiceKind)],
+    ) -> Result<Outcomes, StoreError> {
+        let (limits, services) = (*self.limits.borrow(), services.to_vec());
+        let announce =
+            move |store: Arc<dyn Store>| async move { store.announce(device, services, limits).await };
+        let announced = self.change(Asker::Client, announce).await?;
+        let outcome = |announced| match announced {
+            Announced::Registered(row) => {
+                let mut aliases = row.aliases;
+                aliases.sort();
+                Ok(Registration { id: row.id, aliases, port: row.port.unwrap_or_default() })
+            }
+            Announced::TooMany => Err(GrantRefusal::TooMany),
+            Announced::NoPort => Err(GrantRefusal::NoPort),
+        };
+        Ok(announced.into_iter().map(outcome).collect())
+    }
 }
+
+#[cfg(test)]
+mod tests;

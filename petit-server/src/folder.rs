@@ -14,6 +14,15 @@ pub struct Folder {
     dir: PathBuf,
 }
 
+/// Whether a client may have pinned a key of this server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinned {
+    /// None can: no invite was ever made.
+    Never,
+    /// It is not known.
+    Perhaps,
+}
+
 /// Why there is no key to run with.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -94,24 +103,34 @@ impl Folder {
         Ok(files::make_private_dir(&self.dir.join("logs"))?)
     }
 
-    /// Makes the server's keys where there never were any. True when they were made.
+    /// True when there is a key.
     ///
     /// # Errors
-    /// [`KeyError::Lost`] when something beside the key says that there was one.
-    pub fn make_keys(&self, registry: &Path) -> Result<bool, KeyError> {
+    /// [`KeyError::File`].
+    pub fn has_key(&self) -> Result<bool, KeyError> {
+        Ok(files::read_secret(&self.key())?.is_some())
+    }
+
+    /// Makes the server's keys where there are none. True when they were made.
+    ///
+    /// # Errors
+    /// [`KeyError::Lost`] when something beside the key says that there was one that may have been pinned.
+    pub fn make_keys(&self, pinned: Pinned) -> Result<bool, KeyError> {
         self.make()?;
-        if files::read_secret(&self.key())?.is_some() {
+        if self.has_key()? {
             return Ok(false);
         }
-        if [self.backup_key(), self.backup_pin(), registry.to_owned()].iter().any(|path| path.exists()) {
+        if pinned == Pinned::Perhaps
+            && [self.backup_key(), self.backup_pin()].iter().any(|path| path.exists())
+        {
             return Err(KeyError::Lost { path: self.key() });
         }
         let generate = || PrivateKey::generate().map_err(|_| KeyError::NoRandom);
         let (key, backup) = (generate()?, generate()?);
-        // The key first: whatever ends this in between, a key that is there is never made anew.
-        write_key(&self.key(), &key)?;
         write_key(&self.backup_key(), &backup)?;
         files::write_private(&self.backup_pin(), format!("{}\n", backup.public().fingerprint()).as_bytes())?;
+        // The key last: whatever ends this in between, a key that is there has all that belongs to it.
+        write_key(&self.key(), &key)?;
         Ok(true)
     }
 
@@ -164,16 +183,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::of(&dir.path().join("petit").join("config.toml"));
         assert!(matches!(folder.read_key(), Err(KeyError::Missing { .. })));
-        let registry = dir.path().join("petit").join("registry.db");
-        assert!(folder.make_keys(&registry).unwrap());
+        assert!(folder.make_keys(Pinned::Perhaps).unwrap());
         let pins = folder.pins().unwrap();
         assert_eq!(pins.len(), 2);
-        assert!(!folder.make_keys(&registry).unwrap(), "a second init changes nothing");
+        assert!(!folder.make_keys(Pinned::Perhaps).unwrap(), "a second init changes nothing");
         assert_eq!(folder.pins().unwrap(), pins);
         let backup = std::fs::read(folder.backup_key()).unwrap();
         // A key that was lost is not replaced in silence, and its backup is not touched.
         std::fs::remove_file(folder.key()).unwrap();
-        assert!(matches!(folder.make_keys(&registry), Err(KeyError::Lost { .. })));
+        assert!(matches!(folder.make_keys(Pinned::Perhaps), Err(KeyError::Lost { .. })));
         assert!(matches!(folder.read_key(), Err(KeyError::Lost { .. })));
         assert_eq!(std::fs::read(folder.backup_key()).unwrap(), backup);
         // The backup is the next key, and clients know it already.

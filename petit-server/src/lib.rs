@@ -8,11 +8,13 @@
 pub mod admin;
 pub mod backup;
 pub mod certificate;
+mod clients;
 pub mod config;
 pub mod directory;
 pub mod folder;
 pub mod load;
 pub mod memory;
+pub mod room;
 pub mod server;
 pub mod store;
 

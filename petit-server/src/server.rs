@@ -9,20 +9,20 @@ use petit_engine::limits;
 use petit_engine::name::{Alias, Endpoint, InvalidName, ServerAddr, ServiceName};
 use petit_engine::net::listen;
 use petit_engine::proto::control::Text;
-use petit_engine::relay::{Farewell, Leave, Pressure, Relay, RelayConfig, StartError as RelayError};
+use petit_engine::relay::{Bounds, Farewell, Leave, Pressure, Relay, RelayConfig, StartError as RelayError};
 use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, NoRandom, random_bytes};
-use petit_host::files;
 use petit_host::lock::{Lock, LockError};
+use petit_host::{files, harden};
 use tokio::sync::watch;
 
 use crate::SOFTWARE;
 use crate::certificate::{self, CertificateError, Loaded, PublicNames, Shown, Stamps};
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::folder::{Folder, KeyError};
-use crate::memory;
+use crate::folder::{Folder, KeyError, Pinned};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{NewInvite, ServiceLimits, Store, StoreError};
+use crate::{memory, room};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +112,8 @@ pub struct Offline {
     _lock: Lock,
 }
 
+/// How often it is looked whether the registry is still in its place.
+const REGISTRY_EVERY: Duration = Duration::from_secs(10);
 /// How long a command that holds the registry for a moment is waited for.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
@@ -152,6 +154,36 @@ impl Offline {
         Ok(())
     }
 
+    /// Makes what a server cannot do without, where there never was any of it: the registry, then the keys. True when
+    /// they were made. What a call that failed has left behind is taken up by the next one.
+    ///
+    /// # Errors
+    /// [`StartError`]; a part that is gone is not made anew, because clients may rely on it.
+    pub async fn init(config: &Config, folder: &Folder) -> Result<bool, StartError> {
+        let _lock = lock(folder).await?;
+        if folder.has_key()? {
+            return Ok(false);
+        }
+        let path = &config.registry_file;
+        let pinned = match SqliteStore::open(path).await {
+            // Invites say what is to be pinned, so without one nobody has pinned anything.
+            Ok(store) if store.is_untouched().await? => {
+                store.close().await?;
+                Pinned::Never
+            }
+            Ok(_) => return Err(KeyError::Lost { path: folder.key() }.into()),
+            Err(StoreError::Missing { .. }) => Pinned::Perhaps,
+            Err(error) => return Err(error.into()),
+        };
+        if pinned == Pinned::Perhaps {
+            if folder.backup_key().exists() || folder.backup_pin().exists() {
+                return Err(KeyError::Lost { path: folder.key() }.into());
+            }
+            SqliteStore::create(path).await?.close().await?;
+        }
+        Ok(folder.make_keys(pinned)?)
+    }
+
     /// Closes the registry's file.
     pub async fn close(self) {
         let _ = self.directory.store().close().await;
@@ -183,6 +215,11 @@ impl Server {
         // Where the system chose the port, public addresses have to follow.
         let chosen = config.proxy_port == 0 && config.endpoint.port() == Some(0);
         let endpoint = if chosen { config.endpoint.with_port(http.port()) } else { config.endpoint.clone() };
+        let open_files = harden::open_files();
+        let connections = room::connections(&config, open_files, config.memory.or_else(memory::limit));
+        if let Some(complaint) = room::complaint(&config, open_files) {
+            tracing::warn!("{complaint}");
+        }
         let relay = Relay::start(
             RelayConfig {
                 key,
@@ -195,7 +232,7 @@ impl Server {
                 },
                 trusted_proxies: config.trusted_proxies.clone(),
                 legacy_errors: config.legacy_errors,
-                bounds: config.bounds.clone(),
+                bounds: Bounds { connections, ..config.bounds.clone() },
                 software: Text::lossy(SOFTWARE),
                 vitae: config.vitae.clone(),
             },
@@ -204,7 +241,8 @@ impl Server {
         relay.serve_http(http_listener);
         relay.serve_tls(tls_listener);
         let (devices, services) = directory.counts();
-        tracing::info!(%http, %tls, https = !certificates.certificates.is_empty(), devices, services, "listening");
+        let https = !certificates.certificates.is_empty();
+        tracing::info!(%http, %tls, https, devices, services, connections, "listening");
         let since = SystemTime::now();
         let server = Self {
             settings: Mutex::new(Settings {
@@ -369,6 +407,22 @@ impl Server {
                 self.relay.set_pressure(now);
                 pressure = now;
             }
+        }
+    }
+
+    /// Says in the log when somebody has removed or replaced the registry's file, for as long as the future is polled.
+    /// Never ends.
+    pub async fn watch_registry(&self) {
+        let mut was_in_place = true;
+        loop {
+            tokio::time::sleep(REGISTRY_EVERY).await;
+            let in_place = self.directory.store().in_place();
+            match &in_place {
+                Err(error) if was_in_place => tracing::error!("{error}"),
+                Ok(()) if !was_in_place => tracing::info!("the registry is in its place again"),
+                _ => {}
+            }
+            was_in_place = in_place.is_ok();
         }
     }
 

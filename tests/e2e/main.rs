@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod crash;
 mod enrol;
+mod forms;
 mod fuzzed;
 mod giving_up;
 #[cfg(target_os = "linux")]
@@ -16,6 +17,7 @@ mod identity;
 mod invites;
 mod kept;
 mod keychain;
+mod many;
 mod many_services;
 mod names;
 mod network;

@@ -105,9 +105,7 @@ impl Bed {
         let (mut config, _) = petit_server::config::load(path).unwrap();
         change(&mut config);
         // As `petit-server init` does.
-        if folder.make_keys(&config.registry_file).unwrap() {
-            Offline::create(&config, &folder).await.unwrap();
-        }
+        Offline::init(&config, &folder).await.unwrap();
         Arc::new(Server::start(config, folder).await.unwrap())
     }
 

@@ -44,6 +44,11 @@ impl Device {
         Self { key, registered, invite }
     }
 
+    /// Goes to another server from now on.
+    pub fn go_to(&mut self, server: SocketAddr) {
+        self.invite.server = server.to_string().parse().unwrap();
+    }
+
     /// A connection on which nothing has been said.
     pub async fn connect(&self) -> Rogue {
         self.connect_from(IpAddr::from([127, 0, 0, 1])).await

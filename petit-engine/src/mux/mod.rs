@@ -215,6 +215,13 @@ impl Mux {
         self.shared.lock().takes_streams()
     }
 
+    /// Runs `work` while the tables' lock is held, as a driver does for a moment.
+    #[cfg(test)]
+    pub(crate) fn while_held<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _held = self.shared.lock();
+        work()
+    }
+
     /// Waits until no stream is open, or the session has ended.
     ///
     /// # Cancel safety

@@ -1,15 +1,15 @@
 //! Who is let in from the network: so many connections in all, so many of one address, so many new ones of it in
 //! a second. Whoever is not let in is closed at once; nothing waits here.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
 use super::bounds::{Bounds, Pressure};
+use super::remembered::{Need, Remembered};
 use crate::limits;
 use crate::proto::rate::Rate;
 use crate::secret::random_bytes;
@@ -23,7 +23,7 @@ pub(super) struct Door {
     open: AtomicUsize,
     /// Of these, visitors.
     visitors: AtomicUsize,
-    addresses: Mutex<HashMap<IpAddr, Address>>,
+    addresses: Mutex<Remembered<IpAddr, Address>>,
     pressure: AtomicU8,
     /// Turned away so far.
     turned_away: AtomicUsize,
@@ -37,6 +37,20 @@ struct Address {
     /// New TLS connections: each costs a signature.
     handshakes: Rate,
     last: Instant,
+}
+
+impl Address {
+    fn new(now: Instant) -> Self {
+        let handshakes = Rate::new(limits::HANDSHAKES_PER_SECOND, limits::HANDSHAKES_AT_ONCE);
+        Self { open: 0, unsettled: 0, handshakes, last: now }
+    }
+
+    /// One that has nothing open and has been quiet may be forgotten; when that is not enough, also one that has
+    /// nothing open, and with it only its rate.
+    fn is_kept(&self, now: Instant, need: Need) -> bool {
+        let is_recent = now.saturating_duration_since(self.last) < limits::ADDRESS_MEMORY;
+        self.open > 0 || (need == Need::Some && is_recent)
+    }
 }
 
 /// What a connection has come for, as far as it is known when it is accepted.
@@ -106,13 +120,8 @@ impl Door {
         if let Some(key) = counted {
             let now = Instant::now();
             let mut addresses = self.addresses();
-            forget_idle(&mut addresses, now);
-            let address = addresses.entry(key).or_insert_with(|| Address {
-                open: 0,
-                unsettled: 0,
-                handshakes: Rate::new(limits::HANDSHAKES_PER_SECOND, limits::HANDSHAKES_AT_ONCE),
-                last: now,
-            });
+            let address =
+                addresses.entry(key, |address, need| address.is_kept(now, need), || Address::new(now));
             address.last = now;
             let has_room = match entrance {
                 Entrance::Visitors => self.is_within_share(address.open + 1),
@@ -146,7 +155,7 @@ impl Door {
             && !is_unlucky(visitors, most)
     }
 
-    fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, Address>> {
+    fn addresses(&self) -> MutexGuard<'_, Remembered<IpAddr, Address>> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -234,18 +243,22 @@ pub(super) fn network(peer: IpAddr) -> IpAddr {
     }
 }
 
-/// Addresses that have nothing open and have been quiet are forgotten when there are many.
-fn forget_idle(addresses: &mut HashMap<IpAddr, Address>, now: Instant) {
-    if addresses.len() >= limits::ADDRESSES {
-        let kept = |address: &Address| {
-            address.open > 0 || now.saturating_duration_since(address.last) < limits::ADDRESS_MEMORY
-        };
-        addresses.retain(|_, address| kept(address));
-        // All of them busy: then all that are not open are forgotten, and with them only their rate.
-        if addresses.len() >= limits::ADDRESSES {
-            addresses.retain(|_, address| address.open > 0);
-        }
+/// How long the door takes for one newcomer while so many addresses have a connection open, over `count` newcomers.
+/// For the benchmark: a machine that has descriptors for so many connections is rare.
+#[doc(hidden)]
+pub fn time_newcomers(open: u32, count: u32) -> Duration {
+    let bounds = Bounds { connections: usize::MAX, ..Bounds::default() };
+    let door = Arc::new(Door::new(&bounds, &[]));
+    let come =
+        |number: u32| door.admit(IpAddr::from((0x0a00_0000 + number).to_be_bytes()), Entrance::Visitors);
+    let held: Vec<_> = (0..open).map(come).collect();
+    let begin = Instant::now();
+    for number in open..open + count {
+        drop(come(number));
     }
+    let took = begin.elapsed();
+    drop(held);
+    took / count.max(1)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! `petit-enroll/1`: one request, one answer, then the connection ends.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::door::network;
+use super::remembered::{Need, Remembered};
 use super::{EnrolRequest, Shared};
 use crate::limits;
 use crate::net::tls;
@@ -70,7 +70,7 @@ pub(super) async fn run(shared: &Shared, mut tls: TlsStream<TcpStream>, peer: So
 /// Addresses that have guessed. Whoever holds an invite is never among them.
 #[derive(Debug, Default)]
 pub(super) struct Enrolling {
-    guesses: Mutex<HashMap<IpAddr, Guesses>>,
+    guesses: Mutex<Remembered<IpAddr, Guesses>>,
 }
 
 #[derive(Debug)]
@@ -81,28 +81,31 @@ struct Guesses {
 }
 
 impl Enrolling {
-    fn guesses(&self) -> MutexGuard<'_, HashMap<IpAddr, Guesses>> {
+    fn guesses(&self) -> MutexGuard<'_, Remembered<IpAddr, Guesses>> {
         self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn may_try(&self, from: IpAddr) -> bool {
         let now = Instant::now();
         let mut guesses = self.guesses();
-        let over = guesses.get(&network(from)).is_some_and(|guesses| guesses.until <= now);
-        if over {
-            guesses.remove(&network(from));
+        match guesses.get_mut(&network(from)) {
+            Some(over) if over.until <= now => {
+                guesses.remove(&network(from));
+                true
+            }
+            Some(guesses) => guesses.count < limits::ENROL_FAILURES,
+            None => true,
         }
-        guesses.get(&network(from)).is_none_or(|guesses| guesses.count < limits::ENROL_FAILURES)
     }
 
     fn failed(&self, from: IpAddr) {
         let now = Instant::now();
         let mut table = self.guesses();
-        if table.len() >= limits::ADDRESSES {
-            table.retain(|_, guesses| guesses.until > now);
-        }
-        let guesses =
-            table.entry(network(from)).or_insert(Guesses { count: 0, until: now + limits::ENROL_PENALTY });
+        let kept = |guesses: &Guesses, need| {
+            guesses.until > now && (need == Need::Some || guesses.count >= limits::ENROL_FAILURES)
+        };
+        let new = || Guesses { count: 0, until: now + limits::ENROL_PENALTY };
+        let guesses = table.entry(network(from), kept, new);
         guesses.count += 1;
         if guesses.count == limits::ENROL_FAILURES {
             guesses.until = now + limits::ENROL_PENALTY;

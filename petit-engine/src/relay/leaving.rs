@@ -263,6 +263,7 @@ impl Relay {
         shared.tasks.close();
         // Closing is quick; who does not let himself be closed is left to the runtime.
         let _ = tokio::time::timeout(Duration::from_secs(2), shared.tasks.wait()).await;
+        shared.comings.log_sums();
     }
 
     /// Comes back after [`Relay::leave`] was cancelled: accepts again. Sessions that were sent away stay away.

@@ -4,18 +4,24 @@
 //! It binds no public address itself (but the ports of raw TCP services, on the address it is given), reads no
 //! file and installs no signal handler.
 
+mod access;
 mod answer;
 mod awaited;
 mod bounds;
+mod changes;
+mod comings;
 mod door;
 mod enrol;
 mod fronts;
 mod ingress;
 mod invite_page;
 mod leaving;
+mod logins;
+mod naming;
 mod places;
 mod probe;
 mod registry;
+mod remembered;
 mod route;
 mod session;
 mod shards;
@@ -23,7 +29,6 @@ mod tcp;
 mod telling;
 
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -31,13 +36,16 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use tokio_util::task::TaskTracker;
 
+pub use self::access::{Access, Announced, Answer, Change, EnrolRequest, Enrolled, Registration};
 pub use self::answer::Failure;
 pub use self::bounds::{Bounds, Pressure};
+#[doc(hidden)]
+pub use self::door::time_newcomers;
 use self::door::{Door, Entrance, Ticket};
 pub use self::fronts::{Front, UnknownFront};
 #[doc(hidden)]
@@ -49,88 +57,11 @@ pub use self::route::{Names, Route, Routed, Via, decide};
 use self::shards::Shards;
 pub use self::telling::aliases_bytes;
 use crate::limits;
-use crate::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName};
+use crate::name::{DeviceId, Endpoint};
 use crate::net::tls::{self, KnownKeys};
 use crate::net::wire::Wire;
-use crate::proto::control::{EnrolRefusal, GrantRefusal, Kept, ServiceKind, Text, Vitae};
-use crate::secret::{InviteHash, InviteId, NoRandom, PrivateKey, PublicKey, random_bytes};
-
-/// A future that a trait object returns.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Who may come in, and which name belongs to whom. Questions on a request's way are answered from memory;
-/// changes are answered when they are on disk.
-pub trait Access: Names + Send + Sync + 'static {
-    /// The device that holds a key, while it is registered.
-    fn device(&self, key: &PublicKey) -> Option<DeviceId>;
-
-    /// Rings after every change that can end a session or move a name.
-    fn changes(&self) -> watch::Receiver<u64>;
-
-    /// Consumes an invite and adds the device, in one transaction.
-    fn enrol(&self, request: EnrolRequest) -> Answer<'_, Result<Enrolled, EnrolRefusal>>;
-
-    /// Gives every service that a device offers its registered ID; the same name keeps the same ID.
-    fn announce(&self, device: DeviceId, services: Vec<(ServiceName, ServiceKind)>) -> Answer<'_, Announced>;
-
-    /// Takes note of what the customer calls a device now.
-    fn rename(&self, device: DeviceId, name: Text<64>) -> Answer<'_, ()>;
-
-    /// Frees a service's registered ID and aliases. Says whether there was such a service; `None` when it could
-    /// not be written down.
-    fn remove(&self, device: DeviceId, service: ServiceName) -> Answer<'_, Option<bool>>;
-
-    /// Ends a device's registration at its own wish. False when it could not be written down.
-    fn unregister(&self, device: DeviceId) -> Answer<'_, bool>;
-}
-
-/// A device that wants to register.
-#[derive(Clone, Debug)]
-pub struct EnrolRequest {
-    /// The key it has proved to hold.
-    pub key: PublicKey,
-    /// Which invite it holds.
-    pub invite: InviteId,
-    /// SHA-256 of the secret it sent.
-    pub secret: InviteHash,
-    /// What the customer calls the computer.
-    pub device_name: Text<64>,
-    /// Program and version.
-    pub software: Text<64>,
-    /// Where it came from.
-    pub from: IpAddr,
-}
-
-/// A device that is registered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Enrolled {
-    /// Its ID.
-    pub device: DeviceId,
-    /// The service that the invite was made for.
-    pub service: ServiceName,
-    /// That service's registered ID.
-    pub id: RegisteredId,
-}
-
-/// What became of the services that a device offers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Announced {
-    /// One per offer, in its order.
-    pub services: Vec<Result<Registration, GrantRefusal>>,
-    /// What else is registered for the device.
-    pub kept: Vec<Kept>,
-}
-
-/// A service that is registered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registration {
-    /// Its registered ID.
-    pub id: RegisteredId,
-    /// Its aliases.
-    pub aliases: Vec<Alias>,
-    /// The port of a raw TCP service; 0 lets the system choose.
-    pub port: u16,
-}
+use crate::proto::control::{Text, Vitae};
+use crate::secret::{NoRandom, PrivateKey, PublicKey, random_bytes};
 
 /// What a relay is started with.
 #[derive(Debug)]
@@ -171,6 +102,8 @@ pub(crate) struct Shared {
     https: RwLock<Option<Arc<ServerConfig>>>,
     registry: registry::Registry,
     doors: fronts::Doors,
+    logins: logins::Logins,
+    comings: comings::Comings,
     fronts: tcp::Fronts,
     awaited: awaited::Awaited,
     /// Where the plain front listens, for trials of the whole way.
@@ -250,6 +183,8 @@ impl Relay {
             access,
             registry: registry::Registry::default(),
             doors: fronts::Doors::default(),
+            logins: logins::Logins::default(),
+            comings: comings::Comings::default(),
             fronts: tcp::Fronts::default(),
             awaited: awaited::Awaited::default(),
             front: OnceLock::new(),
@@ -262,9 +197,11 @@ impl Relay {
             tasks: TaskTracker::new(),
             leaving: leaving::Leaving::default(),
         });
-        let changes = shared.access.changes();
+        let news = shared.access.changes();
         let watched = Arc::clone(&shared);
-        shared.until_ended(async move { watch_changes(&watched, changes).await });
+        shared.until_ended(async move { changes::watch(&watched, news).await });
+        let counted = Arc::clone(&shared);
+        shared.until_ended(async move { counted.comings.run().await });
         let timed = Arc::clone(&shared);
         shared.until_ended(async move { timed.places.keep_time().await });
         Ok(Self { shared })
@@ -335,6 +272,11 @@ impl Relay {
     /// The live sessions.
     pub fn sessions(&self) -> Vec<SessionView> {
         self.shared.registry.views()
+    }
+
+    /// The live session of a device; of several, the newest, which is the one in use.
+    pub fn session_of(&self, device: &DeviceId) -> Option<SessionView> {
+        self.shared.registry.view_of(device)
     }
 }
 
@@ -453,21 +395,5 @@ impl Kind {
             }
         }
         kind
-    }
-}
-
-/// Ends the sessions of devices that are no longer registered, and closes the ports of services that are gone.
-async fn watch_changes(shared: &Arc<Shared>, mut changes: watch::Receiver<u64>) {
-    while changes.changed().await.is_ok() {
-        changes.borrow_and_update();
-        for session in shared.registry.sessions() {
-            if shared.access.device(&session.key) != Some(session.device) {
-                tracing::info!(device = %session.device, "the device is no longer registered; closing its session");
-                session.refuse(crate::proto::control::Refusal::Unknown);
-            } else {
-                session.tell_aliases(shared.access.as_ref());
-            }
-        }
-        shared.fronts.keep(|id| shared.access.service(id).is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! Which device has which live session. Nothing in here waits.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Instant, SystemTime};
 
@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::Route;
 use super::ingress::Pool;
+use super::naming::Naming;
 use super::places::Rooms;
 use super::telling::Told;
 use crate::cause::Health;
@@ -33,6 +34,8 @@ pub(crate) struct Session {
     pub(super) pool: Pool,
     /// Room for trials that this session asks for.
     pub(super) trials: Arc<Semaphore>,
+    /// What its device is called.
+    pub(super) naming: Naming,
     served: RwLock<HashMap<RegisteredId, Arc<Served>>>,
     /// What the agent was told last of its services.
     pub(super) told: Mutex<Told>,
@@ -140,6 +143,7 @@ impl Session {
             shard,
             pool: Pool::default(),
             trials: Arc::new(Semaphore::new(limits::TRIALS)),
+            naming: Naming::default(),
             served: RwLock::default(),
             told: Mutex::default(),
             more_to_tell: Notify::new(),
@@ -148,6 +152,11 @@ impl Session {
             software: hello.software.clone(),
             vitae: hello.vitae.clone(),
         }
+    }
+
+    /// Where it comes from.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
     }
 
     fn served(&self) -> RwLockReadGuard<'_, HashMap<RegisteredId, Arc<Served>>> {
@@ -218,43 +227,24 @@ impl Session {
     }
 }
 
-/// All live sessions by device; the newest last.
-#[derive(Default)]
+/// Parts of the registry, each behind a lock of its own. A look at all sessions holds up a fraction of the others.
+const PARTS: usize = 64;
+
+/// All live sessions by device; the newest last. No lock is held while a session is asked something.
 pub(crate) struct Registry {
-    devices: Mutex<HashMap<DeviceId, Vec<Arc<Session>>>>,
-    habits: Mutex<HashMap<DeviceId, Habits>>,
+    first: Mutex<Devices>,
+    /// One less than there are parts.
+    others: Vec<Mutex<Devices>>,
 }
 
-/// How often a device logs in, and how often one computer takes its identity from another.
-struct Habits {
-    logins: Rate,
-    /// When a live session of another process was replaced, and from where.
-    takeovers: VecDeque<(Instant, IpAddr)>,
-    last: Instant,
-}
+type Devices = HashMap<DeviceId, Vec<Arc<Session>>>;
 
-impl Habits {
-    fn new(now: Instant) -> Self {
-        let logins = Rate::new(limits::LOGINS_PER_SECOND, limits::LOGINS_AT_ONCE);
-        Self { logins, takeovers: VecDeque::new(), last: now }
-    }
-
-    /// Takes note of a takeover. True when there have been so many, from more than one address, that two
-    /// computers must be fighting over one key.
-    fn takes_over(&mut self, from: IpAddr, now: Instant) -> bool {
-        self.takeovers.push_back((now, from));
-        while self.takeovers.front().is_some_and(|(at, _)| now.duration_since(*at) > limits::TAKEOVERS_WITHIN)
-        {
-            self.takeovers.pop_front();
-        }
-        let elsewhere = self.takeovers.iter().any(|(_, address)| *address != from);
-        self.takeovers.len() > limits::TAKEOVERS && elsewhere
+impl Default for Registry {
+    fn default() -> Self {
+        let others = std::iter::repeat_with(Mutex::default).take(PARTS - 1).collect();
+        Self { first: Mutex::default(), others }
     }
 }
-
-/// One key fought over by two computers.
-#[derive(Debug)]
-pub(super) struct Cloned;
 
 /// Takes a session out of the registry when it is dropped.
 pub(super) struct Entry<'a> {
@@ -262,109 +252,113 @@ pub(super) struct Entry<'a> {
     session: Arc<Session>,
 }
 
+/// The part of all that a device belongs to. IDs are random.
+fn part_of(device: &DeviceId) -> usize {
+    let mut bytes = device.as_str().bytes();
+    let mut next = || bytes.next().map_or(0, usize::from);
+    (next() * 31 + next()) % PARTS
+}
+
 impl Registry {
-    fn devices(&self) -> MutexGuard<'_, HashMap<DeviceId, Vec<Arc<Session>>>> {
-        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn habits(&self) -> MutexGuard<'_, HashMap<DeviceId, Habits>> {
-        self.habits.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// True when a device has not logged in too often of late.
-    pub(super) fn may_log_in(&self, device: &DeviceId) -> bool {
-        let now = Instant::now();
-        let mut habits = self.habits();
-        // Whoever has been quiet for a while is forgotten, so that the table does not outgrow the sessions.
-        if habits.len() > limits::ADDRESSES && !habits.contains_key(device) {
-            habits.retain(|_, habits| now.duration_since(habits.last) <= limits::TAKEOVERS_WITHIN);
-        }
-        let habits = habits.entry(*device).or_insert_with(|| Habits::new(now));
-        habits.last = now;
-        habits.logins.allow(now)
-    }
-
-    /// Takes note of a session that is about to take the place of another process with the same key.
-    ///
-    /// # Errors
-    /// [`Cloned`] when this has happened too often: then nothing is to be taken over.
-    pub(super) fn may_take_over(&self, session: &Session) -> Result<(), Cloned> {
-        if self.others(&session.device, &session.instance).is_empty() {
-            return Ok(());
-        }
-        let now = Instant::now();
-        let mut habits = self.habits();
-        let habits = habits.entry(session.device).or_insert_with(|| Habits::new(now));
-        if habits.takes_over(session.peer.ip(), now) { Err(Cloned) } else { Ok(()) }
+    /// The part that holds a device's sessions.
+    fn part(&self, device: &DeviceId) -> MutexGuard<'_, Devices> {
+        let part = self.others.get(part_of(device)).unwrap_or(&self.first);
+        part.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a session in. Sessions of another process with the same key are ghosts, or copies of the key: the
     /// newer one takes over at once. Those of the same process are being left and finish their streams, unless
     /// the process says that it has none any more (`only`).
     pub(super) fn insert(&self, session: Arc<Session>, only: bool) -> Entry<'_> {
-        let mut devices = self.devices();
-        let sessions = devices.entry(session.device).or_default();
-        let is_other = |older: &&Arc<Session>| older.instance != session.instance;
-        for older in sessions.iter().filter(is_other) {
-            older.refuse(Refusal::InUseElsewhere);
-        }
-        for dead in sessions.iter().filter(|older| only && !is_other(older)) {
-            dead.mux.close();
-        }
-        let surplus = (sessions.len() + 1).saturating_sub(limits::MAX_SESSIONS_PER_DEVICE);
-        for oldest in sessions.iter().take(surplus) {
-            oldest.mux.close();
-        }
+        let mut part = self.part(&session.device);
+        let sessions = part.entry(session.device).or_default();
+        let older = sessions.clone();
         sessions.push(Arc::clone(&session));
-        drop(devices);
+        drop(part);
+        let surplus = (older.len() + 1).saturating_sub(limits::MAX_SESSIONS_PER_DEVICE);
+        for (place, older) in older.iter().enumerate() {
+            if older.instance != session.instance {
+                older.refuse(Refusal::InUseElsewhere);
+            } else if only || place < surplus {
+                older.mux.close();
+            }
+        }
         Entry { registry: self, session }
     }
 
     /// The newest session that serves a route and takes streams, with the service.
     pub(super) fn find(&self, route: &Route) -> Option<(Arc<Session>, Arc<Served>)> {
-        let devices = self.devices();
-        devices.get(&route.device)?.iter().rev().find_map(|session| {
+        let serves = |session: Arc<Session>| {
             let served = session.serves(&route.id)?;
-            session.mux.takes_streams().then(|| (Arc::clone(session), served))
-        })
+            session.mux.takes_streams().then_some((session, served))
+        };
+        // Nearly always it is the newest of all.
+        let newest = self.part(&route.device).get(&route.device)?.last().map(Arc::clone);
+        newest.and_then(serves).or_else(|| self.of(&route.device).into_iter().rev().find_map(serves))
     }
 
     /// True when a device has any session that takes streams.
     pub(super) fn is_online(&self, device: &DeviceId) -> bool {
-        let devices = self.devices();
-        devices.get(device).is_some_and(|sessions| sessions.iter().any(|session| session.mux.takes_streams()))
+        self.of(device).iter().any(|session| session.mux.takes_streams())
     }
 
-    /// Sessions of a device that belong to another process.
-    pub(super) fn others(&self, device: &DeviceId, instance: &Text<32>) -> Vec<Arc<Session>> {
-        let devices = self.devices();
-        let sessions = devices.get(device).into_iter().flatten();
-        sessions.filter(|session| session.instance != *instance).map(Arc::clone).collect()
+    /// True when a device has a session of another process.
+    pub(super) fn has_others(&self, device: &DeviceId, instance: &Text<32>) -> bool {
+        let part = self.part(device);
+        part.get(device).into_iter().flatten().any(|session| session.instance != *instance)
+    }
+
+    /// The sessions of a device, the newest last.
+    pub(super) fn of(&self, device: &DeviceId) -> Vec<Arc<Session>> {
+        self.part(device).get(device).cloned().unwrap_or_default()
+    }
+
+    /// All parts, one after the other.
+    fn parts(&self) -> impl Iterator<Item = MutexGuard<'_, Devices>> {
+        let all = std::iter::once(&self.first).chain(&self.others);
+        all.map(|part| part.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// All sessions.
     pub(super) fn sessions(&self) -> Vec<Arc<Session>> {
-        self.devices().values().flatten().map(Arc::clone).collect()
+        let mut sessions = Vec::new();
+        for part in self.parts() {
+            sessions.extend(part.values().flatten().map(Arc::clone));
+        }
+        sessions
     }
 
     /// The devices that have a session.
     pub(super) fn devices_online(&self) -> Vec<DeviceId> {
-        self.devices().keys().copied().collect()
+        let mut devices = Vec::new();
+        for part in self.parts() {
+            devices.extend(part.keys().copied());
+        }
+        devices
     }
 
     pub(super) fn views(&self) -> Vec<SessionView> {
         self.sessions().iter().map(|session| session.view()).collect()
     }
+
+    /// The newest session of a device.
+    pub(super) fn view_of(&self, device: &DeviceId) -> Option<SessionView> {
+        let newest = self.part(device).get(device)?.last().map(Arc::clone);
+        newest.map(|session| session.view())
+    }
 }
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        let mut devices = self.registry.devices();
-        if let Some(sessions) = devices.get_mut(&self.session.device) {
+        let mut part = self.registry.part(&self.session.device);
+        if let Some(sessions) = part.get_mut(&self.session.device) {
             sessions.retain(|session| !Arc::ptr_eq(session, &self.session));
             if sessions.is_empty() {
-                devices.remove(&self.session.device);
+                part.remove(&self.session.device);
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

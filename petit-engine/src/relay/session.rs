@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::server::TlsStream;
 
+use super::comings::{Coming, coming};
 use super::registry::{Served, Session};
-use super::{Announced, Shared, probe};
+use super::{Announced, Answer, Shared, probe};
 use crate::limits;
 use crate::mux::{self, End, Event, Events, Mux, Role};
-use crate::name::DeviceId;
 use crate::net::tls;
 use crate::net::wire::Wire;
 use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Kept, Message, Offer, Outcome};
@@ -30,7 +30,7 @@ pub(super) async fn run(
     let Some(key) = tls::peer_key(tls.get_ref().1) else { return };
     let Some(device) = shared.access.device(&key) else { return };
     let (mux, driver, mut events) = mux::session(tls, Role::Relay, limits::INITIAL_WINDOW_BYTES);
-    let driver = Driving(tokio::spawn(driver));
+    let mut driver = Driving { task: tokio::spawn(driver), ended: None };
     let outcome = match introduction(&mut events).await {
         Some(Ok(Introduction::Look)) => {
             let now = seconds_since_1970();
@@ -40,31 +40,46 @@ pub(super) async fn run(
             mux.set_peer_limits(hello.window, hello.max_streams);
             mux.set_services(hello.services.len());
             let session = Arc::new(Session::new(device, key, mux.clone(), (peer, shard), &hello));
-            serve(&shared, &session, hello, events).await
+            serve(&shared, &session, hello, (events, &mut driver)).await
         }
         Some(Err(refusal)) => Err(refusal),
         None => return tracing::debug!(%device, %peer, "the device left without a word"),
     };
     if let Err(refusal) = outcome {
-        tracing::info!(%device, %peer, ?refusal, "session refused");
+        coming!(shared, Refused, %device, %peer, ?refusal, "session refused");
         refuse(&mux, refusal);
     }
     let end = driver.end().await;
-    tracing::info!(%device, %peer, reason = %end, "session ended");
+    coming!(shared, Ended, %device, %peer, reason = %end, "session ended");
 }
 
 /// The driver's task; ends with this handle.
-struct Driving(JoinHandle<End>);
+struct Driving {
+    task: JoinHandle<End>,
+    ended: Option<End>,
+}
 
 impl Driving {
+    /// Waits until the connection has ended.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    async fn ended(&mut self) {
+        if self.ended.is_none() {
+            let end = (&mut self.task).await;
+            self.ended = Some(end.unwrap_or_else(|error| End::Io(std::io::Error::other(error))));
+        }
+    }
+
     async fn end(mut self) -> End {
-        (&mut self.0).await.unwrap_or_else(|error| End::Io(std::io::Error::other(error)))
+        self.ended().await;
+        self.ended.take().unwrap_or(End::Local)
     }
 }
 
 impl Drop for Driving {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -113,21 +128,17 @@ async fn serve(
     shared: &Arc<Shared>,
     session: &Arc<Session>,
     hello: Hello,
-    mut events: Events,
+    (mut events, driver): (Events, &mut Driving),
 ) -> Result<(), Refusal> {
     let device = session.device;
-    if !shared.registry.may_log_in(&device) {
-        return Err(Refusal::Busy);
-    }
-    if !hello.takeover && is_alive_elsewhere(shared, &device, &hello.instance) {
-        return Err(Refusal::InUseElsewhere);
-    }
-    if shared.registry.may_take_over(session).is_err() {
-        tracing::warn!(%device, "one key in use on several computers, again and again; was it copied?");
-        return Err(Refusal::InUseElsewhere);
-    }
-    rename(shared, device, hello.device_name);
-    let (services, kept) = announce(shared, session, hello.services).await;
+    may_come_in(shared, session, hello.takeover)?;
+    say_name(shared, session, hello.device_name);
+    // Nothing is written down for a client that has given up meanwhile.
+    let announced = tokio::select! {
+        announced = announce(shared, session, hello.services) => announced,
+        () = driver.ended() => return Ok(()),
+    };
+    let (services, kept) = announced;
     session.welcome(Welcome {
         protocol: PROTOCOL,
         features: [MOVE, HEALTHS]
@@ -143,17 +154,19 @@ async fn serve(
         services,
         kept,
     });
-    // From here on requests find the session. A revocation between the handshake and this line has rung before
-    // the session could be found, so it is asked for once more.
+    // From here on requests find the session, and so do changes of the registry. What has changed since it was asked
+    // was told when the session could not be found, so it is asked once more.
     let _entry = shared.registry.insert(Arc::clone(session), hello.only);
     if shared.access.device(&session.key) != Some(device) {
         return Err(Refusal::Unknown);
     }
-    tracing::info!(%device, software = %hello.software, "session welcomed");
+    session.tell_aliases(shared.access.as_ref());
+    coming!(shared, Welcomed, %device, software = %hello.software, "session welcomed");
     shared.awaited.arrived(&device);
     if let Some(leave) = shared.leaving.why() {
         shared.ask_to_go(session, leave);
     }
+    let mut renaming = None;
     loop {
         let event = tokio::select! {
             event = events.recv() => event,
@@ -162,11 +175,17 @@ async fn serve(
                 session.tell_aliases(shared.access.as_ref());
                 continue;
             }
+            name = session.naming.due(|| shared.logins.next_rename(&device, Instant::now())), if renaming.is_none() => {
+                shared.logins.renamed(&device, Instant::now());
+                renaming = Some(shared.access.rename(device, name));
+                continue;
+            }
+            () = finish(&mut renaming) => continue,
         };
         match event {
             None => return Ok(()),
             Some(Event::Control(payload)) => match FromAgent::decode(&payload) {
-                Ok(message) => on_message(shared, session, message).await?,
+                Ok(message) => on_message(shared, session, message, driver).await?,
                 Err(error) => {
                     tracing::warn!(%device, %error, "the agent broke the protocol");
                     return Err(Refusal::Protocol);
@@ -174,7 +193,7 @@ async fn serve(
             },
             // The session takes no more streams; requests go to a newer one, or are told that it is away.
             Some(Event::GoAway(_)) => {
-                tracing::info!(%device, "the agent is leaving");
+                tracing::debug!(%device, "the agent is leaving");
                 session.pool.close();
             }
             Some(Event::Open(_)) => return Err(Refusal::Protocol),
@@ -182,18 +201,40 @@ async fn serve(
     }
 }
 
-/// True when a session of another process with the same key still answers.
-fn is_alive_elsewhere(shared: &Shared, device: &DeviceId, instance: &Text<32>) -> bool {
+/// Whether a device may have another session now.
+fn may_come_in(shared: &Shared, session: &Session, takeover: bool) -> Result<(), Refusal> {
+    let device = session.device;
+    if !shared.logins.allow(&device) {
+        return Err(Refusal::Busy);
+    }
     // A ghost is closed by its own liveness within `DEAD_AFTER`; until then a polite newcomer waits.
-    !shared.registry.others(device, instance).is_empty()
+    if shared.registry.has_others(&device, &session.instance) {
+        if !takeover {
+            return Err(Refusal::InUseElsewhere);
+        }
+        if shared.logins.take_over(&device, session.peer().ip()).is_err() {
+            tracing::warn!(%device, "one key in use on several computers, again and again; was it copied?");
+            return Err(Refusal::InUseElsewhere);
+        }
+    }
+    Ok(())
 }
 
-async fn on_message(shared: &Arc<Shared>, session: &Arc<Session>, message: FromAgent) -> Result<(), Refusal> {
+async fn on_message(
+    shared: &Arc<Shared>,
+    session: &Arc<Session>,
+    message: FromAgent,
+    driver: &mut Driving,
+) -> Result<(), Refusal> {
     match message {
         FromAgent::Hello(_) | FromAgent::Look {} => return Err(Refusal::Protocol),
         FromAgent::Services { services } => {
             session.mux.set_services(services.len());
-            let (services, kept) = announce(shared, session, services).await;
+            let announced = tokio::select! {
+                announced = announce(shared, session, services) => announced,
+                () = driver.ended() => return Ok(()),
+            };
+            let (services, kept) = announced;
             session.tell_services(services, &kept);
         }
         FromAgent::Health { service, health } => session.set_health(service, health),
@@ -212,7 +253,7 @@ async fn on_message(shared: &Arc<Shared>, session: &Arc<Session>, message: FromA
                 session.send(&FromRelay::Probed { probe, trial });
             });
         }
-        FromAgent::Rename { device_name } => rename(shared, session.device, device_name),
+        FromAgent::Rename { device_name } => say_name(shared, session, device_name),
         FromAgent::Remove { name } => {
             if let Some(found) = shared.access.remove(session.device, name.clone()).await {
                 session.keeps_no_longer(&name);
@@ -229,10 +270,22 @@ async fn on_message(shared: &Arc<Shared>, session: &Arc<Session>, message: FromA
     Ok(())
 }
 
-/// Has the name of a device written down. Nobody waits for that.
-fn rename(shared: &Arc<Shared>, device: DeviceId, name: Text<64>) {
-    let renaming = Arc::clone(shared);
-    shared.tasks.spawn(async move { renaming.access.rename(device, name).await });
+/// Takes note of what a device is called.
+fn say_name(shared: &Shared, session: &Session, name: Text<64>) {
+    let is_known = shared.access.is_called(&session.device, &name);
+    session.naming.say((!is_known).then_some(name));
+}
+
+/// Waits until what was begun is done; for ever when nothing was.
+///
+/// # Cancel safety
+/// Cancel safe.
+async fn finish(begun: &mut Option<Answer<'_, ()>>) {
+    match begun {
+        Some(answer) => answer.await,
+        None => std::future::pending().await,
+    }
+    *begun = None;
 }
 
 /// Registers what an agent offers, and routes to it from now on.

@@ -56,6 +56,8 @@ impl Request {
 pub enum Reply {
     /// A JSON value.
     Json(Value),
+    /// JSON as text: a large answer that was written away from the threads that serve.
+    Text(String),
     /// It could not be done.
     Error(Problem),
     /// Server-sent events: the value now, and every change of it.

@@ -78,6 +78,7 @@ async fn answer(handler: &dyn Handler, request: hyper::Request<Incoming>) -> Res
     };
     match handler.handle(request).await {
         Reply::Json(value) => json(200, &value),
+        Reply::Text(text) => text_response(200, text),
         Reply::Error(problem) => json(problem.status, &problem.to_json()),
         Reply::Events(values) => {
             let events = Events { changes: Box::pin(next(values, true)) };
@@ -89,7 +90,11 @@ async fn answer(handler: &dyn Handler, request: hyper::Request<Incoming>) -> Res
 }
 
 fn json(status: u16, value: &Value) -> Response<ReplyBody> {
-    let mut response = Response::new(Either::Left(Full::new(Bytes::from(value.to_string()))));
+    text_response(status, value.to_string())
+}
+
+fn text_response(status: u16, json: String) -> Response<ReplyBody> {
+    let mut response = Response::new(Either::Left(Full::new(Bytes::from(json))));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

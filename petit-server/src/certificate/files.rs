@@ -3,7 +3,7 @@
 //! A pair is `NAME.crt` (or `NAME.pem`) with `NAME.key`, as lego and acme.sh write them, or a folder with
 //! `fullchain.pem` and `privkey.pem`, as certbot does. Links are followed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -82,6 +82,14 @@ impl Pairs {
             }
         }
     }
+}
+
+/// All files of certificates that there are.
+pub fn files(config: &Config) -> Vec<PathBuf> {
+    let pairs = Pairs::of(config).whole.into_iter().flat_map(|pair| [pair.certificate, pair.key]);
+    let own = [config.certificate.clone(), config.certificate_key.clone()];
+    let all: BTreeSet<PathBuf> = pairs.chain(own.into_iter().filter(|path| path.exists())).collect();
+    all.into_iter().collect()
 }
 
 /// The folders in a folder, links to folders among them.

@@ -25,7 +25,7 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
 use self::files::{Pair, Pairs};
-pub use self::files::{Settling, Stamps};
+pub use self::files::{Settling, Stamps, files};
 pub use self::set::{Loaded, PublicNames, load, serving};
 pub use self::shown::Shown;
 use crate::config::Config;

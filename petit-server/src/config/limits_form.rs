@@ -27,7 +27,7 @@ pub(super) const LIMITS: Table = Table(&[
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LimitsForm {
-    connections: Option<Count<10, 1_000_000>>,
+    connections: Option<Count<10, 10_000_000>>,
     connections_per_address: Option<Count<1, 1_000_000>>,
     requests: Option<Count<2, 1_000_000>>,
     requests_per_service: Option<Count<1, 500_000>>,
@@ -45,7 +45,7 @@ impl LimitsForm {
     pub(super) fn bounds(&self) -> Bounds {
         let usual = Bounds::default();
         Bounds {
-            connections: self.connections.as_ref().map_or(usual.connections, Count::size),
+            connections: usual.connections,
             connections_per_address: self
                 .connections_per_address
                 .as_ref()
@@ -72,6 +72,10 @@ impl LimitsForm {
             idle: self.idle.as_ref().map_or(usual.idle, |span| span.0),
             threads: self.threads.as_ref().map_or(usual.threads, Count::size),
         }
+    }
+
+    pub(super) fn connections(&self) -> Option<usize> {
+        self.connections.as_ref().map(Count::size)
     }
 
     pub(super) fn memory(&self) -> Option<u64> {
@@ -129,6 +133,18 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+/// The size of a log, written as `50MB`.
+pub(super) struct LogSize(pub(super) u64);
+
+impl<'de> Deserialize<'de> for LogSize {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_bytes(&text).filter(|bytes| (1 << 20..=100 << 30).contains(bytes)).map(Self).ok_or_else(|| {
+            serde::de::Error::custom("expected a size such as \"50MB\", between 1MB and 100GB")
+        })
+    }
+}
+
 fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -166,7 +182,7 @@ mod tests {
         assert_eq!(bounds.answer_within_most, Duration::from_secs(86_400));
         assert_eq!(bounds.exempt_networks.len(), 2);
         for (text, expected) in [
-            ("connections = 5", ":3:15: expected a number between 10 and 1000000"),
+            ("connections = 5", ":3:15: expected a number between 10 and 10000000"),
             ("connections = \"many\"", ":3:15: expected a number between"),
             ("idle = \"1s\"", ":3:8: expected a time such as \"2m\", between 10s and 1day"),
             ("answer_within = \"soon\"", "expected a time such as"),

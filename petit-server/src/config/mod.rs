@@ -17,7 +17,11 @@ use petit_host::logs::Level;
 use petit_host::toml_file::{self, Key, Kind, Note, Table, TomlError};
 use serde::Deserialize;
 
-use self::limits_form::LimitsForm;
+use self::limits_form::{LimitsForm, LogSize};
+
+/// Bytes of log that are kept unless the operator says otherwise. A session costs two lines of 150 bytes, but no
+/// more than one line a second over time, so this is four days of the busiest server and months of a small one.
+const LOG_SIZE: u64 = 50 << 20;
 
 /// What a server needs to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +58,8 @@ pub struct Config {
     pub legacy_errors: bool,
     /// How much is logged.
     pub log_level: Level,
+    /// Bytes of log that are kept.
+    pub log_size: u64,
     /// Services that one client may register.
     pub max_services: usize,
     /// How long an invite lasts unless its maker says otherwise.
@@ -62,6 +68,8 @@ pub struct Config {
     pub vitae: Vitae,
     /// Limits against too much of everything.
     pub bounds: Bounds,
+    /// Connections of all kinds at the same time; `None`: what descriptors and memory allow.
+    pub connections: Option<usize>,
     /// Memory that the process may use before it turns visitors away; `None`: what the system gives it.
     pub memory: Option<u64>,
 }
@@ -85,7 +93,8 @@ impl Config {
         note("trusted_proxies", self.trusted_proxies == running.trusted_proxies);
         note("legacy_errors", self.legacy_errors == running.legacy_errors);
         note("vitae", self.vitae == running.vitae);
-        note("limits", self.bounds == running.bounds && self.memory == running.memory);
+        let same_room = (self.connections, self.memory) == (running.connections, running.memory);
+        note("limits", self.bounds == running.bounds && same_room);
         names
     }
 
@@ -98,6 +107,7 @@ impl Config {
         self.certificate_named = newer.certificate_named;
         self.tcp_ports = newer.tcp_ports;
         self.log_level = newer.log_level;
+        self.log_size = newer.log_size;
         self.max_services = newer.max_services;
         self.invite_lifetime = newer.invite_lifetime;
     }
@@ -181,6 +191,7 @@ const SERVER: Table = Table(&[
     key("trusted_proxies", Kind::Value),
     key("legacy_errors", Kind::Value),
     key("log_level", Kind::Value),
+    key("log_size", Kind::Value),
     key("max_services", Kind::Value),
     key("invite_lifetime", Kind::Value),
     key("vitae", Kind::Free),
@@ -220,6 +231,7 @@ struct ServerForm {
     trusted_proxies: Option<Vec<Network>>,
     legacy_errors: Option<bool>,
     log_level: Option<Level>,
+    log_size: Option<LogSize>,
     max_services: Option<MaxServices>,
     invite_lifetime: Option<Lifetime>,
     #[serde(default)]
@@ -262,9 +274,11 @@ impl ServerForm {
             trusted_proxies: self.trusted_proxies.unwrap_or_default().into_iter().map(|net| net.0).collect(),
             legacy_errors: self.legacy_errors.unwrap_or(false),
             log_level: self.log_level.unwrap_or_default(),
+            log_size: self.log_size.map_or(LOG_SIZE, |size| size.0),
             max_services: self.max_services.map_or(16, |max| max.0),
             invite_lifetime: self.invite_lifetime.map_or(limits::INVITE_LIFETIME, |lifetime| lifetime.0),
             vitae: self.vitae.other.into_iter().take(31).collect(),
+            connections: self.limits.connections(),
             memory: self.limits.memory(),
             bounds: self.limits.bounds(),
         }

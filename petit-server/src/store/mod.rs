@@ -6,6 +6,7 @@
 pub mod sqlite;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::SystemTime;
 
@@ -25,7 +26,7 @@ pub enum StoreError {
     #[error("{} is not a Petit registry, or is damaged", path.display())]
     NotARegistry {
         /// Which file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What the database said.
         source: sqlx::Error,
     },
@@ -33,13 +34,13 @@ pub enum StoreError {
     #[error("there is no registry at {}", path.display())]
     Missing {
         /// Where it should be.
-        path: std::path::PathBuf,
+        path: PathBuf,
     },
     /// It is there, but cannot be opened or written.
     #[error("the registry {} cannot be opened; check its owner, its rights and the disk", path.display())]
     CannotOpen {
         /// Which file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What the database said.
         source: sqlx::Error,
     },
@@ -47,12 +48,24 @@ pub enum StoreError {
     #[error("{} was written by a later version of Petit (form {found}, this one knows {known})", path.display())]
     TooNew {
         /// Which file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Its form.
         found: i64,
         /// Ours.
         known: i64,
     },
+    /// Somebody has removed the file, or put another one in its place, while it was open.
+    #[error(
+        "the registry {} was removed or replaced while the server runs, and nothing was changed; save what the server still has of it with: petit-server backup FOLDER",
+        path.display()
+    )]
+    Replaced {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// More changes wait than can be made in time.
+    #[error("the registry has more changes to make than it can; try again in a moment")]
+    Busy,
     /// Reading or writing failed: the disk is full, read-only, or gone.
     #[error("the registry cannot be read or written")]
     Failed(#[from] sqlx::Error),
@@ -227,13 +240,46 @@ pub struct ServiceRow {
     pub aliases: Vec<Alias>,
 }
 
+/// A readable name as the operator sees it.
+#[derive(Clone, Debug)]
+pub struct AliasRow {
+    /// The name.
+    pub alias: Alias,
+    /// The service that it leads to.
+    pub service: RegisteredId,
+    /// That service's name at its device.
+    pub name: ServiceName,
+    /// Whose it is.
+    pub device: DeviceId,
+}
+
+/// A registered device, as lookups need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its ID.
+    pub id: DeviceId,
+    /// Its key.
+    pub key: PublicKey,
+    /// What the customer calls it.
+    pub name: String,
+}
+
+/// A registered service, as lookups need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Where requests for it go.
+    pub route: Route,
+    /// The port of a raw TCP service.
+    pub port: Option<u16>,
+}
+
 /// Everything that lookups need.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
-    /// Keys of registered devices.
-    pub devices: Vec<(PublicKey, DeviceId)>,
+    /// Registered devices.
+    pub devices: Vec<Device>,
     /// Registered services.
-    pub services: Vec<Route>,
+    pub services: Vec<Service>,
     /// Aliases.
     pub aliases: Vec<(Alias, RegisteredId)>,
 }
@@ -241,8 +287,10 @@ pub struct Tables {
 /// What a change has changed for lookups.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// New.
+    /// New, or registered in another way than before.
     pub added: Tables,
+    /// Devices that are called something else.
+    pub renamed: Vec<(DeviceId, String)>,
     /// Devices that are gone.
     pub devices_gone: Vec<DeviceId>,
     /// Services that are gone.
@@ -316,7 +364,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Takes note of what the customer calls a device now. Writes nothing when that is what it was called before,
     /// or nothing.
-    fn rename(&self, device: DeviceId, name: String) -> Answer<'_, ()>;
+    fn rename(&self, device: DeviceId, name: String) -> Answer<'_, Changes>;
 
     /// Frees a service.
     fn remove_service(&self, device: DeviceId, name: ServiceName) -> Answer<'_, Changes>;
@@ -332,6 +380,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// All devices, those whose registration has ended included.
     fn devices(&self) -> Answer<'_, Vec<DeviceRow>>;
+
+    /// One device.
+    fn device(&self, device: DeviceId) -> Answer<'_, Option<DeviceRow>>;
+
+    /// All readable names.
+    fn aliases(&self) -> Answer<'_, Vec<AliasRow>>;
+
+    /// Whether what was opened is still what stands in its place.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`].
+    fn in_place(&self) -> Result<(), StoreError>;
+
+    /// Writes one state of the registry into a new file, also of one that has been removed meanwhile. Changes go on.
+    fn backup(&self, to: PathBuf) -> Answer<'_, ()>;
 
     /// Closes the registry, so that its file alone is all of it.
     fn close(&self) -> Answer<'_, ()>;

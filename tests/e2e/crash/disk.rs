@@ -9,6 +9,7 @@ use petit_engine::invite::Invite;
 use petit_engine::net::dial::Way;
 use petit_engine::proto::control::{EnrolRefusal, Text};
 use petit_engine::secret::PrivateKey;
+use petit_host::logs::{FILE_BYTES, FILES, RotatingFile};
 use petit_server::store::StoreError;
 use petit_server::store::sqlite::SqliteStore;
 use petit_tests::bed::{client_config, server_config};
@@ -22,9 +23,13 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn new(at: &Path) -> Self {
+        Self::of_size(at, "size=2m")
+    }
+
+    fn of_size(at: &Path, size: &str) -> Self {
         std::fs::create_dir(at).unwrap();
         let disk = Self(at.to_owned());
-        disk.mount(&["-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs"]);
+        disk.mount(&["-t", "tmpfs", "-o", &format!("{size},mode=700"), "tmpfs"]);
         disk
     }
 
@@ -35,11 +40,18 @@ impl SmallDisk {
 
     /// Leaves no room at all.
     fn fill(&self) {
+        self.fill_but_for(0);
+    }
+
+    /// Leaves room for so many KiB.
+    fn fill_but_for(&self, kib: u64) {
         let ballast = self.0.join("ballast");
         let mut file = std::fs::File::create(ballast).unwrap();
         for size in [64 * 1024, 4096, 1] {
             while std::io::Write::write_all(&mut file, &vec![0; size]).is_ok() {}
         }
+        let full = file.metadata().unwrap().len();
+        file.set_len(full - kib * 1024).unwrap();
     }
 
     fn empty(&self) {
@@ -236,7 +248,9 @@ async fn no_damage_to_the_registry_is_met_with_a_panic_or_with_silence() {
                 | StoreError::Failed(_)
                 | StoreError::Row { .. },
             ) => refused += 1,
-            Err(error @ StoreError::Conflict(_)) => panic!("{error}"),
+            Err(error @ (StoreError::Conflict(_) | StoreError::Replaced { .. } | StoreError::Busy)) => {
+                panic!("{error}")
+            }
         }
         for suffix in ["-wal", "-shm"] {
             let _ = std::fs::remove_file(dir.path().join(format!("registry.db{suffix}")));
@@ -247,4 +261,64 @@ async fn no_damage_to_the_registry_is_met_with_a_panic_or_with_silence() {
     figure(format!(
         "R8 damaged registries: {copies} copies, {refused} refused, {harmless} harmless, no panic"
     ));
+}
+
+#[tokio::test]
+async fn init_on_a_disk_that_is_nearly_full_is_done_again_when_there_is_room() {
+    let mut failed = 0;
+    // From room for next to nothing to room for all of it.
+    for kib in (0..=160).step_by(16) {
+        let server = Program::uninitialised_server();
+        let disk = SmallDisk::new(&server.dir().join("disk"));
+        let config = server.dir().join("disk").join("petit").join("config.toml");
+        let init = ["init", "--config", config.to_str().unwrap()];
+        disk.fill_but_for(kib);
+        let said = server.run(init).await;
+        if said.exit != 0 {
+            failed += 1;
+            assert!(said.err.contains("cannot") || said.err.contains("full"), "at {kib} KiB: {said:?}");
+        }
+        disk.empty();
+        let again = server.run(init).await;
+        assert_eq!(again.exit, 0, "at {kib} KiB: {again:?}");
+        let invites = ["invite", "--list", "--config", config.to_str().unwrap()];
+        assert!(server.run(invites).await.ok().out.contains("No invites"), "at {kib} KiB");
+        let kept = std::fs::read(config.with_file_name("server.key")).unwrap();
+        server.run(init).await.ok();
+        assert_eq!(std::fs::read(config.with_file_name("server.key")).unwrap(), kept, "at {kib} KiB");
+        for file in ["server.key", "backup.key", "backup.pin", "registry.db"] {
+            assert!(config.with_file_name(file).exists(), "{file} at {kib} KiB");
+        }
+    }
+    assert!((3..11).contains(&failed), "{failed} times there was too little room");
+}
+
+#[test]
+fn a_log_on_a_disk_without_room_for_another_file_loses_nothing_that_was_kept() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::of_size(&dir.path().join("disk"), "size=16m,nr_inodes=7");
+    let log = disk.0.join("client.log");
+    for number in 1..FILES {
+        std::fs::write(disk.0.join(format!("client.log.{number}")), format!("older {number}")).unwrap();
+    }
+    let mut file = RotatingFile::open(&log).unwrap();
+    // With the folder itself they take seven; one is free.
+    let ballast = disk.0.join("ballast");
+    std::fs::write(&ballast, "").unwrap();
+    let line = format!("{}\n", "x".repeat(1023));
+    for _ in 0..2 * FILE_BYTES / 1024 {
+        file.write_all(line.as_bytes()).unwrap();
+    }
+    for number in 1..FILES {
+        let kept = std::fs::read_to_string(disk.0.join(format!("client.log.{number}"))).unwrap();
+        assert_eq!(kept, format!("older {number}"));
+    }
+    assert_eq!(std::fs::metadata(&log).unwrap().len(), 2 * FILE_BYTES, "every line is there");
+    std::fs::remove_file(&ballast).unwrap();
+    for _ in 0..FILE_BYTES / 1024 {
+        file.write_all(line.as_bytes()).unwrap();
+    }
+    let second = std::fs::read_to_string(disk.0.join("client.log.2")).unwrap();
+    assert_eq!(second, "older 1", "it is put aside as soon as there is room");
 }

@@ -4,5 +4,6 @@ mod client;
 mod clock;
 mod disk;
 mod durable;
+mod place;
 mod start;
 mod storm;

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, ServiceKind, Text, Vitae};
 use petit_engine::relay::{
-    Access, Announced, Answer, Bounds, EnrolRequest, Enrolled, Names, Relay, RelayConfig, Route,
+    Access, Announced, Answer, Bounds, Change, EnrolRequest, Enrolled, Names, Relay, RelayConfig, Route,
 };
 use petit_engine::secret::{PrivateKey, PublicKey};
 use petit_tests::visitor::Visitor;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::broadcast;
 
 /// A registry with a fault: who asks it for one ID makes it fall over.
 struct Faulty {
     bad: RegisteredId,
-    changes: watch::Sender<u64>,
+    changes: broadcast::Sender<Change>,
 }
 
 impl Names for Faulty {
@@ -39,7 +39,11 @@ impl Access for Faulty {
         None
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
+    fn is_called(&self, _: &DeviceId, _: &Text<64>) -> bool {
+        false
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
     }
 
@@ -80,7 +84,7 @@ async fn a_fault_in_one_request_ends_that_request_alone() {
         software: Text::lossy("test"),
         vitae: Vitae::new(),
     };
-    let access = Arc::new(Faulty { bad, changes: watch::Sender::new(0) });
+    let access = Arc::new(Faulty { bad, changes: broadcast::Sender::new(1) });
     let relay = Relay::start(config, access).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let visitor = Visitor::new(listener.local_addr().unwrap());

@@ -104,6 +104,7 @@ impl<'a> Either<'a> {
         offline.close().await;
         match reply {
             Reply::Json(value) => Ok(value),
+            Reply::Text(text) => serde_json::from_str(&text).map_err(|error| Failure::of(&error)),
             Reply::Error(problem) => Err(Failure::of_call(CallError::Refused(problem), PROGRAM)),
             Reply::Events(_) => Ok(Value::Null),
         }

@@ -8,7 +8,7 @@ use petit_host::background::{self, StartError as BackgroundError};
 use petit_host::cli::{self, Failure};
 use petit_host::control::server::Listener;
 use petit_host::exit::ExitCode;
-use petit_host::logs::{self, LevelHandle};
+use petit_host::logs::{self, FileHandle, LevelHandle, RotatingFile};
 use petit_host::shutdown::{Asked, Signals};
 use petit_host::watch::FileWatch;
 use petit_server::admin::{Admin, InviteTerms, Running, Wish};
@@ -26,7 +26,7 @@ pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode
     let config = load(&folder.config)?;
     folder.make().map_err(|error| Failure::of(&error))?;
     folder.read_key().map_err(|error| start_failure(&StartError::Key(error)))?;
-    let level = logs::start(Some(&folder.log()), !in_background, config.log_level).map_err(|error| {
+    let (level, log) = log(folder, !in_background, &config).map_err(|error| {
         Failure::new(ExitCode::Failed, format!("cannot write the log {}: {error}", folder.log().display()))
     })?;
     let open_files = petit_host::harden::raise_open_files();
@@ -58,10 +58,10 @@ pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode
     }
 
     let watching = async {
-        tokio::join!(server.watch_memory(), server.watch_certificate());
+        tokio::join!(server.watch_memory(), server.watch_certificate(), server.watch_registry());
     };
     tokio::pin!(watching);
-    let reload = || reload(&server, folder, &level, &terms);
+    let reload = || reload(&server, folder, (&level, &log), &terms);
     let interrupted = loop {
         tokio::select! {
             asked = signals.next() => match asked {
@@ -91,6 +91,13 @@ pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode
     let _ = control.await;
     tracing::info!("stopped");
     Ok(if interrupted { ExitCode::Interrupted } else { ExitCode::Ok })
+}
+
+/// Starts the log.
+fn log(folder: &Folder, terminal: bool, config: &Config) -> std::io::Result<(LevelHandle, FileHandle)> {
+    let log = FileHandle::new(RotatingFile::open(&folder.log())?);
+    log.set_size(config.log_size);
+    Ok((logs::start_to(Some(&log), terminal, config.log_level)?, log))
 }
 
 /// Waits until somebody asks to stop once more. A wish to reload is too late now.
@@ -124,7 +131,7 @@ fn invite_terms(server: &Server, config: &Config) -> Result<InviteTerms, Invalid
 fn reload(
     server: &Server,
     folder: &Folder,
-    level: &LevelHandle,
+    (level, log): (&LevelHandle, &FileHandle),
     terms: &watch::Sender<InviteTerms>,
 ) -> Result<Reloaded, String> {
     let config = config::load(&folder.config).map(|(config, _)| config).map_err(|error| cli::chain(&error));
@@ -132,6 +139,7 @@ fn reload(
         let new_terms = invite_terms(server, &config).map_err(|error| error.to_string())?;
         let reloaded = server.reload(&config).map_err(|error| cli::chain(&error))?;
         level.set(config.log_level);
+        log.set_size(config.log_size);
         terms.send_replace(new_terms);
         Ok(reloaded)
     });

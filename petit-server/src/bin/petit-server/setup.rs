@@ -5,19 +5,21 @@ use std::time::SystemTime;
 
 use petit_engine::name::{Alias, Endpoint};
 use petit_host::cli::{self, Failure};
+use petit_host::control::client::{CallError, Client};
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_server::backup::{self, BackupError};
 use petit_server::certificate::{self, Expiry, PublicNames};
 use petit_server::config::{self, Config, ConfigError};
 use petit_server::folder::Folder;
+use petit_server::room;
 use petit_server::server::{Offline, StartError, tunnel_address};
 use petit_server::store::StoreError;
 use serde_json::{Value, json};
 
 use super::ask::Either;
 use super::run::start_failure;
-use super::{load, show};
+use super::{PROGRAM, load, show};
 
 /// Makes what is missing, and leaves what is there.
 pub(crate) async fn init(
@@ -52,10 +54,12 @@ pub(crate) async fn init(
         Err(error) => return Err(Failure::of(&error)),
     };
     let config = load(path)?;
-    let made_keys = folder.make_keys(&config.registry_file);
-    let made_keys = made_keys.map_err(|error| start_failure(&StartError::Key(error)))?;
-    // A key without a registry is a registry that was lost, or a disk that is not there.
-    if made_keys || new_registry {
+    let made_keys = match Offline::init(&config, folder).await {
+        Err(StartError::Running { .. }) => false,
+        made => made.map_err(|error| start_failure(&error))?,
+    };
+    // The key is made last, so one without a registry is a registry that was lost, or a disk that is not there.
+    if new_registry {
         Offline::create(&config, folder).await.map_err(|error| start_failure(&error))?;
     }
     match Offline::open(&config, folder).await {
@@ -141,6 +145,9 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
         let path = config.certificate.display();
         note(format!("there is no certificate at {path}, so HTTPS visitors are not served"));
     }
+    if let Some(complaint) = room::complaint(&config, petit_host::harden::raise_open_files()) {
+        note(complaint);
+    }
     let mut text = format!("{} is fine.", folder.config.display());
     for note in &notes {
         let line = note.get("line").map(|line| format!(" line {line}:")).unwrap_or_default();
@@ -181,6 +188,7 @@ pub(crate) fn show_settings(json: bool, path: &Path) -> Result<(), Failure> {
         "trusted_proxies": proxies,
         "legacy_errors": config.legacy_errors,
         "log_level": config.log_level,
+        "log_size": format!("{}MB", config.log_size >> 20),
         "max_services": config.max_services,
         "invite_lifetime": humantime::format_duration(config.invite_lifetime).to_string(),
     });
@@ -202,15 +210,35 @@ pub(crate) fn show_settings(json: bool, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes a backup.
+/// Writes a backup: the running server does, or this program while none runs.
 pub(crate) async fn backup(json: bool, folder: &Folder, to: &Path) -> Result<(), Failure> {
-    let config = load(&folder.config)?;
-    backup::backup(&config, folder, to).await.map_err(|error| backup_failure(&error))?;
-    let text = format!(
+    let to = std::path::absolute(to).unwrap_or_else(|_| to.to_owned());
+    let running = Client::new(&folder.socket());
+    let value = match running.call("POST", "/backup", Some(&json!({ "folder": to }))).await {
+        Ok(value) => value,
+        Err(CallError::NotRunning) => {
+            let config = load(&folder.config)?;
+            let offline = Offline::open(&config, folder).await.map_err(|error| start_failure(&error))?;
+            let left_out = backup::backup(offline.directory.store().as_ref(), &config, folder, &to).await;
+            offline.close().await;
+            json!({ "backup": to, "left_out": left_out.map_err(|error| backup_failure(&error))? })
+        }
+        Err(CallError::Refused(problem)) if problem.code == "not_empty" => {
+            return Err(backup_failure(&BackupError::NotEmpty(to)));
+        }
+        Err(error) => return Err(Failure::of_call(error, PROGRAM)),
+    };
+    let mut text = format!(
         "Everything that the server needs is in {}.\nKeep it as safe as the server's key, which is in it.",
         to.display()
     );
-    cli::say(json, &text, &json!({ "backup": to }));
+    for path in value.pointer("/left_out").and_then(Value::as_array).into_iter().flatten() {
+        text.push_str(&format!(
+            "\nNot in it is {}: it lies outside of the server's folder, and whoever renews it there keeps it.",
+            show::text(path, "")
+        ));
+    }
+    cli::say(json, &text, &value);
     Ok(())
 }
 
@@ -233,8 +261,15 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
     if let Some(aside) = &restored.aside {
         text.push_str(&format!("\nWhat was there before is in {}.", aside.display()));
     }
+    for path in &restored.missing {
+        let path = path.display();
+        text.push_str(&format!(
+            "\nThe config names {path}, which is not there; put it there before the start."
+        ));
+    }
     text.push_str("\nNext: petit-server start");
     let value = json!({
+        "missing": restored.missing,
         "clients": clients,
         "services": services,
         "aside": restored.aside,

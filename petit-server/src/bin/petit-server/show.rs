@@ -64,12 +64,14 @@ pub(crate) fn status(value: &Value) -> String {
     let up = value.pointer("/up_seconds").and_then(Value::as_u64).unwrap_or_default();
     let https = if is_true(value, "/https_visitors") { ", and HTTPS visitors" } else { "" };
     let certificates = certificates(value);
+    let registry = text(value, "/registry_problem");
+    let registry = if registry.is_empty() { registry } else { format!("registry   {registry}\n") };
     let mut out = format!(
         "{} is running for {} (process {})\n\
          visitors   http://{}\n\
          clients    {}{https}; invites say {}\n\
          addresses  {}\n\
-         {certificates}log        {}\n",
+         {certificates}{registry}log        {}\n",
         text(value, "/software"),
         ago(Duration::from_secs(up)),
         text(value, "/pid"),

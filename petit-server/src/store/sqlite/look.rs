@@ -1,5 +1,6 @@
 //! Reading: what lookups need, and what the operator sees.
 
+use futures_util::TryStreamExt;
 use petit_engine::name::{Alias, DeviceId};
 use petit_engine::relay::Route;
 use petit_engine::secret::{Fingerprint, InviteId, PublicKey};
@@ -7,27 +8,28 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::Tx;
-use super::rows::{aliases_of, bytes, kind_of, now, parsed, service_row, time};
-use crate::store::{DeviceRow, EndedBy, InviteRow, InviteState, StoreError, Tables};
+use super::rows::{bytes, now, parsed, service_row, time};
+use crate::store::{
+    AliasRow, Device, DeviceRow, EndedBy, InviteRow, InviteState, Service, ServiceRow, StoreError, Tables,
+};
 
 /// All that lookups need.
 pub(super) async fn load(tx: &mut Tx<'_>) -> Result<Tables, StoreError> {
     let mut tables = Tables::default();
-    let rows = sqlx::query("SELECT id, key FROM devices WHERE ended_at IS NULL").fetch_all(&mut **tx).await?;
+    let rows =
+        sqlx::query("SELECT id, key, name FROM devices WHERE ended_at IS NULL").fetch_all(&mut **tx).await?;
     for row in rows {
         let key = PublicKey::parse(row.try_get("key")?).map_err(|_| StoreError::Row { what: "key" })?;
-        tables.devices.push((key, parsed(row.try_get("id")?, "device ID")?));
+        let id = parsed(row.try_get("id")?, "device ID")?;
+        tables.devices.push(Device { id, key, name: row.try_get("name")? });
     }
-    let rows = sqlx::query("SELECT id, device, name, kind FROM services WHERE ended_at IS NULL")
+    let rows = sqlx::query("SELECT id, device, name, kind, port FROM services WHERE ended_at IS NULL")
         .fetch_all(&mut **tx)
         .await?;
     for row in rows {
-        tables.services.push(Route {
-            id: parsed(row.try_get("id")?, "registered ID")?,
-            device: parsed(row.try_get("device")?, "device ID")?,
-            name: parsed(row.try_get("name")?, "service name")?,
-            kind: kind_of(row.try_get("kind")?)?,
-        });
+        let ServiceRow { id, name, kind, port, .. } = service_row(&row)?;
+        let device = parsed(row.try_get("device")?, "device ID")?;
+        tables.services.push(Service { route: Route { id, device, name, kind }, port });
     }
     let rows: Vec<(String, String)> =
         sqlx::query_as("SELECT alias, service FROM aliases").fetch_all(&mut **tx).await?;
@@ -37,10 +39,20 @@ pub(super) async fn load(tx: &mut Tx<'_>) -> Result<Tables, StoreError> {
     Ok(tables)
 }
 
+/// True when there never was an invite, and so no device either.
+pub(super) async fn is_untouched(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    let sql = "SELECT NOT EXISTS (SELECT 1 FROM invites) AND NOT EXISTS (SELECT 1 FROM devices)";
+    Ok(sqlx::query_scalar(sql).fetch_one(&mut **tx).await?)
+}
+
 /// All invites, newest first.
 pub(super) async fn invites(tx: &mut Tx<'_>) -> Result<Vec<InviteRow>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM invites ORDER BY created_at DESC, id").fetch_all(&mut **tx).await?;
-    rows.iter().map(invite).collect()
+    let mut rows = sqlx::query("SELECT * FROM invites ORDER BY created_at DESC, id").fetch(&mut **tx);
+    let mut invites = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        invites.push(invite(&row)?);
+    }
+    Ok(invites)
 }
 
 fn invite(row: &SqliteRow) -> Result<InviteRow, StoreError> {
@@ -66,39 +78,90 @@ fn invite(row: &SqliteRow) -> Result<InviteRow, StoreError> {
     })
 }
 
+/// A device, its services and their aliases, a row for each alias; one for what has none.
+const DEVICES: &str = "SELECT d.id AS device, d.key, d.name AS called, d.software, d.created_at, d.ended_at, \
+     d.ended_by, s.id, s.name, s.kind, s.port, a.alias \
+     FROM devices d \
+     LEFT JOIN services s ON s.device = d.id AND s.ended_at IS NULL \
+     LEFT JOIN aliases a ON a.service = s.id";
+
 /// All devices, those whose registration has ended included, oldest first.
 pub(super) async fn devices(tx: &mut Tx<'_>) -> Result<Vec<DeviceRow>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM devices ORDER BY created_at, id").fetch_all(&mut **tx).await?;
+    let sql = format!("{DEVICES} ORDER BY d.created_at, d.id, s.name, a.created_at, a.alias");
     let mut devices = Vec::new();
-    for row in rows {
-        let ended_at: Option<i64> = row.try_get("ended_at")?;
-        let ended_by: Option<String> = row.try_get("ended_by")?;
-        let by = match ended_by.as_deref() {
-            Some("client") => EndedBy::Client,
-            _ => EndedBy::Operator,
-        };
-        let id: DeviceId = parsed(row.try_get("id")?, "device ID")?;
-        let rows = sqlx::query(
-            "SELECT id, name, kind, port FROM services WHERE device = ? AND ended_at IS NULL ORDER BY name",
-        )
-        .bind(id.as_str())
-        .fetch_all(&mut **tx)
-        .await?;
-        let mut services = Vec::new();
-        for row in &rows {
-            let mut service = service_row(row)?;
-            service.aliases = aliases_of(tx, &service.id).await?;
-            services.push(service);
-        }
-        devices.push(DeviceRow {
-            id,
-            fingerprint: Fingerprint::of(row.try_get("key")?),
-            name: row.try_get("name")?,
-            software: row.try_get("software")?,
-            created: time(row.try_get("created_at")?),
-            ended: ended_at.map(|at| (time(at), by)),
-            services,
-        });
+    // One row after the other: all of them at once are a hundred times the size of what is made of them.
+    let mut rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch(&mut **tx);
+    while let Some(row) = rows.try_next().await? {
+        add(&mut devices, &row)?;
     }
     Ok(devices)
+}
+
+/// One device.
+pub(super) async fn device(tx: &mut Tx<'_>, id: &DeviceId) -> Result<Option<DeviceRow>, StoreError> {
+    let sql = format!("{DEVICES} WHERE d.id = ? ORDER BY s.name, a.created_at, a.alias");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str()).fetch_all(&mut **tx).await?;
+    let mut devices = Vec::new();
+    for row in &rows {
+        add(&mut devices, row)?;
+    }
+    Ok(devices.pop())
+}
+
+/// Takes in a further row of [`DEVICES`]. Those of one device follow each other, and so do those of one service.
+fn add(devices: &mut Vec<DeviceRow>, row: &SqliteRow) -> Result<(), StoreError> {
+    let id: DeviceId = parsed(row.try_get("device")?, "device ID")?;
+    if devices.last().is_none_or(|last| last.id != id) {
+        devices.push(device_row(id, row)?);
+    }
+    let Some(device) = devices.last_mut() else { return Ok(()) };
+    if row.try_get::<Option<&str>, _>("id")?.is_none() {
+        return Ok(());
+    }
+    let service = service_row(row)?;
+    if device.services.last().is_none_or(|last| last.id != service.id) {
+        device.services.push(service);
+    }
+    let alias: Option<&str> = row.try_get("alias")?;
+    if let (Some(service), Some(alias)) = (device.services.last_mut(), alias) {
+        service.aliases.push(parsed(alias, "alias")?);
+    }
+    Ok(())
+}
+
+fn device_row(id: DeviceId, row: &SqliteRow) -> Result<DeviceRow, StoreError> {
+    let ended_at: Option<i64> = row.try_get("ended_at")?;
+    let by = match row.try_get::<Option<&str>, _>("ended_by")? {
+        Some("client") => EndedBy::Client,
+        _ => EndedBy::Operator,
+    };
+    Ok(DeviceRow {
+        id,
+        fingerprint: Fingerprint::of(row.try_get("key")?),
+        name: row.try_get("called")?,
+        software: row.try_get("software")?,
+        created: time(row.try_get("created_at")?),
+        ended: ended_at.map(|at| (time(at), by)),
+        services: Vec::new(),
+    })
+}
+
+/// All aliases, in the order of the devices that have them.
+pub(super) async fn aliases(tx: &mut Tx<'_>) -> Result<Vec<AliasRow>, StoreError> {
+    let mut rows = sqlx::query(
+        "SELECT a.alias, s.id, s.name, s.device FROM aliases a \
+         JOIN services s ON s.id = a.service JOIN devices d ON d.id = s.device \
+         ORDER BY d.created_at, d.id, s.name, a.created_at, a.alias",
+    )
+    .fetch(&mut **tx);
+    let mut aliases = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        aliases.push(AliasRow {
+            alias: parsed(row.try_get("alias")?, "alias")?,
+            service: parsed(row.try_get("id")?, "registered ID")?,
+            name: parsed(row.try_get("name")?, "service name")?,
+            device: parsed(row.try_get("device")?, "device ID")?,
+        });
+    }
+    Ok(aliases)
 }

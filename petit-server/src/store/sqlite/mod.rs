@@ -1,31 +1,31 @@
 //! The registry in one SQLite file. Write-ahead log with `synchronous = FULL`: what was answered is on disk,
-//! whatever happens next. One connection, so that changes are in line and a reader never sees half of one.
+//! whatever happens next. One connection writes, so that changes are in line; another one reads, so that a look at
+//! everything holds up no change. A reader sees one state, never half of a change.
 
+mod file;
 mod look;
 mod operate;
 mod register;
 mod rows;
 
 use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
 use petit_engine::relay::EnrolRequest;
 use petit_engine::secret::InviteId;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Sqlite, Transaction};
 use tokio::sync::Mutex;
 
+use self::file::Identity;
 use super::{
-    Announced, Answer, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite, ServiceLimits, Store,
-    StoreError, Tables,
+    AliasRow, Announced, Answer, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite,
+    ServiceLimits, Store, StoreError, Tables,
 };
 
-/// The form of the tables that this version writes.
-const FORM: i64 = 1;
-/// Marks the file as ours (`PRAGMA application_id`): "Ptit".
-const APPLICATION: i64 = 0x5074_6974;
 /// An alias that was given up is kept from other clients for this long.
 const TOMBSTONE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
@@ -33,9 +33,15 @@ const TOMBSTONE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
+    /// The file that was opened. Its write-ahead log is not looked at.
+    opened: Identity,
     /// `None` after a failure: what state a connection is in then (a transaction that was neither ended nor
     /// begun) is nobody's guess, so the next change begins with a new one.
-    connection: Mutex<Option<SqliteConnection>>,
+    writer: Mutex<Option<SqliteConnection>>,
+    /// The files that it writes.
+    files: std::sync::Mutex<Identity>,
+    /// `None` after a failure. Open from the beginning: what it reads can be saved when the file has been removed.
+    reader: Mutex<Option<SqliteConnection>>,
 }
 
 type Tx<'a> = Transaction<'a, Sqlite>;
@@ -47,51 +53,34 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`]; a file that is damaged, not ours or too new is left as it is.
     pub async fn create(path: &Path) -> Result<Self, StoreError> {
-        let is_new = std::fs::metadata(path).map_or(true, |found| found.len() == 0);
-        if is_new {
-            // Under another name first, so that a registry that is there is a whole one.
-            let mut name = path.as_os_str().to_owned();
-            name.push(".new");
-            let new = PathBuf::from(name);
-            let io = |error| StoreError::CannotOpen { path: path.to_owned(), source: sqlx::Error::Io(error) };
-            remove_with_its_log(&new).map_err(io)?;
-            let mut connection = SqliteConnection::connect_with(&options(&new).create_if_missing(true))
-                .await
-                .map_err(|error| open_error(path, error))?;
-            restrict(&new)?;
-            create(&mut connection).await?;
-            connection.close().await?;
-            std::fs::rename(&new, path).map_err(io)?;
-            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            petit_host::files::sync_dir(dir).map_err(io)?;
+        if std::fs::metadata(path).map_or(true, |found| found.len() == 0) {
+            file::create(path).await?;
         }
         Self::open(path).await
     }
 
-    /// Opens a registry. Call with the server's lock held.
+    /// Opens a registry, and brings one of an earlier version to the present form. Call with the server's lock held.
     ///
     /// # Errors
     /// [`StoreError`]; a file that is missing, damaged, not ours or too new is left as it is.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        check_header(path)?;
-        let connection = connect(path).await?;
-        Ok(Self { path: path.to_owned(), connection: Mutex::new(Some(connection)) })
+        let connection = file::connect(path).await?;
+        let files = Identity::of(path);
+        Ok(Self {
+            path: path.to_owned(),
+            opened: files.closed(),
+            writer: Mutex::new(Some(connection)),
+            files: std::sync::Mutex::new(files),
+            reader: Mutex::new(Some(file::connect_to_read(path).await?)),
+        })
     }
 
-    /// Writes one state of the registry at `path` into a new file. Others may read and write it meanwhile.
+    /// True when nobody was ever invited.
     ///
     /// # Errors
-    /// [`StoreError`]; what was written until then is left behind.
-    pub async fn backup(path: &Path, to: &Path) -> Result<(), StoreError> {
-        check_header(path)?;
-        let mut connection = connect(path).await?;
-        let target = to.to_str().ok_or_else(|| not_ours(to, "its path is not UTF-8"))?;
-        sqlx::query("VACUUM INTO ?").bind(target).execute(&mut connection).await?;
-        connection.close().await?;
-        restrict(to)?;
-        // SQLite does not flush what it has written in this way.
-        let io = |error| StoreError::Failed(sqlx::Error::Io(error));
-        std::fs::File::open(to).and_then(|file| file.sync_all()).map_err(io)
+    /// [`StoreError`].
+    pub async fn is_untouched(&self) -> Result<bool, StoreError> {
+        self.read(async |tx| look::is_untouched(tx).await).await
     }
 
     /// Looks whether a file is a registry that can be opened, and leaves it as it is.
@@ -99,12 +88,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`].
     pub async fn check(path: &Path) -> Result<(), StoreError> {
-        check_header(path)?;
-        let options = SqliteConnectOptions::new().filename(path).immutable(true).read_only(true);
-        let failed = |error| open_error(path, error);
-        let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
-        check_form(&mut connection, path).await?;
-        connection.close().await.map_err(failed)
+        file::check(path).await
     }
 
     /// Runs `work` in one transaction, which is on disk when this returns.
@@ -112,7 +96,7 @@ impl SqliteStore {
         &self,
         work: impl AsyncFnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.with(async |connection| {
+        self.change(async |connection| {
             let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
             let value = work(&mut tx).await?;
             tx.commit().await?;
@@ -126,7 +110,7 @@ impl SqliteStore {
         &self,
         work: impl AsyncFnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.with(async |connection| {
+        self.change(async |connection| {
             let mut tx = connection.begin().await?;
             let value = work(&mut tx).await?;
             tx.commit().await?;
@@ -135,12 +119,42 @@ impl SqliteStore {
         .await
     }
 
+    /// Runs `work` with the connection that writes. What goes into a file that somebody has removed or replaced
+    /// would be acknowledged and lost, so that is looked at before and after.
+    async fn change<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut writer = self.writer.lock().await;
+        let connection = match writer.as_mut() {
+            Some(connection) => connection,
+            None => {
+                self.check_opened()?;
+                let connection = file::connect(&self.path).await?;
+                *self.files() = Identity::of(&self.path);
+                writer.insert(connection)
+            }
+        };
+        self.check_files()?;
+        let result = work(connection).await;
+        if matches!(result, Err(StoreError::Failed(_))) {
+            *writer = None;
+            // Unless somebody is looking; what has failed for one is no good for the other either.
+            if let Ok(mut reader) = self.reader.try_lock() {
+                *reader = None;
+            }
+        }
+        let value = result?;
+        self.check_files()?;
+        Ok(value)
+    }
+
     /// Runs `work` on one state of the registry.
     async fn read<T>(
         &self,
         work: impl AsyncFnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.with(async |connection| {
+        self.look(async |connection| {
             let mut tx = connection.begin().await?;
             let value = work(&mut tx).await?;
             tx.rollback().await?;
@@ -149,151 +163,43 @@ impl SqliteStore {
         .await
     }
 
-    async fn with<T>(
+    /// Runs `work` with the connection that reads.
+    async fn look<T>(
         &self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut held = self.connection.lock().await;
-        let connection = match held.as_mut() {
+        let mut reader = self.reader.lock().await;
+        let connection = match reader.as_mut() {
             Some(connection) => connection,
-            None => held.insert(connect(&self.path).await?),
+            None => {
+                self.check_opened()?;
+                reader.insert(file::connect_to_read(&self.path).await?)
+            }
         };
         let result = work(connection).await;
         if matches!(result, Err(StoreError::Failed(_))) {
-            *held = None;
+            *reader = None;
         }
         result
     }
-}
 
-/// Removes what is left of a registry that was never finished.
-fn remove_with_its_log(path: &Path) -> std::io::Result<()> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match std::fs::remove_file(PathBuf::from(name)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+    fn files(&self) -> MutexGuard<'_, Identity> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    Ok(())
-}
 
-fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(5))
-}
-
-async fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {
-    let failed = |error| open_error(path, error);
-    let mut connection = SqliteConnection::connect_with(&options(path)).await.map_err(failed)?;
-    restrict(path)?;
-    check_form(&mut connection, path).await?;
-    Ok(connection)
-}
-
-/// Ours, of a form that this version knows, and undamaged.
-async fn check_form(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
-    let failed = |error| open_error(path, error);
-    let application: i64 =
-        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(failed)?;
-    let form: i64 =
-        sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(failed)?;
-    match (application, form) {
-        (APPLICATION, FORM) => {}
-        (APPLICATION, found) if found > FORM => {
-            return Err(StoreError::TooNew { path: path.to_owned(), found, known: FORM });
-        }
-        _ => return Err(not_ours(path, "made by another program")),
+    /// Whether what is written goes to where it is found again.
+    fn check_files(&self) -> Result<(), StoreError> {
+        self.unless_replaced(self.files().is_found_as(&Identity::of(&self.path)))
     }
-    let damage: String =
-        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *connection).await.map_err(failed)?;
-    if damage != "ok" {
-        return Err(not_ours(path, &damage));
+
+    /// Whether what stands at the path is still the registry that was opened.
+    fn check_opened(&self) -> Result<(), StoreError> {
+        self.unless_replaced(self.opened.is_found_as(&Identity::of(&self.path)))
     }
-    Ok(())
-}
 
-fn not_ours(path: &Path, why: &str) -> StoreError {
-    StoreError::NotARegistry { path: path.to_owned(), source: sqlx::Error::Protocol(why.to_owned()) }
-}
-
-/// What an error on opening means: damage, or something that can be put right from outside.
-fn open_error(path: &Path, source: sqlx::Error) -> StoreError {
-    // https://sqlite.org/rescode.html: 11 CORRUPT, 26 NOTADB; the low byte is the primary code.
-    let code =
-        source.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
-    match code.map(|code| code & 0xff) {
-        Some(11 | 26) => StoreError::NotARegistry { path: path.to_owned(), source },
-        _ => StoreError::CannotOpen { path: path.to_owned(), source },
+    fn unless_replaced(&self, is_in_place: bool) -> Result<(), StoreError> {
+        if is_in_place { Ok(()) } else { Err(StoreError::Replaced { path: self.path.clone() }) }
     }
-}
-
-/// Looks at a file before SQLite does, which would change a foreign one by opening it.
-fn check_header(path: &Path) -> Result<(), StoreError> {
-    use std::io::Read;
-    let mut header = [0; 100];
-    let read = std::fs::File::open(path).and_then(|mut file| {
-        let length = file.metadata()?.len();
-        if length > 0 {
-            file.read_exact(&mut header)?;
-        }
-        Ok(length)
-    });
-    match read {
-        Ok(0) => return Err(StoreError::Missing { path: path.to_owned() }),
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(StoreError::Missing { path: path.to_owned() });
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            return Err(not_ours(path, "too short"));
-        }
-        Err(error) => {
-            return Err(StoreError::CannotOpen { path: path.to_owned(), source: sqlx::Error::Io(error) });
-        }
-    }
-    // https://sqlite.org/fileformat2.html#the_database_header: application_id is at 68.
-    let application = header.get(68..72).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
-    if !header.starts_with(b"SQLite format 3\0") || application.map(i64::from) != Some(APPLICATION) {
-        return Err(not_ours(path, "made by another program"));
-    }
-    Ok(())
-}
-
-async fn create(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::raw_sql(include_str!("schema.sql")).execute(&mut *tx).await?;
-    sqlx::raw_sql("PRAGMA application_id = 1349806452; PRAGMA user_version = 1").execute(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-/// On Windows the folder's rights, which its files inherit, are the user's alone.
-#[cfg(not(unix))]
-fn restrict(_: &Path) -> Result<(), StoreError> {
-    Ok(())
-}
-
-/// The registry holds hashes and public keys only, but who its customers are is nobody's business.
-#[cfg(unix)]
-fn restrict(path: &Path) -> Result<(), StoreError> {
-    for suffix in ["", "-wal", "-shm"] {
-        use std::os::unix::fs::PermissionsExt;
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        let path = PathBuf::from(name);
-        if path.exists() {
-            let private = std::fs::Permissions::from_mode(0o600);
-            std::fs::set_permissions(&path, private)
-                .map_err(|error| StoreError::Failed(sqlx::Error::Io(error)))?;
-        }
-    }
-    Ok(())
 }
 
 impl Store for SqliteStore {
@@ -329,7 +235,7 @@ impl Store for SqliteStore {
         )
     }
 
-    fn rename(&self, device: DeviceId, name: String) -> Answer<'_, ()> {
+    fn rename(&self, device: DeviceId, name: String) -> Answer<'_, Changes> {
         Box::pin(self.read_then_write(async move |tx| register::rename(tx, &device, &name).await))
     }
 
@@ -353,9 +259,42 @@ impl Store for SqliteStore {
         Box::pin(self.read(async |tx| look::devices(tx).await))
     }
 
+    fn device(&self, device: DeviceId) -> Answer<'_, Option<DeviceRow>> {
+        Box::pin(self.read(async move |tx| look::device(tx, &device).await))
+    }
+
+    fn aliases(&self) -> Answer<'_, Vec<AliasRow>> {
+        Box::pin(self.read(async |tx| look::aliases(tx).await))
+    }
+
+    fn in_place(&self) -> Result<(), StoreError> {
+        self.check_files()
+    }
+
+    fn backup(&self, to: PathBuf) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let target = to.to_str().ok_or_else(|| file::not_ours(&to, "its path is not UTF-8"))?;
+            // VACUUM is no part of a transaction, and is one itself.
+            self.look(async |connection| {
+                sqlx::query("VACUUM INTO ?").bind(target).execute(&mut *connection).await?;
+                Ok(())
+            })
+            .await?;
+            file::restrict(&to)?;
+            // SQLite does not flush what it has written in this way.
+            let io = |error| StoreError::Failed(sqlx::Error::Io(error));
+            std::fs::File::open(&to).and_then(|file| file.sync_all()).map_err(io)
+        })
+    }
+
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async move {
-            if let Some(connection) = self.connection.lock().await.take() {
+            // The one that writes last: it takes the write-ahead log into the file when it is alone.
+            if let Some(connection) = self.reader.lock().await.take() {
+                connection.close().await?;
+            }
+            if let Some(connection) = self.writer.lock().await.take() {
+                *self.files() = self.opened;
                 connection.close().await?;
             }
             Ok(())

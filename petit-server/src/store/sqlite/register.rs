@@ -12,10 +12,12 @@ use sqlx::Row;
 
 use super::Tx;
 use super::rows::{
-    alias_conflict, bytes, end_services, event, find_service, free_port, insert_alias, insert_service,
+    Room, alias_conflict, bytes, end_services, event, find_service, free_port, insert_alias, insert_service,
     kind_text, now, parsed, random, seconds,
 };
-use crate::store::{Announced, Changes, Conflict, EnrolledRow, ServiceLimits, ServiceRow, StoreError};
+use crate::store::{
+    Announced, Changes, Conflict, Device, EnrolledRow, Service, ServiceLimits, ServiceRow, StoreError,
+};
 
 /// Registered IDs that one device may get in an hour.
 const NEW_IN_AN_HOUR: i64 = 300;
@@ -51,7 +53,8 @@ pub(super) async fn enrol(
     }
     if let Some(used_key) = invite.try_get::<Option<Vec<u8>>, _>("used_key")? {
         if used_key != key {
-            event(tx, "invite-reused", &request.invite.to_string(), &request.from.to_string()).await?;
+            let holder: DeviceId = parsed(invite.try_get("device")?, "device ID")?;
+            reused(tx, &holder, &request.invite.to_string(), &request.from.to_string()).await?;
             return Ok(Err(EnrolRefusal::Used));
         }
         // The answer was lost on its way; here it is again. (A service that was given back since gets a new ID.)
@@ -66,11 +69,11 @@ pub(super) async fn enrol(
     if invite.try_get::<Option<i64>, _>("withdrawn_at")?.is_some() {
         return Ok(Err(EnrolRefusal::Withdrawn));
     }
-    let skew = seconds(UNIX_EPOCH + limits::CLOCK_SKEW);
     // One that was made in the future was made by a clock that has been set back since: which of the two clocks
     // was right cannot be known, so how long it has been about cannot be, either.
     let made: i64 = invite.try_get("created_at")?;
-    if invite.try_get::<i64, _>("not_after")? + skew < now() || made > now() + skew {
+    let skew = seconds(UNIX_EPOCH + limits::CLOCK_SKEW);
+    if invite.try_get::<i64, _>("not_after")? < now() || made > now() + skew {
         return Ok(Err(EnrolRefusal::Expired));
     }
 
@@ -87,8 +90,12 @@ pub(super) async fn enrol(
                 .bind(now())
                 .execute(&mut **tx)
                 .await?;
-            changes.added.devices.push((request.key.clone(), device));
-            event(tx, "device-added", device.as_str(), &request.from.to_string()).await?;
+            changes.added.devices.push(Device {
+                id: device,
+                key: request.key.clone(),
+                name: request.device_name.as_str().to_owned(),
+            });
+            event(tx, Room::Common, "device-added", device.as_str(), &request.from.to_string()).await?;
             device
         }
     };
@@ -102,7 +109,7 @@ pub(super) async fn enrol(
             None => insert_alias(tx, &alias, &registered.id, &mut changes).await?,
             // It was free when the invite was made. The registration is worth more than its alias.
             Some(conflict) => {
-                event(tx, "alias-not-given", alias.as_str(), &conflict.to_string()).await?;
+                event(tx, Room::Common, "alias-not-given", alias.as_str(), &conflict.to_string()).await?;
             }
         }
     }
@@ -115,6 +122,23 @@ pub(super) async fn enrol(
         .execute(&mut **tx)
         .await?;
     Ok(Ok((EnrolledRow { device, service, id: registered.id }, changes)))
+}
+
+/// Takes note of somebody who tries an invite that another has used: once a minute, so that trying again and again
+/// costs nobody a write.
+async fn reused(tx: &mut Tx<'_>, holder: &DeviceId, invite: &str, from: &str) -> Result<(), StoreError> {
+    let lately: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM events WHERE device = ? AND what = 'invite-reused' AND subject = ? AND at > ?",
+    )
+    .bind(holder.as_str())
+    .bind(invite)
+    .bind(now() - 60)
+    .fetch_optional(&mut **tx)
+    .await?;
+    match lately {
+        Some(_) => Ok(()),
+        None => event(tx, Room::Of(holder), "invite-reused", invite, from).await,
+    }
 }
 
 /// Gives every offered service its row, within the limits. Writes nothing when nothing is new.
@@ -173,7 +197,7 @@ pub(super) async fn announce(
                     .execute(&mut **tx)
                     .await?;
                 let route = Route { id: known.id, device: *device, name: name.clone(), kind: *kind };
-                changes.added.services.push(route);
+                changes.added.services.push(Service { route, port });
                 ServiceRow { kind: *kind, port, ..known }
             }
             None if usize::try_from(count).unwrap_or(usize::MAX) >= limits.most
@@ -194,21 +218,24 @@ pub(super) async fn announce(
 }
 
 /// Takes note of what a device is called now.
-pub(super) async fn rename(tx: &mut Tx<'_>, device: &DeviceId, name: &str) -> Result<(), StoreError> {
+pub(super) async fn rename(tx: &mut Tx<'_>, device: &DeviceId, name: &str) -> Result<Changes, StoreError> {
+    let mut changes = Changes::default();
     let known: Option<String> =
         sqlx::query_scalar("SELECT name FROM devices WHERE id = ? AND ended_at IS NULL")
             .bind(device.as_str())
             .fetch_optional(&mut **tx)
             .await?;
     if name.is_empty() || known.is_none_or(|known| known == name) {
-        return Ok(());
+        return Ok(changes);
     }
     sqlx::query("UPDATE devices SET name = ? WHERE id = ?")
         .bind(name)
         .bind(device.as_str())
         .execute(&mut **tx)
         .await?;
-    event(tx, "device-renamed", device.as_str(), name).await
+    event(tx, Room::Of(device), "device-renamed", device.as_str(), name).await?;
+    changes.renamed.push((*device, name.to_owned()));
+    Ok(changes)
 }
 
 /// Frees a service that its device gives back.
@@ -219,7 +246,7 @@ pub(super) async fn remove(
 ) -> Result<Changes, StoreError> {
     let mut changes = Changes::default();
     if let Some(service) = find_service(tx, device, name).await? {
-        end_services(tx, device, &[service.id], &mut changes).await?;
+        end_services(tx, (device, Room::Of(device)), &[service.id], &mut changes).await?;
     }
     Ok(changes)
 }

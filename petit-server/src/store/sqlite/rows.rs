@@ -3,7 +3,6 @@
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::ServiceKind;
 use petit_engine::relay::Route;
@@ -12,7 +11,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::{TOMBSTONE, Tx};
-use crate::store::{Changes, Conflict, ServiceRow, StoreError};
+use crate::store::{Changes, Conflict, Service, ServiceRow, StoreError};
 
 pub(super) fn seconds(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
@@ -55,20 +54,48 @@ pub(super) fn random<T>(random: Result<T, NoRandom>) -> Result<T, StoreError> {
 
 /// Events that are kept; the oldest go first.
 const EVENTS_KEPT: i64 = 100_000;
+/// Of these, such as one device can cause as often as it likes: enough to see what it has done of late, and few
+/// enough that it cannot push those of others out. Twice as many as a device has services.
+pub(super) const EVENTS_OF_DEVICE: i64 = 128;
+
+/// Whose room in the log of events one takes.
+#[derive(Clone, Copy)]
+pub(super) enum Room<'a> {
+    /// Everybody's: what the operator does, and what an invite allows once.
+    Common,
+    /// A device's own, for what it can cause again and again.
+    Of(&'a DeviceId),
+}
 
 pub(super) async fn event(
     tx: &mut Tx<'_>,
+    room: Room<'_>,
     what: &str,
     subject: &str,
     detail: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO events (at, what, subject, detail) VALUES (?, ?, ?, ?)")
+    let device = match room {
+        Room::Common => None,
+        Room::Of(device) => Some(device.as_str()),
+    };
+    sqlx::query("INSERT INTO events (at, what, subject, detail, device) VALUES (?, ?, ?, ?, ?)")
         .bind(now())
         .bind(what)
         .bind(subject)
         .bind(detail)
+        .bind(device)
         .execute(&mut **tx)
         .await?;
+    if device.is_some() {
+        sqlx::query(
+            "DELETE FROM events WHERE device = ?1 AND number <= \
+             (SELECT number FROM events WHERE device = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+        )
+        .bind(device)
+        .bind(EVENTS_OF_DEVICE)
+        .execute(&mut **tx)
+        .await?;
+    }
     sqlx::query("DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?")
         .bind(EVENTS_KEPT)
         .execute(&mut **tx)
@@ -132,8 +159,9 @@ pub(super) async fn insert_service(
         .bind(now())
         .execute(&mut **tx)
         .await?;
-    changes.added.services.push(Route { id, device: *device, name: name.clone(), kind });
-    event(tx, "service-added", id.as_str(), name.as_str()).await?;
+    let route = Route { id, device: *device, name: name.clone(), kind };
+    changes.added.services.push(Service { route, port });
+    event(tx, Room::Of(device), "service-added", id.as_str(), name.as_str()).await?;
     Ok(ServiceRow { id, name: name.clone(), kind, port, aliases: Vec::new() })
 }
 
@@ -153,13 +181,13 @@ pub(super) async fn free_port(tx: &mut Tx<'_>, ports: Option<(u16, u16)>) -> Res
 /// Ends services, and keeps their aliases from others for a while.
 pub(super) async fn end_services(
     tx: &mut Tx<'_>,
-    device: &DeviceId,
+    (device, room): (&DeviceId, Room<'_>),
     services: &[RegisteredId],
     changes: &mut Changes,
 ) -> Result<(), StoreError> {
     for id in services {
         for alias in aliases_of(tx, id).await? {
-            release_alias(tx, device, &alias).await?;
+            release_alias(tx, (device, room), &alias).await?;
             changes.aliases_gone.push(alias);
         }
         sqlx::query("UPDATE services SET ended_at = ? WHERE id = ?")
@@ -167,7 +195,7 @@ pub(super) async fn end_services(
             .bind(id.as_str())
             .execute(&mut **tx)
             .await?;
-        event(tx, "service-removed", id.as_str(), "").await?;
+        event(tx, room, "service-removed", id.as_str(), "").await?;
         changes.services_gone.push(*id);
     }
     Ok(())
@@ -175,7 +203,7 @@ pub(super) async fn end_services(
 
 pub(super) async fn release_alias(
     tx: &mut Tx<'_>,
-    device: &DeviceId,
+    (device, room): (&DeviceId, Room<'_>),
     alias: &Alias,
 ) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM aliases WHERE alias = ?").bind(alias.as_str()).execute(&mut **tx).await?;
@@ -185,7 +213,7 @@ pub(super) async fn release_alias(
         .bind(now())
         .execute(&mut **tx)
         .await?;
-    event(tx, "alias-removed", alias.as_str(), device.as_str()).await
+    event(tx, room, "alias-removed", alias.as_str(), device.as_str()).await
 }
 
 /// Why an alias cannot be given to a device, if so. `invite` may claim what it was promised itself.
@@ -203,13 +231,11 @@ pub(super) async fn alias_conflict(
         let id = parsed(&owner, "registered ID")?;
         return Ok(Some(Conflict::AliasTaken { alias: alias.clone(), id }));
     }
-    // An invite may still be used for as long as clocks may differ.
-    let still = now() - seconds(UNIX_EPOCH + limits::CLOCK_SKEW);
     let promised: Vec<Vec<u8>> = sqlx::query_scalar(
-        "SELECT id FROM invites WHERE alias = ? AND used_at IS NULL AND withdrawn_at IS NULL AND not_after > ?",
+        "SELECT id FROM invites WHERE alias = ? AND used_at IS NULL AND withdrawn_at IS NULL AND not_after >= ?",
     )
     .bind(alias.as_str())
-    .bind(still)
+    .bind(now())
     .fetch_all(&mut **tx)
     .await?;
     if let Some(other) = promised.iter().find(|promised| invite.is_none_or(|invite| **promised != invite.0)) {
@@ -248,7 +274,7 @@ pub(super) async fn insert_alias(
         .execute(&mut **tx)
         .await?;
     sqlx::query("DELETE FROM tombstones WHERE alias = ?").bind(alias.as_str()).execute(&mut **tx).await?;
-    event(tx, "alias-added", alias.as_str(), service.as_str()).await?;
+    event(tx, Room::Common, "alias-added", alias.as_str(), service.as_str()).await?;
     changes.added.aliases.push((alias.clone(), *service));
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! The registry on a real file.
 
+mod events;
 mod forms;
+mod looks;
+mod place;
 
 use std::net::IpAddr;
 
@@ -10,7 +13,8 @@ use petit_engine::secret::{InviteHash, InviteSecret, PublicKey};
 
 use super::rows::{now, time};
 use super::*;
-use crate::store::{Conflict, InviteState};
+use crate::store::{Conflict, Device, InviteState};
+use sqlx::sqlite::SqliteConnectOptions;
 
 struct Bed {
     dir: tempfile::TempDir,
@@ -52,15 +56,7 @@ impl Bed {
         invite: (InviteId, InviteHash),
         key: &PublicKey,
     ) -> Result<EnrolledRow, EnrolRefusal> {
-        let request = EnrolRequest {
-            key: key.clone(),
-            invite: invite.0,
-            secret: invite.1,
-            device_name: Text::lossy("Anna's laptop"),
-            software: Text::lossy("petit-client 0"),
-            from: IpAddr::from([192, 0, 2, 1]),
-        };
-        self.store.enrol(request).await.unwrap().map(|(row, _)| row)
+        self.store.enrol(request(invite, key)).await.unwrap().map(|(row, _)| row)
     }
 
     async fn enrolled(&self) -> EnrolledRow {
@@ -74,6 +70,17 @@ impl Bed {
             Err(StoreError::Conflict(conflict)) => Err(conflict),
             Err(other) => panic!("{other}"),
         }
+    }
+}
+
+fn request(invite: (InviteId, InviteHash), key: &PublicKey) -> EnrolRequest {
+    EnrolRequest {
+        key: key.clone(),
+        invite: invite.0,
+        secret: invite.1,
+        device_name: Text::lossy("Anna's laptop"),
+        software: Text::lossy("petit-client 0"),
+        from: IpAddr::from([192, 0, 2, 1]),
     }
 }
 
@@ -92,7 +99,8 @@ async fn an_invite_registers_one_device_once() {
     assert_eq!((again.device, again.id), (enrolled.device, enrolled.id), "a lost answer is given again");
     let bed = bed.reopened().await;
     let tables = bed.store.load().await.unwrap();
-    assert_eq!(tables.devices, [(first, enrolled.device)]);
+    let device = Device { id: enrolled.device, key: first, name: "Anna's laptop".into() };
+    assert_eq!(tables.devices, [device]);
     assert_eq!(tables.aliases, [("acme".parse().unwrap(), enrolled.id)]);
     let invites = bed.store.invites().await.unwrap();
     assert_eq!((invites[0].state, invites[0].device), (InviteState::Used, Some(enrolled.device)));
@@ -106,8 +114,14 @@ async fn invites_that_are_not_good_any_more_say_so_only_to_their_holder() {
     let wrong = InviteSecret::random().unwrap().hash();
     assert_eq!(bed.enrol((id, wrong), &key()).await.unwrap_err(), EnrolRefusal::Invalid);
     assert_eq!(bed.enrol((InviteId([9; 16]), secret), &key()).await.unwrap_err(), EnrolRefusal::Invalid);
-    let nearly = bed.invite(None, -60).await;
-    assert!(bed.enrol(nearly, &key()).await.is_ok(), "clocks differ by a little");
+    // By the server's clock alone, to the second.
+    let over = bed.invite(None, -1).await;
+    assert_eq!(bed.enrol(over, &key()).await.unwrap_err(), EnrolRefusal::Expired);
+    let listed = bed.store.invites().await.unwrap();
+    let listed = listed.iter().find(|row| row.id == over.0).unwrap();
+    assert_eq!(listed.state, InviteState::Expired, "what the list says is what holds");
+    let nearly = bed.invite(None, 60).await;
+    assert!(bed.enrol(nearly, &key()).await.is_ok());
     let withdrawn = bed.invite(None, 3600).await;
     bed.store.withdraw(withdrawn.0).await.unwrap();
     assert_eq!(bed.enrol(withdrawn, &key()).await.unwrap_err(), EnrolRefusal::Withdrawn);
@@ -184,7 +198,7 @@ async fn a_service_may_change_what_it_speaks_and_keeps_its_id() {
         bed.store.announce(device.device, offer(ServiceKind::Tcp), LIMITS).await.unwrap();
     let Announced::Registered(row) = &announced[0] else { panic!() };
     assert_eq!((row.id, row.port), (device.id, Some(30_000)));
-    assert_eq!(changes.added.services[0].kind, ServiceKind::Tcp);
+    assert_eq!(changes.added.services[0].route.kind, ServiceKind::Tcp);
 }
 
 #[tokio::test]
@@ -262,7 +276,7 @@ async fn a_file_that_is_no_registry_is_refused_and_left_alone() {
     assert!(std::fs::read(&other).unwrap() == before, "a foreign file is left as it is");
 
     let bed = Bed::new().await;
-    let mut held = bed.store.connection.lock().await;
+    let mut held = bed.store.writer.lock().await;
     sqlx::raw_sql("PRAGMA user_version = 99").execute(held.as_mut().unwrap()).await.unwrap();
     let error = SqliteStore::open(&bed.dir.path().join("registry.db")).await.unwrap_err();
     assert!(matches!(error, StoreError::TooNew { found: 99, .. }), "{error}");
@@ -305,7 +319,7 @@ async fn a_failure_does_not_outlast_its_cause() {
     let bed = Bed::new().await;
     // A full disk, as SQLite sees it: the file may not grow.
     let limit = |pages: u32| sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
-    let mut held = bed.store.connection.lock().await;
+    let mut held = bed.store.writer.lock().await;
     sqlx::raw_sql(limit(1)).execute(held.as_mut().unwrap()).await.unwrap();
     drop(held);
     let mut failed = 0;
@@ -379,7 +393,7 @@ async fn after_a_close_one_file_is_all_of_it() {
     let path = copy.path().join("registry.db");
     std::fs::copy(bed.dir.path().join("registry.db"), &path).unwrap();
     let tables = SqliteStore::open(&path).await.unwrap().load().await.unwrap();
-    assert_eq!(tables.devices[0].1, device.device);
+    assert_eq!(tables.devices[0].id, device.device);
 }
 
 #[tokio::test]

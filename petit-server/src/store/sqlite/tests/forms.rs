@@ -7,7 +7,7 @@ use super::*;
 const FORM_1: &[u8] =
     include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/e2e/fixtures/registry-form-1.db"));
 
-fn form_1() -> (tempfile::TempDir, std::path::PathBuf) {
+fn form_1() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("registry.db");
     std::fs::write(&path, FORM_1).unwrap();
@@ -81,4 +81,33 @@ async fn a_registry_of_form_1_opens_and_loses_nothing() {
     store.close().await.unwrap();
     let again = SqliteStore::open(&path).await.unwrap();
     assert_eq!(again.load().await.unwrap().aliases.len(), 3);
+}
+
+/// What a database says of its tables and indices, whatever their spelling.
+async fn shape(store: &SqliteStore) -> Vec<String> {
+    let sql = "SELECT m.type || ' ' || m.name || ' ' || c.name || ' ' || coalesce(c.type, '') || ' ' || \
+               coalesce(c.\"notnull\", '') || ' ' || coalesce(c.pk, '') \
+               FROM sqlite_schema m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' \
+               UNION ALL \
+               SELECT m.type || ' ' || m.name || ' ' || coalesce(c.name, '') FROM sqlite_schema m \
+               JOIN pragma_index_info(m.name) c WHERE m.type = 'index' ORDER BY 1";
+    let mut held = store.writer.lock().await;
+    sqlx::query_scalar(sql).fetch_all(held.as_mut().unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_registry_that_was_brought_up_has_the_tables_of_a_new_one() {
+    let (_dir, path) = form_1();
+    let old = SqliteStore::open(&path).await.unwrap();
+    let new = Bed::new().await;
+    let shape_of_new = shape(&new.store).await;
+    assert!(shape_of_new.iter().any(|line| line.starts_with("table events device")), "{shape_of_new:#?}");
+    assert_eq!(shape(&old).await, shape_of_new);
+}
+
+#[tokio::test]
+async fn a_registry_of_form_1_that_is_only_looked_at_stays_as_it_is() {
+    let (_dir, path) = form_1();
+    SqliteStore::check(&path).await.unwrap();
+    assert!(std::fs::read(&path).unwrap() == FORM_1);
 }

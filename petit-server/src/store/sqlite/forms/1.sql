@@ -1,4 +1,4 @@
--- The registry, form 1. Times are seconds since 1970 in UTC; keys and hashes are bytes.
+-- Form 1 of the registry. Times are seconds since 1970 in UTC; keys and hashes are bytes.
 CREATE TABLE invites (
     id           BLOB PRIMARY KEY NOT NULL,
     secret_hash  BLOB NOT NULL,

@@ -1,0 +1,53 @@
+//! What a change of the registry means for those who are connected.
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::registry::Session;
+use super::{Change, Shared};
+use crate::proto::control::Refusal;
+
+/// Sessions that are looked at in one go.
+const TURN: usize = 256;
+
+/// Ends the sessions of devices that are no longer registered, tells others their aliases, and closes the ports of
+/// services that are gone.
+pub(super) async fn watch(shared: &Arc<Shared>, mut changes: broadcast::Receiver<Change>) {
+    loop {
+        match changes.recv().await {
+            Ok(change) => {
+                for device in &change.devices {
+                    for session in shared.registry.of(device) {
+                        look_at(shared, &session);
+                    }
+                }
+                for service in &change.services_gone {
+                    shared.fronts.close(service);
+                }
+            }
+            Err(RecvError::Lagged(_)) => {
+                for (number, session) in shared.registry.sessions().iter().enumerate() {
+                    look_at(shared, session);
+                    // Others live in this thread, too.
+                    if number % TURN == TURN - 1 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                shared.fronts.keep(|id| shared.access.service(id).is_some());
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Brings a session up to the present state of the registry.
+fn look_at(shared: &Shared, session: &Session) {
+    if shared.access.device(&session.key) == Some(session.device) {
+        session.tell_aliases(shared.access.as_ref());
+    } else {
+        tracing::info!(device = %session.device, "the device is no longer registered; closing its session");
+        session.refuse(Refusal::Unknown);
+    }
+}

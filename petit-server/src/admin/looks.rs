@@ -1,0 +1,144 @@
+//! What the operator looks at. Of many clients a look is much work, so it is done on a thread of its own.
+
+use std::sync::Arc;
+
+use petit_engine::name::DeviceId;
+use petit_engine::relay::SessionView;
+use petit_host::control::Problem;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+
+use super::{Admin, Written, certificate_problem, problem};
+use crate::certificate::PublicNames;
+use crate::clients::{ClientView, Clients};
+use crate::store::{AliasRow, DeviceRow, InviteRow};
+use crate::{SOFTWARE, load, seconds};
+
+impl Admin {
+    pub(super) async fn status(&self) -> Written {
+        let running = self.running()?;
+        let server = &running.server;
+        let terms = self.invites.borrow().clone();
+        let mut head = json!({
+            "software": SOFTWARE,
+            "pid": std::process::id(),
+            "since": seconds(server.since),
+            "up_seconds": server.since.elapsed().unwrap_or_default().as_secs(),
+            "http": server.http,
+            "tls": server.tls,
+            "https_visitors": !server.https().certificates.is_empty(),
+            "certificates": self.certificates(),
+            "certificate_problem": certificate_problem(server),
+            "registry_problem": self.directory.store().in_place().err().map(|error| error.to_string()),
+            "endpoint": self.endpoint,
+            "tunnel_address": terms.server,
+            "server_key": terms.pins.first(),
+            "config": server.folder.config,
+            "log": server.folder.log(),
+            "now": load::view(&server.relay),
+        });
+        let (directory, endpoint, in_use) = (self.directory.clone(), self.endpoint.clone(), self.in_use());
+        let rest = move || {
+            let names = PublicNames { endpoint: &endpoint, aliases: directory.all_aliases() };
+            let uncovered: Vec<String> = names.uncovered(&in_use).collect();
+            if let Some(head) = head.as_object_mut() {
+                head.insert("without_certificate".to_owned(), json!(uncovered));
+            }
+            head
+        };
+        self.write_clients(rest).await
+    }
+
+    /// Registered clients, and those whose registration has ended, with what is live of them.
+    pub(super) async fn clients(&self) -> Written {
+        self.write_clients(|| json!({})).await
+    }
+
+    /// All clients beside other values, which `head` makes.
+    async fn write_clients(&self, head: impl FnOnce() -> Value + Send + 'static) -> Written {
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            #[serde(flatten)]
+            head: Value,
+            clients: Clients<'a>,
+        }
+        let (store, endpoint) = (Arc::clone(self.directory.store()), self.endpoint.clone());
+        let relay = self.running.as_ref().map(|running| running.server.relay.clone());
+        away(move |runtime| {
+            let rows = runtime.block_on(store.devices()).map_err(problem)?;
+            let sessions = relay.map(|relay| relay.sessions()).unwrap_or_default();
+            written(&Whole { head: head(), clients: Clients::new(&rows, &sessions, &endpoint) })
+        })
+        .await
+    }
+
+    /// The row of a client, by its own ID, a registered ID or an alias of one of its services.
+    pub(super) async fn find(&self, name: &str) -> Result<DeviceRow, Problem> {
+        let row = match self.directory.device_called(name) {
+            Some(device) => self.directory.store().device(device).await.map_err(problem)?,
+            None => None,
+        };
+        row.ok_or_else(|| Problem::new(404, "no_client", format!("no client has the ID or alias {name:?}")))
+    }
+
+    pub(super) async fn client(&self, name: &str) -> Written {
+        let row = self.find(name).await?;
+        let session = self.session_of(&row.id);
+        written(&ClientView::new(&row, session.as_ref(), &self.endpoint))
+    }
+
+    /// What is live of a client.
+    pub(super) fn session_of(&self, device: &DeviceId) -> Option<SessionView> {
+        self.running.as_ref().and_then(|running| running.server.relay.session_of(device))
+    }
+
+    pub(super) async fn aliases(&self) -> Written {
+        let (store, endpoint) = (Arc::clone(self.directory.store()), self.endpoint.clone());
+        away(move |runtime| {
+            let rows = runtime.block_on(store.aliases()).map_err(problem)?;
+            let value = |row: &AliasRow| {
+                json!({
+                    "alias": row.alias,
+                    "url": endpoint.url(row.alias.as_str()),
+                    "id": row.service,
+                    "service": row.name,
+                    "client": row.device,
+                })
+            };
+            written(&json!({ "aliases": rows.iter().map(value).collect::<Vec<_>>() }))
+        })
+        .await
+    }
+
+    pub(super) async fn list_invites(&self) -> Written {
+        let store = Arc::clone(self.directory.store());
+        away(move |runtime| {
+            let rows = runtime.block_on(store.invites()).map_err(problem)?;
+            let value = |row: &InviteRow| {
+                json!({
+                    "id": row.id.to_string(),
+                    "service": row.service,
+                    "alias": row.alias,
+                    "note": row.note,
+                    "state": row.state,
+                    "not_after": seconds(row.not_after),
+                    "client": row.device,
+                })
+            };
+            written(&json!({ "invites": rows.iter().map(value).collect::<Vec<_>>() }))
+        })
+        .await
+    }
+}
+
+/// Looks at many rows on a thread of its own: the one that this is called in has clients and visitors to serve.
+async fn away(work: impl FnOnce(Handle) -> Written + Send + 'static) -> Written {
+    let runtime = Handle::current();
+    let looked = tokio::task::spawn_blocking(move || work(runtime)).await;
+    looked.unwrap_or_else(|error| Err(Problem::new(500, "failed", error.to_string())))
+}
+
+fn written(value: &impl Serialize) -> Written {
+    serde_json::to_string(value).map_err(|error| Problem::new(500, "failed", error.to_string()))
+}

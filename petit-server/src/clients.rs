@@ -1,0 +1,146 @@
+//! Clients as the operator sees them: what is registered of each, joined with what is live of it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use petit_engine::cause::Health;
+use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName};
+use petit_engine::proto::control::{ServiceKind, Vitae};
+use petit_engine::relay::SessionView;
+use petit_engine::secret::Fingerprint;
+use serde::{Serialize, Serializer};
+
+use crate::seconds;
+use crate::store::{DeviceRow, EndedBy, ServiceRow};
+
+/// All clients, as a JSON array. Each is made when it is written, so that many need no more memory than one.
+pub(crate) struct Clients<'a> {
+    rows: &'a [DeviceRow],
+    sessions: HashMap<DeviceId, &'a SessionView>,
+    endpoint: &'a Endpoint,
+}
+
+impl<'a> Clients<'a> {
+    pub(crate) fn new(rows: &'a [DeviceRow], sessions: &'a [SessionView], endpoint: &'a Endpoint) -> Self {
+        let mut newest: HashMap<DeviceId, &SessionView> = HashMap::with_capacity(sessions.len());
+        for session in sessions {
+            let known = newest.entry(session.device).or_insert(session);
+            if known.since <= session.since {
+                *known = session; // the newest is the one in use
+            }
+        }
+        Self { rows, sessions: newest, endpoint }
+    }
+}
+
+impl Serialize for Clients<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let views = self.rows.iter().map(|row| {
+            let session = self.sessions.get(&row.id).copied();
+            ClientView::new(row, session, self.endpoint)
+        });
+        serializer.collect_seq(views)
+    }
+}
+
+/// A client.
+#[derive(Serialize)]
+pub(crate) struct ClientView<'a> {
+    id: DeviceId,
+    name: &'a str,
+    fingerprint: &'a Fingerprint,
+    created: u64,
+    ended: Option<EndView>,
+    online: bool,
+    session: Option<LiveView<'a>>,
+    software: &'a str,
+    services: Vec<ServiceView<'a>>,
+}
+
+#[derive(Serialize)]
+struct EndView {
+    at: u64,
+    by: EndedBy,
+}
+
+#[derive(Serialize)]
+struct LiveView<'a> {
+    peer: SocketAddr,
+    since: u64,
+    software: &'a str,
+    vitae: &'a Vitae,
+    streams: usize,
+    streams_opened: u64,
+    received_bytes: u64,
+    sent_bytes: u64,
+    round_trip_us: Option<u128>,
+    leaving: bool,
+}
+
+#[derive(Serialize)]
+struct ServiceView<'a> {
+    id: RegisteredId,
+    name: &'a ServiceName,
+    kind: ServiceKind,
+    port: Option<u16>,
+    url: String,
+    aliases: &'a [Alias],
+    online: bool,
+    health: Option<Health>,
+    visits: Option<u64>,
+}
+
+impl<'a> ClientView<'a> {
+    pub(crate) fn new(row: &'a DeviceRow, session: Option<&'a SessionView>, endpoint: &Endpoint) -> Self {
+        Self {
+            id: row.id,
+            name: &row.name,
+            fingerprint: &row.fingerprint,
+            created: seconds(row.created),
+            ended: row.ended.map(|(at, by)| EndView { at: seconds(at), by }),
+            online: session.is_some(),
+            session: session.map(LiveView::new),
+            software: session.map_or(row.software.as_str(), |session| session.software.as_str()),
+            services: row
+                .services
+                .iter()
+                .map(|service| ServiceView::new(service, session, endpoint))
+                .collect(),
+        }
+    }
+}
+
+impl<'a> LiveView<'a> {
+    fn new(session: &'a SessionView) -> Self {
+        Self {
+            peer: session.peer,
+            since: seconds(session.since),
+            software: session.software.as_str(),
+            vitae: &session.vitae,
+            streams: session.stats.streams,
+            streams_opened: session.stats.opened,
+            received_bytes: session.stats.received_bytes,
+            sent_bytes: session.stats.sent_bytes,
+            round_trip_us: session.round_trip.map(|took| took.as_micros()),
+            leaving: !session.takes_streams,
+        }
+    }
+}
+
+impl<'a> ServiceView<'a> {
+    fn new(row: &'a ServiceRow, session: Option<&SessionView>, endpoint: &Endpoint) -> Self {
+        // A client has a few services.
+        let live = session.and_then(|session| session.services.iter().find(|live| live.id == row.id));
+        Self {
+            id: row.id,
+            name: &row.name,
+            kind: row.kind,
+            port: row.port,
+            url: live.map_or_else(|| endpoint.url(row.id.as_str()), |live| live.url.clone()),
+            aliases: &row.aliases,
+            online: live.is_some(),
+            health: live.map(|live| live.health),
+            visits: live.map(|live| live.visits),
+        }
+    }
+}

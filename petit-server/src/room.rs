@@ -1,0 +1,75 @@
+//! How many connections there is room for.
+
+use petit_engine::limits;
+
+use crate::config::Config;
+
+/// Memory that is reckoned for a connection. An idle session takes 29 KiB and an idle visitor 24 KiB (measured);
+/// the rest is for what they have under way.
+const CONNECTION_BYTES: u64 = 64 * 1024;
+/// Descriptors that are not for connections: registry, log, control socket, files that are read for a moment.
+const OWN_FILES: u64 = 128;
+
+/// Connections of all kinds that a server takes at the same time: what the operator says, else as many as there
+/// are descriptors and memory for. `open_files` and `memory` are what the process may use, where that is known.
+pub(crate) fn connections(config: &Config, open_files: Option<u64>, memory: Option<u64>) -> usize {
+    if let Some(connections) = config.connections {
+        return connections;
+    }
+    let by_memory = memory.map(|memory| memory / CONNECTION_BYTES);
+    let room = descriptors(config, open_files).into_iter().chain(by_memory).min();
+    room.map_or(limits::MAX_CONNECTIONS, |room| usize::try_from(room).unwrap_or(usize::MAX).max(10))
+}
+
+/// What is wrong with the operator's number of connections, if anything.
+pub fn complaint(config: &Config, open_files: Option<u64>) -> Option<String> {
+    let (wanted, room) = (config.connections?, descriptors(config, open_files)?);
+    (u64::try_from(wanted).unwrap_or(u64::MAX) > room).then(|| {
+        format!(
+            "limits.connections is {wanted}, but the system lets this process open files for {room} only; raise its \
+             limit of open files (ulimit -n, LimitNOFILE)"
+        )
+    })
+}
+
+/// Descriptors that are left for connections. Where there are few, a quarter is left for the rest.
+fn descriptors(config: &Config, open_files: Option<u64>) -> Option<u64> {
+    let ports = config.tcp_ports.map_or(0, |(first, last)| u64::from(last - first) + 1);
+    open_files.map(|files| files - OWN_FILES.min(files / 8) - ports.min(files / 8))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config(limits: &str) -> Config {
+        let text = format!("[server]\ntcp_ports = \"20000-20009\"\n[server.limits]\n{limits}\n");
+        crate::config::parse(Path::new("/etc/petit/config.toml"), &text).unwrap().0
+    }
+
+    #[test]
+    fn there_is_room_for_what_descriptors_and_memory_allow() {
+        let usual = config("");
+        let room = |files: u64, memory: u64| connections(&usual, Some(files), Some(memory));
+        assert_eq!(room(1024, 1 << 40), 1024 - 128 - 10, "descriptors are scarce");
+        assert_eq!(room(1 << 20, 1 << 30), 16_384, "memory is");
+        assert_eq!(room(1 << 20, 8 << 30), 131_072);
+        assert_eq!(room(8, 1 << 30), 10, "it begins all the same");
+        let many_ports = Config { tcp_ports: Some((20_000, 20_999)), ..config("") };
+        assert_eq!(connections(&many_ports, Some(1024), None), 768, "not each port has its service");
+        assert_eq!(connections(&usual, None, Some(2 << 30)), 32_768);
+        assert_eq!(connections(&usual, None, None), limits::MAX_CONNECTIONS);
+    }
+
+    #[test]
+    fn the_operators_number_holds_and_is_questioned_when_it_cannot_be_kept() {
+        let told = config("connections = 2000000");
+        assert_eq!(connections(&told, Some(1024), Some(1 << 30)), 2_000_000);
+        let complaint_of = |files| complaint(&told, Some(files));
+        assert!(complaint_of(1024).unwrap().contains("files for 886 only"));
+        assert_eq!(complaint_of(3_000_000), None);
+        assert_eq!(complaint(&config(""), Some(10)), None);
+    }
+}

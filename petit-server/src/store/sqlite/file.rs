@@ -1,0 +1,260 @@
+//! The file that a registry is in: made, opened, checked, brought to the present form, and recognised.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use petit_host::files;
+use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+
+use crate::store::StoreError;
+
+/// Marks the file as ours (`PRAGMA application_id`): "Ptit".
+const APPLICATION: i64 = 0x5074_6974;
+/// What leads from each form of the tables to the next one, from none to form 1 first. Released ones never change.
+const FORMS: [&str; 2] = [include_str!("forms/1.sql"), include_str!("forms/2.sql")];
+/// The form that this version writes.
+pub(super) const FORM: i64 = FORMS.len() as i64;
+
+/// Makes an empty registry where there is none. Under another name first, so that a registry that is there is a
+/// whole one, also after a power cut.
+///
+/// # Errors
+/// [`StoreError`]; nothing is left behind then.
+pub(super) async fn create(path: &Path) -> Result<(), StoreError> {
+    let new = with_suffix(path, ".new");
+    let io = |error| StoreError::CannotOpen { path: path.to_owned(), source: sqlx::Error::Io(error) };
+    remove_with_its_log(&new).map_err(io)?;
+    let made = async {
+        // Without a write-ahead log, whose content would not be renamed with the file, and which is not taken into it
+        // when the disk is full, without a word. The first connection to the finished file begins one.
+        let options = options(&new).create_if_missing(true).journal_mode(SqliteJournalMode::Delete);
+        let mut connection =
+            SqliteConnection::connect_with(&options).await.map_err(|error| open_error(path, error))?;
+        restrict(&new)?;
+        upgrade(&mut connection, 0).await?;
+        connection.close().await?;
+        std::fs::rename(&new, path).map_err(io)?;
+        flush_folder(path).map_err(io)
+    };
+    let made = made.await;
+    if made.is_err() {
+        let _ = remove_with_its_log(&new);
+    }
+    made
+}
+
+/// Opens a registry for reading and writing, and brings it to the present form.
+///
+/// # Errors
+/// [`StoreError`]; a file that is missing, damaged, not ours or too new is left as it is.
+pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {
+    check_header(path)?;
+    let failed = |error| open_error(path, error);
+    let mut connection = SqliteConnection::connect_with(&options(path)).await.map_err(failed)?;
+    restrict(path)?;
+    let form = check_form(&mut connection, path).await?;
+    if form < FORM {
+        upgrade(&mut connection, form).await?;
+        tracing::info!(path = %path.display(), from = form, to = FORM, "the registry was brought to a new form");
+    }
+    Ok(connection)
+}
+
+/// Opens a registry that [`connect`] has opened already for reading only. Neither waits for the other.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn connect_to_read(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY);
+    let failed = |error| open_error(path, error);
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+    // SQLite opens the write-ahead log when it first reads.
+    sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await.map_err(failed)?;
+    Ok(connection)
+}
+
+/// Looks whether a file is a registry that can be opened, and leaves it as it is.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn check(path: &Path) -> Result<(), StoreError> {
+    check_header(path)?;
+    let options = SqliteConnectOptions::new().filename(path).immutable(true).read_only(true);
+    let failed = |error| open_error(path, error);
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+    check_form(&mut connection, path).await?;
+    connection.close().await.map_err(failed)
+}
+
+/// How long a connection waits for one of another process.
+const BUSY: Duration = Duration::from_secs(5);
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+}
+
+/// Brings tables of a form to the present one, in one transaction.
+async fn upgrade(connection: &mut SqliteConnection, form: i64) -> Result<(), StoreError> {
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+    for steps in FORMS.iter().skip(usize::try_from(form).unwrap_or_default()) {
+        sqlx::raw_sql(*steps).execute(&mut *tx).await?;
+    }
+    let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORM}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *tx).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Ours, of a form that this version knows, and undamaged. Returns the form.
+async fn check_form(connection: &mut SqliteConnection, path: &Path) -> Result<i64, StoreError> {
+    let failed = |error| open_error(path, error);
+    let application: i64 =
+        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(failed)?;
+    let form: i64 =
+        sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(failed)?;
+    match (application, form) {
+        (APPLICATION, 1..=FORM) => {}
+        (APPLICATION, found) if found > FORM => {
+            return Err(StoreError::TooNew { path: path.to_owned(), found, known: FORM });
+        }
+        _ => return Err(not_ours(path, "made by another program")),
+    }
+    let damage: String =
+        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *connection).await.map_err(failed)?;
+    if damage != "ok" {
+        return Err(not_ours(path, &damage));
+    }
+    Ok(form)
+}
+
+pub(super) fn not_ours(path: &Path, why: &str) -> StoreError {
+    StoreError::NotARegistry { path: path.to_owned(), source: sqlx::Error::Protocol(why.to_owned()) }
+}
+
+/// What an error on opening means: damage, or something that can be put right from outside.
+fn open_error(path: &Path, source: sqlx::Error) -> StoreError {
+    // https://sqlite.org/rescode.html: 11 CORRUPT, 26 NOTADB; the low byte is the primary code.
+    let code =
+        source.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+    match code.map(|code| code & 0xff) {
+        Some(11 | 26) => StoreError::NotARegistry { path: path.to_owned(), source },
+        _ => StoreError::CannotOpen { path: path.to_owned(), source },
+    }
+}
+
+/// Looks at a file before SQLite does, which would change a foreign one by opening it.
+fn check_header(path: &Path) -> Result<(), StoreError> {
+    use std::io::Read;
+    let mut header = [0; 100];
+    let read = std::fs::File::open(path).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        if length > 0 {
+            file.read_exact(&mut header)?;
+        }
+        Ok(length)
+    });
+    match read {
+        Ok(0) => return Err(StoreError::Missing { path: path.to_owned() }),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(StoreError::Missing { path: path.to_owned() });
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            return Err(not_ours(path, "too short"));
+        }
+        Err(error) => {
+            return Err(StoreError::CannotOpen { path: path.to_owned(), source: sqlx::Error::Io(error) });
+        }
+    }
+    // https://sqlite.org/fileformat2.html#the_database_header: application_id is at 68.
+    let application = header.get(68..72).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+    if !header.starts_with(b"SQLite format 3\0") || application.map(i64::from) != Some(APPLICATION) {
+        return Err(not_ours(path, "made by another program"));
+    }
+    Ok(())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// A registry's file, its write-ahead log, and the index of that.
+fn with_its_log(path: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|suffix| with_suffix(path, suffix))
+}
+
+/// Removes what is left of a registry that was never finished.
+fn remove_with_its_log(path: &Path) -> std::io::Result<()> {
+    for path in with_its_log(path) {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A file that was renamed is in its folder after a power cut only when the folder is on disk, too.
+fn flush_folder(of: &Path) -> std::io::Result<()> {
+    files::sync_dir(of.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// On Windows the folder's rights, which its files inherit, are the user's alone.
+#[cfg(not(unix))]
+pub(super) fn restrict(_: &Path) -> Result<(), StoreError> {
+    Ok(())
+}
+
+/// The registry holds hashes and public keys only, but who its customers are is nobody's business.
+#[cfg(unix)]
+pub(super) fn restrict(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::PermissionsExt;
+    for path in with_its_log(path).into_iter().filter(|path| path.exists()) {
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, private)
+            .map_err(|error| StoreError::Failed(sqlx::Error::Io(error)))?;
+    }
+    Ok(())
+}
+
+/// Which files a registry is in. Others of the same names are other files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    database: Option<(u64, u64)>,
+    log: Option<(u64, u64)>,
+}
+
+impl Identity {
+    #[cfg(unix)]
+    pub(super) fn of(path: &Path) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        let [database, log, _] = with_its_log(path).map(|path| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.dev(), found.ino()))
+        });
+        Self { database, log }
+    }
+
+    /// Windows removes and replaces no file that is open.
+    #[cfg(not(unix))]
+    pub(super) fn of(_: &Path) -> Self {
+        Self { database: None, log: None }
+    }
+
+    /// The same registry, whose write-ahead log may be another one: it goes when the last connection is closed.
+    pub(super) fn closed(self) -> Self {
+        Self { log: None, ..self }
+    }
+
+    /// True when what is found at the path is what was opened, as far as it is open.
+    pub(super) fn is_found_as(&self, found: &Self) -> bool {
+        self.database == found.database && (self.log.is_none() || self.log == found.log)
+    }
+}
