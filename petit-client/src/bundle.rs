@@ -43,6 +43,7 @@ pub async fn make(folder: &Folder, version: &str, status: Option<&Status>) -> Bu
         let mark = match check.result {
             doctor::CheckResult::Good => "good   ",
             doctor::CheckResult::Bad => "bad    ",
+            doctor::CheckResult::Untried => "untried",
             doctor::CheckResult::Skipped => "skipped",
         };
         let _ = writeln!(checks, "{mark} {}: {}", check.name, check.detail);

@@ -116,7 +116,8 @@ impl Control {
                 trials.push(json!({ "service": service.name, "refused": refusal }));
             } else {
                 let trial = self.client.probe(&service.name).await.map_err(asked)?;
-                trials.push(json!({ "service": service.name, "trial": trial }));
+                trials
+                    .push(json!({ "service": service.name, "trial": trial, "public": service.front.state }));
             }
         }
         Ok(json!({ "trials": trials }))

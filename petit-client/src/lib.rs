@@ -14,6 +14,7 @@ pub mod control;
 pub mod doctor;
 pub mod enrol;
 pub mod folder;
+pub mod hops;
 pub mod listening;
 pub mod messages;
 pub mod redact;

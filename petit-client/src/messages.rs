@@ -1,7 +1,7 @@
 //! Causes as words for the customer: what is the matter, and what to do. One place, no decisions.
 
 use petit_engine::agent::EnrolError;
-use petit_engine::cause::{Cause, ServiceCause};
+use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
 use petit_engine::proto::control::{EnrolRefusal, GrantRefusal};
 
 use crate::client::StartError;
@@ -122,11 +122,47 @@ pub fn service(cause: ServiceCause) -> Words {
     }
 }
 
+/// Why visitors do not get in at a public front.
+pub fn front(cause: FrontCause) -> Words {
+    let what = match cause {
+        FrontCause::NameNotFound => "the public address has no entry in the DNS",
+        FrontCause::ConnectionRefused => "nothing listens at the public address and port",
+        FrontCause::NoTls => "what answers at the public address shows no certificate",
+        FrontCause::CertificateName => "the certificate at the public address is another name's",
+        FrontCause::CertificateExpired => "the certificate at the public address is out of date",
+        FrontCause::CertificateUntrusted => {
+            "the certificate at the public address is of an authority that visitors do not know"
+        }
+        FrontCause::NoAnswer => "the public address takes a request and does not answer it",
+        FrontCause::Redirected => "the public address leads visitors to another one",
+        FrontCause::Gateway => "what stands before the server at the public address does not reach it",
+        FrontCause::OtherHost => {
+            "what stands before the server at the public address changes the host of requests"
+        }
+        FrontCause::OtherServer => "another server answers at the public address",
+        FrontCause::Listener => "the server's public side does not let visitors in",
+    };
+    words(what, "tell the vendor")
+}
+
+/// Why a public front was not tried, as the end of a sentence.
+pub fn untried(why: FrontUntried) -> &'static str {
+    match why {
+        FrontUntried::SwitchedOff => "the vendor has switched that off",
+        FrontUntried::NoNameServer => "the server's name servers do not answer",
+        FrontUntried::PrivateAddress => "its name leads to a private address",
+        FrontUntried::Unreachable => "the server does not reach it from where it stands",
+        FrontUntried::OtherMachine => "it is that of another machine in front of the server",
+        FrontUntried::NoRoots => "the server knows no authority to judge certificates by",
+        FrontUntried::Unsupported => "the server is of a version that does not do that",
+    }
+}
+
 /// The first broken hop.
 pub fn broken(at: BrokenAt) -> Words {
     match at {
         BrokenAt::Registration => words("this computer is not registered", "petit-client register"),
-        BrokenAt::Front => words("the server's public side does not let visitors in", "tell the vendor"),
+        BrokenAt::Front(cause) => front(cause),
         BrokenAt::Connection(cause) => self::cause(cause),
         BrokenAt::Server(refusal) => match refusal {
             GrantRefusal::TooMany => words(

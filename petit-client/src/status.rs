@@ -1,20 +1,23 @@
 //! Where a client stands, as one value that the command line, the tray and other programs draw.
 //!
-//! A service's light is green only when something went all the way within the last minute: from the public
-//! front through server, tunnel and client to the service. Otherwise the first broken hop is named, with its
-//! cause and since when. Pure: times come in with the call.
+//! A service's light is green only when the whole way was proved within the last minute: the public front by the
+//! server, which comes to it like a visitor, and the rest by a trial or a visitor who has passed from the server's own
+//! front through tunnel and client to the service. Where the server cannot try its public address, the light says how
+//! far the proof goes. Otherwise the first broken hop is named, with its cause and since when. Pure: times come in with
+//! the call.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use petit_engine::agent::{AgentState, AgentView, ProvedBy, ServiceView};
-use petit_engine::cause::{Cause, Health, ServiceCause};
+use petit_engine::agent::{AgentState, AgentView, KnownFront, KnownFronts, ProvedBy, ServiceView};
+use petit_engine::cause::{Cause, FrontCause, Health, ServiceCause};
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName};
-use petit_engine::proto::control::{GrantRefusal, Hop, Kept, Outcome, ServiceKind, Trial};
+use petit_engine::proto::control::{FrontState, GrantRefusal, Hop, Kept, Outcome, ServiceKind, Trial};
 use serde::{Deserialize, Serialize};
 
 use crate::client::StartError;
+use crate::hops;
 use crate::vault::VaultError;
 
 /// A client as it stands.
@@ -155,7 +158,16 @@ pub struct ServiceStatus {
     pub light: Light,
     /// The first broken hop, when the light is red.
     pub broken: Option<Broken>,
-    /// When something last passed all the way.
+    /// How the public front is that its address belongs to.
+    #[serde(default)]
+    pub front: FrontStatus,
+    /// How those of its aliases are that are domains of their own.
+    #[serde(default)]
+    pub alias_fronts: Vec<AliasFront>,
+    /// The way to it.
+    #[serde(default)]
+    pub hops: Vec<hops::Hop>,
+    /// When something last passed from the server's own front to the service.
     pub proved: Option<Proved>,
     /// Visits so far, and going on.
     pub visits: u64,
@@ -179,8 +191,10 @@ impl ServiceStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Light {
-    /// Something went all the way within the last minute.
+    /// The whole way was proved within the last minute, the public address included.
     Green,
+    /// The way from the server's own front on was; the public address could not be tried.
+    UpToServer,
     /// Nothing gets through, and it is known where it ends.
     Red,
     /// It is being found out.
@@ -205,7 +219,7 @@ pub enum BrokenAt {
     /// The computer is not registered.
     Registration,
     /// The server's public side.
-    Front,
+    Front(FrontCause),
     /// The connection to the server.
     Connection(Cause),
     /// The server did not register the service.
@@ -218,7 +232,25 @@ pub enum BrokenAt {
     Service(ServiceCause),
 }
 
-/// When something passed all the way.
+/// How a public front is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontStatus {
+    /// How.
+    pub state: FrontState,
+    /// Seconds since 1970; `None` when it is not known.
+    pub since: Option<u64>,
+}
+
+/// How a domain of a customer's own is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasFront {
+    /// The domain.
+    pub alias: Alias,
+    /// How it is.
+    pub front: FrontStatus,
+}
+
+/// When something passed from the server's own front to a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Proved {
     /// Seconds since 1970.
@@ -266,13 +298,23 @@ pub fn connection(state: AgentState, now: &Now) -> Connection {
 
 /// All services as they stand.
 pub fn services(view: &AgentView, now: &Now) -> Vec<ServiceStatus> {
-    view.services.iter().map(|service| self::service(service, view.state, now)).collect()
+    view.services.iter().map(|service| self::service(service, &view.fronts, view.state, now)).collect()
 }
 
-fn service(view: &ServiceView, state: AgentState, now: &Now) -> ServiceStatus {
+fn service(view: &ServiceView, fronts: &KnownFronts, state: AgentState, now: &Now) -> ServiceStatus {
     let counts = view.meter.counts();
     let names = view.names.as_ref();
-    let (light, broken) = light(view, state, now);
+    let known = fronts.of(view.spec.kind);
+    let (light, broken) = light(view, known, state, now);
+    let front = |known: KnownFront| FrontStatus {
+        state: known.state,
+        since: known.since.map(|since| now.stamp(since)),
+    };
+    let aliases = names.map(|names| names.aliases.as_slice()).unwrap_or_default();
+    let alias_front = |alias: &Alias| {
+        let (_, known) = fronts.names.iter().find(|(name, _)| name == alias)?;
+        Some(AliasFront { alias: alias.clone(), front: front(*known) })
+    };
     let proved = view.meter.good().map(|good| Proved {
         at: now.stamp(good.at),
         trial: match good.by {
@@ -286,8 +328,17 @@ fn service(view: &ServiceView, state: AgentState, now: &Now) -> ServiceStatus {
         target: view.spec.target.clone(),
         id: names.map(|names| names.id),
         url: names.map(|names| names.url.as_str().to_owned()),
-        aliases: names.map(|names| names.aliases.clone()).unwrap_or_default(),
+        aliases: aliases.to_vec(),
         light,
+        front: front(known),
+        alias_fronts: aliases.iter().filter_map(alias_front).collect(),
+        hops: hops::hops(hops::Facts {
+            is_https: names.is_some_and(|names| names.url.as_str().starts_with("https:")),
+            is_online: matches!(state, AgentState::Online { .. }),
+            front: known.state,
+            is_proved: is_proved(view, state, now),
+            broken: broken.as_ref().map(|broken| broken.at),
+        }),
         broken,
         proved,
         visits: counts.visits,
@@ -297,7 +348,7 @@ fn service(view: &ServiceView, state: AgentState, now: &Now) -> ServiceStatus {
     }
 }
 
-fn light(view: &ServiceView, state: AgentState, now: &Now) -> (Light, Option<Broken>) {
+fn light(view: &ServiceView, front: KnownFront, state: AgentState, now: &Now) -> (Light, Option<Broken>) {
     let red = |at, since: Option<Instant>| {
         (Light::Red, Some(Broken { at, since: since.map(|since| now.stamp(since)) }))
     };
@@ -314,23 +365,44 @@ fn light(view: &ServiceView, state: AgentState, now: &Now) -> (Light, Option<Bro
         Some(Outcome::Refused { cause }) => return red(BrokenAt::Server(*cause), None),
         Some(Outcome::Registered { .. }) => {}
     }
+    // What its owner can mend comes first.
     if let (Health::Down(cause), since) = view.meter.health() {
         return red(BrokenAt::Service(cause), since);
     }
-    if let Some((since, hop)) = view.meter.bad().filter(|(at, _)| *at >= online_since) {
-        let at = match hop {
-            Hop::Front => BrokenAt::Front,
-            Hop::Tunnel => BrokenAt::Tunnel,
-            Hop::Client => BrokenAt::Client,
-            Hop::Service(cause) => BrokenAt::Service(cause),
-        };
-        return red(at, Some(since));
+    if let FrontState::Failed(cause) = front.state {
+        return red(BrokenAt::Front(cause), front.since);
     }
-    let fresh = |at: Instant| now.instant.saturating_duration_since(at) <= limits::FRESH;
-    match view.meter.good() {
-        // What passed in an earlier session says nothing about this one.
-        Some(good) if fresh(good.at) && good.at >= online_since => (Light::Green, None),
-        _ => (Light::Checking, None),
+    if let Some((since, hop)) = view.meter.bad().filter(|(at, _)| *at >= online_since) {
+        return red(hop.into(), Some(since));
+    }
+    let light = match front.state {
+        _ if !is_proved(view, state, now) => Light::Checking,
+        FrontState::Passed => Light::Green,
+        FrontState::Untried(_) => Light::UpToServer,
+        FrontState::Checking | FrontState::Failed(_) => Light::Checking,
+    };
+    (light, None)
+}
+
+/// True when something has passed from the server's own front to the service within the last minute. What passed in
+/// an earlier session says nothing about this one.
+fn is_proved(view: &ServiceView, state: AgentState, now: &Now) -> bool {
+    let AgentState::Online { since } = state else { return false };
+    let is_fresh = |at: Instant| now.instant.saturating_duration_since(at) <= limits::FRESH;
+    let is_bad = view.meter.bad().is_some_and(|(at, _)| at >= since);
+    let is_down = matches!(view.meter.health().0, Health::Down(_));
+    !is_bad && !is_down && view.meter.good().is_some_and(|good| good.at >= since && is_fresh(good.at))
+}
+
+impl From<Hop> for BrokenAt {
+    fn from(hop: Hop) -> Self {
+        match hop {
+            // A trial begins at the server's own front.
+            Hop::Front => Self::Front(FrontCause::Listener),
+            Hop::Tunnel => Self::Tunnel,
+            Hop::Client => Self::Client,
+            Hop::Service(cause) => Self::Service(cause),
+        }
     }
 }
 
@@ -339,6 +411,7 @@ mod tests {
     use std::sync::Arc;
 
     use petit_engine::agent::{Meter, Proof, ServiceSpec};
+    use petit_engine::cause::FrontUntried;
 
     use super::*;
 
@@ -359,6 +432,8 @@ mod tests {
         }
     }
 
+    const PASSED: KnownFront = KnownFront { state: FrontState::Passed, since: None };
+
     fn after(start: Instant, seconds: u64) -> Now {
         Now {
             instant: start + Duration::from_secs(seconds),
@@ -372,7 +447,7 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| after(start, seconds).instant;
         let online = AgentState::Online { since: at(10) };
-        let light_at = |seconds| light(&view(&meter), online, &after(start, seconds)).0;
+        let light_at = |seconds| light(&view(&meter), PASSED, online, &after(start, seconds)).0;
         meter.proved(Proof { at: at(5), by: ProvedBy::Visitor });
         assert_eq!(light_at(11), Light::Checking, "that was before this session");
         meter.proved(Proof { at: at(20), by: ProvedBy::Visitor });
@@ -387,15 +462,16 @@ mod tests {
         let start = Instant::now();
         let online = AgentState::Online { since: start };
         let now = after(start, 100);
-        let at = |state, view: &ServiceView| light(view, state, &now).1.map(|broken| broken.at);
+        let at = |state, view: &ServiceView| light(view, PASSED, state, &now).1.map(|broken| broken.at);
         let waiting = AgentState::Waiting { until: start, cause: Cause::NameNotFound };
         assert_eq!(at(waiting, &view(&meter)), Some(BrokenAt::Connection(Cause::NameNotFound)));
         let mut refused = view(&meter);
         refused.outcome = Some(Outcome::Refused { cause: GrantRefusal::NoPort });
         assert_eq!(at(online, &refused), Some(BrokenAt::Server(GrantRefusal::NoPort)));
         meter.failed(Hop::Front, start);
-        let found = light(&view(&meter), online, &now);
-        assert_eq!(found, (Light::Red, Some(Broken { at: BrokenAt::Front, since: Some(1000) })));
+        let found = light(&view(&meter), PASSED, online, &now);
+        let front = BrokenAt::Front(FrontCause::Listener);
+        assert_eq!(found, (Light::Red, Some(Broken { at: front, since: Some(1000) })));
         meter.set_health(Health::Down(ServiceCause::Refused), start);
         assert_eq!(at(online, &view(&meter)), Some(BrokenAt::Service(ServiceCause::Refused)));
         assert_eq!(at(AgentState::Idle, &view(&meter)), None);
@@ -409,9 +485,28 @@ mod tests {
         let at = |seconds| after(start, seconds);
         meter.set_health(Health::Down(ServiceCause::Refused), at(1).instant);
         meter.failed(Hop::Service(ServiceCause::Refused), at(1).instant);
-        assert_eq!(light(&view(&meter), online, &at(2)).0, Light::Red);
+        assert_eq!(light(&view(&meter), PASSED, online, &at(2)).0, Light::Red);
         meter.set_health(Health::Up, at(3).instant);
         meter.proved(Proof { at: at(3).instant, by: ProvedBy::Trial(Trial::default()) });
-        assert_eq!(light(&view(&meter), online, &at(4)).0, Light::Green);
+        assert_eq!(light(&view(&meter), PASSED, online, &at(4)).0, Light::Green);
+    }
+
+    #[test]
+    fn green_needs_the_public_front_beside_the_services_own_proof() {
+        let meter = Arc::<Meter>::default();
+        let start = Instant::now();
+        let now = after(start, 10);
+        let online = AgentState::Online { since: start };
+        let found = |state| {
+            let front = KnownFront { state, since: Some(after(start, 3).instant) };
+            light(&view(&meter), front, online, &now)
+        };
+        assert_eq!(found(FrontState::Passed), (Light::Checking, None), "the front alone proves nothing");
+        meter.proved(Proof { at: now.instant, by: ProvedBy::Visitor });
+        assert_eq!(found(FrontState::Passed), (Light::Green, None));
+        assert_eq!(found(FrontState::Checking), (Light::Checking, None));
+        assert_eq!(found(FrontState::Untried(FrontUntried::Unreachable)), (Light::UpToServer, None));
+        let broken = Broken { at: BrokenAt::Front(FrontCause::CertificateExpired), since: Some(1003) };
+        assert_eq!(found(FrontState::Failed(FrontCause::CertificateExpired)), (Light::Red, Some(broken)));
     }
 }

@@ -105,3 +105,53 @@ pub enum Health {
     /// It did not.
     Down(ServiceCause),
 }
+
+/// Why visitors do not get in at a public front, as a probe found that came like a visitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrontCause {
+    /// The public name has no address.
+    NameNotFound,
+    /// Nothing listens at the public address and port.
+    ConnectionRefused,
+    /// What listens there does not agree on TLS, or shows no certificate for the name.
+    NoTls,
+    /// The certificate is another name's.
+    CertificateName,
+    /// The certificate has ended, or has not begun.
+    CertificateExpired,
+    /// The certificate is not signed by anybody whom visitors trust.
+    CertificateUntrusted,
+    /// Nothing, or nothing whole, came back.
+    NoAnswer,
+    /// What answers leads visitors elsewhere.
+    Redirected,
+    /// What answers in front of the server says that it does not reach it (a status of 500 and above).
+    Gateway,
+    /// What stands in front hands requests on under another host than the visitor asked for.
+    OtherHost,
+    /// What answers is not this server.
+    OtherServer,
+    /// The server's own listening socket does not take requests.
+    Listener,
+}
+
+/// Why it is not known whether visitors get in at a public front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrontUntried {
+    /// The operator has switched it off.
+    SwitchedOff,
+    /// The server's name servers do not answer it.
+    NoNameServer,
+    /// The name leads to a private address that the operator has not allowed.
+    PrivateAddress,
+    /// The server does not reach its own public address: a router that leads nothing back inside, a firewall.
+    Unreachable,
+    /// Connections from the server could not be told from a visitor's: the address is another machine's.
+    OtherMachine,
+    /// The server trusts no authority, so it can judge no certificate.
+    NoRoots,
+    /// The server is of a version that does not try its public address.
+    Unsupported,
+}

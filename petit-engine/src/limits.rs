@@ -214,6 +214,38 @@ pub const DOUBT: Duration = Duration::from_secs(5 * 60);
 /// A success counts as proof of the whole way for this long.
 pub const FRESH: Duration = Duration::from_secs(60);
 
+// ---- public fronts ----------------------------------------------------------------------------
+
+/// A public front is tried, as a visitor would come, this often; less than the minute that a green light lasts.
+pub const FRONT_EVERY: Duration = Duration::from_secs(45);
+/// The front of the server's own domain is tried this often while it has failed.
+pub const FRONT_AGAIN: Duration = Duration::from_secs(5);
+/// And after this while nothing is known of it yet: at the start.
+pub const FRONT_SOON: Duration = Duration::from_millis(500);
+/// So many attempts in a row that did not get in make a front a broken one; one alone may be a proxy that restarts.
+pub const FRONT_FAILURES: u32 = 2;
+/// From the name to the answer. A token is good for this long, once.
+pub const FRONT_LIMIT: Duration = Duration::from_secs(10);
+/// Of that, looking the name up, and again connecting: a router that leads nothing back inside is silent.
+pub const FRONT_STEP: Duration = Duration::from_secs(4);
+/// So much is read of what answers.
+pub const FRONT_ANSWER_BYTES: usize = 1024;
+/// Custom domains are tried one after the other, at most one in this time, however many there are: each costs a TLS
+/// handshake, 1 to 2 ms of a core where it ends at this server too.
+pub const FRONT_NAMES_PACE: Duration = Duration::from_secs(1);
+/// Attempts on custom domains under way at the same time.
+pub const FRONT_NAMES_AT_ONCE: usize = 8;
+/// Custom domains of one agent that it is told of: what fits a message with room to spare.
+pub const FRONT_NAMES_TOLD: usize = 24;
+/// When a front has changed, so many agents are told at a time.
+pub const FRONT_TOLD_AT_ONCE: usize = 64;
+/// And then the next ones after this: 6,400 agents in a second, for a tenth of a core.
+pub const FRONT_TOLD_EVERY: Duration = Duration::from_millis(10);
+/// The longest that a front can be said to have been as it is: a year.
+pub const FRONT_AGE_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// A raw TCP port of this machine's answers this fast, or not at all.
+pub const PORT_PROBE: Duration = Duration::from_secs(2);
+
 // ---- public HTTP ------------------------------------------------------------------------------
 
 /// From the first byte of a request head to its end, and from a connection's begin to its first request.

@@ -12,6 +12,7 @@ mod clients;
 pub mod config;
 pub mod directory;
 pub mod folder;
+pub mod fronts;
 pub mod load;
 pub mod memory;
 pub mod room;

@@ -20,6 +20,7 @@ use crate::certificate::{self, CertificateError, Loaded, PublicNames, Shown, Sta
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::folder::{Folder, KeyError, Pinned};
+use crate::fronts::{self, AuthorityError};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{NewInvite, ServiceLimits, Store, StoreError};
 use crate::{memory, room};
@@ -45,6 +46,9 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The authorities that the config names cannot be used.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
     /// A port cannot be listened on.
     #[error("cannot listen on {address} ({setting})")]
     Bind {
@@ -213,8 +217,13 @@ impl Server {
         let secure = SocketAddr::new(config.secure_bind, config.secure_proxy_port);
         let (tls, tls_listener) = bind(secure, "secure_bind and secure_proxy_port")?;
         // Where the system chose the port, public addresses have to follow.
-        let chosen = config.proxy_port == 0 && config.endpoint.port() == Some(0);
-        let endpoint = if chosen { config.endpoint.with_port(http.port()) } else { config.endpoint.clone() };
+        let (wanted, port) = if config.endpoint.is_https() {
+            (config.secure_proxy_port, tls.port())
+        } else {
+            (config.proxy_port, http.port())
+        };
+        let chosen = wanted == 0 && config.endpoint.port() == Some(0);
+        let endpoint = if chosen { config.endpoint.with_port(port) } else { config.endpoint.clone() };
         let open_files = harden::open_files();
         let connections = room::connections(&config, open_files, config.memory.or_else(memory::limit));
         if let Some(complaint) = room::complaint(&config, open_files) {
@@ -235,6 +244,7 @@ impl Server {
                 bounds: Bounds { connections, ..config.bounds.clone() },
                 software: Text::lossy(SOFTWARE),
                 vitae: config.vitae.clone(),
+                fronts: fronts::settings(&config)?,
             },
             Arc::new(directory.clone()),
         )?;

@@ -14,7 +14,7 @@ use petit_tests::visitor::tls;
 /// Writes a new certificate with its key and returns its fingerprint.
 fn write(folder: &Path, year: i32) -> [u8; 32] {
     let key = rcgen::KeyPair::generate().unwrap();
-    let mut wish = rcgen::CertificateParams::new(vec!["*.bed.test".to_owned()]).unwrap();
+    let mut wish = rcgen::CertificateParams::new(vec!["*.bed.localhost".to_owned()]).unwrap();
     wish.not_after = rcgen::date_time_ymd(year, 1, 1);
     let certificate = wish.self_signed(&key).unwrap();
     std::fs::create_dir_all(folder).unwrap();

@@ -9,6 +9,7 @@ mod config;
 mod crash;
 mod enrol;
 mod forms;
+mod fronts;
 mod fuzzed;
 mod giving_up;
 #[cfg(target_os = "linux")]

@@ -20,7 +20,7 @@ async fn http2_and_http1_visitors_share_the_clients_port() {
     let roots = authority.roots();
     let service = Service::http("over TLS").await;
     let client = bed.client(&service).await;
-    let host = format!("{}.bed.test", client.id());
+    let host = format!("{}.bed.localhost", client.id());
 
     let tls = https(bed.server.tls, &roots, &host, &["http/1.1"]).await.unwrap();
     let (mut sender, connection) = http1::handshake(TokioIo::new(tls)).await.unwrap();
@@ -56,7 +56,7 @@ async fn http2_and_http1_visitors_share_the_clients_port() {
 
     // Another host than the certificate was asked for.
     let mut other = sender.clone();
-    let request = Request::get("https://other.bed.test/").body(Full::<Bytes>::default()).unwrap();
+    let request = Request::get("https://other.bed.localhost/").body(Full::<Bytes>::default()).unwrap();
     assert_eq!(other.send_request(request).await.unwrap().status(), 421);
 }
 
@@ -66,6 +66,6 @@ async fn without_a_certificate_there_are_no_https_visitors_but_clients_all_the_s
     let service = Service::http("s").await;
     let _client = bed.client(&service).await;
     let error =
-        https(bed.server.tls, &RootCertStore::empty(), "x.bed.test", &["http/1.1"]).await.unwrap_err();
+        https(bed.server.tls, &RootCertStore::empty(), "x.bed.localhost", &["http/1.1"]).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
 }

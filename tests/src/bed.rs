@@ -163,7 +163,7 @@ impl Bed {
 }
 
 /// The public domain of [`Bed::https`].
-pub const HTTPS_DOMAIN: &str = "bed.test";
+pub const HTTPS_DOMAIN: &str = "bed.localhost";
 
 /// A client's config file with one service, called `web`, and more settings of it.
 pub fn service_config(target: impl std::fmt::Display, kind: &str, more: &str) -> String {

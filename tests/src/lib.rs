@@ -11,6 +11,7 @@ pub mod bed;
 pub mod chaos;
 pub mod conformance;
 pub mod figures;
+pub mod front;
 #[cfg(target_os = "linux")]
 pub mod home_line;
 pub mod netns;

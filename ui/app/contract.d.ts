@@ -104,7 +104,7 @@ export interface Service {
   target: string;
   url: string | null;
   aliases: string[];
-  light: 'green' | 'red' | 'checking' | 'off';
+  light: 'green' | 'up_to_server' | 'red' | 'checking' | 'off';
   words: Words;
   /** Public front, tunnel, this computer, service: in the order in which a visitor meets them. */
   hops: Hop[];
@@ -235,7 +235,7 @@ export interface LogLine {
 
 export interface Check {
   name: string;
-  result: 'good' | 'bad' | 'skipped';
+  result: 'good' | 'bad' | 'untried' | 'skipped';
   detail: string;
   advice: string;
 }

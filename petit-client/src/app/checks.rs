@@ -9,7 +9,7 @@ use super::texts::Texts;
 use super::words;
 use crate::config::KeyStore;
 use crate::doctor::{Fact, Fault, Finding, Found, Subject};
-use crate::status::KeyTrouble;
+use crate::status::{BrokenAt, KeyTrouble};
 
 pub(super) fn check(texts: &Texts, finding: &Finding) -> Check {
     let (detail, advice) = match &finding.found {
@@ -18,6 +18,7 @@ pub(super) fn check(texts: &Texts, finding: &Finding) -> Check {
             let Words { what, todo } = self::fault(texts, fault);
             (what, todo)
         }
+        Found::Untried(why) => (words::untried(texts, *why), String::new()),
         Found::Skipped => (texts.get("doctor.skipped"), String::new()),
     };
     Check { name: name(texts, &finding.of), result: finding.found.result(), detail, advice }
@@ -38,6 +39,7 @@ fn name(texts: &Texts, of: &Subject) -> String {
         Subject::Services => texts.get("doctor.services"),
         Subject::Service(name) => named("doctor.service", name),
         Subject::AtServer(name) => named("doctor.at_server", name),
+        Subject::PublicAddress(name) => named("doctor.public", name),
     }
 }
 
@@ -78,6 +80,7 @@ fn fact(texts: &Texts, fact: &Fact) -> String {
         Fact::Known { .. } => texts.get("doctor.known"),
         Fact::Agrees { apart } if apart.as_secs() < 2 => texts.get("doctor.clock.agrees"),
         Fact::Agrees { apart } => texts.fill("doctor.clock.apart", &[("s", &apart.as_secs().to_string())]),
+        Fact::PublicAddress { url } => texts.fill("doctor.public.passed", &[("url", url)]),
         Fact::Accepts { target, took } => {
             let values = [("target", &*target.to_string()), ("ms", &*ms(*took))];
             texts.fill("doctor.service.accepts", &values)
@@ -111,6 +114,9 @@ fn fault(texts: &Texts, fault: &Fault) -> Words {
             }
         }
         Fault::Refused(at) => words::broken(texts, *at, ""),
+        Fault::PublicAddress { url, cause } => {
+            with(words::broken(texts, BrokenAt::Front(*cause), ""), &format!(" ({url})"))
+        }
     }
 }
 
@@ -129,6 +135,7 @@ mod tests {
     fn every_finding_has_words_in_every_language() {
         let target = || "localhost:3000".parse().unwrap();
         let service = || Subject::Service("shop".parse().unwrap());
+        let public = || Subject::PublicAddress("shop".parse().unwrap());
         let facts = [
             (Subject::Config, Fact::Config { path: "/x".into(), notes: Vec::new() }),
             (
@@ -144,6 +151,7 @@ mod tests {
             (Subject::Clock, Fact::Agrees { apart: Duration::from_secs(1) }),
             (Subject::Clock, Fact::Agrees { apart: Duration::from_secs(9) }),
             (service(), Fact::Accepts { target: target(), took: Duration::ZERO }),
+            (public(), Fact::PublicAddress { url: "https://x.example".to_owned() }),
         ];
         let faults = [
             (Subject::Registration, Fault::Unregistered),
@@ -166,16 +174,23 @@ mod tests {
             ),
             (
                 Subject::AtServer("shop".parse().unwrap()),
-                Fault::Refused(crate::status::BrokenAt::Server(
-                    petit_engine::proto::control::GrantRefusal::TooMany,
-                )),
+                Fault::Refused(BrokenAt::Server(petit_engine::proto::control::GrantRefusal::TooMany)),
+            ),
+            (
+                public(),
+                Fault::PublicAddress {
+                    url: "https://x.example".to_owned(),
+                    cause: petit_engine::cause::FrontCause::Gateway,
+                },
             ),
         ];
         let facts = facts.into_iter().map(|(of, fact)| Finding { of, found: Found::Good(fact) });
         let faults = faults.into_iter().map(|(of, fault)| Finding { of, found: Found::Bad(fault) });
+        let untried = petit_engine::cause::FrontUntried::Unreachable;
+        let untried = [Finding { of: public(), found: Found::Untried(untried) }];
         let skipped =
             [Subject::OwnIdentity, Subject::Services].map(|of| Finding { of, found: Found::Skipped });
-        for finding in facts.chain(faults).chain(skipped) {
+        for finding in facts.chain(faults).chain(untried).chain(skipped) {
             let said = LANGUAGES.map(|lang| {
                 let check = check(&Texts::of(lang), &finding);
                 for text in [&check.name, &check.detail, &check.advice] {

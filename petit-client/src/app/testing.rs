@@ -1,8 +1,11 @@
 //! Values for the tests of this tree.
 
+use petit_engine::cause::FrontUntried;
+use petit_engine::proto::control::FrontState;
 use serde_json::json;
 
-use crate::status::{Connection, Light, ServiceStatus, Status};
+use crate::hops;
+use crate::status::{Broken, BrokenAt, Connection, Light, ServiceStatus, Status};
 
 /// A service that works.
 pub(crate) fn service(name: &str) -> ServiceStatus {
@@ -12,7 +15,40 @@ pub(crate) fn service(name: &str) -> ServiceStatus {
         "light": "green", "broken": null, "proved": { "at": 1000, "trial": null },
         "visits": 3, "active": 0, "to_service_bytes": 100, "from_service_bytes": 200,
     });
-    serde_json::from_value(value).unwrap()
+    let mut service: ServiceStatus = serde_json::from_value(value).unwrap();
+    service.front.state = FrontState::Passed;
+    service.hops = hops(&service);
+    service
+}
+
+/// The way to a service of a client that is online.
+fn hops(service: &ServiceStatus) -> Vec<hops::Hop> {
+    hops::hops(hops::Facts {
+        is_https: true,
+        is_online: true,
+        front: service.front.state,
+        is_proved: service.broken.is_none(),
+        broken: service.broken.as_ref().map(|broken| broken.at),
+    })
+}
+
+/// A service that does not work.
+pub(crate) fn broken(mut service: ServiceStatus, at: BrokenAt) -> ServiceStatus {
+    service.light = Light::Red;
+    service.broken = Some(Broken { at, since: Some(1) });
+    if let BrokenAt::Front(cause) = at {
+        service.front.state = FrontState::Failed(cause);
+    }
+    service.hops = hops(&service);
+    service
+}
+
+/// A service whose public address its server cannot try.
+pub(crate) fn up_to_server(mut service: ServiceStatus, why: FrontUntried) -> ServiceStatus {
+    service.light = Light::UpToServer;
+    service.front.state = FrontState::Untried(why);
+    service.hops = hops(&service);
+    service
 }
 
 /// A client that is online with some services.
@@ -39,6 +75,18 @@ pub(crate) fn at(connection: Connection) -> Status {
     };
     for service in &mut status.services {
         service.light = light;
+        let is_online = matches!(connection, Connection::Online { .. });
+        let lost = match connection {
+            Connection::Waiting { cause, .. } | Connection::Stopped { cause } => {
+                Some(BrokenAt::Connection(cause))
+            }
+            _ => None,
+        };
+        service.broken = lost.map(|at| Broken { at, since: None });
+        let front = if is_online { FrontState::Passed } else { FrontState::Checking };
+        service.front.state = front;
+        let facts = hops::Facts { is_https: true, is_online, front, is_proved: is_online, broken: lost };
+        service.hops = hops::hops(facts);
     }
     if connection == Connection::Unregistered {
         status.registered = None;

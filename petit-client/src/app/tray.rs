@@ -187,6 +187,9 @@ fn online(view: &View, texts: &Texts, server: (&str, &str)) -> String {
         (services, None) if services.iter().any(|service| service.light == Light::Checking) => {
             texts.fill("tray.online.checking", &[server])
         }
+        (services, None) if services.iter().any(|service| service.light == Light::UpToServer) => {
+            texts.fill("tray.online.up_to_server", &[server])
+        }
         ([one], None) => texts.fill("tray.online", &[server, ("service", &one.target)]),
         (many, None) => texts.fill("tray.online.many", &[server, ("count", &many.len().to_string())]),
     }
@@ -257,14 +260,14 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::UNIX_EPOCH;
 
-    use petit_engine::cause::Cause;
+    use petit_engine::cause::{Cause, FrontCause, FrontUntried};
 
     use super::*;
     use crate::app::contract::Traffic;
     use crate::app::prefs::Wish;
-    use crate::app::testing::{at, online, registration, service};
+    use crate::app::testing::{at, broken, online, registration, service, up_to_server};
     use crate::app::view::{self, Facts, Whose};
-    use crate::status::{Connection, KeyTrouble, Status};
+    use crate::status::{BrokenAt, Connection, KeyTrouble, Status};
 
     fn tray(wish: Wish, status: &Status) -> TrayModel {
         let (texts, known) = (Texts::of("en"), registration());
@@ -366,12 +369,19 @@ mod tests {
         assert!(model.items.len() <= MOST_ITEMS);
         assert_eq!(model.line, "Working: tunnel.example.com reaches 30 services");
         assert!(matches!(&model.items[1], Item::Menu { items, .. } if items.len() == 30));
-        status.services[3].light = Light::Red;
-        status.services[3].broken =
-            Some(crate::status::Broken { at: crate::status::BrokenAt::Front, since: None });
+        let front = BrokenAt::Front(FrontCause::ConnectionRefused);
+        status.services[3] = broken(service("web-3"), front);
         let model = tray(Wish::On, &status);
         assert_eq!(model.icon, Icon::Partly);
         assert!(model.line.starts_with("web-3: "), "{}", model.line);
+    }
+
+    #[test]
+    fn a_public_address_that_was_not_tried_is_told() {
+        let status = online(vec![up_to_server(service("web"), FrontUntried::Unsupported)]);
+        let model = tray(Wish::On, &status);
+        assert_eq!(model.icon, Icon::Partly);
+        assert_eq!(model.line, "Connected to tunnel.example.com; its public address was not tried");
     }
 
     #[test]

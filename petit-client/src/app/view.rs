@@ -11,8 +11,9 @@ use super::contract::{
 use super::prefs::Wish;
 use super::texts::Texts;
 use super::words;
+use crate::hops::{self, HopName, HopState};
 use crate::registration::Registration;
-use crate::status::{BrokenAt, Connection, KeyTrouble, Light, ServiceStatus, Status};
+use crate::status::{Connection, KeyTrouble, Light, ServiceStatus, Status};
 
 /// Who holds the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -196,16 +197,18 @@ fn headline(facts: &Facts<'_>, kind: StateKind, services: &[Service]) -> Headlin
 fn online(texts: &Texts, server: &[(&str, &str); 1], services: &[Service]) -> Headline {
     let count = |light: Light| services.iter().filter(|service| service.light == light).count();
     let (red, checking) = (count(Light::Red), count(Light::Checking));
-    let broken = services.iter().find(|service| service.light == Light::Red);
+    let first = |light: Light| services.iter().find(|service| service.light == light);
+    let (broken, up_to_server) = (first(Light::Red), first(Light::UpToServer));
     let (tone, title) = match services.len() {
         0 => (Tone::Warn, "state.online.title.empty"),
         all if red == all => (Tone::Bad, "state.online.title.broken"),
         _ if red > 0 => (Tone::Warn, "state.online.title.partly"),
         _ if checking > 0 => (Tone::Busy, "state.online.title.checking"),
+        _ if up_to_server.is_some() => (Tone::Warn, "state.online.title.up_to_server"),
         _ => (Tone::Good, "state.online.title"),
     };
     let [server] = server;
-    let (detail, advice) = match (services, broken) {
+    let (detail, advice) = match (services, broken.or(up_to_server)) {
         ([], _) => {
             (texts.fill("state.online.detail.empty", &[*server]), texts.get("state.online.advice.empty"))
         }
@@ -238,7 +241,7 @@ fn services(facts: &Facts<'_>, kind: StateKind) -> Vec<Service> {
         aliases: Vec::new(),
         light: Light::Off,
         words: words::words(facts.texts, "service.off", &[]),
-        hops: hops(facts.texts, Light::Off, None, None),
+        hops: drawn_hops(facts.texts, Light::Off, &[], None),
         proved_at: None,
         visits: 0,
         active: 0,
@@ -256,6 +259,7 @@ fn service(texts: &Texts, status: &ServiceStatus, kind: StateKind) -> Service {
     let broken = status.broken.as_ref().map(|broken| broken.at);
     let words = match (light, broken) {
         (Light::Green, _) => words::words(texts, "service.green", &[]),
+        (Light::UpToServer, _) => words::up_to_server(texts, status.front.state),
         (Light::Red, Some(at)) => words::broken(texts, at, &target),
         (Light::Red, None) => words::words(texts, "service.tunnel", &[]),
         (Light::Checking, _) => words::words(texts, "service.checking", &[]),
@@ -269,7 +273,7 @@ fn service(texts: &Texts, status: &ServiceStatus, kind: StateKind) -> Service {
         aliases: status.aliases.iter().map(ToString::to_string).collect(),
         light,
         words,
-        hops: hops(texts, light, broken, trial),
+        hops: drawn_hops(texts, light, &status.hops, trial),
         proved_at: status.proved.as_ref().map(|proved| proved.at),
         visits: status.visits,
         active: status.active,
@@ -279,39 +283,34 @@ fn service(texts: &Texts, status: &ServiceStatus, kind: StateKind) -> Service {
     }
 }
 
-/// The way to a service. What lies before the first broken hop works; what lies behind it is not known.
-fn hops(texts: &Texts, light: Light, broken: Option<BrokenAt>, trial: Option<Trial>) -> Vec<Hop> {
-    let broken = broken.map(|at| match at {
-        BrokenAt::Front => HopId::Front,
-        BrokenAt::Registration | BrokenAt::Connection(_) | BrokenAt::Server(_) | BrokenAt::Tunnel => {
-            HopId::Tunnel
-        }
-        BrokenAt::Client => HopId::Client,
-        BrokenAt::Service(_) => HopId::Service,
-    });
-    let trial = trial.filter(|_| light == Light::Green).unwrap_or_default();
-    let mut behind = false;
-    [
-        (HopId::Front, "service.hop.front", trial.front_us),
-        (HopId::Tunnel, "service.hop.tunnel", trial.tunnel_us),
-        (HopId::Client, "service.hop.client", None),
-        (HopId::Service, "service.hop.service", trial.service_us),
-    ]
-    .map(|(id, label, took_us)| {
-        let tone = match light {
-            Light::Green => Tone::Good,
-            Light::Checking => Tone::Busy,
+/// The way to a service, in the four parts that are drawn. Each shows what is proved of it, and nothing more.
+fn drawn_hops(texts: &Texts, light: Light, way: &[hops::Hop], trial: Option<Trial>) -> Vec<Hop> {
+    let trial = trial.filter(|_| matches!(light, Light::Green | Light::UpToServer)).unwrap_or_default();
+    let tone = |parts: &[HopName]| {
+        let has = |state| way.iter().any(|hop| parts.contains(&hop.hop) && hop.state == state);
+        match light {
             Light::Off => Tone::Off,
-            Light::Red if broken == Some(id) => {
-                behind = true;
-                Tone::Bad
-            }
-            Light::Red if behind => Tone::Off,
-            Light::Red => Tone::Good,
-        };
-        Hop { id, label: texts.get(label), tone, took_us }
-    })
-    .to_vec()
+            _ if has(HopState::Broken) => Tone::Bad,
+            _ if !has(HopState::Unknown) && has(HopState::Works) => Tone::Good,
+            Light::Checking => Tone::Busy,
+            // The server's part is seen, the public address is not.
+            Light::UpToServer => Tone::Warn,
+            Light::Green | Light::Red => Tone::Off,
+        }
+    };
+    let public = [HopName::Name, HopName::Port, HopName::Certificate, HopName::Server];
+    let hop = |id, label, parts: &[HopName], took_us| Hop {
+        id,
+        label: texts.get(label),
+        tone: tone(parts),
+        took_us,
+    };
+    vec![
+        hop(HopId::Front, "service.hop.front", &public, trial.front_us),
+        hop(HopId::Tunnel, "service.hop.tunnel", &[HopName::Tunnel], trial.tunnel_us),
+        hop(HopId::Client, "service.hop.client", &[HopName::Client], None),
+        hop(HopId::Service, "service.hop.service", &[HopName::Service], trial.service_us),
+    ]
 }
 
 fn notices(facts: &Facts<'_>) -> Vec<Notice> {

@@ -1,8 +1,8 @@
-use petit_engine::cause::{Cause, ServiceCause};
+use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
 
 use super::*;
-use crate::app::testing::{at, online, registration, service};
-use crate::status::Broken;
+use crate::app::testing::{at, broken, online, registration, service, up_to_server};
+use crate::status::BrokenAt;
 
 fn facts<'a>(texts: &'a Texts, status: Option<&'a Status>) -> Facts<'a> {
     Facts {
@@ -61,10 +61,9 @@ fn each_state_has_its_kind_and_its_words_in_both_languages() {
 #[test]
 fn every_sentence_of_a_view_comes_from_the_catalogue() {
     let texts = Texts::pseudo();
-    let mut red = online(vec![service("web"), service("db")]);
-    red.services[1].light = Light::Red;
-    let broken = BrokenAt::Service(ServiceCause::Refused);
-    red.services[1].broken = Some(Broken { at: broken, since: None });
+    let down = BrokenAt::Service(ServiceCause::Refused);
+    let unseen = up_to_server(service("shop"), FrontUntried::Unreachable);
+    let red = online(vec![service("web"), broken(service("db"), down), unseen]);
     let known = registration();
     let states = each().into_iter().chain([(StateKind::Online, Wish::On, Some(red))]);
     for (kind, wish, status) in states {
@@ -93,21 +92,54 @@ fn every_sentence_of_a_view_comes_from_the_catalogue() {
 #[test]
 fn a_service_that_is_down_is_named_and_only_its_hop_is_red() {
     let texts = Texts::of("en");
-    let mut status = online(vec![service("web"), service("db")]);
-    status.services[1].light = Light::Red;
-    let broken = BrokenAt::Service(ServiceCause::Refused);
-    status.services[1].broken = Some(Broken { at: broken, since: Some(1) });
+    let down = BrokenAt::Service(ServiceCause::Refused);
+    let mut status = online(vec![service("web"), broken(service("db"), down)]);
     let view = view(facts(&texts, Some(&status)));
     assert_eq!((view.state.kind, view.headline.tone), (StateKind::Online, Tone::Warn));
     assert_eq!(view.headline.detail, "db: Nothing listens at localhost:3000");
     let tones: Vec<Tone> = view.services[1].hops.iter().map(|hop| hop.tone).collect();
     assert_eq!(tones, [Tone::Good, Tone::Good, Tone::Good, Tone::Bad]);
-    status.services[1].broken = Some(Broken { at: BrokenAt::Tunnel, since: None });
+    status.services[1] = broken(service("db"), BrokenAt::Tunnel);
     let tones = |status: &Status| {
         let service = super::service(&texts, &status.services[1], StateKind::Online);
         service.hops.iter().map(|hop| hop.tone).collect::<Vec<_>>()
     };
     assert_eq!(tones(&status), [Tone::Good, Tone::Bad, Tone::Off, Tone::Off]);
+}
+
+#[test]
+fn a_hop_is_good_only_when_something_has_passed_it() {
+    let texts = Texts::of("en");
+    let tones = |status: Status| {
+        let view = view(facts(&texts, Some(&status)));
+        let tones: Vec<Tone> = view.services[0].hops.iter().map(|hop| hop.tone).collect();
+        (view.headline.tone, tones)
+    };
+    let cause = Cause::ConnectionRefused;
+    // The server has gone: nobody sees its public side.
+    let (_, lost) = tones(at(Connection::Waiting { cause, retry_in_ms: 8000 }));
+    assert_eq!(lost, [Tone::Off, Tone::Bad, Tone::Off, Tone::Off]);
+    let (_, revoked) = tones(at(Connection::Stopped { cause: Cause::Unknown }));
+    assert_eq!(revoked, [Tone::Off, Tone::Bad, Tone::Off, Tone::Off]);
+    let front = BrokenAt::Front(FrontCause::CertificateExpired);
+    let (headline, red) = tones(online(vec![broken(service("web"), front)]));
+    assert_eq!((headline, red[0]), (Tone::Bad, Tone::Bad));
+    let (headline, good) = tones(online(vec![service("web")]));
+    assert_eq!((headline, good), (Tone::Good, vec![Tone::Good; 4]));
+}
+
+#[test]
+fn what_the_server_cannot_try_is_never_plain_green() {
+    let texts = Texts::of("en");
+    let status = online(vec![up_to_server(service("web"), FrontUntried::Unreachable)]);
+    let view = view(facts(&texts, Some(&status)));
+    assert_eq!(view.headline.tone, Tone::Warn);
+    let tones: Vec<Tone> = view.services[0].hops.iter().map(|hop| hop.tone).collect();
+    assert_eq!(tones, [Tone::Warn, Tone::Good, Tone::Good, Tone::Good]);
+    assert_eq!(
+        view.services[0].words.what,
+        "Works up to the server; its public address was not tried, because the server does not reach it from where it stands"
+    );
 }
 
 #[test]

@@ -3,8 +3,9 @@
 //! The command line has words of its own (`messages.rs`), because its advice is commands.
 
 use petit_engine::agent::{AskError, EnrolError};
-use petit_engine::cause::{Cause, ServiceCause};
+use petit_engine::cause::{Cause, FrontUntried, ServiceCause};
 use petit_engine::invite::InvalidInvite;
+use petit_engine::proto::control::FrontState;
 use petit_host::cli::chain;
 use serde::Serialize;
 
@@ -45,13 +46,32 @@ pub(crate) fn service(texts: &Texts, cause: ServiceCause, target: &str) -> Words
 pub(crate) fn broken(texts: &Texts, at: BrokenAt, target: &str) -> Words {
     match at {
         BrokenAt::Registration => words(texts, "service.registration", &[]),
-        BrokenAt::Front => words(texts, "service.front", &[]),
+        BrokenAt::Front(cause) => words(texts, &format!("front.{}", name(cause)), &[]),
         BrokenAt::Connection(cause) => self::cause(texts, cause),
         BrokenAt::Server(refusal) => words(texts, &format!("service.{}", name(refusal)), &[]),
         BrokenAt::Client => words(texts, "service.client", &[]),
         BrokenAt::Tunnel => words(texts, "service.tunnel", &[]),
         BrokenAt::Service(cause) => service(texts, cause, target),
     }
+}
+
+/// A service whose way was proved from the server's own front on.
+pub(crate) fn up_to_server(texts: &Texts, front: FrontState) -> Words {
+    let why = match front {
+        FrontState::Untried(why) => because(texts, why),
+        FrontState::Checking | FrontState::Passed | FrontState::Failed(_) => String::new(),
+    };
+    words(texts, "service.up_to_server", &[("why", &why)])
+}
+
+/// A public address that was not tried.
+pub(crate) fn untried(texts: &Texts, why: FrontUntried) -> String {
+    texts.fill("doctor.public.untried", &[("why", &because(texts, why))])
+}
+
+/// The end of a sentence.
+fn because(texts: &Texts, why: FrontUntried) -> String {
+    texts.get(&format!("front.untried.{}", name(why)))
 }
 
 /// Why the key of this computer cannot be had.
@@ -160,6 +180,7 @@ mod tests {
         for (source, name, prefix) in [
             (engine, "Cause", "cause"),
             (engine, "ServiceCause", "service"),
+            (engine, "FrontCause", "front"),
             (control, "GrantRefusal", "service"),
             (enrol, "EnrolRefusal", "problem.register"),
             (status, "KeyTrouble", "problem.key"),
@@ -174,6 +195,12 @@ mod tests {
                         "{lang} {prefix}.{variant}"
                     );
                 }
+            }
+        }
+        for variant in variants(engine, "FrontUntried") {
+            for lang in crate::app::texts::LANGUAGES {
+                let texts = Texts::of(lang).all();
+                assert!(texts.contains_key(&format!("front.untried.{variant}")), "{lang} {variant}");
             }
         }
         let en = Texts::of("en");

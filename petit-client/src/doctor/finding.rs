@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use petit_engine::agent::KeyExchange;
-use petit_engine::cause::{Cause, ServiceCause};
+use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
 use petit_engine::name::{DeviceId, ServerAddr, ServiceName};
 use petit_engine::secret::Fingerprint;
 use petit_host::toml_file::Note;
@@ -51,6 +51,8 @@ pub enum Subject {
     Service(ServiceName),
     /// A service at the server.
     AtServer(ServiceName),
+    /// The public address of a service.
+    PublicAddress(ServiceName),
 }
 
 /// What was found.
@@ -60,6 +62,8 @@ pub enum Found {
     Good(Fact),
     /// It is not.
     Bad(Fault),
+    /// The server could not find it out.
+    Untried(FrontUntried),
     /// An earlier check has to pass first.
     Skipped,
 }
@@ -138,6 +142,11 @@ pub enum Fact {
         /// How long that took.
         took: Duration,
     },
+    /// The server has come in by the public address within the last minute.
+    PublicAddress {
+        /// The address.
+        url: String,
+    },
 }
 
 /// Something that is not right.
@@ -180,6 +189,13 @@ pub enum Fault {
     },
     /// The server does not register a service.
     Refused(BrokenAt),
+    /// Visitors do not get in by the public address.
+    PublicAddress {
+        /// The address.
+        url: String,
+        /// Why not.
+        cause: FrontCause,
+    },
 }
 
 /// The certificate that a service showed.

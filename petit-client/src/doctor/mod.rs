@@ -16,6 +16,7 @@ use petit_engine::limits;
 use petit_engine::name::{ServerAddr, ServiceName};
 use petit_engine::net::dial::{DialError, Way};
 use petit_engine::net::inspect::inspect;
+use petit_engine::proto::control::FrontState;
 use petit_engine::secret::PrivateKey;
 use petit_host::cli::chain;
 use petit_host::control::client::Client;
@@ -50,6 +51,8 @@ pub enum CheckResult {
     Good,
     /// It is not.
     Bad,
+    /// The server could not find it out.
+    Untried,
     /// An earlier check has to pass first.
     Skipped,
 }
@@ -60,6 +63,7 @@ impl Found {
         match self {
             Self::Good(_) => CheckResult::Good,
             Self::Bad(_) => CheckResult::Bad,
+            Self::Untried(_) => CheckResult::Untried,
             Self::Skipped => CheckResult::Skipped,
         }
     }
@@ -291,22 +295,35 @@ async fn check_services(
         return;
     }
     let first = registration.map_or_else(ServiceName::first, |known| known.service.clone());
-    let refused = refused(folder).await;
+    let running = running(folder).await;
     for spec in config.specs(&first) {
         checks.push(check_service(&spec).await);
-        if let Some((_, at)) = refused.iter().find(|(name, _)| *name == spec.name) {
-            checks.push(bad(Subject::AtServer(spec.name.clone()), Fault::Refused(*at)));
+        if let Some(status) = running.iter().find(|status| status.name == spec.name) {
+            checks.extend(check_at_server(status));
         }
     }
 }
 
-/// The services that the server does not register for the running client.
-async fn refused(folder: &Folder) -> Vec<(ServiceName, BrokenAt)> {
+/// The services as the running client sees them; none while none runs.
+async fn running(folder: &Folder) -> Vec<ServiceStatus> {
     let answer = Client::new(&folder.socket()).call("GET", "/status", None).await.ok();
     let status: Option<Status> = answer.and_then(|value| serde_json::from_value(value).ok());
-    let services = status.map(|status| status.services).unwrap_or_default().into_iter();
-    let at = |service: ServiceStatus| Some((service.name, service.broken?.at));
-    services.filter_map(at).filter(|(_, at)| matches!(at, BrokenAt::Server(_))).collect()
+    status.map(|status| status.services).unwrap_or_default()
+}
+
+/// What the server says of a service: whether it has it, and how its public address is.
+fn check_at_server(status: &ServiceStatus) -> Option<Finding> {
+    let name = || status.name.clone();
+    if let Some(at @ BrokenAt::Server(_)) = status.broken.as_ref().map(|broken| broken.at) {
+        return Some(bad(Subject::AtServer(name()), Fault::Refused(at)));
+    }
+    let (of, url) = (Subject::PublicAddress(name()), status.url.clone()?);
+    match status.front.state {
+        FrontState::Checking => None,
+        FrontState::Passed => Some(good(of, Fact::PublicAddress { url })),
+        FrontState::Failed(cause) => Some(bad(of, Fault::PublicAddress { url, cause })),
+        FrontState::Untried(why) => Some(Finding { of, found: Found::Untried(why) }),
+    }
 }
 
 async fn check_service(spec: &ServiceSpec) -> Finding {

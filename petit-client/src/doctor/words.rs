@@ -14,6 +14,7 @@ pub(super) fn check(finding: &Finding) -> Check {
             let Words { what, todo } = self::fault(fault);
             (what, todo)
         }
+        Found::Untried(why) => (format!("not tried, because {}", messages::untried(*why)), ""),
         Found::Skipped => ("not looked at: something before it is not right".to_owned(), ""),
     };
     Check { name: name(&finding.of), result: finding.found.result(), detail, advice: advice.to_owned() }
@@ -33,6 +34,7 @@ fn name(of: &Subject) -> String {
         Subject::Services => "services".to_owned(),
         Subject::Service(name) => format!("service {name}"),
         Subject::AtServer(name) => format!("service {name} at the server"),
+        Subject::PublicAddress(name) => format!("public address of {name}"),
     }
 }
 
@@ -65,6 +67,7 @@ fn fact(fact: &Fact) -> String {
         }
         Fact::Known { device } => format!("the server knows this computer as {device}"),
         Fact::Agrees { apart } => format!("agrees with the server's ({} s apart)", apart.as_secs()),
+        Fact::PublicAddress { url } => format!("the server has come in by {url}"),
         Fact::Accepts { target, took } => format!("{target} accepts in {} ms", took.as_millis()),
     }
 }
@@ -110,5 +113,9 @@ fn fault(fault: &Fault) -> Words {
             Words { what, todo }
         }
         Fault::Refused(at) => messages::broken(*at),
+        Fault::PublicAddress { url, cause } => {
+            let Words { what, todo } = messages::front(*cause);
+            Words { what: format!("{url}: {what}"), todo }
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod ask;
 mod enrol;
+mod fronts;
 mod local;
 mod meter;
 mod moving;
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use self::enrol::{EnrolError, Registered, enrol};
+pub use self::fronts::{KnownFront, KnownFronts};
 pub use self::local::{Local, ServiceSpec, ServiceTls, connect, may_lead_to};
 pub use self::meter::{Counts, Meter, Proof, ProvedBy};
 pub use self::session::{Look, SessionError, look};
@@ -67,6 +69,8 @@ pub struct AgentView {
     pub services: Vec<ServiceView>,
     /// What else the server keeps for it.
     pub kept: Vec<Kept>,
+    /// The public fronts, as the server has told of them in this session.
+    pub fronts: KnownFronts,
     /// The key exchange of the present session, and whether it is post-quantum.
     pub key_exchange: Option<KeyExchange>,
     /// Who opens TLS connections on the way, when the last attempt came to nothing because of that.

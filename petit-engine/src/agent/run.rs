@@ -19,7 +19,7 @@ use super::offers::{Offered, Telling};
 use super::session::{Live, SessionError, at, connect, ended, retry_after};
 use super::state::{AgentState, Event as Step};
 use super::visit::{Visit, Visits};
-use super::{AgentConfig, AgentView, AskError, Command, ServerView};
+use super::{AgentConfig, AgentView, AskError, Command, KnownFronts, ServerView};
 use crate::cause::Cause;
 use crate::limits;
 use crate::mux::{Event, Mux, Stream};
@@ -27,8 +27,8 @@ use crate::name::ServiceName;
 use crate::net::dial::DialError;
 use crate::net::tls;
 use crate::proto::control::{
-    FromAgent, FromRelay, HEALTHS, Hello, MOVE, Message, Outcome, PROTOCOL, Refusal, Text, Trial, Welcome,
-    features,
+    FRONTS, FromAgent, FromRelay, HEALTHS, Hello, MOVE, Message, Outcome, PROTOCOL, Refusal, Text, Trial,
+    Welcome, features,
 };
 use crate::proto::frame::{Purpose, ResetCode};
 use crate::proto::liveness::Backoff;
@@ -104,6 +104,7 @@ impl Runner {
             server: None,
             services: Vec::new(),
             kept: Vec::new(),
+            fronts: KnownFronts::default(),
             key_exchange: None,
             inspected_by: None,
         });
@@ -194,7 +195,7 @@ impl Runner {
         self.told_services = self.offers.iter().map(|offered| offered.number).collect();
         let hello = Hello {
             protocol: PROTOCOL,
-            features: features([MOVE, HEALTHS]),
+            features: features([MOVE, HEALTHS, FRONTS]),
             software: self.config.software.clone(),
             device_name: self.config.device_name.clone(),
             instance: self.instance.clone(),
@@ -261,6 +262,7 @@ impl Runner {
             offered.outcome = None;
             offered.probe_at = None;
         }
+        self.forget_fronts();
         self.show_services();
     }
 
@@ -364,6 +366,7 @@ impl Runner {
                 tracing::info!(server = %self.config.server, device = %welcome.device, "online");
                 self.takeover = true;
                 self.early_ends = 0;
+                self.begin_fronts(&welcome);
                 let key_exchange = live.key_exchange.clone();
                 self.mux.send_replace(Some(live.mux.clone()));
                 self.telling = Telling::to(&live.features);
@@ -415,6 +418,7 @@ impl Runner {
         match message {
             FromRelay::Services { services, kept } => self.on_grants(services, kept),
             FromRelay::Probed { probe, trial } => self.on_probed(probe, trial),
+            FromRelay::Fronts(fronts) => self.on_fronts(fronts),
             FromRelay::Removed { name, found } => {
                 self.forget_names(&name);
                 // A service that is still offered gets a new address; one that found no room may have some now.

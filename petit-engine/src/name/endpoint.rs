@@ -65,6 +65,11 @@ impl Endpoint {
         self.https
     }
 
+    /// The port that visitors use, also when it is the scheme's own.
+    pub fn visitors_port(&self) -> u16 {
+        self.port.unwrap_or(if self.https { 443 } else { 80 })
+    }
+
     /// The same addresses on another port, for a listener whose port the system has chosen.
     pub fn with_port(&self, port: u16) -> Self {
         let usual = if self.https { 443 } else { 80 };

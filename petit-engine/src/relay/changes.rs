@@ -43,9 +43,9 @@ pub(super) async fn watch(shared: &Arc<Shared>, mut changes: broadcast::Receiver
 }
 
 /// Brings a session up to the present state of the registry.
-fn look_at(shared: &Shared, session: &Session) {
+fn look_at(shared: &Shared, session: &Arc<Session>) {
     if shared.access.device(&session.key) == Some(session.device) {
-        session.tell_aliases(shared.access.as_ref());
+        shared.tell_aliases(session);
     } else {
         tracing::info!(device = %session.device, "the device is no longer registered; closing its session");
         session.refuse(Refusal::Unknown);

@@ -88,12 +88,28 @@ impl Shared {
         entrance: Entrance,
         take: impl Fn(TcpStream, SocketAddr, Ticket) + Send + Sync + 'static,
     ) -> Accepting {
+        self.accept_unless(listener, entrance, |_| false, take)
+    }
+
+    /// As [`Shared::accept`], but without those that `is_own` takes for the relay's.
+    pub(super) fn accept_unless(
+        self: &Arc<Self>,
+        listener: TcpListener,
+        entrance: Entrance,
+        is_own: impl Fn(SocketAddr) -> bool + Send + Sync + 'static,
+        take: impl Fn(TcpStream, SocketAddr, Ticket) + Send + Sync + 'static,
+    ) -> Accepting {
         let listener = Arc::new(listener);
-        let (door, take, accepted) = (Arc::clone(&self.door), Arc::new(take), Arc::clone(&listener));
+        let (door, accepted) = (Arc::clone(&self.door), Arc::clone(&listener));
+        let takers = Arc::new((is_own, take));
         let task = self.while_serving(move || {
-            let (door, take, listener) = (Arc::clone(&door), Arc::clone(&take), Arc::clone(&accepted));
+            let (door, takers, listener) = (Arc::clone(&door), Arc::clone(&takers), Arc::clone(&accepted));
             async move {
+                let (is_own, take) = &*takers;
                 let admit = |tcp: TcpStream, peer: SocketAddr| {
+                    if is_own(peer) {
+                        return;
+                    }
                     if let Some(ticket) = door.admit(peer.ip(), entrance) {
                         take(tcp, peer, ticket);
                     }

@@ -12,6 +12,7 @@ mod changes;
 mod comings;
 mod door;
 mod enrol;
+mod front_probe;
 mod fronts;
 mod ingress;
 mod invite_page;
@@ -30,7 +31,7 @@ mod telling;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::IpNet;
 use rustls::ServerConfig;
@@ -47,17 +48,19 @@ pub use self::bounds::{Bounds, Pressure};
 #[doc(hidden)]
 pub use self::door::time_newcomers;
 use self::door::{Door, Entrance, Ticket};
+use self::front_probe::FrontProbes;
+pub use self::front_probe::{FrontKind, FrontSettings, FrontTrial, FrontView, Resolver, Unresolved};
 pub use self::fronts::{Front, UnknownFront};
 #[doc(hidden)]
 pub use self::ingress::{fuzz_answer, fuzz_head};
 pub use self::leaving::{Farewell, Leave, UnderWay};
 pub use self::places::{Holder, PlaceCounts, Scarce, Shortage};
-pub use self::registry::{ServedView, SessionView};
+pub use self::registry::{Presence, ServedView, SessionView};
 pub use self::route::{Names, Route, Routed, Via, decide};
 use self::shards::Shards;
 pub use self::telling::aliases_bytes;
 use crate::limits;
-use crate::name::{DeviceId, Endpoint};
+use crate::name::{DeviceId, Endpoint, RegisteredId};
 use crate::net::tls::{self, KnownKeys};
 use crate::net::wire::Wire;
 use crate::proto::control::{Text, Vitae};
@@ -84,6 +87,8 @@ pub struct RelayConfig {
     pub software: Text<64>,
     /// What clients may know of this server.
     pub vitae: Vitae,
+    /// How public fronts are tried.
+    pub fronts: FrontSettings,
 }
 
 /// The running relay. Cheap to clone; [`Relay::leave`] ends it.
@@ -106,10 +111,7 @@ pub(crate) struct Shared {
     comings: comings::Comings,
     fronts: tcp::Fronts,
     awaited: awaited::Awaited,
-    /// Where the plain front listens, for trials of the whole way.
-    front: OnceLock<SocketAddr>,
-    /// Marks the relay's own trials among the requests at the front.
-    probe_token: String,
+    front_probes: FrontProbes,
     /// Names this relay in `Via`, so that a request that comes round again is recognised.
     pseudonym: String,
     /// The first half of every request's ID: another one for each start of a server.
@@ -167,8 +169,8 @@ impl Relay {
                 self.0.device(key).is_some()
             }
         }
-        let hex = |bytes: [u8; 16]| data_encoding::HEXLOWER.encode(&bytes);
-        let pseudonym: [u8; 16] = random_bytes()?;
+        let pseudonym: [u8; 6] = random_bytes()?;
+        let front_probes = FrontProbes::new(&config)?;
         let shards = Shards::start(config.bounds.threads).map_err(StartError::NoThread)?;
         let exempt = [&config.trusted_proxies[..], &config.bounds.exempt_networks].concat();
         let shared = Arc::new(Shared {
@@ -187,12 +189,11 @@ impl Relay {
             comings: comings::Comings::default(),
             fronts: tcp::Fronts::default(),
             awaited: awaited::Awaited::default(),
-            front: OnceLock::new(),
-            probe_token: hex(random_bytes()?),
-            pseudonym: hex(pseudonym).chars().take(12).collect(),
+            pseudonym: data_encoding::HEXLOWER.encode(&pseudonym),
             request_epoch: random_bytes()?,
             request_ids: AtomicU64::new(0),
             faults: AtomicU64::new(0),
+            front_probes,
             handshakes: Arc::new(Semaphore::new(limits::MAX_HANDSHAKES)),
             tasks: TaskTracker::new(),
             leaving: leaving::Leaving::default(),
@@ -204,17 +205,14 @@ impl Relay {
         shared.until_ended(async move { counted.comings.run().await });
         let timed = Arc::clone(&shared);
         shared.until_ended(async move { timed.places.keep_time().await });
+        shared.probe_fronts();
         Ok(Self { shared })
     }
 
-    /// Takes plain HTTP visitors. The first such listener is also where the relay tries its own front.
+    /// Takes plain HTTP visitors.
     pub fn serve_http(&self, listener: TcpListener) {
-        let port = listener.local_addr().map(|address| {
-            let _ = self.shared.front.set(address);
-            address.port()
-        });
+        let port = self.shared.front_probes.listens_plain(&listener);
         let shared = Arc::clone(&self.shared);
-        let port = port.unwrap_or_default();
         let accepting = self.shared.accept(listener, Entrance::Visitors, move |tcp, peer, ticket| {
             let shared = Arc::clone(&shared);
             let tasks = shared.tasks.clone();
@@ -235,11 +233,12 @@ impl Relay {
     /// The certificate that HTTPS visitors are shown from now on; connections that there are go on as they are.
     pub fn set_https(&self, https: Option<Arc<ServerConfig>>) {
         *self.shared.https.write().unwrap_or_else(PoisonError::into_inner) = https;
+        self.retry_fronts();
     }
 
     /// Takes tunnel peers, and HTTPS visitors while there is a certificate for them.
     pub fn serve_tls(&self, listener: TcpListener) {
-        let port = listener.local_addr().map_or(0, |address| address.port());
+        let port = self.shared.front_probes.listens_tls(&listener);
         let shared = Arc::clone(&self.shared);
         let accepting = self.shared.accept(listener, Entrance::Tls, move |tcp, peer, ticket| {
             shared.tasks.spawn(split(Arc::clone(&shared), tcp, peer, port, ticket));
@@ -269,6 +268,21 @@ impl Relay {
         self.shared.places.shortages()
     }
 
+    /// Whether a service can be reached through its client.
+    pub fn presence(&self, route: &Route) -> Presence {
+        self.shared.registry.presence(route)
+    }
+
+    /// The raw TCP service whose port this is.
+    pub fn service_at_port(&self, port: u16) -> Option<RegisteredId> {
+        self.shared.fronts.at_port(port)
+    }
+
+    /// The public address of a raw TCP service that has its port.
+    pub fn tcp_address(&self, id: &RegisteredId) -> Option<String> {
+        self.shared.fronts.url(&self.shared.config.tcp_host, id)
+    }
+
     /// The live sessions.
     pub fn sessions(&self) -> Vec<SessionView> {
         self.shared.registry.views()
@@ -281,6 +295,11 @@ impl Relay {
 }
 
 impl Shared {
+    /// True while there is a certificate for HTTPS visitors.
+    fn has_https(&self) -> bool {
+        self.https.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// A name for one request or stream, for logs and error answers. Random start, then counting.
     fn next_request_id(&self) -> [u8; 16] {
         let number = self.request_ids.fetch_add(1, Ordering::Relaxed);

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::{Notify, Semaphore};
 
 use super::Route;
+use super::front_probe::Told as FrontsTold;
 use super::ingress::Pool;
 use super::naming::Naming;
 use super::places::Rooms;
@@ -16,8 +17,8 @@ use crate::cause::Health;
 use crate::limits;
 use crate::mux::{Mux, Stats};
 use crate::name::{DeviceId, RegisteredId, ServiceName};
+use crate::proto::control::{FRONTS, MOVE, ServiceKind, Text, Vitae, has_feature};
 use crate::proto::control::{FromRelay, Message, Offer, Options, Refusal};
-use crate::proto::control::{MOVE, ServiceKind, Text, Vitae, has_feature};
 use crate::proto::rate::Rate;
 use crate::secret::PublicKey;
 
@@ -41,6 +42,8 @@ pub(crate) struct Session {
     pub(super) told: Mutex<Told>,
     /// Rung when there is more to tell later.
     pub(super) more_to_tell: Notify,
+    /// What it was told last of the public fronts; `None`: it does not understand that.
+    fronts: Option<Mutex<Option<FrontsTold>>>,
     peer: SocketAddr,
     since: SystemTime,
     software: Text<64>,
@@ -147,6 +150,7 @@ impl Session {
             served: RwLock::default(),
             told: Mutex::default(),
             more_to_tell: Notify::new(),
+            fronts: has_feature(&hello.features, FRONTS).then(Mutex::default),
             peer,
             since: SystemTime::now(),
             software: hello.software.clone(),
@@ -182,6 +186,11 @@ impl Session {
         *self.served.write().unwrap_or_else(PoisonError::into_inner) = services;
         // Idle connections to a target that is no longer offered must not be used again.
         self.pool.keep(&numbers);
+    }
+
+    /// What the agent was told last of the public fronts; `None` for one that does not understand that.
+    pub(super) fn fronts_told(&self) -> Option<MutexGuard<'_, Option<FrontsTold>>> {
+        self.fronts.as_ref().map(|told| told.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn set_health(&self, number: u16, health: Health) {
@@ -225,6 +234,17 @@ impl Session {
             services: services.collect(),
         }
     }
+}
+
+/// Whether a service can be reached through its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Its client is not connected.
+    Away,
+    /// Its client is connected and does not offer it.
+    NotOffered,
+    /// It is offered; how it is, as its client says.
+    Offered(Health),
 }
 
 /// Parts of the registry, each behind a lock of its own. A look at all sessions holds up a fraction of the others.
@@ -295,6 +315,15 @@ impl Registry {
         // Nearly always it is the newest of all.
         let newest = self.part(&route.device).get(&route.device)?.last().map(Arc::clone);
         newest.and_then(serves).or_else(|| self.of(&route.device).into_iter().rev().find_map(serves))
+    }
+
+    /// Whether a service can be reached.
+    pub(super) fn presence(&self, route: &Route) -> Presence {
+        match self.find(route) {
+            Some((_, served)) => Presence::Offered(served.health()),
+            None if self.is_online(&route.device) => Presence::NotOffered,
+            None => Presence::Away,
+        }
     }
 
     /// True when a device has any session that takes streams.

@@ -16,8 +16,10 @@ use crate::limits;
 use crate::mux::{self, End, Event, Events, Mux, Role};
 use crate::net::tls;
 use crate::net::wire::Wire;
+use crate::proto::control::{
+    FRONTS, HEALTHS, MOVE, PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome,
+};
 use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Kept, Message, Offer, Outcome};
-use crate::proto::control::{HEALTHS, MOVE, PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome};
 use crate::proto::control::{ServiceHealth, has_feature};
 
 /// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
@@ -141,7 +143,7 @@ async fn serve(
     let (services, kept) = announced;
     session.welcome(Welcome {
         protocol: PROTOCOL,
-        features: [MOVE, HEALTHS]
+        features: [MOVE, HEALTHS, FRONTS]
             .into_iter()
             .filter(|feature| has_feature(&hello.features, feature))
             .map(Text::lossy)
@@ -163,6 +165,9 @@ async fn serve(
     session.tell_aliases(shared.access.as_ref());
     coming!(shared, Welcomed, %device, software = %hello.software, "session welcomed");
     shared.awaited.arrived(&device);
+    // Whoever has come in before a change is told by those who tell all of it.
+    shared.front_probes.watch(session);
+    shared.tell_fronts(session);
     if let Some(leave) = shared.leaving.why() {
         shared.ask_to_go(session, leave);
     }
@@ -172,7 +177,7 @@ async fn serve(
             event = events.recv() => event,
             () = session.pool.expire() => continue,
             () = session.more_to_tell() => {
-                session.tell_aliases(shared.access.as_ref());
+                shared.tell_aliases(session);
                 continue;
             }
             name = session.naming.due(|| shared.logins.next_rename(&device, Instant::now())), if renaming.is_none() => {
@@ -236,6 +241,8 @@ async fn on_message(
             };
             let (services, kept) = announced;
             session.tell_services(services, &kept);
+            shared.front_probes.watch(session);
+            shared.tell_fronts(session);
         }
         FromAgent::Health { service, health } => session.set_health(service, health),
         FromAgent::Healths { healths } => {

@@ -68,20 +68,21 @@ impl Session {
     }
 
     /// Tells the agent when its services have other aliases than it knows of: now, or a little later together with
-    /// what has changed until then.
-    pub(super) fn tell_aliases(&self, names: &(impl Names + ?Sized)) {
+    /// what has changed until then. True when it was told some now.
+    pub(super) fn tell_aliases(&self, names: &(impl Names + ?Sized)) -> bool {
         let mut told = self.told_mut();
         let is_news = |grant: &Grant| match &grant.outcome {
             Outcome::Registered { id, aliases, .. } => names.aliases(id) != *aliases,
             Outcome::Refused { .. } => false,
         };
         if !told.grants.iter().any(is_news) {
-            return;
+            return false;
         }
         if !told.changes.allow(Instant::now().into_std()) {
             told.again_at = told.changes.next().map(Instant::from_std);
             drop(told);
-            return self.more_to_tell.notify_one();
+            self.more_to_tell.notify_one();
+            return false;
         }
         let mut news = Vec::new();
         for grant in told.grants.iter_mut().filter(|grant| is_news(grant)) {
@@ -93,6 +94,17 @@ impl Session {
         let kept = told.kept.clone();
         drop(told);
         self.tell_services(news, &kept);
+        true
+    }
+
+    /// The aliases of its services that are whole domains.
+    pub(super) fn domains(&self) -> Vec<Alias> {
+        let told = self.told_mut();
+        let aliases = told.grants.iter().flat_map(|grant| match &grant.outcome {
+            Outcome::Registered { aliases, .. } => aliases.as_slice(),
+            Outcome::Refused { .. } => &[],
+        });
+        aliases.filter(|alias| alias.is_domain()).cloned().collect()
     }
 
     /// Waits until it is time to look again for aliases that the agent does not know of.

@@ -1,6 +1,7 @@
 //! The server's part of the config file: read, checked, turned into types. Relative paths are relative to the
 //! file's folder.
 
+mod fronts_form;
 mod limits_form;
 
 use std::net::IpAddr;
@@ -17,6 +18,8 @@ use petit_host::logs::Level;
 use petit_host::toml_file::{self, Key, Kind, Note, Table, TomlError};
 use serde::Deserialize;
 
+pub use self::fronts_form::Fronts;
+use self::fronts_form::FrontsForm;
 use self::limits_form::{LimitsForm, LogSize};
 
 /// Bytes of log that are kept unless the operator says otherwise. A session costs two lines of 150 bytes, but no
@@ -70,6 +73,8 @@ pub struct Config {
     pub bounds: Bounds,
     /// Connections of all kinds at the same time; `None`: what descriptors and memory allow.
     pub connections: Option<usize>,
+    /// How the server tries its own public addresses.
+    pub fronts: Fronts,
     /// Memory that the process may use before it turns visitors away; `None`: what the system gives it.
     pub memory: Option<u64>,
 }
@@ -93,6 +98,7 @@ impl Config {
         note("trusted_proxies", self.trusted_proxies == running.trusted_proxies);
         note("legacy_errors", self.legacy_errors == running.legacy_errors);
         note("vitae", self.vitae == running.vitae);
+        note("fronts", self.fronts == running.fronts);
         let same_room = (self.connections, self.memory) == (running.connections, running.memory);
         note("limits", self.bounds == running.bounds && same_room);
         names
@@ -195,6 +201,7 @@ const SERVER: Table = Table(&[
     key("max_services", Kind::Value),
     key("invite_lifetime", Kind::Value),
     key("vitae", Kind::Free),
+    key("fronts", Kind::Table(fronts_form::FRONTS)),
     key("limits", Kind::Table(limits_form::LIMITS)),
     // The original's. `registryfile` is one word there.
     key("registryfile", Kind::Retired("the registry is now a database; name it with registry_file")),
@@ -236,6 +243,8 @@ struct ServerForm {
     invite_lifetime: Option<Lifetime>,
     #[serde(default)]
     vitae: VitaeForm,
+    #[serde(default)]
+    fronts: FrontsForm,
     #[serde(default)]
     limits: LimitsForm,
 }
@@ -279,6 +288,7 @@ impl ServerForm {
             invite_lifetime: self.invite_lifetime.map_or(limits::INVITE_LIFETIME, |lifetime| lifetime.0),
             vitae: self.vitae.other.into_iter().take(31).collect(),
             connections: self.limits.connections(),
+            fronts: self.fronts.check(folder),
             memory: self.limits.memory(),
             bounds: self.limits.bounds(),
         }

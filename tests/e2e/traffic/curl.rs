@@ -27,7 +27,7 @@ async fn curl_gets_its_answers_in_every_version() {
     let bed = Bed::https(&authority).await;
     let service = Service::http("an answer").await;
     let client = bed.client_of(service.address(), "http", "").await;
-    let host = format!("{}.bed.test", client.id());
+    let host = format!("{}.bed.localhost", client.id());
     let file = bed.dir.path().join("ca.pem");
     std::fs::write(&file, authority.pem()).unwrap();
     for (scheme, flag, version) in [
@@ -121,7 +121,7 @@ async fn h2load_gets_an_answer_to_every_request() {
     let bed = Bed::https(&authority).await;
     let service = Service::http("s").await;
     let client = bed.client_of(service.address(), "http", "").await;
-    let host = format!("{}.bed.test", client.id());
+    let host = format!("{}.bed.localhost", client.id());
     let before = service.requests();
     let many = ["--requests=3000", "--clients=4", "--max-concurrent-streams=50"];
     let url = format!("http://{host}/bytes/1000");

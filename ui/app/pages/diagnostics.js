@@ -88,11 +88,23 @@ function checks() {
   ];
 }
 
+/** @param {Check['result']} result @returns {{ tone: Tone, said: string }} */
+function shown(result) {
+  switch (result) {
+    case 'good':
+      return { tone: 'good', said: t('ui.diagnostics.said_good') };
+    case 'bad':
+      return { tone: 'bad', said: t('ui.diagnostics.said_bad') };
+    case 'untried':
+      return { tone: 'warn', said: t('ui.diagnostics.said_untried') };
+    case 'skipped':
+      return { tone: 'off', said: t('ui.diagnostics.said_skipped') };
+  }
+}
+
 /** @param {Check} check */
 function row({ name, result, detail, advice }) {
-  /** @type {Tone} */
-  const tone = result === 'skipped' ? 'off' : result;
-  const said = result === 'good' ? t('ui.diagnostics.said_good') : result === 'bad' ? t('ui.diagnostics.said_bad') : t('ui.diagnostics.said_skipped');
+  const { tone, said } = shown(result);
   return h(
     'li',
     { class: `check-row tone-${tone}`, 'data-test': 'check', 'data-result': result },

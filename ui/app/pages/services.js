@@ -45,13 +45,15 @@ export const services = {
 };
 
 /** @type {Record<Service['light'], Tone>} */
-const TONES = { green: 'good', red: 'bad', checking: 'busy', off: 'off' };
+const TONES = { green: 'good', up_to_server: 'warn', red: 'bad', checking: 'busy', off: 'off' };
 
 /** @param {Service} service */
 function light({ light, name }) {
   switch (light) {
     case 'green':
       return badge(TONES[light], t('ui.light.green'), `light-${name}`);
+    case 'up_to_server':
+      return badge(TONES[light], t('ui.light.up_to_server'), `light-${name}`);
     case 'red':
       return badge(TONES[light], t('ui.light.red'), `light-${name}`);
     case 'checking':

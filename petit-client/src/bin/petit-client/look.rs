@@ -3,11 +3,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use petit_client::doctor::{self, Check, CheckResult};
+use petit_client::hops::{Hop, HopName, HopState};
 use petit_client::messages::{self, Words};
 use petit_client::registration;
 use petit_client::status::{BrokenAt, Connection, Light, ServiceStatus, Status};
 use petit_engine::name::ServiceName;
-use petit_engine::proto::control::{GrantRefusal, Hop, Kept, Trial};
+use petit_engine::proto::control::{FrontState, GrantRefusal, Kept, ServiceKind, Trial};
 use petit_host::cli::{self, Failure, ago};
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::percent_encode;
@@ -120,6 +121,7 @@ fn text(status: &Status) -> String {
     for service in &status.services {
         let mark = match service.light {
             Light::Green => "✔",
+            Light::UpToServer => "◐",
             Light::Red => "✘",
             Light::Checking => "…",
             Light::Off => "–",
@@ -136,11 +138,48 @@ fn text(status: &Status) -> String {
         if service.is_one_too_many() && !status.kept.is_empty() {
             out.push_str(&format!("    {}\n", kept_text(&status.kept)));
         }
+        if !matches!(service.light, Light::Green | Light::Off) {
+            out.push_str(&format!("    {}\n", way(&service.hops)));
+        }
         for alias in &service.aliases {
-            out.push_str(&format!("    alias {alias}\n"));
+            let known = service.alias_fronts.iter().find(|known| known.alias == *alias);
+            let state = known.map(|known| front(known.front.state)).unwrap_or_default();
+            out.push_str(&format!("    alias {alias}{state}\n"));
         }
     }
     out
+}
+
+/// The way of a visitor, with what is known of each part.
+fn way(hops: &[Hop]) -> String {
+    let part = |hop: &Hop| {
+        let name = match hop.hop {
+            HopName::Name => "name",
+            HopName::Port => "port",
+            HopName::Certificate => "certificate",
+            HopName::Server => "server",
+            HopName::Tunnel => "tunnel",
+            HopName::Client => "client",
+            HopName::Service => "service",
+        };
+        let mark = match hop.state {
+            HopState::Works => "✔",
+            HopState::Broken => "✘",
+            HopState::Unknown => "?",
+        };
+        format!("{name} {mark}")
+    };
+    hops.iter().map(part).collect::<Vec<_>>().join("  ")
+}
+
+/// How a public front is, behind its name.
+fn front(state: FrontState) -> String {
+    match state {
+        FrontState::Checking => String::new(),
+        FrontState::Passed => " ✔".to_owned(),
+        FrontState::Failed(cause) => format!(" ✘ {}", messages::front(cause).what),
+        FrontState::Untried(why) => format!(" ? not tried, because {}", messages::untried(why)),
+    }
 }
 
 /// What the server keeps for services that are not offered.
@@ -149,17 +188,28 @@ pub(crate) fn kept_text(kept: &[Kept]) -> String {
     format!("it keeps addresses for services that are not offered any more: {}", names.join(", "))
 }
 
+/// When, and by what, a service's own part of the way was proved.
+fn when(service: &ServiceStatus) -> String {
+    let proved = service.proved.as_ref();
+    let how = if proved.is_some_and(|proved| proved.trial.is_some()) { "tried" } else { "visited" };
+    let when = proved.map(|proved| since(proved.at)).unwrap_or_default();
+    format!("{how} {when} ago")
+}
+
 /// Where a service stands, as a line.
 pub(crate) fn service_state(service: &ServiceStatus) -> String {
     match (service.light, &service.broken) {
-        (Light::Green, _) => {
-            let proved = service.proved.as_ref();
-            let how = match proved.and_then(|proved| proved.trial.as_ref()) {
-                Some(_) => "tried",
-                None => "visited",
+        (Light::Green, _) => format!("works end to end ({})", when(service)),
+        (Light::UpToServer, _) => {
+            let up_to = match service.kind {
+                ServiceKind::Http => "works up to the server's own front",
+                ServiceKind::Tcp => "works up to the server, where its port is open",
             };
-            let when = proved.map(|proved| since(proved.at)).unwrap_or_default();
-            format!("works end to end ({how} {when} ago)")
+            let why = match service.front.state {
+                FrontState::Untried(why) => messages::untried(why),
+                FrontState::Checking | FrontState::Passed | FrontState::Failed(_) => "that is still to come",
+            };
+            format!("{up_to} ({}); the public address was not tried, because {why}", when(service))
         }
         (Light::Red, Some(broken)) => {
             let Words { what, .. } = messages::broken(broken.at);
@@ -188,6 +238,8 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
         service: ServiceName,
         #[serde(default)]
         trial: Trial,
+        #[serde(default)]
+        public: FrontState,
         refused: Option<GrantRefusal>,
     }
     let target = service.map_or_else(
@@ -199,7 +251,7 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
     let tried: Vec<Tried> = serde_json::from_value(tried).map_err(|error| Failure::of(&error))?;
     let mut text = String::new();
     let mut good = true;
-    for Tried { service, trial, refused } in &tried {
+    for Tried { service, trial, public, refused } in &tried {
         text.push_str(&format!("{service}\n"));
         if let Some(refusal) = refused {
             let Words { what, todo } = messages::broken(BrokenAt::Server(*refusal));
@@ -207,14 +259,26 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
             good = false;
             continue;
         }
-        let broken = trial.broken.map(|hop| match hop {
-            Hop::Front => BrokenAt::Front,
-            Hop::Tunnel => BrokenAt::Tunnel,
-            Hop::Client => BrokenAt::Client,
-            Hop::Service(cause) => BrokenAt::Service(cause),
-        });
+        let broken = trial.broken.map(BrokenAt::from);
+        let (front, told) = match *public {
+            FrontState::Passed => ("public front", None),
+            FrontState::Failed(cause) => (
+                "server's own front",
+                Some(format!("✘ {:<24}{}", "public front", messages::front(cause).what)),
+            ),
+            FrontState::Untried(why) => (
+                "server's own front",
+                Some(format!("? {:<24}not tried, because {}", "public front", messages::untried(why))),
+            ),
+            FrontState::Checking => {
+                ("server's own front", Some(format!("… {:<24}being tried", "public front")))
+            }
+        };
+        if let Some(told) = told {
+            text.push_str(&format!("  {told}\n"));
+        }
         for (name, took) in [
-            ("public front", trial.front_us),
+            (front, trial.front_us),
             ("tunnel, there and back", trial.tunnel_us),
             ("client to service", trial.service_us),
         ] {
@@ -227,7 +291,7 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
                 }
             }
         }
-        good &= broken.is_none();
+        good &= broken.is_none() && !matches!(public, FrontState::Failed(_));
     }
     context.say(&text, &value);
     Ok(if good { ExitCode::Ok } else { ExitCode::Failed })
@@ -241,6 +305,7 @@ pub(crate) async fn check(context: &Context, with_advice: bool) -> Result<ExitCo
         let mark = match result {
             CheckResult::Good => "✔",
             CheckResult::Bad => "✘",
+            CheckResult::Untried => "?",
             CheckResult::Skipped => "–",
         };
         text.push_str(&format!("{mark} {name:<26}{detail}\n"));
@@ -250,12 +315,13 @@ pub(crate) async fn check(context: &Context, with_advice: bool) -> Result<ExitCo
     }
     let good = all_good(&checks);
     if with_advice && good {
-        text.push_str("All is well.\n");
+        let is_all_tried = checks.iter().all(|check| check.result == CheckResult::Good);
+        text.push_str(if is_all_tried { "All is well.\n" } else { "All that could be tried is well.\n" });
     }
     context.say(&text, &json!({ "checks": checks, "good": good }));
     Ok(if good { ExitCode::Ok } else { ExitCode::Failed })
 }
 
 fn all_good(checks: &[Check]) -> bool {
-    checks.iter().all(|check| check.result == CheckResult::Good)
+    checks.iter().all(|check| matches!(check.result, CheckResult::Good | CheckResult::Untried))
 }

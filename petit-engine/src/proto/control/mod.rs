@@ -5,6 +5,7 @@
 //! that nothing is ever half understood. Additions are negotiated by `protocol` and `features` in the hello.
 
 mod enrol;
+mod fronts;
 mod text;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use self::enrol::{Enrol, EnrolAnswer, EnrolRefusal, FromDevice};
+pub use self::fronts::{FRONTS, FrontReport, FrontState, Fronts, NameReport};
 pub use self::text::{PublicUrl, SecretText, Text};
 use crate::cause::{Health, ServiceCause};
 use crate::limits;
@@ -112,6 +114,9 @@ pub enum FromRelay {
     /// Another process is taking this relay's place at the same address: the agent is to begin a session with it
     /// at once. This session takes streams until the relay ends it. Only in a session with the feature [`MOVE`].
     Move {},
+    /// How the public fronts are, at the beginning of a session and whenever that has changed. Only in a session
+    /// with the feature [`FRONTS`].
+    Fronts(Fronts),
 }
 
 /// The feature of an agent that understands [`FromRelay::Move`].
@@ -434,6 +439,7 @@ impl Message for FromRelay {
             }
             Self::Services { services, kept } => check_grants(services, kept),
             Self::Probed { trial, .. } => check_trial(trial),
+            Self::Fronts(fronts) => fronts::check(fronts),
             Self::Looked { .. }
             | Self::Removed { .. }
             | Self::Unregistered {}

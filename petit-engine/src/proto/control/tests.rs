@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cause::{FrontCause, FrontUntried};
 
 fn hello() -> Hello {
     Hello {
@@ -79,6 +80,18 @@ fn messages_have_the_documented_form() {
     let refused = FromRelay::Refused { refusal: Refusal::InUseElsewhere };
     assert_eq!(refused.encode().unwrap(), br#"{"type":"refused","refusal":"in_use_elsewhere"}"#);
     assert_eq!(FromRelay::Move {}.encode().unwrap(), br#"{"type":"move"}"#);
+    let failed = FrontReport { state: FrontState::Failed(FrontCause::CertificateName), for_s: 7 };
+    let fronts = FromRelay::Fronts(Fronts {
+        http: FrontReport { state: FrontState::Passed, for_s: 60 },
+        tcp: FrontReport { state: FrontState::Untried(FrontUntried::OtherMachine), for_s: 0 },
+        names: vec![NameReport { name: "shop.acme.example".parse().unwrap(), report: failed }],
+    });
+    let bytes = fronts.encode().unwrap();
+    assert_eq!(
+        String::from_utf8(bytes.clone()).unwrap(),
+        r#"{"type":"fronts","http":{"state":"passed","for_s":60},"tcp":{"state":{"untried":"other_machine"},"for_s":0},"names":[{"name":"shop.acme.example","report":{"state":{"failed":"certificate_name"},"for_s":7}}]}"#
+    );
+    assert_eq!(FromRelay::decode(&bytes), Ok(fronts));
     let probed = FromRelay::Probed {
         probe: 7,
         trial: Trial { front_us: Some(12), broken: Some(Hop::Tunnel), ..Trial::default() },
@@ -213,6 +226,11 @@ fn texts_and_addresses_that_would_deceive_a_reader_are_refused() {
     ] {
         assert!(PublicUrl::try_from(url.to_owned()).is_err(), "{url:?}");
     }
+    let ages = format!(
+        r#"{{"type":"fronts","http":{{"state":"passed","for_s":{}}},"tcp":{{"state":"passed","for_s":0}},"names":[]}}"#,
+        u64::MAX
+    );
+    assert!(FromRelay::decode(ages.as_bytes()).is_err());
     let late = format!(r#"{{"type":"probed","probe":7,"trial":{{"front_us":{}}}}}"#, u64::MAX);
     assert!(FromRelay::decode(late.as_bytes()).is_err());
 }

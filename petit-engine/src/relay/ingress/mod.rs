@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -41,11 +41,11 @@ pub use self::http1::fuzz as fuzz_answer;
 use self::pace::{Breakable, Paced};
 pub(super) use self::pool::Pool;
 use super::answer::Failure;
+use super::front_probe::{ANSWER_FIELD, TOKEN_FIELD};
 use super::route::{Routed, decide};
-use super::{Shared, invite_page, probe};
+use super::{Shared, invite_page};
 use crate::limits;
 use crate::proto::control::ServiceKind;
-use crate::secret::sha256;
 
 /// Who is at the other end of a visitor's connection, and how it came in.
 #[derive(Clone, Debug)]
@@ -191,7 +191,6 @@ async fn answer(
     request: Request<Incoming>,
     id: [u8; 16],
 ) -> Response<AnswerBody> {
-    let start = Instant::now();
     let legacy = shared.config.legacy_errors;
     let version = request.version();
     let checked = match head::check(&request, visitor, &shared.config.endpoint, &shared.pseudonym) {
@@ -200,15 +199,16 @@ async fn answer(
         Ok(head::Checked::ServerOptions) => return empty(StatusCode::NO_CONTENT),
         Err(failure) => return failure.answer(None, id, legacy),
     };
+    // Before it is looked for a service: whether visitors get in is no question of names.
+    if let Some(answer) = answer_front_probe(shared, &checked, &request) {
+        return answer;
+    }
     let route = match decide(&checked.host, &shared.config.endpoint, shared.access.as_ref()) {
         Routed::Service { route, .. } => route,
         Routed::Unknown if is_invite_page(shared, &checked, &request) => return invite_page::page(),
         Routed::Unknown => return Failure::Unknown.answer(None, id, legacy),
         Routed::Foreign => return Failure::Misdirected.answer(None, id, legacy),
     };
-    if is_own_probe(shared, &request) {
-        return trial(&probe::through(shared, &route, start).await);
-    }
     if route.kind != ServiceKind::Http {
         return Failure::NotHttp.answer(None, id, legacy);
     }
@@ -278,18 +278,21 @@ fn empty(status: StatusCode) -> Response<AnswerBody> {
     response
 }
 
-/// True for the relay's own trial, false for a visitor who would like to be taken for one.
-fn is_own_probe(shared: &Shared, request: &Request<Incoming>) -> bool {
-    let Some(token) = request.headers().get(probe::TOKEN_FIELD) else { return false };
-    // Hashes differ early and unpredictably, so comparing them tells nothing about the token.
-    sha256(token.as_bytes()) == sha256(shared.probe_token.as_bytes())
-}
-
-fn trial(trial: &crate::proto::control::Trial) -> Response<AnswerBody> {
-    let body = serde_json::to_vec(trial).unwrap_or_default();
-    let mut response = Response::new(AnswerBody::full(Bytes::from(body)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+/// The answer to a probe of a front, which has come in like a visitor; nothing for a visitor who would like to be
+/// taken for one.
+fn answer_front_probe(
+    shared: &Shared,
+    checked: &head::Request,
+    request: &Request<Incoming>,
+) -> Option<Response<AnswerBody>> {
+    let token = request.headers().get(TOKEN_FIELD)?;
+    let answer =
+        shared.front_probes.tokens().redeem(token.as_bytes(), checked.host.name(), Instant::now())?;
+    let mut response = empty(StatusCode::OK);
+    let headers = response.headers_mut();
+    headers.insert(ANSWER_FIELD, HeaderValue::try_from(answer).ok()?);
+    headers.insert(hyper::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(response)
 }
 
 /// An invite's link leads here when somebody opens it in a browser.

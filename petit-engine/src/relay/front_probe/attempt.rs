@@ -1,0 +1,237 @@
+//! One attempt at a front, as a visitor would make it: the name, TCP, TLS, a request.
+//!
+//! The addresses that the resolver gave are checked, and the very one that was checked is connected to. No redirect
+//! is followed, little is read, and every step has its limit.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant as Deadline, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use super::address::Allowed;
+use super::judge::{Rest, judge};
+use super::token::{TOKEN_FIELD, Tokens};
+use super::{Resolver, Unresolved};
+use crate::cause::{FrontCause, FrontUntried};
+use crate::limits;
+use crate::name::Endpoint;
+use crate::net::dial::connect_any;
+
+/// Who tries fronts.
+pub(super) struct Prober {
+    pub(super) resolver: Arc<dyn Resolver>,
+    pub(super) allowed: Allowed,
+    /// `None`: nobody is trusted to vouch for a server.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) tokens: Tokens,
+}
+
+/// What is tried.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    https: bool,
+    /// The name that a visitor asks for.
+    host: String,
+    port: u16,
+    at: At,
+}
+
+/// Where a probe connects to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// Where the name leads, as a visitor.
+    Name,
+    /// A listening socket of this process.
+    Socket(SocketAddr),
+}
+
+/// What came of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It came in, and its answer went out. From the first packet on it took so long.
+    Passed(Duration),
+    Failed(FrontCause),
+    Untried(FrontUntried),
+}
+
+impl From<FrontCause> for Outcome {
+    fn from(cause: FrontCause) -> Self {
+        Self::Failed(cause)
+    }
+}
+
+impl From<FrontUntried> for Outcome {
+    fn from(why: FrontUntried) -> Self {
+        Self::Untried(why)
+    }
+}
+
+impl Target {
+    /// A public name, at the endpoint's port.
+    pub(super) fn public(endpoint: &Endpoint, host: String) -> Self {
+        Self { https: endpoint.is_https(), host, port: endpoint.visitors_port(), at: At::Name }
+    }
+
+    /// A public name at a socket of this process's.
+    pub(super) fn own(host: String, https: bool, socket: SocketAddr) -> Self {
+        Self { https, host, port: socket.port(), at: At::Socket(socket) }
+    }
+
+    fn authority(&self) -> String {
+        let usual = if self.https { 443 } else { 80 };
+        if self.port == usual { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+    }
+}
+
+impl Prober {
+    /// Tries a front within [`limits::FRONT_LIMIT`].
+    ///
+    /// # Cancel safety
+    /// Cancelling closes the connection, and the token is good for nothing any more.
+    pub(super) async fn attempt(&self, target: &Target) -> Outcome {
+        // Several run side by side, and each carries a TLS connection and its buffer.
+        match Box::pin(self.try_all(target)).await {
+            Ok(took) => Outcome::Passed(took),
+            Err(outcome) => outcome,
+        }
+    }
+
+    async fn try_all(&self, target: &Target) -> Result<Duration, Outcome> {
+        let deadline = Deadline::now() + limits::FRONT_LIMIT;
+        let addresses = match target.at {
+            At::Socket(socket) => vec![socket],
+            At::Name => self.addresses(&target.host, target.port).await?,
+        };
+        let start = Instant::now();
+        let tcp = connect(addresses).await?;
+        let answer = async {
+            if target.https {
+                let tls = self.agree_on_tls(target, tcp).await?;
+                self.ask(target, tls).await
+            } else {
+                self.ask(target, tcp).await
+            }
+        };
+        timeout_at(deadline, answer).await.unwrap_or(Err(FrontCause::NoAnswer.into()))?;
+        Ok(start.elapsed())
+    }
+
+    /// The addresses behind a name that may be connected to; at least one.
+    pub(super) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Outcome> {
+        let found = match own_addresses(host) {
+            Some(own) => own,
+            None => timeout(limits::FRONT_STEP, self.resolver.resolve(host))
+                .await
+                .unwrap_or(Err(Unresolved::NoNameServer))
+                .map_err(|unresolved| match unresolved {
+                    Unresolved::NoAddress => Outcome::from(FrontCause::NameNotFound),
+                    Unresolved::NoNameServer => FrontUntried::NoNameServer.into(),
+                })?,
+        };
+        if found.is_empty() {
+            return Err(FrontCause::NameNotFound.into());
+        }
+        let permitted = found.into_iter().filter(|ip| self.allowed.permits(*ip));
+        let addresses: Vec<SocketAddr> = permitted.map(|ip| SocketAddr::new(ip, port)).collect();
+        if addresses.is_empty() { Err(FrontUntried::PrivateAddress.into()) } else { Ok(addresses) }
+    }
+
+    async fn agree_on_tls(
+        &self,
+        target: &Target,
+        tcp: TcpStream,
+    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Outcome> {
+        let config = self.tls.as_ref().ok_or(FrontUntried::NoRoots)?;
+        let name = ServerName::try_from(target.host.clone()).map_err(|_| FrontCause::NameNotFound)?;
+        let connecting = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
+        connecting.await.map_err(|error| tls_cause(&error).into())
+    }
+
+    /// Asks like a visitor, and judges the answer.
+    async fn ask(&self, target: &Target, mut io: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), Outcome> {
+        // Without random bytes nothing can be asked; what fails then is this server.
+        let issued = self.tokens.issue(&target.host, Instant::now()).map_err(|_| FrontCause::Listener)?;
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: {}\r\n{TOKEN_FIELD}: {}\r\nConnection: close\r\n\r\n",
+            target.authority(),
+            issued.token,
+        );
+        let sent = async {
+            io.write_all(request.as_bytes()).await?;
+            io.flush().await
+        };
+        // Whoever closes before the request is out may have answered all the same.
+        let _ = sent.await;
+        let mut answer = [0; limits::FRONT_ANSWER_BYTES];
+        let mut filled = 0;
+        loop {
+            let rest = answer.get_mut(filled..).unwrap_or_default();
+            let is_full = rest.is_empty();
+            let read = if is_full { 0 } else { io.read(rest).await.unwrap_or(0) };
+            filled += read;
+            let rest = if read == 0 { Rest::IsOver } else { Rest::MayCome };
+            let seen = answer.get(..filled).unwrap_or_default();
+            if let Some(judged) = judge(seen, rest, issued.answer(), issued.came()) {
+                return judged.map_err(Outcome::from);
+            }
+        }
+    }
+}
+
+/// Where a name leads that needs no name server: an address, and `localhost` with all under it, which browsers and
+/// curl look for on their own machine (RFC 6761 §6.3). The system's resolver need not know them.
+fn own_addresses(host: &str) -> Option<Vec<IpAddr>> {
+    if let Ok(ip) = host.parse() {
+        return Some(vec![ip]);
+    }
+    let is_local = host == "localhost" || host.ends_with(".localhost");
+    is_local.then(|| vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
+}
+
+/// Where a listener on all addresses is reached from this machine.
+pub(in crate::relay) fn reachable(socket: SocketAddr) -> SocketAddr {
+    match socket {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, v4.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, v6.port()).into(),
+        socket => socket,
+    }
+}
+
+/// Connects to whichever of the addresses answers first.
+async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, Outcome> {
+    // A refusal is what visitors get, too. Silence, or no way there, may be so from here alone.
+    let connecting = timeout(limits::FRONT_STEP, connect_any(addresses)).await;
+    let tcp = connecting.map_err(|_| FrontUntried::Unreachable)?.map_err(|last| {
+        let kind = last.map(|(_, error)| error.kind());
+        match kind {
+            Some(io::ErrorKind::ConnectionRefused) => Outcome::from(FrontCause::ConnectionRefused),
+            Some(io::ErrorKind::ConnectionReset) => FrontCause::NoAnswer.into(),
+            Some(_) | None => FrontUntried::Unreachable.into(),
+        }
+    })?;
+    let _ = tcp.set_nodelay(true);
+    Ok(tcp)
+}
+
+/// What a failed handshake tells of the front.
+fn tls_cause(error: &io::Error) -> FrontCause {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(certificate)) = tls else { return FrontCause::NoTls };
+    match certificate {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => FrontCause::CertificateExpired,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            FrontCause::CertificateName
+        }
+        _ => FrontCause::CertificateUntrusted,
+    }
+}

@@ -1,0 +1,128 @@
+//! Domains of customers' own: as many as there are aliases that are whole domains, so they take turns at a bounded
+//! pace. A domain is known here once an operator has made it an alias and its service is offered; it is forgotten
+//! when that is no longer so.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::attempt::Target;
+use super::track::Track;
+use super::{FrontKind, FrontProbes, FrontTrial, FrontView, record, view};
+use crate::limits;
+use crate::name::Alias;
+use crate::proto::control::FrontState;
+use crate::relay::Shared;
+use crate::relay::registry::Session;
+
+/// What is known of the domains.
+#[derive(Debug, Default)]
+pub(super) struct Domains {
+    table: Mutex<Table>,
+    added: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    tracks: HashMap<Alias, Track>,
+    /// The one that was tried the longest ago comes first.
+    turns: VecDeque<Alias>,
+}
+
+impl Domains {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, name: &Alias) {
+        let mut table = self.table();
+        let table = &mut *table;
+        table.tracks.entry(name.clone()).or_insert_with(|| {
+            table.turns.push_front(name.clone());
+            self.added.notify_one();
+            Track::new(Instant::now())
+        });
+    }
+
+    fn forget(&self, name: &Alias) {
+        let mut table = self.table();
+        table.tracks.remove(name);
+        table.turns.retain(|turn| turn != name);
+    }
+
+    /// How a domain is, and since when; `None` while it is not tried.
+    pub(super) fn state(&self, name: &Alias) -> Option<(FrontState, Instant)> {
+        self.table().tracks.get(name).map(|track| (track.state(), track.since()))
+    }
+
+    pub(super) fn views(&self, now: (Instant, SystemTime)) -> Vec<FrontView> {
+        let table = self.table();
+        let view = |(name, track): (&Alias, &Track)| view(FrontKind::Domain(name.clone()), track, now);
+        let mut views: Vec<FrontView> = table.tracks.iter().map(view).collect();
+        views.sort_by(|one, other| one.front.cmp(&other.front));
+        views
+    }
+
+    /// Takes the domain whose turn it is. It is handed to the end of the line.
+    fn next(&self, now: Instant) -> Option<Alias> {
+        let mut table = self.table();
+        let name = table.turns.front()?.clone();
+        let tried = table.tracks.get(&name).and_then(Track::tried);
+        if tried.is_some_and(|at| now.saturating_duration_since(at) < limits::FRONT_EVERY) {
+            return None;
+        }
+        table.turns.rotate_left(1);
+        Some(name)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.table().turns.is_empty()
+    }
+}
+
+impl FrontProbes {
+    /// The domains among a session's names are tried from now on.
+    pub(in crate::relay) fn watch(&self, session: &Session) {
+        if self.trial == FrontTrial::Public {
+            for name in session.domains() {
+                self.domains.add(&name);
+            }
+        }
+    }
+
+    /// Tries customers' domains for as long as it is polled. Never ends.
+    pub(super) async fn run_domains(&self, shared: &Arc<Shared>) {
+        let mut attempts = JoinSet::new();
+        loop {
+            while self.domains.is_empty() {
+                self.domains.added.notified().await;
+            }
+            tokio::time::sleep(limits::FRONT_NAMES_PACE).await;
+            while attempts.len() >= limits::FRONT_NAMES_AT_ONCE {
+                attempts.join_next().await;
+            }
+            while attempts.try_join_next().is_some() {}
+            if let Some(name) = self.domains.next(Instant::now()) {
+                let shared = Arc::clone(shared);
+                attempts.spawn(async move { shared.front_probes.try_domain(&shared, name).await });
+            }
+        }
+    }
+
+    async fn try_domain(&self, shared: &Shared, name: Alias) {
+        // Another alias may have taken its place, and a client that is away is told nothing.
+        let route = shared.access.alias(name.as_str()).and_then(|id| shared.access.service(&id));
+        let Some((session, _)) = route.and_then(|route| shared.registry.find(&route)) else {
+            return self.domains.forget(&name);
+        };
+        let target = Target::public(&shared.config.endpoint, name.to_string());
+        let outcome = self.prober.attempt(&target).await;
+        if let Some(track) = self.domains.table().tracks.get_mut(&name) {
+            record(track, &FrontKind::Domain(name), outcome, Instant::now());
+        }
+        shared.tell_fronts(&session);
+    }
+}
