@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServerAddr, ServiceName, VisitorHost};
-use petit_engine::relay::{Failure, Routed, Via, decide};
+use petit_engine::relay::FrontKind;
 use petit_engine::secret::{Fingerprint, InviteId};
 use petit_host::control::{Handler, Problem, Reply, Request};
 use petit_host::logs::{Level, LevelHandle};
@@ -23,8 +23,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backup::{self, BackupError};
 use crate::certificate::{self, Certificate};
+use crate::clients::FrontStates;
 use crate::config::{self, Config};
 use crate::directory::Directory;
+use crate::explain;
+use crate::fronts;
 use crate::server::{InviteError, InviteWish, Reloaded, Server, make_invite};
 use crate::store::{EndedBy, StoreError};
 use crate::{SOFTWARE, seconds};
@@ -119,7 +122,7 @@ impl Admin {
             ("DELETE", ["aliases"]) => self.remove_alias(request).await,
             ("POST", ["invites"]) => self.invite(request).await,
             ("POST", ["invites", id, "withdraw"]) => self.withdraw(id).await,
-            ("GET", ["explain"]) => self.explain(request),
+            ("GET", ["explain"]) => self.explain(request).await,
             ("POST", ["backup"]) => self.backup(request).await,
             ("POST", ["stop"]) => self.stop(),
             ("POST", ["reload"]) => self.reload().await,
@@ -289,52 +292,23 @@ impl Admin {
     }
 
     /// Where a URL would lead, and why.
-    fn explain(&self, request: &Request) -> Outcome {
+    async fn explain(&self, request: &Request) -> Outcome {
         let url = request.parameter("url").unwrap_or_default();
-        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let host = VisitorHost::parse(authority).map_err(|error| {
-            Problem::new(
-                400,
-                "bad_url",
-                format!("{authority:?} is {error}; visitors would get {}", Failure::BadHost.status()),
-            )
-        })?;
-        let (decision, found) = match decide(&host, &self.endpoint, &self.directory) {
-            Routed::Unknown => ("unknown", None),
-            Routed::Foreign => ("foreign", None),
-            Routed::Service { route, via } => ("service", Some((route, via))),
-        };
-        let session = found.as_ref().and_then(|(route, _)| self.session_of(&route.device));
-        let is_online = session.as_ref().is_some_and(|session| session.takes_streams);
-        let served = |id: &RegisteredId| {
-            session.iter().flat_map(|session| &session.services).find(|service| service.id == *id)
-        };
-        let failure = match (&found, decision) {
-            (None, "foreign") => Some(Failure::Misdirected),
-            (None, _) => Some(Failure::Unknown),
-            (Some((route, _)), _) => match (served(&route.id), is_online) {
-                _ if route.kind == petit_engine::proto::control::ServiceKind::Tcp => Some(Failure::NotHttp),
-                (Some(_), true) => None,
-                (None, true) => Some(Failure::NotOffered),
-                (_, false) => Some(Failure::Away),
-            },
-        };
-        Ok(json!({
-            "url": url,
-            "host": host.name(),
-            "domain": self.endpoint.domain(),
-            "decision": decision,
-            "via": found.as_ref().map(|(_, via)| match via { Via::Alias => "alias", Via::Id => "registered ID" }),
-            "id": found.as_ref().map(|(route, _)| route.id),
-            "service": found.as_ref().map(|(route, _)| route.name.clone()),
-            "kind": found.as_ref().map(|(route, _)| route.kind),
-            "client": found.as_ref().map(|(route, _)| route.device),
-            "client_online": found.as_ref().map(|_| is_online),
-            "health": found.as_ref().and_then(|(route, _)| served(&route.id)).map(|service| service.health),
-            "answer": failure.map(|failure| json!({ "status": failure.status().as_u16(), "code": failure.code() })),
-            "server_running": self.running.is_some(),
-        }))
+        let server = self.running.as_ref().map(|running| running.server.as_ref());
+        let explained = explain::explain(url, &self.endpoint, &self.directory, server).await?;
+        Ok(json!(explained))
+    }
+
+    /// How the public front of each kind of service is.
+    fn front_states(&self) -> FrontStates {
+        let front = |kind| self.running.as_ref().map(|running| running.server.relay.front(&kind));
+        FrontStates { http: front(FrontKind::Endpoint), tcp: front(FrontKind::TcpHost) }
+    }
+
+    /// How the ways in are, as the running server has tried them.
+    fn fronts(&self) -> Vec<Value> {
+        let fronts = self.running.as_ref().map(|running| running.server.relay.fronts()).unwrap_or_default();
+        fronts.iter().map(|front| fronts::view(front, &self.endpoint)).collect()
     }
 
     /// By the running server itself, which still has its registry when somebody has removed the file.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use petit_engine::cause::Health;
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName};
-use petit_engine::proto::control::{ServiceKind, Vitae};
+use petit_engine::proto::control::{FrontState, ServiceKind, Vitae};
 use petit_engine::relay::SessionView;
 use petit_engine::secret::Fingerprint;
 use serde::{Serialize, Serializer};
@@ -13,15 +13,26 @@ use serde::{Serialize, Serializer};
 use crate::seconds;
 use crate::store::{DeviceRow, EndedBy, ServiceRow};
 
+/// How the public front of each kind of service is; `None` while no server runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrontStates {
+    pub(crate) http: Option<FrontState>,
+    pub(crate) tcp: Option<FrontState>,
+}
+
 /// All clients, as a JSON array. Each is made when it is written, so that many need no more memory than one.
 pub(crate) struct Clients<'a> {
     rows: &'a [DeviceRow],
     sessions: HashMap<DeviceId, &'a SessionView>,
-    endpoint: &'a Endpoint,
+    public: (&'a Endpoint, FrontStates),
 }
 
 impl<'a> Clients<'a> {
-    pub(crate) fn new(rows: &'a [DeviceRow], sessions: &'a [SessionView], endpoint: &'a Endpoint) -> Self {
+    pub(crate) fn new(
+        rows: &'a [DeviceRow],
+        sessions: &'a [SessionView],
+        public: (&'a Endpoint, FrontStates),
+    ) -> Self {
         let mut newest: HashMap<DeviceId, &SessionView> = HashMap::with_capacity(sessions.len());
         for session in sessions {
             let known = newest.entry(session.device).or_insert(session);
@@ -29,7 +40,7 @@ impl<'a> Clients<'a> {
                 *known = session; // the newest is the one in use
             }
         }
-        Self { rows, sessions: newest, endpoint }
+        Self { rows, sessions: newest, public }
     }
 }
 
@@ -37,7 +48,7 @@ impl Serialize for Clients<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let views = self.rows.iter().map(|row| {
             let session = self.sessions.get(&row.id).copied();
-            ClientView::new(row, session, self.endpoint)
+            ClientView::new(row, session, self.public)
         });
         serializer.collect_seq(views)
     }
@@ -88,10 +99,15 @@ struct ServiceView<'a> {
     online: bool,
     health: Option<Health>,
     visits: Option<u64>,
+    front: Option<FrontState>,
 }
 
 impl<'a> ClientView<'a> {
-    pub(crate) fn new(row: &'a DeviceRow, session: Option<&'a SessionView>, endpoint: &Endpoint) -> Self {
+    pub(crate) fn new(
+        row: &'a DeviceRow,
+        session: Option<&'a SessionView>,
+        public: (&Endpoint, FrontStates),
+    ) -> Self {
         Self {
             id: row.id,
             name: &row.name,
@@ -101,11 +117,7 @@ impl<'a> ClientView<'a> {
             online: session.is_some(),
             session: session.map(LiveView::new),
             software: session.map_or(row.software.as_str(), |session| session.software.as_str()),
-            services: row
-                .services
-                .iter()
-                .map(|service| ServiceView::new(service, session, endpoint))
-                .collect(),
+            services: row.services.iter().map(|service| ServiceView::new(service, session, public)).collect(),
         }
     }
 }
@@ -128,7 +140,11 @@ impl<'a> LiveView<'a> {
 }
 
 impl<'a> ServiceView<'a> {
-    fn new(row: &'a ServiceRow, session: Option<&SessionView>, endpoint: &Endpoint) -> Self {
+    fn new(
+        row: &'a ServiceRow,
+        session: Option<&SessionView>,
+        (endpoint, fronts): (&Endpoint, FrontStates),
+    ) -> Self {
         // A client has a few services.
         let live = session.and_then(|session| session.services.iter().find(|live| live.id == row.id));
         Self {
@@ -141,6 +157,10 @@ impl<'a> ServiceView<'a> {
             online: live.is_some(),
             health: live.map(|live| live.health),
             visits: live.map(|live| live.visits),
+            front: match row.kind {
+                ServiceKind::Http => fronts.http,
+                ServiceKind::Tcp => fronts.tcp,
+            },
         }
     }
 }

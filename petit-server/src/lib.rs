@@ -11,6 +11,7 @@ pub mod certificate;
 mod clients;
 pub mod config;
 pub mod directory;
+pub mod explain;
 pub mod folder;
 pub mod fronts;
 pub mod load;

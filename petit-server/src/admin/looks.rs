@@ -32,6 +32,7 @@ impl Admin {
             "certificate_problem": certificate_problem(server),
             "registry_problem": self.directory.store().in_place().err().map(|error| error.to_string()),
             "endpoint": self.endpoint,
+            "fronts": self.fronts(),
             "tunnel_address": terms.server,
             "server_key": terms.pins.first(),
             "config": server.folder.config,
@@ -64,11 +65,12 @@ impl Admin {
             clients: Clients<'a>,
         }
         let (store, endpoint) = (Arc::clone(self.directory.store()), self.endpoint.clone());
+        let fronts = self.front_states();
         let relay = self.running.as_ref().map(|running| running.server.relay.clone());
         away(move |runtime| {
             let rows = runtime.block_on(store.devices()).map_err(problem)?;
             let sessions = relay.map(|relay| relay.sessions()).unwrap_or_default();
-            written(&Whole { head: head(), clients: Clients::new(&rows, &sessions, &endpoint) })
+            written(&Whole { head: head(), clients: Clients::new(&rows, &sessions, (&endpoint, fronts)) })
         })
         .await
     }
@@ -85,7 +87,7 @@ impl Admin {
     pub(super) async fn client(&self, name: &str) -> Written {
         let row = self.find(name).await?;
         let session = self.session_of(&row.id);
-        written(&ClientView::new(&row, session.as_ref(), &self.endpoint))
+        written(&ClientView::new(&row, session.as_ref(), (&self.endpoint, self.front_states())))
     }
 
     /// What is live of a client.

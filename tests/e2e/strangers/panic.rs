@@ -6,8 +6,8 @@ use std::sync::Arc;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, ServiceKind, Text, Vitae};
 use petit_engine::relay::{
-    Access, Announced, Answer, Bounds, Change, EnrolRequest, Enrolled, FrontSettings, FrontTrial, Names, Relay,
-    RelayConfig, Resolver, Route, Unresolved,
+    Access, Announced, Answer, Bounds, Change, EnrolRequest, Enrolled, FrontSettings, FrontTrial, Names,
+    Relay, RelayConfig, Resolver, Route, Unresolved,
 };
 use petit_engine::secret::{PrivateKey, PublicKey};
 use petit_tests::visitor::Visitor;

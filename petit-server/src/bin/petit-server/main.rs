@@ -4,6 +4,8 @@
 //! itself.
 
 mod ask;
+mod explain;
+mod fronts;
 mod run;
 mod setup;
 mod show;
@@ -152,7 +154,7 @@ enum Verb {
     /// Say where a URL would lead, and why
     #[command(after_help = "Example:\n  petit-server explain https://acme.example.com/invoices")]
     Explain {
-        /// The URL, or just its host
+        /// The URL (tcp://HOST:PORT too), or just its host, its alias or its registered ID
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         url: String,
     },
@@ -366,7 +368,7 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
         }
         Verb::Explain { url } => {
             let value = either.call("GET", &format!("/explain?url={}", percent_encode(url)), None).await?;
-            (show::explain(&value), value)
+            (explain::explain(&value), value)
         }
         Verb::Invite { list: true, .. } => {
             let value = either.call("GET", "/invites", None).await?;

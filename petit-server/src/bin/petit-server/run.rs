@@ -16,10 +16,10 @@ use petit_server::config::{self, Config};
 use petit_server::folder::{Folder, KeyError};
 use petit_server::server::{Reloaded, Server, StartError, tunnel_address};
 use petit_server::store::StoreError;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
-use super::{PROGRAM, ask, load, show};
+use super::{PROGRAM, ask, fronts, load, show};
 
 /// Runs until a signal or `stop`. The first one drains, the second one ends at once.
 pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode, Failure> {
@@ -34,6 +34,10 @@ pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode
     let mut signals = Signals::new().map_err(|error| Failure::of(&error))?;
     let server = Server::start(config, folder.clone()).await.map_err(|error| start_failure(&error))?;
     let server = Arc::new(server);
+    let has_certificate = !server.https().certificates.is_empty();
+    if let Some(note) = petit_server::fronts::notes(&server.config, has_certificate) {
+        tracing::warn!(?note, "visitors will not get in by the public addresses");
+    }
     let (wishes, mut wished) = mpsc::channel(4);
     let terms = invite_terms(&server, &server.config).map_err(|error| Failure::of(&error))?;
     let terms = watch::Sender::new(terms);
@@ -193,6 +197,12 @@ pub(crate) async fn start(json: bool, folder: &Folder) -> Result<(), Failure> {
             let problem = show::text(&status, "/certificate_problem");
             if !problem.is_empty() {
                 text.push_str(&format!("HTTPS visitors are not served as they should be: {problem}\n"));
+            }
+            let has_certificate =
+                status.get("certificates").and_then(Value::as_array).is_some_and(|shown| !shown.is_empty());
+            let config = load(config)?;
+            if let Some(note) = petit_server::fronts::notes(&config, has_certificate) {
+                text.push_str(&format!("note: {}\n", fronts::note(&note)));
             }
             text.push_str("Invite a client with: petit-server invite");
             let problem = (!problem.is_empty()).then_some(problem);

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::ask::Either;
 use super::run::start_failure;
-use super::{PROGRAM, load, show};
+use super::{PROGRAM, fronts, load, show};
 
 /// Makes what is missing, and leaves what is there.
 pub(crate) async fn init(
@@ -141,6 +141,9 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
         note(format!("no certificate covers {host}, so its HTTPS visitors will be warned off"));
     }
     let https = !certificates.is_empty();
+    if let Some(found) = petit_server::fronts::notes(&config, https) {
+        note(fronts::note(&found));
+    }
     if !https {
         let path = config.certificate.display();
         note(format!("there is no certificate at {path}, so HTTPS visitors are not served"));

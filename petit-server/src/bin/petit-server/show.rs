@@ -2,10 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use petit_engine::proto::control::FrontState;
 use petit_host::cli::{ago, table};
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 use serde_json::Value;
+
+use super::fronts;
 
 /// The text at a JSON pointer; numbers as they are, nothing as nothing.
 pub(crate) fn text(value: &Value, pointer: &str) -> String {
@@ -16,7 +19,7 @@ pub(crate) fn text(value: &Value, pointer: &str) -> String {
     }
 }
 
-fn is_true(value: &Value, pointer: &str) -> bool {
+pub(crate) fn is_true(value: &Value, pointer: &str) -> bool {
     value.pointer(pointer).and_then(Value::as_bool).unwrap_or_default()
 }
 
@@ -66,12 +69,13 @@ pub(crate) fn status(value: &Value) -> String {
     let certificates = certificates(value);
     let registry = text(value, "/registry_problem");
     let registry = if registry.is_empty() { registry } else { format!("registry   {registry}\n") };
+    let fronts = ways_in(value);
     let mut out = format!(
         "{} is running for {} (process {})\n\
          visitors   http://{}\n\
          clients    {}{https}; invites say {}\n\
          addresses  {}\n\
-         {certificates}{registry}log        {}\n",
+         {fronts}{certificates}{registry}log        {}\n",
         text(value, "/software"),
         ago(Duration::from_secs(up)),
         text(value, "/pid"),
@@ -154,6 +158,32 @@ pub(crate) fn reloaded(value: &Value) -> String {
         out.push_str("\nThere is no certificate any more, so HTTPS visitors are not served.");
     }
     out
+}
+
+/// How the ways in are: the public address always, the others when there is something to say.
+fn ways_in(value: &Value) -> String {
+    let mut lines = Vec::new();
+    for front in list(value, "/fronts") {
+        let state = fronts::state(front.get("state").unwrap_or(&Value::Null));
+        let (mark, said) = (fronts::mark(state), fronts::said(state));
+        let tried =
+            since(front, "/tried").map(|ago_| format!(", tried {} ago", ago(ago_))).unwrap_or_default();
+        let is_fine = state == FrontState::Passed;
+        let address = text(front, "/address");
+        let line = match text(front, "/front").as_str() {
+            "endpoint" => format!("{mark} {said}{tried}"),
+            "domain" if !is_fine => format!("{mark} {address}: {said}{tried}"),
+            "plain_socket" | "tls_socket" if matches!(state, FrontState::Failed(_)) => {
+                format!("{mark} this server's own {address}: {said}")
+            }
+            "tcp_host" if matches!(state, FrontState::Failed(_)) => {
+                format!("{mark} raw TCP services: {said}{tried}")
+            }
+            _ => continue,
+        };
+        lines.push(format!("           {line}\n"));
+    }
+    lines.concat()
 }
 
 /// The certificates in use, and what is wrong with those that are not.
@@ -261,12 +291,23 @@ pub(crate) fn client(value: &Value) -> String {
     for service in list(value, "/services") {
         let aliases: Vec<String> = list(service, "/aliases").iter().map(|alias| text(alias, "")).collect();
         out.push_str(&format!("  service      {} ({})\n", text(service, "/name"), health(service)));
-        out.push_str(&format!("               {}\n", text(service, "/url")));
+        out.push_str(&format!("               {}{}\n", text(service, "/url"), public(service)));
         if !aliases.is_empty() {
             out.push_str(&format!("               aliases: {}\n", aliases.join(" ")));
         }
     }
     out
+}
+
+/// How the public front of a service is, behind its address.
+fn public(service: &Value) -> String {
+    match service.get("front") {
+        None | Some(Value::Null) => String::new(),
+        Some(state) => {
+            let state = fronts::state(state);
+            format!("  {} {}", fronts::mark(state), fronts::said(state))
+        }
+    }
 }
 
 pub(crate) fn aliases(value: &Value) -> String {
@@ -329,44 +370,5 @@ pub(crate) fn invite(value: &Value, with_qr: bool) -> String {
     }
     out.push_str("The customer types: petit-client register");
     out.push_str(&without_certificate(value));
-    out
-}
-
-pub(crate) fn explain(value: &Value) -> String {
-    let host = text(value, "/host");
-    let mut out = match text(value, "/decision").as_str() {
-        "foreign" => {
-            format!("{host} is not under {} and no alias.\n", text(value, "/domain"))
-        }
-        "unknown" => format!("{host} is neither an alias nor does it begin with a registered ID.\n"),
-        _ => format!(
-            "{host} is service {:?} of client {}, found by its {} ({}).\n",
-            text(value, "/service"),
-            text(value, "/client"),
-            text(value, "/via"),
-            text(value, "/id"),
-        ),
-    };
-    if text(value, "/decision") == "service" {
-        out.push_str(if is_true(value, "/client_online") {
-            "The client is connected.\n"
-        } else if is_true(value, "/server_running") {
-            "The client is not connected.\n"
-        } else {
-            "The server is not running, so the client cannot be connected.\n"
-        });
-        if value.pointer("/health/down").is_some() {
-            out.push_str("The client says that it cannot reach the service.\n");
-        }
-    }
-    match value.pointer("/answer/status") {
-        Some(status) => {
-            out.push_str(&format!(
-                "A visitor gets {status} with Petit-Error: {}.",
-                text(value, "/answer/code")
-            ));
-        }
-        None => out.push_str("A visitor's request goes through the tunnel to the service."),
-    }
     out
 }
