@@ -11,6 +11,7 @@ pub mod cli;
 pub mod control;
 pub mod exit;
 pub mod files;
+pub mod handover;
 pub mod harden;
 pub mod lock;
 pub mod logs;

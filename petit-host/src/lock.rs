@@ -1,7 +1,7 @@
 //! A lock that is free as soon as its holder is gone, however that came about. No pid files.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,10 +30,17 @@ fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
+/// A process that holds a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number, when it has said so.
+    pub pid: Option<u32>,
+}
+
 /// Held until dropped. The file stays: removing it would let two processes hold two files of one name.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -46,13 +53,17 @@ impl Lock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            // Whoever may write into the folder must not choose which file gets this process's number.
+            options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        }
         let mut file = options.open(path).map_err(io)?;
         match file.try_lock() {
             Ok(()) => {
-                // For people only: what counts is the lock.
-                let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
-                Ok(Self { _file: file })
+                let lock = Self { file };
+                lock.sign();
+                Ok(lock)
             }
             Err(std::fs::TryLockError::WouldBlock) => {
                 let mut text = String::new();
@@ -61,6 +72,51 @@ impl Lock {
             }
             Err(std::fs::TryLockError::Error(source)) => Err(io(source)),
         }
+    }
+
+    /// Writes this process's number into it. For people only: what counts is the lock.
+    pub fn sign(&self) {
+        let write = |mut file: &File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            write!(file, "{}", std::process::id())
+        };
+        let _ = write(&self.file);
+    }
+
+    /// A copy for another process, which holds the same lock from then on: it is free when both have let go.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    #[cfg(unix)]
+    pub fn copy(&self) -> io::Result<std::os::fd::OwnedFd> {
+        self.file.try_clone().map(Into::into)
+    }
+
+    /// The lock that another process holds and has given a copy of.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] when that is a lock of something else.
+    #[cfg(unix)]
+    pub fn inherit(path: &Path, copy: std::os::fd::OwnedFd) -> Result<Self, LockError> {
+        use std::os::unix::fs::MetadataExt;
+        let io = |source| LockError::Io { path: path.to_owned(), source };
+        let file = File::from(copy);
+        let is = |of: std::fs::Metadata| (of.dev(), of.ino());
+        let same = is(file.metadata().map_err(io)?) == is(std::fs::metadata(path).map_err(io)?);
+        // To a lock that is held by way of this very description, this changes nothing.
+        if same && file.try_lock().is_ok() { Ok(Self { file }) } else { Self::take(path) }
+    }
+
+    /// Who holds a lock, as far as that is known: `None` when it is free.
+    pub fn holder(path: &Path) -> Option<Holder> {
+        let mut file = File::open(path).ok()?;
+        if !matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)) {
+            return None;
+        }
+        let mut text = String::new();
+        let _ = file.read_to_string(&mut text);
+        Some(Holder { pid: text.trim().parse().ok() })
     }
 
     /// Takes the lock, waiting for whoever holds it for a moment only.
@@ -97,6 +153,39 @@ mod tests {
         assert!(matches!(Lock::take(&path).unwrap_err(), LockError::Held { pid, .. } if pid == us));
         drop(held);
         assert!(Lock::take(&path).is_ok(), "a file that is left behind locks nobody out");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_copy_holds_the_same_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("server.lock");
+        assert_eq!(Lock::holder(&path), None);
+        let first = Lock::take(&path).unwrap();
+        let copy = Lock::inherit(&path, first.copy().unwrap()).unwrap();
+        assert_eq!(Lock::holder(&path), Some(Holder { pid: Some(std::process::id()) }));
+        drop(first);
+        assert!(Lock::take(&path).is_err(), "it was never free in between");
+        copy.sign();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), std::process::id().to_string());
+        drop(copy);
+        assert_eq!(Lock::holder(&path), None);
+        // A copy of something else is no lock of this.
+        let other = Lock::take(&dir.path().join("other.lock")).unwrap();
+        let held = Lock::take(&path).unwrap();
+        assert!(Lock::inherit(&path, other.copy().unwrap()).is_err());
+        drop(held);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_a_lock_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, path) = (dir.path().join("victim"), dir.path().join("client.lock"));
+        std::fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        assert!(matches!(Lock::take(&path), Err(LockError::Io { .. })));
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
     }
 
     #[tokio::test]

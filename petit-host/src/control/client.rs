@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -13,6 +14,11 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
 use super::Problem;
+
+/// So often is a program asked again that is just being replaced, which takes a moment.
+const MOVED_TRIES: u32 = 100;
+/// How long is waited before that.
+const MOVED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why a call gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +52,25 @@ impl Client {
         Self { path: path.to_owned() }
     }
 
-    /// Sends one request and returns the JSON that answers it.
+    /// Sends one request and returns the JSON that answers it. While the program is being replaced by another
+    /// process, the one that can answer is asked.
     ///
     /// # Errors
     /// [`CallError`].
     pub async fn call(&self, method: &str, target: &str, body: Option<&Value>) -> Result<Value, CallError> {
+        let mut tries = 0;
+        loop {
+            match self.call_once(method, target, body).await {
+                Err(CallError::Refused(problem)) if problem.code == Problem::MOVED && tries < MOVED_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(MOVED_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn call_once(&self, method: &str, target: &str, body: Option<&Value>) -> Result<Value, CallError> {
         let response = self.send(method, target, body).await?;
         let status = response.status();
         let bytes = response.into_body().collect().await.map_err(broken)?.to_bytes();

@@ -77,6 +77,15 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// The word for a request that another process answers from now on, on the same socket. Nothing was done; the
+    /// calling side asks again by itself.
+    pub const MOVED: &str = "moved";
+
+    /// See [`Problem::MOVED`].
+    pub fn moved() -> Self {
+        Self::new(409, Self::MOVED, "another process has taken over; ask it")
+    }
+
     /// A problem.
     pub fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
         Self { status, code: code.to_owned(), message: message.into() }
@@ -223,6 +232,82 @@ mod tests {
         assert!(matches!(client.call("GET", "/", None).await.unwrap_err(), CallError::NotRunning));
         let _listener = server::Listener::bind(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    /// Answers with its number, or says that another process is asked.
+    struct Process(u8, watch::Sender<Value>);
+
+    impl Handler for Process {
+        fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
+            Box::pin(async move {
+                match request.path.first().map(String::as_str) {
+                    Some("events") => Reply::Events(self.1.subscribe()),
+                    Some("change") if self.0 == 1 => Reply::Error(Problem::moved()),
+                    _ => Reply::Json(json!(self.0)),
+                }
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn another_process_can_have_the_same_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.sock");
+        let process = |number| Arc::new(Process(number, watch::Sender::new(json!(number))));
+        let first = server::Listener::bind(&path).unwrap().spawn(process(1));
+        let client = Client::new(&path);
+        let mut events = client.events("/events").await.unwrap();
+        assert_eq!(events.next().await.unwrap(), Some(json!(1)));
+
+        let copy = first.copy().await.unwrap();
+        first.set_ours(false);
+        // Nobody takes connections at this moment: they wait.
+        let early = tokio::spawn({
+            let client = client.clone();
+            async move { client.call("GET", "/", None).await }
+        });
+        tokio::task::yield_now().await;
+        let second = server::Listener::inherit(&path, copy).unwrap().spawn(process(2));
+        assert_eq!(early.await.unwrap().unwrap(), json!(2));
+        assert_eq!(events.next().await.unwrap(), None, "whoever watches is told to look again");
+        first.finish().await;
+        assert_eq!(client.call("GET", "/", None).await.unwrap(), json!(2), "the file has stayed");
+        second.finish().await;
+        assert!(!path.exists(), "it goes with the last one");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_another_process_answers_is_asked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.sock");
+        let process = |number| Arc::new(Process(number, watch::Sender::new(json!(number))));
+        let first = server::Listener::bind(&path).unwrap().spawn(process(1));
+        let second = server::Listener::inherit(&path, first.copy().await.unwrap()).unwrap();
+        let client = Client::new(&path);
+        let asked = tokio::spawn(async move { client.call("POST", "/change", None).await });
+        // It is asked of the first, again and again, until the second takes over.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        first.set_ours(false);
+        let _second = second.spawn(process(2));
+        assert_eq!(asked.await.unwrap().unwrap(), json!(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_was_removed_is_there_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.sock");
+        let process = Arc::new(Process(1, watch::Sender::new(json!(1))));
+        let serving = server::Listener::bind(&path).unwrap().spawn(process);
+        let client = Client::new(&path);
+        assert!(client.call("GET", "/", None).await.is_ok());
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(client.call("GET", "/", None).await.unwrap_err(), CallError::NotRunning));
+        while client.call("GET", "/", None).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        serving.finish().await;
     }
 
     #[tokio::test]

@@ -44,6 +44,16 @@ impl Door {
         Ok(Self { name, next, path: path.to_owned() })
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// True while those who look for the door find it.
+    pub(super) fn is_there(&self) -> bool {
+        self.path.exists()
+    }
+
     /// The next connection.
     ///
     /// # Cancel safety

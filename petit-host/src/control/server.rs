@@ -6,6 +6,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Either, Full, Limited};
@@ -16,8 +17,8 @@ use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::door::{Door, Stream};
 use super::{Handler, Problem, Reply, Request};
@@ -40,29 +41,155 @@ impl Listener {
         Ok(Self { door: Door::open(path)? })
     }
 
+    /// Listens on the socket that another process has opened at `path` and given a copy of.
+    ///
+    /// # Errors
+    /// When it is no socket.
+    #[cfg(unix)]
+    pub fn inherit(path: &Path, copy: std::os::fd::OwnedFd) -> io::Result<Self> {
+        Ok(Self { door: Door::inherit(path, copy)? })
+    }
+
     /// Serves until dropped.
-    pub async fn serve(mut self, handler: Arc<dyn Handler>) {
-        let mut connections = JoinSet::new();
+    pub async fn serve(self, handler: Arc<dyn Handler>) {
+        let (_stays, is_ours) = watch::channel(true);
+        Serving { door: self.door, connections: JoinSet::new(), is_ours }.run(handler, None).await;
+    }
+
+    /// Serves in a task of its own, until that is ended or another process has taken over.
+    pub fn spawn(self, handler: Arc<dyn Handler>) -> Control {
+        let (ours, is_ours) = watch::channel(true);
+        let (asks, asked) = mpsc::channel(1);
+        let serving = Serving { door: self.door, connections: JoinSet::new(), is_ours };
+        Control { task: tokio::spawn(serving.run(handler, Some(asked))), ours, asks }
+    }
+}
+
+/// A control socket that is served. Dropping it ends it.
+#[derive(Debug)]
+pub struct Control {
+    task: JoinHandle<()>,
+    ours: watch::Sender<bool>,
+    asks: mpsc::Sender<Asked>,
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Control {
+    /// Whether this process takes connections. While another one does, those that are open go on.
+    pub fn set_ours(&self, is_ours: bool) {
+        self.ours.send_replace(is_ours);
+    }
+
+    /// A copy of the socket for another process.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    #[cfg(unix)]
+    pub async fn copy(&self) -> io::Result<std::os::fd::OwnedFd> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.asks.send(Asked::Copy(answer)).await;
+        answered.await.unwrap_or_else(|_| Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    /// Takes no further connection, and waits for a moment until those that are open have had their answers.
+    ///
+    /// # Cancel safety
+    /// Cancelling ends it at once.
+    pub async fn finish(mut self) {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.asks.send(Asked::Finish(answer)).await;
+        let _ = tokio::time::timeout(LAST_ANSWERS, answered).await;
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+}
+
+/// What the serving task is asked.
+#[derive(Debug)]
+enum Asked {
+    #[cfg(unix)]
+    Copy(oneshot::Sender<io::Result<std::os::fd::OwnedFd>>),
+    Finish(oneshot::Sender<()>),
+}
+
+/// How long the last answers may take.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// How often it is looked whether the socket's file is still there: without it a program that runs cannot be asked,
+/// and not be ended politely either.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+struct Serving {
+    door: Door,
+    connections: JoinSet<()>,
+    is_ours: watch::Receiver<bool>,
+}
+
+impl Serving {
+    async fn run(mut self, handler: Arc<dyn Handler>, mut asks: Option<mpsc::Receiver<Asked>>) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
+            let takes = *self.is_ours.borrow_and_update();
+            #[cfg(unix)]
+            self.door.set_ours(takes);
             tokio::select! {
-                accepted = self.door.accept() => match accepted {
-                    Ok(Some(stream)) => drop(connections.spawn(connection(stream, Arc::clone(&handler)))),
+                accepted = self.door.accept(), if takes => match accepted {
+                    Ok(Some(stream)) => drop(self.connections.spawn(connection(stream, Arc::clone(&handler), self.is_ours.clone()))),
                     Ok(None) => {}
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept control connections at the moment");
-                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                        tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                 },
-                Some(_) = connections.join_next() => {}
+                _ = look.tick(), if takes => self.look(),
+                Ok(()) = self.is_ours.changed() => {}
+                asked = next(&mut asks) => match asked {
+                    #[cfg(unix)]
+                    Asked::Copy(answer) => drop(answer.send(self.door.copy())),
+                    Asked::Finish(answer) => {
+                        while self.connections.join_next().await.is_some() {}
+                        let _ = answer.send(());
+                        return;
+                    }
+                },
+                Some(_) = self.connections.join_next() => {}
             }
+        }
+    }
+
+    /// Opens the door anew when somebody has removed it.
+    fn look(&mut self) {
+        if self.door.is_there() {
+            return;
+        }
+        match Door::open(self.door.path()) {
+            Ok(door) => {
+                tracing::warn!("the control socket was gone; it is there again");
+                self.door = door;
+            }
+            Err(error) => tracing::warn!(%error, "the control socket is gone, and cannot be opened anew"),
         }
     }
 }
 
-async fn connection(stream: Stream, handler: Arc<dyn Handler>) {
+async fn next(asks: &mut Option<mpsc::Receiver<Asked>>) -> Asked {
+    match asks.as_mut() {
+        Some(asks) => match asks.recv().await {
+            Some(asked) => asked,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+async fn connection(stream: Stream, handler: Arc<dyn Handler>, is_ours: watch::Receiver<bool>) {
     let service = service_fn(move |request| {
-        let handler = Arc::clone(&handler);
-        async move { Ok::<_, Infallible>(answer(handler.as_ref(), request).await) }
+        let (handler, is_ours) = (Arc::clone(&handler), is_ours.clone());
+        async move { Ok::<_, Infallible>(answer(handler.as_ref(), request, is_ours).await) }
     });
     if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "control connection ended");
@@ -71,7 +198,11 @@ async fn connection(stream: Stream, handler: Arc<dyn Handler>) {
 
 type ReplyBody = Either<Full<Bytes>, Events>;
 
-async fn answer(handler: &dyn Handler, request: hyper::Request<Incoming>) -> Response<ReplyBody> {
+async fn answer(
+    handler: &dyn Handler,
+    request: hyper::Request<Incoming>,
+    is_ours: watch::Receiver<bool>,
+) -> Response<ReplyBody> {
     let request = match read(request).await {
         Ok(request) => request,
         Err(problem) => return json(problem.status, &problem.to_json()),
@@ -81,7 +212,7 @@ async fn answer(handler: &dyn Handler, request: hyper::Request<Incoming>) -> Res
         Reply::Text(text) => text_response(200, text),
         Reply::Error(problem) => json(problem.status, &problem.to_json()),
         Reply::Events(values) => {
-            let events = Events { changes: Box::pin(next(values, true)) };
+            let events = Events { changes: Box::pin(next_value(values, is_ours, true)) };
             let mut response = Response::new(Either::Right(events));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
             response
@@ -114,14 +245,22 @@ async fn read(request: hyper::Request<Incoming>) -> Result<Request, Problem> {
     Ok(Request::new(parts.method.as_str(), target, body))
 }
 
-type Next = Option<(Value, watch::Receiver<Value>)>;
+type Next = Option<(Value, watch::Receiver<Value>, watch::Receiver<bool>)>;
 
-async fn next(mut values: watch::Receiver<Value>, at_once: bool) -> Next {
+/// The next value; `None` when there is none any more, or another process is asked from now on.
+async fn next_value(
+    mut values: watch::Receiver<Value>,
+    mut is_ours: watch::Receiver<bool>,
+    at_once: bool,
+) -> Next {
     if !at_once {
-        values.changed().await.ok()?;
+        tokio::select! {
+            changed = values.changed() => changed.ok()?,
+            _ = is_ours.wait_for(|is_ours| !is_ours) => return None,
+        }
     }
     let value = values.borrow_and_update().clone();
-    Some((value, values))
+    Some((value, values, is_ours))
 }
 
 /// Server-sent events of a value and its changes. A slow reader misses values in between, never the last.
@@ -138,8 +277,8 @@ impl Body for Events {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.changes.as_mut().poll(cx).map(|found| {
-            let (value, values) = found?;
-            self.changes = Box::pin(next(values, false));
+            let (value, values, is_ours) = found?;
+            self.changes = Box::pin(next_value(values, is_ours, false));
             Some(Ok(Frame::data(Bytes::from(format!("data: {value}\n\n")))))
         })
     }

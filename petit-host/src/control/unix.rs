@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
@@ -16,6 +17,10 @@ pub(super) type Stream = UnixStream;
 pub(super) struct Door {
     listener: UnixListener,
     path: PathBuf,
+    /// Which file that is.
+    file: Option<(u64, u64)>,
+    /// The file goes with the door.
+    is_ours: bool,
 }
 
 impl Door {
@@ -27,7 +32,35 @@ impl Door {
         let listener = with_short_path(path, |short| UnixListener::bind(short))?;
         // The folder is private already; this holds when it was made by hand.
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self { listener, file: identity(path), path: path.to_owned(), is_ours: true })
+    }
+
+    /// The door that another process has opened at `path`.
+    pub(super) fn inherit(path: &Path, copy: OwnedFd) -> io::Result<Self> {
+        let listener = std::os::unix::net::UnixListener::from(copy);
+        listener.set_nonblocking(true)?;
+        let listener = UnixListener::from_std(listener)?;
+        Ok(Self { listener, file: identity(path), path: path.to_owned(), is_ours: true })
+    }
+
+    /// A copy for another process.
+    pub(super) fn copy(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// True while those who look for the door find it.
+    pub(super) fn is_there(&self) -> bool {
+        self.file.is_some() && self.file == identity(&self.path)
+    }
+
+    /// Whether the door's file goes with it: not when another process has the same door.
+    pub(super) fn set_ours(&mut self, is_ours: bool) {
+        self.is_ours = is_ours;
     }
 
     /// The next connection; `None` when it was somebody else's and was closed.
@@ -42,8 +75,15 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if self.is_ours && self.is_there() {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// The same user, or root.

@@ -1,0 +1,184 @@
+//! The predecessor as its successor sees it, until it serves.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::process::{Pid, getppid};
+use serde_json::Value;
+
+use super::link::{Link, Parcel, Said};
+use super::steps::{Act, Happened, Successor};
+
+/// How long the kernel may take to give a process another parent when its own has died.
+const ORPHANED: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Why a successor does not take over.
+#[derive(Debug, thiserror::Error)]
+pub enum NoHeir {
+    /// Standard input is no link, or nothing came over it.
+    #[error("this process was not started to take another one's place")]
+    NoLink(#[source] io::Error),
+    /// The predecessor goes on by itself.
+    #[error("the process that was to be replaced has given up on this one")]
+    Abandoned,
+}
+
+/// A successor that does not serve yet.
+#[derive(Debug)]
+pub struct Heir {
+    link: Link,
+    parent: Option<Pid>,
+    state: Successor,
+}
+
+impl Heir {
+    /// Takes the link that standard input is, and what comes over it.
+    ///
+    /// # Errors
+    /// [`NoHeir`].
+    pub async fn inherit() -> Result<(Self, Parcel), NoHeir> {
+        let parent = getppid();
+        let end = take_stdin().map_err(NoHeir::NoLink)?;
+        Self::of(end, parent).await
+    }
+
+    async fn of(end: OwnedFd, parent: Option<Pid>) -> Result<(Self, Parcel), NoHeir> {
+        let mut link = Link::new(end).map_err(NoHeir::NoLink)?;
+        let mut parcel = Parcel::default();
+        loop {
+            match link.next().await {
+                Some((Said::Parcel { names, facts, last }, fds)) => {
+                    parcel.handles.extend(names.into_iter().zip(fds));
+                    if last {
+                        parcel.facts = facts;
+                        return Ok((Self { link, parent, state: Successor::Preparing }, parcel));
+                    }
+                }
+                Some(_) => {}
+                // Before it has everything it can do nothing for anybody.
+                None => return Err(NoHeir::NoLink(io::ErrorKind::UnexpectedEof.into())),
+            }
+        }
+    }
+
+    /// All that can fail is there: waits until it is this process's turn, and returns what the predecessor said of
+    /// that moment; `None` when it has died instead.
+    ///
+    /// # Errors
+    /// [`NoHeir::Abandoned`].
+    pub async fn turn(&mut self) -> Result<Option<Value>, NoHeir> {
+        let mut act = self.step(Happened::Prepared);
+        let mut said = None;
+        loop {
+            match act {
+                Act::SayReady => self.link.say(Said::Ready {}),
+                Act::Take => return Ok(said),
+                Act::Fail => return Err(NoHeir::Abandoned),
+                Act::SayServing | Act::Nothing => {}
+            }
+            let happened = match self.link.next().await {
+                Some((Said::Yours { facts }, _)) => {
+                    said = Some(facts);
+                    Happened::Yours
+                }
+                Some(_) => continue,
+                None if self.is_orphaned().await => Happened::Orphaned,
+                None => Happened::Abandoned,
+            };
+            act = self.step(happened);
+        }
+    }
+
+    /// It accepts connections: says so, and returns the link to the predecessor, which drains.
+    #[must_use]
+    pub fn serves(mut self) -> Link {
+        if self.step(Happened::Took) == Act::SayServing {
+            self.link.say(Said::Serving {});
+        }
+        self.link
+    }
+
+    /// It is of no use: says why.
+    pub async fn fail(self, message: String, hint: Option<String>) {
+        self.link.say(Said::Failed { message, hint });
+        self.link.close().await;
+    }
+
+    fn step(&mut self, happened: Happened) -> Act {
+        let (state, act) = self.state.after(happened);
+        self.state = state;
+        act
+    }
+
+    /// True when the link has ended because its other end has died. A predecessor that breaks off kills its
+    /// successor before it closes the link, so this is asked in doubt only.
+    async fn is_orphaned(&self) -> bool {
+        let changed = async {
+            while getppid() == self.parent {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::time::timeout(ORPHANED, changed).await.is_ok()
+    }
+}
+
+/// Standard input, in whose place nothing is left that another program could inherit.
+fn take_stdin() -> io::Result<OwnedFd> {
+    let end = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+    Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    async fn heir() -> (Link, Heir) {
+        let (near, far) = Link::pair().unwrap();
+        near.give(Parcel { handles: Vec::new(), facts: json!(1) });
+        let (heir, parcel) = Heir::of(far, getppid()).await.unwrap();
+        assert_eq!(parcel.facts, json!(1));
+        (near, heir)
+    }
+
+    #[tokio::test]
+    async fn it_takes_over_when_it_is_told_to() {
+        let (mut near, mut heir) = heir().await;
+        let turn = tokio::spawn(async move { (heir.turn().await, heir) });
+        assert_eq!(near.next().await.unwrap().0, Said::Ready {});
+        near.say(Said::Yours { facts: json!("now") });
+        let (turn, heir) = turn.await.unwrap();
+        assert_eq!(turn.unwrap(), Some(json!("now")));
+        let _link = heir.serves();
+        assert_eq!(near.next().await.unwrap().0, Said::Serving {});
+    }
+
+    #[tokio::test]
+    async fn one_whose_predecessor_lives_and_has_closed_the_link_does_nothing() {
+        let (near, mut heir) = heir().await;
+        near.close().await;
+        assert!(matches!(heir.turn().await, Err(NoHeir::Abandoned)));
+    }
+
+    #[tokio::test]
+    async fn one_whose_predecessor_has_died_goes_on_alone() {
+        let (near, mut heir) = heir().await;
+        near.close().await;
+        heir.parent = Pid::from_raw(1).filter(|init| getppid() != Some(*init));
+        assert_eq!(heir.turn().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn one_that_fails_says_why() {
+        let (mut near, heir) = heir().await;
+        heir.fail("no such file".to_owned(), None).await;
+        let failed = Said::Failed { message: "no such file".to_owned(), hint: None };
+        assert_eq!(near.next().await.unwrap().0, failed);
+        assert!(near.next().await.is_none());
+    }
+}

@@ -1,0 +1,32 @@
+//! Replacing a running program by a new process that takes its sockets over.
+//!
+//! The running process, the predecessor, starts its successor itself, with one end of a pair of connected sockets
+//! as its standard input: the link. Over it the successor gets copies of all descriptors that matter (the
+//! kernel calls that SCM_RIGHTS), both tell each other how far they have come, and each notices when the other has
+//! gone. In which order that happens is written down in [`steps`].
+//!
+//! What the descriptors are, and what yielding and taking over means, only the programs know. A service manager
+//! that hands sockets in fills the same parcel.
+
+#[cfg(unix)]
+mod anchor;
+#[cfg(unix)]
+mod elders;
+#[cfg(unix)]
+mod heir;
+#[cfg(unix)]
+mod link;
+#[cfg(unix)]
+mod started;
+pub mod steps;
+
+#[cfg(unix)]
+pub use self::anchor::stay;
+#[cfg(unix)]
+pub use self::elders::{Elders, Told};
+#[cfg(unix)]
+pub use self::heir::{Heir, NoHeir};
+#[cfg(unix)]
+pub use self::link::{Link, Parcel, Said};
+#[cfg(unix)]
+pub use self::started::{Manner, News, Start, Started, Trouble};

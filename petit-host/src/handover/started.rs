@@ -1,0 +1,229 @@
+//! The successor as its predecessor sees it: a child process at the other end of a link.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::link::{Link, Parcel, Said};
+use super::steps::{Deed, Learned, Predecessor};
+
+/// What of a child's last words is kept.
+const WORDS_BYTES: u64 = 64 * 1024;
+/// How long a child that is dead may take to be reaped, and what it has said to come through.
+const REAP: Duration = Duration::from_secs(5);
+
+/// How a program runs, and so its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// It belongs to nobody; what goes wrong before it serves is repeated by its predecessor.
+    Background,
+    /// It writes where its predecessor does.
+    Foreground,
+}
+
+/// What a successor is started with.
+#[derive(Debug)]
+pub struct Start {
+    /// Its program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// How it runs.
+    pub manner: Manner,
+    /// What it is given.
+    pub parcel: Parcel,
+    /// It has to serve within this.
+    pub within: Duration,
+}
+
+/// Why a successor does not serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What happened.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+/// What a predecessor hears of its successor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// The next step.
+    Deed(Deed),
+    /// The successor has changed something that its predecessor has to know.
+    Changed(Value),
+}
+
+/// A successor. Killed when dropped before it serves.
+#[derive(Debug)]
+pub struct Started {
+    process: Process,
+    link: Link,
+    words: Option<JoinHandle<String>>,
+    state: Predecessor,
+    within: Duration,
+    deadline: Instant,
+    trouble: Option<Trouble>,
+    /// It ends at once, and so may its predecessor.
+    at_once: bool,
+}
+
+/// A child process, which ends with its owner until it stands on its own feet.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    is_ours: bool,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.is_ours {
+            let _ = self.child.start_kill();
+        }
+    }
+}
+
+impl Started {
+    /// Starts a successor and gives it its parcel.
+    ///
+    /// # Errors
+    /// When the program cannot be run at all.
+    pub fn start(start: Start) -> io::Result<Self> {
+        let Start { program, arguments, manner, parcel, within } = start;
+        let (link, far) = Link::pair()?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::from(far));
+        if manner == Manner::Background {
+            command.stdout(Stdio::null()).stderr(Stdio::piped());
+        }
+        let mut child = command.spawn()?;
+        // Its end of the link is in the command until here, and would keep the link alive after its death.
+        drop(command);
+        let words = child.stderr.take().map(|stderr| tokio::spawn(last_words(stderr)));
+        link.give(parcel);
+        let (state, _) = Predecessor::Serving.after(Learned::Wanted);
+        let deadline = Instant::now() + within;
+        let process = Process { child, is_ours: true };
+        Ok(Self { process, link, words, state, within, deadline, trouble: None, at_once: false })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.child.id()
+    }
+
+    /// Where the hand-over stands.
+    pub fn state(&self) -> Predecessor {
+        self.state
+    }
+
+    /// True when it was asked to stop at once.
+    pub fn ends_at_once(&self) -> bool {
+        self.at_once
+    }
+
+    /// What it has to be told.
+    pub fn say(&self, said: Said) {
+        self.link.say(said);
+    }
+
+    /// Waits for what it says, or does not say in time.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn next(&mut self) -> News {
+        loop {
+            let is_awaited = matches!(self.state, Predecessor::Preparing | Predecessor::Yielding);
+            let heard = tokio::select! {
+                heard = self.link.next() => heard.map(|(said, _)| said),
+                () = tokio::time::sleep_until(self.deadline), if is_awaited => {
+                    let message = format!("it was not ready within {:?}", self.within);
+                    self.trouble = Some(Trouble { message, hint: None });
+                    None
+                }
+            };
+            let learned = match heard {
+                Some(Said::Ready {}) => Learned::Ready,
+                Some(Said::Serving {}) => Learned::Serving,
+                Some(Said::Failed { message, hint }) => {
+                    self.trouble = Some(Trouble { message, hint });
+                    Learned::Lost
+                }
+                Some(Said::Stopping { now }) => {
+                    self.at_once |= now;
+                    Learned::Stopping
+                }
+                Some(Said::Changed { what }) => return News::Changed(what),
+                Some(_) => continue,
+                None if matches!(self.state, Predecessor::Parting | Predecessor::Ended) => {
+                    std::future::pending().await
+                }
+                None => Learned::Lost,
+            };
+            let deed = self.learn(learned);
+            if deed != Deed::Nothing || self.at_once {
+                return News::Deed(deed);
+            }
+        }
+    }
+
+    /// Nothing is under way any more.
+    pub fn idle(&mut self) -> Deed {
+        self.learn(Learned::Idle)
+    }
+
+    fn learn(&mut self, learned: Learned) -> Deed {
+        let (state, deed) = self.state.after(learned);
+        self.state = state;
+        self.process.is_ours = matches!(state, Predecessor::Preparing | Predecessor::Yielding);
+        deed
+    }
+
+    /// Makes sure that it is dead, and returns why it was of no use. Only after this is anything taken back.
+    pub async fn end(mut self) -> Trouble {
+        let child = &mut self.process.child;
+        let killed = child.start_kill();
+        let status = tokio::time::timeout(REAP, child.wait()).await;
+        let words = match self.words.take() {
+            Some(words) => tokio::time::timeout(REAP, words).await.ok().and_then(Result::ok),
+            None => None,
+        };
+        if let Some(trouble) = self.trouble.take() {
+            return trouble;
+        }
+        let mut lines =
+            words.as_deref().unwrap_or_default().lines().map(str::trim).filter(|it| !it.is_empty());
+        if let Some(first) = lines.next() {
+            let message = first.trim_start_matches("error: ").to_owned();
+            return Trouble { message, hint: lines.next().map(str::to_owned) };
+        }
+        let message = match (status, killed) {
+            (Ok(Ok(status)), _) => format!("it ended before it was ready ({status})"),
+            (_, Err(error)) => format!("it does not answer, and cannot be ended: {error}"),
+            _ => "it ended before it was ready".to_owned(),
+        };
+        Trouble { message, hint: None }
+    }
+
+    /// The link, when the predecessor has nothing left but that.
+    pub fn into_link(self) -> Link {
+        self.link
+    }
+}
+
+async fn last_words(from: impl AsyncRead + Unpin) -> String {
+    let mut bytes = Vec::new();
+    let mut kept = from.take(WORDS_BYTES);
+    let _ = kept.read_to_end(&mut bytes).await;
+    // The rest is taken, so that it never has to wait for a reader.
+    let _ = tokio::io::copy(&mut kept.into_inner(), &mut tokio::io::sink()).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}
