@@ -16,8 +16,27 @@ pub enum ExitCode {
     NotRegistered = 4,
     /// The server refused.
     Refused = 5,
+    /// It did what it was asked; some of it counts only after a restart.
+    RestartDue = 6,
     /// Interrupted by Ctrl-C.
     Interrupted = 130,
+}
+
+impl ExitCode {
+    /// The code that a process of ours has ended with; [`ExitCode::Failed`] for any that is none of these.
+    pub fn of(code: u8) -> Self {
+        let all = [
+            Self::Ok,
+            Self::Failed,
+            Self::Usage,
+            Self::NotRunning,
+            Self::NotRegistered,
+            Self::Refused,
+            Self::RestartDue,
+            Self::Interrupted,
+        ];
+        all.into_iter().find(|known| *known as u8 == code).unwrap_or(Self::Failed)
+    }
 }
 
 impl From<ExitCode> for std::process::ExitCode {

@@ -8,12 +8,13 @@ mod looks;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServerAddr, ServiceName, VisitorHost};
-use petit_engine::relay::FrontKind;
+use petit_engine::relay::{FrontKind, UnderWay};
 use petit_engine::secret::{Fingerprint, InviteId};
 use petit_host::control::{Handler, Problem, Reply, Request};
+use petit_host::handover::Trouble;
 use petit_host::logs::{Level, LevelHandle};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -28,7 +29,7 @@ use crate::config::{self, Config};
 use crate::directory::Directory;
 use crate::explain;
 use crate::fronts;
-use crate::server::{InviteError, InviteWish, Reloaded, Server, make_invite};
+use crate::server::{InviteError, InviteWish, Phase, Reloaded, Server, make_invite};
 use crate::store::{EndedBy, StoreError};
 use crate::{SOFTWARE, seconds};
 
@@ -76,6 +77,13 @@ pub enum Wish {
     Stop,
     /// Read the config again, and say what came of it.
     Reload(oneshot::Sender<Result<Reloaded, String>>),
+    /// Have another process take this one's place, and say what came of it.
+    Restart {
+        /// It has to serve within this.
+        within: Duration,
+        /// Its process, or why it was of no use.
+        answer: oneshot::Sender<Result<u32, Trouble>>,
+    },
 }
 
 type Outcome = Result<Value, Problem>;
@@ -113,6 +121,13 @@ impl Admin {
     }
 
     async fn answer(&self, request: &Request) -> Outcome {
+        if self
+            .running
+            .as_ref()
+            .is_some_and(|running| matches!(running.server.phase(), Phase::Replaced { .. }))
+        {
+            return Err(Problem::moved());
+        }
         let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
         match (request.method.as_str(), path.as_slice()) {
             ("GET", ["ping"]) => Ok(json!({ "pong": true })),
@@ -126,6 +141,7 @@ impl Admin {
             ("POST", ["backup"]) => self.backup(request).await,
             ("POST", ["stop"]) => self.stop(),
             ("POST", ["reload"]) => self.reload().await,
+            ("POST", ["restart"]) => self.restart(request).await,
             ("POST", ["log"]) => self.log(request),
             _ => Err(Problem::not_found()),
         }
@@ -334,8 +350,9 @@ impl Admin {
 
     fn stop(&self) -> Outcome {
         // A wish that is waiting already says the same.
-        let _ = self.running()?.wishes.try_send(Wish::Stop);
-        Ok(json!({ "pid": std::process::id() }))
+        let running = self.running()?;
+        let _ = running.wishes.try_send(Wish::Stop);
+        Ok(json!({ "pid": std::process::id(), "waits_for": waits_for(&running.server) }))
     }
 
     async fn reload(&self) -> Outcome {
@@ -349,6 +366,27 @@ impl Admin {
                 "certificates": self.certificates(),
             })),
             Err(problem) => Err(Problem::new(422, "config", problem)),
+        }
+    }
+
+    async fn restart(&self, request: &Request) -> Outcome {
+        let running = self.running()?;
+        let within = request.body.get("within_seconds").and_then(Value::as_u64);
+        let within = within.map_or(RESTART_WITHIN, Duration::from_secs);
+        let busy = || Problem::new(409, "busy", "the server is stopping, or being restarted already");
+        let (answer, asked) = oneshot::channel();
+        running.wishes.try_send(Wish::Restart { within, answer }).map_err(|_| busy())?;
+        match asked.await.map_err(|_| busy())? {
+            Ok(pid) => Ok(json!({
+                "pid": pid,
+                "replaced": std::process::id(),
+                "waits_for": waits_for(&running.server),
+            })),
+            Err(Trouble { message, hint }) => {
+                let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                let text = format!("the new process did not take over: {message}{hint}");
+                Err(Problem::new(422, "not_ready", text))
+            }
         }
     }
 
@@ -368,6 +406,36 @@ fn certificate_problem(server: &Server) -> Option<String> {
     (!https.problems.is_empty()).then(|| https.problems.join("; "))
 }
 
+fn state(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Running => "running",
+        Phase::Restarting => "restarting",
+        Phase::Stopping { .. } | Phase::Replaced { .. } => "stopping",
+    }
+}
+
+/// A new process has to serve within this, unless its operator says otherwise.
+pub const RESTART_WITHIN: Duration = Duration::from_secs(30);
+
+/// What is under way at a server that is to end, and for how long that may go on.
+pub fn waits_for(server: &Server) -> Value {
+    let UnderWay { requests, event_streams, websockets, tcp } = server.relay.under_way();
+    let left = match server.phase() {
+        Phase::Stopping { until } | Phase::Replaced { until } => {
+            until.saturating_duration_since(Instant::now())
+        }
+        Phase::Running | Phase::Restarting => server.settings().in_force.drain,
+    };
+    json!({
+        "pid": std::process::id(),
+        "requests": requests,
+        "event_streams": event_streams,
+        "websockets": websockets,
+        "tcp_connections": tcp,
+        "seconds_left": left.as_secs(),
+    })
+}
+
 fn is_under(host: &VisitorHost, endpoint: &Endpoint) -> bool {
     host.name().strip_suffix(endpoint.domain()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
@@ -381,6 +449,7 @@ fn problem(error: StoreError) -> Problem {
         StoreError::Replaced { .. } => Problem::new(500, "registry_replaced", error.to_string()),
         StoreError::Busy => Problem::new(503, "busy", error.to_string()),
         StoreError::Conflict(conflict) => Problem::new(409, "conflict", conflict.to_string()),
+        StoreError::Elsewhere => Problem::moved(),
         other => Problem::new(500, "store_failed", petit_host::cli::chain(&other)),
     }
 }

@@ -24,8 +24,13 @@ pub struct Directory {
     tables: Arc<RwLock<Lookup>>,
     changed: broadcast::Sender<Change>,
     line: Arc<Line>,
+    /// Devices whose registration has ended, for the process that this one has taken over from.
+    ended: broadcast::Sender<DeviceId>,
     limits: watch::Receiver<ServiceLimits>,
 }
+
+/// Endings that wait to be told; told as they come, there is hardly ever one.
+const ENDINGS: usize = 4096;
 
 /// Changes that are told to the relay and that it has not looked at yet. When there are more it looks at everything.
 const UNSEEN: usize = 1024;
@@ -177,6 +182,7 @@ impl Directory {
             tables: Arc::new(RwLock::new(lookup)),
             changed: broadcast::Sender::new(UNSEEN),
             line: Arc::new(line),
+            ended: broadcast::Sender::new(ENDINGS),
             limits,
         })
     }
@@ -195,7 +201,53 @@ impl Directory {
             EndedBy::Operator => Asker::Operator,
             EndedBy::Client => Asker::Client,
         };
-        self.change(asker, move |store| async move { Ok(((), store.end_device(device, by).await?)) }).await
+        self.change(asker, move |store| async move { Ok(((), store.end_device(device, by).await?)) }).await?;
+        let _ = self.ended.send(device); // nobody may want to know
+        Ok(())
+    }
+
+    /// Tells each device whose registration this process has ended, from now on.
+    pub fn endings(&self) -> broadcast::Receiver<DeviceId> {
+        self.ended.subscribe()
+    }
+
+    /// Another process has ended a device's registration: closes its sessions here.
+    pub fn forget(&self, device: DeviceId) {
+        let gone = Changes { devices_gone: vec![device], ..Changes::default() };
+        let concerned = self.write().apply(gone);
+        self.tell(concerned);
+        let _ = self.ended.send(device);
+    }
+
+    /// Reads the registry anew, after another process has kept it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was known before stays then.
+    pub async fn reload(&self) -> Result<(), StoreError> {
+        let _in_order = self.line.turn.lock().await;
+        let mut lookup = Lookup::default();
+        lookup.add(self.store.load().await?, &mut Change::default());
+        let concerned = {
+            let mut tables = self.write();
+            let before = std::mem::replace(&mut *tables, lookup);
+            Change {
+                devices: before.devices.into_keys().collect(),
+                services_gone: before
+                    .services
+                    .into_keys()
+                    .filter(|id| !tables.services.contains_key(id))
+                    .collect(),
+            }
+        };
+        self.tell(concerned);
+        Ok(())
+    }
+
+    /// Tells the relay whom a change concerns.
+    fn tell(&self, concerned: Change) {
+        if !concerned.is_empty() {
+            let _ = self.changed.send(concerned); // an error: nobody listens
+        }
     }
 
     /// Gives a service an alias.
@@ -258,9 +310,7 @@ impl Directory {
                 let _turn = turn;
                 let (value, changes) = change(Arc::clone(&this.store)).await?;
                 let concerned = this.write().apply(changes);
-                if !concerned.is_empty() {
-                    let _ = this.changed.send(concerned); // an error: nobody listens
-                }
+                this.tell(concerned);
                 Ok(value)
             });
             let failed = |error| StoreError::Failed(sqlx::Error::Io(std::io::Error::other(error)));
@@ -307,6 +357,9 @@ impl Directory {
     /// Says what a client's wish came to. Not for each of many clients: then their number says it all.
     fn report(&self, what: &str, error: &StoreError) {
         use std::error::Error;
+        if matches!(error, StoreError::Elsewhere) {
+            return tracing::debug!(what, "left to the process that keeps the registry now");
+        }
         let source = error.source().map(ToString::to_string);
         let is_news =
             self.line.complaints.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now());
@@ -358,7 +411,8 @@ impl Access for Directory {
             self.change(Asker::Client, enrol).await.unwrap_or_else(|error| {
                 self.report("enrolment", &error);
                 Err(match error {
-                    StoreError::Busy => EnrolRefusal::Busy,
+                    // The process that keeps it takes the same invite, in a moment.
+                    StoreError::Busy | StoreError::Elsewhere => EnrolRefusal::Busy,
                     _ => EnrolRefusal::StoreFailed,
                 })
             })

@@ -1,29 +1,31 @@
 //! A whole server: config, folder, registry and relay put together.
 
+pub mod handover;
+mod prepare;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use petit_engine::invite::Invite;
 use petit_engine::limits;
 use petit_engine::name::{Alias, Endpoint, InvalidName, ServerAddr, ServiceName};
-use petit_engine::net::listen;
-use petit_engine::proto::control::Text;
-use petit_engine::relay::{Bounds, Farewell, Leave, Pressure, Relay, RelayConfig, StartError as RelayError};
+use petit_engine::relay::{Farewell, Leave, Pressure, Relay, StartError as RelayError};
 use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, NoRandom, random_bytes};
 use petit_host::lock::{Lock, LockError};
-use petit_host::{files, harden};
+use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::SOFTWARE;
+pub use self::prepare::{Inherited, Prepared};
 use crate::certificate::{self, CertificateError, Loaded, PublicNames, Shown, Stamps};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::folder::{Folder, KeyError, Pinned};
-use crate::fronts::{self, AuthorityError};
+use crate::fronts::AuthorityError;
+use crate::memory;
 use crate::store::sqlite::SqliteStore;
+use crate::store::yielding::{Yielded, Yielding};
 use crate::store::{NewInvite, ServiceLimits, Store, StoreError};
-use crate::{memory, room};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +88,33 @@ pub struct Server {
     /// What HTTPS visitors are shown.
     https: Mutex<Shown>,
     settings: Mutex<Settings>,
-    _lock: Lock,
+    store: Arc<Yielding>,
+    /// The registry, while it is not certain whether another process keeps it.
+    yielded: Mutex<Option<Yielded>>,
+    phase: Mutex<Phase>,
+    /// What the processes before this one still wait for.
+    elders: Mutex<Vec<Value>>,
+    /// `None`: another process has it alone.
+    lock: Mutex<Option<Lock>>,
+}
+
+/// What a server is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It serves.
+    Running,
+    /// It serves; another process is getting ready to take its place.
+    Restarting,
+    /// It finishes what is under way.
+    Stopping {
+        /// Until then at the latest.
+        until: Instant,
+    },
+    /// The same; another process serves in its place, and answers its operator.
+    Replaced {
+        /// Until then at the latest.
+        until: Instant,
+    },
 }
 
 /// The settings of a running server, and how the config file stands to them.
@@ -128,9 +156,13 @@ pub(crate) async fn lock(folder: &Folder) -> Result<Lock, StartError> {
     })
 }
 
-async fn directory(config: &Config, limits: watch::Receiver<ServiceLimits>) -> Result<Directory, StoreError> {
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.registry_file).await?);
-    Directory::load(store, limits).await
+async fn directory(
+    config: &Config,
+    limits: watch::Receiver<ServiceLimits>,
+) -> Result<(Directory, Arc<Yielding>), StoreError> {
+    let store = Arc::new(Yielding::new(Arc::new(SqliteStore::open(&config.registry_file).await?)));
+    let kept: Arc<dyn Store> = Arc::clone(&store) as _;
+    Ok((Directory::load(kept, limits).await?, store))
 }
 
 fn service_limits(config: &Config) -> ServiceLimits {
@@ -145,7 +177,7 @@ impl Offline {
     pub async fn open(config: &Config, folder: &Folder) -> Result<Self, StartError> {
         let lock = lock(folder).await?;
         let (_, limits) = watch::channel(service_limits(config));
-        Ok(Self { directory: directory(config, limits).await?, _lock: lock })
+        Ok(Self { directory: directory(config, limits).await?.0, _lock: lock })
     }
 
     /// Makes the registry where there is none. For `init` only.
@@ -200,86 +232,7 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left behind then.
     pub async fn start(config: Config, folder: Folder) -> Result<Self, StartError> {
-        let lock = lock(&folder).await?;
-        files::sweep(folder.path());
-        let key = folder.read_key()?;
-        let pins = folder.pins()?;
-        let stamps = Stamps::of(&config);
-        let certificates = certificate::load(&config).for_start(&config)?;
-        let limits = watch::Sender::new(service_limits(&config));
-        let directory = directory(&config, limits.subscribe()).await?;
-        let bind = |address: SocketAddr, setting| {
-            let bound = listen::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
-            bound.map_err(|source| StartError::Bind { address, setting, source })
-        };
-        let plain = SocketAddr::new(config.proxy_bind, config.proxy_port);
-        let (http, http_listener) = bind(plain, "proxy_bind and proxy_port")?;
-        let secure = SocketAddr::new(config.secure_bind, config.secure_proxy_port);
-        let (tls, tls_listener) = bind(secure, "secure_bind and secure_proxy_port")?;
-        // Where the system chose the port, public addresses have to follow.
-        let (wanted, port) = if config.endpoint.is_https() {
-            (config.secure_proxy_port, tls.port())
-        } else {
-            (config.proxy_port, http.port())
-        };
-        let chosen = wanted == 0 && config.endpoint.port() == Some(0);
-        let endpoint = if chosen { config.endpoint.with_port(port) } else { config.endpoint.clone() };
-        let open_files = harden::open_files();
-        let connections = room::connections(&config, open_files, config.memory.or_else(memory::limit));
-        if let Some(complaint) = room::complaint(&config, open_files) {
-            tracing::warn!("{complaint}");
-        }
-        let relay = Relay::start(
-            RelayConfig {
-                key,
-                endpoint: endpoint.clone(),
-                tcp_bind: config.tcp_bind,
-                tcp_host: if config.tcp_bind.is_loopback() {
-                    config.tcp_bind.to_string()
-                } else {
-                    endpoint.domain().to_owned()
-                },
-                trusted_proxies: config.trusted_proxies.clone(),
-                legacy_errors: config.legacy_errors,
-                bounds: Bounds { connections, ..config.bounds.clone() },
-                software: Text::lossy(SOFTWARE),
-                vitae: config.vitae.clone(),
-                fronts: fronts::settings(&config)?,
-            },
-            Arc::new(directory.clone()),
-        )?;
-        relay.serve_http(http_listener);
-        relay.serve_tls(tls_listener);
-        let (devices, services) = directory.counts();
-        let https = !certificates.certificates.is_empty();
-        tracing::info!(%http, %tls, https, devices, services, connections, "listening");
-        let since = SystemTime::now();
-        let server = Self {
-            settings: Mutex::new(Settings {
-                in_force: config.clone(),
-                problem: None,
-                needs_restart: Vec::new(),
-            }),
-            https: Mutex::default(),
-            config,
-            folder,
-            directory,
-            relay,
-            http,
-            tls,
-            since,
-            pins,
-            endpoint,
-            limits,
-            _lock: lock,
-        };
-        let certificates = certificates.renew(&[], &server.public_names());
-        for problem in &certificates.problems {
-            let problem = petit_host::cli::chain(problem);
-            tracing::error!(problem, "a certificate for HTTPS visitors cannot be used");
-        }
-        server.show(certificates, stamps)?;
-        Ok(server)
+        Prepared::new(config, folder, Inherited::default()).await?.serve(Vec::new()).await
     }
 
     /// How public addresses are made.
@@ -436,11 +389,45 @@ impl Server {
         }
     }
 
+    /// How the relay leaves.
+    pub fn farewell(&self, leave: Leave) -> Farewell {
+        let Config { drain, goodbye, .. } = self.settings().in_force;
+        // Whoever is cut at the end is told before.
+        let goodbye = goodbye.min(drain.saturating_sub(limits::GOODBYE_ANSWER));
+        Farewell { leave, goodbye, limit: drain }
+    }
+
     /// Leaves politely: see [`Relay::leave`]. The registry's file is closed after that.
     pub async fn drain(&self) {
-        let farewell = Farewell { leave: Leave::Stop, goodbye: limits::GOODBYE, limit: limits::DRAIN };
+        let farewell = self.farewell(Leave::Stop);
+        self.set_phase(Phase::Stopping { until: Instant::now() + farewell.limit });
         self.relay.leave(farewell).await;
+        self.close().await;
+    }
+
+    /// Closes the registry's file.
+    pub async fn close(&self) {
         let _ = self.directory.store().close().await;
+    }
+
+    /// What it is about.
+    pub fn phase(&self) -> Phase {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of what it is about.
+    pub fn set_phase(&self, phase: Phase) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    /// What the processes before this one still wait for.
+    pub fn elders(&self) -> Vec<Value> {
+        self.elders.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of what the processes before this one still wait for.
+    pub fn set_elders(&self, waits: Vec<Value>) {
+        *self.elders.lock().unwrap_or_else(PoisonError::into_inner) = waits;
     }
 }
 

@@ -18,10 +18,11 @@ pub(super) async fn watch(shared: &Arc<Shared>, mut changes: broadcast::Receiver
     loop {
         match changes.recv().await {
             Ok(change) => {
-                for device in &change.devices {
+                for (number, device) in change.devices.iter().enumerate() {
                     for session in shared.registry.of(device) {
                         look_at(shared, &session);
                     }
+                    breathe(number).await;
                 }
                 for service in &change.services_gone {
                     shared.fronts.close(service);
@@ -30,15 +31,19 @@ pub(super) async fn watch(shared: &Arc<Shared>, mut changes: broadcast::Receiver
             Err(RecvError::Lagged(_)) => {
                 for (number, session) in shared.registry.sessions().iter().enumerate() {
                     look_at(shared, session);
-                    // Others live in this thread, too.
-                    if number % TURN == TURN - 1 {
-                        tokio::task::yield_now().await;
-                    }
+                    breathe(number).await;
                 }
                 shared.fronts.keep(|id| shared.access.service(id).is_some());
             }
             Err(RecvError::Closed) => return,
         }
+    }
+}
+
+/// Lets others that live in this thread have a turn, once in a while.
+async fn breathe(number: usize) {
+    if number % TURN == TURN - 1 {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -231,14 +231,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const MOVE_STEPS: u32 = 50;
 
 impl Relay {
-    /// Leaves: takes no new connection, tells agents and visitors, lets what is under way finish, then ends
-    /// everything.
+    /// Leaves: takes no new connection from this call on; the future tells agents and visitors, lets what is under
+    /// way finish, then ends everything.
     ///
     /// # Cancel safety
     /// Cancelling leaves the relay as far as it has come; [`Relay::stay`] brings it back.
-    pub async fn leave(&self, farewell: Farewell) {
+    pub fn leave(&self, farewell: Farewell) -> impl Future<Output = ()> + Send + use<> {
+        self.shared.leaving.set(Stage::Leaving(farewell.leave));
+        let relay = self.clone();
+        async move { relay.finish(farewell).await }
+    }
+
+    async fn finish(&self, farewell: Farewell) {
         let shared = &self.shared;
-        shared.leaving.set(Stage::Leaving(farewell.leave));
         let idle = async {
             self.ask_all_to_go(farewell.leave).await;
             self.idle(farewell.leave).await;

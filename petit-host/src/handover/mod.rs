@@ -29,4 +29,13 @@ pub use self::heir::{Heir, NoHeir};
 #[cfg(unix)]
 pub use self::link::{Link, Parcel, Said};
 #[cfg(unix)]
-pub use self::started::{Manner, News, Start, Started, Trouble};
+pub use self::started::{Manner, News, Start, Started};
+
+/// Why a successor does not serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What happened.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}

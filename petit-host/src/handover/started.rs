@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::Trouble;
 use super::link::{Link, Parcel, Said};
 use super::steps::{Deed, Learned, Predecessor};
 
@@ -44,15 +45,6 @@ pub struct Start {
     pub within: Duration,
 }
 
-/// Why a successor does not serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// What happened.
-    pub message: String,
-    /// What to do next.
-    pub hint: Option<String>,
-}
-
 /// What a predecessor hears of its successor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum News {
@@ -74,6 +66,8 @@ pub struct Started {
     trouble: Option<Trouble>,
     /// It ends at once, and so may its predecessor.
     at_once: bool,
+    /// It has ended, with this code.
+    exit: Option<u8>,
 }
 
 /// A child process, which ends with its owner until it stands on its own feet.
@@ -112,7 +106,7 @@ impl Started {
         let (state, _) = Predecessor::Serving.after(Learned::Wanted);
         let deadline = Instant::now() + within;
         let process = Process { child, is_ours: true };
-        Ok(Self { process, link, words, state, within, deadline, trouble: None, at_once: false })
+        Ok(Self { process, link, words, state, within, deadline, trouble: None, at_once: false, exit: None })
     }
 
     /// Its process.
@@ -162,6 +156,10 @@ impl Started {
                     Learned::Stopping
                 }
                 Some(Said::Changed { what }) => return News::Changed(what),
+                Some(Said::Ended { exit }) => {
+                    self.exit = Some(exit);
+                    continue;
+                }
                 Some(_) => continue,
                 None if matches!(self.state, Predecessor::Parting | Predecessor::Ended) => {
                     std::future::pending().await
@@ -213,9 +211,15 @@ impl Started {
         Trouble { message, hint: None }
     }
 
-    /// The link, when the predecessor has nothing left but that.
-    pub fn into_link(self) -> Link {
-        self.link
+    /// The link, when the predecessor has nothing left but that; or how its successor has ended meanwhile.
+    ///
+    /// # Errors
+    /// The successor's exit code.
+    pub fn into_link(self) -> Result<Link, u8> {
+        match self.exit {
+            Some(exit) => Err(exit),
+            None => Ok(self.link),
+        }
     }
 }
 

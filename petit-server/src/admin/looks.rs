@@ -9,9 +9,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use super::{Admin, Written, certificate_problem, problem};
+use super::{Admin, Written, certificate_problem, problem, state, waits_for};
 use crate::certificate::PublicNames;
 use crate::clients::{ClientView, Clients};
+use crate::server::Phase;
 use crate::store::{AliasRow, DeviceRow, InviteRow};
 use crate::{SOFTWARE, load, seconds};
 
@@ -23,6 +24,14 @@ impl Admin {
         let mut head = json!({
             "software": SOFTWARE,
             "pid": std::process::id(),
+            "state": state(server.phase()),
+            "waits_for": match server.phase() {
+                Phase::Running => Value::Null,
+                Phase::Restarting | Phase::Stopping { .. } | Phase::Replaced { .. } => waits_for(server),
+            },
+            "before": server.elders(),
+            "needs_restart": server.settings().needs_restart,
+            "config_problem": server.settings().problem,
             "since": seconds(server.since),
             "up_seconds": server.since.elapsed().unwrap_or_default().as_secs(),
             "http": server.http,

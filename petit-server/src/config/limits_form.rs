@@ -105,7 +105,7 @@ impl<'de, const LEAST: u64, const MOST: u64> Deserialize<'de> for Count<LEAST, M
 }
 
 /// A time between two numbers of seconds, written as `2m`.
-struct Span<const LEAST: u64, const MOST: u64>(Duration);
+pub(super) struct Span<const LEAST: u64, const MOST: u64>(pub(super) Duration);
 
 impl<'de, const LEAST: u64, const MOST: u64> Deserialize<'de> for Span<LEAST, MOST> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 pub use self::fronts_form::Fronts;
 use self::fronts_form::FrontsForm;
-use self::limits_form::{LimitsForm, LogSize};
+use self::limits_form::{LimitsForm, LogSize, Span};
 
 /// Bytes of log that are kept unless the operator says otherwise. A session costs two lines of 150 bytes, but no
 /// more than one line a second over time, so this is four days of the busiest server and months of a small one.
@@ -67,6 +67,10 @@ pub struct Config {
     pub max_services: usize,
     /// How long an invite lasts unless its maker says otherwise.
     pub invite_lifetime: Duration,
+    /// How long what is under way may go on when the server stops, or another process takes its place.
+    pub drain: Duration,
+    /// How long WebSockets and event streams may go on then, before they are told to go.
+    pub goodbye: Duration,
     /// What clients may know of this server, beside the endpoint.
     pub vitae: Vitae,
     /// Limits against too much of everything.
@@ -116,6 +120,8 @@ impl Config {
         self.log_size = newer.log_size;
         self.max_services = newer.max_services;
         self.invite_lifetime = newer.invite_lifetime;
+        self.drain = newer.drain;
+        self.goodbye = newer.goodbye;
     }
 }
 
@@ -200,6 +206,8 @@ const SERVER: Table = Table(&[
     key("log_size", Kind::Value),
     key("max_services", Kind::Value),
     key("invite_lifetime", Kind::Value),
+    key("drain", Kind::Value),
+    key("goodbye", Kind::Value),
     key("vitae", Kind::Free),
     key("fronts", Kind::Table(fronts_form::FRONTS)),
     key("limits", Kind::Table(limits_form::LIMITS)),
@@ -241,6 +249,8 @@ struct ServerForm {
     log_size: Option<LogSize>,
     max_services: Option<MaxServices>,
     invite_lifetime: Option<Lifetime>,
+    drain: Option<Span<1, DRAIN_MAX_SECONDS>>,
+    goodbye: Option<Span<0, DRAIN_MAX_SECONDS>>,
     #[serde(default)]
     vitae: VitaeForm,
     #[serde(default)]
@@ -248,6 +258,8 @@ struct ServerForm {
     #[serde(default)]
     limits: LimitsForm,
 }
+
+const DRAIN_MAX_SECONDS: u64 = limits::DRAIN_MAX.as_secs();
 
 #[derive(Default, Deserialize)]
 struct VitaeForm {
@@ -286,6 +298,8 @@ impl ServerForm {
             log_size: self.log_size.map_or(LOG_SIZE, |size| size.0),
             max_services: self.max_services.map_or(16, |max| max.0),
             invite_lifetime: self.invite_lifetime.map_or(limits::INVITE_LIFETIME, |lifetime| lifetime.0),
+            drain: self.drain.map_or(limits::DRAIN, |span| span.0),
+            goodbye: self.goodbye.map_or(limits::GOODBYE, |span| span.0),
             vitae: self.vitae.other.into_iter().take(31).collect(),
             connections: self.limits.connections(),
             fronts: self.fronts.check(folder),

@@ -4,6 +4,7 @@
 //! SQL. Every change is one transaction and is answered after it is on disk.
 
 pub mod sqlite;
+pub mod yielding;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -69,6 +70,9 @@ pub enum StoreError {
     /// Reading or writing failed: the disk is full, read-only, or gone.
     #[error("the registry cannot be read or written")]
     Failed(#[from] sqlx::Error),
+    /// Another process keeps it now.
+    #[error("another process keeps the registry now")]
+    Elsewhere,
     /// A row does not hold what it should.
     #[error("the registry holds an invalid {what}")]
     Row {

@@ -1,12 +1,12 @@
 //! Asking: the running server over its socket, or, when none runs, the registry itself.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use petit_host::cli::Failure;
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::{Handler, Reply, Request};
 use petit_host::exit::ExitCode;
-use petit_host::lock::Lock;
 use petit_server::admin::{Admin, InviteTerms};
 use petit_server::folder::Folder;
 use petit_server::server::{Offline, StartError, tunnel_address};
@@ -18,11 +18,12 @@ use super::{PROGRAM, load};
 /// The running server.
 pub(crate) struct Running {
     client: Client,
+    lock: PathBuf,
 }
 
 impl Running {
     pub(crate) fn new(folder: &Folder) -> Self {
-        Self { client: Client::new(&folder.socket()) }
+        Self { client: Client::new(&folder.socket()), lock: folder.lock() }
     }
 
     pub(crate) async fn call(
@@ -34,22 +35,7 @@ impl Running {
         self.client
             .call(method, target, body.as_ref())
             .await
-            .map_err(|error| Failure::of_call(error, PROGRAM))
-    }
-
-    /// Waits until the server has let go of its lock: the kernel does that when the process has ended.
-    pub(crate) async fn wait_until_gone(&self, folder: &Folder) -> Result<(), Failure> {
-        let path = folder.lock();
-        let limit = petit_engine::limits::DRAIN + std::time::Duration::from_secs(10);
-        let gone = async {
-            while Lock::take(&path).is_err() {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(limit, gone).await.map_err(|_| {
-            Failure::new(ExitCode::Failed, "the server has been asked to stop but is still there")
-                .hint("look into its log, or end it with kill")
-        })
+            .map_err(|error| Failure::of_unanswered(error, PROGRAM, &self.lock))
     }
 }
 
@@ -89,11 +75,7 @@ impl<'a> Either<'a> {
             .hint("start it with: petit-server start"));
         }
         let offline = Offline::open(&config, self.folder).await.map_err(|error| match error {
-            StartError::Running { pid } => {
-                let who = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
-                Failure::new(ExitCode::Failed, format!("a server runs{who} but does not answer on its socket"))
-                    .hint("it may be starting or stopping: try again in a moment, or end it with kill and start it anew")
-            }
+            StartError::Running { pid } => Failure::deaf(PROGRAM, pid),
             other => start_failure(&other),
         })?;
         let page = config.endpoint.enroll_page(port);

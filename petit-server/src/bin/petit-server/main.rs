@@ -6,6 +6,12 @@
 mod ask;
 mod explain;
 mod fronts;
+#[cfg(unix)]
+mod restart;
+#[cfg(not(unix))]
+#[path = "no_restart.rs"]
+mod restart;
+mod restarting;
 mod run;
 mod setup;
 mod show;
@@ -67,14 +73,27 @@ enum Verb {
         /// Started by `start`: log to the file only and say when it is up
         #[arg(long, hide = true)]
         background: bool,
+        /// Started by a running server whose place it is to take
+        #[arg(long, hide = true)]
+        takeover: bool,
     },
     /// Run in the background
     #[command(after_help = "Example:\n  petit-server start")]
     Start,
-    /// Stop the server that runs in the background; requests in flight get 30 seconds
+    /// Have a new process take the running server's place; no connection is refused meanwhile
+    ///
+    /// The new process reads the config file and runs the program as it is on the disk now. When it is not ready in
+    /// time, the old one goes on. What is under way at the old one is finished there.
+    #[command(after_help = "Examples:\n  petit-server restart\n  petit-server restart --within 2m")]
+    Restart {
+        /// How long the new process may take until it serves (default: 30s)
+        #[arg(long, value_name = "TIME", value_parser = parse_within)]
+        within: Option<Duration>,
+    },
+    /// Stop the running server; what is under way is finished first. Asked again, it ends at once
     #[command(after_help = "Example:\n  petit-server stop")]
     Stop,
-    /// Read the config file again
+    /// Read the config file again; exits with 6 when some of it counts only after a restart
     #[command(after_help = "Example:\n  petit-server reload")]
     Reload,
     /// Show the server, or one client: + online, - away
@@ -244,6 +263,12 @@ enum ConfigVerb {
     Show,
 }
 
+fn parse_within(text: &str) -> Result<Duration, String> {
+    let within = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let range = Duration::from_secs(1)..=Duration::from_secs(600);
+    if range.contains(&within) { Ok(within) } else { Err("expected a time between 1s and 10m".to_owned()) }
+}
+
 fn main() -> ProcessExit {
     let cli: Cli = cli::arguments();
     petit_host::harden::no_core_dumps();
@@ -277,7 +302,13 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Init { endpoint, new_registry } => {
             setup::init(cli.json, &folder, endpoint.as_ref(), *new_registry).await?;
         }
-        Verb::Run { background } => return run::run(&folder, *background).await,
+        Verb::Run { background, takeover } => {
+            let how = run::How { background: *background, takeover: *takeover };
+            return run::run(&folder, how).await;
+        }
+        Verb::Restart { within } => restarting::restart(cli.json, &folder, *within).await?,
+        Verb::Stop => restarting::stop(cli.json, &folder).await?,
+        Verb::Reload => return restarting::reload(cli.json, &folder).await,
         Verb::Backup { folder: to } => setup::backup(cli.json, &folder, to).await?,
         Verb::Restore { folder: from } => setup::restore(cli.json, &folder, from).await?,
         Verb::Start => run::start(cli.json, &folder).await?,
@@ -310,15 +341,6 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
     let running = ask::Running::new(folder);
     let either = ask::Either::new(folder);
     let (text, value): (String, Value) = match verb {
-        Verb::Stop => {
-            let value = running.call("POST", "/stop", None).await?;
-            running.wait_until_gone(folder).await?;
-            ("The server has stopped.".to_owned(), value)
-        }
-        Verb::Reload => {
-            let value = running.call("POST", "/reload", None).await?;
-            (show::reloaded(&value), value)
-        }
         Verb::Log { level } => {
             let value = running.call("POST", "/log", Some(json!({ "level": level }))).await?;
             (format!("The server logs at {level} until its config changes or it is restarted."), value)
@@ -388,6 +410,9 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
         Verb::Init { .. }
         | Verb::Run { .. }
         | Verb::Start
+        | Verb::Stop
+        | Verb::Restart { .. }
+        | Verb::Reload
         | Verb::Logs { .. }
         | Verb::Backup { .. }
         | Verb::Restore { .. }

@@ -1,12 +1,13 @@
-//! The running server: start, watch the config, take signals and wishes, drain.
+//! The running server: start, watch the config, take signals and wishes, drain, give its place to another process.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use petit_engine::name::InvalidName;
 use petit_host::background::{self, StartError as BackgroundError};
 use petit_host::cli::{self, Failure};
-use petit_host::control::server::Listener;
+use petit_host::control::server::{Control, Listener};
 use petit_host::exit::ExitCode;
 use petit_host::logs::{self, FileHandle, LevelHandle, RotatingFile};
 use petit_host::shutdown::{Asked, Signals};
@@ -14,87 +15,88 @@ use petit_host::watch::FileWatch;
 use petit_server::admin::{Admin, InviteTerms, Running, Wish};
 use petit_server::config::{self, Config};
 use petit_server::folder::{Folder, KeyError};
-use petit_server::server::{Reloaded, Server, StartError, tunnel_address};
+use petit_server::server::{Inherited, Prepared, Reloaded, Server, StartError, tunnel_address};
 use petit_server::store::StoreError;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
+use super::restart::{self, Handover, Predecessors};
 use super::{PROGRAM, ask, fronts, load, show};
 
-/// Runs until a signal or `stop`. The first one drains, the second one ends at once.
-pub(crate) async fn run(folder: &Folder, in_background: bool) -> Result<ExitCode, Failure> {
-    let config = load(&folder.config)?;
-    folder.make().map_err(|error| Failure::of(&error))?;
-    folder.read_key().map_err(|error| start_failure(&StartError::Key(error)))?;
-    let (level, log) = log(folder, !in_background, &config).map_err(|error| {
-        Failure::new(ExitCode::Failed, format!("cannot write the log {}: {error}", folder.log().display()))
-    })?;
-    let open_files = petit_host::harden::raise_open_files();
-    tracing::debug!(open_files, "limit of open files");
-    let mut signals = Signals::new().map_err(|error| Failure::of(&error))?;
-    let server = Server::start(config, folder.clone()).await.map_err(|error| start_failure(&error))?;
-    let server = Arc::new(server);
-    let has_certificate = !server.https().certificates.is_empty();
-    if let Some(note) = petit_server::fronts::notes(&server.config, has_certificate) {
-        tracing::warn!(?note, "visitors will not get in by the public addresses");
-    }
-    let (wishes, mut wished) = mpsc::channel(4);
-    let terms = invite_terms(&server, &server.config).map_err(|error| Failure::of(&error))?;
-    let terms = watch::Sender::new(terms);
-    let admin = Arc::new(Admin {
-        directory: server.directory.clone(),
-        endpoint: server.endpoint().clone(),
-        invites: terms.subscribe(),
-        running: Some(Running { server: Arc::clone(&server), wishes, level: level.clone() }),
-        offline: None,
-    });
-    let listener = Listener::bind(&folder.socket()).map_err(|error| {
-        let path = folder.socket();
-        Failure::new(ExitCode::Failed, format!("cannot open the control socket {}: {error}", path.display()))
-    })?;
-    let control = tokio::spawn(listener.serve(admin));
-    let mut watch = FileWatch::new(&folder.config)
-        .inspect_err(|error| tracing::warn!(%error, "changes of the config file are not noticed; use reload"))
-        .ok();
-    if in_background {
+/// How the server is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct How {
+    /// By `start`: it belongs to no terminal.
+    pub(crate) background: bool,
+    /// By a server whose place it is to take.
+    pub(crate) takeover: bool,
+}
+
+/// Runs until a signal or `stop`, or until another process has taken this one's place.
+pub(crate) async fn run(folder: &Folder, how: How) -> Result<ExitCode, Failure> {
+    // Before anything can put another file in its place.
+    let program = std::env::current_exe().map_err(|error| Failure::of(&error))?;
+    let beginning = if how.takeover {
+        restart::succeed(folder, how).await?
+    } else {
+        let (beginning, prepared) = Beginning::new(folder, how, Inherited::default()).await?;
+        let server = prepared.serve(Vec::new()).await.map_err(|error| start_failure(&error))?;
+        let listener = Listener::bind(&folder.socket()).map_err(|error| socket_failure(folder, &error))?;
+        beginning.with(server, listener, Predecessors::default())
+    };
+    if how.background {
         background::leave_terminal();
+    }
+    if how.background && !how.takeover {
         background::ready();
     }
+    Main::new(folder, how, program, beginning)?.run().await
+}
 
-    let watching = async {
-        tokio::join!(server.watch_memory(), server.watch_certificate(), server.watch_registry());
-    };
-    tokio::pin!(watching);
-    let reload = || reload(&server, folder, (&level, &log), &terms);
-    let interrupted = loop {
-        tokio::select! {
-            asked = signals.next() => match asked {
-                Asked::End { interrupted } => break interrupted,
-                Asked::Reload => drop(reload()), // said in the log
-            },
-            Some(wish) = wished.recv() => match wish {
-                Wish::Stop => break false,
-                Wish::Reload(answer) => drop(answer.send(reload())),
-            },
-            () = changed(&mut watch) => drop(reload()),
-            () = &mut watching => {}
-        }
-    };
-    tracing::info!("stopping; requests in flight get 30 seconds");
-    let asked_again = async {
-        tokio::select! {
-            _ = signals.next() => {}
-            () = stop_again(&mut wished) => {}
-        }
-    };
-    tokio::select! {
-        () = server.drain() => {}
-        () = asked_again => tracing::info!("stopping at once"),
+/// What is there before the server serves.
+pub(crate) struct Beginning<S = ()> {
+    level: LevelHandle,
+    log: FileHandle,
+    signals: Signals,
+    serving: S,
+}
+
+/// What is there when it serves.
+pub(crate) struct Serving {
+    server: Arc<Server>,
+    listener: Listener,
+    predecessors: Predecessors,
+}
+
+impl Beginning {
+    pub(crate) async fn new(
+        folder: &Folder,
+        how: How,
+        inherited: Inherited,
+    ) -> Result<(Self, Prepared), Failure> {
+        let config = load(&folder.config)?;
+        folder.make().map_err(|error| Failure::of(&error))?;
+        folder.read_key().map_err(|error| start_failure(&StartError::Key(error)))?;
+        let (level, log) = log(folder, !how.background, &config).map_err(|error| {
+            let path = folder.log();
+            Failure::new(ExitCode::Failed, format!("cannot write the log {}: {error}", path.display()))
+        })?;
+        let open_files = petit_host::harden::raise_open_files();
+        tracing::debug!(open_files, "limit of open files");
+        let signals = Signals::new().map_err(|error| Failure::of(&error))?;
+        let prepared = Prepared::new(config, folder.clone(), inherited).await;
+        Ok((Self { level, log, signals, serving: () }, prepared.map_err(|error| start_failure(&error))?))
     }
-    control.abort();
-    let _ = control.await;
-    tracing::info!("stopped");
-    Ok(if interrupted { ExitCode::Interrupted } else { ExitCode::Ok })
+
+    pub(crate) fn with(
+        self,
+        server: Server,
+        listener: Listener,
+        predecessors: Predecessors,
+    ) -> Beginning<Serving> {
+        let serving = Serving { server: Arc::new(server), listener, predecessors };
+        Beginning { level: self.level, log: self.log, signals: self.signals, serving }
+    }
 }
 
 /// Starts the log.
@@ -104,15 +106,204 @@ fn log(folder: &Folder, terminal: bool, config: &Config) -> std::io::Result<(Lev
     Ok((logs::start_to(Some(&log), terminal, config.log_level)?, log))
 }
 
-/// Waits until somebody asks to stop once more. A wish to reload is too late now.
-async fn stop_again(wished: &mut mpsc::Receiver<Wish>) {
-    loop {
-        match wished.recv().await {
-            Some(Wish::Stop) => return,
-            Some(Wish::Reload(_)) => {}
-            None => std::future::pending().await,
+pub(crate) fn socket_failure(folder: &Folder, error: &std::io::Error) -> Failure {
+    let path = folder.socket();
+    Failure::new(ExitCode::Failed, format!("cannot open the control socket {}: {error}", path.display()))
+}
+
+/// The running server's main loop: one thing after the other.
+pub(crate) struct Main<'a> {
+    pub(crate) folder: &'a Folder,
+    pub(crate) how: How,
+    pub(crate) program: PathBuf,
+    pub(crate) server: Arc<Server>,
+    pub(crate) control: Control,
+    pub(crate) signals: Signals,
+    level: LevelHandle,
+    log: FileHandle,
+    terms: watch::Sender<InviteTerms>,
+    wished: mpsc::Receiver<Wish>,
+    watch: Option<FileWatch>,
+    pub(crate) handover: Handover,
+}
+
+/// Why the main loop has ended.
+pub(crate) enum End {
+    /// Somebody wants the server to end.
+    Stop { interrupted: bool },
+    /// Another process serves.
+    Replaced,
+}
+
+impl<'a> Main<'a> {
+    fn new(
+        folder: &'a Folder,
+        how: How,
+        program: PathBuf,
+        beginning: Beginning<Serving>,
+    ) -> Result<Self, Failure> {
+        let Beginning { level, log, signals, serving: Serving { server, listener, predecessors } } =
+            beginning;
+        let has_certificate = !server.https().certificates.is_empty();
+        if let Some(note) = petit_server::fronts::notes(&server.config, has_certificate) {
+            tracing::warn!(?note, "visitors will not get in by the public addresses");
+        }
+        let (wishes, wished) = mpsc::channel(4);
+        let terms = invite_terms(&server, &server.config).map_err(|error| Failure::of(&error))?;
+        let terms = watch::Sender::new(terms);
+        let admin = Arc::new(Admin {
+            directory: server.directory.clone(),
+            endpoint: server.endpoint().clone(),
+            invites: terms.subscribe(),
+            running: Some(Running { server: Arc::clone(&server), wishes, level: level.clone() }),
+            offline: None,
+        });
+        let control = listener.spawn(admin);
+        let watch = FileWatch::new(&folder.config)
+            .inspect_err(
+                |error| tracing::warn!(%error, "changes of the config file are not noticed; use reload"),
+            )
+            .ok();
+        let handover = Handover::new(&server, predecessors);
+        Ok(Self {
+            folder,
+            how,
+            program,
+            server,
+            control,
+            signals,
+            level,
+            log,
+            terms,
+            wished,
+            watch,
+            handover,
+        })
+    }
+
+    async fn run(mut self) -> Result<ExitCode, Failure> {
+        loop {
+            match self.serve().await {
+                End::Stop { interrupted } => {
+                    self.stop().await;
+                    let exit = if interrupted { ExitCode::Interrupted } else { ExitCode::Ok };
+                    return Ok(self.end(exit).await);
+                }
+                // It comes back only when its successor is dead.
+                End::Replaced => {
+                    if let Some(exit) = restart::leave(&mut self).await {
+                        return Ok(exit);
+                    }
+                }
+            }
         }
     }
+
+    /// Serves until it is to end.
+    async fn serve(&mut self) -> End {
+        let watched = Arc::clone(&self.server);
+        let watching = async {
+            tokio::join!(watched.watch_memory(), watched.watch_certificate(), watched.watch_registry());
+        };
+        tokio::pin!(watching);
+        loop {
+            let turn = tokio::select! {
+                asked = self.signals.next() => match asked {
+                    Asked::End { interrupted } => Turn::Stop { interrupted },
+                    Asked::Reload => Turn::Reload,
+                },
+                Some(wish) = self.wished.recv() => match wish {
+                    Wish::Stop => Turn::Stop { interrupted: false },
+                    Wish::Reload(answer) => {
+                        let _ = answer.send(self.reload());
+                        Turn::Nothing
+                    }
+                    Wish::Restart { within, answer } => {
+                        restart::begin(self, within, answer).await;
+                        Turn::Nothing
+                    }
+                },
+                heard = self.handover.next() => restart::take(self, heard).await,
+                () = changed(&mut self.watch) => Turn::Reload,
+                () = &mut watching => Turn::Nothing,
+            };
+            match turn {
+                Turn::Stop { interrupted } => {
+                    restart::stop(self).await;
+                    return End::Stop { interrupted };
+                }
+                Turn::Leave => return End::Replaced,
+                Turn::Reload => drop(self.reload()), // said in the log
+                Turn::Nothing => {}
+            }
+        }
+    }
+
+    /// Finishes what is under way. Asked once more, it ends at once.
+    async fn stop(&mut self) {
+        tracing::info!("stopping; what is under way is finished first");
+        self.handover.stopping(false);
+        let server = Arc::clone(&self.server);
+        let draining = server.drain();
+        tokio::pin!(draining);
+        loop {
+            let again = tokio::select! {
+                () = &mut draining => return,
+                _ = self.signals.next() => true,
+                wish = self.wished.recv() => matches!(wish, Some(Wish::Stop)),
+                heard = self.handover.next() => Handover::asks_to_end_at_once(&heard),
+            };
+            if again {
+                tracing::info!("stopping at once");
+                self.handover.stopping(true);
+                return;
+            }
+        }
+    }
+
+    async fn end(self, exit: ExitCode) -> ExitCode {
+        self.control.finish().await;
+        tracing::info!("stopped");
+        self.handover.end(exit).await;
+        exit
+    }
+
+    /// Applies what can be applied; a file with a mistake, or a certificate that cannot be used, changes nothing.
+    fn reload(&self) -> Result<Reloaded, String> {
+        let server = &self.server;
+        let config =
+            config::load(&self.folder.config).map(|(config, _)| config).map_err(|error| cli::chain(&error));
+        let reloaded = config.and_then(|config| {
+            let new_terms = invite_terms(server, &config).map_err(|error| error.to_string())?;
+            let reloaded = server.reload(&config).map_err(|error| cli::chain(&error))?;
+            self.level.set(config.log_level);
+            self.log.set_size(config.log_size);
+            self.terms.send_replace(new_terms);
+            Ok(reloaded)
+        });
+        match &reloaded {
+            Err(problem) => {
+                tracing::error!(problem, "the config cannot be put in force; nothing was changed");
+                server.refuse(problem.clone());
+            }
+            Ok(Reloaded { needs_restart, .. }) if needs_restart.is_empty() => {
+                tracing::info!("config applied");
+            }
+            Ok(Reloaded { needs_restart, .. }) => {
+                let settings = needs_restart.join(", ");
+                tracing::warn!(settings, "config applied, but these settings need a restart");
+            }
+        }
+        reloaded
+    }
+}
+
+/// What the main loop does next.
+pub(crate) enum Turn {
+    Stop { interrupted: bool },
+    Leave,
+    Reload,
+    Nothing,
 }
 
 async fn changed(watch: &mut Option<FileWatch>) {
@@ -129,36 +320,6 @@ fn invite_terms(server: &Server, config: &Config) -> Result<InviteTerms, Invalid
         pins: server.pins().to_vec(),
         lifetime: config.invite_lifetime,
     })
-}
-
-/// Applies what can be applied; a file with a mistake, or a certificate that cannot be used, changes nothing.
-fn reload(
-    server: &Server,
-    folder: &Folder,
-    (level, log): (&LevelHandle, &FileHandle),
-    terms: &watch::Sender<InviteTerms>,
-) -> Result<Reloaded, String> {
-    let config = config::load(&folder.config).map(|(config, _)| config).map_err(|error| cli::chain(&error));
-    let reloaded = config.and_then(|config| {
-        let new_terms = invite_terms(server, &config).map_err(|error| error.to_string())?;
-        let reloaded = server.reload(&config).map_err(|error| cli::chain(&error))?;
-        level.set(config.log_level);
-        log.set_size(config.log_size);
-        terms.send_replace(new_terms);
-        Ok(reloaded)
-    });
-    match &reloaded {
-        Err(problem) => {
-            tracing::error!(problem, "the config cannot be put in force; nothing was changed");
-            server.refuse(problem.clone());
-        }
-        Ok(Reloaded { needs_restart, .. }) if needs_restart.is_empty() => tracing::info!("config applied"),
-        Ok(Reloaded { needs_restart, .. }) => {
-            let settings = needs_restart.join(", ");
-            tracing::warn!(settings, "config applied, but these settings need a restart");
-        }
-    }
-    reloaded
 }
 
 /// What is wrong, and what to do next.
@@ -186,29 +347,31 @@ pub(crate) fn start_failure(error: &StartError) -> Failure {
 
 /// Starts the server in the background.
 pub(crate) async fn start(json: bool, folder: &Folder) -> Result<(), Failure> {
-    let config = folder.config.as_path();
+    let pid = start_in_background(&folder.config)?;
+    let mut text = format!("The server is running (process {pid}).\n");
+    // It serves its clients all the same, so this is no reason not to start.
+    let status = ask::Running::new(folder).call("GET", "/status", None).await.unwrap_or_default();
+    let problem = show::text(&status, "/certificate_problem");
+    if !problem.is_empty() {
+        text.push_str(&format!("HTTPS visitors are not served as they should be: {problem}\n"));
+    }
+    let has_certificate =
+        status.get("certificates").and_then(Value::as_array).is_some_and(|shown| !shown.is_empty());
+    if let Some(note) = petit_server::fronts::notes(&load(&folder.config)?, has_certificate) {
+        text.push_str(&format!("note: {}\n", fronts::note(&note)));
+    }
+    text.push_str("Invite a client with: petit-server invite");
+    let problem = (!problem.is_empty()).then_some(problem);
+    cli::say(json, &text, &json!({ "pid": pid, "certificate_problem": problem }));
+    Ok(())
+}
+
+/// Runs the server in the background, and returns its process when it is up.
+pub(crate) fn start_in_background(config: &Path) -> Result<u32, Failure> {
     let arguments: Vec<OsString> =
         ["run", "--background", "--config"].into_iter().map(OsString::from).chain([config.into()]).collect();
     match background::start(&arguments) {
-        Ok(pid) => {
-            let mut text = format!("The server is running (process {pid}).\n");
-            // It serves its clients all the same, so this is no reason not to start.
-            let status = ask::Running::new(folder).call("GET", "/status", None).await.unwrap_or_default();
-            let problem = show::text(&status, "/certificate_problem");
-            if !problem.is_empty() {
-                text.push_str(&format!("HTTPS visitors are not served as they should be: {problem}\n"));
-            }
-            let has_certificate =
-                status.get("certificates").and_then(Value::as_array).is_some_and(|shown| !shown.is_empty());
-            let config = load(config)?;
-            if let Some(note) = petit_server::fronts::notes(&config, has_certificate) {
-                text.push_str(&format!("note: {}\n", fronts::note(&note)));
-            }
-            text.push_str("Invite a client with: petit-server invite");
-            let problem = (!problem.is_empty()).then_some(problem);
-            cli::say(json, &text, &json!({ "pid": pid, "certificate_problem": problem }));
-            Ok(())
-        }
+        Ok(pid) => Ok(pid),
         // What the child said is what happened.
         Err(BackgroundError::Ended { output, .. }) if !output.trim().is_empty() => {
             let mut lines = output.lines().map(|line| line.trim().trim_start_matches("error: "));

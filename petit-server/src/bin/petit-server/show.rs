@@ -72,6 +72,7 @@ pub(crate) fn status(value: &Value) -> String {
     let fronts = ways_in(value);
     let mut out = format!(
         "{} is running for {} (process {})\n\
+         {}\
          visitors   http://{}\n\
          clients    {}{https}; invites say {}\n\
          addresses  {}\n\
@@ -79,6 +80,7 @@ pub(crate) fn status(value: &Value) -> String {
         text(value, "/software"),
         ago(Duration::from_secs(up)),
         text(value, "/pid"),
+        phase(value),
         text(value, "/http"),
         text(value, "/tls"),
         text(value, "/tunnel_address"),
@@ -141,15 +143,69 @@ fn short(shortage: &Value) -> String {
     format!("short      {what}: {used} of {most}; most have {}\n", holders.join(", "))
 }
 
-/// What came of reading the config again.
-pub(crate) fn reloaded(value: &Value) -> String {
+/// True when the config file says something that counts only after a restart.
+pub(crate) fn is_restart_due(value: &Value) -> bool {
+    !list(value, "/needs_restart").is_empty()
+}
+
+fn restart_due(value: &Value) -> String {
     let settings: Vec<String> =
         list(value, "/needs_restart").iter().map(|setting| text(setting, "")).collect();
-    let mut out = match settings.as_slice() {
-        [] => "The config file is in force.".to_owned(),
-        some => {
-            format!("The config file is in force, but these settings need a restart: {}", some.join(", "))
+    format!("{}; put them in force with: petit-server restart", settings.join(", "))
+}
+
+/// What is under way, and how long it gets; `None` when nothing is.
+pub(crate) fn waits_for(waits: &Value) -> Option<String> {
+    let kinds = [
+        ("requests", "request", "requests"),
+        ("websockets", "WebSocket", "WebSockets"),
+        ("event_streams", "event stream", "event streams"),
+        ("tcp_connections", "TCP connection", "TCP connections"),
+    ];
+    let counts = kinds.iter().filter_map(|(key, one, many)| {
+        match waits.get(key).and_then(Value::as_u64).unwrap_or_default() {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            count => Some(format!("{count} {many}")),
         }
+    });
+    let counts: Vec<String> = counts.collect();
+    let seconds = waits.get("seconds_left").and_then(Value::as_u64).unwrap_or_default();
+    (!counts.is_empty()).then(|| format!("{}, for {seconds} s at most", counts.join(", ")))
+}
+
+/// What the server is about, when it is about anything but serving.
+fn phase(value: &Value) -> String {
+    let waits = value.pointer("/waits_for").and_then(waits_for);
+    let mut out = match text(value, "/state").as_str() {
+        "stopping" => {
+            let waits = waits.unwrap_or_else(|| "connections to close".to_owned());
+            format!("stopping   it waits for {waits}; to end at once: petit-server stop\n")
+        }
+        "restarting" => "restarting another process gets ready to take its place\n".to_owned(),
+        _ => String::new(),
+    };
+    for before in list(value, "/before") {
+        if let Some(waits) = waits_for(before) {
+            out.push_str(&format!("before     process {} finishes {waits}\n", text(before, "/pid")));
+        }
+    }
+    if is_restart_due(value) {
+        out.push_str(&format!("restart    due for {}\n", restart_due(value)));
+    }
+    let problem = text(value, "/config_problem");
+    if !problem.is_empty() {
+        out.push_str(&format!("config     not in force: {problem}\n"));
+    }
+    out
+}
+
+/// What came of reading the config again.
+pub(crate) fn reloaded(value: &Value) -> String {
+    let mut out = if is_restart_due(value) {
+        format!("The config file is in force, but these settings need a restart: {}", restart_due(value))
+    } else {
+        "The config file is in force.".to_owned()
     };
     for shown in list(value, "/certificates") {
         out.push_str(&format!("\nHTTPS visitors are shown {}.", certificate(shown)));

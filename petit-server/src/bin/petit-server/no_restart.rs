@@ -1,0 +1,61 @@
+//! Where sockets cannot be handed to another process in safe code: there is no hand-over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use petit_host::cli::Failure;
+use petit_host::exit::ExitCode;
+use petit_host::handover::Trouble;
+use petit_server::folder::Folder;
+use petit_server::server::Server;
+use tokio::sync::oneshot;
+
+use super::run::{Beginning, How, Main, Serving, Turn};
+
+/// There are none.
+#[derive(Debug, Default)]
+pub(crate) struct Predecessors;
+
+/// Nothing.
+pub(crate) struct Handover;
+
+/// Nothing ever comes.
+pub(crate) enum Heard {}
+
+impl Handover {
+    pub(crate) fn new(_: &Arc<Server>, _: Predecessors) -> Self {
+        Self
+    }
+
+    pub(crate) async fn next(&mut self) -> Heard {
+        std::future::pending().await
+    }
+
+    pub(crate) fn asks_to_end_at_once(heard: &Heard) -> bool {
+        match *heard {}
+    }
+
+    pub(crate) fn stopping(&self, _: bool) {}
+
+    pub(crate) async fn end(self, _: ExitCode) {}
+}
+
+pub(crate) async fn begin(_: &mut Main<'_>, _: Duration, answer: oneshot::Sender<Result<u32, Trouble>>) {
+    let message = "sockets cannot be handed over on this system".to_owned();
+    let hint = Some("petit-server restart stops and starts it".to_owned());
+    let _ = answer.send(Err(Trouble { message, hint }));
+}
+
+pub(crate) async fn take(_: &mut Main<'_>, heard: Heard) -> Turn {
+    match heard {}
+}
+
+pub(crate) async fn stop(_: &mut Main<'_>) {}
+
+pub(crate) async fn leave(_: &mut Main<'_>) -> Option<ExitCode> {
+    None
+}
+
+pub(crate) async fn succeed(_: &Folder, _: How) -> Result<Beginning<Serving>, Failure> {
+    Err(Failure::new(ExitCode::Failed, "sockets cannot be handed over on this system"))
+}

@@ -1,0 +1,347 @@
+//! What the steps of a hand-over mean for the server, on both sides.
+//!
+//! Which step follows which is decided in [`petit_host::handover::steps`].
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use petit_engine::name::DeviceId;
+use petit_engine::relay::{Front, Leave};
+use petit_host::cli::Failure;
+use petit_host::control::server::Listener;
+use petit_host::exit::ExitCode;
+use petit_host::handover::steps::Deed;
+use petit_host::handover::{
+    self, Elders, Heir, Link, Manner, News, NoHeir, Parcel, Said, Start, Started, Told, Trouble,
+};
+use petit_host::lock::Lock;
+use petit_host::shutdown::Asked;
+use petit_server::admin::waits_for;
+use petit_server::folder::Folder;
+use petit_server::server::handover::{CONTROL, LOCK, expected};
+use petit_server::server::{Inherited, Phase, Server, StartError};
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, oneshot};
+
+use super::run::{Beginning, How, Main, Serving, Turn, socket_failure, start_failure};
+
+/// The name of links to processes before this one, among what is handed over.
+const ELDER: &str = "elder";
+/// How often a process that finishes what is under way tells what that is.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// The links to processes before this one.
+pub(crate) type Predecessors = Elders;
+
+/// The hand-over, in both directions: processes before this one that have not ended, and the one that is to follow.
+pub(crate) struct Handover {
+    elders: Elders,
+    successor: Option<(Started, Option<Answer>)>,
+    endings: broadcast::Receiver<DeviceId>,
+}
+
+/// Who asked for the restart.
+type Answer = oneshot::Sender<Result<u32, Trouble>>;
+
+/// What the main loop hears of other processes, or has to tell them.
+pub(crate) enum Heard {
+    Elder(Told),
+    Successor(News),
+    Ended(DeviceId),
+}
+
+impl Handover {
+    pub(crate) fn new(server: &Arc<Server>, elders: Elders) -> Self {
+        Self { elders, successor: None, endings: server.directory.endings() }
+    }
+
+    /// Waits for the next thing.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn next(&mut self) -> Heard {
+        let successor = async {
+            match &mut self.successor {
+                Some((started, _)) => started.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            told = self.elders.next() => Heard::Elder(told),
+            news = successor => Heard::Successor(news),
+            Ok(device) = self.endings.recv() => Heard::Ended(device),
+        }
+    }
+
+    /// True when a process before this one passes on that this one is to end, and not wait.
+    pub(crate) fn asks_to_end_at_once(heard: &Heard) -> bool {
+        matches!(heard, Heard::Elder(Told::Stop { now: true }))
+    }
+
+    /// Tells the processes before this one that nobody takes their place any more.
+    pub(crate) fn stopping(&self, now: bool) {
+        self.elders.say(&Said::Stopping { now });
+    }
+
+    /// Tells them how this one ends.
+    pub(crate) async fn end(self, exit: ExitCode) {
+        self.elders.close(exit as u8).await;
+    }
+}
+
+// ---- the process that is replaced ---------------------------------------------------------------
+
+/// Starts a process that is to take this one's place.
+pub(crate) async fn begin(main: &mut Main<'_>, within: Duration, answer: Answer) {
+    if main.handover.successor.is_some() {
+        let message = "the server is being restarted already".to_owned();
+        return drop(answer.send(Err(Trouble { message, hint: None })));
+    }
+    match start(main, within).await {
+        Ok(started) => {
+            tracing::info!(process = started.pid(), "restarting: another process gets ready");
+            main.server.set_phase(Phase::Restarting);
+            main.handover.successor = Some((started, Some(answer)));
+        }
+        Err(error) => {
+            let message = format!("{} cannot be run: {error}", main.program.display());
+            tracing::error!(message, "not restarted");
+            let _ = answer.send(Err(Trouble { message, hint: None }));
+        }
+    }
+}
+
+async fn start(main: &Main<'_>, within: Duration) -> std::io::Result<Started> {
+    let mut handles = main.server.handles()?;
+    handles.push((CONTROL.to_owned(), main.control.copy().await?));
+    handles.extend(main.handover.elders.copies()?.into_iter().map(|link| (ELDER.to_owned(), link)));
+    let mut arguments: Vec<OsString> = vec!["run".into(), "--takeover".into()];
+    if main.how.background {
+        arguments.push("--background".into());
+    }
+    arguments.extend(["--config".into(), main.folder.config.clone().into()]);
+    Started::start(Start {
+        program: main.program.clone(),
+        arguments,
+        manner: if main.how.background { Manner::Background } else { Manner::Foreground },
+        parcel: Parcel { handles, facts: Value::Null },
+        within,
+    })
+}
+
+/// Does what is to be done about what was heard.
+pub(crate) async fn take(main: &mut Main<'_>, heard: Heard) -> Turn {
+    match heard {
+        Heard::Elder(Told::Waits) => {
+            main.server.set_elders(main.handover.elders.waits());
+            Turn::Nothing
+        }
+        Heard::Elder(Told::Stop { .. }) => Turn::Stop { interrupted: false },
+        Heard::Elder(Told::Reload) => Turn::Reload,
+        Heard::Ended(device) => {
+            main.handover.elders.say(&Said::Changed { what: json!({ "ended": device }) });
+            Turn::Nothing
+        }
+        Heard::Successor(News::Changed(_)) => Turn::Nothing,
+        Heard::Successor(News::Deed(deed)) => match deed {
+            Deed::Yield => {
+                yield_up(main).await;
+                Turn::Nothing
+            }
+            Deed::Leave => Turn::Leave,
+            Deed::Discard | Deed::TakeBack => {
+                give_up(main).await;
+                Turn::Nothing
+            }
+            Deed::Start | Deed::LetGo | Deed::End | Deed::Nothing => Turn::Nothing,
+        },
+    }
+}
+
+async fn yield_up(main: &mut Main<'_>) {
+    match main.server.yield_registry().await {
+        Ok(facts) => {
+            if let Some((started, _)) = &main.handover.successor {
+                started.say(Said::Yours { facts });
+            }
+        }
+        Err(error) => {
+            tracing::error!(error = %petit_host::cli::chain(&error), "the registry cannot be closed");
+            give_up(main).await;
+        }
+    }
+}
+
+/// Ends a successor that does not serve, and goes on as before.
+pub(crate) async fn give_up(main: &mut Main<'_>) {
+    let Some((started, answer)) = main.handover.successor.take() else { return };
+    let trouble = started.end().await;
+    // Also where nothing was yielded: that changes nothing.
+    main.server.take_back_registry().await;
+    main.server.set_phase(Phase::Running);
+    tracing::error!(reason = trouble.message, "not restarted: the new process was of no use; going on");
+    if let Some(answer) = answer {
+        let _ = answer.send(Err(trouble));
+    }
+}
+
+/// The server is asked to stop: whatever was begun is given up.
+pub(crate) async fn stop(main: &mut Main<'_>) {
+    if let Some((_, answer)) = &mut main.handover.successor
+        && let Some(answer) = answer.take()
+    {
+        let message = "the server was asked to stop".to_owned();
+        let _ = answer.send(Err(Trouble { message, hint: None }));
+    }
+    give_up(main).await;
+}
+
+/// Finishes what is under way while the successor serves. `None` when that has died, and this process serves again.
+pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
+    let (mut started, answer) = main.handover.successor.take()?;
+    let farewell = main.server.farewell(Leave::Move);
+    main.server.set_phase(Phase::Replaced { until: Instant::now() + farewell.limit });
+    main.control.set_ours(false);
+    let leaving = main.server.relay.leave(farewell);
+    main.server.give_registry();
+    if let Err(error) = main.handover.elders.hand_on() {
+        tracing::warn!(%error, "processes before this one are not heard any more");
+    }
+    tracing::info!(process = started.pid(), "restarted: another process serves; finishing what is under way");
+    if let Some(answer) = answer {
+        let _ = answer.send(Ok(started.pid().unwrap_or_default()));
+    }
+    let came_back = drain(main, &mut started, leaving).await;
+    if came_back {
+        take_back(main, started).await;
+        return None;
+    }
+    main.server.let_go();
+    tracing::info!("stopped; another process serves");
+    Some(part(main, started).await)
+}
+
+/// Waits until nothing is under way. True when the successor has died before.
+async fn drain(main: &mut Main<'_>, started: &mut Started, leaving: impl Future<Output = ()>) -> bool {
+    tokio::pin!(leaving);
+    let mut asked_before = main.how.background || main.how.takeover;
+    let mut tell = tokio::time::interval(TELL_EVERY);
+    loop {
+        let news = tokio::select! {
+            () = &mut leaving => {
+                started.idle();
+                return false;
+            }
+            news = started.next() => news,
+            _ = tell.tick() => {
+                started.say(Said::Waits { what: waits_for(&main.server) });
+                continue;
+            }
+            asked = main.signals.next() => {
+                match asked {
+                    Asked::End { .. } if asked_before => {
+                        tracing::info!("stopping at once");
+                        return false;
+                    }
+                    // Whoever runs it in the foreground means the one that serves.
+                    Asked::End { .. } => started.say(Said::Stop { now: false }),
+                    Asked::Reload => started.say(Said::Reload {}),
+                }
+                asked_before = true;
+                continue;
+            }
+        };
+        match news {
+            News::Changed(what) => {
+                let ended = what.get("ended").and_then(Value::as_str).and_then(|id| id.parse().ok());
+                if let Some(device) = ended {
+                    main.server.directory.forget(device);
+                }
+            }
+            News::Deed(Deed::TakeBack) => return true,
+            News::Deed(Deed::LetGo) => main.server.let_go(),
+            News::Deed(_) if started.ends_at_once() => return false,
+            News::Deed(_) => {}
+        }
+    }
+}
+
+async fn take_back(main: &mut Main<'_>, started: Started) {
+    let trouble = started.end().await;
+    tracing::error!(reason = trouble.message, "the process that had taken over has died; serving again");
+    main.server.take_back_registry().await;
+    main.server.relay.stay();
+    main.handover.elders.take_back();
+    main.control.set_ours(true);
+    main.server.set_phase(Phase::Running);
+}
+
+/// Ends, or, in the foreground, stays as the anchor.
+async fn part(main: &mut Main<'_>, started: Started) -> ExitCode {
+    if main.how.background || main.how.takeover {
+        return ExitCode::Ok;
+    }
+    let exit = match started.into_link() {
+        Ok(link) => handover::stay(link, &mut main.signals).await,
+        Err(exit) => Some(exit),
+    };
+    exit.map_or(ExitCode::Failed, ExitCode::of)
+}
+
+// ---- the process that takes over ----------------------------------------------------------------
+
+/// Takes the place of the process that has started this one.
+pub(crate) async fn succeed(folder: &Folder, how: How) -> Result<Beginning<Serving>, Failure> {
+    let (mut heir, parcel) = Heir::inherit().await.map_err(|error| no_heir(&error))?;
+    match take_over(folder, how, &mut heir, parcel).await {
+        Ok((beginning, server, listener, mut elders)) => {
+            elders.add(heir.serves());
+            Ok(beginning.with(server, listener, elders))
+        }
+        Err(failure) => {
+            heir.fail(failure.message.clone(), failure.hint.clone()).await;
+            Err(failure)
+        }
+    }
+}
+
+async fn take_over(
+    folder: &Folder,
+    how: How,
+    heir: &mut Heir,
+    mut parcel: Parcel,
+) -> Result<(Beginning, Server, Listener, Elders), Failure> {
+    let control = parcel.take(CONTROL);
+    let mut links = Vec::new();
+    while let Some(link) = parcel.take(ELDER) {
+        links.push(link);
+    }
+    let (beginning, prepared) = Beginning::new(folder, how, inherited(folder, parcel)?).await?;
+    let facts = heir.turn().await.map_err(|error| no_heir(&error))?;
+    let server = prepared.serve(expected(facts.as_ref())).await.map_err(|error| start_failure(&error))?;
+    let listener = match control {
+        Some(control) => Listener::inherit(&folder.socket(), control),
+        None => Listener::bind(&folder.socket()),
+    };
+    let listener = listener.map_err(|error| socket_failure(folder, &error))?;
+    let mut elders = Elders::default();
+    for link in links {
+        elders.add(Link::new(link).map_err(|error| Failure::of(&error))?);
+    }
+    Ok((beginning, server, listener, elders))
+}
+
+fn inherited(folder: &Folder, mut parcel: Parcel) -> Result<Inherited, Failure> {
+    let lock = parcel.take(LOCK).map(|copy| Lock::inherit(&folder.lock(), copy)).transpose();
+    let lock = lock.map_err(|error| start_failure(&StartError::Lock(error)))?;
+    let sockets = parcel.handles.into_iter().filter_map(|(name, handle)| {
+        let front: Front = name.parse().ok()?;
+        Some((front, handle.into()))
+    });
+    Ok(Inherited { sockets: sockets.collect(), lock })
+}
+
+fn no_heir(error: &NoHeir) -> Failure {
+    Failure::of(error).hint("restart a running server with: petit-server restart")
+}

@@ -1,0 +1,77 @@
+//! What a server gives to the process that takes its place, and takes back when that is of no use.
+
+use std::sync::PoisonError;
+
+use petit_engine::name::DeviceId;
+use serde_json::{Value, json};
+
+use super::Server;
+use crate::store::StoreError;
+
+/// The name of the lock among what is handed over.
+pub const LOCK: &str = "lock";
+/// The name of the control socket among what is handed over.
+pub const CONTROL: &str = "control";
+
+impl Server {
+    /// Copies of the listening sockets and of the lock, by their names.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    #[cfg(unix)]
+    pub fn handles(&self) -> std::io::Result<Vec<(String, std::os::fd::OwnedFd)>> {
+        let sockets = self.relay.sockets()?.into_iter();
+        let mut handles: Vec<_> =
+            sockets.map(|(front, listener)| (front.to_string(), listener.into())).collect();
+        if let Some(lock) = &*self.lock.lock().unwrap_or_else(PoisonError::into_inner) {
+            handles.push((LOCK.to_owned(), lock.copy()?));
+        }
+        Ok(handles)
+    }
+
+    /// Closes the registry for another process, and returns what that has to know of this moment. Requests go on;
+    /// changes wait.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the registry stays open then.
+    pub async fn yield_registry(&self) -> Result<Value, StoreError> {
+        let yielded = self.store.yield_up().await?;
+        *self.yielded.lock().unwrap_or_else(PoisonError::into_inner) = Some(yielded);
+        Ok(json!({ "clients": self.relay.connected() }))
+    }
+
+    /// The other process keeps the registry from now on.
+    pub fn give_registry(&self) {
+        let yielded = self.yielded.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(yielded) = yielded {
+            yielded.to_another_process();
+        }
+    }
+
+    /// Keeps the registry again, as the other process has left it. Only after that has ended. Nothing happens when
+    /// nothing was yielded.
+    pub async fn take_back_registry(&self) {
+        let yielded = self.yielded.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if yielded.is_none() && self.store.is_here().await {
+            return;
+        }
+        drop(yielded);
+        self.store.take_back().await;
+        if let Err(error) = self.directory.reload().await {
+            tracing::error!(error = %petit_host::cli::chain(&error), "the registry cannot be read again; going on with what is known");
+        }
+    }
+
+    /// Closes this process's copies of all that was handed over. It cannot come back after that.
+    pub fn let_go(&self) {
+        self.relay.let_go();
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// The clients that were connected to the process before, from what [`Server::yield_registry`] has said.
+pub fn expected(facts: Option<&Value>) -> Vec<DeviceId> {
+    let clients = facts.and_then(|facts| facts.get("clients")).and_then(Value::as_array);
+    let ids = clients.into_iter().flatten().filter_map(Value::as_str);
+    ids.filter_map(|id| id.parse().ok()).collect()
+}

@@ -1,0 +1,198 @@
+//! A server before it serves: everything that can fail is there, and nothing has been written.
+
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use petit_engine::name::{DeviceId, Endpoint, RegisteredId};
+use petit_engine::net::listen;
+use petit_engine::proto::control::Text;
+use petit_engine::relay::{Bounds, Front, Relay, RelayConfig};
+use petit_engine::secret::{Fingerprint, PrivateKey};
+use petit_host::lock::Lock;
+use petit_host::{files, harden};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::{Phase, Server, Settings, StartError, directory, lock, service_limits};
+use crate::SOFTWARE;
+use crate::certificate::{self, Loaded, Stamps};
+use crate::config::Config;
+use crate::folder::Folder;
+use crate::{fronts, memory, room};
+
+/// What a server is given by whoever has held it before: the process that it replaces, or a service manager.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// Sockets that are listened on already.
+    pub sockets: Vec<(Front, StdListener)>,
+    /// The lock, when it is held already.
+    pub lock: Option<Lock>,
+}
+
+impl Inherited {
+    /// A socket that is listened on already and fits an address; port 0 is any port.
+    fn take(&mut self, front: Front, wanted: SocketAddr) -> Option<StdListener> {
+        let fits =
+            |address: SocketAddr| address == wanted || (wanted.port() == 0 && address.ip() == wanted.ip());
+        let position = self.sockets.iter().position(|(known, listener)| {
+            // A port may have been given another purpose; one that the system chose has the purpose that it had.
+            (wanted.port() != 0 || *known == front) && listener.local_addr().is_ok_and(fits)
+        })?;
+        Some(self.sockets.swap_remove(position).1)
+    }
+}
+
+/// A socket that is listened on.
+struct Listening {
+    address: SocketAddr,
+    listener: TcpListener,
+}
+
+/// A server that can serve at once.
+pub struct Prepared {
+    config: Config,
+    folder: Folder,
+    lock: Lock,
+    key: PrivateKey,
+    pins: Vec<Fingerprint>,
+    certificates: Loaded,
+    stamps: Stamps,
+    http: Listening,
+    tls: Listening,
+    tcp: Vec<(RegisteredId, TcpListener)>,
+}
+
+impl Prepared {
+    /// Gets everything ready.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left behind then.
+    pub async fn new(config: Config, folder: Folder, mut inherited: Inherited) -> Result<Self, StartError> {
+        let lock = match inherited.lock.take() {
+            Some(lock) => lock,
+            None => {
+                let lock = lock(&folder).await?;
+                // What another process is just writing must not be taken for left over.
+                files::sweep(folder.path());
+                lock
+            }
+        };
+        let key = folder.read_key()?;
+        let pins = folder.pins()?;
+        let stamps = Stamps::of(&config);
+        let certificates = certificate::load(&config).for_start(&config)?;
+        let mut listen = |address, front, setting| {
+            let inherited = inherited.take(front, address);
+            let bound = match inherited {
+                Some(listener) => adopt(listener),
+                None => listen::bind(address),
+            };
+            bound
+                .and_then(|listener| Ok(Listening { address: listener.local_addr()?, listener }))
+                .map_err(|source| StartError::Bind { address, setting, source })
+        };
+        let plain = SocketAddr::new(config.proxy_bind, config.proxy_port);
+        let http = listen(plain, Front::Http, "proxy_bind and proxy_port")?;
+        let secure = SocketAddr::new(config.secure_bind, config.secure_proxy_port);
+        let tls = listen(secure, Front::Tls, "secure_bind and secure_proxy_port")?;
+        let tcp = inherited.sockets.into_iter().filter_map(|(front, listener)| match front {
+            Front::Tcp(id) => Some((id, adopt(listener).ok()?)),
+            Front::Http | Front::Tls => None,
+        });
+        let tcp = tcp.collect();
+        Ok(Self { config, folder, lock, key, pins, certificates, stamps, http, tls, tcp })
+    }
+
+    /// Opens the registry and serves. `expected` are the clients that were connected to the process before.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn serve(self, expected: Vec<DeviceId>) -> Result<Server, StartError> {
+        let Self { config, folder, lock, key, pins, certificates, stamps, http, tls, tcp } = self;
+        lock.sign();
+        let limits = watch::Sender::new(service_limits(&config));
+        let (directory, store) = directory(&config, limits.subscribe()).await?;
+        let endpoint = endpoint(&config, (http.address.port(), tls.address.port()));
+        let open_files = harden::open_files();
+        let connections = room::connections(&config, open_files, config.memory.or_else(memory::limit));
+        if let Some(complaint) = room::complaint(&config, open_files) {
+            tracing::warn!("{complaint}");
+        }
+        let relay_config = relay_config(&config, key, (&endpoint, connections))?;
+        let relay = Relay::start(relay_config, Arc::new(directory.clone()))?;
+        relay.expect(expected);
+        for (id, listener) in tcp {
+            relay.adopt(id, listener);
+        }
+        relay.serve_http(http.listener);
+        relay.serve_tls(tls.listener);
+        let (http, tls) = (http.address, tls.address);
+        let (devices, services) = directory.counts();
+        let https = !certificates.certificates.is_empty();
+        tracing::info!(%http, %tls, https, devices, services, connections, "listening");
+        let settings = Settings { in_force: config.clone(), problem: None, needs_restart: Vec::new() };
+        let server = Server {
+            settings: Mutex::new(settings),
+            https: Mutex::default(),
+            config,
+            folder,
+            directory,
+            relay,
+            http,
+            tls,
+            since: SystemTime::now(),
+            pins,
+            endpoint,
+            limits,
+            store,
+            yielded: Mutex::default(),
+            phase: Mutex::new(Phase::Running),
+            elders: Mutex::default(),
+            lock: Mutex::new(Some(lock)),
+        };
+        let certificates = certificates.renew(&[], &server.public_names());
+        for problem in &certificates.problems {
+            let problem = petit_host::cli::chain(problem);
+            tracing::error!(problem, "a certificate for HTTPS visitors cannot be used");
+        }
+        server.show(certificates, stamps)?;
+        Ok(server)
+    }
+}
+
+/// Where the system chose the port, public addresses have to follow.
+fn endpoint(config: &Config, (http, tls): (u16, u16)) -> Endpoint {
+    let (wanted, port) =
+        if config.endpoint.is_https() { (config.secure_proxy_port, tls) } else { (config.proxy_port, http) };
+    let chosen = wanted == 0 && config.endpoint.port() == Some(0);
+    if chosen { config.endpoint.with_port(port) } else { config.endpoint.clone() }
+}
+
+fn relay_config(
+    config: &Config,
+    key: PrivateKey,
+    (endpoint, connections): (&Endpoint, usize),
+) -> Result<RelayConfig, StartError> {
+    Ok(RelayConfig {
+        key,
+        endpoint: endpoint.clone(),
+        tcp_bind: config.tcp_bind,
+        tcp_host: if config.tcp_bind.is_loopback() {
+            config.tcp_bind.to_string()
+        } else {
+            endpoint.domain().to_owned()
+        },
+        trusted_proxies: config.trusted_proxies.clone(),
+        legacy_errors: config.legacy_errors,
+        bounds: Bounds { connections, ..config.bounds.clone() },
+        software: Text::lossy(SOFTWARE),
+        vitae: config.vitae.clone(),
+        fronts: fronts::settings(config)?,
+    })
+}
+
+fn adopt(listener: StdListener) -> std::io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}

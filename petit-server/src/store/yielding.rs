@@ -1,0 +1,217 @@
+//! A registry that can be left to another process for a while, or for good.
+//!
+//! Only one process may keep it at a time: two that change it would each have tables of their own. While it is not
+//! certain which of the two it will be, whoever asks waits.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
+use petit_engine::relay::EnrolRequest;
+use petit_engine::secret::InviteId;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+use super::{
+    AliasRow, Announced, Answer, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite,
+    ServiceLimits, Store, StoreError, Tables,
+};
+
+/// Where the registry is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeper {
+    ThisProcess,
+    AnotherProcess,
+}
+
+/// A store that can be yielded.
+pub struct Yielding {
+    store: Arc<dyn Store>,
+    keeper: Arc<RwLock<Keeper>>,
+}
+
+/// A store that is closed, and about which it is not certain yet who keeps it. Dropped, it stays this process's.
+#[derive(Debug)]
+pub struct Yielded(OwnedRwLockWriteGuard<Keeper>);
+
+impl Yielded {
+    /// Another process keeps it from now on; whoever has waited is told so.
+    pub fn to_another_process(mut self) {
+        *self.0 = Keeper::AnotherProcess;
+    }
+}
+
+impl Yielding {
+    /// One that this process keeps.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, keeper: Arc::new(RwLock::new(Keeper::ThisProcess)) }
+    }
+
+    /// Waits for what is under way and closes the store, so that its file alone is all of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; it stays this process's then.
+    pub async fn yield_up(&self) -> Result<Yielded, StoreError> {
+        let held = Arc::clone(&self.keeper).write_owned().await;
+        self.store.close().await?;
+        Ok(Yielded(held))
+    }
+
+    /// This process keeps it again. Only after the other one has ended.
+    pub async fn take_back(&self) {
+        *self.keeper.write().await = Keeper::ThisProcess;
+    }
+
+    /// True while this process keeps it.
+    pub async fn is_here(&self) -> bool {
+        *self.keeper.read().await == Keeper::ThisProcess
+    }
+
+    async fn here(&self) -> Result<OwnedRwLockReadGuard<Keeper>, StoreError> {
+        let here = Arc::clone(&self.keeper).read_owned().await;
+        match *here {
+            Keeper::ThisProcess => Ok(here),
+            Keeper::AnotherProcess => Err(StoreError::Elsewhere),
+        }
+    }
+}
+
+/// Asks the store within while this process keeps it.
+macro_rules! asked {
+    ($self:ident, $method:ident($($argument:ident),*)) => {
+        Box::pin(async move {
+            let _here = $self.here().await?;
+            $self.store.$method($($argument),*).await
+        })
+    };
+}
+
+impl Store for Yielding {
+    fn load(&self) -> Answer<'_, Tables> {
+        asked!(self, load())
+    }
+
+    fn invite(&self, invite: NewInvite, force: bool) -> Answer<'_, ()> {
+        asked!(self, invite(invite, force))
+    }
+
+    fn invites(&self) -> Answer<'_, Vec<InviteRow>> {
+        asked!(self, invites())
+    }
+
+    fn withdraw(&self, id: InviteId) -> Answer<'_, ()> {
+        asked!(self, withdraw(id))
+    }
+
+    fn enrol(&self, request: EnrolRequest) -> Answer<'_, Result<(EnrolledRow, Changes), EnrolRefusal>> {
+        asked!(self, enrol(request))
+    }
+
+    fn announce(
+        &self,
+        device: DeviceId,
+        services: Vec<(ServiceName, ServiceKind)>,
+        limits: ServiceLimits,
+    ) -> Answer<'_, (Vec<Announced>, Changes)> {
+        asked!(self, announce(device, services, limits))
+    }
+
+    fn rename(&self, device: DeviceId, name: String) -> Answer<'_, Changes> {
+        asked!(self, rename(device, name))
+    }
+
+    fn remove_service(&self, device: DeviceId, name: ServiceName) -> Answer<'_, Changes> {
+        asked!(self, remove_service(device, name))
+    }
+
+    fn end_device(&self, device: DeviceId, by: EndedBy) -> Answer<'_, Changes> {
+        asked!(self, end_device(device, by))
+    }
+
+    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> Answer<'_, Changes> {
+        asked!(self, add_alias(id, alias, force))
+    }
+
+    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> Answer<'_, Changes> {
+        asked!(self, remove_alias(id, alias))
+    }
+
+    fn devices(&self) -> Answer<'_, Vec<DeviceRow>> {
+        asked!(self, devices())
+    }
+
+    fn device(&self, device: DeviceId) -> Answer<'_, Option<DeviceRow>> {
+        asked!(self, device(device))
+    }
+
+    fn aliases(&self) -> Answer<'_, Vec<AliasRow>> {
+        asked!(self, aliases())
+    }
+
+    /// What another process keeps is no business of this one's.
+    fn in_place(&self) -> Result<(), StoreError> {
+        match self.keeper.try_read() {
+            Ok(keeper) if *keeper == Keeper::ThisProcess => self.store.in_place(),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn backup(&self, to: PathBuf) -> Answer<'_, ()> {
+        asked!(self, backup(to))
+    }
+
+    /// Also when another process keeps it: then there is nothing to close.
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            match self.here().await {
+                Ok(_here) => self.store.close().await,
+                Err(_) => Ok(()),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::SqliteStore;
+
+    async fn store() -> (Arc<Yielding>, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::create(&dir.path().join("registry.db")).await.unwrap();
+        (Arc::new(Yielding::new(Arc::new(store))), dir)
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_in_between_waits_and_is_then_told_who_keeps_it() {
+        let (store, dir) = store().await;
+        let yielded = store.yield_up().await.unwrap();
+        assert!(!dir.path().join("registry.db-wal").exists(), "the file alone is all of it");
+        let ask = |store: &Arc<Yielding>| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move { store.devices().await })
+        };
+        let waiting = ask(&store);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        yielded.to_another_process();
+        assert!(matches!(waiting.await.unwrap(), Err(StoreError::Elsewhere)));
+        assert!(matches!(store.devices().await, Err(StoreError::Elsewhere)));
+        store.close().await.unwrap();
+        store.take_back().await;
+        assert!(store.devices().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_that_is_not_taken_stays() {
+        let (store, _dir) = store().await;
+        let yielded = store.yield_up().await.unwrap();
+        let waiting = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { store.devices().await }
+        });
+        tokio::task::yield_now().await;
+        drop(yielded);
+        assert!(waiting.await.unwrap().unwrap().is_empty());
+    }
+}
