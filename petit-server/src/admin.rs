@@ -432,7 +432,7 @@ pub fn waits_for(server: &Server) -> Value {
         "event_streams": event_streams,
         "websockets": websockets,
         "tcp_connections": tcp,
-        "seconds_left": left.as_secs(),
+        "seconds_left": left.as_secs() + u64::from(left.subsec_nanos() > 0),
     })
 }
 

@@ -22,6 +22,7 @@ pub mod raw;
 pub mod rogue;
 pub mod scripted;
 pub mod service;
+pub mod steady;
 pub mod trace;
 pub mod visitor;
 

@@ -84,6 +84,8 @@ pub struct Program {
     env: Vec<(String, String)>,
     /// Words before the command, which put it on a host of its own.
     prefix: Vec<String>,
+    /// A program file of its own.
+    installed: Option<PathBuf>,
 }
 
 impl Program {
@@ -111,7 +113,7 @@ impl Program {
     }
 
     fn new(name: &'static str) -> Self {
-        Self { name, dir: tempfile::tempdir().unwrap(), env: Vec::new(), prefix: Vec::new() }
+        Self { name, dir: tempfile::tempdir().unwrap(), env: Vec::new(), prefix: Vec::new(), installed: None }
     }
 
     /// Sets an environment variable for all that is run from here on.
@@ -126,6 +128,15 @@ impl Program {
     pub fn on(mut self, net: &Netns) -> Self {
         self.prefix = net.prefix();
         self
+    }
+
+    /// Runs from a copy of the program file, which a test may replace; returns where that is.
+    pub fn install(&mut self) -> PathBuf {
+        let path = self.dir.path().join("bin").join(self.name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::copy(programs().join(self.name), &path).unwrap();
+        self.installed = Some(path.clone());
+        path
     }
 
     /// Its folder.
@@ -148,7 +159,14 @@ impl Program {
         prefix: &[String],
         arguments: impl IntoIterator<Item = S>,
     ) -> Command {
-        let program = programs().join(self.name);
+        let arguments: Vec<S> = arguments.into_iter().collect();
+        // What runs on is the copy; whoever asks it may be any.
+        let is_started =
+            arguments.first().is_some_and(|verb| ["start", "run"].map(OsStr::new).contains(&verb.as_ref()));
+        let program = match &self.installed {
+            Some(installed) if is_started => installed.clone(),
+            _ => programs().join(self.name),
+        };
         let mut command = match prefix.split_first() {
             Some((first, rest)) => {
                 let mut command = Command::new(first);

@@ -74,7 +74,10 @@ impl Heir {
         let mut said = None;
         loop {
             match act {
-                Act::SayReady => self.link.say(Said::Ready {}),
+                Act::SayReady => {
+                    tracing::info!("ready to take over");
+                    self.link.say(Said::Ready {});
+                }
                 Act::Take => return Ok(said),
                 Act::Fail => return Err(NoHeir::Abandoned),
                 Act::SayServing | Act::Nothing => {}
@@ -85,7 +88,10 @@ impl Heir {
                     Happened::Yours
                 }
                 Some(_) => continue,
-                None if self.is_orphaned().await => Happened::Orphaned,
+                None if self.is_orphaned().await => {
+                    tracing::warn!("the process that was to be replaced has died; going on without it");
+                    Happened::Orphaned
+                }
                 None => Happened::Abandoned,
             };
             act = self.step(happened);

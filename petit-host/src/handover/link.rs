@@ -118,7 +118,7 @@ pub enum Said {
 #[derive(Debug)]
 pub struct Link {
     stream: Arc<UnixStream>,
-    outgoing: mpsc::UnboundedSender<(Said, Vec<OwnedFd>)>,
+    outgoing: mpsc::UnboundedSender<Frame>,
     incoming: mpsc::Receiver<(Said, Vec<OwnedFd>)>,
     reading: JoinHandle<()>,
     writing: JoinHandle<()>,
@@ -166,22 +166,34 @@ impl Link {
 
     /// Sends a message; what the other side does not take is lost, which it tells by its end.
     pub fn say(&self, said: Said) {
-        let _ = self.outgoing.send((said, Vec::new()));
+        self.queue(Frame::of(&said, Vec::new()));
     }
 
-    /// Gives a parcel.
+    /// Gives a parcel. When this returns, it is on its way: the other side gets it even if this process dies, unless
+    /// it is so large that the kernel has no room for it.
     pub fn give(&self, parcel: Parcel) {
         let Parcel { handles, facts } = parcel;
         let mut handles = VecDeque::from(handles);
+        let mut has_room = true;
         loop {
             let some = handles.len().min(FDS);
             let (names, fds) = handles.drain(..some).unzip();
             let last = handles.is_empty();
             let facts = if last { facts.clone() } else { Value::Null };
-            let _ = self.outgoing.send((Said::Parcel { names, facts, last }, fds));
+            let mut frame = Frame::of(&Said::Parcel { names, facts, last }, fds);
+            while has_room && !frame.bytes.is_empty() {
+                has_room = frame.send(self.stream.as_fd(), SendFlags::DONTWAIT).is_ok();
+            }
+            self.queue(frame);
             if last {
                 return;
             }
+        }
+    }
+
+    fn queue(&self, frame: Frame) {
+        if !frame.bytes.is_empty() {
+            let _ = self.outgoing.send(frame);
         }
     }
 
@@ -209,35 +221,45 @@ impl Link {
     }
 }
 
-async fn write_all(stream: Arc<UnixStream>, mut queue: mpsc::UnboundedReceiver<(Said, Vec<OwnedFd>)>) {
-    while let Some((said, fds)) = queue.recv().await {
-        if let Err(error) = write(&stream, &said, &fds).await {
-            return tracing::debug!(%error, "the other process does not listen any more");
+/// A message as bytes. The descriptors go with the first of them.
+#[derive(Debug)]
+struct Frame {
+    bytes: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
+impl Frame {
+    fn of(said: &Said, fds: Vec<OwnedFd>) -> Self {
+        // Of what these messages hold, nothing can fail to be written.
+        let text = serde_json::to_vec(said).unwrap_or_default();
+        let length = u32::try_from(text.len()).unwrap_or_default();
+        Self { bytes: [length.to_be_bytes().as_slice(), &text].concat(), fds }
+    }
+
+    /// Sends as much as the other side takes.
+    fn send(&mut self, stream: BorrowedFd<'_>, flags: SendFlags) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let borrowed: Vec<BorrowedFd<'_>> = self.fds.iter().map(AsFd::as_fd).collect();
+        if !borrowed.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {
+            return Err(io::Error::other("more descriptors than fit into a message"));
         }
+        let sent = rustix::net::sendmsg(stream, &[IoSlice::new(&self.bytes)], &mut control, flags)?;
+        self.bytes.drain(..sent);
+        self.fds.clear();
+        Ok(())
     }
 }
 
-/// Writes one message. The descriptors go with its first byte.
-async fn write(stream: &UnixStream, said: &Said, fds: &[OwnedFd]) -> io::Result<()> {
-    let text = serde_json::to_vec(said)?;
-    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
-    let bytes = [length.to_be_bytes().as_slice(), &text].concat();
-    let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-    let mut rest = bytes.as_slice();
-    while !rest.is_empty() {
-        let with_fds = rest.len() == bytes.len();
-        let sent = stream.async_io(Interest::WRITABLE, || {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
-            let mut control = SendAncillaryBuffer::new(&mut space);
-            if with_fds && !borrowed.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {
-                return Err(io::Error::other("more descriptors than fit into a message"));
+async fn write_all(stream: Arc<UnixStream>, mut queue: mpsc::UnboundedReceiver<Frame>) {
+    while let Some(mut frame) = queue.recv().await {
+        while !frame.bytes.is_empty() {
+            let send = || frame.send(stream.as_fd(), SendFlags::empty());
+            if let Err(error) = stream.async_io(Interest::WRITABLE, send).await {
+                return tracing::debug!(%error, "the other process does not listen any more");
             }
-            Ok(rustix::net::sendmsg(stream, &[IoSlice::new(rest)], &mut control, SendFlags::empty())?)
-        });
-        let sent = sent.await?;
-        rest = rest.get(sent..).unwrap_or_default();
+        }
     }
-    Ok(())
 }
 
 async fn read_all(stream: Arc<UnixStream>, heard: mpsc::Sender<(Said, Vec<OwnedFd>)>) {
@@ -250,6 +272,8 @@ async fn read_all(stream: Arc<UnixStream>, heard: mpsc::Sender<(Said, Vec<OwnedF
                 }
             }
             Ok(None) => return,
+            // It has died with something unread.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return,
             Err(error) => return tracing::warn!(%error, "the other process was not understood"),
         }
     }
@@ -374,6 +398,19 @@ mod tests {
             TcpStream::connect(("127.0.0.1", *port)).unwrap();
             listener.accept().unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_parcel_arrives_though_its_sender_has_died() {
+        let (near, far) = Link::pair().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        near.give(Parcel { handles: vec![("one".to_owned(), listener.into())], facts: json!(7) });
+        drop(near); // at once, as the kernel does it for a process that is killed
+        let mut far = Link::new(far).unwrap();
+        let (said, fds) = far.next().await.unwrap();
+        assert_eq!(said, Said::Parcel { names: vec!["one".to_owned()], facts: json!(7), last: true });
+        assert_eq!(fds.len(), 1);
+        assert!(far.next().await.is_none());
     }
 
     #[tokio::test]

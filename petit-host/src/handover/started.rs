@@ -93,6 +93,8 @@ impl Started {
     pub fn start(start: Start) -> io::Result<Self> {
         let Start { program, arguments, manner, parcel, within } = start;
         let (link, far) = Link::pair()?;
+        // Before there is a child: whatever becomes of this process, it has everything.
+        link.give(parcel);
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::from(far));
         if manner == Manner::Background {
@@ -102,7 +104,6 @@ impl Started {
         // Its end of the link is in the command until here, and would keep the link alive after its death.
         drop(command);
         let words = child.stderr.take().map(|stderr| tokio::spawn(last_words(stderr)));
-        link.give(parcel);
         let (state, _) = Predecessor::Serving.after(Learned::Wanted);
         let deadline = Instant::now() + within;
         let process = Process { child, is_ours: true };

@@ -56,6 +56,9 @@ impl Server {
             return;
         }
         drop(yielded);
+        if let Some(lock) = &*self.lock.lock().unwrap_or_else(PoisonError::into_inner) {
+            lock.sign();
+        }
         self.store.take_back().await;
         if let Err(error) = self.directory.reload().await {
             tracing::error!(error = %petit_host::cli::chain(&error), "the registry cannot be read again; going on with what is known");

@@ -248,9 +248,12 @@ async fn no_damage_to_the_registry_is_met_with_a_panic_or_with_silence() {
                 | StoreError::Failed(_)
                 | StoreError::Row { .. },
             ) => refused += 1,
-            Err(error @ (StoreError::Conflict(_) | StoreError::Replaced { .. } | StoreError::Busy)) => {
-                panic!("{error}")
-            }
+            Err(
+                error @ (StoreError::Conflict(_)
+                | StoreError::Replaced { .. }
+                | StoreError::Busy
+                | StoreError::Elsewhere),
+            ) => panic!("{error}"),
         }
         for suffix in ["-wal", "-shm"] {
             let _ = std::fs::remove_file(dir.path().join(format!("registry.db{suffix}")));

@@ -1,3 +1,97 @@
 //! Restarts: nothing is refused, what moves moves without a gap, and a new process that is no good changes nothing.
 
+mod dying;
+mod failing;
 mod goodbye;
+mod server;
+
+use petit_tests::bed::client_config;
+use petit_tests::process::{Program, Running};
+use petit_tests::service::Service;
+use petit_tests::soon;
+use petit_tests::visitor::Visitor;
+
+/// A server, and a client with one service of HTTP and one of raw TCP, all of them real.
+struct Whole {
+    server: Program,
+    client: Program,
+    _client_running: Running,
+    visitor: Visitor,
+    /// The public host of the HTTP service.
+    host: String,
+    /// The public address of the TCP service.
+    tcp: String,
+    http_service: Service,
+    _tcp_service: Service,
+}
+
+impl Whole {
+    /// Starts everything; the server by `petit-server start`, with more settings.
+    async fn start(more: &str) -> Self {
+        let server = Program::server_with(&petit_tests::bed::server_config(more)).await;
+        server.run(["start"]).await.ok();
+        Self::with(server).await
+    }
+
+    /// Adds a client to a server that runs.
+    async fn with(server: Program) -> Self {
+        let (http_service, tcp_service) = (Service::http("s").await, Service::tcp_echo("hi").await);
+        let client = Program::client();
+        let services = [("web", http_service.address(), "http"), ("db", tcp_service.address(), "tcp")];
+        std::fs::write(client.config(), client_config(&services)).unwrap();
+        client.run_with(["register"], &server.invite([""; 0]).await).await.ok();
+        let client_running = client.up().await;
+        let is_green = |status: &serde_json::Value| {
+            let services = status["services"].as_array().unwrap();
+            services.len() == 2 && services.iter().all(|service| service["light"] == "green")
+        };
+        let status = client.until("two green lights", is_green).await;
+        let service = |name: &str| {
+            let services = status["services"].as_array().unwrap();
+            services.iter().find(|service| service["name"] == name).unwrap().clone()
+        };
+        let visitor = server.visitor().await;
+        Self {
+            host: format!("{}.localhost", service("web")["id"].as_str().unwrap()),
+            tcp: service("db")["url"].as_str().unwrap().strip_prefix("tcp://").unwrap().to_owned(),
+            server,
+            client,
+            _client_running: client_running,
+            visitor,
+            http_service,
+            _tcp_service: tcp_service,
+        }
+    }
+
+    /// Waits until the server's status is as wanted.
+    async fn until(&self, what: &str, is_it: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        soon(what, async {
+            loop {
+                let status = self.server.status().await;
+                if is_it(&status) {
+                    return status;
+                }
+            }
+        })
+        .await
+    }
+
+    /// The process that serves.
+    async fn pid(&self) -> u32 {
+        u32::try_from(self.server.status().await["pid"].as_u64().unwrap()).unwrap()
+    }
+}
+
+/// Waits until a process has ended.
+async fn gone(pid: u32) {
+    while is_there(pid) {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// True while a process runs.
+fn is_there(pid: u32) -> bool {
+    // A process that has ended and that nobody has asked for is a zombie.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}

@@ -162,6 +162,7 @@ pub(crate) async fn take(main: &mut Main<'_>, heard: Heard) -> Turn {
 async fn yield_up(main: &mut Main<'_>) {
     match main.server.yield_registry().await {
         Ok(facts) => {
+            tracing::info!("the registry is left to the other process");
             if let Some((started, _)) = &main.handover.successor {
                 started.say(Said::Yours { facts });
             }

@@ -1,0 +1,249 @@
+//! kill -9 of the old process or of the new one, at each step: one of them serves in the end.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use petit_tests::process::Program;
+use petit_tests::soon;
+use petit_tests::visitor::Visitor;
+use rustix::fs::{CWD, Mode};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Child;
+
+use super::failing::replace;
+use super::{Whole, gone, is_there};
+use crate::upgrade::connect;
+
+/// A restart that goes on only when the test wants it to.
+struct Held {
+    whole: Whole,
+    old: u32,
+    new: u32,
+    /// The new process does not begin before something is written into it.
+    pipe: PathBuf,
+    program: PathBuf,
+    restarting: Child,
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
+}
+
+impl Held {
+    /// Up to the step in which the new process gets ready.
+    async fn preparing(within: &str) -> Self {
+        let mut server = Program::server().await;
+        let program = server.install();
+        server.run(["start"]).await.ok();
+        let whole = Whole::with(server).await;
+        let old = whole.pid().await;
+        let pipe = whole.server.dir().join("go");
+        rustix::fs::mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+        let real = program.with_extension("real");
+        replace(&program, &format!("read go < {}; exec {} \"$@\"", pipe.display(), real.display()));
+        let restarting = whole.server.start(["restart", "--within", within]);
+        let new = soon("the new process", async {
+            loop {
+                let children = std::fs::read_to_string(format!("/proc/{old}/task/{old}/children"));
+                if let Some(child) = children.unwrap_or_default().split_whitespace().next() {
+                    return child.parse().unwrap();
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        Self { whole, old, new, pipe, program, restarting }
+    }
+
+    /// Lets the new process begin.
+    async fn release(&self) {
+        let pipe = self.pipe.clone();
+        // Opening it waits for its reader.
+        let write = move || std::fs::OpenOptions::new().write(true).open(pipe).unwrap().write_all(b"go\n");
+        soon("the new process to begin", tokio::task::spawn_blocking(write)).await.unwrap().unwrap();
+    }
+
+    /// Waits until the log says something.
+    async fn until_logged(&self, text: &str) {
+        let log = self.whole.server.dir().join("logs/server.log");
+        soon(text, async {
+            while !std::fs::read_to_string(&log).unwrap().contains(text) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// Up to the step in which the new process is ready, and the old one has not heard of it.
+    async fn ready() -> Self {
+        let held = Self::preparing("60s").await;
+        signal(held.old, Signal::STOP);
+        held.release().await;
+        held.until_logged("ready to take over").await;
+        held
+    }
+
+    /// Up to the step in which the old process writes no more, and the new one does not yet.
+    async fn yielding(within: &str) -> Self {
+        let held = Self::preparing(within).await;
+        signal(held.old, Signal::STOP);
+        held.release().await;
+        held.until_logged("ready to take over").await;
+        signal(held.new, Signal::STOP);
+        signal(held.old, Signal::CONT);
+        held.until_logged("the registry is left to the other process").await;
+        held
+    }
+
+    /// Puts the program back in its place.
+    fn restore(&self) {
+        std::fs::rename(self.program.with_extension("real"), &self.program).unwrap();
+    }
+
+    /// Asserts that one process serves in the end, and that it is this one.
+    async fn serves(mut self, pid: u32) {
+        let other = if pid == self.old { self.new } else { self.old };
+        let _ = soon("the command to end", self.restarting.wait()).await;
+        soon("the other process to be gone", gone(other)).await;
+        self.restore();
+        one_serves(&self.whole, pid).await;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Whatever has failed, nobody is to wait for a process that stands still.
+        for pid in [self.old, self.new].into_iter().filter(|pid| is_there(*pid)) {
+            signal(pid, Signal::CONT);
+        }
+    }
+}
+
+/// Everything works, and it is this process that does it.
+async fn one_serves(whole: &Whole, pid: u32) {
+    soon("the server to answer", async {
+        loop {
+            let said = whole.server.run(["status", "--json"]).await;
+            if said.exit == 0 && said.json()["pid"] == pid && said.json()["state"] == "running" {
+                return;
+            }
+        }
+    })
+    .await;
+    assert!(is_there(pid));
+    let lock = std::fs::read_to_string(whole.server.dir().join("server.lock")).unwrap();
+    assert_eq!(lock, pid.to_string(), "the lock says who");
+    whole.server.invite([""; 0]).await;
+    let visitor: Visitor = whole.visitor;
+    visitor.until("requests to pass", &whole.host, "/", |answer| answer.status == 200).await;
+    whole.client.until_green().await;
+    assert_eq!(whole.server.run(["start"]).await.exit, 1, "nobody else gets in");
+}
+
+#[tokio::test]
+async fn the_new_process_dies_before_it_is_ready() {
+    let held = Held::preparing("60s").await;
+    signal(held.new, Signal::KILL);
+    let old = held.old;
+    held.serves(old).await;
+}
+
+#[tokio::test]
+async fn the_old_process_dies_before_the_new_one_is_ready() {
+    let held = Held::preparing("60s").await;
+    signal(held.old, Signal::KILL);
+    soon("the old process to be gone", gone(held.old)).await;
+    held.release().await;
+    // It has got everything before: sockets, lock, control socket.
+    let new = held.new;
+    held.serves(new).await;
+}
+
+#[tokio::test]
+async fn the_old_process_dies_when_the_new_one_is_ready() {
+    let held = Held::ready().await;
+    signal(held.old, Signal::KILL);
+    let new = held.new;
+    held.serves(new).await;
+}
+
+#[tokio::test]
+async fn the_new_process_dies_when_it_is_ready() {
+    let held = Held::ready().await;
+    signal(held.new, Signal::KILL);
+    signal(held.old, Signal::CONT);
+    let old = held.old;
+    held.serves(old).await;
+}
+
+#[tokio::test]
+async fn the_old_process_dies_when_it_has_yielded() {
+    let held = Held::yielding("60s").await;
+    signal(held.old, Signal::KILL);
+    signal(held.new, Signal::CONT);
+    let new = held.new;
+    held.serves(new).await;
+}
+
+#[tokio::test]
+async fn the_new_process_dies_when_it_should_take_over() {
+    let held = Held::yielding("60s").await;
+    signal(held.new, Signal::KILL);
+    let old = held.old;
+    held.serves(old).await;
+}
+
+#[tokio::test]
+async fn the_new_process_hangs_when_it_should_take_over() {
+    let mut held = Held::yielding("8s").await;
+    // A change that somebody wants meanwhile waits, and is made by whoever serves in the end.
+    let invited = held.whole.server.invite(["--alias", "meanwhile"]).await;
+    assert!(invited.contains("#v1."));
+    let status = soon("the command to end", held.restarting.wait()).await.unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(!is_there(held.new), "it was killed before anything was taken back");
+    held.restore();
+    one_serves(&held.whole, held.old).await;
+}
+
+#[tokio::test]
+async fn the_old_process_dies_while_it_finishes_what_is_under_way() {
+    let whole = Whole::start("").await;
+    let old = whole.pid().await;
+    let _socket = connect(whole.visitor, &whole.host, "/ws").await.unwrap();
+    whole.server.run(["restart"]).await.ok();
+    let new = whole.pid().await;
+    assert!(is_there(old) && new != old);
+    signal(old, Signal::KILL);
+    one_serves(&whole, new).await;
+}
+
+#[tokio::test]
+async fn the_new_process_dies_while_the_old_one_finishes_what_is_under_way() {
+    let whole = Whole::start("").await;
+    let old = whole.pid().await;
+    let asked = petit_tests::visitor::request(
+        &whole.host,
+        "GET",
+        "/wait",
+        http_body_util::Empty::<bytes::Bytes>::new(),
+    );
+    let visitor = whole.visitor;
+    let waiting = tokio::spawn(async move { petit_tests::visitor::whole(visitor.open(asked).await).await });
+    whole.http_service.until_waiting(1).await;
+    whole.server.run(["restart"]).await.ok();
+    let new = whole.pid().await;
+    // Something that the old process must not have forgotten when it is back.
+    whole.server.invite(["--alias", "of-the-new-one"]).await;
+    signal(new, Signal::KILL);
+    one_serves(&whole, old).await;
+    let list = whole.server.run(["invite", "--list", "--json"]).await.ok().json();
+    assert!(list["invites"].as_array().unwrap().iter().any(|invite| invite["alias"] == "of-the-new-one"));
+    whole.http_service.let_go();
+    assert_eq!(waiting.await.unwrap().text(), "done", "what was under way has gone on all the time");
+    // And it can be restarted again.
+    whole.server.run(["restart"]).await.ok();
+    let newest = whole.pid().await;
+    assert!(newest != old && newest != new);
+    whole.server.run(["stop"]).await.ok();
+}
