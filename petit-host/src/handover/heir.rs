@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::process::{Pid, getppid};
+use rustix::process::getppid;
 use serde_json::Value;
 
 use super::link::{Link, Parcel, Said};
@@ -30,7 +30,7 @@ pub enum NoHeir {
 #[derive(Debug)]
 pub struct Heir {
     link: Link,
-    parent: Option<Pid>,
+    predecessor: u32,
     state: Successor,
 }
 
@@ -40,21 +40,19 @@ impl Heir {
     /// # Errors
     /// [`NoHeir`].
     pub async fn inherit() -> Result<(Self, Parcel), NoHeir> {
-        let parent = getppid();
-        let end = take_stdin().map_err(NoHeir::NoLink)?;
-        Self::of(end, parent).await
+        Self::of(take_stdin().map_err(NoHeir::NoLink)?).await
     }
 
-    async fn of(end: OwnedFd, parent: Option<Pid>) -> Result<(Self, Parcel), NoHeir> {
+    async fn of(end: OwnedFd) -> Result<(Self, Parcel), NoHeir> {
         let mut link = Link::new(end).map_err(NoHeir::NoLink)?;
         let mut parcel = Parcel::default();
         loop {
             match link.next().await {
-                Some((Said::Parcel { names, facts, last }, fds)) => {
+                Some((Said::Parcel { names, facts, pid, last }, fds)) => {
                     parcel.handles.extend(names.into_iter().zip(fds));
                     if last {
                         parcel.facts = facts;
-                        return Ok((Self { link, parent, state: Successor::Preparing }, parcel));
+                        return Ok((Self { link, predecessor: pid, state: Successor::Preparing }, parcel));
                     }
                 }
                 Some(_) => {}
@@ -123,12 +121,16 @@ impl Heir {
     /// successor before it closes the link, so this is asked in doubt only.
     async fn is_orphaned(&self) -> bool {
         let changed = async {
-            while getppid() == self.parent {
+            while parent() == Some(self.predecessor) {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
         tokio::time::timeout(ORPHANED, changed).await.is_ok()
     }
+}
+
+fn parent() -> Option<u32> {
+    getppid().and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok())
 }
 
 /// Standard input, in whose place nothing is left that another program could inherit.
@@ -147,7 +149,10 @@ mod tests {
     async fn heir() -> (Link, Heir) {
         let (near, far) = Link::pair().unwrap();
         near.give(Parcel { handles: Vec::new(), facts: json!(1) });
-        let (heir, parcel) = Heir::of(far, getppid()).await.unwrap();
+        let (mut heir, parcel) = Heir::of(far).await.unwrap();
+        // Here both ends are this process's; its parent stands for a predecessor that lives.
+        assert_eq!(heir.predecessor, std::process::id());
+        heir.predecessor = parent().unwrap();
         assert_eq!(parcel.facts, json!(1));
         (near, heir)
     }
@@ -175,7 +180,7 @@ mod tests {
     async fn one_whose_predecessor_has_died_goes_on_alone() {
         let (near, mut heir) = heir().await;
         near.close().await;
-        heir.parent = Pid::from_raw(1).filter(|init| getppid() != Some(*init));
+        heir.predecessor = std::process::id(); // which is not its own parent
         assert_eq!(heir.turn().await.unwrap(), None);
     }
 

@@ -58,6 +58,8 @@ pub enum Said {
         /// See [`Parcel::facts`].
         #[serde(default)]
         facts: Value,
+        /// The predecessor's process.
+        pid: u32,
         /// Nothing more belongs to it.
         last: bool,
     },
@@ -180,7 +182,8 @@ impl Link {
             let (names, fds) = handles.drain(..some).unzip();
             let last = handles.is_empty();
             let facts = if last { facts.clone() } else { Value::Null };
-            let mut frame = Frame::of(&Said::Parcel { names, facts, last }, fds);
+            let said = Said::Parcel { names, facts, pid: std::process::id(), last };
+            let mut frame = Frame::of(&said, fds);
             while has_room && !frame.bytes.is_empty() {
                 has_room = frame.send(self.stream.as_fd(), SendFlags::DONTWAIT).is_ok();
             }
@@ -377,7 +380,7 @@ mod tests {
         let mut given = Vec::new();
         let facts = loop {
             match far.next().await.unwrap() {
-                (Said::Parcel { names, facts, last }, fds) => {
+                (Said::Parcel { names, facts, last, .. }, fds) => {
                     given.extend(names.into_iter().zip(fds));
                     if last {
                         break facts;
@@ -408,7 +411,8 @@ mod tests {
         drop(near); // at once, as the kernel does it for a process that is killed
         let mut far = Link::new(far).unwrap();
         let (said, fds) = far.next().await.unwrap();
-        assert_eq!(said, Said::Parcel { names: vec!["one".to_owned()], facts: json!(7), last: true });
+        let (names, pid) = (vec!["one".to_owned()], std::process::id());
+        assert_eq!(said, Said::Parcel { names, facts: json!(7), pid, last: true });
         assert_eq!(fds.len(), 1);
         assert!(far.next().await.is_none());
     }

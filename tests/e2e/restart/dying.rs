@@ -105,8 +105,9 @@ impl Held {
         let other = if pid == self.old { self.new } else { self.old };
         let _ = soon("the command to end", self.restarting.wait()).await;
         soon("the other process to be gone", gone(other)).await;
-        self.restore();
         one_serves(&self.whole, pid).await;
+        self.restore();
+        nobody_else_gets_in(&self.whole).await;
     }
 }
 
@@ -137,7 +138,12 @@ async fn one_serves(whole: &Whole, pid: u32) {
     let visitor: Visitor = whole.visitor;
     visitor.until("requests to pass", &whole.host, "/", |answer| answer.status == 200).await;
     whole.client.until_green().await;
-    assert_eq!(whole.server.run(["start"]).await.exit, 1, "nobody else gets in");
+}
+
+/// The lock is held.
+async fn nobody_else_gets_in(whole: &Whole) {
+    let said = whole.server.run(["start"]).await;
+    assert!(said.exit == 1 && said.err.contains("is running already"), "{said:?}");
 }
 
 #[tokio::test]
@@ -202,8 +208,9 @@ async fn the_new_process_hangs_when_it_should_take_over() {
     let status = soon("the command to end", held.restarting.wait()).await.unwrap();
     assert_eq!(status.code(), Some(1));
     assert!(!is_there(held.new), "it was killed before anything was taken back");
-    held.restore();
     one_serves(&held.whole, held.old).await;
+    held.restore();
+    nobody_else_gets_in(&held.whole).await;
 }
 
 #[tokio::test]
@@ -216,6 +223,7 @@ async fn the_old_process_dies_while_it_finishes_what_is_under_way() {
     assert!(is_there(old) && new != old);
     signal(old, Signal::KILL);
     one_serves(&whole, new).await;
+    nobody_else_gets_in(&whole).await;
 }
 
 #[tokio::test]
@@ -237,6 +245,7 @@ async fn the_new_process_dies_while_the_old_one_finishes_what_is_under_way() {
     whole.server.invite(["--alias", "of-the-new-one"]).await;
     signal(new, Signal::KILL);
     one_serves(&whole, old).await;
+    nobody_else_gets_in(&whole).await;
     let list = whole.server.run(["invite", "--list", "--json"]).await.ok().json();
     assert!(list["invites"].as_array().unwrap().iter().any(|invite| invite["alias"] == "of-the-new-one"));
     whole.http_service.let_go();

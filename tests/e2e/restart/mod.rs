@@ -2,8 +2,11 @@
 
 mod dying;
 mod failing;
+mod foreground;
 mod goodbye;
+mod overlap;
 mod server;
+mod telling;
 
 use petit_tests::bed::client_config;
 use petit_tests::process::{Program, Running};

@@ -1,0 +1,74 @@
+//! A server in the foreground: whoever has started it takes its end for the end of the service, so it stays.
+
+use std::time::Duration;
+
+use petit_tests::bed::server_config;
+use petit_tests::process::{Program, Running};
+use petit_tests::soon;
+use petit_tests::steady::{Manner, Steady};
+use tokio::process::ChildStderr;
+
+use super::{Whole, gone, is_there};
+
+async fn foreground() -> (Whole, Running<ChildStderr>) {
+    let server = Program::server_with(&server_config("")).await;
+    let mut running = server.foreground(["run"]);
+    running.until("listening").await;
+    soon("the control socket", async { while server.run(["status"]).await.exit != 0 {} }).await;
+    (Whole::with(server).await, running)
+}
+
+#[tokio::test]
+async fn a_server_in_the_foreground_stays_as_the_anchor_of_those_that_follow() {
+    let (whole, mut running) = foreground().await;
+    let anchor = running.id();
+    assert_eq!(whole.pid().await, anchor);
+    let mut visitors = Steady::start(
+        whole.visitor.front(),
+        vec![whole.host.clone()],
+        Duration::from_millis(25),
+        Manner::Fresh,
+    );
+    whole.server.run(["restart"]).await.ok();
+    let second = whole.pid().await;
+    // Its log goes where that of the first one went.
+    running.until("another process serves").await;
+    whole.server.run(["restart"]).await.ok();
+    let third = whole.pid().await;
+    soon("the second process to end", gone(second)).await;
+    visitors.more(20).await;
+    let met = visitors.end().await;
+    assert_eq!(met.disappointed(), 0, "{:?} {:?}", met.statuses, met.failures);
+    assert!(is_there(anchor) && is_there(third), "a service manager sees that it goes on");
+    // What a service manager asks of the process that it knows is asked of the one that serves.
+    std::fs::write(whole.server.config(), server_config("max_services = 3")).unwrap();
+    running.signal("HUP").await;
+    running.until("config applied").await;
+    running.signal("TERM").await;
+    assert_eq!(running.exit().await, 0);
+    soon("the last process to end", gone(third)).await;
+    assert_eq!(whole.server.run(["status"]).await.exit, 3);
+}
+
+#[tokio::test]
+async fn the_anchor_ends_with_the_process_that_it_stands_for() {
+    let (whole, running) = foreground().await;
+    whole.server.run(["restart"]).await.ok();
+    whole
+        .until("the first process to have finished", |status| status["before"].as_array().unwrap().is_empty())
+        .await;
+    whole.server.run(["stop"]).await.ok();
+    assert_eq!(running.exit().await, 0, "it was stopped");
+
+    let (whole, running) = foreground().await;
+    whole.server.run(["restart"]).await.ok();
+    let second = whole.pid().await;
+    let killed = std::process::Command::new("kill").args(["-9", &second.to_string()]).status().unwrap();
+    assert!(killed.success());
+    let serves_again = async { while whole.server.run(["status"]).await.exit != 0 {} };
+    // Either it still had everything and serves again, or it ends as what has failed, to be started anew.
+    tokio::select! {
+        exit = running.exit() => assert_eq!(exit, 1),
+        () = soon("the first process to serve again", serves_again) => {}
+    }
+}
