@@ -7,17 +7,17 @@ use crate::shutdown::{Asked, Signals};
 /// Stays until the last successor has ended, and returns its exit code; `None` when that was killed. Signals are
 /// passed on.
 pub async fn stay(mut link: Link, signals: &mut Signals) -> Option<u8> {
-    link.say(Said::Drained {});
+    link.say(&Said::Drained {});
     let mut asked_before = false;
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
                 // On a terminal the successor has got the signal too, so only what goes beyond it counts there.
                 Asked::End { .. } => {
-                    link.say(Said::Stop { now: asked_before });
+                    link.say(&Said::Stop { now: asked_before });
                     asked_before = true;
                 }
-                Asked::Reload => link.say(Said::Reload {}),
+                Asked::Reload => link.say(&Said::Reload {}),
             },
             heard = link.next() => match heard {
                 Some((Said::Ended { exit }, _)) => return Some(exit),

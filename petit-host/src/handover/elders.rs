@@ -77,7 +77,7 @@ impl Elders {
     /// Tells all of them.
     pub fn say(&self, said: &Said) {
         for elder in &self.elders {
-            elder.link.say(said.clone());
+            elder.link.say(said);
         }
     }
 
@@ -117,7 +117,7 @@ impl Elders {
     /// Tells all of them the exit code of this process, which ends now.
     pub async fn close(self, exit: u8) {
         for Elder { link, .. } in self.elders {
-            link.say(Said::Ended { exit });
+            link.say(&Said::Ended { exit });
             link.close().await;
         }
     }
@@ -134,7 +134,7 @@ mod tests {
         let (mut anchor, end) = Link::pair().unwrap();
         let mut first = Elders::default();
         first.add(Link::new(end).unwrap());
-        anchor.say(Said::Waits { what: json!(3) });
+        anchor.say(&Said::Waits { what: json!(3) });
         assert_eq!(first.next().await, Told::Waits);
         assert_eq!(first.waits(), [json!(3)]);
 
@@ -143,11 +143,11 @@ mod tests {
             second.add(Link::new(end).unwrap());
         }
         first.hand_on().unwrap();
-        anchor.say(Said::Stop { now: false });
+        anchor.say(&Said::Stop { now: false });
         assert_eq!(second.next().await, Told::Stop { now: false });
         drop(second);
         first.take_back();
-        anchor.say(Said::Reload {});
+        anchor.say(&Said::Reload {});
         assert_eq!(first.next().await, Told::Reload);
         first.close(3).await;
         assert_eq!(anchor.next().await.unwrap().0, Said::Ended { exit: 3 });

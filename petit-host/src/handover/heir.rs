@@ -74,7 +74,7 @@ impl Heir {
             match act {
                 Act::SayReady => {
                     tracing::info!("ready to take over");
-                    self.link.say(Said::Ready {});
+                    self.link.say(&Said::Ready {});
                 }
                 Act::Take => return Ok(said),
                 Act::Fail => return Err(NoHeir::Abandoned),
@@ -100,14 +100,14 @@ impl Heir {
     #[must_use]
     pub fn serves(mut self) -> Link {
         if self.step(Happened::Took) == Act::SayServing {
-            self.link.say(Said::Serving {});
+            self.link.say(&Said::Serving {});
         }
         self.link
     }
 
     /// It is of no use: says why.
     pub async fn fail(self, message: String, hint: Option<String>) {
-        self.link.say(Said::Failed { message, hint });
+        self.link.say(&Said::Failed { message, hint });
         self.link.close().await;
     }
 
@@ -162,7 +162,7 @@ mod tests {
         let (mut near, mut heir) = heir().await;
         let turn = tokio::spawn(async move { (heir.turn().await, heir) });
         assert_eq!(near.next().await.unwrap().0, Said::Ready {});
-        near.say(Said::Yours { facts: json!("now") });
+        near.say(&Said::Yours { facts: json!("now") });
         let (turn, heir) = turn.await.unwrap();
         assert_eq!(turn.unwrap(), Some(json!("now")));
         let _link = heir.serves();

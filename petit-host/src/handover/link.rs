@@ -167,8 +167,8 @@ impl Link {
     }
 
     /// Sends a message; what the other side does not take is lost, which it tells by its end.
-    pub fn say(&self, said: Said) {
-        self.queue(Frame::of(&said, Vec::new()));
+    pub fn say(&self, said: &Said) {
+        self.queue(Frame::of(said, Vec::new()));
     }
 
     /// Gives a parcel. When this returns, it is on its way: the other side gets it even if this process dies, unless
@@ -375,8 +375,8 @@ mod tests {
         let handles = listeners.into_iter().zip(&ports).map(|(it, port)| (port.to_string(), it.into()));
         near.give(Parcel { handles: handles.collect(), facts: json!({ "who": "we" }) });
         let long = json!("x".repeat(3 << 20));
-        near.say(Said::Yours { facts: long.clone() });
-        near.say(Said::Drained {});
+        near.say(&Said::Yours { facts: long.clone() });
+        near.say(&Said::Drained {});
         let mut given = Vec::new();
         let facts = loop {
             match far.next().await.unwrap() {
@@ -420,11 +420,11 @@ mod tests {
     #[tokio::test]
     async fn an_end_is_noticed_after_all_that_was_said_before() {
         let (near, mut far) = both();
-        near.say(Said::Stopping { now: false });
+        near.say(&Said::Stopping { now: false });
         near.close().await;
         assert_eq!(far.next().await.unwrap().0, Said::Stopping { now: false });
         assert!(far.next().await.is_none());
-        far.say(Said::Ready {}); // to nobody
+        far.say(&Said::Ready {}); // to nobody
     }
 
     #[tokio::test]

@@ -126,7 +126,7 @@ impl Started {
     }
 
     /// What it has to be told.
-    pub fn say(&self, said: Said) {
+    pub fn say(&self, said: &Said) {
         self.link.say(said);
     }
 

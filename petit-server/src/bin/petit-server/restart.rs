@@ -164,7 +164,7 @@ async fn yield_up(main: &mut Main<'_>) {
         Ok(facts) => {
             tracing::info!("the registry is left to the other process");
             if let Some((started, _)) = &main.handover.successor {
-                started.say(Said::Yours { facts });
+                started.say(&Said::Yours { facts });
             }
         }
         Err(error) => {
@@ -236,7 +236,7 @@ async fn drain(main: &mut Main<'_>, started: &mut Started, leaving: impl Future<
             }
             news = started.next() => news,
             _ = tell.tick() => {
-                started.say(Said::Waits { what: waits_for(&main.server) });
+                started.say(&Said::Waits { what: waits_for(&main.server) });
                 continue;
             }
             asked = main.signals.next() => {
@@ -246,8 +246,8 @@ async fn drain(main: &mut Main<'_>, started: &mut Started, leaving: impl Future<
                         return false;
                     }
                     // Whoever runs it in the foreground means the one that serves.
-                    Asked::End { .. } => started.say(Said::Stop { now: false }),
-                    Asked::Reload => started.say(Said::Reload {}),
+                    Asked::End { .. } => started.say(&Said::Stop { now: false }),
+                    Asked::Reload => started.say(&Said::Reload {}),
                 }
                 asked_before = true;
                 continue;
