@@ -289,6 +289,7 @@ impl Admin {
             "app_link": invite.to_app_link().expose_secret(),
             "id": invite.id.to_string(),
             "server": invite.server,
+            "key_words": invite.pins.first().map(Fingerprint::words),
             "service": wanted.service,
             "alias": wanted.alias,
             "without_certificate": wanted.alias.as_ref().and_then(|alias| self.without_certificate(alias)),

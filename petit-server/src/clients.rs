@@ -8,6 +8,7 @@ use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName};
 use petit_engine::proto::control::{FrontState, ServiceKind, Vitae};
 use petit_engine::relay::SessionView;
 use petit_engine::secret::Fingerprint;
+use petit_engine::words::KeyWords;
 use serde::{Serialize, Serializer};
 
 use crate::seconds;
@@ -60,6 +61,7 @@ pub(crate) struct ClientView<'a> {
     id: DeviceId,
     name: &'a str,
     fingerprint: &'a Fingerprint,
+    key_words: KeyWords,
     created: u64,
     ended: Option<EndView>,
     online: bool,
@@ -112,6 +114,7 @@ impl<'a> ClientView<'a> {
             id: row.id,
             name: &row.name,
             fingerprint: &row.fingerprint,
+            key_words: row.fingerprint.words(),
             created: seconds(row.created),
             ended: row.ended.map(|(at, by)| EndView { at: seconds(at), by }),
             online: session.is_some(),

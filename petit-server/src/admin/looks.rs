@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use petit_engine::name::DeviceId;
 use petit_engine::relay::SessionView;
+use petit_engine::secret::Fingerprint;
 use petit_host::control::Problem;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -44,6 +45,7 @@ impl Admin {
             "fronts": self.fronts(),
             "tunnel_address": terms.server,
             "server_key": terms.pins.first(),
+            "key_words": terms.pins.first().map(Fingerprint::words),
             "config": server.folder.config,
             "log": server.folder.log(),
             "now": load::view(&server.relay),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use petit_engine::name::{Alias, Endpoint};
+use petit_engine::secret::Fingerprint;
 use petit_host::cli::{self, Failure};
 use petit_host::control::client::{CallError, Client};
 use petit_host::exit::ExitCode;
@@ -70,11 +71,13 @@ pub(crate) async fn init(
     }
     let pins = folder.pins().map_err(|error| Failure::of(&error))?;
     let fingerprint = pins.first().map(ToString::to_string).unwrap_or_default();
+    let words = pins.first().map(Fingerprint::words).unwrap_or_default();
     let mut text = String::new();
     let did = |made: bool| if made { "made" } else { "there already" };
     text.push_str(&format!("Config     {} ({})\n", path.display(), did(wrote_config)));
     text.push_str(&format!("Server key {} ({})\n", folder.key().display(), did(made_keys)));
     text.push_str(&format!("           {fingerprint}\n"));
+    text.push_str(&format!("           {}\n           {}\n", words.english, words.german));
     text.push_str(&format!("Registry   {}\n", config.registry_file.display()));
     if made_keys {
         text.push_str(&format!(
@@ -103,6 +106,7 @@ pub(crate) async fn init(
         "key_made": made_keys,
         "backup_key": folder.backup_key(),
         "fingerprint": fingerprint,
+        "key_words": words,
         "registry": config.registry_file,
     });
     cli::say(json, &text, &value);

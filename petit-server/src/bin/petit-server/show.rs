@@ -41,6 +41,12 @@ fn date(value: &Value, pointer: &str) -> String {
     }
 }
 
+/// The six words of a key, a row for each language, each begun with `begin`.
+fn key_words(value: &Value, begin: &str) -> String {
+    let rows = ["/key_words/en", "/key_words/de"].map(|row| text(value, row));
+    rows.iter().filter(|row| !row.is_empty()).map(|row| format!("{begin}{row}\n")).collect()
+}
+
 /// The original's marks: `+` online, `/` leaving, `-` away.
 fn mark(client: &Value) -> &'static str {
     match (is_true(client, "/online"), is_true(client, "/session/leaving")) {
@@ -76,7 +82,8 @@ pub(crate) fn status(value: &Value) -> String {
          visitors   http://{}\n\
          clients    {}{https}; invites say {}\n\
          addresses  {}\n\
-         {fronts}{certificates}{registry}log        {}\n",
+         {fronts}{certificates}key        {}\n\
+         {}{registry}log        {}\n",
         text(value, "/software"),
         ago(Duration::from_secs(up)),
         text(value, "/pid"),
@@ -85,6 +92,8 @@ pub(crate) fn status(value: &Value) -> String {
         text(value, "/tls"),
         text(value, "/tunnel_address"),
         text(value, "/endpoint"),
+        text(value, "/server_key"),
+        key_words(value, "           "),
         text(value, "/log"),
     );
     for shortage in list(value, "/now/shortages") {
@@ -332,6 +341,8 @@ pub(crate) fn client(value: &Value) -> String {
     };
     line("registered", date(value, "/created"));
     line("key", text(value, "/fingerprint"));
+    line("its words", text(value, "/key_words/en"));
+    line("", text(value, "/key_words/de"));
     line("software", text(value, "/software"));
     if value.pointer("/ended/at").is_some() {
         line("ended", format!("{} by the {}", date(value, "/ended/at"), text(value, "/ended/by")));
@@ -424,6 +435,10 @@ pub(crate) fn invite(value: &Value, with_qr: bool) -> String {
             "That is this computer only; for others set endpoint or tunnel_address in the config.\n",
         );
     }
+    out.push_str(&format!(
+        "\nBefore it goes on it shows these six words. Tell them to the customer in another way, such as by telephone:\n\n{}\n",
+        key_words(value, "  ")
+    ));
     out.push_str("The customer types: petit-client register");
     out.push_str(&without_certificate(value));
     out
