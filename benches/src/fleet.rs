@@ -132,6 +132,7 @@ impl Registry {
             alias: None,
             note: String::new(),
             lifetime: Duration::from_secs(3600),
+            vendor: None,
         };
         let address = ServerAddr::new("127.0.0.1", 1).context("an address")?;
         let invite = make_invite(&offline.directory, address, &self.pins, wish).await.context("an invite")?;

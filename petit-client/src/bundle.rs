@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use petit_engine::secret::Fingerprint;
 use petit_host::files;
 use petit_host::logs;
 use serde_json::json;
@@ -31,6 +32,7 @@ pub async fn make(folder: &Folder, version: &str, status: Option<&Status>) -> Bu
         "registered": known.map(|known| json!({
             "server": known.server,
             "device": known.device,
+            "server_words": known.pins.first().map(Fingerprint::words),
             "key_words": known.key.words(),
             "key_store": known.key_store,
         })),

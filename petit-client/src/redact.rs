@@ -181,6 +181,7 @@ mod tests {
                 id: petit_engine::secret::InviteId([2; 16]),
                 secret: petit_engine::secret::InviteSecret::from_bytes(bytes),
                 not_after: std::time::UNIX_EPOCH,
+                vendor: Some("Nordlicht".parse().unwrap()),
             };
             let link = invite.to_link().expose_secret().to_owned();
             let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", code(&secret));

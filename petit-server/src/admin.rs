@@ -10,7 +10,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServerAddr, ServiceName, VisitorHost};
+use petit_engine::name::{
+    Alias, DeviceId, Endpoint, RegisteredId, ServerAddr, ServiceName, VendorName, VisitorHost,
+};
 use petit_engine::relay::{FrontKind, UnderWay};
 use petit_engine::secret::{Fingerprint, InviteId};
 use petit_host::control::{Handler, Problem, Reply, Request};
@@ -58,6 +60,8 @@ pub struct InviteTerms {
     pub pins: Vec<Fingerprint>,
     /// How long they last unless their maker says otherwise.
     pub lifetime: Duration,
+    /// What the vendor calls itself.
+    pub vendor: Option<VendorName>,
 }
 
 /// What a running server adds.
@@ -269,7 +273,7 @@ impl Admin {
         if let Some(alias) = &wanted.alias {
             self.check_alias(alias)?;
         }
-        let InviteTerms { server, page, pins, lifetime } = self.invites.borrow().clone();
+        let InviteTerms { server, page, pins, lifetime, vendor } = self.invites.borrow().clone();
         let lifetime = wanted.lifetime_seconds.map_or(lifetime, Duration::from_secs);
         config::check_lifetime(lifetime).map_err(|error| Problem::new(400, "bad_lifetime", error))?;
         let wish = InviteWish {
@@ -278,6 +282,7 @@ impl Admin {
             force: wanted.force,
             note: wanted.note.chars().filter(|c| !c.is_control()).take(200).collect(),
             lifetime,
+            vendor,
         };
         let invite = make_invite(&self.directory, server, &pins, wish).await;
         let invite = invite.map_err(|error| match error {
@@ -290,6 +295,7 @@ impl Admin {
             "id": invite.id.to_string(),
             "server": invite.server,
             "key_words": invite.pins.first().map(Fingerprint::words),
+            "vendor": invite.vendor,
             "service": wanted.service,
             "alias": wanted.alias,
             "without_certificate": wanted.alias.as_ref().and_then(|alias| self.without_certificate(alias)),

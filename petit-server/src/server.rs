@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use petit_engine::invite::Invite;
 use petit_engine::limits;
-use petit_engine::name::{Alias, Endpoint, InvalidName, ServerAddr, ServiceName};
+use petit_engine::name::{Alias, Endpoint, InvalidName, ServerAddr, ServiceName, VendorName};
 use petit_engine::relay::{Farewell, Leave, Pressure, Relay, StartError as RelayError};
 use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, NoRandom, random_bytes};
 use petit_host::lock::{Lock, LockError};
@@ -469,6 +469,7 @@ pub async fn make_invite(
         id: InviteId(random_bytes()?),
         secret: InviteSecret::random()?,
         not_after: SystemTime::now() + wish.lifetime,
+        vendor: wish.vendor,
     };
     let row = NewInvite {
         id: invite.id,
@@ -495,4 +496,6 @@ pub struct InviteWish {
     pub note: String,
     /// How long it lasts.
     pub lifetime: Duration,
+    /// What the vendor calls itself.
+    pub vendor: Option<VendorName>,
 }

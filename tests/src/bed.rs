@@ -127,6 +127,7 @@ impl Bed {
             alias: alias.map(|alias| alias.parse().unwrap()),
             note: String::new(),
             lifetime: limits::INVITE_LIFETIME,
+            vendor: self.server.config.name.clone(),
         };
         // The bed's domain need not be one that resolves.
         let address = ServerAddr::new("127.0.0.1", self.server.tls.port()).unwrap();

@@ -92,10 +92,18 @@ export interface Headline {
 export interface Registered {
   server: string;
   device: string;
+  /** The six words of the server's key, which the vendor's own commands show too. */
+  server_words: KeyWords;
   /** The six words of this computer's key, which the vendor sees too. */
-  key_words: string;
+  key_words: KeyWords;
   key_store: 'keychain' | 'file';
   round_trip_us: number | null;
+}
+
+/** The same six words in both languages, with spaces between them: people compare in the one that they share. */
+export interface KeyWords {
+  en: string;
+  de: string;
 }
 
 export interface Service {
@@ -166,7 +174,7 @@ export interface Can {
 export interface Invite {
   server: string;
   /** The six words of the server's key. */
-  server_words: string;
+  server_words: KeyWords;
   fingerprint: string;
   not_after: number;
   expired: boolean;

@@ -53,6 +53,7 @@ mod tests {
             id: InviteId([2; 16]),
             secret: InviteSecret::from_bytes([3; 32]),
             not_after: UNIX_EPOCH + Duration::from_secs(4_000_000_000),
+            vendor: Some("Nordlicht".parse().unwrap()),
         };
         invite.to_link().expose_secret().split_once('#').unwrap().1.to_owned()
     }

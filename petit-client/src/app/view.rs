@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use petit_engine::proto::control::Trial;
+use petit_engine::secret::Fingerprint;
 
 use super::contract::{
     Can, Headline, Hop, HopId, Notice, NoticeAction, Problem, Registered, Service, State, StateKind, Tone,
@@ -129,6 +130,7 @@ fn registered(facts: &Facts<'_>) -> Option<Registered> {
     Some(Registered {
         server: known.server.to_string(),
         device: known.device.to_string(),
+        server_words: known.pins.first().map(Fingerprint::words).unwrap_or_default(),
         key_words: known.key.words(),
         key_store: known.key_store,
         round_trip_us: facts.status.and_then(|status| status.round_trip_us),

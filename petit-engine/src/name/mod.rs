@@ -24,10 +24,12 @@ macro_rules! text_serde {
 mod endpoint;
 mod hosts;
 mod ids;
+mod vendor;
 
 pub use self::endpoint::Endpoint;
 pub use self::hosts::{HostField, InvalidHost, ServerAddr, VisitorHost};
 pub use self::ids::{Alias, DeviceId, RegisteredId, ServiceName, id_of_label};
+pub use self::vendor::VendorName;
 
 /// A text is not the name it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use petit_engine::limits;
-use petit_engine::name::{Endpoint, ServerAddr};
+use petit_engine::name::{Endpoint, ServerAddr, VendorName};
 use petit_engine::proto::control::{Text, Vitae};
 use petit_engine::relay::Bounds;
 use petit_host::files;
@@ -71,6 +71,8 @@ pub struct Config {
     pub drain: Duration,
     /// How long WebSockets and event streams may go on then, before they are told to go.
     pub goodbye: Duration,
+    /// What the vendor calls itself; in invites, and in `vitae`.
+    pub name: Option<VendorName>,
     /// What clients may know of this server, beside the endpoint.
     pub vitae: Vitae,
     /// Limits against too much of everything.
@@ -122,6 +124,7 @@ impl Config {
         self.invite_lifetime = newer.invite_lifetime;
         self.drain = newer.drain;
         self.goodbye = newer.goodbye;
+        self.name.clone_from(&newer.name);
     }
 }
 
@@ -264,6 +267,7 @@ const DRAIN_MAX_SECONDS: u64 = limits::DRAIN_MAX.as_secs();
 #[derive(Default, Deserialize)]
 struct VitaeForm {
     endpoint: Option<Endpoint>,
+    name: Option<VendorName>,
     #[serde(flatten)]
     other: Vitae,
 }
@@ -300,13 +304,20 @@ impl ServerForm {
             invite_lifetime: self.invite_lifetime.map_or(limits::INVITE_LIFETIME, |lifetime| lifetime.0),
             drain: self.drain.map_or(limits::DRAIN, |span| span.0),
             goodbye: self.goodbye.map_or(limits::GOODBYE, |span| span.0),
-            vitae: self.vitae.other.into_iter().take(31).collect(),
+            vitae: vitae(self.vitae.name.as_ref(), self.vitae.other),
+            name: self.vitae.name,
             connections: self.limits.connections(),
             fronts: self.fronts.check(folder),
             memory: self.limits.memory(),
             bounds: self.limits.bounds(),
         }
     }
+}
+
+/// What clients are told: the vendor's name among the other facts, as many as a message may hold.
+fn vitae(name: Option<&VendorName>, other: Vitae) -> Vitae {
+    let name = name.map(|name| (Text::lossy("name"), Text::lossy(name.as_str())));
+    other.into_iter().take(31).chain(name).collect()
 }
 
 /// Values with a form of their own; what is wrong with them is said where they stand.
@@ -461,12 +472,25 @@ mod tests {
                 "2:19: expected a list, such as [\"…\", \"…\"]; found the text",
             ),
             ("[server]\nproxy_bind = \"home\"", "2:14: invalid IP address syntax"),
+            ("[server.vitae]\nname = \"a\\u202Eb\"", "a vendor's name may not contain"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
             assert!(error.starts_with("/etc/petit/config.toml:2:"), "{error}");
         }
         assert!(matches!(read("[client]\n"), Err(ConfigError::NoServer { .. })));
+    }
+
+    #[test]
+    fn the_vendors_name_is_one_of_the_facts_that_clients_are_told() {
+        let (config, _) = read("[server.vitae]\nname = \"Nordlicht\"\nregion = \"eu\"").unwrap();
+        assert_eq!(config.name.unwrap().as_str(), "Nordlicht");
+        let told = |fact: &str| config.vitae.get(&Text::lossy(fact)).map(|fact| fact.as_str().to_owned());
+        assert_eq!((told("name"), told("region")), (Some("Nordlicht".into()), Some("eu".into())));
+        let many: String = (0..40).map(|n| format!("fact{n} = \"x\"\n")).collect();
+        let (config, _) = read(&format!("[server.vitae]\n{many}name = \"Nordlicht\"")).unwrap();
+        assert_eq!(config.vitae.len(), 32);
+        assert!(config.vitae.contains_key(&Text::lossy("name")));
     }
 
     #[test]

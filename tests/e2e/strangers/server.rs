@@ -61,6 +61,7 @@ impl Hostile {
             id: InviteId(petit_engine::secret::random_bytes().unwrap()),
             secret: InviteSecret::random().unwrap(),
             not_after: std::time::SystemTime::now() + Duration::from_secs(600),
+            vendor: None,
         };
         let services = [("web", service.address(), "http")];
         let (client, ()) = tokio::join!(BedClient::new(&invite, &services), async {

@@ -8,7 +8,7 @@ import { icon, mark } from './icons.js';
 import { complain, toast, wordsOf } from './live.js';
 
 /** @import { Child, Props } from '../dom.js' */
-/** @import { Tone, Words } from '../contract.d.ts' */
+/** @import { KeyWords, Tone, Words } from '../contract.d.ts' */
 /** @import { IconName } from './icons.js' */
 
 /**
@@ -165,16 +165,19 @@ export function address(url, look) {
 }
 
 /**
- * Six words that two people compare, numbered so that they can be read out over the telephone.
- * @param {string} words
+ * Six words that two people compare, numbered so that they can be read out over the telephone, in both languages.
+ * @param {KeyWords} words
  * @param {string} test
  */
 export function sixWords(words, test) {
-  return h(
-    'ol',
-    { class: 'words', 'data-test': test, translate: 'no', dir: 'ltr' },
-    words.split(/[\s-]+/).map((word) => h('li', null, word)),
-  );
+  /** @param {'en' | 'de'} lang */
+  const row = (lang) =>
+    h(
+      'ol',
+      { class: 'words', 'data-test': `${test}-${lang}`, translate: 'no', dir: 'ltr', lang },
+      words[lang].split(' ').map((word) => h('li', null, word)),
+    );
+  return h('div', { class: 'word-rows', 'data-test': test }, row('en'), row('de'));
 }
 
 /**

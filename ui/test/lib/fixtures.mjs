@@ -31,7 +31,8 @@ export const prefs = { start_on_login: true, notify_down: true, notify_back: tru
 export const registered = {
   server: 'tunnel.nordlicht.example',
   device: 'Front desk',
-  key_words: 'amber castle lemon orbit velvet window',
+  server_words: { en: 'harbor pencil silver topaz maple comet', de: 'Hafen Bleistift Silber Topas Ahorn Komet' },
+  key_words: { en: 'amber castle lemon otter velvet window', de: 'Bernstein Burg Zitrone Otter Samt Fenster' },
   key_store: 'keychain',
   round_trip_us: 18_400,
 };
@@ -230,7 +231,7 @@ export const INVITE_TEXT = 'https://tunnel.nordlicht.example/enroll#v1.AAAAAGkkU
 /** @type {Invite} */
 export const invite = {
   server: 'tunnel.nordlicht.example',
-  server_words: 'harbor pencil silver topaz maple comet',
+  server_words: { en: 'harbor pencil silver topaz maple comet', de: 'Hafen Bleistift Silber Topas Ahorn Komet' },
   fingerprint: 'SHA256:7f3a 90c1 5be2 44d8 a1c0 6f19 2e7d 83b5 0c44 9a6e f2d7 1b38 5590 e6ca 71fd 2b0e',
   not_after: NOW + 2700,
   expired: false,

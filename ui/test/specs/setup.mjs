@@ -11,7 +11,8 @@ test('from the invite to a working address, by mouse', async ({ page }) => {
   await page.locator(at('invite-continue')).click();
 
   await expect(page.locator(at('invite-server'))).toHaveText('tunnel.nordlicht.example');
-  await expect(page.locator(`${at('invite-words')} li`)).toHaveText(['harbor', 'pencil', 'silver', 'topaz', 'maple', 'comet']);
+  await expect(page.locator(`${at('invite-words-en')} li`)).toHaveText(['harbor', 'pencil', 'silver', 'topaz', 'maple', 'comet']);
+  await expect(page.locator(`${at('invite-words-de')} li`)).toHaveText(['Hafen', 'Bleistift', 'Silber', 'Topas', 'Ahorn', 'Komet']);
   expect(await calls(page, 'register')).toEqual([]);
   await page.locator(at('setup-connect')).click();
 

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::view::{
-    Can, Headline, Hop, HopId, Notice, NoticeAction, Problem, Registered, Sample, Service, ServiceKind,
-    State, StateKind, Traffic, View,
+    Can, Headline, Hop, HopId, KeyWords, Notice, NoticeAction, Problem, Registered, Sample, Service,
+    ServiceKind, State, StateKind, Traffic, View,
 };
 
 /// How something stands, for its shape and colour.
@@ -108,7 +108,7 @@ pub struct Invite {
     /// The server.
     pub server: String,
     /// Six words of the server's key.
-    pub server_words: String,
+    pub server_words: KeyWords,
     /// Its fingerprint.
     pub fingerprint: String,
     /// When it ends.

@@ -135,7 +135,7 @@ fn every_value_has_the_form_that_the_page_was_promised() {
             "Invite",
             json!(Invite {
                 server: "s".into(),
-                server_words: "w".into(),
+                server_words: KeyWords { english: "w".into(), german: "W".into() },
                 fingerprint: "f".into(),
                 not_after: 1,
                 expired: false,

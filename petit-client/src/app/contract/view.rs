@@ -1,5 +1,6 @@
 //! What is drawn: the view and its parts.
 
+pub use petit_engine::words::KeyWords;
 use serde::{Deserialize, Serialize};
 
 use super::{Tone, Words};
@@ -95,8 +96,10 @@ pub struct Registered {
     pub server: String,
     /// The server's name for this computer.
     pub device: String,
+    /// Six words of the server's key.
+    pub server_words: KeyWords,
     /// Six words of this computer's key.
-    pub key_words: String,
+    pub key_words: KeyWords,
     /// Where the key is.
     pub key_store: crate::config::KeyStore,
     /// The shortest round trip of the session.

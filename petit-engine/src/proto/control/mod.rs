@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::enrol::{Enrol, EnrolAnswer, EnrolRefusal, FromDevice};
 pub use self::fronts::{FRONTS, FrontReport, FrontState, Fronts, NameReport};
+pub(crate) use self::text::is_harmless;
 pub use self::text::{PublicUrl, SecretText, Text};
 use crate::cause::{Health, ServiceCause};
 use crate::limits;

@@ -79,7 +79,8 @@ impl<'a> Either<'a> {
             other => start_failure(&other),
         })?;
         let page = config.endpoint.enroll_page(port);
-        let terms = InviteTerms { server, page, pins, lifetime: config.invite_lifetime };
+        let (lifetime, vendor) = (config.invite_lifetime, config.name.clone());
+        let terms = InviteTerms { server, page, pins, lifetime, vendor };
         let admin = Arc::new(Admin::offline(offline.directory.clone(), &config, terms));
         let request = Request::new(method, target, body.unwrap_or(Value::Null));
         let reply = admin.handle(request).await;

@@ -319,6 +319,7 @@ fn invite_terms(server: &Server, config: &Config) -> Result<InviteTerms, Invalid
         page: server.endpoint().enroll_page(server.tls.port()),
         pins: server.pins().to_vec(),
         lifetime: config.invite_lifetime,
+        vendor: config.name.clone(),
     })
 }
 

@@ -429,7 +429,13 @@ pub(crate) fn invite(value: &Value, with_qr: bool) -> String {
         out.push('\n');
     }
     let server = text(value, "/server");
+    let vendor = text(value, "/vendor");
     out.push_str(&format!("\nThe client will connect to {server}.\n"));
+    if vendor.is_empty() {
+        out.push_str("It shows no name beside it; set name in [server.vitae], so that customers see who invites them.\n");
+    } else {
+        out.push_str(&format!("It says that you call yourself {vendor}.\n"));
+    }
     if server.starts_with("localhost:") || server.starts_with("127.") {
         out.push_str(
             "That is this computer only; for others set endpoint or tunnel_address in the config.\n",
