@@ -18,7 +18,7 @@ use crate::SOFTWARE;
 use crate::client::{Client, UnregisterError};
 use crate::config::KeyStore;
 use crate::doctor;
-use crate::enrol::RegisterError;
+use crate::enrol::{self, Existing, RegisterError};
 use crate::messages::{self, Words};
 use crate::status::{BrokenAt, Connection};
 
@@ -29,6 +29,9 @@ pub struct Control {
     /// Rings when somebody asks the program to end.
     pub stop: mpsc::Sender<()>,
 }
+
+/// Among the features of a client that offers its vendor only what was chosen for it.
+pub const CONSENT: &str = "consent";
 
 type Outcome = Result<Value, Problem>;
 
@@ -53,10 +56,16 @@ impl Control {
             ("GET", ["status"]) => Ok(json!(self.client.status().await)),
             ("GET", ["services" | "tenants"]) => {
                 let status = self.client.status().await;
-                Ok(json!({ "services": status.services, "kept": status.kept }))
+                Ok(json!({
+                    "services": status.services,
+                    "withheld": status.withheld,
+                    "kept": status.kept,
+                }))
             }
             ("GET", ["ping"]) => self.ping(request).await,
-            ("GET", ["version"]) => Ok(json!({ "software": SOFTWARE, "protocol": PROTOCOL })),
+            ("GET", ["version"]) => {
+                Ok(json!({ "software": SOFTWARE, "protocol": PROTOCOL, "features": [CONSENT] }))
+            }
             ("GET", ["config"]) => Ok(json!({ "path": self.client.folder().config })),
             ("GET", ["check"]) => Ok(json!({ "checks": doctor::run(self.client.folder()).await })),
             ("POST", ["start"]) => {
@@ -84,6 +93,12 @@ impl Control {
             }
             ("POST", ["register"]) => self.register(request).await,
             ("POST", ["unregister"]) => self.unregister(request).await,
+            ("POST", ["services", name, "share"]) => {
+                let name = service_name(name)?;
+                let failed = |error| Problem::new(500, "failed", chain(&error));
+                self.client.share(std::slice::from_ref(&name)).await.map_err(failed)?;
+                Ok(json!({ "shared": name }))
+            }
             ("POST", ["services", name, "remove"]) => {
                 let name = service_name(name)?;
                 self.client.remove(&name).await.map_err(asked)?;
@@ -132,8 +147,13 @@ impl Control {
             Ok(store) => store.unwrap_or_default(),
             Err(error) => return Err(Problem::new(400, "bad_key_store", error)),
         };
-        let registration = self.client.register(&invite, key_store).await;
-        let (registration, registered) = registration.map_err(|error| {
+        let share = request.body.get("share").cloned().unwrap_or_else(|| json!([]));
+        let share = serde_json::from_value(share)
+            .map_err(|error| Problem::new(400, "bad_name", error.to_string()))?;
+        let replace = request.body.get("replace").and_then(Value::as_bool).unwrap_or_default();
+        let existing = if replace { Existing::Replace } else { Existing::Keep };
+        let wanted = enrol::Request { invite: &invite, key_store, share, existing };
+        let done = self.client.register(&wanted).await.map_err(|error| {
             let Words { what, todo } = messages::register(&error);
             let code = match error {
                 RegisterError::Registered(_) => "registered",
@@ -142,14 +162,7 @@ impl Control {
             };
             Problem::new(409, code, format!("{what}; {todo}"))
         })?;
-        Ok(json!({
-            "server": registration.server,
-            "device": registration.device,
-            "service": registration.service,
-            "id": registered.id,
-            "url": registered.url,
-            "key_store": registration.key_store,
-        }))
+        Ok(json!(done))
     }
 
     /// Gives the registration back; with `local` it is forgotten here only.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use petit_engine::secret::Fingerprint;
+
 /// The folder of a config file.
 #[derive(Clone, Debug)]
 pub struct Folder {
@@ -52,9 +54,30 @@ impl Folder {
         self.dir.join("registration.pending.json")
     }
 
+    /// What was chosen for the vendor that this computer was registered with last.
+    pub fn chosen(&self) -> PathBuf {
+        self.dir.join("consent.json")
+    }
+
+    /// A registration that is over, until its server has been told so.
+    pub fn former(&self) -> PathBuf {
+        self.dir.join("registration.former.json")
+    }
+
+    /// A registration that could not be read, set aside so that there can be another one.
+    pub fn damaged(&self) -> PathBuf {
+        self.dir.join("registration.damaged.json")
+    }
+
     /// The device key, when it is kept in a file.
     pub fn key(&self) -> PathBuf {
         self.dir.join("device.key")
+    }
+
+    /// A device key beside another one, while a registration takes the place of one that is in force.
+    pub fn second_key(&self, fingerprint: &Fingerprint) -> PathBuf {
+        let begin: String = data_encoding::HEXLOWER.encode(&fingerprint.0).chars().take(16).collect();
+        self.dir.join(format!("device-{begin}.key"))
     }
 
     /// The config as it was before Petit last changed it.

@@ -10,6 +10,7 @@ pub mod autostart;
 pub mod bundle;
 pub mod client;
 pub mod config;
+pub mod consent;
 pub mod control;
 pub mod doctor;
 pub mod enrol;

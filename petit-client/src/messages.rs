@@ -203,7 +203,7 @@ pub fn register(error: &RegisterError) -> Words {
     match error {
         RegisterError::Registered(_) => words(
             error.to_string(),
-            "to add a service: petit-client service add NAME HOST:PORT; to start anew: petit-client unregister",
+            "to add a service: petit-client service add NAME HOST:PORT; for another vendor: petit-client register --replace",
         ),
         RegisterError::OtherServer { .. } => {
             words(error.to_string(), "use the right invite, or correct host in the config file")

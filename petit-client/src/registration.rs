@@ -1,15 +1,18 @@
 //! Where this device is registered, and with which key. Written by Petit, not by people; holds no secret.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use petit_engine::invite::Invite;
-use petit_engine::name::{DeviceId, ServerAddr, ServiceName};
+use petit_engine::name::{DeviceId, ServerAddr, ServiceName, VendorName};
 use petit_engine::secret::Fingerprint;
 use petit_host::files::{self, FileError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, KeyStore};
+use crate::consent::Chosen;
 use crate::folder::Folder;
 
 /// A registration that is in force.
@@ -27,6 +30,18 @@ pub struct Registration {
     pub key_store: KeyStore,
     /// What the invite calls the service that it was made for.
     pub service: ServiceName,
+    /// What the vendor calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<VendorName>,
+    /// The id of the invite that it was made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invite: Option<String>,
+    /// When it was made; seconds since 1970. Unknown for one that an older version made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// Services of the config that were there before and were not chosen for this vendor.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub withheld: BTreeSet<ServiceName>,
 }
 
 /// A registration that has begun. Its key is the one to go on with, so that an answer that was lost is given
@@ -53,6 +68,45 @@ pub enum RegistrationError {
     },
 }
 
+/// All that is written down of registrations, when another one is wanted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Known {
+    /// The one that is in force.
+    pub in_force: Option<Registration>,
+    /// What was chosen for the one before, when there is none in force.
+    pub chosen: Option<Chosen>,
+    /// There is one, or was one, that cannot be read: nobody knows what was chosen for whom.
+    pub is_damaged: bool,
+}
+
+impl Known {
+    /// Reads it. What is damaged is not an error here.
+    ///
+    /// # Errors
+    /// [`RegistrationError::File`].
+    pub fn load(folder: &Folder) -> Result<Self, RegistrationError> {
+        let is_aside = folder.damaged().exists();
+        let (in_force, is_damaged) = match load(folder) {
+            Ok(in_force) => (in_force, is_aside),
+            Err(RegistrationError::Damaged { .. }) => (None, true),
+            Err(error @ RegistrationError::File(_)) => return Err(error),
+        };
+        let (chosen, is_damaged) = match read(&folder.chosen()) {
+            Ok(chosen) => (chosen, is_damaged),
+            Err(RegistrationError::Damaged { .. }) => (None, true),
+            Err(error @ RegistrationError::File(_)) => return Err(error),
+        };
+        Ok(Self { in_force, chosen, is_damaged })
+    }
+
+    /// What the original's `[client.local]` is called as long as no invite has named it anew.
+    pub(crate) fn first_service(&self) -> ServiceName {
+        let in_force = self.in_force.as_ref().map(|known| &known.service);
+        let service = in_force.or(self.chosen.as_ref().map(|chosen| &chosen.service));
+        service.cloned().unwrap_or_else(ServiceName::first)
+    }
+}
+
 impl Registration {
     /// What an enrolment came to.
     pub fn new(invite: &Invite, device: DeviceId, service: ServiceName, pending: &Pending) -> Self {
@@ -63,6 +117,10 @@ impl Registration {
             key: pending.key,
             key_store: pending.key_store,
             service,
+            vendor: invite.vendor.clone(),
+            invite: Some(invite.id.to_string()),
+            since: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs()),
+            withheld: BTreeSet::new(),
         }
     }
 }
@@ -101,13 +159,61 @@ pub fn load_pending(folder: &Folder) -> Result<Option<Pending>, RegistrationErro
     read(&folder.pending())
 }
 
-/// Writes the registration down; the one that had begun is over.
+/// Writes the registration down, in place of the one that there is; what had begun is over.
 ///
 /// # Errors
 /// [`RegistrationError`].
 pub fn save(folder: &Folder, registration: &Registration) -> Result<(), RegistrationError> {
     write(&folder.registration(), registration)?;
-    Ok(files::remove(&folder.pending())?)
+    files::remove(&folder.damaged())?;
+    files::remove(&folder.chosen())?;
+    remove_pending(folder)
+}
+
+/// Sets a registration that cannot be read aside.
+///
+/// # Errors
+/// [`RegistrationError`].
+pub fn set_aside(folder: &Folder) -> Result<(), RegistrationError> {
+    let path = folder.registration();
+    let failed = |source| FileError::Io { action: "set aside", path: path.clone(), source };
+    Ok(std::fs::rename(&path, folder.damaged()).map_err(failed)?)
+}
+
+/// Writes down what was chosen for the vendor of a registration that ends.
+///
+/// # Errors
+/// [`RegistrationError`].
+pub fn save_chosen(folder: &Folder, chosen: &Chosen) -> Result<(), RegistrationError> {
+    write(&folder.chosen(), chosen)
+}
+
+/// A registration that is over, as long as its server is still to be told; `None` when there is none. What is
+/// damaged is as good as told.
+///
+/// # Errors
+/// [`RegistrationError::File`].
+pub fn load_former(folder: &Folder) -> Result<Option<Registration>, RegistrationError> {
+    match read(&folder.former()) {
+        Err(RegistrationError::Damaged { .. }) => Ok(None),
+        former => former,
+    }
+}
+
+/// Writes down that the server of a registration is to be told that it is over.
+///
+/// # Errors
+/// [`RegistrationError`].
+pub fn save_former(folder: &Folder, former: &Registration) -> Result<(), RegistrationError> {
+    write(&folder.former(), former)
+}
+
+/// There is nobody to be told any more.
+///
+/// # Errors
+/// [`RegistrationError`].
+pub fn remove_former(folder: &Folder) -> Result<(), RegistrationError> {
+    Ok(files::remove(&folder.former())?)
 }
 
 /// Writes down that a registration has begun.
@@ -118,12 +224,20 @@ pub fn save_pending(folder: &Folder, pending: &Pending) -> Result<(), Registrati
     write(&folder.pending(), pending)
 }
 
+/// Forgets a registration that has begun.
+///
+/// # Errors
+/// [`RegistrationError`].
+pub fn remove_pending(folder: &Folder) -> Result<(), RegistrationError> {
+    Ok(files::remove(&folder.pending())?)
+}
+
 /// Forgets the registration, finished or not.
 ///
 /// # Errors
 /// [`RegistrationError`].
 pub fn remove(folder: &Folder) -> Result<(), RegistrationError> {
-    files::remove(&folder.pending())?;
+    remove_pending(folder)?;
     Ok(files::remove(&folder.registration())?)
 }
 
@@ -150,7 +264,23 @@ mod tests {
             key: Fingerprint([7; 32]),
             key_store: KeyStore::File,
             service: ServiceName::first(),
+            vendor: Some("Nordlicht".parse().unwrap()),
+            invite: Some("00".into()),
+            since: Some(1_800_000_000),
+            withheld: BTreeSet::from(["db".parse().unwrap()]),
         }
+    }
+
+    #[test]
+    fn what_an_older_version_wrote_down_is_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::of(&dir.path().join("config.toml"));
+        let old = r#"{ "server": "tunnel.example.com:8453", "pins": ["SHA256:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"],
+            "device": "abcdefghijklmnopqrstuvwxyz", "key": "SHA256:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc",
+            "key_store": "file", "service": "web" }"#;
+        files::write_private(&folder.registration(), old.as_bytes()).unwrap();
+        let read = load(&folder).unwrap().unwrap();
+        assert_eq!((read.vendor, read.since, read.withheld.len()), (None, None, 0));
     }
 
     #[test]

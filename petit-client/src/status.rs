@@ -12,11 +12,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use petit_engine::agent::{AgentState, AgentView, KnownFront, KnownFronts, ProvedBy, ServiceView};
 use petit_engine::cause::{Cause, FrontCause, Health, ServiceCause};
 use petit_engine::limits;
-use petit_engine::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName};
+use petit_engine::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName, VendorName};
 use petit_engine::proto::control::{FrontState, GrantRefusal, Hop, Kept, Outcome, ServiceKind, Trial};
+use petit_engine::words::KeyWords;
 use serde::{Deserialize, Serialize};
 
 use crate::client::StartError;
+use crate::consent::Withheld;
 use crate::hops;
 use crate::vault::VaultError;
 
@@ -37,8 +39,11 @@ pub struct Status {
     pub connection: Connection,
     /// Program and version of the server, once it has said so.
     pub server_software: Option<String>,
-    /// The services, in the order of the config.
+    /// The services that are offered, in the order of the config.
     pub services: Vec<ServiceStatus>,
+    /// Services of the config that are not offered, because they were not chosen for this vendor.
+    #[serde(default)]
+    pub withheld: Vec<Withheld>,
     /// Services that the server keeps an address for, though they are not set up any more.
     #[serde(default)]
     pub kept: Vec<Kept>,
@@ -59,8 +64,17 @@ pub struct Status {
 pub struct RegisteredAt {
     /// The server.
     pub server: ServerAddr,
+    /// What the vendor calls itself.
+    #[serde(default)]
+    pub vendor: Option<VendorName>,
     /// The server's name for this device.
     pub device: DeviceId,
+    /// Six words of the server's key.
+    #[serde(default)]
+    pub key_words: KeyWords,
+    /// Since when; seconds since 1970.
+    #[serde(default)]
+    pub since: Option<u64>,
 }
 
 /// Where the connection to the server stands.

@@ -5,7 +5,7 @@
 //! of its own that is not waited for beyond a limit. (A blocked call inside the runtime would keep the program
 //! from ending, and the D-Bus library must not be called from inside one at all.)
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use petit_engine::secret::{Fingerprint, InvalidKey, PrivateKey};
@@ -54,8 +54,8 @@ pub enum VaultError {
 pub enum Vault {
     /// The keychain of the operating system.
     Keychain,
-    /// A file in the folder.
-    File(PathBuf),
+    /// Files in the folder: one key, and a second one while a registration takes the place of another.
+    File(Folder),
 }
 
 impl Vault {
@@ -63,25 +63,46 @@ impl Vault {
     pub fn of(kind: KeyStore, folder: &Folder) -> Self {
         match kind {
             KeyStore::Keychain => Self::Keychain,
-            KeyStore::File => Self::File(folder.key()),
+            KeyStore::File => Self::File(folder.clone()),
         }
     }
 
-    /// Keeps a key, under its fingerprint.
+    /// Keeps a key, under its fingerprint, beside the one with the fingerprint `beside`.
     ///
     /// # Errors
     /// [`VaultError`]; the key is not kept then.
     ///
     /// # Cancel safety
     /// Cancelling leaves it open whether the key is kept.
-    pub async fn store(&self, key: &PrivateKey) -> Result<(), VaultError> {
+    pub async fn store(&self, key: &PrivateKey, beside: Option<&Fingerprint>) -> Result<(), VaultError> {
         match self {
-            Self::File(path) => Ok(files::write_private(path, key.to_pem().expose_secret().as_bytes())?),
+            Self::File(folder) => {
+                let is_taken = beside.is_some_and(
+                    |other| matches!(fingerprint_in(&folder.key()), Ok(Some(found)) if found == *other),
+                );
+                let path =
+                    if is_taken { folder.second_key(&key.public().fingerprint()) } else { folder.key() };
+                Ok(files::write_private(&path, key.to_pem().expose_secret().as_bytes())?)
+            }
             Self::Keychain => {
                 let name = entry_name(&key.public().fingerprint());
                 let text = key.to_base64();
                 on_thread(move || keychain::store(&name, text.expose_secret())).await
             }
+        }
+    }
+
+    /// Looks whether keys can be kept here, before anything depends on it.
+    ///
+    /// # Errors
+    /// [`VaultError`]; a keychain that is merely locked is fine, because it is unlocked when it is needed.
+    pub async fn check(&self) -> Result<(), VaultError> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Keychain => match on_thread(|| keychain::load("no such entry")).await {
+                Ok(_) | Err(VaultError::Locked) => Ok(()),
+                Err(error) => Err(error),
+            },
         }
     }
 
@@ -91,7 +112,11 @@ impl Vault {
     /// [`VaultError`].
     pub async fn load(&self, fingerprint: &Fingerprint) -> Result<Option<PrivateKey>, VaultError> {
         let text = match self {
-            Self::File(path) => files::read_secret(path)?.map(Zeroizing::new),
+            Self::File(folder) => {
+                let second = folder.second_key(fingerprint);
+                let path = if second.exists() { second } else { folder.key() };
+                files::read_secret(&path)?.map(Zeroizing::new)
+            }
             Self::Keychain => {
                 let name = entry_name(fingerprint);
                 on_thread(move || keychain::load(&name)).await?
@@ -109,13 +134,26 @@ impl Vault {
     /// [`VaultError`].
     pub async fn remove(&self, fingerprint: &Fingerprint) -> Result<(), VaultError> {
         match self {
-            Self::File(path) => Ok(files::remove(path)?),
+            Self::File(folder) => {
+                files::remove(&folder.second_key(fingerprint))?;
+                // What is damaged is nobody's key.
+                match fingerprint_in(&folder.key()) {
+                    Ok(Some(other)) if other != *fingerprint => Ok(()),
+                    _ => Ok(files::remove(&folder.key())?),
+                }
+            }
             Self::Keychain => {
                 let name = entry_name(fingerprint);
                 on_thread(move || keychain::remove(&name)).await
             }
         }
     }
+}
+
+/// Whose key is in a file; `None` when there is no file.
+fn fingerprint_in(path: &Path) -> Result<Option<Fingerprint>, VaultError> {
+    let Some(text) = files::read_secret(path)?.map(Zeroizing::new) else { return Ok(None) };
+    Ok(Some(PrivateKey::from_text(&text)?.public().fingerprint()))
 }
 
 /// The keychain's entry for a key. The fingerprint is public.
@@ -251,12 +289,38 @@ mod tests {
         let key = PrivateKey::generate().unwrap();
         let fingerprint = key.public().fingerprint();
         assert!(vault.load(&fingerprint).await.unwrap().is_none());
-        vault.store(&key).await.unwrap();
+        vault.store(&key, None).await.unwrap();
         assert_eq!(vault.load(&fingerprint).await.unwrap().unwrap().public(), key.public());
         let other = PrivateKey::generate().unwrap().public().fingerprint();
         assert!(vault.load(&other).await.unwrap().is_none(), "another key is not the one asked for");
         vault.remove(&fingerprint).await.unwrap();
         assert!(vault.load(&fingerprint).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn two_keys_lie_side_by_side_and_each_is_found_and_forgotten_by_its_own_fingerprint() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::of(&dir.path().join("config.toml"));
+        let vault = Vault::of(KeyStore::File, &folder);
+        let [old, new, third] = [(); 3].map(|()| PrivateKey::generate().unwrap());
+        let of = |key: &PrivateKey| key.public().fingerprint();
+        vault.store(&old, None).await.unwrap();
+        vault.store(&new, Some(&of(&old))).await.unwrap();
+        for key in [&old, &new] {
+            assert_eq!(of(&vault.load(&of(key)).await.unwrap().unwrap()), of(key));
+        }
+        assert!(vault.load(&of(&third)).await.unwrap().is_none());
+        vault.remove(&of(&old)).await.unwrap();
+        assert!(vault.load(&of(&old)).await.unwrap().is_none());
+        assert!(vault.load(&of(&new)).await.unwrap().is_some());
+        // The usual place is free again.
+        vault.store(&third, Some(&of(&new))).await.unwrap();
+        assert!(vault.load(&of(&new)).await.unwrap().is_some());
+        vault.remove(&of(&new)).await.unwrap();
+        assert!(vault.load(&of(&third)).await.unwrap().is_some());
+        std::fs::write(folder.key(), "no key").unwrap();
+        vault.remove(&of(&third)).await.unwrap();
+        assert!(!folder.key().exists(), "what is damaged is nobody's");
     }
 
     #[tokio::test(start_paused = true)]

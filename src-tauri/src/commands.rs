@@ -8,6 +8,7 @@ use petit_client::app::contract::{
 };
 use petit_client::bundle as bundles;
 use petit_client::config::KeyStore;
+use petit_client::enrol::Existing;
 use petit_host::files;
 use petit_host::logs::Level;
 use secrecy::SecretString;
@@ -64,8 +65,14 @@ pub(crate) async fn read_invite(desk: Given<'_>, text: String) -> Wish<Invite> {
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn register(desk: Given<'_>, text: String, key_store: KeyStore) -> Wish<RegisteredService> {
-    desk.app.register(SecretString::from(text), key_store).await
+pub(crate) async fn register(
+    desk: Given<'_>,
+    text: String,
+    key_store: KeyStore,
+    replace: bool,
+) -> Wish<RegisteredService> {
+    let existing = if replace { Existing::Replace } else { Existing::Keep };
+    desk.app.register(SecretString::from(text), key_store, existing).await
 }
 
 #[tauri::command(rename_all = "snake_case")]

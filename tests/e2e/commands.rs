@@ -325,6 +325,8 @@ async fn an_invite_that_is_asked_for_is_not_shown() {
     terminal.type_line(&link).await;
     terminal.until("Its key    SHA256:").await;
     terminal.until("for another 60 min").await;
+    terminal.until("If your vendor tells you other words, stop here. Go on? [Y/n]").await;
+    terminal.type_line("").await;
     terminal.until("Where is the service \"web\"").await;
     terminal.type_line("nonsense").await;
     terminal.until("write it as localhost:3000").await;

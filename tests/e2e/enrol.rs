@@ -1,11 +1,13 @@
 //! From an invite to a device, and every way in which it must fail.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use petit_client::config::{Config, KeyStore};
-use petit_client::enrol::{self, RegisterError};
+use petit_client::enrol::{self, Existing, RegisterError, Request};
 use petit_client::folder::Folder;
+use petit_client::registration::Registration;
 use petit_engine::agent::{self, EnrolError};
 use petit_engine::invite::{InvalidInvite, Invite};
 use petit_engine::net::dial::{self, DialError, Way};
@@ -18,6 +20,13 @@ use petit_tests::service::Service;
 use petit_tests::visitor::host;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Registers with no service of the config to share.
+async fn register(folder: &Folder, config: &Config, invite: &Invite) -> Result<Registration, RegisterError> {
+    let request =
+        Request { invite, key_store: KeyStore::File, share: BTreeSet::new(), existing: Existing::Keep };
+    enrol::register(folder, config, &request).await.map(|enrolled| enrolled.registration)
+}
 
 async fn enrol(invite: &Invite) -> Result<agent::Registered, EnrolError> {
     agent::enrol(invite, &Way::default(), &PrivateKey::generate().unwrap(), "test", &Text::lossy("test"))
@@ -154,13 +163,13 @@ async fn a_client_that_was_killed_at_any_step_registers_once_in_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let folder = Folder::of(&dir.path().join("config.toml"));
     let config = Config { key_store: KeyStore::File, ..Config::default() };
-    let register = || enrol::register(&folder, &config, &invite, KeyStore::File);
-    let (first, _) = register().await.unwrap();
+    let register = || register(&folder, &config, &invite);
+    let first = register().await.unwrap();
     // Killed after the server had answered and before that was written down.
     petit_client::registration::remove(&folder).unwrap();
     let pending = petit_client::registration::Pending { key: first.key, key_store: KeyStore::File };
     petit_client::registration::save_pending(&folder, &pending).unwrap();
-    let (second, _) = register().await.unwrap();
+    let second = register().await.unwrap();
     assert_eq!(second, first);
     assert_eq!(bed.server.directory.counts(), (1, 1));
     assert!(matches!(register().await.unwrap_err(), RegisterError::Registered(_)));
@@ -173,14 +182,14 @@ async fn a_revoked_computer_comes_back_with_a_new_key_and_a_new_invite() {
     let dir = tempfile::tempdir().unwrap();
     let folder = Folder::of(&dir.path().join("config.toml"));
     let config = Config::default();
-    let (first, _) = enrol::register(&folder, &config, &invite, KeyStore::File).await.unwrap();
+    let first = register(&folder, &config, &invite).await.unwrap();
     bed.server.directory.end_device(first.device, EndedBy::Operator).await.unwrap();
     // The key is still there, as after an interrupted registration.
     petit_client::registration::remove(&folder).unwrap();
     let pending = petit_client::registration::Pending { key: first.key, key_store: KeyStore::File };
     petit_client::registration::save_pending(&folder, &pending).unwrap();
     let invite = bed.invite().await;
-    let (second, _) = enrol::register(&folder, &config, &invite, KeyStore::File).await.unwrap();
+    let second = register(&folder, &config, &invite).await.unwrap();
     assert_ne!((second.device, second.key), (first.device, first.key));
 }
 
@@ -191,7 +200,7 @@ async fn the_config_may_insist_on_one_server() {
     let dir = tempfile::tempdir().unwrap();
     let folder = Folder::of(&dir.path().join("config.toml"));
     let config = Config { host: Some("tunnel.example.com".into()), ..Config::default() };
-    let error = enrol::register(&folder, &config, &invite, KeyStore::File).await.unwrap_err();
+    let error = register(&folder, &config, &invite).await.unwrap_err();
     assert!(matches!(error, RegisterError::OtherServer { .. }), "{error}");
     assert_eq!(bed.server.directory.counts(), (0, 0));
 }

@@ -68,10 +68,23 @@ async fn a_client_that_unregisters_leaves_nothing_behind() {
     let mut left: Vec<_> =
         std::fs::read_dir(client.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["client.lock", "config.toml", "logs"], "no key, no registration, no address");
+    // What was chosen for the vendor stays known, so that it is not taken for chosen for the next one.
+    assert_eq!(
+        left,
+        ["client.lock", "config.toml", "consent.json", "logs"],
+        "no key, no registration, no address"
+    );
+    let chosen = std::fs::read_to_string(client.dir.path().join("consent.json")).unwrap();
+    assert!(!chosen.contains(&bed.server.tunnel_address().unwrap().to_string()), "{chosen}");
     // The same running client can register anew.
     let invite = bed.invite().await;
-    client.client.register(&invite, petit_client::config::KeyStore::File).await.unwrap();
+    let request = petit_client::enrol::Request {
+        invite: &invite,
+        key_store: petit_client::config::KeyStore::File,
+        share: ["web".parse().unwrap()].into(),
+        existing: petit_client::enrol::Existing::Keep,
+    };
+    client.client.register(&request).await.unwrap();
     client.until_green("web").await;
 }
 

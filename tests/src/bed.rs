@@ -199,7 +199,14 @@ impl BedClient {
         let folder = ClientFolder::of(&path);
         folder.make().unwrap();
         let (config, _) = petit_client::config::load(&path).unwrap();
-        let (_, registered) = enrol::register(&folder, &config, invite, KeyStore::File).await.unwrap();
+        let share = config.specs(&ServiceName::first()).into_iter().map(|spec| spec.name);
+        let request = enrol::Request {
+            invite,
+            key_store: KeyStore::File,
+            share: share.collect(),
+            existing: enrol::Existing::Keep,
+        };
+        let registered = enrol::register(&folder, &config, &request).await.unwrap().registered;
         let client = Self::start_in(&folder).await;
         Self { client, registered, dir }
     }

@@ -420,6 +420,11 @@ impl Terminal {
         self.keys.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 
+    /// Presses Ctrl-C.
+    pub async fn interrupt(&mut self) {
+        self.keys.write_all(b"\x03").await.unwrap();
+    }
+
     /// Waits for the end; returns the exit code and all that was shown.
     pub async fn end(mut self) -> (i32, String) {
         let mut rest = Vec::new();

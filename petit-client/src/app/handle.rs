@@ -19,10 +19,11 @@ use super::contract::{
     RegisteredService, ServiceKind, StateKind, Tried,
 };
 use super::controller::{Intent, SharedLink, refused};
-use super::link::Link;
+use super::link::{Link, Wanted};
 use super::logs::Numbers;
 use super::{Shown, actions, checks, settings, words};
 use crate::config::KeyStore;
+use crate::enrol::Existing;
 use crate::folder::Folder;
 use crate::{bundle, doctor, enrol, listening, registration};
 
@@ -231,13 +232,14 @@ impl App {
         &self,
         text: SecretString,
         key_store: KeyStore,
+        existing: Existing,
     ) -> Result<RegisteredService, Refused> {
         let texts = self.now().texts.clone();
         let parsed = petit_engine::invite::Invite::parse(&text);
         let invite = parsed.map_err(|error| words::invite(&texts, &error))?;
         let link = self.link()?;
-        let done = link.register(invite, text, key_store).await;
-        let registered = done.map_err(|error| refused(&texts, error))?;
+        let done = link.register(Wanted { invite, text, key_store, existing }).await;
+        let done = done.map_err(|error| refused(&texts, error))?;
         self.tell(Intent::FilesChanged).await;
         self.start().await?;
         let text = std::fs::read_to_string(&self.folder.config).unwrap_or_default();
@@ -247,7 +249,7 @@ impl App {
             let text = text.map_err(|error| words::failed(&texts, &error))?;
             self.write_config(&text).await?;
         }
-        Ok(registered)
+        Ok(RegisteredService { service: done.service.to_string(), url: done.url })
     }
 
     /// Gives the registration back to the server and forgets it. With `local` the server is not told; where it does

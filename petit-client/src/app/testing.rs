@@ -105,5 +105,9 @@ pub(crate) fn registration() -> crate::registration::Registration {
         key: petit_engine::secret::Fingerprint([7; 32]),
         key_store: crate::config::KeyStore::Keychain,
         service: "web".parse().unwrap(),
+        vendor: Some("Nordlicht".parse().unwrap()),
+        invite: None,
+        since: Some(400),
+        withheld: std::collections::BTreeSet::new(),
     }
 }

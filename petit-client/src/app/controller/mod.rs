@@ -462,6 +462,8 @@ pub(super) fn refused(texts: &Texts, error: LinkError) -> Refused {
         LinkError::Config(why) => words::refused(texts, "failed", &[("why", &why)]),
         LinkError::Refused(why) => words::refused(texts, "other", &[("why", &why)]),
         LinkError::Gone => words::refused(texts, "gone", &[]),
+        LinkError::Registration(error) => words::register(texts, &error.into()),
+        LinkError::Older => words::refused(texts, "older", &[]),
         LinkError::NotHere => words::refused(texts, "not_with_other", &[]),
         LinkError::Start(error) => {
             let trouble = KeyTrouble::of(&error);

@@ -6,14 +6,12 @@ use petit_engine::cause::Cause;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::Trial;
 use petit_host::logs::Level;
-use secrecy::SecretString;
 use tempfile::TempDir;
 
 use super::*;
-use crate::app::contract::RegisteredService;
-use crate::app::link::Later;
+use crate::app::link::{Later, Wanted};
 use crate::app::testing::at;
-use crate::config::KeyStore;
+use crate::enrol::Done;
 
 /// A client that does what it is told and writes it down.
 struct FakeLink {
@@ -47,13 +45,13 @@ impl Link for FakeLink {
         self.did("unlock");
         Box::pin(async { Ok(()) })
     }
-    fn register(
-        &self,
-        _: petit_engine::invite::Invite,
-        _: SecretString,
-        _: KeyStore,
-    ) -> Later<'_, Result<RegisteredService, LinkError>> {
+    fn register(&self, _: Wanted) -> Later<'_, Result<Done, LinkError>> {
+        self.did("register");
         Box::pin(async { Err(LinkError::Gone) })
+    }
+    fn share(&self, names: Vec<ServiceName>) -> Later<'_, Result<(), LinkError>> {
+        self.did(format!("share {names:?}"));
+        Box::pin(async { Ok(()) })
     }
     fn unregister(&self) -> Later<'_, Result<(), LinkError>> {
         self.did("unregister");

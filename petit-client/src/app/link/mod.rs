@@ -19,11 +19,12 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 pub use self::own::{Asked, RealLinks};
-use super::contract::{Problem, RegisteredService, Words};
+use super::contract::{Problem, Words};
 use super::view::Whose;
 use crate::client::StartError;
 use crate::config::KeyStore;
-use crate::enrol::RegisterError;
+use crate::enrol::{Done, Existing, RegisterError};
+use crate::registration::RegistrationError;
 use crate::status::Status;
 
 /// A future that can be kept.
@@ -41,6 +42,12 @@ pub enum LinkError {
     /// It has no key.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// What it knows of its registration cannot be written down.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// The process is of a version that would offer its vendor what was not chosen for it.
+    #[error("it is of an older version")]
+    Older,
     /// It is not registered.
     #[error("not registered")]
     NotRegistered,
@@ -56,6 +63,19 @@ pub enum LinkError {
     /// Only the process that holds the connection can do this.
     #[error("this cannot be asked of another process")]
     NotHere,
+}
+
+/// What is wanted of a registration.
+#[derive(Debug)]
+pub struct Wanted {
+    /// With whom.
+    pub invite: Invite,
+    /// The invite as it was pasted.
+    pub text: SecretString,
+    /// Where the key goes.
+    pub key_store: KeyStore,
+    /// What becomes of a registration that is in force.
+    pub existing: Existing,
 }
 
 /// A client that can be asked. Cheap to share; the client in this process ends when its link is told to.
@@ -75,13 +95,11 @@ pub trait Link: Send + Sync + 'static {
     /// Asks the keychain for its key.
     fn unlock(&self) -> Later<'_, Result<(), LinkError>>;
 
-    /// Registers this computer; returns the service that the invite was for.
-    fn register(
-        &self,
-        invite: Invite,
-        text: SecretString,
-        key_store: KeyStore,
-    ) -> Later<'_, Result<RegisteredService, LinkError>>;
+    /// Registers this computer. No service that the config holds already is offered before it is shared.
+    fn register(&self, wanted: Wanted) -> Later<'_, Result<Done, LinkError>>;
+
+    /// Lets the vendor reach services that were withheld.
+    fn share(&self, names: Vec<ServiceName>) -> Later<'_, Result<(), LinkError>>;
 
     /// Gives the registration back to the server and forgets it.
     fn unregister(&self) -> Later<'_, Result<(), LinkError>>;

@@ -3,22 +3,21 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use petit_engine::invite::Invite;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::Trial;
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::percent_encode;
 use petit_host::lock::Lock;
 use petit_host::logs::Level;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Later, Link, LinkError};
-use crate::app::contract::RegisteredService;
+use super::{Later, Link, LinkError, Wanted};
 use crate::app::view::Whose;
-use crate::config::KeyStore;
+use crate::control::CONSENT;
+use crate::enrol::{Done, Existing};
 use crate::folder::Folder;
 use crate::status::Status;
 
@@ -101,17 +100,33 @@ impl Link for Other {
         Box::pin(async { Err(LinkError::NotHere) })
     }
 
-    fn register(
-        &self,
-        _: Invite,
-        text: SecretString,
-        key_store: KeyStore,
-    ) -> Later<'_, Result<RegisteredService, LinkError>> {
+    fn register(&self, wanted: Wanted) -> Later<'_, Result<Done, LinkError>> {
         Box::pin(async move {
-            let body = json!({ "invite": text.expose_secret(), "key_store": key_store });
+            // One of an older version would offer at once whatever the config holds.
+            let version = self.call("GET", "/version", None).await?;
+            let features = version.get("features").and_then(Value::as_array).into_iter().flatten();
+            if !features.filter_map(Value::as_str).any(|feature| feature == CONSENT) {
+                return Err(LinkError::Older);
+            }
+            let Wanted { text, key_store, existing, invite: _ } = wanted;
+            let body = json!({
+                "invite": text.expose_secret(),
+                "key_store": key_store,
+                "share": [],
+                "replace": existing == Existing::Replace,
+            });
             let value = self.call("POST", "/register", Some(body)).await?;
-            let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            Ok(RegisteredService { service: text("service"), url: text("url") })
+            serde_json::from_value(value).map_err(|error| LinkError::Refused(error.to_string()))
+        })
+    }
+
+    fn share(&self, names: Vec<ServiceName>) -> Later<'_, Result<(), LinkError>> {
+        Box::pin(async move {
+            for name in names {
+                let target = format!("/services/{}/share", percent_encode(name.as_str()));
+                self.call("POST", &target, None).await?;
+            }
+            Ok(())
         })
     }
 

@@ -1,31 +1,31 @@
 //! The client in this process, which serves the same control socket as `petit-client run` does.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use petit_engine::invite::Invite;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::Trial;
 use petit_host::cli::chain;
 use petit_host::control::server::Listener;
-use petit_host::control::{Handler, Reply, Request};
+use petit_host::control::{self, Handler, Reply};
 use petit_host::files;
 use petit_host::lock::{Lock, LockError};
 use petit_host::logs::{FileHandle, Level, LevelHandle};
-use secrecy::SecretString;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::other::Other;
-use super::{Later, Link, LinkError, Links, Opened};
-use crate::app::contract::{RegisteredService, Words};
+use super::{Later, Link, LinkError, Links, Opened, Wanted};
+use crate::app::contract::Words;
 use crate::app::settings;
 use crate::app::texts::Texts;
 use crate::app::view::Whose;
 use crate::app::words;
 use crate::client::{Client, UnregisterError};
-use crate::config::{self, ConfigError, KeyStore};
+use crate::config::{self, ConfigError};
 use crate::control::Control;
+use crate::enrol::{Done, Request};
 use crate::folder::Folder;
 use crate::status::Status;
 
@@ -144,6 +144,10 @@ impl Own {
                 tokio::join!(watching.watch_config(), watching.watch_network());
             }),
             tokio::spawn(translate(values, statuses)),
+            tokio::spawn({
+                let client = client.clone();
+                async move { client.finish_former().await }
+            }),
             // Never rung: the socket asks the controller instead.
             tokio::spawn(async move { while stopped.recv().await.is_some() {} }),
         ];
@@ -205,16 +209,16 @@ impl Link for Own {
         Box::pin(async { Ok(self.client()?.unlock().await?) })
     }
 
-    fn register(
-        &self,
-        invite: Invite,
-        _: SecretString,
-        key_store: KeyStore,
-    ) -> Later<'_, Result<RegisteredService, LinkError>> {
+    fn register(&self, wanted: Wanted) -> Later<'_, Result<Done, LinkError>> {
         Box::pin(async move {
-            let (registration, registered) = self.client()?.register(&invite, key_store).await?;
-            Ok(RegisteredService { service: registration.service.to_string(), url: registered.url })
+            let Wanted { invite, key_store, existing, text: _ } = wanted;
+            let request = Request { invite: &invite, key_store, share: BTreeSet::new(), existing };
+            Ok(self.client()?.register(&request).await?)
         })
+    }
+
+    fn share(&self, names: Vec<ServiceName>) -> Later<'_, Result<(), LinkError>> {
+        Box::pin(async move { Ok(self.client()?.share(&names).await?) })
     }
 
     fn unregister(&self) -> Later<'_, Result<(), LinkError>> {
@@ -271,7 +275,7 @@ struct Socket {
 }
 
 impl Handler for Socket {
-    fn handle(&self, request: Request) -> Later<'_, Reply> {
+    fn handle(&self, request: control::Request) -> Later<'_, Reply> {
         Box::pin(async move {
             let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
             match (request.method.as_str(), path.as_slice()) {

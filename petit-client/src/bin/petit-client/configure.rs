@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use petit_client::config::edit::{self, EditError, NewService};
 use petit_client::config::{self, Config, ConfigError};
+use petit_client::consent::Withheld;
 use petit_client::messages::{self, Words};
 use petit_client::registration;
 use petit_client::status::{Broken, BrokenAt, Connection, ServiceStatus, Status};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::{Kept, ServiceKind};
 use petit_host::cli::{Failure, table};
-use petit_host::control::client::Client as Caller;
+use petit_host::control::client::{CallError, Client as Caller};
+use petit_host::control::percent_encode;
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::lock::Lock;
@@ -20,7 +22,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::life::config_failure;
+use super::life::{config_failure, lock, not_registered};
 
 /// How long the server may take to say what it makes of a change.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -226,7 +228,8 @@ fn first_service(context: &Context) -> ServiceName {
 /// The services, with where they stand when the client runs.
 pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
     if let Ok(value) = context.call("GET", "/services", None).await {
-        let Listed { services, kept } = Listed::deserialize(&value).map_err(|error| Failure::of(&error))?;
+        let Listed { services, withheld, kept } =
+            Listed::deserialize(&value).map_err(|error| Failure::of(&error))?;
         let mut rows = vec![["SERVICE", "TARGET", "PUBLIC ADDRESS", "STATE"].map(str::to_owned).to_vec()];
         for service in &services {
             rows.push(vec![
@@ -236,6 +239,9 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
                 super::look::service_state(service),
             ]);
         }
+        for Withheld { name, target, .. } in withheld {
+            rows.push(vec![name.to_string(), target.to_string(), String::new(), withheld_text(&name)]);
+        }
         for Kept { name, id } in kept {
             let state = format!("not offered; its address is kept ({id})");
             rows.push(vec![name.to_string(), "–".to_owned(), String::new(), state]);
@@ -244,11 +250,19 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
         return Ok(());
     }
     let specs = load(context)?.specs(&first_service(context));
-    let mut rows = vec![["SERVICE", "TARGET"].map(str::to_owned).to_vec()];
-    rows.extend(specs.iter().map(|spec| vec![spec.name.to_string(), spec.target.to_string()]));
+    let known = registration::load(&context.folder).ok().flatten();
+    let is_withheld = |name: &ServiceName| known.as_ref().is_some_and(|known| known.withheld.contains(name));
+    let mut rows = vec![["SERVICE", "TARGET", ""].map(str::to_owned).to_vec()];
+    let state = |name: &ServiceName| if is_withheld(name) { withheld_text(name) } else { String::new() };
+    rows.extend(
+        specs.iter().map(|spec| vec![spec.name.to_string(), spec.target.to_string(), state(&spec.name)]),
+    );
     let value: Vec<Value> = specs
         .iter()
-        .map(|spec| json!({ "name": spec.name, "target": spec.target, "kind": spec.kind }))
+        .map(|spec| {
+            let withheld = is_withheld(&spec.name);
+            json!({ "name": spec.name, "target": spec.target, "kind": spec.kind, "withheld": withheld })
+        })
         .collect();
     context.say(&if specs.is_empty() { none() } else { table(&rows) }, &json!({ "services": value }));
     Ok(())
@@ -259,7 +273,47 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
 struct Listed {
     services: Vec<ServiceStatus>,
     #[serde(default)]
+    withheld: Vec<Withheld>,
+    #[serde(default)]
     kept: Vec<Kept>,
+}
+
+/// That a service is not offered, and how it is.
+pub(crate) fn withheld_text(name: &ServiceName) -> String {
+    format!("not shared with this vendor; to share it: petit-client service share {name}")
+}
+
+/// Lets the vendor reach a service that was withheld from it.
+pub(crate) async fn share_service(context: &Context, name: &ServiceName) -> Result<(), Failure> {
+    let folder = &context.folder;
+    let Some(known) = registration::load(folder).map_err(|error| Failure::of(&error))? else {
+        return Err(not_registered());
+    };
+    let is_there = load(context)?.specs(&known.service).iter().any(|spec| spec.name == *name);
+    if !is_there {
+        return Err(Failure::new(ExitCode::Failed, format!("there is no service {:?}", name.as_str()))
+            .hint("see the services with: petit-client service list"));
+    }
+    share(context, name).await?;
+    let whom = known.vendor.as_ref().map_or_else(|| known.server.to_string(), ToString::to_string);
+    context.say(&format!("{whom} may reach {:?} now.", name.as_str()), &json!({ "shared": name }));
+    Ok(())
+}
+
+/// The client that runs shares it, or the registration is changed while none does.
+async fn share(context: &Context, name: &ServiceName) -> Result<(), Failure> {
+    let target = format!("/services/{}/share", percent_encode(name.as_str()));
+    match Caller::new(&context.folder.socket()).call("POST", &target, None).await {
+        Ok(_) => Ok(()),
+        Err(CallError::NotRunning) => {
+            let _lock = lock(&context.folder)?;
+            let known = registration::load(&context.folder).map_err(|error| Failure::of(&error))?;
+            let Some(mut known) = known.filter(|known| known.withheld.contains(name)) else { return Ok(()) };
+            known.withheld.remove(name);
+            registration::save(&context.folder, &known).map_err(|error| Failure::of(&error))
+        }
+        Err(error) => Err(context.call_failure(error)),
+    }
 }
 
 fn none() -> String {
@@ -281,6 +335,11 @@ pub(crate) async fn add_service(
         .hint("choose another name, or change it with: petit-client config edit"));
     }
     change(context, |text| edit::add_service(text, new)).await?;
+    // One of this name may have been withheld and taken out while no client ran: this one is meant for the vendor.
+    let withheld = registration::load(&context.folder).ok().flatten().map(|known| known.withheld);
+    if withheld.is_some_and(|withheld| withheld.contains(name)) {
+        share(context, name).await?;
+    }
     let became = match tell_running(context).await {
         true => granted(context, name).await,
         false => None,

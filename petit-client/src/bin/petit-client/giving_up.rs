@@ -130,7 +130,7 @@ async fn online(context: &Context) -> Result<(Client, bool), Failure> {
         .hint(format!("look with: petit-client doctor; {LOCALLY}")))
 }
 
-/// Gives one service's public address back. While it is in the config it gets a new one.
+/// Gives one service's public address back, and takes the service out of the config, where it would get a new one.
 pub(crate) async fn give_back(
     context: &Context,
     name: Option<&ServiceName>,
@@ -138,16 +138,22 @@ pub(crate) async fn give_back(
     yes: bool,
 ) -> Result<(), Failure> {
     let found = find(context, name, id).await?;
-    confirm(
-        context,
-        yes,
-        &format!("this gives up the public address of {:?} for good", found.name.as_str()),
-    )?;
-    free_address(context, &found.name).await?;
-    let mut text = format!("The public address of {:?} was given back.", found.name.as_str());
+    let name = found.name.as_str();
+    let what = if found.is_set_up {
+        format!(
+            "this takes {name:?} out of the config file and gives up the public address of {name:?} for good"
+        )
+    } else {
+        format!("this gives up the public address of {name:?} for good")
+    };
+    confirm(context, yes, &what)?;
     if found.is_set_up {
-        text.push_str(" It is still offered, so it has a new one: petit-client status");
+        give_up(context, &found).await?;
+    } else {
+        free_address(context, &found.name).await?;
     }
+    let also = if found.is_set_up { " It is no longer offered." } else { "" };
+    let text = format!("The public address of {name:?} was given back.{also}");
     context.say(&text, &json!({ "removed": found.name }));
     Ok(())
 }
@@ -166,13 +172,19 @@ pub(crate) async fn evict(
 ) -> Result<(), Failure> {
     let found = find(context, name, id).await?;
     let name = &found.name;
-    // Looked at first, so that nothing is half done.
-    if !found.is_online {
-        let problem = "the client is not connected to the server, which has to be told; nothing was changed";
-        return Err(Failure::new(ExitCode::Failed, problem).hint("see why with: petit-client status"));
-    }
+    found.check_online()?;
     let what = format!("this removes {:?} and gives up its public address for good", name.as_str());
     terminal::confirm(Ask::OnTerminal.unless(yes), context.json, &what)?;
+    give_up(context, &found).await?;
+    let text = format!("{:?} is no longer offered, and its public address was given back.", name.as_str());
+    context.say(&text, &json!({ "evicted": name }));
+    Ok(())
+}
+
+/// Takes a service out of the config, where it is set up, and gives its address back.
+async fn give_up(context: &Context, found: &Found) -> Result<(), Failure> {
+    let name = &found.name;
+    found.check_online()?;
     if found.is_set_up {
         configure::take_out(context, name).await?;
         configure::tell_running(context).await;
@@ -189,8 +201,6 @@ pub(crate) async fn evict(
         return Err(Failure::new(failure.exit, problem)
             .hint(format!("give it back with: petit-client unregister --service {name}")));
     }
-    let text = format!("{:?} is no longer offered, and its public address was given back.", name.as_str());
-    context.say(&text, &json!({ "evicted": name }));
     Ok(())
 }
 
@@ -200,6 +210,17 @@ struct Found {
     is_set_up: bool,
     has_address: bool,
     is_online: bool,
+}
+
+impl Found {
+    /// Looked at first, so that nothing is half done.
+    fn check_online(&self) -> Result<(), Failure> {
+        if self.is_online {
+            return Ok(());
+        }
+        let problem = "the client is not connected to the server, which has to be told; nothing was changed";
+        Err(Failure::new(ExitCode::Failed, problem).hint("see why with: petit-client status"))
+    }
 }
 
 async fn find(

@@ -63,7 +63,7 @@ pub(crate) async fn run(context: &Context, in_background: bool) -> Result<ExitCo
     }
 
     let watching = async {
-        tokio::join!(client.watch_config(), client.watch_network());
+        tokio::join!(client.finish_former(), client.watch_config(), client.watch_network());
     };
     tokio::pin!(watching);
     let interrupted = loop {

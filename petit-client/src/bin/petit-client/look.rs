@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use petit_client::consent::Withheld;
 use petit_client::doctor::{self, Check, CheckResult};
 use petit_client::hops::{Hop, HopName, HopState};
 use petit_client::messages::{self, Words};
@@ -99,6 +100,12 @@ fn text(status: &Status) -> String {
         (other, Some(at)) => format!("{}: {}\n", at.server, messages::connection(other)),
         (other, None) => format!("{}\n", messages::connection(other)),
     };
+    if let Some(at) = &status.registered {
+        if let Some(vendor) = &at.vendor {
+            out.push_str(&format!("  it says that it belongs to {vendor}\n"));
+        }
+        out.push_str(&format!("  its key   {}\n            {}\n", at.key_words.english, at.key_words.german));
+    }
     if let Some(issuer) = &status.inspected_by {
         out.push_str(&format!("  it is {issuer}\n"));
     }
@@ -115,7 +122,7 @@ fn text(status: &Status) -> String {
             "The config file has a mistake; what was in force before stays in force:\n  {problem}\n"
         ));
     }
-    if status.services.is_empty() && status.registered.is_some() {
+    if status.services.is_empty() && status.withheld.is_empty() && status.registered.is_some() {
         out.push_str("No service is set up. Add one with: petit-client service add NAME HOST:PORT\n");
     }
     for service in &status.services {
@@ -146,6 +153,9 @@ fn text(status: &Status) -> String {
             let state = known.map(|known| front(known.front.state)).unwrap_or_default();
             out.push_str(&format!("    alias {alias}{state}\n"));
         }
+    }
+    for Withheld { name, target, .. } in &status.withheld {
+        out.push_str(&format!("– {name}  {target}\n    {}\n", super::configure::withheld_text(name)));
     }
     out
 }

@@ -2,6 +2,7 @@
 //!
 //! Commands talk to the running client over its control socket; those that change files take its lock.
 
+mod asking;
 mod configure;
 mod giving_up;
 mod life;
@@ -58,7 +59,7 @@ enum Verb {
     /// The invite is a secret: it is asked for, or read from a file or standard input, and never taken from the
     /// command line, where other users of the computer could see it.
     #[command(
-        after_help = "Examples:\n  petit-client register\n  petit-client register --invite-file invite.txt --service localhost:3000\n  cat invite.txt | petit-client register --invite-file -"
+        after_help = "Examples:\n  petit-client register\n  petit-client register --invite-file invite.txt --service localhost:3000\n  petit-client register --replace --share-none --invite-file invite.txt\n  cat invite.txt | petit-client register --invite-file -"
     )]
     Register {
         /// Read the invite from a file; - is standard input
@@ -73,6 +74,15 @@ enum Verb {
         /// Where the key of this computer is kept: keychain or file
         #[arg(long, value_name = "WHERE")]
         key_store: Option<KeyStore>,
+        /// A service of the config file that the vendor may reach; repeat it for more
+        #[arg(long, value_name = "NAME", conflicts_with = "share_none")]
+        share: Vec<ServiceName>,
+        /// No service of the config file may be reached
+        #[arg(long)]
+        share_none: bool,
+        /// Take the place of the registration that there is; it ends once the new one stands
+        #[arg(long)]
+        replace: bool,
         /// Not here: an invite must not stand on the command line
         #[arg(hide = true, num_args = 0..)]
         misplaced: Vec<String>,
@@ -234,6 +244,11 @@ enum ServiceVerb {
         #[command(flatten)]
         how: How,
     },
+    /// Let the vendor reach a service that was set up before it came
+    Share {
+        /// Its name
+        name: ServiceName,
+    },
     /// Remove a service; its public address is kept for it until `unregister --service`
     Remove {
         /// Its name
@@ -347,12 +362,14 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             )
             .hint("type only: petit-client register, and paste it when asked; or use --invite-file"));
         }
-        Verb::Register { invite_file, service, tcp, key_store, .. } => {
+        Verb::Register { invite_file, service, tcp, key_store, share, share_none, replace, .. } => {
             let wish = registering::Wish {
                 invite_file: invite_file.as_deref(),
                 service: service.as_ref(),
                 tcp: *tcp,
                 key_store: *key_store,
+                share: (*share_none || !share.is_empty()).then(|| share.iter().cloned().collect()),
+                replace: *replace,
             };
             registering::register(context, &wish).await?;
         }
@@ -391,6 +408,9 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
                 .map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))?;
             let new = NewService { tls: *tls, ..NewService::plain(name, &target, "http") };
             configure::add_service(context, name, &new).await?;
+        }
+        Verb::Service { verb: ServiceVerb::Share { name } } => {
+            configure::share_service(context, name).await?;
         }
         Verb::Service { verb: ServiceVerb::Remove { name } } => {
             configure::remove_service(context, name).await?;

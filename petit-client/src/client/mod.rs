@@ -3,18 +3,16 @@
 //! It is the same for the headless program and for the tray app; both talk to it through its methods, or, from
 //! another process, through the control socket.
 
-use std::path::Path;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+mod publish;
+mod registering;
 
-use petit_engine::agent::{Agent, AgentConfig, AgentState, AgentView, AskError, Direct, Registered};
-use petit_engine::cause::Cause;
-use petit_engine::invite::Invite;
+use std::sync::Arc;
+
+use petit_engine::agent::{Agent, AgentConfig, AskError, Direct};
 use petit_engine::name::ServiceName;
-use petit_engine::proto::control::{Outcome, Text, Trial};
+use petit_engine::proto::control::{Text, Trial};
 use petit_engine::secret::PrivateKey;
 use petit_host::cli::chain;
-use petit_host::files;
 use petit_host::lock::Lock;
 use petit_host::logs::{Level, LevelHandle};
 use petit_host::watch::FileWatch;
@@ -27,12 +25,9 @@ use crate::config::{self, Config, ConfigError, KeyStore};
 use crate::enrol::{self, RegisterError};
 use crate::folder::Folder;
 use crate::registration::{self, Registration, RegistrationError};
-use crate::status::{self, Connection, KeyTrouble, Now, RegisteredAt, Status};
+use crate::status::{KeyTrouble, Status};
 use crate::vault::{Vault, VaultError};
 use crate::{wake, way};
-
-/// How often a status is made anew though nothing was reported: lights grow old.
-const STATUS_EVERY: Duration = Duration::from_secs(5);
 
 /// Why there is no client running.
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +136,8 @@ impl Client {
             agent: None,
             publishing: None,
         };
-        let status = watch::Sender::new(serde_json::to_value(status_of(&folder, &inner)).unwrap_or_default());
+        let status =
+            watch::Sender::new(serde_json::to_value(publish::status_of(&folder, &inner)).unwrap_or_default());
         let shared = Arc::new(Shared {
             folder,
             inner: Mutex::new(inner),
@@ -178,11 +174,14 @@ impl Client {
         };
         let mut inner = self.shared.inner.lock().await;
         // Somebody may have been faster, or have given the registration back.
-        if inner.agent.is_some() || inner.registration.as_ref() != Some(&registration) {
+        let Some(in_force) = inner.registration.clone().filter(|it| it.key == registration.key) else {
+            return Ok(());
+        };
+        if inner.agent.is_some() {
             return Ok(());
         }
         let started = match key {
-            Ok(key) => self.start_agent(&mut inner, &registration, key).await,
+            Ok(key) => self.start_agent(&mut inner, &in_force, key).await,
             Err(error) => Err(error),
         };
         inner.key_trouble = started.as_ref().err().map(KeyTrouble::of);
@@ -204,8 +203,8 @@ impl Client {
             key,
             software: Text::lossy(SOFTWARE),
             device_name: Text::lossy(&enrol::device_name(&inner.config)),
-            vitae: vitae(&inner.config),
-            services: inner.config.specs(&registration.service),
+            vitae: enrol::vitae(&inner.config),
+            services: registration.shared(&inner.config),
         };
         let agent = Agent::start(config, Arc::new(Direct))?;
         if inner.wanted {
@@ -214,7 +213,7 @@ impl Client {
         let view = agent.view();
         inner.agent = Some(agent);
         if let Some(before) =
-            inner.publishing.replace(tokio::spawn(publishing(Arc::downgrade(&self.shared), view)))
+            inner.publishing.replace(tokio::spawn(publish::publishing(Arc::downgrade(&self.shared), view)))
         {
             before.abort();
         }
@@ -228,7 +227,7 @@ impl Client {
 
     /// Where it stands.
     pub async fn status(&self) -> Status {
-        status_of(&self.shared.folder, &*self.shared.inner.lock().await)
+        publish::status_of(&self.shared.folder, &*self.shared.inner.lock().await)
     }
 
     /// Where it stands, now and after every change, as JSON.
@@ -237,7 +236,7 @@ impl Client {
     }
 
     fn publish(&self, inner: &Inner) {
-        publish(&self.shared, inner);
+        publish::publish(&self.shared, inner);
     }
 
     /// Goes online, or offline; visits that are under way finish.
@@ -306,11 +305,15 @@ impl Client {
             level.set(config.log_level);
         }
         inner.config = config;
-        let (Some(agent), Some(registration)) = (&inner.agent, &inner.registration) else { return };
-        agent.set_services(inner.config.specs(&registration.service)).await;
-        let name = Text::lossy(&enrol::device_name(&inner.config));
-        agent.introduce(name, vitae(&inner.config)).await;
-        agent.set_way(way::way(&inner.config, &registration.server)).await;
+        let Inner { config, registration: Some(registration), agent, .. } = inner else { return };
+        if registration.prune(config) {
+            publish::keep(&self.shared.folder, registration);
+        }
+        let Some(agent) = agent else { return };
+        agent.set_services(registration.shared(config)).await;
+        let name = Text::lossy(&enrol::device_name(config));
+        agent.introduce(name, enrol::vitae(config)).await;
+        agent.set_way(way::way(config, &registration.server)).await;
     }
 
     /// Tells the agent when the computer has slept or its network has changed, for as long as the future is
@@ -367,30 +370,6 @@ impl Client {
         asked.probe(service).await
     }
 
-    /// Registers this computer and goes online.
-    ///
-    /// # Errors
-    /// [`RegisterError`].
-    pub async fn register(
-        &self,
-        invite: &Invite,
-        key_store: KeyStore,
-    ) -> Result<(Registration, Registered), RegisterError> {
-        let _one_at_a_time = self.shared.registering.lock().await;
-        let config = self.shared.inner.lock().await.config.clone();
-        let (registration, registered) =
-            enrol::register(&self.shared.folder, &config, invite, key_store).await?;
-        {
-            let mut inner = self.shared.inner.lock().await;
-            inner.registration = Some(registration.clone());
-            inner.wanted = true;
-        }
-        if let Err(error) = self.unlock().await {
-            tracing::error!(error = %chain(&error), "registered, but not online");
-        }
-        Ok((registration, registered))
-    }
-
     /// Gives a service's registered ID and aliases back.
     ///
     /// # Errors
@@ -403,49 +382,6 @@ impl Client {
         asked.remove(service).await
     }
 
-    /// Gives the whole registration back, and forgets it and its key here. A server that does not know this
-    /// computer any more is not told.
-    ///
-    /// # Errors
-    /// [`UnregisterError`]; with [`UnregisterError::Ask`] nothing has changed.
-    pub async fn unregister(&self) -> Result<(), UnregisterError> {
-        let _one_at_a_time = self.shared.registering.lock().await;
-        let (asker, is_known) = {
-            let inner = self.shared.inner.lock().await;
-            if inner.registration.is_none() {
-                return Err(UnregisterError::NotRegistered);
-            }
-            let agent = inner.agent.as_ref().ok_or(AskError::Offline)?;
-            let unknown = AgentState::Stopped { cause: Cause::Unknown };
-            (agent.asker(), agent.view().borrow().state != unknown)
-        };
-        if is_known {
-            asker.unregister().await?;
-        }
-        self.give_up().await?;
-        Ok(())
-    }
-
-    /// Forgets the registration and its key on this computer; the server is not told.
-    ///
-    /// # Errors
-    /// [`RegisterError`].
-    pub async fn forget(&self) -> Result<(), RegisterError> {
-        let _one_at_a_time = self.shared.registering.lock().await;
-        self.give_up().await
-    }
-
-    async fn give_up(&self) -> Result<(), RegisterError> {
-        let mut inner = self.shared.inner.lock().await;
-        inner.agent = None;
-        inner.registration = None;
-        inner.key_trouble = None;
-        self.publish(&inner);
-        drop(inner);
-        // The keychain is asked without the lock.
-        enrol::forget(&self.shared.folder).await
-    }
-
     /// Ends politely: visits that are under way get [`petit_engine::limits::DRAIN`] to finish.
     ///
     /// # Cancel safety
@@ -455,108 +391,5 @@ impl Client {
         if let Some(agent) = agent {
             agent.stop().await;
         }
-    }
-}
-
-/// What the vendor's operator may know of this installation.
-fn vitae(config: &Config) -> petit_engine::proto::control::Vitae {
-    let mut vitae = config.vitae.clone();
-    let mut add = |name: &str, fact: &str| {
-        vitae.entry(Text::lossy(name)).or_insert_with(|| Text::lossy(fact));
-    };
-    add("hostname", &enrol::host_name());
-    add("platform", std::env::consts::OS);
-    add("arch", std::env::consts::ARCH);
-    vitae.into_iter().take(32).collect()
-}
-
-fn status_of(folder: &Folder, inner: &Inner) -> Status {
-    let now = Now::default();
-    let view = inner.agent.as_ref().map(|agent| agent.view().borrow().clone());
-    let traffic = inner.agent.as_ref().and_then(Agent::traffic);
-    let connection = match (&inner.registration, &view) {
-        (None, _) => Connection::Unregistered,
-        (Some(_), None) => match inner.key_trouble {
-            Some(trouble) => Connection::NoKey { trouble },
-            None => Connection::Off,
-        },
-        (Some(_), Some(view)) => status::connection(view.state, &now),
-    };
-    let round_trip = traffic.and_then(|(_, round_trip)| round_trip);
-    Status {
-        software: SOFTWARE.to_owned(),
-        pid: std::process::id(),
-        config: folder.config.clone(),
-        config_problem: inner.config_problem.clone(),
-        registered: inner.registration.as_ref().map(|registration| RegisteredAt {
-            server: registration.server.clone(),
-            device: registration.device,
-        }),
-        connection,
-        server_software: view
-            .as_ref()
-            .and_then(|view| view.server.as_ref())
-            .map(|server| server.software.as_str().to_owned()),
-        services: view.as_ref().map(|view| status::services(view, &now)).unwrap_or_default(),
-        kept: view.as_ref().map(|view| view.kept.clone()).unwrap_or_default(),
-        streams: traffic.map_or(0, |(stats, _)| stats.streams),
-        round_trip_us: round_trip.and_then(|took| u64::try_from(took.as_micros()).ok()),
-        key_exchange: view.as_ref().and_then(|view| Some(view.key_exchange.as_ref()?.name.clone())),
-        post_quantum: view.as_ref().and_then(|view| Some(view.key_exchange.as_ref()?.post_quantum)),
-        inspected_by: view.as_ref().and_then(|view| view.inspected_by.clone()),
-    }
-}
-
-fn publish(shared: &Shared, inner: &Inner) {
-    let status = serde_json::to_value(status_of(&shared.folder, inner)).unwrap_or_default();
-    shared.status.send_if_modified(|before| {
-        let changed = *before != status;
-        *before = status;
-        changed
-    });
-}
-
-/// Publishes the status, and the files with public addresses, whenever the agent reports something.
-async fn publishing(shared: Weak<Shared>, mut view: watch::Receiver<AgentView>) {
-    let mut written: Vec<(ServiceName, String)> = Vec::new();
-    loop {
-        let addresses = addresses(&view.borrow_and_update());
-        let Some(shared) = shared.upgrade() else { return };
-        if !addresses.is_empty() && addresses != written {
-            write_addresses(&shared.folder, &addresses, &written);
-            written = addresses;
-        }
-        publish(&shared, &*shared.inner.lock().await);
-        drop(shared);
-        if let Ok(Err(_)) = tokio::time::timeout(STATUS_EVERY, view.changed()).await {
-            return; // the agent has ended
-        }
-    }
-}
-
-fn addresses(view: &AgentView) -> Vec<(ServiceName, String)> {
-    let address = |service: &petit_engine::agent::ServiceView| match &service.outcome {
-        Some(Outcome::Registered { url, .. }) => Some((service.spec.name.clone(), url.as_str().to_owned())),
-        Some(Outcome::Refused { .. }) | None => None,
-    };
-    view.services.iter().filter_map(address).collect()
-}
-
-/// Writes the public address of each service to a file of its own, and of the first one to `endpoint`, as the
-/// original did.
-fn write_addresses(folder: &Folder, addresses: &[(ServiceName, String)], before: &[(ServiceName, String)]) {
-    let write = |path: &Path, url: &str| {
-        if let Err(error) = files::write_public(path, format!("{url}\n").as_bytes()) {
-            tracing::warn!(error = %chain(&error), "cannot write down a public address");
-        }
-    };
-    if let Some((_, url)) = addresses.first() {
-        write(&folder.endpoint(), url);
-    }
-    for (name, url) in addresses {
-        write(&folder.endpoint_of(name.as_str()), url);
-    }
-    for (name, _) in before.iter().filter(|(name, _)| !addresses.iter().any(|(kept, _)| kept == name)) {
-        let _ = files::remove(&folder.endpoint_of(name.as_str()));
     }
 }

@@ -1,0 +1,146 @@
+//! What a client makes public: its status, and the files with public addresses.
+
+use std::path::Path;
+use std::sync::Weak;
+use std::time::Duration;
+
+use petit_engine::agent::{Agent, AgentView};
+use petit_engine::name::{ServiceName, VendorName};
+use petit_engine::proto::control::{Outcome, Text};
+use petit_engine::secret::Fingerprint;
+use petit_host::cli::chain;
+use petit_host::files;
+use tokio::sync::watch;
+
+use super::{Inner, Shared};
+use crate::SOFTWARE;
+use crate::folder::Folder;
+use crate::registration::{self, Registration};
+use crate::status::{self, Connection, Now, RegisteredAt, Status};
+
+/// How often a status is made anew though nothing was reported: lights grow old.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+
+/// Writes a change of the registration in force down.
+pub(super) fn keep(folder: &Folder, registration: &Registration) {
+    if let Err(error) = registration::save(folder, registration) {
+        tracing::error!(error = %chain(&error), "a change of the registration was not written down");
+    }
+}
+
+/// What a server calls the vendor, when that is a name.
+fn vendor(view: &AgentView) -> Option<VendorName> {
+    let vitae = &view.server.as_ref()?.vitae;
+    vitae.get(&Text::lossy("name"))?.as_str().parse().ok()
+}
+
+pub(super) fn status_of(folder: &Folder, inner: &Inner) -> Status {
+    let now = Now::default();
+    let view = inner.agent.as_ref().map(|agent| agent.view().borrow().clone());
+    let traffic = inner.agent.as_ref().and_then(Agent::traffic);
+    let connection = match (&inner.registration, &view) {
+        (None, _) => Connection::Unregistered,
+        (Some(_), None) => match inner.key_trouble {
+            Some(trouble) => Connection::NoKey { trouble },
+            None => Connection::Off,
+        },
+        (Some(_), Some(view)) => status::connection(view.state, &now),
+    };
+    let round_trip = traffic.and_then(|(_, round_trip)| round_trip);
+    Status {
+        software: SOFTWARE.to_owned(),
+        pid: std::process::id(),
+        config: folder.config.clone(),
+        config_problem: inner.config_problem.clone(),
+        registered: inner.registration.as_ref().map(|registration| RegisteredAt {
+            server: registration.server.clone(),
+            vendor: registration.vendor.clone(),
+            device: registration.device,
+            key_words: registration.pins.first().map(Fingerprint::words).unwrap_or_default(),
+            since: registration.since,
+        }),
+        withheld: inner
+            .registration
+            .as_ref()
+            .map(|registration| registration.withheld(&inner.config))
+            .unwrap_or_default(),
+        connection,
+        server_software: view
+            .as_ref()
+            .and_then(|view| view.server.as_ref())
+            .map(|server| server.software.as_str().to_owned()),
+        services: view.as_ref().map(|view| status::services(view, &now)).unwrap_or_default(),
+        kept: view.as_ref().map(|view| view.kept.clone()).unwrap_or_default(),
+        streams: traffic.map_or(0, |(stats, _)| stats.streams),
+        round_trip_us: round_trip.and_then(|took| u64::try_from(took.as_micros()).ok()),
+        key_exchange: view.as_ref().and_then(|view| Some(view.key_exchange.as_ref()?.name.clone())),
+        post_quantum: view.as_ref().and_then(|view| Some(view.key_exchange.as_ref()?.post_quantum)),
+        inspected_by: view.as_ref().and_then(|view| view.inspected_by.clone()),
+    }
+}
+
+pub(super) fn publish(shared: &Shared, inner: &Inner) {
+    let status = serde_json::to_value(status_of(&shared.folder, inner)).unwrap_or_default();
+    shared.status.send_if_modified(|before| {
+        let changed = *before != status;
+        *before = status;
+        changed
+    });
+}
+
+/// Publishes the status, and the files with public addresses, whenever the agent reports something.
+pub(super) async fn publishing(shared: Weak<Shared>, mut view: watch::Receiver<AgentView>) {
+    let mut written: Vec<(ServiceName, String)> = Vec::new();
+    loop {
+        let (addresses, vendor) = {
+            let view = view.borrow_and_update();
+            (addresses(&view), vendor(&view))
+        };
+        let Some(shared) = shared.upgrade() else { return };
+        if !addresses.is_empty() && addresses != written {
+            write_addresses(&shared.folder, &addresses, &written);
+            written = addresses;
+        }
+        let mut inner = shared.inner.lock().await;
+        // The server is the one that was pinned, so it may call its vendor something else.
+        if let (Some(vendor), Some(known)) = (vendor, &mut inner.registration)
+            && known.vendor.as_ref() != Some(&vendor)
+        {
+            known.vendor = Some(vendor);
+            keep(&shared.folder, known);
+        }
+        publish(&shared, &inner);
+        drop(inner);
+        drop(shared);
+        if let Ok(Err(_)) = tokio::time::timeout(STATUS_EVERY, view.changed()).await {
+            return; // the agent has ended
+        }
+    }
+}
+
+fn addresses(view: &AgentView) -> Vec<(ServiceName, String)> {
+    let address = |service: &petit_engine::agent::ServiceView| match &service.outcome {
+        Some(Outcome::Registered { url, .. }) => Some((service.spec.name.clone(), url.as_str().to_owned())),
+        Some(Outcome::Refused { .. }) | None => None,
+    };
+    view.services.iter().filter_map(address).collect()
+}
+
+/// Writes the public address of each service to a file of its own, and of the first one to `endpoint`, as the
+/// original did.
+fn write_addresses(folder: &Folder, addresses: &[(ServiceName, String)], before: &[(ServiceName, String)]) {
+    let write = |path: &Path, url: &str| {
+        if let Err(error) = files::write_public(path, format!("{url}\n").as_bytes()) {
+            tracing::warn!(error = %chain(&error), "cannot write down a public address");
+        }
+    };
+    if let Some((_, url)) = addresses.first() {
+        write(&folder.endpoint(), url);
+    }
+    for (name, url) in addresses {
+        write(&folder.endpoint_of(name.as_str()), url);
+    }
+    for (name, _) in before.iter().filter(|(name, _)| !addresses.iter().any(|(kept, _)| kept == name)) {
+        let _ = files::remove(&folder.endpoint_of(name.as_str()));
+    }
+}

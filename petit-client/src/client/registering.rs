@@ -1,0 +1,123 @@
+//! Whom a client is registered with, and what that vendor may reach.
+
+use petit_engine::agent::{AgentState, AskError};
+use petit_engine::cause::Cause;
+use petit_engine::invite::Invite;
+use petit_engine::name::ServiceName;
+use petit_host::cli::chain;
+
+use super::{Client, UnregisterError};
+use crate::config::Config;
+use crate::consent::{self, KeptService};
+use crate::enrol::{self, Done, FormerEnd, RegisterError, Request};
+use crate::registration::{self, Known, RegistrationError};
+
+impl Client {
+    /// What the config holds already, with for whom it was chosen, seen from the server of an invite.
+    ///
+    /// # Errors
+    /// [`RegistrationError`].
+    pub async fn kept(&self, invite: &Invite) -> Result<Vec<KeptService>, RegistrationError> {
+        let config = self.shared.inner.lock().await.config.clone();
+        Ok(consent::kept(&config, &invite.pins, &Known::load(&self.shared.folder)?))
+    }
+
+    /// Registers this computer and goes online. A registration that this one takes the place of goes on until this
+    /// one stands; then its server is told, and the result says what came of that.
+    ///
+    /// # Errors
+    /// [`RegisterError`]; a registration that was in force still is.
+    pub async fn register(&self, request: &Request<'_>) -> Result<Done, RegisterError> {
+        let _one_at_a_time = self.shared.registering.lock().await;
+        let config = self.shared.inner.lock().await.config.clone();
+        let enrolled = enrol::register(&self.shared.folder, &config, request).await?;
+        {
+            let mut inner = self.shared.inner.lock().await;
+            inner.registration = Some(enrolled.registration.clone());
+            inner.wanted = true;
+            // The former vendor reaches nothing from here on.
+            inner.agent = None;
+        }
+        if let Err(error) = self.unlock().await {
+            tracing::error!(error = %chain(&error), "registered, but not online");
+        }
+        let former = self.tell_former(&config).await;
+        Ok(Done::of(enrolled, former))
+    }
+
+    async fn tell_former(&self, config: &Config) -> Option<FormerEnd> {
+        enrol::tell_former(&self.shared.folder, config).await.unwrap_or_else(|error| {
+            tracing::error!(error = %chain(&error), "the former registration was not taken leave of");
+            None
+        })
+    }
+
+    /// Tells the server of a former registration that it is over, when the program ended before that was done.
+    pub async fn finish_former(&self) {
+        let _one_at_a_time = self.shared.registering.lock().await;
+        let config = self.shared.inner.lock().await.config.clone();
+        self.tell_former(&config).await;
+    }
+
+    /// Lets the vendor reach services of the config that were withheld. Names that are not withheld change nothing.
+    ///
+    /// # Errors
+    /// [`RegistrationError`] when it cannot be written down; nothing has changed then.
+    pub async fn share(&self, names: &[ServiceName]) -> Result<(), RegistrationError> {
+        let mut inner = self.shared.inner.lock().await;
+        let Some(registration) = &inner.registration else { return Ok(()) };
+        let mut changed = registration.clone();
+        changed.withheld.retain(|name| !names.contains(name));
+        registration::save(&self.shared.folder, &changed)?;
+        if let Some(agent) = &inner.agent {
+            agent.set_services(changed.shared(&inner.config)).await;
+        }
+        tracing::info!(services = ?names, "shared");
+        inner.registration = Some(changed);
+        self.publish(&inner);
+        Ok(())
+    }
+
+    /// Gives the whole registration back, and forgets it and its key here. A server that does not know this
+    /// computer any more is not told.
+    ///
+    /// # Errors
+    /// [`UnregisterError`]; with [`UnregisterError::Ask`] nothing has changed.
+    pub async fn unregister(&self) -> Result<(), UnregisterError> {
+        let _one_at_a_time = self.shared.registering.lock().await;
+        let (asker, is_known) = {
+            let inner = self.shared.inner.lock().await;
+            if inner.registration.is_none() {
+                return Err(UnregisterError::NotRegistered);
+            }
+            let agent = inner.agent.as_ref().ok_or(AskError::Offline)?;
+            let unknown = AgentState::Stopped { cause: Cause::Unknown };
+            (agent.asker(), agent.view().borrow().state != unknown)
+        };
+        if is_known {
+            asker.unregister().await?;
+        }
+        self.give_up().await?;
+        Ok(())
+    }
+
+    /// Forgets the registration and its key on this computer; the server is not told.
+    ///
+    /// # Errors
+    /// [`RegisterError`].
+    pub async fn forget(&self) -> Result<(), RegisterError> {
+        let _one_at_a_time = self.shared.registering.lock().await;
+        self.give_up().await
+    }
+
+    async fn give_up(&self) -> Result<(), RegisterError> {
+        let mut inner = self.shared.inner.lock().await;
+        inner.agent = None;
+        inner.registration = None;
+        inner.key_trouble = None;
+        self.publish(&inner);
+        drop(inner);
+        // The keychain is asked without the lock.
+        enrol::forget(&self.shared.folder).await
+    }
+}
