@@ -71,6 +71,13 @@ impl Control {
             ("POST", ["start"]) => {
                 self.client.switch(true).await;
                 self.client.hurry().await;
+                // Its user may take as long as they like; what comes of it is in the status.
+                let client = self.client.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = client.unlock().await {
+                        tracing::warn!(error = %chain(&error), "no key");
+                    }
+                });
                 Ok(json!({ "on": true }))
             }
             ("POST", ["stop"]) => {

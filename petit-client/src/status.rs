@@ -183,6 +183,9 @@ pub struct ServiceStatus {
     pub hops: Vec<hops::Hop>,
     /// When something last passed from the server's own front to the service.
     pub proved: Option<Proved>,
+    /// How far the last trial came, when it was within the last minute of this session.
+    #[serde(default)]
+    pub trial: Option<Trial>,
     /// Visits so far, and going on.
     pub visits: u64,
     /// Visits going on.
@@ -355,6 +358,13 @@ fn service(view: &ServiceView, fronts: &KnownFronts, state: AgentState, now: &No
         }),
         broken,
         proved,
+        trial: match state {
+            AgentState::Online { since } => view.meter.last_trial().and_then(|(at, trial)| {
+                let fresh = now.instant.saturating_duration_since(at) <= limits::FRESH;
+                (fresh && at >= since).then_some(trial)
+            }),
+            _ => None,
+        },
         visits: counts.visits,
         active: counts.active,
         to_service_bytes: counts.to_service_bytes,
@@ -468,6 +478,23 @@ mod tests {
         assert_eq!(light_at(21), Light::Green);
         assert_eq!(light_at(80), Light::Green);
         assert_eq!(light_at(81), Light::Checking);
+    }
+
+    #[test]
+    fn what_a_trial_has_seen_counts_for_a_minute_of_its_session() {
+        let meter = Arc::<Meter>::default();
+        let start = Instant::now();
+        let at = |seconds| after(start, seconds);
+        let far = Trial { front_us: Some(1), broken: Some(Hop::Tunnel), ..Trial::default() };
+        meter.tried(far, at(20).instant);
+        let fronts = KnownFronts::default();
+        let seen = |state, now| service(&view(&meter), &fronts, state, &at(now)).trial;
+        assert_eq!(seen(AgentState::Online { since: at(10).instant }, 21), Some(far));
+        assert_eq!(seen(AgentState::Online { since: at(10).instant }, 81), None);
+        assert_eq!(seen(AgentState::Online { since: at(30).instant }, 31), None, "that was another session");
+        assert_eq!(seen(AgentState::Connecting, 21), None);
+        let lost = AgentState::Waiting { until: at(30).instant, cause: Cause::Lost };
+        assert_eq!(seen(lost, 21), None);
     }
 
     #[test]

@@ -137,12 +137,14 @@ impl Invite {
         bytes.extend_from_slice(self.server.host().as_bytes());
         let crc = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&crc.to_be_bytes());
-        let mut coded = Zeroizing::new(data_encoding::BASE64URL_NOPAD.encode(&bytes));
+        // With room for all of it, so that no piece stays behind in a smaller buffer.
+        let mut coded = Zeroizing::new(String::with_capacity(bytes.len() * 2 + LONGEST_NAME));
+        data_encoding::BASE64URL_NOPAD.encode_append(&bytes, &mut coded);
         if let Some(name) = &self.vendor {
             let crc = name_crc(&bytes, name.as_str());
             let part = [name.as_str().as_bytes(), &crc.to_be_bytes()].concat();
             coded.push('.');
-            coded.push_str(&data_encoding::BASE64URL_NOPAD.encode(&part));
+            data_encoding::BASE64URL_NOPAD.encode_append(&part, &mut coded);
         }
         coded
     }

@@ -147,7 +147,9 @@ fn the_window_gets_answers_and_other_windows_and_commands_get_none() {
     let settings = call(&window, "settings", json!({})).unwrap();
     assert_eq!(settings["form"]["services"][0]["target"], "localhost:3000");
     // Arguments have the contract's names.
-    let refused = call(&window, "register", json!({ "text": "no invite", "key_store": "file" })).unwrap_err();
+    let refused =
+        call(&window, "register", json!({ "text": "no invite", "key_store": "file", "replace": false }))
+            .unwrap_err();
     assert_eq!(refused["code"], "invite.none");
     let removed = call(&window, "remove_service", json!({ "name": "web", "give_back": true })).unwrap_err();
     assert_eq!(removed["code"], "offline");

@@ -76,6 +76,16 @@ pub(crate) async fn register(
 }
 
 #[tauri::command(rename_all = "snake_case")]
+pub(crate) async fn choose(desk: Given<'_>, share: Vec<String>, service: Option<FormService>) -> Wish<()> {
+    desk.app.choose(share, service).await
+}
+
+#[tauri::command(rename_all = "snake_case")]
+pub(crate) async fn share(desk: Given<'_>, name: String) -> Wish<()> {
+    desk.app.choose(vec![name], None).await
+}
+
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn forget(desk: Given<'_>, local: Option<bool>) -> Wish<()> {
     desk.app.forget(local.unwrap_or(false)).await
 }
@@ -178,6 +188,7 @@ pub(crate) fn all<R: tauri::Runtime>() -> impl Fn(tauri::ipc::Invoke<R>) -> bool
         apply_settings,
         boot,
         bundle,
+        choose,
         copy,
         diff_settings,
         doctor,
@@ -196,6 +207,7 @@ pub(crate) fn all<R: tauri::Runtime>() -> impl Fn(tauri::ipc::Invoke<R>) -> bool
         set_prefs,
         set_service,
         settings,
+        share,
         show,
         start,
         stop,

@@ -49,9 +49,18 @@ export interface About {
 export interface View {
   state: State;
   headline: Headline;
+  /** What stands beside the headline: the wish that helps in this state first. */
+  actions: Action[];
   /** Where this computer is registered; `null` before. */
   registered: Registered | null;
+  /** The services that the vendor reaches. */
   services: Service[];
+  /** Services of the config that the vendor does not reach, because they were not chosen for it. */
+  withheld: Kept[];
+  /** A free name for a new service. */
+  suggested: string;
+  /** What the vendor calls the service that it has invited, as long as none of that name is set up. */
+  invited: string | null;
   traffic: Traffic;
   /** A mistake in the config file; what was in force before stays in force. */
   config_problem: Problem | null;
@@ -89,9 +98,41 @@ export interface Headline {
   advice: string;
 }
 
+export interface Action {
+  /** A wish, or the page that it leads to. `resume` is the wish `start`. */
+  wish: 'start' | 'resume' | 'unlock' | 'stop' | 'register' | 'services' | 'settings' | 'diagnostics';
+  label: string;
+  /** It is what helps now. There is at most one, and it is the first. */
+  primary: boolean;
+}
+
+/** A service of the config as it was before this vendor. */
+export interface Kept {
+  name: string;
+  kind: 'http' | 'tcp';
+  target: string;
+  /** The server of the invite reached it before. */
+  chosen: boolean;
+}
+
+/** Something that is told about this computer. */
+export interface Fact {
+  label: string;
+  value: string;
+}
+
 export interface Registered {
   server: string;
+  /** What the vendor calls itself; nobody has checked it, so it stands beside the server and never instead of it. */
+  vendor: string | null;
+  /** What the vendor sees as the name of this computer. */
+  name: string;
+  /** The server's own name for it. */
   device: string;
+  /** Since when; `null` when an older version has made the registration. */
+  since: number | null;
+  /** What the vendor learns of this computer. */
+  told: Fact[];
   /** The six words of the server's key, which the vendor's own commands show too. */
   server_words: KeyWords;
   /** The six words of this computer's key, which the vendor sees too. */
@@ -111,6 +152,7 @@ export interface Service {
   kind: 'http' | 'tcp';
   target: string;
   url: string | null;
+  /** Readable addresses. */
   aliases: string[];
   light: 'green' | 'up_to_server' | 'red' | 'checking' | 'off';
   words: Words;
@@ -118,6 +160,8 @@ export interface Service {
   hops: Hop[];
   /** When something last went all the way. */
   proved_at: number | null;
+  /** The whole way can be tried now. */
+  can_check: boolean;
   visits: number;
   active: number;
   to_service_bytes: number;
@@ -128,6 +172,8 @@ export interface Hop {
   id: 'front' | 'tunnel' | 'client' | 'service';
   label: string;
   tone: Tone;
+  /** The same in words: what was seen of it, or why nothing was. */
+  said: string;
   took_us: number | null;
 }
 
@@ -173,13 +219,29 @@ export interface Can {
 /** What an invite says, before anything is done with it. */
 export interface Invite {
   server: string;
+  /** What the vendor calls itself. */
+  vendor: string | null;
   /** The six words of the server's key. */
   server_words: KeyWords;
   fingerprint: string;
   not_after: number;
   expired: boolean;
-  /** Already registered elsewhere: that has to be given up first. */
+  /** With whom this computer is registered already. That ends once the new registration stands. */
   replaces: string | null;
+  /** What will be reachable, and for whom. */
+  exposes: string;
+  /** Services that are set up already. None of them is reached before it is chosen. */
+  kept: Kept[];
+  /** What the vendor learns of this computer. */
+  told: Fact[];
+}
+
+/** Answer of `register`. */
+export interface RegisteredService {
+  service: string;
+  url: string;
+  /** What there is to know of the registration that this one took the place of. */
+  former: Words | null;
 }
 
 /** A program on this computer that listens. */
@@ -282,7 +344,10 @@ export interface Wishes {
   quit(): Promise<void>;
 
   read_invite(args: { text: string }): Promise<Invite>;
-  register(args: { text: string; key_store: 'keychain' | 'file' }): Promise<{ service: string; url: string }>;
+  /** Nothing that is set up already can be reached before `choose`. `replace`: in place of another registration. */
+  register(args: { text: string; key_store: 'keychain' | 'file'; replace: boolean }): Promise<RegisteredService>;
+  /** What the vendor may reach from now on: services that were set up before it came, and a new one. */
+  choose(args: { share: string[]; service: FormService | null }): Promise<void>;
   /** With `local` the server is not told: for when it cannot be reached (refusal `offline`). */
   forget(args?: { local: boolean }): Promise<void>;
 
@@ -291,6 +356,8 @@ export interface Wishes {
   /** Adds a service, or changes the one called `before`. */
   set_service(args: { before: string | null; service: FormService }): Promise<void>;
   remove_service(args: { name: string; give_back: boolean }): Promise<void>;
+  /** Lets the vendor reach a service that was withheld from it. */
+  share(args: { name: string }): Promise<void>;
   /** Tries the whole way now; the result comes with the next `view`. */
   ping(args: { name: string }): Promise<void>;
 

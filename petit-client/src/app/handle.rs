@@ -15,22 +15,26 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::contract::{
-    About, Boot, Bundle, Check, Invite, Listening, LogLine, Opening, PauseFor, Prefs, Refused,
-    RegisteredService, ServiceKind, StateKind, Tried,
+    About, Boot, Bundle, Check, FormService, Invite, Kept, Listening, LogLine, Opening, PauseFor, Prefs,
+    Refused, RegisteredService, ServiceKind, StateKind, Tried,
 };
 use super::controller::{Intent, SharedLink, refused};
 use super::link::{Link, Wanted};
 use super::logs::Numbers;
-use super::{Shown, actions, checks, settings, words};
+use super::{Shown, actions, checks, settings, told, words};
 use crate::config::KeyStore;
+use crate::consent::{self, ChosenFor};
 use crate::enrol::Existing;
 use crate::folder::Folder;
+use crate::registration::Known;
 use crate::{bundle, doctor, enrol, listening, registration};
 
 /// Lines of the log that are shown at first.
 const LOG_LINES: usize = 500;
 /// How often the log is looked at while its page is open; nothing tells when a line was added.
 const LOG_EVERY: Duration = Duration::from_millis(250);
+/// How long a client may take to be there once what was in its way is gone.
+const OPEN_LIMIT: Duration = Duration::from_secs(5);
 /// How long a server is waited for that is to be told of a goodbye.
 const GOODBYE: Duration = Duration::from_secs(15);
 
@@ -214,20 +218,36 @@ impl App {
         let parsed = petit_engine::invite::Invite::parse(text);
         let invite = parsed.map_err(|error| words::invite(&shown.texts, &error))?;
         let pin = invite.pins.first();
+        let vendor = told::whom(invite.vendor.as_ref(), &invite.server);
+        let config = crate::config::load(&self.folder.config).map(|(config, _)| config).unwrap_or_default();
+        let known =
+            Known::load(&self.folder).map_err(|error| words::register(&shown.texts, &error.into()))?;
+        let kept = consent::kept(&config, &invite.pins, &known).into_iter().map(|kept| Kept {
+            name: kept.name.to_string(),
+            kind: kept.kind,
+            target: kept.target.to_string(),
+            chosen: kept.chosen_for == ChosenFor::ThisServer,
+        });
+        let exposes = if config.services.is_empty() { "invite.exposes" } else { "invite.exposes.kept" };
         Ok(Invite {
             server: invite.server.to_string(),
+            vendor: invite.vendor.as_ref().map(ToString::to_string),
             server_words: pin.map(petit_engine::secret::Fingerprint::words).unwrap_or_default(),
             fingerprint: pin.map(ToString::to_string).unwrap_or_default(),
             not_after: invite.not_after.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             expired: invite.not_after < SystemTime::now(),
-            replaces: shown.view.registered.as_ref().map(|at| at.server.clone()),
+            replaces: known.in_force.map(|known| told::whom(known.vendor.as_ref(), &known.server)),
+            exposes: shown.texts.fill(exposes, &[("vendor", &vendor)]),
+            kept: kept.collect(),
+            told: told::learns(&shown.texts, &config),
         })
     }
 
-    /// Registers this computer and goes online.
+    /// Registers this computer and goes online. Nothing that is set up already can be reached before
+    /// [`App::choose`].
     ///
     /// # Errors
-    /// [`Refused`]; trying again is safe.
+    /// [`Refused`]; a registration that was in force still is, and trying again is safe.
     pub async fn register(
         &self,
         text: SecretString,
@@ -237,7 +257,8 @@ impl App {
         let texts = self.now().texts.clone();
         let parsed = petit_engine::invite::Invite::parse(&text);
         let invite = parsed.map_err(|error| words::invite(&texts, &error))?;
-        let link = self.link()?;
+        let former = registration::load(&self.folder).ok().flatten();
+        let link = self.link_for_registration().await?;
         let done = link.register(Wanted { invite, text, key_store, existing }).await;
         let done = done.map_err(|error| refused(&texts, error))?;
         self.tell(Intent::FilesChanged).await;
@@ -249,7 +270,57 @@ impl App {
             let text = text.map_err(|error| words::failed(&texts, &error))?;
             self.write_config(&text).await?;
         }
-        Ok(RegisteredService { service: done.service.to_string(), url: done.url })
+        let former = former.zip(done.former).and_then(|(known, end)| {
+            let vendor = told::whom(known.vendor.as_ref(), &known.server);
+            words::former(&texts, end, &vendor)
+        });
+        Ok(RegisteredService { service: done.service.to_string(), url: done.url, former })
+    }
+
+    /// The client that is to be registered. A registration that cannot be read is set aside for it: whoever comes this
+    /// far has been told that it cannot.
+    async fn link_for_registration(&self) -> Result<Arc<dyn Link>, Refused> {
+        if let Ok(link) = self.link() {
+            return Ok(link);
+        }
+        self.wish(Intent::SetAside).await?;
+        let mut links = self.links.clone();
+        let opened = tokio::time::timeout(OPEN_LIMIT, links.wait_for(Option::is_some)).await;
+        let link = opened.ok().and_then(Result::ok).and_then(|link| link.clone());
+        link.ok_or_else(|| self.refused("offline"))
+    }
+
+    /// What the vendor may reach from now on: services that were set up before it came, and one that is new, or is set
+    /// up anew.
+    ///
+    /// # Errors
+    /// [`Refused`], with the field that is wrong; nothing was shared then.
+    pub async fn choose(&self, share: Vec<String>, service: Option<FormService>) -> Result<(), Refused> {
+        let texts = self.now().texts.clone();
+        let no_service = || words::refused(&texts, "no_service", &[]);
+        let mut names = Vec::new();
+        for name in &share {
+            names.push(name.parse::<ServiceName>().map_err(|_| no_service())?);
+        }
+        if let Some(service) = service {
+            let known = self.settings()?.form.unwrap_or_default().services;
+            let before = known.iter().any(|known| known.name == service.name).then(|| service.name.clone());
+            names.extend(service.name.parse::<ServiceName>());
+            self.set_service(before.as_deref(), service).await?;
+        }
+        self.share(names).await
+    }
+
+    /// Lets the vendor reach services that were withheld from it.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn share(&self, names: Vec<ServiceName>) -> Result<(), Refused> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let texts = self.now().texts.clone();
+        self.link()?.share(names).await.map_err(|error| refused(&texts, error))
     }
 
     /// Gives the registration back to the server and forgets it. With `local` the server is not told; where it does

@@ -15,15 +15,18 @@ mod handle;
 pub mod link;
 mod logs;
 pub mod notes;
+mod path;
 pub mod prefs;
 mod settings;
 pub mod single;
 #[cfg(test)]
 mod testing;
 pub mod texts;
+mod told;
 mod traffic;
 pub mod tray;
 mod view;
+mod wishes;
 mod words;
 
 use std::sync::Arc;
@@ -31,7 +34,7 @@ use std::time::SystemTime;
 
 pub use self::controller::{Inputs, start};
 pub use self::handle::{App, Place};
-pub use self::view::Whose;
+pub use self::view::{Trouble, TroubleKind, Whose};
 use contract::{Prefs, View};
 use texts::Texts;
 use tray::TrayModel;

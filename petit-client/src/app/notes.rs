@@ -51,7 +51,8 @@ impl Watcher {
         let kind = view.state.kind;
         let needs_user = matches!(kind, StateKind::Stopped | StateKind::Locked | StateKind::Broken)
             && view.headline.tone == Tone::Bad;
-        if !needs_user {
+        // Trying again in vain is no end of it.
+        if !needs_user && !matches!(kind, StateKind::Connecting | StateKind::Locked) {
             self.needed = None;
         }
         let note = |about, title: &str, body: String, page| Note {
@@ -127,6 +128,7 @@ mod tests {
             status: Some(&status),
             registration: Some(&known),
             configured: &[],
+            config: &crate::config::Config::default(),
             trouble: None,
             config_problem: None,
             traffic: Traffic::default(),
@@ -207,6 +209,17 @@ mod tests {
         test.prefs.notify_down = false;
         assert_eq!(test.see(4, ONLINE), None);
         assert_eq!(test.see(5, stopped()), None, "who does not want to know is not told");
+    }
+
+    #[test]
+    fn trying_again_in_vain_is_not_told_again() {
+        let mut test = Test::new();
+        let stopped = || Connection::Stopped { cause: Cause::Unknown };
+        assert_eq!(test.see(0, stopped()), Some(About::Needed));
+        assert_eq!(test.see(1, Connection::Connecting), None);
+        assert_eq!(test.see(2, stopped()), None);
+        assert_eq!(test.see(3, ONLINE), None);
+        assert_eq!(test.see(4, stopped()), Some(About::Needed), "it had worked in between");
     }
 
     #[test]

@@ -51,6 +51,20 @@ pub(crate) fn up_to_server(mut service: ServiceStatus, why: FrontUntried) -> Ser
     service
 }
 
+/// A service of which nothing is known yet but the session.
+pub(crate) fn trying(mut service: ServiceStatus) -> ServiceStatus {
+    service.light = Light::Checking;
+    service.front.state = FrontState::Checking;
+    service.hops = hops::hops(hops::Facts {
+        is_https: true,
+        is_online: true,
+        front: FrontState::Checking,
+        is_proved: false,
+        broken: None,
+    });
+    service
+}
+
 /// A client that is online with some services.
 pub(crate) fn online(services: Vec<ServiceStatus>) -> Status {
     let value = json!({
@@ -110,4 +124,36 @@ pub(crate) fn registration() -> crate::registration::Registration {
         since: Some(400),
         withheld: std::collections::BTreeSet::new(),
     }
+}
+
+/// The variants of an enum, read from its source: a new one must not go without words.
+pub(crate) fn variants(source: &str, name: &str) -> Vec<String> {
+    let body = source.split(&format!("pub enum {name} {{")).nth(1).unwrap().split("\n}").next().unwrap();
+    let names = body.lines().map(str::trim).filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
+    let name = |line: &str| line.split(['(', ',', ' ', '{']).next().unwrap().to_owned();
+    let snake = |name: String| {
+        name.chars().enumerate().fold(String::new(), |mut out, (at, c)| {
+            if c.is_ascii_uppercase() && at > 0 {
+                out.push('_');
+            }
+            out.push(c.to_ascii_lowercase());
+            out
+        })
+    };
+    names.map(name).map(snake).collect()
+}
+
+/// Every value of an enum whose variants carry nothing, in whose source `name` is.
+pub(crate) fn values<T: serde::de::DeserializeOwned>(source: &str, name: &str) -> Vec<T> {
+    variants(source, name).into_iter().map(|name| serde_json::from_value(json!(name)).unwrap()).collect()
+}
+
+/// Every cause of not being online.
+pub(crate) fn causes() -> Vec<petit_engine::cause::Cause> {
+    values(include_str!("../../../petit-engine/src/cause.rs"), "Cause")
+}
+
+/// Everything that can be the matter with a key.
+pub(crate) fn key_troubles() -> Vec<crate::status::KeyTrouble> {
+    values(include_str!("../status.rs"), "KeyTrouble")
 }

@@ -1,7 +1,7 @@
 //! The tray as a value: what the icon is, what the menu holds. Backends draw it and compare it with what they drew
 //! last, so that nothing is sent for nothing.
 
-use super::contract::{Page, PauseFor, Service, StateKind, Tone, View};
+use super::contract::{Page, PauseFor, Registered, Service, StateKind, Tone, View, WishName};
 use super::texts::Texts;
 use crate::status::Light;
 
@@ -155,9 +155,8 @@ fn icon(view: &View) -> Icon {
 /// What is exposed to whom, and whether it works. It says nothing that changes by itself every second.
 fn line(view: &View, texts: &Texts) -> String {
     let what = [("what", view.headline.detail.as_str())];
-    let host = view.registered.as_ref().map(|at| at.server.as_str()).unwrap_or_default();
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-    let server = ("server", host);
+    let vendor = view.registered.as_ref().map(vendor).unwrap_or_default();
+    let vendor = ("vendor", vendor.as_str());
     let text = match view.state.kind {
         StateKind::Unregistered => texts.get("tray.unregistered"),
         StateKind::Off => texts.get("tray.off"),
@@ -166,8 +165,8 @@ fn line(view: &View, texts: &Texts) -> String {
             let time = super::view::clock(until, std::time::SystemTime::now());
             texts.fill("tray.paused", &[("time", &time)])
         }
-        StateKind::Connecting => texts.fill("tray.connecting", &[server]),
-        StateKind::Online => online(view, texts, server),
+        StateKind::Connecting => texts.fill("tray.connecting", &[vendor]),
+        StateKind::Online => online(view, texts, vendor),
         StateKind::Waiting => texts.fill("tray.waiting", &what),
         StateKind::Stopped => texts.fill("tray.stopped", &what),
         StateKind::Locked => texts.fill("tray.locked", &what),
@@ -176,7 +175,16 @@ fn line(view: &View, texts: &Texts) -> String {
     shorten(&text)
 }
 
-fn online(view: &View, texts: &Texts, server: (&str, &str)) -> String {
+/// The vendor, by its name and the host that it is.
+fn vendor(at: &Registered) -> String {
+    let host = at.server.rsplit_once(':').map_or(at.server.as_str(), |(host, _)| host);
+    match &at.vendor {
+        Some(vendor) => format!("{vendor} ({host})"),
+        None => host.to_owned(),
+    }
+}
+
+fn online(view: &View, texts: &Texts, vendor: (&str, &str)) -> String {
     let broken = view.services.iter().find(|service| service.light == Light::Red);
     match (view.services.as_slice(), broken) {
         ([], _) => texts.get("tray.online.empty"),
@@ -185,13 +193,13 @@ fn online(view: &View, texts: &Texts, server: (&str, &str)) -> String {
             texts.fill("tray.online.broken", &values)
         }
         (services, None) if services.iter().any(|service| service.light == Light::Checking) => {
-            texts.fill("tray.online.checking", &[server])
+            texts.fill("tray.online.checking", &[vendor])
         }
         (services, None) if services.iter().any(|service| service.light == Light::UpToServer) => {
-            texts.fill("tray.online.up_to_server", &[server])
+            texts.fill("tray.online.up_to_server", &[vendor])
         }
-        ([one], None) => texts.fill("tray.online", &[server, ("service", &one.target)]),
-        (many, None) => texts.fill("tray.online.many", &[server, ("count", &many.len().to_string())]),
+        ([one], None) => texts.fill("tray.online", &[vendor, ("service", &one.target)]),
+        (many, None) => texts.fill("tray.online.many", &[vendor, ("count", &many.len().to_string())]),
     }
 }
 
@@ -208,13 +216,19 @@ fn items(view: &View, texts: &Texts, line: &str, start_on_login: bool) -> Vec<It
     let mut items = vec![Item::Line(line.to_owned())];
     items.extend(addresses(&view.services, texts));
     items.push(Item::Separator);
-    items.push(match view.state.kind {
-        StateKind::Unregistered => entry("tray.setup", Action::Open(Page::Setup)),
-        StateKind::Paused => entry("tray.resume", Action::Start),
-        StateKind::Locked => entry("tray.unlock", Action::Unlock),
-        StateKind::Off | StateKind::Stopped | StateKind::Broken => entry("tray.start", Action::Start),
-        StateKind::Connecting | StateKind::Online | StateKind::Waiting => entry("tray.stop", Action::Stop),
+    // What tries again by itself needs no hand, and the menu has little room.
+    let primary = view.actions.iter().find(|action| action.primary && view.state.kind != StateKind::Waiting);
+    items.extend(match (view.state.kind, primary) {
+        (StateKind::Unregistered, _) => Some(entry("tray.setup", Action::Open(Page::Setup))),
+        (_, primary) => primary.map(|action| way_out(action, texts)),
     });
+    if view.can.unlock && !items.iter().any(|item| matches!(item, Item::Entry { action: Action::Unlock, .. }))
+    {
+        items.push(entry("tray.unlock", Action::Unlock));
+    }
+    if matches!(view.state.kind, StateKind::Connecting | StateKind::Online | StateKind::Waiting) {
+        items.push(entry("tray.stop", Action::Stop));
+    }
     if view.can.pause {
         let lengths = [
             ("tray.pause.15min", PauseFor::QuarterHour),
@@ -237,6 +251,22 @@ fn items(view: &View, texts: &Texts, line: &str, start_on_login: bool) -> Vec<It
     let running = view.can.pause;
     items.push(entry(if running { "tray.quit.running" } else { "tray.quit" }, Action::Quit));
     items
+}
+
+/// What helps in this state.
+fn way_out(action: &super::contract::Action, texts: &Texts) -> Item {
+    let open = |page| (format!("{} …", action.label), Action::Open(page));
+    let (text, action) = match action.wish {
+        WishName::Start => (action.label.clone(), Action::Start),
+        WishName::Resume => (texts.get("tray.resume"), Action::Start),
+        WishName::Unlock => (texts.get("tray.unlock"), Action::Unlock),
+        WishName::Stop => (action.label.clone(), Action::Stop),
+        WishName::Register => open(Page::Setup),
+        WishName::Services => open(Page::Services),
+        WishName::Settings => open(Page::Settings),
+        WishName::Diagnostics => open(Page::Diagnostics),
+    };
+    Item::Entry { text, action }
 }
 
 /// The public address of one service, or of each in a menu of its own.
@@ -279,6 +309,7 @@ mod tests {
             status: Some(status),
             registration: Some(&known),
             configured: &[],
+            config: &crate::config::Config::default(),
             trouble: None,
             config_problem: None,
             traffic: Traffic::default(),
@@ -310,7 +341,7 @@ mod tests {
         assert_eq!(
             texts_of(&model),
             [
-                "Working: tunnel.example.com reaches localhost:3000",
+                "Working: localhost:3000 is open to visitors of Nordlicht (tunnel.example.com)",
                 "localhost:3000 → https://abcdefghijklmnop.example.com",
                 "-",
                 "Stop",
@@ -336,7 +367,20 @@ mod tests {
             (Wish::On, Connection::Connecting, Icon::Connecting, "Stop", false),
             (Wish::On, Connection::Online { since: 1 }, Icon::Online, "Stop", false),
             (Wish::On, Connection::Waiting { cause, retry_in_ms: 5 }, Icon::Waiting, "Stop", false),
-            (Wish::On, Connection::Stopped { cause: Cause::Unknown }, Icon::Stopped, "Start", true),
+            (
+                Wish::On,
+                Connection::Stopped { cause: Cause::Unknown },
+                Icon::Stopped,
+                "Enter a new invite …",
+                true,
+            ),
+            (
+                Wish::On,
+                Connection::Stopped { cause: Cause::VersionMismatch },
+                Icon::Stopped,
+                "Try again",
+                true,
+            ),
             (
                 Wish::On,
                 Connection::NoKey { trouble: KeyTrouble::Locked },
@@ -367,7 +411,7 @@ mod tests {
         let mut status = online((0..30).map(|n| service(&format!("web-{n}"))).collect());
         let model = tray(Wish::On, &status);
         assert!(model.items.len() <= MOST_ITEMS);
-        assert_eq!(model.line, "Working: tunnel.example.com reaches 30 services");
+        assert_eq!(model.line, "Working: 30 services are open to visitors of Nordlicht (tunnel.example.com)");
         assert!(matches!(&model.items[1], Item::Menu { items, .. } if items.len() == 30));
         let front = BrokenAt::Front(FrontCause::ConnectionRefused);
         status.services[3] = broken(service("web-3"), front);
@@ -381,7 +425,10 @@ mod tests {
         let status = online(vec![up_to_server(service("web"), FrontUntried::Unsupported)]);
         let model = tray(Wish::On, &status);
         assert_eq!(model.icon, Icon::Partly);
-        assert_eq!(model.line, "Connected to tunnel.example.com; its public address was not tried");
+        assert_eq!(
+            model.line,
+            "Connected to Nordlicht (tunnel.example.com); the public address was not tried"
+        );
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! From what is known to what is shown. Pure: one value in, one value out, times with it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use petit_engine::proto::control::Trial;
+use petit_engine::name::{Alias, ServiceName};
 use petit_engine::secret::Fingerprint;
 
 use super::contract::{
-    Can, Headline, Hop, HopId, Notice, NoticeAction, Problem, Registered, Service, State, StateKind, Tone,
-    Traffic, View, Words,
+    Headline, Kept, Notice, NoticeAction, Problem, Registered, Service, State, StateKind, Tone, Traffic,
+    View, Words,
 };
 use super::prefs::Wish;
 use super::texts::Texts;
-use super::words;
-use crate::hops::{self, HopName, HopState};
+use super::{path, told, wishes, words};
+use crate::config::Config;
+use crate::consent::Withheld;
+use crate::enrol;
 use crate::registration::Registration;
 use crate::status::{Connection, KeyTrouble, Light, ServiceStatus, Status};
 
@@ -29,6 +32,26 @@ pub enum Whose {
         /// Its number, when it has said so.
         pid: Option<u32>,
     },
+}
+
+/// Why there can be no client before a person has done something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Which, for what helps.
+    pub kind: TroubleKind,
+    /// In words.
+    pub words: Words,
+}
+
+/// The kinds of trouble that need different help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// The config file has to be corrected.
+    Config,
+    /// A file or folder cannot be used: rights, or the disk.
+    Folder,
+    /// What is written down of the registration cannot be read.
+    Damaged,
 }
 
 /// All that is known.
@@ -48,8 +71,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) registration: Option<&'a Registration>,
     /// The services of the config file, for when the client shows none.
     pub(crate) configured: &'a [(String, super::contract::ServiceKind, String)],
+    /// The settings in force, as far as they are known here.
+    pub(crate) config: &'a Config,
     /// Why there can be no client.
-    pub(crate) trouble: Option<&'a Words>,
+    pub(crate) trouble: Option<&'a Trouble>,
     /// A mistake in the config file.
     pub(crate) config_problem: Option<&'a Problem>,
     /// How much goes through.
@@ -97,13 +122,19 @@ pub(crate) fn kind(facts: &Facts<'_>) -> StateKind {
 pub(crate) fn view(facts: Facts<'_>) -> View {
     let kind = kind(&facts);
     let services = services(&facts, kind);
+    let actions = wishes::actions(&facts, kind);
+    let (suggested, invited) = names(&facts);
     View {
         state: state(&facts, kind),
         headline: headline(&facts, kind, &services),
         registered: registered(&facts),
         config_problem: facts.config_problem.cloned(),
         notices: notices(&facts),
-        can: can(&facts, kind),
+        can: wishes::can(&facts, kind, &actions),
+        actions,
+        withheld: withheld(&facts),
+        suggested,
+        invited,
         services,
         traffic: facts.traffic,
     }
@@ -129,7 +160,11 @@ fn registered(facts: &Facts<'_>) -> Option<Registered> {
     let known = facts.registration?;
     Some(Registered {
         server: known.server.to_string(),
+        vendor: known.vendor.as_ref().map(ToString::to_string),
+        name: enrol::device_name(facts.config),
         device: known.device.to_string(),
+        since: known.since,
+        told: told::learns(facts.texts, facts.config),
         server_words: known.pins.first().map(Fingerprint::words).unwrap_or_default(),
         key_words: known.key.words(),
         key_store: known.key_store,
@@ -137,20 +172,49 @@ fn registered(facts: &Facts<'_>) -> Option<Registered> {
     })
 }
 
-fn server(facts: &Facts<'_>) -> String {
-    let at = facts.status.and_then(|status| status.registered.as_ref()).map(|at| at.server.host().to_owned());
-    at.or_else(|| facts.registration.map(|known| known.server.host().to_owned())).unwrap_or_default()
+/// The services that are not shared with the vendor.
+fn withheld(facts: &Facts<'_>) -> Vec<Kept> {
+    let withheld = facts.status.map(|status| status.withheld.as_slice()).unwrap_or_default();
+    let kept = |it: &Withheld| Kept {
+        name: it.name.to_string(),
+        kind: it.kind,
+        target: it.target.to_string(),
+        chosen: false,
+    };
+    withheld.iter().map(kept).collect()
+}
+
+/// A free name for a new service, and the name that the vendor waits for, while it is free.
+fn names(facts: &Facts<'_>) -> (String, Option<String>) {
+    let known = facts.configured.iter().map(|(name, ..)| name.as_str());
+    let offered = facts.status.map(|status| status.services.as_slice()).unwrap_or_default();
+    let taken: BTreeSet<&str> = known.chain(offered.iter().map(|service| service.name.as_str())).collect();
+    let invited = facts.registration.map(|known| known.service.to_string());
+    let invited = invited.filter(|name| !taken.contains(name.as_str()));
+    let first = ServiceName::first();
+    let others = (2..).map(|n: u32| format!("{first}-{n}"));
+    let mut free = std::iter::once(first.to_string()).chain(others);
+    let suggested = invited.clone().or_else(|| free.find(|name| !taken.contains(name.as_str())));
+    (suggested.unwrap_or_default(), invited)
+}
+
+/// The vendor, by its name and the host that it is.
+fn vendor(facts: &Facts<'_>) -> String {
+    let at = facts.status.and_then(|status| status.registered.as_ref());
+    let at = at.map(|at| told::whom(at.vendor.as_ref(), &at.server));
+    let known = facts.registration.map(|known| told::whom(known.vendor.as_ref(), &known.server));
+    at.or(known).unwrap_or_default()
 }
 
 fn headline(facts: &Facts<'_>, kind: StateKind, services: &[Service]) -> Headline {
     let texts = facts.texts;
-    let server = server(facts);
-    let server = [("server", server.as_str())];
+    let vendor = vendor(facts);
+    let values = [("vendor", vendor.as_str())];
     let title = |key: &str| texts.get(&format!("state.{key}.title"));
     let plain = |tone, key: &str, advice: String| Headline {
         tone,
         title: title(key),
-        detail: texts.fill(&format!("state.{key}.detail"), &server),
+        detail: texts.fill(&format!("state.{key}.detail"), &values),
         advice,
     };
     let of_words =
@@ -169,7 +233,7 @@ fn headline(facts: &Facts<'_>, kind: StateKind, services: &[Service]) -> Headlin
             headline.detail = texts.fill("state.paused.detail", &[("time", &until)]);
             headline
         }
-        (StateKind::Online, _) => online(texts, &server, services),
+        (StateKind::Online, _) => online(texts, &vendor, services, !withheld(facts).is_empty()),
         (StateKind::Waiting, Some(Connection::Waiting { cause, retry_in_ms })) => {
             let seconds = retry_in_ms.div_ceil(1000);
             let title = match seconds {
@@ -189,14 +253,15 @@ fn headline(facts: &Facts<'_>, kind: StateKind, services: &[Service]) -> Headlin
             of_words(Tone::Bad, title("locked"), words::key(texts, *trouble))
         }
         (StateKind::Broken, _) => {
-            of_words(Tone::Bad, title("broken"), facts.trouble.cloned().unwrap_or_default())
+            let words = facts.trouble.map(|trouble| trouble.words.clone()).unwrap_or_default();
+            of_words(Tone::Bad, title("broken"), words)
         }
         _ => plain(Tone::Busy, "connecting", String::new()),
     }
 }
 
 /// Connected; what matters now is whether the services work.
-fn online(texts: &Texts, server: &[(&str, &str); 1], services: &[Service]) -> Headline {
+fn online(texts: &Texts, vendor: &str, services: &[Service], any_withheld: bool) -> Headline {
     let count = |light: Light| services.iter().filter(|service| service.light == light).count();
     let (red, checking) = (count(Light::Red), count(Light::Checking));
     let first = |light: Light| services.iter().find(|service| service.light == light);
@@ -209,23 +274,18 @@ fn online(texts: &Texts, server: &[(&str, &str); 1], services: &[Service]) -> He
         _ if up_to_server.is_some() => (Tone::Warn, "state.online.title.up_to_server"),
         _ => (Tone::Good, "state.online.title"),
     };
-    let [server] = server;
+    let targets: Vec<&str> = services.iter().map(|service| service.target.as_str()).collect();
     let (detail, advice) = match (services, broken.or(up_to_server)) {
         ([], _) => {
-            (texts.fill("state.online.detail.empty", &[*server]), texts.get("state.online.advice.empty"))
+            let advice =
+                if any_withheld { "state.online.advice.withheld" } else { "state.online.advice.empty" };
+            (told::reaches(texts, vendor, &[]), texts.get(advice))
         }
         (_, Some(service)) => {
             let values = [("service", service.name.as_str()), ("what", service.words.what.as_str())];
             (texts.fill("note.down.service", &values), service.words.todo.clone())
         }
-        ([one], None) => {
-            let values = [*server, ("service", one.target.as_str())];
-            (texts.fill("state.online.detail", &values), String::new())
-        }
-        (many, None) => {
-            let values = [*server, ("count", &many.len().to_string())];
-            (texts.fill("state.online.detail.many", &values), String::new())
-        }
+        (_, None) => (told::reaches(texts, vendor, &targets), String::new()),
     };
     Headline { tone, title: texts.get(title), detail, advice }
 }
@@ -243,8 +303,9 @@ fn services(facts: &Facts<'_>, kind: StateKind) -> Vec<Service> {
         aliases: Vec::new(),
         light: Light::Off,
         words: words::words(facts.texts, "service.off", &[]),
-        hops: drawn_hops(facts.texts, Light::Off, &[], None),
+        hops: path::off(facts.texts),
         proved_at: None,
+        can_check: false,
         visits: 0,
         active: 0,
         to_service_bytes: 0,
@@ -267,16 +328,16 @@ fn service(texts: &Texts, status: &ServiceStatus, kind: StateKind) -> Service {
         (Light::Checking, _) => words::words(texts, "service.checking", &[]),
         (Light::Off, _) => words::words(texts, "service.off", &[]),
     };
-    let trial = status.proved.as_ref().and_then(|proved| proved.trial);
     Service {
         name: status.name.to_string(),
         kind: status.kind,
         url: status.url.clone(),
-        aliases: status.aliases.iter().map(ToString::to_string).collect(),
+        aliases: status.aliases.iter().map(|alias| address(alias, status.url.as_deref())).collect(),
         light,
         words,
-        hops: drawn_hops(texts, light, &status.hops, trial),
+        hops: path::of(texts, status, light, kind),
         proved_at: status.proved.as_ref().map(|proved| proved.at),
+        can_check: kind == StateKind::Online && status.url.is_some(),
         visits: status.visits,
         active: status.active,
         to_service_bytes: status.to_service_bytes,
@@ -285,34 +346,19 @@ fn service(texts: &Texts, status: &ServiceStatus, kind: StateKind) -> Service {
     }
 }
 
-/// The way to a service, in the four parts that are drawn. Each shows what is proved of it, and nothing more.
-fn drawn_hops(texts: &Texts, light: Light, way: &[hops::Hop], trial: Option<Trial>) -> Vec<Hop> {
-    let trial = trial.filter(|_| matches!(light, Light::Green | Light::UpToServer)).unwrap_or_default();
-    let tone = |parts: &[HopName]| {
-        let has = |state| way.iter().any(|hop| parts.contains(&hop.hop) && hop.state == state);
-        match light {
-            Light::Off => Tone::Off,
-            _ if has(HopState::Broken) => Tone::Bad,
-            _ if !has(HopState::Unknown) && has(HopState::Works) => Tone::Good,
-            Light::Checking => Tone::Busy,
-            // The server's part is seen, the public address is not.
-            Light::UpToServer => Tone::Warn,
-            Light::Green | Light::Red => Tone::Off,
-        }
+/// The address that an alias is: one label under the domain of the service's own address, or a whole domain.
+fn address(alias: &Alias, url: Option<&str>) -> String {
+    let whole = || -> Option<String> {
+        let (scheme, rest) = url?.split_once("://").filter(|(scheme, _)| *scheme != "tcp")?;
+        let (_, domain) = rest.split_once('.')?;
+        let port = domain.rsplit_once(':').map(|(_, port)| format!(":{port}")).unwrap_or_default();
+        Some(if alias.is_domain() {
+            format!("{scheme}://{alias}{port}")
+        } else {
+            format!("{scheme}://{alias}.{domain}")
+        })
     };
-    let public = [HopName::Name, HopName::Port, HopName::Certificate, HopName::Server];
-    let hop = |id, label, parts: &[HopName], took_us| Hop {
-        id,
-        label: texts.get(label),
-        tone: tone(parts),
-        took_us,
-    };
-    vec![
-        hop(HopId::Front, "service.hop.front", &public, trial.front_us),
-        hop(HopId::Tunnel, "service.hop.tunnel", &[HopName::Tunnel], trial.tunnel_us),
-        hop(HopId::Client, "service.hop.client", &[HopName::Client], None),
-        hop(HopId::Service, "service.hop.service", &[HopName::Service], trial.service_us),
-    ]
+    whole().unwrap_or_else(|| alias.to_string())
 }
 
 fn notices(facts: &Facts<'_>) -> Vec<Notice> {
@@ -334,20 +380,6 @@ fn notices(facts: &Facts<'_>) -> Vec<Notice> {
         add("no_tray", Tone::Warn, texts.get("note.no_tray"), None);
     }
     notices
-}
-
-fn can(facts: &Facts<'_>, kind: StateKind) -> Can {
-    use StateKind::{Broken, Connecting, Locked, Off, Online, Paused, Stopped, Unregistered, Waiting};
-    let ours = facts.whose == Whose::Ours;
-    Can {
-        start: matches!(kind, Off | Paused | Stopped | Broken | Waiting),
-        stop: matches!(kind, Connecting | Online | Waiting | Stopped | Locked | Paused),
-        pause: ours && matches!(kind, Connecting | Online | Waiting),
-        resume: kind == Paused,
-        register: kind == Unregistered,
-        forget: facts.registration.is_some(),
-        unlock: ours && kind == Locked,
-    }
 }
 
 /// A moment as people say it here: the time of day, with the date when it is not today's.

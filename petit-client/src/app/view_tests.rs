@@ -1,8 +1,14 @@
 use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
+use petit_engine::proto::control::GrantRefusal;
 
 use super::*;
-use crate::app::testing::{at, broken, online, registration, service, up_to_server};
+use crate::app::contract::{HopId, WishName};
+use crate::app::testing::{
+    at, broken, causes, key_troubles, online, registration, service, trying, up_to_server,
+};
 use crate::status::BrokenAt;
+
+static NO_CONFIG: std::sync::OnceLock<Config> = std::sync::OnceLock::new();
 
 fn facts<'a>(texts: &'a Texts, status: Option<&'a Status>) -> Facts<'a> {
     Facts {
@@ -13,6 +19,7 @@ fn facts<'a>(texts: &'a Texts, status: Option<&'a Status>) -> Facts<'a> {
         status,
         registration: None,
         configured: &[],
+        config: NO_CONFIG.get_or_init(Config::default),
         trouble: None,
         config_problem: None,
         traffic: Traffic::default(),
@@ -38,6 +45,10 @@ fn each() -> Vec<(StateKind, Wish, Option<Status>)> {
     ]
 }
 
+fn trouble(texts: &Texts, kind: TroubleKind) -> Trouble {
+    Trouble { kind, words: words::words(texts, "problem.config.broken", &[]) }
+}
+
 #[test]
 fn each_state_has_its_kind_and_its_words_in_both_languages() {
     for lang in crate::app::texts::LANGUAGES {
@@ -52,7 +63,7 @@ fn each_state_has_its_kind_and_its_words_in_both_languages() {
                 );
             }
         }
-        let trouble = words::words(&texts, "problem.config.broken", &[]);
+        let trouble = trouble(&texts, TroubleKind::Config);
         let view = view(Facts { trouble: Some(&trouble), ..facts(&texts, None) });
         assert_eq!((view.state.kind, view.headline.tone), (StateKind::Broken, Tone::Bad));
     }
@@ -96,36 +107,160 @@ fn a_service_that_is_down_is_named_and_only_its_hop_is_red() {
     let mut status = online(vec![service("web"), broken(service("db"), down)]);
     let view = view(facts(&texts, Some(&status)));
     assert_eq!((view.state.kind, view.headline.tone), (StateKind::Online, Tone::Warn));
-    assert_eq!(view.headline.detail, "db: Nothing listens at localhost:3000");
-    let tones: Vec<Tone> = view.services[1].hops.iter().map(|hop| hop.tone).collect();
-    assert_eq!(tones, [Tone::Good, Tone::Good, Tone::Good, Tone::Bad]);
-    status.services[1] = broken(service("db"), BrokenAt::Tunnel);
+    assert_eq!(view.headline.detail, "Service db: Nothing listens at localhost:3000");
     let tones = |status: &Status| {
         let service = super::service(&texts, &status.services[1], StateKind::Online);
         service.hops.iter().map(|hop| hop.tone).collect::<Vec<_>>()
     };
+    assert_eq!(tones(&status), [Tone::Good, Tone::Good, Tone::Good, Tone::Bad]);
+    status.services[1] = broken(service("db"), BrokenAt::Tunnel);
     assert_eq!(tones(&status), [Tone::Good, Tone::Bad, Tone::Off, Tone::Off]);
 }
 
-#[test]
-fn a_hop_is_good_only_when_something_has_passed_it() {
+/// The hops of a service in a view.
+fn hops(status: &Status) -> Vec<(HopId, Tone)> {
     let texts = Texts::of("en");
-    let tones = |status: Status| {
-        let view = view(facts(&texts, Some(&status)));
-        let tones: Vec<Tone> = view.services[0].hops.iter().map(|hop| hop.tone).collect();
-        (view.headline.tone, tones)
+    let view = view(facts(&texts, Some(status)));
+    view.services[0].hops.iter().map(|hop| (hop.id, hop.tone)).collect()
+}
+
+#[test]
+fn a_hop_that_was_not_seen_is_never_green() {
+    let all = |tones: [Tone; 4]| {
+        [HopId::Front, HopId::Tunnel, HopId::Client, HopId::Service]
+            .into_iter()
+            .zip(tones)
+            .collect::<Vec<_>>()
     };
-    let cause = Cause::ConnectionRefused;
-    // The server has gone: nobody sees its public side.
-    let (_, lost) = tones(at(Connection::Waiting { cause, retry_in_ms: 8000 }));
-    assert_eq!(lost, [Tone::Off, Tone::Bad, Tone::Off, Tone::Off]);
-    let (_, revoked) = tones(at(Connection::Stopped { cause: Cause::Unknown }));
-    assert_eq!(revoked, [Tone::Off, Tone::Bad, Tone::Off, Tone::Off]);
-    let front = BrokenAt::Front(FrontCause::CertificateExpired);
-    let (headline, red) = tones(online(vec![broken(service("web"), front)]));
-    assert_eq!((headline, red[0]), (Tone::Bad, Tone::Bad));
-    let (headline, good) = tones(online(vec![service("web")]));
-    assert_eq!((headline, good), (Tone::Good, vec![Tone::Good; 4]));
+    // The server has gone, or does not know this computer any more: nobody has seen its front.
+    for connection in [
+        Connection::Waiting { cause: Cause::ConnectionRefused, retry_in_ms: 1 },
+        Connection::Stopped { cause: Cause::Unknown },
+    ] {
+        assert_eq!(hops(&at(connection)), all([Tone::Off, Tone::Bad, Tone::Off, Tone::Off]));
+    }
+    // What lies behind a broken hop is not known, and the front is seen by the server alone.
+    let front = |cause| online(vec![broken(service("web"), BrokenAt::Front(cause))]);
+    assert_eq!(hops(&front(FrontCause::CertificateExpired))[0], (HopId::Front, Tone::Bad));
+    let down = BrokenAt::Service(ServiceCause::Refused);
+    let mut unseen = broken(trying(service("web")), down);
+    assert_eq!(hops(&online(vec![unseen.clone()])), all([Tone::Off, Tone::Good, Tone::Good, Tone::Bad]));
+    unseen = broken(unseen, BrokenAt::Server(GrantRefusal::TooMany));
+    assert_eq!(hops(&online(vec![unseen])), all([Tone::Off, Tone::Good, Tone::Bad, Tone::Off]));
+    // Being tried: the session is all that is known.
+    let tried = online(vec![trying(service("web"))]);
+    assert_eq!(hops(&tried), all([Tone::Busy, Tone::Good, Tone::Busy, Tone::Busy]));
+    assert_eq!(hops(&at(Connection::Connecting)), all([Tone::Off, Tone::Busy, Tone::Off, Tone::Off]));
+    // What went all the way is green, whoever went it.
+    assert_eq!(hops(&online(vec![service("web")])), all([Tone::Good; 4]));
+}
+
+#[test]
+fn what_a_light_says_is_said_in_words_too() {
+    let texts = Texts::of("en");
+    let status = at(Connection::Waiting { cause: Cause::Lost, retry_in_ms: 1 });
+    let view = view(facts(&texts, Some(&status)));
+    let said: Vec<&str> = view.services[0].hops.iter().map(|hop| hop.said.as_str()).collect();
+    assert_eq!(said[0], "not known");
+    assert!(said.iter().all(|said| !said.is_empty() && !said.contains('.')), "{said:?}");
+}
+
+/// Every state there is, with every cause that changes what helps.
+fn every_state() -> Vec<(String, Wish, Option<Status>, Option<TroubleKind>)> {
+    let mut states = Vec::new();
+    let mut add = |connection: Connection| {
+        states.push((format!("{connection:?}"), Wish::On, Some(at(connection)), None));
+    };
+    add(Connection::Unregistered);
+    add(Connection::Connecting);
+    add(Connection::Online { since: 1 });
+    for cause in causes() {
+        add(Connection::Waiting { cause, retry_in_ms: 1 });
+        add(Connection::Stopped { cause });
+    }
+    for trouble in key_troubles() {
+        add(Connection::NoKey { trouble });
+    }
+    let mut empty = online(vec![]);
+    states.push(("nothing shared".into(), Wish::On, Some(empty.clone()), None));
+    empty.withheld = vec![Withheld {
+        name: "web".parse().unwrap(),
+        kind: crate::app::contract::ServiceKind::Http,
+        target: "localhost:1".parse().unwrap(),
+    }];
+    states.push(("withheld".into(), Wish::On, Some(empty), None));
+    states.push(("off".into(), Wish::Off, Some(at(Connection::Off)), None));
+    states.push(("paused".into(), Wish::Paused { until: 20_000 }, Some(at(Connection::Off)), None));
+    for kind in [TroubleKind::Config, TroubleKind::Folder, TroubleKind::Damaged] {
+        states.push((format!("{kind:?}"), Wish::On, None, Some(kind)));
+    }
+    states
+}
+
+#[test]
+fn no_state_is_without_its_fitting_way_out() {
+    let (texts, known) = (Texts::of("en"), registration());
+    for (name, wish, status, kind) in every_state() {
+        let trouble = kind.map(|kind| trouble(&texts, kind));
+        let facts = Facts {
+            wish,
+            registration: Some(&known),
+            trouble: trouble.as_ref(),
+            ..facts(&texts, status.as_ref())
+        };
+        let view = view(facts);
+        let primary: Vec<WishName> =
+            view.actions.iter().filter(|action| action.primary).map(|action| action.wish).collect();
+        let connection = status.as_ref().map(|status| &status.connection);
+        let expected = match (connection, kind, wish) {
+            (_, Some(TroubleKind::Config), _) => vec![WishName::Settings],
+            (_, Some(TroubleKind::Folder), _) => vec![WishName::Start],
+            (_, Some(TroubleKind::Damaged), _) => vec![WishName::Register],
+            (_, _, Wish::Off) => vec![WishName::Start],
+            (_, _, Wish::Paused { .. }) => vec![WishName::Resume],
+            (Some(Connection::Unregistered), ..) => vec![WishName::Register],
+            (Some(Connection::Stopped { cause: Cause::Unknown }), ..) => vec![WishName::Register],
+            (Some(Connection::Stopped { .. } | Connection::Waiting { .. }), ..) => vec![WishName::Start],
+            (Some(Connection::NoKey { trouble: KeyTrouble::Asked }), ..) => vec![],
+            (Some(Connection::NoKey { trouble: KeyTrouble::Gone }), ..) => vec![WishName::Register],
+            (Some(Connection::NoKey { .. }), ..) => vec![WishName::Unlock],
+            (Some(Connection::Online { .. }), ..) if view.services.is_empty() => vec![WishName::Services],
+            (Some(Connection::Online { .. } | Connection::Connecting), ..) => vec![],
+            (Some(Connection::Off) | None, ..) => panic!("{name}"),
+        };
+        assert_eq!(primary, expected, "{name}");
+        assert!(view.actions.first().is_none_or(|first| first.primary || primary.is_empty()), "{name}");
+        assert!(view.actions.iter().all(|action| !action.label.contains('.')), "{name}: {:?}", view.actions);
+        // The tray offers the same.
+        let tray = crate::app::tray::model(&view, &texts, false);
+        assert!(tray.items.len() <= crate::app::tray::MOST_ITEMS, "{name}");
+    }
+}
+
+#[test]
+fn the_invited_name_is_suggested_while_it_is_free() {
+    let texts = Texts::of("en");
+    let known = Registration { service: "orders".parse().unwrap(), ..registration() };
+    let status = online(vec![service("web")]);
+    let view_of = |status: &Status, configured: &[(String, crate::app::contract::ServiceKind, String)]| {
+        let view = view(Facts { registration: Some(&known), configured, ..facts(&texts, Some(status)) });
+        (view.suggested, view.invited)
+    };
+    assert_eq!(view_of(&status, &[]), ("orders".into(), Some("orders".into())));
+    let both = online(vec![service("web"), service("orders")]);
+    assert_eq!(view_of(&both, &[]), ("web-2".into(), None));
+    let configured = [("orders".to_owned(), crate::app::contract::ServiceKind::Http, "h:1".to_owned())];
+    assert_eq!(view_of(&online(vec![]), &configured), ("web".into(), None));
+}
+
+#[test]
+fn an_alias_is_shown_as_the_address_that_it_is() {
+    let alias = |text: &str| text.parse::<Alias>().unwrap();
+    let url = Some("https://abcdefghijklmnop.example.com:8453");
+    assert_eq!(address(&alias("acme"), url), "https://acme.example.com:8453");
+    assert_eq!(address(&alias("shop.acme.example"), url), "https://shop.acme.example:8453");
+    assert_eq!(address(&alias("acme"), None), "acme");
+    assert_eq!(address(&alias("acme"), Some("tcp://example.com:20000")), "acme");
 }
 
 #[test]
@@ -147,7 +282,9 @@ fn what_may_be_wished_for_follows_from_the_state() {
     let texts = Texts::of("en");
     for (kind, wish, status) in each() {
         let can = view(Facts { wish, ..facts(&texts, status.as_ref()) }).can;
-        assert_eq!(can.register, kind == StateKind::Unregistered, "{kind:?}");
+        // The one that is stopped here is revoked.
+        let wants_invite = matches!(kind, StateKind::Unregistered | StateKind::Stopped);
+        assert_eq!(can.register, wants_invite, "{kind:?}");
         assert_eq!(can.resume, kind == StateKind::Paused, "{kind:?}");
         assert_eq!(can.unlock, kind == StateKind::Locked, "{kind:?}");
         assert!(
@@ -156,7 +293,7 @@ fn what_may_be_wished_for_follows_from_the_state() {
         );
         let theirs =
             view(Facts { whose: Whose::Another { pid: None }, wish, ..facts(&texts, status.as_ref()) });
-        assert!(!theirs.can.pause && !theirs.can.unlock, "what is another's cannot be paused");
+        assert!(!theirs.can.pause, "what is another's cannot be paused");
         assert!(theirs.notices.iter().any(|notice| notice.id == "other"));
     }
 }

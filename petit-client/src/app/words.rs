@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::contract::{Refused, Words};
 use super::texts::Texts;
 use crate::config::ConfigError;
-use crate::enrol::RegisterError;
+use crate::enrol::{FormerEnd, RegisterError};
 use crate::status::{BrokenAt, KeyTrouble};
 use crate::vault::VaultError;
 
@@ -117,6 +117,19 @@ pub(crate) fn register(texts: &Texts, error: &RegisterError) -> Refused {
     refused(texts, &code, &[])
 }
 
+/// What became of a registration that another one took the place of; `None` when there is nothing to know.
+pub(crate) fn former(texts: &Texts, end: FormerEnd, vendor: &str) -> Option<Words> {
+    let vendor = ("vendor", vendor);
+    match end {
+        FormerEnd::Told | FormerEnd::Unknown => None,
+        FormerEnd::Unreachable { cause } => {
+            let why = self::cause(texts, cause).what;
+            Some(words(texts, "former.unreachable", &[vendor, ("why", &why)]))
+        }
+        FormerEnd::NoKey => Some(words(texts, "former.no_key", &[vendor])),
+    }
+}
+
 /// Why the keychain is of no use.
 pub(crate) fn vault(texts: &Texts, error: &VaultError) -> Refused {
     let trouble = KeyTrouble::of_vault(error);
@@ -152,24 +165,7 @@ pub(crate) fn config(texts: &Texts, error: &ConfigError) -> Words {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The variants of an enum, read from its source: a new one must not go without words.
-    fn variants(source: &str, name: &str) -> Vec<String> {
-        let body = source.split(&format!("pub enum {name} {{")).nth(1).unwrap().split("\n}").next().unwrap();
-        let names =
-            body.lines().map(str::trim).filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
-        let name = |line: &str| line.split(['(', ',', ' ', '{']).next().unwrap().to_owned();
-        let snake = |name: String| {
-            name.chars().enumerate().fold(String::new(), |mut out, (at, c)| {
-                if c.is_ascii_uppercase() && at > 0 {
-                    out.push('_');
-                }
-                out.push(c.to_ascii_lowercase());
-                out
-            })
-        };
-        names.map(name).map(snake).collect()
-    }
+    use crate::app::testing::variants;
 
     #[test]
     fn every_cause_has_words() {

@@ -3,8 +3,8 @@
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::AskError;
 use super::run::Runner;
-use super::{AskError, Proof, ProvedBy};
 use crate::cause::Health;
 use crate::limits;
 use crate::name::ServiceName;
@@ -69,16 +69,8 @@ impl Runner {
         let probe_again = self.probe_again_after();
         let Some(offered) = self.offers.iter_mut().find(|offered| offered.number == number) else { return };
         let now = Instant::now();
-        let again = match trial.broken {
-            None => {
-                offered.meter.proved(Proof { at: now.into_std(), by: ProvedBy::Trial(trial) });
-                limits::PROBE_EVERY
-            }
-            Some(hop) => {
-                offered.meter.failed(hop, now.into_std());
-                probe_again
-            }
-        };
+        offered.meter.tried(trial, now.into_std());
+        let again = if trial.broken.is_none() { limits::PROBE_EVERY } else { probe_again };
         offered.probe_at = Some(now + again);
         self.view.send_modify(|_| {});
     }

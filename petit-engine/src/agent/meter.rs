@@ -35,6 +35,8 @@ struct Known {
     since: Option<Instant>,
     good: Option<Proof>,
     bad: Option<(Instant, Hop)>,
+    /// The last trial, however it ended.
+    trial: Option<(Instant, Trial)>,
     /// When a visitor last got no proper answer from the service, unless another has got one since.
     doubt: Option<Instant>,
 }
@@ -80,6 +82,11 @@ impl Meter {
         known.bad.filter(|(at, _)| known.good.is_none_or(|good| good.at < *at))
     }
 
+    /// The last trial, however far it came, and when.
+    pub fn last_trial(&self) -> Option<(Instant, Trial)> {
+        self.known().trial
+    }
+
     /// What was counted.
     pub fn counts(&self) -> Counts {
         Counts {
@@ -113,6 +120,15 @@ impl Meter {
                 known.doubt = None;
                 known.good = Some(proof);
             }
+        }
+    }
+
+    /// A trial has ended: how far it came is known, and it proves or disproves the whole way.
+    pub fn tried(&self, trial: Trial, now: Instant) {
+        self.known().trial = Some((now, trial));
+        match trial.broken {
+            None => self.proved(Proof { at: now, by: ProvedBy::Trial(trial) }),
+            Some(hop) => self.failed(hop, now),
         }
     }
 
@@ -198,6 +214,18 @@ mod tests {
         meter.visit_failed(ServiceCause::NoAnswer, after(5));
         meter.proved(trial(5 + limits::DOUBT.as_secs()));
         assert_eq!(meter.bad(), None, "in the end the trial is all there is");
+    }
+
+    #[test]
+    fn how_far_the_last_trial_came_is_known() {
+        let meter = Meter::default();
+        let now = Instant::now();
+        assert_eq!(meter.last_trial(), None);
+        let far = Trial { front_us: Some(1), broken: Some(Hop::Tunnel), ..Trial::default() };
+        meter.tried(far, now);
+        assert_eq!((meter.last_trial(), meter.bad()), (Some((now, far)), Some((now, Hop::Tunnel))));
+        meter.tried(Trial::default(), now + Duration::from_secs(1));
+        assert!(meter.good().is_some() && meter.bad().is_none());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 import { h } from '../dom.js';
 import { plural, t } from '../i18n.js';
 import { call } from '../ipc.js';
-import { address, banner, button, card, empty, facts, sixWords } from '../parts/controls.js';
+import { address, banner, button, card, empty, facts, sixWords, told } from '../parts/controls.js';
 import { areas, bars } from '../parts/chart.js';
 import { ago, bytes, duration, moment, number, sentence, took } from '../parts/format.js';
 import { mark } from '../parts/icons.js';
@@ -13,7 +13,7 @@ import { path } from '../parts/path.js';
 import { go } from '../router.js';
 import { app, redraw } from '../store.js';
 
-/** @import { Registered, Service, Traffic, View } from '../contract.d.ts' */
+/** @import { Action, Registered, Service, Traffic, View } from '../contract.d.ts' */
 
 /** Seconds that a sample of the traffic covers. */
 const SAMPLE = 2;
@@ -40,7 +40,7 @@ export const overview = {
     return [
       h('h1', { class: 'unseen', tabindex: -1, 'data-test': 'title' }, t('ui.nav.overview')),
       hero(view),
-      view.registered && view.services.length === 0 && nothingYet(),
+      view.registered && view.services.length === 0 && view.withheld.length === 0 && nothingYet(),
       view.services.map(service),
       view.registered && moves(view) && traffic(view.traffic),
       view.registered && here(view.registered),
@@ -49,7 +49,7 @@ export const overview = {
 };
 
 /** @param {View} view */
-function hero({ headline, state, can }) {
+function hero({ headline, state, can, actions }) {
   return h(
     'section',
     { class: `hero tone-${headline.tone}`, 'aria-labelledby': 'hero-title', 'data-test': 'hero', 'data-state': state.kind },
@@ -65,19 +65,14 @@ function hero({ headline, state, can }) {
     h(
       'div',
       { class: 'actions hero-actions' },
-      can.unlock && wish('unlock', t('ui.overview.unlock'), 'primary', 'key'),
-      can.start && wish('start', state.kind === 'waiting' ? t('ui.overview.try_now') : t('ui.overview.start'), 'primary', state.kind === 'waiting' ? 'again' : 'play'),
-      can.resume && !can.start && wish('resume', t('ui.overview.resume'), 'primary', 'play'),
-      can.register &&
-        button(t('ui.overview.register'), () => go('setup'), { test: 'go-setup', look: can.start || can.unlock ? 'plain' : 'primary' }),
-      state.kind === 'broken' && button(t('ui.nav.diagnostics'), () => go('diagnostics'), { test: 'go-diagnostics' }),
+      actions.filter((action) => action.wish !== 'stop').map(offer),
       can.pause &&
         menu('pause', t('ui.overview.pause'), 'pause', [
           { test: 'pause-15min', text: t('ui.overview.pause_15min'), act: () => pause('15min') },
           { test: 'pause-1h', text: t('ui.overview.pause_1h'), act: () => pause('1h') },
           { test: 'pause-tomorrow', text: t('ui.overview.pause_tomorrow'), act: () => pause('tomorrow') },
         ]),
-      can.stop && wish('stop', t('ui.overview.stop'), 'plain', 'stop'),
+      actions.filter((action) => action.wish === 'stop').map(offer),
     ),
   );
 }
@@ -92,29 +87,36 @@ function when({ kind, since, until }) {
   return h('p', { class: 'since', 'data-test': 'since' }, t('ui.overview.since', values));
 }
 
-/**
- * @param {'start' | 'stop' | 'resume' | 'unlock'} name
- * @param {string} text
- * @param {'primary' | 'plain'} look
- * @param {import('../parts/icons.js').IconName} picture
- */
-function wish(name, text, look, picture) {
-  return button(
-    text,
-    async () => {
-      wishing = name;
-      redraw();
-      try {
-        // What was paused goes on by being started; the program knows no other word for it.
-        await call(name === 'resume' ? 'start' : name);
-      } catch (error) {
-        complain(error);
-      }
-      wishing = null;
-      redraw();
-    },
-    { test: name, look, icon: picture, busy: wishing === name, more: { key: name } },
-  );
+/** What each wish looks like. @type {Record<Action['wish'], import('../parts/icons.js').IconName | undefined>} */
+const PICTURES = { start: 'play', resume: 'play', unlock: 'key', stop: 'stop', register: undefined, services: 'plus', settings: undefined, diagnostics: undefined };
+/** Wishes that lead to a page. @type {Partial<Record<Action['wish'], import('../store.js').PageName>>} */
+const PAGES = { register: 'setup', services: 'services', settings: 'settings', diagnostics: 'diagnostics' };
+
+/** A wish that the program offers in this state. @param {Action} action */
+function offer({ wish, label, primary }) {
+  const page = PAGES[wish];
+  const test = wish === 'register' ? 'go-setup' : page ? `go-${wish}` : wish;
+  return button(label, () => void (page ? go(page) : grant(wish)), {
+    test,
+    look: primary ? 'primary' : 'plain',
+    icon: PICTURES[wish],
+    busy: wishing === wish,
+    more: { key: wish },
+  });
+}
+
+/** @param {Action['wish']} wish */
+async function grant(wish) {
+  wishing = wish;
+  redraw();
+  try {
+    // What was paused goes on by being started; the program knows no other word for it.
+    await call(/** @type {'start' | 'stop' | 'unlock'} */ (wish === 'resume' ? 'start' : wish));
+  } catch (error) {
+    complain(error);
+  }
+  wishing = null;
+  redraw();
 }
 
 /** @param {'15min' | '1h' | 'tomorrow'} time */
@@ -133,7 +135,7 @@ function nothingYet() {
 
 /** @param {Service} service */
 function service(service) {
-  const { name, target, url, aliases, light, words, proved_at } = service;
+  const { name, target, url, aliases, light, words, proved_at, can_check } = service;
   return h(
     'section',
     { key: `service-${name}`, class: 'card service-card', 'aria-labelledby': `service-${name}`, 'data-test': `service-${name}`, 'data-light': light },
@@ -145,17 +147,18 @@ function service(service) {
         'div',
         { class: 'actions' },
         proved_at !== null && h('span', { class: 'hint', 'data-test': `proved-${name}` }, t('ui.overview.proved', { ago: ago(proved_at) })),
-        button(t('ui.overview.ping'), () => void ping(name), {
-          test: `ping-${name}`,
-          look: 'quiet',
-          icon: 'again',
-          busy: pinging.has(name),
-          label: t('ui.overview.ping_label', { name }),
-        }),
+        can_check &&
+          button(t('ui.overview.ping'), () => void ping(name), {
+            test: `ping-${name}`,
+            look: 'quiet',
+            icon: 'again',
+            busy: pinging.has(name),
+            label: t('ui.overview.ping_label', { name }),
+          }),
       ),
     ),
     url !== null && address(url, { test: `address-${name}`, name }),
-    aliases.length > 0 && h('p', { class: 'hint aliases' }, t('ui.overview.aliases', { names: aliases.join(', ') })),
+    aliases.map((alias) => address(alias, { test: `alias-${name}`, name: alias, only: 'copy' })),
     light === 'red' && banner('bad', words, { test: `words-${name}` }),
     path(service),
   );
@@ -218,15 +221,21 @@ function traffic({ active, samples }) {
 }
 
 /** @param {Registered} registered */
-function here({ server, device, key_words, round_trip_us }) {
+function here({ server, vendor, name, since, server_words, key_words, told: list, round_trip_us }) {
   return card(
     t('ui.overview.here'),
-    facts([
-      [t('ui.overview.server'), h('span', { 'data-test': 'server', dir: 'ltr' }, server)],
-      [t('ui.overview.device'), h('span', { 'data-test': 'device', dir: 'auto' }, device)],
-      round_trip_us !== null && [t('ui.overview.round_trip'), h('span', { dir: 'ltr' }, took(round_trip_us))],
-      [t('ui.overview.key_words'), [sixWords(key_words, 'key-words'), h('p', { class: 'hint' }, t('ui.overview.key_words_hint'))]],
-    ]),
+    [
+      facts([
+        [t('ui.overview.server'), h('span', { 'data-test': 'server', dir: 'ltr' }, server)],
+        vendor !== null && [t('ui.setup.vendor'), h('span', { 'data-test': 'vendor', dir: 'auto' }, vendor)],
+        since !== null && [t('ui.overview.registered_since'), h('span', { 'data-test': 'registered-since' }, moment(since))],
+        [t('ui.overview.device'), h('span', { 'data-test': 'device', dir: 'auto' }, name)],
+        round_trip_us !== null && [t('ui.overview.round_trip'), h('span', { dir: 'ltr' }, took(round_trip_us))],
+        [t('ui.overview.server_words'), [sixWords(server_words, 'server-words'), h('p', { class: 'hint' }, t('ui.overview.server_words_hint'))]],
+        [t('ui.overview.key_words'), [sixWords(key_words, 'key-words'), h('p', { class: 'hint' }, t('ui.overview.key_words_hint'))]],
+      ]),
+      told(list, 'told'),
+    ],
     { id: 'here-title', test: 'here' },
   );
 }

@@ -4,13 +4,13 @@ import { h } from '../dom.js';
 import { plural, t } from '../i18n.js';
 import { call } from '../ipc.js';
 import { createChoice } from '../parts/choice.js';
-import { address, badge, banner, button, empty, field, pageHead, problem } from '../parts/controls.js';
+import { address, badge, banner, button, card, empty, field, pageHead, problem } from '../parts/controls.js';
 import { close, closeNamed, dialog } from '../parts/dialog.js';
-import { ago, bytes, number } from '../parts/format.js';
+import { ago, bytes } from '../parts/format.js';
 import { complain, toast } from '../parts/live.js';
 import { app, redraw } from '../store.js';
 
-/** @import { Refused, Service } from '../contract.d.ts' */
+/** @import { Refused, Service, View } from '../contract.d.ts' */
 /** @import { Choice } from '../parts/choice.js' */
 /** @import { Tone } from '../contract.d.ts' */
 
@@ -36,13 +36,48 @@ export const services = {
         canAdd && button(t('ui.services.add'), () => edit(null), { test: 'service-add', look: 'primary', icon: 'plus' }),
       ),
       !canAdd && empty(t('ui.services.unregistered_title'), t('ui.services.unregistered_text'), null, 'services-unregistered'),
-      canAdd && view.services.length === 0 && empty(t('ui.overview.empty_title'), t('ui.overview.empty_text'), null, 'services-empty'),
+      canAdd && view.services.length === 0 && view.withheld.length === 0 && empty(t('ui.overview.empty_title'), t('ui.overview.empty_text'), null, 'services-empty'),
       h('ul', { class: 'service-list', 'data-test': 'services' }, view.services.map(entry)),
+      view.withheld.length > 0 && withheld(view),
       editing && editDialog(editing),
       removing && removeDialog(removing),
     ];
   },
 };
+
+/** Set up before this vendor, and not chosen for it. @param {View} view */
+function withheld({ withheld, registered }) {
+  const vendor = registered?.vendor ?? registered?.server ?? '';
+  return card(
+    t('ui.services.withheld'),
+    [
+      h('p', { class: 'hint' }, t('ui.services.withheld_text', { vendor })),
+      h(
+        'ul',
+        { class: 'plain-list' },
+        withheld.map(({ name, target }) =>
+          h(
+            'li',
+            { key: name, class: 'withheld', 'data-test': `withheld-${name}` },
+            h('span', null, h('strong', null, name), ' ', h('code', { dir: 'ltr' }, target)),
+            button(t('ui.services.share'), () => void share(name), { test: `share-${name}`, label: t('ui.services.share_label', { name }) }),
+          ),
+        ),
+      ),
+    ],
+    { id: 'withheld-title', test: 'withheld' },
+  );
+}
+
+/** @param {string} name */
+async function share(name) {
+  try {
+    await call('share', { name });
+    toast('good', t('ui.services.shared', { name }));
+  } catch (error) {
+    complain(error);
+  }
+}
 
 /** @type {Record<Service['light'], Tone>} */
 const TONES = { green: 'good', up_to_server: 'warn', red: 'bad', checking: 'busy', off: 'off' };
@@ -93,9 +128,11 @@ function entry(service) {
 }
 
 /** @param {Service} service */
-function counts({ visits, from_service_bytes, to_service_bytes, proved_at }) {
+function counts({ kind, visits, from_service_bytes, to_service_bytes, proved_at }) {
+  const connections = () => (visits === 0 ? t('ui.services.connections_none') : plural(visits, 'ui.services.connections_one', 'ui.services.connections'));
+  const requests = () => (visits === 0 ? t('ui.services.visits_none') : plural(visits, 'ui.services.visits_one', 'ui.services.visits'));
   const parts = [
-    visits === 0 ? t('ui.services.visits_none') : plural(visits, 'ui.services.visits_one', 'ui.services.visits'),
+    kind === 'tcp' ? connections() : requests(),
     visits > 0 && t('ui.services.bytes', { out: bytes(from_service_bytes), in: bytes(to_service_bytes) }),
     proved_at !== null && t('ui.overview.proved', { ago: ago(proved_at) }),
   ];
@@ -104,12 +141,9 @@ function counts({ visits, from_service_bytes, to_service_bytes, proved_at }) {
 
 /** @param {Service | null} service */
 function edit(service) {
-  const names = new Set(app().view.services.map((known) => known.name));
-  let name = service?.name ?? 'web';
-  for (let n = 2; !service && names.has(name); n += 1) name = `web-${number(n)}`;
   editing = {
     before: service?.name ?? null,
-    name,
+    name: service?.name ?? app().view.suggested,
     choice: createChoice('choice', service ? { target: service.target, kind: service.kind } : null),
     busy: false,
     error: null,
@@ -134,7 +168,7 @@ function editDialog(state) {
       redraw();
     },
     body: [
-      field('service-name', { label: t('ui.services.name'), hint: t('ui.services.name_hint'), error: about('name') }, (tie) =>
+      field('service-name', { label: t('ui.services.name'), hint: hint(before), error: about('name') }, (tie) =>
         h('input', {
           ...tie,
           type: 'text',
@@ -165,6 +199,12 @@ function editDialog(state) {
       }),
     ],
   });
+}
+
+/** The name that the vendor waits for, as long as no service has it. @param {string | null} before */
+function hint(before) {
+  const { invited } = app().view;
+  return before === null && invited !== null ? t('ui.services.name_invited', { name: invited }) : t('ui.services.name_hint');
 }
 
 /** @param {NonNullable<typeof editing>} state */

@@ -98,14 +98,17 @@ function choose(name, label, value, options) {
 }
 
 /** @param {Registered} registered */
-function registration({ server, device, key_words, key_store }) {
+function registration({ server, vendor, name, device, server_words, key_words, key_store }) {
   const inFile = key_store === 'file';
   return card(
     t('ui.settings.registration'),
     [
       facts([
         [t('ui.overview.server'), h('span', { dir: 'ltr' }, server)],
-        [t('ui.overview.device'), h('span', { dir: 'auto' }, device)],
+        vendor !== null && [t('ui.setup.vendor'), h('span', { dir: 'auto' }, vendor)],
+        [t('ui.overview.device'), h('span', { 'data-test': 'settings-device', dir: 'auto' }, name)],
+        [t('ui.settings.device_id'), h('code', { dir: 'ltr' }, device)],
+        [t('ui.overview.server_words'), sixWords(server_words, 'settings-server-words')],
         [t('ui.overview.key_words'), sixWords(key_words, 'settings-words')],
         [
           t('ui.settings.key_store'),

@@ -4,7 +4,7 @@ import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { call } from '../ipc.js';
 import { createChoice } from '../parts/choice.js';
-import { address, banner, button, facts, pageHead, problem, sixWords, toggle } from '../parts/controls.js';
+import { address, banner, button, facts, pageHead, problem, sixWords, toggle, told } from '../parts/controls.js';
 import { close, dialog } from '../parts/dialog.js';
 import { moment, sentence } from '../parts/format.js';
 import { icon, mark } from '../parts/icons.js';
@@ -34,6 +34,10 @@ function fresh() {
     replacing: false,
     keyInFile: false,
     choice: /** @type {Choice | null} */ (null),
+    /** Names of services that were set up before and that the vendor may reach as well. @type {Set<string>} */
+    share: new Set(),
+    /** What there is to know of the registration that was replaced. @type {import('../contract.d.ts').Words | null} */
+    former: null,
     /** What `register` gave: the first service's name and its public address. */
     given: /** @type {{ service: string, url: string } | null} */ (null),
     startOnLogin: true,
@@ -55,6 +59,12 @@ function become(change) {
 export function fillIn(text) {
   state = { ...fresh(), text, fromLink: true };
   redraw();
+  focusInvite();
+}
+
+/** What is on the clipboard can be pasted at once. */
+function focusInvite() {
+  if (state.step === 'invite') setTimeout(() => document.getElementById('invite')?.focus());
 }
 
 export const setup = {
@@ -63,6 +73,7 @@ export const setup = {
     // Forgotten in between, what was begun has nothing to go on with.
     const forgotten = (state.step === 'service' || state.step === 'login') && app().view.can.register;
     if (state.step === 'done' || forgotten) state = fresh();
+    focusInvite();
   },
   leave() {},
   draw() {
@@ -163,7 +174,8 @@ async function readInvite() {
   become({ busy: true, error: null });
   try {
     const invite = await call('read_invite', { text: state.text });
-    become({ busy: false, invite, step: 'check', keyInFile: false });
+    const share = new Set(invite.kept.filter((kept) => kept.chosen).map((kept) => kept.name));
+    become({ busy: false, invite, share, step: 'check', keyInFile: false });
   } catch (error) {
     become({ busy: false, error });
     document.getElementById('invite')?.focus();
@@ -183,8 +195,9 @@ function checkStep() {
       { class: 'card' },
       facts([
         [t('ui.setup.server'), h('strong', { 'data-test': 'invite-server', dir: 'ltr' }, invite.server)],
+        invite.vendor !== null && [t('ui.setup.vendor'), [h('span', { 'data-test': 'invite-vendor', dir: 'auto' }, invite.vendor), h('p', { class: 'hint' }, t('ui.setup.vendor_hint'))]],
         [t('ui.setup.words'), [sixWords(invite.server_words, 'invite-words'), h('p', { class: 'hint' }, t('ui.setup.words_hint'))]],
-        [t('ui.setup.exposes'), h('p', null, t('ui.setup.exposes_text', { server: invite.server }))],
+        [t('ui.setup.exposes'), h('p', { 'data-test': 'invite-exposes' }, invite.exposes)],
         !invite.expired && [t('ui.setup.valid'), t('ui.setup.valid_until', { time: moment(invite.not_after) })],
       ]),
       h(
@@ -193,7 +206,9 @@ function checkStep() {
         h('summary', null, t('ui.setup.fingerprint')),
         h('code', { dir: 'ltr', 'data-test': 'invite-fingerprint' }, invite.fingerprint),
       ),
+      told(invite.told, 'invite-told'),
     ),
+    invite.kept.length > 0 && kept(invite),
     invite.replaces !== null &&
       banner('warn', { what: t('ui.setup.replaces', { server: invite.replaces }), todo: t('ui.setup.replaces_text') }, { test: 'invite-replaces' }),
     refused && !noKeychain && problem(refused, 'register-error'),
@@ -211,6 +226,42 @@ function checkStep() {
     ),
     state.replacing && replaceDialog(invite),
   ];
+}
+
+/** What is set up already, with a tick each: nothing of it is reached unasked. @param {Invite} invite */
+function kept(invite) {
+  return h(
+    'fieldset',
+    { class: 'card', 'data-test': 'invite-kept' },
+    h('legend', null, t('ui.setup.kept')),
+    h('p', { class: 'hint' }, t('ui.setup.kept_hint')),
+    h(
+      'ul',
+      { class: 'options' },
+      invite.kept.map(({ name, target }) =>
+        h(
+          'li',
+          { key: name },
+          h(
+            'label',
+            { class: 'option' },
+            h('input', {
+              type: 'checkbox',
+              'data-test': `share-${name}`,
+              checked: state.share.has(name),
+              onchange: (/** @type {Event} */ event) => {
+                const share = new Set(state.share);
+                if (/** @type {HTMLInputElement} */ (event.target).checked) share.add(name);
+                else share.delete(name);
+                become({ share });
+              },
+            }),
+            h('span', { class: 'option-text' }, h('strong', null, name), h('span', { class: 'option-detail' }, h('code', { dir: 'ltr' }, target))),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 /** @param {Refused} refused */
@@ -259,12 +310,11 @@ async function register(replace, event) {
   const opened = event?.currentTarget;
   become({ busy: true, error: null });
   try {
-    if (replace) await call('forget');
-    const given = await call('register', { text: state.text, key_store: state.keyInFile ? 'file' : 'keychain' });
-    const known = app().view.services.find((service) => service.name === given.service) ?? app().view.services[0];
+    const given = await call('register', { text: state.text, key_store: state.keyInFile ? 'file' : 'keychain', replace });
+    const known = state.invite?.kept.find((kept) => kept.name === given.service && state.share.has(kept.name));
     const choice = createChoice('choice', known ? { target: known.target, kind: known.kind } : null);
     // The invite has done its work; nothing of it is kept.
-    become({ busy: false, replacing: false, given, choice, text: '', invite: null, step: 'service' });
+    become({ busy: false, replacing: false, given, former: given.former, choice, text: '', invite: null, step: 'service' });
     void choice.load();
   } catch (error) {
     if (opened instanceof Element) opened.closest('dialog')?.close();
@@ -278,12 +328,13 @@ function serviceStep() {
   const ofTarget = refused?.field?.endsWith('target') ? refused.words.what : null;
   return [
     pageHead(t('ui.setup.service_title'), t('ui.setup.service_lead')),
+    state.former && banner('warn', state.former, { test: 'former' }),
     h('div', { class: 'card' }, choice.draw(ofTarget)),
     refused && ofTarget === null && problem(refused, 'service-error'),
     h(
       'div',
       { class: 'step-actions' },
-      button(t('ui.setup.later'), () => become({ step: 'login', error: null, startOnLogin: true }), { test: 'service-later', look: 'quiet' }),
+      button(state.share.size > 0 ? t('ui.setup.only_kept') : t('ui.setup.later'), () => void choose(null), { test: 'service-later', look: 'quiet' }),
       button(t('ui.setup.use'), () => void useService(), {
         test: 'service-use',
         look: 'primary',
@@ -297,12 +348,14 @@ function serviceStep() {
 async function useService() {
   const target = state.choice?.value();
   if (!target || !state.given) return;
-  const { service: name } = state.given;
-  const before = app().view.services.some((service) => service.name === name) ? name : null;
+  await choose({ name: state.given.service, kind: target.kind, target: target.target });
+}
+
+/** From here on the vendor reaches what was ticked, and this program. @param {import('../contract.d.ts').FormService | null} service */
+async function choose(service) {
   become({ busy: true, error: null });
   try {
-    await call('set_service', { before, service: { name, kind: target.kind, target: target.target } });
-    if (app().view.can.start) await call('start');
+    if (service !== null || state.share.size > 0) await call('choose', { share: [...state.share], service });
     become({ busy: false, step: 'login' });
   } catch (error) {
     become({ busy: false, error });
@@ -335,8 +388,8 @@ async function finish() {
 function doneStep() {
   const { view } = app();
   const given = state.given;
-  const service = view.services.find((entry) => entry.name === given?.service);
-  const url = service?.url ?? (service ? given?.url : null);
+  const service = view.services.find((entry) => entry.name === given?.service) ?? view.services[0];
+  const url = service?.url ?? (service?.name === given?.service ? given?.url : null);
   const { headline } = view;
   return h(
     'div',

@@ -8,7 +8,7 @@ import { icon, mark } from './icons.js';
 import { complain, toast, wordsOf } from './live.js';
 
 /** @import { Child, Props } from '../dom.js' */
-/** @import { KeyWords, Tone, Words } from '../contract.d.ts' */
+/** @import { Fact, KeyWords, Tone, Words } from '../contract.d.ts' */
 /** @import { IconName } from './icons.js' */
 
 /**
@@ -141,10 +141,10 @@ export async function copy(text) {
 /**
  * A public address that can be read, copied and, when it is one for a browser, opened.
  * @param {string} url
- * @param {{ test: string, name: string }} look  `name` of the service, so that "Copy" says what.
+ * @param {{ test: string, name: string, only?: 'copy' }} look  `name` of the service, so that "Copy" says what.
  */
 export function address(url, look) {
-  const opens = url.startsWith('http');
+  const opens = url.startsWith('http') && look.only !== 'copy';
   return h(
     'div',
     { class: 'address' },
@@ -178,6 +178,16 @@ export function sixWords(words, test) {
       words[lang].split(' ').map((word) => h('li', null, word)),
     );
   return h('div', { class: 'word-rows', 'data-test': test }, row('en'), row('de'));
+}
+
+/** What the vendor learns of this computer, folded. @param {Fact[]} list @param {string} test */
+export function told(list, test) {
+  return h(
+    'details',
+    { class: 'more', 'data-test': test },
+    h('summary', null, t('ui.common.told')),
+    facts(list.map(({ label, value }) => [label, h('span', { dir: 'auto' }, value)])),
+  );
 }
 
 /**

@@ -180,7 +180,7 @@ function editor(draft) {
     state.view === 'form'
       ? draft.form === null
         ? unreadable()
-        : fileForm(draft.form, draft.problems, app().view.services, filledForm)
+        : fileForm(draft.form, draft.problems, app().view, filledForm)
       : source(draft.text, draft.problems, { readonly: state.filling, typed: typedText });
   return [
     state.outdated &&

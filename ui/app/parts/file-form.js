@@ -4,7 +4,7 @@ import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { banner, button, field } from './controls.js';
 
-/** @import { Form, FormService, Problem, Service } from '../contract.d.ts' */
+/** @import { Form, FormService, Problem, View } from '../contract.d.ts' */
 
 /** Also the names of the levels on the page of the log. @returns {[Form['log_level'], string][]} */
 export function levels() {
@@ -20,10 +20,10 @@ export function levels() {
 /**
  * @param {Form} form
  * @param {Problem[]} problems
- * @param {Service[]} known  Services in force, to suggest a name that is free.
+ * @param {View} view  Services in force, to suggest a name that is free.
  * @param {(form: Form) => void} change
  */
-export function fileForm(form, problems, known, change) {
+export function fileForm(form, problems, view, change) {
   /** @param {string} name */
   const wrong = (name) => problems.find((problem) => problem.field === name)?.message ?? null;
   const placed = new Set(['name', 'log_level', ...form.services.flatMap((_, i) => ['name', 'kind', 'target'].map((part) => `services.${i}.${part}`))]);
@@ -102,7 +102,7 @@ export function fileForm(form, problems, known, change) {
         ),
       ),
     ),
-    button(t('ui.services.add'), () => change({ ...form, services: [...form.services, { name: free(form, known), kind: 'http', target: 'localhost:3000' }] }), {
+    button(t('ui.services.add'), () => change({ ...form, services: [...form.services, { name: free(form, view), kind: 'http', target: 'localhost:3000' }] }), {
       test: 'form-add',
       more: { id: 'form-add' },
       look: 'quiet',
@@ -111,12 +111,13 @@ export function fileForm(form, problems, known, change) {
   );
 }
 
-/** @param {Form} form @param {Service[]} known */
-function free(form, known) {
-  const taken = new Set([...form.services, ...known].map((service) => service.name));
-  let name = 'web';
-  for (let n = 2; taken.has(name); n += 1) name = `web-${n}`;
-  return name;
+/** The name that the program suggests, or the next one that is free. @param {Form} form @param {View} view */
+function free(form, view) {
+  const taken = new Set([...form.services, ...view.services, ...view.withheld].map((service) => service.name));
+  if (!taken.has(view.suggested)) return view.suggested;
+  let n = 2;
+  while (taken.has(`web-${n}`)) n += 1;
+  return `web-${n}`;
 }
 
 /** @param {Problem} problem */

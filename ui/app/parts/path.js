@@ -5,23 +5,7 @@ import { t } from '../i18n.js';
 import { took } from './format.js';
 import { icon, mark } from './icons.js';
 
-/** @import { Hop, Service, Tone } from '../contract.d.ts' */
-
-/** @param {Tone} tone */
-function said(tone) {
-  switch (tone) {
-    case 'good':
-      return t('ui.tone.good');
-    case 'busy':
-      return t('ui.tone.busy');
-    case 'warn':
-      return t('ui.tone.warn');
-    case 'bad':
-      return t('ui.tone.bad');
-    case 'off':
-      return t('ui.tone.off');
-  }
-}
+/** @import { Hop, Service } from '../contract.d.ts' */
 
 /** @param {Service} service */
 export function path(service) {
@@ -39,13 +23,13 @@ export function path(service) {
 }
 
 /** @param {Hop} hop */
-function hop({ id, label, tone, took_us }) {
+function hop({ id, label, tone, said, took_us }) {
   const time = took_us === null || tone !== 'good' ? '' : took(took_us);
   return h(
     'li',
     { key: id, class: `hop hop-${id} tone-${tone}`, 'data-test': `hop-${id}`, 'data-tone': tone },
     h('span', { class: 'hop-node' }, icon(id), mark(tone)),
     h('span', { class: 'hop-label' }, label),
-    h('span', { class: `hop-said ${time === '' ? '' : 'has-time'}` }, h('span', { class: time === '' ? '' : 'unseen' }, said(tone)), time && h('span', { dir: 'ltr' }, time)),
+    h('span', { class: `hop-said ${time === '' ? '' : 'has-time'}` }, h('span', { class: time === '' ? '' : 'unseen' }, said), time && h('span', { dir: 'ltr' }, time)),
   );
 }

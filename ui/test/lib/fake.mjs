@@ -122,7 +122,7 @@ export function install(scenario) {
     },
     register: () => {
       show({ .../** @type {View} */ (views['off']), services: [] });
-      return { service: 'web', url: 'https://k3v5qyz2m7wbn4ta.nordlicht.example' };
+      return { service: 'web', url: 'https://k3v5qyz2m7wbn4ta.nordlicht.example', former: null };
     },
     forget: () => show(/** @type {View} */ (views['unregistered'])),
     listening: () => scenario.listening,
@@ -138,6 +138,17 @@ export function install(scenario) {
       const made = { .../** @type {Service} */ (views['online']?.services[0]), ...service, visits: 0, aliases: [] };
       const services = before === null ? [...view.services, made] : view.services.map((known) => (known.name === before ? made : known));
       show({ ...view, services });
+    },
+    choose: ({ share, service }) => {
+      const made = scenario.invite.kept.filter((kept) => share.includes(kept.name));
+      const all = service ? [...made.filter((kept) => kept.name !== service.name), service] : made;
+      const like = /** @type {Service} */ (views['online']?.services[0]);
+      show({ .../** @type {View} */ (views['online']), services: all.map(({ name, kind, target }) => ({ ...like, name, kind, target, visits: 0, aliases: [] })) });
+    },
+    share: ({ name }) => {
+      const like = /** @type {Service} */ (views['online']?.services[0]);
+      const found = view.withheld.find((kept) => kept.name === name);
+      if (found) show({ ...view, withheld: view.withheld.filter((kept) => kept !== found), services: [...view.services, { ...like, ...found }] });
     },
     remove_service: ({ name }) => show({ ...view, services: view.services.filter((known) => known.name !== name) }),
     ping: () => emit('view', view),

@@ -29,8 +29,15 @@ export const prefs = { start_on_login: true, notify_down: true, notify_back: tru
 
 /** @type {Registered} */
 export const registered = {
-  server: 'tunnel.nordlicht.example',
-  device: 'Front desk',
+  server: 'tunnel.nordlicht.example:8453',
+  vendor: 'Nordlicht',
+  name: 'Front desk',
+  device: 'nzvkqe5b3wj2m4yha7fdtxs6pu',
+  since: NOW - 86_400 * 12,
+  told: [
+    { label: 'Name of this computer', value: 'Front desk' },
+    { label: 'Its system', value: 'linux, x86_64' },
+  ],
   server_words: { en: 'harbor pencil silver topaz maple comet', de: 'Hafen Bleistift Silber Topas Ahorn Komet' },
   key_words: { en: 'amber castle lemon otter velvet window', de: 'Bernstein Burg Zitrone Otter Samt Fenster' },
   key_store: 'keychain',
@@ -47,6 +54,12 @@ function labels(lang) {
     : { front: 'Server', tunnel: 'Connection', client: 'This computer', service: 'Program' };
 }
 
+/** @type {Record<Lang, Record<Tone, string>>} */
+const SAID = {
+  en: { good: 'works', busy: 'is being checked', warn: 'needs attention', bad: 'does not work', off: 'not known' },
+  de: { good: 'funktioniert', busy: 'wird geprüft', warn: 'braucht Aufmerksamkeit', bad: 'funktioniert nicht', off: 'nicht bekannt' },
+};
+
 /**
  * @param {Lang} lang
  * @param {[Tone, Tone, Tone, Tone]} tones
@@ -59,6 +72,7 @@ function hops(lang, tones) {
     id,
     label: names[id],
     tone: /** @type {Tone} */ (tones[at]),
+    said: SAID[lang][/** @type {Tone} */ (tones[at])],
     took_us: tones[at] === 'good' ? /** @type {number} */ (took[at]) : null,
   }));
 }
@@ -70,11 +84,12 @@ export function service(lang, change = {}) {
     kind: 'http',
     target: 'localhost:8080',
     url: 'https://k3v5qyz2m7wbn4ta.nordlicht.example',
-    aliases: ['meyer.nordlicht.example'],
+    aliases: ['https://meyer.nordlicht.example'],
     light: 'green',
     words: { what: '', todo: '' },
     hops: hops(lang, ['good', 'good', 'good', 'good']),
     proved_at: NOW - 24,
+    can_check: true,
     visits: 1284,
     active: 2,
     to_service_bytes: 18_240_000,
@@ -137,11 +152,26 @@ function silence() {
  * @returns {View}
  */
 function view(lang, state, [tone, title, detail, advice], can, change = {}) {
+  const texts = catalogue(lang);
+  /** @type {[keyof Can, View['actions'][number]['wish'], string][]} */
+  const wishes = [
+    ['resume', 'resume', 'wish.resume'],
+    ['unlock', 'unlock', 'wish.again'],
+    ['start', 'start', state.kind === 'waiting' ? 'wish.try_now' : 'wish.start'],
+    ['register', 'register', state.kind === 'unregistered' ? 'wish.register' : 'wish.register.new'],
+    ['stop', 'stop', 'wish.stop'],
+  ];
+  const well = state.kind === 'online' || state.kind === 'connecting';
+  const actions = wishes.filter(([name]) => can[name]).map(([, wish, key], at) => ({ wish, label: String(texts[key]), primary: at === 0 && !well }));
   return {
     state,
     headline: { tone, title, detail, advice },
+    actions,
     registered,
     services: [service(lang)],
+    withheld: [],
+    suggested: 'web',
+    invited: null,
     traffic: { active: 0, samples: silence() },
     config_problem: null,
     notices: [],
@@ -157,7 +187,7 @@ export function views(lang) {
   /** @param {string} en @param {string} de */
   const say = (en, de) => (lang === 'de' ? de : en);
   /** @param {[Tone, Tone, Tone, Tone]} tones @param {Service['light']} light */
-  const resting = (tones, light) => [service(lang, { light, hops: hops(lang, tones), active: 0, proved_at: NOW - 900 })];
+  const resting = (tones, light) => [service(lang, { can_check: false, light, hops: hops(lang, tones), active: 0, proved_at: NOW - 900 })];
   const exposed = say('nordlicht.example reaches localhost:8080 on this computer, and nothing else', 'nordlicht.example erreicht localhost:8080 auf diesem Computer, sonst nichts');
 
   const online = view(lang, { kind: 'online', since: NOW - 8040, until: null }, ['good', say('Working', 'Alles funktioniert'), exposed, ''], { stop: true, pause: true, forget: true }, { traffic: { active: 2, samples: samples() } });
@@ -187,7 +217,7 @@ export function views(lang) {
       { kind: 'waiting', since: NOW - 95, until: NOW + 8 },
       ['warn', say('Reconnecting in 8 s', 'Neuer Versuch in 8 s'), say("the server's name was not found", 'der Name des Servers wurde nicht gefunden'), say('check the internet connection', 'prüfen Sie die Internetverbindung')],
       { start: true, stop: true, forget: true },
-      { services: [service(lang, { light: 'red', active: 0, proved_at: NOW - 130, hops: hops(lang, ['off', 'bad', 'off', 'off']), words: { what: say('nothing comes through: no connection to the server', 'nichts kommt durch: keine Verbindung zum Server'), todo: '' } })] },
+      { services: [service(lang, { can_check: false, light: 'red', active: 0, proved_at: NOW - 130, hops: hops(lang, ['off', 'bad', 'off', 'off']), words: { what: say('nothing comes through: no connection to the server', 'nichts kommt durch: keine Verbindung zum Server'), todo: '' } })] },
     ),
     stopped: view(
       lang,
@@ -234,8 +264,12 @@ export const invite = {
   server_words: { en: 'harbor pencil silver topaz maple comet', de: 'Hafen Bleistift Silber Topas Ahorn Komet' },
   fingerprint: 'SHA256:7f3a 90c1 5be2 44d8 a1c0 6f19 2e7d 83b5 0c44 9a6e f2d7 1b38 5590 e6ca 71fd 2b0e',
   not_after: NOW + 2700,
+  vendor: 'Nordlicht',
   expired: false,
   replaces: null,
+  exposes: 'Only the one program that you choose next. Whoever Nordlicht (tunnel.nordlicht.example) lets in can reach it. Nothing else on this computer or in your network can be reached.',
+  kept: [],
+  told: registered.told,
 };
 
 /** @param {Lang} lang @returns {Listening[]} */

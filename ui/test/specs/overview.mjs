@@ -28,6 +28,20 @@ test('start, stop, resume and unlock are offered only where they may be wished f
   await expect(page.locator(at('hero'))).toHaveAttribute('data-state', 'online');
 });
 
+test('whoever was revoked is led to a new invite', async ({ page }) => {
+  await open(page, { view: 'stopped' });
+  await expect(page.locator(at('start'))).toHaveCount(0);
+  await page.locator(at('go-setup')).click();
+  await expect(page.locator(at('step-invite'))).toBeVisible();
+});
+
+test('the whole way is tried only where there is one', async ({ page }) => {
+  await open(page, { view: 'off' });
+  await expect(page.locator(at('ping-accounts'))).toHaveCount(0);
+  await show(page, views('en').online);
+  await expect(page.locator(at('ping-accounts'))).toBeVisible();
+});
+
 test('the pause menu is walked with arrows, closed with Escape, and gives the focus back', async ({ page }) => {
   await open(page);
   await page.locator(at('pause')).focus();

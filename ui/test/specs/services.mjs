@@ -3,6 +3,31 @@
 import { service, views } from '../lib/fixtures.mjs';
 import { at, calls, expect, open, show, test } from '../lib/open.mjs';
 
+test('what was not chosen for this vendor is named apart, and can be', async ({ page }) => {
+  const withheld = [{ name: 'archive', kind: /** @type {const} */ ('tcp'), target: 'nas.local:5432', chosen: false }];
+  await open(page, { page: 'services' });
+  await show(page, { ...views('en').online, withheld });
+  await expect(page.locator(at('withheld'))).toContainText('not chosen for Nordlicht');
+  await page.locator(at('share-archive')).click();
+  await expect(page.locator(at('entry-archive'))).toBeVisible();
+  await expect(page.locator(at('withheld'))).toHaveCount(0);
+  expect((await calls(page, 'share')).map(({ args }) => args)).toEqual([{ name: 'archive' }]);
+});
+
+test('the name that the vendor waits for is suggested', async ({ page }) => {
+  await open(page, { page: 'services' });
+  await show(page, { ...views('en').online, suggested: 'orders', invited: 'orders' });
+  await page.locator(at('service-add')).click();
+  await expect(page.locator(at('service-name'))).toHaveValue('orders');
+  await expect(page.locator('#service-name-hint')).toContainText('Your vendor calls it orders');
+});
+
+test('what passes to a database is counted in connections', async ({ page }) => {
+  await open(page, { page: 'services', view: 'twoServices' });
+  await expect(page.locator(at('entry-archive'))).toContainText('12 connections');
+  await expect(page.locator(at('entry-accounts'))).toContainText('1,284 requests');
+});
+
 test('a service is added from the list of what runs here', async ({ page }) => {
   await open(page, { page: 'services', view: 'empty' });
   await page.locator(at('service-add')).click();

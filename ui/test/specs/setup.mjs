@@ -25,9 +25,8 @@ test('from the invite to a working address, by mouse', async ({ page }) => {
   await expect(page.locator(at('setup-state'))).toContainText('Working');
   await expect(page.locator(at('done-address-url'))).toHaveText('https://k3v5qyz2m7wbn4ta.nordlicht.example');
 
-  expect((await calls(page, 'register'))[0]?.args.key_store).toBe('keychain');
-  expect((await calls(page, 'set_service'))[0]?.args).toEqual({ before: null, service: { name: 'web', kind: 'http', target: 'localhost:8080' } });
-  expect(await calls(page, 'start')).toHaveLength(1);
+  expect((await calls(page, 'register'))[0]?.args).toEqual({ text: expect.stringContaining(INVITE_TEXT), key_store: 'keychain', replace: false });
+  expect((await calls(page, 'choose')).map(({ args }) => args)).toEqual([{ share: [], service: { name: 'web', kind: 'http', target: 'localhost:8080' } }]);
   expect((await calls(page, 'set_prefs'))[0]?.args.prefs.start_on_login).toBe(true);
   await page.locator(at('setup-done')).click();
   await expect(page.locator(at('hero'))).toHaveAttribute('data-state', 'online');
@@ -46,7 +45,7 @@ test('from the invite to a working address, by keyboard alone', async ({ page })
     }
     throw new Error(`Tab does not reach ${name}`);
   };
-  await tabTo('invite');
+  await expect(page.locator(at('invite'))).toBeFocused();
   await page.keyboard.insertText(INVITE_TEXT);
   await page.keyboard.press('Enter');
   await expect(page.locator('h1')).toBeFocused();
@@ -70,7 +69,7 @@ test('from the invite to a working address, by keyboard alone', async ({ page })
   await tabTo('setup-done');
   await page.keyboard.press('Enter');
   await expect(page.locator(at('hero'))).toBeVisible();
-  expect((await calls(page, 'set_service'))[0]?.args.service.target).toBe('localhost:3000');
+  expect((await calls(page, 'choose'))[0]?.args.service.target).toBe('localhost:3000');
   expect((await calls(page, 'set_prefs'))[0]?.args.prefs.start_on_login).toBe(false);
 });
 
@@ -121,11 +120,80 @@ test('another registration is given up only after a second question', async ({ p
   await page.keyboard.press('Escape');
   await expect(page.locator(at('replace-dialog'))).toHaveCount(0);
   await expect(page.locator(at('setup-connect'))).toBeFocused();
-  expect(await calls(page, 'forget')).toEqual([]);
+  expect(await calls(page, 'register')).toEqual([]);
   await page.locator(at('setup-connect')).click();
   await page.locator(at('replace-confirm')).click();
   await expect(page.locator(at('step-service'))).toBeVisible();
-  expect((await calls(page)).map(({ wish }) => wish).filter((wish) => ['forget', 'register'].includes(wish))).toEqual(['forget', 'register']);
+  expect((await calls(page, 'register')).map(({ args }) => args.replace)).toEqual([true]);
+  // In which order one ends and the other begins is not the page's business.
+  expect(await calls(page, 'forget')).toEqual([]);
+});
+
+test('a replacement that fails leaves the question, and the registration, as they were', async ({ page }) => {
+  const refuse = { code: 'register.withdrawn', words: { what: 'This invite was withdrawn', todo: 'Ask the vendor for a new one.' }, field: null };
+  await open(page, { page: 'setup', change: { invite: { ...invite, replaces: 'Altwerk (tunnel.altwerk.example)' }, answers: { register: { refuse } } } });
+  await page.locator(at('invite')).fill(INVITE_TEXT);
+  await page.locator(at('invite-continue')).click();
+  await expect(page.locator(at('invite-replaces'))).toContainText('Altwerk (tunnel.altwerk.example)');
+  await page.locator(at('setup-connect')).click();
+  await page.locator(at('replace-confirm')).click();
+  await expect(page.locator(at('register-error'))).toContainText('This invite was withdrawn');
+  await expect(page.locator(at('invite-replaces'))).toBeVisible();
+  expect(await calls(page, 'forget')).toEqual([]);
+});
+
+test('what is set up already is named, and shared only when it is ticked', async ({ page }) => {
+  const kept = [
+    { name: 'accounts', kind: /** @type {const} */ ('http'), target: 'localhost:28080', chosen: false },
+    { name: 'archive', kind: /** @type {const} */ ('tcp'), target: 'nas.local:5432', chosen: false },
+  ];
+  await open(page, { view: 'unregistered', change: { invite: { ...invite, kept } } });
+  await page.locator(at('invite')).fill(INVITE_TEXT);
+  await page.locator(at('invite-continue')).click();
+  await expect(page.locator(at('invite-kept'))).toContainText('localhost:28080');
+  await expect(page.locator(at('share-accounts'))).not.toBeChecked();
+  await page.locator(at('share-archive')).check();
+  await page.locator(at('setup-connect')).click();
+  await page.locator(at('choice-option-0')).waitFor();
+  expect(await calls(page, 'choose')).toEqual([]);
+  await page.locator(at('service-later')).click();
+  await page.locator(at('setup-finish')).click();
+  await expect(page.locator(at('step-done'))).toContainText('All set');
+  expect((await calls(page, 'choose')).map(({ args }) => args)).toEqual([{ share: ['archive'], service: null }]);
+});
+
+test('for the same server what it reached before is ticked already', async ({ page }) => {
+  const kept = [{ name: 'accounts', kind: /** @type {const} */ ('http'), target: 'localhost:28080', chosen: true }];
+  await open(page, { view: 'unregistered', change: { invite: { ...invite, kept } } });
+  await page.locator(at('invite')).fill(INVITE_TEXT);
+  await page.locator(at('invite-continue')).click();
+  await expect(page.locator(at('share-accounts'))).toBeChecked();
+});
+
+test('what could not be done about the former registration is said', async ({ page }) => {
+  const former = { what: 'Altwerk (tunnel.altwerk.example) could not be told that its connection is over: The server does not answer', todo: 'It reaches nothing here any more all the same.' };
+  const value = { service: 'web', url: 'https://k3v5qyz2m7wbn4ta.nordlicht.example', former };
+  await open(page, { view: 'unregistered', change: { answers: { register: { value } } } });
+  await page.locator(at('invite')).fill(INVITE_TEXT);
+  await page.locator(at('invite-continue')).click();
+  await page.locator(at('setup-connect')).click();
+  await expect(page.locator(at('former'))).toContainText('could not be told');
+});
+
+test('the first run can be pasted into at once', async ({ page }) => {
+  await open(page, { view: 'unregistered' });
+  await expect(page.locator(at('invite'))).toBeFocused();
+});
+
+test('whom the invite is from is said beside the server, with what it learns', async ({ page }) => {
+  await open(page, { view: 'unregistered' });
+  await page.locator(at('invite')).fill(INVITE_TEXT);
+  await page.locator(at('invite-continue')).click();
+  await expect(page.locator(at('invite-vendor'))).toHaveText('Nordlicht');
+  await expect(page.locator(at('invite-server'))).toHaveText('tunnel.nordlicht.example');
+  await expect(page.locator(at('invite-exposes'))).toContainText('Whoever Nordlicht (tunnel.nordlicht.example) lets in');
+  await page.locator(`${at('invite-told')} summary`).click();
+  await expect(page.locator(at('invite-told'))).toContainText('Front desk');
 });
 
 test('the key goes into a file only when the person says so', async ({ page }) => {

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::view::{
-    Can, Headline, Hop, HopId, KeyWords, Notice, NoticeAction, Problem, Registered, Sample, Service,
-    ServiceKind, State, StateKind, Traffic, View,
+    Action, Can, Fact, Headline, Hop, HopId, Kept, KeyWords, Notice, NoticeAction, Problem, Registered,
+    Sample, Service, ServiceKind, State, StateKind, Traffic, View, WishName,
 };
 
 /// How something stands, for its shape and colour.
@@ -107,6 +107,8 @@ pub struct About {
 pub struct Invite {
     /// The server.
     pub server: String,
+    /// What the vendor calls itself.
+    pub vendor: Option<String>,
     /// Six words of the server's key.
     pub server_words: KeyWords,
     /// Its fingerprint.
@@ -115,8 +117,14 @@ pub struct Invite {
     pub not_after: u64,
     /// It has ended, by this computer's clock.
     pub expired: bool,
-    /// Where this computer is registered already.
+    /// With whom this computer is registered already.
     pub replaces: Option<String>,
+    /// What will be reachable, and for whom.
+    pub exposes: String,
+    /// Services that are set up already. The vendor reaches none of them that is not chosen.
+    pub kept: Vec<Kept>,
+    /// What the vendor learns of this computer.
+    pub told: Vec<Fact>,
 }
 
 /// A program on this computer that listens.
@@ -306,6 +314,8 @@ pub struct RegisteredService {
     pub service: String,
     /// Its public address.
     pub url: String,
+    /// What there is to know of the registration that this one took the place of.
+    pub former: Option<Words>,
 }
 
 /// What a refused wish is answered with.

@@ -96,6 +96,7 @@ fn full_view() -> View {
         status: Some(&status),
         registration: Some(&known),
         configured: &[],
+        config: &crate::config::Config::default(),
         trouble: None,
         config_problem: Some(&problem),
         traffic: Traffic { active: 1, samples: vec![Sample::default()] },
@@ -108,7 +109,7 @@ fn full_view() -> View {
 #[test]
 fn every_value_has_the_form_that_the_page_was_promised() {
     let contract = interfaces();
-    assert!(contract.len() > 25 && contract["View"].len() == 8, "{:?}", contract.keys());
+    assert!(contract.len() > 25 && contract["View"].len() == 12, "{:?}", contract.keys());
     let prefs = crate::app::prefs::Remembered::default().prefs(true);
     let about = About {
         version: "1".into(),
@@ -140,6 +141,15 @@ fn every_value_has_the_form_that_the_page_was_promised() {
                 not_after: 1,
                 expired: false,
                 replaces: None,
+                vendor: Some("v".into()),
+                exposes: "e".into(),
+                kept: vec![Kept {
+                    name: "n".into(),
+                    kind: ServiceKind::Http,
+                    target: "h:1".into(),
+                    chosen: true,
+                }],
+                told: vec![Fact { label: "l".into(), value: "v".into() }],
             }),
         ),
         (
@@ -180,6 +190,10 @@ fn every_value_has_the_form_that_the_page_was_promised() {
                 name: "n".into(),
                 files: vec![BundleFile { name: "f".into(), bytes: 1, text: "t".into() }],
             }),
+        ),
+        (
+            "RegisteredService",
+            json!(RegisteredService { service: "s".into(), url: "u".into(), former: Some(words()) }),
         ),
         ("Refused", json!(Refused::new("code", words()).field("name"))),
     ];

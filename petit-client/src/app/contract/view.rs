@@ -12,10 +12,18 @@ pub struct View {
     pub state: State,
     /// The state in words.
     pub headline: Headline,
+    /// What stands beside the headline, the primary wish first.
+    pub actions: Vec<Action>,
     /// Where this computer is registered.
     pub registered: Option<Registered>,
-    /// The services.
+    /// The services that the vendor reaches.
     pub services: Vec<Service>,
+    /// Services of the config that the vendor does not reach: they were not chosen for it.
+    pub withheld: Vec<Kept>,
+    /// A free name for a new service: the invite's, as long as no service has it.
+    pub suggested: String,
+    /// What the vendor calls the service that it has invited, as long as none of that name is set up.
+    pub invited: Option<String>,
     /// How much goes through.
     pub traffic: Traffic,
     /// A mistake in the config file.
@@ -89,13 +97,76 @@ pub struct Headline {
     pub advice: String,
 }
 
+/// A wish that is offered beside the headline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Action {
+    /// The wish, or the page that it leads to.
+    pub wish: WishName,
+    /// What its button says.
+    pub label: String,
+    /// It is what helps in this state. There is at most one, and it is the first.
+    pub primary: bool,
+}
+
+/// The wishes that are offered beside the headline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WishName {
+    /// Goes online, or tries again.
+    Start,
+    /// Ends a pause.
+    Resume,
+    /// Asks the keychain again.
+    Unlock,
+    /// Goes offline.
+    Stop,
+    /// Leads to where an invite is pasted.
+    Register,
+    /// Leads to the services.
+    Services,
+    /// Leads to the settings.
+    Settings,
+    /// Leads to the diagnostics.
+    Diagnostics,
+}
+
+/// A service of the config as it was before this vendor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// Its name.
+    pub name: String,
+    /// What it speaks.
+    pub kind: ServiceKind,
+    /// Where it is.
+    pub target: String,
+    /// The server of the invite reached it before.
+    pub chosen: bool,
+}
+
+/// Something that is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fact {
+    /// What it is.
+    pub label: String,
+    /// What it is here.
+    pub value: String,
+}
+
 /// Where this computer is registered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Registered {
     /// The server.
     pub server: String,
+    /// What the vendor calls itself.
+    pub vendor: Option<String>,
+    /// What the vendor sees as the name of this computer.
+    pub name: String,
     /// The server's name for this computer.
     pub device: String,
+    /// Since when; seconds since 1970.
+    pub since: Option<u64>,
+    /// What the vendor learns of this computer.
+    pub told: Vec<Fact>,
     /// Six words of the server's key.
     pub server_words: KeyWords,
     /// Six words of this computer's key.
@@ -120,7 +191,7 @@ pub struct Service {
     pub target: String,
     /// Its public address.
     pub url: Option<String>,
-    /// Its readable names.
+    /// Its readable addresses.
     pub aliases: Vec<String>,
     /// Green, red or neither.
     pub light: crate::status::Light,
@@ -130,6 +201,8 @@ pub struct Service {
     pub hops: Vec<Hop>,
     /// When something last went all the way.
     pub proved_at: Option<u64>,
+    /// The whole way can be tried now.
+    pub can_check: bool,
     /// Visits so far.
     pub visits: u64,
     /// Visits going on.
@@ -149,6 +222,8 @@ pub struct Hop {
     pub label: String,
     /// How it stands.
     pub tone: Tone,
+    /// The same in words: what was seen of it, or why nothing was.
+    pub said: String,
     /// How long the last trial took on it.
     pub took_us: Option<u64>,
 }

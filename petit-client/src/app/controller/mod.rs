@@ -13,15 +13,15 @@ use petit_host::watch::FileWatch;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::contract::{PauseFor, Prefs, Problem, Refused, ServiceKind, StateKind, Words};
+use super::contract::{PauseFor, Prefs, Problem, Refused, ServiceKind, StateKind};
 use super::link::{Asked, Link, LinkError, Links, Opened};
 use super::notes::{Note, Watcher};
 use super::prefs::{Remembered, Wish};
 use super::texts::Texts;
 use super::traffic::Collector;
-use super::view::Whose;
+use super::view::{Trouble, TroubleKind, Whose};
 use super::{App, LoginItem, Shown, WallClock, words};
-use crate::config;
+use crate::config::{self, Config};
 use crate::folder::Folder;
 use crate::registration::{self, Registration};
 use crate::status::{Connection, KeyTrouble, Status};
@@ -45,6 +45,8 @@ pub(super) enum Intent {
     Stop(oneshot::Sender<Result<(), Refused>>),
     Pause(PauseFor, oneshot::Sender<Result<(), Refused>>),
     Unlock(oneshot::Sender<Result<(), Refused>>),
+    /// A registration that cannot be read makes room for another one.
+    SetAside(oneshot::Sender<Result<(), Refused>>),
     SetPrefs(Prefs, oneshot::Sender<Result<(), Refused>>),
     /// The window was opened, or closed with a size.
     Window(bool, Option<(u32, u32)>),
@@ -91,6 +93,7 @@ pub fn start(inputs: Inputs) -> (App, mpsc::Receiver<Note>) {
         problem: None,
         registration: None,
         configured: Vec::new(),
+        config: Config::default(),
         collector: Collector::new(Instant::now().into_std()),
         watcher: Watcher::default(),
         since: None,
@@ -132,10 +135,12 @@ struct Controller {
     statuses: Option<watch::Receiver<Option<Status>>>,
     status: Option<Status>,
     status_at: Instant,
-    trouble: Option<Words>,
+    trouble: Option<Trouble>,
     problem: Option<Problem>,
     registration: Option<Registration>,
     configured: Vec<(String, ServiceKind, String)>,
+    /// The settings of the config file, as far as it can be read.
+    config: Config,
     collector: Collector,
     watcher: Watcher,
     since: Option<(StateKind, u64)>,
@@ -246,8 +251,8 @@ impl Controller {
                     self.unlock();
                 }
             }
-            Opened::Trouble { words, problem } => {
-                self.trouble = Some(words);
+            Opened::Trouble { trouble, problem } => {
+                self.trouble = Some(trouble);
                 self.problem = problem;
                 self.trouble_at = Some(Instant::now() + TROUBLE_AGAIN);
             }
@@ -260,10 +265,18 @@ impl Controller {
         self.link.as_ref().map(|link| link.whose()).unwrap_or_default()
     }
 
+    /// Has our own client ask for its key. Another process is asked only when its user wants that.
+    fn unlock_ours(&mut self) {
+        self.key_at = None;
+        if self.whose() == Whose::Ours {
+            self.unlock();
+        }
+    }
+
     /// Asks for the key without waiting for it; the answer is in the status.
     fn unlock(&mut self) {
         self.key_at = None;
-        if let Some(link) = self.link.clone().filter(|link| link.whose() == Whose::Ours) {
+        if let Some(link) = self.link.clone() {
             tokio::spawn(async move {
                 if let Err(error) = link.unlock().await {
                     tracing::warn!(error = %petit_host::cli::chain(&error), "no key");
@@ -327,6 +340,7 @@ impl Controller {
                 (spec.name.to_string(), spec.kind, spec.target.to_string())
             };
             self.configured = config.specs(&first).into_iter().map(service).collect();
+            self.config = config;
         }
     }
 
@@ -360,7 +374,7 @@ impl Controller {
             Intent::Start(answer) => {
                 let result = self.set_wish(Wish::On).await;
                 if self.status.as_ref().is_some_and(|it| matches!(it.connection, Connection::NoKey { .. })) {
-                    self.unlock();
+                    self.unlock_ours();
                 }
                 let _ = answer.send(result);
             }
@@ -379,6 +393,9 @@ impl Controller {
                 self.key_wait = KEY_AGAIN;
                 self.unlock();
                 let _ = answer.send(Ok(()));
+            }
+            Intent::SetAside(answer) => {
+                let _ = answer.send(self.set_aside().await);
             }
             Intent::SetPrefs(prefs, answer) => drop(answer.send(self.set_prefs(&prefs))),
             Intent::Window(open, size) => {
@@ -409,6 +426,16 @@ impl Controller {
             }
             Intent::End(_) => {} // taken care of in the loop
         }
+    }
+
+    async fn set_aside(&mut self) -> Result<(), Refused> {
+        let is_damaged = self.trouble.as_ref().is_some_and(|trouble| trouble.kind == TroubleKind::Damaged);
+        if !is_damaged {
+            return Err(words::refused(&self.texts, "offline", &[]));
+        }
+        registration::set_aside(&self.folder).map_err(|error| words::register(&self.texts, &error.into()))?;
+        self.open().await;
+        Ok(())
     }
 
     async fn on_asked(&mut self, asked: Asked) {

@@ -30,6 +30,7 @@ impl Controller {
             status: status.as_ref(),
             registration: self.registration.as_ref(),
             configured: &self.configured,
+            config: &self.config,
             trouble: self.trouble.as_ref(),
             config_problem: self.problem.as_ref().or(said.as_ref()),
             traffic,

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::app::link::{Later, Wanted};
 use crate::app::testing::at;
+use crate::app::view::TroubleKind;
 use crate::enrol::Done;
 
 /// A client that does what it is told and writes it down.
@@ -82,17 +83,21 @@ impl Link for FakeLink {
     }
 }
 
-/// Hands out what it was given, in order.
-#[derive(Default)]
-struct FakeLinks(Mutex<std::collections::VecDeque<Opened>>);
+/// Hands out what it was given, in order; then there is trouble.
+struct FakeLinks {
+    given: Mutex<std::collections::VecDeque<Opened>>,
+    trouble: TroubleKind,
+    did: mpsc::UnboundedSender<String>,
+}
 
 impl Links for FakeLinks {
     fn open(&self, texts: Texts) -> Later<'_, Opened> {
         Box::pin(async move {
-            let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            next.unwrap_or_else(|| Opened::Trouble {
-                words: words::words(&texts, "problem.folder", &[]),
-                problem: None,
+            let next = self.given.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            next.unwrap_or_else(|| {
+                let _ = self.did.send("opened in vain".to_owned());
+                let words = words::words(&texts, "problem.folder", &[]);
+                Opened::Trouble { trouble: Trouble { kind: self.trouble, words }, problem: None }
             })
         })
     }
@@ -120,8 +125,14 @@ struct Test {
 
 impl Test {
     fn new() -> Self {
+        Self::in_trouble(TroubleKind::Folder)
+    }
+
+    /// With trouble of a kind when no client is given.
+    fn in_trouble(trouble: TroubleKind) -> Self {
         let (doing, did) = mpsc::unbounded_channel();
-        Self { dir: tempfile::tempdir().unwrap(), links: Arc::default(), did, doing, asked: None }
+        let links = FakeLinks { given: Mutex::default(), trouble, did: doing.clone() };
+        Self { dir: tempfile::tempdir().unwrap(), links: Arc::new(links), did, doing, asked: None }
     }
 
     fn folder(&self) -> Folder {
@@ -132,7 +143,7 @@ impl Test {
     fn link(&mut self, whose: Whose, connection: Option<Connection>) -> watch::Sender<Option<Status>> {
         let (sender, statuses) = watch::channel(connection.map(at));
         let link = Arc::new(FakeLink { whose, statuses, did: self.doing.clone() });
-        self.links.0.lock().unwrap().push_back(Opened::Link(link));
+        self.links.given.lock().unwrap().push_back(Opened::Link(link));
         sender
     }
 
@@ -371,7 +382,10 @@ async fn preferences_are_in_force_at_once_and_kept() {
     let boot = app.boot("1", crate::app::contract::Opening::default());
     assert_eq!((boot.lang.as_str(), &boot.prefs), ("de", &prefs));
     assert_eq!(Remembered::load(&test.folder()).lang, "de");
-    assert_eq!(app.now().tray.line, "Läuft: tunnel.example.com erreicht localhost:3000");
+    assert_eq!(
+        app.now().tray.line,
+        "Läuft: localhost:3000 ist offen für Besucher von Nordlicht (tunnel.example.com)"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -451,4 +465,86 @@ async fn forgetting_tells_the_server_unless_it_does_not_know_us() {
     assert_eq!(app.forget(false).await.unwrap_err().code, "offline");
     assert_eq!(begin.elapsed().as_secs(), 15);
     app.forget(true).await.unwrap();
+}
+
+/// The states in which something is offered, each with what leads to it.
+fn states() -> Vec<(Wish, Result<Connection, TroubleKind>)> {
+    let mut states = vec![
+        (Wish::On, Ok(Connection::Unregistered)),
+        (Wish::On, Ok(Connection::Connecting)),
+        (Wish::On, Ok(ONLINE)),
+        (Wish::Off, Ok(Connection::Off)),
+        (Wish::Paused { until: 2_000_000 }, Ok(Connection::Off)),
+    ];
+    for cause in crate::app::testing::causes() {
+        states.push((Wish::On, Ok(Connection::Waiting { cause, retry_in_ms: 8000 })));
+        states.push((Wish::On, Ok(Connection::Stopped { cause })));
+    }
+    let troubles = crate::app::testing::key_troubles();
+    states.extend(troubles.into_iter().map(|trouble| (Wish::On, Ok(Connection::NoKey { trouble }))));
+    let kinds = [TroubleKind::Config, TroubleKind::Folder, TroubleKind::Damaged];
+    states.extend(kinds.map(|kind| (Wish::On, Err(kind))));
+    states
+}
+
+fn kind_of(wish: Wish, state: &Result<Connection, TroubleKind>) -> StateKind {
+    match (wish, state) {
+        (Wish::Off, _) => StateKind::Off,
+        (Wish::Paused { .. }, _) => StateKind::Paused,
+        (Wish::On, Ok(Connection::Unregistered)) => StateKind::Unregistered,
+        (Wish::On, Ok(Connection::Connecting | Connection::Off)) => StateKind::Connecting,
+        (Wish::On, Ok(Connection::Online { .. })) => StateKind::Online,
+        (Wish::On, Ok(Connection::Waiting { .. })) => StateKind::Waiting,
+        (Wish::On, Ok(Connection::Stopped { .. })) => StateKind::Stopped,
+        (Wish::On, Ok(Connection::NoKey { .. })) => StateKind::Locked,
+        (Wish::On, Err(_)) => StateKind::Broken,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_offered_in_a_state_does_something_there() {
+    use crate::app::contract::WishName;
+    for (wish, state) in states() {
+        let mut seen = std::collections::BTreeSet::new();
+        loop {
+            let mut test = Test::in_trouble(state.clone().err().unwrap_or(TroubleKind::Folder));
+            let memory = Remembered { wish, ..Remembered::default() };
+            memory.save(&test.folder()).unwrap();
+            let _link = state.clone().ok().map(|connection| test.link(Whose::Ours, Some(connection)));
+            let (app, _notes) = test.start();
+            let shown = until_kind(&app, kind_of(wish, &state)).await;
+            let Some(action) = shown.view.actions.iter().find(|action| !seen.contains(&action.wish)) else {
+                break;
+            };
+            seen.insert(action.wish);
+            // What the start itself did is over.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            while test.did.try_recv().is_ok() {}
+            let expected = match action.wish {
+                WishName::Start | WishName::Resume => {
+                    app.start().await.unwrap();
+                    if state.is_ok() { "on" } else { "opened in vain" }
+                }
+                WishName::Stop => {
+                    app.stop().await.unwrap();
+                    "off"
+                }
+                WishName::Unlock => {
+                    app.unlock().await.unwrap();
+                    "unlock"
+                }
+                // These lead to pages, which take over from there; the first needs a client to register.
+                WishName::Register => {
+                    assert!(app.link().is_ok() || state == Err(TroubleKind::Damaged), "{state:?}");
+                    continue;
+                }
+                WishName::Services | WishName::Settings => {
+                    app.settings().unwrap();
+                    continue;
+                }
+                WishName::Diagnostics => continue,
+            };
+            assert_eq!(test.did().await, expected, "{:?} in {state:?}", action.wish);
+        }
+    }
 }

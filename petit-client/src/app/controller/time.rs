@@ -39,7 +39,7 @@ impl Controller {
             }
         }
         if self.key_at.is_some_and(|at| at <= now) {
-            self.unlock();
+            self.unlock_ours();
         }
         if self.trouble_at.is_some_and(|at| at <= now) {
             self.open().await;

@@ -19,8 +19,8 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 pub use self::own::{Asked, RealLinks};
-use super::contract::{Problem, Words};
-use super::view::Whose;
+use super::contract::Problem;
+use super::view::{Trouble, Whose};
 use crate::client::StartError;
 use crate::config::KeyStore;
 use crate::enrol::{Done, Existing, RegisterError};
@@ -129,8 +129,8 @@ pub enum Opened {
     Link(std::sync::Arc<dyn Link>),
     /// There can be none before a person has done something.
     Trouble {
-        /// In words.
-        words: Words,
+        /// What.
+        trouble: Trouble,
         /// When it is a mistake in the config file.
         problem: Option<Problem>,
     },

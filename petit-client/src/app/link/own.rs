@@ -17,16 +17,16 @@ use tokio::task::JoinHandle;
 
 use super::other::Other;
 use super::{Later, Link, LinkError, Links, Opened, Wanted};
-use crate::app::contract::Words;
 use crate::app::settings;
 use crate::app::texts::Texts;
-use crate::app::view::Whose;
+use crate::app::view::{Trouble, TroubleKind, Whose};
 use crate::app::words;
-use crate::client::{Client, UnregisterError};
+use crate::client::{Client, StartError, UnregisterError};
 use crate::config::{self, ConfigError};
 use crate::control::Control;
 use crate::enrol::{Done, Request};
 use crate::folder::Folder;
+use crate::registration::RegistrationError;
 use crate::status::Status;
 
 /// What somebody asks of the client in this process through its socket, and the controller decides.
@@ -58,17 +58,21 @@ impl RealLinks {
     }
 
     async fn try_open(&self, texts: &Texts) -> Opened {
-        let trouble = |words: Words| Opened::Trouble { words, problem: None };
+        let trouble = |kind: TroubleKind, key: &str| Opened::Trouble {
+            trouble: Trouble { kind, words: words::words(texts, key, &[]) },
+            problem: None,
+        };
+        let no_folder = || trouble(TroubleKind::Folder, "problem.folder");
         if let Err(error) = self.folder.make() {
             tracing::error!(error = %chain(&error), "the folder cannot be used");
-            return trouble(words::words(texts, "problem.folder", &[]));
+            return no_folder();
         }
         let lock = match Lock::take(&self.folder.lock()) {
             Ok(lock) => lock,
             Err(LockError::Held { pid, .. }) => return Opened::Link(Other::connect(&self.folder, pid)),
             Err(error @ LockError::Io { .. }) => {
                 tracing::error!(error = %chain(&error), "the lock cannot be taken");
-                return trouble(words::words(texts, "problem.folder", &[]));
+                return no_folder();
             }
         };
         files::sweep(self.folder.path());
@@ -81,7 +85,12 @@ impl RealLinks {
             Err(error) => {
                 tracing::error!(error = %chain(&error), "the config file cannot be used");
                 let problem = settings::problem(&error, &self.folder.config);
-                return Opened::Trouble { words: words::config(texts, &error), problem: Some(problem) };
+                let kind = match error {
+                    ConfigError::Unreadable { .. } | ConfigError::Unsafe(_) => TroubleKind::Folder,
+                    _ => TroubleKind::Config,
+                };
+                let trouble = Trouble { kind, words: words::config(texts, &error) };
+                return Opened::Trouble { trouble, problem: Some(problem) };
             }
         };
         // What is logged from here on belongs to the client, so it goes where the client's log is.
@@ -97,14 +106,19 @@ impl RealLinks {
             Ok(client) => client,
             Err(error) => {
                 tracing::error!(error = %chain(&error), "the client cannot run");
-                return trouble(words::words(texts, "problem.registration.damaged", &[]));
+                return match error {
+                    StartError::Registration(RegistrationError::Damaged { .. }) => {
+                        trouble(TroubleKind::Damaged, "problem.registration.damaged")
+                    }
+                    _ => no_folder(),
+                };
             }
         };
         match Own::start(client, self.asked.clone()) {
             Ok(own) => Opened::Link(own),
             Err(error) => {
                 tracing::error!(%error, "the control socket cannot be opened");
-                trouble(words::words(texts, "problem.folder", &[]))
+                no_folder()
             }
         }
     }

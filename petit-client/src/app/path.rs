@@ -1,0 +1,96 @@
+//! The way of a visitor to a service, in the four parts that are drawn. Each shows what is known of its hops, and
+//! nothing more. Pure.
+
+use super::contract::{Hop, HopId, StateKind, Tone};
+use super::texts::Texts;
+use crate::hops::{HopName, HopState};
+use crate::status::{Light, ServiceStatus};
+
+/// The parts, with the hops that each stands for.
+const PARTS: [(HopId, &str, &[HopName]); 4] = [
+    (
+        HopId::Front,
+        "service.hop.front",
+        &[HopName::Name, HopName::Port, HopName::Certificate, HopName::Server],
+    ),
+    (HopId::Tunnel, "service.hop.tunnel", &[HopName::Tunnel]),
+    (HopId::Client, "service.hop.client", &[HopName::Client]),
+    (HopId::Service, "service.hop.service", &[HopName::Service]),
+];
+
+/// How a part stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PartState {
+    /// Something has passed all of it within the last minute of this session.
+    Passed,
+    /// The first hop that lets nothing through is in it.
+    Broken,
+    /// It is being found out.
+    Trying,
+    /// The server's own end is seen, what lies before it is not.
+    NotTried,
+    /// Nothing has been seen of it.
+    NotKnown,
+    /// Its owner has switched it off.
+    Off,
+}
+
+impl PartState {
+    fn tone(self) -> Tone {
+        match self {
+            Self::Passed => Tone::Good,
+            Self::Broken => Tone::Bad,
+            Self::Trying => Tone::Busy,
+            Self::NotTried => Tone::Warn,
+            Self::NotKnown | Self::Off => Tone::Off,
+        }
+    }
+
+    fn said(self, texts: &Texts) -> String {
+        texts.get(match self {
+            Self::Passed => "hop.passed",
+            Self::Broken => "hop.broken",
+            Self::Trying => "hop.trying",
+            Self::NotTried => "hop.not_tried",
+            Self::NotKnown => "hop.not_known",
+            Self::Off => "hop.off",
+        })
+    }
+}
+
+/// The parts of the way to a service that is switched off.
+pub(super) fn off(texts: &Texts) -> Vec<Hop> {
+    drawn(texts, |_, _| (PartState::Off, None))
+}
+
+/// The parts of the way to a service. `light` is how it is shown, which may be off before the client has said so.
+pub(super) fn of(texts: &Texts, status: &ServiceStatus, light: Light, kind: StateKind) -> Vec<Hop> {
+    let trial = status.trial.unwrap_or_default();
+    drawn(texts, |id, names| {
+        let has = |state| status.hops.iter().any(|hop| names.contains(&hop.hop) && hop.state == state);
+        let state = match light {
+            Light::Off => PartState::Off,
+            _ if has(HopState::Broken) => PartState::Broken,
+            _ if !has(HopState::Unknown) && has(HopState::Works) => PartState::Passed,
+            Light::Checking if kind == StateKind::Online || id == HopId::Tunnel => PartState::Trying,
+            Light::UpToServer => PartState::NotTried,
+            Light::Checking | Light::Green | Light::Red => PartState::NotKnown,
+        };
+        // A trial begins at the server's own front; a visitor who passed says nothing of the times.
+        let took_us = match id {
+            HopId::Front => trial.front_us,
+            HopId::Tunnel => trial.tunnel_us,
+            HopId::Client => None,
+            HopId::Service => trial.service_us,
+        };
+        (state, took_us.filter(|_| state == PartState::Passed))
+    })
+}
+
+fn drawn(texts: &Texts, state: impl Fn(HopId, &[HopName]) -> (PartState, Option<u64>)) -> Vec<Hop> {
+    let hop = |(id, label, names)| {
+        let (state, took_us) = state(id, names);
+        Hop { id, label: texts.get(label), tone: state.tone(), said: state.said(texts), took_us }
+    };
+    PARTS.map(hop).to_vec()
+}

@@ -1,0 +1,116 @@
+//! Who the vendor is, what of this computer it reaches, and what it learns besides: the sentences that people agree to.
+//! Pure.
+
+use std::net::IpAddr;
+
+use petit_engine::name::{ServerAddr, VendorName};
+
+use super::contract::Fact;
+use super::texts::Texts;
+use crate::SOFTWARE;
+use crate::config::Config;
+use crate::enrol;
+
+/// A vendor by the name that it gives itself, and the host that it is. Never the name alone: nobody has checked it.
+pub(crate) fn whom(vendor: Option<&VendorName>, server: &ServerAddr) -> String {
+    match vendor {
+        Some(vendor) => format!("{vendor} ({})", server.host()),
+        None => server.host().to_owned(),
+    }
+}
+
+/// True when a target is this computer itself, and not another one in its network.
+pub(crate) fn is_here(target: &str) -> bool {
+    let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let is_loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    is_loopback
+        || host == "localhost"
+        || host.ends_with(".localhost")
+        || host == enrol::host_name().to_ascii_lowercase()
+}
+
+/// Who reaches what.
+pub(super) fn reaches(texts: &Texts, vendor: &str, targets: &[&str]) -> String {
+    let values =
+        |what: &str| texts.fill(what, &[("vendor", vendor), ("service", targets.first().unwrap_or(&""))]);
+    match targets {
+        [] => values("state.online.detail.empty"),
+        [one] if is_here(one) => values("state.online.detail"),
+        [_] => values("state.online.detail.elsewhere"),
+        many => {
+            let count = many.len().to_string();
+            texts.fill("state.online.detail.many", &[("vendor", vendor), ("count", &count)])
+        }
+    }
+}
+
+/// What the vendor is told of this computer as soon as it is connected.
+pub(crate) fn learns(texts: &Texts, config: &Config) -> Vec<Fact> {
+    let fact = |label: &str, value: String| Fact { label: texts.get(&format!("told.{label}")), value };
+    let vitae = enrol::vitae(config);
+    let known = |name: &str| {
+        vitae.iter().find(|(key, _)| key.as_str() == name).map(|(_, value)| value.as_str().to_owned())
+    };
+    let system = [known("platform"), known("arch")].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let mut facts = vec![
+        fact("name", enrol::device_name(config)),
+        fact("hostname", known("hostname").unwrap_or_default()),
+        fact("system", system),
+        fact("software", SOFTWARE.to_owned()),
+        fact("address", texts.get("told.address.value")),
+        fact("times", texts.get("told.times.value")),
+        fact("traffic", texts.get("told.traffic.value")),
+    ];
+    let is_own = |key: &str| !matches!(key, "hostname" | "platform" | "arch");
+    let others = vitae.iter().filter(|(key, _)| is_own(key.as_str()));
+    facts.extend(others.map(|(key, value)| Fact { label: key.to_string(), value: value.to_string() }));
+    facts.retain(|fact| !fact.value.is_empty());
+    facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_never_stands_without_the_host_that_was_pinned() {
+        let server: ServerAddr = "tunnel.example.com:8453".parse().unwrap();
+        let name: VendorName = "Nordlicht".parse().unwrap();
+        assert_eq!(whom(Some(&name), &server), "Nordlicht (tunnel.example.com)");
+        assert_eq!(whom(None, &server), "tunnel.example.com");
+    }
+
+    #[test]
+    fn another_computer_is_not_this_one() {
+        for here in ["localhost:1", "127.0.0.9:80", "[::1]:5432", "app.localhost:3", "[::ffff:127.0.0.1]:1"] {
+            assert!(is_here(here), "{here}");
+        }
+        assert!(is_here(&format!("{}:1", enrol::host_name())));
+        for there in ["nas.local:5432", "192.168.1.9:80", "[fd00::1]:1", "localhost.example:1"] {
+            assert!(!is_here(there), "{there}");
+        }
+        let texts = Texts::of("en");
+        assert!(reaches(&texts, "v", &["localhost:1"]).contains("on this computer"));
+        assert!(!reaches(&texts, "v", &["nas.local:1"]).contains("on this computer"));
+    }
+
+    #[test]
+    fn all_that_is_told_to_the_vendor_is_listed() {
+        let config = Config {
+            device_name: Some(petit_engine::proto::control::Text::lossy("Front desk")),
+            vitae: [(
+                petit_engine::proto::control::Text::lossy("brand"),
+                petit_engine::proto::control::Text::lossy("acme"),
+            )]
+            .into(),
+            ..Config::default()
+        };
+        let facts = learns(&Texts::of("en"), &config);
+        let values: Vec<&str> = facts.iter().map(|fact| fact.value.as_str()).collect();
+        assert!(values.contains(&"Front desk") && values.contains(&SOFTWARE));
+        for (_, sent) in enrol::vitae(&config) {
+            assert!(values.iter().any(|value| value.contains(sent.as_str())), "{sent} in {values:?}");
+        }
+    }
+}
