@@ -148,9 +148,9 @@ async fn a_client_killed_at_any_moment_of_a_replacement_has_one_registration_tha
             let status = test.connected().await;
             let is_new = status["registered"]["server"] == test.new.status().await["tunnel_address"];
             if is_new {
-                after += 1
+                after += 1;
             } else {
-                before += 1
+                before += 1;
             }
             test.client.until_green().await;
             tunnel.kill().await;

@@ -43,7 +43,8 @@ fn heard(word: &str) -> String {
             c => c,
         };
         let next = class.unwrap_or(sound);
-        if !(class.is_some() && in_vowels) && !out.ends_with(next) {
+        let is_heard_already = out.ends_with(next) || class.is_some() && in_vowels;
+        if !is_heard_already {
             out.push(next);
         }
         in_vowels = class.is_some();
@@ -202,8 +203,8 @@ fn every_word_can_be_said_and_written_by_anybody() {
 
 #[test]
 fn no_word_can_be_taken_for_another_of_its_list() {
-    let lists: [(Vec<String>, fn(&str) -> String); 2] =
-        [(english(), heard_english), (german(), heard_german)];
+    type Heard = fn(&str) -> String;
+    let lists: [(Vec<String>, Heard); 2] = [(english(), heard_english), (german(), heard_german)];
     for (words, sound) in lists {
         let mut sounds = BTreeMap::new();
         for (at, word) in words.iter().enumerate() {

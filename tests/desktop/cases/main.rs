@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod consent;
 mod keychain;
 mod links;
 mod notices;
@@ -23,6 +24,16 @@ struct Served {
 impl Served {
     async fn start() -> Self {
         let server = Program::server().await;
+        let process = server.up().await;
+        Self { server, _process: process }
+    }
+
+    /// A vendor that says its name.
+    async fn called(name: &str) -> Self {
+        let config = petit_tests::bed::server_config("");
+        let named = config.replace("[server.vitae]", &format!("[server.vitae]\nname = \"{name}\""));
+        assert_ne!(config, named);
+        let server = Program::server_with(&named).await;
         let process = server.up().await;
         Self { server, _process: process }
     }
