@@ -105,6 +105,7 @@ async fn a_change_is_looked_at_by_the_sessions_that_it_concerns_and_no_other() {
         bounds: Bounds::default(),
         software: Text::lossy("test"),
         vitae: Vitae::new(),
+        fronts: petit_tests::untried::fronts(),
     };
     let relay = Relay::start(config, Arc::clone(&access) as Arc<dyn Access>).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

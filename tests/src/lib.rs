@@ -24,6 +24,7 @@ pub mod scripted;
 pub mod service;
 pub mod steady;
 pub mod trace;
+pub mod untried;
 pub mod visitor;
 
 use std::future::Future;

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, ServiceKind, Text, Vitae};
 use petit_engine::relay::{
-    Access, Announced, Answer, Bounds, Change, EnrolRequest, Enrolled, FrontSettings, FrontTrial, Names,
-    Relay, RelayConfig, Resolver, Route, Unresolved,
+    Access, Announced, Answer, Bounds, Change, EnrolRequest, Enrolled, Names, Relay, RelayConfig, Route,
 };
 use petit_engine::secret::{PrivateKey, PublicKey};
 use petit_tests::visitor::Visitor;
-use rustls::RootCertStore;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
@@ -71,15 +69,6 @@ impl Access for Faulty {
     }
 }
 
-/// Knows no name; those under `localhost` need none.
-struct Nobody;
-
-impl Resolver for Nobody {
-    fn resolve(&self, _: &str) -> Answer<'_, Result<Vec<IpAddr>, Unresolved>> {
-        Box::pin(async { Err(Unresolved::NoAddress) })
-    }
-}
-
 /// A33.
 #[tokio::test]
 async fn a_fault_in_one_request_ends_that_request_alone() {
@@ -94,12 +83,7 @@ async fn a_fault_in_one_request_ends_that_request_alone() {
         bounds: Bounds::default(),
         software: Text::lossy("test"),
         vitae: Vitae::new(),
-        fronts: FrontSettings {
-            trial: FrontTrial::Public,
-            networks: Vec::new(),
-            roots: RootCertStore::empty(),
-            resolver: Arc::new(Nobody),
-        },
+        fronts: petit_tests::untried::fronts(),
     };
     let access = Arc::new(Faulty { bad, changes: broadcast::Sender::new(1) });
     let relay = Relay::start(config, access).unwrap();
