@@ -29,10 +29,15 @@ pub const INITIAL_WINDOW_BYTES: u32 = 256 * 1024;
 pub const MIN_WINDOW_BYTES: u32 = 16 * 1024;
 /// The least that a WINDOW frame grants: a quarter of the smallest window.
 pub const MIN_GRANT_BYTES: u32 = MIN_WINDOW_BYTES / 4;
-/// The largest window of one stream: 200 MB/s over 80 ms.
+/// The largest window that a stream begins with, and the largest one of all in a session without the feature `wide`:
+/// 200 MB/s over 80 ms.
 pub const MAX_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// The largest window of one stream in a session with the feature `wide`: all the memory that there is, which leaves
+/// 300 MB/s over 80 ms when the reserve for others is taken off.
+pub const WIDE_WINDOW_BYTES: u32 = 32 * 1024 * 1024;
 /// Sum of the receive windows of a session beyond which new streams start with [`MIN_WINDOW_BYTES`] and no
-/// window grows. It bounds what one customer's slow visitors can pin in the server's memory.
+/// window grows. It bounds what one customer's slow visitors can pin in the server's memory. An eighth of it is kept for
+/// new streams, and the rest is shared by those that need more.
 pub const SESSION_WINDOW_BYTES: u64 = 32 * 1024 * 1024;
 /// What one side of a session holds of received bytes, for readers that are slow. The relay's own windows never add
 /// up to it; at an agent, which cannot keep the relay from opening streams, what goes beyond it ends a stream.

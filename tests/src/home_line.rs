@@ -64,6 +64,10 @@ impl Path {
     pub const MOBILE: Self = Self::new(1_000, 2_000, 110, 512);
     /// Far away by satellite.
     pub const SATELLITE: Self = Self::new(600, 3_000, 400, 128);
+    /// By satellite with 400 Mbit/s: 20 MB are on their way.
+    pub const WIDE_SATELLITE: Self = Self::new(50_000, 50_000, 400, 1024);
+    /// Across a continent, on a line that is wider than a test's programs are fast.
+    pub const CONTINENT: Self = Self::new(400_000, 400_000, 80, 1024);
     /// Fibre to the house, 400 Mbit/s each way.
     pub const FIBRE: Self = Self::new(50_000, 50_000, 3, 1024);
 

@@ -4,16 +4,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use petit_engine::agent::{self, Registered};
 use petit_engine::invite::Invite;
+use petit_engine::limits;
 use petit_engine::net::dial::Way;
 use petit_engine::net::tls;
 use petit_engine::proto::control::{
     FromAgent, FromRelay, Hello, Message, Offer, Options, ServiceKind, Text, Vitae,
 };
-use petit_engine::proto::frame::{HEADER_BYTES, Header, Kind, Open};
+use petit_engine::proto::frame::{HEADER_BYTES, Header, Kind, Open, decode_window};
 use petit_engine::secret::PrivateKey;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -130,12 +132,12 @@ impl Rogue {
 
     /// The next frame; `None` at the end.
     pub async fn next(&mut self) -> Option<(Header, Vec<u8>)> {
-        let mut header = [0; HEADER_BYTES];
-        soon("a frame", self.tls.read_exact(&mut header)).await.ok()?;
-        let header = Header::decode(header).unwrap();
-        let mut payload = vec![0; header.length];
-        soon("the rest of a frame", self.tls.read_exact(&mut payload)).await.ok()?;
-        Some((header, payload))
+        read_frame(&mut self.tls).await
+    }
+
+    /// The connection itself.
+    pub fn io(&mut self) -> &mut (impl AsyncRead + AsyncWrite + Unpin + use<>) {
+        &mut self.tls
     }
 
     /// The next frame of one kind; PINGs on the way are answered. `None` at the end.
@@ -167,4 +169,68 @@ impl Rogue {
     pub async fn until_closed(mut self) {
         while self.next().await.is_some() {}
     }
+}
+
+/// Sends on a stream all that it may, until so many bytes have gone: the most that it was ever allowed to send at once.
+/// The other side must take the path for a long one: its first PING is to be answered late, and no other here.
+///
+/// `credit` is what the stream began with, `read` counts what its reader has taken.
+pub async fn widest_window<IO>(
+    io: &mut IO,
+    stream: u32,
+    credit: u32,
+    read: &mut watch::Receiver<u64>,
+    bytes: u64,
+) -> u64
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Looked at after so many bytes: a PING each time, and there may not be many.
+    const STEP: u64 = 32 * 1024 * 1024;
+    let (mut credit, mut widest, mut sent, mut looked) = (u64::from(credit), 0, 0, 0);
+    let data = vec![0; limits::MAX_DATA_BYTES];
+    while sent < bytes {
+        widest = widest.max(credit);
+        while credit > 0 {
+            let piece = &data[..credit.min(data.len() as u64) as usize];
+            write_frame(io, stream, Kind::Data, piece).await;
+            credit -= piece.len() as u64;
+            sent += piece.len() as u64;
+        }
+        // When all was read and the PONG is there, so is every grant.
+        let look = sent - looked >= STEP;
+        if look {
+            looked = sent;
+            soon("the reader", read.wait_for(|read| *read >= sent)).await.unwrap();
+            write_frame(io, 0, Kind::Ping, &sent.to_be_bytes()).await;
+        }
+        loop {
+            let (header, payload) = read_frame(io).await.expect("a session");
+            match header.kind {
+                Kind::Window => credit += u64::from(decode_window(&payload).unwrap()),
+                Kind::Pong => break,
+                _ => {}
+            }
+            if !look && credit > 0 {
+                break;
+            }
+        }
+    }
+    widest
+}
+
+async fn write_frame<IO: AsyncWrite + Unpin>(io: &mut IO, stream: u32, kind: Kind, payload: &[u8]) {
+    io.write_all(&Header { stream, kind, length: payload.len() }.encode()).await.unwrap();
+    io.write_all(payload).await.unwrap();
+    io.flush().await.unwrap();
+}
+
+/// The next frame; `None` at the end.
+async fn read_frame<IO: AsyncRead + Unpin>(io: &mut IO) -> Option<(Header, Vec<u8>)> {
+    let mut header = [0; HEADER_BYTES];
+    soon("a frame", io.read_exact(&mut header)).await.ok()?;
+    let header = Header::decode(header).unwrap();
+    let mut payload = vec![0; header.length];
+    soon("the rest of a frame", io.read_exact(&mut payload)).await.ok()?;
+    Some((header, payload))
 }

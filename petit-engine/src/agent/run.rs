@@ -28,7 +28,7 @@ use crate::net::dial::DialError;
 use crate::net::tls;
 use crate::proto::control::{
     FRONTS, FromAgent, FromRelay, HEALTHS, Hello, MOVE, Message, Outcome, PROTOCOL, Refusal, Text, Trial,
-    Welcome, features,
+    WIDE, Welcome, features,
 };
 use crate::proto::frame::{Purpose, ResetCode};
 use crate::proto::liveness::Backoff;
@@ -195,7 +195,7 @@ impl Runner {
         self.told_services = self.offers.iter().map(|offered| offered.number).collect();
         let hello = Hello {
             protocol: PROTOCOL,
-            features: features([MOVE, HEALTHS, FRONTS]),
+            features: features([MOVE, HEALTHS, FRONTS, WIDE]),
             software: self.config.software.clone(),
             device_name: self.config.device_name.clone(),
             instance: self.instance.clone(),

@@ -17,7 +17,9 @@ use crate::mux::{self, End, Event, Events, Mux, Role, Stream};
 use crate::name::{DeviceId, ServerAddr};
 use crate::net::dial::{self, DialError, Way};
 use crate::net::tls;
-use crate::proto::control::{FromAgent, FromRelay, Hello, Message, PROTOCOL, Refusal, Text, Welcome};
+use crate::proto::control::{
+    FromAgent, FromRelay, Hello, Message, PROTOCOL, Refusal, Text, WIDE, Welcome, has_feature,
+};
 use crate::proto::frame::ResetCode;
 use crate::secret::{Fingerprint, PrivateKey};
 
@@ -215,6 +217,9 @@ pub(super) async fn connect(
         FromRelay::Welcome(welcome) if welcome.protocol == PROTOCOL => {
             live.mux.set_services(services);
             live.features.clone_from(&welcome.features);
+            if has_feature(&live.features, WIDE) {
+                live.mux.set_wide_windows();
+            }
             Ok((live, welcome))
         }
         FromRelay::Refused { refusal } => Err(SessionError::Refused { server: server.clone(), refusal }),

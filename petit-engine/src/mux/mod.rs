@@ -190,6 +190,12 @@ impl Mux {
         self.shared.lock().set_peer_limits(window, max_streams);
     }
 
+    /// The peer has the feature `wide`: windows may grow to [`limits::WIDE_WINDOW_BYTES`] from now on, instead of
+    /// [`limits::MAX_WINDOW_BYTES`].
+    pub fn set_wide_windows(&self) {
+        self.shared.lock().set_wide_windows();
+    }
+
     /// How many services the two ends talk about: the peer may say something about each of them now and then.
     pub fn set_services(&self, services: usize) {
         self.shared.lock().set_services(services);

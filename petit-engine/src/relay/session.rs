@@ -20,7 +20,7 @@ use crate::proto::control::{
     FRONTS, HEALTHS, MOVE, PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome,
 };
 use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Kept, Message, Offer, Outcome};
-use crate::proto::control::{ServiceHealth, has_feature};
+use crate::proto::control::{ServiceHealth, WIDE, has_feature};
 
 /// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
 pub(super) async fn run(
@@ -41,6 +41,9 @@ pub(super) async fn run(
         Some(Ok(Introduction::Hello(hello))) => {
             mux.set_peer_limits(hello.window, hello.max_streams);
             mux.set_services(hello.services.len());
+            if has_feature(&hello.features, WIDE) {
+                mux.set_wide_windows();
+            }
             let session = Arc::new(Session::new(device, key, mux.clone(), (peer, shard), &hello));
             serve(&shared, &session, hello, (events, &mut driver)).await
         }
@@ -143,7 +146,7 @@ async fn serve(
     let (services, kept) = announced;
     session.welcome(Welcome {
         protocol: PROTOCOL,
-        features: [MOVE, HEALTHS, FRONTS]
+        features: [MOVE, HEALTHS, FRONTS, WIDE]
             .into_iter()
             .filter(|feature| has_feature(&hello.features, feature))
             .map(Text::lossy)

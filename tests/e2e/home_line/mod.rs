@@ -9,6 +9,7 @@ mod events;
 mod kept;
 mod network;
 mod restart;
+mod shares;
 mod tcp;
 mod uploads;
 mod websockets;

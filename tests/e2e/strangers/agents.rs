@@ -2,17 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
 use petit_engine::limits;
-use petit_engine::proto::control::{FromAgent, FromRelay, Message, Refusal, ServiceKind};
+use petit_engine::proto::control::{FromAgent, FromRelay, Hello, Message, Refusal, ServiceKind, Text};
 use petit_engine::proto::frame::{Kind, Open};
 use petit_tests::bed::{Bed, BedClient};
 use petit_tests::figures::figure;
-use petit_tests::rogue::{Device, hello, offer};
+use petit_tests::rogue::{Device, hello, offer, widest_window};
 use petit_tests::service::Service;
 use petit_tests::soon;
-use petit_tests::visitor::host;
+use petit_tests::visitor::{host, request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 struct Honest {
     bed: Bed,
@@ -244,5 +247,53 @@ async fn a_port_does_not_lead_past_the_checks_of_http_when_its_service_becomes_h
     if let Ok(mut tcp) = TcpStream::connect(&address).await {
         let _ = tcp.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert_eq!(soon("the end", tcp.read(&mut [0; 16])).await.unwrap_or(0), 0);
+    }
+}
+
+/// The server grants windows beyond 16 MiB only to a client that has said that it bears them: another one would end the
+/// session.
+#[tokio::test]
+async fn wide_windows_are_for_clients_that_bear_them() {
+    for (features, least, most) in [(&[][..], 12 << 20, 16 << 20), (&["wide"][..], (16 << 20) + 1, 32 << 20)]
+    {
+        let bed = Bed::start().await;
+        let device = Device::of(&bed).await;
+        let mut rogue = device.connect().await;
+        let hello = Hello {
+            features: features.iter().copied().map(Text::lossy).collect(),
+            ..hello("rogue", vec![offer(1, "web", ServiceKind::Http)])
+        };
+        rogue.say(&FromAgent::Hello(hello)).await;
+        let ping = loop {
+            let (header, payload) = rogue.next().await.unwrap();
+            if header.kind == Kind::Ping {
+                break payload;
+            }
+        };
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        rogue.send(0, Kind::Pong, &ping).await;
+        match rogue.control().await {
+            Some(FromRelay::Welcome(welcome)) => {
+                let in_use: Vec<&str> = welcome.features.iter().map(Text::as_str).collect();
+                assert_eq!(in_use, features, "and they are told so");
+            }
+            other => panic!("{other:?}"),
+        }
+        let (reading, mut read) = watch::channel(0);
+        let (visitor, asked) =
+            (bed.visitor(), request(&host(&device.registered.id), "GET", "/", Empty::<Bytes>::new()));
+        let visit = tokio::spawn(async move {
+            let mut body = visitor.open(asked).await.into_body();
+            while let Some(Ok(frame)) = body.frame().await {
+                reading.send_modify(|read| *read += frame.into_data().unwrap().len() as u64);
+            }
+        });
+        let (stream, open) = rogue.visited().await;
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n";
+        rogue.send(stream, Kind::Data, head).await;
+        let credit = open.window - head.len() as u32;
+        let widest = widest_window(rogue.io(), stream, credit, &mut read, 400_000_000).await;
+        assert!((least..=most).contains(&widest), "{features:?}: {widest}");
+        visit.abort();
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use petit_client::status::Connection;
+use petit_engine::limits;
 use petit_engine::name::{DeviceId, RegisteredId};
 use petit_engine::proto::control::{
     EnrolAnswer, FromRelay, Grant, Message, Outcome, PROTOCOL, PublicUrl, Text, Vitae, Welcome,
@@ -10,10 +11,12 @@ use petit_engine::proto::control::{
 use petit_engine::proto::frame::{HEADER_BYTES, Header, Kind, Open, Reset, ResetCode};
 use petit_engine::secret::{InviteId, InviteSecret, PrivateKey};
 use petit_tests::bed::BedClient;
+use petit_tests::rogue::widest_window;
 use petit_tests::service::Service;
 use petit_tests::soon;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -84,6 +87,11 @@ impl Hostile {
 
     /// Welcomes whoever comes; returns the number that the client gave to its service.
     async fn session(&self) -> (Session, u16) {
+        self.session_with(&[]).await
+    }
+
+    /// With these features in use.
+    async fn session_with(&self, features: &[&str]) -> (Session, u16) {
         let mut session = self.accept().await;
         let (_, hello) = session.next_of(Kind::Control).await.expect("a hello");
         let hello: serde_json::Value = serde_json::from_slice(&hello).unwrap();
@@ -91,7 +99,7 @@ impl Hostile {
         let outcome = Outcome::Registered { id: self.id, url: self.url(), aliases: vec![] };
         let welcome = FromRelay::Welcome(Welcome {
             protocol: PROTOCOL,
-            features: vec![],
+            features: features.iter().copied().map(Text::lossy).collect(),
             software: Text::lossy("hostile"),
             device: DeviceId::random().unwrap(),
             window: 65_536,
@@ -212,4 +220,33 @@ async fn a_server_that_opens_without_end_gets_no_more_than_the_client_has_room_f
     session.send(1, Kind::Data, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     let (_, answer) = session.next_of(Kind::Data).await.unwrap();
     assert!(String::from_utf8_lossy(&answer).ends_with("private"));
+}
+
+/// A client grants windows beyond 16 MiB only to a server that has said that it bears them: another one would end the
+/// session.
+#[tokio::test]
+async fn wide_windows_are_for_servers_that_bear_them() {
+    for (features, least, most) in [(&[][..], 12 << 20, 16 << 20), (&["wide"][..], (16 << 20) + 1, 32 << 20)]
+    {
+        let (reading, mut read) = watch::channel(0);
+        let service = Service::speaking("reader", move |mut tcp| {
+            let (reading, mut buffer) = (reading.clone(), vec![0; 64 * 1024]);
+            async move {
+                while let Ok(count @ 1..) = tcp.read(&mut buffer).await {
+                    reading.send_modify(|read| *read += count as u64);
+                }
+            }
+        })
+        .await;
+        let hostile = Hostile::new().await;
+        let _client = hostile.client(&service).await;
+        let (mut session, number) = hostile.session_with(features).await;
+        let (_, ping) = session.next_of(Kind::Ping).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        session.send(0, Kind::Pong, &ping).await;
+        session.send(1, Kind::Open, &Open { service: number, ..Open::default() }.encode()).await;
+        let widest =
+            widest_window(&mut session.0, 1, limits::INITIAL_WINDOW_BYTES, &mut read, 400_000_000).await;
+        assert!((least..=most).contains(&widest), "{features:?}: {widest}");
+    }
 }

@@ -282,6 +282,10 @@ impl Core {
         self.peer_max_streams = max_streams;
     }
 
+    pub(in crate::mux) fn set_wide_windows(&mut self) {
+        self.budget.set_wide();
+    }
+
     pub(in crate::mux) fn min_round_trip(&self) -> Option<Duration> {
         self.liveness.min_round_trip()
     }

@@ -213,8 +213,8 @@ impl Core {
             .get(&id)
             .is_some_and(|slot| slot.detached && (slot.broken || (slot.finished && slot.fin == Fin::Sent)));
         if done && let Some(slot) = self.streams.remove(&id) {
-            self.budget.release(slot.window.size());
             self.outgoing = self.outgoing.saturating_sub(slot.outbox.bytes);
+            slot.window.close(&mut self.budget);
         }
         done && self.streams.is_empty()
     }

@@ -126,6 +126,9 @@ pub const MOVE: &str = "move";
 /// The feature of a relay that understands [`FromAgent::Healths`], and of an agent that says its healths so.
 pub const HEALTHS: &str = "healths";
 
+/// The feature of a side whose peer may grant it windows of [`limits::WIDE_WINDOW_BYTES`] on a stream.
+pub const WIDE: &str = "wide";
+
 /// Features by their names.
 pub fn features<const N: usize>(names: [&str; N]) -> Vec<Text<32>> {
     names.map(Text::lossy).into()
