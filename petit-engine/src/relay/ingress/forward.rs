@@ -238,7 +238,7 @@ impl Job<'_> {
         let upstream = Upstream { session: Arc::clone(way.session), service, stream };
         let mut exchange = Exchange::begin(upstream, head, is_head, sending);
         match self.first_byte(poll_fn(|cx| exchange.poll_head(cx))).await {
-            Waited::Answered(Ok((head, rest))) => Ok(exchange.answer(head, rest)),
+            Waited::Answered(Ok((head, rest))) => Ok(exchange.answer(&way.shared.tasks, head, rest)),
             Waited::Answered(Err(trouble)) => {
                 let fault = matches!(trouble, Trouble::Body).then_some(Failure::BadRequest);
                 Err(self.refused(fault, matches!(trouble, Trouble::Invalid), kept.then_some(before), &fate))

@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::Response;
 use hyper::body::{Frame, SizeHint};
+use tokio_util::task::TaskTracker;
 
 pub use self::answer::fuzz;
 use self::answer::{Framing, Head, HeadReader};
@@ -97,8 +98,9 @@ impl Exchange {
         }
     }
 
-    /// The answer as it goes on: its head, and its body as the service sends it.
-    pub(super) fn answer(self, head: Head, rest: Bytes) -> (Response<()>, Arrived) {
+    /// The answer as it goes on: its head, and its body as the service sends it. An upload that is not over goes on among
+    /// `tasks`.
+    pub(super) fn answer(self, tasks: &TaskTracker, head: Head, rest: Bytes) -> (Response<()>, Arrived) {
         let ends = Arc::new(Ends::default());
         let Self { upstream, sending, .. } = self;
         match sending {
@@ -106,7 +108,7 @@ impl Exchange {
                 ends.reached(SENT);
             }
             Some(sending) => {
-                tokio::spawn(rest_of_upload(sending, Arc::clone(&upstream.stream), Arc::clone(&ends)));
+                tasks.spawn(rest_of_upload(sending, Arc::clone(&upstream.stream), Arc::clone(&ends)));
             }
         }
         let mut body =
