@@ -54,6 +54,9 @@ pub const READ_TURN_BYTES: usize = 256 * 1024;
 pub const COPY_BELOW_BYTES: usize = 4 * 1024;
 /// Streams that one session carries at the same time.
 pub const MAX_STREAMS: u32 = 4096;
+/// The last stream of a session: numbers are never used twice. Whoever has opened it asks for another session, which at
+/// a thousand streams in a second is every 50 days.
+pub const LAST_STREAM: u32 = u32::MAX;
 /// Streams that may be opened in one second; the burst is one full set of streams.
 pub const MAX_OPENS_PER_SECOND: u32 = 20_000;
 /// PINGs a peer may send in one second (the protocol needs one in ten).

@@ -297,6 +297,66 @@ async fn leaving_lets_streams_finish_and_takes_no_new_ones() {
 }
 
 #[tokio::test]
+async fn a_session_that_has_used_all_its_numbers_asks_for_another_and_serves_its_last_stream() {
+    let (relay, mut agent) = pair(4096);
+    relay.mux.shared.lock().skip_to(u32::MAX - 1);
+    let mut there = relay.mux.open(Open::default()).unwrap();
+    let mut here = agent.accepted().await;
+    assert_eq!((there.id(), here.id()), (u32::MAX, u32::MAX));
+    assert_eq!(relay.mux.open(Open::default()).unwrap_err(), OpenError::Leaving);
+    assert!(!relay.mux.takes_streams(), "requests go to a newer session");
+    match agent.events.recv().await {
+        Some(Event::GoAway(away)) => assert_eq!((away.last_stream, away.retry_after_ms), (u32::MAX, 0)),
+        other => panic!("{other:?}"),
+    }
+    there.write_all(b"last").await.unwrap();
+    there.shutdown().await.unwrap();
+    let mut seen = String::new();
+    here.read_to_string(&mut seen).await.unwrap();
+    assert_eq!(seen, "last");
+}
+
+/// All that streams hold of a session's memory comes back with them: the claim of their windows, and what waits to be
+/// sent.
+#[tokio::test]
+async fn streams_that_have_ended_leave_their_memory_to_others() {
+    let (relay, mut agent) = pair(1 << 20);
+    // More than have room at once for the usual window: ended in good order, and cancelled.
+    for number in 0..2 * (limits::SESSION_WINDOW_BYTES / u64::from(limits::INITIAL_WINDOW_BYTES)) {
+        let mut there = relay.mux.open(Open::default()).unwrap();
+        let mut here = agent.accepted().await;
+        assert_eq!(here.opened().window, limits::INITIAL_WINDOW_BYTES, "stream {number}");
+        if number % 2 == 0 {
+            here.shutdown().await.unwrap();
+            there.shutdown().await.unwrap();
+            assert_eq!(there.read(&mut [0; 8]).await.unwrap(), 0);
+            assert_eq!(here.read(&mut [0; 8]).await.unwrap(), 0);
+        }
+        drop((there, here));
+        relay.mux.idle().await;
+    }
+    // More than all streams of a session may hold for sending at once; read, and cancelled before all of it was sent.
+    let block = vec![0; limits::SEND_BUFFER_BYTES];
+    for number in 0..4 * core::SEND_TOTAL_BYTES / limits::SEND_BUFFER_BYTES {
+        let credit = if number % 2 == 0 { limits::INITIAL_WINDOW_BYTES } else { limits::MIN_WINDOW_BYTES };
+        relay.mux.set_peer_limits(credit, limits::MAX_STREAMS);
+        let mut there = relay.mux.open(Open::default()).unwrap();
+        let mut here = agent.accepted().await;
+        let room = std::future::poll_fn(|cx| there.poll_room(cx)).await.unwrap();
+        assert_eq!(room, limits::SEND_BUFFER_BYTES, "stream {number}");
+        there.write_all(&block).await.unwrap();
+        if number % 2 == 0 {
+            there.shutdown().await.unwrap();
+            let mut seen = Vec::new();
+            here.read_to_end(&mut seen).await.unwrap();
+            assert_eq!(seen.len(), block.len());
+        }
+        drop((there, here));
+        relay.mux.idle().await;
+    }
+}
+
+#[tokio::test]
 async fn a_session_that_ends_breaks_its_streams() {
     let (relay, mut agent) = pair(4096);
     let mut there = relay.mux.open(Open::default()).unwrap();

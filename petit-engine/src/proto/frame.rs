@@ -227,7 +227,7 @@ impl Open {
         };
         let port = u16::from_be_bytes(rest.take().ok_or(invalid)?);
         let id = rest.take().ok_or(invalid)?;
-        if window > limits::MAX_WINDOW_BYTES {
+        if !(limits::MIN_WINDOW_BYTES..=limits::MAX_WINDOW_BYTES).contains(&window) {
             return Err(invalid);
         }
         Ok(Self { service, purpose, window, visitor: SocketAddr::new(ip, port), id })

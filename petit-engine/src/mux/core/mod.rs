@@ -41,7 +41,7 @@ pub(in crate::mux) use self::streams::{Read, Room};
 /// Pending bytes of stream 0 and of stream management beyond which no stream is opened.
 const CONGESTED_BYTES: usize = 256 * 1024;
 /// Bytes that all streams of a session hold for sending before each may hold only [`SCARCE_BYTES`].
-const SEND_TOTAL_BYTES: usize = 8 * 1024 * 1024;
+pub(in crate::mux) const SEND_TOTAL_BYTES: usize = 8 * 1024 * 1024;
 /// What a stream may hold for sending when the session as a whole holds much.
 const SCARCE_BYTES: usize = 4 * 1024;
 /// How long a close may take to get its last words out.
@@ -220,14 +220,22 @@ impl Core {
         if self.pending.len() > CONGESTED_BYTES {
             return Err(OpenError::Congested);
         }
-        // Numbers are never used twice; a session that has used them all takes no more streams.
         let id = self.last_stream.checked_add(1).ok_or(OpenError::Leaving)?;
         self.last_stream = id;
         let window = self.budget.open();
         let open = Open { window, ..open };
         let fate = self.insert(id, window, self.peer_window);
         self.control_frame(id, Kind::Open, &open.encode());
+        if id == limits::LAST_STREAM {
+            self.go_away(Duration::ZERO);
+        }
         Ok((id, open, fate))
+    }
+
+    /// As if all streams up to this one had been opened, and had ended.
+    #[cfg(test)]
+    pub(in crate::mux) fn skip_to(&mut self, stream: u32) {
+        self.last_stream = stream;
     }
 
     fn insert(&mut self, id: u32, recv_window: u32, send_credit: u32) -> Arc<Fate> {

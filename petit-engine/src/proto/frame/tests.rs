@@ -84,13 +84,19 @@ fn an_open_with_a_hostile_window_or_address_is_refused() {
     assert_eq!(Open::decode(&good), Ok(Open::default()));
     let mut window = good;
     window[3] = 0xff;
+    // Fewer bytes than any grant brings: its stream could be kept busy for ever.
+    let mut small = good;
+    small[3..7].copy_from_slice(&(limits::MIN_WINDOW_BYTES - 1).to_be_bytes());
+    let mut least = good;
+    least[3..7].copy_from_slice(&limits::MIN_WINDOW_BYTES.to_be_bytes());
+    assert!(Open::decode(&least).is_ok());
     let mut family = good;
     family[7] = 5;
     let mut unmapped = good;
     unmapped[18] = 0;
     let mut purpose = good;
     purpose[2] = 2;
-    for bad in [window, family, unmapped, purpose] {
+    for bad in [window, small, family, unmapped, purpose] {
         assert_eq!(Open::decode(&bad), Err(FrameError::Payload { kind: Kind::Open }));
     }
     assert!(Open::decode(&good[..41]).is_err());
