@@ -211,7 +211,7 @@ impl Default for Telling {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
@@ -234,7 +234,7 @@ mod tests {
     }
 
     /// An agent with so many services in a session with these features, and the relay's end of that.
-    fn online(count: usize, in_use: &[&str]) -> (Runner, Side) {
+    pub(in crate::agent) fn online(count: usize, in_use: &[&str]) -> (Runner, Side) {
         let config = AgentConfig {
             server: "localhost:1".parse().unwrap(),
             way: Way::default(),

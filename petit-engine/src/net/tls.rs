@@ -336,3 +336,6 @@ impl ClientCertVerifier for DeviceVerifier {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;
