@@ -325,6 +325,38 @@ async fn an_early_answer_is_heard_by_a_visitor_who_is_still_sending() {
     row.carried();
 }
 
+/// The service has begun its answer before the upload has come to its end, and then the upload breaks: neither the half
+/// of it that the service has nor the answer to it may look whole.
+#[tokio::test]
+async fn an_upload_that_breaks_after_its_answer_has_begun_breaks_the_answer_too() {
+    let service = scripted::raw(|_, mut tcp| async move {
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"hello\r\n") {
+            tcp.read_buf(&mut seen).await.unwrap();
+        }
+        tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst").await.unwrap();
+        scripted::gone(&mut tcp).await;
+        // Whoever takes what has come for a whole upload says the rest.
+        let _ = tcp.write_all(b"later").await;
+    })
+    .await;
+    let bed = Bed::start().await;
+    let client = bed.client_of(service.address(), "http", "").await;
+    let mut tcp = bed.visitor().tcp().await;
+    let head =
+        format!("POST / HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n", host(&client.id()));
+    tcp.write_all(head.as_bytes()).await.unwrap();
+    tcp.write_all(b"5\r\nhello\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"first") {
+        assert_ne!(soon("the answer", tcp.read_buf(&mut answer)).await.unwrap(), 0);
+    }
+    // No size of a chunk.
+    tcp.write_all(b"zz\r\n").await.unwrap();
+    let _ = soon("the end", tcp.read_to_end(&mut answer)).await;
+    assert!(answer.ends_with(b"first"), "{}", String::from_utf8_lossy(&answer));
+}
+
 #[tokio::test]
 async fn a_service_of_http2_may_close_its_connections_as_it_likes() {
     let rows = [
