@@ -60,6 +60,7 @@ impl Serialize for Clients<'_> {
 pub(crate) struct ClientView<'a> {
     id: DeviceId,
     name: &'a str,
+    note: &'a str,
     fingerprint: &'a Fingerprint,
     key_words: KeyWords,
     created: u64,
@@ -113,6 +114,7 @@ impl<'a> ClientView<'a> {
         Self {
             id: row.id,
             name: &row.name,
+            note: &row.note,
             fingerprint: &row.fingerprint,
             key_words: row.fingerprint.words(),
             created: seconds(row.created),

@@ -23,6 +23,7 @@ mod many;
 mod many_services;
 mod names;
 mod network;
+mod overview;
 mod readme;
 mod recover;
 mod replace;

@@ -23,6 +23,8 @@ pub mod rogue;
 pub mod scripted;
 pub mod service;
 pub mod steady;
+#[cfg(target_os = "linux")]
+pub mod stranger;
 pub mod trace;
 pub mod untried;
 pub mod visitor;

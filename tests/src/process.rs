@@ -232,14 +232,10 @@ impl Program {
         let command = command.as_std();
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
-        // script(1) is in every Debian.
-        let mut script = Command::new("script");
-        script.args(["--quiet", "--return", "--echo", "never", "--command", &line.join(" "), "/dev/null"]);
-        script.env("HOME", self.dir.path()).env("PETIT_CONFIG", self.config()).kill_on_drop(true);
-        script.envs(self.env.iter().map(|(name, value)| (name, value)));
-        let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (keys, screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        Terminal { child, keys, screen, shown: String::new(), seen: 0 }
+        Terminal::open(&line.join(" "), |script| {
+            script.env("HOME", self.dir.path()).env("PETIT_CONFIG", self.config());
+            script.envs(self.env.iter().map(|(name, value)| (name, value)));
+        })
     }
 
     /// Starts `run` in the foreground and waits until it can be asked.
@@ -398,6 +394,18 @@ pub struct Terminal {
 }
 
 impl Terminal {
+    /// Types a line for a shell; `set_up` sees to its environment.
+    pub(crate) fn open(line: &str, set_up: impl FnOnce(&mut Command)) -> Self {
+        // script(1) is in every Debian.
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--echo", "never", "--command", line, "/dev/null"]);
+        set_up(&mut script);
+        let mut child =
+            script.kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (keys, screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Self { child, keys, screen, shown: String::new(), seen: 0 }
+    }
+
     /// Waits until a text has appeared behind what was seen before.
     pub async fn until(&mut self, text: &str) {
         soon(&format!("{text:?} on the terminal"), async {

@@ -104,3 +104,33 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::USAGE;
+
+    /// The word behind each of some words in a text.
+    fn behind<'a>(text: &'a str, words: &'a str) -> impl Iterator<Item = &'a str> {
+        let is_end = |letter: char| !letter.is_ascii_alphanumeric() && letter != '-';
+        text.split(words).skip(1).map(move |rest| rest.split(is_end).next().unwrap_or_default())
+    }
+
+    #[test]
+    fn every_command_and_package_that_the_readme_names_is_there() {
+        let readme = include_str!("../../README.md");
+        let known: Vec<&str> = USAGE.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+        let mut seen = 0;
+        for word in behind(readme, "cargo xtask ") {
+            let is_known = known.iter().any(|line| line.split(' ').next() == Some(word)) || word == "help";
+            assert!(is_known, "cargo xtask {word}");
+            seen += 1;
+        }
+        for package in behind(readme, "-p ") {
+            assert!(crate::run::root().join(package).join("Cargo.toml").exists(), "{package}");
+            seen += 1;
+        }
+        assert!(seen > 6, "{seen}");
+    }
+}

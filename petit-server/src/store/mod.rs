@@ -209,6 +209,8 @@ pub struct DeviceRow {
     pub fingerprint: Fingerprint,
     /// What the customer called it when it last connected.
     pub name: String,
+    /// What the operator wanted to remember of the invite that it used last.
+    pub note: String,
     /// Program and version at enrolment.
     pub software: String,
     /// When it registered.

@@ -1,5 +1,7 @@
 //! The README: its tables are those of the programs, and its recipes are run as they stand.
 
+#[cfg(target_os = "linux")]
+mod recipes;
 mod tables;
 
 /// The text.

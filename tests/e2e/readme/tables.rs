@@ -1,9 +1,14 @@
 //! What the README lists is all that there is, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use petit_engine::relay::Failure;
+use petit_tests::bed::Bed;
 use petit_tests::process::Program;
+use petit_tests::{program, soon};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::section;
 
@@ -19,6 +24,23 @@ fn every_error_of_petits_own_stands_in_the_table_of_errors() {
     };
     let found: Vec<&str> = section("When a visitor gets an error").lines().filter(is_row).collect();
     assert_eq!(found, expected, "the table has to be:\n{}", expected.join("\n"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_as_a_request_gets_a_bare_answer() {
+    let bed = Bed::start().await;
+    let mut tcp = TcpStream::connect(bed.http()).await.unwrap();
+    tcp.write_all(b"no HTTP\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    soon("an answer", tcp.read_to_string(&mut answer)).await.unwrap();
+    let mut curl = program::curl(bed.http());
+    let field = format!("x: {}", "a".repeat(17_000));
+    curl.args(["--include", "--http2-prior-knowledge", "--header", &field, "http://x.localhost/"]);
+    let said = program::run(curl).await.ok().out;
+    for (answer, status) in [(answer, "HTTP/1.1 400"), (said, "HTTP/2 431")] {
+        assert!(answer.starts_with(status) && answer.trim_end().lines().count() < 5, "{answer}");
+        assert!(!answer.to_lowercase().contains("petit-error"), "{answer}");
+    }
 }
 
 /// Verbs, each with the verbs below it.
@@ -118,4 +140,42 @@ async fn every_option_that_the_readme_names_is_one() {
         }
     }
     assert!(seen >= 3, "the README names options: {seen}");
+}
+
+/// The text of all Rust files under a folder.
+fn sources(folder: &Path, found: &mut Vec<String>) {
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() && !["target", "node_modules"].contains(&name) && !name.starts_with('.') {
+            sources(&path, found);
+        } else if name.ends_with(".rs") {
+            found.push(std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_test_that_a_document_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut texts = Vec::new();
+    sources(root, &mut texts);
+    let is_there = |name: &str| texts.iter().any(|text| text.contains(&format!("fn {name}")));
+    let mut seen = 0;
+    for document in std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()) {
+        if document.extension().is_none_or(|end| end != "md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&document).unwrap();
+        for code in text.split('`').skip(1).step_by(2) {
+            // A sentence behind a module; `…` ends one that is cut.
+            let Some((_, name)) = code.rsplit_once("::").filter(|(_, name)| name.matches('_').count() > 2)
+            else {
+                continue;
+            };
+            let name = name.strip_suffix('…').map_or_else(|| format!("{name}("), str::to_owned);
+            assert!(is_there(&name), "{}: there is no test {code}", document.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "the documents name tests: {seen}");
 }

@@ -119,7 +119,7 @@ enum Verb {
         #[arg(long, hide = true)]
         background: bool,
     },
-    /// Show where the client and its services stand
+    /// Show where the client and its services stand; `check` exits with 1 when something is not right
     #[command(after_help = "Examples:\n  petit-client status\n  petit-client status --watch")]
     Status {
         /// Go on and show every change

@@ -58,11 +58,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     /// Make a config file, the server's keys and the registry
-    #[command(after_help = "Example:\n  petit-server init --endpoint https://REGID.example.com")]
+    #[command(after_help = "Example:\n  petit-server init --endpoint https://REGID.example.com --port 443")]
     Init {
         /// How public addresses are made; REGID stands for the name of a service
         #[arg(long, value_name = "URL")]
         endpoint: Option<petit_engine::name::Endpoint>,
+        /// Where clients, and HTTPS visitors, come in (default: 8453)
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+        port: Option<u16>,
         /// Begin anew though the registry is missing; every client has to register again
         #[arg(long)]
         new_registry: bool,
@@ -96,7 +99,7 @@ enum Verb {
     /// Read the config file again; exits with 6 when some of it counts only after a restart
     #[command(after_help = "Example:\n  petit-server reload")]
     Reload,
-    /// Show the server, or one client: + online, - away
+    /// Show the server, or one client: + online, / leaving, - away
     #[command(after_help = "Examples:\n  petit-server status\n  petit-server status acme")]
     Status {
         /// A client's ID, a registered ID or an alias
@@ -299,8 +302,9 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     let (path, found) = locate(cli)?;
     let folder = Folder::of(&path);
     match &cli.verb {
-        Verb::Init { endpoint, new_registry } => {
-            setup::init(cli.json, &folder, endpoint.as_ref(), *new_registry).await?;
+        Verb::Init { endpoint, port, new_registry } => {
+            let wish = setup::Wish { endpoint: endpoint.as_ref(), port: *port, new_registry: *new_registry };
+            setup::init(cli.json, &folder, &wish).await?;
         }
         Verb::Run { background, takeover } => {
             let how = run::How { background: *background, takeover: *takeover };

@@ -22,33 +22,38 @@ use super::ask::Either;
 use super::run::start_failure;
 use super::{PROGRAM, fronts, load, show};
 
+/// What `init` was asked.
+pub(crate) struct Wish<'a> {
+    /// How public addresses are made, in a new config file.
+    pub(crate) endpoint: Option<&'a Endpoint>,
+    /// Where clients come in, in a new config file.
+    pub(crate) port: Option<u16>,
+    /// Whether a registry is made though there was one.
+    pub(crate) new_registry: bool,
+}
+
 /// Makes what is missing, and leaves what is there.
-pub(crate) async fn init(
-    json: bool,
-    folder: &Folder,
-    endpoint: Option<&Endpoint>,
-    new_registry: bool,
-) -> Result<(), Failure> {
+pub(crate) async fn init(json: bool, folder: &Folder, wish: &Wish<'_>) -> Result<(), Failure> {
     let failed = |error: files::FileError| Failure::of(&error);
     files::make_private_dir(folder.path()).map_err(failed)?;
     let path = &folder.config;
     let wrote_config = match config::load(path) {
-        Ok(_) if endpoint.is_some() => {
+        Ok(_) if wish.endpoint.is_some() || wish.port.is_some() => {
             return Err(Failure::new(
                 ExitCode::Failed,
                 format!("{} has a [server] part already; it was not changed", path.display()),
             )
-            .hint("set endpoint in its [server.vitae] by hand"));
+            .hint("set secure_proxy_port in it, and endpoint in its [server.vitae], by hand"));
         }
         Ok(_) => false,
         Err(ConfigError::Missing { .. }) => {
-            files::write_private(path, template(endpoint).as_bytes()).map_err(failed)?;
+            files::write_private(path, template(wish).as_bytes()).map_err(failed)?;
             true
         }
         Err(ConfigError::NoServer { .. }) => {
             // The client's part stays as it is.
             let client = std::fs::read_to_string(path).unwrap_or_default();
-            let both = format!("{}\n\n{}", client.trim_end(), template(endpoint));
+            let both = format!("{}\n\n{}", client.trim_end(), template(wish));
             files::write_private(path, both.as_bytes()).map_err(failed)?;
             true
         }
@@ -60,7 +65,7 @@ pub(crate) async fn init(
         made => made.map_err(|error| start_failure(&error))?,
     };
     // The key is made last, so one without a registry is a registry that was lost, or a disk that is not there.
-    if new_registry {
+    if wish.new_registry {
         Offline::create(&config, folder).await.map_err(|error| start_failure(&error))?;
     }
     match Offline::open(&config, folder).await {
@@ -96,6 +101,7 @@ pub(crate) async fn init(
             config.secure_proxy_port
         ));
     }
+    text.push_str(&ways_for_https(&config));
     text.push_str("\nNext: petit-server start");
     let value = json!({
         "endpoint": config.endpoint,
@@ -113,12 +119,32 @@ pub(crate) async fn init(
     Ok(())
 }
 
-fn template(endpoint: Option<&Endpoint>) -> String {
-    let template = config::template();
-    match endpoint {
-        Some(endpoint) => template.replace("http://REGID.localhost:8090", &endpoint.to_string()),
-        None => template,
+/// What is still to be done before HTTPS visitors get in.
+fn ways_for_https(config: &Config) -> String {
+    let (domain, port) = (config.endpoint.domain(), config.endpoint.visitors_port());
+    let (certificate, key) = (config.certificate.display(), config.certificate_key.display());
+    if !config.endpoint.is_https() || config.certificate.exists() {
+        String::new()
+    } else if port == config.secure_proxy_port {
+        format!("Put a certificate for *.{domain} into {certificate}, and its key into {key}.\n")
+    } else {
+        format!(
+            "Visitors come to port {port}. Put a proxy with a certificate for *.{domain} there, in front of {}:{}; \
+             or set secure_proxy_port = {port} and put the certificate into {certificate}, its key into {key}.\n",
+            config.proxy_bind, config.proxy_port
+        )
     }
+}
+
+fn template(wish: &Wish<'_>) -> String {
+    let mut text = config::template();
+    if let Some(endpoint) = wish.endpoint {
+        text = text.replace("http://REGID.localhost:8090", &endpoint.to_string());
+    }
+    if let Some(port) = wish.port {
+        text = text.replace("# secure_proxy_port = 8453", &format!("secure_proxy_port = {port}"));
+    }
+    text
 }
 
 /// Reads the config and everything that it names.

@@ -47,6 +47,12 @@ fn key_words(value: &Value, begin: &str) -> String {
     rows.iter().filter(|row| !row.is_empty()).map(|row| format!("{begin}{row}\n")).collect()
 }
 
+/// What a client calls itself, and what its invite was for.
+fn called(client: &Value) -> String {
+    let (name, note) = (text(client, "/name"), text(client, "/note"));
+    if note.is_empty() { name } else { format!("{name} ({note})") }
+}
+
 /// The original's marks: `+` online, `/` leaving, `-` away.
 fn mark(client: &Value) -> &'static str {
     match (is_true(client, "/online"), is_true(client, "/session/leaving")) {
@@ -56,9 +62,11 @@ fn mark(client: &Value) -> &'static str {
     }
 }
 
-fn health(service: &Value) -> String {
+/// How a service is, by what its client says; a client may be connected and not offer it.
+fn health(client: &Value, service: &Value) -> String {
     match service.pointer("/health") {
-        _ if !is_true(service, "/online") => "away".to_owned(),
+        _ if !is_true(client, "/online") => "away".to_owned(),
+        _ if !is_true(service, "/online") => "not offered".to_owned(),
         Some(Value::String(health)) if health == "up" => "up".to_owned(),
         Some(Value::String(_)) | Some(Value::Null) | None => "not tried yet".to_owned(),
         Some(down) => match text(down, "/down").as_str() {
@@ -108,18 +116,21 @@ pub(crate) fn status(value: &Value) -> String {
         return out;
     }
     let mut rows =
-        vec![["", "REGISTERED ID", "SERVICE", "STATE", "ALIASES", "CLIENT"].map(str::to_owned).to_vec()];
+        vec![["", "REGISTERED ID", "SERVICE", "STATE", "ALSO AT", "CLIENT"].map(str::to_owned).to_vec()];
     for client in clients {
         for service in list(client, "/services") {
-            let aliases: Vec<String> =
-                list(service, "/aliases").iter().map(|alias| text(alias, "")).collect();
+            // A raw TCP service is reached by its port alone.
+            let is_tcp = text(service, "/kind") == "tcp";
+            let port = is_tcp.then(|| text(service, "/url")).filter(|_| is_true(service, "/online"));
+            let aliases = list(service, "/aliases").iter().map(|alias| text(alias, ""));
+            let also: Vec<String> = port.into_iter().chain(aliases).collect();
             rows.push(vec![
                 mark(client).to_owned(),
                 text(service, "/id"),
                 text(service, "/name"),
-                health(service),
-                aliases.join(" "),
-                text(client, "/name"),
+                health(client, service),
+                also.join(" "),
+                called(client),
             ]);
         }
     }
@@ -323,7 +334,7 @@ pub(crate) fn clients(value: &Value) -> String {
         rows.push(vec![
             mark(client).to_owned(),
             text(client, "/id"),
-            text(client, "/name"),
+            called(client),
             services.join(" "),
             online,
             date(client, "/created"),
@@ -339,6 +350,7 @@ pub(crate) fn client(value: &Value) -> String {
             out.push_str(&format!("  {name:<12} {text}\n"));
         }
     };
+    line("note", text(value, "/note"));
     line("registered", date(value, "/created"));
     line("key", text(value, "/fingerprint"));
     line("its words", text(value, "/key_words/en"));
@@ -357,7 +369,7 @@ pub(crate) fn client(value: &Value) -> String {
     }
     for service in list(value, "/services") {
         let aliases: Vec<String> = list(service, "/aliases").iter().map(|alias| text(alias, "")).collect();
-        out.push_str(&format!("  service      {} ({})\n", text(service, "/name"), health(service)));
+        out.push_str(&format!("  service      {} ({})\n", text(service, "/name"), health(value, service)));
         out.push_str(&format!("               {}{}\n", text(service, "/url"), public(service)));
         if !aliases.is_empty() {
             out.push_str(&format!("               aliases: {}\n", aliases.join(" ")));

@@ -80,7 +80,9 @@ fn invite(row: &SqliteRow) -> Result<InviteRow, StoreError> {
 
 /// A device, its services and their aliases, a row for each alias; one for what has none.
 const DEVICES: &str = "SELECT d.id AS device, d.key, d.name AS called, d.software, d.created_at, d.ended_at, \
-     d.ended_by, s.id, s.name, s.kind, s.port, a.alias \
+     d.ended_by, \
+     (SELECT note FROM invites WHERE device = d.id ORDER BY used_at DESC LIMIT 1) AS note, \
+     s.id, s.name, s.kind, s.port, a.alias \
      FROM devices d \
      LEFT JOIN services s ON s.device = d.id AND s.ended_at IS NULL \
      LEFT JOIN aliases a ON a.service = s.id";
@@ -139,6 +141,7 @@ fn device_row(id: DeviceId, row: &SqliteRow) -> Result<DeviceRow, StoreError> {
         id,
         fingerprint: Fingerprint::of(row.try_get("key")?),
         name: row.try_get("called")?,
+        note: row.try_get::<Option<String>, _>("note")?.unwrap_or_default(),
         software: row.try_get("software")?,
         created: time(row.try_get("created_at")?),
         ended: ended_at.map(|at| (time(at), by)),
