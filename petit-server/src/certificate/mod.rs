@@ -4,7 +4,7 @@
 //! are read when the server starts, when the config is read again, and when their files change. A pair that cannot
 //! be used, or is for other names, never takes the place of one that can.
 //!
-//! [`files`] finds the pairs, [`set`] decides which of them are in use, [`shown`] is what a running server knows of
+//! `files` finds the pairs, `set` decides which of them are in use, `shown` is what a running server knows of
 //! them. Who may read a key's file is not judged here.
 
 mod files;
