@@ -241,10 +241,7 @@ fn who_gets_in_is_who_the_readme_says() {
 async fn set(vendor: &Vendor, settings: &str) {
     let path = vendor.person.path("~/.petit/config.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    let (server, _) = text
-        .split_once("[server.fronts]\n")
-        .filter(|(_, rest)| !rest.starts_with("# "))
-        .unwrap_or((&text, ""));
+    let server = text.split("\n[server.fronts]\n").next().unwrap();
     std::fs::write(&path, format!("{server}\n[server.fronts]\n{settings}\n")).unwrap();
     vendor.person.types("petit-server restart").await.ok();
 }
