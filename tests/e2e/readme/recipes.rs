@@ -4,9 +4,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use petit_tests::process::Said;
+use petit_tests::program;
 use petit_tests::service::Service;
 use petit_tests::soon;
 use petit_tests::stranger::{Computer, PRIVATE, PUBLIC, Person, is_open, on_a_computer_of};
+
+use tokio::process::Command;
 
 use super::{README, section};
 
@@ -66,6 +69,45 @@ impl Vendor {
 
     fn said(&self, begin: &str) -> &str {
         &self.said.iter().find(|(line, _)| line.starts_with(begin)).expect("a line").1.out
+    }
+
+    /// A vendor with a proxy in front, as the README has it for those who have one.
+    async fn behind_a_proxy(computer: &Computer) -> (Self, program::Running) {
+        let part = section("First tunnel: the operator (vendor)");
+        assert!(part.contains("Leave out `--port 443`, lead the proxy there with `Host` unchanged"));
+        let person = computer.stranger();
+        let init = line(part, "petit-server init").replace(" --port 443", "");
+        let next = person.types(&init).await.ok().out;
+        assert!(next.contains("in front of 127.0.0.1:8090"), "{next}");
+        let path = person.path("~/.petit/config.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let trusting = text.replace("# trusted_proxies = []", "trusted_proxies = [\"127.0.0.1\"]");
+        assert_ne!(trusting, text);
+        std::fs::write(&path, trusting).unwrap();
+
+        let home = person.path("~/.");
+        let (certificate, key) =
+            computer.authority.vouch_for(&[&format!("*.{DOMAIN}")]).write(&home, "front");
+        let (home, certificate, key) = (home.display(), certificate.display(), key.display());
+        let settings = format!(
+            "daemon off; user root; error_log stderr; pid {home}/nginx.pid; events {{}}\n\
+             http {{ access_log off; client_body_temp_path {home}/a; proxy_temp_path {home}/b;\n\
+             fastcgi_temp_path {home}/c; uwsgi_temp_path {home}/d; scgi_temp_path {home}/e;\n\
+             server {{ listen 443 ssl; ssl_certificate {certificate}; ssl_certificate_key {key};\n\
+             location / {{ proxy_pass http://127.0.0.1:8090; proxy_set_header Host $host;\n\
+             proxy_set_header X-Forwarded-For $remote_addr; }} }} }}\n"
+        );
+        let file = person.path("~/nginx.conf");
+        std::fs::write(&file, settings).unwrap();
+        let mut nginx = Command::new("nginx");
+        nginx.arg("-c").arg(&file);
+        let proxy = program::Running::start(nginx);
+        let mut said = Vec::new();
+        for begin in ["petit-server start", "petit-server invite"] {
+            let line = line(part, begin);
+            said.push((line, person.types(line).await.ok()));
+        }
+        (Self { person, said }, proxy)
     }
 
     /// The first link of the invite that was made.
@@ -283,5 +325,19 @@ fn an_alias_that_is_a_domain_of_its_own_is_tried_too() {
         vendor.person.types(&format!("petit-server addalias {id} portal.acme.example")).await.ok();
         until(&customer, "petit-client status", "alias portal.acme.example ✘").await;
         until(&vendor.person, "petit-server status", "portal.acme.example:").await;
+    });
+}
+
+#[test]
+fn a_proxy_in_front_that_is_set_up_as_the_readme_says_is_let_through_and_proved() {
+    on_a_computer_of(DOMAIN, PUBLIC, |computer| async move {
+        let (vendor, _proxy) = Vendor::behind_a_proxy(&computer).await;
+        let (_service, customer) = (service().await, computer.stranger());
+        registered(&customer, &vendor).await;
+        customer.types("petit-client start").await.ok();
+        let shown = until(&customer, "petit-client status", "works end to end").await;
+        assert!(shown.contains("Connected to tunnel.example.com:8453"), "{shown}");
+        let got = computer.stranger().types("curl -sS https://acme.example.com/").await.ok();
+        assert_eq!(got.text(), "the private service");
     });
 }
