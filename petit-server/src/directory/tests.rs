@@ -156,11 +156,21 @@ async fn a_wish_whose_client_has_gone_is_not_worked_on() {
 async fn when_the_disk_is_slow_what_is_known_is_served_and_the_rest_is_told_before_the_client_gives_up() {
     let bed = Bed::new().await;
     let device = bed.enrolled().await;
+    let mut disk = bed.busy_disk().await;
+    // Somebody who writes for a moment is waited for.
+    let patient = tokio::spawn({
+        let directory = bed.directory.clone();
+        async move { directory.announce(device.device, offer(&["web", "soon"])).await }
+    });
+    tokio::task::yield_now().await;
+    disk.execute("ROLLBACK").await.unwrap();
+    assert!(patient.await.unwrap().services.iter().all(Result::is_ok));
     let _disk = bed.busy_disk().await;
     tokio::time::pause();
     let begin = tokio::time::Instant::now();
     let announced = bed.directory.announce(device.device, offer(&["web", "new"])).await;
-    assert!((limits::CHANGE..limits::DIAL).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+    let took = begin.elapsed();
+    assert!((limits::CHANGE..limits::DIAL).contains(&took), "{took:?}: {announced:?}");
     let [Ok(web), Err(GrantRefusal::StoreFailed)] = &announced.services[..] else { panic!("{announced:?}") };
     assert_eq!(web.id, device.id);
 }
@@ -228,4 +238,18 @@ async fn a_client_is_found_by_each_of_its_names() {
     assert!(!bed.directory.is_called(&device.device, &name));
     bed.directory.rename(device.device, name.clone()).await;
     assert!(bed.directory.is_called(&device.device, &name));
+}
+
+#[tokio::test]
+async fn a_registration_that_ends_is_told_though_whoever_asked_for_it_has_gone() {
+    let bed = Bed::new().await;
+    let device = bed.enrolled().await.device;
+    let mut endings = bed.directory.endings();
+    {
+        let mut asked = Box::pin(bed.directory.end_device(device, EndedBy::Operator));
+        // Begun, and dropped before it is answered.
+        assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    let told = tokio::time::timeout(Duration::from_secs(10), endings.recv()).await;
+    assert_eq!(told.unwrap().unwrap(), device);
 }

@@ -46,6 +46,12 @@ pub struct SqliteStore {
 
 type Tx<'a> = Transaction<'a, Sqlite>;
 
+/// Another program is writing just now: SQLITE_BUSY, whose extended codes have it in their low byte.
+fn is_locked(error: &StoreError) -> bool {
+    let StoreError::Failed(sqlx::Error::Database(error)) = error else { return false };
+    error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| code & 0xff == 5)
+}
+
 impl SqliteStore {
     /// Makes a registry where there is none, and opens it. For `init`: a server that finds its registry missing
     /// must not begin anew, because its clients would take that for the end of their registration.
@@ -108,10 +114,20 @@ impl SqliteStore {
     /// As [`SqliteStore::write`], but the file is locked for writing only when `work` first writes.
     async fn read_then_write<T>(
         &self,
-        work: impl AsyncFnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+        work: impl AsyncFn(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.change(async |connection| {
             let mut tx = connection.begin().await?;
+            match work(&mut tx).await {
+                // A program that only reads so far is told at once, whatever it is willing to wait.
+                Err(error) if is_locked(&error) => tx.rollback().await?,
+                value => {
+                    let value = value?;
+                    tx.commit().await?;
+                    return Ok(value);
+                }
+            }
+            let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
             let value = work(&mut tx).await?;
             tx.commit().await?;
             Ok(value)
