@@ -201,9 +201,7 @@ impl Directory {
             EndedBy::Operator => Asker::Operator,
             EndedBy::Client => Asker::Client,
         };
-        self.change(asker, move |store| async move { Ok(((), store.end_device(device, by).await?)) }).await?;
-        let _ = self.ended.send(device); // nobody may want to know
-        Ok(())
+        self.change(asker, move |store| async move { Ok(((), store.end_device(device, by).await?)) }).await
     }
 
     /// Tells each device whose registration this process has ended, from now on.
@@ -309,8 +307,12 @@ impl Directory {
             let task = tokio::spawn(async move {
                 let _turn = turn;
                 let (value, changes) = change(Arc::clone(&this.store)).await?;
+                let ended = changes.devices_gone.clone();
                 let concerned = this.write().apply(changes);
                 this.tell(concerned);
+                for device in ended {
+                    let _ = this.ended.send(device); // nobody may want to know
+                }
                 Ok(value)
             });
             let failed = |error| StoreError::Failed(sqlx::Error::Io(std::io::Error::other(error)));

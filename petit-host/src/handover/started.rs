@@ -66,6 +66,8 @@ pub struct Started {
     trouble: Option<Trouble>,
     /// It ends at once, and so may its predecessor.
     at_once: bool,
+    /// It was ready, and has served.
+    has_served: bool,
     /// It has ended, with this code.
     exit: Option<u8>,
 }
@@ -107,7 +109,18 @@ impl Started {
         let (state, _) = Predecessor::Serving.after(Learned::Wanted);
         let deadline = Instant::now() + within;
         let process = Process { child, is_ours: true };
-        Ok(Self { process, link, words, state, within, deadline, trouble: None, at_once: false, exit: None })
+        Ok(Self {
+            process,
+            link,
+            words,
+            state,
+            within,
+            deadline,
+            trouble: None,
+            at_once: false,
+            has_served: false,
+            exit: None,
+        })
     }
 
     /// Its process.
@@ -180,6 +193,7 @@ impl Started {
     }
 
     fn learn(&mut self, learned: Learned) -> Deed {
+        self.has_served |= learned == Learned::Serving;
         let (state, deed) = self.state.after(learned);
         self.state = state;
         self.process.is_ours = matches!(state, Predecessor::Preparing | Predecessor::Yielding);
@@ -204,10 +218,11 @@ impl Started {
             let message = first.trim_start_matches("error: ").to_owned();
             return Trouble { message, hint: lines.next().map(str::to_owned) };
         }
+        let when = if self.has_served { "while it served" } else { "before it was ready" };
         let message = match (status, killed) {
-            (Ok(Ok(status)), _) => format!("it ended before it was ready ({status})"),
+            (Ok(Ok(status)), _) => format!("it ended {when} ({status})"),
             (_, Err(error)) => format!("it does not answer, and cannot be ended: {error}"),
-            _ => "it ended before it was ready".to_owned(),
+            _ => format!("it ended {when}"),
         };
         Trouble { message, hint: None }
     }

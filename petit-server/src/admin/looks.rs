@@ -48,14 +48,16 @@ impl Admin {
             "key_words": terms.pins.first().map(Fingerprint::words),
             "config": server.folder.config,
             "log": server.folder.log(),
-            "now": load::view(&server.relay),
         });
         let (directory, endpoint, in_use) = (self.directory.clone(), self.endpoint.clone(), self.in_use());
+        let relay = server.relay.clone();
         let rest = move || {
             let names = PublicNames { endpoint: &endpoint, aliases: directory.all_aliases() };
             let uncovered: Vec<String> = names.uncovered(&in_use).collect();
             if let Some(head) = head.as_object_mut() {
                 head.insert("without_certificate".to_owned(), json!(uncovered));
+                // It walks over the places of all clients.
+                head.insert("now".to_owned(), load::view(&relay));
             }
             head
         };

@@ -35,6 +35,10 @@ impl Handover {
         match *heard {}
     }
 
+    pub(crate) fn pass_on(&self, heard: &Heard) {
+        match *heard {}
+    }
+
     pub(crate) fn stopping(&self, _: bool) {}
 
     pub(crate) async fn end(self, _: ExitCode) {}

@@ -17,7 +17,7 @@ use petit_host::handover::{
 };
 use petit_host::lock::Lock;
 use petit_host::shutdown::Asked;
-use petit_server::admin::waits_for;
+use petit_server::admin::{Wish, waits_for};
 use petit_server::folder::Folder;
 use petit_server::server::handover::{CONTROL, LOCK, expected};
 use petit_server::server::{Inherited, Phase, Server, StartError};
@@ -77,6 +77,13 @@ impl Handover {
     /// True when a process before this one passes on that this one is to end, and not wait.
     pub(crate) fn asks_to_end_at_once(heard: &Heard) -> bool {
         matches!(heard, Heard::Elder(Told::Stop { now: true }))
+    }
+
+    /// Passes on to the processes before this one what concerns them too.
+    pub(crate) fn pass_on(&self, heard: &Heard) {
+        if let Heard::Ended(device) = heard {
+            self.elders.say(&Said::Changed { what: json!({ "ended": device }) });
+        }
     }
 
     /// Tells the processes before this one that nobody takes their place any more.
@@ -139,8 +146,8 @@ pub(crate) async fn take(main: &mut Main<'_>, heard: Heard) -> Turn {
         }
         Heard::Elder(Told::Stop { .. }) => Turn::Stop { interrupted: false },
         Heard::Elder(Told::Reload) => Turn::Reload,
-        Heard::Ended(device) => {
-            main.handover.elders.say(&Said::Changed { what: json!({ "ended": device }) });
+        Heard::Ended(_) => {
+            main.handover.pass_on(&heard);
             Turn::Nothing
         }
         Heard::Successor(News::Changed(_)) => Turn::Nothing,
@@ -208,6 +215,14 @@ pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
     main.server.give_registry();
     if let Err(error) = main.handover.elders.hand_on() {
         tracing::warn!(%error, "processes before this one are not heard any more");
+    }
+    // What was wished for meanwhile concerns the process that serves.
+    while let Ok(wish) = main.wished.try_recv() {
+        match wish {
+            Wish::Stop => started.say(&Said::Stop { now: false }),
+            Wish::Reload(_) => started.say(&Said::Reload {}),
+            Wish::Restart { .. } => {} // it was
+        }
     }
     tracing::info!(process = started.pid(), "restarted: another process serves; finishing what is under way");
     if let Some(answer) = answer {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use petit_engine::name::InvalidName;
@@ -122,7 +123,7 @@ pub(crate) struct Main<'a> {
     level: LevelHandle,
     log: FileHandle,
     terms: watch::Sender<InviteTerms>,
-    wished: mpsc::Receiver<Wish>,
+    pub(crate) wished: mpsc::Receiver<Wish>,
     watch: Option<FileWatch>,
     pub(crate) handover: Handover,
 }
@@ -182,8 +183,14 @@ impl<'a> Main<'a> {
     }
 
     async fn run(mut self) -> Result<ExitCode, Failure> {
+        // They keep what they know, should this process serve again after another has taken its place.
+        let watched = Arc::clone(&self.server);
+        let watching = async {
+            tokio::join!(watched.watch_memory(), watched.watch_certificate(), watched.watch_registry());
+        };
+        tokio::pin!(watching);
         loop {
-            match self.serve().await {
+            match self.serve(watching.as_mut()).await {
                 End::Stop { interrupted } => {
                     self.stop().await;
                     let exit = if interrupted { ExitCode::Interrupted } else { ExitCode::Ok };
@@ -200,12 +207,7 @@ impl<'a> Main<'a> {
     }
 
     /// Serves until it is to end.
-    async fn serve(&mut self) -> End {
-        let watched = Arc::clone(&self.server);
-        let watching = async {
-            tokio::join!(watched.watch_memory(), watched.watch_certificate(), watched.watch_registry());
-        };
-        tokio::pin!(watching);
+    async fn serve(&mut self, mut watching: Pin<&mut impl Future<Output = ()>>) -> End {
         loop {
             let turn = tokio::select! {
                 asked = self.signals.next() => match asked {
@@ -251,7 +253,10 @@ impl<'a> Main<'a> {
                 () = &mut draining => return,
                 _ = self.signals.next() => true,
                 wish = self.wished.recv() => matches!(wish, Some(Wish::Stop)),
-                heard = self.handover.next() => Handover::asks_to_end_at_once(&heard),
+                heard = self.handover.next() => {
+                    self.handover.pass_on(&heard);
+                    Handover::asks_to_end_at_once(&heard)
+                }
             };
             if again {
                 tracing::info!("stopping at once");
