@@ -24,7 +24,7 @@ async fn a_client_is_shown_with_the_note_of_its_invite() {
         assert!(said.contains("Beta Ltd"), "{arguments:?}: {said}");
     }
 
-    // The one that it used last is the one that counts.
+    // Another registration has a note of its own.
     client.run(["stop"]).await.ok();
     let again = ["register", "--replace", "--share", "web"];
     client.run_with(again, &server.invite(["--note", "Beta GmbH"]).await).await.ok();
