@@ -1,7 +1,7 @@
 //! More than there is room for: what is served is served as fast as ever, the rest is told at once, and one
 //! service's crowd is not another's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -110,14 +110,15 @@ async fn connections_of_one_address_are_counted() {
     let net = Netns::new().await;
     let gateway = net.gateway();
     let more = "[server.limits]\nconnections = 400\nconnections_per_address = 30";
-    let bed = Bed::with(&format!("proxy_bind = \"{gateway}\"\n{more}")).await;
+    let bed = Bed::with(&format!("proxy_bind = \"0.0.0.0\"\n{more}")).await;
+    let front = SocketAddr::new(gateway, bed.http().port());
     let service = Service::http("s").await;
     let client = bed.client(&service).await;
     // A connection on which an answer has come.
     let connect = async |from: IpAddr| {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
-        let mut tcp = socket.connect(bed.http()).await.unwrap();
+        let mut tcp = socket.connect(front).await.unwrap();
         let _ = tcp.write_all(b"GET / HTTP/1.1\r\nHost: nobody.localhost\r\n\r\n").await;
         let answer = soon("an answer or an end", tcp.read(&mut [0; 1])).await;
         answer.is_ok_and(|count| count > 0).then_some(tcp)

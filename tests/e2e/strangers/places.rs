@@ -313,39 +313,93 @@ async fn the_operator_is_told_who_holds_what_and_who_was_turned_away() {
     service.let_go();
 }
 
-/// With nothing between: real addresses, one that has everything and one of another host.
+/// A server on all addresses of this machine, a service on it, and a host beside it: with nothing between, so that
+/// who somebody is is the address that his packets come from.
+struct Neighbours {
+    net: Netns,
+    bed: Bed,
+    service: Service,
+    client: BedClient,
+}
+
+impl Neighbours {
+    /// `more` of the gateway's address is added to `[server]`.
+    async fn new(more: impl FnOnce(IpAddr) -> String) -> Self {
+        let net = Netns::new().await;
+        let bed = Bed::with(&format!("proxy_bind = \"0.0.0.0\"\n{}", more(net.gateway()))).await;
+        let service = Service::http("wanted").await;
+        let client = bed.client(&service).await;
+        Self { net, bed, service, client }
+    }
+
+    /// One address asks for `count` hundreds of answers that never come, until the service has `places` of them.
+    async fn crowd(&self, count: usize, places: usize) -> JoinSet<()> {
+        let mut crowd = JoinSet::new();
+        for _ in 0..count {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(SocketAddr::new(self.net.gateway(), 0)).unwrap();
+            let front = SocketAddr::new(self.net.gateway(), self.bed.http().port());
+            let tcp = socket.connect(front).await.unwrap();
+            crowd.spawn(hundred(tcp, host(&self.client.id()), None, Ask::Get));
+        }
+        self.service.until_waiting(places).await;
+        crowd
+    }
+
+    /// What a visitor of the other host is answered, and after how long.
+    async fn other(&self) -> (String, Duration) {
+        let (name, gateway, port) = (host(&self.client.id()), self.net.gateway(), self.bed.http().port());
+        let mut words = self.net.prefix();
+        let curl = ["curl", "-q", "-sS", "--noproxy", "*", "-w", " %{http_code} %{time_total}", "--resolve"];
+        words.extend(curl.map(str::to_owned));
+        words.extend([format!("{name}:{port}:{gateway}"), format!("http://{name}:{port}/")]);
+        let mut command = tokio::process::Command::new(&words[0]);
+        command.args(&words[1..]);
+        let said = program::run(command).await.ok().out;
+        let (answer, took) = said.rsplit_once(' ').unwrap();
+        (answer.to_owned(), Duration::from_secs_f64(took.parse().unwrap()))
+    }
+}
+
+/// Real addresses, one that has everything and others. Each of these gets an answer within a second beyond what it takes
+/// when nobody else is there, which is little unless this machine is busy with something else.
 #[tokio::test]
 async fn an_address_alone_may_have_everything_and_loses_it_to_the_first_other() {
-    let net = Netns::new().await;
-    let gateway = net.gateway();
-    let bed = Bed::with(&format!("proxy_bind = \"{gateway}\"")).await;
-    let service = Service::http("wanted").await;
-    let client = bed.client(&service).await;
-    let name = host(&client.id());
-    let mut crowd = JoinSet::new();
-    for _ in 0..11 {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind(SocketAddr::new(gateway, 0)).unwrap();
-        let tcp = socket.connect(bed.http()).await.unwrap();
-        crowd.spawn(hundred(tcp, name.clone(), None, Ask::Get));
+    const OTHERS: u64 = 5;
+    let here = Neighbours::new(|_| String::new()).await;
+    let (answer, usual) = here.other().await;
+    assert_eq!(answer, "wanted 200");
+    let _crowd = here.crowd(11, limits::REQUESTS_PER_SERVICE).await;
+    for _ in 0..OTHERS {
+        let (answer, took) = here.other().await;
+        assert_eq!(answer, "wanted 200");
+        assert!(took <= Duration::from_secs(1) + usual, "{took:?}, and {usual:?} without the crowd");
     }
-    service.until_waiting(limits::REQUESTS_PER_SERVICE).await;
-    let curl = [
-        net.prefix(),
-        ["curl", "-sS", "--noproxy", "*", "-w", " %{http_code} %{time_total}", "--resolve"]
-            .map(str::to_owned)
-            .into(),
-        vec![
-            format!("{name}:{}:{gateway}", bed.http().port()),
-            format!("http://{name}:{}/", bed.http().port()),
-        ],
-    ]
-    .concat();
-    let mut command = tokio::process::Command::new(&curl[0]);
-    command.args(&curl[1..]);
-    let said = program::run(command).await;
-    let words: Vec<&str> = said.out.split_whitespace().collect();
-    assert_eq!(&words[..2], ["wanted", "200"], "{said:?}");
-    let took: f64 = words[2].parse().unwrap();
-    assert!(took < WAIT.as_secs_f64(), "{took}");
+    let places = here.bed.server.relay.counts().places;
+    assert!((1..=OTHERS).contains(&places.gave_way_unanswered), "one for each at most: {places:?}");
+}
+
+/// Networks that the operator has named, and trusted proxies, speak for many: nobody takes a place from them because
+/// they have so many.
+#[tokio::test]
+async fn a_network_that_speaks_for_many_keeps_what_it_has() {
+    let limits = "[server.limits]\nrequests_per_service = 100";
+    for exempt in [
+        &(|gateway: IpAddr| format!("{limits}\nexempt_networks = [\"{gateway}/32\"]"))
+            as &dyn Fn(IpAddr) -> String,
+        &|gateway: IpAddr| format!("trusted_proxies = [\"{gateway}/32\"]\n{limits}"),
+    ] {
+        let here = Neighbours::new(exempt).await;
+        let crowd = here.crowd(1, 100).await;
+        let (answer, _) = here.other().await;
+        assert!(answer.contains(r#""code":"busy""#) && answer.ends_with(" 503"), "{answer}");
+        let places = here.bed.server.relay.counts().places;
+        assert_eq!((places.gave_way_unanswered, places.refused), (0, 1), "{places:?}");
+        here.service.until_waiting(100).await;
+        drop(crowd);
+    }
+    // The same without being named.
+    let here = Neighbours::new(|_| limits.to_owned()).await;
+    let _crowd = here.crowd(1, 100).await;
+    assert_eq!(here.other().await.0, "wanted 200");
 }

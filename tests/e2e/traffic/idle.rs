@@ -29,14 +29,15 @@ async fn ask(tcp: &mut TcpStream, host: &str) {
 async fn a_connection_that_was_idle_for_a_minute_is_still_good() {
     let net = Netns::new().await;
     let gateway = net.gateway();
-    let bed = Bed::with(&format!("proxy_bind = \"{gateway}\"")).await;
+    let bed = Bed::with("proxy_bind = \"0.0.0.0\"").await;
+    let front = SocketAddr::new(gateway, bed.http().port());
     let service = Service::http("s").await;
     let client = bed.client(&service).await;
     let name = host(&client.id());
     let connect = async |from: IpAddr| {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(from, 0)).unwrap();
-        socket.connect(bed.http()).await.unwrap()
+        socket.connect(front).await.unwrap()
     };
     // A stranger's, and one of a proxy on the same machine.
     let mut connections = [connect(gateway).await, connect([127, 0, 0, 1].into()).await];
