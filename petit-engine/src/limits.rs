@@ -350,8 +350,9 @@ pub const H2_STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 /// allows for the overhead of small frames that wait, before it ends the connection with all its requests: enough
 /// for a stream's window of messages of 16 bytes (gRPC), each of which costs 240 more.
 pub const H2_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// Largest HTTP/2 header list.
-pub const H2_HEADER_LIST_BYTES: u32 = 16 * 1024;
+/// Largest HTTP/2 header list, at which h2 answers by itself and without a body. Each field counts 32 bytes more than
+/// it has (RFC 9113 §6.5.2), so that a head within [`MAX_HEAD_BYTES`] is within this, and one a little beyond is told so.
+pub const H2_HEADER_LIST_BYTES: u32 = 64 * 1024;
 /// HTTP/2 keep-alive PING towards visitors; hyper sends none by itself.
 pub const H2_PING_EVERY: Duration = Duration::from_secs(20);
 /// An HTTP/2 visitor that has not answered a PING for this long is gone.

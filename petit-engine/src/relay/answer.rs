@@ -2,7 +2,7 @@
 //! try again. Nothing of the request is repeated in it, and nothing of the inside is shown.
 
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Response, StatusCode};
 
 use super::ingress::AnswerBody;
@@ -129,7 +129,7 @@ impl Failure {
             Self::BadField => row(
                 StatusCode::BAD_REQUEST,
                 "bad-field",
-                "A header field of the request is not passed on.",
+                "A header field's name has _ in it, or Connection lists a field that has to stay.",
                 "request",
                 false,
             ),
@@ -356,22 +356,7 @@ impl Failure {
         legacy: bool,
     ) -> Response<AnswerBody> {
         let row = self.row();
-        let id = data_encoding::HEXLOWER.encode(&request);
-        let named = match (row.hop, service) {
-            ("service" | "client", Some(name)) => format!(r#","service":"{name}""#),
-            _ => String::new(),
-        };
-        // Every part is a constant, a checked name or hex, so nothing needs escaping.
-        let (kind, body) = if legacy {
-            ("application/json", r#"{"g2c":"unavailable"}"#.to_owned())
-        } else {
-            let Row { status, code, title, hop, retry } = &row;
-            let status = status.as_u16();
-            let body = format!(
-                r#"{{"title":"{title}","status":{status},"code":"{code}","hop":"{hop}"{named},"retry":{retry},"request":"{id}"}}"#
-            );
-            ("application/problem+json", body)
-        };
+        let (kind, body) = self.body(service, request, legacy);
         let mut response = Response::new(AnswerBody::full(Bytes::from(body)));
         *response.status_mut() = row.status;
         let headers = response.headers_mut();
@@ -393,6 +378,44 @@ impl Failure {
             headers.insert(hyper::header::ALLOW, HeaderValue::from_static(allowed));
         }
         response
+    }
+
+    /// The whole answer, as bytes of HTTP/1.1, in the place of one that has no body: its head keeps what it has.
+    /// `None` when `bare` is no such head.
+    pub(super) fn in_place_of(self, bare: &[u8], request: [u8; 16], legacy: bool) -> Option<Bytes> {
+        const NO_BODY: &str = "content-length: 0\r\n";
+        let head = str::from_utf8(bare).ok()?.strip_suffix("\r\n\r\n")?;
+        let head = format!("{head}\r\n");
+        let (before, behind) = head.split_once(NO_BODY)?;
+        let (kind, body) = self.body(None, request, legacy);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(PETIT_ERROR, HeaderValue::from_static(self.code()));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        set_common(&mut headers);
+        let mut whole = [before, behind].concat();
+        for (name, value) in &headers {
+            whole.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
+        }
+        Some([whole.as_str(), "\r\n", &body].concat().into())
+    }
+
+    /// The body of an answer, and what it is.
+    fn body(self, service: Option<&ServiceName>, request: [u8; 16], legacy: bool) -> (&'static str, String) {
+        if legacy {
+            return ("application/json", r#"{"g2c":"unavailable"}"#.to_owned());
+        }
+        let Row { status, code, title, hop, retry } = self.row();
+        let (status, id) = (status.as_u16(), data_encoding::HEXLOWER.encode(&request));
+        let named = match (hop, service) {
+            ("service" | "client", Some(name)) => format!(r#","service":"{name}""#),
+            _ => String::new(),
+        };
+        // Every part is a constant, a checked name or hex, so nothing needs escaping.
+        let body = format!(
+            r#"{{"title":"{title}","status":{status},"code":"{code}","hop":"{hop}"{named},"retry":{retry},"request":"{id}"}}"#
+        );
+        ("application/problem+json", body)
     }
 }
 

@@ -1,11 +1,18 @@
 //! Services that answer what they should not: the visitor gets one clear answer or an error, never a half of one
 //! that looks whole, and never somebody else's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use petit_tests::bed::Bed;
 use petit_tests::raw::{Outcome, Scripted, Then, exchange};
+use petit_tests::scripted;
+use petit_tests::soon;
 use petit_tests::visitor::host;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+
+use super::h2::{DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, field, frame};
 
 const QUIET: Duration = Duration::from_millis(400);
 
@@ -46,6 +53,99 @@ async fn answers_that_are_no_clear_http_become_a_502() {
     assert_eq!(outcome.statuses(), [502], "too many fields");
     let endless = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "a".repeat(200_000));
     assert_eq!(answered(&endless, Then::Close).await.statuses(), [502], "too large a head");
+}
+
+/// What a service of HTTP/2 answers every request with: fields as they are, and a body.
+async fn answered_over_h2(fields: &[(&str, &str)], body: &'static str) -> Outcome {
+    let head: Vec<u8> = fields.iter().flat_map(|(name, value)| field(name, value)).collect();
+    let bed = Bed::start().await;
+    // The first head is the beginning of the preface.
+    let service = scripted::raw(move |_, mut tcp| {
+        let head = head.clone();
+        async move {
+            let mut rest = [0; 6];
+            let _ = tcp.read_exact(&mut rest).await;
+            let _ = tcp.write_all(&frame(SETTINGS, 0, 0, &[])).await;
+            let mut header = [0; 9];
+            while tcp.read_exact(&mut header).await.is_ok() {
+                let [a, b, c, kind, _, stream @ ..] = header;
+                let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+                let _ = tcp.read_exact(&mut payload).await;
+                if kind == HEADERS {
+                    let stream = u32::from_be_bytes(stream);
+                    let answer = [
+                        frame(HEADERS, END_HEADERS, stream, &head),
+                        frame(DATA, END_STREAM, stream, body.as_bytes()),
+                    ];
+                    let _ = tcp.write_all(&answer.concat()).await;
+                }
+            }
+        }
+    })
+    .await;
+    let client = bed.client_of(service.address(), "h2", "").await;
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", host(&client.id()));
+    exchange(bed.http(), request.as_bytes(), QUIET).await
+}
+
+/// The same rules for services of HTTP/2, which has a framing of its own: its fields go on to visitors of HTTP/1.1.
+#[tokio::test]
+async fn answers_of_http2_are_judged_like_all_others() {
+    let fine = answered_over_h2(&[(":status", "200"), ("content-length", "2")], "ok").await;
+    assert!(fine.statuses() == [200] && fine.text().ends_with("ok"), "{:?}", fine.text());
+    for bad in ["02", "", "+2", "2, 2"] {
+        let outcome = answered_over_h2(&[(":status", "200"), ("content-length", bad)], "ok").await;
+        assert_eq!(outcome.statuses(), [502], "{bad:?} became {:?}", outcome.text());
+        assert!(outcome.text().contains("petit-error: service-"), "{:?}", outcome.text());
+    }
+    let names: Vec<String> = (0..250).map(|number| format!("x-{number}")).collect();
+    let many: Vec<(&str, &str)> =
+        [(":status", "200")].into_iter().chain(names.iter().map(|name| (name.as_str(), "1"))).collect();
+    assert_eq!(answered_over_h2(&many, "ok").await.statuses(), [502], "too many fields");
+    // An answer without a body that has one: whoever believed it would read the begin of the next answer as another.
+    let outcome = answered_over_h2(&[(":status", "204"), ("content-length", "5")], "extra").await;
+    assert_eq!(outcome.statuses(), [204], "{:?}", outcome.text());
+    assert!(
+        outcome.text().ends_with("\r\n\r\n") && !outcome.text().contains("content-length"),
+        "{:?}",
+        outcome.text()
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_looks_like_a_refusal_of_petits_own_is_the_services() {
+    for body in ["", "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"] {
+        let answer = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let text = answered(&answer, Then::Hold).await.text();
+        assert!(text.starts_with("HTTP/1.1 400 ") && text.ends_with(&format!("\r\n\r\n{body}")), "{text:?}");
+        assert!(!text.contains("petit-error"), "{text:?}");
+    }
+    // The last piece of a body, which comes by itself once the head has been taken.
+    let late = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+    let has_head = Arc::new(Notify::new());
+    let bed = Bed::start().await;
+    let waiting = Arc::clone(&has_head);
+    let service = scripted::raw(move |_, mut tcp| {
+        let waiting = Arc::clone(&waiting);
+        async move {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", late.len());
+            let _ = tcp.write_all(head.as_bytes()).await;
+            waiting.notified().await;
+            let _ = tcp.write_all(late.as_bytes()).await;
+            scripted::gone(&mut tcp).await;
+        }
+    })
+    .await;
+    let client = bed.client_of(service.address(), "http", "").await;
+    let mut tcp = bed.visitor().tcp().await;
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", host(&client.id()));
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    let head = soon("a head", scripted::head(&mut tcp)).await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    has_head.notify_one();
+    let mut body = vec![0; late.len()];
+    soon("a body", tcp.read_exact(&mut body)).await.unwrap();
+    assert_eq!(String::from_utf8(body).unwrap(), late);
 }
 
 #[tokio::test]

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use http_body_util::{BodyExt, Empty};
+use hyper::header::HeaderName;
 use petit_tests::bed::{Bed, BedClient};
 use petit_tests::raw::{Outcome, Recorder, exchange};
-use petit_tests::visitor::host;
+use petit_tests::visitor::{host, request};
 
 /// Long enough to see that nothing follows, on a machine that is busy.
 const QUIET: Duration = Duration::from_millis(400);
@@ -38,6 +40,14 @@ impl Front {
         let (outcome, seen) = self.send(request).await;
         assert_eq!(outcome.statuses(), [status], "{request:?} got {:?}", outcome.text());
         assert_eq!(seen, [""; 0], "{request:?} reached the service");
+        // Whoever has noticed it says what was wrong, in the form of all of Petit's errors.
+        let text = outcome.text();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+        let code = head.lines().find_map(|line| line.strip_prefix("petit-error: ")).unwrap_or_default();
+        let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+        assert_eq!(body["code"], code, "{request:?} got {text:?}");
+        assert!(body["status"] == status && !code.is_empty(), "{request:?} got {text:?}");
+        assert!(head.contains(&format!("content-length: {}", body.to_string().len())), "{text:?}");
         outcome
     }
 
@@ -92,6 +102,12 @@ async fn what_is_no_plain_request_is_refused_and_the_service_sees_nothing() {
     assert_eq!((options.statuses(), seen.len()), (vec![204], 0), "answered here");
     let seen = front.passes("PURGE /a%2e%2e/./b//c?x=%00&y HTTP/1.1\r\nHost: @H\r\n\r\n").await;
     assert!(seen.starts_with("PURGE /a%2e%2e/./b//c?x=%00&y HTTP/1.1\r\n"), "byte for byte: {seen}");
+    // What comes behind an answer that was given is refused in the same words; and what a service says that looks
+    // like such a refusal is the service's.
+    let (outcome, seen) =
+        front.send("GET / HTTP/1.1\r\nHost: @H\r\n\r\nGET / HTTP/9.9\r\nHost: @H\r\n\r\n").await;
+    assert_eq!((outcome.statuses(), seen.len()), (vec![200, 400], 1), "{:?}", outcome.text());
+    assert!(outcome.text().contains("petit-error: bad-request\r\n"), "{:?}", outcome.text());
 }
 
 /// Rule 2: one host, and the same everywhere.
@@ -128,6 +144,13 @@ async fn a_request_names_exactly_one_host() {
     {
         front.passes(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
     }
+    // A port that is not there (RFC 3986 §3.2.3), and a URL without a path (RFC 9110 §4.2.3).
+    let seen = front.passes("GET / HTTP/1.1\r\nHost: @H:\r\n\r\n").await;
+    assert!(seen.contains(&format!("host: {}\r\n", front.host)), "{seen}");
+    let seen = front.passes("GET http://@H?c=1 HTTP/1.1\r\nHost: @H\r\n\r\n").await;
+    assert!(seen.starts_with("GET /?c=1 HTTP/1.1\r\n"), "{seen}");
+    let seen = front.passes("GET http://@H HTTP/1.1\r\nHost: @H\r\n\r\n").await;
+    assert!(seen.starts_with("GET / HTTP/1.1\r\n"), "{seen}");
     let seen = front.passes("GET http://@H/path HTTP/1.1\r\nHost: @H\r\n\r\n").await;
     assert!(seen.starts_with("GET /path HTTP/1.1\r\n"), "the service never sees the absolute form: {seen}");
 }
@@ -231,6 +254,8 @@ async fn fields_that_are_not_the_visitors_to_set_do_not_arrive() {
         assert!(!seen.contains(gone), "{gone} arrived: {seen}");
     }
     assert!(seen.contains("authorization: bearer mine\r\n"), "{seen}");
+    let seen = front.passes("GET / HTTP/1.1\r\nHost: @H\r\nTE: trailers\r\n\r\n").await;
+    assert!(seen.contains("te: trailers\r\n") && seen.contains("connection: te\r\n"), "{seen}");
     for field in
         ["x-forwarded-for: 127.0.0.1\r\n", "x-forwarded-proto: http\r\n", "forwarded: for=127.0.0.1;"]
     {
@@ -274,6 +299,23 @@ async fn heads_beyond_their_limits_are_refused_and_those_within_pass() {
     front.refuses(&format!("GET / HTTP/1.1\r\nHost: @H\r\n{wide}\r\n"), 431).await;
     let endless = format!("GET / HTTP/1.1\r\nHost: @H\r\nX: {}", "a".repeat(200_000));
     front.refuses(&endless, 431).await;
+    // Over HTTP/2 the limits are the same, and so are the words.
+    let h2 = async |bytes: usize| {
+        let value = "a".repeat(10_000);
+        let mut request = request(&front.host, "GET", "/", Empty::new());
+        for number in 0..bytes / value.len() {
+            let name: HeaderName = format!("x-{number}").parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let mut h2 = front.bed.visitor().connect_h2().await;
+        let answer = h2.send_request(request).await.unwrap();
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (head.status.as_u16(), String::from_utf8(body.into()).unwrap())
+    };
+    assert_eq!(h2(30_000).await, (200, "ok".to_owned()));
+    let (status, body) = h2(40_000).await;
+    assert!(status == 431 && body.contains(r#""code":"head-too-large""#), "{status} {body:?}");
 }
 
 /// HTTP/1.0 is served, once per connection.

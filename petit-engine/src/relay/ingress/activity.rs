@@ -30,6 +30,8 @@ pub(super) struct Activity {
     offered: AtomicUsize,
     /// Parts that were handed out.
     parts: AtomicU64,
+    /// Answers that were given; [`SWITCHED`] once the connection carries no HTTP any more.
+    answers: AtomicU64,
     enough: Notify,
     /// It is of HTTP/2, which says which of its requests were taken before it ends.
     carries_many: AtomicBool,
@@ -40,6 +42,9 @@ pub(super) struct Activity {
     /// The connection is to end in a way that nobody takes for a clean end.
     pub(super) broken: Arc<AtomicBool>,
 }
+
+/// See [`Activity::answers`].
+const SWITCHED: u64 = u64::MAX;
 
 /// Why a connection is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +82,21 @@ impl Activity {
     /// True for a connection that carries one request at a time, or none so far.
     pub(super) fn carries_one(&self) -> bool {
         !self.carries_many.load(Ordering::Relaxed)
+    }
+
+    /// An answer is given, by which the connection may switch to something that is no HTTP.
+    pub(super) fn answers(&self, switches: bool) {
+        if switches {
+            self.answers.store(SWITCHED, Ordering::Relaxed);
+        } else {
+            self.answers.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many answers were given, while none is under way on a connection that carries HTTP.
+    pub(super) fn answers_given(&self) -> Option<u64> {
+        let answers = self.answers.load(Ordering::Relaxed);
+        (answers != SWITCHED && self.under_way.load(Ordering::Relaxed) == 0).then_some(answers)
     }
 
     /// Ends the connection politely.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{self, http2};
 use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{HeaderMap, Method, Request, Response, Uri, Version};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::super::Shared;
@@ -289,9 +289,16 @@ impl Job<'_> {
         let answer = connection.sender.send_request(request);
         match self.first_byte(answer).await {
             Waited::Answered(Ok(response)) => {
+                head::check_answer(&response).map_err(Refused::for_good)?;
                 let (parts, body) = response.into_parts();
-                let source = Source::Hyper { body, _lease: Lease::Shared { _place: place } };
-                Ok((Response::from_parts(parts, ()), Arrived::Streaming(source)))
+                // What these have no body for would be read as something else.
+                let has_none = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+                let arrived = if has_none {
+                    Arrived::Whole(Bytes::new())
+                } else {
+                    Arrived::Streaming(Source::Hyper { body, _lease: Lease::Shared { _place: place } })
+                };
+                Ok((Response::from_parts(parts, ()), arrived))
             }
             Waited::Answered(Err(error)) => {
                 let invalid = error.is_parse() || is_no_http2(&error);

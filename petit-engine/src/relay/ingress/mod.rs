@@ -8,6 +8,7 @@ mod activity;
 mod body;
 mod closing;
 mod events;
+mod explained;
 mod forward;
 mod frames;
 mod head;
@@ -36,6 +37,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use self::activity::{Activity, Over};
 pub(super) use self::body::AnswerBody;
 use self::closing::Closing;
+use self::explained::Explained;
 pub use self::head::fuzz as fuzz_head;
 pub use self::http1::fuzz as fuzz_answer;
 use self::pace::{Breakable, Paced};
@@ -63,7 +65,7 @@ pub(super) async fn serve<IO>(shared: Arc<Shared>, io: IO, visitor: Visitor)
 where
     IO: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
 {
-    let leaving = Arc::clone(&shared);
+    let (leaving, explaining) = (Arc::clone(&shared), Arc::clone(&shared));
     let peer = visitor.peer;
     // A proxy must find that the connection it takes for its next request is still there.
     let speaks_for_many = shared.places.visitor(peer.ip()).is_none();
@@ -86,11 +88,13 @@ where
             if shared.leaving.ends_connections() {
                 ends_connection(&mut answer, is_h2, &counted);
             }
+            counted.answers(answer.status() == StatusCode::SWITCHING_PROTOCOLS);
             Ok::<_, Infallible>(answer.map(|body| under_way.until_end_of(body)))
         }
     });
     let broken = Arc::clone(&activity.broken);
     let io = Paced::new(Closing::new(io, Arc::clone(&activity)), Arc::clone(&broken));
+    let io = Explained::new(io, Arc::clone(&activity), explaining);
     let builder = builder();
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
     tokio::pin!(connection);

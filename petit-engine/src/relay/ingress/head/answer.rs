@@ -1,12 +1,15 @@
 //! The head of an answer.
 
-use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Response, Version};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode, Version};
 
 use super::super::super::answer::Failure;
 use super::super::AnswerBody;
 use super::{connection_options, drop_where, is_hop_by_hop, is_plain_number};
 use crate::limits;
+
+/// Clear Site Data §3.1.
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// Judges the head of an answer: what two readers could frame differently is not passed on.
 pub(in crate::relay::ingress) fn check_answer<B>(response: &Response<B>) -> Result<(), Failure> {
@@ -19,10 +22,12 @@ pub(in crate::relay::ingress) fn check_answer<B>(response: &Response<B>) -> Resu
     let length_ok = length.is_none_or(is_plain_number);
     let one_of_each = codings.next().is_none() && lengths.next().is_none();
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let is_short = headers.len() <= limits::MAX_ANSWER_HEADERS; // hyper counts no fields of HTTP/2
     // Nobody asked to switch to another protocol: what follows would be read as one thing here, as another there.
     let is_final = !response.status().is_informational();
     let fits = bytes <= limits::HTTP_BUFFER_BYTES; // hyper's own limit is only looked at between two reads
-    if is_final && fits && coding_ok && length_ok && one_of_each && !(coding.is_some() && length.is_some()) {
+    let is_one_framing = one_of_each && !(coding.is_some() && length.is_some());
+    if is_final && fits && is_short && coding_ok && length_ok && is_one_framing {
         Ok(())
     } else {
         Err(Failure::ServiceInvalid)
@@ -36,6 +41,7 @@ pub(in crate::relay::ingress) fn to_visitor(
     visitor_version: Version,
     host: &str,
 ) -> Response<AnswerBody> {
+    let status = response.status();
     let headers = response.headers_mut();
     let listed: Vec<String> = connection_options(headers).collect();
     drop_where(headers, |name| {
@@ -43,6 +49,13 @@ pub(in crate::relay::ingress) fn to_visitor(
     });
     if headers.contains_key(header::SET_COOKIE) {
         narrow_cookies(headers, host);
+    }
+    if headers.contains_key(&CLEAR_SITE_DATA) {
+        clear_own_data(headers);
+    }
+    // It has no body, and who believed the length would take the begin of the next answer for one (RFC 9110 §8.6).
+    if status.is_informational() || status == StatusCode::NO_CONTENT {
+        headers.remove(header::CONTENT_LENGTH);
     }
     // HTTP/1.0 is served once per connection: its keep-alive never had one meaning.
     if visitor_version == Version::HTTP_10 {
@@ -59,6 +72,23 @@ fn narrow_cookies(headers: &mut HeaderMap, host: &str) {
     headers.remove(header::SET_COOKIE);
     for cookie in cookies {
         headers.append(header::SET_COOKIE, narrow(cookie, host));
+    }
+}
+
+/// A service may have a browser forget what is its own origin's. Cookies are forgotten for the whole registrable
+/// domain, which is other customers' too.
+fn clear_own_data(headers: &mut HeaderMap) {
+    const OWN: &str = r#""cache", "storage", "executionContexts""#;
+    let lines = headers.get_all(&CLEAR_SITE_DATA).iter().filter_map(|line| line.to_str().ok());
+    let directives = lines.flat_map(|line| line.split(',')).map(str::trim);
+    let own: Vec<&str> = directives
+        .filter(|directive| !directive.eq_ignore_ascii_case(r#""cookies""#))
+        .map(|directive| if directive == r#""*""# { OWN } else { directive })
+        .collect();
+    let own = HeaderValue::from_str(&own.join(", ")).ok().filter(|own| !own.is_empty());
+    headers.remove(&CLEAR_SITE_DATA);
+    if let Some(own) = own {
+        headers.insert(CLEAR_SITE_DATA, own);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The head as a service gets it: what it says of the visitor is what Petit knows, or what a proxy that the
 //! operator trusts has said.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use super::super::super::tcp::canonical;
 use super::super::Visitor;
 use super::super::forward::Way;
 use super::super::http1::{Coding, write_head};
-use super::{Request, connection_options, is_claim, is_hop_by_hop};
+use super::{Request, connection_options, is_claim, is_hop_by_hop, without_empty_port};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -62,8 +63,12 @@ pub(in crate::relay::ingress) fn bytes_to_service(
     coding: Option<Coding>,
 ) -> Bytes {
     let forwarding = Forwarding::of(visitor, way);
-    write_head(&parts.method, target(&parts.uri), coding, |field| {
-        fields(&parts.headers, parts.version, parts.uri.authority(), checked, &forwarding, field);
+    write_head(&parts.method, &target(&parts.uri), coding, |field| {
+        let takes_trailers =
+            fields(&parts.headers, parts.version, parts.uri.authority(), checked, &forwarding, field);
+        if takes_trailers {
+            field(&header::CONNECTION, b"te"); // RFC 9110 §10.1.4
+        }
     })
 }
 
@@ -82,13 +87,21 @@ pub(in crate::relay::ingress) fn to_service(
         checked,
         &Forwarding::of(visitor, way),
     );
-    let target = parts.uri.path_and_query().cloned();
-    parts.uri = target.map_or_else(|| Uri::from_static("/"), Uri::from);
+    parts.uri = match target(&parts.uri) {
+        Cow::Owned(target) => target.parse().ok(),
+        Cow::Borrowed(_) => parts.uri.path_and_query().cloned().map(Uri::from),
+    }
+    .unwrap_or_else(|| Uri::from_static("/"));
     hyper::Request::from_parts(parts, body)
 }
 
-fn target(uri: &Uri) -> &str {
-    uri.path_and_query().map_or("/", |target| target.as_str())
+/// The target in origin-form.
+fn target(uri: &Uri) -> Cow<'_, str> {
+    match uri.path_and_query().map_or("/", |target| target.as_str()) {
+        // A URL without a path has the path `/` (RFC 9110 §4.2.3).
+        query if query.starts_with('?') => format!("/{query}").into(),
+        target => target.into(),
+    }
 }
 
 /// What the forwarding fields are made of.
@@ -133,7 +146,7 @@ pub(super) fn rewritten(
     out
 }
 
-/// The fields that a service gets, one by one.
+/// The fields that a service gets, one by one. True when the visitor takes trailers, and the service is told so.
 fn fields(
     headers: &HeaderMap,
     version: Version,
@@ -141,17 +154,18 @@ fn fields(
     checked: &Request,
     forwarding: &Forwarding<'_>,
     field: &mut dyn FnMut(&HeaderName, &[u8]),
-) {
+) -> bool {
     let Forwarding { peer, origin, https, trusted, pseudonym, host } = *forwarding;
     let said = if trusted { Said::by_proxy(headers) } else { Said::default() };
     let asked_for = match (headers.get(header::HOST), authority) {
-        (Some(host), _) => host.as_bytes(),
-        (None, Some(authority)) => authority.as_str().as_bytes(),
+        (Some(host), _) => host.as_bytes().strip_suffix(b":").unwrap_or(host.as_bytes()),
+        (None, Some(authority)) => without_empty_port(authority.as_str()).as_bytes(),
         (None, None) => checked.host.name().as_bytes(),
     };
     field(&header::HOST, host.map_or(asked_for, str::as_bytes));
     let listed: Vec<String> = connection_options(headers).collect();
     let mut te = headers.get(header::TE).filter(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    let takes_trailers = te.is_some();
     for (name, value) in headers {
         let text = name.as_str();
         if is_hop_by_hop(text) {
@@ -197,6 +211,7 @@ fn fields(
         None => ["1.1 ", pseudonym].concat(),
     };
     field(&header::VIA, via.as_bytes());
+    takes_trailers
 }
 
 /// What a trusted proxy said of the visitor. Of everything else that claims to tell, nothing is kept: the proxy may

@@ -4,6 +4,7 @@
 //! where two servers could read a field differently, it does not pass.
 
 mod answer;
+mod claims;
 mod forwarding;
 mod fuzz;
 mod request;
@@ -11,6 +12,7 @@ mod request;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 pub(super) use self::answer::{check_answer, to_visitor};
+use self::claims::is_claim;
 pub(super) use self::forwarding::{bytes_to_service, origin, to_service};
 pub use self::fuzz::head as fuzz;
 pub(super) use self::request::{Checked, Request, check};
@@ -37,8 +39,10 @@ fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = String> + '_ 
         name.is_empty() || name.eq_ignore_ascii_case("keep-alive") || name.eq_ignore_ascii_case("close")
     };
     headers.get_all(header::CONNECTION).iter().flat_map(move |value| {
-        let text = value.to_str().unwrap_or_default();
-        text.split(',').map(str::trim).filter(move |name| !usual(name)).map(str::to_ascii_lowercase)
+        // A name that is no ASCII is no field's; those beside it are.
+        let names = value.as_bytes().split(|byte| *byte == b',');
+        let names = names.map(|name| str::from_utf8(name).unwrap_or_default().trim());
+        names.filter(move |name| !usual(name)).map(str::to_ascii_lowercase)
     })
 }
 
@@ -59,38 +63,14 @@ fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Fields by which a visitor could pass for another, or have the service see another request than was checked;
-/// all that widely used servers and frameworks are known to believe.
-fn is_claim(name: &str) -> bool {
-    name.starts_with("x-forwarded")
-        || name.starts_with("x-ssl-client")
-        || name.starts_with("ssl-client")
-        || matches!(
-            name,
-            "forwarded"
-                | "x-real-ip"
-                | "x-client-ip"
-                | "client-ip"
-                | "true-client-ip"
-                | "x-cluster-client-ip"
-                | "cf-connecting-ip"
-                | "fastly-client-ip"
-                | "fly-client-ip"
-                | "x-azure-clientip"
-                | "x-azure-socketip"
-                | "x-remote-ip"
-                | "x-remote-addr"
-                | "x-proxyuser-ip"
-                | "x-envoy-external-address"
-                | "x-original-forwarded-for"
-                | "x-original-host"
-                | "x-original-url"
-                | "x-rewrite-url"
-                | "x-host"
-                | "x-url-scheme"
-                | "front-end-https"
-                | "proxy" // CGI makes HTTP_PROXY of it ("httpoxy")
-        )
+/// Fields that Petit judges, replaces or keeps to itself.
+fn is_guarded(name: &str) -> bool {
+    is_hop_by_hop(name) || is_protected(name) || is_claim(name) || matches!(name, "via" | "expect")
+}
+
+/// A host without the colon of a port that is not there, which means the same (RFC 9110 §4.2.3).
+fn without_empty_port(host: &str) -> &str {
+    host.strip_suffix(':').unwrap_or(host)
 }
 
 fn drop_where(headers: &mut HeaderMap, is_dropped: impl Fn(&str) -> bool) {

@@ -5,7 +5,7 @@ use hyper::{Method, Version};
 
 use super::super::super::answer::Failure;
 use super::super::Visitor;
-use super::{connection_options, is_plain_number, is_protected};
+use super::{connection_options, is_guarded, is_plain_number, is_protected, without_empty_port};
 use crate::limits;
 use crate::name::{Endpoint, VisitorHost};
 
@@ -60,7 +60,7 @@ pub(in crate::relay::ingress) fn check<B>(
     }
     match request.uri().path_and_query().map(|target| target.as_str()) {
         Some("*") if *method == Method::OPTIONS => return Ok(Checked::ServerOptions),
-        Some(target) if target.starts_with('/') && target.bytes().all(is_target_byte) => {}
+        Some(target) if begins_well(request, target) && target.bytes().all(is_target_byte) => {}
         _ => return Err(Failure::BadRequest),
     }
     let websocket = wants_websocket(headers);
@@ -70,7 +70,14 @@ pub(in crate::relay::ingress) fn check<B>(
     Ok(Checked::Request(Request { host, websocket }))
 }
 
+/// A target begins with its path; of a whole URL the path may be missing (RFC 9110 §4.2.3).
+fn begins_well<B>(request: &hyper::Request<B>, target: &str) -> bool {
+    let is_url = request.version() < Version::HTTP_2 && request.uri().authority().is_some();
+    target.starts_with('/') || (is_url && target.starts_with('?'))
+}
+
 /// What may stand in a path or query as it is: visible ASCII without `\` and `#`, which servers read differently.
+/// (What follows a `#` has been cut off by whoever parsed the target, so that the service never sees it.)
 fn is_target_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'\\' && byte != b'#'
 }
@@ -83,6 +90,7 @@ fn host<B>(
 ) -> Result<VisitorHost, Failure> {
     use crate::name::InvalidHost;
     let parse = |text: &str| {
+        let text = without_empty_port(text);
         // A port that begins with 0 is octal to some.
         if text.rsplit_once(':').is_some_and(|(_, port)| port.starts_with('0')) {
             return Err(Failure::BadHost);
@@ -148,8 +156,13 @@ fn check_framing<B>(request: &hyper::Request<B>) -> Result<(), Failure> {
 /// Fields that do not pass: names that servers read differently, lists that would drop what must stay.
 fn check_fields(headers: &HeaderMap) -> Result<(), Failure> {
     for name in headers.keys() {
-        // CGI and its heirs read `_` and `-` as the same.
-        if name.as_str().contains('_') {
+        let name = name.as_str();
+        if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            continue;
+        }
+        // CGI and its heirs read `_` and `-` as the same, and some of them whatever else is no letter or digit.
+        let read = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        if name.contains('_') || is_guarded(&read) {
             return Err(Failure::BadField);
         }
     }

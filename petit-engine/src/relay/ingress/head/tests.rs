@@ -38,7 +38,10 @@ const HOST: (&str, &str) = ("host", "a.example.com");
 
 #[test]
 fn exactly_one_valid_host() {
-    for good in ["a.example.com", "A.Example.Com.", "a.example.com:8090", "a.example.com:80"] {
+    // The last: a port that is not there (RFC 3986 §3.2.3).
+    for good in
+        ["a.example.com", "A.Example.Com.", "a.example.com:8090", "a.example.com:80", "a.example.com:"]
+    {
         assert_eq!(refusal("/", &[("host", good)]), None, "{good}");
     }
     assert_eq!(refusal("http://a.example.com:8090/x", &[("host", "a.example.com:8090")]), None);
@@ -50,7 +53,7 @@ fn exactly_one_valid_host() {
         Some(Failure::BadHost),
         "absolute form still needs Host"
     );
-    for bad in ["", "a,b", "a b", "user@a.example.com", "a.example.com:", "a.example.com:080", "a..b"] {
+    for bad in ["", "a,b", "a b", "user@a.example.com", "a.example.com::", "a.example.com:080", "a..b"] {
         assert_eq!(refusal("/", &[("host", bad)]), Some(Failure::BadHost), "{bad}");
     }
     // It names one valid host; it is the port that is not this server's.
@@ -104,7 +107,14 @@ fn framing_is_plain_or_refused() {
 #[test]
 fn fields_that_servers_read_differently_are_refused() {
     let with = |name, value| refusal("/", &[HOST, (name, value)]);
-    assert_eq!(with("x_forwarded_for", "1"), Some(Failure::BadField));
+    for name in
+        ["x_forwarded_for", "api_key", "x.forwarded.for", "content.length", "transfer~encoding", "x|host"]
+    {
+        assert_eq!(with(name, "1"), Some(Failure::BadField), "{name}");
+    }
+    for name in ["x.mine", "api!key"] {
+        assert_eq!(with(name, "1"), None, "{name} is read as nothing that Petit says");
+    }
     for protected in ["Host", "close, authorization", "cookie", "x-forwarded-for", "petit-error"] {
         assert_eq!(with("connection", protected), Some(Failure::BadField), "{protected}");
     }
@@ -129,6 +139,10 @@ fn methods_and_targets() {
     *options.method_mut() = Method::OPTIONS;
     assert!(matches!(judge(&options), Ok(Checked::ServerOptions)));
     assert_eq!(with("GET", "*"), Some(Failure::BadRequest));
+    assert_eq!(with("GET", "http://a.example.com?c=1"), None, "of a URL the path may be missing");
+    let mut h2 = request("http://a.example.com?c=1", &[]);
+    *h2.version_mut() = Version::HTTP_2;
+    assert_eq!(judge(&h2).unwrap_err(), Failure::BadRequest, "there it is a field of its own");
     assert_eq!(with("GET", "/a%2e%2e/./b//c?x=%00&y"), None, "passed on as it is");
 }
 
@@ -205,6 +219,58 @@ fn claims_of_strangers_are_replaced() {
     assert_eq!(value(&fields, "host"), Some("a.example.com"));
     assert_eq!(value(&fields, "accept"), Some("*/*"));
     assert_eq!(fields.len(), 7, "nothing else is left: {fields:?}");
+}
+
+/// What servers, frameworks, clouds and proxies believe; some of each.
+#[test]
+fn no_claim_that_anybody_believes_arrives() {
+    let claims = [
+        "x-middleware-subrequest",
+        "forwarded-for",
+        "x-forward-for",
+        "x-forwarded-by",
+        "x-originating-ip",
+        "x-appengine-user-ip",
+        "x-remote-user",
+        "remote-user",
+        "x-authenticated-user",
+        "x-webauth-user",
+        "x-auth-request-email",
+        "x-ms-client-principal",
+        "x-ms-client-principal-name",
+        "x-arr-ssl",
+        "x-arr-clientcert",
+        "x-client-cert",
+        "client-cert-chain",
+        "x-amzn-oidc-data",
+        "x-goog-iap-jwt-assertion",
+        "x-goog-authenticated-user-email",
+        "x-envoy-internal",
+        "x-envoy-original-path",
+        "x-envoy-external-address",
+        "cf-ipcountry",
+        "cf-connecting-ip",
+        "x-scheme",
+        "x-url-scheme",
+        "x-https",
+        "front-end-https",
+        "x-real-ip",
+        "client-ip",
+        "x-azure-clientip",
+        "ssl-client-verify",
+        "x-ssl-client-cert",
+        "x-rewrite-url",
+        "x-host",
+        "proxy",
+    ];
+    let theirs = ["x-http-method-override", "x-request-id", "traceparent", "x-api-key", "client-version"];
+    let sent: Vec<(&str, &str)> = claims.iter().chain(&theirs).map(|name| (*name, "1")).collect();
+    let arrived = rewritten(&sent, Version::HTTP_11, true);
+    let left: Vec<&str> = claims.into_iter().filter(|name| value(&arrived, name).is_some()).collect();
+    assert_eq!(left, [""; 0]);
+    for name in theirs {
+        assert_eq!(value(&arrived, name), Some("1"), "{name} is the visitor's own to say");
+    }
 }
 
 #[test]
@@ -297,6 +363,36 @@ fn fields_of_one_connection_stay_on_it() {
 }
 
 #[test]
+fn a_list_of_one_connections_fields_is_read_past_what_is_no_name() {
+    let mut headers = HeaderMap::new();
+    headers.insert("connection", HeaderValue::from_bytes(b"\xc3\xa9, X-Mine, \xff").unwrap());
+    let listed: Vec<String> =
+        connection_options(&headers).filter(|name| name.is_ascii() && !name.is_empty()).collect();
+    assert_eq!(listed, ["x-mine"]);
+}
+
+#[test]
+fn the_host_is_passed_on_without_a_port_that_is_not_there() {
+    let fields = rewritten(&[], Version::HTTP_11, false);
+    assert_eq!(value(&fields, "host"), Some("a.example.com"));
+    let request = request("/", &[("host", "a.example.com:")]);
+    let checked = Request { host: VisitorHost::parse("a.example.com").unwrap(), websocket: false };
+    let forwarding = Forwarding {
+        peer: "192.0.2.7".parse().unwrap(),
+        origin: "192.0.2.7".parse().unwrap(),
+        https: false,
+        trusted: false,
+        pseudonym: "0123456789ab",
+        host: None,
+    };
+    let headers = forwarding::rewritten(request.headers(), Version::HTTP_11, None, &checked, &forwarding);
+    assert_eq!(
+        (&headers["host"], &headers["x-forwarded-host"]),
+        (&"a.example.com".parse().unwrap(), &"a.example.com".parse().unwrap())
+    );
+}
+
+#[test]
 fn cookie_crumbs_of_http2_are_joined() {
     let fields = rewritten(&[("cookie", "a=1"), ("cookie", "b=2")], Version::HTTP_2, false);
     assert_eq!(value(&fields, "cookie"), Some("a=1; b=2"));
@@ -315,6 +411,34 @@ fn answers_lose_what_only_petit_may_say() {
     let response = to_visitor(response, Version::HTTP_11, "a.example.com");
     let names: Vec<&str> = response.headers().keys().map(HeaderName::as_str).collect();
     assert_eq!(names, ["content-type"]);
+}
+
+#[test]
+fn a_browser_is_made_to_forget_what_is_the_services_own() {
+    let left = |said: &[&str]| {
+        let mut response = Response::builder();
+        for line in said {
+            response = response.header("clear-site-data", *line);
+        }
+        let response = response.body(AnswerBody::full(bytes::Bytes::new())).unwrap();
+        let response = to_visitor(response, Version::HTTP_11, "a.example.com");
+        response.headers().get("clear-site-data").map(|left| left.to_str().unwrap().to_owned())
+    };
+    let own = r#""cache", "storage", "executionContexts""#;
+    assert_eq!(left(&[r#""cookies""#]), None);
+    assert_eq!(left(&[r#""*""#]).as_deref(), Some(own));
+    assert_eq!(left(&[r#""cache","COOKIES", "storage""#]).as_deref(), Some(r#""cache", "storage""#));
+    assert_eq!(left(&[r#""cookies""#, r#""storage""#]).as_deref(), Some(r#""storage""#));
+}
+
+#[test]
+fn an_answer_without_a_body_has_no_length() {
+    let left = |status: u16| {
+        let response = Response::builder().status(status).header("content-length", "5");
+        let response = response.body(AnswerBody::full(bytes::Bytes::new())).unwrap();
+        to_visitor(response, Version::HTTP_11, "a.example.com").headers().contains_key("content-length")
+    };
+    assert_eq!((left(204), left(101), left(200), left(304)), (false, false, true, true));
 }
 
 #[test]
@@ -352,11 +476,17 @@ fn answers_that_could_be_framed_in_two_ways_are_refused() {
         &[("content-length", "3"), ("content-length", "3")],
         &[("content-length", "+3")],
         &[("content-length", "3, 3")],
+        &[("content-length", "05")],
+        &[("content-length", "")],
         &[("transfer-encoding", "gzip, chunked")],
         &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
     ] {
         assert_eq!(judged(bad), Err(Failure::ServiceInvalid), "{bad:?}");
     }
+    let names: Vec<String> = (0..=limits::MAX_ANSWER_HEADERS).map(|number| format!("x-{number}")).collect();
+    let fields: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    assert_eq!(judged(&fields), Err(Failure::ServiceInvalid), "too many");
+    assert_eq!(judged(&fields[1..]), Ok(()));
 }
 
 #[test]
