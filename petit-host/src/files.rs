@@ -40,8 +40,9 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileEr
 /// Makes a folder that only its owner can enter. One that exists is left as it is.
 ///
 /// # Errors
-/// [`FileError::Unsafe`] when others can put files into it: a key must not be written there.
+/// [`FileError::Unsafe`] when it is another user's, or others can put files into it: a key must not be written there.
 pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
+    check_owner(path)?;
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -54,6 +55,42 @@ pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
         return Err(FileError::Unsafe { path: path.to_owned(), problem, remedy });
     }
     Ok(())
+}
+
+/// Refuses a file or folder that belongs to neither this user nor root, and a link that somebody else has made:
+/// whoever owns a folder chooses where the files in it lead, so root must not write into another user's.
+///
+/// # Errors
+/// [`FileError::Unsafe`]; what is not there is fine.
+#[cfg(unix)]
+pub fn check_owner(path: &Path) -> Result<(), FileError> {
+    let us = rustix::process::geteuid().as_raw();
+    let is_foreign =
+        |found: io::Result<fs::Metadata>| found.is_ok_and(|found| found.uid() != us && found.uid() != 0);
+    if is_foreign(fs::symlink_metadata(path)) || is_foreign(fs::metadata(path)) {
+        let problem = "it belongs to another user";
+        let remedy = "run this as that user, or choose a folder of your own (sudo -H takes root's)";
+        return Err(FileError::Unsafe { path: path.to_owned(), problem, remedy });
+    }
+    Ok(())
+}
+
+/// As on Unix; on Windows the profile folder's access list keeps others out.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub fn check_owner(_: &Path) -> Result<(), FileError> {
+    Ok(())
+}
+
+/// What becomes of a link where a file is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Links {
+    /// The link stays, and what it leads to is replaced.
+    Followed,
+    /// The link itself is replaced: nobody but a person has made one.
+    Replaced,
 }
 
 /// How a new file is made, and what becomes of the rights of one that is replaced.
@@ -73,7 +110,7 @@ enum Rights {
 /// # Errors
 /// [`FileError::Io`]; the old file is untouched then.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    write_whole(path, content, Rights::Private)
+    write_whole(path, content, Rights::Private, Links::Replaced)
 }
 
 /// As [`write_private`], for files that other programs of this computer may read.
@@ -81,21 +118,20 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError::Io`]; the old file is untouched then.
 pub fn write_public(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    write_whole(path, content, Rights::Public)
+    write_whole(path, content, Rights::Public, Links::Replaced)
 }
 
-/// As [`write_private`], for a file that belongs to a person: owner and mode stay as they are.
+/// As [`write_private`], for a file that belongs to a person: owner and mode stay as they are, and a link stays one.
 ///
 /// # Errors
 /// [`FileError::Io`]; the old file is untouched then.
 pub fn write_keeping_rights(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    write_whole(path, content, Rights::Kept)
+    write_whole(path, content, Rights::Kept, Links::Followed)
 }
 
-fn write_whole(path: &Path, content: &[u8], rights: Rights) -> Result<(), FileError> {
-    // A config file that is a link stays one: its target is replaced.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let path = target.as_path();
+fn write_whole(path: &Path, content: &[u8], rights: Rights, links: Links) -> Result<(), FileError> {
+    let target = fs::canonicalize(path).ok().filter(|_| links == Links::Followed);
+    let path = target.as_deref().unwrap_or(path);
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let temporary = dir.join(format!(".{name}.{}.new", std::process::id()));
@@ -149,7 +185,7 @@ fn create(path: &Path) -> io::Result<File> {
 
 #[cfg(unix)]
 fn set_rights(file: &File, replaced: &Path, rights: Rights) -> io::Result<()> {
-    let before = fs::metadata(replaced).ok();
+    let before = fs::symlink_metadata(replaced).ok();
     // Root that edits a user's file leaves it the user's.
     if let Some(before) = &before
         && rustix::process::geteuid().is_root()
@@ -254,11 +290,24 @@ fn check_private(_: &Path, _: &File) -> Result<(), FileError> {
     Ok(()) // the profile folder's access list keeps others out
 }
 
+/// True when every user of this computer may read a file. Those of its group may have been chosen to.
+#[cfg(unix)]
+pub fn is_readable_by_all(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.mode() & 0o004 != 0)
+}
+
+/// As on Unix; on Windows the access list is not looked at.
+#[cfg(not(unix))]
+pub fn is_readable_by_all(_: &Path) -> bool {
+    false
+}
+
 /// Refuses a config file that other users can change: they could point a service somewhere else.
 ///
 /// # Errors
 /// [`FileError::Unsafe`]; a file that is not there is fine.
 pub fn check_not_writable_by_others(path: &Path) -> Result<(), FileError> {
+    check_owner(path)?;
     #[cfg(unix)]
     if fs::metadata(path).is_ok_and(|found| found.mode() & 0o022 != 0) {
         let (problem, remedy) = ("other users can change it", "run chmod go-w on it");
@@ -351,9 +400,46 @@ mod tests {
         let (link, target) = (dir.path().join("config.toml"), dir.path().join("real.toml"));
         fs::write(&target, "old").unwrap();
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        write_private(&link, b"new").unwrap();
+        write_keeping_rights(&link, b"new").unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&target).unwrap(), b"new");
+    }
+
+    #[test]
+    fn what_a_program_writes_for_itself_goes_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, target) = (dir.path().join("config.last-good.toml"), dir.path().join("somebody's"));
+        for write in [write_private, write_public] {
+            fs::write(&target, "old").unwrap();
+            std::os::unix::fs::symlink(&target, &link).unwrap();
+            write(&link, b"new").unwrap();
+            assert_eq!(
+                (fs::read(&target).unwrap(), fs::read(&link).unwrap()),
+                (b"old".into(), b"new".into())
+            );
+            fs::remove_file(&link).unwrap();
+        }
+    }
+
+    #[test]
+    fn root_does_not_use_what_another_user_owns() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, folder) = (dir.path().join("config.toml"), dir.path().join("folder"));
+        fs::write(&file, "").unwrap();
+        fs::create_dir(&folder).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        check_not_writable_by_others(&file).unwrap();
+        make_private_dir(&link).unwrap();
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::lchown(&link, Some(12_345), None).unwrap();
+            let refused = |result| matches!(result, Err(FileError::Unsafe { .. }));
+            assert!(refused(make_private_dir(&link)), "a link to our own folder, made by somebody else");
+            for path in [&file, &folder] {
+                std::os::unix::fs::chown(path, Some(12_345), None).unwrap();
+            }
+            assert!(refused(make_private_dir(&folder)) && refused(check_not_writable_by_others(&file)));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use petit_tests::bed::{Bed, client_config};
+use petit_tests::bed::{Bed, client_config, server_config};
 use petit_tests::figures::{Times, figure, rounds};
 use petit_tests::process::Program;
 use petit_tests::service::Service;
@@ -108,6 +108,53 @@ async fn files_that_others_could_have_changed_stop_the_start_with_the_reason() {
     refused("a key that is none", &["server.key"]).await;
 }
 
+/// Root in somebody else's folder (`sudo -E`, a HOME that was kept) writes nothing there: its owner may have put links
+/// in it.
+#[tokio::test]
+async fn root_writes_nothing_in_another_users_folder() {
+    const OTHER: u32 = 12_345;
+    let elsewhere = tempfile::tempdir().unwrap();
+    for (program, config, commands) in [
+        (
+            Program::client(),
+            client_config(&[]),
+            &[&["service", "add", "web", "127.0.0.1:1"][..], &["register"], &["config", "check"], &["run"]][..],
+        ),
+        (
+            Program::uninitialised_server(),
+            server_config(""),
+            &[&["init"][..], &["config", "check"], &["run"]][..],
+        ),
+    ] {
+        std::fs::write(program.config(), config).unwrap();
+        let victim = elsewhere.path().join("victim");
+        std::fs::write(&victim, "as it was").unwrap();
+        for name in ["config.lock", "client.lock", "server.lock", "config.last-good.toml"] {
+            symlink(&victim, program.dir().join(name)).unwrap();
+        }
+        let before = names(program.dir());
+        for path in [program.dir(), &program.config()] {
+            std::os::unix::fs::chown(path, Some(OTHER), Some(OTHER)).unwrap();
+        }
+        for command in commands {
+            let said = program.run(command.iter().copied()).await;
+            assert_ne!(said.exit, 0, "{command:?}: {said:?}");
+            assert!(said.err.contains("it belongs to another user"), "{command:?}: {said:?}");
+        }
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "as it was");
+        assert_eq!(names(program.dir()), before);
+        // A folder of its own with a config of somebody else's is no better.
+        std::os::unix::fs::chown(program.dir(), Some(0), Some(0)).unwrap();
+        let said = program.run(["config", "check"]).await;
+        assert!(said.exit != 0 && said.err.contains("it belongs to another user"), "{said:?}");
+    }
+}
+
+/// What lies in a folder.
+fn names(folder: &Path) -> std::collections::BTreeSet<std::ffi::OsString> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+}
+
 /// A77: there is nothing of Petit's own to be found at the public front.
 #[tokio::test]
 async fn the_public_front_has_no_pages_of_its_own() {
@@ -164,7 +211,7 @@ async fn signals_under_load_do_what_they_should() {
     // A second signal that comes before the first was taken is the same one to the kernel.
     let log = server.dir().join("logs/server.log");
     let noticed = async {
-        while !std::fs::read_to_string(&log).unwrap().contains("requests in flight get 30 seconds") {
+        while !std::fs::read_to_string(&log).unwrap().contains("what is under way is finished first") {
             tokio::task::yield_now().await;
         }
     };

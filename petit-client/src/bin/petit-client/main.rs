@@ -352,6 +352,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Failure::new(ExitCode::Failed, "this user has no home folder").hint("name a config file with -c FILE")
     })?;
     let context = Context { json: cli.json, folder: Folder::of(&path), found };
+    files::check_owner(context.folder.path()).map_err(|error| Failure::of(&error))?;
     let context = &context;
     match &cli.verb {
         Verb::Init => configure::init(context)?,

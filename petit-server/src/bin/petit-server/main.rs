@@ -26,6 +26,7 @@ use petit_engine::name::{Alias, RegisteredId, ServiceName};
 use petit_host::cli::{self, Failure};
 use petit_host::control::percent_encode;
 use petit_host::exit::ExitCode;
+use petit_host::files;
 use petit_host::logs::Level;
 use petit_host::terminal::{self, Ask};
 use petit_server::SOFTWARE;
@@ -293,7 +294,7 @@ fn main() -> ProcessExit {
 
 /// Which file, and where it was found.
 fn locate(cli: &Cli) -> Result<(PathBuf, &'static str), Failure> {
-    petit_host::files::locate_config(cli.config.as_deref()).ok_or_else(|| {
+    files::locate_config(cli.config.as_deref()).ok_or_else(|| {
         Failure::new(ExitCode::Failed, "this user has no home folder").hint("name a config file with -c FILE")
     })
 }
@@ -301,6 +302,7 @@ fn locate(cli: &Cli) -> Result<(PathBuf, &'static str), Failure> {
 async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     let (path, found) = locate(cli)?;
     let folder = Folder::of(&path);
+    files::check_owner(folder.path()).map_err(|error| Failure::of(&error))?;
     match &cli.verb {
         Verb::Init { endpoint, port, new_registry } => {
             let wish = setup::Wish { endpoint: endpoint.as_ref(), port: *port, new_registry: *new_registry };
