@@ -1,5 +1,6 @@
 //! The certificate for HTTPS visitors, exchanged while the server runs.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use petit_engine::name::ServerAddr;
@@ -88,6 +89,30 @@ async fn a_renewed_certificate_is_shown_without_a_restart_and_a_bad_one_never() 
     let said = server.run(["reload"]).await.ok();
     assert!(said.out.contains("HTTPS visitors are not served"), "{said:?}");
     assert_eq!(shown(&address).await, None);
+}
+
+#[tokio::test]
+async fn a_key_that_everybody_on_the_machine_can_read_is_said_to_be_one() {
+    let server = Program::server().await;
+    let _server = server.up().await;
+    let folder = server.dir().join("certificates");
+    let mut log = server.spawn(["logs", "-f", "-n", "100"]);
+    write(&folder, 2093);
+    let key = folder.join("server.key");
+    let set = |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+    set(0o640);
+    log.until("are shown a new certificate").await;
+    let warning = format!("all users of this computer can read {}: run chmod 600 on it", key.display());
+    for command in [&["status"][..], &["config", "check"]] {
+        let said = server.run(command.iter().copied()).await.ok();
+        assert!(!said.out.contains("can read"), "a group may be meant to: {said:?}");
+    }
+    set(0o644);
+    for command in [&["status"][..], &["config", "check"], &["reload"]] {
+        let said = server.run(command.iter().copied()).await.ok();
+        assert!(said.out.contains(&warning), "{command:?}: {said:?}");
+    }
+    log.until("all users of this computer can read the certificate's key").await;
 }
 
 /// The config of a server whose visitors come by HTTPS.

@@ -1,5 +1,6 @@
 //! A throw-away certificate authority.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -101,6 +102,7 @@ impl Identity {
         let [certificate, key] = ["crt", "key"].map(|end| folder.join(format!("{name}.{end}")));
         std::fs::write(&certificate, self.certificate.pem()).unwrap();
         std::fs::write(&key, self.key.serialize_pem()).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         (certificate, key)
     }
 

@@ -5,7 +5,8 @@
 //! be used, or is for other names, never takes the place of one that can.
 //!
 //! `files` finds the pairs, `set` decides which of them are in use, `shown` is what a running server knows of
-//! them. Who may read a key's file is not judged here.
+//! them. A key that everybody on the computer may read is used all the same, because who renews certificates is often
+//! another program with a mind of its own; the operator is told.
 
 mod files;
 mod set;
@@ -162,6 +163,10 @@ pub struct Certificate {
     pub names: Vec<String>,
     /// When it ends, if that can be read in it.
     pub not_after: Option<SystemTime>,
+    /// Where its key was read.
+    key_path: PathBuf,
+    /// All users of this computer could read its key when it was read.
+    was_exposed: bool,
     /// It is the one that `certificate` in the config names.
     is_own: bool,
     key: Arc<CertifiedKey>,
@@ -193,7 +198,9 @@ impl Certificate {
             source => CertificateError::Unusable { path: path.clone(), source },
         })?;
         let is_own = *path == config.certificate;
-        Ok(Self { path: path.clone(), names, not_after, is_own, key: Arc::new(key) })
+        let was_exposed = petit_host::files::is_readable_by_all(key_path);
+        let (path, key_path) = (path.clone(), key_path.clone());
+        Ok(Self { path, names, not_after, key_path, was_exposed, is_own, key: Arc::new(key) })
     }
 
     /// True when it is the same as another one, not only in the same place.
@@ -204,6 +211,11 @@ impl Certificate {
     /// True when visitors of `host` may be shown it. `*.example.com` as a host asks for all that lie under it.
     pub fn covers(&self, host: &str) -> bool {
         self.names.iter().any(|name| covers(name, host))
+    }
+
+    /// Its key, while all users of this computer may read it. Looks at the file.
+    pub fn exposed_key(&self) -> Option<&Path> {
+        Some(self.key_path.as_path()).filter(|key| petit_host::files::is_readable_by_all(key))
     }
 
     /// How much is left of it.
@@ -223,6 +235,7 @@ impl Certificate {
             "names": self.names,
             "not_after": self.not_after.map(seconds),
             "ends_soon": self.expiry(now) != Expiry::Later,
+            "exposed_key": self.exposed_key(),
         })
     }
 }

@@ -46,9 +46,15 @@ impl Shown {
         self.files.has_changed(now)
     }
 
-    /// Warns in the log, once a day, of each certificate that ends soon.
+    /// Warns in the log, once a day, of each certificate that ends soon, and of each key that is no secret.
     pub fn warn(&mut self, now: SystemTime) {
         let lately = |warned: &SystemTime| now.duration_since(*warned).is_ok_and(|since| since < WARN_EVERY);
+        for key in self.certificates.iter().filter(|read| read.was_exposed).map(|read| &read.key_path) {
+            if !self.warned.get(key).is_some_and(lately) {
+                tracing::warn!(key = %key.display(), "all users of this computer can read the certificate's key");
+                self.warned.insert(key.clone(), now);
+            }
+        }
         for certificate in &self.certificates {
             let path = certificate.path.display();
             match certificate.expiry(now) {

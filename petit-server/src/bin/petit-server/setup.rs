@@ -54,7 +54,7 @@ pub(crate) async fn init(json: bool, folder: &Folder, wish: &Wish<'_>) -> Result
             // The client's part stays as it is.
             let client = std::fs::read_to_string(path).unwrap_or_default();
             let both = format!("{}\n\n{}", client.trim_end(), template(wish));
-            files::write_private(path, both.as_bytes()).map_err(failed)?;
+            files::write_keeping_rights(path, both.as_bytes()).map_err(failed)?;
             true
         }
         Err(error) => return Err(Failure::of(&error)),
@@ -159,7 +159,7 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
     let mut note = |message: String| notes.push(json!({ "message": message }));
     let now = SystemTime::now();
     for certificate in &certificates {
-        if certificate.expiry(now) != Expiry::Later {
+        if certificate.expiry(now) != Expiry::Later || certificate.exposed_key().is_some() {
             note(format!("HTTPS visitors are shown {}", show::certificate(&certificate.view(now))));
         }
         if !names.fits(certificate) {

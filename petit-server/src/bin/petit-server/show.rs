@@ -280,8 +280,16 @@ fn certificates(value: &Value) -> String {
     titles.zip(lines).map(|(title, line)| format!("{title:<10} {line}\n")).collect()
 }
 
-/// Which certificate, how long it is good for, and for whom.
+/// Which certificate, how long it is good for, for whom, and whether its key is a secret.
 pub(crate) fn certificate(value: &Value) -> String {
+    let exposed = text(value, "/exposed_key");
+    match exposed.as_str() {
+        "" => validity(value),
+        key => format!("{}; all users of this computer can read {key}: run chmod 600 on it", validity(value)),
+    }
+}
+
+fn validity(value: &Value) -> String {
     let path = text(value, "/path");
     let names: Vec<String> = list(value, "/names").iter().map(|name| text(name, "")).collect();
     let names = petit_server::certificate::said(&names);
