@@ -186,9 +186,10 @@ pub struct ServiceStatus {
     /// How far the last trial came, when it was within the last minute of this session.
     #[serde(default)]
     pub trial: Option<Trial>,
-    /// Visits so far, and going on.
+    /// Connections from the server to the service so far. One is kept for a moment, and carries one request after
+    /// another, or many at a time; the server counts these.
     pub visits: u64,
-    /// Visits going on.
+    /// Of these, the ones that are open.
     pub active: u64,
     /// Bytes to the service.
     pub to_service_bytes: u64,

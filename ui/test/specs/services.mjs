@@ -25,7 +25,7 @@ test('the name that the vendor waits for is suggested', async ({ page }) => {
 test('what passes to a database is counted in connections', async ({ page }) => {
   await open(page, { page: 'services', view: 'twoServices' });
   await expect(page.locator(at('entry-archive'))).toContainText('12 connections');
-  await expect(page.locator(at('entry-accounts'))).toContainText('1,284 requests');
+  await expect(page.locator(at('entry-accounts'))).toContainText('1,284 connections');
 });
 
 test('a service is added from the list of what runs here', async ({ page }) => {

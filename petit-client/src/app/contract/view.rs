@@ -203,7 +203,7 @@ pub struct Service {
     pub proved_at: Option<u64>,
     /// The whole way can be tried now.
     pub can_check: bool,
-    /// Visits so far.
+    /// Connections to the service so far.
     pub visits: u64,
     /// Visits going on.
     pub active: u64,
