@@ -21,6 +21,7 @@ mod kept;
 mod keychain;
 mod many;
 mod many_services;
+mod named;
 mod names;
 mod network;
 mod overview;
