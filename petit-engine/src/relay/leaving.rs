@@ -232,12 +232,17 @@ const MOVE_STEPS: u32 = 50;
 
 impl Relay {
     /// Leaves: takes no new connection from this call on; the future tells agents and visitors, lets what is under
-    /// way finish, then ends everything.
+    /// way finish, then ends everything. One that stops closes its listening sockets at once.
     ///
     /// # Cancel safety
-    /// Cancelling leaves the relay as far as it has come; [`Relay::stay`] brings it back.
+    /// Cancelling leaves the relay as far as it has come; [`Relay::stay`] brings one back that has not closed its
+    /// sockets.
     pub fn leave(&self, farewell: Farewell) -> impl Future<Output = ()> + Send + use<> {
         self.shared.leaving.set(Stage::Leaving(farewell.leave));
+        if farewell.leave == Leave::Stop {
+            // Whoever connects to a socket that nobody accepts from would wait in the kernel's queue.
+            self.let_go();
+        }
         let relay = self.clone();
         async move { relay.finish(farewell).await }
     }

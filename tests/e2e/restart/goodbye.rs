@@ -12,6 +12,7 @@ use petit_tests::scripted::Manner;
 use petit_tests::service::Service;
 use petit_tests::soon;
 use petit_tests::visitor::{host, request, sum, whole};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
@@ -141,6 +142,33 @@ async fn a_download_is_no_event_stream_and_comes_to_its_end() {
             !matches!(status.connection, petit_client::status::Connection::Online { .. })
         })
         .await;
+    let (rest, _) = soon("the download", sum(download)).await.unwrap();
+    assert!(rest > 20_000_000, "all of it: {rest}");
+    soon("the server to have left", left).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_stops_refuses_connections_while_a_download_comes_to_its_end() {
+    let bed = Bed::start().await;
+    let service = Service::http("s").await;
+    let client =
+        bed.client_with(&[("web", service.address(), "http"), ("raw", service.address(), "tcp")]).await;
+    let raw = client.url("raw").await;
+    let raw = raw.rsplit(':').next().unwrap().parse().unwrap();
+    let asked = request(&host(&client.id()), "GET", "/bytes/30000000", Empty::<Bytes>::new());
+    let mut download = bed.visitor().open(asked).await.into_body();
+    soon("the first bytes", download.frame()).await.unwrap().unwrap();
+    let left = leave(&bed, Leave::Stop);
+    for port in [bed.server.http.port(), bed.server.tls.port(), raw] {
+        let refused = async {
+            // A task that has accepted until now may hold its socket for another moment.
+            while TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("a connection to be refused", refused).await;
+    }
+    assert!(!left.is_finished(), "the download is still under way");
     let (rest, _) = soon("the download", sum(download)).await.unwrap();
     assert!(rest > 20_000_000, "all of it: {rest}");
     soon("the server to have left", left).await.unwrap();
