@@ -18,9 +18,16 @@ impl Rate {
         Self { every, burst: every * burst.max(1), used_until: None }
     }
 
-    /// From now on allows more or less. What has been used of the allowance stays used.
-    pub fn set(&mut self, per_second: u32, burst: u32) {
-        *self = Self { used_until: self.used_until, ..Self::new(per_second, burst) };
+    /// From now on allows so much, unless it has allowed more in a second before. What has been used of the allowance
+    /// stays used.
+    ///
+    /// It never allows less: what came at once under the larger allowance would make the next event too soon under
+    /// the smaller one.
+    pub fn raise(&mut self, per_second: u32, burst: u32) {
+        let new = Self::new(per_second, burst);
+        if new.every < self.every {
+            *self = Self { used_until: self.used_until, ..new };
+        }
     }
 
     /// The moment from which on the next event is allowed; it may have passed. `None` before the first event.
@@ -55,13 +62,24 @@ mod tests {
         assert_eq!(rate.next(), Some(start + Duration::from_millis(200)));
         assert_eq!((0..20).filter(|_| rate.allow(later)).count(), 5);
     }
+
+    #[test]
+    fn an_allowance_never_shrinks() {
+        let start = Instant::now();
+        let mut rate = Rate::new(10, 5);
+        rate.raise(20, 100);
+        assert_eq!((0..50).filter(|_| rate.allow(start)).count(), 50);
+        rate.raise(10, 5);
+        assert!(rate.allow(start), "what was used before does not make it too soon");
+    }
+
     #[test]
     fn an_allowance_that_grows_forgets_nothing() {
         let start = Instant::now();
         let mut rate = Rate::new(10, 5);
         assert_eq!(rate.next(), None);
         assert_eq!((0..20).filter(|_| rate.allow(start)).count(), 5);
-        rate.set(20, 20);
+        rate.raise(20, 20);
         // Five of ten in a second are ten of twenty.
         assert_eq!((0..40).filter(|_| rate.allow(start)).count(), 10);
         assert!(

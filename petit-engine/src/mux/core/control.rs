@@ -41,10 +41,11 @@ impl Core {
         !self.pending.is_empty() || self.next_control().is_some_and(|at| at <= self.now)
     }
 
-    /// The peers talk about so many services: about each of them there is something to say now and then.
+    /// The peers talk about so many services: about each of them there is something to say now and then. With fewer
+    /// than before a peer may still say as much: it could offer as many again.
     pub(in crate::mux) fn set_services(&mut self, services: usize) {
         let services = u32::try_from(services.min(limits::MAX_SERVICES)).unwrap_or_default();
         let at_once = limits::CONTROL_AT_ONCE + services * limits::CONTROL_AT_ONCE_PER_SERVICE;
-        self.controls.set(limits::CONTROL_PER_SECOND + services, at_once);
+        self.controls.raise(limits::CONTROL_PER_SECOND + services, at_once);
     }
 }
