@@ -76,6 +76,11 @@ pub const CONTROL_AT_ONCE_PER_SERVICE: u32 = 8;
 pub const OWN_CONTROL_AT_ONCE: u32 = 32;
 /// See [`OWN_CONTROL_AT_ONCE`].
 pub const OWN_CONTROL_PER_SECOND: u32 = 20;
+/// Control messages of a side that wait for their time: what is sent in 50 seconds. A peer that asks for more than
+/// that is not answered any more; its session ends.
+pub const OWN_CONTROLS_WAITING: usize = 1000;
+/// And their bytes: twice the most that there can be to say about all services, a full message on each of them.
+pub const OWN_CONTROLS_WAITING_BYTES: usize = 2 * MAX_SERVICES * MAX_CONTROL_BYTES;
 /// A change of health is told this often at most; one message has room for all that have changed.
 pub const HEALTHS_PER_SECOND: u32 = 4;
 /// The same in a session in which each service's takes a message of its own.

@@ -67,7 +67,12 @@ impl<IO: AsyncBufRead + AsyncWrite + Sent + Unpin> Driver<IO> {
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        self.shared.lock().tick(Instant::now().into_std(), cx.waker());
+        let mut core = self.shared.lock();
+        core.tick(Instant::now().into_std(), cx.waker());
+        if let Err(violation) = core.overrun() {
+            return Poll::Ready(End::Violation(violation));
+        }
+        drop(core);
         let read = match self.receive(cx) {
             Ok(turn) => turn,
             Err(end) => return Poll::Ready(end),

@@ -149,7 +149,8 @@ impl Mux {
     }
 
     /// Queues a message on stream 0. Messages are sent in order, at a pace that the peer bears: a few at once, the
-    /// others one after the other. False when the session has ended.
+    /// others one after the other. False when the session has ended; it ends when too many wait, see
+    /// [`limits::OWN_CONTROLS_WAITING`].
     pub fn send_control(&self, payload: &[u8]) -> bool {
         let mut core = self.shared.lock();
         let sent = core.send_control(payload);

@@ -2,25 +2,38 @@
 
 use std::time::Instant;
 
-use super::{Core, State};
+use super::{Core, State, Violation};
 use crate::limits;
 use crate::proto::frame::Kind;
 
 impl Core {
-    /// Queues a message; false when the session has ended.
+    /// Queues a message; false when the session has ended, or has to because too many wait.
     pub(in crate::mux) fn send_control(&mut self, payload: &[u8]) -> bool {
-        let open = matches!(self.state, State::Open | State::Leaving);
-        if open {
-            self.messages.push_back(payload.into());
-            self.pace_control(); // most often at once, and so ahead of whatever is said after it
+        if self.is_overrun || !matches!(self.state, State::Open | State::Leaving) {
+            return false;
         }
-        open
+        self.message_bytes += payload.len();
+        self.messages.push_back(payload.into());
+        self.pace_control(); // most often at once, and so ahead of whatever is said after it
+        self.is_overrun = self.messages.len() > limits::OWN_CONTROLS_WAITING
+            || self.message_bytes > limits::OWN_CONTROLS_WAITING_BYTES;
+        !self.is_overrun
+    }
+
+    /// A peer may ask oftener than it can be answered, but not for long.
+    pub(in crate::mux) fn overrun(&self) -> Result<(), Violation> {
+        if self.is_overrun {
+            Err(Violation::Flood { what: "control messages to be answered" })
+        } else {
+            Ok(())
+        }
     }
 
     /// Moves on what of the messages may be sent by now.
     pub(super) fn pace_control(&mut self) {
         while !self.messages.is_empty() && self.own_controls.allow(self.now) {
             if let Some(message) = self.messages.pop_front() {
+                self.message_bytes = self.message_bytes.saturating_sub(message.len());
                 self.control_frame(0, Kind::Control, &message);
             }
         }

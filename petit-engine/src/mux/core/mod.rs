@@ -74,6 +74,9 @@ pub(in crate::mux) struct Core {
     controls: Rate,
     /// Messages of this side that wait for their time.
     messages: VecDeque<Box<[u8]>>,
+    message_bytes: usize,
+    /// More of them waited than may.
+    is_overrun: bool,
     own_controls: Rate,
     liveness: Liveness,
     /// The PING under way: its number and when it left.
@@ -192,6 +195,8 @@ impl Core {
             pings: Rate::new(limits::MAX_PINGS_PER_SECOND, 2 * limits::MAX_PINGS_PER_SECOND),
             controls: Rate::new(limits::CONTROL_PER_SECOND, limits::CONTROL_AT_ONCE),
             messages: VecDeque::new(),
+            message_bytes: 0,
+            is_overrun: false,
             own_controls: Rate::new(limits::OWN_CONTROL_PER_SECOND, limits::OWN_CONTROL_AT_ONCE),
             liveness: Liveness::new(now),
             ping: None,

@@ -85,3 +85,36 @@ async fn a_peer_with_many_services_may_say_something_about_each_of_them() {
     let end = relay.end.await.unwrap();
     assert!(matches!(end, End::Violation(Violation::Flood { what: "control messages" })), "{end}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_asks_oftener_than_it_can_be_answered_is_cut_off_and_holds_no_memory() {
+    for role in [Role::Relay, Role::Agent] {
+        for (bytes, most) in [
+            (2, limits::OWN_CONTROLS_WAITING),
+            (limits::MAX_CONTROL_BYTES, limits::OWN_CONTROLS_WAITING_BYTES / limits::MAX_CONTROL_BYTES),
+        ] {
+            let (side, _raw) = against(role);
+            let sent = (0..most * 2).take_while(|_| side.mux.send_control(&vec![b' '; bytes])).count();
+            assert_eq!(sent, limits::OWN_CONTROL_AT_ONCE as usize + most, "{bytes} bytes each");
+            let end = side.end.await.unwrap();
+            let what = "control messages to be answered";
+            assert!(
+                matches!(end, End::Violation(Violation::Flood { what: found }) if found == what),
+                "{end}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_were_sent_are_not_counted_among_those_that_wait() {
+    let (relay, agent) = pair(1 << 20);
+    let mut events = agent.events;
+    tokio::spawn(async move { while events.recv().await.is_some() {} });
+    let message = vec![b' '; limits::MAX_CONTROL_BYTES];
+    for _ in 0..2 * limits::OWN_CONTROLS_WAITING_BYTES / message.len() {
+        assert!(relay.mux.send_control(&message));
+        tokio::time::sleep(Duration::from_secs(1) / limits::OWN_CONTROL_PER_SECOND).await;
+    }
+    assert!(!relay.end.is_finished());
+}
