@@ -70,8 +70,7 @@ impl Domains {
     fn next(&self, now: Instant) -> Option<Alias> {
         let mut table = self.table();
         let name = table.turns.front()?.clone();
-        let tried = table.tracks.get(&name).and_then(Track::tried);
-        if tried.is_some_and(|at| now.saturating_duration_since(at) < limits::FRONT_EVERY) {
+        if !table.tracks.get_mut(&name)?.begin(now) {
             return None;
         }
         table.turns.rotate_left(1);
@@ -124,5 +123,31 @@ impl FrontProbes {
             record(track, &FrontKind::Domain(name), outcome, Instant::now());
         }
         shared.tell_fronts(&session);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_takes_long_is_not_begun_again_meanwhile() {
+        let (domains, start) = (Domains::default(), Instant::now());
+        let names: Vec<Alias> =
+            ["one.example.com", "two.example.com"].map(|name| name.parse().unwrap()).into();
+        names.iter().for_each(|name| domains.add(name));
+        // Nothing is recorded: none of the attempts has come to its end.
+        let until = |end| {
+            let moments = (0..end).map(|tick| start + tick * limits::FRONT_NAMES_PACE);
+            moments.filter_map(|now| domains.next(now)).collect::<Vec<_>>()
+        };
+        let pace = (limits::FRONT_EVERY.as_secs() / limits::FRONT_NAMES_PACE.as_secs()) as u32;
+        let mut begun = until(pace);
+        begun.sort();
+        assert_eq!(begun, names, "each of them once");
+        let again: Vec<_> = (pace..2 * pace)
+            .filter_map(|tick| domains.next(start + tick * limits::FRONT_NAMES_PACE))
+            .collect();
+        assert_eq!(again.len(), 2, "and when it is due: {again:?}");
     }
 }

@@ -12,6 +12,8 @@ pub(super) struct Track {
     state: FrontState,
     since: Instant,
     last_success: Option<(Instant, Duration)>,
+    /// When the last attempt began.
+    begun: Option<Instant>,
     /// When the last attempt came to its end.
     tried: Option<Instant>,
     /// Attempts in a row that did not get in.
@@ -20,7 +22,24 @@ pub(super) struct Track {
 
 impl Track {
     pub(super) fn new(now: Instant) -> Self {
-        Self { state: FrontState::Checking, since: now, last_success: None, tried: None, misses: 0 }
+        Self {
+            state: FrontState::Checking,
+            since: now,
+            last_success: None,
+            begun: None,
+            tried: None,
+            misses: 0,
+        }
+    }
+
+    /// Begins an attempt, unless the last one began less than [`limits::FRONT_EVERY`] ago. An attempt that takes long is
+    /// not begun a second time.
+    pub(super) fn begin(&mut self, now: Instant) -> bool {
+        let is_due = self.begun.is_none_or(|at| now.saturating_duration_since(at) >= limits::FRONT_EVERY);
+        if is_due {
+            self.begun = Some(now);
+        }
+        is_due
     }
 
     /// Takes note of an attempt. True when the state has changed.
