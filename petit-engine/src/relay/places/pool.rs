@@ -149,7 +149,9 @@ impl Pool {
                 return Ok(());
             }
             while tokio::time::timeout_at(look, rung.as_mut()).await.is_err() {
-                if self.take_over(room, claim, Willing::Fairly) {
+                // The bell keeps one ring only: of two places that became free before anybody listened, one may be
+                // left that nobody was rung for.
+                if self.take_free().is_some() || self.take_over(room, claim, Willing::Fairly) {
                     return Ok(());
                 }
                 if look >= end {
@@ -217,5 +219,26 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.pool.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Bounds, Places, Visit};
+    use super::*;
+    use crate::name::{DeviceId, RegisteredId};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_nobody_was_rung_for_is_found_though_the_line_is_not_empty() {
+        let places = Places::new(&Bounds::default(), Vec::new());
+        let room = places.room(Visit::Request, DeviceId::random().unwrap(), RegisteredId::random().unwrap());
+        let pool = Pool::new(Scarce::Requests, 1, &Arc::default());
+        let first = Waiting::new(&pool).unwrap();
+        assert!(first.is_first);
+        let start = Instant::now();
+        let claim = Claim { visitor: None, has_body: false };
+        pool.wait(&room, claim).await.unwrap();
+        assert!(start.elapsed() <= limits::GIVE_WAY_AFTER, "{:?}", start.elapsed());
+        assert_eq!((pool.used(), pool.waiting()), (1, 1));
     }
 }
