@@ -268,7 +268,6 @@ impl Runner {
 
     /// Hands the session to a task that lets its streams finish.
     fn leave_session(&mut self) {
-        self.moved.leave();
         if let Some(live) = self.live.take() {
             live.mux.go_away(Duration::ZERO);
             self.leaving.spawn(live.drain());
@@ -276,9 +275,15 @@ impl Runner {
         self.forget_session();
     }
 
+    /// As [`Runner::leave_session`], and the sessions that were moved from as well.
+    fn leave_all(&mut self) {
+        self.moved.leave();
+        self.leave_session();
+    }
+
     /// Leaves in an orderly way; returns when all streams have finished or their time is over.
     async fn leave(&mut self) {
-        self.leave_session();
+        self.leave_all();
         self.step(Step::SwitchedOff);
         loop {
             tokio::select! {
@@ -298,7 +303,7 @@ impl Runner {
                 self.step(Step::SwitchedOn);
             }
             Command::Switch(false) => {
-                self.leave_session();
+                self.leave_all();
                 self.step(Step::SwitchedOff);
             }
             Command::Hurry => {

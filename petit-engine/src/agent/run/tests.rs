@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::agent::offers::tests::online;
+use crate::mux::OpenError;
+use crate::mux::testing::{Side, pair};
+use crate::proto::frame::Open;
 
 /// Failures in a row that the next delay is drawn from, after a session of this length that the server cut off.
 async fn failures_after(session: Duration, before: u32) -> u32 {
@@ -44,4 +47,23 @@ async fn agents_that_a_server_sends_away_do_not_come_back_in_one_moment() {
     assert!(*first >= asked && *last <= asked + limits::RETRY_FIRST, "{delays:?}");
     // That thirty draws lie so close together happens once in 10^16.
     assert!(*last - *first > limits::RETRY_FIRST / 4, "{delays:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_was_moved_from_goes_on_when_the_next_server_leaves_and_ends_with_the_agent() {
+    let moment = Duration::from_secs(1);
+    let (mut runner, before) = online(1, &[]);
+    let old = runner.live.take().unwrap();
+    runner.stay_behind(old);
+    let (relay, Side { mux, events, end }) = pair(1 << 20);
+    runner.live = Some(Live::new(mux, events, end));
+    relay.mux.go_away(Duration::ZERO);
+    let event = next_event(&mut runner.live).await.unwrap();
+    runner.on_event(event);
+    tokio::time::sleep(moment).await;
+    let _there = before.mux.open(Open::default()).unwrap();
+    let _here = tokio::time::timeout(moment, runner.moved.streams.recv()).await.unwrap().unwrap();
+    runner.on_command(Command::Switch(false));
+    tokio::time::sleep(moment).await;
+    assert_eq!(before.mux.open(Open::default()).unwrap_err(), OpenError::Leaving);
 }
