@@ -144,6 +144,7 @@ async fn serve(
         () = driver.ended() => return Ok(()),
     };
     let (services, kept) = announced;
+    session.told(&services, &kept);
     session.welcome(Welcome {
         protocol: PROTOCOL,
         features: [MOVE, HEALTHS, FRONTS, WIDE]
@@ -242,8 +243,10 @@ async fn on_message(
                 announced = announce(shared, session, services) => announced,
                 () = driver.ended() => return Ok(()),
             };
-            let (services, kept) = announced;
-            session.tell_services(services, &kept);
+            let (grants, kept) = announced;
+            session.tell_grants(grants, &kept);
+            // An alias that was given or taken since they were registered was told before, and is overwritten now.
+            shared.tell_aliases(session);
             shared.front_probes.watch(session);
             shared.tell_fronts(session);
         }
@@ -341,6 +344,5 @@ async fn announce(shared: &Arc<Shared>, session: &Session, offers: Vec<Offer>) -
         grants.push(Grant { service: offer.service, name: offer.name, outcome });
     }
     session.set_served(served);
-    session.told(grants.clone(), kept.clone());
     (grants, kept)
 }

@@ -53,9 +53,17 @@ impl Session {
     }
 
     /// Keeps what the agent is told of its services.
-    pub(super) fn told(&self, grants: Vec<Grant>, kept: Vec<Kept>) {
+    pub(super) fn told(&self, grants: &[Grant], kept: &[Kept]) {
         let mut told = self.told_mut();
-        (told.grants, told.kept) = (grants, kept);
+        (told.grants, told.kept) = (grants.to_vec(), kept.to_vec());
+    }
+
+    /// Answers an agent that has offered its services anew.
+    pub(super) fn tell_grants(&self, grants: Vec<Grant>, kept: &[Kept]) {
+        let mut told = self.told_mut();
+        (told.grants, told.kept) = (grants.clone(), kept.to_vec());
+        // Under the lock, so that what was found later is also said later.
+        self.tell_services(grants, kept);
     }
 
     fn told_mut(&self) -> MutexGuard<'_, Told> {
@@ -91,9 +99,8 @@ impl Session {
             }
             news.push(grant.clone());
         }
-        let kept = told.kept.clone();
-        drop(told);
-        self.tell_services(news, &kept);
+        // Under the lock, so that what was found later is also said later.
+        self.tell_services(news, &told.kept);
         true
     }
 
