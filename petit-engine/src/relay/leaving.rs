@@ -225,8 +225,8 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// How often it is looked whether anything is still under way. A relay leaves once.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often it is looked whether anything is still under way: each look is one at every session.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Sessions are asked to move in so many steps a second.
 const MOVE_STEPS: u32 = 50;
 
