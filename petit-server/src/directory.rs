@@ -211,8 +211,20 @@ impl Directory {
 
     /// Another process has ended a device's registration: closes its sessions here.
     pub fn forget(&self, device: DeviceId) {
-        let gone = Changes { devices_gone: vec![device], ..Changes::default() };
-        let concerned = self.write().apply(gone);
+        let concerned = {
+            let mut tables = self.write();
+            let services =
+                tables.devices.get(&device).into_iter().flat_map(|device| device.services.values());
+            let services_gone: Vec<RegisteredId> = services.copied().collect();
+            let aliases = services_gone.iter().filter_map(|id| tables.aliases_of.get(id)).flatten();
+            let aliases_gone = aliases.cloned().collect();
+            tables.apply(Changes {
+                devices_gone: vec![device],
+                services_gone,
+                aliases_gone,
+                ..Changes::default()
+            })
+        };
         self.tell(concerned);
         let _ = self.ended.send(device);
     }

@@ -253,3 +253,42 @@ async fn a_registration_that_ends_is_told_though_whoever_asked_for_it_has_gone()
     let told = tokio::time::timeout(Duration::from_secs(10), endings.recv()).await;
     assert_eq!(told.unwrap().unwrap(), device);
 }
+
+#[tokio::test]
+async fn a_device_that_another_process_has_ended_is_gone_with_its_services_and_aliases() {
+    let bed = Bed::new().await;
+    let (gone, stays) = (bed.enrolled().await, bed.enrolled().await);
+    bed.directory.add_alias(gone.id, "acme".parse().unwrap(), false).await.unwrap();
+    let (mut told, mut endings) = (bed.directory.changes(), bed.directory.endings());
+    bed.directory.forget(gone.device);
+    let change = told.recv().await.unwrap();
+    assert!(change.devices.contains(&gone.device) && !change.devices.contains(&stays.device), "{change:?}");
+    assert_eq!(change.services_gone, [gone.id]);
+    assert!(bed.directory.service(&gone.id).is_none() && bed.directory.alias("acme").is_none());
+    assert_eq!(bed.directory.device_called(stays.id.as_str()), Some(stays.device));
+    assert_eq!(endings.recv().await.unwrap(), gone.device, "the process before this one is told");
+}
+
+#[tokio::test]
+async fn what_another_process_has_changed_is_known_after_a_reload_and_told_to_whom_it_concerns() {
+    let bed = Bed::new().await;
+    let (gone, other) = (bed.enrolled().await, bed.enrolled().await);
+    bed.directory.announce(other.device, offer(&["web", "old"])).await;
+    let old = bed.directory.announced(other.device, &offer(&["old"])).remove(0).unwrap().id;
+    let mut told = bed.directory.changes();
+    // As another process does: not through this directory.
+    let store = bed.directory.store();
+    store.end_device(gone.device, EndedBy::Operator).await.unwrap();
+    store.remove_service(other.device, "old".parse().unwrap()).await.unwrap();
+    store.add_alias(other.id, "acme".parse().unwrap(), false).await.unwrap();
+    let (new, _) = store.enrol(bed.invite().await).await.unwrap().unwrap();
+    assert!(bed.directory.alias("acme").is_none() && bed.directory.service(&gone.id).is_some());
+
+    bed.directory.reload().await.unwrap();
+    assert_eq!(bed.directory.alias("acme"), Some(other.id));
+    assert!(bed.directory.service(&gone.id).is_none() && bed.directory.service(&old).is_none());
+    assert_eq!(bed.directory.device_called(new.id.as_str()), Some(new.device));
+    let Change { devices, services_gone } = told.recv().await.unwrap();
+    assert!([gone.device, other.device].iter().all(|device| devices.contains(device)), "{devices:?}");
+    assert!(services_gone.len() == 2 && services_gone.contains(&gone.id) && services_gone.contains(&old));
+}
