@@ -87,8 +87,18 @@ pub(crate) fn run(only: Option<&str>) -> Outcome {
     if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} steps failed", steps.len())) }
 }
 
-/// Runs all tests.
+/// Tests that wait far more than they work: on a customer's line each of them takes longer than the limits that it
+/// waits for.
+const WAITING: &str = "home_line::";
+
+/// Runs all tests: those that only wait side by side, the others as many at a time as there are processors.
 fn tests(programs: &Path, package: &Path) -> Result<Watched, String> {
-    let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    watch(command.env("PETIT_PROGRAMS", programs).env("PETIT_PACKAGE", package))
+    let run = |which: &[&str]| {
+        // The whole workspace each time: with fewer packages cargo would build them anew, with fewer features.
+        let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+        watch(command.args(which).env("PETIT_PROGRAMS", programs).env("PETIT_PACKAGE", package))
+    };
+    let others = run(&["--", "--skip", WAITING])?;
+    let waiting = run(&["--lib", "--test", "e2e", "--", WAITING, "--test-threads=64"])?;
+    Ok(others.and(waiting))
 }

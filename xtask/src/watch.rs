@@ -42,6 +42,16 @@ pub(crate) fn watch(command: &mut Command) -> Result<Watched, String> {
 }
 
 impl Watched {
+    /// Both runs as one.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        let Self { passed, success, figures, failed, section: _ } = other;
+        self.passed += passed;
+        self.success &= success;
+        self.figures.extend(figures);
+        self.failed.extend(failed);
+        self
+    }
+
     fn heard(&mut self, line: &str) {
         if let Some(counts) = line.strip_prefix("test result: ") {
             let count = counts.split_whitespace().nth(1).and_then(|count| count.parse::<usize>().ok());
