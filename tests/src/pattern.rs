@@ -60,6 +60,22 @@ impl Pattern {
         io.flush().await
     }
 
+    /// Writes of it until `is_over`; returns how much that was.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn write_until(
+        mut self,
+        io: &mut (impl AsyncWrite + Unpin),
+        is_over: impl Fn() -> bool,
+    ) -> io::Result<u64> {
+        while let Some(piece) = (!is_over()).then(|| self.next_piece()).flatten() {
+            io.write_all(&piece).await?;
+        }
+        io.flush().await?;
+        Ok(self.at)
+    }
+
     fn next_piece(&mut self) -> Option<Bytes> {
         let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(PIECE);
         if length == 0 {
