@@ -10,6 +10,7 @@
 //! cargo xtask icons   the icons, rendered from their vector source
 //! cargo xtask audit   licences, bans, sources and advisories of all dependencies
 //! cargo xtask soak    ordinary life for a while, and what it leaves behind
+//! cargo xtask mutants breaks the code in one place after the other; the tests have to notice
 //! cargo xtask figures what the tests measure, as often as docs/reliability.md speaks of
 //! ```
 //!
@@ -24,6 +25,7 @@ mod demo;
 mod dist;
 mod icons;
 mod long;
+mod mutants;
 mod page;
 mod run;
 mod setup;
@@ -65,6 +67,13 @@ usage: cargo xtask <command>
   soak [--minutes N]
         the programs in ordinary use and ordinary trouble; fails when memory,
         descriptors, threads or tasks grow
+  soak --home-line [--minutes N]
+        a customer's line that is full in both directions, all four ends of it
+        checked byte for byte; fails when anything is lost, cut or changed
+  mutants [--again] [PART …]
+        break the code in one place after the other and see whether the unit
+        tests notice (proto, mux, http1, head, pool, retry); takes hours, can be
+        interrupted, and goes on where it was unless --again
   figures
         run the tests that measure as often as docs/reliability.md speaks of;
         takes an hour or two";
@@ -86,6 +95,7 @@ fn main() -> ExitCode {
         "conformance" if rest.is_empty() => conformance::run(),
         "audit" if rest.is_empty() => audit::run(),
         "soak" => long::soak(rest),
+        "mutants" => mutants::run(rest),
         "figures" if rest.is_empty() => long::figures(),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
