@@ -2,6 +2,7 @@
 
 mod proxy;
 mod tls;
+mod trial;
 
 use petit_client::status::{BrokenAt, Light, Status};
 use petit_engine::cause::FrontCause;
