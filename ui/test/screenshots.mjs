@@ -6,7 +6,6 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { chromium } from '@playwright/test';
 
-import { checks } from './lib/fixtures.mjs';
 import { open } from './lib/open.mjs';
 import { names, picture } from './lib/pictures.mjs';
 import { serve } from './lib/server.mjs';
@@ -56,8 +55,7 @@ async function drawAll(only) {
       const context = await browser.newContext({ ...WINDOW, ...options, baseURL: server.origin });
       const page = await context.newPage();
       const { start, go } = picture(name);
-      const localised = lang === 'en' ? {} : { change: { ...start?.change, checks: checks(lang, true) } };
-      await open(page, { ...start, ...localised, lang });
+      await open(page, { ...start, lang });
       await go?.(page);
       await page.mouse.move(0, 0);
       await page.screenshot({ path: `${to}/${file}`, animations: 'disabled', caret: 'hide' });

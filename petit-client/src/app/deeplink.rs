@@ -24,8 +24,9 @@ pub fn opening(link: &str) -> Opening {
     }
     match Invite::parse(&SecretString::from(text.as_str())) {
         Ok(invite) => {
-            // Made anew from what was read: nothing else of the link goes any further.
-            let link = invite.to_link();
+            // Made anew from what was read: nothing else of the link goes any further. Where the vendor's page about
+            // it is, such a link does not say.
+            let link = invite.to_app_link();
             let text = secrecy::ExposeSecret::expose_secret(&link).to_owned();
             Opening { page: Page::Setup, invite: Some(text) }
         }
@@ -55,7 +56,7 @@ mod tests {
             not_after: UNIX_EPOCH + Duration::from_secs(4_000_000_000),
             vendor: Some("Nordlicht".parse().unwrap()),
         };
-        invite.to_link().expose_secret().split_once('#').unwrap().1.to_owned()
+        invite.to_app_link().expose_secret().split_once('#').unwrap().1.to_owned()
     }
 
     #[test]
@@ -63,7 +64,7 @@ mod tests {
         let opening = opening(&format!("petit://enroll?target=evil:1&start=1#{}", fragment()));
         assert_eq!(opening.page, Page::Setup);
         let invite = opening.invite.unwrap();
-        assert_eq!(invite, format!("https://tunnel.example.com/enroll#{}", fragment()));
+        assert_eq!(invite, format!("petit://enroll#{}", fragment()));
     }
 
     #[test]

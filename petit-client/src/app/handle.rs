@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::PROTOCOL;
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::contract::{
-    About, Boot, Bundle, Check, FormService, Invite, Kept, Listening, LogLine, Opening, PauseFor, Prefs,
+    About, Boot, Bundle, Check, FormService, Invite, Listening, LogLine, Opening, PauseFor, Prefs,
     Refused, RegisteredService, ServiceKind, StateKind, Tried,
 };
 use super::controller::{Intent, SharedLink, refused};
@@ -23,7 +23,6 @@ use super::link::{Link, Wanted};
 use super::logs::Numbers;
 use super::{Shown, actions, checks, settings, told, words};
 use crate::config::KeyStore;
-use crate::consent::{self, ChosenFor};
 use crate::enrol::Existing;
 use crate::folder::Folder;
 use crate::registration::Known;
@@ -214,33 +213,12 @@ impl App {
     /// # Errors
     /// [`Refused`] when it is none.
     pub fn read_invite(&self, text: &SecretString) -> Result<Invite, Refused> {
-        let shown = self.now();
+        let texts = self.now().texts.clone();
         let parsed = petit_engine::invite::Invite::parse(text);
-        let invite = parsed.map_err(|error| words::invite(&shown.texts, &error))?;
-        let pin = invite.pins.first();
-        let vendor = told::whom(invite.vendor.as_ref(), &invite.server);
+        let invite = parsed.map_err(|error| words::invite(&texts, &error))?;
         let config = crate::config::load(&self.folder.config).map(|(config, _)| config).unwrap_or_default();
-        let known =
-            Known::load(&self.folder).map_err(|error| words::register(&shown.texts, &error.into()))?;
-        let kept = consent::kept(&config, &invite.pins, &known).into_iter().map(|kept| Kept {
-            name: kept.name.to_string(),
-            kind: kept.kind,
-            target: kept.target.to_string(),
-            chosen: kept.chosen_for == ChosenFor::ThisServer,
-        });
-        let exposes = if config.services.is_empty() { "invite.exposes" } else { "invite.exposes.kept" };
-        Ok(Invite {
-            server: invite.server.to_string(),
-            vendor: invite.vendor.as_ref().map(ToString::to_string),
-            server_words: pin.map(petit_engine::secret::Fingerprint::words).unwrap_or_default(),
-            fingerprint: pin.map(ToString::to_string).unwrap_or_default(),
-            not_after: invite.not_after.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            expired: invite.not_after < SystemTime::now(),
-            replaces: known.in_force.map(|known| told::whom(known.vendor.as_ref(), &known.server)),
-            exposes: shown.texts.fill(exposes, &[("vendor", &vendor)]),
-            kept: kept.collect(),
-            told: told::learns(&shown.texts, &config),
-        })
+        let known = Known::load(&self.folder).map_err(|error| words::register(&texts, &error.into()))?;
+        Ok(told::invite(&texts, &invite, &config, &known, SystemTime::now()))
     }
 
     /// Registers this computer and goes online. Nothing that is set up already can be reached before

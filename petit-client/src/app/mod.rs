@@ -11,6 +11,8 @@ mod checks;
 pub mod contract;
 mod controller;
 pub mod deeplink;
+#[cfg(test)]
+mod examples;
 mod handle;
 pub mod link;
 mod logs;

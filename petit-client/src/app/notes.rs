@@ -123,6 +123,7 @@ mod tests {
         view::view(Facts {
             texts: &texts,
             now: UNIX_EPOCH,
+            zone: jiff::tz::TimeZone::UTC,
             wish,
             whose: Whose::Ours,
             status: Some(&status),

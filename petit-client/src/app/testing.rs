@@ -4,6 +4,9 @@ use petit_engine::cause::FrontUntried;
 use petit_engine::proto::control::FrontState;
 use serde_json::json;
 
+use super::prefs::Wish;
+use super::view::TroubleKind;
+use crate::consent::Withheld;
 use crate::hops;
 use crate::status::{Broken, BrokenAt, Connection, Light, ServiceStatus, Status};
 
@@ -80,7 +83,11 @@ pub(crate) fn online(services: Vec<ServiceStatus>) -> Status {
 
 /// A client with a service, whose connection stands as given.
 pub(crate) fn at(connection: Connection) -> Status {
-    let mut status = online(vec![service("web")]);
+    standing(online(vec![service("web")]), connection)
+}
+
+/// The same for a client with services of its own.
+pub(crate) fn standing(mut status: Status, connection: Connection) -> Status {
     let light = match connection {
         Connection::Online { .. } => Light::Green,
         Connection::Waiting { .. } | Connection::Stopped { .. } => Light::Red,
@@ -108,6 +115,38 @@ pub(crate) fn at(connection: Connection) -> Status {
     }
     status.connection = connection;
     status
+}
+
+/// Every state there is, with every cause that changes what helps.
+pub(crate) fn every_state() -> Vec<(String, Wish, Option<Status>, Option<TroubleKind>)> {
+    let mut states = Vec::new();
+    let mut add = |connection: Connection| {
+        states.push((format!("{connection:?}"), Wish::On, Some(at(connection)), None));
+    };
+    add(Connection::Unregistered);
+    add(Connection::Connecting);
+    add(Connection::Online { since: 1 });
+    for cause in causes() {
+        add(Connection::Waiting { cause, retry_in_ms: 1 });
+        add(Connection::Stopped { cause });
+    }
+    for trouble in key_troubles() {
+        add(Connection::NoKey { trouble });
+    }
+    let mut empty = online(vec![]);
+    states.push(("nothing shared".into(), Wish::On, Some(empty.clone()), None));
+    empty.withheld = vec![Withheld {
+        name: "web".parse().unwrap(),
+        kind: crate::app::contract::ServiceKind::Http,
+        target: "localhost:1".parse().unwrap(),
+    }];
+    states.push(("withheld".into(), Wish::On, Some(empty), None));
+    states.push(("off".into(), Wish::Off, Some(at(Connection::Off)), None));
+    states.push(("paused".into(), Wish::Paused { until: 20_000 }, Some(at(Connection::Off)), None));
+    for kind in [TroubleKind::Config, TroubleKind::Folder, TroubleKind::Damaged] {
+        states.push((format!("{kind:?}"), Wish::On, None, Some(kind)));
+    }
+    states
 }
 
 /// A registration.

@@ -2,14 +2,49 @@
 //! Pure.
 
 use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use petit_engine::name::{ServerAddr, VendorName};
+use petit_engine::secret::Fingerprint;
 
-use super::contract::Fact;
+use super::contract::{Fact, Invite, Kept};
 use super::texts::Texts;
 use crate::SOFTWARE;
 use crate::config::Config;
+use crate::consent::{self, ChosenFor};
 use crate::enrol;
+use crate::registration::Known;
+
+/// What an invite says, to somebody who has this config and is registered as `known` says.
+pub(super) fn invite(
+    texts: &Texts,
+    invite: &petit_engine::invite::Invite,
+    config: &Config,
+    known: &Known,
+    now: SystemTime,
+) -> Invite {
+    let pin = invite.pins.first();
+    let vendor = whom(invite.vendor.as_ref(), &invite.server);
+    let kept = consent::kept(config, &invite.pins, known).into_iter().map(|kept| Kept {
+        name: kept.name.to_string(),
+        kind: kept.kind,
+        target: kept.target.to_string(),
+        chosen: kept.chosen_for == ChosenFor::ThisServer,
+    });
+    let exposes = if config.services.is_empty() { "invite.exposes" } else { "invite.exposes.kept" };
+    Invite {
+        server: invite.server.to_string(),
+        vendor: invite.vendor.as_ref().map(ToString::to_string),
+        server_words: pin.map(Fingerprint::words).unwrap_or_default(),
+        fingerprint: pin.map(ToString::to_string).unwrap_or_default(),
+        not_after: invite.not_after.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        expired: invite.not_after < now,
+        replaces: known.in_force.as_ref().map(|known| whom(known.vendor.as_ref(), &known.server)),
+        exposes: texts.fill(exposes, &[("vendor", &vendor)]),
+        kept: kept.collect(),
+        told: learns(texts, config),
+    }
+}
 
 /// A vendor by the name that it gives itself, and the host that it is. Never the name alone: nobody has checked it.
 pub(crate) fn whom(vendor: Option<&VendorName>, server: &ServerAddr) -> String {

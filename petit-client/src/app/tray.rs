@@ -162,7 +162,7 @@ fn line(view: &View, texts: &Texts) -> String {
         StateKind::Off => texts.get("tray.off"),
         StateKind::Paused => {
             let until = view.state.until.unwrap_or_default();
-            let time = super::view::clock(until, std::time::SystemTime::now());
+            let time = super::view::clock(until, std::time::SystemTime::now(), &jiff::tz::TimeZone::system());
             texts.fill("tray.paused", &[("time", &time)])
         }
         StateKind::Connecting => texts.fill("tray.connecting", &[vendor]),
@@ -304,6 +304,7 @@ mod tests {
         let view = view::view(Facts {
             texts: &texts,
             now: UNIX_EPOCH,
+            zone: jiff::tz::TimeZone::UTC,
             wish,
             whose: Whose::Ours,
             status: Some(status),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::tz::TimeZone;
 use petit_engine::name::{Alias, ServiceName};
 use petit_engine::secret::Fingerprint;
 
@@ -61,6 +62,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) texts: &'a Texts,
     /// The moment.
     pub(crate) now: SystemTime,
+    /// In which times are said.
+    pub(crate) zone: TimeZone,
     /// What the user wants of this process.
     pub(crate) wish: Wish,
     /// Who holds the connection.
@@ -226,7 +229,7 @@ fn headline(facts: &Facts<'_>, kind: StateKind, services: &[Service]) -> Headlin
         (StateKind::Off, _) => plain(Tone::Off, "off", String::new()),
         (StateKind::Paused, _) => {
             let until = match facts.wish {
-                Wish::Paused { until } => clock(until, facts.now),
+                Wish::Paused { until } => clock(until, facts.now, &facts.zone),
                 Wish::On | Wish::Off => String::new(),
             };
             let mut headline = plain(Tone::Off, "paused", String::new());
@@ -383,13 +386,8 @@ fn notices(facts: &Facts<'_>) -> Vec<Notice> {
 }
 
 /// A moment as people say it here: the time of day, with the date when it is not today's.
-pub(super) fn clock(until: u64, now: SystemTime) -> String {
-    let zone = jiff::tz::TimeZone::system();
-    let local = |at: SystemTime| {
-        jiff::Timestamp::try_from(at)
-            .map(|at| at.to_zoned_datetime(zone.clone()))
-            .map_err(|error| error.to_string())
-    };
+pub(super) fn clock(until: u64, now: SystemTime, zone: &TimeZone) -> String {
+    let local = |at: SystemTime| jiff::Timestamp::try_from(at).map(|at| at.to_zoned_datetime(zone.clone()));
     match (local(UNIX_EPOCH + Duration::from_secs(until)), local(now)) {
         (Ok(until), Ok(now)) if until.date() == now.date() => until.strftime("%H:%M").to_string(),
         (Ok(until), _) => until.strftime("%Y-%m-%d %H:%M").to_string(),

@@ -4,7 +4,7 @@ use petit_engine::proto::control::GrantRefusal;
 use super::*;
 use crate::app::contract::{HopId, WishName};
 use crate::app::testing::{
-    at, broken, causes, key_troubles, online, registration, service, trying, up_to_server,
+    at, broken, every_state, online, registration, service, trying, up_to_server,
 };
 use crate::status::BrokenAt;
 
@@ -14,6 +14,7 @@ fn facts<'a>(texts: &'a Texts, status: Option<&'a Status>) -> Facts<'a> {
     Facts {
         texts,
         now: UNIX_EPOCH + Duration::from_secs(10_000),
+        zone: TimeZone::UTC,
         wish: Wish::On,
         whose: Whose::Ours,
         status,
@@ -163,38 +164,6 @@ fn what_a_light_says_is_said_in_words_too() {
     let said: Vec<&str> = view.services[0].hops.iter().map(|hop| hop.said.as_str()).collect();
     assert_eq!(said[0], "not known");
     assert!(said.iter().all(|said| !said.is_empty() && !said.contains('.')), "{said:?}");
-}
-
-/// Every state there is, with every cause that changes what helps.
-fn every_state() -> Vec<(String, Wish, Option<Status>, Option<TroubleKind>)> {
-    let mut states = Vec::new();
-    let mut add = |connection: Connection| {
-        states.push((format!("{connection:?}"), Wish::On, Some(at(connection)), None));
-    };
-    add(Connection::Unregistered);
-    add(Connection::Connecting);
-    add(Connection::Online { since: 1 });
-    for cause in causes() {
-        add(Connection::Waiting { cause, retry_in_ms: 1 });
-        add(Connection::Stopped { cause });
-    }
-    for trouble in key_troubles() {
-        add(Connection::NoKey { trouble });
-    }
-    let mut empty = online(vec![]);
-    states.push(("nothing shared".into(), Wish::On, Some(empty.clone()), None));
-    empty.withheld = vec![Withheld {
-        name: "web".parse().unwrap(),
-        kind: crate::app::contract::ServiceKind::Http,
-        target: "localhost:1".parse().unwrap(),
-    }];
-    states.push(("withheld".into(), Wish::On, Some(empty), None));
-    states.push(("off".into(), Wish::Off, Some(at(Connection::Off)), None));
-    states.push(("paused".into(), Wish::Paused { until: 20_000 }, Some(at(Connection::Off)), None));
-    for kind in [TroubleKind::Config, TroubleKind::Folder, TroubleKind::Damaged] {
-        states.push((format!("{kind:?}"), Wish::On, None, Some(kind)));
-    }
-    states
 }
 
 #[test]

@@ -1,12 +1,13 @@
 // The program, as far as the page can tell: answers wishes, remembers what was asked, sends events. `install` runs
 // inside the page before any of its scripts, so it must stand on its own.
 
-/** @import { Boot, Bundle, Check, Form, Invite, Listening, LogLine, Problem, Refused, Service, Settings, View } from '../../app/contract.d.ts' */
+/** @import { Boot, Bundle, Check, Form, Invite, Listening, LogLine, Service, Settings, View } from '../../app/contract.d.ts' */
+/** @import { Examples } from './fixtures.mjs' */
 
 /**
  * @typedef {object} Scenario
  * @property {Boot} boot
- * @property {Record<string, View>} views   What `start`, `stop`, `pause` and `register` lead to.
+ * @property {Examples} said      What the program says.
  * @property {Invite} invite
  * @property {Listening[]} listening
  * @property {string} config
@@ -18,7 +19,8 @@
 
 /** @param {Scenario} scenario */
 export function install(scenario) {
-  const { views, answers } = scenario;
+  const { said, answers } = scenario;
+  const { views, refusals } = said;
   let boot = scenario.boot;
   let view = boot.view;
   let file = scenario.config;
@@ -35,38 +37,27 @@ export function install(scenario) {
     emit('view', view);
   };
 
-  /** A reader for the few lines of TOML that the fixtures use. @param {string} text @returns {Settings} */
+  /**
+   * What the program says of a text; of one that it was not asked about, a reader for the few lines of TOML in it.
+   * @param {string} text @returns {Settings}
+   */
   const read = (text) => {
+    const known = Object.values(said.settings).find((settings) => settings.text === text);
+    if (known) return known;
     /** @type {Form} */
     const form = { log_level: 'info', name: '', services: [] };
-    /** @type {Problem[]} */
-    const problems = [];
-    /** @type {Record<string, string> | null} */
-    let table = null;
-    let readable = true;
-    text.split('\n').forEach((line, at) => {
-      const where = { line: at + 1, column: 1 };
-      if (/^\s*(#.*)?$/.test(line)) return;
-      if (/^\[client\]$/.test(line)) table = /** @type {any} */ (form);
-      else if (/^\[\[client\.service\]\]$/.test(line)) {
+    /** @type {Record<string, string>} */
+    let table = {};
+    for (const line of text.split('\n')) {
+      if (line === '[client]') table = /** @type {any} */ (form);
+      if (line === '[[client.service]]') {
         table = { name: '', kind: 'http', target: '' };
         form.services.push(/** @type {any} */ (table));
-      } else {
-        const pair = /^(\w+) = "([^"]*)"$/.exec(line);
-        if (!pair || !table) {
-          readable = false;
-          problems.push({ ...where, column: line.length, message: 'a text ends with a quotation mark', field: null });
-        } else if (!(String(pair[1]) in table)) {
-          problems.push({ ...where, message: `unknown key \`${pair[1]}\`; did you mean \`target\`?`, field: null });
-        } else {
-          table[String(pair[1])] = String(pair[2]);
-          if (pair[1] === 'target' && !/^[\w.-]+:\d+$/.test(String(pair[2]))) {
-            problems.push({ ...where, column: 10, message: 'a target is a host and a port, such as localhost:3000', field: `services.${form.services.length - 1}.target` });
-          }
-        }
       }
-    });
-    return { text, form: readable ? form : null, problems };
+      const pair = /^(\w+) = "([^"]*)"$/.exec(line);
+      if (pair) table[String(pair[1])] = String(pair[2]);
+    }
+    return { text, form, problems: [] };
   };
 
   /** Keeps comments: lines are changed in place, and services taken out or put at the end. @param {string} text @param {Form} form */
@@ -105,48 +96,43 @@ export function install(scenario) {
     return lines;
   };
 
-  /** @param {string} code @param {string} what @param {string} todo @param {string | null} field @returns {Refused} */
-  const refusal = (code, what, todo, field = null) => ({ code, words: { what, todo }, field });
-
   /** @type {Record<string, (args: any) => any>} */
   const wishes = {
     boot: () => ({ ...boot, view }),
-    start: () => show({ .../** @type {View} */ (views['online']), services: view.services }),
-    stop: () => show({ .../** @type {View} */ (views['off']) }),
-    pause: () => show({ .../** @type {View} */ (views['paused']) }),
-    unlock: () => show({ .../** @type {View} */ (views['online']) }),
+    start: () => show({ ...views.online, services: view.services }),
+    stop: () => show({ ...views.off }),
+    pause: () => show({ ...views.paused }),
+    unlock: () => show({ ...views.online }),
     quit: () => undefined,
     read_invite: ({ text }) => {
-      if (!text.includes('#v1.')) throw refusal('not_an_invite', 'this is not an invite', 'copy the whole link from the letter of your vendor', 'text');
+      if (!text.includes('#v1.')) throw refusals.not_an_invite;
       return scenario.invite;
     },
     register: () => {
-      show({ .../** @type {View} */ (views['off']), services: [] });
+      show({ ...views.off, services: [] });
       return { service: 'web', url: 'https://k3v5qyz2m7wbn4ta.nordlicht.example', former: null };
     },
-    forget: () => show(/** @type {View} */ (views['unregistered'])),
+    forget: () => show(views.unregistered),
     listening: () => scenario.listening,
-    try_target: ({ target, kind }) => {
-      if (!/^[\w.-]+:\d+$/.test(target)) return { tone: 'bad', words: { what: 'this is not an address', todo: 'write a computer and a number, such as localhost:3000' } };
-      const found = scenario.listening.find((entry) => entry.target === target);
-      if (!found) return { tone: 'bad', words: { what: `nothing answers at ${target}`, todo: 'start the program, or check the number' } };
-      return { tone: 'good', words: { what: kind === 'http' ? found.found : 'it accepts connections', todo: '' } };
+    try_target: ({ target }) => {
+      if (!/^[\w.-]+:\d+$/.test(target)) throw refusals.target;
+      return said.tried[target] ?? said.tried['localhost:9999'];
     },
     set_service: ({ before, service }) => {
-      if (!/^[a-z0-9-]+$/.test(service.name)) throw refusal('invalid_name', 'a name has small letters, digits and hyphens only', '', 'name');
+      if (!/^[a-z0-9-]+$/.test(service.name)) throw refusals.name;
       /** @type {Service} */
-      const made = { .../** @type {Service} */ (views['online']?.services[0]), ...service, visits: 0, aliases: [] };
+      const made = { .../** @type {Service} */ (views.online.services[0]), ...service, visits: 0, aliases: [] };
       const services = before === null ? [...view.services, made] : view.services.map((known) => (known.name === before ? made : known));
       show({ ...view, services });
     },
     choose: ({ share, service }) => {
       const made = scenario.invite.kept.filter((kept) => share.includes(kept.name));
       const all = service ? [...made.filter((kept) => kept.name !== service.name), service] : made;
-      const like = /** @type {Service} */ (views['online']?.services[0]);
-      show({ .../** @type {View} */ (views['online']), services: all.map(({ name, kind, target }) => ({ ...like, name, kind, target, visits: 0, aliases: [] })) });
+      const like = /** @type {Service} */ (views.online.services[0]);
+      show({ ...views.online, services: all.map(({ name, kind, target }) => ({ ...like, name, kind, target, visits: 0, aliases: [] })) });
     },
     share: ({ name }) => {
-      const like = /** @type {Service} */ (views['online']?.services[0]);
+      const like = /** @type {Service} */ (views.online.services[0]);
       const found = view.withheld.find((kept) => kept.name === name);
       if (found) show({ ...view, withheld: view.withheld.filter((kept) => kept !== found), services: [...view.services, { ...like, ...found }] });
     },
@@ -157,7 +143,7 @@ export function install(scenario) {
     diff_settings: ({ text }) => ({ lines: compare(file, text), problems: read(text).problems }),
     apply_settings: ({ text }) => {
       file = text;
-      return { done: true, rolled_back: false, words: { what: 'the changes are in force', todo: '' } };
+      return { done: true, rolled_back: false, words: said.applied.done };
     },
     logs: ({ follow }) => (follow ? scenario.logs : []),
     log_level: () => undefined,

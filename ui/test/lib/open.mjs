@@ -3,7 +3,7 @@
 import { expect, test as base } from '@playwright/test';
 
 import { install } from './fake.mjs';
-import { CONFIG, NOW, boot, bundle, checks, invite, listening, logLines, views } from './fixtures.mjs';
+import { CONFIG, NOW, boot, bundle, logLines, said } from './fixtures.mjs';
 import { serve } from './server.mjs';
 
 /** @import { Page } from '@playwright/test' */
@@ -17,11 +17,11 @@ import { serve } from './server.mjs';
 export function scenario({ view = 'online', lang = 'en', page = 'overview', boot: change, change: rest }) {
   return {
     boot: boot(lang, view, { open: { page, invite: null }, ...change }),
-    views: views(lang),
-    invite,
-    listening: listening(lang),
+    said: said(lang),
+    invite: said(lang).invites.new,
+    listening: said(lang).listening,
     config: CONFIG,
-    checks: checks(lang, true),
+    checks: said(lang).checks.well,
     bundle,
     logs: logLines(120),
     answers: {},

@@ -2,7 +2,7 @@
 // that look at each of them for accessibility and layout.
 
 import { at } from './open.mjs';
-import { CONFIG, NOW, checks, invite } from './fixtures.mjs';
+import { INVITE_TEXT, said } from './fixtures.mjs';
 
 /** @import { Page } from '@playwright/test' */
 /** @import { Start } from './open.mjs' */
@@ -13,12 +13,11 @@ import { CONFIG, NOW, checks, invite } from './fixtures.mjs';
  * @property {(page: Page) => Promise<void>} [go]  From the opened page to what the picture shows.
  */
 
-/** @param {string} text @param {string} words @param {string} todo @param {string} code */
-const refuse = (code, text, words, todo) => ({ [text]: { refuse: { code, words: { what: words, todo }, field: null } } });
+const { invites, refusals, applied, settings } = said('en');
 
 /** @param {Page} page */
 async function paste(page) {
-  await page.locator(at('invite')).fill('https://tunnel.nordlicht.example/enroll#v1.AAAAAGkkU8kDAwMDAwMDAwMDAwMDAwMDBAQEBAQEBAQE');
+  await page.locator(at('invite')).fill(INVITE_TEXT);
   await page.locator(at('invite-continue')).click();
   await page.locator(at('step-check')).waitFor();
 }
@@ -53,15 +52,15 @@ async function sourceOf(page, text) {
   await page.waitForTimeout(350);
 }
 
-const CHANGED = CONFIG.replace('log_level = "info"', 'log_level = "debug"').replace('localhost:8080', 'localhost:8081');
-const WRONG = CONFIG.replace('target = "localhost:8080"', 'targt = "localhost:8080"').replace('nas.local:5432', 'nas.local');
-const UNREADABLE = CONFIG.replace('name = "archive"', 'name = "archive');
-
 /** @satisfies {Record<string, Picture>} */
 export const pictures = {
   overview: {},
   'overview-two-services': { start: { view: 'twoServices' } },
   'overview-service-down': { start: { view: 'serviceDown' } },
+  'overview-front-broken': { start: { view: 'frontBroken' } },
+  'overview-up-to-server': { start: { view: 'upToServer' } },
+  'overview-checking': { start: { view: 'checking' } },
+  'overview-withheld': { start: { view: 'withheld' } },
   'overview-empty': { start: { view: 'empty' } },
   'overview-off': { start: { view: 'off' } },
   'overview-paused': { start: { view: 'paused' } },
@@ -73,7 +72,7 @@ export const pictures = {
   'overview-notices': { start: { view: 'notices' } },
   'overview-pause-menu': { go: (page) => page.locator(at('pause')).click() },
   'overview-refused': {
-    start: { change: { answers: refuse('disk', 'stop', 'Petit could not write down that it is to stop', 'check that the disk is not full') } },
+    start: { change: { answers: { stop: { refuse: refusals.not_written } } } },
     go: async (page) => {
       await page.locator(at('stop')).click();
       await page.locator(at('toast')).waitFor();
@@ -81,7 +80,7 @@ export const pictures = {
   },
 
   'setup-invite': { start: { view: 'unregistered' } },
-  'setup-invite-link': { start: { view: 'unregistered', boot: { open: { page: 'setup', invite: 'petit://enroll#v1.AAAAAGkkU8kDAwMDAwMDAwMDAwMDAwMD' } } } },
+  'setup-invite-link': { start: { view: 'unregistered', boot: { open: { page: 'setup', invite: INVITE_TEXT.replace(/^[^#]*/, 'petit://enroll') } } } },
   'setup-invite-wrong': {
     start: { view: 'unregistered' },
     go: async (page) => {
@@ -91,9 +90,9 @@ export const pictures = {
     },
   },
   'setup-check': { start: { view: 'unregistered' }, go: paste },
-  'setup-check-expired': { start: { view: 'unregistered', change: { invite: { ...invite, expired: true, not_after: NOW - 7200 } } }, go: paste },
+  'setup-check-expired': { start: { view: 'unregistered', change: { invite: invites.expired } }, go: paste },
   'setup-check-replace': {
-    start: { page: 'setup', view: 'stopped', change: { invite: { ...invite, replaces: 'tunnel.altwerk.example' } } },
+    start: { page: 'setup', view: 'stopped', change: { invite: invites.replacing } },
     go: async (page) => {
       await paste(page);
       await page.locator(at('setup-connect')).click();
@@ -101,7 +100,7 @@ export const pictures = {
     },
   },
   'setup-check-no-keychain': {
-    start: { view: 'unregistered', change: { answers: refuse('no_keychain', 'register', 'there is no keychain on this computer, or it is not running', 'start it and try again') } },
+    start: { view: 'unregistered', change: { answers: { register: { refuse: refusals.no_keychain } } } },
     go: async (page) => {
       await paste(page);
       await page.locator(at('setup-connect')).click();
@@ -130,6 +129,7 @@ export const pictures = {
 
   services: { start: { page: 'services', view: 'twoServices' } },
   'services-down': { start: { page: 'services', view: 'serviceDown' } },
+  'services-withheld': { start: { page: 'services', view: 'withheld' } },
   'services-empty': { start: { page: 'services', view: 'empty' } },
   'services-add': {
     start: { page: 'services', view: 'twoServices' },
@@ -166,14 +166,14 @@ export const pictures = {
   'settings-source-wrong': {
     start: { page: 'settings', view: 'twoServices' },
     go: async (page) => {
-      await sourceOf(page, WRONG);
+      await sourceOf(page, settings.wrong.text);
       await page.locator(at('source-problems')).scrollIntoViewIfNeeded();
     },
   },
   'settings-unreadable': {
     start: { page: 'settings', view: 'twoServices' },
     go: async (page) => {
-      await sourceOf(page, UNREADABLE);
+      await sourceOf(page, settings.unreadable.text);
       await page.locator(at('tab-form')).click();
       await page.locator(at('pending')).scrollIntoViewIfNeeded();
     },
@@ -181,7 +181,7 @@ export const pictures = {
   'settings-diff': {
     start: { page: 'settings', view: 'twoServices' },
     go: async (page) => {
-      await sourceOf(page, CHANGED);
+      await sourceOf(page, settings.changed.text);
       await page.locator(at('settings-review')).click();
       await page.locator(at('diff')).waitFor();
     },
@@ -190,10 +190,10 @@ export const pictures = {
     start: {
       page: 'settings',
       view: 'twoServices',
-      change: { answers: { apply_settings: { value: { done: false, rolled_back: true, words: { what: 'Petit did not come online with the changes, so the former settings are in force again', todo: 'check the address of accounts: nothing answers at localhost:8081' } } } } },
+      change: { answers: { apply_settings: { value: { done: false, rolled_back: true, words: applied.rolled_back } } } },
     },
     go: async (page) => {
-      await sourceOf(page, CHANGED);
+      await sourceOf(page, settings.changed.text);
       await page.locator(at('settings-review')).click();
       await page.locator(at('diff-apply')).click();
       await page.locator(at('rolled-back')).scrollIntoViewIfNeeded();
@@ -220,7 +220,7 @@ export const pictures = {
   'logs-empty': { start: { page: 'logs', change: { logs: [] } } },
 
   diagnostics: { start: { page: 'diagnostics' }, go: (page) => page.locator(at('doctor-summary')).waitFor() },
-  'diagnostics-bad': { start: { page: 'diagnostics', view: 'waiting', change: { checks: checks('en', false) } }, go: (page) => page.locator(at('doctor-summary')).waitFor() },
+  'diagnostics-bad': { start: { page: 'diagnostics', view: 'waiting', change: { checks: said('en').checks.unwell } }, go: (page) => page.locator(at('doctor-summary')).waitFor() },
   'diagnostics-report': {
     start: { page: 'diagnostics' },
     go: async (page) => {

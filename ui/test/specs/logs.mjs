@@ -1,6 +1,6 @@
 // The log, and the diagnostics.
 
-import { checks, logLines } from '../lib/fixtures.mjs';
+import { logLines, said } from '../lib/fixtures.mjs';
 import { at, calls, expect, open, test } from '../lib/open.mjs';
 
 /** @import { Page } from '@playwright/test' */
@@ -121,7 +121,7 @@ test('leaving the page stops the flow', async ({ page }) => {
 });
 
 test('the checks run on arrival, are counted, and say what to do', async ({ page }) => {
-  await open(page, { page: 'diagnostics', change: { checks: checks('en', false) } });
+  await open(page, { page: 'diagnostics', change: { checks: said('en').checks.unwell } });
   await expect(page.locator(at('doctor-summary'))).toHaveText('2 things need attention');
   await expect(page.locator(at('live'))).toHaveText('2 things need attention');
   await expect(page.locator(`${at('check')}[data-result="bad"]`).first()).toContainText('Check the internet connection');

@@ -91,6 +91,7 @@ fn full_view() -> View {
     crate::app::view::view(crate::app::view::Facts {
         texts: &texts,
         now: std::time::UNIX_EPOCH,
+        zone: jiff::tz::TimeZone::UTC,
         wish: crate::app::prefs::Wish::On,
         whose: crate::app::Whose::Another { pid: None },
         status: Some(&status),
