@@ -62,6 +62,28 @@ pub struct TomlError {
     pub column: usize,
     /// What is wrong and what to do.
     pub message: String,
+    /// The same as a value.
+    pub fault: Fault,
+}
+
+/// What is wrong, for whoever has words of their own for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not TOML.
+    Syntax,
+    /// A key that there is not.
+    UnknownKey {
+        /// As it is written.
+        key: String,
+        /// The table that it is in; empty for the file itself.
+        place: String,
+        /// A key that there is, with a name like it.
+        nearest: Option<&'static str>,
+    },
+    /// A key that has to be there is not.
+    Missing,
+    /// A value that does not fit.
+    Value,
 }
 
 /// Reads `text` into a `T` whose fields have the names of `table`.
@@ -73,17 +95,25 @@ pub fn parse<T: DeserializeOwned>(
     text: &str,
     table: Table,
 ) -> Result<(T, Vec<Note>), TomlError> {
-    let at = |span: Option<Range<usize>>, message: String| {
+    let at = |span: Option<Range<usize>>, message: String, fault: Fault| {
         let (line, column) = position(text, span.map_or(0, |span| span.start));
-        TomlError { path: path.to_owned(), line, column, message }
+        TomlError { path: path.to_owned(), line, column, message, fault }
     };
-    let mut parsed = DeTable::parse(text).map_err(|error| at(error.span(), error.message().to_owned()))?;
+    let syntax = |error: toml::de::Error| at(error.span(), error.message().to_owned(), Fault::Syntax);
+    let mut parsed = DeTable::parse(text).map_err(syntax)?;
     let mut notes = Vec::new();
-    check(parsed.get_mut(), table, "", &mut notes).map_err(|(span, message)| at(Some(span), message))?;
+    check(parsed.get_mut(), table, "", &mut notes).map_err(|wrong| match wrong {
+        Wrong::Key { span, message, fault } => at(Some(span), message, fault),
+        Wrong::Value((span, message)) => at(Some(span), message, Fault::Value),
+    })?;
     let notes = notes.into_iter().map(|(span, message)| Note { line: position(text, span.start).0, message });
     let notes = notes.collect();
     let deserializer = toml::de::Deserializer::from(parsed);
-    let value = T::deserialize(deserializer).map_err(|error| at(error.span(), plain(error.message())))?;
+    let value = T::deserialize(deserializer).map_err(|error| {
+        let is_missing = error.message().starts_with("missing field");
+        let fault = if is_missing { Fault::Missing } else { Fault::Value };
+        at(error.span(), plain(error.message()), fault)
+    })?;
     Ok((value, notes))
 }
 
@@ -123,8 +153,14 @@ fn plain(message: &str) -> String {
 
 type Found = (Range<usize>, String);
 
+/// What [`check`] finds wrong.
+enum Wrong {
+    Key { span: Range<usize>, message: String, fault: Fault },
+    Value(Found),
+}
+
 /// Checks the keys of a table and brings them into the form that the types know.
-fn check(found: &mut DeTable<'_>, table: Table, place: &str, notes: &mut Vec<Found>) -> Result<(), Found> {
+fn check(found: &mut DeTable<'_>, table: Table, place: &str, notes: &mut Vec<Found>) -> Result<(), Wrong> {
     let mut entries: Vec<_> = std::mem::take(found).into_iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start); // the first mistake in the file is the one to tell
     for (key, mut value) in entries {
@@ -133,7 +169,7 @@ fn check(found: &mut DeTable<'_>, table: Table, place: &str, notes: &mut Vec<Fou
         let snake = snake_case(written);
         let here = if place.is_empty() { snake.clone() } else { format!("{place}.{snake}") };
         let Some(known) = table.0.iter().find(|known| known.name == snake) else {
-            return Err((span, unknown(written, &snake, table, place)));
+            return Err(unknown(span, written, &snake, table, place));
         };
         match known.kind {
             Kind::Foreign => continue,
@@ -145,7 +181,8 @@ fn check(found: &mut DeTable<'_>, table: Table, place: &str, notes: &mut Vec<Fou
             Kind::Free => {
                 let span = value.span();
                 if !matches!(value.get_ref(), DeValue::Table(_)) {
-                    return Err((span, format!("{here} is a table; write [{here}] on a line of its own")));
+                    let message = format!("{here} is a table; write [{here}] on a line of its own");
+                    return Err(Wrong::Value((span, message)));
                 }
             }
             Kind::Table(inner) => {
@@ -153,16 +190,15 @@ fn check(found: &mut DeTable<'_>, table: Table, place: &str, notes: &mut Vec<Fou
                 match value.get_mut() {
                     DeValue::Table(nested) => check(nested, inner, &here, notes)?,
                     _ => {
-                        return Err((
-                            span,
-                            format!("{here} is a table; write [{here}] on a line of its own"),
-                        ));
+                        let message = format!("{here} is a table; write [{here}] on a line of its own");
+                        return Err(Wrong::Value((span, message)));
                     }
                 }
             }
             Kind::Tables(inner) => {
                 let span = value.span();
-                let wrong = || (span.clone(), format!("{here} is a list; write [[{here}]] for each entry"));
+                let message = format!("{here} is a list; write [[{here}]] for each entry");
+                let wrong = || Wrong::Value((span.clone(), message.clone()));
                 let DeValue::Array(list) = value.get_mut() else { return Err(wrong()) };
                 for entry in list.iter_mut() {
                     let DeValue::Table(nested) = entry.get_mut() else { return Err(wrong()) };
@@ -171,32 +207,30 @@ fn check(found: &mut DeTable<'_>, table: Table, place: &str, notes: &mut Vec<Fou
             }
         }
         if found.iter().any(|(other, _)| *other.get_ref() == snake) {
-            return Err((span, format!("{here} is set twice, in two spellings")));
+            return Err(Wrong::Value((span, format!("{here} is set twice, in two spellings"))));
         }
         found.insert(Spanned::new(span, snake.into()), value);
     }
     Ok(())
 }
 
-fn unknown(written: &str, snake: &str, table: Table, place: &str) -> String {
-    let place = if place.is_empty() { "this file".to_owned() } else { format!("[{place}]") };
-    let usable = table.0.iter().filter(|key| !matches!(key.kind, Kind::Retired(_)));
-    let nearest = usable
+fn unknown(span: Range<usize>, written: &str, snake: &str, table: Table, place: &str) -> Wrong {
+    let usable = || table.0.iter().filter(|key| !matches!(key.kind, Kind::Retired(_)));
+    let nearest = usable()
         .map(|key| (strsim::damerau_levenshtein(snake, key.name), key.name))
         .min()
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 4);
-    match nearest {
-        Some((_, name)) => format!("{place} has no key {written:?}; did you mean {name:?}?"),
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
+        .map(|(_, name)| name);
+    let said = if place.is_empty() { "this file".to_owned() } else { format!("[{place}]") };
+    let message = match nearest {
+        Some(name) => format!("{said} has no key {written:?}; did you mean {name:?}?"),
         None => {
-            let names: Vec<&str> = table
-                .0
-                .iter()
-                .filter(|key| !matches!(key.kind, Kind::Retired(_)))
-                .map(|key| key.name)
-                .collect();
-            format!("{place} has no key {written:?}; it knows {}", names.join(", "))
+            let names: Vec<&str> = usable().map(|key| key.name).collect();
+            format!("{said} has no key {written:?}; it knows {}", names.join(", "))
         }
-    }
+    };
+    let fault = Fault::UnknownKey { key: written.to_owned(), place: place.to_owned(), nearest };
+    Wrong::Key { span, message, fault }
 }
 
 /// `logLevel` as `log_level`. Other spellings stay as they are.

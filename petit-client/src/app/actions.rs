@@ -16,7 +16,7 @@ use super::controller::{Intent, refused};
 use super::handle::App;
 use super::link::LinkError;
 use super::texts::Texts;
-use super::{settings, words};
+use super::{mistakes, settings, words};
 use crate::listening::{Answer, Found};
 use crate::status::Light;
 
@@ -43,21 +43,21 @@ impl App {
     /// # Errors
     /// [`Refused`] when it cannot be read.
     pub fn settings(&self) -> Result<Settings, Refused> {
-        Ok(settings::settings(&self.folder.config, &self.config_text()?, &self.first_service()))
+        let texts = self.now().texts.clone();
+        Ok(settings::settings(&texts, &self.folder.config, &self.config_text()?, &self.first_service()))
     }
 
     /// A text with the form's values put in; without a form it is only read.
     ///
     /// # Errors
-    /// [`Refused`] when it cannot be edited field by field, or a value is none.
+    /// [`Refused`] when it cannot be edited field by field.
     pub fn fill_settings(&self, text: &str, form: Option<&Form>) -> Result<Settings, Refused> {
-        let first = self.first_service();
-        let Some(form) = form else { return Ok(settings::settings(&self.folder.config, text, &first)) };
-        if !settings::is_device_name(&form.name) {
-            return Err(words::refused(&self.now().texts, "name", &[("why", &form.name)]).field("name"));
-        }
-        let text = settings::fill(text, form, &first).map_err(|_| self.refused("form"))?;
-        Ok(settings::settings(&self.folder.config, &text, &first))
+        let (texts, first) = (self.now().texts.clone(), self.first_service());
+        let filled = match form {
+            Some(form) => settings::fill(text, form, &first).map_err(|_| self.refused("form"))?,
+            None => text.to_owned(),
+        };
+        Ok(settings::settings(&texts, &self.folder.config, &filled, &first))
     }
 
     /// What applying a text would change.
@@ -65,7 +65,7 @@ impl App {
     /// # Errors
     /// [`Refused`] when the file cannot be read.
     pub fn diff_settings(&self, text: &str) -> Result<Diff, Refused> {
-        Ok(settings::diff(&self.folder.config, &self.config_text()?, text))
+        Ok(settings::diff(&self.now().texts, &self.folder.config, &self.config_text()?, text))
     }
 
     /// Puts a text into the config file and in force. When the client was online and is not any more, the former
@@ -80,7 +80,7 @@ impl App {
             rolled_back,
             words: words::words(&texts, &format!("problem.{key}"), &[]),
         };
-        if !settings::problems(&self.folder.config, text).is_empty() {
+        if !mistakes::problems(&texts, &self.folder.config, text).is_empty() {
             return Ok(applied(false, false, "applied.invalid"));
         }
         let before = self.config_text()?;
@@ -147,7 +147,7 @@ impl App {
     pub async fn set_service(&self, before: Option<&str>, service: FormService) -> Result<(), Refused> {
         let texts = self.now().texts.clone();
         let (name, kind, target) = settings::check_service(&service)
-            .map_err(|(field, why)| words::refused(&texts, field, &[("why", &why)]).field(field))?;
+            .map_err(|(field, why)| words::invalid(&texts, field, &why))?;
         let scheme = if settings::is_tls(&service.target) { "https://" } else { "" };
         let service = FormService { name: name.to_string(), kind, target: format!("{scheme}{target}") };
         let (text, mut form) = self.text_and_form()?;
@@ -212,6 +212,17 @@ impl App {
     }
 }
 
+/// The key of what an HTTP status says to somebody who does not know the numbers.
+fn answered(of: &str, status: u16) -> String {
+    let what = match status {
+        401 | 403 => "http.locked",
+        404 | 410 => "http.not_found",
+        500.. => "http.failed",
+        _ => "http",
+    };
+    format!("{of}.{what}")
+}
+
 fn millis(took: Duration) -> String {
     took.as_millis().max(1).to_string()
 }
@@ -220,8 +231,7 @@ fn millis(took: Duration) -> String {
 pub(super) fn listening(texts: &Texts, found: Found) -> Listening {
     let (said, kind) = match found.answer {
         Some(Answer::Http { status, took }) => {
-            let values = [("status", &*status.to_string()), ("ms", &*millis(took))];
-            (texts.fill("service.found.http", &values), ServiceKind::Http)
+            (texts.fill(&answered("service.found", status), &[("ms", &millis(took))]), ServiceKind::Http)
         }
         _ => (String::new(), ServiceKind::Tcp),
     };
@@ -239,7 +249,9 @@ pub(super) fn tried(
     match found {
         Err(cause) => Tried { tone: Tone::Bad, words: words::service(texts, cause, &target.to_string()) },
         Ok(Answer::Http { status, took }) => {
-            good(texts.fill("service.tried.http", &[("status", &status.to_string()), ("ms", &millis(took))]))
+            let what = texts.fill(&answered("service.tried", status), &[("ms", &millis(took))]);
+            let tone = if status >= 500 { Tone::Warn } else { Tone::Good };
+            Tried { tone, ..good(what) }
         }
         Ok(Answer::Open { took } | Answer::Other { took } | Answer::Silent { took })
             if kind == ServiceKind::Tcp =>

@@ -26,7 +26,7 @@ use super::texts::{LANGUAGES, Texts};
 use super::tray::{self, Item, TrayModel};
 use super::traffic::{Collector, SAMPLE};
 use super::view::{self, Facts, Trouble, TroubleKind, Whose};
-use super::{actions, checks, settings, told, words};
+use super::{actions, checks, mistakes, settings, told, words};
 use crate::config::{self, Config, KeyStore};
 use crate::consent::Withheld;
 use crate::doctor::{Fact, Fault, Finding, Found, Subject};
@@ -44,6 +44,11 @@ fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW)
 }
 
+/// A key's fingerprint that has as many different bytes as a real one.
+fn key(step: u8) -> Fingerprint {
+    Fingerprint(std::array::from_fn(|at| (at as u8 + 1).wrapping_mul(step)))
+}
+
 /// A computer of nobody's, so that the examples are the same on each.
 fn config() -> Config {
     let fact = |name: &str, value: &str| (Text::lossy(name), Text::lossy(value));
@@ -57,6 +62,8 @@ fn config() -> Config {
 fn registration() -> Registration {
     Registration {
         server: SERVER.parse().unwrap(),
+        pins: vec![key(37)],
+        key: key(89),
         since: Some(NOW - 12 * 86_400),
         service: "accounts".parse().unwrap(),
         ..super::testing::registration()
@@ -66,7 +73,7 @@ fn registration() -> Registration {
 fn invite(not_after: u64) -> Invite {
     Invite {
         server: SERVER.parse().unwrap(),
-        pins: vec![Fingerprint([1; 32])],
+        pins: vec![key(37)],
         id: InviteId([2; 16]),
         secret: InviteSecret::from_bytes([3; 32]),
         not_after: UNIX_EPOCH + Duration::from_secs(not_after),
@@ -206,7 +213,7 @@ fn view_of(texts: &Texts, example: &Example) -> View {
         TroubleKind::Damaged => words::words(texts, "problem.registration.damaged", &[]),
     };
     let trouble = example.trouble.map(|kind| Trouble { kind, words: why(kind) });
-    let problem = settings::problems(Path::new(CONFIG_PATH), &wrong()).into_iter().next();
+    let problem = mistakes::problems(texts, Path::new(CONFIG_PATH), &wrong()).into_iter().next();
     let connection = example.status.as_ref().map(|status| &status.connection);
     let is_registered = !matches!(connection, Some(Connection::Unregistered))
         && example.trouble != Some(TroubleKind::Damaged);
@@ -239,7 +246,7 @@ fn wrong() -> String {
 }
 
 /// The config file as its editor shows it: as it is, changed, with mistakes, and one that is no TOML.
-fn settings_of() -> Value {
+fn settings_of(of: &Texts) -> Value {
     let texts = [
         ("good", CONFIG.to_owned()),
         ("changed", CONFIG.replace("\"info\"", "\"debug\"").replace("localhost:8080", "localhost:8081")),
@@ -247,7 +254,7 @@ fn settings_of() -> Value {
         ("wrong", wrong()),
         ("unreadable", CONFIG.replace("\"archive\"", "\"archive")),
     ];
-    let read = |text: &str| settings::settings(Path::new(CONFIG_PATH), text, &ServiceName::first());
+    let read = |text: &str| settings::settings(of, Path::new(CONFIG_PATH), text, &ServiceName::first());
     texts.iter().map(|(name, text)| ((*name).to_owned(), json!(read(text)))).collect::<Map<_, _>>().into()
 }
 
@@ -298,7 +305,7 @@ fn invites(texts: &Texts) -> Value {
     let unknown = Known::default();
     let other = Registration {
         server: "tunnel.altwerk.example:8453".parse().unwrap(),
-        pins: vec![Fingerprint([9; 32])],
+        pins: vec![key(53)],
         vendor: Some("Altwerk".parse().unwrap()),
         ..registration()
     };
@@ -359,8 +366,8 @@ fn refusals(texts: &Texts) -> Value {
         ("no_keychain", words::vault(texts, &crate::vault::VaultError::NoKeychain)),
         ("not_written", words::refused(texts, "read_only", &[("why", "No space left on device")])),
         ("offline", words::refused(texts, "offline", &[])),
-        ("target", words::refused(texts, "target", &[("why", &why)]).field("target")),
-        ("name", words::refused(texts, "name", &[("why", &bad_name)]).field("name")),
+        ("target", words::invalid(texts, "target", &why)),
+        ("name", words::invalid(texts, "name", &bad_name)),
     ];
     all.into_iter().map(|(name, refused)| (name.to_owned(), json!(refused))).collect::<Map<_, _>>().into()
 }
@@ -427,7 +434,7 @@ fn said_in(lang: &str) -> Vec<(&'static str, Value)> {
         ("listening", looked_at(&texts)),
         ("tried", tried(&texts)),
         ("checks", json!({ "well": check(well()), "unwell": check(unwell()) })),
-        ("settings", settings_of()),
+        ("settings", settings_of(&texts)),
         ("refusals", refusals(&texts)),
         ("applied", json!({ "done": applied("applied"), "rolled_back": applied("applied.rolled_back") })),
         ("trays", trays.into()),

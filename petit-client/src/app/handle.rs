@@ -344,7 +344,7 @@ impl App {
         // What speaks TLS is only looked at from outside.
         let kind = if settings::is_tls(target) { ServiceKind::Tcp } else { kind };
         let target = settings::target(target)
-            .map_err(|why| words::refused(&texts, "target", &[("why", &why)]).field("target"))?;
+            .map_err(|why| words::invalid(&texts, "target", &why))?;
         let found = listening::try_target(&target, kind).await;
         Ok(actions::tried(&texts, &target, kind, found))
     }

@@ -16,6 +16,7 @@ mod examples;
 mod handle;
 pub mod link;
 mod logs;
+mod mistakes;
 pub mod notes;
 mod path;
 pub mod prefs;

@@ -3,84 +3,23 @@
 use std::path::Path;
 
 use petit_engine::agent::ServiceSpec;
-use petit_engine::name::ServiceName;
-use petit_engine::proto::control::{ServiceKind, Text};
+use petit_engine::name::{InvalidName, ServerAddr, ServiceName};
+use petit_engine::proto::control::ServiceKind;
 use toml_edit::{DocumentMut, Item, Table, value};
 
-use super::contract::{Diff, DiffKind, DiffLine, Form, FormService, Problem, Settings};
+use super::contract::{Diff, DiffKind, DiffLine, Form, FormService, Settings};
+use super::mistakes::problems;
+use super::texts::Texts;
+use crate::config;
 use crate::config::edit::{self, EditError};
-use crate::config::{self, ConfigError};
 
 /// Text, form and mistakes of a config file. `first` is what the original's `[client.local]` is called.
-pub(crate) fn settings(path: &Path, text: &str, first: &ServiceName) -> Settings {
-    Settings { text: text.to_owned(), form: form(text, first), problems: problems(path, text) }
-}
-
-/// What is wrong with a text.
-pub(crate) fn problems(path: &Path, text: &str) -> Vec<Problem> {
-    config::parse(path, text).err().map(|error| problem_in(&error, path, text)).into_iter().collect()
-}
-
-/// A mistake in the config file, without the text that it is in.
-pub(crate) fn problem(error: &ConfigError, path: &Path) -> Problem {
-    problem_in(error, path, "")
-}
-
-fn problem_in(error: &ConfigError, path: &Path, text: &str) -> Problem {
-    match error {
-        ConfigError::Invalid(error) => Problem {
-            message: error.message.clone(),
-            line: Some(error.line),
-            column: Some(error.column),
-            field: field(text, error.line),
-        },
-        error => {
-            let message = petit_host::cli::chain(error);
-            let prefix = format!("{}: ", path.display());
-            let message = message.strip_prefix(&prefix).unwrap_or(&message).to_owned();
-            Problem { message, line: None, column: None, field: None }
-        }
-    }
-}
-
-/// A mistake as a status tells it: `path:line:column: message`, or just a message.
-pub(crate) fn problem_of_text(said: &str, path: &Path) -> Problem {
-    let whole = || Problem { message: said.to_owned(), line: None, column: None, field: None };
-    let Some(rest) = said.strip_prefix(&path.display().to_string()).and_then(|rest| rest.strip_prefix(':'))
-    else {
-        return whole();
-    };
-    let mut parts = rest.splitn(3, ':');
-    let number = |part: Option<&str>| part.and_then(|part| part.parse::<usize>().ok());
-    match (number(parts.next()), number(parts.next()), parts.next()) {
-        (Some(line), Some(column), Some(message)) => Problem {
-            message: message.trim_start().to_owned(),
-            line: Some(line),
-            column: Some(column),
-            field: None,
-        },
-        _ => Problem { message: rest.trim_start().to_owned(), ..whole() },
-    }
-}
-
-/// The form's field that a line belongs to.
-fn field(text: &str, line: usize) -> Option<String> {
-    let before: Vec<&str> = text.lines().take(line).collect();
-    let key = before.last()?.split_once('=')?.0.trim();
-    let table = before.iter().rposition(|line| line.trim_start().starts_with('['))?;
-    let header = |line: &&&str| line.trim().starts_with("[[client.service]]");
-    match (before.get(table)?.trim(), key) {
-        (table, key @ ("name" | "target" | "kind")) if table.starts_with("[[client.service]]") => {
-            let number = before.iter().filter(header).count() - 1;
-            Some(format!("services.{number}.{key}"))
-        }
-        (table, key @ ("name" | "log_level")) if table.starts_with("[client]") => Some(key.to_owned()),
-        _ => None,
-    }
+pub(crate) fn settings(texts: &Texts, path: &Path, text: &str, first: &ServiceName) -> Settings {
+    Settings { text: text.to_owned(), form: form(text, first), problems: problems(texts, path, text) }
 }
 
 /// What of the text the form can show; also of a text with mistakes, as far as it is TOML.
-fn form(text: &str, first: &ServiceName) -> Option<Form> {
+pub(super) fn form(text: &str, first: &ServiceName) -> Option<Form> {
     if let Ok((config, _)) = config::parse(Path::new(""), text) {
         let service = |spec: ServiceSpec| FormService {
             name: spec.name.to_string(),
@@ -216,21 +155,23 @@ fn unset(text: &str, key: &str) -> Result<String, EditError> {
 ///
 /// # Errors
 /// The field that is wrong, and why.
-pub(crate) fn check_service(service: &FormService) -> Result<ServiceSpecParts, (&'static str, String)> {
-    let name = service.name.parse().map_err(|error| ("name", format!("{error}")))?;
+pub(crate) fn check_service(
+    service: &FormService,
+) -> Result<ServiceSpecParts, (&'static str, InvalidName)> {
+    let name = service.name.parse().map_err(|why| ("name", why))?;
     let target = target(&service.target).map_err(|why| ("target", why))?;
     Ok((name, service.kind, target))
 }
 
 /// A service's name, kind and target.
-pub(crate) type ServiceSpecParts = (ServiceName, ServiceKind, petit_engine::name::ServerAddr);
+pub(crate) type ServiceSpecParts = (ServiceName, ServiceKind, ServerAddr);
 
 /// A target as people type it: a port alone is a service on this computer, and a pasted address loses what a target
 /// does not have.
 ///
 /// # Errors
 /// Why it is none.
-pub(crate) fn target(text: &str) -> Result<petit_engine::name::ServerAddr, String> {
+pub(crate) fn target(text: &str) -> Result<ServerAddr, InvalidName> {
     let text = text.trim();
     let is_tls = is_tls(text);
     let text = text.strip_prefix("http://").or(text.strip_prefix("https://")).unwrap_or(text);
@@ -240,7 +181,7 @@ pub(crate) fn target(text: &str) -> Result<petit_engine::name::ServerAddr, Strin
         Err(_) if is_tls && !text.contains(':') => format!("{text}:443"),
         Err(_) => text.to_owned(),
     };
-    text.parse().map_err(|error: petit_engine::name::InvalidName| error.to_string())
+    text.parse()
 }
 
 /// True for a service that speaks TLS; the config file says so by the scheme.
@@ -248,14 +189,9 @@ pub(crate) fn is_tls(text: &str) -> bool {
     text.trim_start().starts_with("https://")
 }
 
-/// True when a text is a name that this computer may have towards the vendor.
-pub(crate) fn is_device_name(text: &str) -> bool {
-    text.is_empty() || Text::<64>::lossy(text).as_str() == text
-}
-
 /// What would change, line by line.
-pub(crate) fn diff(path: &Path, before: &str, after: &str) -> Diff {
-    Diff { lines: lines(before, after), problems: problems(path, after) }
+pub(crate) fn diff(texts: &Texts, path: &Path, before: &str, after: &str) -> Diff {
+    Diff { lines: lines(before, after), problems: problems(texts, path, after) }
 }
 
 /// The longest common subsequence of both texts' lines, with what was added and removed around it. Config files are

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::app::mistakes::problem_of_text;
 
 const WRITTEN: &str = "# mine\n[client]\nlog_level = \"warn\" # quiet\nkey_store = \"file\"\n\n# the shop\n[[client.service]]\nname = \"shop\"\ntarget = \"localhost:1\" # here\n\n# the rest\n[[client.service]]\nname = \"db\"\ntarget = \"localhost:2\"\nkind = \"tcp\"\n";
 
@@ -9,7 +10,7 @@ fn first() -> ServiceName {
 }
 
 fn read(text: &str) -> Settings {
-    settings(Path::new("/c.toml"), text, &first())
+    settings(&Texts::of("en"), Path::new("/c.toml"), text, &first())
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
+use petit_engine::cause::Cause;
 use petit_engine::name::{Alias, ServiceName};
 use petit_engine::secret::Fingerprint;
 
@@ -246,7 +247,8 @@ fn headline(facts: &Facts<'_>, kind: StateKind, services: &[Service]) -> Headlin
             of_words(Tone::Busy, title, words::cause(texts, *cause))
         }
         (StateKind::Stopped, Some(Connection::Stopped { cause })) => {
-            of_words(Tone::Bad, title("stopped"), words::cause(texts, *cause))
+            let key = if *cause == Cause::Unknown { "stopped.title.unknown" } else { "stopped.title" };
+            of_words(Tone::Bad, texts.get(&format!("state.{key}")), words::cause(texts, *cause))
         }
         (StateKind::Locked, Some(Connection::NoKey { trouble: KeyTrouble::Asked })) => {
             let title = texts.get("state.locked.title.asked");

@@ -5,6 +5,7 @@
 use petit_engine::agent::{AskError, EnrolError};
 use petit_engine::cause::{Cause, FrontUntried, ServiceCause};
 use petit_engine::invite::InvalidInvite;
+use petit_engine::name::InvalidName;
 use petit_engine::proto::control::FrontState;
 use petit_host::cli::chain;
 use serde::Serialize;
@@ -82,6 +83,22 @@ pub(crate) fn key(texts: &Texts, trouble: KeyTrouble) -> Words {
 /// A refusal with the words of a key.
 pub(crate) fn refused(texts: &Texts, code: &str, values: &[(&str, &str)]) -> Refused {
     Refused::new(code, words(texts, &format!("problem.{code}"), values))
+}
+
+/// Why a text is not a name, or no target, whichever `field` it was typed into.
+pub(crate) fn invalid(texts: &Texts, field: &str, why: &InvalidName) -> Refused {
+    let (key, values) = match why {
+        InvalidName::Length { min, max, .. } => {
+            ("length", vec![("min", min.to_string()), ("max", max.to_string())])
+        }
+        InvalidName::Character { found, .. } => ("character", vec![("found", found.to_string())]),
+        InvalidName::Reserved { name } => ("reserved", vec![("name", name.clone())]),
+        InvalidName::Form { .. } => ("form", Vec::new()),
+    };
+    let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let what = if field == "name" { format!("problem.name.{key}") } else { "problem.target.what".to_owned() };
+    let todo = texts.get(&format!("problem.{field}.todo"));
+    Refused::new(field, Words { what: texts.fill(&what, &values), todo }).field(field)
 }
 
 /// Something that failed in a way for which there are no words of its own.

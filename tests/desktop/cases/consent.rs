@@ -37,6 +37,7 @@ async fn another_vendor_reaches_only_what_was_ticked_for_it() {
     let (session, first) = (Session::start().await, Served::start().await);
     let service = Service::http("kept from before").await;
     let client = first.client(&service).await;
+    let _keychain = session.keychain().await;
     let window = Window::open(&session, &client, &["show"]).await;
     window.until_attribute("service-web", "data-light", "green").await;
 
@@ -91,13 +92,14 @@ async fn a_new_invite_takes_the_place_of_a_registration_when_the_new_one_stands(
     let (session, first) = (Session::start().await, Served::start().await);
     let service = Service::http("of the first").await;
     let client = first.client(&service).await;
+    let _keychain = session.keychain().await;
     let window = Window::open(&session, &client, &["show"]).await;
     window.until_attribute("service-web", "data-light", "green").await;
 
     // A link may bring an invite at any time; here it is typed.
     let second = Served::start().await;
     let used = second.server.invite([""; 0]).await;
-    Program::client().run_with(["register"], &used).await.ok();
+    Program::client().run_with(["register", "--key-store", "file"], &used).await.ok();
     window.script("location.hash = '#setup'; arguments[0]()").await;
     window.type_into("invite", &used).await;
     window.click("invite-continue").await;
@@ -130,11 +132,13 @@ async fn who_was_revoked_is_led_to_a_new_invite() {
     let (session, served) = (Session::start().await, Served::start().await);
     let service = Service::http("revoked").await;
     let client = served.client(&service).await;
+    let _keychain = session.keychain().await;
     let window = Window::open(&session, &client, &["show"]).await;
     window.until_attribute("service-web", "data-light", "green").await;
     let clients = served.server.run(["clients", "list", "--json"]).await.ok().json();
     served.server.run(["clients", "revoke", clients["clients"][0]["id"].as_str().unwrap()]).await.ok();
-    window.until_text("headline", |text| text.contains("does not know this computer any more")).await;
+    window.until_text("headline", |text| text == "Not registered any more").await;
+    window.until_text("detail", |text| text.contains("does not know this computer any more")).await;
     assert_ne!(window.find("service-web").await.attr("data-light").await.unwrap().as_deref(), Some("green"));
     session.picture("revoked-1-overview").await;
     window.click("go-setup").await;

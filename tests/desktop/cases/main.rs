@@ -5,6 +5,7 @@
 
 mod consent;
 mod keychain;
+mod layout;
 mod links;
 mod notices;
 mod package;

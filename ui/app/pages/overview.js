@@ -159,7 +159,7 @@ function service(service) {
     ),
     url !== null && address(url, { test: `address-${name}`, name }),
     aliases.map((alias) => address(alias, { test: `alias-${name}`, name: alias, only: 'copy' })),
-    light === 'red' && banner('bad', words, { test: `words-${name}` }),
+    (light === 'red' || light === 'up_to_server') && banner(light === 'red' ? 'bad' : 'warn', words, { test: `words-${name}` }),
     path(service),
   );
 }

@@ -100,7 +100,7 @@ test('another language redraws everything at once', async ({ page }) => {
   await page.locator(at('lang')).selectOption('de');
   await expect(page.locator('h1')).toHaveText('Einstellungen');
   await expect(page.locator('html')).toHaveAttribute('lang', 'de');
-  await expect(page.locator(at('side-state'))).toHaveText('Alles funktioniert');
+  await expect(page.locator(at('side-state'))).toHaveText('Alles läuft');
 });
 
 test('quitting asks first while somebody relies on it', async ({ page }) => {

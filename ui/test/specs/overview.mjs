@@ -9,7 +9,7 @@ test('each hop has its light, in words and in shape', async ({ page }) => {
   await expect(hops).toHaveAttribute('data-tone', 'bad');
   await expect(hops).toContainText('does not work');
   await expect(page.locator(`${at('path-accounts')} ${at('hop-front')}`)).toContainText('2.1 ms');
-  await expect(page.locator(at('words-accounts'))).toContainText('No program answers at localhost:8080.Start the program');
+  await expect(page.locator(at('words-accounts'))).toContainText('Nothing listens at localhost:8080.Start the service, or correct its address.');
   await expect(page.locator(at('service-archive'))).toHaveAttribute('data-light', 'green');
 });
 
@@ -126,7 +126,10 @@ test('five drawings a second leave the focus, an open menu and a selection where
 
 test('a notice carries out a simple wish or leads to a page, and nothing else', async ({ page }) => {
   await open(page, { view: 'notices' });
-  await page.locator(at('notice-other-process-action')).click();
+  await page.locator(at('notice-other-action')).click();
+  await expect.poll(async () => (await calls(page, 'stop')).length).toBe(1);
+  await show(page, { ...views('en').online, notices: [{ id: 'y', tone: /** @type {const} */ ('warn'), text: 'a text', action: { wish: 'diagnostics', label: 'Look' } }] });
+  await page.locator(at('notice-y-action')).click();
   await expect(page.locator(at('page-diagnostics'))).toBeVisible();
   const hostile = { ...views('en').online, notices: [{ id: 'x', tone: /** @type {const} */ ('bad'), text: 'a text', action: { wish: 'forget', label: 'Do it' } }] };
   await show(page, hostile);

@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 
 import { catalogue } from '../lib/fixtures.mjs';
 import { expect, open, test } from '../lib/open.mjs';
+import { layout } from '../lib/layout.mjs';
 import { names, picture } from '../lib/pictures.mjs';
 import { files } from '../screenshots.mjs';
 
@@ -20,24 +21,6 @@ async function accessibility(page, only) {
   return violations.map((/** @type {any} */ { id, nodes }) => ({ id, where: nodes.map((/** @type {any} */ node) => `${node.target}: ${node.any?.[0]?.message ?? ''}`) }));
 }
 
-/** What sticks out of the window sideways, and whose text is cut off. @param {Page} page */
-export function cut(page) {
-  return page.evaluate(() => {
-    /** @type {string[]} */
-    const found = [];
-    const width = document.documentElement.clientWidth;
-    if (document.documentElement.scrollWidth > width) found.push(`the page is ${document.documentElement.scrollWidth} wide in ${width}`);
-    for (const element of document.querySelectorAll('button, a, label, h1, h2, p, dt, dd, li, legend, select')) {
-      const box = element.getBoundingClientRect();
-      if (box.width === 0 || element.closest('.unseen, .skip, .source, .log-list')) continue;
-      const name = `${element.tagName} ${element.getAttribute('data-test') ?? element.textContent?.slice(0, 30)}`;
-      if (box.left < -1 || box.right > width + 1) found.push(`${name} sticks out: ${Math.round(box.left)} to ${Math.round(box.right)}`);
-      if (element instanceof HTMLElement && element.tagName !== 'SELECT' && element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).display !== 'inline') found.push(`${name} is cut off`);
-    }
-    return found;
-  });
-}
-
 for (const name of names) {
   const { start, go } = picture(name);
 
@@ -47,7 +30,7 @@ for (const name of names) {
     await go?.(page);
     await page.evaluate(AXE);
     expect(await accessibility(page)).toEqual([]);
-    expect(await cut(page)).toEqual([]);
+    expect(await page.evaluate(layout)).toEqual([]);
     // Nothing but the colours differs.
     await page.emulateMedia({ colorScheme: 'dark' });
     expect(await accessibility(page, ['color-contrast'])).toEqual([]);
@@ -58,12 +41,12 @@ for (const name of names) {
     await open(page, { ...start, boot: { ...start?.boot, lang: 'ar', texts: pseudo(catalogue('en')) } });
     await go?.(page);
     await expect(page.locator('html')).toHaveAttribute('dir', 'rtl');
-    expect(await cut(page)).toEqual([]);
+    expect(await page.evaluate(layout)).toEqual([]);
     // 400 px are also what 200 % leave of a window of 800 px.
     await page.setViewportSize({ width: 400, height: 640 });
-    expect(await cut(page)).toEqual([]);
+    expect(await page.evaluate(layout)).toEqual([]);
     await page.evaluate(() => document.documentElement.setAttribute('dir', 'ltr'));
-    expect(await cut(page)).toEqual([]);
+    expect(await page.evaluate(layout)).toEqual([]);
   });
 }
 
@@ -84,7 +67,7 @@ test('German is complete and lays out like English', async ({ page }) => {
     const { start, go } = picture(name);
     await open(page, { ...start, lang: 'de' });
     await go?.(page);
-    expect(await cut(page)).toEqual([]);
+    expect(await page.evaluate(layout)).toEqual([]);
     expect(await page.locator('body').innerText()).not.toMatch(/\bui\.[a-z_.]+/);
   }
 });

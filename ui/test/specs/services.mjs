@@ -34,7 +34,7 @@ test('a service is added from the list of what runs here', async ({ page }) => {
   await expect(page.locator(at('service-name'))).toBeFocused();
   await page.locator(at('service-name')).fill('accounts');
   await page.locator(at('choice-option-2')).check();
-  await expect(page.locator(at('choice-tried'))).toContainText('It accepts connections');
+  await expect(page.locator(at('choice-tried'))).toContainText('Accepts connections in 3 ms');
   await page.locator(at('service-save')).click();
   await expect(page.locator(at('service-dialog'))).toHaveCount(0);
   await expect(page.locator(at('target-accounts'))).toHaveText('localhost:5432');
@@ -49,7 +49,7 @@ test('a mistake in the name is said at the name, and nothing is lost', async ({ 
   await page.locator(at('service-name')).fill('My accounts');
   await page.locator(at('choice-option-0')).check();
   await page.locator(at('service-save')).click();
-  await expect(page.locator(at('service-name-error'))).toContainText('A name has small letters');
+  await expect(page.locator(at('service-name-error'))).toContainText('A name may not contain “M”. Use lower-case letters');
   await expect(page.locator(at('service-name'))).toBeFocused();
   await expect(page.locator(at('service-name'))).toHaveAttribute('aria-describedby', /service-name-error/);
   await page.locator(at('service-name')).fill('accounts');

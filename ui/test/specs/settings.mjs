@@ -40,7 +40,7 @@ test('a service is added and taken out in the form', async ({ page }) => {
 test('a mistake stands at its line in the text and at its field in the form', async ({ page }) => {
   await open(page, start);
   await page.locator(at('form-services-0-target')).fill('localhost');
-  await expect(page.locator(at('form-services-0-target-error'))).toContainText('A target is a host and a port');
+  await expect(page.locator(at('form-services-0-target-error'))).toContainText('This is no host and port. Write host and port, such as localhost:3000.');
   await expect(page.locator(at('form-services-0-target'))).toHaveAttribute('aria-invalid', 'true');
   await expect(page.locator(at('settings-review'))).toHaveAttribute('aria-disabled', 'true');
   await page.locator(at('tab-source')).click();
@@ -73,7 +73,7 @@ test('changes are shown line by line before they are applied, and what became of
   await expect(page.locator(`${at('diff')} .added`)).toContainText('target = "localhost:8081"');
   expect(await calls(page, 'apply_settings')).toEqual([]);
   await page.locator(at('diff-apply')).click();
-  await expect(page.locator(at('applied'))).toContainText('The changes are in force');
+  await expect(page.locator(at('applied'))).toContainText('The settings are in force');
   await expect(page.locator(at('pending'))).toHaveCount(0);
   expect((await calls(page, 'apply_settings'))[0]?.args.text).toContain('localhost:8081');
 });

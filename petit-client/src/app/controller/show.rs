@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Controller, PUBLISH_EVERY};
 use crate::app::view::{self, Facts};
-use crate::app::{Shown, settings, tray};
+use crate::app::{Shown, mistakes, tray};
 use crate::status::Connection;
 
 impl Controller {
@@ -20,7 +20,7 @@ impl Controller {
             *retry_in_ms = retry_in_ms.saturating_sub(passed);
         }
         let said = status.as_ref().and_then(|status| status.config_problem.as_deref());
-        let said = said.map(|said| settings::problem_of_text(said, &self.folder.config));
+        let said = said.map(|said| mistakes::problem_of_text(said, &self.folder.config));
         let traffic = self.collector.traffic(Instant::now().into_std());
         let mut facts = Facts {
             texts: &self.texts,

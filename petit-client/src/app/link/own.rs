@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::other::Other;
 use super::{Later, Link, LinkError, Links, Opened, Wanted};
-use crate::app::settings;
+use crate::app::mistakes;
 use crate::app::texts::Texts;
 use crate::app::view::{Trouble, TroubleKind, Whose};
 use crate::app::words;
@@ -84,7 +84,7 @@ impl RealLinks {
             Ok(config) => config,
             Err(error) => {
                 tracing::error!(error = %chain(&error), "the config file cannot be used");
-                let problem = settings::problem(&error, &self.folder.config);
+                let problem = mistakes::problem(texts, &error, &self.folder.config);
                 let kind = match error {
                     ConfigError::Unreadable { .. } | ConfigError::Unsafe(_) => TroubleKind::Folder,
                     _ => TroubleKind::Config,
