@@ -1,11 +1,12 @@
 // Redraws docs/screenshots: every page and state in light, the main ones in dark, with forced colours, in German,
-// narrow and at 200 %. With names as arguments only those. `--to FOLDER` draws somewhere else.
+// narrow and at 200 %, and what stands outside the window. With names as arguments only those. `--to FOLDER` draws somewhere else.
 
 import { spawnSync } from 'node:child_process';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { chromium } from '@playwright/test';
 
+import { desktop, desktopNames } from './lib/desktop.mjs';
 import { open } from './lib/open.mjs';
 import { names, picture } from './lib/pictures.mjs';
 import { serve } from './lib/server.mjs';
@@ -37,7 +38,7 @@ const argv = process.argv.slice(2);
 const to = argv.includes('--to') ? String(argv.splice(argv.indexOf('--to'), 2)[1]) : fileURLToPath(new URL('../../docs/screenshots/', import.meta.url));
 
 /** Every file that this script draws. */
-export const files = SERIES.flatMap(({ suffix, names: of }) => of.map((name) => `${name}${suffix}.png`));
+export const files = [...SERIES.flatMap(({ suffix, names: of }) => of.map((name) => `${name}${suffix}.png`)), ...desktopNames.map((name) => `${name}.png`)];
 
 /** @param {Set<string>} only */
 async function drawAll(only) {
@@ -61,6 +62,13 @@ async function drawAll(only) {
       await page.screenshot({ path: `${to}/${file}`, animations: 'disabled', caret: 'hide' });
       await context.close();
     }
+  }
+  for (const name of desktopNames) {
+    if (only.size > 0 && !only.has(name)) continue;
+    const page = await browser.newPage({ ...WINDOW, viewport: { width: 640, height: 460 } });
+    await desktop(page, name);
+    await page.screenshot({ path: `${to}/${name}.png` });
+    await page.close();
   }
   await browser.close();
   server.stop();

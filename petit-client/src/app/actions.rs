@@ -84,6 +84,9 @@ impl App {
             return Ok(applied(false, false, "applied.invalid"));
         }
         let before = self.config_text()?;
+        // A text field of the window knows one kind of line end.
+        let text = crate::config::edit::with_line_ends_of(&before, text);
+        let text = text.as_str();
         if before == text && self.folder.config.exists() {
             return Ok(applied(true, false, "applied.same"));
         }

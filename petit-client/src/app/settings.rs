@@ -77,13 +77,12 @@ pub(crate) fn fill(text: &str, form: &Form, first: &ServiceName) -> Result<Strin
         if kept == before.services.first() {
             let rest = form.services.iter().filter(|service| service.name != local);
             put_services(client, rest, &before.services)?;
-            return Ok(document.to_string());
+            return Ok(edit::with_line_ends_of(&text, &document.to_string()));
         }
         client.remove("local");
     }
     put_services(client, form.services.iter(), &before.services)?;
-    let text = document.to_string();
-    Ok(text)
+    Ok(edit::with_line_ends_of(&text, &document.to_string()))
 }
 
 /// Writes the services, reusing the table of each that keeps its name, so that its comments stay, and so do settings
@@ -148,7 +147,7 @@ fn unset(text: &str, key: &str) -> Result<String, EditError> {
     if let Some(client) = document.get_mut("client").and_then(Item::as_table_mut) {
         client.remove(key);
     }
-    Ok(document.to_string())
+    Ok(edit::with_line_ends_of(text, &document.to_string()))
 }
 
 /// Checks what a person typed for a service.

@@ -54,6 +54,20 @@ fn what_is_filled_in_keeps_comments_and_order() {
 }
 
 #[test]
+fn a_form_over_a_file_from_windows_keeps_its_line_ends() {
+    let written = WRITTEN.replace('\n', "\r\n");
+    let mut form = read(&written).form.unwrap();
+    form.services[0].target = "localhost:9".into();
+    form.log_level = petit_host::logs::Level::Debug;
+    let filled = fill(&written, &form, &first()).unwrap();
+    assert_eq!(filled, written.replace("localhost:1", "localhost:9").replace("\"warn\"", "\"debug\""));
+    form.name = "a".into();
+    let named = fill(&filled, &form, &first()).unwrap();
+    form.name.clear();
+    assert_eq!(fill(&named, &form, &first()).unwrap(), filled);
+}
+
+#[test]
 fn what_the_form_does_not_show_of_a_service_stays() {
     let text = "[client]\n[[client.service]]\nname = \"a\"\ntarget = \"https://h:443\"\nkind = \"h2\"\n";
     let mut form = read(text).form.unwrap();

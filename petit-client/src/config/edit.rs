@@ -21,6 +21,13 @@ fn document(text: &str) -> Result<DocumentMut, EditError> {
     text.parse().map_err(|_| EditError::Form)
 }
 
+/// A text with the line ends of the one that it is made of: all lines of a file from Windows end in CR LF, and stay so.
+pub(crate) fn with_line_ends_of(before: &str, after: &str) -> String {
+    let all = before.matches('\n').count();
+    let plain = after.replace("\r\n", "\n");
+    if before.matches("\r\n").count() * 2 > all { plain.replace('\n', "\r\n") } else { plain }
+}
+
 /// The `[client]` table, made when there is none.
 fn client(document: &mut DocumentMut) -> Result<&mut Table, EditError> {
     document
@@ -96,7 +103,7 @@ pub fn add_service(text: &str, new: &NewService) -> Result<String, EditError> {
     if moves {
         document.set_trailing("");
     }
-    Ok(document.to_string())
+    Ok(with_line_ends_of(text, &document.to_string()))
 }
 
 /// Takes a service out. `first` is what the original's `[client.local]` is called now.
@@ -113,12 +120,12 @@ pub fn remove_service(text: &str, name: &ServiceName, first: &ServiceName) -> Re
             if list.is_empty() {
                 client.remove("service");
             }
-            return Ok(document.to_string());
+            return Ok(with_line_ends_of(text, &document.to_string()));
         }
     }
     if name == first && client.contains_key("local") {
         client.remove("local");
-        return Ok(document.to_string());
+        return Ok(with_line_ends_of(text, &document.to_string()));
     }
     Err(EditError::Missing(name.to_string()))
 }
@@ -141,7 +148,7 @@ pub fn set(text: &str, key: &str, setting: &str) -> Result<String, EditError> {
             client.insert(key, value(setting));
         }
     }
-    Ok(document.to_string())
+    Ok(with_line_ends_of(text, &document.to_string()))
 }
 
 #[cfg(test)]
@@ -151,6 +158,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_file_from_windows_keeps_its_line_ends() {
+        let text = "# ours\r\n[client]\r\nlog_level = \"info\" # all\r\n\r\n[[client.service]]\r\nname = \"web\"\r\ntarget = \"localhost:1\"\r\n";
+        let name = |name: &str| name.parse::<ServiceName>().unwrap();
+        let target = "localhost:2".parse().unwrap();
+        let added = add_service(text, &NewService::plain(&name("shop"), &target, "tcp")).unwrap();
+        assert!(added.starts_with(text), "{added:?}");
+        assert_eq!(remove_service(&added, &name("shop"), &name("web")).unwrap(), text);
+        let set = set(&added, "log_level", "debug").unwrap();
+        assert_eq!(set, added.replace("info", "debug"));
+        assert_eq!(set.matches("\r\n").count(), set.matches('\n').count());
+        assert!(!super::set("[client]\nname = \"a\"\n", "name", "b").unwrap().contains('\r'));
+    }
     use crate::config::{self, Config};
 
     fn spec(name: &str, kind: &'static str) -> NewService {

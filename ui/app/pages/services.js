@@ -6,7 +6,7 @@ import { call } from '../ipc.js';
 import { createChoice } from '../parts/choice.js';
 import { address, badge, banner, button, card, empty, field, pageHead, problem } from '../parts/controls.js';
 import { close, closeNamed, dialog } from '../parts/dialog.js';
-import { ago, bytes } from '../parts/format.js';
+import { ago, bytes, fieldError } from '../parts/format.js';
 import { complain, toast } from '../parts/live.js';
 import { app, redraw } from '../store.js';
 
@@ -156,7 +156,7 @@ function edit(service) {
 function editDialog(state) {
   const { before, name, choice, busy, error } = state;
   /** @param {string} of */
-  const about = (of) => (error?.field?.split('.').at(-1) === of ? error.words.what : null);
+  const about = (of) => (error?.field?.split('.').at(-1) === of ? fieldError(error) : null);
   const elsewhere = error && about('name') === null && about('target') === null;
   return dialog({
     test: 'service-dialog',

@@ -6,7 +6,7 @@ import { call } from '../ipc.js';
 import { createChoice } from '../parts/choice.js';
 import { address, banner, button, facts, pageHead, problem, sixWords, toggle, told } from '../parts/controls.js';
 import { close, dialog } from '../parts/dialog.js';
-import { moment, sentence } from '../parts/format.js';
+import { fieldError, moment, sentence } from '../parts/format.js';
 import { icon, mark } from '../parts/icons.js';
 import { complain, wordsOf } from '../parts/live.js';
 import { go } from '../router.js';
@@ -325,7 +325,7 @@ async function register(replace, event) {
 function serviceStep() {
   const choice = /** @type {Choice} */ (state.choice);
   const refused = /** @type {Refused | null} */ (state.error);
-  const ofTarget = refused?.field?.endsWith('target') ? refused.words.what : null;
+  const ofTarget = refused?.field?.endsWith('target') ? fieldError(refused) : null;
   return [
     pageHead(t('ui.setup.service_title'), t('ui.setup.service_lead')),
     state.former && banner('warn', state.former, { test: 'former' }),

@@ -74,3 +74,8 @@ export function sentence(text) {
   if (!first.includes(' ')) return first;
   return /[.!?…]$/.test(first) ? first : `${first}.`;
 }
+
+/** What is said at a field: what is wrong with it, and what would be right. @param {import('../contract.d.ts').Refused} refused */
+export function fieldError({ words }) {
+  return [words.what, words.todo].filter((text) => text !== '').map(sentence).join(' ');
+}

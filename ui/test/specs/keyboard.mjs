@@ -40,14 +40,14 @@ test('add a service, then remove it and give its address back', async ({ page })
   await tabTo(page, 'choice-option-0');
   await page.keyboard.press('Space');
   await press(page, 'service-save');
-  await page.locator(at('entry-web')).waitFor();
-  await press(page, 'remove-web');
+  await page.locator(at('entry-accounts')).waitFor();
+  await press(page, 'remove-accounts');
   await expect(page.locator(at('remove-cancel'))).toBeFocused();
   await tabTo(page, 'keep-address');
   await page.keyboard.press('ArrowDown');
   await press(page, 'remove-confirm');
-  await expect(page.locator(at('entry-web'))).toHaveCount(0);
-  expect((await calls(page, 'remove_service'))[0]?.args).toEqual({ name: 'web', give_back: true });
+  await expect(page.locator(at('entry-accounts'))).toHaveCount(0);
+  expect((await calls(page, 'remove_service'))[0]?.args).toEqual({ name: 'accounts', give_back: true });
 });
 
 test('change the settings in the text, look at the difference, apply', async ({ page }) => {
