@@ -149,8 +149,8 @@ impl App {
     /// [`Refused`], with the field that is wrong.
     pub async fn set_service(&self, before: Option<&str>, service: FormService) -> Result<(), Refused> {
         let texts = self.now().texts.clone();
-        let (name, kind, target) = settings::check_service(&service)
-            .map_err(|(field, why)| words::invalid(&texts, field, &why))?;
+        let (name, kind, target) =
+            settings::check_service(&service).map_err(|(field, why)| words::invalid(&texts, field, &why))?;
         let scheme = if settings::is_tls(&service.target) { "https://" } else { "" };
         let service = FormService { name: name.to_string(), kind, target: format!("{scheme}{target}") };
         let (text, mut form) = self.text_and_form()?;

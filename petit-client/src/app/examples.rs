@@ -23,8 +23,8 @@ use super::notes::Watcher;
 use super::prefs::{Remembered, Wish};
 use super::testing::{at, broken, every_state, online, service, standing, trying, up_to_server};
 use super::texts::{LANGUAGES, Texts};
-use super::tray::{self, Item, TrayModel};
 use super::traffic::{Collector, SAMPLE};
+use super::tray::{self, Item, TrayModel};
 use super::view::{self, Facts, Trouble, TroubleKind, Whose};
 use super::{actions, checks, mistakes, settings, told, words};
 use crate::config::{self, Config, KeyStore};
@@ -147,15 +147,24 @@ struct Example {
 }
 
 fn examples() -> Vec<Example> {
-    let plain = |name, status| Example { name, wish: Wish::On, status: Some(status), trouble: None, noted: false };
+    let plain =
+        |name, status| Example { name, wish: Wish::On, status: Some(status), trouble: None, noted: false };
     let wished = |name, wish| Example { wish, ..plain(name, resting(Connection::Off)) };
     let two = || vec![accounts(), archive()];
     let down = |service| broken(quiet(service), BrokenAt::Service(ServiceCause::Refused));
     let closed = |service| broken(quiet(service), BrokenAt::Front(FrontCause::CertificateExpired));
     let mut withheld = connected(vec![]);
     withheld.withheld = vec![
-        Withheld { name: "accounts".parse().unwrap(), kind: ServiceKind::Http, target: target("localhost:8080") },
-        Withheld { name: "archive".parse().unwrap(), kind: ServiceKind::Tcp, target: target("nas.local:5432") },
+        Withheld {
+            name: "accounts".parse().unwrap(),
+            kind: ServiceKind::Http,
+            target: target("localhost:8080"),
+        },
+        Withheld {
+            name: "archive".parse().unwrap(),
+            kind: ServiceKind::Tcp,
+            target: target("nas.local:5432"),
+        },
     ];
     vec![
         plain("unregistered", at(Connection::Unregistered)),
@@ -274,7 +283,10 @@ fn well() -> Vec<Finding> {
         check(Subject::Proxy, Fact::NoProxy),
         check(
             Subject::Name,
-            Fact::Name { host: known.server.host().to_owned(), addresses: vec!["192.0.2.17".parse().unwrap()] },
+            Fact::Name {
+                host: known.server.host().to_owned(),
+                addresses: vec!["192.0.2.17".parse().unwrap()],
+            },
         ),
         check(Subject::Way, Fact::Answers { server: known.server, took }),
         check(Subject::ServerIdentity, Fact::Pinned { keys: None }),
@@ -346,9 +358,8 @@ fn tried(texts: &Texts) -> Value {
         ("localhost:9999", ServiceKind::Http, Err(ServiceCause::Refused)),
         ("localhost:22", ServiceKind::Http, Ok(Answer::Other { took })),
     ];
-    let tries = tries.map(|(at, kind, found)| {
-        (at.to_owned(), json!(actions::tried(texts, &target(at), kind, found)))
-    });
+    let tries = tries
+        .map(|(at, kind, found)| (at.to_owned(), json!(actions::tried(texts, &target(at), kind, found))));
     tries.into_iter().collect::<Map<_, _>>().into()
 }
 
@@ -398,7 +409,8 @@ fn notifications(texts: &Texts) -> Value {
         view_of(texts, &found)
     };
     let mut watcher = Watcher::default();
-    let mut see = |name, seconds| watcher.see(&example(name), texts, &prefs, start + Duration::from_secs(seconds));
+    let mut see =
+        |name, seconds| watcher.see(&example(name), texts, &prefs, start + Duration::from_secs(seconds));
     see("serviceDown", 0);
     let notes = [see("serviceDown", 60), see("online", 420), see("stopped", 500)].map(Option::unwrap);
     let said =
@@ -424,9 +436,9 @@ fn said_in(lang: &str) -> Vec<(&'static str, Value)> {
         (name, json!(view_of(&texts, &example)))
     });
     let states: Map<String, Value> = states.collect();
-    let views: Map<String, Value> = views.into_iter().map(|(name, view)| (name.to_owned(), json!(view))).collect();
-    let applied =
-        |key: &str| json!(words::words(&texts, &format!("problem.{key}"), &[]));
+    let views: Map<String, Value> =
+        views.into_iter().map(|(name, view)| (name.to_owned(), json!(view))).collect();
+    let applied = |key: &str| json!(words::words(&texts, &format!("problem.{key}"), &[]));
     vec![
         ("views", views.into()),
         ("states", states.into()),
@@ -494,7 +506,9 @@ fn every_example_is_said_in_words() {
         let mut stack: Vec<&Value> = all.iter().map(|(_, value)| value).collect();
         while let Some(value) = stack.pop() {
             match value {
-                Value::String(text) => assert!(!names.contains_key(text) && !text.contains("{"), "{lang}: {text}"),
+                Value::String(text) => {
+                    assert!(!names.contains_key(text) && !text.contains("{"), "{lang}: {text}")
+                }
                 Value::Array(all) => stack.extend(all),
                 Value::Object(all) => stack.extend(all.values()),
                 _ => {}

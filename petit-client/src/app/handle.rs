@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::contract::{
-    About, Boot, Bundle, Check, FormService, Invite, Listening, LogLine, Opening, PauseFor, Prefs,
-    Refused, RegisteredService, ServiceKind, StateKind, Tried,
+    About, Boot, Bundle, Check, FormService, Invite, Listening, LogLine, Opening, PauseFor, Prefs, Refused,
+    RegisteredService, ServiceKind, StateKind, Tried,
 };
 use super::controller::{Intent, SharedLink, refused};
 use super::link::{Link, Wanted};
@@ -343,8 +343,7 @@ impl App {
         let texts = self.now().texts.clone();
         // What speaks TLS is only looked at from outside.
         let kind = if settings::is_tls(target) { ServiceKind::Tcp } else { kind };
-        let target = settings::target(target)
-            .map_err(|why| words::invalid(&texts, "target", &why))?;
+        let target = settings::target(target).map_err(|why| words::invalid(&texts, "target", &why))?;
         let found = listening::try_target(&target, kind).await;
         Ok(actions::tried(&texts, &target, kind, found))
     }

@@ -91,7 +91,8 @@ fn message(texts: &Texts, error: &TomlError, field: Option<&str>, text: &str) ->
         Fault::UnknownKey { key, place, nearest } => {
             let place = if place.is_empty() { texts.get("problem.toml.file") } else { format!("[{place}]") };
             let values = [("place", place.as_str()), ("key", key), ("nearest", nearest.unwrap_or_default())];
-            let form = if nearest.is_some() { "problem.toml.unknown.nearest" } else { "problem.toml.unknown" };
+            let form =
+                if nearest.is_some() { "problem.toml.unknown.nearest" } else { "problem.toml.unknown" };
             texts.fill(form, &values)
         }
         Fault::Syntax => texts.fill("problem.toml.syntax", &[said]),

@@ -154,9 +154,7 @@ fn unset(text: &str, key: &str) -> Result<String, EditError> {
 ///
 /// # Errors
 /// The field that is wrong, and why.
-pub(crate) fn check_service(
-    service: &FormService,
-) -> Result<ServiceSpecParts, (&'static str, InvalidName)> {
+pub(crate) fn check_service(service: &FormService) -> Result<ServiceSpecParts, (&'static str, InvalidName)> {
     let name = service.name.parse().map_err(|why| ("name", why))?;
     let target = target(&service.target).map_err(|why| ("target", why))?;
     Ok((name, service.kind, target))

@@ -3,9 +3,7 @@ use petit_engine::proto::control::GrantRefusal;
 
 use super::*;
 use crate::app::contract::{HopId, WishName};
-use crate::app::testing::{
-    at, broken, every_state, online, registration, service, trying, up_to_server,
-};
+use crate::app::testing::{at, broken, every_state, online, registration, service, trying, up_to_server};
 use crate::status::BrokenAt;
 
 static NO_CONFIG: std::sync::OnceLock<Config> = std::sync::OnceLock::new();

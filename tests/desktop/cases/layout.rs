@@ -43,7 +43,8 @@ async fn smallest(session: &Session, window: &Window) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_state_fits_the_smallest_window_in_both_languages() {
     let (session, served) = (Session::start().await, Served::start().await);
-    let client = served.client(&Service::http("laid out").await).await;
+    let service = Service::http("laid out").await;
+    let client = served.client(&service).await;
     let window = Window::open(&session, &client, &["show"]).await;
     window.find("service-web").await;
     smallest(&session, &window).await;
@@ -69,7 +70,8 @@ async fn every_state_fits_the_smallest_window_in_both_languages() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_and_dialog_fits_the_smallest_window() {
     let (session, served) = (Session::start().await, Served::start().await);
-    let client = served.client(&Service::http("laid out").await).await;
+    let service = Service::http("laid out").await;
+    let client = served.client(&service).await;
     let window = Window::open(&session, &client, &["show"]).await;
     window.until_attribute("service-web", "data-light", "green").await;
     for (size, width) in [("as it opens", None), ("smallest", Some(400))] {

@@ -124,8 +124,9 @@ async fn a_link_that_another_start_hands_over_fills_in_and_waits() {
     let rows = served.server.run(["invite", "--list", "--json"]).await.ok().json();
     assert!(rows["invites"].as_array().unwrap().iter().all(|row| row["state"] == "open"), "{rows}");
     window.click("invite-continue").await;
-    let server =
-        window.until_text("invite-server", |text| text.contains("127.0.0.1") || text.contains("localhost")).await;
+    let server = window
+        .until_text("invite-server", |text| text.contains("127.0.0.1") || text.contains("localhost"))
+        .await;
     assert_eq!(client.status().await["connection"]["state"], "unregistered", "it asks first");
     assert!(!client.dir().join("device.key").exists());
 

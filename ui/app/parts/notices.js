@@ -6,6 +6,7 @@ import { call } from '../ipc.js';
 import { go, isPage } from '../router.js';
 import { app } from '../store.js';
 import { banner, button } from './controls.js';
+import { sentence } from './format.js';
 import { complain } from './live.js';
 
 /** @import { Notice } from '../contract.d.ts' */
@@ -34,7 +35,7 @@ export function notices() {
         'warn',
         {
           what: mistake.line === null ? t('ui.notice.config') : t('ui.notice.config_line', { line: mistake.line }),
-          todo: `${mistake.message}. ${t('ui.notice.config_former')}`,
+          todo: `${sentence(mistake.message)} ${t('ui.notice.config_former')}`,
         },
         {
           test: 'notice-config',

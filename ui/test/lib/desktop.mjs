@@ -45,8 +45,10 @@ const notes = (lang) => {
 
 function icons() {
   const bar = ICONS.map(icon).join('');
-  const trays = Object.values(said('en').trays);
-  const rows = ICONS.map((name) => [name, trays.find((tray) => tray.icon === name)?.line ?? '']).filter(([, line]) => line !== '');
+  // The first state of each icon that is named here is the one that explains it.
+  const { online, serviceDown, ...others } = said('en').trays;
+  const trays = [online, serviceDown, ...Object.values(others)];
+  const rows = ICONS.map((name) => [name, trays.find((tray) => tray?.icon === name)?.line ?? '']).filter(([, line]) => line !== '');
   return `<div><div class="bars"><div class="bar dark">${bar}</div><div class="bar light">${bar}</div></div>
     <table>${rows.map(([name, line]) => `<tr><td>${icon(String(name))}</td><td>${safe(String(line))}</td></tr>`).join('')}</table></div>`;
 }

@@ -77,30 +77,30 @@ export const CONFIG = beside('config.toml');
 
 /** @type {Bundle} */
 export const bundle = {
-  name: 'petit-report-2026-11-24.zip',
+  name: 'petit-diagnostics-20261124T104200Z.zip',
   files: [
-    { name: 'checks.txt', bytes: 812, text: '✔ config file            /home/███/.petit/config.toml\n✔ registration           with tunnel.nordlicht.example\n✔ key of this computer   in the keychain\n✔ way to the server      answers in 18 ms\n' },
+    { name: 'about.json', bytes: 143, text: '{\n  "version": "0.1.0",\n  "os": "linux",\n  "arch": "x86_64"\n}\n' },
+    { name: 'doctor.txt', bytes: 812, text: 'good    config file: ~/.petit/config.toml\ngood    registration: with tunnel.nordlicht.example\ngood    key of this computer: in the keychain\ngood    way to the server: answers in 18 ms\n' },
     { name: 'config.toml', bytes: CONFIG.length, text: CONFIG },
-    { name: 'petit.log', bytes: 48_213, text: '2026-11-24T10:41:02Z INFO session opened round_trip=18.4ms\n2026-11-24T10:41:09Z INFO visit service=accounts status=200 took=12ms\n' },
-    { name: 'versions.txt', bytes: 143, text: 'petit 0.1.0\nprotocol 1\nLinux 6.1, GNOME 43, X11\n' },
+    { name: 'client.log', bytes: 48_213, text: '2026-11-24T10:41:02Z INFO petit_engine::agent: online server=tunnel.nordlicht.example:8453\n2026-11-24T10:41:03Z INFO petit_engine::agent: reachable service=accounts\n' },
   ],
 };
 
-/** @param {number} count @returns {LogLine[]} */
+/** Lines as the program writes them. @param {number} count @returns {LogLine[]} */
 export function logLines(count) {
   /** @type {[LogLine['level'], string][]} */
   const kinds = [
-    ['INFO', 'visit service=accounts method=GET status=200 took=12ms bytes=18240'],
-    ['INFO', 'visit service=accounts method=POST status=201 took=31ms bytes=512'],
-    ['DEBUG', 'session{id=7f3a} ping answered round_trip=18.4ms'],
-    ['INFO', 'whole way tried service=accounts result=good took=34ms'],
-    ['WARN', 'service refused the connection service=archive target=nas.local:5432'],
-    ['INFO', 'visit service=accounts method=GET status=304 took=4ms bytes=0'],
-    ['ERROR', 'session lost cause=name_not_found server=tunnel.nordlicht.example retry_in=8s'],
-    ['INFO', 'session opened server=tunnel.nordlicht.example round_trip=18.4ms features=[drain, pins, probe]'],
+    ['DEBUG', 'visit service=accounts visitor=192.0.2.44:51322 request=1283'],
+    ['DEBUG', 'visit service=accounts visitor=192.0.2.44:51324 request=1284'],
+    ['DEBUG', 'connecting server=tunnel.nordlicht.example:8453'],
+    ['INFO', 'reachable service=accounts url=https://k3v5qyz2m7wbn4ta.nordlicht.example'],
+    ['WARN', 'the server did not register the service service=archive cause=NoPort'],
+    ['INFO', 'config applied services=2'],
+    ['ERROR', 'the config file has a mistake; nothing was changed error=/home/anna/.petit/config.toml:14:1: [client.service] has no key "targt"; did you mean "target"?'],
+    ['INFO', 'online server=tunnel.nordlicht.example:8453 device=abcdefghijklmnopqrstuvwxyz'],
   ];
   return Array.from({ length: count }, (_, id) => {
     const [level, text] = /** @type {[LogLine['level'], string]} */ (kinds[(id * 7 + (id >> 3)) % kinds.length]);
-    return { id, at: new Date((NOW - (count - id) * 3) * 1000).toISOString(), level, text: `petit_client::client: ${text}` };
+    return { id, at: new Date((NOW - (count - id) * 3) * 1000).toISOString(), level, text: `petit_engine::agent: ${text}` };
   });
 }

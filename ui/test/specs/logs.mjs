@@ -133,7 +133,7 @@ test('the report is looked at before it is saved, and a change of mind saves not
   await open(page, { page: 'diagnostics', change: { answers: { save_bundle: { value: null } } } });
   await page.locator(at('bundle')).click();
   await page.locator(at('bundle-file')).selectOption('2');
-  await expect(page.locator(at('bundle-text'))).toContainText('session opened');
+  await expect(page.locator(at('bundle-text'))).toContainText('online server=tunnel.nordlicht.example');
   await page.locator(at('bundle-save')).click();
   await expect(page.locator(at('bundle-dialog'))).toBeVisible();
   await page.evaluate(() => delete (/** @type {any} */ (window).fake.answers.save_bundle));

@@ -117,6 +117,14 @@ test('a file changed elsewhere is taken over at once, or asked about when there 
   await expect(page.locator(at('form-name'))).toHaveValue('Theirs');
 });
 
+test('a mistake in the file is told on every page, in sentences', async ({ page }) => {
+  await open(page, { view: 'notices' });
+  const notice = page.locator(at('notice-config'));
+  await expect(notice).toContainText('did you mean “target”? Until it is corrected');
+  await page.locator(at('notice-config-open')).click();
+  await expect(page.locator(at('page-settings'))).toBeVisible();
+});
+
 test('a draft survives a look at another page', async ({ page }) => {
   await open(page, start);
   await page.locator(at('form-name')).fill('Back office');
