@@ -62,8 +62,8 @@ pub struct TomlError {
     pub column: usize,
     /// What is wrong and what to do.
     pub message: String,
-    /// The same as a value.
-    pub fault: Fault,
+    /// The same as a value. Boxed, because errors are handed on by value.
+    pub fault: Box<Fault>,
 }
 
 /// What is wrong, for whoever has words of their own for it.
@@ -97,7 +97,7 @@ pub fn parse<T: DeserializeOwned>(
 ) -> Result<(T, Vec<Note>), TomlError> {
     let at = |span: Option<Range<usize>>, message: String, fault: Fault| {
         let (line, column) = position(text, span.map_or(0, |span| span.start));
-        TomlError { path: path.to_owned(), line, column, message, fault }
+        TomlError { path: path.to_owned(), line, column, message, fault: Box::new(fault) }
     };
     let syntax = |error: toml::de::Error| at(error.span(), error.message().to_owned(), Fault::Syntax);
     let mut parsed = DeTable::parse(text).map_err(syntax)?;

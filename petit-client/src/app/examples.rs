@@ -507,7 +507,7 @@ fn every_example_is_said_in_words() {
         while let Some(value) = stack.pop() {
             match value {
                 Value::String(text) => {
-                    assert!(!names.contains_key(text) && !text.contains("{"), "{lang}: {text}")
+                    assert!(!names.contains_key(text) && !text.contains('{'), "{lang}: {text}");
                 }
                 Value::Array(all) => stack.extend(all),
                 Value::Object(all) => stack.extend(all.values()),

@@ -23,7 +23,7 @@ pub(crate) fn problems(texts: &Texts, path: &Path, text: &str) -> Vec<Problem> {
             // It may be missing because we have taken it out.
             ConfigError::Invalid(error) => {
                 let is_known = found.iter().any(|known| known.line == Some(error.line));
-                !found.is_empty() && (is_known || error.fault == Fault::Missing)
+                !found.is_empty() && (is_known || *error.fault == Fault::Missing)
             }
             // What is wrong with all services together is known when each is right.
             _ => !found.is_empty(),
@@ -33,7 +33,7 @@ pub(crate) fn problems(texts: &Texts, path: &Path, text: &str) -> Vec<Problem> {
         }
         found.push(problem_in(texts, &error, path, text));
         match error {
-            ConfigError::Invalid(error) if error.fault != Fault::Syntax => copy = without(&copy, &error),
+            ConfigError::Invalid(error) if *error.fault != Fault::Syntax => copy = without(&copy, &error),
             _ => break,
         }
     }
@@ -47,7 +47,7 @@ fn without(text: &str, error: &TomlError) -> String {
             return line.to_owned();
         }
         let written = line.split('=').next().unwrap_or_default().trim();
-        let key = match &error.fault {
+        let key = match &*error.fault {
             Fault::UnknownKey { nearest: Some(nearest), .. } => nearest,
             _ => written,
         };
@@ -87,7 +87,7 @@ fn problem_in(texts: &Texts, error: &ConfigError, path: &Path, text: &str) -> Pr
 
 fn message(texts: &Texts, error: &TomlError, field: Option<&str>, text: &str) -> String {
     let said = ("message", error.message.as_str());
-    match &error.fault {
+    match &*error.fault {
         Fault::UnknownKey { key, place, nearest } => {
             let place = if place.is_empty() { texts.get("problem.toml.file") } else { format!("[{place}]") };
             let values = [("place", place.as_str()), ("key", key), ("nearest", nearest.unwrap_or_default())];

@@ -132,13 +132,13 @@ test('the checks run on arrival, are counted, and say what to do', async ({ page
 test('the report is looked at before it is saved, and a change of mind saves nothing', async ({ page }) => {
   await open(page, { page: 'diagnostics', change: { answers: { save_bundle: { value: null } } } });
   await page.locator(at('bundle')).click();
-  await page.locator(at('bundle-file')).selectOption('2');
+  await page.locator(at('bundle-file')).selectOption('3');
   await expect(page.locator(at('bundle-text'))).toContainText('online server=tunnel.nordlicht.example');
   await page.locator(at('bundle-save')).click();
   await expect(page.locator(at('bundle-dialog'))).toBeVisible();
   await page.evaluate(() => delete (/** @type {any} */ (window).fake.answers.save_bundle));
   await page.locator(at('bundle-save')).click();
-  await expect(page.locator(at('toast'))).toContainText('/home/anna/petit-report-2026-11-24.zip');
+  await expect(page.locator(at('toast'))).toContainText('/home/anna/petit-diagnostics-20261124T104200Z.zip');
   await expect(page.locator(at('bundle-dialog'))).toHaveCount(0);
 });
 
