@@ -97,6 +97,10 @@ type Written = Result<String, Problem>;
 impl Handler for Admin {
     fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
         Box::pin(async move {
+            // A look, too: what this process knows is of the moment at which the other one took over.
+            if self.is_replaced() {
+                return Reply::Error(Problem::moved());
+            }
             let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
             let answer = match (request.method.as_str(), path.as_slice()) {
                 ("GET", ["status"]) => self.status().await.map(Reply::Text),
@@ -125,13 +129,6 @@ impl Admin {
     }
 
     async fn answer(&self, request: &Request) -> Outcome {
-        if self
-            .running
-            .as_ref()
-            .is_some_and(|running| matches!(running.server.phase(), Phase::Replaced { .. }))
-        {
-            return Err(Problem::moved());
-        }
         let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
         match (request.method.as_str(), path.as_slice()) {
             ("GET", ["ping"]) => Ok(json!({ "pong": true })),
@@ -149,6 +146,11 @@ impl Admin {
             ("POST", ["log"]) => self.log(request),
             _ => Err(Problem::not_found()),
         }
+    }
+
+    /// True while another process serves in this one's place, and answers its operator.
+    fn is_replaced(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| matches!(running.server.phase(), Phase::Replaced { .. }))
     }
 
     fn running(&self) -> Result<&Running, Problem> {

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use petit_engine::invite::Invite;
 use petit_engine::limits;
-use petit_engine::name::{Alias, Endpoint, InvalidName, ServerAddr, ServiceName, VendorName};
+use petit_engine::name::{Alias, DeviceId, Endpoint, InvalidName, ServerAddr, ServiceName, VendorName};
 use petit_engine::relay::{Farewell, Leave, Pressure, Relay, StartError as RelayError};
 use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, NoRandom, random_bytes};
 use petit_host::lock::{Lock, LockError};
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 pub use self::prepare::{Inherited, Prepared};
 use crate::certificate::{self, CertificateError, Loaded, PublicNames, Shown, Stamps};
@@ -94,6 +94,8 @@ pub struct Server {
     phase: Mutex<Phase>,
     /// What the processes before this one still wait for.
     elders: Mutex<Vec<Value>>,
+    /// Registrations that have ended since before this server served; `None` once somebody listens.
+    endings: Mutex<Option<broadcast::Receiver<DeviceId>>>,
     /// `None`: another process has it alone.
     lock: Mutex<Option<Lock>>,
 }
@@ -418,6 +420,13 @@ impl Server {
     /// Takes note of what it is about.
     pub fn set_phase(&self, phase: Phase) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    /// Each device whose registration this process ends: from before it served when called for the first time,
+    /// otherwise from now on.
+    pub fn endings(&self) -> broadcast::Receiver<DeviceId> {
+        let first = self.endings.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.unwrap_or_else(|| self.directory.endings())
     }
 
     /// What the processes before this one still wait for.

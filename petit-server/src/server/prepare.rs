@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use petit_engine::name::{DeviceId, Endpoint, RegisteredId};
 use petit_engine::net::listen;
 use petit_engine::proto::control::Text;
-use petit_engine::relay::{Bounds, Front, Relay, RelayConfig};
+use petit_engine::relay::{Bounds, Front, FrontSettings, Relay, RelayConfig};
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::lock::Lock;
 use petit_host::{files, harden};
@@ -61,6 +61,7 @@ pub struct Prepared {
     http: Listening,
     tls: Listening,
     tcp: Vec<(RegisteredId, TcpListener)>,
+    fronts: FrontSettings,
 }
 
 impl Prepared {
@@ -80,6 +81,7 @@ impl Prepared {
         };
         let key = folder.read_key()?;
         let pins = folder.pins()?;
+        let fronts = fronts::settings(&config)?;
         let stamps = Stamps::of(&config);
         let certificates = certificate::load(&config).for_start(&config)?;
         let mut listen = |address, front, setting| {
@@ -101,7 +103,7 @@ impl Prepared {
             Front::Http | Front::Tls => None,
         });
         let tcp = tcp.collect();
-        Ok(Self { config, folder, lock, key, pins, certificates, stamps, http, tls, tcp })
+        Ok(Self { config, folder, lock, key, pins, certificates, stamps, http, tls, tcp, fronts })
     }
 
     /// Opens the registry and serves. `expected` are the clients that were connected to the process before.
@@ -109,17 +111,19 @@ impl Prepared {
     /// # Errors
     /// [`StartError`].
     pub async fn serve(self, expected: Vec<DeviceId>) -> Result<Server, StartError> {
-        let Self { config, folder, lock, key, pins, certificates, stamps, http, tls, tcp } = self;
+        let Self { config, folder, lock, key, pins, certificates, stamps, http, tls, tcp, fronts } = self;
         lock.sign();
         let limits = watch::Sender::new(service_limits(&config));
         let (directory, store) = directory(&config, limits.subscribe()).await?;
+        // From before the first client can give its registration back.
+        let endings = directory.endings();
         let endpoint = endpoint(&config, (http.address.port(), tls.address.port()));
         let open_files = harden::open_files();
         let connections = room::connections(&config, open_files, config.memory.or_else(memory::limit));
         if let Some(complaint) = room::complaint(&config, open_files) {
             tracing::warn!("{complaint}");
         }
-        let relay_config = relay_config(&config, key, (&endpoint, connections))?;
+        let relay_config = relay_config(&config, key, (&endpoint, connections), fronts);
         let relay = Relay::start(relay_config, Arc::new(directory.clone()))?;
         relay.expect(expected);
         for (id, listener) in tcp {
@@ -149,6 +153,7 @@ impl Prepared {
             yielded: Mutex::default(),
             phase: Mutex::new(Phase::Running),
             elders: Mutex::default(),
+            endings: Mutex::new(Some(endings)),
             lock: Mutex::new(Some(lock)),
         };
         let certificates = certificates.renew(&[], &server.public_names());
@@ -173,8 +178,9 @@ fn relay_config(
     config: &Config,
     key: PrivateKey,
     (endpoint, connections): (&Endpoint, usize),
-) -> Result<RelayConfig, StartError> {
-    Ok(RelayConfig {
+    fronts: FrontSettings,
+) -> RelayConfig {
+    RelayConfig {
         key,
         endpoint: endpoint.clone(),
         tcp_bind: config.tcp_bind,
@@ -188,8 +194,8 @@ fn relay_config(
         bounds: Bounds { connections, ..config.bounds.clone() },
         software: Text::lossy(SOFTWARE),
         vitae: config.vitae.clone(),
-        fronts: fronts::settings(config)?,
-    })
+        fronts,
+    }
 }
 
 fn adopt(listener: StdListener) -> std::io::Result<TcpListener> {

@@ -22,6 +22,7 @@ use petit_server::folder::Folder;
 use petit_server::server::handover::{CONTROL, LOCK, expected};
 use petit_server::server::{Inherited, Phase, Server, StartError};
 use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot};
 
 use super::run::{Beginning, How, Main, Serving, Turn, socket_failure, start_failure};
@@ -53,7 +54,7 @@ pub(crate) enum Heard {
 
 impl Handover {
     pub(crate) fn new(server: &Arc<Server>, elders: Elders) -> Self {
-        Self { elders, successor: None, endings: server.directory.endings() }
+        Self { elders, successor: None, endings: server.endings() }
     }
 
     /// Waits for the next thing.
@@ -70,7 +71,7 @@ impl Handover {
         tokio::select! {
             told = self.elders.next() => Heard::Elder(told),
             news = successor => Heard::Successor(news),
-            Ok(device) = self.endings.recv() => Heard::Ended(device),
+            device = ended(&mut self.endings) => Heard::Ended(device),
         }
     }
 
@@ -94,6 +95,22 @@ impl Handover {
     /// Tells them how this one ends.
     pub(crate) async fn end(self, exit: ExitCode) {
         self.elders.close(exit as u8).await;
+    }
+}
+
+/// The next registration that ends.
+async fn ended(endings: &mut broadcast::Receiver<DeviceId>) -> DeviceId {
+    loop {
+        match endings.recv().await {
+            Ok(device) => return device,
+            Err(RecvError::Lagged(missed)) => {
+                tracing::warn!(
+                    missed,
+                    "the process before this one does not hear of all registrations that ended"
+                );
+            }
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
     }
 }
 
