@@ -116,6 +116,10 @@ pub const WAKE: Duration = Duration::from_secs(2);
 pub const RETRY_IN_USE: Duration = Duration::from_secs(30);
 /// Streams in flight get this long to finish when a side leaves.
 pub const DRAIN: Duration = Duration::from_secs(30);
+/// A client's process may get ready for this long before it takes another one's place.
+pub const READY: Duration = Duration::from_secs(30);
+/// After this the other one has no session any more: it has let it go, and what was under way in it is over.
+pub const SUCCESSION: Duration = Duration::from_secs(READY.as_secs() + DRAIN.as_secs());
 
 /// An agent serves a session that it was asked to move from until the relay ends it, and no longer than this: twice
 /// the longest time that an operator can give what is under way.
@@ -185,6 +189,9 @@ pub const CHANGE: Duration = Duration::from_secs(10);
 pub const CHANGES_WAITING: usize = 1024;
 /// A device may be called something else this often; of what it is called meanwhile, the last counts.
 pub const RENAME_EVERY: Duration = Duration::from_secs(60);
+/// Sessions that an agent has moved away from and serves on, each for a process that finishes what is under way: so
+/// many restarts of a server within the time that one process may take for that cost nobody a request.
+pub const SESSIONS_LEFT_BEHIND: usize = 16;
 /// Sessions of one device: one in use, and others that drain after a reconnect.
 pub const MAX_SESSIONS_PER_DEVICE: usize = 4;
 /// Services that one session may announce.

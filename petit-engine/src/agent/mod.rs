@@ -29,11 +29,12 @@ pub use self::meter::{Counts, Meter, Proof, ProvedBy};
 pub use self::session::{Look, SessionError, look};
 pub use self::state::{AgentState, Event};
 pub use self::visit::{Direct, Visit, Visits};
+use crate::limits;
 use crate::mux::{Mux, Stats};
 use crate::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName};
 use crate::net::dial::Way;
 use crate::proto::control::{Kept, Outcome, PublicUrl, Text, Trial, Vitae};
-use crate::secret::{Fingerprint, PrivateKey};
+use crate::secret::{Fingerprint, PrivateKey, random_bytes};
 
 /// What an agent is started with.
 #[derive(Clone, Debug)]
@@ -144,7 +145,15 @@ pub(crate) enum Command {
     Probe(ServiceName, oneshot::Sender<Result<Trial, AskError>>),
     Remove(ServiceName, oneshot::Sender<Result<(), AskError>>),
     Unregister(oneshot::Sender<Result<(), AskError>>),
+    Drained(oneshot::Sender<()>),
     Stop,
+}
+
+/// The installation that an agent belongs to, as far as the relay can tell installations of one key apart.
+struct Installation {
+    instance: Text<32>,
+    /// Another process of it may still have a session.
+    predecessor_until: Option<tokio::time::Instant>,
 }
 
 /// The handle of a running agent. Dropping it ends the agent and every visit at once; [`Agent::stop`] is the
@@ -154,6 +163,7 @@ pub struct Agent {
     commands: mpsc::Sender<Command>,
     view: watch::Receiver<AgentView>,
     mux: watch::Receiver<Option<Mux>>,
+    instance: Text<32>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -163,10 +173,40 @@ impl Agent {
     /// # Errors
     /// When the key cannot be used for TLS.
     pub fn start(config: AgentConfig, visits: Arc<dyn Visits>) -> Result<Self, rustls::Error> {
+        let instance: [u8; 16] = random_bytes().map_err(|_| rustls::Error::FailedToGetRandomBytes)?;
+        let instance = Text::lossy(&data_encoding::HEXLOWER.encode(&instance));
+        Self::of(config, visits, Installation { instance, predecessor_until: None })
+    }
+
+    /// As [`Agent::start`], in the place of another process's agent that leaves: to the relay both are one
+    /// installation, so what is under way in the other one's session goes on, for up to [`limits::DRAIN`].
+    ///
+    /// # Errors
+    /// When the key cannot be used for TLS.
+    pub fn succeed(
+        config: AgentConfig,
+        visits: Arc<dyn Visits>,
+        instance: Text<32>,
+    ) -> Result<Self, rustls::Error> {
+        let until = tokio::time::Instant::now() + limits::SUCCESSION;
+        Self::of(config, visits, Installation { instance, predecessor_until: Some(until) })
+    }
+
+    fn of(
+        config: AgentConfig,
+        visits: Arc<dyn Visits>,
+        installation: Installation,
+    ) -> Result<Self, rustls::Error> {
         let (commands, inbox) = mpsc::channel(16);
-        let (runner, (view, mux)) = run::Runner::new(config, visits, inbox)?;
+        let instance = installation.instance.clone();
+        let (runner, (view, mux)) = run::Runner::new(config, visits, inbox, installation)?;
         let task = tokio::spawn(runner.run());
-        Ok(Self { commands, view, mux, task: Some(task) })
+        Ok(Self { commands, view, mux, instance, task: Some(task) })
+    }
+
+    /// What the relay knows this installation by: for a process that takes this one's place.
+    pub fn instance(&self) -> &Text<32> {
+        &self.instance
     }
 
     /// Where it stands, now and from now on.
@@ -259,6 +299,14 @@ impl Asker {
         let (answer, asked) = oneshot::channel();
         let _ = self.commands.send(Command::Remove(service.clone(), answer)).await;
         asked.await.unwrap_or(Err(AskError::Offline))
+    }
+
+    /// Waits until no session is left that only finishes what is under way in it. Whoever wants none at all switches
+    /// the agent off before.
+    pub async fn drained(&self) {
+        let (answer, asked) = oneshot::channel();
+        let _ = self.commands.send(Command::Drained(answer)).await;
+        let _ = asked.await;
     }
 
     /// Gives the whole registration back. The agent is stopped by the server after that.

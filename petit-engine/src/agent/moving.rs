@@ -4,6 +4,7 @@
 //! the new process has welcomed it, the old session stays for what the old process still serves, until that ends
 //! it. So at no moment is there no session.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -20,8 +21,8 @@ pub(super) struct Moved {
     /// Streams that relays still open on them.
     pub(super) streams: mpsc::Receiver<Stream>,
     sender: mpsc::Sender<Stream>,
-    /// Changes when the agent leaves; from then on they take no more.
-    leave: watch::Sender<()>,
+    /// For each of them, the oldest first: changes when it is left for good; from then on it takes no more.
+    leave: VecDeque<watch::Sender<()>>,
     /// When to dial again, after an attempt to move has failed.
     pub(super) again_at: Option<Instant>,
 }
@@ -29,14 +30,30 @@ pub(super) struct Moved {
 impl Default for Moved {
     fn default() -> Self {
         let (sender, streams) = mpsc::channel(16);
-        Self { streams, sender, leave: watch::Sender::new(()), again_at: None }
+        Self { streams, sender, leave: VecDeque::new(), again_at: None }
     }
 }
 
 impl Moved {
     /// Lets the streams of all of them finish, and takes no more.
-    pub(super) fn leave(&self) {
-        self.leave.send_replace(());
+    pub(super) fn leave(&mut self) {
+        for session in self.leave.drain(..) {
+            session.send_replace(());
+        }
+    }
+
+    /// One more: returns what changes when it is to be left. A relay that asks again and again is not followed by ever
+    /// more sessions; what is served on for the longest has the least to do.
+    fn one_more(&mut self) -> watch::Receiver<()> {
+        self.leave.retain(|session| !session.is_closed());
+        while self.leave.len() >= limits::SESSIONS_LEFT_BEHIND
+            && let Some(oldest) = self.leave.pop_front()
+        {
+            oldest.send_replace(());
+        }
+        let (leave, left) = watch::channel(());
+        self.leave.push_back(leave);
+        left
     }
 }
 
@@ -65,13 +82,8 @@ impl Runner {
 
     /// Serves a session that was moved away from until the relay ends it.
     pub(super) fn stay_behind(&mut self, old: Live) {
-        // A relay that asks again and again is not followed by ever more sessions.
-        if self.leaving.len() < limits::MAX_SESSIONS_PER_DEVICE {
-            self.leaving.spawn(old.serve_on(self.moved.sender.clone(), self.moved.leave.subscribe()));
-        } else {
-            old.mux.go_away(Duration::ZERO);
-            self.leaving.spawn(old.drain());
-        }
+        let left = self.moved.one_more();
+        self.leaving.spawn(old.serve_on(self.moved.sender.clone(), left));
         // Their answers would come in the old session, in which nothing is listened to any more.
         for question in self.questions.drain(..) {
             question.what.fail(AskError::Offline);

@@ -216,7 +216,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::agent::session::Live;
-    use crate::agent::{AgentConfig, Direct};
+    use crate::agent::{AgentConfig, Direct, Installation};
     use crate::cause::ServiceCause;
     use crate::mux::Event;
     use crate::mux::testing::{Side, pair};
@@ -246,7 +246,8 @@ pub(super) mod tests {
             services: services(count),
         };
         let (_, commands) = mpsc::channel(1);
-        let (mut runner, _) = Runner::new(config, Arc::new(Direct), commands).unwrap();
+        let installation = Installation { instance: Text::lossy("00ff"), predecessor_until: None };
+        let (mut runner, _) = Runner::new(config, Arc::new(Direct), commands, installation).unwrap();
         let (relay, Side { mux, events, end }) = pair(1 << 20);
         let features: Vec<Text<32>> = in_use.iter().map(|name| Text::lossy(name)).collect();
         runner.telling = Telling::to(&features);

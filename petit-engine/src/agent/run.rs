@@ -19,7 +19,7 @@ use super::offers::{Offered, Telling};
 use super::session::{Live, SessionError, at, connect, ended, retry_after};
 use super::state::{AgentState, Event as Step};
 use super::visit::{Visit, Visits};
-use super::{AgentConfig, AgentView, AskError, Command, KnownFronts, ServerView};
+use super::{AgentConfig, AgentView, AskError, Command, Installation, KnownFronts, ServerView};
 use crate::cause::Cause;
 use crate::limits;
 use crate::mux::{Event, Mux, Stream};
@@ -47,7 +47,7 @@ pub(super) struct Runner {
     pub(super) view: watch::Sender<AgentView>,
     mux: watch::Sender<Option<Mux>>,
     pub(super) backoff: Backoff,
-    instance: Text<32>,
+    installation: Installation,
     /// What the relay was told that this computer is called.
     told_name: Text<64>,
     /// The services of the last hello, by their numbers.
@@ -60,6 +60,7 @@ pub(super) struct Runner {
     pub(super) live: Option<Live>,
     /// Sessions that finish their streams, or are served until the relay ends them.
     pub(super) leaving: JoinSet<()>,
+    awaiting_drained: Vec<oneshot::Sender<()>>,
     pub(super) moved: Moved,
     visiting: JoinSet<()>,
     pub(super) questions: Vec<Question>,
@@ -92,12 +93,12 @@ impl Runner {
         config: AgentConfig,
         visits: Arc<dyn Visits>,
         commands: mpsc::Receiver<Command>,
+        installation: Installation,
     ) -> Result<(Self, Views), rustls::Error> {
         let tls = Tls {
             usual: tls::client(&config.key, config.pins.clone(), tls::ALPN_TUNNEL)?,
             small: tls::small_client(&config.key, config.pins.clone(), tls::ALPN_TUNNEL)?,
         };
-        let instance: [u8; 16] = random_bytes().map_err(|_| rustls::Error::FailedToGetRandomBytes)?;
         let (view, views) = watch::channel(AgentView {
             state: AgentState::Idle,
             device: None,
@@ -116,7 +117,7 @@ impl Runner {
             view,
             mux,
             backoff: Backoff::default(),
-            instance: Text::lossy(&data_encoding::HEXLOWER.encode(&instance)),
+            installation,
             told_name: Text::default(),
             told_services: Vec::new(),
             takeover: true,
@@ -125,6 +126,7 @@ impl Runner {
             dialing: None,
             live: None,
             leaving: JoinSet::new(),
+            awaiting_drained: Vec::new(),
             moved: Moved::default(),
             visiting: JoinSet::new(),
             questions: Vec::new(),
@@ -162,7 +164,16 @@ impl Runner {
                         tracing::error!(%error, "a visit failed within; only that stream ended");
                     }
                 }
-                Some(_) = self.leaving.join_next() => {}
+                Some(_) = self.leaving.join_next() => self.tell_drained(),
+            }
+        }
+    }
+
+    /// Tells those who wait for it that no session is left behind.
+    fn tell_drained(&mut self) {
+        if self.leaving.is_empty() {
+            for waiting in self.awaiting_drained.drain(..) {
+                let _ = waiting.send(());
             }
         }
     }
@@ -193,14 +204,15 @@ impl Runner {
     pub(super) fn dial(&mut self) {
         self.told_name = self.config.device_name.clone();
         self.told_services = self.offers.iter().map(|offered| offered.number).collect();
+        let has_predecessor = self.installation.predecessor_until.is_some_and(|until| Instant::now() < until);
         let hello = Hello {
             protocol: PROTOCOL,
             features: features([MOVE, HEALTHS, FRONTS, WIDE]),
             software: self.config.software.clone(),
             device_name: self.config.device_name.clone(),
-            instance: self.instance.clone(),
+            instance: self.installation.instance.clone(),
             takeover: self.takeover,
-            only: self.leaving.is_empty() && self.live.is_none(),
+            only: self.leaving.is_empty() && self.live.is_none() && !has_predecessor,
             max_streams: limits::MAX_STREAMS,
             window: limits::INITIAL_WINDOW_BYTES,
             vitae: self.config.vitae.clone(),
@@ -345,6 +357,10 @@ impl Runner {
                 self.ask(&message, Asked::Remove { name, answer });
             }
             Command::Unregister(answer) => self.ask(&FromAgent::Unregister {}, Asked::Unregister { answer }),
+            Command::Drained(answer) => {
+                self.awaiting_drained.push(answer);
+                self.tell_drained();
+            }
             Command::Stop => {} // taken care of in the loop
         }
     }
@@ -492,7 +508,15 @@ impl Runner {
     async fn on_end(&mut self) {
         let Some(mut live) = self.live.take() else { return };
         let end = live.end().await;
-        // A session that ends while the next one is on its way has been replaced.
+        // A session that ends while the next one is on its way has been replaced. That one may have been welcomed
+        // already, and have visitors, so the attempt goes on.
+        if let Some(next) = self.dialing.take() {
+            let told = (self.told_name.clone(), self.told_services.clone());
+            self.begin_anew();
+            (self.told_name, self.told_services) = told;
+            self.dialing = Some(next);
+            return;
+        }
         if self.is_moving() {
             return self.begin_anew();
         }

@@ -35,6 +35,13 @@ impl Awaited {
         *self.devices() = Some(Devices { rings, until: Instant::now() + limits::AWAIT_CLIENTS });
     }
 
+    /// Who is still awaited.
+    fn still(&self) -> Vec<DeviceId> {
+        let devices = self.devices();
+        let awaited = devices.as_ref().filter(|devices| Instant::now() < devices.until);
+        awaited.into_iter().flat_map(|devices| devices.rings.keys().copied()).collect()
+    }
+
     /// A device has a session now.
     pub(super) fn arrived(&self, device: &DeviceId) {
         let mut devices = self.devices();
@@ -79,9 +86,11 @@ impl Awaited {
 }
 
 impl Relay {
-    /// The devices that have a session.
+    /// The devices that have a session, or are on their way from the process before this one.
     pub fn connected(&self) -> Vec<DeviceId> {
-        self.shared.registry.devices_online()
+        let mut devices = self.shared.registry.devices_online();
+        devices.extend(self.shared.awaited.still());
+        devices
     }
 
     /// Waits for these devices, which were connected to the process before this one, when a visitor asks for them.
@@ -117,6 +126,17 @@ mod tests {
         let later = Instant::now();
         assert!(awaited.find(&registry, &route(coming)).await.is_none());
         assert_eq!(later.elapsed(), std::time::Duration::ZERO, "who has not come by then is away");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_still_on_the_way_is_awaited_by_the_next_process_too() {
+        let awaited = Awaited::default();
+        let (coming, here) = (DeviceId::random().unwrap(), DeviceId::random().unwrap());
+        awaited.expect([coming, here]);
+        awaited.arrived(&here);
+        assert_eq!(awaited.still(), [coming]);
+        tokio::time::sleep(limits::AWAIT_CLIENTS).await;
+        assert!(awaited.still().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
