@@ -1,6 +1,8 @@
 //! What the running client can be asked over its socket. Paths keep the original's names.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use petit_engine::agent::{AskError, EnrolError};
 use petit_engine::cause::Cause;
@@ -9,10 +11,11 @@ use petit_engine::name::ServiceName;
 use petit_engine::proto::control::PROTOCOL;
 use petit_host::cli::chain;
 use petit_host::control::{Handler, Problem, Reply, Request};
+use petit_host::handover::Trouble;
 use petit_host::logs::Level;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::SOFTWARE;
 use crate::client::{Client, UnregisterError};
@@ -28,7 +31,14 @@ pub struct Control {
     pub client: Client,
     /// Rings when somebody asks the program to end.
     pub stop: mpsc::Sender<()>,
+    /// Rings when somebody wants another process in this one's place; `None` where that cannot be.
+    pub restart: Option<mpsc::Sender<Restart>>,
+    /// True once another process serves in this one's place.
+    pub replaced: Arc<AtomicBool>,
 }
+
+/// Somebody wants another process in this one's place, and waits for its number, or for why it was of no use.
+pub type Restart = oneshot::Sender<Result<u32, Trouble>>;
 
 /// Among the features of a client that offers its vendor only what was chosen for it.
 pub const CONSENT: &str = "consent";
@@ -38,6 +48,10 @@ type Outcome = Result<Value, Problem>;
 impl Handler for Control {
     fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
         Box::pin(async move {
+            // A connection may have been taken just before.
+            if self.replaced.load(Ordering::Relaxed) {
+                return Reply::Error(Problem::moved());
+            }
             if (request.method.as_str(), request.path.as_slice()) == ("GET", &["events".to_owned()]) {
                 return Reply::Events(self.client.statuses());
             }
@@ -81,9 +95,11 @@ impl Control {
                 Ok(json!({ "on": true }))
             }
             ("POST", ["stop"]) => {
+                let streams = self.client.status().await.streams;
                 let _ = self.stop.send(()).await;
-                Ok(json!({ "pid": std::process::id() }))
+                Ok(json!({ "pid": std::process::id(), "streams": streams }))
             }
+            ("POST", ["restart"]) => self.restart().await,
             ("POST", ["reload"]) => match self.client.reload().await {
                 Ok(()) => Ok(json!({
                     "services": self.client.status().await.services,
@@ -112,6 +128,26 @@ impl Control {
                 Ok(json!({ "removed": name }))
             }
             _ => Err(Problem::not_found()),
+        }
+    }
+
+    /// Has another process take this one's place.
+    async fn restart(&self) -> Outcome {
+        let Some(restart) = &self.restart else {
+            let message = "the tray app runs the client, and keeps it; end the app and start it again";
+            return Err(Problem::new(409, "not_here", message));
+        };
+        let busy = || Problem::new(409, "busy", "the client is stopping, or being restarted already");
+        let streams = self.client.status().await.streams;
+        let (answer, asked) = oneshot::channel();
+        restart.try_send(answer).map_err(|_| busy())?;
+        match asked.await.map_err(|_| busy())? {
+            Ok(pid) => Ok(json!({ "pid": pid, "replaced": std::process::id(), "streams": streams })),
+            Err(Trouble { message, hint }) => {
+                let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                let text = format!("the new process did not take over: {message}{hint}");
+                Err(Problem::new(422, "not_ready", text))
+            }
         }
     }
 

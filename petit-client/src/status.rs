@@ -29,6 +29,9 @@ pub struct Status {
     pub software: String,
     /// Process.
     pub pid: u32,
+    /// It ends as soon as what is under way is finished.
+    #[serde(default)]
+    pub stopping: bool,
     /// Its config file.
     pub config: PathBuf,
     /// What is wrong with the config file; the settings before it are in force then.

@@ -73,7 +73,8 @@ struct Shared {
     registering: Mutex<()>,
     status: watch::Sender<Value>,
     level: Option<LevelHandle>,
-    _lock: Lock,
+    /// `None`: another process has it alone.
+    lock: std::sync::Mutex<Option<Lock>>,
 }
 
 struct Inner {
@@ -84,6 +85,10 @@ struct Inner {
     wanted: bool,
     /// Why there is no agent although there is a registration.
     key_trouble: Option<KeyTrouble>,
+    /// The process whose place this one takes; asked for when the agent starts.
+    predecessor: Option<Text<32>>,
+    /// It ends as soon as what is under way is finished.
+    stopping: bool,
     agent: Option<Agent>,
     /// Publishes what the agent reports; ends with it.
     publishing: Option<JoinHandle<()>>,
@@ -114,6 +119,24 @@ impl Client {
         Ok(client)
     }
 
+    /// As [`Client::start`], in the place of another process whose sessions go on meanwhile. `instance` is what that
+    /// one has said with [`Client::instance`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn succeed(
+        folder: Folder,
+        config: Config,
+        lock: Lock,
+        (level, instance): (Option<LevelHandle>, Option<&str>),
+    ) -> Result<Self, StartError> {
+        let client = Self::open(folder, config, lock, level)?;
+        client.shared.inner.lock().await.predecessor = instance.map(Text::lossy);
+        client.switch(true).await;
+        client.unlock().await?;
+        Ok(client)
+    }
+
     /// A client that is switched off and has not asked for its key yet, so that nothing has to be waited for.
     /// [`Client::unlock`] gets the key, [`Client::switch`] goes online; in any order.
     ///
@@ -133,6 +156,8 @@ impl Client {
             registration,
             wanted: false,
             key_trouble,
+            predecessor: None,
+            stopping: false,
             agent: None,
             publishing: None,
         };
@@ -144,7 +169,7 @@ impl Client {
             registering: Mutex::new(()),
             status,
             level,
-            _lock: lock,
+            lock: std::sync::Mutex::new(Some(lock)),
         });
         Ok(Self { shared })
     }
@@ -206,7 +231,10 @@ impl Client {
             vitae: enrol::vitae(&inner.config),
             services: registration.shared(&inner.config),
         };
-        let agent = Agent::start(config, Arc::new(Direct))?;
+        let agent = match inner.predecessor.take() {
+            Some(instance) => Agent::succeed(config, Arc::new(Direct), instance)?,
+            None => Agent::start(config, Arc::new(Direct))?,
+        };
         if inner.wanted {
             agent.switch(true).await;
         }
@@ -218,6 +246,17 @@ impl Client {
             before.abort();
         }
         Ok(())
+    }
+
+    /// What the server knows this process by; `None` without an agent.
+    pub async fn instance(&self) -> Option<String> {
+        let inner = self.shared.inner.lock().await;
+        inner.agent.as_ref().map(|agent| agent.instance().as_str().to_owned())
+    }
+
+    /// The folder's lock. Taken out, another process has it alone.
+    pub fn lock(&self) -> std::sync::MutexGuard<'_, Option<Lock>> {
+        self.shared.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// What it keeps beside its config file.
@@ -243,6 +282,7 @@ impl Client {
     pub async fn switch(&self, on: bool) {
         let mut inner = self.shared.inner.lock().await;
         inner.wanted = on;
+        inner.stopping &= !on;
         if let Some(agent) = &inner.agent {
             agent.switch(on).await;
         }
@@ -387,9 +427,31 @@ impl Client {
     /// # Cancel safety
     /// Cancelling ends everything at once.
     pub async fn stop(&self) {
-        let agent = self.shared.inner.lock().await.agent.take();
+        let agent = {
+            let mut inner = self.shared.inner.lock().await;
+            inner.stopping = true;
+            let agent = inner.agent.take();
+            self.publish(&inner);
+            agent
+        };
         if let Some(agent) = agent {
             agent.stop().await;
         }
+    }
+
+    /// Takes nothing new, because another process serves, and returns when what is under way has finished or its time
+    /// is over. [`Client::switch`] brings it back.
+    ///
+    /// # Cancel safety
+    /// Cancelling leaves it switched off; what is under way goes on.
+    pub async fn leave(&self) {
+        let asked = {
+            let mut inner = self.shared.inner.lock().await;
+            (inner.wanted, inner.stopping) = (false, true);
+            let Some(agent) = &inner.agent else { return };
+            agent.switch(false).await;
+            agent.asker()
+        };
+        asked.drained().await;
     }
 }

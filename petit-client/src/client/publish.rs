@@ -50,6 +50,7 @@ pub(super) fn status_of(folder: &Folder, inner: &Inner) -> Status {
     Status {
         software: SOFTWARE.to_owned(),
         pid: std::process::id(),
+        stopping: inner.stopping,
         config: folder.config.clone(),
         config_problem: inner.config_problem.clone(),
         registered: inner.registration.as_ref().map(|registration| RegisteredAt {

@@ -149,7 +149,8 @@ impl Own {
         let listener = Listener::bind(&client.folder().socket())?;
         let (statuses, receiver) = watch::channel(None);
         let (stop, mut stopped) = mpsc::channel(1);
-        let socket = Socket { control: Control { client: client.clone(), stop }, asked };
+        let control = Control { client: client.clone(), stop, restart: None, replaced: Arc::default() };
+        let socket = Socket { control, asked };
         let watching = client.clone();
         let values = client.statuses();
         let tasks = vec![

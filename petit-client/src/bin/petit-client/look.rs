@@ -14,11 +14,12 @@ use petit_host::cli::{self, Failure, ago};
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::percent_encode;
 use petit_host::exit::ExitCode;
+use petit_host::lock::Lock;
 use petit_host::terminal::coloured;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, PROGRAM};
 
 /// Where the client stands. Exits with 3 when it does not run, with 4 when there is no registration.
 pub(crate) async fn status(context: &Context) -> Result<ExitCode, Failure> {
@@ -29,6 +30,9 @@ pub(crate) async fn status(context: &Context) -> Result<ExitCode, Failure> {
             Ok(ExitCode::Ok)
         }
         Err(CallError::NotRunning) => {
+            if let Some(holder) = Lock::holder(&context.folder.lock()) {
+                return Err(Failure::deaf(PROGRAM, holder.pid));
+            }
             let known = registration::load(&context.folder).map_err(|error| Failure::of(&error))?;
             let (exit, text) = match &known {
                 Some(known) => (
@@ -91,7 +95,11 @@ fn since(stamp: u64) -> String {
 }
 
 fn text(status: &Status) -> String {
-    let mut out = match (&status.connection, &status.registered) {
+    let mut out = String::new();
+    if status.stopping {
+        out.push_str("Stopping: what is under way is finished first. To end at once: petit-client stop\n");
+    }
+    out += &match (&status.connection, &status.registered) {
         (Connection::Online { since: stamp }, Some(at)) => {
             let trip =
                 status.round_trip_us.map(|us| format!(", round trip {}", millis(us))).unwrap_or_default();

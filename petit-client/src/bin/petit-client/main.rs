@@ -8,6 +8,11 @@ mod giving_up;
 mod life;
 mod look;
 mod registering;
+#[cfg(unix)]
+mod restart;
+#[cfg(not(unix))]
+#[path = "no_restart.rs"]
+mod restart;
 
 use std::path::PathBuf;
 use std::process::ExitCode as ProcessExit;
@@ -109,6 +114,12 @@ enum Verb {
     /// Run in the background
     #[command(after_help = "Example:\n  petit-client start")]
     Start,
+    /// Have a new process take the running client's place; no request fails meanwhile
+    ///
+    /// The new process runs the program as it is on the disk now. When it is not ready within 30 seconds, the old one
+    /// goes on. What is under way at the old one gets 30 seconds to finish there.
+    #[command(after_help = "Example:\n  petit-client restart")]
+    Restart,
     /// Stop the client that runs in the background; requests in flight get 30 seconds
     #[command(after_help = "Example:\n  petit-client stop")]
     Stop,
@@ -118,6 +129,9 @@ enum Verb {
         /// Started by `start`: log to the file only and say when it is up
         #[arg(long, hide = true)]
         background: bool,
+        /// Started by a running client, to take its place
+        #[arg(long, hide = true)]
+        takeover: bool,
     },
     /// Show where the client and its services stand; `check` exits with 1 when something is not right
     #[command(after_help = "Examples:\n  petit-client status\n  petit-client status --watch")]
@@ -317,7 +331,7 @@ impl Context {
         match error {
             CallError::NotRunning if !is_registered => Failure::of_call(error, PROGRAM)
                 .hint("this computer is not registered yet; register it with: petit-client register"),
-            error => Failure::of_call(error, PROGRAM),
+            error => Failure::of_unanswered(error, PROGRAM, &self.folder.lock()),
         }
     }
 }
@@ -326,7 +340,7 @@ fn main() -> ProcessExit {
     let cli: Cli = cli::arguments();
     // What runs in the background speaks to the `start` that has started it.
     if let Some(config) = &cli.config
-        && !matches!(cli.verb, Verb::Run { background: true })
+        && !matches!(cli.verb, Verb::Run { background: true, .. } | Verb::Run { takeover: true, .. })
     {
         cli::called_with::<Cli>(PROGRAM, config);
     }
@@ -380,7 +394,10 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         },
         Verb::Start => life::start(context).await?,
         Verb::Stop => life::stop(context).await?,
-        Verb::Run { background } => return life::run(context, *background).await,
+        Verb::Restart => life::restart(context).await?,
+        Verb::Run { background, takeover } => {
+            return life::run(context, life::How { background: *background, takeover: *takeover }).await;
+        }
         Verb::Status { watch: false } => return look::status(context).await,
         Verb::Status { watch: true } => look::watch(context).await?,
         Verb::Reload => {

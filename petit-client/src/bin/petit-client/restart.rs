@@ -1,0 +1,333 @@
+//! What the steps of a hand-over mean for the client, on both sides.
+//!
+//! Which step follows which is decided in [`petit_host::handover::steps`]. The client yields nothing: for a moment
+//! both processes have a session, and the server opens new streams in the newer one.
+
+use std::ffi::OsString;
+use std::sync::atomic::Ordering;
+
+use petit_client::client::Client;
+use petit_client::control::Restart;
+use petit_client::messages;
+use petit_client::status::Connection;
+use petit_engine::limits;
+use petit_host::cli::{self, Failure};
+use petit_host::control::server::Listener;
+use petit_host::exit::ExitCode;
+use petit_host::handover::steps::Deed;
+use petit_host::handover::{
+    self, Elders, Heir, Link, Manner, News, NoHeir, Parcel, Said, Start, Started, Told, Trouble,
+};
+use petit_host::lock::Lock;
+use petit_host::shutdown::Asked;
+use serde_json::{Value, json};
+
+use super::Context;
+use super::life::{Beginning, How, Main, Serving, Turn, socket_failure, start_failure};
+
+/// The names of what is handed over.
+const LOCK: &str = "lock";
+const CONTROL: &str = "control";
+/// Links to processes before this one.
+const ELDER: &str = "elder";
+
+/// The links to processes before this one.
+pub(crate) type Predecessors = Elders;
+
+/// The hand-over, in both directions: processes before this one that have not ended, and the one that is to follow.
+pub(crate) struct Handover {
+    elders: Elders,
+    successor: Option<(Started, Option<Restart>)>,
+}
+
+/// What the main loop hears of other processes.
+pub(crate) enum Heard {
+    Elder(Told),
+    Successor(News),
+}
+
+impl Handover {
+    pub(crate) fn new(elders: Elders) -> Self {
+        Self { elders, successor: None }
+    }
+
+    /// Waits for the next thing.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn next(&mut self) -> Heard {
+        let successor = async {
+            match &mut self.successor {
+                Some((started, _)) => started.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            told = self.elders.next() => Heard::Elder(told),
+            news = successor => Heard::Successor(news),
+        }
+    }
+
+    /// True when a process before this one passes on that this one is to end, and not wait.
+    pub(crate) fn asks_to_end_at_once(heard: &Heard) -> bool {
+        matches!(heard, Heard::Elder(Told::Stop { now: true }))
+    }
+
+    /// Tells the processes before this one that nobody takes their place any more.
+    pub(crate) fn stopping(&self, now: bool) {
+        self.elders.say(&Said::Stopping { now });
+    }
+
+    /// Tells them how this one ends.
+    pub(crate) async fn end(self, exit: ExitCode) {
+        self.elders.close(exit as u8).await;
+    }
+}
+
+// ---- the process that is replaced ---------------------------------------------------------------
+
+/// Starts a process that is to take this one's place.
+pub(crate) async fn begin(main: &mut Main<'_>, answer: Restart) {
+    if main.handover.successor.is_some() {
+        let message = "the client is being restarted already".to_owned();
+        return drop(answer.send(Err(Trouble { message, hint: None })));
+    }
+    match start(main).await {
+        Ok(started) => {
+            tracing::info!(process = started.pid(), "restarting: another process gets ready");
+            main.handover.successor = Some((started, Some(answer)));
+        }
+        Err(error) => {
+            let message = format!("{} cannot be run: {error}", main.program.display());
+            tracing::error!(message, "not restarted");
+            let _ = answer.send(Err(Trouble { message, hint: None }));
+        }
+    }
+}
+
+async fn start(main: &Main<'_>) -> std::io::Result<Started> {
+    let mut handles = vec![(CONTROL.to_owned(), main.control.copy().await?)];
+    if let Some(lock) = &*main.client.lock() {
+        handles.push((LOCK.to_owned(), lock.copy()?));
+    }
+    handles.extend(main.handover.elders.copies()?.into_iter().map(|link| (ELDER.to_owned(), link)));
+    let is_online = matches!(main.client.status().await.connection, Connection::Online { .. });
+    let facts = json!({ "instance": main.client.instance().await, "online": is_online });
+    let mut arguments: Vec<OsString> = vec!["run".into(), "--takeover".into()];
+    if main.how.background {
+        arguments.push("--background".into());
+    }
+    arguments.extend(["--config".into(), main.context.folder.config.clone().into()]);
+    Started::start(Start {
+        program: main.program.clone(),
+        arguments,
+        manner: if main.how.background { Manner::Background } else { Manner::Foreground },
+        parcel: Parcel { handles, facts },
+        within: limits::READY,
+    })
+}
+
+/// Does what is to be done about what was heard.
+pub(crate) async fn take(main: &mut Main<'_>, heard: Heard) -> Turn {
+    match heard {
+        Heard::Elder(Told::Waits) | Heard::Successor(News::Changed(_)) => Turn::Nothing,
+        Heard::Elder(Told::Stop { .. }) => Turn::Stop { interrupted: false },
+        Heard::Elder(Told::Reload) => Turn::Reload,
+        Heard::Successor(News::Deed(deed)) => match deed {
+            Deed::Yield => {
+                if let Some((started, _)) = &main.handover.successor {
+                    started.say(&Said::Yours { facts: Value::Null });
+                }
+                Turn::Nothing
+            }
+            Deed::Leave => Turn::Leave,
+            Deed::Discard | Deed::TakeBack => {
+                give_up(main, "of no use").await;
+                Turn::Nothing
+            }
+            Deed::Start | Deed::LetGo | Deed::End | Deed::Nothing => Turn::Nothing,
+        },
+    }
+}
+
+/// Ends a successor that does not serve, and goes on as before.
+async fn give_up(main: &mut Main<'_>, why: &str) {
+    let Some((started, answer)) = main.handover.successor.take() else { return };
+    let trouble = started.end().await;
+    if let Some(lock) = &*main.client.lock() {
+        lock.sign();
+    }
+    tracing::error!(reason = trouble.message, why, "not restarted; going on");
+    if let Some(answer) = answer {
+        let _ = answer.send(Err(trouble));
+    }
+}
+
+/// The client is asked to stop: whatever was begun is given up.
+pub(crate) async fn stop(main: &mut Main<'_>) {
+    if let Some((_, answer)) = &mut main.handover.successor
+        && let Some(answer) = answer.take()
+    {
+        let message = "the client was asked to stop".to_owned();
+        let _ = answer.send(Err(Trouble { message, hint: None }));
+    }
+    give_up(main, "stopped").await;
+}
+
+/// Finishes what is under way while the successor serves. `None` when that has died, and this process serves again.
+pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
+    let (mut started, answer) = main.handover.successor.take()?;
+    main.replaced.store(true, Ordering::Relaxed);
+    main.control.set_ours(false);
+    if let Err(error) = main.handover.elders.hand_on() {
+        tracing::warn!(%error, "processes before this one are not heard any more");
+    }
+    tracing::info!(process = started.pid(), "restarted: another process serves; finishing what is under way");
+    if let Some(answer) = answer {
+        let _ = answer.send(Ok(started.pid().unwrap_or_default()));
+    }
+    if drain(main, &mut started).await {
+        take_back(main, started).await;
+        return None;
+    }
+    drop(main.client.lock().take());
+    tracing::info!("stopped; another process serves");
+    Some(part(main, started).await)
+}
+
+/// Waits until nothing is under way. True when the successor has died before.
+async fn drain(main: &mut Main<'_>, started: &mut Started) -> bool {
+    let client = main.client.clone();
+    let leaving = client.leave();
+    tokio::pin!(leaving);
+    let mut asked_before = main.how.background || main.how.takeover;
+    loop {
+        let news = tokio::select! {
+            () = &mut leaving => {
+                started.idle();
+                return false;
+            }
+            news = started.next() => news,
+            asked = main.signals.next() => {
+                match asked {
+                    Asked::End { .. } if asked_before => {
+                        tracing::info!("stopping at once");
+                        return false;
+                    }
+                    // Whoever runs it in the foreground means the one that serves.
+                    Asked::End { .. } => started.say(&Said::Stop { now: false }),
+                    Asked::Reload => started.say(&Said::Reload {}),
+                }
+                asked_before = true;
+                continue;
+            }
+        };
+        match news {
+            News::Deed(Deed::TakeBack) => return true,
+            News::Deed(Deed::LetGo) => drop(main.client.lock().take()),
+            News::Deed(_) if started.ends_at_once() => return false,
+            News::Deed(_) | News::Changed(_) => {}
+        }
+    }
+}
+
+async fn take_back(main: &mut Main<'_>, started: Started) {
+    let trouble = started.end().await;
+    tracing::error!(reason = trouble.message, "the process that had taken over has died; serving again");
+    if let Some(lock) = &*main.client.lock() {
+        lock.sign();
+    }
+    main.client.switch(true).await;
+    main.handover.elders.take_back();
+    main.replaced.store(false, Ordering::Relaxed);
+    main.control.set_ours(true);
+}
+
+/// Ends, or, in the foreground, stays as the anchor.
+async fn part(main: &mut Main<'_>, started: Started) -> ExitCode {
+    if main.how.background || main.how.takeover {
+        return ExitCode::Ok;
+    }
+    let exit = match started.into_link() {
+        Ok(link) => handover::stay(link, &mut main.signals).await,
+        Err(exit) => Some(exit),
+    };
+    exit.map_or(ExitCode::Failed, ExitCode::of)
+}
+
+// ---- the process that takes over ----------------------------------------------------------------
+
+/// Takes the place of the process that has started this one.
+pub(crate) async fn succeed(context: &Context, how: How) -> Result<Serving, Failure> {
+    let (mut heir, parcel) = Heir::inherit().await.map_err(|error| no_heir(&error))?;
+    match take_over(context, how, &mut heir, parcel).await {
+        Ok(mut serving) => {
+            serving.predecessors.add(heir.serves());
+            Ok(serving)
+        }
+        Err(failure) => {
+            heir.fail(failure.message.clone(), failure.hint.clone()).await;
+            Err(failure)
+        }
+    }
+}
+
+async fn take_over(
+    context: &Context,
+    how: How,
+    heir: &mut Heir,
+    mut parcel: Parcel,
+) -> Result<Serving, Failure> {
+    let folder = &context.folder;
+    let control = parcel.take(CONTROL);
+    let mut predecessors = Elders::default();
+    while let Some(link) = parcel.take(ELDER) {
+        predecessors.add(Link::new(link).map_err(|error| Failure::of(&error))?);
+    }
+    let lock = parcel.take(LOCK).map(|copy| Lock::inherit(&folder.lock(), copy)).transpose();
+    let lock = lock.map_err(|error| Failure::of(&error))?;
+    let Beginning { config, lock, level, signals } = Beginning::new(context, how, lock)?;
+    let instance = parcel.facts.get("instance").and_then(Value::as_str);
+    let client = Client::succeed(folder.clone(), config, lock, (Some(level), instance)).await;
+    let client = client.map_err(|error| start_failure(&error))?;
+    if parcel.facts.get("online").and_then(Value::as_bool) == Some(true) {
+        until_online(&client).await?;
+    }
+    heir.turn().await.map_err(|error| no_heir(&error))?;
+    if let Some(lock) = &*client.lock() {
+        lock.sign();
+    }
+    let listener = match control {
+        Some(control) => Listener::inherit(&folder.socket(), control),
+        None => Listener::bind(&folder.socket()),
+    };
+    let listener = listener.map_err(|error| socket_failure(context, &error))?;
+    Ok(Serving { client, listener, signals, predecessors })
+}
+
+/// Waits until the server has let this process in, too: until then nothing is better than before. When that takes
+/// too long a predecessor that lives has ended this process; one that has died is followed all the same.
+async fn until_online(client: &Client) -> Result<(), Failure> {
+    let mut statuses = client.statuses();
+    let settled = async {
+        loop {
+            match client.status().await.connection {
+                Connection::Online { .. } => return Ok(()),
+                Connection::Stopped { cause } => {
+                    let words = messages::cause(cause);
+                    return Err(Failure::new(ExitCode::Failed, words.what));
+                }
+                _ => {}
+            }
+            if statuses.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(limits::READY, settled).await.unwrap_or(Ok(()))
+}
+
+fn no_heir(error: &NoHeir) -> Failure {
+    Failure::new(ExitCode::Failed, cli::chain(error))
+        .hint("restart a running client with: petit-client restart")
+}
