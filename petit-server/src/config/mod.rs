@@ -3,6 +3,7 @@
 
 mod fronts_form;
 mod limits_form;
+pub mod shown;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

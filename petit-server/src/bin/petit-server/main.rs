@@ -13,6 +13,7 @@ mod restart;
 mod restart;
 mod restarting;
 mod run;
+mod settings;
 mod setup;
 mod show;
 
@@ -263,7 +264,7 @@ enum ConfigVerb {
     Check,
     /// Say which file is used, and why
     Path,
-    /// Show the settings in force, defaults included
+    /// Show every setting, where its value comes from, what a change of it takes, and what waits for a restart
     Show,
 }
 
@@ -335,7 +336,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
                 );
             }
             ConfigVerb::Check => setup::check(cli.json, &folder).await?,
-            ConfigVerb::Show => setup::show_settings(cli.json, &path)?,
+            ConfigVerb::Show => settings::show(cli.json, &folder).await?,
         },
         verb => request(cli, verb, &folder).await?,
     }

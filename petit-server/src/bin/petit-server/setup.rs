@@ -201,48 +201,6 @@ async fn aliases(folder: &Folder) -> Vec<Alias> {
     rows.filter_map(|row| show::text(row, "/alias").parse().ok()).collect()
 }
 
-/// The settings in force.
-pub(crate) fn show_settings(json: bool, path: &Path) -> Result<(), Failure> {
-    let config: Config = load(path)?;
-    let ports = config.tcp_ports.map(|(first, last)| format!("{first}-{last}")).unwrap_or_default();
-    let proxies: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();
-    let value = json!({
-        "proxy_bind": config.proxy_bind,
-        "proxy_port": config.proxy_port,
-        "secure_bind": config.secure_bind,
-        "secure_proxy_port": config.secure_proxy_port,
-        "tunnel_address": config.tunnel_address,
-        "certificates": config.certificates,
-        "certificate": config.certificate,
-        "certificate_key": config.certificate_key,
-        "registry_file": config.registry_file,
-        "tcp_bind": config.tcp_bind,
-        "tcp_ports": ports,
-        "trusted_proxies": proxies,
-        "legacy_errors": config.legacy_errors,
-        "log_level": config.log_level,
-        "log_size": format!("{}MB", config.log_size >> 20),
-        "max_services": config.max_services,
-        "invite_lifetime": humantime::format_duration(config.invite_lifetime).to_string(),
-    });
-    let mut text = format!("# {}\n[server]\n", path.display());
-    for (name, setting) in value.as_object().into_iter().flatten().filter(|(_, setting)| !setting.is_null()) {
-        text.push_str(&format!("{name} = {setting}\n"));
-    }
-    text.push_str("\n[server.vitae]\n");
-    text.push_str(&format!("endpoint = \"{}\"\n", config.endpoint));
-    for (name, fact) in &config.vitae {
-        text.push_str(&format!("{name} = {:?}\n", fact.as_str()));
-    }
-    let mut whole = value;
-    if let Some(whole) = whole.as_object_mut() {
-        whole.insert("endpoint".to_owned(), json!(config.endpoint));
-        whole.insert("vitae".to_owned(), json!(config.vitae));
-    }
-    cli::say(json, &text, &whole);
-    Ok(())
-}
-
 /// Writes a backup: the running server does, or this program while none runs.
 pub(crate) async fn backup(json: bool, folder: &Folder, to: &Path) -> Result<(), Failure> {
     let to = std::path::absolute(to).unwrap_or_else(|_| to.to_owned());
