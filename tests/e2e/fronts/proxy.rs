@@ -3,8 +3,9 @@
 use petit_client::hops::{HopName, HopState};
 use petit_client::status::Status;
 use petit_engine::cause::FrontCause;
-use petit_tests::bed::Bed;
+use petit_tests::bed::{Bed, client_config};
 use petit_tests::front::{Does, Front, answer};
+use petit_tests::process::Program;
 use petit_tests::service::Service;
 use petit_tests::visitor::host;
 
@@ -122,6 +123,35 @@ async fn a_token_for_another_host_is_answered_like_none_and_used_up() {
         let answer = String::from_utf8(bed.visitor().raw(head.as_bytes()).await).unwrap();
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn the_commands_of_both_sides_say_that_the_public_address_is_broken() {
+    let front = Front::new().await;
+    front.now(Does::Answers(answer("502 Bad Gateway", "")));
+    let server = Program::server_with(&config_at(front.address.port(), "")).await;
+    let running = server.up().await;
+    let service = Service::http("s").await;
+    let client = Program::client();
+    std::fs::write(client.config(), client_config(&[("web", service.address(), "http")])).unwrap();
+    client.run_with(["register"], &server.invite([""; 0]).await).await.ok();
+    let _client = client.up().await;
+    client.until("a red light", |status| status["services"][0]["light"] == "red").await;
+    let said = client.run(["status"]).await.ok();
+    let broken = "what stands before the server at the public address does not reach it";
+    assert!(said.out.contains("✘ web") && said.out.contains(broken), "{said:?}");
+    assert_eq!(client.run(["check"]).await.exit, 1);
+    let said = server.run(["status"]).await.ok();
+    assert!(said.out.contains("✘ the proxy in front answers that it does not reach this server"), "{said:?}");
+    // As soon as it leads to the server again, both say so, within the five seconds in which it is looked again.
+    front.now(Does::HandsOn(server.status().await["http"].as_str().unwrap().parse().unwrap()));
+    client.until_green().await;
+    let said = client.run(["status"]).await.ok();
+    assert!(said.out.contains("✔ web") && said.out.contains("works end to end"), "{said:?}");
+    let said = server.run(["status"]).await.ok();
+    assert!(said.out.contains("✔ visitors get in"), "{said:?}");
+    running.signal("TERM").await;
+    running.exit().await;
 }
 
 /// An answer without what differs from one to the next.

@@ -235,3 +235,118 @@ fn tls_cause(error: &io::Error) -> FrontCause {
         _ => FrontCause::CertificateUntrusted,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::relay::Answer;
+
+    /// Says the same of every name, and counts who asks.
+    #[derive(Default)]
+    struct Says {
+        addresses: Vec<IpAddr>,
+        asked: AtomicUsize,
+    }
+
+    impl Resolver for Says {
+        fn resolve(&self, _: &str) -> Answer<'_, Result<Vec<IpAddr>, Unresolved>> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async { Ok(self.addresses.clone()) })
+        }
+    }
+
+    fn prober(addresses: &[&str], networks: &[&str]) -> (Prober, Arc<Says>) {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        let resolver = Arc::new(Says { addresses, ..Says::default() });
+        let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+        let allowed = Allowed { networks, loopback: false };
+        let prober = Prober {
+            resolver: Arc::clone(&resolver) as Arc<dyn Resolver>,
+            allowed,
+            tls: None,
+            tokens: Tokens::default(),
+        };
+        (prober, resolver)
+    }
+
+    async fn listening() -> (TcpListener, Target) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, Target { https: false, host: "front.example".to_owned(), port, at: At::Name })
+    }
+
+    /// True when somebody has connected.
+    fn has_visitor(listener: TcpListener) -> bool {
+        listener.into_std().unwrap().accept().is_ok()
+    }
+
+    /// Takes a request and answers with a text.
+    async fn answer(listener: &TcpListener, text: &str) {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            assert_ne!(tcp.read_buf(&mut asked).await.unwrap(), 0);
+        }
+        tcp.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_a_private_address_is_connected_to_only_where_that_is_allowed() {
+        let (listener, target) = listening().await;
+        for networks in [&[][..], &["10.0.0.0/8"], &["127.0.0.2/32"]] {
+            let (prober, _) = prober(&["127.0.0.1"], networks);
+            assert_eq!(prober.attempt(&target).await, Outcome::Untried(FrontUntried::PrivateAddress));
+        }
+        assert!(!has_visitor(listener), "nothing was sent there");
+        let (listener, target) = listening().await;
+        // Of several addresses only those that are allowed are.
+        let (prober, _) = prober(&["10.0.0.1", "169.254.169.254", "127.0.0.1"], &["127.0.0.0/8"]);
+        let found = prober.addresses(&target.host, target.port).await;
+        assert_eq!(found, Ok(vec![SocketAddr::from(([127, 0, 0, 1], target.port))]));
+        let (outcome, ()) =
+            tokio::join!(prober.attempt(&target), answer(&listener, "HTTP/1.1 502 Bad Gateway\r\n\r\n"));
+        assert_eq!(outcome, Outcome::Failed(FrontCause::Gateway), "it was asked");
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_not_followed() {
+        let (listener, target) = listening().await;
+        let (elsewhere, other) = listening().await;
+        let (prober, resolver) = prober(&["127.0.0.1"], &["127.0.0.0/8"]);
+        let location = format!("http://{}:{}/", other.host, other.port);
+        let redirect = format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+        let (outcome, ()) = tokio::join!(prober.attempt(&target), answer(&listener, &redirect));
+        assert_eq!(outcome, Outcome::Failed(FrontCause::Redirected));
+        assert_eq!(resolver.asked.load(Ordering::Relaxed), 1, "one name was looked up");
+        assert!(!has_visitor(elsewhere), "and nobody came to where it leads");
+    }
+
+    #[tokio::test]
+    async fn of_an_answer_without_an_end_a_kib_is_read() {
+        const ON_THE_WAY_BYTES: usize = 64;
+        let (prober, _) = prober(&[], &[]);
+        let (near, mut far) = tokio::io::duplex(ON_THE_WAY_BYTES);
+        let (_, target) = listening().await;
+        let server = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                assert_ne!(far.read_buf(&mut asked).await.unwrap(), 0);
+            }
+            let mut written = 0;
+            for byte in b"HTTP/1.1 200 OK\r\nx: ".iter().copied().chain(std::iter::repeat(b'0')) {
+                if far.write_all(&[byte]).await.is_err() {
+                    break;
+                }
+                written += 1;
+            }
+            written
+        });
+        assert_eq!(prober.ask(&target, near).await, Err(Outcome::Failed(FrontCause::OtherServer)));
+        let written = server.await.unwrap();
+        assert!((1024..=1024 + ON_THE_WAY_BYTES).contains(&written), "{written}");
+    }
+}
