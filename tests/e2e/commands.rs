@@ -20,7 +20,16 @@ async fn every_verb_of_the_server() {
     exits(server.run(["init", "--endpoint", "https://REGID.example.com"]).await, 1, "was not changed");
     exits(server.run(["config", "check"]).await, 0, "is fine");
     exits(server.run(["config", "path"]).await, 0, "given by PETIT_CONFIG");
-    exits(server.run(["config", "show"]).await, 0, "max_services = 16");
+    let shown = server.run(["config", "show"]).await;
+    for line in [
+        "max_services = 16",
+        "# default; a change needs a reload",
+        "[server.limits]",
+        "requests = 8192",
+        "# file; ",
+    ] {
+        exits(shown.clone(), 0, line);
+    }
     exits(server.run(["version"]).await, 0, "petit-server 0.1.0");
     exits(server.run(["completion", "bash"]).await, 0, "petit-server");
     for verb in ["status", "stop", "reload"] {

@@ -30,6 +30,11 @@ impl Times {
         self.0.push(took);
     }
 
+    /// Adds those of others.
+    pub fn add_all(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.len()

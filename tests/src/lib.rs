@@ -10,6 +10,7 @@ pub mod authority;
 pub mod bed;
 pub mod chaos;
 pub mod conformance;
+pub mod crowd;
 pub mod figures;
 pub mod front;
 #[cfg(target_os = "linux")]

@@ -33,11 +33,26 @@ pub struct Met {
     pub times: Times,
     /// Answers by status.
     pub statuses: BTreeMap<u16, usize>,
+    /// Petit's own errors, by their names.
+    pub errors: BTreeMap<String, usize>,
     /// Those who got no answer, and why.
     pub failures: Vec<String>,
 }
 
 impl Met {
+    /// Adds what others met.
+    pub fn add(&mut self, others: Self) {
+        let Self { times, statuses, errors, failures } = others;
+        self.times.add_all(times);
+        for (status, count) in statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
+        for (error, count) in errors {
+            *self.errors.entry(error).or_default() += count;
+        }
+        self.failures.extend(failures);
+    }
+
     /// How many got an answer other than 200, or none.
     pub fn disappointed(&self) -> usize {
         let answered: usize = self.statuses.values().sum();
@@ -100,9 +115,12 @@ impl Steady {
 
 type Kept = Arc<Mutex<Vec<SendRequest<Full<Bytes>>>>>;
 
-fn note(met: &mut Met, visit: Result<(u16, Duration), String>) {
+fn note(met: &mut Met, visit: Result<(u16, Option<String>, Duration), String>) {
     match visit {
-        Ok((status, took)) => {
+        Ok((status, error, took)) => {
+            if let Some(error) = error {
+                *met.errors.entry(error).or_default() += 1;
+            }
             *met.statuses.entry(status).or_default() += 1;
             met.times.add(took);
         }
@@ -110,7 +128,11 @@ fn note(met: &mut Met, visit: Result<(u16, Duration), String>) {
     }
 }
 
-async fn visit(front: SocketAddr, host: String, kept: Option<Kept>) -> Result<(u16, Duration), String> {
+async fn visit(
+    front: SocketAddr,
+    host: String,
+    kept: Option<Kept>,
+) -> Result<(u16, Option<String>, Duration), String> {
     let start = Instant::now();
     let old = match &kept {
         Some(kept) => kept.lock().await.pop(),
@@ -129,6 +151,8 @@ async fn visit(front: SocketAddr, host: String, kept: Option<Kept>) -> Result<(u
     let asked = request(&host, "POST", "/sum", Full::new(Bytes::from_static(b"once")));
     let answer = sender.send_request(asked).await.map_err(|error| format!("answer: {error}"))?;
     let status = answer.status().as_u16();
+    let error =
+        answer.headers().get("petit-error").map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned());
     let is_last = answer.headers().get("connection").is_some_and(|value| value == "close");
     answer.into_body().collect().await.map_err(|error| format!("body: {error}"))?;
     if let Some(kept) = kept
@@ -137,5 +161,5 @@ async fn visit(front: SocketAddr, host: String, kept: Option<Kept>) -> Result<(u
     {
         kept.lock().await.push(sender);
     }
-    Ok((status, start.elapsed()))
+    Ok((status, error, start.elapsed()))
 }

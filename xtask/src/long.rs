@@ -54,7 +54,7 @@ pub(crate) fn figures() -> Outcome {
     setup::run()?;
     let programs = build_programs()?;
     let mut command = cargo(&["test", "--locked", "-p", "petit-tests", "--test", "e2e", "--"]);
-    command.args(["network::", "crash::", "strangers::", "revoke::", "recover::"]);
+    command.args(["network::", "restart::", "crash::", "strangers::", "revoke::", "recover::"]);
     command.arg("--test-threads=1").env("PETIT_LONG", "1").env("PETIT_PROGRAMS", programs);
     let watched = watch(&mut command)?;
     for figure in &watched.figures {

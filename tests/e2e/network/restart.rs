@@ -1,19 +1,12 @@
 //! A server that is restarted (R1): everybody is back at once, and not all at the same moment.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use petit_engine::agent::{self, Agent, AgentConfig, AgentState, Direct, ServiceSpec};
-use petit_engine::invite::Invite;
-use petit_engine::net::dial::Way;
-use petit_engine::proto::control::{ServiceKind, Text, Vitae};
-use petit_engine::secret::PrivateKey;
 use petit_tests::bed::{client_config, server_config};
+use petit_tests::crowd::Crowd;
 use petit_tests::figures::{Times, figure, rounds};
 use petit_tests::process::Program;
 use petit_tests::service::Service;
-use petit_tests::soon;
-use secrecy::SecretString;
 
 /// A server that finds its ports again.
 async fn server() -> Program {
@@ -68,58 +61,14 @@ async fn many_clients_are_all_back_soon() {
     let server = server().await;
     let running = server.up().await;
     let service = Service::http("s").await;
-    let target: petit_engine::name::ServerAddr = service.address().to_string().parse().unwrap();
-    let mut agents = Vec::new();
-    for _ in 0..count {
-        let link = SecretString::from(server_invite(&server).await);
-        let invite = Invite::parse(&link).unwrap();
-        let key = PrivateKey::generate().unwrap();
-        agent::enrol(&invite, &Way::default(), &key, "many", &Text::lossy("test")).await.unwrap();
-        let config = AgentConfig {
-            server: invite.server.clone(),
-            way: Way::default(),
-            pins: invite.pins.clone(),
-            key,
-            software: Text::lossy("test"),
-            device_name: Text::lossy("test"),
-            vitae: Vitae::new(),
-            services: vec![ServiceSpec::plain("web".parse().unwrap(), ServiceKind::Http, target.clone())],
-        };
-        let agent = Agent::start(config, Arc::new(Direct)).unwrap();
-        agent.switch(true).await;
-        agents.push(agent);
-    }
-    all_online(&agents).await;
+    let crowd = Crowd::register(&server, service.address(), count).await;
     running.kill().await;
-    all_offline(&agents).await;
+    crowd.all_offline().await;
     let again = server.up().await;
     let start = Instant::now();
-    all_online(&agents).await;
+    crowd.all_online().await;
     let took = start.elapsed();
     assert!(took <= Duration::from_secs(15), "{took:?}");
     figure(format!("R1 {count} clients all back {} ms after the server listens again", took.as_millis()));
     drop(again);
-}
-
-/// An invite over the control socket, which is quicker than a process for each.
-async fn server_invite(server: &Program) -> String {
-    let control = petit_host::control::client::Client::new(&server.dir().join("server.sock"));
-    let made = control.call("POST", "/invites", Some(&serde_json::json!({ "service": "web" }))).await;
-    made.unwrap()["link"].as_str().unwrap().to_owned()
-}
-
-async fn all_online(agents: &[Agent]) {
-    for agent in agents {
-        let mut view = agent.view();
-        let online = view.wait_for(|view| matches!(view.state, AgentState::Online { .. }));
-        soon("all to be online", online).await.unwrap();
-    }
-}
-
-async fn all_offline(agents: &[Agent]) {
-    for agent in agents {
-        let mut view = agent.view();
-        let offline = view.wait_for(|view| !matches!(view.state, AgentState::Online { .. }));
-        soon("all to know that the server has gone", offline).await.unwrap();
-    }
 }

@@ -1,9 +1,12 @@
 //! Restarts: nothing is refused, what moves moves without a gap, and a new process that is no good changes nothing.
 
+mod client;
 mod dying;
 mod failing;
 mod foreground;
 mod goodbye;
+mod measured;
+mod moving;
 mod overlap;
 mod server;
 mod telling;
@@ -18,7 +21,7 @@ use petit_tests::visitor::Visitor;
 struct Whole {
     server: Program,
     client: Program,
-    _client_running: Running,
+    client_running: Option<Running>,
     visitor: Visitor,
     /// The public host of the HTTP service.
     host: String,
@@ -59,7 +62,7 @@ impl Whole {
             tcp: service("db")["url"].as_str().unwrap().strip_prefix("tcp://").unwrap().to_owned(),
             server,
             client,
-            _client_running: client_running,
+            client_running: Some(client_running),
             visitor,
             http_service,
             _tcp_service: tcp_service,

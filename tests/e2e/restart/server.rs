@@ -36,7 +36,7 @@ async fn forty_requests_a_second_over_several_restarts_all_get_their_answers() {
     fresh.more(20).await;
     for (name, steady) in [("fresh", fresh), ("kept", kept)] {
         let met = steady.end().await;
-        assert_eq!(met.disappointed(), 0, "{name}: {:?} {:?}", met.statuses, met.failures);
+        assert_eq!(met.disappointed(), 0, "{name}: {:?} {:?} {:?}", met.statuses, met.errors, met.failures);
         assert!(met.times.count() > 50, "{name}: {}", met.times.count());
         petit_tests::figures::figure(format!("visitors over 5 restarts ({name}): {}", met.times.summary()));
     }
@@ -87,4 +87,26 @@ async fn what_is_open_is_finished_by_the_old_process_or_told_to_go() {
     whole.until("nothing to be left of it", |status| status["before"].as_array().unwrap().is_empty()).await;
     drop((second, socket));
     whole.server.run(["stop"]).await.ok();
+}
+
+#[tokio::test]
+async fn restarts_that_follow_each_other_cost_nobody_a_request() {
+    let whole = Whole::start("").await;
+    let mut kept = Vec::new();
+    // More of them than a device may have sessions with one process.
+    for _ in 0..6 {
+        let mut visitor = whole.visitor.connect().await;
+        let asked = request(&whole.host, "GET", "/", Empty::<Bytes>::new());
+        assert_eq!(soon("an answer", visitor.send_request(asked)).await.unwrap().status(), 200);
+        kept.push((whole.pid().await, visitor));
+        whole.server.run(["restart"]).await.ok();
+    }
+    // Each process still finishes what it has, through the session that it has.
+    for (pid, mut visitor) in kept {
+        let asked = request(&whole.host, "GET", "/", Empty::<Bytes>::new());
+        let answer = soon("an answer", visitor.send_request(asked)).await.unwrap();
+        assert_eq!(answer.status(), 200, "process {pid}: {:?}", answer.headers().get("petit-error"));
+        drop((answer, visitor));
+        soon("it to end", super::gone(pid)).await;
+    }
 }

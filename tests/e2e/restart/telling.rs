@@ -21,6 +21,15 @@ async fn settings_that_need_a_restart_are_named_and_are_in_force_after_it() {
     );
     let said = all.server.run(["status"]).await.ok();
     assert!(said.out.contains("restart    due for legacy_errors"), "{said:?}");
+    // What the file says and what is in force are told apart, setting by setting.
+    let shown = all.server.run(["config", "show"]).await.ok();
+    let of = |out: &str, name: &str| out.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(of(&shown.out, "legacy_errors = true").ends_with("# file; waits for a restart"), "{shown:?}");
+    assert!(of(&shown.out, "max_services = 3").ends_with("# file; a change needs a reload"), "{shown:?}");
+    assert!(
+        of(&shown.out, "trusted_proxies = []").ends_with("# default; a change needs a restart"),
+        "{shown:?}"
+    );
     assert_eq!(
         all.visitor.get("nobody.localhost", "/").await.petit_error().as_deref(),
         Some("unknown-service")
@@ -31,6 +40,11 @@ async fn settings_that_need_a_restart_are_named_and_are_in_force_after_it() {
     let status = all.server.status().await;
     assert!(status["needs_restart"].as_array().unwrap().is_empty());
     assert_eq!(all.server.run(["reload"]).await.exit, 0);
+    let shown = all.server.run(["config", "show"]).await.ok();
+    assert!(
+        of(&shown.out, "legacy_errors = true").ends_with("# file; a change needs a restart"),
+        "{shown:?}"
+    );
 }
 
 #[tokio::test]
