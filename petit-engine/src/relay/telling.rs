@@ -79,11 +79,16 @@ impl Session {
     /// what has changed until then. True when it was told some now.
     pub(super) fn tell_aliases(&self, names: &(impl Names + ?Sized)) -> bool {
         let mut told = self.told_mut();
-        let is_news = |grant: &Grant| match &grant.outcome {
-            Outcome::Registered { id, aliases, .. } => names.aliases(id) != *aliases,
-            Outcome::Refused { .. } => false,
+        // Each service is looked up once.
+        let changed = |(place, grant): (usize, &Grant)| match &grant.outcome {
+            Outcome::Registered { id, aliases, .. } => {
+                let now = names.aliases(id);
+                (now != *aliases).then_some((place, now))
+            }
+            Outcome::Refused { .. } => None,
         };
-        if !told.grants.iter().any(is_news) {
+        let changed: Vec<(usize, Vec<Alias>)> = told.grants.iter().enumerate().filter_map(changed).collect();
+        if changed.is_empty() {
             return false;
         }
         if !told.changes.allow(Instant::now().into_std()) {
@@ -93,11 +98,13 @@ impl Session {
             return false;
         }
         let mut news = Vec::new();
-        for grant in told.grants.iter_mut().filter(|grant| is_news(grant)) {
-            if let Outcome::Registered { id, aliases, .. } = &mut grant.outcome {
-                *aliases = names.aliases(id);
+        for (place, now) in changed {
+            if let Some(grant) = told.grants.get_mut(place)
+                && let Outcome::Registered { aliases, .. } = &mut grant.outcome
+            {
+                *aliases = now;
+                news.push(grant.clone());
             }
-            news.push(grant.clone());
         }
         // Under the lock, so that what was found later is also said later.
         self.tell_services(news, &told.kept);
