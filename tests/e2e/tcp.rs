@@ -1,6 +1,6 @@
 //! Raw TCP services: a port of their own, any protocol.
 
-use petit_tests::bed::{Bed, BedClient};
+use petit_tests::bed::{Bed, BedClient, server_config};
 use petit_tests::service::Service;
 use petit_tests::soon;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -105,4 +105,18 @@ async fn an_operator_who_gives_no_ports_is_obeyed() {
     let broken = status.services[0].broken.clone().unwrap().at;
     let expected = petit_engine::proto::control::GrantRefusal::NoPort;
     assert_eq!(broken, petit_client::status::BrokenAt::Server(expected));
+}
+
+#[tokio::test]
+async fn a_service_whose_port_is_still_in_use_gets_it_when_it_is_free() {
+    let before = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = before.local_addr().unwrap().port();
+    let bed = Bed::with_config(&server_config("").replace("\"0-0\"", &format!("\"{port}-{port}\""))).await;
+    let service = Service::tcp_echo("hi").await;
+    let client = bed.client_with(&[("db", service.address(), "tcp")]).await;
+    client.until_light("db", petit_client::status::Light::Red).await;
+    drop(before);
+    let mut greeting = [0; 2];
+    soon("the greeting", connect(&client).await.read_exact(&mut greeting)).await.unwrap();
+    assert_eq!(&greeting, b"hi");
 }

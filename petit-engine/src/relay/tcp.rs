@@ -116,7 +116,12 @@ impl Fronts {
         let listener = listen::bind(wanted).and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (address, listener) = listener.map_err(|error| {
             tracing::error!(%id, %wanted, %error, "cannot listen for a TCP service");
-            GrantRefusal::NoPort
+            match error.kind() {
+                // Such as by the process before, which keeps the port of a service that has ended since until it has
+                // ended itself. The agent offers it again.
+                io::ErrorKind::AddrInUse => GrantRefusal::StoreFailed,
+                _ => GrantRefusal::NoPort,
+            }
         })?;
         table.insert(id, Front { address, accepting: accept(shared, id, listener) });
         tracing::info!(%id, %address, "listening for a TCP service");

@@ -300,7 +300,7 @@ pub enum GrantRefusal {
     TooMany,
     /// The server gives no ports for TCP services, or has none left.
     NoPort,
-    /// The server could not write it down; it will be offered again.
+    /// The server could not write it down, or its port is still in use; it will be offered again.
     StoreFailed,
 }
 
