@@ -27,6 +27,55 @@ fn hello() -> Hello {
     }
 }
 
+/// A message of the relay's of any length that is not too small for an alias.
+fn of_length(bytes: usize) -> FromRelay {
+    let message = |aliases: Vec<Alias>| {
+        let id = RegisteredId::random().unwrap();
+        let url = PublicUrl::own("https://example.com".into());
+        let outcome = Outcome::Registered { id, url, aliases };
+        let services = vec![Grant { service: 1, name: "web".parse().unwrap(), outcome }];
+        FromRelay::Services { services, kept: vec![] }
+    };
+    let length = |message: &FromRelay| serde_json::to_vec(message).unwrap().len();
+    let mut aliases = Vec::new();
+    loop {
+        // An alias in its quotes, and a comma before all but the first.
+        let left =
+            bytes - length(&message(aliases.clone())) - r#","""#.len() + usize::from(aliases.is_empty());
+        let next = if left > 40 { 30 } else { left };
+        aliases.push(format!("a{}", "x".repeat(next - 1)).parse().unwrap());
+        if next == left {
+            return message(aliases);
+        }
+    }
+}
+
+#[test]
+fn a_hello_without_streams_is_none_and_neither_is_one_with_a_window_beyond_the_limits() {
+    let check = |hello: Hello| FromAgent::Hello(hello).check();
+    let limit = |result| matches!(result, Err(ControlError::Limit { what: "streams or window" }));
+    assert_eq!(check(hello()), Ok(()));
+    assert!(limit(check(Hello { max_streams: 0, ..hello() })));
+    let (least, most) = (limits::MIN_WINDOW_BYTES, limits::MAX_WINDOW_BYTES);
+    for window in [least, most] {
+        assert_eq!(check(Hello { window, ..hello() }), Ok(()));
+    }
+    for window in [0, least - 1, most + 1] {
+        assert!(limit(check(Hello { window, ..hello() })), "{window}");
+    }
+}
+
+#[test]
+fn a_message_may_be_as_long_as_the_limit_and_no_longer() {
+    let most = limits::MAX_CONTROL_BYTES;
+    assert_eq!(of_length(most).encode().unwrap().len(), most);
+    for bytes in [most + 1, 2 * most] {
+        assert!(
+            matches!(of_length(bytes).encode(), Err(ControlError::TooLong { bytes: found }) if found == bytes)
+        );
+    }
+}
+
 #[test]
 fn messages_have_the_documented_form() {
     let bytes = FromAgent::Hello(hello()).encode().unwrap();
