@@ -74,7 +74,7 @@ async fn an_outage_is_told_after_a_minute_and_so_is_its_end() {
     let down = notices.after(0, NEWS_AFTER).await;
     assert!(down.at.duration_since(begin) >= NEWS_AFTER, "a shorter outage is nobody's business");
     assert_eq!((down.title.as_str(), down.urgency), ("Petit has not worked for a minute", 1));
-    assert_eq!(down.body, format!("web: Nothing listens at {address}"));
+    assert_eq!(down.body, format!("Service web: Nothing listens at {address}"));
 
     let _service = Service::http_on("back", address).await;
     let back = notices.after(1, Duration::ZERO).await;

@@ -30,7 +30,7 @@ async fn from_an_invite_to_a_request_that_passes() {
     // The service, tried before it is taken.
     window.click("choice-other").await;
     window.type_into("choice-target", &service.address().to_string()).await;
-    window.until_text("choice-tried", |text| text.contains("Answers 200")).await;
+    window.until_text("choice-tried", |text| text.contains("Answers in ")).await;
     session.picture("walk-3-service").await;
     window.click("service-use").await;
     window.click("setup-finish").await;
