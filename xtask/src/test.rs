@@ -90,6 +90,8 @@ pub(crate) fn run(only: Option<&str>) -> Outcome {
 /// Tests that wait far more than they work: on a customer's line each of them takes longer than the limits that it
 /// waits for.
 const WAITING: &str = "home_line::";
+/// Those among them that need a line to be as fast as it says, one after the other.
+const FAST: &str = "home_line::shares::";
 
 /// Runs all tests: those that only wait side by side, the others as many at a time as there are processors.
 fn tests(programs: &Path, package: &Path) -> Result<Watched, String> {
@@ -99,6 +101,7 @@ fn tests(programs: &Path, package: &Path) -> Result<Watched, String> {
         watch(command.args(which).env("PETIT_PROGRAMS", programs).env("PETIT_PACKAGE", package))
     };
     let others = run(&["--", "--skip", WAITING])?;
-    let waiting = run(&["--lib", "--test", "e2e", "--", WAITING, "--test-threads=64"])?;
-    Ok(others.and(waiting))
+    let waiting = run(&["--lib", "--test", "e2e", "--", WAITING, "--skip", FAST, "--test-threads=64"])?;
+    let fast = run(&["--lib", "--test", "e2e", "--", FAST, "--test-threads=1"])?;
+    Ok(others.and(waiting).and(fast))
 }
