@@ -148,6 +148,10 @@ pub const DIAL: Duration = Duration::from_secs(15);
 pub const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// From accept to a whole ClientHello, and again from there to the end of the TLS handshake, as the relay sees it.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
+/// A peer whose handshake was refused is listened to for this long, so that it hears why.
+pub const REFUSED: Duration = Duration::from_secs(1);
+/// And no more than this is read of it.
+pub const REFUSED_BYTES: u64 = 64 * 1024;
 /// TLS handshakes that have begun with a whole ClientHello and are not through; about 20 KiB each.
 pub const MAX_HANDSHAKES: usize = 4096;
 /// Of these, and of connections that have sent no ClientHello yet, so many of one address.

@@ -35,7 +35,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::IpNet;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_rustls::server::TlsStream;
@@ -384,15 +384,26 @@ async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
     permit: SemaphorePermit<'_>,
     peer: SocketAddr,
 ) -> Option<TlsStream<IO>> {
-    let outcome = tokio::time::timeout(limits::HANDSHAKE, start.into_stream(config)).await;
+    let accept = start.into_stream(config).into_fallible();
+    let outcome = tokio::time::timeout(limits::HANDSHAKE, accept).await;
     drop(permit);
     match outcome.ok()? {
         Ok(tls) => Some(tls),
-        Err(error) => {
+        Err((error, io)) => {
             tracing::debug!(%peer, %error, "TLS handshake failed");
+            part(io).await;
             None
         }
     }
+}
+
+/// Ends a connection on which an alert was sent. What the peer has sent meanwhile (a client speaks before it knows
+/// that it was refused) is read for a moment: left unread it would end the connection with a reset, which takes the
+/// alert away with it, and the peer would not know why (RFC 1122 §4.2.2.13).
+async fn part(mut io: impl AsyncRead + AsyncWrite + Unpin) {
+    let _ = io.shutdown().await;
+    let rest = async { tokio::io::copy(&mut io.take(limits::REFUSED_BYTES), &mut tokio::io::sink()).await };
+    let _ = tokio::time::timeout(limits::REFUSED, rest).await;
 }
 
 /// What a peer on the TLS port has come for.
