@@ -8,9 +8,11 @@ use petit_client::status::{Connection, Light};
 use petit_engine::cause::Cause;
 use petit_server::store::EndedBy;
 use petit_tests::bed::Bed;
+use petit_tests::rogue::Device;
 use petit_tests::service::Service;
 use petit_tests::soon;
 use petit_tests::visitor::{host, request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn a_revocation_cuts_a_download_within_a_second_and_for_good() {
@@ -102,4 +104,19 @@ async fn a_service_that_is_given_back_gets_a_new_id() {
         status.services[0].light == Light::Green && status.services[0].id != id
     };
     client.until("another ID that works", another).await;
+}
+
+/// A client speaks before it can know that it was refused. What it said must not take the reason away.
+#[tokio::test]
+async fn whoever_is_refused_hears_why_though_it_has_spoken_on() {
+    let bed = Bed::start().await;
+    let device = Device::of(&bed).await;
+    bed.server.directory.end_device(device.registered.device, EndedBy::Operator).await.unwrap();
+    for round in 0..50 {
+        let mut refused = device.connect().await;
+        let io = refused.io();
+        let _ = io.write_all(&[0; 4096]).await;
+        let error = soon("an end", io.read(&mut [0; 1])).await.expect_err("a revoked device is refused");
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "round {round}: no alert but {error}");
+    }
 }
