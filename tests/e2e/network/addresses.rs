@@ -10,20 +10,35 @@ use petit_tests::visitor::host;
 
 use super::through;
 
+/// A client that has come by one way when its config names a second one.
+struct TwoWays {
+    bed: Bed,
+    _service: Service,
+    first: Chaos,
+    second: Chaos,
+    client: BedClient,
+}
+
+impl TwoWays {
+    async fn new() -> Self {
+        let bed = Bed::start().await;
+        let service = Service::http("by the second way").await;
+        let (first, second) = (Chaos::before(bed.server.tls).await, Chaos::before(bed.server.tls).await);
+        let invite = through(&bed, &first).await;
+        let services = [("web", service.address(), "http")];
+        let client = BedClient::new(&invite, &services).await;
+        client.until_green("web").await;
+        let config = client_config(&services)
+            .replace("[client]", &format!("[client]\naddresses = [\"{}\"]", second.address()));
+        std::fs::write(client.config(), config).unwrap();
+        client.client.reload().await.unwrap();
+        Self { bed, _service: service, first, second, client }
+    }
+}
+
 #[tokio::test]
 async fn the_next_address_is_tried_when_the_first_leads_nowhere() {
-    let bed = Bed::start().await;
-    let service = Service::http("by the second way").await;
-    let first = Chaos::before(bed.server.tls).await;
-    let invite = through(&bed, &first).await;
-    let client = BedClient::new(&invite, &[("web", service.address(), "http")]).await;
-    client.until_green("web").await;
-    // A second way is named, and the first one breaks.
-    let second = Chaos::before(bed.server.tls).await;
-    let config = client_config(&[("web", service.address(), "http")])
-        .replace("[client]", &format!("[client]\naddresses = [\"{}\"]", second.address()));
-    std::fs::write(client.config(), config).unwrap();
-    client.client.reload().await.unwrap();
+    let TwoWays { bed, first, second, client, _service } = TwoWays::new().await;
     assert_eq!(second.accepted(), 0, "whoever is connected stays so");
     first.refuse(true);
     first.reset();
@@ -37,17 +52,7 @@ async fn the_next_address_is_tried_when_the_first_leads_nowhere() {
 /// that an attempt may take, and then it is the next one's turn.
 #[tokio::test]
 async fn the_next_address_is_tried_when_the_first_is_silent() {
-    let bed = Bed::start().await;
-    let service = Service::http("by the second way").await;
-    let first = Chaos::before(bed.server.tls).await;
-    let invite = through(&bed, &first).await;
-    let client = BedClient::new(&invite, &[("web", service.address(), "http")]).await;
-    client.until_green("web").await;
-    let second = Chaos::before(bed.server.tls).await;
-    let config = client_config(&[("web", service.address(), "http")])
-        .replace("[client]", &format!("[client]\naddresses = [\"{}\"]", second.address()));
-    std::fs::write(client.config(), config).unwrap();
-    client.client.reload().await.unwrap();
+    let TwoWays { bed, first, second, client, _service } = TwoWays::new().await;
     first.set_both(Trouble::flow(Flow::Lost));
     let start = Instant::now();
     first.reset();
