@@ -1,14 +1,11 @@
 //! What one client costs the others, when there are many.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
-use petit_engine::proto::control::{EnrolRefusal, FromAgent, FromRelay, ServiceKind, Text, Vitae};
-use petit_engine::relay::{
-    Access, Announced, Answer, Bounds, Change, EnrolRequest, Enrolled, Names, Relay, RelayConfig, Route,
-};
+use petit_engine::proto::control::{EnrolRefusal, FromAgent, FromRelay, ServiceKind, Text};
+use petit_engine::relay::{Access, Announced, Answer, Change, EnrolRequest, Enrolled, Names, Relay, Route};
 use petit_engine::secret::PublicKey;
 use petit_server::directory::Directory;
 use petit_tests::bed::Bed;
@@ -95,18 +92,8 @@ async fn a_change_is_looked_at_by_the_sessions_that_it_concerns_and_no_other() {
         devices: AtomicUsize::new(0),
         aliases: AtomicUsize::new(0),
     });
-    let config = RelayConfig {
-        key: bed.server.folder.read_key().unwrap(),
-        endpoint: bed.server.endpoint().clone(),
-        tcp_bind: IpAddr::from([127, 0, 0, 1]),
-        tcp_host: "localhost".into(),
-        trusted_proxies: Vec::new(),
-        legacy_errors: false,
-        bounds: Bounds::default(),
-        software: Text::lossy("test"),
-        vitae: Vitae::new(),
-        fronts: petit_tests::untried::fronts(),
-    };
+    let config =
+        petit_tests::untried::relay(bed.server.folder.read_key().unwrap(), bed.server.endpoint().clone());
     let relay = Relay::start(config, Arc::clone(&access) as Arc<dyn Access>).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

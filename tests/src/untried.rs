@@ -1,9 +1,12 @@
-//! Public fronts for relays that no test asks about them.
+//! Relays whose public fronts no test asks about.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use petit_engine::relay::{Answer, FrontSettings, FrontTrial, Resolver, Unresolved};
+use petit_engine::name::Endpoint;
+use petit_engine::proto::control::{Text, Vitae};
+use petit_engine::relay::{Answer, Bounds, FrontSettings, FrontTrial, RelayConfig, Resolver, Unresolved};
+use petit_engine::secret::PrivateKey;
 use rustls::RootCertStore;
 
 /// Knows no name; those under `localhost` need none.
@@ -15,12 +18,23 @@ impl Resolver for Nobody {
     }
 }
 
-/// Fronts that are tried without a name server and without an authority.
-pub fn fronts() -> FrontSettings {
-    FrontSettings {
-        trial: FrontTrial::Public,
-        networks: Vec::new(),
-        roots: RootCertStore::empty(),
-        resolver: Arc::new(Nobody),
+/// What a relay of a test's own is started with. Its fronts are tried without a name server and without an authority.
+pub fn relay(key: PrivateKey, endpoint: Endpoint) -> RelayConfig {
+    RelayConfig {
+        key,
+        endpoint,
+        tcp_bind: IpAddr::from([127, 0, 0, 1]),
+        tcp_host: "localhost".into(),
+        trusted_proxies: Vec::new(),
+        legacy_errors: false,
+        bounds: Bounds::default(),
+        software: Text::lossy("test"),
+        vitae: Vitae::new(),
+        fronts: FrontSettings {
+            trial: FrontTrial::Public,
+            networks: Vec::new(),
+            roots: RootCertStore::empty(),
+            resolver: Arc::new(Nobody),
+        },
     }
 }

@@ -1,13 +1,11 @@
 //! What a client is told that knows nothing of fronts: its trials begin at the server's own front.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use petit_engine::proto::control::{FromAgent, FromRelay, Hop, Text, Trial, Vitae};
-use petit_engine::relay::{Access, Bounds, Relay, RelayConfig};
+use petit_engine::proto::control::{FromAgent, FromRelay, Hop, Trial};
+use petit_engine::relay::{Access, Relay};
 use petit_tests::bed::Bed;
 use petit_tests::rogue::{Device, Rogue};
-use petit_tests::untried;
 use tokio::net::TcpListener;
 
 /// Asks for a trial of `web`, as clients of version 0.1.0 do.
@@ -25,18 +23,8 @@ async fn trial(session: &mut Rogue, probe: u32) -> Trial {
 #[tokio::test]
 async fn a_trial_does_not_pass_where_visitors_do_not_get_in() {
     let bed = Bed::start().await;
-    let config = RelayConfig {
-        key: bed.server.folder.read_key().unwrap(),
-        endpoint: bed.server.endpoint().clone(),
-        tcp_bind: IpAddr::from([127, 0, 0, 1]),
-        tcp_host: "localhost".into(),
-        trusted_proxies: Vec::new(),
-        legacy_errors: false,
-        bounds: Bounds::default(),
-        software: Text::lossy("test"),
-        vitae: Vitae::new(),
-        fronts: untried::fronts(),
-    };
+    let config =
+        petit_tests::untried::relay(bed.server.folder.read_key().unwrap(), bed.server.endpoint().clone());
     let relay = Relay::start(config, Arc::new(bed.server.directory.clone()) as Arc<dyn Access>).unwrap();
     let mut device = Device::of(&bed).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

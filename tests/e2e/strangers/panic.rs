@@ -1,13 +1,10 @@
 //! A fault of our own: it ends the request that it happens in, is counted, and nothing else notices.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
-use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, ServiceKind, Text, Vitae};
-use petit_engine::relay::{
-    Access, Announced, Answer, Bounds, Change, EnrolRequest, Enrolled, Names, Relay, RelayConfig, Route,
-};
+use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, ServiceKind, Text};
+use petit_engine::relay::{Access, Announced, Answer, Change, EnrolRequest, Enrolled, Names, Relay, Route};
 use petit_engine::secret::{PrivateKey, PublicKey};
 use petit_tests::visitor::Visitor;
 use tokio::net::TcpListener;
@@ -73,18 +70,10 @@ impl Access for Faulty {
 #[tokio::test]
 async fn a_fault_in_one_request_ends_that_request_alone() {
     let bad = RegisteredId::random().unwrap();
-    let config = RelayConfig {
-        key: PrivateKey::generate().unwrap(),
-        endpoint: "http://REGID.localhost:8090".parse().unwrap(),
-        tcp_bind: IpAddr::from([127, 0, 0, 1]),
-        tcp_host: "localhost".into(),
-        trusted_proxies: Vec::new(),
-        legacy_errors: false,
-        bounds: Bounds::default(),
-        software: Text::lossy("test"),
-        vitae: Vitae::new(),
-        fronts: petit_tests::untried::fronts(),
-    };
+    let config = petit_tests::untried::relay(
+        PrivateKey::generate().unwrap(),
+        "http://REGID.localhost:8090".parse().unwrap(),
+    );
     let access = Arc::new(Faulty { bad, changes: broadcast::Sender::new(1) });
     let relay = Relay::start(config, access).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
