@@ -115,7 +115,11 @@ async fn whoever_is_refused_hears_why_though_it_has_spoken_on() {
     for round in 0..50 {
         let mut refused = device.connect().await;
         let io = refused.io();
-        let _ = io.write_all(&[0; 4096]).await;
+        for _ in 0..16 {
+            io.write_all(&[0; 1024]).await.expect("whoever still speaks is listened to");
+            io.flush().await.expect("whoever still speaks is listened to");
+            tokio::task::yield_now().await;
+        }
         let error = soon("an end", io.read(&mut [0; 1])).await.expect_err("a revoked device is refused");
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "round {round}: no alert but {error}");
     }
