@@ -1,4 +1,7 @@
-//! Signals as events: the first request to end is polite, the second is not; SIGHUP means read the config again.
+//! Signals as events, and how urgent a wish to stop is: the first is orderly, one that is repeated is not; SIGHUP means
+//! read the config again.
+
+use crate::exit::ExitCode;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +13,64 @@ pub enum Asked {
     },
     /// Read the config again (SIGHUP).
     Reload,
+}
+
+/// What asks a program to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopCause {
+    /// A signal to this process.
+    Signal {
+        /// By Ctrl-C, for the exit code.
+        interrupted: bool,
+    },
+    /// A command over the control socket.
+    Command,
+    /// The process that stands for this one passes on a signal of its own.
+    Anchor,
+}
+
+impl StopCause {
+    /// How a program ends that was stopped by this.
+    pub fn exit(self) -> ExitCode {
+        match self {
+            Self::Signal { interrupted: true } => ExitCode::Interrupted,
+            Self::Signal { interrupted: false } | Self::Command | Self::Anchor => ExitCode::Ok,
+        }
+    }
+}
+
+/// How a program is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// What is under way is finished first.
+    Orderly,
+    /// Nothing is waited for.
+    AtOnce,
+}
+
+/// All wishes to stop that have come so far.
+///
+/// One stop by a service manager arrives as several: the command that it runs, the signal that it sends to every
+/// process of the service, and the anchor's word that it has got that signal too, in no certain order. A terminal's
+/// Ctrl-C does the same. So neither the first signal nor the anchor's word is taken for impatience. A second signal
+/// is, and so is a command behind anything else: it comes from a person who was told that it ends the program at once.
+#[derive(Debug, Default)]
+pub struct StopRequests {
+    asked: bool,
+    signalled: bool,
+}
+
+impl StopRequests {
+    /// Takes note of one more, and says how urgent it makes the stop.
+    pub fn add(&mut self, cause: StopCause) -> Urgency {
+        let asked = std::mem::replace(&mut self.asked, true);
+        let insists = match cause {
+            StopCause::Signal { .. } => std::mem::replace(&mut self.signalled, true),
+            StopCause::Command => asked,
+            StopCause::Anchor => false,
+        };
+        if insists { Urgency::AtOnce } else { Urgency::Orderly }
+    }
 }
 
 /// The signals of this process.
@@ -79,6 +140,55 @@ impl Signals {
                 _ = self.logoff.recv() => Asked::End { interrupted: false },
                 _ = self.shutdown.recv() => Asked::End { interrupted: false },
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIGNAL: StopCause = StopCause::Signal { interrupted: false };
+    const INTERRUPT: StopCause = StopCause::Signal { interrupted: true };
+
+    fn urgency(causes: &[StopCause]) -> Vec<Urgency> {
+        let mut requests = StopRequests::default();
+        causes.iter().map(|cause| requests.add(*cause)).collect()
+    }
+
+    #[test]
+    fn one_stop_of_a_service_manager_is_orderly_in_whatever_order_it_arrives() {
+        let all = [StopCause::Command, SIGNAL, StopCause::Anchor];
+        for [a, b, c] in [[0, 1, 2], [0, 2, 1]] {
+            assert_eq!(urgency(&[all[a], all[b], all[c]]), [Urgency::Orderly; 3]);
+        }
+        for pair in [[SIGNAL, StopCause::Anchor], [StopCause::Anchor, INTERRUPT]] {
+            assert_eq!(urgency(&pair), [Urgency::Orderly; 2], "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_signal_and_a_further_command_mean_at_once() {
+        for insistent in [
+            &[SIGNAL, SIGNAL][..],
+            &[SIGNAL, INTERRUPT],
+            &[StopCause::Command, StopCause::Command],
+            &[SIGNAL, StopCause::Command],
+            &[StopCause::Command, SIGNAL, SIGNAL],
+            &[StopCause::Anchor, SIGNAL, StopCause::Anchor, SIGNAL],
+            &[StopCause::Anchor, StopCause::Command],
+        ] {
+            let (last, before) = insistent.split_last().unwrap();
+            assert!(urgency(before).iter().all(|urgency| *urgency == Urgency::Orderly), "{insistent:?}");
+            assert_eq!(urgency(insistent).last(), Some(&Urgency::AtOnce), "{insistent:?} {last:?}");
+        }
+    }
+
+    #[test]
+    fn only_ctrl_c_is_an_interruption() {
+        assert_eq!(INTERRUPT.exit(), ExitCode::Interrupted);
+        for other in [SIGNAL, StopCause::Command, StopCause::Anchor] {
+            assert_eq!(other.exit(), ExitCode::Ok);
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::upgrade::connect;
 const EVERY: Duration = Duration::from_millis(25);
 
 /// Has the client run in the background instead of in the test's hands.
-async fn in_the_background(more: &str) -> Whole {
+pub(super) async fn in_the_background(more: &str) -> Whole {
     let mut whole = Whole::start(more).await;
     whole.client.run(["stop"]).await.ok();
     if let Some(running) = whole.client_running.take() {
@@ -30,7 +30,7 @@ async fn in_the_background(more: &str) -> Whole {
     whole
 }
 
-async fn until_green(whole: &Whole) -> u32 {
+pub(super) async fn until_green(whole: &Whole) -> u32 {
     let is_green = |status: &serde_json::Value| {
         let services = status["services"].as_array().unwrap();
         services.len() == 2 && services.iter().all(|service| service["light"] == "green")

@@ -7,11 +7,11 @@ use petit_tests::process::Program;
 use petit_tests::soon;
 use petit_tests::visitor::Visitor;
 use rustix::fs::{CWD, Mode};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::process::Child;
 
 use super::failing::replace;
-use super::{Whole, gone, is_there};
+use super::{Whole, gone, is_there, signal, until_logged};
 use crate::upgrade::connect;
 
 /// A restart that goes on only when the test wants it to.
@@ -23,10 +23,6 @@ struct Held {
     pipe: PathBuf,
     program: PathBuf,
     restarting: Child,
-}
-
-fn signal(pid: u32, signal: Signal) {
-    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
 }
 
 impl Held {
@@ -63,23 +59,12 @@ impl Held {
         soon("the new process to begin", tokio::task::spawn_blocking(write)).await.unwrap().unwrap();
     }
 
-    /// Waits until the log says something.
-    async fn until_logged(&self, text: &str) {
-        let log = self.whole.server.dir().join("logs/server.log");
-        soon(text, async {
-            while !std::fs::read_to_string(&log).unwrap().contains(text) {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
-    }
-
     /// Up to the step in which the new process is ready, and the old one has not heard of it.
     async fn ready() -> Self {
         let held = Self::preparing("60s").await;
         signal(held.old, Signal::STOP);
         held.release().await;
-        held.until_logged("ready to take over").await;
+        until_logged(&held.whole.log(), "ready to take over").await;
         held
     }
 
@@ -88,10 +73,10 @@ impl Held {
         let held = Self::preparing(within).await;
         signal(held.old, Signal::STOP);
         held.release().await;
-        held.until_logged("ready to take over").await;
+        until_logged(&held.whole.log(), "ready to take over").await;
         signal(held.new, Signal::STOP);
         signal(held.old, Signal::CONT);
-        held.until_logged("the registry is left to the other process").await;
+        until_logged(&held.whole.log(), "the registry is left to the other process").await;
         held
     }
 
@@ -230,15 +215,7 @@ async fn the_old_process_dies_while_it_finishes_what_is_under_way() {
 async fn the_new_process_dies_while_the_old_one_finishes_what_is_under_way() {
     let whole = Whole::start("").await;
     let old = whole.pid().await;
-    let asked = petit_tests::visitor::request(
-        &whole.host,
-        "GET",
-        "/wait",
-        http_body_util::Empty::<bytes::Bytes>::new(),
-    );
-    let visitor = whole.visitor;
-    let waiting = tokio::spawn(async move { petit_tests::visitor::whole(visitor.open(asked).await).await });
-    whole.http_service.until_waiting(1).await;
+    let waiting = whole.held_request().await;
     whole.server.run(["restart"]).await.ok();
     let new = whole.pid().await;
     // Something that the old process must not have forgotten when it is back.

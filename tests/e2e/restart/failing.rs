@@ -2,11 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use petit_tests::bed::server_config;
 use petit_tests::process::Program;
-use petit_tests::steady::{Manner, Steady};
 
 use super::Whole;
 
@@ -28,12 +26,7 @@ async fn a_program_that_does_not_start_changes_nothing() {
     let program = server.install();
     server.run(["start"]).await.ok();
     let whole = Whole::with(server).await;
-    let visitors = Steady::start(
-        whole.visitor.front(),
-        vec![whole.host.clone()],
-        Duration::from_millis(25),
-        Manner::Fresh,
-    );
+    let visitors = whole.visitors();
     let pid = whole.pid().await;
     for (script, within, reason) in [
         ("echo 'error: no good' >&2; echo '  try another' >&2; exit 1", "30s", "no good"),
@@ -67,12 +60,7 @@ async fn a_program_that_does_not_start_changes_nothing() {
 #[tokio::test]
 async fn a_config_that_does_not_work_changes_nothing() {
     let whole = Whole::start("").await;
-    let visitors = Steady::start(
-        whole.visitor.front(),
-        vec![whole.host.clone()],
-        Duration::from_millis(25),
-        Manner::Fresh,
-    );
+    let visitors = whole.visitors();
     let pid = whole.pid().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

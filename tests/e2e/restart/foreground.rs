@@ -1,16 +1,13 @@
 //! A server in the foreground: whoever has started it takes its end for the end of the service, so it stays.
 
-use std::time::Duration;
-
 use petit_tests::bed::server_config;
 use petit_tests::process::{Program, Running};
 use petit_tests::soon;
-use petit_tests::steady::{Manner, Steady};
 use tokio::process::ChildStderr;
 
 use super::{Whole, gone, is_there};
 
-async fn foreground() -> (Whole, Running<ChildStderr>) {
+pub(super) async fn foreground() -> (Whole, Running<ChildStderr>) {
     let server = Program::server_with(&server_config("")).await;
     let mut running = server.foreground(["run"]);
     running.until("listening").await;
@@ -23,12 +20,7 @@ async fn a_server_in_the_foreground_stays_as_the_anchor_of_those_that_follow() {
     let (whole, mut running) = foreground().await;
     let anchor = running.id();
     assert_eq!(whole.pid().await, anchor);
-    let mut visitors = Steady::start(
-        whole.visitor.front(),
-        vec![whole.host.clone()],
-        Duration::from_millis(25),
-        Manner::Fresh,
-    );
+    let mut visitors = whole.visitors();
     whole.server.run(["restart"]).await.ok();
     let second = whole.pid().await;
     // Its log goes where that of the first one went.

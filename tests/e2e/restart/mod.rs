@@ -9,13 +9,22 @@ mod measured;
 mod moving;
 mod overlap;
 mod server;
+mod stopping;
 mod telling;
 
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Empty;
 use petit_tests::bed::client_config;
 use petit_tests::process::{Program, Running};
 use petit_tests::service::Service;
 use petit_tests::soon;
-use petit_tests::visitor::Visitor;
+use petit_tests::steady::{Manner, Steady};
+use petit_tests::visitor::{Answer, Visitor, request, whole};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::task::JoinHandle;
 
 /// A server, and a client with one service of HTTP and one of raw TCP, all of them real.
 struct Whole {
@@ -82,16 +91,50 @@ impl Whole {
         .await
     }
 
+    /// Forty visitors a second, each with a connection of its own.
+    fn visitors(&self) -> Steady {
+        let hosts = vec![self.host.clone()];
+        Steady::start(self.visitor.front(), hosts, Duration::from_millis(25), Manner::Fresh)
+    }
+
+    /// A request that has reached the service, which answers it when it is told to let go.
+    async fn held_request(&self) -> JoinHandle<Answer> {
+        let asked = request(&self.host, "GET", "/wait", Empty::<Bytes>::new());
+        let visitor = self.visitor;
+        let waiting = tokio::spawn(async move { whole(visitor.open(asked).await).await });
+        self.http_service.until_waiting(1).await;
+        waiting
+    }
+
+    /// The server's log.
+    fn log(&self) -> std::path::PathBuf {
+        self.server.dir().join("logs/server.log")
+    }
+
     /// The process that serves.
     async fn pid(&self) -> u32 {
         u32::try_from(self.server.status().await["pid"].as_u64().unwrap()).unwrap()
     }
 }
 
+/// Waits until a log says something.
+async fn until_logged(log: &Path, text: &str) {
+    soon(text, async {
+        while !std::fs::read_to_string(log).unwrap().contains(text) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
+}
+
 /// Waits until a process has ended.
 async fn gone(pid: u32) {
     while is_there(pid) {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

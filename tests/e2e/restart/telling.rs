@@ -1,11 +1,8 @@
 //! What the commands say of a restart: when one is due, what is waited for, what to do.
 
-use bytes::Bytes;
-use http_body_util::Empty;
 use petit_tests::bed::server_config;
 use petit_tests::process::Program;
 use petit_tests::soon;
-use petit_tests::visitor::{request, whole};
 
 use super::{Whole, gone};
 
@@ -50,10 +47,7 @@ async fn settings_that_need_a_restart_are_named_and_are_in_force_after_it() {
 #[tokio::test]
 async fn a_stop_says_what_it_waits_for_and_ends_at_once_when_asked_again() {
     let all = Whole::start("").await;
-    let asked = request(&all.host, "GET", "/wait", Empty::<Bytes>::new());
-    let visitor = all.visitor;
-    let waiting = tokio::spawn(async move { whole(visitor.open(asked).await).await });
-    all.http_service.until_waiting(1).await;
+    let waiting = all.held_request().await;
     let pid = all.pid().await;
     let mut stopping = all.server.spawn(["stop"]);
     let line = stopping.line().await.unwrap();

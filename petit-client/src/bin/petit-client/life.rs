@@ -19,7 +19,7 @@ use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::lock::{Lock, LockError};
 use petit_host::logs::{self, LevelHandle};
-use petit_host::shutdown::{Asked, Signals};
+use petit_host::shutdown::{Asked, Signals, StopCause, StopRequests, Urgency};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -139,7 +139,7 @@ pub(crate) struct Main<'a> {
 
 /// What the main loop does next.
 pub(crate) enum Turn {
-    Stop { interrupted: bool },
+    Stop(StopCause),
     Leave,
     Reload,
     Nothing,
@@ -161,13 +161,12 @@ impl<'a> Main<'a> {
     async fn run(mut self) -> ExitCode {
         loop {
             match self.serve().await {
-                Some(interrupted) => {
-                    self.stop().await;
-                    let exit = if interrupted { ExitCode::Interrupted } else { ExitCode::Ok };
+                Some(cause) => {
+                    self.stop(cause).await;
                     self.control.finish().await;
                     tracing::info!("stopped");
-                    self.handover.end(exit).await;
-                    return exit;
+                    self.handover.end(cause.exit()).await;
+                    return cause.exit();
                 }
                 // It comes back only when its successor is dead.
                 None => {
@@ -179,8 +178,8 @@ impl<'a> Main<'a> {
         }
     }
 
-    /// Serves until it is to end (`Some`: whether it was interrupted) or another process is there.
-    async fn serve(&mut self) -> Option<bool> {
+    /// Serves until it is to end (`Some`: by what) or another process is there.
+    async fn serve(&mut self) -> Option<StopCause> {
         let client = self.client.clone();
         let watching = async {
             tokio::join!(client.finish_former(), client.watch_config(), client.watch_network());
@@ -189,10 +188,10 @@ impl<'a> Main<'a> {
         loop {
             let turn = tokio::select! {
                 asked = self.signals.next() => match asked {
-                    Asked::End { interrupted } => Turn::Stop { interrupted },
+                    Asked::End { interrupted } => Turn::Stop(StopCause::Signal { interrupted }),
                     Asked::Reload => Turn::Reload,
                 },
-                Some(()) = self.stopped.recv() => Turn::Stop { interrupted: false },
+                Some(()) = self.stopped.recv() => Turn::Stop(StopCause::Command),
                 Some(answer) = self.restarts.recv() => {
                     restart::begin(self, answer).await;
                     Turn::Nothing
@@ -201,9 +200,9 @@ impl<'a> Main<'a> {
                 () = &mut watching => Turn::Nothing,
             };
             match turn {
-                Turn::Stop { interrupted } => {
+                Turn::Stop(cause) => {
                     restart::stop(self).await;
-                    return Some(interrupted);
+                    return Some(cause);
                 }
                 Turn::Leave => return None,
                 Turn::Reload => drop(self.client.reload().await), // said in the log and in the status
@@ -212,24 +211,35 @@ impl<'a> Main<'a> {
         }
     }
 
-    /// Finishes what is under way. Asked once more, it ends at once.
-    async fn stop(&mut self) {
+    /// Finishes what is under way, unless somebody insists on an end at once.
+    async fn stop(&mut self, cause: StopCause) {
         tracing::info!("stopping; requests in flight get 30 seconds");
+        let mut requests = StopRequests::default();
+        requests.add(cause);
         self.handover.stopping(false);
         let client = self.client.clone();
         let draining = client.stop();
         tokio::pin!(draining);
         loop {
-            let again = tokio::select! {
+            let urgency = tokio::select! {
                 () = &mut draining => return,
-                _ = self.signals.next() => true,
-                stop = self.stopped.recv() => stop.is_some(),
-                heard = self.handover.next() => Handover::asks_to_end_at_once(&heard),
+                asked = self.signals.next() => match asked {
+                    Asked::End { interrupted } => requests.add(StopCause::Signal { interrupted }),
+                    Asked::Reload => continue,
+                },
+                Some(()) = self.stopped.recv() => requests.add(StopCause::Command),
+                heard = self.handover.next() => {
+                    let Some(urgency) = Handover::stop_request(&heard) else { continue };
+                    urgency
+                }
             };
-            if again {
-                tracing::info!("stopping at once");
-                self.handover.stopping(true);
-                return;
+            match urgency {
+                Urgency::Orderly => tracing::info!("asked again to stop; still finishing what is under way"),
+                Urgency::AtOnce => {
+                    tracing::info!("stopping at once");
+                    self.handover.stopping(true);
+                    return;
+                }
             }
         }
     }

@@ -4,6 +4,7 @@ use petit_client::control::Restart;
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
 use petit_host::handover::Trouble;
+use petit_host::shutdown::Urgency;
 
 use super::Context;
 use super::life::{How, Main, Serving, Turn};
@@ -27,7 +28,7 @@ impl Handover {
         std::future::pending().await
     }
 
-    pub(crate) fn asks_to_end_at_once(heard: &Heard) -> bool {
+    pub(crate) fn stop_request(heard: &Heard) -> Option<Urgency> {
         match *heard {}
     }
 

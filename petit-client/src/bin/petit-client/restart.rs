@@ -19,7 +19,7 @@ use petit_host::handover::{
     self, Elders, Heir, Link, Manner, News, NoHeir, Parcel, Said, Start, Started, Told, Trouble,
 };
 use petit_host::lock::Lock;
-use petit_host::shutdown::Asked;
+use petit_host::shutdown::{Asked, StopCause, StopRequests, Urgency};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -68,9 +68,13 @@ impl Handover {
         }
     }
 
-    /// True when a process before this one passes on that this one is to end, and not wait.
-    pub(crate) fn asks_to_end_at_once(heard: &Heard) -> bool {
-        matches!(heard, Heard::Elder(Told::Stop { now: true }))
+    /// How urgent a process before this one says that a stop is, when it passes one on.
+    pub(crate) fn stop_request(heard: &Heard) -> Option<Urgency> {
+        match heard {
+            Heard::Elder(Told::Stop { now: true }) => Some(Urgency::AtOnce),
+            Heard::Elder(Told::Stop { now: false }) => Some(Urgency::Orderly),
+            _ => None,
+        }
     }
 
     /// Tells the processes before this one that nobody takes their place any more.
@@ -131,7 +135,7 @@ async fn start(main: &Main<'_>) -> std::io::Result<Started> {
 pub(crate) async fn take(main: &mut Main<'_>, heard: Heard) -> Turn {
     match heard {
         Heard::Elder(Told::Waits) | Heard::Successor(News::Changed(_)) => Turn::Nothing,
-        Heard::Elder(Told::Stop { .. }) => Turn::Stop { interrupted: false },
+        Heard::Elder(Told::Stop { .. }) => Turn::Stop(StopCause::Anchor),
         Heard::Elder(Told::Reload) => Turn::Reload,
         Heard::Successor(News::Deed(deed)) => match deed {
             Deed::Yield => {
@@ -200,7 +204,9 @@ async fn drain(main: &mut Main<'_>, started: &mut Started) -> bool {
     let client = main.client.clone();
     let leaving = client.leave();
     tokio::pin!(leaving);
-    let mut asked_before = main.how.background || main.how.takeover;
+    // Whoever signals a process that was started in the foreground means the one that serves.
+    let is_anchor = !main.how.background && !main.how.takeover;
+    let mut requests = StopRequests::default();
     loop {
         let news = tokio::select! {
             () = &mut leaving => {
@@ -209,16 +215,21 @@ async fn drain(main: &mut Main<'_>, started: &mut Started) -> bool {
             }
             news = started.next() => news,
             asked = main.signals.next() => {
-                match asked {
-                    Asked::End { .. } if asked_before => {
+                let Asked::End { interrupted } = asked else {
+                    started.say(&Said::Reload {});
+                    continue;
+                };
+                let urgency = requests.add(StopCause::Signal { interrupted });
+                if is_anchor {
+                    started.say(&Said::Stop { now: urgency == Urgency::AtOnce });
+                }
+                match urgency {
+                    Urgency::Orderly => tracing::info!("asked to stop; still finishing what is under way"),
+                    Urgency::AtOnce => {
                         tracing::info!("stopping at once");
                         return false;
                     }
-                    // Whoever runs it in the foreground means the one that serves.
-                    Asked::End { .. } => started.say(&Said::Stop { now: false }),
-                    Asked::Reload => started.say(&Said::Reload {}),
                 }
-                asked_before = true;
                 continue;
             }
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
 use petit_host::handover::Trouble;
+use petit_host::shutdown::Urgency;
 use petit_server::folder::Folder;
 use petit_server::server::Server;
 use tokio::sync::oneshot;
@@ -31,7 +32,7 @@ impl Handover {
         std::future::pending().await
     }
 
-    pub(crate) fn asks_to_end_at_once(heard: &Heard) -> bool {
+    pub(crate) fn stop_request(heard: &Heard) -> Option<Urgency> {
         match *heard {}
     }
 

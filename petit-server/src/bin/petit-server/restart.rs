@@ -16,7 +16,7 @@ use petit_host::handover::{
     self, Elders, Heir, Link, Manner, News, NoHeir, Parcel, Said, Start, Started, Told, Trouble,
 };
 use petit_host::lock::Lock;
-use petit_host::shutdown::Asked;
+use petit_host::shutdown::{Asked, StopCause, StopRequests, Urgency};
 use petit_server::admin::{Wish, waits_for};
 use petit_server::folder::Folder;
 use petit_server::server::handover::{CONTROL, LOCK, expected};
@@ -75,9 +75,13 @@ impl Handover {
         }
     }
 
-    /// True when a process before this one passes on that this one is to end, and not wait.
-    pub(crate) fn asks_to_end_at_once(heard: &Heard) -> bool {
-        matches!(heard, Heard::Elder(Told::Stop { now: true }))
+    /// How urgent a process before this one says that a stop is, when it passes one on.
+    pub(crate) fn stop_request(heard: &Heard) -> Option<Urgency> {
+        match heard {
+            Heard::Elder(Told::Stop { now: true }) => Some(Urgency::AtOnce),
+            Heard::Elder(Told::Stop { now: false }) => Some(Urgency::Orderly),
+            _ => None,
+        }
     }
 
     /// Passes on to the processes before this one what concerns them too.
@@ -161,7 +165,7 @@ pub(crate) async fn take(main: &mut Main<'_>, heard: Heard) -> Turn {
             main.server.set_elders(main.handover.elders.waits());
             Turn::Nothing
         }
-        Heard::Elder(Told::Stop { .. }) => Turn::Stop { interrupted: false },
+        Heard::Elder(Told::Stop { .. }) => Turn::Stop(StopCause::Anchor),
         Heard::Elder(Told::Reload) => Turn::Reload,
         Heard::Ended(_) => {
             main.handover.pass_on(&heard);
@@ -258,7 +262,9 @@ pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
 /// Waits until nothing is under way. True when the successor has died before.
 async fn drain(main: &mut Main<'_>, started: &mut Started, leaving: impl Future<Output = ()>) -> bool {
     tokio::pin!(leaving);
-    let mut asked_before = main.how.background || main.how.takeover;
+    // Whoever signals a process that was started in the foreground means the one that serves.
+    let is_anchor = !main.how.background && !main.how.takeover;
+    let mut requests = StopRequests::default();
     let mut tell = tokio::time::interval(TELL_EVERY);
     loop {
         let news = tokio::select! {
@@ -272,16 +278,21 @@ async fn drain(main: &mut Main<'_>, started: &mut Started, leaving: impl Future<
                 continue;
             }
             asked = main.signals.next() => {
-                match asked {
-                    Asked::End { .. } if asked_before => {
+                let Asked::End { interrupted } = asked else {
+                    started.say(&Said::Reload {});
+                    continue;
+                };
+                let urgency = requests.add(StopCause::Signal { interrupted });
+                if is_anchor {
+                    started.say(&Said::Stop { now: urgency == Urgency::AtOnce });
+                }
+                match urgency {
+                    Urgency::Orderly => tracing::info!("asked to stop; still finishing what is under way"),
+                    Urgency::AtOnce => {
                         tracing::info!("stopping at once");
                         return false;
                     }
-                    // Whoever runs it in the foreground means the one that serves.
-                    Asked::End { .. } => started.say(&Said::Stop { now: false }),
-                    Asked::Reload => started.say(&Said::Reload {}),
                 }
-                asked_before = true;
                 continue;
             }
         };

@@ -11,7 +11,7 @@ use petit_host::cli::{self, Failure};
 use petit_host::control::server::{Control, Listener};
 use petit_host::exit::ExitCode;
 use petit_host::logs::{self, FileHandle, LevelHandle, RotatingFile};
-use petit_host::shutdown::{Asked, Signals};
+use petit_host::shutdown::{Asked, Signals, StopCause, StopRequests, Urgency};
 use petit_host::watch::FileWatch;
 use petit_server::admin::{Admin, InviteTerms, Running, Wish};
 use petit_server::config::{self, Config};
@@ -131,7 +131,7 @@ pub(crate) struct Main<'a> {
 /// Why the main loop has ended.
 pub(crate) enum End {
     /// Somebody wants the server to end.
-    Stop { interrupted: bool },
+    Stop(StopCause),
     /// Another process serves.
     Replaced,
 }
@@ -191,10 +191,9 @@ impl<'a> Main<'a> {
         tokio::pin!(watching);
         loop {
             match self.serve(watching.as_mut()).await {
-                End::Stop { interrupted } => {
-                    self.stop().await;
-                    let exit = if interrupted { ExitCode::Interrupted } else { ExitCode::Ok };
-                    return Ok(self.end(exit).await);
+                End::Stop(cause) => {
+                    self.stop(cause).await;
+                    return Ok(self.end(cause.exit()).await);
                 }
                 // It comes back only when its successor is dead.
                 End::Replaced => {
@@ -211,11 +210,11 @@ impl<'a> Main<'a> {
         loop {
             let turn = tokio::select! {
                 asked = self.signals.next() => match asked {
-                    Asked::End { interrupted } => Turn::Stop { interrupted },
+                    Asked::End { interrupted } => Turn::Stop(StopCause::Signal { interrupted }),
                     Asked::Reload => Turn::Reload,
                 },
                 Some(wish) = self.wished.recv() => match wish {
-                    Wish::Stop => Turn::Stop { interrupted: false },
+                    Wish::Stop => Turn::Stop(StopCause::Command),
                     Wish::Reload(answer) => {
                         let _ = answer.send(self.reload());
                         Turn::Nothing
@@ -230,9 +229,9 @@ impl<'a> Main<'a> {
                 () = &mut watching => Turn::Nothing,
             };
             match turn {
-                Turn::Stop { interrupted } => {
+                Turn::Stop(cause) => {
                     restart::stop(self).await;
-                    return End::Stop { interrupted };
+                    return End::Stop(cause);
                 }
                 Turn::Leave => return End::Replaced,
                 Turn::Reload => drop(self.reload()), // said in the log
@@ -241,27 +240,39 @@ impl<'a> Main<'a> {
         }
     }
 
-    /// Finishes what is under way. Asked once more, it ends at once.
-    async fn stop(&mut self) {
+    /// Finishes what is under way, unless somebody insists on an end at once.
+    async fn stop(&mut self, cause: StopCause) {
         tracing::info!("stopping; what is under way is finished first");
+        let mut requests = StopRequests::default();
+        requests.add(cause);
         self.handover.stopping(false);
         let server = Arc::clone(&self.server);
         let draining = server.drain();
         tokio::pin!(draining);
         loop {
-            let again = tokio::select! {
+            let urgency = tokio::select! {
                 () = &mut draining => return,
-                _ = self.signals.next() => true,
-                wish = self.wished.recv() => matches!(wish, Some(Wish::Stop)),
+                asked = self.signals.next() => match asked {
+                    Asked::End { interrupted } => requests.add(StopCause::Signal { interrupted }),
+                    Asked::Reload => continue,
+                },
+                Some(wish) = self.wished.recv() => match wish {
+                    Wish::Stop => requests.add(StopCause::Command),
+                    Wish::Reload(_) | Wish::Restart { .. } => continue,
+                },
                 heard = self.handover.next() => {
                     self.handover.pass_on(&heard);
-                    Handover::asks_to_end_at_once(&heard)
+                    let Some(urgency) = Handover::stop_request(&heard) else { continue };
+                    urgency
                 }
             };
-            if again {
-                tracing::info!("stopping at once");
-                self.handover.stopping(true);
-                return;
+            match urgency {
+                Urgency::Orderly => tracing::info!("asked again to stop; still finishing what is under way"),
+                Urgency::AtOnce => {
+                    tracing::info!("stopping at once");
+                    self.handover.stopping(true);
+                    return;
+                }
             }
         }
     }
@@ -305,7 +316,7 @@ impl<'a> Main<'a> {
 
 /// What the main loop does next.
 pub(crate) enum Turn {
-    Stop { interrupted: bool },
+    Stop(StopCause),
     Leave,
     Reload,
     Nothing,

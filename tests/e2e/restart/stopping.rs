@@ -1,0 +1,87 @@
+//! One stop that reaches a process more than once, as a service manager's does; and somebody who insists.
+
+use petit_tests::soon;
+use rustix::process::Signal;
+
+use super::foreground::foreground;
+use super::{Whole, gone, signal, until_logged};
+
+/// What a process that finishes what is under way says when it is asked once more, and not to hurry.
+const STILL: &str = "still finishing what is under way";
+
+#[tokio::test]
+async fn a_signal_behind_a_command_is_the_same_stop() {
+    let whole = Whole::start("").await;
+    let waiting = whole.held_request().await;
+    let pid = whole.pid().await;
+    let mut stopping = whole.server.spawn(["stop"]);
+    assert!(stopping.line().await.unwrap().contains("Waiting for 1 request"));
+    signal(pid, Signal::TERM);
+    until_logged(&whole.log(), STILL).await;
+    whole.http_service.let_go();
+    assert_eq!(waiting.await.unwrap().text(), "done");
+    assert_eq!(stopping.exit().await, 0);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_server_at_once_whatever_was_asked_before() {
+    let whole = Whole::start("").await;
+    let waiting = whole.held_request().await;
+    let pid = whole.pid().await;
+    let mut stopping = whole.server.spawn(["stop"]);
+    assert!(stopping.line().await.unwrap().contains("Waiting for 1 request"));
+    // That the config is to be read again says nothing about the stop.
+    signal(pid, Signal::HUP);
+    signal(pid, Signal::TERM);
+    until_logged(&whole.log(), STILL).await;
+    signal(pid, Signal::TERM);
+    assert!(waiting.await.is_err(), "its visitor has lost the connection");
+    assert_eq!(stopping.exit().await, 0);
+}
+
+#[tokio::test]
+async fn the_anchors_word_and_a_signal_are_the_same_stop() {
+    let (whole, running) = foreground().await;
+    whole.server.run(["restart"]).await.ok();
+    whole
+        .until("the first process to have finished", |status| status["before"].as_array().unwrap().is_empty())
+        .await;
+    let waiting = whole.held_request().await;
+    let second = whole.pid().await;
+    // A service manager signals every process of the service.
+    running.signal("TERM").await;
+    whole.until("the second process to stop", |status| status["state"] == "stopping").await;
+    signal(second, Signal::TERM);
+    until_logged(&whole.log(), STILL).await;
+    whole.http_service.let_go();
+    assert_eq!(waiting.await.unwrap().text(), "done");
+    assert_eq!(running.exit().await, 0);
+}
+
+#[tokio::test]
+async fn a_signal_does_not_cut_what_a_process_finishes_that_was_replaced() {
+    let whole = Whole::start("").await;
+    let waiting = whole.held_request().await;
+    let old = whole.pid().await;
+    whole.server.run(["restart"]).await.ok();
+    signal(old, Signal::TERM);
+    until_logged(&whole.log(), STILL).await;
+    assert_ne!(whole.pid().await, old, "the one that serves was not meant");
+    whole.http_service.let_go();
+    assert_eq!(waiting.await.unwrap().text(), "done");
+    soon("the old process to end", gone(old)).await;
+}
+
+#[tokio::test]
+async fn a_signal_behind_a_command_is_the_same_stop_to_a_client_too() {
+    let whole = super::client::in_the_background("").await;
+    let waiting = whole.held_request().await;
+    let pid = super::client::until_green(&whole).await;
+    let mut stopping = whole.client.spawn(["stop"]);
+    assert!(stopping.line().await.unwrap().contains("Waiting for 1 request or connection"));
+    signal(pid, Signal::TERM);
+    until_logged(&whole.client.dir().join("logs/client.log"), STILL).await;
+    whole.http_service.let_go();
+    assert_eq!(waiting.await.unwrap().text(), "done");
+    assert_eq!(stopping.exit().await, 0);
+}
