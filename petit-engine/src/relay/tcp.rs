@@ -97,7 +97,7 @@ impl Fronts {
     /// Listens for a service, or goes on listening; returns its public address.
     ///
     /// A port stays open while its service is registered, also when its client is away: visitors then get a
-    /// reset at once, and nobody else gets the port.
+    /// reset at once, and nobody else gets the port. A relay that leaves opens none any more.
     pub(super) fn open(
         &self,
         shared: &Arc<Shared>,
@@ -110,7 +110,14 @@ impl Fronts {
             if registration.port == 0 || registration.port == front.address.port() {
                 return Ok(url(&shared.config.tcp_host, front.address));
             }
-            table.remove(&id);
+            if shared.leaving.why().is_none() {
+                table.remove(&id);
+            }
+        }
+        // Nobody would accept from it: who connected would wait in the kernel's queue, and where another process takes
+        // this one's place it could not open the port itself. The agent offers the service again, to whoever serves.
+        if shared.leaving.why().is_some() {
+            return Err(GrantRefusal::StoreFailed);
         }
         let wanted = SocketAddr::new(shared.config.tcp_bind, registration.port);
         let listener = listen::bind(wanted).and_then(|listener| Ok((listener.local_addr()?, listener)));
