@@ -295,6 +295,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_socket_that_was_removed_and_opened_anew_meanwhile_is_not_taken_for_the_one_that_was_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.sock");
+        let process = |number| Arc::new(Process(number, watch::Sender::new(json!(number))));
+        let first = server::Listener::bind(&path).unwrap().spawn(process(1));
+        let copy = first.copy().await.unwrap();
+        let client = Client::new(&path);
+        std::fs::remove_file(&path).unwrap();
+        while client.call("GET", "/", None).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let _second = server::Listener::inherit(&path, copy).unwrap().spawn(process(2));
+        first.set_ours(false);
+        drop(first);
+        while !matches!(client.call("GET", "/", None).await, Ok(answer) if answer == json!(2)) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_socket_that_was_removed_is_there_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("client.sock");

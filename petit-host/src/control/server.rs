@@ -20,6 +20,8 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+#[cfg(unix)]
+pub use super::door::SocketCopy;
 use super::door::{Door, Stream};
 use super::{Handler, Problem, Reply, Request};
 
@@ -46,7 +48,7 @@ impl Listener {
     /// # Errors
     /// When it is no socket.
     #[cfg(unix)]
-    pub fn inherit(path: &Path, copy: std::os::fd::OwnedFd) -> io::Result<Self> {
+    pub fn inherit(path: &Path, copy: SocketCopy) -> io::Result<Self> {
         Ok(Self { door: Door::inherit(path, copy)? })
     }
 
@@ -90,7 +92,7 @@ impl Control {
     /// # Errors
     /// When the process is out of descriptors.
     #[cfg(unix)]
-    pub async fn copy(&self) -> io::Result<std::os::fd::OwnedFd> {
+    pub async fn copy(&self) -> io::Result<SocketCopy> {
         let (answer, answered) = oneshot::channel();
         let _ = self.asks.send(Asked::Copy(answer)).await;
         answered.await.unwrap_or_else(|_| Err(io::ErrorKind::NotConnected.into()))
@@ -113,7 +115,7 @@ impl Control {
 #[derive(Debug)]
 enum Asked {
     #[cfg(unix)]
-    Copy(oneshot::Sender<io::Result<std::os::fd::OwnedFd>>),
+    Copy(oneshot::Sender<io::Result<SocketCopy>>),
     Finish(oneshot::Sender<()>),
 }
 

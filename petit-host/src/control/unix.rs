@@ -12,12 +12,21 @@ use super::with_short_path;
 /// A connection.
 pub(super) type Stream = UnixStream;
 
+/// A control socket for another process.
+#[derive(Debug)]
+pub struct SocketCopy {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// The file that leads to it, by device and inode; `None`: none that is known.
+    pub file: Option<(u64, u64)>,
+}
+
 /// Takes connections.
 #[derive(Debug)]
 pub(super) struct Door {
     listener: UnixListener,
     path: PathBuf,
-    /// Which file that is.
+    /// Which file that is, by device and inode.
     file: Option<(u64, u64)>,
     /// The file goes with the door.
     is_ours: bool,
@@ -35,17 +44,18 @@ impl Door {
         Ok(Self { listener, file: identity(path), path: path.to_owned(), is_ours: true })
     }
 
-    /// The door that another process has opened at `path`.
-    pub(super) fn inherit(path: &Path, copy: OwnedFd) -> io::Result<Self> {
-        let listener = std::os::unix::net::UnixListener::from(copy);
+    /// The door that another process has opened at `path`. Which file that was only that process knows: by now
+    /// another one may be at its place, which leads to another socket.
+    pub(super) fn inherit(path: &Path, copy: SocketCopy) -> io::Result<Self> {
+        let listener = std::os::unix::net::UnixListener::from(copy.socket);
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
-        Ok(Self { listener, file: identity(path), path: path.to_owned(), is_ours: true })
+        Ok(Self { listener, file: copy.file, path: path.to_owned(), is_ours: true })
     }
 
     /// A copy for another process.
-    pub(super) fn copy(&self) -> io::Result<OwnedFd> {
-        self.listener.as_fd().try_clone_to_owned()
+    pub(super) fn copy(&self) -> io::Result<SocketCopy> {
+        Ok(SocketCopy { socket: self.listener.as_fd().try_clone_to_owned()?, file: self.file })
     }
 
     /// Where it is.

@@ -23,6 +23,8 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::control::server::SocketCopy;
+
 /// Descriptors in one message. The kernel takes 253 (`SCM_MAX_FD`).
 const FDS: usize = 64;
 /// Longest message: the IDs of 100,000 clients and more.
@@ -39,7 +41,25 @@ pub struct Parcel {
     pub facts: Value,
 }
 
+/// What the control socket's name begins with; behind it is which file leads to it, by device and inode.
+const CONTROL: &str = "control:";
+
 impl Parcel {
+    /// Puts the control socket in.
+    pub fn put_control(&mut self, copy: SocketCopy) {
+        let file = copy.file.map(|(device, inode)| format!("{device}:{inode}"));
+        self.handles.push((format!("{CONTROL}{}", file.unwrap_or_default()), copy.socket));
+    }
+
+    /// Takes the control socket out.
+    pub fn take_control(&mut self) -> Option<SocketCopy> {
+        let position = self.handles.iter().position(|(name, _)| name.starts_with(CONTROL))?;
+        let (name, socket) = self.handles.swap_remove(position);
+        let file = name.strip_prefix(CONTROL).and_then(|file| file.split_once(':'));
+        let file = file.and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
+        Some(SocketCopy { socket, file })
+    }
+
     /// Takes a descriptor out.
     pub fn take(&mut self, name: &str) -> Option<OwnedFd> {
         let position = self.handles.iter().position(|(known, _)| known == name)?;

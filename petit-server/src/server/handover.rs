@@ -10,8 +10,6 @@ use crate::store::StoreError;
 
 /// The name of the lock among what is handed over.
 pub const LOCK: &str = "lock";
-/// The name of the control socket among what is handed over.
-pub const CONTROL: &str = "control";
 
 impl Server {
     /// Copies of the listening sockets and of the lock, by their names.

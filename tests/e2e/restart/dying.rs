@@ -199,6 +199,18 @@ async fn the_new_process_hangs_when_it_should_take_over() {
 }
 
 #[tokio::test]
+async fn a_control_socket_that_is_removed_while_the_new_process_gets_ready_leads_to_the_new_one() {
+    let held = Held::preparing("60s").await;
+    std::fs::remove_file(held.whole.server.dir().join("server.sock")).unwrap();
+    // The old process opens another one at its place.
+    let is_there_again = async { while held.whole.server.run(["status"]).await.exit != 0 {} };
+    soon("the socket to be there again", is_there_again).await;
+    held.release().await;
+    let new = held.new;
+    held.serves(new).await;
+}
+
+#[tokio::test]
 async fn the_old_process_dies_while_it_finishes_what_is_under_way() {
     let whole = Whole::start("").await;
     let old = whole.pid().await;

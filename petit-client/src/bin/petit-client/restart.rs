@@ -27,7 +27,6 @@ use super::life::{Beginning, How, Main, Serving, Turn, socket_failure, start_fai
 
 /// The names of what is handed over.
 const LOCK: &str = "lock";
-const CONTROL: &str = "control";
 /// Links to processes before this one.
 const ELDER: &str = "elder";
 
@@ -110,13 +109,15 @@ pub(crate) async fn begin(main: &mut Main<'_>, answer: Restart) {
 }
 
 async fn start(main: &Main<'_>) -> std::io::Result<Started> {
-    let mut handles = vec![(CONTROL.to_owned(), main.control.copy().await?)];
+    let mut handles = Vec::new();
     if let Some(lock) = &*main.client.lock() {
         handles.push((LOCK.to_owned(), lock.copy()?));
     }
     handles.extend(main.handover.elders.copies()?.into_iter().map(|link| (ELDER.to_owned(), link)));
     let is_online = matches!(main.client.status().await.connection, Connection::Online { .. });
     let facts = json!({ "instance": main.client.instance().await, "online": is_online });
+    let mut parcel = Parcel { handles, facts };
+    parcel.put_control(main.control.copy().await?);
     let mut arguments: Vec<OsString> = vec!["run".into(), "--takeover".into()];
     if main.how.background {
         arguments.push("--background".into());
@@ -126,7 +127,7 @@ async fn start(main: &Main<'_>) -> std::io::Result<Started> {
         program: main.program.clone(),
         arguments,
         manner: if main.how.background { Manner::Background } else { Manner::Foreground },
-        parcel: Parcel { handles, facts },
+        parcel,
         within: limits::READY,
     })
 }
@@ -290,7 +291,7 @@ async fn take_over(
     mut parcel: Parcel,
 ) -> Result<Serving, Failure> {
     let folder = &context.folder;
-    let control = parcel.take(CONTROL);
+    let control = parcel.take_control();
     let mut predecessors = Elders::default();
     while let Some(link) = parcel.take(ELDER) {
         predecessors.add(Link::new(link).map_err(|error| Failure::of(&error))?);

@@ -19,7 +19,7 @@ use petit_host::lock::Lock;
 use petit_host::shutdown::{Asked, StopCause, StopRequests, Urgency};
 use petit_server::admin::{Wish, waits_for};
 use petit_server::folder::Folder;
-use petit_server::server::handover::{CONTROL, LOCK, expected};
+use petit_server::server::handover::{LOCK, expected};
 use petit_server::server::{Inherited, Phase, Server, StartError};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
@@ -142,8 +142,9 @@ pub(crate) async fn begin(main: &mut Main<'_>, within: Duration, answer: Answer)
 
 async fn start(main: &Main<'_>, within: Duration) -> std::io::Result<Started> {
     let mut handles = main.server.handles()?;
-    handles.push((CONTROL.to_owned(), main.control.copy().await?));
     handles.extend(main.handover.elders.copies()?.into_iter().map(|link| (ELDER.to_owned(), link)));
+    let mut parcel = Parcel { handles, facts: Value::Null };
+    parcel.put_control(main.control.copy().await?);
     let mut arguments: Vec<OsString> = vec!["run".into(), "--takeover".into()];
     if main.how.background {
         arguments.push("--background".into());
@@ -153,7 +154,7 @@ async fn start(main: &Main<'_>, within: Duration) -> std::io::Result<Started> {
         program: main.program.clone(),
         arguments,
         manner: if main.how.background { Manner::Background } else { Manner::Foreground },
-        parcel: Parcel { handles, facts: Value::Null },
+        parcel,
         within,
     })
 }
@@ -356,7 +357,7 @@ async fn take_over(
     heir: &mut Heir,
     mut parcel: Parcel,
 ) -> Result<(Beginning, Server, Listener, Elders), Failure> {
-    let control = parcel.take(CONTROL);
+    let control = parcel.take_control();
     let mut links = Vec::new();
     while let Some(link) = parcel.take(ELDER) {
         links.push(link);
