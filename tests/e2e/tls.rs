@@ -12,6 +12,7 @@ use petit_tests::service::Service;
 use petit_tests::soon;
 use petit_tests::visitor::{h2_on, sum, tls as https, whole};
 use rustls::RootCertStore;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn http2_and_http1_visitors_share_the_clients_port() {
@@ -68,4 +69,32 @@ async fn without_a_certificate_there_are_no_https_visitors_but_clients_all_the_s
     let error =
         https(bed.server.tls, &RootCertStore::empty(), "x.bed.localhost", &["http/1.1"]).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+}
+
+#[tokio::test]
+async fn whoever_speaks_another_version_of_http_than_was_agreed_upon_gets_no_answer() {
+    let authority = Authority::new();
+    let bed = Bed::https(&authority).await;
+    let roots = authority.roots();
+    let service = Service::http("s").await;
+    let client = bed.client(&service).await;
+    let host = format!("{}.bed.localhost", client.id());
+    let plain = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").into_bytes();
+    // The preface, and SETTINGS without a setting.
+    let h2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    for (agreed, said, is_answered) in [
+        ("h2", &plain, false),
+        ("http/1.1", &h2, false),
+        ("h2", &h2, true),
+        ("http/1.1", &plain, true),
+        ("", &plain, true),
+        ("", &h2, true),
+    ] {
+        let offered: &[&str] = if agreed.is_empty() { &[] } else { &[agreed] };
+        let mut tls = https(bed.server.tls, &roots, &host, offered).await.unwrap();
+        tls.write_all(said).await.unwrap();
+        // The end of the connection, or whatever is said in answer.
+        let first = soon("an answer or an end", tls.read_u8()).await;
+        assert_eq!(first.is_ok(), is_answered, "{agreed:?} {:?}", String::from_utf8_lossy(said));
+    }
 }

@@ -369,7 +369,7 @@ impl Greeted {
                 let Some(tls) = handshake(start, config, permit, peer).await else { return };
                 if ticket.is_visitor() {
                     let visitor = ingress::Visitor { peer, https: Some(sni), port };
-                    ingress::serve(shared, tls, visitor).await;
+                    ingress::serve_tls(shared, tls, visitor).await;
                 }
             }
         }

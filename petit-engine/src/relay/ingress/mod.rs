@@ -5,6 +5,7 @@
 //! are neither parsed nor kept.
 
 mod activity;
+mod agreed;
 mod body;
 mod closing;
 mod events;
@@ -33,8 +34,11 @@ use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use self::activity::{Activity, Over};
+use self::agreed::Agreed;
 pub(super) use self::body::AnswerBody;
 use self::closing::Closing;
 use self::explained::Explained;
@@ -58,6 +62,18 @@ pub(super) struct Visitor {
     pub(super) https: Option<Option<String>>,
     /// The port it came in on.
     pub(super) port: u16,
+}
+
+/// A visitor's connection.
+struct Connection {
+    visitor: Visitor,
+    activity: Arc<Activity>,
+}
+
+/// Serves one connection of an HTTPS visitor to its end.
+pub(super) async fn serve_tls(shared: Arc<Shared>, tls: TlsStream<TcpStream>, visitor: Visitor) {
+    let protocol = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+    serve(shared, Agreed::new(tls, protocol.as_deref()), visitor).await;
 }
 
 /// Serves one visitor's connection to its end.
