@@ -127,8 +127,8 @@ impl Leaving {
         self.last_answers.load(Ordering::Relaxed)
     }
 
-    /// Waits until a visitor's connection is to be closed when nothing is under way on it. One of HTTP/1.1 stays
-    /// for its next request when another process takes this one's place: a request may be on its way already.
+    /// Waits until a visitor's connection is to be closed when nothing is under way on it. One that `stays` waits for
+    /// its next request when another process takes this one's place: a request may be on its way already.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -294,15 +294,18 @@ impl Relay {
         }
     }
 
-    /// At a pace at which the other process can welcome them: nobody is served sooner when all come at once.
+    /// At a pace at which the other process can welcome them: nobody is served sooner when all come at once. Agents that
+    /// are away for a moment come last, when visitors' idle connections to them are closed.
     async fn ask_all_to_go(&self, leave: Leave) {
-        let sessions = self.shared.registry.sessions();
+        let mut sessions = self.shared.registry.sessions();
+        sessions.sort_by_key(|session| !session.moves);
         let step = match leave {
             Leave::Stop => sessions.len().max(1),
             Leave::Move => limits::MOVES_PER_SECOND.div_ceil(MOVE_STEPS) as usize,
         };
         for (number, sessions) in sessions.chunks(step).enumerate() {
-            if number > 0 {
+            let closes_first = leave == Leave::Move && sessions.iter().any(|session| !session.moves);
+            if number > 0 || closes_first {
                 tokio::time::sleep(Duration::from_secs(1) / MOVE_STEPS).await;
             }
             for session in sessions {

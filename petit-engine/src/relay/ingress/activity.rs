@@ -35,6 +35,8 @@ pub(super) struct Activity {
     enough: Notify,
     /// It is of HTTP/2, which says which of its requests were taken before it ends.
     carries_many: AtomicBool,
+    /// A request went to a client that has no session for a moment when another process takes this one's place.
+    goes_to_older_client: AtomicBool,
     /// The last request came with a body, which may not have been read to its end.
     sending: AtomicBool,
     /// Of an answer of unknown length, only the end of the connection tells a visitor of HTTP/1.0 where it ends.
@@ -80,8 +82,20 @@ impl Activity {
     }
 
     /// True for a connection that carries one request at a time, or none so far.
-    pub(super) fn carries_one(&self) -> bool {
+    fn carries_one(&self) -> bool {
         !self.carries_many.load(Ordering::Relaxed)
+    }
+
+    /// A request goes to a client of a version that does not begin its next session before it leaves this one.
+    pub(super) fn goes_to_older_client(&self) {
+        self.goes_to_older_client.store(true, Ordering::Relaxed);
+    }
+
+    /// True when the connection may wait for its next request while another process takes this one's place: it carries
+    /// one at a time, and its clients, as far as they are known, are in reach meanwhile. A visitor who finds an idle
+    /// connection closed opens another one, and that process waits for the client; here the request would fail.
+    pub(super) fn may_wait(&self) -> bool {
+        self.carries_one() && !self.goes_to_older_client.load(Ordering::Relaxed)
     }
 
     /// An answer is given, by which the connection may switch to something that is no HTTP.

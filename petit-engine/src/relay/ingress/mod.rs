@@ -86,25 +86,25 @@ where
     // A proxy must find that the connection it takes for its next request is still there.
     let speaks_for_many = shared.places.visitor(peer.ip()).is_none();
     let idle = if speaks_for_many { limits::PROXY_IDLE } else { limits::VISITOR_IDLE };
-    let visitor = Arc::new(visitor);
     let activity = Arc::new(Activity::default());
-    let counted = Arc::clone(&activity);
+    let connection = Arc::new(Connection { visitor, activity: Arc::clone(&activity) });
     let service = service_fn(move |request: Request<Incoming>| {
-        let under_way = Activity::enter(&counted);
+        let activity = &connection.activity;
+        let under_way = Activity::enter(activity);
         let is_h2 = request.version() >= Version::HTTP_2;
         if is_h2 {
-            counted.carries_many();
+            activity.carries_many();
         } else {
-            counted.begins(!request.body().is_end_stream(), request.version() == Version::HTTP_10);
+            activity.begins(!request.body().is_end_stream(), request.version() == Version::HTTP_10);
         }
-        let (shared, visitor) = (Arc::clone(&shared), Arc::clone(&visitor));
-        let counted = Arc::clone(&counted);
+        let (shared, connection) = (Arc::clone(&shared), Arc::clone(&connection));
         async move {
-            let mut answer = guarded(&shared, &visitor, request).await;
+            let mut answer = guarded(&shared, &connection, request).await;
+            let activity = &connection.activity;
             if shared.leaving.ends_connections() {
-                ends_connection(&mut answer, is_h2, &counted);
+                ends_connection(&mut answer, is_h2, activity);
             }
-            counted.answers(answer.status() == StatusCode::SWITCHING_PROTOCOLS);
+            activity.answers(answer.status() == StatusCode::SWITCHING_PROTOCOLS);
             Ok::<_, Infallible>(answer.map(|body| under_way.until_end_of(body)))
         }
     });
@@ -118,7 +118,7 @@ where
     // moved. All politely.
     let end_of_life = async {
         tokio::select! {
-            () = leaving.leaving.closes(|| activity.carries_one()) => Over::Enough,
+            () = leaving.leaving.closes(|| activity.may_wait()) => Over::Enough,
             over = activity.over(idle) => over,
             () = tokio::time::sleep(age(peer)) => Over::Enough,
         }
@@ -164,11 +164,11 @@ fn age(peer: SocketAddr) -> std::time::Duration {
 /// As [`answer`], but a fault of ours within ends this request alone.
 async fn guarded(
     shared: &Arc<Shared>,
-    visitor: &Visitor,
+    connection: &Connection,
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
     let id = shared.next_request_id();
-    let mut answer = std::pin::pin!(answer(shared, visitor, request, id));
+    let mut answer = std::pin::pin!(answer(shared, connection, request, id));
     let caught = std::future::poll_fn(|cx| {
         match std::panic::catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
             Ok(poll) => poll.map(Some),
@@ -207,10 +207,11 @@ fn builder() -> Builder<TokioExecutor> {
 /// The answer to one request: the service's, or Petit's own.
 async fn answer(
     shared: &Arc<Shared>,
-    visitor: &Visitor,
+    connection: &Connection,
     request: Request<Incoming>,
     id: [u8; 16],
 ) -> Response<AnswerBody> {
+    let visitor = &connection.visitor;
     let legacy = shared.config.legacy_errors;
     let version = request.version();
     let checked = match head::check(&request, visitor, &shared.config.endpoint, &shared.pseudonym) {
@@ -237,6 +238,9 @@ async fn answer(
         let failure = if online { Failure::NotOffered } else { Failure::Away };
         return failure.answer(Some(&route.name), id, legacy);
     };
+    if !session.moves {
+        connection.activity.goes_to_older_client();
+    }
     let visitor_address = head::origin(&request, visitor, shared);
     let way = forward::Way {
         shared,
