@@ -137,6 +137,8 @@ pub const MOVES_PER_SECOND: u32 = 1000;
 /// WebSockets and event streams are told to go this long after the server has begun to leave, unless its operator
 /// says otherwise.
 pub const GOODBYE: Duration = Duration::from_secs(5);
+/// The same after a client has begun to leave: a third of [`DRAIN`], after which it cuts them itself.
+pub const CLIENT_GOODBYE: Duration = Duration::from_secs(10);
 /// A WebSocket that was told to go has this long for its own goodbye.
 pub const GOODBYE_ANSWER: Duration = Duration::from_secs(3);
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::Route;
 use super::front_probe::Told as FrontsTold;
@@ -37,6 +38,8 @@ pub(crate) struct Session {
     pub(super) trials: Arc<Semaphore>,
     /// What its device is called.
     pub(super) naming: Naming,
+    /// Cancelled when the agent leaves.
+    leaving: CancellationToken,
     served: RwLock<HashMap<RegisteredId, Arc<Served>>>,
     /// What the agent was told last of its services.
     pub(super) told: Mutex<Told>,
@@ -147,6 +150,7 @@ impl Session {
             pool: Pool::default(),
             trials: Arc::new(Semaphore::new(limits::TRIALS)),
             naming: Naming::default(),
+            leaving: CancellationToken::new(),
             served: RwLock::default(),
             told: Mutex::default(),
             more_to_tell: Notify::new(),
@@ -196,6 +200,24 @@ impl Session {
     pub(super) fn set_health(&self, number: u16, health: Health) {
         if let Some(served) = self.served().values().find(|served| served.number == number) {
             *served.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
+        }
+    }
+
+    /// The agent takes no more streams, and ends those that it has within [`limits::DRAIN`].
+    pub(super) fn agent_leaves(&self) {
+        self.pool.close();
+        self.leaving.cancel();
+    }
+
+    /// Waits until WebSockets and event streams are told to go because the agent leaves; for ever while it stays.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) fn goodbye(&self) -> impl Future<Output = ()> + Send + use<> {
+        let leaves = self.leaving.clone().cancelled_owned();
+        async move {
+            leaves.await;
+            tokio::time::sleep(limits::CLIENT_GOODBYE).await;
         }
     }
 

@@ -203,7 +203,7 @@ async fn serve(
             // The session takes no more streams; requests go to a newer one, or are told that it is away.
             Some(Event::GoAway(_)) => {
                 tracing::debug!(%device, "the agent is leaving");
-                session.pool.close();
+                session.agent_leaves();
             }
             Some(Event::Open(_)) => return Err(Refusal::Protocol),
         }

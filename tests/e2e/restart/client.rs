@@ -11,6 +11,7 @@ use petit_tests::visitor::{request, sum};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{Whole, gone, is_there};
 use crate::upgrade::connect;
@@ -99,6 +100,23 @@ async fn what_is_open_is_finished_by_the_old_process() {
     drop((database, socket));
     soon("the old process to end", gone(old)).await;
     assert_eq!(whole.visitor.get(&whole.host, "/").await.status, 200);
+    whole.client.run(["stop"]).await.ok();
+}
+
+#[tokio::test]
+async fn websockets_are_told_that_the_old_client_goes_away() {
+    let whole = in_the_background("").await;
+    let old = until_green(&whole).await;
+    let mut socket = connect(whole.visitor, &whole.host, "/ws").await.unwrap();
+    socket.send(Message::text("before")).await.unwrap();
+    soon("an echo", socket.next()).await.unwrap().unwrap();
+    whole.client.run(["restart"]).await.ok();
+    match soon("a goodbye", socket.next()).await {
+        Some(Ok(Message::Close(Some(close)))) => assert_eq!(close.code, CloseCode::Away),
+        other => panic!("no close frame: {other:?}"),
+    }
+    assert!(soon("the end", socket.next()).await.is_none(), "a connection that were cut would be an error");
+    soon("the old process to end", gone(old)).await;
     whole.client.run(["stop"]).await.ok();
 }
 

@@ -6,12 +6,16 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Empty};
 use hyper::StatusCode;
+use petit_engine::proto::control::{FromAgent, FromRelay, GrantRefusal, Outcome, ServiceKind};
+use petit_engine::proto::frame::Kind;
 use petit_engine::relay::{Farewell, Leave, Relay};
 use petit_tests::bed::Bed;
+use petit_tests::rogue::{Device, offer};
 use petit_tests::scripted::Manner;
 use petit_tests::service::Service;
 use petit_tests::soon;
 use petit_tests::visitor::{host, request, sum, whole};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -171,6 +175,90 @@ async fn a_server_that_stops_refuses_connections_while_a_download_comes_to_its_e
     assert!(!left.is_finished(), "the download is still under way");
     let (rest, _) = soon("the download", sum(download)).await.unwrap();
     assert!(rest > 20_000_000, "all of it: {rest}");
+    soon("the server to have left", left).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_has_no_end_of_its_own_is_told_that_its_client_goes_away() {
+    let bed = Bed::start().await;
+    let sockets = Service::http("s").await;
+    let (events, mut pens) = service(Manner::h1()).await;
+    let client =
+        bed.client_with(&[("web", sockets.address(), "http"), ("events", events.address(), "http")]).await;
+    let public =
+        |url: String| url.strip_prefix("http://").unwrap().split([':', '/']).next().unwrap().to_owned();
+    let (sockets_host, events_host) = (public(client.url("web").await), public(client.url("events").await));
+    let mut idle = connect(bed.visitor(), &sockets_host, "/ws").await.unwrap();
+    let asked = request(&events_host, "GET", "/", Empty::<Bytes>::new());
+    let mut stream = bed.visitor().open(asked).await.into_body();
+    let (pen, _) = soon("a subscription", pens.recv()).await.unwrap();
+    event(&pen, &mut stream, 1).await;
+    let start = Instant::now();
+    client.client.switch(false).await;
+    let told = async {
+        match soon("a close frame", idle.next()).await {
+            Some(Ok(Message::Close(Some(close)))) => assert_eq!(close.code, CloseCode::Away),
+            other => panic!("no close frame: {other:?}"),
+        }
+        assert!(soon("the end", idle.next()).await.is_none());
+    };
+    let ended = async {
+        let rest = soon("the end of the events", stream.collect()).await;
+        assert!(rest.unwrap().to_bytes().is_empty(), "a clean end");
+    };
+    tokio::join!(told, ended);
+    assert!(start.elapsed() >= petit_engine::limits::CLIENT_GOODBYE, "they have had their time");
+    sockets.until_sockets(0).await;
+    soon("the service to notice", pen.unread()).await;
+}
+
+#[tokio::test]
+async fn a_raw_tcp_port_is_not_opened_by_a_server_that_leaves() {
+    for leave_how in [Leave::Stop, Leave::Move] {
+        let bed = Bed::start().await;
+        let device = Device::of(&bed).await;
+        let mut agent = device.session().await;
+        // Something is under way, so that the server does not leave at once.
+        let asked = request(&host(&device.registered.id), "GET", "/", Empty::<Bytes>::new());
+        let visitor = bed.visitor();
+        let waiting = tokio::spawn(async move { whole(visitor.open(asked).await).await });
+        let (stream, _) = agent.visited().await;
+        let left = leave(&bed, leave_how);
+        agent.next_of(Kind::GoAway).await.expect("a farewell");
+        let services = vec![offer(1, "web", ServiceKind::Http), offer(2, "raw", ServiceKind::Tcp)];
+        agent.say(&FromAgent::Services { services }).await;
+        let Some(FromRelay::Services { services, .. }) = agent.control().await else { panic!("no answer") };
+        let raw = services.iter().find(|grant| grant.service == 2).unwrap();
+        assert_eq!(raw.outcome, Outcome::Refused { cause: GrantRefusal::StoreFailed }, "{leave_how:?}");
+        agent.send(stream, Kind::Data, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        assert_eq!(waiting.await.unwrap().text(), "ok");
+        drop(agent);
+        soon("the server to have left", left).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn while_another_process_takes_over_idle_connections_to_older_clients_are_closed_before_they_are_away()
+{
+    let bed = Bed::start().await;
+    // It does not say that it can begin its next session before it leaves this one.
+    let device = Device::of(&bed).await;
+    let mut agent = device.session().await;
+    let asked = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", host(&device.registered.id));
+    let mut kept = bed.visitor().tcp().await;
+    kept.write_all(asked.as_bytes()).await.unwrap();
+    let (stream, _) = agent.visited().await;
+    agent.send(stream, Kind::Data, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\nok") {
+        assert!(soon("the answer", kept.read_buf(&mut answer)).await.unwrap() > 0);
+    }
+    let left = leave(&bed, Leave::Move);
+    // The next request would be told that the client is away. Who finds the connection closed opens another one,
+    // which the other process takes.
+    assert_eq!(soon("the end", kept.read_buf(&mut answer)).await.unwrap(), 0);
+    agent.next_of(Kind::GoAway).await.expect("a farewell");
+    drop(agent);
     soon("the server to have left", left).await.unwrap();
 }
 

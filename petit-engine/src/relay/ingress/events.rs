@@ -1,6 +1,6 @@
-//! Answers that are streams of events (`text/event-stream`): they have no end of their own, so a relay that leaves
-//! ends them itself, behind a whole event. To the visitor that is the end of an answer, and browsers come back for
-//! the next one (HTML, "server-sent events").
+//! Answers that are streams of events (`text/event-stream`): they have no end of their own, so when the relay or the
+//! agent leaves, the relay ends them itself, behind a whole event. To the visitor that is the end of an answer, and
+//! browsers come back for the next one (HTML, "server-sent events").
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,8 +22,15 @@ pub(super) struct EventStream {
 }
 
 impl EventStream {
-    /// `Some` when an answer's head says that it is one.
-    pub(super) fn of(headers: &HeaderMap, leaving: &Leaving) -> Option<Box<Self>> {
+    /// `Some` when an answer's head says that it is one; it ends once `goodbye` is over.
+    pub(super) fn of<G>(
+        headers: &HeaderMap,
+        leaving: &Leaving,
+        goodbye: impl FnOnce() -> G,
+    ) -> Option<Box<Self>>
+    where
+        G: Future<Output = ()> + Send + 'static,
+    {
         let kind = headers.get(CONTENT_TYPE)?.as_bytes();
         let name = kind.split(|byte| *byte == b';').next()?.trim_ascii();
         if !name.eq_ignore_ascii_case(b"text/event-stream") || headers.contains_key(CONTENT_LENGTH) {
@@ -32,7 +39,7 @@ impl EventStream {
         Some(Box::new(Self {
             place: Place::default(),
             is_coded: headers.contains_key(CONTENT_ENCODING),
-            goodbye: Box::pin(leaving.goodbye()),
+            goodbye: Box::pin(goodbye()),
             is_over: false,
             _counted: leaving.event_stream(),
         }))
@@ -43,7 +50,7 @@ impl EventStream {
         self.place.pass(bytes);
     }
 
-    /// Ready when the relay has said goodbye and no event is cut by an end here.
+    /// Ready when it was told to go and no event is cut by an end here.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_over {
             self.is_over = self.goodbye.as_mut().poll(cx).is_ready();
@@ -123,7 +130,7 @@ mod tests {
             let fields = fields
                 .iter()
                 .map(|(name, value)| (hyper::header::HeaderName::from_static(name), value.parse().unwrap()));
-            EventStream::of(&fields.collect(), &leaving).is_some()
+            EventStream::of(&fields.collect(), &leaving, || leaving.goodbye()).is_some()
         };
         assert!(is_one(&[("content-type", "text/event-stream")]));
         assert!(is_one(&[("content-type", "Text/Event-Stream; charset=utf-8")]));

@@ -89,6 +89,20 @@ impl Way<'_> {
         own.map_or(bounds.answer_within, |own| own.min(bounds.answer_within_most))
     }
 
+    /// Waits until what has no end of its own is told to go, because the relay or the agent leaves.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) fn goodbye(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (relay, agent) = (self.shared.leaving.goodbye(), self.session.goodbye());
+        async move {
+            tokio::select! {
+                () = relay => {}
+                () = agent => {}
+            }
+        }
+    }
+
     /// What a visit to the service asks for.
     pub(super) fn claim(&self, has_body: bool) -> Claim {
         Claim { visitor: self.shared.places.visitor(self.visitor.ip()), has_body }
@@ -135,7 +149,7 @@ pub(super) async fn forward(
     let body = match source {
         Arrived::Whole(body) => AnswerBody::full(body),
         Arrived::Streaming(source) => {
-            let kind = match EventStream::of(&head.headers, &way.shared.leaving) {
+            let kind = match EventStream::of(&head.headers, &way.shared.leaving, || way.goodbye()) {
                 Some(events) => AnswerKind::Events(events),
                 None if is_grpc => AnswerKind::Grpc,
                 None => AnswerKind::Plain,

@@ -1,7 +1,7 @@
 //! A WebSocket's frames (RFC 6455 §5.2), as far as they must be known to say goodbye between two of them.
 //!
-//! The relay carries a WebSocket as bytes and reads nothing but the frames' lengths. When it leaves, or needs the
-//! place for others, both sides get a close frame of its own at the next place where a frame may stand.
+//! The relay carries a WebSocket as bytes and reads nothing but the frames' lengths. When it or the agent leaves, or the
+//! place is needed for others, both sides get a close frame of its own at the next place where a frame may stand.
 
 use std::io;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ const CLOSE: u8 = 0x88;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub(super) enum Parting {
-    /// The relay leaves: "going away" (RFC 6455 §7.4.1).
+    /// The relay or the agent leaves: "going away" (RFC 6455 §7.4.1).
     GoingAway = 1001,
     /// Its place was needed for others: "try again later" (IANA's registry of close codes).
     TryAgainLater = 1013,

@@ -76,12 +76,12 @@ pub(super) async fn websocket(
     }
     socket.place().answered();
     let service = hyper::upgrade::on(&mut response);
-    let shared = Arc::clone(way.shared);
+    let (shared, goodbye) = (Arc::clone(way.shared), way.goodbye());
     way.shared.tasks.spawn(async move {
         // Both resolve once both heads are on their way.
         if let Ok((visitor, service)) = tokio::try_join!(visitor, service) {
             let _counted = shared.leaving.websocket();
-            join(visitor, service, idle, shared.leaving.goodbye(), socket).await;
+            join(visitor, service, idle, goodbye, socket).await;
         }
     });
     let (parts, _) = response.into_parts();
@@ -92,8 +92,8 @@ pub(super) async fn websocket(
     Ok(response)
 }
 
-/// Carries messages both ways until both sides have finished, or none has moved for `idle`, or the relay says
-/// `goodbye` or needs the place for others, and both have been told.
+/// Carries messages both ways until both sides have finished, or none has moved for `idle`, or `goodbye` is to be said
+/// or the place is needed for others, and both have been told.
 async fn join(
     visitor: Upgraded,
     service: Upgraded,
