@@ -37,7 +37,8 @@ pub struct Holder {
     pub pid: Option<u32>,
 }
 
-/// Held until dropped. The file stays: removing it would let two processes hold two files of one name.
+/// Held until dropped. The file stays, unless its holder removes it: then whoever has opened it meanwhile finds that it
+/// is not the one at its path any more, and begins anew. So no two processes hold two files of one name.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -58,20 +59,28 @@ impl Lock {
             // Whoever may write into the folder must not choose which file gets this process's number.
             options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
         }
-        let mut file = options.open(path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {
-                let lock = Self { file };
-                lock.sign();
-                Ok(lock)
+        loop {
+            let mut file = options.open(path).map_err(io)?;
+            match file.try_lock() {
+                Ok(()) if !is_at(&file, path).map_err(io)? => {}
+                Ok(()) => {
+                    let lock = Self { file };
+                    lock.sign();
+                    return Ok(lock);
+                }
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    let mut text = String::new();
+                    let _ = file.read_to_string(&mut text);
+                    return Err(LockError::Held { path: path.to_owned(), pid: text.trim().parse().ok() });
+                }
+                Err(std::fs::TryLockError::Error(source)) => return Err(io(source)),
             }
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let _ = file.read_to_string(&mut text);
-                Err(LockError::Held { path: path.to_owned(), pid: text.trim().parse().ok() })
-            }
-            Err(std::fs::TryLockError::Error(source)) => Err(io(source)),
         }
+    }
+
+    /// Removes the file and gives the lock up, as if it had never been taken. `path` is where it was taken.
+    pub fn remove(self, path: &Path) {
+        let _ = std::fs::remove_file(path);
     }
 
     /// Writes this process's number into it. For people only: what counts is the lock.
@@ -99,11 +108,9 @@ impl Lock {
     /// [`LockError::Held`] when that is a lock of something else.
     #[cfg(unix)]
     pub fn inherit(path: &Path, copy: std::os::fd::OwnedFd) -> Result<Self, LockError> {
-        use std::os::unix::fs::MetadataExt;
         let io = |source| LockError::Io { path: path.to_owned(), source };
         let file = File::from(copy);
-        let is = |of: std::fs::Metadata| (of.dev(), of.ino());
-        let same = is(file.metadata().map_err(io)?) == is(std::fs::metadata(path).map_err(io)?);
+        let same = is_at(&file, path).map_err(io)?;
         // To a lock that is held by way of this very description, this changes nothing.
         if same && file.try_lock().is_ok() { Ok(Self { file }) } else { Self::take(path) }
     }
@@ -140,9 +147,53 @@ impl Lock {
     }
 }
 
+/// True when a file is the one that stands at a path.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let is = |of: std::fs::Metadata| (of.dev(), of.ino());
+    let opened = is(file.metadata()?);
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => Ok(is(found) == opened),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Windows keeps the name of a file that is removed as long as somebody has it open, so no other takes it.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> io::Result<bool> {
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_whose_holder_removes_it_is_still_held_by_one_at_a_time() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("server.lock");
+        let (holders, held) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while held.load(Ordering::SeqCst) < 50 {
+                        let Ok(lock) = Lock::take(&path) else { continue };
+                        assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                        held.fetch_add(1, Ordering::SeqCst);
+                        // Time for others to have opened the file that is about to go.
+                        std::thread::yield_now();
+                        holders.fetch_sub(1, Ordering::SeqCst);
+                        lock.remove(&path);
+                    }
+                });
+            }
+        });
+        assert!(!path.exists());
+    }
 
     #[test]
     fn only_one_holds_it_and_it_is_free_afterwards() {

@@ -74,9 +74,14 @@ impl Folder {
         self.dir.join("server.sock")
     }
 
+    /// The folder for logs.
+    pub fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
     /// The log.
     pub fn log(&self) -> PathBuf {
-        self.dir.join("logs").join("server.log")
+        self.logs().join("server.log")
     }
 
     /// The key that clients pin.
@@ -100,7 +105,7 @@ impl Folder {
     /// [`KeyError::File`], also when others could put files into it.
     pub fn make(&self) -> Result<(), KeyError> {
         files::make_private_dir(&self.dir)?;
-        Ok(files::make_private_dir(&self.dir.join("logs"))?)
+        Ok(files::make_private_dir(&self.logs())?)
     }
 
     /// True when there is a key.

@@ -1,6 +1,7 @@
 //! A whole server: config, folder, registry and relay put together.
 
 pub mod handover;
+mod offline;
 mod prepare;
 
 use std::net::SocketAddr;
@@ -16,11 +17,12 @@ use petit_host::lock::{Lock, LockError};
 use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 
+pub use self::offline::{Begun, LostRegistry, Offline};
 pub use self::prepare::{Inherited, Prepared};
 use crate::certificate::{self, CertificateError, Loaded, PublicNames, Shown, Stamps};
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::folder::{Folder, KeyError, Pinned};
+use crate::folder::{Folder, KeyError};
 use crate::fronts::AuthorityError;
 use crate::memory;
 use crate::store::sqlite::SqliteStore;
@@ -139,13 +141,6 @@ pub struct Reloaded {
     pub new_certificate: bool,
 }
 
-/// The registry without a server around it, for commands while none runs.
-pub struct Offline {
-    /// The registry.
-    pub directory: Directory,
-    _lock: Lock,
-}
-
 /// How often it is looked whether the registry is still in its place.
 const REGISTRY_EVERY: Duration = Duration::from_secs(10);
 /// How long a command that holds the registry for a moment is waited for.
@@ -169,63 +164,6 @@ async fn directory(
 
 fn service_limits(config: &Config) -> ServiceLimits {
     ServiceLimits { most: config.max_services, ports: config.tcp_ports }
-}
-
-impl Offline {
-    /// Opens the registry while no server runs.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub async fn open(config: &Config, folder: &Folder) -> Result<Self, StartError> {
-        let lock = lock(folder).await?;
-        let (_, limits) = watch::channel(service_limits(config));
-        Ok(Self { directory: directory(config, limits).await?.0, _lock: lock })
-    }
-
-    /// Makes the registry where there is none. For `init` only.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub async fn create(config: &Config, folder: &Folder) -> Result<(), StartError> {
-        let _lock = lock(folder).await?;
-        SqliteStore::create(&config.registry_file).await?.close().await?;
-        Ok(())
-    }
-
-    /// Makes what a server cannot do without, where there never was any of it: the registry, then the keys. True when
-    /// they were made. What a call that failed has left behind is taken up by the next one.
-    ///
-    /// # Errors
-    /// [`StartError`]; a part that is gone is not made anew, because clients may rely on it.
-    pub async fn init(config: &Config, folder: &Folder) -> Result<bool, StartError> {
-        let _lock = lock(folder).await?;
-        if folder.has_key()? {
-            return Ok(false);
-        }
-        let path = &config.registry_file;
-        let pinned = match SqliteStore::open(path).await {
-            // Invites say what is to be pinned, so without one nobody has pinned anything.
-            Ok(store) if store.is_untouched().await? => {
-                store.close().await?;
-                Pinned::Never
-            }
-            Ok(_) => return Err(KeyError::Lost { path: folder.key() }.into()),
-            Err(StoreError::Missing { .. }) => Pinned::Perhaps,
-            Err(error) => return Err(error.into()),
-        };
-        if pinned == Pinned::Perhaps {
-            if folder.backup_key().exists() || folder.backup_pin().exists() {
-                return Err(KeyError::Lost { path: folder.key() }.into());
-            }
-            SqliteStore::create(path).await?.close().await?;
-        }
-        Ok(folder.make_keys(pinned)?)
-    }
-
-    /// Closes the registry's file.
-    pub async fn close(self) {
-        let _ = self.directory.store().close().await;
-    }
 }
 
 impl Server {

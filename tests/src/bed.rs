@@ -17,7 +17,7 @@ use petit_engine::relay::Bounds;
 use petit_host::lock::Lock;
 use petit_server::config::Config;
 use petit_server::folder::Folder as ServerFolder;
-use petit_server::server::{InviteWish, Offline, Server, make_invite};
+use petit_server::server::{Begun, InviteWish, LostRegistry, Server, make_invite};
 use tempfile::TempDir;
 
 use crate::authority::Authority;
@@ -105,7 +105,7 @@ impl Bed {
         let (mut config, _) = petit_server::config::load(path).unwrap();
         change(&mut config);
         // As `petit-server init` does.
-        Offline::init(&config, &folder).await.unwrap();
+        Begun::new(&config, &folder, LostRegistry::Refused).await.unwrap().finish().await;
         Arc::new(Server::start(config, folder).await.unwrap())
     }
 

@@ -7,6 +7,7 @@ pub mod sqlite;
 pub mod yielding;
 
 use std::future::Future;
+use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::SystemTime;
@@ -82,6 +83,19 @@ pub enum StoreError {
     /// What was asked for is not there, or is in the way.
     #[error(transparent)]
     Conflict(#[from] Conflict),
+}
+
+/// True when an error of this program's came about because a disk has no room, or its user may have no more of it.
+pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    // https://sqlite.org/rescode.html: 13 FULL; 4874 IOERR_SHMSIZE, of the index of the write-ahead log, "may indicate
+    // that the underlying filesystem volume is out of space".
+    let is_full = |error: &(dyn std::error::Error + 'static)| {
+        let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        let sqlite = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+        matches!(io, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+            || sqlite.and_then(|error| error.code()).is_some_and(|code| matches!(&*code, "13" | "4874"))
+    };
+    std::iter::successors(Some(error), |error| error.source()).any(is_full)
 }
 
 /// Why a wish cannot be fulfilled; for the operator.

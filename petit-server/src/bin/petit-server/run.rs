@@ -17,7 +17,7 @@ use petit_server::admin::{Admin, InviteTerms, Running, Wish};
 use petit_server::config::{self, Config};
 use petit_server::folder::{Folder, KeyError};
 use petit_server::server::{Inherited, Prepared, Reloaded, Server, StartError, tunnel_address};
-use petit_server::store::StoreError;
+use petit_server::store::{StoreError, is_disk_full};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
@@ -342,6 +342,10 @@ fn invite_terms(server: &Server, config: &Config) -> Result<InviteTerms, Invalid
 /// What is wrong, and what to do next.
 pub(crate) fn start_failure(error: &StartError) -> Failure {
     let failure = Failure::of(error);
+    if is_disk_full(error) {
+        let problem = format!("the disk is full: {}", failure.message);
+        return Failure::new(ExitCode::Failed, problem).hint("nothing was changed; make room and try again");
+    }
     match error {
         StartError::Running { .. } => failure.hint("see it with: petit-server status"),
         StartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {

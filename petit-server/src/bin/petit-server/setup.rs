@@ -8,13 +8,13 @@ use petit_engine::secret::Fingerprint;
 use petit_host::cli::{self, Failure};
 use petit_host::control::client::{CallError, Client};
 use petit_host::exit::ExitCode;
-use petit_host::files;
+use petit_host::files::{self, FileError};
 use petit_server::backup::{self, BackupError};
 use petit_server::certificate::{self, Expiry, PublicNames};
 use petit_server::config::{self, Config, ConfigError};
 use petit_server::folder::Folder;
 use petit_server::room;
-use petit_server::server::{Offline, StartError, tunnel_address};
+use petit_server::server::{Begun, LostRegistry, Offline, StartError, tunnel_address};
 use petit_server::store::StoreError;
 use serde_json::{Value, json};
 
@@ -32,12 +32,15 @@ pub(crate) struct Wish<'a> {
     pub(crate) new_registry: bool,
 }
 
-/// Makes what is missing, and leaves what is there.
-pub(crate) async fn init(json: bool, folder: &Folder, wish: &Wish<'_>) -> Result<(), Failure> {
-    let failed = |error: files::FileError| Failure::of(&error);
-    files::make_private_dir(folder.path()).map_err(failed)?;
-    let path = &folder.config;
-    let wrote_config = match config::load(path) {
+/// What `init` writes where a config file has no server's part.
+struct NewConfig {
+    text: String,
+    write: fn(&Path, &[u8]) -> Result<(), FileError>,
+}
+
+/// The config that is there, or the one that is to be written.
+fn config_of(path: &Path, wish: &Wish<'_>) -> Result<(Config, Option<NewConfig>), Failure> {
+    let new = match config::load(path) {
         Ok(_) if wish.endpoint.is_some() || wish.port.is_some() => {
             return Err(Failure::new(
                 ExitCode::Failed,
@@ -45,53 +48,75 @@ pub(crate) async fn init(json: bool, folder: &Folder, wish: &Wish<'_>) -> Result
             )
             .hint("set secure_proxy_port in it, and endpoint in its [server.vitae], by hand"));
         }
-        Ok(_) => false,
-        Err(ConfigError::Missing { .. }) => {
-            files::write_private(path, template(wish).as_bytes()).map_err(failed)?;
-            true
-        }
+        Ok((config, _)) => return Ok((config, None)),
+        Err(ConfigError::Missing { .. }) => NewConfig { text: template(wish), write: files::write_private },
         Err(ConfigError::NoServer { .. }) => {
             // The client's part stays as it is.
             let client = std::fs::read_to_string(path).unwrap_or_default();
-            let both = format!("{}\n\n{}", client.trim_end(), template(wish));
-            files::write_keeping_rights(path, both.as_bytes()).map_err(failed)?;
-            true
+            let text = format!("{}\n\n{}", client.trim_end(), template(wish));
+            NewConfig { text, write: files::write_keeping_rights }
         }
         Err(error) => return Err(Failure::of(&error)),
     };
-    let config = load(path)?;
-    let made_keys = match Offline::init(&config, folder).await {
-        Err(StartError::Running { .. }) => false,
-        made => made.map_err(|error| start_failure(&error))?,
-    };
-    // The key is made last, so one without a registry is a registry that was lost, or a disk that is not there.
-    if wish.new_registry {
-        Offline::create(&config, folder).await.map_err(|error| start_failure(&error))?;
-    }
-    match Offline::open(&config, folder).await {
-        Ok(offline) => offline.close().await,
-        // A running server has a registry.
-        Err(StartError::Running { .. }) => {}
+    let (config, _) = config::parse(path, &new.text).map_err(|error| Failure::of(&error))?;
+    Ok((config, Some(new)))
+}
+
+/// What `init` has made.
+struct InitDone {
+    config: bool,
+    keys: bool,
+}
+
+/// Makes what is missing: registry and keys, then the config file, so that there is no config without them. Where one of
+/// them cannot be made, none is.
+async fn make(
+    folder: &Folder,
+    wish: &Wish<'_>,
+    config: &Config,
+    new: Option<&NewConfig>,
+) -> Result<InitDone, Failure> {
+    let lost = if wish.new_registry { LostRegistry::MadeAnew } else { LostRegistry::Refused };
+    let begun = match Begun::new(config, folder, lost).await {
+        Ok(begun) => Some(begun),
+        // A running server has all of it.
+        Err(StartError::Running { .. }) => None,
         Err(error) => return Err(start_failure(&error)),
+    };
+    let written = new.map_or(Ok(()), |new| (new.write)(&folder.config, new.text.as_bytes()));
+    let keys = begun.as_ref().is_some_and(|begun| begun.made_keys);
+    match (begun, &written) {
+        (Some(begun), Ok(())) => begun.finish().await,
+        (Some(begun), Err(_)) => begun.take_back().await,
+        (None, _) => {}
     }
+    written.map_err(|error| start_failure(&StartError::Key(error.into())))?;
+    Ok(InitDone { config: new.is_some(), keys })
+}
+
+/// Makes what is missing, and leaves what is there.
+pub(crate) async fn init(json: bool, folder: &Folder, wish: &Wish<'_>) -> Result<(), Failure> {
+    let path = &folder.config;
+    let (config, new) = config_of(path, wish)?;
+    let tunnel = tunnel_address(&config, &config.endpoint, config.secure_proxy_port);
+    let tunnel = tunnel.map_err(|error| Failure::of(&error))?;
+    let made = make(folder, wish, &config, new.as_ref()).await?;
     let pins = folder.pins().map_err(|error| Failure::of(&error))?;
     let fingerprint = pins.first().map(ToString::to_string).unwrap_or_default();
     let words = pins.first().map(Fingerprint::words).unwrap_or_default();
     let mut text = String::new();
     let did = |made: bool| if made { "made" } else { "there already" };
-    text.push_str(&format!("Config     {} ({})\n", path.display(), did(wrote_config)));
-    text.push_str(&format!("Server key {} ({})\n", folder.key().display(), did(made_keys)));
+    text.push_str(&format!("Config     {} ({})\n", path.display(), did(made.config)));
+    text.push_str(&format!("Server key {} ({})\n", folder.key().display(), did(made.keys)));
     text.push_str(&format!("           {fingerprint}\n"));
     text.push_str(&format!("           {}\n           {}\n", words.english, words.german));
     text.push_str(&format!("Registry   {}\n", config.registry_file.display()));
-    if made_keys {
+    if made.keys {
         text.push_str(&format!(
             "\nMove {} to a safe place: clients accept it should the server key ever be lost.\n",
             folder.backup_key().display()
         ));
     }
-    let tunnel = tunnel_address(&config, &config.endpoint, config.secure_proxy_port);
-    let tunnel = tunnel.map_err(|error| Failure::of(&error))?;
     text.push_str(&format!("Addresses  {}\n", config.endpoint));
     text.push_str(&format!("Clients    connect to {tunnel}\n"));
     if !config.endpoint.is_local() {
@@ -107,9 +132,9 @@ pub(crate) async fn init(json: bool, folder: &Folder, wish: &Wish<'_>) -> Result
         "endpoint": config.endpoint,
         "tunnel_address": tunnel,
         "config": path,
-        "config_made": wrote_config,
+        "config_made": made.config,
         "key": folder.key(),
-        "key_made": made_keys,
+        "key_made": made.keys,
         "backup_key": folder.backup_key(),
         "fingerprint": fingerprint,
         "key_words": words,

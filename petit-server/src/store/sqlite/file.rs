@@ -190,6 +190,11 @@ fn with_its_log(path: &Path) -> [PathBuf; 3] {
     ["", "-wal", "-shm"].map(|suffix| with_suffix(path, suffix))
 }
 
+/// All that making and opening a registry may leave behind.
+pub(super) fn all(path: &Path) -> Vec<PathBuf> {
+    [path.to_owned(), with_suffix(path, ".new")].iter().flat_map(|path| with_its_log(path)).collect()
+}
+
 /// Removes what is left of a registry that was never finished.
 fn remove_with_its_log(path: &Path) -> std::io::Result<()> {
     for path in with_its_log(path) {

@@ -81,6 +81,11 @@ impl SqliteStore {
         })
     }
 
+    /// The files that a registry at `path` is in, or was about to be made in.
+    pub fn files_at(path: &Path) -> Vec<PathBuf> {
+        file::all(path)
+    }
+
     /// True when nobody was ever invited.
     ///
     /// # Errors

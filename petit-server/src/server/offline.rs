@@ -1,0 +1,170 @@
+//! The registry without a server around it: for commands while none runs, and for `init`, which makes all that a
+//! server cannot do without or leaves everything as it was.
+
+use std::path::{Path, PathBuf};
+
+use petit_host::lock::Lock;
+use tokio::sync::watch;
+
+use super::{StartError, directory, lock, service_limits};
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::folder::{Folder, KeyError, Pinned};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
+
+/// The registry without a server around it, for commands while none runs.
+pub struct Offline {
+    /// The registry.
+    pub directory: Directory,
+    _lock: Lock,
+}
+
+impl Offline {
+    /// Opens the registry while no server runs.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(config: &Config, folder: &Folder) -> Result<Self, StartError> {
+        let lock = lock(folder).await?;
+        let (_, limits) = watch::channel(service_limits(config));
+        Ok(Self { directory: directory(config, limits).await?.0, _lock: lock })
+    }
+
+    /// Closes the registry's file.
+    pub async fn close(self) {
+        let _ = self.directory.store().close().await;
+    }
+}
+
+/// What `init` does about a registry that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostRegistry {
+    /// It is refused: clients rely on what was in it.
+    Refused,
+    /// An empty one is made; the operator has asked for that.
+    MadeAnew,
+}
+
+/// What a server cannot do without: it is there, and opens. What was made of it can still be taken back.
+pub struct Begun {
+    /// Keys were made.
+    pub made_keys: bool,
+    directory: Directory,
+    made: Made,
+}
+
+impl Begun {
+    /// Makes what a server cannot do without, where there never was any of it: the registry, then the keys. What a call
+    /// that was killed has left behind is taken up by the next one.
+    ///
+    /// # Errors
+    /// [`StartError`]; everything is as it was before. A part that is gone is not made anew, because clients may rely
+    /// on it.
+    pub async fn new(config: &Config, folder: &Folder, lost: LostRegistry) -> Result<Self, StartError> {
+        let made = Made::before(config, folder).await?;
+        match Self::make(config, folder, lost).await {
+            Ok((directory, made_keys)) => Ok(Self { made_keys, directory, made }),
+            Err(error) => {
+                made.take_back();
+                Err(error)
+            }
+        }
+    }
+
+    async fn make(
+        config: &Config,
+        folder: &Folder,
+        lost: LostRegistry,
+    ) -> Result<(Directory, bool), StartError> {
+        let path = &config.registry_file;
+        let made_keys = !folder.has_key()? && {
+            let pinned = match SqliteStore::open(path).await {
+                // Invites say what is to be pinned, so without one nobody has pinned anything.
+                Ok(store) if store.is_untouched().await? => {
+                    store.close().await?;
+                    Pinned::Never
+                }
+                Ok(_) => return Err(KeyError::Lost { path: folder.key() }.into()),
+                Err(StoreError::Missing { .. }) => Pinned::Perhaps,
+                Err(error) => return Err(error.into()),
+            };
+            if pinned == Pinned::Perhaps {
+                if folder.backup_key().exists() || folder.backup_pin().exists() {
+                    return Err(KeyError::Lost { path: folder.key() }.into());
+                }
+                SqliteStore::create(path).await?.close().await?;
+            }
+            folder.make_keys(pinned)?
+        };
+        // The key is made last, so one without a registry is a registry that was lost, or a disk that is not there.
+        if lost == LostRegistry::MadeAnew {
+            SqliteStore::create(path).await?.close().await?;
+        }
+        let (_, limits) = watch::channel(service_limits(config));
+        Ok((directory(config, limits).await?.0, made_keys))
+    }
+
+    /// Closes the registry's file, and keeps everything.
+    pub async fn finish(self) {
+        let _ = self.directory.store().close().await;
+    }
+
+    /// Closes the registry's file, and leaves everything as it was before.
+    pub async fn take_back(self) {
+        let Self { directory, made, made_keys: _ } = self;
+        let _ = directory.store().close().await;
+        made.take_back();
+    }
+}
+
+/// What was not there before, with the lock under which it is made.
+struct Made {
+    lock: Lock,
+    lock_path: PathBuf,
+    had_lock: bool,
+    files: Vec<PathBuf>,
+    /// The innermost first.
+    folders: Vec<PathBuf>,
+}
+
+impl Made {
+    /// Looks what is not there, makes the folder and takes its lock.
+    async fn before(config: &Config, folder: &Folder) -> Result<Self, StartError> {
+        let folders = missing_folders(&folder.logs());
+        let had_lock = folder.lock().exists();
+        let taken = async {
+            folder.make()?;
+            lock(folder).await
+        };
+        let lock = taken.await.inspect_err(|_| remove_folders(&folders))?;
+        let mut files = vec![folder.key(), folder.backup_key(), folder.backup_pin()];
+        files.extend(SqliteStore::files_at(&config.registry_file));
+        files.retain(|path| !path.exists());
+        Ok(Self { lock, lock_path: folder.lock(), had_lock, files, folders })
+    }
+
+    fn take_back(self) {
+        // The keys first: a key that is there has all that belongs to it.
+        for path in &self.files {
+            let _ = std::fs::remove_file(path);
+        }
+        if !self.had_lock {
+            self.lock.remove(&self.lock_path);
+        }
+        remove_folders(&self.folders);
+    }
+}
+
+/// A folder that is not there, and all above it that are not.
+fn missing_folders(path: &Path) -> Vec<PathBuf> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    path.ancestors().take_while(is_missing).map(Path::to_owned).collect()
+}
+
+/// Removes folders as far as nobody has put anything into them.
+fn remove_folders(folders: &[PathBuf]) {
+    for path in folders {
+        let _ = std::fs::remove_dir(path);
+    }
+}
