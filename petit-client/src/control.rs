@@ -153,14 +153,16 @@ impl Control {
 
     /// Tries the whole way to one service, or to all. There is no way to one that the server has refused.
     async fn ping(&self, request: &Request) -> Outcome {
-        let mut services = self.client.status().await.services;
-        if services.is_empty() {
+        let status = self.client.status().await;
+        if status.services.is_empty() {
+            let add = messages::add_service(status.to_be_set_up());
             return Err(Problem::new(
                 409,
                 "no_service",
-                "no service is set up; add one with: petit-client service add NAME HOST:PORT",
+                format!("no service is set up; add one with: {add}"),
             ));
         }
+        let mut services = status.services;
         if let Some(name) = request.parameter("service") {
             let name = service_name(name)?;
             services.retain(|service| service.name == name);

@@ -2,6 +2,7 @@
 
 use petit_engine::agent::EnrolError;
 use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
+use petit_engine::name::ServiceName;
 use petit_engine::proto::control::{EnrolRefusal, GrantRefusal};
 
 use crate::client::StartError;
@@ -21,6 +22,12 @@ pub struct Words {
 
 fn words(what: impl Into<String>, todo: &'static str) -> Words {
     Words { what: what.into(), todo }
+}
+
+/// What to type to add a service. `wanted`: the one that is to be set up next, as far as that is known.
+pub fn add_service(wanted: Option<&ServiceName>) -> String {
+    let name = wanted.map_or("NAME", ServiceName::as_str);
+    format!("petit-client service add {name} HOST:PORT")
 }
 
 /// Why the client is not connected.

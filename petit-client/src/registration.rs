@@ -108,6 +108,12 @@ impl Known {
 }
 
 impl Registration {
+    /// The service that the invite was made for, unless `config` has one of its name.
+    pub fn not_set_up(&self, config: &Config) -> Option<&ServiceName> {
+        let is_set_up = config.specs(&self.service).iter().any(|spec| spec.name == self.service);
+        (!is_set_up).then_some(&self.service)
+    }
+
     /// What an enrolment came to.
     pub fn new(invite: &Invite, device: DeviceId, service: ServiceName, pending: &Pending) -> Self {
         Self {

@@ -78,6 +78,21 @@ pub struct RegisteredAt {
     /// Since when; seconds since 1970.
     #[serde(default)]
     pub since: Option<u64>,
+    /// The service that the invite was made for.
+    #[serde(default)]
+    pub service: Option<ServiceName>,
+}
+
+impl Status {
+    /// The service that is to be set up where there is none: the invite's, whose address and aliases are there already,
+    /// or, when that was given up, another one that the server keeps an address for.
+    pub fn to_be_set_up(&self) -> Option<&ServiceName> {
+        let invited = self.registered.as_ref().and_then(|at| at.service.as_ref());
+        let is_kept = |name: &ServiceName| self.kept.iter().any(|kept| kept.name == *name);
+        let is_given_up = |name: &ServiceName| !self.kept.is_empty() && !is_kept(name);
+        let kept = || self.kept.first().map(|kept| &kept.name);
+        invited.filter(|name| !is_given_up(name)).or_else(kept)
+    }
 }
 
 /// Where the connection to the server stands.

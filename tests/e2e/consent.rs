@@ -176,6 +176,58 @@ async fn ctrl_c_at_the_last_question_says_what_is_done_already() {
 }
 
 #[tokio::test]
+async fn until_the_service_of_the_invite_is_set_up_the_commands_name_it() {
+    let vendor = Vendor::start().await;
+    let service = Service::http("the orders").await;
+    let target = service.address().to_string();
+    let client = Program::client();
+    let mut terminal = client.on_a_terminal(["register", "--key-store", "file"]);
+    terminal.until("Paste the invite").await;
+    let link = vendor.server.invite(["--service-name", "orders", "--alias", "acme"]).await;
+    terminal.type_line(&link).await;
+    terminal.until("Go on?").await;
+    terminal.type_line("").await;
+    terminal.until("Where is the service \"orders\"").await;
+    terminal.end_input().await;
+    let next = "petit-client service add orders HOST:PORT";
+    terminal.until(next).await;
+    let (exit, shown) = terminal.end().await;
+    assert_eq!(exit, 0, "{shown}");
+    let all_say = async |commands: &[&[&str]]| {
+        for command in commands {
+            let said = client.run(command.iter().copied()).await;
+            assert!(said.out.contains(next) || said.err.contains(next), "{command:?}: {said:?}");
+        }
+    };
+    all_say(&[&["service", "list"], &["config", "check"], &["doctor"]]).await;
+    let running = client.up().await;
+    client.until("to be online", |status| status["connection"]["state"] == "online").await;
+    all_say(&[&["status"], &["config", "check"], &["doctor"], &["ping"]]).await;
+
+    // Another name is taken, and what that leaves out is said.
+    let note = "the invite was made for a service \"orders\", and none has that name";
+    let add = async |name: &str| client.run(["service", "add", name, &target]).await.ok().out;
+    let said = add("other").await;
+    assert!(said.contains(note) && said.contains(next), "{said}");
+    client.run(["service", "remove", "other"]).await.ok();
+    all_say(&[&["status"]]).await;
+    client.run(["stop"]).await.ok();
+    assert_eq!(running.exit().await, 0);
+    let said = add("third").await;
+    assert!(said.contains(note) && said.contains(next), "{said}");
+    let said = add("orders").await;
+    assert!(!said.contains("the invite was made for"), "{said}");
+    let _running = client.up().await;
+    client.until_green().await;
+    assert_eq!(vendor.server.visitor().await.get("acme.localhost", "/").await.text(), "the orders");
+
+    // Whoever has given its address up is not told of it any more.
+    client.run(["unregister", "--service", "orders", "--yes"]).await.ok();
+    let said = add("fourth").await;
+    assert!(!said.contains("the invite was made for"), "{said}");
+}
+
+#[tokio::test]
 async fn without_a_keychain_a_file_is_offered_before_the_invite_is_asked_for() {
     let vendor = Vendor::start().await;
     let client = Program::client();

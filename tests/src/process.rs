@@ -433,6 +433,11 @@ impl Terminal {
         self.keys.write_all(b"\x03").await.unwrap();
     }
 
+    /// Presses Ctrl-D: at the begin of a line it ends the input.
+    pub async fn end_input(&mut self) {
+        self.keys.write_all(b"\x04").await.unwrap();
+    }
+
     /// Waits for the end; returns the exit code and all that was shown.
     pub async fn end(mut self) -> (i32, String) {
         let mut rest = Vec::new();

@@ -101,7 +101,7 @@ fn fault(texts: &Texts, fault: &Fault) -> Words {
             let minutes = apart.as_secs().div_ceil(60).to_string();
             words::words(texts, key, &[("n", &minutes)])
         }
-        Fault::NoService => words::words(texts, "doctor.no_service", &[]),
+        Fault::NoService { invited: _ } => words::words(texts, "doctor.no_service", &[]),
         Fault::Service { target, cause, certificate } => {
             let found = words::service(texts, *cause, &target.to_string());
             match certificate {
@@ -163,7 +163,7 @@ mod tests {
             ),
             (Subject::Clock, Fault::Clock { apart: Duration::from_secs(600), is_ahead: true }),
             (Subject::Clock, Fault::Clock { apart: Duration::from_secs(600), is_ahead: false }),
-            (Subject::Services, Fault::NoService),
+            (Subject::Services, Fault::NoService { invited: None }),
             (
                 service(),
                 Fault::Service {

@@ -59,6 +59,7 @@ pub(super) fn status_of(folder: &Folder, inner: &Inner) -> Status {
             device: registration.device,
             key_words: registration.pins.first().map(Fingerprint::words).unwrap_or_default(),
             since: registration.since,
+            service: Some(registration.service.clone()),
         }),
         withheld: inner
             .registration

@@ -177,7 +177,10 @@ pub enum Fault {
         is_ahead: bool,
     },
     /// No service is set up.
-    NoService,
+    NoService {
+        /// The one that the invite was made for, when there is a registration.
+        invited: Option<ServiceName>,
+    },
     /// A service is not reached.
     Service {
         /// Where it should be.

@@ -291,7 +291,8 @@ async fn check_services(
         return;
     };
     if config.services.is_empty() {
-        checks.push(bad(Subject::Services, Fault::NoService));
+        let invited = registration.map(|known| known.service.clone());
+        checks.push(bad(Subject::Services, Fault::NoService { invited }));
         return;
     }
     let first = registration.map_or_else(ServiceName::first, |known| known.service.clone());

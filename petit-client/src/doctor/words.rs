@@ -9,15 +9,21 @@ use crate::messages::{self, Words};
 
 pub(super) fn check(finding: &Finding) -> Check {
     let (detail, advice) = match &finding.found {
-        Found::Good(fact) => (self::fact(fact), ""),
+        Found::Good(fact) => (self::fact(fact), String::new()),
         Found::Bad(fault) => {
             let Words { what, todo } = self::fault(fault);
-            (what, todo)
+            let advice = match fault {
+                Fault::NoService { invited } => {
+                    format!("add one with: {}", messages::add_service(invited.as_ref()))
+                }
+                _ => todo.to_owned(),
+            };
+            (what, advice)
         }
-        Found::Untried(why) => (format!("not tried, because {}", messages::untried(*why)), ""),
-        Found::Skipped => ("not looked at: something before it is not right".to_owned(), ""),
+        Found::Untried(why) => (format!("not tried, because {}", messages::untried(*why)), String::new()),
+        Found::Skipped => ("not looked at: something before it is not right".to_owned(), String::new()),
     };
-    Check { name: name(&finding.of), result: finding.found.result(), detail, advice: advice.to_owned() }
+    Check { name: name(&finding.of), result: finding.found.result(), detail, advice }
 }
 
 fn name(of: &Subject) -> String {
@@ -94,10 +100,8 @@ fn fault(fault: &Fault) -> Words {
             let what = format!("this computer's clock is {} {direction} the server's", ago(*apart));
             Words { what, todo: "let the computer set its clock by itself; invites go by the server's" }
         }
-        Fault::NoService => {
-            let what = "no service is set up".to_owned();
-            Words { what, todo: "add one with: petit-client service add NAME HOST:PORT" }
-        }
+        // What to do has a name in it, and is said by `check`.
+        Fault::NoService { invited: _ } => Words { what: "no service is set up".to_owned(), todo: "" },
         Fault::Service { target, cause, certificate } => {
             let Words { what, mut todo } = messages::service(*cause);
             let mut what = format!("{target}: {what}");

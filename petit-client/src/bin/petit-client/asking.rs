@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use petit_client::config;
 use petit_client::consent::{ChosenFor, KeptService};
 use petit_client::enrol::Done;
+use petit_client::messages;
 use petit_client::registration::Registration;
 use petit_engine::invite::Invite;
 use petit_engine::name::{ServerAddr, ServiceName, VendorName};
@@ -110,11 +111,11 @@ pub(crate) async fn ask_place(done: &Done, signals: &mut Signals) -> Result<Opti
             line = line => line.ok().and_then(Result::ok).unwrap_or_default(),
             () = interrupted(signals) => {
                 let problem = format!(
-                    "stopped; this computer is registered with {} already, only where its service {:?} is is not said",
+                    "stopped; this computer is registered with {} already, and nobody has said where its service {:?} is",
                     done.server, done.service.as_str()
                 );
                 return Err(Failure::new(ExitCode::Interrupted, problem)
-                    .hint(format!("say it with: petit-client service add {} HOST:PORT", done.service)));
+                    .hint(format!("say it with: {}", messages::add_service(Some(&done.service)))));
             }
         };
         let text = line.trim();

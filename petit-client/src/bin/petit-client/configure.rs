@@ -76,12 +76,13 @@ pub(crate) fn check(context: &Context) -> Result<(), Failure> {
     for note in &notes {
         text.push_str(&format!("\nnote: line {}: {}", note.line, note.message));
     }
+    let known = registration::load(&context.folder).ok().flatten();
     if config.services.is_empty() {
-        text.push_str("\nnote: no service is set up; add one with: petit-client service add NAME HOST:PORT");
+        let add = messages::add_service(known.as_ref().map(|known| &known.service));
+        text.push_str(&format!("\nnote: no service is set up; add one with: {add}"));
     }
     let mut notes: Vec<Value> =
         notes.iter().map(|note| json!({ "line": note.line, "message": note.message })).collect();
-    let known = registration::load(&context.folder).ok().flatten();
     for note in known.map(|known| registration::notes(&config, &known)).into_iter().flatten() {
         text.push_str(&format!("\nnote: {note}"));
         notes.push(json!({ "message": note }));
@@ -246,7 +247,7 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
             let state = format!("not offered; its address is kept ({id})");
             rows.push(vec![name.to_string(), "–".to_owned(), String::new(), state]);
         }
-        context.say(&if rows.len() == 1 { none() } else { table(&rows) }, &value);
+        context.say(&if rows.len() == 1 { none(context) } else { table(&rows) }, &value);
         return Ok(());
     }
     let specs = load(context)?.specs(&first_service(context));
@@ -264,7 +265,7 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
             json!({ "name": spec.name, "target": spec.target, "kind": spec.kind, "withheld": withheld })
         })
         .collect();
-    context.say(&if specs.is_empty() { none() } else { table(&rows) }, &json!({ "services": value }));
+    context.say(&if specs.is_empty() { none(context) } else { table(&rows) }, &json!({ "services": value }));
     Ok(())
 }
 
@@ -316,8 +317,19 @@ async fn share(context: &Context, name: &ServiceName) -> Result<(), Failure> {
     }
 }
 
-fn none() -> String {
-    "No service is set up. Add one with: petit-client service add NAME HOST:PORT".to_owned()
+fn none(context: &Context) -> String {
+    let known = registration::load(&context.folder).ok().flatten();
+    let add = messages::add_service(known.as_ref().map(|known| &known.service));
+    format!("No service is set up. Add one with: {add}")
+}
+
+/// The service that the invite was made for, as long as none has its name and its address is not given up. `kept`: what
+/// the server keeps addresses for, when it has said so.
+fn left_out(context: &Context, kept: Option<&[Kept]>) -> Option<ServiceName> {
+    let known = registration::load(&context.folder).ok().flatten()?;
+    let invited = known.not_set_up(&load(context).ok()?)?;
+    let is_given_up = kept.is_some_and(|kept| kept.iter().all(|kept| kept.name != *invited));
+    (!is_given_up).then(|| invited.clone())
 }
 
 pub(crate) async fn add_service(
@@ -363,8 +375,22 @@ pub(crate) async fn add_service(
             (url, format!("It is offered now{at}; see whether it works with: petit-client status"))
         }
     };
-    let value = json!({ "name": name, "target": new.target, "kind": new.kind, "url": url });
-    context.say(&format!("{added} {next}"), &value);
+    let left_out = left_out(context, became.as_ref().map(|(_, kept)| kept.as_slice()));
+    let value = json!({
+        "name": name,
+        "target": new.target,
+        "kind": new.kind,
+        "url": url,
+        "not_set_up": left_out,
+    });
+    let note = left_out.map_or_else(String::new, |invited| {
+        let add = messages::add_service(Some(&invited));
+        format!(
+            "\nnote: the invite was made for a service {:?}, and none has that name; to lead its address to one: {add}",
+            invited.as_str()
+        )
+    });
+    context.say(&format!("{added} {next}{note}"), &value);
     Ok(())
 }
 

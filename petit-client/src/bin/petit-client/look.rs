@@ -131,7 +131,8 @@ fn text(status: &Status) -> String {
         ));
     }
     if status.services.is_empty() && status.withheld.is_empty() && status.registered.is_some() {
-        out.push_str("No service is set up. Add one with: petit-client service add NAME HOST:PORT\n");
+        let add = messages::add_service(status.to_be_set_up());
+        out.push_str(&format!("No service is set up. Add one with: {add}\n"));
     }
     for service in &status.services {
         let mark = match service.light {

@@ -305,7 +305,7 @@ fn summary(done: &Done, former: Option<&Registration>, is_set_up: bool) -> Strin
         text.push_str(&format!("{}\n", former_text(former, end)));
     }
     if !is_set_up {
-        text.push_str(&format!("Say where it is with: petit-client service add {service} HOST:PORT\n"));
+        text.push_str(&format!("Say where it is with: {}\n", messages::add_service(Some(service))));
     }
     for name in &done.withheld {
         text.push_str(&format!("Not shared: {name}. To share it: petit-client service share {name}\n"));
