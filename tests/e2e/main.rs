@@ -9,6 +9,7 @@ mod config;
 mod consent;
 mod crash;
 mod enrol;
+mod explain;
 mod forms;
 mod fronts;
 mod fuzzed;
