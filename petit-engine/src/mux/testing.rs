@@ -1,11 +1,31 @@
 //! Sessions over an in-memory connection, for tests of the multiplexer and of what is built on it.
 
+use std::panic::resume_unwind;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
 use tokio::io::{BufReader, DuplexStream};
 use tokio::task::JoinHandle;
 
 use super::{Driver, End, Event, Events, Mux, Role, Stream, session};
 use crate::limits;
 use crate::net::wire::Wire;
+
+/// Runs a test on a thread and a paused clock of its own, and fails when it is not over after a minute. A driver that
+/// spins lets no paused clock move on, so no limit within the test would end it.
+pub(crate) fn is_over_within_a_minute<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    let (over, waiting) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().start_paused(true).build().unwrap().block_on(test());
+        let _ = over.send(());
+    });
+    match waiting.recv_timeout(Duration::from_secs(60)) {
+        Ok(()) => {}
+        Err(RecvTimeoutError::Disconnected) => resume_unwind(thread.join().unwrap_err()),
+        Err(RecvTimeoutError::Timeout) => panic!("it spins, or waits for what never comes"),
+    }
+}
 
 /// One end of a session.
 pub(crate) struct Side {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use super::testing::{Side, against, pair, side};
+use super::testing::{Side, against, is_over_within_a_minute, pair, side};
 use super::*;
 use crate::net::tls::{self, ALPN_TUNNEL, KnownKeys};
 use crate::net::wire::Wire;

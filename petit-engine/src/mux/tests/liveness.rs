@@ -19,20 +19,22 @@ async fn a_silent_peer_is_given_up_after_twenty_seconds() {
     assert_eq!(bytes.len(), 2 * (HEADER_BYTES + 8), "two pings had been sent");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_speaks_but_does_not_read_is_given_up() {
-    let (a, mut raw) = duplex(512);
-    let relay = side(a, Role::Relay);
-    let mut stream = relay.mux.open(Open::default()).unwrap();
-    stream.write_all(&[0; 4096]).await.unwrap();
-    let mut number = 0;
-    while !relay.end.is_finished() && number < 100 {
-        number += 1;
-        send(&mut raw, 1, Kind::Window, &limits::MIN_GRANT_BYTES.to_be_bytes()).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    assert!(matches!(relay.end.await.unwrap(), End::Stalled));
-    assert!((19..=22).contains(&number), "{number} s");
+#[test]
+fn a_peer_that_speaks_but_does_not_read_is_given_up() {
+    is_over_within_a_minute(|| async {
+        let (a, mut raw) = duplex(512);
+        let relay = side(a, Role::Relay);
+        let mut stream = relay.mux.open(Open::default()).unwrap();
+        stream.write_all(&[0; 4096]).await.unwrap();
+        let mut number = 0;
+        while !relay.end.is_finished() && number < 100 {
+            number += 1;
+            send(&mut raw, 1, Kind::Window, &limits::MIN_GRANT_BYTES.to_be_bytes()).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert!(matches!(relay.end.await.unwrap(), End::Stalled));
+        assert!((19..=22).contains(&number), "{number} s");
+    });
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,21 +82,23 @@ async fn speak(far: &mut TlsStream<DuplexStream>, number: u64) {
     far.flush().await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_tls_takes_into_its_buffer_is_no_progress() {
-    let (relay, mut far) = over_tls(2048).await;
-    let mut stream = relay.mux.open(Open::default()).unwrap();
-    // Less than TLS holds, and more than the connection does: all of it is taken, and stays where it is.
-    stream.write_all(&[0; 16 * 1024]).await.unwrap();
-    let start = tokio::time::Instant::now();
-    let mut number = 0_u64;
-    while !relay.end.is_finished() && number < 100 {
-        number += 1;
-        speak(&mut far, number).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    assert!(matches!(relay.end.await.unwrap(), End::Stalled));
-    assert!(start.elapsed() <= limits::DEAD_AFTER + Duration::from_secs(2), "{:?}", start.elapsed());
+#[test]
+fn what_tls_takes_into_its_buffer_is_no_progress() {
+    is_over_within_a_minute(|| async {
+        let (relay, mut far) = over_tls(2048).await;
+        let mut stream = relay.mux.open(Open::default()).unwrap();
+        // Less than TLS holds, and more than the connection does: all of it is taken, and stays where it is.
+        stream.write_all(&[0; 16 * 1024]).await.unwrap();
+        let start = tokio::time::Instant::now();
+        let mut number = 0_u64;
+        while !relay.end.is_finished() && number < 100 {
+            number += 1;
+            speak(&mut far, number).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert!(matches!(relay.end.await.unwrap(), End::Stalled));
+        assert!(start.elapsed() <= limits::DEAD_AFTER + Duration::from_secs(2), "{:?}", start.elapsed());
+    });
 }
 
 #[tokio::test(start_paused = true)]
