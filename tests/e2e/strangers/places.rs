@@ -276,7 +276,7 @@ async fn the_operator_is_told_who_holds_what_and_who_was_turned_away() {
     // The stranger gets no more, another takes one of his.
     assert_eq!(get_from(visitor, &name, "/", STRANGER).await.petit_error().as_deref(), Some("busy"));
     assert_eq!(get_from(visitor, &name, "/", [198, 51, 100, 1].into()).await.text(), "wanted");
-    let gave_way = crowd.join_next().await.unwrap().unwrap();
+    let gave_way = soon("one to give way", crowd.join_next()).await.unwrap().unwrap();
     assert_eq!((gave_way.status.as_u16(), gave_way.petit_error().as_deref()), (503, Some("gave-way")));
     assert_eq!(gave_way.json()["retry"], false, "it may have started");
     let now = server.status().await["now"].clone();
