@@ -253,10 +253,12 @@ async fn while_another_process_takes_over_idle_connections_to_older_clients_are_
     while !answer.ends_with(b"\r\n\r\nok") {
         assert!(soon("the answer", kept.read_buf(&mut answer)).await.unwrap() > 0);
     }
+    let start = Instant::now();
     let left = leave(&bed, Leave::Move);
     // The next request would be told that the client is away. Who finds the connection closed opens another one,
     // which the other process takes.
     assert_eq!(soon("the end", kept.read_buf(&mut answer)).await.unwrap(), 0);
+    assert!(start.elapsed() < Duration::from_secs(20), "not when the server has left: {:?}", start.elapsed());
     agent.next_of(Kind::GoAway).await.expect("a farewell");
     drop(agent);
     soon("the server to have left", left).await.unwrap();
