@@ -256,9 +256,9 @@ async fn a_server_without_descriptors_waits_for_some_and_recovers() {
     // The clock of its processor stands nearly still: no loop is spinning.
     let ticks = |pid: &str| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<u64> =
-            stat.rsplit(')').next().unwrap().split_whitespace().filter_map(|f| f.parse().ok()).collect();
-        fields[10] + fields[11]
+        // From the state on, which is behind the name: utime and stime are the 12th and the 13th (proc(5)).
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum::<u64>()
     };
     let log = server.dir().join("logs/server.log");
     soon("the server to say so", async {
