@@ -3,8 +3,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustls::ServerConfig;
+use rustls::{HandshakeKind, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -33,6 +34,7 @@ pub struct Front {
     does: watch::Sender<Does>,
     tls: watch::Sender<Option<Arc<ServerConfig>>>,
     seen: watch::Sender<Vec<Vec<u8>>>,
+    resumed: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -44,23 +46,30 @@ impl Front {
         let (does, _) = watch::channel(Does::Answers(answer("503 Service Unavailable", "")));
         let (tls, seen) = (watch::Sender::new(None), watch::Sender::new(Vec::new()));
         let (told, shown, heard) = (does.clone(), tls.clone(), seen.clone());
+        let resumed = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&resumed);
         let accepting = tokio::spawn(async move {
             loop {
                 let Ok((tcp, _)) = listener.accept().await else { continue };
-                let (does, seen) = (told.borrow().clone(), heard.clone());
+                let (does, seen, resumed) = (told.borrow().clone(), heard.clone(), Arc::clone(&counted));
                 let tls: Option<Arc<ServerConfig>> = shown.borrow().clone();
                 tokio::spawn(async move {
                     let _ = match tls {
                         None => serve(tcp, does, &seen).await,
                         Some(config) => match TlsAcceptor::from(config).accept(tcp).await {
-                            Ok(tls) => serve(tls, does, &seen).await,
+                            Ok(tls) => {
+                                let is_resumed =
+                                    tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+                                resumed.fetch_add(usize::from(is_resumed), Ordering::Relaxed);
+                                serve(tls, does, &seen).await
+                            }
                             Err(error) => Err(error),
                         },
                     };
                 });
             }
         });
-        Self { address, does, tls, seen, accepting }
+        Self { address, does, tls, seen, resumed, accepting }
     }
 
     /// Speaks TLS from here on.
@@ -71,6 +80,11 @@ impl Front {
     /// Does something else from here on.
     pub fn now(&self, does: Does) {
         self.does.send_replace(does);
+    }
+
+    /// How many TLS connections went on where an earlier one had ended, so that no certificate was shown.
+    pub fn resumed(&self) -> usize {
+        self.resumed.load(Ordering::Relaxed)
     }
 
     /// Waits for a request; returns the head of the first one.

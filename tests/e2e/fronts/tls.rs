@@ -5,6 +5,8 @@ use std::path::Path;
 use petit_client::hops::{HopName, HopState};
 use petit_client::status::Status;
 use petit_engine::cause::FrontCause;
+use petit_engine::name::VisitorHost;
+use petit_engine::proto::control::FrontState;
 use petit_tests::authority::{Authority, Identity};
 use petit_tests::bed::{Bed, BedClient};
 use petit_tests::front::{Does, Front};
@@ -93,6 +95,12 @@ async fn a_certificate_that_visitors_refuse_is_red_with_the_reason() {
         bed.server.relay.try_fronts().await;
         client.until_green("web").await;
     }
+    // A name that is tried again and again is shown the certificate each time.
+    let host = VisitorHost::parse(&format!("acme.bed.localhost:{}", front.address.port())).unwrap();
+    for _ in 0..3 {
+        assert_eq!(bed.server.relay.try_host(&host).await, FrontState::Passed);
+    }
+    assert_eq!(front.resumed(), 0);
 }
 
 /// The first hop that is broken.
