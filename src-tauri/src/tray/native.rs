@@ -45,6 +45,8 @@ fn build(app: &AppHandle, actions: &Actions, clicks: mpsc::Sender<Click>) -> tau
     TrayIconBuilder::with_id("petit")
         // Left shows the window where menus belong to the right button.
         .show_menu_on_left_click(cfg!(target_os = "macos"))
+        // The menu bar gives icons its own colour there.
+        .icon_as_template(cfg!(target_os = "macos"))
         .on_menu_event(move |_, event| {
             let action =
                 actions.lock().unwrap_or_else(PoisonError::into_inner).get(event.id().as_ref()).cloned();
@@ -91,8 +93,12 @@ fn draw(app: &AppHandle, icon: &TrayIcon, actions: &Actions, model: &TrayModel) 
         menu.append(&*entry(app, item, &mut found)?)?;
     }
     *actions.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    #[cfg(target_os = "macos")]
+    let mut pictures = icons::templates(model.icon);
+    #[cfg(not(target_os = "macos"))]
+    let mut pictures = icons::pictures(model.icon);
     // The sharpest that these systems scale well.
-    icon.set_icon(icons::pictures(model.icon).pop())?;
+    icon.set_icon(pictures.pop())?;
     icon.set_tooltip(Some(format!("Petit: {}", model.line)))?;
     icon.set_menu(Some(menu))
 }
