@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use petit_engine::name::{InvalidName, ServiceName};
+use petit_host::files::FileError;
 use petit_host::toml_file::{Fault, TomlError};
 
 use super::contract::{Problem, Words};
 use super::texts::Texts;
 use super::{settings, words};
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigError, ServiceFault};
 
 /// More than anybody corrects in one go.
 const MOST: usize = 20;
@@ -31,7 +32,7 @@ pub(crate) fn problems(texts: &Texts, path: &Path, text: &str) -> Vec<Problem> {
         if follows || found.len() == MOST {
             break;
         }
-        found.push(problem_in(texts, &error, path, text));
+        found.push(problem_in(texts, &error, text));
         match error {
             ConfigError::Invalid(error) if *error.fault != Fault::Syntax => copy = without(&copy, &error),
             _ => break,
@@ -61,11 +62,11 @@ fn without(text: &str, error: &TomlError) -> String {
 }
 
 /// A mistake in the config file, without the text that it is in.
-pub(crate) fn problem(texts: &Texts, error: &ConfigError, path: &Path) -> Problem {
-    problem_in(texts, error, path, "")
+pub(crate) fn problem(texts: &Texts, error: &ConfigError) -> Problem {
+    problem_in(texts, error, "")
 }
 
-fn problem_in(texts: &Texts, error: &ConfigError, path: &Path, text: &str) -> Problem {
+fn problem_in(texts: &Texts, error: &ConfigError, text: &str) -> Problem {
     match error {
         ConfigError::Invalid(error) => {
             let field = field(text, error.line);
@@ -76,12 +77,33 @@ fn problem_in(texts: &Texts, error: &ConfigError, path: &Path, text: &str) -> Pr
                 field,
             }
         }
-        error => {
-            let message = petit_host::cli::chain(error);
-            let prefix = format!("{}: ", path.display());
-            let message = message.strip_prefix(&prefix).unwrap_or(&message).to_owned();
-            Problem { message, line: None, column: None, field: None }
-        }
+        ConfigError::Services { fault, .. } => whole(services(texts, fault)),
+        ConfigError::Missing { .. } => whole(texts.get("problem.config.missing.what")),
+        ConfigError::Unreadable { source, .. } => whole(unreadable(texts, &source.to_string())),
+        ConfigError::Unsafe(FileError::Unsafe { .. }) => whole(texts.get("problem.config.unsafe")),
+        ConfigError::Unsafe(error) => whole(unreadable(texts, &petit_host::cli::chain(error))),
+    }
+}
+
+/// A mistake that stands in no line.
+fn whole(message: String) -> Problem {
+    Problem { message, line: None, column: None, field: None }
+}
+
+fn unreadable(texts: &Texts, why: &str) -> String {
+    texts.fill("problem.config.unreadable.why", &[("why", why)])
+}
+
+/// What is wrong with services whose values can each be read.
+fn services(texts: &Texts, fault: &ServiceFault) -> String {
+    let say = |key: &str, values: &[(&str, &str)]| texts.fill(&format!("problem.services.{key}"), values);
+    match fault {
+        ServiceFault::TooMany { most } => say("too_many", &[("most", &most.to_string())]),
+        ServiceFault::SameName { name } => say("same_name", &[("name", name.as_str())]),
+        ServiceFault::HttpOnly { name } => say("http_only", &[("name", name.as_str())]),
+        ServiceFault::TwoTrusts { name } => say("two_trusts", &[("name", name.as_str())]),
+        ServiceFault::Tls { name, problem } => say("tls", &[("name", name.as_str()), ("why", problem)]),
+        ServiceFault::Local { problem } => say("local", &[("why", problem)]),
     }
 }
 
@@ -121,12 +143,25 @@ fn value(texts: &Texts, field: Option<&str>, text: &str) -> Option<Words> {
     Some(words::invalid(texts, key, &why).words)
 }
 
+/// A mistake that a client has told of, in words of its own: the file is read again to say it in the window's. One that
+/// is not in the file any more, or not in the text, stays as it was told.
+pub(crate) fn told(texts: &Texts, said: &str, path: &Path) -> Problem {
+    let found = match config::load(path) {
+        Ok(_) => None,
+        Err(ConfigError::Invalid(error)) => {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            Some(problem_in(texts, &ConfigError::Invalid(error), &text))
+        }
+        Err(error) => Some(problem(texts, &error)),
+    };
+    found.unwrap_or_else(|| problem_of_text(said, path))
+}
+
 /// A mistake as a status tells it: `path:line:column: message`, or just a message.
 pub(crate) fn problem_of_text(said: &str, path: &Path) -> Problem {
-    let whole = || Problem { message: said.to_owned(), line: None, column: None, field: None };
     let Some(rest) = said.strip_prefix(&path.display().to_string()).and_then(|rest| rest.strip_prefix(':'))
     else {
-        return whole();
+        return whole(said.to_owned());
     };
     let mut parts = rest.splitn(3, ':');
     let number = |part: Option<&str>| part.and_then(|part| part.parse::<usize>().ok());
@@ -137,7 +172,7 @@ pub(crate) fn problem_of_text(said: &str, path: &Path) -> Problem {
             column: Some(column),
             field: None,
         },
-        _ => Problem { message: rest.trim_start().to_owned(), ..whole() },
+        _ => whole(rest.trim_start().to_owned()),
     }
 }
 
@@ -212,5 +247,54 @@ mod tests {
             problems(&Texts::of("en"), Path::new("/c.toml"), &WRITTEN.replace("log_level = \"info\"", &long));
         assert_eq!(problems[0].field.as_deref(), Some("name"));
         assert!(problems[0].message.contains("too long"), "{problems:?}");
+    }
+
+    /// Every mistake of the services together, and every way in which the file cannot be had.
+    #[test]
+    fn a_mistake_without_a_line_is_said_in_the_language_of_the_window_too() {
+        let name: ServiceName = "shop".parse().unwrap();
+        let why = String::from("because");
+        let faults = [
+            ServiceFault::TooMany { most: 9 },
+            ServiceFault::SameName { name: name.clone() },
+            ServiceFault::HttpOnly { name: name.clone() },
+            ServiceFault::TwoTrusts { name: name.clone() },
+            ServiceFault::Tls { name, problem: why.clone() },
+            ServiceFault::Local { problem: why },
+        ];
+        let path = Path::new("/c.toml").to_owned();
+        let refused = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let io = FileError::Io { action: "look at", path: path.clone(), source: refused() };
+        let open = FileError::Unsafe { path: path.clone(), problem: "open", remedy: "close it" };
+        let errors =
+            faults.map(|fault| ConfigError::Services { path: path.clone(), fault }).into_iter().chain([
+                ConfigError::Missing { path: path.clone() },
+                ConfigError::Unreadable { path, source: refused() },
+                ConfigError::Unsafe(io),
+                ConfigError::Unsafe(open),
+            ]);
+        for error in errors {
+            let said = LANGUAGES.map(|lang| problem(&Texts::of(lang), &error).message);
+            assert_ne!(said[0], said[1], "{error}");
+            for message in &said {
+                assert!(!message.contains('{') && !message.contains("problem."), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_client_says_of_the_file_is_said_in_the_language_of_the_window() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let text = WRITTEN.replace("log_level", "log_levle");
+        petit_host::files::write_private(&path, text.as_bytes()).unwrap();
+        let said = petit_host::cli::chain(&config::load(&path).unwrap_err());
+        assert!(said.contains("did you mean"), "{said}");
+        let problem = told(&Texts::of("de"), &said, &path);
+        assert_eq!(problem.line, Some(2));
+        assert!(problem.message.contains("meinten Sie"), "{problem:?}");
+        // Corrected meanwhile, and not read anew yet: it is what the client goes by all the same.
+        petit_host::files::write_private(&path, WRITTEN.as_bytes()).unwrap();
+        assert!(told(&Texts::of("de"), &said, &path).message.contains("did you mean"));
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use self::service::{LocalForm, SERVICE, ServiceForm};
-pub use self::service::{Service, target};
+pub use self::service::{Service, ServiceFault, target};
 use crate::way::{self, ProxySetting};
 
 /// What a client needs to know.
@@ -109,13 +109,13 @@ pub enum ConfigError {
     /// Something in it is wrong.
     #[error(transparent)]
     Invalid(#[from] TomlError),
-    /// Two services have one name, or there are too many.
-    #[error("{}: {problem}", path.display())]
+    /// Each value can be read, but the services do not fit together.
+    #[error("{}: {fault}", path.display())]
     Services {
         /// Which file.
         path: PathBuf,
         /// What is wrong.
-        problem: String,
+        fault: ServiceFault,
     },
     /// Others can change it.
     #[error(transparent)]
@@ -144,21 +144,18 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Note>), ConfigError> {
 pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError> {
     let (file, notes) = toml_file::parse::<FileForm>(path, text, FILE)?;
     let form = file.client;
-    let problem = |problem: String| ConfigError::Services { path: path.to_owned(), problem };
+    let wrong = |fault: ServiceFault| ConfigError::Services { path: path.to_owned(), fault };
     let folder = path.parent().unwrap_or(Path::new("."));
     let local = form.local.map(|local| local.check(folder)).into_iter();
     let named = form.service.into_iter().map(|service| service.check(folder));
-    let services: Vec<Service> = local.chain(named).collect::<Result<_, _>>().map_err(problem)?;
+    let services: Vec<Service> = local.chain(named).collect::<Result<_, _>>().map_err(wrong)?;
     if services.len() > limits::MAX_SERVICES {
-        return Err(problem(format!("a client has at most {} services", limits::MAX_SERVICES)));
+        return Err(wrong(ServiceFault::TooMany { most: limits::MAX_SERVICES }));
     }
     let mut seen = BTreeSet::new();
     for name in services.iter().filter_map(|service| service.name.as_ref()) {
         if !seen.insert(name) {
-            return Err(problem(format!(
-                "two services are called {:?}; each needs a name of its own",
-                name.as_str()
-            )));
+            return Err(wrong(ServiceFault::SameName { name: name.clone() }));
         }
     }
     let config = Config {

@@ -32,6 +32,49 @@ pub struct Service {
     pub tls: Option<ServiceTls>,
 }
 
+/// What is wrong with services whose values can each be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceFault {
+    /// There are too many.
+    #[error("a client has at most {most} services")]
+    TooMany {
+        /// How many there may be.
+        most: usize,
+    },
+    /// Two have one name.
+    #[error("two services are called {:?}; each needs a name of its own", name.as_str())]
+    SameName {
+        /// The name.
+        name: ServiceName,
+    },
+    /// A TCP service has options of an HTTP one.
+    #[error("service {name}: host, answer_within and max_body are for services of kind \"http\" and \"h2\"")]
+    HttpOnly {
+        /// The service.
+        name: ServiceName,
+    },
+    /// It is said twice whom to trust.
+    #[error("service {name}: set either tls_ca or tls_fingerprint")]
+    TwoTrusts {
+        /// The service.
+        name: ServiceName,
+    },
+    /// Whom to trust cannot be used.
+    #[error("service {name}: {problem}")]
+    Tls {
+        /// The service.
+        name: ServiceName,
+        /// Why, as whoever reads it says it.
+        problem: String,
+    },
+    /// The original's `[client.local]` cannot be used.
+    #[error("{problem}")]
+    Local {
+        /// Why.
+        problem: String,
+    },
+}
+
 pub(super) const SERVICE: Table = Table(&[
     key("name"),
     key("target"),
@@ -78,8 +121,8 @@ pub(super) struct LocalForm {
 }
 
 impl ServiceForm {
-    /// The service; paths are relative to `folder`. What is wrong is said as a sentence.
-    pub(super) fn check(self, folder: &Path) -> Result<Service, String> {
+    /// The service; paths are relative to `folder`.
+    pub(super) fn check(self, folder: &Path) -> Result<Service, ServiceFault> {
         let h2 = self.kind == KindForm::H2;
         let host = match self.host {
             None | Some(HostForm::Preserve) => None,
@@ -94,14 +137,11 @@ impl ServiceForm {
         };
         let kind = if self.kind == KindForm::Tcp { ServiceKind::Tcp } else { ServiceKind::Http };
         if kind == ServiceKind::Tcp && options != Options::default() {
-            return Err(format!(
-                "service {}: host, answer_within and max_body are for services of kind \"http\" and \"h2\"",
-                self.name
-            ));
+            return Err(ServiceFault::HttpOnly { name: self.name });
         }
         let trust = match (self.tls_ca, self.tls_fingerprint) {
             (Some(_), Some(_)) => {
-                return Err(format!("service {}: set either tls_ca or tls_fingerprint", self.name));
+                return Err(ServiceFault::TwoTrusts { name: self.name });
             }
             (Some(ca), None) => Some(Trust::Ca(ca)),
             (None, Some(fingerprint)) => Some(Trust::Fingerprint(fingerprint.0)),
@@ -110,17 +150,22 @@ impl ServiceForm {
         };
         let name = self.tls_name.map(|name| name.0);
         let tls = trust.map(|trust| trust.tls(name, &self.target.0, h2, folder)).transpose();
-        let tls = tls.map_err(|problem| format!("service {}: {problem}", self.name))?;
+        let tls = match tls {
+            Ok(tls) => tls,
+            Err(problem) => return Err(ServiceFault::Tls { name: self.name, problem }),
+        };
         Ok(Service { name: Some(self.name), kind, target: self.target.0, options, tls })
     }
 }
 
 impl LocalForm {
-    pub(super) fn check(self, folder: &Path) -> Result<Service, String> {
+    pub(super) fn check(self, folder: &Path) -> Result<Service, ServiceFault> {
+        let wrong = |problem| ServiceFault::Local { problem };
         let host = self.host.as_deref().unwrap_or("127.0.0.1");
         let target =
-            ServerAddr::new(host, self.port).map_err(|error| format!("client.local.host: {error}"))?;
-        let tls = self.tls.then(|| Trust::System.tls(None, &target, false, folder)).transpose()?;
+            ServerAddr::new(host, self.port).map_err(|error| wrong(format!("client.local.host: {error}")))?;
+        let tls = self.tls.then(|| Trust::System.tls(None, &target, false, folder)).transpose();
+        let tls = tls.map_err(wrong)?;
         Ok(Service { name: None, kind: ServiceKind::Http, target, options: Options::default(), tls })
     }
 }

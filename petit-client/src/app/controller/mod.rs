@@ -91,6 +91,7 @@ pub fn start(inputs: Inputs) -> (App, mpsc::Receiver<Note>) {
         status_at: Instant::now(),
         trouble: None,
         problem: None,
+        told_problem: None,
         registration: None,
         configured: Vec::new(),
         config: Config::default(),
@@ -137,6 +138,8 @@ struct Controller {
     status_at: Instant,
     trouble: Option<Trouble>,
     problem: Option<Problem>,
+    /// What the client said of the config file, in which language it was worded, and how.
+    told_problem: Option<(String, &'static str, Problem)>,
     registration: Option<Registration>,
     configured: Vec<(String, ServiceKind, String)>,
     /// The settings of the config file, as far as it can be read.

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Controller, PUBLISH_EVERY};
+use crate::app::contract::Problem;
 use crate::app::view::{self, Facts};
 use crate::app::{Shown, mistakes, tray};
 use crate::status::Connection;
@@ -20,7 +21,7 @@ impl Controller {
             *retry_in_ms = retry_in_ms.saturating_sub(passed);
         }
         let said = status.as_ref().and_then(|status| status.config_problem.as_deref());
-        let said = said.map(|said| mistakes::problem_of_text(said, &self.folder.config));
+        let said = said.map(|said| self.told_problem(said));
         let traffic = self.collector.traffic(Instant::now().into_std());
         let mut facts = Facts {
             texts: &self.texts,
@@ -49,6 +50,19 @@ impl Controller {
         let prefs = self.memory.prefs(self.start_on_login);
         let tray = tray::model(&view, &self.texts, self.start_on_login);
         Shown { view, tray, prefs, texts: self.texts.clone() }
+    }
+
+    /// A mistake that the client has told of, worded once for what it says: the file is not read with every view.
+    fn told_problem(&mut self, said: &str) -> Problem {
+        let lang = self.texts.lang();
+        match &self.told_problem {
+            Some((known, of, problem)) if known == said && *of == lang => problem.clone(),
+            _ => {
+                let problem = mistakes::told(&self.texts, said, &self.folder.config);
+                self.told_problem = Some((said.to_owned(), lang, problem.clone()));
+                problem
+            }
+        }
     }
 
     pub(super) fn publish(&mut self, out: &watch::Sender<Arc<Shown>>) {

@@ -84,7 +84,7 @@ impl RealLinks {
             Ok(config) => config,
             Err(error) => {
                 tracing::error!(error = %chain(&error), "the config file cannot be used");
-                let problem = mistakes::problem(texts, &error, &self.folder.config);
+                let problem = mistakes::problem(texts, &error);
                 let kind = match error {
                     ConfigError::Unreadable { .. } | ConfigError::Unsafe(_) => TroubleKind::Folder,
                     _ => TroubleKind::Config,
