@@ -90,8 +90,10 @@ export interface State {
 /** The state in words. */
 export interface Headline {
   tone: Tone;
-  /** "Working", "Reconnecting in 8 s" … */
+  /** "Working", "Reconnecting" … It says nothing that changes every second. */
   title: string;
+  /** Who reaches what: what there is to know before the state, while all is well. Empty otherwise. */
+  fact: string;
   /** What is exposed to whom, or why it does not work. */
   detail: string;
   /** What to do; empty when nothing. */
@@ -247,11 +249,15 @@ export interface RegisteredService {
 /** A program on this computer that listens. */
 export interface Listening {
   target: string;
-  /** "nginx", "Docker"; empty when it is not known. */
+  /** What its page is called, else its entry in the desktop's menu, else its process; empty when it is not known. */
   program: string;
-  /** What it answered to a harmless look, such as "answers 200 in 12 ms"; empty when it does not speak HTTP. */
+  /** Its process, where `program` says something else. */
+  process: string;
+  /** What it answered to a harmless look, such as "answers, 12 ms"; empty when it does not speak HTTP. */
   found: string;
   kind: 'http' | 'tcp';
+  /** It is of the kind that people share: it speaks HTTP, or is a database. Everything else stands behind "more". */
+  usual: boolean;
 }
 
 export interface Tried {

@@ -9,7 +9,7 @@ import { logs } from './pages/logs.js';
 import { overview } from './pages/overview.js';
 import { services } from './pages/services.js';
 import { settings } from './pages/settings.js';
-import { fillIn, setup } from './pages/setup.js';
+import { fillIn, isFirstRun, setup } from './pages/setup.js';
 import { changes } from './parts/changes.js';
 import { logo } from './parts/icons.js';
 import { announce } from './parts/live.js';
@@ -37,7 +37,7 @@ function drawAll() {
   html.dir = direction();
   html.dataset['theme'] = boot.prefs.theme;
   document.title = `${PAGES[page].title()} · Petit`;
-  draw(root, shell(PAGES[page].draw()));
+  draw(root, shell(PAGES[page].draw(), page === 'setup' && isFirstRun() ? 'folded' : 'beside'));
 }
 
 /**

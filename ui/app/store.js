@@ -53,7 +53,9 @@ export function set(change) {
 
 /** Takes over what the program says of everything, at the beginning and after a change of language. @param {Boot} boot */
 export function adopt(boot) {
-  set({ boot, view: boot.view });
+  // What was said in another language is not said again in this one: it is old by then.
+  const spoken = state.boot === null || state.boot.lang === boot.lang ? {} : { toast: null, said: '' };
+  set({ boot, view: boot.view, ...spoken });
 }
 
 /** Asks for a drawing; many in one turn become one. */

@@ -230,15 +230,21 @@ fn millis(took: Duration) -> String {
     took.as_millis().max(1).to_string()
 }
 
-/// A program that listens, in words.
+/// A program that listens, in words. It is called what it calls itself; who has started it stands beside that.
 pub(super) fn listening(texts: &Texts, found: Found) -> Listening {
+    let usual = found.is_usual();
     let (said, kind) = match found.answer {
         Some(Answer::Http { status, took }) => {
             (texts.fill(&answered("service.found", status), &[("ms", &millis(took))]), ServiceKind::Http)
         }
         _ => (String::new(), ServiceKind::Tcp),
     };
-    Listening { target: found.target.to_string(), program: found.program, found: said, kind }
+    let of_program = [found.title, found.application].into_iter().flatten().next();
+    let (program, process) = match of_program {
+        Some(name) if name != found.process => (name, found.process),
+        _ => (found.process, String::new()),
+    };
+    Listening { target: found.target.to_string(), program, process, found: said, kind, usual }
 }
 
 /// What a target was found to be, in words.
@@ -252,9 +258,16 @@ pub(super) fn tried(
     match found {
         Err(cause) => Tried { tone: Tone::Bad, words: words::service(texts, cause, &target.to_string()) },
         Ok(Answer::Http { status, took }) => {
-            let what = texts.fill(&answered("service.tried", status), &[("ms", &millis(took))]);
-            let tone = if status >= 500 { Tone::Warn } else { Tone::Good };
-            Tried { tone, ..good(what) }
+            let said = answered("service.tried", status);
+            let what = texts.fill(&said, &[("ms", &millis(took))]);
+            // Only what leaves a doubt says what to do about it.
+            match said.as_str() {
+                "service.tried.http.failed" | "service.tried.http.not_found" => {
+                    let todo = texts.get(&format!("{said}.todo"));
+                    Tried { tone: Tone::Warn, words: Words { what, todo } }
+                }
+                _ => good(what),
+            }
         }
         Ok(Answer::Open { took } | Answer::Other { took } | Answer::Silent { took })
             if kind == ServiceKind::Tcp =>

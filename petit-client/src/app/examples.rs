@@ -9,7 +9,6 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use jiff::tz::TimeZone;
 use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
 use petit_engine::invite::{InvalidInvite, Invite};
 use petit_engine::name::{ServerAddr, ServiceName};
@@ -110,6 +109,18 @@ fn archive() -> ServiceStatus {
     archive
 }
 
+/// What was set up before it was there.
+fn nowhere() -> ServiceStatus {
+    let mut nowhere = quiet(accounts());
+    nowhere.name = "web".parse().unwrap();
+    nowhere.target = "localhost:9999".parse().unwrap();
+    nowhere.aliases.clear();
+    nowhere.proved = None;
+    nowhere.visits = 0;
+    (nowhere.to_service_bytes, nowhere.from_service_bytes) = (0, 0);
+    nowhere
+}
+
 /// Something that has not been reached for a while.
 fn quiet(mut service: ServiceStatus) -> ServiceStatus {
     service.active = 0;
@@ -171,6 +182,7 @@ fn examples() -> Vec<Example> {
         plain("online", connected(vec![accounts()])),
         plain("twoServices", connected(two())),
         plain("serviceDown", connected(vec![down(accounts()), archive()])),
+        plain("notThere", connected(vec![down(nowhere())])),
         plain("frontBroken", connected(vec![closed(accounts())])),
         plain("upToServer", connected(vec![up_to_server(accounts(), FrontUntried::Unreachable)])),
         plain("checking", connected(vec![trying(quiet(accounts()))])),
@@ -230,7 +242,6 @@ fn view_of(texts: &Texts, example: &Example) -> View {
     view::view(Facts {
         texts,
         now: now(),
-        zone: TimeZone::UTC,
         wish: example.wish,
         whose: if example.noted { Whose::Another { pid: Some(4711) } } else { Whose::Ours },
         status: example.status.as_ref(),
@@ -337,12 +348,15 @@ fn invites(texts: &Texts) -> Value {
 fn looked_at(texts: &Texts) -> Value {
     let http = |status, ms| Some(Answer::Http { status, took: Duration::from_millis(ms) });
     let found = [
-        ("localhost:8080", "Lexwright Accounts", http(200, 12)),
-        ("localhost:3000", "docker-proxy", http(404, 3)),
-        ("localhost:5432", "postgres", None),
+        ("localhost:8080", Some("Lexwright Accounts"), "java", http(200, 12)),
+        ("localhost:3000", None, "Docker", http(404, 3)),
+        ("localhost:5432", None, "postgres", None),
+        ("localhost:22", None, "sshd", None),
+        ("localhost:631", None, "cupsd", None),
     ];
-    let found = found.map(|(at, program, answer)| {
-        let found = listening::Found { target: target(at), program: program.to_owned(), answer };
+    let found = found.map(|(at, title, process, answer)| {
+        let (title, process) = (title.map(str::to_owned), process.to_owned());
+        let found = listening::Found { target: target(at), title, application: None, process, answer };
         actions::listening(texts, found)
     });
     json!(found)

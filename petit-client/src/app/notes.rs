@@ -65,7 +65,11 @@ impl Watcher {
         if needs_user {
             self.down_since.get_or_insert(now);
             let news = self.needed.replace(kind) != Some(kind);
-            let title = if kind == StateKind::Locked { "note.locked.title" } else { "note.stopped.title" };
+            let title = match kind {
+                StateKind::Locked => "note.locked.title",
+                StateKind::Broken => "note.broken.title",
+                _ => "note.stopped.title",
+            };
             return (news && prefs.notify_down)
                 .then(|| note(About::Needed, title, view.headline.detail.clone(), Page::Overview));
         }
@@ -123,7 +127,6 @@ mod tests {
         view::view(Facts {
             texts: &texts,
             now: UNIX_EPOCH,
-            zone: jiff::tz::TimeZone::UTC,
             wish,
             whose: Whose::Ours,
             status: Some(&status),

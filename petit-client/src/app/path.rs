@@ -7,15 +7,11 @@ use crate::hops::{HopName, HopState};
 use crate::status::{Light, ServiceStatus};
 
 /// The parts, with the hops that each stands for.
-const PARTS: [(HopId, &str, &[HopName]); 4] = [
-    (
-        HopId::Front,
-        "service.hop.front",
-        &[HopName::Name, HopName::Port, HopName::Certificate, HopName::Server],
-    ),
-    (HopId::Tunnel, "service.hop.tunnel", &[HopName::Tunnel]),
-    (HopId::Client, "service.hop.client", &[HopName::Client]),
-    (HopId::Service, "service.hop.service", &[HopName::Service]),
+const PARTS: [(HopId, &[HopName]); 4] = [
+    (HopId::Front, &[HopName::Name, HopName::Port, HopName::Certificate, HopName::Server]),
+    (HopId::Tunnel, &[HopName::Tunnel]),
+    (HopId::Client, &[HopName::Client]),
+    (HopId::Service, &[HopName::Service]),
 ];
 
 /// How a part stands.
@@ -58,15 +54,22 @@ impl PartState {
     }
 }
 
-/// The parts of the way to a service that is switched off.
-pub(super) fn off(texts: &Texts) -> Vec<Hop> {
-    drawn(texts, |_, _| (PartState::Off, None))
+/// The parts of the way to a service that is switched off. `front` is what the vendor's end is called.
+pub(super) fn off(texts: &Texts, front: &str) -> Vec<Hop> {
+    drawn(texts, front, |_, _| (PartState::Off, None))
 }
 
-/// The parts of the way to a service. `light` is how it is shown, which may be off before the client has said so.
-pub(super) fn of(texts: &Texts, status: &ServiceStatus, light: Light, kind: StateKind) -> Vec<Hop> {
+/// The parts of the way to a service. `light` is how it is shown, which may be off before the client has said so;
+/// `front` is what the vendor's end is called.
+pub(super) fn of(
+    texts: &Texts,
+    status: &ServiceStatus,
+    light: Light,
+    kind: StateKind,
+    front: &str,
+) -> Vec<Hop> {
     let trial = status.trial.unwrap_or_default();
-    drawn(texts, |id, names| {
+    drawn(texts, front, |id, names| {
         let has = |state| status.hops.iter().any(|hop| names.contains(&hop.hop) && hop.state == state);
         let state = match light {
             Light::Off => PartState::Off,
@@ -87,10 +90,20 @@ pub(super) fn of(texts: &Texts, status: &ServiceStatus, light: Light, kind: Stat
     })
 }
 
-fn drawn(texts: &Texts, state: impl Fn(HopId, &[HopName]) -> (PartState, Option<u64>)) -> Vec<Hop> {
-    let hop = |(id, label, names)| {
+fn drawn(
+    texts: &Texts,
+    front: &str,
+    state: impl Fn(HopId, &[HopName]) -> (PartState, Option<u64>),
+) -> Vec<Hop> {
+    let hop = |(id, names)| {
         let (state, took_us) = state(id, names);
-        Hop { id, label: texts.get(label), tone: state.tone(), said: state.said(texts), took_us }
+        let label = match id {
+            HopId::Front => front.to_owned(),
+            HopId::Tunnel => texts.get("service.hop.tunnel"),
+            HopId::Client => texts.get("service.hop.client"),
+            HopId::Service => texts.get("service.hop.service"),
+        };
+        Hop { id, label, tone: state.tone(), said: state.said(texts), took_us }
     };
     PARTS.map(hop).to_vec()
 }

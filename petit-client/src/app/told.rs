@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use petit_engine::name::{ServerAddr, VendorName};
 use petit_engine::secret::Fingerprint;
 
-use super::contract::{Fact, Invite, Kept};
+use super::contract::{Fact, Invite, Kept, Service};
 use super::texts::Texts;
 use crate::SOFTWARE;
 use crate::config::Config;
@@ -77,6 +77,19 @@ pub(super) fn reaches(texts: &Texts, vendor: &str, targets: &[&str]) -> String {
             let count = many.len().to_string();
             texts.fill("state.online.detail.many", &[("vendor", vendor), ("count", &count)])
         }
+    }
+}
+
+/// The same in a few words, for a vendor by its name alone.
+pub(super) fn fact(texts: &Texts, vendor: &str, services: &[Service]) -> String {
+    let (vendor, count) = (("vendor", vendor), services.len().to_string());
+    match services {
+        [] => String::new(),
+        [one] => texts.fill("state.online.fact", &[vendor, ("service", &one.name)]),
+        [one, two] => {
+            texts.fill("state.online.fact.two", &[vendor, ("service", &one.name), ("other", &two.name)])
+        }
+        _ => texts.fill("state.online.fact.many", &[vendor, ("count", &count)]),
     }
 }
 

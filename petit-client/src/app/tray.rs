@@ -258,7 +258,7 @@ fn way_out(action: &super::contract::Action, texts: &Texts) -> Item {
     let open = |page| (format!("{} …", action.label), Action::Open(page));
     let (text, action) = match action.wish {
         WishName::Start => (action.label.clone(), Action::Start),
-        WishName::Resume => (texts.get("tray.resume"), Action::Start),
+        WishName::Resume => (action.label.clone(), Action::Start),
         WishName::Unlock => (texts.get("tray.unlock"), Action::Unlock),
         WishName::Stop => (action.label.clone(), Action::Stop),
         WishName::Register => open(Page::Setup),
@@ -304,7 +304,6 @@ mod tests {
         let view = view::view(Facts {
             texts: &texts,
             now: UNIX_EPOCH,
-            zone: jiff::tz::TimeZone::UTC,
             wish,
             whose: Whose::Ours,
             status: Some(status),
@@ -364,7 +363,7 @@ mod tests {
         let table = [
             (Wish::On, Connection::Unregistered, Icon::Unregistered, "Set up …", false),
             (Wish::Off, Connection::Off, Icon::Off, "Start", false),
-            (Wish::Paused { until: 60 }, Connection::Off, Icon::Paused, "Resume", false),
+            (Wish::Paused { until: 60 }, Connection::Off, Icon::Paused, "Go on now", false),
             (Wish::On, Connection::Connecting, Icon::Connecting, "Stop", false),
             (Wish::On, Connection::Online { since: 1 }, Icon::Online, "Stop", false),
             (Wish::On, Connection::Waiting { cause, retry_in_ms: 5 }, Icon::Waiting, "Stop", false),

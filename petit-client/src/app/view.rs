@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
 use petit_engine::cause::Cause;
-use petit_engine::name::{Alias, ServiceName};
+use petit_engine::name::{Alias, ServiceName, VendorName};
 use petit_engine::secret::Fingerprint;
 
 use super::contract::{
@@ -63,8 +63,6 @@ pub(crate) struct Facts<'a> {
     pub(crate) texts: &'a Texts,
     /// The moment.
     pub(crate) now: SystemTime,
-    /// In which times are said.
-    pub(crate) zone: TimeZone,
     /// What the user wants of this process.
     pub(crate) wish: Wish,
     /// Who holds the connection.
@@ -125,7 +123,8 @@ pub(crate) fn kind(facts: &Facts<'_>) -> StateKind {
 /// What is shown.
 pub(crate) fn view(facts: Facts<'_>) -> View {
     let kind = kind(&facts);
-    let services = services(&facts, kind);
+    let front = front(&facts);
+    let services = services(&facts, kind, &front);
     let actions = wishes::actions(&facts, kind);
     let (suggested, invited) = names(&facts);
     View {
@@ -210,6 +209,25 @@ fn vendor(facts: &Facts<'_>) -> String {
     at.or(known).unwrap_or_default()
 }
 
+/// What the vendor calls itself.
+fn vendor_name<'a>(facts: &Facts<'a>) -> Option<&'a VendorName> {
+    let at = facts.status.and_then(|status| status.registered.as_ref());
+    at.and_then(|at| at.vendor.as_ref()).or(facts.registration.and_then(|known| known.vendor.as_ref()))
+}
+
+/// The vendor by its name alone; by its host where it has none. The sentence below says both.
+fn called(facts: &Facts<'_>) -> String {
+    vendor_name(facts).map_or_else(|| vendor(facts), ToString::to_string)
+}
+
+/// What the vendor's end of the way is called.
+fn front(facts: &Facts<'_>) -> String {
+    match vendor_name(facts) {
+        Some(vendor) => facts.texts.fill("service.hop.front.named", &[("vendor", &vendor.to_string())]),
+        None => facts.texts.get("service.hop.front"),
+    }
+}
+
 fn headline(facts: &Facts<'_>, kind: StateKind, services: &[Service]) -> Headline {
     let texts = facts.texts;
     let vendor = vendor(facts);
@@ -218,33 +236,33 @@ fn headline(facts: &Facts<'_>, kind: StateKind, services: &[Service]) -> Headlin
     let plain = |tone, key: &str, advice: String| Headline {
         tone,
         title: title(key),
+        fact: String::new(),
         detail: texts.fill(&format!("state.{key}.detail"), &values),
         advice,
     };
-    let of_words =
-        |tone, title: String, words: Words| Headline { tone, title, detail: words.what, advice: words.todo };
+    let of_words = |tone, title: String, words: Words| Headline {
+        tone,
+        title,
+        fact: String::new(),
+        detail: words.what,
+        advice: words.todo,
+    };
     match (kind, facts.status.map(|status| &status.connection)) {
         (StateKind::Unregistered, _) => {
             plain(Tone::Off, "unregistered", texts.get("state.unregistered.advice"))
         }
         (StateKind::Off, _) => plain(Tone::Off, "off", String::new()),
-        (StateKind::Paused, _) => {
-            let until = match facts.wish {
-                Wish::Paused { until } => clock(until, facts.now, &facts.zone),
-                Wish::On | Wish::Off => String::new(),
-            };
-            let mut headline = plain(Tone::Off, "paused", String::new());
-            headline.detail = texts.fill("state.paused.detail", &[("time", &until)]);
+        // Until when is `state.until`, and said by the page's own clock.
+        (StateKind::Paused, _) => plain(Tone::Off, "paused", String::new()),
+        (StateKind::Online, _) => {
+            let mut headline = online(texts, &vendor, services, !withheld(facts).is_empty());
+            if headline.tone == Tone::Good {
+                headline.fact = told::fact(texts, &called(facts), services);
+            }
             headline
         }
-        (StateKind::Online, _) => online(texts, &vendor, services, !withheld(facts).is_empty()),
-        (StateKind::Waiting, Some(Connection::Waiting { cause, retry_in_ms })) => {
-            let seconds = retry_in_ms.div_ceil(1000);
-            let title = match seconds {
-                0 | 1 => title("waiting"),
-                n => texts.fill("state.waiting.title.seconds", &[("n", &n.to_string())]),
-            };
-            of_words(Tone::Busy, title, words::cause(texts, *cause))
+        (StateKind::Waiting, Some(Connection::Waiting { cause, .. })) => {
+            of_words(Tone::Busy, title("waiting"), words::cause(texts, *cause))
         }
         (StateKind::Stopped, Some(Connection::Stopped { cause })) => {
             let key = if *cause == Cause::Unknown { "stopped.title.unknown" } else { "stopped.title" };
@@ -292,13 +310,13 @@ fn online(texts: &Texts, vendor: &str, services: &[Service], any_withheld: bool)
         }
         (_, None) => (told::reaches(texts, vendor, &targets), String::new()),
     };
-    Headline { tone, title: texts.get(title), detail, advice }
+    Headline { tone, title: texts.get(title), fact: String::new(), detail, advice }
 }
 
-fn services(facts: &Facts<'_>, kind: StateKind) -> Vec<Service> {
+fn services(facts: &Facts<'_>, kind: StateKind, front: &str) -> Vec<Service> {
     let known = facts.status.map(|status| status.services.as_slice()).unwrap_or_default();
     if !known.is_empty() {
-        return known.iter().map(|status| service(facts.texts, status, kind)).collect();
+        return known.iter().map(|status| service(facts.texts, status, kind, front)).collect();
     }
     let off = |(name, kind, target): &(String, super::contract::ServiceKind, String)| Service {
         name: name.clone(),
@@ -308,7 +326,7 @@ fn services(facts: &Facts<'_>, kind: StateKind) -> Vec<Service> {
         aliases: Vec::new(),
         light: Light::Off,
         words: words::words(facts.texts, "service.off", &[]),
-        hops: path::off(facts.texts),
+        hops: path::off(facts.texts, front),
         proved_at: None,
         can_check: false,
         visits: 0,
@@ -319,7 +337,7 @@ fn services(facts: &Facts<'_>, kind: StateKind) -> Vec<Service> {
     facts.configured.iter().map(off).collect()
 }
 
-fn service(texts: &Texts, status: &ServiceStatus, kind: StateKind) -> Service {
+fn service(texts: &Texts, status: &ServiceStatus, kind: StateKind, front: &str) -> Service {
     // A client that was told to stop a moment ago may not have said so of its services yet.
     let is_off = matches!(kind, StateKind::Off | StateKind::Paused);
     let light = if is_off { Light::Off } else { status.light };
@@ -340,7 +358,7 @@ fn service(texts: &Texts, status: &ServiceStatus, kind: StateKind) -> Service {
         aliases: status.aliases.iter().map(|alias| address(alias, status.url.as_deref())).collect(),
         light,
         words,
-        hops: path::of(texts, status, light, kind),
+        hops: path::of(texts, status, light, kind, front),
         proved_at: status.proved.as_ref().map(|proved| proved.at),
         can_check: kind == StateKind::Online && status.url.is_some(),
         visits: status.visits,

@@ -12,7 +12,6 @@ fn facts<'a>(texts: &'a Texts, status: Option<&'a Status>) -> Facts<'a> {
     Facts {
         texts,
         now: UNIX_EPOCH + Duration::from_secs(10_000),
-        zone: TimeZone::UTC,
         wish: Wish::On,
         whose: Whose::Ours,
         status,
@@ -86,7 +85,8 @@ fn every_sentence_of_a_view_comes_from_the_catalogue() {
             ..facts(&texts, status.as_ref())
         };
         let view = view(facts);
-        let headline = [&view.headline.title, &view.headline.detail, &view.headline.advice];
+        let Headline { title, fact, detail, advice, .. } = &view.headline;
+        let headline = [title, fact, detail, advice];
         let notices = view.notices.iter().map(|notice| &notice.text);
         let services = view.services.iter().flat_map(|service| {
             [&service.words.what, &service.words.todo]
@@ -108,7 +108,7 @@ fn a_service_that_is_down_is_named_and_only_its_hop_is_red() {
     assert_eq!((view.state.kind, view.headline.tone), (StateKind::Online, Tone::Warn));
     assert_eq!(view.headline.detail, "Service db: Nothing listens at localhost:3000");
     let tones = |status: &Status| {
-        let service = super::service(&texts, &status.services[1], StateKind::Online);
+        let service = super::service(&texts, &status.services[1], StateKind::Online, "front");
         service.hops.iter().map(|hop| hop.tone).collect::<Vec<_>>()
     };
     assert_eq!(tones(&status), [Tone::Good, Tone::Good, Tone::Good, Tone::Bad]);
@@ -282,4 +282,52 @@ fn without_an_agent_the_services_of_the_config_are_shown() {
     let configured = [("web".to_owned(), crate::app::contract::ServiceKind::Http, "localhost:1".to_owned())];
     let view = view(Facts { configured: &configured, ..facts(&texts, Some(&status)) });
     assert_eq!((view.services[0].name.as_str(), view.services[0].light), ("web", Light::Off));
+}
+
+#[test]
+fn what_works_is_headed_by_who_reaches_what() {
+    let texts = Texts::of("en");
+    let known = registration();
+    let fact = |services: Vec<ServiceStatus>, known: &Registration| {
+        let status = online(services);
+        view(Facts { registration: Some(known), ..facts(&texts, Some(&status)) }).headline.fact
+    };
+    assert_eq!(fact(vec![service("accounts")], &known), "Nordlicht reaches accounts");
+    let two = || vec![service("accounts"), service("archive")];
+    assert_eq!(fact(two(), &known), "Nordlicht reaches accounts and archive");
+    assert_eq!(fact([two(), two()].concat(), &known), "Nordlicht reaches 4 services");
+    let nameless = Registration { vendor: None, ..registration() };
+    assert_eq!(fact(vec![service("accounts")], &nameless), "tunnel.example.com reaches accounts");
+    // What does not work, or is not known to, is no fact.
+    let down = broken(service("web"), BrokenAt::Service(ServiceCause::Refused));
+    for services in [
+        vec![],
+        vec![service("accounts"), down],
+        vec![trying(service("accounts"))],
+        vec![up_to_server(service("accounts"), FrontUntried::Unreachable)],
+    ] {
+        assert_eq!(fact(services, &known), "");
+    }
+}
+
+#[test]
+fn seconds_that_count_down_change_no_sentence() {
+    let texts = Texts::of("en");
+    let headline = |retry_in_ms| {
+        let status = at(Connection::Waiting { cause: Cause::NameNotFound, retry_in_ms });
+        view(facts(&texts, Some(&status))).headline
+    };
+    assert_eq!(headline(61_000), headline(1));
+}
+
+#[test]
+fn the_vendors_end_of_the_way_has_its_name() {
+    let texts = Texts::of("en");
+    let status = online(vec![service("web")]);
+    let end = |known: &Registration| {
+        let view = view(Facts { registration: Some(known), ..facts(&texts, Some(&status)) });
+        view.services[0].hops[0].label.clone()
+    };
+    assert_eq!(end(&registration()), "Nordlicht's server");
+    assert_eq!(end(&Registration { vendor: None, ..registration() }), "Your vendor's server");
 }

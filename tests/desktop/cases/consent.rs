@@ -157,3 +157,30 @@ async fn who_was_revoked_is_led_to_a_new_invite() {
     assert_eq!(visit(&served, &client, "web").await, 200);
     session.picture("revoked-4-again").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_there_yet_may_be_chosen_and_is_not_called_all_set() {
+    let (session, served) = (Session::start().await, Served::start().await);
+    let service = Service::http("there in the end").await;
+    let address = service.stop().await;
+    let client = Program::client();
+    let _keychain = session.keychain().await;
+    let window = Window::open(&session, &client, &["show"]).await;
+    paste(&window, &served).await;
+    window.click("setup-connect").await;
+    window.click("choice-other").await;
+    window.type_into("choice-target", &address.to_string()).await;
+    window.until_text("choice-tried", |text| text.contains("Nothing listens at")).await;
+    window.until_text("service-use", |text| text == "Use it anyway").await;
+    session.picture("dead-1-service").await;
+    window.click("service-use").await;
+    window.click("setup-finish").await;
+    window.until_text("step-done", |text| text.contains("Set up, but not reachable yet")).await;
+    let said = window.until_text("setup-state", |text| text.contains("Nothing listens at")).await;
+    assert!(said.contains(&address.to_string()), "{said}");
+    session.picture("dead-2-done").await;
+    // There is nothing left to do but to start it.
+    let _service = Service::http_on("there in the end", address).await;
+    window.until_text("step-done", |text| text.contains("All set")).await;
+    assert_eq!(served.visit(&client).await, "there in the end");
+}

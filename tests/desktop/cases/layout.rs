@@ -31,9 +31,14 @@ async fn set(window: &Window, change: &str) {
 }
 
 async fn smallest(session: &Session, window: &Window) {
-    session.said("wmctrl", &["-r", "Petit", "-e", "0,0,0,10,10"]).await;
-    petit_tests::soon("the window to be as small as it can be", async {
-        while window.script("arguments[0](innerWidth)").await != 400 {
+    resize(session, window, 10, 400).await;
+}
+
+/// Asks for a width; `becomes` is what the page gets.
+async fn resize(session: &Session, window: &Window, width: u32, becomes: u32) {
+    session.said("wmctrl", &["-r", "Petit", "-e", &format!("0,0,0,{width},10")]).await;
+    petit_tests::soon("the window to have its width", async {
+        while window.script("arguments[0](innerWidth)").await != becomes {
             tokio::task::yield_now().await;
         }
     })
@@ -83,6 +88,8 @@ async fn every_page_and_dialog_fits_the_smallest_window() {
             let title = if page == "setup" { "step-invite".to_owned() } else { format!("page-{page}") };
             window.find(&title).await;
             assert_eq!(wrong(&window).await, [""; 0], "{page}, {size}");
+            set(&window, "document.querySelectorAll('details').forEach((details) => { details.open = true })").await;
+            assert_eq!(wrong(&window).await, [""; 0], "{page} unfolded, {size}");
             session.picture(&format!("layout-{page}-{}", width.unwrap_or(0))).await;
         }
         for (page, opener, dialog) in [
@@ -99,6 +106,38 @@ async fn every_page_and_dialog_fits_the_smallest_window() {
             session.picture(&format!("layout-{dialog}-{}", width.unwrap_or(0))).await;
             set(&window, "document.querySelector('dialog[open]').close()").await;
             window.until_gone(dialog).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_state_keeps_its_width_and_its_height_while_seconds_count_down() {
+    let (session, served) = (Session::start().await, Served::start().await);
+    let service = Service::http("laid out").await;
+    let client = served.client(&service).await;
+    let window = Window::open(&session, &client, &["show"]).await;
+    window.find("service-web").await;
+    let examples: Value = serde_json::from_str(EXAMPLES).unwrap();
+    for (width, least) in [(960, 480), (600, 400), (400, 220)] {
+        resize(&session, &window, width, width).await;
+        for lang in ["en", "de"] {
+            let view = &examples[lang]["views"]["waiting"];
+            let mut sizes = Vec::new();
+            for left in [120, 60, 10, 9, 2] {
+                set(
+                    &window,
+                    &format!(
+                        "const view = {view}; view.state.until = Math.ceil(Date.now() / 1000) + {left}; \
+                         store.set({{ view, page: 'overview' }})"
+                    ),
+                )
+                .await;
+                let size = "const done = arguments[0]; const of = (name) => document.querySelector(name); \
+                            requestAnimationFrame(() => done([of('.hero-text').clientWidth, of('.hero').offsetHeight]))";
+                sizes.push(window.script(size).await);
+            }
+            assert!(sizes[0][0].as_u64() >= Some(least), "{lang} at {width}: {sizes:?}");
+            assert!(sizes.iter().all(|size| *size == sizes[0]), "{lang} at {width}: {sizes:?}");
         }
     }
 }

@@ -31,7 +31,7 @@ async fn who_is_needed_is_told_at_once_and_the_button_leads_to_the_window() {
     icon.until_line("it to work", |line| line.starts_with("Working: ")).await;
     icon.click("For 15 minutes").await;
     icon.until_line("a pause", |line| line.starts_with("Paused until ")).await;
-    icon.click("Resume").await;
+    icon.click("Go on now").await;
     icon.until_line("it to work", |line| line.starts_with("Working: ")).await;
     let address = service.stop().await;
     icon.until_line("the service to be missed", |line| line.contains("Nothing listens at")).await;
@@ -44,7 +44,7 @@ async fn who_is_needed_is_told_at_once_and_the_button_leads_to_the_window() {
     served.server.run(["clients", "revoke", &device]).await.ok();
     let notice = notices.after(0, Duration::ZERO).await;
     assert_eq!((notice.program.as_str(), notice.urgency, notice.replaces), ("Petit", 2, 0));
-    assert_eq!(notice.title, "Petit needs you");
+    assert_eq!(notice.title, "Petit cannot connect");
     assert_eq!(notice.body, "The server does not know this computer any more");
     assert_eq!(notice.actions, ["default", "Open Petit", "open", "Open Petit"]);
     assert_eq!(icon.status().await, "NeedsAttention");
@@ -108,5 +108,5 @@ async fn a_desktop_without_notifications_is_no_obstacle() {
     client.run_with(["register"], &link).await.ok();
     icon.until_line("it to work", |line| line.starts_with("Working: ")).await;
     revoke().await;
-    assert_eq!(notices.after(0, Duration::ZERO).await.title, "Petit needs you");
+    assert_eq!(notices.after(0, Duration::ZERO).await.title, "Petit cannot connect");
 }

@@ -36,7 +36,7 @@ async fn what_is_clicked_happens_and_what_happens_is_shown() {
     icon.click("For 15 minutes").await;
     icon.until_line("a pause", |line| line.starts_with("Paused until ")).await;
     client.until("the client to be off", |status| status["connection"]["state"] == "off").await;
-    icon.click("Resume").await;
+    icon.click("Go on now").await;
     icon.until_line("it to work again", |line| line.starts_with("Working: ")).await;
 
     // A service that goes is named.

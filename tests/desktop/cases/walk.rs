@@ -30,7 +30,7 @@ async fn from_an_invite_to_a_request_that_passes() {
     // The service, tried before it is taken.
     window.click("choice-other").await;
     window.type_into("choice-target", &service.address().to_string()).await;
-    window.until_text("choice-tried", |text| text.contains("Answers in ")).await;
+    window.until_text("choice-tried", |text| text.contains("Answers, ")).await;
     session.picture("walk-3-service").await;
     window.click("service-use").await;
     window.click("setup-finish").await;
@@ -50,6 +50,7 @@ async fn from_an_invite_to_a_request_that_passes() {
     window.until_text("log-list", |text| text.contains("online")).await;
     session.picture("walk-6-logs").await;
     window.click("nav-settings").await;
+    window.click("advanced-open").await;
     window.click("tab-source").await;
     let text = std::fs::read_to_string(client.config()).unwrap();
     window.type_into("source", &format!("# mine\n{text}")).await;

@@ -3,7 +3,7 @@
 import { h } from '../dom.js';
 import { plural, t } from '../i18n.js';
 import { call } from '../ipc.js';
-import { address, banner, button, card, empty, facts, sixWords, told } from '../parts/controls.js';
+import { address, banner, button, card, empty, facts, folded, sixWords, told } from '../parts/controls.js';
 import { areas, bars } from '../parts/chart.js';
 import { ago, bytes, duration, moment, number, sentence, took } from '../parts/format.js';
 import { mark } from '../parts/icons.js';
@@ -17,11 +17,14 @@ import { app, redraw } from '../store.js';
 
 /** Seconds that a sample of the traffic covers. */
 const SAMPLE = 2;
-/** How often "2 minutes ago" is looked at again, in milliseconds. */
+/** How often "2 minutes ago" is looked at again, and how often seconds that count down, in milliseconds. */
 const TICK_MS = 10_000;
+const SECOND_MS = 1000;
 
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let tick;
+/** @type {ReturnType<typeof setInterval> | undefined} */
+let second;
 /** Services whose whole way is being tried on request. @type {Set<string>} */
 const pinging = new Set();
 /** The wish on its way, so that its button shows it. @type {string | null} */
@@ -31,9 +34,11 @@ export const overview = {
   title: () => t('ui.nav.overview'),
   enter() {
     tick = setInterval(redraw, TICK_MS);
+    second = setInterval(() => app().view.state.kind === 'waiting' && redraw(), SECOND_MS);
   },
   leave() {
     clearInterval(tick);
+    clearInterval(second);
   },
   draw() {
     const { view } = app();
@@ -41,7 +46,7 @@ export const overview = {
       h('h1', { class: 'unseen', tabindex: -1, 'data-test': 'title' }, t('ui.nav.overview')),
       hero(view),
       view.registered && view.services.length === 0 && view.withheld.length === 0 && nothingYet(),
-      view.services.map(service),
+      view.services.map((entry) => service(entry, view.headline.detail)),
       view.registered && moves(view) && traffic(view.traffic),
       view.registered && here(view.registered),
     ];
@@ -57,10 +62,10 @@ function hero({ headline, state, can, actions }) {
     h(
       'div',
       { class: 'hero-text' },
-      h('h2', { id: 'hero-title', 'data-test': 'headline' }, headline.title),
+      h('h2', { id: 'hero-title', 'data-test': 'headline' }, headline.fact || headline.title),
       headline.detail !== '' && h('p', { 'data-test': 'detail' }, sentence(headline.detail)),
       headline.advice !== '' && h('p', { class: 'advice', 'data-test': 'advice' }, sentence(headline.advice)),
-      when(state),
+      when(state, headline),
     ),
     h(
       'div',
@@ -77,14 +82,22 @@ function hero({ headline, state, can, actions }) {
   );
 }
 
-/** @param {View['state']} state */
-function when({ kind, since, until }) {
+/**
+ * Times, in small print: with the state, where the headline says something else. Seconds have a line of their own, so
+ * that what they do moves nothing.
+ * @param {View['state']} state @param {View['headline']} headline
+ */
+function when({ kind, since, until }, { fact, title }) {
   if (kind === 'paused' && until !== null) {
     return h('p', { class: 'since', 'data-test': 'since' }, t('ui.overview.paused_until', { time: moment(until) }));
   }
   if (since === null || kind === 'unregistered') return null;
   const values = { time: moment(since), duration: duration(Date.now() / 1000 - since) };
-  return h('p', { class: 'since', 'data-test': 'since' }, t('ui.overview.since', values));
+  const left = kind === 'waiting' && until !== null ? Math.max(1, Math.ceil(until - Date.now() / 1000)) : null;
+  return [
+    left !== null && h('p', { class: 'since next-try', 'data-test': 'next-try' }, t('ui.overview.next_try', { s: number(left) })),
+    h('p', { class: 'since', 'data-test': 'since' }, fact === '' ? t('ui.overview.since', values) : t('ui.overview.since_state', { state: title, ...values })),
+  ];
 }
 
 /** What each wish looks like. @type {Record<Action['wish'], import('../parts/icons.js').IconName | undefined>} */
@@ -133,8 +146,8 @@ function nothingYet() {
   );
 }
 
-/** @param {Service} service */
-function service(service) {
+/** @param {Service} service @param {string} said  What the state says already. */
+function service(service, said) {
   const { name, target, url, aliases, light, words, proved_at, can_check } = service;
   return h(
     'section',
@@ -157,10 +170,16 @@ function service(service) {
           }),
       ),
     ),
-    url !== null && address(url, { test: `address-${name}`, name }),
-    aliases.map((alias) => address(alias, { test: `alias-${name}`, name: alias, only: 'copy' })),
-    (light === 'red' || light === 'up_to_server') && banner(light === 'red' ? 'bad' : 'warn', words, { test: `words-${name}` }),
+    (light === 'red' || light === 'up_to_server') && words.what !== said && banner(light === 'red' ? 'bad' : 'warn', words, { test: `words-${name}` }),
     path(service),
+    // Who visits knows them; here they are only there to be passed on.
+    url !== null &&
+      h(
+        'div',
+        { class: 'addresses', role: 'group', 'aria-label': t('ui.overview.addresses') },
+        aliases.map((alias) => address(alias, { test: `alias-${name}`, name: alias, only: 'copy' })),
+        address(url, { test: `address-${name}`, name }),
+      ),
   );
 }
 
@@ -230,9 +249,13 @@ function here({ server, vendor, name, since, server_words, key_words, told: list
         vendor !== null && [t('ui.setup.vendor'), h('span', { 'data-test': 'vendor', dir: 'auto' }, vendor)],
         since !== null && [t('ui.overview.registered_since'), h('span', { 'data-test': 'registered-since' }, moment(since))],
         [t('ui.overview.device'), h('span', { 'data-test': 'device', dir: 'auto' }, name)],
-        round_trip_us !== null && [t('ui.overview.round_trip'), h('span', { dir: 'ltr' }, took(round_trip_us))],
-        [t('ui.overview.server_words'), [sixWords(server_words, 'server-words'), h('p', { class: 'hint' }, t('ui.overview.server_words_hint'))]],
-        [t('ui.overview.key_words'), [sixWords(key_words, 'key-words'), h('p', { class: 'hint' }, t('ui.overview.key_words_hint'))]],
+      ]),
+      folded('support', t('ui.overview.support'), [
+        facts([
+          round_trip_us !== null && [t('ui.overview.round_trip'), h('span', { 'data-test': 'round-trip', dir: 'ltr' }, took(round_trip_us))],
+          [t('ui.overview.server_words'), [sixWords(server_words, 'server-words'), h('p', { class: 'hint' }, t('ui.overview.server_words_hint'))]],
+          [t('ui.overview.key_words'), [sixWords(key_words, 'key-words'), h('p', { class: 'hint' }, t('ui.overview.key_words_hint'))]],
+        ]),
       ]),
       told(list, 'told'),
     ],

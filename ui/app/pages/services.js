@@ -128,11 +128,9 @@ function entry(service) {
 }
 
 /** @param {Service} service */
-function counts({ kind, visits, from_service_bytes, to_service_bytes, proved_at }) {
-  const connections = () => (visits === 0 ? t('ui.services.connections_none') : plural(visits, 'ui.services.connections_one', 'ui.services.connections'));
-  const requests = () => (visits === 0 ? t('ui.services.visits_none') : plural(visits, 'ui.services.visits_one', 'ui.services.visits'));
+function counts({ visits, from_service_bytes, to_service_bytes, proved_at }) {
   const parts = [
-    kind === 'tcp' ? connections() : requests(),
+    visits === 0 ? t('ui.services.connections_none') : plural(visits, 'ui.services.connections_one', 'ui.services.connections'),
     visits > 0 && t('ui.services.bytes', { out: bytes(from_service_bytes), in: bytes(to_service_bytes) }),
     proved_at !== null && t('ui.overview.proved', { ago: ago(proved_at) }),
   ];

@@ -3,7 +3,7 @@
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { call } from '../ipc.js';
-import { button, card, facts, pageHead, problem, sixWords, toggle } from '../parts/controls.js';
+import { button, card, facts, folded, pageHead, problem, sixWords, toggle } from '../parts/controls.js';
 import { close, closeNamed, dialog } from '../parts/dialog.js';
 import { complain, toast } from '../parts/live.js';
 import { fileEditor, enterFile, leaveFile } from '../parts/file-editor.js';
@@ -107,9 +107,6 @@ function registration({ server, vendor, name, device, server_words, key_words, k
         [t('ui.overview.server'), h('span', { dir: 'ltr' }, server)],
         vendor !== null && [t('ui.setup.vendor'), h('span', { dir: 'auto' }, vendor)],
         [t('ui.overview.device'), h('span', { 'data-test': 'settings-device', dir: 'auto' }, name)],
-        [t('ui.settings.device_id'), h('code', { dir: 'ltr' }, device)],
-        [t('ui.overview.server_words'), sixWords(server_words, 'settings-server-words')],
-        [t('ui.overview.key_words'), sixWords(key_words, 'settings-words')],
         [
           t('ui.settings.key_store'),
           [
@@ -118,6 +115,15 @@ function registration({ server, vendor, name, device, server_words, key_words, k
           ],
         ],
       ]),
+      folded(
+        'settings-support',
+        t('ui.overview.support'),
+        facts([
+          [t('ui.settings.device_id'), h('code', { dir: 'ltr' }, device)],
+          [t('ui.overview.server_words'), sixWords(server_words, 'settings-server-words')],
+          [t('ui.overview.key_words'), sixWords(key_words, 'settings-words')],
+        ]),
+      ),
       app().view.can.forget &&
         h(
           'div',
@@ -132,7 +138,8 @@ function registration({ server, vendor, name, device, server_words, key_words, k
 
 /** @param {NonNullable<typeof forgetting>} state */
 function forgetDialog(state) {
-  const server = app().view.registered?.server ?? '';
+  const registered = app().view.registered;
+  const vendor = registered?.vendor ?? registered?.server ?? '';
   return dialog({
     test: 'forget-dialog',
     title: t('ui.settings.forget_title'),
@@ -142,7 +149,7 @@ function forgetDialog(state) {
       redraw();
     },
     body: [
-      h('p', null, t('ui.settings.forget_text', { server })),
+      h('p', null, t('ui.settings.forget_text', { vendor })),
       h('ul', { class: 'plain-list' }, h('li', null, t('ui.settings.forget_key')), h('li', null, t('ui.settings.forget_addresses')), h('li', null, t('ui.settings.forget_invite'))),
       state.error !== null && problem(state.error, 'forget-error'),
     ],

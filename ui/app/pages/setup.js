@@ -4,7 +4,7 @@ import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { call } from '../ipc.js';
 import { createChoice } from '../parts/choice.js';
-import { address, banner, button, facts, pageHead, problem, sixWords, toggle, told } from '../parts/controls.js';
+import { address, banner, button, facts, folded, pageHead, problem, sixWords, toggle, told } from '../parts/controls.js';
 import { close, dialog } from '../parts/dialog.js';
 import { fieldError, moment, sentence } from '../parts/format.js';
 import { icon, mark } from '../parts/icons.js';
@@ -12,7 +12,7 @@ import { complain, wordsOf } from '../parts/live.js';
 import { go } from '../router.js';
 import { adopt, app, boot, redraw } from '../store.js';
 
-/** @import { Invite, Refused } from '../contract.d.ts' */
+/** @import { Invite, Refused, View } from '../contract.d.ts' */
 /** @import { Child } from '../dom.js' */
 /** @import { Choice } from '../parts/choice.js' */
 
@@ -41,6 +41,8 @@ function fresh() {
     /** What `register` gave: the first service's name and its public address. */
     given: /** @type {{ service: string, url: string } | null} */ (null),
     startOnLogin: true,
+    /** Nothing was set up when this began. */
+    isFirst: app().view?.registered === null,
   };
 }
 
@@ -67,12 +69,16 @@ function focusInvite() {
   if (state.step === 'invite') setTimeout(() => document.getElementById('invite')?.focus());
 }
 
+/** Until there is something to look at, a menu would lead nowhere. */
+export const isFirstRun = () => state.isFirst;
+
 export const setup = {
   title: () => t('ui.nav.setup'),
   enter() {
     // Forgotten in between, what was begun has nothing to go on with.
     const forgotten = (state.step === 'service' || state.step === 'login') && app().view.can.register;
-    if (state.step === 'done' || forgotten) state = fresh();
+    // What was begun with nothing typed begins with what is so now.
+    if (state.step === 'done' || forgotten || (state.step === 'invite' && state.text === '')) state = fresh();
     focusInvite();
   },
   leave() {},
@@ -200,12 +206,7 @@ function checkStep() {
         [t('ui.setup.exposes'), h('p', { 'data-test': 'invite-exposes' }, invite.exposes)],
         !invite.expired && [t('ui.setup.valid'), t('ui.setup.valid_until', { time: moment(invite.not_after) })],
       ]),
-      h(
-        'details',
-        { class: 'more' },
-        h('summary', null, t('ui.setup.fingerprint')),
-        h('code', { dir: 'ltr', 'data-test': 'invite-fingerprint' }, invite.fingerprint),
-      ),
+      folded('fingerprint', t('ui.setup.fingerprint'), h('code', { dir: 'ltr', 'data-test': 'invite-fingerprint' }, invite.fingerprint)),
       told(invite.told, 'invite-told'),
     ),
     invite.kept.length > 0 && kept(invite),
@@ -324,6 +325,8 @@ async function register(replace, event) {
 
 function serviceStep() {
   const choice = /** @type {Choice} */ (state.choice);
+  // It may come up later, so it can be chosen all the same; what follows says that it is not there yet.
+  const isDead = choice.isDead;
   const refused = /** @type {Refused | null} */ (state.error);
   const ofTarget = refused?.field?.endsWith('target') ? fieldError(refused) : null;
   return [
@@ -333,11 +336,11 @@ function serviceStep() {
     refused && ofTarget === null && problem(refused, 'service-error'),
     h(
       'div',
-      { class: 'step-actions' },
+      { class: 'step-actions foot' },
       button(state.share.size > 0 ? t('ui.setup.only_kept') : t('ui.setup.later'), () => void choose(null), { test: 'service-later', look: 'quiet' }),
-      button(t('ui.setup.use'), () => void useService(), {
+      button(isDead ? t('ui.setup.use_anyway') : t('ui.setup.use'), () => void useService(), {
         test: 'service-use',
-        look: 'primary',
+        look: isDead ? 'plain' : 'primary',
         busy: state.busy,
         disabled: choice.value() === null,
       }),
@@ -385,18 +388,36 @@ async function finish() {
   become({ busy: false, step: 'done' });
 }
 
+/** How far it is: never more than what was seen. @param {View} view @returns {{ title: string, lead: string }} */
+function outcome({ headline, services }) {
+  const lead = t('ui.setup.done_lead');
+  if (headline.tone === 'good') return { title: t('ui.setup.done_title'), lead };
+  if (headline.tone === 'busy') return { title: t('ui.setup.done_trying_title'), lead };
+  const isWhole = services.every((service) => service.light === 'green' || service.light === 'up_to_server');
+  if (isWhole) return { title: t('ui.setup.done_unproved_title'), lead };
+  return { title: t('ui.setup.done_down_title'), lead: t('ui.setup.done_down_lead') };
+}
+
 function doneStep() {
   const { view } = app();
   const given = state.given;
   const service = view.services.find((entry) => entry.name === given?.service) ?? view.services[0];
   const url = service?.url ?? (service?.name === given?.service ? given?.url : null);
   const { headline } = view;
+  const { title, lead } = service ? outcome(view) : { title: t('ui.setup.done_without_title'), lead: t('ui.setup.done_without_lead') };
   return h(
     'div',
     { class: 'setup-done' },
     h('div', { class: `hero-mark tone-${service ? headline.tone : 'off'}` }, mark(service ? headline.tone : 'off', 'mark-large')),
-    pageHead(service ? t('ui.setup.done_title') : t('ui.setup.done_without_title'), service ? t('ui.setup.done_lead') : t('ui.setup.done_without_lead')),
-    service && h('div', { class: 'setup-state', 'data-test': 'setup-state' }, h('p', null, h('strong', null, headline.title)), h('p', null, sentence(headline.detail))),
+    pageHead(title, lead),
+    service &&
+      h(
+        'div',
+        { class: 'setup-state', 'data-test': 'setup-state' },
+        h('p', null, h('strong', null, headline.title)),
+        h('p', null, sentence(headline.detail)),
+        headline.advice !== '' && h('p', { class: 'advice' }, sentence(headline.advice)),
+      ),
     url && service && address(url, { test: 'done-address', name: service.name }),
     h('div', { class: 'step-actions' }, button(t('ui.setup.to_overview'), () => go('overview'), { test: 'setup-done', look: 'primary' })),
   );

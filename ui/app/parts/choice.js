@@ -4,7 +4,7 @@ import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { call } from '../ipc.js';
 import { redraw } from '../store.js';
-import { button, field, problem } from './controls.js';
+import { button, field, folded, problem } from './controls.js';
 import { sentence } from './format.js';
 import { mark } from './icons.js';
 
@@ -76,6 +76,8 @@ export function createChoice(id, start) {
       if (mine === turn) tried = { busy: false, result: null, error };
     }
     redraw();
+    // Once it is drawn: it may stand below what can be seen.
+    setTimeout(() => document.querySelector(`[data-test="${id}-tried"]`)?.scrollIntoView({ block: 'nearest' }));
   }
 
   /** @param {string} choice */
@@ -94,11 +96,15 @@ export function createChoice(id, start) {
     redraw();
   }
 
-  /** @param {string} choice @param {import('../dom.js').Child} body @param {number} at */
-  function option(choice, body, at) {
+  /**
+   * What came of trying it stands in the row that was picked.
+   * @param {string} choice @param {import('../dom.js').Child} body @param {number} at @param {string | null} error
+   */
+  function option(choice, body, at, error) {
+    const isPicked = picked === choice;
     return h(
       'li',
-      { key: choice },
+      { key: choice, class: isPicked ? 'option-row picked' : 'option-row' },
       h(
         'label',
         { class: 'option' },
@@ -111,18 +117,26 @@ export function createChoice(id, start) {
         }),
         body,
       ),
+      isPicked && choice === 'other' && typed(error),
+      isPicked && outcome(choice === 'other' ? null : error),
     );
   }
 
-  /** @param {Listening} entry @param {number} at */
-  function listed(entry, at) {
+  /** @param {Listening} entry @param {number} at @param {string | null} error */
+  function listed(entry, at, error) {
     const body = h(
       'span',
       { class: 'option-text' },
       h('strong', null, entry.program || t('ui.choice.unknown_program')),
-      h('span', { class: 'option-detail' }, h('code', { dir: 'ltr' }, entry.target), entry.found && h('span', null, entry.found)),
+      h(
+        'span',
+        { class: 'option-detail' },
+        h('span', null, h('code', { dir: 'ltr' }, entry.target), entry.process && h('span', { class: 'option-process', dir: 'auto' }, entry.process)),
+        // What was found just now by trying says it better.
+        entry.found && picked !== entry.target && h('span', null, entry.found),
+      ),
     );
-    return option(entry.target, body, at);
+    return option(entry.target, body, at, error);
   }
 
   /** @param {string | null} error  What the program said about the target when it refused it. */
@@ -191,11 +205,20 @@ export function createChoice(id, start) {
         list === null && h('p', { class: 'waiting', 'data-test': `${id}-looking` }, mark('busy'), t('ui.choice.looking')),
         listError !== null && problem(listError, `${id}-list-error`),
         list?.length === 0 && listError === null && h('p', { class: 'hint', 'data-test': `${id}-none` }, t('ui.choice.none')),
-        list && h('ul', { class: 'options' }, list.map(listed), option('other', h('span', { class: 'option-text' }, h('strong', null, t('ui.choice.other'))), -1)),
-        picked === 'other' && typed(error),
+        list && options(list, error),
       ),
-      outcome(error !== null && picked !== 'other' ? error : null),
     );
+  }
+
+  /** What people share first; ports of the system behind a fold. @param {Listening[]} list @param {string | null} error */
+  function options(list, error) {
+    const rows = list.map((entry, at) => ({ entry, row: listed(entry, at, error) }));
+    const usual = rows.filter(({ entry }) => entry.usual);
+    const rest = rows.filter(({ entry }) => !entry.usual);
+    return [
+      h('ul', { class: 'options' }, usual.map(({ row }) => row), option('other', h('span', { class: 'option-text' }, h('strong', null, t('ui.choice.other'))), -1, error)),
+      rest.length > 0 && folded(`${id}-more`, t('ui.choice.more', { n: rest.length }), h('ul', { class: 'options' }, rest.map(({ row }) => row))),
+    ];
   }
 
   /** @param {string | null} error */
@@ -216,7 +239,15 @@ export function createChoice(id, start) {
     );
   }
 
-  return { draw, load, value, get trying() { return tried.busy; } };
+  return {
+    draw,
+    load,
+    value,
+    /** It was tried, and nothing is there. */
+    get isDead() {
+      return value() !== null && tried.result?.tone === 'bad';
+    },
+  };
 }
 
 /** @typedef {ReturnType<typeof createChoice>} Choice */

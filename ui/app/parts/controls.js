@@ -180,14 +180,14 @@ export function sixWords(words, test) {
   return h('div', { class: 'word-rows', 'data-test': test }, row('en'), row('de'));
 }
 
+/** What is shown on wish. @param {string} test @param {string} title @param {Child} body @param {Props} [more] */
+export function folded(test, title, body, more = {}) {
+  return h('details', { class: 'more', 'data-test': test, ...more }, h('summary', { 'data-test': `${test}-open` }, title), h('div', { class: 'more-body' }, body));
+}
+
 /** What the vendor learns of this computer, folded. @param {Fact[]} list @param {string} test */
 export function told(list, test) {
-  return h(
-    'details',
-    { class: 'more', 'data-test': test },
-    h('summary', null, t('ui.common.told')),
-    facts(list.map(({ label, value }) => [label, h('span', { dir: 'auto' }, value)])),
-  );
+  return folded(test, t('ui.common.told'), facts(list.map(({ label, value }) => [label, h('span', { dir: 'auto' }, value)])));
 }
 
 /**

@@ -6,10 +6,10 @@ import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { call } from '../ipc.js';
 import { app, boot, redraw } from '../store.js';
-import { banner, button, card, problem } from './controls.js';
+import { banner, button, card, facts, folded, problem } from './controls.js';
 import { close, closeNamed, dialog } from './dialog.js';
 import { diffView } from './diff.js';
-import { fileForm } from './file-form.js';
+import { computerForm, servicesForm } from './file-form.js';
 import { mark } from './icons.js';
 import { complain, toast } from './live.js';
 import { source } from './source.js';
@@ -27,6 +27,8 @@ const state = {
   draft: /** @type {Settings | null} */ (null),
   error: /** @type {unknown} */ (null),
   view: /** @type {'form' | 'source'} */ ('form'),
+  /** The services as fields and the whole text are there to be seen. */
+  advanced: false,
   /** The form was edited and its text is still to come. */
   filling: false,
   /** The file on the disk is no longer the one that the draft began with. */
@@ -45,6 +47,8 @@ const isDirty = () => state.filling || (state.draft !== null && state.file !== n
 
 export function enterFile() {
   state.applied = null;
+  // Whoever comes for a mistake in the file is led to it.
+  if (app().view.config_problem !== null) state.advanced = true;
   void readFile();
   addEventListener('focus', readFile);
 }
@@ -62,6 +66,7 @@ async function readFile() {
       state.file = found;
       state.draft = found;
       state.outdated = false;
+      if (found.problems.length > 0) state.advanced = true;
     } else if (state.file && found.text !== state.file.text) {
       state.outdated = true;
     }
@@ -158,30 +163,19 @@ async function apply() {
 export function fileEditor() {
   const { draft, error } = state;
   return card(
-    t('ui.settings.file'),
+    t('ui.overview.here'),
     [
       error !== null && problem(error, 'settings-error', button(t('ui.common.again'), () => void readFile(), { test: 'settings-again' })),
       draft === null && error === null && h('p', { class: 'waiting' }, mark('busy'), t('ui.common.loading')),
       draft && editor(draft),
       state.diff && diffDialog(state.diff),
     ],
-    {
-      id: 'file-title',
-      test: 'file',
-      hint: boot().about.config_path,
-      actions: button(t('ui.settings.show_file'), () => void call('show', { what: 'config', name: null }).catch(complain), { test: 'show-config', look: 'quiet', icon: 'folder' }),
-    },
+    { id: 'file-title', test: 'file' },
   );
 }
 
 /** @param {Settings} draft */
 function editor(draft) {
-  const panel =
-    state.view === 'form'
-      ? draft.form === null
-        ? unreadable()
-        : fileForm(draft.form, draft.problems, app().view, filledForm)
-      : source(draft.text, draft.problems, { readonly: state.filling, typed: typedText });
   return [
     state.outdated &&
       banner(
@@ -189,6 +183,38 @@ function editor(draft) {
         { what: t('ui.settings.outdated'), todo: t('ui.settings.outdated_text') },
         { test: 'settings-outdated', actions: button(t('ui.settings.reread'), discard, { test: 'settings-reread' }) },
       ),
+    draft.form === null ? unreadable() : computerForm(draft.form, draft.problems, filledForm),
+    folded('advanced', t('ui.settings.advanced'), advanced(draft), {
+      open: state.advanced,
+      ontoggle: (/** @type {Event} */ event) => {
+        state.advanced = /** @type {HTMLDetailsElement} */ (event.target).open;
+      },
+    }),
+    state.applied && outcome(state.applied),
+    isDirty() && pending(draft),
+  ];
+}
+
+/** The file itself, for whoever wants more than its two usual settings. @param {Settings} draft */
+function advanced(draft) {
+  const panel =
+    state.view === 'form'
+      ? draft.form === null
+        ? h('p', { class: 'hint' }, t('ui.settings.unreadable_text'))
+        : servicesForm(draft.form, draft.problems, app().view, filledForm)
+      : source(draft.text, draft.problems, { readonly: state.filling, typed: typedText });
+  return [
+    facts([
+      [
+        t('ui.settings.file'),
+        h(
+          'span',
+          { class: 'file-fact' },
+          h('code', { dir: 'ltr' }, boot().about.config_path),
+          button(t('ui.settings.show_file'), () => void call('show', { what: 'config', name: null }).catch(complain), { test: 'show-config', look: 'quiet', icon: 'folder' }),
+        ),
+      ],
+    ]),
     ...tabs(
       t('ui.settings.views'),
       [
@@ -204,8 +230,6 @@ function editor(draft) {
       },
       panel,
     ),
-    state.applied && outcome(state.applied),
-    isDirty() && pending(draft),
   ];
 }
 
@@ -215,7 +239,7 @@ function unreadable() {
     { what: t('ui.settings.unreadable'), todo: t('ui.settings.unreadable_text') },
     {
       test: 'form-unreadable',
-      actions: button(t('ui.settings.to_source'), () => ((state.view = 'source'), redraw()), { test: 'to-source' }),
+      actions: button(t('ui.settings.to_source'), () => ((state.view = 'source'), (state.advanced = true), redraw()), { test: 'to-source' }),
     },
   );
 }

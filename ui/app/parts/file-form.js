@@ -17,30 +17,26 @@ export function levels() {
   ];
 }
 
+/** @param {Problem[]} problems @param {string} name Of the field that they belong to. */
+const wrongWith = (problems, name) => problems.find((problem) => problem.field === name)?.message ?? null;
+
 /**
+ * The settings of the computer as such, and what is wrong with none of the fields.
  * @param {Form} form
  * @param {Problem[]} problems
- * @param {View} view  Services in force, to suggest a name that is free.
  * @param {(form: Form) => void} change
  */
-export function fileForm(form, problems, view, change) {
-  /** @param {string} name */
-  const wrong = (name) => problems.find((problem) => problem.field === name)?.message ?? null;
+export function computerForm(form, problems, change) {
   const placed = new Set(['name', 'log_level', ...form.services.flatMap((_, i) => ['name', 'kind', 'target'].map((part) => `services.${i}.${part}`))]);
   const elsewhere = problems.filter((problem) => problem.field === null || !placed.has(problem.field));
-
-  /** @param {number} at @param {Partial<FormService>} part */
-  const changeService = (at, part) =>
-    change({ ...form, services: form.services.map((service, i) => (i === at ? { ...service, ...part } : service)) });
-
   return h(
     'div',
     { class: 'form' },
     elsewhere.map((problem) => banner('bad', { what: place(problem), todo: '' }, { test: 'form-problem' })),
-    field('form-name', { label: t('ui.settings.name'), hint: t('ui.settings.name_hint'), error: wrong('name') }, (tie) =>
+    field('form-name', { label: t('ui.settings.name'), hint: t('ui.settings.name_hint'), error: wrongWith(problems, 'name') }, (tie) =>
       input(tie, form.name, (name) => change({ ...form, name })),
     ),
-    field('form-log-level', { label: t('ui.settings.log_level'), error: wrong('log_level') }, (tie) =>
+    field('form-log-level', { label: t('ui.settings.log_level'), error: wrongWith(problems, 'log_level') }, (tie) =>
       h(
         'select',
         {
@@ -54,7 +50,26 @@ export function fileForm(form, problems, view, change) {
         levels().map(([value, text]) => h('option', { value }, text)),
       ),
     ),
-    h('h3', null, t('ui.nav.services')),
+  );
+}
+
+/**
+ * The services, as they stand in the file.
+ * @param {Form} form
+ * @param {Problem[]} problems
+ * @param {View} view  Services in force, to suggest a name that is free.
+ * @param {(form: Form) => void} change
+ */
+export function servicesForm(form, problems, view, change) {
+  /** @param {string} name */
+  const wrong = (name) => wrongWith(problems, name);
+  /** @param {number} at @param {Partial<FormService>} part */
+  const changeService = (at, part) =>
+    change({ ...form, services: form.services.map((service, i) => (i === at ? { ...service, ...part } : service)) });
+
+  return h(
+    'div',
+    { class: 'form' },
     form.services.length === 0 && h('p', { class: 'hint' }, t('ui.settings.no_services')),
     h(
       'ol',

@@ -2,6 +2,8 @@
 // (`content-visibility`). A new line touches the last block alone; the oldest block goes as a whole. Every line is
 // a real element, so the browser's search, selection and a screen reader find them all.
 
+import { locale } from '../i18n.js';
+
 /** @import { LogLine } from '../contract.d.ts' */
 
 export const KEEP = 10_000;
@@ -14,9 +16,9 @@ const FROM = /^([a-z_]+(?:::[a-z_]+)*): (.*)/s;
 
 /** What a part of a row stands for, also what it shows in short. @param {Element} part */
 function whole(part) {
-  const { title, textContent } = /** @type {HTMLElement} */ (part);
-  if (title === '') return textContent;
-  return part.className === 'log-at' ? title : `${title}: ${textContent}`;
+  const { dataset, textContent } = /** @type {HTMLElement} */ (part);
+  if (dataset['at'] !== undefined) return dataset['at'];
+  return dataset['from'] ? `${dataset['from']}: ${textContent}` : textContent;
 }
 
 /** A moment as the person's clock shows it. What is none stays as it is. @param {string} at */
@@ -31,6 +33,8 @@ function timeOfDay(at) {
  * @param {(level: LogLine['level']) => string} levelName
  */
 export function createLogList(list, levelName) {
+  // The list may go back further than today.
+  const withDay = new Intl.DateTimeFormat(locale(), { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' });
   const inner = document.createElement('div');
   inner.setAttribute('role', 'presentation');
   list.replaceChildren(inner);
@@ -50,7 +54,9 @@ export function createLogList(list, levelName) {
     const at = document.createElement('span');
     at.className = 'log-at';
     at.textContent = timeOfDay(line.at);
-    at.title = line.at;
+    at.dataset['at'] = line.at;
+    const moment = new Date(line.at);
+    at.title = Number.isNaN(moment.getTime()) ? '' : withDay.format(moment);
     const level = document.createElement('span');
     level.className = 'log-level';
     level.textContent = levelName(line.level);
@@ -58,7 +64,7 @@ export function createLogList(list, levelName) {
     text.className = 'log-text';
     const [, from = '', said = line.text] = FROM.exec(line.text) ?? [];
     text.textContent = said;
-    text.title = from;
+    text.dataset['from'] = from;
     item.append(at, level, text);
     return item;
   }

@@ -28,8 +28,8 @@ function entries() {
   return all;
 }
 
-/** @param {Child} page */
-export function shell(page) {
+/** @param {Child} page @param {'beside' | 'folded'} look  Of the menu: beside the page where there is room, or behind its button. */
+export function shell(page, look) {
   const { page: name, menu } = app();
   return [
     h(
@@ -48,12 +48,12 @@ export function shell(page) {
     ),
     h(
       'div',
-      { class: 'shell' },
+      { class: `shell menu-${look}` },
       h(
         'header',
         { class: 'side' },
         h('div', { class: 'brand' }, logo(), h('span', null, 'Petit')),
-        sideState(),
+        look === 'beside' && sideState(),
         h(
           'button',
           {

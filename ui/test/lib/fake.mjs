@@ -128,8 +128,10 @@ export function install(scenario) {
     choose: ({ share, service }) => {
       const made = scenario.invite.kept.filter((kept) => share.includes(kept.name));
       const all = service ? [...made.filter((kept) => kept.name !== service.name), service] : made;
-      const like = /** @type {Service} */ (views.online.services[0]);
-      show({ ...views.online, services: all.map(({ name, kind, target }) => ({ ...like, name, kind, target, visits: 0, aliases: [] })) });
+      const isDead = service !== null && said.tried[service.target]?.tone === 'bad';
+      const after = isDead ? views.notThere : views.online;
+      const like = /** @type {Service} */ (after.services[0]);
+      show({ ...after, services: all.map(({ name, kind, target }) => ({ ...like, name, kind, target, visits: 0, aliases: [] })) });
     },
     share: ({ name }) => {
       const like = /** @type {Service} */ (views.online.services[0]);

@@ -13,16 +13,27 @@ export function layout() {
   /** @param {Element} element */
   const name = (element) => `${element.tagName} ${element.getAttribute('data-test') ?? element.textContent?.slice(0, 30)}`;
 
+  // What is folded may have a place all the same, where nobody sees it.
+  /** @param {Element} element */
+  const isFolded = (element) => element.closest('summary') === null && element.closest('details:not([open])') !== null;
+
   for (const element of document.querySelectorAll('button, a, label, h1, h2, p, dt, dd, li, legend, select')) {
     const box = element.getBoundingClientRect();
-    if (box.width === 0 || element.closest('.unseen, .skip, .source, .log-list')) continue;
+    if (box.width === 0 || element.closest('.unseen, .skip, .source, .log-list') || isFolded(element)) continue;
     if (box.left < -1 || box.right > width + 1) found.push(`${name(element)} sticks out: ${Math.round(box.left)} to ${Math.round(box.right)}`);
     if (element instanceof HTMLElement && element.tagName !== 'SELECT' && element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).display !== 'inline') found.push(`${name(element)} is cut off`);
   }
 
+  // Whatever stands beside the state, its words have the width that its mark leaves.
+  const hero = document.querySelector('.hero')?.getBoundingClientRect();
+  const said = document.querySelector('.hero-text')?.getBoundingClientRect();
+  const wishes = document.querySelector('.hero-actions')?.getBoundingClientRect();
+  if (hero && said && said.width < hero.width - 128) found.push(`the state has ${Math.round(said.width)} px of ${Math.round(hero.width)}`);
+  if (said && wishes && wishes.height > 0 && wishes.top < said.bottom) found.push('the buttons stand beside the state');
+
   const at = [scrollX, scrollY];
   for (const button of (open ?? document).querySelectorAll('button')) {
-    if (button.getClientRects().length === 0 || button.closest('.unseen')) continue;
+    if (button.getClientRects().length === 0 || button.closest('.unseen') || isFolded(button)) continue;
     button.scrollIntoView({ block: 'center', behavior: 'instant' });
     const box = button.getBoundingClientRect();
     const there = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);

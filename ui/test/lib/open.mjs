@@ -40,6 +40,11 @@ export async function open(page, start = {}) {
 /** @param {string} name */
 export const at = (name) => `[data-test="${name}"]`;
 
+/** Unfolds what is shown on wish. @param {Page} page @param {string} name */
+export async function unfold(page, name) {
+  await page.locator(at(`${name}-open`)).click();
+}
+
 /** What the page has asked for so far. @param {Page} page @param {string} [wish] @returns {Promise<{ wish: string, args: any }[]>} */
 export async function calls(page, wish) {
   const all = await page.evaluate(() => /** @type {any} */ (window).fake.calls);

@@ -1,7 +1,7 @@
 // Every page and state that is worth a picture: how to get there. Used to draw docs/screenshots, and by the tests
 // that look at each of them for accessibility and layout.
 
-import { at } from './open.mjs';
+import { at, unfold } from './open.mjs';
 import { INVITE_TEXT, said } from './fixtures.mjs';
 
 /** @import { Page } from '@playwright/test' */
@@ -45,6 +45,7 @@ async function login(page) {
 
 /** @param {Page} page @param {string} text */
 async function sourceOf(page, text) {
+  await unfold(page, 'advanced');
   await page.locator(at('tab-source')).click();
   await page.locator(at('source')).fill(text);
   await page.locator(at('pending')).waitFor();
@@ -127,6 +128,19 @@ export const pictures = {
     },
   },
 
+  'setup-done-down': {
+    start: { view: 'unregistered' },
+    go: async (page) => {
+      await connect(page);
+      await page.locator(at('choice-other')).check();
+      await page.locator(at('choice-target')).fill('localhost:9999');
+      await page.locator(`${at('choice-tried')} .tried-line.tone-bad`).waitFor();
+      await page.locator(at('service-use')).click();
+      await page.locator(at('setup-finish')).click();
+      await page.locator(at('done-address-url')).waitFor();
+    },
+  },
+
   services: { start: { page: 'services', view: 'twoServices' } },
   'services-down': { start: { page: 'services', view: 'serviceDown' } },
   'services-withheld': { start: { page: 'services', view: 'withheld' } },
@@ -136,7 +150,7 @@ export const pictures = {
     go: async (page) => {
       await page.locator(at('service-add')).click();
       await page.locator(at('choice-option-1')).check();
-      await page.locator(`${at('choice-tried')} .tried-line.tone-good`).waitFor();
+      await page.locator(`${at('choice-tried')} .tried-line.tone-warn`).waitFor();
     },
   },
   'services-remove': {
@@ -151,6 +165,7 @@ export const pictures = {
   'settings-form': {
     start: { page: 'settings', view: 'twoServices' },
     go: async (page) => {
+      await unfold(page, 'advanced');
       await page.locator(at('form-services-0-target')).fill('localhost');
       await page.locator(at('form-services-0-target-error')).waitFor();
       await page.locator(at('form-service-1')).scrollIntoViewIfNeeded();
@@ -159,6 +174,7 @@ export const pictures = {
   'settings-source': {
     start: { page: 'settings', view: 'twoServices' },
     go: async (page) => {
+      await unfold(page, 'advanced');
       await page.locator(at('tab-source')).click();
       await page.locator(at('source')).scrollIntoViewIfNeeded();
     },
@@ -175,7 +191,7 @@ export const pictures = {
     go: async (page) => {
       await sourceOf(page, settings.unreadable.text);
       await page.locator(at('tab-form')).click();
-      await page.locator(at('pending')).scrollIntoViewIfNeeded();
+      await page.locator(at('form-unreadable')).scrollIntoViewIfNeeded();
     },
   },
   'settings-diff': {

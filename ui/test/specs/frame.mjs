@@ -103,6 +103,19 @@ test('another language redraws everything at once', async ({ page }) => {
   await expect(page.locator(at('side-state'))).toHaveText('Alles läuft');
 });
 
+test('what was said in another language is not left standing', async ({ page }) => {
+  const { boot } = await import('../lib/fixtures.mjs');
+  await open(page, { page: 'settings', change: { answers: { set_prefs: { value: boot('de', 'online', { prefs: { ...prefs, lang: 'de' } }) }, stop: { refuse: { code: 'x', words: { what: 'The disk is full', todo: '' }, field: null } } } } });
+  await page.locator(at('nav-overview')).click();
+  await page.locator(at('stop')).click();
+  await expect(page.locator(at('toast'))).toContainText('The disk is full');
+  await page.locator(at('nav-settings')).click();
+  await page.locator(at('lang')).selectOption('de');
+  await expect(page.locator('h1')).toHaveText('Einstellungen');
+  await expect(page.locator(at('toast'))).toHaveCount(0);
+  await expect(page.locator(at('live'))).toHaveText('');
+});
+
 test('quitting asks first while somebody relies on it', async ({ page }) => {
   await open(page, { page: 'about' });
   await page.locator(at('quit')).click();

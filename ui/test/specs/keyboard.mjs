@@ -52,7 +52,8 @@ test('add a service, then remove it and give its address back', async ({ page })
 
 test('change the settings in the text, look at the difference, apply', async ({ page }) => {
   await open(page, { page: 'settings', view: 'twoServices' });
-  await page.locator(at('tab-form')).waitFor();
+  await page.locator(at('advanced-open')).waitFor();
+  await press(page, 'advanced-open');
   await tabTo(page, 'tab-form');
   await page.keyboard.press('ArrowRight');
   await tabTo(page, 'source');

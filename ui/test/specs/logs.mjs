@@ -150,3 +150,14 @@ test('a line is shown in short and copied as it was written', async ({ page }) =
   await page.locator(at('logs-copy')).click();
   expect((await calls(page, 'copy'))[0]?.args.text).toBe(`${written.at}  Note  ${written.text}`);
 });
+
+test('what only the makers know is in the copy, and in no tooltip', async ({ page }) => {
+  await open(page, { page: 'logs' });
+  await page.locator('.log-line').last().waitFor();
+  const titles = await page.locator('.log-line [title]').evaluateAll((all) => all.map((element) => /** @type {HTMLElement} */ (element).title));
+  expect(titles.length).toBeGreaterThan(0);
+  for (const title of titles) expect(title).toMatch(/^24 Nov 2026, \d\d:\d\d:\d\d$/);
+  await page.locator(at('logs-copy')).click();
+  const [copied] = await calls(page, 'copy');
+  expect(copied?.args.text).toMatch(/^2026-11-24T\d\d:\d\d:\d\d\.\d{3}Z  .*petit_engine::agent: /);
+});

@@ -1,7 +1,7 @@
 // The first page, its wishes, and what is said aloud.
 
-import { service, views } from '../lib/fixtures.mjs';
-import { at, calls, expect, open, show, test } from '../lib/open.mjs';
+import { NOW, service, views } from '../lib/fixtures.mjs';
+import { at, calls, expect, open, show, test, unfold } from '../lib/open.mjs';
 
 test('each hop has its light, in words and in shape', async ({ page }) => {
   await open(page, { view: 'serviceDown' });
@@ -97,10 +97,12 @@ test('another state is said aloud once; seconds that count down are not', async 
   await expect(live).toHaveText('');
   const waiting = views('en').waiting;
   await show(page, waiting);
-  await expect(live).toHaveText(/^Reconnecting in 8 s.* The server's name was not found\. Check the internet connection\./);
+  await expect(live).toHaveText(/^Reconnecting.* The server's name was not found\. Check the internet connection\./);
+  await expect(page.locator(at('next-try'))).toHaveText('Next try in 8 s');
   const before = await live.textContent();
-  await show(page, { ...waiting, headline: { ...waiting.headline, title: 'Reconnecting in 7 s' } });
-  await expect(page.locator(at('headline'))).toHaveText('Reconnecting in 7 s');
+  await show(page, { ...waiting, state: { ...waiting.state, until: NOW + 7 } });
+  await expect(page.locator(at('next-try'))).toHaveText('Next try in 7 s');
+  await expect(page.locator(at('headline'))).toHaveText('Reconnecting');
   expect(await live.textContent()).toBe(before);
   await show(page, views('en').online);
   await expect(live).toContainText('Working');
@@ -152,3 +154,57 @@ test('what only has to be known is said on the overview, in a sentence that stan
   await page.locator(at('nav-logs')).click();
   await expect(page.locator(at('notice-no_tray'))).toHaveCount(0);
 });
+
+test('what is largest is who reaches what; the state is its small print, and stands in the menu too', async ({ page }) => {
+  await open(page);
+  await expect(page.locator(at('headline'))).toHaveText('Nordlicht reaches accounts');
+  await expect(page.locator(at('since'))).toHaveText('Working since 08:28 (2 h 14 min)');
+  await expect(page.locator(at('side-state'))).toHaveText('Working');
+  const size = (/** @type {string} */ name) => page.locator(at(name)).evaluate((element) => parseFloat(getComputedStyle(element).fontSize));
+  expect(await size('headline')).toBeGreaterThan(1.5 * (await size('address-accounts-url')));
+  // What does not work is said before anything else.
+  await show(page, views('en').serviceDown);
+  await expect(page.locator(at('headline'))).toHaveText('Connected, but not all of it works');
+  await expect(page.locator(at('since'))).toHaveText('Since 08:28 (2 h 14 min)');
+});
+
+test('what only support asks for is there on wish', async ({ page }) => {
+  await open(page);
+  for (const name of ['round-trip', 'server-words', 'key-words']) await expect(page.locator(at(name))).toBeHidden();
+  await unfold(page, 'support');
+  await expect(page.locator(at('round-trip'))).toHaveText('18 ms');
+  await expect(page.locator(at('key-words'))).toBeVisible();
+  // It stays open while drawings come.
+  await show(page, { ...views('en').online, services: [service('en', { visits: 1 })] });
+  await expect(page.locator(at('key-words'))).toBeVisible();
+});
+
+test('an outage is said once, not once more for each service', async ({ page }) => {
+  await open(page, { view: 'waiting' });
+  await expect(page.locator('main').getByText("The server's name was not found")).toHaveCount(1);
+  await show(page, views('en').serviceDown);
+  await expect(page.locator(at('words-accounts'))).toBeVisible();
+});
+
+for (const [width, least] of /** @type {const} */ ([[960, 480], [600, 400], [400, 220]])) {
+  test(`the state has its width beside any buttons, and seconds move nothing, in a window of ${width} px`, async ({ page }) => {
+    await page.setViewportSize({ width, height: 640 });
+    const height = () => page.locator(at('hero')).evaluate((hero) => hero.getBoundingClientRect().height);
+    for (const lang of /** @type {const} */ (['en', 'de'])) {
+      await open(page, { lang, view: 'waiting' });
+      for (const [name, view] of Object.entries(views(lang))) {
+        await show(page, view);
+        const text = await page.locator('.hero-text').boundingBox();
+        expect(text?.width, `${lang} ${name}`).toBeGreaterThan(least);
+      }
+      const { waiting } = views(lang);
+      const heights = new Set();
+      for (const left of [120, 60, 10, 9, 2, 1, 0]) {
+        await show(page, { ...waiting, state: { ...waiting.state, until: NOW + left } });
+        await expect(page.locator(at('next-try'))).toContainText(String(Math.max(1, left)));
+        heights.add(await height());
+      }
+      expect([...heights]).toHaveLength(1);
+    }
+  });
+}

@@ -1,13 +1,15 @@
 // Settings: one file, as a form and as text.
 
-import { CONFIG } from '../lib/fixtures.mjs';
-import { at, calls, expect, open, show, test } from '../lib/open.mjs';
+import { CONFIG, said } from '../lib/fixtures.mjs';
+import { at, calls, expect, open, show, test, unfold } from '../lib/open.mjs';
 import { views } from '../lib/fixtures.mjs';
 
+const { settings } = said('en');
 const start = /** @type {const} */ ({ page: 'settings', view: 'twoServices' });
 
 test('what is entered in the form stands in the text, with comments and order kept', async ({ page }) => {
   await open(page, start);
+  await unfold(page, 'advanced');
   await page.locator(at('form-name')).fill('Back office');
   await page.locator(at('form-log-level')).selectOption('debug');
   await page.locator(at('form-services-1-target')).fill('nas.local:5433');
@@ -19,6 +21,7 @@ test('what is entered in the form stands in the text, with comments and order ke
 
 test('what is typed in the text stands in the form', async ({ page }) => {
   await open(page, start);
+  await unfold(page, 'advanced');
   await page.locator(at('tab-source')).click();
   await page.locator(at('source')).fill(CONFIG.replace('Front desk', 'Reception').replace('localhost:8080', 'localhost:8081'));
   await page.locator(at('tab-form')).click();
@@ -28,6 +31,7 @@ test('what is typed in the text stands in the form', async ({ page }) => {
 
 test('a service is added and taken out in the form', async ({ page }) => {
   await open(page, start);
+  await unfold(page, 'advanced');
   await page.locator(at('form-add')).click();
   await page.locator(at('form-services-2-name')).fill('shop');
   await page.locator(at('form-services-0-remove')).click();
@@ -39,6 +43,7 @@ test('a service is added and taken out in the form', async ({ page }) => {
 
 test('a mistake stands at its line in the text and at its field in the form', async ({ page }) => {
   await open(page, start);
+  await unfold(page, 'advanced');
   await page.locator(at('form-services-0-target')).fill('localhost');
   await expect(page.locator(at('form-services-0-target-error'))).toContainText('This is no host and port. Write host and port, such as localhost:3000.');
   await expect(page.locator(at('form-services-0-target'))).toHaveAttribute('aria-invalid', 'true');
@@ -55,6 +60,7 @@ test('a mistake stands at its line in the text and at its field in the form', as
 
 test('a text that cannot be read has no form, and the way back to the text', async ({ page }) => {
   await open(page, start);
+  await unfold(page, 'advanced');
   await page.locator(at('tab-source')).click();
   await page.locator(at('source')).fill(CONFIG.replace('"archive"', '"archive'));
   await expect(page.locator(at('source-problems'))).toContainText('Line 18:');
@@ -67,6 +73,7 @@ test('a text that cannot be read has no form, and the way back to the text', asy
 
 test('changes are shown line by line before they are applied, and what became of them after', async ({ page }) => {
   await open(page, start);
+  await unfold(page, 'advanced');
   await page.locator(at('form-services-0-target')).fill('localhost:8081');
   await page.locator(at('settings-review')).click();
   await expect(page.locator(`${at('diff')} .removed`)).toContainText('target = "localhost:8080"');
@@ -81,6 +88,7 @@ test('changes are shown line by line before they are applied, and what became of
 test('settings that did not come online are said to be rolled back, and are kept to be corrected', async ({ page }) => {
   const words = { what: 'it did not come online, the former settings are in force', todo: '' };
   await open(page, { ...start, change: { answers: { apply_settings: { value: { done: false, rolled_back: true, words } } } } });
+  await unfold(page, 'advanced');
   await page.locator(at('form-services-0-target')).fill('localhost:8081');
   await page.locator(at('settings-review')).click();
   await page.locator(at('diff-apply')).click();
@@ -135,6 +143,7 @@ test('a draft survives a look at another page', async ({ page }) => {
 
 test('the two views are one stop of Tab, and the arrows change between them', async ({ page }) => {
   await open(page, start);
+  await unfold(page, 'advanced');
   await page.locator(at('tab-form')).focus();
   await page.keyboard.press('ArrowRight');
   await expect(page.locator(at('tab-source'))).toBeFocused();
@@ -168,4 +177,36 @@ test('a switch that was refused goes back to what is true', async ({ page }) => 
   await page.locator(at('start-on-login')).click();
   await expect(page.locator(at('toast'))).toContainText('The entry could not be written.');
   await expect(page.locator(at('start-on-login'))).toBeChecked();
+});
+
+test('the file and its services stand behind “Advanced”, until something is wrong with them', async ({ page }) => {
+  await open(page, start);
+  await expect(page.locator(at('form-name'))).toBeVisible();
+  for (const name of ['tab-source', 'show-config', 'form-service-0']) await expect(page.locator(at(name))).toBeHidden();
+  await open(page, { ...start, view: 'notices' });
+  await expect(page.locator(at('tab-source'))).toBeVisible();
+  await open(page, { ...start, change: { config: settings.target.text } });
+  await expect(page.locator(at('form-services-0-target-error'))).toBeVisible();
+});
+
+test('which of two views is chosen is seen in the dark too', async ({ page }) => {
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await open(page, start);
+  await unfold(page, 'advanced');
+  const ratio = await page.evaluate(() => {
+    /** @param {string} colour */
+    const light = (colour) => {
+      const [r = 0, g = 0, b = 0] = (colour.match(/[\d.]+/g) ?? []).slice(0, 3).map((part) => {
+        const c = Number(part) / 255;
+        return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+      });
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const style = (/** @type {string} */ selector) => getComputedStyle(/** @type {Element} */ (document.querySelector(selector)));
+    // The ring around the one that is chosen, against the ground that both stand on.
+    const ring = /rgba?\([^)]*\)/.exec(style('.tabs [aria-selected="true"]').boxShadow)?.[0] ?? '';
+    const [a, b] = [light(ring), light(style('.tabs').backgroundColor)];
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  });
+  expect(ratio).toBeGreaterThan(3);
 });

@@ -1,7 +1,10 @@
 // First run, end to end.
 
-import { INVITE_TEXT, NOW, invite, views } from '../lib/fixtures.mjs';
-import { at, calls, expect, open, show, test } from '../lib/open.mjs';
+import { INVITE_TEXT, NOW, invite, said, views } from '../lib/fixtures.mjs';
+import { at, calls, expect, open, show, test, unfold } from '../lib/open.mjs';
+
+/** @import { Page } from '@playwright/test' */
+/** @import { Start } from '../lib/open.mjs' */
 
 test('from the invite to a working address, by mouse', async ({ page }) => {
   await open(page, { view: 'unregistered' });
@@ -17,7 +20,7 @@ test('from the invite to a working address, by mouse', async ({ page }) => {
   await page.locator(at('setup-connect')).click();
 
   await page.locator(at('choice-option-0')).check();
-  await expect(page.locator(at('choice-tried'))).toContainText('Answers in 12 ms');
+  await expect(page.locator(at('choice-tried'))).toContainText('Answers, 12 ms');
   await page.locator(at('service-use')).click();
 
   await expect(page.locator(at('setup-login'))).toBeChecked();
@@ -57,7 +60,7 @@ test('from the invite to a working address, by keyboard alone', async ({ page })
   await page.keyboard.press('Space');
   await page.keyboard.press('ArrowDown');
   await expect(page.locator(at('choice-option-1'))).toBeChecked();
-  await expect(page.locator(`${at('choice-tried')} .tried-line.tone-good`)).toBeVisible();
+  await expect(page.locator(`${at('choice-tried')} .tried-line.tone-warn`)).toContainText('says “not found” at its front page');
   await tabTo('service-use');
   await page.keyboard.press('Enter');
   await page.locator(at('setup-login')).waitFor();
@@ -248,8 +251,110 @@ test('setting up begins anew when the registration was forgotten half way', asyn
   await page.locator(at('setup-connect')).click();
   await expect(page.locator(at('step-service'))).toBeVisible();
   await show(page, views('en').unregistered);
+  await page.locator(at('menu')).click();
   await page.locator(at('nav-about')).click();
   await page.locator(at('nav-setup')).click();
   await expect(page.locator(at('step-invite'))).toBeVisible();
   await expect(page.locator(at('invite'))).toHaveValue('');
+});
+
+/** @param {Page} page @param {Start} [start] */
+async function toService(page, start) {
+  await open(page, { view: 'unregistered', ...start });
+  await page.locator(at('invite')).fill(INVITE_TEXT);
+  await page.locator(at('invite-continue')).click();
+  await page.locator(at('setup-connect')).click();
+  await page.locator(at('choice-other')).waitFor();
+}
+
+test('what is not there may be chosen, and is never called all set', async ({ page }) => {
+  await toService(page);
+  await expect(page.locator(at('service-use'))).toHaveText('Use this service');
+  await page.locator(at('choice-other')).check();
+  await page.locator(at('choice-target')).fill('localhost:9999');
+  await expect(page.locator(at('choice-tried'))).toContainText('Nothing listens at localhost:9999');
+  await expect(page.locator(at('service-use'))).toHaveText('Use it anyway');
+  await page.locator(at('service-use')).click();
+  await page.locator(at('setup-finish')).click();
+  const done = page.locator(at('step-done'));
+  await expect(done.locator('h1')).toHaveText('Set up, but not reachable yet');
+  await expect(page.locator(at('setup-state'))).toContainText('Nothing listens at localhost:9999.Start the service');
+  await expect(done).not.toContainText('All set');
+  // It comes up while somebody looks.
+  await show(page, views('en').online);
+  await expect(done.locator('h1')).toHaveText('All set');
+});
+
+test('the end of setting up says no more than what was seen', async ({ page }) => {
+  await toService(page);
+  await page.locator(at('choice-option-0')).check();
+  await page.locator(at('service-use')).click();
+  await page.locator(at('setup-finish')).click();
+  const title = page.locator(at('step-done')).locator('h1');
+  await expect(title).toHaveText('All set');
+  const words = /** @type {const} */ ([
+    ['checking', 'Set up, and being tried'],
+    ['connecting', 'Set up, and being tried'],
+    ['upToServer', 'Set up'],
+    ['serviceDown', 'Set up, but not reachable yet'],
+    ['frontBroken', 'Set up, but not reachable yet'],
+    ['stopped', 'Set up, but not reachable yet'],
+    ['off', 'Set up, but not reachable yet'],
+    ['empty', 'Connected'],
+    ['twoServices', 'All set'],
+  ]);
+  for (const [view, expected] of words) {
+    await show(page, views('en')[view]);
+    await expect(title, view).toHaveText(expected);
+  }
+});
+
+test('the menu is behind its button until there is something to go to', async ({ page }) => {
+  await toService(page);
+  await expect(page.locator(at('nav-services'))).toBeHidden();
+  await expect(page.locator(at('side-state'))).toHaveCount(0);
+  await page.locator(at('menu')).click();
+  await expect(page.locator(at('nav-settings'))).toBeVisible();
+  await page.locator(at('menu')).click();
+  await page.locator(at('service-later')).click();
+  await page.locator(at('setup-finish')).click();
+  await expect(page.locator(at('nav-services'))).toBeHidden();
+  await page.locator(at('setup-done')).click();
+  await expect(page.locator(at('nav-services'))).toBeVisible();
+});
+
+test('whoever is registered already keeps the menu while entering another invite', async ({ page }) => {
+  await open(page, { page: 'setup' });
+  await expect(page.locator(at('nav-services'))).toBeVisible();
+});
+
+test('what came of a try stands in the row that was tried, and the way on stays in sight of a long list', async ({ page }) => {
+  const many = said('en').listening.slice(0, 1).concat(
+    Array.from({ length: 20 }, (_, n) => ({ target: `localhost:${4000 + n}`, program: `service ${n}`, process: '', found: 'answers, 2 ms', kind: /** @type {const} */ ('http'), usual: true })),
+  );
+  await toService(page, { change: { listening: many } });
+  await expect(page.locator(at('service-use'))).toBeInViewport({ ratio: 1 });
+  await page.locator(at('choice-option-0')).check();
+  await expect(page.locator(`.option-row.picked ${at('choice-tried')}`)).toContainText('Answers, 12 ms');
+  await expect(page.locator('.option-row.picked')).toContainText('Lexwright Accounts');
+  // Whoever walks by keyboard sees where they are, above what stays.
+  for (let n = 0; n < 20; n += 1) {
+    await page.keyboard.press('ArrowDown');
+    const hidden = await page.evaluate(() => {
+      const row = /** @type {Element} */ (document.activeElement).getBoundingClientRect();
+      const foot = /** @type {Element} */ (document.querySelector('.foot')).getBoundingClientRect();
+      return row.bottom > foot.top;
+    });
+    expect(hidden, `row ${n}`).toBe(false);
+  }
+});
+
+test('ports of the system stand behind what people share', async ({ page }) => {
+  await toService(page);
+  await expect(page.locator(at('choice-option-0'))).toBeVisible();
+  await expect(page.getByText('cupsd')).toBeHidden();
+  await unfold(page, 'choice-more');
+  await expect(page.getByText('cupsd')).toBeVisible();
+  await page.locator(at('choice-option-4')).check();
+  await expect(page.locator('.option-row.picked')).toContainText('cupsd');
 });

@@ -132,12 +132,16 @@ pub struct Invite {
 pub struct Listening {
     /// Where.
     pub target: String,
-    /// Its name; empty when not known.
+    /// Its name: what its page is called, else its entry in the desktop's menu, else its process; empty when not known.
     pub program: String,
+    /// Its process, where the name says something else.
+    pub process: String,
     /// What it answered to a harmless look.
     pub found: String,
     /// What it speaks.
     pub kind: ServiceKind,
+    /// It is of the kind that people share: it speaks HTTP, or is a database.
+    pub usual: bool,
 }
 
 /// What a target was found to be.

@@ -91,7 +91,6 @@ fn full_view() -> View {
     crate::app::view::view(crate::app::view::Facts {
         texts: &texts,
         now: std::time::UNIX_EPOCH,
-        zone: jiff::tz::TimeZone::UTC,
         wish: crate::app::prefs::Wish::On,
         whose: crate::app::Whose::Another { pid: None },
         status: Some(&status),
@@ -158,8 +157,10 @@ fn every_value_has_the_form_that_the_page_was_promised() {
             json!(Listening {
                 target: "h:1".into(),
                 program: String::new(),
+                process: String::new(),
                 found: String::new(),
                 kind: ServiceKind::Http,
+                usual: true,
             }),
         ),
         ("Tried", json!(Tried { tone: Tone::Good, words: words() })),

@@ -89,8 +89,10 @@ impl StateKind {
 pub struct Headline {
     /// How it stands.
     pub tone: Tone,
-    /// In a word or two.
+    /// In a word or two. It says nothing that changes every second.
     pub title: String,
+    /// What there is to know before the state, while all is well: who reaches what. Empty otherwise.
+    pub fact: String,
     /// What is exposed to whom, or why it does not work.
     pub detail: String,
     /// What to do; empty when nothing.

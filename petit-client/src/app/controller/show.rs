@@ -26,7 +26,6 @@ impl Controller {
         let mut facts = Facts {
             texts: &self.texts,
             now,
-            zone: jiff::tz::TimeZone::system(),
             wish: self.memory.wish.at(now),
             whose: self.whose(),
             status: status.as_ref(),

@@ -8,19 +8,15 @@ use super::{Controller, Intent, LOOK_AT_WALL, PUBLISH_EVERY};
 use crate::app::contract::PauseFor;
 use crate::app::prefs::Wish;
 use crate::app::traffic::SAMPLE;
-use crate::status::Connection;
 
 impl Controller {
     pub(super) fn next_moment(&self) -> Option<Instant> {
         let now = Instant::now();
         let publish = self.dirty.then(|| self.published_at.map_or(now, |at| at + PUBLISH_EVERY));
         let pause = matches!(self.memory.wish, Wish::Paused { .. }).then(|| now + self.pause_left());
-        let counts_down =
-            matches!(self.status.as_ref().map(|status| &status.connection), Some(Connection::Waiting { .. }));
         let sample = self.window.then_some(self.sample_at);
-        let count = (self.window && counts_down).then(|| now + Duration::from_secs(1));
         let note = self.watcher.due().map(Instant::from_std);
-        [publish, pause, sample, count, note, self.key_at, self.trouble_at].into_iter().flatten().min()
+        [publish, pause, sample, note, self.key_at, self.trouble_at].into_iter().flatten().min()
     }
 
     /// Until the pause is over, or until it is time to look at the clock on the wall.
@@ -51,9 +47,6 @@ impl Controller {
         if self.watcher.due().is_some_and(|at| Instant::from_std(at) <= now) {
             self.dirty = true;
         }
-        let waits =
-            self.status.as_ref().is_some_and(|it| matches!(it.connection, Connection::Waiting { .. }));
-        self.dirty |= self.window && waits;
     }
 
     /// Reads the counters without waiting for them.

@@ -4,6 +4,8 @@
 //! do so, then one `GET /`. Databases that would log or count that as an attack are known by their ports and left
 //! alone.
 
+mod names;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -23,9 +25,12 @@ const ANSWER: Duration = Duration::from_secs(5);
 const GLANCE: Duration = Duration::from_millis(800);
 /// Targets that are looked at; more would not fit on the page.
 const MOST: usize = 40;
-/// Ports whose servers speak no HTTP and take a request for an attack or a fault.
-const LEFT_ALONE: [u16; 16] =
-    [22, 25, 53, 111, 139, 445, 631, 1433, 1521, 3306, 3389, 5432, 5672, 6379, 11_211, 27_017];
+/// Most of a page that is read for its title; what stands before it is seldom more.
+const PAGE: usize = 32 * 1024;
+/// Ports of databases, which take a request for an attack or a fault.
+const DATABASES: [u16; 8] = [1433, 1521, 3306, 5432, 5672, 6379, 11_211, 27_017];
+/// Ports of the system, whose servers speak no HTTP that is meant for people.
+const SYSTEM: [u16; 8] = [22, 25, 53, 111, 139, 445, 631, 3389];
 
 /// What a target answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,28 +64,72 @@ pub enum Answer {
 pub struct Found {
     /// Where.
     pub target: ServerAddr,
-    /// The program's name; empty when it is not known.
-    pub program: String,
+    /// What its page is called.
+    pub title: Option<String>,
+    /// What the desktop's menu calls the program.
+    pub application: Option<String>,
+    /// The name of its process; empty when it is not known.
+    pub process: String,
     /// What it answered; `None` when it was not asked.
     pub answer: Option<Answer>,
 }
 
+impl Found {
+    /// True for what people share: what speaks HTTP, and databases.
+    pub fn is_usual(&self) -> bool {
+        matches!(self.answer, Some(Answer::Http { .. })) || DATABASES.contains(&self.target.port())
+    }
+}
+
+/// A program that has a socket open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Process {
+    /// Its name; empty when it is not known.
+    name: String,
+    /// The file that it runs, where that may be known.
+    file: Option<String>,
+}
+
+/// How much of an answer is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// Its status.
+    Status,
+    /// The title of the page.
+    Title,
+}
+
+impl Until {
+    fn is_reached(self, answer: &[u8]) -> bool {
+        match self {
+            Self::Status => answer.len() >= 64 || answer.contains(&b'\n'),
+            Self::Title => answer.len() >= PAGE || names::has_title(answer),
+        }
+    }
+}
+
 /// Who listens on this computer, what speaks HTTP first.
 pub async fn look() -> Vec<Found> {
-    // Reading all of /proc takes a while.
-    let sockets = tokio::task::spawn_blocking(system::listening).await.unwrap_or_default();
+    // Reading all of /proc and the menu takes a while.
+    let read = tokio::task::spawn_blocking(|| (system::listening(), names::in_menu()));
+    let (sockets, menu) = read.await.unwrap_or_default();
     let mut looks = tokio::task::JoinSet::new();
-    for (port, program) in sockets.into_iter().take(MOST) {
+    for (port, process) in sockets.into_iter().take(MOST) {
+        let file = process.file.as_ref().unwrap_or(&process.name);
+        let application = menu.get(file).cloned();
         looks.spawn(async move {
             let target = ServerAddr::new("localhost", port).ok()?;
-            let answer = if LEFT_ALONE.contains(&port) { None } else { ask(&target, GLANCE).await.ok() };
-            Some(Found { target, program, answer })
+            let is_asked = !DATABASES.contains(&port) && !SYSTEM.contains(&port);
+            let asked = if is_asked { ask(&target, GLANCE, Until::Title).await.ok() } else { None };
+            let (answer, page) = asked.unzip();
+            let title = page.and_then(|page| names::title(&page));
+            Some(Found { target, title, application, process: process.name, answer })
         });
     }
     let mut found: Vec<Found> = looks.join_all().await.into_iter().flatten().collect();
     let rank = |found: &Found| {
         let speaks = matches!(found.answer, Some(Answer::Http { .. }));
-        (!speaks, found.target.port())
+        (!speaks, !found.is_usual(), found.target.port())
     };
     found.sort_by_key(rank);
     found
@@ -96,7 +145,7 @@ pub async fn try_target(target: &ServerAddr, kind: ServiceKind) -> Result<Answer
         connect(target).await?;
         return Ok(Answer::Open { took: begin.elapsed() });
     }
-    ask(target, ANSWER).await
+    Ok(ask(target, ANSWER, Until::Status).await?.0)
 }
 
 async fn connect(target: &ServerAddr) -> Result<TcpStream, ServiceCause> {
@@ -112,7 +161,8 @@ async fn connect(target: &ServerAddr) -> Result<TcpStream, ServiceCause> {
     }
 }
 
-async fn ask(target: &ServerAddr, limit: Duration) -> Result<Answer, ServiceCause> {
+/// Asks for the page at the front; with what was found comes what was read of it.
+async fn ask(target: &ServerAddr, limit: Duration, until: Until) -> Result<(Answer, Vec<u8>), ServiceCause> {
     let begin = Instant::now();
     let mut tcp = connect(target).await?;
     let connected = begin.elapsed();
@@ -120,28 +170,32 @@ async fn ask(target: &ServerAddr, limit: Duration) -> Result<Answer, ServiceCaus
     // A server that speaks first is none of HTTP; it is not answered.
     let greeting = tokio::time::timeout(GREETING, tcp.read_buf(&mut start)).await;
     if greeting.is_ok() {
-        return Ok(Answer::Other { took: connected });
+        return Ok((Answer::Other { took: connected }, start));
     }
     let begin = Instant::now();
     let request = format!(
         "GET / HTTP/1.1\r\nHost: {target}\r\nUser-Agent: petit\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
-    let answer = async {
+    let mut first = None;
+    let read = async {
         tcp.write_all(request.as_bytes()).await?;
-        while start.len() < 64 && !start.contains(&b'\n') {
+        while !until.is_reached(&start) {
             if tcp.read_buf(&mut start).await? == 0 {
                 break;
+            }
+            if first.is_none() && Until::Status.is_reached(&start) {
+                first = Some(begin.elapsed());
             }
         }
         Ok::<_, std::io::Error>(())
     };
-    match tokio::time::timeout(limit, answer).await {
-        Err(_) => Ok(Answer::Silent { took: limit }),
-        Ok(_) => Ok(match status(&start) {
-            Some(status) => Answer::Http { status, took: connected + begin.elapsed() },
-            None => Answer::Other { took: connected },
-        }),
-    }
+    let is_late = tokio::time::timeout(limit, read).await.is_err();
+    let answer = match status(&start) {
+        Some(status) => Answer::Http { status, took: connected + first.unwrap_or_else(|| begin.elapsed()) },
+        None if is_late => Answer::Silent { took: limit },
+        None => Answer::Other { took: connected },
+    };
+    Ok((answer, start))
 }
 
 /// The status in the first bytes of an answer, when it is one of HTTP.
@@ -172,10 +226,10 @@ fn sockets(table: &str) -> Vec<(u16, u64)> {
 mod system {
     use std::fs;
 
-    use super::{BTreeMap, sockets};
+    use super::{BTreeMap, Process, sockets};
 
-    /// Ports on which others listen, with the programs' names as far as this user may know them.
-    pub(super) fn listening() -> BTreeMap<u16, String> {
+    /// Ports on which others listen, with the programs as far as this user may know them.
+    pub(super) fn listening() -> BTreeMap<u16, Process> {
         let tables =
             ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
         let sockets: Vec<(u16, u64)> = tables.iter().flat_map(|table| sockets(table)).collect();
@@ -192,25 +246,29 @@ mod system {
                 }
             }
         }
-        let mut found: BTreeMap<u16, String> = BTreeMap::new();
+        let mut found: BTreeMap<u16, Process> = BTreeMap::new();
         for (port, inode) in sockets {
             let pid = holders.get(&inode).copied();
             if pid == Some(std::process::id()) {
                 continue;
             }
-            let program = pid.map(program).unwrap_or_default();
+            let process = pid.map(process).unwrap_or_default();
             let known = found.entry(port).or_default();
-            if known.is_empty() {
-                *known = program;
+            if known.name.is_empty() {
+                *known = process;
             }
         }
         found
     }
 
-    /// The name of a process, as its owner would call it.
-    fn program(pid: u32) -> String {
+    /// A process, by the name that its owner would call it.
+    fn process(pid: u32) -> Process {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned();
-        if name == "docker-proxy" { "Docker".to_owned() } else { name }
+        let name = if name == "docker-proxy" { "Docker".to_owned() } else { name };
+        // The kernel cuts names after 15 characters; the file has its whole.
+        let file = fs::read_link(format!("/proc/{pid}/exe")).ok();
+        let file = file.and_then(|file| Some(file.file_name()?.to_str()?.to_owned()));
+        Process { name, file }
     }
 }
 
@@ -219,19 +277,19 @@ mod system {
     use std::net::{Ipv4Addr, SocketAddr, TcpStream};
     use std::time::Duration;
 
-    use super::BTreeMap;
+    use super::{BTreeMap, Process};
 
     /// Where programs that people share usually listen. The system's own tables are out of reach of safe code here.
     const USUAL: [u16; 14] =
         [80, 3000, 4000, 4200, 5000, 5173, 7000, 8000, 8008, 8080, 8081, 8443, 8888, 9000];
 
     /// The usual ports that are open.
-    pub(super) fn listening() -> BTreeMap<u16, String> {
+    pub(super) fn listening() -> BTreeMap<u16, Process> {
         let open = |port: &u16| {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
             TcpStream::connect_timeout(&address, Duration::from_millis(100)).is_ok()
         };
-        USUAL.into_iter().filter(open).map(|port| (port, String::new())).collect()
+        USUAL.into_iter().filter(open).map(|port| (port, Process::default())).collect()
     }
 }
 
@@ -296,12 +354,31 @@ mod tests {
         assert_eq!(try_target(&closed, ServiceKind::Http).await, Err(ServiceCause::Refused));
     }
 
+    #[test]
+    fn ports_of_the_system_are_not_what_people_share() {
+        let found = |port, answer| Found {
+            target: ServerAddr::new("localhost", port).unwrap(),
+            title: None,
+            application: None,
+            process: String::new(),
+            answer,
+        };
+        let took = Duration::ZERO;
+        assert!(found(631, Some(Answer::Http { status: 404, took })).is_usual());
+        assert!(found(5432, None).is_usual());
+        for answer in [None, Some(Answer::Other { took }), Some(Answer::Silent { took })] {
+            assert!(!found(22, answer).is_usual() && !found(40_000, answer).is_usual());
+        }
+    }
+
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn another_program_that_listens_is_found_by_name() {
         // Ours are left out, so a child has to listen: python is in every Debian that builds this.
         let code = "import http.server,sys;s=http.server.HTTPServer(('127.0.0.1',0),http.server.SimpleHTTPRequestHandler);print(s.server_port,flush=True);s.serve_forever()";
+        let page = "<!doctype html><title>The accounts</title>";
         let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("index.html"), page).unwrap();
         let mut child = std::process::Command::new("python3")
             .args(["-c", code])
             .current_dir(dir.path())
@@ -317,7 +394,9 @@ mod tests {
         let _ = child.kill();
         let _ = child.wait();
         let ours = found.iter().find(|found| found.target.port() == port).unwrap();
-        assert!(ours.program.starts_with("python3"), "{ours:?}");
+        assert!(ours.process.starts_with("python3"), "{ours:?}");
+        assert_eq!(ours.title.as_deref(), Some("The accounts"));
+        assert!(ours.is_usual());
         assert!(matches!(ours.answer, Some(Answer::Http { status: 200, .. })), "{ours:?}");
     }
 }
