@@ -88,7 +88,11 @@ async fn every_page_and_dialog_fits_the_smallest_window() {
             let title = if page == "setup" { "step-invite".to_owned() } else { format!("page-{page}") };
             window.find(&title).await;
             assert_eq!(wrong(&window).await, [""; 0], "{page}, {size}");
-            set(&window, "document.querySelectorAll('details').forEach((details) => { details.open = true })").await;
+            set(
+                &window,
+                "document.querySelectorAll('details').forEach((details) => { details.open = true })",
+            )
+            .await;
             assert_eq!(wrong(&window).await, [""; 0], "{page} unfolded, {size}");
             session.picture(&format!("layout-{page}-{}", width.unwrap_or(0))).await;
         }
