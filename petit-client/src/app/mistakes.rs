@@ -246,7 +246,7 @@ mod tests {
         let problems =
             problems(&Texts::of("en"), Path::new("/c.toml"), &WRITTEN.replace("log_level = \"info\"", &long));
         assert_eq!(problems[0].field.as_deref(), Some("name"));
-        assert!(problems[0].message.contains("too long"), "{problems:?}");
+        assert!(problems[0].message.starts_with("This name is too long"), "{problems:?}");
     }
 
     /// Every mistake of the services together, and every way in which the file cannot be had.
