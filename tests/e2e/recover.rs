@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use petit_client::status::{BrokenAt, Light};
 use petit_engine::cause::ServiceCause;
+use petit_engine::proto::control::Hop;
 use petit_tests::bed::{Bed, client_config};
 use petit_tests::process::Program;
 use petit_tests::service::Service;
@@ -24,6 +25,9 @@ async fn a_service_that_is_down_is_named_and_found_again_without_a_restart() {
     assert_eq!(down.json()["service"], "web", "the answer names the service");
     let status = client.until_light("web", Light::Red).await;
     assert_eq!(status.services[0].broken.as_ref().unwrap().at, BrokenAt::Service(ServiceCause::Refused));
+    // The client says so where it is asked as well.
+    let trial = client.client.probe(&status.services[0].name).await.unwrap();
+    assert_eq!(trial.broken, Some(Hop::Service(ServiceCause::Refused)), "{trial:?}");
     let _back = Service::http_on("back", address).await;
     assert_eq!(visitor.get(&host, "/").await.text(), "back", "the next request finds it");
     client.until_green("web").await;
