@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use petit_tests::process::Program;
 use petit_tests::soon;
@@ -44,7 +45,7 @@ impl Held {
                 if let Some(child) = children.unwrap_or_default().split_whitespace().next() {
                     return child.parse().unwrap();
                 }
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })
         .await;
@@ -186,7 +187,7 @@ async fn the_new_process_dies_when_it_should_take_over() {
 
 #[tokio::test]
 async fn the_new_process_hangs_when_it_should_take_over() {
-    let mut held = Held::yielding("8s").await;
+    let mut held = Held::yielding("15s").await;
     // A change that somebody wants meanwhile waits, and is made by whoever serves in the end.
     let invited = held.whole.server.invite(["--alias", "meanwhile"]).await;
     assert!(invited.contains("#v1."));

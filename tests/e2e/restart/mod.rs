@@ -120,8 +120,9 @@ impl Whole {
 /// Waits until a log says something.
 async fn until_logged(log: &Path, text: &str) {
     soon(text, async {
+        // Looking without a pause would take the processor from the process that is to say it.
         while !std::fs::read_to_string(log).unwrap().contains(text) {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
