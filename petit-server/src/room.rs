@@ -1,4 +1,4 @@
-//! How many connections there is room for.
+//! How many connections and requests there is room for.
 
 use petit_engine::limits;
 
@@ -7,6 +7,9 @@ use crate::config::Config;
 /// Memory that is reckoned for a connection. An idle session takes 29 KiB and an idle visitor 24 KiB (measured);
 /// the rest is for what they have under way.
 const CONNECTION_BYTES: u64 = 64 * 1024;
+/// Memory that a request may hold while its visitor takes nothing of the answer, both of its ends together (70 KB
+/// measured with thousands of them).
+const REQUEST_BYTES: u64 = 72 * 1024;
 /// Descriptors that are not for connections: registry, log, control socket, files that are read for a moment.
 const OWN_FILES: u64 = 128;
 
@@ -19,6 +22,32 @@ pub(crate) fn connections(config: &Config, open_files: Option<u64>, memory: Opti
     let by_memory = memory.map(|memory| memory / CONNECTION_BYTES);
     let room = descriptors(config, open_files).into_iter().chain(by_memory).min();
     room.map_or(limits::MAX_CONNECTIONS, |room| usize::try_from(room).unwrap_or(usize::MAX).max(10))
+}
+
+/// Requests under way at the same time: what the operator says, else the usual, or as many as hold half of the memory
+/// when visitors take nothing of their answers.
+pub(crate) fn requests(config: &Config, memory: Option<u64>) -> usize {
+    let usual = config.bounds.requests;
+    match (config.requests, memory) {
+        (None, Some(memory)) => usual.min(held_by_half(memory)),
+        _ => usual,
+    }
+}
+
+/// What is wrong with the operator's number of requests, if anything.
+pub fn requests_complaint(config: &Config, memory: Option<u64>) -> Option<String> {
+    let (wanted, room) = (config.requests?, held_by_half(memory?));
+    (wanted > room).then(|| {
+        format!(
+            "limits.requests is {wanted}, but {room} requests whose visitors take nothing of their answers hold half of \
+             this server's memory; give it more memory, or allow fewer"
+        )
+    })
+}
+
+/// Requests that hold half of the memory; some, however little there is.
+fn held_by_half(memory: u64) -> usize {
+    usize::try_from(memory / 2 / REQUEST_BYTES).unwrap_or(usize::MAX).max(64)
 }
 
 /// What is wrong with the operator's number of connections, if anything.
@@ -61,6 +90,20 @@ mod tests {
         assert_eq!(connections(&many_ports, Some(1024), None), 768, "not each port has its service");
         assert_eq!(connections(&usual, None, Some(2 << 30)), 32_768);
         assert_eq!(connections(&usual, None, None), limits::MAX_CONNECTIONS);
+    }
+
+    #[test]
+    fn requests_hold_no_more_than_half_of_the_memory_unless_the_operator_wants_it() {
+        let usual = config("");
+        assert_eq!(requests(&usual, None), 8192);
+        assert_eq!(requests(&usual, Some(8 << 30)), 8192);
+        assert_eq!(requests(&usual, Some(512 << 20)), 3640);
+        assert_eq!(requests(&usual, Some(1 << 20)), 64, "it serves all the same");
+        assert_eq!(requests_complaint(&usual, Some(1 << 20)), None, "nobody has said so many");
+        let told = config("requests = 9000");
+        assert_eq!(requests(&told, Some(512 << 20)), 9000);
+        assert!(requests_complaint(&told, Some(512 << 20)).unwrap().contains("but 3640 requests"));
+        assert_eq!(requests_complaint(&told, Some(8 << 30)), None);
     }
 
     #[test]

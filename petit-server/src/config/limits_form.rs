@@ -78,6 +78,10 @@ impl LimitsForm {
         self.connections.as_ref().map(Count::size)
     }
 
+    pub(super) fn requests(&self) -> Option<usize> {
+        self.requests.as_ref().map(Count::size)
+    }
+
     pub(super) fn memory(&self) -> Option<u64> {
         self.memory.as_ref().map(|bytes| bytes.0)
     }

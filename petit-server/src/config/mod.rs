@@ -80,6 +80,8 @@ pub struct Config {
     pub bounds: Bounds,
     /// Connections of all kinds at the same time; `None`: what descriptors and memory allow.
     pub connections: Option<usize>,
+    /// Requests under way at the same time, where the operator says how many; `None`: the usual, or what memory allows.
+    pub requests: Option<usize>,
     /// How the server tries its own public addresses.
     pub fronts: Fronts,
     /// Memory that the process may use before it turns visitors away; `None`: what the system gives it.
@@ -308,6 +310,7 @@ impl ServerForm {
             vitae: vitae(self.vitae.name.as_ref(), self.vitae.other),
             name: self.vitae.name,
             connections: self.limits.connections(),
+            requests: self.limits.requests(),
             fronts: self.fronts.check(folder),
             memory: self.limits.memory(),
             bounds: self.limits.bounds(),

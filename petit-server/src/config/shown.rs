@@ -112,6 +112,7 @@ fn values(config: &Config) -> Vec<Shown> {
         vitae,
         bounds,
         connections,
+        requests: _, // in bounds
         fronts,
         memory,
     } = config;

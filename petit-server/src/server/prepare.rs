@@ -119,11 +119,15 @@ impl Prepared {
         let endings = directory.endings();
         let endpoint = endpoint(&config, (http.address.port(), tls.address.port()));
         let open_files = harden::open_files();
-        let connections = room::connections(&config, open_files, config.memory.or_else(memory::limit));
-        if let Some(complaint) = room::complaint(&config, open_files) {
+        let memory = config.memory.or_else(memory::limit);
+        let connections = room::connections(&config, open_files, memory);
+        let requests = room::requests(&config, memory);
+        let complaints = [room::complaint(&config, open_files), room::requests_complaint(&config, memory)];
+        for complaint in complaints.into_iter().flatten() {
             tracing::warn!("{complaint}");
         }
-        let relay_config = relay_config(&config, key, (&endpoint, connections), fronts);
+        let bounds = Bounds { connections, requests, ..config.bounds.clone() };
+        let relay_config = relay_config(&config, key, (&endpoint, bounds), fronts);
         let relay = Relay::start(relay_config, Arc::new(directory.clone()))?;
         relay.expect(expected);
         for (id, listener) in tcp {
@@ -134,7 +138,7 @@ impl Prepared {
         let (http, tls) = (http.address, tls.address);
         let (devices, services) = directory.counts();
         let https = !certificates.certificates.is_empty();
-        tracing::info!(%http, %tls, https, devices, services, connections, "listening");
+        tracing::info!(%http, %tls, https, devices, services, connections, requests, "listening");
         let settings = Settings { in_force: config.clone(), problem: None, needs_restart: Vec::new() };
         let server = Server {
             settings: Mutex::new(settings),
@@ -177,7 +181,7 @@ fn endpoint(config: &Config, (http, tls): (u16, u16)) -> Endpoint {
 fn relay_config(
     config: &Config,
     key: PrivateKey,
-    (endpoint, connections): (&Endpoint, usize),
+    (endpoint, bounds): (&Endpoint, Bounds),
     fronts: FrontSettings,
 ) -> RelayConfig {
     RelayConfig {
@@ -191,7 +195,7 @@ fn relay_config(
         },
         trusted_proxies: config.trusted_proxies.clone(),
         legacy_errors: config.legacy_errors,
-        bounds: Bounds { connections, ..config.bounds.clone() },
+        bounds,
         software: Text::lossy(SOFTWARE),
         vitae: config.vitae.clone(),
         fronts,

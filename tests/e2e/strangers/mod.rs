@@ -7,6 +7,7 @@ mod crowd;
 mod h2;
 mod heads;
 mod local;
+mod memory;
 mod panic;
 mod places;
 mod port;

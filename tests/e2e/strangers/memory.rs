@@ -1,0 +1,92 @@
+//! A server that is short of memory shuts its door, and opens it again once there is some: also what a peak has left
+//! with the allocator.
+
+use std::time::Duration;
+
+use petit_tests::bed::{client_config, server_config};
+use petit_tests::process::{Program, resident_bytes};
+use petit_tests::service::Service;
+use petit_tests::soon;
+use petit_tests::visitor::Visitor;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::h2::{END_HEADERS, END_STREAM, HEADERS, SETTINGS, field, frame};
+
+/// What the server may use, in MB: some times what it needs by itself.
+const MEMORY: u64 = 120;
+/// Connections of a visitor that takes nothing of its answers, with a hundred requests each.
+const CONNECTIONS: usize = 40;
+
+/// Asks a hundred times for a large answer and gives no window for it (RFC 9113 §6.9.2), so that the server holds the
+/// beginning of each. `None` when the door is shut.
+async fn holds_a_hundred(visitor: &Visitor, host: &str) -> Option<TcpStream> {
+    let mut tcp = TcpStream::connect(visitor.front()).await.ok()?;
+    let mut asked = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // SETTINGS_INITIAL_WINDOW_SIZE: 0.
+    asked.extend(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    // :method GET, :scheme http, :path / of the static table.
+    let head = [&[0x82, 0x86, 0x84][..], &field(":authority", host)].concat();
+    for stream in 0..100 {
+        asked.extend(frame(HEADERS, END_STREAM | END_HEADERS, 2 * stream + 1, &head));
+    }
+    tcp.write_all(&asked).await.ok()?;
+    tcp.read_u8().await.ok()?;
+    Some(tcp)
+}
+
+async fn is_served(visitor: &Visitor, host: &str) -> bool {
+    let head = format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let Ok(mut tcp) = TcpStream::connect(visitor.front()).await else { return false };
+    let mut answer = Vec::new();
+    let _ = tcp.write_all(head.as_bytes()).await;
+    let _ = tcp.read_to_end(&mut answer).await;
+    answer.starts_with(b"HTTP/1.1 200")
+}
+
+#[tokio::test]
+async fn a_peak_of_memory_shuts_the_door_for_as_long_as_it_lasts_and_no_longer() {
+    let service = Service::speaking("large", |mut tcp| async move {
+        let mut asked = [0; 4];
+        let _ = tcp.read_exact(&mut asked).await;
+        let length = if asked == *b"HEAD" { 0 } else { 1 << 20 };
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1048576\r\n\r\n";
+        let _ = tcp.write_all(head.as_bytes()).await;
+        let _ = tcp.write_all(&vec![b'.'; length]).await;
+        let _ = tcp.shutdown().await;
+        let _ = tokio::io::copy(&mut tcp, &mut tokio::io::sink()).await;
+    })
+    .await;
+    let limits =
+        format!("[server.limits]\nmemory = \"{MEMORY}MB\"\nrequests = 16000\nrequests_per_service = 8000");
+    let server = Program::server_with(&server_config(&limits)).await;
+    let serving = server.up().await;
+    let client = Program::client();
+    std::fs::write(client.config(), client_config(&[("web", service.address(), "http")])).unwrap();
+    client.run_with(["register"], &server.invite([""; 0]).await).await.ok();
+    let _client = client.up().await;
+    let host = format!("{}.localhost", client.until_green().await["services"][0]["id"].as_str().unwrap());
+    let visitor = server.visitor().await;
+    assert!(is_served(&visitor, &host).await, "with memory enough");
+
+    let mut holding = Vec::new();
+    for _ in 0..CONNECTIONS {
+        holding.extend(holds_a_hundred(&visitor, &host).await);
+    }
+    soon("the door to shut", async {
+        while is_served(&visitor, &host).await {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let peak = resident_bytes(serving.id());
+    assert!(peak > MEMORY * 1_000_000 * 85 / 100, "shut for another reason, with {} KiB", peak / 1024);
+
+    drop(holding);
+    soon("the door to open, with nothing under way", async {
+        while !is_served(&visitor, &host).await {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
