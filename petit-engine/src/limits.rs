@@ -371,6 +371,18 @@ pub const H2_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Largest HTTP/2 header list, at which h2 answers by itself and without a body. Each field counts 32 bytes more than
 /// it has (RFC 9113 §6.5.2), so that a head within [`MAX_HEAD_BYTES`] is within this, and one a little beyond is told so.
 pub const H2_HEADER_LIST_BYTES: u32 = 64 * 1024;
+/// Frames of HTTP/2 that move nothing (PING, SETTINGS, PRIORITY, credit, resets, unknown ones, DATA without data) that
+/// a visitor may send at once: two grants for every frame of 32 MiB that are on their way to it.
+pub const H2_CONTROL_AT_ONCE: u32 = 4096;
+/// The same over time, in a second; what visitors of other servers may send in a minute and more.
+pub const H2_CONTROL_PER_SECOND: u32 = 100;
+/// So many more for each request: its priority, changes of that, a reset.
+pub const H2_CONTROL_PER_REQUEST: u32 = 8;
+/// So many more for each part of an answer that is handed out: credit for the stream and for the connection, and a
+/// PING that measures the distance meanwhile.
+pub const H2_CONTROL_PER_PART: u32 = 4;
+/// And one more for so many bytes of it: parts are of up to 64 KiB, and some visitors give credit for each KiB.
+pub const H2_BYTES_PER_CONTROL: usize = 512;
 /// HTTP/2 keep-alive PING towards visitors; hyper sends none by itself.
 pub const H2_PING_EVERY: Duration = Duration::from_secs(20);
 /// An HTTP/2 visitor that has not answered a PING for this long is gone.

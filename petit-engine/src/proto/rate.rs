@@ -36,6 +36,11 @@ impl Rate {
         Some(until.checked_sub(self.burst).unwrap_or(until))
     }
 
+    /// Takes back so many of the events so far, as if they had not been. Nothing is saved up for later.
+    pub fn pardon(&mut self, events: u32) {
+        self.used_until = self.used_until.and_then(|until| until.checked_sub(self.every * events));
+    }
+
     /// Takes one event into account; false when it comes too soon.
     pub fn allow(&mut self, now: Instant) -> bool {
         let next = self.used_until.map_or(now, |until| until.max(now)) + self.every;
@@ -61,6 +66,20 @@ mod tests {
         let later = start + Duration::from_secs(60);
         assert_eq!(rate.next(), Some(start + Duration::from_millis(200)));
         assert_eq!((0..20).filter(|_| rate.allow(later)).count(), 5);
+    }
+
+    #[test]
+    fn events_that_are_pardoned_make_room_for_others_and_no_more() {
+        let start = Instant::now();
+        let mut rate = Rate::new(10, 5);
+        let mut allowed = || (0..20).filter(|_| rate.allow(start)).count();
+        assert_eq!(allowed(), 5);
+        rate.pardon(2);
+        let mut allowed = || (0..20).filter(|_| rate.allow(start)).count();
+        assert_eq!(allowed(), 2);
+        rate.pardon(1000);
+        let mut allowed = || (0..20).filter(|_| rate.allow(start)).count();
+        assert_eq!(allowed(), 5);
     }
 
     #[test]

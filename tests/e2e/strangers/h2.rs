@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use petit_engine::limits;
+use petit_tests::bed::Bed;
 use petit_tests::figures::{figure, rounds};
 use petit_tests::process::{Program, Running};
 use petit_tests::service::Service;
 use petit_tests::soon;
-use petit_tests::visitor::Visitor;
+use petit_tests::visitor::{self, Visitor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -19,6 +21,8 @@ pub(super) const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
+/// A type that nobody has given a meaning.
+const UNKNOWN: u8 = 0xfe;
 pub(super) const DATA: u8 = 0;
 pub(super) const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
@@ -51,8 +55,12 @@ pub(super) fn field(name: &str, value: &str) -> Vec<u8> {
 }
 
 fn get(host: &str) -> Vec<u8> {
-    // :method GET, :scheme http, :path / of the static table.
-    [&[0x82, 0x86, 0x84][..], &field(":authority", host)].concat()
+    get_of(host, "/")
+}
+
+fn get_of(host: &str, path: &str) -> Vec<u8> {
+    // :method GET, :scheme http of the static table.
+    [&[0x82, 0x86][..], &field(":path", path), &field(":authority", host)].concat()
 }
 
 /// What a connection came to that floods.
@@ -74,10 +82,17 @@ struct Ended {
     took: Duration,
 }
 
-/// Sends a preface and then `pieces` for as long as the server takes them; says in the end what it makes of a PING.
-async fn flood(front: SocketAddr, mut pieces: impl Iterator<Item = Vec<u8>>) -> Ended {
-    const LAST: [u8; 8] = *b"the end?";
+/// A connection of HTTP/2 that has begun.
+async fn begun(front: SocketAddr) -> TcpStream {
     let mut tcp = TcpStream::connect(front).await.unwrap();
+    tcp.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    tcp.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+    tcp
+}
+
+/// Sends `pieces` for as long as the server takes them; says in the end what it makes of a PING.
+async fn flood(mut tcp: TcpStream, mut pieces: impl Iterator<Item = Vec<u8>>) -> Ended {
+    const LAST: [u8; 8] = *b"the end?";
     let start = Instant::now();
     let (mut read, mut write) = tcp.split();
     let mut ended = Ended { fate: Fate::Dropped, answers: Vec::new(), took: Duration::ZERO };
@@ -101,8 +116,6 @@ async fn flood(front: SocketAddr, mut pieces: impl Iterator<Item = Vec<u8>>) -> 
         }
     };
     let writing = async {
-        let _ = write.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-        let _ = write.write_all(&frame(SETTINGS, 0, 0, &[])).await;
         let mut batch = Vec::new();
         loop {
             batch.clear();
@@ -232,23 +245,23 @@ async fn floods_of_http2_end_with_their_own_connection_and_take_no_memory() {
                 Box::new(std::iter::once(opened(0, 0)).chain((0..many).map(|_| frame(DATA, 0, 1, &[])))),
                 Fate::Ended,
             ),
-            ("PINGs", Box::new((0..many).map(|_| frame(PING, 0, 0, &[7; 8]))), Fate::Outlived),
-            ("SETTINGS", Box::new((0..many).map(|_| frame(SETTINGS, 0, 0, &[]))), Fate::Outlived),
+            ("PINGs", Box::new((0..many).map(|_| frame(PING, 0, 0, &[7; 8]))), Fate::Ended),
+            ("SETTINGS", Box::new((0..many).map(|_| frame(SETTINGS, 0, 0, &[]))), Fate::Ended),
             (
                 "PRIORITY",
                 Box::new((0..many).map(|n| frame(PRIORITY, 0, 2 * n + 1, &[0, 0, 0, 0, 1]))),
-                Fate::Outlived,
+                Fate::Ended,
             ),
             (
                 "grants of a byte",
                 Box::new((0..many).map(|_| frame(WINDOW_UPDATE, 0, 0, &window(1)))),
-                Fate::Outlived,
+                Fate::Ended,
             ),
         ];
     front.is_served().await;
     let before = front.rss();
     for (what, pieces, fate) in floods {
-        let ended = flood(front.visitor.front(), pieces).await;
+        let ended = flood(begun(front.visitor.front()).await, pieces).await;
         assert_eq!(ended.fate, fate, "{what}");
         // 0x88 is :status 200 of the static table; a flood may be answered until it is one.
         let answered = ended.answers.iter().filter(|status| **status == 0x88).count();
@@ -263,4 +276,76 @@ async fn floods_of_http2_end_with_their_own_connection_and_take_no_memory() {
     let grown = front.rss().saturating_sub(before);
     assert!(grown < 24 << 20, "the server grew by {} KiB", grown / 1024);
     drop((front.server, front.client));
+}
+
+/// The end of a flood comes within this, whatever else its connection carries.
+const FLOOD_LIMIT: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_flood_ends_though_a_request_is_under_way_and_takes_that_with_it() {
+    let service = Service::http("still here").await;
+    let bed = Bed::start().await;
+    let client = bed.client_with(&[("web", service.address(), "http")]).await;
+    client.until_green("web").await;
+    let host = visitor::host(&client.id());
+    let floods = [
+        ("PINGs", frame(PING, 0, 0, &[7; 8])),
+        ("SETTINGS", frame(SETTINGS, 0, 0, &[])),
+        ("PRIORITY", frame(PRIORITY, 0, 3, &[0, 0, 0, 0, 1])),
+        ("resets of what is over", frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])),
+        ("grants of a byte", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
+        ("frames that nobody knows", frame(UNKNOWN, 0, 0, &[])),
+    ];
+    for (what, piece) in floods {
+        let mut tcp = begun(bed.http()).await;
+        let asked = |stream, path| frame(HEADERS, END_STREAM | END_HEADERS, stream, &get_of(&host, path));
+        tcp.write_all(&[asked(1, "/"), asked(3, "/wait")].concat()).await.unwrap();
+        service.until_waiting(1).await;
+        let ended = flood(tcp, std::iter::repeat(piece)).await;
+        assert_eq!(ended.fate, Fate::Ended, "{what}");
+        assert!(ended.took < FLOOD_LIMIT, "{what}: {:?}", ended.took);
+        service.until_waiting(0).await;
+        figure(format!("HTTP/2, {what} beside a request: over after {} ms", ended.took.as_millis()));
+    }
+    assert_eq!(bed.visitor().get(&host, "/").await.text(), "still here");
+}
+
+#[tokio::test]
+async fn who_gives_credit_for_each_piece_of_a_long_answer_and_measures_the_distance_gets_all_of_it() {
+    const BYTES: usize = 64 << 20;
+    let service = Service::http("web").await;
+    let bed = Bed::start().await;
+    let client = bed.client_with(&[("web", service.address(), "http")]).await;
+    client.until_green("web").await;
+    let mut tcp = begun(bed.http()).await;
+    tcp.set_nodelay(true).unwrap();
+    let path = format!("/bytes/{BYTES}");
+    let head = get_of(&visitor::host(&client.id()), &path);
+    tcp.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &head)).await.unwrap();
+    let (mut control, mut received) = (0, 0);
+    let downloading = async {
+        loop {
+            let mut head = [0; 9];
+            tcp.read_exact(&mut head).await.unwrap();
+            let [a, b, c, kind, flags, ..] = head;
+            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+            tcp.read_exact(&mut payload).await.unwrap();
+            assert_ne!(kind, GOAWAY, "after {received} bytes and {control} frames");
+            if kind != DATA {
+                continue;
+            }
+            received += payload.len();
+            if flags & END_STREAM != 0 {
+                return;
+            }
+            let grant = (payload.len() as u32).to_be_bytes();
+            let grants = [frame(WINDOW_UPDATE, 0, 1, &grant), frame(WINDOW_UPDATE, 0, 0, &grant)];
+            tcp.write_all(&[grants.concat(), frame(PING, 0, 0, &[7; 8])].concat()).await.unwrap();
+            control += 3;
+        }
+    };
+    soon("a long answer", downloading).await;
+    assert_eq!(received, BYTES);
+    let most = limits::H2_CONTROL_AT_ONCE + limits::H2_CONTROL_PER_SECOND * 40;
+    assert!(control > most, "{control} frames need no more than what everybody may send");
 }

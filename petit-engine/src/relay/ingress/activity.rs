@@ -7,7 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use super::AnswerBody;
 use super::body::BodyError;
+use super::h2_flood;
 use crate::limits;
 
 /// The requests of one connection.
@@ -33,6 +34,8 @@ pub(super) struct Activity {
     /// Answers that were given; [`SWITCHED`] once the connection carries no HTTP any more.
     answers: AtomicU64,
     enough: Notify,
+    /// Control frames of HTTP/2 that answers have earned the visitor, since that was last asked.
+    earned: AtomicU32,
     /// It is of HTTP/2, which says which of its requests were taken before it ends.
     carries_many: AtomicBool,
     /// A request went to a client that has no session for a moment when another process takes this one's place.
@@ -111,6 +114,11 @@ impl Activity {
     pub(super) fn answers_given(&self) -> Option<u64> {
         let answers = self.answers.load(Ordering::Relaxed);
         (answers != SWITCHED && self.under_way.load(Ordering::Relaxed) == 0).then_some(answers)
+    }
+
+    /// How many control frames of HTTP/2 answers have earned the visitor since this was last asked.
+    pub(super) fn take_earned(&self) -> u32 {
+        self.earned.swap(0, Ordering::Relaxed)
     }
 
     /// Ends the connection politely.
@@ -229,10 +237,14 @@ impl Body for Counted {
         {
             activity.broken.store(true, Ordering::Relaxed);
         }
-        if let Poll::Ready(Some(Ok(_))) = polled {
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            if !activity.carries_one() {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                activity.earned.fetch_add(h2_flood::earned(bytes), Ordering::Relaxed);
+            }
+            activity.offered.fetch_add(1, Ordering::Relaxed);
+            activity.parts.fetch_add(1, Ordering::Relaxed);
             self.offered = true;
-            self.under_way.0.offered.fetch_add(1, Ordering::Relaxed);
-            self.under_way.0.parts.fetch_add(1, Ordering::Relaxed);
         }
         polled
     }

@@ -7,12 +7,14 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::activity::Activity;
+use super::h2_flood::{FloodGuard, Verdict};
 use super::pace::Breakable;
 use crate::limits;
 
@@ -20,13 +22,29 @@ use crate::limits;
 pub(super) struct Closing<IO: Breakable> {
     io: IO,
     activity: Arc<Activity>,
+    flood: FloodGuard,
+    /// The visitor floods: nothing more is read, and when this is over the connection is broken off. Until then it
+    /// can be told that it ends.
+    parting: Option<Pin<Box<Sleep>>>,
     /// Nothing more is sent; until this is over the visitor is listened to.
     listening: Option<Pin<Box<Sleep>>>,
 }
 
 impl<IO: Breakable> Closing<IO> {
     pub(super) fn new(io: IO, activity: Arc<Activity>) -> Self {
-        Self { io, activity, listening: None }
+        Self { io, activity, flood: FloodGuard::new(), parting: None, listening: None }
+    }
+
+    /// The visitor has sent these.
+    fn heard(&mut self, bytes: &[u8]) {
+        self.activity.heard();
+        if self.flood.counts() {
+            let (earned, now) = (self.activity.take_earned(), Instant::now().into_std());
+            if self.flood.judge(bytes, earned, now) == Verdict::Flood {
+                self.parting = Some(Box::pin(tokio::time::sleep(limits::PARTING)));
+                self.activity.is_enough();
+            }
+        }
     }
 }
 
@@ -38,14 +56,21 @@ impl<IO: Breakable> Breakable for Closing<IO> {
 
 impl<IO: AsyncRead + Breakable + Unpin> AsyncRead for Closing<IO> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Some(parting) = &mut this.parting {
+            ready!(parting.as_mut().poll(cx));
+            this.activity.broken.store(true, Ordering::Relaxed);
+            return Poll::Ready(Err(io::Error::other("a flood of HTTP/2 frames that move nothing")));
+        }
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.io).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.activity.heard();
+        let polled = Pin::new(&mut this.io).poll_read(cx, buffer);
+        match buffer.filled().get(before..) {
+            None | Some([]) => {}
+            Some(bytes) => this.heard(bytes),
         }
         polled
     }
@@ -114,7 +139,7 @@ mod tests {
         activity.begins(true, false);
         let (near, mut far) = tokio::io::duplex(16);
         let mut near = Closing::new(near, Arc::clone(&activity));
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let closing = tokio::spawn(async move { near.shutdown().await });
         far.write_all(&[7; 1000]).await.unwrap();
         drop(far);

@@ -12,6 +12,7 @@ mod events;
 mod explained;
 mod forward;
 mod frames;
+mod h2_flood;
 mod head;
 mod http1;
 mod pace;
