@@ -9,6 +9,10 @@ use crate::proto::frame::{Header, Kind};
 
 /// Small writes share a buffer of this size.
 const SMALL_BYTES: usize = 1024;
+/// A batch keeps memory for this much between two rounds, instead of growing from nothing in each.
+const KEPT_BYTES: usize = 4 * 1024;
+/// A round that copied no more than a PING and a few grants is one of a session in which nothing happens.
+const IDLE_BYTES: usize = 64;
 
 /// What a stream has to send: shared chunks, and a tail that small writes are collected in.
 #[derive(Debug, Default)]
@@ -96,6 +100,8 @@ pub(super) struct Batch {
     inline: Vec<u8>,
     pub(super) parts: VecDeque<Part>,
     pub(super) bytes: usize,
+    /// What was copied since the last [`Batch::rest`].
+    copied: usize,
 }
 
 #[derive(Debug)]
@@ -115,6 +121,7 @@ impl Batch {
         self.inline.extend_from_slice(data);
         let end = self.inline.len();
         self.bytes += data.len();
+        self.copied += data.len();
         match self.parts.back_mut() {
             Some(Part::Inline(range)) if range.end == start => range.end = end,
             _ => self.parts.push_back(Part::Inline(start..end)),
@@ -171,10 +178,54 @@ impl Batch {
         }
     }
 
-    /// Gives memory back while there is nothing to send.
+    /// Gives memory back while there is nothing to send: what a busy session does not need in each round, and all
+    /// that an idle one has.
     pub(super) fn rest(&mut self) {
-        if self.is_empty() {
-            self.inline = Vec::new();
+        if self.is_empty() && self.copied > 0 {
+            let kept = if self.copied > IDLE_BYTES { KEPT_BYTES } else { 0 };
+            self.inline.shrink_to(kept);
+            self.copied = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends so many bytes in small pieces, in one round.
+    fn round(batch: &mut Batch, bytes: usize) {
+        for _ in 0..bytes {
+            batch.inline(&[7]);
+        }
+        batch.advance(bytes);
+        batch.rest();
+    }
+
+    #[test]
+    fn a_batch_keeps_a_little_memory_while_its_session_is_busy_and_none_while_it_is_idle() {
+        let mut batch = Batch::default();
+        round(&mut batch, 300);
+        let kept = batch.inline.capacity();
+        assert!((300..=KEPT_BYTES).contains(&kept), "{kept}");
+        // Whoever only receives keeps it for the next answer.
+        batch.rest();
+        round(&mut batch, 300);
+        assert_eq!(batch.inline.capacity(), kept);
+        round(&mut batch, 40_000);
+        assert_eq!(batch.inline.capacity(), KEPT_BYTES);
+        // A PING, and nothing else for ten seconds.
+        round(&mut batch, 16);
+        assert_eq!(batch.inline.capacity(), 0);
+    }
+
+    #[test]
+    fn what_waits_is_not_given_away() {
+        let mut batch = Batch::default();
+        batch.inline(&[7; 10_000]);
+        batch.advance(9_000);
+        batch.rest();
+        let left: usize = batch.parts.iter().map(|part| batch.part(part).len()).sum();
+        assert_eq!(left, 1_000);
     }
 }
