@@ -15,13 +15,16 @@ mod frames;
 mod h2_flood;
 mod head;
 mod http1;
+mod on_wake;
 mod pace;
 mod pool;
 mod upgrade;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -45,6 +48,7 @@ use self::closing::Closing;
 use self::explained::Explained;
 pub use self::head::fuzz as fuzz_head;
 pub use self::http1::fuzz as fuzz_answer;
+use self::on_wake::OnWake;
 use self::pace::{Breakable, Paced};
 pub(super) use self::pool::Pool;
 use super::answer::Failure;
@@ -114,7 +118,7 @@ where
     let io = Explained::new(io, Arc::clone(&activity), explaining);
     let builder = builder();
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
-    tokio::pin!(connection);
+    let mut connection = pin!(connection);
     // One that carries nothing is closed; one that has lived long or carried much, too: so a server's load can be
     // moved. All politely.
     let end_of_life = async {
@@ -124,11 +128,13 @@ where
             () = tokio::time::sleep(age(peer)) => Over::Enough,
         }
     };
-    let result = tokio::select! {
-        result = connection.as_mut() => Ok(result),
-        over = end_of_life => Err(over),
-    };
-    let result = match result {
+    let end_of_life = pin!(end_of_life);
+    let mut end_of_life = OnWake::new(end_of_life);
+    let result = poll_fn(|cx| match connection.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Ok(result)),
+        Poll::Pending => Pin::new(&mut end_of_life).poll(cx).map(Err),
+    });
+    let result = match result.await {
         Ok(result) => result,
         Err(over) => {
             connection.as_mut().graceful_shutdown();
@@ -169,13 +175,12 @@ async fn guarded(
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
     let id = shared.next_request_id();
-    let mut answer = std::pin::pin!(answer(shared, connection, request, id));
-    let caught = std::future::poll_fn(|cx| {
-        match std::panic::catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
+    let mut answer = pin!(answer(shared, connection, request, id));
+    let caught =
+        poll_fn(|cx| match std::panic::catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
             Ok(poll) => poll.map(Some),
             Err(_) => Poll::Ready(None),
-        }
-    });
+        });
     caught.await.unwrap_or_else(|| {
         tracing::error!(request = %hex(&id), "a request failed within; only that request ended");
         shared.faults.fetch_add(1, Ordering::Relaxed);
