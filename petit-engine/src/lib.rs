@@ -21,4 +21,5 @@ pub mod net;
 pub mod proto;
 pub mod relay;
 pub mod secret;
+mod timer;
 pub mod words;

@@ -6,8 +6,8 @@
 //! answers, and nothing else.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use super::AnswerBody;
 use super::body::BodyError;
 use super::h2_flood;
 use crate::limits;
+use crate::timer::LazyTimer;
 
 /// The requests of one connection.
 #[derive(Debug, Default)]
@@ -44,6 +45,8 @@ pub(super) struct Activity {
     sending: AtomicBool,
     /// Of an answer of unknown length, only the end of the connection tells a visitor of HTTP/1.0 where it ends.
     closes_answers: AtomicBool,
+    /// See [`Activity::timer`].
+    timer: Mutex<LazyTimer>,
     /// The connection is to end in a way that nobody takes for a clean end.
     pub(super) broken: Arc<AtomicBool>,
 }
@@ -99,6 +102,11 @@ impl Activity {
     /// connection closed opens another one, and that process waits for the client; here the request would fail.
     pub(super) fn may_wait(&self) -> bool {
         self.carries_one() && !self.goes_to_older_client.load(Ordering::Relaxed)
+    }
+
+    /// What ends the waits for answers, of a connection that carries one request at a time.
+    pub(super) fn timer(&self) -> Option<&Mutex<LazyTimer>> {
+        self.carries_one().then_some(&self.timer)
     }
 
     /// An answer is given, by which the connection may switch to something that is no HTTP.

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use hyper::client::conn::{self, http2};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::Instant;
 
 use super::super::Shared;
 use super::super::answer::Failure;
@@ -27,6 +28,7 @@ use super::pool::{self, Lease, Repeatable};
 use crate::limits;
 use crate::mux::{Fate, Stream};
 use crate::proto::frame::{Open, Purpose};
+use crate::timer::LazyTimer;
 
 /// Where a request goes, and for whom.
 pub(super) struct Way<'a> {
@@ -40,6 +42,8 @@ pub(super) struct Way<'a> {
     pub(super) id: [u8; 16],
     /// The host that the visitor asked for, without port.
     pub(super) host: &'a str,
+    /// What ends the wait for an answer; `None` when others are waited for at the same time.
+    pub(super) timer: Option<&'a Mutex<LazyTimer>>,
 }
 
 impl Way<'_> {
@@ -345,8 +349,7 @@ impl Job<'_> {
     /// Waits for an answer's head, for as long as the request has its place. The limit counts from the last byte of
     /// the request that was passed on.
     async fn first_byte<T>(&self, answer: impl Future<Output = T>) -> Waited<T> {
-        let limit = self.way.answer_within();
-        first_byte(&self.place, limit, answer).await
+        first_byte(self.way, &self.place, answer).await
     }
 }
 
@@ -358,26 +361,33 @@ pub(super) enum Waited<T> {
 
 /// As [`Job::first_byte`].
 pub(super) async fn first_byte<T>(
+    way: &Way<'_>,
     place: &Place,
-    limit: Duration,
     answer: impl Future<Output = T>,
 ) -> Waited<T> {
-    let mut answer = pin!(answer);
+    let (mut answer, own) = (pin!(answer), Mutex::default());
+    let timer = way.timer.unwrap_or(&own);
+    let limit = way.answer_within();
+    let mut deadline = Instant::now() + limit;
     let mut seen = place.bytes();
-    loop {
-        let waiting = poll_fn(|cx| match answer.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Waited::Answered(answer)),
-            Poll::Pending => place.poll_lost(cx).map(|()| Waited::InVain(Failure::GaveWay)),
-        });
-        if let Ok(waited) = tokio::time::timeout(limit, waiting).await {
-            return waited;
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Waited::Answered(answer));
         }
-        let now = place.bytes();
-        if now == seen {
-            return Waited::InVain(Failure::ServiceSilent);
+        if place.poll_lost(cx).is_ready() {
+            return Poll::Ready(Waited::InVain(Failure::GaveWay));
         }
-        seen = now;
-    }
+        let mut timer = timer.lock().unwrap_or_else(PoisonError::into_inner);
+        while timer.poll_until(deadline, cx).is_ready() {
+            let now = place.bytes();
+            if now == seen {
+                return Poll::Ready(Waited::InVain(Failure::ServiceSilent));
+            }
+            (seen, deadline) = (now, Instant::now() + limit);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 impl Refused {

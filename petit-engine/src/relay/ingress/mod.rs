@@ -256,6 +256,7 @@ async fn answer(
         visitor: visitor_address,
         id,
         host: checked.host.name(),
+        timer: connection.activity.timer(),
     };
     let result = pass_on(&way, request, &checked, visitor).await;
     result.unwrap_or_else(|failure| {

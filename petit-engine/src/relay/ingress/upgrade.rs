@@ -50,7 +50,7 @@ pub(super) async fn websocket(
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
     let answer = sender.send_request(request);
-    let mut response = match first_byte(slot.place(), way.answer_within(), answer).await {
+    let mut response = match first_byte(way, slot.place(), answer).await {
         Waited::Answered(Ok(response)) => response,
         Waited::Answered(Err(error)) if error.is_parse() && fate.reset_code().is_none() => {
             return Err(Failure::ServiceInvalid);
