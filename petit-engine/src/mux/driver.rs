@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::core::{Told, Violation};
 use super::outbox::Batch;
@@ -22,6 +22,7 @@ use crate::limits;
 use crate::net::wire::Sent;
 use crate::proto::frame::{Decoder, Piece};
 use crate::proto::liveness::{Due, Outgoing};
+use crate::timer::LazyTimer;
 
 /// Parts of a batch that go into one write.
 const SLICES: usize = 32;
@@ -38,7 +39,7 @@ pub struct Driver<IO> {
     unflushed: bool,
     /// The connection took no more at the end of the last turn.
     full: bool,
-    timer: Pin<Box<Sleep>>,
+    timer: LazyTimer,
 }
 
 /// How one side of the work went in this turn.
@@ -62,7 +63,7 @@ impl<IO: AsyncBufRead + AsyncWrite + Sent + Unpin> Driver<IO> {
             batch: Batch::default(),
             unflushed: false,
             full: false,
-            timer: Box::pin(tokio::time::sleep_until(Instant::now())),
+            timer: LazyTimer::default(),
         }
     }
 
@@ -154,11 +155,7 @@ impl<IO: AsyncBufRead + AsyncWrite + Sent + Unpin> Driver<IO> {
                 until = core.next_control().map_or(until, |next| until.min(next));
             }
             drop(core);
-            let until = Instant::from_std(until);
-            if self.timer.deadline() != until {
-                self.timer.as_mut().reset(until);
-            }
-            if self.timer.as_mut().poll(cx).is_pending() {
+            if self.timer.poll_until(Instant::from_std(until), cx).is_pending() {
                 return Poll::Pending;
             }
             core = self.shared.lock();
