@@ -277,9 +277,11 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Respons
         }
         // Answers when it is let go.
         ["wait"] => {
+            // Before it is counted: whoever is counted hears that it may go.
+            let go = shared.go.notified();
             shared.waiting.send_modify(|count| *count += 1);
             let _waiting = Waiting(shared);
-            shared.go.notified().await;
+            go.await;
             Response::new(text("done"))
         }
         // Takes so many milliseconds over its answer.
