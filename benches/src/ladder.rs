@@ -47,7 +47,7 @@ pub(crate) fn run(place: &Place, runtime: &Runtime, quick: bool) -> Result<Vec<S
     let addresses: &[u32] = if quick { &[1000, 18_000] } else { &[1000, 10_000, 18_000, 100_000] };
     let mut registry = Registry::on_a_port(place, "ladder", "limits.connections = 200000")?;
     let clients = registered_clients(place, runtime, &mut registry, clients)?;
-    let sessions = live_sessions(place, runtime, &mut registry, sessions)?;
+    let sessions = live_sessions(place, runtime, sessions)?;
     let accepts = known_addresses(place, addresses)?;
     Ok(vec![clients, sessions, accepts])
 }
@@ -177,18 +177,15 @@ fn look_up(runtime: &Runtime, registry: &Registry, server: &RunningServer, place
     })
 }
 
-fn live_sessions(
-    place: &Place,
-    runtime: &Runtime,
-    registry: &mut Registry,
-    counts: &[usize],
-) -> Result<Section> {
+fn live_sessions(place: &Place, runtime: &Runtime, counts: &[usize]) -> Result<Section> {
     let mut section = Section::new(
         "ladder_sessions",
         "Clients that come back",
-        "So many clients are connected and the server is killed and started again: how long until all are back, what \
-         that costs the server, and what it writes into its log. Then nothing happens but the probes, one a service \
-         in 45 s; memory per session is what the server uses above what it used before the first came.",
+        "So many clients are connected and the server is killed and started again: how long from its start until all \
+         are back, what that costs the server above what its start costs, and what it writes into its log. Then \
+         nothing happens but a PING each way in 10 s and the probes, one a service in 45 s; then the services are \
+         taken back, and what the server uses less for the PINGs alone is what the probes cost. Memory per session \
+         is what the server uses above what it used before the first came.",
         &[
             "sessions",
             "all back after s",
@@ -196,64 +193,100 @@ fn live_sessions(
             "log bytes/log-in",
             "KiB per session",
             "server CPU %, idle",
-            "% per 1,000 services",
+            "of that probes, %",
+            "probes, % per 1,000 services",
         ],
     );
-    registry.grow(runtime, counts.last().copied().unwrap_or(1))?;
+    let mut registry = Registry::on_a_port(place, "ladder-sessions", "limits.connections = 200000")?;
     for &count in counts {
         eprintln!("ladder: {count} sessions");
-        let server = registry.serve()?;
-        let mut agents = Vec::new();
-        registry.connect(runtime, &server, place, &mut agents, count)?;
-        server.kill();
-        runtime.block_on(async {
-            for agent in &agents {
-                let mut view = agent.view();
-                let left = view.wait_for(|view| !matches!(view.state, AgentState::Online { .. }));
-                tokio::time::timeout(PATIENCE, left).await.context("a client that notices nothing")??;
-            }
-            anyhow::Ok(())
-        })?;
-        let logged = registry.log_bytes();
-        let server = registry.serve()?;
-        let empty = memory(&[server.id]);
-        let begin = Instant::now();
-        let back = runtime.block_on(async {
-            let mut back = 0;
-            for agent in &agents {
-                let mut view = agent.view();
-                let online = view.wait_for(|view| matches!(view.state, AgentState::Online { .. }));
-                let left = PATIENCE.saturating_sub(begin.elapsed());
-                back += usize::from(tokio::time::timeout(left, online).await.is_ok());
-            }
-            back
-        });
-        let took = begin.elapsed();
-        let storm = cpu_exact(server.id);
-        let logged = registry.log_bytes().saturating_sub(logged);
-        std::thread::sleep(SETTLE);
-        let used = memory(&[server.id]);
-        let before = cpu_exact(server.id);
-        std::thread::sleep(WATCHED);
-        let idle = cpu_exact(server.id).saturating_sub(before).as_secs_f64() * 100.0 / WATCHED.as_secs_f64();
-        let all = match back == count {
-            true => Cell::Number(took.as_secs_f64(), 1),
-            false => Cell::text(format!("{back} of them within {} s", PATIENCE.as_secs())),
-        };
+        registry.grow(runtime, count)?;
+        let storm = storm(place, runtime, &registry, count)?;
+        let (idle, probes) = idle(runtime, &storm)?;
         let each = |value: f64| value / count as f64;
         section.row([
             Cell::Number(count as f64, 0),
-            all,
-            Cell::Number(each(ms(storm)), 2),
-            Cell::Number(each(logged as f64), 0),
-            Cell::Number(each((used - empty) * 1e6 / 1024.0), 1),
+            storm.took.map_or_else(
+                || Cell::text(format!("not all within {} s", PATIENCE.as_secs())),
+                |took| Cell::Number(took.as_secs_f64(), 1),
+            ),
+            Cell::Number(each(ms(storm.cpu)), 2),
+            Cell::Number(each(storm.logged as f64), 0),
+            Cell::Number(each(storm.grown * 1e6 / 1024.0), 1),
             Cell::Number(idle, 2),
-            Cell::Number(each(idle * 1000.0), 2),
+            Cell::Number(probes, 2),
+            Cell::Number(each(probes * 1000.0), 2),
         ]);
         // An agent that is dropped ends tasks of its runtime.
-        runtime.block_on(async { drop(agents) });
+        runtime.block_on(async { drop(storm.agents) });
     }
     Ok(section)
+}
+
+/// Clients that have come back to a server that was killed.
+struct Storm {
+    server: RunningServer,
+    agents: Vec<Agent>,
+    /// From the server's start on; `None` when some did not come back.
+    took: Option<Duration>,
+    /// Of the server, above what its start takes.
+    cpu: Duration,
+    logged: u64,
+    /// Memory of the server above that of an empty one, in MB.
+    grown: f64,
+}
+
+fn storm(place: &Place, runtime: &Runtime, registry: &Registry, count: usize) -> Result<Storm> {
+    let server = registry.serve()?;
+    let (start, empty) = (cpu_exact(server.id), memory(&[server.id]));
+    let mut agents = Vec::new();
+    registry.connect(runtime, &server, place, &mut agents, count)?;
+    server.kill();
+    runtime.block_on(async {
+        for agent in &agents {
+            let mut view = agent.view();
+            let left = view.wait_for(|view| !matches!(view.state, AgentState::Online { .. }));
+            tokio::time::timeout(PATIENCE, left).await.context("a client that notices nothing")??;
+        }
+        anyhow::Ok(())
+    })?;
+    let logged = registry.log_bytes();
+    let begin = Instant::now();
+    let server = registry.serve()?;
+    let all = runtime.block_on(async {
+        for agent in &agents {
+            let mut view = agent.view();
+            let online = view.wait_for(|view| matches!(view.state, AgentState::Online { .. }));
+            let left = PATIENCE.saturating_sub(begin.elapsed());
+            if tokio::time::timeout(left, online).await.is_err() {
+                return false;
+            }
+        }
+        true
+    });
+    let took = all.then(|| begin.elapsed());
+    let cpu = cpu_exact(server.id).saturating_sub(start);
+    let logged = registry.log_bytes().saturating_sub(logged);
+    std::thread::sleep(SETTLE);
+    let grown = memory(&[server.id]) - empty;
+    Ok(Storm { server, agents, took, cpu, logged, grown })
+}
+
+/// What nothing but PINGs and probes costs the server, and the probes by themselves: percent of a processor.
+fn idle(runtime: &Runtime, storm: &Storm) -> Result<(f64, f64)> {
+    let watch = || {
+        let before = cpu_exact(storm.server.id);
+        std::thread::sleep(WATCHED);
+        cpu_exact(storm.server.id).saturating_sub(before).as_secs_f64() * 100.0 / WATCHED.as_secs_f64()
+    };
+    let both = watch();
+    runtime.block_on(async {
+        for agent in &storm.agents {
+            agent.set_services(Vec::new()).await;
+        }
+    });
+    std::thread::sleep(SETTLE);
+    Ok((both, both - watch()))
 }
 
 fn known_addresses(place: &Place, counts: &[u32]) -> Result<Section> {

@@ -231,6 +231,26 @@ impl Front {
         Ok(Bulk { stop, loads, begin: Instant::now() })
     }
 
+    /// How many MB a second one download brings for a while, once it has gone on for some time.
+    pub(crate) fn rate_of_one(&self, after: Duration, watched: Duration) -> Result<f64> {
+        let mut visitor = self.connect()?;
+        visitor.ask("GET", "/huge", "")?;
+        let (status, _) = visitor.read_head()?;
+        ensure!(status == 200, "status {status}");
+        let mut buffer = vec![0; CHUNK];
+        let mut read_for = |time: Duration| -> Result<f64> {
+            let (begin, mut bytes) = (Instant::now(), 0);
+            while begin.elapsed() < time {
+                let count = visitor.tcp.read(&mut buffer).context("a download broke")?;
+                ensure!(count > 0, "a download ended before it was to");
+                bytes += count;
+            }
+            Ok(bytes as f64 / 1e6 / begin.elapsed().as_secs_f64())
+        };
+        read_for(after)?;
+        read_for(watched)
+    }
+
     fn download_until(&self, stop: &AtomicBool) -> Result<u64> {
         let mut bytes = 0;
         let mut buffer = vec![0; CHUNK];

@@ -20,6 +20,11 @@ const MODEM_BYTES: u32 = 64 * 1024;
 /// A download is cut off after this long; its speed is known by then.
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// In this time the window of a download has grown to what the line wants.
+const GROWN: Duration = Duration::from_secs(3);
+/// So long its speed is watched then.
+const WATCHED: Duration = Duration::from_secs(5);
+
 const HEADS: [&str; 4] = ["figure", "Petit", "bar", "met"];
 
 /// A round trip of 80 ms between client and server, with all the bandwidth there is.
@@ -44,6 +49,7 @@ pub(crate) fn long(place: &Place, runtime: &Runtime, quick: bool) -> Result<Sect
     let at_once = front.at_once(24)?;
     let first = front.download(1, LIMIT)?.mb_per_second();
     let second = front.download(1, LIMIT)?.mb_per_second();
+    let grown = front.rate_of_one(GROWN, WATCHED)?;
     let up = front.upload(if quick { BIG / 4 } else { BIG })?.mb_per_second();
 
     let mut section = Section::new(
@@ -69,6 +75,7 @@ pub(crate) fn long(place: &Place, runtime: &Runtime, quick: bool) -> Result<Sect
     }
     at_least(&mut section, "one download of 256 MiB, MB/s", first, 100.0);
     at_least(&mut section, "the same again, MB/s", second, 100.0);
+    at_least(&mut section, "one download that goes on, MB/s from its third second on", grown, 250.0);
     section.row([Cell::text("one upload, MB/s"), Cell::Number(up, 1), Cell::Nothing, Cell::Nothing]);
     Ok(section)
 }

@@ -11,6 +11,8 @@ use crate::process::{Processes, free_port, output, until};
 
 /// Bytes of the large file.
 pub(crate) const BIG: u64 = 256 * 1024 * 1024;
+/// More than what any system carries while it is watched.
+const HUGE: u64 = 64 << 30;
 
 /// Everything that the systems are built from.
 pub(crate) struct Place {
@@ -85,6 +87,9 @@ impl Origin {
         let dir = work.join("origin");
         make(&dir)?;
         write_big(&memory.join("big"))?;
+        // A file of nothing, which takes no memory: for a transfer that no test sees the end of.
+        let huge = fs::File::create(memory.join("huge")).context("cannot make a file")?;
+        huge.set_len(HUGE).context("cannot make a file")?;
         let (plain, tls) = (free_port()?, free_port()?);
         let tiny = "0123456789abcdef".repeat(8);
         let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
@@ -110,6 +115,7 @@ http {{
     ssl_certificate_key {work_text}/origin.key;
     location = /tiny {{ default_type text/plain; return 200 "{tiny}"; }}
     location = /big {{ alias {memory_text}/big; }}
+    location = /huge {{ alias {memory_text}/huge; }}
     location /put/ {{ alias {memory_text}/put/; dav_methods PUT; create_full_put_path on; }}
   }}
 }}
