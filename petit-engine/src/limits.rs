@@ -169,6 +169,11 @@ pub const MAX_CONNECTIONS: usize = 16_000;
 /// Visitors' connections of one address at the same time, once a quarter of all are in use: more than any browser opens.
 /// Behind some addresses are thousands of visitors (offices, carriers); while there is room they may all come.
 pub const CONNECTIONS_PER_ADDRESS: usize = 256;
+/// An IPv6 /56 may have so many times what one address may have, of connections and of handshakes: most providers give
+/// one to each customer (RIPE-690).
+pub const ADDRESSES_IN_56: usize = 4;
+/// The same of a /48: a company, or many customers of a telephone network.
+pub const ADDRESSES_IN_48: usize = 16;
 /// New TLS connections of one address in a second, over time.
 pub const HANDSHAKES_PER_SECOND: u32 = 64;
 /// New TLS connections of one address in quick succession.
@@ -320,6 +325,9 @@ pub const SLOT_WAIT_LEAST: Duration = Duration::from_millis(5);
 pub const GIVE_WAY_AFTER: Duration = Duration::from_millis(250);
 /// A request whose body has not begun to come for this long gives its place to anybody.
 pub const BODY_YIELDS_AFTER: Duration = Duration::from_secs(1);
+/// Who holds less than a browser opens is spared for this long where there are few others: by then a page is loaded,
+/// and what goes on may give way to whoever has nothing.
+pub const SPARED_FOR: Duration = Duration::from_secs(5);
 /// Who holds how many places is counted anew after this long while places are short: a look at 8192 places takes some
 /// 100 µs, and a crowd must not cost one each.
 pub const RANKING_FRESH: Duration = Duration::from_millis(50);

@@ -1,12 +1,13 @@
 //! Who is let in from the network: so many connections in all, so many of one address, so many new ones of it in
 //! a second. Whoever is not let in is closed at once; nothing waits here.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::bounds::{Bounds, Pressure};
 use super::remembered::{Need, Remembered};
@@ -24,9 +25,19 @@ pub(super) struct Door {
     /// Of these, visitors.
     visitors: AtomicUsize,
     addresses: Mutex<Remembered<IpAddr, Address>>,
+    /// What the IPv6 prefixes have open that connections come from; those with nothing are taken out.
+    prefixes: Mutex<HashMap<Ipv6Net, Open>>,
     pressure: AtomicU8,
     /// Turned away so far.
     turned_away: AtomicUsize,
+}
+
+/// What a prefix has open.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    all: usize,
+    /// Of these, those that have not proved yet what they have come for.
+    unsettled: usize,
 }
 
 #[derive(Debug)]
@@ -81,6 +92,7 @@ impl Door {
             open: AtomicUsize::new(0),
             visitors: AtomicUsize::new(0),
             addresses: Mutex::default(),
+            prefixes: Mutex::default(),
             pressure: AtomicU8::new(Pressure::None as u8),
             turned_away: AtomicUsize::new(0),
         }
@@ -119,12 +131,15 @@ impl Door {
         let counted = is_counted.then(|| network(peer));
         if let Some(key) = counted {
             let now = Instant::now();
+            if !self.prefixes_have_room(key, entrance) {
+                return None;
+            }
             let mut addresses = self.addresses();
             let address =
                 addresses.entry(key, |address, need| address.is_kept(now, need), || Address::new(now));
             address.last = now;
             let has_room = match entrance {
-                Entrance::Visitors => self.is_within_share(address.open + 1),
+                Entrance::Visitors => self.is_within_share(address.open + 1, 1),
                 // Whether it is a visitor is known only after the handshake.
                 Entrance::Tls => {
                     address.unsettled < limits::HANDSHAKES_PER_ADDRESS && address.handshakes.allow(now)
@@ -135,15 +150,54 @@ impl Door {
             }
             address.open += 1;
             address.unsettled += usize::from(!is_visitor);
+            drop(addresses);
+            self.change_prefixes(key, |open| {
+                open.all += 1;
+                open.unsettled += usize::from(!is_visitor);
+            });
         }
         self.open.fetch_add(1, Ordering::Relaxed);
         self.visitors.fetch_add(usize::from(is_visitor), Ordering::Relaxed);
         Some(Ticket { door: Arc::clone(self), counted, is_visitor, is_unsettled: !is_visitor })
     }
 
-    /// True when one address may have so many connections: its share, or more while there is much room.
-    fn is_within_share(&self, open: usize) -> bool {
-        open <= self.most_per_address || self.open.load(Ordering::Relaxed) < self.most / 4
+    /// True when what counts for so many addresses may have so many connections: its share, or more while there is
+    /// much room.
+    fn is_within_share(&self, open: usize, addresses: usize) -> bool {
+        open <= self.most_per_address.saturating_mul(addresses)
+            || self.open.load(Ordering::Relaxed) < self.most / 4
+    }
+
+    /// True when the prefixes of an address may have one more. Two at the same moment may both be the last.
+    fn prefixes_have_room(&self, address: IpAddr, entrance: Entrance) -> bool {
+        self.open_in_prefixes(address).into_iter().flatten().all(|(open, addresses)| match entrance {
+            Entrance::Visitors => self.is_within_share(open.all + 1, addresses),
+            Entrance::Tls => open.unsettled < limits::HANDSHAKES_PER_ADDRESS * addresses,
+        })
+    }
+
+    /// What the prefixes of an address have open, and for how many addresses each counts.
+    fn open_in_prefixes(&self, address: IpAddr) -> Option<[(Open, usize); 2]> {
+        let [in_56, in_48] = prefixes(address)?;
+        let table = self.prefixes();
+        let open = |prefix| table.get(&prefix).copied().unwrap_or_default();
+        Some([(open(in_56), limits::ADDRESSES_IN_56), (open(in_48), limits::ADDRESSES_IN_48)])
+    }
+
+    fn change_prefixes(&self, address: IpAddr, change: impl Fn(&mut Open)) {
+        let Some(prefixes) = prefixes(address) else { return };
+        let mut table = self.prefixes();
+        for prefix in prefixes {
+            let open = table.entry(prefix).or_default();
+            change(open);
+            if open.all == 0 {
+                table.remove(&prefix);
+            }
+        }
+    }
+
+    fn prefixes(&self) -> MutexGuard<'_, HashMap<Ipv6Net, Open>> {
+        self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True while there is room for another visitor.
@@ -187,28 +241,35 @@ impl Ticket {
         true
     }
 
-    /// True when its address has no more connections than it may have, this one counted.
+    /// True when its address and the prefixes of this have no more connections than they may have, this one counted.
     fn is_within_share(&self) -> bool {
-        let open =
-            self.counted.and_then(|key| self.door.addresses().get_mut(&key).map(|address| address.open));
-        open.is_none_or(|open| self.door.is_within_share(open))
+        let Some(key) = self.counted else { return true };
+        let open = self.door.addresses().get_mut(&key).map(|address| address.open);
+        let prefixes = self.door.open_in_prefixes(key);
+        open.is_none_or(|open| self.door.is_within_share(open, 1))
+            && prefixes
+                .into_iter()
+                .flatten()
+                .all(|(open, addresses)| self.door.is_within_share(open.all, addresses))
     }
 
     /// Its address has one less.
     fn leave_address(&mut self) {
-        if let Some(key) = self.counted.take()
-            && let Some(address) = self.door.addresses().get_mut(&key)
-        {
+        let Some(key) = self.counted.take() else { return };
+        if let Some(address) = self.door.addresses().get_mut(&key) {
             address.open = address.open.saturating_sub(1);
         }
+        self.door.change_prefixes(key, |open| open.all = open.all.saturating_sub(1));
     }
 
     fn settle(&mut self) {
         if std::mem::take(&mut self.is_unsettled)
             && let Some(key) = self.counted
-            && let Some(address) = self.door.addresses().get_mut(&key)
         {
-            address.unsettled = address.unsettled.saturating_sub(1);
+            if let Some(address) = self.door.addresses().get_mut(&key) {
+                address.unsettled = address.unsettled.saturating_sub(1);
+            }
+            self.door.change_prefixes(key, |open| open.unsettled = open.unsettled.saturating_sub(1));
         }
     }
 }
@@ -241,6 +302,13 @@ pub(super) fn network(peer: IpAddr) -> IpAddr {
             Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
         }
     }
+}
+
+/// The /56 and the /48 of an IPv6 visitor: who has one of these has many a /64. `None` for IPv4.
+pub(super) fn prefixes(address: IpAddr) -> Option<[Ipv6Net; 2]> {
+    let IpAddr::V6(v6) = address else { return None };
+    let prefix = |length| Ipv6Net::new(v6, length).ok().map(|prefix| prefix.trunc());
+    Some([prefix(56)?, prefix(48)?])
 }
 
 /// How long the door takes for one newcomer while so many addresses have a connection open, over `count` newcomers.
@@ -289,6 +357,32 @@ mod tests {
         let held: Vec<_> =
             (1..9).filter_map(|n| door.admit(ip(&format!("2001:db8::{n}")), Entrance::Visitors)).collect();
         assert_eq!(held.len(), 3, "a /64 is one address");
+    }
+
+    #[test]
+    fn networks_of_one_prefix_share_what_it_may_have() {
+        let door = door(1000, 3);
+        let _crowd: Vec<_> =
+            (0..250).filter_map(|_| door.admit(ip("127.0.0.1"), Entrance::Visitors)).collect();
+        let come = |of: &str, count: u32, entrance: Entrance| -> Vec<_> {
+            (0..count).filter_map(|n| door.admit(ip(&format!("{of}{n:02x}::1")), entrance)).collect()
+        };
+        let held = come("2001:db8:1:1", 100, Entrance::Visitors);
+        assert_eq!(held.len(), 3 * limits::ADDRESSES_IN_56, "a /56 has 256 /64s");
+        let more: Vec<_> =
+            (2..9).map(|n| come(&format!("2001:db8:1:{n}"), 100, Entrance::Visitors)).collect();
+        let all = held.len() + more.iter().flatten().count();
+        assert_eq!(all, 3 * limits::ADDRESSES_IN_48, "a /48 has 256 /56s");
+        // Over TLS it is known only after the handshake what somebody has come for.
+        let mut https = come("2001:db8:1:1", 1, Entrance::Tls);
+        assert!(!https[0].is_visitor(), "over TLS as well");
+        assert_eq!(come("2001:db8:2:1", 1, Entrance::Visitors).len(), 1, "others have theirs");
+        drop((held, more, https));
+        assert_eq!(come("2001:db8:1:1", 100, Entrance::Visitors).len(), 3 * limits::ADDRESSES_IN_56);
+        assert!(door.prefixes().is_empty(), "who has nothing open is not remembered");
+        let held = come("2001:db8:3:1", 200, Entrance::Tls);
+        let again = come("2001:db8:3:1", 200, Entrance::Tls);
+        assert_eq!(held.len() + again.len(), limits::HANDSHAKES_PER_ADDRESS * limits::ADDRESSES_IN_56);
     }
 
     #[test]

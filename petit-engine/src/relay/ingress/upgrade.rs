@@ -34,7 +34,10 @@ pub(super) async fn websocket(
     }
     // A WebSocket has a place of its own kind; that of a request is free again once it is one.
     let room = way.served.rooms.websockets.as_ref().ok_or(Failure::NotHttp)?;
-    let socket = room.enter(way.claim(false)).await?;
+    let socket = tokio::select! {
+        entered = room.enter(way.claim(false)) => entered?,
+        () = slot.place().lost() => return Err(Failure::GaveWay),
+    };
     let stream = way.open()?;
     let fate = Arc::clone(stream.fate());
     let handshake = http1_builder().handshake(TokioIo::new(stream));
@@ -50,7 +53,12 @@ pub(super) async fn websocket(
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
     let answer = sender.send_request(request);
-    let mut response = match first_byte(way, slot.place(), answer).await {
+    // Until it is answered it holds both places, and ends with either.
+    let waited = tokio::select! {
+        waited = first_byte(way, slot.place(), answer) => waited,
+        () = socket.place().lost() => Waited::InVain(Failure::GaveWay),
+    };
+    let mut response = match waited {
         Waited::Answered(Ok(response)) => response,
         Waited::Answered(Err(error)) if error.is_parse() && fate.reset_code().is_none() => {
             return Err(Failure::ServiceInvalid);

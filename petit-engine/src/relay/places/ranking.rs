@@ -2,17 +2,20 @@
 //! so that a crowd that is turned away does not cost a look at everything each.
 
 use std::cmp::{Ordering, Reverse};
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 
+use ipnet::Ipv6Net;
 use tokio::time::Instant;
 
+use super::super::door::prefixes;
 use super::Holder;
 use super::place::Clock;
 use super::pool::Pool;
 use super::room::{Claim, Room, Seated};
-use super::share::{Harm, Held, Stage};
+use super::share::{Harm, Held, LEAST_HELD, Scope, Stage, most_in_48, most_in_56};
 use crate::limits;
 
 /// What a holder is to give up.
@@ -29,46 +32,83 @@ pub(super) enum Willing {
 pub(super) struct Census {
     pub(super) owners: HashMap<Holder, usize>,
     pub(super) visitors: HashMap<IpAddr, usize>,
+    /// By the /56 and the /48 of IPv6 visitors.
+    prefixes: HashMap<Ipv6Net, usize>,
     /// Places of visitors that have no share.
     pub(super) exempt: usize,
+    /// Places that there are.
+    most: usize,
+}
+
+/// Who somebody is, as far as places are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Who {
+    owner: Option<Holder>,
+    /// `None` when it has no share of its own.
+    visitor: Option<IpAddr>,
+}
+
+impl Who {
+    /// The /56 and the /48 that he is of, where there are such.
+    fn prefixes(self) -> Option<[Ipv6Net; 2]> {
+        self.visitor.and_then(prefixes)
+    }
 }
 
 impl Census {
-    fn owns(&mut self, owner: Option<Holder>, places: usize) {
-        if let Some(owner) = owner {
+    fn add(&mut self, who: Who, places: usize) {
+        if let Some(owner) = who.owner {
             *self.owners.entry(owner).or_default() += places;
         }
-    }
-
-    fn visits(&mut self, visitor: Option<IpAddr>) {
-        match visitor {
-            Some(visitor) => *self.visitors.entry(visitor).or_default() += 1,
-            None => self.exempt += 1,
+        match who.visitor {
+            Some(visitor) => *self.visitors.entry(visitor).or_default() += places,
+            None => self.exempt += places,
+        }
+        for prefix in who.prefixes().into_iter().flatten() {
+            *self.prefixes.entry(prefix).or_default() += places;
         }
     }
 
     /// A holder has one less.
-    fn discount(&mut self, owner: Option<Holder>, visitor: Option<IpAddr>) {
-        let owned = owner.and_then(|owner| self.owners.get_mut(&owner));
-        let visited = visitor.and_then(|visitor| self.visitors.get_mut(&visitor));
+    fn discount(&mut self, who: Who) {
+        let owned = who.owner.and_then(|owner| self.owners.get_mut(&owner));
+        let visited = who.visitor.and_then(|visitor| self.visitors.get_mut(&visitor));
         for count in owned.into_iter().chain(visited) {
             *count = count.saturating_sub(1);
+        }
+        for prefix in who.prefixes().into_iter().flatten() {
+            if let Some(count) = self.prefixes.get_mut(&prefix) {
+                *count = count.saturating_sub(1);
+            }
         }
     }
 
     /// What a holder has.
-    fn held(&self, owner: Option<Holder>, visitor: Option<IpAddr>) -> Held {
-        let owner = owner.and_then(|owner| self.owners.get(&owner)).copied().unwrap_or_default();
-        let visitor = visitor.and_then(|visitor| self.visitors.get(&visitor)).copied().unwrap_or_default();
-        Held { owner, visitor }
+    fn held(&self, who: Who) -> Held {
+        self.held_and(who, 0)
     }
 
     /// What a newcomer would have. Visitors without a share are many behind one address: together they claim no more
     /// than the share of one.
-    fn with(&self, owner: Option<Holder>, visitor: Option<IpAddr>, share: usize) -> Held {
-        let held = self.held(owner, visitor);
-        let visited = if visitor.is_some() { held.visitor + 1 } else { (self.exempt + 1).min(share) };
-        Held { owner: held.owner + usize::from(owner.is_some()), visitor: visited }
+    fn with(&self, who: Who, share: usize) -> Held {
+        let held = self.held_and(who, 1);
+        let visitor = if who.visitor.is_some() { held.visitor } else { (self.exempt + 1).min(share) };
+        Held { visitor, ..held }
+    }
+
+    /// What somebody would have with so many more.
+    fn held_and(&self, who: Who, more: usize) -> Held {
+        let owner = who.owner.map(|owner| self.owners.get(&owner).copied().unwrap_or_default() + more);
+        let visitor =
+            who.visitor.map(|visitor| self.visitors.get(&visitor).copied().unwrap_or_default() + more);
+        let beyond = |prefix: &Ipv6Net, most: usize| {
+            let held = self.prefixes.get(prefix).copied().unwrap_or_default() + more;
+            if held > most { held } else { 0 }
+        };
+        let (in_56, in_48) = who.prefixes().map_or((0, 0), |[near, far]| {
+            (beyond(&near, most_in_56(self.most)), beyond(&far, most_in_48(self.most)))
+        });
+        Held { owner: owner.unwrap_or_default(), visitor: visitor.unwrap_or_default(), in_56, in_48 }
     }
 }
 
@@ -77,18 +117,10 @@ impl Census {
 struct Candidate {
     /// It has been waiting for a body for so long that it counts as holding nothing.
     is_stale: bool,
-    load: usize,
     harm: Harm,
     /// Where it is among the ranking's rooms.
     room: usize,
     seated: Seated,
-}
-
-impl Candidate {
-    /// The greatest is the next to give way.
-    fn order(&self) -> impl Ord {
-        (self.is_stale, self.load, Reverse(self.harm))
-    }
 }
 
 impl PartialEq for Candidate {
@@ -106,8 +138,59 @@ impl PartialOrd for Candidate {
 }
 
 impl Ord for Candidate {
+    /// The greatest is the next to give way.
     fn cmp(&self, other: &Self) -> Ordering {
-        self.order().cmp(&other.order())
+        (self.is_stale, Reverse(self.harm)).cmp(&(other.is_stale, Reverse(other.harm)))
+    }
+}
+
+/// The visits of one visitor to one owner, of one kind.
+#[derive(Debug)]
+struct Group {
+    who: Who,
+    kind: Kind,
+    /// One of them is no burst any more.
+    is_settled: bool,
+    visits: BinaryHeap<Candidate>,
+}
+
+/// What a visit does, as far as it matters who gives way first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    /// It waits for a request's body.
+    Bodiless,
+    Other,
+}
+
+/// A group in the order in which they give way: the greatest is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    is_stale: bool,
+    may_yield: bool,
+    load: usize,
+    harm: Reverse<Harm>,
+    /// What it weighs for what it has in common with others. It sinks for all of these at once, so it is looked at
+    /// again only when it decides: otherwise one that gave up little harm would stand behind one with much.
+    common: usize,
+    group: usize,
+}
+
+/// Those who are asked for a place together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Among {
+    All,
+    Owner(Holder),
+    Prefix(Option<Holder>, Ipv6Net),
+}
+
+impl Among {
+    fn scope(self) -> Scope {
+        match self {
+            Self::All => Scope::All,
+            Self::Owner(_) => Scope::SameOwner,
+            Self::Prefix(_, prefix) if prefix.prefix_len() <= 48 => Scope::Same48,
+            Self::Prefix(..) => Scope::Same56,
+        }
     }
 }
 
@@ -115,10 +198,15 @@ impl Ord for Candidate {
 pub(super) struct Ranking {
     made: Option<Instant>,
     census: Census,
-    rooms: Vec<(Weak<Room>, Option<Holder>)>,
-    /// Visits that wait for a request's body.
-    bodiless: BinaryHeap<Candidate>,
-    others: BinaryHeap<Candidate>,
+    /// So many hold something that nobody is spared for holding little.
+    are_many: bool,
+    rooms: Vec<Weak<Room>>,
+    groups: Vec<Group>,
+    by_owner: HashMap<Option<Holder>, Vec<usize>>,
+    /// Made when they are asked for.
+    turns: HashMap<(Among, Kind), BinaryHeap<Turn>>,
+    /// So often turns may be put right until the next count, so that no crowd costs more than a count does.
+    amends: usize,
 }
 
 impl Ranking {
@@ -128,40 +216,39 @@ impl Ranking {
         if self.made.is_some_and(|made| now.duration_since(made) < limits::RANKING_FRESH) {
             return;
         }
-        self.made = Some(now);
-        self.census = Census::default();
-        self.rooms.clear();
-        let mut bodiless = std::mem::take(&mut self.bodiless).into_vec();
-        let mut others = std::mem::take(&mut self.others).into_vec();
-        bodiless.clear();
-        others.clear();
+        *self = Self { made: Some(now), ..Self::default() };
+        self.census.most = pool.most();
+        let mut found: HashMap<(Who, Kind), usize> = HashMap::new();
         for room in pool.rooms() {
             let owner = room.owner_in(pool);
             let tick = room.clock().now();
-            let before = bodiless.len() + others.len();
             room.for_each(|seated| {
-                self.census.visits(seated.visitor);
-                let is_bodiless = seated.stage == Stage::AwaitsBody;
-                let waited = Clock::TICK * tick.saturating_sub(seated.begun_at);
-                let candidate = Candidate {
-                    is_stale: is_bodiless && waited >= limits::BODY_YIELDS_AFTER,
-                    load: 0,
-                    harm: Harm::of(seated.stage, (seated.begun_at, seated.begun), seated.moved),
-                    room: self.rooms.len(),
-                    seated,
-                };
-                if is_bodiless { bodiless.push(candidate) } else { others.push(candidate) }
+                let who = Who { owner, visitor: seated.visitor };
+                let kind = if seated.stage == Stage::AwaitsBody { Kind::Bodiless } else { Kind::Other };
+                let index = *found.entry((who, kind)).or_insert(self.groups.len());
+                if index == self.groups.len() {
+                    let visits = BinaryHeap::new();
+                    self.groups.push(Group { who, kind, is_settled: false, visits });
+                    self.by_owner.entry(owner).or_default().push(index);
+                }
+                let lasted = Clock::TICK * tick.saturating_sub(seated.begun_at);
+                if let Some(group) = self.groups.get_mut(index) {
+                    group.is_settled |= lasted >= limits::SPARED_FOR;
+                    group.visits.push(Candidate {
+                        is_stale: kind == Kind::Bodiless && lasted >= limits::BODY_YIELDS_AFTER,
+                        harm: Harm::of(seated.stage, (seated.begun_at, seated.begun), seated.moved),
+                        room: self.rooms.len(),
+                        seated,
+                    });
+                }
             });
-            self.census.owns(owner, bodiless.len() + others.len() - before);
-            self.rooms.push((Arc::downgrade(&room), owner));
+            self.rooms.push(Arc::downgrade(&room));
         }
-        let owned: Vec<usize> =
-            self.rooms.iter().map(|(_, owner)| self.census.held(*owner, None).owner).collect();
-        for candidate in bodiless.iter_mut().chain(&mut others) {
-            let owner = owned.get(candidate.room).copied().unwrap_or_default();
-            candidate.load = Held { owner, ..self.census.held(None, candidate.seated.visitor) }.load();
+        for group in &self.groups {
+            self.census.add(group.who, group.visits.len());
         }
-        (self.bodiless, self.others) = (bodiless.into(), others.into());
+        self.are_many = self.census.visitors.len() >= LEAST_HELD;
+        self.amends = self.groups.len();
     }
 
     /// Takes a place from who is next to give one up to this newcomer, and says how far that visit had come.
@@ -172,45 +259,125 @@ impl Ranking {
         claim: Claim,
         willing: Willing,
     ) -> Option<Stage> {
-        let owner = room.owner_in(pool);
-        let newcomer = self.census.with(owner, claim.visitor, pool.share_of_a_visitor());
-        let stage = self.next_below(newcomer, pool, willing)?;
-        self.census.owns(owner, 1);
-        self.census.visits(claim.visitor);
+        let who = Who { owner: room.owner_in(pool), visitor: claim.visitor };
+        let newcomer = self.census.with(who, pool.share_of_a_visitor());
+        let stage = self.next_below(who, newcomer, pool, willing)?;
+        self.census.add(who, 1);
         Some(stage)
     }
 
-    fn next_below(&mut self, newcomer: Held, pool: &Pool, willing: Willing) -> Option<Stage> {
-        let Self { census, rooms, bodiless, others, .. } = self;
-        let others = (willing == Willing::Fairly).then_some(others);
-        for list in std::iter::once(bodiless).chain(others) {
-            while let Some(next) = list.peek() {
-                let (room, owner) = rooms.get(next.room)?;
-                let held = census.held(*owner, next.seated.visitor);
-                if !next.is_stale && !held.yields_to(newcomer) {
-                    break;
-                }
-                let next = list.pop()?;
-                census.discount(*owner, next.seated.visitor);
-                if room.upgrade().is_some_and(|holder| holder.take_from(&next.seated, pool)) {
-                    return Some(next.seated.stage);
+    /// Asks everybody, and then those who have more and more in common with the newcomer.
+    fn next_below(&mut self, who: Who, newcomer: Held, pool: &Pool, willing: Willing) -> Option<Stage> {
+        // A prefix with no more than its share weighs nothing that could be left out.
+        let prefix = |number: usize, held: usize| {
+            let prefix = who.prefixes().and_then(|prefixes| prefixes.get(number).copied());
+            prefix.filter(|_| held > 0).map(|prefix| Among::Prefix(who.owner, prefix))
+        };
+        let among = [
+            Some(Among::All),
+            who.owner.map(Among::Owner),
+            prefix(1, newcomer.in_48),
+            prefix(0, newcomer.in_56),
+        ];
+        let others = (willing == Willing::Fairly).then_some(Kind::Other);
+        for kind in std::iter::once(Kind::Bodiless).chain(others) {
+            for among in among.into_iter().flatten() {
+                if let Some(stage) = self.next_among(among, kind, newcomer, pool) {
+                    return Some(stage);
                 }
             }
         }
         None
     }
+
+    fn next_among(&mut self, among: Among, kind: Kind, newcomer: Held, pool: &Pool) -> Option<Stage> {
+        let scope = among.scope();
+        let newcomer = newcomer.within(scope);
+        self.make_turns(among, kind);
+        let Self { census, are_many, rooms, groups, turns, amends, .. } = self;
+        let turns = turns.get_mut(&(among, kind))?;
+        while let Some(mut turn) = turns.peek_mut() {
+            let group = groups.get_mut(turn.group)?;
+            let Some(next) = group.visits.peek() else {
+                PeekMut::pop(turn);
+                continue;
+            };
+            let held = census.held(group.who).within(scope);
+            let is_asked = *are_many || group.is_settled;
+            if !next.is_stale && !held.yields_to(newcomer) && !(is_asked && held.outweighs(newcomer)) {
+                let amended = Turn::of(turn.group, group, held, *are_many);
+                if *amends == 0 || amended.is_none_or(|amended| amended >= *turn) {
+                    return None; // and nobody below weighs more
+                }
+                *amends -= 1;
+                if let Some(amended) = amended {
+                    *turn = amended;
+                }
+                continue;
+            }
+            let visit = group.visits.pop()?;
+            census.discount(group.who);
+            let held = census.held(group.who).within(scope);
+            match Turn::of(turn.group, group, held, *are_many) {
+                Some(after) => {
+                    let load = Held { visitor: held.visitor, ..Held::default() }.load().max(turn.common);
+                    *turn = Turn { load, common: turn.common, ..after };
+                    drop(turn);
+                }
+                None => drop(PeekMut::pop(turn)),
+            }
+            let room = rooms.get(visit.room).and_then(Weak::upgrade);
+            if room.is_some_and(|room| room.take_from(&visit.seated, pool)) {
+                return Some(visit.seated.stage);
+            }
+        }
+        None
+    }
+
+    /// Puts groups into their order, unless they are in it.
+    fn make_turns(&mut self, among: Among, kind: Kind) {
+        let Self { census, are_many, groups, by_owner, turns, .. } = self;
+        turns.entry((among, kind)).or_insert_with(|| {
+            let turn = |index: usize| {
+                let group = groups.get(index).filter(|group| group.kind == kind)?;
+                if let Among::Prefix(_, prefix) = among
+                    && !group.who.prefixes().is_some_and(|prefixes| prefixes.contains(&prefix))
+                {
+                    return None;
+                }
+                Turn::of(index, group, census.held(group.who).within(among.scope()), *are_many)
+            };
+            let of = |owner| by_owner.get(&owner).into_iter().flatten().copied().filter_map(turn).collect();
+            match among {
+                Among::All => (0..groups.len()).filter_map(turn).collect(),
+                Among::Owner(owner) => of(Some(owner)),
+                Among::Prefix(owner, _) => of(owner),
+            }
+        });
+    }
+}
+
+impl Turn {
+    /// When it is the turn of a group that has so much; `None` when it has no visits.
+    fn of(index: usize, group: &Group, held: Held, are_many: bool) -> Option<Self> {
+        let next = group.visits.peek()?;
+        Some(Self {
+            is_stale: next.is_stale,
+            may_yield: are_many || group.is_settled || held.has_much(),
+            load: held.load(),
+            harm: Reverse(next.harm),
+            common: Held { visitor: 0, ..held }.load(),
+            group: index,
+        })
+    }
 }
 
 /// Counts who holds what of a pool.
 pub(super) fn census(pool: &Pool) -> Census {
-    let mut census = Census::default();
+    let mut census = Census { most: pool.most(), ..Census::default() };
     for room in pool.rooms() {
-        let mut places = 0;
-        room.for_each(|seated| {
-            census.visits(seated.visitor);
-            places += 1;
-        });
-        census.owns(room.owner_in(pool), places);
+        let owner = room.owner_in(pool);
+        room.for_each(|seated| census.add(Who { owner, visitor: seated.visitor }, 1));
     }
     census
 }

@@ -8,27 +8,83 @@ use std::cmp::Reverse;
 pub(super) struct Held {
     pub(super) owner: usize,
     pub(super) visitor: usize,
+    /// Those of the visitor's IPv6 /56, where these are more than a /56 may have; otherwise none.
+    pub(super) in_56: usize,
+    /// The same of its /48.
+    pub(super) in_48: usize,
 }
 
-/// Places that a holder has at least when it is made to give one up. A browser opens six connections.
-const LEAST_HELD: usize = 8;
+/// Whom a newcomer is compared with. What two have in common is no difference between them, so it is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Everybody in the pool.
+    All,
+    /// Those who visit the same client, or service.
+    SameOwner,
+    /// Of these, those of the same /48.
+    Same48,
+    /// Of these, those of the same /56.
+    Same56,
+}
+
+/// Places that a holder has at least when it is made to give one up for its share alone. A browser opens six
+/// connections.
+pub(super) const LEAST_HELD: usize = 8;
 
 /// A visitor's share of a pool is a quarter of its owner's: a quarter, and a sixteenth, of all.
 pub(super) const VISITORS_IN_A_SHARE: usize = 4;
 
+/// The same of a /56 that has more than it may have. A /48 weighs as much as an owner.
+const PREFIXES_IN_A_SHARE: usize = 2;
+
+/// What a /56 may have of a pool while others wait: an eighth. Most providers give one to each customer (RIPE-690).
+pub(super) fn most_in_56(pool: usize) -> usize {
+    (pool / 8).max(LEAST_HELD)
+}
+
+/// The same of a /48, which may be a company or all the telephones of a town: a quarter.
+pub(super) fn most_in_48(pool: usize) -> usize {
+    (pool / 4).max(LEAST_HELD)
+}
+
 impl Held {
-    /// How far a holder has filled its share, whichever of the two it has filled further. Only comparisons mean
-    /// anything.
-    pub(super) fn load(self) -> usize {
-        self.owner.max(self.visitor.saturating_mul(VISITORS_IN_A_SHARE))
+    /// What counts among those of `scope`.
+    pub(super) fn within(self, scope: Scope) -> Self {
+        let Self { visitor, in_56, .. } = self;
+        match scope {
+            Scope::All => self,
+            Scope::SameOwner => Self { owner: 0, ..self },
+            Scope::Same48 => Self { visitor, in_56, ..Self::default() },
+            Scope::Same56 => Self { visitor, ..Self::default() },
+        }
     }
 
-    /// True when a holder with so much gives a place to a newcomer who would then have `newcomer`.
+    /// How far a holder has filled its share, whichever of them it has filled furthest. Only comparisons mean
+    /// anything.
+    pub(super) fn load(self) -> usize {
+        let visitor = self.visitor.saturating_mul(VISITORS_IN_A_SHARE);
+        let prefixes = self.in_56.saturating_mul(PREFIXES_IN_A_SHARE).max(self.in_48);
+        self.owner.max(visitor).max(prefixes)
+    }
+
+    /// True when it has so much that its share alone is a reason to give some up.
+    pub(super) fn has_much(self) -> bool {
+        self.owner.max(self.visitor).max(self.in_56).max(self.in_48) >= LEAST_HELD
+    }
+
+    /// True when a holder with so much has far more than a newcomer would have, who would then have `newcomer`.
     ///
     /// It must be more than twice as much, so that equals take nothing from each other, and what one gave up is not
-    /// taken back.
+    /// taken back. Of two places one is given to a visitor who has none, and both have one.
+    pub(super) fn outweighs(self, newcomer: Self) -> bool {
+        let (load, twice) = (self.load(), newcomer.load().saturating_mul(2));
+        load > twice || (load == twice && newcomer.visitor <= 1 && self.visitor >= 2)
+    }
+
+    /// True when it gives a place to a newcomer who would then have `newcomer`, whoever else there is: it outweighs
+    /// him, and has more than a browser needs.
     pub(super) fn yields_to(self, newcomer: Self) -> bool {
-        self.owner.max(self.visitor) >= LEAST_HELD && self.load() > newcomer.load().saturating_mul(2)
+        self.has_much() && self.outweighs(newcomer)
     }
 }
 
@@ -70,7 +126,7 @@ mod tests {
     use super::*;
 
     fn held(owner: usize, visitor: usize) -> Held {
-        Held { owner, visitor }
+        Held { owner, visitor, ..Held::default() }
     }
 
     #[test]

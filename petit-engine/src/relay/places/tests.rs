@@ -1,3 +1,5 @@
+mod newcomers;
+
 use std::time::Duration;
 
 use tokio::task::JoinSet;
