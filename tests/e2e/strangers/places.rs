@@ -1,7 +1,7 @@
 //! Who takes everything: one client, one address, one stranger. Each may, while nobody else wants it; and none keeps
 //! it from the first who does.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -45,7 +45,12 @@ enum Ask {
 }
 
 /// Asks on a hundred streams of one HTTP/2 connection for what never comes, until the server ends it.
-async fn hundred(mut tcp: TcpStream, host: String, from: Option<IpAddr>, ask: Ask) {
+async fn hundred(tcp: TcpStream, host: String, from: Option<IpAddr>, ask: Ask) {
+    hundred_of(tcp, host, |_| from, ask).await;
+}
+
+/// The same, each of whoever `from` says.
+async fn hundred_of(mut tcp: TcpStream, host: String, from: impl Fn(u32) -> Option<IpAddr>, ask: Ask) {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     let (method, end) = match ask {
@@ -54,10 +59,9 @@ async fn hundred(mut tcp: TcpStream, host: String, from: Option<IpAddr>, ask: As
     };
     let mut head = [field(":method", method), field(":scheme", "http"), field(":path", "/wait")].concat();
     head.extend(field(":authority", &host));
-    if let Some(from) = from {
-        head.extend(field("x-forwarded-for", &from.to_string()));
-    }
     for number in 0..limits::H2_STREAMS {
+        let from = from(number).map(|from| field("x-forwarded-for", &from.to_string()));
+        let head = [head.as_slice(), from.as_deref().unwrap_or_default()].concat();
         bytes.extend(frame(HEADERS, END_HEADERS | end, 2 * number + 1, &head));
     }
     tcp.write_all(&bytes).await.unwrap();
@@ -209,6 +213,91 @@ async fn a_stranger_keeps_no_service_from_its_other_visitors() {
     regulars.are_served().await;
 }
 
+/// At the defaults: one IPv6 /56, of which each /64 asks for no more than a browser might.
+#[tokio::test]
+async fn a_stranger_with_many_networks_keeps_no_service_from_its_other_visitors() {
+    let bed = Bed::with(PROXY).await;
+    let service = Service::http("honest").await;
+    let client = bed.client(&service).await;
+    let regulars = Regulars::of(&bed, &client).await;
+    let mut crowd = JoinSet::new();
+    for connection in 0..11 {
+        let tcp = bed.visitor().tcp().await;
+        let from = move |stream: u32| {
+            let network = (connection * limits::H2_STREAMS + stream) / 7;
+            Some(Ipv6Addr::new(0x2001, 0xdb8, 0, network as u16, 0, 0, 0, 1).into())
+        };
+        crowd.spawn(hundred_of(tcp, host(&client.id()), from, Ask::Get));
+    }
+    until_requests(&bed, limits::REQUESTS_PER_SERVICE).await;
+    honest_visitors(&bed, &client.id(), 20).await;
+    // At the same time as well, by IPv6 too, and for as long as they like.
+    let before = bed.server.relay.counts().places.gave_way_unanswered;
+    let mut others = JoinSet::new();
+    for number in 0..20 {
+        let (visitor, name) = (bed.visitor(), host(&client.id()));
+        let from: IpAddr = match number {
+            0..10 => [198, 51, 100, number].into(),
+            _ => Ipv6Addr::new(0x2001, 0xdb8, 1, number.into(), 0, 0, 0, 1).into(),
+        };
+        others.spawn(async move { get_from(visitor, &name, "/wait", from).await });
+    }
+    soon("all to have a place", async {
+        // The last of those that were answered before may have left one.
+        while bed.server.relay.counts().places.gave_way_unanswered < before + 19 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    service.until_waiting(limits::REQUESTS_PER_SERVICE - 1).await;
+    service.let_go();
+    for answer in others.join_all().await {
+        assert_eq!((answer.status.as_u16(), answer.petit_error()), (200, None));
+    }
+    regulars.are_served().await;
+}
+
+/// A connection of somebody's that a proxy names, on which a WebSocket was asked for.
+async fn asks_for_websocket(bed: &Bed, client: &BedClient, target: &str, from: IpAddr) -> TcpStream {
+    let mut tcp = bed.visitor().tcp().await;
+    let upgrade = format!(
+        "GET {target} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Forwarded-For: {from}\r\n\r\n",
+        host(&client.id())
+    );
+    tcp.write_all(upgrade.as_bytes()).await.unwrap();
+    tcp
+}
+
+/// A WebSocket of somebody's that a proxy names.
+async fn websocket_from(bed: &Bed, client: &BedClient, from: IpAddr) -> TcpStream {
+    let mut tcp = asks_for_websocket(bed, client, "/ws", from).await;
+    let head = soon("an answer", petit_tests::scripted::head(&mut tcp)).await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{from}: {head}");
+    tcp
+}
+
+/// Newcomers who get a WebSocket each, one after the other.
+async fn newcomers(bed: &Bed, client: &BedClient, count: u8) -> Vec<TcpStream> {
+    let mut sockets = Vec::new();
+    for number in 0..count {
+        let start = Instant::now();
+        sockets.push(websocket_from(bed, client, [198, 51, 100, number].into()).await);
+        assert!(start.elapsed() < WAIT, "{:?}", start.elapsed());
+    }
+    sockets
+}
+
+/// Of these connections, how many the server has ended.
+async fn ended(held: Vec<TcpStream>) -> usize {
+    let mut gone = 0;
+    for mut tcp in held {
+        let end = tokio::time::timeout(Duration::from_millis(1), tcp.read_to_end(&mut Vec::new())).await;
+        gone += usize::from(end.is_ok());
+    }
+    gone
+}
+
 /// At the defaults: a hundred connections of one stranger, each a WebSocket that says a byte now and then.
 #[tokio::test]
 async fn a_stranger_keeps_no_client_from_its_other_websockets() {
@@ -216,38 +305,61 @@ async fn a_stranger_keeps_no_client_from_its_other_websockets() {
     let service = Service::http("chat").await;
     let client = bed.client(&service).await;
     let regulars = Regulars::of(&bed, &client).await;
-    let open = async |from: IpAddr| {
-        let mut tcp = bed.visitor().tcp().await;
-        let upgrade = format!(
-            "GET /ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Forwarded-For: {from}\r\n\r\n",
-            host(&client.id())
-        );
-        tcp.write_all(upgrade.as_bytes()).await.unwrap();
-        let head = soon("an answer", petit_tests::scripted::head(&mut tcp)).await.unwrap();
-        assert!(head.starts_with("HTTP/1.1 101 "), "{from}: {head}");
-        tcp
-    };
     let mut held = Vec::new();
     for _ in 0..limits::WEBSOCKETS_PER_CLIENT - 1 {
-        held.push(open(STRANGER).await);
+        held.push(websocket_from(&bed, &client, STRANGER).await);
     }
     service.until_sockets(limits::WEBSOCKETS_PER_CLIENT).await;
-    let mut others = Vec::new();
-    for number in 0..20 {
-        let start = Instant::now();
-        others.push(open([198, 51, 100, number].into()).await);
-        assert!(start.elapsed() < WAIT, "{:?}", start.elapsed());
-    }
+    let others = newcomers(&bed, &client, 20).await;
     // As many of the stranger's are gone, and the service knows it.
     service.until_sockets(limits::WEBSOCKETS_PER_CLIENT).await;
-    let mut gone = 0;
-    for mut tcp in held {
-        let end = tokio::time::timeout(Duration::from_millis(1), tcp.read_to_end(&mut Vec::new())).await;
-        gone += usize::from(end.is_ok());
-    }
-    assert_eq!(gone, others.len());
+    assert_eq!(ended(held).await, others.len());
     regulars.are_served().await;
+}
+
+/// The same of several addresses, each of which has few.
+#[tokio::test]
+async fn strangers_with_a_few_websockets_each_keep_nobody_out() {
+    let bed = Bed::with(PROXY).await;
+    let service = Service::http("chat").await;
+    let client = bed.client(&service).await;
+    let regulars = Regulars::of(&bed, &client).await;
+    let mut held = Vec::new();
+    for number in 0..limits::WEBSOCKETS_PER_CLIENT - 1 {
+        held.push(websocket_from(&bed, &client, [203, 0, 113, number as u8 / 7].into()).await);
+    }
+    service.until_sockets(limits::WEBSOCKETS_PER_CLIENT).await;
+    let others = newcomers(&bed, &client, 20).await;
+    service.until_sockets(limits::WEBSOCKETS_PER_CLIENT).await;
+    assert_eq!(ended(held).await, others.len());
+    regulars.are_served().await;
+}
+
+/// A place that is given to another takes its visit along, also before the service has agreed to a WebSocket: there
+/// are never more than there may be.
+#[tokio::test]
+async fn a_websocket_that_waits_for_its_service_ends_with_its_place() {
+    const OTHERS: u8 = 10;
+    let bed = Bed::with(PROXY).await;
+    let service = Service::http("chat").await;
+    let client = bed.client(&service).await;
+    let mut held = JoinSet::new();
+    for _ in 0..limits::WEBSOCKETS_PER_CLIENT {
+        let mut tcp = asks_for_websocket(&bed, &client, "/wait", STRANGER).await;
+        held.spawn(async move {
+            let mut answer = String::new();
+            tcp.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+    }
+    service.until_waiting(limits::WEBSOCKETS_PER_CLIENT).await;
+    let others = newcomers(&bed, &client, OTHERS).await;
+    for _ in 0..OTHERS {
+        let answer = soon("one to give way", held.join_next()).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("gave-way"), "{answer}");
+    }
+    service.until_sockets(others.len()).await;
+    assert_eq!(held.len() + others.len(), limits::WEBSOCKETS_PER_CLIENT);
 }
 
 /// The operator sees who holds what, and how many were turned away.

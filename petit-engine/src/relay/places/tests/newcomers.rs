@@ -57,7 +57,9 @@ async fn many_networks_with_a_few_places_each_keep_nobody_out() {
     let held = crowd(&room, 7, |number| visitor(100 + number)).await;
     assert_eq!(held.len(), limits::REQUESTS_PER_SERVICE);
     let _others = get_in(&room, &held, &newcomers).await;
-    assert_eq!(lost(&held[..7]).await.max(1), 1, "everybody gives one up before anybody gives up two");
+    for of_one in held.chunks(7) {
+        assert!(lost(of_one).await <= 1, "everybody gives one up before anybody gives up two");
+    }
 }
 
 #[tokio::test(start_paused = true)]
