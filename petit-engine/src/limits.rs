@@ -328,9 +328,11 @@ pub const BODY_YIELDS_AFTER: Duration = Duration::from_secs(1);
 /// Who holds less than a browser opens is spared for this long where there are few others: by then a page is loaded,
 /// and what goes on may give way to whoever has nothing.
 pub const SPARED_FOR: Duration = Duration::from_secs(5);
-/// Who holds how many places is counted anew after this long while places are short: a look at 8192 places takes some
-/// 100 µs, and a crowd must not cost one each.
+/// Who holds how many places is counted anew after this long while places are short: a look at 8192 places takes
+/// milliseconds when each has another holder, and a crowd must not cost one each.
 pub const RANKING_FRESH: Duration = Duration::from_millis(50);
+/// And after so many times as long as it took, so that it never takes more than a twentieth of a processor's time.
+pub const RANKING_REST: u32 = 19;
 /// Visits of all kinds to one client at the same time. Each has a stream, and a session has [`MAX_STREAMS`]; the rest
 /// is for streams that are kept idle, for trials, and for visits that are being ended.
 pub const VISITS_PER_CLIENT: usize = 3072;

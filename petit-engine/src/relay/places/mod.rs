@@ -11,7 +11,22 @@
 //! second to anybody; for the rest the newcomer waits a moment first, because most places become free by themselves.
 //!
 //! A visitor is an IPv4 address or an IPv6 /64. Loopback, trusted proxies and the networks that the operator names
-//! speak for many and have no share of their own.
+//! speak for many and have no share of their own. Whoever has one /64 can have hundreds, so a /56 and a /48 weigh as
+//! well, once they hold more than they may (`share::most_in_56`, `share::most_in_48`).
+//!
+//! # Invariant
+//! A newcomer that holds nothing of a pool gets a place of it as long as anybody holds two or more, among the visitors
+//! that have a share and visit the same service (or client, in the pool of all requests). Two limits: of a /56 or a /48
+//! that has as much as it may, a newcomer takes from its own /56 or /48; and where fewer than [`share::LEAST_HELD`]
+//! visitors hold anything, a holder with less than that many is spared for [`limits::SPARED_FOR`], because it may be a
+//! browser that loads a page. Between different services, or clients, weights decide. A visitor with one place loses it
+//! only to what its prefix, client or service holds, and whoever has given one up has no claim to take it back, so all
+//! come to rest (`tests::newcomers` tries both with random populations).
+//!
+//! # Cost
+//! Nothing while there is room. When there is none, all places are counted, every [`limits::RANKING_FRESH`] at most;
+//! a newcomer then looks at whose turn is next, among four at most, in O(log holders). That holders are put into their
+//! order again when their weight has sunk costs no more than the count, between two counts.
 
 mod place;
 mod pool;
@@ -242,8 +257,8 @@ fn shortage(pool: &Pool) -> Shortage {
         holders.truncate(NAMED);
         holders
     };
-    let mut holders = most_of(census.owners.into_iter().collect());
-    let visitors = census.visitors.into_iter().map(|(visitor, held)| (Holder::Visitor(visitor), held));
+    let mut holders = most_of(census.owners.all().filter(|(_, held)| *held > 0).collect());
+    let visitors = census.visitors.all().map(|(visitor, held)| (Holder::Visitor(visitor), held));
     let exempt = (census.exempt > 0).then_some((Holder::Exempt, census.exempt));
     holders.extend(most_of(visitors.chain(exempt).collect()));
     Shortage { what: pool.what(), used: pool.used(), most: pool.most(), holders }

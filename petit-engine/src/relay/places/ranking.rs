@@ -4,6 +4,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, HashMap};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 
@@ -27,60 +28,109 @@ pub(super) enum Willing {
     Fairly,
 }
 
-/// How many places each holder has.
+/// How many places each holder has. Holders have numbers, so that each visit's are looked up once.
 #[derive(Debug, Default)]
 pub(super) struct Census {
-    pub(super) owners: HashMap<Holder, usize>,
-    pub(super) visitors: HashMap<IpAddr, usize>,
-    /// By the /56 and the /48 of IPv6 visitors.
-    prefixes: HashMap<Ipv6Net, usize>,
+    pub(super) owners: Counts<Holder>,
+    pub(super) visitors: Counts<IpAddr>,
+    /// The /56s and /48s of IPv6 visitors.
+    prefixes: Counts<Ipv6Net>,
+    /// The numbers of these, by the visitor's number.
+    prefixes_of: Vec<Option<[usize; 2]>>,
     /// Places of visitors that have no share.
     pub(super) exempt: usize,
     /// Places that there are.
     most: usize,
 }
 
-/// Who somebody is, as far as places are concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Who {
-    owner: Option<Holder>,
-    /// `None` when it has no share of its own.
-    visitor: Option<IpAddr>,
+/// How many places each of some kind has.
+#[derive(Debug)]
+pub(super) struct Counts<K> {
+    numbers: HashMap<K, usize>,
+    held: Vec<usize>,
 }
 
-impl Who {
-    /// The /56 and the /48 that he is of, where there are such.
-    fn prefixes(self) -> Option<[Ipv6Net; 2]> {
-        self.visitor.and_then(prefixes)
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
+        Self { numbers: HashMap::new(), held: Vec::new() }
     }
 }
 
+impl<K: Copy + Eq + Hash> Counts<K> {
+    fn number(&mut self, key: K) -> usize {
+        let next = self.held.len();
+        let number = *self.numbers.entry(key).or_insert(next);
+        if number == next {
+            self.held.push(0);
+        }
+        number
+    }
+
+    fn get(&self, number: usize) -> usize {
+        self.held.get(number).copied().unwrap_or_default()
+    }
+
+    fn change(&mut self, number: usize, change: impl FnOnce(usize) -> usize) {
+        if let Some(held) = self.held.get_mut(number) {
+            *held = change(*held);
+        }
+    }
+
+    /// All of them, with what they have.
+    pub(super) fn all(&self) -> impl Iterator<Item = (K, usize)> {
+        self.numbers.iter().map(|(key, number)| (*key, self.get(*number)))
+    }
+}
+
+/// Who somebody is, as far as places are concerned: the numbers of a census.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Who {
+    owner: Option<usize>,
+    /// `None` when it has no share of its own.
+    visitor: Option<usize>,
+}
+
 impl Census {
-    fn add(&mut self, who: Who, places: usize) {
+    fn owner(&mut self, owner: Option<Holder>) -> Option<usize> {
+        owner.map(|owner| self.owners.number(owner))
+    }
+
+    fn visitor(&mut self, visitor: Option<IpAddr>) -> Option<usize> {
+        let visitor = visitor?;
+        let number = self.visitors.number(visitor);
+        if number == self.prefixes_of.len() {
+            let prefixes = prefixes(visitor).map(|all| all.map(|prefix| self.prefixes.number(prefix)));
+            self.prefixes_of.push(prefixes);
+        }
+        Some(number)
+    }
+
+    /// The /56 and the /48 that somebody is of, where there are such.
+    fn prefixes(&self, who: Who) -> Option<[usize; 2]> {
+        who.visitor.and_then(|visitor| self.prefixes_of.get(visitor).copied().flatten())
+    }
+
+    /// Somebody has more, or less.
+    fn change(&mut self, who: Who, change: impl Fn(usize) -> usize) {
         if let Some(owner) = who.owner {
-            *self.owners.entry(owner).or_default() += places;
+            self.owners.change(owner, &change);
         }
-        match who.visitor {
-            Some(visitor) => *self.visitors.entry(visitor).or_default() += places,
-            None => self.exempt += places,
+        if let Some(visitor) = who.visitor {
+            self.visitors.change(visitor, &change);
         }
-        for prefix in who.prefixes().into_iter().flatten() {
-            *self.prefixes.entry(prefix).or_default() += places;
+        for prefix in self.prefixes(who).into_iter().flatten() {
+            self.prefixes.change(prefix, &change);
         }
+    }
+
+    fn add(&mut self, who: Who, places: usize) {
+        self.change(who, |held| held + places);
+        self.exempt += if who.visitor.is_none() { places } else { 0 };
     }
 
     /// A holder has one less.
     fn discount(&mut self, who: Who) {
-        let owned = who.owner.and_then(|owner| self.owners.get_mut(&owner));
-        let visited = who.visitor.and_then(|visitor| self.visitors.get_mut(&visitor));
-        for count in owned.into_iter().chain(visited) {
-            *count = count.saturating_sub(1);
-        }
-        for prefix in who.prefixes().into_iter().flatten() {
-            if let Some(count) = self.prefixes.get_mut(&prefix) {
-                *count = count.saturating_sub(1);
-            }
-        }
+        self.change(who, |held| held.saturating_sub(1));
     }
 
     /// What a holder has.
@@ -98,17 +148,19 @@ impl Census {
 
     /// What somebody would have with so many more.
     fn held_and(&self, who: Who, more: usize) -> Held {
-        let owner = who.owner.map(|owner| self.owners.get(&owner).copied().unwrap_or_default() + more);
-        let visitor =
-            who.visitor.map(|visitor| self.visitors.get(&visitor).copied().unwrap_or_default() + more);
-        let beyond = |prefix: &Ipv6Net, most: usize| {
-            let held = self.prefixes.get(prefix).copied().unwrap_or_default() + more;
+        let beyond = |prefix: usize, most: usize| {
+            let held = self.prefixes.get(prefix) + more;
             if held > most { held } else { 0 }
         };
-        let (in_56, in_48) = who.prefixes().map_or((0, 0), |[near, far]| {
-            (beyond(&near, most_in_56(self.most)), beyond(&far, most_in_48(self.most)))
+        let (in_56, in_48) = self.prefixes(who).map_or((0, 0), |[in_56, in_48]| {
+            (beyond(in_56, most_in_56(self.most)), beyond(in_48, most_in_48(self.most)))
         });
-        Held { owner: owner.unwrap_or_default(), visitor: visitor.unwrap_or_default(), in_56, in_48 }
+        Held {
+            owner: who.owner.map_or(0, |owner| self.owners.get(owner) + more),
+            visitor: who.visitor.map_or(0, |visitor| self.visitors.get(visitor) + more),
+            in_56,
+            in_48,
+        }
     }
 }
 
@@ -179,8 +231,9 @@ struct Turn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Among {
     All,
-    Owner(Holder),
-    Prefix(Option<Holder>, Ipv6Net),
+    Owner(usize),
+    In48(Option<usize>, usize),
+    In56(Option<usize>, usize),
 }
 
 impl Among {
@@ -188,21 +241,21 @@ impl Among {
         match self {
             Self::All => Scope::All,
             Self::Owner(_) => Scope::SameOwner,
-            Self::Prefix(_, prefix) if prefix.prefix_len() <= 48 => Scope::Same48,
-            Self::Prefix(..) => Scope::Same56,
+            Self::In48(..) => Scope::Same48,
+            Self::In56(..) => Scope::Same56,
         }
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Ranking {
-    made: Option<Instant>,
+    good_until: Option<Instant>,
     census: Census,
     /// So many hold something that nobody is spared for holding little.
     are_many: bool,
     rooms: Vec<Weak<Room>>,
     groups: Vec<Group>,
-    by_owner: HashMap<Option<Holder>, Vec<usize>>,
+    by_owner: HashMap<Option<usize>, Vec<usize>>,
     /// Made when they are asked for.
     turns: HashMap<(Among, Kind), BinaryHeap<Turn>>,
     /// So often turns may be put right until the next count, so that no crowd costs more than a count does.
@@ -213,21 +266,21 @@ impl Ranking {
     /// Counts anew what is too old.
     pub(super) fn refresh(&mut self, pool: &Pool) {
         let now = Instant::now();
-        if self.made.is_some_and(|made| now.duration_since(made) < limits::RANKING_FRESH) {
+        if self.good_until.is_some_and(|until| now < until) {
             return;
         }
-        *self = Self { made: Some(now), ..Self::default() };
+        *self = Self::default();
         self.census.most = pool.most();
         let mut found: HashMap<(Who, Kind), usize> = HashMap::new();
         for room in pool.rooms() {
-            let owner = room.owner_in(pool);
+            let owner = self.census.owner(room.owner_in(pool));
             let tick = room.clock().now();
             room.for_each(|seated| {
-                let who = Who { owner, visitor: seated.visitor };
+                let who = Who { owner, visitor: self.census.visitor(seated.visitor) };
                 let kind = if seated.stage == Stage::AwaitsBody { Kind::Bodiless } else { Kind::Other };
                 let index = *found.entry((who, kind)).or_insert(self.groups.len());
                 if index == self.groups.len() {
-                    let visits = BinaryHeap::new();
+                    let visits = BinaryHeap::with_capacity(1);
                     self.groups.push(Group { who, kind, is_settled: false, visits });
                     self.by_owner.entry(owner).or_default().push(index);
                 }
@@ -247,8 +300,11 @@ impl Ranking {
         for group in &self.groups {
             self.census.add(group.who, group.visits.len());
         }
-        self.are_many = self.census.visitors.len() >= LEAST_HELD;
+        self.are_many = self.census.visitors.held.len() >= LEAST_HELD;
         self.amends = self.groups.len();
+        let end = Instant::now();
+        let rest = end.duration_since(now) * limits::RANKING_REST;
+        self.good_until = Some(end + rest.max(limits::RANKING_FRESH));
     }
 
     /// Takes a place from who is next to give one up to this newcomer, and says how far that visit had come.
@@ -259,7 +315,8 @@ impl Ranking {
         claim: Claim,
         willing: Willing,
     ) -> Option<Stage> {
-        let who = Who { owner: room.owner_in(pool), visitor: claim.visitor };
+        let owner = self.census.owner(room.owner_in(pool));
+        let who = Who { owner, visitor: self.census.visitor(claim.visitor) };
         let newcomer = self.census.with(who, pool.share_of_a_visitor());
         let stage = self.next_below(who, newcomer, pool, willing)?;
         self.census.add(who, 1);
@@ -269,15 +326,12 @@ impl Ranking {
     /// Asks everybody, and then those who have more and more in common with the newcomer.
     fn next_below(&mut self, who: Who, newcomer: Held, pool: &Pool, willing: Willing) -> Option<Stage> {
         // A prefix with no more than its share weighs nothing that could be left out.
-        let prefix = |number: usize, held: usize| {
-            let prefix = who.prefixes().and_then(|prefixes| prefixes.get(number).copied());
-            prefix.filter(|_| held > 0).map(|prefix| Among::Prefix(who.owner, prefix))
-        };
+        let prefixes = self.census.prefixes(who);
         let among = [
             Some(Among::All),
             who.owner.map(Among::Owner),
-            prefix(1, newcomer.in_48),
-            prefix(0, newcomer.in_56),
+            prefixes.filter(|_| newcomer.in_48 > 0).map(|[_, in_48]| Among::In48(who.owner, in_48)),
+            prefixes.filter(|_| newcomer.in_56 > 0).map(|[in_56, _]| Among::In56(who.owner, in_56)),
         ];
         let others = (willing == Willing::Fairly).then_some(Kind::Other);
         for kind in std::iter::once(Kind::Bodiless).chain(others) {
@@ -303,8 +357,9 @@ impl Ranking {
                 continue;
             };
             let held = census.held(group.who).within(scope);
-            let is_asked = *are_many || group.is_settled;
-            if !next.is_stale && !held.yields_to(newcomer) && !(is_asked && held.outweighs(newcomer)) {
+            let is_spared = !*are_many && !group.is_settled;
+            let yields = if is_spared { held.yields_to(newcomer) } else { held.outweighs(newcomer) };
+            if !next.is_stale && !yields {
                 let amended = Turn::of(turn.group, group, held, *are_many);
                 if *amends == 0 || amended.is_none_or(|amended| amended >= *turn) {
                     return None; // and nobody below weighs more
@@ -340,8 +395,8 @@ impl Ranking {
         turns.entry((among, kind)).or_insert_with(|| {
             let turn = |index: usize| {
                 let group = groups.get(index).filter(|group| group.kind == kind)?;
-                if let Among::Prefix(_, prefix) = among
-                    && !group.who.prefixes().is_some_and(|prefixes| prefixes.contains(&prefix))
+                if let Among::In48(_, prefix) | Among::In56(_, prefix) = among
+                    && !census.prefixes(group.who).is_some_and(|prefixes| prefixes.contains(&prefix))
                 {
                     return None;
                 }
@@ -351,7 +406,7 @@ impl Ranking {
             match among {
                 Among::All => (0..groups.len()).filter_map(turn).collect(),
                 Among::Owner(owner) => of(Some(owner)),
-                Among::Prefix(owner, _) => of(owner),
+                Among::In48(owner, _) | Among::In56(owner, _) => of(owner),
             }
         });
     }
@@ -376,8 +431,11 @@ impl Turn {
 pub(super) fn census(pool: &Pool) -> Census {
     let mut census = Census { most: pool.most(), ..Census::default() };
     for room in pool.rooms() {
-        let owner = room.owner_in(pool);
-        room.for_each(|seated| census.add(Who { owner, visitor: seated.visitor }, 1));
+        let owner = census.owner(room.owner_in(pool));
+        room.for_each(|seated| {
+            let visitor = census.visitor(seated.visitor);
+            census.add(Who { owner, visitor }, 1);
+        });
     }
     census
 }
