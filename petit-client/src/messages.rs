@@ -205,6 +205,16 @@ pub fn connection(connection: &Connection) -> String {
     }
 }
 
+/// What to do about the connection; empty when there is nothing to do but wait.
+pub fn connection_todo(connection: &Connection) -> &'static str {
+    match connection {
+        Connection::Waiting { cause, .. } | Connection::Stopped { cause } => self::cause(*cause).todo,
+        Connection::NoKey { trouble } => key(*trouble).todo,
+        Connection::Unregistered => "petit-client register",
+        Connection::Off | Connection::Connecting | Connection::Online { .. } => "",
+    }
+}
+
 /// Why an invite did not lead to a registration.
 pub fn register(error: &RegisterError) -> Words {
     match error {

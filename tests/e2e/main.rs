@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod consent;
 mod crash;
+mod doctor;
 mod enrol;
 mod explain;
 mod forms;

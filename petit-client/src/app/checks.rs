@@ -9,7 +9,7 @@ use super::texts::Texts;
 use super::words;
 use crate::config::KeyStore;
 use crate::doctor::{Fact, Fault, Finding, Found, Subject};
-use crate::status::{BrokenAt, KeyTrouble};
+use crate::status::{BrokenAt, Connection, KeyTrouble};
 
 pub(super) fn check(texts: &Texts, finding: &Finding) -> Check {
     let (detail, advice) = match &finding.found {
@@ -36,6 +36,7 @@ fn name(texts: &Texts, of: &Subject) -> String {
         Subject::ServerIdentity => texts.get("doctor.server_identity"),
         Subject::OwnIdentity => texts.get("doctor.own_identity"),
         Subject::Clock => texts.get("doctor.clock"),
+        Subject::Connection => texts.get("doctor.connection"),
         Subject::Services => texts.get("doctor.services"),
         Subject::Service(name) => named("doctor.service", name),
         Subject::AtServer(name) => named("doctor.at_server", name),
@@ -80,6 +81,7 @@ fn fact(texts: &Texts, fact: &Fact) -> String {
         Fact::Known { .. } => texts.get("doctor.known"),
         Fact::Agrees { apart } if apart.as_secs() < 2 => texts.get("doctor.clock.agrees"),
         Fact::Agrees { apart } => texts.fill("doctor.clock.apart", &[("s", &apart.as_secs().to_string())]),
+        Fact::Connected { server } => texts.fill("doctor.connection.online", &[("server", server.host())]),
         Fact::PublicAddress { url } => texts.fill("doctor.public.passed", &[("url", url)]),
         Fact::Accepts { target, took } => {
             let values = [("target", &*target.to_string()), ("ms", &*ms(*took))];
@@ -101,6 +103,8 @@ fn fault(texts: &Texts, fault: &Fault) -> Words {
             let minutes = apart.as_secs().div_ceil(60).to_string();
             words::words(texts, key, &[("n", &minutes)])
         }
+        Fault::NotRunning => words::words(texts, "doctor.connection.not_running", &[]),
+        Fault::Connection(connection) => self::connection(texts, connection),
         Fault::NoService { invited: _ } => words::words(texts, "doctor.no_service", &[]),
         Fault::Service { target, cause, certificate } => {
             let found = words::service(texts, *cause, &target.to_string());
@@ -116,6 +120,18 @@ fn fault(texts: &Texts, fault: &Fault) -> Words {
         Fault::Refused(at) => words::broken(texts, *at, ""),
         Fault::PublicAddress { url, cause } => {
             with(words::broken(texts, BrokenAt::Front(*cause), ""), &format!(" ({url})"))
+        }
+    }
+}
+
+fn connection(texts: &Texts, connection: &Connection) -> Words {
+    match connection {
+        Connection::Unregistered => words::words(texts, "service.registration", &[]),
+        Connection::Off => words::words(texts, "doctor.connection.off", &[]),
+        Connection::NoKey { trouble } => words::key(texts, *trouble),
+        Connection::Waiting { cause, .. } | Connection::Stopped { cause } => words::cause(texts, *cause),
+        Connection::Connecting | Connection::Online { .. } => {
+            words::words(texts, "doctor.connection.connecting", &[])
         }
     }
 }
@@ -150,6 +166,7 @@ mod tests {
             (Subject::ServerIdentity, Fact::Pinned { keys: None }),
             (Subject::Clock, Fact::Agrees { apart: Duration::from_secs(1) }),
             (Subject::Clock, Fact::Agrees { apart: Duration::from_secs(9) }),
+            (Subject::Connection, Fact::Connected { server: target() }),
             (service(), Fact::Accepts { target: target(), took: Duration::ZERO }),
             (public(), Fact::PublicAddress { url: "https://x.example".to_owned() }),
         ];
@@ -163,6 +180,13 @@ mod tests {
             ),
             (Subject::Clock, Fault::Clock { apart: Duration::from_secs(600), is_ahead: true }),
             (Subject::Clock, Fault::Clock { apart: Duration::from_secs(600), is_ahead: false }),
+            (Subject::Connection, Fault::NotRunning),
+            (Subject::Connection, Fault::Connection(Connection::Off)),
+            (Subject::Connection, Fault::Connection(Connection::Connecting)),
+            (
+                Subject::Connection,
+                Fault::Connection(Connection::Stopped { cause: petit_engine::cause::Cause::InUseElsewhere }),
+            ),
             (Subject::Services, Fault::NoService { invited: None }),
             (
                 service(),

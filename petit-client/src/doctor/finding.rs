@@ -12,7 +12,7 @@ use petit_host::toml_file::Note;
 
 use crate::config::{ConfigError, KeyStore};
 use crate::registration::RegistrationError;
-use crate::status::BrokenAt;
+use crate::status::{BrokenAt, Connection};
 use crate::vault::VaultError;
 
 /// One thing that was looked at.
@@ -45,6 +45,8 @@ pub enum Subject {
     OwnIdentity,
     /// The clock.
     Clock,
+    /// The connection that the running client holds.
+    Connection,
     /// The services as a whole.
     Services,
     /// A service.
@@ -135,6 +137,11 @@ pub enum Fact {
         /// How far they are apart.
         apart: Duration,
     },
+    /// The running client is connected.
+    Connected {
+        /// With which server.
+        server: ServerAddr,
+    },
     /// A service takes connections.
     Accepts {
         /// Where it is.
@@ -176,6 +183,10 @@ pub enum Fault {
         /// This computer's is the later one.
         is_ahead: bool,
     },
+    /// No client runs.
+    NotRunning,
+    /// The running client is not connected.
+    Connection(Connection),
     /// No service is set up.
     NoService {
         /// The one that the invite was made for, when there is a registration.

@@ -19,14 +19,14 @@ use petit_engine::net::inspect::inspect;
 use petit_engine::proto::control::FrontState;
 use petit_engine::secret::PrivateKey;
 use petit_host::cli::chain;
-use petit_host::control::client::Client;
+use petit_host::control::client::{CallError, Client};
 use serde::{Deserialize, Serialize};
 
 pub use self::finding::{Certificate, Fact, Fault, Finding, Found, Subject};
 use crate::config::{self, Config};
 use crate::folder::Folder;
 use crate::registration::{self, Registration};
-use crate::status::{BrokenAt, ServiceStatus, Status};
+use crate::status::{BrokenAt, Connection, ServiceStatus, Status};
 use crate::vault::Vault;
 use crate::way;
 
@@ -97,7 +97,13 @@ pub async fn findings(folder: &Folder) -> Vec<Finding> {
         _ => Way::default(),
     };
     check_server(&way, registration.as_ref(), key.as_ref(), &mut checks).await;
-    check_services(folder, config.as_ref(), registration.as_ref(), &mut checks).await;
+    let running = running(folder).await;
+    checks.extend(check_connection(registration.as_ref(), &running));
+    let statuses = match running {
+        Running::Says(status) => status.services,
+        Running::No | Running::Unreadable => Vec::new(),
+    };
+    check_services(config.as_ref(), registration.as_ref(), &statuses, &mut checks).await;
     checks
 }
 
@@ -280,10 +286,42 @@ fn dialled(error: &DialError) -> Fault {
     Fault::Server { cause: error.cause(), said }
 }
 
+/// What the client that runs says of itself.
+enum Running {
+    Says(Box<Status>),
+    No,
+    /// One runs, and does not answer, or is of another version.
+    Unreadable,
+}
+
+async fn running(folder: &Folder) -> Running {
+    match Client::new(&folder.socket()).call("GET", "/status", None).await {
+        Ok(value) => serde_json::from_value(value).map_or(Running::Unreadable, Running::Says),
+        Err(CallError::NotRunning) => Running::No,
+        Err(_) => Running::Unreadable,
+    }
+}
+
+/// Whether the running client is connected: that the server takes this computer when it is asked by the doctor proves
+/// nothing of the connection that visitors need.
+fn check_connection(registration: Option<&Registration>, running: &Running) -> Option<Finding> {
+    let of = Subject::Connection;
+    let Some(registration) = registration else { return Some(skipped(of)) };
+    Some(match running {
+        Running::Says(status) => match &status.connection {
+            Connection::Online { .. } => good(of, Fact::Connected { server: registration.server.clone() }),
+            other => bad(of, Fault::Connection(other.clone())),
+        },
+        Running::No => bad(of, Fault::NotRunning),
+        Running::Unreadable => return None,
+    })
+}
+
+/// `statuses`: the services as the running client sees them; none while none runs.
 async fn check_services(
-    folder: &Folder,
     config: Option<&Config>,
     registration: Option<&Registration>,
+    statuses: &[ServiceStatus],
     checks: &mut Vec<Finding>,
 ) {
     let Some(config) = config else {
@@ -296,20 +334,12 @@ async fn check_services(
         return;
     }
     let first = registration.map_or_else(ServiceName::first, |known| known.service.clone());
-    let running = running(folder).await;
     for spec in config.specs(&first) {
         checks.push(check_service(&spec).await);
-        if let Some(status) = running.iter().find(|status| status.name == spec.name) {
+        if let Some(status) = statuses.iter().find(|status| status.name == spec.name) {
             checks.extend(check_at_server(status));
         }
     }
-}
-
-/// The services as the running client sees them; none while none runs.
-async fn running(folder: &Folder) -> Vec<ServiceStatus> {
-    let answer = Client::new(&folder.socket()).call("GET", "/status", None).await.ok();
-    let status: Option<Status> = answer.and_then(|value| serde_json::from_value(value).ok());
-    status.map(|status| status.services).unwrap_or_default()
 }
 
 /// What the server says of a service: whether it has it, and how its public address is.

@@ -37,6 +37,7 @@ fn name(of: &Subject) -> String {
         Subject::ServerIdentity => "server's identity".to_owned(),
         Subject::OwnIdentity => "this computer's identity".to_owned(),
         Subject::Clock => "clock".to_owned(),
+        Subject::Connection => "connection".to_owned(),
         Subject::Services => "services".to_owned(),
         Subject::Service(name) => format!("service {name}"),
         Subject::AtServer(name) => format!("service {name} at the server"),
@@ -73,6 +74,7 @@ fn fact(fact: &Fact) -> String {
         }
         Fact::Known { device } => format!("the server knows this computer as {device}"),
         Fact::Agrees { apart } => format!("agrees with the server's ({} s apart)", apart.as_secs()),
+        Fact::Connected { server } => format!("the client is connected to {server}"),
         Fact::PublicAddress { url } => format!("the server has come in by {url}"),
         Fact::Accepts { target, took } => format!("{target} accepts in {} ms", took.as_millis()),
     }
@@ -99,6 +101,12 @@ fn fault(fault: &Fault) -> Words {
             let direction = if *is_ahead { "ahead of" } else { "behind" };
             let what = format!("this computer's clock is {} {direction} the server's", ago(*apart));
             Words { what, todo: "let the computer set its clock by itself; invites go by the server's" }
+        }
+        Fault::NotRunning => {
+            Words { what: "petit-client is not running".to_owned(), todo: "petit-client start" }
+        }
+        Fault::Connection(connection) => {
+            Words { what: messages::connection(connection), todo: messages::connection_todo(connection) }
         }
         // What to do has a name in it, and is said by `check`.
         Fault::NoService { invited: _ } => Words { what: "no service is set up".to_owned(), todo: "" },

@@ -117,11 +117,7 @@ fn text(status: &Status) -> String {
     if let Some(issuer) = &status.inspected_by {
         out.push_str(&format!("  it is {issuer}\n"));
     }
-    let todo = match &status.connection {
-        Connection::Waiting { cause, .. } | Connection::Stopped { cause } => messages::cause(*cause).todo,
-        Connection::NoKey { trouble } => messages::key(*trouble).todo,
-        _ => "",
-    };
+    let todo = messages::connection_todo(&status.connection);
     if !todo.is_empty() {
         out.push_str(&format!("  {todo}\n"));
     }

@@ -114,7 +114,7 @@ enum Verb {
     /// Run in the background
     #[command(after_help = "Example:\n  petit-client start")]
     Start,
-    /// Have a new process take the running client's place; no request fails meanwhile
+    /// Have a new process take the running client's place; what takes longer than 30 s is cut
     ///
     /// The new process runs the program as it is on the disk now. When it is not ready within 30 seconds, the old one
     /// goes on. What is under way at the old one gets 30 seconds to finish there.
