@@ -10,7 +10,7 @@ use crate::exit::ExitCode;
 pub enum Ask {
     /// Never: it was said beforehand (`--yes`).
     Never,
-    /// On a terminal. Where there is none, a script knows what it does.
+    /// On a terminal. Where there is none, a script knows what it does: for commands of the original alone.
     OnTerminal,
     /// Always; where nobody can be asked, it has to be said beforehand.
     Always,

@@ -45,7 +45,7 @@ async fn a_revoked_client_gets_out_by_the_way_it_is_told() {
     let service = Service::http("s").await;
     let (server, _running, client, _tunnel) = connected(&service).await;
     let clients = server.run(["clients", "list", "--json"]).await.ok().json();
-    server.run(["clients", "revoke", clients["clients"][0]["id"].as_str().unwrap()]).await.ok();
+    server.run(["clients", "revoke", "--yes", clients["clients"][0]["id"].as_str().unwrap()]).await.ok();
     client.until("the revocation", |status| status["connection"]["cause"] == "unknown").await;
     let status = client.run(["status"]).await.ok().out;
     assert!(status.contains("then: petit-client unregister --local, petit-client register"), "{status}");
@@ -56,7 +56,7 @@ async fn a_revoked_client_gets_out_by_the_way_it_is_told() {
 
     // Where there is nothing to give back, giving back is no trouble.
     let clients = server.run(["clients", "list", "--json"]).await.ok().json();
-    server.run(["clients", "revoke", clients["clients"][0]["id"].as_str().unwrap()]).await.ok();
+    server.run(["clients", "revoke", "--yes", clients["clients"][0]["id"].as_str().unwrap()]).await.ok();
     client.until("the revocation", |status| status["connection"]["cause"] == "unknown").await;
     let said = client.run(["unregister", "--yes"]).await.ok();
     assert!(said.out.contains("does not know this computer any more"), "{said:?}");
@@ -70,7 +70,7 @@ async fn a_revoked_client_that_does_not_run_can_be_unregistered_too() {
     client.run(["stop"]).await.ok();
     assert_eq!(tunnel.exit().await, 0);
     let clients = server.run(["clients", "list", "--json"]).await.ok().json();
-    server.run(["clients", "revoke", clients["clients"][0]["id"].as_str().unwrap()]).await.ok();
+    server.run(["clients", "revoke", "--yes", clients["clients"][0]["id"].as_str().unwrap()]).await.ok();
     client.run(["unregister", "--yes"]).await.ok();
     assert_eq!(client.run(["status"]).await.exit, 4);
 }

@@ -44,6 +44,33 @@ async fn what_cannot_be_undone_is_asked_about_on_a_terminal() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_undone_has_to_be_said_beforehand_where_nobody_can_be_asked() {
+    let service = Service::http("s").await;
+    let (server, _running, _client, device, id) = registered(&service).await;
+    server.run(["addalias", &id, "acme"]).await.ok();
+    for command in [&["clients", "revoke", &device][..], &["removealias", &id, "acme"]] {
+        for json in [None, Some("--json")] {
+            let said = server.run(command.iter().copied().chain(json)).await;
+            assert!(said.exit == 2 && format!("{said:?}").contains("add --yes"), "{said:?}");
+        }
+    }
+    assert!(server.run(["alias", "list"]).await.ok().out.contains("acme"));
+    assert!(server.run(["clients", "list"]).await.ok().out.contains(&device));
+
+    // What is not there is said before anything is asked.
+    let (other, unknown) = (&device, "aaaaaaaaaaaaaaaaaaaaaaaaaa");
+    for (command, expected) in [
+        (&["clients", "revoke", unknown][..], "no client"),
+        (&["clients", "revoke", "acme"], other.as_str()),
+        (&["removealias", &id, "other"], "has no alias other"),
+    ] {
+        let (exit, shown) = server.on_a_terminal(command.iter().copied()).end().await;
+        let is_asked = shown.contains("Type yes");
+        assert!(exit != 0 && !is_asked && shown.contains(expected), "{command:?}: {shown}");
+    }
+}
+
+#[tokio::test]
 async fn marks_have_colour_on_a_terminal_unless_somebody_does_not_want_it() {
     let service = Service::http("s").await;
     let (server, _running, client, ..) = registered(&service).await;

@@ -136,7 +136,11 @@ async fn who_was_revoked_is_led_to_a_new_invite() {
     let window = Window::open(&session, &client, &["show"]).await;
     window.until_attribute("service-web", "data-light", "green").await;
     let clients = served.server.run(["clients", "list", "--json"]).await.ok().json();
-    served.server.run(["clients", "revoke", clients["clients"][0]["id"].as_str().unwrap()]).await.ok();
+    served
+        .server
+        .run(["clients", "revoke", "--yes", clients["clients"][0]["id"].as_str().unwrap()])
+        .await
+        .ok();
     window.until_text("headline", |text| text == "Not registered any more").await;
     window.until_text("detail", |text| text.contains("does not know this computer any more")).await;
     assert_ne!(window.find("service-web").await.attr("data-light").await.unwrap().as_deref(), Some("green"));

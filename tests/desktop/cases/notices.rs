@@ -41,7 +41,7 @@ async fn who_is_needed_is_told_at_once_and_the_button_leads_to_the_window() {
 
     let clients = served.server.run(["clients", "list", "--json"]).await.ok().json();
     let device = clients["clients"][0]["id"].as_str().unwrap().to_owned();
-    served.server.run(["clients", "revoke", &device]).await.ok();
+    served.server.run(["clients", "revoke", "--yes", &device]).await.ok();
     let notice = notices.after(0, Duration::ZERO).await;
     assert_eq!((notice.program.as_str(), notice.urgency, notice.replaces), ("Petit", 2, 0));
     assert_eq!(notice.title, "Petit cannot connect");
@@ -96,7 +96,7 @@ async fn a_desktop_without_notifications_is_no_obstacle() {
     let revoke = async || {
         let clients = served.server.run(["clients", "list", "--json"]).await.ok().json();
         let device = clients["clients"][0]["id"].as_str().unwrap().to_owned();
-        served.server.run(["clients", "revoke", &device]).await.ok();
+        served.server.run(["clients", "revoke", "--yes", &device]).await.ok();
         icon.until_line("the refusal", |line| line.contains("does not know this computer")).await;
     };
     revoke().await;

@@ -20,7 +20,7 @@ async fn a_registry_that_was_removed_is_noticed_and_can_be_saved() {
     }
 
     // Nothing is said to be done that is not.
-    for command in [&["invite"][..], &["addalias", &id, "another"], &["removealias", &id, "acme"]] {
+    for command in [&["invite"][..], &["addalias", &id, "another"], &["removealias", "--yes", &id, "acme"]] {
         let said = server.run(command).await;
         assert_eq!(said.exit, 1, "{said:?}");
         assert!(said.err.contains("was removed or replaced"), "{said:?}");

@@ -27,6 +27,21 @@ fn every_error_of_petits_own_stands_in_the_table_of_errors() {
 }
 
 #[tokio::test]
+async fn what_a_restart_cuts_is_said_in_the_readme_and_by_both_programs() {
+    let drain = petit_engine::limits::DRAIN.as_secs();
+    let client = format!("what takes longer than {drain} s is cut");
+    let server = format!("what takes longer than `drain` ({drain} s) is cut");
+    for (program, rule) in [(Program::client(), client), (Program::server().await, server)] {
+        let help = program.run(["restart", "--help"]).await.ok().out;
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains(&rule), "{help}");
+        let is_row = |line: &&str| line.starts_with("| `restart` |") && line.contains(&rule);
+        assert_eq!(super::README.lines().filter(is_row).count(), 1, "{rule}");
+    }
+    assert!(!super::README.contains("no request fails"));
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_as_a_request_is_answered_like_all_else() {
     let bed = Bed::start().await;
     let mut tcp = TcpStream::connect(bed.http()).await.unwrap();

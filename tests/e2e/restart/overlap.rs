@@ -31,7 +31,7 @@ async fn a_revocation_ends_the_sessions_in_both_processes_within_a_second() {
         let clients = whole.server.run(["clients", "list", "--json"]).await.ok().json();
         let id = clients["clients"][0]["id"].as_str().unwrap().to_owned();
         let start = Instant::now();
-        whole.server.run(["clients", "revoke", &id]).await.ok();
+        whole.server.run(["clients", "revoke", "--yes", &id]).await.ok();
         let cut = soon("the download to break", async {
             loop {
                 match download.frame().await {

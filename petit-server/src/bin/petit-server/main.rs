@@ -88,7 +88,8 @@ enum Verb {
     /// Have a new process take the running server's place; no connection is refused meanwhile
     ///
     /// The new process reads the config file and runs the program as it is on the disk now. When it is not ready in
-    /// time, the old one goes on. What is under way at the old one is finished there.
+    /// time, the old one goes on. What is under way at the old one is finished there; what takes longer than `drain`
+    /// (30 s) is cut.
     #[command(after_help = "Examples:\n  petit-server restart\n  petit-server restart --within 2m")]
     Restart {
         /// How long the new process may take until it serves (default: 30s)
@@ -165,7 +166,7 @@ enum Verb {
         id: RegisteredId,
         /// The name
         alias: Alias,
-        /// Do not ask, on a terminal
+        /// Do not ask; needed where there is no terminal, and with --json
         #[arg(short, long)]
         yes: bool,
     },
@@ -246,7 +247,7 @@ enum ClientsVerb {
         /// The client's own ID, as `clients list` shows it
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
-        /// Do not ask, on a terminal
+        /// Do not ask; needed where there is no terminal, and with --json
         #[arg(short, long)]
         yes: bool,
     },
@@ -374,8 +375,14 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
             (show::clients(&value), value)
         }
         Verb::Clients { verb: ClientsVerb::Revoke { id, yes } } => {
-            let what = format!("this ends the registration of client {id} and its public addresses for good");
-            terminal::confirm(Ask::OnTerminal.unless(*yes), cli.json, &what)?;
+            let known = either.call("GET", &format!("/clients/{}", percent_encode(id)), None).await?;
+            // What is not there is not asked about: the request itself says what is wrong.
+            let is_in_force = known.get("ended").is_none_or(Value::is_null);
+            if show::text(&known, "/id") == *id && is_in_force {
+                let what =
+                    format!("this ends the registration of client {id} and its public addresses for good");
+                terminal::confirm(Ask::Always.unless(*yes), cli.json, &what)?;
+            }
             let value = either.call("POST", &format!("/clients/{}/revoke", percent_encode(id)), None).await?;
             (
                 format!(
@@ -391,8 +398,13 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
             (format!("{url} leads to {id}.{}", show::without_certificate(&value)), value)
         }
         Verb::Removealias { id, alias, yes } => {
-            let what = format!("{alias} leads nowhere then, and no other client can have it for 90 days");
-            terminal::confirm(Ask::OnTerminal.unless(*yes), cli.json, &what)?;
+            let all = either.call("GET", "/aliases", None).await?;
+            let (id_text, name) = (id.to_string(), alias.as_str());
+            let is_it = |it: &Value| show::text(it, "/id") == id_text && show::text(it, "/alias") == name;
+            if all.get("aliases").and_then(Value::as_array).is_some_and(|all| all.iter().any(is_it)) {
+                let what = format!("{alias} leads nowhere then, and no other client can have it for 90 days");
+                terminal::confirm(Ask::Always.unless(*yes), cli.json, &what)?;
+            }
             let target = format!("/aliases?id={id}&alias={}", percent_encode(alias.as_str()));
             let value = either.call("DELETE", &target, None).await?;
             (format!("{alias} no longer leads to {id}. Other clients cannot have it for 90 days."), value)
