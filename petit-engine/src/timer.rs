@@ -38,7 +38,10 @@ impl LazyTimer {
         if set.timer.deadline() != deadline {
             set.timer.as_mut().reset(deadline);
         }
-        set.timer.as_mut().poll(cx)
+        // Whatever the task has done in this turn: a timer that is not looked at because its budget is used up does not
+        // know whom to wake, and would not be looked at again before its time.
+        let mut timer = tokio::task::unconstrained(set.timer.as_mut());
+        Pin::new(&mut timer).poll(cx)
     }
 }
 
@@ -101,5 +104,41 @@ mod tests {
         let waiting = poll_fn(move |cx| timer.poll_until(start + 10 * SECOND, cx));
         tokio::spawn(waiting).await.unwrap();
         assert_eq!(start.elapsed(), 10 * SECOND);
+    }
+
+    /// Uses up what a task may do before it has to let others (tokio's cooperative budget).
+    async fn use_up_the_turn() {
+        let (_sender, mut receiver) = {
+            let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+            (0..1000).for_each(|number| sender.send(number).unwrap());
+            (sender, receiver)
+        };
+        poll_fn(|cx| {
+            while receiver.poll_recv(cx).is_ready() {}
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_done_much_in_a_turn_is_woken_all_the_same() {
+        let mut timer = LazyTimer::default();
+        for _ in 0..2 {
+            let deadline = Instant::now() + SECOND;
+            let mut begun = false;
+            let waited = async {
+                let mut spent = Box::pin(use_up_the_turn());
+                poll_fn(|cx| {
+                    if !begun {
+                        begun = true;
+                        assert!(spent.as_mut().poll(cx).is_ready());
+                    }
+                    timer.poll_until(deadline, cx)
+                })
+                .await;
+            };
+            tokio::time::timeout(10 * SECOND, waited).await.expect("it is woken");
+            assert_eq!(Instant::now(), deadline);
+        }
     }
 }

@@ -59,7 +59,8 @@ impl Lock {
             // Whoever may write into the folder must not choose which file gets this process's number.
             options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
         }
-        loop {
+        // Some network file systems tell another number of the same file each time; whoever has removed it is done soon.
+        for _ in 0..1000 {
             let mut file = options.open(path).map_err(io)?;
             match file.try_lock() {
                 Ok(()) if !is_at(&file, path).map_err(io)? => {}
@@ -76,6 +77,7 @@ impl Lock {
                 Err(std::fs::TryLockError::Error(source)) => return Err(io(source)),
             }
         }
+        Err(io(io::Error::other("the file at this path is another one each time it is looked at")))
     }
 
     /// Removes the file and gives the lock up, as if it had never been taken. `path` is where it was taken.

@@ -197,7 +197,12 @@ async fn serve(
             // The session takes no more streams; requests go to a newer one, or are told that it is away.
             Some(Event::GoAway(_)) => {
                 tracing::debug!(%device, "the agent is leaving");
-                session.agent_leaves();
+                // Where the relay leaves, the agent only answers: what is open has the relay's own time.
+                if shared.leaving.why().is_none() {
+                    session.agent_leaves();
+                } else {
+                    session.pool.close();
+                }
             }
             Some(Event::Open(_)) => return Err(Refusal::Protocol),
         }

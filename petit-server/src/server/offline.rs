@@ -62,8 +62,8 @@ impl Begun {
     /// [`StartError`]; everything is as it was before. A part that is gone is not made anew, because clients may rely
     /// on it.
     pub async fn new(config: &Config, folder: &Folder, lost: LostRegistry) -> Result<Self, StartError> {
-        let made = Made::before(config, folder).await?;
-        match Self::make(config, folder, lost).await {
+        let mut made = Made::before(config, folder).await?;
+        match Self::make(config, folder, lost, &mut made.begun).await {
             Ok((directory, made_keys)) => Ok(Self { made_keys, directory, made }),
             Err(error) => {
                 made.take_back();
@@ -76,6 +76,7 @@ impl Begun {
         config: &Config,
         folder: &Folder,
         lost: LostRegistry,
+        begun: &mut Parts,
     ) -> Result<(Directory, bool), StartError> {
         let path = &config.registry_file;
         let made_keys = !folder.has_key()? && {
@@ -85,7 +86,11 @@ impl Begun {
                     store.close().await?;
                     Pinned::Never
                 }
-                Ok(_) => return Err(KeyError::Lost { path: folder.key() }.into()),
+                Ok(store) => {
+                    // Before its process ends: what SQLite has under way stands in files beside it.
+                    store.close().await?;
+                    return Err(KeyError::Lost { path: folder.key() }.into());
+                }
                 Err(StoreError::Missing { .. }) => Pinned::Perhaps,
                 Err(error) => return Err(error.into()),
             };
@@ -93,12 +98,15 @@ impl Begun {
                 if folder.backup_key().exists() || folder.backup_pin().exists() {
                     return Err(KeyError::Lost { path: folder.key() }.into());
                 }
+                begun.registry = true;
                 SqliteStore::create(path).await?.close().await?;
             }
+            begun.keys = true;
             folder.make_keys(pinned)?
         };
         // The key is made last, so one without a registry is a registry that was lost, or a disk that is not there.
         if lost == LostRegistry::MadeAnew {
+            begun.registry |= !is_there(path);
             SqliteStore::create(path).await?.close().await?;
         }
         let (_, limits) = watch::channel(service_limits(config));
@@ -118,12 +126,23 @@ impl Begun {
     }
 }
 
+/// What has been begun to be made. A file that was not there at first and comes while nothing was begun, such as on a
+/// disk that is mounted meanwhile, is somebody's.
+#[derive(Debug, Default)]
+struct Parts {
+    keys: bool,
+    registry: bool,
+}
+
 /// What was not there before, with the lock under which it is made.
 struct Made {
     lock: Lock,
     lock_path: PathBuf,
     had_lock: bool,
-    files: Vec<PathBuf>,
+    begun: Parts,
+    keys: Vec<PathBuf>,
+    /// None of it where the registry itself is there: what lies beside it belongs to it.
+    registry: Vec<PathBuf>,
     /// The innermost first.
     folders: Vec<PathBuf>,
 }
@@ -138,15 +157,21 @@ impl Made {
             lock(folder).await
         };
         let lock = taken.await.inspect_err(|_| remove_folders(&folders))?;
-        let mut files = vec![folder.key(), folder.backup_key(), folder.backup_pin()];
-        files.extend(SqliteStore::files_at(&config.registry_file));
-        files.retain(|path| !path.exists());
-        Ok(Self { lock, lock_path: folder.lock(), had_lock, files, folders })
+        let mut keys = vec![folder.key(), folder.backup_key(), folder.backup_pin()];
+        keys.retain(|path| !is_there(path));
+        let mut registry = Vec::new();
+        if !is_there(&config.registry_file) {
+            registry = SqliteStore::files_at(&config.registry_file);
+            registry.retain(|path| !is_there(path));
+        }
+        let begun = Parts::default();
+        Ok(Self { lock, lock_path: folder.lock(), had_lock, begun, keys, registry, folders })
     }
 
     fn take_back(self) {
         // The keys first: a key that is there has all that belongs to it.
-        for path in &self.files {
+        let keys = self.keys.iter().filter(|_| self.begun.keys);
+        for path in keys.chain(self.registry.iter().filter(|_| self.begun.registry)) {
             let _ = std::fs::remove_file(path);
         }
         if !self.had_lock {
@@ -154,6 +179,11 @@ impl Made {
         }
         remove_folders(&self.folders);
     }
+}
+
+/// True also for a link that leads nowhere, such as to a disk that is not mounted: it is not ours to remove.
+fn is_there(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
 }
 
 /// A folder that is not there, and all above it that are not.
