@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
-use petit_engine::name::{Alias, RegisteredId, ServiceName};
+use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_host::cli::{self, Failure};
 use petit_host::control::percent_encode;
 use petit_host::exit::ExitCode;
@@ -375,13 +375,15 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
             (show::clients(&value), value)
         }
         Verb::Clients { verb: ClientsVerb::Revoke { id, yes } } => {
-            let known = either.call("GET", &format!("/clients/{}", percent_encode(id)), None).await?;
             // What is not there is not asked about: the request itself says what is wrong.
-            let is_in_force = known.get("ended").is_none_or(Value::is_null);
-            if show::text(&known, "/id") == *id && is_in_force {
-                let what =
-                    format!("this ends the registration of client {id} and its public addresses for good");
-                terminal::confirm(Ask::Always.unless(*yes), cli.json, &what)?;
+            if id.parse::<DeviceId>().is_ok() {
+                let known = either.call("GET", &format!("/clients/{}", percent_encode(id)), None).await?;
+                if known.get("ended").is_none_or(Value::is_null) {
+                    let what = format!(
+                        "this ends the registration of client {id} and its public addresses for good"
+                    );
+                    terminal::confirm(Ask::Always.unless(*yes), cli.json, &what)?;
+                }
             }
             let value = either.call("POST", &format!("/clients/{}/revoke", percent_encode(id)), None).await?;
             (
