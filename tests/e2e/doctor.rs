@@ -32,17 +32,18 @@ async fn a_client_that_does_not_run_or_whose_registration_is_in_use_elsewhere_is
     client.until_green().await;
     let said = client.run(["doctor"]).await.ok();
     assert!(line(&said.out, "connection").contains("✔"), "{said:?}");
+    // The newcomer has the connection, and the one before is told.
     let _copy = copy.up().await;
     let in_use = |status: &serde_json::Value| status["connection"]["cause"] == "in_use_elsewhere";
-    copy.until("to be told that the registration is in use", in_use).await;
+    client.until("to be told that the registration is in use", in_use).await;
     let advice = "stop Petit on the other computer";
-    assert!(copy.run(["status"]).await.ok().out.contains(advice));
+    assert!(client.run(["status"]).await.ok().out.contains(advice));
     for command in ["check", "doctor"] {
-        let said = copy.run([command]).await;
+        let said = client.run([command]).await;
         let line = line(&said.out, "connection");
         assert!(said.exit == 1 && line.contains("✘") && line.contains("in use on another one"), "{said:?}");
     }
-    let said = copy.run(["doctor"]).await;
+    let said = client.run(["doctor"]).await;
     assert!(said.out.contains(&format!("→ {advice}")) && !said.out.contains("All is well."), "{said:?}");
 }
 
