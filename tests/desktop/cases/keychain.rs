@@ -79,6 +79,8 @@ async fn a_keychain_that_dies_under_the_app_is_missed_in_words_and_found_again()
     client.until("it to be forgotten", |status| status["connection"]["state"] == "unregistered").await;
     keychain.kill().await.unwrap();
 
+    // Until a computer is set up, the menu is behind its button.
+    window.click("menu").await;
     window.click("nav-overview").await;
     window.click("go-setup").await;
     connect(&served.server.invite([""; 0]).await).await;
