@@ -9,10 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::h2_flood::PREFACE;
 use super::pace::Breakable;
-
-/// How a connection of HTTP/2 begins (RFC 9113 §3.4). No request of HTTP/1.1 does.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A visitor's connection that ends when it begins in a version that was not agreed upon.
 pub(super) struct Agreed<IO> {

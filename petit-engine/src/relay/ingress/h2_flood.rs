@@ -11,8 +11,8 @@ use std::time::Instant;
 use crate::limits;
 use crate::proto::rate::Rate;
 
-/// How every connection of HTTP/2 begins (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How every connection of HTTP/2 begins (RFC 9113 §3.4). No request of HTTP/1.1 does.
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Length (3 bytes), type, flags, stream (RFC 9113 §4.1).
 const HEADER_BYTES: usize = 9;
 const DATA: u8 = 0;
