@@ -4,8 +4,15 @@ use std::time::Duration;
 
 use petit_engine::relay::Pressure;
 
+use crate::config::Config;
+
 /// How often it is looked at.
 pub const EVERY: Duration = Duration::from_secs(1);
+
+/// What the server may use: what the operator says, else what the system gives the process.
+pub(crate) fn of(config: &Config) -> Option<u64> {
+    config.memory.or_else(limit)
+}
 
 /// What the process may use: what its control group allows, or what the machine has. `None` when neither is told.
 pub fn limit() -> Option<u64> {

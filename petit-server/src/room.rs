@@ -3,6 +3,7 @@
 use petit_engine::limits;
 
 use crate::config::Config;
+use crate::memory;
 
 /// Memory that is reckoned for a connection. An idle session takes 29 KiB and an idle visitor 24 KiB (measured);
 /// the rest is for what they have under way.
@@ -34,8 +35,15 @@ pub(crate) fn requests(config: &Config, memory: Option<u64>) -> usize {
     }
 }
 
+/// What is wrong with the operator's numbers.
+pub fn complaints(config: &Config, open_files: Option<u64>) -> impl Iterator<Item = String> {
+    [connections_complaint(config, open_files), requests_complaint(config, memory::of(config))]
+        .into_iter()
+        .flatten()
+}
+
 /// What is wrong with the operator's number of requests, if anything.
-pub fn requests_complaint(config: &Config, memory: Option<u64>) -> Option<String> {
+fn requests_complaint(config: &Config, memory: Option<u64>) -> Option<String> {
     let (wanted, room) = (config.requests?, held_by_half(memory?));
     (wanted > room).then(|| {
         format!(
@@ -51,7 +59,7 @@ fn held_by_half(memory: u64) -> usize {
 }
 
 /// What is wrong with the operator's number of connections, if anything.
-pub fn complaint(config: &Config, open_files: Option<u64>) -> Option<String> {
+fn connections_complaint(config: &Config, open_files: Option<u64>) -> Option<String> {
     let (wanted, room) = (config.connections?, descriptors(config, open_files)?);
     (u64::try_from(wanted).unwrap_or(u64::MAX) > room).then(|| {
         format!(
@@ -110,9 +118,9 @@ mod tests {
     fn the_operators_number_holds_and_is_questioned_when_it_cannot_be_kept() {
         let told = config("connections = 2000000");
         assert_eq!(connections(&told, Some(1024), Some(1 << 30)), 2_000_000);
-        let complaint_of = |files| complaint(&told, Some(files));
+        let complaint_of = |files| connections_complaint(&told, Some(files));
         assert!(complaint_of(1024).unwrap().contains("files for 886 only"));
         assert_eq!(complaint_of(3_000_000), None);
-        assert_eq!(complaint(&config(""), Some(10)), None);
+        assert_eq!(connections_complaint(&config(""), Some(10)), None);
     }
 }

@@ -297,7 +297,7 @@ impl Server {
     /// Looks at the memory from now on, and turns visitors away when it is short, for as long as the future is
     /// polled. Never ends.
     pub async fn watch_memory(&self) {
-        let Some(limit) = self.config.memory.or_else(memory::limit) else {
+        let Some(limit) = memory::of(&self.config) else {
             return std::future::pending().await;
         };
         let mut pressure = Pressure::None;

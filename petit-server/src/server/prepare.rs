@@ -119,11 +119,10 @@ impl Prepared {
         let endings = directory.endings();
         let endpoint = endpoint(&config, (http.address.port(), tls.address.port()));
         let open_files = harden::open_files();
-        let memory = config.memory.or_else(memory::limit);
+        let memory = memory::of(&config);
         let connections = room::connections(&config, open_files, memory);
         let requests = room::requests(&config, memory);
-        let complaints = [room::complaint(&config, open_files), room::requests_complaint(&config, memory)];
-        for complaint in complaints.into_iter().flatten() {
+        for complaint in room::complaints(&config, open_files) {
             tracing::warn!("{complaint}");
         }
         let bounds = Bounds { connections, requests, ..config.bounds.clone() };

@@ -203,12 +203,7 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
         let path = config.certificate.display();
         note(format!("there is no certificate at {path}, so HTTPS visitors are not served"));
     }
-    let memory = config.memory.or_else(petit_server::memory::limit);
-    let complaints = [
-        room::complaint(&config, petit_host::harden::raise_open_files()),
-        room::requests_complaint(&config, memory),
-    ];
-    complaints.into_iter().flatten().for_each(&mut note);
+    room::complaints(&config, petit_host::harden::raise_open_files()).for_each(&mut note);
     let mut text = format!("{} is fine.", folder.config.display());
     for note in &notes {
         let line = note.get("line").map(|line| format!(" line {line}:")).unwrap_or_default();
