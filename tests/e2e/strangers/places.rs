@@ -280,16 +280,16 @@ async fn ended(held: Vec<TcpStream>) -> usize {
     gone
 }
 
-/// At the defaults: a hundred connections of one stranger, each a WebSocket that says a byte now and then.
-#[tokio::test]
-async fn a_stranger_keeps_no_client_from_its_other_websockets() {
+/// Strangers hold all WebSockets that a client may have but one, the nth from this address; others get theirs, and as
+/// many of the strangers' end.
+async fn others_get_websockets_beside(stranger: impl Fn(usize) -> IpAddr) {
     let bed = Bed::with(PROXY).await;
     let service = Service::http("chat").await;
     let client = bed.client(&service).await;
     let regulars = Regulars::of(&bed, &client).await;
     let mut held = Vec::new();
-    for _ in 0..limits::WEBSOCKETS_PER_CLIENT - 1 {
-        held.push(websocket_from(&bed, &client, STRANGER).await);
+    for number in 0..limits::WEBSOCKETS_PER_CLIENT - 1 {
+        held.push(websocket_from(&bed, &client, stranger(number)).await);
     }
     service.until_sockets(limits::WEBSOCKETS_PER_CLIENT).await;
     let others = newcomers(&bed, &client, 20).await;
@@ -299,22 +299,16 @@ async fn a_stranger_keeps_no_client_from_its_other_websockets() {
     regulars.are_served().await;
 }
 
+/// At the defaults: a hundred connections of one stranger, each a WebSocket that says a byte now and then.
+#[tokio::test]
+async fn a_stranger_keeps_no_client_from_its_other_websockets() {
+    others_get_websockets_beside(|_| STRANGER).await;
+}
+
 /// The same of several addresses, each of which has few.
 #[tokio::test]
 async fn strangers_with_a_few_websockets_each_keep_nobody_out() {
-    let bed = Bed::with(PROXY).await;
-    let service = Service::http("chat").await;
-    let client = bed.client(&service).await;
-    let regulars = Regulars::of(&bed, &client).await;
-    let mut held = Vec::new();
-    for number in 0..limits::WEBSOCKETS_PER_CLIENT - 1 {
-        held.push(websocket_from(&bed, &client, [203, 0, 113, number as u8 / 7].into()).await);
-    }
-    service.until_sockets(limits::WEBSOCKETS_PER_CLIENT).await;
-    let others = newcomers(&bed, &client, 20).await;
-    service.until_sockets(limits::WEBSOCKETS_PER_CLIENT).await;
-    assert_eq!(ended(held).await, others.len());
-    regulars.are_served().await;
+    others_get_websockets_beside(|number| [203, 0, 113, number as u8 / 7].into()).await;
 }
 
 /// A place that is given to another takes its visit along, also before the service has agreed to a WebSocket: there
