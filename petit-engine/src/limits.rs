@@ -48,12 +48,6 @@ pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
 pub const QUANTUM_BYTES: usize = 16 * 1024;
 /// What the driver hands to TLS in one go; measured: 16 KiB is clearly worse for bulk, 256 KiB costs latency.
 pub const BATCH_BYTES: usize = 64 * 1024;
-/// What is read of a tunnel's connection in one go, while much comes: four TLS records of the largest size.
-pub const READ_AHEAD_BYTES: usize = 64 * 1024;
-/// Much is what rustls asks for at the least: a read that brought less has brought all that there was.
-pub const READ_AHEAD_FROM_BYTES: usize = 4 * 1024;
-/// Where rustls has so much room itself, in the middle of a record, it is read into directly.
-pub const READ_DIRECTLY_BYTES: usize = 8 * 1024;
 /// Plaintext taken from the connection before the driver lets other tasks run.
 pub const READ_TURN_BYTES: usize = 256 * 1024;
 /// Payloads below this are copied next to their header; larger ones are written by reference.

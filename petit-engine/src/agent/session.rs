@@ -238,7 +238,7 @@ async fn ask(
     let deadline = Instant::now() + limits::DIAL;
     let tls = dial::dial(server, way, config, limits::DIAL).await?;
     let (wire, connection) = tls.get_ref();
-    let local = wire.get_ref().get_ref().local_addr().ok().map(|address| address.ip().to_canonical());
+    let local = wire.get_ref().local_addr().ok().map(|address| address.ip().to_canonical());
     let key_exchange = connection.negotiated_key_exchange_group().map(|group| KeyExchange {
         name: format!("{:?}", group.name()),
         post_quantum: tls::is_post_quantum(connection),

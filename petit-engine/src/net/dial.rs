@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 use super::inspect::{Stranger, inspect};
 use super::proxy::{Proxy, ProxyError};
 use super::tls;
-use super::wire::TunnelWire;
+use super::wire::Wire;
 use crate::cause::Cause;
 use crate::limits;
 use crate::name::ServerAddr;
@@ -156,7 +156,7 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 }
 
 /// A connection to a server, both sides proved.
-pub type Dialled = TlsStream<TunnelWire>;
+pub type Dialled = TlsStream<Wire<TcpStream>>;
 
 /// Connects to `server` and proves both sides, all within `limit`.
 ///
@@ -201,7 +201,7 @@ async fn dial_one(
     let tcp = reach(server, way).await?;
     connected.store(true, Ordering::Relaxed);
     let name = server_name(server)?;
-    match TlsConnector::from(config).connect(name, TunnelWire::of_tunnel(tcp)).await {
+    match TlsConnector::from(config).connect(name, Wire::new(tcp)).await {
         Ok(tls) if way.require_pq && !tls::is_post_quantum(tls.get_ref().1) => {
             let group = tls.get_ref().1.negotiated_key_exchange_group();
             let group = group.map(|group| format!("{:?}", group.name())).unwrap_or_default();

@@ -1,6 +1,5 @@
 //! Connections: TLS by raw public keys, dialling out, listening. Knows no message.
 
-pub mod ahead;
 pub mod close;
 pub mod dial;
 pub mod inspect;

@@ -8,10 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
-
-use super::ahead::ReadAhead;
 
 /// A connection that can say how much has gone out on it.
 pub trait Sent {
@@ -25,16 +22,6 @@ pub trait Sent {
 pub struct Wire<IO> {
     io: IO,
     sent_bytes: u64,
-}
-
-/// The connection below the TLS of a tunnel.
-pub type TunnelWire = Wire<ReadAhead<TcpStream>>;
-
-impl TunnelWire {
-    /// What lies between a connection and the TLS of a tunnel.
-    pub fn of_tunnel(tcp: TcpStream) -> Self {
-        Self::new(ReadAhead::new(tcp))
-    }
 }
 
 impl<IO> Wire<IO> {

@@ -62,7 +62,7 @@ pub use self::telling::aliases_bytes;
 use crate::limits;
 use crate::name::{DeviceId, Endpoint, RegisteredId};
 use crate::net::tls::{self, KnownKeys};
-use crate::net::wire::TunnelWire;
+use crate::net::wire::Wire;
 use crate::proto::control::{Text, Vitae};
 use crate::secret::{NoRandom, PrivateKey, PublicKey, random_bytes};
 
@@ -355,7 +355,7 @@ impl Greeted {
         };
         match kind {
             Kind::Tunnel => {
-                let start = StartHandshake::from_parts(start.accepted, TunnelWire::of_tunnel(start.io));
+                let start = StartHandshake::from_parts(start.accepted, Wire::new(start.io));
                 let Some(tls) = handshake(start, config, permit, peer).await else { return };
                 ticket.is_client();
                 session::run(shared, tls, peer, shard).await;

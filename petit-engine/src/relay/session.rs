@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::server::TlsStream;
 
@@ -14,7 +15,7 @@ use super::{Announced, Answer, Shared, probe};
 use crate::limits;
 use crate::mux::{self, End, Event, Events, Mux, Role};
 use crate::net::tls;
-use crate::net::wire::TunnelWire;
+use crate::net::wire::Wire;
 use crate::proto::control::{
     FRONTS, HEALTHS, MOVE, PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome,
 };
@@ -22,7 +23,12 @@ use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Kept, Message, O
 use crate::proto::control::{ServiceHealth, WIDE, has_feature};
 
 /// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
-pub(super) async fn run(shared: Arc<Shared>, tls: TlsStream<TunnelWire>, peer: SocketAddr, shard: usize) {
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    tls: TlsStream<Wire<TcpStream>>,
+    peer: SocketAddr,
+    shard: usize,
+) {
     let Some(key) = tls::peer_key(tls.get_ref().1) else { return };
     let Some(device) = shared.access.device(&key) else { return };
     let (mux, driver, mut events) = mux::session(tls, Role::Relay, limits::INITIAL_WINDOW_BYTES);
