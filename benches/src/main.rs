@@ -67,6 +67,9 @@ struct Cli {
     /// Write everything there as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Tables of another run, as its --json wrote them, behind those of this one; may be repeated
+    #[arg(long, value_name = "FILE")]
+    with: Vec<PathBuf>,
     /// Write docs/benchmarks.md and docs/benchmarks.svg
     #[arg(long)]
     docs: bool,
@@ -185,6 +188,9 @@ fn run(cli: &Cli) -> Result<()> {
     }
     if cli.wants("counts") {
         sections.push(counts::run(&cli.work)?);
+    }
+    for path in &cli.with {
+        sections.extend(report::of_another_run(path).with_context(|| path.display().to_string())?);
     }
     for section in &sections {
         print!("{}", section.to_text());

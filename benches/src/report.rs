@@ -123,6 +123,20 @@ pub(crate) fn side_by_side(measured: &[Measured], plan: &Plan) -> Vec<Section> {
     sections
 }
 
+/// The tables of another run, each with its version in the title.
+pub(crate) fn of_another_run(path: &Path) -> Result<Vec<Section>> {
+    let json: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
+    let told = |name: &str| json.get(name).and_then(Value::as_str).with_context(|| format!("no {name}"));
+    let (commit, date) = (told("commit")?, told("date")?);
+    let tables = json.get("tables").and_then(Value::as_object).context("no tables")?;
+    let sections = tables.iter().map(|(key, table)| {
+        let mut section = Section::from_json(key, table)?;
+        section.title = format!("{} (version `{commit}`, {date})", section.title);
+        Ok(section)
+    });
+    sections.collect()
+}
+
 /// Everything as JSON.
 pub(crate) fn to_json(setting: &Setting, measured: &[Measured], sections: &[Section]) -> Value {
     let mut systems = Map::new();
@@ -134,7 +148,7 @@ pub(crate) fn to_json(setting: &Setting, measured: &[Measured], sections: &[Sect
         systems.insert(system.name.to_owned(), figures.into());
     }
     let tables: Map<String, Value> =
-        sections.iter().map(|section| (section.key.to_owned(), section.to_json())).collect();
+        sections.iter().map(|section| (section.key.clone(), section.to_json())).collect();
     serde_json::json!({
         "date": setting.date,
         "machine": setting.machine,

@@ -1,11 +1,12 @@
 //! A part of the results: a title, some words, a table. Printed as text, as Markdown and as JSON.
 
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 /// One table and what it says.
 #[derive(Clone, Debug)]
 pub(crate) struct Section {
-    pub(crate) key: &'static str,
+    pub(crate) key: String,
     pub(crate) title: String,
     /// For a reader who has not seen the code.
     pub(crate) words: String,
@@ -39,6 +40,21 @@ impl Cell {
         }
     }
 
+    /// A number of which nobody has said how many digits are shown: three of them say enough.
+    fn of(value: &Value) -> Self {
+        match value {
+            Value::String(text) => Self::Text(text.clone()),
+            _ => Self::number(
+                value.as_f64(),
+                value.as_f64().map_or(0, |it| match it.abs() {
+                    it if it.fract() == 0.0 || it >= 100.0 => 0,
+                    it if it >= 10.0 => 1,
+                    _ => 2,
+                }),
+            ),
+        }
+    }
+
     fn json(&self) -> Value {
         match self {
             Self::Text(text) => json!(text),
@@ -49,9 +65,9 @@ impl Cell {
 }
 
 impl Section {
-    pub(crate) fn new(key: &'static str, title: &str, words: &str, heads: &[&str]) -> Self {
+    pub(crate) fn new(key: &str, title: &str, words: &str, heads: &[&str]) -> Self {
         Self {
-            key,
+            key: key.to_owned(),
             title: title.to_owned(),
             words: words.to_owned(),
             heads: heads.iter().map(|head| (*head).to_owned()).collect(),
@@ -100,7 +116,22 @@ impl Section {
     pub(crate) fn to_json(&self) -> Value {
         let rows: Vec<Vec<Value>> =
             self.rows.iter().map(|row| row.iter().map(Cell::json).collect()).collect();
-        json!({ "title": self.title, "heads": self.heads, "rows": rows })
+        json!({ "title": self.title, "words": self.words, "heads": self.heads, "rows": rows })
+    }
+
+    /// What [`Section::to_json`] has made.
+    pub(crate) fn from_json(key: &str, json: &Value) -> Result<Self> {
+        let text =
+            |name: &str| json.get(name).and_then(Value::as_str).with_context(|| format!("{key}: no {name}"));
+        let list =
+            |value: &Value| value.as_array().cloned().with_context(|| format!("{key}: a list is missing"));
+        let heads = list(&json["heads"])?;
+        let heads: Vec<&str> = heads.iter().filter_map(Value::as_str).collect();
+        let mut section = Self::new(key, text("title")?, text("words")?, &heads);
+        for row in list(&json["rows"])? {
+            section.row(list(&row)?.iter().map(Cell::of));
+        }
+        Ok(section)
     }
 }
 
@@ -135,5 +166,15 @@ mod tests {
             section.to_markdown(),
             "## Title\n\nWords.\n\n| name | n |\n| --- | ---: |\n| a | 1,000 |\n| long | – |\n\n"
         );
+    }
+
+    #[test]
+    fn a_table_that_was_written_down_is_the_same_again() {
+        let mut section = Section::new("key", "Title", "Words.", &["name", "n", "m", "l"]);
+        section.row([Cell::text("a"), Cell::Number(1234.0, 0), Cell::Number(0.31, 2), Cell::Nothing]);
+        section.row([Cell::text("b"), Cell::Number(12.5, 1), Cell::Number(123.0, 0), Cell::Number(-0.5, 2)]);
+        let again = Section::from_json("key", &section.to_json()).unwrap();
+        assert_eq!(again.to_markdown(), section.to_markdown());
+        assert!(Section::from_json("key", &json!({ "title": "Title" })).is_err());
     }
 }
