@@ -1,10 +1,10 @@
 //! Where a URL would lead, hop by hop, and what a visitor would get: decided by what ingress decides by, and by
-//! trying the public address.
+//! trying each hop. What was not tried is not said to work.
 
 use petit_engine::cause::{Health, ServiceCause};
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName, VisitorHost};
-use petit_engine::proto::control::{FrontState, ServiceKind};
-use petit_engine::relay::{Failure, FrontKind, Presence, Route, Routed, Via, decide};
+use petit_engine::proto::control::{FrontState, Hop, ServiceKind, Trial};
+use petit_engine::relay::{Failure, Presence, Route, Routed, Via, decide};
 use petit_host::control::Problem;
 use serde::Serialize;
 
@@ -41,13 +41,15 @@ pub struct Explained {
     pub client: Option<DeviceId>,
     /// Whether that client is connected.
     pub client_online: Option<bool>,
-    /// How the service is, as its client says.
+    /// What a trial of the way from the server to the service has come to, made just now; `None` when none was made.
+    pub trial: Option<Trial>,
+    /// How the service was found in that trial; why it was not reached, as its client says.
     pub health: Option<Health>,
     /// Which of the server's ways in it leads to.
     pub way_in: WayIn,
-    /// How the public address is, tried just now.
+    /// How the public address is, tried just now; `None` when it was not looked at.
     pub public: Option<FrontState>,
-    /// What a visitor gets.
+    /// What a visitor gets who gets in.
     pub outcome: Outcome,
     /// The server's own answer, if that is what a visitor gets; while no server runs, what they would get.
     pub answer: Option<Answer>,
@@ -214,15 +216,74 @@ struct Explaining<'a> {
 struct Found {
     decision: Decision,
     route: Option<(Route, &'static str)>,
+    behind: Option<Behind>,
     way_in: WayIn,
     public: Option<FrontState>,
     outcome: Outcome,
     answer: Option<Failure>,
 }
 
+/// What lies between the server and a service, tried just now.
+#[derive(Clone, Copy)]
+struct Behind {
+    presence: Presence,
+    trial: Option<Trial>,
+}
+
+impl Behind {
+    /// Whether anything came back through the tunnel.
+    fn has_answered(&self) -> bool {
+        self.trial.is_some_and(|trial| trial.tunnel_us.is_some())
+    }
+
+    /// How the service was found; `None` when it was not tried.
+    fn health(&self) -> Option<Health> {
+        match (self.trial?.broken, self.presence) {
+            (None, _) => Some(Health::Up),
+            // Its client has seen more of it than came back through the tunnel.
+            (Some(Hop::Service(cause)), Presence::Offered(Health::Down(said)))
+                if of_cause(said) == of_cause(cause) =>
+            {
+                Some(Health::Down(said))
+            }
+            (Some(Hop::Service(cause)), _) if self.has_answered() => Some(Health::Down(cause)),
+            (Some(Hop::Service(_) | Hop::Front | Hop::Tunnel | Hop::Client), _) => None,
+        }
+    }
+
+    /// Why a visitor does not get the service's own answer.
+    fn failure(&self) -> Option<Failure> {
+        let Some(trial) = self.trial else {
+            return Some(if self.presence == Presence::Away { Failure::Away } else { Failure::NotOffered });
+        };
+        match trial.broken? {
+            Hop::Client => Some(Failure::NotOffered),
+            Hop::Service(cause) if self.has_answered() => Some(of_cause(cause)),
+            Hop::Service(_) | Hop::Front | Hop::Tunnel => Some(Failure::TunnelLost),
+        }
+    }
+}
+
+/// What a visitor is told when a service is not reached.
+fn of_cause(cause: ServiceCause) -> Failure {
+    match cause {
+        ServiceCause::Refused => Failure::ServiceDown,
+        ServiceCause::Unreachable | ServiceCause::NameNotFound | ServiceCause::Forbidden => {
+            Failure::ServiceUnreachable
+        }
+        ServiceCause::NotTls | ServiceCause::Untrusted => Failure::ServiceTls,
+        ServiceCause::NoAnswer => Failure::ServiceBroke,
+        ServiceCause::NotHttp => Failure::ServiceInvalid,
+    }
+}
+
 impl Explaining<'_> {
-    fn presence(&self, route: &Route) -> Presence {
-        self.server.map_or(Presence::Away, |server| server.relay.presence(route))
+    /// Tries the way to a service; `None` while no server runs, because then nothing is known of clients.
+    async fn behind(&self, route: Option<&Route>) -> Option<Behind> {
+        let (route, server) = (route?, self.server?);
+        let trial = server.relay.try_service(route).await;
+        // Asked afterwards: the trial may have been news to the client.
+        Some(Behind { presence: server.relay.presence(route), trial })
     }
 
     async fn web(&self) -> Result<Found, Problem> {
@@ -240,20 +301,26 @@ impl Explaining<'_> {
                 (Decision::Service, Some((route, via)))
             }
         };
+        let way_in = self.way_in();
+        let route_alone = route.as_ref().map(|(route, _)| route);
+        let (public, behind) = tokio::join!(self.public(&host, way_in, decision), self.behind(route_alone));
         // What the server says to whoever gets in.
-        let answer = match (&route, decision) {
-            (Some((route, _)), _) => self.failure(route),
+        let answer = match (route_alone, decision) {
+            (Some(route), _) if route.kind == ServiceKind::Tcp => Some(Failure::NotHttp),
+            (Some(_), _) => behind.and_then(|behind| behind.failure()),
             (None, Decision::Foreign) => Some(Failure::Misdirected),
             (None, Decision::Unknown | Decision::Service) => Some(Failure::Unknown),
         };
+        let outcome = self.web_outcome(way_in, public, answer);
+        // Who does not get in gets no answer; while no server runs it is what they would get.
+        let answer = answer.filter(|_| outcome == Outcome::Answer || self.server.is_none());
+        Ok(Found { decision, route, behind, way_in, public, outcome, answer })
+    }
+
+    fn web_outcome(&self, way_in: WayIn, public: Option<FrontState>, answer: Option<Failure>) -> Outcome {
         let within = if answer.is_some() { Outcome::Answer } else { Outcome::Service };
-        let way_in = self.way_in();
-        let public = match (way_in, self.server) {
-            (WayIn::Endpoint, Some(server)) => Some(self.public(server, &host, route.is_some()).await),
-            _ => None,
-        };
         let is_certified = self.server.is_some_and(|server| !server.https().certificates.is_empty());
-        let outcome = match (way_in, self.asked.scheme, public) {
+        match (way_in, self.asked.scheme, public) {
             _ if self.server.is_none() => Outcome::ConnectionRefused,
             (WayIn::Endpoint, _, Some(FrontState::Failed(_))) => Outcome::KeptOut,
             (WayIn::Endpoint, ..) => within,
@@ -263,10 +330,7 @@ impl Explaining<'_> {
             (WayIn::TlsSocket, ..) if is_certified => within,
             (WayIn::TlsSocket, ..) => Outcome::NoTls,
             (WayIn::TcpPort | WayIn::Nowhere, ..) => Outcome::ConnectionRefused,
-        };
-        // Who does not get in gets no answer; while no server runs it is what they would get.
-        let answer = answer.filter(|_| outcome == Outcome::Answer || self.server.is_none());
-        Ok(Found { decision, route, way_in, public, outcome, answer })
+        }
     }
 
     /// Which of the server's ways in a scheme and a port lead to.
@@ -282,52 +346,34 @@ impl Explaining<'_> {
         }
     }
 
-    /// How the public address is. A name that no service has is not worth an attempt of its own.
-    async fn public(&self, server: &Server, host: &VisitorHost, is_service: bool) -> FrontState {
-        if is_service {
-            return server.relay.try_host(host).await;
-        }
-        server.relay.front(&FrontKind::Endpoint)
-    }
-
-    /// The server's own answer to a request for a service; `None`: the service's.
-    fn failure(&self, route: &Route) -> Option<Failure> {
-        if route.kind == ServiceKind::Tcp {
-            return Some(Failure::NotHttp);
-        }
-        // Whether a client is there is known to a running server alone.
-        self.server?;
-        match self.presence(route) {
-            Presence::Away => Some(Failure::Away),
-            Presence::NotOffered => Some(Failure::NotOffered),
-            Presence::Offered(Health::Up | Health::Untried) => None,
-            Presence::Offered(Health::Down(cause)) => Some(match cause {
-                ServiceCause::Refused => Failure::ServiceDown,
-                ServiceCause::Unreachable | ServiceCause::NameNotFound | ServiceCause::Forbidden => {
-                    Failure::ServiceUnreachable
-                }
-                ServiceCause::NotTls | ServiceCause::Untrusted => Failure::ServiceTls,
-                ServiceCause::NoAnswer => Failure::ServiceBroke,
-                ServiceCause::NotHttp => Failure::ServiceInvalid,
-            }),
+    /// How the public address of this very host is: a wildcard of the DNS or of a certificate need not cover it. `None`
+    /// where it is not looked at: a host that is not this server's leads wherever its owner likes.
+    async fn public(&self, host: &VisitorHost, way_in: WayIn, decision: Decision) -> Option<FrontState> {
+        let server = self.server.filter(|_| way_in == WayIn::Endpoint)?;
+        match decision {
+            Decision::Foreign => None,
+            Decision::Service | Decision::Unknown => Some(server.relay.try_host(host).await),
         }
     }
 
     async fn tcp(&self) -> Result<Found, Problem> {
         let route = self.tcp_route().await?;
-        let outcome = match (&route, self.server) {
-            (None, _) | (_, None) => Outcome::ConnectionRefused,
-            (Some(route), Some(_)) => match self.presence(route) {
-                Presence::Away | Presence::NotOffered | Presence::Offered(Health::Down(_)) => Outcome::Reset,
-                Presence::Offered(Health::Up | Health::Untried) => Outcome::Service,
-            },
+        let public = async {
+            let (server, route) = (self.server?, route.as_ref()?);
+            Some(server.relay.try_port(&self.asked.host, &route.id).await)
         };
-        let running = self.server.filter(|_| route.is_some());
-        let public = running.map(|server| server.relay.front(&FrontKind::TcpHost));
+        let (public, behind) = tokio::join!(public, self.behind(route.as_ref()));
+        let outcome = match (behind, public) {
+            (None, _) => Outcome::ConnectionRefused,
+            (_, Some(FrontState::Failed(_))) => Outcome::KeptOut,
+            (Some(behind), _) if behind.failure().is_some() => Outcome::Reset,
+            (Some(_), _) => Outcome::Service,
+        };
         Ok(Found {
             decision: if route.is_some() { Decision::Service } else { Decision::Unknown },
             way_in: if route.is_some() { WayIn::TcpPort } else { WayIn::Nowhere },
             route: route.map(|route| (route, "port")),
+            behind,
             public,
             outcome,
             answer: None,
@@ -350,10 +396,9 @@ impl Explaining<'_> {
     }
 
     fn explained(&self, url: &str, found: Found) -> Explained {
-        let Found { decision, route, way_in, public, outcome, answer } = found;
+        let Found { decision, route, behind, way_in, public, outcome, answer } = found;
         let via = route.as_ref().map(|(_, via)| *via);
         let route = route.map(|(route, _)| route);
-        let presence = route.as_ref().map(|route| self.presence(route));
         let address = route.as_ref().and_then(|route| match route.kind {
             ServiceKind::Http => None,
             ServiceKind::Tcp => self.server?.relay.tcp_address(&route.id),
@@ -371,11 +416,12 @@ impl Explaining<'_> {
             kind: route.as_ref().map(|route| route.kind),
             address,
             client: route.as_ref().map(|route| route.device),
-            client_online: presence.map(|presence| presence != Presence::Away),
-            health: presence.and_then(|presence| match presence {
-                Presence::Offered(health) => Some(health),
-                Presence::Away | Presence::NotOffered => None,
-            }),
+            // No client is connected to a server that does not run.
+            client_online: route
+                .as_ref()
+                .map(|_| behind.is_some_and(|behind| behind.presence != Presence::Away)),
+            trial: behind.and_then(|behind| behind.trial),
+            health: behind.and_then(|behind| behind.health()),
             way_in,
             public,
             outcome,

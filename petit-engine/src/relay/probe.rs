@@ -28,7 +28,7 @@ pub(super) async fn run(shared: &Arc<Shared>, session: &Arc<Session>, number: u1
         ServiceKind::Http => shared.front_probes.own().await.zip(route(shared, &served)),
     };
     let trial = match found {
-        Some((took, route)) => through(shared, &route, took).await,
+        Some((took, route)) => through(shared, &route, took, limits::PROBE_LIMIT / 2).await,
         None => Trial { broken: Some(Hop::Front), ..Trial::default() },
     };
     tracing::debug!(%id, ?trial, "trial");
@@ -54,8 +54,9 @@ fn route(shared: &Shared, served: &Served) -> Option<Route> {
     }
 }
 
-/// The part of a trial that lies behind the front: a probe stream to whichever session serves the route.
-async fn through(shared: &Shared, route: &Route, front: Duration) -> Trial {
+/// The part of a trial that lies behind the front: a probe stream to whichever session serves the route, which answers
+/// within `limit`.
+pub(super) async fn through(shared: &Shared, route: &Route, front: Duration, limit: Duration) -> Trial {
     let front_us = Some(micros(front));
     let broken = |hop| Trial { front_us, broken: Some(hop), ..Trial::default() };
     let Some((session, served)) = shared.registry.find(route) else { return broken(Hop::Client) };
@@ -68,7 +69,6 @@ async fn through(shared: &Shared, route: &Route, front: Duration) -> Trial {
     };
     let Ok(mut stream) = session.mux.open(open) else { return broken(Hop::Tunnel) };
     let mut took = [0; 8];
-    let limit = limits::PROBE_LIMIT / 2;
     match tokio::time::timeout(limit, stream.read_exact(&mut took)).await {
         Ok(Ok(_)) => {
             let service_us = u64::from_be_bytes(took);

@@ -12,6 +12,7 @@ mod address;
 mod attempt;
 mod domains;
 mod judge;
+mod once;
 mod tell;
 mod token;
 mod track;
@@ -39,7 +40,7 @@ use super::leaving::AbortOnDrop;
 use super::{Answer, Relay, RelayConfig, Shared, StartError};
 use crate::cause::{FrontCause, FrontUntried};
 use crate::limits;
-use crate::name::{Alias, VisitorHost};
+use crate::name::Alias;
 use crate::net::tls;
 use crate::proto::control::FrontState;
 use crate::secret::{NoRandom, random_bytes};
@@ -341,18 +342,22 @@ impl FrontProbes {
             return (FrontUntried::SwitchedOff.into(), None);
         }
         let start = Instant::now();
-        let (host, bound) = (&shared.config.tcp_host, shared.config.tcp_bind);
-        let found = match host.parse::<IpAddr>() {
-            // The operator has set up that ports are open on this machine alone, so that is what is public of them.
-            Ok(ip) if ip == bound && ip.is_loopback() => Ok(vec![SocketAddr::new(ip, 0)]),
-            Ok(_) | Err(_) => self.prober.addresses(host, 0).await,
-        };
+        let found = self.tcp_addresses(shared, &shared.config.tcp_host).await;
         match found {
             Err(outcome) => (outcome, None),
             Ok(found) => match found.iter().map(SocketAddr::ip).find(|ip| is_of_this_machine(*ip)) {
                 Some(ip) => (Outcome::Passed(start.elapsed()), Some(ip)),
                 None => (FrontUntried::OtherMachine.into(), None),
             },
+        }
+    }
+
+    /// The addresses behind the host of a raw TCP service that may be connected to, without a port.
+    async fn tcp_addresses(&self, shared: &Shared, host: &str) -> Result<Vec<SocketAddr>, Outcome> {
+        match host.parse::<IpAddr>() {
+            // The operator has set up that ports are open on this machine alone, so that is what is public of them.
+            Ok(ip) if ip == shared.config.tcp_bind && ip.is_loopback() => Ok(vec![SocketAddr::new(ip, 0)]),
+            Ok(_) | Err(_) => self.prober.addresses(host, 0).await,
         }
     }
 
@@ -401,10 +406,10 @@ fn random_host(domain: &str) -> Result<String, NoRandom> {
     Ok(format!("petit-probe-{random}.{domain}"))
 }
 
-/// True when packets for `ip` do not leave this machine: to itself it speaks from the address it speaks to. (That one
-/// can be bound says less: Linux has `ip_nonlocal_bind`.)
+/// True when packets for `ip` do not leave this machine: to itself it speaks from the address it speaks to, or from
+/// another of loopback's. (That one can be bound says less: Linux has `ip_nonlocal_bind`.)
 fn is_of_this_machine(ip: IpAddr) -> bool {
-    source_towards(ip).is_ok_and(|source| source == ip)
+    ip.is_loopback() || source_towards(ip).is_ok_and(|source| source == ip)
 }
 
 /// The address that this machine speaks from to another. Nothing is sent.
@@ -488,20 +493,6 @@ impl Relay {
             rounds.mark_unchanged();
             probes.wanted.notify_one();
             let _ = tokio::time::timeout(limits::FRONT_LIMIT * 2, rounds.changed()).await;
-        }
-    }
-
-    /// Tries the public address of one host now, once.
-    pub async fn try_host(&self, host: &VisitorHost) -> FrontState {
-        let probes = &self.shared.front_probes;
-        if probes.trial == FrontTrial::OwnSockets {
-            return FrontState::Untried(FrontUntried::SwitchedOff);
-        }
-        let target = Target::public(&self.shared.config.endpoint, host.name().to_owned());
-        match probes.prober.attempt(&target).await {
-            Outcome::Passed(_) => FrontState::Passed,
-            Outcome::Failed(cause) => FrontState::Failed(cause),
-            Outcome::Untried(why) => FrontState::Untried(why),
         }
     }
 }

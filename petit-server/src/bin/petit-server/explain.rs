@@ -10,15 +10,10 @@ use super::show::{is_true, text};
 pub(crate) fn explain(value: &Value) -> String {
     let mut lines = vec![what(value)];
     let is_service = text(value, "/decision") == "service";
-    lines.extend(way_in(value));
+    lines.push(way_in(value));
     if is_service {
-        let online = is_true(value, "/client_online");
-        lines.push(match (online, is_true(value, "/server_running")) {
-            (true, _) => "✔ tunnel: the client is connected.".to_owned(),
-            (false, true) => "✘ tunnel: the client is not connected.".to_owned(),
-            (false, false) => "? tunnel: no server runs, so no client is connected.".to_owned(),
-        });
-        lines.extend(health(value));
+        lines.push(tunnel(value).to_owned());
+        lines.extend(service(value));
     }
     lines.push(outcome(value));
     lines.join("\n")
@@ -31,7 +26,10 @@ fn what(value: &Value) -> String {
     match text(value, "/decision").as_str() {
         "foreign" => format!("{host} is not under {} and no alias.", text(value, "/domain")),
         "unknown" if is_tcp => format!("No raw TCP service has port {}.", text(value, "/port")),
-        "unknown" => format!("{host} is neither an alias nor does it begin with a registered ID."),
+        "unknown" => format!(
+            "{host} is no service's name: neither an alias, nor a single label under {} that begins with a registered ID.",
+            text(value, "/domain")
+        ),
         _ => {
             let name = if is_tcp { format!("Port {}", text(value, "/port")) } else { host };
             format!(
@@ -46,17 +44,21 @@ fn what(value: &Value) -> String {
 }
 
 /// How the way into the server is.
-fn way_in(value: &Value) -> Option<String> {
+fn way_in(value: &Value) -> String {
     if !is_true(value, "/server_running") {
-        return Some("✘ server: it is not running.".to_owned());
+        return "✘ server: it is not running.".to_owned();
     }
     let (scheme, port) = (text(value, "/scheme"), text(value, "/port"));
-    let public = value.get("public").filter(|public| !public.is_null()).map(fronts::state);
-    let line = match (text(value, "/way_in").as_str(), public) {
+    let is_tcp = scheme == "tcp";
+    let public = public(value);
+    match (text(value, "/way_in").as_str(), public) {
         ("endpoint" | "tcp_port", Some(public)) => {
-            format!("{} public address: {}.", fronts::mark(public), said(public))
+            format!("{} public address: {}.", fronts::mark(public), said(public, is_tcp))
         }
-        ("endpoint" | "tcp_port", None) => return None,
+        ("endpoint", None) => {
+            let host = text(value, "/host");
+            format!("? public address: not looked at, because {host} is not a name of this server's.")
+        }
         ("plain_socket", _) if scheme == "https" => {
             format!("✘ port {port}: plain HTTP is spoken there, no TLS.")
         }
@@ -65,22 +67,53 @@ fn way_in(value: &Value) -> Option<String> {
             format!("✘ port {port}: there is no certificate for HTTPS visitors.")
         }
         ("plain_socket" | "tls_socket", _) => {
-            format!("? port {port}: the server's own, and not the one that public addresses say.")
+            format!(
+                "? port {port}: the server's own, and not the one that public addresses say; whether visitors reach it was not looked at."
+            )
         }
         _ => format!("✘ port {port}: this server listens for no {scheme} there."),
-    };
-    Some(line)
+    }
 }
 
-fn said(public: FrontState) -> String {
+/// How the public address was found; `None` when it was not looked at.
+fn public(value: &Value) -> Option<FrontState> {
+    value.get("public").filter(|public| !public.is_null()).map(fronts::state)
+}
+
+fn said(public: FrontState, is_tcp: bool) -> String {
     match public {
         FrontState::Passed => "visitors get in, tried just now".to_owned(),
+        FrontState::Failed(_) if is_tcp => {
+            "no connection to that host and port comes in at this server; raw TCP services listen on tcp_bind alone"
+                .to_owned()
+        }
         other => fronts::said(other),
     }
 }
 
-/// How the client says that the service is.
-fn health(value: &Value) -> Option<String> {
+/// What came back through the tunnel.
+fn tunnel(value: &Value) -> &'static str {
+    if !is_true(value, "/server_running") {
+        return "? tunnel: no server runs, so no client is connected.";
+    }
+    if !is_true(value, "/client_online") {
+        return "✘ tunnel: the client is not connected.";
+    }
+    let Some(trial) = value.get("trial").filter(|trial| !trial.is_null()) else {
+        return "? tunnel: the client is connected; nothing was sent through it, because it does not offer the service.";
+    };
+    if trial.get("tunnel_us").is_some_and(Value::is_u64) {
+        return "✔ tunnel: the client has answered through it just now.";
+    }
+    match trial.get("broken").and_then(Value::as_str) {
+        Some("tunnel") => "✘ tunnel: the connection to the client takes no request.",
+        Some("client") => "✘ tunnel: the client has left just now.",
+        _ => "✘ tunnel: the client counts as connected, and has not answered within 8 s.",
+    }
+}
+
+/// How the client found the service.
+fn service(value: &Value) -> Option<String> {
     let health = value.get("health")?;
     if let Some(cause) = health.get("down").and_then(Value::as_str) {
         let why = match cause {
@@ -95,11 +128,14 @@ fn health(value: &Value) -> Option<String> {
         };
         return Some(format!("✘ service: the client says that it cannot reach the service: {why}."));
     }
-    match health.as_str() {
-        Some("up") => Some("✔ service: the client says that it accepts connections.".to_owned()),
-        Some(_) => Some("? service: the client has not tried it yet.".to_owned()),
-        None => None,
+    if health.as_str() == Some("up") {
+        return Some(
+            "✔ service: the client has connected to it just now; what it answers was not looked at."
+                .to_owned(),
+        );
     }
+    let is_asked = is_true(value, "/server_running") && is_true(value, "/client_online");
+    is_asked.then(|| "? service: nothing is known of it.".to_owned())
 }
 
 /// What a visitor gets.
@@ -113,6 +149,13 @@ fn outcome(value: &Value) -> String {
     } else {
         String::new()
     };
+    // Only of an address that was tried is it known that visitors get in.
+    let is_proved = public(value) == Some(FrontState::Passed);
+    let who = match text(value, "/decision").as_str() {
+        "foreign" => "Whoever comes here under that name",
+        _ if is_proved => "A visitor",
+        _ => "Whoever gets in",
+    };
     match text(value, "/outcome").as_str() {
         "connection_refused" if !is_true(value, "/server_running") => {
             let later =
@@ -123,8 +166,10 @@ fn outcome(value: &Value) -> String {
         "no_tls" => "A visitor's connection ends in the TLS handshake.".to_owned(),
         "only_tls" => "A visitor's connection is closed without an answer.".to_owned(),
         "kept_out" => "A visitor does not get in.".to_owned(),
-        "reset" => "A visitor's connection is reset at once.".to_owned(),
-        "answer" => format!("A visitor gets {answer}.{tcp}"),
-        _ => "A visitor's request goes through the tunnel to the service.".to_owned(),
+        "reset" if is_proved => "A visitor's connection is reset at once.".to_owned(),
+        "reset" => "The connection of whoever gets in is reset at once.".to_owned(),
+        "answer" => format!("{who} gets {answer}.{tcp}"),
+        _ if is_proved => "A visitor's request goes through the tunnel to the service.".to_owned(),
+        _ => "The request of whoever gets in goes through the tunnel to the service.".to_owned(),
     }
 }
