@@ -116,7 +116,11 @@ impl Local {
 /// Cancelling closes the connection.
 pub async fn connect(service: &ServiceSpec) -> Result<Local, ServiceCause> {
     let connect = async {
-        let tcp = connect_tcp(&service.target).await?;
+        let tcp = connect_tcp(&service.target).await.map_err(|cause| match (cause, &service.tls) {
+            // As if it had closed a moment later, in the handshake.
+            (ServiceCause::NoAnswer, Some(_)) => ServiceCause::NotTls,
+            (cause, _) => cause,
+        })?;
         // Nagle's algorithm would hold back the end of each request for the service's ACK.
         let _ = tcp.set_nodelay(true);
         let tcp = Closing::new(tcp);
@@ -148,6 +152,8 @@ async fn connect_tcp(target: &ServerAddr) -> Result<TcpStream, ServiceCause> {
     }
     connect_any(allowed).await.map_err(|last| match last {
         Some((_, error)) if error.kind() == io::ErrorKind::ConnectionRefused => ServiceCause::Refused,
+        // It was taken and broken off before this end had looked: nobody is refused in this way.
+        Some((_, error)) if error.kind() == io::ErrorKind::ConnectionReset => ServiceCause::NoAnswer,
         Some(_) | None => ServiceCause::Unreachable,
     })
 }

@@ -71,7 +71,7 @@ async fn direct(visit: Visit) {
                     ResetCode::ServiceUnreachable
                 }
                 ServiceCause::NotTls | ServiceCause::Untrusted => ResetCode::ServiceTls,
-                // Only a visit that got through can find these.
+                // The connection was taken, and broken off at once. That it is no HTTP only a visit finds that got through.
                 ServiceCause::NoAnswer | ServiceCause::NotHttp => ResetCode::ServiceBroke,
             });
         }

@@ -275,7 +275,7 @@ async fn what_is_no_answer_is_called_that() {
     let h2 = Service::h2("h2").await;
     let client = bed.client_of(h2.address(), "http", "").await;
     let answer = get(&bed, &client).await;
-    assert_eq!(answer.status.as_u16(), 502, "{answer:?}");
+    assert_eq!((answer.status.as_u16(), answer.petit_error().as_deref()), (502, Some("service-invalid")));
 
     let service = saying("", Then::Close).await;
     let client = bed.client_of(service.address(), "http", "").await;
@@ -292,6 +292,62 @@ async fn what_is_no_answer_is_called_that() {
         );
     }
     carried(rows);
+}
+
+/// A service that takes connections and breaks them off at once.
+async fn breaking_off() -> Service {
+    Service::speaking("breaks off", |tcp| async move { tcp.set_zero_linger().unwrap() }).await
+}
+
+async fn ask_for_a_websocket(bed: &Bed, client: &BedClient) -> Answer {
+    let mut asked = request(&host(&client.id()), "GET", "/", Empty::<Bytes>::new());
+    for (name, value) in [
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ] {
+        asked.headers_mut().insert(name, value.parse().unwrap());
+    }
+    bed.visitor().send(asked).await
+}
+
+#[tokio::test]
+async fn one_fault_of_a_service_has_one_code_however_its_connection_ends() {
+    const ROUNDS: usize = 20;
+    let bed = Bed::start().await;
+    let ok = "HTTP/1.1 200 OK\r\n";
+    for (said, expected) in [
+        ("SSH-2.0-OpenSSH_9.2\r\n".to_owned(), "service-invalid"),
+        (format!("{ok}Content-Length: 5\r\nContent-Length: 6\r\n\r\nfive!!"), "service-invalid"),
+        (format!("{ok}X : a\r\nContent-Le"), "service-invalid"),
+        (format!("{ok}Content-Le"), "service-broke"),
+        (String::new(), "service-broke"),
+    ] {
+        for then in [Then::Close, Then::BreakOff] {
+            let service = saying(said.clone(), then).await;
+            let client = bed.client_of(service.address(), "http", "").await;
+            for round in 0..ROUNDS {
+                for answer in [get(&bed, &client).await, ask_for_a_websocket(&bed, &client).await] {
+                    assert_eq!(answer.petit_error().as_deref(), Some(expected), "{said:?}, round {round}");
+                }
+            }
+        }
+    }
+    for (kind, expected) in [("http", "service-broke"), ("h2", "service-broke")] {
+        let service = breaking_off().await;
+        let client = bed.client_of(service.address(), kind, "").await;
+        for round in 0..10 * ROUNDS {
+            let answer = get(&bed, &client).await;
+            assert_eq!(answer.petit_error().as_deref(), Some(expected), "{kind}, round {round}");
+        }
+    }
+    let service = saying("HTTP/1.1 400 Bad Request\r\n\r\n", Then::BreakOff).await;
+    let client = bed.client_of(service.address(), "h2", "").await;
+    for round in 0..ROUNDS {
+        let answer = get(&bed, &client).await;
+        assert_eq!(answer.petit_error().as_deref(), Some("service-invalid"), "h2, round {round}");
+    }
 }
 
 #[tokio::test]

@@ -334,14 +334,14 @@ impl Job<'_> {
 
     /// What a failed exchange means. What the agent had delivered when the stream ended decides whether the request
     /// can have started; if it said nothing, only one that was not written at all is known not to have. `kept`: the
-    /// stream had carried other requests, which make so many bytes.
+    /// stream had carried other requests, which make so many bytes. `invalid`: what was read is no HTTP, which is what the
+    /// visitor is told however the stream ends: whether its end has come yet is chance.
     fn refused(&self, fault: Option<Failure>, invalid: bool, kept: Option<u64>, fate: &Fate) -> Refused {
         if let Some(fault) = self.place.fault().or(fault) {
             return Refused::for_good(fault);
         }
         let delivered = fate.delivered().unwrap_or_else(|| fate.written());
         let never_started = kept.is_some_and(|before| delivered <= before);
-        let invalid = invalid && fate.reset_code().is_none() && !fate.was_lost();
         let failure = if invalid { Failure::ServiceInvalid } else { Failure::of_fate(fate) };
         Refused { failure, never_started }
     }

@@ -60,9 +60,7 @@ pub(super) async fn websocket(
     };
     let mut response = match waited {
         Waited::Answered(Ok(response)) => response,
-        Waited::Answered(Err(error)) if error.is_parse() && fate.reset_code().is_none() => {
-            return Err(Failure::ServiceInvalid);
-        }
+        Waited::Answered(Err(error)) if error.is_parse() => return Err(Failure::ServiceInvalid),
         Waited::Answered(Err(_)) => return Err(Failure::of_fate(&fate)),
         Waited::InVain(failure) => return Err(failure),
     };

@@ -113,6 +113,12 @@ impl HeadReader {
         }
     }
 
+    /// The stream has ended inside a head, or before one. [`Invalid`] when what came cannot be the begin of a head: how
+    /// it was cut into pieces decides whether that was seen before.
+    pub(super) fn cut_off(&self) -> Result<(), Invalid> {
+        parse(&Bytes::copy_from_slice(&self.partial)).map(|_| ())
+    }
+
     /// What is no head, or too large for one, is not waited for.
     fn incomplete(&self) -> Result<(), Invalid> {
         const BEGIN: &[u8] = b"HTTP/1.";
@@ -314,6 +320,27 @@ mod tests {
             assert_eq!(head(&text, false), Err(Invalid), "{:?}", text.get(..60));
         }
         assert!(HeadReader::new(false).push(Bytes::from_static(b"220 mail.example.com ESMTP")).is_err());
+    }
+
+    #[test]
+    fn whether_what_was_cut_off_is_a_heads_begin_does_not_depend_on_its_pieces() {
+        for (text, expected) in [
+            ("", Ok(())),
+            ("HTT", Ok(())),
+            ("HTTP/1.1 200 OK\r\nContent-Le", Ok(())),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 2", Ok(())),
+            ("HTTP/1.1 200 OK\r\nX : 1\r\nContent-Le", Err(Invalid)),
+            ("HTTP/1.1 2x0 OK\r\nContent-Le", Err(Invalid)),
+            ("SSH-2.0", Err(Invalid)),
+        ] {
+            for step in 1..=text.len().max(1) {
+                let mut reader = HeadReader::new(false);
+                let mut pieces = text.as_bytes().chunks(step).map(Bytes::copy_from_slice);
+                let read =
+                    pieces.try_for_each(|piece| reader.push(piece).map(|head| assert!(head.is_none())));
+                assert_eq!(read.and_then(|()| reader.cut_off()), expected, "{text:?} in pieces of {step}");
+            }
+        }
     }
 
     #[test]

@@ -93,7 +93,10 @@ impl Exchange {
                     Ok(None) => {}
                     Err(Invalid) => return Poll::Ready(Err(Trouble::Invalid)),
                 },
-                Ok(None) | Err(_) => return Poll::Ready(Err(Trouble::Stream)),
+                Ok(None) | Err(_) => {
+                    let cut = self.reader.cut_off();
+                    return Poll::Ready(Err(cut.map_or(Trouble::Invalid, |()| Trouble::Stream)));
+                }
             }
         }
     }
