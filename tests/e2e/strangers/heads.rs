@@ -217,6 +217,45 @@ async fn no_request_is_smuggled_behind_another() {
     }
 }
 
+/// The names of a request's fields, in their order, and its body.
+fn outline(request: &str) -> (Vec<&str>, &str) {
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    assert!(!head.replace("\r\n", "").contains(['\r', '\n']), "lines end with CR LF: {request:?}");
+    (head.split("\r\n").map(|line| line.split_once(':').map_or(line, |(name, _)| name)).collect(), body)
+}
+
+/// RFC 9112 §2.2 lets a reader take LF alone for the end of a line. What the service reads is the same as if it had been
+/// CR LF, so whoever uses it gains nothing.
+#[tokio::test]
+async fn a_line_of_a_head_that_ends_with_lf_alone_is_a_line_and_is_written_anew() {
+    let front = Front::new().await;
+    for bare in [
+        "GET /a HTTP/1.1\nHost: @H\nX: y\n\n",
+        "GET /a HTTP/1.1\r\nHost: @H\r\nX: y\nZ: y\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: @H\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: @H\r\nX: y\nContent-Length: 5\n\r\nhello",
+    ] {
+        let strict = bare.replace("\r\n", "\n").replace('\n', "\r\n");
+        let (seen, expected) = (front.passes(bare).await, front.passes(&strict).await);
+        assert_eq!(outline(&seen), outline(&expected), "{bare:?}");
+    }
+    // What is refused with CR LF is refused with LF.
+    front.refuses("GET / HTTP/1.1\r\nHost: @H\r\nX: y\nHost: other.localhost\r\n\r\n", 400).await;
+    front.refuses("GET / HTTP/1.1\r\nHost: @H\r\nX: y\n folded\r\n\r\n", 400).await;
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: @H\r\n\r\n";
+    let both = format!(
+        "POST / HTTP/1.1\r\nHost: @H\r\nContent-Length: 4\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"
+    );
+    let (outcome, seen) = front.send(&both).await;
+    assert!(outcome.statuses().len() == 1 && outcome.closed, "{:?}", outcome.text());
+    assert!(!seen.iter().any(|seen| seen.contains("/hidden")), "{seen:?}");
+    // In a chunk's own lines it is refused.
+    let chunk = "POST / HTTP/1.1\r\nHost: @H\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n";
+    let (outcome, seen) = front.send(chunk).await;
+    assert!(outcome.closed && outcome.statuses() != [200], "{:?}", outcome.text());
+    assert!(!seen.iter().any(|seen| seen.ends_with("0\r\n\r\n")), "no whole request came of it: {seen:?}");
+}
+
 /// Rules 4, 5 and 8: what belongs to one connection, what only Petit says, what becomes of upgrades.
 #[tokio::test]
 async fn fields_that_are_not_the_visitors_to_set_do_not_arrive() {
