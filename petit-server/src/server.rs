@@ -63,6 +63,19 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A port cannot be listened on, because the process that is to be replaced listens on it itself, at another
+    /// address.
+    #[error(
+        "cannot listen on {address} ({setting}): the running server itself listens on {held}, and a socket that is listened on cannot be moved to another address"
+    )]
+    Held {
+        /// Which address.
+        address: SocketAddr,
+        /// The settings that name it.
+        setting: &'static str,
+        /// Where the running server listens.
+        held: SocketAddr,
+    },
     /// The relay cannot start.
     #[error(transparent)]
     Relay(#[from] RelayError),

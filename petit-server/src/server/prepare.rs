@@ -1,6 +1,7 @@
 //! A server before it serves: everything that can fail is there, and nothing has been written.
 
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -41,6 +42,23 @@ impl Inherited {
         })?;
         Some(self.sockets.swap_remove(position).1)
     }
+
+    /// The address of a socket that is listened on already and stands in the way of listening on `wanted`.
+    fn in_the_way(&self, wanted: SocketAddr) -> Option<SocketAddr> {
+        let mut addresses = self.sockets.iter().filter_map(|(_, listener)| listener.local_addr().ok());
+        addresses.find(|held| overlap(*held, wanted))
+    }
+}
+
+/// True when the system lets only one of two addresses be listened on.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |all: SocketAddr, one: SocketAddr| match all.ip() {
+        IpAddr::V4(v4) if v4.is_unspecified() => one.ip().to_canonical().is_ipv4(),
+        // IPv4 as well.
+        IpAddr::V6(v6) if v6.is_unspecified() => true,
+        ip => ip.to_canonical() == one.ip().to_canonical(),
+    };
+    one.port() == other.port() && (covers(one, other) || covers(other, one))
 }
 
 /// A socket that is listened on.
@@ -85,14 +103,18 @@ impl Prepared {
         let stamps = Stamps::of(&config);
         let certificates = certificate::load(&config).for_start(&config)?;
         let mut listen = |address, front, setting| {
-            let inherited = inherited.take(front, address);
-            let bound = match inherited {
+            let bound = match inherited.take(front, address) {
                 Some(listener) => adopt(listener),
                 None => listen::bind(address),
             };
-            bound
-                .and_then(|listener| Ok(Listening { address: listener.local_addr()?, listener }))
-                .map_err(|source| StartError::Bind { address, setting, source })
+            bound.and_then(|listener| Ok(Listening { address: listener.local_addr()?, listener })).map_err(
+                |source| match inherited.in_the_way(address) {
+                    Some(held) if source.kind() == ErrorKind::AddrInUse => {
+                        StartError::Held { address, setting, held }
+                    }
+                    _ => StartError::Bind { address, setting, source },
+                },
+            )
         };
         let plain = SocketAddr::new(config.proxy_bind, config.proxy_port);
         let http = listen(plain, Front::Http, "proxy_bind and proxy_port")?;
@@ -204,4 +226,27 @@ fn relay_config(
 fn adopt(listener: StdListener) -> std::io::Result<TcpListener> {
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_overlap_that_only_one_socket_can_have() {
+        for (one, other, expected) in [
+            ("0.0.0.0:80", "[::]:80", true),
+            ("0.0.0.0:80", "192.0.2.1:80", true),
+            ("[::]:80", "192.0.2.1:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "[::ffff:127.0.0.1]:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("127.0.0.1:80", "192.0.2.1:80", false),
+            ("0.0.0.0:80", "0.0.0.0:81", false),
+        ] {
+            let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!((overlap(one, other), overlap(other, one)), (expected, expected), "{one} {other}");
+        }
+    }
 }

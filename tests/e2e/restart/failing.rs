@@ -65,11 +65,17 @@ async fn a_config_that_does_not_work_changes_nothing() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let good = std::fs::read_to_string(whole.server.config()).unwrap();
+    let own = whole.visitor.front().port();
+    let every_address =
+        |ip: &str| good.replacen("proxy_port = 0", &format!("proxy_bind = \"{ip}\"\nproxy_port = {own}"), 1);
     let other_port = good.replace("proxy_port = 0", &format!("proxy_port = {port}"));
     for (config, reason) in [
         ("[server]\nnonsense = 1\n".to_owned(), "has no key \"nonsense\""),
         (server_config("certificate = \"none.crt\""), "there is no certificate at"),
         (other_port, "another program has this port"),
+        (every_address("0.0.0.0"), "the running server itself listens on 127.0.0.1"),
+        (every_address("::"), "the running server itself listens on 127.0.0.1"),
+        (every_address("::"), "petit-server stop, then petit-server start"),
         // Only when it is the new process's turn to open the registry does it find that there is none.
         (server_config("registry_file = \"other.db\""), "there is no registry at"),
     ] {

@@ -351,6 +351,9 @@ pub(crate) fn start_failure(error: &StartError) -> Failure {
         StartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
             failure.hint("another program has this port; choose another one in the config file")
         }
+        StartError::Held { .. } => failure.hint(
+            "petit-server stop, then petit-server start: meanwhile connections are refused; or choose another port as well",
+        ),
         StartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
             failure.hint("ports below 1024 need rights: setcap cap_net_bind_service=+ep on the program, or a higher port")
         }
