@@ -1,4 +1,4 @@
-//! Keeps keys out of core files and away from debuggers of the same user.
+//! Keeps keys out of core files and away from debuggers of the same user, and what others have opened out of this process.
 
 /// Switches core dumps and tracing by other processes of the user off. Best effort: what the system does not
 /// offer is left as it is.
@@ -34,4 +34,21 @@ pub fn open_files() -> Option<u64> {
     }
     #[cfg(not(unix))]
     None
+}
+
+/// Closes all descriptors but the standard ones: what the process that has started this one has left open by mistake is
+/// neither held for as long as this one runs, nor handed on to processes that it starts. What a predecessor hands over
+/// comes through standard input, later. To be called before anything is opened, by a process that is to run for long;
+/// best effort, where the system lists its descriptors.
+pub fn close_inherited() {
+    #[cfg(unix)]
+    {
+        let Ok(listed) = std::fs::read_dir("/dev/fd") else { return };
+        let numbers = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+        // All of them first: the list has a descriptor itself, which is closed at its end.
+        let numbers: Vec<i32> = numbers.filter(|number| *number > 2).collect();
+        for number in numbers {
+            let _ = nix::unistd::close(number);
+        }
+    }
 }

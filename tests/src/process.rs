@@ -82,7 +82,7 @@ pub struct Program {
     name: &'static str,
     dir: TempDir,
     env: Vec<(String, String)>,
-    /// Words before the command, which put it on a host of its own.
+    /// Words before the command, such as those that put it on a host of its own.
     prefix: Vec<String>,
     /// A program file of its own.
     installed: Option<PathBuf>,
@@ -127,6 +127,13 @@ impl Program {
     #[must_use]
     pub fn on(mut self, net: &Netns) -> Self {
         self.prefix = net.prefix();
+        self
+    }
+
+    /// Runs behind these words from here on, which end in running what follows them.
+    #[must_use]
+    pub fn behind(mut self, words: &[&str]) -> Self {
+        self.prefix = words.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 

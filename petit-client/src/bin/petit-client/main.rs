@@ -344,6 +344,9 @@ fn main() -> ProcessExit {
     {
         cli::called_with::<Cli>(PROGRAM, config);
     }
+    if matches!(cli.verb, Verb::Run { .. }) {
+        petit_host::harden::close_inherited();
+    }
     petit_host::harden::no_core_dumps();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {

@@ -283,6 +283,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ProcessExit {
     let cli: Cli = cli::arguments();
+    if matches!(cli.verb, Verb::Run { .. }) {
+        petit_host::harden::close_inherited();
+    }
     petit_host::harden::no_core_dumps();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
