@@ -2,20 +2,19 @@
 //! terminal, a service manager, a container) takes its end for the end of the service.
 
 use super::link::{Link, Said};
-use crate::shutdown::{Asked, Signals};
+use crate::shutdown::{Asked, Signals, StopCause, StopRequests, Urgency};
 
 /// Stays until the last successor has ended, and returns its exit code; `None` when that was killed. Signals are
-/// passed on.
-pub async fn stay(mut link: Link, signals: &mut Signals) -> Option<u8> {
+/// passed on; `requests` are those that have come before, so that one more is as urgent as it is meant.
+pub async fn stay(mut link: Link, signals: &mut Signals, mut requests: StopRequests) -> Option<u8> {
     link.say(&Said::Drained {});
-    let mut asked_before = false;
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
                 // On a terminal the successor has got the signal too, so only what goes beyond it counts there.
-                Asked::End { .. } => {
-                    link.say(&Said::Stop { now: asked_before });
-                    asked_before = true;
+                Asked::End { interrupted } => {
+                    let urgency = requests.add(StopCause::Signal { interrupted });
+                    link.say(&Said::Stop { now: urgency == Urgency::AtOnce });
                 }
                 Asked::Reload => link.say(&Said::Reload {}),
             },

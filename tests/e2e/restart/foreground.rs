@@ -1,14 +1,22 @@
 //! A server in the foreground: whoever has started it takes its end for the end of the service, so it stays.
 
+use bytes::Bytes;
+use http_body_util::Empty;
 use petit_tests::bed::server_config;
 use petit_tests::process::{Program, Running};
 use petit_tests::soon;
+use petit_tests::visitor::request;
 use tokio::process::ChildStderr;
 
 use super::{Whole, gone, is_there};
 
 pub(super) async fn foreground() -> (Whole, Running<ChildStderr>) {
-    let server = Program::server_with(&server_config("")).await;
+    foreground_with("").await
+}
+
+/// As [`foreground`], with more in its config.
+async fn foreground_with(more: &str) -> (Whole, Running<ChildStderr>) {
+    let server = Program::server_with(&server_config(more)).await;
     let mut running = server.foreground(["run"]);
     running.until("listening").await;
     soon("the control socket", async { while server.run(["status"]).await.exit != 0 {} }).await;
@@ -63,4 +71,28 @@ async fn the_anchor_ends_with_the_process_that_it_stands_for() {
         exit = running.exit() => assert_eq!(exit, 1),
         () = soon("the first process to serve again", serves_again) => {}
     }
+}
+
+#[tokio::test]
+async fn a_second_signal_means_at_once_also_when_the_first_came_before_the_anchor_had_nothing_left_to_do() {
+    // Whoever waits for what is under way waits for longer than this test.
+    let (whole, mut running) = foreground_with("drain = \"10m\"").await;
+    let of_the_first = whole.held_request().await;
+    whole.server.run(["restart"]).await.ok();
+    let second = whole.pid().await;
+    let asked = request(&whole.host, "GET", "/wait", Empty::<Bytes>::new());
+    let visitor = whole.visitor;
+    let of_the_second = tokio::spawn(async move { visitor.open(asked).await });
+    whole.http_service.until_waiting(2).await;
+    running.signal("TERM").await;
+    running.until("asked to stop; still finishing what is under way").await;
+    // Its last visitor leaves, and it has nothing left but to stand for the second process.
+    of_the_first.abort();
+    running.until("stopped; another process serves").await;
+    assert!(is_there(second), "one signal is no haste");
+    running.signal("TERM").await;
+    running.until("stopping at once").await;
+    soon("the second process to end", gone(second)).await;
+    assert_eq!(running.exit().await, 0);
+    of_the_second.abort();
 }

@@ -191,23 +191,23 @@ pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
     if let Some(answer) = answer {
         let _ = answer.send(Ok(started.pid().unwrap_or_default()));
     }
-    if drain(main, &mut started).await {
+    let mut requests = StopRequests::default();
+    if drain(main, &mut started, &mut requests).await {
         take_back(main, started).await;
         return None;
     }
     drop(main.client.lock().take());
     tracing::info!("stopped; another process serves");
-    Some(part(main, started).await)
+    Some(part(main, started, requests).await)
 }
 
 /// Waits until nothing is under way. True when the successor has died before.
-async fn drain(main: &mut Main<'_>, started: &mut Started) -> bool {
+async fn drain(main: &mut Main<'_>, started: &mut Started, requests: &mut StopRequests) -> bool {
     let client = main.client.clone();
     let leaving = client.leave();
     tokio::pin!(leaving);
     // Whoever signals a process that was started in the foreground means the one that serves.
     let is_anchor = !main.how.background && !main.how.takeover;
-    let mut requests = StopRequests::default();
     loop {
         let news = tokio::select! {
             () = &mut leaving => {
@@ -255,13 +255,13 @@ async fn take_back(main: &mut Main<'_>, started: Started) {
     main.control.set_ours(true);
 }
 
-/// Ends, or, in the foreground, stays as the anchor.
-async fn part(main: &mut Main<'_>, started: Started) -> ExitCode {
+/// Ends, or, in the foreground, stays as the anchor. `requests`: what has asked it to stop already.
+async fn part(main: &mut Main<'_>, started: Started, requests: StopRequests) -> ExitCode {
     if main.how.background || main.how.takeover {
         return ExitCode::Ok;
     }
     let exit = match started.into_link() {
-        Ok(link) => handover::stay(link, &mut main.signals).await,
+        Ok(link) => handover::stay(link, &mut main.signals, requests).await,
         Err(exit) => Some(exit),
     };
     exit.map_or(ExitCode::Failed, ExitCode::of)

@@ -250,22 +250,27 @@ pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
     if let Some(answer) = answer {
         let _ = answer.send(Ok(started.pid().unwrap_or_default()));
     }
-    let came_back = drain(main, &mut started, leaving).await;
+    let mut requests = StopRequests::default();
+    let came_back = drain(main, &mut started, leaving, &mut requests).await;
     if came_back {
         take_back(main, started).await;
         return None;
     }
     main.server.let_go();
     tracing::info!("stopped; another process serves");
-    Some(part(main, started).await)
+    Some(part(main, started, requests).await)
 }
 
 /// Waits until nothing is under way. True when the successor has died before.
-async fn drain(main: &mut Main<'_>, started: &mut Started, leaving: impl Future<Output = ()>) -> bool {
+async fn drain(
+    main: &mut Main<'_>,
+    started: &mut Started,
+    leaving: impl Future<Output = ()>,
+    requests: &mut StopRequests,
+) -> bool {
     tokio::pin!(leaving);
     // Whoever signals a process that was started in the foreground means the one that serves.
     let is_anchor = !main.how.background && !main.how.takeover;
-    let mut requests = StopRequests::default();
     let mut tell = tokio::time::interval(TELL_EVERY);
     loop {
         let news = tokio::select! {
@@ -322,13 +327,13 @@ async fn take_back(main: &mut Main<'_>, started: Started) {
     main.server.set_phase(Phase::Running);
 }
 
-/// Ends, or, in the foreground, stays as the anchor.
-async fn part(main: &mut Main<'_>, started: Started) -> ExitCode {
+/// Ends, or, in the foreground, stays as the anchor. `requests`: what has asked it to stop already.
+async fn part(main: &mut Main<'_>, started: Started, requests: StopRequests) -> ExitCode {
     if main.how.background || main.how.takeover {
         return ExitCode::Ok;
     }
     let exit = match started.into_link() {
-        Ok(link) => handover::stay(link, &mut main.signals).await,
+        Ok(link) => handover::stay(link, &mut main.signals, requests).await,
         Err(exit) => Some(exit),
     };
     exit.map_or(ExitCode::Failed, ExitCode::of)
