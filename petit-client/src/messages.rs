@@ -182,6 +182,10 @@ pub fn broken(at: BrokenAt) -> Words {
             GrantRefusal::StoreFailed => {
                 words("the server could not write the service down", "wait; if it lasts, tell the vendor")
             }
+            GrantRefusal::PortBusy => words(
+                "the service's port at the server cannot be had at the moment",
+                "wait, as while the server is being restarted; if it lasts, tell the vendor",
+            ),
         },
         BrokenAt::Client => words("server and client do not agree on what is offered", "petit-client reload"),
         BrokenAt::Tunnel => words("nothing comes through the tunnel", ""),

@@ -114,7 +114,10 @@ async fn a_service_whose_port_is_still_in_use_gets_it_when_it_is_free() {
     let bed = Bed::with_config(&server_config("").replace("\"0-0\"", &format!("\"{port}-{port}\""))).await;
     let service = Service::tcp_echo("hi").await;
     let client = bed.client_with(&[("db", service.address(), "tcp")]).await;
-    client.until_light("db", petit_client::status::Light::Red).await;
+    let status = client.until_light("db", petit_client::status::Light::Red).await;
+    let broken = status.services[0].broken.clone().unwrap().at;
+    let expected = petit_engine::proto::control::GrantRefusal::PortBusy;
+    assert_eq!(broken, petit_client::status::BrokenAt::Server(expected));
     drop(before);
     let mut greeting = [0; 2];
     soon("the greeting", connect(&client).await.read_exact(&mut greeting)).await.unwrap();

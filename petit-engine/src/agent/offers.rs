@@ -103,7 +103,9 @@ impl Runner {
                 }
                 Outcome::Refused { cause } => {
                     match cause {
-                        GrantRefusal::StoreFailed => self.offer_at = Some(now + limits::OFFER_AGAIN),
+                        GrantRefusal::StoreFailed | GrantRefusal::PortBusy => {
+                            self.offer_at = Some(now + limits::OFFER_AGAIN);
+                        }
                         GrantRefusal::TooMany | GrantRefusal::NoPort => offered.names = None,
                     }
                     tracing::warn!(service = %grant.name, ?cause, "the server did not register the service");

@@ -27,8 +27,8 @@ use crate::name::ServiceName;
 use crate::net::dial::DialError;
 use crate::net::tls;
 use crate::proto::control::{
-    FRONTS, FromAgent, FromRelay, HEALTHS, Hello, MOVE, Message, Outcome, PROTOCOL, Refusal, Text, Trial,
-    WIDE, Welcome, features,
+    BUSY_PORT, FRONTS, FromAgent, FromRelay, HEALTHS, Hello, MOVE, Message, Outcome, PROTOCOL, Refusal, Text,
+    Trial, WIDE, Welcome, features,
 };
 use crate::proto::frame::{Purpose, ResetCode};
 use crate::proto::liveness::Backoff;
@@ -207,7 +207,7 @@ impl Runner {
         let has_predecessor = self.installation.predecessor_until.is_some_and(|until| Instant::now() < until);
         let hello = Hello {
             protocol: PROTOCOL,
-            features: features([MOVE, HEALTHS, FRONTS, WIDE]),
+            features: features([MOVE, HEALTHS, FRONTS, WIDE, BUSY_PORT]),
             software: self.config.software.clone(),
             device_name: self.config.device_name.clone(),
             instance: self.installation.instance.clone(),

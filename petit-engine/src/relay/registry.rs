@@ -18,8 +18,8 @@ use crate::cause::Health;
 use crate::limits;
 use crate::mux::{Mux, Stats};
 use crate::name::{DeviceId, RegisteredId, ServiceName};
-use crate::proto::control::{FRONTS, MOVE, ServiceKind, Text, Vitae, has_feature};
-use crate::proto::control::{FromRelay, Message, Offer, Options, Refusal};
+use crate::proto::control::{BUSY_PORT, FRONTS, MOVE, ServiceKind, Text, Vitae, has_feature};
+use crate::proto::control::{FromRelay, GrantRefusal, Message, Offer, Options, Refusal};
 use crate::proto::rate::Rate;
 use crate::secret::PublicKey;
 
@@ -30,6 +30,8 @@ pub(crate) struct Session {
     pub(super) instance: Text<32>,
     /// It understands [`FromRelay::Move`].
     pub(super) moves: bool,
+    /// It understands [`GrantRefusal::PortBusy`].
+    knows_busy_ports: bool,
     pub(super) mux: Mux,
     /// Where it lives.
     pub(super) shard: usize,
@@ -145,6 +147,7 @@ impl Session {
             key,
             instance: hello.instance.clone(),
             moves: has_feature(&hello.features, MOVE),
+            knows_busy_ports: has_feature(&hello.features, BUSY_PORT),
             mux,
             shard,
             pool: Pool::default(),
@@ -174,6 +177,14 @@ impl Session {
     /// A service that it serves now.
     pub(super) fn serves(&self, id: &RegisteredId) -> Option<Arc<Served>> {
         self.served().get(id).map(Arc::clone)
+    }
+
+    /// A refusal in words that the agent knows.
+    pub(super) fn understandable(&self, refusal: GrantRefusal) -> GrantRefusal {
+        match refusal {
+            GrantRefusal::PortBusy if !self.knows_busy_ports => GrantRefusal::StoreFailed,
+            other => other,
+        }
     }
 
     /// The service that has a number.

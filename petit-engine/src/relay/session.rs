@@ -17,7 +17,7 @@ use crate::mux::{self, End, Event, Events, Mux, Role};
 use crate::net::tls;
 use crate::net::wire::Wire;
 use crate::proto::control::{
-    FRONTS, HEALTHS, MOVE, PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome,
+    BUSY_PORT, FRONTS, HEALTHS, MOVE, PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome,
 };
 use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Kept, Message, Offer, Outcome};
 use crate::proto::control::{ServiceHealth, WIDE, has_feature};
@@ -147,7 +147,7 @@ async fn serve(
     session.told(&services, &kept);
     session.welcome(Welcome {
         protocol: PROTOCOL,
-        features: [MOVE, HEALTHS, FRONTS, WIDE]
+        features: [MOVE, HEALTHS, FRONTS, WIDE, BUSY_PORT]
             .into_iter()
             .filter(|feature| has_feature(&hello.features, feature))
             .map(Text::lossy)
@@ -344,7 +344,7 @@ async fn announce(shared: &Arc<Shared>, session: &Session, offers: Vec<Offer>) -
                     aliases: registration.aliases,
                 }
             }
-            Err(cause) => Outcome::Refused { cause },
+            Err(cause) => Outcome::Refused { cause: session.understandable(cause) },
         };
         grants.push(Grant { service: offer.service, name: offer.name, outcome });
     }

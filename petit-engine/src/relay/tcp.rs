@@ -117,7 +117,7 @@ impl Fronts {
         // Nobody would accept from it: who connected would wait in the kernel's queue, and where another process takes
         // this one's place it could not open the port itself. The agent offers the service again, to whoever serves.
         if shared.leaving.why().is_some() {
-            return Err(GrantRefusal::StoreFailed);
+            return Err(GrantRefusal::PortBusy);
         }
         let wanted = SocketAddr::new(shared.config.tcp_bind, registration.port);
         let listener = listen::bind(wanted).and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -126,7 +126,7 @@ impl Fronts {
             match error.kind() {
                 // Such as by the process before, which keeps the port of a service that has ended since until it has
                 // ended itself. The agent offers it again.
-                io::ErrorKind::AddrInUse => GrantRefusal::StoreFailed,
+                io::ErrorKind::AddrInUse => GrantRefusal::PortBusy,
                 _ => GrantRefusal::NoPort,
             }
         })?;

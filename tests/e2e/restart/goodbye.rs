@@ -229,6 +229,7 @@ async fn a_raw_tcp_port_is_not_opened_by_a_server_that_leaves() {
         agent.say(&FromAgent::Services { services }).await;
         let Some(FromRelay::Services { services, .. }) = agent.control().await else { panic!("no answer") };
         let raw = services.iter().find(|grant| grant.service == 2).unwrap();
+        // The device says that it knows none of what came later, and hears a word that it knows.
         assert_eq!(raw.outcome, Outcome::Refused { cause: GrantRefusal::StoreFailed }, "{leave_how:?}");
         agent.send(stream, Kind::Data, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
         assert_eq!(waiting.await.unwrap().text(), "ok");

@@ -129,6 +129,9 @@ pub const HEALTHS: &str = "healths";
 /// The feature of a side whose peer may grant it windows of [`limits::WIDE_WINDOW_BYTES`] on a stream.
 pub const WIDE: &str = "wide";
 
+/// The feature of an agent that understands [`GrantRefusal::PortBusy`].
+pub const BUSY_PORT: &str = "busy_port";
+
 /// Features by their names.
 pub fn features<const N: usize>(names: [&str; N]) -> Vec<Text<32>> {
     names.map(Text::lossy).into()
@@ -300,8 +303,11 @@ pub enum GrantRefusal {
     TooMany,
     /// The server gives no ports for TCP services, or has none left.
     NoPort,
-    /// The server could not write it down, or its port is still in use; it will be offered again.
+    /// The server could not write it down; it will be offered again.
     StoreFailed,
+    /// Its port cannot be had just now, as while the process before still has it; it will be offered again. Only in a
+    /// session with the feature [`BUSY_PORT`]; others hear [`Self::StoreFailed`].
+    PortBusy,
 }
 
 /// How far a trial came, in order; every hop that was passed has its time in microseconds.

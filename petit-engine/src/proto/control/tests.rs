@@ -283,3 +283,61 @@ fn texts_and_addresses_that_would_deceive_a_reader_are_refused() {
     let late = format!(r#"{{"type":"probed","probe":7,"trial":{{"front_us":{}}}}}"#, u64::MAX);
     assert!(FromRelay::decode(late.as_bytes()).is_err());
 }
+
+/// The names that a source gives to what is written into messages: messages, fields, and values of enums.
+fn names_on_the_wire(source: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for item in source.split("#[derive(").skip(1) {
+        let (derived, item) = item.split_once(")]").unwrap();
+        if !derived.contains("Deserialize") {
+            continue;
+        }
+        let (item, _) = item.split_once("\n}").unwrap();
+        let lines = item.lines().map(str::trim).skip_while(|line| !line.ends_with('{')).skip(1);
+        for line in lines.filter(|line| !line.starts_with("//") && !line.starts_with('#')) {
+            let line = line.strip_prefix("pub ").unwrap_or(line);
+            let name: String = line.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            let is_variant = name.starts_with(|c: char| c.is_ascii_uppercase());
+            if is_variant || line[name.len()..].starts_with(':') {
+                names.push(snake(&name));
+            }
+        }
+    }
+    names
+}
+
+fn snake(name: &str) -> String {
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
+}
+
+#[test]
+fn the_document_names_every_message_every_field_and_every_value() {
+    let document = include_str!("../../../../docs/protocol.md");
+    let sources = [
+        include_str!("mod.rs"),
+        include_str!("enrol.rs"),
+        include_str!("fronts.rs"),
+        // The causes of not being online, which stand before it, stay with the agent.
+        include_str!("../../cause.rs").split_once("/// Why a private service").unwrap().1,
+    ];
+    let names: Vec<String> = sources.into_iter().flat_map(names_on_the_wire).collect();
+    assert!(names.len() > 100, "{names:?}");
+    for expected in ["rename", "device_name", "kept", "port_busy", "front_us", "certificate_name"] {
+        assert!(names.iter().any(|name| name == expected), "this test looks at {expected}");
+    }
+    let is_named = |name: &str| {
+        let quoted = [format!("`{name}`"), format!("\"{name}\"")];
+        quoted.iter().any(|quoted| document.contains(quoted))
+    };
+    // `unsupported` is what an agent says of a relay that says nothing.
+    let missing: Vec<&String> =
+        names.iter().filter(|name| *name != "unsupported" && !is_named(name)).collect();
+    assert_eq!(missing, Vec::<&String>::new());
+}
