@@ -41,6 +41,11 @@ impl Rate {
         self.used_until = self.used_until.and_then(|until| until.checked_sub(self.every * events));
     }
 
+    /// True when [`Self::allow`] would allow an event.
+    pub fn allows(&self, now: Instant) -> bool {
+        self.next().is_none_or(|next| next <= now)
+    }
+
     /// Takes one event into account; false when it comes too soon.
     pub fn allow(&mut self, now: Instant) -> bool {
         let next = self.used_until.map_or(now, |until| until.max(now)) + self.every;
@@ -60,8 +65,14 @@ mod tests {
     fn a_burst_passes_and_then_the_rate() {
         let start = Instant::now();
         let mut rate = Rate::new(10, 5);
-        assert_eq!((0..20).filter(|_| rate.allow(start)).count(), 5);
+        let allowed = (0..20).filter(|_| {
+            let allows = rate.allows(start);
+            assert_eq!(rate.allow(start), allows);
+            allows
+        });
+        assert_eq!(allowed.count(), 5);
         assert!(!rate.allow(start + Duration::from_millis(99)));
+        assert!(rate.allows(start + Duration::from_millis(101)));
         assert!(rate.allow(start + Duration::from_millis(101)));
         let later = start + Duration::from_secs(60);
         assert_eq!(rate.next(), Some(start + Duration::from_millis(200)));

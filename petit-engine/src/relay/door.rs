@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ipnet::{IpNet, Ipv6Net};
 
 use super::bounds::{Bounds, Pressure};
+use super::prefix_rates::PrefixRates;
 use super::remembered::{Need, Remembered};
 use crate::limits;
 use crate::proto::rate::Rate;
@@ -27,6 +28,7 @@ pub(super) struct Door {
     addresses: Mutex<Remembered<IpAddr, Address>>,
     /// What the IPv6 prefixes have open that connections come from; those with nothing are taken out.
     prefixes: Mutex<HashMap<Ipv6Net, Open>>,
+    prefix_rates: PrefixRates,
     pressure: AtomicU8,
     /// Turned away so far.
     turned_away: AtomicUsize,
@@ -93,6 +95,7 @@ impl Door {
             visitors: AtomicUsize::new(0),
             addresses: Mutex::default(),
             prefixes: Mutex::default(),
+            prefix_rates: PrefixRates::default(),
             pressure: AtomicU8::new(Pressure::None as u8),
             turned_away: AtomicUsize::new(0),
         }
@@ -142,7 +145,10 @@ impl Door {
                 Entrance::Visitors => self.is_within_share(address.open + 1, 1),
                 // Whether it is a visitor is known only after the handshake.
                 Entrance::Tls => {
-                    address.unsettled < limits::HANDSHAKES_PER_ADDRESS && address.handshakes.allow(now)
+                    address.unsettled < limits::HANDSHAKES_PER_ADDRESS
+                        && address.handshakes.allows(now)
+                        && self.prefix_rates.allow(key, now)
+                        && address.handshakes.allow(now)
                 }
             };
             if !has_room {
@@ -434,6 +440,14 @@ mod tests {
         let most = limits::HANDSHAKES_AT_ONCE as usize;
         assert!((most..most + 70).contains(&passed), "{passed}");
         assert!(door.admit(ip("192.0.2.9"), Entrance::Tls).is_some(), "others are not concerned");
+        let of_one_64 =
+            (0..1000).filter(|_| door.admit(ip("2001:db8:1::1"), Entrance::Tls).is_some()).count();
+        assert!((most..most + 70).contains(&of_one_64), "{of_one_64}");
+        let networks: Vec<IpAddr> = (1..=255).map(|n| ip(&format!("2001:db8:1:{n:x}::1"))).collect();
+        let networks = networks.iter().cycle().take(5000);
+        let of_one_56 = networks.filter(|peer| door.admit(**peer, Entrance::Tls).is_some()).count();
+        let rest = most * (limits::ADDRESSES_IN_56 - 1);
+        assert!((rest - 70..rest + 280).contains(&of_one_56), "a /56 has 256 /64s: {of_one_56}");
     }
 
     #[test]

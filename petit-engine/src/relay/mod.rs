@@ -20,6 +20,7 @@ mod leaving;
 mod logins;
 mod naming;
 mod places;
+mod prefix_rates;
 mod probe;
 mod registry;
 mod remembered;
