@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use petit_engine::cause::Health;
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName};
 use petit_engine::proto::control::{FrontState, ServiceKind, Vitae};
-use petit_engine::relay::SessionView;
+use petit_engine::relay::{Breach, SessionView};
 use petit_engine::secret::Fingerprint;
 use petit_engine::words::KeyWords;
 use serde::{Serialize, Serializer};
@@ -67,6 +67,7 @@ pub(crate) struct ClientView<'a> {
     ended: Option<EndView>,
     online: bool,
     session: Option<LiveView<'a>>,
+    breach: Option<BreachView>,
     software: &'a str,
     services: Vec<ServiceView<'a>>,
 }
@@ -75,6 +76,13 @@ pub(crate) struct ClientView<'a> {
 struct EndView {
     at: u64,
     by: EndedBy,
+}
+
+/// The rule of the protocol that a client has broken last.
+#[derive(Serialize)]
+struct BreachView {
+    at: u64,
+    rule: String,
 }
 
 #[derive(Serialize)]
@@ -121,9 +129,18 @@ impl<'a> ClientView<'a> {
             ended: row.ended.map(|(at, by)| EndView { at: seconds(at), by }),
             online: session.is_some(),
             session: session.map(LiveView::new),
+            breach: None,
             software: session.map_or(row.software.as_str(), |session| session.software.as_str()),
             services: row.services.iter().map(|service| ServiceView::new(service, session, public)).collect(),
         }
+    }
+}
+
+impl ClientView<'_> {
+    /// With the rule of the protocol that it has broken last.
+    pub(crate) fn with_breach(mut self, breach: Option<Breach>) -> Self {
+        self.breach = breach.map(|Breach { at, rule }| BreachView { at: seconds(at), rule });
+        self
     }
 }
 

@@ -15,6 +15,8 @@ use petit_engine::proto::control::{
 };
 use petit_engine::secret::PrivateKey;
 use petit_tests::bed::Bed;
+use petit_tests::process::Program;
+use petit_tests::rogue::Device;
 use petit_tests::service::Service;
 use petit_tests::soon;
 use petit_tests::visitor::host;
@@ -104,21 +106,27 @@ async fn agents_that_break_the_protocol_lose_their_session_and_nobody_elses() {
     let honest = bed.client(&service).await;
     let invite = bed.invite().await;
     let key = PrivateKey::generate().unwrap();
-    petit_engine::agent::enrol(&invite, &Way::default(), &key, "rogue", &Text::lossy("t")).await.unwrap();
+    let registered =
+        petit_engine::agent::enrol(&invite, &Way::default(), &key, "rogue", &Text::lossy("t")).await.unwrap();
+    assert_eq!(bed.server.relay.breach_of(&registered.device), None);
     let stolen = honest.id().to_string();
+    let unknown =
+        |bytes: usize| format!("a control message of {bytes} bytes that this version does not understand");
+    let claim = format!(
+        r#"{{"type":"services","services":[{{"service":1,"name":"web","kind":"http","health":"up","id":"{stolen}"}}]}}"#
+    );
+    let misplaced = FromAgent::Health { service: 1, health: petit_engine::cause::Health::Up };
     let messages = [
-        "not json at all".to_owned(),
-        r#"{"type":"open"}"#.to_owned(),
+        ("not json at all".to_owned(), unknown(15)),
+        (r#"{"type":"open"}"#.to_owned(), unknown(15)),
         // No field can claim another's identity, because there is no such field.
-        format!(
-            r#"{{"type":"services","services":[{{"service":1,"name":"web","kind":"http","health":"up","id":"{stolen}"}}]}}"#
+        (claim.clone(), unknown(claim.len())),
+        (
+            String::from_utf8(misplaced.encode().unwrap()).unwrap(),
+            "another message where a hello has to be".to_owned(),
         ),
-        String::from_utf8(
-            FromAgent::Health { service: 1, health: petit_engine::cause::Health::Up }.encode().unwrap(),
-        )
-        .unwrap(),
     ];
-    for message in messages {
+    for (message, rule) in messages {
         let config = tls::client(&key, invite.pins.clone(), tls::ALPN_TUNNEL).unwrap();
         let tls = dial::dial(&invite.server, &Way::default(), config, Duration::from_secs(10)).await.unwrap();
         let (mux, driver, mut events) = mux::session(tls, Role::Agent, 65_536);
@@ -129,8 +137,40 @@ async fn agents_that_break_the_protocol_lose_their_session_and_nobody_elses() {
         let refused = FromRelay::decode(&payload).unwrap();
         assert_eq!(refused, FromRelay::Refused { refusal: Refusal::Protocol }, "{message}");
         soon("the end", driver).await.unwrap();
+        let breach = bed.server.relay.breach_of(&registered.device).unwrap();
+        assert_eq!(breach.rule, rule, "{message}");
     }
     assert_eq!(bed.visitor().get(&host(&honest.id()), "/").await.text(), "fine");
+}
+
+#[tokio::test]
+async fn the_operator_sees_which_rule_of_the_protocol_a_client_has_broken() {
+    let server = Program::server().await;
+    let _running = server.up().await;
+    let mut invite = Invite::parse(&server.invite([""; 0]).await.into()).unwrap();
+    invite.server = format!("127.0.0.1:{}", invite.server.port()).parse().unwrap();
+    let device = Device::with(invite).await;
+    let id = device.registered.device.to_string();
+    let shown = server.run(["clients", "show", &id]).await.ok().out;
+    assert!(!shown.contains("broke the protocol"), "{shown}");
+    for (frame, rule) in [
+        ([0, 0, 0, 0, 99, 0, 0, 0], "a frame of unknown kind 99"),
+        ([0, 0, 0, 0, 6, 0, 0, 9], "a Ping frame of 9 bytes, which it cannot have"),
+    ] {
+        for is_welcomed in [false, true] {
+            let mut rogue = if is_welcomed { device.session().await } else { device.connect().await };
+            rogue.raw(&frame).await;
+            rogue.until_closed().await;
+            let said = format!("it broke the protocol: {rule} (");
+            soon(&said, async {
+                while !server.run(["clients", "show", &id]).await.ok().out.contains(&said) {}
+            })
+            .await;
+        }
+    }
+    let log = std::fs::read_to_string(server.dir().join("logs/server.log")).unwrap();
+    let ended = "the peer broke the protocol: a frame of unknown kind 99";
+    assert!(log.contains(ended), "so does the log");
 }
 
 #[tokio::test]

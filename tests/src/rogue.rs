@@ -39,7 +39,11 @@ pub struct Rogue {
 impl Device {
     /// Registers one.
     pub async fn of(bed: &Bed) -> Self {
-        let invite = bed.invite().await;
+        Self::with(bed.invite().await).await
+    }
+
+    /// Registers one by an invite.
+    pub async fn with(invite: Invite) -> Self {
         let key = PrivateKey::generate().unwrap();
         let registered =
             agent::enrol(&invite, &Way::default(), &key, "rogue", &Text::lossy("rogue")).await.unwrap();

@@ -253,7 +253,8 @@ fn server_trouble(server: &ServerAddr, error: &SessionError, checks: &mut Vec<Fi
         SessionError::Refused { .. }
         | SessionError::Ended { .. }
         | SessionError::TooMuch { .. }
-        | SessionError::NoWelcome { .. } => {
+        | SessionError::NoWelcome { .. }
+        | SessionError::Broke { .. } => {
             checks.push(answers());
             checks.push(good(ServerIdentity, Fact::Pinned { keys: None }));
             let fault = Fault::Server { cause: error.cause(), said: String::new() };

@@ -26,7 +26,7 @@ pub use self::enrol::{EnrolError, Registered, enrol};
 pub use self::fronts::{KnownFront, KnownFronts};
 pub use self::local::{Local, ServiceSpec, ServiceTls, connect, may_lead_to};
 pub use self::meter::{Counts, Meter, Proof, ProvedBy};
-pub use self::session::{Look, SessionError, look};
+pub use self::session::{Breach, Look, SessionError, look};
 pub use self::state::{AgentState, Event};
 pub use self::visit::{Direct, Visit, Visits};
 use crate::limits;

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::ask::{Asked, Question};
 use super::moving::Moved;
 use super::offers::{Offered, Telling};
-use super::session::{Live, SessionError, at, connect, ended, retry_after};
+use super::session::{Breach, Live, SessionError, at, connect, ended, retry_after};
 use super::state::{AgentState, Event as Step};
 use super::visit::{Visit, Visits};
 use super::{AgentConfig, AgentView, AskError, Command, Installation, KnownFronts, ServerView};
@@ -426,11 +426,7 @@ impl Runner {
             }
             Event::Control(payload) => match FromRelay::decode(&payload) {
                 Ok(message) => self.on_message(message),
-                Err(error) => {
-                    tracing::warn!(%error, "the server broke the protocol");
-                    let server = self.config.server.clone();
-                    self.lost(&SessionError::NoWelcome { server });
-                }
+                Err(error) => self.broke(error.into()),
             },
         }
     }
@@ -458,8 +454,17 @@ impl Runner {
             FromRelay::Unregistered {} => self.refused(Refusal::Unknown),
             FromRelay::Refused { refusal } => self.refused(refusal),
             FromRelay::Move {} => self.move_on(),
-            FromRelay::Welcome(_) | FromRelay::Looked { .. } => self.refused(Refusal::Protocol),
+            FromRelay::Welcome(_) | FromRelay::Looked { .. } => {
+                self.broke(Breach::Misplaced("a welcome in the middle of a session"));
+            }
         }
+    }
+
+    /// The relay has broken the protocol.
+    fn broke(&mut self, rule: Breach) {
+        tracing::warn!(%rule, "the server broke the protocol");
+        let server = self.config.server.clone();
+        self.lost(&SessionError::Broke { server, rule });
     }
 
     fn refused(&mut self, refusal: Refusal) {

@@ -18,7 +18,7 @@ use crate::name::{DeviceId, ServerAddr};
 use crate::net::dial::{self, DialError, Way};
 use crate::net::tls;
 use crate::proto::control::{
-    FromAgent, FromRelay, Hello, Message, PROTOCOL, Refusal, Text, WIDE, Welcome, has_feature,
+    ControlError, FromAgent, FromRelay, Hello, Message, PROTOCOL, Refusal, Text, WIDE, Welcome, has_feature,
 };
 use crate::proto::frame::ResetCode;
 use crate::secret::{Fingerprint, PrivateKey};
@@ -52,11 +52,32 @@ pub enum SessionError {
         server: ServerAddr,
     },
     /// What came was no welcome.
-    #[error("{server} did not introduce itself as the protocol asks")]
+    #[error("{server} did not introduce itself as the protocol asks: {rule}")]
     NoWelcome {
         /// Who.
         server: ServerAddr,
+        /// What it has broken.
+        rule: Breach,
     },
+    /// A message that came later broke the protocol.
+    #[error("{server} broke the protocol: {rule}")]
+    Broke {
+        /// Who.
+        server: ServerAddr,
+        /// What it has broken.
+        rule: Breach,
+    },
+}
+
+/// The rule of the protocol that a relay's message has broken.
+#[derive(Debug, thiserror::Error)]
+pub enum Breach {
+    /// It is not one that can be understood.
+    #[error(transparent)]
+    Message(#[from] ControlError),
+    /// It cannot stand where it came.
+    #[error("{0}")]
+    Misplaced(&'static str),
 }
 
 impl SessionError {
@@ -75,7 +96,7 @@ impl SessionError {
                 End::Violation(_) => Cause::Protocol,
                 End::Local | End::Peer | End::Silent | End::Stalled | End::Io(_) => Cause::Lost,
             },
-            Self::NoWelcome { .. } | Self::TooMuch { .. } => Cause::Protocol,
+            Self::NoWelcome { .. } | Self::Broke { .. } | Self::TooMuch { .. } => Cause::Protocol,
         }
     }
 }
@@ -199,7 +220,7 @@ pub async fn look(
             Ok(Look { device, now, key_exchange: live.key_exchange.clone() })
         }
         FromRelay::Refused { refusal } => Err(SessionError::Refused { server: server.clone(), refusal }),
-        _ => Err(no_welcome(server)),
+        _ => Err(no_welcome(server, Breach::Misplaced("another message than the answer came first"))),
     }
 }
 
@@ -223,7 +244,7 @@ pub(super) async fn connect(
             Ok((live, welcome))
         }
         FromRelay::Refused { refusal } => Err(SessionError::Refused { server: server.clone(), refusal }),
-        _ => Err(no_welcome(server)),
+        _ => Err(no_welcome(server, Breach::Misplaced("another message than the answer came first"))),
     }
 }
 
@@ -257,8 +278,12 @@ async fn ask(
             }
             .into());
         }
-        Ok(Some(Event::Control(payload))) => FromRelay::decode(&payload).map_err(|_| no_welcome(server))?,
-        Ok(Some(_)) => return Err(no_welcome(server)),
+        Ok(Some(Event::Control(payload))) => {
+            FromRelay::decode(&payload).map_err(|error| no_welcome(server, error.into()))?
+        }
+        Ok(Some(_)) => {
+            return Err(no_welcome(server, Breach::Misplaced("no message came first")));
+        }
         Ok(None) => return Err(ended(server, live.end().await)),
     };
     Ok((message, live))
@@ -276,8 +301,8 @@ pub(super) fn ended(server: &ServerAddr, end: End) -> SessionError {
     }
 }
 
-fn no_welcome(server: &ServerAddr) -> SessionError {
-    SessionError::NoWelcome { server: server.clone() }
+fn no_welcome(server: &ServerAddr, rule: Breach) -> SessionError {
+    SessionError::NoWelcome { server: server.clone(), rule }
 }
 
 /// Waits for a moment, or for ever.

@@ -61,12 +61,18 @@ pub enum End {
     /// The peer has taken none of our bytes for [`limits::DEAD_AFTER`].
     #[error("the peer stopped reading")]
     Stalled,
-    /// The peer broke the protocol.
-    #[error("the peer broke the protocol")]
-    Violation(#[from] Violation),
+    /// The peer broke the protocol, and which of its rules.
+    #[error("the peer broke the protocol: {0}")]
+    Violation(Violation),
     /// The connection broke.
     #[error("the connection broke")]
     Io(#[source] io::Error),
+}
+
+impl From<Violation> for End {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
 }
 
 /// Why a stream was not opened. Nothing was sent.

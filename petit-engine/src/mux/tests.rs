@@ -424,7 +424,13 @@ async fn peers_that_break_the_rules_lose_their_session() {
     let mut flood = vec![(1, Kind::Open, open())];
     flood.extend((0..5).map(|_| (1, Kind::Data, vec![0; 64 * 1024])));
     let exceeded = CreditError::Exceeded { length: 64 * 1024, granted: 0 };
-    assert_eq!(violation_of(agent, &flood).await, Violation::Credit { stream: 1, source: exceeded });
+    let credit = violation_of(agent, &flood).await;
+    assert_eq!(credit, Violation::Credit { stream: 1, error: exceeded });
+    assert_eq!(
+        End::from(credit).to_string(),
+        "the peer broke the protocol: on stream 1 65536 bytes came where 0 were granted",
+        "a log says which rule it was"
+    );
     let grant = [(1, Kind::Open, open()), (1, Kind::Window, u32::MAX.to_be_bytes().to_vec())];
     assert!(matches!(violation_of(agent, &grant).await, Violation::Credit { stream: 1, .. }));
     for crumb in [0, limits::MIN_GRANT_BYTES - 1] {

@@ -121,13 +121,13 @@ impl Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// A kind this version does not know.
-    #[error("frame of unknown kind {kind}")]
+    #[error("a frame of unknown kind {kind}")]
     UnknownKind {
         /// The byte received.
         kind: u8,
     },
     /// A length that the kind does not allow.
-    #[error("{kind:?} frame of {length} bytes")]
+    #[error("a {kind:?} frame of {length} bytes, which it cannot have")]
     Length {
         /// What was announced.
         kind: Kind,
@@ -135,7 +135,7 @@ pub enum FrameError {
         length: usize,
     },
     /// A session's frame on a stream, or a stream's frame on the session.
-    #[error("{kind:?} frame on stream {stream}")]
+    #[error("a {kind:?} frame on stream {stream}, where it cannot be")]
     WrongStream {
         /// What was announced.
         kind: Kind,
@@ -143,7 +143,7 @@ pub enum FrameError {
         stream: u32,
     },
     /// A payload whose fields are not valid.
-    #[error("{kind:?} frame with an invalid payload")]
+    #[error("a {kind:?} frame with an invalid payload")]
     Payload {
         /// Whose payload.
         kind: Kind,

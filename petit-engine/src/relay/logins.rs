@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::remembered::Remembered;
 use crate::limits;
@@ -22,13 +22,23 @@ struct History {
     /// When a live session of another process was replaced, and from where.
     takeovers: VecDeque<(Instant, IpAddr)>,
     renamed: Option<Instant>,
+    breach: Option<Breach>,
     last: Instant,
+}
+
+/// A rule of the protocol that a client has broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// When.
+    pub at: SystemTime,
+    /// Which, in the words of the log.
+    pub rule: String,
 }
 
 impl History {
     fn new(now: Instant) -> Self {
         let logins = Rate::new(limits::LOGINS_PER_SECOND, limits::LOGINS_AT_ONCE);
-        Self { logins, takeovers: VecDeque::new(), renamed: None, last: now }
+        Self { logins, takeovers: VecDeque::new(), renamed: None, breach: None, last: now }
     }
 
     /// Takes note of a takeover. True when there have been so many, from more than one address, that two
@@ -84,6 +94,18 @@ impl Logins {
             true => Err(Cloned),
             false => Ok(()),
         }
+    }
+
+    /// Takes note that a device has broken a rule of the protocol.
+    pub(super) fn broke(&self, device: &DeviceId, rule: String) {
+        let breach = Breach { at: SystemTime::now(), rule };
+        self.with(device, Instant::now(), |history| history.breach = Some(breach));
+    }
+
+    /// What a device has broken last, as far as that is remembered: it is forgotten before whoever has logged in
+    /// lately.
+    pub(super) fn breach(&self, device: &DeviceId) -> Option<Breach> {
+        self.histories().get_mut(device)?.breach.clone()
     }
 
     /// When a device may be called something else again.

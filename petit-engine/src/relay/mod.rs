@@ -55,6 +55,7 @@ pub use self::fronts::{Front, UnknownFront};
 #[doc(hidden)]
 pub use self::ingress::{fuzz_answer, fuzz_head};
 pub use self::leaving::{Farewell, Leave, UnderWay};
+pub use self::logins::Breach;
 pub use self::places::{Holder, PlaceCounts, Scarce, Shortage};
 pub use self::registry::{Presence, ServedView, SessionView};
 pub use self::route::{Names, Route, Routed, Via, decide};
@@ -287,6 +288,11 @@ impl Relay {
     /// The live sessions.
     pub fn sessions(&self) -> Vec<SessionView> {
         self.shared.registry.views()
+    }
+
+    /// The rule of the protocol that a device has broken last, as far as that is remembered.
+    pub fn breach_of(&self, device: &DeviceId) -> Option<Breach> {
+        self.shared.logins.breach(device)
     }
 
     /// The live session of a device; of several, the newest, which is the one in use.

@@ -1,6 +1,7 @@
 //! One agent's connection, from its hello to its end.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -14,6 +15,7 @@ use super::registry::{Served, Session};
 use super::{Announced, Answer, Shared, probe};
 use crate::limits;
 use crate::mux::{self, End, Event, Events, Mux, Role};
+use crate::name::DeviceId;
 use crate::net::tls;
 use crate::net::wire::Wire;
 use crate::proto::control::{
@@ -33,7 +35,7 @@ pub(super) async fn run(
     let Some(device) = shared.access.device(&key) else { return };
     let (mux, driver, mut events) = mux::session(tls, Role::Relay, limits::INITIAL_WINDOW_BYTES);
     let mut driver = Driving { task: tokio::spawn(driver), ended: None };
-    let outcome = match introduction(&mut events).await {
+    let outcome = match introduction(&shared, &device, &mut events).await {
         Some(Ok(Introduction::Look)) => {
             let now = seconds_since_1970();
             return answer_look(&mux, driver, FromRelay::Looked { device, now }).await;
@@ -48,14 +50,32 @@ pub(super) async fn run(
             serve(&shared, &session, hello, (events, &mut driver)).await
         }
         Some(Err(refusal)) => Err(refusal),
-        None => return tracing::debug!(%device, %peer, "the device left without a word"),
+        None => {
+            tracing::debug!(%device, %peer, "the device left without a word");
+            return note_end(&shared, &device, &driver.end().await);
+        }
     };
     if let Err(refusal) = outcome {
         coming!(shared, Refused, %device, %peer, ?refusal, "session refused");
         refuse(&mux, refusal);
     }
     let end = driver.end().await;
+    note_end(&shared, &device, &end);
     coming!(shared, Ended, %device, %peer, reason = %end, "session ended");
+}
+
+/// Takes note when a session has ended because its client broke the protocol.
+fn note_end(shared: &Shared, device: &DeviceId, end: &End) {
+    if let End::Violation(rule) = end {
+        broke(shared, device, rule);
+    }
+}
+
+/// A client has broken a rule of the protocol: the log says which, and so does what the operator sees of the client.
+fn broke(shared: &Shared, device: &DeviceId, rule: &dyn Display) -> Refusal {
+    tracing::warn!(%device, %rule, "the client broke the protocol");
+    shared.logins.broke(device, rule.to_string());
+    Refusal::Protocol
 }
 
 /// The driver's task; ends with this handle.
@@ -115,7 +135,11 @@ fn seconds_since_1970() -> u64 {
 }
 
 /// The first message; `None` when the peer has gone.
-async fn introduction(events: &mut Events) -> Option<Result<Introduction, Refusal>> {
+async fn introduction(
+    shared: &Shared,
+    device: &DeviceId,
+    events: &mut Events,
+) -> Option<Result<Introduction, Refusal>> {
     let first = tokio::time::timeout(limits::FIRST_MESSAGE, events.recv()).await;
     Some(match first {
         Ok(None) => return None,
@@ -123,9 +147,11 @@ async fn introduction(events: &mut Events) -> Option<Result<Introduction, Refusa
             Ok(FromAgent::Look {}) => Ok(Introduction::Look),
             Ok(FromAgent::Hello(hello)) if hello.protocol == PROTOCOL => Ok(Introduction::Hello(hello)),
             Ok(FromAgent::Hello(_)) => Err(Refusal::VersionMismatch),
-            _ => Err(Refusal::Protocol),
+            Ok(_) => Err(broke(shared, device, &"another message where a hello has to be")),
+            Err(error) => Err(broke(shared, device, &error)),
         },
-        Ok(Some(_)) | Err(_) => Err(Refusal::Protocol),
+        Ok(Some(_)) => Err(broke(shared, device, &"a farewell where a hello has to be")),
+        Err(_) => Err(broke(shared, device, &"no hello in time")),
     })
 }
 
@@ -195,10 +221,7 @@ async fn serve(
             None => return Ok(()),
             Some(Event::Control(payload)) => match FromAgent::decode(&payload) {
                 Ok(message) => on_message(shared, session, message, driver).await?,
-                Err(error) => {
-                    tracing::warn!(%device, %error, "the agent broke the protocol");
-                    return Err(Refusal::Protocol);
-                }
+                Err(error) => return Err(broke(shared, &device, &error)),
             },
             // The session takes no more streams; requests go to a newer one, or are told that it is away.
             Some(Event::GoAway(_)) => {
@@ -210,7 +233,9 @@ async fn serve(
                     session.pool.close();
                 }
             }
-            Some(Event::Open(_)) => return Err(Refusal::Protocol),
+            Some(Event::Open(_)) => {
+                return Err(broke(shared, &device, &"a stream, which only a relay opens"));
+            }
         }
     }
 }
@@ -241,7 +266,9 @@ async fn on_message(
     driver: &mut Driving,
 ) -> Result<(), Refusal> {
     match message {
-        FromAgent::Hello(_) | FromAgent::Look {} => return Err(Refusal::Protocol),
+        FromAgent::Hello(_) | FromAgent::Look {} => {
+            return Err(broke(shared, &session.device, &"a hello or a look in the middle of a session"));
+        }
         FromAgent::Services { services } => {
             session.mux.set_services(services.len());
             let announced = tokio::select! {

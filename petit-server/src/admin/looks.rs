@@ -100,7 +100,9 @@ impl Admin {
     pub(super) async fn client(&self, name: &str) -> Written {
         let row = self.find(name).await?;
         let session = self.session_of(&row.id);
-        written(&ClientView::new(&row, session.as_ref(), (&self.endpoint, self.front_states())))
+        let breach = self.running.as_ref().and_then(|running| running.server.relay.breach_of(&row.id));
+        let view = ClientView::new(&row, session.as_ref(), (&self.endpoint, self.front_states()));
+        written(&view.with_breach(breach))
     }
 
     /// What is live of a client.

@@ -18,16 +18,15 @@ pub enum Violation {
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// More bytes or more credit than a window holds.
-    #[error("stream {stream}")]
+    #[error("on stream {stream} {error}")]
     Credit {
         /// Which stream.
         stream: u32,
         /// What was wrong.
-        #[source]
-        source: CreditError,
+        error: CreditError,
     },
     /// A frame that this end never receives on this stream.
-    #[error("{kind:?} on stream {stream}, where it cannot be")]
+    #[error("a {kind:?} frame on stream {stream}, where it cannot be now")]
     Unexpected {
         /// Which frame.
         kind: Kind,
@@ -67,7 +66,7 @@ impl Core {
         if slot.finished {
             return Err(Violation::Unexpected { kind: Kind::Data, stream: id });
         }
-        slot.window.receive(length).map_err(|source| Violation::Credit { stream: id, source })?;
+        slot.window.receive(length).map_err(|error| Violation::Credit { stream: id, error })?;
         self.stats.received_bytes += length as u64;
         if slot.detached {
             slot.window.discard();
@@ -145,7 +144,7 @@ impl Core {
                 let Some(slot) = self.streams.get_mut(&stream).filter(|slot| !slot.broken) else {
                     return self.stray(stream, kind, 0).map(|()| None);
                 };
-                slot.credit.add(grant).map_err(|source| Violation::Credit { stream, source })?;
+                slot.credit.add(grant).map_err(|error| Violation::Credit { stream, error })?;
                 self.queue(stream);
             }
             Kind::Ping => {

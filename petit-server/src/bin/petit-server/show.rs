@@ -367,6 +367,13 @@ pub(crate) fn client(value: &Value) -> String {
     if value.pointer("/ended/at").is_some() {
         line("ended", format!("{} by the {}", date(value, "/ended/at"), text(value, "/ended/by")));
     }
+    if value.pointer("/breach/at").is_some() {
+        let (at, rule) = (date(value, "/breach/at"), text(value, "/breach/rule"));
+        line(
+            "fault",
+            format!("it broke the protocol: {rule} ({at}); see that both ends have their newest version"),
+        );
+    }
     if let Some(online) = since(value, "/session/since") {
         line("online", format!("for {} from {}", ago(online), text(value, "/session/peer")));
         let trip = value.pointer("/session/round_trip_us").and_then(Value::as_u64);
