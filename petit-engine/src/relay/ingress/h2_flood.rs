@@ -58,6 +58,24 @@ enum Frame {
     Control,
 }
 
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    Http1,
+    Http2,
+}
+
+impl Spoken {
+    /// What TLS has agreed upon (ALPN, RFC 7301), if it has.
+    pub(super) fn agreed(protocol: &[u8]) -> Option<Self> {
+        match protocol {
+            b"http/1.1" => Some(Self::Http1),
+            b"h2" => Some(Self::Http2),
+            _ => None,
+        }
+    }
+}
+
 /// What to make of a visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -76,6 +94,15 @@ impl FloodGuard {
     /// True unless the connection is known to be of another protocol: nothing is counted there.
     pub(super) fn counts(&self) -> bool {
         !matches!(self.protocol, Protocol::Other)
+    }
+
+    /// The version that the connection has begun in; `None` while that is open.
+    pub(super) fn spoken(&self) -> Option<Spoken> {
+        match self.protocol {
+            Protocol::Open(_) => None,
+            Protocol::Http2(_) => Some(Spoken::Http2),
+            Protocol::Other => Some(Spoken::Http1),
+        }
     }
 
     /// Takes the next bytes of a visitor who has `earned` so many control frames since the bytes before.

@@ -5,7 +5,6 @@
 //! are neither parsed nor kept.
 
 mod activity;
-mod agreed;
 mod body;
 mod closing;
 mod events;
@@ -42,10 +41,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use self::activity::{Activity, Over};
-use self::agreed::Agreed;
 pub(super) use self::body::AnswerBody;
 use self::closing::Closing;
 use self::explained::Explained;
+use self::h2_flood::Spoken;
 pub use self::head::fuzz as fuzz_head;
 pub use self::http1::fuzz as fuzz_answer;
 use self::on_wake::OnWake;
@@ -77,12 +76,17 @@ struct Connection {
 
 /// Serves one connection of an HTTPS visitor to its end.
 pub(super) async fn serve_tls(shared: Arc<Shared>, tls: TlsStream<TcpStream>, visitor: Visitor) {
-    let protocol = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-    serve(shared, Agreed::new(tls, protocol.as_deref()), visitor).await;
+    let agreed = tls.get_ref().1.alpn_protocol().and_then(Spoken::agreed);
+    serve_io(shared, tls, visitor, agreed).await;
 }
 
-/// Serves one visitor's connection to its end.
-pub(super) async fn serve<IO>(shared: Arc<Shared>, io: IO, visitor: Visitor)
+/// Serves one connection of a visitor in the clear to its end.
+pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, visitor: Visitor) {
+    serve_io(shared, tcp, visitor, None).await;
+}
+
+/// Serves one visitor's connection to its end; `agreed` is the version that it has to be in.
+async fn serve_io<IO>(shared: Arc<Shared>, io: IO, visitor: Visitor, agreed: Option<Spoken>)
 where
     IO: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
 {
@@ -114,7 +118,7 @@ where
         }
     });
     let broken = Arc::clone(&activity.broken);
-    let io = Paced::new(Closing::new(io, Arc::clone(&activity)), Arc::clone(&broken));
+    let io = Paced::new(Closing::new(io, Arc::clone(&activity), agreed), Arc::clone(&broken));
     let io = Explained::new(io, Arc::clone(&activity), explaining);
     let builder = builder();
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
