@@ -230,6 +230,28 @@ impl AsyncWrite for Local {
 mod tests {
     use super::*;
 
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_connection_that_is_broken_off_before_anybody_looked_was_taken_all_the_same() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let target: ServerAddr = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let break_off = async {
+            let taken = loop {
+                match listener.accept() {
+                    Ok((taken, _)) => break taken,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            };
+            // Before the other end is told that it is connected: nobody has waited for that yet.
+            socket2::SockRef::from(&taken).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        };
+        let (connected, ()) = tokio::join!(connect_tcp(&target), break_off);
+        assert_eq!(connected.map(|_| ()), Err(ServiceCause::NoAnswer));
+        drop(listener);
+        assert_eq!(connect_tcp(&target).await.map(|_| ()), Err(ServiceCause::Refused));
+    }
+
     #[test]
     fn a_name_leads_neither_to_this_computer_nor_to_where_no_service_is() {
         let may = |target: &str, ip: &str| may_lead_to(&target.parse().unwrap(), ip.parse().unwrap());
