@@ -62,6 +62,6 @@ pub enum Pressure {
     None = 0,
     /// No new visitor connection is taken.
     NoNewConnections = 1,
-    /// No new request is taken either.
+    /// No new request is taken either, but in the place of one whose holder has to give it up.
     NoNewRequests = 2,
 }

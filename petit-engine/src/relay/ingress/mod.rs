@@ -290,11 +290,13 @@ async fn pass_on(
     visitor: &Visitor,
 ) -> Result<Response<AnswerBody>, Failure> {
     let shared = way.shared;
-    if !shared.door.takes_requests() {
-        return Err(Failure::Busy);
-    }
     let claim = way.claim(!request.body().is_end_stream());
-    let slot = way.served.rooms.visits.enter(claim).await?;
+    let visits = &way.served.rooms.visits;
+    let slot = if shared.door.takes_requests() {
+        visits.enter(claim).await?
+    } else {
+        visits.enter_instead(claim)?
+    };
     if checked.websocket {
         upgrade::websocket(way, head::to_service(request, checked, visitor, way), slot).await
     } else {

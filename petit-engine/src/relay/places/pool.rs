@@ -168,9 +168,11 @@ impl Pool {
     /// Takes a place from who is to give one up. It changes hands, so nobody else gets in between.
     fn take_over(&self, room: &Room, claim: Claim, willing: Willing) -> bool {
         // One that is free is for whoever is first in the line.
-        if self.used() < self.most {
-            return false;
-        }
+        self.used() >= self.most && self.take_from_others(room, claim, willing)
+    }
+
+    /// As [`Self::take_over`], also where some are free.
+    pub(super) fn take_from_others(&self, room: &Room, claim: Claim, willing: Willing) -> bool {
         let mut ranking = self.ranking.lock().unwrap_or_else(PoisonError::into_inner);
         ranking.refresh(self);
         let found = ranking.give_way(self, room, claim, willing);

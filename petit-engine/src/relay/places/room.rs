@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::super::answer::Failure;
 use super::place::{Clock, Place};
 use super::pool::{Pool, Taken};
+use super::ranking::Willing;
 use super::share::Stage;
 use super::{Holder, Scarce};
 use crate::name::{DeviceId, RegisteredId};
@@ -103,18 +104,31 @@ impl Room {
     /// # Cancel safety
     /// Cancel safe.
     pub(in crate::relay) async fn enter(self: &Arc<Self>, claim: Claim) -> Result<Slot, Failure> {
-        if let Some(rate) = &self.rate {
-            let mut rate = rate.lock().unwrap_or_else(PoisonError::into_inner);
-            if !rate.allow(Instant::now().into_std()) {
-                return Err(Failure::TooMany);
-            }
-        }
+        self.keeps_rate()?;
         let mut way = Entering { room: self, through: 0, crowded: false };
         if !way.goes_through() {
             // Boxed, so that who need not wait carries none of it about.
             Box::pin(way.wait(claim)).await?;
         }
         Ok(way.seat(claim))
+    }
+
+    /// As [`Self::enter`] where there is no memory for one visit more: takes a place from whoever has to give one up,
+    /// and none that is free, so that there are never more.
+    ///
+    /// # Errors
+    /// [`Failure::TooMany`], and [`Failure::Busy`] when nobody has to.
+    pub(in crate::relay) fn enter_instead(self: &Arc<Self>, claim: Claim) -> Result<Slot, Failure> {
+        self.keeps_rate()?;
+        let mut way = Entering { room: self, through: 0, crowded: true };
+        if way.replaces(claim) { Ok(way.seat(claim)) } else { Err(Failure::Busy) }
+    }
+
+    /// Counts a visit towards the service's rate.
+    fn keeps_rate(&self) -> Result<(), Failure> {
+        let Some(rate) = &self.rate else { return Ok(()) };
+        let mut rate = rate.lock().unwrap_or_else(PoisonError::into_inner);
+        if rate.allow(Instant::now().into_std()) { Ok(()) } else { Err(Failure::TooMany) }
     }
 
     /// Visits so far.
@@ -255,6 +269,25 @@ impl Entering<'_> {
             self.through += 1;
         }
         Ok(())
+    }
+
+    /// Takes the place of somebody else; false when nobody has to give one up.
+    fn replaces(&mut self, claim: Claim) -> bool {
+        let mut has_replaced = false;
+        while let Some(pool) = self.room.pools.get(self.through) {
+            // The last pool is what all visits have in common: whoever has lost a place in it before, or loses one
+            // now, makes the room.
+            let is_last = self.through + 1 == self.room.pools.len();
+            let is_free = (!is_last || has_replaced) && pool.try_take().is_some();
+            if !is_free {
+                if !pool.take_from_others(self.room, claim, Willing::Fairly) {
+                    return false;
+                }
+                has_replaced = true;
+            }
+            self.through += 1;
+        }
+        true
     }
 
     fn seat(mut self, claim: Claim) -> Slot {

@@ -1,4 +1,5 @@
 mod newcomers;
+mod pressure;
 
 use std::time::Duration;
 
