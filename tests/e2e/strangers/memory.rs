@@ -3,13 +3,17 @@
 
 use std::time::Duration;
 
-use petit_tests::bed::{client_config, server_config};
+use bytes::Bytes;
+use http_body_util::Empty;
+use petit_engine::relay::Pressure;
+use petit_tests::bed::{Bed, client_config, server_config};
 use petit_tests::process::{Program, resident_bytes};
 use petit_tests::service::Service;
 use petit_tests::soon;
-use petit_tests::visitor::Visitor;
+use petit_tests::visitor::{Visitor, host, request, whole};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use super::h2::{END_HEADERS, END_STREAM, HEADERS, SETTINGS, field, frame};
 
@@ -89,4 +93,44 @@ async fn a_peak_of_memory_shuts_the_door_for_as_long_as_it_lasts_and_no_longer()
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn without_memory_for_more_whoever_holds_much_is_refused_and_others_get_its_places() {
+    const HELD: usize = 20;
+    let (heavy, light) = ("198.51.100.1", "198.51.100.2");
+    // A proxy of the operator's says who the visitors are, on connections that it keeps.
+    let bed = Bed::with("trusted_proxies = [\"127.0.0.1\"]").await;
+    let service = Service::http("s").await;
+    let client = bed.client(&service).await;
+    let host = host(&client.id());
+    let ask = |target: &str, from: &str| {
+        let mut asked = request(&host, "GET", target, Empty::<Bytes>::new());
+        asked.headers_mut().insert("x-forwarded-for", from.parse().unwrap());
+        asked
+    };
+    let mut holding = JoinSet::new();
+    for _ in 0..HELD {
+        let (asked, visitor) = (ask("/wait", heavy), bed.visitor());
+        holding.spawn(async move { visitor.send(asked).await });
+    }
+    service.until_waiting(HELD).await;
+    let mut kept = bed.visitor().connect().await;
+    // It is one that there is once it has been answered on.
+    let answer = whole(soon("an answer", kept.send_request(ask("/", light))).await.unwrap()).await;
+    assert_eq!(answer.status, 200, "with memory enough");
+    bed.server.relay.set_pressure(Pressure::NoNewRequests);
+    for (from, status, code) in [(light, 200, None), (heavy, 503, Some("busy"))] {
+        let answer = whole(soon("an answer", kept.send_request(ask("/", from))).await.unwrap()).await;
+        assert_eq!((answer.status.as_u16(), answer.petit_error().as_deref()), (status, code), "{from}");
+    }
+    let gave_way = soon("one to give way", holding.join_next()).await.unwrap().unwrap();
+    assert_eq!(gave_way.petit_error().as_deref(), Some("gave-way"));
+    bed.server.relay.set_pressure(Pressure::None);
+    let answer = whole(soon("an answer", kept.send_request(ask("/", heavy))).await.unwrap()).await;
+    assert_eq!(answer.status, 200, "there is memory again");
+    service.let_go();
+    while let Some(answer) = soon("those that waited", holding.join_next()).await {
+        assert_eq!(answer.unwrap().text(), "done");
+    }
 }
