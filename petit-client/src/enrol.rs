@@ -9,7 +9,8 @@
 //! 6. The server of the former registration is told that it is over, and the former key is forgotten.
 //!
 //! A second try begins where the first one ended. Up to the switch the former registration is in force, from it on
-//! the new one; step 6 is done when the client starts, should the program have ended before it.
+//! the new one; step 6 is done when the client starts, should the program have ended before it. Behind the switch
+//! nothing is made any more: [`resume`] gets the server's answer again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -58,6 +59,9 @@ pub enum RegisterError {
     /// No key could be made.
     #[error(transparent)]
     Key(#[from] InvalidKey),
+    /// The key of the registration in force is not where it was put.
+    #[error("the key of this computer is gone from the {0}; without it the registration cannot be used")]
+    KeyGone(KeyStore),
     /// The registration cannot be written down.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
@@ -159,6 +163,30 @@ pub enum FormerEnd {
     NoKey,
 }
 
+/// Goes on with a registration that an invite has led to already: its server is asked again with the key in force, and
+/// answers as it did the first time. Nothing is replaced, and nothing is written down. `None` when what is in force, if
+/// anything, was not made with this invite. Call with the client's lock held.
+///
+/// # Errors
+/// [`RegisterError`]; the registration is in force all the same.
+///
+/// # Cancel safety
+/// Cancel safe.
+pub async fn resume(
+    folder: &Folder,
+    config: &Config,
+    invite: &Invite,
+) -> Result<Option<Enrolled>, RegisterError> {
+    let in_force = Known::load(folder)?.in_force;
+    let Some(registration) = in_force.filter(|in_force| in_force.is_of(invite)) else { return Ok(None) };
+    let key = Vault::of(registration.key_store, folder).load(&registration.key).await?;
+    let key = key.ok_or(RegisterError::KeyGone(registration.key_store))?;
+    let way = way::way(config, &invite.server);
+    let registered = agent::enrol(invite, &way, &key, &device_name(config), &Text::lossy(SOFTWARE)).await?;
+    tracing::info!(server = %registration.server, device = %registration.device, "registered already");
+    Ok(Some(Enrolled { registration, registered, replaced: false }))
+}
+
 /// Registers this device. Call with the client's lock held.
 ///
 /// # Errors
@@ -176,9 +204,9 @@ pub async fn register(
     if *existing == Existing::Keep {
         registration::load(folder)?; // what is damaged is not overwritten unasked
     }
-    // The same invite again is a second try after everything was done.
-    let is_done = |it: &Registration| it.invite.as_ref() == Some(&invite.id.to_string());
-    if let Some(in_force) = known.in_force.as_ref().filter(|it| *existing == Existing::Keep || is_done(it)) {
+    // There is nothing left to do with the invite that the one in force was made with: see [`resume`].
+    let is_refused = |it: &Registration| *existing == Existing::Keep || it.is_of(invite);
+    if let Some(in_force) = known.in_force.as_ref().filter(|it| is_refused(it)) {
         return Err(RegisterError::Registered(Box::new(in_force.clone())));
     }
     if let Some(host) = &config.host

@@ -219,6 +219,10 @@ pub fn connection_todo(connection: &Connection) -> &'static str {
     }
 }
 
+/// What to do when the key of this computer is gone.
+const KEY_GONE: &str =
+    "put it back from a backup, or register again: petit-client unregister --local, petit-client register";
+
 /// Why an invite did not lead to a registration.
 pub fn register(error: &RegisterError) -> Words {
     match error {
@@ -232,6 +236,7 @@ pub fn register(error: &RegisterError) -> Words {
         RegisterError::Enrol(error) => enrol(error),
         RegisterError::Vault(error) => vault(error),
         RegisterError::Key(_) => words(error.to_string(), "try again"),
+        RegisterError::KeyGone(_) => words(error.to_string(), KEY_GONE),
         RegisterError::Registration(_) => words(error.to_string(), "check the folder's rights and the disk"),
     }
 }
@@ -301,10 +306,9 @@ pub fn key(trouble: KeyTrouble) -> Words {
         KeyTrouble::Locked => vault(&VaultError::Locked),
         KeyTrouble::Denied => vault(&VaultError::Denied),
         KeyTrouble::Unanswered => vault(&VaultError::Unanswered(crate::vault::KEYCHAIN_LIMIT)),
-        KeyTrouble::Gone => words(
-            "the key of this computer is gone; without it the registration cannot be used",
-            "put it back from a backup, or register again: petit-client unregister --local, petit-client register",
-        ),
+        KeyTrouble::Gone => {
+            words("the key of this computer is gone; without it the registration cannot be used", KEY_GONE)
+        }
         KeyTrouble::Failed => words("the key of this computer cannot be read", "petit-client doctor"),
     }
 }
@@ -314,10 +318,7 @@ pub fn start(error: &StartError) -> Words {
     match error {
         StartError::Registration(_) => words(petit_host::cli::chain(error), ""),
         StartError::Vault(error) => vault(error),
-        StartError::KeyGone(KeyStore::Keychain | KeyStore::File) => words(
-            error.to_string(),
-            "put it back from a backup, or register again: petit-client unregister --local, petit-client register",
-        ),
+        StartError::KeyGone(KeyStore::Keychain | KeyStore::File) => words(error.to_string(), KEY_GONE),
         StartError::Key(_) => words(
             petit_host::cli::chain(error),
             "register again: petit-client unregister --local, petit-client register",

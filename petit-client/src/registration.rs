@@ -114,6 +114,14 @@ impl Registration {
         (!is_set_up).then_some(&self.service)
     }
 
+    /// True when it was made with this very invite, so that the invite leads nowhere else. The number alone does not
+    /// say so: another vendor could have copied it, and must not be shown the key.
+    pub fn is_of(&self, invite: &Invite) -> bool {
+        self.invite.as_ref() == Some(&invite.id.to_string())
+            && self.server == invite.server
+            && self.pins == invite.pins
+    }
+
     /// What an enrolment came to.
     pub fn new(invite: &Invite, device: DeviceId, service: ServiceName, pending: &Pending) -> Self {
         Self {
@@ -192,6 +200,18 @@ pub fn set_aside(folder: &Folder) -> Result<(), RegistrationError> {
 /// [`RegistrationError`].
 pub fn save_chosen(folder: &Folder, chosen: &Chosen) -> Result<(), RegistrationError> {
     write(&folder.chosen(), chosen)
+}
+
+/// The registration that one with `invite` takes the place of; where that has happened already, the one whose server
+/// is still to be told. `None` when there is none.
+///
+/// # Errors
+/// [`RegistrationError::File`].
+pub fn replaced_by(folder: &Folder, invite: &Invite) -> Result<Option<Registration>, RegistrationError> {
+    match Known::load(folder)?.in_force {
+        Some(in_force) if in_force.is_of(invite) => load_former(folder),
+        in_force => Ok(in_force),
+    }
 }
 
 /// A registration that is over, as long as its server is still to be told; `None` when there is none. What is

@@ -32,6 +32,7 @@ mod recover;
 mod replace;
 mod request;
 mod restart;
+mod resumed;
 mod revoke;
 mod secrets;
 mod strangers;

@@ -228,7 +228,7 @@ export interface Invite {
   fingerprint: string;
   not_after: number;
   expired: boolean;
-  /** With whom this computer is registered already. That ends once the new registration stands. */
+  /** With whom this computer is registered already, by another invite. That ends once the new registration stands. */
   replaces: string | null;
   /** What will be reachable, and for whom. */
   exposes: string;

@@ -235,7 +235,7 @@ impl App {
         let texts = self.now().texts.clone();
         let parsed = petit_engine::invite::Invite::parse(&text);
         let invite = parsed.map_err(|error| words::invite(&texts, &error))?;
-        let former = registration::load(&self.folder).ok().flatten();
+        let former = registration::replaced_by(&self.folder, &invite).ok().flatten();
         let link = self.link_for_registration().await?;
         let done = link.register(Wanted { invite, text, key_store, existing }).await;
         let done = done.map_err(|error| refused(&texts, error))?;
@@ -243,8 +243,8 @@ impl App {
         self.start().await?;
         let text = std::fs::read_to_string(&self.folder.config).unwrap_or_default();
         let kept = crate::config::parse(&self.folder.config, &text).ok().map(|(config, _)| config.key_store);
-        if kept.is_some_and(|kept| kept != key_store) {
-            let text = crate::config::edit::set(&text, "key_store", &key_store.to_string());
+        if kept.is_some_and(|kept| kept != done.key_store) {
+            let text = crate::config::edit::set(&text, "key_store", &done.key_store.to_string());
             let text = text.map_err(|error| words::failed(&texts, &error))?;
             self.write_config(&text).await?;
         }

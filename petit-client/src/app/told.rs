@@ -11,7 +11,7 @@ use super::contract::{Fact, Invite, Kept, Service};
 use super::texts::Texts;
 use crate::SOFTWARE;
 use crate::config::Config;
-use crate::consent::{self, ChosenFor};
+use crate::consent::{self, ChosenFor, KeptService};
 use crate::enrol;
 use crate::registration::Known;
 
@@ -25,7 +25,10 @@ pub(super) fn invite(
 ) -> Invite {
     let pin = invite.pins.first();
     let vendor = whom(invite.vendor.as_ref(), &invite.server);
-    let kept = consent::kept(config, &invite.pins, known).into_iter().map(|kept| Kept {
+    // With its own invite again a registration goes on: what is shared stays shared, and nothing is replaced.
+    let resumed = known.in_force.as_ref().filter(|in_force| in_force.is_of(invite));
+    let is_asked = |kept: &KeptService| resumed.is_none_or(|known| known.withheld.contains(&kept.name));
+    let kept = consent::kept(config, &invite.pins, known).into_iter().filter(is_asked).map(|kept| Kept {
         name: kept.name.to_string(),
         kind: kept.kind,
         target: kept.target.to_string(),
@@ -39,7 +42,11 @@ pub(super) fn invite(
         fingerprint: pin.map(ToString::to_string).unwrap_or_default(),
         not_after: invite.not_after.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         expired: invite.not_after < now,
-        replaces: known.in_force.as_ref().map(|known| whom(known.vendor.as_ref(), &known.server)),
+        replaces: known
+            .in_force
+            .as_ref()
+            .filter(|_| resumed.is_none())
+            .map(|known| whom(known.vendor.as_ref(), &known.server)),
         exposes: texts.fill(exposes, &[("vendor", &vendor)]),
         kept: kept.collect(),
         told: learns(texts, config),
@@ -120,6 +127,8 @@ pub(crate) fn learns(texts: &Texts, config: &Config) -> Vec<Fact> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::KeyStore;
+    use crate::registration::{Pending, Registration};
 
     #[test]
     fn a_name_never_stands_without_the_host_that_was_pinned() {
@@ -127,6 +136,34 @@ mod tests {
         let name: VendorName = "Nordlicht".parse().unwrap();
         assert_eq!(whom(Some(&name), &server), "Nordlicht (tunnel.example.com)");
         assert_eq!(whom(None, &server), "tunnel.example.com");
+    }
+
+    #[test]
+    fn with_its_own_invite_again_nothing_is_replaced_and_what_is_shared_is_not_asked_about() {
+        let invite = petit_engine::invite::Invite {
+            server: "tunnel.example.com:8453".parse().unwrap(),
+            pins: vec![Fingerprint([1; 32])],
+            id: petit_engine::secret::InviteId([2; 16]),
+            secret: petit_engine::secret::InviteSecret::from_bytes([3; 32]),
+            not_after: UNIX_EPOCH,
+            vendor: None,
+        };
+        let device = petit_engine::name::DeviceId::random().unwrap();
+        let pending = Pending { key: Fingerprint([4; 32]), key_store: KeyStore::File };
+        let mut registration = Registration::new(&invite, device, "web".parse().unwrap(), &pending);
+        registration.withheld.insert("db".parse().unwrap());
+        let text = "[[client.service]]\nname = \"web\"\ntarget = \"localhost:1\"\n\
+            [[client.service]]\nname = \"db\"\ntarget = \"localhost:2\"";
+        let (config, _) = crate::config::parse(std::path::Path::new("c"), text).unwrap();
+        let known = Known { in_force: Some(registration), ..Known::default() };
+        let said = |invite: &petit_engine::invite::Invite| {
+            let said = super::invite(&Texts::of("en"), invite, &config, &known, SystemTime::now());
+            let kept: Vec<String> = said.kept.into_iter().map(|kept| kept.name).collect();
+            (said.replaces, kept.join(" "))
+        };
+        assert_eq!(said(&invite), (None, "db".to_owned()));
+        let other = petit_engine::invite::Invite { id: petit_engine::secret::InviteId([9; 16]), ..invite };
+        assert_eq!(said(&other), (Some("tunnel.example.com".to_owned()), "web db".to_owned()));
     }
 
     #[test]

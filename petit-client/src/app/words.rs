@@ -122,6 +122,9 @@ pub(crate) fn register(texts: &Texts, error: &RegisterError) -> Refused {
         RegisterError::Registered(_) => "register.registered".to_owned(),
         RegisterError::OtherServer { .. } => "register.other_server".to_owned(),
         RegisterError::Vault(error) => return vault(texts, error),
+        RegisterError::KeyGone(_) => {
+            return Refused::new(&format!("key.{}", name(KeyTrouble::Gone)), key(texts, KeyTrouble::Gone));
+        }
         RegisterError::Key(_) | RegisterError::Enrol(EnrolError::Key(_)) => "register.key".to_owned(),
         RegisterError::Registration(_) => "register.not_written".to_owned(),
         RegisterError::Enrol(EnrolError::NoAnswer { .. }) => "register.no_answer".to_owned(),

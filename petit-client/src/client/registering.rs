@@ -9,7 +9,7 @@ use petit_host::cli::chain;
 use super::{Client, UnregisterError};
 use crate::config::Config;
 use crate::consent::{self, KeptService};
-use crate::enrol::{self, Done, FormerEnd, RegisterError, Request};
+use crate::enrol::{self, Done, Enrolled, FormerEnd, RegisterError, Request};
 use crate::registration::{self, Known, RegistrationError};
 
 impl Client {
@@ -23,13 +23,18 @@ impl Client {
     }
 
     /// Registers this computer and goes online. A registration that this one takes the place of goes on until this
-    /// one stands; then its server is told, and the result says what came of that.
+    /// one stands; then its server is told, and the result says what came of that. With the invite of the registration
+    /// in force nothing is replaced: see [`enrol::resume`].
     ///
     /// # Errors
     /// [`RegisterError`]; a registration that was in force still is.
     pub async fn register(&self, request: &Request<'_>) -> Result<Done, RegisterError> {
         let _one_at_a_time = self.shared.registering.lock().await;
         let config = self.shared.inner.lock().await.config.clone();
+        if let Some(enrolled) = enrol::resume(&self.shared.folder, &config, request.invite).await? {
+            self.switch(true).await;
+            return Ok(self.registered(enrolled, &config).await);
+        }
         let enrolled = enrol::register(&self.shared.folder, &config, request).await?;
         {
             let mut inner = self.shared.inner.lock().await;
@@ -38,11 +43,16 @@ impl Client {
             // The former vendor reaches nothing from here on.
             inner.agent = None;
         }
+        Ok(self.registered(enrolled, &config).await)
+    }
+
+    /// Goes online with the registration in force, and tells the server of the former one that it is over.
+    async fn registered(&self, enrolled: Enrolled, config: &Config) -> Done {
         if let Err(error) = self.unlock().await {
             tracing::error!(error = %chain(&error), "registered, but not online");
         }
-        let former = self.tell_former(&config).await;
-        Ok(Done::of(enrolled, former))
+        let former = self.tell_former(config).await;
+        Done::of(enrolled, former)
     }
 
     async fn tell_former(&self, config: &Config) -> Option<FormerEnd> {

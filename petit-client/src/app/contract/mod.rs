@@ -117,7 +117,7 @@ pub struct Invite {
     pub not_after: u64,
     /// It has ended, by this computer's clock.
     pub expired: bool,
-    /// With whom this computer is registered already.
+    /// With whom this computer is registered already; `None` when it is with this very invite.
     pub replaces: Option<String>,
     /// What will be reachable, and for whom.
     pub exposes: String,

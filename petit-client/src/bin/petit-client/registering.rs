@@ -10,7 +10,7 @@ use petit_client::consent::{self, ChosenFor, KeptService};
 use petit_client::control::CONSENT;
 use petit_client::enrol::{self, Done, Existing, FormerEnd, RegisterError, Request};
 use petit_client::messages::{self, Words};
-use petit_client::registration::{self, Known, Registration};
+use petit_client::registration::{self, Known, Registration, RegistrationError};
 use petit_client::vault::{Vault, VaultError};
 use petit_engine::agent::{EnrolError, ServiceSpec, connect};
 use petit_engine::invite::{InvalidInvite, Invite};
@@ -47,80 +47,172 @@ enum Talk {
     Nobody,
 }
 
+/// An invite, as it was typed and as it is understood.
+type Given = (SecretString, Invite);
+
+/// A `register` under way.
+struct Registering<'a> {
+    context: &'a Context,
+    wish: &'a Wish<'a>,
+    talk: Talk,
+    /// `None` when a client runs, which then registers itself and keeps the key itself.
+    own: Option<Lock>,
+    config: Config,
+    known: Known,
+}
+
 /// From an invite to a registration.
 pub(crate) async fn register(context: &Context, wish: &Wish<'_>) -> Result<(), Failure> {
     let folder = &context.folder;
     folder.make().map_err(|error| Failure::of(&error))?;
     let is_person = io::stdin().is_terminal() && !context.json && wish.invite_file.is_none();
     let talk = if is_person { Talk::Person } else { Talk::Nobody };
-    if talk == Talk::Nobody && !wish.replace {
-        let in_force = registration::load(folder).map_err(|error| Failure::of(&error))?;
-        if let Some(registration) = in_force {
-            return Err(register_failure(&RegisterError::Registered(Box::new(registration))));
-        }
-    }
     let own = own_lock(context).await?;
+    let mut given = None;
+    if talk == Talk::Nobody
+        && !wish.replace
+        && let Some(in_force) = registration::load(folder).map_err(|error| Failure::of(&error))?
+    {
+        // The only invite that is of any use is its own.
+        let its_own = read_invite(wish.invite_file).ok().filter(|(_, invite)| in_force.is_of(invite));
+        let refused = || register_failure(&RegisterError::Registered(Box::new(in_force)));
+        given = Some(its_own.ok_or_else(refused)?);
+    }
     let config = configure::load_or_make(context)?;
-    let mut key_store = wish.key_store.unwrap_or(config.key_store);
-    // A person is not asked for an invite that cannot be used. A client that runs keeps the key itself.
-    if own.is_some() && talk == Talk::Person {
-        key_store = usable(context, key_store, talk).await?;
-    }
-    let text = read_invite(wish.invite_file)?;
-    let invite = Invite::parse(&text).map_err(|error| invite_failure(&error))?;
-    if own.is_some() && talk == Talk::Nobody {
-        key_store = usable(context, key_store, talk).await?;
-    }
     let known = Known::load(folder).map_err(|error| Failure::of(&error))?;
-    if talk == Talk::Person {
-        show_invite(&invite);
-        confirm(&invite, known.in_force.as_ref().filter(|_| !wish.replace))?;
-    }
-    let kept = consent::kept(&config, &invite.pins, &known);
-    let share = match talk {
-        Talk::Person if wish.share.is_none() => ask_share(&invite, &kept),
-        Talk::Person | Talk::Nobody => share(wish, &kept)?,
-    };
-    let mut signals = Signals::new().map_err(|error| Failure::of(&error))?;
-    let registering = async {
-        match &own {
-            Some(_) => {
-                let existing = if known.in_force.is_some() { Existing::Replace } else { Existing::Keep };
-                let request = Request { invite: &invite, key_store, share, existing };
-                here(context, &config, &request).await
+    Registering { context, wish, talk, own, config, known }.run(given).await
+}
+
+impl Registering<'_> {
+    async fn run(&self, given: Option<Given>) -> Result<(), Failure> {
+        let Self { context, wish, config, .. } = self;
+        // A person is not asked for an invite that cannot be used. Where one is in force, the invite says first whether
+        // there is a key to be kept.
+        let is_first = self.talk == Talk::Person && self.known.in_force.is_none();
+        let mut key_store = wish.key_store.unwrap_or(config.key_store);
+        if is_first {
+            key_store = self.usable(key_store).await?;
+        }
+        let given = given.map_or_else(|| read_invite(wish.invite_file), Ok)?;
+        let is_resumed = self.known.in_force.as_ref().is_some_and(|in_force| in_force.is_of(&given.1));
+        if !is_first && !is_resumed {
+            key_store = self.usable(key_store).await?;
+        }
+        let share = if is_resumed { self.resume(&given.1) } else { self.choose(&given.1)? };
+        let failed = |error: RegistrationError| Failure::of(&error);
+        let former = registration::replaced_by(&context.folder, &given.1).map_err(failed)?;
+        let mut signals = Signals::new().map_err(|error| Failure::of(&error))?;
+        let done = tokio::select! {
+            done = self.enrol(&given, key_store, share) => done?,
+            () = interrupted(&mut signals) => {
+                let problem = "stopped; it is not known whether the server has registered this computer already";
+                return Err(Failure::new(ExitCode::Interrupted, problem)
+                    .hint("the same invite can be used again here: petit-client register"));
             }
-            None => elsewhere(context, &text, key_store, &share, known.in_force.is_some()).await,
+        };
+        if done.key_store != config.key_store {
+            let key_store = done.key_store.to_string();
+            configure::change(context, |text| edit::set(text, "key_store", &key_store)).await?;
         }
-    };
-    let done = tokio::select! {
-        done = registering => done?,
-        () = interrupted(&mut signals) => {
-            let problem = "stopped; it is not known whether the server has registered this computer already";
-            return Err(Failure::new(ExitCode::Interrupted, problem)
-                .hint("the same invite can be used again here: petit-client register"));
+        let is_set_up = self.set_up(&done, &mut signals).await?;
+        let mut text = summary(&done, former.as_ref(), is_set_up);
+        text.push_str(match &self.own {
+            Some(_) => "Next: petit-client start",
+            None => "The client is running; see it with: petit-client status",
+        });
+        context.say(&text, &json!(done));
+        Ok(())
+    }
+
+    /// Where the key goes: where it is wanted, or, when there is no keychain and a person says so, into a file.
+    async fn usable(&self, wanted: KeyStore) -> Result<KeyStore, Failure> {
+        if self.own.is_none() {
+            return Ok(wanted);
         }
-    };
-    if key_store != config.key_store {
-        configure::change(context, |text| edit::set(text, "key_store", &key_store.to_string())).await?;
+        match Vault::of(wanted, &self.context.folder).check().await {
+            Ok(()) => Ok(wanted),
+            Err(error @ VaultError::NoKeychain) => {
+                let question = format!(
+                    "{}.\nKeep the key in a file that only you can read?",
+                    capital(&error.to_string())
+                );
+                match self.talk {
+                    Talk::Person if ask_yes(&question, Answer::No) => Ok(KeyStore::File),
+                    Talk::Person | Talk::Nobody => Err(register_failure(&error.into())),
+                }
+            }
+            Err(error) => Err(register_failure(&error.into())),
+        }
     }
-    let target = match place(context, wish, &config, &done)? {
-        Place::Known => None,
-        Place::Said(target) => Some(target),
-        Place::Unknown if talk == Talk::Person => ask_place(&done, &mut signals).await?,
-        Place::Unknown => None,
-    };
-    if let Some(target) = &target {
-        set_up(context, &done, target, wish.tcp, talk).await?;
+
+    /// Everything was decided when this invite led to the registration in force.
+    fn resume(&self, invite: &Invite) -> BTreeSet<ServiceName> {
+        if self.talk == Talk::Person {
+            show_invite(invite);
+            println!("This computer is registered with it already; nothing is replaced.");
+        }
+        BTreeSet::new()
     }
-    let is_set_up = target.is_some() || !matches!(place(context, wish, &config, &done), Ok(Place::Unknown));
-    let known = known.in_force.as_ref();
-    let mut text = summary(&done, known, is_set_up);
-    text.push_str(match &own {
-        Some(_) => "Next: petit-client start",
-        None => "The client is running; see it with: petit-client status",
-    });
-    context.say(&text, &json!(done));
-    Ok(())
+
+    /// What the vendor may reach, once it is clear that the invite is the right one.
+    fn choose(&self, invite: &Invite) -> Result<BTreeSet<ServiceName>, Failure> {
+        let Self { wish, talk, known, .. } = self;
+        if *talk == Talk::Person {
+            show_invite(invite);
+            confirm(invite, known.in_force.as_ref().filter(|_| !wish.replace))?;
+        }
+        let kept = consent::kept(&self.config, &invite.pins, known);
+        match talk {
+            Talk::Person if wish.share.is_none() => Ok(ask_share(invite, &kept)),
+            Talk::Person | Talk::Nobody => share(wish, &kept),
+        }
+    }
+
+    /// Registers here, or has the client that runs register itself.
+    async fn enrol(
+        &self,
+        (text, invite): &Given,
+        key_store: KeyStore,
+        share: BTreeSet<ServiceName>,
+    ) -> Result<Done, Failure> {
+        let replace = self.known.in_force.is_some();
+        if self.own.is_some() {
+            let existing = if replace { Existing::Replace } else { Existing::Keep };
+            return here(self.context, &self.config, &Request { invite, key_store, share, existing }).await;
+        }
+        let body = json!({
+            "invite": text.expose_secret(),
+            "key_store": key_store,
+            "share": share,
+            "replace": replace,
+        });
+        let value = self.context.call("POST", "/register", Some(body)).await?;
+        serde_json::from_value(value).map_err(|error| Failure::of(&error))
+    }
+
+    /// Writes down where the invite's service is, when somebody says so. False when nobody knows it.
+    async fn set_up(&self, done: &Done, signals: &mut Signals) -> Result<bool, Failure> {
+        let target = match place(self.context, self.wish, &self.config, done)? {
+            Place::Known => return Ok(true),
+            Place::Said(target) => Some(target),
+            Place::Unknown if self.talk == Talk::Person => ask_place(done, signals).await?,
+            Place::Unknown => None,
+        };
+        let Some(target) = target else { return Ok(false) };
+        let kind = if self.wish.tcp { "tcp" } else { "http" };
+        let new = NewService::plain(&done.service, &target, kind);
+        configure::change(self.context, |text| edit::add_service(text, &new)).await?;
+        let spec = ServiceSpec::plain(done.service.clone(), ServiceKind::Tcp, target.clone());
+        if self.talk == Talk::Person
+            && let Err(cause) = connect(&spec).await
+        {
+            println!(
+                "Note: {target}: {} at the moment; Petit will find it when it is there.",
+                messages::service(cause).what
+            );
+        }
+        Ok(true)
+    }
 }
 
 /// The client's lock; `None` when a client runs, which then registers itself: the tray app's does without a
@@ -143,22 +235,6 @@ async fn own_lock(context: &Context) -> Result<Option<Lock>, Failure> {
     let problem =
         "the client that runs is of an older version, which would offer the vendor all services at once";
     Err(Failure::new(ExitCode::Failed, problem).hint("restart it: petit-client stop, petit-client start"))
-}
-
-/// Where the key goes: where it is wanted, or, when there is no keychain and a person says so, into a file.
-async fn usable(context: &Context, wanted: KeyStore, talk: Talk) -> Result<KeyStore, Failure> {
-    match Vault::of(wanted, &context.folder).check().await {
-        Ok(()) => Ok(wanted),
-        Err(error @ VaultError::NoKeychain) => {
-            let question =
-                format!("{}.\nKeep the key in a file that only you can read?", capital(&error.to_string()));
-            match talk {
-                Talk::Person if ask_yes(&question, Answer::No) => Ok(KeyStore::File),
-                Talk::Person | Talk::Nobody => Err(register_failure(&error.into())),
-            }
-        }
-        Err(error) => Err(register_failure(&error.into())),
-    }
 }
 
 fn capital(text: &str) -> String {
@@ -208,27 +284,12 @@ fn share(wish: &Wish<'_>, kept: &[KeptService]) -> Result<BTreeSet<ServiceName>,
 async fn here(context: &Context, config: &Config, request: &Request<'_>) -> Result<Done, Failure> {
     let folder = &context.folder;
     let failure = |error: RegisterError| register_failure(&error);
-    let enrolled = enrol::register(folder, config, request).await.map_err(failure)?;
+    let enrolled = match enrol::resume(folder, config, request.invite).await.map_err(failure)? {
+        Some(enrolled) => enrolled,
+        None => enrol::register(folder, config, request).await.map_err(failure)?,
+    };
     let former = enrol::tell_former(folder, config).await.map_err(failure)?;
     Ok(Done::of(enrolled, former))
-}
-
-/// Has the client that runs register itself.
-async fn elsewhere(
-    context: &Context,
-    invite: &SecretString,
-    key_store: KeyStore,
-    share: &BTreeSet<ServiceName>,
-    replace: bool,
-) -> Result<Done, Failure> {
-    let body = json!({
-        "invite": invite.expose_secret(),
-        "key_store": key_store,
-        "share": share,
-        "replace": replace,
-    });
-    let value = context.call("POST", "/register", Some(body)).await?;
-    serde_json::from_value(value).map_err(|error| Failure::of(&error))
 }
 
 /// Where the invite's service is.
@@ -264,28 +325,6 @@ fn place(context: &Context, wish: &Wish<'_>, config: &Config, done: &Done) -> Re
         (None, Some(_)) => Ok(Place::Known),
         (None, None) => Ok(Place::Unknown),
     }
-}
-
-/// Writes the invite's service down, and says when nothing is there yet.
-async fn set_up(
-    context: &Context,
-    done: &Done,
-    target: &ServerAddr,
-    tcp: bool,
-    talk: Talk,
-) -> Result<(), Failure> {
-    let new = NewService::plain(&done.service, target, if tcp { "tcp" } else { "http" });
-    configure::change(context, |text| edit::add_service(text, &new)).await?;
-    let spec = ServiceSpec::plain(done.service.clone(), ServiceKind::Tcp, target.clone());
-    if talk == Talk::Person
-        && let Err(cause) = connect(&spec).await
-    {
-        println!(
-            "Note: {target}: {} at the moment; Petit will find it when it is there.",
-            messages::service(cause).what
-        );
-    }
-    Ok(())
 }
 
 /// What the registration came to.
@@ -329,7 +368,13 @@ fn former_text(former: &Registration, end: FormerEnd) -> String {
     }
 }
 
-fn read_invite(file: Option<&Path>) -> Result<SecretString, Failure> {
+fn read_invite(file: Option<&Path>) -> Result<Given, Failure> {
+    let text = read_text(file)?;
+    let invite = Invite::parse(&text).map_err(|error| invite_failure(&error))?;
+    Ok((text, invite))
+}
+
+fn read_text(file: Option<&Path>) -> Result<SecretString, Failure> {
     const MOST: u64 = 16 * 1024;
     let cannot =
         |error: io::Error| Failure::new(ExitCode::Failed, format!("cannot read the invite: {error}"));
