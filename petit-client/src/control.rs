@@ -176,8 +176,12 @@ impl Control {
                 trials.push(json!({ "service": service.name, "refused": refusal }));
             } else {
                 let trial = self.client.probe(&service.name).await.map_err(asked)?;
-                trials
-                    .push(json!({ "service": service.name, "trial": trial, "public": service.front.state }));
+                trials.push(json!({
+                    "service": service.name,
+                    "trial": trial,
+                    "public": service.front.state,
+                    "url": service.url,
+                }));
             }
         }
         Ok(json!({ "trials": trials }))

@@ -8,7 +8,7 @@ use petit_engine::proto::control::{EnrolRefusal, GrantRefusal};
 use crate::client::StartError;
 use crate::config::KeyStore;
 use crate::enrol::RegisterError;
-use crate::status::{BrokenAt, Connection, KeyTrouble};
+use crate::status::{BrokenAt, Connection, KeyTrouble, is_server_only};
 use crate::vault::VaultError;
 
 /// What is the matter, and what to do about it.
@@ -152,9 +152,12 @@ pub fn front(cause: FrontCause) -> Words {
     words(what, "tell the vendor")
 }
 
-/// Why a public front was not tried, as the end of a sentence.
-pub fn untried(why: FrontUntried) -> &'static str {
+/// Why the public address `url` was not tried, as the end of a sentence.
+pub fn untried(why: FrontUntried, url: &str) -> &'static str {
     match why {
+        FrontUntried::PrivateAddress if is_server_only(url) => {
+            "only programs on the server's own machine reach it"
+        }
         FrontUntried::SwitchedOff => "the vendor has switched that off",
         FrontUntried::NoNameServer => "the server's name servers do not answer",
         FrontUntried::PrivateAddress => "its name leads to a private address",

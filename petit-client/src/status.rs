@@ -6,6 +6,7 @@
 //! far the proof goes. Otherwise the first broken hop is named, with its cause and since when. Pure: times come in with
 //! the call.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -221,6 +222,13 @@ impl ServiceStatus {
         let at = self.broken.as_ref().map(|broken| broken.at);
         at == Some(BrokenAt::Server(GrantRefusal::TooMany))
     }
+}
+
+/// True for the address of a raw TCP service whose port is open on the server's own machine only. Read here, it would
+/// be an address of this computer.
+pub fn is_server_only(url: &str) -> bool {
+    let socket = url.strip_prefix("tcp://").and_then(|socket| socket.parse::<SocketAddr>().ok());
+    socket.is_some_and(|socket| socket.ip().to_canonical().is_loopback())
 }
 
 /// What may be said of a service.

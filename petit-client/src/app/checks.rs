@@ -18,7 +18,7 @@ pub(super) fn check(texts: &Texts, finding: &Finding) -> Check {
             let Words { what, todo } = self::fault(texts, fault);
             (what, todo)
         }
-        Found::Untried(why) => (words::untried(texts, *why), String::new()),
+        Found::Untried { why, url } => (words::untried(texts, *why, url), String::new()),
         Found::Skipped => (texts.get("doctor.skipped"), String::new()),
     };
     Check { name: name(texts, &finding.of), result: finding.found.result(), detail, advice }
@@ -210,8 +210,9 @@ mod tests {
         ];
         let facts = facts.into_iter().map(|(of, fact)| Finding { of, found: Found::Good(fact) });
         let faults = faults.into_iter().map(|(of, fault)| Finding { of, found: Found::Bad(fault) });
-        let untried = petit_engine::cause::FrontUntried::Unreachable;
-        let untried = [Finding { of: public(), found: Found::Untried(untried) }];
+        let why = petit_engine::cause::FrontUntried::Unreachable;
+        let untried =
+            [Finding { of: public(), found: Found::Untried { why, url: "https://x.example".to_owned() } }];
         let skipped =
             [Subject::OwnIdentity, Subject::Services].map(|of| Finding { of, found: Found::Skipped });
         for finding in facts.chain(faults).chain(untried).chain(skipped) {

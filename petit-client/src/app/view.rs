@@ -345,7 +345,7 @@ fn service(texts: &Texts, status: &ServiceStatus, kind: StateKind, front: &str) 
     let broken = status.broken.as_ref().map(|broken| broken.at);
     let words = match (light, broken) {
         (Light::Green, _) => words::words(texts, "service.green", &[]),
-        (Light::UpToServer, _) => words::up_to_server(texts, status.front.state),
+        (Light::UpToServer, _) => words::up_to_server(texts, status),
         (Light::Red, Some(at)) => words::broken(texts, at, &target),
         (Light::Red, None) => words::words(texts, "service.tunnel", &[]),
         (Light::Checking, _) => words::words(texts, "service.checking", &[]),

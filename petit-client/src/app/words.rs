@@ -14,7 +14,7 @@ use super::contract::{Refused, Words};
 use super::texts::Texts;
 use crate::config::ConfigError;
 use crate::enrol::{FormerEnd, RegisterError};
-use crate::status::{BrokenAt, KeyTrouble};
+use crate::status::{BrokenAt, KeyTrouble, ServiceStatus, is_server_only};
 use crate::vault::VaultError;
 
 /// `what` and `todo` of a key.
@@ -57,21 +57,24 @@ pub(crate) fn broken(texts: &Texts, at: BrokenAt, target: &str) -> Words {
 }
 
 /// A service whose way was proved from the server's own front on.
-pub(crate) fn up_to_server(texts: &Texts, front: FrontState) -> Words {
-    let why = match front {
-        FrontState::Untried(why) => because(texts, why),
+pub(crate) fn up_to_server(texts: &Texts, service: &ServiceStatus) -> Words {
+    let why = match service.front.state {
+        FrontState::Untried(why) => because(texts, why, service.url.as_deref().unwrap_or_default()),
         FrontState::Checking | FrontState::Passed | FrontState::Failed(_) => String::new(),
     };
     words(texts, "service.up_to_server", &[("why", &why)])
 }
 
 /// A public address that was not tried.
-pub(crate) fn untried(texts: &Texts, why: FrontUntried) -> String {
-    texts.fill("doctor.public.untried", &[("why", &because(texts, why))])
+pub(crate) fn untried(texts: &Texts, why: FrontUntried, url: &str) -> String {
+    texts.fill("doctor.public.untried", &[("why", &because(texts, why, url))])
 }
 
 /// The end of a sentence.
-fn because(texts: &Texts, why: FrontUntried) -> String {
+fn because(texts: &Texts, why: FrontUntried, url: &str) -> String {
+    if why == FrontUntried::PrivateAddress && is_server_only(url) {
+        return texts.get("front.untried.server_only");
+    }
     texts.get(&format!("front.untried.{}", name(why)))
 }
 

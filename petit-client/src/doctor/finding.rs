@@ -65,7 +65,12 @@ pub enum Found {
     /// It is not.
     Bad(Fault),
     /// The server could not find it out.
-    Untried(FrontUntried),
+    Untried {
+        /// Why.
+        why: FrontUntried,
+        /// The address.
+        url: String,
+    },
     /// An earlier check has to pass first.
     Skipped,
 }

@@ -63,7 +63,7 @@ impl Found {
         match self {
             Self::Good(_) => CheckResult::Good,
             Self::Bad(_) => CheckResult::Bad,
-            Self::Untried(_) => CheckResult::Untried,
+            Self::Untried { .. } => CheckResult::Untried,
             Self::Skipped => CheckResult::Skipped,
         }
     }
@@ -354,7 +354,7 @@ fn check_at_server(status: &ServiceStatus) -> Option<Finding> {
         FrontState::Checking => None,
         FrontState::Passed => Some(good(of, Fact::PublicAddress { url })),
         FrontState::Failed(cause) => Some(bad(of, Fault::PublicAddress { url, cause })),
-        FrontState::Untried(why) => Some(Finding { of, found: Found::Untried(why) }),
+        FrontState::Untried(why) => Some(Finding { of, found: Found::Untried { why, url } }),
     }
 }
 

@@ -20,7 +20,9 @@ pub(super) fn check(finding: &Finding) -> Check {
             };
             (what, advice)
         }
-        Found::Untried(why) => (format!("not tried, because {}", messages::untried(*why)), String::new()),
+        Found::Untried { why, url } => {
+            (format!("not tried, because {}", messages::untried(*why, url)), String::new())
+        }
         Found::Skipped => ("not looked at: something before it is not right".to_owned(), String::new()),
     };
     Check { name: name(&finding.of), result: finding.found.result(), detail, advice }

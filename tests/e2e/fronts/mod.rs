@@ -1,5 +1,6 @@
 //! Green means the public address: what stands there is tried as a visitor would, and a light shows what that found.
 
+mod own_machine;
 mod proxy;
 mod tls;
 mod trial;

@@ -155,7 +155,7 @@ fn text(status: &Status) -> String {
         }
         for alias in &service.aliases {
             let known = service.alias_fronts.iter().find(|known| known.alias == *alias);
-            let state = known.map(|known| front(known.front.state)).unwrap_or_default();
+            let state = known.map(|known| front(known.front.state, alias.as_str())).unwrap_or_default();
             out.push_str(&format!("    alias {alias}{state}\n"));
         }
     }
@@ -188,12 +188,12 @@ fn way(hops: &[Hop]) -> String {
 }
 
 /// How a public front is, behind its name.
-fn front(state: FrontState) -> String {
+fn front(state: FrontState, url: &str) -> String {
     match state {
         FrontState::Checking => String::new(),
         FrontState::Passed => " ✔".to_owned(),
         FrontState::Failed(cause) => format!(" ✘ {}", messages::front(cause).what),
-        FrontState::Untried(why) => format!(" ? not tried, because {}", messages::untried(why)),
+        FrontState::Untried(why) => format!(" ? not tried, because {}", messages::untried(why, url)),
     }
 }
 
@@ -221,7 +221,9 @@ pub(crate) fn service_state(service: &ServiceStatus) -> String {
                 ServiceKind::Tcp => "works up to the server, where its port is open",
             };
             let why = match service.front.state {
-                FrontState::Untried(why) => messages::untried(why),
+                FrontState::Untried(why) => {
+                    messages::untried(why, service.url.as_deref().unwrap_or_default())
+                }
                 FrontState::Checking | FrontState::Passed | FrontState::Failed(_) => "that is still to come",
             };
             format!("{up_to} ({}); the public address was not tried, because {why}", when(service))
@@ -255,6 +257,8 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
         trial: Trial,
         #[serde(default)]
         public: FrontState,
+        #[serde(default)]
+        url: Option<String>,
         refused: Option<GrantRefusal>,
     }
     let target = service.map_or_else(
@@ -266,7 +270,7 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
     let tried: Vec<Tried> = serde_json::from_value(tried).map_err(|error| Failure::of(&error))?;
     let mut text = String::new();
     let mut good = true;
-    for Tried { service, trial, public, refused } in &tried {
+    for Tried { service, trial, public, url, refused } in &tried {
         text.push_str(&format!("{service}\n"));
         if let Some(refusal) = refused {
             let Words { what, todo } = messages::broken(BrokenAt::Server(*refusal));
@@ -283,7 +287,11 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
             ),
             FrontState::Untried(why) => (
                 "server's own front",
-                Some(format!("? {:<24}not tried, because {}", "public front", messages::untried(why))),
+                Some(format!(
+                    "? {:<24}not tried, because {}",
+                    "public front",
+                    messages::untried(why, url.as_deref().unwrap_or_default())
+                )),
             ),
             FrontState::Checking => {
                 ("server's own front", Some(format!("… {:<24}being tried", "public front")))

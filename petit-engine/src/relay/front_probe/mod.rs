@@ -342,22 +342,13 @@ impl FrontProbes {
             return (FrontUntried::SwitchedOff.into(), None);
         }
         let start = Instant::now();
-        let found = self.tcp_addresses(shared, &shared.config.tcp_host).await;
-        match found {
+        // Ports that are open on this machine alone are no public address, but in a trial on one machine.
+        match self.prober.addresses(&shared.config.tcp_host, 0).await {
             Err(outcome) => (outcome, None),
             Ok(found) => match found.iter().map(SocketAddr::ip).find(|ip| is_of_this_machine(*ip)) {
                 Some(ip) => (Outcome::Passed(start.elapsed()), Some(ip)),
                 None => (FrontUntried::OtherMachine.into(), None),
             },
-        }
-    }
-
-    /// The addresses behind the host of a raw TCP service that may be connected to, without a port.
-    async fn tcp_addresses(&self, shared: &Shared, host: &str) -> Result<Vec<SocketAddr>, Outcome> {
-        match host.parse::<IpAddr>() {
-            // The operator has set up that ports are open on this machine alone, so that is what is public of them.
-            Ok(ip) if ip == shared.config.tcp_bind && ip.is_loopback() => Ok(vec![SocketAddr::new(ip, 0)]),
-            Ok(_) | Err(_) => self.prober.addresses(host, 0).await,
         }
     }
 

@@ -40,7 +40,7 @@ impl Relay {
         if probes.trial == FrontTrial::OwnSockets {
             return FrontState::Untried(FrontUntried::SwitchedOff);
         }
-        let found = match probes.tcp_addresses(&self.shared, host).await {
+        let found = match probes.prober.addresses(host, 0).await {
             Ok(found) => found,
             Err(outcome) => return outcome.into(),
         };

@@ -49,11 +49,11 @@ fn way_in(value: &Value) -> String {
         return "✘ server: it is not running.".to_owned();
     }
     let (scheme, port) = (text(value, "/scheme"), text(value, "/port"));
-    let is_tcp = scheme == "tcp";
+    let url = text(value, "/url").to_ascii_lowercase();
     let public = public(value);
     match (text(value, "/way_in").as_str(), public) {
         ("endpoint" | "tcp_port", Some(public)) => {
-            format!("{} public address: {}.", fronts::mark(public), said(public, is_tcp))
+            format!("{} public address: {}.", fronts::mark(public), said(public, &url))
         }
         ("endpoint", None) => {
             let host = text(value, "/host");
@@ -80,14 +80,14 @@ fn public(value: &Value) -> Option<FrontState> {
     value.get("public").filter(|public| !public.is_null()).map(fronts::state)
 }
 
-fn said(public: FrontState, is_tcp: bool) -> String {
+fn said(public: FrontState, url: &str) -> String {
     match public {
         FrontState::Passed => "visitors get in, tried just now".to_owned(),
-        FrontState::Failed(_) if is_tcp => {
+        FrontState::Failed(_) if url.starts_with("tcp://") => {
             "no connection to that host and port comes in at this server; raw TCP services listen on tcp_bind alone"
                 .to_owned()
         }
-        other => fronts::said(other),
+        other => fronts::said_of(other, url),
     }
 }
 

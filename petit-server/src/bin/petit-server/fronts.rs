@@ -1,5 +1,7 @@
 //! Public fronts in the operator's words.
 
+use std::net::SocketAddr;
+
 use petit_engine::cause::{FrontCause, FrontUntried};
 use petit_engine::proto::control::FrontState;
 use petit_server::fronts::FrontNote;
@@ -29,6 +31,16 @@ pub(crate) fn said(state: FrontState) -> String {
         FrontState::Untried(why) => format!("not tried, because {}", untried(why)),
         FrontState::Checking => "being tried".to_owned(),
     }
+}
+
+/// As [`said`], of a front that an address belongs to.
+pub(crate) fn said_of(state: FrontState, address: &str) -> String {
+    let socket = address.strip_prefix("tcp://").and_then(|socket| socket.parse::<SocketAddr>().ok());
+    let is_own = socket.is_some_and(|socket| socket.ip().to_canonical().is_loopback());
+    if state == FrontState::Untried(FrontUntried::PrivateAddress) && is_own {
+        return "not tried, because only this machine reaches it: see tcp_bind".to_owned();
+    }
+    said(state)
 }
 
 /// Why visitors do not get in, and what to do about it.

@@ -399,7 +399,7 @@ fn public(service: &Value) -> String {
         None | Some(Value::Null) => String::new(),
         Some(state) => {
             let state = fronts::state(state);
-            format!("  {} {}", fronts::mark(state), fronts::said(state))
+            format!("  {} {}", fronts::mark(state), fronts::said_of(state, &text(service, "/url")))
         }
     }
 }
