@@ -242,8 +242,9 @@ fn ways_in(value: &Value) -> String {
     for front in list(value, "/fronts") {
         let state = fronts::state(front.get("state").unwrap_or(&Value::Null));
         let (mark, said) = (fronts::mark(state), fronts::said(state));
-        let tried =
-            since(front, "/tried").map(|ago_| format!(", tried {} ago", ago(ago_))).unwrap_or_default();
+        // What is being tried has no result yet, whenever the last attempt was.
+        let tried = since(front, "/tried").filter(|_| state != FrontState::Checking);
+        let tried = tried.map(|ago_| format!(", tried {} ago", ago(ago_))).unwrap_or_default();
         let is_fine = state == FrontState::Passed;
         let address = text(front, "/address");
         let line = match text(front, "/front").as_str() {
@@ -475,4 +476,26 @@ pub(crate) fn invite(value: &Value, with_qr: bool) -> String {
     out.push_str("The customer types: petit-client register");
     out.push_str(&without_certificate(value));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_being_tried_is_not_said_to_have_been_tried() {
+        let said = |state: Value| {
+            let fronts = json!({ "fronts": [
+                { "front": "endpoint", "state": state, "tried": 1 },
+                { "front": "domain", "address": "https://shop.example", "state": state, "tried": 1 },
+            ] });
+            ways_in(&fronts)
+        };
+        let checking = said(json!("checking"));
+        assert!(checking.contains("… being tried\n") && !checking.contains("ago"), "{checking}");
+        let failed = said(json!({ "failed": "no_tls" }));
+        assert_eq!(failed.matches(", tried ").count(), 2, "{failed}");
+    }
 }
