@@ -245,7 +245,10 @@ fn server_trouble(server: &ServerAddr, error: &SessionError, checks: &mut Vec<Fi
             checks.push(skipped(Clock));
         }
         SessionError::Dial(
-            error @ (DialError::Name { .. } | DialError::Tcp { .. } | DialError::Unanswered { .. }),
+            error @ (DialError::Name { .. }
+            | DialError::Tcp { .. }
+            | DialError::Unanswered { .. }
+            | DialError::Closed { .. }),
         ) => {
             checks.push(bad(Way, dialled(error)));
             checks.extend([ServerIdentity, OwnIdentity, Clock].map(skipped));
@@ -277,7 +280,8 @@ fn clock(servers: u64) -> Finding {
 fn dialled(error: &DialError) -> Fault {
     let said = match error {
         DialError::Tcp { source, address, .. } => format!(" ({address}: {source})"),
-        DialError::NotPetit { source, .. } if source.kind() != io::ErrorKind::UnexpectedEof => {
+        DialError::NotPetit { source, .. } => format!(" ({source})"),
+        DialError::Closed { source, .. } if source.kind() != io::ErrorKind::UnexpectedEof => {
             format!(" ({source})")
         }
         DialError::Inspected { issuer, server } => format!(": {issuer}; the host to exempt is {server}"),

@@ -294,7 +294,9 @@ pub(super) fn ended(server: &ServerAddr, end: End) -> SessionError {
     match end {
         End::Io(source) => match DialError::from_tls(server, source) {
             denied @ DialError::Denied { .. } => denied.into(),
-            DialError::NotPetit { source, server } => SessionError::Ended { server, source: End::Io(source) },
+            DialError::NotPetit { source, server } | DialError::Closed { source, server } => {
+                SessionError::Ended { server, source: End::Io(source) }
+            }
             other => other.into(),
         },
         source => SessionError::Ended { server: server.clone(), source },

@@ -79,6 +79,15 @@ pub enum DialError {
         /// Who.
         server: ServerAddr,
     },
+    /// The connection was closed before TLS had told who is there: by a server that has just ended, or by something on
+    /// the way. Nothing was proved of whoever listens.
+    #[error("{server} closed the connection before it had answered")]
+    Closed {
+        /// Who.
+        server: ServerAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// What answers is no Petit server, or something in between speaks in its place.
     #[error("{server} does not answer as a Petit server")]
     NotPetit {
@@ -119,7 +128,7 @@ impl DialError {
             Self::Proxy(ProxyError::Unreachable { .. }) => Cause::ProxyUnreachable,
             Self::Proxy(ProxyError::Login { .. }) => Cause::ProxyLogin,
             Self::Proxy(ProxyError::Refused { .. }) => Cause::ProxyRefused,
-            Self::Unanswered { .. } => Cause::Unanswered,
+            Self::Unanswered { .. } | Self::Closed { .. } => Cause::Unanswered,
             Self::WrongServer { .. } => Cause::WrongServer,
             Self::Denied { .. } => Cause::Unknown,
             Self::NotPetit { .. } => Cause::NotPetit,
@@ -128,7 +137,8 @@ impl DialError {
         }
     }
 
-    /// What a TLS connection's failure means: rustls' own errors and alerts come as `InvalidData`.
+    /// What a TLS connection's failure means: rustls' own errors and alerts come as `InvalidData`, and what the system
+    /// said comes as it is.
     pub fn from_tls(server: &ServerAddr, source: io::Error) -> Self {
         let server = server.clone();
         match tls_error(&source) {
@@ -136,7 +146,8 @@ impl DialError {
                 Self::WrongServer { server }
             }
             Some(rustls::Error::AlertReceived(AlertDescription::AccessDenied)) => Self::Denied { server },
-            _ => Self::NotPetit { server, source },
+            Some(_) => Self::NotPetit { server, source },
+            None => Self::Closed { server, source },
         }
     }
 
@@ -144,7 +155,7 @@ impl DialError {
     /// a ClientHello of more than one packet.
     pub(crate) fn is_before_server_hello(&self) -> bool {
         match self {
-            Self::NotPetit { source, .. } => tls_error(source).is_none(),
+            Self::Closed { .. } => true,
             Self::Unanswered { connected, .. } => *connected,
             _ => false,
         }
@@ -210,14 +221,10 @@ async fn dial_one(
         Ok(tls) => Ok(tls),
         Err(source) => match DialError::from_tls(server, source) {
             // It speaks TLS but knows no raw keys, so it is no Petit server. Whose certificate does it show?
-            DialError::NotPetit { source, server } if tls_error(&source).is_some() => {
-                match inspect(&server, way).await {
-                    Some(Stranger { issuer, poses: true, .. }) => {
-                        Err(DialError::Inspected { server, issuer })
-                    }
-                    _ => Err(DialError::NotPetit { server, source }),
-                }
-            }
+            DialError::NotPetit { source, server } => match inspect(&server, way).await {
+                Some(Stranger { issuer, poses: true, .. }) => Err(DialError::Inspected { server, issuer }),
+                _ => Err(DialError::NotPetit { server, source }),
+            },
             error => Err(error),
         },
     }
@@ -237,7 +244,7 @@ pub(super) async fn reach(server: &ServerAddr, way: &Way) -> Result<TcpStream, D
             ConnectError::Tcp(address, source) => DialError::Tcp { server: server.clone(), address, source },
         })?,
     };
-    let broken = |source| DialError::NotPetit { server: server.clone(), source };
+    let broken = |source| DialError::Closed { server: server.clone(), source };
     tune(&tcp).map_err(broken)?;
     Ok(tcp)
 }
@@ -393,6 +400,51 @@ mod tests {
         let tcp = connected.await.expect("the second address was tried beside the first").unwrap();
         assert_eq!(tcp.peer_addr().unwrap(), good);
         assert!(start.elapsed() >= limits::NEXT_ADDRESS, "the first one had its time");
+    }
+
+    /// What dialling somebody comes to who does `answer` once a greeting comes, and keeps what that returns.
+    async fn dialled(answer: fn(std::net::TcpStream) -> Option<std::net::TcpStream>) -> DialError {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let server: ServerAddr = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let answering = std::thread::spawn(move || {
+            let (mut tcp, _) = listener.accept().unwrap();
+            io::Read::read_exact(&mut tcp, &mut [0; 5]).unwrap();
+            answer(tcp)
+        });
+        let key = crate::secret::PrivateKey::generate().unwrap();
+        let config = tls::client(&key, vec![crate::secret::Fingerprint([1; 32])], tls::ALPN_TUNNEL).unwrap();
+        let error = dial(&server, &Way::default(), config, limits::DIAL).await.unwrap_err();
+        drop(answering.join().unwrap());
+        error
+    }
+
+    #[tokio::test]
+    async fn whoever_closes_before_an_answer_is_not_taken_for_another_program() {
+        let ended = dialled(|tcp| {
+            tcp.shutdown(std::net::Shutdown::Write).unwrap();
+            Some(tcp)
+        });
+        let reset = dialled(|tcp| {
+            socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO)).unwrap();
+            None
+        });
+        for closed in [ended.await, reset.await] {
+            assert!(matches!(closed, DialError::Closed { .. }), "{closed:?}");
+            assert_eq!(closed.cause(), Cause::Unanswered);
+            assert!(closed.is_before_server_hello(), "a box that cannot bear a long greeting does this, too");
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_no_tls_are_another_programs() {
+        let other = dialled(|mut tcp| {
+            io::Write::write_all(&mut tcp, b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+            Some(tcp)
+        });
+        let other = other.await;
+        assert!(matches!(other, DialError::NotPetit { .. }), "{other:?}");
+        assert_eq!(other.cause(), Cause::NotPetit);
+        assert!(!other.is_before_server_hello());
     }
 
     #[tokio::test]
