@@ -143,18 +143,16 @@ fn value(texts: &Texts, field: Option<&str>, text: &str) -> Option<Words> {
     Some(words::invalid(texts, key, &why).words)
 }
 
-/// A mistake that a client has told of, in words of its own: the file is read again to say it in the window's. One that
-/// is not in the file any more, or not in the text, stays as it was told.
+/// A mistake that a client has told of, in words of its own: the file is read again to say it in the window's. As long
+/// as the file holds another one than the client goes by, or none, it stays as it was told.
 pub(crate) fn told(texts: &Texts, said: &str, path: &Path) -> Problem {
-    let found = match config::load(path) {
-        Ok(_) => None,
-        Err(ConfigError::Invalid(error)) => {
+    match config::load(path) {
+        Err(error) if petit_host::cli::chain(&error) == said => {
             let text = std::fs::read_to_string(path).unwrap_or_default();
-            Some(problem_in(texts, &ConfigError::Invalid(error), &text))
+            problem_in(texts, &error, &text)
         }
-        Err(error) => Some(problem(texts, &error)),
-    };
-    found.unwrap_or_else(|| problem_of_text(said, path))
+        Ok(_) | Err(_) => problem_of_text(said, path),
+    }
 }
 
 /// A mistake as a status tells it: `path:line:column: message`, or just a message.
@@ -293,6 +291,11 @@ mod tests {
         let problem = told(&Texts::of("de"), &said, &path);
         assert_eq!(problem.line, Some(2));
         assert!(problem.message.contains("meinten Sie"), "{problem:?}");
+        // Another one is in the file meanwhile, which the client has not read yet.
+        let later = WRITTEN.replace("\"tcp\"", "\"udp\"");
+        petit_host::files::write_private(&path, later.as_bytes()).unwrap();
+        let problem = told(&Texts::of("de"), &said, &path);
+        assert!(problem.line == Some(2) && problem.message.contains("log_levle"), "{problem:?}");
         // Corrected meanwhile, and not read anew yet: it is what the client goes by all the same.
         petit_host::files::write_private(&path, WRITTEN.as_bytes()).unwrap();
         assert!(told(&Texts::of("de"), &said, &path).message.contains("did you mean"));
