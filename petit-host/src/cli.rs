@@ -120,6 +120,21 @@ pub fn called_with<T: clap::CommandFactory>(program: &'static str, config: &Path
     let _ = CALLED.set(Called { program, verbs, config });
 }
 
+/// Refuses a config file that was named on the command line and is not there, before what its folder does not hold
+/// either is taken for an answer. A program that runs there, and so holds `lock`, can be asked all the same.
+///
+/// # Errors
+/// [`Failure`] that says where the file should be, and what to do.
+pub fn check_named(config: &Path, lock: &Path, program: &str) -> Result<(), Failure> {
+    let is_there = !matches!(config.try_exists(), Ok(false));
+    if is_there || Lock::holder(lock).is_some() {
+        return Ok(());
+    }
+    let problem = format!("there is no config file at {}", config.display());
+    Err(Failure::new(ExitCode::Failed, problem)
+        .hint(format!("check what is written behind -c; to make a new one there: {program} init")))
+}
+
 impl Called {
     /// `petit-client start` as `petit-client -c FILE start`, wherever it stands in a text.
     fn typed(&self, text: &str) -> String {

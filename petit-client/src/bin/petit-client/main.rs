@@ -232,6 +232,28 @@ enum Verb {
     },
 }
 
+impl Verb {
+    /// True for what is of no use without a config file. The rest makes one, or reads none.
+    fn needs_config(&self) -> bool {
+        let needs_none = matches!(
+            self,
+            Self::Init
+                | Self::Register { .. }
+                | Self::Lease { .. }
+                | Self::Service { verb: ServiceVerb::Add { .. } }
+                | Self::Config { verb: ConfigVerb::Path | ConfigVerb::Edit }
+                | Self::Version
+                | Self::Completion { .. }
+        );
+        !needs_none && !self.is_started()
+    }
+
+    /// True for a process that another of ours has started, which has looked at the config file, and hears of it.
+    fn is_started(&self) -> bool {
+        matches!(self, Self::Run { background: true, .. } | Self::Run { takeover: true, .. })
+    }
+}
+
 #[derive(Subcommand)]
 enum ConfigVerb {
     /// Read the file and say what is wrong with it
@@ -338,10 +360,7 @@ impl Context {
 
 fn main() -> ProcessExit {
     let cli: Cli = cli::arguments();
-    // What runs in the background speaks to the `start` that has started it.
-    if let Some(config) = &cli.config
-        && !matches!(cli.verb, Verb::Run { background: true, .. } | Verb::Run { takeover: true, .. })
-    {
+    if let Some(config) = cli.config.as_deref().filter(|_| !cli.verb.is_started()) {
         cli::called_with::<Cli>(PROGRAM, config);
     }
     if matches!(cli.verb, Verb::Run { .. }) {
@@ -369,6 +388,9 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Failure::new(ExitCode::Failed, "this user has no home folder").hint("name a config file with -c FILE")
     })?;
     let context = Context { json: cli.json, folder: Folder::of(&path), found };
+    if cli.config.is_some() && cli.verb.needs_config() {
+        cli::check_named(&path, &context.folder.lock(), PROGRAM)?;
+    }
     files::check_owner(context.folder.path()).map_err(|error| Failure::of(&error))?;
     let context = &context;
     match &cli.verb {

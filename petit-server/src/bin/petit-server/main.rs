@@ -228,6 +228,26 @@ enum Verb {
     },
 }
 
+impl Verb {
+    /// True for what is of no use without a config file. The rest makes one, or reads none.
+    fn needs_config(&self) -> bool {
+        let needs_none = matches!(
+            self,
+            Self::Init { .. }
+                | Self::Restore { .. }
+                | Self::Config { verb: ConfigVerb::Path }
+                | Self::Version
+                | Self::Completion { .. }
+        );
+        !needs_none && !self.is_started()
+    }
+
+    /// True for a process that another of ours has started, which has looked at the config file, and hears of it.
+    fn is_started(&self) -> bool {
+        matches!(self, Self::Run { background: true, .. } | Self::Run { takeover: true, .. })
+    }
+}
+
 #[derive(Subcommand)]
 enum ClientsVerb {
     /// All clients
@@ -286,6 +306,9 @@ fn main() -> ProcessExit {
     if matches!(cli.verb, Verb::Run { .. }) {
         petit_host::harden::close_inherited();
     }
+    if let Some(config) = cli.config.as_deref().filter(|_| !cli.verb.is_started()) {
+        cli::called_with::<Cli>(PROGRAM, config);
+    }
     petit_host::harden::no_core_dumps();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
@@ -313,6 +336,9 @@ fn locate(cli: &Cli) -> Result<(PathBuf, &'static str), Failure> {
 async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     let (path, found) = locate(cli)?;
     let folder = Folder::of(&path);
+    if cli.config.is_some() && cli.verb.needs_config() {
+        cli::check_named(&path, &folder.lock(), PROGRAM)?;
+    }
     files::check_owner(folder.path()).map_err(|error| Failure::of(&error))?;
     match &cli.verb {
         Verb::Init { endpoint, port, new_registry } => {
