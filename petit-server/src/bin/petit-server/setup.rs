@@ -101,6 +101,7 @@ pub(crate) async fn init(json: bool, folder: &Folder, wish: &Wish<'_>) -> Result
     let tunnel = tunnel_address(&config, &config.endpoint, config.secure_proxy_port);
     let tunnel = tunnel.map_err(|error| Failure::of(&error))?;
     let made = make(folder, wish, &config, new.as_ref()).await?;
+    make_place_for_certificate(&config)?;
     let pins = folder.pins().map_err(|error| Failure::of(&error))?;
     let fingerprint = pins.first().map(ToString::to_string).unwrap_or_default();
     let words = pins.first().map(Fingerprint::words).unwrap_or_default();
@@ -142,6 +143,16 @@ pub(crate) async fn init(json: bool, folder: &Folder, wish: &Wish<'_>) -> Result
     });
     cli::say(json, &text, &value);
     Ok(())
+}
+
+/// Makes the folder that [`ways_for_https`] says a certificate goes into, unless the operator has chosen another.
+fn make_place_for_certificate(config: &Config) -> Result<(), Failure> {
+    match config.certificate.parent() {
+        Some(place) if config.endpoint.is_https() && !config.certificate_named => {
+            files::make_private_dir(place).map_err(|error| Failure::of(&error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What is still to be done before HTTPS visitors get in.
