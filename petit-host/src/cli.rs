@@ -37,6 +37,15 @@ impl Failure {
         Self::new(ExitCode::Failed, chain(error))
     }
 
+    /// All that is wrong with a config file, with a line for each.
+    pub fn of_mistakes(config: &Path, found: &[String]) -> Self {
+        let text = match found {
+            [one] => one.clone(),
+            many => format!("{} has {} mistakes:\n  {}", config.display(), many.len(), many.join("\n  ")),
+        };
+        Self::new(ExitCode::Failed, text)
+    }
+
     /// Adds what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -4,12 +4,16 @@
 //! meaning any more are named with what replaced them; a key that nobody knows is an error with a suggestion,
 //! because a misspelt option that is silently ignored is worse than a file that is refused.
 
+mod mistakes;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+pub use self::mistakes::mistakes;
 
 /// The keys of a table.
 #[derive(Clone, Copy, Debug)]
@@ -95,26 +99,70 @@ pub fn parse<T: DeserializeOwned>(
     text: &str,
     table: Table,
 ) -> Result<(T, Vec<Note>), TomlError> {
-    let at = |span: Option<Range<usize>>, message: String, fault: Fault| {
-        let (line, column) = position(text, span.map_or(0, |span| span.start));
-        TomlError { path: path.to_owned(), line, column, message, fault: Box::new(fault) }
-    };
-    let syntax = |error: toml::de::Error| at(error.span(), error.message().to_owned(), Fault::Syntax);
-    let mut parsed = DeTable::parse(text).map_err(syntax)?;
-    let mut notes = Vec::new();
-    check(parsed.get_mut(), table, "", &mut notes).map_err(|wrong| match wrong {
-        Wrong::Key { span, message, fault } => at(Some(span), message, fault),
-        Wrong::Value((span, message)) => at(Some(span), message, Fault::Value),
-    })?;
-    let notes = notes.into_iter().map(|(span, message)| Note { line: position(text, span.start).0, message });
-    let notes = notes.collect();
-    let deserializer = toml::de::Deserializer::from(parsed);
-    let value = T::deserialize(deserializer).map_err(|error| {
+    let source = Source { path, text };
+    let (parsed, checked) = source.read(table)?;
+    if let Some(wrong) = checked.wrong.into_iter().next() {
+        return Err(source.wrong(wrong));
+    }
+    let note = |(span, message): Found| Note { line: position(text, span.start).0, message };
+    let notes = checked.notes.into_iter().map(note).collect();
+    let value = T::deserialize(toml::de::Deserializer::from(parsed));
+    Ok((value.map_err(|error| source.value(&error))?, notes))
+}
+
+/// Where a key stands, in either spelling, by the names of the tables around it and its own: line and column, both
+/// from 1. `None` where it does not, or where the text is not TOML.
+pub fn place_of(text: &str, keys: &[&str]) -> Option<(usize, usize)> {
+    let parsed = DeTable::parse(text).ok()?;
+    let (own, around) = keys.split_last()?;
+    let mut table = parsed.get_ref();
+    for name in around {
+        let (_, DeValue::Table(inner)) = entry(table, name)? else { return None };
+        table = inner;
+    }
+    entry(table, own).map(|(span, _)| position(text, span.start))
+}
+
+/// What a key of a table holds, in either spelling, and where the key stands.
+fn entry<'a, 'i>(table: &'a DeTable<'i>, name: &str) -> Option<(Range<usize>, &'a DeValue<'i>)> {
+    let (key, value) = table.iter().find(|(key, _)| snake_case(key.get_ref()) == name)?;
+    Some((key.span(), value.get_ref()))
+}
+
+/// A text, and where it comes from.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl<'a> Source<'a> {
+    fn read(self, table: Table) -> Result<(Spanned<DeTable<'a>>, Checked), TomlError> {
+        let syntax =
+            |error: toml::de::Error| self.at(error.span(), error.message().to_owned(), Fault::Syntax);
+        let mut parsed = DeTable::parse(self.text).map_err(syntax)?;
+        let mut checked = Checked::default();
+        check(parsed.get_mut(), table, "", &mut checked);
+        Ok((parsed, checked))
+    }
+
+    fn wrong(self, wrong: Wrong) -> TomlError {
+        match wrong {
+            Wrong::Key { span, message, fault } => self.at(Some(span), message, fault),
+            Wrong::Value((span, message)) => self.at(Some(span), message, Fault::Value),
+        }
+    }
+
+    fn value(self, error: &toml::de::Error) -> TomlError {
         let is_missing = error.message().starts_with("missing field");
         let fault = if is_missing { Fault::Missing } else { Fault::Value };
-        at(error.span(), plain(error.message()), fault)
-    })?;
-    Ok((value, notes))
+        self.at(error.span(), plain(error.message()), fault)
+    }
+
+    fn at(self, span: Option<Range<usize>>, message: String, fault: Fault) -> TomlError {
+        let (line, column) = position(self.text, span.map_or(0, |span| span.start));
+        TomlError { path: self.path.to_owned(), line, column, message, fault: Box::new(fault) }
+    }
 }
 
 /// A deserializer's complaint about a type, in the words of people who write TOML and not Rust; any other as it is.
@@ -159,8 +207,15 @@ enum Wrong {
     Value(Found),
 }
 
-/// Checks the keys of a table and brings them into the form that the types know.
-fn check(found: &mut DeTable<'_>, table: Table, place: &str, notes: &mut Vec<Found>) -> Result<(), Wrong> {
+/// What [`check`] has to say.
+#[derive(Default)]
+struct Checked {
+    notes: Vec<Found>,
+    wrong: Vec<Wrong>,
+}
+
+/// Checks the keys of a table and brings them into the form that the types know. What is wrong is left out.
+fn check(found: &mut DeTable<'_>, table: Table, place: &str, checked: &mut Checked) {
     let mut entries: Vec<_> = std::mem::take(found).into_iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start); // the first mistake in the file is the one to tell
     for (key, mut value) in entries {
@@ -169,49 +224,58 @@ fn check(found: &mut DeTable<'_>, table: Table, place: &str, notes: &mut Vec<Fou
         let snake = snake_case(written);
         let here = if place.is_empty() { snake.clone() } else { format!("{place}.{snake}") };
         let Some(known) = table.0.iter().find(|known| known.name == snake) else {
-            return Err(unknown(span, written, &snake, table, place));
+            checked.wrong.push(unknown(span, written, &snake, table, place));
+            continue;
         };
         match known.kind {
             Kind::Foreign => continue,
             Kind::Retired(instead) => {
-                notes.push((span, format!("{here} has no effect any more: {instead}")));
+                checked.notes.push((span, format!("{here} has no effect any more: {instead}")));
                 continue;
             }
             Kind::Value => {}
             Kind::Free => {
-                let span = value.span();
                 if !matches!(value.get_ref(), DeValue::Table(_)) {
-                    let message = format!("{here} is a table; write [{here}] on a line of its own");
-                    return Err(Wrong::Value((span, message)));
+                    checked.wrong.push(no_table(value.span(), &here));
+                    continue;
                 }
             }
             Kind::Table(inner) => {
-                let span = value.span();
-                match value.get_mut() {
-                    DeValue::Table(nested) => check(nested, inner, &here, notes)?,
-                    _ => {
-                        let message = format!("{here} is a table; write [{here}] on a line of its own");
-                        return Err(Wrong::Value((span, message)));
-                    }
-                }
+                let DeValue::Table(nested) = value.get_mut() else {
+                    checked.wrong.push(no_table(value.span(), &here));
+                    continue;
+                };
+                check(nested, inner, &here, checked);
             }
             Kind::Tables(inner) => {
                 let span = value.span();
-                let message = format!("{here} is a list; write [[{here}]] for each entry");
-                let wrong = || Wrong::Value((span.clone(), message.clone()));
-                let DeValue::Array(list) = value.get_mut() else { return Err(wrong()) };
+                let is_table = |entry: &Spanned<DeValue<'_>>| matches!(entry.get_ref(), DeValue::Table(_));
+                let list = match value.get_mut() {
+                    DeValue::Array(list) if list.iter().all(is_table) => list,
+                    _ => {
+                        let message = format!("{here} is a list; write [[{here}]] for each entry");
+                        checked.wrong.push(Wrong::Value((span, message)));
+                        continue;
+                    }
+                };
                 for entry in list.iter_mut() {
-                    let DeValue::Table(nested) = entry.get_mut() else { return Err(wrong()) };
-                    check(nested, inner, &here, notes)?;
+                    if let DeValue::Table(nested) = entry.get_mut() {
+                        check(nested, inner, &here, checked);
+                    }
                 }
             }
         }
         if found.iter().any(|(other, _)| *other.get_ref() == snake) {
-            return Err(Wrong::Value((span, format!("{here} is set twice, in two spellings"))));
+            let message = format!("{here} is set twice, in two spellings");
+            checked.wrong.push(Wrong::Value((span, message)));
+            continue;
         }
         found.insert(Spanned::new(span, snake.into()), value);
     }
-    Ok(())
+}
+
+fn no_table(span: Range<usize>, here: &str) -> Wrong {
+    Wrong::Value((span, format!("{here} is a table; write [{here}] on a line of its own")))
 }
 
 fn unknown(span: Range<usize>, written: &str, snake: &str, table: Table, place: &str) -> Wrong {
@@ -261,7 +325,7 @@ mod tests {
 
     #[derive(Debug, Deserialize, PartialEq)]
     #[serde(deny_unknown_fields)]
-    struct File {
+    pub(super) struct File {
         client: Option<Client>,
     }
 
@@ -284,7 +348,7 @@ mod tests {
         Key { name, kind }
     }
 
-    const FILE: Table = Table(&[
+    pub(super) const FILE: Table = Table(&[
         key(
             "client",
             Kind::Table(Table(&[
@@ -297,7 +361,7 @@ mod tests {
         key("server", Kind::Foreign),
     ]);
 
-    fn read(text: &str) -> Result<(File, Vec<Note>), TomlError> {
+    pub(super) fn read(text: &str) -> Result<(File, Vec<Note>), TomlError> {
         parse(Path::new("config.toml"), text, FILE)
     }
 
@@ -314,6 +378,15 @@ mod tests {
         assert_eq!(client.vitae.unwrap()["Any_Tag"], "x");
         let message = "client.back_port has no effect any more: Petit needs one port only".to_owned();
         assert_eq!(notes, [Note { line: 3, message }]);
+    }
+
+    #[test]
+    fn a_key_is_found_in_either_spelling() {
+        let text = "[client]\nlogLevel = \"info\"\n[client.vitae]\nport = 1\n";
+        assert_eq!(place_of(text, &["client", "log_level"]), Some((2, 1)));
+        assert_eq!(place_of(text, &["client", "vitae", "port"]), Some((4, 1)));
+        assert_eq!(place_of(text, &["client", "port"]), None);
+        assert_eq!(place_of("[client", &["client"]), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use petit_tests::bed::{Bed, client_config};
+use petit_tests::process::Program;
 use petit_tests::service::Service;
 use petit_tests::visitor::host;
 
@@ -101,4 +102,129 @@ async fn a_file_whose_rights_were_mended_is_in_force_without_another_edit() {
     set(&server.config(), 0o600);
     log.until("config applied").await;
     drop(running);
+}
+
+#[tokio::test]
+async fn all_mistakes_of_a_file_are_named_at_once() {
+    let server = Program::server().await;
+    let lines = |said: &str, config: &Path| -> Vec<String> {
+        let place = format!("{}:", config.display());
+        let lines = said.lines().filter_map(|line| line.trim_start().strip_prefix(&place));
+        lines.map(|line| line.split(':').next().unwrap().to_owned()).collect()
+    };
+    let text = "[server]\nproxy_prt = 1\nproxy_port = 99999\ndrain = \"2d\"\n[server.limits]\nthreads = 0\n";
+    std::fs::write(server.config(), text).unwrap();
+    let said = server.run(["config", "check"]).await;
+    assert_eq!(
+        (said.exit, lines(&said.err, &server.config())),
+        (1, ["2", "3", "4", "6"].map(str::to_owned).into())
+    );
+    assert!(said.err.contains("has 4 mistakes") && said.err.contains("did you mean"), "{said:?}");
+    let json = server.run(["config", "check", "--json"]).await.json();
+    assert_eq!(lines(json["error"]["message"].as_str().unwrap(), &server.config()).len(), 4, "{json}");
+    std::fs::write(server.config(), "[server]\nproxy_prt = 1\ndrain = \"2d\n").unwrap();
+    let said = server.run(["config", "check"]).await;
+    assert_eq!(lines(&said.err.replace("error: ", ""), &server.config()), ["3"], "{said:?}");
+    assert!(said.err.contains("what stands behind this place was not looked at"), "{said:?}");
+
+    let client = Program::client();
+    let text = "[client]\nlog_levl = \"x\"\n[[client.service]]\nname = \"A\"\ntarget = \"3000\"\n";
+    std::fs::write(client.config(), text).unwrap();
+    let said = client.run(["config", "check"]).await;
+    assert_eq!(
+        (said.exit, lines(&said.err, &client.config())),
+        (1, ["2", "4", "5"].map(str::to_owned).into())
+    );
+    assert!(said.err.contains("petit-client config edit"), "{said:?}");
+}
+
+#[tokio::test]
+async fn ports_that_collide_are_named_with_both_settings() {
+    let server = Program::server().await;
+    let text = "[server]\nproxy_port = 8453\ntcp_ports = \"\"\n";
+    std::fs::write(server.config(), text).unwrap();
+    let both = "proxy_port (line 2) and secure_proxy_port (by default) both claim port 8453";
+    for command in [&["config", "check"][..], &["start"]] {
+        let said = server.run(command.iter().copied()).await;
+        assert!(said.exit == 1 && said.err.contains(both), "{said:?}");
+    }
+}
+
+/// What lies in the folder of a file that is not there is no answer: nothing is registered there, and nothing runs.
+#[tokio::test]
+async fn whoever_names_a_file_that_is_not_there_is_told_so() {
+    let client = Program::client();
+    let missing = client.dir().join("elsewhere").join("petit.toml");
+    let named = missing.to_str().unwrap();
+    let told = |said: &petit_tests::process::Said, program: &str| {
+        let place = format!("there is no config file at {named}");
+        let next = format!("to make a new one there: {program} -c {named} init");
+        assert!(said.exit == 1 && said.err.contains(&place) && said.err.contains(&next), "{said:?}");
+    };
+    for command in [
+        &["status"][..],
+        &["start"],
+        &["run"],
+        &["stop"],
+        &["doctor"],
+        &["ping"],
+        &["reload"],
+        &["config", "check"],
+        &["config", "show"],
+        &["service", "list"],
+        &["service", "remove", "web"],
+        &["unregister", "--yes"],
+        &["logs"],
+    ] {
+        told(&client.run(["-c", named].iter().chain(command)).await, "petit-client");
+    }
+    let server = Program::uninitialised_server();
+    for command in [
+        &["status"][..],
+        &["start"],
+        &["run"],
+        &["stop"],
+        &["restart"],
+        &["clients", "list"],
+        &["invite"],
+        &["config", "check"],
+        &["logs"],
+    ] {
+        told(&server.run(["-c", named].iter().chain(command)).await, "petit-server");
+    }
+    assert!(!missing.parent().unwrap().exists(), "asking has made nothing");
+    // What makes the file makes it, and after that it is there.
+    client.run(["-c", named, "config", "path"]).await.ok();
+    client.run(["-c", named, "service", "add", "web", "localhost:3000"]).await.ok();
+    let said = client.run(["-c", named, "status"]).await;
+    assert!(said.exit == 4 && said.out.contains("Not registered"), "{said:?}");
+    std::fs::remove_file(&missing).unwrap();
+    server.run(["-c", named, "init"]).await.ok();
+    let said = server.run(["-c", named, "status"]).await;
+    assert!(said.exit == 3 && said.err.contains("not running"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_program_that_runs_is_asked_though_its_file_is_gone() {
+    let service = Service::http("s").await;
+    let (_server, _running, client) = crate::recover::processes(&service).await;
+    let _client = client.up().await;
+    client.until_green().await;
+    std::fs::remove_file(client.config()).unwrap();
+    let named = client.config();
+    client.run(["-c", named.to_str().unwrap(), "status"]).await.ok();
+    client.run(["-c", named.to_str().unwrap(), "stop"]).await.ok();
+}
+
+#[tokio::test]
+async fn init_makes_the_folder_that_it_names_for_a_certificate() {
+    let server = Program::uninitialised_server();
+    let init = ["init", "--endpoint", "https://REGID.example.com", "--port", "443"];
+    let said = server.run(init).await.ok();
+    let place = server.dir().join("certificates");
+    assert!(said.out.contains(&format!("into {}", place.join("server.crt").display())), "{said:?}");
+    assert_eq!(std::fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o700);
+    let local = Program::uninitialised_server();
+    local.run(["init"]).await.ok();
+    assert!(!local.dir().join("certificates").exists(), "nothing is put there");
 }

@@ -143,20 +143,10 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Note>), ConfigError> {
 /// [`ConfigError`].
 pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError> {
     let (file, notes) = toml_file::parse::<FileForm>(path, text, FILE)?;
-    let form = file.client;
-    let wrong = |fault: ServiceFault| ConfigError::Services { path: path.to_owned(), fault };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let local = form.local.map(|local| local.check(folder)).into_iter();
-    let named = form.service.into_iter().map(|service| service.check(folder));
-    let services: Vec<Service> = local.chain(named).collect::<Result<_, _>>().map_err(wrong)?;
-    if services.len() > limits::MAX_SERVICES {
-        return Err(wrong(ServiceFault::TooMany { most: limits::MAX_SERVICES }));
-    }
-    let mut seen = BTreeSet::new();
-    for name in services.iter().filter_map(|service| service.name.as_ref()) {
-        if !seen.insert(name) {
-            return Err(wrong(ServiceFault::SameName { name: name.clone() }));
-        }
+    let mut form = file.client;
+    let (services, faults) = services(path, &mut form);
+    if let Some(fault) = faults.into_iter().next() {
+        return Err(ConfigError::Services { path: path.to_owned(), fault });
     }
     let config = Config {
         host: form.host,
@@ -170,6 +160,42 @@ pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError
         services,
     };
     Ok((config, notes))
+}
+
+/// All mistakes of a config's text, in its order, as far as they can be found in one go.
+pub fn mistakes(path: &Path, text: &str) -> Vec<ConfigError> {
+    let found = toml_file::mistakes::<FileForm>(path, text, FILE);
+    // How services fit together is known when each value is right.
+    let faults = match toml_file::parse::<FileForm>(path, text, FILE) {
+        Ok((mut file, _)) => services(path, &mut file.client).1,
+        Err(_) => Vec::new(),
+    };
+    let faults = faults.into_iter().map(|fault| ConfigError::Services { path: path.to_owned(), fault });
+    found.into_iter().map(ConfigError::Invalid).chain(faults).collect()
+}
+
+/// The services that a file sets up, and what is wrong with the others and with all of them together.
+fn services(path: &Path, form: &mut ClientForm) -> (Vec<Service>, Vec<ServiceFault>) {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let local = form.local.take().map(|local| local.check(folder)).into_iter();
+    let named = std::mem::take(&mut form.service).into_iter().map(|service| service.check(folder));
+    let (mut services, mut faults) = (Vec::new(), Vec::new());
+    for checked in local.chain(named) {
+        match checked {
+            Ok(service) => services.push(service),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if services.len() + faults.len() > limits::MAX_SERVICES {
+        faults.push(ServiceFault::TooMany { most: limits::MAX_SERVICES });
+    }
+    let mut seen = BTreeSet::new();
+    for name in services.iter().filter_map(|service: &Service| service.name.as_ref()) {
+        if !seen.insert(name) {
+            faults.push(ServiceFault::SameName { name: name.clone() });
+        }
+    }
+    (services, faults)
 }
 
 const fn key(name: &'static str, kind: Kind) -> Key {
@@ -340,5 +366,22 @@ mod tests {
         let twice =
             "[[client.service]]\nname=\"a\"\ntarget=\"a:1\"\n[[client.service]]\nname=\"a\"\ntarget=\"b:1\"";
         assert!(read(twice).unwrap_err().to_string().contains("two services are called \"a\""));
+    }
+
+    #[test]
+    fn all_mistakes_are_told_in_one_go() {
+        let said = |text: &str| -> Vec<String> {
+            mistakes(Path::new("c"), text).iter().map(|error| petit_host::cli::chain(error)).collect()
+        };
+        let text = "[client]\nlog_levl = \"x\"\nkey_store = \"safe\"\n[[client.service]]\nname = \"A\"\ntarget = \"3000\"";
+        let found = said(text);
+        let lines: Vec<&str> = found.iter().filter_map(|said| said.split(':').nth(1)).collect();
+        assert_eq!(lines, ["2", "3", "5", "6"], "{found:?}");
+        let text = "[[client.service]]\nname=\"a\"\ntarget=\"a:1\"\nkind=\"tcp\"\nhost=\"x\"\n\
+            [[client.service]]\nname=\"b\"\ntarget=\"b:1\"\n[[client.service]]\nname=\"b\"\ntarget=\"b:1\"";
+        let found = said(text);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("service a: host") && found[1].contains("called \"b\""), "{found:?}");
+        assert!(said(template()).is_empty());
     }
 }

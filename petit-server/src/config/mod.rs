@@ -3,6 +3,7 @@
 
 mod fronts_form;
 mod limits_form;
+mod ports;
 pub mod shown;
 
 use std::net::IpAddr;
@@ -16,7 +17,7 @@ use petit_engine::proto::control::{Text, Vitae};
 use petit_engine::relay::Bounds;
 use petit_host::files;
 use petit_host::logs::Level;
-use petit_host::toml_file::{self, Key, Kind, Note, Table, TomlError};
+use petit_host::toml_file::{self, Fault, Key, Kind, Note, Table, TomlError};
 use serde::Deserialize;
 
 pub use self::fronts_form::Fronts;
@@ -182,10 +183,33 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Note>), ConfigError> {
 /// # Errors
 /// [`ConfigError`].
 pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError> {
-    let (file, notes) = toml_file::parse::<FileForm>(path, text, FILE)?;
+    let (file, mut notes) = toml_file::parse::<FileForm>(path, text, FILE)?;
     let server = file.server.ok_or_else(|| ConfigError::NoServer { path: path.to_owned() })?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    Ok((server.check(folder), notes))
+    let config = server.check(folder);
+    for collision in ports::collisions(&config) {
+        let ((line, column), message) = (collision.place(text), collision.said(text));
+        // A server runs without one of the many ports of TCP services.
+        if collision.keys.contains(&"tcp_ports") {
+            notes.push(Note { line, message });
+        } else {
+            let (path, fault) = (path.to_owned(), Box::new(Fault::Value));
+            return Err(TomlError { path, line, column, message, fault }.into());
+        }
+    }
+    Ok((config, notes))
+}
+
+/// All mistakes of a config's text, in its order, as far as they can be found in one go.
+pub fn mistakes(path: &Path, text: &str) -> Vec<TomlError> {
+    let mut found = toml_file::mistakes::<FileForm>(path, text, FILE);
+    // How values fit together is known when each is right.
+    if found.is_empty()
+        && let Err(ConfigError::Invalid(error)) = parse(path, text)
+    {
+        found.push(error);
+    }
+    found
 }
 
 const fn key(name: &'static str, kind: Kind) -> Key {
@@ -422,6 +446,22 @@ mod tests {
         assert_eq!(from_template, defaults);
         assert!(notes.is_empty());
         assert!(defaults.proxy_bind.is_loopback(), "the data plane is private by default");
+    }
+
+    #[test]
+    fn each_key_that_the_template_shows_is_read_with_the_value_that_stands_there() {
+        let is_shown =
+            |rest: &&str| rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| is_key(key));
+        let lines = template();
+        let lines = lines.lines().map(|line| line.strip_prefix("# ").filter(is_shown).unwrap_or(line));
+        let (config, notes) = read(&lines.collect::<Vec<_>>().join("\n")).unwrap();
+        assert_eq!(config.tunnel_address.unwrap().to_string(), "petit.example.com:443");
+        assert!(config.bounds.requests_per_second.is_some() && config.name.is_some());
+        assert!(notes.is_empty(), "{notes:?}");
+    }
+
+    fn is_key(text: &str) -> bool {
+        text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
     }
 
     #[test]

@@ -18,6 +18,7 @@ use petit_host::control::percent_encode;
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::lock::Lock;
+use petit_host::toml_file::Fault;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -71,7 +72,10 @@ fn load(context: &Context) -> Result<Config, Failure> {
 
 pub(crate) fn check(context: &Context) -> Result<(), Failure> {
     let path = &context.folder.config;
-    let (config, notes) = config::load(path).map_err(|error| config_failure(&error))?;
+    let (config, notes) = config::load(path).map_err(|error| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        all_mistakes(context, &text, &error)
+    })?;
     let mut text = format!("{} is fine.", path.display());
     for note in &notes {
         text.push_str(&format!("\nnote: line {}: {}", note.line, note.message));
@@ -89,6 +93,28 @@ pub(crate) fn check(context: &Context) -> Result<(), Failure> {
     }
     context.say(&text, &json!({ "path": path, "fine": true, "notes": notes }));
     Ok(())
+}
+
+/// What is wrong with a text for the config file: everything, where it can be read at all. `first`: what stands in the
+/// way.
+fn all_mistakes(context: &Context, text: &str, first: &ConfigError) -> Failure {
+    if !matches!(first, ConfigError::Invalid(_) | ConfigError::Services { .. }) {
+        return config_failure(first);
+    }
+    let path = &context.folder.config;
+    let found: Vec<String> =
+        config::mistakes(path, text).iter().map(|error| petit_host::cli::chain(error)).collect();
+    // Corrected just now.
+    if found.is_empty() {
+        return config_failure(first);
+    }
+    let failure = Failure::of_mistakes(path, &found);
+    match first {
+        ConfigError::Invalid(error) if *error.fault == Fault::Syntax => failure.hint(
+            "what stands behind this place was not looked at; correct it with: petit-client config edit",
+        ),
+        _ => failure.hint("correct it with: petit-client config edit"),
+    }
 }
 
 pub(crate) fn path(context: &Context) {
@@ -166,7 +192,7 @@ pub(crate) async fn edit(context: &Context) -> Result<(), Failure> {
     }
     let text = std::fs::read_to_string(&draft).map_err(|error| Failure::of(&error))?;
     if let Err(error) = config::parse(path, &text) {
-        return Err(config_failure(&error)
+        return Err(all_mistakes(context, &text, &error)
             .hint(format!("nothing was changed; what you wrote is in {}", draft.display())));
     }
     let changed = text.as_bytes() != before;

@@ -9,6 +9,7 @@ use petit_host::cli::{self, Failure};
 use petit_host::control::client::{CallError, Client};
 use petit_host::exit::ExitCode;
 use petit_host::files::{self, FileError};
+use petit_host::toml_file::Fault;
 use petit_server::backup::{self, BackupError};
 use petit_server::certificate::{self, Expiry, PublicNames};
 use petit_server::config::{self, Config, ConfigError};
@@ -185,7 +186,7 @@ fn template(wish: &Wish<'_>) -> String {
 
 /// Reads the config and everything that it names.
 pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
-    let (config, notes) = config::load(&folder.config).map_err(|error| Failure::of(&error))?;
+    let (config, notes) = config::load(&folder.config).map_err(|error| all_mistakes(folder, &error))?;
     let mut notes: Vec<Value> =
         notes.iter().map(|note| json!({ "line": note.line, "message": note.message })).collect();
     folder.pins().map_err(|error| start_failure(&StartError::Key(error)))?;
@@ -226,6 +227,21 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
         &json!({ "path": folder.config, "fine": true, "notes": notes, "https_visitors": https }),
     );
     Ok(())
+}
+
+/// What is wrong with the config file: everything, where it can be read at all.
+fn all_mistakes(folder: &Folder, error: &ConfigError) -> Failure {
+    let ConfigError::Invalid(first) = error else { return Failure::of(error) };
+    let text = std::fs::read_to_string(&folder.config).unwrap_or_default();
+    let found: Vec<String> =
+        config::mistakes(&folder.config, &text).iter().map(ToString::to_string).collect();
+    // Corrected just now.
+    let failure =
+        if found.is_empty() { Failure::of(error) } else { Failure::of_mistakes(&folder.config, &found) };
+    if *first.fault == Fault::Syntax {
+        return failure.hint("what stands behind this place was not looked at");
+    }
+    failure
 }
 
 /// All aliases, of the running server or out of its registry. None where there is neither yet.
