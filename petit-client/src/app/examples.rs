@@ -299,10 +299,11 @@ fn well() -> Vec<Finding> {
                 addresses: vec!["192.0.2.17".parse().unwrap()],
             },
         ),
-        check(Subject::Way, Fact::Answers { server: known.server, took }),
+        check(Subject::Way, Fact::Answers { server: known.server.clone(), took }),
         check(Subject::ServerIdentity, Fact::Pinned { keys: None }),
         check(Subject::OwnIdentity, Fact::Known { device: known.device }),
         check(Subject::Clock, Fact::Agrees { apart: Duration::from_secs(1) }),
+        check(Subject::Connection, Fact::Connected { server: known.server }),
         check(
             Subject::Service(name.clone()),
             Fact::Accepts { target: target("localhost:8080"), took: Duration::from_millis(1) },
@@ -318,6 +319,8 @@ fn unwell() -> Vec<Finding> {
     findings.push(Finding { of: Subject::Way, found: Found::Bad(unanswered) });
     let skipped = [Subject::ServerIdentity, Subject::OwnIdentity, Subject::Clock];
     findings.extend(skipped.map(|of| Finding { of, found: Found::Skipped }));
+    let waiting = Connection::Waiting { cause: Cause::Unanswered, retry_in_ms: 12_000 };
+    findings.push(Finding { of: Subject::Connection, found: Found::Bad(Fault::Connection(waiting)) });
     let down =
         Fault::Service { target: target("localhost:8080"), cause: ServiceCause::Refused, certificate: None };
     findings.push(Finding { of: Subject::Service("accounts".parse().unwrap()), found: Found::Bad(down) });

@@ -122,8 +122,8 @@ test('leaving the page stops the flow', async ({ page }) => {
 
 test('the checks run on arrival, are counted, and say what to do', async ({ page }) => {
   await open(page, { page: 'diagnostics', change: { checks: said('en').checks.unwell } });
-  await expect(page.locator(at('doctor-summary'))).toHaveText('2 things need attention');
-  await expect(page.locator(at('live'))).toHaveText('2 things need attention');
+  await expect(page.locator(at('doctor-summary'))).toHaveText('3 things need attention');
+  await expect(page.locator(at('live'))).toHaveText('3 things need attention');
   await expect(page.locator(`${at('check')}[data-result="bad"]`).first()).toContainText('Check the internet connection');
   await page.locator(at('doctor-run')).click();
   await expect.poll(async () => (await calls(page, 'doctor')).length).toBe(2);
