@@ -68,7 +68,7 @@ async fn a_config_that_does_not_work_changes_nothing() {
     let own = whole.visitor.front().port();
     let every_address =
         |ip: &str| good.replacen("proxy_port = 0", &format!("proxy_bind = \"{ip}\"\nproxy_port = {own}"), 1);
-    let other_port = good.replace("proxy_port = 0", &format!("proxy_port = {port}"));
+    let other_port = good.replacen("proxy_port = 0", &format!("proxy_port = {port}"), 1);
     for (config, reason) in [
         ("[server]\nnonsense = 1\n".to_owned(), "has no key \"nonsense\""),
         (server_config("certificate = \"none.crt\""), "there is no certificate at"),
