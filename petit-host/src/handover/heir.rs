@@ -73,8 +73,8 @@ impl Heir {
         loop {
             match act {
                 Act::SayReady => {
+                    self.link.say_now(&Said::Ready {});
                     tracing::info!("ready to take over");
-                    self.link.say(&Said::Ready {});
                 }
                 Act::Take => return Ok(said),
                 Act::Fail => return Err(NoHeir::Abandoned),

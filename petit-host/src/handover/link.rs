@@ -204,14 +204,29 @@ impl Link {
             let facts = if last { facts.clone() } else { Value::Null };
             let said = Said::Parcel { names, facts, pid: std::process::id(), last };
             let mut frame = Frame::of(&said, fds);
-            while has_room && !frame.bytes.is_empty() {
-                has_room = frame.send(self.stream.as_fd(), SendFlags::DONTWAIT).is_ok();
-            }
+            has_room = has_room && self.send_now(&mut frame);
             self.queue(frame);
             if last {
                 return;
             }
         }
+    }
+
+    /// As [`Link::say`], while nothing is queued; when this returns, it is on its way, as with [`Link::give`].
+    pub fn say_now(&self, said: &Said) {
+        let mut frame = Frame::of(said, Vec::new());
+        self.send_now(&mut frame);
+        self.queue(frame);
+    }
+
+    /// Hands the kernel what it has room for; true when that was all.
+    fn send_now(&self, frame: &mut Frame) -> bool {
+        while !frame.bytes.is_empty() {
+            if frame.send(self.stream.as_fd(), SendFlags::DONTWAIT).is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     fn queue(&self, frame: Frame) {
@@ -435,6 +450,14 @@ mod tests {
         assert_eq!(said, Said::Parcel { names, facts: json!(7), pid, last: true });
         assert_eq!(fds.len(), 1);
         assert!(far.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_said_now_arrives_though_its_speaker_has_died() {
+        let (near, mut far) = both();
+        near.say_now(&Said::Ready {});
+        drop(near);
+        assert_eq!(far.next().await.map(|(said, _)| said), Some(Said::Ready {}));
     }
 
     #[tokio::test]
