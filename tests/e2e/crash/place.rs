@@ -104,11 +104,16 @@ async fn a_certificate_that_lies_elsewhere_is_not_in_the_backup_and_both_ends_sa
 
 #[tokio::test]
 async fn init_removes_no_link_to_a_disk_that_is_not_there() {
-    let server = Program::server().await;
-    let registry = server.config().with_file_name("registry.db");
-    std::fs::remove_file(&registry).unwrap();
-    std::os::unix::fs::symlink("/nowhere/registry.db", &registry).unwrap();
-    assert_ne!(server.run(["init"]).await.exit, 0, "a registry that is gone is not made anew unasked");
-    let leads_to = std::fs::read_link(&registry).unwrap();
-    assert_eq!(leads_to, std::path::Path::new("/nowhere/registry.db"));
+    let (made, new) = (Program::server().await, Program::uninitialised_server());
+    std::fs::remove_file(made.dir().join("registry.db")).unwrap();
+    for (server, command) in [(&made, &["init"][..]), (&made, &["init", "--new-registry"]), (&new, &["init"])]
+    {
+        let registry = server.dir().join("registry.db");
+        let _ = std::os::unix::fs::symlink("/nowhere/registry.db", &registry);
+        let said = server.run(command).await;
+        assert_eq!(said.exit, 1, "{said:?}");
+        let leads_to = std::fs::read_link(&registry).unwrap();
+        assert_eq!(leads_to, std::path::Path::new("/nowhere/registry.db"), "{command:?}");
+    }
+    assert!(!new.dir().join("server.key").exists());
 }

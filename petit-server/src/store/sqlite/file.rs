@@ -24,6 +24,13 @@ pub(super) const FORM: i64 = FORMS.len() as i64;
 pub(super) async fn create(path: &Path) -> Result<(), StoreError> {
     let new = with_suffix(path, ".new");
     let io = |error| StoreError::CannotOpen { path: path.to_owned(), source: sqlx::Error::Io(error) };
+    if let Ok(target) = std::fs::read_link(path)
+        && !path.exists()
+    {
+        // Such as to a disk that is not mounted. The new file would take the link's place.
+        let problem = format!("it is a link to {}, which is not there", target.display());
+        return Err(io(std::io::Error::new(std::io::ErrorKind::NotFound, problem)));
+    }
     remove_with_its_log(&new).map_err(io)?;
     let made = async {
         // Without a write-ahead log, whose content would not be renamed with the file, and which is not taken into it
