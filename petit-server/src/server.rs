@@ -319,8 +319,8 @@ impl Server {
             let Some(used) = memory::resident() else { continue };
             let now = memory::pressure(used, limit, pressure);
             if now != pressure {
-                tracing::warn!(used, limit, ?now, "memory");
                 self.relay.set_pressure(now);
+                tracing::warn!(used, limit, ?now, "memory");
                 pressure = now;
             }
         }

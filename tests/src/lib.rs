@@ -15,6 +15,7 @@ pub mod figures;
 pub mod front;
 #[cfg(target_os = "linux")]
 pub mod home_line;
+pub mod logs;
 pub mod netns;
 pub mod pattern;
 pub mod process;

@@ -8,12 +8,13 @@ use http_body_util::{BodyExt, Empty};
 use petit_tests::soon;
 use petit_tests::steady::{Manner, Steady};
 use petit_tests::visitor::{request, sum};
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::{Whole, gone, is_there};
+use super::{Whole, gone, is_there, signal};
 use crate::upgrade::connect;
 
 /// Forty visitors a second.
@@ -155,13 +156,8 @@ async fn the_old_client_serves_again_when_the_new_one_is_killed() {
     soon("an echo", socket.next()).await.unwrap().unwrap();
     let said = whole.client.run(["--json", "restart"]).await.ok().json();
     let new = said["pid"].as_u64().unwrap();
-    std::process::Command::new("kill").args(["-9", &new.to_string()]).status().unwrap();
-    soon("the old one to serve again", async {
-        while whole.client.status().await["pid"] != old {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    signal(new.try_into().unwrap(), Signal::KILL);
+    whole.client.until("the old one to serve again", |status| status["pid"] == old).await;
     assert_eq!(until_green(&whole).await, old);
     assert_eq!(whole.visitor.get(&whole.host, "/").await.status, 200);
     socket.send(Message::text("after")).await.unwrap();

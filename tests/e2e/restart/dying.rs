@@ -1,14 +1,14 @@
 //! kill -9 of the old process or of the new one, at each step: one of them serves in the end.
 
-use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use petit_tests::process::Program;
 use petit_tests::soon;
 use petit_tests::visitor::Visitor;
 use rustix::fs::{CWD, Mode};
 use rustix::process::Signal;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::pipe;
 use tokio::process::Child;
 
 use super::failing::replace;
@@ -21,7 +21,7 @@ struct Held {
     old: u32,
     new: u32,
     /// The new process does not begin before something is written into it.
-    pipe: PathBuf,
+    go: pipe::Sender,
     program: PathBuf,
     restarting: Child,
 }
@@ -34,35 +34,31 @@ impl Held {
         server.run(["start"]).await.ok();
         let whole = Whole::with(server).await;
         let old = whole.pid().await;
-        let pipe = whole.server.dir().join("go");
-        rustix::fs::mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+        let [begun, go] = ["begun", "go"].map(|name| {
+            let pipe = whole.server.dir().join(name);
+            rustix::fs::mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+            pipe
+        });
         let real = program.with_extension("real");
-        replace(&program, &format!("read go < {}; exec {} \"$@\"", pipe.display(), real.display()));
+        let wait = format!("echo $$ > {}; read go < {}", begun.display(), go.display());
+        replace(&program, &format!("{wait}; exec {} \"$@\"", real.display()));
+        // Open for both, so that neither end waits for the other one to be opened.
+        let both = || pipe::OpenOptions::new().read_write(true).to_owned();
+        let mut begun = BufReader::new(both().open_receiver(begun).unwrap()).lines();
+        let go = both().open_sender(go).unwrap();
         let restarting = whole.server.start(["restart", "--within", within]);
-        let new = soon("the new process", async {
-            loop {
-                let children = std::fs::read_to_string(format!("/proc/{old}/task/{old}/children"));
-                if let Some(child) = children.unwrap_or_default().split_whitespace().next() {
-                    return child.parse().unwrap();
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await;
-        Self { whole, old, new, pipe, program, restarting }
+        let new = soon("the new process", begun.next_line()).await.unwrap().unwrap().parse().unwrap();
+        Self { whole, old, new, go, program, restarting }
     }
 
     /// Lets the new process begin.
-    async fn release(&self) {
-        let pipe = self.pipe.clone();
-        // Opening it waits for its reader.
-        let write = move || std::fs::OpenOptions::new().write(true).open(pipe).unwrap().write_all(b"go\n");
-        soon("the new process to begin", tokio::task::spawn_blocking(write)).await.unwrap().unwrap();
+    async fn release(&mut self) {
+        self.go.write_all(b"go\n").await.unwrap();
     }
 
     /// Up to the step in which the new process is ready, and the old one has not heard of it.
     async fn ready() -> Self {
-        let held = Self::preparing("60s").await;
+        let mut held = Self::preparing("60s").await;
         signal(held.old, Signal::STOP);
         held.release().await;
         until_logged(&held.whole.log(), "ready to take over").await;
@@ -71,7 +67,7 @@ impl Held {
 
     /// Up to the step in which the old process writes no more, and the new one does not yet.
     async fn yielding(within: &str) -> Self {
-        let held = Self::preparing(within).await;
+        let mut held = Self::preparing(within).await;
         signal(held.old, Signal::STOP);
         held.release().await;
         until_logged(&held.whole.log(), "ready to take over").await;
@@ -142,7 +138,7 @@ async fn the_new_process_dies_before_it_is_ready() {
 
 #[tokio::test]
 async fn the_old_process_dies_before_the_new_one_is_ready() {
-    let held = Held::preparing("60s").await;
+    let mut held = Held::preparing("60s").await;
     signal(held.old, Signal::KILL);
     soon("the old process to be gone", gone(held.old)).await;
     held.release().await;
@@ -201,7 +197,7 @@ async fn the_new_process_hangs_when_it_should_take_over() {
 
 #[tokio::test]
 async fn a_control_socket_that_is_removed_while_the_new_process_gets_ready_leads_to_the_new_one() {
-    let held = Held::preparing("60s").await;
+    let mut held = Held::preparing("60s").await;
     std::fs::remove_file(held.whole.server.dir().join("server.sock")).unwrap();
     // The old process opens another one at its place.
     let is_there_again = async { while held.whole.server.run(["status"]).await.exit != 0 {} };

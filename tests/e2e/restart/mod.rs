@@ -12,18 +12,21 @@ mod server;
 mod stopping;
 mod telling;
 
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Empty;
 use petit_tests::bed::client_config;
+use petit_tests::logs::until_logged;
 use petit_tests::process::{Program, Running};
 use petit_tests::service::Service;
 use petit_tests::soon;
 use petit_tests::steady::{Manner, Steady};
 use petit_tests::visitor::{Answer, Visitor, request, whole};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// A server, and a client with one service of HTTP and one of raw TCP, all of them real.
@@ -117,26 +120,23 @@ impl Whole {
     }
 }
 
-/// Waits until a log says something.
-async fn until_logged(log: &Path, text: &str) {
-    soon(text, async {
-        // Looking without a pause would take the processor from the process that is to say it.
-        while !std::fs::read_to_string(log).unwrap().contains(text) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
-}
-
 fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
 }
 
 /// Waits until a process has ended.
 async fn gone(pid: u32) {
-    while is_there(pid) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let process = match pidfd_open(Pid::from_raw(pid.try_into().unwrap()).unwrap(), PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return, // and whoever has started it has been told
+        process => process.unwrap(),
+    };
+    let (sender, ended) = oneshot::channel();
+    // In a thread of its own, for which a test that gives up does not wait.
+    std::thread::spawn(move || {
+        let _ = retry_on_intr(|| poll(&mut [PollFd::new(&process, PollFlags::IN)], None));
+        let _ = sender.send(());
+    });
+    ended.await.unwrap();
 }
 
 /// True while a process runs.

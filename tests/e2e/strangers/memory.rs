@@ -1,12 +1,11 @@
 //! A server that is short of memory shuts its door, and opens it again once there is some: also what a peak has left
 //! with the allocator.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http_body_util::Empty;
 use petit_engine::relay::Pressure;
 use petit_tests::bed::{Bed, client_config, server_config};
+use petit_tests::logs::until_logged;
 use petit_tests::process::{Program, resident_bytes};
 use petit_tests::service::Service;
 use petit_tests::soon;
@@ -77,22 +76,15 @@ async fn a_peak_of_memory_shuts_the_door_for_as_long_as_it_lasts_and_no_longer()
     for _ in 0..CONNECTIONS {
         holding.extend(holds_a_hundred(&visitor, &host).await);
     }
-    soon("the door to shut", async {
-        while is_served(&visitor, &host).await {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    })
-    .await;
+    let log = server.dir().join("logs/server.log");
+    until_logged(&log, "now=NoNew").await;
+    assert!(!is_served(&visitor, &host).await, "the door is shut");
     let peak = resident_bytes(serving.id());
     assert!(peak > MEMORY * 1_000_000 * 85 / 100, "shut for another reason, with {} KiB", peak / 1024);
 
     drop(holding);
-    soon("the door to open, with nothing under way", async {
-        while !is_served(&visitor, &host).await {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    })
-    .await;
+    until_logged(&log, "now=None").await;
+    assert!(is_served(&visitor, &host).await, "it is open, with nothing under way");
 }
 
 #[tokio::test]
