@@ -27,6 +27,29 @@ fn hello() -> Hello {
     }
 }
 
+fn welcome() -> Welcome {
+    let id: RegisteredId = "k3v5qyz2m7wbn4ta".parse().unwrap();
+    Welcome {
+        protocol: PROTOCOL,
+        features: vec![],
+        software: Text::lossy("petit-server 0.1.0"),
+        device: "nzvkqe5b3wj2m4yha7fdtxs6pu".parse().unwrap(),
+        window: 262_144,
+        now: 1_800_000_000,
+        vitae: Vitae::new(),
+        services: vec![Grant {
+            service: 1,
+            name: "web".parse().unwrap(),
+            outcome: Outcome::Registered {
+                id,
+                url: PublicUrl::own("https://k3v5qyz2m7wbn4ta.example.com".to_owned()),
+                aliases: vec!["acme".parse().unwrap()],
+            },
+        }],
+        kept: vec![Kept { name: "old".parse().unwrap(), id }],
+    }
+}
+
 /// A message of the relay's of any length that is not too small for an alias.
 fn of_length(bytes: usize) -> FromRelay {
     let message = |aliases: Vec<Alias>| {
@@ -81,28 +104,8 @@ fn messages_have_the_documented_form() {
     let bytes = FromAgent::Hello(hello()).encode().unwrap();
     let golden = r#"{"type":"hello","protocol":1,"features":[],"software":"petit-client 0.1.0","device_name":"Anna's laptop","instance":"00ff","takeover":true,"only":true,"max_streams":10,"window":65536,"vitae":{"brand":"ce"},"services":[{"service":1,"name":"web","kind":"http","health":{"down":"refused"},"options":{"h2":false,"host":"localhost:3000"}}]}"#;
     assert_eq!(String::from_utf8(bytes).unwrap(), golden);
-    let id: RegisteredId = "k3v5qyz2m7wbn4ta".parse().unwrap();
-    let welcome = FromRelay::Welcome(Welcome {
-        protocol: PROTOCOL,
-        features: vec![],
-        software: Text::lossy("petit-server 0.1.0"),
-        device: "nzvkqe5b3wj2m4yha7fdtxs6pu".parse().unwrap(),
-        window: 262_144,
-        now: 1_800_000_000,
-        vitae: Vitae::new(),
-        services: vec![Grant {
-            service: 1,
-            name: "web".parse().unwrap(),
-            outcome: Outcome::Registered {
-                id,
-                url: PublicUrl::own("https://k3v5qyz2m7wbn4ta.example.com".to_owned()),
-                aliases: vec!["acme".parse().unwrap()],
-            },
-        }],
-        kept: vec![Kept { name: "old".parse().unwrap(), id }],
-    });
     assert_eq!(
-        String::from_utf8(welcome.encode().unwrap()).unwrap(),
+        String::from_utf8(FromRelay::Welcome(welcome()).encode().unwrap()).unwrap(),
         r#"{"type":"welcome","protocol":1,"features":[],"software":"petit-server 0.1.0","device":"nzvkqe5b3wj2m4yha7fdtxs6pu","window":262144,"now":1800000000,"vitae":{},"services":[{"service":1,"name":"web","outcome":{"registered":{"id":"k3v5qyz2m7wbn4ta","url":"https://k3v5qyz2m7wbn4ta.example.com","aliases":["acme"]}}}],"kept":[{"name":"old","id":"k3v5qyz2m7wbn4ta"}]}"#
     );
     let services = FromRelay::Services {
@@ -217,6 +220,48 @@ fn doubles_and_excess_are_refused() {
     }
     let long = format!(r#"{{"type":"remove","name":"{}"}}"#, "a".repeat(41));
     assert!(FromAgent::decode(long.as_bytes()).is_err());
+}
+
+#[test]
+fn what_a_message_says_is_within_its_limits() {
+    let is_fine = |welcome: Welcome| FromRelay::Welcome(welcome).check().is_ok();
+    let most = limits::MAX_WINDOW_BYTES;
+    for (window, expected) in [(most, true), (most + 1, false)] {
+        assert_eq!(is_fine(Welcome { window, ..welcome() }), expected, "a window of {window}");
+    }
+    let most = limits::MAX_SERVICES;
+    for (count, expected) in [(most, true), (most + 1, false)] {
+        let (services, kept) =
+            (vec![welcome().services[0].clone(); count], vec![welcome().kept[0].clone(); count]);
+        assert_eq!(is_fine(Welcome { services, ..welcome() }), expected, "{count} services");
+        assert_eq!(is_fine(Welcome { kept, ..welcome() }), expected, "{count} names that are kept");
+        let report =
+            NameReport { name: "shop.acme.example".parse().unwrap(), report: FrontReport::default() };
+        let fronts = FromRelay::Fronts(Fronts { names: vec![report; count], ..Fronts::default() });
+        assert_eq!(fronts.check().is_ok(), expected, "{count} fronts");
+    }
+    for (count, expected) in [(32, true), (33, false)] {
+        let facts = (0..count).map(|number: u32| (Text::lossy(&number.to_string()), Text::lossy("")));
+        assert_eq!(is_fine(Welcome { vitae: facts.collect(), ..welcome() }), expected, "{count} facts");
+        let features = vec![Text::lossy("new"); count as usize];
+        assert_eq!(is_fine(Welcome { features, ..welcome() }), expected, "{count} features");
+    }
+    for (seconds, expected) in [(0, false), (1, true), (86_400, true), (86_401, false)] {
+        let mut hello = hello();
+        hello.services[0].options.answer_within_s = Some(seconds);
+        assert_eq!(FromAgent::Hello(hello).check().is_ok(), expected, "{seconds} s for an answer");
+    }
+    let most = u64::try_from(limits::PROBE_LIMIT.as_micros()).unwrap();
+    for (time, expected) in [(most, true), (most + 1, false)] {
+        let trial = Trial { front_us: Some(time), ..Trial::default() };
+        assert_eq!(FromRelay::Probed { probe: 1, trial }.check().is_ok(), expected, "a trial of {time} µs");
+    }
+    let most = limits::FRONT_AGE_MAX.as_secs();
+    for (for_s, expected) in [(most, true), (most + 1, false)] {
+        let http = FrontReport { for_s, ..FrontReport::default() };
+        let fronts = FromRelay::Fronts(Fronts { http, ..Fronts::default() });
+        assert_eq!(fronts.check().is_ok(), expected, "a front for {for_s} s");
+    }
 }
 
 #[test]
