@@ -26,6 +26,18 @@ fn credit_beyond_any_window_is_refused() {
     assert_eq!(credit.held(), limits::WIDE_WINDOW_BYTES as usize);
 }
 
+#[test]
+fn a_window_of_a_mib_is_granted_in_eighths_and_a_smaller_one_in_quarters() {
+    for (size, part) in [(1024 * 1024 - 4, 4), (1024 * 1024, 8)] {
+        let mut budget = Budget::new(limits::SESSION_WINDOW_BYTES);
+        let mut window = RecvWindow::new(size);
+        let due = size / part;
+        window.receive(due as usize).unwrap();
+        assert_eq!(window.consume(due as usize - 1, Instant::now(), None, &mut budget), None, "{size}");
+        assert_eq!(window.consume(1, Instant::now(), None, &mut budget), Some(due), "{size}");
+    }
+}
+
 /// Runs a download whose sender is limited by credit alone, over a path with the given round trip, and
 /// returns the window at the end.
 fn window_after(round_trip: Duration, rate_limit: f64, rounds: u32) -> u32 {
