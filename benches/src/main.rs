@@ -126,6 +126,9 @@ impl Cli {
         words.extend(self.quick.then(|| "--quick".to_owned()));
         words.extend((!self.only.is_empty()).then(|| format!("--only {}", self.only.join(","))));
         words.extend(self.config.iter().map(|line| format!("--config '{line}'")));
+        // Its folder means nothing elsewhere.
+        let names = self.with.iter().filter_map(|path| path.file_name());
+        words.extend(names.map(|name| format!("--with {}", name.display())));
         words.extend(self.docs.then(|| "--docs".to_owned()));
         words.join(" ")
     }

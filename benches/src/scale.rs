@@ -50,7 +50,9 @@ fn shards(place: &Place, runtime: &Runtime, rounds: usize) -> Result<Section> {
     let mut section = Section::new(
         "threads",
         "Threads",
-        "The server with one thread and with two, and two clients, each with a load of its own at the same time. The          load, both services and both clients share the machine's processors with the server, so what counts is the          CPU time per request, which should not depend on the threads; medians of rounds in turns.",
+        "The server with one thread and with two, and two clients, each with a load of its own at the same time. The \
+         load, both services and both clients share the machine's processors with the server, so what counts is the \
+         CPU time per request, which should not depend on the threads; medians of rounds in turns.",
         &["threads", "server CPU µs/request", "requests/s", "kept by the busiest thread %"],
     );
     let mut taken = [1, 2].map(|threads| (threads, Vec::new()));
