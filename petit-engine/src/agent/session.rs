@@ -219,8 +219,7 @@ pub async fn look(
         FromRelay::Looked { device, now } => {
             Ok(Look { device, now, key_exchange: live.key_exchange.clone() })
         }
-        FromRelay::Refused { refusal } => Err(SessionError::Refused { server: server.clone(), refusal }),
-        _ => Err(no_welcome(server, Breach::Misplaced("another message than the answer came first"))),
+        other => Err(no_answer(server, &other)),
     }
 }
 
@@ -243,8 +242,7 @@ pub(super) async fn connect(
             }
             Ok((live, welcome))
         }
-        FromRelay::Refused { refusal } => Err(SessionError::Refused { server: server.clone(), refusal }),
-        _ => Err(no_welcome(server, Breach::Misplaced("another message than the answer came first"))),
+        other => Err(no_answer(server, &other)),
     }
 }
 
@@ -300,6 +298,14 @@ pub(super) fn ended(server: &ServerAddr, end: End) -> SessionError {
             other => other.into(),
         },
         source => SessionError::Ended { server: server.clone(), source },
+    }
+}
+
+/// What it means that another message came first than the answer that was asked for.
+fn no_answer(server: &ServerAddr, message: &FromRelay) -> SessionError {
+    match message {
+        FromRelay::Refused { refusal } => SessionError::Refused { server: server.clone(), refusal: *refusal },
+        _ => no_welcome(server, Breach::Misplaced("another message than the answer came first")),
     }
 }
 
