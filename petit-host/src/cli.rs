@@ -71,7 +71,10 @@ impl Failure {
             CallError::NotAllowed { .. } => {
                 Self::of(&error).hint("run this as that user, or name a config file of your own with -c")
             }
-            CallError::Broken(_) => Self::of(&error),
+            // It has ended, or was replaced, while it was asked.
+            CallError::Broken(_) => {
+                Self::of(&error).hint(format!("see whether it still runs with: {program} status"))
+            }
         }
     }
 }

@@ -440,7 +440,7 @@ impl Client {
     }
 
     /// Takes nothing new, because another process serves, and returns when what is under way has finished or its time
-    /// is over. [`Client::switch`] brings it back.
+    /// is over. [`Client::come_back`] brings it back.
     ///
     /// # Cancel safety
     /// Cancelling leaves it switched off; what is under way goes on.
@@ -453,5 +453,33 @@ impl Client {
             agent.asker()
         };
         asked.drained().await;
+    }
+
+    /// Comes back after [`Client::leave`], because the process that served meanwhile has died: with the registration
+    /// and the settings as that one has left them. What cannot be read is as it was known before.
+    pub async fn come_back(&self) {
+        match registration::load(&self.shared.folder) {
+            Ok(left) => self.use_registration(left).await,
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "the registration cannot be read again; going on with what is known");
+            }
+        }
+        // What is wrong with the config has been logged and is in the status.
+        let _ = self.reload().await;
+        self.switch(true).await;
+        if let Err(error) = self.unlock().await {
+            tracing::error!(error = %chain(&error), "no key");
+        }
+    }
+
+    /// Takes a registration over that another process has written down.
+    async fn use_registration(&self, registration: Option<Registration>) {
+        let mut inner = self.shared.inner.lock().await;
+        let key = |registration: &Option<Registration>| registration.as_ref().map(|it| it.key);
+        if key(&inner.registration) != key(&registration) {
+            // It is over, or another one is in force: the former vendor reaches nothing from here on.
+            (inner.agent, inner.key_trouble) = (None, None);
+        }
+        inner.registration = registration;
     }
 }

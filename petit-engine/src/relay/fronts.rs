@@ -143,7 +143,8 @@ impl Relay {
         self.shared.fronts.adopt(&self.shared, id, listener);
     }
 
-    /// Closes this process's copies of its listening sockets. It cannot come back after that.
+    /// Closes this process's copies of its listening sockets. It cannot come back after that, and finishes what is under
+    /// way all the same.
     pub fn let_go(&self) {
         self.shared.doors.table().clear();
         self.shared.fronts.keep(|_| false);

@@ -3,7 +3,8 @@
 //! A relay that stops closes what is idle and lets the rest finish. One whose place is taken accepts nothing more
 //! either, but serves on what it has: its agents begin sessions with the other process while their old ones go on,
 //! and visitors' idle connections stay until their next request. In both, WebSockets and event streams, which have
-//! no end of their own, are told to go after a while. Until it has ended, a relay can come back.
+//! no end of their own, are told to go after a while. One whose place was taken can come back until it is ended, also
+//! when nothing is under way any more: its successor may die at any moment.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -74,7 +75,16 @@ pub(super) struct Leaving {
 pub(super) enum Stage {
     Serving,
     Leaving(Leave),
+    /// Another process serves, and what was under way here has finished or was cut.
+    Drained,
     Ended,
+}
+
+impl Stage {
+    /// True while another process serves, and may die.
+    fn may_come_back(self) -> bool {
+        matches!(self, Self::Leaving(Leave::Move) | Self::Drained)
+    }
 }
 
 /// One of a kind that is counted, while it lives.
@@ -118,6 +128,7 @@ impl Leaving {
         match *self.stage.borrow() {
             Stage::Serving => None,
             Stage::Leaving(leave) => Some(leave),
+            Stage::Drained => Some(Leave::Move),
             Stage::Ended => Some(Leave::Stop),
         }
     }
@@ -136,7 +147,7 @@ impl Leaving {
         let closes = |stage: &Stage| match stage {
             Stage::Serving => false,
             Stage::Leaving(Leave::Move) => !stays(),
-            Stage::Leaving(Leave::Stop) | Stage::Ended => true,
+            Stage::Leaving(Leave::Stop) | Stage::Drained | Stage::Ended => true,
         };
         let _ = self.stage.subscribe().wait_for(closes).await;
     }
@@ -171,10 +182,10 @@ impl Leaving {
 }
 
 impl Shared {
-    /// Runs a task that ends at the latest when the relay has left.
+    /// Runs a task that ends at the latest when the relay has ended.
     pub(super) fn until_ended(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut stage = self.leaving.stage.subscribe();
-        self.tasks.spawn(async move {
+        self.long_running.spawn(async move {
             tokio::select! {
                 () = task => {}
                 _ = stage.wait_for(|stage| *stage == Stage::Ended) => {}
@@ -188,10 +199,9 @@ impl Shared {
         F: Future<Output = ()> + Send,
     {
         let mut stage = self.leaving.stage.subscribe();
-        let task = self.tasks.spawn(async move {
+        let task = self.long_running.spawn(async move {
             loop {
-                // One that moves may come back.
-                let now = stage.wait_for(|stage| *stage != Stage::Leaving(Leave::Move)).await;
+                let now = stage.wait_for(|stage| !stage.may_come_back()).await;
                 if !now.is_ok_and(|stage| *stage == Stage::Serving) {
                     return;
                 }
@@ -227,16 +237,18 @@ impl Drop for AbortOnDrop {
 
 /// How often it is looked whether anything is still under way: each look is one at every session.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long connections that are closed may take to end.
+const CLOSING: Duration = Duration::from_secs(2);
 /// Sessions are asked to move in so many steps a second.
 const MOVE_STEPS: u32 = 50;
 
 impl Relay {
     /// Leaves: takes no new connection from this call on; the future tells agents and visitors, lets what is under
-    /// way finish, then ends everything. One that stops closes its listening sockets at once.
+    /// way finish, then cuts the rest. One that stops closes its listening sockets at once, and has ended afterwards;
+    /// one whose place is taken keeps them, and waits to be ended by [`Relay::end`].
     ///
     /// # Cancel safety
-    /// Cancelling leaves the relay as far as it has come; [`Relay::stay`] brings one back that has not closed its
-    /// sockets.
+    /// Cancelling leaves the relay as far as it has come; [`Relay::stay`] brings one back whose place was taken.
     pub fn leave(&self, farewell: Farewell) -> impl Future<Output = ()> + Send + use<> {
         self.shared.leaving.set(Stage::Leaving(farewell.leave));
         if farewell.leave == Leave::Stop {
@@ -265,21 +277,47 @@ impl Relay {
             }
         })
         .await;
-        for session in shared.registry.sessions() {
-            session.mux.close();
+        match farewell.leave {
+            Leave::Stop => self.end(),
+            Leave::Move => self.cut(Stage::Drained),
         }
-        shared.leaving.set(Stage::Ended);
-        self.let_go();
+        let closed = async {
+            shared.tasks.wait().await;
+            if farewell.leave == Leave::Stop {
+                shared.long_running.wait().await;
+            }
+        };
         shared.tasks.close();
+        shared.long_running.close();
         // Closing is quick; who does not let himself be closed is left to the runtime.
-        let _ = tokio::time::timeout(Duration::from_secs(2), shared.tasks.wait()).await;
+        let _ = tokio::time::timeout(CLOSING, closed).await;
         shared.comings.log_sums();
     }
 
-    /// Comes back after [`Relay::leave`] was cancelled: accepts again. Sessions that were sent away stay away.
+    /// Cuts what is under way, and goes on to `stage`.
+    fn cut(&self, stage: Stage) {
+        for session in self.shared.registry.sessions() {
+            session.mux.close();
+        }
+        self.shared.leaving.set(stage);
+    }
+
+    /// Ends everything at once, and closes the listening sockets. It cannot come back after that.
+    pub fn end(&self) {
+        self.cut(Stage::Ended);
+        self.let_go();
+    }
+
+    /// Comes back after [`Relay::leave`], cancelled or not: accepts again, and tries its fronts anew. Sessions that
+    /// were sent away stay away. One that stops, or was ended, does not come back; one that has only let go of its
+    /// sockets has nothing left to accept from, and must not be asked to.
     pub fn stay(&self) {
-        self.shared.leaving.goodbye.send_replace(false);
-        self.shared.leaving.set(Stage::Serving);
+        let leaving = &self.shared.leaving;
+        if leaving.stage.borrow().may_come_back() {
+            leaving.goodbye.send_replace(false);
+            self.shared.front_probes.begin_anew();
+            leaving.set(Stage::Serving);
+        }
     }
 
     /// What is under way.

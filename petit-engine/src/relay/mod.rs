@@ -93,7 +93,7 @@ pub struct RelayConfig {
     pub fronts: FrontSettings,
 }
 
-/// The running relay. Cheap to clone; [`Relay::leave`] ends it.
+/// The running relay. Cheap to clone; [`Relay::leave`] is the polite way to end it.
 #[derive(Clone)]
 pub struct Relay {
     shared: Arc<Shared>,
@@ -125,7 +125,10 @@ pub(crate) struct Shared {
     places: places::Places,
     enrolling: enrol::Enrolling,
     handshakes: Arc<Semaphore>,
+    /// Connections, and what is done for them.
     tasks: TaskTracker,
+    /// What goes on until the relay has ended.
+    long_running: TaskTracker,
     leaving: leaving::Leaving,
 }
 
@@ -198,6 +201,7 @@ impl Relay {
             front_probes,
             handshakes: Arc::new(Semaphore::new(limits::MAX_HANDSHAKES)),
             tasks: TaskTracker::new(),
+            long_running: TaskTracker::new(),
             leaving: leaving::Leaving::default(),
         });
         let news = shared.access.changes();

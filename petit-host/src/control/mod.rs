@@ -276,6 +276,45 @@ mod tests {
         assert!(!path.exists(), "it goes with the last one");
     }
 
+    /// Rings when it is asked, and answers when it may.
+    struct Late(Arc<tokio::sync::Notify>, watch::Receiver<bool>);
+
+    impl Handler for Late {
+        fn handle(&self, _: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
+            Box::pin(async move {
+                self.0.notify_one();
+                self.1.clone().wait_for(|may| *may).await.unwrap();
+                Reply::Json(json!("late"))
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_that_was_replaced_can_wait_until_its_last_answers_are_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.sock");
+        let (asked, may) = (Arc::new(tokio::sync::Notify::new()), watch::Sender::new(false));
+        let late = Late(Arc::clone(&asked), may.subscribe());
+        let control = server::Listener::bind(&path).unwrap().spawn(Arc::new(late));
+        let answer = tokio::spawn(async move { Client::new(&path).call("GET", "/", None).await });
+        asked.notified().await;
+        control.set_ours(false);
+        {
+            let mut answered = std::pin::pin!(control.answered());
+            for _ in 0..10 {
+                tokio::select! {
+                    biased;
+                    () = &mut answered => panic!("the answer is not given yet"),
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+            may.send_replace(true);
+            answered.await;
+        }
+        drop(control);
+        assert_eq!(answer.await.unwrap().unwrap(), json!("late"));
+    }
+
     #[tokio::test]
     async fn a_request_that_another_process_answers_is_asked_again() {
         let dir = tempfile::tempdir().unwrap();

@@ -55,14 +55,14 @@ impl Listener {
     /// Serves until dropped.
     pub async fn serve(self, handler: Arc<dyn Handler>) {
         let (_stays, is_ours) = watch::channel(true);
-        Serving { door: self.door, connections: JoinSet::new(), is_ours }.run(handler, None).await;
+        Serving::new(self.door, is_ours).run(handler, None).await;
     }
 
     /// Serves in a task of its own, until that is ended or another process has taken over.
     pub fn spawn(self, handler: Arc<dyn Handler>) -> Control {
         let (ours, is_ours) = watch::channel(true);
         let (asks, asked) = mpsc::channel(1);
-        let serving = Serving { door: self.door, connections: JoinSet::new(), is_ours };
+        let serving = Serving::new(self.door, is_ours);
         Control { task: tokio::spawn(serving.run(handler, Some(asked))), ours, asks }
     }
 }
@@ -98,6 +98,17 @@ impl Control {
         answered.await.unwrap_or_else(|_| Err(io::ErrorKind::NotConnected.into()))
     }
 
+    /// Waits for a moment until the connections that are open have had their answers. Meant for a process that takes no
+    /// further one.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn answered(&self) {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.asks.send(Asked::Answered(answer)).await;
+        let _ = tokio::time::timeout(LAST_ANSWERS, answered).await;
+    }
+
     /// Takes no further connection, and waits for a moment until those that are open have had their answers.
     ///
     /// # Cancel safety
@@ -116,6 +127,7 @@ impl Control {
 enum Asked {
     #[cfg(unix)]
     Copy(oneshot::Sender<io::Result<SocketCopy>>),
+    Answered(oneshot::Sender<()>),
     Finish(oneshot::Sender<()>),
 }
 
@@ -128,16 +140,25 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 struct Serving {
     door: Door,
     connections: JoinSet<()>,
+    /// Who waits for the end of all connections.
+    waiting: Vec<oneshot::Sender<()>>,
     is_ours: watch::Receiver<bool>,
 }
 
 impl Serving {
+    fn new(door: Door, is_ours: watch::Receiver<bool>) -> Self {
+        Self { door, connections: JoinSet::new(), waiting: Vec::new(), is_ours }
+    }
+
     async fn run(mut self, handler: Arc<dyn Handler>, mut asks: Option<mpsc::Receiver<Asked>>) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             let takes = *self.is_ours.borrow_and_update();
             #[cfg(unix)]
             self.door.set_ours(takes);
+            if self.connections.is_empty() {
+                self.waiting.drain(..).for_each(|waiting| drop(waiting.send(())));
+            }
             tokio::select! {
                 accepted = self.door.accept(), if takes => match accepted {
                     Ok(Some(stream)) => drop(self.connections.spawn(connection(stream, Arc::clone(&handler), self.is_ours.clone()))),
@@ -152,6 +173,7 @@ impl Serving {
                 asked = next(&mut asks) => match asked {
                     #[cfg(unix)]
                     Asked::Copy(answer) => drop(answer.send(self.door.copy())),
+                    Asked::Answered(answer) => self.waiting.push(answer),
                     Asked::Finish(answer) => {
                         while self.connections.join_next().await.is_some() {}
                         let _ = answer.send(());

@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::FdFlags;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -243,6 +244,16 @@ impl Link {
         self.incoming.recv().await
     }
 
+    /// True when the other side has gone, at this very moment: also while something that it has said before waits to be
+    /// read.
+    pub fn has_ended(&self) -> bool {
+        const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // Darwin finds an end only where it is asked for (XNU's `poll_nocopy`); elsewhere that makes no difference.
+        let mut asked = [PollFd::new(&*self.stream, PollFlags::HUP)];
+        let answered = poll(&mut asked, Some(&AT_ONCE));
+        answered.is_ok() && asked.iter().any(|asked| asked.revents().contains(PollFlags::HUP))
+    }
+
     /// As [`Link::next`], for several at once.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Said>> {
         self.incoming.poll_recv(cx).map(|heard| heard.map(|(said, _)| said))
@@ -388,12 +399,23 @@ const RECEIVE: RecvFlags = RecvFlags::CMSG_CLOEXEC;
 const RECEIVE: RecvFlags = RecvFlags::empty();
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
 
     use serde_json::json;
 
     use super::*;
+
+    /// Waits until the other side has gone. Nothing of what it has said is taken.
+    pub(in crate::handover) async fn until_ended(link: &Link) {
+        let ended = async {
+            while !link.has_ended() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
+    }
 
     fn both() -> (Link, Link) {
         let (near, far) = Link::pair().unwrap();
@@ -464,7 +486,11 @@ mod tests {
     async fn an_end_is_noticed_after_all_that_was_said_before() {
         let (near, mut far) = both();
         near.say(&Said::Stopping { now: false });
+        let copy = near.copy().unwrap();
         near.close().await;
+        assert!(!far.has_ended(), "somebody has a copy of the other end");
+        drop(copy);
+        until_ended(&far).await;
         assert_eq!(far.next().await.unwrap().0, Said::Stopping { now: false });
         assert!(far.next().await.is_none());
         far.say(&Said::Ready {}); // to nobody

@@ -187,8 +187,18 @@ impl Started {
         }
     }
 
-    /// Nothing is under way any more.
-    pub fn idle(&mut self) -> Deed {
+    /// Nothing is under way any more. What follows is the end of the predecessor, unless its successor has died just
+    /// before, and not because it was asked to stop: from here on nobody could take anything back.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn idle(&mut self) -> Deed {
+        while self.state == Predecessor::Draining && self.link.has_ended() {
+            // What it has said before its end comes first.
+            if let News::Deed(Deed::TakeBack) = self.next().await {
+                return Deed::TakeBack;
+            }
+        }
         self.learn(Learned::Idle)
     }
 
@@ -246,4 +256,45 @@ async fn last_words(from: impl AsyncRead + Unpin) -> String {
     // The rest is taken, so that it never has to wait for a reader.
     let _ = tokio::io::copy(&mut kept.into_inner(), &mut tokio::io::sink()).await;
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::link::tests::until_ended;
+    use super::*;
+
+    /// A successor that has served, has said this at last, and has ended.
+    async fn served(last: &str) -> Started {
+        let said = |text: &str| format!("\\000\\000\\000\\{:03o}{text}", text.len());
+        let all = [r#"{"say":"ready"}"#, r#"{"say":"serving"}"#].map(said).concat();
+        let last = if last.is_empty() { String::new() } else { said(last) };
+        // The link is its standard input.
+        let script = format!("printf '{all}{last}' >&0");
+        let mut started = Started::start(Start {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            manner: Manner::Foreground,
+            parcel: Parcel::default(),
+            within: Duration::from_secs(60),
+        })
+        .unwrap();
+        assert_eq!(started.next().await, News::Deed(Deed::Yield));
+        assert_eq!(started.next().await, News::Deed(Deed::Leave));
+        until_ended(&started.link).await;
+        started
+    }
+
+    #[tokio::test]
+    async fn a_predecessor_at_its_end_takes_everything_back_when_its_successor_has_just_died() {
+        let mut started = served("").await;
+        assert_eq!(started.idle().await, Deed::TakeBack);
+        assert_eq!(started.state(), Predecessor::Serving);
+    }
+
+    #[tokio::test]
+    async fn a_successor_that_was_asked_to_stop_is_not_followed_by_its_predecessor() {
+        let mut started = served(r#"{"say":"stopping","now":false}"#).await;
+        assert_eq!(started.idle().await, Deed::End);
+        assert_eq!(started.state(), Predecessor::Ended);
+    }
 }

@@ -68,6 +68,12 @@ impl Server {
         self.relay.let_go();
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
+
+    /// As [`Server::let_go`], and ends what is under way: another process serves in this one's place.
+    pub fn end(&self) {
+        self.relay.end();
+        self.let_go();
+    }
 }
 
 /// The clients that were connected to the process before, from what [`Server::yield_registry`] has said.

@@ -201,19 +201,21 @@ pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
     Some(part(main, started, requests).await)
 }
 
-/// Waits until nothing is under way. True when the successor has died before.
+/// Waits until nothing is under way. True when the successor has died before: as long as this waits, everything can be
+/// taken back.
 async fn drain(main: &mut Main<'_>, started: &mut Started, requests: &mut StopRequests) -> bool {
-    let client = main.client.clone();
-    let leaving = client.leave();
+    let (client, control) = (main.client.clone(), &main.control);
+    let leaving = async {
+        client.leave().await;
+        // Such as of the one who has asked for the restart.
+        control.answered().await;
+    };
     tokio::pin!(leaving);
     // Whoever signals a process that was started in the foreground means the one that serves.
     let is_anchor = !main.how.background && !main.how.takeover;
     loop {
         let news = tokio::select! {
-            () = &mut leaving => {
-                started.idle();
-                return false;
-            }
+            () = &mut leaving => return started.idle().await == Deed::TakeBack,
             news = started.next() => news,
             asked = main.signals.next() => {
                 let Asked::End { interrupted } = asked else {
@@ -249,7 +251,7 @@ async fn take_back(main: &mut Main<'_>, started: Started) {
     if let Some(lock) = &*main.client.lock() {
         lock.sign();
     }
-    main.client.switch(true).await;
+    main.client.come_back().await;
     main.handover.elders.take_back();
     main.replaced.store(false, Ordering::Relaxed);
     main.control.set_ours(true);
@@ -264,7 +266,11 @@ async fn part(main: &mut Main<'_>, started: Started, requests: StopRequests) -> 
         Ok(link) => handover::stay(link, &mut main.signals, requests).await,
         Err(exit) => Some(exit),
     };
-    exit.map_or(ExitCode::Failed, ExitCode::of)
+    let Some(exit) = exit else {
+        tracing::error!("the process that served has died; whoever has started this one has to start it again");
+        return ExitCode::Failed;
+    };
+    ExitCode::of(exit)
 }
 
 // ---- the process that takes over ----------------------------------------------------------------

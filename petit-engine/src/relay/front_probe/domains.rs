@@ -53,6 +53,12 @@ impl Domains {
         table.turns.retain(|turn| turn != name);
     }
 
+    /// Forgets what was found of all of them; each is tried when it is its turn.
+    pub(super) fn begin_anew(&self) {
+        let now = Instant::now();
+        self.table().tracks.values_mut().for_each(|track| *track = Track::new(now));
+    }
+
     /// How a domain is, and since when; `None` while it is not tried.
     pub(super) fn state(&self, name: &Alias) -> Option<(FrontState, Instant)> {
         self.table().tracks.get(name).map(|track| (track.state(), track.since()))

@@ -228,6 +228,21 @@ impl FrontProbes {
         address.port()
     }
 
+    /// Forgets what was found. Until the next attempt nothing is known, and whoever wants to know waits for it.
+    pub(super) fn begin_anew(&self) {
+        self.change(|known, now| {
+            let Known { endpoint, tcp, plain, tls, tcp_address, is_behind_proxy: _ } = known;
+            [endpoint, tcp, plain].into_iter().for_each(|track| *track = Track::new(now));
+            (*tls, *tcp_address) = (None, None);
+        });
+        self.domains.begin_anew();
+        // Whoever waits for the end of a round is not woken: none has ended.
+        self.rounds.send_if_modified(|rounds| {
+            *rounds = 0;
+            false
+        });
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

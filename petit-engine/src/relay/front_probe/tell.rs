@@ -44,6 +44,8 @@ impl FrontProbes {
     /// Tells all agents when a front that concerns all has changed, for as long as it is polled. Never ends.
     pub(super) async fn tell_all(&self, shared: &Arc<Shared>) {
         let mut news = self.news.subscribe();
+        // What has changed while it was not polled is told first.
+        news.mark_changed();
         while news.changed().await.is_ok() {
             let sessions = shared.registry.sessions();
             for some in sessions.chunks(limits::FRONT_TOLD_AT_ONCE) {

@@ -256,28 +256,32 @@ pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
         take_back(main, started).await;
         return None;
     }
-    main.server.let_go();
+    main.server.end();
     tracing::info!("stopped; another process serves");
     Some(part(main, started, requests).await)
 }
 
-/// Waits until nothing is under way. True when the successor has died before.
+/// Waits until nothing is under way. True when the successor has died before: as long as this waits, also for the last
+/// connections to close, everything can be taken back.
 async fn drain(
     main: &mut Main<'_>,
     started: &mut Started,
     leaving: impl Future<Output = ()>,
     requests: &mut StopRequests,
 ) -> bool {
+    let control = &main.control;
+    let leaving = async {
+        leaving.await;
+        // Such as of the one who has asked for the restart.
+        control.answered().await;
+    };
     tokio::pin!(leaving);
     // Whoever signals a process that was started in the foreground means the one that serves.
     let is_anchor = !main.how.background && !main.how.takeover;
     let mut tell = tokio::time::interval(TELL_EVERY);
     loop {
         let news = tokio::select! {
-            () = &mut leaving => {
-                started.idle();
-                return false;
-            }
+            () = &mut leaving => return started.idle().await == Deed::TakeBack,
             news = started.next() => news,
             _ = tell.tick() => {
                 started.say(&Said::Waits { what: waits_for(&main.server) });
@@ -336,7 +340,11 @@ async fn part(main: &mut Main<'_>, started: Started, requests: StopRequests) -> 
         Ok(link) => handover::stay(link, &mut main.signals, requests).await,
         Err(exit) => Some(exit),
     };
-    exit.map_or(ExitCode::Failed, ExitCode::of)
+    let Some(exit) = exit else {
+        tracing::error!("the process that served has died; whoever has started this one has to start it again");
+        return ExitCode::Failed;
+    };
+    ExitCode::of(exit)
 }
 
 // ---- the process that takes over ----------------------------------------------------------------
