@@ -467,9 +467,13 @@ impl Client {
         // What is wrong with the config has been logged and is in the status.
         let _ = self.reload().await;
         self.switch(true).await;
-        if let Err(error) = self.unlock().await {
-            tracing::error!(error = %chain(&error), "no key");
-        }
+        // Its user may take as long as they like over the keychain; what comes of it is in the status.
+        let client = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = client.unlock().await {
+                tracing::warn!(error = %chain(&error), "no key");
+            }
+        });
     }
 
     /// Takes a registration over that another process has written down.

@@ -1,6 +1,7 @@
 //! kill -9 of the old process or of the new one, at each step: one of them serves in the end.
 
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use petit_tests::process::Program;
 use petit_tests::soon;
@@ -11,12 +12,72 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::process::Child;
 
+use super::client::{in_the_background, until_green};
 use super::failing::replace;
 use super::{Whole, gone, is_there, signal, until_logged};
 use crate::upgrade::connect;
 
+/// The program that is replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Server,
+    Client,
+}
+
+impl Which {
+    fn of(self, whole: &Whole) -> &Program {
+        match self {
+            Self::Server => &whole.server,
+            Self::Client => &whole.client,
+        }
+    }
+
+    fn log(self, whole: &Whole) -> PathBuf {
+        match self {
+            Self::Server => whole.log(),
+            Self::Client => whole.client.dir().join("logs/client.log"),
+        }
+    }
+
+    /// A restart that waits for its new process as long as the test does.
+    fn patiently(self) -> &'static [&'static str] {
+        match self {
+            Self::Server => &["restart", "--within", "60s"],
+            Self::Client => &["restart"],
+        }
+    }
+
+    fn lock(self) -> &'static str {
+        match self {
+            Self::Server => "server.lock",
+            Self::Client => "client.lock",
+        }
+    }
+
+    /// Starts everything, with a file of this program's own; returns where that is.
+    async fn start(self) -> (Whole, PathBuf) {
+        match self {
+            Self::Server => {
+                let mut server = Program::server().await;
+                let program = server.install();
+                server.run(["start"]).await.ok();
+                (Whole::with(server).await, program)
+            }
+            Self::Client => {
+                let mut whole = in_the_background("").await;
+                whole.client.run(["stop"]).await.ok();
+                let program = whole.client.install();
+                whole.client.run(["start"]).await.ok();
+                until_green(&whole).await;
+                (whole, program)
+            }
+        }
+    }
+}
+
 /// A restart that goes on only when the test wants it to.
 struct Held {
+    which: Which,
     whole: Whole,
     old: u32,
     new: u32,
@@ -28,14 +89,11 @@ struct Held {
 
 impl Held {
     /// Up to the step in which the new process gets ready.
-    async fn preparing(within: &str) -> Self {
-        let mut server = Program::server().await;
-        let program = server.install();
-        server.run(["start"]).await.ok();
-        let whole = Whole::with(server).await;
-        let old = whole.pid().await;
+    async fn preparing(which: Which, restart: &[&str]) -> Self {
+        let (whole, program) = which.start().await;
+        let old = which.of(&whole).status().await["pid"].as_u64().unwrap().try_into().unwrap();
         let [begun, go] = ["begun", "go"].map(|name| {
-            let pipe = whole.server.dir().join(name);
+            let pipe = which.of(&whole).dir().join(name);
             rustix::fs::mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
             pipe
         });
@@ -46,9 +104,9 @@ impl Held {
         let both = || pipe::OpenOptions::new().read_write(true).to_owned();
         let mut begun = BufReader::new(both().open_receiver(begun).unwrap()).lines();
         let go = both().open_sender(go).unwrap();
-        let restarting = whole.server.start(["restart", "--within", within]);
+        let restarting = which.of(&whole).start(restart);
         let new = soon("the new process", begun.next_line()).await.unwrap().unwrap().parse().unwrap();
-        Self { whole, old, new, go, program, restarting }
+        Self { which, whole, old, new, go, program, restarting }
     }
 
     /// Lets the new process begin.
@@ -57,20 +115,21 @@ impl Held {
     }
 
     /// Up to the step in which the new process is ready, and the old one has not heard of it.
-    async fn ready() -> Self {
-        let mut held = Self::preparing("60s").await;
+    async fn ready(which: Which) -> Self {
+        Self::ready_within(which, which.patiently()).await
+    }
+
+    async fn ready_within(which: Which, restart: &[&str]) -> Self {
+        let mut held = Self::preparing(which, restart).await;
         signal(held.old, Signal::STOP);
         held.release().await;
-        until_logged(&held.whole.log(), "ready to take over").await;
+        until_logged(&which.log(&held.whole), "ready to take over").await;
         held
     }
 
     /// Up to the step in which the old process writes no more, and the new one does not yet.
     async fn yielding(within: &str) -> Self {
-        let mut held = Self::preparing(within).await;
-        signal(held.old, Signal::STOP);
-        held.release().await;
-        until_logged(&held.whole.log(), "ready to take over").await;
+        let held = Self::ready_within(Which::Server, &["restart", "--within", within]).await;
         signal(held.new, Signal::STOP);
         signal(held.old, Signal::CONT);
         until_logged(&held.whole.log(), "the registry is left to the other process").await;
@@ -87,9 +146,9 @@ impl Held {
         let other = if pid == self.old { self.new } else { self.old };
         let _ = soon("the command to end", self.restarting.wait()).await;
         soon("the other process to be gone", gone(other)).await;
-        one_serves(&self.whole, pid).await;
+        one_serves(self.which, &self.whole, pid).await;
         self.restore();
-        nobody_else_gets_in(&self.whole).await;
+        nobody_else_gets_in(self.which, &self.whole).await;
     }
 }
 
@@ -103,18 +162,27 @@ impl Drop for Held {
 }
 
 /// Everything works, and it is this process that does it.
-async fn one_serves(whole: &Whole, pid: u32) {
-    soon("the server to answer", async {
+async fn one_serves(which: Which, whole: &Whole, pid: u32) {
+    let program = which.of(whole);
+    soon("it to answer", async {
         loop {
-            let said = whole.server.run(["status", "--json"]).await;
-            if said.exit == 0 && said.json()["pid"] == pid && said.json()["state"] == "running" {
+            let said = program.run(["status", "--json"]).await;
+            if said.exit != 0 {
+                continue;
+            }
+            let status = said.json();
+            let works = match which {
+                Which::Server => status["state"] == "running",
+                Which::Client => status["connection"]["state"] == "online",
+            };
+            if works && status["pid"] == pid {
                 return;
             }
         }
     })
     .await;
     assert!(is_there(pid));
-    let lock = std::fs::read_to_string(whole.server.dir().join("server.lock")).unwrap();
+    let lock = std::fs::read_to_string(program.dir().join(which.lock())).unwrap();
     assert_eq!(lock, pid.to_string(), "the lock says who");
     whole.server.invite([""; 0]).await;
     let visitor: Visitor = whole.visitor;
@@ -123,14 +191,14 @@ async fn one_serves(whole: &Whole, pid: u32) {
 }
 
 /// The lock is held.
-async fn nobody_else_gets_in(whole: &Whole) {
-    let said = whole.server.run(["start"]).await;
+async fn nobody_else_gets_in(which: Which, whole: &Whole) {
+    let said = which.of(whole).run(["start"]).await;
     assert!(said.exit == 1 && said.err.contains("is running already"), "{said:?}");
 }
 
 #[tokio::test]
 async fn the_new_process_dies_before_it_is_ready() {
-    let held = Held::preparing("60s").await;
+    let held = Held::preparing(Which::Server, Which::Server.patiently()).await;
     signal(held.new, Signal::KILL);
     let old = held.old;
     held.serves(old).await;
@@ -138,7 +206,7 @@ async fn the_new_process_dies_before_it_is_ready() {
 
 #[tokio::test]
 async fn the_old_process_dies_before_the_new_one_is_ready() {
-    let mut held = Held::preparing("60s").await;
+    let mut held = Held::preparing(Which::Server, Which::Server.patiently()).await;
     signal(held.old, Signal::KILL);
     soon("the old process to be gone", gone(held.old)).await;
     held.release().await;
@@ -149,7 +217,7 @@ async fn the_old_process_dies_before_the_new_one_is_ready() {
 
 #[tokio::test]
 async fn the_old_process_dies_when_the_new_one_is_ready() {
-    let held = Held::ready().await;
+    let held = Held::ready(Which::Server).await;
     signal(held.old, Signal::KILL);
     let new = held.new;
     held.serves(new).await;
@@ -157,7 +225,7 @@ async fn the_old_process_dies_when_the_new_one_is_ready() {
 
 #[tokio::test]
 async fn the_new_process_dies_when_it_is_ready() {
-    let held = Held::ready().await;
+    let held = Held::ready(Which::Server).await;
     signal(held.new, Signal::KILL);
     signal(held.old, Signal::CONT);
     let old = held.old;
@@ -190,14 +258,14 @@ async fn the_new_process_hangs_when_it_should_take_over() {
     let status = soon("the command to end", held.restarting.wait()).await.unwrap();
     assert_eq!(status.code(), Some(1));
     assert!(!is_there(held.new), "it was killed before anything was taken back");
-    one_serves(&held.whole, held.old).await;
+    one_serves(Which::Server, &held.whole, held.old).await;
     held.restore();
-    nobody_else_gets_in(&held.whole).await;
+    nobody_else_gets_in(Which::Server, &held.whole).await;
 }
 
 #[tokio::test]
 async fn a_control_socket_that_is_removed_while_the_new_process_gets_ready_leads_to_the_new_one() {
-    let mut held = Held::preparing("60s").await;
+    let mut held = Held::preparing(Which::Server, Which::Server.patiently()).await;
     std::fs::remove_file(held.whole.server.dir().join("server.sock")).unwrap();
     // The old process opens another one at its place.
     let is_there_again = async { while held.whole.server.run(["status"]).await.exit != 0 {} };
@@ -216,8 +284,8 @@ async fn the_old_process_dies_while_it_finishes_what_is_under_way() {
     let new = whole.pid().await;
     assert!(is_there(old) && new != old);
     signal(old, Signal::KILL);
-    one_serves(&whole, new).await;
-    nobody_else_gets_in(&whole).await;
+    one_serves(Which::Server, &whole, new).await;
+    nobody_else_gets_in(Which::Server, &whole).await;
 }
 
 #[tokio::test]
@@ -230,8 +298,8 @@ async fn the_new_process_dies_while_the_old_one_finishes_what_is_under_way() {
     // Something that the old process must not have forgotten when it is back.
     whole.server.invite(["--alias", "of-the-new-one"]).await;
     signal(new, Signal::KILL);
-    one_serves(&whole, old).await;
-    nobody_else_gets_in(&whole).await;
+    one_serves(Which::Server, &whole, old).await;
+    nobody_else_gets_in(Which::Server, &whole).await;
     let list = whole.server.run(["invite", "--list", "--json"]).await.ok().json();
     assert!(list["invites"].as_array().unwrap().iter().any(|invite| invite["alias"] == "of-the-new-one"));
     whole.http_service.let_go();
@@ -241,4 +309,95 @@ async fn the_new_process_dies_while_the_old_one_finishes_what_is_under_way() {
     let newest = whole.pid().await;
     assert!(newest != old && newest != new);
     whole.server.run(["stop"]).await.ok();
+}
+
+#[tokio::test]
+async fn the_new_process_dies_while_the_old_one_closes_what_is_left() {
+    let whole = Whole::start("drain = \"1s\"\n[server.limits]\nthreads = 2").await;
+    let old = whole.pid().await;
+    // Who says nothing is let be for longer than the old process waits for him.
+    let _silent = whole.visitor.tcp().await;
+    let waiting = whole.held_request().await;
+    whole.server.run(["restart"]).await.ok();
+    let new = whole.pid().await;
+    // Its time is over, and it was cut: that is the last thing before the end.
+    let _ = soon("the end of what was under way", waiting).await;
+    signal(old, Signal::STOP);
+    signal(new, Signal::KILL);
+    soon("the new process to be gone", gone(new)).await;
+    let died = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    signal(old, Signal::CONT);
+    let status = whole.until("the old process to answer", |status| status["pid"] == old).await;
+    for front in status["fronts"].as_array().unwrap().iter().filter(|front| front["state"] == "passed") {
+        assert!(front["tried"].as_u64().unwrap() >= died, "nothing is well that was tried before: {front}");
+    }
+    one_serves(Which::Server, &whole, old).await;
+    nobody_else_gets_in(Which::Server, &whole).await;
+    whole.server.run(["restart"]).await.ok();
+    assert_ne!(whole.pid().await, old);
+}
+
+#[tokio::test]
+async fn the_last_of_three_processes_dies_while_only_the_first_still_finishes() {
+    let whole = Whole::start("").await;
+    let first = whole.pid().await;
+    let waiting = whole.held_request().await;
+    whole.server.run(["restart"]).await.ok();
+    let second = whole.pid().await;
+    whole.server.run(["restart"]).await.ok();
+    let third = whole.pid().await;
+    soon("the second process to end", gone(second)).await;
+    signal(third, Signal::KILL);
+    one_serves(Which::Server, &whole, first).await;
+    nobody_else_gets_in(Which::Server, &whole).await;
+    whole.http_service.let_go();
+    assert_eq!(waiting.await.unwrap().text(), "done");
+}
+
+#[tokio::test]
+async fn the_new_client_dies_before_it_is_ready() {
+    let held = Held::preparing(Which::Client, Which::Client.patiently()).await;
+    signal(held.new, Signal::KILL);
+    let old = held.old;
+    held.serves(old).await;
+}
+
+#[tokio::test]
+async fn the_old_client_dies_before_the_new_one_is_ready() {
+    let mut held = Held::preparing(Which::Client, Which::Client.patiently()).await;
+    signal(held.old, Signal::KILL);
+    soon("the old process to be gone", gone(held.old)).await;
+    held.release().await;
+    let new = held.new;
+    held.serves(new).await;
+}
+
+#[tokio::test]
+async fn the_old_client_dies_when_the_new_one_is_ready() {
+    let held = Held::ready(Which::Client).await;
+    signal(held.old, Signal::KILL);
+    let new = held.new;
+    held.serves(new).await;
+}
+
+#[tokio::test]
+async fn the_new_client_dies_when_it_is_ready() {
+    let held = Held::ready(Which::Client).await;
+    signal(held.new, Signal::KILL);
+    signal(held.old, Signal::CONT);
+    let old = held.old;
+    held.serves(old).await;
+}
+
+#[tokio::test]
+async fn the_old_client_dies_while_it_finishes_what_is_under_way() {
+    let whole = in_the_background("").await;
+    let old = until_green(&whole).await;
+    let _socket = connect(whole.visitor, &whole.host, "/ws").await.unwrap();
+    whole.client.run(["restart"]).await.ok();
+    let new = until_green(&whole).await;
+    assert!(is_there(old) && new != old);
+    signal(old, Signal::KILL);
+    one_serves(Which::Client, &whole, new).await;
+    nobody_else_gets_in(Which::Client, &whole).await;
 }

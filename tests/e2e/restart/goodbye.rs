@@ -29,7 +29,7 @@ use crate::traffic::websocket::{agreeing, socket};
 use crate::upgrade::connect;
 
 /// Has the bed's relay leave, saying goodbye at once.
-fn leave(bed: &Bed, leave: Leave) -> JoinHandle<()> {
+pub(super) fn leave(bed: &Bed, leave: Leave) -> JoinHandle<()> {
     let relay: Relay = bed.server.relay.clone();
     let farewell = Farewell { leave, goodbye: Duration::ZERO, limit: Duration::from_secs(40) };
     tokio::spawn(async move { relay.leave(farewell).await })

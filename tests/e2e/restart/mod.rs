@@ -1,6 +1,7 @@
 //! Restarts: nothing is refused, what moves moves without a gap, and a new process that is no good changes nothing.
 
 mod client;
+mod coming_back;
 mod dying;
 mod failing;
 mod foreground;

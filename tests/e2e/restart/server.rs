@@ -110,3 +110,18 @@ async fn restarts_that_follow_each_other_cost_nobody_a_request() {
         soon("it to end", super::gone(pid)).await;
     }
 }
+
+#[tokio::test]
+async fn every_restart_of_a_server_that_nobody_uses_is_answered() {
+    let server = Program::server().await;
+    server.run(["start"]).await.ok();
+    let mut pid = server.status().await["pid"].clone();
+    // The old process has nothing to finish but this answer.
+    for _ in 0..10 {
+        server.run(["restart"]).await.ok();
+        let next = server.status().await["pid"].clone();
+        assert_ne!(next, pid);
+        pid = next;
+    }
+    server.run(["stop"]).await.ok();
+}
