@@ -109,6 +109,11 @@ impl Control {
         let _ = tokio::time::timeout(LAST_ANSWERS, answered).await;
     }
 
+    /// Ends it at once. The socket's file stays when this process does not take connections.
+    pub fn close(&self) {
+        self.task.abort();
+    }
+
     /// Takes no further connection, and waits for a moment until those that are open have had their answers.
     ///
     /// # Cancel safety
@@ -157,7 +162,9 @@ impl Serving {
             #[cfg(unix)]
             self.door.set_ours(takes);
             if self.connections.is_empty() {
-                self.waiting.drain(..).for_each(|waiting| drop(waiting.send(())));
+                for waiting in self.waiting.drain(..) {
+                    let _ = waiting.send(());
+                }
             }
             tokio::select! {
                 accepted = self.door.accept(), if takes => match accepted {

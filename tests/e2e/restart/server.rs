@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Empty};
+use petit_tests::process::Program;
 use petit_tests::soon;
 use petit_tests::steady::{Manner, Steady};
 use petit_tests::visitor::{request, sum};

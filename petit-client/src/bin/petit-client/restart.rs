@@ -262,6 +262,7 @@ async fn part(main: &mut Main<'_>, started: Started, requests: StopRequests) -> 
     if main.how.background || main.how.takeover {
         return ExitCode::Ok;
     }
+    main.control.close();
     let exit = match started.into_link() {
         Ok(link) => handover::stay(link, &mut main.signals, requests).await,
         Err(exit) => Some(exit),
