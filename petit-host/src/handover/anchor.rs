@@ -21,7 +21,10 @@ pub async fn stay(mut link: Link, signals: &mut Signals, mut requests: StopReque
             heard = link.next() => match heard {
                 Some((Said::Ended { exit }, _)) => return Some(exit),
                 Some(_) => {}
-                None => return None,
+                None => {
+                    tracing::error!("the process that served was killed; ending with exit code 1, to be started anew");
+                    return None;
+                }
             },
         }
     }

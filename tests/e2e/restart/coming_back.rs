@@ -30,8 +30,12 @@ async fn a_relay_with_nothing_left_to_finish_comes_back_whole_until_it_is_ended(
     let is_open = |front: &FrontView| front.state == FrontState::Checking && front.tried.is_none();
     assert!(known.iter().all(is_open), "{known:?}");
     bed.visitor().until("requests to pass", &host, "/", |answer| answer.status == 200).await;
-    soon("a front to be tried", async { while !relay.fronts().iter().any(has_passed) { tokio::task::yield_now().await } })
-        .await;
+    soon("a front to be tried", async {
+        while !relay.fronts().iter().any(has_passed) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     // What watches the registry has gone on, too.
     bed.server.directory.end_device(client.registered.device, EndedBy::Operator).await.unwrap();
     let is_revoked = |status: &Status| status.connection == Connection::Stopped { cause: Cause::Unknown };

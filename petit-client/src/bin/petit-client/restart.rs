@@ -267,11 +267,7 @@ async fn part(main: &mut Main<'_>, started: Started, requests: StopRequests) -> 
         Ok(link) => handover::stay(link, &mut main.signals, requests).await,
         Err(exit) => Some(exit),
     };
-    let Some(exit) = exit else {
-        tracing::error!("the process that served has died; whoever has started this one has to start it again");
-        return ExitCode::Failed;
-    };
-    ExitCode::of(exit)
+    exit.map_or(ExitCode::Failed, ExitCode::of)
 }
 
 // ---- the process that takes over ----------------------------------------------------------------
