@@ -6,9 +6,10 @@ use petit_tests::bed::server_config;
 use petit_tests::process::{Program, Running};
 use petit_tests::soon;
 use petit_tests::visitor::request;
+use rustix::process::Signal;
 use tokio::process::ChildStderr;
 
-use super::{Whole, gone, is_there};
+use super::{Whole, gone, is_there, signal};
 
 pub(super) async fn foreground() -> (Whole, Running<ChildStderr>) {
     foreground_with("").await
@@ -71,6 +72,20 @@ async fn the_anchor_ends_with_the_process_that_it_stands_for() {
         exit = running.exit() => assert_eq!(exit, 1),
         () = soon("the first process to serve again", serves_again) => {}
     }
+}
+
+#[tokio::test]
+async fn an_anchor_whose_process_is_killed_says_so_and_ends_as_what_has_failed() {
+    let (whole, mut running) = foreground().await;
+    whole.server.run(["restart"]).await.ok();
+    whole
+        .until("the first process to have finished", |status| status["before"].as_array().unwrap().is_empty())
+        .await;
+    signal(whole.pid().await, Signal::KILL);
+    running.until("the process that served was killed").await;
+    assert_eq!(running.exit().await, 1, "so that a service manager starts it anew");
+    assert_eq!(whole.server.run(["status"]).await.exit, 3);
+    assert!(whole.server.run(["start"]).await.exit == 0, "nothing is held any more");
 }
 
 #[tokio::test]
