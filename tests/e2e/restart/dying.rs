@@ -8,7 +8,8 @@ use petit_tests::soon;
 use petit_tests::visitor::Visitor;
 use rustix::fs::{CWD, Mode};
 use rustix::process::Signal;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 use tokio::process::Child;
 
@@ -188,6 +189,18 @@ async fn one_serves(which: Which, whole: &Whole, pid: u32) {
     let visitor: Visitor = whole.visitor;
     visitor.until("requests to pass", &whole.host, "/", |answer| answer.status == 200).await;
     whole.client.until_green().await;
+    soon("the raw TCP port to lead to its service", async {
+        loop {
+            let mut greeting = [0; 2];
+            if let Ok(mut tcp) = TcpStream::connect(&whole.tcp).await
+                && tcp.read_exact(&mut greeting).await.is_ok()
+            {
+                return assert_eq!(&greeting, b"hi");
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 /// The lock is held.
