@@ -253,6 +253,12 @@ fn enrol(error: &EnrolError) -> Words {
                 "try again with the same invite",
             );
         }
+        EnrolError::BadAnswer { .. } => {
+            return words(
+                "the server has answered with something that this Petit does not understand",
+                "install the newest Petit and try again with the same invite; if it lasts, tell the vendor",
+            );
+        }
         EnrolError::Dial(dial) => {
             let Words { what, todo } = cause(dial.cause());
             return words(format!("{what} ({dial})"), todo);

@@ -131,6 +131,7 @@ pub(crate) fn register(texts: &Texts, error: &RegisterError) -> Refused {
         RegisterError::Key(_) | RegisterError::Enrol(EnrolError::Key(_)) => "register.key".to_owned(),
         RegisterError::Registration(_) => "register.not_written".to_owned(),
         RegisterError::Enrol(EnrolError::NoAnswer { .. }) => "register.no_answer".to_owned(),
+        RegisterError::Enrol(EnrolError::BadAnswer { .. }) => "register.bad_answer".to_owned(),
         RegisterError::Enrol(EnrolError::Refused { refusal, .. }) => format!("register.{}", name(refusal)),
         RegisterError::Enrol(error) => {
             let why = error.cause().unwrap_or(Cause::Protocol);

@@ -2,19 +2,19 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use crate::cause::Cause;
 use crate::invite::Invite;
 use crate::limits;
 use crate::name::{DeviceId, RegisteredId, ServerAddr, ServiceName};
-use crate::net::dial::{self, DialError, Dialled, Way};
+use crate::net::dial::{self, DialError, Way};
 use crate::net::tls;
 use crate::proto::control::{
-    Enrol, EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, SecretText, Text,
+    ControlError, Enrol, EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, SecretText, Text,
 };
-use crate::proto::frame::{HEADER_BYTES, Header, Kind};
+use crate::proto::frame::{FrameError, HEADER_BYTES, Header, Kind};
 use crate::secret::PrivateKey;
 
 /// What a device is told when it has been registered.
@@ -52,9 +52,37 @@ pub enum EnrolError {
         /// What happened.
         source: io::Error,
     },
+    /// What came was no answer that this version understands. Whether the device is registered is open; asking again
+    /// with the same key is safe.
+    #[error("{server} has answered with something that is no answer to a registration")]
+    BadAnswer {
+        /// Who.
+        server: ServerAddr,
+        /// What is wrong with it.
+        source: BadAnswer,
+    },
     /// The key cannot be used.
     #[error("the device key cannot be used for TLS")]
     Key(#[source] rustls::Error),
+}
+
+/// Why an answer is none.
+#[derive(Debug, thiserror::Error)]
+pub enum BadAnswer {
+    /// Its frame cannot be one.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// Its frame is not the one that answers.
+    #[error("a {kind:?} frame of {length} bytes, which is no answer")]
+    Unexpected {
+        /// What it is.
+        kind: Kind,
+        /// How long.
+        length: usize,
+    },
+    /// Its message cannot be understood.
+    #[error(transparent)]
+    Message(#[from] ControlError),
 }
 
 impl EnrolError {
@@ -63,7 +91,7 @@ impl EnrolError {
         match self {
             Self::Dial(error) => Some(error.cause()),
             Self::NoAnswer { .. } => Some(Cause::Lost),
-            Self::Key(_) => Some(Cause::Protocol),
+            Self::BadAnswer { .. } | Self::Key(_) => Some(Cause::Protocol),
             Self::Refused { .. } => None,
         }
     }
@@ -99,7 +127,9 @@ pub async fn enrol(
     let payload = Zeroizing::new(request.encode().map_err(|error| no_answer(io::Error::other(error)))?);
     let answer = tokio::time::timeout(limits::DIAL, ask(&mut tls, &payload)).await;
     let answer = match answer {
-        Ok(answer) => answer.map_err(no_answer)?,
+        Ok(answer) => answer
+            .map_err(no_answer)?
+            .map_err(|source| EnrolError::BadAnswer { server: server.clone(), source })?,
         Err(_) => return Err(no_answer(io::ErrorKind::TimedOut.into())),
     };
     match answer {
@@ -111,19 +141,65 @@ pub async fn enrol(
 }
 
 /// Sends the request's frame and reads the frame that answers it.
-async fn ask(tls: &mut Dialled, payload: &[u8]) -> io::Result<EnrolAnswer> {
+async fn ask<IO>(tls: &mut IO, payload: &[u8]) -> io::Result<Result<EnrolAnswer, BadAnswer>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
     let header = Header { stream: 0, kind: Kind::Control, length: payload.len() };
     tls.write_all(&header.encode()).await?;
     tls.write_all(payload).await?;
     tls.flush().await?;
     let mut header = [0; HEADER_BYTES];
     tls.read_exact(&mut header).await?;
-    let header = Header::decode(header).map_err(io::Error::other)?;
-    if header.kind != Kind::Control || header.length > limits::MAX_ENROL_BYTES {
-        return Err(io::ErrorKind::InvalidData.into());
+    let Header { kind, length, .. } = match Header::decode(header) {
+        Ok(header) => header,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    if kind != Kind::Control || length > limits::MAX_ENROL_BYTES {
+        return Ok(Err(BadAnswer::Unexpected { kind, length }));
     }
-    let mut answer = vec![0; header.length];
+    let mut answer = vec![0; length];
     tls.read_exact(&mut answer).await?;
     let _ = tls.shutdown().await;
-    EnrolAnswer::decode(&answer).map_err(io::Error::other)
+    Ok(EnrolAnswer::decode(&answer).map_err(BadAnswer::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a request that is answered with these bytes, after which the connection ends.
+    async fn answered(answer: &[u8]) -> io::Result<Result<EnrolAnswer, BadAnswer>> {
+        let (mut near, mut far) = tokio::io::duplex(4096);
+        let server = async {
+            let mut request = [0; HEADER_BYTES + 2];
+            far.read_exact(&mut request).await.unwrap();
+            far.write_all(answer).await.unwrap();
+            drop(far);
+        };
+        tokio::join!(ask(&mut near, b"{}"), server).0
+    }
+
+    fn frame(kind: Kind, payload: &[u8]) -> Vec<u8> {
+        let stream = u32::from(kind == Kind::Data);
+        let mut frame = Header { stream, kind, length: payload.len() }.encode().to_vec();
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_one_is_told_from_a_connection_that_breaks() {
+        let refused = frame(Kind::Control, br#"{"type":"refused","cause":"used"}"#);
+        assert!(matches!(answered(&refused).await, Ok(Ok(EnrolAnswer::Refused { .. }))));
+        let unknown = frame(Kind::Control, br#"{"type":"enrolled"}"#);
+        assert!(matches!(answered(&unknown).await, Ok(Err(BadAnswer::Message(_)))));
+        let data = frame(Kind::Data, b"x");
+        assert!(matches!(answered(&data).await, Ok(Err(BadAnswer::Unexpected { .. }))));
+        let long = frame(Kind::Control, &[b' '; limits::MAX_ENROL_BYTES + 1]);
+        assert!(matches!(answered(&long[..HEADER_BYTES]).await, Ok(Err(BadAnswer::Unexpected { .. }))));
+        assert!(matches!(answered(b"HTTP/1.1 400 Bad Request").await, Ok(Err(BadAnswer::Frame(_)))));
+        for cut in [0, 3, HEADER_BYTES, refused.len() - 1] {
+            assert!(answered(&refused[..cut]).await.is_err(), "it broke after {cut} bytes");
+        }
+    }
 }

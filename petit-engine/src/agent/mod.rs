@@ -22,7 +22,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-pub use self::enrol::{EnrolError, Registered, enrol};
+pub use self::enrol::{BadAnswer, EnrolError, Registered, enrol};
 pub use self::fronts::{KnownFront, KnownFronts};
 pub use self::local::{Local, ServiceSpec, ServiceTls, connect, may_lead_to};
 pub use self::meter::{Counts, Meter, Proof, ProvedBy};
