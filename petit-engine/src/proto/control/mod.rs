@@ -491,9 +491,16 @@ fn check_trial(trial: &Trial) -> Result<(), ControlError> {
     Ok(())
 }
 
+/// No more than allowed, and no number twice.
 fn check_grants(services: &[Grant], kept: &[Kept]) -> Result<(), ControlError> {
     if services.len() > limits::MAX_SERVICES || kept.len() > limits::MAX_SERVICES {
         return Err(ControlError::Limit { what: "services" });
+    }
+    let mut numbers: Vec<u16> = services.iter().map(|grant| grant.service).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    if numbers.len() != services.len() {
+        return Err(ControlError::Limit { what: "services of one number" });
     }
     Ok(())
 }

@@ -218,6 +218,15 @@ fn doubles_and_excess_are_refused() {
         let healths = FromAgent::Healths { healths: vec![health; count] };
         assert_eq!(healths.check().is_ok(), is_fine);
     }
+    let grant = |service| Grant {
+        service,
+        name: "web".parse().unwrap(),
+        outcome: Outcome::Refused { cause: GrantRefusal::TooMany },
+    };
+    for (numbers, is_fine) in [([1, 2], true), ([7, 7], false)] {
+        let services = FromRelay::Services { services: numbers.map(grant).into(), kept: vec![] };
+        assert_eq!(services.check().is_ok(), is_fine, "{numbers:?}");
+    }
     let long = format!(r#"{{"type":"remove","name":"{}"}}"#, "a".repeat(41));
     assert!(FromAgent::decode(long.as_bytes()).is_err());
 }
@@ -231,8 +240,9 @@ fn what_a_message_says_is_within_its_limits() {
     }
     let most = limits::MAX_SERVICES;
     for (count, expected) in [(most, true), (most + 1, false)] {
-        let (services, kept) =
-            (vec![welcome().services[0].clone(); count], vec![welcome().kept[0].clone(); count]);
+        let services = (0..count)
+            .map(|number| Grant { service: u16::try_from(number).unwrap(), ..welcome().services[0].clone() });
+        let (services, kept) = (services.collect(), vec![welcome().kept[0].clone(); count]);
         assert_eq!(is_fine(Welcome { services, ..welcome() }), expected, "{count} services");
         assert_eq!(is_fine(Welcome { kept, ..welcome() }), expected, "{count} names that are kept");
         let report =
