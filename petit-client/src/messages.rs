@@ -40,6 +40,10 @@ pub fn cause(cause: Cause) -> Words {
         Cause::NetworkUnreachable => {
             words("this computer has no way to the server", "check the internet connection")
         }
+        Cause::NoDescriptors => words(
+            "Petit, or this computer, has as many files and connections open as it may",
+            "close programs that are not needed; if it lasts, raise the limit of open files (ulimit -n)",
+        ),
         Cause::ConnectionRefused => words(
             "the server's computer answers, but the server does not run there",
             "wait; if it lasts, tell the vendor",

@@ -11,6 +11,8 @@ pub enum Cause {
     NameNotFound,
     /// This computer has no way to the server's network.
     NetworkUnreachable,
+    /// This program, or this computer, has as many files and connections open as it may.
+    NoDescriptors,
     /// The server's machine answers, but nothing listens there.
     ConnectionRefused,
     /// Nothing came back within the time limit.
@@ -52,6 +54,7 @@ impl Cause {
             Self::Unknown | Self::VersionMismatch => true,
             Self::NameNotFound
             | Self::NetworkUnreachable
+            | Self::NoDescriptors
             | Self::ConnectionRefused
             | Self::Unanswered
             | Self::NotPetit

@@ -118,6 +118,12 @@ impl DialError {
     /// What a screen may know of it.
     pub fn cause(&self) -> Cause {
         match self {
+            Self::Name { source, .. } | Self::Tcp { source, .. } if is_out_of_descriptors(source) => {
+                Cause::NoDescriptors
+            }
+            Self::Proxy(ProxyError::Unreachable { source, .. }) if is_out_of_descriptors(source) => {
+                Cause::NoDescriptors
+            }
             Self::Name { .. } => Cause::NameNotFound,
             Self::Tcp { source, .. } => match source.kind() {
                 io::ErrorKind::ConnectionRefused => Cause::ConnectionRefused,
@@ -160,6 +166,15 @@ impl DialError {
             _ => false,
         }
     }
+}
+
+/// True when this process, or the whole computer, has as many files and connections open as it may.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    const CODES: [i32; 2] = [23, 24]; // ENFILE and EMFILE, on every Unix
+    #[cfg(not(unix))]
+    const CODES: [i32; 2] = [4, 10_024]; // ERROR_TOO_MANY_OPEN_FILES and WSAEMFILE
+    error.raw_os_error().is_some_and(|code| CODES.contains(&code))
 }
 
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
@@ -445,6 +460,21 @@ mod tests {
         assert!(matches!(other, DialError::NotPetit { .. }), "{other:?}");
         assert_eq!(other.cause(), Cause::NotPetit);
         assert!(!other.is_before_server_hello());
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_no_fault_of_the_network() {
+        let server: ServerAddr = "tunnel.example:1".parse().unwrap();
+        let address = "192.0.2.1:1".parse().unwrap();
+        let code = if cfg!(unix) { 24 } else { 10_024 };
+        let source = || io::Error::from_raw_os_error(code);
+        let errors = [
+            DialError::Tcp { server: server.clone(), address, source: source() },
+            DialError::Name { server: server.clone(), source: source() },
+        ];
+        assert!(errors.iter().all(|error| error.cause() == Cause::NoDescriptors));
+        let source = io::ErrorKind::NetworkUnreachable.into();
+        assert_eq!(DialError::Tcp { server, address, source }.cause(), Cause::NetworkUnreachable);
     }
 
     #[tokio::test]
