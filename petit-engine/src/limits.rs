@@ -203,6 +203,17 @@ pub const RENAME_EVERY: Duration = Duration::from_secs(60);
 /// Sessions that an agent has moved away from and serves on, each for a process that finishes what is under way: so
 /// many restarts of a server within the time that one process may take for that cost nobody a request.
 pub const SESSIONS_LEFT_BEHIND: usize = 16;
+/// Lines about what a server does that an agent logs in quick succession: a word on each of [`MAX_SERVICES`] and as
+/// many sessions that come and go.
+pub const DOINGS_LOGGED: u32 = 200;
+/// The same over time. A client keeps 5 MB of log; at 400 bytes for a line and the count of those that were left out,
+/// a server needs more than a day to push out what was there before.
+pub const DOINGS_LOGGED_EVERY: Duration = Duration::from_secs(10);
+/// Files that a client rewrites because its server calls something else (public addresses, the vendor's name): so many
+/// times in quick succession.
+pub const WRITTEN_AT_ONCE: u32 = 5;
+/// The same over time; of what is said meanwhile the last counts. Each write waits for the disk.
+pub const WRITTEN_EVERY: Duration = Duration::from_secs(10);
 /// Sessions of one device: one in use, and others that drain after a reconnect.
 pub const MAX_SESSIONS_PER_DEVICE: usize = 4;
 /// Services that one session may announce.

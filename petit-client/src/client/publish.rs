@@ -2,11 +2,13 @@
 
 use std::path::Path;
 use std::sync::Weak;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use petit_engine::agent::{Agent, AgentView};
+use petit_engine::limits;
 use petit_engine::name::{ServiceName, VendorName};
 use petit_engine::proto::control::{Outcome, Text};
+use petit_engine::proto::rate::Rate;
 use petit_engine::secret::Fingerprint;
 use petit_host::cli::chain;
 use petit_host::files;
@@ -90,25 +92,56 @@ pub(super) fn publish(shared: &Shared, inner: &Inner) {
     });
 }
 
+/// What the server calls something, as it stands in a file. A server that changes its mind without end has it written
+/// a few times, and then now and then; what it says last is what stands there in the end.
+struct Written<T> {
+    value: T,
+    writes: Rate,
+}
+
+impl<T: PartialEq> Written<T> {
+    fn new(value: T) -> Self {
+        Self { value, writes: Rate::every(limits::WRITTEN_EVERY, limits::WRITTEN_AT_ONCE) }
+    }
+
+    /// What stood there before, when `value` is to be written now. Otherwise it stands there already, or is to be
+    /// offered again later.
+    fn replace(&mut self, value: &T, now: Instant) -> Option<T>
+    where
+        T: Clone,
+    {
+        let is_due = *value != self.value && self.writes.allow(now);
+        is_due.then(|| std::mem::replace(&mut self.value, value.clone()))
+    }
+}
+
 /// Publishes the status, and the files with public addresses, whenever the agent reports something.
 pub(super) async fn publishing(shared: Weak<Shared>, mut view: watch::Receiver<AgentView>) {
-    let mut written: Vec<(ServiceName, String)> = Vec::new();
+    let mut written: Written<Vec<(ServiceName, String)>> = Written::new(Vec::new());
+    let mut known_as = {
+        let Some(shared) = shared.upgrade() else { return };
+        let inner = shared.inner.lock().await;
+        Written::new(inner.registration.as_ref().and_then(|known| known.vendor.clone()))
+    };
     loop {
         let (addresses, vendor) = {
             let view = view.borrow_and_update();
             (addresses(&view), vendor(&view))
         };
         let Some(shared) = shared.upgrade() else { return };
-        if !addresses.is_empty() && addresses != written {
-            write_addresses(&shared.folder, &addresses, &written);
-            written = addresses;
+        let now = Instant::now();
+        if !addresses.is_empty()
+            && let Some(before) = written.replace(&addresses, now)
+        {
+            write_addresses(&shared.folder, &addresses, &before);
         }
         let mut inner = shared.inner.lock().await;
         // The server is the one that was pinned, so it may call its vendor something else.
-        if let (Some(vendor), Some(known)) = (vendor, &mut inner.registration)
-            && known.vendor.as_ref() != Some(&vendor)
+        if vendor.is_some()
+            && let Some(known) = &mut inner.registration
+            && known_as.replace(&vendor, now).is_some()
         {
-            known.vendor = Some(vendor);
+            known.vendor = vendor;
             keep(&shared.folder, known);
         }
         publish(&shared, &inner);
@@ -144,5 +177,30 @@ fn write_addresses(folder: &Folder, addresses: &[(ServiceName, String)], before:
     }
     for (name, _) in before.iter().filter(|(name, _)| !addresses.iter().any(|(kept, _)| kept == name)) {
         let _ = files::remove(&folder.endpoint_of(name.as_str()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_calls_something_is_written_now_and_then_and_as_it_is_in_the_end() {
+        let start = Instant::now();
+        let mut written = Written::new(0);
+        let mut writes = 0;
+        let mut now = start;
+        for round in 1..=1000 {
+            now = start + Duration::from_millis(20) * round;
+            writes += usize::from(written.replace(&round, now).is_some());
+        }
+        // 20 seconds.
+        assert!(writes <= limits::WRITTEN_AT_ONCE as usize + 2, "{writes}");
+        let later = (0..100_u32).find(|_| {
+            now += STATUS_EVERY;
+            written.replace(&1000, now).is_some()
+        });
+        assert!(later.is_some_and(|rounds| STATUS_EVERY * rounds <= limits::WRITTEN_EVERY), "{later:?}");
+        assert_eq!((written.value, written.replace(&1000, now + limits::WRITTEN_EVERY)), (1000, None));
     }
 }

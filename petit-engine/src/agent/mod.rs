@@ -5,6 +5,7 @@
 //! on a `watch`, and takes wishes through its handle.
 
 mod ask;
+mod doings;
 mod enrol;
 mod fronts;
 mod local;

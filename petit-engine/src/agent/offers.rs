@@ -30,6 +30,29 @@ pub(super) struct Offered {
     pub(super) probe_at: Option<Instant>,
 }
 
+impl Offered {
+    /// Notes what the relay has made of the offer. True when that is news.
+    fn set_outcome(&mut self, outcome: Outcome) -> bool {
+        let is_news = match (&outcome, &self.outcome, &self.names) {
+            (Outcome::Registered { url, .. }, None | Some(Outcome::Registered { .. }), Some(names)) => {
+                names.url != *url
+            }
+            (outcome, Some(before), _) => outcome != before,
+            (_, None, _) => true,
+        };
+        match &outcome {
+            Outcome::Registered { id, url, aliases } => {
+                let (id, url, aliases) = (*id, url.clone(), aliases.clone());
+                self.names = Some(ServiceNames { id, url, aliases });
+            }
+            Outcome::Refused { cause: GrantRefusal::TooMany | GrantRefusal::NoPort } => self.names = None,
+            Outcome::Refused { cause: GrantRefusal::StoreFailed | GrantRefusal::PortBusy } => {}
+        }
+        self.outcome = Some(outcome);
+        is_news
+    }
+}
+
 impl Runner {
     pub(super) fn set_services(&mut self, services: Vec<ServiceSpec>) {
         let mut before = std::mem::take(&mut self.offers);
@@ -94,25 +117,24 @@ impl Runner {
             let Some(offered) = self.offers.iter_mut().find(|offered| offered.number == grant.service) else {
                 continue;
             };
-            let registered = matches!(grant.outcome, Outcome::Registered { .. });
-            match &grant.outcome {
-                Outcome::Registered { id, url, aliases } => {
-                    tracing::info!(service = %grant.name, %url, "reachable");
-                    let (id, url, aliases) = (*id, url.clone(), aliases.clone());
-                    offered.names = Some(ServiceNames { id, url, aliases });
+            let is_logged = offered.set_outcome(grant.outcome.clone()) && self.doings.may_log();
+            offered.probe_at = match grant.outcome {
+                Outcome::Registered { url, .. } => {
+                    if is_logged {
+                        tracing::info!(service = %offered.spec.name, %url, "reachable");
+                    }
+                    Some(probe_at)
                 }
                 Outcome::Refused { cause } => {
-                    match cause {
-                        GrantRefusal::StoreFailed | GrantRefusal::PortBusy => {
-                            self.offer_at = Some(now + limits::OFFER_AGAIN);
-                        }
-                        GrantRefusal::TooMany | GrantRefusal::NoPort => offered.names = None,
+                    if is_logged {
+                        tracing::warn!(service = %offered.spec.name, ?cause, "the server did not register the service");
                     }
-                    tracing::warn!(service = %grant.name, ?cause, "the server did not register the service");
+                    if matches!(cause, GrantRefusal::StoreFailed | GrantRefusal::PortBusy) {
+                        self.offer_at = Some(now + limits::OFFER_AGAIN);
+                    }
+                    None
                 }
-            }
-            offered.outcome = Some(grant.outcome);
-            offered.probe_at = registered.then_some(probe_at);
+            };
             // All at once, they would come as one wave again and again.
             probe_at += limits::PROBE_APART;
         }

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::ask::{Asked, Question};
+use super::doings::Doings;
 use super::moving::Moved;
 use super::offers::{Offered, Telling};
 use super::session::{Breach, Live, SessionError, at, connect, ended, retry_after};
@@ -63,6 +64,8 @@ pub(super) struct Runner {
     awaiting_drained: Vec<oneshot::Sender<()>>,
     pub(super) moved: Moved,
     visiting: JoinSet<()>,
+    /// What is logged of what the server does.
+    pub(super) doings: Doings,
     pub(super) questions: Vec<Question>,
     pub(super) next_probe: u32,
     news: Arc<Notify>,
@@ -129,6 +132,7 @@ impl Runner {
             awaiting_drained: Vec::new(),
             moved: Moved::default(),
             visiting: JoinSet::new(),
+            doings: Doings::default(),
             questions: Vec::new(),
             next_probe: 0,
             news: Arc::new(Notify::new()),
@@ -230,7 +234,9 @@ impl Runner {
     /// A session or an attempt has come to its end; decides what follows.
     fn lost(&mut self, error: &SessionError) {
         let cause = error.cause();
-        tracing::info!(error = %Chain(error), ?cause, "not online");
+        if self.doings.may_log() {
+            tracing::info!(error = %Chain(error), ?cause, "not online");
+        }
         let (early, inspected_by) = match error {
             SessionError::Dial(DialError::Inspected { issuer, .. }) => (false, Some(issuer.clone())),
             SessionError::Dial(error) => (error.is_before_server_hello(), None),
@@ -418,7 +424,9 @@ impl Runner {
         match event {
             Event::Open(stream) => self.on_stream(stream),
             Event::GoAway(away) => {
-                tracing::info!("the server is leaving; streams in flight go on");
+                if self.doings.may_log() {
+                    tracing::info!("the server is leaving; streams in flight go on");
+                }
                 self.backoff.reset();
                 let delay = retry_after(away) + self.backoff.next(dice(), limits::RETRY_CAP);
                 self.leave_session();
@@ -462,7 +470,9 @@ impl Runner {
 
     /// The relay has broken the protocol.
     fn broke(&mut self, rule: Breach) {
-        tracing::warn!(%rule, "the server broke the protocol");
+        if self.doings.may_log() {
+            tracing::warn!(%rule, "the server broke the protocol");
+        }
         let server = self.config.server.clone();
         self.lost(&SessionError::Broke { server, rule });
     }

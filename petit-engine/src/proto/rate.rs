@@ -14,7 +14,11 @@ pub struct Rate {
 impl Rate {
     /// Both numbers are at least one.
     pub fn new(per_second: u32, burst: u32) -> Self {
-        let every = Duration::from_secs(1) / per_second.max(1);
+        Self::every(Duration::from_secs(1) / per_second.max(1), burst)
+    }
+
+    /// One event in this time in the long run, which may be longer than a second.
+    pub fn every(every: Duration, burst: u32) -> Self {
         Self { every, burst: every * burst.max(1), used_until: None }
     }
 
@@ -44,6 +48,13 @@ impl Rate {
     /// True when [`Self::allow`] would allow an event.
     pub fn allows(&self, now: Instant) -> bool {
         self.next().is_none_or(|next| next <= now)
+    }
+
+    /// The moment at which the next event may happen, now or later; takes it into account. For events that can wait.
+    pub fn reserve(&mut self, now: Instant) -> Instant {
+        let at = self.next().map_or(now, |next| next.max(now));
+        self.used_until = Some(self.used_until.map_or(at, |until| until.max(at)) + self.every);
+        at
     }
 
     /// Takes one event into account; false when it comes too soon.
@@ -91,6 +102,17 @@ mod tests {
         rate.pardon(1000);
         let mut allowed = || (0..20).filter(|_| rate.allow(start)).count();
         assert_eq!(allowed(), 5);
+    }
+
+    #[test]
+    fn events_that_can_wait_happen_one_after_the_other() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut rate = Rate::every(10 * second, 3);
+        let after: Vec<u64> = (0..6).map(|_| (rate.reserve(start) - start).as_secs()).collect();
+        assert_eq!(after, [0, 0, 0, 10, 20, 30]);
+        assert_eq!(rate.reserve(start + 35 * second), start + 40 * second, "one more has come due meanwhile");
+        assert!(!rate.allow(start + 49 * second) && rate.allow(start + 50 * second));
     }
 
     #[test]
