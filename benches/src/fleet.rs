@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use petit_engine::agent::{Agent, AgentConfig, AgentState, Direct, ServiceSpec};
+use petit_engine::limits;
 use petit_engine::name::{Endpoint, RegisteredId, ServerAddr, ServiceName, VisitorHost};
 use petit_engine::net::dial::Way;
 use petit_engine::proto::control::{ServiceKind, Text, Vitae};
@@ -240,6 +241,7 @@ impl Registry {
             device_name: Text::lossy("petit-bench"),
             vitae: Vitae::default(),
             services: vec![ServiceSpec::plain(web(), ServiceKind::Http, target)],
+            connections: limits::SERVICE_CONNECTIONS,
         };
         Agent::start(config, Arc::new(Direct)).context("an agent")
     }

@@ -312,6 +312,7 @@ async fn say_goodbye(config: &Config, known: &Registration, key: PrivateKey) -> 
         device_name: Text::lossy(&device_name(config)),
         vitae: vitae(config),
         services: Vec::new(),
+        connections: 1,
     };
     let Ok(agent) = Agent::start(agent, std::sync::Arc::new(Direct)) else { return FormerEnd::NoKey };
     agent.switch(true).await;

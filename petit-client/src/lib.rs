@@ -20,6 +20,7 @@ pub mod listening;
 pub mod messages;
 pub mod redact;
 pub mod registration;
+mod room;
 pub mod status;
 pub mod vault;
 pub mod wake;

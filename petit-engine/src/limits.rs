@@ -39,9 +39,14 @@ pub const WIDE_WINDOW_BYTES: u32 = 32 * 1024 * 1024;
 /// window grows. It bounds what one customer's slow visitors can pin in the server's memory. An eighth of it is kept for
 /// new streams, and the rest is shared by those that need more.
 pub const SESSION_WINDOW_BYTES: u64 = 32 * 1024 * 1024;
-/// What one side of a session holds of received bytes, for readers that are slow. The relay's own windows never add
-/// up to it; at an agent, which cannot keep the relay from opening streams, what goes beyond it ends a stream.
+/// What one side of a session holds of received bytes, for readers that are slow; at an agent, what all its sessions
+/// hold together, those that it is leaving included. The relay's own windows never add up to it; at an agent, which
+/// cannot keep the relay from opening streams, what goes beyond it ends a stream.
 pub const SESSION_HELD_BYTES: usize = 128 * 1024 * 1024;
+/// Bytes that the sessions of one agent hold for sending, all together, before each of their streams may hold only a
+/// little: four times as much as one session, so that those that are being left slow the one in use only when several
+/// of them are full.
+pub const CLIENT_OUTGOING_BYTES: usize = 32 * 1024 * 1024;
 /// What a stream holds for the driver before its writer has to wait.
 pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// A stream's turn in the driver's round robin.
@@ -203,6 +208,15 @@ pub const RENAME_EVERY: Duration = Duration::from_secs(60);
 /// Sessions that an agent has moved away from and serves on, each for a process that finishes what is under way: so
 /// many restarts of a server within the time that one process may take for that cost nobody a request.
 pub const SESSIONS_LEFT_BEHIND: usize = 16;
+/// Sessions of an agent that are not in use any more, whether they are served on or only finish their streams. Beyond
+/// that the oldest ends at once. A server that leaves once in a second, the most that an agent follows over time,
+/// still gets [`DRAIN`] for the streams of each.
+pub const SESSIONS_LEFT: usize = 32;
+/// New sessions that an agent begins in quick succession because its server leaves, or asks it to move: as many
+/// restarts in a row as it keeps sessions for.
+pub const FOLLOWED_AT_ONCE: u32 = SESSIONS_LEFT_BEHIND as u32;
+/// The same over time. Each costs both ends a TLS handshake, and the customer's log some lines.
+pub const FOLLOWED_EVERY: Duration = Duration::from_secs(1);
 /// Lines about what a server does that an agent logs in quick succession: a word on each of [`MAX_SERVICES`] and as
 /// many sessions that come and go.
 pub const DOINGS_LOGGED: u32 = 200;
@@ -234,6 +248,13 @@ pub const BACKLOG: i32 = 4096;
 
 // ---- the private service ----------------------------------------------------------------------
 
+/// Connections of one client to its private services at the same time, over all its sessions: a session that carries
+/// as many streams as it can, and as many more that finish in sessions that are being left. Fewer where the process
+/// may not open so many.
+pub const SERVICE_CONNECTIONS: usize = 2 * MAX_STREAMS as usize;
+/// Descriptors of a client that are none of connections to services: its log, its control socket and who asks there,
+/// [`SESSIONS_LEFT`] and the next session, name look-ups, files that are being written.
+pub const DESCRIPTORS_KEPT_BACK: u64 = 128;
 /// Connecting to the private service, which is on the same machine or network.
 pub const SERVICE_CONNECT: Duration = Duration::from_secs(5);
 /// Bytes read from the private service at a time.

@@ -21,7 +21,11 @@ pub fn raise_open_files() -> Option<u64> {
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let limit = getrlimit(Resource::Nofile);
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+        let to = |current| setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum });
+        if to(limit.maximum).is_err() {
+            // macOS says "unlimited", and takes no more than this (OPEN_MAX).
+            let _ = to(Some(limit.maximum.unwrap_or(u64::MAX).min(10_240)));
+        }
     }
     open_files()
 }

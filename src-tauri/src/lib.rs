@@ -46,6 +46,7 @@ pub fn main() -> ProcessExit {
         }
     };
     petit_host::harden::no_core_dumps();
+    petit_host::harden::raise_open_files();
     if args.link_on_stdin {
         read_link(&mut args);
     }

@@ -7,6 +7,7 @@ use petit_client::status::Connection;
 use petit_engine::agent::{Agent, AgentConfig, AgentState, Direct, ServiceSpec};
 use petit_engine::cause::Cause;
 use petit_engine::invite::Invite;
+use petit_engine::limits;
 use petit_engine::mux::{self, Event, Role};
 use petit_engine::net::dial::{self, Way};
 use petit_engine::net::tls;
@@ -36,6 +37,7 @@ fn agent(invite: &Invite, key: &PrivateKey, service: &Service) -> Agent {
             ServiceKind::Http,
             service.address().to_string().parse().unwrap(),
         )],
+        connections: limits::SERVICE_CONNECTIONS,
     };
     Agent::start(config, Arc::new(Direct)).unwrap()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use petit_engine::agent::{self, Agent, AgentConfig, AgentState, Direct, ServiceSpec};
 use petit_engine::invite::Invite;
+use petit_engine::limits;
 use petit_engine::net::dial::Way;
 use petit_engine::proto::control::{ServiceKind, Text, Vitae};
 use petit_engine::secret::PrivateKey;
@@ -41,6 +42,7 @@ impl Crowd {
                 device_name: Text::lossy("test"),
                 vitae: Vitae::new(),
                 services: vec![ServiceSpec::plain("web".parse().unwrap(), ServiceKind::Http, target.clone())],
+                connections: limits::SERVICE_CONNECTIONS,
             };
             let agent = Agent::start(config, Arc::new(Direct)).unwrap();
             agent.switch(true).await;

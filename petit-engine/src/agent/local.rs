@@ -18,11 +18,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::connections::Connection;
 use crate::cause::ServiceCause;
 use crate::limits;
 use crate::name::{ServerAddr, ServiceName};
 use crate::net::close::Closing;
-use crate::net::dial::{connect_any, resolve};
+use crate::net::dial::{connect_any, is_out_of_descriptors, resolve};
 use crate::net::tls;
 use crate::proto::control::{Options, ServiceKind};
 
@@ -107,6 +108,21 @@ impl Local {
     }
 }
 
+/// Why there is no connection to a private service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotConnected {
+    /// What is wrong with it, or with the way there.
+    Service(ServiceCause),
+    /// This process, or this computer, has as many files and connections open as it may.
+    NoDescriptors,
+}
+
+impl From<ServiceCause> for NotConnected {
+    fn from(cause: ServiceCause) -> Self {
+        Self::Service(cause)
+    }
+}
+
 /// Connects to a private service within [`limits::SERVICE_CONNECT`], TLS included.
 ///
 /// # Errors
@@ -115,10 +131,21 @@ impl Local {
 /// # Cancel safety
 /// Cancelling closes the connection.
 pub async fn connect(service: &ServiceSpec) -> Result<Local, ServiceCause> {
+    connect_with(service, None).await.map_err(|cause| match cause {
+        NotConnected::Service(cause) => cause,
+        NotConnected::NoDescriptors => ServiceCause::Unreachable,
+    })
+}
+
+/// As [`connect`], with no more connections open at a time than `right` and its like allow.
+pub(super) async fn connect_with(
+    service: &ServiceSpec,
+    right: Option<&Connection>,
+) -> Result<Local, NotConnected> {
     let connect = async {
-        let tcp = connect_tcp(&service.target).await.map_err(|cause| match (cause, &service.tls) {
+        let tcp = connect_tcp(&service.target, right).await.map_err(|cause| match (cause, &service.tls) {
             // As if it had closed a moment later, in the handshake.
-            (ServiceCause::NoAnswer, Some(_)) => ServiceCause::NotTls,
+            (NotConnected::Service(ServiceCause::NoAnswer), Some(_)) => ServiceCause::NotTls.into(),
             (cause, _) => cause,
         })?;
         // Nagle's algorithm would hold back the end of each request for the service's ACK.
@@ -127,10 +154,11 @@ pub async fn connect(service: &ServiceSpec) -> Result<Local, ServiceCause> {
         let Some(ServiceTls { config, name, .. }) = &service.tls else { return Ok(Local::Plain(tcp)) };
         match TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await {
             Ok(tls) => Ok(Local::Tls(Box::new(tls))),
-            Err(error) => Err(tls_cause(&error)),
+            Err(error) => Err(NotConnected::Service(tls_cause(&error))),
         }
     };
-    tokio::time::timeout(limits::SERVICE_CONNECT, connect).await.unwrap_or(Err(ServiceCause::Unreachable))
+    let connected = tokio::time::timeout(limits::SERVICE_CONNECT, connect).await;
+    connected.unwrap_or(Err(ServiceCause::Unreachable.into()))
 }
 
 fn tls_cause(error: &io::Error) -> ServiceCause {
@@ -141,21 +169,27 @@ fn tls_cause(error: &io::Error) -> ServiceCause {
     }
 }
 
-async fn connect_tcp(target: &ServerAddr) -> Result<TcpStream, ServiceCause> {
-    let found = resolve(target).await.map_err(|_| ServiceCause::NameNotFound)?;
+async fn connect_tcp(target: &ServerAddr, right: Option<&Connection>) -> Result<TcpStream, NotConnected> {
+    let found = resolve(target).await.map_err(|error| not_connected(&error, ServiceCause::NameNotFound))?;
     if found.is_empty() {
-        return Err(ServiceCause::NameNotFound);
+        return Err(ServiceCause::NameNotFound.into());
     }
     let allowed: Vec<SocketAddr> = found.into_iter().filter(|at| may_lead_to(target, at.ip())).collect();
     if allowed.is_empty() {
-        return Err(ServiceCause::Forbidden);
+        return Err(ServiceCause::Forbidden.into());
     }
-    connect_any(allowed).await.map_err(|last| match last {
-        Some((_, error)) if error.kind() == io::ErrorKind::ConnectionRefused => ServiceCause::Refused,
+    connect_any(allowed, right.map(Connection::more)).await.map_err(|last| match last {
+        Some((_, error)) if error.kind() == io::ErrorKind::ConnectionRefused => ServiceCause::Refused.into(),
         // It was taken and broken off before this end had looked: nobody is refused in this way.
-        Some((_, error)) if error.kind() == io::ErrorKind::ConnectionReset => ServiceCause::NoAnswer,
-        Some(_) | None => ServiceCause::Unreachable,
+        Some((_, error)) if error.kind() == io::ErrorKind::ConnectionReset => ServiceCause::NoAnswer.into(),
+        Some((_, error)) => not_connected(&error, ServiceCause::Unreachable),
+        None => ServiceCause::Unreachable.into(),
     })
+}
+
+/// What an error of the system means: `cause`, unless it is about this process.
+fn not_connected(error: &io::Error, cause: ServiceCause) -> NotConnected {
+    if is_out_of_descriptors(error) { NotConnected::NoDescriptors } else { cause.into() }
 }
 
 /// Cloud providers answer here with the machine's credentials.
@@ -246,10 +280,10 @@ mod tests {
             // Before the other end is told that it is connected: nobody has waited for that yet.
             socket2::SockRef::from(&taken).set_linger(Some(std::time::Duration::ZERO)).unwrap();
         };
-        let (connected, ()) = tokio::join!(connect_tcp(&target), break_off);
-        assert_eq!(connected.map(|_| ()), Err(ServiceCause::NoAnswer));
+        let (connected, ()) = tokio::join!(connect_tcp(&target, None), break_off);
+        assert_eq!(connected.map(|_| ()), Err(ServiceCause::NoAnswer.into()));
         drop(listener);
-        assert_eq!(connect_tcp(&target).await.map(|_| ()), Err(ServiceCause::Refused));
+        assert_eq!(connect_tcp(&target, None).await.map(|_| ()), Err(ServiceCause::Refused.into()));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! on a `watch`, and takes wishes through its handle.
 
 mod ask;
+mod connections;
 mod doings;
 mod enrol;
 mod fronts;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+pub use self::connections::Connection;
 pub use self::enrol::{BadAnswer, EnrolError, Registered, enrol};
 pub use self::fronts::{KnownFront, KnownFronts};
 pub use self::local::{Local, ServiceSpec, ServiceTls, connect, may_lead_to};
@@ -56,6 +58,9 @@ pub struct AgentConfig {
     pub vitae: Vitae,
     /// What is offered.
     pub services: Vec<ServiceSpec>,
+    /// Connections to services at the same time, over all sessions; at least one. [`limits::SERVICE_CONNECTIONS`], or
+    /// fewer where the process may not open so many.
+    pub connections: usize,
 }
 
 /// What an agent lets others see.

@@ -12,49 +12,75 @@ use tokio::time::Instant;
 
 use super::AskError;
 use super::run::{Chain, Runner, dice};
-use super::session::{Live, SessionError};
+use super::session::{Left, Live, SessionError};
 use crate::limits;
 use crate::mux::Stream;
+use crate::proto::rate::Rate;
 
-/// The sessions that the agent has moved away from.
+/// The sessions that are not in use any more: those that were moved away from, and those that only finish their
+/// streams.
 pub(super) struct Moved {
     /// Streams that relays still open on them.
     pub(super) streams: mpsc::Receiver<Stream>,
     sender: mpsc::Sender<Stream>,
-    /// For each of them, the oldest first: changes when it is left for good; from then on it takes no more.
-    leave: VecDeque<watch::Sender<()>>,
-    /// When to dial again, after an attempt to move has failed.
+    /// Says to each of them what is to become of it, the oldest first.
+    left: VecDeque<watch::Sender<Left>>,
+    /// When to dial again, after an attempt to move has failed or because the relay asks for it too often.
     pub(super) again_at: Option<Instant>,
+    /// How often a relay is followed to another session.
+    followed: Rate,
 }
 
 impl Default for Moved {
     fn default() -> Self {
         let (sender, streams) = mpsc::channel(16);
-        Self { streams, sender, leave: VecDeque::new(), again_at: None }
+        let followed = Rate::every(limits::FOLLOWED_EVERY, limits::FOLLOWED_AT_ONCE);
+        Self { streams, sender, left: VecDeque::new(), again_at: None, followed }
     }
 }
 
 impl Moved {
     /// Lets the streams of all of them finish, and takes no more.
     pub(super) fn leave(&mut self) {
-        for session in self.leave.drain(..) {
-            session.send_replace(());
+        for session in &self.left {
+            drain(session);
         }
     }
 
-    /// One more: returns what changes when it is to be left. A relay that asks again and again is not followed by ever
-    /// more sessions; what is served on for the longest has the least to do.
-    fn one_more(&mut self) -> watch::Receiver<()> {
-        self.leave.retain(|session| !session.is_closed());
-        while self.leave.len() >= limits::SESSIONS_LEFT_BEHIND
-            && let Some(oldest) = self.leave.pop_front()
-        {
-            oldest.send_replace(());
+    /// When the agent may follow its relay to another session: now, or a little later when it was asked to again and
+    /// again.
+    pub(super) fn follow_at(&mut self) -> Instant {
+        Instant::from_std(self.followed.reserve(Instant::now().into_std()))
+    }
+
+    /// One more: returns what says what is to become of it. A relay that leaves or asks to move again and again gets
+    /// no more than so many; what is left for the longest has the least to do.
+    pub(super) fn one_more(&mut self, what: Left) -> watch::Receiver<Left> {
+        self.left.retain(|session| !session.is_closed());
+        let serves = |session: &&watch::Sender<Left>| *session.borrow() == Left::Serves;
+        if what == Left::Serves && self.left.iter().filter(serves).count() >= limits::SESSIONS_LEFT_BEHIND {
+            self.left.iter().find(serves).into_iter().for_each(drain);
         }
-        let (leave, left) = watch::channel(());
-        self.leave.push_back(leave);
+        while self.left.len() >= limits::SESSIONS_LEFT {
+            let draining = self.left.iter().position(|session| *session.borrow() == Left::Drains);
+            if let Some(oldest) = self.left.remove(draining.unwrap_or_default()) {
+                oldest.send_replace(Left::Ends);
+            }
+        }
+        let (says, left) = watch::channel(what);
+        self.left.push_back(says);
         left
     }
+}
+
+fn drain(session: &watch::Sender<Left>) {
+    session.send_if_modified(|left| {
+        let serves = *left == Left::Serves;
+        if serves {
+            *left = Left::Drains;
+        }
+        serves
+    });
 }
 
 impl Runner {
@@ -68,21 +94,30 @@ impl Runner {
         if self.is_moving() {
             return;
         }
-        tracing::info!("another process takes the server's place; beginning a session with it");
+        if self.doings.may_log() {
+            tracing::info!("another process takes the server's place; beginning a session with it");
+        }
         self.backoff.reset();
-        self.dial();
+        let at = self.moved.follow_at();
+        if at <= Instant::now() {
+            self.dial();
+        } else {
+            self.moved.again_at = Some(at);
+        }
     }
 
     /// There is no session with the new process yet; the present one goes on until there is.
     pub(super) fn move_later(&mut self, error: &SessionError) {
         let delay: Duration = self.backoff.next(dice(), limits::RETRY_SOON_CAP);
-        tracing::info!(error = %Chain(error), ?delay, "not moved yet");
+        if self.doings.may_log() {
+            tracing::info!(error = %Chain(error), ?delay, "not moved yet");
+        }
         self.moved.again_at = Some(Instant::now() + delay);
     }
 
     /// Serves a session that was moved away from until the relay ends it.
     pub(super) fn stay_behind(&mut self, old: Live) {
-        let left = self.moved.one_more();
+        let left = self.moved.one_more(Left::Serves);
         self.leaving.spawn(old.serve_on(self.moved.sender.clone(), left));
         // Their answers would come in the old session, in which nothing is listened to any more.
         for question in self.questions.drain(..) {

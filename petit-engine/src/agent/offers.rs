@@ -268,6 +268,7 @@ pub(super) mod tests {
             device_name: Text::default(),
             vitae: Vitae::new(),
             services: services(count),
+            connections: limits::SERVICE_CONNECTIONS,
         };
         let (_, commands) = mpsc::channel(1);
         let installation = Installation { instance: Text::lossy("00ff"), predecessor_until: None };

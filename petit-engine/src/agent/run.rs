@@ -14,16 +14,17 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::ask::{Asked, Question};
+use super::connections::Connections;
 use super::doings::Doings;
 use super::moving::Moved;
 use super::offers::{Offered, Telling};
-use super::session::{Breach, Live, SessionError, at, connect, ended, retry_after};
+use super::session::{Breach, Left, Live, SessionError, at, connect, ended, retry_after};
 use super::state::{AgentState, Event as Step};
 use super::visit::{Visit, Visits};
 use super::{AgentConfig, AgentView, AskError, Command, Installation, KnownFronts, ServerView};
 use crate::cause::Cause;
 use crate::limits;
-use crate::mux::{Event, Mux, Stream};
+use crate::mux::{Event, Memory, Mux, Stream};
 use crate::name::ServiceName;
 use crate::net::dial::DialError;
 use crate::net::tls;
@@ -64,6 +65,10 @@ pub(super) struct Runner {
     awaiting_drained: Vec<oneshot::Sender<()>>,
     pub(super) moved: Moved,
     visiting: JoinSet<()>,
+    /// What all visits together may have open, whichever session they came in.
+    connections: Connections,
+    /// What all sessions hold together.
+    memory: Arc<Memory>,
     /// What is logged of what the server does.
     pub(super) doings: Doings,
     pub(super) questions: Vec<Question>,
@@ -132,6 +137,8 @@ impl Runner {
             awaiting_drained: Vec::new(),
             moved: Moved::default(),
             visiting: JoinSet::new(),
+            connections: Connections::new(config.connections),
+            memory: Arc::default(),
             doings: Doings::default(),
             questions: Vec::new(),
             next_probe: 0,
@@ -217,7 +224,7 @@ impl Runner {
             instance: self.installation.instance.clone(),
             takeover: self.takeover,
             only: self.leaving.is_empty() && self.live.is_none() && !has_predecessor,
-            max_streams: limits::MAX_STREAMS,
+            max_streams: self.max_streams(),
             window: limits::INITIAL_WINDOW_BYTES,
             vitae: self.config.vitae.clone(),
             services: self.offers(),
@@ -229,6 +236,11 @@ impl Runner {
         }
         let tls = Arc::clone(if small { &self.tls.small } else { &self.tls.usual });
         self.dialing = Some(Box::pin(async move { connect(&server, &way, tls, hello).await }));
+    }
+
+    /// Streams that one session may carry: no more than there may be connections to services.
+    fn max_streams(&self) -> u32 {
+        u32::try_from(self.config.connections).unwrap_or(u32::MAX).clamp(1, limits::MAX_STREAMS)
     }
 
     /// A session or an attempt has come to its end; decides what follows.
@@ -288,7 +300,8 @@ impl Runner {
     fn leave_session(&mut self) {
         if let Some(live) = self.live.take() {
             live.mux.go_away(Duration::ZERO);
-            self.leaving.spawn(live.drain());
+            let left = self.moved.one_more(Left::Drains);
+            self.leaving.spawn(live.drain(left));
         }
         self.forget_session();
     }
@@ -390,7 +403,10 @@ impl Runner {
         self.dialing = None;
         match dialled {
             Ok((live, welcome)) => {
-                tracing::info!(server = %self.config.server, device = %welcome.device, "online");
+                if self.doings.may_log() {
+                    tracing::info!(server = %self.config.server, device = %welcome.device, "online");
+                }
+                live.mux.share(Arc::clone(&self.memory));
                 self.takeover = true;
                 self.early_ends = 0;
                 self.begin_fronts(&welcome);
@@ -429,6 +445,7 @@ impl Runner {
                 }
                 self.backoff.reset();
                 let delay = retry_after(away) + self.backoff.next(dice(), limits::RETRY_CAP);
+                let delay = delay.max(self.moved.follow_at().saturating_duration_since(Instant::now()));
                 self.leave_session();
                 self.wait(delay, Cause::ServerLeaving);
             }
@@ -533,7 +550,10 @@ impl Runner {
             return;
         }
         if self.is_moving() {
-            return self.begin_anew();
+            let at = self.moved.follow_at();
+            self.forget_session();
+            self.wait(at.saturating_duration_since(Instant::now()), Cause::Lost);
+            return self.step(Step::Tick);
         }
         if live.since.elapsed() >= limits::RETRY_RESET_AFTER {
             self.backoff.reset();
@@ -546,6 +566,10 @@ impl Runner {
         let Some(offered) = self.offers.iter().find(|offered| offered.number == number) else {
             return stream.reset(ResetCode::ServiceUnknown);
         };
+        let Some(connection) = self.connections.take() else {
+            tracing::debug!(service = %offered.spec.name, "as many connections to services as there may be");
+            return stream.reset(ResetCode::NoRoom);
+        };
         if stream.opened().purpose == Purpose::Visit {
             let opened = stream.opened();
             let request = data_encoding::HEXLOWER.encode(&opened.id);
@@ -556,6 +580,7 @@ impl Runner {
             service: Arc::clone(&offered.spec),
             meter: Arc::clone(&offered.meter),
             news: Arc::clone(&self.news),
+            connection,
         }));
     }
 

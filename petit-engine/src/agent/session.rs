@@ -101,6 +101,22 @@ impl SessionError {
     }
 }
 
+/// What is to become of a session that is not in use any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// It takes streams until the relay ends it.
+    Serves,
+    /// It finishes those that it has.
+    Drains,
+    /// It ends at once.
+    Ends,
+}
+
+/// Waits until it is such a one, or nobody says any more what it is.
+async fn becomes(left: &mut watch::Receiver<Left>, such: impl Fn(Left) -> bool) {
+    let _ = left.wait_for(|left| such(*left)).await;
+}
+
 /// A welcomed session. Dropping it ends it at once.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -138,8 +154,9 @@ impl Live {
         }
     }
 
-    /// Lets streams finish for up to [`limits::DRAIN`], then closes. New streams are refused meanwhile.
-    pub(super) async fn drain(mut self) {
+    /// Lets streams finish for up to [`limits::DRAIN`], then closes. New streams are refused meanwhile. Ends at once
+    /// when `left` says so.
+    pub(super) async fn drain(mut self, mut left: watch::Receiver<Left>) {
         let events = &mut self.events;
         // Nothing is listened to any more, but a stream that was opened before the peer knew is told that nothing
         // has happened to it, so that its request may go another way.
@@ -154,14 +171,15 @@ impl Live {
             () = refuse => {}
             () = self.mux.idle() => {}
             () = tokio::time::sleep(limits::DRAIN) => {}
+            () = becomes(&mut left, |left| left == Left::Ends) => return,
         }
         self.mux.close();
         self.end().await;
     }
 
     /// Hands on the streams that the relay still opens, until it ends the session, for [`limits::MOVED`] at most;
-    /// when `leave` changes, lets them finish as [`Live::drain`] does.
-    pub(super) async fn serve_on(mut self, streams: mpsc::Sender<Stream>, mut leave: watch::Receiver<()>) {
+    /// when `left` says so, lets them finish as [`Live::drain`] does.
+    pub(super) async fn serve_on(mut self, streams: mpsc::Sender<Stream>, mut left: watch::Receiver<Left>) {
         let events = &mut self.events;
         let serve = async {
             // With a place for it first, so that no stream is lost between the two when this is cut short.
@@ -176,9 +194,9 @@ impl Live {
         };
         tokio::select! {
             () = serve => {}
-            _ = leave.changed() => {
+            () = becomes(&mut left, |left| left != Left::Serves) => {
                 self.mux.go_away(Duration::ZERO);
-                return self.drain().await;
+                return self.drain(left).await;
             }
             () = tokio::time::sleep(limits::MOVED) => tracing::info!("the server has not ended a session that was moved from"),
         }
@@ -351,7 +369,8 @@ mod tests {
     async fn a_stream_that_waits_when_the_agent_leaves_is_refused_and_may_be_opened_elsewhere() {
         let (_relay, agent, stream) = with_a_stream_that_waits().await;
         agent.mux.go_away(Duration::ZERO);
-        agent.drain().await;
+        let (_leave, left) = watch::channel(Left::Drains);
+        agent.drain(left).await;
         assert_eq!(stream.fate().reset_code(), Some(ResetCode::Refused));
     }
 
@@ -361,10 +380,10 @@ mod tests {
         // Nobody takes streams from the full queue.
         let (streams, _held) = mpsc::channel(1);
         let _place = streams.clone().try_reserve_owned().unwrap();
-        let (leave, left) = watch::channel(());
+        let (leave, left) = watch::channel(Left::Serves);
         let serving = tokio::spawn(agent.serve_on(streams, left));
         tokio::time::sleep(Duration::from_secs(1)).await;
-        leave.send_replace(());
+        leave.send_replace(Left::Drains);
         serving.await.unwrap();
         assert_eq!(stream.fate().reset_code(), Some(ResetCode::Refused));
     }

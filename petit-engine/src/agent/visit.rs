@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 
-use super::local::{ServiceSpec, connect};
+use super::connections::Connection;
+use super::local::{NotConnected, ServiceSpec, connect_with};
 use super::meter::{Meter, Proof, ProvedBy};
 use crate::cause::{Health, ServiceCause};
 use crate::limits;
@@ -29,6 +30,8 @@ pub struct Visit {
     pub meter: Arc<Meter>,
     /// To be called when the service's health has changed.
     pub news: Arc<tokio::sync::Notify>,
+    /// The right to connect to the service, for as long as that lasts.
+    pub connection: Connection,
 }
 
 /// What happens to visits. Each one runs in a task of its own.
@@ -48,15 +51,22 @@ impl Visits for Direct {
 }
 
 async fn direct(visit: Visit) {
-    let Visit { mut stream, service, meter, news } = visit;
+    // `connection` is held to the end.
+    let Visit { mut stream, service, meter, news, connection } = visit;
     let start = Instant::now();
     // A visitor who leaves while the service is slow to accept is not waited for.
     let connected = tokio::select! {
-        connected = connect(&service) => connected,
+        connected = connect_with(&service, Some(&connection)) => connected,
         _ = std::future::poll_fn(|cx| stream.poll_broken(cx)) => return,
     };
-    let health = connected.as_ref().map_or_else(|cause| Health::Down(*cause), |_| Health::Up);
-    if meter.set_health(health, Instant::now()) {
+    let health = match &connected {
+        Ok(_) => Some(Health::Up),
+        Err(NotConnected::Service(cause)) => Some(Health::Down(*cause)),
+        Err(NotConnected::NoDescriptors) => None, // which says nothing of the service
+    };
+    if let Some(health) = health
+        && meter.set_health(health, Instant::now())
+    {
         tracing::info!(service = %service.name, ?health, "service health changed");
         news.notify_one();
     }
@@ -65,15 +75,7 @@ async fn direct(visit: Visit) {
         Err(cause) => {
             let request = data_encoding::HEXLOWER.encode(&stream.opened().id);
             tracing::debug!(service = %service.name, ?cause, request, "service not reached");
-            return stream.reset(match cause {
-                ServiceCause::Refused => ResetCode::ServiceRefused,
-                ServiceCause::Unreachable | ServiceCause::NameNotFound | ServiceCause::Forbidden => {
-                    ResetCode::ServiceUnreachable
-                }
-                ServiceCause::NotTls | ServiceCause::Untrusted => ResetCode::ServiceTls,
-                // The connection was taken, and broken off at once. That it is no HTTP only a visit finds that got through.
-                ServiceCause::NoAnswer | ServiceCause::NotHttp => ResetCode::ServiceBroke,
-            });
+            return stream.reset(reset_code(cause));
         }
     };
     if stream.opened().purpose == Purpose::Probe {
@@ -106,6 +108,20 @@ async fn direct(visit: Visit) {
             stream.reset_after_written(ResetCode::ServiceBroke);
         }
         Err(CarryError::Stream(error)) => tracing::trace!(%error, "the visitor's stream ended"),
+    }
+}
+
+/// What the relay is told of a service that was not connected to.
+fn reset_code(cause: NotConnected) -> ResetCode {
+    match cause {
+        NotConnected::NoDescriptors => ResetCode::NoRoom,
+        NotConnected::Service(ServiceCause::Refused) => ResetCode::ServiceRefused,
+        NotConnected::Service(
+            ServiceCause::Unreachable | ServiceCause::NameNotFound | ServiceCause::Forbidden,
+        ) => ResetCode::ServiceUnreachable,
+        NotConnected::Service(ServiceCause::NotTls | ServiceCause::Untrusted) => ResetCode::ServiceTls,
+        // The connection was taken, and broken off at once. That it is no HTTP only a visit finds that got through.
+        NotConnected::Service(ServiceCause::NoAnswer | ServiceCause::NotHttp) => ResetCode::ServiceBroke,
     }
 }
 

@@ -10,6 +10,7 @@
 mod carry;
 mod core;
 mod driver;
+mod memory;
 mod outbox;
 mod stream;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use tokio::sync::{Notify, mpsc};
 pub use self::carry::{CarryError, Progress, Until, carry};
 pub use self::core::{Role, Violation};
 pub use self::driver::Driver;
+pub use self::memory::Memory;
 pub use self::stream::{Fate, Stream, StreamError};
 use crate::limits;
 use crate::net::wire::Sent;
@@ -201,6 +203,11 @@ impl Mux {
     /// [`limits::MAX_WINDOW_BYTES`].
     pub fn set_wide_windows(&self) {
         self.shared.lock().set_wide_windows();
+    }
+
+    /// What this session holds counts together with what the owner's other sessions hold.
+    pub fn share(&self, memory: Arc<Memory>) {
+        self.shared.lock().share(memory);
     }
 
     /// How many services the two ends talk about: the peer may say something about each of them now and then.

@@ -512,6 +512,43 @@ async fn what_one_session_makes_this_side_hold_is_bounded() {
 }
 
 #[tokio::test]
+async fn what_the_sessions_of_one_owner_hold_is_bounded_together_and_after_they_have_ended() {
+    let memory = Arc::new(Memory::default());
+    let streams = limits::SESSION_HELD_BYTES / limits::INITIAL_WINDOW_BYTES as usize / 4;
+    let mut held = Vec::new();
+    // Four sessions that fill a quarter each, and end: nobody has read what came.
+    for _ in 0..4 {
+        let (mut agent, mut raw) = against(Role::Agent);
+        agent.mux.share(Arc::clone(&memory));
+        for stream in 1..=streams as u32 {
+            send(&mut raw, stream, Kind::Open, &open()).await;
+            for _ in 0..4 {
+                send(&mut raw, stream, Kind::Data, &[0; 64 * 1024]).await;
+            }
+            held.push(agent.accepted().await);
+        }
+        send(&mut raw, 0, Kind::Ping, &[7; 8]).await;
+        next_of(&mut raw, Kind::Pong).await;
+        drop(raw);
+        agent.end.await.unwrap();
+    }
+    let (mut agent, mut raw) = against(Role::Agent);
+    agent.mux.share(Arc::clone(&memory));
+    send(&mut raw, 1, Kind::Open, &open()).await;
+    send(&mut raw, 1, Kind::Data, &[0; 64 * 1024]).await;
+    let refused = tokio::time::timeout(Duration::from_secs(30), next_of(&mut raw, Kind::Rst)).await;
+    let (header, payload) = refused.expect("what the others hold counts");
+    let reset = Reset { code: ResetCode::NoRoom, delivered: u64::MAX };
+    assert_eq!((header.stream, Reset::decode(&payload)), (1, Ok(reset)));
+    // The first session's streams go, and with them what they held.
+    drop(held.drain(..streams));
+    drop(agent.accepted().await);
+    send(&mut raw, 2, Kind::Open, &open()).await;
+    send(&mut raw, 2, Kind::Data, b"hello").await;
+    assert_eq!(agent.accepted().await.read(&mut [0; 16]).await.unwrap(), 5);
+}
+
+#[tokio::test]
 async fn many_streams_at_once_keep_their_bytes_apart() {
     let (relay, mut agent) = pair(30_000);
     let echo = tokio::spawn(async move {

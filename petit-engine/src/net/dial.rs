@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -284,7 +285,7 @@ impl ConnectError {
 /// Connects to whichever address of `target` answers first.
 pub(crate) async fn connect(target: &ServerAddr) -> Result<TcpStream, ConnectError> {
     let addresses = resolve(target).await.map_err(ConnectError::Name)?;
-    match connect_any(addresses).await {
+    match connect_any(addresses, None).await {
         Ok(tcp) => Ok(tcp),
         Err(Some((address, source))) => Err(ConnectError::Tcp(address, source)),
         Err(None) => Err(ConnectError::Name(io::ErrorKind::NotFound.into())),
@@ -304,28 +305,35 @@ pub(crate) async fn resolve(target: &ServerAddr) -> io::Result<Vec<SocketAddr>> 
 }
 
 /// RFC 8305, "happy eyeballs": the families in turn, the next address as soon as one has failed or has not
-/// answered for [`limits::NEXT_ADDRESS`]; whichever answers first is taken and the others are dropped.
+/// answered for [`limits::NEXT_ADDRESS`]; whichever answers first is taken and the others are dropped. With `more`, an
+/// attempt beside another one needs a permit of it, so that there are never more sockets than there may be.
 ///
 /// # Errors
 /// The last failure; `None` when there was no address.
 pub(crate) async fn connect_any(
     addresses: Vec<SocketAddr>,
+    more: Option<&Arc<Semaphore>>,
 ) -> Result<TcpStream, Option<(SocketAddr, io::Error)>> {
     let mut waiting = alternate(addresses).into_iter();
     let mut attempts = JoinSet::new();
     let mut last = None;
     loop {
-        match waiting.next() {
+        let beside = more.filter(|_| !attempts.is_empty()).map(|more| Arc::clone(more).try_acquire_owned());
+        let address = if matches!(beside, Some(Err(_))) { None } else { waiting.next() };
+        match address {
             Some(address) => {
-                attempts.spawn(async move { (address, TcpStream::connect(address).await) });
+                attempts.spawn(async move {
+                    let _held = beside;
+                    (address, TcpStream::connect(address).await)
+                });
             }
             None if attempts.is_empty() => return Err(last),
             None => {}
         }
-        let more = waiting.len() > 0;
+        let is_another = waiting.len() > 0;
         let next = tokio::select! {
             joined = attempts.join_next() => joined,
-            () = tokio::time::sleep(limits::NEXT_ADDRESS), if more => continue,
+            () = tokio::time::sleep(limits::NEXT_ADDRESS), if is_another => continue,
         };
         match next {
             Some(Ok((_, Ok(tcp)))) => return Ok(tcp),
@@ -371,7 +379,7 @@ pub fn tune(tcp: &TcpStream) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
@@ -388,7 +396,8 @@ mod tests {
 
     /// An address that answers nothing, not even with a refusal: a listener whose queue is full. Silent as long as what
     /// comes with it is kept.
-    async fn silent() -> (SocketAddr, Vec<tokio::task::JoinHandle<io::Result<TcpStream>>>, TcpListener) {
+    pub(crate) async fn silent()
+    -> (SocketAddr, Vec<tokio::task::JoinHandle<io::Result<TcpStream>>>, TcpListener) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let listener = socket.listen(1).unwrap();
@@ -411,7 +420,8 @@ mod tests {
         let (silent, _queue, _full) = silent().await;
         let start = Instant::now();
         // The system gives a silent address up after two minutes.
-        let connected = tokio::time::timeout(20 * limits::NEXT_ADDRESS, connect_any(vec![silent, good]));
+        let connected =
+            tokio::time::timeout(20 * limits::NEXT_ADDRESS, connect_any(vec![silent, good], None));
         let tcp = connected.await.expect("the second address was tried beside the first").unwrap();
         assert_eq!(tcp.peer_addr().unwrap(), good);
         assert!(start.elapsed() >= limits::NEXT_ADDRESS, "the first one had its time");
@@ -462,6 +472,21 @@ mod tests {
         assert!(!other.is_before_server_hello());
     }
 
+    #[tokio::test]
+    async fn without_room_for_another_socket_addresses_are_tried_one_after_the_other() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let (silent, _queue, _full) = silent().await;
+        let more = Arc::new(Semaphore::new(0));
+        let connecting = connect_any(vec![silent, good], Some(&more));
+        let mut connecting = std::pin::pin!(tokio::time::timeout(20 * limits::NEXT_ADDRESS, connecting));
+        let early = tokio::time::timeout(4 * limits::NEXT_ADDRESS, &mut connecting).await;
+        assert!(early.is_err(), "the second address was tried beside the first");
+        more.add_permits(1);
+        let tcp = connecting.await.expect("it was tried once there was room").unwrap();
+        assert_eq!(tcp.peer_addr().unwrap(), good);
+    }
+
     #[test]
     fn a_lack_of_descriptors_is_no_fault_of_the_network() {
         let server: ServerAddr = "tunnel.example:1".parse().unwrap();
@@ -482,8 +507,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let closed = listener.local_addr().unwrap();
         drop(listener);
-        let (address, error) = connect_any(vec![closed]).await.unwrap_err().unwrap();
+        let (address, error) = connect_any(vec![closed], None).await.unwrap_err().unwrap();
         assert_eq!((address, error.kind()), (closed, io::ErrorKind::ConnectionRefused));
-        assert!(connect_any(vec![]).await.unwrap_err().is_none());
+        assert!(connect_any(vec![], None).await.unwrap_err().is_none());
     }
 }

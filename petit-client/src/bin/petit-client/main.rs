@@ -365,6 +365,7 @@ fn main() -> ProcessExit {
     }
     if matches!(cli.verb, Verb::Run { .. }) {
         petit_host::harden::close_inherited();
+        petit_host::harden::raise_open_files();
     }
     petit_host::harden::no_core_dumps();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -14,6 +14,7 @@ impl Core {
     /// The driver runs: keeps its waker and its clock.
     pub(in crate::mux) fn tick(&mut self, now: Instant, waker: &Waker) {
         self.now = now;
+        self.settle();
         keep(&mut self.driver, waker);
     }
 
@@ -108,5 +109,6 @@ impl Core {
         self.messages = VecDeque::new();
         self.ready = VecDeque::new();
         self.driver = None;
+        self.settle();
     }
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
+use super::memory::{Entry, Memory};
 use super::outbox::Outbox;
 use super::stream::Fate;
 use super::{OpenError, Stats};
@@ -61,6 +62,8 @@ pub(in crate::mux) struct Core {
     outgoing: usize,
     /// Bytes in all inboxes.
     held: usize,
+    /// Both, among those of the owner's other sessions.
+    entry: Entry,
     budget: Budget,
     /// What this side grants on a new stream when the other side does not know better.
     own_window: u32,
@@ -185,6 +188,7 @@ impl Core {
             pending: Vec::new(),
             outgoing: 0,
             held: 0,
+            entry: Entry::default(),
             budget: Budget::new(limits::SESSION_WINDOW_BYTES),
             own_window,
             peer_window: 0,
@@ -293,6 +297,16 @@ impl Core {
     pub(in crate::mux) fn set_peer_limits(&mut self, window: u32, max_streams: u32) {
         self.peer_window = window;
         self.peer_max_streams = max_streams;
+    }
+
+    pub(in crate::mux) fn share(&mut self, memory: Arc<Memory>) {
+        self.entry = Entry::new(memory);
+        self.settle();
+    }
+
+    /// Lets the owner's other sessions know what this one holds.
+    fn settle(&mut self) {
+        self.entry.settle(self.held, self.outgoing);
     }
 
     pub(in crate::mux) fn set_wide_windows(&mut self) {

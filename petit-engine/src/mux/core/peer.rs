@@ -73,7 +73,7 @@ impl Core {
             return Ok(()); // nobody will read it; the window bounds how much of it can come
         }
         self.held += length;
-        if self.held > limits::SESSION_HELD_BYTES {
+        if self.held + self.entry.others_held > limits::SESSION_HELD_BYTES {
             // Nobody may take the stream for one that has delivered nothing, and try again.
             self.reset(id, ResetCode::NoRoom, u64::MAX);
             if let Some(slot) = self.streams.get_mut(&id) {

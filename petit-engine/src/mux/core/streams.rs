@@ -5,7 +5,7 @@ use std::task::Waker;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::ReadBuf;
 
-use super::{Core, Fin, SCARCE_BYTES, SEND_TOTAL_BYTES, Slot, keep};
+use super::{Core, Fin, SCARCE_BYTES, SEND_TOTAL_BYTES, Slot, State, keep};
 use crate::limits;
 use crate::proto::frame::{Kind, Reset, ResetCode};
 
@@ -82,7 +82,9 @@ impl Core {
 
     /// How many bytes a stream may take on for sending now.
     pub(in crate::mux) fn room(&mut self, id: u32, waker: &Waker) -> Room {
-        let limit = if self.outgoing < SEND_TOTAL_BYTES { limits::SEND_BUFFER_BYTES } else { SCARCE_BYTES };
+        let is_scarce = self.outgoing >= SEND_TOTAL_BYTES
+            || self.outgoing + self.entry.others_outgoing >= limits::CLIENT_OUTGOING_BYTES;
+        let limit = if is_scarce { SCARCE_BYTES } else { limits::SEND_BUFFER_BYTES };
         let Some(slot) = self.streams.get_mut(&id) else { return Room::Broken };
         if slot.broken {
             return Room::Broken;
@@ -203,7 +205,11 @@ impl Core {
             Fin::Sent if !slot.finished => self.reset(id, ResetCode::Cancelled, delivered),
             Fin::Wanted(_) | Fin::Reset(..) | Fin::Sent => {}
         }
-        self.forget_if_done(id)
+        let was_last = self.forget_if_done(id);
+        if self.state == State::Ended {
+            self.settle(); // no driver does it any more
+        }
+        was_last
     }
 
     /// Forgets a stream that nobody holds and nothing is left of. True when it was the last one.

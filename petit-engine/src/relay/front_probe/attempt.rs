@@ -207,7 +207,7 @@ pub(in crate::relay) fn reachable(socket: SocketAddr) -> SocketAddr {
 /// Connects to whichever of the addresses answers first.
 async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, Outcome> {
     // A refusal is what visitors get, too. Silence, or no way there, may be so from here alone.
-    let connecting = timeout(limits::FRONT_STEP, connect_any(addresses)).await;
+    let connecting = timeout(limits::FRONT_STEP, connect_any(addresses, None)).await;
     let tcp = connecting.map_err(|_| FrontUntried::Unreachable)?.map_err(|last| {
         let kind = last.map(|(_, error)| error.kind());
         match kind {
