@@ -255,6 +255,12 @@ pub const SERVICE_CONNECTIONS: usize = 2 * MAX_STREAMS as usize;
 /// Descriptors of a client that are none of connections to services: its log, its control socket and who asks there,
 /// [`SESSIONS_LEFT`] and the next session, name look-ups, files that are being written.
 pub const DESCRIPTORS_KEPT_BACK: u64 = 128;
+/// A visit of a service that is not offered any more, or that is somewhere else now, ends when nothing has moved in it
+/// for this long and no answer is due. Long enough for the pauses of an answer that is under way.
+pub const WITHDRAWN_QUIET: Duration = Duration::from_secs(1);
+/// And after this in any case. Whoever withholds a service means now; an answer of a few megabytes is through by then,
+/// and a longer download is broken off.
+pub const WITHDRAWN_GRACE: Duration = Duration::from_secs(10);
 /// Connecting to the private service, which is on the same machine or network.
 pub const SERVICE_CONNECT: Duration = Duration::from_secs(5);
 /// Bytes read from the private service at a time.

@@ -17,6 +17,7 @@ mod run;
 mod session;
 mod state;
 mod visit;
+mod withdrawal;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use self::meter::{Counts, Meter, Proof, ProvedBy};
 pub use self::session::{Breach, Look, SessionError, look};
 pub use self::state::{AgentState, Event};
 pub use self::visit::{Direct, Visit, Visits};
+pub use self::withdrawal::Offering;
 use crate::limits;
 use crate::mux::{Mux, Stats};
 use crate::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName};
@@ -252,7 +254,10 @@ impl Agent {
         let _ = self.commands.send(Command::SetWay(way)).await;
     }
 
-    /// Offers other services from now on. Streams in flight go on to where they go.
+    /// Offers other services from now on. Visits of one that is not offered any more, or that leads elsewhere, end:
+    /// those in which nothing is under way after [`limits::WITHDRAWN_QUIET`], all others after
+    /// [`limits::WITHDRAWN_GRACE`] at the latest, and no further request is passed on meanwhile. Under other options
+    /// alone they go on.
     pub async fn set_services(&self, services: Vec<ServiceSpec>) {
         let _ = self.commands.send(Command::SetServices(services)).await;
     }

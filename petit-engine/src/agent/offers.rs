@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::run::Runner;
+use super::withdrawal::Offering;
 use super::{Meter, ServiceNames, ServiceSpec, ServiceView};
 use crate::cause::Health;
 use crate::limits;
@@ -24,6 +25,8 @@ pub(super) struct Offered {
     /// What the relay has called it last, also in an earlier session.
     names: Option<ServiceNames>,
     pub(super) meter: Arc<Meter>,
+    /// Its visits end with this.
+    pub(super) offering: Arc<Offering>,
     /// What the relay was told last.
     told: Health,
     /// When to try the whole way next.
@@ -31,6 +34,12 @@ pub(super) struct Offered {
 }
 
 impl Offered {
+    /// True when `spec` is the same place, and the same are trusted to be it.
+    fn has_target_of(&self, spec: &ServiceSpec) -> bool {
+        let ServiceSpec { name, kind, target, options: _, tls } = &*self.spec;
+        (name, kind, target, tls) == (&spec.name, &spec.kind, &spec.target, &spec.tls)
+    }
+
     /// Notes what the relay has made of the offer. True when that is news.
     fn set_outcome(&mut self, outcome: Outcome) -> bool {
         let is_news = match (&outcome, &self.outcome, &self.names) {
@@ -66,17 +75,26 @@ impl Runner {
                     let same =
                         |before: &&Offered| (&before.spec.name, before.spec.kind) == (&spec.name, spec.kind);
                     let names = before.iter().find(same).and_then(|before| before.names.clone());
+                    // The same target under other options: what is under way there goes on.
+                    let leads_there = |before: &&Offered| before.has_target_of(&spec);
+                    let offering = before.iter().find(leads_there).map(|it| Arc::clone(&it.offering));
                     Offered {
                         number: self.next_number,
                         spec: Arc::new(spec),
                         outcome: None,
                         names,
                         meter: Arc::default(),
+                        offering: offering.unwrap_or_default(),
                         told: Health::Untried,
                         probe_at: None,
                     }
                 }
             });
+        }
+        for gone in before {
+            if !self.offers.iter().any(|kept| Arc::ptr_eq(&kept.offering, &gone.offering)) {
+                gone.offering.withdraw();
+            }
         }
         self.show_services();
     }

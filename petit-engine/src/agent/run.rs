@@ -580,6 +580,7 @@ impl Runner {
             service: Arc::clone(&offered.spec),
             meter: Arc::clone(&offered.meter),
             news: Arc::clone(&self.news),
+            offering: Arc::clone(&offered.offering),
             connection,
         }));
     }

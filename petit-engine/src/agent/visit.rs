@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use super::connections::Connection;
 use super::local::{NotConnected, ServiceSpec, connect_with};
 use super::meter::{Meter, Proof, ProvedBy};
+use super::withdrawal::{Activity, Offering};
 use crate::cause::{Health, ServiceCause};
 use crate::limits;
 use crate::mux::{CarryError, Progress, Stream, Until, carry};
@@ -30,6 +31,8 @@ pub struct Visit {
     pub meter: Arc<Meter>,
     /// To be called when the service's health has changed.
     pub news: Arc<tokio::sync::Notify>,
+    /// Tells when the service is withdrawn.
+    pub offering: Arc<Offering>,
     /// The right to connect to the service, for as long as that lasts.
     pub connection: Connection,
 }
@@ -52,12 +55,13 @@ impl Visits for Direct {
 
 async fn direct(visit: Visit) {
     // `connection` is held to the end.
-    let Visit { mut stream, service, meter, news, connection } = visit;
+    let Visit { mut stream, service, meter, news, offering, connection } = visit;
     let start = Instant::now();
     // A visitor who leaves while the service is slow to accept is not waited for.
     let connected = tokio::select! {
         connected = connect_with(&service, Some(&connection)) => connected,
         _ = std::future::poll_fn(|cx| stream.poll_broken(cx)) => return,
+        () = offering.withdrawn() => return stream.reset(ResetCode::ServiceUnknown),
     };
     let health = match &connected {
         Ok(_) => Some(Health::Up),
@@ -98,8 +102,12 @@ async fn direct(visit: Visit) {
         (ServiceKind::Http, true) => Speaks::Http2,
     };
     let patience = service.options.answer_within_s.map(|seconds| Duration::from_secs(seconds.into()));
-    let mut flow = Flow::new(&meter, speaks, patience.unwrap_or(limits::FIRST_BYTE));
-    let result = carry(&mut stream, &mut local, until, &mut flow).await;
+    let activity = Activity::new(offering);
+    let mut flow = Flow::new(&meter, speaks, patience.unwrap_or(limits::FIRST_BYTE), &activity);
+    let Some(result) = activity.while_offered(carry(&mut stream, &mut local, until, &mut flow)).await else {
+        tracing::debug!(service = %service.name, "the visit ends, as its service is not offered any more");
+        return stream.reset_after_written(ResetCode::ServiceUnknown);
+    };
     flow.ended(&result, Instant::now());
     match result {
         Ok(()) => {}
@@ -144,6 +152,7 @@ struct Flow<'a> {
     /// Since when something asked has had no answer.
     asked: Option<Instant>,
     first: First,
+    activity: &'a Activity,
 }
 
 /// What the service has said first.
@@ -155,8 +164,8 @@ enum First {
 }
 
 impl<'a> Flow<'a> {
-    fn new(meter: &'a Meter, speaks: Speaks, patience: Duration) -> Self {
-        Self { meter, speaks, patience, asked: None, first: First::Nothing }
+    fn new(meter: &'a Meter, speaks: Speaks, patience: Duration, activity: &'a Activity) -> Self {
+        Self { meter, speaks, patience, asked: None, first: First::Nothing, activity }
     }
 
     /// The visit is over. A service that has taken a request and said nothing does not work; when it was the other
@@ -197,8 +206,17 @@ impl<'a> Flow<'a> {
 }
 
 impl Progress for Flow<'_> {
+    fn may_take(&self) -> bool {
+        self.activity.may_ask()
+    }
+
+    fn waits_for_room(&mut self) {
+        self.activity.held_up();
+    }
+
     fn to_local(&mut self, bytes: usize) {
         self.asked.get_or_insert_with(Instant::now);
+        self.activity.asked();
         self.meter.carried(bytes as u64, 0);
     }
 
@@ -206,6 +224,7 @@ impl Progress for Flow<'_> {
         if self.asked.is_some() {
             self.answered(bytes, Instant::now());
         }
+        self.activity.answered();
         self.meter.carried(0, bytes.len() as u64);
     }
 }
@@ -217,8 +236,12 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(120);
 
-    fn flow(meter: &Meter) -> Flow<'_> {
-        Flow::new(meter, Speaks::Http1, PATIENCE)
+    fn flow<'a>(meter: &'a Meter, activity: &'a Activity) -> Flow<'a> {
+        Flow::new(meter, Speaks::Http1, PATIENCE, activity)
+    }
+
+    fn offered() -> Activity {
+        Activity::new(Arc::default())
     }
 
     fn bad(meter: &Meter) -> Option<ServiceCause> {
@@ -230,8 +253,8 @@ mod tests {
 
     #[test]
     fn the_first_answer_is_judged_and_what_follows_it_is_not() {
-        let meter = Meter::default();
-        let mut flow = flow(&meter);
+        let (meter, activity) = (Meter::default(), offered());
+        let mut flow = flow(&meter, &activity);
         flow.to_stream(b"220 unasked");
         assert_eq!((meter.good(), bad(&meter)), (None, None), "nobody has asked");
         flow.to_local(10);
@@ -247,8 +270,8 @@ mod tests {
 
     #[test]
     fn garbage_is_no_answer_and_does_not_become_one() {
-        let meter = Meter::default();
-        let mut flow = flow(&meter);
+        let (meter, activity) = (Meter::default(), offered());
+        let mut flow = flow(&meter, &activity);
         for _ in 0..2 {
             flow.to_local(10);
             flow.to_stream(b"SSH-2.0-OpenSSH");
@@ -265,8 +288,8 @@ mod tests {
             (left(), 5, None),
             (left(), 120, Some(ServiceCause::NoAnswer)),
         ] {
-            let meter = Meter::default();
-            let mut flow = flow(&meter);
+            let (meter, activity) = (Meter::default(), offered());
+            let mut flow = flow(&meter, &activity);
             flow.to_local(10);
             flow.ended(&result, after(seconds));
             assert_eq!(bad(&meter), expected, "{result:?} after {seconds} s");

@@ -34,6 +34,12 @@ pub enum Until {
 
 /// Who is told of every step of a carry.
 pub trait Progress {
+    /// False when nothing more is to be taken from the stream for now. What was taken before is passed on.
+    fn may_take(&self) -> bool {
+        true
+    }
+    /// The stream takes nothing just now, so that the local connection is not read.
+    fn waits_for_room(&mut self) {}
     /// The local connection has taken bytes of the stream's.
     fn to_local(&mut self, bytes: usize);
     /// The stream has taken these bytes of the local connection's.
@@ -190,7 +196,10 @@ impl Carry {
     ) -> Poll<Result<(), CarryError>> {
         while self.to_stream == Half::Open {
             let room = match stream.poll_room(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    progress.waits_for_room();
+                    return Poll::Pending;
+                }
                 Poll::Ready(room) => room.map_err(CarryError::Stream)?,
             };
             let wanted = self.make_room(room);
@@ -235,7 +244,8 @@ impl Carry {
     ) -> Poll<Result<(), CarryError>> {
         while self.to_local == Half::Open {
             if self.chunk.is_empty() {
-                match stream.poll_chunk(cx) {
+                let next = if progress.may_take() { stream.poll_chunk(cx) } else { Poll::Pending };
+                match next {
                     Poll::Pending => {
                         if self.unflushed {
                             // Not before it is ready: what TLS holds back goes out with a flush or not at all.
