@@ -655,4 +655,6 @@ impl std::fmt::Display for Chain<'_> {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

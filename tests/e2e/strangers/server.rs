@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use petit_client::status::Connection;
+use petit_engine::invite::Invite;
 use petit_engine::limits;
 use petit_engine::name::{DeviceId, RegisteredId};
 use petit_engine::proto::control::{
     EnrolAnswer, FromRelay, Grant, Message, Outcome, PROTOCOL, PublicUrl, Text, Vitae, Welcome,
 };
-use petit_engine::proto::frame::{HEADER_BYTES, Header, Kind, Open, Reset, ResetCode};
+use petit_engine::proto::frame::{GoAway, HEADER_BYTES, Header, Kind, Open, Reset, ResetCode};
 use petit_engine::secret::{InviteId, InviteSecret, PrivateKey};
-use petit_tests::bed::BedClient;
+use petit_tests::bed::{BedClient, client_config};
+use petit_tests::process::{Program, Running};
 use petit_tests::rogue::widest_window;
 use petit_tests::service::Service;
 use petit_tests::soon;
+use secrecy::ExposeSecret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -56,29 +59,48 @@ impl Hostile {
         }
     }
 
-    /// A client that is registered here and offers a service.
-    async fn client(&self, service: &Service) -> BedClient {
-        let invite = petit_engine::invite::Invite {
+    fn invite(&self) -> Invite {
+        Invite {
             server: self.listener.local_addr().unwrap().to_string().parse().unwrap(),
             pins: vec![self.key.public().fingerprint()],
             id: InviteId(petit_engine::secret::random_bytes().unwrap()),
             secret: InviteSecret::random().unwrap(),
             not_after: std::time::SystemTime::now() + Duration::from_secs(600),
             vendor: None,
+        }
+    }
+
+    /// Registers whoever comes next.
+    async fn enrol(&self) {
+        let mut enrolling = self.accept().await;
+        enrolling.next_of(Kind::Control).await.unwrap();
+        let answer = EnrolAnswer::Enrolled {
+            device: DeviceId::random().unwrap(),
+            service: "web".parse().unwrap(),
+            id: self.id,
+            url: self.url(),
         };
-        let services = [("web", service.address(), "http")];
-        let (client, ()) = tokio::join!(BedClient::new(&invite, &services), async {
-            let mut enrolling = self.accept().await;
-            enrolling.next_of(Kind::Control).await.unwrap();
-            let answer = EnrolAnswer::Enrolled {
-                device: DeviceId::random().unwrap(),
-                service: "web".parse().unwrap(),
-                id: self.id,
-                url: self.url(),
-            };
-            enrolling.send(0, Kind::Control, &answer.encode().unwrap()).await;
-        });
-        client
+        enrolling.send(0, Kind::Control, &answer.encode().unwrap()).await;
+    }
+
+    /// A client that is registered here and offers a service.
+    async fn client(&self, service: &Service) -> BedClient {
+        let (invite, services) = (self.invite(), [("web", service.address(), "http")]);
+        tokio::join!(BedClient::new(&invite, &services), self.enrol()).0
+    }
+
+    /// The same as a program that runs, behind these words.
+    async fn program(&self, service: &Service, words: &[&str]) -> (Program, Running) {
+        let client = Program::client().behind(words);
+        std::fs::write(client.config(), client_config(&[("web", service.address(), "http")])).unwrap();
+        let link = self.invite().to_link();
+        let (said, ()) = tokio::join!(
+            client.run_with(["register", "--key-store", "file"], link.expose_secret()),
+            self.enrol()
+        );
+        said.ok();
+        let running = client.up().await;
+        (client, running)
     }
 
     fn url(&self) -> PublicUrl {
@@ -174,6 +196,10 @@ async fn a_server_cannot_make_a_client_connect_to_anything_but_its_services() {
             r#"{{"type":"services","services":[{{"service":{number},"name":"web","outcome":{{"registered":{{"id":"{}","url":"javascript:alert(1)","aliases":[]}}}}}}]}}"#,
             hostile.id
         ).into_bytes()),
+        ("one service twice", Kind::Control, 0, {
+            let grant = format!(r#"{{"service":{number},"name":"web","outcome":{{"refused":{{"cause":"too_many"}}}}}}"#);
+            format!(r#"{{"type":"services","services":[{grant},{grant}],"kept":[]}}"#).into_bytes()
+        }),
         ("a stream in the wrong order", Kind::Data, 1, vec![1]),
     ] {
         let (mut session, _) = hostile.session().await;
@@ -220,6 +246,69 @@ async fn a_server_that_opens_without_end_gets_no_more_than_the_client_has_room_f
     session.send(1, Kind::Data, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     let (_, answer) = session.next_of(Kind::Data).await.unwrap();
     assert!(String::from_utf8_lossy(&answer).ends_with("private"));
+}
+
+/// The same in session after session: a client has so many connections to its services over all of them, and keeps
+/// descriptors for whoever asks it something and for its next session.
+#[tokio::test]
+async fn a_server_that_opens_in_session_after_session_leaves_a_client_its_descriptors() {
+    const DESCRIPTORS: usize = 512;
+    let most = DESCRIPTORS - limits::DESCRIPTORS_KEPT_BACK as usize;
+    // It is never done with anybody.
+    let service =
+        Service::speaking(
+            "sink",
+            |mut tcp| async move { while let Ok(1..) = tcp.read(&mut [0; 1024]).await {} },
+        )
+        .await;
+    let hostile = Hostile::new().await;
+    let limit = format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}");
+    let (client, _running) = hostile.program(&service, &["prlimit", &limit]).await;
+    let mut sessions = Vec::new();
+    for _ in 0..4 {
+        let (mut session, number) = hostile.session().await;
+        let open = Open { service: number, ..Open::default() }.encode();
+        for stream in 1..=300 {
+            session.send(stream, Kind::Open, &open).await;
+            session.send(stream, Kind::Data, b"GET / HTTP/1.1").await;
+        }
+        let away = GoAway { last_stream: 300, retry_after_ms: 0 };
+        session.send(0, Kind::GoAway, &away.encode()).await;
+        sessions.push(session);
+    }
+    let (_, payload) = sessions[1].next_of(Kind::Rst).await.unwrap();
+    assert_eq!(Reset::decode(&payload).unwrap().code, ResetCode::NoRoom);
+    let _next = hostile.session().await;
+    let status = client.run(["status", "--json"]).await.json();
+    assert!(status["connection"].is_object(), "{status}");
+    service.until_open(most).await;
+    assert_eq!(service.accepted(), most);
+}
+
+/// A stream that is kept for further requests is no way to a service that the customer does not offer any more.
+#[tokio::test]
+async fn a_kept_stream_does_not_lead_to_a_service_that_was_removed() {
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let service = Service::http("private").await;
+    let hostile = Hostile::new().await;
+    let client = hostile.client(&service).await;
+    let (mut session, number) = hostile.session().await;
+    session.send(1, Kind::Open, &Open { service: number, ..Open::default() }.encode()).await;
+    session.send(1, Kind::Data, REQUEST).await;
+    let (_, answer) = session.next_of(Kind::Data).await.unwrap();
+    assert!(String::from_utf8_lossy(&answer).ends_with("private"));
+    std::fs::write(client.config(), client_config(&[("other", service.address(), "http")])).unwrap();
+    client.client.reload().await.unwrap();
+    loop {
+        let (_, message) = session.next_of(Kind::Control).await.expect("that it is not offered any more");
+        if String::from_utf8_lossy(&message).contains(r#""type":"services""#) {
+            break;
+        }
+    }
+    session.send(1, Kind::Data, REQUEST).await;
+    let (header, payload) = session.next_of(Kind::Rst).await.unwrap();
+    assert_eq!((header.stream, Reset::decode(&payload).unwrap().code), (1, ResetCode::ServiceUnknown));
+    assert_eq!(service.requests(), 1);
 }
 
 /// A client grants windows beyond 16 MiB only to a server that has said that it bears them: another one would end the
