@@ -153,15 +153,28 @@ pub const GOODBYE_ANSWER: Duration = Duration::from_secs(3);
 pub const DIAL: Duration = Duration::from_secs(15);
 /// The next address of a name is tried when one has not answered for this long (RFC 8305 §5).
 pub const NEXT_ADDRESS: Duration = Duration::from_millis(250);
-/// From accept to a whole ClientHello, and again from there to the end of the TLS handshake, as the relay sees it.
+/// From accept to a whole ClientHello, and again from there to the end of the TLS handshake, as the relay sees it. The
+/// wait for the handshake's turn is a part of it.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
 /// A peer whose handshake was refused is listened to for this long, so that it hears why.
 pub const REFUSED: Duration = Duration::from_secs(1);
 /// And no more than this is read of it.
 pub const REFUSED_BYTES: u64 = 64 * 1024;
-/// TLS handshakes that have begun with a whole ClientHello and are not through; about 20 KiB each.
-pub const MAX_HANDSHAKES: usize = 4096;
-/// Of these, and of connections that have sent no ClientHello yet, so many of one address.
+/// Connections that have not shown yet what they have come for (no ClientHello, a TLS handshake under way, no request for
+/// a service that there is): 6,000 new ones in a second, each with a handshake of 0.7 s, which is more than two processors do. About
+/// 20 KiB each.
+pub const MAX_PENDING: usize = 4096;
+/// And never more than this part of all connections, so that those that have come for something have the rest.
+pub const PENDING_IN_ALL: usize = 4;
+/// But so many, however few connections there may be: what one browser opens.
+pub const MIN_PENDING: usize = 8;
+/// Connections beyond all that there may be: pending ones that were told to make way and have not ended yet, because no
+/// other task runs while some are accepted in one go. Half of the descriptors that a server keeps back for other things.
+pub const EVICTED_AT_ONCE: usize = 64;
+/// Keys are agreed upon and signatures made for so many handshakes, in each thread, before other work has its turn: 4 ms
+/// of it. Those who wait meanwhile are served by what their networks have pending.
+pub const HANDSHAKES_IN_TURN: usize = 16;
+/// TLS connections whose handshake is under way, or has not begun, of one address.
 pub const HANDSHAKES_PER_ADDRESS: usize = 64;
 /// Connections of all kinds that one server holds at the same time, unless its operator says otherwise.
 pub const MAX_CONNECTIONS: usize = 16_000;
@@ -173,6 +186,9 @@ pub const CONNECTIONS_PER_ADDRESS: usize = 256;
 pub const ADDRESSES_IN_56: usize = 4;
 /// The same of a /48: a company, or many customers of a telephone network.
 pub const ADDRESSES_IN_48: usize = 16;
+/// An IPv4 /24 counts for so many addresses when a pending connection has to make way: it is the least that the Internet
+/// routes, so it may be one owner's, or many customers of a provider. It is never a reason by itself to refuse one.
+pub const ADDRESSES_IN_24: usize = 16;
 /// New TLS connections of one address in a second, over time.
 pub const HANDSHAKES_PER_SECOND: u32 = 64;
 /// New TLS connections of one address in quick succession.

@@ -1,6 +1,11 @@
 //! Who is let in from the network: so many connections in all, so many of one address, so many new ones of it in
 //! a second. Whoever is not let in is closed at once; nothing waits here.
+//!
+//! Of those that were let in, the ones that have not shown yet what they have come for are *pending* (see
+//! [`pending`]): they are a part of all, and the newcomers' room, because one of them makes way when there is no
+//! other. So whoever only opens connections keeps nobody out.
 
+mod pending;
 mod ticket;
 
 use std::collections::HashMap;
@@ -10,8 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv6Net};
+use tokio::sync::Notify;
 
-pub(super) use self::ticket::Ticket;
+use self::pending::Pending;
+pub(super) use self::pending::Precedence;
+pub(super) use self::ticket::{Admission, Ticket};
 use super::bounds::{Bounds, Pressure};
 use super::prefix_rates::PrefixRates;
 use super::remembered::{Need, Remembered};
@@ -26,8 +34,13 @@ pub(super) struct Door {
     most_per_address: usize,
     trusted: Vec<IpNet>,
     open: AtomicUsize,
-    /// Of these, visitors.
+    /// Of these, visitors that are not pending.
     visitors: AtomicUsize,
+    /// And those that are pending, each with how it is told to go.
+    pending: Mutex<Pending<Arc<Notify>>>,
+    /// The same of those that are not counted by address, which are one network among themselves and take no room from
+    /// others.
+    pending_exempt: Mutex<Pending<Arc<Notify>>>,
     addresses: Mutex<Remembered<IpAddr, Address>>,
     /// What the IPv6 prefixes have open that connections come from; those with nothing are taken out.
     prefixes: Mutex<HashMap<Ipv6Net, Open>>,
@@ -41,14 +54,14 @@ pub(super) struct Door {
 #[derive(Clone, Copy, Debug, Default)]
 struct Open {
     all: usize,
-    /// Of these, those that have not proved yet what they have come for.
+    /// Of these, those whose TLS handshake is under way.
     unsettled: usize,
 }
 
 #[derive(Debug)]
 struct Address {
     open: usize,
-    /// Of these, those that have not proved yet what they have come for.
+    /// Of these, those whose TLS handshake is under way.
     unsettled: usize,
     /// New TLS connections: each costs a signature.
     handshakes: Rate,
@@ -72,8 +85,10 @@ impl Address {
 /// What a connection has come for, as far as it is known when it is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entrance {
-    /// Visitors only.
+    /// Visitors only, of one service that is known: nothing has to be shown.
     Visitors,
+    /// Visitors only, who settle with their first request for a service.
+    Http,
     /// Clients, and visitors who settle as such once TLS has been agreed. A part of the room is kept for it, so
     /// that visitors never lock the clients out.
     Tls,
@@ -81,12 +96,16 @@ pub(super) enum Entrance {
 
 impl Door {
     pub(super) fn new(bounds: &Bounds, trusted: &[IpNet]) -> Self {
+        let most = bounds.connections.max(10);
+        let most_pending = (most / limits::PENDING_IN_ALL).clamp(limits::MIN_PENDING, limits::MAX_PENDING);
         Self {
-            most: bounds.connections.max(10),
+            most,
             most_per_address: bounds.connections_per_address.max(1),
             trusted: trusted.to_vec(),
             open: AtomicUsize::new(0),
             visitors: AtomicUsize::new(0),
+            pending: Mutex::new(Pending::new(most_pending)),
+            pending_exempt: Mutex::new(Pending::new(most_pending)),
             addresses: Mutex::default(),
             prefixes: Mutex::default(),
             prefix_rates: PrefixRates::default(),
@@ -119,46 +138,86 @@ impl Door {
     }
 
     fn try_admit(self: &Arc<Self>, peer: IpAddr, entrance: Entrance) -> Option<Ticket> {
-        let is_visitor = entrance == Entrance::Visitors;
-        if self.open.load(Ordering::Relaxed) >= self.most || (is_visitor && !self.takes_visitor()) {
+        if !self.has_or_makes_room() || (entrance != Entrance::Tls && !self.takes_visitor()) {
             return None;
         }
         let peer = peer.to_canonical();
         let is_counted = !peer.is_loopback() && !self.trusted.iter().any(|network| network.contains(&peer));
         let counted = is_counted.then(|| network(peer));
-        if let Some(key) = counted {
-            let now = Instant::now();
-            if !self.prefixes_have_room(key, entrance) {
-                return None;
-            }
-            let mut addresses = self.addresses();
-            let address =
-                addresses.entry(key, |address, need| address.is_kept(now, need), || Address::new(now));
-            address.last = now;
-            let has_room = match entrance {
-                Entrance::Visitors => self.is_within_share(address.open + 1, 1),
-                // Whether it is a visitor is known only after the handshake.
-                Entrance::Tls => {
-                    address.unsettled < limits::HANDSHAKES_PER_ADDRESS
-                        && address.handshakes.allows(now)
-                        && self.prefix_rates.allow(key, now)
-                        && address.handshakes.allow(now)
-                }
-            };
-            if !has_room {
-                return None;
-            }
-            address.open += 1;
-            address.unsettled += usize::from(!is_visitor);
-            drop(addresses);
-            self.change_prefixes(key, |open| {
-                open.all += 1;
-                open.unsettled += usize::from(!is_visitor);
-            });
+        if let Some(key) = counted
+            && !self.count(key, entrance)
+        {
+            return None;
         }
-        self.open.fetch_add(1, Ordering::Relaxed);
-        self.visitors.fetch_add(usize::from(is_visitor), Ordering::Relaxed);
-        Some(Ticket::new(Arc::clone(self), counted, is_visitor))
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.most {
+            self.tell(self.evict_for(counted));
+        }
+        Some(Ticket::new(Arc::clone(self), counted, entrance))
+    }
+
+    /// Counts a connection towards its address and the prefixes of this; false, and nothing is counted, when they may
+    /// not have one more.
+    fn count(&self, key: IpAddr, entrance: Entrance) -> bool {
+        let now = Instant::now();
+        if !self.prefixes_have_room(key, entrance) {
+            return false;
+        }
+        let mut addresses = self.addresses();
+        let address = addresses.entry(key, |address, need| address.is_kept(now, need), || Address::new(now));
+        address.last = now;
+        let has_room = match entrance {
+            Entrance::Visitors | Entrance::Http => self.is_within_share(address.open + 1, 1),
+            // Whether it is a visitor is known only after the handshake.
+            Entrance::Tls => {
+                address.unsettled < limits::HANDSHAKES_PER_ADDRESS
+                    && address.handshakes.allows(now)
+                    && self.prefix_rates.allow(key, now)
+                    && address.handshakes.allow(now)
+            }
+        };
+        if !has_room {
+            return false;
+        }
+        let unsettled = usize::from(entrance == Entrance::Tls);
+        address.open += 1;
+        address.unsettled += unsettled;
+        drop(addresses);
+        self.change_prefixes(key, |open| {
+            open.all += 1;
+            open.unsettled += unsettled;
+        });
+        true
+    }
+
+    /// True when there is room for one more, or a pending connection can make it. Those that were told to go and have
+    /// not gone yet are still open.
+    fn has_or_makes_room(&self) -> bool {
+        let open = self.open.load(Ordering::Relaxed);
+        open < self.most
+            || (open < self.most.saturating_add(limits::EVICTED_AT_ONCE) && !lock(&self.pending).is_empty())
+    }
+
+    /// Takes out the pending connection that makes way for a newcomer where all are in use. One that is not counted by
+    /// address takes from its own as long as there are any.
+    fn evict_for(&self, newcomer: Option<IpAddr>) -> Option<Arc<Notify>> {
+        let own = self.pending_of(newcomer).evict();
+        if own.is_some() || newcomer.is_some() {
+            return own;
+        }
+        lock(&self.pending).evict()
+    }
+
+    /// The table that a connection is pending in.
+    fn pending_of(&self, counted: Option<IpAddr>) -> MutexGuard<'_, Pending<Arc<Notify>>> {
+        lock(if counted.is_some() { &self.pending } else { &self.pending_exempt })
+    }
+
+    /// Tells a connection that it is evicted.
+    fn tell(&self, evicted: Option<Arc<Notify>>) {
+        if let Some(evicted) = evicted {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+            evicted.notify_one();
+        }
     }
 
     /// True when what counts for so many addresses may have so many connections: its share, or more while there is
@@ -171,7 +230,7 @@ impl Door {
     /// True when the prefixes of an address may have one more. Two at the same moment may both be the last.
     fn prefixes_have_room(&self, address: IpAddr, entrance: Entrance) -> bool {
         self.open_in_prefixes(address).into_iter().flatten().all(|(open, addresses)| match entrance {
-            Entrance::Visitors => self.is_within_share(open.all + 1, addresses),
+            Entrance::Visitors | Entrance::Http => self.is_within_share(open.all + 1, addresses),
             Entrance::Tls => open.unsettled < limits::HANDSHAKES_PER_ADDRESS * addresses,
         })
     }
@@ -200,18 +259,29 @@ impl Door {
         self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True while there is room for another visitor.
+    /// True while there is room for another visitor, more and more rarely the less there is.
     fn takes_visitor(&self) -> bool {
-        let most = self.most - self.most / 10;
-        let visitors = self.visitors.load(Ordering::Relaxed);
         self.pressure.load(Ordering::Relaxed) < Pressure::NoNewConnections as u8
-            && visitors < most
-            && !is_unlucky(visitors, most)
+            && self.has_room_for_visitors()
+            && !is_unlucky(self.visitors.load(Ordering::Relaxed), self.most_visitors())
+    }
+
+    fn has_room_for_visitors(&self) -> bool {
+        self.visitors.load(Ordering::Relaxed) < self.most_visitors()
+    }
+
+    /// The rest is for clients.
+    fn most_visitors(&self) -> usize {
+        self.most - self.most / 10
     }
 
     fn addresses(&self) -> MutexGuard<'_, Remembered<IpAddr, Address>> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn lock<T>(table: &Mutex<Pending<T>>) -> MutexGuard<'_, Pending<T>> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Above 70 % the door closes by and by, at random, so that it is not slammed on everybody at the same moment.
@@ -248,8 +318,7 @@ pub(super) fn prefixes(address: IpAddr) -> Option<[Ipv6Net; 2]> {
 pub fn time_newcomers(open: u32, count: u32) -> Duration {
     let bounds = Bounds { connections: usize::MAX, ..Bounds::default() };
     let door = Arc::new(Door::new(&bounds, &[]));
-    let come =
-        |number: u32| door.admit(IpAddr::from((0x0a00_0000 + number).to_be_bytes()), Entrance::Visitors);
+    let come = |number: u32| door.admit(IpAddr::from((0x0a00_0000 + number).to_be_bytes()), Entrance::Http);
     let held: Vec<_> = (0..open).map(come).collect();
     let begin = Instant::now();
     for number in open..open + count {

@@ -29,6 +29,7 @@ mod session;
 mod shards;
 mod tcp;
 mod telling;
+mod turns;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,7 +39,7 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use tokio_util::task::TaskTracker;
@@ -48,7 +49,7 @@ pub use self::answer::Failure;
 pub use self::bounds::{Bounds, Pressure};
 #[doc(hidden)]
 pub use self::door::time_newcomers;
-use self::door::{Door, Entrance, Ticket};
+use self::door::{Admission, Door, Entrance, Ticket};
 use self::front_probe::FrontProbes;
 pub use self::front_probe::{FrontKind, FrontSettings, FrontTrial, FrontView, Resolver, Unresolved};
 pub use self::fronts::{Front, UnknownFront};
@@ -124,7 +125,6 @@ pub(crate) struct Shared {
     door: Arc<Door>,
     places: places::Places,
     enrolling: enrol::Enrolling,
-    handshakes: Arc<Semaphore>,
     /// Connections, and what is done for them.
     tasks: TaskTracker,
     /// What goes on until the relay has ended.
@@ -137,7 +137,7 @@ pub(crate) struct Shared {
 pub struct RelayCounts {
     /// Connections open now.
     pub connections: usize,
-    /// Connections that were not let in.
+    /// Connections that were not let in, or made way for another one before they had come for anything.
     pub turned_away: usize,
     /// Requests under way.
     pub requests: usize,
@@ -199,7 +199,6 @@ impl Relay {
             request_ids: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             front_probes,
-            handshakes: Arc::new(Semaphore::new(limits::MAX_HANDSHAKES)),
             tasks: TaskTracker::new(),
             long_running: TaskTracker::new(),
             leaving: leaving::Leaving::default(),
@@ -219,15 +218,17 @@ impl Relay {
     pub fn serve_http(&self, listener: TcpListener) {
         let port = self.shared.front_probes.listens_plain(&listener);
         let shared = Arc::clone(&self.shared);
-        let accepting = self.shared.accept(listener, Entrance::Visitors, move |tcp, peer, ticket| {
+        let accepting = self.shared.accept(listener, Entrance::Http, move |tcp, peer, ticket| {
             let shared = Arc::clone(&shared);
             let tasks = shared.tasks.clone();
             tasks.spawn(async move {
-                let Some(shard) = shards::of_visitor(&shared, &tcp).await else { return };
+                let admission = Arc::clone(ticket.admission());
+                let looked = admission.unless_evicted(shards::of_visitor(&shared, &tcp)).await;
+                let Some(shard) = looked.flatten() else { return };
                 let visitor = ingress::Visitor { peer, https: None, port };
                 let serving = Arc::clone(&shared);
                 let serve = move |tcp| async move {
-                    ingress::serve(serving, tcp, visitor).await;
+                    ingress::serve(serving, tcp, visitor, admission).await;
                     drop(ticket);
                 };
                 shared.shards.run(&shared.tasks, shard, tcp, serve).await;
@@ -327,7 +328,9 @@ impl Shared {
 async fn split(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, port: u16, ticket: Ticket) {
     // Whoever dawdles over the ClientHello occupies nothing that others wait for.
     let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
-    let Ok(Ok(start)) = tokio::time::timeout(limits::HANDSHAKE, hello).await else { return };
+    let hello = tokio::time::timeout(limits::HANDSHAKE, hello);
+    let Some(Ok(Ok(start))) = ticket.admission().unless_evicted(hello).await else { return };
+    let until = Instant::now() + limits::HANDSHAKE;
     let hello = start.client_hello();
     let kind = Kind::of(&hello);
     let sni = hello.server_name().map(str::to_ascii_lowercase);
@@ -337,7 +340,7 @@ async fn split(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, port: u16,
         Kind::Https => sni.as_deref().map_or(0, |name| shards::of_host(&shared, name)),
     };
     let StartHandshake { accepted, io, .. } = start;
-    let greeted = Greeted { kind, sni, peer, port, shard };
+    let greeted = Greeted { kind, sni, peer, port, shard, until };
     let serving = Arc::clone(&shared);
     let serve = move |io| greeted.serve(serving, StartHandshake::from_parts(accepted, io), ticket);
     shared.shards.run(&shared.tasks, shard, io, serve).await;
@@ -350,13 +353,14 @@ struct Greeted {
     peer: SocketAddr,
     port: u16,
     shard: usize,
+    /// The handshake is to be through by then.
+    until: Instant,
 }
 
 impl Greeted {
     async fn serve(self, shared: Arc<Shared>, start: StartHandshake<TcpStream>, mut ticket: Ticket) {
-        let Self { kind, sni, peer, port, shard } = self;
-        let Ok(permit) = shared.handshakes.acquire().await else { return };
-        let config = match kind {
+        let (peer, port, shard) = (self.peer, self.port, self.shard);
+        let config = match self.kind {
             Kind::Tunnel => Some(Arc::clone(&shared.tunnel_tls)),
             Kind::Enrol => Some(Arc::clone(&shared.enrol_tls)),
             Kind::Https => shared.https.read().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -364,47 +368,57 @@ impl Greeted {
         let Some(config) = config else {
             return tracing::debug!(%peer, "HTTPS visitor, but no certificate is configured");
         };
-        match kind {
+        let admission = Arc::clone(ticket.admission());
+        // What serves a connection is on the heap, so that one whose handshake is under way does not have it.
+        match self.kind {
             Kind::Tunnel => {
                 let start = StartHandshake::from_parts(start.accepted, Wire::new(start.io));
-                let Some(tls) = handshake(start, config, permit, peer).await else { return };
+                let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
                 ticket.is_client();
-                session::run(shared, tls, peer, shard).await;
+                Box::pin(session::run(shared, tls, peer, shard)).await;
             }
             Kind::Enrol => {
-                let Some(tls) = handshake(start, config, permit, peer).await else { return };
+                let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
                 ticket.is_newcomer();
-                enrol::run(&shared, tls, peer).await;
+                // An answer that does not arrive is asked for again.
+                Box::pin(admission.unless_evicted(enrol::run(&shared, tls, peer))).await;
             }
             Kind::Https => {
-                let Some(tls) = handshake(start, config, permit, peer).await else { return };
+                let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
                 if ticket.is_visitor() {
-                    let visitor = ingress::Visitor { peer, https: Some(sni), port };
-                    ingress::serve_tls(shared, tls, visitor).await;
+                    let visitor = ingress::Visitor { peer, https: Some(self.sni), port };
+                    Box::pin(ingress::serve_tls(shared, tls, visitor, admission)).await;
                 }
             }
         }
         drop(ticket);
     }
-}
 
-/// The rest of a TLS handshake, within its limit; `permit` is the place that it has among all.
-async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
-    start: StartHandshake<IO>,
-    config: Arc<ServerConfig>,
-    permit: SemaphorePermit<'_>,
-    peer: SocketAddr,
-) -> Option<TlsStream<IO>> {
-    let accept = start.into_stream(config).into_fallible();
-    let outcome = tokio::time::timeout(limits::HANDSHAKE, accept).await;
-    drop(permit);
-    match outcome.ok()? {
-        Ok(tls) => Some(tls),
-        Err((error, io)) => {
-            tracing::debug!(%peer, %error, "TLS handshake failed");
-            part(io).await;
-            None
-        }
+    /// The rest of the TLS handshake, when its turn has come. All of it is over in time, and when the room that the
+    /// connection takes is wanted by another one.
+    async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        shared: &Shared,
+        start: StartHandshake<IO>,
+        config: Arc<ServerConfig>,
+        admission: &Admission,
+    ) -> Option<TlsStream<IO>> {
+        let agreed = async {
+            let turn = shared.shards.turn(self.shard, admission.precedence()).await;
+            // The keys are agreed upon in this call.
+            let accept = start.into_stream(config).into_fallible();
+            tokio::task::yield_now().await;
+            drop(turn);
+            match accept.await {
+                Ok(tls) => Some(tls),
+                Err((error, io)) => {
+                    tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
+                    part(io).await;
+                    None
+                }
+            }
+        };
+        admission.unless_evicted(timeout_at(self.until, agreed)).await?.ok()?
     }
 }
 

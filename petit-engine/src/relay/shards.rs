@@ -16,7 +16,9 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
+use super::door::Precedence;
 use super::route::{Routed, decide};
+use super::turns::{Turn, Turns};
 use crate::limits;
 use crate::name::VisitorHost;
 
@@ -28,6 +30,8 @@ const PEEK_BYTES: usize = 2048;
 pub(super) struct Shards {
     handles: Vec<Handle>,
     next: AtomicUsize,
+    /// The handshakes of each.
+    turns: Vec<Turns>,
     /// Their threads end when this does.
     _running: Vec<oneshot::Sender<()>>,
 }
@@ -53,7 +57,8 @@ impl Shards {
                 runtime.shutdown_background();
             })?;
         }
-        Ok(Self { handles, next: AtomicUsize::new(0), _running: running })
+        let turns = handles.iter().map(|_| Turns::new(limits::HANDSHAKES_IN_TURN)).collect();
+        Ok(Self { handles, next: AtomicUsize::new(0), turns, _running: running })
     }
 
     /// How many there are.
@@ -64,6 +69,14 @@ impl Shards {
     /// Where the next session is to live: each shard in its turn.
     pub(super) fn next(&self) -> usize {
         self.next.fetch_add(1, Ordering::Relaxed) % self.handles.len()
+    }
+
+    /// Waits for the turn of a handshake in a shard.
+    ///
+    /// # Cancel safety
+    /// That of [`Turns::turn`].
+    pub(super) async fn turn(&self, shard: usize, precedence: Precedence) -> Option<Turn> {
+        Some(self.turns.get(shard)?.turn(precedence).await)
     }
 
     /// Serves a connection that the first shard has accepted: here, if that is its shard, or in a task of its
@@ -77,7 +90,11 @@ impl Shards {
     ) where
         F: Future<Output = ()> + Send,
     {
-        let Some(handle) = self.handles.get(shard).filter(|_| shard > 0) else { return serve(tcp).await };
+        let Some(handle) = self.handles.get(shard).filter(|_| shard > 0) else {
+            // On the heap, as a task of another shard's would be: what it takes to serve a connection is not there while
+            // the connection says nothing.
+            return Box::pin(serve(tcp)).await;
+        };
         // Its events are to come to the thread that waits for them.
         let Ok(tcp) = tcp.into_std() else { return };
         let task = async move {

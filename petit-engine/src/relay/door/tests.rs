@@ -1,3 +1,6 @@
+use std::pin::pin;
+use std::task::{Context, Waker};
+
 use super::*;
 
 fn door(connections: usize, per_address: usize) -> Arc<Door> {
@@ -162,4 +165,132 @@ fn the_table_of_addresses_does_not_grow_for_ever() {
         drop(door.admit(IpAddr::from((0x0b00_0000 + number).to_be_bytes()), Entrance::Visitors));
     }
     assert!(door.addresses().len() <= limits::ADDRESSES);
+}
+
+/// Whether a connection was told to make way. To be asked once.
+fn is_evicted(ticket: &Ticket) -> bool {
+    pin!(ticket.admission().evicted()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}
+
+/// Connections of 26 addresses in turn.
+fn strangers(door: &Arc<Door>, count: usize, entrance: Entrance) -> Vec<Ticket> {
+    (0..count).filter_map(|n| door.admit(ip(&format!("192.0.2.{}", n % 26)), entrance)).collect()
+}
+
+#[test]
+fn connections_that_have_shown_nothing_make_way_for_whoever_comes() {
+    for entrance in [Entrance::Http, Entrance::Tls] {
+        let door = door(400, 256);
+        let mut held = strangers(&door, 416, entrance);
+        assert_eq!(held.len(), 416, "each gets in, and another one goes");
+        held.retain(|ticket| !is_evicted(ticket));
+        assert_eq!(held.len(), 100, "a quarter of all");
+        assert_eq!(door.counts(), (100, 316));
+        let mut newcomers = Vec::new();
+        for number in 0..50 {
+            let entrance = [Entrance::Http, Entrance::Tls, Entrance::Visitors][number % 3];
+            newcomers.push(door.admit(ip(&format!("198.51.{number}.1")), entrance).unwrap());
+        }
+        held.extend(strangers(&door, 200, entrance));
+        assert!(!newcomers.iter().any(is_evicted));
+        held.retain(|ticket| !is_evicted(ticket));
+        assert_eq!(held.len(), 100 - 34, "who comes for a service that is known is not one of these");
+    }
+}
+
+#[test]
+fn what_has_come_for_something_makes_no_way() {
+    let door = door(400, 400);
+    let mut settled = strangers(&door, 90, Entrance::Http);
+    assert!(settled.iter().all(|ticket| ticket.admission().comes_to_visit()));
+    let mut clients = strangers(&door, 90, Entrance::Tls);
+    clients.iter_mut().for_each(Ticket::is_client);
+    settled.extend(clients);
+    let mut held = strangers(&door, 300, Entrance::Tls);
+    held.retain(|ticket| !is_evicted(ticket));
+    assert_eq!(held.len(), 100);
+    assert!(!settled.iter().any(is_evicted));
+    // Who has agreed upon TLS has shown nothing yet.
+    for (number, ticket) in held.iter_mut().enumerate() {
+        if number % 2 == 0 {
+            assert!(ticket.is_visitor());
+        } else {
+            ticket.is_newcomer();
+        }
+    }
+    let _others: Vec<_> =
+        (0..100).map(|n| door.admit(ip(&format!("198.51.{n}.1")), Entrance::Http)).collect();
+    assert!(held.iter().filter(|ticket| is_evicted(ticket)).count() > 50);
+}
+
+#[test]
+fn where_all_are_in_use_whoever_is_pending_makes_way() {
+    let door = door(400, 400);
+    let clients: Vec<_> = (0..350)
+        .map(|_| {
+            let mut client = door.admit(ip("127.0.0.1"), Entrance::Tls).unwrap();
+            client.is_client();
+            client
+        })
+        .collect();
+    let mut held = strangers(&door, 50, Entrance::Tls);
+    assert_eq!((held.len(), door.counts()), (50, (400, 0)));
+    let newcomer = door.admit(ip("198.51.100.1"), Entrance::Visitors).unwrap();
+    assert_eq!(held.iter().filter(|ticket| is_evicted(ticket)).count(), 1);
+    // They hold what they have until they have gone: of these there may be so many.
+    held.extend(strangers(&door, 1000, Entrance::Tls));
+    assert_eq!(door.counts().0, 400 + limits::EVICTED_AT_ONCE);
+    drop((held, newcomer));
+    assert_eq!(door.counts().0, 350);
+    // This machine and whoever speaks for many make way for nobody but each other.
+    let own: Vec<_> = (0..50).map(|_| door.admit(ip("10.1.2.3"), Entrance::Http).unwrap()).collect();
+    assert!(door.admit(ip("198.51.100.1"), Entrance::Http).is_none());
+    assert!(!own.iter().any(is_evicted));
+    drop(own);
+    // And while one of themselves can, nobody else makes way for them.
+    let own = door.admit(ip("10.1.2.3"), Entrance::Http).unwrap();
+    let held = strangers(&door, 49, Entrance::Tls);
+    let others = [(); 2].map(|()| door.admit(ip("10.1.2.3"), Entrance::Visitors).unwrap());
+    assert!(is_evicted(&own));
+    assert_eq!(held.iter().filter(|ticket| is_evicted(ticket)).count(), 1, "when they have none left");
+    drop((clients, own, held, others));
+    let own: Vec<_> = (0..101).map(|_| door.admit(ip("10.1.2.3"), Entrance::Http).unwrap()).collect();
+    assert_eq!(own.iter().filter(|ticket| is_evicted(ticket)).count(), 1);
+}
+
+#[test]
+fn visitors_who_ask_late_leave_room_for_clients_too() {
+    let door = door(100, 100);
+    let late: Vec<_> = (0..20).map(|_| door.admit(ip("127.0.0.1"), Entrance::Http).unwrap()).collect();
+    let mut held = Vec::new();
+    for _ in 0..10_000 {
+        held.extend(door.admit(ip("127.0.0.1"), Entrance::Visitors));
+    }
+    assert_eq!(held.len(), 80);
+    let come = late.iter().filter(|ticket| ticket.admission().comes_to_visit()).count();
+    assert_eq!(come, 10, "visitors never have more than nine tenths");
+    drop((late, held));
+    assert_eq!(door.visitors.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_request_that_begins_when_its_connection_has_ended_makes_no_visitor() {
+    let door = door(40, 40);
+    let ticket = door.admit(ip("192.0.2.1"), Entrance::Http).unwrap();
+    let admission = Arc::clone(ticket.admission());
+    drop(ticket);
+    assert!(!admission.comes_to_visit());
+    assert_eq!((door.counts().0, door.visitors.load(Ordering::Relaxed)), (0, 0));
+}
+
+#[tokio::test]
+async fn what_is_done_for_a_pending_connection_ends_when_it_makes_way() {
+    let door = door(40, 40);
+    let ticket = door.admit(ip("192.0.2.1"), Entrance::Tls).unwrap();
+    assert_eq!(ticket.admission().unless_evicted(async { 1 }).await, Some(1));
+    let others: Vec<_> = (1..=10).map(|n| door.admit(ip(&format!("198.51.{n}.1")), Entrance::Tls)).collect();
+    assert_eq!(ticket.admission().unless_evicted(std::future::pending::<()>()).await, None);
+    assert!(!ticket.admission().comes_to_visit(), "too late");
+    drop((ticket, others));
+    assert_eq!((door.counts().0, door.visitors.load(Ordering::Relaxed)), (0, 0));
 }

@@ -1,80 +1,110 @@
 //! A connection that was let in: what it counts as, for as long as it lives.
 
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Door;
+use tokio::sync::Notify;
+
+use super::pending::{Key, Precedence};
+use super::{Door, Entrance};
 
 /// A connection that was let in. Its place is free again when this is dropped.
 #[derive(Debug)]
 pub(in crate::relay) struct Ticket {
-    door: Arc<Door>,
+    admission: Arc<Admission>,
     counted: Option<IpAddr>,
-    is_visitor: bool,
     is_unsettled: bool,
 }
 
+/// What a connection counts as. It ends with the connection's [`Ticket`].
+#[derive(Debug)]
+pub(in crate::relay) struct Admission {
+    door: Arc<Door>,
+    /// As it is known among those that are pending; `None`: it is not counted by address.
+    address: Option<IpAddr>,
+    stage: Mutex<Stage>,
+    /// It is a visitor's, and stays one: what every request asks for.
+    visits: AtomicBool,
+    evicted: Arc<Notify>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It has not shown yet what it has come for, and makes way when the room is wanted.
+    Pending(Key),
+    Visitor,
+    Client,
+    Gone,
+}
+
 impl Ticket {
-    pub(super) fn new(door: Arc<Door>, counted: Option<IpAddr>, is_visitor: bool) -> Self {
-        Self { door, counted, is_visitor, is_unsettled: !is_visitor }
+    pub(super) fn new(door: Arc<Door>, counted: Option<IpAddr>, entrance: Entrance) -> Self {
+        let admission = Admission::new(door, counted, entrance);
+        Self { admission: Arc::new(admission), counted, is_unsettled: entrance == Entrance::Tls }
+    }
+
+    /// What it counts as, for whoever serves it.
+    pub(in crate::relay) fn admission(&self) -> &Arc<Admission> {
+        &self.admission
     }
 
     /// TLS has been agreed, and the peer is a client. From here on it counts towards no address: a company may have
     /// hundreds behind one, and who they are is known.
     pub(in crate::relay) fn is_client(&mut self) {
         self.settle();
+        self.admission.becomes(Stage::Client);
         self.leave_address();
     }
 
-    /// TLS has been agreed, and the peer has come to register.
+    /// TLS has been agreed, and the peer has come to register. Anybody can say so: it stays pending.
     pub(in crate::relay) fn is_newcomer(&mut self) {
         self.settle();
     }
 
-    /// TLS has been agreed, and the peer is a visitor. False when there is no room for one.
+    /// TLS has been agreed, and the peer is a visitor, who is pending until a service is asked for. False when there is no
+    /// room for one.
     pub(in crate::relay) fn is_visitor(&mut self) -> bool {
         self.settle();
-        if !self.is_visitor {
-            if !self.door.takes_visitor() || !self.is_within_share() {
-                self.door.turned_away.fetch_add(1, Ordering::Relaxed);
-                return false;
-            }
-            self.is_visitor = true;
-            self.door.visitors.fetch_add(1, Ordering::Relaxed);
-        }
-        true
+        let door = &self.admission.door;
+        let has_room = door.takes_visitor() && self.is_within_share();
+        door.turned_away.fetch_add(usize::from(!has_room), Ordering::Relaxed);
+        has_room
     }
 
     /// True when its address and the prefixes of this have no more connections than they may have, this one counted.
     fn is_within_share(&self) -> bool {
         let Some(key) = self.counted else { return true };
-        let open = self.door.addresses().get_mut(&key).map(|address| address.open);
-        let prefixes = self.door.open_in_prefixes(key);
-        open.is_none_or(|open| self.door.is_within_share(open, 1))
+        let door = &self.admission.door;
+        let open = door.addresses().get_mut(&key).map(|address| address.open);
+        let prefixes = door.open_in_prefixes(key);
+        open.is_none_or(|open| door.is_within_share(open, 1))
             && prefixes
                 .into_iter()
                 .flatten()
-                .all(|(open, addresses)| self.door.is_within_share(open.all, addresses))
+                .all(|(open, addresses)| door.is_within_share(open.all, addresses))
     }
 
     /// Its address has one less.
     fn leave_address(&mut self) {
         let Some(key) = self.counted.take() else { return };
-        if let Some(address) = self.door.addresses().get_mut(&key) {
+        let door = &self.admission.door;
+        if let Some(address) = door.addresses().get_mut(&key) {
             address.open = address.open.saturating_sub(1);
         }
-        self.door.change_prefixes(key, |open| open.all = open.all.saturating_sub(1));
+        door.change_prefixes(key, |open| open.all = open.all.saturating_sub(1));
     }
 
+    /// Its handshake is not under way any more.
     fn settle(&mut self) {
+        let door = &self.admission.door;
         if std::mem::take(&mut self.is_unsettled)
             && let Some(key) = self.counted
         {
-            if let Some(address) = self.door.addresses().get_mut(&key) {
+            if let Some(address) = door.addresses().get_mut(&key) {
                 address.unsettled = address.unsettled.saturating_sub(1);
             }
-            self.door.change_prefixes(key, |open| open.unsettled = open.unsettled.saturating_sub(1));
+            door.change_prefixes(key, |open| open.unsettled = open.unsettled.saturating_sub(1));
         }
     }
 }
@@ -82,8 +112,98 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.settle();
-        self.door.open.fetch_sub(1, Ordering::Relaxed);
-        self.door.visitors.fetch_sub(usize::from(self.is_visitor), Ordering::Relaxed);
+        self.admission.becomes(Stage::Gone);
+        self.admission.door.open.fetch_sub(1, Ordering::Relaxed);
         self.leave_address();
     }
+}
+
+impl Admission {
+    fn new(door: Arc<Door>, address: Option<IpAddr>, entrance: Entrance) -> Self {
+        let evicted = Arc::new(Notify::new());
+        let stage = match entrance {
+            Entrance::Visitors => {
+                door.visitors.fetch_add(1, Ordering::Relaxed);
+                Stage::Visitor
+            }
+            Entrance::Http | Entrance::Tls => {
+                let (key, other) = door.pending_of(address).enter(within(address), Arc::clone(&evicted));
+                door.tell(other);
+                Stage::Pending(key)
+            }
+        };
+        Self { door, address, stage: Mutex::new(stage), visits: AtomicBool::new(false), evicted }
+    }
+
+    /// Runs what has to be done while the connection is pending; `None` when it is evicted first.
+    ///
+    /// # Cancel safety
+    /// That of `work`.
+    pub(in crate::relay) async fn unless_evicted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            outcome = work => Some(outcome),
+            () = self.evicted() => None,
+        }
+    }
+
+    /// Waits until the connection is to end at once, because another one needs its room. Never once it has settled.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(in crate::relay) async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+
+    /// A request for a service has come, and with the first one the connection is a visitor's. False when there is no
+    /// room for that: it was evicted or has ended at this very moment, or visitors have all that they may have.
+    pub(in crate::relay) fn comes_to_visit(&self) -> bool {
+        if self.visits.load(Ordering::Relaxed) {
+            return true;
+        }
+        let has_room = self.door.has_room_for_visitors();
+        self.door.turned_away.fetch_add(usize::from(!has_room), Ordering::Relaxed);
+        if !has_room || !self.becomes(Stage::Visitor) {
+            return false;
+        }
+        self.visits.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// How soon it is served among those who wait. One that is not counted by address is one of many that have nothing to
+    /// do with each other.
+    pub(in crate::relay) fn precedence(&self) -> Precedence {
+        let counted = self.address.map(|address| self.door.pending_of(self.address).precedence(address));
+        counted.unwrap_or(Precedence::ALONE)
+    }
+
+    /// False when it has been evicted or has ended, and stays so.
+    fn becomes(&self, next: Stage) -> bool {
+        let mut stage = self.stage();
+        match *stage {
+            Stage::Pending(key) => {
+                if self.door.pending_of(self.address).remove(key).is_none() {
+                    return false;
+                }
+            }
+            Stage::Visitor => {
+                self.door.visitors.fetch_sub(1, Ordering::Relaxed);
+            }
+            Stage::Client => {}
+            // A request of HTTP/2 is a task of its own, and may begin when its connection has ended.
+            Stage::Gone => return false,
+        }
+        self.door.visitors.fetch_add(usize::from(next == Stage::Visitor), Ordering::Relaxed);
+        *stage = next;
+        true
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The address that a connection is pending under. Those that are not counted by address have one together.
+fn within(address: Option<IpAddr>) -> IpAddr {
+    address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }

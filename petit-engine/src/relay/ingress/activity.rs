@@ -63,6 +63,8 @@ pub(super) enum Over {
     Idle,
     /// There are answers on it, and the visitor takes nothing of any.
     Stalled,
+    /// No service was asked for on it, and the room that it takes is wanted by another one.
+    Evicted,
 }
 
 impl Activity {

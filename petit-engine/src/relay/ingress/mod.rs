@@ -51,6 +51,7 @@ use self::on_wake::OnWake;
 use self::pace::{Breakable, Paced};
 pub(super) use self::pool::Pool;
 use super::answer::Failure;
+use super::door::Admission;
 use super::front_probe::{ANSWER_FIELD, TOKEN_FIELD};
 use super::route::{Routed, decide};
 use super::{Shared, invite_page};
@@ -71,32 +72,44 @@ pub(super) struct Visitor {
 /// A visitor's connection.
 struct Connection {
     visitor: Visitor,
+    admission: Arc<Admission>,
     activity: Arc<Activity>,
 }
 
+impl Connection {
+    fn new(visitor: Visitor, admission: Arc<Admission>) -> Self {
+        Self { visitor, admission, activity: Arc::default() }
+    }
+}
+
 /// Serves one connection of an HTTPS visitor to its end.
-pub(super) async fn serve_tls(shared: Arc<Shared>, tls: TlsStream<TcpStream>, visitor: Visitor) {
+pub(super) async fn serve_tls(
+    shared: Arc<Shared>,
+    tls: TlsStream<TcpStream>,
+    visitor: Visitor,
+    admission: Arc<Admission>,
+) {
     let agreed = tls.get_ref().1.alpn_protocol().and_then(Spoken::agreed);
-    serve_io(shared, tls, visitor, agreed).await;
+    serve_io(shared, tls, Connection::new(visitor, admission), agreed).await;
 }
 
 /// Serves one connection of a visitor in the clear to its end.
-pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, visitor: Visitor) {
-    serve_io(shared, tcp, visitor, None).await;
+pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, visitor: Visitor, admission: Arc<Admission>) {
+    serve_io(shared, tcp, Connection::new(visitor, admission), None).await;
 }
 
 /// Serves one visitor's connection to its end; `agreed` is the version that it has to be in.
-async fn serve_io<IO>(shared: Arc<Shared>, io: IO, visitor: Visitor, agreed: Option<Spoken>)
+async fn serve_io<IO>(shared: Arc<Shared>, io: IO, connection: Connection, agreed: Option<Spoken>)
 where
     IO: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
 {
     let (leaving, explaining) = (Arc::clone(&shared), Arc::clone(&shared));
-    let peer = visitor.peer;
+    let peer = connection.visitor.peer;
     // A proxy must find that the connection it takes for its next request is still there.
     let speaks_for_many = shared.places.visitor(peer.ip()).is_none();
     let idle = if speaks_for_many { limits::PROXY_IDLE } else { limits::VISITOR_IDLE };
-    let activity = Arc::new(Activity::default());
-    let connection = Arc::new(Connection { visitor, activity: Arc::clone(&activity) });
+    let (activity, admission) = (Arc::clone(&connection.activity), Arc::clone(&connection.admission));
+    let connection = Arc::new(connection);
     let service = service_fn(move |request: Request<Incoming>| {
         let activity = &connection.activity;
         let under_way = Activity::enter(activity);
@@ -130,6 +143,7 @@ where
             () = leaving.leaving.closes(|| activity.may_wait()) => Over::Enough,
             over = activity.over(idle) => over,
             () = tokio::time::sleep(age(peer)) => Over::Enough,
+            () = admission.evicted() => Over::Evicted,
         }
     };
     let end_of_life = pin!(end_of_life);
@@ -140,6 +154,8 @@ where
     });
     let result = match result.await {
         Ok(result) => result,
+        // No service has been asked for on it, and others want its room.
+        Err(Over::Evicted) => return tracing::trace!(%peer, "visitor's connection made way for another one"),
         Err(over) => {
             connection.as_mut().graceful_shutdown();
             broken.store(over == Over::Stalled, Ordering::Relaxed);
@@ -240,6 +256,9 @@ async fn answer(
         Routed::Unknown => return Failure::Unknown.answer(None, id, legacy),
         Routed::Foreign => return Failure::Misdirected.answer(None, id, legacy),
     };
+    if !connection.admission.comes_to_visit() {
+        return Failure::Busy.answer(Some(&route.name), id, legacy);
+    }
     if route.kind != ServiceKind::Http {
         return Failure::NotHttp.answer(None, id, legacy);
     }
