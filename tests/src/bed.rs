@@ -85,12 +85,17 @@ impl Bed {
 
     /// Starts a server that has a certificate for HTTPS visitors of [`HTTPS_DOMAIN`].
     pub async fn https(authority: &Authority) -> Self {
+        Self::https_with(authority, "").await
+    }
+
+    /// The same, with more settings.
+    pub async fn https_with(authority: &Authority, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
         let identity = authority.vouch_for(&[&format!("*.{HTTPS_DOMAIN}")]);
         let (certificate, key) = identity.write(dir.path(), "public");
         let (certificate, key) = (certificate.display(), key.display());
-        let more = format!("certificate = \"{certificate}\"\ncertificate_key = \"{key}\"");
+        let more = format!("certificate = \"{certificate}\"\ncertificate_key = \"{key}\"\n{more}");
         std::fs::write(&path, server_config_under(HTTPS_DOMAIN, &more)).unwrap();
         let server = Self::open(&path).await;
         Self { server, dir }

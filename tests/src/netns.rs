@@ -1,4 +1,5 @@
-//! Networks of a test's own: a namespace behind a virtual cable that can be unplugged. Needs root and ip(8).
+//! Networks of a test's own: a namespace behind a virtual cable that can be unplugged, and addresses of this machine
+//! without number. Needs root and ip(8).
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::Stdio;
@@ -88,6 +89,43 @@ impl Drop for Netns {
     fn drop(&mut self) {
         // The cable goes with it.
         let _ = std::process::Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}
+
+/// Sixteen IPv4 /24s of which this machine has every address, so that a test's strangers come from many. They reach
+/// what listens on the loopback interface.
+pub struct Addresses {
+    first: u32,
+}
+
+impl Addresses {
+    /// Makes them: a part of what is for addresses behind a carrier's NAT (RFC 6598), so that nobody else has them.
+    pub async fn new() -> Self {
+        static NEXT: AtomicU8 = AtomicU8::new(0);
+        // Two test processes at the same time most likely do not get in each other's way.
+        let number =
+            std::process::id().wrapping_mul(16) + u32::from(NEXT.fetch_add(1, Ordering::Relaxed) % 16);
+        let this = Self { first: u32::from_be_bytes([100, 64, 0, 0]) + (number % 1024) * 4096 };
+        ip(&["route", "add", "local", &this.range(), "dev", "lo"]).await;
+        this
+    }
+
+    /// An address of one of the /24s.
+    pub fn of(&self, in_24: u8, address: u8) -> IpAddr {
+        let [a, b, c, _] = (self.first + u32::from(in_24 % 16) * 256).to_be_bytes();
+        IpAddr::from([a, b, c, address])
+    }
+
+    fn range(&self) -> String {
+        format!("{}/20", self.of(0, 0))
+    }
+}
+
+impl Drop for Addresses {
+    fn drop(&mut self) {
+        let range = self.range();
+        let _ =
+            std::process::Command::new("ip").args(["route", "del", "local", &range, "dev", "lo"]).status();
     }
 }
 

@@ -94,13 +94,25 @@ pub async fn tls(
     name: &str,
     alpn: &[&str],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    tls_on(TcpStream::connect(address).await?, roots, name, alpn).await
+}
+
+/// The same, on a connection that there is.
+///
+/// # Errors
+/// When the handshake fails.
+pub async fn tls_on(
+    tcp: TcpStream,
+    roots: &RootCertStore,
+    name: &str,
+    alpn: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut config = ClientConfig::builder_with_provider(petit_engine::net::tls::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots.clone())
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    let tcp = TcpStream::connect(address).await?;
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name.to_owned()).unwrap(), tcp).await
 }
 

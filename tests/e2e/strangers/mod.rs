@@ -4,6 +4,7 @@
 mod agents;
 mod answers;
 mod crowd;
+mod flood;
 mod h2;
 mod heads;
 mod local;
