@@ -1,5 +1,7 @@
 //! A server in the foreground: whoever has started it takes its end for the end of the service, so it stays.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use http_body_util::Empty;
 use petit_tests::bed::server_config;
@@ -72,6 +74,44 @@ async fn the_anchor_ends_with_the_process_that_it_stands_for() {
         exit = running.exit() => assert_eq!(exit, 1),
         () = soon("the first process to serve again", serves_again) => {}
     }
+}
+
+/// What of all that a server serves with a process has open: sockets that listen, the lock, the registry.
+fn serves_with(pid: u32, server: &Program) -> Vec<String> {
+    let table = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default();
+    let [tcp, tcp6, unix] = ["tcp", "tcp6", "unix"].map(table);
+    let word = |line: &str, number: usize| line.split_whitespace().nth(number).unwrap_or_default().to_owned();
+    // proc_pid_net(5): TCP_LISTEN is 0A, and a socket of Unix that listens has the flag __SO_ACCEPTCON.
+    let over_tcp =
+        tcp.lines().chain(tcp6.lines()).filter(|line| word(line, 3) == "0A").map(|line| word(line, 9));
+    let local = unix.lines().filter(|line| word(line, 3) == "00010000").map(|line| word(line, 6));
+    let listening: Vec<String> = over_tcp.chain(local).map(|inode| format!("socket:[{inode}]")).collect();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let open = open.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+    let is_file =
+        |path: &Path| path.starts_with(server.dir()) && !path.starts_with(server.dir().join("logs"));
+    open.filter(|path| is_file(path) || listening.iter().any(|socket| path == Path::new(socket)))
+        .map(|path| path.display().to_string())
+        .collect()
+}
+
+#[tokio::test]
+async fn an_anchor_keeps_nothing_that_its_successors_serve_with() {
+    let (whole, running) = foreground().await;
+    let anchor = running.id();
+    // The ports for HTTP, TLS and one service of raw TCP, the control socket, the lock, and the registry.
+    let before = serves_with(anchor, &whole.server);
+    assert!(before.len() >= 6, "{before:?}");
+    whole.server.run(["restart"]).await.ok();
+    soon("the first process to let go of all", async {
+        while !serves_with(anchor, &whole.server).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let after = serves_with(whole.pid().await, &whole.server);
+    assert!(after.len() >= 6, "{after:?}");
+    assert!(is_there(anchor));
 }
 
 #[tokio::test]
