@@ -142,6 +142,14 @@ impl Held {
         std::fs::rename(self.program.with_extension("real"), &self.program).unwrap();
     }
 
+    /// Asserts that whoever has asked for the restart is told that this has become of the new process; which is more
+    /// than that it was waited for in vain.
+    async fn has_failed(&mut self, why: &str) {
+        let (mut stderr, mut said) = (self.restarting.stderr.take().unwrap(), String::new());
+        soon("the command to end", stderr.read_to_string(&mut said)).await.unwrap();
+        assert!(said.contains(why), "{said}");
+    }
+
     /// Asserts that one process serves in the end, and that it is this one.
     async fn serves(mut self, pid: u32) {
         let other = if pid == self.old { self.new } else { self.old };
@@ -211,8 +219,9 @@ async fn nobody_else_gets_in(which: Which, whole: &Whole) {
 
 #[tokio::test]
 async fn the_new_process_dies_before_it_is_ready() {
-    let held = Held::preparing(Which::Server, Which::Server.patiently()).await;
+    let mut held = Held::preparing(Which::Server, Which::Server.patiently()).await;
     signal(held.new, Signal::KILL);
+    held.has_failed("it ended before it was ready").await;
     let old = held.old;
     held.serves(old).await;
 }
@@ -238,9 +247,10 @@ async fn the_old_process_dies_when_the_new_one_is_ready() {
 
 #[tokio::test]
 async fn the_new_process_dies_when_it_is_ready() {
-    let held = Held::ready(Which::Server).await;
+    let mut held = Held::ready(Which::Server).await;
     signal(held.new, Signal::KILL);
     signal(held.old, Signal::CONT);
+    held.has_failed("it ended before it was ready").await;
     let old = held.old;
     held.serves(old).await;
 }
@@ -369,8 +379,9 @@ async fn the_last_of_three_processes_dies_while_only_the_first_still_finishes() 
 
 #[tokio::test]
 async fn the_new_client_dies_before_it_is_ready() {
-    let held = Held::preparing(Which::Client, Which::Client.patiently()).await;
+    let mut held = Held::preparing(Which::Client, Which::Client.patiently()).await;
     signal(held.new, Signal::KILL);
+    held.has_failed("it ended before it was ready").await;
     let old = held.old;
     held.serves(old).await;
 }
@@ -395,9 +406,10 @@ async fn the_old_client_dies_when_the_new_one_is_ready() {
 
 #[tokio::test]
 async fn the_new_client_dies_when_it_is_ready() {
-    let held = Held::ready(Which::Client).await;
+    let mut held = Held::ready(Which::Client).await;
     signal(held.new, Signal::KILL);
     signal(held.old, Signal::CONT);
+    held.has_failed("it ended before it was ready").await;
     let old = held.old;
     held.serves(old).await;
 }
