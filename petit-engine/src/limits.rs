@@ -268,6 +268,9 @@ pub const BACKLOG: i32 = 4096;
 /// as many streams as it can, and as many more that finish in sessions that are being left. Fewer where the process
 /// may not open so many.
 pub const SERVICE_CONNECTIONS: usize = 2 * MAX_STREAMS as usize;
+/// Streams of one client over all its sessions. An answer that its server does not take is kept when the connection to
+/// the service has ended already, so that connections alone are no bound on those.
+pub const CLIENT_STREAMS: usize = SERVICE_CONNECTIONS;
 /// Descriptors of a client that are none of connections to services: its log, its control socket and who asks there,
 /// [`SESSIONS_LEFT`] and the next session, name look-ups, files that are being written.
 pub const DESCRIPTORS_KEPT_BACK: u64 = 128;

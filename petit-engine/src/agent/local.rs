@@ -287,6 +287,14 @@ mod tests {
     }
 
     #[test]
+    fn a_lack_of_descriptors_says_nothing_of_the_service() {
+        let lack = io::Error::from_raw_os_error(if cfg!(unix) { 24 } else { 10_024 });
+        assert_eq!(not_connected(&lack, ServiceCause::Unreachable), NotConnected::NoDescriptors);
+        let other = io::ErrorKind::NetworkUnreachable.into();
+        assert_eq!(not_connected(&other, ServiceCause::Unreachable), ServiceCause::Unreachable.into());
+    }
+
+    #[test]
     fn a_name_leads_neither_to_this_computer_nor_to_where_no_service_is() {
         let may = |target: &str, ip: &str| may_lead_to(&target.parse().unwrap(), ip.parse().unwrap());
         for (target, ip) in [

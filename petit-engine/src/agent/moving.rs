@@ -125,3 +125,29 @@ impl Runner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_sessions_that_were_moved_from_the_newest_serve_and_the_oldest_end() {
+        let mut moved = Moved::default();
+        let count = limits::SESSIONS_LEFT + 5;
+        let mut sessions: Vec<_> = (0..count).map(|_| moved.one_more(Left::Serves)).collect();
+        let become_of = |sessions: &[watch::Receiver<Left>], what| {
+            sessions.iter().filter(|session| *session.borrow() == what).count()
+        };
+        let newest = sessions.split_off(count - limits::SESSIONS_LEFT_BEHIND);
+        assert_eq!(become_of(&newest, Left::Serves), newest.len());
+        let drain = sessions.split_off(5);
+        assert_eq!(become_of(&drain, Left::Drains), drain.len());
+        assert_eq!(become_of(&sessions, Left::Ends), sessions.len());
+        // One that has ended makes room.
+        drop(drain);
+        let next = moved.one_more(Left::Drains);
+        assert_eq!((*next.borrow(), become_of(&newest, Left::Serves)), (Left::Drains, newest.len()));
+        moved.leave();
+        assert_eq!(become_of(&newest, Left::Drains), newest.len());
+    }
+}

@@ -29,6 +29,8 @@ pub(super) struct Offered {
     pub(super) offering: Arc<Offering>,
     /// What the relay was told last.
     told: Health,
+    /// How it was when that was looked at for the log.
+    seen: Health,
     /// When to try the whole way next.
     pub(super) probe_at: Option<Instant>,
 }
@@ -86,6 +88,7 @@ impl Runner {
                         meter: Arc::default(),
                         offering: offering.unwrap_or_default(),
                         told: Health::Untried,
+                        seen: Health::Untried,
                         probe_at: None,
                     }
                 }
@@ -183,6 +186,7 @@ impl Runner {
     /// Tells the relay, and whoever watches, how the local ends are. What there is no time to tell now is told as it
     /// is then.
     pub(super) fn tell_health(&mut self) {
+        self.log_health();
         self.view.send_modify(|_| {});
         if self.live.is_none() {
             return; // the next hello says it
@@ -210,6 +214,16 @@ impl Runner {
                 healths => FromAgent::Healths { healths: healths.to_vec() },
             };
             self.send(&message);
+        }
+    }
+
+    /// A server that opens more than a service can take changes its health again and again.
+    fn log_health(&mut self) {
+        for offered in &mut self.offers {
+            let (health, _) = offered.meter.health();
+            if std::mem::replace(&mut offered.seen, health) != health && self.doings.may_log() {
+                tracing::info!(service = %offered.spec.name, ?health, "service health changed");
+            }
         }
     }
 

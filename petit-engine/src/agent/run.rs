@@ -582,6 +582,7 @@ impl Runner {
             news: Arc::clone(&self.news),
             offering: Arc::clone(&offered.offering),
             connection,
+            memory: Arc::clone(&self.memory),
         }));
     }
 

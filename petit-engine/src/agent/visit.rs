@@ -16,7 +16,7 @@ use super::meter::{Meter, Proof, ProvedBy};
 use super::withdrawal::{Activity, Offering};
 use crate::cause::{Health, ServiceCause};
 use crate::limits;
-use crate::mux::{CarryError, Progress, Stream, Until, carry};
+use crate::mux::{CarryError, Entry, Memory, Progress, Stream, Until, carry};
 use crate::proto::control::ServiceKind;
 use crate::proto::frame::{Purpose, ResetCode};
 
@@ -35,6 +35,8 @@ pub struct Visit {
     pub offering: Arc<Offering>,
     /// The right to connect to the service, for as long as that lasts.
     pub connection: Connection,
+    /// Where bytes count that wait for the service to take them.
+    pub memory: Arc<Memory>,
 }
 
 /// What happens to visits. Each one runs in a task of its own.
@@ -55,7 +57,7 @@ impl Visits for Direct {
 
 async fn direct(visit: Visit) {
     // `connection` is held to the end.
-    let Visit { mut stream, service, meter, news, offering, connection } = visit;
+    let Visit { mut stream, service, meter, news, offering, connection, memory } = visit;
     let start = Instant::now();
     // A visitor who leaves while the service is slow to accept is not waited for.
     let connected = tokio::select! {
@@ -71,7 +73,6 @@ async fn direct(visit: Visit) {
     if let Some(health) = health
         && meter.set_health(health, Instant::now())
     {
-        tracing::info!(service = %service.name, ?health, "service health changed");
         news.notify_one();
     }
     let mut local = match connected {
@@ -104,6 +105,7 @@ async fn direct(visit: Visit) {
     let patience = service.options.answer_within_s.map(|seconds| Duration::from_secs(seconds.into()));
     let activity = Activity::new(offering);
     let mut flow = Flow::new(&meter, speaks, patience.unwrap_or(limits::FIRST_BYTE), &activity);
+    flow.taken = Entry::new(memory);
     let Some(result) = activity.while_offered(carry(&mut stream, &mut local, until, &mut flow)).await else {
         tracing::debug!(service = %service.name, "the visit ends, as its service is not offered any more");
         return stream.reset_after_written(ResetCode::ServiceUnknown);
@@ -153,6 +155,8 @@ struct Flow<'a> {
     asked: Option<Instant>,
     first: First,
     activity: &'a Activity,
+    /// What was taken from the stream, as long as the service does not take it.
+    taken: Entry,
 }
 
 /// What the service has said first.
@@ -165,7 +169,15 @@ enum First {
 
 impl<'a> Flow<'a> {
     fn new(meter: &'a Meter, speaks: Speaks, patience: Duration, activity: &'a Activity) -> Self {
-        Self { meter, speaks, patience, asked: None, first: First::Nothing, activity }
+        Self {
+            meter,
+            speaks,
+            patience,
+            asked: None,
+            first: First::Nothing,
+            activity,
+            taken: Entry::default(),
+        }
     }
 
     /// The visit is over. A service that has taken a request and said nothing does not work; when it was the other
@@ -214,7 +226,13 @@ impl Progress for Flow<'_> {
         self.activity.held_up();
     }
 
+    fn waits_for_local(&mut self) {
+        // However few bytes are left of it, the piece has the memory of its frame to the end.
+        self.taken.hold(limits::MAX_DATA_BYTES);
+    }
+
     fn to_local(&mut self, bytes: usize) {
+        self.taken.hold(0);
         self.asked.get_or_insert_with(Instant::now);
         self.activity.asked();
         self.meter.carried(bytes as u64, 0);
@@ -231,8 +249,12 @@ impl Progress for Flow<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
+    use crate::mux::testing::pair;
     use crate::proto::control::Hop;
+    use crate::proto::frame::Open;
 
     const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -277,6 +299,61 @@ mod tests {
             flow.to_stream(b"SSH-2.0-OpenSSH");
         }
         assert_eq!((meter.good(), bad(&meter)), (None, Some(ServiceCause::NotHttp)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_service_does_not_take_counts_among_what_all_sessions_hold() {
+        const SAID: usize = 9000;
+        let (relay, mut agent) = pair(1 << 20);
+        let mut there = relay.mux.open(Open::default()).unwrap();
+        let mut here = agent.accepted().await;
+        let (mut local, mut service) = tokio::io::duplex(1000);
+        let memory = Arc::new(Memory::default());
+        let (meter, activity) = (Meter::default(), offered());
+        let carrying = async {
+            let mut flow = flow(&meter, &activity);
+            flow.taken = Entry::new(Arc::clone(&memory));
+            carry(&mut here, &mut local, Until::LocalFinishes, &mut flow).await
+        };
+        // Only when everything has come to rest does a paused clock go on.
+        let at_rest = || tokio::time::sleep(Duration::from_secs(1));
+        let speaking = async {
+            there.write_all(&[0; SAID]).await.unwrap();
+            at_rest().await;
+            assert_eq!(memory.held(), limits::MAX_DATA_BYTES);
+            service.read_exact(&mut [0; SAID]).await.unwrap();
+            at_rest().await;
+            assert_eq!(memory.held(), 0, "it has taken all");
+            there.write_all(&[0; SAID]).await.unwrap();
+            at_rest().await;
+            assert_eq!(memory.held(), limits::MAX_DATA_BYTES);
+        };
+        tokio::select! {
+            ended = carrying => panic!("{ended:?}"),
+            () = speaking => {}
+        }
+        assert_eq!(memory.held(), 0, "the visit has ended");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_its_visitor_is_slow_to_take_has_its_time_after_a_withdrawal() {
+        let (relay, mut agent) = pair(1 << 20);
+        let _there = relay.mux.open(Open::default()).unwrap();
+        let mut here = agent.accepted().await;
+        let (mut local, mut service) = tokio::io::duplex(1000);
+        let (meter, offering) = (Meter::default(), Arc::<Offering>::default());
+        let activity = Activity::new(Arc::clone(&offering));
+        let mut flow = flow(&meter, &activity);
+        let visit = activity.while_offered(carry(&mut here, &mut local, Until::LocalFinishes, &mut flow));
+        let withdrawing = async {
+            let more_than_windows = service.write_all(&[0; 1 << 20]);
+            tokio::time::timeout(Duration::from_secs(1), more_than_windows).await.unwrap_err();
+            offering.withdraw();
+            tokio::time::Instant::now()
+        };
+        let ending = async { (visit.await.is_none(), tokio::time::Instant::now()) };
+        let ((cut, ended), withdrawn) = tokio::join!(ending, withdrawing);
+        assert!(cut && ended - withdrawn >= limits::WITHDRAWN_GRACE, "{:?}", ended - withdrawn);
     }
 
     #[test]

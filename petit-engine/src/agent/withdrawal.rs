@@ -229,7 +229,8 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         offering.withdraw();
-        waiting.await.unwrap();
+        let told = tokio::time::timeout(limits::WITHDRAWN_GRACE, waiting).await;
+        told.expect("it is told").unwrap();
         offering.withdrawn().await;
     }
 }

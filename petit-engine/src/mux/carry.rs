@@ -40,6 +40,8 @@ pub trait Progress {
     }
     /// The stream takes nothing just now, so that the local connection is not read.
     fn waits_for_room(&mut self) {}
+    /// The local connection takes nothing just now. A piece that was taken from the stream waits for it.
+    fn waits_for_local(&mut self) {}
     /// The local connection has taken bytes of the stream's.
     fn to_local(&mut self, bytes: usize);
     /// The stream has taken these bytes of the local connection's.
@@ -262,7 +264,10 @@ impl Carry {
             }
             while !self.chunk.is_empty() {
                 match Pin::new(&mut *local).poll_write(cx, &self.chunk) {
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => {
+                        progress.waits_for_local();
+                        return Poll::Pending;
+                    }
                     Poll::Ready(Ok(0)) => {
                         return Poll::Ready(Err(CarryError::Local(io::ErrorKind::WriteZero.into())));
                     }

@@ -28,6 +28,7 @@ use tokio::sync::{Notify, mpsc};
 pub use self::carry::{CarryError, Progress, Until, carry};
 pub use self::core::{Role, Violation};
 pub use self::driver::Driver;
+pub(crate) use self::memory::Entry;
 pub use self::memory::Memory;
 pub use self::stream::{Fate, Stream, StreamError};
 use crate::limits;

@@ -3,6 +3,7 @@
 mod carry;
 mod control;
 mod liveness;
+mod memory;
 
 use std::io::IoSlice;
 use std::time::Duration;
@@ -485,67 +486,6 @@ async fn frames_that_cross_with_a_reset_are_pardoned_up_to_the_credit() {
     assert_eq!(next_of(&mut raw, Kind::Pong).await.1, [7; 8], "the session goes on");
     send(&mut raw, 1, Kind::Data, &[0]).await;
     assert!(matches!(agent.end.await.unwrap(), End::Violation(Violation::Strays)));
-}
-
-#[tokio::test]
-async fn what_one_session_makes_this_side_hold_is_bounded() {
-    let (mut agent, mut raw) = against(Role::Agent);
-    let full = limits::SESSION_HELD_BYTES / limits::INITIAL_WINDOW_BYTES as usize;
-    let mut held = Vec::new();
-    for stream in 1..=full as u32 + 1 {
-        send(&mut raw, stream, Kind::Open, &open()).await;
-        for _ in 0..4 {
-            send(&mut raw, stream, Kind::Data, &[0; 64 * 1024]).await;
-        }
-        held.push(agent.accepted().await);
-    }
-    let (header, payload) = next_of(&mut raw, Kind::Rst).await;
-    let reset = Reset { code: ResetCode::NoRoom, delivered: u64::MAX };
-    assert_eq!((header.stream as usize, Reset::decode(&payload)), (full + 1, Ok(reset)));
-    assert!(held[full].read(&mut [0; 16]).await.is_err());
-    // What is read makes room again.
-    drop(held);
-    let stream = full as u32 + 2;
-    send(&mut raw, stream, Kind::Open, &open()).await;
-    send(&mut raw, stream, Kind::Data, b"hello").await;
-    assert_eq!(agent.accepted().await.read(&mut [0; 16]).await.unwrap(), 5);
-}
-
-#[tokio::test]
-async fn what_the_sessions_of_one_owner_hold_is_bounded_together_and_after_they_have_ended() {
-    let memory = Arc::new(Memory::default());
-    let streams = limits::SESSION_HELD_BYTES / limits::INITIAL_WINDOW_BYTES as usize / 4;
-    let mut held = Vec::new();
-    // Four sessions that fill a quarter each, and end: nobody has read what came.
-    for _ in 0..4 {
-        let (mut agent, mut raw) = against(Role::Agent);
-        agent.mux.share(Arc::clone(&memory));
-        for stream in 1..=streams as u32 {
-            send(&mut raw, stream, Kind::Open, &open()).await;
-            for _ in 0..4 {
-                send(&mut raw, stream, Kind::Data, &[0; 64 * 1024]).await;
-            }
-            held.push(agent.accepted().await);
-        }
-        send(&mut raw, 0, Kind::Ping, &[7; 8]).await;
-        next_of(&mut raw, Kind::Pong).await;
-        drop(raw);
-        agent.end.await.unwrap();
-    }
-    let (mut agent, mut raw) = against(Role::Agent);
-    agent.mux.share(Arc::clone(&memory));
-    send(&mut raw, 1, Kind::Open, &open()).await;
-    send(&mut raw, 1, Kind::Data, &[0; 64 * 1024]).await;
-    let refused = tokio::time::timeout(Duration::from_secs(30), next_of(&mut raw, Kind::Rst)).await;
-    let (header, payload) = refused.expect("what the others hold counts");
-    let reset = Reset { code: ResetCode::NoRoom, delivered: u64::MAX };
-    assert_eq!((header.stream, Reset::decode(&payload)), (1, Ok(reset)));
-    // The first session's streams go, and with them what they held.
-    drop(held.drain(..streams));
-    drop(agent.accepted().await);
-    send(&mut raw, 2, Kind::Open, &open()).await;
-    send(&mut raw, 2, Kind::Data, b"hello").await;
-    assert_eq!(agent.accepted().await.read(&mut [0; 16]).await.unwrap(), 5);
 }
 
 #[tokio::test]

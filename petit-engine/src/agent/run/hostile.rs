@@ -13,6 +13,7 @@ use tracing::{Level, Metadata, Subscriber, span};
 use super::*;
 use crate::agent::ServiceSpec;
 use crate::agent::offers::tests::online;
+use crate::cause::{Health, ServiceCause};
 use crate::mux::testing::{Side, pair};
 use crate::name::{DeviceId, RegisteredId};
 use crate::net::dial::tests::silent;
@@ -269,6 +270,27 @@ async fn what_a_server_says_again_and_again_is_not_logged_again_and_again() {
     }
     let logged = lines.load(Ordering::Relaxed);
     assert_eq!(logged, limits::DOINGS_LOGGED as usize, "always something else");
+}
+
+#[tokio::test]
+async fn a_service_that_a_server_makes_come_and_go_is_not_logged_again_and_again() {
+    let lines = Arc::new(AtomicUsize::new(0));
+    let _logged = tracing::subscriber::set_default(Lines(Arc::clone(&lines)));
+    let (mut runner, _relay) = online(1, &[]);
+    let (meter, now) = (Arc::clone(&runner.offers[0].meter), Instant::now().into_std());
+    for round in 0..10 {
+        let health = if round % 2 == 0 { Health::Up } else { Health::Down(ServiceCause::Refused) };
+        meter.set_health(health, now);
+        runner.tell_health();
+        runner.tell_health();
+    }
+    assert_eq!(lines.load(Ordering::Relaxed), 10, "each change, once");
+    for round in 0..10_000 {
+        let health = if round % 2 == 0 { Health::Up } else { Health::Down(ServiceCause::Refused) };
+        meter.set_health(health, now);
+        runner.tell_health();
+    }
+    assert_eq!(lines.load(Ordering::Relaxed), limits::DOINGS_LOGGED as usize);
 }
 
 /// A service that answers every request, and counts them.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use super::memory::{Entry, Memory};
+use super::memory::{Amounts, Entry, Memory};
 use super::outbox::Outbox;
 use super::stream::Fate;
 use super::{OpenError, Stats};
@@ -62,7 +62,7 @@ pub(in crate::mux) struct Core {
     outgoing: usize,
     /// Bytes in all inboxes.
     held: usize,
-    /// Both, among those of the owner's other sessions.
+    /// Both, and how many streams there are, among those of the owner's other sessions.
     entry: Entry,
     budget: Budget,
     /// What this side grants on a new stream when the other side does not know better.
@@ -306,7 +306,8 @@ impl Core {
 
     /// Lets the owner's other sessions know what this one holds.
     fn settle(&mut self) {
-        self.entry.settle(self.held, self.outgoing);
+        let (held, outgoing, streams) = (self.held, self.outgoing, self.streams.len());
+        self.entry.settle(Amounts { held, outgoing, streams });
     }
 
     pub(in crate::mux) fn set_wide_windows(&mut self) {

@@ -73,7 +73,7 @@ impl Core {
             return Ok(()); // nobody will read it; the window bounds how much of it can come
         }
         self.held += length;
-        if self.held + self.entry.others_held > limits::SESSION_HELD_BYTES {
+        if self.held + self.entry.others.held > limits::SESSION_HELD_BYTES {
             // Nobody may take the stream for one that has delivered nothing, and try again.
             self.reset(id, ResetCode::NoRoom, u64::MAX);
             if let Some(slot) = self.streams.get_mut(&id) {
@@ -196,7 +196,9 @@ impl Core {
         if self.streams.len() >= 2 * limits::MAX_STREAMS as usize {
             return Err(Violation::Flood { what: "streams open" });
         }
-        if self.streams.len() >= limits::MAX_STREAMS as usize || self.state != State::Open {
+        let is_full = self.streams.len() >= limits::MAX_STREAMS as usize
+            || self.streams.len() + self.entry.others.streams >= limits::CLIENT_STREAMS;
+        if is_full || self.state != State::Open {
             self.stray_bytes += u64::from(self.own_window);
             self.stray_frames += u64::from(limits::STRAY_FRAMES_PER_STREAM);
             self.control_frame(stream, Kind::Rst, &Reset { code: ResetCode::Refused, delivered: 0 }.encode());

@@ -83,7 +83,7 @@ impl Core {
     /// How many bytes a stream may take on for sending now.
     pub(in crate::mux) fn room(&mut self, id: u32, waker: &Waker) -> Room {
         let is_scarce = self.outgoing >= SEND_TOTAL_BYTES
-            || self.outgoing + self.entry.others_outgoing >= limits::CLIENT_OUTGOING_BYTES;
+            || self.outgoing + self.entry.others.outgoing >= limits::CLIENT_OUTGOING_BYTES;
         let limit = if is_scarce { SCARCE_BYTES } else { limits::SEND_BUFFER_BYTES };
         let Some(slot) = self.streams.get_mut(&id) else { return Room::Broken };
         if slot.broken {
