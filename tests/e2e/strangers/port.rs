@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use petit_engine::agent::{self, EnrolError};
 use petit_engine::invite::Invite;
+use petit_engine::limits;
 use petit_engine::net::dial::Way;
 use petit_engine::net::tls::{self, ALPN_ENROL, ALPN_TUNNEL};
 use petit_engine::proto::control::{EnrolRefusal, Text};
@@ -239,15 +240,7 @@ async fn there_is_no_resumption_so_a_revoked_key_has_nothing_to_come_back_with()
 async fn handshakes_that_never_end_are_cut_and_keep_no_client_out() {
     let bed = Bed::start().await;
     let device = Device::of(&bed).await;
-    let hello = {
-        // A real ClientHello, all of it but its last byte.
-        let config = tls::client(&device.key, bed.server.pins().to_vec(), ALPN_TUNNEL).unwrap();
-        let name = ServerName::try_from("127.0.0.1").unwrap();
-        let mut connection = rustls::ClientConnection::new(config, name).unwrap();
-        let mut bytes = Vec::new();
-        connection.write_tls(&mut bytes).unwrap();
-        bytes
-    };
+    let hello = client_hello(&bed, &device);
     let count = rounds(600, 6000);
     let mut held = tokio::task::JoinSet::new();
     for number in 0..count {
@@ -274,6 +267,66 @@ async fn handshakes_that_never_end_are_cut_and_keep_no_client_out() {
         longest = longest.max(took.unwrap());
     }
     figure(format!("handshakes: the last that never finished was cut after {:.1} s", longest.as_secs_f64()));
+}
+
+/// The whole first message of a client's handshake.
+fn client_hello(bed: &Bed, device: &Device) -> Vec<u8> {
+    let config = tls::client(&device.key, bed.server.pins().to_vec(), ALPN_TUNNEL).unwrap();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let mut connection = rustls::ClientConnection::new(config, name).unwrap();
+    let mut bytes = Vec::new();
+    connection.write_tls(&mut bytes).unwrap();
+    bytes
+}
+
+/// Sends the rest a byte at a time, a few in a second, until the server ends the connection; says how long that took since
+/// `start`.
+async fn cut_while_it_trickles(mut tcp: TcpStream, rest: &[u8], start: Instant) -> Duration {
+    let (mut from, mut to) = tcp.split();
+    let mut answer = tokio::io::sink();
+    let trickle = async {
+        for byte in rest {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            if to.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = soon("the server to close", tokio::io::copy(&mut from, &mut answer)) => start.elapsed(),
+        () = trickle => unreachable!("it never ends"),
+    }
+}
+
+/// A handshake has a time for its first message and as much again for the rest, and no more because something moves.
+#[tokio::test]
+async fn a_handshake_that_goes_on_slowly_has_its_time_and_no_more() {
+    let bed = Bed::start().await;
+    let hello = client_hello(&bed, &Device::of(&bed).await);
+    let last = hello.len() - 1;
+    let begun = async |said: &[u8]| {
+        let mut tcp = TcpStream::connect(bed.server.tls).await.unwrap();
+        tcp.write_all(said).await.unwrap();
+        (tcp, Instant::now())
+    };
+    let its_first_message = async {
+        let (tcp, start) = begun(&hello[..1]).await;
+        cut_while_it_trickles(tcp, &hello[1..], start).await
+    };
+    let the_rest = async {
+        let (mut tcp, start) = begun(&hello[..last]).await;
+        tokio::time::sleep(limits::HANDSHAKE * 4 / 5).await;
+        tcp.write_all(&hello[last..]).await.unwrap();
+        // The head of a record that would take an hour, and some of it.
+        let record = [&[0x17, 3, 3, 0x40, 0][..], &[0; 200]].concat();
+        cut_while_it_trickles(tcp, &record, start).await
+    };
+    let (first, rest) = tokio::join!(its_first_message, the_rest);
+    figure(format!("slow handshakes were cut after {first:?} and {rest:?}"));
+    for (took, time) in [(first, limits::HANDSHAKE), (rest, limits::HANDSHAKE * 9 / 5)] {
+        assert!((time.mul_f64(0.95)..time + limits::REFUSED).contains(&took), "{took:?} of {time:?}");
+    }
 }
 
 /// A9: who guesses invites has to wait, and every wrong answer looks the same (A4).
