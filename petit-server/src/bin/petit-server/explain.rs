@@ -1,5 +1,6 @@
 //! What `explain` has found, in the operator's words.
 
+use petit_engine::limits;
 use petit_engine::proto::control::FrontState;
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ pub(crate) fn explain(value: &Value) -> String {
     let is_service = text(value, "/decision") == "service";
     lines.push(way_in(value));
     if is_service {
-        lines.push(tunnel(value).to_owned());
+        lines.push(tunnel(value));
         lines.extend(service(value));
     }
     lines.push(outcome(value));
@@ -92,23 +93,27 @@ fn said(public: FrontState, url: &str) -> String {
 }
 
 /// What came back through the tunnel.
-fn tunnel(value: &Value) -> &'static str {
+fn tunnel(value: &Value) -> String {
     if !is_true(value, "/server_running") {
-        return "? tunnel: no server runs, so no client is connected.";
+        return "? tunnel: no server runs, so no client is connected.".to_owned();
     }
     if !is_true(value, "/client_online") {
-        return "✘ tunnel: the client is not connected.";
+        return "✘ tunnel: the client is not connected.".to_owned();
     }
     let Some(trial) = value.get("trial").filter(|trial| !trial.is_null()) else {
-        return "? tunnel: the client is connected; nothing was sent through it, because it does not offer the service.";
+        return "? tunnel: the client is connected; nothing was sent through it, because it does not offer the service."
+            .to_owned();
     };
     if trial.get("tunnel_us").is_some_and(Value::is_u64) {
-        return "✔ tunnel: the client has answered through it just now.";
+        return "✔ tunnel: the client has answered through it just now.".to_owned();
     }
     match trial.get("broken").and_then(Value::as_str) {
-        Some("tunnel") => "✘ tunnel: the connection to the client takes no request.",
-        Some("client") => "✘ tunnel: the client has left just now.",
-        _ => "✘ tunnel: the client counts as connected, and has not answered within 8 s.",
+        Some("tunnel") => "✘ tunnel: the connection to the client takes no request.".to_owned(),
+        Some("client") => "✘ tunnel: the client has left just now.".to_owned(),
+        _ => format!(
+            "✘ tunnel: the client counts as connected, and has not answered within {} s.",
+            limits::PROBE_LIMIT.as_secs()
+        ),
     }
 }
 
