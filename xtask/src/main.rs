@@ -20,6 +20,7 @@
 
 mod audit;
 mod bench;
+mod circles;
 mod conformance;
 mod demo;
 mod dist;
@@ -50,7 +51,7 @@ usage: cargo xtask <command>
         install what the tests need (Debian packages, as root or by sudo), then
         check formatting, lints and documentation and run all tests, those of
         the window's page in a browser included; with the name of a step
-        (formatting, lints, documentation, page, tests) only that one
+        (formatting, circles, lints, documentation, page, tests) only that one
   bench [--quick] [--rounds N] [--only A,B] [--counts] [--profile]
         [--json FILE] [--docs]
         install nginx, haproxy and the like (Debian packages) and rathole, then

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::run::{build_all, cargo, succeed, target};
 use crate::watch::{Watched, watch};
-use crate::{Outcome, conformance, dist, page, setup};
+use crate::{Outcome, circles, conformance, dist, page, setup};
 
 /// What a step came to.
 struct Step {
@@ -34,6 +34,7 @@ pub(crate) fn run(only: Option<&str>) -> Outcome {
         steps.push(Step { name, took: begin.elapsed(), result });
     };
     step("formatting", &mut || succeed(&mut cargo(&["fmt", "--all", "--check"])).map(|()| String::new()));
+    step("circles", &mut circles::check);
     step("lints", &mut || {
         let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         succeed(&mut cargo(&arguments)).map(|()| String::new())
