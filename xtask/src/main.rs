@@ -47,11 +47,13 @@ usage: cargo xtask <command>
         took; where there is a desktop the client is the tray app, unless
         --headless keeps it away; --service exposes a service of yours instead;
         --once ends after the request
-  test [STEP]
+  test [--quick | STEP]
         install what the tests need (Debian packages, as root or by sudo), then
         check formatting, lints and documentation and run all tests, those of
-        the window's page in a browser included; with the name of a step
-        (formatting, circles, lints, documentation, page, tests) only that one
+        the window's page in a browser included; --quick installs nothing, and
+        runs formatting, circles, lints and the unit tests; with the name of a
+        step (formatting, circles, lints, documentation, page, tests,
+        conformance, units) only that one
   bench [--quick] [--rounds N] [--only A,B] [--counts] [--profile]
         [--json FILE] [--docs]
         install nginx, haproxy and the like (Debian packages) and rathole, then
@@ -85,9 +87,10 @@ fn main() -> ExitCode {
         Some((command, rest)) => (command.as_str(), rest),
         None => ("", arguments.as_slice()),
     };
+    let wanted = test::Wanted::parse(rest);
     let outcome = match command {
         "demo" => demo::Wish::parse(rest).and_then(|wish| demo::run(&wish)),
-        "test" if rest.len() <= 1 => test::run(rest.first().map(String::as_str)),
+        "test" if wanted.is_some() => wanted.map_or(Ok(()), test::run),
         "bench" => bench::run(rest),
         "dist" if rest.is_empty() => dist::run(false),
         "dist" if rest == ["--debug"] => dist::run(true),

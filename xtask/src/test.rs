@@ -14,15 +14,50 @@ struct Step {
     result: Result<String, String>,
 }
 
-/// Runs every check, also when one has failed, and sums up. With a name only the step of that name.
-pub(crate) fn run(only: Option<&str>) -> Outcome {
+/// Which of the steps are wanted.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Wanted<'a> {
+    /// Everything that CI checks.
+    Usual,
+    /// What takes a minute or two once all is built, and needs nothing that is not there.
+    Quick,
+    /// The step of this name.
+    Step(&'a str),
+}
+
+impl<'a> Wanted<'a> {
+    pub(crate) fn parse(arguments: &'a [String]) -> Option<Self> {
+        match arguments {
+            [] => Some(Self::Usual),
+            [quick] if quick == "--quick" => Some(Self::Quick),
+            [step] if !step.starts_with('-') => Some(Self::Step(step)),
+            _ => None,
+        }
+    }
+
+    fn includes(self, step: &str) -> bool {
+        match self {
+            Self::Usual => step != UNITS,
+            Self::Quick => ["formatting", "circles", "lints", UNITS].contains(&step),
+            Self::Step(name) => name == step,
+        }
+    }
+}
+
+/// The step that is part of the tests otherwise.
+const UNITS: &str = "units";
+
+/// Runs every check that is wanted, also when one has failed, and sums up.
+pub(crate) fn run(wanted: Wanted<'_>) -> Outcome {
     let start = Instant::now();
-    setup::run()?;
+    if wanted != Wanted::Quick {
+        setup::run()?;
+    }
     let mut steps = Vec::new();
     let mut figures = Vec::new();
     let mut failures = String::new();
     let mut step = |name: &'static str, check: &mut dyn FnMut() -> Result<String, String>| {
-        if only.is_some_and(|only| only != name) {
+        if !wanted.includes(name) {
             return;
         }
         println!("\n=== {name}");
@@ -67,9 +102,19 @@ pub(crate) fn run(only: Option<&str>) -> Outcome {
     });
 
     step("conformance", &mut conformance::check);
+    step(UNITS, &mut || {
+        let units = ["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins"];
+        let watched = watch(&mut cargo(&units))?;
+        failures.push_str(&watched.failures());
+        if watched.success {
+            Ok(format!("{} passed", watched.passed))
+        } else {
+            Err("tests failed".to_owned())
+        }
+    });
 
-    if let Some(only) = only.filter(|_| steps.is_empty()) {
-        return Err(format!("there is no step {only:?}"));
+    if steps.is_empty() {
+        return Err("there is no step of that name; cargo xtask help lists them".to_owned());
     }
     println!("\n=== summary");
     for Step { name, took, result } in &steps {
