@@ -131,20 +131,38 @@ mod tests {
         text.split(words).skip(1).map(move |rest| rest.split(is_end).next().unwrap_or_default())
     }
 
+    const README: &str = include_str!("../../README.md");
+    const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
+
     #[test]
-    fn every_command_and_package_that_the_readme_names_is_there() {
-        let readme = include_str!("../../README.md");
+    fn every_command_and_package_that_the_documents_name_is_there() {
         let known: Vec<&str> = USAGE.lines().filter_map(|line| line.strip_prefix("  ")).collect();
         let mut seen = 0;
-        for word in behind(readme, "cargo xtask ") {
+        for word in [README, CONTRIBUTING].into_iter().flat_map(|text| behind(text, "cargo xtask ")) {
             let is_known = known.iter().any(|line| line.split(' ').next() == Some(word)) || word == "help";
             assert!(is_known, "cargo xtask {word}");
             seen += 1;
         }
-        for package in behind(readme, "-p ") {
+        for package in behind(README, "-p ") {
             assert!(crate::run::root().join(package).join("Cargo.toml").exists(), "{package}");
             seen += 1;
         }
-        assert!(seen > 6, "{seen}");
+        assert!(seen > 12, "{seen}");
+    }
+
+    #[test]
+    fn every_file_that_a_contributor_is_sent_to_is_there() {
+        let mut seen = 0;
+        let sentences = CONTRIBUTING.split("```").step_by(2);
+        let named = sentences.flat_map(|text| text.split('`').skip(1).step_by(2));
+        let rooms: Vec<&str> = named.filter(|word| word.contains('/') && !word.contains(' ')).collect();
+        let linked = CONTRIBUTING.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for file in linked.chain(rooms) {
+            // A room's file, from the room that was named before it.
+            let places = ["", "petit-engine/src"].map(|before| crate::run::root().join(before).join(file));
+            assert!(places.iter().any(|place| place.exists()), "{file}");
+            seen += 1;
+        }
+        assert!(seen > 15, "{seen}");
     }
 }
