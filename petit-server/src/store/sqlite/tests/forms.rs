@@ -7,15 +7,24 @@ use super::*;
 const FORM_1: &[u8] =
     include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/e2e/fixtures/registry-form-1.db"));
 
-fn form_1() -> (tempfile::TempDir, PathBuf) {
+/// A registry of form 2, as of version 0.1.0 shortly before its release: the same, and events that know the client that
+/// has caused them.
+const FORM_2: &[u8] =
+    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/e2e/fixtures/registry-form-2.db"));
+
+fn written(form: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("registry.db");
-    std::fs::write(&path, FORM_1).unwrap();
+    std::fs::write(&path, form).unwrap();
     (dir, path)
 }
 
 /// Every column of every row that form 1 has, as SQL would write it.
 async fn rows_of_form_1(path: &Path) -> Vec<String> {
+    rows(path, "number at what subject detail").await
+}
+
+async fn rows(path: &Path, of_events: &str) -> Vec<String> {
     let mut connection =
         SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path).read_only(true))
             .await
@@ -30,7 +39,7 @@ async fn rows_of_form_1(path: &Path) -> Vec<String> {
         ("services", "id device name kind port created_at ended_at"),
         ("aliases", "alias service created_at"),
         ("tombstones", "alias device released_at"),
-        ("events", "number at what subject detail"),
+        ("events", of_events),
     ] {
         let columns: Vec<String> = columns.split(' ').map(|column| format!("quote({column})")).collect();
         let sql = format!("SELECT '{table} ' || {} FROM {table} ORDER BY rowid", columns.join(" || ' ' || "));
@@ -44,7 +53,7 @@ async fn rows_of_form_1(path: &Path) -> Vec<String> {
 
 #[tokio::test]
 async fn a_registry_of_form_1_opens_and_loses_nothing() {
-    let (_dir, path) = form_1();
+    let (_dir, path) = written(FORM_1);
     let before = rows_of_form_1(&path).await;
     assert_eq!(before.len(), 8 + 5 + 7 + 2 + 3 + 36);
     let store = SqliteStore::open(&path).await.unwrap();
@@ -83,6 +92,27 @@ async fn a_registry_of_form_1_opens_and_loses_nothing() {
     assert_eq!(again.load().await.unwrap().aliases.len(), 3);
 }
 
+#[tokio::test]
+async fn a_registry_of_form_2_opens_and_loses_nothing() {
+    let (_dir, path) = written(FORM_2);
+    let all = "number at what subject detail coalesce(device,'')";
+    let before = rows(&path, all).await;
+    assert_eq!(before.len(), 7 + 4 + 6 + 3 + 2 + 31);
+    let store = SqliteStore::open(&path).await.unwrap();
+    assert_eq!(rows(&path, all).await, before);
+
+    let tables = store.load().await.unwrap();
+    assert_eq!((tables.devices.len(), tables.services.len(), tables.aliases.len()), (2, 3, 3));
+    let devices = store.devices().await.unwrap();
+    let renamed = devices.iter().find(|row| row.id.as_str() == "wq2anazua5ruejedqtx7qefvga").unwrap();
+    assert_eq!((renamed.name.as_str(), renamed.ended.is_none()), ("Ledger PC", true));
+    // Whether the other two have expired depends on the day.
+    let invites = store.invites().await.unwrap();
+    let taken_back = invites.iter().filter(|row| row.state == InviteState::Withdrawn).count();
+    assert_eq!((invites.iter().filter(|row| row.device.is_none()).count(), taken_back), (3, 1));
+    store.close().await.unwrap();
+}
+
 /// What a database says of its tables and indices, whatever their spelling.
 async fn shape(store: &SqliteStore) -> Vec<String> {
     let sql = "SELECT m.type || ' ' || m.name || ' ' || c.name || ' ' || coalesce(c.type, '') || ' ' || \
@@ -97,7 +127,7 @@ async fn shape(store: &SqliteStore) -> Vec<String> {
 
 #[tokio::test]
 async fn a_registry_that_was_brought_up_has_the_tables_of_a_new_one() {
-    let (_dir, path) = form_1();
+    let (_dir, path) = written(FORM_1);
     let old = SqliteStore::open(&path).await.unwrap();
     let new = Bed::new().await;
     let shape_of_new = shape(&new.store).await;
@@ -107,7 +137,7 @@ async fn a_registry_that_was_brought_up_has_the_tables_of_a_new_one() {
 
 #[tokio::test]
 async fn a_registry_of_form_1_that_is_only_looked_at_stays_as_it_is() {
-    let (_dir, path) = form_1();
+    let (_dir, path) = written(FORM_1);
     SqliteStore::check(&path).await.unwrap();
     assert!(std::fs::read(&path).unwrap() == FORM_1);
 }
