@@ -153,16 +153,21 @@ impl Session {
     }
 
     async fn next_of(&mut self, kind: Kind) -> Option<(Header, Vec<u8>)> {
-        loop {
-            let (header, payload) = self.next().await?;
-            if header.kind == kind {
-                return Some((header, payload));
+        let found = async {
+            loop {
+                let (header, payload) = self.next().await?;
+                if header.kind == kind {
+                    return Some((header, payload));
+                }
             }
-        }
+        };
+        soon("a frame of a kind", found).await
     }
 
-    async fn until_closed(mut self) {
-        while self.next().await.is_some() {}
+    /// Waits until the client has ended the session for what was said, and not for its silence.
+    async fn until_closed_for(mut self, what: &str) {
+        let closed = async { while self.next().await.is_some() {} };
+        tokio::time::timeout(limits::DEAD_AFTER / 2, closed).await.expect(what);
     }
 }
 
@@ -204,7 +209,7 @@ async fn a_server_cannot_make_a_client_connect_to_anything_but_its_services() {
     ] {
         let (mut session, _) = hostile.session().await;
         session.send(stream, kind, &payload).await;
-        soon(what, session.until_closed()).await;
+        session.until_closed_for(what).await;
     }
     // What a later version may add to an OPEN is not looked at, so it leads nowhere else.
     let before = service.requests();
