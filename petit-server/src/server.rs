@@ -278,7 +278,7 @@ impl Server {
             // Many files, on a disk that may be slow: not in the thread that accepts connections.
             let look = tokio::task::spawn_blocking(move || (Stamps::of(&config), config));
             let Ok((stamps, config)) = look.await else { continue };
-            if !self.https().is_stale(&stamps) {
+            if !self.https().take_change(&stamps) {
                 self.https().warn(SystemTime::now());
                 continue;
             }

@@ -46,7 +46,7 @@ fn start(args: &Args) -> Result<ExitCode, Failure> {
     })?;
     let folder = Folder::of(&config);
     folder.make().map_err(|error| Failure::of(&error))?;
-    if !args.smoke_test && is_handed_over(&folder, &args.wanted)? {
+    if !args.smoke_test && try_hand_over(&folder, &args.wanted)? {
         return Ok(ExitCode::Ok);
     }
     if matches!(args.wanted, Wanted::Stop | Wanted::Quit) {
@@ -71,7 +71,7 @@ fn start(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// Hands the wish to a Petit that runs already. False when none does.
-fn is_handed_over(folder: &Folder, wanted: &Wanted) -> Result<bool, Failure> {
+fn try_hand_over(folder: &Folder, wanted: &Wanted) -> Result<bool, Failure> {
     let token =
         ["XDG_ACTIVATION_TOKEN", "DESKTOP_STARTUP_ID"].iter().find_map(|name| std::env::var(name).ok());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -21,8 +21,8 @@ impl Default for Doings {
 }
 
 impl Doings {
-    /// True when a line may be written now; what was left out before it is said first.
-    pub(super) fn may_log(&mut self) -> bool {
+    /// Takes a line that may be written now; what was left out before it is said first. False when there is none left.
+    pub(super) fn take_log_permit(&mut self) -> bool {
         if !self.rate.allow(Instant::now().into_std()) {
             self.left_out += 1;
             return false;
@@ -49,12 +49,12 @@ mod tests {
         const LINE_BYTES: usize = 400;
         const LOG_BYTES: usize = 5 << 20;
         let mut doings = Doings::default();
-        let at_once = (0..100_000).filter(|_| doings.may_log()).count();
+        let at_once = (0..100_000).filter(|_| doings.take_log_permit()).count();
         assert_eq!(at_once, limits::DOINGS_LOGGED as usize, "what happens usually is logged");
         let mut later = 0;
         for _ in 0..24 * 60 * 60 {
             tokio::time::advance(Duration::from_secs(1)).await;
-            later += (0..10).filter(|_| doings.may_log()).count();
+            later += (0..10).filter(|_| doings.take_log_permit()).count();
         }
         assert!((at_once + later) * LINE_BYTES < LOG_BYTES, "{later}");
         assert!(later >= 1000, "and it goes on: {later}");

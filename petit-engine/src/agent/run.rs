@@ -246,7 +246,7 @@ impl Runner {
     /// A session or an attempt has come to its end; decides what follows.
     fn lost(&mut self, error: &SessionError) {
         let cause = error.cause();
-        if self.doings.may_log() {
+        if self.doings.take_log_permit() {
             tracing::info!(error = %Chain(error), ?cause, "not online");
         }
         let (early, inspected_by) = match error {
@@ -403,7 +403,7 @@ impl Runner {
         self.dialing = None;
         match dialled {
             Ok((live, welcome)) => {
-                if self.doings.may_log() {
+                if self.doings.take_log_permit() {
                     tracing::info!(server = %self.config.server, device = %welcome.device, "online");
                 }
                 live.mux.share(Arc::clone(&self.memory));
@@ -440,7 +440,7 @@ impl Runner {
         match event {
             Event::Open(stream) => self.on_stream(stream),
             Event::GoAway(away) => {
-                if self.doings.may_log() {
+                if self.doings.take_log_permit() {
                     tracing::info!("the server is leaving; streams in flight go on");
                 }
                 self.backoff.reset();
@@ -487,7 +487,7 @@ impl Runner {
 
     /// The relay has broken the protocol.
     fn broke(&mut self, rule: Breach) {
-        if self.doings.may_log() {
+        if self.doings.take_log_permit() {
             tracing::warn!(%rule, "the server broke the protocol");
         }
         let server = self.config.server.clone();

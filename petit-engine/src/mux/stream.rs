@@ -162,7 +162,7 @@ impl Stream {
 
     /// Ready when the stream has broken, with the reason; bytes that came before can still be read.
     pub fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<StreamError> {
-        if self.shared.lock().is_broken(self.id, cx.waker()) {
+        if self.shared.lock().watch_broken(self.id, cx.waker()) {
             Poll::Ready(self.error())
         } else {
             Poll::Pending

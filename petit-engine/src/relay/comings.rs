@@ -47,8 +47,8 @@ impl Comings {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one. True when it is worth a line of its own.
-    pub(super) fn is_news(&self, coming: Coming, now: Instant) -> bool {
+    /// Takes one of the lines that there are for it. False, and it is counted, when there is none left.
+    pub(super) fn take_log_permit(&self, coming: Coming, now: Instant) -> bool {
         let mut state = self.state();
         if state.lines.allow(now) {
             return true;
@@ -87,7 +87,7 @@ impl Comings {
 /// A line of its own for what happened to a session, at the level `debug` when there are too many of them.
 macro_rules! coming {
     ($shared:expr, $coming:ident, $($line:tt)*) => {
-        if $shared.comings.is_news(Coming::$coming, std::time::Instant::now()) {
+        if $shared.comings.take_log_permit(Coming::$coming, std::time::Instant::now()) {
             tracing::info!($($line)*);
         } else {
             tracing::debug!($($line)*);
@@ -103,17 +103,17 @@ mod tests {
     #[test]
     fn a_few_have_a_line_each_and_of_many_the_rest_is_summed_up() {
         let (comings, now) = (Comings::default(), Instant::now());
-        let lines = (0..10_000).filter(|_| comings.is_news(Coming::Welcomed, now)).count();
+        let lines = (0..10_000).filter(|_| comings.take_log_permit(Coming::Welcomed, now)).count();
         assert_eq!(lines, limits::SESSIONS_LOGGED as usize);
         for _ in 0..3 {
-            assert!(!comings.is_news(Coming::Ended, now));
+            assert!(!comings.take_log_permit(Coming::Ended, now));
         }
         let welcomed = 10_000 - limits::SESSIONS_LOGGED;
         assert_eq!(comings.state().left_out, Sums { welcomed, refused: 0, ended: 3 });
         comings.log_sums();
         assert_eq!(comings.state().left_out, Sums::default());
         assert!(
-            comings.is_news(Coming::Refused, now + std::time::Duration::from_secs(1)),
+            comings.take_log_permit(Coming::Refused, now + std::time::Duration::from_secs(1)),
             "afterwards it goes on"
         );
     }

@@ -55,14 +55,14 @@ pub(super) struct Door {
 struct Open {
     all: usize,
     /// Of these, those whose TLS handshake is under way.
-    unsettled: usize,
+    in_handshake: usize,
 }
 
 #[derive(Debug)]
 struct Address {
     open: usize,
     /// Of these, those whose TLS handshake is under way.
-    unsettled: usize,
+    in_handshake: usize,
     /// New TLS connections: each costs a signature.
     handshakes: Rate,
     last: Instant,
@@ -71,7 +71,7 @@ struct Address {
 impl Address {
     fn new(now: Instant) -> Self {
         let handshakes = Rate::new(limits::HANDSHAKES_PER_SECOND, limits::HANDSHAKES_AT_ONCE);
-        Self { open: 0, unsettled: 0, handshakes, last: now }
+        Self { open: 0, in_handshake: 0, handshakes, last: now }
     }
 
     /// One that has nothing open and has been quiet may be forgotten; when that is not enough, also one that has
@@ -138,7 +138,7 @@ impl Door {
     }
 
     fn try_admit(self: &Arc<Self>, peer: IpAddr, entrance: Entrance) -> Option<Ticket> {
-        if !self.has_or_makes_room() || (entrance != Entrance::Tls && !self.takes_visitor()) {
+        if !self.has_or_can_make_room() || (entrance != Entrance::Tls && !self.takes_visitor()) {
             return None;
         }
         let peer = peer.to_canonical();
@@ -169,7 +169,7 @@ impl Door {
             Entrance::Visitors | Entrance::Http => self.is_within_share(address.open + 1, 1),
             // Whether it is a visitor is known only after the handshake.
             Entrance::Tls => {
-                address.unsettled < limits::HANDSHAKES_PER_ADDRESS
+                address.in_handshake < limits::HANDSHAKES_PER_ADDRESS
                     && address.handshakes.allows(now)
                     && self.prefix_rates.allow(key, now)
                     && address.handshakes.allow(now)
@@ -178,20 +178,20 @@ impl Door {
         if !has_room {
             return false;
         }
-        let unsettled = usize::from(entrance == Entrance::Tls);
+        let in_handshake = usize::from(entrance == Entrance::Tls);
         address.open += 1;
-        address.unsettled += unsettled;
+        address.in_handshake += in_handshake;
         drop(addresses);
         self.change_prefixes(key, |open| {
             open.all += 1;
-            open.unsettled += unsettled;
+            open.in_handshake += in_handshake;
         });
         true
     }
 
     /// True when there is room for one more, or a pending connection can make it. Those that were told to go and have
     /// not gone yet are still open.
-    fn has_or_makes_room(&self) -> bool {
+    fn has_or_can_make_room(&self) -> bool {
         let open = self.open.load(Ordering::Relaxed);
         open < self.most
             || (open < self.most.saturating_add(limits::EVICTED_AT_ONCE) && !lock(&self.pending).is_empty())
@@ -231,7 +231,7 @@ impl Door {
     fn prefixes_have_room(&self, address: IpAddr, entrance: Entrance) -> bool {
         self.open_in_prefixes(address).into_iter().flatten().all(|(open, addresses)| match entrance {
             Entrance::Visitors | Entrance::Http => self.is_within_share(open.all + 1, addresses),
-            Entrance::Tls => open.unsettled < limits::HANDSHAKES_PER_ADDRESS * addresses,
+            Entrance::Tls => open.in_handshake < limits::HANDSHAKES_PER_ADDRESS * addresses,
         })
     }
 
@@ -263,7 +263,7 @@ impl Door {
     fn takes_visitor(&self) -> bool {
         self.pressure.load(Ordering::Relaxed) < Pressure::NoNewConnections as u8
             && self.has_room_for_visitors()
-            && !is_unlucky(self.visitors.load(Ordering::Relaxed), self.most_visitors())
+            && !should_shed(self.visitors.load(Ordering::Relaxed), self.most_visitors())
     }
 
     fn has_room_for_visitors(&self) -> bool {
@@ -284,8 +284,9 @@ fn lock<T>(table: &Mutex<Pending<T>>) -> MutexGuard<'_, Pending<T>> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Above 70 % the door closes by and by, at random, so that it is not slammed on everybody at the same moment.
-fn is_unlucky(open: usize, most: usize) -> bool {
+/// Load shedding by random early rejection: above 70 % the chance of being turned away rises evenly, so that not
+/// everybody is at the same moment.
+fn should_shed(open: usize, most: usize) -> bool {
     let quiet = most / 10 * 7;
     if open <= quiet {
         return false;

@@ -43,7 +43,7 @@ impl History {
 
     /// Takes note of a takeover. True when there have been so many, from more than one address, that two
     /// computers must be fighting over one key.
-    fn takes_over(&mut self, from: IpAddr, now: Instant) -> bool {
+    fn record_takeover(&mut self, from: IpAddr, now: Instant) -> bool {
         self.takeovers.push_back((now, from));
         while self.takeovers.front().is_some_and(|(at, _)| now.duration_since(*at) > limits::TAKEOVERS_WITHIN)
         {
@@ -56,7 +56,7 @@ impl History {
 
 /// One key fought over by two computers.
 #[derive(Debug)]
-pub(super) struct Cloned;
+pub(super) struct ClonedKey;
 
 impl Logins {
     fn histories(&self) -> MutexGuard<'_, Remembered<DeviceId, History>> {
@@ -76,7 +76,7 @@ impl Logins {
     }
 
     /// Takes note of a log-in. False when a device has logged in too often of late.
-    pub(super) fn allow(&self, device: &DeviceId) -> bool {
+    pub(super) fn count_login(&self, device: &DeviceId) -> bool {
         let now = Instant::now();
         self.with(device, now, |history| {
             history.last = now;
@@ -87,11 +87,11 @@ impl Logins {
     /// Takes note of a session from `from` that is about to take the place of another process with the same key.
     ///
     /// # Errors
-    /// [`Cloned`] when this has happened too often: then nothing is to be taken over.
-    pub(super) fn take_over(&self, device: &DeviceId, from: IpAddr) -> Result<(), Cloned> {
+    /// [`ClonedKey`] when this has happened too often: then nothing is to be taken over.
+    pub(super) fn record_takeover(&self, device: &DeviceId, from: IpAddr) -> Result<(), ClonedKey> {
         let now = Instant::now();
-        match self.with(device, now, |history| history.takes_over(from, now)) {
-            true => Err(Cloned),
+        match self.with(device, now, |history| history.record_takeover(from, now)) {
+            true => Err(ClonedKey),
             false => Ok(()),
         }
     }

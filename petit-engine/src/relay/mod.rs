@@ -374,18 +374,18 @@ impl Greeted {
             Kind::Tunnel => {
                 let start = StartHandshake::from_parts(start.accepted, Wire::new(start.io));
                 let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
-                ticket.is_client();
+                ticket.settle_as_client();
                 Box::pin(session::run(shared, tls, peer, shard)).await;
             }
             Kind::Enrol => {
                 let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
-                ticket.is_newcomer();
+                ticket.stay_pending_to_enrol();
                 // An answer that does not arrive is asked for again.
                 Box::pin(admission.unless_evicted(enrol::run(&shared, tls, peer))).await;
             }
             Kind::Https => {
                 let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
-                if ticket.is_visitor() {
+                if ticket.try_stay_pending_to_visit() {
                     let visitor = ingress::Visitor { peer, https: Some(self.sni), port };
                     Box::pin(ingress::serve_tls(shared, tls, visitor, admission)).await;
                 }

@@ -84,8 +84,8 @@ impl Served {
         }
     }
 
-    /// True when a further failed request is worth a line in the log.
-    pub(super) fn is_failure_news(&self) -> bool {
+    /// Takes one of the log lines that failed requests may have; false when there is none left.
+    pub(super) fn take_failure_log_permit(&self) -> bool {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now())
     }
 

@@ -162,7 +162,7 @@ async fn serve(
     (mut events, driver): (Events, &mut Driving),
 ) -> Result<(), Refusal> {
     let device = session.device;
-    may_come_in(shared, session, hello.takeover)?;
+    admit(shared, session, hello.takeover)?;
     say_name(shared, session, hello.device_name);
     // Nothing is written down for a client that has given up meanwhile.
     let announced = tokio::select! {
@@ -240,10 +240,10 @@ async fn serve(
     }
 }
 
-/// Whether a device may have another session now.
-fn may_come_in(shared: &Shared, session: &Session, takeover: bool) -> Result<(), Refusal> {
+/// Counts a log-in, and lets a device have another session or not.
+fn admit(shared: &Shared, session: &Session, takeover: bool) -> Result<(), Refusal> {
     let device = session.device;
-    if !shared.logins.allow(&device) {
+    if !shared.logins.count_login(&device) {
         return Err(Refusal::Busy);
     }
     // A ghost is closed by its own liveness within `DEAD_AFTER`; until then a polite newcomer waits.
@@ -251,7 +251,7 @@ fn may_come_in(shared: &Shared, session: &Session, takeover: bool) -> Result<(),
         if !takeover {
             return Err(Refusal::InUseElsewhere);
         }
-        if shared.logins.take_over(&device, session.peer().ip()).is_err() {
+        if shared.logins.record_takeover(&device, session.peer().ip()).is_err() {
             tracing::warn!(%device, "one key in use on several computers, again and again; was it copied?");
             return Err(Refusal::InUseElsewhere);
         }

@@ -144,7 +144,7 @@ impl Settling {
     }
 
     /// True when `now` differs from what was read last, and has been so for one look already.
-    pub fn has_changed(&mut self, now: &Stamps) -> bool {
+    pub fn take_change(&mut self, now: &Stamps) -> bool {
         if self.is_as_read(now) {
             self.moving = None;
             return false;
@@ -170,14 +170,14 @@ mod tests {
         };
         let mut files = Settling::default();
         files.read(at(1, 1));
-        assert!(!files.has_changed(&at(1, 1)));
-        assert!(!files.has_changed(&at(2, 1)), "the key may follow");
-        assert!(!files.has_changed(&at(2, 2)));
-        assert!(files.has_changed(&at(2, 2)));
-        assert!(!files.has_changed(&at(2, 2)), "once");
-        assert!(!files.has_changed(&at(3, 3)));
-        assert!(!files.has_changed(&at(2, 2)), "it was put back");
-        assert!(!files.has_changed(&at(3, 3)));
+        assert!(!files.take_change(&at(1, 1)));
+        assert!(!files.take_change(&at(2, 1)), "the key may follow");
+        assert!(!files.take_change(&at(2, 2)));
+        assert!(files.take_change(&at(2, 2)));
+        assert!(!files.take_change(&at(2, 2)), "once");
+        assert!(!files.take_change(&at(3, 3)));
+        assert!(!files.take_change(&at(2, 2)), "it was put back");
+        assert!(!files.take_change(&at(3, 3)));
     }
 
     #[test]

@@ -42,8 +42,8 @@ impl Shown {
     }
 
     /// True when the files have changed since they were read.
-    pub fn is_stale(&mut self, now: &Stamps) -> bool {
-        self.files.has_changed(now)
+    pub fn take_change(&mut self, now: &Stamps) -> bool {
+        self.files.take_change(now)
     }
 
     /// Warns in the log, once a day, of each certificate that ends soon, and of each key that is no secret.

@@ -65,7 +65,7 @@ impl Core {
     }
 
     /// True when a stream can no longer be read or written; otherwise wakes when that happens.
-    pub(in crate::mux) fn is_broken(&mut self, id: u32, waker: &Waker) -> bool {
+    pub(in crate::mux) fn watch_broken(&mut self, id: u32, waker: &Waker) -> bool {
         let Some(slot) = self.streams.get_mut(&id) else { return true };
         if !slot.broken {
             keep(&mut slot.watcher, waker);

@@ -42,7 +42,7 @@ fn networks_of_one_prefix_share_what_it_may_have() {
     assert_eq!(all, 3 * limits::ADDRESSES_IN_48, "a /48 has 256 /56s");
     // Over TLS it is known only after the handshake what somebody has come for.
     let mut https = come("2001:db8:1:1", 1, Entrance::Tls);
-    assert!(!https[0].is_visitor(), "over TLS as well");
+    assert!(!https[0].try_stay_pending_to_visit(), "over TLS as well");
     assert_eq!(come("2001:db8:2:1", 1, Entrance::Visitors).len(), 1, "others have theirs");
     drop((held, more, https));
     assert_eq!(come("2001:db8:1:1", 100, Entrance::Visitors).len(), 3 * limits::ADDRESSES_IN_56);
@@ -58,7 +58,7 @@ fn while_there_is_much_room_an_address_may_have_more_than_its_share() {
     let office: Vec<_> = (0..500).filter_map(|_| door.admit(ip("192.0.2.1"), Entrance::Visitors)).collect();
     assert_eq!(office.len(), 250, "a quarter of all");
     let mut https = door.admit(ip("192.0.2.1"), Entrance::Tls).unwrap();
-    assert!(!https.is_visitor(), "over TLS as well");
+    assert!(!https.try_stay_pending_to_visit(), "over TLS as well");
     assert!(door.admit(ip("192.0.2.2"), Entrance::Visitors).is_some(), "others have theirs");
 }
 
@@ -69,7 +69,7 @@ fn the_clients_of_a_company_are_not_counted_by_its_address() {
     let mut clients = Vec::new();
     for _ in 0..limits::HANDSHAKES_AT_ONCE {
         let mut client = door.admit(ip("192.0.2.1"), Entrance::Tls).unwrap();
-        client.is_client();
+        client.settle_as_client();
         clients.push(client);
     }
     // Its visitors have their share beside them, and who has come to register counts as one of these.
@@ -113,7 +113,7 @@ fn unfinished_handshakes_of_one_address_leave_room_for_others() {
     let door = door(10_000, 10_000);
     let mut held: Vec<_> = (0..100).filter_map(|_| door.admit(ip("192.0.2.1"), Entrance::Tls)).collect();
     assert_eq!(held.len(), limits::HANDSHAKES_PER_ADDRESS);
-    held[0].is_client();
+    held[0].settle_as_client();
     assert!(door.admit(ip("192.0.2.1"), Entrance::Tls).is_some(), "one that is through makes room");
 }
 
@@ -126,7 +126,7 @@ fn visitors_leave_room_for_clients() {
     }
     assert_eq!(held.len(), 90);
     let mut https = door.admit(ip("127.0.0.1"), Entrance::Tls).unwrap();
-    assert!(!https.is_visitor(), "a visitor over TLS is one");
+    assert!(!https.try_stay_pending_to_visit(), "a visitor over TLS is one");
     drop(https);
     let mut clients = Vec::new();
     for _ in 0..10_000 {
@@ -138,7 +138,7 @@ fn visitors_leave_room_for_clients() {
 
 #[test]
 fn the_door_closes_by_and_by() {
-    let lucky = |open: usize| (0..1000).filter(|_| !is_unlucky(open, 1000)).count();
+    let lucky = |open: usize| (0..1000).filter(|_| !should_shed(open, 1000)).count();
     assert_eq!(lucky(700), 1000);
     let half = lucky(850);
     assert!((350..650).contains(&half), "{half}");
@@ -202,9 +202,9 @@ fn connections_that_have_shown_nothing_make_way_for_whoever_comes() {
 fn what_has_come_for_something_makes_no_way() {
     let door = door(400, 400);
     let mut settled = strangers(&door, 90, Entrance::Http);
-    assert!(settled.iter().all(|ticket| ticket.admission().comes_to_visit()));
+    assert!(settled.iter().all(|ticket| ticket.admission().try_settle_as_visitor()));
     let mut clients = strangers(&door, 90, Entrance::Tls);
-    clients.iter_mut().for_each(Ticket::is_client);
+    clients.iter_mut().for_each(Ticket::settle_as_client);
     settled.extend(clients);
     let mut held = strangers(&door, 300, Entrance::Tls);
     held.retain(|ticket| !is_evicted(ticket));
@@ -213,9 +213,9 @@ fn what_has_come_for_something_makes_no_way() {
     // Who has agreed upon TLS has shown nothing yet.
     for (number, ticket) in held.iter_mut().enumerate() {
         if number % 2 == 0 {
-            assert!(ticket.is_visitor());
+            assert!(ticket.try_stay_pending_to_visit());
         } else {
-            ticket.is_newcomer();
+            ticket.stay_pending_to_enrol();
         }
     }
     let _others: Vec<_> =
@@ -229,7 +229,7 @@ fn where_all_are_in_use_whoever_is_pending_makes_way() {
     let clients: Vec<_> = (0..350)
         .map(|_| {
             let mut client = door.admit(ip("127.0.0.1"), Entrance::Tls).unwrap();
-            client.is_client();
+            client.settle_as_client();
             client
         })
         .collect();
@@ -267,7 +267,7 @@ fn visitors_who_ask_late_leave_room_for_clients_too() {
         held.extend(door.admit(ip("127.0.0.1"), Entrance::Visitors));
     }
     assert_eq!(held.len(), 80);
-    let come = late.iter().filter(|ticket| ticket.admission().comes_to_visit()).count();
+    let come = late.iter().filter(|ticket| ticket.admission().try_settle_as_visitor()).count();
     assert_eq!(come, 10, "visitors never have more than nine tenths");
     drop((late, held));
     assert_eq!(door.visitors.load(Ordering::Relaxed), 0);
@@ -279,7 +279,7 @@ fn a_request_that_begins_when_its_connection_has_ended_makes_no_visitor() {
     let ticket = door.admit(ip("192.0.2.1"), Entrance::Http).unwrap();
     let admission = Arc::clone(ticket.admission());
     drop(ticket);
-    assert!(!admission.comes_to_visit());
+    assert!(!admission.try_settle_as_visitor());
     assert_eq!((door.counts().0, door.visitors.load(Ordering::Relaxed)), (0, 0));
 }
 
@@ -290,7 +290,7 @@ async fn what_is_done_for_a_pending_connection_ends_when_it_makes_way() {
     assert_eq!(ticket.admission().unless_evicted(async { 1 }).await, Some(1));
     let others: Vec<_> = (1..=10).map(|n| door.admit(ip(&format!("198.51.{n}.1")), Entrance::Tls)).collect();
     assert_eq!(ticket.admission().unless_evicted(std::future::pending::<()>()).await, None);
-    assert!(!ticket.admission().comes_to_visit(), "too late");
+    assert!(!ticket.admission().try_settle_as_visitor(), "too late");
     drop((ticket, others));
     assert_eq!((door.counts().0, door.visitors.load(Ordering::Relaxed)), (0, 0));
 }

@@ -14,7 +14,7 @@ use super::{Door, Entrance};
 pub(in crate::relay) struct Ticket {
     admission: Arc<Admission>,
     counted: Option<IpAddr>,
-    is_unsettled: bool,
+    in_handshake: bool,
 }
 
 /// What a connection counts as. It ends with the connection's [`Ticket`].
@@ -41,7 +41,7 @@ enum Stage {
 impl Ticket {
     pub(super) fn new(door: Arc<Door>, counted: Option<IpAddr>, entrance: Entrance) -> Self {
         let admission = Admission::new(door, counted, entrance);
-        Self { admission: Arc::new(admission), counted, is_unsettled: entrance == Entrance::Tls }
+        Self { admission: Arc::new(admission), counted, in_handshake: entrance == Entrance::Tls }
     }
 
     /// What it counts as, for whoever serves it.
@@ -51,21 +51,21 @@ impl Ticket {
 
     /// TLS has been agreed, and the peer is a client. From here on it counts towards no address: a company may have
     /// hundreds behind one, and who they are is known.
-    pub(in crate::relay) fn is_client(&mut self) {
-        self.settle();
-        self.admission.becomes(Stage::Client);
+    pub(in crate::relay) fn settle_as_client(&mut self) {
+        self.end_handshake();
+        self.admission.try_move_to(Stage::Client);
         self.leave_address();
     }
 
     /// TLS has been agreed, and the peer has come to register. Anybody can say so: it stays pending.
-    pub(in crate::relay) fn is_newcomer(&mut self) {
-        self.settle();
+    pub(in crate::relay) fn stay_pending_to_enrol(&mut self) {
+        self.end_handshake();
     }
 
     /// TLS has been agreed, and the peer is a visitor, who is pending until a service is asked for. False when there is no
     /// room for one.
-    pub(in crate::relay) fn is_visitor(&mut self) -> bool {
-        self.settle();
+    pub(in crate::relay) fn try_stay_pending_to_visit(&mut self) -> bool {
+        self.end_handshake();
         let door = &self.admission.door;
         let has_room = door.takes_visitor() && self.is_within_share();
         door.turned_away.fetch_add(usize::from(!has_room), Ordering::Relaxed);
@@ -96,23 +96,23 @@ impl Ticket {
     }
 
     /// Its handshake is not under way any more.
-    fn settle(&mut self) {
+    fn end_handshake(&mut self) {
         let door = &self.admission.door;
-        if std::mem::take(&mut self.is_unsettled)
+        if std::mem::take(&mut self.in_handshake)
             && let Some(key) = self.counted
         {
             if let Some(address) = door.addresses().get_mut(&key) {
-                address.unsettled = address.unsettled.saturating_sub(1);
+                address.in_handshake = address.in_handshake.saturating_sub(1);
             }
-            door.change_prefixes(key, |open| open.unsettled = open.unsettled.saturating_sub(1));
+            door.change_prefixes(key, |open| open.in_handshake = open.in_handshake.saturating_sub(1));
         }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.settle();
-        self.admission.becomes(Stage::Gone);
+        self.end_handshake();
+        self.admission.try_move_to(Stage::Gone);
         self.admission.door.open.fetch_sub(1, Ordering::Relaxed);
         self.leave_address();
     }
@@ -157,13 +157,13 @@ impl Admission {
 
     /// A request for a service has come, and with the first one the connection is a visitor's. False when there is no
     /// room for that: it was evicted or has ended at this very moment, or visitors have all that they may have.
-    pub(in crate::relay) fn comes_to_visit(&self) -> bool {
+    pub(in crate::relay) fn try_settle_as_visitor(&self) -> bool {
         if self.visits.load(Ordering::Relaxed) {
             return true;
         }
         let has_room = self.door.has_room_for_visitors();
         self.door.turned_away.fetch_add(usize::from(!has_room), Ordering::Relaxed);
-        if !has_room || !self.becomes(Stage::Visitor) {
+        if !has_room || !self.try_move_to(Stage::Visitor) {
             return false;
         }
         self.visits.store(true, Ordering::Relaxed);
@@ -178,7 +178,7 @@ impl Admission {
     }
 
     /// False when it has been evicted or has ended, and stays so.
-    fn becomes(&self, next: Stage) -> bool {
+    fn try_move_to(&self, next: Stage) -> bool {
         let mut stage = self.stage();
         match *stage {
             Stage::Pending(key) => {

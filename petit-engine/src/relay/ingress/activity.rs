@@ -132,7 +132,7 @@ impl Activity {
     }
 
     /// Ends the connection politely.
-    pub(super) fn is_enough(&self) {
+    pub(super) fn request_close(&self) {
         self.enough.notify_one();
     }
 

@@ -49,7 +49,7 @@ impl<IO: Breakable> Closing<IO> {
             let (earned, now) = (self.activity.take_earned(), Instant::now().into_std());
             if self.flood.judge(bytes, earned, now) == Verdict::Flood {
                 self.parting = Some(Box::pin(tokio::time::sleep(limits::PARTING)));
-                self.activity.is_enough();
+                self.activity.request_close();
             }
             if let (Some(agreed), Some(spoken)) = (self.agreed, self.flood.spoken()) {
                 self.agreed = None;

@@ -176,7 +176,7 @@ where
 /// An answer of a relay that leaves is the last one of its connection.
 fn ends_connection(answer: &mut Response<AnswerBody>, is_h2: bool, activity: &Activity) {
     if is_h2 {
-        activity.is_enough();
+        activity.request_close();
     } else if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -256,7 +256,7 @@ async fn answer(
         Routed::Unknown => return Failure::Unknown.answer(None, id, legacy),
         Routed::Foreign => return Failure::Misdirected.answer(None, id, legacy),
     };
-    if !connection.admission.comes_to_visit() {
+    if !connection.admission.try_settle_as_visitor() {
         return Failure::Busy.answer(Some(&route.name), id, legacy);
     }
     if route.kind != ServiceKind::Http {
@@ -287,7 +287,7 @@ async fn answer(
             shared.places.refused();
         }
         let (request, code) = (hex(&id), failure.code());
-        if served.is_failure_news() {
+        if served.take_failure_log_permit() {
             tracing::info!(service = %route.name, id = %route.id, device = %route.device, code, %request, "request not answered by the service");
         } else {
             tracing::debug!(id = %route.id, code, %request, "request not answered by the service");
