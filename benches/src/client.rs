@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::figures::median;
-use crate::petit::{Petit, Way};
+use crate::petit::{DialVia, Petit};
 use crate::pipe::at_most;
 use crate::place::Place;
 use crate::process::{cpu_exact, memory, output, resident};
@@ -16,7 +16,7 @@ use crate::section::{Cell, Section};
 pub(crate) fn run(place: &Place, quick: bool) -> Result<Section> {
     let dir = place.dir("petit-client")?;
     let petit = Petit::new(&place.programs, &dir, &place.server_config)?;
-    let mut running = petit.start(place.origin.plain, &Way::Straight)?;
+    let mut running = petit.start(place.origin.plain, &DialVia::Straight)?;
     running.front.until_answers()?;
 
     let mut starts = Vec::new();

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use petit_engine::agent::{Agent, AgentConfig, AgentState, Direct, ServiceSpec};
 use petit_engine::limits;
 use petit_engine::name::{Endpoint, RegisteredId, ServerAddr, ServiceName, VisitorHost};
-use petit_engine::net::dial::Way;
+use petit_engine::net::dial::DialRoute;
 use petit_engine::proto::control::{ServiceKind, Text, Vitae};
 use petit_engine::relay::{Access, EnrolRequest, Routed, decide};
 use petit_engine::secret::{Fingerprint, PrivateKey};
@@ -234,7 +234,7 @@ impl Registry {
         let target = ServerAddr::new("127.0.0.1", place.origin.plain.port()).context("an address")?;
         let config = AgentConfig {
             server: server.tls.clone(),
-            way: Way::default(),
+            route: DialRoute::default(),
             pins: self.pins.clone(),
             key: device.key.clone(),
             software: Text::lossy("petit-bench"),

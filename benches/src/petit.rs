@@ -21,7 +21,7 @@ pub(crate) struct Petit {
 }
 
 /// How the client reaches the server.
-pub(crate) enum Way<'a> {
+pub(crate) enum DialVia<'a> {
     Straight,
     /// Through a proxy, whose target is set.
     Through(&'a Chaos),
@@ -49,10 +49,10 @@ impl Petit {
     }
 
     /// Starts the server, registers a client for `service` and starts it.
-    pub(crate) fn start(&self, service: SocketAddr, way: &Way<'_>) -> Result<RunningPetit> {
-        let address = match way {
-            Way::Straight => String::new(),
-            Way::Through(chaos) => format!("tunnel_address = \"{}\"\n", chaos.address()),
+    pub(crate) fn start(&self, service: SocketAddr, via: &DialVia<'_>) -> Result<RunningPetit> {
+        let address = match via {
+            DialVia::Straight => String::new(),
+            DialVia::Through(chaos) => format!("tunnel_address = \"{}\"\n", chaos.address()),
         };
         write_server_config(&self.server, 0, &format!("{address}{}", self.server_config))?;
         fs::write(&self.client, "[client]\nkey_store = \"file\"\n")
@@ -62,7 +62,7 @@ impl Petit {
         let server = processes.start_ready(&mut self.server(&["run", "--background"]))?;
         let status = self.ask_server(&["status"])?;
         let http: SocketAddr = text(&status, "/http")?.parse().context("the server's address")?;
-        if let Way::Through(chaos) = way {
+        if let DialVia::Through(chaos) = via {
             chaos.retarget(text(&status, "/tls")?.parse().context("the server's address")?);
         }
         let link = self.client.with_file_name("invite");

@@ -7,7 +7,7 @@ use petit_tests::chaos::{Chaos, Trouble};
 use tokio::runtime::Runtime;
 
 use crate::load::{Direction, Times};
-use crate::petit::{Petit, Way};
+use crate::petit::{DialVia, Petit};
 use crate::place::{BIG, Place};
 use crate::section::{Cell, Section};
 
@@ -32,7 +32,7 @@ pub(crate) fn long(place: &Place, runtime: &Runtime, quick: bool) -> Result<Sect
     let chaos = runtime.block_on(Chaos::before(place.origin.plain));
     let dir = place.dir("petit-long")?;
     let petit = Petit::new(&place.programs, &dir, &place.server_config)?;
-    let petit = petit.start(place.origin.plain, &Way::Through(&chaos))?;
+    let petit = petit.start(place.origin.plain, &DialVia::Through(&chaos))?;
     let front = petit.front;
     front.until_answers()?;
     chaos.set_both(Trouble::latency(FAR));
@@ -85,7 +85,7 @@ pub(crate) fn slow(place: &Place, runtime: &Runtime, quick: bool) -> Result<Sect
     let chaos = runtime.block_on(Chaos::with_queue(place.origin.plain, MODEM_BYTES));
     let dir = place.dir("petit-slow")?;
     let petit = Petit::new(&place.programs, &dir, &place.server_config)?;
-    let petit = petit.start(place.origin.plain, &Way::Through(&chaos))?;
+    let petit = petit.start(place.origin.plain, &DialVia::Through(&chaos))?;
     let front = petit.front;
     front.until_answers()?;
     chaos.set_both(Trouble::bytes_per_second(SLOW));

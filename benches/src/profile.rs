@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::load::Direction;
-use crate::petit::{Petit, Way};
+use crate::petit::{DialVia, Petit};
 use crate::place::Place;
 use crate::process::{Processes, output};
 use crate::section::{Cell, Section};
@@ -28,7 +28,7 @@ const MOST: usize = 40;
 pub(crate) fn run(place: &Place, quick: bool) -> Result<Vec<Section>> {
     let dir = place.dir("petit-profile")?;
     let petit = Petit::new(&place.programs, &dir, &place.server_config)?;
-    let petit = petit.start(place.origin.plain, &Way::Straight)?;
+    let petit = petit.start(place.origin.plain, &DialVia::Straight)?;
     petit.front.until_answers()?;
     let folder = place.dir("profile")?;
     let seconds = if quick { 4 } else { 20 };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::load::Front;
-use crate::petit::{Petit, Way};
+use crate::petit::{DialVia, Petit};
 use crate::place::Place;
 use crate::process::{Processes, free_port, output};
 
@@ -57,15 +57,15 @@ impl Candidate {
 
 fn petit(place: &Place) -> Result<Running> {
     let dir = place.dir("petit")?;
-    let petit =
-        Petit::new(&place.programs, &dir, &place.server_config)?.start(place.origin.plain, &Way::Straight)?;
+    let petit = Petit::new(&place.programs, &dir, &place.server_config)?
+        .start(place.origin.plain, &DialVia::Straight)?;
     Ok(Running { front: petit.front, processes: petit.processes })
 }
 
 fn petit_beside(place: &Place) -> Result<Running> {
     let (programs, config) = place.beside.as_ref().context("no other build was named with --beside")?;
     let dir = place.dir("petit-beside")?;
-    let petit = Petit::new(programs, &dir, config)?.start(place.origin.plain, &Way::Straight)?;
+    let petit = Petit::new(programs, &dir, config)?.start(place.origin.plain, &DialVia::Straight)?;
     Ok(Running { front: petit.front, processes: petit.processes })
 }
 

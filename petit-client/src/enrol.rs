@@ -28,10 +28,10 @@ use serde::{Deserialize, Serialize};
 use crate::SOFTWARE;
 use crate::config::{self, Config, KeyStore};
 use crate::consent::{self, Chosen};
+use crate::dial_route;
 use crate::folder::Folder;
 use crate::registration::{self, Known, Pending, Registration, RegistrationError};
 use crate::vault::{Vault, VaultError};
-use crate::way;
 
 /// How long the server of a former registration is tried to be told that it is over. Its user is waiting.
 const TELL_LIMIT: Duration = Duration::from_secs(5);
@@ -181,8 +181,8 @@ pub async fn resume(
     let Some(registration) = in_force.filter(|in_force| in_force.is_of(invite)) else { return Ok(None) };
     let key = Vault::of(registration.key_store, folder).load(&registration.key).await?;
     let key = key.ok_or(RegisterError::KeyGone(registration.key_store))?;
-    let way = way::way(config, &invite.server);
-    let registered = agent::enrol(invite, &way, &key, &device_name(config), &Text::lossy(SOFTWARE)).await?;
+    let route = dial_route::choose(config, &invite.server);
+    let registered = agent::enrol(invite, &route, &key, &device_name(config), &Text::lossy(SOFTWARE)).await?;
     tracing::info!(server = %registration.server, device = %registration.device, "registered already");
     Ok(Some(Enrolled { registration, registered, replaced: false }))
 }
@@ -220,14 +220,14 @@ pub async fn register(
     let name = device_name(config);
     let used = known.in_force.as_ref().map(|known| known.key);
     let (mut pending, mut key) = begin(folder, *key_store, used.as_ref()).await?;
-    let way = way::way(config, &invite.server);
-    let mut result = agent::enrol(invite, &way, &key, &name, &Text::lossy(SOFTWARE)).await;
+    let route = dial_route::choose(config, &invite.server);
+    let mut result = agent::enrol(invite, &route, &key, &name, &Text::lossy(SOFTWARE)).await;
     if let Err(EnrolError::Refused { refusal: EnrolRefusal::Revoked, .. }) = &result {
         // This key was registered once and revoked. The invite is for a new one.
         registration::remove_pending(folder)?;
         Vault::of(pending.key_store, folder).remove(&pending.key).await?;
         (pending, key) = begin(folder, *key_store, used.as_ref()).await?;
-        result = agent::enrol(invite, &way, &key, &name, &Text::lossy(SOFTWARE)).await;
+        result = agent::enrol(invite, &route, &key, &name, &Text::lossy(SOFTWARE)).await;
     }
     let registered = result?;
     let mut registration = Registration::new(invite, registered.device, registered.service.clone(), &pending);
@@ -305,7 +305,7 @@ pub async fn tell_former(folder: &Folder, config: &Config) -> Result<Option<Form
 async fn say_goodbye(config: &Config, known: &Registration, key: PrivateKey) -> FormerEnd {
     let agent = AgentConfig {
         server: known.server.clone(),
-        way: way::way(config, &known.server),
+        route: dial_route::choose(config, &known.server),
         pins: known.pins.clone(),
         key,
         software: Text::lossy(SOFTWARE),

@@ -12,6 +12,7 @@ pub mod client;
 pub mod config;
 pub mod consent;
 pub mod control;
+pub mod dial_route;
 pub mod doctor;
 pub mod enrol;
 pub mod folder;
@@ -24,7 +25,6 @@ mod room;
 pub mod status;
 pub mod vault;
 pub mod wake;
-pub mod way;
 
 /// Program and version, as servers and people see it.
 pub const SOFTWARE: &str = concat!("petit-client ", env!("CARGO_PKG_VERSION"));

@@ -46,7 +46,8 @@ pub struct Explained {
     /// How the service was found in that trial; why it was not reached, as its client says.
     pub health: Option<Health>,
     /// Which of the server's ways in it leads to.
-    pub way_in: WayIn,
+    #[serde(rename = "way_in")]
+    pub entry_point: EntryPoint,
     /// How the public address is, tried just now; `None` when it was not looked at.
     pub public: Option<FrontState>,
     /// What a visitor gets who gets in.
@@ -69,10 +70,10 @@ pub enum Decision {
     Foreign,
 }
 
-/// The ways into a server.
+/// Where a visitor enters a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum WayIn {
+pub enum EntryPoint {
     /// The scheme and port of public addresses.
     Endpoint,
     /// The socket for plain HTTP.
@@ -217,7 +218,7 @@ struct Found {
     decision: Decision,
     route: Option<(Route, &'static str)>,
     behind: Option<Behind>,
-    way_in: WayIn,
+    entry_point: EntryPoint,
     public: Option<FrontState>,
     outcome: Outcome,
     answer: Option<Failure>,
@@ -301,9 +302,10 @@ impl Explaining<'_> {
                 (Decision::Service, Some((route, via)))
             }
         };
-        let way_in = self.way_in();
+        let entry_point = self.entry_point();
         let route_alone = route.as_ref().map(|(route, _)| route);
-        let (public, behind) = tokio::join!(self.public(&host, way_in, decision), self.behind(route_alone));
+        let (public, behind) =
+            tokio::join!(self.public(&host, entry_point, decision), self.behind(route_alone));
         // What the server says to whoever gets in.
         let answer = match (route_alone, decision) {
             (Some(route), _) if route.kind == ServiceKind::Tcp => Some(Failure::NotHttp),
@@ -311,45 +313,55 @@ impl Explaining<'_> {
             (None, Decision::Foreign) => Some(Failure::Misdirected),
             (None, Decision::Unknown | Decision::Service) => Some(Failure::Unknown),
         };
-        let outcome = self.web_outcome(way_in, public, answer);
+        let outcome = self.web_outcome(entry_point, public, answer);
         // Who does not get in gets no answer; while no server runs it is what they would get.
         let answer = answer.filter(|_| outcome == Outcome::Answer || self.server.is_none());
-        Ok(Found { decision, route, behind, way_in, public, outcome, answer })
+        Ok(Found { decision, route, behind, entry_point, public, outcome, answer })
     }
 
-    fn web_outcome(&self, way_in: WayIn, public: Option<FrontState>, answer: Option<Failure>) -> Outcome {
+    fn web_outcome(
+        &self,
+        entry_point: EntryPoint,
+        public: Option<FrontState>,
+        answer: Option<Failure>,
+    ) -> Outcome {
         let within = if answer.is_some() { Outcome::Answer } else { Outcome::Service };
         let is_certified = self.server.is_some_and(|server| !server.https().certificates.is_empty());
-        match (way_in, self.asked.scheme, public) {
+        match (entry_point, self.asked.scheme, public) {
             _ if self.server.is_none() => Outcome::ConnectionRefused,
-            (WayIn::Endpoint, _, Some(FrontState::Failed(_))) => Outcome::KeptOut,
-            (WayIn::Endpoint, ..) => within,
-            (WayIn::PlainSocket, Scheme::Https, _) => Outcome::NoTls,
-            (WayIn::PlainSocket, ..) => within,
-            (WayIn::TlsSocket, Scheme::Http, _) => Outcome::OnlyTls,
-            (WayIn::TlsSocket, ..) if is_certified => within,
-            (WayIn::TlsSocket, ..) => Outcome::NoTls,
-            (WayIn::TcpPort | WayIn::Nowhere, ..) => Outcome::ConnectionRefused,
+            (EntryPoint::Endpoint, _, Some(FrontState::Failed(_))) => Outcome::KeptOut,
+            (EntryPoint::Endpoint, ..) => within,
+            (EntryPoint::PlainSocket, Scheme::Https, _) => Outcome::NoTls,
+            (EntryPoint::PlainSocket, ..) => within,
+            (EntryPoint::TlsSocket, Scheme::Http, _) => Outcome::OnlyTls,
+            (EntryPoint::TlsSocket, ..) if is_certified => within,
+            (EntryPoint::TlsSocket, ..) => Outcome::NoTls,
+            (EntryPoint::TcpPort | EntryPoint::Nowhere, ..) => Outcome::ConnectionRefused,
         }
     }
 
     /// Which of the server's ways in a scheme and a port lead to.
-    fn way_in(&self) -> WayIn {
+    fn entry_point(&self) -> EntryPoint {
         let Asked { scheme, port, .. } = self.asked;
         if (scheme == Scheme::Https) == self.endpoint.is_https() && port == self.endpoint.visitors_port() {
-            return WayIn::Endpoint;
+            return EntryPoint::Endpoint;
         }
         match self.server {
-            Some(server) if port == server.http.port() => WayIn::PlainSocket,
-            Some(server) if port == server.tls.port() => WayIn::TlsSocket,
-            Some(_) | None => WayIn::Nowhere,
+            Some(server) if port == server.http.port() => EntryPoint::PlainSocket,
+            Some(server) if port == server.tls.port() => EntryPoint::TlsSocket,
+            Some(_) | None => EntryPoint::Nowhere,
         }
     }
 
     /// How the public address of this very host is: a wildcard of the DNS or of a certificate need not cover it. `None`
     /// where it is not looked at: a host that is not this server's leads wherever its owner likes.
-    async fn public(&self, host: &VisitorHost, way_in: WayIn, decision: Decision) -> Option<FrontState> {
-        let server = self.server.filter(|_| way_in == WayIn::Endpoint)?;
+    async fn public(
+        &self,
+        host: &VisitorHost,
+        entry_point: EntryPoint,
+        decision: Decision,
+    ) -> Option<FrontState> {
+        let server = self.server.filter(|_| entry_point == EntryPoint::Endpoint)?;
         match decision {
             Decision::Foreign => None,
             Decision::Service | Decision::Unknown => Some(server.relay.try_host(host).await),
@@ -371,7 +383,7 @@ impl Explaining<'_> {
         };
         Ok(Found {
             decision: if route.is_some() { Decision::Service } else { Decision::Unknown },
-            way_in: if route.is_some() { WayIn::TcpPort } else { WayIn::Nowhere },
+            entry_point: if route.is_some() { EntryPoint::TcpPort } else { EntryPoint::Nowhere },
             route: route.map(|route| (route, "port")),
             behind,
             public,
@@ -396,7 +408,7 @@ impl Explaining<'_> {
     }
 
     fn explained(&self, url: &str, found: Found) -> Explained {
-        let Found { decision, route, behind, way_in, public, outcome, answer } = found;
+        let Found { decision, route, behind, entry_point, public, outcome, answer } = found;
         let via = route.as_ref().map(|(_, via)| *via);
         let route = route.map(|(route, _)| route);
         let address = route.as_ref().and_then(|route| match route.kind {
@@ -422,7 +434,7 @@ impl Explaining<'_> {
                 .map(|_| behind.is_some_and(|behind| behind.presence != Presence::Away)),
             trial: behind.and_then(|behind| behind.trial),
             health: behind.and_then(|behind| behind.health()),
-            way_in,
+            entry_point,
             public,
             outcome,
             answer: answer.map(|failure| Answer { status: failure.status().as_u16(), code: failure.code() }),

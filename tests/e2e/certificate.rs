@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use petit_engine::name::ServerAddr;
-use petit_engine::net::dial::Way;
+use petit_engine::net::dial::DialRoute;
 use petit_engine::net::inspect::inspect;
 use petit_engine::secret::sha256;
 use petit_tests::authority::Authority;
@@ -25,7 +25,7 @@ fn write(folder: &Path, year: i32) -> [u8; 32] {
 }
 
 async fn shown(server: &ServerAddr) -> Option<[u8; 32]> {
-    inspect(server, &Way::default()).await.map(|found| found.fingerprint)
+    inspect(server, &DialRoute::default()).await.map(|found| found.fingerprint)
 }
 
 #[tokio::test]

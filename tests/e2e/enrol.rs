@@ -10,7 +10,7 @@ use petit_client::folder::Folder;
 use petit_client::registration::Registration;
 use petit_engine::agent::{self, EnrolError};
 use petit_engine::invite::{InvalidInvite, Invite};
-use petit_engine::net::dial::{self, DialError, Way};
+use petit_engine::net::dial::{self, DialError, DialRoute};
 use petit_engine::net::tls;
 use petit_engine::proto::control::{EnrolRefusal, Text};
 use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, PrivateKey};
@@ -29,8 +29,14 @@ async fn register(folder: &Folder, config: &Config, invite: &Invite) -> Result<R
 }
 
 async fn enrol(invite: &Invite) -> Result<agent::Registered, EnrolError> {
-    agent::enrol(invite, &Way::default(), &PrivateKey::generate().unwrap(), "test", &Text::lossy("test"))
-        .await
+    agent::enrol(
+        invite,
+        &DialRoute::default(),
+        &PrivateKey::generate().unwrap(),
+        "test",
+        &Text::lossy("test"),
+    )
+    .await
 }
 
 fn refusal(result: Result<agent::Registered, EnrolError>) -> EnrolRefusal {
@@ -55,8 +61,8 @@ async fn a_used_invite_is_of_no_use_to_another_key_and_of_full_use_to_the_same()
     let bed = Bed::start().await;
     let invite = bed.invite().await;
     let key = PrivateKey::generate().unwrap();
-    let first = agent::enrol(&invite, &Way::default(), &key, "a", &Text::lossy("test")).await.unwrap();
-    let again = agent::enrol(&invite, &Way::default(), &key, "a", &Text::lossy("test")).await.unwrap();
+    let first = agent::enrol(&invite, &DialRoute::default(), &key, "a", &Text::lossy("test")).await.unwrap();
+    let again = agent::enrol(&invite, &DialRoute::default(), &key, "a", &Text::lossy("test")).await.unwrap();
     assert_eq!(first, again, "an answer that was lost is given again");
     assert_eq!(refusal(enrol(&invite).await), EnrolRefusal::Used);
     assert_eq!(bed.server.directory.counts(), (1, 1));
@@ -223,7 +229,7 @@ async fn strangers_on_the_tunnel_port_get_nowhere_and_disturb_nobody() {
     let stranger = PrivateKey::generate().unwrap();
     let config = tls::client(&stranger, bed.server.pins().to_vec(), tls::ALPN_TUNNEL).unwrap();
     let server = bed.server.tunnel_address().unwrap();
-    let mut tls = dial::dial(&server, &Way::default(), config, Duration::from_secs(10)).await.unwrap();
+    let mut tls = dial::dial(&server, &DialRoute::default(), config, Duration::from_secs(10)).await.unwrap();
     let refused = tls.read(&mut [0; 1]).await.unwrap_err();
     let denied = DialError::from_tls(&server, refused);
     assert!(matches!(denied, DialError::Denied { .. }), "{denied}");
@@ -238,7 +244,9 @@ async fn a_stranger_with_an_enrolment_connection_gets_no_session_out_of_it() {
     let server = bed.server.tunnel_address().unwrap();
     for bytes in [&b"\0\0\0\0\x09\xff\xff\xff"[..], &b"\0\0\0\0\x09\0\0\x02{}"[..], &[0xff; 64][..]] {
         let mut tls =
-            dial::dial(&server, &Way::default(), Arc::clone(&config), Duration::from_secs(10)).await.unwrap();
+            dial::dial(&server, &DialRoute::default(), Arc::clone(&config), Duration::from_secs(10))
+                .await
+                .unwrap();
         tls.write_all(bytes).await.unwrap();
         let mut answer = Vec::new();
         let _ = petit_tests::soon("the answer", tls.read_to_end(&mut answer)).await;

@@ -9,7 +9,7 @@ use petit_engine::cause::Cause;
 use petit_engine::invite::Invite;
 use petit_engine::limits;
 use petit_engine::mux::{self, Event, Role};
-use petit_engine::net::dial::{self, Way};
+use petit_engine::net::dial::{self, DialRoute};
 use petit_engine::net::tls;
 use petit_engine::proto::control::{
     FromAgent, FromRelay, Hello, Message, Offer, Options, Outcome, Refusal, ServiceKind, Text, Vitae,
@@ -26,7 +26,7 @@ use petit_tests::visitor::host;
 fn agent(invite: &Invite, key: &PrivateKey, service: &Service) -> Agent {
     let config = AgentConfig {
         server: invite.server.clone(),
-        way: Way::default(),
+        route: DialRoute::default(),
         pins: invite.pins.clone(),
         key: key.clone(),
         software: Text::lossy("test"),
@@ -53,8 +53,9 @@ async fn a_newer_session_of_the_same_key_takes_over_at_once_and_the_older_one_do
     let (a, b) = (Service::http("A").await, Service::http("B").await);
     let invite = bed.invite().await;
     let key = PrivateKey::generate().unwrap();
-    let registered =
-        petit_engine::agent::enrol(&invite, &Way::default(), &key, "t", &Text::lossy("t")).await.unwrap();
+    let registered = petit_engine::agent::enrol(&invite, &DialRoute::default(), &key, "t", &Text::lossy("t"))
+        .await
+        .unwrap();
     let host = host(&registered.id);
     let online = |state| matches!(state, AgentState::Online { .. });
     let (older, newer) = (agent(&invite, &key, &a), agent(&invite, &key, &b));
@@ -109,7 +110,9 @@ async fn agents_that_break_the_protocol_lose_their_session_and_nobody_elses() {
     let invite = bed.invite().await;
     let key = PrivateKey::generate().unwrap();
     let registered =
-        petit_engine::agent::enrol(&invite, &Way::default(), &key, "rogue", &Text::lossy("t")).await.unwrap();
+        petit_engine::agent::enrol(&invite, &DialRoute::default(), &key, "rogue", &Text::lossy("t"))
+            .await
+            .unwrap();
     assert_eq!(bed.server.relay.breach_of(&registered.device), None);
     let stolen = honest.id().to_string();
     let unknown =
@@ -130,7 +133,8 @@ async fn agents_that_break_the_protocol_lose_their_session_and_nobody_elses() {
     ];
     for (message, rule) in messages {
         let config = tls::client(&key, invite.pins.clone(), tls::ALPN_TUNNEL).unwrap();
-        let tls = dial::dial(&invite.server, &Way::default(), config, Duration::from_secs(10)).await.unwrap();
+        let tls =
+            dial::dial(&invite.server, &DialRoute::default(), config, Duration::from_secs(10)).await.unwrap();
         let (mux, driver, mut events) = mux::session(tls, Role::Agent, 65_536);
         let driver = tokio::spawn(driver);
         mux.send_control(message.as_bytes());
@@ -182,9 +186,12 @@ async fn what_an_agent_offers_is_its_own() {
     let honest = bed.client(&service).await;
     let invite = bed.invite().await;
     let key = PrivateKey::generate().unwrap();
-    petit_engine::agent::enrol(&invite, &Way::default(), &key, "rogue", &Text::lossy("t")).await.unwrap();
+    petit_engine::agent::enrol(&invite, &DialRoute::default(), &key, "rogue", &Text::lossy("t"))
+        .await
+        .unwrap();
     let config = tls::client(&key, invite.pins.clone(), tls::ALPN_TUNNEL).unwrap();
-    let tls = dial::dial(&invite.server, &Way::default(), config, Duration::from_secs(10)).await.unwrap();
+    let tls =
+        dial::dial(&invite.server, &DialRoute::default(), config, Duration::from_secs(10)).await.unwrap();
     let (mux, driver, mut events) = mux::session(tls, Role::Agent, 65_536);
     let _driver = tokio::spawn(driver);
     // The same service name, and as many services as may be announced.

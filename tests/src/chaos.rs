@@ -76,7 +76,7 @@ impl Trouble {
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// From who has connected to the target.
     There,
     /// From the target to who has connected.
@@ -104,10 +104,10 @@ struct Orders {
 }
 
 impl Orders {
-    fn of(&self, way: Way) -> Trouble {
-        match way {
-            Way::There => self.there,
-            Way::Back => self.back,
+    fn of(&self, direction: Direction) -> Trouble {
+        match direction {
+            Direction::There => self.there,
+            Direction::Back => self.back,
         }
     }
 }
@@ -169,10 +169,10 @@ impl Chaos {
     }
 
     /// What happens one way from now on.
-    pub fn set(&self, way: Way, trouble: Trouble) {
-        self.orders.send_modify(|orders| match way {
-            Way::There => orders.there = trouble,
-            Way::Back => orders.back = trouble,
+    pub fn set(&self, direction: Direction, trouble: Trouble) {
+        self.orders.send_modify(|orders| match direction {
+            Direction::There => orders.there = trouble,
+            Direction::Back => orders.back = trouble,
         });
     }
 
@@ -228,8 +228,8 @@ impl Chaos {
     }
 
     /// Bytes that have come in so far, those that were then lost among them.
-    pub fn carried(&self, way: Way) -> u64 {
-        self.seen.bytes(way).load(Ordering::Relaxed)
+    pub fn carried(&self, direction: Direction) -> u64 {
+        self.seen.bytes(direction).load(Ordering::Relaxed)
     }
 
     /// Waits until so many connections are open.
@@ -246,10 +246,10 @@ impl Drop for Chaos {
 }
 
 impl Seen {
-    fn bytes(&self, way: Way) -> &AtomicU64 {
-        match way {
-            Way::There => &self.there,
-            Way::Back => &self.back,
+    fn bytes(&self, direction: Direction) -> &AtomicU64 {
+        match direction {
+            Direction::There => &self.there,
+            Direction::Back => &self.back,
         }
     }
 }
@@ -330,8 +330,8 @@ async fn connect(
         let ((near_read, near_write), (far_read, far_write)) = (near.split(), far.split());
         let both = async {
             tokio::try_join!(
-                pump(near_read, far_write, Way::There, orders.clone(), seen),
-                pump(far_read, near_write, Way::Back, orders.clone(), seen),
+                pump(near_read, far_write, Direction::There, orders.clone(), seen),
+                pump(far_read, near_write, Direction::Back, orders.clone(), seen),
             )
         };
         tokio::select! {

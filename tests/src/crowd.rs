@@ -6,7 +6,7 @@ use std::sync::Arc;
 use petit_engine::agent::{self, Agent, AgentConfig, AgentState, Direct, ServiceSpec};
 use petit_engine::invite::Invite;
 use petit_engine::limits;
-use petit_engine::net::dial::Way;
+use petit_engine::net::dial::DialRoute;
 use petit_engine::proto::control::{ServiceKind, Text, Vitae};
 use petit_engine::secret::PrivateKey;
 use secrecy::SecretString;
@@ -31,11 +31,12 @@ impl Crowd {
         for _ in 0..count {
             let invite = Invite::parse(&SecretString::from(invite(server).await)).unwrap();
             let key = PrivateKey::generate().unwrap();
-            let registered =
-                agent::enrol(&invite, &Way::default(), &key, "many", &Text::lossy("test")).await.unwrap();
+            let registered = agent::enrol(&invite, &DialRoute::default(), &key, "many", &Text::lossy("test"))
+                .await
+                .unwrap();
             let config = AgentConfig {
                 server: invite.server.clone(),
-                way: Way::default(),
+                route: DialRoute::default(),
                 pins: invite.pins.clone(),
                 key,
                 software: Text::lossy("test"),

@@ -32,7 +32,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
 use crate::bed::{Bed, BedClient, service_config};
-use crate::chaos::{Chaos, Trouble, Way};
+use crate::chaos::{Chaos, Direction, Trouble};
 
 /// The most that a socket of either host buffers each way. On a path the kernel gives a connection two or three
 /// times what is on its way, a hundred or two of kilobytes; on loopback 4 MiB.
@@ -88,14 +88,14 @@ impl Path {
     }
 
     fn set(&self, modem: &Chaos) {
-        modem.set(Way::There, self.trouble(Way::There));
-        modem.set(Way::Back, self.trouble(Way::Back));
+        modem.set(Direction::There, self.trouble(Direction::There));
+        modem.set(Direction::Back, self.trouble(Direction::Back));
     }
 
-    fn trouble(&self, way: Way) -> Trouble {
-        let bytes_per_second = Some(match way {
-            Way::There => self.up,
-            Way::Back => self.down,
+    fn trouble(&self, direction: Direction) -> Trouble {
+        let bytes_per_second = Some(match direction {
+            Direction::There => self.up,
+            Direction::Back => self.down,
         });
         Trouble { latency: self.round_trip / 2, bytes_per_second, queue: self.queue, ..Trouble::default() }
     }

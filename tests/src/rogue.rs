@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use petit_engine::agent::{self, Registered};
 use petit_engine::invite::Invite;
 use petit_engine::limits;
-use petit_engine::net::dial::Way;
+use petit_engine::net::dial::DialRoute;
 use petit_engine::net::tls;
 use petit_engine::proto::control::{
     FromAgent, FromRelay, Hello, Message, Offer, Options, ServiceKind, Text, Vitae,
@@ -46,7 +46,7 @@ impl Device {
     pub async fn with(invite: Invite) -> Self {
         let key = PrivateKey::generate().unwrap();
         let registered =
-            agent::enrol(&invite, &Way::default(), &key, "rogue", &Text::lossy("rogue")).await.unwrap();
+            agent::enrol(&invite, &DialRoute::default(), &key, "rogue", &Text::lossy("rogue")).await.unwrap();
         Self { key, registered, invite }
     }
 

@@ -299,7 +299,7 @@ fn well() -> Vec<Finding> {
                 addresses: vec!["192.0.2.17".parse().unwrap()],
             },
         ),
-        check(Subject::Way, Fact::Answers { server: known.server.clone(), took }),
+        check(Subject::Reachability, Fact::Answers { server: known.server.clone(), took }),
         check(Subject::ServerIdentity, Fact::Pinned { keys: None }),
         check(Subject::OwnIdentity, Fact::Known { device: known.device }),
         check(Subject::Clock, Fact::Agrees { apart: Duration::from_secs(1) }),
@@ -316,7 +316,7 @@ fn unwell() -> Vec<Finding> {
     let mut findings = well();
     findings.truncate(5);
     let unanswered = Fault::Server { cause: Cause::Unanswered, said: String::new() };
-    findings.push(Finding { of: Subject::Way, found: Found::Bad(unanswered) });
+    findings.push(Finding { of: Subject::Reachability, found: Found::Bad(unanswered) });
     let skipped = [Subject::ServerIdentity, Subject::OwnIdentity, Subject::Clock];
     findings.extend(skipped.map(|of| Finding { of, found: Found::Skipped }));
     let waiting = Connection::Waiting { cause: Cause::Unanswered, retry_in_ms: 12_000 };

@@ -27,7 +27,7 @@ use crate::folder::Folder;
 use crate::registration::{self, Registration, RegistrationError};
 use crate::status::{KeyTrouble, Status};
 use crate::vault::{Vault, VaultError};
-use crate::{room, wake, way};
+use crate::{dial_route, room, wake};
 
 /// Why there is no client running.
 #[derive(Debug, thiserror::Error)]
@@ -223,7 +223,7 @@ impl Client {
     ) -> Result<(), StartError> {
         let config = AgentConfig {
             server: registration.server.clone(),
-            way: way::way(&inner.config, &registration.server),
+            route: dial_route::choose(&inner.config, &registration.server),
             pins: registration.pins.clone(),
             key,
             software: Text::lossy(SOFTWARE),
@@ -354,7 +354,7 @@ impl Client {
         agent.set_services(registration.shared(config)).await;
         let name = Text::lossy(&enrol::device_name(config));
         agent.introduce(name, enrol::vitae(config)).await;
-        agent.set_way(way::way(config, &registration.server)).await;
+        agent.set_route(dial_route::choose(config, &registration.server)).await;
     }
 
     /// Tells the agent when the computer has slept or its network has changed, for as long as the future is

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use self::service::{LocalForm, SERVICE, ServiceForm};
 pub use self::service::{Service, ServiceFault, target};
-use crate::way::{self, ProxySetting};
+use crate::dial_route::{self, ProxySetting};
 
 /// What a client needs to know.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -260,7 +260,7 @@ impl<'de> Deserialize<'de> for ProxyForm {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // It may hold a password, so nothing of it is repeated.
         let text = Zeroizing::new(String::deserialize(deserializer)?);
-        way::parse(&text).map(Self).map_err(serde::de::Error::custom)
+        dial_route::parse_proxy(&text).map(Self).map_err(serde::de::Error::custom)
     }
 }
 

@@ -37,8 +37,8 @@ pub enum Subject {
     Proxy,
     /// The server's name.
     Name,
-    /// The way to the server.
-    Way,
+    /// Whether the server can be reached.
+    Reachability,
     /// Whether the server is the one of the invite.
     ServerIdentity,
     /// Whether the server knows this computer.

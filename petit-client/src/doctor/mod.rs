@@ -14,7 +14,7 @@ use petit_engine::agent::{ServiceSpec, SessionError, connect, look};
 use petit_engine::cause::ServiceCause;
 use petit_engine::limits;
 use petit_engine::name::{ServerAddr, ServiceName};
-use petit_engine::net::dial::{DialError, Way};
+use petit_engine::net::dial::{DialError, DialRoute};
 use petit_engine::net::inspect::inspect;
 use petit_engine::proto::control::FrontState;
 use petit_engine::secret::PrivateKey;
@@ -24,11 +24,11 @@ use serde::{Deserialize, Serialize};
 
 pub use self::finding::{Certificate, Fact, Fault, Finding, Found, Subject};
 use crate::config::{self, Config};
+use crate::dial_route;
 use crate::folder::Folder;
 use crate::registration::{self, Registration};
 use crate::status::{BrokenAt, Connection, ServiceStatus, Status};
 use crate::vault::Vault;
-use crate::way;
 
 /// One thing that was looked at, in words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,11 +92,11 @@ pub async fn findings(folder: &Folder) -> Vec<Finding> {
     let config = check_config(folder, &mut checks);
     let registration = check_registration(folder, &mut checks);
     let key = check_key(folder, registration.as_ref(), &mut checks).await;
-    let way = match (&config, &registration) {
-        (Some(config), Some(registration)) => way::way(config, &registration.server),
-        _ => Way::default(),
+    let route = match (&config, &registration) {
+        (Some(config), Some(registration)) => dial_route::choose(config, &registration.server),
+        _ => DialRoute::default(),
     };
-    check_server(&way, registration.as_ref(), key.as_ref(), &mut checks).await;
+    check_server(&route, registration.as_ref(), key.as_ref(), &mut checks).await;
     let running = running(folder).await;
     checks.extend(check_connection(registration.as_ref(), &running));
     let statuses = match running {
@@ -167,25 +167,25 @@ async fn check_key(
 /// Proxy, name, TCP, the server's identity, this device's and the clock, each on its own, so that the first that
 /// fails is named.
 async fn check_server(
-    way: &Way,
+    route: &DialRoute,
     registration: Option<&Registration>,
     key: Option<&PrivateKey>,
     checks: &mut Vec<Finding>,
 ) {
-    use Subject::{Clock, Name, OwnIdentity, Proxy, ServerIdentity, Way};
+    use Subject::{Clock, Name, OwnIdentity, Proxy, Reachability, ServerIdentity};
 
     let Some(registration) = registration else {
-        checks.extend([Proxy, Name, Way, ServerIdentity, OwnIdentity, Clock].map(skipped));
+        checks.extend([Proxy, Name, Reachability, ServerIdentity, OwnIdentity, Clock].map(skipped));
         return;
     };
     let server = &registration.server;
     let host = server.host().to_owned();
-    checks.push(match &way.proxy {
+    checks.push(match &route.proxy {
         Some(proxy) => good(Proxy, Fact::Proxy { proxy: proxy.to_string(), server: server.clone() }),
         None => good(Proxy, Fact::NoProxy),
     });
     // Behind a proxy the name is the proxy's to resolve.
-    let name = match (&way.proxy, tokio::net::lookup_host((server.host(), server.port())).await) {
+    let name = match (&route.proxy, tokio::net::lookup_host((server.host(), server.port())).await) {
         (Some(_), _) => Ok(Fact::NameByProxy { host }),
         (None, Ok(found)) => Ok(Fact::Name { host, addresses: found.map(|address| address.ip()).collect() }),
         (None, Err(source)) => Err(DialError::Name { server: server.clone(), source }),
@@ -194,19 +194,19 @@ async fn check_server(
         Ok(fact) => checks.push(good(Name, fact)),
         Err(error) => {
             checks.push(bad(Name, dialled(&error)));
-            checks.extend([Way, ServerIdentity, OwnIdentity, Clock].map(skipped));
+            checks.extend([Reachability, ServerIdentity, OwnIdentity, Clock].map(skipped));
             return;
         }
     }
     let Some(key) = key else {
-        checks.extend([Way, ServerIdentity, OwnIdentity, Clock].map(skipped));
+        checks.extend([Reachability, ServerIdentity, OwnIdentity, Clock].map(skipped));
         return;
     };
     let start = Instant::now();
-    match look(server, way, key, registration.pins.clone()).await {
+    match look(server, route, key, registration.pins.clone()).await {
         Ok(found) => {
             let took = Some(start.elapsed());
-            checks.push(good(Way, Fact::Answers { server: server.clone(), took }));
+            checks.push(good(Reachability, Fact::Answers { server: server.clone(), took }));
             checks.push(good(ServerIdentity, Fact::Pinned { keys: found.key_exchange }));
             checks.push(good(OwnIdentity, Fact::Known { device: found.device }));
             checks.push(clock(found.now));
@@ -217,16 +217,16 @@ async fn check_server(
 
 /// Says which of the checks failed, and with it that those before it did not.
 fn server_trouble(server: &ServerAddr, error: &SessionError, checks: &mut Vec<Finding>) {
-    use Subject::{Clock, OwnIdentity, Proxy, ServerIdentity, Way};
+    use Subject::{Clock, OwnIdentity, Proxy, Reachability, ServerIdentity};
 
-    let answers = || good(Way, Fact::Answers { server: server.clone(), took: None });
+    let answers = || good(Reachability, Fact::Answers { server: server.clone(), took: None });
     match error {
         SessionError::Dial(error @ DialError::Proxy(_)) => {
             // The last of them was the proxy's, and was taken to be right.
             if let Some(check) = checks.iter_mut().find(|check| check.of == Proxy) {
                 *check = bad(Proxy, dialled(error));
             }
-            checks.extend([Way, ServerIdentity, OwnIdentity, Clock].map(skipped));
+            checks.extend([Reachability, ServerIdentity, OwnIdentity, Clock].map(skipped));
         }
         SessionError::Dial(
             error @ (DialError::WrongServer { .. }
@@ -250,7 +250,7 @@ fn server_trouble(server: &ServerAddr, error: &SessionError, checks: &mut Vec<Fi
             | DialError::Unanswered { .. }
             | DialError::Closed { .. }),
         ) => {
-            checks.push(bad(Way, dialled(error)));
+            checks.push(bad(Reachability, dialled(error)));
             checks.extend([ServerIdentity, OwnIdentity, Clock].map(skipped));
         }
         SessionError::Refused { .. }
@@ -370,7 +370,7 @@ async fn check_service(spec: &ServiceSpec) -> Finding {
         Err(cause) => cause,
     };
     let shown = match cause {
-        ServiceCause::Untrusted => inspect(&target, &Way::default()).await,
+        ServiceCause::Untrusted => inspect(&target, &DialRoute::default()).await,
         _ => None,
     };
     let certificate = shown.map(|shown| Certificate {

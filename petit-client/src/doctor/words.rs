@@ -35,7 +35,7 @@ fn name(of: &Subject) -> String {
         Subject::Key => "device key".to_owned(),
         Subject::Proxy => "proxy".to_owned(),
         Subject::Name => "server's name".to_owned(),
-        Subject::Way => "way to the server".to_owned(),
+        Subject::Reachability => "way to the server".to_owned(),
         Subject::ServerIdentity => "server's identity".to_owned(),
         Subject::OwnIdentity => "this computer's identity".to_owned(),
         Subject::Clock => "clock".to_owned(),

@@ -9,7 +9,7 @@ use crate::cause::Cause;
 use crate::invite::Invite;
 use crate::limits;
 use crate::name::{DeviceId, RegisteredId, ServerAddr, ServiceName};
-use crate::net::dial::{self, DialError, Way};
+use crate::net::dial::{self, DialError, DialRoute};
 use crate::net::tls;
 use crate::proto::control::{
     ControlError, Enrol, EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, SecretText, Text,
@@ -108,14 +108,14 @@ impl EnrolError {
 /// Cancelling leaves it open whether the device is registered; repeat it to find out.
 pub async fn enrol(
     invite: &Invite,
-    way: &Way,
+    route: &DialRoute,
     key: &PrivateKey,
     device_name: &str,
     software: &Text<64>,
 ) -> Result<Registered, EnrolError> {
     let server = &invite.server;
     let config = tls::client(key, invite.pins.clone(), tls::ALPN_ENROL).map_err(EnrolError::Key)?;
-    let mut tls = dial::dial(server, way, config, limits::DIAL).await?;
+    let mut tls = dial::dial(server, route, config, limits::DIAL).await?;
     let request = FromDevice::Enrol(Enrol {
         protocol: PROTOCOL,
         invite: Text::lossy(&invite.id.to_string()),

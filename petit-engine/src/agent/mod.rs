@@ -37,7 +37,7 @@ pub use self::withdrawal::Offering;
 use crate::limits;
 use crate::mux::{Mux, Stats};
 use crate::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName};
-use crate::net::dial::Way;
+use crate::net::dial::DialRoute;
 use crate::proto::control::{Kept, Outcome, PublicUrl, Text, Trial, Vitae};
 use crate::secret::{Fingerprint, PrivateKey, random_bytes};
 
@@ -47,7 +47,7 @@ pub struct AgentConfig {
     /// Where to dial.
     pub server: ServerAddr,
     /// How to get there.
-    pub way: Way,
+    pub route: DialRoute,
     /// Keys that the server may have.
     pub pins: Vec<Fingerprint>,
     /// Who this device is.
@@ -147,7 +147,7 @@ pub(crate) enum Command {
     Hurry,
     Wake,
     Network(Vec<IpAddr>),
-    SetWay(Way),
+    SetRoute(DialRoute),
     SetServices(Vec<ServiceSpec>),
     Introduce(Text<64>, Vitae),
     Probe(ServiceName, oneshot::Sender<Result<Trial, AskError>>),
@@ -249,9 +249,9 @@ impl Agent {
         let _ = self.commands.send(Command::Network(addresses)).await;
     }
 
-    /// Gets to the server in another way from the next attempt on.
-    pub async fn set_way(&self, way: Way) {
-        let _ = self.commands.send(Command::SetWay(way)).await;
+    /// Dials the server by another route from the next attempt on.
+    pub async fn set_route(&self, route: DialRoute) {
+        let _ = self.commands.send(Command::SetRoute(route)).await;
     }
 
     /// Offers other services from now on. Visits of one that is not offered any more, or that leads elsewhere, end:

@@ -277,7 +277,7 @@ pub(super) mod tests {
     use crate::mux::Event;
     use crate::mux::testing::{Side, pair};
     use crate::name::RegisteredId;
-    use crate::net::dial::Way;
+    use crate::net::dial::DialRoute;
     use crate::proto::control::{Message, PublicUrl, ServiceKind, Vitae};
     use crate::secret::PrivateKey;
 
@@ -293,7 +293,7 @@ pub(super) mod tests {
     pub(in crate::agent) fn online(count: usize, in_use: &[&str]) -> (Runner, Side) {
         let config = AgentConfig {
             server: "localhost:1".parse().unwrap(),
-            way: Way::default(),
+            route: DialRoute::default(),
             pins: Vec::new(),
             key: PrivateKey::generate().unwrap(),
             software: Text::default(),

@@ -229,13 +229,13 @@ impl Runner {
             vitae: self.config.vitae.clone(),
             services: self.offers(),
         };
-        let (server, way) = (self.config.server.clone(), self.config.way.clone());
-        let small = self.early_ends >= SMALL_AFTER && !way.require_pq;
+        let (server, route) = (self.config.server.clone(), self.config.route.clone());
+        let small = self.early_ends >= SMALL_AFTER && !route.require_pq;
         if small {
             tracing::info!("trying with a TLS greeting that fits one packet");
         }
         let tls = Arc::clone(if small { &self.tls.small } else { &self.tls.usual });
-        self.dialing = Some(Box::pin(async move { connect(&server, &way, tls, hello).await }));
+        self.dialing = Some(Box::pin(async move { connect(&server, &route, tls, hello).await }));
     }
 
     /// Streams that one session may carry: no more than there may be connections to services.
@@ -353,9 +353,9 @@ impl Runner {
                 }
                 self.wake();
             }
-            Command::SetWay(way) => {
-                if self.config.way != way {
-                    self.config.way = way;
+            Command::SetRoute(route) => {
+                if self.config.route != route {
+                    self.config.route = route;
                     // Whoever is online stays so; an attempt in the old way is not waited for.
                     if self.live.is_none() {
                         self.wake();

@@ -15,7 +15,7 @@ use crate::cause::Cause;
 use crate::limits;
 use crate::mux::{self, End, Event, Events, Mux, Role, Stream};
 use crate::name::{DeviceId, ServerAddr};
-use crate::net::dial::{self, DialError, Way};
+use crate::net::dial::{self, DialError, DialRoute};
 use crate::net::tls;
 use crate::proto::control::{
     ControlError, FromAgent, FromRelay, Hello, Message, PROTOCOL, Refusal, Text, WIDE, Welcome, has_feature,
@@ -226,13 +226,13 @@ pub struct Look {
 /// Cancelling closes the connection.
 pub async fn look(
     server: &ServerAddr,
-    way: &Way,
+    route: &DialRoute,
     key: &PrivateKey,
     pins: Vec<Fingerprint>,
 ) -> Result<Look, SessionError> {
     let config = tls::client(key, pins, tls::ALPN_TUNNEL)
         .map_err(|error| DialError::from_tls(server, io::Error::other(error)))?;
-    let (message, live) = ask(server, way, config, &FromAgent::Look {}, 0).await?;
+    let (message, live) = ask(server, route, config, &FromAgent::Look {}, 0).await?;
     match message {
         FromRelay::Looked { device, now } => {
             Ok(Look { device, now, key_exchange: live.key_exchange.clone() })
@@ -244,13 +244,13 @@ pub async fn look(
 /// Dials `server`, proves both sides, says `hello` and waits for the welcome, all within [`limits::DIAL`].
 pub(super) async fn connect(
     server: &ServerAddr,
-    way: &Way,
+    route: &DialRoute,
     config: Arc<ClientConfig>,
     hello: Hello,
 ) -> Result<(Live, Welcome), SessionError> {
     let window = hello.window;
     let services = hello.services.len();
-    let (message, mut live) = ask(server, way, config, &FromAgent::Hello(hello), window).await?;
+    let (message, mut live) = ask(server, route, config, &FromAgent::Hello(hello), window).await?;
     match message {
         FromRelay::Welcome(welcome) if welcome.protocol == PROTOCOL => {
             live.mux.set_services(services);
@@ -267,13 +267,13 @@ pub(super) async fn connect(
 /// Dials, says the first thing and waits for the answer.
 async fn ask(
     server: &ServerAddr,
-    way: &Way,
+    route: &DialRoute,
     config: Arc<ClientConfig>,
     first: &FromAgent,
     window: u32,
 ) -> Result<(FromRelay, Live), SessionError> {
     let deadline = Instant::now() + limits::DIAL;
-    let tls = dial::dial(server, way, config, limits::DIAL).await?;
+    let tls = dial::dial(server, route, config, limits::DIAL).await?;
     let (wire, connection) = tls.get_ref();
     let local = wire.get_ref().local_addr().ok().map(|address| address.ip().to_canonical());
     let key_exchange = connection.negotiated_key_exchange_group().map(|group| KeyExchange {

@@ -25,7 +25,7 @@ use crate::name::ServerAddr;
 
 /// How the server is reached, beside its address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Way {
+pub struct DialRoute {
     /// The proxy on the way, when there is one.
     pub proxy: Option<Proxy>,
     /// Further addresses of the same server, tried in order after the first. They are held to the same pins.
@@ -194,19 +194,19 @@ pub type Dialled = TlsStream<Wire<TcpStream>>;
 /// Cancelling closes whatever was open.
 pub async fn dial(
     server: &ServerAddr,
-    way: &Way,
+    route: &DialRoute,
     config: Arc<ClientConfig>,
     limit: Duration,
 ) -> Result<Dialled, DialError> {
     let deadline = Instant::now() + limit;
-    let servers: Vec<&ServerAddr> = std::iter::once(server).chain(&way.others).collect();
+    let servers: Vec<&ServerAddr> = std::iter::once(server).chain(&route.others).collect();
     let mut last = DialError::Unanswered { server: server.clone(), limit, connected: false };
     for (tried, server) in servers.iter().enumerate() {
         // Each gets its share of what is left, so that one that is silent leaves time for the next.
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(servers.len() - tried).unwrap_or(1).max(1);
         let connected = AtomicBool::new(false);
-        let attempt = dial_one(server, way, Arc::clone(&config), &connected);
+        let attempt = dial_one(server, route, Arc::clone(&config), &connected);
         last = match tokio::time::timeout(share, attempt).await {
             Ok(Ok(tls)) => return Ok(tls),
             Ok(Err(error)) => error,
@@ -221,15 +221,15 @@ pub async fn dial(
 
 async fn dial_one(
     server: &ServerAddr,
-    way: &Way,
+    route: &DialRoute,
     config: Arc<ClientConfig>,
     connected: &AtomicBool,
 ) -> Result<Dialled, DialError> {
-    let tcp = reach(server, way).await?;
+    let tcp = reach(server, route).await?;
     connected.store(true, Ordering::Relaxed);
     let name = server_name(server)?;
     match TlsConnector::from(config).connect(name, Wire::new(tcp)).await {
-        Ok(tls) if way.require_pq && !tls::is_post_quantum(tls.get_ref().1) => {
+        Ok(tls) if route.require_pq && !tls::is_post_quantum(tls.get_ref().1) => {
             let group = tls.get_ref().1.negotiated_key_exchange_group();
             let group = group.map(|group| format!("{:?}", group.name())).unwrap_or_default();
             Err(DialError::Classical { server: server.clone(), group })
@@ -237,7 +237,7 @@ async fn dial_one(
         Ok(tls) => Ok(tls),
         Err(source) => match DialError::from_tls(server, source) {
             // It speaks TLS but knows no raw keys, so it is no Petit server. Whose certificate does it show?
-            DialError::NotPetit { source, server } => match inspect(&server, way).await {
+            DialError::NotPetit { source, server } => match inspect(&server, route).await {
                 Some(Stranger { issuer, poses: true, .. }) => Err(DialError::Inspected { server, issuer }),
                 _ => Err(DialError::NotPetit { server, source }),
             },
@@ -252,8 +252,8 @@ pub(super) fn server_name(server: &ServerAddr) -> Result<ServerName<'static>, Di
 }
 
 /// A TCP connection to the server, through the proxy when there is one.
-pub(super) async fn reach(server: &ServerAddr, way: &Way) -> Result<TcpStream, DialError> {
-    let tcp = match &way.proxy {
+pub(super) async fn reach(server: &ServerAddr, route: &DialRoute) -> Result<TcpStream, DialError> {
+    let tcp = match &route.proxy {
         Some(proxy) => proxy.connect(server).await?,
         None => connect(server).await.map_err(|error| match error {
             ConnectError::Name(source) => DialError::Name { server: server.clone(), source },

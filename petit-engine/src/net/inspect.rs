@@ -12,7 +12,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::{PrintableStringRef, Utf8StringRef};
 
-use super::dial::{Way, reach, server_name};
+use super::dial::{DialRoute, reach, server_name};
 use super::tls::provider;
 use crate::name::ServerAddr;
 use crate::proto::control::Text;
@@ -36,7 +36,7 @@ pub struct Stranger {
 ///
 /// # Cancel safety
 /// Cancelling closes the connection.
-pub async fn inspect(server: &ServerAddr, way: &Way) -> Option<Stranger> {
+pub async fn inspect(server: &ServerAddr, route: &DialRoute) -> Option<Stranger> {
     let seen = Arc::new(Recorder::default());
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -45,7 +45,7 @@ pub async fn inspect(server: &ServerAddr, way: &Way) -> Option<Stranger> {
         .with_custom_certificate_verifier(Arc::<Recorder>::clone(&seen))
         .with_no_client_auth();
     let look = async {
-        let tcp = reach(server, way).await.ok()?;
+        let tcp = reach(server, route).await.ok()?;
         // Fails always: the recorder accepts nothing.
         let _ = TlsConnector::from(Arc::new(config)).connect(server_name(server).ok()?, tcp).await;
         Some(())

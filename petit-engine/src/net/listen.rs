@@ -76,7 +76,8 @@ mod tests {
         let (sender, mut accepted) = tokio::sync::mpsc::channel(1);
         let accepting = accept(&listener, |tcp, _| sender.try_send(tcp).unwrap());
         let both = async {
-            let dialled = crate::net::dial::reach(&server, &crate::net::dial::Way::default()).await.unwrap();
+            let dialled =
+                crate::net::dial::reach(&server, &crate::net::dial::DialRoute::default()).await.unwrap();
             (dialled, accepted.recv().await.unwrap())
         };
         let (dialled, accepted) = tokio::select! {

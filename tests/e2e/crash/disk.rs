@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use petit_engine::agent::{self, EnrolError};
 use petit_engine::invite::Invite;
-use petit_engine::net::dial::Way;
+use petit_engine::net::dial::DialRoute;
 use petit_engine::proto::control::{EnrolRefusal, Text};
 use petit_engine::secret::PrivateKey;
 use petit_host::logs::{FILE_BYTES, FILES, RotatingFile};
@@ -59,7 +59,7 @@ impl Drop for SmallDisk {
 
 async fn enrol(link: &str, key: &PrivateKey) -> Result<agent::Registered, EnrolError> {
     let invite = Invite::parse(&SecretString::from(link.to_owned())).unwrap();
-    agent::enrol(&invite, &Way::default(), key, "disk", &Text::lossy("test")).await
+    agent::enrol(&invite, &DialRoute::default(), key, "disk", &Text::lossy("test")).await
 }
 
 #[tokio::test]

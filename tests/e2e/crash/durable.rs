@@ -5,7 +5,7 @@ use std::path::Path;
 
 use petit_engine::agent;
 use petit_engine::invite::Invite;
-use petit_engine::net::dial::Way;
+use petit_engine::net::dial::DialRoute;
 use petit_engine::proto::control::Text;
 use petit_engine::secret::PrivateKey;
 use petit_host::control::client::Client;
@@ -35,7 +35,7 @@ async fn no_change_is_acknowledged_before_it_is_on_the_disk() {
     let invite = Invite::parse(&SecretString::from(made["link"].as_str().unwrap().to_owned())).unwrap();
     let key = PrivateKey::generate().unwrap();
     let text = Text::lossy("durable");
-    let registered = agent::enrol(&invite, &Way::default(), &key, "durable", &text).await.unwrap();
+    let registered = agent::enrol(&invite, &DialRoute::default(), &key, "durable", &text).await.unwrap();
     committed("an enrolment");
     let alias = json!({ "id": registered.id.to_string(), "alias": "acme", "force": false });
     control.call("POST", "/aliases", Some(&alias)).await.unwrap();

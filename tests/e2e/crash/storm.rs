@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use petit_engine::agent;
 use petit_engine::invite::Invite;
-use petit_engine::net::dial::Way;
+use petit_engine::net::dial::DialRoute;
 use petit_engine::proto::control::Text;
 use petit_engine::secret::PrivateKey;
 use petit_host::control::client::Client;
@@ -54,7 +54,7 @@ async fn enrol(control: &Client, journal: &Shared) -> Option<()> {
     let invite = Invite::parse(&link).unwrap();
     let key = PrivateKey::generate().unwrap();
     let text = Text::lossy("storm");
-    let registered = agent::enrol(&invite, &Way::default(), &key, "storm", &text).await.ok()?;
+    let registered = agent::enrol(&invite, &DialRoute::default(), &key, "storm", &text).await.ok()?;
     let mut journal = journal.lock().unwrap();
     journal.devices.insert(registered.device.to_string(), registered.id.to_string());
     journal.used.insert(invite.id.to_string());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use petit_client::status::Connection;
 use petit_engine::limits;
 use petit_tests::bed::Bed;
-use petit_tests::chaos::{Flow, Trouble, Way};
+use petit_tests::chaos::{Direction, Flow, Trouble};
 use petit_tests::figures::{Times, figure, rounds};
 use petit_tests::service::Service;
 use petit_tests::soon;
@@ -17,7 +17,7 @@ use super::{OwnHost, behind_chaos};
 const NOTICED: Duration = Duration::from_secs(limits::DEAD_AFTER.as_secs() + 1);
 
 /// Which way bytes vanish.
-async fn vanish(ways: &[Way]) -> (Duration, Duration, Duration) {
+async fn vanish(ways: &[Direction]) -> (Duration, Duration, Duration) {
     let bed = Bed::start().await;
     let service = Service::http("s").await;
     let (chaos, client) = behind_chaos(&bed, &service).await;
@@ -32,8 +32,8 @@ async fn vanish(ways: &[Way]) -> (Duration, Duration, Duration) {
     });
     service.until_waiting(1).await;
     let start = Instant::now();
-    for way in ways {
-        chaos.set(*way, Trouble::flow(Flow::Lost));
+    for direction in ways {
+        chaos.set(*direction, Trouble::flow(Flow::Lost));
     }
     let by_client = async {
         client
@@ -62,12 +62,13 @@ async fn vanish(ways: &[Way]) -> (Duration, Duration, Duration) {
 async fn a_link_that_is_dead_in_one_direction_or_both_is_noticed_by_both_ends() {
     let (mut client, mut server, mut request) = (Times::default(), Times::default(), Times::default());
     for _ in 0..rounds(1, 6) {
-        let runs: Vec<_> = [&[Way::There][..], &[Way::Back], &[Way::There, Way::Back]]
-            .into_iter()
-            .cycle()
-            .take(rounds(3, 9))
-            .map(vanish)
-            .collect();
+        let runs: Vec<_> =
+            [&[Direction::There][..], &[Direction::Back], &[Direction::There, Direction::Back]]
+                .into_iter()
+                .cycle()
+                .take(rounds(3, 9))
+                .map(vanish)
+                .collect();
         for (by_client, by_server, hung) in futures_util::future::join_all(runs).await {
             client.add(by_client);
             server.add(by_server);

@@ -7,7 +7,7 @@ use petit_engine::agent::{EnrolError, enrol};
 use petit_engine::cause::Cause;
 use petit_engine::invite::Invite;
 use petit_engine::name::ServerAddr;
-use petit_engine::net::dial::{DialError, Way};
+use petit_engine::net::dial::{DialError, DialRoute};
 use petit_engine::net::tls;
 use petit_engine::proto::control::Text;
 use petit_engine::secret::PrivateKey;
@@ -71,7 +71,7 @@ async fn tls_inspection_is_named_with_its_issuer_and_nothing_is_told_to_it() {
     let server = ServerAddr::new("localhost", address.port()).unwrap();
     let invite = Invite { server, ..bed.invite().await };
     let key = PrivateKey::generate().unwrap();
-    let error = enrol(&invite, &Way::default(), &key, "t", &Text::lossy("t")).await.unwrap_err();
+    let error = enrol(&invite, &DialRoute::default(), &key, "t", &Text::lossy("t")).await.unwrap_err();
     let EnrolError::Dial(DialError::Inspected { issuer, .. }) = &error else { panic!("{error}") };
     assert_eq!(issuer, "Corp Web Shield CA (Example Corp)");
     assert!(seen.lock().unwrap().is_empty(), "no byte of the invite's secret has left");
@@ -114,7 +114,7 @@ async fn a_box_that_cannot_bear_a_long_greeting_gets_a_short_one() {
     let post_quantum = client.until_green("web").await;
     assert_eq!(post_quantum.post_quantum, Some(true), "the usual greeting is post-quantum");
     // Everything beyond the first 1,400 bytes of a connection resets it.
-    chaos.set(chaos::Way::There, Trouble { reset_after: Some(1400), ..Trouble::default() });
+    chaos.set(chaos::Direction::There, Trouble { reset_after: Some(1400), ..Trouble::default() });
     chaos.reset();
     // A connection that is classical needs less than that to be welcomed, but not to live on: the box is there
     // for the greeting only.
@@ -123,7 +123,7 @@ async fn a_box_that_cannot_bear_a_long_greeting_gets_a_short_one() {
         waits && chaos.accepted() >= 4
     });
     small.await;
-    chaos.set(chaos::Way::There, Trouble::flow(Flow::Passes));
+    chaos.set(chaos::Direction::There, Trouble::flow(Flow::Passes));
     client.client.hurry().await;
     client.until_green("web").await;
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use petit_engine::agent::{self, EnrolError};
 use petit_engine::invite::Invite;
 use petit_engine::limits;
-use petit_engine::net::dial::Way;
+use petit_engine::net::dial::DialRoute;
 use petit_engine::net::tls::{self, ALPN_ENROL, ALPN_TUNNEL};
 use petit_engine::proto::control::{EnrolRefusal, Text};
 use petit_engine::secret::{InviteSecret, PrivateKey};
@@ -336,7 +336,7 @@ async fn guessing_invites_is_slow_and_teaches_nothing() {
     let invite = bed.invite().await;
     let refusal = |invite: Invite| async move {
         let key = PrivateKey::generate().unwrap();
-        let result = agent::enrol(&invite, &Way::default(), &key, "guess", &Text::lossy("guess")).await;
+        let result = agent::enrol(&invite, &DialRoute::default(), &key, "guess", &Text::lossy("guess")).await;
         match result {
             Err(EnrolError::Refused { refusal, .. }) => refusal,
             other => panic!("{other:?}"),

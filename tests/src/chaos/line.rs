@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use super::{Flow, Orders, Seen, Trouble, Way};
+use super::{Direction, Flow, Orders, Seen, Trouble};
 
 /// The most bytes of one read, and so of one piece on the line.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -58,21 +58,21 @@ impl Load {
 pub(super) async fn pump<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     read: R,
     write: W,
-    way: Way,
+    direction: Direction,
     orders: watch::Receiver<Orders>,
     seen: &Seen,
 ) -> io::Result<()> {
     let (line, pieces) = mpsc::unbounded_channel();
     let load = Load::default();
-    let out = deliver(write, pieces, way, orders.clone(), &load);
-    tokio::try_join!(take_in(read, line, way, orders, seen, &load), out).map(|_| ())
+    let out = deliver(write, pieces, direction, orders.clone(), &load);
+    tokio::try_join!(take_in(read, line, direction, orders, seen, &load), out).map(|_| ())
 }
 
 /// Puts what the source sends on the line, with the time at which it arrives.
 async fn take_in<R: AsyncRead + Unpin>(
     mut read: R,
     line: mpsc::UnboundedSender<(Instant, Piece)>,
-    way: Way,
+    direction: Direction,
     mut orders: watch::Receiver<Orders>,
     seen: &Seen,
     load: &Load,
@@ -80,7 +80,7 @@ async fn take_in<R: AsyncRead + Unpin>(
     let mut clock = Clock::new(Instant::now());
     let (mut taken, mut lost) = (0_u64, false);
     loop {
-        let trouble = orders.borrow_and_update().of(way);
+        let trouble = orders.borrow_and_update().of(direction);
         if trouble.flow == Flow::Held {
             if orders.changed().await.is_err() {
                 return Ok(());
@@ -111,7 +111,7 @@ async fn take_in<R: AsyncRead + Unpin>(
         };
         let arrival = clock.arrival(Instant::now(), count, &trouble);
         taken += count as u64;
-        seen.bytes(way).fetch_add(count as u64, Ordering::Relaxed);
+        seen.bytes(direction).fetch_add(count as u64, Ordering::Relaxed);
         lost |= trouble.flow == Flow::Lost;
         if lost && count > 0 {
             continue;
@@ -144,7 +144,7 @@ fn piece_bytes(trouble: &Trouble) -> usize {
 async fn deliver<W: AsyncWrite + Unpin>(
     mut write: W,
     mut line: mpsc::UnboundedReceiver<(Instant, Piece)>,
-    way: Way,
+    direction: Direction,
     orders: watch::Receiver<Orders>,
     load: &Load,
 ) -> io::Result<()> {
@@ -155,7 +155,7 @@ async fn deliver<W: AsyncWrite + Unpin>(
             Piece::Break => return Err(io::ErrorKind::ConnectionReset.into()),
             Piece::Bytes(mut bytes) => {
                 let count = bytes.len();
-                let slice = orders.borrow().of(way).slice.unwrap_or(usize::MAX).max(1);
+                let slice = orders.borrow().of(direction).slice.unwrap_or(usize::MAX).max(1);
                 while !bytes.is_empty() {
                     write.write_all(&bytes.split_to(slice.min(bytes.len()))).await?;
                     // Each slice gets its chance to be read alone.

@@ -28,7 +28,7 @@ fn bench_with(held: usize, there: Trouble) -> Bench {
     pumps.spawn(async move {
         let (accepted, there, back) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
         let seen = Seen { accepted, there, back, open: watch::Sender::new(0) };
-        pump(near_end, far_end, Way::There, receiver, &seen).await
+        pump(near_end, far_end, Direction::There, receiver, &seen).await
     });
     Bench { near, far, orders, _pump: pumps }
 }
@@ -162,13 +162,13 @@ async fn proxied() -> (Chaos, TcpStream, TcpStream) {
 #[tokio::test]
 async fn a_reset_comes_after_exactly_so_many_bytes() {
     let (chaos, mut near, mut far) = proxied().await;
-    chaos.set(Way::There, Trouble { reset_after: Some(10), ..Trouble::default() });
+    chaos.set(Direction::There, Trouble { reset_after: Some(10), ..Trouble::default() });
     near.write_all(b"0123456789abcdef").await.unwrap();
     let mut got = Vec::new();
     let end = crate::soon("the reset", far.read_to_end(&mut got)).await;
     assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     assert_eq!(got, b"0123456789");
-    assert_eq!(chaos.carried(Way::There), 10);
+    assert_eq!(chaos.carried(Direction::There), 10);
     chaos.until_open(0).await;
 }
 

@@ -151,7 +151,7 @@ fn text(status: &Status) -> String {
             out.push_str(&format!("    {}\n", kept_text(&status.kept)));
         }
         if !matches!(service.light, Light::Green | Light::Off) {
-            out.push_str(&format!("    {}\n", way(&service.hops)));
+            out.push_str(&format!("    {}\n", path_of(&service.hops)));
         }
         for alias in &service.aliases {
             let known = service.alias_fronts.iter().find(|known| known.alias == *alias);
@@ -166,7 +166,7 @@ fn text(status: &Status) -> String {
 }
 
 /// The way of a visitor, with what is known of each part.
-fn way(hops: &[Hop]) -> String {
+fn path_of(hops: &[Hop]) -> String {
     let part = |hop: &Hop| {
         let name = match hop.hop {
             HopName::Name => "name",

@@ -57,7 +57,7 @@ async fn dialled(answer: fn(std::net::TcpStream) -> Option<std::net::TcpStream>)
     });
     let key = crate::secret::PrivateKey::generate().unwrap();
     let config = tls::client(&key, vec![crate::secret::Fingerprint([1; 32])], tls::ALPN_TUNNEL).unwrap();
-    let error = dial(&server, &Way::default(), config, limits::DIAL).await.unwrap_err();
+    let error = dial(&server, &DialRoute::default(), config, limits::DIAL).await.unwrap_err();
     drop(answering.join().unwrap());
     error
 }

@@ -31,7 +31,7 @@ use crate::proto::frame::{Open, Purpose};
 use crate::timer::LazyTimer;
 
 /// Where a request goes, and for whom.
-pub(super) struct Way<'a> {
+pub(super) struct RequestContext<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) session: &'a Arc<Session>,
     pub(super) served: &'a Arc<Served>,
@@ -46,7 +46,7 @@ pub(super) struct Way<'a> {
     pub(super) timer: Option<&'a Mutex<LazyTimer>>,
 }
 
-impl Way<'_> {
+impl RequestContext<'_> {
     /// Opens a stream to the service.
     pub(super) fn open(&self) -> Result<Stream, Failure> {
         let open = Open {
@@ -129,31 +129,31 @@ struct Refused {
 
 /// Sends a request on its way and returns the answer with its body streaming.
 pub(super) async fn forward(
-    way: &Way<'_>,
+    context: &RequestContext<'_>,
     request: Request<Incoming>,
     checked: &head::Request,
     visitor: &Visitor,
     slot: Slot,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let options = &way.served.options;
+    let options = &context.served.options;
     if options.max_body_bytes.is_some_and(|most| request.body().size_hint().lower() > most) {
         return Err(Failure::BodyTooLong);
     }
     let is_grpc = is_grpc(request.headers());
-    let job = Job { way, place: Arc::clone(slot.place()), is_grpc };
+    let job = Job { context, place: Arc::clone(slot.place()), is_grpc };
     let version = request.version();
     let (response, source) = if options.h2 {
-        job.over_h2(head::to_service(request, checked, visitor, way)).await?
+        job.over_h2(head::to_service(request, checked, visitor, context)).await?
     } else {
         job.over_h1(request, checked, visitor).await?
     };
     job.place.answered();
-    let idle = way.shared.config.bounds.idle;
+    let idle = context.shared.config.bounds.idle;
     let (head, ()) = response.into_parts();
     let body = match source {
         Arrived::Whole(body) => AnswerBody::full(body),
         Arrived::Streaming(source) => {
-            let kind = match EventStream::of(&head.headers, &way.shared.leaving, || way.goodbye()) {
+            let kind = match EventStream::of(&head.headers, &context.shared.leaving, || context.goodbye()) {
                 Some(events) => AnswerKind::Events(events),
                 None if is_grpc => AnswerKind::Grpc,
                 None => AnswerKind::Plain,
@@ -162,7 +162,7 @@ pub(super) async fn forward(
         }
     };
     let response = Response::from_parts(head, body);
-    Ok(head::to_visitor(response, version, way.host))
+    Ok(head::to_visitor(response, version, context.host))
 }
 
 /// A service of HTTP/2 said that it has not looked at the request: by a reset of its stream (RFC 9113 §8.7), or by
@@ -192,15 +192,15 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// What all tries of one request have in common.
 struct Job<'a> {
-    way: &'a Way<'a>,
+    context: &'a RequestContext<'a>,
     place: Arc<Place>,
     is_grpc: bool,
 }
 
 impl Job<'_> {
     fn streaming(&self, body: Incoming) -> Box<Streaming> {
-        let idle = self.way.shared.config.bounds.idle;
-        let most = self.way.served.options.max_body_bytes;
+        let idle = self.context.shared.config.bounds.idle;
+        let most = self.context.served.options.max_body_bytes;
         Streaming::new(body, Arc::clone(&self.place), idle, most, self.is_grpc)
     }
 
@@ -217,7 +217,7 @@ impl Job<'_> {
             if matches!(coding, Coding::Length(1..)) {
                 return Err(Failure::BadRequest);
             }
-            let head = head::bytes_to_service(&parts, checked, visitor, self.way, None);
+            let head = head::bytes_to_service(&parts, checked, visitor, self.context, None);
             // A stream that was kept alive may have been closed by the service a moment ago. A request without a
             // body can be sent again then, if it provably never got there.
             return match self.send_h1(head.clone(), is_head, None, true).await {
@@ -228,7 +228,7 @@ impl Job<'_> {
                 other => other.map_err(|refused| refused.failure),
             };
         }
-        let head = head::bytes_to_service(&parts, checked, visitor, self.way, Some(coding));
+        let head = head::bytes_to_service(&parts, checked, visitor, self.context, Some(coding));
         let sending = Sending::new(self.streaming(body), coding);
         self.send_h1(head, is_head, Some(sending), true).await.map_err(|refused| refused.failure)
     }
@@ -240,23 +240,23 @@ impl Job<'_> {
         sending: Option<Sending>,
         may_reuse: bool,
     ) -> Result<(Response<()>, Arrived), Refused> {
-        let way = self.way;
-        let service = way.served.number;
+        let context = self.context;
+        let service = context.served.number;
         let kept = match (may_reuse, &sending) {
             (false, _) => None,
-            (true, None) => way.session.pool.take(service, Repeatable::Yes),
-            (true, Some(_)) => way.session.pool.take(service, Repeatable::No),
+            (true, None) => context.session.pool.take(service, Repeatable::Yes),
+            (true, Some(_)) => context.session.pool.take(service, Repeatable::No),
         };
         let (stream, kept) = match kept {
             Some(stream) => (stream, true),
-            None => (Arc::new(way.open().map_err(Refused::for_good)?), false),
+            None => (Arc::new(context.open().map_err(Refused::for_good)?), false),
         };
         let fate = Arc::clone(stream.fate());
         let before = fate.written();
-        let upstream = Upstream { session: Arc::clone(way.session), service, stream };
+        let upstream = Upstream { session: Arc::clone(context.session), service, stream };
         let mut exchange = Exchange::begin(upstream, head, is_head, sending);
         match self.first_byte(poll_fn(|cx| exchange.poll_head(cx))).await {
-            Waited::Answered(Ok((head, rest))) => Ok(exchange.answer(&way.shared.tasks, head, rest)),
+            Waited::Answered(Ok((head, rest))) => Ok(exchange.answer(&context.shared.tasks, head, rest)),
             Waited::Answered(Err(trouble)) => {
                 let fault = matches!(trouble, Trouble::Body).then_some(Failure::BadRequest);
                 Err(self.refused(fault, matches!(trouble, Trouble::Invalid), kept.then_some(before), &fate))
@@ -288,19 +288,19 @@ impl Job<'_> {
         mut request: Request<VisitorBody>,
         may_reuse: bool,
     ) -> Result<(Response<()>, Arrived), Refused> {
-        let way = self.way;
+        let context = self.context;
         // Of HTTP/2 the host is a part of the target.
         let host = request.headers_mut().remove(HOST);
-        let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(way.host);
+        let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(context.host);
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let uri: Result<Uri, _> = format!("http://{authority}{target}").parse();
         *request.uri_mut() = uri.map_err(|_| Refused::for_good(Failure::BadRequest))?;
         *request.version_mut() = Version::HTTP_2;
-        let kept = way.session.pool.share(way.served.number, way.peer).filter(|_| may_reuse);
+        let kept = context.session.pool.share(context.served.number, context.peer).filter(|_| may_reuse);
         let was_kept = kept.is_some();
         let mut connection = match kept {
             Some(connection) => connection,
-            None => way.connect_h2().await.map_err(Refused::for_good)?,
+            None => context.connect_h2().await.map_err(Refused::for_good)?,
         };
         let place = connection.enter();
         let before = connection.fate.written();
@@ -349,7 +349,7 @@ impl Job<'_> {
     /// Waits for an answer's head, for as long as the request has its place. The limit counts from the last byte of
     /// the request that was passed on.
     async fn first_byte<T>(&self, answer: impl Future<Output = T>) -> Waited<T> {
-        first_byte(self.way, &self.place, answer).await
+        first_byte(self.context, &self.place, answer).await
     }
 }
 
@@ -361,13 +361,13 @@ pub(super) enum Waited<T> {
 
 /// As [`Job::first_byte`].
 pub(super) async fn first_byte<T>(
-    way: &Way<'_>,
+    context: &RequestContext<'_>,
     place: &Place,
     answer: impl Future<Output = T>,
 ) -> Waited<T> {
     let (mut answer, own) = (pin!(answer), Mutex::default());
-    let timer = way.timer.unwrap_or(&own);
-    let limit = way.answer_within();
+    let timer = context.timer.unwrap_or(&own);
+    let limit = context.answer_within();
     let mut deadline = Instant::now() + limit;
     let mut seen = place.bytes();
     poll_fn(|cx| {

@@ -271,7 +271,7 @@ async fn answer(
         connection.activity.goes_to_older_client();
     }
     let visitor_address = head::origin(&request, visitor, shared);
-    let way = forward::Way {
+    let context = forward::RequestContext {
         shared,
         session: &session,
         served: &served,
@@ -281,7 +281,7 @@ async fn answer(
         host: checked.host.name(),
         timer: connection.activity.timer(),
     };
-    let result = pass_on(&way, request, &checked, visitor).await;
+    let result = pass_on(&context, request, &checked, visitor).await;
     result.unwrap_or_else(|failure| {
         if matches!(failure, Failure::Busy | Failure::TooMany) {
             shared.places.refused();
@@ -303,23 +303,23 @@ async fn answer(
 }
 
 async fn pass_on(
-    way: &forward::Way<'_>,
+    context: &forward::RequestContext<'_>,
     request: Request<Incoming>,
     checked: &head::Request,
     visitor: &Visitor,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let shared = way.shared;
-    let claim = way.claim(!request.body().is_end_stream());
-    let visits = &way.served.rooms.visits;
+    let shared = context.shared;
+    let claim = context.claim(!request.body().is_end_stream());
+    let visits = &context.served.rooms.visits;
     let slot = if shared.door.takes_requests() {
         visits.enter(claim).await?
     } else {
         visits.enter_instead(claim)?
     };
     if checked.websocket {
-        upgrade::websocket(way, head::to_service(request, checked, visitor, way), slot).await
+        upgrade::websocket(context, head::to_service(request, checked, visitor, context), slot).await
     } else {
-        forward::forward(way, request, checked, visitor, slot).await
+        forward::forward(context, request, checked, visitor, slot).await
     }
 }
 

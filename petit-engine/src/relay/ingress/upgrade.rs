@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::super::answer::Failure;
 use super::super::places::{Place, Slot};
 use super::body::{AnswerBody, AnswerKind, Source, VisitorBody};
-use super::forward::{Waited, Way, first_byte, http1_builder};
+use super::forward::{RequestContext, Waited, first_byte, http1_builder};
 use super::frames::{Goodbye, Parting, Visiting};
 use super::head;
 use super::pool::Lease;
@@ -25,7 +25,7 @@ use crate::mux::{Progress, Stream, Until, carry};
 /// stream are joined, and what the visitor sent before the 101 follows it; otherwise the visitor gets the
 /// service's answer and loses the connection, because bytes may be on it that are no HTTP.
 pub(super) async fn websocket(
-    way: &Way<'_>,
+    context: &RequestContext<'_>,
     mut request: Request<Incoming>,
     slot: Slot,
 ) -> Result<Response<AnswerBody>, Failure> {
@@ -33,12 +33,12 @@ pub(super) async fn websocket(
         return Err(Failure::BadRequest);
     }
     // A WebSocket has a place of its own kind; that of a request is free again once it is one.
-    let room = way.served.rooms.websockets.as_ref().ok_or(Failure::NotHttp)?;
+    let room = context.served.rooms.websockets.as_ref().ok_or(Failure::NotHttp)?;
     let socket = tokio::select! {
-        entered = room.enter(way.claim(false)) => entered?,
+        entered = room.enter(context.claim(false)) => entered?,
         () = slot.place().lost() => return Err(Failure::GaveWay),
     };
-    let stream = way.open()?;
+    let stream = context.open()?;
     let fate = Arc::clone(stream.fate());
     let handshake = http1_builder().handshake(TokioIo::new(stream));
     let (mut sender, connection) = handshake.await.map_err(|_| Failure::of_fate(&fate))?;
@@ -55,7 +55,7 @@ pub(super) async fn websocket(
     let answer = sender.send_request(request);
     // Until it is answered it holds both places, and ends with either.
     let waited = tokio::select! {
-        waited = first_byte(way, slot.place(), answer) => waited,
+        waited = first_byte(context, slot.place(), answer) => waited,
         () = socket.place().lost() => Waited::InVain(Failure::GaveWay),
     };
     let mut response = match waited {
@@ -64,7 +64,7 @@ pub(super) async fn websocket(
         Waited::Answered(Err(_)) => return Err(Failure::of_fate(&fate)),
         Waited::InVain(failure) => return Err(failure),
     };
-    let idle = way.shared.config.bounds.idle;
+    let idle = context.shared.config.bounds.idle;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         head::check_answer(&response)?;
         // A stream that was to become something else is not used for another request.
@@ -72,7 +72,7 @@ pub(super) async fn websocket(
         let response = response.map(|body| {
             AnswerBody::service(Source::Hyper { body, _lease: lease }, slot, idle, AnswerKind::Plain)
         });
-        let mut response = head::to_visitor(response, Version::HTTP_11, way.host);
+        let mut response = head::to_visitor(response, Version::HTTP_11, context.host);
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return Ok(response);
     }
@@ -82,8 +82,8 @@ pub(super) async fn websocket(
     }
     socket.place().answered();
     let service = hyper::upgrade::on(&mut response);
-    let (shared, goodbye) = (Arc::clone(way.shared), way.goodbye());
-    way.shared.tasks.spawn(async move {
+    let (shared, goodbye) = (Arc::clone(context.shared), context.goodbye());
+    context.shared.tasks.spawn(async move {
         // Both resolve once both heads are on their way.
         if let Ok((visitor, service)) = tokio::try_join!(visitor, service) {
             let _counted = shared.leaving.websocket();
@@ -92,7 +92,7 @@ pub(super) async fn websocket(
     });
     let (parts, _) = response.into_parts();
     let mut response = Response::from_parts(parts, AnswerBody::full(bytes::Bytes::new()));
-    response = head::to_visitor(response, Version::HTTP_11, way.host);
+    response = head::to_visitor(response, Version::HTTP_11, context.host);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
     Ok(response)

@@ -105,12 +105,12 @@ impl Room {
     /// Cancel safe.
     pub(in crate::relay) async fn enter(self: &Arc<Self>, claim: Claim) -> Result<Slot, Failure> {
         self.keeps_rate()?;
-        let mut way = Entering { room: self, through: 0, crowded: false };
-        if !way.goes_through() {
+        let mut entering = Entering { room: self, through: 0, crowded: false };
+        if !entering.goes_through() {
             // Boxed, so that who need not wait carries none of it about.
-            Box::pin(way.wait(claim)).await?;
+            Box::pin(entering.wait(claim)).await?;
         }
-        Ok(way.seat(claim))
+        Ok(entering.seat(claim))
     }
 
     /// As [`Self::enter`] where there is no memory for one visit more: takes a place from whoever has to give one up,
@@ -120,8 +120,8 @@ impl Room {
     /// [`Failure::TooMany`], and [`Failure::Busy`] when nobody has to.
     pub(in crate::relay) fn enter_instead(self: &Arc<Self>, claim: Claim) -> Result<Slot, Failure> {
         self.keeps_rate()?;
-        let mut way = Entering { room: self, through: 0, crowded: true };
-        if way.replaces(claim) { Ok(way.seat(claim)) } else { Err(Failure::Busy) }
+        let mut entering = Entering { room: self, through: 0, crowded: true };
+        if entering.replaces(claim) { Ok(entering.seat(claim)) } else { Err(Failure::Busy) }
     }
 
     /// Counts a visit towards the service's rate.

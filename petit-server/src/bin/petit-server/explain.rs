@@ -11,7 +11,7 @@ use super::show::{is_true, text};
 pub(crate) fn explain(value: &Value) -> String {
     let mut lines = vec![what(value)];
     let is_service = text(value, "/decision") == "service";
-    lines.push(way_in(value));
+    lines.push(entry_point(value));
     if is_service {
         lines.push(tunnel(value));
         lines.extend(service(value));
@@ -44,8 +44,8 @@ fn what(value: &Value) -> String {
     }
 }
 
-/// How the way into the server is.
-fn way_in(value: &Value) -> String {
+/// How the entry point of the server is.
+fn entry_point(value: &Value) -> String {
     if !is_true(value, "/server_running") {
         return "✘ server: it is not running.".to_owned();
     }

@@ -14,7 +14,7 @@ use hyper::{Uri, Version};
 use super::super::super::Shared;
 use super::super::super::tcp::canonical;
 use super::super::Visitor;
-use super::super::forward::Way;
+use super::super::forward::RequestContext;
 use super::super::http1::{Coding, write_head};
 use super::{Request, connection_options, is_claim, is_hop_by_hop, without_empty_port};
 
@@ -59,10 +59,10 @@ pub(in crate::relay::ingress) fn bytes_to_service(
     parts: &Parts,
     checked: &Request,
     visitor: &Visitor,
-    way: &Way<'_>,
+    context: &RequestContext<'_>,
     coding: Option<Coding>,
 ) -> Bytes {
-    let forwarding = Forwarding::of(visitor, way);
+    let forwarding = Forwarding::of(visitor, context);
     write_head(&parts.method, &target(&parts.uri), coding, |field| {
         let takes_trailers =
             fields(&parts.headers, parts.version, parts.uri.authority(), checked, &forwarding, field);
@@ -77,7 +77,7 @@ pub(in crate::relay::ingress) fn to_service(
     request: hyper::Request<Incoming>,
     checked: &Request,
     visitor: &Visitor,
-    way: &Way<'_>,
+    context: &RequestContext<'_>,
 ) -> hyper::Request<Incoming> {
     let (mut parts, body) = request.into_parts();
     parts.headers = rewritten(
@@ -85,7 +85,7 @@ pub(in crate::relay::ingress) fn to_service(
         parts.version,
         parts.uri.authority(),
         checked,
-        &Forwarding::of(visitor, way),
+        &Forwarding::of(visitor, context),
     );
     parts.uri = match target(&parts.uri) {
         Cow::Owned(target) => target.parse().ok(),
@@ -117,15 +117,15 @@ pub(super) struct Forwarding<'a> {
 }
 
 impl<'a> Forwarding<'a> {
-    fn of(visitor: &Visitor, way: &Way<'a>) -> Self {
+    fn of(visitor: &Visitor, context: &RequestContext<'a>) -> Self {
         let peer = canonical(visitor.peer).ip();
         Self {
             peer,
-            origin: way.visitor.ip(),
+            origin: context.visitor.ip(),
             https: visitor.https.is_some(),
-            trusted: is_trusted(peer, way.shared),
-            pseudonym: &way.shared.pseudonym,
-            host: way.served.options.host.as_ref().map(|host| host.as_str()),
+            trusted: is_trusted(peer, context.shared),
+            pseudonym: &context.shared.pseudonym,
+            host: context.served.options.host.as_ref().map(|host| host.as_str()),
         }
     }
 }

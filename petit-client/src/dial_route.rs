@@ -1,9 +1,9 @@
-//! The way out: through a proxy or not. What the config says counts; otherwise what the environment and the
+//! The route by which the server is dialled: through a proxy or not. What the config says counts; otherwise what the environment and the
 //! system say (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, and the system's own settings where they are told).
 
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use petit_engine::name::ServerAddr;
-use petit_engine::net::dial::Way;
+use petit_engine::net::dial::DialRoute;
 use petit_engine::net::proxy::{Proxy, ProxyKind};
 use secrecy::SecretString;
 
@@ -21,21 +21,21 @@ pub enum ProxySetting {
     Use(Proxy),
 }
 
-/// How `server` is reached.
-pub fn way(config: &Config, server: &ServerAddr) -> Way {
+/// The route by which `server` is dialled.
+pub fn choose(config: &Config, server: &ServerAddr) -> DialRoute {
     let proxy = match &config.proxy {
         ProxySetting::FromSystem => from(&Matcher::from_system(), server).and_then(Result::ok),
         ProxySetting::None => None,
         ProxySetting::Use(proxy) => Some(proxy.clone()),
     };
-    Way { proxy, others: config.addresses.clone(), require_pq: config.require_pq }
+    DialRoute { proxy, others: config.addresses.clone(), require_pq: config.require_pq }
 }
 
 /// Reads a proxy as people write it. What is wrong is said without repeating it: it may hold a password.
 ///
 /// # Errors
 /// What is wrong, as a sentence.
-pub fn parse(text: &str) -> Result<ProxySetting, String> {
+pub fn parse_proxy(text: &str) -> Result<ProxySetting, String> {
     const FORM: &str =
         "expected a proxy such as \"http://proxy.example:3128\" or \"socks5://host:1080\", or \"none\"";
     if text == "none" {
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn proxies_are_read_with_their_logins_and_never_show_them() {
-        let used = |text: &str| match parse(text).unwrap() {
+        let used = |text: &str| match parse_proxy(text).unwrap() {
             ProxySetting::Use(proxy) => proxy,
             other => panic!("{other:?}"),
         };
@@ -107,14 +107,14 @@ mod tests {
         assert_eq!(socks.to_string(), "socks5://[::1]:1080");
         assert!(matches!(&socks.kind, ProxyKind::Socks5(Some((user, _))) if user == "anna"));
         assert!(matches!(used("http://proxy:8080").kind, ProxyKind::Connect(None)));
-        assert_eq!(parse("none"), Ok(ProxySetting::None));
+        assert_eq!(parse_proxy("none"), Ok(ProxySetting::None));
     }
 
     #[test]
     fn what_is_no_proxy_is_refused_without_repeating_a_password() {
         for bad in ["", "proxy:3128", "ftp://anna:secret@x", "https://anna:secret@x", "http://", "socks4://x"]
         {
-            let error = parse(bad).unwrap_err();
+            let error = parse_proxy(bad).unwrap_err();
             assert!(!error.contains("secret"), "{error}");
         }
     }
