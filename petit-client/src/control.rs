@@ -1,6 +1,5 @@
 //! What the running client can be asked over its socket. Paths keep the original's names.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,6 +8,7 @@ use petit_engine::cause::Cause;
 use petit_engine::invite::Invite;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::PROTOCOL;
+use petit_host::BoxFuture;
 use petit_host::cli::chain;
 use petit_host::control::{Handler, Problem, Reply, Request};
 use petit_host::handover::Trouble;
@@ -46,7 +46,7 @@ pub const CONSENT: &str = "consent";
 type Outcome = Result<Value, Problem>;
 
 impl Handler for Control {
-    fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
+    fn handle(&self, request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             // A connection may have been taken just before.
             if self.replaced.load(Ordering::Relaxed) {

@@ -23,3 +23,6 @@ pub mod relay;
 pub mod secret;
 mod timer;
 pub mod words;
+
+/// A future on the heap whose type is erased: what a trait object's method returns.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -19,3 +19,6 @@ pub mod shutdown;
 pub mod terminal;
 pub mod toml_file;
 pub mod watch;
+
+/// A future on the heap whose type is erased: what a trait object's method returns.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -6,7 +6,6 @@
 mod looks;
 
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +14,7 @@ use petit_engine::name::{
 };
 use petit_engine::relay::{FrontKind, UnderWay};
 use petit_engine::secret::{Fingerprint, InviteId};
+use petit_host::BoxFuture;
 use petit_host::control::{Handler, Problem, Reply, Request};
 use petit_host::handover::Trouble;
 use petit_host::logs::{Level, LevelHandle};
@@ -95,7 +95,7 @@ type Outcome = Result<Value, Problem>;
 type Written = Result<String, Problem>;
 
 impl Handler for Admin {
-    fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
+    fn handle(&self, request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             // A look, too: what this process knows is of the moment at which the other one took over.
             if self.is_replaced() {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
+use petit_engine::BoxFuture;
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, Kept, ServiceKind, Text};
@@ -412,7 +413,7 @@ impl Access for Directory {
         self.changed.subscribe()
     }
 
-    fn enrol(&self, request: EnrolRequest) -> relay::Answer<'_, Result<Enrolled, EnrolRefusal>> {
+    fn enrol(&self, request: EnrolRequest) -> BoxFuture<'_, Result<Enrolled, EnrolRefusal>> {
         Box::pin(async move {
             let enrol = |store: Arc<dyn Store>| async move {
                 Ok(match store.enrol(request).await? {
@@ -437,7 +438,7 @@ impl Access for Directory {
         &self,
         device: DeviceId,
         services: Vec<(ServiceName, ServiceKind)>,
-    ) -> relay::Answer<'_, relay::Announced> {
+    ) -> BoxFuture<'_, relay::Announced> {
         Box::pin(async move {
             let known = self.announced(device, &services);
             // Most log-ins change nothing; then nothing is asked of the store.
@@ -453,7 +454,7 @@ impl Access for Directory {
         })
     }
 
-    fn rename(&self, device: DeviceId, name: Text<64>) -> relay::Answer<'_, ()> {
+    fn rename(&self, device: DeviceId, name: Text<64>) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let rename = move |store: Arc<dyn Store>| async move {
                 Ok(((), store.rename(device, name.as_str().to_owned()).await?))
@@ -464,7 +465,7 @@ impl Access for Directory {
         })
     }
 
-    fn remove(&self, device: DeviceId, service: ServiceName) -> relay::Answer<'_, Option<bool>> {
+    fn remove(&self, device: DeviceId, service: ServiceName) -> BoxFuture<'_, Option<bool>> {
         Box::pin(async move {
             let remove = move |store: Arc<dyn Store>| async move {
                 let changes = store.remove_service(device, service).await?;
@@ -475,7 +476,7 @@ impl Access for Directory {
         })
     }
 
-    fn unregister(&self, device: DeviceId) -> relay::Answer<'_, bool> {
+    fn unregister(&self, device: DeviceId) -> BoxFuture<'_, bool> {
         Box::pin(async move {
             let end = self.end_device(device, EndedBy::Client).await;
             end.inspect_err(|error| self.report("unregistration", error)).is_ok()

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dns_lookup::LookupErrorKind;
+use petit_engine::BoxFuture;
 use petit_engine::name::Endpoint;
-use petit_engine::relay::{Answer, FrontKind, FrontSettings, FrontView, Resolver, Unresolved};
+use petit_engine::relay::{FrontKind, FrontSettings, FrontView, Resolver, Unresolved};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
@@ -92,7 +93,7 @@ impl Default for SystemResolver {
 }
 
 impl Resolver for SystemResolver {
-    fn resolve(&self, host: &str) -> Answer<'_, Result<Vec<IpAddr>, Unresolved>> {
+    fn resolve(&self, host: &str) -> BoxFuture<'_, Result<Vec<IpAddr>, Unresolved>> {
         // With its final dot a name is looked up as it is, and not below the domains of the system's search list.
         let host = format!("{host}.");
         let places = Arc::clone(&self.places);

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Mutex;
 
 use petit_client::app::link::RealLinks;
 use petit_client::app::{self, Inputs, LoginItem, Place};
 use petit_client::folder::Folder;
+use petit_host::BoxFuture;
 use serde_json::{Value, json};
 use tauri::test::{INVOKE_KEY, MockRuntime, get_ipc_response, mock_builder};
 use tauri::webview::InvokeRequest;
@@ -28,7 +28,7 @@ impl Shell for Fake {
         self.did.lock().unwrap().push(format!("open {place:?}"));
         Ok(())
     }
-    fn ask_where(&self, _: String) -> Pin<Box<dyn Future<Output = Option<PathBuf>> + Send + '_>> {
+    fn ask_where(&self, _: String) -> BoxFuture<'_, Option<PathBuf>> {
         Box::pin(async { None })
     }
     fn quit(&self) {

@@ -1,11 +1,11 @@
 //! What the commands of the window are given: the app, and the few things that only a desktop can do.
 
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use petit_client::app::contract::{LogLine, Opening};
 use petit_client::app::{App, Place};
+use petit_host::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
 /// What only a desktop can do. A trait, so that the commands are tested without one.
@@ -20,7 +20,7 @@ pub(crate) trait Shell: Send + Sync + 'static {
     fn open(&self, place: &Place) -> Result<(), String>;
 
     /// Asks where a file is to be saved; `None` when the person thought better of it.
-    fn ask_where(&self, name: String) -> Pin<Box<dyn Future<Output = Option<PathBuf>> + Send + '_>>;
+    fn ask_where(&self, name: String) -> BoxFuture<'_, Option<PathBuf>>;
 
     /// Ends the app.
     fn quit(&self);

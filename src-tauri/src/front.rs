@@ -1,12 +1,12 @@
 //! The main thread, which the desktop demands for windows: what others ask of it, and how it waits.
 
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use petit_client::app::Place;
 use petit_client::app::contract::Opening;
+use petit_host::BoxFuture;
 use petit_host::exit::ExitCode;
 use tauri::{AppHandle, RunEvent};
 use tokio::sync::{mpsc, oneshot};
@@ -88,7 +88,7 @@ impl Shell for Front {
         system::open(place)
     }
 
-    fn ask_where(&self, name: String) -> Pin<Box<dyn Future<Output = Option<PathBuf>> + Send + '_>> {
+    fn ask_where(&self, name: String) -> BoxFuture<'_, Option<PathBuf>> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
             self.send(Message::AskWhere(name, answer));

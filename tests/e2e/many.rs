@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use petit_engine::BoxFuture;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, FromAgent, FromRelay, ServiceKind, Text};
-use petit_engine::relay::{Access, Announced, Answer, Change, EnrolRequest, Enrolled, Names, Relay, Route};
+use petit_engine::relay::{Access, Announced, Change, EnrolRequest, Enrolled, Names, Relay, Route};
 use petit_engine::secret::PublicKey;
 use petit_server::directory::Directory;
 use petit_tests::bed::Bed;
@@ -50,23 +51,27 @@ impl Access for Counting {
         self.directory.changes()
     }
 
-    fn enrol(&self, request: EnrolRequest) -> Answer<'_, Result<Enrolled, EnrolRefusal>> {
+    fn enrol(&self, request: EnrolRequest) -> BoxFuture<'_, Result<Enrolled, EnrolRefusal>> {
         self.directory.enrol(request)
     }
 
-    fn announce(&self, device: DeviceId, services: Vec<(ServiceName, ServiceKind)>) -> Answer<'_, Announced> {
+    fn announce(
+        &self,
+        device: DeviceId,
+        services: Vec<(ServiceName, ServiceKind)>,
+    ) -> BoxFuture<'_, Announced> {
         self.directory.announce(device, services)
     }
 
-    fn rename(&self, device: DeviceId, name: Text<64>) -> Answer<'_, ()> {
+    fn rename(&self, device: DeviceId, name: Text<64>) -> BoxFuture<'_, ()> {
         self.directory.rename(device, name)
     }
 
-    fn remove(&self, device: DeviceId, service: ServiceName) -> Answer<'_, Option<bool>> {
+    fn remove(&self, device: DeviceId, service: ServiceName) -> BoxFuture<'_, Option<bool>> {
         self.directory.remove(device, service)
     }
 
-    fn unregister(&self, device: DeviceId) -> Answer<'_, bool> {
+    fn unregister(&self, device: DeviceId) -> BoxFuture<'_, bool> {
         self.directory.unregister(device)
     }
 }

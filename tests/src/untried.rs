@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use petit_engine::BoxFuture;
 use petit_engine::name::Endpoint;
 use petit_engine::proto::control::{Text, Vitae};
-use petit_engine::relay::{Answer, Bounds, FrontSettings, FrontTrial, RelayConfig, Resolver, Unresolved};
+use petit_engine::relay::{Bounds, FrontSettings, FrontTrial, RelayConfig, Resolver, Unresolved};
 use petit_engine::secret::PrivateKey;
 use rustls::RootCertStore;
 
@@ -13,7 +14,7 @@ use rustls::RootCertStore;
 struct Nobody;
 
 impl Resolver for Nobody {
-    fn resolve(&self, _: &str) -> Answer<'_, Result<Vec<IpAddr>, Unresolved>> {
+    fn resolve(&self, _: &str) -> BoxFuture<'_, Result<Vec<IpAddr>, Unresolved>> {
         Box::pin(async { Err(Unresolved::NoAddress) })
     }
 }

@@ -3,9 +3,9 @@
 //! A file lock decides, which the kernel frees whatever happens to its holder; a small socket beside it carries the
 //! wish. The invite of a link goes this way too, and so never stays in a process's arguments.
 
-use std::pin::Pin;
 use std::time::Duration;
 
+use petit_host::BoxFuture;
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::server::Listener;
 use petit_host::control::{Handler, Problem, Reply, Request};
@@ -150,7 +150,7 @@ struct Door {
 }
 
 impl Handler for Door {
-    fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
+    fn handle(&self, request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
             if (request.method.as_str(), path.as_slice()) != ("POST", &["wish"]) {

@@ -3,8 +3,6 @@
 //! It dials, serves the welcomed session, waits, and answers wishes, one event at a time. Visits and sessions
 //! that are being left run in tasks of their own, which end with it.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +20,7 @@ use super::session::{Breach, Left, Live, SessionError, at, connect, ended, retry
 use super::state::{AgentState, Event as Step};
 use super::visit::{Visit, Visits};
 use super::{AgentConfig, AgentView, AskError, Command, Installation, KnownFronts, ServerView};
+use crate::BoxFuture;
 use crate::cause::Cause;
 use crate::limits;
 use crate::mux::{Event, Memory, Mux, Stream};
@@ -36,7 +35,7 @@ use crate::proto::frame::{Purpose, ResetCode};
 use crate::proto::liveness::Backoff;
 use crate::secret::random_bytes;
 
-pub(super) type Dialing = Pin<Box<dyn Future<Output = Result<(Live, Welcome), SessionError>> + Send>>;
+pub(super) type Dialing = BoxFuture<'static, Result<(Live, Welcome), SessionError>>;
 
 /// What the handle reads.
 type Views = (watch::Receiver<AgentView>, watch::Receiver<Option<Mux>>);

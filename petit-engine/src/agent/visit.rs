@@ -3,8 +3,6 @@
 //! The target is what the customer chose; nothing that came over the wire takes part in choosing it. [`Visits`]
 //! is the seam where a later agent may look at requests; [`Direct`] carries bytes and looks at nothing.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +12,7 @@ use super::connections::Connection;
 use super::local::{NotConnected, ServiceSpec, connect_with};
 use super::meter::{Meter, Proof, ProvedBy};
 use super::withdrawal::{Activity, Offering};
+use crate::BoxFuture;
 use crate::cause::{Health, ServiceCause};
 use crate::limits;
 use crate::mux::{CarryError, Entry, Memory, Progress, Stream, Until, carry};
@@ -42,7 +41,7 @@ pub struct Visit {
 /// What happens to visits. Each one runs in a task of its own.
 pub trait Visits: Send + Sync + 'static {
     /// Carries a visit to its end. Dropping the future ends it at once.
-    fn visit(&self, visit: Visit) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn visit(&self, visit: Visit) -> BoxFuture<'static, ()>;
 }
 
 /// Connects to the service and carries bytes both ways.
@@ -50,7 +49,7 @@ pub trait Visits: Send + Sync + 'static {
 pub struct Direct;
 
 impl Visits for Direct {
-    fn visit(&self, visit: Visit) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn visit(&self, visit: Visit) -> BoxFuture<'static, ()> {
         Box::pin(direct(visit))
     }
 }

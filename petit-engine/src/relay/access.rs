@@ -1,17 +1,14 @@
 //! What the relay asks of the registry, and what it is told.
 
 use std::net::IpAddr;
-use std::pin::Pin;
 
 use tokio::sync::broadcast;
 
 use super::Names;
+use crate::BoxFuture;
 use crate::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use crate::proto::control::{EnrolRefusal, GrantRefusal, Kept, ServiceKind, Text};
 use crate::secret::{InviteHash, InviteId, PublicKey};
-
-/// A future that a trait object returns.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Who may come in, and which name belongs to whom. Questions on a request's way are answered from memory;
 /// changes are answered when they are on disk.
@@ -27,20 +24,24 @@ pub trait Access: Names + Send + Sync + 'static {
     fn changes(&self) -> broadcast::Receiver<Change>;
 
     /// Consumes an invite and adds the device, in one transaction.
-    fn enrol(&self, request: EnrolRequest) -> Answer<'_, Result<Enrolled, EnrolRefusal>>;
+    fn enrol(&self, request: EnrolRequest) -> BoxFuture<'_, Result<Enrolled, EnrolRefusal>>;
 
     /// Gives every service that a device offers its registered ID; the same name keeps the same ID.
-    fn announce(&self, device: DeviceId, services: Vec<(ServiceName, ServiceKind)>) -> Answer<'_, Announced>;
+    fn announce(
+        &self,
+        device: DeviceId,
+        services: Vec<(ServiceName, ServiceKind)>,
+    ) -> BoxFuture<'_, Announced>;
 
     /// Takes note of what the customer calls a device now.
-    fn rename(&self, device: DeviceId, name: Text<64>) -> Answer<'_, ()>;
+    fn rename(&self, device: DeviceId, name: Text<64>) -> BoxFuture<'_, ()>;
 
     /// Frees a service's registered ID and aliases. Says whether there was such a service; `None` when it could
     /// not be written down.
-    fn remove(&self, device: DeviceId, service: ServiceName) -> Answer<'_, Option<bool>>;
+    fn remove(&self, device: DeviceId, service: ServiceName) -> BoxFuture<'_, Option<bool>>;
 
     /// Ends a device's registration at its own wish. False when it could not be written down.
-    fn unregister(&self, device: DeviceId) -> Answer<'_, bool>;
+    fn unregister(&self, device: DeviceId) -> BoxFuture<'_, bool>;
 }
 
 /// Whom a change of the registry concerns.

@@ -44,7 +44,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use tokio_util::task::TaskTracker;
 
-pub use self::access::{Access, Announced, Answer, Change, EnrolRequest, Enrolled, Registration};
+pub use self::access::{Access, Announced, Change, EnrolRequest, Enrolled, Registration};
 pub use self::answer::Failure;
 pub use self::bounds::{Bounds, Pressure};
 #[doc(hidden)]

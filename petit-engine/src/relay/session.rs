@@ -12,7 +12,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::comings::{Coming, coming};
 use super::registry::{Served, Session};
-use super::{Announced, Answer, Shared, probe};
+use super::{Announced, Shared, probe};
+use crate::BoxFuture;
 use crate::limits;
 use crate::mux::{self, End, Event, Events, Mux, Role};
 use crate::name::DeviceId;
@@ -325,7 +326,7 @@ fn say_name(shared: &Shared, session: &Session, name: Text<64>) {
 ///
 /// # Cancel safety
 /// Cancel safe.
-async fn finish(begun: &mut Option<Answer<'_, ()>>) {
+async fn finish(begun: &mut Option<BoxFuture<'_, ()>>) {
     match begun {
         Some(answer) => answer.await,
         None => std::future::pending().await,

@@ -12,11 +12,10 @@ mod door;
 mod door;
 pub mod server;
 
-use std::future::Future;
-use std::pin::Pin;
-
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+use crate::BoxFuture;
 
 /// One request to the running program.
 #[derive(Clone, Debug)]
@@ -114,7 +113,7 @@ impl Problem {
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. It may take its time; other requests are answered meanwhile.
-    fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>>;
+    fn handle(&self, request: Request) -> BoxFuture<'_, Reply>;
 }
 
 /// Decodes `%41` in a path segment or query value; what is no valid escape stays as it is.
@@ -176,7 +175,7 @@ mod tests {
     struct Echo(watch::Sender<Value>);
 
     impl Handler for Echo {
-        fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
+        fn handle(&self, request: Request) -> BoxFuture<'_, Reply> {
             Box::pin(async move {
                 match request.path.first().map(String::as_str) {
                     Some("echo") => Reply::Json(json!({
@@ -238,7 +237,7 @@ mod tests {
     struct Process(u8, watch::Sender<Value>);
 
     impl Handler for Process {
-        fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
+        fn handle(&self, request: Request) -> BoxFuture<'_, Reply> {
             Box::pin(async move {
                 match request.path.first().map(String::as_str) {
                     Some("events") => Reply::Events(self.1.subscribe()),
@@ -280,7 +279,7 @@ mod tests {
     struct Late(Arc<tokio::sync::Notify>, watch::Receiver<bool>);
 
     impl Handler for Late {
-        fn handle(&self, _: Request) -> Pin<Box<dyn Future<Output = Reply> + Send + '_>> {
+        fn handle(&self, _: Request) -> BoxFuture<'_, Reply> {
             Box::pin(async move {
                 self.0.notify_one();
                 self.1.clone().wait_for(|may| *may).await.unwrap();

@@ -296,7 +296,7 @@ async fn next_value(
 
 /// Server-sent events of a value and its changes. A slow reader misses values in between, never the last.
 struct Events {
-    changes: Pin<Box<dyn Future<Output = Next> + Send>>,
+    changes: crate::BoxFuture<'static, Next>,
 }
 
 impl Body for Events {

@@ -1,10 +1,10 @@
 //! The directory over a real registry, whose disk somebody else may keep busy.
 
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
+use petit_engine::BoxFuture;
 use petit_engine::secret::{InviteId, InviteSecret, PrivateKey, random_bytes};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Executor};
@@ -66,7 +66,7 @@ fn offer(names: &[&str]) -> Vec<(ServiceName, ServiceKind)> {
     names.iter().map(|name| (name.parse().unwrap(), ServiceKind::Http)).collect()
 }
 
-fn poll_once<T>(future: &mut Pin<Box<dyn Future<Output = T> + Send + '_>>) -> Poll<T> {
+fn poll_once<T>(future: &mut BoxFuture<'_, T>) -> Poll<T> {
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -187,7 +187,7 @@ async fn the_line_of_clients_is_bounded_and_the_operator_is_not_in_it() {
     let mut too_many = bed.directory.announce(device.device, offer(&["web", "new"]));
     let Poll::Ready(announced) = poll_once(&mut too_many) else { panic!("the line has no end") };
     assert!(matches!(announced.services[..], [Ok(_), Err(GrantRefusal::StoreFailed)]), "{announced:?}");
-    let mut revocation: Pin<Box<dyn Future<Output = _> + Send>> =
+    let mut revocation: BoxFuture<'_, _> =
         Box::pin(bed.directory.end_device(device.device, EndedBy::Operator));
     assert!(poll_once(&mut revocation).is_pending(), "it waits for its turn");
     drop(waiting);

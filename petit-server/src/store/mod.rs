@@ -6,20 +6,19 @@
 pub mod sqlite;
 pub mod yielding;
 
-use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::time::SystemTime;
 
+use petit_engine::BoxFuture;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
 use petit_engine::relay::{EnrolRequest, Route};
 use petit_engine::secret::{Fingerprint, InviteHash, InviteId, PublicKey};
 use serde::{Deserialize, Serialize};
 
-/// A future that a store returns.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+/// What a store's methods return.
+pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// Why the store did not do what it was asked. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -360,19 +359,19 @@ impl ServiceLimits {
 /// Keeps the registry.
 pub trait Store: Send + Sync + 'static {
     /// All that lookups need.
-    fn load(&self) -> Answer<'_, Tables>;
+    fn load(&self) -> StoreFuture<'_, Tables>;
 
     /// Makes an invite. With `force`, an alias that is kept for a former owner is promised all the same.
-    fn invite(&self, invite: NewInvite, force: bool) -> Answer<'_, ()>;
+    fn invite(&self, invite: NewInvite, force: bool) -> StoreFuture<'_, ()>;
 
     /// All invites, newest first.
-    fn invites(&self) -> Answer<'_, Vec<InviteRow>>;
+    fn invites(&self) -> StoreFuture<'_, Vec<InviteRow>>;
 
     /// Takes an invite back.
-    fn withdraw(&self, id: InviteId) -> Answer<'_, ()>;
+    fn withdraw(&self, id: InviteId) -> StoreFuture<'_, ()>;
 
     /// Consumes an invite and adds the device, in one transaction.
-    fn enrol(&self, request: EnrolRequest) -> Answer<'_, Result<(EnrolledRow, Changes), EnrolRefusal>>;
+    fn enrol(&self, request: EnrolRequest) -> StoreFuture<'_, Result<(EnrolledRow, Changes), EnrolRefusal>>;
 
     /// Registers the services that a device offers.
     fn announce(
@@ -380,32 +379,32 @@ pub trait Store: Send + Sync + 'static {
         device: DeviceId,
         services: Vec<(ServiceName, ServiceKind)>,
         limits: ServiceLimits,
-    ) -> Answer<'_, (Vec<Announced>, Changes)>;
+    ) -> StoreFuture<'_, (Vec<Announced>, Changes)>;
 
     /// Takes note of what the customer calls a device now. Writes nothing when that is what it was called before,
     /// or nothing.
-    fn rename(&self, device: DeviceId, name: String) -> Answer<'_, Changes>;
+    fn rename(&self, device: DeviceId, name: String) -> StoreFuture<'_, Changes>;
 
     /// Frees a service.
-    fn remove_service(&self, device: DeviceId, name: ServiceName) -> Answer<'_, Changes>;
+    fn remove_service(&self, device: DeviceId, name: ServiceName) -> StoreFuture<'_, Changes>;
 
     /// Ends a device's registration for good.
-    fn end_device(&self, device: DeviceId, by: EndedBy) -> Answer<'_, Changes>;
+    fn end_device(&self, device: DeviceId, by: EndedBy) -> StoreFuture<'_, Changes>;
 
     /// Gives a service an alias.
-    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> Answer<'_, Changes>;
+    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> StoreFuture<'_, Changes>;
 
     /// Takes an alias from a service.
-    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> Answer<'_, Changes>;
+    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> StoreFuture<'_, Changes>;
 
     /// All devices, those whose registration has ended included.
-    fn devices(&self) -> Answer<'_, Vec<DeviceRow>>;
+    fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>>;
 
     /// One device.
-    fn device(&self, device: DeviceId) -> Answer<'_, Option<DeviceRow>>;
+    fn device(&self, device: DeviceId) -> StoreFuture<'_, Option<DeviceRow>>;
 
     /// All readable names.
-    fn aliases(&self) -> Answer<'_, Vec<AliasRow>>;
+    fn aliases(&self) -> StoreFuture<'_, Vec<AliasRow>>;
 
     /// Whether what was opened is still what stands in its place.
     ///
@@ -414,8 +413,8 @@ pub trait Store: Send + Sync + 'static {
     fn in_place(&self) -> Result<(), StoreError>;
 
     /// Writes one state of the registry into a new file, also of one that has been removed meanwhile. Changes go on.
-    fn backup(&self, to: PathBuf) -> Answer<'_, ()>;
+    fn backup(&self, to: PathBuf) -> StoreFuture<'_, ()>;
 
     /// Closes the registry, so that its file alone is all of it.
-    fn close(&self) -> Answer<'_, ()>;
+    fn close(&self) -> StoreFuture<'_, ()>;
 }

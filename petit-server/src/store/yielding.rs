@@ -13,8 +13,8 @@ use petit_engine::secret::InviteId;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::{
-    AliasRow, Announced, Answer, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite,
-    ServiceLimits, Store, StoreError, Tables,
+    AliasRow, Announced, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite, ServiceLimits,
+    Store, StoreError, StoreFuture, Tables,
 };
 
 /// Where the registry is kept.
@@ -87,23 +87,23 @@ macro_rules! asked {
 }
 
 impl Store for Yielding {
-    fn load(&self) -> Answer<'_, Tables> {
+    fn load(&self) -> StoreFuture<'_, Tables> {
         asked!(self, load())
     }
 
-    fn invite(&self, invite: NewInvite, force: bool) -> Answer<'_, ()> {
+    fn invite(&self, invite: NewInvite, force: bool) -> StoreFuture<'_, ()> {
         asked!(self, invite(invite, force))
     }
 
-    fn invites(&self) -> Answer<'_, Vec<InviteRow>> {
+    fn invites(&self) -> StoreFuture<'_, Vec<InviteRow>> {
         asked!(self, invites())
     }
 
-    fn withdraw(&self, id: InviteId) -> Answer<'_, ()> {
+    fn withdraw(&self, id: InviteId) -> StoreFuture<'_, ()> {
         asked!(self, withdraw(id))
     }
 
-    fn enrol(&self, request: EnrolRequest) -> Answer<'_, Result<(EnrolledRow, Changes), EnrolRefusal>> {
+    fn enrol(&self, request: EnrolRequest) -> StoreFuture<'_, Result<(EnrolledRow, Changes), EnrolRefusal>> {
         asked!(self, enrol(request))
     }
 
@@ -112,39 +112,39 @@ impl Store for Yielding {
         device: DeviceId,
         services: Vec<(ServiceName, ServiceKind)>,
         limits: ServiceLimits,
-    ) -> Answer<'_, (Vec<Announced>, Changes)> {
+    ) -> StoreFuture<'_, (Vec<Announced>, Changes)> {
         asked!(self, announce(device, services, limits))
     }
 
-    fn rename(&self, device: DeviceId, name: String) -> Answer<'_, Changes> {
+    fn rename(&self, device: DeviceId, name: String) -> StoreFuture<'_, Changes> {
         asked!(self, rename(device, name))
     }
 
-    fn remove_service(&self, device: DeviceId, name: ServiceName) -> Answer<'_, Changes> {
+    fn remove_service(&self, device: DeviceId, name: ServiceName) -> StoreFuture<'_, Changes> {
         asked!(self, remove_service(device, name))
     }
 
-    fn end_device(&self, device: DeviceId, by: EndedBy) -> Answer<'_, Changes> {
+    fn end_device(&self, device: DeviceId, by: EndedBy) -> StoreFuture<'_, Changes> {
         asked!(self, end_device(device, by))
     }
 
-    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> Answer<'_, Changes> {
+    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> StoreFuture<'_, Changes> {
         asked!(self, add_alias(id, alias, force))
     }
 
-    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> Answer<'_, Changes> {
+    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> StoreFuture<'_, Changes> {
         asked!(self, remove_alias(id, alias))
     }
 
-    fn devices(&self) -> Answer<'_, Vec<DeviceRow>> {
+    fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>> {
         asked!(self, devices())
     }
 
-    fn device(&self, device: DeviceId) -> Answer<'_, Option<DeviceRow>> {
+    fn device(&self, device: DeviceId) -> StoreFuture<'_, Option<DeviceRow>> {
         asked!(self, device(device))
     }
 
-    fn aliases(&self) -> Answer<'_, Vec<AliasRow>> {
+    fn aliases(&self) -> StoreFuture<'_, Vec<AliasRow>> {
         asked!(self, aliases())
     }
 
@@ -156,12 +156,12 @@ impl Store for Yielding {
         }
     }
 
-    fn backup(&self, to: PathBuf) -> Answer<'_, ()> {
+    fn backup(&self, to: PathBuf) -> StoreFuture<'_, ()> {
         asked!(self, backup(to))
     }
 
     /// Also when another process keeps it: then there is nothing to close.
-    fn close(&self) -> Answer<'_, ()> {
+    fn close(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             match self.here().await {
                 Ok(_here) => self.store.close().await,

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use petit_engine::BoxFuture;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, ServiceKind, Text};
-use petit_engine::relay::{Access, Announced, Answer, Change, EnrolRequest, Enrolled, Names, Relay, Route};
+use petit_engine::relay::{Access, Announced, Change, EnrolRequest, Enrolled, Names, Relay, Route};
 use petit_engine::secret::{PrivateKey, PublicKey};
 use petit_tests::visitor::Visitor;
 use tokio::net::TcpListener;
@@ -44,24 +45,24 @@ impl Access for Faulty {
         self.changes.subscribe()
     }
 
-    fn enrol(&self, _: EnrolRequest) -> Answer<'_, Result<Enrolled, EnrolRefusal>> {
+    fn enrol(&self, _: EnrolRequest) -> BoxFuture<'_, Result<Enrolled, EnrolRefusal>> {
         Box::pin(async { Err(EnrolRefusal::Busy) })
     }
 
-    fn announce(&self, _: DeviceId, services: Vec<(ServiceName, ServiceKind)>) -> Answer<'_, Announced> {
+    fn announce(&self, _: DeviceId, services: Vec<(ServiceName, ServiceKind)>) -> BoxFuture<'_, Announced> {
         let services = vec![Err(GrantRefusal::StoreFailed); services.len()];
         Box::pin(async move { Announced { services, kept: Vec::new() } })
     }
 
-    fn rename(&self, _: DeviceId, _: Text<64>) -> Answer<'_, ()> {
+    fn rename(&self, _: DeviceId, _: Text<64>) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
 
-    fn remove(&self, _: DeviceId, _: ServiceName) -> Answer<'_, Option<bool>> {
+    fn remove(&self, _: DeviceId, _: ServiceName) -> BoxFuture<'_, Option<bool>> {
         Box::pin(async { None })
     }
 
-    fn unregister(&self, _: DeviceId) -> Answer<'_, bool> {
+    fn unregister(&self, _: DeviceId) -> BoxFuture<'_, bool> {
         Box::pin(async { false })
     }
 }

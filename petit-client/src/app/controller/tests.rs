@@ -5,11 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use petit_engine::cause::Cause;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::Trial;
+use petit_host::BoxFuture;
 use petit_host::logs::Level;
 use tempfile::TempDir;
 
 use super::*;
-use crate::app::link::{Later, Wanted};
+use crate::app::link::Wanted;
 use crate::app::testing::at;
 use crate::app::view::TroubleKind;
 use crate::enrol::Done;
@@ -34,50 +35,50 @@ impl Link for FakeLink {
     fn statuses(&self) -> watch::Receiver<Option<Status>> {
         self.statuses.clone()
     }
-    fn status(&self) -> Later<'_, Option<Status>> {
+    fn status(&self) -> BoxFuture<'_, Option<Status>> {
         self.did("status");
         Box::pin(async { self.statuses.borrow().clone() })
     }
-    fn switch(&self, on: bool) -> Later<'_, Result<(), LinkError>> {
+    fn switch(&self, on: bool) -> BoxFuture<'_, Result<(), LinkError>> {
         self.did(if on { "on" } else { "off" });
         Box::pin(async { Ok(()) })
     }
-    fn unlock(&self) -> Later<'_, Result<(), LinkError>> {
+    fn unlock(&self) -> BoxFuture<'_, Result<(), LinkError>> {
         self.did("unlock");
         Box::pin(async { Ok(()) })
     }
-    fn register(&self, _: Wanted) -> Later<'_, Result<Done, LinkError>> {
+    fn register(&self, _: Wanted) -> BoxFuture<'_, Result<Done, LinkError>> {
         self.did("register");
         Box::pin(async { Err(LinkError::Gone) })
     }
-    fn share(&self, names: Vec<ServiceName>) -> Later<'_, Result<(), LinkError>> {
+    fn share(&self, names: Vec<ServiceName>) -> BoxFuture<'_, Result<(), LinkError>> {
         self.did(format!("share {names:?}"));
         Box::pin(async { Ok(()) })
     }
-    fn unregister(&self) -> Later<'_, Result<(), LinkError>> {
+    fn unregister(&self) -> BoxFuture<'_, Result<(), LinkError>> {
         self.did("unregister");
         Box::pin(async { Ok(()) })
     }
-    fn forget(&self) -> Later<'_, Result<(), LinkError>> {
+    fn forget(&self) -> BoxFuture<'_, Result<(), LinkError>> {
         self.did("forget");
         Box::pin(async { Ok(()) })
     }
-    fn probe(&self, _: ServiceName) -> Later<'_, Result<Option<Trial>, LinkError>> {
+    fn probe(&self, _: ServiceName) -> BoxFuture<'_, Result<Option<Trial>, LinkError>> {
         Box::pin(async { Ok(None) })
     }
-    fn remove(&self, service: ServiceName) -> Later<'_, Result<(), LinkError>> {
+    fn remove(&self, service: ServiceName) -> BoxFuture<'_, Result<(), LinkError>> {
         self.did(format!("remove {service}"));
         Box::pin(async { Ok(()) })
     }
-    fn reload(&self) -> Later<'_, Result<(), LinkError>> {
+    fn reload(&self) -> BoxFuture<'_, Result<(), LinkError>> {
         self.did("reload");
         Box::pin(async { Ok(()) })
     }
-    fn log(&self, level: Level) -> Later<'_, Result<(), LinkError>> {
+    fn log(&self, level: Level) -> BoxFuture<'_, Result<(), LinkError>> {
         self.did(format!("log {level}"));
         Box::pin(async { Ok(()) })
     }
-    fn end(&self) -> Later<'_, ()> {
+    fn end(&self) -> BoxFuture<'_, ()> {
         self.did("end");
         Box::pin(async {})
     }
@@ -91,7 +92,7 @@ struct FakeLinks {
 }
 
 impl Links for FakeLinks {
-    fn open(&self, texts: Texts) -> Later<'_, Opened> {
+    fn open(&self, texts: Texts) -> BoxFuture<'_, Opened> {
         Box::pin(async move {
             let next = self.given.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             next.unwrap_or_else(|| {

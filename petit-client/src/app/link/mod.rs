@@ -7,13 +7,11 @@
 mod other;
 mod own;
 
-use std::future::Future;
-use std::pin::Pin;
-
 use petit_engine::agent::AskError;
 use petit_engine::invite::Invite;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::Trial;
+use petit_host::BoxFuture;
 use petit_host::logs::Level;
 use secrecy::SecretString;
 use tokio::sync::watch;
@@ -26,9 +24,6 @@ use crate::config::KeyStore;
 use crate::enrol::{Done, Existing, RegisterError};
 use crate::registration::RegistrationError;
 use crate::status::Status;
-
-/// A future that can be kept.
-pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Why a client did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -87,40 +82,40 @@ pub trait Link: Send + Sync + 'static {
     fn statuses(&self) -> watch::Receiver<Option<Status>>;
 
     /// Where it stands at this moment, with counters as they are now.
-    fn status(&self) -> Later<'_, Option<Status>>;
+    fn status(&self) -> BoxFuture<'_, Option<Status>>;
 
     /// Switches it on or off.
-    fn switch(&self, on: bool) -> Later<'_, Result<(), LinkError>>;
+    fn switch(&self, on: bool) -> BoxFuture<'_, Result<(), LinkError>>;
 
     /// Asks the keychain for its key.
-    fn unlock(&self) -> Later<'_, Result<(), LinkError>>;
+    fn unlock(&self) -> BoxFuture<'_, Result<(), LinkError>>;
 
     /// Registers this computer. No service that the config holds already is offered before it is shared.
-    fn register(&self, wanted: Wanted) -> Later<'_, Result<Done, LinkError>>;
+    fn register(&self, wanted: Wanted) -> BoxFuture<'_, Result<Done, LinkError>>;
 
     /// Lets the vendor reach services that were withheld.
-    fn share(&self, names: Vec<ServiceName>) -> Later<'_, Result<(), LinkError>>;
+    fn share(&self, names: Vec<ServiceName>) -> BoxFuture<'_, Result<(), LinkError>>;
 
     /// Gives the registration back to the server and forgets it.
-    fn unregister(&self) -> Later<'_, Result<(), LinkError>>;
+    fn unregister(&self) -> BoxFuture<'_, Result<(), LinkError>>;
 
     /// Forgets the registration here; the server is not told.
-    fn forget(&self) -> Later<'_, Result<(), LinkError>>;
+    fn forget(&self) -> BoxFuture<'_, Result<(), LinkError>>;
 
     /// Has the whole way to a service tried.
-    fn probe(&self, service: ServiceName) -> Later<'_, Result<Option<Trial>, LinkError>>;
+    fn probe(&self, service: ServiceName) -> BoxFuture<'_, Result<Option<Trial>, LinkError>>;
 
     /// Gives a service's public address back.
-    fn remove(&self, service: ServiceName) -> Later<'_, Result<(), LinkError>>;
+    fn remove(&self, service: ServiceName) -> BoxFuture<'_, Result<(), LinkError>>;
 
     /// Has the config file read now.
-    fn reload(&self) -> Later<'_, Result<(), LinkError>>;
+    fn reload(&self) -> BoxFuture<'_, Result<(), LinkError>>;
 
     /// Changes how much is logged.
-    fn log(&self, level: Level) -> Later<'_, Result<(), LinkError>>;
+    fn log(&self, level: Level) -> BoxFuture<'_, Result<(), LinkError>>;
 
     /// Ends the client in this process, letting requests under way finish. Another process is left alone.
-    fn end(&self) -> Later<'_, ()>;
+    fn end(&self) -> BoxFuture<'_, ()>;
 }
 
 /// What an attempt to get a client came to.
@@ -139,5 +134,5 @@ pub enum Opened {
 /// Gets clients.
 pub trait Links: Send + Sync + 'static {
     /// A client here, or the link to the one in another process.
-    fn open(&self, texts: super::texts::Texts) -> Later<'_, Opened>;
+    fn open(&self, texts: super::texts::Texts) -> BoxFuture<'_, Opened>;
 }

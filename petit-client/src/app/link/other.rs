@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::Trial;
+use petit_host::BoxFuture;
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::percent_encode;
 use petit_host::lock::Lock;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Later, Link, LinkError, Wanted};
+use super::{Link, LinkError, Wanted};
 use crate::app::view::Whose;
 use crate::control::CONSENT;
 use crate::enrol::{Done, Existing};
@@ -87,21 +88,21 @@ impl Link for Other {
         self.statuses.clone()
     }
 
-    fn status(&self) -> Later<'_, Option<Status>> {
+    fn status(&self) -> BoxFuture<'_, Option<Status>> {
         Box::pin(async { serde_json::from_value(self.call("GET", "/status", None).await.ok()?).ok() })
     }
 
-    fn switch(&self, on: bool) -> Later<'_, Result<(), LinkError>> {
+    fn switch(&self, on: bool) -> BoxFuture<'_, Result<(), LinkError>> {
         let target = if on { "/start" } else { "/stop" };
         Box::pin(async move { self.call("POST", target, None).await.map(drop) })
     }
 
-    fn unlock(&self) -> Later<'_, Result<(), LinkError>> {
+    fn unlock(&self) -> BoxFuture<'_, Result<(), LinkError>> {
         // Being told to go online, it asks for its key again.
         Box::pin(async { self.call("POST", "/start", None).await.map(drop) })
     }
 
-    fn register(&self, wanted: Wanted) -> Later<'_, Result<Done, LinkError>> {
+    fn register(&self, wanted: Wanted) -> BoxFuture<'_, Result<Done, LinkError>> {
         Box::pin(async move {
             // One of an older version would offer at once whatever the config holds.
             let version = self.call("GET", "/version", None).await?;
@@ -121,7 +122,7 @@ impl Link for Other {
         })
     }
 
-    fn share(&self, names: Vec<ServiceName>) -> Later<'_, Result<(), LinkError>> {
+    fn share(&self, names: Vec<ServiceName>) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async move {
             for name in names {
                 let target = format!("/services/{}/share", percent_encode(name.as_str()));
@@ -131,15 +132,15 @@ impl Link for Other {
         })
     }
 
-    fn unregister(&self) -> Later<'_, Result<(), LinkError>> {
+    fn unregister(&self) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async { self.call("POST", "/unregister", None).await.map(drop) })
     }
 
-    fn forget(&self) -> Later<'_, Result<(), LinkError>> {
+    fn forget(&self) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async { Err(LinkError::NotHere) })
     }
 
-    fn probe(&self, service: ServiceName) -> Later<'_, Result<Option<Trial>, LinkError>> {
+    fn probe(&self, service: ServiceName) -> BoxFuture<'_, Result<Option<Trial>, LinkError>> {
         Box::pin(async move {
             let target = format!("/ping?service={}", percent_encode(service.as_str()));
             let value = self.call("GET", &target, None).await?;
@@ -148,22 +149,22 @@ impl Link for Other {
         })
     }
 
-    fn remove(&self, service: ServiceName) -> Later<'_, Result<(), LinkError>> {
+    fn remove(&self, service: ServiceName) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async move {
             let target = format!("/services/{}/remove", percent_encode(service.as_str()));
             self.call("POST", &target, None).await.map(drop)
         })
     }
 
-    fn reload(&self) -> Later<'_, Result<(), LinkError>> {
+    fn reload(&self) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async { self.call("POST", "/reload", None).await.map(drop) })
     }
 
-    fn log(&self, level: Level) -> Later<'_, Result<(), LinkError>> {
+    fn log(&self, level: Level) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async move { self.call("POST", "/log", Some(json!({ "level": level }))).await.map(drop) })
     }
 
-    fn end(&self) -> Later<'_, ()> {
+    fn end(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::Trial;
+use petit_host::BoxFuture;
 use petit_host::cli::chain;
 use petit_host::control::server::Listener;
 use petit_host::control::{self, Handler, Reply};
@@ -16,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::other::Other;
-use super::{Later, Link, LinkError, Links, Opened, Wanted};
+use super::{Link, LinkError, Links, Opened, Wanted};
 use crate::app::mistakes;
 use crate::app::texts::Texts;
 use crate::app::view::{Trouble, TroubleKind, Whose};
@@ -131,7 +132,7 @@ impl RealLinks {
 }
 
 impl Links for RealLinks {
-    fn open(&self, texts: Texts) -> Later<'_, Opened> {
+    fn open(&self, texts: Texts) -> BoxFuture<'_, Opened> {
         Box::pin(async move { self.try_open(&texts).await })
     }
 }
@@ -205,11 +206,11 @@ impl Link for Own {
         self.statuses.clone()
     }
 
-    fn status(&self) -> Later<'_, Option<Status>> {
+    fn status(&self) -> BoxFuture<'_, Option<Status>> {
         Box::pin(async { Some(self.client().ok()?.status().await) })
     }
 
-    fn switch(&self, on: bool) -> Later<'_, Result<(), LinkError>> {
+    fn switch(&self, on: bool) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async move {
             let client = self.client()?;
             client.switch(on).await;
@@ -220,11 +221,11 @@ impl Link for Own {
         })
     }
 
-    fn unlock(&self) -> Later<'_, Result<(), LinkError>> {
+    fn unlock(&self) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async { Ok(self.client()?.unlock().await?) })
     }
 
-    fn register(&self, wanted: Wanted) -> Later<'_, Result<Done, LinkError>> {
+    fn register(&self, wanted: Wanted) -> BoxFuture<'_, Result<Done, LinkError>> {
         Box::pin(async move {
             let Wanted { invite, key_store, existing, text: _ } = wanted;
             let request = Request { invite: &invite, key_store, share: BTreeSet::new(), existing };
@@ -232,11 +233,11 @@ impl Link for Own {
         })
     }
 
-    fn share(&self, names: Vec<ServiceName>) -> Later<'_, Result<(), LinkError>> {
+    fn share(&self, names: Vec<ServiceName>) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async move { Ok(self.client()?.share(&names).await?) })
     }
 
-    fn unregister(&self) -> Later<'_, Result<(), LinkError>> {
+    fn unregister(&self) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async {
             self.client()?.unregister().await.map_err(|error| match error {
                 UnregisterError::NotRegistered => LinkError::NotRegistered,
@@ -246,30 +247,30 @@ impl Link for Own {
         })
     }
 
-    fn forget(&self) -> Later<'_, Result<(), LinkError>> {
+    fn forget(&self) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async { Ok(self.client()?.forget().await?) })
     }
 
-    fn probe(&self, service: ServiceName) -> Later<'_, Result<Option<Trial>, LinkError>> {
+    fn probe(&self, service: ServiceName) -> BoxFuture<'_, Result<Option<Trial>, LinkError>> {
         Box::pin(async move { Ok(Some(self.client()?.probe(&service).await?)) })
     }
 
-    fn remove(&self, service: ServiceName) -> Later<'_, Result<(), LinkError>> {
+    fn remove(&self, service: ServiceName) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async move { Ok(self.client()?.remove(&service).await?) })
     }
 
-    fn reload(&self) -> Later<'_, Result<(), LinkError>> {
+    fn reload(&self) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async { self.client()?.reload().await.map_err(|error| LinkError::Config(chain(&error))) })
     }
 
-    fn log(&self, level: Level) -> Later<'_, Result<(), LinkError>> {
+    fn log(&self, level: Level) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async move {
             self.client()?.log(level);
             Ok(())
         })
     }
 
-    fn end(&self) -> Later<'_, ()> {
+    fn end(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(client) = client {
@@ -290,7 +291,7 @@ struct Socket {
 }
 
 impl Handler for Socket {
-    fn handle(&self, request: control::Request) -> Later<'_, Reply> {
+    fn handle(&self, request: control::Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
             match (request.method.as_str(), path.as_slice()) {

@@ -78,7 +78,7 @@ async fn reset_code(stream: &Stream) -> ResetCode {
 struct Endless;
 
 impl Visits for Endless {
-    fn visit(&self, visit: Visit) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn visit(&self, visit: Visit) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let _visit = visit;
             pending::<()>().await;

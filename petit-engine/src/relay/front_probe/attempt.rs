@@ -243,7 +243,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::relay::Answer;
+    use crate::BoxFuture;
 
     /// Says the same of every name, and counts who asks.
     #[derive(Default)]
@@ -253,7 +253,7 @@ mod tests {
     }
 
     impl Resolver for Says {
-        fn resolve(&self, _: &str) -> Answer<'_, Result<Vec<IpAddr>, Unresolved>> {
+        fn resolve(&self, _: &str) -> BoxFuture<'_, Result<Vec<IpAddr>, Unresolved>> {
             self.asked.fetch_add(1, Ordering::Relaxed);
             Box::pin(async { Ok(self.addresses.clone()) })
         }

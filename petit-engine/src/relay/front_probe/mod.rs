@@ -37,7 +37,8 @@ pub(super) use self::tell::Told;
 pub(super) use self::token::{ANSWER_FIELD, TOKEN_FIELD, Tokens};
 use self::track::Track;
 use super::leaving::AbortOnDrop;
-use super::{Answer, Relay, RelayConfig, Shared, StartError};
+use super::{Relay, RelayConfig, Shared, StartError};
+use crate::BoxFuture;
 use crate::cause::{FrontCause, FrontUntried};
 use crate::limits;
 use crate::name::Alias;
@@ -86,7 +87,7 @@ pub trait Resolver: Send + Sync {
     ///
     /// # Errors
     /// [`Unresolved`].
-    fn resolve(&self, host: &str) -> Answer<'_, Result<Vec<IpAddr>, Unresolved>>;
+    fn resolve(&self, host: &str) -> BoxFuture<'_, Result<Vec<IpAddr>, Unresolved>>;
 }
 
 /// Why a name has led nowhere.

@@ -3,7 +3,6 @@
 //! browsers come back for the next one (HTML, "server-sent events").
 
 use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::HeaderMap;
@@ -16,7 +15,7 @@ pub(super) struct EventStream {
     place: Place,
     /// What cannot be read here is ended where a piece of it ends.
     is_coded: bool,
-    goodbye: Pin<Box<dyn Future<Output = ()> + Send>>,
+    goodbye: crate::BoxFuture<'static, ()>,
     is_over: bool,
     _counted: Tally,
 }

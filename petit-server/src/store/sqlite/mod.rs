@@ -22,8 +22,8 @@ use tokio::sync::Mutex;
 
 use self::file::Identity;
 use super::{
-    AliasRow, Announced, Answer, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite,
-    ServiceLimits, Store, StoreError, Tables,
+    AliasRow, Announced, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite, ServiceLimits,
+    Store, StoreError, StoreFuture, Tables,
 };
 
 /// An alias that was given up is kept from other clients for this long.
@@ -224,23 +224,23 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn load(&self) -> Answer<'_, Tables> {
+    fn load(&self) -> StoreFuture<'_, Tables> {
         Box::pin(self.read(async |tx| look::load(tx).await))
     }
 
-    fn invite(&self, invite: NewInvite, force: bool) -> Answer<'_, ()> {
+    fn invite(&self, invite: NewInvite, force: bool) -> StoreFuture<'_, ()> {
         Box::pin(self.write(async move |tx| operate::invite(tx, &invite, force).await))
     }
 
-    fn invites(&self) -> Answer<'_, Vec<InviteRow>> {
+    fn invites(&self) -> StoreFuture<'_, Vec<InviteRow>> {
         Box::pin(self.read(async |tx| look::invites(tx).await))
     }
 
-    fn withdraw(&self, id: InviteId) -> Answer<'_, ()> {
+    fn withdraw(&self, id: InviteId) -> StoreFuture<'_, ()> {
         Box::pin(self.write(async move |tx| operate::withdraw(tx, id).await))
     }
 
-    fn enrol(&self, request: EnrolRequest) -> Answer<'_, Result<(EnrolledRow, Changes), EnrolRefusal>> {
+    fn enrol(&self, request: EnrolRequest) -> StoreFuture<'_, Result<(EnrolledRow, Changes), EnrolRefusal>> {
         Box::pin(self.write(async move |tx| register::enrol(tx, &request).await))
     }
 
@@ -249,42 +249,42 @@ impl Store for SqliteStore {
         device: DeviceId,
         services: Vec<(ServiceName, ServiceKind)>,
         limits: ServiceLimits,
-    ) -> Answer<'_, (Vec<Announced>, Changes)> {
+    ) -> StoreFuture<'_, (Vec<Announced>, Changes)> {
         // A client that comes back with what it had needs no write, and so cannot fail on a disk that is full.
         Box::pin(
             self.read_then_write(async move |tx| register::announce(tx, &device, &services, limits).await),
         )
     }
 
-    fn rename(&self, device: DeviceId, name: String) -> Answer<'_, Changes> {
+    fn rename(&self, device: DeviceId, name: String) -> StoreFuture<'_, Changes> {
         Box::pin(self.read_then_write(async move |tx| register::rename(tx, &device, &name).await))
     }
 
-    fn remove_service(&self, device: DeviceId, name: ServiceName) -> Answer<'_, Changes> {
+    fn remove_service(&self, device: DeviceId, name: ServiceName) -> StoreFuture<'_, Changes> {
         Box::pin(self.write(async move |tx| register::remove(tx, &device, &name).await))
     }
 
-    fn end_device(&self, device: DeviceId, by: EndedBy) -> Answer<'_, Changes> {
+    fn end_device(&self, device: DeviceId, by: EndedBy) -> StoreFuture<'_, Changes> {
         Box::pin(self.write(async move |tx| operate::end_device(tx, device, by).await))
     }
 
-    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> Answer<'_, Changes> {
+    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> StoreFuture<'_, Changes> {
         Box::pin(self.write(async move |tx| operate::add_alias(tx, id, &alias, force).await))
     }
 
-    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> Answer<'_, Changes> {
+    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> StoreFuture<'_, Changes> {
         Box::pin(self.write(async move |tx| operate::remove_alias(tx, id, alias).await))
     }
 
-    fn devices(&self) -> Answer<'_, Vec<DeviceRow>> {
+    fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>> {
         Box::pin(self.read(async |tx| look::devices(tx).await))
     }
 
-    fn device(&self, device: DeviceId) -> Answer<'_, Option<DeviceRow>> {
+    fn device(&self, device: DeviceId) -> StoreFuture<'_, Option<DeviceRow>> {
         Box::pin(self.read(async move |tx| look::device(tx, &device).await))
     }
 
-    fn aliases(&self) -> Answer<'_, Vec<AliasRow>> {
+    fn aliases(&self) -> StoreFuture<'_, Vec<AliasRow>> {
         Box::pin(self.read(async |tx| look::aliases(tx).await))
     }
 
@@ -292,7 +292,7 @@ impl Store for SqliteStore {
         self.check_files()
     }
 
-    fn backup(&self, to: PathBuf) -> Answer<'_, ()> {
+    fn backup(&self, to: PathBuf) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let target = to.to_str().ok_or_else(|| file::not_ours(&to, "its path is not UTF-8"))?;
             // VACUUM is no part of a transaction, and is one itself.
@@ -308,7 +308,7 @@ impl Store for SqliteStore {
         })
     }
 
-    fn close(&self) -> Answer<'_, ()> {
+    fn close(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             // The one that writes last: it takes the write-ahead log into the file when it is alone.
             if let Some(connection) = self.reader.lock().await.take() {
