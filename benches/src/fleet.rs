@@ -16,7 +16,7 @@ use petit_engine::relay::{Access, EnrolRequest, Routed, decide};
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_server::config::{self, Config};
 use petit_server::folder::Folder;
-use petit_server::server::{InviteWish, Offline, make_invite};
+use petit_server::server::{InviteRequest, Offline, make_invite};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -127,7 +127,7 @@ impl Registry {
 
     async fn enrol(&self, offline: &Offline) -> Result<Device> {
         let key = PrivateKey::generate().context("a key")?;
-        let wish = InviteWish {
+        let terms = InviteRequest {
             service: web(),
             force: false,
             alias: None,
@@ -136,7 +136,8 @@ impl Registry {
             vendor: None,
         };
         let address = ServerAddr::new("127.0.0.1", 1).context("an address")?;
-        let invite = make_invite(&offline.directory, address, &self.pins, wish).await.context("an invite")?;
+        let invite =
+            make_invite(&offline.directory, address, &self.pins, terms).await.context("an invite")?;
         let request = EnrolRequest {
             key: key.public().clone(),
             invite: invite.id,

@@ -67,7 +67,7 @@ pub enum RegisterError {
     Registration(#[from] RegistrationError),
 }
 
-/// A wish to be registered.
+/// What a registration is asked for with.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// With whom.
@@ -84,7 +84,7 @@ pub struct Request<'a> {
 /// What becomes of a registration that is in force when another one is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Existing {
-    /// It stays, and the wish is refused.
+    /// It stays, and the request is refused.
     #[default]
     Keep,
     /// It ends once the new one stands.

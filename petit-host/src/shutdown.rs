@@ -1,4 +1,4 @@
-//! Signals as events, and how urgent a wish to stop is: the first is orderly, one that is repeated is not; SIGHUP means
+//! Signals as events, and how urgent a request to stop is: the first is orderly, one that is repeated is not; SIGHUP means
 //! read the config again.
 
 use crate::exit::ExitCode;
@@ -48,7 +48,7 @@ pub enum Urgency {
     AtOnce,
 }
 
-/// All wishes to stop that have come so far.
+/// All requests to stop that have come so far.
 ///
 /// One stop by a service manager arrives as several: the command that it runs, the signal that it sends to every
 /// process of the service, and the anchor's word that it has got that signal too, in no certain order. A terminal's

@@ -31,7 +31,7 @@ use crate::config::{self, Config};
 use crate::directory::Directory;
 use crate::explain;
 use crate::fronts;
-use crate::server::{InviteError, InviteWish, Phase, Reloaded, Server, make_invite};
+use crate::server::{InviteError, InviteRequest, Phase, Reloaded, Server, make_invite};
 use crate::store::{EndedBy, StoreError};
 use crate::{SOFTWARE, seconds};
 
@@ -68,15 +68,15 @@ pub struct InviteTerms {
 pub struct Running {
     /// The server.
     pub server: Arc<Server>,
-    /// Wishes to its main loop.
-    pub wishes: mpsc::Sender<Wish>,
+    /// Commands to its main loop.
+    pub commands: mpsc::Sender<Command>,
     /// The level of its log.
     pub level: LevelHandle,
 }
 
 /// What the main loop is asked to do.
 #[derive(Debug)]
-pub enum Wish {
+pub enum Command {
     /// End in an orderly way; asked for again, at once.
     Stop,
     /// Read the config again, and say what came of it.
@@ -278,7 +278,7 @@ impl Admin {
         let InviteTerms { server, page, pins, lifetime, vendor } = self.invites.borrow().clone();
         let lifetime = wanted.lifetime_seconds.map_or(lifetime, Duration::from_secs);
         config::check_lifetime(lifetime).map_err(|error| Problem::new(400, "bad_lifetime", error))?;
-        let wish = InviteWish {
+        let terms = InviteRequest {
             service: wanted.service.clone(),
             alias: wanted.alias.clone(),
             force: wanted.force,
@@ -286,7 +286,7 @@ impl Admin {
             lifetime,
             vendor,
         };
-        let invite = make_invite(&self.directory, server, &pins, wish).await;
+        let invite = make_invite(&self.directory, server, &pins, terms).await;
         let invite = invite.map_err(|error| match error {
             InviteError::Store(error) => problem(error),
             InviteError::NoRandom(error) => Problem::new(500, "failed", error.to_string()),
@@ -358,16 +358,16 @@ impl Admin {
     }
 
     fn stop(&self) -> Outcome {
-        // A wish that is waiting already says the same.
+        // A command that is waiting already says the same.
         let running = self.running()?;
-        let _ = running.wishes.try_send(Wish::Stop);
+        let _ = running.commands.try_send(Command::Stop);
         Ok(json!({ "pid": std::process::id(), "waits_for": waits_for(&running.server) }))
     }
 
     async fn reload(&self) -> Outcome {
         let busy = || Problem::new(409, "stopping", "the server is stopping");
         let (answer, asked) = oneshot::channel();
-        self.running()?.wishes.try_send(Wish::Reload(answer)).map_err(|_| busy())?;
+        self.running()?.commands.try_send(Command::Reload(answer)).map_err(|_| busy())?;
         match asked.await.map_err(|_| busy())? {
             Ok(Reloaded { needs_restart, new_certificate }) => Ok(json!({
                 "needs_restart": needs_restart,
@@ -384,7 +384,7 @@ impl Admin {
         let within = within.map_or(RESTART_WITHIN, Duration::from_secs);
         let busy = || Problem::new(409, "busy", "the server is stopping, or being restarted already");
         let (answer, asked) = oneshot::channel();
-        running.wishes.try_send(Wish::Restart { within, answer }).map_err(|_| busy())?;
+        running.commands.try_send(Command::Restart { within, answer }).map_err(|_| busy())?;
         match asked.await.map_err(|_| busy())? {
             Ok(pid) => Ok(json!({
                 "pid": pid,

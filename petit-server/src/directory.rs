@@ -369,7 +369,7 @@ impl Directory {
         self.tables.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says what a client's wish came to. Not for each of many clients: then their number says it all.
+    /// Logs what a client's request came to. Not for each of many clients: then their number says it all.
     fn report(&self, what: &str, error: &StoreError) {
         use std::error::Error;
         if matches!(error, StoreError::Elsewhere) {

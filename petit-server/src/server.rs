@@ -421,31 +421,31 @@ pub async fn make_invite(
     directory: &Directory,
     server: ServerAddr,
     pins: &[Fingerprint],
-    wish: InviteWish,
+    terms: InviteRequest,
 ) -> Result<Invite, InviteError> {
     let invite = Invite {
         server,
         pins: pins.to_vec(),
         id: InviteId(random_bytes()?),
         secret: InviteSecret::random()?,
-        not_after: SystemTime::now() + wish.lifetime,
-        vendor: wish.vendor,
+        not_after: SystemTime::now() + terms.lifetime,
+        vendor: terms.vendor,
     };
     let row = NewInvite {
         id: invite.id,
         secret: invite.secret.hash(),
-        service: wish.service,
-        alias: wish.alias,
-        note: wish.note,
+        service: terms.service,
+        alias: terms.alias,
+        note: terms.note,
         not_after: invite.not_after,
     };
-    directory.store().invite(row, wish.force).await?;
+    directory.store().invite(row, terms.force).await?;
     Ok(invite)
 }
 
 /// What the operator wants of an invite.
 #[derive(Clone, Debug)]
-pub struct InviteWish {
+pub struct InviteRequest {
     /// The name of the service that it is for.
     pub service: ServiceName,
     /// The alias that the service gets.

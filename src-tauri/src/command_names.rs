@@ -1,4 +1,4 @@
-/// The commands that the window may call: the wishes of the contract. Also read by the build script.
+/// The commands that the window may call: `Wishes` of the contract. Also read by the build script.
 pub(crate) const COMMANDS: &[&str] = &[
     "apply_settings",
     "boot",

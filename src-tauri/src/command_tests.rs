@@ -105,8 +105,8 @@ fn call(window: &WebviewWindow<MockRuntime>, command: &str, arguments: Value) ->
 #[test]
 fn commands_permissions_and_contract_are_one_list() {
     let contract = include_str!("../../ui/app/contract.d.ts");
-    let wishes = contract.split_once("export interface Wishes {").unwrap().1;
-    let mut promised: Vec<&str> = wishes
+    let commands = contract.split_once("export interface Wishes {").unwrap().1;
+    let mut promised: Vec<&str> = commands
         .lines()
         .filter_map(|line| line.strip_prefix("  ")?.split_once('(').map(|(name, _)| name))
         .filter(|name| !name.starts_with([' ', '/', '*']))

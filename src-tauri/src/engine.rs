@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use petit_client::app::args::Args;
 use petit_client::app::contract::{Opening, Page};
 use petit_client::app::link::RealLinks;
-use petit_client::app::single::{self, First, Received, SingleError, Wanted};
+use petit_client::app::single::{self, First, Received, SingleError, StartRequest};
 use petit_client::app::{self, App, Inputs, LoginItem};
 use petit_client::autostart::Autostart;
 use petit_client::folder::Folder;
@@ -77,7 +77,7 @@ pub(crate) fn start(args: &Args, front: Front) -> Result<Started, StartError> {
 type Up = std::sync::mpsc::Sender<Result<Arc<Desk>, StartError>>;
 
 async fn serve(args: &Args, folder: Folder, front: Front, up: Up) {
-    let (listening, wishes, signals) = match open_doors(&folder) {
+    let (listening, requests, signals) = match open_doors(&folder) {
         Ok(doors) => doors,
         Err(error) => return drop(up.send(Err(error.into()))),
     };
@@ -100,16 +100,16 @@ async fn serve(args: &Args, folder: Folder, front: Front, up: Up) {
             }
         }
     });
-    if let Wanted::Show(opening) = &args.wanted
+    if let StartRequest::Show(opening) = &args.wanted
         && !args.smoke_test
     {
         front.send(Message::Show(opening.clone(), system::activation_token()));
     }
-    if args.wanted == Wanted::Start {
+    if args.wanted == StartRequest::Start {
         start_now(&app).await;
     }
     let smoke = args.smoke_test.then(|| tokio::spawn(smoke::run(Arc::clone(&desk), front.clone())));
-    let ending = Ending { wishes, signals, clicked, host, autostart: args.autostart };
+    let ending = Ending { requests, signals, clicked, host, autostart: args.autostart };
     let asked = ending.wait(&desk, &front, smoke).await;
     tracing::info!("ending");
     // Nothing new comes in; the icon goes at once, the client says goodbye.
@@ -127,8 +127,8 @@ async fn serve(args: &Args, folder: Folder, front: Front, up: Up) {
 type Doors = (single::Listening, mpsc::Receiver<Received>, Signals);
 
 fn open_doors(folder: &Folder) -> std::io::Result<Doors> {
-    let (listening, wishes) = single::listen(folder)?;
-    Ok((listening, wishes, Signals::new()?))
+    let (listening, requests) = single::listen(folder)?;
+    Ok((listening, requests, Signals::new()?))
 }
 
 fn start_app(folder: &Folder) -> (App, mpsc::Receiver<app::notes::Note>) {
@@ -188,7 +188,7 @@ async fn start_now(app: &App) {
 
 /// Everything that asks for something until the end.
 struct Ending {
-    wishes: mpsc::Receiver<Received>,
+    requests: mpsc::Receiver<Received>,
     signals: Signals,
     clicked: mpsc::Receiver<tray::Click>,
     host: mpsc::Receiver<bool>,
@@ -196,7 +196,7 @@ struct Ending {
 }
 
 impl Ending {
-    /// Serves wishes until the app has to end; returns how.
+    /// Serves requests until the app has to end; returns how.
     async fn wait(
         mut self,
         desk: &Arc<Desk>,
@@ -212,7 +212,7 @@ impl Ending {
         let mut stands_in = self.autostart;
         loop {
             tokio::select! {
-                Some(received) = self.wishes.recv() => {
+                Some(received) = self.requests.recv() => {
                     if on_wish(received, desk, front).await { return ExitCode::Ok; }
                 }
                 Some(click) = self.clicked.recv() => {
@@ -258,15 +258,15 @@ async fn finished(task: &mut Option<tokio::task::JoinHandle<ExitCode>>) -> ExitC
 /// What another start wants; true when that is the end.
 async fn on_wish(received: Received, desk: &Arc<Desk>, front: &Front) -> bool {
     match received.wanted {
-        Wanted::Nothing => {}
-        Wanted::Show(opening) => front.send(Message::Show(opening, received.token)),
-        Wanted::Start => start_now(&desk.app).await,
-        Wanted::Stop => {
+        StartRequest::Nothing => {}
+        StartRequest::Show(opening) => front.send(Message::Show(opening, received.token)),
+        StartRequest::Start => start_now(&desk.app).await,
+        StartRequest::Stop => {
             if let Err(refused) = desk.app.stop().await {
                 tracing::warn!(code = refused.code, "not stopped");
             }
         }
-        Wanted::Quit => return true,
+        StartRequest::Quit => return true,
     }
     false
 }

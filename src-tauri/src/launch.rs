@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode as ProcessExit, Stdio};
 
 use petit_client::app::args::{self, Args, LINK_ON_STDIN, Parsed};
-use petit_client::app::single::{self, First, Wanted};
+use petit_client::app::single::{self, First, StartRequest};
 use petit_client::folder::Folder;
 use petit_host::cli::{Failure, fail};
 use petit_host::exit::ExitCode;
@@ -49,7 +49,7 @@ fn start(args: &Args) -> Result<ExitCode, Failure> {
     if !args.smoke_test && try_hand_over(&folder, &args.wanted)? {
         return Ok(ExitCode::Ok);
     }
-    if matches!(args.wanted, Wanted::Stop | Wanted::Quit) {
+    if matches!(args.wanted, StartRequest::Stop | StartRequest::Quit) {
         return Err(Failure::new(ExitCode::NotRunning, "Petit is not running"));
     }
     if !["DISPLAY", "WAYLAND_DISPLAY"]
@@ -70,8 +70,8 @@ fn start(args: &Args) -> Result<ExitCode, Failure> {
     Err(become_desktop(&program, args))
 }
 
-/// Hands the wish to a Petit that runs already. False when none does.
-fn try_hand_over(folder: &Folder, wanted: &Wanted) -> Result<bool, Failure> {
+/// Hands the request to a Petit that runs already. False when none does.
+fn try_hand_over(folder: &Folder, wanted: &StartRequest) -> Result<bool, Failure> {
     let token =
         ["XDG_ACTIVATION_TOKEN", "DESKTOP_STARTUP_ID"].iter().find_map(|name| std::env::var(name).ok());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -132,7 +132,7 @@ fn become_desktop(program: &Path, args: &Args) -> Failure {
     }
     command.stdin(Stdio::null());
     match &args.wanted {
-        Wanted::Show(opening) => {
+        StartRequest::Show(opening) => {
             if let Some(invite) = &opening.invite {
                 let piped = std::io::pipe().and_then(|(reader, mut writer)| {
                     // Far less than a pipe holds, so nobody has to read yet.
@@ -151,8 +151,8 @@ fn become_desktop(program: &Path, args: &Args) -> Failure {
                 });
             }
         }
-        Wanted::Start => drop(command.arg("start")),
-        Wanted::Nothing | Wanted::Stop | Wanted::Quit => {}
+        StartRequest::Start => drop(command.arg("start")),
+        StartRequest::Nothing | StartRequest::Stop | StartRequest::Quit => {}
     }
     Failure::of(&command.exec())
 }

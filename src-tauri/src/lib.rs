@@ -24,7 +24,7 @@ use std::process::ExitCode as ProcessExit;
 
 use petit_client::app::args::{self, Args, Parsed};
 use petit_client::app::deeplink;
-use petit_client::app::single::{First, SingleError, Wanted};
+use petit_client::app::single::{First, SingleError, StartRequest};
 use petit_host::cli::{Failure, chain, fail};
 use petit_host::exit::ExitCode;
 
@@ -62,7 +62,7 @@ fn read_link(args: &mut Args) {
     let mut text = String::new();
     if std::io::stdin().take(MOST).read_to_string(&mut text).is_ok() {
         let link = if deeplink::is_link(&text) { text } else { format!("petit:{text}") };
-        args.wanted = Wanted::Show(deeplink::opening(&link));
+        args.wanted = StartRequest::Show(deeplink::opening(&link));
     }
 }
 

@@ -17,7 +17,7 @@ use petit_engine::relay::Bounds;
 use petit_host::lock::Lock;
 use petit_server::config::Config;
 use petit_server::folder::Folder as ServerFolder;
-use petit_server::server::{Begun, InviteWish, LostRegistry, Server, make_invite};
+use petit_server::server::{Begun, InviteRequest, LostRegistry, Server, make_invite};
 use tempfile::TempDir;
 
 use crate::authority::Authority;
@@ -126,7 +126,7 @@ impl Bed {
 
     /// An invite for a service called `service`.
     pub async fn invite_for(&self, service: &str, alias: Option<&str>) -> Invite {
-        let wish = InviteWish {
+        let terms = InviteRequest {
             service: service.parse().unwrap(),
             force: false,
             alias: alias.map(|alias| alias.parse().unwrap()),
@@ -136,7 +136,7 @@ impl Bed {
         };
         // The bed's domain need not be one that resolves.
         let address = ServerAddr::new("127.0.0.1", self.server.tls.port()).unwrap();
-        make_invite(&self.server.directory, address, self.server.pins(), wish).await.unwrap()
+        make_invite(&self.server.directory, address, self.server.pins(), terms).await.unwrap()
     }
 
     /// An invite for a service called `web`.

@@ -16,32 +16,32 @@ use crate::Outcome;
 use crate::run::{build_all, build_programs, target};
 
 /// What the demo was asked.
-pub(crate) struct Wish {
+pub(crate) struct DemoArgs {
     once: bool,
     headless: bool,
     service: Option<String>,
 }
 
-impl Wish {
+impl DemoArgs {
     /// Reads the arguments after `demo`.
     pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
-        let mut wish = Self { once: false, headless: false, service: None };
+        let mut args = Self { once: false, headless: false, service: None };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             match argument.as_str() {
-                "--once" => wish.once = true,
-                "--headless" => wish.headless = true,
+                "--once" => args.once = true,
+                "--headless" => args.headless = true,
                 "--service" => {
                     let service = rest.next().ok_or("--service needs HOST:PORT, such as localhost:3000")?;
                     // A port alone is a service on this machine.
                     let is_port = service.parse::<u16>().is_ok();
-                    wish.service =
+                    args.service =
                         Some(if is_port { format!("localhost:{service}") } else { service.clone() });
                 }
                 other => return Err(format!("demo does not know {other}; see: cargo xtask help")),
             }
         }
-        Ok(wish)
+        Ok(args)
     }
 }
 
@@ -112,11 +112,11 @@ impl Drop for Programs {
 }
 
 /// Runs the demo until its request is answered, or until Ctrl-C.
-pub(crate) fn run(wish: &Wish) -> Outcome {
+pub(crate) fn run(args: &DemoArgs) -> Outcome {
     println!("Building the programs …");
     // The tray app needs a desktop to run, and WebKit to be built.
-    let on_desktop = !wish.headless
-        && !wish.once
+    let on_desktop = !args.headless
+        && !args.once
         && ["DISPLAY", "WAYLAND_DISPLAY"]
             .iter()
             .any(|name| std::env::var_os(name).is_some_and(|it| !it.is_empty()));
@@ -146,7 +146,7 @@ pub(crate) fn run(wish: &Wish) -> Outcome {
     let front = text(&front, "/http")?;
     println!("1. The server runs: visitors come in at {front}.");
 
-    let target = match &wish.service {
+    let target = match &args.service {
         Some(service) => service.clone(),
         None => demo_service()?,
     };
@@ -163,13 +163,13 @@ pub(crate) fn run(wish: &Wish) -> Outcome {
     } else {
         programs.start(&mut client.command(&["run", "--background"]))?;
     }
-    until_connected(&client, wish.service.is_none())?;
+    until_connected(&client, args.service.is_none())?;
     println!("4. The client has dialled out to the server and offers {target}.\n");
     println!("   Public address: {url}\n");
 
     request(&front, &url)?;
     hops(&client)?;
-    if wish.once || stop.load(Ordering::SeqCst) {
+    if args.once || stop.load(Ordering::SeqCst) {
         return Ok(());
     }
     println!("\nTry it:      curl {url}/");

@@ -89,7 +89,7 @@ fn main() -> ExitCode {
     };
     let wanted = test::Wanted::parse(rest);
     let outcome = match command {
-        "demo" => demo::Wish::parse(rest).and_then(|wish| demo::run(&wish)),
+        "demo" => demo::DemoArgs::parse(rest).and_then(|args| demo::run(&args)),
         "test" if wanted.is_some() => wanted.map_or(Ok(()), test::run),
         "bench" => bench::run(rest),
         "dist" if rest.is_empty() => dist::run(false),

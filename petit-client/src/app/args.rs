@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::contract::{Opening, Page};
 use super::deeplink;
-use super::single::Wanted;
+use super::single::StartRequest;
 
 /// Reads the link from standard input: how it gets from one of our programs to the next without standing in a
 /// command line that others can read.
@@ -17,7 +17,7 @@ pub struct Args {
     /// The config file.
     pub config: Option<PathBuf>,
     /// What is wanted.
-    pub wanted: Wanted,
+    pub wanted: StartRequest,
     /// Started with the session: no window.
     pub autostart: bool,
     /// The link is on standard input.
@@ -63,7 +63,7 @@ Without a desktop use petit-client.";
 
 /// Reads the arguments, the program's name left out.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
-    let show = |page| Wanted::Show(Opening { page, invite: None });
+    let show = |page| StartRequest::Show(Opening { page, invite: None });
     let mut args = Args {
         config: None,
         wanted: show(Page::Overview),
@@ -75,7 +75,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
     while let Some(argument) = rest.next() {
         let text = argument.to_string_lossy();
         if deeplink::is_link(&text) {
-            args.wanted = Wanted::Show(deeplink::opening(&text));
+            args.wanted = StartRequest::Show(deeplink::opening(&text));
             continue;
         }
         match &*text {
@@ -83,7 +83,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
             "--help" | "-h" | "help" => return Parsed::Help,
             "--autostart" => {
                 args.autostart = true;
-                args.wanted = Wanted::Nothing;
+                args.wanted = StartRequest::Nothing;
             }
             LINK_ON_STDIN => args.link_on_stdin = true,
             "-c" | "--config" => match rest.next() {
@@ -96,9 +96,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
             "logs" => args.wanted = show(Page::Logs),
             "diagnostics" => args.wanted = show(Page::Diagnostics),
             "about" => args.wanted = show(Page::About),
-            "start" => args.wanted = Wanted::Start,
-            "stop" => args.wanted = Wanted::Stop,
-            "quit" => args.wanted = Wanted::Quit,
+            "start" => args.wanted = StartRequest::Start,
+            "stop" => args.wanted = StartRequest::Stop,
+            "quit" => args.wanted = StartRequest::Quit,
             "smoke-test" => args.smoke_test = true,
             // An invite that somebody pasted behind the program's name must not be repeated.
             text if text.contains("#v1.") || text.starts_with("v1.") => {
@@ -126,12 +126,12 @@ mod tests {
 
     #[test]
     fn starts_are_told_apart() {
-        assert_eq!(of(&[]).wanted, Wanted::Show(Opening::default()));
+        assert_eq!(of(&[]).wanted, StartRequest::Show(Opening::default()));
         let auto = of(&["--autostart"]);
-        assert_eq!((auto.autostart, auto.wanted), (true, Wanted::Nothing));
+        assert_eq!((auto.autostart, auto.wanted), (true, StartRequest::Nothing));
         assert_eq!(of(&["-c", "/x.toml", "stop"]).config, Some("/x.toml".into()));
-        assert_eq!(of(&["stop"]).wanted, Wanted::Stop);
-        assert_eq!(of(&["logs"]).wanted, Wanted::Show(Opening { page: Page::Logs, invite: None }));
+        assert_eq!(of(&["stop"]).wanted, StartRequest::Stop);
+        assert_eq!(of(&["logs"]).wanted, StartRequest::Show(Opening { page: Page::Logs, invite: None }));
         assert_eq!(parse(["--version".into()]), Parsed::Version);
         assert!(matches!(parse(["--nonsense".into()]), Parsed::Unknown(_)));
     }
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn a_link_among_other_arguments_opens_the_window_and_nothing_else() {
         let args = of(&["--autostart", "petit://start?config=/etc/passwd"]);
-        assert_eq!((args.wanted, args.config), (Wanted::Show(Opening::default()), None));
+        assert_eq!((args.wanted, args.config), (StartRequest::Show(Opening::default()), None));
         let Parsed::Unknown(said) = parse(["https://h/enroll#v1.secret".into()]) else { panic!("refused") };
         assert!(!said.contains("secret"));
     }

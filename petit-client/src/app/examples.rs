@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 use super::contract::{FormService, Refused, Traffic, View};
 use super::notes::Watcher;
-use super::prefs::{Remembered, Wish};
+use super::prefs::{DesiredState, Remembered};
 use super::testing::{at, broken, every_state, online, service, standing, trying, up_to_server};
 use super::texts::{LANGUAGES, Texts};
 use super::traffic::{Collector, SAMPLE};
@@ -150,7 +150,7 @@ fn resting(connection: Connection) -> Status {
 #[derive(Clone)]
 struct Example {
     name: &'static str,
-    wish: Wish,
+    desired: DesiredState,
     status: Option<Status>,
     trouble: Option<TroubleKind>,
     /// With everything that there may be to say beside the state.
@@ -158,9 +158,14 @@ struct Example {
 }
 
 fn examples() -> Vec<Example> {
-    let plain =
-        |name, status| Example { name, wish: Wish::On, status: Some(status), trouble: None, noted: false };
-    let wished = |name, wish| Example { wish, ..plain(name, resting(Connection::Off)) };
+    let plain = |name, status| Example {
+        name,
+        desired: DesiredState::On,
+        status: Some(status),
+        trouble: None,
+        noted: false,
+    };
+    let wished = |name, desired| Example { desired, ..plain(name, resting(Connection::Off)) };
     let two = || vec![accounts(), archive()];
     let down = |service| broken(quiet(service), BrokenAt::Service(ServiceCause::Refused));
     let closed = |service| broken(quiet(service), BrokenAt::Front(FrontCause::CertificateExpired));
@@ -188,8 +193,8 @@ fn examples() -> Vec<Example> {
         plain("checking", connected(vec![trying(quiet(accounts()))])),
         plain("empty", connected(vec![])),
         plain("withheld", withheld),
-        wished("off", Wish::Off),
-        wished("paused", Wish::Paused { until: NOW + 780 }),
+        wished("off", DesiredState::Off),
+        wished("paused", DesiredState::Paused { until: NOW + 780 }),
         plain("connecting", resting(Connection::Connecting)),
         plain("waiting", resting(Connection::Waiting { cause: Cause::NameNotFound, retry_in_ms: 8000 })),
         plain("stopped", resting(Connection::Stopped { cause: Cause::Unknown })),
@@ -242,7 +247,7 @@ fn view_of(texts: &Texts, example: &Example) -> View {
     view::view(Facts {
         texts,
         now: now(),
-        wish: example.wish,
+        desired: example.desired,
         whose: if example.noted { Whose::Another { pid: Some(4711) } } else { Whose::Ours },
         status: example.status.as_ref(),
         registration: is_registered.then_some(&known),
@@ -448,8 +453,8 @@ fn said_in(lang: &str) -> Vec<(&'static str, Value)> {
     let trays = views.iter().filter(|(name, _)| *name != "paused");
     let trays = trays.map(|(name, view)| ((*name).to_owned(), tray_of(&tray::model(view, &texts, true))));
     let trays = trays.collect::<Map<_, _>>();
-    let states = every_state().into_iter().map(|(name, wish, status, trouble)| {
-        let example = Example { name: "", wish, status, trouble, noted: false };
+    let states = every_state().into_iter().map(|(name, desired, status, trouble)| {
+        let example = Example { name: "", desired, status, trouble, noted: false };
         (name, json!(view_of(&texts, &example)))
     });
     let states: Map<String, Value> = states.collect();
@@ -501,7 +506,7 @@ fn pictures_and_page_tests_are_handed_what_the_program_says_today() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/test/lib/examples.json");
     let said = file();
     assert!(serde_json::from_str::<Value>(&said).is_ok());
-    if std::env::var_os("PETIT_EXAMPLES").is_some_and(|wish| wish == "write") {
+    if std::env::var_os("PETIT_EXAMPLES").is_some_and(|desired| desired == "write") {
         std::fs::write(&path, &said).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The handle of the app: every wish of the contract, one method each.
+//! The handle of the app: every command of the contract, one method each.
 //!
 //! What has an owner goes to the controller; what only reads, or asks the client, is done here.
 
@@ -19,7 +19,7 @@ use super::contract::{
     RegisteredService, ServiceKind, StateKind, Tried,
 };
 use super::controller::{Intent, SharedLink, refused};
-use super::link::{Link, Wanted};
+use super::link::{Link, RegistrationRequest};
 use super::logs::Numbers;
 use super::{Shown, actions, checks, settings, told, words};
 use crate::config::KeyStore;
@@ -90,7 +90,7 @@ impl App {
         link.ok_or_else(|| words::refused(&self.now().texts, "offline", &[]))
     }
 
-    async fn wish(
+    async fn request(
         &self,
         intent: impl FnOnce(oneshot::Sender<Result<(), Refused>>) -> Intent,
     ) -> Result<(), Refused> {
@@ -163,7 +163,7 @@ impl App {
     /// # Errors
     /// [`Refused`].
     pub async fn start(&self) -> Result<(), Refused> {
-        self.wish(Intent::Start).await
+        self.request(Intent::Start).await
     }
 
     /// Goes offline.
@@ -171,7 +171,7 @@ impl App {
     /// # Errors
     /// [`Refused`].
     pub async fn stop(&self) -> Result<(), Refused> {
-        self.wish(Intent::Stop).await
+        self.request(Intent::Stop).await
     }
 
     /// Goes offline for a while.
@@ -179,7 +179,7 @@ impl App {
     /// # Errors
     /// [`Refused`].
     pub async fn pause(&self, length: PauseFor) -> Result<(), Refused> {
-        self.wish(|answer| Intent::Pause(length, answer)).await
+        self.request(|answer| Intent::Pause(length, answer)).await
     }
 
     /// Asks the keychain again.
@@ -187,7 +187,7 @@ impl App {
     /// # Errors
     /// [`Refused`].
     pub async fn unlock(&self) -> Result<(), Refused> {
-        self.wish(Intent::Unlock).await
+        self.request(Intent::Unlock).await
     }
 
     /// Takes over preferences.
@@ -197,7 +197,7 @@ impl App {
     pub async fn set_prefs(&self, prefs: Prefs) -> Result<(), Refused> {
         let before = self.shown.borrow().prefs.clone();
         let mut shown = self.shown.clone();
-        self.wish(|answer| Intent::SetPrefs(prefs.clone(), answer)).await?;
+        self.request(|answer| Intent::SetPrefs(prefs.clone(), answer)).await?;
         if prefs != before {
             // The answer to the page holds what it asked for; it comes with the next value that is shown.
             let limit = Duration::from_secs(2);
@@ -237,7 +237,7 @@ impl App {
         let invite = parsed.map_err(|error| words::invite(&texts, &error))?;
         let former = registration::replaced_by(&self.folder, &invite).ok().flatten();
         let link = self.link_for_registration().await?;
-        let done = link.register(Wanted { invite, text, key_store, existing }).await;
+        let done = link.register(RegistrationRequest { invite, text, key_store, existing }).await;
         let done = done.map_err(|error| refused(&texts, error))?;
         self.tell(Intent::FilesChanged).await;
         self.start().await?;
@@ -261,7 +261,7 @@ impl App {
         if let Ok(link) = self.link() {
             return Ok(link);
         }
-        self.wish(Intent::SetAside).await?;
+        self.request(Intent::SetAside).await?;
         let mut links = self.links.clone();
         let opened = tokio::time::timeout(OPEN_LIMIT, links.wait_for(Option::is_some)).await;
         let link = opened.ok().and_then(Result::ok).and_then(|link| link.clone());

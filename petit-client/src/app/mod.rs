@@ -1,6 +1,6 @@
 //! Everything that the tray app decides, without a window: tested with fakes and paused time.
 //!
-//! The `controller` is the one owner of the wish to be online, of preferences and of what is shown. It takes
+//! The `controller` is the one owner of the desired state, of preferences and of what is shown. It takes
 //! intents, statuses of the client that holds the connection (in this process, or another: [`link`]), and what the
 //! system says; out comes one [`Shown`] value that tray, window and notifications are drawn from. [`App`] is its
 //! handle; it also does what needs no owner: reading an invite, looking who listens, editing the config file.
@@ -18,6 +18,7 @@ pub mod link;
 mod logs;
 mod mistakes;
 pub mod notes;
+mod offered;
 mod path;
 pub mod prefs;
 mod settings;
@@ -29,7 +30,6 @@ mod told;
 mod traffic;
 pub mod tray;
 mod view;
-mod wishes;
 mod words;
 
 use std::sync::Arc;

@@ -117,17 +117,17 @@ mod tests {
 
     use super::*;
     use crate::app::contract::Traffic;
-    use crate::app::prefs::{Remembered, Wish};
+    use crate::app::prefs::{DesiredState, Remembered};
     use crate::app::testing::{at, registration};
     use crate::app::view::{self, Facts, Whose};
     use crate::status::{Connection, KeyTrouble};
 
-    fn seen(wish: Wish, connection: Connection) -> View {
+    fn seen(desired: DesiredState, connection: Connection) -> View {
         let (texts, status, known) = (Texts::of("en"), at(connection), registration());
         view::view(Facts {
             texts: &texts,
             now: UNIX_EPOCH,
-            wish,
+            desired,
             whose: Whose::Ours,
             status: Some(&status),
             registration: Some(&known),
@@ -155,7 +155,7 @@ mod tests {
         }
 
         fn see(&mut self, seconds: u64, connection: Connection) -> Option<About> {
-            let view = seen(Wish::On, connection);
+            let view = seen(DesiredState::On, connection);
             let now = self.start + Duration::from_secs(seconds);
             self.watcher.see(&view, &Texts::of("en"), &self.prefs, now).map(|note| note.about)
         }
@@ -183,7 +183,7 @@ mod tests {
             let mut test = Test::new();
             test.see(0, WAITING);
             test.see(60, WAITING);
-            let (view, now) = (seen(Wish::On, ONLINE), test.start + Duration::from_secs(until));
+            let (view, now) = (seen(DesiredState::On, ONLINE), test.start + Duration::from_secs(until));
             let note = test.watcher.see(&view, &Texts::of("en"), &test.prefs, now).unwrap();
             assert!(note.body.ends_with(said), "{}", note.body);
         }
@@ -230,7 +230,7 @@ mod tests {
     fn what_was_switched_off_is_not_down() {
         let mut test = Test::new();
         assert_eq!(test.see(0, WAITING), None);
-        let view = seen(Wish::Off, Connection::Off);
+        let view = seen(DesiredState::Off, Connection::Off);
         let now = test.start + Duration::from_secs(50);
         assert_eq!(test.watcher.see(&view, &Texts::of("en"), &test.prefs, now), None);
         assert_eq!(test.watcher.due(), None);

@@ -1,4 +1,4 @@
-//! What the app remembers beside the config file: preferences, the wish to be online, the window's size.
+//! What the app remembers beside the config file: preferences, whether Petit is to be online, the window's size.
 //!
 //! A file that cannot be read is no obstacle: the defaults are as good, and the old one is kept aside.
 
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::contract::{Prefs, Theme};
 use crate::folder::Folder;
 
-/// What the user wants.
+/// The state that the user wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "wish", rename_all = "snake_case")]
-pub enum Wish {
+pub enum DesiredState {
     /// To be online.
     #[default]
     On,
@@ -27,13 +27,13 @@ pub enum Wish {
     },
 }
 
-impl Wish {
-    /// The wish as time passes: a pause that is over is none.
+impl DesiredState {
+    /// The desired state as time passes: a pause that is over is none.
     #[must_use]
     pub fn at(self, now: SystemTime) -> Self {
         match self {
             Self::Paused { until } if UNIX_EPOCH + Duration::from_secs(until) <= now => Self::On,
-            wish => wish,
+            desired => desired,
         }
     }
 
@@ -49,7 +49,7 @@ impl Wish {
 pub struct Remembered {
     /// What the user wants.
     #[serde(flatten)]
-    pub wish: Wish,
+    pub desired: DesiredState,
     /// Tell when it stops working.
     pub notify_down: bool,
     /// Tell when it works again.
@@ -65,7 +65,7 @@ pub struct Remembered {
 impl Default for Remembered {
     fn default() -> Self {
         Self {
-            wish: Wish::On,
+            desired: DesiredState::On,
             notify_down: true,
             notify_back: true,
             theme: Theme::System,
@@ -129,7 +129,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::of(&dir.path().join("config.toml"));
         assert_eq!(Remembered::load(&folder), Remembered::default());
-        let mut memory = Remembered { wish: Wish::Paused { until: 7 }, ..Remembered::default() };
+        let mut memory = Remembered { desired: DesiredState::Paused { until: 7 }, ..Remembered::default() };
         memory.take(&Prefs { lang: "de".into(), notify_down: false, ..memory.prefs(true) });
         memory.save(&folder).unwrap();
         assert_eq!(Remembered::load(&folder), memory);
@@ -137,15 +137,15 @@ mod tests {
         assert_eq!(Remembered::load(&folder), Remembered::default());
         assert!(dir.path().join("app.damaged.json").exists());
         std::fs::write(path(&folder), r#"{"wish":"off"}"#).unwrap();
-        assert_eq!(Remembered::load(&folder).wish, Wish::Off, "what is missing has its default");
+        assert_eq!(Remembered::load(&folder).desired, DesiredState::Off, "what is missing has its default");
     }
 
     #[test]
     fn a_pause_ends_by_the_clock_on_the_wall() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let pause = Wish::Paused { until: 100 };
+        let pause = DesiredState::Paused { until: 100 };
         assert_eq!(pause.at(at(99)), pause);
-        assert_eq!(pause.at(at(100)), Wish::On);
-        assert_eq!(Wish::Off.at(at(100)), Wish::Off);
+        assert_eq!(pause.at(at(100)), DesiredState::On);
+        assert_eq!(DesiredState::Off.at(at(100)), DesiredState::Off);
     }
 }

@@ -1,7 +1,7 @@
-//! One app per config file: the second start hands its wish to the first one and ends.
+//! One app per config file: the second start hands its request to the first one and ends.
 //!
 //! A file lock decides, which the kernel frees whatever happens to its holder; a small socket beside it carries the
-//! wish. The invite of a link goes this way too, and so never stays in a process's arguments.
+//! request. The invite of a link goes this way too, and so never stays in a process's arguments.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 /// What a start is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum StartRequest {
     /// Be there, in the tray (started with the session).
     Nothing,
     /// Show the window.
@@ -35,7 +35,7 @@ pub enum Wanted {
     Quit,
 }
 
-/// The form in which a wish travels.
+/// The form in which a request travels.
 #[derive(Serialize, Deserialize)]
 struct Sent {
     what: String,
@@ -45,11 +45,11 @@ struct Sent {
     token: Option<String>,
 }
 
-/// A wish that came from another start.
+/// A request that came from another start.
 #[derive(Debug)]
 pub struct Received {
     /// What is wanted.
-    pub wanted: Wanted,
+    pub wanted: StartRequest,
     /// Lets the window come to the front on Wayland.
     pub token: Option<String>,
 }
@@ -58,7 +58,7 @@ pub struct Received {
 pub enum First {
     /// This is the first one: it holds the lock.
     Yes(Lock),
-    /// Another one was there and has taken the wish over.
+    /// Another one was there and has taken the request over.
     No,
 }
 
@@ -84,11 +84,15 @@ fn socket(folder: &Folder) -> std::path::PathBuf {
     folder.path().join("app.sock")
 }
 
-/// Takes the lock, or hands the wish to whoever has it.
+/// Takes the lock, or hands the request to whoever has it.
 ///
 /// # Errors
 /// [`SingleError`].
-pub async fn first(folder: &Folder, wanted: &Wanted, token: Option<String>) -> Result<First, SingleError> {
+pub async fn first(
+    folder: &Folder,
+    wanted: &StartRequest,
+    token: Option<String>,
+) -> Result<First, SingleError> {
     let limit = tokio::time::Instant::now() + ANSWER_LIMIT;
     loop {
         let pid = match Lock::take(&lock(folder)) {
@@ -110,13 +114,13 @@ pub async fn first(folder: &Folder, wanted: &Wanted, token: Option<String>) -> R
     }
 }
 
-fn sent(wanted: &Wanted, token: Option<String>) -> Sent {
+fn sent(wanted: &StartRequest, token: Option<String>) -> Sent {
     let (what, opening) = match wanted {
-        Wanted::Nothing => ("nothing", None),
-        Wanted::Show(opening) => ("show", Some(opening.clone())),
-        Wanted::Start => ("start", None),
-        Wanted::Stop => ("stop", None),
-        Wanted::Quit => ("quit", None),
+        StartRequest::Nothing => ("nothing", None),
+        StartRequest::Show(opening) => ("show", Some(opening.clone())),
+        StartRequest::Start => ("start", None),
+        StartRequest::Stop => ("stop", None),
+        StartRequest::Quit => ("quit", None),
     };
     let page = opening.as_ref().map(|opening| opening.page);
     Sent { what: what.to_owned(), page, invite: opening.and_then(|opening| opening.invite), token }
@@ -128,8 +132,8 @@ fn sent(wanted: &Wanted, token: Option<String>) -> Sent {
 /// When the system refuses.
 pub fn listen(folder: &Folder) -> std::io::Result<(Listening, mpsc::Receiver<Received>)> {
     let listener = Listener::bind(&socket(folder))?;
-    let (wishes, received) = mpsc::channel(8);
-    let task = tokio::spawn(listener.serve(std::sync::Arc::new(Door { wishes })));
+    let (requests, received) = mpsc::channel(8);
+    let task = tokio::spawn(listener.serve(std::sync::Arc::new(Door { requests })));
     Ok((Listening { task }, received))
 }
 
@@ -146,7 +150,7 @@ impl Drop for Listening {
 }
 
 struct Door {
-    wishes: mpsc::Sender<Received>,
+    requests: mpsc::Sender<Received>,
 }
 
 impl Handler for Door {
@@ -160,13 +164,13 @@ impl Handler for Door {
                 return Reply::Error(Problem::new(400, "bad_wish", "the wish was not understood"));
             };
             let wanted = match sent.what.as_str() {
-                "nothing" => Wanted::Nothing,
-                "start" => Wanted::Start,
-                "stop" => Wanted::Stop,
-                "quit" => Wanted::Quit,
-                _ => Wanted::Show(Opening { page: sent.page.unwrap_or_default(), invite: sent.invite }),
+                "nothing" => StartRequest::Nothing,
+                "start" => StartRequest::Start,
+                "stop" => StartRequest::Stop,
+                "quit" => StartRequest::Quit,
+                _ => StartRequest::Show(Opening { page: sent.page.unwrap_or_default(), invite: sent.invite }),
             };
-            let _ = self.wishes.send(Received { wanted, token: sent.token }).await;
+            let _ = self.requests.send(Received { wanted, token: sent.token }).await;
             Reply::Json(json!({ "pid": std::process::id() }))
         })
     }
@@ -180,7 +184,7 @@ mod tests {
     async fn the_second_start_hands_over_and_the_third_is_first_again() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::of(&dir.path().join("config.toml"));
-        let wanted = Wanted::Show(Opening { page: Page::Logs, invite: Some("x".into()) });
+        let wanted = StartRequest::Show(Opening { page: Page::Logs, invite: Some("x".into()) });
         let First::Yes(lock) = first(&folder, &wanted, None).await.unwrap() else {
             panic!("nobody is there")
         };
@@ -198,7 +202,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::of(&dir.path().join("config.toml"));
         let _held = Lock::take(&lock(&folder)).unwrap();
-        let error = first(&folder, &Wanted::Nothing, None).await.err().unwrap();
+        let error = first(&folder, &StartRequest::Nothing, None).await.err().unwrap();
         let us = Some(std::process::id());
         assert!(matches!(error, SingleError::Silent { pid } if pid == us), "{error}");
     }

@@ -4,7 +4,7 @@ use petit_engine::cause::FrontUntried;
 use petit_engine::proto::control::FrontState;
 use serde_json::json;
 
-use super::prefs::Wish;
+use super::prefs::DesiredState;
 use super::view::TroubleKind;
 use crate::consent::Withheld;
 use crate::hops;
@@ -118,10 +118,10 @@ pub(crate) fn standing(mut status: Status, connection: Connection) -> Status {
 }
 
 /// Every state there is, with every cause that changes what helps.
-pub(crate) fn every_state() -> Vec<(String, Wish, Option<Status>, Option<TroubleKind>)> {
+pub(crate) fn every_state() -> Vec<(String, DesiredState, Option<Status>, Option<TroubleKind>)> {
     let mut states = Vec::new();
     let mut add = |connection: Connection| {
-        states.push((format!("{connection:?}"), Wish::On, Some(at(connection)), None));
+        states.push((format!("{connection:?}"), DesiredState::On, Some(at(connection)), None));
     };
     add(Connection::Unregistered);
     add(Connection::Connecting);
@@ -134,17 +134,17 @@ pub(crate) fn every_state() -> Vec<(String, Wish, Option<Status>, Option<Trouble
         add(Connection::NoKey { trouble });
     }
     let mut empty = online(vec![]);
-    states.push(("nothing shared".into(), Wish::On, Some(empty.clone()), None));
+    states.push(("nothing shared".into(), DesiredState::On, Some(empty.clone()), None));
     empty.withheld = vec![Withheld {
         name: "web".parse().unwrap(),
         kind: crate::app::contract::ServiceKind::Http,
         target: "localhost:1".parse().unwrap(),
     }];
-    states.push(("withheld".into(), Wish::On, Some(empty), None));
-    states.push(("off".into(), Wish::Off, Some(at(Connection::Off)), None));
-    states.push(("paused".into(), Wish::Paused { until: 20_000 }, Some(at(Connection::Off)), None));
+    states.push(("withheld".into(), DesiredState::On, Some(empty), None));
+    states.push(("off".into(), DesiredState::Off, Some(at(Connection::Off)), None));
+    states.push(("paused".into(), DesiredState::Paused { until: 20_000 }, Some(at(Connection::Off)), None));
     for kind in [TroubleKind::Config, TroubleKind::Folder, TroubleKind::Damaged] {
-        states.push((format!("{kind:?}"), Wish::On, None, Some(kind)));
+        states.push((format!("{kind:?}"), DesiredState::On, None, Some(kind)));
     }
     states
 }

@@ -1,7 +1,7 @@
 //! The tray as a value: what the icon is, what the menu holds. Backends draw it and compare it with what they drew
 //! last, so that nothing is sent for nothing.
 
-use super::contract::{Page, PauseFor, Registered, Service, StateKind, Tone, View, WishName};
+use super::contract::{ActionName, Page, PauseFor, Registered, Service, StateKind, Tone, View};
 use super::texts::Texts;
 use crate::status::Light;
 
@@ -256,15 +256,15 @@ fn items(view: &View, texts: &Texts, line: &str, start_on_login: bool) -> Vec<It
 /// What helps in this state.
 fn way_out(action: &super::contract::Action, texts: &Texts) -> Item {
     let open = |page| (format!("{} …", action.label), Action::Open(page));
-    let (text, action) = match action.wish {
-        WishName::Start => (action.label.clone(), Action::Start),
-        WishName::Resume => (action.label.clone(), Action::Start),
-        WishName::Unlock => (texts.get("tray.unlock"), Action::Unlock),
-        WishName::Stop => (action.label.clone(), Action::Stop),
-        WishName::Register => open(Page::Setup),
-        WishName::Services => open(Page::Services),
-        WishName::Settings => open(Page::Settings),
-        WishName::Diagnostics => open(Page::Diagnostics),
+    let (text, action) = match action.name {
+        ActionName::Start => (action.label.clone(), Action::Start),
+        ActionName::Resume => (action.label.clone(), Action::Start),
+        ActionName::Unlock => (texts.get("tray.unlock"), Action::Unlock),
+        ActionName::Stop => (action.label.clone(), Action::Stop),
+        ActionName::Register => open(Page::Setup),
+        ActionName::Services => open(Page::Services),
+        ActionName::Settings => open(Page::Settings),
+        ActionName::Diagnostics => open(Page::Diagnostics),
     };
     Item::Entry { text, action }
 }
@@ -294,17 +294,17 @@ mod tests {
 
     use super::*;
     use crate::app::contract::Traffic;
-    use crate::app::prefs::Wish;
+    use crate::app::prefs::DesiredState;
     use crate::app::testing::{at, broken, online, registration, service, up_to_server};
     use crate::app::view::{self, Facts, Whose};
     use crate::status::{BrokenAt, Connection, KeyTrouble, Status};
 
-    fn tray(wish: Wish, status: &Status) -> TrayModel {
+    fn tray(desired: DesiredState, status: &Status) -> TrayModel {
         let (texts, known) = (Texts::of("en"), registration());
         let view = view::view(Facts {
             texts: &texts,
             now: UNIX_EPOCH,
-            wish,
+            desired,
             whose: Whose::Ours,
             status: Some(status),
             registration: Some(&known),
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn the_menu_of_a_working_client() {
-        let model = tray(Wish::On, &at(Connection::Online { since: 1 }));
+        let model = tray(DesiredState::On, &at(Connection::Online { since: 1 }));
         assert_eq!((model.icon, model.attention), (Icon::Online, false));
         assert_eq!(
             texts_of(&model),
@@ -361,43 +361,43 @@ mod tests {
     fn each_state_has_an_icon_of_its_own_and_a_menu_that_fits() {
         let cause = Cause::NameNotFound;
         let table = [
-            (Wish::On, Connection::Unregistered, Icon::Unregistered, "Set up …", false),
-            (Wish::Off, Connection::Off, Icon::Off, "Start", false),
-            (Wish::Paused { until: 60 }, Connection::Off, Icon::Paused, "Go on now", false),
-            (Wish::On, Connection::Connecting, Icon::Connecting, "Stop", false),
-            (Wish::On, Connection::Online { since: 1 }, Icon::Online, "Stop", false),
-            (Wish::On, Connection::Waiting { cause, retry_in_ms: 5 }, Icon::Waiting, "Stop", false),
+            (DesiredState::On, Connection::Unregistered, Icon::Unregistered, "Set up …", false),
+            (DesiredState::Off, Connection::Off, Icon::Off, "Start", false),
+            (DesiredState::Paused { until: 60 }, Connection::Off, Icon::Paused, "Go on now", false),
+            (DesiredState::On, Connection::Connecting, Icon::Connecting, "Stop", false),
+            (DesiredState::On, Connection::Online { since: 1 }, Icon::Online, "Stop", false),
+            (DesiredState::On, Connection::Waiting { cause, retry_in_ms: 5 }, Icon::Waiting, "Stop", false),
             (
-                Wish::On,
+                DesiredState::On,
                 Connection::Stopped { cause: Cause::Unknown },
                 Icon::Stopped,
                 "Enter a new invite …",
                 true,
             ),
             (
-                Wish::On,
+                DesiredState::On,
                 Connection::Stopped { cause: Cause::VersionMismatch },
                 Icon::Stopped,
                 "Try again",
                 true,
             ),
             (
-                Wish::On,
+                DesiredState::On,
                 Connection::NoKey { trouble: KeyTrouble::Locked },
                 Icon::Locked,
                 "Try the keychain again",
                 true,
             ),
             (
-                Wish::On,
+                DesiredState::On,
                 Connection::NoKey { trouble: KeyTrouble::Asked },
                 Icon::Locked,
                 "Try the keychain again",
                 false,
             ),
         ];
-        for (wish, connection, icon, first, attention) in table {
-            let model = tray(wish, &at(connection.clone()));
+        for (desired, connection, icon, first, attention) in table {
+            let model = tray(desired, &at(connection.clone()));
             assert_eq!((model.icon, model.attention), (icon, attention), "{connection:?}");
             assert!(texts_of(&model).contains(&first), "{connection:?}: {model:?}");
             assert!(model.items.len() <= MOST_ITEMS, "{connection:?}");
@@ -409,13 +409,13 @@ mod tests {
     #[test]
     fn many_services_share_one_submenu_and_a_broken_one_is_named() {
         let mut status = online((0..30).map(|n| service(&format!("web-{n}"))).collect());
-        let model = tray(Wish::On, &status);
+        let model = tray(DesiredState::On, &status);
         assert!(model.items.len() <= MOST_ITEMS);
         assert_eq!(model.line, "Working: 30 services are open to visitors of Nordlicht (tunnel.example.com)");
         assert!(matches!(&model.items[1], Item::Menu { items, .. } if items.len() == 30));
         let front = BrokenAt::Front(FrontCause::ConnectionRefused);
         status.services[3] = broken(service("web-3"), front);
-        let model = tray(Wish::On, &status);
+        let model = tray(DesiredState::On, &status);
         assert_eq!(model.icon, Icon::Partly);
         assert!(model.line.starts_with("web-3: "), "{}", model.line);
     }
@@ -423,7 +423,7 @@ mod tests {
     #[test]
     fn a_public_address_that_was_not_tried_is_told() {
         let status = online(vec![up_to_server(service("web"), FrontUntried::Unsupported)]);
-        let model = tray(Wish::On, &status);
+        let model = tray(DesiredState::On, &status);
         assert_eq!(model.icon, Icon::Partly);
         assert_eq!(
             model.line,
@@ -434,13 +434,13 @@ mod tests {
     #[test]
     fn time_that_passes_changes_nothing() {
         let cause = Cause::NameNotFound;
-        let waiting = |retry_in_ms| tray(Wish::On, &at(Connection::Waiting { cause, retry_in_ms }));
+        let waiting = |retry_in_ms| tray(DesiredState::On, &at(Connection::Waiting { cause, retry_in_ms }));
         assert_eq!(waiting(8000), waiting(3000));
         let mut busy = online(vec![service("web")]);
-        let before = tray(Wish::On, &busy);
+        let before = tray(DesiredState::On, &busy);
         busy.services[0].visits += 9;
         busy.services[0].from_service_bytes += 99;
-        assert_eq!(tray(Wish::On, &busy), before);
+        assert_eq!(tray(DesiredState::On, &busy), before);
     }
 
     #[test]

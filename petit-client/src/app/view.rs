@@ -12,9 +12,9 @@ use super::contract::{
     Headline, Kept, Notice, NoticeAction, Problem, Registered, Service, State, StateKind, Tone, Traffic,
     View, Words,
 };
-use super::prefs::Wish;
+use super::prefs::DesiredState;
 use super::texts::Texts;
-use super::{path, told, wishes, words};
+use super::{offered, path, told, words};
 use crate::config::Config;
 use crate::consent::Withheld;
 use crate::enrol;
@@ -64,7 +64,7 @@ pub(crate) struct Facts<'a> {
     /// The moment.
     pub(crate) now: SystemTime,
     /// What the user wants of this process.
-    pub(crate) wish: Wish,
+    pub(crate) desired: DesiredState,
     /// Who holds the connection.
     pub(crate) whose: Whose,
     /// Where the client stands.
@@ -95,16 +95,16 @@ pub(crate) fn kind(facts: &Facts<'_>) -> StateKind {
         return StateKind::Broken;
     }
     let Some(status) = facts.status else {
-        return if facts.wish.is_on() { StateKind::Connecting } else { StateKind::Off };
+        return if facts.desired.is_on() { StateKind::Connecting } else { StateKind::Off };
     };
     if let Connection::Unregistered = status.connection {
         return StateKind::Unregistered;
     }
     if facts.whose == Whose::Ours {
-        match facts.wish {
-            Wish::Off => return StateKind::Off,
-            Wish::Paused { .. } => return StateKind::Paused,
-            Wish::On => {}
+        match facts.desired {
+            DesiredState::Off => return StateKind::Off,
+            DesiredState::Paused { .. } => return StateKind::Paused,
+            DesiredState::On => {}
         }
     }
     match status.connection {
@@ -125,7 +125,7 @@ pub(crate) fn view(facts: Facts<'_>) -> View {
     let kind = kind(&facts);
     let front = front(&facts);
     let services = services(&facts, kind, &front);
-    let actions = wishes::actions(&facts, kind);
+    let actions = offered::actions(&facts, kind);
     let (suggested, invited) = names(&facts);
     View {
         state: state(&facts, kind),
@@ -133,7 +133,7 @@ pub(crate) fn view(facts: Facts<'_>) -> View {
         registered: registered(&facts),
         config_problem: facts.config_problem.cloned(),
         notices: notices(&facts),
-        can: wishes::can(&facts, kind, &actions),
+        can: offered::can(&facts, kind, &actions),
         actions,
         withheld: withheld(&facts),
         suggested,
@@ -144,8 +144,8 @@ pub(crate) fn view(facts: Facts<'_>) -> View {
 }
 
 fn state(facts: &Facts<'_>, kind: StateKind) -> State {
-    let until = match (facts.wish, facts.status.map(|status| &status.connection)) {
-        (Wish::Paused { until }, _) if kind == StateKind::Paused => Some(until),
+    let until = match (facts.desired, facts.status.map(|status| &status.connection)) {
+        (DesiredState::Paused { until }, _) if kind == StateKind::Paused => Some(until),
         (_, Some(Connection::Waiting { retry_in_ms, .. })) if kind == StateKind::Waiting => {
             let at = facts.now + Duration::from_millis(*retry_in_ms);
             Some(at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
@@ -392,7 +392,7 @@ fn notices(facts: &Facts<'_>) -> Vec<Notice> {
     };
     if let Whose::Another { pid } = facts.whose {
         let pid = pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
-        let action = NoticeAction { wish: "stop".to_owned(), label: texts.get("tray.stop") };
+        let action = NoticeAction { name: "stop".to_owned(), label: texts.get("tray.stop") };
         let running = facts.status.is_some();
         add("other", Tone::Warn, texts.fill("note.other", &[("pid", &pid)]), running.then_some(action));
     }

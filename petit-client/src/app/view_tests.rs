@@ -2,7 +2,7 @@ use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
 use petit_engine::proto::control::GrantRefusal;
 
 use super::*;
-use crate::app::contract::{HopId, WishName};
+use crate::app::contract::{ActionName, HopId};
 use crate::app::testing::{at, broken, every_state, online, registration, service, trying, up_to_server};
 use crate::status::BrokenAt;
 
@@ -12,7 +12,7 @@ fn facts<'a>(texts: &'a Texts, status: Option<&'a Status>) -> Facts<'a> {
     Facts {
         texts,
         now: UNIX_EPOCH + Duration::from_secs(10_000),
-        wish: Wish::On,
+        desired: DesiredState::On,
         whose: Whose::Ours,
         status,
         registration: None,
@@ -28,18 +28,18 @@ fn facts<'a>(texts: &'a Texts, status: Option<&'a Status>) -> Facts<'a> {
 }
 
 /// One status of each kind of state.
-fn each() -> Vec<(StateKind, Wish, Option<Status>)> {
+fn each() -> Vec<(StateKind, DesiredState, Option<Status>)> {
     let cause = Cause::NameNotFound;
     vec![
-        (StateKind::Unregistered, Wish::On, Some(at(Connection::Unregistered))),
-        (StateKind::Off, Wish::Off, Some(at(Connection::Off))),
-        (StateKind::Paused, Wish::Paused { until: 20_000 }, Some(at(Connection::Off))),
-        (StateKind::Connecting, Wish::On, Some(at(Connection::Connecting))),
-        (StateKind::Connecting, Wish::On, None),
-        (StateKind::Online, Wish::On, Some(at(Connection::Online { since: 500 }))),
-        (StateKind::Waiting, Wish::On, Some(at(Connection::Waiting { cause, retry_in_ms: 8000 }))),
-        (StateKind::Stopped, Wish::On, Some(at(Connection::Stopped { cause: Cause::Unknown }))),
-        (StateKind::Locked, Wish::On, Some(at(Connection::NoKey { trouble: KeyTrouble::Locked }))),
+        (StateKind::Unregistered, DesiredState::On, Some(at(Connection::Unregistered))),
+        (StateKind::Off, DesiredState::Off, Some(at(Connection::Off))),
+        (StateKind::Paused, DesiredState::Paused { until: 20_000 }, Some(at(Connection::Off))),
+        (StateKind::Connecting, DesiredState::On, Some(at(Connection::Connecting))),
+        (StateKind::Connecting, DesiredState::On, None),
+        (StateKind::Online, DesiredState::On, Some(at(Connection::Online { since: 500 }))),
+        (StateKind::Waiting, DesiredState::On, Some(at(Connection::Waiting { cause, retry_in_ms: 8000 }))),
+        (StateKind::Stopped, DesiredState::On, Some(at(Connection::Stopped { cause: Cause::Unknown }))),
+        (StateKind::Locked, DesiredState::On, Some(at(Connection::NoKey { trouble: KeyTrouble::Locked }))),
     ]
 }
 
@@ -51,8 +51,8 @@ fn trouble(texts: &Texts, kind: TroubleKind) -> Trouble {
 fn each_state_has_its_kind_and_its_words_in_both_languages() {
     for lang in crate::app::texts::LANGUAGES {
         let texts = Texts::of(lang);
-        for (kind, wish, status) in each() {
-            let view = view(Facts { wish, ..facts(&texts, status.as_ref()) });
+        for (kind, desired, status) in each() {
+            let view = view(Facts { desired, ..facts(&texts, status.as_ref()) });
             assert_eq!(view.state.kind, kind);
             for text in [&view.headline.title, &view.headline.detail] {
                 assert!(
@@ -74,10 +74,10 @@ fn every_sentence_of_a_view_comes_from_the_catalogue() {
     let unseen = up_to_server(service("shop"), FrontUntried::Unreachable);
     let red = online(vec![service("web"), broken(service("db"), down), unseen]);
     let known = registration();
-    let states = each().into_iter().chain([(StateKind::Online, Wish::On, Some(red))]);
-    for (kind, wish, status) in states {
+    let states = each().into_iter().chain([(StateKind::Online, DesiredState::On, Some(red))]);
+    for (kind, desired, status) in states {
         let facts = Facts {
-            wish,
+            desired,
             whose: if kind == StateKind::Off { Whose::Another { pid: Some(4) } } else { Whose::Ours },
             registration: Some(&known),
             no_tray: true,
@@ -167,31 +167,31 @@ fn what_a_light_says_is_said_in_words_too() {
 #[test]
 fn no_state_is_without_its_fitting_way_out() {
     let (texts, known) = (Texts::of("en"), registration());
-    for (name, wish, status, kind) in every_state() {
+    for (name, desired, status, kind) in every_state() {
         let trouble = kind.map(|kind| trouble(&texts, kind));
         let facts = Facts {
-            wish,
+            desired,
             registration: Some(&known),
             trouble: trouble.as_ref(),
             ..facts(&texts, status.as_ref())
         };
         let view = view(facts);
-        let primary: Vec<WishName> =
-            view.actions.iter().filter(|action| action.primary).map(|action| action.wish).collect();
+        let primary: Vec<ActionName> =
+            view.actions.iter().filter(|action| action.primary).map(|action| action.name).collect();
         let connection = status.as_ref().map(|status| &status.connection);
-        let expected = match (connection, kind, wish) {
-            (_, Some(TroubleKind::Config), _) => vec![WishName::Settings],
-            (_, Some(TroubleKind::Folder), _) => vec![WishName::Start],
-            (_, Some(TroubleKind::Damaged), _) => vec![WishName::Register],
-            (_, _, Wish::Off) => vec![WishName::Start],
-            (_, _, Wish::Paused { .. }) => vec![WishName::Resume],
-            (Some(Connection::Unregistered), ..) => vec![WishName::Register],
-            (Some(Connection::Stopped { cause: Cause::Unknown }), ..) => vec![WishName::Register],
-            (Some(Connection::Stopped { .. } | Connection::Waiting { .. }), ..) => vec![WishName::Start],
+        let expected = match (connection, kind, desired) {
+            (_, Some(TroubleKind::Config), _) => vec![ActionName::Settings],
+            (_, Some(TroubleKind::Folder), _) => vec![ActionName::Start],
+            (_, Some(TroubleKind::Damaged), _) => vec![ActionName::Register],
+            (_, _, DesiredState::Off) => vec![ActionName::Start],
+            (_, _, DesiredState::Paused { .. }) => vec![ActionName::Resume],
+            (Some(Connection::Unregistered), ..) => vec![ActionName::Register],
+            (Some(Connection::Stopped { cause: Cause::Unknown }), ..) => vec![ActionName::Register],
+            (Some(Connection::Stopped { .. } | Connection::Waiting { .. }), ..) => vec![ActionName::Start],
             (Some(Connection::NoKey { trouble: KeyTrouble::Asked }), ..) => vec![],
-            (Some(Connection::NoKey { trouble: KeyTrouble::Gone }), ..) => vec![WishName::Register],
-            (Some(Connection::NoKey { .. }), ..) => vec![WishName::Unlock],
-            (Some(Connection::Online { .. }), ..) if view.services.is_empty() => vec![WishName::Services],
+            (Some(Connection::NoKey { trouble: KeyTrouble::Gone }), ..) => vec![ActionName::Register],
+            (Some(Connection::NoKey { .. }), ..) => vec![ActionName::Unlock],
+            (Some(Connection::Online { .. }), ..) if view.services.is_empty() => vec![ActionName::Services],
             (Some(Connection::Online { .. } | Connection::Connecting), ..) => vec![],
             (Some(Connection::Off) | None, ..) => panic!("{name}"),
         };
@@ -247,8 +247,8 @@ fn what_the_server_cannot_try_is_never_plain_green() {
 #[test]
 fn what_may_be_wished_for_follows_from_the_state() {
     let texts = Texts::of("en");
-    for (kind, wish, status) in each() {
-        let can = view(Facts { wish, ..facts(&texts, status.as_ref()) }).can;
+    for (kind, desired, status) in each() {
+        let can = view(Facts { desired, ..facts(&texts, status.as_ref()) }).can;
         // The one that is stopped here is revoked.
         let wants_invite = matches!(kind, StateKind::Unregistered | StateKind::Stopped);
         assert_eq!(can.register, wants_invite, "{kind:?}");
@@ -259,7 +259,7 @@ fn what_may_be_wished_for_follows_from_the_state() {
                 || matches!(kind, StateKind::Paused | StateKind::Stopped | StateKind::Waiting)
         );
         let theirs =
-            view(Facts { whose: Whose::Another { pid: None }, wish, ..facts(&texts, status.as_ref()) });
+            view(Facts { whose: Whose::Another { pid: None }, desired, ..facts(&texts, status.as_ref()) });
         assert!(!theirs.can.pause, "what is another's cannot be paused");
         assert!(theirs.notices.iter().any(|notice| notice.id == "other"));
     }
@@ -269,8 +269,11 @@ fn what_may_be_wished_for_follows_from_the_state() {
 fn anothers_state_is_shown_whatever_is_wished_of_ours() {
     let texts = Texts::of("en");
     let status = at(Connection::Online { since: 500 });
-    let facts =
-        Facts { whose: Whose::Another { pid: Some(7) }, wish: Wish::Off, ..facts(&texts, Some(&status)) };
+    let facts = Facts {
+        whose: Whose::Another { pid: Some(7) },
+        desired: DesiredState::Off,
+        ..facts(&texts, Some(&status))
+    };
     let view = view(facts);
     assert_eq!((view.state.kind, view.state.since), (StateKind::Online, Some(500)));
 }

@@ -1,4 +1,4 @@
-//! The running client: the one owner of the wish to be online, the settings and the agent.
+//! The running client: the one owner of the desired state, the settings and the agent.
 //!
 //! It is the same for the headless program and for the tray app; both talk to it through its methods, or, from
 //! another process, through the control socket.
@@ -81,7 +81,7 @@ struct Inner {
     config: Config,
     config_problem: Option<String>,
     registration: Option<Registration>,
-    /// The wish to be online. It outlives the agent, which is there only while the key can be had.
+    /// The desired state: to be online or not. It outlives the agent, which is there only while the key can be had.
     wanted: bool,
     /// Why there is no agent although there is a registration.
     key_trouble: Option<KeyTrouble>,

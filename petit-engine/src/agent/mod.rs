@@ -2,7 +2,7 @@
 //!
 //! An [`Agent`] is a task that keeps a session with its relay for as long as it is switched on, and hands every
 //! stream that a visitor opens to its [`Visits`]. It reads no file and no environment; it tells where it stands
-//! on a `watch`, and takes wishes through its handle.
+//! on a `watch`, and takes commands through its handle.
 
 mod ask;
 mod connections;

@@ -1,6 +1,6 @@
 //! The one task that owns an agent's state.
 //!
-//! It dials, serves the welcomed session, waits, and answers wishes, one event at a time. Visits and sessions
+//! It dials, serves the welcomed session, waits, and answers commands, one event at a time. Visits and sessions
 //! that are being left run in tasks of their own, which end with it.
 
 use std::sync::Arc;

@@ -40,7 +40,7 @@ pub trait Access: Names + Send + Sync + 'static {
     /// not be written down.
     fn remove(&self, device: DeviceId, service: ServiceName) -> BoxFuture<'_, Option<bool>>;
 
-    /// Ends a device's registration at its own wish. False when it could not be written down.
+    /// Ends a device's registration at its own request. False when it could not be written down.
     fn unregister(&self, device: DeviceId) -> BoxFuture<'_, bool>;
 }
 

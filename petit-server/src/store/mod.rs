@@ -97,7 +97,7 @@ pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(is_full)
 }
 
-/// Why a wish cannot be fulfilled; for the operator.
+/// Why a change cannot be made; for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
     /// No such service.

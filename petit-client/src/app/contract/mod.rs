@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::view::{
-    Action, Can, Fact, Headline, Hop, HopId, Kept, KeyWords, Notice, NoticeAction, Problem, Registered,
-    Sample, Service, ServiceKind, State, StateKind, Traffic, View, WishName,
+    Action, ActionName, Can, Fact, Headline, Hop, HopId, Kept, KeyWords, Notice, NoticeAction, Problem,
+    Registered, Sample, Service, ServiceKind, State, StateKind, Traffic, View,
 };
 
 /// How something stands, for its shape and colour.
@@ -322,7 +322,7 @@ pub struct RegisteredService {
     pub former: Option<Words>,
 }
 
-/// What a refused wish is answered with.
+/// What a refused command is answered with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refused {
     /// Stable, for tests and for the page's own choices.

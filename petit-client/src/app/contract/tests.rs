@@ -91,7 +91,7 @@ fn full_view() -> View {
     crate::app::view::view(crate::app::view::Facts {
         texts: &texts,
         now: std::time::UNIX_EPOCH,
-        wish: crate::app::prefs::Wish::On,
+        desired: crate::app::prefs::DesiredState::On,
         whose: crate::app::Whose::Another { pid: None },
         status: Some(&status),
         registration: Some(&known),

@@ -12,7 +12,7 @@ pub struct View {
     pub state: State,
     /// The state in words.
     pub headline: Headline,
-    /// What stands beside the headline, the primary wish first.
+    /// What stands beside the headline, the primary action first.
     pub actions: Vec<Action>,
     /// Where this computer is registered.
     pub registered: Option<Registered>,
@@ -30,7 +30,7 @@ pub struct View {
     pub config_problem: Option<Problem>,
     /// Things to know that are no state.
     pub notices: Vec<Notice>,
-    /// What may be wished for now.
+    /// What may be asked for now.
     pub can: Can,
 }
 
@@ -99,21 +99,22 @@ pub struct Headline {
     pub advice: String,
 }
 
-/// A wish that is offered beside the headline.
+/// A action that is offered beside the headline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Action {
-    /// The wish, or the page that it leads to.
-    pub wish: WishName,
+    /// The action, or the page that it leads to.
+    #[serde(rename = "wish")]
+    pub name: ActionName,
     /// What its button says.
     pub label: String,
     /// It is what helps in this state. There is at most one, and it is the first.
     pub primary: bool,
 }
 
-/// The wishes that are offered beside the headline.
+/// The actions that are offered beside the headline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum WishName {
+pub enum ActionName {
     /// Goes online, or tries again.
     Start,
     /// Ends a pause.
@@ -286,22 +287,23 @@ pub struct Notice {
     pub tone: Tone,
     /// In words.
     pub text: String,
-    /// A wish that helps.
+    /// A action that helps.
     pub action: Option<NoticeAction>,
 }
 
-/// A wish that helps with a notice.
+/// A action that helps with a notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NoticeAction {
-    /// The wish's name.
-    pub wish: String,
+    /// The action's name.
+    #[serde(rename = "wish")]
+    pub name: String,
     /// What its button says.
     pub label: String,
 }
 
-/// What may be wished for now.
+/// What may be asked for now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "the names are those of the wishes")]
+#[expect(missing_docs, reason = "the names are those of the actions")]
 pub struct Can {
     pub start: bool,
     pub stop: bool,

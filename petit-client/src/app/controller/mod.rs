@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::contract::{PauseFor, Prefs, Problem, Refused, ServiceKind, StateKind};
 use super::link::{Asked, Link, LinkError, Links, Opened};
 use super::notes::{Note, Watcher};
-use super::prefs::{Remembered, Wish};
+use super::prefs::{DesiredState, Remembered};
 use super::texts::Texts;
 use super::traffic::Collector;
 use super::view::{Trouble, TroubleKind, Whose};
@@ -39,7 +39,7 @@ const KEY_AGAIN_MOST: Duration = Duration::from_secs(60);
 /// Trouble that nothing announces the end of (a full disk) is looked at this often.
 const TROUBLE_AGAIN: Duration = Duration::from_secs(30);
 
-/// What is wished of the controller.
+/// What the controller is asked to do.
 pub(super) enum Intent {
     Start(oneshot::Sender<Result<(), Refused>>),
     Stop(oneshot::Sender<Result<(), Refused>>),
@@ -247,7 +247,7 @@ impl Controller {
                 self.problem = None;
                 self.link = Some(Arc::clone(&link));
                 if link.whose() == Whose::Ours {
-                    let on = self.wish().is_on();
+                    let on = self.desired().is_on();
                     if let Err(error) = link.switch(on).await {
                         tracing::error!(%error, "the client cannot be switched");
                     }
@@ -347,21 +347,21 @@ impl Controller {
         }
     }
 
-    // ---- wishes ---------------------------------------------------------------------------------
+    // ---- intents ---------------------------------------------------------------------------------
 
-    fn wish(&self) -> Wish {
-        self.memory.wish.at((self.clock)())
+    fn desired(&self) -> DesiredState {
+        self.memory.desired.at((self.clock)())
     }
 
-    async fn set_wish(&mut self, wish: Wish) -> Result<(), Refused> {
-        self.memory.wish = wish;
+    async fn set_desired(&mut self, desired: DesiredState) -> Result<(), Refused> {
+        self.memory.desired = desired;
         self.remember();
         self.dirty = true;
         if self.link.is_none() {
             self.open().await;
         }
         match self.link.clone() {
-            Some(link) => link.switch(wish.is_on()).await.map_err(|error| refused(&self.texts, error)),
+            Some(link) => link.switch(desired.is_on()).await.map_err(|error| refused(&self.texts, error)),
             None => Ok(()), // why there is none is shown
         }
     }
@@ -375,19 +375,19 @@ impl Controller {
     async fn on_intent(&mut self, intent: Intent) {
         match intent {
             Intent::Start(answer) => {
-                let result = self.set_wish(Wish::On).await;
+                let result = self.set_desired(DesiredState::On).await;
                 if self.status.as_ref().is_some_and(|it| matches!(it.connection, Connection::NoKey { .. })) {
                     self.unlock_ours();
                 }
                 let _ = answer.send(result);
             }
-            Intent::Stop(answer) => drop(answer.send(self.set_wish(Wish::Off).await)),
+            Intent::Stop(answer) => drop(answer.send(self.set_desired(DesiredState::Off).await)),
             Intent::Pause(length, answer) => {
                 let result = match self.whose() {
                     Whose::Another { .. } => Err(words::refused(&self.texts, "not_with_other", &[])),
                     Whose::Ours | Whose::Nobody => {
                         let until = time::pause_end(length, (self.clock)());
-                        self.set_wish(Wish::Paused { until }).await
+                        self.set_desired(DesiredState::Paused { until }).await
                     }
                 };
                 let _ = answer.send(result);
@@ -443,9 +443,9 @@ impl Controller {
 
     async fn on_asked(&mut self, asked: Asked) {
         let result = match asked {
-            Asked::Start => self.set_wish(Wish::On).await,
+            Asked::Start => self.set_desired(DesiredState::On).await,
             Asked::Stop(done) => {
-                let result = self.set_wish(Wish::Off).await;
+                let result = self.set_desired(DesiredState::Off).await;
                 let _ = done.send(());
                 result
             }

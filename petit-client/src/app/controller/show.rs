@@ -26,7 +26,7 @@ impl Controller {
         let mut facts = Facts {
             texts: &self.texts,
             now,
-            wish: self.memory.wish.at(now),
+            desired: self.memory.desired.at(now),
             whose: self.whose(),
             status: status.as_ref(),
             registration: self.registration.as_ref(),

@@ -10,7 +10,7 @@ use petit_host::logs::Level;
 use tempfile::TempDir;
 
 use super::*;
-use crate::app::link::Wanted;
+use crate::app::link::RegistrationRequest;
 use crate::app::testing::at;
 use crate::app::view::TroubleKind;
 use crate::enrol::Done;
@@ -47,7 +47,7 @@ impl Link for FakeLink {
         self.did("unlock");
         Box::pin(async { Ok(()) })
     }
-    fn register(&self, _: Wanted) -> BoxFuture<'_, Result<Done, LinkError>> {
+    fn register(&self, _: RegistrationRequest) -> BoxFuture<'_, Result<Done, LinkError>> {
         self.did("register");
         Box::pin(async { Err(LinkError::Gone) })
     }
@@ -198,7 +198,7 @@ async fn it_goes_online_by_itself_and_remembers_that_it_was_stopped() {
     app.end().await;
     assert_eq!(test.did().await, "end");
 
-    // As after a crash: what was wished is what is done.
+    // As after a crash: the desired state is what was asked for last.
     let _link = test.link(Whose::Ours, Some(Connection::Off));
     let (app, _notes) = test.start();
     assert_eq!(test.did().await, "off");
@@ -264,7 +264,7 @@ async fn what_is_asked_over_the_socket_is_a_wish_like_any_other() {
     is_done.await.unwrap();
     assert_eq!(test.did().await, "off");
     until_kind(&app, StateKind::Off).await;
-    assert_eq!(Remembered::load(&test.folder()).wish, Wish::Off);
+    assert_eq!(Remembered::load(&test.folder()).desired, DesiredState::Off);
     test.asked.as_ref().unwrap().send(Asked::Start).await.unwrap();
     assert_eq!(test.did().await, "on");
 }
@@ -470,83 +470,83 @@ async fn forgetting_tells_the_server_unless_it_does_not_know_us() {
 }
 
 /// The states in which something is offered, each with what leads to it.
-fn states() -> Vec<(Wish, Result<Connection, TroubleKind>)> {
+fn states() -> Vec<(DesiredState, Result<Connection, TroubleKind>)> {
     let mut states = vec![
-        (Wish::On, Ok(Connection::Unregistered)),
-        (Wish::On, Ok(Connection::Connecting)),
-        (Wish::On, Ok(ONLINE)),
-        (Wish::Off, Ok(Connection::Off)),
-        (Wish::Paused { until: 2_000_000 }, Ok(Connection::Off)),
+        (DesiredState::On, Ok(Connection::Unregistered)),
+        (DesiredState::On, Ok(Connection::Connecting)),
+        (DesiredState::On, Ok(ONLINE)),
+        (DesiredState::Off, Ok(Connection::Off)),
+        (DesiredState::Paused { until: 2_000_000 }, Ok(Connection::Off)),
     ];
     for cause in crate::app::testing::causes() {
-        states.push((Wish::On, Ok(Connection::Waiting { cause, retry_in_ms: 8000 })));
-        states.push((Wish::On, Ok(Connection::Stopped { cause })));
+        states.push((DesiredState::On, Ok(Connection::Waiting { cause, retry_in_ms: 8000 })));
+        states.push((DesiredState::On, Ok(Connection::Stopped { cause })));
     }
     let troubles = crate::app::testing::key_troubles();
-    states.extend(troubles.into_iter().map(|trouble| (Wish::On, Ok(Connection::NoKey { trouble }))));
+    states.extend(troubles.into_iter().map(|trouble| (DesiredState::On, Ok(Connection::NoKey { trouble }))));
     let kinds = [TroubleKind::Config, TroubleKind::Folder, TroubleKind::Damaged];
-    states.extend(kinds.map(|kind| (Wish::On, Err(kind))));
+    states.extend(kinds.map(|kind| (DesiredState::On, Err(kind))));
     states
 }
 
-fn kind_of(wish: Wish, state: &Result<Connection, TroubleKind>) -> StateKind {
-    match (wish, state) {
-        (Wish::Off, _) => StateKind::Off,
-        (Wish::Paused { .. }, _) => StateKind::Paused,
-        (Wish::On, Ok(Connection::Unregistered)) => StateKind::Unregistered,
-        (Wish::On, Ok(Connection::Connecting | Connection::Off)) => StateKind::Connecting,
-        (Wish::On, Ok(Connection::Online { .. })) => StateKind::Online,
-        (Wish::On, Ok(Connection::Waiting { .. })) => StateKind::Waiting,
-        (Wish::On, Ok(Connection::Stopped { .. })) => StateKind::Stopped,
-        (Wish::On, Ok(Connection::NoKey { .. })) => StateKind::Locked,
-        (Wish::On, Err(_)) => StateKind::Broken,
+fn kind_of(desired: DesiredState, state: &Result<Connection, TroubleKind>) -> StateKind {
+    match (desired, state) {
+        (DesiredState::Off, _) => StateKind::Off,
+        (DesiredState::Paused { .. }, _) => StateKind::Paused,
+        (DesiredState::On, Ok(Connection::Unregistered)) => StateKind::Unregistered,
+        (DesiredState::On, Ok(Connection::Connecting | Connection::Off)) => StateKind::Connecting,
+        (DesiredState::On, Ok(Connection::Online { .. })) => StateKind::Online,
+        (DesiredState::On, Ok(Connection::Waiting { .. })) => StateKind::Waiting,
+        (DesiredState::On, Ok(Connection::Stopped { .. })) => StateKind::Stopped,
+        (DesiredState::On, Ok(Connection::NoKey { .. })) => StateKind::Locked,
+        (DesiredState::On, Err(_)) => StateKind::Broken,
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn whatever_is_offered_in_a_state_does_something_there() {
-    use crate::app::contract::WishName;
-    for (wish, state) in states() {
+    use crate::app::contract::ActionName;
+    for (desired, state) in states() {
         let mut seen = std::collections::BTreeSet::new();
         loop {
             let mut test = Test::in_trouble(state.clone().err().unwrap_or(TroubleKind::Folder));
-            let memory = Remembered { wish, ..Remembered::default() };
+            let memory = Remembered { desired, ..Remembered::default() };
             memory.save(&test.folder()).unwrap();
             let _link = state.clone().ok().map(|connection| test.link(Whose::Ours, Some(connection)));
             let (app, _notes) = test.start();
-            let shown = until_kind(&app, kind_of(wish, &state)).await;
-            let Some(action) = shown.view.actions.iter().find(|action| !seen.contains(&action.wish)) else {
+            let shown = until_kind(&app, kind_of(desired, &state)).await;
+            let Some(action) = shown.view.actions.iter().find(|action| !seen.contains(&action.name)) else {
                 break;
             };
-            seen.insert(action.wish);
+            seen.insert(action.name);
             // What the start itself did is over.
             tokio::time::sleep(Duration::from_millis(1)).await;
             while test.did.try_recv().is_ok() {}
-            let expected = match action.wish {
-                WishName::Start | WishName::Resume => {
+            let expected = match action.name {
+                ActionName::Start | ActionName::Resume => {
                     app.start().await.unwrap();
                     if state.is_ok() { "on" } else { "opened in vain" }
                 }
-                WishName::Stop => {
+                ActionName::Stop => {
                     app.stop().await.unwrap();
                     "off"
                 }
-                WishName::Unlock => {
+                ActionName::Unlock => {
                     app.unlock().await.unwrap();
                     "unlock"
                 }
                 // These lead to pages, which take over from there; the first needs a client to register.
-                WishName::Register => {
+                ActionName::Register => {
                     assert!(app.link().is_ok() || state == Err(TroubleKind::Damaged), "{state:?}");
                     continue;
                 }
-                WishName::Services | WishName::Settings => {
+                ActionName::Services | ActionName::Settings => {
                     app.settings().unwrap();
                     continue;
                 }
-                WishName::Diagnostics => continue,
+                ActionName::Diagnostics => continue,
             };
-            assert_eq!(test.did().await, expected, "{:?} in {state:?}", action.wish);
+            assert_eq!(test.did().await, expected, "{:?} in {state:?}", action.name);
         }
     }
 }

@@ -6,14 +6,15 @@ use tokio::time::Instant;
 
 use super::{Controller, Intent, LOOK_AT_WALL, PUBLISH_EVERY};
 use crate::app::contract::PauseFor;
-use crate::app::prefs::Wish;
+use crate::app::prefs::DesiredState;
 use crate::app::traffic::SAMPLE;
 
 impl Controller {
     pub(super) fn next_moment(&self) -> Option<Instant> {
         let now = Instant::now();
         let publish = self.dirty.then(|| self.published_at.map_or(now, |at| at + PUBLISH_EVERY));
-        let pause = matches!(self.memory.wish, Wish::Paused { .. }).then(|| now + self.pause_left());
+        let pause =
+            matches!(self.memory.desired, DesiredState::Paused { .. }).then(|| now + self.pause_left());
         let sample = self.window.then_some(self.sample_at);
         let note = self.watcher.due().map(Instant::from_std);
         [publish, pause, sample, note, self.key_at, self.trouble_at].into_iter().flatten().min()
@@ -21,16 +22,16 @@ impl Controller {
 
     /// Until the pause is over, or until it is time to look at the clock on the wall.
     fn pause_left(&self) -> Duration {
-        let Wish::Paused { until } = self.memory.wish else { return LOOK_AT_WALL };
+        let DesiredState::Paused { until } = self.memory.desired else { return LOOK_AT_WALL };
         let end = UNIX_EPOCH + Duration::from_secs(until);
         end.duration_since((self.clock)()).unwrap_or_default().min(LOOK_AT_WALL)
     }
 
     pub(super) async fn on_time(&mut self) {
         let now = Instant::now();
-        if matches!(self.memory.wish, Wish::Paused { .. }) && self.wish().is_on() {
+        if matches!(self.memory.desired, DesiredState::Paused { .. }) && self.desired().is_on() {
             tracing::info!("the pause is over");
-            if let Err(refused) = self.set_wish(Wish::On).await {
+            if let Err(refused) = self.set_desired(DesiredState::On).await {
                 tracing::warn!(code = refused.code, "the pause is over, but it is not online");
             }
         }

@@ -62,7 +62,7 @@ pub enum LinkError {
 
 /// What is wanted of a registration.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct RegistrationRequest {
     /// With whom.
     pub invite: Invite,
     /// The invite as it was pasted.
@@ -91,7 +91,7 @@ pub trait Link: Send + Sync + 'static {
     fn unlock(&self) -> BoxFuture<'_, Result<(), LinkError>>;
 
     /// Registers this computer. No service that the config holds already is offered before it is shared.
-    fn register(&self, wanted: Wanted) -> BoxFuture<'_, Result<Done, LinkError>>;
+    fn register(&self, wanted: RegistrationRequest) -> BoxFuture<'_, Result<Done, LinkError>>;
 
     /// Lets the vendor reach services that were withheld.
     fn share(&self, names: Vec<ServiceName>) -> BoxFuture<'_, Result<(), LinkError>>;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Link, LinkError, Wanted};
+use super::{Link, LinkError, RegistrationRequest};
 use crate::app::view::Whose;
 use crate::control::CONSENT;
 use crate::enrol::{Done, Existing};
@@ -102,7 +102,7 @@ impl Link for Other {
         Box::pin(async { self.call("POST", "/start", None).await.map(drop) })
     }
 
-    fn register(&self, wanted: Wanted) -> BoxFuture<'_, Result<Done, LinkError>> {
+    fn register(&self, wanted: RegistrationRequest) -> BoxFuture<'_, Result<Done, LinkError>> {
         Box::pin(async move {
             // One of an older version would offer at once whatever the config holds.
             let version = self.call("GET", "/version", None).await?;
@@ -110,7 +110,7 @@ impl Link for Other {
             if !features.filter_map(Value::as_str).any(|feature| feature == CONSENT) {
                 return Err(LinkError::Older);
             }
-            let Wanted { text, key_store, existing, invite: _ } = wanted;
+            let RegistrationRequest { text, key_store, existing, invite: _ } = wanted;
             let body = json!({
                 "invite": text.expose_secret(),
                 "key_store": key_store,

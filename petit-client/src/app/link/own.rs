@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::other::Other;
-use super::{Link, LinkError, Links, Opened, Wanted};
+use super::{Link, LinkError, Links, Opened, RegistrationRequest};
 use crate::app::mistakes;
 use crate::app::texts::Texts;
 use crate::app::view::{Trouble, TroubleKind, Whose};
@@ -225,9 +225,9 @@ impl Link for Own {
         Box::pin(async { Ok(self.client()?.unlock().await?) })
     }
 
-    fn register(&self, wanted: Wanted) -> BoxFuture<'_, Result<Done, LinkError>> {
+    fn register(&self, wanted: RegistrationRequest) -> BoxFuture<'_, Result<Done, LinkError>> {
         Box::pin(async move {
-            let Wanted { invite, key_store, existing, text: _ } = wanted;
+            let RegistrationRequest { invite, key_store, existing, text: _ } = wanted;
             let request = Request { invite: &invite, key_store, share: BTreeSet::new(), existing };
             Ok(self.client()?.register(&request).await?)
         })
@@ -283,7 +283,7 @@ impl Link for Own {
     }
 }
 
-/// What the client answers over its socket. Going online and offline is the controller's to decide, because the wish
+/// What the client answers over its socket. Going online and offline is the controller's to decide, because the desired state
 /// is kept there; the rest is as in `petit-client run`.
 struct Socket {
     control: Control,

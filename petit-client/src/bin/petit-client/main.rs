@@ -404,7 +404,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             .hint("type only: petit-client register, and paste it when asked; or use --invite-file"));
         }
         Verb::Register { invite_file, service, tcp, key_store, share, share_none, replace, .. } => {
-            let wish = registering::Wish {
+            let args = registering::RegisterArgs {
                 invite_file: invite_file.as_deref(),
                 service: service.as_ref(),
                 tcp: *tcp,
@@ -412,7 +412,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
                 share: (*share_none || !share.is_empty()).then(|| share.iter().cloned().collect()),
                 replace: *replace,
             };
-            registering::register(context, &wish).await?;
+            registering::register(context, &args).await?;
         }
         Verb::Unregister { service, id, all: _, local, yes } => match (service, id) {
             (None, None) => giving_up::unregister(context, *local, *yes).await?,

@@ -28,7 +28,7 @@ use super::asking::{Answer, ask_place, ask_share, ask_yes, confirm, interrupted,
 use super::{Context, configure};
 
 /// What `register` was asked.
-pub(crate) struct Wish<'a> {
+pub(crate) struct RegisterArgs<'a> {
     pub(crate) invite_file: Option<&'a Path>,
     pub(crate) service: Option<&'a ServerAddr>,
     pub(crate) tcp: bool,
@@ -53,7 +53,7 @@ type Given = (SecretString, Invite);
 /// A `register` under way.
 struct Registering<'a> {
     context: &'a Context,
-    wish: &'a Wish<'a>,
+    args: &'a RegisterArgs<'a>,
     talk: Talk,
     /// `None` when a client runs, which then registers itself and keeps the key itself.
     own: Option<Lock>,
@@ -62,38 +62,38 @@ struct Registering<'a> {
 }
 
 /// From an invite to a registration.
-pub(crate) async fn register(context: &Context, wish: &Wish<'_>) -> Result<(), Failure> {
+pub(crate) async fn register(context: &Context, args: &RegisterArgs<'_>) -> Result<(), Failure> {
     let folder = &context.folder;
     folder.make().map_err(|error| Failure::of(&error))?;
-    let is_person = io::stdin().is_terminal() && !context.json && wish.invite_file.is_none();
+    let is_person = io::stdin().is_terminal() && !context.json && args.invite_file.is_none();
     let talk = if is_person { Talk::Person } else { Talk::Nobody };
     let own = own_lock(context).await?;
     let mut given = None;
     if talk == Talk::Nobody
-        && !wish.replace
+        && !args.replace
         && let Some(in_force) = registration::load(folder).map_err(|error| Failure::of(&error))?
     {
         // The only invite that is of any use is its own.
-        let its_own = read_invite(wish.invite_file).ok().filter(|(_, invite)| in_force.is_of(invite));
+        let its_own = read_invite(args.invite_file).ok().filter(|(_, invite)| in_force.is_of(invite));
         let refused = || register_failure(&RegisterError::Registered(Box::new(in_force)));
         given = Some(its_own.ok_or_else(refused)?);
     }
     let config = configure::load_or_make(context)?;
     let known = Known::load(folder).map_err(|error| Failure::of(&error))?;
-    Registering { context, wish, talk, own, config, known }.run(given).await
+    Registering { context, args, talk, own, config, known }.run(given).await
 }
 
 impl Registering<'_> {
     async fn run(&self, given: Option<Given>) -> Result<(), Failure> {
-        let Self { context, wish, config, .. } = self;
+        let Self { context, args, config, .. } = self;
         // A person is not asked for an invite that cannot be used. Where one is in force, the invite says first whether
         // there is a key to be kept.
         let is_first = self.talk == Talk::Person && self.known.in_force.is_none();
-        let mut key_store = wish.key_store.unwrap_or(config.key_store);
+        let mut key_store = args.key_store.unwrap_or(config.key_store);
         if is_first {
             key_store = self.usable(key_store).await?;
         }
-        let given = given.map_or_else(|| read_invite(wish.invite_file), Ok)?;
+        let given = given.map_or_else(|| read_invite(args.invite_file), Ok)?;
         let is_resumed = self.known.in_force.as_ref().is_some_and(|in_force| in_force.is_of(&given.1));
         if !is_first && !is_resumed {
             key_store = self.usable(key_store).await?;
@@ -156,15 +156,15 @@ impl Registering<'_> {
 
     /// What the vendor may reach, once it is clear that the invite is the right one.
     fn choose(&self, invite: &Invite) -> Result<BTreeSet<ServiceName>, Failure> {
-        let Self { wish, talk, known, .. } = self;
+        let Self { args, talk, known, .. } = self;
         if *talk == Talk::Person {
             show_invite(invite);
-            confirm(invite, known.in_force.as_ref().filter(|_| !wish.replace))?;
+            confirm(invite, known.in_force.as_ref().filter(|_| !args.replace))?;
         }
         let kept = consent::kept(&self.config, &invite.pins, known);
         match talk {
-            Talk::Person if wish.share.is_none() => Ok(ask_share(invite, &kept)),
-            Talk::Person | Talk::Nobody => share(wish, &kept),
+            Talk::Person if args.share.is_none() => Ok(ask_share(invite, &kept)),
+            Talk::Person | Talk::Nobody => share(args, &kept),
         }
     }
 
@@ -192,14 +192,14 @@ impl Registering<'_> {
 
     /// Writes down where the invite's service is, when somebody says so. False when nobody knows it.
     async fn set_up(&self, done: &Done, signals: &mut Signals) -> Result<bool, Failure> {
-        let target = match place(self.context, self.wish, &self.config, done)? {
+        let target = match place(self.context, self.args, &self.config, done)? {
             Place::Known => return Ok(true),
             Place::Said(target) => Some(target),
             Place::Unknown if self.talk == Talk::Person => ask_place(done, signals).await?,
             Place::Unknown => None,
         };
         let Some(target) = target else { return Ok(false) };
-        let kind = if self.wish.tcp { "tcp" } else { "http" };
+        let kind = if self.args.tcp { "tcp" } else { "http" };
         let new = NewService::plain(&done.service, &target, kind);
         configure::change(self.context, |text| edit::add_service(text, &new)).await?;
         let spec = ServiceSpec::plain(done.service.clone(), ServiceKind::Tcp, target.clone());
@@ -252,13 +252,13 @@ fn invite_failure(error: &InvalidInvite) -> Failure {
 }
 
 /// The services that a script shares: those it names, or, as long as none was chosen for another vendor, all.
-fn share(wish: &Wish<'_>, kept: &[KeptService]) -> Result<BTreeSet<ServiceName>, Failure> {
+fn share(args: &RegisterArgs<'_>, kept: &[KeptService]) -> Result<BTreeSet<ServiceName>, Failure> {
     let list = |kept: &[&KeptService]| {
         let entries: Vec<String> =
             kept.iter().map(|kept| format!("{} ({})", kept.name, kept.target)).collect();
         entries.join(", ")
     };
-    if let Some(share) = &wish.share {
+    if let Some(share) = &args.share {
         return match share.iter().find(|name| !kept.iter().any(|kept| kept.name == **name)) {
             None => Ok(share.clone()),
             Some(unknown) => {
@@ -302,12 +302,12 @@ enum Place {
     Unknown,
 }
 
-fn place(context: &Context, wish: &Wish<'_>, config: &Config, done: &Done) -> Result<Place, Failure> {
+fn place(context: &Context, args: &RegisterArgs<'_>, config: &Config, done: &Done) -> Result<Place, Failure> {
     let known = config.specs(&done.service).into_iter().find(|spec| spec.name == done.service);
-    match (wish.service, known) {
+    match (args.service, known) {
         // Asked for what is there already, by whoever registers anew.
         (Some(target), Some(known))
-            if known.target == *target && (known.kind == ServiceKind::Tcp) == wish.tcp =>
+            if known.target == *target && (known.kind == ServiceKind::Tcp) == args.tcp =>
         {
             Ok(Place::Known)
         }

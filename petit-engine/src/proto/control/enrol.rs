@@ -13,7 +13,7 @@ pub enum FromDevice {
     Enrol(Enrol),
 }
 
-/// A device's wish to be registered with the key of its TLS connection.
+/// A device's request to be registered with the key of its TLS connection.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enrol {

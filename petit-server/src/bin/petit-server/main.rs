@@ -342,8 +342,9 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     files::check_owner(folder.path()).map_err(|error| Failure::of(&error))?;
     match &cli.verb {
         Verb::Init { endpoint, port, new_registry } => {
-            let wish = setup::Wish { endpoint: endpoint.as_ref(), port: *port, new_registry: *new_registry };
-            setup::init(cli.json, &folder, &wish).await?;
+            let args =
+                setup::InitArgs { endpoint: endpoint.as_ref(), port: *port, new_registry: *new_registry };
+            setup::init(cli.json, &folder, &args).await?;
         }
         Verb::Run { background, takeover } => {
             let how = run::How { background: *background, takeover: *takeover };

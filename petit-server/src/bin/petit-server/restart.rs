@@ -17,7 +17,7 @@ use petit_host::handover::{
 };
 use petit_host::lock::Lock;
 use petit_host::shutdown::{Asked, StopCause, StopRequests, Urgency};
-use petit_server::admin::{Wish, waits_for};
+use petit_server::admin::{Command, waits_for};
 use petit_server::folder::Folder;
 use petit_server::server::handover::{LOCK, expected};
 use petit_server::server::{Inherited, Phase, Server, StartError};
@@ -238,12 +238,12 @@ pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
     if let Err(error) = main.handover.elders.hand_on() {
         tracing::warn!(%error, "processes before this one are not heard any more");
     }
-    // What was wished for meanwhile concerns the process that serves.
-    while let Ok(wish) = main.wished.try_recv() {
-        match wish {
-            Wish::Stop => started.say(&Said::Stop { now: false }),
-            Wish::Reload(_) => started.say(&Said::Reload {}),
-            Wish::Restart { .. } => {} // it was
+    // What was asked for meanwhile concerns the process that serves.
+    while let Ok(command) = main.inbox.try_recv() {
+        match command {
+            Command::Stop => started.say(&Said::Stop { now: false }),
+            Command::Reload(_) => started.say(&Said::Reload {}),
+            Command::Restart { .. } => {} // it was
         }
     }
     tracing::info!(process = started.pid(), "restarted: another process serves; finishing what is under way");

@@ -1,4 +1,4 @@
-//! The running server: start, watch the config, take signals and wishes, drain, give its place to another process.
+//! The running server: start, watch the config, take signals and commands, drain, give its place to another process.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use petit_host::exit::ExitCode;
 use petit_host::logs::{self, FileHandle, LevelHandle, RotatingFile};
 use petit_host::shutdown::{Asked, Signals, StopCause, StopRequests, Urgency};
 use petit_host::watch::FileWatch;
-use petit_server::admin::{Admin, InviteTerms, Running, Wish};
+use petit_server::admin::{Admin, Command, InviteTerms, Running};
 use petit_server::config::{self, Config};
 use petit_server::folder::{Folder, KeyError};
 use petit_server::server::{Inherited, Prepared, Reloaded, Server, StartError, tunnel_address};
@@ -123,7 +123,7 @@ pub(crate) struct Main<'a> {
     level: LevelHandle,
     log: FileHandle,
     terms: watch::Sender<InviteTerms>,
-    pub(crate) wished: mpsc::Receiver<Wish>,
+    pub(crate) inbox: mpsc::Receiver<Command>,
     watch: Option<FileWatch>,
     pub(crate) handover: Handover,
 }
@@ -149,14 +149,14 @@ impl<'a> Main<'a> {
         if let Some(note) = petit_server::fronts::notes(&server.config, has_certificate) {
             tracing::warn!(?note, "visitors will not get in by the public addresses");
         }
-        let (wishes, wished) = mpsc::channel(4);
+        let (commands, inbox) = mpsc::channel(4);
         let terms = invite_terms(&server, &server.config).map_err(|error| Failure::of(&error))?;
         let terms = watch::Sender::new(terms);
         let admin = Arc::new(Admin {
             directory: server.directory.clone(),
             endpoint: server.endpoint().clone(),
             invites: terms.subscribe(),
-            running: Some(Running { server: Arc::clone(&server), wishes, level: level.clone() }),
+            running: Some(Running { server: Arc::clone(&server), commands, level: level.clone() }),
             offline: None,
         });
         let control = listener.spawn(admin);
@@ -166,20 +166,7 @@ impl<'a> Main<'a> {
             )
             .ok();
         let handover = Handover::new(&server, predecessors);
-        Ok(Self {
-            folder,
-            how,
-            program,
-            server,
-            control,
-            signals,
-            level,
-            log,
-            terms,
-            wished,
-            watch,
-            handover,
-        })
+        Ok(Self { folder, how, program, server, control, signals, level, log, terms, inbox, watch, handover })
     }
 
     async fn run(mut self) -> Result<ExitCode, Failure> {
@@ -213,13 +200,13 @@ impl<'a> Main<'a> {
                     Asked::End { interrupted } => Turn::Stop(StopCause::Signal { interrupted }),
                     Asked::Reload => Turn::Reload,
                 },
-                Some(wish) = self.wished.recv() => match wish {
-                    Wish::Stop => Turn::Stop(StopCause::Command),
-                    Wish::Reload(answer) => {
+                Some(command) = self.inbox.recv() => match command {
+                    Command::Stop => Turn::Stop(StopCause::Command),
+                    Command::Reload(answer) => {
                         let _ = answer.send(self.reload());
                         Turn::Nothing
                     }
-                    Wish::Restart { within, answer } => {
+                    Command::Restart { within, answer } => {
                         restart::begin(self, within, answer).await;
                         Turn::Nothing
                     }
@@ -256,9 +243,9 @@ impl<'a> Main<'a> {
                     Asked::End { interrupted } => requests.add(StopCause::Signal { interrupted }),
                     Asked::Reload => continue,
                 },
-                Some(wish) = self.wished.recv() => match wish {
-                    Wish::Stop => requests.add(StopCause::Command),
-                    Wish::Reload(_) | Wish::Restart { .. } => continue,
+                Some(command) = self.inbox.recv() => match command {
+                    Command::Stop => requests.add(StopCause::Command),
+                    Command::Reload(_) | Command::Restart { .. } => continue,
                 },
                 heard = self.handover.next() => {
                     self.handover.pass_on(&heard);

@@ -24,7 +24,7 @@ use super::run::start_failure;
 use super::{PROGRAM, fronts, load, show};
 
 /// What `init` was asked.
-pub(crate) struct Wish<'a> {
+pub(crate) struct InitArgs<'a> {
     /// How public addresses are made, in a new config file.
     pub(crate) endpoint: Option<&'a Endpoint>,
     /// Where clients come in, in a new config file.
@@ -40,9 +40,9 @@ struct NewConfig {
 }
 
 /// The config that is there, or the one that is to be written.
-fn config_of(path: &Path, wish: &Wish<'_>) -> Result<(Config, Option<NewConfig>), Failure> {
+fn config_of(path: &Path, args: &InitArgs<'_>) -> Result<(Config, Option<NewConfig>), Failure> {
     let new = match config::load(path) {
-        Ok(_) if wish.endpoint.is_some() || wish.port.is_some() => {
+        Ok(_) if args.endpoint.is_some() || args.port.is_some() => {
             return Err(Failure::new(
                 ExitCode::Failed,
                 format!("{} has a [server] part already; it was not changed", path.display()),
@@ -50,11 +50,11 @@ fn config_of(path: &Path, wish: &Wish<'_>) -> Result<(Config, Option<NewConfig>)
             .hint("set secure_proxy_port in it, and endpoint in its [server.vitae], by hand"));
         }
         Ok((config, _)) => return Ok((config, None)),
-        Err(ConfigError::Missing { .. }) => NewConfig { text: template(wish), write: files::write_private },
+        Err(ConfigError::Missing { .. }) => NewConfig { text: template(args), write: files::write_private },
         Err(ConfigError::NoServer { .. }) => {
             // The client's part stays as it is.
             let client = std::fs::read_to_string(path).unwrap_or_default();
-            let text = format!("{}\n\n{}", client.trim_end(), template(wish));
+            let text = format!("{}\n\n{}", client.trim_end(), template(args));
             NewConfig { text, write: files::write_keeping_rights }
         }
         Err(error) => return Err(Failure::of(&error)),
@@ -73,11 +73,11 @@ struct InitDone {
 /// them cannot be made, none is.
 async fn make(
     folder: &Folder,
-    wish: &Wish<'_>,
+    args: &InitArgs<'_>,
     config: &Config,
     new: Option<&NewConfig>,
 ) -> Result<InitDone, Failure> {
-    let lost = if wish.new_registry { LostRegistry::MadeAnew } else { LostRegistry::Refused };
+    let lost = if args.new_registry { LostRegistry::MadeAnew } else { LostRegistry::Refused };
     let begun = match Begun::new(config, folder, lost).await {
         Ok(begun) => Some(begun),
         // A running server has all of it.
@@ -96,12 +96,12 @@ async fn make(
 }
 
 /// Makes what is missing, and leaves what is there.
-pub(crate) async fn init(json: bool, folder: &Folder, wish: &Wish<'_>) -> Result<(), Failure> {
+pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Result<(), Failure> {
     let path = &folder.config;
-    let (config, new) = config_of(path, wish)?;
+    let (config, new) = config_of(path, args)?;
     let tunnel = tunnel_address(&config, &config.endpoint, config.secure_proxy_port);
     let tunnel = tunnel.map_err(|error| Failure::of(&error))?;
-    let made = make(folder, wish, &config, new.as_ref()).await?;
+    let made = make(folder, args, &config, new.as_ref()).await?;
     make_place_for_certificate(&config)?;
     let pins = folder.pins().map_err(|error| Failure::of(&error))?;
     let fingerprint = pins.first().map(ToString::to_string).unwrap_or_default();
@@ -173,12 +173,12 @@ fn ways_for_https(config: &Config) -> String {
     }
 }
 
-fn template(wish: &Wish<'_>) -> String {
+fn template(args: &InitArgs<'_>) -> String {
     let mut text = config::template();
-    if let Some(endpoint) = wish.endpoint {
+    if let Some(endpoint) = args.endpoint {
         text = text.replace("http://REGID.localhost:8090", &endpoint.to_string());
     }
-    if let Some(port) = wish.port {
+    if let Some(port) = args.port {
         text = text.replace("# secure_proxy_port = 8453", &format!("secure_proxy_port = {port}"));
     }
     text

@@ -369,7 +369,7 @@ async fn an_invite_may_give_a_former_alias_to_a_returning_customer() {
     let old = bed.enrolled().await;
     bed.alias(old.id, "acme").await.unwrap();
     bed.store.end_device(old.device, EndedBy::Operator).await.unwrap();
-    let wish = |id: u8| NewInvite {
+    let invite = |id: u8| NewInvite {
         id: InviteId([id; 16]),
         secret: InviteSecret::from_bytes([id; 32]).hash(),
         service: "web".parse().unwrap(),
@@ -377,9 +377,9 @@ async fn an_invite_may_give_a_former_alias_to_a_returning_customer() {
         note: String::new(),
         not_after: time(now() + 60),
     };
-    let error = bed.store.invite(wish(1), false).await.unwrap_err().to_string();
+    let error = bed.store.invite(invite(1), false).await.unwrap_err().to_string();
     assert!(error.contains(old.device.as_str()) && error.contains("90 days"), "{error}");
-    bed.store.invite(wish(2), true).await.unwrap();
+    bed.store.invite(invite(2), true).await.unwrap();
     let new = bed.enrol((InviteId([2; 16]), InviteSecret::from_bytes([2; 32]).hash()), &key()).await.unwrap();
     assert_eq!(bed.store.load().await.unwrap().aliases, [("acme".parse().unwrap(), new.id)]);
 }
