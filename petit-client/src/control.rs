@@ -151,7 +151,7 @@ impl Control {
         }
     }
 
-    /// Tries the whole way to one service, or to all. There is no way to one that the server has refused.
+    /// Probes one service end to end, or all. There is no way to one that the server has refused.
     async fn ping(&self, request: &Request) -> Outcome {
         let status = self.client.status().await;
         if status.services.is_empty() {
@@ -170,21 +170,21 @@ impl Control {
                 return Err(asked(AskError::NoSuchService));
             }
         }
-        let mut trials = Vec::new();
+        let mut results = Vec::new();
         for service in services {
             if let Some(BrokenAt::Server(refusal)) = service.broken.map(|broken| broken.at) {
-                trials.push(json!({ "service": service.name, "refused": refusal }));
+                results.push(json!({ "service": service.name, "refused": refusal }));
             } else {
-                let trial = self.client.probe(&service.name).await.map_err(asked)?;
-                trials.push(json!({
+                let result = self.client.probe(&service.name).await.map_err(asked)?;
+                results.push(json!({
                     "service": service.name,
-                    "trial": trial,
+                    "trial": result,
                     "public": service.front.state,
                     "url": service.url,
                 }));
             }
         }
-        Ok(json!({ "trials": trials }))
+        Ok(json!({ "trials": results }))
     }
 
     async fn register(&self, request: &Request) -> Outcome {

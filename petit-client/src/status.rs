@@ -1,7 +1,7 @@
 //! Where a client stands, as one value that the command line, the tray and other programs draw.
 //!
-//! A service's light is green only when the whole way was proved within the last minute: the public front by the
-//! server, which comes to it like a visitor, and the rest by a trial or a visitor who has passed from the server's own
+//! A service's light is green only when something passed every hop within the last minute: the public front by the
+//! server, which comes to it like a visitor, and the rest by a probe or a visitor who has passed from the server's own
 //! front through tunnel and client to the service. Where the server cannot try its public address, the light says how
 //! far the proof goes. Otherwise the first broken hop is named, with its cause and since when. Pure: times come in with
 //! the call.
@@ -10,11 +10,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use petit_engine::agent::{AgentState, AgentView, KnownFront, KnownFronts, ProvedBy, ServiceView};
+use petit_engine::agent::{AgentState, AgentView, KnownFront, KnownFronts, ServiceView, SuccessBy};
 use petit_engine::cause::{Cause, FrontCause, Health, ServiceCause};
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName, VendorName};
-use petit_engine::proto::control::{FrontState, GrantRefusal, Hop, Kept, Outcome, ServiceKind, Trial};
+use petit_engine::proto::control::{FrontState, GrantRefusal, Hop, Kept, Outcome, ProbeResult, ServiceKind};
 use petit_engine::words::KeyWords;
 use serde::{Deserialize, Serialize};
 
@@ -201,10 +201,11 @@ pub struct ServiceStatus {
     #[serde(default)]
     pub hops: Vec<hops::Hop>,
     /// When something last passed from the server's own front to the service.
-    pub proved: Option<Proved>,
-    /// How far the last trial came, when it was within the last minute of this session.
+    pub proved: Option<LastSuccess>,
+    /// How far the last probe came, when it was within the last minute of this session.
     #[serde(default)]
-    pub trial: Option<Trial>,
+    #[serde(rename = "trial")]
+    pub probe: Option<ProbeResult>,
     /// Connections from the server to the service so far. One is kept for a moment, and carries one request after
     /// another, or many at a time; the server counts these.
     pub visits: u64,
@@ -235,7 +236,7 @@ pub fn is_server_only(url: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Light {
-    /// The whole way was proved within the last minute, the public address included.
+    /// Something passed every hop within the last minute, the public address included.
     Green,
     /// The way from the server's own front on was; the public address could not be tried.
     UpToServer,
@@ -296,11 +297,12 @@ pub struct AliasFront {
 
 /// When something passed from the server's own front to a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Proved {
+pub struct LastSuccess {
     /// Seconds since 1970.
     pub at: u64,
-    /// `None` when a visitor's request passed; otherwise the trial.
-    pub trial: Option<Trial>,
+    /// `None` when a visitor's request passed; otherwise the probe.
+    #[serde(rename = "trial")]
+    pub probe: Option<ProbeResult>,
 }
 
 /// The moment that a status is made for, on both clocks.
@@ -359,11 +361,11 @@ fn service(view: &ServiceView, fronts: &KnownFronts, state: AgentState, now: &No
         let (_, known) = fronts.names.iter().find(|(name, _)| name == alias)?;
         Some(AliasFront { alias: alias.clone(), front: front(*known) })
     };
-    let proved = view.meter.good().map(|good| Proved {
+    let proved = view.meter.last_success().map(|good| LastSuccess {
         at: now.stamp(good.at),
-        trial: match good.by {
-            ProvedBy::Visitor => None,
-            ProvedBy::Trial(trial) => Some(trial),
+        probe: match good.by {
+            SuccessBy::Visitor => None,
+            SuccessBy::Probe(probe) => Some(probe),
         },
     });
     ServiceStatus {
@@ -385,10 +387,10 @@ fn service(view: &ServiceView, fronts: &KnownFronts, state: AgentState, now: &No
         }),
         broken,
         proved,
-        trial: match state {
-            AgentState::Online { since } => view.meter.last_trial().and_then(|(at, trial)| {
+        probe: match state {
+            AgentState::Online { since } => view.meter.last_probe().and_then(|(at, probe)| {
                 let fresh = now.instant.saturating_duration_since(at) <= limits::FRESH;
-                (fresh && at >= since).then_some(trial)
+                (fresh && at >= since).then_some(probe)
             }),
             _ => None,
         },
@@ -423,7 +425,7 @@ fn light(view: &ServiceView, front: KnownFront, state: AgentState, now: &Now) ->
     if let FrontState::Failed(cause) = front.state {
         return red(BrokenAt::Front(cause), front.since);
     }
-    if let Some((since, hop)) = view.meter.bad().filter(|(at, _)| *at >= online_since) {
+    if let Some((since, hop)) = view.meter.last_failure().filter(|(at, _)| *at >= online_since) {
         return red(hop.into(), Some(since));
     }
     let light = match front.state {
@@ -440,15 +442,15 @@ fn light(view: &ServiceView, front: KnownFront, state: AgentState, now: &Now) ->
 fn is_proved(view: &ServiceView, state: AgentState, now: &Now) -> bool {
     let AgentState::Online { since } = state else { return false };
     let is_fresh = |at: Instant| now.instant.saturating_duration_since(at) <= limits::FRESH;
-    let is_bad = view.meter.bad().is_some_and(|(at, _)| at >= since);
+    let is_bad = view.meter.last_failure().is_some_and(|(at, _)| at >= since);
     let is_down = matches!(view.meter.health().0, Health::Down(_));
-    !is_bad && !is_down && view.meter.good().is_some_and(|good| good.at >= since && is_fresh(good.at))
+    !is_bad && !is_down && view.meter.last_success().is_some_and(|good| good.at >= since && is_fresh(good.at))
 }
 
 impl From<Hop> for BrokenAt {
     fn from(hop: Hop) -> Self {
         match hop {
-            // A trial begins at the server's own front.
+            // A probe begins at the server's own front.
             Hop::Front => Self::Front(FrontCause::Listener),
             Hop::Tunnel => Self::Tunnel,
             Hop::Client => Self::Client,
@@ -461,7 +463,7 @@ impl From<Hop> for BrokenAt {
 mod tests {
     use std::sync::Arc;
 
-    use petit_engine::agent::{Meter, Proof, ServiceSpec};
+    use petit_engine::agent::{Meter, ServiceSpec, Success};
     use petit_engine::cause::FrontUntried;
 
     use super::*;
@@ -499,23 +501,23 @@ mod tests {
         let at = |seconds| after(start, seconds).instant;
         let online = AgentState::Online { since: at(10) };
         let light_at = |seconds| light(&view(&meter), PASSED, online, &after(start, seconds)).0;
-        meter.proved(Proof { at: at(5), by: ProvedBy::Visitor });
+        meter.record_success(Success { at: at(5), by: SuccessBy::Visitor });
         assert_eq!(light_at(11), Light::Checking, "that was before this session");
-        meter.proved(Proof { at: at(20), by: ProvedBy::Visitor });
+        meter.record_success(Success { at: at(20), by: SuccessBy::Visitor });
         assert_eq!(light_at(21), Light::Green);
         assert_eq!(light_at(80), Light::Green);
         assert_eq!(light_at(81), Light::Checking);
     }
 
     #[test]
-    fn what_a_trial_has_seen_counts_for_a_minute_of_its_session() {
+    fn what_a_probe_has_seen_counts_for_a_minute_of_its_session() {
         let meter = Arc::<Meter>::default();
         let start = Instant::now();
         let at = |seconds| after(start, seconds);
-        let far = Trial { front_us: Some(1), broken: Some(Hop::Tunnel), ..Trial::default() };
-        meter.tried(far, at(20).instant);
+        let far = ProbeResult { front_us: Some(1), broken: Some(Hop::Tunnel), ..ProbeResult::default() };
+        meter.record_probe(far, at(20).instant);
         let fronts = KnownFronts::default();
-        let seen = |state, now| service(&view(&meter), &fronts, state, &at(now)).trial;
+        let seen = |state, now| service(&view(&meter), &fronts, state, &at(now)).probe;
         assert_eq!(seen(AgentState::Online { since: at(10).instant }, 21), Some(far));
         assert_eq!(seen(AgentState::Online { since: at(10).instant }, 81), None);
         assert_eq!(seen(AgentState::Online { since: at(30).instant }, 31), None, "that was another session");
@@ -536,7 +538,7 @@ mod tests {
         let mut refused = view(&meter);
         refused.outcome = Some(Outcome::Refused { cause: GrantRefusal::NoPort });
         assert_eq!(at(online, &refused), Some(BrokenAt::Server(GrantRefusal::NoPort)));
-        meter.failed(Hop::Front, start);
+        meter.record_failure(Hop::Front, start);
         let found = light(&view(&meter), PASSED, online, &now);
         let front = BrokenAt::Front(FrontCause::Listener);
         assert_eq!(found, (Light::Red, Some(Broken { at: front, since: Some(1000) })));
@@ -552,10 +554,10 @@ mod tests {
         let online = AgentState::Online { since: start };
         let at = |seconds| after(start, seconds);
         meter.set_health(Health::Down(ServiceCause::Refused), at(1).instant);
-        meter.failed(Hop::Service(ServiceCause::Refused), at(1).instant);
+        meter.record_failure(Hop::Service(ServiceCause::Refused), at(1).instant);
         assert_eq!(light(&view(&meter), PASSED, online, &at(2)).0, Light::Red);
         meter.set_health(Health::Up, at(3).instant);
-        meter.proved(Proof { at: at(3).instant, by: ProvedBy::Trial(Trial::default()) });
+        meter.record_success(Success { at: at(3).instant, by: SuccessBy::Probe(ProbeResult::default()) });
         assert_eq!(light(&view(&meter), PASSED, online, &at(4)).0, Light::Green);
     }
 
@@ -570,7 +572,7 @@ mod tests {
             light(&view(&meter), front, online, &now)
         };
         assert_eq!(found(FrontState::Passed), (Light::Checking, None), "the front alone proves nothing");
-        meter.proved(Proof { at: now.instant, by: ProvedBy::Visitor });
+        meter.record_success(Success { at: now.instant, by: SuccessBy::Visitor });
         assert_eq!(found(FrontState::Passed), (Light::Green, None));
         assert_eq!(found(FrontState::Checking), (Light::Checking, None));
         assert_eq!(found(FrontState::Untried(FrontUntried::Unreachable)), (Light::UpToServer, None));

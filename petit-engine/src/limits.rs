@@ -72,7 +72,7 @@ pub const STRAY_FRAMES_PER_STREAM: u32 = 8;
 pub const CONTROL_AT_ONCE: u32 = 64;
 /// Control messages a peer may send in one second.
 pub const CONTROL_PER_SECOND: u32 = 50;
-/// For each announced service so many more at once, and one more in a second: a trial and a word about its health
+/// For each announced service so many more at once, and one more in a second: a probe and a word about its health
 /// every five seconds, and a line that stands still for as long as a session survives that (20 s) and then delivers
 /// all of it together.
 pub const CONTROL_AT_ONCE_PER_SERVICE: u32 = 8;
@@ -111,7 +111,7 @@ pub const RETRY_SOON: u32 = 300;
 pub const RETRY_RESET_AFTER: Duration = Duration::from_secs(5);
 /// An agent that was refused for good looks this often whether somebody has put things right at the server (a
 /// registry restored from a backup knows the device again).
-pub const LOOK_AGAIN: Duration = Duration::from_secs(10 * 60);
+pub const RETRY_REFUSED: Duration = Duration::from_secs(10 * 60);
 /// A service that the server could not write down is offered again after this long.
 pub const OFFER_AGAIN: Duration = Duration::from_secs(10);
 /// A session whose peer gives no sign of life for this long, after the computer woke or its network changed and a
@@ -288,18 +288,18 @@ pub const SERVICE_READ_BYTES: usize = 64 * 1024;
 pub const PROBE_EVERY: Duration = Duration::from_secs(45);
 /// A service that does not answer is tried this often.
 pub const PROBE_AGAIN: Duration = Duration::from_secs(5);
-/// The first trials of a session are so far from each other: those of all services take two seconds.
+/// The first probes of a session are so far from each other: those of all services take two seconds.
 pub const PROBE_APART: Duration = Duration::from_millis(30);
 /// In a session in which all count as floods (one without the feature `healths`), services that do not answer are
 /// tried so much later for each service that there is.
 pub const PROBE_AGAIN_PER_SERVICE: Duration = Duration::from_millis(400);
-/// An end-to-end trial that has not come back after this long has failed.
+/// An end-to-end probe that has not come back after this long has failed.
 pub const PROBE_LIMIT: Duration = Duration::from_secs(8);
-/// Trials of one session under way at the same time; a client makes one of each service.
-pub const TRIALS: usize = 2 * MAX_SERVICES;
-/// After a visitor got no proper answer, a trial that only connects to the service proves nothing for this long.
-pub const DOUBT: Duration = Duration::from_secs(5 * 60);
-/// A success counts as proof of the whole way for this long.
+/// Probes of one session under way at the same time; a client makes one of each service.
+pub const PROBES_AT_ONCE: usize = 2 * MAX_SERVICES;
+/// After a visitor got no proper answer, a probe that only connects to the service does not count for this long.
+pub const SUSPECT_FOR: Duration = Duration::from_secs(5 * 60);
+/// A success, a probe's or a visitor's, counts for this long.
 pub const FRESH: Duration = Duration::from_secs(60);
 
 // ---- public fronts ----------------------------------------------------------------------------
@@ -385,7 +385,7 @@ pub const RANKING_FRESH: Duration = Duration::from_millis(50);
 /// And after so many times as long as it took, so that it never takes more than a twentieth of a processor's time.
 pub const RANKING_REST: u32 = 19;
 /// Visits of all kinds to one client at the same time. Each has a stream, and a session has [`MAX_STREAMS`]; the rest
-/// is for streams that are kept idle, for trials, and for visits that are being ended.
+/// is for streams that are kept idle, for probes, and for visits that are being ended.
 pub const VISITS_PER_CLIENT: usize = 3072;
 /// Requests that wait for a place at one service.
 pub const SLOT_LINE: usize = 1024;

@@ -3,7 +3,7 @@
 
 use petit_engine::cause::{Health, ServiceCause};
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName, VisitorHost};
-use petit_engine::proto::control::{FrontState, Hop, ServiceKind, Trial};
+use petit_engine::proto::control::{FrontState, Hop, ProbeResult, ServiceKind};
 use petit_engine::relay::{Failure, Presence, Route, Routed, Via, decide};
 use petit_host::control::Problem;
 use serde::Serialize;
@@ -41,9 +41,10 @@ pub struct Explained {
     pub client: Option<DeviceId>,
     /// Whether that client is connected.
     pub client_online: Option<bool>,
-    /// What a trial of the way from the server to the service has come to, made just now; `None` when none was made.
-    pub trial: Option<Trial>,
-    /// How the service was found in that trial; why it was not reached, as its client says.
+    /// What a probe of the way from the server to the service has come to, made just now; `None` when none was made.
+    #[serde(rename = "trial")]
+    pub probe: Option<ProbeResult>,
+    /// How the service was found in that probe; why it was not reached, as its client says.
     pub health: Option<Health>,
     /// Which of the server's ways in it leads to.
     #[serde(rename = "way_in")]
@@ -228,18 +229,18 @@ struct Found {
 #[derive(Clone, Copy)]
 struct Behind {
     presence: Presence,
-    trial: Option<Trial>,
+    probe: Option<ProbeResult>,
 }
 
 impl Behind {
     /// Whether anything came back through the tunnel.
     fn has_answered(&self) -> bool {
-        self.trial.is_some_and(|trial| trial.tunnel_us.is_some())
+        self.probe.is_some_and(|probe| probe.tunnel_us.is_some())
     }
 
     /// How the service was found; `None` when it was not tried.
     fn health(&self) -> Option<Health> {
-        match (self.trial?.broken, self.presence) {
+        match (self.probe?.broken, self.presence) {
             (None, _) => Some(Health::Up),
             // Its client has seen more of it than came back through the tunnel.
             (Some(Hop::Service(cause)), Presence::Offered(Health::Down(said)))
@@ -254,10 +255,10 @@ impl Behind {
 
     /// Why a visitor does not get the service's own answer.
     fn failure(&self) -> Option<Failure> {
-        let Some(trial) = self.trial else {
+        let Some(probe) = self.probe else {
             return Some(if self.presence == Presence::Away { Failure::Away } else { Failure::NotOffered });
         };
-        match trial.broken? {
+        match probe.broken? {
             Hop::Client => Some(Failure::NotOffered),
             Hop::Service(cause) if self.has_answered() => Some(of_cause(cause)),
             Hop::Service(_) | Hop::Front | Hop::Tunnel => Some(Failure::TunnelLost),
@@ -282,9 +283,9 @@ impl Explaining<'_> {
     /// Tries the way to a service; `None` while no server runs, because then nothing is known of clients.
     async fn behind(&self, route: Option<&Route>) -> Option<Behind> {
         let (route, server) = (route?, self.server?);
-        let trial = server.relay.try_service(route).await;
-        // Asked afterwards: the trial may have been news to the client.
-        Some(Behind { presence: server.relay.presence(route), trial })
+        let probe = server.relay.try_service(route).await;
+        // Asked afterwards: the probe may have been news to the client.
+        Some(Behind { presence: server.relay.presence(route), probe })
     }
 
     async fn web(&self) -> Result<Found, Problem> {
@@ -432,7 +433,7 @@ impl Explaining<'_> {
             client_online: route
                 .as_ref()
                 .map(|_| behind.is_some_and(|behind| behind.presence != Presence::Away)),
-            trial: behind.and_then(|behind| behind.trial),
+            probe: behind.and_then(|behind| behind.probe),
             health: behind.and_then(|behind| behind.health()),
             entry_point,
             public,

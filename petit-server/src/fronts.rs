@@ -44,7 +44,7 @@ pub enum AuthorityError {
 /// [`AuthorityError`].
 pub fn settings(config: &Config) -> Result<FrontSettings, AuthorityError> {
     Ok(FrontSettings {
-        trial: config.fronts.trial,
+        probing: config.fronts.probing,
         networks: config.fronts.private_networks.clone(),
         roots: roots(config)?,
         resolver: Arc::new(SystemResolver::default()),

@@ -53,7 +53,7 @@ async fn an_invite_leads_to_an_answered_request() {
     let client = bed.client(&service).await;
     let answer = bed.visitor().get(&host(&client.id()), "/").await;
     assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "the service"));
-    assert_eq!(service.requests(), 1, "the trial of the whole way sent the service no request");
+    assert_eq!(service.requests(), 1, "the end-to-end probe sent the service no request");
 }
 
 #[tokio::test]

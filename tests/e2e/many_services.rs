@@ -70,7 +70,7 @@ async fn all_services_of_a_machine_that_goes_down_take_nothing_along() {
         assert_eq!(error.as_deref(), Some("service-down"));
     }
     client.until("all but one to be red", |status| all_others(status, Light::Red)).await;
-    // One round of trials later they are there again.
+    // One round of probes later they are there again.
     let _doomed = Service::http_on("back", address).await;
     client.until("all to be green again", |status| all_others(status, Light::Green)).await;
 

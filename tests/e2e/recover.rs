@@ -26,8 +26,8 @@ async fn a_service_that_is_down_is_named_and_found_again_without_a_restart() {
     let status = client.until_light("web", Light::Red).await;
     assert_eq!(status.services[0].broken.as_ref().unwrap().at, BrokenAt::Service(ServiceCause::Refused));
     // The client says so where it is asked as well.
-    let trial = client.client.probe(&status.services[0].name).await.unwrap();
-    assert_eq!(trial.broken, Some(Hop::Service(ServiceCause::Refused)), "{trial:?}");
+    let result = client.client.probe(&status.services[0].name).await.unwrap();
+    assert_eq!(result.broken, Some(Hop::Service(ServiceCause::Refused)), "{result:?}");
     let _back = Service::http_on("back", address).await;
     assert_eq!(visitor.get(&host, "/").await.text(), "back", "the next request finds it");
     client.until_green("web").await;

@@ -96,7 +96,7 @@ async fn the_old_server_is_told_once_the_new_registration_stands() {
         let status = test.client.until_green().await;
         let server = test.new.status().await["tunnel_address"].as_str().unwrap().to_owned();
         assert_eq!(status["registered"]["server"], server);
-        assert_eq!(test.service.requests(), 0, "trials send the service nothing");
+        assert_eq!(test.service.requests(), 0, "probes send the service nothing");
     }
 }
 

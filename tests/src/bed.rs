@@ -144,7 +144,7 @@ impl Bed {
         self.invite_for("web", None).await
     }
 
-    /// Registers a client that offers `service` as `web`, and waits until a trial has gone all the way.
+    /// Registers a client that offers `service` as `web`, and waits until a probe has gone all the way.
     pub async fn client(&self, service: &Service) -> BedClient {
         let client = self.client_with(&[("web", service.address(), "http")]).await;
         client.until_green("web").await;

@@ -114,7 +114,7 @@ impl Scripted {
             let answer = Arc::clone(&answer);
             async move {
                 let mut rest = Vec::new();
-                // A trial of the whole way asks for nothing, and is answered with nothing.
+                // An end-to-end probe asks for nothing, and is answered with nothing.
                 if next_request(&mut tcp, &mut rest).await.is_none() {
                     return;
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use petit_engine::BoxFuture;
 use petit_engine::name::Endpoint;
 use petit_engine::proto::control::{Text, Vitae};
-use petit_engine::relay::{Bounds, FrontSettings, FrontTrial, RelayConfig, Resolver, Unresolved};
+use petit_engine::relay::{Bounds, FrontProbing, FrontSettings, RelayConfig, Resolver, Unresolved};
 use petit_engine::secret::PrivateKey;
 use rustls::RootCertStore;
 
@@ -32,7 +32,7 @@ pub fn relay(key: PrivateKey, endpoint: Endpoint) -> RelayConfig {
         software: Text::lossy("test"),
         vitae: Vitae::new(),
         fronts: FrontSettings {
-            trial: FrontTrial::Public,
+            probing: FrontProbing::Public,
             networks: Vec::new(),
             roots: RootCertStore::empty(),
             resolver: Arc::new(Nobody),

@@ -273,7 +273,7 @@ fn request(front: &str, url: &str) -> Outcome {
     if head.is_empty() { Err("the server gave no answer".to_owned()) } else { Ok(()) }
 }
 
-/// Shows how long each hop takes, measured by a trial of the whole way.
+/// Shows how long each hop takes, measured by an end-to-end probe.
 fn hops(client: &Program) -> Outcome {
     let output = client.command(&["ping", "--json"]).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("cannot run ping: {error}"))?;

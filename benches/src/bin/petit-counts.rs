@@ -240,7 +240,7 @@ fn whole(times: usize) {
                 let (mut tcp, _) = service.accept().await.unwrap();
                 tokio::spawn(async move {
                     let mut buffer = [0; 4096];
-                    // A request head comes in one piece here; a trial sends nothing.
+                    // A request head comes in one piece here; a probe sends nothing.
                     while tcp.read(&mut buffer).await.is_ok_and(|count| count > 0) {
                         tcp.write_all(ANSWER).await.unwrap();
                     }

@@ -89,8 +89,8 @@ fn accounts() -> ServiceStatus {
     accounts.aliases = vec!["meyer".parse().unwrap()];
     (accounts.visits, accounts.active) = (1284, 2);
     (accounts.to_service_bytes, accounts.from_service_bytes) = (18_240_000, 412_900_000);
-    let trial = json!({ "front_us": 2_100, "tunnel_us": 18_400, "service_us": 12_700, "broken": null });
-    accounts.trial = Some(serde_json::from_value(trial).unwrap());
+    let probe = json!({ "front_us": 2_100, "tunnel_us": 18_400, "service_us": 12_700, "broken": null });
+    accounts.probe = Some(serde_json::from_value(probe).unwrap());
     if let Some(proved) = &mut accounts.proved {
         proved.at = NOW - 24;
     }

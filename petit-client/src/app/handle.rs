@@ -348,7 +348,7 @@ impl App {
         Ok(actions::tried(&texts, &target, kind, found))
     }
 
-    /// Has the whole way to a service tried; the result is in the next view.
+    /// Has a service probed end to end; the result is in the next view.
     ///
     /// # Errors
     /// [`Refused`].

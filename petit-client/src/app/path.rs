@@ -68,7 +68,7 @@ pub(super) fn of(
     kind: StateKind,
     front: &str,
 ) -> Vec<Hop> {
-    let trial = status.trial.unwrap_or_default();
+    let probe = status.probe.unwrap_or_default();
     drawn(texts, front, |id, names| {
         let has = |state| status.hops.iter().any(|hop| names.contains(&hop.hop) && hop.state == state);
         let state = match light {
@@ -79,12 +79,12 @@ pub(super) fn of(
             Light::UpToServer => PartState::NotTried,
             Light::Checking | Light::Green | Light::Red => PartState::NotKnown,
         };
-        // A trial begins at the server's own front; a visitor who passed says nothing of the times.
+        // A probe begins at the server's own front; a visitor who passed says nothing of the times.
         let took_us = match id {
-            HopId::Front => trial.front_us,
-            HopId::Tunnel => trial.tunnel_us,
+            HopId::Front => probe.front_us,
+            HopId::Tunnel => probe.tunnel_us,
             HopId::Client => None,
-            HopId::Service => trial.service_us,
+            HopId::Service => probe.service_us,
         };
         (state, took_us.filter(|_| state == PartState::Passed))
     })

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use petit_engine::agent::{Agent, AgentConfig, AskError, Direct};
 use petit_engine::name::ServiceName;
-use petit_engine::proto::control::{Text, Trial};
+use petit_engine::proto::control::{ProbeResult, Text};
 use petit_engine::secret::PrivateKey;
 use petit_host::cli::chain;
 use petit_host::lock::Lock;
@@ -398,12 +398,12 @@ impl Client {
         }
     }
 
-    /// Has the whole way to a service tried.
+    /// Has a service probed end to end.
     ///
     /// # Errors
     /// [`AskError`].
-    pub async fn probe(&self, service: &ServiceName) -> Result<Trial, AskError> {
-        // The agent answers when the trial is over; others must not wait for the lock meanwhile.
+    pub async fn probe(&self, service: &ServiceName) -> Result<ProbeResult, AskError> {
+        // The agent answers when the probe is over; others must not wait for the lock meanwhile.
         let asked = {
             let inner = self.shared.inner.lock().await;
             inner.agent.as_ref().ok_or(AskError::Offline)?.asker()

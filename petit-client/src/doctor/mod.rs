@@ -10,7 +10,7 @@ mod words;
 use std::io;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use petit_engine::agent::{ServiceSpec, SessionError, connect, look};
+use petit_engine::agent::{ServiceSpec, SessionError, connect, verify_identity};
 use petit_engine::cause::ServiceCause;
 use petit_engine::limits;
 use petit_engine::name::{ServerAddr, ServiceName};
@@ -203,7 +203,7 @@ async fn check_server(
         return;
     };
     let start = Instant::now();
-    match look(server, route, key, registration.pins.clone()).await {
+    match verify_identity(server, route, key, registration.pins.clone()).await {
         Ok(found) => {
             let took = Some(start.elapsed());
             checks.push(good(Reachability, Fact::Answers { server: server.clone(), took }));

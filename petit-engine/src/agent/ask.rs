@@ -1,4 +1,4 @@
-//! What an agent asks of its relay, and what becomes of it: trials of the whole way, and giving names back.
+//! What an agent asks of its relay, and what becomes of it: end-to-end probes, and giving names back.
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -8,7 +8,7 @@ use super::run::Runner;
 use crate::cause::Health;
 use crate::limits;
 use crate::name::ServiceName;
-use crate::proto::control::{FromAgent, Hop, Message, Trial};
+use crate::proto::control::{FromAgent, Hop, Message, ProbeResult};
 
 /// Something asked of the relay that has not been answered.
 pub(super) struct Question {
@@ -17,7 +17,7 @@ pub(super) struct Question {
 }
 
 pub(super) enum Asked {
-    Probe { probe: u32, number: u16, answer: Option<oneshot::Sender<Result<Trial, AskError>>> },
+    Probe { probe: u32, number: u16, answer: Option<oneshot::Sender<Result<ProbeResult, AskError>>> },
     Remove { name: ServiceName, answer: oneshot::Sender<Result<(), AskError>> },
     Unregister { answer: oneshot::Sender<Result<(), AskError>> },
 }
@@ -33,7 +33,11 @@ impl Asked {
 }
 
 impl Runner {
-    pub(super) fn probe(&mut self, number: u16, answer: Option<oneshot::Sender<Result<Trial, AskError>>>) {
+    pub(super) fn probe(
+        &mut self,
+        number: u16,
+        answer: Option<oneshot::Sender<Result<ProbeResult, AskError>>>,
+    ) {
         self.next_probe = self.next_probe.wrapping_add(1);
         let probe = self.next_probe;
         if let Some(offered) = self.offers.iter_mut().find(|offered| offered.number == number) {
@@ -43,34 +47,34 @@ impl Runner {
         self.ask(&message, Asked::Probe { probe, number, answer });
     }
 
-    pub(super) fn on_probed(&mut self, probe: u32, trial: Trial) {
+    pub(super) fn on_probed(&mut self, probe: u32, result: ProbeResult) {
         let this = |what: &Asked| matches!(what, Asked::Probe { probe: asked, .. } if *asked == probe);
         if let Some(Asked::Probe { number, answer, .. }) = self.answered(this) {
-            let trial = self.as_known_here(number, trial);
-            self.take_trial(number, trial);
+            let result = self.as_known_here(number, result);
+            self.take_probe_result(number, result);
             if let Some(answer) = answer {
-                let _ = answer.send(Ok(trial));
+                let _ = answer.send(Ok(result));
             }
         }
     }
 
     /// The relay knows only roughly why a service was not reached; this end has seen it.
-    fn as_known_here(&self, number: u16, mut trial: Trial) -> Trial {
+    fn as_known_here(&self, number: u16, mut result: ProbeResult) -> ProbeResult {
         let offered = self.offers.iter().find(|offered| offered.number == number);
-        if let (Some(Hop::Service(broken)), Some(offered)) = (&mut trial.broken, offered)
+        if let (Some(Hop::Service(broken)), Some(offered)) = (&mut result.broken, offered)
             && let Health::Down(cause) = offered.meter.health().0
         {
             *broken = cause;
         }
-        trial
+        result
     }
 
-    fn take_trial(&mut self, number: u16, trial: Trial) {
+    fn take_probe_result(&mut self, number: u16, result: ProbeResult) {
         let probe_again = self.probe_again_after();
         let Some(offered) = self.offers.iter_mut().find(|offered| offered.number == number) else { return };
         let now = Instant::now();
-        offered.meter.tried(trial, now.into_std());
-        let again = if trial.broken.is_none() { limits::PROBE_EVERY } else { probe_again };
+        offered.meter.record_probe(result, now.into_std());
+        let again = if result.broken.is_none() { limits::PROBE_EVERY } else { probe_again };
         offered.probe_at = Some(now + again);
         self.view.send_modify(|_| {});
     }
@@ -98,12 +102,15 @@ impl Runner {
         }
     }
 
-    /// Gives up on answers that are late, and starts the trials that are due.
+    /// Gives up on answers that are late, and starts the probes that are due.
     pub(super) fn ask_in_time(&mut self, now: Instant) {
         while let Some(late) = self.questions.iter().position(|question| question.deadline <= now) {
             let question = self.questions.swap_remove(late);
             if let Asked::Probe { number, .. } = question.what {
-                self.take_trial(number, Trial { broken: Some(Hop::Tunnel), ..Trial::default() });
+                self.take_probe_result(
+                    number,
+                    ProbeResult { broken: Some(Hop::Tunnel), ..ProbeResult::default() },
+                );
             }
             question.what.fail(AskError::Unanswered);
         }
@@ -114,7 +121,7 @@ impl Runner {
             .filter(|offered| offered.probe_at.is_some_and(|at| at <= now))
             .filter_map(|offered| {
                 // What visitors of this session have shown need not be tried.
-                let good = offered.meter.good().filter(|good| good.at >= session);
+                let good = offered.meter.last_success().filter(|good| good.at >= session);
                 let proved = good.map(|good| Instant::from_std(good.at) + limits::PROBE_EVERY);
                 match proved.filter(|until| *until > now) {
                     Some(until) => {

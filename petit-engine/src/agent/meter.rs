@@ -1,4 +1,4 @@
-//! What an agent knows of one service: is its local end up, when did anything last pass all the way, how much.
+//! What an agent knows of one service: is its local end up, when did anything last pass every hop, how much.
 //!
 //! Visits write it, whoever shows a status reads it; nothing waits for anything here.
 
@@ -8,43 +8,43 @@ use std::time::Instant;
 
 use crate::cause::{Health, ServiceCause};
 use crate::limits;
-use crate::proto::control::{Hop, Trial};
+use crate::proto::control::{Hop, ProbeResult};
 
-/// The last thing that proved, or disproved, the whole way to a service.
+/// A success end to end: something passed every hop to the service and back.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Proof {
+pub struct Success {
     /// When it came to an end.
     pub at: Instant,
     /// What it was.
-    pub by: ProvedBy,
+    pub by: SuccessBy,
 }
 
-/// What a proof was.
+/// What succeeded.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum ProvedBy {
+pub enum SuccessBy {
     /// A visitor got an answer from the service.
     Visitor,
-    /// A trial from the public front passed every hop.
-    Trial(Trial),
+    /// A probe from the public front passed every hop.
+    Probe(ProbeResult),
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct MeterState {
     health: Health,
     /// Since when `health` is what it is.
     since: Option<Instant>,
-    good: Option<Proof>,
-    bad: Option<(Instant, Hop)>,
-    /// The last trial, however it ended.
-    trial: Option<(Instant, Trial)>,
+    last_success: Option<Success>,
+    last_failure: Option<(Instant, Hop)>,
+    /// The last probe, however it ended.
+    last_probe: Option<(Instant, ProbeResult)>,
     /// When a visitor last got no proper answer from the service, unless another has got one since.
-    doubt: Option<Instant>,
+    suspect_since: Option<Instant>,
 }
 
 /// The meter of one service. Shared by its visits.
 #[derive(Debug, Default)]
 pub struct Meter {
-    known: Mutex<Known>,
+    known: Mutex<MeterState>,
     visits: AtomicU64,
     active: AtomicU64,
     to_service: AtomicU64,
@@ -71,20 +71,20 @@ impl Meter {
         (known.health, known.since)
     }
 
-    /// The last proof that the whole way works.
-    pub fn good(&self) -> Option<Proof> {
-        self.known().good
+    /// The last success end to end.
+    pub fn last_success(&self) -> Option<Success> {
+        self.known().last_success
     }
 
-    /// The first broken hop, when the last trial failed and nothing has passed since.
-    pub fn bad(&self) -> Option<(Instant, Hop)> {
+    /// The first broken hop, when the last probe or visit failed and nothing has passed since.
+    pub fn last_failure(&self) -> Option<(Instant, Hop)> {
         let known = self.known();
-        known.bad.filter(|(at, _)| known.good.is_none_or(|good| good.at < *at))
+        known.last_failure.filter(|(at, _)| known.last_success.is_none_or(|good| good.at < *at))
     }
 
-    /// The last trial, however far it came, and when.
-    pub fn last_trial(&self) -> Option<(Instant, Trial)> {
-        self.known().trial
+    /// The last probe, however far it came, and when.
+    pub fn last_probe(&self) -> Option<(Instant, ProbeResult)> {
+        self.known().last_probe
     }
 
     /// What was counted.
@@ -97,54 +97,57 @@ impl Meter {
         }
     }
 
-    /// Takes note of how the local end was found. True when that is news.
+    /// Takes note of how the local end was found. True when it has changed.
     pub fn set_health(&self, health: Health, now: Instant) -> bool {
         let mut known = self.known();
-        let news = known.health != health;
-        if news {
+        let changed = known.health != health;
+        if changed {
             known.health = health;
             known.since = Some(now);
         }
-        news
+        changed
     }
 
-    /// Something passed the whole way. Keeps the first hop's failure only as history. A trial, which asks the
-    /// service nothing, does not outweigh a visitor's failure of a moment ago.
-    pub fn proved(&self, proof: Proof) {
+    /// Something passed every hop. Keeps the first hop's failure only as history. As in outlier detection, a passive
+    /// failure overrides the active check: a probe, which asks the service nothing, does not count for
+    /// [`limits::SUSPECT_FOR`] after a visitor has got no proper answer.
+    pub fn record_success(&self, proof: Success) {
         let mut known = self.known();
-        let doubted =
-            known.doubt.is_some_and(|since| proof.at.saturating_duration_since(since) < limits::DOUBT);
+        let is_suspect = known
+            .suspect_since
+            .is_some_and(|since| proof.at.saturating_duration_since(since) < limits::SUSPECT_FOR);
         match proof.by {
-            ProvedBy::Trial(_) if doubted => {}
-            ProvedBy::Trial(_) | ProvedBy::Visitor => {
-                known.doubt = None;
-                known.good = Some(proof);
+            SuccessBy::Probe(_) if is_suspect => {}
+            SuccessBy::Probe(_) | SuccessBy::Visitor => {
+                known.suspect_since = None;
+                known.last_success = Some(proof);
             }
         }
     }
 
-    /// A trial has ended: how far it came is known, and it proves or disproves the whole way.
-    pub fn tried(&self, trial: Trial, now: Instant) {
-        self.known().trial = Some((now, trial));
-        match trial.broken {
-            None => self.proved(Proof { at: now, by: ProvedBy::Trial(trial) }),
-            Some(hop) => self.failed(hop, now),
+    /// A probe has ended: how far it came is known, and it counts as a success or a failure.
+    pub fn record_probe(&self, probe: ProbeResult, now: Instant) {
+        self.known().last_probe = Some((now, probe));
+        match probe.broken {
+            None => self.record_success(Success { at: now, by: SuccessBy::Probe(probe) }),
+            Some(hop) => self.record_failure(hop, now),
         }
     }
 
     /// A visitor got no proper answer from the service.
-    pub fn visit_failed(&self, cause: ServiceCause, now: Instant) {
-        self.known().doubt = Some(now);
-        self.failed(Hop::Service(cause), now);
+    pub fn record_visit_failure(&self, cause: ServiceCause, now: Instant) {
+        self.known().suspect_since = Some(now);
+        self.record_failure(Hop::Service(cause), now);
     }
 
-    /// A trial failed. Keeps the moment of the first failure in a row.
-    pub fn failed(&self, hop: Hop, now: Instant) {
+    /// A probe failed. Keeps the moment of the first failure in a row.
+    pub fn record_failure(&self, hop: Hop, now: Instant) {
         let mut known = self.known();
-        let same =
-            known.bad.is_some_and(|(at, before)| before == hop && known.good.is_none_or(|good| good.at < at));
+        let same = known
+            .last_failure
+            .is_some_and(|(at, before)| before == hop && known.last_success.is_none_or(|good| good.at < at));
         if !same {
-            known.bad = Some((now, hop));
+            known.last_failure = Some((now, hop));
         }
     }
 
@@ -161,7 +164,7 @@ impl Meter {
         self.from_service.fetch_add(from_service, Ordering::Relaxed);
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn known(&self) -> std::sync::MutexGuard<'_, MeterState> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -187,45 +190,45 @@ mod tests {
         let meter = Meter::default();
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        meter.failed(Hop::Tunnel, after(1));
-        meter.failed(Hop::Tunnel, after(2));
-        assert_eq!(meter.bad(), Some((after(1), Hop::Tunnel)));
-        meter.failed(Hop::Service(ServiceCause::Refused), after(3));
-        assert_eq!(meter.bad(), Some((after(3), Hop::Service(ServiceCause::Refused))));
-        meter.proved(Proof { at: after(4), by: ProvedBy::Visitor });
-        assert_eq!(meter.bad(), None);
-        meter.failed(Hop::Tunnel, after(5));
-        assert_eq!(meter.bad(), Some((after(5), Hop::Tunnel)));
+        meter.record_failure(Hop::Tunnel, after(1));
+        meter.record_failure(Hop::Tunnel, after(2));
+        assert_eq!(meter.last_failure(), Some((after(1), Hop::Tunnel)));
+        meter.record_failure(Hop::Service(ServiceCause::Refused), after(3));
+        assert_eq!(meter.last_failure(), Some((after(3), Hop::Service(ServiceCause::Refused))));
+        meter.record_success(Success { at: after(4), by: SuccessBy::Visitor });
+        assert_eq!(meter.last_failure(), None);
+        meter.record_failure(Hop::Tunnel, after(5));
+        assert_eq!(meter.last_failure(), Some((after(5), Hop::Tunnel)));
     }
 
     #[test]
-    fn a_trial_does_not_outweigh_a_visitor_who_got_no_answer() {
+    fn a_probe_does_not_outweigh_a_visitor_who_got_no_answer() {
         let meter = Meter::default();
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        let trial = |seconds| Proof { at: after(seconds), by: ProvedBy::Trial(Trial::default()) };
-        meter.proved(trial(1));
-        meter.visit_failed(ServiceCause::NotHttp, after(2));
-        meter.proved(trial(3));
+        let probe = |seconds| Success { at: after(seconds), by: SuccessBy::Probe(ProbeResult::default()) };
+        meter.record_success(probe(1));
+        meter.record_visit_failure(ServiceCause::NotHttp, after(2));
+        meter.record_success(probe(3));
         let bad = Some((after(2), Hop::Service(ServiceCause::NotHttp)));
-        assert_eq!(meter.bad(), bad);
-        meter.proved(Proof { at: after(4), by: ProvedBy::Visitor });
-        assert_eq!(meter.bad(), None);
-        meter.visit_failed(ServiceCause::NoAnswer, after(5));
-        meter.proved(trial(5 + limits::DOUBT.as_secs()));
-        assert_eq!(meter.bad(), None, "in the end the trial is all there is");
+        assert_eq!(meter.last_failure(), bad);
+        meter.record_success(Success { at: after(4), by: SuccessBy::Visitor });
+        assert_eq!(meter.last_failure(), None);
+        meter.record_visit_failure(ServiceCause::NoAnswer, after(5));
+        meter.record_success(probe(5 + limits::SUSPECT_FOR.as_secs()));
+        assert_eq!(meter.last_failure(), None, "in the end the probe is all there is");
     }
 
     #[test]
-    fn how_far_the_last_trial_came_is_known() {
+    fn how_far_the_last_probe_came_is_known() {
         let meter = Meter::default();
         let now = Instant::now();
-        assert_eq!(meter.last_trial(), None);
-        let far = Trial { front_us: Some(1), broken: Some(Hop::Tunnel), ..Trial::default() };
-        meter.tried(far, now);
-        assert_eq!((meter.last_trial(), meter.bad()), (Some((now, far)), Some((now, Hop::Tunnel))));
-        meter.tried(Trial::default(), now + Duration::from_secs(1));
-        assert!(meter.good().is_some() && meter.bad().is_none());
+        assert_eq!(meter.last_probe(), None);
+        let far = ProbeResult { front_us: Some(1), broken: Some(Hop::Tunnel), ..ProbeResult::default() };
+        meter.record_probe(far, now);
+        assert_eq!((meter.last_probe(), meter.last_failure()), (Some((now, far)), Some((now, Hop::Tunnel))));
+        meter.record_probe(ProbeResult::default(), now + Duration::from_secs(1));
+        assert!(meter.last_success().is_some() && meter.last_failure().is_none());
     }
 
     #[test]

@@ -29,8 +29,8 @@ pub use self::connections::Connection;
 pub use self::enrol::{BadAnswer, EnrolError, Registered, enrol};
 pub use self::fronts::{KnownFront, KnownFronts};
 pub use self::local::{Local, ServiceSpec, ServiceTls, connect, may_lead_to};
-pub use self::meter::{Counts, Meter, Proof, ProvedBy};
-pub use self::session::{Breach, Look, SessionError, look};
+pub use self::meter::{Counts, Meter, Success, SuccessBy};
+pub use self::session::{Breach, SessionError, VerifiedIdentity, verify_identity};
 pub use self::state::{AgentState, Event};
 pub use self::visit::{Direct, Visit, Visits};
 pub use self::withdrawal::Offering;
@@ -38,7 +38,7 @@ use crate::limits;
 use crate::mux::{Mux, Stats};
 use crate::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName};
 use crate::net::dial::DialRoute;
-use crate::proto::control::{Kept, Outcome, PublicUrl, Text, Trial, Vitae};
+use crate::proto::control::{Kept, Outcome, ProbeResult, PublicUrl, Text, Vitae};
 use crate::secret::{Fingerprint, PrivateKey, random_bytes};
 
 /// What an agent is started with.
@@ -150,7 +150,7 @@ pub(crate) enum Command {
     SetRoute(DialRoute),
     SetServices(Vec<ServiceSpec>),
     Introduce(Text<64>, Vitae),
-    Probe(ServiceName, oneshot::Sender<Result<Trial, AskError>>),
+    Probe(ServiceName, oneshot::Sender<Result<ProbeResult, AskError>>),
     Remove(ServiceName, oneshot::Sender<Result<(), AskError>>),
     Unregister(oneshot::Sender<Result<(), AskError>>),
     Drained(oneshot::Sender<()>),
@@ -292,11 +292,11 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// Has the whole way to a service tried from the public front.
+    /// Has a service probed end to end, from the public front.
     ///
     /// # Errors
-    /// [`AskError`]; a broken hop is not an error but a [`Trial`].
-    pub async fn probe(&self, service: &ServiceName) -> Result<Trial, AskError> {
+    /// [`AskError`]; a broken hop is not an error but a [`ProbeResult`].
+    pub async fn probe(&self, service: &ServiceName) -> Result<ProbeResult, AskError> {
         let (answer, asked) = oneshot::channel();
         let _ = self.commands.send(Command::Probe(service.clone(), answer)).await;
         asked.await.unwrap_or(Err(AskError::Offline))

@@ -376,7 +376,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_trials_of_many_services_do_not_come_as_one_wave() {
+    async fn the_first_probes_of_many_services_do_not_come_as_one_wave() {
         let (mut runner, mut relay) = online(limits::MAX_SERVICES, &[HEALTHS]);
         let url: PublicUrl = "http://a.localhost".to_owned().try_into().unwrap();
         let grants = runner.offers.iter().map(|offered| Grant {
@@ -390,12 +390,12 @@ pub(super) mod tests {
         });
         let grants = grants.collect();
         runner.on_grants(grants, vec![]);
-        let mut trials = Vec::new();
+        let mut probes = Vec::new();
         for _ in 0..5 {
-            trials.push(told(&mut runner, &mut relay, SECOND / 2).await.len());
+            probes.push(told(&mut runner, &mut relay, SECOND / 2).await.len());
         }
-        assert_eq!(trials.iter().sum::<usize>(), limits::MAX_SERVICES);
-        assert!(trials.iter().all(|count| *count <= limits::MAX_SERVICES / 3), "{trials:?}");
+        assert_eq!(probes.iter().sum::<usize>(), limits::MAX_SERVICES);
+        assert!(probes.iter().all(|count| *count <= limits::MAX_SERVICES / 3), "{probes:?}");
     }
 
     #[tokio::test]

@@ -28,8 +28,8 @@ use crate::name::ServiceName;
 use crate::net::dial::DialError;
 use crate::net::tls;
 use crate::proto::control::{
-    BUSY_PORT, FRONTS, FromAgent, FromRelay, HEALTHS, Hello, MOVE, Message, Outcome, PROTOCOL, Refusal, Text,
-    Trial, WIDE, Welcome, features,
+    BUSY_PORT, FRONTS, FromAgent, FromRelay, HEALTHS, Hello, MOVE, Message, Outcome, PROTOCOL, ProbeResult,
+    Refusal, Text, WIDE, Welcome, features,
 };
 use crate::proto::frame::{Purpose, ResetCode};
 use crate::proto::liveness::Backoff;
@@ -76,7 +76,7 @@ pub(super) struct Runner {
     /// What the relay is told about health, and when there is more to tell.
     pub(super) telling: Telling,
     /// When to look again whether a refusal still stands.
-    look_at: Option<Instant>,
+    retry_at: Option<Instant>,
     /// When to offer again what the relay could not write down.
     pub(super) offer_at: Option<Instant>,
     /// Until when the session must have answered, after the computer woke or its network changed.
@@ -143,7 +143,7 @@ impl Runner {
             next_probe: 0,
             news: Arc::new(Notify::new()),
             telling: Telling::default(),
-            look_at: None,
+            retry_at: None,
             offer_at: None,
             prove_by: None,
             early_ends: 0,
@@ -202,7 +202,7 @@ impl Runner {
         }
         self.dialing = None;
         if !matches!(state, AgentState::Stopped { .. }) {
-            self.look_at = None;
+            self.retry_at = None;
         }
         if state == AgentState::Connecting {
             tracing::debug!(server = %self.config.server, "connecting");
@@ -257,7 +257,7 @@ impl Runner {
         self.view.send_modify(|view| view.inspected_by = inspected_by);
         self.forget_session();
         if cause.is_final() {
-            self.look_at = Some(Instant::now() + limits::LOOK_AGAIN);
+            self.retry_at = Some(Instant::now() + limits::RETRY_REFUSED);
             return self.step(Step::Refused { cause });
         }
         let delay = if cause == Cause::InUseElsewhere {
@@ -391,7 +391,11 @@ impl Runner {
         }
     }
 
-    fn on_probe_wanted(&mut self, name: &ServiceName, answer: oneshot::Sender<Result<Trial, AskError>>) {
+    fn on_probe_wanted(
+        &mut self,
+        name: &ServiceName,
+        answer: oneshot::Sender<Result<ProbeResult, AskError>>,
+    ) {
         match self.offers.iter().find(|offered| offered.spec.name == *name) {
             Some(offered) => self.probe(offered.number, Some(answer)),
             None => drop(answer.send(Err(AskError::NoSuchService))),
@@ -458,7 +462,7 @@ impl Runner {
     fn on_message(&mut self, message: FromRelay) {
         match message {
             FromRelay::Services { services, kept } => self.on_grants(services, kept),
-            FromRelay::Probed { probe, trial } => self.on_probed(probe, trial),
+            FromRelay::Probed { probe, result } => self.on_probed(probe, result),
             FromRelay::Fronts(fronts) => self.on_fronts(fronts),
             FromRelay::Removed { name, found } => {
                 self.forget_names(&name);
@@ -478,7 +482,7 @@ impl Runner {
             FromRelay::Unregistered {} => self.refused(Refusal::Unknown),
             FromRelay::Refused { refusal } => self.refused(refusal),
             FromRelay::Move {} => self.move_on(),
-            FromRelay::Welcome(_) | FromRelay::Looked { .. } => {
+            FromRelay::Welcome(_) | FromRelay::IdentityVerified { .. } => {
                 self.broke(Breach::Misplaced("a welcome in the middle of a session"));
             }
         }
@@ -595,7 +599,7 @@ impl Runner {
         let probes = self.offers.iter().filter_map(|offered| offered.probe_at);
         let deadlines = self.questions.iter().map(|question| question.deadline);
         let again =
-            self.look_at.into_iter().chain(self.offer_at).chain(self.prove_by).chain(self.moved.again_at);
+            self.retry_at.into_iter().chain(self.offer_at).chain(self.prove_by).chain(self.moved.again_at);
         let again = again.chain(self.telling.again_at);
         waiting.into_iter().chain(probes).chain(deadlines).chain(again).min()
     }
@@ -603,8 +607,8 @@ impl Runner {
     pub(super) fn on_time(&mut self) {
         self.step(Step::Tick);
         let now = Instant::now();
-        if self.look_at.take_if(|at| *at <= now).is_some() {
-            self.step(Step::Look);
+        if self.retry_at.take_if(|at| *at <= now).is_some() {
+            self.step(Step::RetryDue);
         }
         if self.offer_at.take_if(|at| *at <= now).is_some() {
             self.offer_again();

@@ -205,9 +205,9 @@ impl Live {
     }
 }
 
-/// What a look at the server found.
+/// What the server said of a device's identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct VerifiedIdentity {
     /// Who this device is there.
     pub device: DeviceId,
     /// The server's clock, in seconds since 1970.
@@ -224,18 +224,18 @@ pub struct Look {
 ///
 /// # Cancel safety
 /// Cancelling closes the connection.
-pub async fn look(
+pub async fn verify_identity(
     server: &ServerAddr,
     route: &DialRoute,
     key: &PrivateKey,
     pins: Vec<Fingerprint>,
-) -> Result<Look, SessionError> {
+) -> Result<VerifiedIdentity, SessionError> {
     let config = tls::client(key, pins, tls::ALPN_TUNNEL)
         .map_err(|error| DialError::from_tls(server, io::Error::other(error)))?;
-    let (message, live) = ask(server, route, config, &FromAgent::Look {}, 0).await?;
+    let (message, live) = ask(server, route, config, &FromAgent::VerifyIdentity {}, 0).await?;
     match message {
-        FromRelay::Looked { device, now } => {
-            Ok(Look { device, now, key_exchange: live.key_exchange.clone() })
+        FromRelay::IdentityVerified { device, now } => {
+            Ok(VerifiedIdentity { device, now, key_exchange: live.key_exchange.clone() })
         }
         other => Err(no_answer(server, &other)),
     }

@@ -24,7 +24,7 @@ pub enum AgentState {
         /// Why the last one failed, or the last session ended.
         cause: Cause,
     },
-    /// Only a person can help; whether one has is looked at every [`crate::limits::LOOK_AGAIN`].
+    /// Only a person can help; whether one has is looked at every [`crate::limits::RETRY_REFUSED`].
     Stopped {
         /// Why.
         cause: Cause,
@@ -55,7 +55,7 @@ pub enum Event {
     /// Time has passed.
     Tick,
     /// It is time to look whether somebody has put things right.
-    Look,
+    RetryDue,
     /// Waiting has become pointless: the network changed, the computer woke, or somebody pressed a button.
     Hurry,
 }
@@ -74,7 +74,7 @@ impl AgentState {
             (Self::Connecting | Self::Online { .. }, Event::Refused { cause }) => Self::Stopped { cause },
             (Self::Waiting { until, .. }, Event::Tick) if until <= now => Self::Connecting,
             (Self::Waiting { .. }, Event::Hurry | Event::SwitchedOn) => Self::Connecting,
-            (Self::Stopped { .. }, Event::Look) => Self::Connecting,
+            (Self::Stopped { .. }, Event::RetryDue) => Self::Connecting,
             (state, _) => state, // late or repeated: an answer no longer asked for changes nothing
         }
     }
@@ -106,7 +106,7 @@ mod tests {
             assert_eq!(stopped.after(event, now + Duration::from_secs(3600)), stopped);
         }
         assert_eq!(stopped.after(Event::SwitchedOn, now), AgentState::Connecting);
-        assert_eq!(stopped.after(Event::Look, now), AgentState::Connecting, "now and then it looks");
+        assert_eq!(stopped.after(Event::RetryDue, now), AgentState::Connecting, "now and then it looks");
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
             lost,
             Event::Refused { cause: Cause::Unknown },
             Event::Tick,
-            Event::Look,
+            Event::RetryDue,
             Event::Hurry,
         ] {
             assert_eq!(AgentState::Idle.after(event, now), AgentState::Idle);

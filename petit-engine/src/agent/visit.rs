@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::connections::Connection;
 use super::local::{NotConnected, ServiceSpec, connect_with};
-use super::meter::{Meter, Proof, ProvedBy};
+use super::meter::{Meter, Success, SuccessBy};
 use super::withdrawal::{Activity, Offering};
 use crate::BoxFuture;
 use crate::cause::{Health, ServiceCause};
@@ -143,7 +143,7 @@ enum Speaks {
 }
 
 /// Tells a meter what passes. The first thing that the service says on a connection shows whether it speaks what
-/// it should; after that any answer to something asked proves that the whole way works. What comes later is not
+/// it should; after that any answer to something asked is a success end to end. What comes later is not
 /// judged: it may be the middle of an answer, or of a WebSocket.
 struct Flow<'a> {
     meter: &'a Meter,
@@ -187,7 +187,7 @@ impl<'a> Flow<'a> {
         let in_vain = now.saturating_duration_since(asked) >= self.patience * 9 / 10;
         let left = matches!(result, Err(CarryError::Stream(_)));
         if self.speaks != Speaks::Anything && (in_vain || !left) {
-            self.meter.visit_failed(ServiceCause::NoAnswer, now);
+            self.meter.record_visit_failure(ServiceCause::NoAnswer, now);
         }
     }
 
@@ -207,11 +207,11 @@ impl<'a> Flow<'a> {
         if self.first == First::Nothing {
             self.first = if self.is_answer(bytes) { First::AnAnswer } else { First::SomethingElse };
             if self.first == First::SomethingElse {
-                self.meter.visit_failed(ServiceCause::NotHttp, now);
+                self.meter.record_visit_failure(ServiceCause::NotHttp, now);
             }
         }
         if self.first == First::AnAnswer {
-            self.meter.proved(Proof { at: now, by: ProvedBy::Visitor });
+            self.meter.record_success(Success { at: now, by: SuccessBy::Visitor });
         }
     }
 }
@@ -266,7 +266,7 @@ mod tests {
     }
 
     fn bad(meter: &Meter) -> Option<ServiceCause> {
-        meter.bad().map(|(_, hop)| match hop {
+        meter.last_failure().map(|(_, hop)| match hop {
             Hop::Service(cause) => cause,
             other => panic!("{other:?}"),
         })
@@ -277,10 +277,10 @@ mod tests {
         let (meter, activity) = (Meter::default(), offered());
         let mut flow = flow(&meter, &activity);
         flow.to_stream(b"220 unasked");
-        assert_eq!((meter.good(), bad(&meter)), (None, None), "nobody has asked");
+        assert_eq!((meter.last_success(), bad(&meter)), (None, None), "nobody has asked");
         flow.to_local(10);
         flow.to_stream(b"HTTP/1.1 101 Switching Protocols");
-        assert!(meter.good().is_some());
+        assert!(meter.last_success().is_some());
         // A WebSocket's frames, or a body that goes both ways.
         flow.to_local(10);
         flow.to_stream(&[0x81, 5, b'h', b'e', b'l', b'l', b'o']);
@@ -297,7 +297,7 @@ mod tests {
             flow.to_local(10);
             flow.to_stream(b"SSH-2.0-OpenSSH");
         }
-        assert_eq!((meter.good(), bad(&meter)), (None, Some(ServiceCause::NotHttp)));
+        assert_eq!((meter.last_success(), bad(&meter)), (None, Some(ServiceCause::NotHttp)));
     }
 
     #[tokio::test(start_paused = true)]

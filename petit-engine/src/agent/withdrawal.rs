@@ -86,9 +86,9 @@ impl Activity {
     }
 
     /// Whether nothing has moved since the last call, and no answer is due.
-    fn look(&self) -> Look {
+    fn take_flow(&self) -> Flow {
         let moved = self.moved.swap(false, Ordering::Relaxed);
-        if moved || self.asked.load(Ordering::Relaxed) { Look::Busy } else { Look::Quiet }
+        if moved || self.asked.load(Ordering::Relaxed) { Flow::Busy } else { Flow::Quiet }
     }
 
     /// Runs `visit` to its end, or until its service has been withdrawn and it has had its time: `None`.
@@ -118,7 +118,7 @@ impl Activity {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
+enum Flow {
     Quiet,
     Busy,
 }
@@ -126,25 +126,25 @@ enum Look {
 /// The time that a visit has after the withdrawal of its service.
 struct Grace {
     until: Instant,
-    look: Pin<Box<Sleep>>,
+    check: Pin<Box<Sleep>>,
 }
 
 impl Grace {
     fn begin(activity: &Activity) -> Self {
-        activity.look(); // what moved before does not count
+        activity.take_flow(); // what moved before does not count
         let now = Instant::now();
-        let look = Box::pin(tokio::time::sleep_until(now + limits::WITHDRAWN_QUIET));
-        Self { until: now + limits::WITHDRAWN_GRACE, look }
+        let check = Box::pin(tokio::time::sleep_until(now + limits::WITHDRAWN_QUIET));
+        Self { until: now + limits::WITHDRAWN_GRACE, check }
     }
 
     fn poll_over(&mut self, activity: &Activity, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            ready!(self.look.as_mut().poll(cx));
+            ready!(self.check.as_mut().poll(cx));
             let now = Instant::now();
-            if activity.look() == Look::Quiet || now >= self.until {
+            if activity.take_flow() == Flow::Quiet || now >= self.until {
                 return Poll::Ready(());
             }
-            self.look.as_mut().reset(self.until.min(now + limits::WITHDRAWN_QUIET));
+            self.check.as_mut().reset(self.until.min(now + limits::WITHDRAWN_QUIET));
         }
     }
 }

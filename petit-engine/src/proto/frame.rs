@@ -174,7 +174,7 @@ pub struct Open {
 pub enum Purpose {
     /// A visitor's bytes.
     Visit = 0,
-    /// A trial of the whole way: the agent connects to the service, says how long that took, and closes.
+    /// An end-to-end probe: the agent connects to the service, says how long that took, and closes.
     Probe = 1,
 }
 

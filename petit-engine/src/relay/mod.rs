@@ -51,7 +51,7 @@ pub use self::bounds::{Bounds, Pressure};
 pub use self::door::time_newcomers;
 use self::door::{Admission, Door, Entrance, Ticket};
 use self::front_probe::FrontProbes;
-pub use self::front_probe::{FrontKind, FrontSettings, FrontTrial, FrontView, Resolver, Unresolved};
+pub use self::front_probe::{FrontKind, FrontProbing, FrontSettings, FrontView, Resolver, Unresolved};
 pub use self::fronts::{Front, UnknownFront};
 #[doc(hidden)]
 pub use self::ingress::{fuzz_answer, fuzz_head};

@@ -1,8 +1,8 @@
-//! A trial of a service: from its public address through the tunnel to its door.
+//! A probe of a service: from its public address through the tunnel to its door.
 //!
 //! The agent asks for it. Whether visitors get in at the public front is tried for all services together
-//! (`front_probe`); from there on the trial goes as a request would: the host of the service's public address decides
-//! the route, the registry says which session serves it, and a stream in that session, marked as a trial, ends at the
+//! (`front_probe`); from there on the probe goes as a request would: the host of the service's public address decides
+//! the route, the registry says which session serves it, and a stream in that session, marked as a probe, ends at the
 //! agent, which connects to the service and says so. Nothing reaches the service that it might act upon.
 
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use super::{Route, Routed, Shared, decide};
 use crate::cause::ServiceCause;
 use crate::limits;
 use crate::name::{RegisteredId, VisitorHost};
-use crate::proto::control::{Hop, ServiceKind, Trial};
+use crate::proto::control::{Hop, ProbeResult, ServiceKind};
 use crate::proto::frame::{Open, Purpose, ResetCode};
 
-/// Runs one trial of a service that a session serves.
-pub(super) async fn run(shared: &Arc<Shared>, session: &Arc<Session>, number: u16) -> Trial {
+/// Runs one probe of a service that a session serves.
+pub(super) async fn run(shared: &Arc<Shared>, session: &Arc<Session>, number: u16) -> ProbeResult {
     let Some((id, served)) = session.by_number(number) else {
-        return Trial { broken: Some(Hop::Client), ..Trial::default() };
+        return ProbeResult { broken: Some(Hop::Client), ..ProbeResult::default() };
     };
     let found = match served.kind {
         ServiceKind::Tcp => port(shared, &id).await.zip(shared.access.service(&id)),
         ServiceKind::Http => shared.front_probes.own().await.zip(route(shared, &served)),
     };
-    let trial = match found {
+    let result = match found {
         Some((took, route)) => through(shared, &route, took, limits::PROBE_LIMIT / 2).await,
-        None => Trial { broken: Some(Hop::Front), ..Trial::default() },
+        None => ProbeResult { broken: Some(Hop::Front), ..ProbeResult::default() },
     };
-    tracing::debug!(%id, ?trial, "trial");
-    trial
+    tracing::debug!(%id, ?result, "probe");
+    result
 }
 
 /// Whether the port of a raw TCP service takes connections, and how fast.
@@ -54,11 +54,11 @@ fn route(shared: &Shared, served: &Served) -> Option<Route> {
     }
 }
 
-/// The part of a trial that lies behind the front: a probe stream to whichever session serves the route, which answers
+/// The part of a probe that lies behind the front: a probe stream to whichever session serves the route, which answers
 /// within `limit`.
-pub(super) async fn through(shared: &Shared, route: &Route, front: Duration, limit: Duration) -> Trial {
+pub(super) async fn through(shared: &Shared, route: &Route, front: Duration, limit: Duration) -> ProbeResult {
     let front_us = Some(micros(front));
-    let broken = |hop| Trial { front_us, broken: Some(hop), ..Trial::default() };
+    let broken = |hop| ProbeResult { front_us, broken: Some(hop), ..ProbeResult::default() };
     let Some((session, served)) = shared.registry.find(route) else { return broken(Hop::Client) };
     let opened = Instant::now();
     let open = Open {
@@ -73,7 +73,7 @@ pub(super) async fn through(shared: &Shared, route: &Route, front: Duration, lim
         Ok(Ok(_)) => {
             let service_us = u64::from_be_bytes(took);
             let tunnel_us = micros(opened.elapsed()).saturating_sub(service_us);
-            Trial { front_us, tunnel_us: Some(tunnel_us), service_us: Some(service_us), broken: None }
+            ProbeResult { front_us, tunnel_us: Some(tunnel_us), service_us: Some(service_us), broken: None }
         }
         Ok(Err(_)) => {
             // An answer came through the tunnel, whatever it said.
@@ -89,7 +89,7 @@ pub(super) async fn through(shared: &Shared, route: &Route, front: Duration, lim
                 ) => Hop::Client,
                 Some(ResetCode::Cancelled) | None => return broken(Hop::Tunnel),
             };
-            Trial { tunnel_us, ..broken(hop) }
+            ProbeResult { tunnel_us, ..broken(hop) }
         }
         // The agent gives up after `SERVICE_CONNECT`; until then it may be the service that is slow.
         Err(_) => broken(Hop::Service(ServiceCause::Unreachable)),

@@ -36,8 +36,8 @@ pub(crate) struct Session {
     /// Where it lives.
     pub(super) shard: usize,
     pub(super) pool: Pool,
-    /// Room for trials that this session asks for.
-    pub(super) trials: Arc<Semaphore>,
+    /// Room for probes that this session asks for.
+    pub(super) probe_permits: Arc<Semaphore>,
     /// What its device is called.
     pub(super) naming: Naming,
     /// Cancelled when the agent leaves.
@@ -151,7 +151,7 @@ impl Session {
             mux,
             shard,
             pool: Pool::default(),
-            trials: Arc::new(Semaphore::new(limits::TRIALS)),
+            probe_permits: Arc::new(Semaphore::new(limits::PROBES_AT_ONCE)),
             naming: Naming::default(),
             leaving: CancellationToken::new(),
             served: RwLock::default(),

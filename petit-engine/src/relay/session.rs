@@ -37,9 +37,9 @@ pub(super) async fn run(
     let (mux, driver, mut events) = mux::session(tls, Role::Relay, limits::INITIAL_WINDOW_BYTES);
     let mut driver = Driving { task: tokio::spawn(driver), ended: None };
     let outcome = match introduction(&shared, &device, &mut events).await {
-        Some(Ok(Introduction::Look)) => {
+        Some(Ok(Introduction::VerifyIdentity)) => {
             let now = seconds_since_1970();
-            return answer_look(&mux, driver, FromRelay::Looked { device, now }).await;
+            return answer_look(&mux, driver, FromRelay::IdentityVerified { device, now }).await;
         }
         Some(Ok(Introduction::Hello(hello))) => {
             mux.set_peer_limits(hello.window, hello.max_streams);
@@ -119,7 +119,7 @@ fn refuse(mux: &Mux, refusal: Refusal) {
 /// What a device has come for.
 enum Introduction {
     Hello(Hello),
-    Look,
+    VerifyIdentity,
 }
 
 /// Tells a device that it is known, and what time it is; then the connection ends.
@@ -145,7 +145,7 @@ async fn introduction(
     Some(match first {
         Ok(None) => return None,
         Ok(Some(Event::Control(payload))) => match FromAgent::decode(&payload) {
-            Ok(FromAgent::Look {}) => Ok(Introduction::Look),
+            Ok(FromAgent::VerifyIdentity {}) => Ok(Introduction::VerifyIdentity),
             Ok(FromAgent::Hello(hello)) if hello.protocol == PROTOCOL => Ok(Introduction::Hello(hello)),
             Ok(FromAgent::Hello(_)) => Err(Refusal::VersionMismatch),
             Ok(_) => Err(broke(shared, device, &"another message where a hello has to be")),
@@ -267,8 +267,12 @@ async fn on_message(
     driver: &mut Driving,
 ) -> Result<(), Refusal> {
     match message {
-        FromAgent::Hello(_) | FromAgent::Look {} => {
-            return Err(broke(shared, &session.device, &"a hello or a look in the middle of a session"));
+        FromAgent::Hello(_) | FromAgent::VerifyIdentity {} => {
+            return Err(broke(
+                shared,
+                &session.device,
+                &"a hello or a question for an identity in the middle of a session",
+            ));
         }
         FromAgent::Services { services } => {
             session.mux.set_services(services.len());
@@ -291,12 +295,12 @@ async fn on_message(
         }
         FromAgent::Probe { probe, service } => {
             let (shared, session) = (Arc::clone(shared), Arc::clone(session));
-            let Ok(place) = Arc::clone(&session.trials).try_acquire_owned() else { return Ok(()) };
+            let Ok(place) = Arc::clone(&session.probe_permits).try_acquire_owned() else { return Ok(()) };
             let tasks = shared.tasks.clone();
             tasks.spawn(async move {
                 let _place = place;
-                let trial = probe::run(&shared, &session, service).await;
-                session.send(&FromRelay::Probed { probe, trial });
+                let result = probe::run(&shared, &session, service).await;
+                session.send(&FromRelay::Probed { probe, result });
             });
         }
         FromAgent::Rename { device_name } => say_name(shared, session, device_name),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use petit_engine::relay::FrontTrial;
+use petit_engine::relay::FrontProbing;
 use petit_host::toml_file::{Kind, Table};
 use serde::Deserialize;
 
@@ -19,7 +19,7 @@ pub(super) const FRONTS: Table = Table(&[
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fronts {
     /// Whether it does.
-    pub trial: FrontTrial,
+    pub probing: FrontProbing,
     /// Networks that are no part of the public internet and in which public addresses may be all the same.
     pub private_networks: Vec<IpNet>,
     /// Authorities, in PEM, that visitors trust beside those that the system knows.
@@ -37,7 +37,11 @@ pub(super) struct FrontsForm {
 impl FrontsForm {
     pub(super) fn check(self, folder: &Path) -> Fronts {
         Fronts {
-            trial: if self.try_public.unwrap_or(true) { FrontTrial::Public } else { FrontTrial::OwnSockets },
+            probing: if self.try_public.unwrap_or(true) {
+                FrontProbing::Public
+            } else {
+                FrontProbing::OwnSockets
+            },
             private_networks: self
                 .private_networks
                 .unwrap_or_default()

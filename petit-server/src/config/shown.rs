@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use petit_engine::relay::{Bounds, FrontTrial};
+use petit_engine::relay::{Bounds, FrontProbing};
 use petit_host::toml_file;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -157,9 +157,9 @@ fn of<'a>(
 }
 
 fn of_fronts(fronts: &Fronts) -> [(&'static str, Value, Takes); 3] {
-    let Fronts { trial, private_networks, ca } = fronts;
+    let Fronts { probing, private_networks, ca } = fronts;
     [
-        ("try_public", json!(*trial == FrontTrial::Public), Takes::Restart),
+        ("try_public", json!(*probing == FrontProbing::Public), Takes::Restart),
         ("private_networks", networks(private_networks), Takes::Restart),
         ("ca", json!(ca), Takes::Restart),
     ]

@@ -1,9 +1,9 @@
 //! Green means the public address: what stands there is tried as a visitor would, and a light shows what that found.
 
 mod own_machine;
+mod probe;
 mod proxy;
 mod tls;
-mod trial;
 
 use petit_client::status::{BrokenAt, Light, Status};
 use petit_engine::cause::FrontCause;

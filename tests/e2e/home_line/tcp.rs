@@ -59,7 +59,7 @@ impl Tcp {
                     }
                 };
                 let (heard, ()) = tokio::join!(hear(&mut read, &hearing), saying);
-                // Trials of the whole way say nothing.
+                // End-to-end probes say nothing.
                 if heard.0 > 0 {
                     let _ = sender.send(heard);
                 }

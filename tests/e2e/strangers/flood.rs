@@ -149,9 +149,9 @@ async fn visits_https(bed: &Bed, authority: &Authority, from: IpAddr, host: &str
 async fn logs_in(device: &Device, from: IpAddr) -> Duration {
     let start = Instant::now();
     let mut session = soon("a handshake", device.connect_from(from)).await;
-    session.say(&FromAgent::Look {}).await;
+    session.say(&FromAgent::VerifyIdentity {}).await;
     let answer = session.control().await;
-    assert!(matches!(answer, Some(FromRelay::Looked { .. })), "{from}: {answer:?}");
+    assert!(matches!(answer, Some(FromRelay::IdentityVerified { .. })), "{from}: {answer:?}");
     start.elapsed()
 }
 

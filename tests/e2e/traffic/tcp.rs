@@ -36,7 +36,7 @@ async fn ends(bed: &Bed, service: &Service, connections: &mut mpsc::Receiver<Tcp
     let mut visitor = connect(&client).await;
     visitor.write_all(b"?").await.unwrap();
     loop {
-        // Trials of the whole way connect and say nothing.
+        // End-to-end probes connect and say nothing.
         let mut tcp = soon("a connection", connections.recv()).await.unwrap();
         if matches!(tcp.read_u8().await, Ok(b'?')) {
             return Ends { _client: client, visitor, service: tcp };

@@ -227,7 +227,7 @@ pub struct Hop {
     pub tone: Tone,
     /// The same in words: what was seen of it, or why nothing was.
     pub said: String,
-    /// How long the last trial took on it.
+    /// How long the last probe took on it.
     pub took_us: Option<u64>,
 }
 

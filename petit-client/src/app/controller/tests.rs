@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use petit_engine::cause::Cause;
 use petit_engine::name::ServiceName;
-use petit_engine::proto::control::Trial;
+use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
 use petit_host::logs::Level;
 use tempfile::TempDir;
@@ -63,7 +63,7 @@ impl Link for FakeLink {
         self.did("forget");
         Box::pin(async { Ok(()) })
     }
-    fn probe(&self, _: ServiceName) -> BoxFuture<'_, Result<Option<Trial>, LinkError>> {
+    fn probe(&self, _: ServiceName) -> BoxFuture<'_, Result<Option<ProbeResult>, LinkError>> {
         Box::pin(async { Ok(None) })
     }
     fn remove(&self, service: ServiceName) -> BoxFuture<'_, Result<(), LinkError>> {

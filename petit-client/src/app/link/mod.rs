@@ -10,7 +10,7 @@ mod own;
 use petit_engine::agent::AskError;
 use petit_engine::invite::Invite;
 use petit_engine::name::ServiceName;
-use petit_engine::proto::control::Trial;
+use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
 use petit_host::logs::Level;
 use secrecy::SecretString;
@@ -102,8 +102,8 @@ pub trait Link: Send + Sync + 'static {
     /// Forgets the registration here; the server is not told.
     fn forget(&self) -> BoxFuture<'_, Result<(), LinkError>>;
 
-    /// Has the whole way to a service tried.
-    fn probe(&self, service: ServiceName) -> BoxFuture<'_, Result<Option<Trial>, LinkError>>;
+    /// Has a service probed end to end.
+    fn probe(&self, service: ServiceName) -> BoxFuture<'_, Result<Option<ProbeResult>, LinkError>>;
 
     /// Gives a service's public address back.
     fn remove(&self, service: ServiceName) -> BoxFuture<'_, Result<(), LinkError>>;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use petit_engine::name::ServiceName;
-use petit_engine::proto::control::Trial;
+use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::percent_encode;
@@ -140,12 +140,12 @@ impl Link for Other {
         Box::pin(async { Err(LinkError::NotHere) })
     }
 
-    fn probe(&self, service: ServiceName) -> BoxFuture<'_, Result<Option<Trial>, LinkError>> {
+    fn probe(&self, service: ServiceName) -> BoxFuture<'_, Result<Option<ProbeResult>, LinkError>> {
         Box::pin(async move {
             let target = format!("/ping?service={}", percent_encode(service.as_str()));
             let value = self.call("GET", &target, None).await?;
-            let trial = value.pointer("/trials/0/trial").cloned();
-            Ok(trial.and_then(|trial| serde_json::from_value(trial).ok()))
+            let result = value.pointer("/trials/0/trial").cloned();
+            Ok(result.and_then(|result| serde_json::from_value(result).ok()))
         })
     }
 

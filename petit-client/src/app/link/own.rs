@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use petit_engine::name::ServiceName;
-use petit_engine::proto::control::Trial;
+use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
 use petit_host::cli::chain;
 use petit_host::control::server::Listener;
@@ -251,7 +251,7 @@ impl Link for Own {
         Box::pin(async { Ok(self.client()?.forget().await?) })
     }
 
-    fn probe(&self, service: ServiceName) -> BoxFuture<'_, Result<Option<Trial>, LinkError>> {
+    fn probe(&self, service: ServiceName) -> BoxFuture<'_, Result<Option<ProbeResult>, LinkError>> {
         Box::pin(async move { Ok(Some(self.client()?.probe(&service).await?)) })
     }
 

@@ -9,7 +9,7 @@ use petit_client::messages::{self, Words};
 use petit_client::registration;
 use petit_client::status::{BrokenAt, Connection, Light, ServiceStatus, Status};
 use petit_engine::name::ServiceName;
-use petit_engine::proto::control::{FrontState, GrantRefusal, Kept, ServiceKind, Trial};
+use petit_engine::proto::control::{FrontState, GrantRefusal, Kept, ProbeResult, ServiceKind};
 use petit_host::cli::{self, Failure, ago};
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::percent_encode;
@@ -206,7 +206,7 @@ pub(crate) fn kept_text(kept: &[Kept]) -> String {
 /// When, and by what, a service's own part of the way was proved.
 fn when(service: &ServiceStatus) -> String {
     let proved = service.proved.as_ref();
-    let how = if proved.is_some_and(|proved| proved.trial.is_some()) { "tried" } else { "visited" };
+    let how = if proved.is_some_and(|proved| proved.probe.is_some()) { "tried" } else { "visited" };
     let when = proved.map(|proved| since(proved.at)).unwrap_or_default();
     format!("{how} {when} ago")
 }
@@ -248,13 +248,14 @@ fn millis(us: u64) -> String {
     format!("{:.1} ms", us as f64 / 1000.0)
 }
 
-/// Tries the whole way to the services.
+/// Probes the services end to end.
 pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Result<ExitCode, Failure> {
     #[derive(Deserialize)]
     struct Tried {
         service: ServiceName,
         #[serde(default)]
-        trial: Trial,
+        #[serde(rename = "trial")]
+        result: ProbeResult,
         #[serde(default)]
         public: FrontState,
         #[serde(default)]
@@ -270,7 +271,7 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
     let tried: Vec<Tried> = serde_json::from_value(tried).map_err(|error| Failure::of(&error))?;
     let mut text = String::new();
     let mut good = true;
-    for Tried { service, trial, public, url, refused } in &tried {
+    for Tried { service, result, public, url, refused } in &tried {
         text.push_str(&format!("{service}\n"));
         if let Some(refusal) = refused {
             let Words { what, todo } = messages::broken(BrokenAt::Server(*refusal));
@@ -278,7 +279,7 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
             good = false;
             continue;
         }
-        let broken = trial.broken.map(BrokenAt::from);
+        let broken = result.broken.map(BrokenAt::from);
         let (front, told) = match *public {
             FrontState::Passed => ("public front", None),
             FrontState::Failed(cause) => (
@@ -301,9 +302,9 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
             text.push_str(&format!("  {told}\n"));
         }
         for (name, took) in [
-            (front, trial.front_us),
-            ("tunnel, there and back", trial.tunnel_us),
-            ("client to service", trial.service_us),
+            (front, result.front_us),
+            ("tunnel, there and back", result.tunnel_us),
+            ("client to service", result.service_us),
         ] {
             match took {
                 Some(us) => text.push_str(&format!("  ✔ {name:<24}{:>10}\n", millis(us))),

@@ -50,7 +50,7 @@ async fn last_words_are_said_before_the_close() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_with_many_services_may_say_something_about_each_of_them() {
-    // A client of the first version: a hello, a trial of each of its services at once, and a word about each one's
+    // A client of the first version: a hello, a probe of each of its services at once, and a word about each one's
     // health, every five seconds, on a line that stands still for a quarter of a minute now and then.
     let services = limits::MAX_SERVICES;
     let (relay, mut raw) = against(Role::Relay);

@@ -17,7 +17,7 @@ pub const FRONTS: &str = "fronts";
 pub struct Fronts {
     /// The endpoint: where registered IDs and aliases of one label are.
     pub http: FrontReport,
-    /// The host of raw TCP services. Whether a service's own port takes connections is part of its trial.
+    /// The host of raw TCP services. Whether a service's own port takes connections is part of its probe.
     pub tcp: FrontReport,
     /// The aliases of the session's services that are whole domains.
     pub names: Vec<NameReport>,

@@ -32,7 +32,8 @@ pub enum FromAgent {
     Hello(Hello),
     /// Instead of a hello: only wants to know whether it would be welcome, and what time it is there. The relay
     /// answers and closes; no session begins, and none that there is ends.
-    Look {},
+    #[serde(rename = "look")]
+    VerifyIdentity {},
     /// The services offered have changed; this is the whole list.
     Services {
         /// All that are offered from now on.
@@ -50,7 +51,7 @@ pub enum FromAgent {
         /// Those that have changed.
         healths: Vec<ServiceHealth>,
     },
-    /// Please try the whole way to a service, from the public front.
+    /// Please probe a service end to end, from the public front.
     Probe {
         /// Comes back in the answer.
         probe: u32,
@@ -78,7 +79,8 @@ pub enum FromRelay {
     /// Answers the hello: the session is in use from here on.
     Welcome(Welcome),
     /// Answers a look.
-    Looked {
+    #[serde(rename = "looked")]
+    IdentityVerified {
         /// The device that the key belongs to.
         device: DeviceId,
         /// The relay's clock, in seconds since 1970.
@@ -91,12 +93,13 @@ pub enum FromRelay {
         /// What else is registered for this device.
         kept: Vec<Kept>,
     },
-    /// What a trial found.
+    /// What a probe found.
     Probed {
         /// From the question.
         probe: u32,
         /// How far it came and how long each hop took.
-        trial: Trial,
+        #[serde(rename = "trial")]
+        result: ProbeResult,
     },
     /// The service's ID and aliases are free again.
     Removed {
@@ -310,10 +313,10 @@ pub enum GrantRefusal {
     PortBusy,
 }
 
-/// How far a trial came, in order; every hop that was passed has its time in microseconds.
+/// How far a probe came, in order; every hop that was passed has its time in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Trial {
+pub struct ProbeResult {
     /// The public front took the request and routed it.
     pub front_us: Option<u64>,
     /// Server to client and back, without the service.
@@ -426,7 +429,7 @@ impl Message for FromAgent {
             Self::Healths { healths } if healths.len() > limits::MAX_SERVICES => {
                 Err(ControlError::Limit { what: "services" })
             }
-            Self::Look {}
+            Self::VerifyIdentity {}
             | Self::Health { .. }
             | Self::Healths { .. }
             | Self::Probe { .. }
@@ -448,9 +451,9 @@ impl Message for FromRelay {
                 check_grants(&welcome.services, &welcome.kept)
             }
             Self::Services { services, kept } => check_grants(services, kept),
-            Self::Probed { trial, .. } => check_trial(trial),
+            Self::Probed { result, .. } => check_probe_result(result),
             Self::Fronts(fronts) => fronts::check(fronts),
-            Self::Looked { .. }
+            Self::IdentityVerified { .. }
             | Self::Removed { .. }
             | Self::Unregistered {}
             | Self::Refused { .. }
@@ -481,12 +484,12 @@ fn check_offers(offers: &[Offer]) -> Result<(), ControlError> {
     Ok(())
 }
 
-/// A trial does not take longer than it is waited for.
-fn check_trial(trial: &Trial) -> Result<(), ControlError> {
+/// A probe does not take longer than it is waited for.
+fn check_probe_result(result: &ProbeResult) -> Result<(), ControlError> {
     let most = limits::PROBE_LIMIT.as_micros();
-    let times = [trial.front_us, trial.tunnel_us, trial.service_us];
+    let times = [result.front_us, result.tunnel_us, result.service_us];
     if times.into_iter().flatten().any(|time| u128::from(time) > most) {
-        return Err(ControlError::Limit { what: "time of a trial" });
+        return Err(ControlError::Limit { what: "time of a probe" });
     }
     Ok(())
 }

@@ -146,7 +146,7 @@ fn messages_have_the_documented_form() {
     assert_eq!(FromRelay::decode(&bytes), Ok(fronts));
     let probed = FromRelay::Probed {
         probe: 7,
-        trial: Trial { front_us: Some(12), broken: Some(Hop::Tunnel), ..Trial::default() },
+        result: ProbeResult { front_us: Some(12), broken: Some(Hop::Tunnel), ..ProbeResult::default() },
     };
     assert_eq!(
         String::from_utf8(probed.encode().unwrap()).unwrap(),
@@ -263,8 +263,8 @@ fn what_a_message_says_is_within_its_limits() {
     }
     let most = u64::try_from(limits::PROBE_LIMIT.as_micros()).unwrap();
     for (time, expected) in [(most, true), (most + 1, false)] {
-        let trial = Trial { front_us: Some(time), ..Trial::default() };
-        assert_eq!(FromRelay::Probed { probe: 1, trial }.check().is_ok(), expected, "a trial of {time} µs");
+        let result = ProbeResult { front_us: Some(time), ..ProbeResult::default() };
+        assert_eq!(FromRelay::Probed { probe: 1, result }.check().is_ok(), expected, "a probe of {time} µs");
     }
     let most = limits::FRONT_AGE_MAX.as_secs();
     for (for_s, expected) in [(most, true), (most + 1, false)] {
@@ -349,12 +349,19 @@ fn names_on_the_wire(source: &str) -> Vec<String> {
         }
         let (item, _) = item.split_once("\n}").unwrap();
         let lines = item.lines().map(str::trim).skip_while(|line| !line.ends_with('{')).skip(1);
-        for line in lines.filter(|line| !line.starts_with("//") && !line.starts_with('#')) {
+        let mut renamed = None;
+        for line in lines.filter(|line| !line.starts_with("//")) {
+            if let Some(attribute) = line.strip_prefix("#[serde(rename = \"") {
+                renamed = attribute.split_once('"').map(|(name, _)| name.to_owned());
+            }
+            if line.starts_with('#') {
+                continue;
+            }
             let line = line.strip_prefix("pub ").unwrap_or(line);
             let name: String = line.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
             let is_variant = name.starts_with(|c: char| c.is_ascii_uppercase());
             if is_variant || line[name.len()..].starts_with(':') {
-                names.push(snake(&name));
+                names.push(renamed.take().unwrap_or_else(|| snake(&name)));
             }
         }
     }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::attempt::Target;
 use super::track::Track;
-use super::{FrontKind, FrontProbes, FrontTrial, FrontView, record, view};
+use super::{FrontKind, FrontProbes, FrontProbing, FrontView, record, view};
 use crate::limits;
 use crate::name::Alias;
 use crate::proto::control::FrontState;
@@ -91,7 +91,7 @@ impl Domains {
 impl FrontProbes {
     /// The domains among a session's names are tried from now on.
     pub(in crate::relay) fn watch(&self, session: &Session) {
-        if self.trial == FrontTrial::Public {
+        if self.probing == FrontProbing::Public {
             for name in session.domains() {
                 self.domains.add(&name);
             }

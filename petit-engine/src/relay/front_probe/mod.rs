@@ -6,7 +6,7 @@
 //! of this process are tried: where the server cannot reach its own public address, that is as far as is known.
 //!
 //! One task owns the attempts; what they found stands in [`FrontProbes`], is told to agents by `tell`, and joined
-//! there with the services' own trials.
+//! there with the services' own probes.
 
 mod address;
 mod attempt;
@@ -50,7 +50,7 @@ use crate::secret::{NoRandom, random_bytes};
 #[derive(Clone)]
 pub struct FrontSettings {
     /// Whether it does.
-    pub trial: FrontTrial,
+    pub probing: FrontProbing,
     /// Networks that are no part of the public internet and in which fronts may be all the same.
     pub networks: Vec<IpNet>,
     /// Who may vouch for the certificates of fronts.
@@ -61,10 +61,10 @@ pub struct FrontSettings {
 
 impl std::fmt::Debug for FrontSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { trial, networks, roots, resolver: _ } = self;
+        let Self { probing, networks, roots, resolver: _ } = self;
         let roots = roots.len();
         f.debug_struct("FrontSettings")
-            .field("trial", trial)
+            .field("probing", probing)
             .field("networks", networks)
             .field("roots", &roots)
             .finish_non_exhaustive()
@@ -73,7 +73,7 @@ impl std::fmt::Debug for FrontSettings {
 
 /// Whether public addresses are tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FrontTrial {
+pub enum FrontProbing {
     /// They are.
     #[default]
     Public,
@@ -134,7 +134,7 @@ pub enum FrontKind {
 /// Everything that is known of the fronts.
 pub(super) struct FrontProbes {
     prober: Prober,
-    trial: FrontTrial,
+    probing: FrontProbing,
     known: Mutex<Known>,
     domains: Domains,
     /// Where this process listens for plain HTTP.
@@ -182,7 +182,7 @@ impl Known {
 
 impl FrontProbes {
     pub(super) fn new(config: &RelayConfig) -> Result<Self, StartError> {
-        let FrontSettings { trial, networks, roots, resolver } = config.fronts.clone();
+        let FrontSettings { probing, networks, roots, resolver } = config.fronts.clone();
         let loopback = config.endpoint.is_local();
         let tls = if roots.is_empty() { None } else { Some(visitors_tls(roots)?) };
         let track = Track::new(Instant::now());
@@ -193,7 +193,7 @@ impl FrontProbes {
                 tls,
                 tokens: Tokens::default(),
             },
-            trial,
+            probing,
             known: Mutex::new(Known {
                 endpoint: track,
                 tcp: track,
@@ -311,9 +311,9 @@ impl FrontProbes {
         let endpoint = &shared.config.endpoint;
         let Ok(host) = random_host(endpoint.domain()) else { return };
         let public = async {
-            match self.trial {
-                FrontTrial::Public => self.prober.attempt(&Target::public(endpoint, host.clone())).await,
-                FrontTrial::OwnSockets => FrontUntried::SwitchedOff.into(),
+            match self.probing {
+                FrontProbing::Public => self.prober.attempt(&Target::public(endpoint, host.clone())).await,
+                FrontProbing::OwnSockets => FrontUntried::SwitchedOff.into(),
             }
         };
         let own = async |socket: Option<&SocketAddr>, https| {
@@ -354,7 +354,7 @@ impl FrontProbes {
     /// Looks where the host of raw TCP services leads. Ports can be tried there when it is this machine: only then
     /// is a probe's connection known by its source, and kept from the service.
     async fn try_tcp_host(&self, shared: &Shared) -> (Outcome, Option<IpAddr>) {
-        if self.trial == FrontTrial::OwnSockets {
+        if self.probing == FrontProbing::OwnSockets {
             return (FrontUntried::SwitchedOff.into(), None);
         }
         let start = Instant::now();

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::super::{Presence, Relay, Route, probe};
 use super::attempt::{Outcome, Target};
-use super::{FrontTrial, is_of_this_machine};
+use super::{FrontProbing, is_of_this_machine};
 use crate::cause::{FrontCause, FrontUntried};
 use crate::limits;
 use crate::name::{RegisteredId, VisitorHost};
-use crate::proto::control::{FrontState, Trial};
+use crate::proto::control::{FrontState, ProbeResult};
 
 impl From<Outcome> for FrontState {
     fn from(outcome: Outcome) -> Self {
@@ -25,7 +25,7 @@ impl Relay {
     /// Tries the public address of one host now, once.
     pub async fn try_host(&self, host: &VisitorHost) -> FrontState {
         let probes = &self.shared.front_probes;
-        if probes.trial == FrontTrial::OwnSockets {
+        if probes.probing == FrontProbing::OwnSockets {
             return FrontState::Untried(FrontUntried::SwitchedOff);
         }
         let target = Target::public(&self.shared.config.endpoint, host.name().to_owned());
@@ -37,7 +37,7 @@ impl Relay {
     /// `host` is this machine.
     pub async fn try_port(&self, host: &str, id: &RegisteredId) -> FrontState {
         let probes = &self.shared.front_probes;
-        if probes.trial == FrontTrial::OwnSockets {
+        if probes.probing == FrontProbing::OwnSockets {
             return FrontState::Untried(FrontUntried::SwitchedOff);
         }
         let found = match probes.prober.addresses(host, 0).await {
@@ -58,7 +58,7 @@ impl Relay {
     ///
     /// The client is waited for longer than it waits for the service ([`limits::SERVICE_CONNECT`]), so silence is the
     /// tunnel's.
-    pub async fn try_service(&self, route: &Route) -> Option<Trial> {
+    pub async fn try_service(&self, route: &Route) -> Option<ProbeResult> {
         match self.presence(route) {
             Presence::Away | Presence::NotOffered => None,
             Presence::Offered(_) => {

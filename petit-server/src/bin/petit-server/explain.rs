@@ -100,14 +100,14 @@ fn tunnel(value: &Value) -> String {
     if !is_true(value, "/client_online") {
         return "✘ tunnel: the client is not connected.".to_owned();
     }
-    let Some(trial) = value.get("trial").filter(|trial| !trial.is_null()) else {
+    let Some(probe) = value.get("trial").filter(|probe| !probe.is_null()) else {
         return "? tunnel: the client is connected; nothing was sent through it, because it does not offer the service."
             .to_owned();
     };
-    if trial.get("tunnel_us").is_some_and(Value::is_u64) {
+    if probe.get("tunnel_us").is_some_and(Value::is_u64) {
         return "✔ tunnel: the client has answered through it just now.".to_owned();
     }
-    match trial.get("broken").and_then(Value::as_str) {
+    match probe.get("broken").and_then(Value::as_str) {
         Some("tunnel") => "✘ tunnel: the connection to the client takes no request.".to_owned(),
         Some("client") => "✘ tunnel: the client has left just now.".to_owned(),
         _ => format!(
