@@ -40,7 +40,7 @@ pub fn resident() -> Option<u64> {
     Some(pages * u64::try_from(rustix::param::page_size()).unwrap_or(4096))
 }
 
-/// What follows from it. `before` keeps the door from swinging: it opens again only well below where it closed.
+/// What follows from it. `before` is for the hysteresis: load is taken again only well below where it was shed.
 pub fn pressure(used: u64, limit: u64, before: Pressure) -> Pressure {
     let percent = used.saturating_mul(100) / limit.max(1);
     let found = match percent {
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_door_closes_when_memory_is_short_and_opens_when_there_is_enough() {
+    fn load_is_shed_when_memory_is_short_and_taken_again_when_there_is_enough() {
         use Pressure::{NoNewConnections, NoNewRequests, None};
         let after = |percent, before| pressure(percent, 100, before);
         assert_eq!(after(85, None), None);

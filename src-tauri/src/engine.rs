@@ -77,8 +77,8 @@ pub(crate) fn start(args: &Args, front: Front) -> Result<Started, StartError> {
 type Up = std::sync::mpsc::Sender<Result<Arc<Desk>, StartError>>;
 
 async fn serve(args: &Args, folder: Folder, front: Front, up: Up) {
-    let (listening, requests, signals) = match open_doors(&folder) {
-        Ok(doors) => doors,
+    let (listening, requests, signals) = match open_sources(&folder) {
+        Ok(sources) => sources,
         Err(error) => return drop(up.send(Err(error.into()))),
     };
     let (app, notes) = start_app(&folder);
@@ -124,9 +124,9 @@ async fn serve(args: &Args, folder: Folder, front: Front, up: Up) {
     front.send(Message::End(asked));
 }
 
-type Doors = (single::Listening, mpsc::Receiver<Received>, Signals);
+type Sources = (single::Listening, mpsc::Receiver<Received>, Signals);
 
-fn open_doors(folder: &Folder) -> std::io::Result<Doors> {
+fn open_sources(folder: &Folder) -> std::io::Result<Sources> {
     let (listening, requests) = single::listen(folder)?;
     Ok((listening, requests, Signals::new()?))
 }

@@ -133,7 +133,7 @@ fn sent(wanted: &StartRequest, token: Option<String>) -> Sent {
 pub fn listen(folder: &Folder) -> std::io::Result<(Listening, mpsc::Receiver<Received>)> {
     let listener = Listener::bind(&socket(folder))?;
     let (requests, received) = mpsc::channel(8);
-    let task = tokio::spawn(listener.serve(std::sync::Arc::new(Door { requests })));
+    let task = tokio::spawn(listener.serve(std::sync::Arc::new(StartHandler { requests })));
     Ok((Listening { task }, received))
 }
 
@@ -149,11 +149,11 @@ impl Drop for Listening {
     }
 }
 
-struct Door {
+struct StartHandler {
     requests: mpsc::Sender<Received>,
 }
 
-impl Handler for Door {
+impl Handler for StartHandler {
     fn handle(&self, request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             let path: Vec<&str> = request.path.iter().map(String::as_str).collect();

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::door::network;
+use super::admission::network;
 use super::remembered::{Need, Remembered};
 use super::{EnrolRequest, Shared};
 use crate::limits;
@@ -50,7 +50,7 @@ pub(super) async fn run(shared: &Shared, mut tls: TlsStream<TcpStream>, peer: So
             result
         }
         None => {
-            // Anybody can send what is none, as often as the door lets them.
+            // Anybody can send what is none, as often as admission lets them.
             tracing::debug!(%peer, "enrolment request not understood");
             Err(EnrolRefusal::Protocol)
         }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::door::{Entrance, Ticket};
+use super::admission::{Entrance, Ticket};
 use super::leaving::AbortOnDrop;
 use super::{Relay, Shared};
 use crate::name::RegisteredId;
@@ -100,17 +100,18 @@ impl Shared {
         take: impl Fn(TcpStream, SocketAddr, Ticket) + Send + Sync + 'static,
     ) -> Accepting {
         let listener = Arc::new(listener);
-        let (door, accepted) = (Arc::clone(&self.door), Arc::clone(&listener));
+        let (connections, accepted) = (Arc::clone(&self.connections), Arc::clone(&listener));
         let takers = Arc::new((is_own, take));
         let task = self.while_serving(move || {
-            let (door, takers, listener) = (Arc::clone(&door), Arc::clone(&takers), Arc::clone(&accepted));
+            let (connections, takers, listener) =
+                (Arc::clone(&connections), Arc::clone(&takers), Arc::clone(&accepted));
             async move {
                 let (is_own, take) = &*takers;
                 let admit = |tcp: TcpStream, peer: SocketAddr| {
                     if is_own(peer) {
                         return;
                     }
-                    if let Some(ticket) = door.admit(peer.ip(), entrance) {
+                    if let Some(ticket) = connections.admit(peer.ip(), entrance) {
                         take(tcp, peer, ticket);
                     }
                 };

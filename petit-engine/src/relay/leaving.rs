@@ -360,7 +360,7 @@ impl Relay {
         }
         let is_idle = || {
             let sessions = self.shared.registry.sessions();
-            let (connections, _) = self.shared.door.counts();
+            let (connections, _) = self.shared.connections.counts();
             connections <= sessions.len() && sessions.iter().all(|session| session.mux.stats().streams == 0)
         };
         while leave == Leave::Move && !is_idle() {

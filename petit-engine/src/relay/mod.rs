@@ -5,15 +5,16 @@
 //! file and installs no signal handler.
 
 mod access;
+mod admission;
 mod answer;
 mod awaited;
 mod bounds;
 mod changes;
 mod comings;
-mod door;
 mod enrol;
 mod front_probe;
 mod fronts;
+mod handshake_queue;
 mod ingress;
 mod invite_page;
 mod leaving;
@@ -29,7 +30,6 @@ mod session;
 mod shards;
 mod tcp;
 mod telling;
-mod turns;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,11 +45,11 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use tokio_util::task::TaskTracker;
 
 pub use self::access::{Access, Announced, Change, EnrolRequest, Enrolled, Registration};
+#[doc(hidden)]
+pub use self::admission::time_newcomers;
+use self::admission::{Admission, Connections, Entrance, Ticket};
 pub use self::answer::Failure;
 pub use self::bounds::{Bounds, Pressure};
-#[doc(hidden)]
-pub use self::door::time_newcomers;
-use self::door::{Admission, Door, Entrance, Ticket};
 use self::front_probe::FrontProbes;
 pub use self::front_probe::{FrontKind, FrontProbing, FrontSettings, FrontView, Resolver, Unresolved};
 pub use self::fronts::{Front, UnknownFront};
@@ -122,7 +122,7 @@ pub(crate) struct Shared {
     request_ids: AtomicU64,
     /// Requests that failed by a fault of ours.
     faults: AtomicU64,
-    door: Arc<Door>,
+    connections: Arc<Connections>,
     places: places::Places,
     enrolling: enrol::Enrolling,
     /// Connections, and what is done for them.
@@ -180,7 +180,7 @@ impl Relay {
         let exempt = [&config.trusted_proxies[..], &config.bounds.exempt_networks].concat();
         let shared = Arc::new(Shared {
             shards,
-            door: Arc::new(Door::new(&config.bounds, &exempt)),
+            connections: Arc::new(Connections::new(&config.bounds, &exempt)),
             places: places::Places::new(&config.bounds, exempt),
             enrolling: enrol::Enrolling::default(),
             tunnel_tls: tls::tunnel_server(&config.key, Arc::new(Keys(Arc::clone(&access))))?,
@@ -255,12 +255,12 @@ impl Relay {
 
     /// How full the process is, as measured by its owner; until the next call.
     pub fn set_pressure(&self, pressure: Pressure) {
-        self.shared.door.set_pressure(pressure);
+        self.shared.connections.set_pressure(pressure);
     }
 
     /// Counters of the whole relay.
     pub fn counts(&self) -> RelayCounts {
-        let (connections, turned_away) = self.shared.door.counts();
+        let (connections, turned_away) = self.shared.connections.counts();
         RelayCounts {
             connections,
             turned_away,
@@ -404,11 +404,11 @@ impl Greeted {
         admission: &Admission,
     ) -> Option<TlsStream<IO>> {
         let agreed = async {
-            let turn = shared.shards.turn(self.shard, admission.precedence()).await;
+            let permit = shared.shards.handshake_permit(self.shard, admission.precedence()).await;
             // The keys are agreed upon in this call.
             let accept = start.into_stream(config).into_fallible();
             tokio::task::yield_now().await;
-            drop(turn);
+            drop(permit);
             match accept.await {
                 Ok(tls) => Some(tls),
                 Err((error, io)) => {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use ipnet::Ipv6Net;
 
-use super::door::prefixes;
+use super::admission::prefixes;
 use super::remembered::{Need, Remembered};
 use crate::limits;
 use crate::proto::rate::Rate;

@@ -16,9 +16,9 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use super::door::Precedence;
+use super::admission::Precedence;
+use super::handshake_queue::{HandshakePermit, HandshakeQueue};
 use super::route::{Routed, decide};
-use super::turns::{Turn, Turns};
 use crate::limits;
 use crate::name::VisitorHost;
 
@@ -31,7 +31,7 @@ pub(super) struct Shards {
     handles: Vec<Handle>,
     next: AtomicUsize,
     /// The handshakes of each.
-    turns: Vec<Turns>,
+    handshakes: Vec<HandshakeQueue>,
     /// Their threads end when this does.
     _running: Vec<oneshot::Sender<()>>,
 }
@@ -57,8 +57,8 @@ impl Shards {
                 runtime.shutdown_background();
             })?;
         }
-        let turns = handles.iter().map(|_| Turns::new(limits::HANDSHAKES_IN_TURN)).collect();
-        Ok(Self { handles, next: AtomicUsize::new(0), turns, _running: running })
+        let handshakes = handles.iter().map(|_| HandshakeQueue::new(limits::HANDSHAKES_IN_TURN)).collect();
+        Ok(Self { handles, next: AtomicUsize::new(0), handshakes, _running: running })
     }
 
     /// How many there are.
@@ -74,9 +74,13 @@ impl Shards {
     /// Waits for the turn of a handshake in a shard.
     ///
     /// # Cancel safety
-    /// That of [`Turns::turn`].
-    pub(super) async fn turn(&self, shard: usize, precedence: Precedence) -> Option<Turn> {
-        Some(self.turns.get(shard)?.turn(precedence).await)
+    /// That of [`HandshakeQueue::turn`].
+    pub(super) async fn handshake_permit(
+        &self,
+        shard: usize,
+        precedence: Precedence,
+    ) -> Option<HandshakePermit> {
+        Some(self.handshakes.get(shard)?.permit(precedence).await)
     }
 
     /// Serves a connection that the first shard has accepted: here, if that is its shard, or in a task of its

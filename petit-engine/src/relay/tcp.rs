@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
-use super::door::Entrance;
+use super::admission::Entrance;
 use super::front_probe::{reachable, source_towards};
 use super::fronts::Accepting;
 use super::places::{Claim, Slot};

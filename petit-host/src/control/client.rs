@@ -97,7 +97,7 @@ impl Client {
         target: &str,
         body: Option<&Value>,
     ) -> Result<Response<Incoming>, CallError> {
-        let stream = super::door::connect(&self.path).await.map_err(|error| match error.kind() {
+        let stream = super::socket::connect(&self.path).await.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::NotRunning,
             io::ErrorKind::PermissionDenied => CallError::NotAllowed { path: self.path.clone() },
             _ => CallError::Broken(error),

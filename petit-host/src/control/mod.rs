@@ -4,13 +4,13 @@
 //! of the computer has nothing to connect to.
 
 pub mod client;
+pub mod server;
 #[cfg(windows)]
 #[path = "pipe.rs"]
-mod door;
+mod socket;
 #[cfg(unix)]
 #[path = "unix.rs"]
-mod door;
-pub mod server;
+mod socket;
 
 use serde_json::{Value, json};
 use tokio::sync::watch;

@@ -1,4 +1,4 @@
-//! The door on Windows: a named pipe.
+//! The control socket on Windows: a named pipe.
 //!
 //! Pipes live in one name space for all users of the computer, so a fixed name could be taken by somebody else
 //! beforehand, who would then be told what was meant for us. Therefore each run makes a name that nobody can guess
@@ -28,14 +28,14 @@ pub(super) enum Stream {
 
 /// Takes connections.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct ControlSocket {
     name: String,
     /// Waits for the next connection; there is always one, so that the name stays ours.
     next: NamedPipeServer,
     path: PathBuf,
 }
 
-impl Door {
+impl ControlSocket {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let name = format!("{PREFIX}{}", unguessable());
         let next =
@@ -49,7 +49,7 @@ impl Door {
         &self.path
     }
 
-    /// True while those who look for the door find it.
+    /// True while those who look for the socket find it.
     pub(super) fn is_there(&self) -> bool {
         self.path.exists()
     }
@@ -65,7 +65,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for ControlSocket {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
@@ -77,7 +77,7 @@ fn unguessable() -> String {
     format!("{:016x}{:016x}", part(), part())
 }
 
-/// Connects to the door at `path`.
+/// Connects to the socket at `path`.
 pub(super) async fn connect(path: &Path) -> io::Result<Stream> {
     let name = fs::read_to_string(path)?;
     if !name.starts_with(PREFIX) {

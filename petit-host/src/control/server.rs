@@ -21,8 +21,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 #[cfg(unix)]
-pub use super::door::SocketCopy;
-use super::door::{Door, Stream};
+pub use super::socket::SocketCopy;
+use super::socket::{ControlSocket, Stream};
 use super::{Handler, Problem, Reply, Request};
 
 /// Largest request body.
@@ -31,7 +31,7 @@ pub const MAX_BODY_BYTES: usize = 256 * 1024;
 /// A control socket. Whoever binds it holds the program's lock, so a file that is in the way is left over.
 #[derive(Debug)]
 pub struct Listener {
-    door: Door,
+    socket: ControlSocket,
 }
 
 impl Listener {
@@ -40,7 +40,7 @@ impl Listener {
     /// # Errors
     /// When the system refuses.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        Ok(Self { door: Door::open(path)? })
+        Ok(Self { socket: ControlSocket::open(path)? })
     }
 
     /// Listens on the socket that another process has opened at `path` and given a copy of.
@@ -49,20 +49,20 @@ impl Listener {
     /// When it is no socket.
     #[cfg(unix)]
     pub fn inherit(path: &Path, copy: SocketCopy) -> io::Result<Self> {
-        Ok(Self { door: Door::inherit(path, copy)? })
+        Ok(Self { socket: ControlSocket::inherit(path, copy)? })
     }
 
     /// Serves until dropped.
     pub async fn serve(self, handler: Arc<dyn Handler>) {
         let (_stays, is_ours) = watch::channel(true);
-        Serving::new(self.door, is_ours).run(handler, None).await;
+        Serving::new(self.socket, is_ours).run(handler, None).await;
     }
 
     /// Serves in a task of its own, until that is ended or another process has taken over.
     pub fn spawn(self, handler: Arc<dyn Handler>) -> Control {
         let (ours, is_ours) = watch::channel(true);
         let (asks, asked) = mpsc::channel(1);
-        let serving = Serving::new(self.door, is_ours);
+        let serving = Serving::new(self.socket, is_ours);
         Control { task: tokio::spawn(serving.run(handler, Some(asked))), ours, asks }
     }
 }
@@ -143,7 +143,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 struct Serving {
-    door: Door,
+    socket: ControlSocket,
     connections: JoinSet<()>,
     /// Who waits for the end of all connections.
     waiting: Vec<oneshot::Sender<()>>,
@@ -151,8 +151,8 @@ struct Serving {
 }
 
 impl Serving {
-    fn new(door: Door, is_ours: watch::Receiver<bool>) -> Self {
-        Self { door, connections: JoinSet::new(), waiting: Vec::new(), is_ours }
+    fn new(socket: ControlSocket, is_ours: watch::Receiver<bool>) -> Self {
+        Self { socket, connections: JoinSet::new(), waiting: Vec::new(), is_ours }
     }
 
     async fn run(mut self, handler: Arc<dyn Handler>, mut asks: Option<mpsc::Receiver<Asked>>) {
@@ -160,14 +160,14 @@ impl Serving {
         loop {
             let takes = *self.is_ours.borrow_and_update();
             #[cfg(unix)]
-            self.door.set_ours(takes);
+            self.socket.set_ours(takes);
             if self.connections.is_empty() {
                 for waiting in self.waiting.drain(..) {
                     let _ = waiting.send(());
                 }
             }
             tokio::select! {
-                accepted = self.door.accept(), if takes => match accepted {
+                accepted = self.socket.accept(), if takes => match accepted {
                     Ok(Some(stream)) => drop(self.connections.spawn(connection(stream, Arc::clone(&handler), self.is_ours.clone()))),
                     Ok(None) => {}
                     Err(error) => {
@@ -179,7 +179,7 @@ impl Serving {
                 Ok(()) = self.is_ours.changed() => {}
                 asked = next(&mut asks) => match asked {
                     #[cfg(unix)]
-                    Asked::Copy(answer) => drop(answer.send(self.door.copy())),
+                    Asked::Copy(answer) => drop(answer.send(self.socket.copy())),
                     Asked::Answered(answer) => self.waiting.push(answer),
                     Asked::Finish(answer) => {
                         while self.connections.join_next().await.is_some() {}
@@ -192,15 +192,15 @@ impl Serving {
         }
     }
 
-    /// Opens the door anew when somebody has removed it.
+    /// Opens the socket anew when somebody has removed it.
     fn look(&mut self) {
-        if self.door.is_there() {
+        if self.socket.is_there() {
             return;
         }
-        match Door::open(self.door.path()) {
-            Ok(door) => {
+        match ControlSocket::open(self.socket.path()) {
+            Ok(socket) => {
                 tracing::warn!("the control socket was gone; it is there again");
-                self.door = door;
+                self.socket = socket;
             }
             Err(error) => tracing::warn!(%error, "the control socket is gone, and cannot be opened anew"),
         }

@@ -1,4 +1,4 @@
-//! The door on Unix: a socket that only its owner can open.
+//! The control socket on Unix: only its owner can open it.
 
 use std::fs;
 use std::io;
@@ -23,16 +23,16 @@ pub struct SocketCopy {
 
 /// Takes connections.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
     /// Which file that is, by device and inode.
     file: Option<(u64, u64)>,
-    /// The file goes with the door.
+    /// The file goes with the socket.
     is_ours: bool,
 }
 
-impl Door {
+impl ControlSocket {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -44,7 +44,7 @@ impl Door {
         Ok(Self { listener, file: identity(path), path: path.to_owned(), is_ours: true })
     }
 
-    /// The door that another process has opened at `path`. Which file that was only that process knows: by now
+    /// The socket that another process has opened at `path`. Which file that was only that process knows: by now
     /// another one may be at its place, which leads to another socket.
     pub(super) fn inherit(path: &Path, copy: SocketCopy) -> io::Result<Self> {
         let listener = std::os::unix::net::UnixListener::from(copy.socket);
@@ -63,12 +63,12 @@ impl Door {
         &self.path
     }
 
-    /// True while those who look for the door find it.
+    /// True while those who look for the socket find it.
     pub(super) fn is_there(&self) -> bool {
         self.file.is_some() && self.file == identity(&self.path)
     }
 
-    /// Whether the door's file goes with it: not when another process has the same door.
+    /// Whether the socket's file goes with it: not when another process has the same socket.
     pub(super) fn set_ours(&mut self, is_ours: bool) {
         self.is_ours = is_ours;
     }
@@ -83,7 +83,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for ControlSocket {
     fn drop(&mut self) {
         if self.is_ours && self.is_there() {
             let _ = fs::remove_file(&self.path);
@@ -107,7 +107,7 @@ fn is_ours(stream: &UnixStream) -> bool {
     ours
 }
 
-/// Connects to the door at `path`.
+/// Connects to the socket at `path`.
 pub(super) async fn connect(path: &Path) -> io::Result<Stream> {
     with_short_path(path, |short| {
         std::os::unix::net::UnixStream::connect(short).and_then(|stream| {

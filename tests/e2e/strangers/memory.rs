@@ -1,4 +1,4 @@
-//! A server that is short of memory shuts its door, and opens it again once there is some: also what a peak has left
+//! A server that is short of memory sheds load, and takes it again once there is some: also what a peak has left
 //! with the allocator.
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ const MEMORY: u64 = 120;
 const CONNECTIONS: usize = 40;
 
 /// Asks a hundred times for a large answer and gives no window for it (RFC 9113 §6.9.2), so that the server holds the
-/// beginning of each. `None` when the door is shut.
+/// beginning of each. `None` when it is shed.
 async fn holds_a_hundred(visitor: &Visitor, host: &str) -> Option<TcpStream> {
     let mut tcp = TcpStream::connect(visitor.front()).await.ok()?;
     let mut asked = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
@@ -49,7 +49,7 @@ async fn is_served(visitor: &Visitor, host: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_peak_of_memory_shuts_the_door_for_as_long_as_it_lasts_and_no_longer() {
+async fn a_peak_of_memory_sheds_visitors_for_as_long_as_it_lasts_and_no_longer() {
     let service = Service::speaking("large", |mut tcp| async move {
         let mut asked = [0; 4];
         let _ = tcp.read_exact(&mut asked).await;

@@ -50,8 +50,8 @@ pub use self::http1::fuzz as fuzz_answer;
 use self::on_wake::OnWake;
 use self::pace::{Breakable, Paced};
 pub(super) use self::pool::Pool;
+use super::admission::Admission;
 use super::answer::Failure;
-use super::door::Admission;
 use super::front_probe::{ANSWER_FIELD, TOKEN_FIELD};
 use super::route::{Routed, decide};
 use super::{Shared, invite_page};
@@ -311,7 +311,7 @@ async fn pass_on(
     let shared = context.shared;
     let claim = context.claim(!request.body().is_end_stream());
     let visits = &context.served.rooms.visits;
-    let slot = if shared.door.takes_requests() {
+    let slot = if shared.connections.takes_requests() {
         visits.enter(claim).await?
     } else {
         visits.enter_instead(claim)?

@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use ipnet::Ipv6Net;
 use tokio::time::Instant;
 
-use super::super::door::prefixes;
+use super::super::admission::prefixes;
 use super::Holder;
 use super::place::Clock;
 use super::pool::Pool;

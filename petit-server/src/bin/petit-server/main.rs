@@ -296,7 +296,7 @@ fn parse_within(text: &str) -> Result<Duration, String> {
 }
 
 /// How much memory is in use is told by what the process has (`memory`), so what was freed after a peak has to go
-/// back to the system: glibc's allocator kept 98 of 100 MB, and the door stayed shut to visitors.
+/// back to the system: glibc's allocator kept 98 of 100 MB, and visitors were shed for good.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -1,4 +1,4 @@
-//! Who is let in from the network: so many connections in all, so many of one address, so many new ones of it in
+//! Admission of connections: so many connections in all, so many of one address, so many new ones of it in
 //! a second. Whoever is not let in is closed at once; nothing waits here.
 //!
 //! Of those that were let in, the ones that have not shown yet what they have come for are *pending* (see
@@ -27,9 +27,9 @@ use crate::limits;
 use crate::proto::rate::Rate;
 use crate::secret::random_bytes;
 
-/// The door of one relay.
+/// The connections of one relay, and what each counts as.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct Connections {
     most: usize,
     most_per_address: usize,
     trusted: Vec<IpNet>,
@@ -94,7 +94,7 @@ pub(super) enum Entrance {
     Tls,
 }
 
-impl Door {
+impl Connections {
     pub(super) fn new(bounds: &Bounds, trusted: &[IpNet]) -> Self {
         let most = bounds.connections.max(10);
         let most_pending = (most / limits::PENDING_IN_ALL).clamp(limits::MIN_PENDING, limits::MAX_PENDING);
@@ -128,7 +128,7 @@ impl Door {
         (self.open.load(Ordering::Relaxed), self.turned_away.load(Ordering::Relaxed))
     }
 
-    /// Lets a connection in, or not.
+    /// Admits a connection, or not.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, entrance: Entrance) -> Option<Ticket> {
         let ticket = self.try_admit(peer, entrance);
         if ticket.is_none() {
@@ -313,13 +313,14 @@ pub(super) fn prefixes(address: IpAddr) -> Option<[Ipv6Net; 2]> {
     Some([prefix(56)?, prefix(48)?])
 }
 
-/// How long the door takes for one newcomer while so many addresses have a connection open, over `count` newcomers.
+/// How long admission takes for one newcomer while so many addresses have a connection open, over `count` newcomers.
 /// For the benchmark: a machine that has descriptors for so many connections is rare.
 #[doc(hidden)]
 pub fn time_newcomers(open: u32, count: u32) -> Duration {
     let bounds = Bounds { connections: usize::MAX, ..Bounds::default() };
-    let door = Arc::new(Door::new(&bounds, &[]));
-    let come = |number: u32| door.admit(IpAddr::from((0x0a00_0000 + number).to_be_bytes()), Entrance::Http);
+    let connections = Arc::new(Connections::new(&bounds, &[]));
+    let come =
+        |number: u32| connections.admit(IpAddr::from((0x0a00_0000 + number).to_be_bytes()), Entrance::Http);
     let held: Vec<_> = (0..open).map(come).collect();
     let begin = Instant::now();
     for number in open..open + count {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::pending::{Key, Precedence};
-use super::{Door, Entrance};
+use super::{Connections, Entrance};
 
 /// A connection that was let in. Its place is free again when this is dropped.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(in crate::relay) struct Ticket {
 /// What a connection counts as. It ends with the connection's [`Ticket`].
 #[derive(Debug)]
 pub(in crate::relay) struct Admission {
-    door: Arc<Door>,
+    connections: Arc<Connections>,
     /// As it is known among those that are pending; `None`: it is not counted by address.
     address: Option<IpAddr>,
     stage: Mutex<Stage>,
@@ -39,8 +39,8 @@ enum Stage {
 }
 
 impl Ticket {
-    pub(super) fn new(door: Arc<Door>, counted: Option<IpAddr>, entrance: Entrance) -> Self {
-        let admission = Admission::new(door, counted, entrance);
+    pub(super) fn new(connections: Arc<Connections>, counted: Option<IpAddr>, entrance: Entrance) -> Self {
+        let admission = Admission::new(connections, counted, entrance);
         Self { admission: Arc::new(admission), counted, in_handshake: entrance == Entrance::Tls }
     }
 
@@ -66,45 +66,45 @@ impl Ticket {
     /// room for one.
     pub(in crate::relay) fn try_stay_pending_to_visit(&mut self) -> bool {
         self.end_handshake();
-        let door = &self.admission.door;
-        let has_room = door.takes_visitor() && self.is_within_share();
-        door.turned_away.fetch_add(usize::from(!has_room), Ordering::Relaxed);
+        let connections = &self.admission.connections;
+        let has_room = connections.takes_visitor() && self.is_within_share();
+        connections.turned_away.fetch_add(usize::from(!has_room), Ordering::Relaxed);
         has_room
     }
 
     /// True when its address and the prefixes of this have no more connections than they may have, this one counted.
     fn is_within_share(&self) -> bool {
         let Some(key) = self.counted else { return true };
-        let door = &self.admission.door;
-        let open = door.addresses().get_mut(&key).map(|address| address.open);
-        let prefixes = door.open_in_prefixes(key);
-        open.is_none_or(|open| door.is_within_share(open, 1))
+        let connections = &self.admission.connections;
+        let open = connections.addresses().get_mut(&key).map(|address| address.open);
+        let prefixes = connections.open_in_prefixes(key);
+        open.is_none_or(|open| connections.is_within_share(open, 1))
             && prefixes
                 .into_iter()
                 .flatten()
-                .all(|(open, addresses)| door.is_within_share(open.all, addresses))
+                .all(|(open, addresses)| connections.is_within_share(open.all, addresses))
     }
 
     /// Its address has one less.
     fn leave_address(&mut self) {
         let Some(key) = self.counted.take() else { return };
-        let door = &self.admission.door;
-        if let Some(address) = door.addresses().get_mut(&key) {
+        let connections = &self.admission.connections;
+        if let Some(address) = connections.addresses().get_mut(&key) {
             address.open = address.open.saturating_sub(1);
         }
-        door.change_prefixes(key, |open| open.all = open.all.saturating_sub(1));
+        connections.change_prefixes(key, |open| open.all = open.all.saturating_sub(1));
     }
 
     /// Its handshake is not under way any more.
     fn end_handshake(&mut self) {
-        let door = &self.admission.door;
+        let connections = &self.admission.connections;
         if std::mem::take(&mut self.in_handshake)
             && let Some(key) = self.counted
         {
-            if let Some(address) = door.addresses().get_mut(&key) {
+            if let Some(address) = connections.addresses().get_mut(&key) {
                 address.in_handshake = address.in_handshake.saturating_sub(1);
             }
-            door.change_prefixes(key, |open| open.in_handshake = open.in_handshake.saturating_sub(1));
+            connections.change_prefixes(key, |open| open.in_handshake = open.in_handshake.saturating_sub(1));
         }
     }
 }
@@ -113,26 +113,27 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.end_handshake();
         self.admission.try_move_to(Stage::Gone);
-        self.admission.door.open.fetch_sub(1, Ordering::Relaxed);
+        self.admission.connections.open.fetch_sub(1, Ordering::Relaxed);
         self.leave_address();
     }
 }
 
 impl Admission {
-    fn new(door: Arc<Door>, address: Option<IpAddr>, entrance: Entrance) -> Self {
+    fn new(connections: Arc<Connections>, address: Option<IpAddr>, entrance: Entrance) -> Self {
         let evicted = Arc::new(Notify::new());
         let stage = match entrance {
             Entrance::Visitors => {
-                door.visitors.fetch_add(1, Ordering::Relaxed);
+                connections.visitors.fetch_add(1, Ordering::Relaxed);
                 Stage::Visitor
             }
             Entrance::Http | Entrance::Tls => {
-                let (key, other) = door.pending_of(address).enter(within(address), Arc::clone(&evicted));
-                door.tell(other);
+                let (key, other) =
+                    connections.pending_of(address).enter(within(address), Arc::clone(&evicted));
+                connections.tell(other);
                 Stage::Pending(key)
             }
         };
-        Self { door, address, stage: Mutex::new(stage), visits: AtomicBool::new(false), evicted }
+        Self { connections, address, stage: Mutex::new(stage), visits: AtomicBool::new(false), evicted }
     }
 
     /// Runs what has to be done while the connection is pending; `None` when it is evicted first.
@@ -161,8 +162,8 @@ impl Admission {
         if self.visits.load(Ordering::Relaxed) {
             return true;
         }
-        let has_room = self.door.has_room_for_visitors();
-        self.door.turned_away.fetch_add(usize::from(!has_room), Ordering::Relaxed);
+        let has_room = self.connections.has_room_for_visitors();
+        self.connections.turned_away.fetch_add(usize::from(!has_room), Ordering::Relaxed);
         if !has_room || !self.try_move_to(Stage::Visitor) {
             return false;
         }
@@ -173,7 +174,8 @@ impl Admission {
     /// How soon it is served among those who wait. One that is not counted by address is one of many that have nothing to
     /// do with each other.
     pub(in crate::relay) fn precedence(&self) -> Precedence {
-        let counted = self.address.map(|address| self.door.pending_of(self.address).precedence(address));
+        let counted =
+            self.address.map(|address| self.connections.pending_of(self.address).precedence(address));
         counted.unwrap_or(Precedence::ALONE)
     }
 
@@ -182,18 +184,18 @@ impl Admission {
         let mut stage = self.stage();
         match *stage {
             Stage::Pending(key) => {
-                if self.door.pending_of(self.address).remove(key).is_none() {
+                if self.connections.pending_of(self.address).remove(key).is_none() {
                     return false;
                 }
             }
             Stage::Visitor => {
-                self.door.visitors.fetch_sub(1, Ordering::Relaxed);
+                self.connections.visitors.fetch_sub(1, Ordering::Relaxed);
             }
             Stage::Client => {}
             // A request of HTTP/2 is a task of its own, and may begin when its connection has ended.
             Stage::Gone => return false,
         }
-        self.door.visitors.fetch_add(usize::from(next == Stage::Visitor), Ordering::Relaxed);
+        self.connections.visitors.fetch_add(usize::from(next == Stage::Visitor), Ordering::Relaxed);
         *stage = next;
         true
     }
