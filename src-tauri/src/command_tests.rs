@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::command_names::COMMANDS;
-use crate::desk::Shell;
+use crate::window_state::Shell;
 
 #[derive(Default)]
 struct Fake {
@@ -77,9 +77,9 @@ impl Test {
             app
         });
         let shared: Arc<dyn Shell> = Arc::clone(&shell) as _;
-        let desk = Arc::new(Desk::new(app, shared, lines));
-        let builder = mock_builder().manage(desk).invoke_handler(all());
-        let app = builder.build(crate::front::context()).unwrap();
+        let state = Arc::new(WindowState::new(app, shared, lines));
+        let builder = mock_builder().manage(state).invoke_handler(all());
+        let app = builder.build(crate::ui_thread::context()).unwrap();
         Self { app, shell, _dir: dir }
     }
 

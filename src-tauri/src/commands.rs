@@ -14,184 +14,184 @@ use petit_host::logs::Level;
 use secrecy::SecretString;
 use tauri::State;
 
-use crate::desk::Desk;
+use crate::window_state::WindowState;
 
 /// The program's version, as people see it.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 type CommandResult<T> = Result<T, Refused>;
-type Given<'a> = State<'a, Arc<Desk>>;
+type Given<'a> = State<'a, Arc<WindowState>>;
 
 fn failed(why: String) -> Refused {
     Refused::new("failed", Words { what: why, todo: String::new() })
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn boot(desk: Given<'_>) -> CommandResult<Boot> {
-    let boot = desk.app.boot(VERSION, desk.take_opening());
-    desk.boots.send_modify(|count| *count += 1);
+pub(crate) async fn boot(state: Given<'_>) -> CommandResult<Boot> {
+    let boot = state.app.boot(VERSION, state.take_opening());
+    state.boots.send_modify(|count| *count += 1);
     Ok(boot)
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn start(desk: Given<'_>) -> CommandResult<()> {
-    desk.app.start().await
+pub(crate) async fn start(state: Given<'_>) -> CommandResult<()> {
+    state.app.start().await
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn stop(desk: Given<'_>) -> CommandResult<()> {
-    desk.app.stop().await
+pub(crate) async fn stop(state: Given<'_>) -> CommandResult<()> {
+    state.app.stop().await
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn pause(desk: Given<'_>, r#for: PauseFor) -> CommandResult<()> {
-    desk.app.pause(r#for).await
+pub(crate) async fn pause(state: Given<'_>, r#for: PauseFor) -> CommandResult<()> {
+    state.app.pause(r#for).await
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn unlock(desk: Given<'_>) -> CommandResult<()> {
-    desk.app.unlock().await
+pub(crate) async fn unlock(state: Given<'_>) -> CommandResult<()> {
+    state.app.unlock().await
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn quit(desk: Given<'_>) -> CommandResult<()> {
-    desk.shell.quit();
+pub(crate) async fn quit(state: Given<'_>) -> CommandResult<()> {
+    state.shell.quit();
     Ok(())
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn read_invite(desk: Given<'_>, text: String) -> CommandResult<Invite> {
-    desk.app.read_invite(&SecretString::from(text))
+pub(crate) async fn read_invite(state: Given<'_>, text: String) -> CommandResult<Invite> {
+    state.app.read_invite(&SecretString::from(text))
 }
 
 #[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn register(
-    desk: Given<'_>,
+    state: Given<'_>,
     text: String,
     key_store: KeyStore,
     replace: bool,
 ) -> CommandResult<RegisteredService> {
     let existing = if replace { Existing::Replace } else { Existing::Keep };
-    desk.app.register(SecretString::from(text), key_store, existing).await
+    state.app.register(SecretString::from(text), key_store, existing).await
 }
 
 #[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn choose(
-    desk: Given<'_>,
+    state: Given<'_>,
     share: Vec<String>,
     service: Option<FormService>,
 ) -> CommandResult<()> {
-    desk.app.choose(share, service).await
+    state.app.choose(share, service).await
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn share(desk: Given<'_>, name: String) -> CommandResult<()> {
-    desk.app.choose(vec![name], None).await
+pub(crate) async fn share(state: Given<'_>, name: String) -> CommandResult<()> {
+    state.app.choose(vec![name], None).await
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn forget(desk: Given<'_>, local: Option<bool>) -> CommandResult<()> {
-    desk.app.forget(local.unwrap_or(false)).await
+pub(crate) async fn forget(state: Given<'_>, local: Option<bool>) -> CommandResult<()> {
+    state.app.forget(local.unwrap_or(false)).await
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn listening(desk: Given<'_>) -> CommandResult<Vec<Listening>> {
-    Ok(desk.app.listening().await)
+pub(crate) async fn listening(state: Given<'_>) -> CommandResult<Vec<Listening>> {
+    Ok(state.app.listening().await)
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn try_target(desk: Given<'_>, target: String, kind: ServiceKind) -> CommandResult<Tried> {
-    desk.app.try_target(&target, kind).await
+pub(crate) async fn try_target(state: Given<'_>, target: String, kind: ServiceKind) -> CommandResult<Tried> {
+    state.app.try_target(&target, kind).await
 }
 
 #[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn set_service(
-    desk: Given<'_>,
+    state: Given<'_>,
     before: Option<String>,
     service: FormService,
 ) -> CommandResult<()> {
-    desk.app.set_service(before.as_deref(), service).await
+    state.app.set_service(before.as_deref(), service).await
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn remove_service(desk: Given<'_>, name: String, give_back: bool) -> CommandResult<()> {
-    desk.app.remove_service(&name, give_back).await
+pub(crate) async fn remove_service(state: Given<'_>, name: String, give_back: bool) -> CommandResult<()> {
+    state.app.remove_service(&name, give_back).await
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn ping(desk: Given<'_>, name: String) -> CommandResult<()> {
-    desk.app.ping(&name).await
+pub(crate) async fn ping(state: Given<'_>, name: String) -> CommandResult<()> {
+    state.app.ping(&name).await
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn settings(desk: Given<'_>) -> CommandResult<Settings> {
-    desk.app.settings()
+pub(crate) async fn settings(state: Given<'_>) -> CommandResult<Settings> {
+    state.app.settings()
 }
 
 #[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn fill_settings(
-    desk: Given<'_>,
+    state: Given<'_>,
     text: String,
     form: Option<Form>,
 ) -> CommandResult<Settings> {
-    desk.app.fill_settings(&text, form.as_ref())
+    state.app.fill_settings(&text, form.as_ref())
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn diff_settings(desk: Given<'_>, text: String) -> CommandResult<Diff> {
-    desk.app.diff_settings(&text)
+pub(crate) async fn diff_settings(state: Given<'_>, text: String) -> CommandResult<Diff> {
+    state.app.diff_settings(&text)
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn apply_settings(desk: Given<'_>, text: String) -> CommandResult<Applied> {
-    desk.app.apply_settings(&text).await
+pub(crate) async fn apply_settings(state: Given<'_>, text: String) -> CommandResult<Applied> {
+    state.app.apply_settings(&text).await
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn logs(desk: Given<'_>, follow: bool) -> CommandResult<Vec<LogLine>> {
-    desk.app.logs(follow.then(|| desk.lines.clone()))
+pub(crate) async fn logs(state: Given<'_>, follow: bool) -> CommandResult<Vec<LogLine>> {
+    state.app.logs(follow.then(|| state.lines.clone()))
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn log_level(desk: Given<'_>, level: Level) -> CommandResult<()> {
-    desk.app.log_level(level).await
+pub(crate) async fn log_level(state: Given<'_>, level: Level) -> CommandResult<()> {
+    state.app.log_level(level).await
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn doctor(desk: Given<'_>) -> CommandResult<Vec<Check>> {
-    Ok(desk.app.doctor().await)
+pub(crate) async fn doctor(state: Given<'_>) -> CommandResult<Vec<Check>> {
+    Ok(state.app.doctor().await)
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn bundle(desk: Given<'_>) -> CommandResult<Bundle> {
-    Ok(desk.app.bundle(VERSION).await)
+pub(crate) async fn bundle(state: Given<'_>) -> CommandResult<Bundle> {
+    Ok(state.app.bundle(VERSION).await)
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn save_bundle(desk: Given<'_>) -> CommandResult<Option<String>> {
-    let bundle = desk.app.bundle(VERSION).await;
-    let Some(path) = desk.shell.ask_where(bundle.name.clone()).await else { return Ok(None) };
+pub(crate) async fn save_bundle(state: Given<'_>) -> CommandResult<Option<String>> {
+    let bundle = state.app.bundle(VERSION).await;
+    let Some(path) = state.shell.ask_where(bundle.name.clone()).await else { return Ok(None) };
     let written = files::write_private(&path, &bundles::zip(&bundle));
     written.map_err(|error| failed(petit_host::cli::chain(&error)))?;
     Ok(Some(path.display().to_string()))
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn set_prefs(desk: Given<'_>, prefs: Prefs) -> CommandResult<Boot> {
-    desk.app.set_prefs(prefs).await?;
-    Ok(desk.app.boot(VERSION, petit_client::app::contract::Opening::default()))
+pub(crate) async fn set_prefs(state: Given<'_>, prefs: Prefs) -> CommandResult<Boot> {
+    state.app.set_prefs(prefs).await?;
+    Ok(state.app.boot(VERSION, petit_client::app::contract::Opening::default()))
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn copy(desk: Given<'_>, text: String) -> CommandResult<()> {
-    desk.shell.copy(text);
+pub(crate) async fn copy(state: Given<'_>, text: String) -> CommandResult<()> {
+    state.shell.copy(text);
     Ok(())
 }
 
 #[tauri::command(rename_all = "snake_case")]
-pub(crate) async fn show(desk: Given<'_>, what: String, name: Option<String>) -> CommandResult<()> {
-    let place = desk.app.place(&what, name.as_deref())?;
-    desk.shell.open(&place).map_err(failed)
+pub(crate) async fn show(state: Given<'_>, what: String, name: Option<String>) -> CommandResult<()> {
+    let place = state.app.place(&what, name.as_deref())?;
+    state.shell.open(&place).map_err(failed)
 }
 
 /// Every command, for the builder. Keep in step with `command_names.rs`; a test compares both with the contract.

@@ -17,8 +17,8 @@ use petit_host::logs::{self, FileHandle, Level, RotatingFile};
 use petit_host::shutdown::{Asked, Signals};
 use tokio::sync::mpsc;
 
-use crate::desk::Desk;
-use crate::front::{Front, Message};
+use crate::ui_thread::{Message, UiThread};
+use crate::window_state::WindowState;
 use crate::{notify, smoke, system, tray};
 
 /// A panel that starts after us gets this long before the window stands in for it.
@@ -41,13 +41,13 @@ pub(crate) enum StartError {
 
 /// What a start came to.
 pub(crate) struct Started {
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) state: Arc<WindowState>,
     pub(crate) running: JoinHandle<()>,
     pub(crate) first: First,
 }
 
 /// Starts the engine thread and waits until it is up. It asks the front to end when it has ended.
-pub(crate) fn start(args: &Args, front: Front) -> Result<Started, StartError> {
+pub(crate) fn start(args: &Args, ui_thread: UiThread) -> Result<Started, StartError> {
     let (config, _) = files::locate_config(args.config.as_deref()).ok_or(StartError::NoHome)?;
     let folder = Folder::of(&config);
     folder.make()?;
@@ -61,7 +61,7 @@ pub(crate) fn start(args: &Args, front: Front) -> Result<Started, StartError> {
     let run = move || {
         runtime.block_on(async move {
             if is_first {
-                serve(&args, folder, front, up).await;
+                serve(&args, folder, ui_thread, up).await;
             }
         });
         // What blocks (a keychain that asks its user) is not waited for.
@@ -69,59 +69,59 @@ pub(crate) fn start(args: &Args, front: Front) -> Result<Started, StartError> {
     };
     let running = std::thread::Builder::new().name("engine".to_owned()).spawn(run)?;
     match is_up.recv() {
-        Ok(desk) => Ok(Started { desk: desk?, running, first }),
+        Ok(state) => Ok(Started { state: state?, running, first }),
         Err(_) => Err(StartError::Ended),
     }
 }
 
-type Up = std::sync::mpsc::Sender<Result<Arc<Desk>, StartError>>;
+type Up = std::sync::mpsc::Sender<Result<Arc<WindowState>, StartError>>;
 
-async fn serve(args: &Args, folder: Folder, front: Front, up: Up) {
+async fn serve(args: &Args, folder: Folder, ui_thread: UiThread, up: Up) {
     let (listening, requests, signals) = match open_sources(&folder) {
         Ok(sources) => sources,
         Err(error) => return drop(up.send(Err(error.into()))),
     };
     let (app, notes) = start_app(&folder);
     let (lines, mut new_lines) = mpsc::channel(16);
-    let desk = Arc::new(Desk::new(app.clone(), Arc::new(front.clone()), lines));
-    if up.send(Ok(Arc::clone(&desk))).is_err() {
+    let state = Arc::new(WindowState::new(app.clone(), Arc::new(ui_thread.clone()), lines));
+    if up.send(Ok(Arc::clone(&state))).is_err() {
         return;
     }
     let (clicks, clicked) = mpsc::channel(16);
     let (hosts, host) = mpsc::channel(4);
     let tray = tokio::spawn(tray::run(app.shown(), clicks, hosts));
-    let notify = tokio::spawn(notify::run(notes, front.clone()));
-    let telling = tokio::spawn(tell(app.clone(), front.clone()));
+    let notify = tokio::spawn(notify::run(notes, ui_thread.clone()));
+    let telling = tokio::spawn(tell(app.clone(), ui_thread.clone()));
     let log = tokio::spawn({
-        let front = front.clone();
+        let ui_thread = ui_thread.clone();
         async move {
             while let Some(lines) = new_lines.recv().await {
-                front.tell("log", &lines);
+                ui_thread.tell("log", &lines);
             }
         }
     });
     if let StartRequest::Show(opening) = &args.wanted
         && !args.smoke_test
     {
-        front.send(Message::Show(opening.clone(), system::activation_token()));
+        ui_thread.send(Message::Show(opening.clone(), system::activation_token()));
     }
     if args.wanted == StartRequest::Start {
         start_now(&app).await;
     }
-    let smoke = args.smoke_test.then(|| tokio::spawn(smoke::run(Arc::clone(&desk), front.clone())));
+    let smoke = args.smoke_test.then(|| tokio::spawn(smoke::run(Arc::clone(&state), ui_thread.clone())));
     let ending = Ending { requests, signals, clicked, host, autostart: args.autostart };
-    let asked = ending.wait(&desk, &front, smoke).await;
+    let asked = ending.wait(&state, &ui_thread, smoke).await;
     tracing::info!("ending");
     // Nothing new comes in; the icon goes at once, the client says goodbye.
     drop(listening);
-    front.send(Message::Close);
+    ui_thread.send(Message::Close);
     tray.abort();
     notify.abort();
     telling.abort();
     log.abort();
     app.end().await;
     tracing::info!("ended");
-    front.send(Message::End(asked));
+    ui_thread.send(Message::End(asked));
 }
 
 type Sources = (single::Listening, mpsc::Receiver<Received>, Signals);
@@ -169,11 +169,11 @@ impl LoginItem for NoLogin {
 }
 
 /// Tells the page of every change.
-async fn tell(app: App, front: Front) {
+async fn tell(app: App, ui_thread: UiThread) {
     let mut shown = app.shown();
     loop {
         let view = shown.borrow_and_update().view.clone();
-        front.tell("view", &view);
+        ui_thread.tell("view", &view);
         if shown.changed().await.is_err() {
             return;
         }
@@ -199,11 +199,11 @@ impl Ending {
     /// Serves requests until the app has to end; returns how.
     async fn wait(
         mut self,
-        desk: &Arc<Desk>,
-        front: &Front,
+        state: &Arc<WindowState>,
+        ui_thread: &UiThread,
         smoke: Option<tokio::task::JoinHandle<ExitCode>>,
     ) -> ExitCode {
-        let mut quitting = front.quitting();
+        let mut quitting = ui_thread.quitting();
         let mut smoke = smoke;
         // A window that nobody asked for is shown only when there is no other way to the app.
         let panel = tokio::time::sleep(PANEL_LIMIT);
@@ -213,19 +213,19 @@ impl Ending {
         loop {
             tokio::select! {
                 Some(received) = self.requests.recv() => {
-                    if on_wish(received, desk, front).await { return ExitCode::Ok; }
+                    if on_wish(received, state, ui_thread).await { return ExitCode::Ok; }
                 }
                 Some(click) = self.clicked.recv() => {
-                    if on_click(click, desk, front).await { return ExitCode::Ok; }
+                    if on_click(click, state, ui_thread).await { return ExitCode::Ok; }
                 }
                 Some(there) = self.host.recv() => {
                     no_panel = !there;
-                    desk.app.tray(there).await;
+                    state.app.tray(there).await;
                 }
                 () = &mut panel, if stands_in => {
                     stands_in = false;
                     if no_panel {
-                        front.send(Message::Show(Opening::default(), None));
+                        ui_thread.send(Message::Show(Opening::default(), None));
                     }
                 }
                 asked = self.signals.next() => match asked {
@@ -256,13 +256,13 @@ async fn finished(task: &mut Option<tokio::task::JoinHandle<ExitCode>>) -> ExitC
 }
 
 /// What another start wants; true when that is the end.
-async fn on_wish(received: Received, desk: &Arc<Desk>, front: &Front) -> bool {
+async fn on_wish(received: Received, state: &Arc<WindowState>, ui_thread: &UiThread) -> bool {
     match received.wanted {
         StartRequest::Nothing => {}
-        StartRequest::Show(opening) => front.send(Message::Show(opening, received.token)),
-        StartRequest::Start => start_now(&desk.app).await,
+        StartRequest::Show(opening) => ui_thread.send(Message::Show(opening, received.token)),
+        StartRequest::Start => start_now(&state.app).await,
         StartRequest::Stop => {
-            if let Err(refused) = desk.app.stop().await {
+            if let Err(refused) = state.app.stop().await {
                 tracing::warn!(code = refused.code, "not stopped");
             }
         }
@@ -272,20 +272,21 @@ async fn on_wish(received: Received, desk: &Arc<Desk>, front: &Front) -> bool {
 }
 
 /// What a click in the tray wants; true when that is the end.
-async fn on_click(click: tray::Click, desk: &Arc<Desk>, front: &Front) -> bool {
+async fn on_click(click: tray::Click, state: &Arc<WindowState>, ui_thread: &UiThread) -> bool {
     use petit_client::app::tray::Action;
-    let show = |page: Page| front.send(Message::Show(Opening { page, invite: None }, click.token.clone()));
+    let show =
+        |page: Page| ui_thread.send(Message::Show(Opening { page, invite: None }, click.token.clone()));
     let done = match click.action {
-        Action::Start => desk.app.start().await,
-        Action::Stop => desk.app.stop().await,
-        Action::Pause(length) => desk.app.pause(length).await,
-        Action::Unlock => desk.app.unlock().await,
+        Action::Start => state.app.start().await,
+        Action::Stop => state.app.stop().await,
+        Action::Pause(length) => state.app.pause(length).await,
+        Action::Unlock => state.app.unlock().await,
         Action::StartOnLogin(on) => {
-            let prefs = desk.app.shown().borrow().prefs.clone();
-            desk.app.set_prefs(app::contract::Prefs { start_on_login: on, ..prefs }).await
+            let prefs = state.app.shown().borrow().prefs.clone();
+            state.app.set_prefs(app::contract::Prefs { start_on_login: on, ..prefs }).await
         }
         Action::Copy(text) => {
-            desk.shell.copy(text);
+            state.shell.copy(text);
             Ok(())
         }
         Action::Open(page) => {

@@ -10,14 +10,14 @@
 #[cfg(test)]
 mod command_names;
 mod commands;
-mod desk;
 mod engine;
-mod front;
 mod notify;
 mod smoke;
 mod system;
 mod tray;
+mod ui_thread;
 mod window;
+mod window_state;
 
 use std::io::Read;
 use std::process::ExitCode as ProcessExit;
@@ -67,18 +67,18 @@ fn read_link(args: &mut Args) {
 }
 
 fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let (front, messages) = front::Front::new();
-    let engine = engine::start(args, front.clone()).map_err(|error| match error {
+    let (ui_thread, messages) = ui_thread::UiThread::new();
+    let engine = engine::start(args, ui_thread.clone()).map_err(|error| match error {
         engine::StartError::Single(error @ SingleError::Silent { .. }) => {
             Failure::of(&error).hint("end it with kill, and start Petit again")
         }
         error => Failure::new(ExitCode::Failed, chain(&error)),
     })?;
-    let engine::Started { desk, running, first } = engine;
+    let engine::Started { state, running, first } = engine;
     if let First::No = first {
         return Ok(ExitCode::Ok);
     }
-    let code = front::run(&front, messages, desk);
+    let code = ui_thread::run(&ui_thread, messages, state);
     // The engine has said goodbye to the server when it asked the front to end.
     let _ = running.join();
     Ok(code)

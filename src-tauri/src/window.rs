@@ -8,8 +8,8 @@ use tauri::webview::NewWindowResponse;
 use tauri::window::Color;
 use tauri::{AppHandle, Emitter, Manager, Url, WebviewUrl, WebviewWindow, WebviewWindowBuilder, WindowEvent};
 
-use crate::desk::Desk;
 use crate::system;
+use crate::window_state::WindowState;
 
 /// The window's name; its permissions hang on it.
 const LABEL: &str = "main";
@@ -17,33 +17,33 @@ const SIZE: (u32, u32) = (960, 680);
 const SMALLEST: (f64, f64) = (400.0, 420.0);
 
 /// Shows the window at a page: builds it, or brings it to the front and tells its page.
-pub(crate) fn show(app: &AppHandle, desk: &Arc<Desk>, opening: Opening, token: Option<&str>) {
+pub(crate) fn show(app: &AppHandle, state: &Arc<WindowState>, opening: Opening, token: Option<&str>) {
     if let Some(window) = app.get_webview_window(LABEL) {
-        if let Some(opening) = desk.show_later(opening) {
+        if let Some(opening) = state.show_later(opening) {
             tell(app, "open", &opening);
-            front(&window, token);
+            ui_thread(&window, token);
         }
         return;
     }
-    desk.set_opening(opening);
-    match build(app, desk) {
+    state.set_opening(opening);
+    match build(app, state) {
         Ok(window) => {
-            front(&window, token);
-            let app = desk.app.clone();
+            ui_thread(&window, token);
+            let app = state.app.clone();
             tauri::async_runtime::spawn(async move { app.window(true, None).await });
         }
         Err(error) => tracing::error!(%error, "the window cannot be shown"),
     }
 }
 
-fn build(app: &AppHandle, desk: &Arc<Desk>) -> tauri::Result<WebviewWindow> {
-    let shown = desk.app.shown().borrow().clone();
+fn build(app: &AppHandle, state: &Arc<WindowState>) -> tauri::Result<WebviewWindow> {
+    let shown = state.app.shown().borrow().clone();
     let (theme, ground) = match shown.prefs.theme {
         Theme::Light => (Some(tauri::Theme::Light), Some(LIGHT)),
         Theme::Dark => (Some(tauri::Theme::Dark), Some(DARK)),
         Theme::System => (None, system::is_dark().map(|dark| if dark { DARK } else { LIGHT })),
     };
-    let (width, height) = desk.app.window_size().unwrap_or(SIZE);
+    let (width, height) = state.app.window_size().unwrap_or(SIZE);
     let mut builder = WebviewWindowBuilder::new(app, LABEL, WebviewUrl::App("index.html".into()))
         .title("Petit")
         .inner_size(f64::from(width), f64::from(height))
@@ -75,7 +75,7 @@ fn is_ours(url: &Url) -> bool {
     }
 }
 
-fn front(window: &WebviewWindow, token: Option<&str>) {
+fn ui_thread(window: &WebviewWindow, token: Option<&str>) {
     let _ = window.unminimize();
     let _ = window.show();
     system::present(window, token);
@@ -83,9 +83,9 @@ fn front(window: &WebviewWindow, token: Option<&str>) {
 }
 
 /// Closes the window.
-pub(crate) fn close(app: &AppHandle, desk: &Desk) {
+pub(crate) fn close(app: &AppHandle, state: &WindowState) {
     if let Some(window) = app.get_webview_window(LABEL) {
-        desk.begin_closing();
+        state.begin_closing();
         let _ = window.close();
     }
 }
@@ -100,29 +100,29 @@ pub(crate) fn tell<T: Serialize + Clone>(app: &AppHandle, event: &str, value: &T
 }
 
 /// Takes note of the window's end.
-pub(crate) fn on_event(app: &AppHandle, desk: &Arc<Desk>, event: &WindowEvent) {
+pub(crate) fn on_event(app: &AppHandle, state: &Arc<WindowState>, event: &WindowEvent) {
     match event {
         WindowEvent::CloseRequested { .. } => {
-            desk.begin_closing();
+            state.begin_closing();
             let size = app.get_webview_window(LABEL).and_then(|window| {
                 let size = window.inner_size().ok()?.to_logical::<u32>(window.scale_factor().ok()?);
                 Some((size.width, size.height))
             });
-            let _ = desk.app.logs(None); // nobody reads along any more
-            let app = desk.app.clone();
+            let _ = state.app.logs(None); // nobody reads along any more
+            let app = state.app.clone();
             tauri::async_runtime::spawn(async move { app.window(false, size).await });
         }
         WindowEvent::Destroyed => {
-            if let Some(opening) = desk.end_closing() {
+            if let Some(opening) = state.end_closing() {
                 // Once the old window's name is free, which it is when this event has been dealt with.
-                let (handle, desk) = (app.clone(), Arc::clone(desk));
+                let (handle, state) = (app.clone(), Arc::clone(state));
                 tauri::async_runtime::spawn(async move {
                     let again = handle.clone();
-                    let _ = handle.run_on_main_thread(move || show(&again, &desk, opening, None));
+                    let _ = handle.run_on_main_thread(move || show(&again, &state, opening, None));
                 });
                 return;
             }
-            let app = desk.app.clone();
+            let app = state.app.clone();
             tauri::async_runtime::spawn(async move { app.window(false, None).await });
         }
         _ => {}

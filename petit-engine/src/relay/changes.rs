@@ -25,7 +25,7 @@ pub(super) async fn watch(shared: &Arc<Shared>, mut changes: broadcast::Receiver
                     breathe(number).await;
                 }
                 for service in &change.services_gone {
-                    shared.fronts.close(service);
+                    shared.tcp_listeners.close(service);
                 }
             }
             Err(RecvError::Lagged(_)) => {
@@ -33,7 +33,7 @@ pub(super) async fn watch(shared: &Arc<Shared>, mut changes: broadcast::Receiver
                     look_at(shared, session);
                     breathe(number).await;
                 }
-                shared.fronts.keep(|id| shared.access.service(id).is_some());
+                shared.tcp_listeners.keep(|id| shared.access.service(id).is_some());
             }
             Err(RecvError::Closed) => return,
         }

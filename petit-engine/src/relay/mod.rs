@@ -13,11 +13,11 @@ mod changes;
 mod comings;
 mod enrol;
 mod front_probe;
-mod fronts;
 mod handshake_queue;
 mod ingress;
 mod invite_page;
 mod leaving;
+mod listeners;
 mod logins;
 mod naming;
 mod places;
@@ -52,10 +52,10 @@ pub use self::answer::Failure;
 pub use self::bounds::{Bounds, Pressure};
 use self::front_probe::FrontProbes;
 pub use self::front_probe::{FrontKind, FrontProbing, FrontSettings, FrontView, Resolver, Unresolved};
-pub use self::fronts::{Front, UnknownFront};
 #[doc(hidden)]
 pub use self::ingress::{fuzz_answer, fuzz_head};
 pub use self::leaving::{Farewell, Leave, UnderWay};
+pub use self::listeners::{ListenerKind, UnknownListener};
 pub use self::logins::Breach;
 pub use self::places::{Holder, PlaceCounts, Scarce, Shortage};
 pub use self::registry::{Presence, ServedView, SessionView};
@@ -109,10 +109,10 @@ pub(crate) struct Shared {
     /// For HTTPS visitors; `None`: there is no certificate for them.
     https: RwLock<Option<Arc<ServerConfig>>>,
     registry: registry::Registry,
-    doors: fronts::Doors,
+    listeners: listeners::Listeners,
     logins: logins::Logins,
     comings: comings::Comings,
-    fronts: tcp::Fronts,
+    tcp_listeners: tcp::TcpListeners,
     awaited: awaited::Awaited,
     front_probes: FrontProbes,
     /// Names this relay in `Via`, so that a request that comes round again is recognised.
@@ -189,10 +189,10 @@ impl Relay {
             config,
             access,
             registry: registry::Registry::default(),
-            doors: fronts::Doors::default(),
+            listeners: listeners::Listeners::default(),
             logins: logins::Logins::default(),
             comings: comings::Comings::default(),
-            fronts: tcp::Fronts::default(),
+            tcp_listeners: tcp::TcpListeners::default(),
             awaited: awaited::Awaited::default(),
             pseudonym: data_encoding::HEXLOWER.encode(&pseudonym),
             request_epoch: random_bytes()?,
@@ -234,7 +234,7 @@ impl Relay {
                 shared.shards.run(&shared.tasks, shard, tcp, serve).await;
             });
         });
-        self.shared.doors.table().push((Front::Http, accepting));
+        self.shared.listeners.table().push((ListenerKind::Http, accepting));
     }
 
     /// The certificate that HTTPS visitors are shown from now on; connections that there are go on as they are.
@@ -250,7 +250,7 @@ impl Relay {
         let accepting = self.shared.accept(listener, Entrance::Tls, move |tcp, peer, ticket| {
             shared.tasks.spawn(split(Arc::clone(&shared), tcp, peer, port, ticket));
         });
-        self.shared.doors.table().push((Front::Tls, accepting));
+        self.shared.listeners.table().push((ListenerKind::Tls, accepting));
     }
 
     /// How full the process is, as measured by its owner; until the next call.
@@ -282,12 +282,12 @@ impl Relay {
 
     /// The raw TCP service whose port this is.
     pub fn service_at_port(&self, port: u16) -> Option<RegisteredId> {
-        self.shared.fronts.at_port(port)
+        self.shared.tcp_listeners.at_port(port)
     }
 
     /// The public address of a raw TCP service that has its port.
     pub fn tcp_address(&self, id: &RegisteredId) -> Option<String> {
-        self.shared.fronts.url(&self.shared.config.tcp_host, id)
+        self.shared.tcp_listeners.url(&self.shared.config.tcp_host, id)
     }
 
     /// The live sessions.

@@ -41,7 +41,7 @@ async fn port(shared: &Shared, id: &RegisteredId) -> Option<Duration> {
     if shared.leaving.why().is_some() {
         return Some(Duration::ZERO);
     }
-    shared.fronts.try_port(shared.front_probes.tcp_address(), id).await
+    shared.tcp_listeners.try_port(shared.front_probes.tcp_address(), id).await
 }
 
 /// Where a visitor of a service's public address is led: what ingress decides by.

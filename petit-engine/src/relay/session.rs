@@ -351,10 +351,10 @@ async fn announce(shared: &Arc<Shared>, session: &Session, offers: Vec<Offer>) -
             Ok(registration) => {
                 let url = match offer.kind {
                     ServiceKind::Http => {
-                        shared.fronts.close(&registration.id);
+                        shared.tcp_listeners.close(&registration.id);
                         Ok(shared.config.endpoint.url(registration.id.as_str()))
                     }
-                    ServiceKind::Tcp => shared.fronts.open(shared, &registration),
+                    ServiceKind::Tcp => shared.tcp_listeners.open(shared, &registration),
                 };
                 url.map(|url| (registration, url))
             }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::admission::Entrance;
 use super::front_probe::{reachable, source_towards};
-use super::fronts::Accepting;
+use super::listeners::Accepting;
 use super::places::{Claim, Slot};
 use super::{Registration, Shared};
 use crate::limits;
@@ -25,8 +25,8 @@ use crate::proto::frame::{Open, Purpose};
 
 /// The listeners of raw TCP services.
 #[derive(Default)]
-pub(super) struct Fronts {
-    open: Mutex<HashMap<RegisteredId, Front>>,
+pub(super) struct TcpListeners {
+    open: Mutex<HashMap<RegisteredId, TcpListenerEntry>>,
     probes: Arc<PortProbes>,
 }
 
@@ -84,13 +84,13 @@ impl Drop for Expected<'_> {
     }
 }
 
-struct Front {
+struct TcpListenerEntry {
     address: SocketAddr,
     accepting: Accepting,
 }
 
-impl Fronts {
-    fn table(&self) -> MutexGuard<'_, HashMap<RegisteredId, Front>> {
+impl TcpListeners {
+    fn table(&self) -> MutexGuard<'_, HashMap<RegisteredId, TcpListenerEntry>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -130,7 +130,7 @@ impl Fronts {
                 _ => GrantRefusal::NoPort,
             }
         })?;
-        table.insert(id, Front { address, accepting: accept(shared, id, listener) });
+        table.insert(id, TcpListenerEntry { address, accepting: accept(shared, id, listener) });
         tracing::info!(%id, %address, "listening for a TCP service");
         Ok(url(&shared.config.tcp_host, address))
     }
@@ -142,7 +142,7 @@ impl Fronts {
         match listener.local_addr() {
             Ok(address) if is_tcp && address.ip() == shared.config.tcp_bind => {
                 let accepting = accept(shared, id, listener);
-                self.table().insert(id, Front { address, accepting });
+                self.table().insert(id, TcpListenerEntry { address, accepting });
             }
             _ => tracing::info!(%id, "a TCP service's port is not wanted any more"),
         }
@@ -194,7 +194,7 @@ impl Fronts {
 fn accept(shared: &Arc<Shared>, id: RegisteredId, listener: TcpListener) -> Accepting {
     let visited = Arc::clone(shared);
     let port = listener.local_addr().map_or(0, |address| address.port());
-    let probes = Arc::clone(&shared.fronts.probes);
+    let probes = Arc::clone(&shared.tcp_listeners.probes);
     let is_own_probe = move |peer| probes.takes(peer, port);
     shared.accept_unless(listener, Entrance::Visitors, is_own_probe, move |tcp, peer, ticket| {
         let shared = Arc::clone(&visited);

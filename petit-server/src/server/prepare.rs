@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use petit_engine::name::{DeviceId, Endpoint, RegisteredId};
 use petit_engine::net::listen;
 use petit_engine::proto::control::Text;
-use petit_engine::relay::{Bounds, Front, FrontSettings, Relay, RelayConfig};
+use petit_engine::relay::{Bounds, FrontSettings, ListenerKind, Relay, RelayConfig};
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::lock::Lock;
 use petit_host::{files, harden};
@@ -26,19 +26,19 @@ use crate::{fronts, memory, room};
 #[derive(Debug, Default)]
 pub struct Inherited {
     /// Sockets that are listened on already.
-    pub sockets: Vec<(Front, StdListener)>,
+    pub sockets: Vec<(ListenerKind, StdListener)>,
     /// The lock, when it is held already.
     pub lock: Option<Lock>,
 }
 
 impl Inherited {
     /// A socket that is listened on already and fits an address; port 0 is any port.
-    fn take(&mut self, front: Front, wanted: SocketAddr) -> Option<StdListener> {
+    fn take(&mut self, kind: ListenerKind, wanted: SocketAddr) -> Option<StdListener> {
         let fits =
             |address: SocketAddr| address == wanted || (wanted.port() == 0 && address.ip() == wanted.ip());
         let position = self.sockets.iter().position(|(known, listener)| {
             // A port may have been given another purpose; one that the system chose has the purpose that it had.
-            (wanted.port() != 0 || *known == front) && listener.local_addr().is_ok_and(fits)
+            (wanted.port() != 0 || *known == kind) && listener.local_addr().is_ok_and(fits)
         })?;
         Some(self.sockets.swap_remove(position).1)
     }
@@ -102,8 +102,8 @@ impl Prepared {
         let fronts = fronts::settings(&config)?;
         let stamps = Stamps::of(&config);
         let certificates = certificate::load(&config).for_start(&config)?;
-        let mut listen = |address, front, setting| {
-            let bound = match inherited.take(front, address) {
+        let mut listen = |address, kind, setting| {
+            let bound = match inherited.take(kind, address) {
                 Some(listener) => adopt(listener),
                 None => listen::bind(address),
             };
@@ -117,12 +117,12 @@ impl Prepared {
             )
         };
         let plain = SocketAddr::new(config.proxy_bind, config.proxy_port);
-        let http = listen(plain, Front::Http, "proxy_bind and proxy_port")?;
+        let http = listen(plain, ListenerKind::Http, "proxy_bind and proxy_port")?;
         let secure = SocketAddr::new(config.secure_bind, config.secure_proxy_port);
-        let tls = listen(secure, Front::Tls, "secure_bind and secure_proxy_port")?;
-        let tcp = inherited.sockets.into_iter().filter_map(|(front, listener)| match front {
-            Front::Tcp(id) => Some((id, adopt(listener).ok()?)),
-            Front::Http | Front::Tls => None,
+        let tls = listen(secure, ListenerKind::Tls, "secure_bind and secure_proxy_port")?;
+        let tcp = inherited.sockets.into_iter().filter_map(|(kind, listener)| match kind {
+            ListenerKind::Tcp(id) => Some((id, adopt(listener).ok()?)),
+            ListenerKind::Http | ListenerKind::Tls => None,
         });
         let tcp = tcp.collect();
         Ok(Self { config, folder, lock, key, pins, certificates, stamps, http, tls, tcp, fronts })

@@ -12,14 +12,14 @@ use tokio::sync::mpsc;
 use zbus::zvariant::Value;
 use zbus::{Connection, MatchRule, MessageStream};
 
-use crate::front::{Front, Message};
+use crate::ui_thread::{Message, UiThread};
 
 const NAME: &str = "org.freedesktop.Notifications";
 const PATH: &str = "/org/freedesktop/Notifications";
 /// A notification server that takes longer is left alone.
 const LIMIT: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(mut notes: mpsc::Receiver<Note>, front: Front) {
+pub(super) async fn run(mut notes: mpsc::Receiver<Note>, ui_thread: UiThread) {
     let mut server: Option<Server> = None;
     loop {
         tokio::select! {
@@ -36,7 +36,7 @@ pub(super) async fn run(mut notes: mpsc::Receiver<Note>, front: Front) {
                 }
             }
             pressed = pressed(&mut server) => if let Some((page, token)) = pressed {
-                front.send(Message::Show(Opening { page, invite: None }, token));
+                ui_thread.send(Message::Show(Opening { page, invite: None }, token));
             },
         }
     }

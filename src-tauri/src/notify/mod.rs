@@ -6,18 +6,18 @@ mod linux;
 use petit_client::app::notes::Note;
 use tokio::sync::mpsc;
 
-use crate::front::Front;
+use crate::ui_thread::UiThread;
 
 /// Shows notes until there are no more.
 #[cfg(target_os = "linux")]
-pub(crate) async fn run(notes: mpsc::Receiver<Note>, front: Front) {
-    linux::run(notes, front).await;
+pub(crate) async fn run(notes: mpsc::Receiver<Note>, ui_thread: UiThread) {
+    linux::run(notes, ui_thread).await;
 }
 
 /// The tray's icon and tooltip say the same; a notification of the system's own needs an installed app here.
 #[cfg(not(target_os = "linux"))]
-pub(crate) async fn run(mut notes: mpsc::Receiver<Note>, front: Front) {
-    let _ = front;
+pub(crate) async fn run(mut notes: mpsc::Receiver<Note>, ui_thread: UiThread) {
+    let _ = ui_thread;
     while let Some(note) = notes.recv().await {
         tracing::info!(about = ?note.about, "worth a notification");
     }

@@ -12,8 +12,8 @@ use tauri::{AppHandle, Wry};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Backend, Click, icons};
-use crate::desk::Desk;
-use crate::front::Front;
+use crate::ui_thread::UiThread;
+use crate::window_state::WindowState;
 
 /// What the entries of the present menu do, by their ids.
 type Actions = Arc<Mutex<HashMap<String, Action>>>;
@@ -22,7 +22,7 @@ type Actions = Arc<Mutex<HashMap<String, Action>>>;
 static APP: Mutex<Option<oneshot::Sender<AppHandle>>> = Mutex::new(None);
 
 /// The loop runs: the tray may be made.
-pub(crate) fn start(app: &AppHandle, _: &Arc<Desk>, _: &Front) {
+pub(crate) fn start(app: &AppHandle, _: &Arc<WindowState>, _: &UiThread) {
     if let Some(waiting) = APP.lock().unwrap_or_else(PoisonError::into_inner).take() {
         let _ = waiting.send(app.clone());
     }

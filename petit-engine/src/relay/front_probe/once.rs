@@ -47,7 +47,7 @@ impl Relay {
         let Some(ip) = found.iter().map(SocketAddr::ip).find(|ip| is_of_this_machine(*ip)) else {
             return FrontState::Untried(FrontUntried::OtherMachine);
         };
-        match self.shared.fronts.try_port(Some(ip), id).await {
+        match self.shared.tcp_listeners.try_port(Some(ip), id).await {
             Some(_) => FrontState::Passed,
             None => FrontState::Failed(FrontCause::ConnectionRefused),
         }

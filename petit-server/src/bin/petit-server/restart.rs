@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use petit_engine::name::DeviceId;
-use petit_engine::relay::{Front, Leave};
+use petit_engine::relay::{Leave, ListenerKind};
 use petit_host::cli::Failure;
 use petit_host::control::server::Listener;
 use petit_host::exit::ExitCode;
@@ -391,8 +391,8 @@ fn inherited(folder: &Folder, mut parcel: Parcel) -> Result<Inherited, Failure> 
     let lock = parcel.take(LOCK).map(|copy| Lock::inherit(&folder.lock(), copy)).transpose();
     let lock = lock.map_err(|error| start_failure(&StartError::Lock(error)))?;
     let sockets = parcel.handles.into_iter().filter_map(|(name, handle)| {
-        let front: Front = name.parse().ok()?;
-        Some((front, handle.into()))
+        let kind: ListenerKind = name.parse().ok()?;
+        Some((kind, handle.into()))
     });
     Ok(Inherited { sockets: sockets.collect(), lock })
 }

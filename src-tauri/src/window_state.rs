@@ -27,7 +27,7 @@ pub(crate) trait Shell: Send + Sync + 'static {
 }
 
 /// What the commands of the window are given.
-pub(crate) struct Desk {
+pub(crate) struct WindowState {
     pub(crate) app: App,
     pub(crate) shell: Arc<dyn Shell>,
     /// New lines of the log, for the window.
@@ -48,7 +48,7 @@ enum Closing {
     Yes(Option<Opening>),
 }
 
-impl Desk {
+impl WindowState {
     /// The window is being closed from here on.
     pub(crate) fn begin_closing(&self) {
         let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -16,7 +16,7 @@ use crate::net::listen;
 
 /// What comes in on a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Front {
+pub enum ListenerKind {
     /// Visitors over plain HTTP.
     Http,
     /// Clients, and visitors over HTTPS.
@@ -25,7 +25,7 @@ pub enum Front {
     Tcp(RegisteredId),
 }
 
-impl fmt::Display for Front {
+impl fmt::Display for ListenerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http => f.write_str("http"),
@@ -35,21 +35,21 @@ impl fmt::Display for Front {
     }
 }
 
-/// A text that names no front.
+/// A text that names no listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no front has this name")]
-pub struct UnknownFront;
+#[error("no listener has this name")]
+pub struct UnknownListener;
 
-impl FromStr for Front {
-    type Err = UnknownFront;
+impl FromStr for ListenerKind {
+    type Err = UnknownListener;
 
-    fn from_str(text: &str) -> Result<Self, UnknownFront> {
+    fn from_str(text: &str) -> Result<Self, UnknownListener> {
         match text {
             "http" => Ok(Self::Http),
             "tls" => Ok(Self::Tls),
             _ => {
-                let id = text.strip_prefix("tcp:").ok_or(UnknownFront)?;
-                id.parse().map(Self::Tcp).map_err(|_| UnknownFront)
+                let id = text.strip_prefix("tcp:").ok_or(UnknownListener)?;
+                id.parse().map(Self::Tcp).map_err(|_| UnknownListener)
             }
         }
     }
@@ -70,12 +70,12 @@ impl Accepting {
 
 /// The sockets that a relay was handed.
 #[derive(Debug, Default)]
-pub(super) struct Doors {
-    open: Mutex<Vec<(Front, Accepting)>>,
+pub(super) struct Listeners {
+    open: Mutex<Vec<(ListenerKind, Accepting)>>,
 }
 
-impl Doors {
-    pub(super) fn table(&self) -> MutexGuard<'_, Vec<(Front, Accepting)>> {
+impl Listeners {
+    pub(super) fn table(&self) -> MutexGuard<'_, Vec<(ListenerKind, Accepting)>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -127,13 +127,13 @@ impl Relay {
     ///
     /// # Errors
     /// When the process is out of descriptors.
-    pub fn sockets(&self) -> io::Result<Vec<(Front, StdListener)>> {
+    pub fn sockets(&self) -> io::Result<Vec<(ListenerKind, StdListener)>> {
         let mut sockets = Vec::new();
-        for (front, accepting) in &*self.shared.doors.table() {
-            sockets.push((*front, accepting.copy()?));
+        for (kind, accepting) in &*self.shared.listeners.table() {
+            sockets.push((*kind, accepting.copy()?));
         }
-        for (id, listener) in self.shared.fronts.copies()? {
-            sockets.push((Front::Tcp(id), listener));
+        for (id, listener) in self.shared.tcp_listeners.copies()? {
+            sockets.push((ListenerKind::Tcp(id), listener));
         }
         Ok(sockets)
     }
@@ -141,14 +141,14 @@ impl Relay {
     /// Goes on listening for a raw TCP service on a socket that another process has opened. One that does not fit
     /// any more is closed.
     pub fn adopt(&self, id: RegisteredId, listener: TcpListener) {
-        self.shared.fronts.adopt(&self.shared, id, listener);
+        self.shared.tcp_listeners.adopt(&self.shared, id, listener);
     }
 
     /// Closes this process's copies of its listening sockets. It cannot come back after that, and finishes what is under
     /// way all the same.
     pub fn let_go(&self) {
-        self.shared.doors.table().clear();
-        self.shared.fronts.keep(|_| false);
+        self.shared.listeners.table().clear();
+        self.shared.tcp_listeners.keep(|_| false);
     }
 }
 
@@ -157,13 +157,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fronts_are_found_again_by_their_names() {
+    fn listeners_are_found_again_by_their_names() {
         let id = RegisteredId::random().unwrap();
-        for front in [Front::Http, Front::Tls, Front::Tcp(id)] {
+        for front in [ListenerKind::Http, ListenerKind::Tls, ListenerKind::Tcp(id)] {
             assert_eq!(front.to_string().parse(), Ok(front));
         }
         for unknown in ["", "https", "tcp:", "tcp:x", "TLS"] {
-            assert_eq!(unknown.parse::<Front>(), Err(UnknownFront), "{unknown:?}");
+            assert_eq!(unknown.parse::<ListenerKind>(), Err(UnknownListener), "{unknown:?}");
         }
     }
 }

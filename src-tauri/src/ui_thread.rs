@@ -11,7 +11,7 @@ use petit_host::exit::ExitCode;
 use tauri::{AppHandle, RunEvent};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::desk::{Desk, Shell};
+use crate::window_state::{Shell, WindowState};
 use crate::{commands, system, window};
 
 /// What is asked of the main thread.
@@ -31,27 +31,27 @@ pub(crate) enum Message {
 /// Where messages go: into a queue while nothing of the desktop has been loaded, to its event loop afterwards.
 enum Target {
     Queue(std_mpsc::Sender<Message>),
-    App(AppHandle, Arc<Desk>),
+    App(AppHandle, Arc<WindowState>),
 }
 
-/// The way to the main thread. Cheap to clone.
+/// The handle of the main thread. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Front {
+pub(crate) struct UiThread {
     target: Arc<Mutex<Target>>,
     quit: mpsc::Sender<()>,
     quitting: Arc<Mutex<Option<mpsc::Receiver<()>>>>,
 }
 
-impl Front {
+impl UiThread {
     pub(crate) fn new() -> (Self, std_mpsc::Receiver<Message>) {
         let (queue, messages) = std_mpsc::channel();
         let (quit, quitting) = mpsc::channel(1);
-        let front = Self {
+        let ui_thread = Self {
             target: Arc::new(Mutex::new(Target::Queue(queue))),
             quit,
             quitting: Arc::new(Mutex::new(Some(quitting))),
         };
-        (front, messages)
+        (ui_thread, messages)
     }
 
     /// Rings when somebody wants the app to end. For the engine, once.
@@ -62,9 +62,9 @@ impl Front {
     pub(crate) fn send(&self, message: Message) {
         match &*self.target.lock().unwrap_or_else(PoisonError::into_inner) {
             Target::Queue(queue) => drop(queue.send(message)),
-            Target::App(app, desk) => {
-                let (handle, desk) = (app.clone(), Arc::clone(desk));
-                if app.run_on_main_thread(move || act(&handle, &desk, message)).is_err() {
+            Target::App(app, state) => {
+                let (handle, state) = (app.clone(), Arc::clone(state));
+                if app.run_on_main_thread(move || act(&handle, &state, message)).is_err() {
                     tracing::warn!("the desktop's event loop has ended");
                 }
             }
@@ -79,7 +79,7 @@ impl Front {
     }
 }
 
-impl Shell for Front {
+impl Shell for UiThread {
     fn copy(&self, text: String) {
         self.send(Message::Copy(text));
     }
@@ -101,18 +101,22 @@ impl Shell for Front {
     }
 }
 
-fn act(app: &AppHandle, desk: &Arc<Desk>, message: Message) {
+fn act(app: &AppHandle, state: &Arc<WindowState>, message: Message) {
     match message {
-        Message::Show(opening, token) => window::show(app, desk, opening, token.as_deref()),
+        Message::Show(opening, token) => window::show(app, state, opening, token.as_deref()),
         Message::Copy(text) => system::copy(&text),
         Message::AskWhere(name, answer) => system::ask_where(app, &name, answer),
-        Message::Close => window::close(app, desk),
+        Message::Close => window::close(app, state),
         Message::End(code) => app.exit(i32::from(code as u8)),
     }
 }
 
 /// Runs the main thread until the app ends.
-pub(crate) fn run(front: &Front, messages: std_mpsc::Receiver<Message>, desk: Arc<Desk>) -> ExitCode {
+pub(crate) fn run(
+    ui_thread: &UiThread,
+    messages: std_mpsc::Receiver<Message>,
+    state: Arc<WindowState>,
+) -> ExitCode {
     // On Linux the tray needs nothing of this thread: it sleeps until there is something to show.
     let first = if cfg!(target_os = "linux") {
         match wait(&messages) {
@@ -122,7 +126,7 @@ pub(crate) fn run(front: &Front, messages: std_mpsc::Receiver<Message>, desk: Ar
     } else {
         None
     };
-    let built = build(&desk);
+    let built = build(&state);
     let app = match built {
         Ok(app) => app,
         Err(error) => {
@@ -131,24 +135,24 @@ pub(crate) fn run(front: &Front, messages: std_mpsc::Receiver<Message>, desk: Ar
         }
     };
     let handle = app.handle().clone();
-    let (front, messages) = (front.clone(), Mutex::new(Some((first, messages))));
+    let (ui_thread, messages) = (ui_thread.clone(), Mutex::new(Some((first, messages))));
     let code = app.run_return(move |app, event| match event {
         RunEvent::Ready => {
-            *front.target.lock().unwrap_or_else(PoisonError::into_inner) =
-                Target::App(handle.clone(), Arc::clone(&desk));
+            *ui_thread.target.lock().unwrap_or_else(PoisonError::into_inner) =
+                Target::App(handle.clone(), Arc::clone(&state));
             let waiting = messages.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some((first, messages)) = waiting {
                 // What came before the loop ran; nothing comes this way any more.
                 for message in first.into_iter().chain(messages.try_iter()) {
-                    act(app, &desk, message);
+                    act(app, &state, message);
                 }
             }
             #[cfg(not(target_os = "linux"))]
-            crate::tray::native::start(app, &desk, &front);
+            crate::tray::native::start(app, &state, &ui_thread);
         }
         // Closing the window is not the end.
         RunEvent::ExitRequested { code: None, api, .. } => api.prevent_exit(),
-        RunEvent::WindowEvent { event, .. } => window::on_event(app, &desk, &event),
+        RunEvent::WindowEvent { event, .. } => window::on_event(app, &state, &event),
         _ => {}
     });
     if code == 0 { ExitCode::Ok } else { ExitCode::Failed }
@@ -176,9 +180,9 @@ fn without_window(messages: &std_mpsc::Receiver<Message>) -> ExitCode {
     }
 }
 
-fn build(desk: &Arc<Desk>) -> Result<tauri::App, String> {
+fn build(state: &Arc<WindowState>) -> Result<tauri::App, String> {
     system::prepare()?;
-    let builder = tauri::Builder::default().manage(Arc::clone(desk)).invoke_handler(commands::all());
+    let builder = tauri::Builder::default().manage(Arc::clone(state)).invoke_handler(commands::all());
     builder.build(context()).map_err(|error| error.to_string())
 }
 
