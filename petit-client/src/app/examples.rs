@@ -24,7 +24,7 @@ use super::testing::{at, broken, every_state, online, service, standing, trying,
 use super::texts::{LANGUAGES, Texts};
 use super::traffic::{Collector, SAMPLE};
 use super::tray::{self, Item, TrayModel};
-use super::view::{self, Facts, Trouble, TroubleKind, Whose};
+use super::view::{self, Facts, Owner, Trouble, TroubleKind};
 use super::{actions, checks, mistakes, settings, told, words};
 use crate::config::{self, Config, KeyStore};
 use crate::consent::Withheld;
@@ -248,7 +248,7 @@ fn view_of(texts: &Texts, example: &Example) -> View {
         texts,
         now: now(),
         desired: example.desired,
-        whose: if example.noted { Whose::Another { pid: Some(4711) } } else { Whose::Ours },
+        owner: if example.noted { Owner::Another { pid: Some(4711) } } else { Owner::Ours },
         status: example.status.as_ref(),
         registration: is_registered.then_some(&known),
         configured: &[],

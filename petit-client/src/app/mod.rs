@@ -37,7 +37,7 @@ use std::time::SystemTime;
 
 pub use self::controller::{Inputs, start};
 pub use self::handle::{App, Place};
-pub use self::view::{Trouble, TroubleKind, Whose};
+pub use self::view::{Owner, Trouble, TroubleKind};
 use contract::{Prefs, View};
 use texts::Texts;
 use tray::TrayModel;

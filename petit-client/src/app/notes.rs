@@ -119,7 +119,7 @@ mod tests {
     use crate::app::contract::Traffic;
     use crate::app::prefs::{DesiredState, Remembered};
     use crate::app::testing::{at, registration};
-    use crate::app::view::{self, Facts, Whose};
+    use crate::app::view::{self, Facts, Owner};
     use crate::status::{Connection, KeyTrouble};
 
     fn seen(desired: DesiredState, connection: Connection) -> View {
@@ -128,7 +128,7 @@ mod tests {
             texts: &texts,
             now: UNIX_EPOCH,
             desired,
-            whose: Whose::Ours,
+            owner: Owner::Ours,
             status: Some(&status),
             registration: Some(&known),
             configured: &[],

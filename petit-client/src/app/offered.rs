@@ -4,7 +4,7 @@
 use petit_engine::cause::Cause;
 
 use super::contract::{Action, ActionName, Can, StateKind};
-use super::view::{Facts, TroubleKind, Whose};
+use super::view::{Facts, Owner, TroubleKind};
 use crate::status::{Connection, KeyTrouble};
 
 /// The actions that stand beside the headline, the primary one first.
@@ -78,7 +78,7 @@ pub(super) fn can(facts: &Facts<'_>, kind: StateKind, actions: &[Action]) -> Can
     Can {
         start: has(ActionName::Start),
         stop: has(ActionName::Stop) || kind == StateKind::Locked,
-        pause: facts.whose == Whose::Ours && matches!(kind, Connecting | Online | Waiting),
+        pause: facts.owner == Owner::Ours && matches!(kind, Connecting | Online | Waiting),
         resume: has(ActionName::Resume),
         register: has(ActionName::Register),
         forget: facts.registration.is_some(),

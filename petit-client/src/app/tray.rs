@@ -296,7 +296,7 @@ mod tests {
     use crate::app::contract::Traffic;
     use crate::app::prefs::DesiredState;
     use crate::app::testing::{at, broken, online, registration, service, up_to_server};
-    use crate::app::view::{self, Facts, Whose};
+    use crate::app::view::{self, Facts, Owner};
     use crate::status::{BrokenAt, Connection, KeyTrouble, Status};
 
     fn tray(desired: DesiredState, status: &Status) -> TrayModel {
@@ -305,7 +305,7 @@ mod tests {
             texts: &texts,
             now: UNIX_EPOCH,
             desired,
-            whose: Whose::Ours,
+            owner: Owner::Ours,
             status: Some(status),
             registration: Some(&known),
             configured: &[],

@@ -23,7 +23,7 @@ use crate::status::{Connection, KeyTrouble, Light, ServiceStatus, Status};
 
 /// Who holds the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Whose {
+pub enum Owner {
     /// Nobody; or it is not known yet.
     #[default]
     Nobody,
@@ -66,7 +66,7 @@ pub(crate) struct Facts<'a> {
     /// What the user wants of this process.
     pub(crate) desired: DesiredState,
     /// Who holds the connection.
-    pub(crate) whose: Whose,
+    pub(crate) owner: Owner,
     /// Where the client stands.
     pub(crate) status: Option<&'a Status>,
     /// What is written down of the registration.
@@ -100,7 +100,7 @@ pub(crate) fn kind(facts: &Facts<'_>) -> StateKind {
     if let Connection::Unregistered = status.connection {
         return StateKind::Unregistered;
     }
-    if facts.whose == Whose::Ours {
+    if facts.owner == Owner::Ours {
         match facts.desired {
             DesiredState::Off => return StateKind::Off,
             DesiredState::Paused { .. } => return StateKind::Paused,
@@ -110,7 +110,7 @@ pub(crate) fn kind(facts: &Facts<'_>) -> StateKind {
     match status.connection {
         Connection::Unregistered => StateKind::Unregistered,
         // Ours has been told to go online and is about to.
-        Connection::Off if facts.whose == Whose::Ours => StateKind::Connecting,
+        Connection::Off if facts.owner == Owner::Ours => StateKind::Connecting,
         Connection::Off => StateKind::Off,
         Connection::NoKey { .. } => StateKind::Locked,
         Connection::Connecting => StateKind::Connecting,
@@ -390,7 +390,7 @@ fn notices(facts: &Facts<'_>) -> Vec<Notice> {
     let mut add = |id: &str, tone, text: String, action: Option<NoticeAction>| {
         notices.push(Notice { id: id.to_owned(), tone, text, action });
     };
-    if let Whose::Another { pid } = facts.whose {
+    if let Owner::Another { pid } = facts.owner {
         let pid = pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
         let action = NoticeAction { name: "stop".to_owned(), label: texts.get("tray.stop") };
         let running = facts.status.is_some();

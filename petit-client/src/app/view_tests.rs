@@ -13,7 +13,7 @@ fn facts<'a>(texts: &'a Texts, status: Option<&'a Status>) -> Facts<'a> {
         texts,
         now: UNIX_EPOCH + Duration::from_secs(10_000),
         desired: DesiredState::On,
-        whose: Whose::Ours,
+        owner: Owner::Ours,
         status,
         registration: None,
         configured: &[],
@@ -78,7 +78,7 @@ fn every_sentence_of_a_view_comes_from_the_catalogue() {
     for (kind, desired, status) in states {
         let facts = Facts {
             desired,
-            whose: if kind == StateKind::Off { Whose::Another { pid: Some(4) } } else { Whose::Ours },
+            owner: if kind == StateKind::Off { Owner::Another { pid: Some(4) } } else { Owner::Ours },
             registration: Some(&known),
             no_tray: true,
             is_root: true,
@@ -259,7 +259,7 @@ fn what_may_be_wished_for_follows_from_the_state() {
                 || matches!(kind, StateKind::Paused | StateKind::Stopped | StateKind::Waiting)
         );
         let theirs =
-            view(Facts { whose: Whose::Another { pid: None }, desired, ..facts(&texts, status.as_ref()) });
+            view(Facts { owner: Owner::Another { pid: None }, desired, ..facts(&texts, status.as_ref()) });
         assert!(!theirs.can.pause, "what is another's cannot be paused");
         assert!(theirs.notices.iter().any(|notice| notice.id == "other"));
     }
@@ -270,7 +270,7 @@ fn anothers_state_is_shown_whatever_is_wished_of_ours() {
     let texts = Texts::of("en");
     let status = at(Connection::Online { since: 500 });
     let facts = Facts {
-        whose: Whose::Another { pid: Some(7) },
+        owner: Owner::Another { pid: Some(7) },
         desired: DesiredState::Off,
         ..facts(&texts, Some(&status))
     };

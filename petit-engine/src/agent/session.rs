@@ -371,7 +371,7 @@ mod tests {
         agent.mux.go_away(Duration::ZERO);
         let (_leave, left) = watch::channel(Left::Drains);
         agent.drain(left).await;
-        assert_eq!(stream.fate().reset_code(), Some(ResetCode::Refused));
+        assert_eq!(stream.outcome().reset_code(), Some(ResetCode::Refused));
     }
 
     #[tokio::test(start_paused = true)]
@@ -385,6 +385,6 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         leave.send_replace(Left::Drains);
         serving.await.unwrap();
-        assert_eq!(stream.fate().reset_code(), Some(ResetCode::Refused));
+        assert_eq!(stream.outcome().reset_code(), Some(ResetCode::Refused));
     }
 }

@@ -230,8 +230,8 @@ fn take_in(
                 None | Some(Told::Nothing) => continue,
                 Some(Told::Control(payload)) => Event::Control(payload),
                 Some(Told::GoAway(away)) => Event::GoAway(away),
-                Some(Told::Open(id, open, fate)) => {
-                    Event::Open(Stream::new(Arc::clone(shared), id, open, fate))
+                Some(Told::Open(id, open, outcome)) => {
+                    Event::Open(Stream::new(Arc::clone(shared), id, open, outcome))
                 }
             },
         };

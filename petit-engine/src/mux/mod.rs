@@ -30,7 +30,7 @@ pub use self::core::{Role, Violation};
 pub use self::driver::Driver;
 pub(crate) use self::memory::Entry;
 pub use self::memory::Memory;
-pub use self::stream::{Fate, Stream, StreamError};
+pub use self::stream::{Stream, StreamError, StreamOutcome};
 use crate::limits;
 use crate::net::wire::Sent;
 use crate::proto::frame::{GoAway, Open};
@@ -152,9 +152,9 @@ impl Mux {
     /// [`OpenError`].
     pub fn open(&self, open: Open) -> Result<Stream, OpenError> {
         let mut core = self.shared.lock();
-        let (id, open, fate) = core.open(open)?;
+        let (id, open, outcome) = core.open(open)?;
         core.wake_driver();
-        Ok(Stream::new(Arc::clone(&self.shared), id, open, fate))
+        Ok(Stream::new(Arc::clone(&self.shared), id, open, outcome))
     }
 
     /// Queues a message on stream 0. Messages are sent in order, at a pace that the peer bears: a few at once, the

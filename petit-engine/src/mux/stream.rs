@@ -15,7 +15,7 @@ use crate::proto::frame::{Open, Reset, ResetCode};
 
 /// How a stream ended, readable after the stream itself is gone.
 #[derive(Debug, Default)]
-pub struct Fate {
+pub struct StreamOutcome {
     /// 0, or the number of the [`ResetCode`].
     code: AtomicU32,
     lost: AtomicBool,
@@ -23,7 +23,7 @@ pub struct Fate {
     written: AtomicU64,
 }
 
-impl Fate {
+impl StreamOutcome {
     /// Why the peer reset the stream; `None` when it did not.
     pub fn reset_code(&self) -> Option<ResetCode> {
         ResetCode::from_u32(self.code.load(Ordering::Relaxed))
@@ -102,14 +102,14 @@ pub struct Stream {
     shared: Arc<Shared>,
     id: u32,
     open: Open,
-    fate: Arc<Fate>,
+    outcome: Arc<StreamOutcome>,
     /// Bytes that have reached this side's own counterpart, as told by [`Stream::set_delivered`].
     delivered: u64,
 }
 
 impl Stream {
-    pub(super) fn new(shared: Arc<Shared>, id: u32, open: Open, fate: Arc<Fate>) -> Self {
-        Self { shared, id, open, fate, delivered: 0 }
+    pub(super) fn new(shared: Arc<Shared>, id: u32, open: Open, outcome: Arc<StreamOutcome>) -> Self {
+        Self { shared, id, open, outcome, delivered: 0 }
     }
 
     /// What its OPEN said.
@@ -123,8 +123,8 @@ impl Stream {
     }
 
     /// How it ends; stays readable after the stream is gone.
-    pub fn fate(&self) -> &Arc<Fate> {
-        &self.fate
+    pub fn outcome(&self) -> &Arc<StreamOutcome> {
+        &self.outcome
     }
 
     /// Takes note that in all `bytes` of the peer's have reached this side's counterpart (the service, the
@@ -203,9 +203,9 @@ impl Stream {
     }
 
     fn error(&self) -> StreamError {
-        match self.fate.reset_code() {
+        match self.outcome.reset_code() {
             Some(code) => StreamError::Reset(code),
-            None if self.fate.was_lost() => StreamError::Lost,
+            None if self.outcome.was_lost() => StreamError::Lost,
             None => StreamError::Own,
         }
     }

@@ -130,7 +130,7 @@ async fn each_direction_ends_on_its_own() {
     here.set_delivered(77);
     here.shutdown().await.unwrap();
     assert_eq!(there.read(&mut [0; 8]).await.unwrap(), 0, "the agent has finished");
-    assert_eq!(there.fate().delivered(), Some(77));
+    assert_eq!(there.outcome().delivered(), Some(77));
     there.write_all(b"still heard").await.unwrap();
     there.shutdown().await.unwrap();
     let mut seen = String::new();
@@ -144,12 +144,12 @@ async fn a_dropped_stream_is_cancelled_at_the_other_end() {
     let (relay, mut agent) = pair(4096);
     let there = relay.mux.open(Open::default()).unwrap();
     let mut here = agent.accepted().await;
-    let fate = Arc::clone(here.fate());
+    let outcome = Arc::clone(here.outcome());
     drop(there);
     let error = here.read(&mut [0; 8]).await.unwrap_err();
     let source = error.get_ref().and_then(|source| source.downcast_ref::<StreamError>());
     assert_eq!(source, Some(&StreamError::Reset(ResetCode::Cancelled)));
-    assert_eq!(fate.reset_code(), Some(ResetCode::Cancelled));
+    assert_eq!(outcome.reset_code(), Some(ResetCode::Cancelled));
     drop(here);
     relay.mux.idle().await;
     agent.mux.idle().await;
@@ -189,7 +189,7 @@ async fn a_reset_says_why_and_how_much_was_delivered_after_the_bytes_before_it()
     assert_eq!(rest, b" answer");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert_eq!(
-        (there.fate().reset_code(), there.fate().delivered()),
+        (there.outcome().reset_code(), there.outcome().delivered()),
         (Some(ResetCode::ServiceBroke), Some(5))
     );
 }
@@ -206,7 +206,7 @@ async fn a_reset_can_wait_for_the_bytes_that_were_written_before_it() {
     let error = there.read_to_end(&mut seen).await.unwrap_err();
     assert!(seen == said);
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-    assert_eq!(there.fate().reset_code(), Some(ResetCode::ServiceBroke));
+    assert_eq!(there.outcome().reset_code(), Some(ResetCode::ServiceBroke));
     drop(there);
     relay.mux.idle().await;
     agent.mux.idle().await;
@@ -365,8 +365,8 @@ async fn a_session_that_ends_breaks_its_streams() {
     agent.end.abort();
     let error = there.read(&mut [0; 8]).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
-    assert!(there.fate().was_lost());
-    assert_eq!(there.fate().delivered(), None, "nobody said what was delivered");
+    assert!(there.outcome().was_lost());
+    assert_eq!(there.outcome().delivered(), None, "nobody said what was delivered");
     assert_eq!(relay.mux.open(Open::default()).unwrap_err(), OpenError::Closed);
     assert!(!relay.mux.send_control(b"{}"));
     relay.mux.idle().await;

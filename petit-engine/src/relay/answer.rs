@@ -7,7 +7,7 @@ use hyper::{HeaderMap, Response, StatusCode};
 
 use super::ingress::AnswerBody;
 use crate::limits;
-use crate::mux::{Fate, OpenError};
+use crate::mux::{OpenError, StreamOutcome};
 use crate::name::ServiceName;
 use crate::proto::frame::ResetCode;
 
@@ -332,8 +332,8 @@ impl Failure {
     }
 
     /// What a stream's end means for the request that was on it.
-    pub(super) fn of_fate(fate: &Fate) -> Self {
-        match fate.reset_code() {
+    pub(super) fn of_stream_outcome(outcome: &StreamOutcome) -> Self {
+        match outcome.reset_code() {
             Some(ResetCode::ServiceRefused) => Self::ServiceDown,
             Some(ResetCode::ServiceUnreachable) => Self::ServiceUnreachable,
             Some(ResetCode::ServiceTls) => Self::ServiceTls,
@@ -342,7 +342,7 @@ impl Failure {
             Some(ResetCode::ServiceBroke) => Self::ServiceBroke,
             Some(ResetCode::NoRoom) => Self::Busy,
             Some(ResetCode::Internal) => Self::TunnelLost,
-            None if fate.was_lost() => Self::TunnelLost,
+            None if outcome.was_lost() => Self::TunnelLost,
             // The agent has finished: the service closed.
             Some(ResetCode::Cancelled) | None => Self::ServiceBroke,
         }

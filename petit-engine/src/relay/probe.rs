@@ -78,7 +78,7 @@ pub(super) async fn through(shared: &Shared, route: &Route, front: Duration, lim
         Ok(Err(_)) => {
             // An answer came through the tunnel, whatever it said.
             let tunnel_us = Some(micros(opened.elapsed()));
-            let hop = match stream.fate().reset_code() {
+            let hop = match stream.outcome().reset_code() {
                 Some(ResetCode::ServiceRefused) => Hop::Service(ServiceCause::Refused),
                 Some(ResetCode::ServiceUnreachable | ResetCode::ServiceBroke) => {
                     Hop::Service(ServiceCause::Unreachable)

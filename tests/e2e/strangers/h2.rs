@@ -65,7 +65,7 @@ fn get_of(host: &str, path: &str) -> Vec<u8> {
 
 /// What a connection came to that floods.
 #[derive(Debug, PartialEq, Eq)]
-enum Fate {
+enum StreamOutcome {
     /// The server has said GOAWAY and closed it.
     Ended,
     /// All of the flood was read, and the connection lives.
@@ -76,7 +76,7 @@ enum Fate {
 
 /// How a flood ended.
 struct Ended {
-    fate: Fate,
+    fate: StreamOutcome,
     /// How the head of each answer begins.
     answers: Vec<u8>,
     took: Duration,
@@ -95,7 +95,7 @@ async fn flood(mut tcp: TcpStream, mut pieces: impl Iterator<Item = Vec<u8>>) ->
     const LAST: [u8; 8] = *b"the end?";
     let start = Instant::now();
     let (mut read, mut write) = tcp.split();
-    let mut ended = Ended { fate: Fate::Dropped, answers: Vec::new(), took: Duration::ZERO };
+    let mut ended = Ended { fate: StreamOutcome::Dropped, answers: Vec::new(), took: Duration::ZERO };
     let reading = async {
         let mut head = [0; 9];
         while read.read_exact(&mut head).await.is_ok() {
@@ -105,10 +105,10 @@ async fn flood(mut tcp: TcpStream, mut pieces: impl Iterator<Item = Vec<u8>>) ->
                 return;
             }
             match kind {
-                GOAWAY => ended.fate = Fate::Ended,
+                GOAWAY => ended.fate = StreamOutcome::Ended,
                 HEADERS => ended.answers.extend(payload.first()),
                 PING if flags & ACK != 0 && payload == LAST => {
-                    ended.fate = Fate::Outlived;
+                    ended.fate = StreamOutcome::Outlived;
                     return;
                 }
                 _ => {}
@@ -200,7 +200,7 @@ async fn floods_of_http2_end_with_their_own_connection_and_take_no_memory() {
         frame(HEADERS, END_STREAM | END_HEADERS, 1, &block)
     };
     let window = |grant: u32| grant.to_be_bytes();
-    type Flood<'a> = (&'a str, Box<dyn Iterator<Item = Vec<u8>> + 'a>, Fate);
+    type Flood<'a> = (&'a str, Box<dyn Iterator<Item = Vec<u8>> + 'a>, StreamOutcome);
     let floods: Vec<Flood<'_>> =
         vec![
             (
@@ -208,7 +208,7 @@ async fn floods_of_http2_end_with_their_own_connection_and_take_no_memory() {
                 Box::new((0..many).map(|n| {
                     [opened(n, END_STREAM), frame(RST_STREAM, 0, 2 * n + 1, &[0, 0, 0, 8])].concat()
                 })),
-                Fate::Ended,
+                StreamOutcome::Ended,
             ),
             (
                 "resets provoked by empty grants",
@@ -216,19 +216,19 @@ async fn floods_of_http2_end_with_their_own_connection_and_take_no_memory() {
                     (0..many)
                         .map(|n| [opened(n, 0), frame(WINDOW_UPDATE, 0, 2 * n + 1, &window(0))].concat()),
                 ),
-                Fate::Ended,
+                StreamOutcome::Ended,
             ),
             (
                 "resets provoked by too much credit",
                 Box::new((0..many).map(|n| {
                     [opened(n, 0), frame(WINDOW_UPDATE, 0, 2 * n + 1, &window(0x7fff_ffff))].concat()
                 })),
-                Fate::Ended,
+                StreamOutcome::Ended,
             ),
             (
                 "resets provoked by heads after the end",
                 Box::new((0..many).map(|n| [opened(n, END_STREAM), opened(n, END_STREAM)].concat())),
-                Fate::Ended,
+                StreamOutcome::Ended,
             ),
             (
                 "a head that never ends",
@@ -236,26 +236,26 @@ async fn floods_of_http2_end_with_their_own_connection_and_take_no_memory() {
                     std::iter::once(frame(HEADERS, END_STREAM, 1, &get(&host)))
                         .chain((0..many).map(|_| frame(CONTINUATION, 0, 1, &field("x", &"a".repeat(100))))),
                 ),
-                Fate::Ended,
+                StreamOutcome::Ended,
             ),
-            ("a head of 30,000 fields", Box::new(std::iter::once(unique(30_000))), Fate::Ended),
-            ("a head of one-byte references", Box::new(std::iter::once(bomb)), Fate::Ended),
+            ("a head of 30,000 fields", Box::new(std::iter::once(unique(30_000))), StreamOutcome::Ended),
+            ("a head of one-byte references", Box::new(std::iter::once(bomb)), StreamOutcome::Ended),
             (
                 "empty DATA",
                 Box::new(std::iter::once(opened(0, 0)).chain((0..many).map(|_| frame(DATA, 0, 1, &[])))),
-                Fate::Ended,
+                StreamOutcome::Ended,
             ),
-            ("PINGs", Box::new((0..many).map(|_| frame(PING, 0, 0, &[7; 8]))), Fate::Ended),
-            ("SETTINGS", Box::new((0..many).map(|_| frame(SETTINGS, 0, 0, &[]))), Fate::Ended),
+            ("PINGs", Box::new((0..many).map(|_| frame(PING, 0, 0, &[7; 8]))), StreamOutcome::Ended),
+            ("SETTINGS", Box::new((0..many).map(|_| frame(SETTINGS, 0, 0, &[]))), StreamOutcome::Ended),
             (
                 "PRIORITY",
                 Box::new((0..many).map(|n| frame(PRIORITY, 0, 2 * n + 1, &[0, 0, 0, 0, 1]))),
-                Fate::Ended,
+                StreamOutcome::Ended,
             ),
             (
                 "grants of a byte",
                 Box::new((0..many).map(|_| frame(WINDOW_UPDATE, 0, 0, &window(1)))),
-                Fate::Ended,
+                StreamOutcome::Ended,
             ),
         ];
     front.is_served().await;
@@ -302,7 +302,7 @@ async fn a_flood_ends_though_a_request_is_under_way_and_takes_that_with_it() {
         tcp.write_all(&[asked(1, "/"), asked(3, "/wait")].concat()).await.unwrap();
         service.until_waiting(1).await;
         let ended = flood(tcp, std::iter::repeat(piece)).await;
-        assert_eq!(ended.fate, Fate::Ended, "{what}");
+        assert_eq!(ended.fate, StreamOutcome::Ended, "{what}");
         assert!(ended.took < FLOOD_LIMIT, "{what}: {:?}", ended.took);
         service.until_waiting(0).await;
         figure(format!("HTTP/2, {what} beside a request: over after {} ms", ended.took.as_millis()));

@@ -92,7 +92,7 @@ fn full_view() -> View {
         texts: &texts,
         now: std::time::UNIX_EPOCH,
         desired: crate::app::prefs::DesiredState::On,
-        whose: crate::app::Whose::Another { pid: None },
+        owner: crate::app::Owner::Another { pid: None },
         status: Some(&status),
         registration: Some(&known),
         configured: &[],

@@ -19,7 +19,7 @@ use super::notes::{Note, Watcher};
 use super::prefs::{DesiredState, Remembered};
 use super::texts::Texts;
 use super::traffic::Collector;
-use super::view::{Trouble, TroubleKind, Whose};
+use super::view::{Owner, Trouble, TroubleKind};
 use super::{App, LoginItem, Shown, WallClock, words};
 use crate::config::{self, Config};
 use crate::folder::Folder;
@@ -246,7 +246,7 @@ impl Controller {
                 self.trouble = None;
                 self.problem = None;
                 self.link = Some(Arc::clone(&link));
-                if link.whose() == Whose::Ours {
+                if link.owner() == Owner::Ours {
                     let on = self.desired().is_on();
                     if let Err(error) = link.switch(on).await {
                         tracing::error!(%error, "the client cannot be switched");
@@ -264,14 +264,14 @@ impl Controller {
         self.dirty = true;
     }
 
-    fn whose(&self) -> Whose {
-        self.link.as_ref().map(|link| link.whose()).unwrap_or_default()
+    fn owner(&self) -> Owner {
+        self.link.as_ref().map(|link| link.owner()).unwrap_or_default()
     }
 
     /// Has our own client ask for its key. Another process is asked only when its user wants that.
     fn unlock_ours(&mut self) {
         self.key_at = None;
-        if self.whose() == Whose::Ours {
+        if self.owner() == Owner::Ours {
             self.unlock();
         }
     }
@@ -383,9 +383,9 @@ impl Controller {
             }
             Intent::Stop(answer) => drop(answer.send(self.set_desired(DesiredState::Off).await)),
             Intent::Pause(length, answer) => {
-                let result = match self.whose() {
-                    Whose::Another { .. } => Err(words::refused(&self.texts, "not_with_other", &[])),
-                    Whose::Ours | Whose::Nobody => {
+                let result = match self.owner() {
+                    Owner::Another { .. } => Err(words::refused(&self.texts, "not_with_other", &[])),
+                    Owner::Ours | Owner::Nobody => {
                         let until = time::pause_end(length, (self.clock)());
                         self.set_desired(DesiredState::Paused { until }).await
                     }

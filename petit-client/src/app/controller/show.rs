@@ -27,7 +27,7 @@ impl Controller {
             texts: &self.texts,
             now,
             desired: self.memory.desired.at(now),
-            whose: self.whose(),
+            owner: self.owner(),
             status: status.as_ref(),
             registration: self.registration.as_ref(),
             configured: &self.configured,

@@ -17,7 +17,7 @@ use crate::enrol::Done;
 
 /// A client that does what it is told and writes it down.
 struct FakeLink {
-    whose: Whose,
+    owner: Owner,
     statuses: watch::Receiver<Option<Status>>,
     did: mpsc::UnboundedSender<String>,
 }
@@ -29,8 +29,8 @@ impl FakeLink {
 }
 
 impl Link for FakeLink {
-    fn whose(&self) -> Whose {
-        self.whose
+    fn owner(&self) -> Owner {
+        self.owner
     }
     fn statuses(&self) -> watch::Receiver<Option<Status>> {
         self.statuses.clone()
@@ -141,9 +141,9 @@ impl Test {
     }
 
     /// The next client; dropping what this returns ends it.
-    fn link(&mut self, whose: Whose, connection: Option<Connection>) -> watch::Sender<Option<Status>> {
+    fn link(&mut self, owner: Owner, connection: Option<Connection>) -> watch::Sender<Option<Status>> {
         let (sender, statuses) = watch::channel(connection.map(at));
-        let link = Arc::new(FakeLink { whose, statuses, did: self.doing.clone() });
+        let link = Arc::new(FakeLink { owner, statuses, did: self.doing.clone() });
         self.links.given.lock().unwrap().push_back(Opened::Link(link));
         sender
     }
@@ -185,7 +185,7 @@ const LOST: Connection = Connection::Waiting { cause: Cause::Lost, retry_in_ms: 
 #[tokio::test(start_paused = true)]
 async fn it_goes_online_by_itself_and_remembers_that_it_was_stopped() {
     let mut test = Test::new();
-    let link = test.link(Whose::Ours, Some(Connection::Off));
+    let link = test.link(Owner::Ours, Some(Connection::Off));
     let (app, _notes) = test.start();
     assert_eq!(test.did().await, "on");
     assert_eq!(test.did().await, "unlock");
@@ -199,7 +199,7 @@ async fn it_goes_online_by_itself_and_remembers_that_it_was_stopped() {
     assert_eq!(test.did().await, "end");
 
     // As after a crash: the desired state is what was asked for last.
-    let _link = test.link(Whose::Ours, Some(Connection::Off));
+    let _link = test.link(Owner::Ours, Some(Connection::Off));
     let (app, _notes) = test.start();
     assert_eq!(test.did().await, "off");
     until_kind(&app, StateKind::Off).await;
@@ -208,7 +208,7 @@ async fn it_goes_online_by_itself_and_remembers_that_it_was_stopped() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_ends_by_itself() {
     let mut test = Test::new();
-    let _link = test.link(Whose::Ours, Some(ONLINE));
+    let _link = test.link(Owner::Ours, Some(ONLINE));
     let (app, _notes) = test.start();
     let (_, _) = (test.did().await, test.did().await);
     let begin = Instant::now();
@@ -225,7 +225,7 @@ async fn a_pause_ends_by_itself() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_can_be_ended_early_and_its_end_changes_nothing_then() {
     let mut test = Test::new();
-    let _link = test.link(Whose::Ours, Some(ONLINE));
+    let _link = test.link(Owner::Ours, Some(ONLINE));
     let (app, _notes) = test.start();
     let (_, _) = (test.did().await, test.did().await);
     app.pause(PauseFor::Tomorrow).await.unwrap();
@@ -239,8 +239,8 @@ async fn a_pause_can_be_ended_early_and_its_end_changes_nothing_then() {
 #[tokio::test(start_paused = true)]
 async fn another_process_is_shown_and_taken_over_from_when_it_ends() {
     let mut test = Test::new();
-    let theirs = test.link(Whose::Another { pid: Some(7) }, Some(ONLINE));
-    let ours = test.link(Whose::Ours, Some(Connection::Off));
+    let theirs = test.link(Owner::Another { pid: Some(7) }, Some(ONLINE));
+    let ours = test.link(Owner::Ours, Some(Connection::Off));
     let (app, _notes) = test.start();
     let shown = until_kind(&app, StateKind::Online).await;
     assert!(shown.view.notices.iter().any(|notice| notice.id == "other" && notice.text.contains('7')));
@@ -256,7 +256,7 @@ async fn another_process_is_shown_and_taken_over_from_when_it_ends() {
 #[tokio::test(start_paused = true)]
 async fn what_is_asked_over_the_socket_is_a_wish_like_any_other() {
     let mut test = Test::new();
-    let _link = test.link(Whose::Ours, Some(ONLINE));
+    let _link = test.link(Owner::Ours, Some(ONLINE));
     let (app, _notes) = test.start();
     let (_, _) = (test.did().await, test.did().await);
     let (done, is_done) = oneshot::channel();
@@ -273,7 +273,7 @@ async fn what_is_asked_over_the_socket_is_a_wish_like_any_other() {
 async fn a_keychain_that_is_not_there_is_tried_again_and_a_person_is_not_pestered() {
     let mut test = Test::new();
     let missing = || Connection::NoKey { trouble: KeyTrouble::Missing };
-    let link = test.link(Whose::Ours, Some(Connection::NoKey { trouble: KeyTrouble::Asked }));
+    let link = test.link(Owner::Ours, Some(Connection::NoKey { trouble: KeyTrouble::Asked }));
     let (app, mut notes) = test.start();
     let (_, _) = (test.did().await, test.did().await);
     let begin = Instant::now();
@@ -298,7 +298,7 @@ async fn a_keychain_that_is_not_there_is_tried_again_and_a_person_is_not_pestere
 #[tokio::test(start_paused = true)]
 async fn an_outage_is_told_after_a_minute_though_nothing_happens_meanwhile() {
     let mut test = Test::new();
-    let link = test.link(Whose::Ours, Some(ONLINE));
+    let link = test.link(Owner::Ours, Some(ONLINE));
     let (app, mut notes) = test.start();
     until_kind(&app, StateKind::Online).await;
     link.send_replace(Some(at(LOST)));
@@ -314,7 +314,7 @@ async fn an_outage_is_told_after_a_minute_though_nothing_happens_meanwhile() {
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_statuses_is_shown_five_times_a_second() {
     let mut test = Test::new();
-    let link = test.link(Whose::Ours, Some(ONLINE));
+    let link = test.link(Owner::Ours, Some(ONLINE));
     let (app, _notes) = test.start();
     until_kind(&app, StateKind::Online).await;
     let mut shown = app.shown();
@@ -342,7 +342,7 @@ async fn a_storm_of_statuses_is_shown_five_times_a_second() {
 #[tokio::test(start_paused = true)]
 async fn counters_are_read_only_while_somebody_looks() {
     let mut test = Test::new();
-    let _link = test.link(Whose::Ours, Some(ONLINE));
+    let _link = test.link(Owner::Ours, Some(ONLINE));
     let (app, _notes) = test.start();
     let (_, _) = (test.did().await, test.did().await);
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -367,7 +367,7 @@ async fn trouble_is_shown_and_looked_at_again() {
     let (app, _notes) = test.start();
     let shown = until_kind(&app, StateKind::Broken).await;
     assert!(shown.view.can.start && !shown.view.headline.detail.is_empty());
-    let _link = test.link(Whose::Ours, Some(ONLINE));
+    let _link = test.link(Owner::Ours, Some(ONLINE));
     let begin = Instant::now();
     until_kind(&app, StateKind::Online).await;
     assert!(begin.elapsed() <= Duration::from_secs(31));
@@ -376,7 +376,7 @@ async fn trouble_is_shown_and_looked_at_again() {
 #[tokio::test(start_paused = true)]
 async fn preferences_are_in_force_at_once_and_kept() {
     let mut test = Test::new();
-    let _link = test.link(Whose::Ours, Some(ONLINE));
+    let _link = test.link(Owner::Ours, Some(ONLINE));
     let (app, _notes) = test.start();
     let shown = until_kind(&app, StateKind::Online).await;
     let prefs = Prefs { lang: "de".into(), start_on_login: true, ..shown.prefs.clone() };
@@ -393,7 +393,7 @@ async fn preferences_are_in_force_at_once_and_kept() {
 #[tokio::test(start_paused = true)]
 async fn settings_that_do_not_come_online_are_taken_back() {
     let mut test = Test::new();
-    let link = test.link(Whose::Ours, Some(ONLINE));
+    let link = test.link(Owner::Ours, Some(ONLINE));
     std::fs::write(test.folder().config, "[client]\n").unwrap();
     let (app, _notes) = test.start();
     until_kind(&app, StateKind::Online).await;
@@ -422,7 +422,7 @@ async fn settings_that_do_not_come_online_are_taken_back() {
 #[tokio::test(start_paused = true)]
 async fn services_are_set_and_removed_by_name() {
     let mut test = Test::new();
-    let _link = test.link(Whose::Ours, Some(ONLINE));
+    let _link = test.link(Owner::Ours, Some(ONLINE));
     std::fs::write(test.folder().config, "# mine\n[client]\n").unwrap();
     let (app, _notes) = test.start();
     until_kind(&app, StateKind::Online).await;
@@ -451,7 +451,7 @@ async fn services_are_set_and_removed_by_name() {
 #[tokio::test(start_paused = true)]
 async fn forgetting_tells_the_server_unless_it_does_not_know_us() {
     let mut test = Test::new();
-    let link = test.link(Whose::Ours, Some(ONLINE));
+    let link = test.link(Owner::Ours, Some(ONLINE));
     let (app, _notes) = test.start();
     until_kind(&app, StateKind::Online).await;
     let (_, _) = (test.did().await, test.did().await);
@@ -512,7 +512,7 @@ async fn whatever_is_offered_in_a_state_does_something_there() {
             let mut test = Test::in_trouble(state.clone().err().unwrap_or(TroubleKind::Folder));
             let memory = Remembered { desired, ..Remembered::default() };
             memory.save(&test.folder()).unwrap();
-            let _link = state.clone().ok().map(|connection| test.link(Whose::Ours, Some(connection)));
+            let _link = state.clone().ok().map(|connection| test.link(Owner::Ours, Some(connection)));
             let (app, _notes) = test.start();
             let shown = until_kind(&app, kind_of(desired, &state)).await;
             let Some(action) = shown.view.actions.iter().find(|action| !seen.contains(&action.name)) else {

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 pub use self::own::{Asked, RealLinks};
 use super::contract::Problem;
-use super::view::{Trouble, Whose};
+use super::view::{Owner, Trouble};
 use crate::client::StartError;
 use crate::config::KeyStore;
 use crate::enrol::{Done, Existing, RegisterError};
@@ -76,7 +76,7 @@ pub struct RegistrationRequest {
 /// A client that can be asked. Cheap to share; the client in this process ends when its link is told to.
 pub trait Link: Send + Sync + 'static {
     /// Whose it is.
-    fn whose(&self) -> Whose;
+    fn owner(&self) -> Owner;
 
     /// Where it stands, as it changes; `None` until it has said so. The channel closes when it has ended.
     fn statuses(&self) -> watch::Receiver<Option<Status>>;

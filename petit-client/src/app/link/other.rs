@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Link, LinkError, RegistrationRequest};
-use crate::app::view::Whose;
+use crate::app::view::Owner;
 use crate::control::CONSENT;
 use crate::enrol::{Done, Existing};
 use crate::folder::Folder;
@@ -80,8 +80,8 @@ async fn follow(folder: Folder, socket: Client, statuses: watch::Sender<Option<S
 }
 
 impl Link for Other {
-    fn whose(&self) -> Whose {
-        Whose::Another { pid: self.pid }
+    fn owner(&self) -> Owner {
+        Owner::Another { pid: self.pid }
     }
 
     fn statuses(&self) -> watch::Receiver<Option<Status>> {

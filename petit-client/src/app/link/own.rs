@@ -20,7 +20,7 @@ use super::other::Other;
 use super::{Link, LinkError, Links, Opened, RegistrationRequest};
 use crate::app::mistakes;
 use crate::app::texts::Texts;
-use crate::app::view::{Trouble, TroubleKind, Whose};
+use crate::app::view::{Owner, Trouble, TroubleKind};
 use crate::app::words;
 use crate::client::{Client, StartError, UnregisterError};
 use crate::config::{self, ConfigError};
@@ -198,8 +198,8 @@ async fn translate(mut values: watch::Receiver<serde_json::Value>, statuses: wat
 }
 
 impl Link for Own {
-    fn whose(&self) -> Whose {
-        Whose::Ours
+    fn owner(&self) -> Owner {
+        Owner::Ours
     }
 
     fn statuses(&self) -> watch::Receiver<Option<Status>> {

@@ -65,7 +65,7 @@ fn open(relay: &Side, service: u16) -> Stream {
 async fn reset_code(stream: &Stream) -> ResetCode {
     let reset = async {
         loop {
-            match stream.fate().reset_code() {
+            match stream.outcome().reset_code() {
                 Some(code) => return code,
                 None => tokio::task::yield_now().await,
             }
@@ -148,7 +148,8 @@ async fn what_all_sessions_hold_counts_together() {
         runner.on_message(FromRelay::Move {});
         relays.push(welcomed(&mut runner));
     }
-    let refused = held.iter().filter(|stream| stream.fate().reset_code() == Some(ResetCode::NoRoom)).count();
+    let refused =
+        held.iter().filter(|stream| stream.outcome().reset_code() == Some(ResetCode::NoRoom)).count();
     assert!(refused + 8 >= streams, "a third of three halves: {refused} of {}", held.len());
     assert!(refused <= streams + 8, "and no more: {refused} of {}", held.len());
 }
@@ -181,7 +182,7 @@ async fn a_server_that_leaves_again_and_again_leaves_no_more_than_so_many_sessio
         };
         timeout(LONG, ended).await.expect("the oldest have ended");
         let last = &streams[streams.len() - 2];
-        assert!(!last.fate().was_lost() && last.fate().reset_code().is_none(), "the newest go on");
+        assert!(!last.outcome().was_lost() && last.outcome().reset_code().is_none(), "the newest go on");
     }
 }
 
@@ -340,9 +341,9 @@ async fn a_service_that_is_withdrawn_is_not_reached_over_a_stream_that_is_open()
         answer(&mut kept).await.unwrap();
         runner.set_services(after);
         answer(&mut kept).await.unwrap_err();
-        assert_eq!(kept.fate().reset_code(), Some(ResetCode::ServiceUnknown));
+        assert_eq!(kept.outcome().reset_code(), Some(ResetCode::ServiceUnknown));
         assert_eq!(requests.load(Ordering::Relaxed) - before, 2, "the service saw no further request");
-        assert_eq!(kept.fate().delivered(), Some(2 * REQUEST.len() as u64), "which the relay can tell");
+        assert_eq!(kept.outcome().delivered(), Some(2 * REQUEST.len() as u64), "which the relay can tell");
     }
 }
 

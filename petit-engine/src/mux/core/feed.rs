@@ -99,7 +99,7 @@ impl Core {
             // A stream that both sides have finished is complete, whatever becomes of the connection.
             if !slot.finished || slot.fin != Fin::Sent {
                 slot.broken = true;
-                slot.fate.lost();
+                slot.outcome.lost();
             }
             slot.outbox.clear();
             slot.wake();

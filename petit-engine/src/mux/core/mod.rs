@@ -18,7 +18,7 @@ use bytes::BytesMut;
 
 use super::memory::{Amounts, Entry, Memory};
 use super::outbox::Outbox;
-use super::stream::Fate;
+use super::stream::StreamOutcome;
 use super::{OpenError, Stats};
 use crate::limits;
 use crate::proto::credit::{Budget, RecvWindow, SendCredit};
@@ -129,7 +129,7 @@ struct Slot {
     watcher: Option<Waker>,
     /// The [`super::Stream`] has been dropped; what is left is to be sent.
     detached: bool,
-    fate: Arc<Fate>,
+    outcome: Arc<StreamOutcome>,
 }
 
 impl Slot {
@@ -217,7 +217,7 @@ impl Core {
 
     // ---- what the owner asks for ----------------------------------------------------------------
 
-    pub(in crate::mux) fn open(&mut self, open: Open) -> Result<(u32, Open, Arc<Fate>), OpenError> {
+    pub(in crate::mux) fn open(&mut self, open: Open) -> Result<(u32, Open, Arc<StreamOutcome>), OpenError> {
         match self.state {
             State::Open => {}
             State::Leaving => return Err(OpenError::Leaving),
@@ -233,12 +233,12 @@ impl Core {
         self.last_stream = id;
         let window = self.budget.open();
         let open = Open { window, ..open };
-        let fate = self.insert(id, window, self.peer_window);
+        let outcome = self.insert(id, window, self.peer_window);
         self.control_frame(id, Kind::Open, &open.encode());
         if id == limits::LAST_STREAM {
             self.go_away(Duration::ZERO);
         }
-        Ok((id, open, fate))
+        Ok((id, open, outcome))
     }
 
     /// As if all streams up to this one had been opened, and had ended.
@@ -247,8 +247,8 @@ impl Core {
         self.last_stream = stream;
     }
 
-    fn insert(&mut self, id: u32, recv_window: u32, send_credit: u32) -> Arc<Fate> {
-        let fate = Arc::new(Fate::default());
+    fn insert(&mut self, id: u32, recv_window: u32, send_credit: u32) -> Arc<StreamOutcome> {
+        let outcome = Arc::new(StreamOutcome::default());
         let slot = Slot {
             inbox: VecDeque::new(),
             window: RecvWindow::new(recv_window),
@@ -262,12 +262,12 @@ impl Core {
             broken: false,
             watcher: None,
             detached: false,
-            fate: Arc::clone(&fate),
+            outcome: Arc::clone(&outcome),
         };
         self.streams.insert(id, slot);
         self.stray_frames += u64::from(limits::STRAY_FRAMES_PER_STREAM);
         self.stats.opened += 1;
-        fate
+        outcome
     }
 
     pub(in crate::mux) fn go_away(&mut self, retry_after: Duration) {

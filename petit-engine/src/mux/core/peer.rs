@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::{Core, Role, State, wake};
 use crate::limits;
-use crate::mux::stream::Fate;
+use crate::mux::stream::StreamOutcome;
 use crate::proto::credit::CreditError;
 use crate::proto::frame::{FrameError, GoAway, Header, Kind, Open, Reset, ResetCode};
 use crate::proto::frame::{decode_u64, decode_window};
@@ -53,7 +53,7 @@ pub(in crate::mux) enum Told {
     Nothing,
     Control(Vec<u8>),
     GoAway(GoAway),
-    Open(u32, Open, Arc<Fate>),
+    Open(u32, Open, Arc<StreamOutcome>),
 }
 
 impl Core {
@@ -123,7 +123,7 @@ impl Core {
                     return Err(Violation::Unexpected { kind, stream });
                 }
                 slot.finished = true;
-                slot.fate.peer_delivered(delivered);
+                slot.outcome.peer_delivered(delivered);
                 wake(&mut slot.reader);
                 self.forget_if_done(stream);
             }
@@ -133,7 +133,7 @@ impl Core {
                     return self.stray(stream, kind, 0).map(|()| None);
                 };
                 slot.broken = true;
-                slot.fate.reset(reset);
+                slot.outcome.reset(reset);
                 self.outgoing = self.outgoing.saturating_sub(slot.outbox.bytes);
                 slot.outbox.clear();
                 slot.wake();
@@ -205,8 +205,8 @@ impl Core {
             return Ok(Told::Nothing);
         }
         self.budget.claim(self.own_window);
-        let fate = self.insert(stream, self.own_window, open.window);
-        Ok(Told::Open(stream, *open, fate))
+        let outcome = self.insert(stream, self.own_window, open.window);
+        Ok(Told::Open(stream, *open, outcome))
     }
 
     /// A frame for a stream that is no longer there: it crossed with our reset, unless there are too many.

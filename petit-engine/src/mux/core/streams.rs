@@ -124,7 +124,7 @@ impl Core {
     fn written(&mut self, id: u32, added: usize) {
         self.outgoing += added;
         if let Some(slot) = self.streams.get_mut(&id) {
-            slot.fate.wrote(added);
+            slot.outcome.wrote(added);
         }
         self.queue(id);
         self.wake_driver();

@@ -26,7 +26,7 @@ use super::head;
 use super::http1::{Coding, Exchange, Sending, Trouble, Upstream};
 use super::pool::{self, Lease, Repeatable};
 use crate::limits;
-use crate::mux::{Fate, Stream};
+use crate::mux::{Stream, StreamOutcome};
 use crate::proto::frame::{Open, Purpose};
 use crate::timer::LazyTimer;
 
@@ -62,7 +62,7 @@ impl RequestContext<'_> {
     /// Opens a stream with an HTTP/2 connection on it, for this request and others.
     async fn connect_h2(&self) -> Result<pool::Shared, Failure> {
         let stream = self.open()?;
-        let fate = Arc::clone(stream.fate());
+        let outcome = Arc::clone(stream.outcome());
         let handshake = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             // Fixed: hyper's adaptive windows are the same for a request and for the connection, so that one
@@ -75,13 +75,13 @@ impl RequestContext<'_> {
             .keep_alive_interval(limits::H2_PING_EVERY)
             .keep_alive_timeout(limits::H2_PING_LIMIT)
             .handshake(TokioIo::new(stream));
-        let (sender, connection) = handshake.await.map_err(|_| Failure::of_fate(&fate))?;
+        let (sender, connection) = handshake.await.map_err(|_| Failure::of_stream_outcome(&outcome))?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::trace!(%error, "connection to a service ended");
             }
         });
-        let connection = pool::Shared::new(sender, fate, self.peer);
+        let connection = pool::Shared::new(sender, outcome, self.peer);
         self.session.pool.keep_shared(self.served.number, &connection);
         Ok(connection)
     }
@@ -251,15 +251,20 @@ impl Job<'_> {
             Some(stream) => (stream, true),
             None => (Arc::new(context.open().map_err(Refused::for_good)?), false),
         };
-        let fate = Arc::clone(stream.fate());
-        let before = fate.written();
+        let outcome = Arc::clone(stream.outcome());
+        let before = outcome.written();
         let upstream = Upstream { session: Arc::clone(context.session), service, stream };
         let mut exchange = Exchange::begin(upstream, head, is_head, sending);
         match self.first_byte(poll_fn(|cx| exchange.poll_head(cx))).await {
             Waited::Answered(Ok((head, rest))) => Ok(exchange.answer(&context.shared.tasks, head, rest)),
             Waited::Answered(Err(trouble)) => {
                 let fault = matches!(trouble, Trouble::Body).then_some(Failure::BadRequest);
-                Err(self.refused(fault, matches!(trouble, Trouble::Invalid), kept.then_some(before), &fate))
+                Err(self.refused(
+                    fault,
+                    matches!(trouble, Trouble::Invalid),
+                    kept.then_some(before),
+                    &outcome,
+                ))
             }
             Waited::InVain(failure) => Err(Refused::for_good(failure)),
         }
@@ -303,7 +308,7 @@ impl Job<'_> {
             None => context.connect_h2().await.map_err(Refused::for_good)?,
         };
         let place = connection.enter();
-        let before = connection.fate.written();
+        let before = connection.outcome.written();
         let answer = connection.sender.send_request(request);
         match self.first_byte(answer).await {
             Waited::Answered(Ok(response)) => {
@@ -321,7 +326,7 @@ impl Job<'_> {
             Waited::Answered(Err(error)) => {
                 let invalid = error.is_parse() || is_no_http2(&error);
                 let kept = was_kept.then_some(if error.is_canceled() { u64::MAX } else { before });
-                let mut refused = self.refused(None, invalid, kept, &connection.fate);
+                let mut refused = self.refused(None, invalid, kept, &connection.outcome);
                 refused.never_started |= was_never_processed(&error);
                 if h2_cause(&error).is_some_and(h2::Error::is_go_away) {
                     connection.retire();
@@ -336,13 +341,19 @@ impl Job<'_> {
     /// can have started; if it said nothing, only one that was not written at all is known not to have. `kept`: the
     /// stream had carried other requests, which make so many bytes. `invalid`: what was read is no HTTP, which is what the
     /// visitor is told however the stream ends: whether its end has come yet is chance.
-    fn refused(&self, fault: Option<Failure>, invalid: bool, kept: Option<u64>, fate: &Fate) -> Refused {
+    fn refused(
+        &self,
+        fault: Option<Failure>,
+        invalid: bool,
+        kept: Option<u64>,
+        outcome: &StreamOutcome,
+    ) -> Refused {
         if let Some(fault) = self.place.fault().or(fault) {
             return Refused::for_good(fault);
         }
-        let delivered = fate.delivered().unwrap_or_else(|| fate.written());
+        let delivered = outcome.delivered().unwrap_or_else(|| outcome.written());
         let never_started = kept.is_some_and(|before| delivered <= before);
-        let failure = if invalid { Failure::ServiceInvalid } else { Failure::of_fate(fate) };
+        let failure = if invalid { Failure::ServiceInvalid } else { Failure::of_stream_outcome(outcome) };
         Refused { failure, never_started }
     }
 

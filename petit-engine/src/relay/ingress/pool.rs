@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::body::VisitorBody;
 use crate::limits;
-use crate::mux::{Fate, Stream};
+use crate::mux::{Stream, StreamOutcome};
 
 /// The idle streams of a session, by the agent's number of the service.
 #[derive(Default)]
@@ -65,7 +65,7 @@ pub(super) enum Repeatable {
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) sender: http2::SendRequest<VisitorBody>,
-    pub(super) fate: Arc<Fate>,
+    pub(super) outcome: Arc<StreamOutcome>,
     active: Arc<AtomicUsize>,
     /// The service has said that it takes no more on it.
     retired: Arc<AtomicBool>,
@@ -79,9 +79,13 @@ struct User {
 }
 
 impl Shared {
-    pub(super) fn new(sender: http2::SendRequest<VisitorBody>, fate: Arc<Fate>, peer: SocketAddr) -> Self {
+    pub(super) fn new(
+        sender: http2::SendRequest<VisitorBody>,
+        outcome: Arc<StreamOutcome>,
+        peer: SocketAddr,
+    ) -> Self {
         let user = Arc::new(Mutex::new(User { peer, since: Instant::now() }));
-        Self { sender, fate, active: Arc::default(), retired: Arc::default(), user }
+        Self { sender, outcome, active: Arc::default(), retired: Arc::default(), user }
     }
 
     fn user(&self) -> MutexGuard<'_, User> {

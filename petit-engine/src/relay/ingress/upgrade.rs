@@ -39,9 +39,9 @@ pub(super) async fn websocket(
         () = slot.place().lost() => return Err(Failure::GaveWay),
     };
     let stream = context.open()?;
-    let fate = Arc::clone(stream.fate());
+    let outcome = Arc::clone(stream.outcome());
     let handshake = http1_builder().handshake(TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.map_err(|_| Failure::of_fate(&fate))?;
+    let (mut sender, connection) = handshake.await.map_err(|_| Failure::of_stream_outcome(&outcome))?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::trace!(%error, "connection to a service ended");
@@ -61,7 +61,7 @@ pub(super) async fn websocket(
     let mut response = match waited {
         Waited::Answered(Ok(response)) => response,
         Waited::Answered(Err(error)) if error.is_parse() => return Err(Failure::ServiceInvalid),
-        Waited::Answered(Err(_)) => return Err(Failure::of_fate(&fate)),
+        Waited::Answered(Err(_)) => return Err(Failure::of_stream_outcome(&outcome)),
         Waited::InVain(failure) => return Err(failure),
     };
     let idle = context.shared.config.bounds.idle;
