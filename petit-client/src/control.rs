@@ -84,7 +84,7 @@ impl Control {
             ("GET", ["check"]) => Ok(json!({ "checks": doctor::run(self.client.folder()).await })),
             ("POST", ["start"]) => {
                 self.client.switch(true).await;
-                self.client.hurry().await;
+                self.client.reconnect_now().await;
                 // Its user may take as long as they like; what comes of it is in the status.
                 let client = self.client.clone();
                 tokio::spawn(async move {

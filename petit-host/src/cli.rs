@@ -83,13 +83,13 @@ impl Failure {
     /// As [`Failure::of_call`], where the program may well run and not answer: then it holds its lock.
     pub fn of_unanswered(error: CallError, program: &str, lock: &Path) -> Self {
         match (&error, Lock::holder(lock)) {
-            (CallError::NotRunning, Some(Holder { pid })) => Self::deaf(program, pid),
+            (CallError::NotRunning, Some(Holder { pid })) => Self::unanswering(program, pid),
             _ => Self::of_call(error, program),
         }
     }
 
     /// A program runs, but its control socket is gone, or nobody answers there.
-    pub fn deaf(program: &str, pid: Option<u32>) -> Self {
+    pub fn unanswering(program: &str, pid: Option<u32>) -> Self {
         let who = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
         let end = pid.map_or_else(String::new, |pid| format!(": kill {pid}"));
         Self::new(ExitCode::Failed, format!("{program} runs{who} but does not answer on its socket"))

@@ -69,14 +69,14 @@ async fn a_newer_session_of_the_same_key_takes_over_at_once_and_the_older_one_do
     let elsewhere = |state| matches!(state, AgentState::Waiting { cause: Cause::InUseElsewhere, .. });
     until(&older, "the first to know", elsewhere).await;
     // It asks, and takes nothing.
-    older.hurry().await;
+    older.reconnect_now().await;
     until(&older, "the first to be told again", elsewhere).await;
     assert_eq!(bed.visitor().get(&host, "/").await.text(), "B");
     // When the other one is gone, it is let in.
     newer.stop().await;
     soon("the first to be back", async {
         while !online(older.view().borrow().state) {
-            older.hurry().await;
+            older.reconnect_now().await;
             let mut view = older.view();
             view.borrow_and_update();
             view.changed().await.unwrap();

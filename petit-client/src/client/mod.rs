@@ -291,9 +291,9 @@ impl Client {
     }
 
     /// Ends a wait for the next attempt to connect.
-    pub async fn hurry(&self) {
+    pub async fn reconnect_now(&self) {
         if let Some(agent) = &self.shared.inner.lock().await.agent {
-            agent.hurry().await;
+            agent.reconnect_now().await;
         }
     }
 

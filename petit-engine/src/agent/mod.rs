@@ -144,7 +144,7 @@ pub enum AskError {
 
 pub(crate) enum Command {
     Switch(bool),
-    Hurry,
+    ReconnectNow,
     Wake,
     Network(Vec<IpAddr>),
     SetRoute(DialRoute),
@@ -233,8 +233,8 @@ impl Agent {
     }
 
     /// Ends a wait for the next attempt: the network has changed, the computer woke, a person is impatient.
-    pub async fn hurry(&self) {
-        let _ = self.commands.send(Command::Hurry).await;
+    pub async fn reconnect_now(&self) {
+        let _ = self.commands.send(Command::ReconnectNow).await;
     }
 
     /// The computer has slept, or something in its network has changed: a session that does not answer within

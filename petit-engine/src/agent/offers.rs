@@ -28,7 +28,7 @@ pub(super) struct Offered {
     /// Its visits end with this.
     pub(super) offering: Arc<Offering>,
     /// What the relay was told last.
-    told: Health,
+    announced: Health,
     /// How it was when that was looked at for the log.
     seen: Health,
     /// When to try the whole way next.
@@ -42,9 +42,9 @@ impl Offered {
         (name, kind, target, tls) == (&spec.name, &spec.kind, &spec.target, &spec.tls)
     }
 
-    /// Notes what the relay has made of the offer. True when that is news.
+    /// Notes what the relay has made of the offer. True when it has changed.
     fn set_outcome(&mut self, outcome: Outcome) -> bool {
-        let is_news = match (&outcome, &self.outcome, &self.names) {
+        let has_changed = match (&outcome, &self.outcome, &self.names) {
             (Outcome::Registered { url, .. }, None | Some(Outcome::Registered { .. }), Some(names)) => {
                 names.url != *url
             }
@@ -60,7 +60,7 @@ impl Offered {
             Outcome::Refused { cause: GrantRefusal::StoreFailed | GrantRefusal::PortBusy } => {}
         }
         self.outcome = Some(outcome);
-        is_news
+        has_changed
     }
 }
 
@@ -87,7 +87,7 @@ impl Runner {
                         names,
                         meter: Arc::default(),
                         offering: offering.unwrap_or_default(),
-                        told: Health::Untried,
+                        announced: Health::Untried,
                         seen: Health::Untried,
                         probe_at: None,
                     }
@@ -119,12 +119,12 @@ impl Runner {
 
     pub(super) fn offers(&mut self) -> Vec<Offer> {
         let offer = |offered: &mut Offered| {
-            offered.told = offered.meter.health().0;
+            offered.announced = offered.meter.health().0;
             Offer {
                 service: offered.number,
                 name: offered.spec.name.clone(),
                 kind: offered.spec.kind,
-                health: offered.told,
+                health: offered.announced,
                 options: offered.spec.options.clone(),
             }
         };
@@ -193,19 +193,22 @@ impl Runner {
         }
         let now = Instant::now();
         loop {
-            let mut news: Vec<&mut Offered> =
-                self.offers.iter_mut().filter(|offered| offered.told != offered.meter.health().0).collect();
-            if news.is_empty() {
+            let mut changed: Vec<&mut Offered> = self
+                .offers
+                .iter_mut()
+                .filter(|offered| offered.announced != offered.meter.health().0)
+                .collect();
+            if changed.is_empty() {
                 return;
             }
             if !self.telling.rate.allow(now.into_std()) {
                 self.telling.again_at = self.telling.rate.next().map(Instant::from_std);
                 return;
             }
-            news.truncate(if self.telling.together { news.len() } else { 1 });
-            let told = news.into_iter().map(|offered| {
-                offered.told = offered.meter.health().0;
-                ServiceHealth { service: offered.number, health: offered.told }
+            changed.truncate(if self.telling.together { changed.len() } else { 1 });
+            let told = changed.into_iter().map(|offered| {
+                offered.announced = offered.meter.health().0;
+                ServiceHealth { service: offered.number, health: offered.announced }
             });
             let message = match told.collect::<Vec<_>>().as_slice() {
                 [ServiceHealth { service, health }] => {

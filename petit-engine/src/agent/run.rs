@@ -72,7 +72,7 @@ pub(super) struct Runner {
     pub(super) doings: Doings,
     pub(super) questions: Vec<Question>,
     pub(super) next_probe: u32,
-    news: Arc<Notify>,
+    health_changed: Arc<Notify>,
     /// What the relay is told about health, and when there is more to tell.
     pub(super) telling: Telling,
     /// When to look again whether a refusal still stands.
@@ -141,7 +141,7 @@ impl Runner {
             doings: Doings::default(),
             questions: Vec::new(),
             next_probe: 0,
-            news: Arc::new(Notify::new()),
+            health_changed: Arc::new(Notify::new()),
             telling: Telling::default(),
             retry_at: None,
             offer_at: None,
@@ -168,7 +168,7 @@ impl Runner {
                 },
                 Some(stream) = self.moved.streams.recv() => self.on_stream(stream),
                 () = at(wake) => self.on_time(),
-                () = self.news.notified() => self.tell_health(),
+                () = self.health_changed.notified() => self.tell_health(),
                 Some(visit) = self.visiting.join_next() => {
                     if let Err(error) = visit && error.is_panic() {
                         tracing::error!(%error, "a visit failed within; only that stream ended");
@@ -336,9 +336,9 @@ impl Runner {
                 self.leave_all();
                 self.step(Step::SwitchedOff);
             }
-            Command::Hurry => {
+            Command::ReconnectNow => {
                 self.backoff.reset();
-                self.step(Step::Hurry);
+                self.step(Step::ReconnectNow);
                 if let Some(live) = &self.live {
                     live.mux.ping();
                 }
@@ -519,7 +519,7 @@ impl Runner {
             }
             // An attempt that began before may wait for an answer that cannot come any more.
             None if self.state() == AgentState::Connecting => self.dial(),
-            None => self.step(Step::Hurry),
+            None => self.step(Step::ReconnectNow),
         }
     }
 
@@ -582,7 +582,7 @@ impl Runner {
             stream,
             service: Arc::clone(&offered.spec),
             meter: Arc::clone(&offered.meter),
-            news: Arc::clone(&self.news),
+            health_changed: Arc::clone(&self.health_changed),
             offering: Arc::clone(&offered.offering),
             connection,
             memory: Arc::clone(&self.memory),

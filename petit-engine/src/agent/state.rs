@@ -57,7 +57,7 @@ pub enum Event {
     /// It is time to look whether somebody has put things right.
     RetryDue,
     /// Waiting has become pointless: the network changed, the computer woke, or somebody pressed a button.
-    Hurry,
+    ReconnectNow,
 }
 
 impl AgentState {
@@ -73,7 +73,7 @@ impl AgentState {
             }
             (Self::Connecting | Self::Online { .. }, Event::Refused { cause }) => Self::Stopped { cause },
             (Self::Waiting { until, .. }, Event::Tick) if until <= now => Self::Connecting,
-            (Self::Waiting { .. }, Event::Hurry | Event::SwitchedOn) => Self::Connecting,
+            (Self::Waiting { .. }, Event::ReconnectNow | Event::SwitchedOn) => Self::Connecting,
             (Self::Stopped { .. }, Event::RetryDue) => Self::Connecting,
             (state, _) => state, // late or repeated: an answer no longer asked for changes nothing
         }
@@ -95,14 +95,14 @@ mod tests {
         let waiting = online.after(Event::Lost { until: later, cause: Cause::Lost }, now);
         assert_eq!(waiting.after(Event::Tick, now), waiting, "not before its time");
         assert_eq!(waiting.after(Event::Tick, later), AgentState::Connecting);
-        assert_eq!(waiting.after(Event::Hurry, now), AgentState::Connecting);
+        assert_eq!(waiting.after(Event::ReconnectNow, now), AgentState::Connecting);
     }
 
     #[test]
     fn a_refusal_waits_for_a_person() {
         let now = Instant::now();
         let stopped = AgentState::Connecting.after(Event::Refused { cause: Cause::Unknown }, now);
-        for event in [Event::Tick, Event::Hurry, Event::Welcomed] {
+        for event in [Event::Tick, Event::ReconnectNow, Event::Welcomed] {
             assert_eq!(stopped.after(event, now + Duration::from_secs(3600)), stopped);
         }
         assert_eq!(stopped.after(Event::SwitchedOn, now), AgentState::Connecting);
@@ -119,7 +119,7 @@ mod tests {
             Event::Refused { cause: Cause::Unknown },
             Event::Tick,
             Event::RetryDue,
-            Event::Hurry,
+            Event::ReconnectNow,
         ] {
             assert_eq!(AgentState::Idle.after(event, now), AgentState::Idle);
         }

@@ -29,7 +29,7 @@ pub struct Visit {
     /// Where to note what happened.
     pub meter: Arc<Meter>,
     /// To be called when the service's health has changed.
-    pub news: Arc<tokio::sync::Notify>,
+    pub health_changed: Arc<tokio::sync::Notify>,
     /// Tells when the service is withdrawn.
     pub offering: Arc<Offering>,
     /// The right to connect to the service, for as long as that lasts.
@@ -56,7 +56,7 @@ impl Visits for Direct {
 
 async fn direct(visit: Visit) {
     // `connection` is held to the end.
-    let Visit { mut stream, service, meter, news, offering, connection, memory } = visit;
+    let Visit { mut stream, service, meter, health_changed, offering, connection, memory } = visit;
     let start = Instant::now();
     // A visitor who leaves while the service is slow to accept is not waited for.
     let connected = tokio::select! {
@@ -72,7 +72,7 @@ async fn direct(visit: Visit) {
     if let Some(health) = health
         && meter.set_health(health, Instant::now())
     {
-        news.notify_one();
+        health_changed.notify_one();
     }
     let mut local = match connected {
         Ok(local) => local,

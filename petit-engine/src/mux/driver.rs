@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::core::{Told, Violation};
+use super::core::{FrameEvent, Violation};
 use super::outbox::Batch;
 use super::stream::Stream;
 use super::{End, Event, Shared};
@@ -227,10 +227,10 @@ fn take_in(
                 continue;
             }
             Some(Piece::Frame { header, payload }) => match core.on_frame(header, payload)? {
-                None | Some(Told::Nothing) => continue,
-                Some(Told::Control(payload)) => Event::Control(payload),
-                Some(Told::GoAway(away)) => Event::GoAway(away),
-                Some(Told::Open(id, open, outcome)) => {
+                None | Some(FrameEvent::Nothing) => continue,
+                Some(FrameEvent::Control(payload)) => Event::Control(payload),
+                Some(FrameEvent::GoAway(away)) => Event::GoAway(away),
+                Some(FrameEvent::Open(id, open, outcome)) => {
                     Event::Open(Stream::new(Arc::clone(shared), id, open, outcome))
                 }
             },

@@ -203,9 +203,9 @@ impl Relay {
             long_running: TaskTracker::new(),
             leaving: leaving::Leaving::default(),
         });
-        let news = shared.access.changes();
+        let changes = shared.access.changes();
         let watched = Arc::clone(&shared);
-        shared.until_ended(async move { changes::watch(&watched, news).await });
+        shared.until_ended(async move { changes::watch(&watched, changes).await });
         let counted = Arc::clone(&shared);
         shared.until_ended(async move { counted.comings.run().await });
         let timed = Arc::clone(&shared);

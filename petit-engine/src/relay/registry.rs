@@ -9,11 +9,11 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::Route;
-use super::front_probe::Told as FrontsTold;
+use super::front_probe::FrontsTold;
 use super::ingress::Pool;
 use super::naming::Naming;
 use super::places::Rooms;
-use super::telling::Told;
+use super::telling::LastGrants;
 use crate::cause::Health;
 use crate::limits;
 use crate::mux::{Mux, Stats};
@@ -44,7 +44,7 @@ pub(crate) struct Session {
     leaving: CancellationToken,
     served: RwLock<HashMap<RegisteredId, Arc<Served>>>,
     /// What the agent was told last of its services.
-    pub(super) told: Mutex<Told>,
+    pub(super) last_grants: Mutex<LastGrants>,
     /// Rung when there is more to tell later.
     pub(super) more_to_tell: Notify,
     /// What it was told last of the public fronts; `None`: it does not understand that.
@@ -155,7 +155,7 @@ impl Session {
             naming: Naming::default(),
             leaving: CancellationToken::new(),
             served: RwLock::default(),
-            told: Mutex::default(),
+            last_grants: Mutex::default(),
             more_to_tell: Notify::new(),
             fronts: has_feature(&hello.features, FRONTS).then(Mutex::default),
             peer,

@@ -171,7 +171,7 @@ async fn serve(
         () = driver.ended() => return Ok(()),
     };
     let (services, kept) = announced;
-    session.told(&services, &kept);
+    session.set_last_grants(&services, &kept);
     session.welcome(Welcome {
         protocol: PROTOCOL,
         features: [MOVE, HEALTHS, FRONTS, WIDE, BUSY_PORT]
@@ -306,7 +306,7 @@ async fn on_message(
         FromAgent::Rename { device_name } => say_name(shared, session, device_name),
         FromAgent::Remove { name } => {
             if let Some(found) = shared.access.remove(session.device, name.clone()).await {
-                session.keeps_no_longer(&name);
+                session.forget_kept(&name);
                 session.send(&FromRelay::Removed { name, found });
             }
         }

@@ -15,7 +15,7 @@ use crate::proto::rate::Rate;
 
 /// What an agent was told last of its services.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct LastGrants {
     grants: Vec<Grant>,
     kept: Vec<Kept>,
     /// Changes of aliases.
@@ -24,7 +24,7 @@ pub(super) struct Told {
     again_at: Option<Instant>,
 }
 
-impl Default for Told {
+impl Default for LastGrants {
     fn default() -> Self {
         let changes = Rate::new(limits::ALIASES_TOLD_PER_SECOND, limits::ALIASES_TOLD_PER_SECOND);
         Self { grants: Vec::new(), kept: Vec::new(), changes, again_at: None }
@@ -53,32 +53,32 @@ impl Session {
     }
 
     /// Keeps what the agent is told of its services.
-    pub(super) fn told(&self, grants: &[Grant], kept: &[Kept]) {
-        let mut told = self.told_mut();
-        (told.grants, told.kept) = (grants.to_vec(), kept.to_vec());
+    pub(super) fn set_last_grants(&self, grants: &[Grant], kept: &[Kept]) {
+        let mut last = self.last_grants();
+        (last.grants, last.kept) = (grants.to_vec(), kept.to_vec());
     }
 
     /// Answers an agent that has offered its services anew.
     pub(super) fn tell_grants(&self, grants: Vec<Grant>, kept: &[Kept]) {
-        let mut told = self.told_mut();
-        (told.grants, told.kept) = (grants.clone(), kept.to_vec());
+        let mut last = self.last_grants();
+        (last.grants, last.kept) = (grants.clone(), kept.to_vec());
         // Under the lock, so that what was found later is also said later.
         self.tell_services(grants, kept);
     }
 
-    fn told_mut(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last_grants(&self) -> MutexGuard<'_, LastGrants> {
+        self.last_grants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The agent knows that a service was given back, because it has asked for that.
-    pub(super) fn keeps_no_longer(&self, name: &ServiceName) {
-        self.told_mut().kept.retain(|kept| kept.name != *name);
+    pub(super) fn forget_kept(&self, name: &ServiceName) {
+        self.last_grants().kept.retain(|kept| kept.name != *name);
     }
 
     /// Tells the agent when its services have other aliases than it knows of: now, or a little later together with
     /// what has changed until then. True when it was told some now.
     pub(super) fn tell_aliases(&self, names: &(impl Names + ?Sized)) -> bool {
-        let mut told = self.told_mut();
+        let mut last = self.last_grants();
         // Each service is looked up once.
         let changed = |(place, grant): (usize, &Grant)| match &grant.outcome {
             Outcome::Registered { id, aliases, .. } => {
@@ -87,34 +87,34 @@ impl Session {
             }
             Outcome::Refused { .. } => None,
         };
-        let changed: Vec<(usize, Vec<Alias>)> = told.grants.iter().enumerate().filter_map(changed).collect();
+        let changed: Vec<(usize, Vec<Alias>)> = last.grants.iter().enumerate().filter_map(changed).collect();
         if changed.is_empty() {
             return false;
         }
-        if !told.changes.allow(Instant::now().into_std()) {
-            told.again_at = told.changes.next().map(Instant::from_std);
-            drop(told);
+        if !last.changes.allow(Instant::now().into_std()) {
+            last.again_at = last.changes.next().map(Instant::from_std);
+            drop(last);
             self.more_to_tell.notify_one();
             return false;
         }
-        let mut news = Vec::new();
+        let mut changed_grants = Vec::new();
         for (place, now) in changed {
-            if let Some(grant) = told.grants.get_mut(place)
+            if let Some(grant) = last.grants.get_mut(place)
                 && let Outcome::Registered { aliases, .. } = &mut grant.outcome
             {
                 *aliases = now;
-                news.push(grant.clone());
+                changed_grants.push(grant.clone());
             }
         }
         // Under the lock, so that what was found later is also said later.
-        self.tell_services(news, &told.kept);
+        self.tell_services(changed_grants, &last.kept);
         true
     }
 
     /// The aliases of its services that are whole domains.
     pub(super) fn domains(&self) -> Vec<Alias> {
-        let told = self.told_mut();
-        let aliases = told.grants.iter().flat_map(|grant| match &grant.outcome {
+        let last = self.last_grants();
+        let aliases = last.grants.iter().flat_map(|grant| match &grant.outcome {
             Outcome::Registered { aliases, .. } => aliases.as_slice(),
             Outcome::Refused { .. } => &[],
         });
@@ -127,11 +127,11 @@ impl Session {
     /// Cancel safe.
     pub(super) async fn more_to_tell(&self) {
         loop {
-            let again_at = self.told_mut().again_at;
+            let again_at = self.last_grants().again_at;
             match again_at {
                 Some(at) => {
                     tokio::time::sleep_until(at).await;
-                    self.told_mut().again_at = None;
+                    self.last_grants().again_at = None;
                     return;
                 }
                 None => self.more_to_tell.notified().await,

@@ -9,11 +9,11 @@ use std::task::Poll;
 
 use serde_json::Value;
 
-use super::link::{Link, Said};
+use super::link::{Link, LinkMessage};
 
 /// What an elder tells.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Told {
+pub enum ElderEvent {
     /// What is still waited for has changed, or one has ended: see [`Elders::waits`].
     Waits,
     /// The anchor was asked to end.
@@ -75,7 +75,7 @@ impl Elders {
     }
 
     /// Tells all of them.
-    pub fn say(&self, said: &Said) {
+    pub fn say(&self, said: &LinkMessage) {
         for elder in &self.elders {
             elder.link.say(said);
         }
@@ -90,7 +90,7 @@ impl Elders {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn next(&mut self) -> Told {
+    pub async fn next(&mut self) -> ElderEvent {
         loop {
             let (number, said) = poll_fn(|cx| {
                 for (number, elder) in self.elders.iter_mut().enumerate() {
@@ -103,21 +103,21 @@ impl Elders {
             .await;
             let Some(elder) = self.elders.get_mut(number) else { continue };
             match said {
-                Some(Said::Waits { what }) => elder.waits = what,
-                Some(Said::Drained {}) => elder.waits = Value::Null,
-                Some(Said::Stop { now }) => return Told::Stop { now },
-                Some(Said::Reload {}) => return Told::Reload,
+                Some(LinkMessage::Waits { what }) => elder.waits = what,
+                Some(LinkMessage::Drained {}) => elder.waits = Value::Null,
+                Some(LinkMessage::Stop { now }) => return ElderEvent::Stop { now },
+                Some(LinkMessage::Reload {}) => return ElderEvent::Reload,
                 Some(_) => continue,
                 None => drop(self.elders.swap_remove(number)),
             }
-            return Told::Waits;
+            return ElderEvent::Waits;
         }
     }
 
     /// Tells all of them the exit code of this process, which ends now.
     pub async fn close(self, exit: u8) {
         for Elder { link, .. } in self.elders {
-            link.say(&Said::Ended { exit });
+            link.say(&LinkMessage::Ended { exit });
             link.close().await;
         }
     }
@@ -134,8 +134,8 @@ mod tests {
         let (mut anchor, end) = Link::pair().unwrap();
         let mut first = Elders::default();
         first.add(Link::new(end).unwrap());
-        anchor.say(&Said::Waits { what: json!(3) });
-        assert_eq!(first.next().await, Told::Waits);
+        anchor.say(&LinkMessage::Waits { what: json!(3) });
+        assert_eq!(first.next().await, ElderEvent::Waits);
         assert_eq!(first.waits(), [json!(3)]);
 
         let mut second = Elders::default();
@@ -143,14 +143,14 @@ mod tests {
             second.add(Link::new(end).unwrap());
         }
         first.hand_on().unwrap();
-        anchor.say(&Said::Stop { now: false });
-        assert_eq!(second.next().await, Told::Stop { now: false });
+        anchor.say(&LinkMessage::Stop { now: false });
+        assert_eq!(second.next().await, ElderEvent::Stop { now: false });
         drop(second);
         first.take_back();
-        anchor.say(&Said::Reload {});
-        assert_eq!(first.next().await, Told::Reload);
+        anchor.say(&LinkMessage::Reload {});
+        assert_eq!(first.next().await, ElderEvent::Reload);
         first.close(3).await;
-        assert_eq!(anchor.next().await.unwrap().0, Said::Ended { exit: 3 });
+        assert_eq!(anchor.next().await.unwrap().0, LinkMessage::Ended { exit: 3 });
         assert!(anchor.next().await.is_none());
     }
 }

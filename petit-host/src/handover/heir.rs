@@ -7,8 +7,8 @@ use std::time::Duration;
 use rustix::process::getppid;
 use serde_json::Value;
 
-use super::link::{Link, Parcel, Said};
-use super::steps::{Act, Happened, Successor};
+use super::link::{Link, LinkMessage, Parcel};
+use super::steps::{Successor, SuccessorAction, SuccessorEvent};
 
 /// How long the kernel may take to give a process another parent when its own has died.
 const ORPHANED: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ impl Heir {
         let mut parcel = Parcel::default();
         loop {
             match link.next().await {
-                Some((Said::Parcel { names, facts, pid, last }, fds)) => {
+                Some((LinkMessage::Parcel { names, facts, pid, last }, fds)) => {
                     parcel.handles.extend(names.into_iter().zip(fds));
                     if last {
                         parcel.facts = facts;
@@ -68,29 +68,29 @@ impl Heir {
     /// # Errors
     /// [`NoHeir::Abandoned`].
     pub async fn turn(&mut self) -> Result<Option<Value>, NoHeir> {
-        let mut act = self.step(Happened::Prepared);
+        let mut act = self.step(SuccessorEvent::Prepared);
         let mut said = None;
         loop {
             match act {
-                Act::SayReady => {
-                    self.link.say_now(&Said::Ready {});
+                SuccessorAction::SayReady => {
+                    self.link.say_now(&LinkMessage::Ready {});
                     tracing::info!("ready to take over");
                 }
-                Act::Take => return Ok(said),
-                Act::Fail => return Err(NoHeir::Abandoned),
-                Act::SayServing | Act::Nothing => {}
+                SuccessorAction::Take => return Ok(said),
+                SuccessorAction::Fail => return Err(NoHeir::Abandoned),
+                SuccessorAction::SayServing | SuccessorAction::Nothing => {}
             }
             let happened = match self.link.next().await {
-                Some((Said::Yours { facts }, _)) => {
+                Some((LinkMessage::Yours { facts }, _)) => {
                     said = Some(facts);
-                    Happened::Yours
+                    SuccessorEvent::Yours
                 }
                 Some(_) => continue,
                 None if self.is_orphaned().await => {
                     tracing::warn!("the process that was to be replaced has died; going on without it");
-                    Happened::Orphaned
+                    SuccessorEvent::Orphaned
                 }
-                None => Happened::Abandoned,
+                None => SuccessorEvent::Abandoned,
             };
             act = self.step(happened);
         }
@@ -99,19 +99,19 @@ impl Heir {
     /// It accepts connections: says so, and returns the link to the predecessor, which drains.
     #[must_use]
     pub fn serves(mut self) -> Link {
-        if self.step(Happened::Took) == Act::SayServing {
-            self.link.say(&Said::Serving {});
+        if self.step(SuccessorEvent::Took) == SuccessorAction::SayServing {
+            self.link.say(&LinkMessage::Serving {});
         }
         self.link
     }
 
     /// It is of no use: says why.
     pub async fn fail(self, message: String, hint: Option<String>) {
-        self.link.say(&Said::Failed { message, hint });
+        self.link.say(&LinkMessage::Failed { message, hint });
         self.link.close().await;
     }
 
-    fn step(&mut self, happened: Happened) -> Act {
+    fn step(&mut self, happened: SuccessorEvent) -> SuccessorAction {
         let (state, act) = self.state.after(happened);
         self.state = state;
         act
@@ -161,12 +161,12 @@ mod tests {
     async fn it_takes_over_when_it_is_told_to() {
         let (mut near, mut heir) = heir().await;
         let turn = tokio::spawn(async move { (heir.turn().await, heir) });
-        assert_eq!(near.next().await.unwrap().0, Said::Ready {});
-        near.say(&Said::Yours { facts: json!("now") });
+        assert_eq!(near.next().await.unwrap().0, LinkMessage::Ready {});
+        near.say(&LinkMessage::Yours { facts: json!("now") });
         let (turn, heir) = turn.await.unwrap();
         assert_eq!(turn.unwrap(), Some(json!("now")));
         let _link = heir.serves();
-        assert_eq!(near.next().await.unwrap().0, Said::Serving {});
+        assert_eq!(near.next().await.unwrap().0, LinkMessage::Serving {});
     }
 
     #[tokio::test]
@@ -188,7 +188,7 @@ mod tests {
     async fn one_that_fails_says_why() {
         let (mut near, heir) = heir().await;
         heir.fail("no such file".to_owned(), None).await;
-        let failed = Said::Failed { message: "no such file".to_owned(), hint: None };
+        let failed = LinkMessage::Failed { message: "no such file".to_owned(), hint: None };
         assert_eq!(near.next().await.unwrap().0, failed);
         assert!(near.next().await.is_none());
     }

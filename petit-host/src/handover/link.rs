@@ -71,7 +71,7 @@ impl Parcel {
 /// A message, of either side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
-pub enum Said {
+pub enum LinkMessage {
     /// The predecessor gives descriptors, by these names. With `last` the parcel is complete.
     Parcel {
         /// Their names, in the order in which they come with the message.
@@ -142,7 +142,7 @@ pub enum Said {
 pub struct Link {
     stream: Arc<UnixStream>,
     outgoing: mpsc::UnboundedSender<Frame>,
-    incoming: mpsc::Receiver<(Said, Vec<OwnedFd>)>,
+    incoming: mpsc::Receiver<(LinkMessage, Vec<OwnedFd>)>,
     reading: JoinHandle<()>,
     writing: JoinHandle<()>,
 }
@@ -188,7 +188,7 @@ impl Link {
     }
 
     /// Sends a message; what the other side does not take is lost, which it tells by its end.
-    pub fn say(&self, said: &Said) {
+    pub fn say(&self, said: &LinkMessage) {
         self.queue(Frame::of(said, Vec::new()));
     }
 
@@ -203,7 +203,7 @@ impl Link {
             let (names, fds) = handles.drain(..some).unzip();
             let last = handles.is_empty();
             let facts = if last { facts.clone() } else { Value::Null };
-            let said = Said::Parcel { names, facts, pid: std::process::id(), last };
+            let said = LinkMessage::Parcel { names, facts, pid: std::process::id(), last };
             let mut frame = Frame::of(&said, fds);
             has_room = has_room && self.send_now(&mut frame);
             self.queue(frame);
@@ -214,7 +214,7 @@ impl Link {
     }
 
     /// As [`Link::say`], while nothing is queued; when this returns, it is on its way, as with [`Link::give`].
-    pub fn say_now(&self, said: &Said) {
+    pub fn say_now(&self, said: &LinkMessage) {
         let mut frame = Frame::of(said, Vec::new());
         self.send_now(&mut frame);
         self.queue(frame);
@@ -240,7 +240,7 @@ impl Link {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn next(&mut self) -> Option<(Said, Vec<OwnedFd>)> {
+    pub async fn next(&mut self) -> Option<(LinkMessage, Vec<OwnedFd>)> {
         self.incoming.recv().await
     }
 
@@ -255,7 +255,7 @@ impl Link {
     }
 
     /// As [`Link::next`], for several at once.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Said>> {
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<LinkMessage>> {
         self.incoming.poll_recv(cx).map(|heard| heard.map(|(said, _)| said))
     }
 
@@ -278,7 +278,7 @@ struct Frame {
 }
 
 impl Frame {
-    fn of(said: &Said, fds: Vec<OwnedFd>) -> Self {
+    fn of(said: &LinkMessage, fds: Vec<OwnedFd>) -> Self {
         // Of what these messages hold, nothing can fail to be written.
         let text = serde_json::to_vec(said).unwrap_or_default();
         let length = u32::try_from(text.len()).unwrap_or_default();
@@ -311,7 +311,7 @@ async fn write_all(stream: Arc<UnixStream>, mut queue: mpsc::UnboundedReceiver<F
     }
 }
 
-async fn read_all(stream: Arc<UnixStream>, heard: mpsc::Sender<(Said, Vec<OwnedFd>)>) {
+async fn read_all(stream: Arc<UnixStream>, heard: mpsc::Sender<(LinkMessage, Vec<OwnedFd>)>) {
     let mut reader = Reader { stream, piece: vec![0; 64 * 1024], bytes: Vec::new(), fds: VecDeque::new() };
     loop {
         match reader.next().await {
@@ -338,11 +338,11 @@ struct Reader {
 }
 
 impl Reader {
-    async fn next(&mut self) -> io::Result<Option<(Said, Vec<OwnedFd>)>> {
+    async fn next(&mut self) -> io::Result<Option<(LinkMessage, Vec<OwnedFd>)>> {
         loop {
             if let Some(said) = self.message()? {
                 let names = match &said {
-                    Said::Parcel { names, .. } => names.len(),
+                    LinkMessage::Parcel { names, .. } => names.len(),
                     _ => 0,
                 };
                 if names > self.fds.len() {
@@ -357,7 +357,7 @@ impl Reader {
     }
 
     /// The first message in what was read, when it is whole.
-    fn message(&mut self) -> io::Result<Option<Said>> {
+    fn message(&mut self) -> io::Result<Option<LinkMessage>> {
         let Some((length, rest)) = self.bytes.split_first_chunk::<4>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
         if length > MESSAGE_BYTES {
@@ -432,12 +432,12 @@ pub(super) mod tests {
         let handles = listeners.into_iter().zip(&ports).map(|(it, port)| (port.to_string(), it.into()));
         near.give(Parcel { handles: handles.collect(), facts: json!({ "who": "we" }) });
         let long = json!("x".repeat(3 << 20));
-        near.say(&Said::Yours { facts: long.clone() });
-        near.say(&Said::Drained {});
+        near.say(&LinkMessage::Yours { facts: long.clone() });
+        near.say(&LinkMessage::Drained {});
         let mut given = Vec::new();
         let facts = loop {
             match far.next().await.unwrap() {
-                (Said::Parcel { names, facts, last, .. }, fds) => {
+                (LinkMessage::Parcel { names, facts, last, .. }, fds) => {
                     given.extend(names.into_iter().zip(fds));
                     if last {
                         break facts;
@@ -447,8 +447,8 @@ pub(super) mod tests {
             }
         };
         assert_eq!(facts, json!({ "who": "we" }));
-        assert_eq!(far.next().await.unwrap().0, Said::Yours { facts: long });
-        assert_eq!(far.next().await.unwrap().0, Said::Drained {});
+        assert_eq!(far.next().await.unwrap().0, LinkMessage::Yours { facts: long });
+        assert_eq!(far.next().await.unwrap().0, LinkMessage::Drained {});
         assert_eq!(given.len(), ports.len());
         for ((name, fd), port) in given.into_iter().zip(&ports) {
             assert_eq!(name, port.to_string());
@@ -469,7 +469,7 @@ pub(super) mod tests {
         let mut far = Link::new(far).unwrap();
         let (said, fds) = far.next().await.unwrap();
         let (names, pid) = (vec!["one".to_owned()], std::process::id());
-        assert_eq!(said, Said::Parcel { names, facts: json!(7), pid, last: true });
+        assert_eq!(said, LinkMessage::Parcel { names, facts: json!(7), pid, last: true });
         assert_eq!(fds.len(), 1);
         assert!(far.next().await.is_none());
     }
@@ -477,23 +477,23 @@ pub(super) mod tests {
     #[tokio::test]
     async fn what_is_said_now_arrives_though_its_speaker_has_died() {
         let (near, mut far) = both();
-        near.say_now(&Said::Ready {});
+        near.say_now(&LinkMessage::Ready {});
         drop(near);
-        assert_eq!(far.next().await.map(|(said, _)| said), Some(Said::Ready {}));
+        assert_eq!(far.next().await.map(|(said, _)| said), Some(LinkMessage::Ready {}));
     }
 
     #[tokio::test]
     async fn an_end_is_noticed_after_all_that_was_said_before() {
         let (near, mut far) = both();
-        near.say(&Said::Stopping { now: false });
+        near.say(&LinkMessage::Stopping { now: false });
         let copy = near.copy().unwrap();
         near.close().await;
         assert!(!far.has_ended(), "somebody has a copy of the other end");
         drop(copy);
         until_ended(&far).await;
-        assert_eq!(far.next().await.unwrap().0, Said::Stopping { now: false });
+        assert_eq!(far.next().await.unwrap().0, LinkMessage::Stopping { now: false });
         assert!(far.next().await.is_none());
-        far.say(&Said::Ready {}); // to nobody
+        far.say(&LinkMessage::Ready {}); // to nobody
     }
 
     #[tokio::test]
@@ -509,8 +509,8 @@ pub(super) mod tests {
             io::Write::write_all(&mut &near, &length.to_be_bytes()).unwrap();
             io::Write::write_all(&mut &near, text.as_bytes()).unwrap();
         }
-        assert_eq!(link.next().await.unwrap().0, Said::Unknown);
-        assert_eq!(link.next().await.unwrap().0, Said::Failed { message: "m".to_owned(), hint: None });
+        assert_eq!(link.next().await.unwrap().0, LinkMessage::Unknown);
+        assert_eq!(link.next().await.unwrap().0, LinkMessage::Failed { message: "m".to_owned(), hint: None });
         assert!(link.next().await.is_none(), "what is no message at all ends the link");
     }
 }

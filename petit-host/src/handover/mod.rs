@@ -23,13 +23,13 @@ pub mod steps;
 #[cfg(unix)]
 pub use self::anchor::stay;
 #[cfg(unix)]
-pub use self::elders::{Elders, Told};
+pub use self::elders::{ElderEvent, Elders};
 #[cfg(unix)]
 pub use self::heir::{Heir, NoHeir};
 #[cfg(unix)]
-pub use self::link::{Link, Parcel, Said};
+pub use self::link::{Link, LinkMessage, Parcel};
 #[cfg(unix)]
-pub use self::started::{Manner, News, Start, Started};
+pub use self::started::{Manner, Start, Started, StartedEvent};
 
 /// Why a successor does not serve.
 #[derive(Clone, Debug, PartialEq, Eq)]

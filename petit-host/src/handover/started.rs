@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Trouble;
-use super::link::{Link, Parcel, Said};
-use super::steps::{Deed, Learned, Predecessor};
+use super::link::{Link, LinkMessage, Parcel};
+use super::steps::{Predecessor, PredecessorAction, PredecessorEvent};
 
 /// What of a child's last words is kept.
 const WORDS_BYTES: u64 = 64 * 1024;
@@ -47,9 +47,9 @@ pub struct Start {
 
 /// What a predecessor hears of its successor.
 #[derive(Clone, Debug, PartialEq)]
-pub enum News {
+pub enum StartedEvent {
     /// The next step.
-    Deed(Deed),
+    PredecessorAction(PredecessorAction),
     /// The successor has changed something that its predecessor has to know.
     Changed(Value),
 }
@@ -106,7 +106,7 @@ impl Started {
         // Its end of the link is in the command until here, and would keep the link alive after its death.
         drop(command);
         let words = child.stderr.take().map(|stderr| tokio::spawn(last_words(stderr)));
-        let (state, _) = Predecessor::Serving.after(Learned::Wanted);
+        let (state, _) = Predecessor::Serving.after(PredecessorEvent::Wanted);
         let deadline = Instant::now() + within;
         let process = Process { child, is_ours: true };
         Ok(Self {
@@ -139,7 +139,7 @@ impl Started {
     }
 
     /// What it has to be told.
-    pub fn say(&self, said: &Said) {
+    pub fn say(&self, said: &LinkMessage) {
         self.link.say(said);
     }
 
@@ -147,7 +147,7 @@ impl Started {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn next(&mut self) -> News {
+    pub async fn next(&mut self) -> StartedEvent {
         loop {
             let is_awaited = matches!(self.state, Predecessor::Preparing | Predecessor::Yielding);
             let heard = tokio::select! {
@@ -159,18 +159,18 @@ impl Started {
                 }
             };
             let learned = match heard {
-                Some(Said::Ready {}) => Learned::Ready,
-                Some(Said::Serving {}) => Learned::Serving,
-                Some(Said::Failed { message, hint }) => {
+                Some(LinkMessage::Ready {}) => PredecessorEvent::Ready,
+                Some(LinkMessage::Serving {}) => PredecessorEvent::Serving,
+                Some(LinkMessage::Failed { message, hint }) => {
                     self.trouble = Some(Trouble { message, hint });
-                    Learned::Lost
+                    PredecessorEvent::Lost
                 }
-                Some(Said::Stopping { now }) => {
+                Some(LinkMessage::Stopping { now }) => {
                     self.at_once |= now;
-                    Learned::Stopping
+                    PredecessorEvent::Stopping
                 }
-                Some(Said::Changed { what }) => return News::Changed(what),
-                Some(Said::Ended { exit }) => {
+                Some(LinkMessage::Changed { what }) => return StartedEvent::Changed(what),
+                Some(LinkMessage::Ended { exit }) => {
                     self.exit = Some(exit);
                     continue;
                 }
@@ -178,11 +178,11 @@ impl Started {
                 None if matches!(self.state, Predecessor::Parting | Predecessor::Ended) => {
                     std::future::pending().await
                 }
-                None => Learned::Lost,
+                None => PredecessorEvent::Lost,
             };
             let deed = self.learn(learned);
-            if deed != Deed::Nothing || self.at_once {
-                return News::Deed(deed);
+            if deed != PredecessorAction::Nothing || self.at_once {
+                return StartedEvent::PredecessorAction(deed);
             }
         }
     }
@@ -192,18 +192,18 @@ impl Started {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn idle(&mut self) -> Deed {
+    pub async fn idle(&mut self) -> PredecessorAction {
         while self.state == Predecessor::Draining && self.link.has_ended() {
             // What it has said before its end comes first.
-            if let News::Deed(Deed::TakeBack) = self.next().await {
-                return Deed::TakeBack;
+            if let StartedEvent::PredecessorAction(PredecessorAction::TakeBack) = self.next().await {
+                return PredecessorAction::TakeBack;
             }
         }
-        self.learn(Learned::Idle)
+        self.learn(PredecessorEvent::Idle)
     }
 
-    fn learn(&mut self, learned: Learned) -> Deed {
-        self.has_served |= learned == Learned::Serving;
+    fn learn(&mut self, learned: PredecessorEvent) -> PredecessorAction {
+        self.has_served |= learned == PredecessorEvent::Serving;
         let (state, deed) = self.state.after(learned);
         self.state = state;
         self.process.is_ours = matches!(state, Predecessor::Preparing | Predecessor::Yielding);
@@ -278,8 +278,8 @@ mod tests {
             within: Duration::from_secs(60),
         })
         .unwrap();
-        assert_eq!(started.next().await, News::Deed(Deed::Yield));
-        assert_eq!(started.next().await, News::Deed(Deed::Leave));
+        assert_eq!(started.next().await, StartedEvent::PredecessorAction(PredecessorAction::Yield));
+        assert_eq!(started.next().await, StartedEvent::PredecessorAction(PredecessorAction::Leave));
         until_ended(&started.link).await;
         started
     }
@@ -287,14 +287,14 @@ mod tests {
     #[tokio::test]
     async fn a_predecessor_at_its_end_takes_everything_back_when_its_successor_has_just_died() {
         let mut started = served("").await;
-        assert_eq!(started.idle().await, Deed::TakeBack);
+        assert_eq!(started.idle().await, PredecessorAction::TakeBack);
         assert_eq!(started.state(), Predecessor::Serving);
     }
 
     #[tokio::test]
     async fn a_successor_that_was_asked_to_stop_is_not_followed_by_its_predecessor() {
         let mut started = served(r#"{"say":"stopping","now":false}"#).await;
-        assert_eq!(started.idle().await, Deed::End);
+        assert_eq!(started.idle().await, PredecessorAction::End);
         assert_eq!(started.state(), Predecessor::Ended);
     }
 }

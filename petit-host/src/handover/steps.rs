@@ -22,7 +22,7 @@ pub enum Predecessor {
 
 /// What a predecessor learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Learned {
+pub enum PredecessorEvent {
     /// Somebody wants it replaced.
     Wanted,
     /// The successor has all that can fail before it takes over.
@@ -39,7 +39,7 @@ pub enum Learned {
 
 /// What a predecessor does about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Deed {
+pub enum PredecessorAction {
     /// Start a successor and give it copies of everything.
     Start,
     /// Stop writing, then say so.
@@ -61,17 +61,21 @@ pub enum Deed {
 impl Predecessor {
     /// The state after what was learned, and what is to be done.
     #[must_use]
-    pub fn after(self, learned: Learned) -> (Self, Deed) {
+    pub fn after(self, learned: PredecessorEvent) -> (Self, PredecessorAction) {
         match (self, learned) {
-            (Self::Serving, Learned::Wanted) => (Self::Preparing, Deed::Start),
-            (Self::Preparing, Learned::Ready) => (Self::Yielding, Deed::Yield),
-            (Self::Preparing, Learned::Lost | Learned::Stopping) => (Self::Serving, Deed::Discard),
-            (Self::Yielding, Learned::Serving) => (Self::Draining, Deed::Leave),
-            (Self::Yielding, Learned::Lost | Learned::Stopping) => (Self::Serving, Deed::TakeBack),
-            (Self::Draining, Learned::Lost) => (Self::Serving, Deed::TakeBack),
-            (Self::Draining, Learned::Stopping) => (Self::Parting, Deed::LetGo),
-            (Self::Draining | Self::Parting, Learned::Idle) => (Self::Ended, Deed::End),
-            (state, _) => (state, Deed::Nothing), // late or repeated
+            (Self::Serving, PredecessorEvent::Wanted) => (Self::Preparing, PredecessorAction::Start),
+            (Self::Preparing, PredecessorEvent::Ready) => (Self::Yielding, PredecessorAction::Yield),
+            (Self::Preparing, PredecessorEvent::Lost | PredecessorEvent::Stopping) => {
+                (Self::Serving, PredecessorAction::Discard)
+            }
+            (Self::Yielding, PredecessorEvent::Serving) => (Self::Draining, PredecessorAction::Leave),
+            (Self::Yielding, PredecessorEvent::Lost | PredecessorEvent::Stopping) => {
+                (Self::Serving, PredecessorAction::TakeBack)
+            }
+            (Self::Draining, PredecessorEvent::Lost) => (Self::Serving, PredecessorAction::TakeBack),
+            (Self::Draining, PredecessorEvent::Stopping) => (Self::Parting, PredecessorAction::LetGo),
+            (Self::Draining | Self::Parting, PredecessorEvent::Idle) => (Self::Ended, PredecessorAction::End),
+            (state, _) => (state, PredecessorAction::Nothing), // late or repeated
         }
     }
 
@@ -100,7 +104,7 @@ pub enum Successor {
 
 /// What happens to a successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Happened {
+pub enum SuccessorEvent {
     /// All is there.
     Prepared,
     /// The predecessor has stopped writing.
@@ -117,7 +121,7 @@ pub enum Happened {
 
 /// What a successor does about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Act {
+pub enum SuccessorAction {
     /// Say that it is ready.
     SayReady,
     /// Open what only one process may write, and accept connections.
@@ -133,18 +137,20 @@ pub enum Act {
 impl Successor {
     /// The state after what happened, and what is to be done.
     #[must_use]
-    pub fn after(self, happened: Happened) -> (Self, Act) {
+    pub fn after(self, happened: SuccessorEvent) -> (Self, SuccessorAction) {
         match (self, happened) {
-            (Self::Preparing, Happened::Prepared) => (Self::Ready, Act::SayReady),
-            (Self::Preparing, Happened::Orphaned) => (Self::PreparingAlone, Act::Nothing),
-            (Self::PreparingAlone, Happened::Prepared) => (Self::Taking, Act::Take),
-            (Self::Ready, Happened::Yours | Happened::Orphaned) => (Self::Taking, Act::Take),
-            (Self::Taking, Happened::Took) => (Self::Serving, Act::SayServing),
+            (Self::Preparing, SuccessorEvent::Prepared) => (Self::Ready, SuccessorAction::SayReady),
+            (Self::Preparing, SuccessorEvent::Orphaned) => (Self::PreparingAlone, SuccessorAction::Nothing),
+            (Self::PreparingAlone, SuccessorEvent::Prepared) => (Self::Taking, SuccessorAction::Take),
+            (Self::Ready, SuccessorEvent::Yours | SuccessorEvent::Orphaned) => {
+                (Self::Taking, SuccessorAction::Take)
+            }
+            (Self::Taking, SuccessorEvent::Took) => (Self::Serving, SuccessorAction::SayServing),
             // Whoever serves goes on; whoever does not yet, and is not wanted any more, is in the way.
-            (Self::Serving, _) => (self, Act::Nothing),
-            (Self::Failed, _) => (self, Act::Nothing),
-            (_, Happened::Failed | Happened::Abandoned) => (Self::Failed, Act::Fail),
-            (state, _) => (state, Act::Nothing),
+            (Self::Serving, _) => (self, SuccessorAction::Nothing),
+            (Self::Failed, _) => (self, SuccessorAction::Nothing),
+            (_, SuccessorEvent::Failed | SuccessorEvent::Abandoned) => (Self::Failed, SuccessorAction::Fail),
+            (state, _) => (state, SuccessorAction::Nothing),
         }
     }
 
@@ -165,8 +171,8 @@ mod tests {
     struct World {
         old: Option<Predecessor>,
         new: Option<Successor>,
-        to_old: VecDeque<Learned>,
-        to_new: VecDeque<Happened>,
+        to_old: VecDeque<PredecessorEvent>,
+        to_new: VecDeque<SuccessorEvent>,
         /// Deaths that may still happen.
         deaths: u8,
         /// Steps of the successor that have not been finished.
@@ -188,43 +194,46 @@ mod tests {
             }
         }
 
-        fn old_learns(mut self, learned: Learned) -> Self {
+        fn old_learns(mut self, learned: PredecessorEvent) -> Self {
             let (state, deed) = self.old.unwrap().after(learned);
             self.old = Some(state);
             match deed {
-                Deed::Yield => self.to_new.push_back(Happened::Yours),
+                PredecessorAction::Yield => self.to_new.push_back(SuccessorEvent::Yours),
                 // The successor is dead before anything is taken back.
-                Deed::Discard | Deed::TakeBack => {
+                PredecessorAction::Discard | PredecessorAction::TakeBack => {
                     self.new = None;
                     self.to_old.clear();
                 }
-                Deed::End => {
+                PredecessorAction::End => {
                     self.old = None;
                     self.to_old.clear();
                     if self.new.is_some() {
-                        self.to_new.push_back(Happened::Orphaned);
+                        self.to_new.push_back(SuccessorEvent::Orphaned);
                     }
                 }
-                Deed::Start | Deed::Leave | Deed::LetGo | Deed::Nothing => {}
+                PredecessorAction::Start
+                | PredecessorAction::Leave
+                | PredecessorAction::LetGo
+                | PredecessorAction::Nothing => {}
             }
             self
         }
 
-        fn new_sees(mut self, happened: Happened) -> Self {
+        fn new_sees(mut self, happened: SuccessorEvent) -> Self {
             let (state, act) = self.new.unwrap().after(happened);
             self.new = Some(state);
             let said = match act {
-                Act::SayReady => Some(Learned::Ready),
-                Act::SayServing => Some(Learned::Serving),
-                Act::Take => {
+                SuccessorAction::SayReady => Some(PredecessorEvent::Ready),
+                SuccessorAction::SayServing => Some(PredecessorEvent::Serving),
+                SuccessorAction::Take => {
                     self.working = true;
                     None
                 }
-                Act::Fail => {
+                SuccessorAction::Fail => {
                     (self.new, self.failed) = (None, true);
-                    Some(Learned::Lost)
+                    Some(PredecessorEvent::Lost)
                 }
-                Act::Nothing => None,
+                SuccessorAction::Nothing => None,
             };
             if self.old.is_some() {
                 self.to_old.extend(said);
@@ -242,11 +251,11 @@ mod tests {
                 }
                 // Time passes: it is late, or nothing is under way any more.
                 if matches!(self.old, Some(Predecessor::Preparing | Predecessor::Yielding)) {
-                    next.push(self.clone().old_learns(Learned::Lost));
+                    next.push(self.clone().old_learns(PredecessorEvent::Lost));
                 }
                 // It ends only after a look whether its successor lives.
                 if self.old == Some(Predecessor::Draining) && self.new.is_some() {
-                    next.push(self.clone().old_learns(Learned::Idle));
+                    next.push(self.clone().old_learns(PredecessorEvent::Idle));
                 }
             }
             if let Some(state) = self.new {
@@ -255,8 +264,12 @@ mod tests {
                     next.push(world.new_sees(happened));
                 }
                 if self.working {
-                    let done = if state == Successor::Taking { Happened::Took } else { Happened::Prepared };
-                    for happened in [done, Happened::Failed] {
+                    let done = if state == Successor::Taking {
+                        SuccessorEvent::Took
+                    } else {
+                        SuccessorEvent::Prepared
+                    };
+                    for happened in [done, SuccessorEvent::Failed] {
                         let world = Self { working: false, ..self.clone() };
                         next.push(world.new_sees(happened));
                     }
@@ -267,11 +280,11 @@ mod tests {
                 if self.old.is_some() && self.new.is_some() {
                     let mut world = Self { old: None, deaths, ..self.clone() };
                     world.to_old.clear();
-                    world.to_new.push_back(Happened::Orphaned);
+                    world.to_new.push_back(SuccessorEvent::Orphaned);
                     next.push(world);
                     let mut world = Self { new: None, deaths, ..self.clone() };
                     world.to_new.clear();
-                    world.to_old.push_back(Learned::Lost);
+                    world.to_old.push_back(PredecessorEvent::Lost);
                     next.push(world);
                 }
             }
@@ -322,13 +335,13 @@ mod tests {
     fn the_usual_way() {
         let mut old = Predecessor::Serving;
         for (learned, deed) in [
-            (Learned::Wanted, Deed::Start),
-            (Learned::Ready, Deed::Yield),
-            (Learned::Ready, Deed::Nothing),
-            (Learned::Serving, Deed::Leave),
-            (Learned::Serving, Deed::Nothing),
-            (Learned::Idle, Deed::End),
-            (Learned::Lost, Deed::Nothing),
+            (PredecessorEvent::Wanted, PredecessorAction::Start),
+            (PredecessorEvent::Ready, PredecessorAction::Yield),
+            (PredecessorEvent::Ready, PredecessorAction::Nothing),
+            (PredecessorEvent::Serving, PredecessorAction::Leave),
+            (PredecessorEvent::Serving, PredecessorAction::Nothing),
+            (PredecessorEvent::Idle, PredecessorAction::End),
+            (PredecessorEvent::Lost, PredecessorAction::Nothing),
         ] {
             let (next, done) = old.after(learned);
             assert_eq!(done, deed, "{old:?} {learned:?}");
@@ -336,11 +349,11 @@ mod tests {
         }
         let mut new = Successor::Preparing;
         for (happened, act) in [
-            (Happened::Yours, Act::Nothing),
-            (Happened::Prepared, Act::SayReady),
-            (Happened::Yours, Act::Take),
-            (Happened::Took, Act::SayServing),
-            (Happened::Orphaned, Act::Nothing),
+            (SuccessorEvent::Yours, SuccessorAction::Nothing),
+            (SuccessorEvent::Prepared, SuccessorAction::SayReady),
+            (SuccessorEvent::Yours, SuccessorAction::Take),
+            (SuccessorEvent::Took, SuccessorAction::SayServing),
+            (SuccessorEvent::Orphaned, SuccessorAction::Nothing),
         ] {
             let (next, done) = new.after(happened);
             assert_eq!(done, act, "{new:?} {happened:?}");
@@ -350,17 +363,28 @@ mod tests {
 
     #[test]
     fn a_successor_that_stops_does_not_leave_a_queue_that_nobody_serves() {
-        let (state, deed) = Predecessor::Draining.after(Learned::Stopping);
-        assert_eq!((state, deed), (Predecessor::Parting, Deed::LetGo));
-        assert_eq!(state.after(Learned::Lost), (Predecessor::Parting, Deed::Nothing), "it cannot come back");
-        assert_eq!(state.after(Learned::Idle), (Predecessor::Ended, Deed::End));
+        let (state, deed) = Predecessor::Draining.after(PredecessorEvent::Stopping);
+        assert_eq!((state, deed), (Predecessor::Parting, PredecessorAction::LetGo));
+        assert_eq!(
+            state.after(PredecessorEvent::Lost),
+            (Predecessor::Parting, PredecessorAction::Nothing),
+            "it cannot come back"
+        );
+        assert_eq!(state.after(PredecessorEvent::Idle), (Predecessor::Ended, PredecessorAction::End));
     }
 
     #[test]
     fn a_successor_that_is_not_wanted_any_more_ends_unless_it_serves() {
         for state in [Successor::Preparing, Successor::Ready, Successor::Taking] {
-            assert_eq!(state.after(Happened::Abandoned), (Successor::Failed, Act::Fail), "{state:?}");
+            assert_eq!(
+                state.after(SuccessorEvent::Abandoned),
+                (Successor::Failed, SuccessorAction::Fail),
+                "{state:?}"
+            );
         }
-        assert_eq!(Successor::Serving.after(Happened::Abandoned), (Successor::Serving, Act::Nothing));
+        assert_eq!(
+            Successor::Serving.after(SuccessorEvent::Abandoned),
+            (Successor::Serving, SuccessorAction::Nothing)
+        );
     }
 }

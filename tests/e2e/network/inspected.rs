@@ -101,7 +101,7 @@ async fn tls_inspection_is_named_with_its_issuer_and_nothing_is_told_to_it() {
     assert_eq!(status.inspected_by.as_deref(), Some("Corp Web Shield CA (Example Corp)"));
     // Without the box everything is as before.
     chaos.retarget(bed.server.tls);
-    client.client.hurry().await;
+    client.client.reconnect_now().await;
     client.until_green("web").await;
 }
 
@@ -124,6 +124,6 @@ async fn a_box_that_cannot_bear_a_long_greeting_gets_a_short_one() {
     });
     small.await;
     chaos.set(chaos::Direction::There, Trouble::flow(Flow::Passes));
-    client.client.hurry().await;
+    client.client.reconnect_now().await;
     client.until_green("web").await;
 }

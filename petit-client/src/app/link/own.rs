@@ -215,7 +215,7 @@ impl Link for Own {
             let client = self.client()?;
             client.switch(on).await;
             if on {
-                client.hurry().await;
+                client.reconnect_now().await;
             }
             Ok(())
         })

@@ -31,7 +31,7 @@ pub(crate) async fn status(context: &Context) -> Result<ExitCode, Failure> {
         }
         Err(CallError::NotRunning) => {
             if let Some(holder) = Lock::holder(&context.folder.lock()) {
-                return Err(Failure::deaf(PROGRAM, holder.pid));
+                return Err(Failure::unanswering(PROGRAM, holder.pid));
             }
             let known = registration::load(&context.folder).map_err(|error| Failure::of(&error))?;
             let (exit, text) = match &known {

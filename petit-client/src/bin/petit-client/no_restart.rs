@@ -17,18 +17,18 @@ pub(crate) struct Predecessors;
 pub(crate) struct Handover;
 
 /// Nothing ever comes.
-pub(crate) enum Heard {}
+pub(crate) enum HandoverEvent {}
 
 impl Handover {
     pub(crate) fn new(_: Predecessors) -> Self {
         Self
     }
 
-    pub(crate) async fn next(&mut self) -> Heard {
+    pub(crate) async fn next(&mut self) -> HandoverEvent {
         std::future::pending().await
     }
 
-    pub(crate) fn stop_request(heard: &Heard) -> Option<Urgency> {
+    pub(crate) fn stop_request(heard: &HandoverEvent) -> Option<Urgency> {
         match *heard {}
     }
 
@@ -43,7 +43,7 @@ pub(crate) async fn begin(_: &mut Main<'_>, answer: Restart) {
     let _ = answer.send(Err(Trouble { message, hint }));
 }
 
-pub(crate) async fn take(_: &mut Main<'_>, heard: Heard) -> Turn {
+pub(crate) async fn take(_: &mut Main<'_>, heard: HandoverEvent) -> Turn {
     match heard {}
 }
 

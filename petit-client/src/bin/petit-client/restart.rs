@@ -14,9 +14,10 @@ use petit_engine::limits;
 use petit_host::cli::{self, Failure};
 use petit_host::control::server::Listener;
 use petit_host::exit::ExitCode;
-use petit_host::handover::steps::Deed;
+use petit_host::handover::steps::PredecessorAction;
 use petit_host::handover::{
-    self, Elders, Heir, Link, Manner, News, NoHeir, Parcel, Said, Start, Started, Told, Trouble,
+    self, ElderEvent, Elders, Heir, Link, LinkMessage, Manner, NoHeir, Parcel, Start, Started, StartedEvent,
+    Trouble,
 };
 use petit_host::lock::Lock;
 use petit_host::shutdown::{Asked, StopCause, StopRequests, Urgency};
@@ -40,9 +41,9 @@ pub(crate) struct Handover {
 }
 
 /// What the main loop hears of other processes.
-pub(crate) enum Heard {
-    Elder(Told),
-    Successor(News),
+pub(crate) enum HandoverEvent {
+    Elder(ElderEvent),
+    Successor(StartedEvent),
 }
 
 impl Handover {
@@ -54,7 +55,7 @@ impl Handover {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(crate) async fn next(&mut self) -> Heard {
+    pub(crate) async fn next(&mut self) -> HandoverEvent {
         let successor = async {
             match &mut self.successor {
                 Some((started, _)) => started.next().await,
@@ -62,23 +63,23 @@ impl Handover {
             }
         };
         tokio::select! {
-            told = self.elders.next() => Heard::Elder(told),
-            news = successor => Heard::Successor(news),
+            told = self.elders.next() => HandoverEvent::Elder(told),
+            news = successor => HandoverEvent::Successor(news),
         }
     }
 
     /// How urgent a process before this one says that a stop is, when it passes one on.
-    pub(crate) fn stop_request(heard: &Heard) -> Option<Urgency> {
+    pub(crate) fn stop_request(heard: &HandoverEvent) -> Option<Urgency> {
         match heard {
-            Heard::Elder(Told::Stop { now: true }) => Some(Urgency::AtOnce),
-            Heard::Elder(Told::Stop { now: false }) => Some(Urgency::Orderly),
+            HandoverEvent::Elder(ElderEvent::Stop { now: true }) => Some(Urgency::AtOnce),
+            HandoverEvent::Elder(ElderEvent::Stop { now: false }) => Some(Urgency::Orderly),
             _ => None,
         }
     }
 
     /// Tells the processes before this one that nobody takes their place any more.
     pub(crate) fn stopping(&self, now: bool) {
-        self.elders.say(&Said::Stopping { now });
+        self.elders.say(&LinkMessage::Stopping { now });
     }
 
     /// Tells them how this one ends.
@@ -133,24 +134,29 @@ async fn start(main: &Main<'_>) -> std::io::Result<Started> {
 }
 
 /// Does what is to be done about what was heard.
-pub(crate) async fn take(main: &mut Main<'_>, heard: Heard) -> Turn {
+pub(crate) async fn take(main: &mut Main<'_>, heard: HandoverEvent) -> Turn {
     match heard {
-        Heard::Elder(Told::Waits) | Heard::Successor(News::Changed(_)) => Turn::Nothing,
-        Heard::Elder(Told::Stop { .. }) => Turn::Stop(StopCause::Anchor),
-        Heard::Elder(Told::Reload) => Turn::Reload,
-        Heard::Successor(News::Deed(deed)) => match deed {
-            Deed::Yield => {
+        HandoverEvent::Elder(ElderEvent::Waits) | HandoverEvent::Successor(StartedEvent::Changed(_)) => {
+            Turn::Nothing
+        }
+        HandoverEvent::Elder(ElderEvent::Stop { .. }) => Turn::Stop(StopCause::Anchor),
+        HandoverEvent::Elder(ElderEvent::Reload) => Turn::Reload,
+        HandoverEvent::Successor(StartedEvent::PredecessorAction(deed)) => match deed {
+            PredecessorAction::Yield => {
                 if let Some((started, _)) = &main.handover.successor {
-                    started.say(&Said::Yours { facts: Value::Null });
+                    started.say(&LinkMessage::Yours { facts: Value::Null });
                 }
                 Turn::Nothing
             }
-            Deed::Leave => Turn::Leave,
-            Deed::Discard | Deed::TakeBack => {
+            PredecessorAction::Leave => Turn::Leave,
+            PredecessorAction::Discard | PredecessorAction::TakeBack => {
                 give_up(main, "of no use").await;
                 Turn::Nothing
             }
-            Deed::Start | Deed::LetGo | Deed::End | Deed::Nothing => Turn::Nothing,
+            PredecessorAction::Start
+            | PredecessorAction::LetGo
+            | PredecessorAction::End
+            | PredecessorAction::Nothing => Turn::Nothing,
         },
     }
 }
@@ -215,16 +221,16 @@ async fn drain(main: &mut Main<'_>, started: &mut Started, requests: &mut StopRe
     let is_anchor = !main.how.background && !main.how.takeover;
     loop {
         let news = tokio::select! {
-            () = &mut leaving => return started.idle().await == Deed::TakeBack,
+            () = &mut leaving => return started.idle().await == PredecessorAction::TakeBack,
             news = started.next() => news,
             asked = main.signals.next() => {
                 let Asked::End { interrupted } = asked else {
-                    started.say(&Said::Reload {});
+                    started.say(&LinkMessage::Reload {});
                     continue;
                 };
                 let urgency = requests.add(StopCause::Signal { interrupted });
                 if is_anchor {
-                    started.say(&Said::Stop { now: urgency == Urgency::AtOnce });
+                    started.say(&LinkMessage::Stop { now: urgency == Urgency::AtOnce });
                 }
                 match urgency {
                     Urgency::Orderly => tracing::info!("asked to stop; still finishing what is under way"),
@@ -237,10 +243,10 @@ async fn drain(main: &mut Main<'_>, started: &mut Started, requests: &mut StopRe
             }
         };
         match news {
-            News::Deed(Deed::TakeBack) => return true,
-            News::Deed(Deed::LetGo) => drop(main.client.lock().take()),
-            News::Deed(_) if started.ends_at_once() => return false,
-            News::Deed(_) | News::Changed(_) => {}
+            StartedEvent::PredecessorAction(PredecessorAction::TakeBack) => return true,
+            StartedEvent::PredecessorAction(PredecessorAction::LetGo) => drop(main.client.lock().take()),
+            StartedEvent::PredecessorAction(_) if started.ends_at_once() => return false,
+            StartedEvent::PredecessorAction(_) | StartedEvent::Changed(_) => {}
         }
     }
 }

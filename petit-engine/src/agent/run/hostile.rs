@@ -219,7 +219,7 @@ async fn a_server_that_breaks_off_after_it_has_asked_to_move_is_no_sooner_follow
         runner.on_end().await;
         if let AgentState::Waiting { until, .. } = runner.state() {
             waits = until - Instant::now().into_std();
-            runner.step(Step::Hurry);
+            runner.step(Step::ReconnectNow);
         }
         relay = welcomed(&mut runner);
     }

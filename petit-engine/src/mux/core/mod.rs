@@ -35,7 +35,7 @@ pub enum Role {
     Agent,
 }
 
-pub(in crate::mux) use self::peer::Told;
+pub(in crate::mux) use self::peer::FrameEvent;
 pub use self::peer::Violation;
 pub(in crate::mux) use self::streams::{Read, Room};
 

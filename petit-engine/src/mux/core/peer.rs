@@ -49,7 +49,7 @@ pub enum Violation {
 
 /// What a frame means to the session's owner.
 #[derive(Debug)]
-pub(in crate::mux) enum Told {
+pub(in crate::mux) enum FrameEvent {
     Nothing,
     Control(Vec<u8>),
     GoAway(GoAway),
@@ -109,7 +109,7 @@ impl Core {
         &mut self,
         header: Header,
         payload: &[u8],
-    ) -> Result<Option<Told>, Violation> {
+    ) -> Result<Option<FrameEvent>, Violation> {
         let Header { stream, kind, .. } = header;
         match kind {
             Kind::Open => return self.on_open(stream, &Open::decode(payload)?).map(Some),
@@ -171,19 +171,19 @@ impl Core {
                 if self.state == State::Open {
                     self.state = State::Leaving;
                 }
-                return Ok(Some(Told::GoAway(away)));
+                return Ok(Some(FrameEvent::GoAway(away)));
             }
             Kind::Control => {
                 if !self.controls.allow(self.now) {
                     return Err(Violation::Flood { what: "control messages" });
                 }
-                return Ok(Some(Told::Control(payload.to_vec())));
+                return Ok(Some(FrameEvent::Control(payload.to_vec())));
             }
         }
         Ok(None)
     }
 
-    fn on_open(&mut self, stream: u32, open: &Open) -> Result<Told, Violation> {
+    fn on_open(&mut self, stream: u32, open: &Open) -> Result<FrameEvent, Violation> {
         if self.role == Role::Relay || stream <= self.last_stream {
             return Err(Violation::Unexpected { kind: Kind::Open, stream });
         }
@@ -202,11 +202,11 @@ impl Core {
             self.stray_bytes += u64::from(self.own_window);
             self.stray_frames += u64::from(limits::STRAY_FRAMES_PER_STREAM);
             self.control_frame(stream, Kind::Rst, &Reset { code: ResetCode::Refused, delivered: 0 }.encode());
-            return Ok(Told::Nothing);
+            return Ok(FrameEvent::Nothing);
         }
         self.budget.claim(self.own_window);
         let outcome = self.insert(stream, self.own_window, open.window);
-        Ok(Told::Open(stream, *open, outcome))
+        Ok(FrameEvent::Open(stream, *open, outcome))
     }
 
     /// A frame for a stream that is no longer there: it crossed with our reset, unless there are too many.

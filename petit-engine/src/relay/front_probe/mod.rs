@@ -33,7 +33,7 @@ use self::address::Allowed;
 pub(super) use self::attempt::reachable;
 use self::attempt::{Outcome, Prober, Target};
 use self::domains::Domains;
-pub(super) use self::tell::Told;
+pub(super) use self::tell::FrontsTold;
 pub(super) use self::token::{ANSWER_FIELD, TOKEN_FIELD, Tokens};
 use self::track::Track;
 use super::leaving::AbortOnDrop;
@@ -142,7 +142,7 @@ pub(super) struct FrontProbes {
     /// And for TLS.
     tls: OnceLock<SocketAddr>,
     /// Rings when a state has changed that all agents are told.
-    news: watch::Sender<u64>,
+    changed: watch::Sender<u64>,
     /// A round that is wanted at once.
     wanted: Notify,
     /// How many rounds are over.
@@ -205,7 +205,7 @@ impl FrontProbes {
             domains: Domains::default(),
             plain: OnceLock::new(),
             tls: OnceLock::new(),
-            news: watch::Sender::new(0),
+            changed: watch::Sender::new(0),
             wanted: Notify::new(),
             rounds: watch::Sender::new(0),
             tasks: OnceLock::new(),
@@ -347,7 +347,7 @@ impl FrontProbes {
         let before = states(&known);
         change(&mut known, Instant::now());
         if states(&known) != before {
-            self.news.send_modify(|news| *news += 1);
+            self.changed.send_modify(|count| *count += 1);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::relay::registry::Session;
 
 /// What an agent was told, without how long it had been so.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::relay) struct Told {
+pub(in crate::relay) struct FrontsTold {
     http: FrontState,
     tcp: FrontState,
     names: Vec<(Alias, FrontState)>,
@@ -21,7 +21,7 @@ pub(in crate::relay) struct Told {
 
 impl FrontProbes {
     /// What an agent with these domains may know.
-    fn report(&self, domains: Vec<Alias>) -> (Told, Fronts) {
+    fn report(&self, domains: Vec<Alias>) -> (FrontsTold, Fronts) {
         let now = Instant::now();
         let report = |(state, since): (FrontState, Instant)| {
             let age = now.saturating_duration_since(since).min(limits::FRONT_AGE_MAX);
@@ -37,16 +37,16 @@ impl FrontProbes {
             .map(|(state, name)| NameReport { name, report: report(state) })
             .collect();
         let states = names.iter().map(|name| (name.name.clone(), name.report.state)).collect();
-        let told = Told { http: http.0, tcp: tcp.0, names: states };
+        let told = FrontsTold { http: http.0, tcp: tcp.0, names: states };
         (told, Fronts { http: report(http), tcp: report(tcp), names })
     }
 
     /// Tells all agents when a front that concerns all has changed, for as long as it is polled. Never ends.
     pub(super) async fn tell_all(&self, shared: &Arc<Shared>) {
-        let mut news = self.news.subscribe();
+        let mut changed = self.changed.subscribe();
         // What has changed while it was not polled is told first.
-        news.mark_changed();
-        while news.changed().await.is_ok() {
+        changed.mark_changed();
+        while changed.changed().await.is_ok() {
             let sessions = shared.registry.sessions();
             for some in sessions.chunks(limits::FRONT_TOLD_AT_ONCE) {
                 // What is told is of the moment; who is told the same twice is told once.

@@ -75,7 +75,7 @@ impl<'a> Either<'a> {
             .hint("start it with: petit-server start"));
         }
         let offline = Offline::open(&config, self.folder).await.map_err(|error| match error {
-            StartError::Running { pid } => Failure::deaf(PROGRAM, pid),
+            StartError::Running { pid } => Failure::unanswering(PROGRAM, pid),
             other => start_failure(&other),
         })?;
         let page = config.endpoint.enroll_page(port);

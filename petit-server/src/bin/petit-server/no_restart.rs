@@ -21,22 +21,22 @@ pub(crate) struct Predecessors;
 pub(crate) struct Handover;
 
 /// Nothing ever comes.
-pub(crate) enum Heard {}
+pub(crate) enum HandoverEvent {}
 
 impl Handover {
     pub(crate) fn new(_: &Arc<Server>, _: Predecessors) -> Self {
         Self
     }
 
-    pub(crate) async fn next(&mut self) -> Heard {
+    pub(crate) async fn next(&mut self) -> HandoverEvent {
         std::future::pending().await
     }
 
-    pub(crate) fn stop_request(heard: &Heard) -> Option<Urgency> {
+    pub(crate) fn stop_request(heard: &HandoverEvent) -> Option<Urgency> {
         match *heard {}
     }
 
-    pub(crate) fn pass_on(&self, heard: &Heard) {
+    pub(crate) fn pass_on(&self, heard: &HandoverEvent) {
         match *heard {}
     }
 
@@ -51,7 +51,7 @@ pub(crate) async fn begin(_: &mut Main<'_>, _: Duration, answer: oneshot::Sender
     let _ = answer.send(Err(Trouble { message, hint }));
 }
 
-pub(crate) async fn take(_: &mut Main<'_>, heard: Heard) -> Turn {
+pub(crate) async fn take(_: &mut Main<'_>, heard: HandoverEvent) -> Turn {
     match heard {}
 }
 

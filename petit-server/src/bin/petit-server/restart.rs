@@ -11,9 +11,10 @@ use petit_engine::relay::{Leave, ListenerKind};
 use petit_host::cli::Failure;
 use petit_host::control::server::Listener;
 use petit_host::exit::ExitCode;
-use petit_host::handover::steps::Deed;
+use petit_host::handover::steps::PredecessorAction;
 use petit_host::handover::{
-    self, Elders, Heir, Link, Manner, News, NoHeir, Parcel, Said, Start, Started, Told, Trouble,
+    self, ElderEvent, Elders, Heir, Link, LinkMessage, Manner, NoHeir, Parcel, Start, Started, StartedEvent,
+    Trouble,
 };
 use petit_host::lock::Lock;
 use petit_host::shutdown::{Asked, StopCause, StopRequests, Urgency};
@@ -46,9 +47,9 @@ pub(crate) struct Handover {
 type Answer = oneshot::Sender<Result<u32, Trouble>>;
 
 /// What the main loop hears of other processes, or has to tell them.
-pub(crate) enum Heard {
-    Elder(Told),
-    Successor(News),
+pub(crate) enum HandoverEvent {
+    Elder(ElderEvent),
+    Successor(StartedEvent),
     Ended(DeviceId),
 }
 
@@ -61,7 +62,7 @@ impl Handover {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(crate) async fn next(&mut self) -> Heard {
+    pub(crate) async fn next(&mut self) -> HandoverEvent {
         let successor = async {
             match &mut self.successor {
                 Some((started, _)) => started.next().await,
@@ -69,31 +70,31 @@ impl Handover {
             }
         };
         tokio::select! {
-            told = self.elders.next() => Heard::Elder(told),
-            news = successor => Heard::Successor(news),
-            device = ended(&mut self.endings) => Heard::Ended(device),
+            told = self.elders.next() => HandoverEvent::Elder(told),
+            news = successor => HandoverEvent::Successor(news),
+            device = ended(&mut self.endings) => HandoverEvent::Ended(device),
         }
     }
 
     /// How urgent a process before this one says that a stop is, when it passes one on.
-    pub(crate) fn stop_request(heard: &Heard) -> Option<Urgency> {
+    pub(crate) fn stop_request(heard: &HandoverEvent) -> Option<Urgency> {
         match heard {
-            Heard::Elder(Told::Stop { now: true }) => Some(Urgency::AtOnce),
-            Heard::Elder(Told::Stop { now: false }) => Some(Urgency::Orderly),
+            HandoverEvent::Elder(ElderEvent::Stop { now: true }) => Some(Urgency::AtOnce),
+            HandoverEvent::Elder(ElderEvent::Stop { now: false }) => Some(Urgency::Orderly),
             _ => None,
         }
     }
 
     /// Passes on to the processes before this one what concerns them too.
-    pub(crate) fn pass_on(&self, heard: &Heard) {
-        if let Heard::Ended(device) = heard {
-            self.elders.say(&Said::Changed { what: json!({ "ended": device }) });
+    pub(crate) fn pass_on(&self, heard: &HandoverEvent) {
+        if let HandoverEvent::Ended(device) = heard {
+            self.elders.say(&LinkMessage::Changed { what: json!({ "ended": device }) });
         }
     }
 
     /// Tells the processes before this one that nobody takes their place any more.
     pub(crate) fn stopping(&self, now: bool) {
-        self.elders.say(&Said::Stopping { now });
+        self.elders.say(&LinkMessage::Stopping { now });
     }
 
     /// Tells them how this one ends.
@@ -160,30 +161,33 @@ async fn start(main: &Main<'_>, within: Duration) -> std::io::Result<Started> {
 }
 
 /// Does what is to be done about what was heard.
-pub(crate) async fn take(main: &mut Main<'_>, heard: Heard) -> Turn {
+pub(crate) async fn take(main: &mut Main<'_>, heard: HandoverEvent) -> Turn {
     match heard {
-        Heard::Elder(Told::Waits) => {
+        HandoverEvent::Elder(ElderEvent::Waits) => {
             main.server.set_elders(main.handover.elders.waits());
             Turn::Nothing
         }
-        Heard::Elder(Told::Stop { .. }) => Turn::Stop(StopCause::Anchor),
-        Heard::Elder(Told::Reload) => Turn::Reload,
-        Heard::Ended(_) => {
+        HandoverEvent::Elder(ElderEvent::Stop { .. }) => Turn::Stop(StopCause::Anchor),
+        HandoverEvent::Elder(ElderEvent::Reload) => Turn::Reload,
+        HandoverEvent::Ended(_) => {
             main.handover.pass_on(&heard);
             Turn::Nothing
         }
-        Heard::Successor(News::Changed(_)) => Turn::Nothing,
-        Heard::Successor(News::Deed(deed)) => match deed {
-            Deed::Yield => {
+        HandoverEvent::Successor(StartedEvent::Changed(_)) => Turn::Nothing,
+        HandoverEvent::Successor(StartedEvent::PredecessorAction(deed)) => match deed {
+            PredecessorAction::Yield => {
                 yield_up(main).await;
                 Turn::Nothing
             }
-            Deed::Leave => Turn::Leave,
-            Deed::Discard | Deed::TakeBack => {
+            PredecessorAction::Leave => Turn::Leave,
+            PredecessorAction::Discard | PredecessorAction::TakeBack => {
                 give_up(main).await;
                 Turn::Nothing
             }
-            Deed::Start | Deed::LetGo | Deed::End | Deed::Nothing => Turn::Nothing,
+            PredecessorAction::Start
+            | PredecessorAction::LetGo
+            | PredecessorAction::End
+            | PredecessorAction::Nothing => Turn::Nothing,
         },
     }
 }
@@ -193,7 +197,7 @@ async fn yield_up(main: &mut Main<'_>) {
         Ok(facts) => {
             tracing::info!("the registry is left to the other process");
             if let Some((started, _)) = &main.handover.successor {
-                started.say(&Said::Yours { facts });
+                started.say(&LinkMessage::Yours { facts });
             }
         }
         Err(error) => {
@@ -241,8 +245,8 @@ pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
     // What was asked for meanwhile concerns the process that serves.
     while let Ok(command) = main.inbox.try_recv() {
         match command {
-            Command::Stop => started.say(&Said::Stop { now: false }),
-            Command::Reload(_) => started.say(&Said::Reload {}),
+            Command::Stop => started.say(&LinkMessage::Stop { now: false }),
+            Command::Reload(_) => started.say(&LinkMessage::Reload {}),
             Command::Restart { .. } => {} // it was
         }
     }
@@ -281,20 +285,20 @@ async fn drain(
     let mut tell = tokio::time::interval(TELL_EVERY);
     loop {
         let news = tokio::select! {
-            () = &mut leaving => return started.idle().await == Deed::TakeBack,
+            () = &mut leaving => return started.idle().await == PredecessorAction::TakeBack,
             news = started.next() => news,
             _ = tell.tick() => {
-                started.say(&Said::Waits { what: waits_for(&main.server) });
+                started.say(&LinkMessage::Waits { what: waits_for(&main.server) });
                 continue;
             }
             asked = main.signals.next() => {
                 let Asked::End { interrupted } = asked else {
-                    started.say(&Said::Reload {});
+                    started.say(&LinkMessage::Reload {});
                     continue;
                 };
                 let urgency = requests.add(StopCause::Signal { interrupted });
                 if is_anchor {
-                    started.say(&Said::Stop { now: urgency == Urgency::AtOnce });
+                    started.say(&LinkMessage::Stop { now: urgency == Urgency::AtOnce });
                 }
                 match urgency {
                     Urgency::Orderly => tracing::info!("asked to stop; still finishing what is under way"),
@@ -307,16 +311,16 @@ async fn drain(
             }
         };
         match news {
-            News::Changed(what) => {
+            StartedEvent::Changed(what) => {
                 let ended = what.get("ended").and_then(Value::as_str).and_then(|id| id.parse().ok());
                 if let Some(device) = ended {
                     main.server.directory.forget(device);
                 }
             }
-            News::Deed(Deed::TakeBack) => return true,
-            News::Deed(Deed::LetGo) => main.server.let_go(),
-            News::Deed(_) if started.ends_at_once() => return false,
-            News::Deed(_) => {}
+            StartedEvent::PredecessorAction(PredecessorAction::TakeBack) => return true,
+            StartedEvent::PredecessorAction(PredecessorAction::LetGo) => main.server.let_go(),
+            StartedEvent::PredecessorAction(_) if started.ends_at_once() => return false,
+            StartedEvent::PredecessorAction(_) => {}
         }
     }
 }
