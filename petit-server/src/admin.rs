@@ -3,7 +3,7 @@
 //! The same requests work while no server runs: the command line then opens the registry itself and asks an
 //! [`Admin`] without a server. What needs the running server says so.
 
-mod looks;
+mod overview;
 
 use std::path::PathBuf;
 use std::sync::Arc;

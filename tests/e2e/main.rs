@@ -14,7 +14,6 @@ mod explain;
 mod forms;
 mod fronts;
 mod fuzzed;
-mod giving_up;
 #[cfg(target_os = "linux")]
 mod home_line;
 mod identity;
@@ -40,4 +39,5 @@ mod tcp;
 mod terminal;
 mod tls;
 mod traffic;
+mod unregistering;
 mod upgrade;

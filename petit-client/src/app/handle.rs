@@ -332,7 +332,7 @@ impl App {
     /// Who listens on this computer, each tried once.
     pub async fn listening(&self) -> Vec<Listening> {
         let texts = self.now().texts.clone();
-        listening::look().await.into_iter().map(|found| actions::listening(&texts, found)).collect()
+        listening::scan().await.into_iter().map(|found| actions::listening(&texts, found)).collect()
     }
 
     /// Tries a target.

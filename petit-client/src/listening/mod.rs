@@ -109,7 +109,7 @@ impl Until {
 }
 
 /// Who listens on this computer, what speaks HTTP first.
-pub async fn look() -> Vec<Found> {
+pub async fn scan() -> Vec<Found> {
     // Reading all of /proc and the menu takes a while.
     let read = tokio::task::spawn_blocking(|| (system::listening(), names::in_menu()));
     let (sockets, menu) = read.await.unwrap_or_default();
@@ -390,7 +390,7 @@ mod tests {
         let out = child.stdout.take().unwrap();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
         let port: u16 = line.trim().parse().unwrap();
-        let found = look().await;
+        let found = scan().await;
         let _ = child.kill();
         let _ = child.wait();
         let ours = found.iter().find(|found| found.target.port() == port).unwrap();

@@ -23,7 +23,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::life::{config_failure, lock, not_registered};
+use super::lifecycle::{config_failure, lock, not_registered};
 
 /// How long the server may take to say what it makes of a change.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -263,7 +263,7 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
                 service.name.to_string(),
                 service.target.to_string(),
                 service.url.clone().unwrap_or_default(),
-                super::look::service_state(service),
+                super::inspect::service_state(service),
             ]);
         }
         for Withheld { name, target, .. } in withheld {
@@ -391,7 +391,7 @@ pub(crate) async fn add_service(
             let hint = if kept.is_empty() {
                 todo.to_owned()
             } else {
-                format!("{todo}\n  {}", super::look::kept_text(kept))
+                format!("{todo}\n  {}", super::inspect::kept_text(kept))
             };
             return Err(Failure::new(ExitCode::Refused, problem).hint(hint));
         }

@@ -4,15 +4,15 @@
 
 mod asking;
 mod configure;
-mod giving_up;
-mod life;
-mod look;
+mod inspect;
+mod lifecycle;
 mod registering;
 #[cfg(unix)]
 mod restart;
 #[cfg(not(unix))]
 #[path = "no_restart.rs"]
 mod restart;
+mod unregistering;
 
 use std::path::PathBuf;
 use std::process::ExitCode as ProcessExit;
@@ -415,17 +415,18 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             registering::register(context, &args).await?;
         }
         Verb::Unregister { service, id, all: _, local, yes } => match (service, id) {
-            (None, None) => giving_up::unregister(context, *local, *yes).await?,
-            (name, id) => giving_up::give_back(context, name.as_ref(), id.as_ref(), *yes).await?,
+            (None, None) => unregistering::unregister(context, *local, *yes).await?,
+            (name, id) => unregistering::give_back(context, name.as_ref(), id.as_ref(), *yes).await?,
         },
-        Verb::Start => life::start(context).await?,
-        Verb::Stop => life::stop(context).await?,
-        Verb::Restart => life::restart(context).await?,
+        Verb::Start => lifecycle::start(context).await?,
+        Verb::Stop => lifecycle::stop(context).await?,
+        Verb::Restart => lifecycle::restart(context).await?,
         Verb::Run { background, takeover } => {
-            return life::run(context, life::How { background: *background, takeover: *takeover }).await;
+            return lifecycle::run(context, lifecycle::How { background: *background, takeover: *takeover })
+                .await;
         }
-        Verb::Status { watch: false } => return look::status(context).await,
-        Verb::Status { watch: true } => look::watch(context).await?,
+        Verb::Status { watch: false } => return inspect::status(context).await,
+        Verb::Status { watch: true } => inspect::watch(context).await?,
         Verb::Reload => {
             let value = context.call("POST", "/reload", None).await?;
             let notes = value.get("notes").and_then(Value::as_array).into_iter().flatten();
@@ -438,9 +439,9 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             ConfigVerb::Show => configure::show(context)?,
             ConfigVerb::Edit => configure::edit(context).await?,
         },
-        Verb::Ping { service } => return look::ping(context, service.as_ref()).await,
-        Verb::Check => return look::check(context, false).await,
-        Verb::Doctor => return look::check(context, true).await,
+        Verb::Ping { service } => return inspect::ping(context, service.as_ref()).await,
+        Verb::Check => return inspect::check(context, false).await,
+        Verb::Doctor => return inspect::check(context, true).await,
         Verb::Service { verb: ServiceVerb::List } | Verb::Tenants => {
             configure::list_services(context).await?;
         }
@@ -460,7 +461,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             configure::remove_service(context, name).await?;
         }
         Verb::Evict { name, id, yes } => {
-            giving_up::evict(context, name.as_ref(), id.as_ref(), *yes).await?;
+            unregistering::evict(context, name.as_ref(), id.as_ref(), *yes).await?;
         }
         Verb::Logs { follow, lines } => {
             cli::logs(context.json, &context.folder.log(), *follow, *lines).await?;

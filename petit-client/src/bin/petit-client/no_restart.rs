@@ -7,7 +7,7 @@ use petit_host::handover::Trouble;
 use petit_host::shutdown::Urgency;
 
 use super::Context;
-use super::life::{How, Main, Serving, Turn};
+use super::lifecycle::{How, Main, Serving, Turn};
 
 /// There are none.
 #[derive(Debug, Default)]

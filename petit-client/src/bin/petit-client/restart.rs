@@ -24,7 +24,7 @@ use petit_host::shutdown::{Asked, StopCause, StopRequests, Urgency};
 use serde_json::{Value, json};
 
 use super::Context;
-use super::life::{Beginning, How, Main, Serving, Turn, socket_failure, start_failure};
+use super::lifecycle::{Beginning, How, Main, Serving, Turn, socket_failure, start_failure};
 
 /// The names of what is handed over.
 const LOCK: &str = "lock";

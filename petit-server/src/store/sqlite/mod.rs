@@ -3,8 +3,8 @@
 //! everything holds up no change. A reader sees one state, never half of a change.
 
 mod file;
-mod look;
 mod operate;
+mod queries;
 mod register;
 mod rows;
 
@@ -91,7 +91,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`].
     pub async fn is_untouched(&self) -> Result<bool, StoreError> {
-        self.read(async |tx| look::is_untouched(tx).await).await
+        self.read(async |tx| queries::is_untouched(tx).await).await
     }
 
     /// Looks whether a file is a registry that can be opened, and leaves it as it is.
@@ -175,7 +175,7 @@ impl SqliteStore {
         &self,
         work: impl AsyncFnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.look(async |connection| {
+        self.with_reader(async |connection| {
             let mut tx = connection.begin().await?;
             let value = work(&mut tx).await?;
             tx.rollback().await?;
@@ -185,7 +185,7 @@ impl SqliteStore {
     }
 
     /// Runs `work` with the connection that reads.
-    async fn look<T>(
+    async fn with_reader<T>(
         &self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -225,7 +225,7 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn load(&self) -> StoreFuture<'_, Tables> {
-        Box::pin(self.read(async |tx| look::load(tx).await))
+        Box::pin(self.read(async |tx| queries::load(tx).await))
     }
 
     fn invite(&self, invite: NewInvite, force: bool) -> StoreFuture<'_, ()> {
@@ -233,7 +233,7 @@ impl Store for SqliteStore {
     }
 
     fn invites(&self) -> StoreFuture<'_, Vec<InviteRow>> {
-        Box::pin(self.read(async |tx| look::invites(tx).await))
+        Box::pin(self.read(async |tx| queries::invites(tx).await))
     }
 
     fn withdraw(&self, id: InviteId) -> StoreFuture<'_, ()> {
@@ -277,15 +277,15 @@ impl Store for SqliteStore {
     }
 
     fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>> {
-        Box::pin(self.read(async |tx| look::devices(tx).await))
+        Box::pin(self.read(async |tx| queries::devices(tx).await))
     }
 
     fn device(&self, device: DeviceId) -> StoreFuture<'_, Option<DeviceRow>> {
-        Box::pin(self.read(async move |tx| look::device(tx, &device).await))
+        Box::pin(self.read(async move |tx| queries::device(tx, &device).await))
     }
 
     fn aliases(&self) -> StoreFuture<'_, Vec<AliasRow>> {
-        Box::pin(self.read(async |tx| look::aliases(tx).await))
+        Box::pin(self.read(async |tx| queries::aliases(tx).await))
     }
 
     fn in_place(&self) -> Result<(), StoreError> {
@@ -296,7 +296,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let target = to.to_str().ok_or_else(|| file::not_ours(&to, "its path is not UTF-8"))?;
             // VACUUM is no part of a transaction, and is one itself.
-            self.look(async |connection| {
+            self.with_reader(async |connection| {
                 sqlx::query("VACUUM INTO ?").bind(target).execute(&mut *connection).await?;
                 Ok(())
             })

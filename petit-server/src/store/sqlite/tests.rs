@@ -2,8 +2,8 @@
 
 mod events;
 mod forms;
-mod looks;
 mod place;
+mod queries;
 
 use std::net::IpAddr;
 

@@ -16,7 +16,7 @@ use petit_host::exit::ExitCode;
 use petit_host::terminal::{self, Ask};
 use serde_json::{Value, json};
 
-use super::life::{config_failure, lock, not_registered};
+use super::lifecycle::{config_failure, lock, not_registered};
 use super::registering::register_failure;
 use super::{Context, configure};
 
