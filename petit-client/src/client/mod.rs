@@ -63,10 +63,10 @@ pub enum UnregisterError {
 /// The running client. Cheap to clone; [`Client::stop`] ends it politely.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    shared: Arc<ClientShared>,
 }
 
-struct Shared {
+struct ClientShared {
     folder: Folder,
     inner: Mutex<Inner>,
     /// Held while the registration is being made or given back, so that the rest stays responsive.
@@ -163,7 +163,7 @@ impl Client {
         };
         let status =
             watch::Sender::new(serde_json::to_value(publish::status_of(&folder, &inner)).unwrap_or_default());
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ClientShared {
             folder,
             inner: Mutex::new(inner),
             registering: Mutex::new(()),

@@ -14,7 +14,7 @@ use petit_host::cli::chain;
 use petit_host::files;
 use tokio::sync::watch;
 
-use super::{Inner, Shared};
+use super::{ClientShared, Inner};
 use crate::SOFTWARE;
 use crate::folder::Folder;
 use crate::registration::{self, Registration};
@@ -83,7 +83,7 @@ pub(super) fn status_of(folder: &Folder, inner: &Inner) -> Status {
     }
 }
 
-pub(super) fn publish(shared: &Shared, inner: &Inner) {
+pub(super) fn publish(shared: &ClientShared, inner: &Inner) {
     let status = serde_json::to_value(status_of(&shared.folder, inner)).unwrap_or_default();
     shared.status.send_if_modified(|before| {
         let changed = *before != status;
@@ -116,7 +116,7 @@ impl<T: PartialEq> Written<T> {
 }
 
 /// Publishes the status, and the files with public addresses, whenever the agent reports something.
-pub(super) async fn publishing(shared: Weak<Shared>, mut view: watch::Receiver<AgentView>) {
+pub(super) async fn publishing(shared: Weak<ClientShared>, mut view: watch::Receiver<AgentView>) {
     let mut written: Written<Vec<(ServiceName, String)>> = Written::new(Vec::new());
     let mut known_as = {
         let Some(shared) = shared.upgrade() else { return };

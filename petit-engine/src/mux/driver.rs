@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::core::{FrameEvent, Violation};
 use super::outbox::Batch;
 use super::stream::Stream;
-use super::{End, Event, Shared};
+use super::{End, Event, MuxShared};
 use crate::limits;
 use crate::net::wire::Sent;
 use crate::proto::frame::{Decoder, Piece};
@@ -31,7 +31,7 @@ const SLICES: usize = 32;
 #[derive(Debug)]
 pub struct Driver<IO> {
     io: IO,
-    shared: Arc<Shared>,
+    shared: Arc<MuxShared>,
     events: mpsc::Sender<Event>,
     decoder: Decoder,
     batch: Batch,
@@ -54,7 +54,7 @@ enum Turn {
 }
 
 impl<IO: AsyncBufRead + AsyncWrite + Sent + Unpin> Driver<IO> {
-    pub(super) fn new(io: IO, shared: Arc<Shared>, events: mpsc::Sender<Event>) -> Self {
+    pub(super) fn new(io: IO, shared: Arc<MuxShared>, events: mpsc::Sender<Event>) -> Self {
         Self {
             io,
             shared,
@@ -208,7 +208,7 @@ impl<IO: AsyncBufRead + AsyncWrite + Sent + Unpin> Driver<IO> {
 /// Decodes `input` and updates the tables, under one lock.
 fn take_in(
     decoder: &mut Decoder,
-    shared: &Arc<Shared>,
+    shared: &Arc<MuxShared>,
     events: &mpsc::Sender<Event>,
     input: &[u8],
 ) -> Result<(), End> {

@@ -110,13 +110,13 @@ pub struct Stats {
 
 /// What both halves of a session share.
 #[derive(Debug)]
-struct Shared {
+struct MuxShared {
     core: Mutex<core::Core>,
     /// Rung when the last stream has gone.
     idle: Notify,
 }
 
-impl Shared {
+impl MuxShared {
     /// A panic while the lock was held cannot leave the tables half changed in a way that memory safety or
     /// another session depends on, so poison is ignored.
     fn lock(&self) -> MutexGuard<'_, core::Core> {
@@ -135,14 +135,14 @@ where
     let (events, receiver) = mpsc::channel((most + limits::MAX_STREAMS) as usize);
     let now = tokio::time::Instant::now().into_std();
     let core = core::Core::new(role, window, now);
-    let shared = Arc::new(Shared { core: Mutex::new(core), idle: Notify::new() });
+    let shared = Arc::new(MuxShared { core: Mutex::new(core), idle: Notify::new() });
     (Mux { shared: Arc::clone(&shared) }, Driver::new(io, shared, events), receiver)
 }
 
 /// The handle of a session. Cheap to clone; does not keep the session alive.
 #[derive(Clone, Debug)]
 pub struct Mux {
-    shared: Arc<Shared>,
+    shared: Arc<MuxShared>,
 }
 
 impl Mux {

@@ -108,7 +108,7 @@ pub(super) struct Batch {
 pub(super) enum Part {
     /// A range of `inline`.
     Inline(std::ops::Range<usize>),
-    Shared(Bytes),
+    MuxShared(Bytes),
 }
 
 impl Batch {
@@ -131,7 +131,7 @@ impl Batch {
     pub(super) fn shared(&mut self, chunk: Bytes) -> usize {
         let length = chunk.len();
         self.bytes += length;
-        self.parts.push_back(Part::Shared(chunk));
+        self.parts.push_back(Part::MuxShared(chunk));
         length
     }
 
@@ -142,7 +142,7 @@ impl Batch {
     pub(super) fn part<'a>(&'a self, part: &'a Part) -> &'a [u8] {
         match part {
             Part::Inline(range) => self.inline.get(range.clone()).unwrap_or_default(),
-            Part::Shared(chunk) => chunk,
+            Part::MuxShared(chunk) => chunk,
         }
     }
 
@@ -158,7 +158,7 @@ impl Batch {
                     written -= step;
                     range.len()
                 }
-                Part::Shared(chunk) => {
+                Part::MuxShared(chunk) => {
                     let step = written.min(chunk.len());
                     chunk.advance(step);
                     written -= step;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Shared;
+use super::MuxShared;
 use super::core::{Read, Room};
 use crate::proto::frame::{Open, Reset, ResetCode};
 
@@ -99,7 +99,7 @@ impl From<StreamError> for io::Error {
 /// was written before a shutdown is still sent after a drop, if the peer had finished too.
 #[derive(Debug)]
 pub struct Stream {
-    shared: Arc<Shared>,
+    shared: Arc<MuxShared>,
     id: u32,
     open: Open,
     outcome: Arc<StreamOutcome>,
@@ -108,7 +108,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(shared: Arc<Shared>, id: u32, open: Open, outcome: Arc<StreamOutcome>) -> Self {
+    pub(super) fn new(shared: Arc<MuxShared>, id: u32, open: Open, outcome: Arc<StreamOutcome>) -> Self {
         Self { shared, id, open, outcome, delivered: 0 }
     }
 

@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::registry::Session;
-use super::{Change, Shared};
+use super::{Change, RelayShared};
 use crate::proto::control::Refusal;
 
 /// Sessions that are looked at in one go.
@@ -14,7 +14,7 @@ const TURN: usize = 256;
 
 /// Ends the sessions of devices that are no longer registered, tells others their aliases, and closes the ports of
 /// services that are gone.
-pub(super) async fn watch(shared: &Arc<Shared>, mut changes: broadcast::Receiver<Change>) {
+pub(super) async fn watch(shared: &Arc<RelayShared>, mut changes: broadcast::Receiver<Change>) {
     loop {
         match changes.recv().await {
             Ok(change) => {
@@ -48,7 +48,7 @@ async fn breathe(number: usize) {
 }
 
 /// Brings a session up to the present state of the registry.
-fn look_at(shared: &Shared, session: &Arc<Session>) {
+fn look_at(shared: &RelayShared, session: &Arc<Session>) {
     if shared.access.device(&session.key) == Some(session.device) {
         shared.tell_aliases(session);
     } else {

@@ -10,7 +10,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::admission::network;
 use super::remembered::{Need, Remembered};
-use super::{EnrolRequest, Shared};
+use super::{EnrolRequest, RelayShared};
 use crate::limits;
 use crate::net::tls;
 use crate::proto::control::{EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, PublicUrl, Text};
@@ -18,7 +18,7 @@ use crate::proto::frame::{HEADER_BYTES, Header, Kind};
 use crate::secret::{InviteId, InviteSecret};
 
 /// Serves one enrolment. The key to register is the one that TLS has proved.
-pub(super) async fn run(shared: &Shared, mut tls: TlsStream<TcpStream>, peer: SocketAddr) {
+pub(super) async fn run(shared: &RelayShared, mut tls: TlsStream<TcpStream>, peer: SocketAddr) {
     let Some(key) = tls::peer_key(tls.get_ref().1) else { return };
     let request = tokio::time::timeout(limits::FIRST_MESSAGE, read(&mut tls)).await.ok().flatten();
     let request = request.map(|request| {

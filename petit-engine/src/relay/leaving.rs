@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::registry::Session;
-use super::{Relay, Shared};
+use super::{Relay, RelayShared};
 use crate::limits;
 use crate::proto::control::FromRelay;
 
@@ -181,7 +181,7 @@ impl Leaving {
     }
 }
 
-impl Shared {
+impl RelayShared {
     /// Runs a task that ends at the latest when the relay has ended.
     pub(super) fn until_ended(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut stage = self.leaving.stage.subscribe();

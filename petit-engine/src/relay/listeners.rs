@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::admission::{Entrance, Ticket};
 use super::leaving::AbortOnDrop;
-use super::{Relay, Shared};
+use super::{Relay, RelayShared};
 use crate::name::RegisteredId;
 use crate::net::listen;
 
@@ -80,7 +80,7 @@ impl Listeners {
     }
 }
 
-impl Shared {
+impl RelayShared {
     /// Accepts from a socket while the relay serves, and hands on who is let in.
     pub(super) fn accept(
         self: &Arc<Self>,
@@ -91,7 +91,7 @@ impl Shared {
         self.accept_unless(listener, entrance, |_| false, take)
     }
 
-    /// As [`Shared::accept`], but without those that `is_own` takes for the relay's.
+    /// As [`RelayShared::accept`], but without those that `is_own` takes for the relay's.
     pub(super) fn accept_unless(
         self: &Arc<Self>,
         listener: TcpListener,

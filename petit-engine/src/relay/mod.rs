@@ -97,10 +97,10 @@ pub struct RelayConfig {
 /// The running relay. Cheap to clone; [`Relay::leave`] is the polite way to end it.
 #[derive(Clone)]
 pub struct Relay {
-    shared: Arc<Shared>,
+    shared: Arc<RelayShared>,
 }
 
-pub(crate) struct Shared {
+pub(crate) struct RelayShared {
     shards: Shards,
     config: RelayConfig,
     access: Arc<dyn Access>,
@@ -178,7 +178,7 @@ impl Relay {
         let front_probes = FrontProbes::new(&config)?;
         let shards = Shards::start(config.bounds.threads).map_err(StartError::NoThread)?;
         let exempt = [&config.trusted_proxies[..], &config.bounds.exempt_networks].concat();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(RelayShared {
             shards,
             connections: Arc::new(Connections::new(&config.bounds, &exempt)),
             places: places::Places::new(&config.bounds, exempt),
@@ -306,7 +306,7 @@ impl Relay {
     }
 }
 
-impl Shared {
+impl RelayShared {
     /// True while there is a certificate for HTTPS visitors.
     fn has_https(&self) -> bool {
         self.https.read().unwrap_or_else(PoisonError::into_inner).is_some()
@@ -325,7 +325,7 @@ impl Shared {
 }
 
 /// Reads a ClientHello and takes the connection where its ALPN and its server name belong.
-async fn split(shared: Arc<Shared>, tcp: TcpStream, peer: SocketAddr, port: u16, ticket: Ticket) {
+async fn split(shared: Arc<RelayShared>, tcp: TcpStream, peer: SocketAddr, port: u16, ticket: Ticket) {
     // Whoever dawdles over the ClientHello occupies nothing that others wait for.
     let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
     let hello = tokio::time::timeout(limits::HANDSHAKE, hello);
@@ -358,7 +358,7 @@ struct Greeted {
 }
 
 impl Greeted {
-    async fn serve(self, shared: Arc<Shared>, start: StartHandshake<TcpStream>, mut ticket: Ticket) {
+    async fn serve(self, shared: Arc<RelayShared>, start: StartHandshake<TcpStream>, mut ticket: Ticket) {
         let (peer, port, shard) = (self.peer, self.port, self.shard);
         let config = match self.kind {
             Kind::Tunnel => Some(Arc::clone(&shared.tunnel_tls)),
@@ -398,7 +398,7 @@ impl Greeted {
     /// connection takes is wanted by another one.
     async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        shared: &Shared,
+        shared: &RelayShared,
         start: StartHandshake<IO>,
         config: Arc<ServerConfig>,
         admission: &Admission,

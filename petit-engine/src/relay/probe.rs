@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 
 use super::registry::{Served, Session};
-use super::{Route, Routed, Shared, decide};
+use super::{RelayShared, Route, Routed, decide};
 use crate::cause::ServiceCause;
 use crate::limits;
 use crate::name::{RegisteredId, VisitorHost};
@@ -19,7 +19,7 @@ use crate::proto::control::{Hop, ProbeResult, ServiceKind};
 use crate::proto::frame::{Open, Purpose, ResetCode};
 
 /// Runs one probe of a service that a session serves.
-pub(super) async fn run(shared: &Arc<Shared>, session: &Arc<Session>, number: u16) -> ProbeResult {
+pub(super) async fn run(shared: &Arc<RelayShared>, session: &Arc<Session>, number: u16) -> ProbeResult {
     let Some((id, served)) = session.by_number(number) else {
         return ProbeResult { broken: Some(Hop::Client), ..ProbeResult::default() };
     };
@@ -36,7 +36,7 @@ pub(super) async fn run(shared: &Arc<Shared>, session: &Arc<Session>, number: u1
 }
 
 /// Whether the port of a raw TCP service takes connections, and how fast.
-async fn port(shared: &Shared, id: &RegisteredId) -> Option<Duration> {
+async fn port(shared: &RelayShared, id: &RegisteredId) -> Option<Duration> {
     // Another process accepts there now, which would take a probe for a visitor.
     if shared.leaving.why().is_some() {
         return Some(Duration::ZERO);
@@ -45,7 +45,7 @@ async fn port(shared: &Shared, id: &RegisteredId) -> Option<Duration> {
 }
 
 /// Where a visitor of a service's public address is led: what ingress decides by.
-fn route(shared: &Shared, served: &Served) -> Option<Route> {
+fn route(shared: &RelayShared, served: &Served) -> Option<Route> {
     let (_, authority) = served.url.split_once("://")?;
     let host = VisitorHost::parse(authority).ok()?;
     match decide(&host, &shared.config.endpoint, shared.access.as_ref()) {
@@ -56,7 +56,12 @@ fn route(shared: &Shared, served: &Served) -> Option<Route> {
 
 /// The part of a probe that lies behind the front: a probe stream to whichever session serves the route, which answers
 /// within `limit`.
-pub(super) async fn through(shared: &Shared, route: &Route, front: Duration, limit: Duration) -> ProbeResult {
+pub(super) async fn through(
+    shared: &RelayShared,
+    route: &Route,
+    front: Duration,
+    limit: Duration,
+) -> ProbeResult {
     let front_us = Some(micros(front));
     let broken = |hop| ProbeResult { front_us, broken: Some(hop), ..ProbeResult::default() };
     let Some((session, served)) = shared.registry.find(route) else { return broken(Hop::Client) };

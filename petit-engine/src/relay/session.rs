@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::comings::{Coming, coming};
 use super::registry::{Served, Session};
-use super::{Announced, Shared, probe};
+use super::{Announced, RelayShared, probe};
 use crate::BoxFuture;
 use crate::limits;
 use crate::mux::{self, End, Event, Events, Mux, Role};
@@ -27,7 +27,7 @@ use crate::proto::control::{ServiceHealth, WIDE, has_feature};
 
 /// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
 pub(super) async fn run(
-    shared: Arc<Shared>,
+    shared: Arc<RelayShared>,
     tls: TlsStream<Wire<TcpStream>>,
     peer: SocketAddr,
     shard: usize,
@@ -66,14 +66,14 @@ pub(super) async fn run(
 }
 
 /// Takes note when a session has ended because its client broke the protocol.
-fn note_end(shared: &Shared, device: &DeviceId, end: &End) {
+fn note_end(shared: &RelayShared, device: &DeviceId, end: &End) {
     if let End::Violation(rule) = end {
         broke(shared, device, rule);
     }
 }
 
 /// A client has broken a rule of the protocol: the log says which, and so does what the operator sees of the client.
-fn broke(shared: &Shared, device: &DeviceId, rule: &dyn Display) -> Refusal {
+fn broke(shared: &RelayShared, device: &DeviceId, rule: &dyn Display) -> Refusal {
     tracing::warn!(%device, %rule, "the client broke the protocol");
     shared.logins.broke(device, rule.to_string());
     Refusal::Protocol
@@ -137,7 +137,7 @@ fn seconds_since_1970() -> u64 {
 
 /// The first message; `None` when the peer has gone.
 async fn introduction(
-    shared: &Shared,
+    shared: &RelayShared,
     device: &DeviceId,
     events: &mut Events,
 ) -> Option<Result<Introduction, Refusal>> {
@@ -157,7 +157,7 @@ async fn introduction(
 }
 
 async fn serve(
-    shared: &Arc<Shared>,
+    shared: &Arc<RelayShared>,
     session: &Arc<Session>,
     hello: Hello,
     (mut events, driver): (Events, &mut Driving),
@@ -242,7 +242,7 @@ async fn serve(
 }
 
 /// Counts a log-in, and lets a device have another session or not.
-fn admit(shared: &Shared, session: &Session, takeover: bool) -> Result<(), Refusal> {
+fn admit(shared: &RelayShared, session: &Session, takeover: bool) -> Result<(), Refusal> {
     let device = session.device;
     if !shared.logins.count_login(&device) {
         return Err(Refusal::Busy);
@@ -261,7 +261,7 @@ fn admit(shared: &Shared, session: &Session, takeover: bool) -> Result<(), Refus
 }
 
 async fn on_message(
-    shared: &Arc<Shared>,
+    shared: &Arc<RelayShared>,
     session: &Arc<Session>,
     message: FromAgent,
     driver: &mut Driving,
@@ -321,7 +321,7 @@ async fn on_message(
 }
 
 /// Takes note of what a device is called.
-fn say_name(shared: &Shared, session: &Session, name: Text<64>) {
+fn say_name(shared: &RelayShared, session: &Session, name: Text<64>) {
     let is_known = shared.access.is_called(&session.device, &name);
     session.naming.say((!is_known).then_some(name));
 }
@@ -339,7 +339,11 @@ async fn finish(begun: &mut Option<BoxFuture<'_, ()>>) {
 }
 
 /// Registers what an agent offers, and routes to it from now on.
-async fn announce(shared: &Arc<Shared>, session: &Session, offers: Vec<Offer>) -> (Vec<Grant>, Vec<Kept>) {
+async fn announce(
+    shared: &Arc<RelayShared>,
+    session: &Session,
+    offers: Vec<Offer>,
+) -> (Vec<Grant>, Vec<Kept>) {
     let wanted = offers.iter().map(|offer| (offer.name.clone(), offer.kind)).collect();
     let Announced { services: registrations, mut kept } =
         shared.access.announce(session.device, wanted).await;

@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use super::Shared;
+use super::RelayShared;
 use super::admission::Precedence;
 use super::handshake_queue::{HandshakePermit, HandshakeQueue};
 use super::route::{Routed, decide};
@@ -113,7 +113,7 @@ impl Shards {
 /// The shard of the service that a plain visitor's first request names; the first one where there is none. Nothing
 /// is taken from the connection. `None` when a visitor has said nothing for [`limits::HEAD`], and is not waited for
 /// any longer.
-pub(super) async fn of_visitor(shared: &Shared, tcp: &TcpStream) -> Option<usize> {
+pub(super) async fn of_visitor(shared: &RelayShared, tcp: &TcpStream) -> Option<usize> {
     if shared.shards.count() == 1 {
         return Some(0);
     }
@@ -127,7 +127,7 @@ pub(super) async fn of_visitor(shared: &Shared, tcp: &TcpStream) -> Option<usize
 }
 
 /// The shard of the service behind a host.
-pub(super) fn of_host(shared: &Shared, host: &str) -> usize {
+pub(super) fn of_host(shared: &RelayShared, host: &str) -> usize {
     if shared.shards.count() == 1 {
         return 0;
     }

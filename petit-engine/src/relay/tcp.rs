@@ -14,7 +14,7 @@ use super::admission::Entrance;
 use super::front_probe::{reachable, source_towards};
 use super::listeners::Accepting;
 use super::places::{Claim, Slot};
-use super::{Registration, Shared};
+use super::{Registration, RelayShared};
 use crate::limits;
 use crate::mux::{Stream, Until, carry};
 use crate::name::RegisteredId;
@@ -100,7 +100,7 @@ impl TcpListeners {
     /// reset at once, and nobody else gets the port. A relay that leaves opens none any more.
     pub(super) fn open(
         &self,
-        shared: &Arc<Shared>,
+        shared: &Arc<RelayShared>,
         registration: &Registration,
     ) -> Result<String, GrantRefusal> {
         let id = registration.id;
@@ -137,7 +137,7 @@ impl TcpListeners {
 
     /// Goes on listening for a service on a socket that another process has opened, when it is still registered as
     /// one of raw TCP and the address is still one of the operator's.
-    pub(super) fn adopt(&self, shared: &Arc<Shared>, id: RegisteredId, listener: TcpListener) {
+    pub(super) fn adopt(&self, shared: &Arc<RelayShared>, id: RegisteredId, listener: TcpListener) {
         let is_tcp = shared.access.service(&id).is_some_and(|route| route.kind == ServiceKind::Tcp);
         match listener.local_addr() {
             Ok(address) if is_tcp && address.ip() == shared.config.tcp_bind => {
@@ -191,7 +191,7 @@ impl TcpListeners {
 }
 
 /// Carries the visitors of a service from now on.
-fn accept(shared: &Arc<Shared>, id: RegisteredId, listener: TcpListener) -> Accepting {
+fn accept(shared: &Arc<RelayShared>, id: RegisteredId, listener: TcpListener) -> Accepting {
     let visited = Arc::clone(shared);
     let port = listener.local_addr().map_or(0, |address| address.port());
     let probes = Arc::clone(&shared.tcp_listeners.probes);
@@ -224,7 +224,7 @@ fn url(host: &str, address: SocketAddr) -> String {
 }
 
 /// Carries one visitor. A visit that fails ends in a reset, so that nobody takes it for a clean end.
-async fn visit(shared: &Shared, id: RegisteredId, tcp: TcpStream, peer: SocketAddr) {
+async fn visit(shared: &RelayShared, id: RegisteredId, tcp: TcpStream, peer: SocketAddr) {
     let mut tcp = Closing::new(tcp);
     tcp.reset_unless_shut_down();
     let Some((slot, mut stream)) = open(shared, id, peer).await else {
@@ -244,7 +244,7 @@ async fn visit(shared: &Shared, id: RegisteredId, tcp: TcpStream, peer: SocketAd
 }
 
 /// A place at a service, and a stream to it.
-async fn open(shared: &Shared, id: RegisteredId, peer: SocketAddr) -> Option<(Slot, Stream)> {
+async fn open(shared: &RelayShared, id: RegisteredId, peer: SocketAddr) -> Option<(Slot, Stream)> {
     let route = shared.access.service(&id)?;
     // Between a change of its kind and the end of its port, nobody gets past the checks of public HTTP.
     let (session, served) = shared.registry.find(&route)?;

@@ -15,7 +15,7 @@ use super::{FrontKind, FrontProbes, FrontProbing, FrontView, record, view};
 use crate::limits;
 use crate::name::Alias;
 use crate::proto::control::FrontState;
-use crate::relay::Shared;
+use crate::relay::RelayShared;
 use crate::relay::registry::Session;
 
 /// What is known of the domains.
@@ -99,7 +99,7 @@ impl FrontProbes {
     }
 
     /// Tries customers' domains for as long as it is polled. Never ends.
-    pub(super) async fn run_domains(&self, shared: &Arc<Shared>) {
+    pub(super) async fn run_domains(&self, shared: &Arc<RelayShared>) {
         let mut attempts = JoinSet::new();
         loop {
             while self.domains.is_empty() {
@@ -117,7 +117,7 @@ impl FrontProbes {
         }
     }
 
-    async fn try_domain(&self, shared: &Shared, name: Alias) {
+    async fn try_domain(&self, shared: &RelayShared, name: Alias) {
         // Another alias may have taken its place, and a client that is away is told nothing.
         let route = shared.access.alias(name.as_str()).and_then(|id| shared.access.service(&id));
         let Some((session, _)) = route.and_then(|route| shared.registry.find(&route)) else {

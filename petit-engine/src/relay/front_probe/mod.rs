@@ -37,7 +37,7 @@ pub(super) use self::tell::FrontsTold;
 pub(super) use self::token::{ANSWER_FIELD, TOKEN_FIELD, Tokens};
 use self::track::Track;
 use super::leaving::AbortOnDrop;
-use super::{Relay, RelayConfig, Shared, StartError};
+use super::{Relay, RelayConfig, RelayShared, StartError};
 use crate::BoxFuture;
 use crate::cause::{FrontCause, FrontUntried};
 use crate::limits;
@@ -270,7 +270,7 @@ impl FrontProbes {
     }
 
     /// Tries all but the domains of customers, for as long as it is polled. Never ends.
-    async fn run(&self, shared: &Shared) {
+    async fn run(&self, shared: &RelayShared) {
         loop {
             self.keep_current(self.round(shared)).await;
             self.rounds.send_modify(|rounds| *rounds += 1);
@@ -307,7 +307,7 @@ impl FrontProbes {
         tracks.filter_map(Track::expires).min()
     }
 
-    async fn round(&self, shared: &Shared) {
+    async fn round(&self, shared: &RelayShared) {
         let endpoint = &shared.config.endpoint;
         let Ok(host) = random_host(endpoint.domain()) else { return };
         let public = async {
@@ -353,7 +353,7 @@ impl FrontProbes {
 
     /// Looks where the host of raw TCP services leads. Ports can be tried there when it is this machine: only then
     /// is a probe's connection known by its source, and kept from the service.
-    async fn try_tcp_host(&self, shared: &Shared) -> (Outcome, Option<IpAddr>) {
+    async fn try_tcp_host(&self, shared: &RelayShared) -> (Outcome, Option<IpAddr>) {
         if self.probing == FrontProbing::OwnSockets {
             return (FrontUntried::SwitchedOff.into(), None);
         }
@@ -430,7 +430,7 @@ pub(super) fn source_towards(ip: IpAddr) -> io::Result<IpAddr> {
 /// Any port will do to ask for the way.
 const DISCARD: u16 = 9;
 
-impl Shared {
+impl RelayShared {
     /// Tries the fronts for as long as the relay serves, and tells agents what came of it. A relay whose place another
     /// process takes does not: what comes in at its sockets comes in there.
     pub(super) fn probe_fronts(self: &Arc<Self>) {

@@ -8,7 +8,7 @@ use super::FrontProbes;
 use crate::limits;
 use crate::name::Alias;
 use crate::proto::control::{FromRelay, FrontReport, FrontState, Fronts, NameReport};
-use crate::relay::Shared;
+use crate::relay::RelayShared;
 use crate::relay::registry::Session;
 
 /// What an agent was told, without how long it had been so.
@@ -42,7 +42,7 @@ impl FrontProbes {
     }
 
     /// Tells all agents when a front that concerns all has changed, for as long as it is polled. Never ends.
-    pub(super) async fn tell_all(&self, shared: &Arc<Shared>) {
+    pub(super) async fn tell_all(&self, shared: &Arc<RelayShared>) {
         let mut changed = self.changed.subscribe();
         // What has changed while it was not polled is told first.
         changed.mark_changed();
@@ -57,7 +57,7 @@ impl FrontProbes {
     }
 }
 
-impl Shared {
+impl RelayShared {
     /// Tells an agent how the fronts are, unless it knows.
     pub(in crate::relay) fn tell_fronts(&self, session: &Session) {
         let Some(mut last) = session.fronts_told() else { return };

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::super::Shared;
+use super::super::RelayShared;
 use super::super::answer::Failure;
 use super::activity::Activity;
 
@@ -17,7 +17,7 @@ use super::activity::Activity;
 pub(super) struct Explained<IO> {
     io: IO,
     activity: Arc<Activity>,
-    shared: Arc<Shared>,
+    shared: Arc<RelayShared>,
     /// So many answers were written in full. What is written before there is another one is hyper's own.
     written: u64,
     /// What is written in the place of such an answer.
@@ -25,7 +25,7 @@ pub(super) struct Explained<IO> {
 }
 
 impl<IO: AsyncWrite + Unpin> Explained<IO> {
-    pub(super) fn new(io: IO, activity: Arc<Activity>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(io: IO, activity: Arc<Activity>, shared: Arc<RelayShared>) -> Self {
         Self { io, activity, shared, written: 0, ours: Bytes::new() }
     }
 

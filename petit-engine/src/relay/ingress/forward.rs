@@ -15,7 +15,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Instant;
 
-use super::super::Shared;
+use super::super::RelayShared;
 use super::super::answer::Failure;
 use super::super::places::{Claim, Place, Slot};
 use super::super::registry::{Served, Session};
@@ -32,7 +32,7 @@ use crate::timer::LazyTimer;
 
 /// Where a request goes, and for whom.
 pub(super) struct RequestContext<'a> {
-    pub(super) shared: &'a Arc<Shared>,
+    pub(super) shared: &'a Arc<RelayShared>,
     pub(super) session: &'a Arc<Session>,
     pub(super) served: &'a Arc<Served>,
     /// The far end of the visitor's connection.
@@ -60,7 +60,7 @@ impl RequestContext<'_> {
     }
 
     /// Opens a stream with an HTTP/2 connection on it, for this request and others.
-    async fn connect_h2(&self) -> Result<pool::Shared, Failure> {
+    async fn connect_h2(&self) -> Result<pool::SharedConnection, Failure> {
         let stream = self.open()?;
         let outcome = Arc::clone(stream.outcome());
         let handshake = http2::Builder::new(TokioExecutor::new())
@@ -81,7 +81,7 @@ impl RequestContext<'_> {
                 tracing::trace!(%error, "connection to a service ended");
             }
         });
-        let connection = pool::Shared::new(sender, outcome, self.peer);
+        let connection = pool::SharedConnection::new(sender, outcome, self.peer);
         self.session.pool.keep_shared(self.served.number, &connection);
         Ok(connection)
     }

@@ -54,7 +54,7 @@ use super::admission::Admission;
 use super::answer::Failure;
 use super::front_probe::{ANSWER_FIELD, TOKEN_FIELD};
 use super::route::{Routed, decide};
-use super::{Shared, invite_page};
+use super::{RelayShared, invite_page};
 use crate::limits;
 use crate::proto::control::ServiceKind;
 
@@ -84,7 +84,7 @@ impl Connection {
 
 /// Serves one connection of an HTTPS visitor to its end.
 pub(super) async fn serve_tls(
-    shared: Arc<Shared>,
+    shared: Arc<RelayShared>,
     tls: TlsStream<TcpStream>,
     visitor: Visitor,
     admission: Arc<Admission>,
@@ -94,12 +94,17 @@ pub(super) async fn serve_tls(
 }
 
 /// Serves one connection of a visitor in the clear to its end.
-pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream, visitor: Visitor, admission: Arc<Admission>) {
+pub(super) async fn serve(
+    shared: Arc<RelayShared>,
+    tcp: TcpStream,
+    visitor: Visitor,
+    admission: Arc<Admission>,
+) {
     serve_io(shared, tcp, Connection::new(visitor, admission), None).await;
 }
 
 /// Serves one visitor's connection to its end; `agreed` is the version that it has to be in.
-async fn serve_io<IO>(shared: Arc<Shared>, io: IO, connection: Connection, agreed: Option<Spoken>)
+async fn serve_io<IO>(shared: Arc<RelayShared>, io: IO, connection: Connection, agreed: Option<Spoken>)
 where
     IO: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
 {
@@ -190,7 +195,7 @@ fn age(peer: SocketAddr) -> std::time::Duration {
 
 /// As [`answer`], but a fault of ours within ends this request alone.
 async fn guarded(
-    shared: &Arc<Shared>,
+    shared: &Arc<RelayShared>,
     connection: &Connection,
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
@@ -232,7 +237,7 @@ fn builder() -> Builder<TokioExecutor> {
 
 /// The answer to one request: the service's, or Petit's own.
 async fn answer(
-    shared: &Arc<Shared>,
+    shared: &Arc<RelayShared>,
     connection: &Connection,
     request: Request<Incoming>,
     id: [u8; 16],
@@ -337,7 +342,7 @@ fn empty(status: StatusCode) -> Response<AnswerBody> {
 /// The answer to a probe of a front, which has come in like a visitor; nothing for a visitor who would like to be
 /// taken for one.
 fn answer_front_probe(
-    shared: &Shared,
+    shared: &RelayShared,
     checked: &head::Request,
     request: &Request<Incoming>,
 ) -> Option<Response<AnswerBody>> {
@@ -352,7 +357,7 @@ fn answer_front_probe(
 }
 
 /// An invite's link leads here when somebody opens it in a browser.
-fn is_invite_page(shared: &Shared, checked: &head::Request, request: &Request<Incoming>) -> bool {
+fn is_invite_page(shared: &RelayShared, checked: &head::Request, request: &Request<Incoming>) -> bool {
     let (method, path) = (request.method(), request.uri().path());
     invite_page::is_asked_for(&shared.config.endpoint, &checked.host, method, path)
 }

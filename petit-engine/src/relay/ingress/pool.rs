@@ -21,7 +21,7 @@ use crate::mux::{Stream, StreamOutcome};
 #[derive(Default)]
 pub(crate) struct Pool {
     idle: Mutex<Kept>,
-    shared: Mutex<HashMap<u16, Vec<Shared>>>,
+    shared: Mutex<HashMap<u16, Vec<SharedConnection>>>,
     /// One side is leaving: nothing is kept any more.
     closed: AtomicBool,
     /// Rung when the pool gets its first idle stream.
@@ -63,7 +63,7 @@ pub(super) enum Repeatable {
 /// A stream with an HTTP/2 connection on it, and how many requests are on that. All of them come from one
 /// connection of a visitor's: one who takes nothing of an answer holds up nobody else's.
 #[derive(Clone)]
-pub(super) struct Shared {
+pub(super) struct SharedConnection {
     pub(super) sender: http2::SendRequest<VisitorBody>,
     pub(super) outcome: Arc<StreamOutcome>,
     active: Arc<AtomicUsize>,
@@ -78,7 +78,7 @@ struct User {
     since: Instant,
 }
 
-impl Shared {
+impl SharedConnection {
     pub(super) fn new(
         sender: http2::SendRequest<VisitorBody>,
         outcome: Arc<StreamOutcome>,
@@ -106,16 +106,16 @@ impl Shared {
     }
 
     /// Counts a request on it while the guard lives.
-    pub(super) fn enter(&self) -> OnShared {
+    pub(super) fn enter(&self) -> OnSharedConnection {
         self.active.fetch_add(1, Ordering::Relaxed);
-        OnShared(self.clone())
+        OnSharedConnection(self.clone())
     }
 }
 
 /// A request on an HTTP/2 connection.
-pub(super) struct OnShared(Shared);
+pub(super) struct OnSharedConnection(SharedConnection);
 
-impl Drop for OnShared {
+impl Drop for OnSharedConnection {
     fn drop(&mut self) {
         self.0.active.fetch_sub(1, Ordering::Relaxed);
         self.0.user().since = Instant::now();
@@ -127,7 +127,7 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn shared(&self) -> MutexGuard<'_, HashMap<u16, Vec<Shared>>> {
+    fn shared(&self) -> MutexGuard<'_, HashMap<u16, Vec<SharedConnection>>> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -171,19 +171,19 @@ impl Pool {
     }
 
     /// An HTTP/2 connection that has room for a request of a visitor's connection, or that nobody uses.
-    pub(super) fn share(&self, service: u16, peer: SocketAddr) -> Option<Shared> {
+    pub(super) fn share(&self, service: u16, peer: SocketAddr) -> Option<SharedConnection> {
         let mut pools = self.shared();
         let connections = pools.get_mut(&service)?;
         connections.retain(|connection| !connection.is_over());
-        let own = |it: &&Shared| it.user().peer == peer && it.active() < limits::H2_REQUESTS;
-        let free = |it: &&Shared| it.active() == 0;
+        let own = |it: &&SharedConnection| it.user().peer == peer && it.active() < limits::H2_REQUESTS;
+        let free = |it: &&SharedConnection| it.active() == 0;
         let found = connections.iter().find(own).or_else(|| connections.iter().find(free))?;
         found.user().peer = peer;
         Some(found.clone())
     }
 
     /// Keeps a new HTTP/2 connection for others.
-    pub(super) fn keep_shared(&self, service: u16, connection: &Shared) {
+    pub(super) fn keep_shared(&self, service: u16, connection: &SharedConnection) {
         if !self.closed.load(Ordering::Relaxed) {
             self.shared().entry(service).or_default().push(connection.clone());
             self.filled.notify_one();
@@ -231,7 +231,7 @@ impl Pool {
         // One that is in use is looked at again when it might have become idle.
         let now = Instant::now();
         let shared = self.shared();
-        let of_shared = |connection: &Shared| match connection.active() {
+        let of_shared = |connection: &SharedConnection| match connection.active() {
             0 => connection.user().since + limits::H2_IDLE_FOR,
             _ => now + limits::H2_IDLE_FOR,
         };
@@ -245,7 +245,7 @@ pub(super) enum Lease {
     /// A stream that goes with its answer.
     Once { _sender: http1::SendRequest<VisitorBody> },
     /// A place on a shared connection.
-    Shared { _place: OnShared },
+    Shared { _place: OnSharedConnection },
 }
 
 #[cfg(test)]

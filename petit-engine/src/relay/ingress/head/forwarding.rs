@@ -11,7 +11,7 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Uri, Version};
 
-use super::super::super::Shared;
+use super::super::super::RelayShared;
 use super::super::super::tcp::canonical;
 use super::super::Visitor;
 use super::super::forward::RequestContext;
@@ -23,7 +23,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// True when the connection comes from a proxy whose forwarding fields are believed.
-fn is_trusted(peer: IpAddr, shared: &Shared) -> bool {
+fn is_trusted(peer: IpAddr, shared: &RelayShared) -> bool {
     shared.config.trusted_proxies.iter().any(|network| network.contains(&peer))
 }
 
@@ -31,7 +31,7 @@ fn is_trusted(peer: IpAddr, shared: &Shared) -> bool {
 pub(in crate::relay::ingress) fn origin<B>(
     request: &hyper::Request<B>,
     visitor: &Visitor,
-    shared: &Shared,
+    shared: &RelayShared,
 ) -> SocketAddr {
     let peer = canonical(visitor.peer);
     if !is_trusted(peer.ip(), shared) {
