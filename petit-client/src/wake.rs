@@ -17,7 +17,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 
 /// What has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum WakeEvent {
     /// The computer has slept, or this process was stopped.
     Woke,
     /// The network has changed; these are the computer's addresses now.
@@ -49,14 +49,14 @@ impl Watch {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn next(&mut self) -> Event {
+    pub async fn next(&mut self) -> WakeEvent {
         loop {
             tokio::select! {
                 _ = self.clock.tick() => {
                     let now = Clocks::now();
                     let before = std::mem::replace(&mut self.clocks, now);
                     if now.slept_since(&before) {
-                        return Event::Woke;
+                        return WakeEvent::Woke;
                     }
                 }
                 update = changed(&mut self.network) => {
@@ -65,7 +65,7 @@ impl Watch {
                         self.settling = Some((addresses(&update), until));
                     }
                 }
-                addresses = settled(&mut self.settling) => return Event::Network(addresses),
+                addresses = settled(&mut self.settling) => return WakeEvent::Network(addresses),
             }
         }
     }

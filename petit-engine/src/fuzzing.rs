@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use tokio::io::AsyncReadExt;
 
 use crate::invite::Invite;
-use crate::mux::{self, Event, Role};
+use crate::mux::{self, MuxEvent, Role};
 use crate::net::wire::Wire;
 use crate::proto::control::{EnrolAnswer, FromAgent, FromDevice, FromRelay, Message};
 use crate::proto::frame::{Decoder, Open};
@@ -98,7 +98,7 @@ async fn against(role: Role, bytes: &[u8]) {
     }
     let serve = async {
         while let Some(event) = events.recv().await {
-            if let Event::Open(stream) = event {
+            if let MuxEvent::Open(stream) = event {
                 held.push(stream);
             }
         }

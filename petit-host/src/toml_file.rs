@@ -25,12 +25,12 @@ pub struct Key {
     /// Its name, in snake_case.
     pub name: &'static str,
     /// What stands behind it.
-    pub kind: Kind,
+    pub kind: ValueKind,
 }
 
 /// What stands behind a key.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub enum ValueKind {
     /// A value; its type is the type's business.
     Value,
     /// A table with known keys.
@@ -228,26 +228,26 @@ fn check(found: &mut DeTable<'_>, table: Table, place: &str, checked: &mut Check
             continue;
         };
         match known.kind {
-            Kind::Foreign => continue,
-            Kind::Retired(instead) => {
+            ValueKind::Foreign => continue,
+            ValueKind::Retired(instead) => {
                 checked.notes.push((span, format!("{here} has no effect any more: {instead}")));
                 continue;
             }
-            Kind::Value => {}
-            Kind::Free => {
+            ValueKind::Value => {}
+            ValueKind::Free => {
                 if !matches!(value.get_ref(), DeValue::Table(_)) {
                     checked.wrong.push(no_table(value.span(), &here));
                     continue;
                 }
             }
-            Kind::Table(inner) => {
+            ValueKind::Table(inner) => {
                 let DeValue::Table(nested) = value.get_mut() else {
                     checked.wrong.push(no_table(value.span(), &here));
                     continue;
                 };
                 check(nested, inner, &here, checked);
             }
-            Kind::Tables(inner) => {
+            ValueKind::Tables(inner) => {
                 let span = value.span();
                 let is_table = |entry: &Spanned<DeValue<'_>>| matches!(entry.get_ref(), DeValue::Table(_));
                 let list = match value.get_mut() {
@@ -279,7 +279,7 @@ fn no_table(span: Range<usize>, here: &str) -> Wrong {
 }
 
 fn unknown(span: Range<usize>, written: &str, snake: &str, table: Table, place: &str) -> Wrong {
-    let usable = || table.0.iter().filter(|key| !matches!(key.kind, Kind::Retired(_)));
+    let usable = || table.0.iter().filter(|key| !matches!(key.kind, ValueKind::Retired(_)));
     let nearest = usable()
         .map(|key| (strsim::damerau_levenshtein(snake, key.name), key.name))
         .min()
@@ -344,21 +344,21 @@ mod tests {
         port: u16,
     }
 
-    const fn key(name: &'static str, kind: Kind) -> Key {
+    const fn key(name: &'static str, kind: ValueKind) -> Key {
         Key { name, kind }
     }
 
     pub(super) const FILE: Table = Table(&[
         key(
             "client",
-            Kind::Table(Table(&[
-                key("log_level", Kind::Value),
-                key("service", Kind::Tables(Table(&[key("port", Kind::Value)]))),
-                key("vitae", Kind::Free),
-                key("back_port", Kind::Retired("Petit needs one port only")),
+            ValueKind::Table(Table(&[
+                key("log_level", ValueKind::Value),
+                key("service", ValueKind::Tables(Table(&[key("port", ValueKind::Value)]))),
+                key("vitae", ValueKind::Free),
+                key("back_port", ValueKind::Retired("Petit needs one port only")),
             ])),
         ),
-        key("server", Kind::Foreign),
+        key("server", ValueKind::Foreign),
     ]);
 
     pub(super) fn read(text: &str) -> Result<(File, Vec<Note>), TomlError> {

@@ -8,7 +8,7 @@ use petit_engine::agent::{Agent, AgentConfig, AgentState, Direct, ServiceSpec};
 use petit_engine::cause::Cause;
 use petit_engine::invite::Invite;
 use petit_engine::limits;
-use petit_engine::mux::{self, Event, Role};
+use petit_engine::mux::{self, MuxEvent, Role};
 use petit_engine::net::dial::{self, DialRoute};
 use petit_engine::net::tls;
 use petit_engine::proto::control::{
@@ -139,7 +139,7 @@ async fn agents_that_break_the_protocol_lose_their_session_and_nobody_elses() {
         let driver = tokio::spawn(driver);
         mux.send_control(message.as_bytes());
         let refused = soon("the refusal", events.recv()).await;
-        let Some(Event::Control(payload)) = refused else { panic!("{refused:?}") };
+        let Some(MuxEvent::Control(payload)) = refused else { panic!("{refused:?}") };
         let refused = FromRelay::decode(&payload).unwrap();
         assert_eq!(refused, FromRelay::Refused { refusal: Refusal::Protocol }, "{message}");
         soon("the end", driver).await.unwrap();
@@ -204,7 +204,7 @@ async fn what_an_agent_offers_is_its_own() {
     });
     let hello = FromAgent::Hello(hello(offers.collect())).encode().unwrap();
     mux.send_control(&hello);
-    let Some(Event::Control(payload)) = soon("the welcome", events.recv()).await else { panic!() };
+    let Some(MuxEvent::Control(payload)) = soon("the welcome", events.recv()).await else { panic!() };
     let FromRelay::Welcome(welcome) = FromRelay::decode(&payload).unwrap() else { panic!() };
     let registered: Vec<_> = welcome
         .services

@@ -10,7 +10,7 @@ use petit_engine::net::tls;
 use petit_engine::proto::control::{
     FromAgent, FromRelay, Hello, Message, Offer, Options, ServiceKind, Text, Vitae,
 };
-use petit_engine::proto::frame::{HEADER_BYTES, Header, Kind, Open, decode_window};
+use petit_engine::proto::frame::{FrameKind, HEADER_BYTES, Header, Open, decode_window};
 use petit_engine::secret::PrivateKey;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -118,11 +118,11 @@ impl Rogue {
 
     /// Sends a message.
     pub async fn say(&mut self, message: &FromAgent) {
-        self.send(0, Kind::Control, &message.encode().unwrap()).await;
+        self.send(0, FrameKind::Control, &message.encode().unwrap()).await;
     }
 
     /// Sends a frame; what the other side no longer takes is lost.
-    pub async fn send(&mut self, stream: u32, kind: Kind, payload: &[u8]) {
+    pub async fn send(&mut self, stream: u32, kind: FrameKind, payload: &[u8]) {
         let mut bytes = Header { stream, kind, length: payload.len() }.encode().to_vec();
         bytes.extend_from_slice(payload);
         self.raw(&bytes).await;
@@ -145,27 +145,27 @@ impl Rogue {
     }
 
     /// The next frame of one kind; PINGs on the way are answered. `None` at the end.
-    pub async fn next_of(&mut self, kind: Kind) -> Option<(Header, Vec<u8>)> {
+    pub async fn next_of(&mut self, kind: FrameKind) -> Option<(Header, Vec<u8>)> {
         loop {
             let (header, payload) = self.next().await?;
             if header.kind == kind {
                 return Some((header, payload));
             }
-            if header.kind == Kind::Ping {
-                self.send(0, Kind::Pong, &payload).await;
+            if header.kind == FrameKind::Ping {
+                self.send(0, FrameKind::Pong, &payload).await;
             }
         }
     }
 
     /// The next message.
     pub async fn control(&mut self) -> Option<FromRelay> {
-        let (_, payload) = self.next_of(Kind::Control).await?;
+        let (_, payload) = self.next_of(FrameKind::Control).await?;
         Some(FromRelay::decode(&payload).unwrap())
     }
 
     /// The next stream that is opened, of a visitor.
     pub async fn visited(&mut self) -> (u32, Open) {
-        let (header, payload) = self.next_of(Kind::Open).await.expect("a stream");
+        let (header, payload) = self.next_of(FrameKind::Open).await.expect("a stream");
         (header.stream, Open::decode(&payload).unwrap())
     }
 
@@ -197,7 +197,7 @@ where
         widest = widest.max(credit);
         while credit > 0 {
             let piece = &data[..credit.min(data.len() as u64) as usize];
-            write_frame(io, stream, Kind::Data, piece).await;
+            write_frame(io, stream, FrameKind::Data, piece).await;
             credit -= piece.len() as u64;
             sent += piece.len() as u64;
         }
@@ -206,13 +206,13 @@ where
         if look {
             looked = sent;
             soon("the reader", read.wait_for(|read| *read >= sent)).await.unwrap();
-            write_frame(io, 0, Kind::Ping, &sent.to_be_bytes()).await;
+            write_frame(io, 0, FrameKind::Ping, &sent.to_be_bytes()).await;
         }
         loop {
             let (header, payload) = read_frame(io).await.expect("a session");
             match header.kind {
-                Kind::Window => credit += u64::from(decode_window(&payload).unwrap()),
-                Kind::Pong => break,
+                FrameKind::Window => credit += u64::from(decode_window(&payload).unwrap()),
+                FrameKind::Pong => break,
                 _ => {}
             }
             if !look && credit > 0 {
@@ -223,7 +223,7 @@ where
     widest
 }
 
-async fn write_frame<IO: AsyncWrite + Unpin>(io: &mut IO, stream: u32, kind: Kind, payload: &[u8]) {
+async fn write_frame<IO: AsyncWrite + Unpin>(io: &mut IO, stream: u32, kind: FrameKind, payload: &[u8]) {
     io.write_all(&Header { stream, kind, length: payload.len() }.encode()).await.unwrap();
     io.write_all(payload).await.unwrap();
     io.flush().await.unwrap();

@@ -12,10 +12,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use petit_engine::limits;
-use petit_engine::mux::{self, Event, Events, Mux, Role, Stream};
+use petit_engine::mux::{self, Mux, MuxEvent, MuxEvents, Role, Stream};
 use petit_engine::net::wire::Wire;
 use petit_engine::proto::credit::{Budget, RecvWindow, SendCredit};
-use petit_engine::proto::frame::{Decoder, Header, Kind, Open};
+use petit_engine::proto::frame::{Decoder, FrameKind, Header, Open};
 use petit_tests::bed::Bed;
 use petit_tests::visitor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
@@ -68,7 +68,7 @@ fn usage() -> ExitCode {
 fn header(times: usize) {
     counted(|| {
         for number in 0..times {
-            let header = Header { stream: number as u32 + 1, kind: Kind::Data, length: 128 };
+            let header = Header { stream: number as u32 + 1, kind: FrameKind::Data, length: 128 };
             black_box(Header::decode(black_box(header.encode())).unwrap());
         }
     });
@@ -86,7 +86,7 @@ fn open(times: usize) {
 fn decode(times: usize) {
     let mut batch = Vec::new();
     for number in 0..16 {
-        batch.extend_from_slice(&Header { stream: number + 1, kind: Kind::Data, length: 128 }.encode());
+        batch.extend_from_slice(&Header { stream: number + 1, kind: FrameKind::Data, length: 128 }.encode());
         batch.extend_from_slice(&[7; 128]);
     }
     let mut decoder = Decoder::default();
@@ -123,8 +123,8 @@ fn credit(times: usize) {
 /// Both ends of a session over an in-memory connection.
 struct Pair {
     relay: Mux,
-    agent: Events,
-    _keep: (Mux, Events),
+    agent: MuxEvents,
+    _keep: (Mux, MuxEvents),
 }
 
 fn pair() -> Pair {
@@ -134,7 +134,7 @@ fn pair() -> Pair {
     Pair { relay, agent, _keep: (agent_mux, relay_events) }
 }
 
-fn side(io: DuplexStream, role: Role) -> (Mux, Events) {
+fn side(io: DuplexStream, role: Role) -> (Mux, MuxEvents) {
     let io = Wire::new(BufReader::with_capacity(limits::BATCH_BYTES, io));
     let (mux, driver, events) = mux::session(io, role, limits::INITIAL_WINDOW_BYTES);
     mux.set_peer_limits(limits::INITIAL_WINDOW_BYTES, limits::MAX_STREAMS);
@@ -146,7 +146,7 @@ impl Pair {
     async fn open(&mut self) -> (Stream, Stream) {
         let near = self.relay.open(Open::default()).unwrap();
         match self.agent.recv().await {
-            Some(Event::Open(far)) => (near, far),
+            Some(MuxEvent::Open(far)) => (near, far),
             other => panic!("no stream but {other:?}"),
         }
     }

@@ -366,8 +366,8 @@ impl Client {
             tracing::debug!(?event, "looking whether the connection is alive");
             let inner = self.shared.inner.lock().await;
             match (&inner.agent, event) {
-                (Some(agent), wake::Event::Woke) => agent.wake().await,
-                (Some(agent), wake::Event::Network(addresses)) => agent.network_changed(addresses).await,
+                (Some(agent), wake::WakeEvent::Woke) => agent.wake().await,
+                (Some(agent), wake::WakeEvent::Network(addresses)) => agent.network_changed(addresses).await,
                 (None, _) => {}
             }
         }

@@ -12,7 +12,7 @@ use petit_engine::name::{ServerAddr, ServiceName};
 use petit_engine::proto::control::{Text, Vitae};
 use petit_host::files;
 use petit_host::logs::Level;
-use petit_host::toml_file::{self, Key, Kind, Note, Table, TomlError};
+use petit_host::toml_file::{self, Key, Note, Table, TomlError, ValueKind};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -198,34 +198,35 @@ fn services(path: &Path, form: &mut ClientForm) -> (Vec<Service>, Vec<ServiceFau
     (services, faults)
 }
 
-const fn key(name: &'static str, kind: Kind) -> Key {
+const fn key(name: &'static str, kind: ValueKind) -> Key {
     Key { name, kind }
 }
 
-const FILE: Table = Table(&[key("client", Kind::Table(CLIENT)), key("server", Kind::Foreign)]);
+const FILE: Table = Table(&[key("client", ValueKind::Table(CLIENT)), key("server", ValueKind::Foreign)]);
 
 const CLIENT: Table = Table(&[
-    key("host", Kind::Value),
-    key("log_level", Kind::Value),
-    key("key_store", Kind::Value),
-    key("name", Kind::Value),
-    key("proxy", Kind::Value),
-    key("addresses", Kind::Value),
-    key("require_pq", Kind::Value),
-    key("vitae", Kind::Free),
-    key("service", Kind::Tables(SERVICE)),
-    key("local", Kind::Table(LOCAL)),
+    key("host", ValueKind::Value),
+    key("log_level", ValueKind::Value),
+    key("key_store", ValueKind::Value),
+    key("name", ValueKind::Value),
+    key("proxy", ValueKind::Value),
+    key("addresses", ValueKind::Value),
+    key("require_pq", ValueKind::Value),
+    key("vitae", ValueKind::Free),
+    key("service", ValueKind::Tables(SERVICE)),
+    key("local", ValueKind::Table(LOCAL)),
     // The original's.
-    key("port", Kind::Retired("there is no SSH; the invite says where to connect")),
-    key("back_port", Kind::Retired("there is one connection; the invite says where to connect")),
-    key("username", Kind::Retired("there is no SSH user; the device has a key of its own")),
-    key("passphrase", Kind::Retired("the device key is kept in the keychain")),
-    key("listen_port", Kind::Retired("commands go over a socket beside this file")),
-    key("bind_addr", Kind::Retired("commands go over a socket beside this file")),
-    key("api_port", Kind::Retired("the API is served on a socket beside this file")),
+    key("port", ValueKind::Retired("there is no SSH; the invite says where to connect")),
+    key("back_port", ValueKind::Retired("there is one connection; the invite says where to connect")),
+    key("username", ValueKind::Retired("there is no SSH user; the device has a key of its own")),
+    key("passphrase", ValueKind::Retired("the device key is kept in the keychain")),
+    key("listen_port", ValueKind::Retired("commands go over a socket beside this file")),
+    key("bind_addr", ValueKind::Retired("commands go over a socket beside this file")),
+    key("api_port", ValueKind::Retired("the API is served on a socket beside this file")),
 ]);
 
-const LOCAL: Table = Table(&[key("host", Kind::Value), key("port", Kind::Value), key("tls", Kind::Value)]);
+const LOCAL: Table =
+    Table(&[key("host", ValueKind::Value), key("port", ValueKind::Value), key("tls", ValueKind::Value)]);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

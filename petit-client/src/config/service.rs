@@ -9,7 +9,7 @@ use petit_engine::name::{HostField, ServerAddr, ServiceName};
 use petit_engine::net::tls;
 use petit_engine::proto::control::{Options, ServiceKind};
 use petit_engine::secret::sha256;
-use petit_host::toml_file::{Key, Kind, Table};
+use petit_host::toml_file::{Key, Table, ValueKind};
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -89,7 +89,7 @@ pub(super) const SERVICE: Table = Table(&[
 ]);
 
 const fn key(name: &'static str) -> Key {
-    Key { name, kind: Kind::Value }
+    Key { name, kind: ValueKind::Value }
 }
 
 /// `[[client.service]]` as written.

@@ -14,7 +14,7 @@ use crate::net::tls;
 use crate::proto::control::{
     ControlError, Enrol, EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, SecretText, Text,
 };
-use crate::proto::frame::{FrameError, HEADER_BYTES, Header, Kind};
+use crate::proto::frame::{FrameError, FrameKind, HEADER_BYTES, Header};
 use crate::secret::PrivateKey;
 
 /// What a device is told when it has been registered.
@@ -76,7 +76,7 @@ pub enum BadAnswer {
     #[error("a {kind:?} frame of {length} bytes, which is no answer")]
     Unexpected {
         /// What it is.
-        kind: Kind,
+        kind: FrameKind,
         /// How long.
         length: usize,
     },
@@ -145,7 +145,7 @@ async fn ask<IO>(tls: &mut IO, payload: &[u8]) -> io::Result<Result<EnrolAnswer,
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let header = Header { stream: 0, kind: Kind::Control, length: payload.len() };
+    let header = Header { stream: 0, kind: FrameKind::Control, length: payload.len() };
     tls.write_all(&header.encode()).await?;
     tls.write_all(payload).await?;
     tls.flush().await?;
@@ -155,7 +155,7 @@ where
         Ok(header) => header,
         Err(error) => return Ok(Err(error.into())),
     };
-    if kind != Kind::Control || length > limits::MAX_ENROL_BYTES {
+    if kind != FrameKind::Control || length > limits::MAX_ENROL_BYTES {
         return Ok(Err(BadAnswer::Unexpected { kind, length }));
     }
     let mut answer = vec![0; length];
@@ -180,8 +180,8 @@ mod tests {
         tokio::join!(ask(&mut near, b"{}"), server).0
     }
 
-    fn frame(kind: Kind, payload: &[u8]) -> Vec<u8> {
-        let stream = u32::from(kind == Kind::Data);
+    fn frame(kind: FrameKind, payload: &[u8]) -> Vec<u8> {
+        let stream = u32::from(kind == FrameKind::Data);
         let mut frame = Header { stream, kind, length: payload.len() }.encode().to_vec();
         frame.extend_from_slice(payload);
         frame
@@ -189,13 +189,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_cannot_be_one_is_told_from_a_connection_that_breaks() {
-        let refused = frame(Kind::Control, br#"{"type":"refused","cause":"used"}"#);
+        let refused = frame(FrameKind::Control, br#"{"type":"refused","cause":"used"}"#);
         assert!(matches!(answered(&refused).await, Ok(Ok(EnrolAnswer::Refused { .. }))));
-        let unknown = frame(Kind::Control, br#"{"type":"enrolled"}"#);
+        let unknown = frame(FrameKind::Control, br#"{"type":"enrolled"}"#);
         assert!(matches!(answered(&unknown).await, Ok(Err(BadAnswer::Message(_)))));
-        let data = frame(Kind::Data, b"x");
+        let data = frame(FrameKind::Data, b"x");
         assert!(matches!(answered(&data).await, Ok(Err(BadAnswer::Unexpected { .. }))));
-        let long = frame(Kind::Control, &[b' '; limits::MAX_ENROL_BYTES + 1]);
+        let long = frame(FrameKind::Control, &[b' '; limits::MAX_ENROL_BYTES + 1]);
         assert!(matches!(answered(&long[..HEADER_BYTES]).await, Ok(Err(BadAnswer::Unexpected { .. }))));
         assert!(matches!(answered(b"HTTP/1.1 400 Bad Request").await, Ok(Err(BadAnswer::Frame(_)))));
         for cut in [0, 3, HEADER_BYTES, refused.len() - 1] {

@@ -277,7 +277,7 @@ pub(super) mod tests {
     use crate::agent::session::Live;
     use crate::agent::{AgentConfig, Direct, Installation};
     use crate::cause::ServiceCause;
-    use crate::mux::Event;
+    use crate::mux::MuxEvent;
     use crate::mux::testing::{Side, pair};
     use crate::name::RegisteredId;
     use crate::net::dial::DialRoute;
@@ -323,7 +323,7 @@ pub(super) mod tests {
             let next = runner.next_moment().map_or(until, |at| at.min(until));
             while let Ok(event) = tokio::time::timeout_at(next, relay.events.recv()).await {
                 match event {
-                    Some(Event::Control(payload)) => told.push(FromAgent::decode(&payload).unwrap()),
+                    Some(MuxEvent::Control(payload)) => told.push(FromAgent::decode(&payload).unwrap()),
                     other => panic!("{other:?}"),
                 }
             }

@@ -17,13 +17,13 @@ use super::doings::Doings;
 use super::moving::Moved;
 use super::offers::{Offered, Telling};
 use super::session::{Breach, Left, Live, SessionError, at, connect, ended, retry_after};
-use super::state::{AgentState, Event as Step};
+use super::state::{AgentEvent, AgentState};
 use super::visit::{Visit, Visits};
 use super::{AgentConfig, AgentView, AskError, Command, Installation, KnownFronts, ServerView};
 use crate::BoxFuture;
 use crate::cause::Cause;
 use crate::limits;
-use crate::mux::{Event, Memory, Mux, Stream};
+use crate::mux::{Memory, Mux, MuxEvent, Stream};
 use crate::name::ServiceName;
 use crate::net::dial::DialError;
 use crate::net::tls;
@@ -194,7 +194,7 @@ impl Runner {
         self.view.borrow().state
     }
 
-    fn step(&mut self, event: Step) {
+    fn step(&mut self, event: AgentEvent) {
         let before = self.state();
         let state = before.after(event, Instant::now().into_std());
         if state == before {
@@ -258,7 +258,7 @@ impl Runner {
         self.forget_session();
         if cause.is_final() {
             self.retry_at = Some(Instant::now() + limits::RETRY_REFUSED);
-            return self.step(Step::Refused { cause });
+            return self.step(AgentEvent::Refused { cause });
         }
         let delay = if cause == Cause::InUseElsewhere {
             self.takeover = false;
@@ -274,7 +274,7 @@ impl Runner {
 
     fn wait(&mut self, delay: Duration, cause: Cause) {
         let until = (Instant::now() + delay).into_std();
-        self.step(Step::Lost { until, cause });
+        self.step(AgentEvent::Lost { until, cause });
     }
 
     fn forget_session(&mut self) {
@@ -314,7 +314,7 @@ impl Runner {
     /// Leaves in an orderly way; returns when all streams have finished or their time is over.
     async fn leave(&mut self) {
         self.leave_all();
-        self.step(Step::SwitchedOff);
+        self.step(AgentEvent::SwitchedOff);
         loop {
             tokio::select! {
                 left = self.leaving.join_next() => if left.is_none() { break },
@@ -330,15 +330,15 @@ impl Runner {
         match command {
             Command::Switch(true) => {
                 self.backoff.reset();
-                self.step(Step::SwitchedOn);
+                self.step(AgentEvent::SwitchedOn);
             }
             Command::Switch(false) => {
                 self.leave_all();
-                self.step(Step::SwitchedOff);
+                self.step(AgentEvent::SwitchedOff);
             }
             Command::ReconnectNow => {
                 self.backoff.reset();
-                self.step(Step::ReconnectNow);
+                self.step(AgentEvent::ReconnectNow);
                 if let Some(live) = &self.live {
                     live.mux.ping();
                 }
@@ -426,7 +426,7 @@ impl Runner {
                     view.inspected_by = None;
                 });
                 self.on_grants(welcome.services, welcome.kept);
-                self.step(Step::Welcomed);
+                self.step(AgentEvent::Welcomed);
                 // The services may have changed since the hello was written. (The welcome need not have room for all.)
                 if !self.offers.iter().map(|offered| offered.number).eq(self.told_services.iter().copied()) {
                     self.offer_again();
@@ -439,10 +439,10 @@ impl Runner {
         }
     }
 
-    fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, event: MuxEvent) {
         match event {
-            Event::Open(stream) => self.on_stream(stream),
-            Event::GoAway(away) => {
+            MuxEvent::Open(stream) => self.on_stream(stream),
+            MuxEvent::GoAway(away) => {
                 if self.doings.take_log_permit() {
                     tracing::info!("the server is leaving; streams in flight go on");
                 }
@@ -452,7 +452,7 @@ impl Runner {
                 self.leave_session();
                 self.wait(delay, Cause::ServerLeaving);
             }
-            Event::Control(payload) => match FromRelay::decode(&payload) {
+            MuxEvent::Control(payload) => match FromRelay::decode(&payload) {
                 Ok(message) => self.on_message(message),
                 Err(error) => self.broke(error.into()),
             },
@@ -519,7 +519,7 @@ impl Runner {
             }
             // An attempt that began before may wait for an answer that cannot come any more.
             None if self.state() == AgentState::Connecting => self.dial(),
-            None => self.step(Step::ReconnectNow),
+            None => self.step(AgentEvent::ReconnectNow),
         }
     }
 
@@ -527,7 +527,7 @@ impl Runner {
     fn begin_anew(&mut self) {
         self.forget_session();
         self.wait(Duration::ZERO, Cause::Lost);
-        self.step(Step::Tick);
+        self.step(AgentEvent::Tick);
     }
 
     fn prove(&mut self, now: Instant) {
@@ -556,7 +556,7 @@ impl Runner {
             let at = self.moved.follow_at();
             self.forget_session();
             self.wait(at.saturating_duration_since(Instant::now()), Cause::Lost);
-            return self.step(Step::Tick);
+            return self.step(AgentEvent::Tick);
         }
         if live.since.elapsed() >= limits::RETRY_RESET_AFTER {
             self.backoff.reset();
@@ -605,10 +605,10 @@ impl Runner {
     }
 
     pub(super) fn on_time(&mut self) {
-        self.step(Step::Tick);
+        self.step(AgentEvent::Tick);
         let now = Instant::now();
         if self.retry_at.take_if(|at| *at <= now).is_some() {
-            self.step(Step::RetryDue);
+            self.step(AgentEvent::RetryDue);
         }
         if self.offer_at.take_if(|at| *at <= now).is_some() {
             self.offer_again();
@@ -631,7 +631,7 @@ async fn poll_dialing(dialing: &mut Option<Dialing>) -> Result<(Live, Welcome), 
     }
 }
 
-async fn next_event(live: &mut Option<Live>) -> Option<Event> {
+async fn next_event(live: &mut Option<Live>) -> Option<MuxEvent> {
     match live {
         Some(live) => live.events.recv().await,
         None => std::future::pending().await,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::KeyExchange;
 use crate::cause::Cause;
 use crate::limits;
-use crate::mux::{self, End, Event, Events, Mux, Role, Stream};
+use crate::mux::{self, End, Mux, MuxEvent, MuxEvents, Role, Stream};
 use crate::name::{DeviceId, ServerAddr};
 use crate::net::dial::{self, DialError, DialRoute};
 use crate::net::tls;
@@ -121,7 +121,7 @@ async fn becomes(left: &mut watch::Receiver<Left>, such: impl Fn(Left) -> bool) 
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) mux: Mux,
-    pub(super) events: Events,
+    pub(super) events: MuxEvents,
     driver: Option<JoinHandle<End>>,
     pub(super) since: Instant,
     /// This end's address.
@@ -141,7 +141,7 @@ impl Drop for Live {
 
 impl Live {
     /// A session whose driver runs.
-    pub(super) fn new(mux: Mux, events: Events, driver: JoinHandle<End>) -> Self {
+    pub(super) fn new(mux: Mux, events: MuxEvents, driver: JoinHandle<End>) -> Self {
         let (driver, since) = (Some(driver), Instant::now());
         Self { mux, events, driver, since, local: None, key_exchange: None, features: Vec::new() }
     }
@@ -162,7 +162,7 @@ impl Live {
         // has happened to it, so that its request may go another way.
         let refuse = async {
             while let Some(event) = events.recv().await {
-                if let Event::Open(stream) = event {
+                if let MuxEvent::Open(stream) = event {
                     stream.reset(ResetCode::Refused);
                 }
             }
@@ -185,7 +185,7 @@ impl Live {
             // With a place for it first, so that no stream is lost between the two when this is cut short.
             while let Ok(place) = streams.reserve().await {
                 match events.recv().await {
-                    Some(Event::Open(stream)) => place.send(stream),
+                    Some(MuxEvent::Open(stream)) => place.send(stream),
                     // Messages belong into the session that is in use.
                     Some(_) => {}
                     None => return,
@@ -294,7 +294,7 @@ async fn ask(
             }
             .into());
         }
-        Ok(Some(Event::Control(payload))) => {
+        Ok(Some(MuxEvent::Control(payload))) => {
             FromRelay::decode(&payload).map_err(|error| no_welcome(server, error.into()))?
         }
         Ok(Some(_)) => {

@@ -33,7 +33,7 @@ pub enum AgentState {
 
 /// What happens to an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum AgentEvent {
     /// Somebody wants it online.
     SwitchedOn,
     /// Somebody wants it offline.
@@ -63,18 +63,20 @@ pub enum Event {
 impl AgentState {
     /// The state after `event`.
     #[must_use]
-    pub fn after(self, event: Event, now: Instant) -> Self {
+    pub fn after(self, event: AgentEvent, now: Instant) -> Self {
         match (self, event) {
-            (_, Event::SwitchedOff) => Self::Idle,
-            (Self::Idle | Self::Stopped { .. }, Event::SwitchedOn) => Self::Connecting,
-            (Self::Connecting, Event::Welcomed) => Self::Online { since: now },
-            (Self::Connecting | Self::Online { .. }, Event::Lost { until, cause }) => {
+            (_, AgentEvent::SwitchedOff) => Self::Idle,
+            (Self::Idle | Self::Stopped { .. }, AgentEvent::SwitchedOn) => Self::Connecting,
+            (Self::Connecting, AgentEvent::Welcomed) => Self::Online { since: now },
+            (Self::Connecting | Self::Online { .. }, AgentEvent::Lost { until, cause }) => {
                 Self::Waiting { until, cause }
             }
-            (Self::Connecting | Self::Online { .. }, Event::Refused { cause }) => Self::Stopped { cause },
-            (Self::Waiting { until, .. }, Event::Tick) if until <= now => Self::Connecting,
-            (Self::Waiting { .. }, Event::ReconnectNow | Event::SwitchedOn) => Self::Connecting,
-            (Self::Stopped { .. }, Event::RetryDue) => Self::Connecting,
+            (Self::Connecting | Self::Online { .. }, AgentEvent::Refused { cause }) => {
+                Self::Stopped { cause }
+            }
+            (Self::Waiting { until, .. }, AgentEvent::Tick) if until <= now => Self::Connecting,
+            (Self::Waiting { .. }, AgentEvent::ReconnectNow | AgentEvent::SwitchedOn) => Self::Connecting,
+            (Self::Stopped { .. }, AgentEvent::RetryDue) => Self::Connecting,
             (state, _) => state, // late or repeated: an answer no longer asked for changes nothing
         }
     }
@@ -90,36 +92,36 @@ mod tests {
     fn the_usual_way_goes_online_and_comes_back_after_a_loss() {
         let now = Instant::now();
         let later = now + Duration::from_secs(1);
-        let online = AgentState::Idle.after(Event::SwitchedOn, now).after(Event::Welcomed, now);
+        let online = AgentState::Idle.after(AgentEvent::SwitchedOn, now).after(AgentEvent::Welcomed, now);
         assert_eq!(online, AgentState::Online { since: now });
-        let waiting = online.after(Event::Lost { until: later, cause: Cause::Lost }, now);
-        assert_eq!(waiting.after(Event::Tick, now), waiting, "not before its time");
-        assert_eq!(waiting.after(Event::Tick, later), AgentState::Connecting);
-        assert_eq!(waiting.after(Event::ReconnectNow, now), AgentState::Connecting);
+        let waiting = online.after(AgentEvent::Lost { until: later, cause: Cause::Lost }, now);
+        assert_eq!(waiting.after(AgentEvent::Tick, now), waiting, "not before its time");
+        assert_eq!(waiting.after(AgentEvent::Tick, later), AgentState::Connecting);
+        assert_eq!(waiting.after(AgentEvent::ReconnectNow, now), AgentState::Connecting);
     }
 
     #[test]
     fn a_refusal_waits_for_a_person() {
         let now = Instant::now();
-        let stopped = AgentState::Connecting.after(Event::Refused { cause: Cause::Unknown }, now);
-        for event in [Event::Tick, Event::ReconnectNow, Event::Welcomed] {
+        let stopped = AgentState::Connecting.after(AgentEvent::Refused { cause: Cause::Unknown }, now);
+        for event in [AgentEvent::Tick, AgentEvent::ReconnectNow, AgentEvent::Welcomed] {
             assert_eq!(stopped.after(event, now + Duration::from_secs(3600)), stopped);
         }
-        assert_eq!(stopped.after(Event::SwitchedOn, now), AgentState::Connecting);
-        assert_eq!(stopped.after(Event::RetryDue, now), AgentState::Connecting, "now and then it looks");
+        assert_eq!(stopped.after(AgentEvent::SwitchedOn, now), AgentState::Connecting);
+        assert_eq!(stopped.after(AgentEvent::RetryDue, now), AgentState::Connecting, "now and then it looks");
     }
 
     #[test]
     fn late_answer_after_switch_off_changes_nothing() {
         let now = Instant::now();
-        let lost = Event::Lost { until: now, cause: Cause::Lost };
+        let lost = AgentEvent::Lost { until: now, cause: Cause::Lost };
         for event in [
-            Event::Welcomed,
+            AgentEvent::Welcomed,
             lost,
-            Event::Refused { cause: Cause::Unknown },
-            Event::Tick,
-            Event::RetryDue,
-            Event::ReconnectNow,
+            AgentEvent::Refused { cause: Cause::Unknown },
+            AgentEvent::Tick,
+            AgentEvent::RetryDue,
+            AgentEvent::ReconnectNow,
         ] {
             assert_eq!(AgentState::Idle.after(event, now), AgentState::Idle);
         }
@@ -135,7 +137,7 @@ mod tests {
             AgentState::Waiting { until: now, cause: Cause::Lost },
             AgentState::Stopped { cause: Cause::Unknown },
         ] {
-            assert_eq!(state.after(Event::SwitchedOff, now), AgentState::Idle);
+            assert_eq!(state.after(AgentEvent::SwitchedOff, now), AgentState::Idle);
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::core::{FrameEvent, Violation};
 use super::outbox::Batch;
 use super::stream::Stream;
-use super::{End, Event, MuxShared};
+use super::{End, MuxEvent, MuxShared};
 use crate::limits;
 use crate::net::wire::Sent;
 use crate::proto::frame::{Decoder, Piece};
@@ -32,7 +32,7 @@ const SLICES: usize = 32;
 pub struct Driver<IO> {
     io: IO,
     shared: Arc<MuxShared>,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<MuxEvent>,
     decoder: Decoder,
     batch: Batch,
     /// The connection may hold bytes that it has not passed on.
@@ -54,7 +54,7 @@ enum Turn {
 }
 
 impl<IO: AsyncBufRead + AsyncWrite + Sent + Unpin> Driver<IO> {
-    pub(super) fn new(io: IO, shared: Arc<MuxShared>, events: mpsc::Sender<Event>) -> Self {
+    pub(super) fn new(io: IO, shared: Arc<MuxShared>, events: mpsc::Sender<MuxEvent>) -> Self {
         Self {
             io,
             shared,
@@ -209,7 +209,7 @@ impl<IO: AsyncBufRead + AsyncWrite + Sent + Unpin> Driver<IO> {
 fn take_in(
     decoder: &mut Decoder,
     shared: &Arc<MuxShared>,
-    events: &mpsc::Sender<Event>,
+    events: &mpsc::Sender<MuxEvent>,
     input: &[u8],
 ) -> Result<(), End> {
     let mut rest = input;
@@ -228,10 +228,10 @@ fn take_in(
             }
             Some(Piece::Frame { header, payload }) => match core.on_frame(header, payload)? {
                 None | Some(FrameEvent::Nothing) => continue,
-                Some(FrameEvent::Control(payload)) => Event::Control(payload),
-                Some(FrameEvent::GoAway(away)) => Event::GoAway(away),
+                Some(FrameEvent::Control(payload)) => MuxEvent::Control(payload),
+                Some(FrameEvent::GoAway(away)) => MuxEvent::GoAway(away),
                 Some(FrameEvent::Open(id, open, outcome)) => {
-                    Event::Open(Stream::new(Arc::clone(shared), id, open, outcome))
+                    MuxEvent::Open(Stream::new(Arc::clone(shared), id, open, outcome))
                 }
             },
         };

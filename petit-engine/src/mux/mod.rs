@@ -1,7 +1,7 @@
 //! Many streams in one connection.
 //!
 //! [`session`] splits a connection into three: a [`Driver`], the one task that reads and writes it; a [`Mux`],
-//! the handle that opens streams and sends messages; and [`Events`], what the peer does that somebody has to
+//! the handle that opens streams and sends messages; and [`MuxEvents`], what the peer does that somebody has to
 //! answer. The tables behind them are in `core.rs`, behind one lock that is held for the length of a table
 //! update and never across a wait.
 //!
@@ -37,7 +37,7 @@ use crate::proto::frame::{GoAway, Open};
 
 /// What the peer did that the session's owner has to answer.
 #[derive(Debug)]
-pub enum Event {
+pub enum MuxEvent {
     /// A message on stream 0, not yet understood.
     Control(Vec<u8>),
     /// A new stream (only at the agent).
@@ -47,7 +47,7 @@ pub enum Event {
 }
 
 /// Events in the order in which they came; ends with the session.
-pub type Events = mpsc::Receiver<Event>;
+pub type MuxEvents = mpsc::Receiver<MuxEvent>;
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +127,7 @@ impl MuxShared {
 /// Splits a connection. Nothing moves until the [`Driver`] is polled; when it is dropped the session ends.
 ///
 /// `window` is what this side grants on a stream before its first WINDOW, as it tells the peer in its hello.
-pub fn session<IO>(io: IO, role: Role, window: u32) -> (Mux, Driver<IO>, Events)
+pub fn session<IO>(io: IO, role: Role, window: u32) -> (Mux, Driver<IO>, MuxEvents)
 where
     IO: AsyncBufRead + AsyncWrite + Sent + Unpin,
 {

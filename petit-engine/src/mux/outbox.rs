@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::limits;
-use crate::proto::frame::{Header, Kind};
+use crate::proto::frame::{FrameKind, Header};
 
 /// Small writes share a buffer of this size.
 const SMALL_BYTES: usize = 1024;
@@ -62,7 +62,7 @@ impl Outbox {
                 self.chunks.pop_front();
             }
             self.bytes -= chunk.len();
-            batch.frame(Header { stream, kind: Kind::Data, length: chunk.len() });
+            batch.frame(Header { stream, kind: FrameKind::Data, length: chunk.len() });
             return batch.shared(chunk);
         }
         // Small pieces travel together. The header is written first and its length filled in by counting first.
@@ -70,7 +70,7 @@ impl Outbox {
         let sealed: usize = self.chunks.iter().take_while(small).map(Bytes::len).sum();
         let tail = if self.chunks.iter().all(|chunk| small(&chunk)) { self.tail.len() } else { 0 };
         let length = (sealed + tail).min(most);
-        batch.frame(Header { stream, kind: Kind::Data, length });
+        batch.frame(Header { stream, kind: FrameKind::Data, length });
         let mut left = length;
         while left > 0 {
             let Some(front) = self.chunks.front_mut() else { break };

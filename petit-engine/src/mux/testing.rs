@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{BufReader, DuplexStream};
 use tokio::task::JoinHandle;
 
-use super::{Driver, End, Event, Events, Mux, Role, Stream, session};
+use super::{Driver, End, Mux, MuxEvent, MuxEvents, Role, Stream, session};
 use crate::limits;
 use crate::net::wire::Wire;
 
@@ -30,13 +30,13 @@ pub(crate) fn is_over_within_a_minute<F: Future<Output = ()>>(test: impl FnOnce(
 /// One end of a session.
 pub(crate) struct Side {
     pub(crate) mux: Mux,
-    pub(crate) events: Events,
+    pub(crate) events: MuxEvents,
     pub(crate) end: JoinHandle<End>,
 }
 
 impl Side {
     /// The end whose driver is run from here on.
-    pub(crate) fn new<IO>((mux, driver, events): (Mux, Driver<IO>, Events)) -> Self
+    pub(crate) fn new<IO>((mux, driver, events): (Mux, Driver<IO>, MuxEvents)) -> Self
     where
         Driver<IO>: Future<Output = End> + Send + 'static,
     {
@@ -47,7 +47,7 @@ impl Side {
     /// The stream that the peer opens next.
     pub(crate) async fn accepted(&mut self) -> Stream {
         match self.events.recv().await {
-            Some(Event::Open(stream)) => stream,
+            Some(MuxEvent::Open(stream)) => stream,
             other => panic!("expected a stream, got {other:?}"),
         }
     }

@@ -17,10 +17,10 @@ use super::*;
 use crate::net::tls::{self, ALPN_TUNNEL, KnownKeys};
 use crate::net::wire::Wire;
 use crate::proto::credit::CreditError;
-use crate::proto::frame::{FrameError, HEADER_BYTES, Header, Kind, Open, Reset, ResetCode};
+use crate::proto::frame::{FrameError, FrameKind, HEADER_BYTES, Header, Open, Reset, ResetCode};
 use crate::secret::{Fingerprint, PrivateKey, PublicKey};
 
-async fn send(raw: &mut DuplexStream, stream: u32, kind: Kind, payload: &[u8]) {
+async fn send(raw: &mut DuplexStream, stream: u32, kind: FrameKind, payload: &[u8]) {
     raw.write_all(&Header { stream, kind, length: payload.len() }.encode()).await.unwrap();
     raw.write_all(payload).await.unwrap();
 }
@@ -44,7 +44,7 @@ async fn tls_pair(buffer: usize) -> (server::TlsStream<Wire<DuplexStream>>, clie
 }
 
 /// Reads frames until one of `kind` comes.
-async fn next_of(raw: &mut DuplexStream, kind: Kind) -> (Header, Vec<u8>) {
+async fn next_of(raw: &mut DuplexStream, kind: FrameKind) -> (Header, Vec<u8>) {
     loop {
         let mut header = [0; HEADER_BYTES];
         raw.read_exact(&mut header).await.unwrap();
@@ -264,7 +264,7 @@ async fn streams_take_turns() {
     streams[2].write_all(b"small").await.unwrap();
     let mut before = 0;
     loop {
-        let (header, _) = next_of(&mut raw, Kind::Data).await;
+        let (header, _) = next_of(&mut raw, FrameKind::Data).await;
         if header.stream == 3 {
             break;
         }
@@ -281,7 +281,7 @@ async fn leaving_lets_streams_finish_and_takes_no_new_ones() {
     relay.mux.go_away(Duration::from_millis(1500));
     assert_eq!(relay.mux.open(Open::default()).unwrap_err(), OpenError::Leaving);
     match agent.events.recv().await {
-        Some(Event::GoAway(away)) => assert_eq!((away.last_stream, away.retry_after_ms), (1, 1500)),
+        Some(MuxEvent::GoAway(away)) => assert_eq!((away.last_stream, away.retry_after_ms), (1, 1500)),
         other => panic!("{other:?}"),
     }
     there.write_all(b"late").await.unwrap();
@@ -307,7 +307,7 @@ async fn a_session_that_has_used_all_its_numbers_asks_for_another_and_serves_its
     assert_eq!(relay.mux.open(Open::default()).unwrap_err(), OpenError::Leaving);
     assert!(!relay.mux.takes_streams(), "requests go to a newer session");
     match agent.events.recv().await {
-        Some(Event::GoAway(away)) => assert_eq!((away.last_stream, away.retry_after_ms), (u32::MAX, 0)),
+        Some(MuxEvent::GoAway(away)) => assert_eq!((away.last_stream, away.retry_after_ms), (u32::MAX, 0)),
         other => panic!("{other:?}"),
     }
     there.write_all(b"last").await.unwrap();
@@ -384,7 +384,7 @@ async fn no_more_streams_than_the_peer_allows() {
     assert!(relay.mux.open(Open::default()).is_ok());
 }
 
-async fn violation_of(role: Role, frames: &[(u32, Kind, Vec<u8>)]) -> Violation {
+async fn violation_of(role: Role, frames: &[(u32, FrameKind, Vec<u8>)]) -> Violation {
     let (side, mut raw) = against(role);
     let mut bytes = Vec::new();
     for (stream, kind, payload) in frames {
@@ -409,21 +409,25 @@ async fn peers_that_break_the_rules_lose_their_session() {
     let unexpected = |kind, stream| Violation::Unexpected { kind, stream };
 
     // Streams flow one way only, and their numbers go up.
-    assert_eq!(violation_of(Role::Relay, &[(1, Kind::Open, open())]).await, unexpected(Kind::Open, 1));
-    let twice = [(5, Kind::Open, open()), (5, Kind::Open, open())];
-    assert_eq!(violation_of(agent, &twice).await, unexpected(Kind::Open, 5));
+    assert_eq!(
+        violation_of(Role::Relay, &[(1, FrameKind::Open, open())]).await,
+        unexpected(FrameKind::Open, 1)
+    );
+    let twice = [(5, FrameKind::Open, open()), (5, FrameKind::Open, open())];
+    assert_eq!(violation_of(agent, &twice).await, unexpected(FrameKind::Open, 5));
 
     // Nothing comes for a stream that never was, or after its end.
-    assert_eq!(violation_of(agent, &[(3, Kind::Data, vec![1])]).await, unexpected(Kind::Data, 3));
-    assert_eq!(violation_of(agent, &[(3, Kind::Fin, vec![0; 8])]).await, unexpected(Kind::Fin, 3));
-    let late = [(1, Kind::Open, open()), (1, Kind::Fin, vec![0; 8]), (1, Kind::Data, vec![1])];
-    assert_eq!(violation_of(agent, &late).await, unexpected(Kind::Data, 1));
-    let twice = [(1, Kind::Open, open()), (1, Kind::Fin, vec![0; 8]), (1, Kind::Fin, vec![0; 8])];
-    assert_eq!(violation_of(agent, &twice).await, unexpected(Kind::Fin, 1));
+    assert_eq!(violation_of(agent, &[(3, FrameKind::Data, vec![1])]).await, unexpected(FrameKind::Data, 3));
+    assert_eq!(violation_of(agent, &[(3, FrameKind::Fin, vec![0; 8])]).await, unexpected(FrameKind::Fin, 3));
+    let late = [(1, FrameKind::Open, open()), (1, FrameKind::Fin, vec![0; 8]), (1, FrameKind::Data, vec![1])];
+    assert_eq!(violation_of(agent, &late).await, unexpected(FrameKind::Data, 1));
+    let twice =
+        [(1, FrameKind::Open, open()), (1, FrameKind::Fin, vec![0; 8]), (1, FrameKind::Fin, vec![0; 8])];
+    assert_eq!(violation_of(agent, &twice).await, unexpected(FrameKind::Fin, 1));
 
     // Windows hold.
-    let mut flood = vec![(1, Kind::Open, open())];
-    flood.extend((0..5).map(|_| (1, Kind::Data, vec![0; 64 * 1024])));
+    let mut flood = vec![(1, FrameKind::Open, open())];
+    flood.extend((0..5).map(|_| (1, FrameKind::Data, vec![0; 64 * 1024])));
     let exceeded = CreditError::Exceeded { length: 64 * 1024, granted: 0 };
     let credit = violation_of(agent, &flood).await;
     assert_eq!(credit, Violation::Credit { stream: 1, error: exceeded });
@@ -432,30 +436,33 @@ async fn peers_that_break_the_rules_lose_their_session() {
         "the peer broke the protocol: on stream 1 65536 bytes came where 0 were granted",
         "a log says which rule it was"
     );
-    let grant = [(1, Kind::Open, open()), (1, Kind::Window, u32::MAX.to_be_bytes().to_vec())];
+    let grant = [(1, FrameKind::Open, open()), (1, FrameKind::Window, u32::MAX.to_be_bytes().to_vec())];
     assert!(matches!(violation_of(agent, &grant).await, Violation::Credit { stream: 1, .. }));
     for crumb in [0, limits::MIN_GRANT_BYTES - 1] {
-        let crumb = [(1, Kind::Open, open()), (1, Kind::Window, crumb.to_be_bytes().to_vec())];
-        let empty = FrameError::Payload { kind: Kind::Window };
+        let crumb = [(1, FrameKind::Open, open()), (1, FrameKind::Window, crumb.to_be_bytes().to_vec())];
+        let empty = FrameError::Payload { kind: FrameKind::Window };
         assert_eq!(violation_of(agent, &crumb).await, Violation::Frame(empty));
     }
 
     // Floods end.
-    let pings: Vec<_> = (0..100_u64).map(|n| (0, Kind::Ping, n.to_be_bytes().to_vec())).collect();
+    let pings: Vec<_> = (0..100_u64).map(|n| (0, FrameKind::Ping, n.to_be_bytes().to_vec())).collect();
     assert_eq!(violation_of(agent, &pings).await, Violation::Flood { what: "pings" });
-    let talk: Vec<_> = (0..100).map(|_| (0, Kind::Control, b"{}".to_vec())).collect();
+    let talk: Vec<_> = (0..100).map(|_| (0, FrameKind::Control, b"{}".to_vec())).collect();
     assert_eq!(violation_of(agent, &talk).await, Violation::Flood { what: "control messages" });
     for unasked in [0_u64, 1, u64::MAX] {
-        let pong = [(0, Kind::Pong, unasked.to_be_bytes().to_vec())];
+        let pong = [(0, FrameKind::Pong, unasked.to_be_bytes().to_vec())];
         let violation = violation_of(agent, &pong).await;
-        assert_eq!(violation, Violation::Unexpected { kind: Kind::Pong, stream: 0 });
+        assert_eq!(violation, Violation::Unexpected { kind: FrameKind::Pong, stream: 0 });
     }
     let away = GoAway { last_stream: 0, retry_after_ms: 0 }.encode().to_vec();
-    let twice = [(0, Kind::GoAway, away.clone()), (0, Kind::GoAway, away)];
-    assert_eq!(violation_of(agent, &twice).await, Violation::Unexpected { kind: Kind::GoAway, stream: 0 });
+    let twice = [(0, FrameKind::GoAway, away.clone()), (0, FrameKind::GoAway, away)];
+    assert_eq!(
+        violation_of(agent, &twice).await,
+        Violation::Unexpected { kind: FrameKind::GoAway, stream: 0 }
+    );
     let reset = Reset { code: ResetCode::Cancelled, delivered: 0 }.encode().to_vec();
-    let mut resets = vec![(1, Kind::Open, open())];
-    resets.extend((0..100).map(|_| (1, Kind::Rst, reset.clone())));
+    let mut resets = vec![(1, FrameKind::Open, open())];
+    resets.extend((0..100).map(|_| (1, FrameKind::Rst, reset.clone())));
     assert_eq!(violation_of(agent, &resets).await, Violation::Strays);
 }
 
@@ -473,18 +480,18 @@ async fn a_connection_cut_inside_a_frame_is_told_from_an_orderly_end() {
 #[tokio::test]
 async fn frames_that_cross_with_a_reset_are_pardoned_up_to_the_credit() {
     let (agent, mut raw) = against(Role::Agent);
-    send(&mut raw, 1, Kind::Open, &open()).await;
+    send(&mut raw, 1, FrameKind::Open, &open()).await;
     let mut agent = agent;
     agent.accepted().await.reset(ResetCode::ServiceRefused);
-    let (header, payload) = next_of(&mut raw, Kind::Rst).await;
+    let (header, payload) = next_of(&mut raw, FrameKind::Rst).await;
     assert_eq!((header.stream, Reset::decode(&payload).unwrap().code), (1, ResetCode::ServiceRefused));
     for _ in 0..4 {
-        send(&mut raw, 1, Kind::Data, &[0; 64 * 1024]).await;
+        send(&mut raw, 1, FrameKind::Data, &[0; 64 * 1024]).await;
     }
-    send(&mut raw, 1, Kind::Fin, &[0; 8]).await;
-    send(&mut raw, 0, Kind::Ping, &[7; 8]).await;
-    assert_eq!(next_of(&mut raw, Kind::Pong).await.1, [7; 8], "the session goes on");
-    send(&mut raw, 1, Kind::Data, &[0]).await;
+    send(&mut raw, 1, FrameKind::Fin, &[0; 8]).await;
+    send(&mut raw, 0, FrameKind::Ping, &[7; 8]).await;
+    assert_eq!(next_of(&mut raw, FrameKind::Pong).await.1, [7; 8], "the session goes on");
+    send(&mut raw, 1, FrameKind::Data, &[0]).await;
     assert!(matches!(agent.end.await.unwrap(), End::Violation(Violation::Strays)));
 }
 
@@ -493,7 +500,7 @@ async fn many_streams_at_once_keep_their_bytes_apart() {
     let (relay, mut agent) = pair(30_000);
     let echo = tokio::spawn(async move {
         let mut visits = tokio::task::JoinSet::new();
-        while let Some(Event::Open(mut stream)) = agent.events.recv().await {
+        while let Some(MuxEvent::Open(mut stream)) = agent.events.recv().await {
             visits.spawn(async move {
                 let (mut read, mut write) = tokio::io::split(&mut stream);
                 tokio::io::copy(&mut read, &mut write).await.unwrap();

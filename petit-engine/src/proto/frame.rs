@@ -21,7 +21,7 @@ pub const HEADER_BYTES: usize = 8;
 /// What a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum FrameKind {
     /// Opens a stream; payload [`Open`]. Relay to agent only; needs no answer.
     Open = 1,
     /// Bytes of a stream. Never empty.
@@ -43,7 +43,7 @@ pub enum Kind {
     Control = 9,
 }
 
-impl Kind {
+impl FrameKind {
     fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Self::Open,
@@ -84,7 +84,7 @@ pub struct Header {
     /// 0 for the session itself.
     pub stream: u32,
     /// What the payload is.
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// Bytes of payload that follow; allowed for `kind`.
     pub length: usize,
 }
@@ -106,7 +106,7 @@ impl Header {
         let [a, b, c, d, kind, x, y, z] = bytes;
         let stream = u32::from_be_bytes([a, b, c, d]);
         let length = u32::from_be_bytes([0, x, y, z]) as usize;
-        let kind = Kind::from_byte(kind).ok_or(FrameError::UnknownKind { kind })?;
+        let kind = FrameKind::from_byte(kind).ok_or(FrameError::UnknownKind { kind })?;
         if !kind.lengths().contains(&length) {
             return Err(FrameError::Length { kind, length });
         }
@@ -130,7 +130,7 @@ pub enum FrameError {
     #[error("a {kind:?} frame of {length} bytes, which it cannot have")]
     Length {
         /// What was announced.
-        kind: Kind,
+        kind: FrameKind,
         /// Its announced payload.
         length: usize,
     },
@@ -138,7 +138,7 @@ pub enum FrameError {
     #[error("a {kind:?} frame on stream {stream}, where it cannot be")]
     WrongStream {
         /// What was announced.
-        kind: Kind,
+        kind: FrameKind,
         /// Where.
         stream: u32,
     },
@@ -146,7 +146,7 @@ pub enum FrameError {
     #[error("a {kind:?} frame with an invalid payload")]
     Payload {
         /// Whose payload.
-        kind: Kind,
+        kind: FrameKind,
     },
 }
 
@@ -209,7 +209,7 @@ impl Open {
     /// # Errors
     /// [`FrameError::Payload`] when a field is out of range or missing.
     pub fn decode(payload: &[u8]) -> Result<Self, FrameError> {
-        let invalid = FrameError::Payload { kind: Kind::Open };
+        let invalid = FrameError::Payload { kind: FrameKind::Open };
         let mut rest = Fields(payload);
         let service = u16::from_be_bytes(rest.take().ok_or(invalid)?);
         let purpose = match rest.take::<1>().ok_or(invalid)? {
@@ -313,7 +313,7 @@ impl Reset {
     /// # Errors
     /// [`FrameError::Payload`] for a code this version does not know.
     pub fn decode(payload: &[u8]) -> Result<Self, FrameError> {
-        let invalid = FrameError::Payload { kind: Kind::Rst };
+        let invalid = FrameError::Payload { kind: FrameKind::Rst };
         let mut rest = Fields(payload);
         let code = u32::from_be_bytes(rest.take().ok_or(invalid)?);
         let delivered = u64::from_be_bytes(rest.take().ok_or(invalid)?);
@@ -346,7 +346,7 @@ impl GoAway {
     /// # Errors
     /// [`FrameError::Payload`] when bytes are missing.
     pub fn decode(payload: &[u8]) -> Result<Self, FrameError> {
-        let invalid = FrameError::Payload { kind: Kind::GoAway };
+        let invalid = FrameError::Payload { kind: FrameKind::GoAway };
         let mut rest = Fields(payload);
         let last_stream = u32::from_be_bytes(rest.take().ok_or(invalid)?);
         let retry_after_ms = u32::from_be_bytes(rest.take().ok_or(invalid)?);
@@ -360,7 +360,7 @@ impl GoAway {
 /// [`FrameError::Payload`] for a grant of less than [`limits::MIN_GRANT_BYTES`], which only a peer that wants to keep
 /// us busy would send.
 pub fn decode_window(payload: &[u8]) -> Result<u32, FrameError> {
-    let invalid = FrameError::Payload { kind: Kind::Window };
+    let invalid = FrameError::Payload { kind: FrameKind::Window };
     match u32::from_be_bytes(Fields(payload).take().ok_or(invalid)?) {
         bytes if bytes < limits::MIN_GRANT_BYTES => Err(invalid),
         bytes => Ok(bytes),
@@ -371,7 +371,7 @@ pub fn decode_window(payload: &[u8]) -> Result<u32, FrameError> {
 ///
 /// # Errors
 /// [`FrameError::Payload`] when bytes are missing.
-pub fn decode_u64(kind: Kind, payload: &[u8]) -> Result<u64, FrameError> {
+pub fn decode_u64(kind: FrameKind, payload: &[u8]) -> Result<u64, FrameError> {
     Fields(payload).take().map(u64::from_be_bytes).ok_or(FrameError::Payload { kind })
 }
 
@@ -447,7 +447,7 @@ impl Decoder {
         }
         if let State::Header = self.state {
             let Some(header) = self.header(input)? else { return Ok(None) };
-            if header.kind == Kind::Data {
+            if header.kind == FrameKind::Data {
                 self.state = State::Data { stream: header.stream, left: header.length };
                 return Ok(Some(Piece::DataBegins { stream: header.stream, length: header.length }));
             }

@@ -14,7 +14,7 @@ use super::{EnrolRequest, RelayShared};
 use crate::limits;
 use crate::net::tls;
 use crate::proto::control::{EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, PublicUrl, Text};
-use crate::proto::frame::{HEADER_BYTES, Header, Kind};
+use crate::proto::frame::{FrameKind, HEADER_BYTES, Header};
 use crate::secret::{InviteId, InviteSecret};
 
 /// Serves one enrolment. The key to register is the one that TLS has proved.
@@ -122,7 +122,7 @@ async fn read(tls: &mut TlsStream<TcpStream>) -> Option<FromDevice> {
     let mut header = [0; HEADER_BYTES];
     tls.read_exact(&mut header).await.ok()?;
     let header = Header::decode(header).ok()?;
-    if header.kind != Kind::Control || header.length > limits::MAX_ENROL_BYTES {
+    if header.kind != FrameKind::Control || header.length > limits::MAX_ENROL_BYTES {
         return None;
     }
     let mut payload = zeroize::Zeroizing::new(vec![0; header.length]);
@@ -132,7 +132,7 @@ async fn read(tls: &mut TlsStream<TcpStream>) -> Option<FromDevice> {
 
 async fn write(tls: &mut TlsStream<TcpStream>, answer: &EnrolAnswer) -> std::io::Result<()> {
     let payload = answer.encode().map_err(std::io::Error::other)?;
-    let header = Header { stream: 0, kind: Kind::Control, length: payload.len() };
+    let header = Header { stream: 0, kind: FrameKind::Control, length: payload.len() };
     tls.write_all(&header.encode()).await?;
     tls.write_all(&payload).await?;
     tls.shutdown().await?;

@@ -332,12 +332,12 @@ async fn split(shared: Arc<RelayShared>, tcp: TcpStream, peer: SocketAddr, port:
     let Some(Ok(Ok(start))) = ticket.admission().unless_evicted(hello).await else { return };
     let until = Instant::now() + limits::HANDSHAKE;
     let hello = start.client_hello();
-    let kind = Kind::of(&hello);
+    let kind = PeerKind::of(&hello);
     let sni = hello.server_name().map(str::to_ascii_lowercase);
     let shard = match kind {
-        Kind::Tunnel => shared.shards.next(),
-        Kind::Enrol => 0,
-        Kind::Https => sni.as_deref().map_or(0, |name| shards::of_host(&shared, name)),
+        PeerKind::Tunnel => shared.shards.next(),
+        PeerKind::Enrol => 0,
+        PeerKind::Https => sni.as_deref().map_or(0, |name| shards::of_host(&shared, name)),
     };
     let StartHandshake { accepted, io, .. } = start;
     let greeted = Greeted { kind, sni, peer, port, shard, until };
@@ -348,7 +348,7 @@ async fn split(shared: Arc<RelayShared>, tcp: TcpStream, peer: SocketAddr, port:
 
 /// A connection whose ClientHello has been read.
 struct Greeted {
-    kind: Kind,
+    kind: PeerKind,
     sni: Option<String>,
     peer: SocketAddr,
     port: u16,
@@ -361,9 +361,9 @@ impl Greeted {
     async fn serve(self, shared: Arc<RelayShared>, start: StartHandshake<TcpStream>, mut ticket: Ticket) {
         let (peer, port, shard) = (self.peer, self.port, self.shard);
         let config = match self.kind {
-            Kind::Tunnel => Some(Arc::clone(&shared.tunnel_tls)),
-            Kind::Enrol => Some(Arc::clone(&shared.enrol_tls)),
-            Kind::Https => shared.https.read().unwrap_or_else(PoisonError::into_inner).clone(),
+            PeerKind::Tunnel => Some(Arc::clone(&shared.tunnel_tls)),
+            PeerKind::Enrol => Some(Arc::clone(&shared.enrol_tls)),
+            PeerKind::Https => shared.https.read().unwrap_or_else(PoisonError::into_inner).clone(),
         };
         let Some(config) = config else {
             return tracing::debug!(%peer, "HTTPS visitor, but no certificate is configured");
@@ -371,19 +371,19 @@ impl Greeted {
         let admission = Arc::clone(ticket.admission());
         // What serves a connection is on the heap, so that one whose handshake is under way does not have it.
         match self.kind {
-            Kind::Tunnel => {
+            PeerKind::Tunnel => {
                 let start = StartHandshake::from_parts(start.accepted, Wire::new(start.io));
                 let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
                 ticket.settle_as_client();
                 Box::pin(session::run(shared, tls, peer, shard)).await;
             }
-            Kind::Enrol => {
+            PeerKind::Enrol => {
                 let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
                 ticket.stay_pending_to_enrol();
                 // An answer that does not arrive is asked for again.
                 Box::pin(admission.unless_evicted(enrol::run(&shared, tls, peer))).await;
             }
-            Kind::Https => {
+            PeerKind::Https => {
                 let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
                 if ticket.try_stay_pending_to_visit() {
                     let visitor = ingress::Visitor { peer, https: Some(self.sni), port };
@@ -433,13 +433,13 @@ async fn part(mut io: impl AsyncRead + AsyncWrite + Unpin) {
 
 /// What a peer on the TLS port has come for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum PeerKind {
     Tunnel,
     Enrol,
     Https,
 }
 
-impl Kind {
+impl PeerKind {
     fn of(hello: &rustls::server::ClientHello<'_>) -> Self {
         let mut kind = Self::Https;
         for protocol in hello.alpn().into_iter().flatten() {

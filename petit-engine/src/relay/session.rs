@@ -15,7 +15,7 @@ use super::registry::{Served, Session};
 use super::{Announced, RelayShared, probe};
 use crate::BoxFuture;
 use crate::limits;
-use crate::mux::{self, End, Event, Events, Mux, Role};
+use crate::mux::{self, End, Mux, MuxEvent, MuxEvents, Role};
 use crate::name::DeviceId;
 use crate::net::tls;
 use crate::net::wire::Wire;
@@ -139,12 +139,12 @@ fn seconds_since_1970() -> u64 {
 async fn introduction(
     shared: &RelayShared,
     device: &DeviceId,
-    events: &mut Events,
+    events: &mut MuxEvents,
 ) -> Option<Result<Introduction, Refusal>> {
     let first = tokio::time::timeout(limits::FIRST_MESSAGE, events.recv()).await;
     Some(match first {
         Ok(None) => return None,
-        Ok(Some(Event::Control(payload))) => match FromAgent::decode(&payload) {
+        Ok(Some(MuxEvent::Control(payload))) => match FromAgent::decode(&payload) {
             Ok(FromAgent::VerifyIdentity {}) => Ok(Introduction::VerifyIdentity),
             Ok(FromAgent::Hello(hello)) if hello.protocol == PROTOCOL => Ok(Introduction::Hello(hello)),
             Ok(FromAgent::Hello(_)) => Err(Refusal::VersionMismatch),
@@ -160,7 +160,7 @@ async fn serve(
     shared: &Arc<RelayShared>,
     session: &Arc<Session>,
     hello: Hello,
-    (mut events, driver): (Events, &mut Driving),
+    (mut events, driver): (MuxEvents, &mut Driving),
 ) -> Result<(), Refusal> {
     let device = session.device;
     admit(shared, session, hello.takeover)?;
@@ -220,12 +220,12 @@ async fn serve(
         };
         match event {
             None => return Ok(()),
-            Some(Event::Control(payload)) => match FromAgent::decode(&payload) {
+            Some(MuxEvent::Control(payload)) => match FromAgent::decode(&payload) {
                 Ok(message) => on_message(shared, session, message, driver).await?,
                 Err(error) => return Err(broke(shared, &device, &error)),
             },
             // The session takes no more streams; requests go to a newer one, or are told that it is away.
-            Some(Event::GoAway(_)) => {
+            Some(MuxEvent::GoAway(_)) => {
                 tracing::debug!(%device, "the agent is leaving");
                 // Where the relay leaves, the agent only answers: what is open has the relay's own time.
                 if shared.leaving.why().is_none() {
@@ -234,7 +234,7 @@ async fn serve(
                     session.pool.close();
                 }
             }
-            Some(Event::Open(_)) => {
+            Some(MuxEvent::Open(_)) => {
                 return Err(broke(shared, &device, &"a stream, which only a relay opens"));
             }
         }

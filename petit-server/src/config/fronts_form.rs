@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use petit_engine::relay::FrontProbing;
-use petit_host::toml_file::{Kind, Table};
+use petit_host::toml_file::{Table, ValueKind};
 use serde::Deserialize;
 
 use super::Network;
 
 pub(super) const FRONTS: Table = Table(&[
-    super::key("try_public", Kind::Value),
-    super::key("private_networks", Kind::Value),
-    super::key("ca", Kind::Value),
+    super::key("try_public", ValueKind::Value),
+    super::key("private_networks", ValueKind::Value),
+    super::key("ca", ValueKind::Value),
 ]);
 
 /// How the server tries its own public addresses.

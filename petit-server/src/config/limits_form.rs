@@ -4,24 +4,24 @@
 use std::time::Duration;
 
 use petit_engine::relay::Bounds;
-use petit_host::toml_file::{Kind, Table};
+use petit_host::toml_file::{Table, ValueKind};
 use serde::Deserialize;
 
 use super::Network;
 
 pub(super) const LIMITS: Table = Table(&[
-    super::key("connections", Kind::Value),
-    super::key("connections_per_address", Kind::Value),
-    super::key("requests", Kind::Value),
-    super::key("requests_per_service", Kind::Value),
-    super::key("requests_per_second", Kind::Value),
-    super::key("websockets_per_client", Kind::Value),
-    super::key("answer_within", Kind::Value),
-    super::key("answer_within_most", Kind::Value),
-    super::key("exempt_networks", Kind::Value),
-    super::key("idle", Kind::Value),
-    super::key("memory", Kind::Value),
-    super::key("threads", Kind::Value),
+    super::key("connections", ValueKind::Value),
+    super::key("connections_per_address", ValueKind::Value),
+    super::key("requests", ValueKind::Value),
+    super::key("requests_per_service", ValueKind::Value),
+    super::key("requests_per_second", ValueKind::Value),
+    super::key("websockets_per_client", ValueKind::Value),
+    super::key("answer_within", ValueKind::Value),
+    super::key("answer_within_most", ValueKind::Value),
+    super::key("exempt_networks", ValueKind::Value),
+    super::key("idle", ValueKind::Value),
+    super::key("memory", ValueKind::Value),
+    super::key("threads", ValueKind::Value),
 ]);
 
 #[derive(Default, Deserialize)]

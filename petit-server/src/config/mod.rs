@@ -17,7 +17,7 @@ use petit_engine::proto::control::{Text, Vitae};
 use petit_engine::relay::Bounds;
 use petit_host::files;
 use petit_host::logs::Level;
-use petit_host::toml_file::{self, Fault, Key, Kind, Note, Table, TomlError};
+use petit_host::toml_file::{self, Fault, Key, Note, Table, TomlError, ValueKind};
 use serde::Deserialize;
 
 pub use self::fronts_form::Fronts;
@@ -212,44 +212,47 @@ pub fn mistakes(path: &Path, text: &str) -> Vec<TomlError> {
     found
 }
 
-const fn key(name: &'static str, kind: Kind) -> Key {
+const fn key(name: &'static str, kind: ValueKind) -> Key {
     Key { name, kind }
 }
 
-const FILE: Table = Table(&[key("server", Kind::Table(SERVER)), key("client", Kind::Foreign)]);
+const FILE: Table = Table(&[key("server", ValueKind::Table(SERVER)), key("client", ValueKind::Foreign)]);
 
 const SERVER: Table = Table(&[
-    key("proxy_bind", Kind::Value),
-    key("proxy_port", Kind::Value),
-    key("secure_bind", Kind::Value),
-    key("secure_proxy_port", Kind::Value),
-    key("tunnel_address", Kind::Value),
-    key("certificates", Kind::Value),
-    key("certificate", Kind::Value),
-    key("certificate_key", Kind::Value),
-    key("registry_file", Kind::Value),
-    key("tcp_bind", Kind::Value),
-    key("tcp_ports", Kind::Value),
-    key("trusted_proxies", Kind::Value),
-    key("legacy_errors", Kind::Value),
-    key("log_level", Kind::Value),
-    key("log_size", Kind::Value),
-    key("max_services", Kind::Value),
-    key("invite_lifetime", Kind::Value),
-    key("drain", Kind::Value),
-    key("goodbye", Kind::Value),
-    key("vitae", Kind::Free),
-    key("fronts", Kind::Table(fronts_form::FRONTS)),
-    key("limits", Kind::Table(limits_form::LIMITS)),
+    key("proxy_bind", ValueKind::Value),
+    key("proxy_port", ValueKind::Value),
+    key("secure_bind", ValueKind::Value),
+    key("secure_proxy_port", ValueKind::Value),
+    key("tunnel_address", ValueKind::Value),
+    key("certificates", ValueKind::Value),
+    key("certificate", ValueKind::Value),
+    key("certificate_key", ValueKind::Value),
+    key("registry_file", ValueKind::Value),
+    key("tcp_bind", ValueKind::Value),
+    key("tcp_ports", ValueKind::Value),
+    key("trusted_proxies", ValueKind::Value),
+    key("legacy_errors", ValueKind::Value),
+    key("log_level", ValueKind::Value),
+    key("log_size", ValueKind::Value),
+    key("max_services", ValueKind::Value),
+    key("invite_lifetime", ValueKind::Value),
+    key("drain", ValueKind::Value),
+    key("goodbye", ValueKind::Value),
+    key("vitae", ValueKind::Free),
+    key("fronts", ValueKind::Table(fronts_form::FRONTS)),
+    key("limits", ValueKind::Table(limits_form::LIMITS)),
     // The original's. `registryfile` is one word there.
-    key("registryfile", Kind::Retired("the registry is now a database; name it with registry_file")),
-    key("back_port", Kind::Retired("clients come in on secure_proxy_port; there is no second port")),
-    key("listen_port", Kind::Retired("commands go over a socket beside this file")),
-    key("api_port", Kind::Retired("the API is served on a socket beside this file")),
-    key("bind_addr", Kind::Retired("use proxy_bind and secure_bind")),
-    key("registry_url", Kind::Retired("the registry is a file, named with registry_file; there is no Redis")),
-    key("stats_url", Kind::Retired("statistics need no other server")),
-    key("es_url", Kind::Retired("statistics need no other server")),
+    key("registryfile", ValueKind::Retired("the registry is now a database; name it with registry_file")),
+    key("back_port", ValueKind::Retired("clients come in on secure_proxy_port; there is no second port")),
+    key("listen_port", ValueKind::Retired("commands go over a socket beside this file")),
+    key("api_port", ValueKind::Retired("the API is served on a socket beside this file")),
+    key("bind_addr", ValueKind::Retired("use proxy_bind and secure_bind")),
+    key(
+        "registry_url",
+        ValueKind::Retired("the registry is a file, named with registry_file; there is no Redis"),
+    ),
+    key("stats_url", ValueKind::Retired("statistics need no other server")),
+    key("es_url", ValueKind::Retired("statistics need no other server")),
 ]);
 
 #[derive(Deserialize)]

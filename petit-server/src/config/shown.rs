@@ -302,12 +302,12 @@ mod tests {
 
     #[test]
     fn every_key_of_the_file_is_shown() {
-        use petit_host::toml_file::{Kind, Table};
+        use petit_host::toml_file::{Table, ValueKind};
         fn keys(table: Table, place: &'static str, into: &mut Vec<(&'static str, &'static str)>) {
             for key in table.0 {
                 match key.kind {
-                    Kind::Value => into.push((place, key.name)),
-                    Kind::Table(inner) if place.is_empty() => keys(inner, key.name, into),
+                    ValueKind::Value => into.push((place, key.name)),
+                    ValueKind::Table(inner) if place.is_empty() => keys(inner, key.name, into),
                     _ => {}
                 }
             }

@@ -7,7 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Empty};
 use hyper::StatusCode;
 use petit_engine::proto::control::{FromAgent, FromRelay, GrantRefusal, Outcome, ServiceKind};
-use petit_engine::proto::frame::Kind;
+use petit_engine::proto::frame::FrameKind;
 use petit_engine::relay::{Farewell, Leave, Relay};
 use petit_tests::bed::Bed;
 use petit_tests::rogue::{Device, offer};
@@ -224,14 +224,14 @@ async fn a_raw_tcp_port_is_not_opened_by_a_server_that_leaves() {
         let waiting = tokio::spawn(async move { whole(visitor.open(asked).await).await });
         let (stream, _) = agent.visited().await;
         let left = leave(&bed, leave_how);
-        agent.next_of(Kind::GoAway).await.expect("a farewell");
+        agent.next_of(FrameKind::GoAway).await.expect("a farewell");
         let services = vec![offer(1, "web", ServiceKind::Http), offer(2, "raw", ServiceKind::Tcp)];
         agent.say(&FromAgent::Services { services }).await;
         let Some(FromRelay::Services { services, .. }) = agent.control().await else { panic!("no answer") };
         let raw = services.iter().find(|grant| grant.service == 2).unwrap();
         // The device says that it knows none of what came later, and hears a word that it knows.
         assert_eq!(raw.outcome, Outcome::Refused { cause: GrantRefusal::StoreFailed }, "{leave_how:?}");
-        agent.send(stream, Kind::Data, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        agent.send(stream, FrameKind::Data, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
         assert_eq!(waiting.await.unwrap().text(), "ok");
         drop(agent);
         soon("the server to have left", left).await.unwrap();
@@ -249,7 +249,7 @@ async fn while_another_process_takes_over_idle_connections_to_older_clients_are_
     let mut kept = bed.visitor().tcp().await;
     kept.write_all(asked.as_bytes()).await.unwrap();
     let (stream, _) = agent.visited().await;
-    agent.send(stream, Kind::Data, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    agent.send(stream, FrameKind::Data, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\nok") {
         assert!(soon("the answer", kept.read_buf(&mut answer)).await.unwrap() > 0);
@@ -260,7 +260,7 @@ async fn while_another_process_takes_over_idle_connections_to_older_clients_are_
     // which the other process takes.
     assert_eq!(soon("the end", kept.read_buf(&mut answer)).await.unwrap(), 0);
     assert!(start.elapsed() < Duration::from_secs(20), "not when the server has left: {:?}", start.elapsed());
-    agent.next_of(Kind::GoAway).await.expect("a farewell");
+    agent.next_of(FrameKind::GoAway).await.expect("a farewell");
     drop(agent);
     soon("the server to have left", left).await.unwrap();
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use petit_engine::limits;
 use petit_engine::proto::control::{FromAgent, FromRelay, Hello, Message, Refusal, ServiceKind, Text};
-use petit_engine::proto::frame::{Kind, Open};
+use petit_engine::proto::frame::{FrameKind, Open};
 use petit_tests::bed::{Bed, BedClient};
 use petit_tests::figures::figure;
 use petit_tests::rogue::{Device, hello, offer, widest_window};
@@ -83,11 +83,11 @@ async fn what_comes_after_the_end_of_a_stream_reaches_nobody() {
     });
     let (stream, _) = rogue.visited().await;
     let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nfirst";
-    rogue.send(stream, Kind::Data, answer).await;
-    rogue.send(stream, Kind::Fin, &[0; 8]).await;
+    rogue.send(stream, FrameKind::Data, answer).await;
+    rogue.send(stream, FrameKind::Fin, &[0; 8]).await;
     assert_eq!(first.await.unwrap().text(), "first");
     // The stream is finished from this side; more on it breaks the protocol.
-    rogue.send(stream, Kind::Data, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil").await;
+    rogue.send(stream, FrameKind::Data, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil").await;
     soon("the session to end", rogue.until_closed()).await;
     honest.is_served().await;
 }
@@ -111,7 +111,7 @@ async fn an_agent_that_grants_nothing_stops_the_visitor_and_fills_no_memory() {
     }
     let mut received = 0;
     while received < 65_536 {
-        let (header, payload) = rogue.next_of(Kind::Data).await.unwrap();
+        let (header, payload) = rogue.next_of(FrameKind::Data).await.unwrap();
         assert_eq!(header.stream, stream);
         received += payload.len();
     }
@@ -132,7 +132,7 @@ async fn an_agent_that_never_answers_costs_its_own_visitors_only() {
     let mut rogue = device.session().await;
     let answering = tokio::spawn(async move {
         // PINGs are answered on the way.
-        while rogue.next_of(Kind::Open).await.is_some() {}
+        while rogue.next_of(FrameKind::Open).await.is_some() {}
     });
     let name = host(&device.registered.id);
     let mut visits = tokio::task::JoinSet::new();
@@ -211,9 +211,9 @@ async fn floods_of_frames_end_the_session_that_sends_them() {
     let message =
         FromAgent::Services { services: vec![offer(1, "web", ServiceKind::Http)] }.encode().unwrap();
     for (what, kind, payload) in [
-        ("PINGs", Kind::Ping, vec![1; 8]),
-        ("GOAWAYs", Kind::GoAway, vec![0; 8]),
-        ("messages", Kind::Control, message),
+        ("PINGs", FrameKind::Ping, vec![1; 8]),
+        ("GOAWAYs", FrameKind::GoAway, vec![0; 8]),
+        ("messages", FrameKind::Control, message),
     ] {
         let mut rogue = device.session().await;
         let start = Instant::now();
@@ -266,12 +266,12 @@ async fn wide_windows_are_for_clients_that_bear_them() {
         rogue.say(&FromAgent::Hello(hello)).await;
         let ping = loop {
             let (header, payload) = rogue.next().await.unwrap();
-            if header.kind == Kind::Ping {
+            if header.kind == FrameKind::Ping {
                 break payload;
             }
         };
         tokio::time::sleep(Duration::from_millis(200)).await;
-        rogue.send(0, Kind::Pong, &ping).await;
+        rogue.send(0, FrameKind::Pong, &ping).await;
         match rogue.control().await {
             Some(FromRelay::Welcome(welcome)) => {
                 let in_use: Vec<&str> = welcome.features.iter().map(Text::as_str).collect();
@@ -290,7 +290,7 @@ async fn wide_windows_are_for_clients_that_bear_them() {
         });
         let (stream, open) = rogue.visited().await;
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n";
-        rogue.send(stream, Kind::Data, head).await;
+        rogue.send(stream, FrameKind::Data, head).await;
         let credit = open.window - head.len() as u32;
         let widest = widest_window(rogue.io(), stream, credit, &mut read, 400_000_000).await;
         assert!((least..=most).contains(&widest), "{features:?}: {widest}");

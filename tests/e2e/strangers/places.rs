@@ -10,7 +10,7 @@ use hyper::Request;
 use petit_engine::limits;
 use petit_engine::name::RegisteredId;
 use petit_engine::proto::control::{FromAgent, FromRelay, Offer, Options, Outcome, ServiceKind};
-use petit_engine::proto::frame::Kind;
+use petit_engine::proto::frame::FrameKind;
 use petit_tests::bed::{Bed, BedClient, client_config, server_config};
 use petit_tests::netns::Netns;
 use petit_tests::process::Program;
@@ -98,7 +98,7 @@ async fn deaf_client(
     };
     let hosts = welcome.services.iter().map(|grant| id(&grant.outcome)).collect();
     // PINGs are answered on the way to the message that never comes.
-    let listening = async move { while session.next_of(Kind::Control).await.is_some() {} };
+    let listening = async move { while session.next_of(FrameKind::Control).await.is_some() {} };
     (listening, hosts)
 }
 

@@ -9,7 +9,7 @@ use petit_engine::name::{DeviceId, RegisteredId};
 use petit_engine::proto::control::{
     EnrolAnswer, FromRelay, Grant, Message, Outcome, PROTOCOL, PublicUrl, Text, Vitae, Welcome,
 };
-use petit_engine::proto::frame::{GoAway, HEADER_BYTES, Header, Kind, Open, Reset, ResetCode};
+use petit_engine::proto::frame::{FrameKind, GoAway, HEADER_BYTES, Header, Open, Reset, ResetCode};
 use petit_engine::secret::{InviteId, InviteSecret, PrivateKey};
 use petit_tests::bed::{BedClient, client_config};
 use petit_tests::process::{Program, Running};
@@ -73,14 +73,14 @@ impl Hostile {
     /// Registers whoever comes next.
     async fn enrol(&self) {
         let mut enrolling = self.accept().await;
-        enrolling.next_of(Kind::Control).await.unwrap();
+        enrolling.next_of(FrameKind::Control).await.unwrap();
         let answer = EnrolAnswer::Enrolled {
             device: DeviceId::random().unwrap(),
             service: "web".parse().unwrap(),
             id: self.id,
             url: self.url(),
         };
-        enrolling.send(0, Kind::Control, &answer.encode().unwrap()).await;
+        enrolling.send(0, FrameKind::Control, &answer.encode().unwrap()).await;
     }
 
     /// A client that is registered here and offers a service.
@@ -115,7 +115,7 @@ impl Hostile {
     /// With these features in use.
     async fn session_with(&self, features: &[&str]) -> (Session, u16) {
         let mut session = self.accept().await;
-        let (_, hello) = session.next_of(Kind::Control).await.expect("a hello");
+        let (_, hello) = session.next_of(FrameKind::Control).await.expect("a hello");
         let hello: serde_json::Value = serde_json::from_slice(&hello).unwrap();
         let service = hello["services"][0]["service"].as_u64().unwrap() as u16;
         let outcome = Outcome::Registered { id: self.id, url: self.url(), aliases: vec![] };
@@ -130,13 +130,13 @@ impl Hostile {
             services: vec![Grant { service, name: "web".parse().unwrap(), outcome }],
             kept: vec![],
         });
-        session.send(0, Kind::Control, &welcome.encode().unwrap()).await;
+        session.send(0, FrameKind::Control, &welcome.encode().unwrap()).await;
         (session, service)
     }
 }
 
 impl Session {
-    async fn send(&mut self, stream: u32, kind: Kind, payload: &[u8]) {
+    async fn send(&mut self, stream: u32, kind: FrameKind, payload: &[u8]) {
         let mut bytes = Header { stream, kind, length: payload.len() }.encode().to_vec();
         bytes.extend_from_slice(payload);
         let _ = self.0.write_all(&bytes).await;
@@ -152,7 +152,7 @@ impl Session {
         Some((header, payload))
     }
 
-    async fn next_of(&mut self, kind: Kind) -> Option<(Header, Vec<u8>)> {
+    async fn next_of(&mut self, kind: FrameKind) -> Option<(Header, Vec<u8>)> {
         let found = async {
             loop {
                 let (header, payload) = self.next().await?;
@@ -181,8 +181,8 @@ async fn a_server_cannot_make_a_client_connect_to_anything_but_its_services() {
     // Numbers that were never announced.
     let (mut session, number) = hostile.session().await;
     for (stream, service) in [(1, number + 1), (2, 0), (3, u16::MAX)] {
-        session.send(stream, Kind::Open, &Open { service, ..Open::default() }.encode()).await;
-        let (header, payload) = session.next_of(Kind::Rst).await.unwrap();
+        session.send(stream, FrameKind::Open, &Open { service, ..Open::default() }.encode()).await;
+        let (header, payload) = session.next_of(FrameKind::Rst).await.unwrap();
         let code = Reset::decode(&payload).unwrap().code;
         assert_eq!((header.stream, code), (stream, ResetCode::ServiceUnknown));
     }
@@ -193,19 +193,19 @@ async fn a_server_cannot_make_a_client_connect_to_anything_but_its_services() {
     let mut other_purpose = Open { service: number, ..Open::default() }.encode();
     other_purpose[2] = 9;
     for (what, kind, stream, payload) in [
-        ("another target", Kind::Control, 0, br#"{"type":"open","target":"169.254.169.254:80"}"#.to_vec()),
-        ("a file", Kind::Control, 0, br#"{"type":"services","services":[],"path":"/etc/passwd"}"#.to_vec()),
-        ("a command", Kind::Control, 0, br#"{"type":"run","command":"id"}"#.to_vec()),
-        ("another purpose", Kind::Open, 1, other_purpose.to_vec()),
-        ("a link to click", Kind::Control, 0, format!(
+        ("another target", FrameKind::Control, 0, br#"{"type":"open","target":"169.254.169.254:80"}"#.to_vec()),
+        ("a file", FrameKind::Control, 0, br#"{"type":"services","services":[],"path":"/etc/passwd"}"#.to_vec()),
+        ("a command", FrameKind::Control, 0, br#"{"type":"run","command":"id"}"#.to_vec()),
+        ("another purpose", FrameKind::Open, 1, other_purpose.to_vec()),
+        ("a link to click", FrameKind::Control, 0, format!(
             r#"{{"type":"services","services":[{{"service":{number},"name":"web","outcome":{{"registered":{{"id":"{}","url":"javascript:alert(1)","aliases":[]}}}}}}]}}"#,
             hostile.id
         ).into_bytes()),
-        ("one service twice", Kind::Control, 0, {
+        ("one service twice", FrameKind::Control, 0, {
             let grant = format!(r#"{{"service":{number},"name":"web","outcome":{{"refused":{{"cause":"too_many"}}}}}}"#);
             format!(r#"{{"type":"services","services":[{grant},{grant}],"kept":[]}}"#).into_bytes()
         }),
-        ("a stream in the wrong order", Kind::Data, 1, vec![1]),
+        ("a stream in the wrong order", FrameKind::Data, 1, vec![1]),
     ] {
         let (mut session, _) = hostile.session().await;
         session.send(stream, kind, &payload).await;
@@ -214,9 +214,9 @@ async fn a_server_cannot_make_a_client_connect_to_anything_but_its_services() {
     // What a later version may add to an OPEN is not looked at, so it leads nowhere else.
     let before = service.requests();
     let (mut session, _) = hostile.session().await;
-    session.send(1, Kind::Open, &later).await;
-    session.send(1, Kind::Data, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    let (_, answer) = session.next_of(Kind::Data).await.unwrap();
+    session.send(1, FrameKind::Open, &later).await;
+    session.send(1, FrameKind::Data, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let (_, answer) = session.next_of(FrameKind::Data).await.unwrap();
     assert!(String::from_utf8_lossy(&answer).ends_with("private"));
     assert_eq!(service.requests(), before + 1);
     let status = client.client.status().await;
@@ -232,7 +232,7 @@ async fn a_server_that_opens_without_end_gets_no_more_than_the_client_has_room_f
     let (mut session, number) = hostile.session().await;
     let open = Open { service: number, ..Open::default() }.encode();
     for stream in 1..=20_000_u32 {
-        let mut bytes = Header { stream, kind: Kind::Open, length: open.len() }.encode().to_vec();
+        let mut bytes = Header { stream, kind: FrameKind::Open, length: open.len() }.encode().to_vec();
         bytes.extend(open);
         if session.0.write_all(&bytes).await.is_err() {
             break;
@@ -240,16 +240,16 @@ async fn a_server_that_opens_without_end_gets_no_more_than_the_client_has_room_f
     }
     let _ = session.0.flush().await;
     // It refuses, or ends the session; it comes back and serves.
-    let ended = tokio::time::timeout(Duration::from_secs(30), session.next_of(Kind::Rst)).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(30), session.next_of(FrameKind::Rst)).await.unwrap();
     if let Some((_, payload)) = ended {
         assert_eq!(Reset::decode(&payload).unwrap().code, ResetCode::Refused);
     }
     drop(session);
     let (mut session, number) = hostile.session().await;
     let open = Open { service: number, ..Open::default() }.encode();
-    session.send(1, Kind::Open, &open).await;
-    session.send(1, Kind::Data, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    let (_, answer) = session.next_of(Kind::Data).await.unwrap();
+    session.send(1, FrameKind::Open, &open).await;
+    session.send(1, FrameKind::Data, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let (_, answer) = session.next_of(FrameKind::Data).await.unwrap();
     assert!(String::from_utf8_lossy(&answer).ends_with("private"));
 }
 
@@ -274,14 +274,14 @@ async fn a_server_that_opens_in_session_after_session_leaves_a_client_its_descri
         let (mut session, number) = hostile.session().await;
         let open = Open { service: number, ..Open::default() }.encode();
         for stream in 1..=300 {
-            session.send(stream, Kind::Open, &open).await;
-            session.send(stream, Kind::Data, b"GET / HTTP/1.1").await;
+            session.send(stream, FrameKind::Open, &open).await;
+            session.send(stream, FrameKind::Data, b"GET / HTTP/1.1").await;
         }
         let away = GoAway { last_stream: 300, retry_after_ms: 0 };
-        session.send(0, Kind::GoAway, &away.encode()).await;
+        session.send(0, FrameKind::GoAway, &away.encode()).await;
         sessions.push(session);
     }
-    let (_, payload) = sessions[1].next_of(Kind::Rst).await.unwrap();
+    let (_, payload) = sessions[1].next_of(FrameKind::Rst).await.unwrap();
     assert_eq!(Reset::decode(&payload).unwrap().code, ResetCode::NoRoom);
     let _next = hostile.session().await;
     let status = client.run(["status", "--json"]).await.json();
@@ -298,20 +298,21 @@ async fn a_kept_stream_does_not_lead_to_a_service_that_was_removed() {
     let hostile = Hostile::new().await;
     let client = hostile.client(&service).await;
     let (mut session, number) = hostile.session().await;
-    session.send(1, Kind::Open, &Open { service: number, ..Open::default() }.encode()).await;
-    session.send(1, Kind::Data, REQUEST).await;
-    let (_, answer) = session.next_of(Kind::Data).await.unwrap();
+    session.send(1, FrameKind::Open, &Open { service: number, ..Open::default() }.encode()).await;
+    session.send(1, FrameKind::Data, REQUEST).await;
+    let (_, answer) = session.next_of(FrameKind::Data).await.unwrap();
     assert!(String::from_utf8_lossy(&answer).ends_with("private"));
     std::fs::write(client.config(), client_config(&[("other", service.address(), "http")])).unwrap();
     client.client.reload().await.unwrap();
     loop {
-        let (_, message) = session.next_of(Kind::Control).await.expect("that it is not offered any more");
+        let (_, message) =
+            session.next_of(FrameKind::Control).await.expect("that it is not offered any more");
         if String::from_utf8_lossy(&message).contains(r#""type":"services""#) {
             break;
         }
     }
-    session.send(1, Kind::Data, REQUEST).await;
-    let (header, payload) = session.next_of(Kind::Rst).await.unwrap();
+    session.send(1, FrameKind::Data, REQUEST).await;
+    let (header, payload) = session.next_of(FrameKind::Rst).await.unwrap();
     assert_eq!((header.stream, Reset::decode(&payload).unwrap().code), (1, ResetCode::ServiceUnknown));
     assert_eq!(service.requests(), 1);
 }
@@ -335,10 +336,10 @@ async fn wide_windows_are_for_servers_that_bear_them() {
         let hostile = Hostile::new().await;
         let _client = hostile.client(&service).await;
         let (mut session, number) = hostile.session_with(features).await;
-        let (_, ping) = session.next_of(Kind::Ping).await.unwrap();
+        let (_, ping) = session.next_of(FrameKind::Ping).await.unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
-        session.send(0, Kind::Pong, &ping).await;
-        session.send(1, Kind::Open, &Open { service: number, ..Open::default() }.encode()).await;
+        session.send(0, FrameKind::Pong, &ping).await;
+        session.send(1, FrameKind::Open, &Open { service: number, ..Open::default() }.encode()).await;
         let widest =
             widest_window(&mut session.0, 1, limits::INITIAL_WINDOW_BYTES, &mut read, 400_000_000).await;
         assert!((least..=most).contains(&widest), "{features:?}: {widest}");

@@ -207,8 +207,8 @@ async fn a_server_that_asks_to_move_again_and_again_is_followed_at_a_pace() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_breaks_off_after_it_has_asked_to_move_is_no_sooner_followed() {
     let (mut runner, mut relay) = online(1, &[]);
-    runner.step(Step::SwitchedOn);
-    runner.step(Step::Welcomed);
+    runner.step(AgentEvent::SwitchedOn);
+    runner.step(AgentEvent::Welcomed);
     let mut waits = Duration::ZERO;
     for _ in 0..2 * limits::FOLLOWED_AT_ONCE {
         runner.on_message(FromRelay::Move {});
@@ -219,7 +219,7 @@ async fn a_server_that_breaks_off_after_it_has_asked_to_move_is_no_sooner_follow
         runner.on_end().await;
         if let AgentState::Waiting { until, .. } = runner.state() {
             waits = until - Instant::now().into_std();
-            runner.step(Step::ReconnectNow);
+            runner.step(AgentEvent::ReconnectNow);
         }
         relay = welcomed(&mut runner);
     }

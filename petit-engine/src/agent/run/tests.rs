@@ -31,8 +31,8 @@ async fn agents_that_a_server_sends_away_do_not_come_back_in_one_moment() {
     let mut delays = Vec::new();
     for _ in 0..30 {
         let (mut runner, relay) = online(1, &[]);
-        runner.step(Step::SwitchedOn);
-        runner.step(Step::Welcomed);
+        runner.step(AgentEvent::SwitchedOn);
+        runner.step(AgentEvent::Welcomed);
         relay.mux.go_away(Duration::from_secs(1));
         let now = Instant::now().into_std();
         let event = next_event(&mut runner.live).await.unwrap();

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Core, State, Violation};
 use crate::limits;
-use crate::proto::frame::Kind;
+use crate::proto::frame::FrameKind;
 
 impl Core {
     /// Queues a message; false when the session has ended, or has to because too many wait.
@@ -34,7 +34,7 @@ impl Core {
         while !self.messages.is_empty() && self.own_controls.allow(self.now) {
             if let Some(message) = self.messages.pop_front() {
                 self.message_bytes = self.message_bytes.saturating_sub(message.len());
-                self.control_frame(0, Kind::Control, &message);
+                self.control_frame(0, FrameKind::Control, &message);
             }
         }
     }

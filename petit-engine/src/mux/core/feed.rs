@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::{CONGESTED_BYTES, Core, Fin, State, keep, wake};
 use crate::limits;
 use crate::mux::outbox::Batch;
-use crate::proto::frame::{Header, Kind, ResetCode};
+use crate::proto::frame::{FrameKind, Header, ResetCode};
 use crate::proto::liveness::{Due, Outgoing};
 
 impl Core {
@@ -33,7 +33,7 @@ impl Core {
             self.pings_sent += 1;
             self.ping = Some((self.pings_sent, self.now));
             self.liveness.pinged(self.now);
-            self.control_frame(0, Kind::Ping, &self.pings_sent.to_be_bytes());
+            self.control_frame(0, FrameKind::Ping, &self.pings_sent.to_be_bytes());
         }
         self.liveness.due(self.now)
     }
@@ -75,7 +75,7 @@ impl Core {
             }
             match slot.fin {
                 Fin::Wanted(delivered) if slot.outbox.bytes == 0 => {
-                    batch.frame(Header { stream: id, kind: Kind::Fin, length: 8 });
+                    batch.frame(Header { stream: id, kind: FrameKind::Fin, length: 8 });
                     batch.inline(&delivered.to_be_bytes());
                     slot.fin = Fin::Sent;
                     if slot.detached && !slot.finished {

@@ -22,7 +22,7 @@ use super::stream::StreamOutcome;
 use super::{OpenError, Stats};
 use crate::limits;
 use crate::proto::credit::{Budget, RecvWindow, SendCredit};
-use crate::proto::frame::{GoAway, Header, Kind, Open, ResetCode};
+use crate::proto::frame::{FrameKind, GoAway, Header, Open, ResetCode};
 use crate::proto::liveness::Liveness;
 use crate::proto::rate::Rate;
 
@@ -234,7 +234,7 @@ impl Core {
         let window = self.budget.open();
         let open = Open { window, ..open };
         let outcome = self.insert(id, window, self.peer_window);
-        self.control_frame(id, Kind::Open, &open.encode());
+        self.control_frame(id, FrameKind::Open, &open.encode());
         if id == limits::LAST_STREAM {
             self.go_away(Duration::ZERO);
         }
@@ -274,7 +274,7 @@ impl Core {
         if self.state == State::Open {
             let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
             let away = GoAway { last_stream: self.last_stream, retry_after_ms };
-            self.control_frame(0, Kind::GoAway, &away.encode());
+            self.control_frame(0, FrameKind::GoAway, &away.encode());
             self.state = State::Leaving;
         }
     }
@@ -340,7 +340,7 @@ impl Core {
         }
     }
 
-    fn control_frame(&mut self, stream: u32, kind: Kind, payload: &[u8]) {
+    fn control_frame(&mut self, stream: u32, kind: FrameKind, payload: &[u8]) {
         self.pending.extend_from_slice(&Header { stream, kind, length: payload.len() }.encode());
         self.pending.extend_from_slice(payload);
     }

@@ -8,7 +8,7 @@ use super::{Core, Role, State, wake};
 use crate::limits;
 use crate::mux::stream::StreamOutcome;
 use crate::proto::credit::CreditError;
-use crate::proto::frame::{FrameError, GoAway, Header, Kind, Open, Reset, ResetCode};
+use crate::proto::frame::{FrameError, FrameKind, GoAway, Header, Open, Reset, ResetCode};
 use crate::proto::frame::{decode_u64, decode_window};
 
 /// How a peer broke the protocol. Its session ends, nothing else.
@@ -29,7 +29,7 @@ pub enum Violation {
     #[error("a {kind:?} frame on stream {stream}, where it cannot be now")]
     Unexpected {
         /// Which frame.
-        kind: Kind,
+        kind: FrameKind,
         /// Which stream.
         stream: u32,
     },
@@ -59,12 +59,12 @@ pub(in crate::mux) enum FrameEvent {
 impl Core {
     /// A DATA frame of `length` bytes begins.
     pub(in crate::mux) fn on_data_begins(&mut self, id: u32, length: usize) -> Result<(), Violation> {
-        let Some(slot) = self.streams.get_mut(&id) else { return self.stray(id, Kind::Data, length) };
+        let Some(slot) = self.streams.get_mut(&id) else { return self.stray(id, FrameKind::Data, length) };
         if slot.broken {
-            return self.stray(id, Kind::Data, length);
+            return self.stray(id, FrameKind::Data, length);
         }
         if slot.finished {
-            return Err(Violation::Unexpected { kind: Kind::Data, stream: id });
+            return Err(Violation::Unexpected { kind: FrameKind::Data, stream: id });
         }
         slot.window.receive(length).map_err(|error| Violation::Credit { stream: id, error })?;
         self.stats.received_bytes += length as u64;
@@ -112,9 +112,9 @@ impl Core {
     ) -> Result<Option<FrameEvent>, Violation> {
         let Header { stream, kind, .. } = header;
         match kind {
-            Kind::Open => return self.on_open(stream, &Open::decode(payload)?).map(Some),
-            Kind::Data => {}
-            Kind::Fin => {
+            FrameKind::Open => return self.on_open(stream, &Open::decode(payload)?).map(Some),
+            FrameKind::Data => {}
+            FrameKind::Fin => {
                 let delivered = decode_u64(kind, payload)?;
                 let Some(slot) = self.streams.get_mut(&stream).filter(|slot| !slot.broken) else {
                     return self.stray(stream, kind, 0).map(|()| None);
@@ -127,7 +127,7 @@ impl Core {
                 wake(&mut slot.reader);
                 self.forget_if_done(stream);
             }
-            Kind::Rst => {
+            FrameKind::Rst => {
                 let reset = Reset::decode(payload)?;
                 let Some(slot) = self.streams.get_mut(&stream).filter(|slot| !slot.broken) else {
                     return self.stray(stream, kind, 0).map(|()| None);
@@ -139,7 +139,7 @@ impl Core {
                 slot.wake();
                 self.forget_if_done(stream);
             }
-            Kind::Window => {
+            FrameKind::Window => {
                 let grant = decode_window(payload)?;
                 let Some(slot) = self.streams.get_mut(&stream).filter(|slot| !slot.broken) else {
                     return self.stray(stream, kind, 0).map(|()| None);
@@ -147,13 +147,13 @@ impl Core {
                 slot.credit.add(grant).map_err(|error| Violation::Credit { stream, error })?;
                 self.queue(stream);
             }
-            Kind::Ping => {
+            FrameKind::Ping => {
                 if !self.pings.allow(self.now) {
                     return Err(Violation::Flood { what: "pings" });
                 }
-                self.control_frame(0, Kind::Pong, payload);
+                self.control_frame(0, FrameKind::Pong, payload);
             }
-            Kind::Pong => {
+            FrameKind::Pong => {
                 let number = decode_u64(kind, payload)?;
                 if number <= self.last_pong || number > self.pings_sent {
                     return Err(Violation::Unexpected { kind, stream });
@@ -163,7 +163,7 @@ impl Core {
                     self.liveness.ponged(self.now.saturating_duration_since(sent));
                 }
             }
-            Kind::GoAway => {
+            FrameKind::GoAway => {
                 let away = GoAway::decode(payload)?;
                 if std::mem::replace(&mut self.peer_left, true) {
                     return Err(Violation::Unexpected { kind, stream });
@@ -173,7 +173,7 @@ impl Core {
                 }
                 return Ok(Some(FrameEvent::GoAway(away)));
             }
-            Kind::Control => {
+            FrameKind::Control => {
                 if !self.controls.allow(self.now) {
                     return Err(Violation::Flood { what: "control messages" });
                 }
@@ -185,7 +185,7 @@ impl Core {
 
     fn on_open(&mut self, stream: u32, open: &Open) -> Result<FrameEvent, Violation> {
         if self.role == Role::Relay || stream <= self.last_stream {
-            return Err(Violation::Unexpected { kind: Kind::Open, stream });
+            return Err(Violation::Unexpected { kind: FrameKind::Open, stream });
         }
         if !self.opens.allow(self.now) {
             return Err(Violation::Flood { what: "streams opened" });
@@ -201,7 +201,11 @@ impl Core {
         if is_full || self.state != State::Open {
             self.stray_bytes += u64::from(self.own_window);
             self.stray_frames += u64::from(limits::STRAY_FRAMES_PER_STREAM);
-            self.control_frame(stream, Kind::Rst, &Reset { code: ResetCode::Refused, delivered: 0 }.encode());
+            self.control_frame(
+                stream,
+                FrameKind::Rst,
+                &Reset { code: ResetCode::Refused, delivered: 0 }.encode(),
+            );
             return Ok(FrameEvent::Nothing);
         }
         self.budget.claim(self.own_window);
@@ -210,11 +214,11 @@ impl Core {
     }
 
     /// A frame for a stream that is no longer there: it crossed with our reset, unless there are too many.
-    fn stray(&mut self, stream: u32, kind: Kind, length: usize) -> Result<(), Violation> {
+    fn stray(&mut self, stream: u32, kind: FrameKind, length: usize) -> Result<(), Violation> {
         if stream > self.last_stream {
             return Err(Violation::Unexpected { kind, stream });
         }
-        let left = if kind == Kind::Data {
+        let left = if kind == FrameKind::Data {
             self.stray_bytes.checked_sub(length as u64).map(|left| self.stray_bytes = left)
         } else {
             self.stray_frames.checked_sub(1).map(|left| self.stray_frames = left)

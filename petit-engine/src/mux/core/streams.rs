@@ -7,7 +7,7 @@ use tokio::io::ReadBuf;
 
 use super::{Core, Fin, SCARCE_BYTES, SEND_TOTAL_BYTES, Slot, State, keep};
 use crate::limits;
-use crate::proto::frame::{Kind, Reset, ResetCode};
+use crate::proto::frame::{FrameKind, Reset, ResetCode};
 
 impl Core {
     /// Takes the next bytes of a stream as they came, in one chunk.
@@ -59,7 +59,7 @@ impl Core {
         self.held = self.held.saturating_sub(bytes);
         let grant = slot.window.consume(bytes, self.now, round_trip, &mut self.budget);
         if let Some(grant) = grant.filter(|_| !slot.finished && !slot.broken) {
-            self.control_frame(id, Kind::Window, &grant.to_be_bytes());
+            self.control_frame(id, FrameKind::Window, &grant.to_be_bytes());
             self.wake_driver();
         }
     }
@@ -176,7 +176,7 @@ impl Core {
                 return; // nothing left to reset
             }
             self.stray_bytes += u64::from(slot.window.granted());
-            self.control_frame(id, Kind::Rst, &Reset { code, delivered }.encode());
+            self.control_frame(id, FrameKind::Rst, &Reset { code, delivered }.encode());
             self.wake_driver();
         }
     }

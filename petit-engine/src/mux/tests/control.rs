@@ -15,7 +15,7 @@ async fn whatever_a_side_says_at_once_is_no_flood_and_arrives_in_order() {
     }
     for number in 0..500 {
         match agent.events.recv().await {
-            Some(Event::Control(payload)) => assert_eq!(payload, message(number)),
+            Some(MuxEvent::Control(payload)) => assert_eq!(payload, message(number)),
             other => panic!("{other:?}; the session ended with {:?}", agent.end.await),
         }
         if number + 1 == limits::OWN_CONTROL_AT_ONCE as usize {
@@ -40,7 +40,7 @@ async fn last_words_are_said_before_the_close() {
     }
     relay.mux.close();
     let mut heard = 0;
-    while let Some(Event::Control(payload)) = agent.events.recv().await {
+    while let Some(MuxEvent::Control(payload)) = agent.events.recv().await {
         assert_eq!(payload, message(heard));
         heard += 1;
     }
@@ -58,7 +58,7 @@ async fn a_peer_with_many_services_may_say_something_about_each_of_them() {
     let mut events = relay.events;
     tokio::spawn(async move { while events.recv().await.is_some() {} });
     let say = |times| {
-        Header { stream: 0, kind: Kind::Control, length: 2 }
+        Header { stream: 0, kind: FrameKind::Control, length: 2 }
             .encode()
             .into_iter()
             .chain(*b"{}")

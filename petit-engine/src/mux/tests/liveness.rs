@@ -29,7 +29,7 @@ fn a_peer_that_speaks_but_does_not_read_is_given_up() {
         let mut number = 0;
         while !relay.end.is_finished() && number < 100 {
             number += 1;
-            send(&mut raw, 1, Kind::Window, &limits::MIN_GRANT_BYTES.to_be_bytes()).await;
+            send(&mut raw, 1, FrameKind::Window, &limits::MIN_GRANT_BYTES.to_be_bytes()).await;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         assert!(matches!(relay.end.await.unwrap(), End::Stalled));
@@ -62,7 +62,7 @@ async fn a_line_that_is_full_for_an_hour_is_busy_and_not_stalled() {
         }
         // It says so, too: nobody is silent here.
         if taken >= 8 * 1024 {
-            send(&mut raw, 1, Kind::Window, &(8 * 1024_u32).to_be_bytes()).await;
+            send(&mut raw, 1, FrameKind::Window, &(8 * 1024_u32).to_be_bytes()).await;
             taken = 0;
         }
     }
@@ -77,7 +77,7 @@ async fn over_tls(buffer: usize) -> (Side, TlsStream<DuplexStream>) {
 
 /// Says something, so that nobody can call it silent. It is answered, and the answer has to be sent.
 async fn speak(far: &mut TlsStream<DuplexStream>, number: u64) {
-    let ping = [&Header { stream: 0, kind: Kind::Ping, length: 8 }.encode()[..], &number.to_be_bytes()];
+    let ping = [&Header { stream: 0, kind: FrameKind::Ping, length: 8 }.encode()[..], &number.to_be_bytes()];
     far.write_all(&ping.concat()).await.unwrap();
     far.flush().await.unwrap();
 }
@@ -122,19 +122,19 @@ async fn whatever_is_heard_after_a_ping_shows_that_the_peer_is_there() {
     let (agent, mut raw) = against(Role::Agent);
     let mut number = 0_u64;
     for answered in [true, false] {
-        next_of(&mut raw, Kind::Ping).await;
+        next_of(&mut raw, FrameKind::Ping).await;
         // Something that it has read before the PING went out does not count, though it came at the same moment.
         agent.mux.ping();
         number += 1;
-        send(&mut raw, 0, Kind::Ping, &number.to_be_bytes()).await;
-        next_of(&mut raw, Kind::Ping).await;
+        send(&mut raw, 0, FrameKind::Ping, &number.to_be_bytes()).await;
+        next_of(&mut raw, FrameKind::Ping).await;
         assert!(!agent.mux.is_alive_since_ping());
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(!agent.mux.is_alive_since_ping());
         if answered {
             // No PONG, but a peer that speaks.
             number += 1;
-            send(&mut raw, 0, Kind::Ping, &number.to_be_bytes()).await;
+            send(&mut raw, 0, FrameKind::Ping, &number.to_be_bytes()).await;
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert!(agent.mux.is_alive_since_ping());
             tokio::time::sleep(limits::PING_EVERY).await;

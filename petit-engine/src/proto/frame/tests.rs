@@ -4,21 +4,21 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn frame(stream: u32, kind: Kind, payload: &[u8]) -> Vec<u8> {
+fn frame(stream: u32, kind: FrameKind, payload: &[u8]) -> Vec<u8> {
     let mut out = Header { stream, kind, length: payload.len() }.encode().to_vec();
     out.extend_from_slice(payload);
     out
 }
 
 /// All pieces as owned values, with the pieces of one DATA frame joined.
-fn decode(portions: &[&[u8]]) -> Result<Vec<(u32, Kind, Vec<u8>)>, FrameError> {
+fn decode(portions: &[&[u8]]) -> Result<Vec<(u32, FrameKind, Vec<u8>)>, FrameError> {
     let mut decoder = Decoder::default();
-    let mut out: Vec<(u32, Kind, Vec<u8>)> = Vec::new();
+    let mut out: Vec<(u32, FrameKind, Vec<u8>)> = Vec::new();
     for portion in portions {
         let mut input = *portion;
         while let Some(piece) = decoder.next(&mut input)? {
             match piece {
-                Piece::DataBegins { stream, .. } => out.push((stream, Kind::Data, Vec::new())),
+                Piece::DataBegins { stream, .. } => out.push((stream, FrameKind::Data, Vec::new())),
                 Piece::Data { bytes, .. } => out.last_mut().unwrap().2.extend_from_slice(bytes),
                 Piece::Frame { header, payload } => {
                     out.push((header.stream, header.kind, payload.to_vec()));
@@ -32,7 +32,7 @@ fn decode(portions: &[&[u8]]) -> Result<Vec<(u32, Kind, Vec<u8>)>, FrameError> {
 
 #[test]
 fn frames_have_the_documented_bytes() {
-    assert_eq!(frame(7, Kind::Data, b"abc"), [0, 0, 0, 7, 2, 0, 0, 3, b'a', b'b', b'c']);
+    assert_eq!(frame(7, FrameKind::Data, b"abc"), [0, 0, 0, 7, 2, 0, 0, 3, b'a', b'b', b'c']);
     let open = Open {
         service: 3,
         purpose: Purpose::Probe,
@@ -97,20 +97,20 @@ fn an_open_with_a_hostile_window_or_address_is_refused() {
     let mut purpose = good;
     purpose[2] = 2;
     for bad in [window, small, family, unmapped, purpose] {
-        assert_eq!(Open::decode(&bad), Err(FrameError::Payload { kind: Kind::Open }));
+        assert_eq!(Open::decode(&bad), Err(FrameError::Payload { kind: FrameKind::Open }));
     }
     assert!(Open::decode(&good[..41]).is_err());
 }
 
-fn any_frame() -> impl Strategy<Value = (u32, Kind, Vec<u8>)> {
+fn any_frame() -> impl Strategy<Value = (u32, FrameKind, Vec<u8>)> {
     let data = (1..u32::MAX, proptest::collection::vec(any::<u8>(), 1..3000))
-        .prop_map(|(stream, payload)| (stream, Kind::Data, payload));
-    let fin = (1..u32::MAX, any::<u64>()).prop_map(|(s, n)| (s, Kind::Fin, n.to_be_bytes().to_vec()));
-    let ping = any::<u64>().prop_map(|n| (0, Kind::Ping, n.to_be_bytes().to_vec()));
+        .prop_map(|(stream, payload)| (stream, FrameKind::Data, payload));
+    let fin = (1..u32::MAX, any::<u64>()).prop_map(|(s, n)| (s, FrameKind::Fin, n.to_be_bytes().to_vec()));
+    let ping = any::<u64>().prop_map(|n| (0, FrameKind::Ping, n.to_be_bytes().to_vec()));
     let control =
-        proptest::collection::vec(any::<u8>(), 2..3000).prop_map(|payload| (0, Kind::Control, payload));
+        proptest::collection::vec(any::<u8>(), 2..3000).prop_map(|payload| (0, FrameKind::Control, payload));
     let open = (1..u32::MAX, any::<u16>(), any::<[u8; 16]>()).prop_map(|(s, service, id)| {
-        (s, Kind::Open, Open { service, id, ..Open::default() }.encode().to_vec())
+        (s, FrameKind::Open, Open { service, id, ..Open::default() }.encode().to_vec())
     });
     prop_oneof![data, fin, ping, control, open]
 }
@@ -144,12 +144,12 @@ proptest! {
         if let Ok(found) = decode(&[&bytes]) {
             for (_, kind, payload) in found {
                 match kind {
-                    Kind::Open => drop(Open::decode(&payload)),
-                    Kind::Rst => drop(Reset::decode(&payload)),
-                    Kind::GoAway => drop(GoAway::decode(&payload)),
-                    Kind::Window => drop(decode_window(&payload)),
-                    Kind::Fin | Kind::Ping | Kind::Pong => drop(decode_u64(kind, &payload)),
-                    Kind::Data | Kind::Control => {}
+                    FrameKind::Open => drop(Open::decode(&payload)),
+                    FrameKind::Rst => drop(Reset::decode(&payload)),
+                    FrameKind::GoAway => drop(GoAway::decode(&payload)),
+                    FrameKind::Window => drop(decode_window(&payload)),
+                    FrameKind::Fin | FrameKind::Ping | FrameKind::Pong => drop(decode_u64(kind, &payload)),
+                    FrameKind::Data | FrameKind::Control => {}
                 }
             }
         }

@@ -200,7 +200,7 @@ impl Ord for Candidate {
 #[derive(Debug)]
 struct Group {
     who: Who,
-    kind: Kind,
+    kind: VisitKind,
     /// One of them is no burst any more.
     is_settled: bool,
     visits: BinaryHeap<Candidate>,
@@ -208,7 +208,7 @@ struct Group {
 
 /// What a visit does, as far as it matters who gives way first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
+enum VisitKind {
     /// It waits for a request's body.
     Bodiless,
     Other,
@@ -257,7 +257,7 @@ pub(super) struct Ranking {
     groups: Vec<Group>,
     by_owner: HashMap<Option<usize>, Vec<usize>>,
     /// Made when they are asked for.
-    turns: HashMap<(Among, Kind), BinaryHeap<Turn>>,
+    turns: HashMap<(Among, VisitKind), BinaryHeap<Turn>>,
     /// So often turns may be put right until the next count, so that no crowd costs more than a count does.
     amends: usize,
 }
@@ -271,13 +271,14 @@ impl Ranking {
         }
         *self = Self::default();
         self.census.most = pool.most();
-        let mut found: HashMap<(Who, Kind), usize> = HashMap::new();
+        let mut found: HashMap<(Who, VisitKind), usize> = HashMap::new();
         for room in pool.rooms() {
             let owner = self.census.owner(room.owner_in(pool));
             let tick = room.clock().now();
             room.for_each(|seated| {
                 let who = Who { owner, visitor: self.census.visitor(seated.visitor) };
-                let kind = if seated.stage == Stage::AwaitsBody { Kind::Bodiless } else { Kind::Other };
+                let kind =
+                    if seated.stage == Stage::AwaitsBody { VisitKind::Bodiless } else { VisitKind::Other };
                 let index = *found.entry((who, kind)).or_insert(self.groups.len());
                 if index == self.groups.len() {
                     let visits = BinaryHeap::with_capacity(1);
@@ -288,7 +289,7 @@ impl Ranking {
                 if let Some(group) = self.groups.get_mut(index) {
                     group.is_settled |= lasted >= limits::SPARED_FOR;
                     group.visits.push(Candidate {
-                        is_stale: kind == Kind::Bodiless && lasted >= limits::BODY_YIELDS_AFTER,
+                        is_stale: kind == VisitKind::Bodiless && lasted >= limits::BODY_YIELDS_AFTER,
                         harm: Harm::of(seated.stage, (seated.begun_at, seated.begun), seated.moved),
                         room: self.rooms.len(),
                         seated,
@@ -333,8 +334,8 @@ impl Ranking {
             prefixes.filter(|_| newcomer.in_48 > 0).map(|[_, in_48]| Among::In48(who.owner, in_48)),
             prefixes.filter(|_| newcomer.in_56 > 0).map(|[in_56, _]| Among::In56(who.owner, in_56)),
         ];
-        let others = (willing == Willing::Fairly).then_some(Kind::Other);
-        for kind in std::iter::once(Kind::Bodiless).chain(others) {
+        let others = (willing == Willing::Fairly).then_some(VisitKind::Other);
+        for kind in std::iter::once(VisitKind::Bodiless).chain(others) {
             for among in among.into_iter().flatten() {
                 if let Some(stage) = self.next_among(among, kind, newcomer, pool) {
                     return Some(stage);
@@ -344,7 +345,7 @@ impl Ranking {
         None
     }
 
-    fn next_among(&mut self, among: Among, kind: Kind, newcomer: Held, pool: &Pool) -> Option<Stage> {
+    fn next_among(&mut self, among: Among, kind: VisitKind, newcomer: Held, pool: &Pool) -> Option<Stage> {
         let scope = among.scope();
         let newcomer = newcomer.within(scope);
         self.make_turns(among, kind);
@@ -390,7 +391,7 @@ impl Ranking {
     }
 
     /// Puts groups into their order, unless they are in it.
-    fn make_turns(&mut self, among: Among, kind: Kind) {
+    fn make_turns(&mut self, among: Among, kind: VisitKind) {
         let Self { census, are_many, groups, by_owner, turns, .. } = self;
         turns.entry((among, kind)).or_insert_with(|| {
             let turn = |index: usize| {
