@@ -10,7 +10,7 @@ use petit_engine::name::ServiceName;
 use petit_engine::proto::control::PROTOCOL;
 use petit_host::BoxFuture;
 use petit_host::cli::chain;
-use petit_host::control::{Handler, Problem, Reply, Request};
+use petit_host::control::{ApiProblem, Handler, Reply, Request};
 use petit_host::handover::Trouble;
 use petit_host::logs::Level;
 use secrecy::SecretString;
@@ -43,14 +43,14 @@ pub type Restart = oneshot::Sender<Result<u32, Trouble>>;
 /// Among the features of a client that offers its vendor only what was chosen for it.
 pub const CONSENT: &str = "consent";
 
-type Outcome = Result<Value, Problem>;
+type ApiResult = Result<Value, ApiProblem>;
 
 impl Handler for Control {
     fn handle(&self, request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             // A connection may have been taken just before.
             if self.replaced.load(Ordering::Relaxed) {
-                return Reply::Error(Problem::moved());
+                return Reply::Error(ApiProblem::moved());
             }
             if (request.method.as_str(), request.path.as_slice()) == ("GET", &["events".to_owned()]) {
                 return Reply::Events(self.client.statuses());
@@ -64,7 +64,7 @@ impl Handler for Control {
 }
 
 impl Control {
-    async fn answer(&self, request: &Request) -> Outcome {
+    async fn answer(&self, request: &Request) -> ApiResult {
         let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
         match (request.method.as_str(), path.as_slice()) {
             ("GET", ["status"]) => Ok(json!(self.client.status().await)),
@@ -105,12 +105,12 @@ impl Control {
                     "services": self.client.status().await.services,
                     "notes": self.client.notes().await,
                 })),
-                Err(error) => Err(Problem::new(422, "config", chain(&error))),
+                Err(error) => Err(ApiProblem::new(422, "config", chain(&error))),
             },
             ("POST", ["log"]) => {
                 let level = request.body.get("level").and_then(Value::as_str).unwrap_or_default();
                 let level: Level =
-                    level.parse().map_err(|error: String| Problem::new(400, "bad_level", error))?;
+                    level.parse().map_err(|error: String| ApiProblem::new(400, "bad_level", error))?;
                 self.client.log(level);
                 Ok(json!({ "level": level }))
             }
@@ -118,7 +118,7 @@ impl Control {
             ("POST", ["unregister"]) => self.unregister(request).await,
             ("POST", ["services", name, "share"]) => {
                 let name = service_name(name)?;
-                let failed = |error| Problem::new(500, "failed", chain(&error));
+                let failed = |error| ApiProblem::new(500, "failed", chain(&error));
                 self.client.share(std::slice::from_ref(&name)).await.map_err(failed)?;
                 Ok(json!({ "shared": name }))
             }
@@ -127,17 +127,17 @@ impl Control {
                 self.client.remove(&name).await.map_err(asked)?;
                 Ok(json!({ "removed": name }))
             }
-            _ => Err(Problem::not_found()),
+            _ => Err(ApiProblem::not_found()),
         }
     }
 
     /// Has another process take this one's place.
-    async fn restart(&self) -> Outcome {
+    async fn restart(&self) -> ApiResult {
         let Some(restart) = &self.restart else {
             let message = "the tray app runs the client, and keeps it; end the app and start it again";
-            return Err(Problem::new(409, "not_here", message));
+            return Err(ApiProblem::new(409, "not_here", message));
         };
-        let busy = || Problem::new(409, "busy", "the client is stopping, or being restarted already");
+        let busy = || ApiProblem::new(409, "busy", "the client is stopping, or being restarted already");
         let streams = self.client.status().await.streams;
         let (answer, asked) = oneshot::channel();
         restart.try_send(answer).map_err(|_| busy())?;
@@ -146,17 +146,17 @@ impl Control {
             Err(Trouble { message, hint }) => {
                 let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
                 let text = format!("the new process did not take over: {message}{hint}");
-                Err(Problem::new(422, "not_ready", text))
+                Err(ApiProblem::new(422, "not_ready", text))
             }
         }
     }
 
     /// Probes one service end to end, or all. There is no way to one that the server has refused.
-    async fn ping(&self, request: &Request) -> Outcome {
+    async fn ping(&self, request: &Request) -> ApiResult {
         let status = self.client.status().await;
         if status.services.is_empty() {
             let add = messages::add_service(status.to_be_set_up());
-            return Err(Problem::new(
+            return Err(ApiProblem::new(
                 409,
                 "no_service",
                 format!("no service is set up; add one with: {add}"),
@@ -187,18 +187,18 @@ impl Control {
         Ok(json!({ "trials": results }))
     }
 
-    async fn register(&self, request: &Request) -> Outcome {
+    async fn register(&self, request: &Request) -> ApiResult {
         let text = |name: &str| request.body.get(name).and_then(Value::as_str);
         let invite = SecretString::from(text("invite").unwrap_or_default().to_owned());
         let invite =
-            Invite::parse(&invite).map_err(|error| Problem::new(400, "bad_invite", error.to_string()))?;
+            Invite::parse(&invite).map_err(|error| ApiProblem::new(400, "bad_invite", error.to_string()))?;
         let key_store = match text("key_store").map(str::parse::<KeyStore>).transpose() {
             Ok(store) => store.unwrap_or_default(),
-            Err(error) => return Err(Problem::new(400, "bad_key_store", error)),
+            Err(error) => return Err(ApiProblem::new(400, "bad_key_store", error)),
         };
         let share = request.body.get("share").cloned().unwrap_or_else(|| json!([]));
         let share = serde_json::from_value(share)
-            .map_err(|error| Problem::new(400, "bad_name", error.to_string()))?;
+            .map_err(|error| ApiProblem::new(400, "bad_name", error.to_string()))?;
         let replace = request.body.get("replace").and_then(Value::as_bool).unwrap_or_default();
         let existing = if replace { Existing::Replace } else { Existing::Keep };
         let wanted = enrol::Request { invite: &invite, key_store, share, existing };
@@ -209,14 +209,14 @@ impl Control {
                 RegisterError::Enrol(EnrolError::Refused { .. }) => "refused",
                 _ => "failed",
             };
-            Problem::new(409, code, format!("{what}; {todo}"))
+            ApiProblem::new(409, code, format!("{what}; {todo}"))
         })?;
         Ok(json!(done))
     }
 
     /// Gives the registration back; with `local` it is forgotten here only.
-    async fn unregister(&self, request: &Request) -> Outcome {
-        let failed = |error: &(dyn std::error::Error + 'static)| Problem::new(500, "failed", chain(error));
+    async fn unregister(&self, request: &Request) -> ApiResult {
+        let failed = |error: &(dyn std::error::Error + 'static)| ApiProblem::new(500, "failed", chain(error));
         if request.body.get("local").and_then(Value::as_bool).unwrap_or_default() {
             self.client.forget().await.map_err(|error| failed(&error))?;
             return Ok(json!({ "unregistered": true, "server_told": false }));
@@ -224,7 +224,7 @@ impl Control {
         let unknown = Connection::Stopped { cause: Cause::Unknown };
         let is_known = self.client.status().await.connection != unknown;
         self.client.unregister().await.map_err(|error| match error {
-            UnregisterError::NotRegistered => Problem::new(409, "not_registered", error.to_string()),
+            UnregisterError::NotRegistered => ApiProblem::new(409, "not_registered", error.to_string()),
             UnregisterError::Ask(error) => asked(error),
             UnregisterError::Forget(_) => failed(&error),
         })?;
@@ -232,22 +232,22 @@ impl Control {
     }
 }
 
-fn service_name(text: &str) -> Result<ServiceName, Problem> {
-    text.parse().map_err(|error| Problem::new(400, "bad_name", format!("{error}")))
+fn service_name(text: &str) -> Result<ServiceName, ApiProblem> {
+    text.parse().map_err(|error| ApiProblem::new(400, "bad_name", format!("{error}")))
 }
 
-fn asked(error: AskError) -> Problem {
+fn asked(error: AskError) -> ApiProblem {
     match error {
-        AskError::Offline => Problem::new(
+        AskError::Offline => ApiProblem::new(
             409,
             "offline",
             "the client is not connected to the server; see why with: petit-client status",
         ),
-        AskError::NoSuchService => Problem::new(
+        AskError::NoSuchService => ApiProblem::new(
             404,
             "no_service",
             "no such service is set up; see them with: petit-client service list",
         ),
-        AskError::Unanswered => Problem::new(504, "unanswered", "the server did not answer"),
+        AskError::Unanswered => ApiProblem::new(504, "unanswered", "the server did not answer"),
     }
 }

@@ -5,7 +5,7 @@ use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::{EnrolRefusal, GrantRefusal};
 
-use crate::client::StartError;
+use crate::client::ClientStartError;
 use crate::config::KeyStore;
 use crate::enrol::RegisterError;
 use crate::status::{BrokenAt, Connection, KeyTrouble, is_server_only};
@@ -327,12 +327,12 @@ pub fn key(trouble: KeyTrouble) -> Words {
 }
 
 /// Why there is no client running.
-pub fn start(error: &StartError) -> Words {
+pub fn start(error: &ClientStartError) -> Words {
     match error {
-        StartError::Registration(_) => words(petit_host::cli::chain(error), ""),
-        StartError::Vault(error) => vault(error),
-        StartError::KeyGone(KeyStore::Keychain | KeyStore::File) => words(error.to_string(), KEY_GONE),
-        StartError::Key(_) => words(
+        ClientStartError::Registration(_) => words(petit_host::cli::chain(error), ""),
+        ClientStartError::Vault(error) => vault(error),
+        ClientStartError::KeyGone(KeyStore::Keychain | KeyStore::File) => words(error.to_string(), KEY_GONE),
+        ClientStartError::Key(_) => words(
             petit_host::cli::chain(error),
             "register again: petit-client unregister --local, petit-client register",
         ),

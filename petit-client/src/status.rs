@@ -14,11 +14,13 @@ use petit_engine::agent::{AgentState, AgentView, KnownFront, KnownFronts, Servic
 use petit_engine::cause::{Cause, FrontCause, Health, ServiceCause};
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName, VendorName};
-use petit_engine::proto::control::{FrontState, GrantRefusal, Hop, Kept, Outcome, ProbeResult, ServiceKind};
+use petit_engine::proto::control::{
+    FrontState, GrantOutcome, GrantRefusal, Hop, Kept, ProbeResult, ServiceKind,
+};
 use petit_engine::words::KeyWords;
 use serde::{Deserialize, Serialize};
 
-use crate::client::StartError;
+use crate::client::ClientStartError;
 use crate::consent::Withheld;
 use crate::hops;
 use crate::vault::VaultError;
@@ -152,11 +154,11 @@ pub enum KeyTrouble {
 
 impl KeyTrouble {
     /// What a failed start means for the key.
-    pub fn of(error: &StartError) -> Self {
+    pub fn of(error: &ClientStartError) -> Self {
         match error {
-            StartError::Vault(error) => Self::of_vault(error),
-            StartError::KeyGone(_) => Self::Gone,
-            StartError::Registration(_) | StartError::Key(_) => Self::Failed,
+            ClientStartError::Vault(error) => Self::of_vault(error),
+            ClientStartError::KeyGone(_) => Self::Gone,
+            ClientStartError::Registration(_) | ClientStartError::Key(_) => Self::Failed,
         }
     }
 
@@ -415,8 +417,8 @@ fn light(view: &ServiceView, front: KnownFront, state: AgentState, now: &Now) ->
     };
     match &view.outcome {
         None => return (Light::Checking, None),
-        Some(Outcome::Refused { cause }) => return red(BrokenAt::Server(*cause), None),
-        Some(Outcome::Registered { .. }) => {}
+        Some(GrantOutcome::Refused { cause }) => return red(BrokenAt::Server(*cause), None),
+        Some(GrantOutcome::Registered { .. }) => {}
     }
     // What its owner can mend comes first.
     if let (Health::Down(cause), since) = view.meter.health() {
@@ -475,7 +477,7 @@ mod tests {
                 ServiceKind::Http,
                 "localhost:3000".parse().unwrap(),
             )),
-            outcome: Some(Outcome::Registered {
+            outcome: Some(GrantOutcome::Registered {
                 id: RegisteredId::random().unwrap(),
                 url: "https://x.example.com".to_owned().try_into().unwrap(),
                 aliases: vec![],
@@ -536,7 +538,7 @@ mod tests {
         let waiting = AgentState::Waiting { until: start, cause: Cause::NameNotFound };
         assert_eq!(at(waiting, &view(&meter)), Some(BrokenAt::Connection(Cause::NameNotFound)));
         let mut refused = view(&meter);
-        refused.outcome = Some(Outcome::Refused { cause: GrantRefusal::NoPort });
+        refused.outcome = Some(GrantOutcome::Refused { cause: GrantRefusal::NoPort });
         assert_eq!(at(online, &refused), Some(BrokenAt::Server(GrantRefusal::NoPort)));
         meter.record_failure(Hop::Front, start);
         let found = light(&view(&meter), PASSED, online, &now);

@@ -13,7 +13,7 @@ const READY: &str = "ready";
 
 /// Why there is no program in the background now.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum BackgroundError {
     /// It could not be run at all.
     #[error("cannot run this program in the background")]
     Spawn(#[source] io::Error),
@@ -30,9 +30,9 @@ pub enum StartError {
 /// Runs this executable with `arguments` in the background and returns its process id when it is up.
 ///
 /// # Errors
-/// [`StartError`].
-pub fn start(arguments: &[OsString]) -> Result<u32, StartError> {
-    let program = std::env::current_exe().map_err(StartError::Spawn)?;
+/// [`BackgroundError`].
+pub fn start(arguments: &[OsString]) -> Result<u32, BackgroundError> {
+    let program = std::env::current_exe().map_err(BackgroundError::Spawn)?;
     let mut command = Command::new(program);
     // Without the console of the one who starts it, which would take it along when it is closed.
     #[cfg(windows)]
@@ -48,7 +48,7 @@ pub fn start(arguments: &[OsString]) -> Result<u32, StartError> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(StartError::Spawn)?;
+        .map_err(BackgroundError::Spawn)?;
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
         let _ = BufReader::new(stdout).read_line(&mut line);
@@ -60,7 +60,7 @@ pub fn start(arguments: &[OsString]) -> Result<u32, StartError> {
     if let Some(stderr) = child.stderr.as_mut() {
         let _ = stderr.take(64 * 1024).read_to_string(&mut output);
     }
-    Err(StartError::Ended { status: child.wait().ok(), output })
+    Err(BackgroundError::Ended { status: child.wait().ok(), output })
 }
 
 /// In the child: leaves the terminal's session, so that closing the terminal does not end it.

@@ -15,7 +15,7 @@ use petit_engine::name::{
 use petit_engine::relay::{FrontKind, UnderWay};
 use petit_engine::secret::{Fingerprint, InviteId};
 use petit_host::BoxFuture;
-use petit_host::control::{Handler, Problem, Reply, Request};
+use petit_host::control::{ApiProblem, Handler, Reply, Request};
 use petit_host::handover::Trouble;
 use petit_host::logs::{Level, LevelHandle};
 use secrecy::ExposeSecret;
@@ -90,16 +90,16 @@ pub enum Command {
     },
 }
 
-type Outcome = Result<Value, Problem>;
+type ApiResult = Result<Value, ApiProblem>;
 /// An answer as text: JSON that needs no further memory to become it.
-type Written = Result<String, Problem>;
+type Written = Result<String, ApiProblem>;
 
 impl Handler for Admin {
     fn handle(&self, request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             // A look, too: what this process knows is of the moment at which the other one took over.
             if self.is_replaced() {
-                return Reply::Error(Problem::moved());
+                return Reply::Error(ApiProblem::moved());
             }
             let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
             let answer = match (request.method.as_str(), path.as_slice()) {
@@ -128,7 +128,7 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, request: &Request) -> Outcome {
+    async fn answer(&self, request: &Request) -> ApiResult {
         let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
         match (request.method.as_str(), path.as_slice()) {
             ("GET", ["ping"]) => Ok(json!({ "pong": true })),
@@ -144,7 +144,7 @@ impl Admin {
             ("POST", ["reload"]) => self.reload().await,
             ("POST", ["restart"]) => self.restart(request).await,
             ("POST", ["log"]) => self.log(request),
-            _ => Err(Problem::not_found()),
+            _ => Err(ApiProblem::not_found()),
         }
     }
 
@@ -153,8 +153,8 @@ impl Admin {
         self.running.as_ref().is_some_and(|running| matches!(running.server.phase(), Phase::Replaced { .. }))
     }
 
-    fn running(&self) -> Result<&Running, Problem> {
-        self.running.as_ref().ok_or_else(|| Problem::new(409, "not_running", "the server is not running"))
+    fn running(&self) -> Result<&Running, ApiProblem> {
+        self.running.as_ref().ok_or_else(|| ApiProblem::new(409, "not_running", "the server is not running"))
     }
 
     /// What HTTPS visitors are shown, each for its names.
@@ -192,7 +192,7 @@ impl Admin {
             .then(|| json!({ "host": host, "folder": self.certificates_folder(), "others": in_use.len() }))
     }
 
-    async fn revoke(&self, name: &str) -> Outcome {
+    async fn revoke(&self, name: &str) -> ApiResult {
         // Only a device ID: revoking cannot be undone, so it is not guessed whom it concerns.
         let Ok(id) = name.parse::<DeviceId>() else {
             let known = self.find(name).await.ok();
@@ -200,18 +200,18 @@ impl Admin {
                 || "see the IDs with: petit-server clients list".to_owned(),
                 |row| format!("it belongs to client {0}: petit-server clients revoke {0}", row.id),
             );
-            return Err(Problem::new(400, "bad_id", format!("{name:?} is no client's ID; {hint}")));
+            return Err(ApiProblem::new(400, "bad_id", format!("{name:?} is no client's ID; {hint}")));
         };
         self.directory.end_device(id, EndedBy::Operator).await.map_err(problem)?;
         Ok(json!({ "revoked": id }))
     }
 
     /// A name under the server's own domain is given as its first label: that is how it is looked up.
-    fn check_alias(&self, alias: &Alias) -> Result<(), Problem> {
+    fn check_alias(&self, alias: &Alias) -> Result<(), ApiProblem> {
         let domain = self.endpoint.domain();
         if alias.as_str() == Endpoint::TUNNEL_LABEL {
             let problem = format!("{:?} is reserved: invites lead there", alias.as_str());
-            return Err(Problem::new(400, "bad_alias", problem));
+            return Err(ApiProblem::new(400, "bad_alias", problem));
         }
         let host = match VisitorHost::parse(alias.as_str()) {
             Ok(host) if alias.is_domain() && is_under(&host, &self.endpoint) => host,
@@ -221,10 +221,10 @@ impl Admin {
             Some(label) => format!("{alias} lies under {domain}; give its first label alone: {label}"),
             None => format!("{alias} lies under {domain}, where an alias is one label, such as acme"),
         };
-        Err(Problem::new(400, "bad_alias", problem))
+        Err(ApiProblem::new(400, "bad_alias", problem))
     }
 
-    async fn add_alias(&self, request: &Request) -> Outcome {
+    async fn add_alias(&self, request: &Request) -> ApiResult {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Wanted {
@@ -244,20 +244,20 @@ impl Admin {
         }))
     }
 
-    async fn remove_alias(&self, request: &Request) -> Outcome {
+    async fn remove_alias(&self, request: &Request) -> ApiResult {
         let wanted = |name: &str| {
-            let missing = || Problem::new(400, "bad_request", format!("{name} is missing"));
+            let missing = || ApiProblem::new(400, "bad_request", format!("{name} is missing"));
             request.parameter(name).ok_or_else(missing)
         };
         let bad =
-            |error: petit_engine::name::InvalidName| Problem::new(400, "bad_request", error.to_string());
+            |error: petit_engine::name::InvalidName| ApiProblem::new(400, "bad_request", error.to_string());
         let id: RegisteredId = wanted("id")?.parse().map_err(bad)?;
         let alias: Alias = wanted("alias")?.parse().map_err(bad)?;
         self.directory.remove_alias(id, alias.clone()).await.map_err(problem)?;
         Ok(json!({ "id": id, "removed": alias }))
     }
 
-    async fn invite(&self, request: &Request) -> Outcome {
+    async fn invite(&self, request: &Request) -> ApiResult {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Wanted {
@@ -277,7 +277,7 @@ impl Admin {
         }
         let InviteTerms { server, page, pins, lifetime, vendor } = self.invites.borrow().clone();
         let lifetime = wanted.lifetime_seconds.map_or(lifetime, Duration::from_secs);
-        config::check_lifetime(lifetime).map_err(|error| Problem::new(400, "bad_lifetime", error))?;
+        config::check_lifetime(lifetime).map_err(|error| ApiProblem::new(400, "bad_lifetime", error))?;
         let terms = InviteRequest {
             service: wanted.service.clone(),
             alias: wanted.alias.clone(),
@@ -289,7 +289,7 @@ impl Admin {
         let invite = make_invite(&self.directory, server, &pins, terms).await;
         let invite = invite.map_err(|error| match error {
             InviteError::Store(error) => problem(error),
-            InviteError::NoRandom(error) => Problem::new(500, "failed", error.to_string()),
+            InviteError::NoRandom(error) => ApiProblem::new(500, "failed", error.to_string()),
         })?;
         Ok(json!({
             "link": invite.to_link_on(&page).expose_secret(),
@@ -306,9 +306,13 @@ impl Admin {
         }))
     }
 
-    async fn withdraw(&self, id: &str) -> Outcome {
+    async fn withdraw(&self, id: &str) -> ApiResult {
         let bad = || {
-            Problem::new(400, "bad_id", "an invite's ID has 32 hex digits; see: petit-server invite --list")
+            ApiProblem::new(
+                400,
+                "bad_id",
+                "an invite's ID has 32 hex digits; see: petit-server invite --list",
+            )
         };
         let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(id.as_bytes()).map_err(|_| bad())?;
         let id = InviteId(bytes.try_into().map_err(|_| bad())?);
@@ -317,7 +321,7 @@ impl Admin {
     }
 
     /// Where a URL would lead, and why.
-    async fn explain(&self, request: &Request) -> Outcome {
+    async fn explain(&self, request: &Request) -> ApiResult {
         let url = request.parameter("url").unwrap_or_default();
         let server = self.running.as_ref().map(|running| running.server.as_ref());
         let explained = explain::explain(url, &self.endpoint, &self.directory, server).await?;
@@ -337,7 +341,7 @@ impl Admin {
     }
 
     /// By the running server itself, which still has its registry when somebody has removed the file.
-    async fn backup(&self, request: &Request) -> Outcome {
+    async fn backup(&self, request: &Request) -> ApiResult {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Wanted {
@@ -352,20 +356,20 @@ impl Admin {
                 BackupError::NotEmpty(_) => "not_empty",
                 _ => "failed",
             };
-            Problem::new(500, code, petit_host::cli::chain(&error))
+            ApiProblem::new(500, code, petit_host::cli::chain(&error))
         })?;
         Ok(json!({ "backup": to, "left_out": left_out }))
     }
 
-    fn stop(&self) -> Outcome {
+    fn stop(&self) -> ApiResult {
         // A command that is waiting already says the same.
         let running = self.running()?;
         let _ = running.commands.try_send(Command::Stop);
         Ok(json!({ "pid": std::process::id(), "waits_for": waits_for(&running.server) }))
     }
 
-    async fn reload(&self) -> Outcome {
-        let busy = || Problem::new(409, "stopping", "the server is stopping");
+    async fn reload(&self) -> ApiResult {
+        let busy = || ApiProblem::new(409, "stopping", "the server is stopping");
         let (answer, asked) = oneshot::channel();
         self.running()?.commands.try_send(Command::Reload(answer)).map_err(|_| busy())?;
         match asked.await.map_err(|_| busy())? {
@@ -374,15 +378,15 @@ impl Admin {
                 "new_certificate": new_certificate,
                 "certificates": self.certificates(),
             })),
-            Err(problem) => Err(Problem::new(422, "config", problem)),
+            Err(problem) => Err(ApiProblem::new(422, "config", problem)),
         }
     }
 
-    async fn restart(&self, request: &Request) -> Outcome {
+    async fn restart(&self, request: &Request) -> ApiResult {
         let running = self.running()?;
         let within = request.body.get("within_seconds").and_then(Value::as_u64);
         let within = within.map_or(RESTART_WITHIN, Duration::from_secs);
-        let busy = || Problem::new(409, "busy", "the server is stopping, or being restarted already");
+        let busy = || ApiProblem::new(409, "busy", "the server is stopping, or being restarted already");
         let (answer, asked) = oneshot::channel();
         running.commands.try_send(Command::Restart { within, answer }).map_err(|_| busy())?;
         match asked.await.map_err(|_| busy())? {
@@ -394,15 +398,15 @@ impl Admin {
             Err(Trouble { message, hint }) => {
                 let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
                 let text = format!("the new process did not take over: {message}{hint}");
-                Err(Problem::new(422, "not_ready", text))
+                Err(ApiProblem::new(422, "not_ready", text))
             }
         }
     }
 
-    fn log(&self, request: &Request) -> Outcome {
+    fn log(&self, request: &Request) -> ApiResult {
         let running = self.running()?;
         let level = request.body.get("level").and_then(Value::as_str).unwrap_or_default();
-        let level: Level = level.parse().map_err(|error: String| Problem::new(400, "bad_level", error))?;
+        let level: Level = level.parse().map_err(|error: String| ApiProblem::new(400, "bad_level", error))?;
         running.level.set(level);
         tracing::info!(%level, "log level changed");
         Ok(json!({ "level": level }))
@@ -449,16 +453,16 @@ fn is_under(host: &VisitorHost, endpoint: &Endpoint) -> bool {
     host.name().strip_suffix(endpoint.domain()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-fn body<T: DeserializeOwned>(request: &Request) -> Result<T, Problem> {
-    T::deserialize(&request.body).map_err(|error| Problem::new(400, "bad_request", error.to_string()))
+fn body<T: DeserializeOwned>(request: &Request) -> Result<T, ApiProblem> {
+    T::deserialize(&request.body).map_err(|error| ApiProblem::new(400, "bad_request", error.to_string()))
 }
 
-fn problem(error: StoreError) -> Problem {
+fn problem(error: StoreError) -> ApiProblem {
     match error {
-        StoreError::Replaced { .. } => Problem::new(500, "registry_replaced", error.to_string()),
-        StoreError::Busy => Problem::new(503, "busy", error.to_string()),
-        StoreError::Conflict(conflict) => Problem::new(409, "conflict", conflict.to_string()),
-        StoreError::Elsewhere => Problem::moved(),
-        other => Problem::new(500, "store_failed", petit_host::cli::chain(&other)),
+        StoreError::Replaced { .. } => ApiProblem::new(500, "registry_replaced", error.to_string()),
+        StoreError::Busy => ApiProblem::new(503, "busy", error.to_string()),
+        StoreError::Conflict(conflict) => ApiProblem::new(409, "conflict", conflict.to_string()),
+        StoreError::Elsewhere => ApiProblem::moved(),
+        other => ApiProblem::new(500, "store_failed", petit_host::cli::chain(&other)),
     }
 }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::certificate;
 use crate::config::{self, Config};
 use crate::folder::Folder;
-use crate::server::{Offline, StartError};
+use crate::server::{Offline, ServerStartError};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 
@@ -47,7 +47,7 @@ pub enum BackupError {
     File(#[from] FileError),
     /// A server runs, or the lock cannot be taken.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(#[from] ServerStartError),
 }
 
 /// What was put back.

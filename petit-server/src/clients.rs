@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use petit_engine::cause::Health;
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName};
 use petit_engine::proto::control::{FrontState, ServiceKind, Vitae};
-use petit_engine::relay::{Breach, SessionView};
+use petit_engine::relay::{RecordedBreach, SessionView};
 use petit_engine::secret::Fingerprint;
 use petit_engine::words::KeyWords;
 use serde::{Serialize, Serializer};
@@ -138,8 +138,8 @@ impl<'a> ClientView<'a> {
 
 impl ClientView<'_> {
     /// With the rule of the protocol that it has broken last.
-    pub(crate) fn with_breach(mut self, breach: Option<Breach>) -> Self {
-        self.breach = breach.map(|Breach { at, rule }| BreachView { at: seconds(at), rule });
+    pub(crate) fn with_breach(mut self, breach: Option<RecordedBreach>) -> Self {
+        self.breach = breach.map(|RecordedBreach { at, rule }| BreachView { at: seconds(at), rule });
         self
     }
 }

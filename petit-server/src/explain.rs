@@ -5,7 +5,7 @@ use petit_engine::cause::{Health, ServiceCause};
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName, VisitorHost};
 use petit_engine::proto::control::{FrontState, Hop, ProbeResult, ServiceKind};
 use petit_engine::relay::{Failure, Presence, Route, Routed, Via, decide};
-use petit_host::control::Problem;
+use petit_host::control::ApiProblem;
 use serde::Serialize;
 
 use crate::directory::Directory;
@@ -52,9 +52,9 @@ pub struct Explained {
     /// How the public address is, tried just now; `None` when it was not looked at.
     pub public: Option<FrontState>,
     /// What a visitor gets who gets in.
-    pub outcome: Outcome,
+    pub outcome: VisitOutcome,
     /// The server's own answer, if that is what a visitor gets; while no server runs, what they would get.
-    pub answer: Option<Answer>,
+    pub answer: Option<OwnAnswer>,
     /// Whether a server runs.
     pub server_running: bool,
 }
@@ -90,7 +90,7 @@ pub enum EntryPoint {
 /// What a visitor gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum VisitOutcome {
     /// No connection.
     ConnectionRefused,
     /// A connection, but no TLS.
@@ -109,7 +109,7 @@ pub enum Outcome {
 
 /// An answer of Petit's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Answer {
+pub struct OwnAnswer {
     /// Its status.
     pub status: u16,
     /// Its `Petit-Error`.
@@ -118,7 +118,7 @@ pub struct Answer {
 
 /// What is asked for: a URL taken apart.
 #[derive(Debug, PartialEq, Eq)]
-struct Asked {
+struct ExplainRequest {
     scheme: Scheme,
     host: String,
     port: u16,
@@ -141,10 +141,10 @@ impl Scheme {
     }
 }
 
-impl Asked {
+impl ExplainRequest {
     /// Takes a URL apart. What has no scheme is a host, an alias or a registered ID, at the endpoint's own port.
-    fn parse(text: &str, endpoint: &Endpoint) -> Result<Self, Problem> {
-        let bad = |message: String| Problem::new(400, "bad_url", message);
+    fn parse(text: &str, endpoint: &Endpoint) -> Result<Self, ApiProblem> {
+        let bad = |message: String| ApiProblem::new(400, "bad_url", message);
         let own = if endpoint.is_https() { Scheme::Https } else { Scheme::Http };
         let (scheme, rest) = match text.trim().split_once("://") {
             None => (None, text.trim()),
@@ -191,14 +191,14 @@ impl Asked {
 /// Explains a URL. `server`: the running one.
 ///
 /// # Errors
-/// A [`Problem`] when it is no URL, or the registry cannot be read.
+/// A [`ApiProblem`] when it is no URL, or the registry cannot be read.
 pub async fn explain(
     url: &str,
     endpoint: &Endpoint,
     directory: &Directory,
     server: Option<&Server>,
-) -> Result<Explained, Problem> {
-    let asked = Asked::parse(url, endpoint)?;
+) -> Result<Explained, ApiProblem> {
+    let asked = ExplainRequest::parse(url, endpoint)?;
     let explaining = Explaining { asked, endpoint, directory, server };
     let found = match explaining.asked.scheme {
         Scheme::Tcp => explaining.tcp().await?,
@@ -208,7 +208,7 @@ pub async fn explain(
 }
 
 struct Explaining<'a> {
-    asked: Asked,
+    asked: ExplainRequest,
     endpoint: &'a Endpoint,
     directory: &'a Directory,
     server: Option<&'a Server>,
@@ -221,7 +221,7 @@ struct Found {
     behind: Option<Behind>,
     entry_point: EntryPoint,
     public: Option<FrontState>,
-    outcome: Outcome,
+    outcome: VisitOutcome,
     answer: Option<Failure>,
 }
 
@@ -288,10 +288,10 @@ impl Explaining<'_> {
         Some(Behind { presence: server.relay.presence(route), probe })
     }
 
-    async fn web(&self) -> Result<Found, Problem> {
-        let Asked { host, .. } = &self.asked;
+    async fn web(&self) -> Result<Found, ApiProblem> {
+        let ExplainRequest { host, .. } = &self.asked;
         let host =
-            VisitorHost::parse(host).map_err(|error| Problem::new(400, "bad_url", error.to_string()))?;
+            VisitorHost::parse(host).map_err(|error| ApiProblem::new(400, "bad_url", error.to_string()))?;
         let (decision, route) = match decide(&host, self.endpoint, self.directory) {
             Routed::Unknown => (Decision::Unknown, None),
             Routed::Foreign => (Decision::Foreign, None),
@@ -316,7 +316,7 @@ impl Explaining<'_> {
         };
         let outcome = self.web_outcome(entry_point, public, answer);
         // Who does not get in gets no answer; while no server runs it is what they would get.
-        let answer = answer.filter(|_| outcome == Outcome::Answer || self.server.is_none());
+        let answer = answer.filter(|_| outcome == VisitOutcome::Answer || self.server.is_none());
         Ok(Found { decision, route, behind, entry_point, public, outcome, answer })
     }
 
@@ -325,25 +325,25 @@ impl Explaining<'_> {
         entry_point: EntryPoint,
         public: Option<FrontState>,
         answer: Option<Failure>,
-    ) -> Outcome {
-        let within = if answer.is_some() { Outcome::Answer } else { Outcome::Service };
+    ) -> VisitOutcome {
+        let within = if answer.is_some() { VisitOutcome::Answer } else { VisitOutcome::Service };
         let is_certified = self.server.is_some_and(|server| !server.https().certificates.is_empty());
         match (entry_point, self.asked.scheme, public) {
-            _ if self.server.is_none() => Outcome::ConnectionRefused,
-            (EntryPoint::Endpoint, _, Some(FrontState::Failed(_))) => Outcome::KeptOut,
+            _ if self.server.is_none() => VisitOutcome::ConnectionRefused,
+            (EntryPoint::Endpoint, _, Some(FrontState::Failed(_))) => VisitOutcome::KeptOut,
             (EntryPoint::Endpoint, ..) => within,
-            (EntryPoint::PlainSocket, Scheme::Https, _) => Outcome::NoTls,
+            (EntryPoint::PlainSocket, Scheme::Https, _) => VisitOutcome::NoTls,
             (EntryPoint::PlainSocket, ..) => within,
-            (EntryPoint::TlsSocket, Scheme::Http, _) => Outcome::OnlyTls,
+            (EntryPoint::TlsSocket, Scheme::Http, _) => VisitOutcome::OnlyTls,
             (EntryPoint::TlsSocket, ..) if is_certified => within,
-            (EntryPoint::TlsSocket, ..) => Outcome::NoTls,
-            (EntryPoint::TcpPort | EntryPoint::Nowhere, ..) => Outcome::ConnectionRefused,
+            (EntryPoint::TlsSocket, ..) => VisitOutcome::NoTls,
+            (EntryPoint::TcpPort | EntryPoint::Nowhere, ..) => VisitOutcome::ConnectionRefused,
         }
     }
 
     /// Which of the server's ways in a scheme and a port lead to.
     fn entry_point(&self) -> EntryPoint {
-        let Asked { scheme, port, .. } = self.asked;
+        let ExplainRequest { scheme, port, .. } = self.asked;
         if (scheme == Scheme::Https) == self.endpoint.is_https() && port == self.endpoint.visitors_port() {
             return EntryPoint::Endpoint;
         }
@@ -369,7 +369,7 @@ impl Explaining<'_> {
         }
     }
 
-    async fn tcp(&self) -> Result<Found, Problem> {
+    async fn tcp(&self) -> Result<Found, ApiProblem> {
         let route = self.tcp_route().await?;
         let public = async {
             let (server, route) = (self.server?, route.as_ref()?);
@@ -377,10 +377,10 @@ impl Explaining<'_> {
         };
         let (public, behind) = tokio::join!(public, self.behind(route.as_ref()));
         let outcome = match (behind, public) {
-            (None, _) => Outcome::ConnectionRefused,
-            (_, Some(FrontState::Failed(_))) => Outcome::KeptOut,
-            (Some(behind), _) if behind.failure().is_some() => Outcome::Reset,
-            (Some(_), _) => Outcome::Service,
+            (None, _) => VisitOutcome::ConnectionRefused,
+            (_, Some(FrontState::Failed(_))) => VisitOutcome::KeptOut,
+            (Some(behind), _) if behind.failure().is_some() => VisitOutcome::Reset,
+            (Some(_), _) => VisitOutcome::Service,
         };
         Ok(Found {
             decision: if route.is_some() { Decision::Service } else { Decision::Unknown },
@@ -394,14 +394,14 @@ impl Explaining<'_> {
     }
 
     /// The service that a port was given to.
-    async fn tcp_route(&self) -> Result<Option<Route>, Problem> {
+    async fn tcp_route(&self) -> Result<Option<Route>, ApiProblem> {
         use petit_engine::relay::Names;
         let port = self.asked.port;
         if let Some(server) = self.server {
             let id = server.relay.service_at_port(port);
             return Ok(id.and_then(|id| self.directory.service(&id)));
         }
-        let failed = |error: StoreError| Problem::new(500, "failed", petit_host::cli::chain(&error));
+        let failed = |error: StoreError| ApiProblem::new(500, "failed", petit_host::cli::chain(&error));
         let rows = self.directory.store().devices().await.map_err(failed)?;
         let mut services = rows.iter().flat_map(|row| &row.services);
         let id = services.find(|service| service.port == Some(port)).map(|service| service.id);
@@ -438,7 +438,8 @@ impl Explaining<'_> {
             entry_point,
             public,
             outcome,
-            answer: answer.map(|failure| Answer { status: failure.status().as_u16(), code: failure.code() }),
+            answer: answer
+                .map(|failure| OwnAnswer { status: failure.status().as_u16(), code: failure.code() }),
             server_running: self.server.is_some(),
         }
     }
@@ -450,7 +451,7 @@ mod tests {
 
     fn asked(text: &str) -> Result<(&'static str, String, u16), String> {
         let endpoint = "https://REGID.example.com:8443".parse().unwrap();
-        let asked = Asked::parse(text, &endpoint).map_err(|problem| problem.message)?;
+        let asked = ExplainRequest::parse(text, &endpoint).map_err(|problem| problem.message)?;
         Ok((asked.scheme.name(), asked.host, asked.port))
     }
 

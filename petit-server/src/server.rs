@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use petit_engine::invite::Invite;
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, Endpoint, InvalidName, ServerAddr, ServiceName, VendorName};
-use petit_engine::relay::{Farewell, Leave, Pressure, Relay, StartError as RelayError};
+use petit_engine::relay::{Farewell, Leave, Pressure, Relay, RelayError};
 use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, NoRandom, random_bytes};
 use petit_host::lock::{Lock, LockError};
 use serde_json::Value;
@@ -31,7 +31,7 @@ use crate::store::{NewInvite, ServiceLimits, Store, StoreError};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum ServerStartError {
     /// Another one runs in this folder.
     #[error("a server is running already{}", .pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     Running {
@@ -159,10 +159,10 @@ const REGISTRY_EVERY: Duration = Duration::from_secs(10);
 /// How long a command that holds the registry for a moment is waited for.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
-pub(crate) async fn lock(folder: &Folder) -> Result<Lock, StartError> {
+pub(crate) async fn lock(folder: &Folder) -> Result<Lock, ServerStartError> {
     Lock::take_within(&folder.lock(), LOCK_LIMIT).await.map_err(|error| match error {
-        LockError::Held { pid, .. } => StartError::Running { pid },
-        LockError::Io { .. } => StartError::Lock(error),
+        LockError::Held { pid, .. } => ServerStartError::Running { pid },
+        LockError::Io { .. } => ServerStartError::Lock(error),
     })
 }
 
@@ -183,8 +183,8 @@ impl Server {
     /// Starts a server and listens.
     ///
     /// # Errors
-    /// [`StartError`]; nothing is left behind then.
-    pub async fn start(config: Config, folder: Folder) -> Result<Self, StartError> {
+    /// [`ServerStartError`]; nothing is left behind then.
+    pub async fn start(config: Config, folder: Folder) -> Result<Self, ServerStartError> {
         Prepared::new(config, folder, Inherited::default()).await?.serve(Vec::new()).await
     }
 

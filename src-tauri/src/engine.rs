@@ -26,7 +26,7 @@ const PANEL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why there is no app.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
+pub(crate) enum AppStartError {
     #[error("this user has no home folder; name a config file with --config")]
     NoHome,
     #[error(transparent)]
@@ -47,8 +47,8 @@ pub(crate) struct Started {
 }
 
 /// Starts the engine thread and waits until it is up. It asks the front to end when it has ended.
-pub(crate) fn start(args: &Args, ui_thread: UiThread) -> Result<Started, StartError> {
-    let (config, _) = files::locate_config(args.config.as_deref()).ok_or(StartError::NoHome)?;
+pub(crate) fn start(args: &Args, ui_thread: UiThread) -> Result<Started, AppStartError> {
+    let (config, _) = files::locate_config(args.config.as_deref()).ok_or(AppStartError::NoHome)?;
     let folder = Folder::of(&config);
     folder.make()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -70,11 +70,11 @@ pub(crate) fn start(args: &Args, ui_thread: UiThread) -> Result<Started, StartEr
     let running = std::thread::Builder::new().name("engine".to_owned()).spawn(run)?;
     match is_up.recv() {
         Ok(state) => Ok(Started { state: state?, running, first }),
-        Err(_) => Err(StartError::Ended),
+        Err(_) => Err(AppStartError::Ended),
     }
 }
 
-type Up = std::sync::mpsc::Sender<Result<Arc<WindowState>, StartError>>;
+type Up = std::sync::mpsc::Sender<Result<Arc<WindowState>, AppStartError>>;
 
 async fn serve(args: &Args, folder: Folder, ui_thread: UiThread, up: Up) {
     let (listening, requests, signals) = match open_sources(&folder) {

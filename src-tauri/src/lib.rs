@@ -69,7 +69,7 @@ fn read_link(args: &mut Args) {
 fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (ui_thread, messages) = ui_thread::UiThread::new();
     let engine = engine::start(args, ui_thread.clone()).map_err(|error| match error {
-        engine::StartError::Single(error @ SingleError::Silent { .. }) => {
+        engine::AppStartError::Single(error @ SingleError::Silent { .. }) => {
             Failure::of(&error).hint("end it with kill, and start Petit again")
         }
         error => Failure::new(ExitCode::Failed, chain(&error)),

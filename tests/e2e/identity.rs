@@ -12,7 +12,7 @@ use petit_engine::mux::{self, MuxEvent, Role};
 use petit_engine::net::dial::{self, DialRoute};
 use petit_engine::net::tls;
 use petit_engine::proto::control::{
-    FromAgent, FromRelay, Hello, Message, Offer, Options, Outcome, Refusal, ServiceKind, Text, Vitae,
+    FromAgent, FromRelay, GrantOutcome, Hello, Message, Offer, Options, Refusal, ServiceKind, Text, Vitae,
 };
 use petit_engine::secret::PrivateKey;
 use petit_tests::bed::Bed;
@@ -210,8 +210,8 @@ async fn what_an_agent_offers_is_its_own() {
         .services
         .iter()
         .filter_map(|grant| match &grant.outcome {
-            Outcome::Registered { id, .. } => Some(*id),
-            Outcome::Refused { .. } => None,
+            GrantOutcome::Registered { id, .. } => Some(*id),
+            GrantOutcome::Refused { .. } => None,
         })
         .collect();
     assert_eq!(registered.len(), 16, "no more than the operator allows");

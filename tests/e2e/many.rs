@@ -78,10 +78,10 @@ impl Access for Counting {
 
 /// Waits until a session is told other aliases of its service.
 async fn told_aliases(session: &mut Rogue) -> usize {
-    use petit_engine::proto::control::Outcome;
+    use petit_engine::proto::control::GrantOutcome;
     match session.control().await {
         Some(FromRelay::Services { services, .. }) => match &services[0].outcome {
-            Outcome::Registered { aliases, .. } => aliases.len(),
+            GrantOutcome::Registered { aliases, .. } => aliases.len(),
             other => panic!("{other:?}"),
         },
         other => panic!("{other:?}"),

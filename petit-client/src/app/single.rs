@@ -8,7 +8,7 @@ use std::time::Duration;
 use petit_host::BoxFuture;
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::server::Listener;
-use petit_host::control::{Handler, Problem, Reply, Request};
+use petit_host::control::{ApiProblem, Handler, Reply, Request};
 use petit_host::lock::{Lock, LockError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -158,10 +158,10 @@ impl Handler for StartHandler {
         Box::pin(async move {
             let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
             if (request.method.as_str(), path.as_slice()) != ("POST", &["wish"]) {
-                return Reply::Error(Problem::not_found());
+                return Reply::Error(ApiProblem::not_found());
             }
             let Ok(sent) = serde_json::from_value::<Sent>(request.body) else {
-                return Reply::Error(Problem::new(400, "bad_wish", "the wish was not understood"));
+                return Reply::Error(ApiProblem::new(400, "bad_wish", "the wish was not understood"));
             };
             let wanted = match sent.what.as_str() {
                 "nothing" => StartRequest::Nothing,

@@ -31,7 +31,7 @@ use crate::{dial_route, room, wake};
 
 /// Why there is no client running.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum ClientStartError {
     /// The registration cannot be read.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
@@ -106,13 +106,13 @@ impl Client {
     /// Starts a client with the settings it is given, and goes online when it is registered.
     ///
     /// # Errors
-    /// [`StartError`].
+    /// [`ClientStartError`].
     pub async fn start(
         folder: Folder,
         config: Config,
         lock: Lock,
         level: Option<LevelHandle>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, ClientStartError> {
         let client = Self::open(folder, config, lock, level)?;
         client.switch(true).await;
         client.unlock().await?;
@@ -123,13 +123,13 @@ impl Client {
     /// one has said with [`Client::instance`].
     ///
     /// # Errors
-    /// [`StartError`].
+    /// [`ClientStartError`].
     pub async fn succeed(
         folder: Folder,
         config: Config,
         lock: Lock,
         (level, instance): (Option<LevelHandle>, Option<&str>),
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, ClientStartError> {
         let client = Self::open(folder, config, lock, level)?;
         client.shared.inner.lock().await.predecessor = instance.map(Text::lossy);
         client.switch(true).await;
@@ -141,13 +141,13 @@ impl Client {
     /// [`Client::unlock`] gets the key, [`Client::switch`] goes online; in any order.
     ///
     /// # Errors
-    /// [`StartError::Registration`].
+    /// [`ClientStartError::Registration`].
     pub fn open(
         folder: Folder,
         config: Config,
         lock: Lock,
         level: Option<LevelHandle>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, ClientStartError> {
         let registration = registration::load(&folder)?;
         let key_trouble = registration.as_ref().map(|_| KeyTrouble::Asked);
         let inner = Inner {
@@ -178,8 +178,8 @@ impl Client {
     /// wanted. With an agent there already it does nothing.
     ///
     /// # Errors
-    /// [`StartError`]; the status says so too, and trying again is safe.
-    pub async fn unlock(&self) -> Result<(), StartError> {
+    /// [`ClientStartError`]; the status says so too, and trying again is safe.
+    pub async fn unlock(&self) -> Result<(), ClientStartError> {
         let wanted = {
             let mut inner = self.shared.inner.lock().await;
             if inner.agent.is_some() {
@@ -194,7 +194,7 @@ impl Client {
         let vault = Vault::of(registration.key_store, &self.shared.folder);
         let key = match vault.load(&registration.key).await {
             Ok(Some(key)) => Ok(key),
-            Ok(None) => Err(StartError::KeyGone(registration.key_store)),
+            Ok(None) => Err(ClientStartError::KeyGone(registration.key_store)),
             Err(error) => Err(error.into()),
         };
         let mut inner = self.shared.inner.lock().await;
@@ -220,7 +220,7 @@ impl Client {
         inner: &mut Inner,
         registration: &Registration,
         key: PrivateKey,
-    ) -> Result<(), StartError> {
+    ) -> Result<(), ClientStartError> {
         let config = AgentConfig {
             server: registration.server.clone(),
             route: dial_route::choose(&inner.config, &registration.server),

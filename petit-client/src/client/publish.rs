@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use petit_engine::agent::{Agent, AgentView};
 use petit_engine::limits;
 use petit_engine::name::{ServiceName, VendorName};
-use petit_engine::proto::control::{Outcome, Text};
+use petit_engine::proto::control::{GrantOutcome, Text};
 use petit_engine::proto::rate::Rate;
 use petit_engine::secret::Fingerprint;
 use petit_host::cli::chain;
@@ -155,8 +155,10 @@ pub(super) async fn publishing(shared: Weak<ClientShared>, mut view: watch::Rece
 
 fn addresses(view: &AgentView) -> Vec<(ServiceName, String)> {
     let address = |service: &petit_engine::agent::ServiceView| match &service.outcome {
-        Some(Outcome::Registered { url, .. }) => Some((service.spec.name.clone(), url.as_str().to_owned())),
-        Some(Outcome::Refused { .. }) | None => None,
+        Some(GrantOutcome::Registered { url, .. }) => {
+            Some((service.spec.name.clone(), url.as_str().to_owned()))
+        }
+        Some(GrantOutcome::Refused { .. }) | None => None,
     };
     view.services.iter().filter_map(address).collect()
 }

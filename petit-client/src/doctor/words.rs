@@ -4,7 +4,7 @@ use petit_engine::cause::ServiceCause;
 use petit_host::cli::{ago, chain};
 
 use super::{Check, Fact, Fault, Finding, Found, Subject};
-use crate::client::StartError;
+use crate::client::ClientStartError;
 use crate::messages::{self, Words};
 
 pub(super) fn check(finding: &Finding) -> Check {
@@ -94,7 +94,7 @@ fn fault(fault: &Fault) -> Words {
         }
         Fault::Registration(error) => Words { what: chain(error), todo: "" },
         Fault::Vault(error) => messages::vault(error),
-        Fault::KeyGone(store) => messages::start(&StartError::KeyGone(*store)),
+        Fault::KeyGone(store) => messages::start(&ClientStartError::KeyGone(*store)),
         Fault::Server { cause, said } => {
             let Words { what, todo } = messages::cause(*cause);
             Words { what: format!("{what}{said}"), todo }

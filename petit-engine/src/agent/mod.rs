@@ -38,7 +38,7 @@ use crate::limits;
 use crate::mux::{Mux, Stats};
 use crate::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName};
 use crate::net::dial::DialRoute;
-use crate::proto::control::{Kept, Outcome, ProbeResult, PublicUrl, Text, Vitae};
+use crate::proto::control::{GrantOutcome, Kept, ProbeResult, PublicUrl, Text, Vitae};
 use crate::secret::{Fingerprint, PrivateKey, random_bytes};
 
 /// What an agent is started with.
@@ -110,7 +110,7 @@ pub struct ServiceView {
     /// What was set up.
     pub spec: Arc<ServiceSpec>,
     /// What the server made of it; `None` until it has answered in this session.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<GrantOutcome>,
     /// The public names that the server has given it last, in whichever session. They stay its own.
     pub names: Option<ServiceNames>,
     /// What is known and counted of it.

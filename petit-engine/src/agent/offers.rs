@@ -11,7 +11,9 @@ use super::{Meter, ServiceNames, ServiceSpec, ServiceView};
 use crate::cause::Health;
 use crate::limits;
 use crate::name::ServiceName;
-use crate::proto::control::{FromAgent, Grant, GrantRefusal, HEALTHS, Kept, Offer, Outcome, ServiceHealth};
+use crate::proto::control::{
+    FromAgent, Grant, GrantOutcome, GrantRefusal, HEALTHS, Kept, Offer, ServiceHealth,
+};
 use crate::proto::control::{Text, has_feature};
 use crate::proto::rate::Rate;
 
@@ -21,7 +23,7 @@ pub(super) struct Offered {
     /// connections to the old target are never taken for the new.
     pub(super) number: u16,
     pub(super) spec: Arc<ServiceSpec>,
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Option<GrantOutcome>,
     /// What the relay has called it last, also in an earlier session.
     names: Option<ServiceNames>,
     pub(super) meter: Arc<Meter>,
@@ -43,21 +45,25 @@ impl Offered {
     }
 
     /// Notes what the relay has made of the offer. True when it has changed.
-    fn set_outcome(&mut self, outcome: Outcome) -> bool {
+    fn set_outcome(&mut self, outcome: GrantOutcome) -> bool {
         let has_changed = match (&outcome, &self.outcome, &self.names) {
-            (Outcome::Registered { url, .. }, None | Some(Outcome::Registered { .. }), Some(names)) => {
-                names.url != *url
-            }
+            (
+                GrantOutcome::Registered { url, .. },
+                None | Some(GrantOutcome::Registered { .. }),
+                Some(names),
+            ) => names.url != *url,
             (outcome, Some(before), _) => outcome != before,
             (_, None, _) => true,
         };
         match &outcome {
-            Outcome::Registered { id, url, aliases } => {
+            GrantOutcome::Registered { id, url, aliases } => {
                 let (id, url, aliases) = (*id, url.clone(), aliases.clone());
                 self.names = Some(ServiceNames { id, url, aliases });
             }
-            Outcome::Refused { cause: GrantRefusal::TooMany | GrantRefusal::NoPort } => self.names = None,
-            Outcome::Refused { cause: GrantRefusal::StoreFailed | GrantRefusal::PortBusy } => {}
+            GrantOutcome::Refused { cause: GrantRefusal::TooMany | GrantRefusal::NoPort } => {
+                self.names = None;
+            }
+            GrantOutcome::Refused { cause: GrantRefusal::StoreFailed | GrantRefusal::PortBusy } => {}
         }
         self.outcome = Some(outcome);
         has_changed
@@ -140,13 +146,13 @@ impl Runner {
             };
             let is_logged = offered.set_outcome(grant.outcome.clone()) && self.doings.take_log_permit();
             offered.probe_at = match grant.outcome {
-                Outcome::Registered { url, .. } => {
+                GrantOutcome::Registered { url, .. } => {
                     if is_logged {
                         tracing::info!(service = %offered.spec.name, %url, "reachable");
                     }
                     Some(probe_at)
                 }
-                Outcome::Refused { cause } => {
+                GrantOutcome::Refused { cause } => {
                     if is_logged {
                         tracing::warn!(service = %offered.spec.name, ?cause, "the server did not register the service");
                     }
@@ -385,7 +391,7 @@ pub(super) mod tests {
         let grants = runner.offers.iter().map(|offered| Grant {
             service: offered.number,
             name: offered.spec.name.clone(),
-            outcome: Outcome::Registered {
+            outcome: GrantOutcome::Registered {
                 id: RegisteredId::random().unwrap(),
                 url: url.clone(),
                 aliases: vec![],

@@ -28,8 +28,8 @@ use crate::name::ServiceName;
 use crate::net::dial::DialError;
 use crate::net::tls;
 use crate::proto::control::{
-    BUSY_PORT, FRONTS, FromAgent, FromRelay, HEALTHS, Hello, MOVE, Message, Outcome, PROTOCOL, ProbeResult,
-    Refusal, Text, WIDE, Welcome, features,
+    BUSY_PORT, FRONTS, FromAgent, FromRelay, GrantOutcome, HEALTHS, Hello, MOVE, Message, PROTOCOL,
+    ProbeResult, Refusal, Text, WIDE, Welcome, features,
 };
 use crate::proto::frame::{Purpose, ResetCode};
 use crate::proto::liveness::Backoff;
@@ -468,7 +468,7 @@ impl Runner {
                 self.forget_names(&name);
                 // A service that is still offered gets a new address; one that found no room may have some now.
                 let again = |offered: &Offered| {
-                    offered.spec.name == name || matches!(offered.outcome, Some(Outcome::Refused { .. }))
+                    offered.spec.name == name || matches!(offered.outcome, Some(GrantOutcome::Refused { .. }))
                 };
                 if self.offers.iter().any(again) {
                     self.offer_again();

@@ -14,28 +14,28 @@ use crate::proto::rate::Rate;
 /// The histories of all devices that have logged in lately.
 #[derive(Default)]
 pub(super) struct Logins {
-    histories: Mutex<Remembered<DeviceId, History>>,
+    histories: Mutex<Remembered<DeviceId, LoginHistory>>,
 }
 
-struct History {
+struct LoginHistory {
     logins: Rate,
     /// When a live session of another process was replaced, and from where.
     takeovers: VecDeque<(Instant, IpAddr)>,
     renamed: Option<Instant>,
-    breach: Option<Breach>,
+    breach: Option<RecordedBreach>,
     last: Instant,
 }
 
 /// A rule of the protocol that a client has broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Breach {
+pub struct RecordedBreach {
     /// When.
     pub at: SystemTime,
     /// Which, in the words of the log.
     pub rule: String,
 }
 
-impl History {
+impl LoginHistory {
     fn new(now: Instant) -> Self {
         let logins = Rate::new(limits::LOGINS_PER_SECOND, limits::LOGINS_AT_ONCE);
         Self { logins, takeovers: VecDeque::new(), renamed: None, breach: None, last: now }
@@ -59,20 +59,20 @@ impl History {
 pub(super) struct ClonedKey;
 
 impl Logins {
-    fn histories(&self) -> MutexGuard<'_, Remembered<DeviceId, History>> {
+    fn histories(&self) -> MutexGuard<'_, Remembered<DeviceId, LoginHistory>> {
         self.histories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `work` on a device's history. Whoever has been quiet for a while is forgotten, so that the table does
     /// not outgrow the sessions.
-    fn with<T>(&self, device: &DeviceId, now: Instant, work: impl FnOnce(&mut History) -> T) -> T {
-        let kept = |history: &History, _| {
+    fn with<T>(&self, device: &DeviceId, now: Instant, work: impl FnOnce(&mut LoginHistory) -> T) -> T {
+        let kept = |history: &LoginHistory, _| {
             let since = |at: Instant| now.saturating_duration_since(at);
             since(history.last) <= limits::TAKEOVERS_WITHIN
                 || history.renamed.is_some_and(|at| since(at) <= limits::RENAME_EVERY)
         };
         let mut histories = self.histories();
-        work(histories.entry(*device, kept, || History::new(now)))
+        work(histories.entry(*device, kept, || LoginHistory::new(now)))
     }
 
     /// Takes note of a log-in. False when a device has logged in too often of late.
@@ -98,13 +98,13 @@ impl Logins {
 
     /// Takes note that a device has broken a rule of the protocol.
     pub(super) fn broke(&self, device: &DeviceId, rule: String) {
-        let breach = Breach { at: SystemTime::now(), rule };
+        let breach = RecordedBreach { at: SystemTime::now(), rule };
         self.with(device, Instant::now(), |history| history.breach = Some(breach));
     }
 
     /// What a device has broken last, as far as that is remembered: it is forgotten before whoever has logged in
     /// lately.
-    pub(super) fn breach(&self, device: &DeviceId) -> Option<Breach> {
+    pub(super) fn breach(&self, device: &DeviceId) -> Option<RecordedBreach> {
         self.histories().get_mut(device)?.breach.clone()
     }
 

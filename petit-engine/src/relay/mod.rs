@@ -56,7 +56,7 @@ pub use self::front_probe::{FrontKind, FrontProbing, FrontSettings, FrontView, R
 pub use self::ingress::{fuzz_answer, fuzz_head};
 pub use self::leaving::{Farewell, Leave, UnderWay};
 pub use self::listeners::{ListenerKind, UnknownListener};
-pub use self::logins::Breach;
+pub use self::logins::RecordedBreach;
 pub use self::places::{Holder, PlaceCounts, Scarce, Shortage};
 pub use self::registry::{Presence, ServedView, SessionView};
 pub use self::route::{Names, Route, Routed, Via, decide};
@@ -149,7 +149,7 @@ pub struct RelayCounts {
 
 /// Why a relay cannot start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum RelayError {
     /// The server's key cannot be used.
     #[error("the server's key cannot be used for TLS")]
     Key(#[from] rustls::Error),
@@ -166,8 +166,8 @@ impl Relay {
     /// is handed listeners.
     ///
     /// # Errors
-    /// [`StartError`].
-    pub fn start(config: RelayConfig, access: Arc<dyn Access>) -> Result<Self, StartError> {
+    /// [`RelayError`].
+    pub fn start(config: RelayConfig, access: Arc<dyn Access>) -> Result<Self, RelayError> {
         struct Keys(Arc<dyn Access>);
         impl KnownKeys for Keys {
             fn knows(&self, key: &PublicKey) -> bool {
@@ -176,7 +176,7 @@ impl Relay {
         }
         let pseudonym: [u8; 6] = random_bytes()?;
         let front_probes = FrontProbes::new(&config)?;
-        let shards = Shards::start(config.bounds.threads).map_err(StartError::NoThread)?;
+        let shards = Shards::start(config.bounds.threads).map_err(RelayError::NoThread)?;
         let exempt = [&config.trusted_proxies[..], &config.bounds.exempt_networks].concat();
         let shared = Arc::new(RelayShared {
             shards,
@@ -296,7 +296,7 @@ impl Relay {
     }
 
     /// The rule of the protocol that a device has broken last, as far as that is remembered.
-    pub fn breach_of(&self, device: &DeviceId) -> Option<Breach> {
+    pub fn breach_of(&self, device: &DeviceId) -> Option<RecordedBreach> {
         self.shared.logins.breach(device)
     }
 

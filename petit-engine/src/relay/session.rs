@@ -22,7 +22,7 @@ use crate::net::wire::Wire;
 use crate::proto::control::{
     BUSY_PORT, FRONTS, HEALTHS, MOVE, PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome,
 };
-use crate::proto::control::{FromAgent, FromRelay, Grant, Hello, Kept, Message, Offer, Outcome};
+use crate::proto::control::{FromAgent, FromRelay, Grant, GrantOutcome, Hello, Kept, Message, Offer};
 use crate::proto::control::{ServiceHealth, WIDE, has_feature};
 
 /// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
@@ -374,13 +374,13 @@ async fn announce(
                     Arc::new(Served::new(&offer, url.clone(), rooms))
                 });
                 served.insert(registration.id, serve);
-                Outcome::Registered {
+                GrantOutcome::Registered {
                     id: registration.id,
                     url: PublicUrl::own(url),
                     aliases: registration.aliases,
                 }
             }
-            Err(cause) => Outcome::Refused { cause: session.understandable(cause) },
+            Err(cause) => GrantOutcome::Refused { cause: session.understandable(cause) },
         };
         grants.push(Grant { service: offer.service, name: offer.name, outcome });
     }

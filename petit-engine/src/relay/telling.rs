@@ -10,7 +10,7 @@ use super::registry::Session;
 use crate::limits;
 use crate::name::Alias;
 use crate::name::ServiceName;
-use crate::proto::control::{FromRelay, Grant, Kept, Message, Outcome, Welcome};
+use crate::proto::control::{FromRelay, Grant, GrantOutcome, Kept, Message, Welcome};
 use crate::proto::rate::Rate;
 
 /// What an agent was told last of its services.
@@ -81,11 +81,11 @@ impl Session {
         let mut last = self.last_grants();
         // Each service is looked up once.
         let changed = |(place, grant): (usize, &Grant)| match &grant.outcome {
-            Outcome::Registered { id, aliases, .. } => {
+            GrantOutcome::Registered { id, aliases, .. } => {
                 let now = names.aliases(id);
                 (now != *aliases).then_some((place, now))
             }
-            Outcome::Refused { .. } => None,
+            GrantOutcome::Refused { .. } => None,
         };
         let changed: Vec<(usize, Vec<Alias>)> = last.grants.iter().enumerate().filter_map(changed).collect();
         if changed.is_empty() {
@@ -100,7 +100,7 @@ impl Session {
         let mut changed_grants = Vec::new();
         for (place, now) in changed {
             if let Some(grant) = last.grants.get_mut(place)
-                && let Outcome::Registered { aliases, .. } = &mut grant.outcome
+                && let GrantOutcome::Registered { aliases, .. } = &mut grant.outcome
             {
                 *aliases = now;
                 changed_grants.push(grant.clone());
@@ -115,8 +115,8 @@ impl Session {
     pub(super) fn domains(&self) -> Vec<Alias> {
         let last = self.last_grants();
         let aliases = last.grants.iter().flat_map(|grant| match &grant.outcome {
-            Outcome::Registered { aliases, .. } => aliases.as_slice(),
-            Outcome::Refused { .. } => &[],
+            GrantOutcome::Registered { aliases, .. } => aliases.as_slice(),
+            GrantOutcome::Refused { .. } => &[],
         });
         aliases.filter(|alias| alias.is_domain()).cloned().collect()
     }
@@ -173,7 +173,7 @@ fn messages(grants: Vec<Grant>, kept: &[Kept]) -> Vec<FromRelay> {
 /// A grant that fits into a message: a registry may hold more aliases than can be given by now. All of them lead to
 /// the service; its client is told of the first ones.
 fn fitting(mut grant: Grant) -> Grant {
-    if let Outcome::Registered { id, aliases, .. } = &mut grant.outcome {
+    if let GrantOutcome::Registered { id, aliases, .. } = &mut grant.outcome {
         let all = aliases.len();
         while aliases_bytes(aliases.iter()) > limits::MAX_ALIASES_BYTES {
             aliases.pop();
@@ -198,7 +198,7 @@ mod tests {
             Grant {
                 service: number as u16,
                 name: format!("{number:02}{}", "n".repeat(38)).parse().unwrap(),
-                outcome: Outcome::Registered {
+                outcome: GrantOutcome::Registered {
                     id: RegisteredId::random().unwrap(),
                     url: PublicUrl::own(format!("https://{}.example.com", "a".repeat(240))),
                     aliases: (0..aliases).map(alias).collect(),
@@ -244,7 +244,7 @@ mod tests {
     fn what_does_not_is_said_in_several_and_nothing_is_lost() {
         for aliases in [0, 3, 40, 200] {
             let (mut grants, kept) = (grants(limits::MAX_SERVICES, aliases), kept(limits::MAX_SERVICES));
-            grants[7].outcome = Outcome::Refused { cause: GrantRefusal::TooMany };
+            grants[7].outcome = GrantOutcome::Refused { cause: GrantRefusal::TooMany };
             let messages = messages(grants.clone(), &kept);
             assert!(messages.len() > 1);
             assert_eq!(read(&messages, &kept), grants, "{aliases}");
@@ -256,8 +256,8 @@ mod tests {
         let (grants, kept) = (grants(2, 500), kept(limits::MAX_SERVICES));
         let told = read(&messages(grants.clone(), &kept), &kept);
         let aliases = |grant: &Grant| match &grant.outcome {
-            Outcome::Registered { aliases, .. } => aliases.clone(),
-            Outcome::Refused { .. } => Vec::new(),
+            GrantOutcome::Registered { aliases, .. } => aliases.clone(),
+            GrantOutcome::Refused { .. } => Vec::new(),
         };
         for (told, all) in told.iter().zip(&grants) {
             let (told, all) = (aliases(told), aliases(all));

@@ -13,7 +13,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
-use super::Problem;
+use super::ApiProblem;
 
 /// So often is a program asked again that is just being replaced, which takes a moment.
 const MOVED_TRIES: u32 = 100;
@@ -34,7 +34,7 @@ pub enum CallError {
     },
     /// It answered that it could not do it.
     #[error(transparent)]
-    Refused(Problem),
+    Refused(ApiProblem),
     /// The connection broke, or the answer was none.
     #[error("the running program gave no answer")]
     Broken(#[source] io::Error),
@@ -61,7 +61,9 @@ impl Client {
         let mut tries = 0;
         loop {
             match self.call_once(method, target, body).await {
-                Err(CallError::Refused(problem)) if problem.code == Problem::MOVED && tries < MOVED_TRIES => {
+                Err(CallError::Refused(problem))
+                    if problem.code == ApiProblem::MOVED && tries < MOVED_TRIES =>
+                {
                     tries += 1;
                     tokio::time::sleep(MOVED_PAUSE).await;
                 }
@@ -78,7 +80,7 @@ impl Client {
         if status.is_success() {
             Ok(value)
         } else {
-            Err(CallError::Refused(Problem::from_json(status.as_u16(), &value)))
+            Err(CallError::Refused(ApiProblem::from_json(status.as_u16(), &value)))
         }
     }
 

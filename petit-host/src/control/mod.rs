@@ -58,7 +58,7 @@ pub enum Reply {
     /// JSON as text: a large answer that was written away from the threads that serve.
     Text(String),
     /// It could not be done.
-    Error(Problem),
+    Error(ApiProblem),
     /// Server-sent events: the value now, and every change of it.
     Events(watch::Receiver<Value>),
 }
@@ -66,7 +66,7 @@ pub enum Reply {
 /// Why a request could not be done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Problem {
+pub struct ApiProblem {
     /// HTTP status.
     pub status: u16,
     /// A word for programs.
@@ -75,12 +75,12 @@ pub struct Problem {
     pub message: String,
 }
 
-impl Problem {
+impl ApiProblem {
     /// The word for a request that another process answers from now on, on the same socket. Nothing was done; the
     /// calling side asks again by itself.
     pub const MOVED: &str = "moved";
 
-    /// See [`Problem::MOVED`].
+    /// See [`ApiProblem::MOVED`].
     pub fn moved() -> Self {
         Self::new(409, Self::MOVED, "another process has taken over; ask it")
     }
@@ -185,7 +185,7 @@ mod tests {
                         "body": request.body,
                     })),
                     Some("events") => Reply::Events(self.0.subscribe()),
-                    _ => Reply::Error(Problem::not_found()),
+                    _ => Reply::Error(ApiProblem::not_found()),
                 }
             })
         }
@@ -241,7 +241,7 @@ mod tests {
             Box::pin(async move {
                 match request.path.first().map(String::as_str) {
                     Some("events") => Reply::Events(self.1.subscribe()),
-                    Some("change") if self.0 == 1 => Reply::Error(Problem::moved()),
+                    Some("change") if self.0 == 1 => Reply::Error(ApiProblem::moved()),
                     _ => Reply::Json(json!(self.0)),
                 }
             })

@@ -23,7 +23,7 @@ use tokio::task::{JoinHandle, JoinSet};
 #[cfg(unix)]
 pub use super::socket::SocketCopy;
 use super::socket::{ControlSocket, Stream};
-use super::{Handler, Problem, Reply, Request};
+use super::{ApiProblem, Handler, Reply, Request};
 
 /// Largest request body.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -262,15 +262,15 @@ fn text_response(status: u16, json: String) -> Response<ReplyBody> {
     response
 }
 
-async fn read(request: hyper::Request<Incoming>) -> Result<Request, Problem> {
+async fn read(request: hyper::Request<Incoming>) -> Result<Request, ApiProblem> {
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, MAX_BODY_BYTES).collect().await;
-    let body = body.map_err(|_| Problem::new(413, "too_large", "the request is too large"))?.to_bytes();
+    let body = body.map_err(|_| ApiProblem::new(413, "too_large", "the request is too large"))?.to_bytes();
     let body = if body.is_empty() {
         Value::Null
     } else {
         serde_json::from_slice(&body)
-            .map_err(|_| Problem::new(400, "not_json", "the request is not valid JSON"))?
+            .map_err(|_| ApiProblem::new(400, "not_json", "the request is not valid JSON"))?
     };
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     Ok(Request::new(parts.method.as_str(), target, body))

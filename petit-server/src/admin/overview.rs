@@ -5,7 +5,7 @@ use std::sync::Arc;
 use petit_engine::name::DeviceId;
 use petit_engine::relay::SessionView;
 use petit_engine::secret::Fingerprint;
-use petit_host::control::Problem;
+use petit_host::control::ApiProblem;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -89,12 +89,14 @@ impl Admin {
     }
 
     /// The row of a client, by its own ID, a registered ID or an alias of one of its services.
-    pub(super) async fn find(&self, name: &str) -> Result<DeviceRow, Problem> {
+    pub(super) async fn find(&self, name: &str) -> Result<DeviceRow, ApiProblem> {
         let row = match self.directory.device_called(name) {
             Some(device) => self.directory.store().device(device).await.map_err(problem)?,
             None => None,
         };
-        row.ok_or_else(|| Problem::new(404, "no_client", format!("no client has the ID or alias {name:?}")))
+        row.ok_or_else(|| {
+            ApiProblem::new(404, "no_client", format!("no client has the ID or alias {name:?}"))
+        })
     }
 
     pub(super) async fn client(&self, name: &str) -> Written {
@@ -153,9 +155,9 @@ impl Admin {
 async fn away(work: impl FnOnce(Handle) -> Written + Send + 'static) -> Written {
     let runtime = Handle::current();
     let looked = tokio::task::spawn_blocking(move || work(runtime)).await;
-    looked.unwrap_or_else(|error| Err(Problem::new(500, "failed", error.to_string())))
+    looked.unwrap_or_else(|error| Err(ApiProblem::new(500, "failed", error.to_string())))
 }
 
 fn written(value: &impl Serialize) -> Written {
-    serde_json::to_string(value).map_err(|error| Problem::new(500, "failed", error.to_string()))
+    serde_json::to_string(value).map_err(|error| ApiProblem::new(500, "failed", error.to_string()))
 }

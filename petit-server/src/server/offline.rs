@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use petit_host::lock::Lock;
 use tokio::sync::watch;
 
-use super::{StartError, directory, lock, service_limits};
+use super::{ServerStartError, directory, lock, service_limits};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::folder::{Folder, KeyError, Pinned};
@@ -24,8 +24,8 @@ impl Offline {
     /// Opens the registry while no server runs.
     ///
     /// # Errors
-    /// [`StartError`].
-    pub async fn open(config: &Config, folder: &Folder) -> Result<Self, StartError> {
+    /// [`ServerStartError`].
+    pub async fn open(config: &Config, folder: &Folder) -> Result<Self, ServerStartError> {
         let lock = lock(folder).await?;
         let (_, limits) = watch::channel(service_limits(config));
         Ok(Self { directory: directory(config, limits).await?.0, _lock: lock })
@@ -59,9 +59,9 @@ impl Begun {
     /// that was killed has left behind is taken up by the next one.
     ///
     /// # Errors
-    /// [`StartError`]; everything is as it was before. A part that is gone is not made anew, because clients may rely
+    /// [`ServerStartError`]; everything is as it was before. A part that is gone is not made anew, because clients may rely
     /// on it.
-    pub async fn new(config: &Config, folder: &Folder, lost: LostRegistry) -> Result<Self, StartError> {
+    pub async fn new(config: &Config, folder: &Folder, lost: LostRegistry) -> Result<Self, ServerStartError> {
         let mut made = Made::before(config, folder).await?;
         match Self::make(config, folder, lost, &mut made.begun).await {
             Ok((directory, made_keys)) => Ok(Self { made_keys, directory, made }),
@@ -77,7 +77,7 @@ impl Begun {
         folder: &Folder,
         lost: LostRegistry,
         begun: &mut Parts,
-    ) -> Result<(Directory, bool), StartError> {
+    ) -> Result<(Directory, bool), ServerStartError> {
         let path = &config.registry_file;
         let made_keys = !folder.has_key()? && {
             let pinned = match SqliteStore::open(path).await {
@@ -149,7 +149,7 @@ struct Made {
 
 impl Made {
     /// Looks what is not there, makes the folder and takes its lock.
-    async fn before(config: &Config, folder: &Folder) -> Result<Self, StartError> {
+    async fn before(config: &Config, folder: &Folder) -> Result<Self, ServerStartError> {
         let folders = missing_folders(&folder.logs());
         let had_lock = folder.lock().exists();
         let taken = async {

@@ -15,7 +15,7 @@ use petit_host::{files, harden};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{Phase, Server, Settings, StartError, directory, lock, service_limits};
+use super::{Phase, Server, ServerStartError, Settings, directory, lock, service_limits};
 use crate::SOFTWARE;
 use crate::certificate::{self, Loaded, Stamps};
 use crate::config::Config;
@@ -86,8 +86,12 @@ impl Prepared {
     /// Gets everything ready.
     ///
     /// # Errors
-    /// [`StartError`]; nothing is left behind then.
-    pub async fn new(config: Config, folder: Folder, mut inherited: Inherited) -> Result<Self, StartError> {
+    /// [`ServerStartError`]; nothing is left behind then.
+    pub async fn new(
+        config: Config,
+        folder: Folder,
+        mut inherited: Inherited,
+    ) -> Result<Self, ServerStartError> {
         let lock = match inherited.lock.take() {
             Some(lock) => lock,
             None => {
@@ -110,9 +114,9 @@ impl Prepared {
             bound.and_then(|listener| Ok(Listening { address: listener.local_addr()?, listener })).map_err(
                 |source| match inherited.in_the_way(address) {
                     Some(held) if source.kind() == ErrorKind::AddrInUse => {
-                        StartError::Held { address, setting, held }
+                        ServerStartError::Held { address, setting, held }
                     }
-                    _ => StartError::Bind { address, setting, source },
+                    _ => ServerStartError::Bind { address, setting, source },
                 },
             )
         };
@@ -131,8 +135,8 @@ impl Prepared {
     /// Opens the registry and serves. `expected` are the clients that were connected to the process before.
     ///
     /// # Errors
-    /// [`StartError`].
-    pub async fn serve(self, expected: Vec<DeviceId>) -> Result<Server, StartError> {
+    /// [`ServerStartError`].
+    pub async fn serve(self, expected: Vec<DeviceId>) -> Result<Server, ServerStartError> {
         let Self { config, folder, lock, key, pins, certificates, stamps, http, tls, tcp, fronts } = self;
         lock.sign();
         let limits = watch::Sender::new(service_limits(&config));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Empty};
 use hyper::StatusCode;
-use petit_engine::proto::control::{FromAgent, FromRelay, GrantRefusal, Outcome, ServiceKind};
+use petit_engine::proto::control::{FromAgent, FromRelay, GrantOutcome, GrantRefusal, ServiceKind};
 use petit_engine::proto::frame::FrameKind;
 use petit_engine::relay::{Farewell, Leave, Relay};
 use petit_tests::bed::Bed;
@@ -230,7 +230,7 @@ async fn a_raw_tcp_port_is_not_opened_by_a_server_that_leaves() {
         let Some(FromRelay::Services { services, .. }) = agent.control().await else { panic!("no answer") };
         let raw = services.iter().find(|grant| grant.service == 2).unwrap();
         // The device says that it knows none of what came later, and hears a word that it knows.
-        assert_eq!(raw.outcome, Outcome::Refused { cause: GrantRefusal::StoreFailed }, "{leave_how:?}");
+        assert_eq!(raw.outcome, GrantOutcome::Refused { cause: GrantRefusal::StoreFailed }, "{leave_how:?}");
         agent.send(stream, FrameKind::Data, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
         assert_eq!(waiting.await.unwrap().text(), "ok");
         drop(agent);

@@ -234,7 +234,8 @@ async fn a_port_does_not_lead_past_the_checks_of_http_when_its_service_becomes_h
     let mut rogue = device.connect().await;
     rogue.say(&FromAgent::Hello(hello("rogue", vec![offer(1, "s", ServiceKind::Tcp)]))).await;
     let Some(FromRelay::Welcome(welcome)) = rogue.control().await else { panic!() };
-    let petit_engine::proto::control::Outcome::Registered { url, .. } = &welcome.services[0].outcome else {
+    let petit_engine::proto::control::GrantOutcome::Registered { url, .. } = &welcome.services[0].outcome
+    else {
         panic!()
     };
     let address = url.as_str().strip_prefix("tcp://").unwrap().to_owned();

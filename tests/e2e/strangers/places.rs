@@ -9,7 +9,7 @@ use http_body_util::Empty;
 use hyper::Request;
 use petit_engine::limits;
 use petit_engine::name::RegisteredId;
-use petit_engine::proto::control::{FromAgent, FromRelay, Offer, Options, Outcome, ServiceKind};
+use petit_engine::proto::control::{FromAgent, FromRelay, GrantOutcome, Offer, Options, ServiceKind};
 use petit_engine::proto::frame::FrameKind;
 use petit_tests::bed::{Bed, BedClient, client_config, server_config};
 use petit_tests::netns::Netns;
@@ -92,9 +92,9 @@ async fn deaf_client(
     });
     session.say(&FromAgent::Hello(hello("deaf", offers.collect()))).await;
     let Some(FromRelay::Welcome(welcome)) = session.control().await else { panic!("no welcome") };
-    let id = |outcome: &Outcome| match outcome {
-        Outcome::Registered { id, .. } => host(id),
-        Outcome::Refused { cause } => panic!("{cause:?}"),
+    let id = |outcome: &GrantOutcome| match outcome {
+        GrantOutcome::Registered { id, .. } => host(id),
+        GrantOutcome::Refused { cause } => panic!("{cause:?}"),
     };
     let hosts = welcome.services.iter().map(|grant| id(&grant.outcome)).collect();
     // PINGs are answered on the way to the message that never comes.

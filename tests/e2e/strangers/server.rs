@@ -7,7 +7,7 @@ use petit_engine::invite::Invite;
 use petit_engine::limits;
 use petit_engine::name::{DeviceId, RegisteredId};
 use petit_engine::proto::control::{
-    EnrolAnswer, FromRelay, Grant, Message, Outcome, PROTOCOL, PublicUrl, Text, Vitae, Welcome,
+    EnrolAnswer, FromRelay, Grant, GrantOutcome, Message, PROTOCOL, PublicUrl, Text, Vitae, Welcome,
 };
 use petit_engine::proto::frame::{FrameKind, GoAway, HEADER_BYTES, Header, Open, Reset, ResetCode};
 use petit_engine::secret::{InviteId, InviteSecret, PrivateKey};
@@ -118,7 +118,7 @@ impl Hostile {
         let (_, hello) = session.next_of(FrameKind::Control).await.expect("a hello");
         let hello: serde_json::Value = serde_json::from_slice(&hello).unwrap();
         let service = hello["services"][0]["service"].as_u64().unwrap() as u16;
-        let outcome = Outcome::Registered { id: self.id, url: self.url(), aliases: vec![] };
+        let outcome = GrantOutcome::Registered { id: self.id, url: self.url(), aliases: vec![] };
         let welcome = FromRelay::Welcome(Welcome {
             protocol: PROTOCOL,
             features: features.iter().copied().map(Text::lossy).collect(),

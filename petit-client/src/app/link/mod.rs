@@ -19,7 +19,7 @@ use tokio::sync::watch;
 pub use self::own::{Asked, RealLinks};
 use super::contract::Problem;
 use super::view::{Owner, Trouble};
-use crate::client::StartError;
+use crate::client::ClientStartError;
 use crate::config::KeyStore;
 use crate::enrol::{Done, Existing, RegisterError};
 use crate::registration::RegistrationError;
@@ -36,7 +36,7 @@ pub enum LinkError {
     Ask(#[from] AskError),
     /// It has no key.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(#[from] ClientStartError),
     /// What it knows of its registration cannot be written down.
     #[error(transparent)]
     Registration(#[from] RegistrationError),

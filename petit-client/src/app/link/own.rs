@@ -22,7 +22,7 @@ use crate::app::mistakes;
 use crate::app::texts::Texts;
 use crate::app::view::{Owner, Trouble, TroubleKind};
 use crate::app::words;
-use crate::client::{Client, StartError, UnregisterError};
+use crate::client::{Client, ClientStartError, UnregisterError};
 use crate::config::{self, ConfigError};
 use crate::control::Control;
 use crate::enrol::{Done, Request};
@@ -108,7 +108,7 @@ impl RealLinks {
             Err(error) => {
                 tracing::error!(error = %chain(&error), "the client cannot run");
                 return match error {
-                    StartError::Registration(RegistrationError::Damaged { .. }) => {
+                    ClientStartError::Registration(RegistrationError::Damaged { .. }) => {
                         trouble(TroubleKind::Damaged, "problem.registration.damaged")
                     }
                     _ => no_folder(),

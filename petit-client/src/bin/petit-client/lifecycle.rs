@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use petit_client::client::{Client, StartError};
+use petit_client::client::{Client, ClientStartError};
 use petit_client::config::Config;
 use petit_client::control::{Control, Restart};
 use petit_client::folder::Folder;
 use petit_client::messages::{self, Words};
 use petit_client::{config, registration};
-use petit_host::background::{self, StartError as BackgroundError};
+use petit_host::background::{self, BackgroundError};
 use petit_host::cli::{self, Failure};
 use petit_host::control::server::{Control as ServedControl, Listener};
 use petit_host::exit::ExitCode;
@@ -373,7 +373,7 @@ pub(crate) fn not_registered() -> Failure {
         .hint("register it with: petit-client register")
 }
 
-pub(crate) fn start_failure(error: &StartError) -> Failure {
+pub(crate) fn start_failure(error: &ClientStartError) -> Failure {
     let Words { what, todo } = messages::start(error);
     let failure = Failure::new(ExitCode::Failed, cli::chain(error));
     let failure =

@@ -259,7 +259,7 @@ async fn what_a_server_says_again_and_again_is_not_logged_again_and_again() {
     let (number, name) = (runner.offers[0].number, runner.offers[0].spec.name.clone());
     let mut grant = |url: String| {
         let url = PublicUrl::try_from(url).unwrap();
-        let outcome = Outcome::Registered { id: RegisteredId::random().unwrap(), url, aliases: vec![] };
+        let outcome = GrantOutcome::Registered { id: RegisteredId::random().unwrap(), url, aliases: vec![] };
         runner.on_grants(vec![Grant { service: number, name: name.clone(), outcome }], vec![]);
     };
     for _ in 0..100 {

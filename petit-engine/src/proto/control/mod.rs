@@ -275,13 +275,13 @@ pub struct Grant {
     /// From the offer.
     pub name: ServiceName,
     /// Its public names, or why it has none.
-    pub outcome: Outcome,
+    pub outcome: GrantOutcome,
 }
 
 /// The outcome of an offer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Outcome {
+pub enum GrantOutcome {
     /// Visitors can reach it.
     Registered {
         /// Its registered ID.

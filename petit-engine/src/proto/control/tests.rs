@@ -40,7 +40,7 @@ fn welcome() -> Welcome {
         services: vec![Grant {
             service: 1,
             name: "web".parse().unwrap(),
-            outcome: Outcome::Registered {
+            outcome: GrantOutcome::Registered {
                 id,
                 url: PublicUrl::own("https://k3v5qyz2m7wbn4ta.example.com".to_owned()),
                 aliases: vec!["acme".parse().unwrap()],
@@ -55,7 +55,7 @@ fn of_length(bytes: usize) -> FromRelay {
     let message = |aliases: Vec<Alias>| {
         let id = RegisteredId::random().unwrap();
         let url = PublicUrl::own("https://example.com".into());
-        let outcome = Outcome::Registered { id, url, aliases };
+        let outcome = GrantOutcome::Registered { id, url, aliases };
         let services = vec![Grant { service: 1, name: "web".parse().unwrap(), outcome }];
         FromRelay::Services { services, kept: vec![] }
     };
@@ -112,7 +112,7 @@ fn messages_have_the_documented_form() {
         services: vec![Grant {
             service: 2,
             name: "db".parse().unwrap(),
-            outcome: Outcome::Refused { cause: GrantRefusal::TooMany },
+            outcome: GrantOutcome::Refused { cause: GrantRefusal::TooMany },
         }],
         kept: vec![],
     };
@@ -221,7 +221,7 @@ fn doubles_and_excess_are_refused() {
     let grant = |service| Grant {
         service,
         name: "web".parse().unwrap(),
-        outcome: Outcome::Refused { cause: GrantRefusal::TooMany },
+        outcome: GrantOutcome::Refused { cause: GrantRefusal::TooMany },
     };
     for (numbers, is_fine) in [([1, 2], true), ([7, 7], false)] {
         let services = FromRelay::Services { services: numbers.map(grant).into(), kept: vec![] };

@@ -54,20 +54,20 @@ pub(super) enum At {
 
 /// What came of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum AttemptOutcome {
     /// It came in, and its answer went out. From the first packet on it took so long.
     Passed(Duration),
     Failed(FrontCause),
     Untried(FrontUntried),
 }
 
-impl From<FrontCause> for Outcome {
+impl From<FrontCause> for AttemptOutcome {
     fn from(cause: FrontCause) -> Self {
         Self::Failed(cause)
     }
 }
 
-impl From<FrontUntried> for Outcome {
+impl From<FrontUntried> for AttemptOutcome {
     fn from(why: FrontUntried) -> Self {
         Self::Untried(why)
     }
@@ -95,15 +95,15 @@ impl Prober {
     ///
     /// # Cancel safety
     /// Cancelling closes the connection, and the token is good for nothing any more.
-    pub(super) async fn attempt(&self, target: &Target) -> Outcome {
+    pub(super) async fn attempt(&self, target: &Target) -> AttemptOutcome {
         // Several run side by side, and each carries a TLS connection and its buffer.
         match Box::pin(self.try_all(target)).await {
-            Ok(took) => Outcome::Passed(took),
+            Ok(took) => AttemptOutcome::Passed(took),
             Err(outcome) => outcome,
         }
     }
 
-    async fn try_all(&self, target: &Target) -> Result<Duration, Outcome> {
+    async fn try_all(&self, target: &Target) -> Result<Duration, AttemptOutcome> {
         let deadline = Deadline::now() + limits::FRONT_LIMIT;
         let addresses = match target.at {
             At::Socket(socket) => vec![socket],
@@ -124,14 +124,14 @@ impl Prober {
     }
 
     /// The addresses behind a name that may be connected to; at least one.
-    pub(super) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Outcome> {
+    pub(super) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, AttemptOutcome> {
         let found = match own_addresses(host) {
             Some(own) => own,
             None => timeout(limits::FRONT_STEP, self.resolver.resolve(host))
                 .await
                 .unwrap_or(Err(Unresolved::NoNameServer))
                 .map_err(|unresolved| match unresolved {
-                    Unresolved::NoAddress => Outcome::from(FrontCause::NameNotFound),
+                    Unresolved::NoAddress => AttemptOutcome::from(FrontCause::NameNotFound),
                     Unresolved::NoNameServer => FrontUntried::NoNameServer.into(),
                 })?,
         };
@@ -147,7 +147,7 @@ impl Prober {
         &self,
         target: &Target,
         tcp: TcpStream,
-    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Outcome> {
+    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, AttemptOutcome> {
         let config = self.tls.as_ref().ok_or(FrontUntried::NoRoots)?;
         let name = ServerName::try_from(target.host.clone()).map_err(|_| FrontCause::NameNotFound)?;
         let connecting = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
@@ -155,7 +155,11 @@ impl Prober {
     }
 
     /// Asks like a visitor, and judges the answer.
-    async fn ask(&self, target: &Target, mut io: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), Outcome> {
+    async fn ask(
+        &self,
+        target: &Target,
+        mut io: impl AsyncRead + AsyncWrite + Unpin,
+    ) -> Result<(), AttemptOutcome> {
         // Without random bytes nothing can be asked; what fails then is this server.
         let issued = self.tokens.issue(&target.host, Instant::now()).map_err(|_| FrontCause::Listener)?;
         let request = format!(
@@ -179,7 +183,7 @@ impl Prober {
             let rest = if read == 0 { Rest::IsOver } else { Rest::MayCome };
             let seen = answer.get(..filled).unwrap_or_default();
             if let Some(judged) = judge(seen, rest, issued.answer(), issued.came()) {
-                return judged.map_err(Outcome::from);
+                return judged.map_err(AttemptOutcome::from);
             }
         }
     }
@@ -205,13 +209,13 @@ pub(in crate::relay) fn reachable(socket: SocketAddr) -> SocketAddr {
 }
 
 /// Connects to whichever of the addresses answers first.
-async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, Outcome> {
+async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, AttemptOutcome> {
     // A refusal is what visitors get, too. Silence, or no way there, may be so from here alone.
     let connecting = timeout(limits::FRONT_STEP, connect_any(addresses, None)).await;
     let tcp = connecting.map_err(|_| FrontUntried::Unreachable)?.map_err(|last| {
         let kind = last.map(|(_, error)| error.kind());
         match kind {
-            Some(io::ErrorKind::ConnectionRefused) => Outcome::from(FrontCause::ConnectionRefused),
+            Some(io::ErrorKind::ConnectionRefused) => AttemptOutcome::from(FrontCause::ConnectionRefused),
             Some(io::ErrorKind::ConnectionReset) => FrontCause::NoAnswer.into(),
             Some(_) | None => FrontUntried::Unreachable.into(),
         }
@@ -299,7 +303,7 @@ mod tests {
         let (listener, target) = listening().await;
         for networks in [&[][..], &["10.0.0.0/8"], &["127.0.0.2/32"]] {
             let (prober, _) = prober(&["127.0.0.1"], networks);
-            assert_eq!(prober.attempt(&target).await, Outcome::Untried(FrontUntried::PrivateAddress));
+            assert_eq!(prober.attempt(&target).await, AttemptOutcome::Untried(FrontUntried::PrivateAddress));
         }
         assert!(!has_visitor(listener), "nothing was sent there");
         let (listener, target) = listening().await;
@@ -309,7 +313,7 @@ mod tests {
         assert_eq!(found, Ok(vec![SocketAddr::from(([127, 0, 0, 1], target.port))]));
         let (outcome, ()) =
             tokio::join!(prober.attempt(&target), answer(&listener, "HTTP/1.1 502 Bad Gateway\r\n\r\n"));
-        assert_eq!(outcome, Outcome::Failed(FrontCause::Gateway), "it was asked");
+        assert_eq!(outcome, AttemptOutcome::Failed(FrontCause::Gateway), "it was asked");
     }
 
     #[tokio::test]
@@ -320,7 +324,7 @@ mod tests {
         let location = format!("http://{}:{}/", other.host, other.port);
         let redirect = format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
         let (outcome, ()) = tokio::join!(prober.attempt(&target), answer(&listener, &redirect));
-        assert_eq!(outcome, Outcome::Failed(FrontCause::Redirected));
+        assert_eq!(outcome, AttemptOutcome::Failed(FrontCause::Redirected));
         assert_eq!(resolver.asked.load(Ordering::Relaxed), 1, "one name was looked up");
         assert!(!has_visitor(elsewhere), "and nobody came to where it leads");
     }
@@ -345,7 +349,7 @@ mod tests {
             }
             written
         });
-        assert_eq!(prober.ask(&target, near).await, Err(Outcome::Failed(FrontCause::OtherServer)));
+        assert_eq!(prober.ask(&target, near).await, Err(AttemptOutcome::Failed(FrontCause::OtherServer)));
         let written = server.await.unwrap();
         assert!((1024..=1024 + ON_THE_WAY_BYTES).contains(&written), "{written}");
     }

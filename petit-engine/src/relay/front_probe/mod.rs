@@ -31,13 +31,13 @@ use tokio::sync::{Notify, watch};
 
 use self::address::Allowed;
 pub(super) use self::attempt::reachable;
-use self::attempt::{Outcome, Prober, Target};
+use self::attempt::{AttemptOutcome, Prober, Target};
 use self::domains::Domains;
 pub(super) use self::tell::FrontsTold;
 pub(super) use self::token::{ANSWER_FIELD, TOKEN_FIELD, Tokens};
 use self::track::Track;
 use super::leaving::AbortOnDrop;
-use super::{Relay, RelayConfig, RelayShared, StartError};
+use super::{Relay, RelayConfig, RelayError, RelayShared};
 use crate::BoxFuture;
 use crate::cause::{FrontCause, FrontUntried};
 use crate::limits;
@@ -181,7 +181,7 @@ impl Known {
 }
 
 impl FrontProbes {
-    pub(super) fn new(config: &RelayConfig) -> Result<Self, StartError> {
+    pub(super) fn new(config: &RelayConfig) -> Result<Self, RelayError> {
         let FrontSettings { probing, networks, roots, resolver } = config.fronts.clone();
         let loopback = config.endpoint.is_local();
         let tls = if roots.is_empty() { None } else { Some(visitors_tls(roots)?) };
@@ -353,7 +353,7 @@ impl FrontProbes {
 
     /// Looks where the host of raw TCP services leads. Ports can be tried there when it is this machine: only then
     /// is a probe's connection known by its source, and kept from the service.
-    async fn try_tcp_host(&self, shared: &RelayShared) -> (Outcome, Option<IpAddr>) {
+    async fn try_tcp_host(&self, shared: &RelayShared) -> (AttemptOutcome, Option<IpAddr>) {
         if self.probing == FrontProbing::OwnSockets {
             return (FrontUntried::SwitchedOff.into(), None);
         }
@@ -362,7 +362,7 @@ impl FrontProbes {
         match self.prober.addresses(&shared.config.tcp_host, 0).await {
             Err(outcome) => (outcome, None),
             Ok(found) => match found.iter().map(SocketAddr::ip).find(|ip| is_of_this_machine(*ip)) {
-                Some(ip) => (Outcome::Passed(start.elapsed()), Some(ip)),
+                Some(ip) => (AttemptOutcome::Passed(start.elapsed()), Some(ip)),
                 None => (FrontUntried::OtherMachine.into(), None),
             },
         }
@@ -376,7 +376,7 @@ impl FrontProbes {
     }
 }
 
-fn record(track: &mut Track, front: &FrontKind, outcome: Outcome, now: Instant) {
+fn record(track: &mut Track, front: &FrontKind, outcome: AttemptOutcome, now: Instant) {
     let changed = track.record(outcome, now);
     let state = track.state();
     match (changed, state) {
@@ -395,7 +395,7 @@ async fn until(moment: Option<Instant>) {
 
 /// TLS as a visitor speaks it. Nothing is taken from an earlier connection, so that the certificate is shown and
 /// judged each time.
-fn visitors_tls(roots: RootCertStore) -> Result<Arc<ClientConfig>, StartError> {
+fn visitors_tls(roots: RootCertStore) -> Result<Arc<ClientConfig>, RelayError> {
     let mut config = ClientConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)

@@ -4,19 +4,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::{Presence, Relay, Route, probe};
-use super::attempt::{Outcome, Target};
+use super::attempt::{AttemptOutcome, Target};
 use super::{FrontProbing, is_of_this_machine};
 use crate::cause::{FrontCause, FrontUntried};
 use crate::limits;
 use crate::name::{RegisteredId, VisitorHost};
 use crate::proto::control::{FrontState, ProbeResult};
 
-impl From<Outcome> for FrontState {
-    fn from(outcome: Outcome) -> Self {
+impl From<AttemptOutcome> for FrontState {
+    fn from(outcome: AttemptOutcome) -> Self {
         match outcome {
-            Outcome::Passed(_) => Self::Passed,
-            Outcome::Failed(cause) => Self::Failed(cause),
-            Outcome::Untried(why) => Self::Untried(why),
+            AttemptOutcome::Passed(_) => Self::Passed,
+            AttemptOutcome::Failed(cause) => Self::Failed(cause),
+            AttemptOutcome::Untried(why) => Self::Untried(why),
         }
     }
 }

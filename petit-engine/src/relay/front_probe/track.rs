@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::attempt::Outcome;
+use super::attempt::AttemptOutcome;
 use crate::limits;
 use crate::proto::control::FrontState;
 
@@ -43,16 +43,16 @@ impl Track {
     }
 
     /// Takes note of an attempt. True when the state has changed.
-    pub(super) fn record(&mut self, outcome: Outcome, now: Instant) -> bool {
+    pub(super) fn record(&mut self, outcome: AttemptOutcome, now: Instant) -> bool {
         self.tried = Some(now);
         let found = match outcome {
-            Outcome::Passed(took) => {
+            AttemptOutcome::Passed(took) => {
                 self.misses = 0;
                 self.last_success = Some((now, took));
                 return self.set(FrontState::Passed, now);
             }
-            Outcome::Failed(cause) => FrontState::Failed(cause),
-            Outcome::Untried(why) => FrontState::Untried(why),
+            AttemptOutcome::Failed(cause) => FrontState::Failed(cause),
+            AttemptOutcome::Untried(why) => FrontState::Untried(why),
         };
         self.misses = self.misses.saturating_add(1);
         if self.misses >= limits::FRONT_FAILURES { self.set(found, now) } else { self.expire(now) }
@@ -113,9 +113,9 @@ mod tests {
     use super::*;
     use crate::cause::{FrontCause, FrontUntried};
 
-    const PASSED: Outcome = Outcome::Passed(Duration::from_millis(3));
-    const CLOSED: Outcome = Outcome::Failed(FrontCause::ConnectionRefused);
-    const SILENT: Outcome = Outcome::Untried(FrontUntried::Unreachable);
+    const PASSED: AttemptOutcome = AttemptOutcome::Passed(Duration::from_millis(3));
+    const CLOSED: AttemptOutcome = AttemptOutcome::Failed(FrontCause::ConnectionRefused);
+    const SILENT: AttemptOutcome = AttemptOutcome::Untried(FrontUntried::Unreachable);
 
     #[test]
     fn one_attempt_that_fails_is_no_broken_front_and_two_are() {

@@ -9,7 +9,7 @@ use petit_host::control::{Handler, Reply, Request};
 use petit_host::exit::ExitCode;
 use petit_server::admin::{Admin, InviteTerms};
 use petit_server::folder::Folder;
-use petit_server::server::{Offline, StartError, tunnel_address};
+use petit_server::server::{Offline, ServerStartError, tunnel_address};
 use serde_json::Value;
 
 use super::run::start_failure;
@@ -64,7 +64,7 @@ impl<'a> Either<'a> {
 
     async fn offline(&self, method: &str, target: &str, body: Option<Value>) -> Result<Value, Failure> {
         let config = load(&self.folder.config)?;
-        let pins = self.folder.pins().map_err(|error| start_failure(&StartError::Key(error)))?;
+        let pins = self.folder.pins().map_err(|error| start_failure(&ServerStartError::Key(error)))?;
         let port = config.secure_proxy_port;
         let server = tunnel_address(&config, &config.endpoint, port).map_err(|error| Failure::of(&error))?;
         if port == 0 && config.tunnel_address.is_none() && method == "POST" && target == "/invites" {
@@ -75,7 +75,7 @@ impl<'a> Either<'a> {
             .hint("start it with: petit-server start"));
         }
         let offline = Offline::open(&config, self.folder).await.map_err(|error| match error {
-            StartError::Running { pid } => Failure::unanswering(PROGRAM, pid),
+            ServerStartError::Running { pid } => Failure::unanswering(PROGRAM, pid),
             other => start_failure(&other),
         })?;
         let page = config.endpoint.enroll_page(port);

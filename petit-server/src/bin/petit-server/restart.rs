@@ -21,7 +21,7 @@ use petit_host::shutdown::{Asked, StopCause, StopRequests, Urgency};
 use petit_server::admin::{Command, waits_for};
 use petit_server::folder::Folder;
 use petit_server::server::handover::{LOCK, expected};
-use petit_server::server::{Inherited, Phase, Server, StartError};
+use petit_server::server::{Inherited, Phase, Server, ServerStartError};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot};
@@ -393,7 +393,7 @@ async fn take_over(
 
 fn inherited(folder: &Folder, mut parcel: Parcel) -> Result<Inherited, Failure> {
     let lock = parcel.take(LOCK).map(|copy| Lock::inherit(&folder.lock(), copy)).transpose();
-    let lock = lock.map_err(|error| start_failure(&StartError::Lock(error)))?;
+    let lock = lock.map_err(|error| start_failure(&ServerStartError::Lock(error)))?;
     let sockets = parcel.handles.into_iter().filter_map(|(name, handle)| {
         let kind: ListenerKind = name.parse().ok()?;
         Some((kind, handle.into()))

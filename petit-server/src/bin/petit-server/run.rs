@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use petit_engine::name::InvalidName;
-use petit_host::background::{self, StartError as BackgroundError};
+use petit_host::background::{self, BackgroundError};
 use petit_host::cli::{self, Failure};
 use petit_host::control::server::{Control, Listener};
 use petit_host::exit::ExitCode;
@@ -16,7 +16,7 @@ use petit_host::watch::FileWatch;
 use petit_server::admin::{Admin, Command, InviteTerms, Running};
 use petit_server::config::{self, Config};
 use petit_server::folder::{Folder, KeyError};
-use petit_server::server::{Inherited, Prepared, Reloaded, Server, StartError, tunnel_address};
+use petit_server::server::{Inherited, Prepared, Reloaded, Server, ServerStartError, tunnel_address};
 use petit_server::store::{StoreError, is_disk_full};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -77,7 +77,7 @@ impl Beginning {
     ) -> Result<(Self, Prepared), Failure> {
         let config = load(&folder.config)?;
         folder.make().map_err(|error| Failure::of(&error))?;
-        folder.read_key().map_err(|error| start_failure(&StartError::Key(error)))?;
+        folder.read_key().map_err(|error| start_failure(&ServerStartError::Key(error)))?;
         let (level, log) = log(folder, !how.background, &config).map_err(|error| {
             let path = folder.log();
             Failure::new(ExitCode::Failed, format!("cannot write the log {}: {error}", path.display()))
@@ -327,31 +327,31 @@ fn invite_terms(server: &Server, config: &Config) -> Result<InviteTerms, Invalid
 }
 
 /// What is wrong, and what to do next.
-pub(crate) fn start_failure(error: &StartError) -> Failure {
+pub(crate) fn start_failure(error: &ServerStartError) -> Failure {
     let failure = Failure::of(error);
     if is_disk_full(error) {
         let problem = format!("the disk is full: {}", failure.message);
         return Failure::new(ExitCode::Failed, problem).hint("nothing was changed; make room and try again");
     }
     match error {
-        StartError::Running { .. } => failure.hint("see it with: petit-server status"),
-        StartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+        ServerStartError::Running { .. } => failure.hint("see it with: petit-server status"),
+        ServerStartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
             failure.hint("another program has this port; choose another one in the config file")
         }
-        StartError::Held { .. } => failure.hint(
+        ServerStartError::Held { .. } => failure.hint(
             "petit-server stop, then petit-server start: meanwhile connections are refused; or choose another port as well",
         ),
-        StartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+        ServerStartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
             failure.hint("ports below 1024 need rights: setcap cap_net_bind_service=+ep on the program, or a higher port")
         }
-        StartError::Key(KeyError::Missing { .. }) => failure.hint("make it with: petit-server init"),
-        StartError::Key(KeyError::Lost { .. }) => failure.hint(
+        ServerStartError::Key(KeyError::Missing { .. }) => failure.hint("make it with: petit-server init"),
+        ServerStartError::Key(KeyError::Lost { .. }) => failure.hint(
             "put it back from a copy; or use the backup key, which clients accept too: mv backup.key server.key",
         ),
-        StartError::Store(StoreError::Missing { .. }) => failure.hint(
+        ServerStartError::Store(StoreError::Missing { .. }) => failure.hint(
             "put it back with: petit-server restore FOLDER; to begin anew without clients: petit-server init --new-registry",
         ),
-        StartError::Store(StoreError::NotARegistry { .. }) => failure.hint("put a backup back with: petit-server restore FOLDER"),
+        ServerStartError::Store(StoreError::NotARegistry { .. }) => failure.hint("put a backup back with: petit-server restore FOLDER"),
         _ => failure,
     }
 }

@@ -15,7 +15,7 @@ use petit_server::certificate::{self, Expiry, PublicNames};
 use petit_server::config::{self, Config, ConfigError};
 use petit_server::folder::Folder;
 use petit_server::room;
-use petit_server::server::{Begun, LostRegistry, Offline, StartError, tunnel_address};
+use petit_server::server::{Begun, LostRegistry, Offline, ServerStartError, tunnel_address};
 use petit_server::store::StoreError;
 use serde_json::{Value, json};
 
@@ -81,7 +81,7 @@ async fn make(
     let begun = match Begun::new(config, folder, lost).await {
         Ok(begun) => Some(begun),
         // A running server has all of it.
-        Err(StartError::Running { .. }) => None,
+        Err(ServerStartError::Running { .. }) => None,
         Err(error) => return Err(start_failure(&error)),
     };
     let written = new.map_or(Ok(()), |new| (new.write)(&folder.config, new.text.as_bytes()));
@@ -91,7 +91,7 @@ async fn make(
         (Some(begun), Err(_)) => begun.take_back().await,
         (None, _) => {}
     }
-    written.map_err(|error| start_failure(&StartError::Key(error.into())))?;
+    written.map_err(|error| start_failure(&ServerStartError::Key(error.into())))?;
     Ok(InitDone { config: new.is_some(), keys })
 }
 
@@ -189,7 +189,7 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
     let (config, notes) = config::load(&folder.config).map_err(|error| all_mistakes(folder, &error))?;
     let mut notes: Vec<Value> =
         notes.iter().map(|note| json!({ "line": note.line, "message": note.message })).collect();
-    folder.pins().map_err(|error| start_failure(&StartError::Key(error)))?;
+    folder.pins().map_err(|error| start_failure(&ServerStartError::Key(error)))?;
     let names = PublicNames { endpoint: &config.endpoint, aliases: aliases(folder).await };
     let certificates =
         certificate::load(&config).replace(&[], &names).map_err(|error| Failure::of(&error))?;
@@ -323,7 +323,7 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
 fn backup_failure(error: &BackupError) -> Failure {
     match error {
         BackupError::NotEmpty(_) => Failure::of(error).hint("name a folder that is not there yet"),
-        BackupError::Start(StartError::Running { .. }) => {
+        BackupError::Start(ServerStartError::Running { .. }) => {
             Failure::of(error).hint("stop it first: petit-server stop")
         }
         BackupError::Start(error) => start_failure(error),
