@@ -22,7 +22,7 @@ use crate::client::{Client, UnregisterError};
 use crate::config::KeyStore;
 use crate::doctor;
 use crate::enrol::{self, Existing, RegisterError};
-use crate::messages::{self, Words};
+use crate::messages::{self, Advice};
 use crate::status::{BrokenAt, Connection};
 
 /// Answers requests to the running client.
@@ -203,7 +203,7 @@ impl Control {
         let existing = if replace { Existing::Replace } else { Existing::Keep };
         let wanted = enrol::Request { invite: &invite, key_store, share, existing };
         let done = self.client.register(&wanted).await.map_err(|error| {
-            let Words { what, todo } = messages::register(&error);
+            let Advice { what, todo } = messages::register(&error);
             let code = match error {
                 RegisterError::Registered(_) => "registered",
                 RegisterError::Enrol(EnrolError::Refused { .. }) => "refused",

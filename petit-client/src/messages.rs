@@ -13,15 +13,15 @@ use crate::vault::VaultError;
 
 /// What is the matter, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words {
+pub struct Advice {
     /// What is the matter, as a sentence without its full stop.
     pub what: String,
     /// What to do; empty when there is nothing to do but wait.
     pub todo: &'static str,
 }
 
-fn words(what: impl Into<String>, todo: &'static str) -> Words {
-    Words { what: what.into(), todo }
+fn words(what: impl Into<String>, todo: &'static str) -> Advice {
+    Advice { what: what.into(), todo }
 }
 
 /// What to type to add a service. `wanted`: the one that is to be set up next, as far as that is known.
@@ -31,7 +31,7 @@ pub fn add_service(wanted: Option<&ServiceName>) -> String {
 }
 
 /// Why the client is not connected.
-pub fn cause(cause: Cause) -> Words {
+pub fn cause(cause: Cause) -> Advice {
     match cause {
         Cause::NameNotFound => words(
             "the server's name was not found",
@@ -104,7 +104,7 @@ pub fn cause(cause: Cause) -> Words {
 }
 
 /// Why a private service is not reached.
-pub fn service(cause: ServiceCause) -> Words {
+pub fn service(cause: ServiceCause) -> Advice {
     match cause {
         ServiceCause::Refused => words("nothing listens there", "start the service, or correct its target"),
         ServiceCause::Unreachable => {
@@ -134,7 +134,7 @@ pub fn service(cause: ServiceCause) -> Words {
 }
 
 /// Why visitors do not get in at a public front.
-pub fn front(cause: FrontCause) -> Words {
+pub fn front(cause: FrontCause) -> Advice {
     let what = match cause {
         FrontCause::NameNotFound => "the public address has no entry in the DNS",
         FrontCause::ConnectionRefused => "nothing listens at the public address and port",
@@ -173,7 +173,7 @@ pub fn untried(why: FrontUntried, url: &str) -> &'static str {
 }
 
 /// The first broken hop.
-pub fn broken(at: BrokenAt) -> Words {
+pub fn broken(at: BrokenAt) -> Advice {
     match at {
         BrokenAt::Registration => words("this computer is not registered", "petit-client register"),
         BrokenAt::Front(cause) => front(cause),
@@ -231,7 +231,7 @@ const KEY_GONE: &str =
     "put it back from a backup, or register again: petit-client unregister --local, petit-client register";
 
 /// Why an invite did not lead to a registration.
-pub fn register(error: &RegisterError) -> Words {
+pub fn register(error: &RegisterError) -> Advice {
     match error {
         RegisterError::Registered(_) => words(
             error.to_string(),
@@ -248,7 +248,7 @@ pub fn register(error: &RegisterError) -> Words {
     }
 }
 
-fn enrol(error: &EnrolError) -> Words {
+fn enrol(error: &EnrolError) -> Advice {
     let refusal = match error {
         EnrolError::Refused { refusal, .. } => *refusal,
         EnrolError::NoAnswer { .. } => {
@@ -264,7 +264,7 @@ fn enrol(error: &EnrolError) -> Words {
             );
         }
         EnrolError::Dial(dial) => {
-            let Words { what, todo } = cause(dial.cause());
+            let Advice { what, todo } = cause(dial.cause());
             return words(format!("{what} ({dial})"), todo);
         }
         EnrolError::Key(_) => return words(error.to_string(), "try again"),
@@ -294,7 +294,7 @@ fn enrol(error: &EnrolError) -> Words {
 }
 
 /// Why the key of this computer is out of reach.
-pub fn vault(error: &VaultError) -> Words {
+pub fn vault(error: &VaultError) -> Advice {
     match error {
         VaultError::NoKeychain => words(
             error.to_string(),
@@ -312,7 +312,7 @@ pub fn vault(error: &VaultError) -> Words {
 }
 
 /// Why the key of this computer cannot be had, as a running client tells it.
-pub fn key(trouble: KeyTrouble) -> Words {
+pub fn key(trouble: KeyTrouble) -> Advice {
     match trouble {
         KeyTrouble::Asked => words("the keychain is being asked for the key of this computer", ""),
         KeyTrouble::Missing => vault(&VaultError::NoKeychain),
@@ -327,7 +327,7 @@ pub fn key(trouble: KeyTrouble) -> Words {
 }
 
 /// Why there is no client running.
-pub fn start(error: &ClientStartError) -> Words {
+pub fn start(error: &ClientStartError) -> Advice {
     match error {
         ClientStartError::Registration(_) => words(petit_host::cli::chain(error), ""),
         ClientStartError::Vault(error) => vault(error),

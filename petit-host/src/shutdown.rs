@@ -5,7 +5,7 @@ use crate::exit::ExitCode;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum ProcessSignal {
     /// End in an orderly way (SIGTERM, Ctrl-C).
     End {
         /// By Ctrl-C, for the exit code.
@@ -123,22 +123,22 @@ impl Signals {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn next(&mut self) -> Asked {
+    pub async fn next(&mut self) -> ProcessSignal {
         #[cfg(unix)]
         {
             tokio::select! {
-                _ = self.term.recv() => Asked::End { interrupted: false },
-                _ = self.int.recv() => Asked::End { interrupted: true },
-                _ = self.hup.recv() => Asked::Reload,
+                _ = self.term.recv() => ProcessSignal::End { interrupted: false },
+                _ = self.int.recv() => ProcessSignal::End { interrupted: true },
+                _ = self.hup.recv() => ProcessSignal::Reload,
             }
         }
         #[cfg(windows)]
         {
             tokio::select! {
-                _ = self.interrupt.recv() => Asked::End { interrupted: true },
-                _ = self.close.recv() => Asked::End { interrupted: false },
-                _ = self.logoff.recv() => Asked::End { interrupted: false },
-                _ = self.shutdown.recv() => Asked::End { interrupted: false },
+                _ = self.interrupt.recv() => ProcessSignal::End { interrupted: true },
+                _ = self.close.recv() => ProcessSignal::End { interrupted: false },
+                _ = self.logoff.recv() => ProcessSignal::End { interrupted: false },
+                _ = self.shutdown.recv() => ProcessSignal::End { interrupted: false },
             }
         }
     }

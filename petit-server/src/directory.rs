@@ -12,11 +12,13 @@ use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, Kept, ServiceKind, Text};
 use petit_engine::proto::rate::Rate;
-use petit_engine::relay::{self, Access, Change, EnrolRequest, Enrolled, Names, Registration, Route};
+use petit_engine::relay::{self, Access, Change, EnrolRequest, Enrolled, Names, Route, ServiceRegistration};
 use petit_engine::secret::PublicKey;
 use tokio::sync::{Semaphore, broadcast, watch};
 
-use crate::store::{Announced, Changes, Device, EndedBy, Service, ServiceLimits, Store, StoreError, Tables};
+use crate::store::{
+    AnnouncedRow, Changes, Device, EndedBy, RegistrationLimits, Service, Store, StoreError, Tables,
+};
 
 /// Lookups and changes of the registry. Cheap to clone.
 #[derive(Clone)]
@@ -27,7 +29,7 @@ pub struct Directory {
     line: Arc<Line>,
     /// Devices whose registration has ended, for the process that this one has taken over from.
     ended: broadcast::Sender<DeviceId>,
-    limits: watch::Receiver<ServiceLimits>,
+    limits: watch::Receiver<RegistrationLimits>,
 }
 
 /// Endings that wait to be told; told as they come, there is hardly ever one.
@@ -144,8 +146,8 @@ impl Lookup {
         &self,
         device: &Registered,
         offer: &(ServiceName, ServiceKind),
-        limits: ServiceLimits,
-    ) -> Option<Registration> {
+        limits: RegistrationLimits,
+    ) -> Option<ServiceRegistration> {
         let (name, kind) = offer;
         let id = device.services.get(name)?;
         let Service { route, port } = self.services.get(id)?;
@@ -154,7 +156,7 @@ impl Lookup {
             ServiceKind::Tcp => port.is_some_and(|port| limits.allows(port)),
         };
         let aliases = || self.aliases_of.get(id).into_iter().flatten().cloned().collect();
-        (route.kind == *kind && has_its_port).then(|| Registration {
+        (route.kind == *kind && has_its_port).then(|| ServiceRegistration {
             id: *id,
             aliases: aliases(),
             port: port.unwrap_or_default(),
@@ -169,7 +171,7 @@ impl Directory {
     /// [`StoreError`].
     pub async fn load(
         store: Arc<dyn Store>,
-        limits: watch::Receiver<ServiceLimits>,
+        limits: watch::Receiver<RegistrationLimits>,
     ) -> Result<Self, StoreError> {
         let mut lookup = Lookup::default();
         lookup.add(store.load().await?, &mut Change::default());
@@ -345,7 +347,7 @@ impl Directory {
         &self,
         device: DeviceId,
         offers: &[(ServiceName, ServiceKind)],
-    ) -> Vec<Option<Registration>> {
+    ) -> Vec<Option<ServiceRegistration>> {
         let limits = *self.limits.borrow();
         let tables = self.read();
         let Some(device) = tables.devices.get(&device) else { return vec![None; offers.len()] };
@@ -438,7 +440,7 @@ impl Access for Directory {
         &self,
         device: DeviceId,
         services: Vec<(ServiceName, ServiceKind)>,
-    ) -> BoxFuture<'_, relay::Announced> {
+    ) -> BoxFuture<'_, relay::AnnouncedServices> {
         Box::pin(async move {
             let known = self.announced(device, &services);
             // Most log-ins change nothing; then nothing is asked of the store.
@@ -450,7 +452,7 @@ impl Access for Directory {
                     known.into_iter().map(|known| known.ok_or(GrantRefusal::StoreFailed)).collect()
                 })
             };
-            relay::Announced { services: outcomes, kept: self.kept(device, &services) }
+            relay::AnnouncedServices { services: outcomes, kept: self.kept(device, &services) }
         })
     }
 
@@ -484,7 +486,7 @@ impl Access for Directory {
     }
 }
 
-type Outcomes = Vec<Result<Registration, GrantRefusal>>;
+type Outcomes = Vec<Result<ServiceRegistration, GrantRefusal>>;
 
 impl Directory {
     /// Registers what a device offers in the store.
@@ -498,13 +500,13 @@ impl Directory {
             move |store: Arc<dyn Store>| async move { store.announce(device, services, limits).await };
         let announced = self.change(Asker::Client, announce).await?;
         let outcome = |announced| match announced {
-            Announced::Registered(row) => {
+            AnnouncedRow::Registered(row) => {
                 let mut aliases = row.aliases;
                 aliases.sort();
-                Ok(Registration { id: row.id, aliases, port: row.port.unwrap_or_default() })
+                Ok(ServiceRegistration { id: row.id, aliases, port: row.port.unwrap_or_default() })
             }
-            Announced::TooMany => Err(GrantRefusal::TooMany),
-            Announced::NoPort => Err(GrantRefusal::NoPort),
+            AnnouncedRow::TooMany => Err(GrantRefusal::TooMany),
+            AnnouncedRow::NoPort => Err(GrantRefusal::NoPort),
         };
         Ok(announced.into_iter().map(outcome).collect())
     }

@@ -27,7 +27,7 @@ use crate::fronts::AuthorityError;
 use crate::memory;
 use crate::store::sqlite::SqliteStore;
 use crate::store::yielding::{Yielded, Yielding};
-use crate::store::{NewInvite, ServiceLimits, Store, StoreError};
+use crate::store::{NewInvite, RegistrationLimits, Store, StoreError};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +99,7 @@ pub struct Server {
     pub since: SystemTime,
     pins: Vec<Fingerprint>,
     endpoint: Endpoint,
-    limits: watch::Sender<ServiceLimits>,
+    limits: watch::Sender<RegistrationLimits>,
     /// What HTTPS visitors are shown.
     https: Mutex<Shown>,
     settings: Mutex<Settings>,
@@ -168,15 +168,15 @@ pub(crate) async fn lock(folder: &Folder) -> Result<Lock, ServerStartError> {
 
 async fn directory(
     config: &Config,
-    limits: watch::Receiver<ServiceLimits>,
+    limits: watch::Receiver<RegistrationLimits>,
 ) -> Result<(Directory, Arc<Yielding>), StoreError> {
     let store = Arc::new(Yielding::new(Arc::new(SqliteStore::open(&config.registry_file).await?)));
     let kept: Arc<dyn Store> = Arc::clone(&store) as _;
     Ok((Directory::load(kept, limits).await?, store))
 }
 
-fn service_limits(config: &Config) -> ServiceLimits {
-    ServiceLimits { most: config.max_services, ports: config.tcp_ports }
+fn service_limits(config: &Config) -> RegistrationLimits {
+    RegistrationLimits { most: config.max_services, ports: config.tcp_ports }
 }
 
 impl Server {

@@ -14,7 +14,7 @@ use petit_client::folder::Folder;
 use petit_host::exit::ExitCode;
 use petit_host::files::{self, FileError};
 use petit_host::logs::{self, FileHandle, Level, RotatingFile};
-use petit_host::shutdown::{Asked, Signals};
+use petit_host::shutdown::{ProcessSignal, Signals};
 use tokio::sync::mpsc;
 
 use crate::ui_thread::{Message, UiThread};
@@ -229,10 +229,10 @@ impl Ending {
                     }
                 }
                 asked = self.signals.next() => match asked {
-                    Asked::End { interrupted } => {
+                    ProcessSignal::End { interrupted } => {
                         return if interrupted { ExitCode::Interrupted } else { ExitCode::Ok };
                     }
-                    Asked::Reload => {}
+                    ProcessSignal::Reload => {}
                 },
                 () = rung(&mut quitting) => return ExitCode::Ok,
                 code = finished(&mut smoke) => return code,

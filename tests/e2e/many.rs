@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use petit_engine::BoxFuture;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, FromAgent, FromRelay, ServiceKind, Text};
-use petit_engine::relay::{Access, Announced, Change, EnrolRequest, Enrolled, Names, Relay, Route};
+use petit_engine::relay::{Access, AnnouncedServices, Change, EnrolRequest, Enrolled, Names, Relay, Route};
 use petit_engine::secret::PublicKey;
 use petit_server::directory::Directory;
 use petit_tests::bed::Bed;
@@ -59,7 +59,7 @@ impl Access for Counting {
         &self,
         device: DeviceId,
         services: Vec<(ServiceName, ServiceKind)>,
-    ) -> BoxFuture<'_, Announced> {
+    ) -> BoxFuture<'_, AnnouncedServices> {
         self.directory.announce(device, services)
     }
 

@@ -17,7 +17,7 @@ use super::handle::App;
 use super::link::LinkError;
 use super::texts::Texts;
 use super::{mistakes, settings, words};
-use crate::listening::{Answer, Found};
+use crate::listening::{Found, TargetAnswer};
 use crate::status::Light;
 
 /// How long another program that is changing the config file is waited for.
@@ -234,7 +234,7 @@ fn millis(took: Duration) -> String {
 pub(super) fn listening(texts: &Texts, found: Found) -> Listening {
     let usual = found.is_usual();
     let (said, kind) = match found.answer {
-        Some(Answer::Http { status, took }) => {
+        Some(TargetAnswer::Http { status, took }) => {
             (texts.fill(&answered("service.found", status), &[("ms", &millis(took))]), ServiceKind::Http)
         }
         _ => (String::new(), ServiceKind::Tcp),
@@ -252,12 +252,12 @@ pub(super) fn tried(
     texts: &Texts,
     target: &ServerAddr,
     kind: ServiceKind,
-    found: Result<Answer, ServiceCause>,
+    found: Result<TargetAnswer, ServiceCause>,
 ) -> Tried {
     let good = |what: String| Tried { tone: Tone::Good, words: Words { what, todo: String::new() } };
     match found {
         Err(cause) => Tried { tone: Tone::Bad, words: words::service(texts, cause, &target.to_string()) },
-        Ok(Answer::Http { status, took }) => {
+        Ok(TargetAnswer::Http { status, took }) => {
             let said = answered("service.tried", status);
             let what = texts.fill(&said, &[("ms", &millis(took))]);
             // Only what leaves a doubt says what to do about it.
@@ -269,16 +269,16 @@ pub(super) fn tried(
                 _ => good(what),
             }
         }
-        Ok(Answer::Open { took } | Answer::Other { took } | Answer::Silent { took })
+        Ok(TargetAnswer::Open { took } | TargetAnswer::Other { took } | TargetAnswer::Silent { took })
             if kind == ServiceKind::Tcp =>
         {
             good(texts.fill("service.tried.open", &[("ms", &millis(took))]))
         }
-        Ok(Answer::Silent { took }) => {
+        Ok(TargetAnswer::Silent { took }) => {
             let seconds = took.as_secs().max(1).to_string();
             Tried { tone: Tone::Warn, words: words::words(texts, "service.tried.silent", &[("s", &seconds)]) }
         }
-        Ok(Answer::Open { .. } | Answer::Other { .. }) => {
+        Ok(TargetAnswer::Open { .. } | TargetAnswer::Other { .. }) => {
             Tried { tone: Tone::Warn, words: words::words(texts, "service.tried.not_http", &[]) }
         }
     }

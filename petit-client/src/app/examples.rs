@@ -29,7 +29,7 @@ use super::{actions, checks, mistakes, settings, told, words};
 use crate::config::{self, Config, KeyStore};
 use crate::consent::Withheld;
 use crate::doctor::{Fact, Fault, Finding, Found, Subject};
-use crate::listening::{self, Answer};
+use crate::listening::{self, TargetAnswer};
 use crate::registration::{Known, Registration};
 use crate::status::{BrokenAt, Connection, KeyTrouble, ServiceStatus, Status};
 
@@ -354,7 +354,7 @@ fn invites(texts: &Texts) -> Value {
 }
 
 fn looked_at(texts: &Texts) -> Value {
-    let http = |status, ms| Some(Answer::Http { status, took: Duration::from_millis(ms) });
+    let http = |status, ms| Some(TargetAnswer::Http { status, took: Duration::from_millis(ms) });
     let found = [
         ("localhost:8080", Some("Lexwright Accounts"), "java", http(200, 12)),
         ("localhost:3000", None, "Docker", http(404, 3)),
@@ -372,13 +372,13 @@ fn looked_at(texts: &Texts) -> Value {
 
 fn tried(texts: &Texts) -> Value {
     let took = Duration::from_millis(3);
-    let http = |status| Ok(Answer::Http { status, took: Duration::from_millis(12) });
+    let http = |status| Ok(TargetAnswer::Http { status, took: Duration::from_millis(12) });
     let tries = [
         ("localhost:8080", ServiceKind::Http, http(200)),
         ("localhost:3000", ServiceKind::Http, http(404)),
-        ("localhost:5432", ServiceKind::Tcp, Ok(Answer::Open { took })),
+        ("localhost:5432", ServiceKind::Tcp, Ok(TargetAnswer::Open { took })),
         ("localhost:9999", ServiceKind::Http, Err(ServiceCause::Refused)),
-        ("localhost:22", ServiceKind::Http, Ok(Answer::Other { took })),
+        ("localhost:22", ServiceKind::Http, Ok(TargetAnswer::Other { took })),
     ];
     let tries = tries
         .map(|(at, kind, found)| (at.to_owned(), json!(actions::tried(texts, &target(at), kind, found))));

@@ -5,13 +5,13 @@ use petit_host::cli::{ago, chain};
 
 use super::{Check, Fact, Fault, Finding, Found, Subject};
 use crate::client::ClientStartError;
-use crate::messages::{self, Words};
+use crate::messages::{self, Advice};
 
 pub(super) fn check(finding: &Finding) -> Check {
     let (detail, advice) = match &finding.found {
         Found::Good(fact) => (self::fact(fact), String::new()),
         Found::Bad(fault) => {
-            let Words { what, todo } = self::fault(fault);
+            let Advice { what, todo } = self::fault(fault);
             let advice = match fault {
                 Fault::NoService { invited } => {
                     format!("add one with: {}", messages::add_service(invited.as_ref()))
@@ -82,38 +82,38 @@ fn fact(fact: &Fact) -> String {
     }
 }
 
-fn fault(fault: &Fault) -> Words {
+fn fault(fault: &Fault) -> Advice {
     match fault {
         Fault::Config(error) => {
             let todo = "correct it with: petit-client config edit (or make one with: petit-client init)";
-            Words { what: chain(error), todo }
+            Advice { what: chain(error), todo }
         }
         Fault::Unregistered => {
             let what = "this computer is not registered".to_owned();
-            Words { what, todo: "petit-client register" }
+            Advice { what, todo: "petit-client register" }
         }
-        Fault::Registration(error) => Words { what: chain(error), todo: "" },
+        Fault::Registration(error) => Advice { what: chain(error), todo: "" },
         Fault::Vault(error) => messages::vault(error),
         Fault::KeyGone(store) => messages::start(&ClientStartError::KeyGone(*store)),
         Fault::Server { cause, said } => {
-            let Words { what, todo } = messages::cause(*cause);
-            Words { what: format!("{what}{said}"), todo }
+            let Advice { what, todo } = messages::cause(*cause);
+            Advice { what: format!("{what}{said}"), todo }
         }
         Fault::Clock { apart, is_ahead } => {
             let direction = if *is_ahead { "ahead of" } else { "behind" };
             let what = format!("this computer's clock is {} {direction} the server's", ago(*apart));
-            Words { what, todo: "let the computer set its clock by itself; invites go by the server's" }
+            Advice { what, todo: "let the computer set its clock by itself; invites go by the server's" }
         }
         Fault::NotRunning => {
-            Words { what: "petit-client is not running".to_owned(), todo: "petit-client start" }
+            Advice { what: "petit-client is not running".to_owned(), todo: "petit-client start" }
         }
         Fault::Connection(connection) => {
-            Words { what: messages::connection(connection), todo: messages::connection_todo(connection) }
+            Advice { what: messages::connection(connection), todo: messages::connection_todo(connection) }
         }
         // What to do has a name in it, and is said by `check`.
-        Fault::NoService { invited: _ } => Words { what: "no service is set up".to_owned(), todo: "" },
+        Fault::NoService { invited: _ } => Advice { what: "no service is set up".to_owned(), todo: "" },
         Fault::Service { target, cause, certificate } => {
-            let Words { what, mut todo } = messages::service(*cause);
+            let Advice { what, mut todo } = messages::service(*cause);
             let mut what = format!("{target}: {what}");
             if *cause == ServiceCause::Untrusted {
                 // Whose it is has just been said; elsewhere the advice is to look here.
@@ -124,12 +124,12 @@ fn fault(fault: &Fault) -> Words {
                 let (other, hex) = (if shown.poses { "" } else { ", for another name" }, &shown.fingerprint);
                 what.push_str(&format!(" (signed by {}{other}; tls_fingerprint = \"{hex}\")", shown.issuer));
             }
-            Words { what, todo }
+            Advice { what, todo }
         }
         Fault::Refused(at) => messages::broken(*at),
         Fault::PublicAddress { url, cause } => {
-            let Words { what, todo } = messages::front(*cause);
-            Words { what: format!("{url}: {what}"), todo }
+            let Advice { what, todo } = messages::front(*cause);
+            Advice { what: format!("{url}: {what}"), todo }
         }
     }
 }

@@ -34,7 +34,7 @@ const SYSTEM: [u16; 8] = [22, 25, 53, 111, 139, 445, 631, 3389];
 
 /// What a target answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum TargetAnswer {
     /// HTTP.
     Http {
         /// The status.
@@ -71,13 +71,13 @@ pub struct Found {
     /// The name of its process; empty when it is not known.
     pub process: String,
     /// What it answered; `None` when it was not asked.
-    pub answer: Option<Answer>,
+    pub answer: Option<TargetAnswer>,
 }
 
 impl Found {
     /// True for what people share: what speaks HTTP, and databases.
     pub fn is_usual(&self) -> bool {
-        matches!(self.answer, Some(Answer::Http { .. })) || DATABASES.contains(&self.target.port())
+        matches!(self.answer, Some(TargetAnswer::Http { .. })) || DATABASES.contains(&self.target.port())
     }
 }
 
@@ -128,7 +128,7 @@ pub async fn scan() -> Vec<Found> {
     }
     let mut found: Vec<Found> = looks.join_all().await.into_iter().flatten().collect();
     let rank = |found: &Found| {
-        let speaks = matches!(found.answer, Some(Answer::Http { .. }));
+        let speaks = matches!(found.answer, Some(TargetAnswer::Http { .. }));
         (!speaks, !found.is_usual(), found.target.port())
     };
     found.sort_by_key(rank);
@@ -139,11 +139,11 @@ pub async fn scan() -> Vec<Found> {
 ///
 /// # Errors
 /// Why it was not reached.
-pub async fn try_target(target: &ServerAddr, kind: ServiceKind) -> Result<Answer, ServiceCause> {
+pub async fn try_target(target: &ServerAddr, kind: ServiceKind) -> Result<TargetAnswer, ServiceCause> {
     if kind == ServiceKind::Tcp {
         let begin = Instant::now();
         connect(target).await?;
-        return Ok(Answer::Open { took: begin.elapsed() });
+        return Ok(TargetAnswer::Open { took: begin.elapsed() });
     }
     Ok(ask(target, ANSWER, Until::Status).await?.0)
 }
@@ -162,7 +162,11 @@ async fn connect(target: &ServerAddr) -> Result<TcpStream, ServiceCause> {
 }
 
 /// Asks for the page at the front; with what was found comes what was read of it.
-async fn ask(target: &ServerAddr, limit: Duration, until: Until) -> Result<(Answer, Vec<u8>), ServiceCause> {
+async fn ask(
+    target: &ServerAddr,
+    limit: Duration,
+    until: Until,
+) -> Result<(TargetAnswer, Vec<u8>), ServiceCause> {
     let begin = Instant::now();
     let mut tcp = connect(target).await?;
     let connected = begin.elapsed();
@@ -170,7 +174,7 @@ async fn ask(target: &ServerAddr, limit: Duration, until: Until) -> Result<(Answ
     // A server that speaks first is none of HTTP; it is not answered.
     let greeting = tokio::time::timeout(GREETING, tcp.read_buf(&mut start)).await;
     if greeting.is_ok() {
-        return Ok((Answer::Other { took: connected }, start));
+        return Ok((TargetAnswer::Other { took: connected }, start));
     }
     let begin = Instant::now();
     let request = format!(
@@ -191,9 +195,11 @@ async fn ask(target: &ServerAddr, limit: Duration, until: Until) -> Result<(Answ
     };
     let is_late = tokio::time::timeout(limit, read).await.is_err();
     let answer = match status(&start) {
-        Some(status) => Answer::Http { status, took: connected + first.unwrap_or_else(|| begin.elapsed()) },
-        None if is_late => Answer::Silent { took: limit },
-        None => Answer::Other { took: connected },
+        Some(status) => {
+            TargetAnswer::Http { status, took: connected + first.unwrap_or_else(|| begin.elapsed()) }
+        }
+        None if is_late => TargetAnswer::Silent { took: limit },
+        None => TargetAnswer::Other { took: connected },
     };
     Ok((answer, start))
 }
@@ -345,10 +351,13 @@ mod tests {
     #[tokio::test]
     async fn targets_are_told_apart() {
         let http = server(b"HTTP/1.1 404 Not Found\r\n\r\n", false).await;
-        assert!(matches!(try_target(&http, ServiceKind::Http).await, Ok(Answer::Http { status: 404, .. })));
-        assert!(matches!(try_target(&http, ServiceKind::Tcp).await, Ok(Answer::Open { .. })));
+        assert!(matches!(
+            try_target(&http, ServiceKind::Http).await,
+            Ok(TargetAnswer::Http { status: 404, .. })
+        ));
+        assert!(matches!(try_target(&http, ServiceKind::Tcp).await, Ok(TargetAnswer::Open { .. })));
         let ssh = server(b"SSH-2.0-x\r\n", true).await;
-        assert!(matches!(try_target(&ssh, ServiceKind::Http).await, Ok(Answer::Other { .. })));
+        assert!(matches!(try_target(&ssh, ServiceKind::Http).await, Ok(TargetAnswer::Other { .. })));
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let closed = ServerAddr::new("127.0.0.1", closed.port()).unwrap();
         assert_eq!(try_target(&closed, ServiceKind::Http).await, Err(ServiceCause::Refused));
@@ -364,9 +373,9 @@ mod tests {
             answer,
         };
         let took = Duration::ZERO;
-        assert!(found(631, Some(Answer::Http { status: 404, took })).is_usual());
+        assert!(found(631, Some(TargetAnswer::Http { status: 404, took })).is_usual());
         assert!(found(5432, None).is_usual());
-        for answer in [None, Some(Answer::Other { took }), Some(Answer::Silent { took })] {
+        for answer in [None, Some(TargetAnswer::Other { took }), Some(TargetAnswer::Silent { took })] {
             assert!(!found(22, answer).is_usual() && !found(40_000, answer).is_usual());
         }
     }
@@ -397,6 +406,6 @@ mod tests {
         assert!(ours.process.starts_with("python3"), "{ours:?}");
         assert_eq!(ours.title.as_deref(), Some("The accounts"));
         assert!(ours.is_usual());
-        assert!(matches!(ours.answer, Some(Answer::Http { status: 200, .. })), "{ours:?}");
+        assert!(matches!(ours.answer, Some(TargetAnswer::Http { status: 200, .. })), "{ours:?}");
     }
 }

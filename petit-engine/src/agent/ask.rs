@@ -12,17 +12,17 @@ use crate::proto::control::{FromAgent, Hop, Message, ProbeResult};
 
 /// Something asked of the relay that has not been answered.
 pub(super) struct Question {
-    pub(super) what: Asked,
+    pub(super) what: QuestionKind,
     pub(super) deadline: Instant,
 }
 
-pub(super) enum Asked {
+pub(super) enum QuestionKind {
     Probe { probe: u32, number: u16, answer: Option<oneshot::Sender<Result<ProbeResult, AskError>>> },
     Remove { name: ServiceName, answer: oneshot::Sender<Result<(), AskError>> },
     Unregister { answer: oneshot::Sender<Result<(), AskError>> },
 }
 
-impl Asked {
+impl QuestionKind {
     pub(super) fn fail(self, error: AskError) {
         // Who asked may have stopped waiting.
         match self {
@@ -44,12 +44,13 @@ impl Runner {
             offered.probe_at = None; // until this one has come back
         }
         let message = FromAgent::Probe { probe, service: number };
-        self.ask(&message, Asked::Probe { probe, number, answer });
+        self.ask(&message, QuestionKind::Probe { probe, number, answer });
     }
 
     pub(super) fn on_probed(&mut self, probe: u32, result: ProbeResult) {
-        let this = |what: &Asked| matches!(what, Asked::Probe { probe: asked, .. } if *asked == probe);
-        if let Some(Asked::Probe { number, answer, .. }) = self.answered(this) {
+        let this =
+            |what: &QuestionKind| matches!(what, QuestionKind::Probe { probe: asked, .. } if *asked == probe);
+        if let Some(QuestionKind::Probe { number, answer, .. }) = self.answered(this) {
             let result = self.as_known_here(number, result);
             self.take_probe_result(number, result);
             if let Some(answer) = answer {
@@ -79,7 +80,7 @@ impl Runner {
         self.view.send_modify(|_| {});
     }
 
-    pub(super) fn ask(&mut self, message: &FromAgent, what: Asked) {
+    pub(super) fn ask(&mut self, message: &FromAgent, what: QuestionKind) {
         if self.live.is_some() {
             self.questions.push(Question { what, deadline: Instant::now() + limits::PROBE_LIMIT });
             self.send(message);
@@ -88,7 +89,7 @@ impl Runner {
         }
     }
 
-    pub(super) fn answered(&mut self, is_it: impl Fn(&Asked) -> bool) -> Option<Asked> {
+    pub(super) fn answered(&mut self, is_it: impl Fn(&QuestionKind) -> bool) -> Option<QuestionKind> {
         let position = self.questions.iter().position(|question| is_it(&question.what))?;
         Some(self.questions.swap_remove(position).what)
     }
@@ -106,7 +107,7 @@ impl Runner {
     pub(super) fn ask_in_time(&mut self, now: Instant) {
         while let Some(late) = self.questions.iter().position(|question| question.deadline <= now) {
             let question = self.questions.swap_remove(late);
-            if let Asked::Probe { number, .. } = question.what {
+            if let QuestionKind::Probe { number, .. } = question.what {
                 self.take_probe_result(
                     number,
                     ProbeResult { broken: Some(Hop::Tunnel), ..ProbeResult::default() },

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::AskError;
 use super::run::{Chain, Runner, dice};
-use super::session::{Left, Live, SessionError};
+use super::session::{AgentSession, Left, SessionError};
 use crate::limits;
 use crate::mux::Stream;
 use crate::proto::rate::Rate;
@@ -116,7 +116,7 @@ impl Runner {
     }
 
     /// Serves a session that was moved away from until the relay ends it.
-    pub(super) fn stay_behind(&mut self, old: Live) {
+    pub(super) fn stay_behind(&mut self, old: AgentSession) {
         let left = self.moved.one_more(Left::Serves);
         self.leaving.spawn(old.serve_on(self.moved.sender.clone(), left));
         // Their answers would come in the old session, in which nothing is listened to any more.

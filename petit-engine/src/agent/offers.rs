@@ -280,7 +280,7 @@ pub(super) mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::agent::session::Live;
+    use crate::agent::session::AgentSession;
     use crate::agent::{AgentConfig, Direct, Installation};
     use crate::cause::ServiceCause;
     use crate::mux::MuxEvent;
@@ -317,7 +317,7 @@ pub(super) mod tests {
         let (relay, Side { mux, events, end }) = pair(1 << 20);
         let features: Vec<Text<32>> = in_use.iter().map(|name| Text::lossy(name)).collect();
         runner.telling = Telling::to(&features);
-        runner.live = Some(Live::new(mux, events, end));
+        runner.live = Some(AgentSession::new(mux, events, end));
         (runner, relay)
     }
 

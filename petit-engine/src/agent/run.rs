@@ -11,12 +11,12 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::ask::{Asked, Question};
+use super::ask::{Question, QuestionKind};
 use super::connections::Connections;
 use super::doings::Doings;
 use super::moving::Moved;
 use super::offers::{Offered, Telling};
-use super::session::{Breach, Left, Live, SessionError, at, connect, ended, retry_after};
+use super::session::{AgentSession, Breach, Left, SessionError, at, connect, ended, retry_after};
 use super::state::{AgentEvent, AgentState};
 use super::visit::{Visit, Visits};
 use super::{AgentConfig, AgentView, AskError, Command, Installation, KnownFronts, ServerView};
@@ -35,7 +35,7 @@ use crate::proto::frame::{Purpose, ResetCode};
 use crate::proto::liveness::Backoff;
 use crate::secret::random_bytes;
 
-pub(super) type Dialing = BoxFuture<'static, Result<(Live, Welcome), SessionError>>;
+pub(super) type Dialing = BoxFuture<'static, Result<(AgentSession, Welcome), SessionError>>;
 
 /// What the handle reads.
 type Views = (watch::Receiver<AgentView>, watch::Receiver<Option<Mux>>);
@@ -58,7 +58,7 @@ pub(super) struct Runner {
     pub(super) offers: Vec<Offered>,
     pub(super) next_number: u16,
     pub(super) dialing: Option<Dialing>,
-    pub(super) live: Option<Live>,
+    pub(super) live: Option<AgentSession>,
     /// Sessions that finish their streams, or are served until the relay ends them.
     pub(super) leaving: JoinSet<()>,
     awaiting_drained: Vec<oneshot::Sender<()>>,
@@ -345,7 +345,7 @@ impl Runner {
             }
             Command::Wake => self.wake(),
             Command::Network(addresses) => {
-                let gone = |live: &Live| live.local.is_some_and(|local| !addresses.contains(&local));
+                let gone = |live: &AgentSession| live.local.is_some_and(|local| !addresses.contains(&local));
                 if self.live.as_ref().is_some_and(gone) {
                     tracing::info!("the address of this connection is gone");
                     return self.begin_anew();
@@ -372,9 +372,11 @@ impl Runner {
             Command::Probe(name, answer) => self.on_probe_wanted(&name, answer),
             Command::Remove(name, answer) => {
                 let message = FromAgent::Remove { name: name.clone() };
-                self.ask(&message, Asked::Remove { name, answer });
+                self.ask(&message, QuestionKind::Remove { name, answer });
             }
-            Command::Unregister(answer) => self.ask(&FromAgent::Unregister {}, Asked::Unregister { answer }),
+            Command::Unregister(answer) => {
+                self.ask(&FromAgent::Unregister {}, QuestionKind::Unregister { answer });
+            }
             Command::Drained(answer) => {
                 self.awaiting_drained.push(answer);
                 self.tell_drained();
@@ -402,7 +404,7 @@ impl Runner {
         }
     }
 
-    fn on_dialled(&mut self, dialled: Result<(Live, Welcome), SessionError>) {
+    fn on_dialled(&mut self, dialled: Result<(AgentSession, Welcome), SessionError>) {
         self.dialing = None;
         match dialled {
             Ok((live, welcome)) => {
@@ -473,9 +475,8 @@ impl Runner {
                 if self.offers.iter().any(again) {
                     self.offer_again();
                 }
-                let removed =
-                    |what: &Asked| matches!(what, Asked::Remove { name: asked, .. } if *asked == name);
-                if let Some(Asked::Remove { answer, .. }) = self.answered(removed) {
+                let removed = |what: &QuestionKind| matches!(what, QuestionKind::Remove { name: asked, .. } if *asked == name);
+                if let Some(QuestionKind::Remove { answer, .. }) = self.answered(removed) {
                     let _ = answer.send(if found { Ok(()) } else { Err(AskError::NoSuchService) });
                 }
             }
@@ -499,9 +500,9 @@ impl Runner {
 
     fn refused(&mut self, refusal: Refusal) {
         // Being unknown is what an unregistration asked for, whichever message says it first.
-        let unregister = |what: &Asked| matches!(what, Asked::Unregister { .. });
+        let unregister = |what: &QuestionKind| matches!(what, QuestionKind::Unregister { .. });
         if refusal == Refusal::Unknown
-            && let Some(Asked::Unregister { answer }) = self.answered(unregister)
+            && let Some(QuestionKind::Unregister { answer }) = self.answered(unregister)
         {
             let _ = answer.send(Ok(()));
         }
@@ -624,14 +625,14 @@ impl Runner {
     }
 }
 
-async fn poll_dialing(dialing: &mut Option<Dialing>) -> Result<(Live, Welcome), SessionError> {
+async fn poll_dialing(dialing: &mut Option<Dialing>) -> Result<(AgentSession, Welcome), SessionError> {
     match dialing {
         Some(dialing) => dialing.await,
         None => std::future::pending().await,
     }
 }
 
-async fn next_event(live: &mut Option<Live>) -> Option<MuxEvent> {
+async fn next_event(live: &mut Option<AgentSession>) -> Option<MuxEvent> {
     match live {
         Some(live) => live.events.recv().await,
         None => std::future::pending().await,

@@ -119,7 +119,7 @@ async fn becomes(left: &mut watch::Receiver<Left>, such: impl Fn(Left) -> bool) 
 
 /// A welcomed session. Dropping it ends it at once.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct AgentSession {
     pub(super) mux: Mux,
     pub(super) events: MuxEvents,
     driver: Option<JoinHandle<End>>,
@@ -131,7 +131,7 @@ pub(super) struct Live {
     pub(super) features: Vec<Text<32>>,
 }
 
-impl Drop for Live {
+impl Drop for AgentSession {
     fn drop(&mut self) {
         if let Some(driver) = &self.driver {
             driver.abort();
@@ -139,7 +139,7 @@ impl Drop for Live {
     }
 }
 
-impl Live {
+impl AgentSession {
     /// A session whose driver runs.
     pub(super) fn new(mux: Mux, events: MuxEvents, driver: JoinHandle<End>) -> Self {
         let (driver, since) = (Some(driver), Instant::now());
@@ -178,7 +178,7 @@ impl Live {
     }
 
     /// Hands on the streams that the relay still opens, until it ends the session, for [`limits::MOVED`] at most;
-    /// when `left` says so, lets them finish as [`Live::drain`] does.
+    /// when `left` says so, lets them finish as [`AgentSession::drain`] does.
     pub(super) async fn serve_on(mut self, streams: mpsc::Sender<Stream>, mut left: watch::Receiver<Left>) {
         let events = &mut self.events;
         let serve = async {
@@ -247,7 +247,7 @@ pub(super) async fn connect(
     route: &DialRoute,
     config: Arc<ClientConfig>,
     hello: Hello,
-) -> Result<(Live, Welcome), SessionError> {
+) -> Result<(AgentSession, Welcome), SessionError> {
     let window = hello.window;
     let services = hello.services.len();
     let (message, mut live) = ask(server, route, config, &FromAgent::Hello(hello), window).await?;
@@ -271,7 +271,7 @@ async fn ask(
     config: Arc<ClientConfig>,
     first: &FromAgent,
     window: u32,
-) -> Result<(FromRelay, Live), SessionError> {
+) -> Result<(FromRelay, AgentSession), SessionError> {
     let deadline = Instant::now() + limits::DIAL;
     let tls = dial::dial(server, route, config, limits::DIAL).await?;
     let (wire, connection) = tls.get_ref();
@@ -281,7 +281,7 @@ async fn ask(
         post_quantum: tls::is_post_quantum(connection),
     });
     let (mux, driver, events) = mux::session(tls, Role::Agent, window);
-    let mut live = Live::new(mux, events, tokio::spawn(driver));
+    let mut live = AgentSession::new(mux, events, tokio::spawn(driver));
     (live.local, live.key_exchange) = (local, key_exchange);
     let first = first.encode().map_err(|_| SessionError::TooMuch { server: server.clone() })?;
     live.mux.send_control(&first);
@@ -351,7 +351,7 @@ mod tests {
     use crate::proto::frame::Open;
 
     /// A session at an agent with a stream that has come and that nobody has taken; and the relay's end.
-    async fn with_a_stream_that_waits() -> (Side, Live, Stream) {
+    async fn with_a_stream_that_waits() -> (Side, AgentSession, Stream) {
         let (relay, Side { mux, events, end }) = pair(4096);
         let stream = relay.mux.open(Open::default()).unwrap();
         while events.is_empty() {
@@ -360,7 +360,7 @@ mod tests {
         let (driver, since) = (Some(end), Instant::now());
         (
             relay,
-            Live { mux, events, driver, since, local: None, key_exchange: None, features: vec![] },
+            AgentSession { mux, events, driver, since, local: None, key_exchange: None, features: vec![] },
             stream,
         )
     }

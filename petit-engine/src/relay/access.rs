@@ -31,7 +31,7 @@ pub trait Access: Names + Send + Sync + 'static {
         &self,
         device: DeviceId,
         services: Vec<(ServiceName, ServiceKind)>,
-    ) -> BoxFuture<'_, Announced>;
+    ) -> BoxFuture<'_, AnnouncedServices>;
 
     /// Takes note of what the customer calls a device now.
     fn rename(&self, device: DeviceId, name: Text<64>) -> BoxFuture<'_, ()>;
@@ -90,16 +90,16 @@ pub struct Enrolled {
 
 /// What became of the services that a device offers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Announced {
+pub struct AnnouncedServices {
     /// One per offer, in its order.
-    pub services: Vec<Result<Registration, GrantRefusal>>,
+    pub services: Vec<Result<ServiceRegistration, GrantRefusal>>,
     /// What else is registered for the device.
     pub kept: Vec<Kept>,
 }
 
 /// A service that is registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registration {
+pub struct ServiceRegistration {
     /// Its registered ID.
     pub id: RegisteredId,
     /// Its aliases.

@@ -44,7 +44,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use tokio_util::task::TaskTracker;
 
-pub use self::access::{Access, Announced, Change, EnrolRequest, Enrolled, Registration};
+pub use self::access::{Access, AnnouncedServices, Change, EnrolRequest, Enrolled, ServiceRegistration};
 #[doc(hidden)]
 pub use self::admission::time_newcomers;
 use self::admission::{Admission, Connections, Entrance, Ticket};

@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::comings::{Coming, coming};
 use super::registry::{Served, Session};
-use super::{Announced, RelayShared, probe};
+use super::{AnnouncedServices, RelayShared, probe};
 use crate::BoxFuture;
 use crate::limits;
 use crate::mux::{self, End, Mux, MuxEvent, MuxEvents, Role};
@@ -345,7 +345,7 @@ async fn announce(
     offers: Vec<Offer>,
 ) -> (Vec<Grant>, Vec<Kept>) {
     let wanted = offers.iter().map(|offer| (offer.name.clone(), offer.kind)).collect();
-    let Announced { services: registrations, mut kept } =
+    let AnnouncedServices { services: registrations, mut kept } =
         shared.access.announce(session.device, wanted).await;
     kept.truncate(limits::MAX_SERVICES);
     let mut served = HashMap::new();

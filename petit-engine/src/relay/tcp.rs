@@ -14,7 +14,7 @@ use super::admission::Entrance;
 use super::front_probe::{reachable, source_towards};
 use super::listeners::Accepting;
 use super::places::{Claim, Slot};
-use super::{Registration, RelayShared};
+use super::{RelayShared, ServiceRegistration};
 use crate::limits;
 use crate::mux::{Stream, Until, carry};
 use crate::name::RegisteredId;
@@ -101,7 +101,7 @@ impl TcpListeners {
     pub(super) fn open(
         &self,
         shared: &Arc<RelayShared>,
-        registration: &Registration,
+        registration: &ServiceRegistration,
     ) -> Result<String, GrantRefusal> {
         let id = registration.id;
         let mut table = self.table();

@@ -72,7 +72,7 @@ impl Listener {
 pub struct Control {
     task: JoinHandle<()>,
     ours: watch::Sender<bool>,
-    asks: mpsc::Sender<Asked>,
+    asks: mpsc::Sender<ServingCommand>,
 }
 
 impl Drop for Control {
@@ -94,7 +94,7 @@ impl Control {
     #[cfg(unix)]
     pub async fn copy(&self) -> io::Result<SocketCopy> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.asks.send(Asked::Copy(answer)).await;
+        let _ = self.asks.send(ServingCommand::Copy(answer)).await;
         answered.await.unwrap_or_else(|_| Err(io::ErrorKind::NotConnected.into()))
     }
 
@@ -105,7 +105,7 @@ impl Control {
     /// Cancel safe.
     pub async fn answered(&self) {
         let (answer, answered) = oneshot::channel();
-        let _ = self.asks.send(Asked::Answered(answer)).await;
+        let _ = self.asks.send(ServingCommand::Answered(answer)).await;
         let _ = tokio::time::timeout(LAST_ANSWERS, answered).await;
     }
 
@@ -120,7 +120,7 @@ impl Control {
     /// Cancelling ends it at once.
     pub async fn finish(mut self) {
         let (answer, answered) = oneshot::channel();
-        let _ = self.asks.send(Asked::Finish(answer)).await;
+        let _ = self.asks.send(ServingCommand::Finish(answer)).await;
         let _ = tokio::time::timeout(LAST_ANSWERS, answered).await;
         self.task.abort();
         let _ = (&mut self.task).await;
@@ -129,7 +129,7 @@ impl Control {
 
 /// What the serving task is asked.
 #[derive(Debug)]
-enum Asked {
+enum ServingCommand {
     #[cfg(unix)]
     Copy(oneshot::Sender<io::Result<SocketCopy>>),
     Answered(oneshot::Sender<()>),
@@ -155,7 +155,7 @@ impl Serving {
         Self { socket, connections: JoinSet::new(), waiting: Vec::new(), is_ours }
     }
 
-    async fn run(mut self, handler: Arc<dyn Handler>, mut asks: Option<mpsc::Receiver<Asked>>) {
+    async fn run(mut self, handler: Arc<dyn Handler>, mut asks: Option<mpsc::Receiver<ServingCommand>>) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             let takes = *self.is_ours.borrow_and_update();
@@ -179,9 +179,9 @@ impl Serving {
                 Ok(()) = self.is_ours.changed() => {}
                 asked = next(&mut asks) => match asked {
                     #[cfg(unix)]
-                    Asked::Copy(answer) => drop(answer.send(self.socket.copy())),
-                    Asked::Answered(answer) => self.waiting.push(answer),
-                    Asked::Finish(answer) => {
+                    ServingCommand::Copy(answer) => drop(answer.send(self.socket.copy())),
+                    ServingCommand::Answered(answer) => self.waiting.push(answer),
+                    ServingCommand::Finish(answer) => {
                         while self.connections.join_next().await.is_some() {}
                         let _ = answer.send(());
                         return;
@@ -207,7 +207,7 @@ impl Serving {
     }
 }
 
-async fn next(asks: &mut Option<mpsc::Receiver<Asked>>) -> Asked {
+async fn next(asks: &mut Option<mpsc::Receiver<ServingCommand>>) -> ServingCommand {
     match asks.as_mut() {
         Some(asks) => match asks.recv().await {
             Some(asked) => asked,

@@ -2,7 +2,7 @@
 //! terminal, a service manager, a container) takes its end for the end of the service.
 
 use super::link::{Link, LinkMessage};
-use crate::shutdown::{Asked, Signals, StopCause, StopRequests, Urgency};
+use crate::shutdown::{ProcessSignal, Signals, StopCause, StopRequests, Urgency};
 
 /// Stays until the last successor has ended, and returns its exit code; `None` when that was killed. Signals are
 /// passed on; `requests` are those that have come before, so that one more is as urgent as it is meant.
@@ -12,11 +12,11 @@ pub async fn stay(mut link: Link, signals: &mut Signals, mut requests: StopReque
         tokio::select! {
             asked = signals.next() => match asked {
                 // On a terminal the successor has got the signal too, so only what goes beyond it counts there.
-                Asked::End { interrupted } => {
+                ProcessSignal::End { interrupted } => {
                     let urgency = requests.add(StopCause::Signal { interrupted });
                     link.say(&LinkMessage::Stop { now: urgency == Urgency::AtOnce });
                 }
-                Asked::Reload => link.say(&LinkMessage::Reload {}),
+                ProcessSignal::Reload => link.say(&LinkMessage::Reload {}),
             },
             heard = link.next() => match heard {
                 Some((LinkMessage::Ended { exit }, _)) => return Some(exit),

@@ -16,14 +16,14 @@ use crate::store::sqlite::SqliteStore;
 struct Bed {
     dir: tempfile::TempDir,
     directory: Directory,
-    _limits: watch::Sender<ServiceLimits>,
+    _limits: watch::Sender<RegistrationLimits>,
 }
 
 impl Bed {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::create(&dir.path().join("registry.db")).await.unwrap();
-        let limits = watch::Sender::new(ServiceLimits { most: 8, ports: Some((30_000, 30_009)) });
+        let limits = watch::Sender::new(RegistrationLimits { most: 8, ports: Some((30_000, 30_009)) });
         let directory = Directory::load(Arc::new(store), limits.subscribe()).await.unwrap();
         Self { dir, directory, _limits: limits }
     }
@@ -98,15 +98,15 @@ async fn what_is_answered_from_memory_is_what_the_store_says() {
     bed.directory.add_alias(device.id, "a.example".parse().unwrap(), false).await.unwrap();
     let again = bed.directory.announce(device.device, services.clone()).await;
     let store = bed.directory.store();
-    let limits = ServiceLimits { most: 8, ports: Some((30_000, 30_009)) };
+    let limits = RegistrationLimits { most: 8, ports: Some((30_000, 30_009)) };
     let (written, changes) = store.announce(device.device, services.clone(), limits).await.unwrap();
     assert!(changes.added.services.is_empty() && first.services.len() == 3);
     for (known, written) in again.services.iter().zip(written) {
-        let Announced::Registered(row) = written else { panic!("{written:?}") };
+        let AnnouncedRow::Registered(row) = written else { panic!("{written:?}") };
         let mut aliases = row.aliases;
         aliases.sort();
         let port = row.port.unwrap_or_default();
-        assert_eq!(*known, Ok(Registration { id: row.id, aliases, port }));
+        assert_eq!(*known, Ok(ServiceRegistration { id: row.id, aliases, port }));
     }
     // Read anew it is the same.
     let (_, limits) = watch::channel(limits);
@@ -126,7 +126,7 @@ async fn a_service_that_is_offered_as_something_else_is_written_down() {
     assert!(matches!(&announced.services[..], [Ok(web)] if web.port == 30_000), "{announced:?}");
     assert_eq!(bed.directory.service(&device.id).unwrap().kind, ServiceKind::Tcp);
     // The operator has given other ports since.
-    bed._limits.send_replace(ServiceLimits { most: 8, ports: Some((40_000, 40_009)) });
+    bed._limits.send_replace(RegistrationLimits { most: 8, ports: Some((40_000, 40_009)) });
     let announced = bed.directory.announce(device.device, tcp).await;
     assert!(matches!(&announced.services[..], [Ok(web)] if web.port == 40_000), "{announced:?}");
 }

@@ -331,7 +331,7 @@ pub struct EnrolledRow {
 
 /// A service after it was offered.
 #[derive(Clone, Debug)]
-pub enum Announced {
+pub enum AnnouncedRow {
     /// It is registered.
     Registered(ServiceRow),
     /// The device has as many services as it may.
@@ -342,14 +342,14 @@ pub enum Announced {
 
 /// What limits a device's services.
 #[derive(Clone, Copy, Debug)]
-pub struct ServiceLimits {
+pub struct RegistrationLimits {
     /// Services of one device.
     pub most: usize,
     /// Ports for raw TCP services; (0, 0) lets the system choose.
     pub ports: Option<(u16, u16)>,
 }
 
-impl ServiceLimits {
+impl RegistrationLimits {
     /// True when a raw TCP service may have a port.
     pub fn allows(&self, port: u16) -> bool {
         self.ports.is_some_and(|(first, last)| (first..=last).contains(&port))
@@ -378,8 +378,8 @@ pub trait Store: Send + Sync + 'static {
         &self,
         device: DeviceId,
         services: Vec<(ServiceName, ServiceKind)>,
-        limits: ServiceLimits,
-    ) -> StoreFuture<'_, (Vec<Announced>, Changes)>;
+        limits: RegistrationLimits,
+    ) -> StoreFuture<'_, (Vec<AnnouncedRow>, Changes)>;
 
     /// Takes note of what the customer calls a device now. Writes nothing when that is what it was called before,
     /// or nothing.

@@ -13,8 +13,8 @@ use petit_engine::secret::InviteId;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::{
-    AliasRow, Announced, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite, ServiceLimits,
-    Store, StoreError, StoreFuture, Tables,
+    AliasRow, AnnouncedRow, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite,
+    RegistrationLimits, Store, StoreError, StoreFuture, Tables,
 };
 
 /// Where the registry is kept.
@@ -111,8 +111,8 @@ impl Store for Yielding {
         &self,
         device: DeviceId,
         services: Vec<(ServiceName, ServiceKind)>,
-        limits: ServiceLimits,
-    ) -> StoreFuture<'_, (Vec<Announced>, Changes)> {
+        limits: RegistrationLimits,
+    ) -> StoreFuture<'_, (Vec<AnnouncedRow>, Changes)> {
         asked!(self, announce(device, services, limits))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use petit_engine::BoxFuture;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, ServiceKind, Text};
-use petit_engine::relay::{Access, Announced, Change, EnrolRequest, Enrolled, Names, Relay, Route};
+use petit_engine::relay::{Access, AnnouncedServices, Change, EnrolRequest, Enrolled, Names, Relay, Route};
 use petit_engine::secret::{PrivateKey, PublicKey};
 use petit_tests::visitor::Visitor;
 use tokio::net::TcpListener;
@@ -49,9 +49,13 @@ impl Access for Faulty {
         Box::pin(async { Err(EnrolRefusal::Busy) })
     }
 
-    fn announce(&self, _: DeviceId, services: Vec<(ServiceName, ServiceKind)>) -> BoxFuture<'_, Announced> {
+    fn announce(
+        &self,
+        _: DeviceId,
+        services: Vec<(ServiceName, ServiceKind)>,
+    ) -> BoxFuture<'_, AnnouncedServices> {
         let services = vec![Err(GrantRefusal::StoreFailed); services.len()];
-        Box::pin(async move { Announced { services, kept: Vec::new() } })
+        Box::pin(async move { AnnouncedServices { services, kept: Vec::new() } })
     }
 
     fn rename(&self, _: DeviceId, _: Text<64>) -> BoxFuture<'_, ()> {

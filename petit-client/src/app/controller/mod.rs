@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::contract::{PauseFor, Prefs, Problem, Refused, ServiceKind, StateKind};
-use super::link::{Asked, Link, LinkError, Links, Opened};
+use super::link::{Link, LinkError, Links, Opened, SocketCommand};
 use super::notes::{Note, Watcher};
 use super::prefs::{DesiredState, Remembered};
 use super::texts::Texts;
@@ -66,7 +66,7 @@ pub struct Inputs {
     /// Where clients come from.
     pub links: Arc<dyn Links>,
     /// What comes in over the control socket of a client in this process.
-    pub asked: mpsc::Receiver<Asked>,
+    pub asked: mpsc::Receiver<SocketCommand>,
     /// Starting on login.
     pub login: Arc<dyn LoginItem>,
     /// The clock on the wall.
@@ -163,7 +163,7 @@ struct Controller {
 async fn run(
     mut this: Controller,
     mut inbox: mpsc::Receiver<Intent>,
-    mut asked: mpsc::Receiver<Asked>,
+    mut asked: mpsc::Receiver<SocketCommand>,
     shown: watch::Sender<Arc<Shown>>,
     linked: watch::Sender<SharedLink>,
 ) {
@@ -441,10 +441,10 @@ impl Controller {
         Ok(())
     }
 
-    async fn on_asked(&mut self, asked: Asked) {
+    async fn on_asked(&mut self, asked: SocketCommand) {
         let result = match asked {
-            Asked::Start => self.set_desired(DesiredState::On).await,
-            Asked::Stop(done) => {
+            SocketCommand::Start => self.set_desired(DesiredState::On).await,
+            SocketCommand::Stop(done) => {
                 let result = self.set_desired(DesiredState::Off).await;
                 let _ = done.send(());
                 result

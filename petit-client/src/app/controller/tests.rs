@@ -121,7 +121,7 @@ struct Test {
     links: Arc<FakeLinks>,
     did: mpsc::UnboundedReceiver<String>,
     doing: mpsc::UnboundedSender<String>,
-    asked: Option<mpsc::Sender<Asked>>,
+    asked: Option<mpsc::Sender<SocketCommand>>,
 }
 
 impl Test {
@@ -260,12 +260,12 @@ async fn what_is_asked_over_the_socket_is_a_wish_like_any_other() {
     let (app, _notes) = test.start();
     let (_, _) = (test.did().await, test.did().await);
     let (done, is_done) = oneshot::channel();
-    test.asked.as_ref().unwrap().send(Asked::Stop(done)).await.unwrap();
+    test.asked.as_ref().unwrap().send(SocketCommand::Stop(done)).await.unwrap();
     is_done.await.unwrap();
     assert_eq!(test.did().await, "off");
     until_kind(&app, StateKind::Off).await;
     assert_eq!(Remembered::load(&test.folder()).desired, DesiredState::Off);
-    test.asked.as_ref().unwrap().send(Asked::Start).await.unwrap();
+    test.asked.as_ref().unwrap().send(SocketCommand::Start).await.unwrap();
     assert_eq!(test.did().await, "on");
 }
 

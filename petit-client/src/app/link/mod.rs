@@ -16,7 +16,7 @@ use petit_host::logs::Level;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-pub use self::own::{Asked, RealLinks};
+pub use self::own::{RealLinks, SocketCommand};
 use super::contract::Problem;
 use super::view::{Owner, Trouble};
 use crate::client::ClientStartError;

@@ -32,7 +32,7 @@ use crate::status::Status;
 
 /// What somebody asks of the client in this process through its socket, and the controller decides.
 #[derive(Debug)]
-pub enum Asked {
+pub enum SocketCommand {
     /// Go online.
     Start,
     /// Go offline; rings when it is.
@@ -44,7 +44,7 @@ pub struct RealLinks {
     folder: Folder,
     level: Option<LevelHandle>,
     log: Option<FileHandle>,
-    asked: mpsc::Sender<Asked>,
+    asked: mpsc::Sender<SocketCommand>,
 }
 
 impl RealLinks {
@@ -53,7 +53,7 @@ impl RealLinks {
         folder: Folder,
         level: Option<LevelHandle>,
         log: Option<FileHandle>,
-        asked: mpsc::Sender<Asked>,
+        asked: mpsc::Sender<SocketCommand>,
     ) -> Self {
         Self { folder, level, log, asked }
     }
@@ -146,7 +146,7 @@ struct Own {
 }
 
 impl Own {
-    fn start(client: Client, asked: mpsc::Sender<Asked>) -> std::io::Result<Arc<Self>> {
+    fn start(client: Client, asked: mpsc::Sender<SocketCommand>) -> std::io::Result<Arc<Self>> {
         let listener = Listener::bind(&client.folder().socket())?;
         let (statuses, receiver) = watch::channel(None);
         let (stop, mut stopped) = mpsc::channel(1);
@@ -287,7 +287,7 @@ impl Link for Own {
 /// is kept there; the rest is as in `petit-client run`.
 struct Socket {
     control: Control,
-    asked: mpsc::Sender<Asked>,
+    asked: mpsc::Sender<SocketCommand>,
 }
 
 impl Handler for Socket {
@@ -296,12 +296,12 @@ impl Handler for Socket {
             let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
             match (request.method.as_str(), path.as_slice()) {
                 ("POST", ["start"]) => {
-                    let _ = self.asked.send(Asked::Start).await;
+                    let _ = self.asked.send(SocketCommand::Start).await;
                     Reply::Json(json!({ "on": true }))
                 }
                 ("POST", ["stop"]) => {
                     let (done, is_done) = oneshot::channel();
-                    let _ = self.asked.send(Asked::Stop(done)).await;
+                    let _ = self.asked.send(SocketCommand::Stop(done)).await;
                     let _ = is_done.await;
                     // The program stays, because its user sees it; only the connection has ended.
                     Reply::Json(json!({ "pid": std::process::id(), "stays": true }))
@@ -309,7 +309,7 @@ impl Handler for Socket {
                 ("POST", ["register"]) => {
                     let reply = self.control.handle(request).await;
                     if matches!(reply, Reply::Json(_)) {
-                        let _ = self.asked.send(Asked::Start).await;
+                        let _ = self.asked.send(SocketCommand::Start).await;
                     }
                     reply
                 }

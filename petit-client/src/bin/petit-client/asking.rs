@@ -13,7 +13,7 @@ use petit_engine::invite::Invite;
 use petit_engine::name::{ServerAddr, ServiceName, VendorName};
 use petit_host::cli::{Failure, ago};
 use petit_host::exit::ExitCode;
-use petit_host::shutdown::{Asked, Signals};
+use petit_host::shutdown::{ProcessSignal, Signals};
 
 /// What an invite says before anything is dialled.
 pub(crate) fn show_invite(invite: &Invite) {
@@ -47,7 +47,7 @@ fn whom(vendor: Option<&VendorName>, server: &ServerAddr) -> String {
 pub(crate) fn confirm(invite: &Invite, in_force: Option<&Registration>) -> Result<(), Failure> {
     let nothing = || Failure::new(ExitCode::Failed, "nothing was changed");
     let question = "If your vendor tells you other words, stop here. Go on?";
-    if !ask_yes(question, Answer::Yes) {
+    if !ask_yes(question, DefaultAnswer::Yes) {
         return Err(nothing());
     }
     let Some(known) = in_force else { return Ok(()) };
@@ -57,18 +57,18 @@ pub(crate) fn confirm(invite: &Invite, in_force: Option<&Registration>) -> Resul
         "This computer is registered with {old}. That ends once it is registered with {new}; {old} reaches nothing \
          here any more then, and its addresses are lost.\nReplace it?"
     );
-    if ask_yes(&question, Answer::No) { Ok(()) } else { Err(nothing()) }
+    if ask_yes(&question, DefaultAnswer::No) { Ok(()) } else { Err(nothing()) }
 }
 
 /// What no answer means.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum DefaultAnswer {
     Yes,
     No,
 }
 
-pub(crate) fn ask_yes(question: &str, silence: Answer) -> bool {
-    print!("{question} {} ", if silence == Answer::Yes { "[Y/n]" } else { "[y/N]" });
+pub(crate) fn ask_yes(question: &str, silence: DefaultAnswer) -> bool {
+    print!("{question} {} ", if silence == DefaultAnswer::Yes { "[Y/n]" } else { "[y/N]" });
     let _ = io::stdout().flush();
     let mut line = String::new();
     // The end of the input is no answer to a question.
@@ -76,7 +76,7 @@ pub(crate) fn ask_yes(question: &str, silence: Answer) -> bool {
         return false;
     }
     match line.trim().to_ascii_lowercase().as_str() {
-        "" => silence == Answer::Yes,
+        "" => silence == DefaultAnswer::Yes,
         answer => matches!(answer, "y" | "yes"),
     }
 }
@@ -85,7 +85,8 @@ pub(crate) fn ask_yes(question: &str, silence: Answer) -> bool {
 pub(crate) fn ask_share(invite: &Invite, kept: &[KeptService]) -> BTreeSet<ServiceName> {
     let vendor = whom(invite.vendor.as_ref(), &invite.server);
     let may_reach = |kept: &&KeptService| {
-        let silence = if kept.chosen_for == ChosenFor::Another { Answer::No } else { Answer::Yes };
+        let silence =
+            if kept.chosen_for == ChosenFor::Another { DefaultAnswer::No } else { DefaultAnswer::Yes };
         ask_yes(&format!("May {vendor} reach {:?} at {}?", kept.name.as_str(), kept.target), silence)
     };
     kept.iter().filter(may_reach).map(|kept| kept.name.clone()).collect()
@@ -93,7 +94,7 @@ pub(crate) fn ask_share(invite: &Invite, kept: &[KeptService]) -> BTreeSet<Servi
 
 /// Waits until somebody wants the command to end.
 pub(crate) async fn interrupted(signals: &mut Signals) {
-    while !matches!(signals.next().await, Asked::End { .. }) {}
+    while !matches!(signals.next().await, ProcessSignal::End { .. }) {}
 }
 
 /// Asks where the invite's service is; `None` when that is to be said later. Whoever interrupts the question is told

@@ -7,7 +7,7 @@ use std::time::Duration;
 use petit_client::config::edit::{self, EditError, NewService};
 use petit_client::config::{self, Config, ConfigError};
 use petit_client::consent::Withheld;
-use petit_client::messages::{self, Words};
+use petit_client::messages::{self, Advice};
 use petit_client::registration;
 use petit_client::status::{Broken, BrokenAt, Connection, ServiceStatus, Status};
 use petit_engine::name::ServiceName;
@@ -386,7 +386,7 @@ pub(crate) async fn add_service(
     let (url, next) = match &became {
         None => (None, "It is offered as soon as the client runs and is connected.".to_owned()),
         Some((ServiceStatus { broken: Some(Broken { at: at @ BrokenAt::Server(_), .. }), .. }, kept)) => {
-            let Words { what, todo } = messages::broken(*at);
+            let Advice { what, todo } = messages::broken(*at);
             let problem = format!("service {:?} was added, but {what}", name.as_str());
             let hint = if kept.is_empty() {
                 todo.to_owned()

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use petit_client::consent::Withheld;
 use petit_client::doctor::{self, Check, CheckResult};
 use petit_client::hops::{Hop, HopName, HopState};
-use petit_client::messages::{self, Words};
+use petit_client::messages::{self, Advice};
 use petit_client::registration;
 use petit_client::status::{BrokenAt, Connection, Light, ServiceStatus, Status};
 use petit_engine::name::ServiceName;
@@ -229,7 +229,7 @@ pub(crate) fn service_state(service: &ServiceStatus) -> String {
             format!("{up_to} ({}); the public address was not tried, because {why}", when(service))
         }
         (Light::Red, Some(broken)) => {
-            let Words { what, .. } = messages::broken(broken.at);
+            let Advice { what, .. } = messages::broken(broken.at);
             let subject = if matches!(broken.at, BrokenAt::Service(_)) {
                 format!("{}: ", service.target)
             } else {
@@ -274,7 +274,7 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
     for Tried { service, result, public, url, refused } in &tried {
         text.push_str(&format!("{service}\n"));
         if let Some(refusal) = refused {
-            let Words { what, todo } = messages::broken(BrokenAt::Server(*refusal));
+            let Advice { what, todo } = messages::broken(BrokenAt::Server(*refusal));
             text.push_str(&format!("  ✘ {what}\n    {todo}\n"));
             good = false;
             continue;

@@ -10,7 +10,7 @@ use petit_client::client::{Client, ClientStartError};
 use petit_client::config::Config;
 use petit_client::control::{Control, Restart};
 use petit_client::folder::Folder;
-use petit_client::messages::{self, Words};
+use petit_client::messages::{self, Advice};
 use petit_client::{config, registration};
 use petit_host::background::{self, BackgroundError};
 use petit_host::cli::{self, Failure};
@@ -19,7 +19,7 @@ use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::lock::{Lock, LockError};
 use petit_host::logs::{self, LevelHandle};
-use petit_host::shutdown::{Asked, Signals, StopCause, StopRequests, Urgency};
+use petit_host::shutdown::{ProcessSignal, Signals, StopCause, StopRequests, Urgency};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -188,8 +188,8 @@ impl<'a> Main<'a> {
         loop {
             let turn = tokio::select! {
                 asked = self.signals.next() => match asked {
-                    Asked::End { interrupted } => Turn::Stop(StopCause::Signal { interrupted }),
-                    Asked::Reload => Turn::Reload,
+                    ProcessSignal::End { interrupted } => Turn::Stop(StopCause::Signal { interrupted }),
+                    ProcessSignal::Reload => Turn::Reload,
                 },
                 Some(()) = self.stopped.recv() => Turn::Stop(StopCause::Command),
                 Some(answer) = self.restarts.recv() => {
@@ -224,8 +224,8 @@ impl<'a> Main<'a> {
             let urgency = tokio::select! {
                 () = &mut draining => return,
                 asked = self.signals.next() => match asked {
-                    Asked::End { interrupted } => requests.add(StopCause::Signal { interrupted }),
-                    Asked::Reload => continue,
+                    ProcessSignal::End { interrupted } => requests.add(StopCause::Signal { interrupted }),
+                    ProcessSignal::Reload => continue,
                 },
                 Some(()) = self.stopped.recv() => requests.add(StopCause::Command),
                 heard = self.handover.next() => {
@@ -374,7 +374,7 @@ pub(crate) fn not_registered() -> Failure {
 }
 
 pub(crate) fn start_failure(error: &ClientStartError) -> Failure {
-    let Words { what, todo } = messages::start(error);
+    let Advice { what, todo } = messages::start(error);
     let failure = Failure::new(ExitCode::Failed, cli::chain(error));
     let failure =
         if failure.message.contains(&what) { failure } else { Failure::new(ExitCode::Failed, what) };

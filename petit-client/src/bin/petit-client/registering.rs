@@ -9,7 +9,7 @@ use petit_client::config::{Config, KeyStore};
 use petit_client::consent::{self, ChosenFor, KeptService};
 use petit_client::control::CONSENT;
 use petit_client::enrol::{self, Done, Existing, FormerEnd, RegisterError, Request};
-use petit_client::messages::{self, Words};
+use petit_client::messages::{self, Advice};
 use petit_client::registration::{self, Known, Registration, RegistrationError};
 use petit_client::vault::{Vault, VaultError};
 use petit_engine::agent::{EnrolError, ServiceSpec, connect};
@@ -24,7 +24,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::asking::{Answer, ask_place, ask_share, ask_yes, confirm, interrupted, show_invite};
+use super::asking::{DefaultAnswer, ask_place, ask_share, ask_yes, confirm, interrupted, show_invite};
 use super::{Context, configure};
 
 /// What `register` was asked.
@@ -137,7 +137,7 @@ impl Registering<'_> {
                     capital(&error.to_string())
                 );
                 match self.talk {
-                    Talk::Person if ask_yes(&question, Answer::No) => Ok(KeyStore::File),
+                    Talk::Person if ask_yes(&question, DefaultAnswer::No) => Ok(KeyStore::File),
                     Talk::Person | Talk::Nobody => Err(register_failure(&error.into())),
                 }
             }
@@ -401,7 +401,7 @@ fn read_text(file: Option<&Path>) -> Result<SecretString, Failure> {
 }
 
 pub(crate) fn register_failure(error: &RegisterError) -> Failure {
-    let Words { what, todo } = messages::register(error);
+    let Advice { what, todo } = messages::register(error);
     let exit = match error {
         RegisterError::Enrol(EnrolError::Refused { .. }) => ExitCode::Refused,
         _ => ExitCode::Failed,

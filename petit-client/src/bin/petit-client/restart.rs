@@ -20,7 +20,7 @@ use petit_host::handover::{
     Trouble,
 };
 use petit_host::lock::Lock;
-use petit_host::shutdown::{Asked, StopCause, StopRequests, Urgency};
+use petit_host::shutdown::{ProcessSignal, StopCause, StopRequests, Urgency};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -224,7 +224,7 @@ async fn drain(main: &mut Main<'_>, started: &mut Started, requests: &mut StopRe
             () = &mut leaving => return started.idle().await == PredecessorAction::TakeBack,
             news = started.next() => news,
             asked = main.signals.next() => {
-                let Asked::End { interrupted } = asked else {
+                let ProcessSignal::End { interrupted } = asked else {
                     started.say(&LinkMessage::Reload {});
                     continue;
                 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use petit_client::client::{Client, UnregisterError};
 use petit_client::enrol;
-use petit_client::messages::{self, Words};
+use petit_client::messages::{self, Advice};
 use petit_client::status::{Connection, Status};
 use petit_client::{config, registration};
 use petit_engine::cause::Cause;
@@ -100,7 +100,7 @@ async fn online(context: &Context) -> Result<(Client, bool), Failure> {
     let lock = lock(&folder)?;
     let (config, _) = config::load(&folder.config).map_err(|error| config_failure(&error))?;
     let client = Client::start(folder, config, lock, None).await.map_err(|error| {
-        let Words { what, todo } = messages::start(&error);
+        let Advice { what, todo } = messages::start(&error);
         Failure::new(ExitCode::Failed, what).hint(todo)
     })?;
     let mut statuses = client.statuses();

@@ -36,7 +36,7 @@ fn welcomed(runner: &mut Runner) -> Side {
         services: vec![],
         kept: vec![],
     };
-    runner.on_dialled(Ok((Live::new(mux, events, end), welcome)));
+    runner.on_dialled(Ok((AgentSession::new(mux, events, end), welcome)));
     relay
 }
 

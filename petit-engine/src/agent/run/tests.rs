@@ -56,7 +56,7 @@ async fn a_session_that_was_moved_from_goes_on_when_the_next_server_leaves_and_e
     let old = runner.live.take().unwrap();
     runner.stay_behind(old);
     let (relay, Side { mux, events, end }) = pair(1 << 20);
-    runner.live = Some(Live::new(mux, events, end));
+    runner.live = Some(AgentSession::new(mux, events, end));
     relay.mux.go_away(Duration::ZERO);
     let event = next_event(&mut runner.live).await.unwrap();
     runner.on_event(event);

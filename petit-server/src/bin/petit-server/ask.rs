@@ -40,12 +40,12 @@ impl Running {
 }
 
 /// The running server, or the registry while none runs.
-pub(crate) struct Either<'a> {
+pub(crate) struct AdminAccess<'a> {
     running: Running,
     folder: &'a Folder,
 }
 
-impl<'a> Either<'a> {
+impl<'a> AdminAccess<'a> {
     pub(crate) fn new(folder: &'a Folder) -> Self {
         Self { running: Running::new(folder), folder }
     }

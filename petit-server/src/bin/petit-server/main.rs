@@ -383,7 +383,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
 /// Commands that are requests to a server, running or not.
 async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure> {
     let running = ask::Running::new(folder);
-    let either = ask::Either::new(folder);
+    let either = ask::AdminAccess::new(folder);
     let (text, value): (String, Value) = match verb {
         Verb::Log { level } => {
             let value = running.call("POST", "/log", Some(json!({ "level": level }))).await?;

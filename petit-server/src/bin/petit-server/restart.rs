@@ -17,7 +17,7 @@ use petit_host::handover::{
     Trouble,
 };
 use petit_host::lock::Lock;
-use petit_host::shutdown::{Asked, StopCause, StopRequests, Urgency};
+use petit_host::shutdown::{ProcessSignal, StopCause, StopRequests, Urgency};
 use petit_server::admin::{Command, waits_for};
 use petit_server::folder::Folder;
 use petit_server::server::handover::{LOCK, expected};
@@ -39,12 +39,12 @@ pub(crate) type Predecessors = Elders;
 /// The hand-over, in both directions: processes before this one that have not ended, and the one that is to follow.
 pub(crate) struct Handover {
     elders: Elders,
-    successor: Option<(Started, Option<Answer>)>,
+    successor: Option<(Started, Option<RestartAnswer>)>,
     endings: broadcast::Receiver<DeviceId>,
 }
 
 /// Who asked for the restart.
-type Answer = oneshot::Sender<Result<u32, Trouble>>;
+type RestartAnswer = oneshot::Sender<Result<u32, Trouble>>;
 
 /// What the main loop hears of other processes, or has to tell them.
 pub(crate) enum HandoverEvent {
@@ -122,7 +122,7 @@ async fn ended(endings: &mut broadcast::Receiver<DeviceId>) -> DeviceId {
 // ---- the process that is replaced ---------------------------------------------------------------
 
 /// Starts a process that is to take this one's place.
-pub(crate) async fn begin(main: &mut Main<'_>, within: Duration, answer: Answer) {
+pub(crate) async fn begin(main: &mut Main<'_>, within: Duration, answer: RestartAnswer) {
     if main.handover.successor.is_some() {
         let message = "the server is being restarted already".to_owned();
         return drop(answer.send(Err(Trouble { message, hint: None })));
@@ -292,7 +292,7 @@ async fn drain(
                 continue;
             }
             asked = main.signals.next() => {
-                let Asked::End { interrupted } = asked else {
+                let ProcessSignal::End { interrupted } = asked else {
                     started.say(&LinkMessage::Reload {});
                     continue;
                 };

@@ -11,7 +11,7 @@ use petit_host::cli::{self, Failure};
 use petit_host::control::server::{Control, Listener};
 use petit_host::exit::ExitCode;
 use petit_host::logs::{self, FileHandle, LevelHandle, RotatingFile};
-use petit_host::shutdown::{Asked, Signals, StopCause, StopRequests, Urgency};
+use petit_host::shutdown::{ProcessSignal, Signals, StopCause, StopRequests, Urgency};
 use petit_host::watch::FileWatch;
 use petit_server::admin::{Admin, Command, InviteTerms, Running};
 use petit_server::config::{self, Config};
@@ -197,8 +197,8 @@ impl<'a> Main<'a> {
         loop {
             let turn = tokio::select! {
                 asked = self.signals.next() => match asked {
-                    Asked::End { interrupted } => Turn::Stop(StopCause::Signal { interrupted }),
-                    Asked::Reload => Turn::Reload,
+                    ProcessSignal::End { interrupted } => Turn::Stop(StopCause::Signal { interrupted }),
+                    ProcessSignal::Reload => Turn::Reload,
                 },
                 Some(command) = self.inbox.recv() => match command {
                     Command::Stop => Turn::Stop(StopCause::Command),
@@ -240,8 +240,8 @@ impl<'a> Main<'a> {
             let urgency = tokio::select! {
                 () = &mut draining => return,
                 asked = self.signals.next() => match asked {
-                    Asked::End { interrupted } => requests.add(StopCause::Signal { interrupted }),
-                    Asked::Reload => continue,
+                    ProcessSignal::End { interrupted } => requests.add(StopCause::Signal { interrupted }),
+                    ProcessSignal::Reload => continue,
                 },
                 Some(command) = self.inbox.recv() => match command {
                     Command::Stop => requests.add(StopCause::Command),

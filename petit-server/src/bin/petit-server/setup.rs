@@ -19,7 +19,7 @@ use petit_server::server::{Begun, LostRegistry, Offline, ServerStartError, tunne
 use petit_server::store::StoreError;
 use serde_json::{Value, json};
 
-use super::ask::Either;
+use super::ask::AdminAccess;
 use super::run::start_failure;
 use super::{PROGRAM, fronts, load, show};
 
@@ -246,7 +246,7 @@ fn all_mistakes(folder: &Folder, error: &ConfigError) -> Failure {
 
 /// All aliases, of the running server or out of its registry. None where there is neither yet.
 async fn aliases(folder: &Folder) -> Vec<Alias> {
-    let answer = Either::new(folder).call("GET", "/aliases", None).await.unwrap_or_default();
+    let answer = AdminAccess::new(folder).call("GET", "/aliases", None).await.unwrap_or_default();
     let rows = answer.get("aliases").and_then(Value::as_array).into_iter().flatten();
     rows.filter_map(|row| show::text(row, "/alias").parse().ok()).collect()
 }

@@ -22,8 +22,8 @@ use tokio::sync::Mutex;
 
 use self::file::Identity;
 use super::{
-    AliasRow, Announced, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite, ServiceLimits,
-    Store, StoreError, StoreFuture, Tables,
+    AliasRow, AnnouncedRow, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite,
+    RegistrationLimits, Store, StoreError, StoreFuture, Tables,
 };
 
 /// An alias that was given up is kept from other clients for this long.
@@ -248,8 +248,8 @@ impl Store for SqliteStore {
         &self,
         device: DeviceId,
         services: Vec<(ServiceName, ServiceKind)>,
-        limits: ServiceLimits,
-    ) -> StoreFuture<'_, (Vec<Announced>, Changes)> {
+        limits: RegistrationLimits,
+    ) -> StoreFuture<'_, (Vec<AnnouncedRow>, Changes)> {
         // A client that comes back with what it had needs no write, and so cannot fail on a disk that is full.
         Box::pin(
             self.read_then_write(async move |tx| register::announce(tx, &device, &services, limits).await),

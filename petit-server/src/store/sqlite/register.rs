@@ -16,7 +16,7 @@ use super::rows::{
     kind_text, now, parsed, random, seconds,
 };
 use crate::store::{
-    Announced, Changes, Conflict, Device, EnrolledRow, Service, ServiceLimits, ServiceRow, StoreError,
+    AnnouncedRow, Changes, Conflict, Device, EnrolledRow, RegistrationLimits, Service, ServiceRow, StoreError,
 };
 
 /// Registered IDs that one device may get in an hour.
@@ -146,8 +146,8 @@ pub(super) async fn announce(
     tx: &mut Tx<'_>,
     device: &DeviceId,
     services: &[(ServiceName, ServiceKind)],
-    limits: ServiceLimits,
-) -> Result<(Vec<Announced>, Changes), StoreError> {
+    limits: RegistrationLimits,
+) -> Result<(Vec<AnnouncedRow>, Changes), StoreError> {
     let registered: Option<i64> =
         sqlx::query_scalar("SELECT 1 FROM devices WHERE id = ? AND ended_at IS NULL")
             .bind(device.as_str())
@@ -180,7 +180,7 @@ pub(super) async fn announce(
             (ServiceKind::Tcp, None) => {
                 let port = free_port(tx, limits.ports).await?;
                 if port.is_none() {
-                    announced.push(Announced::NoPort);
+                    announced.push(AnnouncedRow::NoPort);
                     continue;
                 }
                 port
@@ -203,7 +203,7 @@ pub(super) async fn announce(
             None if usize::try_from(count).unwrap_or(usize::MAX) >= limits.most
                 || lately >= NEW_IN_AN_HOUR =>
             {
-                announced.push(Announced::TooMany);
+                announced.push(AnnouncedRow::TooMany);
                 continue;
             }
             None => {
@@ -212,7 +212,7 @@ pub(super) async fn announce(
                 insert_service(tx, device, name, *kind, port, &mut changes).await?
             }
         };
-        announced.push(Announced::Registered(row));
+        announced.push(AnnouncedRow::Registered(row));
     }
     Ok((announced, changes))
 }

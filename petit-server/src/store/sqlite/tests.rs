@@ -21,7 +21,7 @@ struct Bed {
     store: SqliteStore,
 }
 
-const LIMITS: ServiceLimits = ServiceLimits { most: 3, ports: Some((30_000, 30_001)) };
+const LIMITS: RegistrationLimits = RegistrationLimits { most: 3, ports: Some((30_000, 30_001)) };
 
 impl Bed {
     async fn new() -> Self {
@@ -166,27 +166,27 @@ async fn services_keep_their_ids_and_have_limits() {
     let shape: Vec<String> = announced
         .iter()
         .map(|announced| match announced {
-            Announced::Registered(row) => format!("{} {:?}", row.name, row.port),
-            Announced::TooMany => "too many".into(),
-            Announced::NoPort => "no port".into(),
+            AnnouncedRow::Registered(row) => format!("{} {:?}", row.name, row.port),
+            AnnouncedRow::TooMany => "too many".into(),
+            AnnouncedRow::NoPort => "no port".into(),
         })
         .collect();
     assert_eq!(shape, ["web None", "db Some(30000)", "db2 Some(30001)", "no port", "too many"]);
     assert_eq!(changes.added.services.len(), 2, "web was there since the enrolment");
-    let Announced::Registered(web) = &announced[0] else { panic!() };
+    let AnnouncedRow::Registered(web) = &announced[0] else { panic!() };
     assert_eq!(web.id, device.id);
     let (again, changes) = bed.store.announce(device.device, wanted, LIMITS).await.unwrap();
     assert!(changes.added.services.is_empty());
-    let Announced::Registered(db) = &again[1] else { panic!() };
+    let AnnouncedRow::Registered(db) = &again[1] else { panic!() };
     assert_eq!(db.port, Some(30_000), "the port stays");
 
     bed.store.remove_service(device.device, "db".parse().unwrap()).await.unwrap();
     let (announced, _) = bed.store.announce(device.device, offer(&[("db", tcp)]), LIMITS).await.unwrap();
-    let Announced::Registered(new) = &announced[0] else { panic!() };
+    let AnnouncedRow::Registered(new) = &announced[0] else { panic!() };
     assert_ne!(new.id, db.id, "an ID that was given back is not given again");
-    let none = ServiceLimits { ports: None, ..LIMITS };
+    let none = RegistrationLimits { ports: None, ..LIMITS };
     let (announced, _) = bed.store.announce(device.device, offer(&[("db9", tcp)]), none).await.unwrap();
-    assert!(matches!(announced[0], Announced::NoPort));
+    assert!(matches!(announced[0], AnnouncedRow::NoPort));
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn a_service_may_change_what_it_speaks_and_keeps_its_id() {
     let offer = |kind| vec![("web".parse().unwrap(), kind)];
     let (announced, changes) =
         bed.store.announce(device.device, offer(ServiceKind::Tcp), LIMITS).await.unwrap();
-    let Announced::Registered(row) = &announced[0] else { panic!() };
+    let AnnouncedRow::Registered(row) = &announced[0] else { panic!() };
     assert_eq!((row.id, row.port), (device.id, Some(30_000)));
     assert_eq!(changes.added.services[0].route.kind, ServiceKind::Tcp);
 }
@@ -353,14 +353,14 @@ async fn ports_follow_the_operators_range() {
     let port = async |limits| {
         let offer = vec![("db".parse().unwrap(), ServiceKind::Tcp)];
         match bed.store.announce(device, offer, limits).await.unwrap().0.remove(0) {
-            Announced::Registered(row) => row.port,
-            Announced::NoPort => None,
-            Announced::TooMany => panic!(),
+            AnnouncedRow::Registered(row) => row.port,
+            AnnouncedRow::NoPort => None,
+            AnnouncedRow::TooMany => panic!(),
         }
     };
     assert_eq!(port(LIMITS).await, Some(30_000));
-    assert_eq!(port(ServiceLimits { ports: Some((40_000, 40_001)), ..LIMITS }).await, Some(40_000));
-    assert_eq!(port(ServiceLimits { ports: None, ..LIMITS }).await, None);
+    assert_eq!(port(RegistrationLimits { ports: Some((40_000, 40_001)), ..LIMITS }).await, Some(40_000));
+    assert_eq!(port(RegistrationLimits { ports: None, ..LIMITS }).await, None);
 }
 
 #[tokio::test]
@@ -405,7 +405,7 @@ async fn a_device_cannot_fill_the_registry_with_services_that_it_gives_back() {
         let name: ServiceName = format!("s-{round}").parse().unwrap();
         let (announced, _) =
             bed.store.announce(device, vec![(name.clone(), ServiceKind::Http)], LIMITS).await.unwrap();
-        given += usize::from(matches!(announced[..], [Announced::Registered(_)]));
+        given += usize::from(matches!(announced[..], [AnnouncedRow::Registered(_)]));
         bed.store.remove_service(device, name).await.unwrap();
     }
     assert_eq!(given, 299, "one came with the invite");
@@ -414,6 +414,6 @@ async fn a_device_cannot_fill_the_registry_with_services_that_it_gives_back() {
     let web = vec![("web".parse().unwrap(), ServiceKind::Http)];
     for device in [device, other] {
         let (announced, _) = bed.store.announce(device, web.clone(), LIMITS).await.unwrap();
-        assert!(matches!(announced[..], [Announced::Registered(_)]));
+        assert!(matches!(announced[..], [AnnouncedRow::Registered(_)]));
     }
 }
