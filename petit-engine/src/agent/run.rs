@@ -576,8 +576,7 @@ impl Runner {
         };
         if stream.opened().purpose == Purpose::Visit {
             let opened = stream.opened();
-            let request = data_encoding::HEXLOWER.encode(&opened.id);
-            tracing::debug!(service = %offered.spec.name, visitor = %opened.visitor, request, "visit");
+            tracing::debug!(service = %offered.spec.name, visitor = %opened.visitor, request = %opened.id, "visit");
         }
         self.visiting.spawn(self.visits.visit(Visit {
             stream,

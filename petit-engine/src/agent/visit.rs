@@ -77,8 +77,7 @@ async fn direct(visit: Visit) {
     let mut local = match connected {
         Ok(local) => local,
         Err(cause) => {
-            let request = data_encoding::HEXLOWER.encode(&stream.opened().id);
-            tracing::debug!(service = %service.name, ?cause, request, "service not reached");
+            tracing::debug!(service = %service.name, ?cause, request = %stream.opened().id, "service not reached");
             return stream.reset(reset_code(cause));
         }
     };

@@ -13,6 +13,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::RequestId;
 use crate::limits;
 
 /// Bytes of the header that every frame begins with.
@@ -165,7 +166,7 @@ pub struct Open {
     /// The visitor's address as the relay saw it (after trusted proxies).
     pub visitor: SocketAddr,
     /// Names this stream in the logs of both ends; random.
-    pub id: [u8; 16],
+    pub id: RequestId,
 }
 
 /// What a stream is for.
@@ -196,7 +197,7 @@ impl Open {
             &[family],
             &address,
             &self.visitor.port().to_be_bytes(),
-            &self.id,
+            &self.id.0,
         ];
         for (to, from) in out.iter_mut().zip(fields.into_iter().flatten()) {
             *to = *from;
@@ -226,7 +227,7 @@ impl Open {
             _ => return Err(invalid),
         };
         let port = u16::from_be_bytes(rest.take().ok_or(invalid)?);
-        let id = rest.take().ok_or(invalid)?;
+        let id = RequestId(rest.take().ok_or(invalid)?);
         if !(limits::MIN_WINDOW_BYTES..=limits::MAX_WINDOW_BYTES).contains(&window) {
             return Err(invalid);
         }
@@ -241,7 +242,7 @@ impl Default for Open {
             purpose: Purpose::Visit,
             window: limits::INITIAL_WINDOW_BYTES,
             visitor: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
-            id: [0; 16],
+            id: RequestId::default(),
         }
     }
 }

@@ -8,3 +8,6 @@ pub mod credit;
 pub mod frame;
 pub mod liveness;
 pub mod rate;
+mod request_id;
+
+pub use self::request_id::RequestId;

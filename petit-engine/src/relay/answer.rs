@@ -9,6 +9,7 @@ use super::ingress::AnswerBody;
 use crate::limits;
 use crate::mux::{OpenError, StreamOutcome};
 use crate::name::ServiceName;
+use crate::proto::RequestId;
 use crate::proto::frame::ResetCode;
 
 /// Marks an answer that Petit itself gave. No service can forge it: answers from services lose such fields.
@@ -352,7 +353,7 @@ impl Failure {
     pub(super) fn answer(
         self,
         service: Option<&ServiceName>,
-        request: [u8; 16],
+        request: RequestId,
         legacy: bool,
     ) -> Response<AnswerBody> {
         let row = self.row();
@@ -365,7 +366,8 @@ impl Failure {
         set_common(headers);
         if row.status == StatusCode::SERVICE_UNAVAILABLE || row.status == StatusCode::TOO_MANY_REQUESTS {
             // Spread, so that those who were turned away together do not come back together.
-            let spread = u32::from(request.last().copied().unwrap_or_default()) % limits::RETRY_AFTER_SPREAD;
+            let spread =
+                u32::from(request.0.last().copied().unwrap_or_default()) % limits::RETRY_AFTER_SPREAD;
             headers.insert(RETRY_AFTER, HeaderValue::from(1 + spread));
         }
         // Where the request itself was at fault, the next reader may see its end elsewhere than we do; and of some
@@ -382,7 +384,7 @@ impl Failure {
 
     /// The whole answer, as bytes of HTTP/1.1, in the place of one that has no body: its head keeps what it has.
     /// `None` when `bare` is no such head.
-    pub(super) fn in_place_of(self, bare: &[u8], request: [u8; 16], legacy: bool) -> Option<Bytes> {
+    pub(super) fn in_place_of(self, bare: &[u8], request: RequestId, legacy: bool) -> Option<Bytes> {
         const NO_BODY: &str = "content-length: 0\r\n";
         let head = str::from_utf8(bare).ok()?.strip_suffix("\r\n\r\n")?;
         let head = format!("{head}\r\n");
@@ -401,19 +403,19 @@ impl Failure {
     }
 
     /// The body of an answer, and what it is.
-    fn body(self, service: Option<&ServiceName>, request: [u8; 16], legacy: bool) -> (&'static str, String) {
+    fn body(self, service: Option<&ServiceName>, request: RequestId, legacy: bool) -> (&'static str, String) {
         if legacy {
             return ("application/json", r#"{"g2c":"unavailable"}"#.to_owned());
         }
         let Row { status, code, title, hop, retry } = self.row();
-        let (status, id) = (status.as_u16(), data_encoding::HEXLOWER.encode(&request));
+        let status = status.as_u16();
         let named = match (hop, service) {
             ("service" | "client", Some(name)) => format!(r#","service":"{name}""#),
             _ => String::new(),
         };
         // Every part is a constant, a checked name or hex, so nothing needs escaping.
         let body = format!(
-            r#"{{"title":"{title}","status":{status},"code":"{code}","hop":"{hop}"{named},"retry":{retry},"request":"{id}"}}"#
+            r#"{{"title":"{title}","status":{status},"code":"{code}","hop":"{hop}"{named},"retry":{retry},"request":"{request}"}}"#
         );
         ("application/problem+json", body)
     }
@@ -459,7 +461,7 @@ mod tests {
         let name = "accounts-db".parse().unwrap();
         let mut codes = Vec::new();
         for failure in Failure::ALL {
-            let response = failure.answer(Some(&name), [0xab; 16], false);
+            let response = failure.answer(Some(&name), RequestId([0xab; 16]), false);
             assert_eq!(response.headers()[PETIT_ERROR], failure.code());
             assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
             let later = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
@@ -484,7 +486,7 @@ mod tests {
 
     #[tokio::test]
     async fn legacy_answers_have_the_originals_body() {
-        let response = Failure::Away.answer(None, [0; 16], true);
+        let response = Failure::Away.answer(None, RequestId::default(), true);
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(&body[..], br#"{"g2c":"unavailable"}"#);
     }

@@ -66,6 +66,7 @@ use crate::limits;
 use crate::name::{DeviceId, Endpoint, RegisteredId};
 use crate::net::tls::{self, KnownKeys};
 use crate::net::wire::Wire;
+use crate::proto::RequestId;
 use crate::proto::control::{Text, Vitae};
 use crate::secret::{NoRandom, PrivateKey, PublicKey, random_bytes};
 
@@ -225,7 +226,7 @@ impl Relay {
                 let admission = Arc::clone(ticket.admission());
                 let looked = admission.unless_evicted(shards::of_visitor(&shared, &tcp)).await;
                 let Some(shard) = looked.flatten() else { return };
-                let visitor = ingress::Visitor { peer, https: None, port };
+                let visitor = ingress::Visitor { peer, transport: ingress::Transport::Plain, port };
                 let serving = Arc::clone(&shared);
                 let serve = move |tcp| async move {
                     ingress::serve(serving, tcp, visitor, admission).await;
@@ -313,14 +314,14 @@ impl RelayShared {
     }
 
     /// A name for one request or stream, for logs and error answers. Random start, then counting.
-    fn next_request_id(&self) -> [u8; 16] {
+    fn next_request_id(&self) -> RequestId {
         let number = self.request_ids.fetch_add(1, Ordering::Relaxed);
         let mut id = [0; 16];
         let bytes = self.request_epoch.into_iter().chain(number.to_be_bytes());
         for (to, from) in id.iter_mut().zip(bytes) {
             *to = from;
         }
-        id
+        RequestId(id)
     }
 }
 
@@ -386,7 +387,8 @@ impl Greeted {
             PeerKind::Https => {
                 let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
                 if ticket.try_stay_pending_to_visit() {
-                    let visitor = ingress::Visitor { peer, https: Some(self.sni), port };
+                    let visitor =
+                        ingress::Visitor { peer, transport: ingress::Transport::Tls { sni: self.sni }, port };
                     Box::pin(ingress::serve_tls(shared, tls, visitor, admission)).await;
                 }
             }

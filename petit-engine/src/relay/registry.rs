@@ -55,6 +55,13 @@ pub(crate) struct Session {
     vitae: Vitae,
 }
 
+/// Where a session comes from, and the shard in which it lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionPlace {
+    pub(super) peer: SocketAddr,
+    pub(super) shard: usize,
+}
+
 /// A service that a session serves.
 #[derive(Debug)]
 pub(super) struct Served {
@@ -139,7 +146,7 @@ impl Session {
         device: DeviceId,
         key: PublicKey,
         mux: Mux,
-        (peer, shard): (SocketAddr, usize),
+        at: SessionPlace,
         hello: &crate::proto::control::Hello,
     ) -> Self {
         Self {
@@ -149,7 +156,7 @@ impl Session {
             moves: has_feature(&hello.features, MOVE),
             knows_busy_ports: has_feature(&hello.features, BUSY_PORT),
             mux,
-            shard,
+            shard: at.shard,
             pool: Pool::default(),
             probe_permits: Arc::new(Semaphore::new(limits::PROBES_AT_ONCE)),
             naming: Naming::default(),
@@ -158,7 +165,7 @@ impl Session {
             last_grants: Mutex::default(),
             more_to_tell: Notify::new(),
             fronts: has_feature(&hello.features, FRONTS).then(Mutex::default),
-            peer,
+            peer: at.peer,
             since: SystemTime::now(),
             software: hello.software.clone(),
             vitae: hello.vitae.clone(),

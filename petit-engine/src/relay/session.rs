@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::server::TlsStream;
 
 use super::comings::{Coming, coming};
-use super::registry::{Served, Session};
+use super::registry::{Served, Session, SessionPlace};
 use super::{AnnouncedServices, RelayShared, probe};
 use crate::BoxFuture;
 use crate::limits;
@@ -47,7 +47,8 @@ pub(super) async fn run(
             if has_feature(&hello.features, WIDE) {
                 mux.set_wide_windows();
             }
-            let session = Arc::new(Session::new(device, key, mux.clone(), (peer, shard), &hello));
+            let session =
+                Arc::new(Session::new(device, key, mux.clone(), SessionPlace { peer, shard }, &hello));
             serve(&shared, &session, hello, (events, &mut driver)).await
         }
         Some(Err(refusal)) => Err(refusal),

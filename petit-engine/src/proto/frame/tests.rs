@@ -38,7 +38,7 @@ fn frames_have_the_documented_bytes() {
         purpose: Purpose::Probe,
         window: 0x0001_0000,
         visitor: "192.0.2.7:4660".parse().unwrap(),
-        id: *b"0123456789abcdef",
+        id: RequestId(*b"0123456789abcdef"),
     };
     let mut golden = vec![0, 3, 1, 0, 1, 0, 0, 4];
     golden.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 7, 0x12, 0x34]);
@@ -109,9 +109,10 @@ fn any_frame() -> impl Strategy<Value = (u32, FrameKind, Vec<u8>)> {
     let ping = any::<u64>().prop_map(|n| (0, FrameKind::Ping, n.to_be_bytes().to_vec()));
     let control =
         proptest::collection::vec(any::<u8>(), 2..3000).prop_map(|payload| (0, FrameKind::Control, payload));
-    let open = (1..u32::MAX, any::<u16>(), any::<[u8; 16]>()).prop_map(|(s, service, id)| {
-        (s, FrameKind::Open, Open { service, id, ..Open::default() }.encode().to_vec())
-    });
+    let open =
+        (1..u32::MAX, any::<u16>(), any::<[u8; 16]>().prop_map(RequestId)).prop_map(|(s, service, id)| {
+            (s, FrameKind::Open, Open { service, id, ..Open::default() }.encode().to_vec())
+        });
     prop_oneof![data, fin, ping, control, open]
 }
 

@@ -27,6 +27,7 @@ use super::http1::{Coding, Exchange, Sending, Trouble, Upstream};
 use super::pool::{self, Lease, Repeatable};
 use crate::limits;
 use crate::mux::{Stream, StreamOutcome};
+use crate::proto::RequestId;
 use crate::proto::frame::{Open, Purpose};
 use crate::timer::LazyTimer;
 
@@ -39,7 +40,7 @@ pub(super) struct RequestContext<'a> {
     pub(super) peer: SocketAddr,
     /// The visitor, behind proxies that are trusted.
     pub(super) visitor: SocketAddr,
-    pub(super) id: [u8; 16],
+    pub(super) id: RequestId,
     /// The host that the visitor asked for, without port.
     pub(super) host: &'a str,
     /// What ends the wait for an answer; `None` when others are waited for at the same time.

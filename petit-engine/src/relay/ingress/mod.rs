@@ -56,6 +56,7 @@ use super::front_probe::{ANSWER_FIELD, TOKEN_FIELD};
 use super::route::{Routed, decide};
 use super::{RelayShared, invite_page};
 use crate::limits;
+use crate::proto::RequestId;
 use crate::proto::control::ServiceKind;
 
 /// Who is at the other end of a visitor's connection, and how it came in.
@@ -63,10 +64,25 @@ use crate::proto::control::ServiceKind;
 pub(super) struct Visitor {
     /// The connection's far end.
     pub(super) peer: SocketAddr,
-    /// `Some` over TLS, with the server name of the ClientHello when it had one.
-    pub(super) https: Option<Option<String>>,
+    pub(super) transport: Transport,
     /// The port it came in on.
     pub(super) port: u16,
+}
+
+/// What carries a visitor's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    Plain,
+    /// With the server name of the ClientHello, when it had one.
+    Tls {
+        sni: Option<String>,
+    },
+}
+
+impl Transport {
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls { .. })
+    }
 }
 
 /// A visitor's connection.
@@ -207,7 +223,7 @@ async fn guarded(
             Err(_) => Poll::Ready(None),
         });
     caught.await.unwrap_or_else(|| {
-        tracing::error!(request = %hex(&id), "a request failed within; only that request ended");
+        tracing::error!(request = %id, "a request failed within; only that request ended");
         shared.faults.fetch_add(1, Ordering::Relaxed);
         Failure::Internal.answer(None, id, shared.config.legacy_errors)
     })
@@ -240,7 +256,7 @@ async fn answer(
     shared: &Arc<RelayShared>,
     connection: &Connection,
     request: Request<Incoming>,
-    id: [u8; 16],
+    id: RequestId,
 ) -> Response<AnswerBody> {
     let visitor = &connection.visitor;
     let legacy = shared.config.legacy_errors;
@@ -291,11 +307,11 @@ async fn answer(
         if matches!(failure, Failure::Busy | Failure::TooMany) {
             shared.places.refused();
         }
-        let (request, code) = (hex(&id), failure.code());
+        let code = failure.code();
         if served.take_failure_log_permit() {
-            tracing::info!(service = %route.name, id = %route.id, device = %route.device, code, %request, "request not answered by the service");
+            tracing::info!(service = %route.name, id = %route.id, device = %route.device, code, request = %id, "request not answered by the service");
         } else {
-            tracing::debug!(id = %route.id, code, %request, "request not answered by the service");
+            tracing::debug!(id = %route.id, code, request = %id, "request not answered by the service");
         }
         let mut response = failure.answer(Some(&route.name), id, legacy);
         // A version that HTTP/1.0 does not know would be answered for it by hyper; its connection ends as always.
@@ -326,11 +342,6 @@ async fn pass_on(
     } else {
         forward::forward(context, request, checked, visitor, slot).await
     }
-}
-
-/// A request's ID as it stands in error bodies and logs.
-fn hex(id: &[u8; 16]) -> String {
-    data_encoding::HEXLOWER.encode(id)
 }
 
 fn empty(status: StatusCode) -> Response<AnswerBody> {

@@ -33,8 +33,8 @@ fn session(service: &Route) -> (Arc<Session>, impl Sized + use<>) {
     let (near, far) = tokio::io::duplex(1024);
     let (mux, driver, events) = mux::session(Wire::new(BufReader::new(near)), Role::Relay, 1000);
     let key = PrivateKey::generate().unwrap().public().clone();
-    let from = (SocketAddr::from(([127, 0, 0, 1], 1)), 0);
-    let session = Session::new(service.device, key, mux, from, &hello());
+    let at = SessionPlace { peer: SocketAddr::from(([127, 0, 0, 1], 1)), shard: 0 };
+    let session = Session::new(service.device, key, mux, at, &hello());
     let offer = Offer {
         service: 1,
         name: service.name.clone(),

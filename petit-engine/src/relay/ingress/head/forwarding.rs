@@ -122,7 +122,7 @@ impl<'a> Forwarding<'a> {
         Self {
             peer,
             origin: context.visitor.ip(),
-            https: visitor.https.is_some(),
+            https: visitor.transport.is_tls(),
             trusted: is_trusted(peer, context.shared),
             pseudonym: &context.shared.pseudonym,
             host: context.served.options.host.as_ref().map(|host| host.as_str()),

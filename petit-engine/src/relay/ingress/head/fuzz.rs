@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Uri, Version};
 
-use super::super::Visitor;
+use super::super::{Transport, Visitor};
 use super::forwarding::{Forwarding, rewritten};
 use super::{Checked, check};
 
@@ -18,7 +18,7 @@ pub fn head(bytes: &[u8]) {
     #[expect(clippy::expect_used, reason = "a constant")]
     let endpoint = "http://REGID.localhost:8090".parse().expect("an endpoint");
     let peer = IpAddr::from([192, 0, 2, 7]);
-    let visitor = Visitor { peer: (peer, 5000).into(), https: None, port: 8090 };
+    let visitor = Visitor { peer: (peer, 5000).into(), transport: Transport::Plain, port: 8090 };
     let Ok(Checked::Request(checked)) = check(&request, &visitor, &endpoint, "0123456789ab") else { return };
     let (mut parts, ()) = request.into_parts();
     let forwarding = Forwarding {

@@ -4,7 +4,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Version};
 
 use super::super::super::answer::Failure;
-use super::super::Visitor;
+use super::super::{Transport, Visitor};
 use super::{connection_options, is_guarded, is_plain_number, is_protected, without_empty_port};
 use crate::limits;
 use crate::name::{Endpoint, VisitorHost};
@@ -114,14 +114,14 @@ fn host<B>(
         (None, Some(target)) if request.version() == Version::HTTP_2 => target,
         (None, _) => return Err(Failure::BadHost),
     };
-    let usual = if visitor.https.is_some() { 443 } else { 80 };
+    let usual = if visitor.transport.is_tls() { 443 } else { 80 };
     let ports = [Some(visitor.port), endpoint.port(), Some(usual)];
     if host.port().is_some() && !ports.contains(&host.port()) {
         return Err(Failure::BadPort);
     }
-    match &visitor.https {
+    match &visitor.transport {
         // A certificate for one name does not vouch for a request to another.
-        Some(Some(name)) if name != host.name() => Err(Failure::Misdirected),
+        Transport::Tls { sni: Some(name) } if name != host.name() => Err(Failure::Misdirected),
         _ => Ok(host),
     }
 }

@@ -8,10 +8,10 @@ use super::*;
 use crate::limits;
 use crate::name::{Endpoint, VisitorHost};
 use crate::relay::Failure;
-use crate::relay::ingress::{AnswerBody, Visitor};
+use crate::relay::ingress::{AnswerBody, Transport, Visitor};
 
 fn visitor() -> Visitor {
-    Visitor { peer: "192.0.2.7:5000".parse().unwrap(), https: None, port: 8090 }
+    Visitor { peer: "192.0.2.7:5000".parse().unwrap(), transport: Transport::Plain, port: 8090 }
 }
 
 fn endpoint() -> Endpoint {
@@ -65,10 +65,10 @@ fn exactly_one_valid_host() {
 
 #[test]
 fn the_tls_name_and_the_host_agree() {
-    let tls = Visitor { https: Some(Some("b.example.com".into())), ..visitor() };
+    let tls = Visitor { transport: Transport::Tls { sni: Some("b.example.com".into()) }, ..visitor() };
     let judged = check(&request("/", &[HOST]), &tls, &endpoint(), "x");
     assert_eq!(judged.unwrap_err(), Failure::Misdirected);
-    let tls = Visitor { https: Some(Some("a.example.com".into())), ..visitor() };
+    let tls = Visitor { transport: Transport::Tls { sni: Some("a.example.com".into()) }, ..visitor() };
     assert!(check(&request("/", &[HOST]), &tls, &endpoint(), "x").is_ok());
 }
 
