@@ -8,6 +8,7 @@
 pub mod app;
 pub mod autostart;
 pub mod bundle;
+mod capacity;
 pub mod client;
 pub mod config;
 pub mod consent;
@@ -21,7 +22,6 @@ pub mod listening;
 pub mod messages;
 pub mod redact;
 pub mod registration;
-mod room;
 pub mod status;
 pub mod vault;
 pub mod wake;

@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod backup;
+pub mod capacity;
 pub mod certificate;
 mod clients;
 pub mod config;
@@ -16,7 +17,6 @@ pub mod folder;
 pub mod fronts;
 pub mod load;
 pub mod memory;
-pub mod room;
 pub mod server;
 pub mod store;
 

@@ -13,7 +13,7 @@ use petit_engine::agent::Registered;
 use petit_engine::invite::Invite;
 use petit_engine::limits;
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
-use petit_engine::relay::Bounds;
+use petit_engine::relay::LimitsConfig;
 use petit_host::lock::Lock;
 use petit_server::config::Config;
 use petit_server::folder::Folder as ServerFolder;
@@ -75,11 +75,11 @@ impl Bed {
     }
 
     /// Starts a server with other limits than an operator may set.
-    pub async fn with_bounds(change: impl FnOnce(&mut Bounds)) -> Self {
+    pub async fn with_limits(change: impl FnOnce(&mut LimitsConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
         std::fs::write(&path, server_config("")).unwrap();
-        let server = Self::open_changed(&path, |config| change(&mut config.bounds)).await;
+        let server = Self::open_changed(&path, |config| change(&mut config.limits)).await;
         Self { server, dir }
     }
 

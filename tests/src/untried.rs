@@ -6,7 +6,7 @@ use std::sync::Arc;
 use petit_engine::BoxFuture;
 use petit_engine::name::Endpoint;
 use petit_engine::proto::control::{Text, Vitae};
-use petit_engine::relay::{Bounds, FrontProbing, FrontSettings, RelayConfig, Resolver, Unresolved};
+use petit_engine::relay::{FrontProbing, FrontSettings, LimitsConfig, RelayConfig, Resolver, Unresolved};
 use petit_engine::secret::PrivateKey;
 use rustls::RootCertStore;
 
@@ -28,7 +28,7 @@ pub fn relay(key: PrivateKey, endpoint: Endpoint) -> RelayConfig {
         tcp_host: "localhost".into(),
         trusted_proxies: Vec::new(),
         legacy_errors: false,
-        bounds: Bounds::default(),
+        limits: LimitsConfig::default(),
         software: Text::lossy("test"),
         vitae: Vitae::new(),
         fronts: FrontSettings {

@@ -27,7 +27,7 @@ use crate::folder::Folder;
 use crate::registration::{self, Registration, RegistrationError};
 use crate::status::{KeyTrouble, Status};
 use crate::vault::{Vault, VaultError};
-use crate::{dial_route, room, wake};
+use crate::{capacity, dial_route, wake};
 
 /// Why there is no client running.
 #[derive(Debug, thiserror::Error)]
@@ -230,7 +230,7 @@ impl Client {
             device_name: Text::lossy(&enrol::device_name(&inner.config)),
             vitae: enrol::vitae(&inner.config),
             services: registration.shared(&inner.config),
-            connections: room::connections(petit_host::harden::open_files()),
+            connections: capacity::connections(petit_host::harden::open_files()),
         };
         let agent = match inner.predecessor.take() {
             Some(instance) => Agent::succeed(config, Arc::new(Direct), instance)?,

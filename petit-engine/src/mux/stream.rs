@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::MuxShared;
-use super::core::{Read, Room};
+use super::core::{Read, SendRoom};
 use crate::proto::frame::{Open, Reset, ResetCode};
 
 /// How a stream ended, readable after the stream itself is gone.
@@ -153,10 +153,10 @@ impl Stream {
     /// A [`StreamError`].
     pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         match self.shared.lock().room(self.id, cx.waker()) {
-            Room::Bytes(room) => Poll::Ready(Ok(room)),
-            Room::Pending => Poll::Pending,
-            Room::Shut => Poll::Ready(Err(StreamError::Finished.into())),
-            Room::Broken => Poll::Ready(Err(self.error().into())),
+            SendRoom::Bytes(room) => Poll::Ready(Ok(room)),
+            SendRoom::Pending => Poll::Pending,
+            SendRoom::Shut => Poll::Ready(Err(StreamError::Finished.into())),
+            SendRoom::Broken => Poll::Ready(Err(self.error().into())),
         }
     }
 

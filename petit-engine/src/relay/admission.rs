@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use self::pending::Pending;
 pub(super) use self::pending::Precedence;
 pub(super) use self::ticket::{Admission, Ticket};
-use super::bounds::{Bounds, Pressure};
+use super::limits_config::{LimitsConfig, Pressure};
 use super::prefix_rates::PrefixRates;
 use super::remembered::{Need, Remembered};
 use crate::limits;
@@ -95,12 +95,12 @@ pub(super) enum Entrance {
 }
 
 impl Connections {
-    pub(super) fn new(bounds: &Bounds, trusted: &[IpNet]) -> Self {
-        let most = bounds.connections.max(10);
+    pub(super) fn new(limits: &LimitsConfig, trusted: &[IpNet]) -> Self {
+        let most = limits.connections.max(10);
         let most_pending = (most / limits::PENDING_IN_ALL).clamp(limits::MIN_PENDING, limits::MAX_PENDING);
         Self {
             most,
-            most_per_address: bounds.connections_per_address.max(1),
+            most_per_address: limits.connections_per_address.max(1),
             trusted: trusted.to_vec(),
             open: AtomicUsize::new(0),
             visitors: AtomicUsize::new(0),
@@ -317,8 +317,8 @@ pub(super) fn prefixes(address: IpAddr) -> Option<[Ipv6Net; 2]> {
 /// For the benchmark: a machine that has descriptors for so many connections is rare.
 #[doc(hidden)]
 pub fn time_newcomers(open: u32, count: u32) -> Duration {
-    let bounds = Bounds { connections: usize::MAX, ..Bounds::default() };
-    let connections = Arc::new(Connections::new(&bounds, &[]));
+    let limits = LimitsConfig { connections: usize::MAX, ..LimitsConfig::default() };
+    let connections = Arc::new(Connections::new(&limits, &[]));
     let come =
         |number: u32| connections.admit(IpAddr::from((0x0a00_0000 + number).to_be_bytes()), Entrance::Http);
     let held: Vec<_> = (0..open).map(come).collect();

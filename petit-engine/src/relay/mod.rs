@@ -8,7 +8,6 @@ mod access;
 mod admission;
 mod answer;
 mod awaited;
-mod bounds;
 mod changes;
 mod comings;
 mod enrol;
@@ -17,6 +16,7 @@ mod handshake_queue;
 mod ingress;
 mod invite_page;
 mod leaving;
+mod limits_config;
 mod listeners;
 mod logins;
 mod naming;
@@ -49,12 +49,12 @@ pub use self::access::{Access, AnnouncedServices, Change, EnrolRequest, Enrolled
 pub use self::admission::time_newcomers;
 use self::admission::{Admission, Connections, Entrance, Ticket};
 pub use self::answer::Failure;
-pub use self::bounds::{Bounds, Pressure};
 use self::front_probe::FrontProbes;
 pub use self::front_probe::{FrontKind, FrontProbing, FrontSettings, FrontView, Resolver, Unresolved};
 #[doc(hidden)]
 pub use self::ingress::{fuzz_answer, fuzz_head};
 pub use self::leaving::{Farewell, Leave, UnderWay};
+pub use self::limits_config::{LimitsConfig, Pressure};
 pub use self::listeners::{ListenerKind, UnknownListener};
 pub use self::logins::RecordedBreach;
 pub use self::places::{Holder, PlaceCounts, Scarce, Shortage};
@@ -86,7 +86,7 @@ pub struct RelayConfig {
     /// Answer errors with the original's body.
     pub legacy_errors: bool,
     /// Limits.
-    pub bounds: Bounds,
+    pub limits: LimitsConfig,
     /// Program and version, for clients.
     pub software: Text<64>,
     /// What clients may know of this server.
@@ -177,12 +177,12 @@ impl Relay {
         }
         let pseudonym: [u8; 6] = random_bytes()?;
         let front_probes = FrontProbes::new(&config)?;
-        let shards = Shards::start(config.bounds.threads).map_err(RelayError::NoThread)?;
-        let exempt = [&config.trusted_proxies[..], &config.bounds.exempt_networks].concat();
+        let shards = Shards::start(config.limits.threads).map_err(RelayError::NoThread)?;
+        let exempt = [&config.trusted_proxies[..], &config.limits.exempt_networks].concat();
         let shared = Arc::new(RelayShared {
             shards,
-            connections: Arc::new(Connections::new(&config.bounds, &exempt)),
-            places: places::Places::new(&config.bounds, exempt),
+            connections: Arc::new(Connections::new(&config.limits, &exempt)),
+            places: places::Places::new(&config.limits, exempt),
             enrolling: enrol::Enrolling::default(),
             tunnel_tls: tls::tunnel_server(&config.key, Arc::new(Keys(Arc::clone(&access))))?,
             enrol_tls: tls::enrol_server(&config.key)?,

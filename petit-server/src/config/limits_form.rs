@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use petit_engine::relay::Bounds;
+use petit_engine::relay::LimitsConfig;
 use petit_host::toml_file::{Table, ValueKind};
 use serde::Deserialize;
 
@@ -42,9 +42,9 @@ pub(super) struct LimitsForm {
 }
 
 impl LimitsForm {
-    pub(super) fn bounds(&self) -> Bounds {
-        let usual = Bounds::default();
-        Bounds {
+    pub(super) fn limits_config(&self) -> LimitsConfig {
+        let usual = LimitsConfig::default();
+        LimitsConfig {
             connections: usual.connections,
             connections_per_address: self
                 .connections_per_address
@@ -168,23 +168,23 @@ mod tests {
     use super::*;
     use crate::config::{ConfigError, parse};
 
-    fn read(limits: &str) -> Result<(Bounds, Option<u64>), ConfigError> {
+    fn read(limits: &str) -> Result<(LimitsConfig, Option<u64>), ConfigError> {
         let text = format!("[server]\n[server.limits]\n{limits}\n");
-        parse(Path::new("/etc/petit/config.toml"), &text).map(|(config, _)| (config.bounds, config.memory))
+        parse(Path::new("/etc/petit/config.toml"), &text).map(|(config, _)| (config.limits, config.memory))
     }
 
     #[test]
     fn limits_are_read_and_have_a_most() {
-        assert_eq!(read("").unwrap(), (Bounds::default(), None));
-        let (bounds, memory) =
+        assert_eq!(read("").unwrap(), (LimitsConfig::default(), None));
+        let (limits, memory) =
             read("requests_per_service = 10\nanswer_within = \"5m\"\nmemory = \"2GB\"").unwrap();
-        assert_eq!(bounds.requests_per_service, 10);
-        assert_eq!(bounds.answer_within, Duration::from_secs(300));
+        assert_eq!(limits.requests_per_service, 10);
+        assert_eq!(limits.answer_within, Duration::from_secs(300));
         assert_eq!(memory, Some(2 << 30));
-        let (bounds, _) =
+        let (limits, _) =
             read("answer_within_most = \"1d\"\nexempt_networks = [\"192.0.2.0/24\", \"::1\"]").unwrap();
-        assert_eq!(bounds.answer_within_most, Duration::from_secs(86_400));
-        assert_eq!(bounds.exempt_networks.len(), 2);
+        assert_eq!(limits.answer_within_most, Duration::from_secs(86_400));
+        assert_eq!(limits.exempt_networks.len(), 2);
         for (text, expected) in [
             ("connections = 5", ":3:15: expected a number between 10 and 10000000"),
             ("connections = \"many\"", ":3:15: expected a number between"),

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use petit_engine::limits;
 use petit_engine::name::{Endpoint, ServerAddr, VendorName};
 use petit_engine::proto::control::{Text, Vitae};
-use petit_engine::relay::Bounds;
+use petit_engine::relay::LimitsConfig;
 use petit_host::files;
 use petit_host::logs::Level;
 use petit_host::toml_file::{self, Fault, Key, Note, Table, TomlError, ValueKind};
@@ -78,7 +78,7 @@ pub struct Config {
     /// What clients may know of this server, beside the endpoint.
     pub vitae: Vitae,
     /// Limits against too much of everything.
-    pub bounds: Bounds,
+    pub limits: LimitsConfig,
     /// Connections of all kinds at the same time; `None`: what descriptors and memory allow.
     pub connections: Option<usize>,
     /// Requests under way at the same time, where the operator says how many; `None`: the usual, or what memory allows.
@@ -110,7 +110,7 @@ impl Config {
         note("vitae", self.vitae == running.vitae);
         note("fronts", self.fronts == running.fronts);
         let same_room = (self.connections, self.memory) == (running.connections, running.memory);
-        note("limits", self.bounds == running.bounds && same_room);
+        note("limits", self.limits == running.limits && same_room);
         names
     }
 
@@ -340,7 +340,7 @@ impl ServerForm {
             requests: self.limits.requests(),
             fronts: self.fronts.check(folder),
             memory: self.limits.memory(),
-            bounds: self.limits.bounds(),
+            limits: self.limits.limits_config(),
         }
     }
 }
@@ -459,7 +459,7 @@ mod tests {
         let lines = lines.lines().map(|line| line.strip_prefix("# ").filter(is_shown).unwrap_or(line));
         let (config, notes) = read(&lines.collect::<Vec<_>>().join("\n")).unwrap();
         assert_eq!(config.tunnel_address.unwrap().to_string(), "petit.example.com:443");
-        assert!(config.bounds.requests_per_second.is_some() && config.name.is_some());
+        assert!(config.limits.requests_per_second.is_some() && config.name.is_some());
         assert!(notes.is_empty(), "{notes:?}");
     }
 

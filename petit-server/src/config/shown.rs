@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use petit_engine::relay::{Bounds, FrontProbing};
+use petit_engine::relay::{FrontProbing, LimitsConfig};
 use petit_host::toml_file;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -110,9 +110,9 @@ fn values(config: &Config) -> Vec<Shown> {
         goodbye,
         name: _, // in vitae
         vitae,
-        bounds,
+        limits,
         connections,
-        requests: _, // in bounds
+        requests: _, // in limits
         fronts,
         memory,
     } = config;
@@ -141,7 +141,7 @@ fn values(config: &Config) -> Vec<Shown> {
     ];
     let mut shown: Vec<Shown> = of("", server).collect();
     shown.extend(of("fronts", of_fronts(fronts)));
-    shown.extend(of("limits", of_limits(bounds, *connections, *memory)));
+    shown.extend(of("limits", of_limits(limits, *connections, *memory)));
     let facts = vitae.iter().map(|(name, fact)| (name.as_str(), json!(fact), restart));
     shown.extend(of("vitae", std::iter::once(("endpoint", json!(endpoint), restart)).chain(facts)));
     shown
@@ -166,11 +166,11 @@ fn of_fronts(fronts: &Fronts) -> [(&'static str, Value, Takes); 3] {
 }
 
 fn of_limits(
-    bounds: &Bounds,
+    limits: &LimitsConfig,
     connections: Option<usize>,
     memory: Option<u64>,
 ) -> impl Iterator<Item = (&'static str, Value, Takes)> {
-    let Bounds {
+    let LimitsConfig {
         connections: _, // what is made of the operator's, the system's and the memory's
         connections_per_address,
         requests,
@@ -182,7 +182,7 @@ fn of_limits(
         idle,
         exempt_networks,
         threads,
-    } = bounds;
+    } = limits;
     let limits = [
         ("connections", json!(connections)),
         ("connections_per_address", json!(connections_per_address)),

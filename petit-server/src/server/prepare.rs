@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use petit_engine::name::{DeviceId, Endpoint, RegisteredId};
 use petit_engine::net::listen;
 use petit_engine::proto::control::Text;
-use petit_engine::relay::{Bounds, FrontSettings, ListenerKind, Relay, RelayConfig};
+use petit_engine::relay::{FrontSettings, LimitsConfig, ListenerKind, Relay, RelayConfig};
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::lock::Lock;
 use petit_host::{files, harden};
@@ -20,7 +20,7 @@ use crate::SOFTWARE;
 use crate::certificate::{self, Loaded, Stamps};
 use crate::config::Config;
 use crate::folder::Folder;
-use crate::{fronts, memory, room};
+use crate::{capacity, fronts, memory};
 
 /// What a server is given by whoever has held it before: the process that it replaces, or a service manager.
 #[derive(Debug, Default)]
@@ -146,13 +146,13 @@ impl Prepared {
         let endpoint = endpoint(&config, (http.address.port(), tls.address.port()));
         let open_files = harden::open_files();
         let memory = memory::of(&config);
-        let connections = room::connections(&config, open_files, memory);
-        let requests = room::requests(&config, memory);
-        for complaint in room::complaints(&config, open_files) {
+        let connections = capacity::connections(&config, open_files, memory);
+        let requests = capacity::requests(&config, memory);
+        for complaint in capacity::complaints(&config, open_files) {
             tracing::warn!("{complaint}");
         }
-        let bounds = Bounds { connections, requests, ..config.bounds.clone() };
-        let relay_config = relay_config(&config, key, (&endpoint, bounds), fronts);
+        let relay_limits = LimitsConfig { connections, requests, ..config.limits.clone() };
+        let relay_config = relay_config(&config, key, (&endpoint, relay_limits), fronts);
         let relay = Relay::start(relay_config, Arc::new(directory.clone()))?;
         relay.expect(expected);
         for (id, listener) in tcp {
@@ -206,7 +206,7 @@ fn endpoint(config: &Config, (http, tls): (u16, u16)) -> Endpoint {
 fn relay_config(
     config: &Config,
     key: PrivateKey,
-    (endpoint, bounds): (&Endpoint, Bounds),
+    (endpoint, relay_limits): (&Endpoint, LimitsConfig),
     fronts: FrontSettings,
 ) -> RelayConfig {
     RelayConfig {
@@ -220,7 +220,7 @@ fn relay_config(
         },
         trusted_proxies: config.trusted_proxies.clone(),
         legacy_errors: config.legacy_errors,
-        bounds,
+        limits: relay_limits,
         software: Text::lossy(SOFTWARE),
         vitae: config.vitae.clone(),
         fronts,

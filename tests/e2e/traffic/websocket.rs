@@ -297,7 +297,7 @@ async fn a_visitor_who_vanishes_is_given_up_and_one_who_pings_is_not() {
         "A visitor who vanishes without a word is given up after the idle time; pings keep one alive"
     );
     const IDLE: Duration = Duration::from_secs(2);
-    let bed = Bed::with_bounds(|bounds| bounds.idle = IDLE).await;
+    let bed = Bed::with_limits(|limits| limits.idle = IDLE).await;
     let service = Service::http("s").await;
     let client = bed.client_of(service.address(), "http", "").await;
     let host = host(&client.id());

@@ -37,7 +37,7 @@ pub enum Role {
 
 pub(in crate::mux) use self::peer::FrameEvent;
 pub use self::peer::Violation;
-pub(in crate::mux) use self::streams::{Read, Room};
+pub(in crate::mux) use self::streams::{Read, SendRoom};
 
 /// Pending bytes of stream 0 and of stream management beyond which no stream is opened.
 const CONGESTED_BYTES: usize = 256 * 1024;

@@ -81,23 +81,23 @@ impl Core {
     }
 
     /// How many bytes a stream may take on for sending now.
-    pub(in crate::mux) fn room(&mut self, id: u32, waker: &Waker) -> Room {
+    pub(in crate::mux) fn room(&mut self, id: u32, waker: &Waker) -> SendRoom {
         let is_scarce = self.outgoing >= SEND_TOTAL_BYTES
             || self.outgoing + self.entry.others.outgoing >= limits::CLIENT_OUTGOING_BYTES;
         let limit = if is_scarce { SCARCE_BYTES } else { limits::SEND_BUFFER_BYTES };
-        let Some(slot) = self.streams.get_mut(&id) else { return Room::Broken };
+        let Some(slot) = self.streams.get_mut(&id) else { return SendRoom::Broken };
         if slot.broken {
-            return Room::Broken;
+            return SendRoom::Broken;
         }
         if slot.fin != Fin::No {
-            return Room::Shut;
+            return SendRoom::Shut;
         }
         match limit.saturating_sub(slot.outbox.bytes) {
             0 => {
                 keep(&mut slot.writer, waker);
-                Room::Pending
+                SendRoom::Pending
             }
-            room => Room::Bytes(room),
+            room => SendRoom::Bytes(room),
         }
     }
 
@@ -237,7 +237,7 @@ pub(in crate::mux) enum Read {
 
 /// What [`Core::room`] found.
 #[derive(Debug)]
-pub(in crate::mux) enum Room {
+pub(in crate::mux) enum SendRoom {
     Bytes(usize),
     Pending,
     Shut,

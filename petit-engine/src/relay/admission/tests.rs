@@ -4,8 +4,9 @@ use std::task::{Context, Waker};
 use super::*;
 
 fn connections(connections: usize, per_address: usize) -> Arc<Connections> {
-    let bounds = Bounds { connections, connections_per_address: per_address, ..Bounds::default() };
-    Arc::new(Connections::new(&bounds, &["10.0.0.0/8".parse().unwrap()]))
+    let limits =
+        LimitsConfig { connections, connections_per_address: per_address, ..LimitsConfig::default() };
+    Arc::new(Connections::new(&limits, &["10.0.0.0/8".parse().unwrap()]))
 }
 
 fn ip(text: &str) -> IpAddr {

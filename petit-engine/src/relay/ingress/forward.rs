@@ -89,9 +89,9 @@ impl RequestContext<'_> {
 
     /// How long the service may take to begin its answer: as its client says, within what the operator allows.
     pub(super) fn answer_within(&self) -> Duration {
-        let bounds = &self.shared.config.bounds;
+        let limits = &self.shared.config.limits;
         let own = self.served.options.answer_within_s.map(|seconds| Duration::from_secs(seconds.into()));
-        own.map_or(bounds.answer_within, |own| own.min(bounds.answer_within_most))
+        own.map_or(limits.answer_within, |own| own.min(limits.answer_within_most))
     }
 
     /// Waits until what has no end of its own is told to go, because the relay or the agent leaves.
@@ -149,7 +149,7 @@ pub(super) async fn forward(
         job.over_h1(request, checked, visitor).await?
     };
     job.place.answered();
-    let idle = context.shared.config.bounds.idle;
+    let idle = context.shared.config.limits.idle;
     let (head, ()) = response.into_parts();
     let body = match source {
         Arrived::Whole(body) => AnswerBody::full(body),
@@ -200,7 +200,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn streaming(&self, body: Incoming) -> Box<Streaming> {
-        let idle = self.context.shared.config.bounds.idle;
+        let idle = self.context.shared.config.limits.idle;
         let most = self.context.served.options.max_body_bytes;
         Streaming::new(body, Arc::clone(&self.place), idle, most, self.is_grpc)
     }

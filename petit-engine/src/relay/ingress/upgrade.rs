@@ -64,7 +64,7 @@ pub(super) async fn websocket(
         Waited::Answered(Err(_)) => return Err(Failure::of_stream_outcome(&outcome)),
         Waited::InVain(failure) => return Err(failure),
     };
-    let idle = context.shared.config.bounds.idle;
+    let idle = context.shared.config.limits.idle;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         head::check_answer(&response)?;
         // A stream that was to become something else is not used for another request.

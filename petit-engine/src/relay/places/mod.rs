@@ -50,7 +50,7 @@ use self::pool::Pool;
 pub(super) use self::room::{Claim, Room, Slot};
 use self::share::Stage;
 use super::admission::network;
-use super::bounds::Bounds;
+use super::limits_config::LimitsConfig;
 use crate::limits;
 use crate::name::{DeviceId, RegisteredId};
 use crate::proto::control::ServiceKind;
@@ -131,7 +131,7 @@ enum Visit {
 /// All places of a relay.
 #[derive(Debug)]
 pub(super) struct Places {
-    bounds: Bounds,
+    limits: LimitsConfig,
     exempt: Vec<IpNet>,
     requests: Arc<Pool>,
     tables: Mutex<Tables>,
@@ -150,12 +150,12 @@ struct Tables {
 
 impl Places {
     /// `exempt` are the networks whose addresses speak for many.
-    pub(super) fn new(bounds: &Bounds, exempt: Vec<IpNet>) -> Self {
+    pub(super) fn new(limits: &LimitsConfig, exempt: Vec<IpNet>) -> Self {
         let counters = Arc::new(Counters::default());
         Self {
-            bounds: bounds.clone(),
+            limits: limits.clone(),
             exempt,
-            requests: Pool::new(Scarce::Requests, bounds.requests, &counters),
+            requests: Pool::new(Scarce::Requests, limits.requests, &counters),
             tables: Mutex::default(),
             clock: Arc::default(),
             counters,
@@ -196,7 +196,7 @@ impl Places {
         if let Some(room) = tables.rooms.get(&(visit, client, service)) {
             return room;
         }
-        let Bounds { requests, requests_per_service, websockets_per_client, .. } = self.bounds;
+        let LimitsConfig { requests, requests_per_service, websockets_per_client, .. } = self.limits;
         let mut pool = |what, most| tables.pools.get_or_make(what, || Pool::new(what, most, &self.counters));
         let visits = pool(Scarce::Visits(client), limits::VISITS_PER_CLIENT);
         let pools = match visit {
@@ -208,7 +208,7 @@ impl Places {
             Visit::WebSocket => vec![pool(Scarce::WebSockets(client), websockets_per_client), visits],
             Visit::Connection => vec![visits],
         };
-        let rate = self.bounds.requests_per_second.filter(|_| visit == Visit::Request);
+        let rate = self.limits.requests_per_second.filter(|_| visit == Visit::Request);
         tables.made += 1;
         let number = tables.made;
         let room = Room::new(number, (client, service), pools, rate, Arc::clone(&self.clock));

@@ -226,13 +226,13 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Bounds, Places, Visit};
+    use super::super::{LimitsConfig, Places, Visit};
     use super::*;
     use crate::name::{DeviceId, RegisteredId};
 
     #[tokio::test(start_paused = true)]
     async fn a_place_that_nobody_was_rung_for_is_found_though_the_line_is_not_empty() {
-        let places = Places::new(&Bounds::default(), Vec::new());
+        let places = Places::new(&LimitsConfig::default(), Vec::new());
         let room = places.room(Visit::Request, DeviceId::random().unwrap(), RegisteredId::random().unwrap());
         let pool = Pool::new(Scarce::Requests, 1, &Arc::default());
         let first = Waiting::new(&pool).unwrap();

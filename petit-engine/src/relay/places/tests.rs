@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use super::super::answer::Failure;
 use super::*;
 
-fn bounds(requests: usize, per_service: usize) -> Bounds {
-    Bounds { requests, requests_per_service: per_service, ..Bounds::default() }
+fn limits(requests: usize, per_service: usize) -> LimitsConfig {
+    LimitsConfig { requests, requests_per_service: per_service, ..LimitsConfig::default() }
 }
 
-fn places(bounds: &Bounds) -> Places {
-    Places::new(bounds, vec!["10.0.0.0/8".parse().unwrap()])
+fn places(limits: &LimitsConfig) -> Places {
+    Places::new(limits, vec!["10.0.0.0/8".parse().unwrap()])
 }
 
 fn client() -> DeviceId {
@@ -71,7 +71,7 @@ async fn lost(slots: &[Slot]) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_service_makes_requests_wait_for_a_moment_and_then_says_so() {
-    let places = places(&bounds(100, 2));
+    let places = places(&limits(100, 2));
     let room = service(&places);
     let first = room.enter(ANYBODY).await.unwrap();
     let _second = room.enter(ANYBODY).await.unwrap();
@@ -88,7 +88,7 @@ async fn a_full_service_makes_requests_wait_for_a_moment_and_then_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn one_service_never_holds_more_than_half_of_all() {
-    let places = places(&bounds(10, 1000));
+    let places = places(&limits(10, 1000));
     let room = service(&places);
     let held = fill(&[Arc::clone(&room)], ANYBODY).await;
     assert_eq!((held.len(), places.requests()), (5, 5));
@@ -99,7 +99,7 @@ async fn one_service_never_holds_more_than_half_of_all() {
 
 #[tokio::test(start_paused = true)]
 async fn the_line_is_short() {
-    let places = places(&bounds(10, 1));
+    let places = places(&limits(10, 1));
     let room = service(&places);
     let _held = room.enter(ANYBODY).await.unwrap();
     let mut line = JoinSet::new();
@@ -119,7 +119,7 @@ async fn the_line_is_short() {
 
 #[tokio::test]
 async fn a_rate_that_is_set_is_kept() {
-    let places = places(&Bounds { requests_per_second: Some(5), ..Bounds::default() });
+    let places = places(&LimitsConfig { requests_per_second: Some(5), ..LimitsConfig::default() });
     let room = service(&places);
     let mut passed = 0;
     for _ in 0..50 {
@@ -131,7 +131,7 @@ async fn a_rate_that_is_set_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn while_more_comes_than_can_be_served_nobody_waits_longer_than_a_request_takes() {
-    let places = places(&bounds(10, 1));
+    let places = places(&limits(10, 1));
     let room = service(&places);
     let serve = |took: Duration| {
         let room = Arc::clone(&room);
@@ -172,7 +172,7 @@ async fn while_more_comes_than_can_be_served_nobody_waits_longer_than_a_request_
 
 #[tokio::test(start_paused = true)]
 async fn an_address_may_have_all_and_gives_them_up_to_the_first_others_one_by_one() {
-    let places = places(&bounds(1000, 100));
+    let places = places(&limits(1000, 100));
     let room = service(&places);
     let held = fill(&[Arc::clone(&room)], visitor(1)).await;
     assert_eq!(held.len(), 100, "while nobody waits there are no shares");
@@ -197,7 +197,7 @@ async fn an_address_may_have_all_and_gives_them_up_to_the_first_others_one_by_on
 
 #[tokio::test(start_paused = true)]
 async fn a_line_that_one_address_has_filled_keeps_nobody_else_out() {
-    let places = places(&bounds(1000, 50));
+    let places = places(&limits(1000, 50));
     let room = service(&places);
     let held = fill(&[Arc::clone(&room)], visitor(1)).await;
     let mut line = JoinSet::new();
@@ -216,7 +216,7 @@ async fn a_line_that_one_address_has_filled_keeps_nobody_else_out() {
 
 #[tokio::test(start_paused = true)]
 async fn equals_take_nothing_from_each_other() {
-    let places = places(&bounds(1000, 24));
+    let places = places(&limits(1000, 24));
     let room = service(&places);
     let mut held = Vec::new();
     for number in 0..24 {
@@ -231,7 +231,7 @@ async fn equals_take_nothing_from_each_other() {
 /// One client with eight services that never answer, and visitors as many as it likes.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_holds_everything_gives_way_to_the_visitors_of_others() {
-    let places = places(&Bounds::default());
+    let places = places(&LimitsConfig::default());
     let evil = client();
     let rooms: Vec<_> = (0..8).map(|_| service_of(&places, evil)).collect();
     let honest = service(&places);
@@ -262,7 +262,7 @@ async fn a_client_that_holds_everything_gives_way_to_the_visitors_of_others() {
 /// One visitor at many clients, none of which holds much because of him.
 #[tokio::test(start_paused = true)]
 async fn a_visitor_of_many_clients_gives_way_also_to_visitors_of_a_busy_one() {
-    let places = places(&bounds(1000, 500));
+    let places = places(&limits(1000, 500));
     let busy = service(&places);
     let mut regulars = Vec::new();
     for number in 0..100 {
@@ -284,7 +284,7 @@ async fn a_visitor_of_many_clients_gives_way_also_to_visitors_of_a_busy_one() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_without_their_body_give_way_first_and_after_a_second_to_anybody() {
-    let places = places(&bounds(1000, 40));
+    let places = places(&limits(1000, 40));
     let room = service(&places);
     let beat = tokio::spawn({
         let clock = Arc::clone(&places.clock);
@@ -329,7 +329,7 @@ async fn requests_without_their_body_give_way_first_and_after_a_second_to_anybod
 
 #[tokio::test(start_paused = true)]
 async fn a_request_whose_body_begins_in_the_last_moment_keeps_its_place() {
-    let places = places(&bounds(1000, 20));
+    let places = places(&limits(1000, 20));
     let room = service(&places);
     let held = fill(&[Arc::clone(&room)], uploader(1)).await;
     let (first, took) = enters(&room, visitor(2)).await;
@@ -344,7 +344,7 @@ async fn a_request_whose_body_begins_in_the_last_moment_keeps_its_place() {
 
 #[tokio::test(start_paused = true)]
 async fn a_place_that_is_free_is_for_who_waits_first_and_nobody_gives_way_meanwhile() {
-    let places = places(&bounds(1000, 20));
+    let places = places(&limits(1000, 20));
     let room = service(&places);
     let mut held = fill(&[Arc::clone(&room)], uploader(1)).await;
     let waiting = tokio::spawn({
@@ -365,7 +365,7 @@ async fn a_place_that_is_free_is_for_who_waits_first_and_nobody_gives_way_meanwh
 
 #[tokio::test(start_paused = true)]
 async fn what_streams_is_broken_off_last_and_what_moves_last_of_all() {
-    let places = places(&bounds(1000, 30));
+    let places = places(&limits(1000, 30));
     let room = service(&places);
     let held = fill(&[Arc::clone(&room)], visitor(1)).await;
     for slot in &held[10..] {
@@ -393,7 +393,7 @@ async fn what_streams_is_broken_off_last_and_what_moves_last_of_all() {
 
 #[tokio::test(start_paused = true)]
 async fn who_speaks_for_many_has_no_share_and_takes_no_more_than_one() {
-    let places = places(&bounds(1000, 100));
+    let places = places(&limits(1000, 100));
     for (address, expected) in [
         ("192.0.2.7", Some("192.0.2.7")),
         ("::ffff:192.0.2.7", Some("192.0.2.7")),
@@ -422,7 +422,7 @@ async fn who_speaks_for_many_has_no_share_and_takes_no_more_than_one() {
 
 #[tokio::test(start_paused = true)]
 async fn websockets_and_connections_are_shared_like_requests() {
-    let places = places(&Bounds::default());
+    let places = places(&LimitsConfig::default());
     let (one, [a, b]) = (client(), [(); 2].map(|()| RegisteredId::random().unwrap()));
     let sockets = places.room(Visit::WebSocket, one, a);
     let held = fill(&[Arc::clone(&sockets)], visitor(1)).await;
@@ -441,7 +441,7 @@ async fn websockets_and_connections_are_shared_like_requests() {
         "a request takes from connections"
     );
     assert_eq!(lost(&all).await, 1);
-    let none = Bounds { websockets_per_client: 0, ..Bounds::default() };
+    let none = LimitsConfig { websockets_per_client: 0, ..LimitsConfig::default() };
     let places = Places::new(&none, Vec::new());
     let (refused, took) = enters(&places.room(Visit::WebSocket, one, a), ANYBODY).await;
     assert_eq!((refused.unwrap_err(), took), (Failure::Busy, Duration::ZERO));
@@ -449,7 +449,7 @@ async fn websockets_and_connections_are_shared_like_requests() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_comes_back_finds_what_its_visitors_hold() {
-    let places = places(&bounds(100, 5));
+    let places = places(&limits(100, 5));
     let (device, id) = (client(), RegisteredId::random().unwrap());
     let before = places.room(Visit::Request, device, id);
     let held = fill(&[before], ANYBODY).await;
@@ -469,7 +469,7 @@ async fn a_client_that_comes_back_finds_what_its_visitors_hold() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shortage_names_who_holds_what() {
-    let places = places(&bounds(100, 40));
+    let places = places(&limits(100, 40));
     let (a, b) = (client(), client());
     let rooms = [service_of(&places, a), service_of(&places, b)];
     let mut held = fill(&rooms[..1], visitor(1)).await;
@@ -493,7 +493,7 @@ async fn a_shortage_names_who_holds_what() {
 /// Many at once, of all kinds and from two threads, and everything is free afterwards.
 #[test]
 fn nothing_is_lost_in_a_crowd() {
-    let places = Arc::new(places(&bounds(40, 20)));
+    let places = Arc::new(places(&limits(40, 20)));
     let rooms: Arc<[_]> = (0..4).map(|_| service(&places)).collect();
     let crowd = |rooms: Arc<[Arc<Room>]>| async move {
         let mut crowd = JoinSet::new();

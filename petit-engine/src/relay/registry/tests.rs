@@ -9,7 +9,7 @@ use super::*;
 use crate::mux::{self, Role};
 use crate::net::wire::Wire;
 use crate::proto::control::Hello;
-use crate::relay::Bounds;
+use crate::relay::LimitsConfig;
 use crate::relay::places::Places;
 use crate::secret::PrivateKey;
 
@@ -42,7 +42,7 @@ fn session(service: &Route) -> (Arc<Session>, impl Sized + use<>) {
         health: Health::Untried,
         options: Options::default(),
     };
-    let places = Places::new(&Bounds::default(), Vec::new());
+    let places = Places::new(&LimitsConfig::default(), Vec::new());
     let rooms = places.rooms(service.kind, service.device, service.id);
     let served = Served::new(&offer, String::new(), rooms);
     session.set_served(HashMap::from([(service.id, Arc::new(served))]));

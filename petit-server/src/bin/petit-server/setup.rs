@@ -11,10 +11,10 @@ use petit_host::exit::ExitCode;
 use petit_host::files::{self, FileError};
 use petit_host::toml_file::Fault;
 use petit_server::backup::{self, BackupError};
+use petit_server::capacity;
 use petit_server::certificate::{self, Expiry, PublicNames};
 use petit_server::config::{self, Config, ConfigError};
 use petit_server::folder::Folder;
-use petit_server::room;
 use petit_server::server::{Begun, LostRegistry, Offline, ServerStartError, tunnel_address};
 use petit_server::store::StoreError;
 use serde_json::{Value, json};
@@ -215,7 +215,7 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
         let path = config.certificate.display();
         note(format!("there is no certificate at {path}, so HTTPS visitors are not served"));
     }
-    room::complaints(&config, petit_host::harden::raise_open_files()).for_each(&mut note);
+    capacity::complaints(&config, petit_host::harden::raise_open_files()).for_each(&mut note);
     let mut text = format!("{} is fine.", folder.config.display());
     for note in &notes {
         let line = note.get("line").map(|line| format!(" line {line}:")).unwrap_or_default();

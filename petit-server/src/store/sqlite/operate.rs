@@ -7,8 +7,8 @@ use petit_engine::secret::InviteId;
 
 use super::Tx;
 use super::rows::{
-    Room, alias_conflict, aliases_of, end_services, event, insert_alias, now, owner, parsed, release_alias,
-    seconds,
+    EventScope, alias_conflict, aliases_of, end_services, event, insert_alias, now, owner, parsed,
+    release_alias, seconds,
 };
 use crate::store::{Changes, Conflict, EndedBy, NewInvite, StoreError};
 
@@ -39,7 +39,7 @@ pub(super) async fn invite(tx: &mut Tx<'_>, invite: &NewInvite, force: bool) -> 
     .bind(seconds(invite.not_after))
     .execute(&mut **tx)
     .await?;
-    event(tx, Room::Common, "invite-made", &invite.id.to_string(), invite.service.as_str()).await
+    event(tx, EventScope::Common, "invite-made", &invite.id.to_string(), invite.service.as_str()).await
 }
 
 /// Takes an invite back.
@@ -54,7 +54,7 @@ pub(super) async fn withdraw(tx: &mut Tx<'_>, id: InviteId) -> Result<(), StoreE
     if done.rows_affected() == 0 {
         return Err(Conflict::NoInvite.into());
     }
-    event(tx, Room::Common, "invite-withdrawn", &id.to_string(), "").await
+    event(tx, EventScope::Common, "invite-withdrawn", &id.to_string(), "").await
 }
 
 /// Ends a device's registration, with its services and aliases, for good.
@@ -83,8 +83,8 @@ pub(super) async fn end_device(
             .await?;
     let ids = ids.iter().map(|id| parsed(id, "registered ID")).collect::<Result<Vec<_>, _>>()?;
     let mut changes = Changes { devices_gone: vec![device], ..Changes::default() };
-    end_services(tx, (&device, Room::Common), &ids, &mut changes).await?;
-    event(tx, Room::Common, "device-ended", device.as_str(), by).await?;
+    end_services(tx, (&device, EventScope::Common), &ids, &mut changes).await?;
+    event(tx, EventScope::Common, "device-ended", device.as_str(), by).await?;
     Ok(changes)
 }
 
@@ -123,6 +123,6 @@ pub(super) async fn remove_alias(
     if !aliases_of(tx, &id).await?.contains(&alias) {
         return Err(Conflict::NoAlias { id, alias }.into());
     }
-    release_alias(tx, (&device, Room::Common), &alias).await?;
+    release_alias(tx, (&device, EventScope::Common), &alias).await?;
     Ok(Changes { aliases_gone: vec![alias], ..Changes::default() })
 }

@@ -12,8 +12,8 @@ use sqlx::Row;
 
 use super::Tx;
 use super::rows::{
-    Room, alias_conflict, bytes, end_services, event, find_service, free_port, insert_alias, insert_service,
-    kind_text, now, parsed, random, seconds,
+    EventScope, alias_conflict, bytes, end_services, event, find_service, free_port, insert_alias,
+    insert_service, kind_text, now, parsed, random, seconds,
 };
 use crate::store::{
     AnnouncedRow, Changes, Conflict, Device, EnrolledRow, RegistrationLimits, Service, ServiceRow, StoreError,
@@ -95,7 +95,7 @@ pub(super) async fn enrol(
                 key: request.key.clone(),
                 name: request.device_name.as_str().to_owned(),
             });
-            event(tx, Room::Common, "device-added", device.as_str(), &request.from.to_string()).await?;
+            event(tx, EventScope::Common, "device-added", device.as_str(), &request.from.to_string()).await?;
             device
         }
     };
@@ -109,7 +109,8 @@ pub(super) async fn enrol(
             None => insert_alias(tx, &alias, &registered.id, &mut changes).await?,
             // It was free when the invite was made. The registration is worth more than its alias.
             Some(conflict) => {
-                event(tx, Room::Common, "alias-not-given", alias.as_str(), &conflict.to_string()).await?;
+                event(tx, EventScope::Common, "alias-not-given", alias.as_str(), &conflict.to_string())
+                    .await?;
             }
         }
     }
@@ -137,7 +138,7 @@ async fn reused(tx: &mut Tx<'_>, holder: &DeviceId, invite: &str, from: &str) ->
     .await?;
     match lately {
         Some(_) => Ok(()),
-        None => event(tx, Room::Of(holder), "invite-reused", invite, from).await,
+        None => event(tx, EventScope::Of(holder), "invite-reused", invite, from).await,
     }
 }
 
@@ -233,7 +234,7 @@ pub(super) async fn rename(tx: &mut Tx<'_>, device: &DeviceId, name: &str) -> Re
         .bind(device.as_str())
         .execute(&mut **tx)
         .await?;
-    event(tx, Room::Of(device), "device-renamed", device.as_str(), name).await?;
+    event(tx, EventScope::Of(device), "device-renamed", device.as_str(), name).await?;
     changes.renamed.push((*device, name.to_owned()));
     Ok(changes)
 }
@@ -246,7 +247,7 @@ pub(super) async fn remove(
 ) -> Result<Changes, StoreError> {
     let mut changes = Changes::default();
     if let Some(service) = find_service(tx, device, name).await? {
-        end_services(tx, (device, Room::Of(device)), &[service.id], &mut changes).await?;
+        end_services(tx, (device, EventScope::Of(device)), &[service.id], &mut changes).await?;
     }
     Ok(changes)
 }

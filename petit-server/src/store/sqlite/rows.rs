@@ -60,7 +60,7 @@ pub(super) const EVENTS_OF_DEVICE: i64 = 128;
 
 /// Whose room in the log of events one takes.
 #[derive(Clone, Copy)]
-pub(super) enum Room<'a> {
+pub(super) enum EventScope<'a> {
     /// Everybody's: what the operator does, and what an invite allows once.
     Common,
     /// A device's own, for what it can cause again and again.
@@ -69,14 +69,14 @@ pub(super) enum Room<'a> {
 
 pub(super) async fn event(
     tx: &mut Tx<'_>,
-    room: Room<'_>,
+    scope: EventScope<'_>,
     what: &str,
     subject: &str,
     detail: &str,
 ) -> Result<(), StoreError> {
-    let device = match room {
-        Room::Common => None,
-        Room::Of(device) => Some(device.as_str()),
+    let device = match scope {
+        EventScope::Common => None,
+        EventScope::Of(device) => Some(device.as_str()),
     };
     sqlx::query("INSERT INTO events (at, what, subject, detail, device) VALUES (?, ?, ?, ?, ?)")
         .bind(now())
@@ -161,7 +161,7 @@ pub(super) async fn insert_service(
         .await?;
     let route = Route { id, device: *device, name: name.clone(), kind };
     changes.added.services.push(Service { route, port });
-    event(tx, Room::Of(device), "service-added", id.as_str(), name.as_str()).await?;
+    event(tx, EventScope::Of(device), "service-added", id.as_str(), name.as_str()).await?;
     Ok(ServiceRow { id, name: name.clone(), kind, port, aliases: Vec::new() })
 }
 
@@ -181,13 +181,13 @@ pub(super) async fn free_port(tx: &mut Tx<'_>, ports: Option<(u16, u16)>) -> Res
 /// Ends services, and keeps their aliases from others for a while.
 pub(super) async fn end_services(
     tx: &mut Tx<'_>,
-    (device, room): (&DeviceId, Room<'_>),
+    (device, scope): (&DeviceId, EventScope<'_>),
     services: &[RegisteredId],
     changes: &mut Changes,
 ) -> Result<(), StoreError> {
     for id in services {
         for alias in aliases_of(tx, id).await? {
-            release_alias(tx, (device, room), &alias).await?;
+            release_alias(tx, (device, scope), &alias).await?;
             changes.aliases_gone.push(alias);
         }
         sqlx::query("UPDATE services SET ended_at = ? WHERE id = ?")
@@ -195,7 +195,7 @@ pub(super) async fn end_services(
             .bind(id.as_str())
             .execute(&mut **tx)
             .await?;
-        event(tx, room, "service-removed", id.as_str(), "").await?;
+        event(tx, scope, "service-removed", id.as_str(), "").await?;
         changes.services_gone.push(*id);
     }
     Ok(())
@@ -203,7 +203,7 @@ pub(super) async fn end_services(
 
 pub(super) async fn release_alias(
     tx: &mut Tx<'_>,
-    (device, room): (&DeviceId, Room<'_>),
+    (device, scope): (&DeviceId, EventScope<'_>),
     alias: &Alias,
 ) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM aliases WHERE alias = ?").bind(alias.as_str()).execute(&mut **tx).await?;
@@ -213,7 +213,7 @@ pub(super) async fn release_alias(
         .bind(now())
         .execute(&mut **tx)
         .await?;
-    event(tx, room, "alias-removed", alias.as_str(), device.as_str()).await
+    event(tx, scope, "alias-removed", alias.as_str(), device.as_str()).await
 }
 
 /// Why an alias cannot be given to a device, if so. `invite` may claim what it was promised itself.
@@ -274,7 +274,7 @@ pub(super) async fn insert_alias(
         .execute(&mut **tx)
         .await?;
     sqlx::query("DELETE FROM tombstones WHERE alias = ?").bind(alias.as_str()).execute(&mut **tx).await?;
-    event(tx, Room::Common, "alias-added", alias.as_str(), service.as_str()).await?;
+    event(tx, EventScope::Common, "alias-added", alias.as_str(), service.as_str()).await?;
     changes.added.aliases.push((alias.clone(), *service));
     Ok(())
 }

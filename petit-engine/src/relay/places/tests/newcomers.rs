@@ -45,7 +45,7 @@ async fn get_in(room: &Arc<Room>, held: &[Slot], newcomers: &[Claim]) -> Vec<Slo
 
 #[tokio::test(start_paused = true)]
 async fn many_networks_with_a_few_places_each_keep_nobody_out() {
-    let places = places(&Bounds::default());
+    let places = places(&LimitsConfig::default());
     // A /56 has 256 /64s.
     let room = service(&places);
     let held = crowd(&room, 7, |number| visitor6(1, 1, number as u8)).await;
@@ -64,7 +64,7 @@ async fn many_networks_with_a_few_places_each_keep_nobody_out() {
 
 #[tokio::test(start_paused = true)]
 async fn few_websockets_of_many_addresses_keep_nobody_out() {
-    let places = places(&Bounds::default());
+    let places = places(&LimitsConfig::default());
     let (one, id) = (client(), RegisteredId::random().unwrap());
     let room = places.room(Visit::WebSocket, one, id);
     let held = crowd(&room, 7, |number| visitor(100 + number)).await;
@@ -75,7 +75,7 @@ async fn few_websockets_of_many_addresses_keep_nobody_out() {
 
 #[tokio::test(start_paused = true)]
 async fn two_places_are_shared_by_two_and_one_stays_whose_it_is() {
-    let places = places(&bounds(1000, 20));
+    let places = places(&limits(1000, 20));
     let room = service(&places);
     let held = crowd(&room, 2, |number| visitor(100 + number)).await;
     let newcomers: Vec<_> = (0..10).map(visitor).collect();
@@ -88,7 +88,7 @@ async fn two_places_are_shared_by_two_and_one_stays_whose_it_is() {
 /// One place for each /64 there is, of a few customers of a provider's.
 #[tokio::test(start_paused = true)]
 async fn a_prefix_has_a_share_of_its_own() {
-    let places = places(&bounds(8000, 1024));
+    let places = places(&limits(8000, 1024));
     let room = service(&places);
     let held = crowd(&room, 1, |number| visitor6(1, (number >> 8) as u8, number as u8)).await;
     assert_eq!(held.len(), 1024);
@@ -112,7 +112,7 @@ async fn a_prefix_has_a_share_of_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn who_has_a_greedy_neighbour_takes_from_him_and_from_nobody_else() {
-    let places = places(&Bounds::default());
+    let places = places(&LimitsConfig::default());
     let room = service(&places);
     let held = crowd(&room, 7, |number| match number {
         0..100 => visitor6(1, 1, number as u8),
@@ -130,7 +130,7 @@ async fn who_has_a_greedy_neighbour_takes_from_him_and_from_nobody_else() {
 /// So few that each could be a browser that loads a page: after five seconds it is none.
 #[tokio::test(start_paused = true)]
 async fn few_holders_are_spared_for_a_moment_only() {
-    let places = places(&bounds(1000, 24));
+    let places = places(&limits(1000, 24));
     let room = service(&places);
     let held = crowd(&room, 6, |number| visitor(100 + number)).await;
     assert_eq!(enters(&room, visitor(1)).await.0.unwrap_err(), Failure::Busy);
@@ -179,8 +179,8 @@ fn is_owed_a_place(held: &[(usize, Claim)], most: usize, (service, claim): (usiz
 }
 
 async fn any_population(most: usize, all: Vec<(usize, Claim)>, newcomers: Vec<(usize, Claim)>) {
-    let bounds = Bounds { websockets_per_client: most, ..Bounds::default() };
-    let places = places(&bounds);
+    let limits = LimitsConfig { websockets_per_client: most, ..LimitsConfig::default() };
+    let places = places(&limits);
     let one = client();
     let rooms = [(); 2].map(|()| places.room(Visit::WebSocket, one, RegisteredId::random().unwrap()));
     let mut held = Vec::new();

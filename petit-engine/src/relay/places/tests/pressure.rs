@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn whoever_holds_little_takes_the_place_of_whoever_holds_much_and_there_are_never_more() {
-    let places = places(&bounds(100, 50));
+    let places = places(&limits(100, 50));
     let (room, elsewhere) = (service(&places), service(&places));
     let mut held = Vec::new();
     for _ in 0..20 {
@@ -25,7 +25,7 @@ async fn whoever_holds_little_takes_the_place_of_whoever_holds_much_and_there_ar
 
 #[tokio::test(start_paused = true)]
 async fn a_place_in_a_service_that_is_full_is_one_for_the_memory_too() {
-    let places = places(&bounds(100, 20));
+    let places = places(&limits(100, 20));
     let room = service(&places);
     let held = fill(&[Arc::clone(&room)], visitor(1)).await;
     assert_eq!(held.len(), 20);
@@ -35,7 +35,7 @@ async fn a_place_in_a_service_that_is_full_is_one_for_the_memory_too() {
 
 #[tokio::test(start_paused = true)]
 async fn where_nobody_holds_much_everybody_is_refused() {
-    let places = places(&bounds(100, 50));
+    let places = places(&limits(100, 50));
     let room = service(&places);
     assert_eq!(room.enter_instead(visitor(1)).unwrap_err(), Failure::Busy, "nobody is there");
     let mut held = Vec::new();

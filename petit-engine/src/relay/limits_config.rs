@@ -6,9 +6,9 @@ use ipnet::IpNet;
 
 use crate::limits;
 
-/// The relay's limits. [`Bounds::default`] is what fits most.
+/// The relay's limits. [`LimitsConfig::default`] is what fits most.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct LimitsConfig {
     /// Connections of all kinds at the same time.
     pub connections: usize,
     /// Visitors' connections of one address (IPv6: one /64) at the same time, once a quarter of all are in use. Loopback
@@ -35,7 +35,7 @@ pub struct Bounds {
     pub threads: usize,
 }
 
-impl Default for Bounds {
+impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             connections: limits::MAX_CONNECTIONS,

@@ -28,7 +28,7 @@ pub(crate) fn connections(config: &Config, open_files: Option<u64>, memory: Opti
 /// Requests under way at the same time: what the operator says, else the usual, or as many as hold half of the memory
 /// when visitors take nothing of their answers.
 pub(crate) fn requests(config: &Config, memory: Option<u64>) -> usize {
-    let usual = config.bounds.requests;
+    let usual = config.limits.requests;
     match (config.requests, memory) {
         (None, Some(memory)) => usual.min(held_by_half(memory)),
         _ => usual,
