@@ -357,7 +357,7 @@ impl Drop for Network {
 }
 
 /// Where the server is reached in it.
-const DOOR: Ipv4Addr = Ipv4Addr::new(10, 255, 255, 254);
+const SERVER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 255, 255, 254);
 /// Visitors that come together.
 const TOGETHER: usize = 1000;
 
@@ -375,16 +375,16 @@ fn accepts(place: &Place, count: u32) -> Result<Option<Accepts>> {
     let mut registry = Registry::with(place, "addresses", lines)?;
     registry.grow(&runtime, 1)?;
     let server = registry.serve()?;
-    let door = SocketAddr::new(DOOR.into(), server.http_port()?);
+    let address = SocketAddr::new(SERVER_ADDRESS.into(), server.http_port()?);
     runtime.block_on(async {
         let begin = Instant::now();
         let mut open = Vec::new();
         while open.len() < count as usize {
-            arrive(&mut open, door).await?;
+            arrive(&mut open, address).await?;
         }
         let before = cpu_exact(server.id);
         let start = Instant::now();
-        arrive(&mut open, door).await?;
+        arrive(&mut open, address).await?;
         let took = start.elapsed();
         let used = cpu_exact(server.id).saturating_sub(before);
         let are_all_there = begin.elapsed() < petit_engine::limits::HEAD;
@@ -397,13 +397,13 @@ fn accepts(place: &Place, count: u32) -> Result<Option<Accepts>> {
 
 /// A thousand visitors, each with an address of its own. The server takes them in their order, so the answer that
 /// the last one gets says that all are in.
-async fn arrive(open: &mut Vec<TcpStream>, door: SocketAddr) -> Result<()> {
+async fn arrive(open: &mut Vec<TcpStream>, address: SocketAddr) -> Result<()> {
     for _ in 0..TOGETHER {
         let number = u32::try_from(open.len()).context("a number")?;
         let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 1, 0, 1)) + number);
         let socket = TcpSocket::new_v4().context("a socket")?;
         socket.bind(SocketAddr::new(from.into(), 0)).context("an address")?;
-        open.push(socket.connect(door).await.context("the server's door")?);
+        open.push(socket.connect(address).await.context("the server's address")?);
     }
     let last = open.last_mut().context("nobody")?;
     last.write_all(b"GET / HTTP/1.1\r\nHost: nobody.localhost\r\n\r\n").await.context("a request")?;

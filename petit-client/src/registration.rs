@@ -139,7 +139,7 @@ impl Registration {
     }
 }
 
-/// What the config says in vain while this registration is in force.
+/// The settings that are ignored while this registration is in force.
 pub fn notes(config: &Config, registration: &Registration) -> Vec<String> {
     let mut notes = Vec::new();
     if config.key_store != registration.key_store {
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_config_says_in_vain_is_named() {
+    fn settings_that_are_ignored_are_named() {
         let file = Config { key_store: KeyStore::File, ..Config::default() };
         let notes_of = |config: &Config| notes(config, &registration()).join("\n");
         assert_eq!(notes_of(&file), "");

@@ -66,7 +66,7 @@ pub const LAST_STREAM: u32 = u32::MAX;
 pub const MAX_OPENS_PER_SECOND: u32 = 20_000;
 /// PINGs a peer may send in one second (the protocol needs one in ten).
 pub const MAX_PINGS_PER_SECOND: u32 = 10;
-/// Frames for streams that are already gone: they cross with a reset, so each reset pardons a few.
+/// Late frames that are tolerated for each stream that was reset: they cross with the reset.
 pub const STRAY_FRAMES_PER_STREAM: u32 = 8;
 /// Control messages that a peer may send at once.
 pub const CONTROL_AT_ONCE: u32 = 64;
@@ -398,9 +398,9 @@ pub const VISITOR_IDLE: Duration = Duration::from_secs(75);
 pub const PROXY_IDLE: Duration = Duration::from_secs(630);
 /// How long a visitor's connection that is closed for its silence may take to close.
 pub const PARTING: Duration = Duration::from_secs(1);
-/// Requests on one visitor connection before it is closed politely.
+/// Requests on one visitor connection before it is closed gracefully.
 pub const REQUESTS_PER_CONNECTION: u64 = 10_000;
-/// Age of a visitor connection at which it is closed politely, ± 10 %.
+/// Age of a visitor connection at which it is closed gracefully, ± 10 %.
 pub const CONNECTION_AGE: Duration = Duration::from_secs(60 * 60);
 /// Header fields in one request, crumbs of a cookie counted one by one.
 pub const MAX_HEADERS: usize = 100;

@@ -81,7 +81,7 @@ pub enum ServerStartError {
     Relay(#[from] RelayError),
 }
 
-/// A running server. Dropping it closes everything; [`Server::drain`] is the polite way.
+/// A running server. Dropping it closes everything; [`Server::drain`] is the orderly way.
 pub struct Server {
     /// What it runs with.
     pub config: Config,
@@ -350,7 +350,7 @@ impl Server {
         Farewell { leave, goodbye, limit: drain }
     }
 
-    /// Leaves politely: see [`Relay::leave`]. The registry's file is closed after that.
+    /// Leaves in an orderly way: see [`Relay::leave`]. The registry's file is closed after that.
     pub async fn drain(&self) {
         let farewell = self.farewell(Leave::Stop);
         self.set_phase(Phase::Stopping { until: Instant::now() + farewell.limit });

@@ -1,4 +1,4 @@
-//! Who a session belongs to: ghosts, copies, peers that break the protocol.
+//! Who a session belongs to: stale sessions, copies, peers that break the protocol.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +65,11 @@ async fn a_newer_session_of_the_same_key_takes_over_at_once_and_the_older_one_do
 
     newer.switch(true).await;
     until(&newer, "the second to be online", online).await;
-    assert_eq!(bed.visitor().get(&host, "/").await.text(), "B", "the ghost's place was taken at once");
+    assert_eq!(
+        bed.visitor().get(&host, "/").await.text(),
+        "B",
+        "the stale session's place was taken at once"
+    );
     let elsewhere = |state| matches!(state, AgentState::Waiting { cause: Cause::InUseElsewhere, .. });
     until(&older, "the first to know", elsewhere).await;
     // It asks, and takes nothing.

@@ -145,7 +145,7 @@ impl App {
         self.tell(Intent::Tray(there)).await;
     }
 
-    /// Ends the client in this process politely, within two seconds.
+    /// Ends the client in this process in an orderly way, within two seconds.
     pub async fn end(&self) {
         let (done, is_done) = oneshot::channel();
         self.tell(Intent::End(done)).await;

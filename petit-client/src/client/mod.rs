@@ -60,7 +60,7 @@ pub enum UnregisterError {
     Forget(#[from] RegisterError),
 }
 
-/// The running client. Cheap to clone; [`Client::stop`] ends it politely.
+/// The running client. Cheap to clone; [`Client::stop`] ends it in an orderly way.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<ClientShared>,
@@ -307,7 +307,7 @@ impl Client {
         self.apply(loaded).await
     }
 
-    /// What the config says in vain while the registration is in force.
+    /// The settings that are ignored while the registration is in force.
     pub async fn notes(&self) -> Vec<String> {
         let inner = self.shared.inner.lock().await;
         let registration = inner.registration.as_ref();
@@ -423,7 +423,7 @@ impl Client {
         asked.remove(service).await
     }
 
-    /// Ends politely: visits that are under way get [`petit_engine::limits::DRAIN`] to finish.
+    /// Ends in an orderly way: visits that are under way get [`petit_engine::limits::DRAIN`] to finish.
     ///
     /// # Cancel safety
     /// Cancelling ends everything at once.

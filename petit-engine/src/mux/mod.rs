@@ -2,7 +2,7 @@
 //!
 //! [`session`] splits a connection into three: a [`Driver`], the one task that reads and writes it; a [`Mux`],
 //! the handle that opens streams and sends messages; and [`MuxEvents`], what the peer does that somebody has to
-//! answer. The tables behind them are in `core.rs`, behind one lock that is held for the length of a table
+//! answer. The tables behind them are in `core`, behind one lock that is held for the length of a table
 //! update and never across a wait.
 //!
 //! The multiplexer knows no HTTP, no names and no identities.

@@ -478,7 +478,7 @@ async fn a_connection_cut_inside_a_frame_is_told_from_an_orderly_end() {
 }
 
 #[tokio::test]
-async fn frames_that_cross_with_a_reset_are_pardoned_up_to_the_credit() {
+async fn frames_that_cross_with_a_reset_are_tolerated_up_to_the_credit() {
     let (agent, mut raw) = against(Role::Agent);
     send(&mut raw, 1, FrameKind::Open, &open()).await;
     let mut agent = agent;

@@ -158,8 +158,8 @@ impl DialError {
         }
     }
 
-    /// True when TLS broke off before the server had said anything: what a box in between does that cannot bear
-    /// a ClientHello of more than one packet.
+    /// True when TLS broke off before the server had said anything: what a middlebox does that is intolerant of a
+    /// ClientHello of more than one packet, as a post-quantum one is.
     pub(crate) fn is_before_server_hello(&self) -> bool {
         match self {
             Self::Closed { .. } => true,

@@ -41,7 +41,7 @@ impl Rate {
     }
 
     /// Takes back so many of the events so far, as if they had not been. Nothing is saved up for later.
-    pub fn pardon(&mut self, events: u32) {
+    pub fn refund(&mut self, events: u32) {
         self.used_until = self.used_until.and_then(|until| until.checked_sub(self.every * events));
     }
 
@@ -91,15 +91,15 @@ mod tests {
     }
 
     #[test]
-    fn events_that_are_pardoned_make_room_for_others_and_no_more() {
+    fn events_that_are_refunded_make_room_for_others_and_no_more() {
         let start = Instant::now();
         let mut rate = Rate::new(10, 5);
         let mut allowed = || (0..20).filter(|_| rate.allow(start)).count();
         assert_eq!(allowed(), 5);
-        rate.pardon(2);
+        rate.refund(2);
         let mut allowed = || (0..20).filter(|_| rate.allow(start)).count();
         assert_eq!(allowed(), 2);
-        rate.pardon(1000);
+        rate.refund(1000);
         let mut allowed = || (0..20).filter(|_| rate.allow(start)).count();
         assert_eq!(allowed(), 5);
     }

@@ -49,7 +49,7 @@ impl HandshakeQueue {
     /// # Cancel safety
     /// Cancelling leaves the queue; a permit that has come meanwhile is the next one's.
     pub(super) async fn permit(&self, precedence: Precedence) -> HandshakePermit {
-        let (_waiting, turn) = {
+        let (_waiting, permit) = {
             let mut state = self.state();
             if state.free > 0 {
                 state.free -= 1;
@@ -57,12 +57,12 @@ impl HandshakeQueue {
             }
             let position = (precedence, Reverse(state.arrivals));
             state.arrivals += 1;
-            let (sender, turn) = oneshot::channel();
+            let (sender, permit) = oneshot::channel();
             state.waiting.insert(position, sender);
-            (Waiting { queue: self, position }, turn)
+            (Waiting { queue: self, position }, permit)
         };
-        match turn.await {
-            Ok(turn) => turn,
+        match permit.await {
+            Ok(permit) => permit,
             // A queue that is waited in is there, and who is taken out of it gets a permit.
             Err(_) => std::future::pending().await,
         }
@@ -71,15 +71,15 @@ impl HandshakeQueue {
     /// Hands a permit on that was given back.
     fn hand_on(&self) {
         let mut state = self.state();
-        let mut turn = HandshakePermit(Some(self.clone()));
+        let mut permit = HandshakePermit(Some(self.clone()));
         while let Some((_, next)) = state.waiting.pop_first() {
-            match next.send(turn) {
+            match next.send(permit) {
                 Ok(()) => return,
-                Err(refused) => turn = refused,
+                Err(refused) => permit = refused,
             }
         }
         // Nobody waits. This one ends without being handed on.
-        turn.0 = None;
+        permit.0 = None;
         state.free += 1;
     }
 
@@ -116,9 +116,9 @@ mod tests {
     }
 
     /// Looks whether a permit has come.
-    fn comes(turn: Pin<&mut impl Future<Output = HandshakePermit>>) -> Option<HandshakePermit> {
-        match turn.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(turn) => Some(turn),
+    fn comes(permit: Pin<&mut impl Future<Output = HandshakePermit>>) -> Option<HandshakePermit> {
+        match permit.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(permit) => Some(permit),
             Poll::Pending => None,
         }
     }
@@ -134,9 +134,9 @@ mod tests {
         assert!(comes(heavy.as_mut()).is_none() && comes(older.as_mut()).is_none());
         assert!(comes(newer.as_mut()).is_none() && comes(neighbour.as_mut()).is_none());
         drop(first);
-        let turn = comes(newer.as_mut()).expect("of equals the newest");
+        let permit = comes(newer.as_mut()).expect("of equals the newest");
         assert!(comes(older.as_mut()).is_none() && comes(heavy.as_mut()).is_none());
-        drop(turn);
+        drop(permit);
         drop(comes(older.as_mut()).expect("whose network has as little"));
         drop(comes(neighbour.as_mut()).expect("whose address has little"));
         drop(comes(heavy.as_mut()).expect("in the end everybody"));

@@ -289,7 +289,7 @@ impl Relay {
         };
         shared.tasks.close();
         shared.long_running.close();
-        // Closing is quick; who does not let himself be closed is left to the runtime.
+        // Closing is quick; tasks that outlive it are aborted with the runtime.
         let _ = tokio::time::timeout(CLOSING, closed).await;
         shared.comings.log_sums();
     }

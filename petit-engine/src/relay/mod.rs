@@ -95,7 +95,7 @@ pub struct RelayConfig {
     pub fronts: FrontSettings,
 }
 
-/// The running relay. Cheap to clone; [`Relay::leave`] is the polite way to end it.
+/// The running relay. Cheap to clone; [`Relay::leave`] is the orderly way to end it.
 #[derive(Clone)]
 pub struct Relay {
     shared: Arc<RelayShared>,

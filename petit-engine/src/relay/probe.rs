@@ -1,4 +1,4 @@
-//! A probe of a service: from its public address through the tunnel to its door.
+//! The probe of a service, an end-to-end health check: from its public address through the tunnel until it accepts.
 //!
 //! The agent asks for it. Whether visitors get in at the public front is tried for all services together
 //! (`front_probe`); from there on the probe goes as a request would: the host of the service's public address decides

@@ -248,7 +248,8 @@ fn admit(shared: &RelayShared, session: &Session, takeover: bool) -> Result<(), 
     if !shared.logins.count_login(&device) {
         return Err(Refusal::Busy);
     }
-    // A ghost is closed by its own liveness within `DEAD_AFTER`; until then a polite newcomer waits.
+    // A stale (half-open) session is closed by its own liveness within `DEAD_AFTER`; until then a newcomer without
+    // `takeover` backs off.
     if shared.registry.has_others(&device, &session.instance) {
         if !takeover {
             return Err(Refusal::InUseElsewhere);

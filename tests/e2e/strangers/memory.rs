@@ -79,7 +79,7 @@ async fn a_peak_of_memory_sheds_visitors_for_as_long_as_it_lasts_and_no_longer()
     }
     let log = server.dir().join("logs/server.log");
     until_logged(&log, "now=NoNew").await;
-    assert!(!is_served(&visitor, &host).await, "the door is shut");
+    assert!(!is_served(&visitor, &host).await, "load is shed");
     let peak = resident_bytes(serving.id());
     assert!(peak > MEMORY * 1_000_000 * 85 / 100, "shut for another reason, with {} KiB", peak / 1024);
 

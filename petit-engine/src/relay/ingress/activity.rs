@@ -43,11 +43,11 @@ pub(super) struct Activity {
     goes_to_older_client: AtomicBool,
     /// The last request came with a body, which may not have been read to its end.
     sending: AtomicBool,
-    /// Of an answer of unknown length, only the end of the connection tells a visitor of HTTP/1.0 where it ends.
-    closes_answers: AtomicBool,
+    /// The visitor speaks HTTP/1.0: an answer of unknown length is delimited by the close of the connection (RFC 9112 §6.3).
+    close_delimits_answers: AtomicBool,
     /// See [`Activity::timer`].
     timer: Mutex<LazyTimer>,
-    /// The connection is to end in a way that nobody takes for a clean end.
+    /// The connection is to be aborted, so that nobody takes a close-delimited body that was cut for a whole one.
     pub(super) broken: Arc<AtomicBool>,
 }
 
@@ -81,7 +81,7 @@ impl Activity {
     /// A request begins on a connection that carries one at a time.
     pub(super) fn begins(&self, has_body: bool, is_old: bool) {
         self.sending.store(has_body, Ordering::Relaxed);
-        self.closes_answers.store(is_old, Ordering::Relaxed);
+        self.close_delimits_answers.store(is_old, Ordering::Relaxed);
     }
 
     /// A request has come on a connection that carries many at a time.
@@ -131,7 +131,7 @@ impl Activity {
         self.earned.swap(0, Ordering::Relaxed)
     }
 
-    /// Ends the connection politely.
+    /// Ends the connection gracefully, after what is under way.
     pub(super) fn request_close(&self) {
         self.enough.notify_one();
     }
@@ -243,7 +243,7 @@ impl Body for Counted {
         let activity = &self.under_way.0;
         if let Poll::Ready(Some(Err(_))) = polled
             && !has_length
-            && activity.closes_answers.load(Ordering::Relaxed)
+            && activity.close_delimits_answers.load(Ordering::Relaxed)
         {
             activity.broken.store(true, Ordering::Relaxed);
         }

@@ -122,10 +122,10 @@ impl FloodGuard {
             bytes = rest;
         }
         let Protocol::Http2(frames) = &mut self.protocol else { return Verdict::Bearable };
-        self.rate.pardon(earned);
+        self.rate.refund(earned);
         while let Some(frame) = frames.next(&mut bytes) {
             match frame {
-                Frame::Head => self.rate.pardon(limits::H2_CONTROL_PER_REQUEST),
+                Frame::Head => self.rate.refund(limits::H2_CONTROL_PER_REQUEST),
                 Frame::Data => {}
                 Frame::Control if self.rate.allow(now) => {}
                 Frame::Control => return Verdict::Flood,

@@ -158,7 +158,7 @@ where
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
     let mut connection = pin!(connection);
     // One that carries nothing is closed; one that has lived long or carried much, too: so a server's load can be
-    // moved. All politely.
+    // moved. All gracefully.
     let end_of_life = async {
         tokio::select! {
             () = leaving.leaving.closes(|| activity.may_wait()) => Over::Enough,

@@ -1,5 +1,6 @@
-//! Peers that make no progress. A peer may be as slow as it likes to begin with, and as long as it likes in all;
-//! what ends is a wait in which nothing moves, and a trickle that only keeps a place occupied.
+//! Slowloris protection, for both directions: an idle timeout, and a minimum throughput after a grace period. A peer may
+//! be as slow as it likes to begin with, and as long as it likes in all; what ends is a wait in which nothing moves, and
+//! a trickle that only keeps a place occupied.
 
 use std::io;
 use std::pin::Pin;

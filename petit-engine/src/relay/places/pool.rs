@@ -1,8 +1,8 @@
-//! A number of places that several services, or one, have in common, and the line for them.
+//! A number of places that several services, or one, have in common, and the queue for them.
 //!
-//! The line is for a burst. When it has not been empty for longer than one lasts, more comes than can be served, and
-//! a long line would only make everybody late: whoever comes then waits no longer than a request usually takes
-//! (after Nichols and Jacobson, "Controlling Queue Delay", 2012).
+//! The queue's timeout is adaptive, as in CoDel (Nichols and Jacobson, "Controlling Queue Delay", 2012). The queue is for
+//! a burst: when it has not been empty for longer than one lasts, more comes than can be served, and a long queue would
+//! only make everybody late; whoever comes then waits no longer than a request usually takes.
 
 use std::collections::HashMap;
 use std::pin::pin;

@@ -1,4 +1,5 @@
-//! Request and answer heads: what is refused, what is dropped, what is added. Pure.
+//! Request and answer heads: what is refused, what is dropped, what is added. Nothing here waits, or
+//! touches a socket; what is trusted, and how the relay is named, `forwarding` reads from the relay.
 //!
 //! hyper has parsed the bytes; this decides whether what it accepted may go on. A rule of thumb runs through it:
 //! where two servers could read a field differently, it does not pass.
@@ -33,7 +34,7 @@ fn is_protected(name: &str) -> bool {
         || name.starts_with("petit-")
 }
 
-/// The names that `Connection` lists, lower-case, without those that are everyday life.
+/// The options that `Connection` lists, lower-case, without `keep-alive` and `close`.
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = String> + '_ {
     let usual = |name: &str| {
         name.is_empty() || name.eq_ignore_ascii_case("keep-alive") || name.eq_ignore_ascii_case("close")
