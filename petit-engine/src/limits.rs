@@ -22,6 +22,14 @@ pub const MAX_ENROL_BYTES: usize = 4 * 1024;
 
 // ---- streams ----------------------------------------------------------------------------------
 
+/// Pending bytes of stream 0 and of stream management beyond which no stream is opened.
+pub const MUX_CONGESTED_BYTES: usize = 256 * 1024;
+/// Bytes that all streams of a session hold for sending before each may hold only [`SEND_SCARCE_BYTES`].
+pub const SEND_TOTAL_BYTES: usize = 8 * 1024 * 1024;
+/// What a stream may hold for sending when the session as a whole holds much.
+pub const SEND_SCARCE_BYTES: usize = 4 * 1024;
+/// How long a close of a session may take to get its last words out.
+pub const SESSION_CLOSE: Duration = Duration::from_secs(1);
 /// What a stream may send before the first grant. 256 KiB keeps small requests fast beside bulk (measured:
 /// p50 2.6 ms against 11 ms with large fixed windows) and is 3 MB/s over 80 ms until the window has grown.
 pub const INITIAL_WINDOW_BYTES: u32 = 256 * 1024;
@@ -149,6 +157,16 @@ pub const GOODBYE_ANSWER: Duration = Duration::from_secs(3);
 
 // ---- connections ------------------------------------------------------------------------------
 
+/// After so many attempts that were cut off before the server had said anything, the small ClientHello is tried.
+pub const SMALL_HELLO_AFTER: u32 = 2;
+/// How long it may take to find out who answered in the server's place, on top of a failure that has been found already.
+pub const INSPECT: Duration = Duration::from_secs(3);
+/// How long a device may take to close after it has been answered: closing first could take the answer with it.
+pub const ENROL_LINGER: Duration = Duration::from_secs(1);
+/// How long connections that are closed may take to end when a relay leaves.
+pub const CLOSING: Duration = Duration::from_secs(2);
+/// Sessions are asked to move in so many steps a second.
+pub const MOVE_STEPS_PER_SECOND: u32 = 50;
 /// TCP connect, TLS and welcome together, as the agent sees them.
 pub const DIAL: Duration = Duration::from_secs(15);
 /// The next address of a name is tried when one has not answered for this long (RFC 8305 §5).
@@ -336,6 +354,14 @@ pub const PORT_PROBE: Duration = Duration::from_secs(2);
 
 // ---- public HTTP ------------------------------------------------------------------------------
 
+/// What of a request is looked at to find its host. Every usual client sends it with the first packet.
+pub const PEEK_BYTES: usize = 2048;
+/// Chunk extensions of one body. They mean nothing to anybody, and nobody has to read them for ever.
+pub const CHUNK_EXTENSIONS_BYTES: usize = 16 * 1024;
+/// Trailers of one body.
+pub const TRAILERS_BYTES: usize = 16 * 1024;
+/// Trailer fields of one body.
+pub const MAX_TRAILERS: usize = 64;
 /// From the first byte of a request head to its end, and from a connection's begin to its first request.
 pub const HEAD: Duration = Duration::from_secs(15);
 /// From a request sent to the service until the head of its answer. No limit on the whole.
@@ -468,6 +494,10 @@ pub const RETRY_AFTER_SPREAD: u32 = 5;
 
 // ---- identity ---------------------------------------------------------------------------------
 
+/// Registered IDs that one device may get in an hour.
+pub const NEW_SERVICES_PER_HOUR: u32 = 300;
+/// An alias that was given up is kept from other clients for this long.
+pub const ALIAS_TOMBSTONE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// An invite lasts this long unless its maker says otherwise.
 pub const INVITE_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// The longest an invite may last: over a weekend and some days on either side.

@@ -92,9 +92,6 @@ struct Tls {
     small: Arc<ClientConfig>,
 }
 
-/// After so many attempts that were cut off before the server had said anything, the small ClientHello is tried.
-const SMALL_AFTER: u32 = 2;
-
 impl Runner {
     pub(super) fn new(
         config: AgentConfig,
@@ -229,7 +226,7 @@ impl Runner {
             services: self.offers(),
         };
         let (server, route) = (self.config.server.clone(), self.config.route.clone());
-        let small = self.early_ends >= SMALL_AFTER && !route.require_pq;
+        let small = self.early_ends >= limits::SMALL_HELLO_AFTER && !route.require_pq;
         if small {
             tracing::info!("trying with a TLS greeting that fits one packet");
         }

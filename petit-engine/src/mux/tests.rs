@@ -338,7 +338,7 @@ async fn streams_that_have_ended_leave_their_memory_to_others() {
     }
     // More than all streams of a session may hold for sending at once; read, and cancelled before all of it was sent.
     let block = vec![0; limits::SEND_BUFFER_BYTES];
-    for number in 0..4 * core::SEND_TOTAL_BYTES / limits::SEND_BUFFER_BYTES {
+    for number in 0..4 * limits::SEND_TOTAL_BYTES / limits::SEND_BUFFER_BYTES {
         let credit = if number % 2 == 0 { limits::INITIAL_WINDOW_BYTES } else { limits::MIN_WINDOW_BYTES };
         relay.mux.set_peer_limits(credit, limits::MAX_STREAMS);
         let mut there = relay.mux.open(Open::default()).unwrap();

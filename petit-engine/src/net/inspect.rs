@@ -2,7 +2,6 @@
 //! sake: the connection is never used, whatever it shows.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -14,12 +13,10 @@ use x509_cert::der::asn1::{PrintableStringRef, Utf8StringRef};
 
 use super::dial::{DialRoute, reach, server_name};
 use super::tls::provider;
+use crate::limits;
 use crate::name::ServerAddr;
 use crate::proto::control::Text;
 use crate::secret::sha256;
-
-/// How long the look may take; it is made on top of a failure that has been found already.
-const LIMIT: Duration = Duration::from_secs(3);
 
 /// A certificate that was shown, and believed by nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +47,7 @@ pub async fn inspect(server: &ServerAddr, route: &DialRoute) -> Option<Stranger>
         let _ = TlsConnector::from(Arc::new(config)).connect(server_name(server).ok()?, tcp).await;
         Some(())
     };
-    let _ = tokio::time::timeout(LIMIT, look).await;
+    let _ = tokio::time::timeout(limits::INSPECT, look).await;
     seen.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -138,7 +138,7 @@ async fn write(tls: &mut TlsStream<TcpStream>, answer: &EnrolAnswer) -> std::io:
     tls.shutdown().await?;
     // The device closes when it has the answer; closing first could take the answer with it.
     let drained = async { while tls.read(&mut [0; 256]).await.is_ok_and(|n| n > 0) {} };
-    let _ = tokio::time::timeout(Duration::from_secs(1), drained).await;
+    let _ = tokio::time::timeout(limits::ENROL_LINGER, drained).await;
     Ok(())
 }
 

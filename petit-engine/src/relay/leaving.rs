@@ -237,10 +237,6 @@ impl Drop for AbortOnDrop {
 
 /// How often it is looked whether anything is still under way: each look is one at every session.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long connections that are closed may take to end.
-const CLOSING: Duration = Duration::from_secs(2);
-/// Sessions are asked to move in so many steps a second.
-const MOVE_STEPS: u32 = 50;
 
 impl Relay {
     /// Leaves: takes no new connection from this call on; the future tells agents and visitors, lets what is under
@@ -290,7 +286,7 @@ impl Relay {
         shared.tasks.close();
         shared.long_running.close();
         // Closing is quick; tasks that outlive it are aborted with the runtime.
-        let _ = tokio::time::timeout(CLOSING, closed).await;
+        let _ = tokio::time::timeout(limits::CLOSING, closed).await;
         shared.comings.log_sums();
     }
 
@@ -339,12 +335,12 @@ impl Relay {
         sessions.sort_by_key(|session| !session.moves);
         let step = match leave {
             Leave::Stop => sessions.len().max(1),
-            Leave::Move => limits::MOVES_PER_SECOND.div_ceil(MOVE_STEPS) as usize,
+            Leave::Move => limits::MOVES_PER_SECOND.div_ceil(limits::MOVE_STEPS_PER_SECOND) as usize,
         };
         for (number, sessions) in sessions.chunks(step).enumerate() {
             let closes_first = leave == Leave::Move && sessions.iter().any(|session| !session.moves);
             if number > 0 || closes_first {
-                tokio::time::sleep(Duration::from_secs(1) / MOVE_STEPS).await;
+                tokio::time::sleep(Duration::from_secs(1) / limits::MOVE_STEPS_PER_SECOND).await;
             }
             for session in sessions {
                 self.shared.ask_to_go(session, leave);

@@ -22,9 +22,6 @@ use super::route::{Routed, decide};
 use crate::limits;
 use crate::name::VisitorHost;
 
-/// What of a request is looked at to find its host. Every usual client sends it with the first packet.
-const PEEK_BYTES: usize = 2048;
-
 /// The shards of a relay. The first one is the runtime that the relay was started in.
 #[derive(Debug)]
 pub(super) struct Shards {
@@ -119,7 +116,7 @@ pub(super) async fn of_visitor(shared: &RelayShared, tcp: &TcpStream) -> Option<
     }
     // The buffer is there while it is looked at, not while a visitor who says nothing is waited for.
     let look = poll_fn(|cx| {
-        let mut bytes = [0; PEEK_BYTES];
+        let mut bytes = [0; limits::PEEK_BYTES];
         let mut seen = ReadBuf::new(&mut bytes);
         tcp.poll_peek(cx, &mut seen).map_ok(|_| host(seen.filled()).map_or(0, |host| of_host(shared, host)))
     });

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::{CONGESTED_BYTES, Core, Fin, State, keep, wake};
+use super::{Core, Fin, State, keep, wake};
 use crate::limits;
 use crate::mux::outbox::Batch;
 use crate::proto::frame::{FrameKind, Header, ResetCode};
@@ -52,7 +52,7 @@ impl Core {
         if !self.pending.is_empty() {
             batch.inline(&self.pending);
             self.pending.clear();
-            if self.pending.capacity() > CONGESTED_BYTES {
+            if self.pending.capacity() > limits::MUX_CONGESTED_BYTES {
                 self.pending = Vec::new();
             }
         }

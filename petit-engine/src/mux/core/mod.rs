@@ -39,15 +39,6 @@ pub(in crate::mux) use self::peer::FrameEvent;
 pub use self::peer::Violation;
 pub(in crate::mux) use self::streams::{Read, SendRoom};
 
-/// Pending bytes of stream 0 and of stream management beyond which no stream is opened.
-const CONGESTED_BYTES: usize = 256 * 1024;
-/// Bytes that all streams of a session hold for sending before each may hold only [`SCARCE_BYTES`].
-pub(in crate::mux) const SEND_TOTAL_BYTES: usize = 8 * 1024 * 1024;
-/// What a stream may hold for sending when the session as a whole holds much.
-const SCARCE_BYTES: usize = 4 * 1024;
-/// How long a close may take to get its last words out.
-const CLOSE_LIMIT: Duration = Duration::from_secs(1);
-
 #[derive(Debug)]
 pub(in crate::mux) struct Core {
     role: Role,
@@ -226,7 +217,7 @@ impl Core {
         if self.streams.len() >= self.peer_max_streams.min(limits::MAX_STREAMS) as usize {
             return Err(OpenError::TooMany);
         }
-        if self.pending.len() > CONGESTED_BYTES {
+        if self.pending.len() > limits::MUX_CONGESTED_BYTES {
             return Err(OpenError::Congested);
         }
         let id = self.last_stream.checked_add(1).ok_or(OpenError::Leaving)?;
@@ -281,7 +272,7 @@ impl Core {
 
     pub(in crate::mux) fn close(&mut self) {
         if matches!(self.state, State::Open | State::Leaving) {
-            self.state = State::Closing(self.now + CLOSE_LIMIT);
+            self.state = State::Closing(self.now + limits::SESSION_CLOSE);
         }
     }
 

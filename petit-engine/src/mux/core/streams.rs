@@ -5,7 +5,7 @@ use std::task::Waker;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::ReadBuf;
 
-use super::{Core, Fin, SCARCE_BYTES, SEND_TOTAL_BYTES, Slot, State, keep};
+use super::{Core, Fin, Slot, State, keep};
 use crate::limits;
 use crate::proto::frame::{FrameKind, Reset, ResetCode};
 
@@ -82,9 +82,9 @@ impl Core {
 
     /// How many bytes a stream may take on for sending now.
     pub(in crate::mux) fn room(&mut self, id: u32, waker: &Waker) -> SendRoom {
-        let is_scarce = self.outgoing >= SEND_TOTAL_BYTES
+        let is_scarce = self.outgoing >= limits::SEND_TOTAL_BYTES
             || self.outgoing + self.entry.others.outgoing >= limits::CLIENT_OUTGOING_BYTES;
-        let limit = if is_scarce { SCARCE_BYTES } else { limits::SEND_BUFFER_BYTES };
+        let limit = if is_scarce { limits::SEND_SCARCE_BYTES } else { limits::SEND_BUFFER_BYTES };
         let Some(slot) = self.streams.get_mut(&id) else { return SendRoom::Broken };
         if slot.broken {
             return SendRoom::Broken;

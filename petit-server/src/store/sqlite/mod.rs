@@ -10,7 +10,6 @@ mod rows;
 
 use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
 
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
@@ -25,9 +24,6 @@ use super::{
     AliasRow, AnnouncedRow, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite,
     RegistrationLimits, Store, StoreError, StoreFuture, Tables,
 };
-
-/// An alias that was given up is kept from other clients for this long.
-const TOMBSTONE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// The registry in a SQLite file.
 #[derive(Debug)]

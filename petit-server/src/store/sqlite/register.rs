@@ -19,8 +19,6 @@ use crate::store::{
     AnnouncedRow, Changes, Conflict, Device, EnrolledRow, RegistrationLimits, Service, ServiceRow, StoreError,
 };
 
-/// Registered IDs that one device may get in an hour.
-const NEW_IN_AN_HOUR: i64 = 300;
 /// In seconds.
 const HOUR: i64 = 60 * 60;
 
@@ -202,7 +200,7 @@ pub(super) async fn announce(
                 ServiceRow { kind: *kind, port, ..known }
             }
             None if usize::try_from(count).unwrap_or(usize::MAX) >= limits.most
-                || lately >= NEW_IN_AN_HOUR =>
+                || lately >= i64::from(limits::NEW_SERVICES_PER_HOUR) =>
             {
                 announced.push(AnnouncedRow::TooMany);
                 continue;

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::ServiceKind;
 use petit_engine::relay::Route;
@@ -10,7 +11,7 @@ use petit_engine::secret::{InviteId, NoRandom};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{TOMBSTONE, Tx};
+use super::Tx;
 use crate::store::{Changes, Conflict, Service, ServiceRow, StoreError};
 
 pub(super) fn seconds(time: SystemTime) -> i64 {
@@ -245,14 +246,14 @@ pub(super) async fn alias_conflict(
     let tombstone: Option<(String, i64)> =
         sqlx::query_as("SELECT device, released_at FROM tombstones WHERE alias = ? AND released_at > ?")
             .bind(alias.as_str())
-            .bind(now() - seconds(UNIX_EPOCH + TOMBSTONE))
+            .bind(now() - seconds(UNIX_EPOCH + limits::ALIAS_TOMBSTONE))
             .fetch_optional(&mut **tx)
             .await?;
     let Some((former, released)) = tombstone else { return Ok(None) };
     if device.is_some_and(|device| device.as_str() == former) {
         return Ok(None);
     }
-    let left = released + seconds(UNIX_EPOCH + TOMBSTONE) - now();
+    let left = released + seconds(UNIX_EPOCH + limits::ALIAS_TOMBSTONE) - now();
     let days_left = u64::try_from(left).unwrap_or_default().div_ceil(86_400);
     Ok(Some(Conflict::AliasTombstoned {
         alias: alias.clone(),

@@ -6,13 +6,8 @@ use hyper::body::Frame;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::{Invalid, Next};
+use crate::limits;
 
-/// Chunk extensions of one body, in bytes. They mean nothing to anybody, and nobody has to read them for ever.
-const EXTENSIONS: usize = 16 * 1024;
-/// Trailers of one body, in bytes.
-const TRAILERS: usize = 16 * 1024;
-/// Trailer fields of one body.
-const TRAILER_FIELDS: usize = 64;
 /// Digits of a chunk's size: enough for any, too few to overflow.
 const DIGITS: u8 = 15;
 
@@ -94,7 +89,7 @@ impl Chunked {
                 State::Extension { size } => match byte {
                     b'\r' => State::SizeLf { size },
                     b'\n' => return Err(Invalid),
-                    _ if self.extensions == EXTENSIONS => return Err(Invalid),
+                    _ if self.extensions == limits::CHUNK_EXTENSIONS_BYTES => return Err(Invalid),
                     _ => {
                         self.extensions += 1;
                         State::Extension { size }
@@ -112,7 +107,7 @@ impl Chunked {
                         State::Over
                     } else if lines.ends_with(b"\r\n\r\n") {
                         return Ok(Some(trailers(&lines)?));
-                    } else if lines.len() == TRAILERS {
+                    } else if lines.len() == limits::TRAILERS_BYTES {
                         return Err(Invalid);
                     } else {
                         State::Trailers(lines)
@@ -126,7 +121,7 @@ impl Chunked {
 }
 
 fn trailers(lines: &[u8]) -> Result<HeaderMap, Invalid> {
-    let mut fields = [httparse::EMPTY_HEADER; TRAILER_FIELDS];
+    let mut fields = [httparse::EMPTY_HEADER; limits::MAX_TRAILERS];
     let parsed = httparse::parse_headers(lines, &mut fields).map_err(|_| Invalid)?;
     let httparse::Status::Complete((_, fields)) = parsed else { return Err(Invalid) };
     let mut trailers = HeaderMap::new();
@@ -181,8 +176,8 @@ mod tests {
 
     #[test]
     fn what_could_be_read_in_two_ways_is_invalid() {
-        let long = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(EXTENSIONS + 1));
-        let many = format!("0\r\n{}\r\n", "a: b\r\n".repeat(TRAILER_FIELDS + 1));
+        let long = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(limits::CHUNK_EXTENSIONS_BYTES + 1));
+        let many = format!("0\r\n{}\r\n", "a: b\r\n".repeat(limits::MAX_TRAILERS + 1));
         for bad in [
             "",
             "\r\n",

@@ -1,5 +1,7 @@
 //! What the operator looks at, while clients log in.
 
+use std::time::Duration;
+
 use super::*;
 
 impl Bed {
