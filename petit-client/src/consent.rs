@@ -18,7 +18,6 @@ use crate::registration::{Known, Registration};
 /// A service that is set up before its computer is registered with the server of an invite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptService {
-    /// Its name.
     pub name: ServiceName,
     /// What it speaks.
     pub kind: ServiceKind,
@@ -43,7 +42,6 @@ pub enum ChosenFor {
 /// A service that its vendor does not reach, because it was not chosen for that vendor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Withheld {
-    /// Its name.
     pub name: ServiceName,
     /// What it speaks.
     pub kind: ServiceKind,

@@ -70,7 +70,6 @@ pub enum RegisterError {
 /// What a registration is asked for with.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    /// With whom.
     pub invite: &'a Invite,
     /// Where the new key goes.
     pub key_store: KeyStore,
@@ -155,10 +154,7 @@ pub enum FormerEnd {
     /// It did not know this computer any more.
     Unknown,
     /// It was not reached.
-    Unreachable {
-        /// Why.
-        cause: Cause,
-    },
+    Unreachable { cause: Cause },
     /// The former key cannot be had, so that nobody would have believed it.
     NoKey,
 }

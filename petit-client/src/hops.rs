@@ -9,7 +9,6 @@ use crate::status::BrokenAt;
 /// A hop and how it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hop {
-    /// Which.
     pub hop: HopName,
     /// How it is.
     pub state: HopState,

@@ -62,10 +62,7 @@ pub enum RegistrationError {
     File(#[from] FileError),
     /// It does not hold what Petit writes.
     #[error("{} is damaged; put it back from a backup, or remove it and register again", path.display())]
-    Damaged {
-        /// Which.
-        path: std::path::PathBuf,
-    },
+    Damaged { path: std::path::PathBuf },
 }
 
 /// All that is written down of registrations, when another one is wanted.

@@ -107,10 +107,7 @@ pub enum Connection {
     /// Switched off.
     Off,
     /// The key of this computer cannot be had, so that it cannot say who it is.
-    NoKey {
-        /// Why.
-        trouble: KeyTrouble,
-    },
+    NoKey { trouble: KeyTrouble },
     /// On the way.
     Connecting,
     /// Connected.
@@ -122,14 +119,10 @@ pub enum Connection {
     Waiting {
         /// Why the last one failed, or the last connection ended.
         cause: Cause,
-        /// When.
         retry_in_ms: u64,
     },
     /// No further attempt is made before somebody acts.
-    Stopped {
-        /// Why.
-        cause: Cause,
-    },
+    Stopped { cause: Cause },
 }
 
 /// Why the key of this computer cannot be had.
@@ -177,7 +170,6 @@ impl KeyTrouble {
 /// A service as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
-    /// Its name.
     pub name: ServiceName,
     /// What it speaks.
     pub kind: ServiceKind,
@@ -282,7 +274,6 @@ pub enum BrokenAt {
 /// How a public front is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrontStatus {
-    /// How.
     pub state: FrontState,
     /// Seconds since 1970; `None` when it is not known.
     pub since: Option<u64>,

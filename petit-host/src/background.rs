@@ -20,7 +20,6 @@ pub enum BackgroundError {
     /// It ended before it was up. What it said is in `output`.
     #[error("it ended at once")]
     Ended {
-        /// How.
         status: Option<ExitStatus>,
         /// Its last words.
         output: String,

@@ -11,7 +11,6 @@ pub enum LockError {
     /// Another process holds it.
     #[error("{} is held by {}", path.display(), holder(*pid))]
     Held {
-        /// Which.
         path: PathBuf,
         /// By whom, when it has said so.
         pid: Option<u32>,
@@ -19,7 +18,6 @@ pub enum LockError {
     /// The system said no.
     #[error("cannot lock {}", path.display())]
     Io {
-        /// Which.
         path: PathBuf,
         /// What the system said.
         source: io::Error,

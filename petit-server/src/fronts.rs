@@ -23,7 +23,6 @@ pub enum AuthorityError {
     /// Not a file with certificates.
     #[error("{} does not hold certificates in PEM form", path.display())]
     Pem {
-        /// Which.
         path: PathBuf,
         /// What was wrong.
         source: PemError,
@@ -31,7 +30,6 @@ pub enum AuthorityError {
     /// A certificate that cannot vouch for others.
     #[error("{} holds a certificate that cannot be used as an authority's", path.display())]
     Unusable {
-        /// Which.
         path: PathBuf,
         /// What TLS said.
         source: rustls::Error,

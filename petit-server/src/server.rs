@@ -95,7 +95,6 @@ pub struct Server {
     pub http: SocketAddr,
     /// Where clients come in.
     pub tls: SocketAddr,
-    /// Since when.
     pub since: SystemTime,
     pins: Vec<Fingerprint>,
     endpoint: Endpoint,

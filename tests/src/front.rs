@@ -29,7 +29,6 @@ pub enum Does {
 
 /// Something that listens at a public address.
 pub struct Front {
-    /// Where.
     pub address: SocketAddr,
     does: watch::Sender<Does>,
     tls: watch::Sender<Option<Arc<ServerConfig>>>,

@@ -24,6 +24,7 @@ mod circles;
 mod conformance;
 mod demo;
 mod dist;
+mod documented;
 mod icons;
 mod long;
 mod mutants;

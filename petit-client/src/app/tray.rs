@@ -12,7 +12,6 @@ const MOST_CHARACTERS: usize = 80;
 
 /// The icon: one shape for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are those of the states")]
 pub enum Icon {
     Unregistered,
     Off,

@@ -49,7 +49,6 @@ fn position(list: &ArrayOfTables, name: &str) -> Option<usize> {
 /// A service to be written down.
 #[derive(Clone, Debug, Default)]
 pub struct NewService {
-    /// Its name.
     pub name: String,
     /// Where it is.
     pub target: String,

@@ -43,10 +43,7 @@ pub enum ServiceFault {
     },
     /// Two have one name.
     #[error("two services are called {:?}; each needs a name of its own", name.as_str())]
-    SameName {
-        /// The name.
-        name: ServiceName,
-    },
+    SameName { name: ServiceName },
     /// A TCP service has options of an HTTP one.
     #[error("service {name}: host, answer_within and max_body are for services of kind \"http\" and \"h2\"")]
     HttpOnly {
@@ -69,10 +66,7 @@ pub enum ServiceFault {
     },
     /// The original's `[client.local]` cannot be used.
     #[error("{problem}")]
-    Local {
-        /// Why.
-        problem: String,
-    },
+    Local { problem: String },
 }
 
 pub(super) const SERVICE: Table = Table(&[

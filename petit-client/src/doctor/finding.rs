@@ -66,7 +66,6 @@ pub enum Found {
     Bad(Fault),
     /// The server could not find it out.
     Untried {
-        /// Why.
         why: FrontUntried,
         /// The address.
         url: String,
@@ -87,7 +86,6 @@ pub enum Fact {
     },
     /// The computer is registered.
     Registered {
-        /// Where.
         server: ServerAddr,
         /// As what.
         device: DeviceId,
@@ -109,13 +107,9 @@ pub enum Fact {
         server: ServerAddr,
     },
     /// The name is the proxy's to resolve.
-    NameByProxy {
-        /// The name.
-        host: String,
-    },
+    NameByProxy { host: String },
     /// The name has addresses.
     Name {
-        /// The name.
         host: String,
         /// Its addresses.
         addresses: Vec<IpAddr>,
@@ -176,7 +170,6 @@ pub enum Fault {
     KeyGone(KeyStore),
     /// The server is not reached, or does not take this computer.
     Server {
-        /// Why.
         cause: Cause,
         /// What was said on the way, for who looks after the network. Empty when nothing was.
         said: String,

@@ -62,7 +62,6 @@ pub enum TargetAnswer {
 /// Something that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Where.
     pub target: ServerAddr,
     /// What its page is called.
     pub title: Option<String>,

@@ -38,16 +38,10 @@ pub enum EnrolError {
     Dial(#[from] DialError),
     /// The server said no.
     #[error("{server} refused the invite: {refusal}")]
-    Refused {
-        /// Who.
-        server: ServerAddr,
-        /// Why.
-        refusal: EnrolRefusal,
-    },
+    Refused { server: ServerAddr, refusal: EnrolRefusal },
     /// The connection broke before the answer. Asking again with the same key is safe and gets the same answer.
     #[error("the connection to {server} broke before it had answered; trying again is safe")]
     NoAnswer {
-        /// Who.
         server: ServerAddr,
         /// What happened.
         source: io::Error,
@@ -56,7 +50,6 @@ pub enum EnrolError {
     /// with the same key is safe.
     #[error("{server} has answered with something that is no answer to a registration")]
     BadAnswer {
-        /// Who.
         server: ServerAddr,
         /// What is wrong with it.
         source: BadAnswer,

@@ -31,30 +31,16 @@ pub enum SessionError {
     Dial(#[from] DialError),
     /// The relay said why it does not want the session.
     #[error("{server} refused the session: {refusal:?}")]
-    Refused {
-        /// Who.
-        server: ServerAddr,
-        /// Why.
-        refusal: Refusal,
-    },
+    Refused { server: ServerAddr, refusal: Refusal },
     /// The session ended.
     #[error("the session with {server} ended")]
-    Ended {
-        /// With whom.
-        server: ServerAddr,
-        /// Why.
-        source: End,
-    },
+    Ended { server: ServerAddr, source: End },
     /// The hello is longer than a message can be.
     #[error("there are too many services, with names and hosts that are too long, to tell {server} of them")]
-    TooMuch {
-        /// Who.
-        server: ServerAddr,
-    },
+    TooMuch { server: ServerAddr },
     /// What came was no welcome.
     #[error("{server} did not introduce itself as the protocol asks: {rule}")]
     NoWelcome {
-        /// Who.
         server: ServerAddr,
         /// What it has broken.
         rule: Breach,
@@ -62,7 +48,6 @@ pub enum SessionError {
     /// A message that came later broke the protocol.
     #[error("{server} broke the protocol: {rule}")]
     Broke {
-        /// Who.
         server: ServerAddr,
         /// What it has broken.
         rule: Breach,

@@ -13,22 +13,15 @@ pub enum AgentState {
     /// On the way to a session.
     Connecting,
     /// The relay has welcomed a session.
-    Online {
-        /// Since when.
-        since: Instant,
-    },
+    Online { since: Instant },
     /// The next attempt is at `until`.
     Waiting {
-        /// When.
         until: Instant,
         /// Why the last one failed, or the last session ended.
         cause: Cause,
     },
     /// Only a person can help; whether one has is looked at every [`crate::limits::RETRY_REFUSED`].
-    Stopped {
-        /// Why.
-        cause: Cause,
-    },
+    Stopped { cause: Cause },
 }
 
 /// What happens to an agent.
@@ -44,14 +37,10 @@ pub enum AgentEvent {
     Lost {
         /// When to try again.
         until: Instant,
-        /// Why.
         cause: Cause,
     },
     /// The relay does not want this device, and will not change its mind.
-    Refused {
-        /// Why.
-        cause: Cause,
-    },
+    Refused { cause: Cause },
     /// Time has passed.
     Tick,
     /// It is time to look whether somebody has put things right.

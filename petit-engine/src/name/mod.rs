@@ -58,10 +58,7 @@ pub enum InvalidName {
     },
     /// Valid in form but kept for other uses, or misleading.
     #[error("{name:?} is reserved")]
-    Reserved {
-        /// The name.
-        name: String,
-    },
+    Reserved { name: String },
     /// The form as a whole is wrong.
     #[error("expected {expected}")]
     Form {

@@ -61,7 +61,6 @@ pub enum DialError {
     /// Nothing came back in time.
     #[error("{server} did not answer within {limit:?}")]
     Unanswered {
-        /// Who.
         server: ServerAddr,
         /// How long was waited.
         limit: Duration,
@@ -70,21 +69,14 @@ pub enum DialError {
     },
     /// The server's key is not one that was pinned.
     #[error("{server} is not the server of the invite: its key is another")]
-    WrongServer {
-        /// Who.
-        server: ServerAddr,
-    },
+    WrongServer { server: ServerAddr },
     /// The server does not know this device's key (any more).
     #[error("{server} does not know this device")]
-    Denied {
-        /// Who.
-        server: ServerAddr,
-    },
+    Denied { server: ServerAddr },
     /// The connection was closed before TLS had told who is there: by a server that has just ended, or by something on
     /// the way. Nothing was proved of whoever listens.
     #[error("{server} closed the connection before it had answered")]
     Closed {
-        /// Who.
         server: ServerAddr,
         /// What the system said.
         source: io::Error,
@@ -92,7 +84,6 @@ pub enum DialError {
     /// What answers is no Petit server, or something in between speaks in its place.
     #[error("{server} does not answer as a Petit server")]
     NotPetit {
-        /// Who.
         server: ServerAddr,
         /// What TLS said.
         source: io::Error,
@@ -108,7 +99,6 @@ pub enum DialError {
     /// The key exchange was not one that was asked for.
     #[error("{server} has agreed on {group}, which is not post-quantum")]
     Classical {
-        /// Who.
         server: ServerAddr,
         /// The key exchange.
         group: String,

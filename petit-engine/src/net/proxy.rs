@@ -77,7 +77,6 @@ pub enum ProxyError {
     /// It was not reached.
     #[error("the proxy {proxy} was not reached")]
     Unreachable {
-        /// Which.
         proxy: ServerAddr,
         /// What happened.
         source: io::Error,
@@ -85,7 +84,6 @@ pub enum ProxyError {
     /// It wants a login, or another one.
     #[error("the proxy {proxy} wants a login ({offered})")]
     Login {
-        /// Which.
         proxy: ServerAddr,
         /// The ways to log in that it offers, such as `Basic, NTLM`.
         offered: String,
@@ -93,7 +91,6 @@ pub enum ProxyError {
     /// It does not connect to the server.
     #[error("the proxy {proxy} refused to connect: {said}")]
     Refused {
-        /// Which.
         proxy: ServerAddr,
         /// What it said.
         said: String,

@@ -30,7 +30,6 @@ pub enum Leave {
 /// How a relay leaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Farewell {
-    /// Why.
     pub leave: Leave,
     /// WebSockets and event streams are told to go after this.
     pub goodbye: Duration,

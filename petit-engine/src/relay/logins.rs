@@ -29,7 +29,6 @@ struct LoginHistory {
 /// A rule of the protocol that a client has broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedBreach {
-    /// When.
     pub at: SystemTime,
     /// Which, in the words of the log.
     pub rule: String,

@@ -85,7 +85,6 @@ pub struct RelayConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Answer errors with the original's body.
     pub legacy_errors: bool,
-    /// Limits.
     pub limits: LimitsConfig,
     /// Program and version, for clients.
     pub software: Text<64>,

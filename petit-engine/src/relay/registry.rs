@@ -104,17 +104,13 @@ impl Served {
 /// What others may know of a session.
 #[derive(Clone, Debug)]
 pub struct SessionView {
-    /// Whose.
     pub device: DeviceId,
-    /// From where.
     pub peer: SocketAddr,
-    /// Since when.
     pub since: SystemTime,
     /// Program and version.
     pub software: Text<64>,
     /// What the customer's config says.
     pub vitae: Vitae,
-    /// Counters.
     pub stats: Stats,
     /// The shortest round trip.
     pub round_trip: Option<std::time::Duration>,

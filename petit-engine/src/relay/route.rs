@@ -33,7 +33,6 @@ pub struct Route {
 pub enum Routed {
     /// A service.
     Service {
-        /// Which.
         route: Route,
         /// How it was found.
         via: Via,

@@ -28,10 +28,7 @@ pub enum CallError {
     NotRunning,
     /// The socket belongs to another user.
     #[error("the control socket {} belongs to another user", path.display())]
-    NotAllowed {
-        /// Which.
-        path: PathBuf,
-    },
+    NotAllowed { path: PathBuf },
     /// It answered that it could not do it.
     #[error(transparent)]
     Refused(ApiProblem),

@@ -110,7 +110,6 @@ pub enum LinkMessage {
     Serving {},
     /// The successor is of no use.
     Failed {
-        /// Why.
         message: String,
         /// What to do next.
         #[serde(default)]

@@ -144,7 +144,6 @@ pub enum ConfigError {
     /// It cannot be read.
     #[error("cannot read {}", path.display())]
     Unreadable {
-        /// Which.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -154,10 +153,7 @@ pub enum ConfigError {
     Invalid(#[from] TomlError),
     /// It has no part for the server.
     #[error("{} has no [server] part; add one with: petit-server init", path.display())]
-    NoServer {
-        /// Which.
-        path: PathBuf,
-    },
+    NoServer { path: PathBuf },
     /// Others can change it.
     #[error(transparent)]
     Unsafe(#[from] files::FileError),

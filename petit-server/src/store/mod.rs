@@ -75,10 +75,7 @@ pub enum StoreError {
     Elsewhere,
     /// A row does not hold what it should.
     #[error("the registry holds an invalid {what}")]
-    Row {
-        /// What.
-        what: &'static str,
-    },
+    Row { what: &'static str },
     /// What was asked for is not there, or is in the way.
     #[error(transparent)]
     Conflict(#[from] Conflict),
@@ -111,13 +108,11 @@ pub enum Conflict {
     NoAlias {
         /// Whose it should be.
         id: RegisteredId,
-        /// Which.
         alias: Alias,
     },
     /// It belongs to another service.
     #[error("{alias} belongs to {id} already")]
     AliasTaken {
-        /// Which.
         alias: Alias,
         /// Whose it is.
         id: RegisteredId,
@@ -127,7 +122,6 @@ pub enum Conflict {
         "{alias} is promised to invite {invite}, which has not been used yet; take that back with: petit-server invite --withdraw {invite}"
     )]
     AliasPromised {
-        /// Which.
         alias: Alias,
         /// To which invite.
         invite: InviteId,
@@ -137,7 +131,6 @@ pub enum Conflict {
         "{alias} was taken from client {device} not long ago and is kept for it for another {days_left} days; to give it away all the same, add --force"
     )]
     AliasTombstoned {
-        /// Which.
         alias: Alias,
         /// Whose it was.
         device: DeviceId,
@@ -149,7 +142,6 @@ pub enum Conflict {
         "{id} has {count} aliases with {bytes} bytes together, and one more would be too many: its client can be told of {most} bytes; take one that is not needed away with: petit-server removealias {id} ALIAS"
     )]
     TooManyAliases {
-        /// Whose.
         id: RegisteredId,
         /// How many it has.
         count: usize,
@@ -166,7 +158,6 @@ pub enum Conflict {
 /// An invite to be made.
 #[derive(Clone, Debug)]
 pub struct NewInvite {
-    /// Its name.
     pub id: InviteId,
     /// What proves that it is held.
     pub secret: InviteHash,
@@ -197,7 +188,6 @@ pub enum InviteState {
 /// An invite as the operator sees it.
 #[derive(Clone, Debug)]
 pub struct InviteRow {
-    /// Its name.
     pub id: InviteId,
     /// The service that it is for.
     pub service: ServiceName,
@@ -262,7 +252,6 @@ pub struct ServiceRow {
 /// A readable name as the operator sees it.
 #[derive(Clone, Debug)]
 pub struct AliasRow {
-    /// The name.
     pub alias: Alias,
     /// The service that it leads to.
     pub service: RegisteredId,

@@ -15,7 +15,6 @@ const PATH: &str = "/org/freedesktop/Notifications";
 /// A notification as it came in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
-    /// When.
     pub at: Instant,
     /// The number that it got.
     pub id: u32,

@@ -57,7 +57,6 @@ pub struct Boot {
 /// A page of the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Page {
     #[default]
     Overview,
@@ -130,7 +129,6 @@ pub struct Invite {
 /// A program on this computer that listens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listening {
-    /// Where.
     pub target: String,
     /// Its name: what its page is called, else its entry in the desktop's menu, else its process; empty when not known.
     pub program: String,
@@ -178,7 +176,6 @@ pub struct Form {
 /// A service in the form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormService {
-    /// Its name.
     pub name: String,
     /// What it speaks.
     pub kind: ServiceKind,
@@ -207,7 +204,6 @@ pub struct DiffLine {
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum DiffKind {
     Same,
     Added,
@@ -230,7 +226,6 @@ pub struct Applied {
 pub struct LogLine {
     /// A number that only grows.
     pub id: u64,
-    /// When.
     pub at: String,
     /// How grave.
     pub level: String,
@@ -263,7 +258,6 @@ pub struct Bundle {
 /// A file of the bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BundleFile {
-    /// Its name.
     pub name: String,
     /// Its size.
     pub bytes: usize,
@@ -289,7 +283,6 @@ pub struct Prefs {
 /// How the window looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Theme {
     #[default]
     System,

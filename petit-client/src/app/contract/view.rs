@@ -37,7 +37,6 @@ pub struct View {
 /// The state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct State {
-    /// Which.
     pub kind: StateKind,
     /// Since when; seconds since 1970.
     pub since: Option<u64>,
@@ -136,7 +135,6 @@ pub enum ActionName {
 /// A service of the config as it was before this vendor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Kept {
-    /// Its name.
     pub name: String,
     /// What it speaks.
     pub kind: ServiceKind,
@@ -186,7 +184,6 @@ pub use petit_engine::proto::control::ServiceKind;
 /// A service as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Service {
-    /// Its name.
     pub name: String,
     /// What it speaks.
     pub kind: ServiceKind,
@@ -219,9 +216,7 @@ pub struct Service {
 /// A part of the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hop {
-    /// Which.
     pub id: HopId,
-    /// Its name.
     pub label: String,
     /// How it stands.
     pub tone: Tone,
@@ -303,7 +298,6 @@ pub struct NoticeAction {
 
 /// What may be asked for now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "the names are those of the actions")]
 pub struct Can {
     pub start: bool,
     pub stop: bool,

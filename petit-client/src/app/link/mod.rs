@@ -63,7 +63,6 @@ pub enum LinkError {
 /// What is wanted of a registration.
 #[derive(Debug)]
 pub struct RegistrationRequest {
-    /// With whom.
     pub invite: Invite,
     /// The invite as it was pasted.
     pub text: SecretString,
@@ -124,7 +123,6 @@ pub enum Opened {
     Link(std::sync::Arc<dyn Link>),
     /// There can be none before a person has done something.
     Trouble {
-        /// What.
         trouble: Trouble,
         /// When it is a mistake in the config file.
         problem: Option<Problem>,

@@ -108,7 +108,6 @@ pub struct FrontView {
     pub front: FrontKind,
     /// How it is.
     pub state: FrontState,
-    /// Since when.
     pub since: SystemTime,
     /// When it was tried last.
     pub tried: Option<SystemTime>,
