@@ -253,10 +253,10 @@ pub const FOLLOWED_AT_ONCE: u32 = SESSIONS_LEFT_BEHIND as u32;
 pub const FOLLOWED_EVERY: Duration = Duration::from_secs(1);
 /// Lines about what a server does that an agent logs in quick succession: a word on each of [`MAX_SERVICES`] and as
 /// many sessions that come and go.
-pub const DOINGS_LOGGED: u32 = 200;
+pub const SERVER_LINES: u32 = 200;
 /// The same over time. A client keeps 5 MB of log; at 400 bytes for a line and the count of those that were left out,
 /// a server needs more than a day to push out what was there before.
-pub const DOINGS_LOGGED_EVERY: Duration = Duration::from_secs(10);
+pub const SERVER_LINE_EVERY: Duration = Duration::from_secs(10);
 /// Files that a client rewrites because its server calls something else (public addresses, the vendor's name): so many
 /// times in quick succession.
 pub const WRITTEN_AT_ONCE: u32 = 5;

@@ -6,10 +6,10 @@
 
 mod ask;
 mod connections;
-mod doings;
 mod enrol;
 mod fronts;
 mod local;
+mod log_limit;
 mod meter;
 mod moving;
 mod offers;
@@ -165,7 +165,7 @@ struct Installation {
 }
 
 /// The handle of a running agent. Dropping it ends the agent and every visit at once; [`Agent::stop`] is the
-/// polite way.
+/// orderly way.
 #[derive(Debug)]
 pub struct Agent {
     commands: mpsc::Sender<Command>,

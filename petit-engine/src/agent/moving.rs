@@ -94,7 +94,7 @@ impl Runner {
         if self.is_moving() {
             return;
         }
-        if self.doings.take_log_permit() {
+        if self.log_limit.take_log_permit() {
             tracing::info!("another process takes the server's place; beginning a session with it");
         }
         self.backoff.reset();
@@ -109,7 +109,7 @@ impl Runner {
     /// There is no session with the new process yet; the present one goes on until there is.
     pub(super) fn move_later(&mut self, error: &SessionError) {
         let delay: Duration = self.backoff.next(dice(), limits::RETRY_SOON_CAP);
-        if self.doings.take_log_permit() {
+        if self.log_limit.take_log_permit() {
             tracing::info!(error = %Chain(error), ?delay, "not moved yet");
         }
         self.moved.again_at = Some(Instant::now() + delay);

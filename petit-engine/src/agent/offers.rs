@@ -144,7 +144,7 @@ impl Runner {
             let Some(offered) = self.offers.iter_mut().find(|offered| offered.number == grant.service) else {
                 continue;
             };
-            let is_logged = offered.set_outcome(grant.outcome.clone()) && self.doings.take_log_permit();
+            let is_logged = offered.set_outcome(grant.outcome.clone()) && self.log_limit.take_log_permit();
             offered.probe_at = match grant.outcome {
                 GrantOutcome::Registered { url, .. } => {
                     if is_logged {
@@ -230,7 +230,7 @@ impl Runner {
     fn log_health(&mut self) {
         for offered in &mut self.offers {
             let (health, _) = offered.meter.health();
-            if std::mem::replace(&mut offered.seen, health) != health && self.doings.take_log_permit() {
+            if std::mem::replace(&mut offered.seen, health) != health && self.log_limit.take_log_permit() {
                 tracing::info!(service = %offered.spec.name, ?health, "service health changed");
             }
         }

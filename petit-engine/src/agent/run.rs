@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::ask::{Question, QuestionKind};
 use super::connections::Connections;
-use super::doings::Doings;
+use super::log_limit::LogLimit;
 use super::moving::Moved;
 use super::offers::{Offered, Telling};
 use super::session::{AgentSession, Breach, Left, SessionError, at, connect, ended, retry_after};
@@ -69,7 +69,7 @@ pub(super) struct Runner {
     /// What all sessions hold together.
     memory: Arc<Memory>,
     /// What is logged of what the server does.
-    pub(super) doings: Doings,
+    pub(super) log_limit: LogLimit,
     pub(super) questions: Vec<Question>,
     pub(super) next_probe: u32,
     health_changed: Arc<Notify>,
@@ -135,7 +135,7 @@ impl Runner {
             visiting: JoinSet::new(),
             connections: Connections::new(config.connections),
             memory: Arc::default(),
-            doings: Doings::default(),
+            log_limit: LogLimit::default(),
             questions: Vec::new(),
             next_probe: 0,
             health_changed: Arc::new(Notify::new()),
@@ -242,7 +242,7 @@ impl Runner {
     /// A session or an attempt has come to its end; decides what follows.
     fn lost(&mut self, error: &SessionError) {
         let cause = error.cause();
-        if self.doings.take_log_permit() {
+        if self.log_limit.take_log_permit() {
             tracing::info!(error = %Chain(error), ?cause, "not online");
         }
         let (early, inspected_by) = match error {
@@ -405,7 +405,7 @@ impl Runner {
         self.dialing = None;
         match dialled {
             Ok((live, welcome)) => {
-                if self.doings.take_log_permit() {
+                if self.log_limit.take_log_permit() {
                     tracing::info!(server = %self.config.server, device = %welcome.device, "online");
                 }
                 live.mux.share(Arc::clone(&self.memory));
@@ -442,7 +442,7 @@ impl Runner {
         match event {
             MuxEvent::Open(stream) => self.on_stream(stream),
             MuxEvent::GoAway(away) => {
-                if self.doings.take_log_permit() {
+                if self.log_limit.take_log_permit() {
                     tracing::info!("the server is leaving; streams in flight go on");
                 }
                 self.backoff.reset();
@@ -488,7 +488,7 @@ impl Runner {
 
     /// The relay has broken the protocol.
     fn broke(&mut self, rule: Breach) {
-        if self.doings.take_log_permit() {
+        if self.log_limit.take_log_permit() {
             tracing::warn!(%rule, "the server broke the protocol");
         }
         let server = self.config.server.clone();

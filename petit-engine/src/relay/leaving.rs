@@ -286,7 +286,7 @@ impl Relay {
         shared.long_running.close();
         // Closing is quick; tasks that outlive it are aborted with the runtime.
         let _ = tokio::time::timeout(limits::CLOSING, closed).await;
-        shared.comings.log_sums();
+        shared.session_log.log_sums();
     }
 
     /// Cuts what is under way, and goes on to `stage`.

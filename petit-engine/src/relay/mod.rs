@@ -9,7 +9,6 @@ mod admission;
 mod answer;
 mod awaited;
 mod changes;
-mod comings;
 mod enrol;
 mod front_probe;
 mod handshake_queue;
@@ -27,6 +26,7 @@ mod registry;
 mod remembered;
 mod route;
 mod session;
+mod session_log;
 mod shards;
 mod tcp;
 mod telling;
@@ -111,7 +111,7 @@ pub(crate) struct RelayShared {
     registry: registry::Registry,
     listeners: listeners::Listeners,
     logins: logins::Logins,
-    comings: comings::Comings,
+    session_log: session_log::SessionLog,
     tcp_listeners: tcp::TcpListeners,
     awaited: awaited::Awaited,
     front_probes: FrontProbes,
@@ -191,7 +191,7 @@ impl Relay {
             registry: registry::Registry::default(),
             listeners: listeners::Listeners::default(),
             logins: logins::Logins::default(),
-            comings: comings::Comings::default(),
+            session_log: session_log::SessionLog::default(),
             tcp_listeners: tcp::TcpListeners::default(),
             awaited: awaited::Awaited::default(),
             pseudonym: data_encoding::HEXLOWER.encode(&pseudonym),
@@ -207,7 +207,7 @@ impl Relay {
         let watched = Arc::clone(&shared);
         shared.until_ended(async move { changes::watch(&watched, changes).await });
         let counted = Arc::clone(&shared);
-        shared.until_ended(async move { counted.comings.run().await });
+        shared.until_ended(async move { counted.session_log.run().await });
         let timed = Arc::clone(&shared);
         shared.until_ended(async move { timed.places.keep_time().await });
         shared.probe_fronts();

@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::server::TlsStream;
 
-use super::comings::{Coming, coming};
 use super::registry::{Served, Session, SessionPlace};
+use super::session_log::{SessionEvent, log_session};
 use super::{AnnouncedServices, RelayShared, probe};
 use crate::BoxFuture;
 use crate::limits;
@@ -58,12 +58,12 @@ pub(super) async fn run(
         }
     };
     if let Err(refusal) = outcome {
-        coming!(shared, Refused, %device, %peer, ?refusal, "session refused");
+        log_session!(shared, Refused, %device, %peer, ?refusal, "session refused");
         refuse(&mux, refusal);
     }
     let end = driver.end().await;
     note_end(&shared, &device, &end);
-    coming!(shared, Ended, %device, %peer, reason = %end, "session ended");
+    log_session!(shared, Ended, %device, %peer, reason = %end, "session ended");
 }
 
 /// Takes note when a session has ended because its client broke the protocol.
@@ -195,7 +195,7 @@ async fn serve(
         return Err(Refusal::Unknown);
     }
     session.tell_aliases(shared.access.as_ref());
-    coming!(shared, Welcomed, %device, software = %hello.software, "session welcomed");
+    log_session!(shared, Welcomed, %device, software = %hello.software, "session welcomed");
     shared.awaited.arrived(&device);
     // Whoever has come in before a change is told by those who tell all of it.
     shared.front_probes.watch(session);

@@ -270,7 +270,7 @@ async fn what_a_server_says_again_and_again_is_not_logged_again_and_again() {
         grant(format!("https://{round}.example"));
     }
     let logged = lines.load(Ordering::Relaxed);
-    assert_eq!(logged, limits::DOINGS_LOGGED as usize, "always something else");
+    assert_eq!(logged, limits::SERVER_LINES as usize, "always something else");
 }
 
 #[tokio::test]
@@ -291,7 +291,7 @@ async fn a_service_that_a_server_makes_come_and_go_is_not_logged_again_and_again
         meter.set_health(health, now);
         runner.tell_health();
     }
-    assert_eq!(lines.load(Ordering::Relaxed), limits::DOINGS_LOGGED as usize);
+    assert_eq!(lines.load(Ordering::Relaxed), limits::SERVER_LINES as usize);
 }
 
 /// A service that answers every request, and counts them.

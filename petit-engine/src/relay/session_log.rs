@@ -7,9 +7,9 @@ use std::time::Instant;
 use crate::limits;
 use crate::proto::rate::Rate;
 
-/// Comings and goings of a relay's sessions.
+/// The log lines of a relay's sessions, rate limited.
 #[derive(Debug)]
-pub(super) struct Comings {
+pub(super) struct SessionLog {
     state: Mutex<State>,
 }
 
@@ -29,34 +29,34 @@ struct Sums {
 
 /// What happened to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coming {
+pub(super) enum SessionEvent {
     Welcomed,
     Refused,
     Ended,
 }
 
-impl Default for Comings {
+impl Default for SessionLog {
     fn default() -> Self {
         let lines = Rate::new(limits::SESSIONS_LOGGED_PER_SECOND, limits::SESSIONS_LOGGED);
         Self { state: Mutex::new(State { lines, left_out: Sums::default() }) }
     }
 }
 
-impl Comings {
+impl SessionLog {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes one of the lines that there are for it. False, and it is counted, when there is none left.
-    pub(super) fn take_log_permit(&self, coming: Coming, now: Instant) -> bool {
+    pub(super) fn take_log_permit(&self, event: SessionEvent, now: Instant) -> bool {
         let mut state = self.state();
         if state.lines.allow(now) {
             return true;
         }
-        let sum = match coming {
-            Coming::Welcomed => &mut state.left_out.welcomed,
-            Coming::Refused => &mut state.left_out.refused,
-            Coming::Ended => &mut state.left_out.ended,
+        let sum = match event {
+            SessionEvent::Welcomed => &mut state.left_out.welcomed,
+            SessionEvent::Refused => &mut state.left_out.refused,
+            SessionEvent::Ended => &mut state.left_out.ended,
         };
         *sum = sum.saturating_add(1);
         false
@@ -85,16 +85,16 @@ impl Comings {
 }
 
 /// A line of its own for what happened to a session, at the level `debug` when there are too many of them.
-macro_rules! coming {
-    ($shared:expr, $coming:ident, $($line:tt)*) => {
-        if $shared.comings.take_log_permit(Coming::$coming, std::time::Instant::now()) {
+macro_rules! log_session {
+    ($shared:expr, $event:ident, $($line:tt)*) => {
+        if $shared.session_log.take_log_permit(SessionEvent::$event, std::time::Instant::now()) {
             tracing::info!($($line)*);
         } else {
             tracing::debug!($($line)*);
         }
     };
 }
-pub(super) use coming;
+pub(super) use log_session;
 
 #[cfg(test)]
 mod tests {
@@ -102,18 +102,18 @@ mod tests {
 
     #[test]
     fn a_few_have_a_line_each_and_of_many_the_rest_is_summed_up() {
-        let (comings, now) = (Comings::default(), Instant::now());
-        let lines = (0..10_000).filter(|_| comings.take_log_permit(Coming::Welcomed, now)).count();
+        let (session_log, now) = (SessionLog::default(), Instant::now());
+        let lines = (0..10_000).filter(|_| session_log.take_log_permit(SessionEvent::Welcomed, now)).count();
         assert_eq!(lines, limits::SESSIONS_LOGGED as usize);
         for _ in 0..3 {
-            assert!(!comings.take_log_permit(Coming::Ended, now));
+            assert!(!session_log.take_log_permit(SessionEvent::Ended, now));
         }
         let welcomed = 10_000 - limits::SESSIONS_LOGGED;
-        assert_eq!(comings.state().left_out, Sums { welcomed, refused: 0, ended: 3 });
-        comings.log_sums();
-        assert_eq!(comings.state().left_out, Sums::default());
+        assert_eq!(session_log.state().left_out, Sums { welcomed, refused: 0, ended: 3 });
+        session_log.log_sums();
+        assert_eq!(session_log.state().left_out, Sums::default());
         assert!(
-            comings.take_log_permit(Coming::Refused, now + std::time::Duration::from_secs(1)),
+            session_log.take_log_permit(SessionEvent::Refused, now + std::time::Duration::from_secs(1)),
             "afterwards it goes on"
         );
     }

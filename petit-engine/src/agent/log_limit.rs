@@ -1,4 +1,4 @@
-//! What is logged of a server's doings. A server that says or does something without end pushes nothing out of a
+//! A rate limit on log lines about what a server does. A server that says or does something without end pushes nothing out of a
 //! customer's log that was there before.
 
 use tokio::time::Instant;
@@ -8,19 +8,19 @@ use crate::proto::rate::Rate;
 
 /// Lets so many lines through, and counts the others.
 #[derive(Debug)]
-pub(super) struct Doings {
+pub(super) struct LogLimit {
     rate: Rate,
     left_out: u64,
 }
 
-impl Default for Doings {
+impl Default for LogLimit {
     fn default() -> Self {
-        let rate = Rate::every(limits::DOINGS_LOGGED_EVERY, limits::DOINGS_LOGGED);
+        let rate = Rate::every(limits::SERVER_LINE_EVERY, limits::SERVER_LINES);
         Self { rate, left_out: 0 }
     }
 }
 
-impl Doings {
+impl LogLimit {
     /// Takes a line that may be written now; what was left out before it is said first. False when there is none left.
     pub(super) fn take_log_permit(&mut self) -> bool {
         if !self.rate.allow(Instant::now().into_std()) {
@@ -45,16 +45,16 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_day_of_a_servers_doings_leaves_some_of_the_log_before_it() {
+    async fn a_day_of_what_a_server_does_leaves_some_of_the_log_before_it() {
         const LINE_BYTES: usize = 400;
         const LOG_BYTES: usize = 5 << 20;
-        let mut doings = Doings::default();
-        let at_once = (0..100_000).filter(|_| doings.take_log_permit()).count();
-        assert_eq!(at_once, limits::DOINGS_LOGGED as usize, "what happens usually is logged");
+        let mut log_limit = LogLimit::default();
+        let at_once = (0..100_000).filter(|_| log_limit.take_log_permit()).count();
+        assert_eq!(at_once, limits::SERVER_LINES as usize, "what happens usually is logged");
         let mut later = 0;
         for _ in 0..24 * 60 * 60 {
             tokio::time::advance(Duration::from_secs(1)).await;
-            later += (0..10).filter(|_| doings.take_log_permit()).count();
+            later += (0..10).filter(|_| log_limit.take_log_permit()).count();
         }
         assert!((at_once + later) * LINE_BYTES < LOG_BYTES, "{later}");
         assert!(later >= 1000, "and it goes on: {later}");
