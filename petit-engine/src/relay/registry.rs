@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Route;
 use super::front_probe::FrontsTold;
-use super::ingress::Pool;
+use super::ingress::StreamPool;
 use super::naming::Naming;
 use super::places::Rooms;
 use super::telling::LastGrants;
@@ -35,7 +35,7 @@ pub(crate) struct Session {
     pub(super) mux: Mux,
     /// Where it lives.
     pub(super) shard: usize,
-    pub(super) pool: Pool,
+    pub(super) pool: StreamPool,
     /// Room for probes that this session asks for.
     pub(super) probe_permits: Arc<Semaphore>,
     /// What its device is called.
@@ -153,7 +153,7 @@ impl Session {
             knows_busy_ports: has_feature(&hello.features, BUSY_PORT),
             mux,
             shard: at.shard,
-            pool: Pool::default(),
+            pool: StreamPool::default(),
             probe_permits: Arc::new(Semaphore::new(limits::PROBES_AT_ONCE)),
             naming: Naming::default(),
             leaving: CancellationToken::new(),

@@ -69,13 +69,13 @@ pub(super) enum Over {
 
 impl Activity {
     /// Counts a request while the guard lives.
-    pub(super) fn enter(activity: &Arc<Self>) -> UnderWay {
+    pub(super) fn enter(activity: &Arc<Self>) -> RequestGuard {
         activity.under_way.fetch_add(1, Ordering::Relaxed);
         activity.reading.store(false, Ordering::Relaxed);
         if activity.begun.fetch_add(1, Ordering::Relaxed) + 1 == limits::REQUESTS_PER_CONNECTION {
             activity.enough.notify_one();
         }
-        UnderWay(Arc::clone(activity))
+        RequestGuard(Arc::clone(activity))
     }
 
     /// A request begins on a connection that carries one at a time.
@@ -193,16 +193,16 @@ impl Activity {
 
 /// A request that is under way.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<Activity>);
+pub(super) struct RequestGuard(Arc<Activity>);
 
-impl UnderWay {
+impl RequestGuard {
     /// The request ends with the body of its answer.
     pub(super) fn until_end_of(self, body: AnswerBody) -> Counted {
         Counted { body, offered: false, under_way: self }
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
@@ -212,7 +212,7 @@ impl Drop for UnderWay {
 pub(super) struct Counted {
     body: AnswerBody,
     offered: bool,
-    under_way: UnderWay,
+    under_way: RequestGuard,
 }
 
 impl Counted {

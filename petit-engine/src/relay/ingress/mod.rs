@@ -49,7 +49,7 @@ pub use self::head::fuzz as fuzz_head;
 pub use self::http1::fuzz as fuzz_answer;
 use self::on_wake::OnWake;
 use self::pace::{Breakable, Paced};
-pub(super) use self::pool::Pool;
+pub(super) use self::pool::StreamPool;
 use super::admission::Admission;
 use super::answer::Failure;
 use super::front_probe::{ANSWER_FIELD, TOKEN_FIELD};

@@ -20,7 +20,7 @@ use crate::mux::{Stream, StreamOutcome};
 
 /// The idle streams of a session, by the agent's number of the service.
 #[derive(Default)]
-pub(crate) struct Pool {
+pub(crate) struct StreamPool {
     idle: Mutex<Kept>,
     shared: Mutex<HashMap<u16, Vec<SharedConnection>>>,
     /// One side is leaving: nothing is kept any more.
@@ -123,7 +123,7 @@ impl Drop for OnSharedConnection {
     }
 }
 
-impl Pool {
+impl StreamPool {
     fn idle(&self) -> MutexGuard<'_, Kept> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -263,7 +263,7 @@ mod tests {
 
     /// A pool, and a session for its streams.
     struct Bed {
-        pool: Pool,
+        pool: StreamPool,
         relay: Side,
         agent: Side,
     }
@@ -271,7 +271,7 @@ mod tests {
     impl Bed {
         fn new() -> Self {
             let (relay, agent) = pair(1 << 16);
-            Self { pool: Pool::default(), relay, agent }
+            Self { pool: StreamPool::default(), relay, agent }
         }
 
         /// Puts a stream into the pool; the agent's end of it.

@@ -46,7 +46,7 @@ use ipnet::IpNet;
 
 use self::place::Clock;
 pub(super) use self::place::Place;
-use self::pool::Pool;
+use self::pool::PlacePool;
 pub(super) use self::room::{Claim, Room, Slot};
 use self::share::Stage;
 use super::admission::network;
@@ -133,7 +133,7 @@ enum Visit {
 pub(super) struct Places {
     limits: LimitsConfig,
     exempt: Vec<IpNet>,
-    requests: Arc<Pool>,
+    requests: Arc<PlacePool>,
     tables: Mutex<Tables>,
     clock: Arc<Clock>,
     counters: Arc<Counters>,
@@ -142,7 +142,7 @@ pub(super) struct Places {
 /// Where the pools and rooms are found that are in use.
 #[derive(Debug, Default)]
 struct Tables {
-    pools: Living<Scarce, Pool>,
+    pools: Living<Scarce, PlacePool>,
     rooms: Living<(Visit, DeviceId, RegisteredId), Room>,
     /// Rooms so far.
     made: u64,
@@ -155,7 +155,7 @@ impl Places {
         Self {
             limits: limits.clone(),
             exempt,
-            requests: Pool::new(Scarce::Requests, limits.requests, &counters),
+            requests: PlacePool::new(Scarce::Requests, limits.requests, &counters),
             tables: Mutex::default(),
             clock: Arc::default(),
             counters,
@@ -197,7 +197,8 @@ impl Places {
             return room;
         }
         let LimitsConfig { requests, requests_per_service, websockets_per_client, .. } = self.limits;
-        let mut pool = |what, most| tables.pools.get_or_make(what, || Pool::new(what, most, &self.counters));
+        let mut pool =
+            |what, most| tables.pools.get_or_make(what, || PlacePool::new(what, most, &self.counters));
         let visits = pool(Scarce::Visits(client), limits::VISITS_PER_CLIENT);
         let pools = match visit {
             Visit::Request => {
@@ -250,7 +251,7 @@ impl Places {
     }
 }
 
-fn shortage(pool: &Pool) -> Shortage {
+fn shortage(pool: &PlacePool) -> Shortage {
     let census = ranking::census(pool);
     let most_of = |mut holders: Vec<(Holder, usize)>| {
         holders.sort_unstable_by_key(|(_, held)| std::cmp::Reverse(*held));
@@ -282,7 +283,7 @@ impl Default for Counters {
 
 impl Counters {
     /// A visit that had come so far has given its place to another.
-    fn gave_way(&self, pool: &Pool, stage: Stage) {
+    fn gave_way(&self, pool: &PlacePool, stage: Stage) {
         let [without_body, unanswered, broken_off] = &self.gave_way;
         let counter = match stage {
             Stage::AwaitsBody => without_body,

@@ -21,7 +21,7 @@ use crate::limits;
 
 /// A number of places.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(super) struct PlacePool {
     what: Scarce,
     most: usize,
     used: AtomicUsize,
@@ -43,7 +43,7 @@ pub(super) enum Taken {
     Crowded,
 }
 
-impl Pool {
+impl PlacePool {
     pub(super) fn new(what: Scarce, most: usize, counters: &Arc<Counters>) -> Arc<Self> {
         Arc::new(Self {
             what,
@@ -201,14 +201,14 @@ impl Pool {
 
 /// Somebody in the line.
 struct Waiting<'a> {
-    pool: &'a Pool,
+    pool: &'a PlacePool,
     /// Nobody was in the line before.
     is_first: bool,
 }
 
 impl<'a> Waiting<'a> {
     /// `None` when the line is as long as it may be.
-    fn new(pool: &'a Pool) -> Option<Self> {
+    fn new(pool: &'a PlacePool) -> Option<Self> {
         let before = pool.waiting.fetch_add(1, Ordering::SeqCst);
         if before == 0 {
             *pool.line_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
@@ -234,7 +234,7 @@ mod tests {
     async fn a_place_that_nobody_was_rung_for_is_found_though_the_line_is_not_empty() {
         let places = Places::new(&LimitsConfig::default(), Vec::new());
         let room = places.room(Visit::Request, DeviceId::random().unwrap(), RegisteredId::random().unwrap());
-        let pool = Pool::new(Scarce::Requests, 1, &Arc::default());
+        let pool = PlacePool::new(Scarce::Requests, 1, &Arc::default());
         let first = Waiting::new(&pool).unwrap();
         assert!(first.is_first);
         let start = Instant::now();

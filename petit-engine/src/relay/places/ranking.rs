@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::super::admission::prefixes;
 use super::Holder;
 use super::place::Clock;
-use super::pool::Pool;
+use super::pool::PlacePool;
 use super::room::{Claim, Room, Seated};
 use super::share::{Harm, Held, LEAST_HELD, Scope, Stage, most_in_48, most_in_56};
 use crate::limits;
@@ -264,7 +264,7 @@ pub(super) struct Ranking {
 
 impl Ranking {
     /// Counts anew what is too old.
-    pub(super) fn refresh(&mut self, pool: &Pool) {
+    pub(super) fn refresh(&mut self, pool: &PlacePool) {
         let now = Instant::now();
         if self.good_until.is_some_and(|until| now < until) {
             return;
@@ -311,7 +311,7 @@ impl Ranking {
     /// Takes a place from who is next to give one up to this newcomer, and says how far that visit had come.
     pub(super) fn give_way(
         &mut self,
-        pool: &Pool,
+        pool: &PlacePool,
         room: &Room,
         claim: Claim,
         willing: Willing,
@@ -325,7 +325,7 @@ impl Ranking {
     }
 
     /// Asks everybody, and then those who have more and more in common with the newcomer.
-    fn next_below(&mut self, who: Who, newcomer: Held, pool: &Pool, willing: Willing) -> Option<Stage> {
+    fn next_below(&mut self, who: Who, newcomer: Held, pool: &PlacePool, willing: Willing) -> Option<Stage> {
         // A prefix with no more than its share weighs nothing that could be left out.
         let prefixes = self.census.prefixes(who);
         let among = [
@@ -345,7 +345,13 @@ impl Ranking {
         None
     }
 
-    fn next_among(&mut self, among: Among, kind: VisitKind, newcomer: Held, pool: &Pool) -> Option<Stage> {
+    fn next_among(
+        &mut self,
+        among: Among,
+        kind: VisitKind,
+        newcomer: Held,
+        pool: &PlacePool,
+    ) -> Option<Stage> {
         let scope = among.scope();
         let newcomer = newcomer.within(scope);
         self.make_turns(among, kind);
@@ -429,7 +435,7 @@ impl Turn {
 }
 
 /// Counts who holds what of a pool.
-pub(super) fn census(pool: &Pool) -> Census {
+pub(super) fn census(pool: &PlacePool) -> Census {
     let mut census = Census { most: pool.most(), ..Census::default() };
     for room in pool.rooms() {
         let owner = census.owner(room.owner_in(pool));

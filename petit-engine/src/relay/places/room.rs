@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::super::answer::Failure;
 use super::place::{Clock, Place};
-use super::pool::{Pool, Taken};
+use super::pool::{PlacePool, Taken};
 use super::ranking::Willing;
 use super::share::Stage;
 use super::{Holder, Scarce};
@@ -32,7 +32,7 @@ pub(in crate::relay) struct Room {
     client: DeviceId,
     service: RegisteredId,
     /// What a visit needs a place of; the narrowest first.
-    pools: Vec<Arc<Pool>>,
+    pools: Vec<Arc<PlacePool>>,
     seats: Mutex<Seats>,
     typical: Typical,
     rate: Option<Mutex<Rate>>,
@@ -75,7 +75,7 @@ impl Room {
     pub(super) fn new(
         number: u64,
         (client, service): (DeviceId, RegisteredId),
-        pools: Vec<Arc<Pool>>,
+        pools: Vec<Arc<PlacePool>>,
         rate: Option<u32>,
         clock: Arc<Clock>,
     ) -> Arc<Self> {
@@ -146,7 +146,7 @@ impl Room {
     }
 
     /// Which of those who share a pool this room belongs to.
-    pub(super) fn owner_in(&self, pool: &Pool) -> Option<Holder> {
+    pub(super) fn owner_in(&self, pool: &PlacePool) -> Option<Holder> {
         match pool.what() {
             Scarce::Requests => Some(Holder::Client(self.client)),
             Scarce::Visits(_) | Scarce::WebSockets(_) => Some(Holder::Service(self.service)),
@@ -169,7 +169,7 @@ impl Room {
 
     /// Takes a visit's place from it; what it had of `pool` goes to the caller. False when the visit is over, or has
     /// come further meanwhile.
-    pub(super) fn take_from(&self, visit: &Seated, pool: &Pool) -> bool {
+    pub(super) fn take_from(&self, visit: &Seated, pool: &PlacePool) -> bool {
         let mut seats = self.seats();
         let found = seats.taken.iter().position(|seat| seat.begun == visit.begun);
         let Some(index) = found
