@@ -1,5 +1,6 @@
-//! The route by which the server is dialled: through a proxy or not. What the config says counts; otherwise what the environment and the
-//! system say (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, and the system's own settings where they are told).
+//! The route by which the server is dialled: through a proxy or not. What the config says counts; otherwise what the
+//! environment and the system say (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, and the system's own settings where they
+//! are told).
 
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use petit_engine::name::ServerAddr;

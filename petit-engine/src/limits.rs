@@ -159,7 +159,8 @@ pub const GOODBYE_ANSWER: Duration = Duration::from_secs(3);
 
 /// After so many attempts that were cut off before the server had said anything, the small ClientHello is tried.
 pub const SMALL_HELLO_AFTER: u32 = 2;
-/// How long it may take to find out who answered in the server's place, on top of a failure that has been found already.
+/// How long it may take to find out who answered in the server's place, on top of a failure that has been found
+/// already.
 pub const INSPECT: Duration = Duration::from_secs(3);
 /// How long a device may take to close after it has been answered: closing first could take the answer with it.
 pub const ENROL_LINGER: Duration = Duration::from_secs(1);

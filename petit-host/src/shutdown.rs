@@ -1,5 +1,5 @@
-//! Signals as events, and how urgent a request to stop is: the first is orderly, one that is repeated is not; SIGHUP means
-//! read the config again.
+//! Signals as events, and how urgent a request to stop is: the first is orderly, one that is repeated is not; SIGHUP
+//! means read the config again.
 
 use crate::exit::ExitCode;
 

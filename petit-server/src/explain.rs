@@ -191,7 +191,7 @@ impl ExplainRequest {
 /// Explains a URL. `server`: the running one.
 ///
 /// # Errors
-/// A [`ApiProblem`] when it is no URL, or the registry cannot be read.
+/// An [`ApiProblem`] when it is no URL, or the registry cannot be read.
 pub async fn explain(
     url: &str,
     endpoint: &Endpoint,

@@ -1,5 +1,5 @@
-//! A rate limit on log lines about what a server does. A server that says or does something without end pushes nothing out of a
-//! customer's log that was there before.
+//! A rate limit on log lines about what a server does. A server that says or does something without end pushes
+//! nothing out of a customer's log that was there before.
 
 use tokio::time::Instant;
 

@@ -1,5 +1,5 @@
-//! Admission of connections: so many connections in all, so many of one address, so many new ones of it in
-//! a second. Whoever is not let in is closed at once; nothing waits here.
+//! Admission of connections: so many connections in all, so many of one address, so many new ones of it in a second.
+//! Whoever is not let in is closed at once; nothing waits here.
 //!
 //! Of those that were let in, the ones that have not shown yet what they have come for are *pending* (see
 //! [`pending`]): they are a part of all, and the newcomers' room, because one of them makes way when there is no

@@ -1,9 +1,9 @@
-//! The queue of TLS handshakes, by priority. Agreeing upon keys is what a handshake costs, and a thread that does nothing else serves
-//! nobody: a few are done at a time, and then everything else has its turn. Those who wait are not served in the order
-//! in which they came, because behind a flood nobody would get in within their time: whose network has little pending
-//! is first, and of equals the newest (adaptive LIFO: of what cannot all be served in time, what has waited longest is
-//! the least worth it). Nobody waits for longer than the handshake may take, so the queue is as long as there are
-//! pending connections at most.
+//! The queue of TLS handshakes, by priority. Agreeing upon keys is what a handshake costs, and a thread that does
+//! nothing else serves nobody: a few are done at a time, and then everything else has its turn. Those who wait are
+//! not served in the order in which they came, because behind a flood nobody would get in within their time: whose
+//! network has little pending is first, and of equals the newest (adaptive LIFO: of what cannot all be served in
+//! time, what has waited longest is the least worth it). Nobody waits for longer than the handshake may take, so the
+//! queue is as long as there are pending connections at most.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

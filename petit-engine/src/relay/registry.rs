@@ -322,8 +322,8 @@ impl Registry {
         part.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a session in. Sessions of another process with the same key are stale (half-open), or copies of
-    /// the key: the newer one takes over at once. Those of the same process are being left and finish their streams, unless
+    /// Puts a session in. Sessions of another process with the same key are stale (half-open), or copies of the key:
+    /// the newer one takes over at once. Those of the same process are being left and finish their streams, unless
     /// the process says that it has none any more (`only`).
     pub(super) fn insert(&self, session: Arc<Session>, only: bool) -> Entry<'_> {
         let mut part = self.part(&session.device);

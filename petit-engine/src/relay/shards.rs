@@ -71,7 +71,7 @@ impl Shards {
     /// Waits for the turn of a handshake in a shard.
     ///
     /// # Cancel safety
-    /// That of [`HandshakeQueue::turn`].
+    /// That of [`HandshakeQueue::permit`].
     pub(super) async fn handshake_permit(
         &self,
         shard: usize,

@@ -59,8 +59,8 @@ impl Begun {
     /// that was killed has left behind is taken up by the next one.
     ///
     /// # Errors
-    /// [`ServerStartError`]; everything is as it was before. A part that is gone is not made anew, because clients may rely
-    /// on it.
+    /// [`ServerStartError`]; everything is as it was before. A part that is gone is not made anew, because clients
+    /// may rely on it.
     pub async fn new(config: &Config, folder: &Folder, lost: LostRegistry) -> Result<Self, ServerStartError> {
         let mut made = Made::before(config, folder).await?;
         match Self::make(config, folder, lost, &mut made.begun).await {

@@ -98,7 +98,7 @@ pub struct Headline {
     pub advice: String,
 }
 
-/// A action that is offered beside the headline.
+/// An action that is offered beside the headline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Action {
     /// The action, or the page that it leads to.
@@ -282,11 +282,11 @@ pub struct Notice {
     pub tone: Tone,
     /// In words.
     pub text: String,
-    /// A action that helps.
+    /// An action that helps.
     pub action: Option<NoticeAction>,
 }
 
-/// A action that helps with a notice.
+/// An action that helps with a notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NoticeAction {
     /// The action's name.

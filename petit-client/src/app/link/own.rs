@@ -283,8 +283,8 @@ impl Link for Own {
     }
 }
 
-/// What the client answers over its socket. Going online and offline is the controller's to decide, because the desired state
-/// is kept there; the rest is as in `petit-client run`.
+/// What the client answers over its socket. Going online and offline is the controller's to decide, because the
+/// desired state is kept there; the rest is as in `petit-client run`.
 struct Socket {
     control: Control,
     asked: mpsc::Sender<SocketCommand>,

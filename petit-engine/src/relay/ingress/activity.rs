@@ -43,7 +43,8 @@ pub(super) struct Activity {
     goes_to_older_client: AtomicBool,
     /// The last request came with a body, which may not have been read to its end.
     sending: AtomicBool,
-    /// The visitor speaks HTTP/1.0: an answer of unknown length is delimited by the close of the connection (RFC 9112 §6.3).
+    /// The visitor speaks HTTP/1.0: an answer of unknown length is delimited by the close of the connection (RFC 9112
+    /// §6.3).
     close_delimits_answers: AtomicBool,
     /// See [`Activity::timer`].
     timer: Mutex<LazyTimer>,

@@ -1,9 +1,9 @@
 //! Connections to services that are kept for further requests, one pool per session.
 //!
-//! A stream is a connection to the private service, so using one again saves the service an accept and the
-//! request a local connect. Of HTTP/1.1 the last one given back is taken first; the idle timeout is
-//! shorter than services' keep-alive, to avoid the race of using a connection again that the service is closing. One of
-//! HTTP/2 carries many requests at once.
+//! A stream is a connection to the private service, so using one again saves the service an accept and the request a
+//! local connect. Of HTTP/1.1 the last one given back is taken first; the idle timeout is shorter than services'
+//! keep-alive, to avoid the race of using a connection again that the service is closing. One of HTTP/2 carries many
+//! requests at once.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! Request and answer heads: what is refused, what is dropped, what is added. Nothing here waits, or
-//! touches a socket; what is trusted, and how the relay is named, `forwarding` reads from the relay.
+//! Request and answer heads: what is refused, what is dropped, what is added. Nothing here waits, or touches a
+//! socket; what is trusted, and how the relay is named, `forwarding` reads from the relay.
 //!
 //! hyper has parsed the bytes; this decides whether what it accepted may go on. A rule of thumb runs through it:
 //! where two servers could read a field differently, it does not pass.
