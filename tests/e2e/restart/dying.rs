@@ -217,18 +217,16 @@ async fn nobody_else_gets_in(which: Which, whole: &Whole) {
     assert!(said.exit == 1 && said.err.contains("is running already"), "{said:?}");
 }
 
-#[tokio::test]
-async fn the_new_process_dies_before_it_is_ready() {
-    let mut held = Held::preparing(Which::Server, Which::Server.patiently()).await;
+async fn new_dies_before_it_is_ready(which: Which) {
+    let mut held = Held::preparing(which, which.patiently()).await;
     signal(held.new, Signal::KILL);
     held.has_failed("it ended before it was ready").await;
     let old = held.old;
     held.serves(old).await;
 }
 
-#[tokio::test]
-async fn the_old_process_dies_before_the_new_one_is_ready() {
-    let mut held = Held::preparing(Which::Server, Which::Server.patiently()).await;
+async fn old_dies_before_the_new_one_is_ready(which: Which) {
+    let mut held = Held::preparing(which, which.patiently()).await;
     signal(held.old, Signal::KILL);
     soon("the old process to be gone", gone(held.old)).await;
     held.release().await;
@@ -237,22 +235,40 @@ async fn the_old_process_dies_before_the_new_one_is_ready() {
     held.serves(new).await;
 }
 
-#[tokio::test]
-async fn the_old_process_dies_when_the_new_one_is_ready() {
-    let held = Held::ready(Which::Server).await;
+async fn old_dies_when_the_new_one_is_ready(which: Which) {
+    let held = Held::ready(which).await;
     signal(held.old, Signal::KILL);
     let new = held.new;
     held.serves(new).await;
 }
 
-#[tokio::test]
-async fn the_new_process_dies_when_it_is_ready() {
-    let mut held = Held::ready(Which::Server).await;
+async fn new_dies_when_it_is_ready(which: Which) {
+    let mut held = Held::ready(which).await;
     signal(held.new, Signal::KILL);
     signal(held.old, Signal::CONT);
     held.has_failed("it ended before it was ready").await;
     let old = held.old;
     held.serves(old).await;
+}
+
+#[tokio::test]
+async fn the_new_process_dies_before_it_is_ready() {
+    new_dies_before_it_is_ready(Which::Server).await;
+}
+
+#[tokio::test]
+async fn the_old_process_dies_before_the_new_one_is_ready() {
+    old_dies_before_the_new_one_is_ready(Which::Server).await;
+}
+
+#[tokio::test]
+async fn the_old_process_dies_when_the_new_one_is_ready() {
+    old_dies_when_the_new_one_is_ready(Which::Server).await;
+}
+
+#[tokio::test]
+async fn the_new_process_dies_when_it_is_ready() {
+    new_dies_when_it_is_ready(Which::Server).await;
 }
 
 #[tokio::test]
@@ -379,39 +395,22 @@ async fn the_last_of_three_processes_dies_while_only_the_first_still_finishes() 
 
 #[tokio::test]
 async fn the_new_client_dies_before_it_is_ready() {
-    let mut held = Held::preparing(Which::Client, Which::Client.patiently()).await;
-    signal(held.new, Signal::KILL);
-    held.has_failed("it ended before it was ready").await;
-    let old = held.old;
-    held.serves(old).await;
+    new_dies_before_it_is_ready(Which::Client).await;
 }
 
 #[tokio::test]
 async fn the_old_client_dies_before_the_new_one_is_ready() {
-    let mut held = Held::preparing(Which::Client, Which::Client.patiently()).await;
-    signal(held.old, Signal::KILL);
-    soon("the old process to be gone", gone(held.old)).await;
-    held.release().await;
-    let new = held.new;
-    held.serves(new).await;
+    old_dies_before_the_new_one_is_ready(Which::Client).await;
 }
 
 #[tokio::test]
 async fn the_old_client_dies_when_the_new_one_is_ready() {
-    let held = Held::ready(Which::Client).await;
-    signal(held.old, Signal::KILL);
-    let new = held.new;
-    held.serves(new).await;
+    old_dies_when_the_new_one_is_ready(Which::Client).await;
 }
 
 #[tokio::test]
 async fn the_new_client_dies_when_it_is_ready() {
-    let mut held = Held::ready(Which::Client).await;
-    signal(held.new, Signal::KILL);
-    signal(held.old, Signal::CONT);
-    held.has_failed("it ended before it was ready").await;
-    let old = held.old;
-    held.serves(old).await;
+    new_dies_when_it_is_ready(Which::Client).await;
 }
 
 #[tokio::test]
