@@ -39,7 +39,7 @@ pub(super) async fn run(
     let outcome = match introduction(&shared, &device, &mut events).await {
         Some(Ok(Introduction::VerifyIdentity)) => {
             let now = seconds_since_1970();
-            return answer_look(&mux, driver, FromRelay::IdentityVerified { device, now }).await;
+            return confirm_identity(&mux, driver, FromRelay::IdentityVerified { device, now }).await;
         }
         Some(Ok(Introduction::Hello(hello))) => {
             mux.set_peer_limits(hello.window, hello.max_streams);
@@ -124,7 +124,7 @@ enum Introduction {
 }
 
 /// Tells a device that it is known, and what time it is; then the connection ends.
-async fn answer_look(mux: &Mux, driver: Driving, answer: FromRelay) {
+async fn confirm_identity(mux: &Mux, driver: Driving, answer: FromRelay) {
     if let Ok(payload) = answer.encode() {
         mux.send_control(&payload);
     }

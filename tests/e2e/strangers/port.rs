@@ -286,6 +286,7 @@ async fn cut_while_it_trickles(mut tcp: TcpStream, rest: &[u8], start: Instant) 
     let mut answer = tokio::io::sink();
     let trickle = async {
         for byte in rest {
+            // How slow the peer is: what is tested, and no wait for anything.
             tokio::time::sleep(Duration::from_millis(200)).await;
             if to.write_all(&[*byte]).await.is_err() {
                 break;
@@ -316,6 +317,7 @@ async fn a_handshake_that_goes_on_slowly_has_its_time_and_no_more() {
     };
     let the_rest = async {
         let (mut tcp, start) = begun(&hello[..last]).await;
+        // The peer is slow, and just in time.
         tokio::time::sleep(limits::HANDSHAKE * 4 / 5).await;
         tcp.write_all(&hello[last..]).await.unwrap();
         // The head of a record that would take an hour, and some of it.
