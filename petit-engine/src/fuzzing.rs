@@ -13,7 +13,6 @@ use crate::mux::{self, MuxEvent, Role};
 use crate::net::wire::Wire;
 use crate::proto::control::{EnrolAnswer, FromAgent, FromDevice, FromRelay, Message};
 use crate::proto::frame::{Decoder, Open};
-pub use crate::relay::fuzz_head as head;
 
 /// Frames: whatever they are, they mean the same however they are cut.
 ///
@@ -140,15 +139,5 @@ pub fn invite(bytes: &[u8]) {
         let again = Invite::parse(&invite.to_link());
         let same = again.is_ok_and(|again| again.id == invite.id && again.pins == invite.pins);
         assert!(same, "an invite is read as it was written");
-    }
-}
-
-/// Answers of services: what is read of one does not depend on how it is cut. The first byte chooses that.
-///
-/// # Panics
-/// When it does.
-pub fn answer(bytes: &[u8]) {
-    if let Some((step, bytes)) = bytes.split_first() {
-        crate::relay::fuzz_answer(bytes, usize::from(*step));
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 
 /// See the module. It is for waits one after the other.
 #[derive(Debug, Default)]
-pub(crate) struct LazyTimer(Option<Set>);
+pub struct LazyTimer(Option<Set>);
 
 #[derive(Debug)]
 struct Set {
@@ -23,7 +23,7 @@ struct Set {
 
 impl LazyTimer {
     /// Ready at `deadline`, which may be another one at each call. The task is woken then, and perhaps before.
-    pub(crate) fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let set = match &mut self.0 {
             Some(set) if set.is_in_time(deadline, cx) => return Poll::Pending,
             Some(set) => {

@@ -13,6 +13,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, reload};
 
+/// What the targets of our own crates begin with.
+const OWN_CRATES: &str = "petit_";
 /// Bytes of one log file, unless its owner says otherwise.
 pub const FILE_BYTES: u64 = 1024 * 1024;
 /// Log files kept, the one in use included.
@@ -75,8 +77,7 @@ impl Level {
             Self::Trace => LevelFilter::TRACE,
         };
         let others = own.min(LevelFilter::WARN);
-        let own_crates = ["petit_engine", "petit_host", "petit_client", "petit_server", "petit_desktop"];
-        Targets::new().with_default(others).with_targets(own_crates.map(|name| (name, own)))
+        Targets::new().with_default(others).with_target(OWN_CRATES, own)
     }
 }
 

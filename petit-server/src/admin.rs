@@ -12,12 +12,12 @@ use std::time::{Duration, Instant, SystemTime};
 use petit_engine::name::{
     Alias, DeviceId, Endpoint, RegisteredId, ServerAddr, ServiceName, VendorName, VisitorHost,
 };
-use petit_engine::relay::{FrontKind, UnderWay};
 use petit_engine::secret::{Fingerprint, InviteId};
 use petit_host::BoxFuture;
 use petit_host::control::{ApiProblem, Handler, Reply, Request};
 use petit_host::handover::Trouble;
 use petit_host::logs::{Level, LevelHandle};
+use petit_relay::{FrontKind, UnderWay};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use petit_engine::cause::Health;
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName};
 use petit_engine::proto::control::{FrontState, ServiceKind, Vitae};
-use petit_engine::relay::{RecordedBreach, SessionView};
 use petit_engine::secret::Fingerprint;
 use petit_engine::words::KeyWords;
+use petit_relay::{RecordedBreach, SessionView};
 use serde::{Serialize, Serializer};
 
 use crate::seconds;

@@ -12,8 +12,10 @@ use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, Kept, ServiceKind, Text};
 use petit_engine::proto::rate::Rate;
-use petit_engine::relay::{self, Access, Change, EnrolRequest, Enrolled, Names, Route, ServiceRegistration};
 use petit_engine::secret::PublicKey;
+use petit_relay::{
+    Access, AnnouncedServices, Change, EnrolRequest, Enrolled, Names, Route, ServiceRegistration,
+};
 use tokio::sync::{Semaphore, broadcast, watch};
 
 use crate::store::{
@@ -440,7 +442,7 @@ impl Access for Directory {
         &self,
         device: DeviceId,
         services: Vec<(ServiceName, ServiceKind)>,
-    ) -> BoxFuture<'_, relay::AnnouncedServices> {
+    ) -> BoxFuture<'_, AnnouncedServices> {
         Box::pin(async move {
             let known = self.announced(device, &services);
             // Most log-ins change nothing; then nothing is asked of the store.
@@ -452,7 +454,7 @@ impl Access for Directory {
                     known.into_iter().map(|known| known.ok_or(GrantRefusal::StoreFailed)).collect()
                 })
             };
-            relay::AnnouncedServices { services: outcomes, kept: self.kept(device, &services) }
+            AnnouncedServices { services: outcomes, kept: self.kept(device, &services) }
         })
     }
 

@@ -4,8 +4,8 @@
 use petit_engine::cause::{Health, ServiceCause};
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName, VisitorHost};
 use petit_engine::proto::control::{FrontState, Hop, ProbeResult, ServiceKind};
-use petit_engine::relay::{Failure, Presence, Route, Routed, Via, decide};
 use petit_host::control::ApiProblem;
+use petit_relay::{Failure, Presence, Route, Routed, Via, decide};
 use serde::Serialize;
 
 use crate::directory::Directory;
@@ -395,7 +395,7 @@ impl Explaining<'_> {
 
     /// The service that a port was given to.
     async fn tcp_route(&self) -> Result<Option<Route>, ApiProblem> {
-        use petit_engine::relay::Names;
+        use petit_relay::Names;
         let port = self.asked.port;
         if let Some(server) = self.server {
             let id = server.relay.service_at_port(port);

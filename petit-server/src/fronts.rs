@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dns_lookup::LookupErrorKind;
 use petit_engine::BoxFuture;
 use petit_engine::name::Endpoint;
-use petit_engine::relay::{FrontKind, FrontSettings, FrontView, Resolver, Unresolved};
+use petit_relay::{FrontKind, FrontSettings, FrontView, Resolver, Unresolved};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};

@@ -1,6 +1,6 @@
 //! How much is going on, and how much went wrong, for the operator.
 
-use petit_engine::relay::{Holder, PlaceCounts, Relay, Scarce, Shortage};
+use petit_relay::{Holder, PlaceCounts, Relay, Scarce, Shortage};
 use serde_json::{Value, json};
 
 /// Counters of the whole relay, and what is running short.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use petit_engine::relay::Pressure;
+use petit_relay::Pressure;
 
 use crate::config::Config;
 

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 use petit_engine::invite::Invite;
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, Endpoint, InvalidName, ServerAddr, ServiceName, VendorName};
-use petit_engine::relay::{Farewell, Leave, Pressure, Relay, RelayError};
 use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, NoRandom, random_bytes};
 use petit_host::lock::{Lock, LockError};
+use petit_relay::{Farewell, Leave, Pressure, Relay, RelayError};
 use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 

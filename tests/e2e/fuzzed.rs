@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use petit_engine::fuzzing;
+use petit_relay::fuzzing as relay;
 
 /// Runs a target over its corpus; returns how many inputs that were.
 fn replay(target: &str, run: impl Fn(&[u8])) -> usize {
@@ -29,8 +30,8 @@ fn what_strangers_may_send_is_met_as_before() {
         replay("session", fuzzing::session),
         replay("messages", fuzzing::messages),
         replay("invite", fuzzing::invite),
-        replay("head", fuzzing::head),
-        replay("answer", fuzzing::answer),
+        replay("head", relay::head),
+        replay("answer", relay::answer),
         replay("config", config),
     ];
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");

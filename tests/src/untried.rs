@@ -6,8 +6,8 @@ use std::sync::Arc;
 use petit_engine::BoxFuture;
 use petit_engine::name::Endpoint;
 use petit_engine::proto::control::{Text, Vitae};
-use petit_engine::relay::{FrontProbing, FrontSettings, LimitsConfig, RelayConfig, Resolver, Unresolved};
 use petit_engine::secret::PrivateKey;
+use petit_relay::{FrontProbing, FrontSettings, LimitsConfig, RelayConfig, Resolver, Unresolved};
 use rustls::RootCertStore;
 
 /// Knows no name; those under `localhost` need none.

@@ -7,7 +7,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     /// The crates whose public items are for others.
-    const CRATES: [&str; 4] = ["petit-engine", "petit-host", "petit-client", "petit-server"];
+    const CRATES: [&str; 5] = ["petit-engine", "petit-relay", "petit-host", "petit-client", "petit-server"];
     const ITEMS: [&str; 8] = ["fn", "async fn", "struct", "enum", "trait", "const", "type", "static"];
 
     fn files(dir: &Path, found: &mut Vec<PathBuf>) {

@@ -13,10 +13,10 @@ const VERSION: &str = "27.1.0";
 const PARTS: [(&str, &str); 6] = [
     ("proto", "petit-engine/src/proto/**/*.rs"),
     ("mux", "petit-engine/src/mux/core/*.rs"),
-    ("http1", "petit-engine/src/relay/ingress/http1/*.rs"),
-    ("head", "petit-engine/src/relay/ingress/head/*.rs"),
-    ("pool", "petit-engine/src/relay/ingress/pool.rs"),
-    ("retry", "petit-engine/src/relay/ingress/forward.rs"),
+    ("http1", "petit-relay/src/ingress/http1/*.rs"),
+    ("head", "petit-relay/src/ingress/head/*.rs"),
+    ("pool", "petit-relay/src/ingress/pool.rs"),
+    ("retry", "petit-relay/src/ingress/forward.rs"),
 ];
 
 /// Shards of one part. Each is some tens of mutants, so little is lost when a run is interrupted.
@@ -77,9 +77,10 @@ fn install() -> Result<PathBuf, String> {
 
 fn run_shard(program: &Path, files: &str, shard: usize, out: &Path) -> Outcome {
     std::fs::create_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
+    let package = files.split('/').next().unwrap_or_default();
     // Beside other work: it takes hours.
     let mut command = Command::new("nice");
-    command.arg("-n19").arg(program).args(["mutants", "--package", "petit-engine", "--file", files]);
+    command.arg("-n19").arg(program).args(["mutants", "--package", package, "--file", files]);
     command.args(["--exclude-re", "impl (Debug|Display|.*Error)", "--exclude", "**/fuzz.rs"]);
     command.args(["--shard", &format!("{shard}/{SHARDS}"), "--no-shuffle", "--cap-lints=true"]);
     // A mutant that makes a test wait for ever is noticed, too. Fifty times what the tests take beside other work.

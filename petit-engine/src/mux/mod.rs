@@ -13,8 +13,9 @@ mod driver;
 mod memory;
 mod outbox;
 mod stream;
-#[cfg(test)]
-pub(crate) mod testing;
+#[cfg(any(test, feature = "testing"))]
+#[cfg_attr(not(test), expect(clippy::unwrap_used, clippy::panic, reason = "only tests run it"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -237,8 +238,8 @@ impl Mux {
     }
 
     /// Runs `work` while the tables' lock is held, as a driver does for a moment.
-    #[cfg(test)]
-    pub(crate) fn while_held<T>(&self, work: impl FnOnce() -> T) -> T {
+    #[cfg(any(test, feature = "testing"))]
+    pub fn while_held<T>(&self, work: impl FnOnce() -> T) -> T {
         let _held = self.shared.lock();
         work()
     }

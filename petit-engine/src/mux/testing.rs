@@ -13,7 +13,7 @@ use crate::net::wire::Wire;
 
 /// Runs a test on a thread and a paused clock of its own, and fails when it is not over after a minute. A driver that
 /// spins lets no paused clock move on, so no limit within the test would end it.
-pub(crate) fn is_over_within_a_minute<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+pub fn is_over_within_a_minute<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let (over, waiting) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -28,15 +28,15 @@ pub(crate) fn is_over_within_a_minute<F: Future<Output = ()>>(test: impl FnOnce(
 }
 
 /// One end of a session.
-pub(crate) struct Side {
-    pub(crate) mux: Mux,
-    pub(crate) events: MuxEvents,
-    pub(crate) end: JoinHandle<End>,
+pub struct Side {
+    pub mux: Mux,
+    pub events: MuxEvents,
+    pub end: JoinHandle<End>,
 }
 
 impl Side {
     /// The end whose driver is run from here on.
-    pub(crate) fn new<IO>((mux, driver, events): (Mux, Driver<IO>, MuxEvents)) -> Self
+    pub fn new<IO>((mux, driver, events): (Mux, Driver<IO>, MuxEvents)) -> Self
     where
         Driver<IO>: Future<Output = End> + Send + 'static,
     {
@@ -45,7 +45,7 @@ impl Side {
     }
 
     /// The stream that the peer opens next.
-    pub(crate) async fn accepted(&mut self) -> Stream {
+    pub async fn accepted(&mut self) -> Stream {
         match self.events.recv().await {
             Some(MuxEvent::Open(stream)) => stream,
             other => panic!("expected a stream, got {other:?}"),
@@ -54,18 +54,18 @@ impl Side {
 }
 
 /// One end of a session over `io`.
-pub(crate) fn side(io: DuplexStream, role: Role) -> Side {
+pub fn side(io: DuplexStream, role: Role) -> Side {
     Side::new(session(Wire::new(BufReader::new(io)), role, limits::INITIAL_WINDOW_BYTES))
 }
 
 /// A relay and an agent over a connection that holds `buffer` bytes.
-pub(crate) fn pair(buffer: usize) -> (Side, Side) {
+pub fn pair(buffer: usize) -> (Side, Side) {
     let (a, b) = tokio::io::duplex(buffer);
     (side(a, Role::Relay), side(b, Role::Agent))
 }
 
 /// A side and the raw far end of its connection, for peers that do not keep the rules.
-pub(crate) fn against(role: Role) -> (Side, DuplexStream) {
+pub fn against(role: Role) -> (Side, DuplexStream) {
     let (a, b) = tokio::io::duplex(1 << 20);
     (side(a, role), b)
 }

@@ -300,7 +300,7 @@ pub(crate) async fn resolve(target: &ServerAddr) -> io::Result<Vec<SocketAddr>> 
 ///
 /// # Errors
 /// The last failure; `None` when there was no address.
-pub(crate) async fn connect_any(
+pub async fn connect_any(
     addresses: Vec<SocketAddr>,
     more: Option<&Arc<Semaphore>>,
 ) -> Result<TcpStream, Option<(SocketAddr, io::Error)>> {

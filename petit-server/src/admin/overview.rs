@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use petit_engine::name::DeviceId;
-use petit_engine::relay::SessionView;
 use petit_engine::secret::Fingerprint;
 use petit_host::control::ApiProblem;
+use petit_relay::SessionView;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use petit_engine::relay::FrontProbing;
 use petit_host::toml_file::{Table, ValueKind};
+use petit_relay::FrontProbing;
 use serde::Deserialize;
 
 use super::Network;

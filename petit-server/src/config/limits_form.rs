@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use petit_engine::relay::LimitsConfig;
 use petit_host::toml_file::{Table, ValueKind};
+use petit_relay::LimitsConfig;
 use serde::Deserialize;
 
 use super::Network;

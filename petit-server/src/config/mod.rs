@@ -14,10 +14,10 @@ use ipnet::IpNet;
 use petit_engine::limits;
 use petit_engine::name::{Endpoint, ServerAddr, VendorName};
 use petit_engine::proto::control::{Text, Vitae};
-use petit_engine::relay::LimitsConfig;
 use petit_host::files;
 use petit_host::logs::Level;
 use petit_host::toml_file::{self, Fault, Key, Note, Table, TomlError, ValueKind};
+use petit_relay::LimitsConfig;
 use serde::Deserialize;
 
 pub use self::fronts_form::Fronts;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use petit_engine::relay::{FrontProbing, LimitsConfig};
 use petit_host::toml_file;
+use petit_relay::{FrontProbing, LimitsConfig};
 use serde::Serialize;
 use serde_json::{Value, json};
 

@@ -8,10 +8,10 @@ use std::time::SystemTime;
 use petit_engine::name::{DeviceId, Endpoint, RegisteredId};
 use petit_engine::net::listen;
 use petit_engine::proto::control::Text;
-use petit_engine::relay::{FrontSettings, LimitsConfig, ListenerKind, Relay, RelayConfig};
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::lock::Lock;
 use petit_host::{files, harden};
+use petit_relay::{FrontSettings, LimitsConfig, ListenerKind, Relay, RelayConfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 

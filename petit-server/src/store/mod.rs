@@ -13,8 +13,8 @@ use std::time::SystemTime;
 use petit_engine::BoxFuture;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
-use petit_engine::relay::{EnrolRequest, Route};
 use petit_engine::secret::{Fingerprint, InviteHash, InviteId, PublicKey};
+use petit_relay::{EnrolRequest, Route};
 use serde::{Deserialize, Serialize};
 
 /// What a store's methods return.

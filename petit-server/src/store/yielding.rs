@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
-use petit_engine::relay::EnrolRequest;
 use petit_engine::secret::InviteId;
+use petit_relay::EnrolRequest;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::{

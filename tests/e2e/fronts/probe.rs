@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use petit_engine::proto::control::{FromAgent, FromRelay, Hop, ProbeResult};
-use petit_engine::relay::{Access, Relay};
+use petit_relay::{Access, Relay};
 use petit_tests::bed::Bed;
 use petit_tests::rogue::{Device, Rogue};
 use tokio::net::TcpListener;

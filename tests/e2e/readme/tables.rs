@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use petit_engine::relay::Failure;
+use petit_relay::Failure;
 use petit_tests::bed::Bed;
 use petit_tests::process::Program;
 use petit_tests::{program, soon};

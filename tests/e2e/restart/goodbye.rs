@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::StatusCode;
 use petit_engine::proto::control::{FromAgent, FromRelay, GrantOutcome, GrantRefusal, ServiceKind};
 use petit_engine::proto::frame::FrameKind;
-use petit_engine::relay::{Farewell, Leave, Relay};
+use petit_relay::{Farewell, Leave, Relay};
 use petit_tests::bed::Bed;
 use petit_tests::rogue::{Device, offer};
 use petit_tests::scripted::Manner;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use petit_client::status::Connection;
-use petit_engine::relay::{Farewell, Leave, Relay};
+use petit_relay::{Farewell, Leave, Relay};
 use petit_tests::bed::{Bed, BedClient};
 use petit_tests::service::Service;
 use petit_tests::soon;

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http_body_util::Empty;
-use petit_engine::relay::Pressure;
+use petit_relay::Pressure;
 use petit_tests::bed::{Bed, client_config, server_config};
 use petit_tests::figures::figure;
 use petit_tests::logs::until_logged;

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| petit_engine::fuzzing::head(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| petit_relay::fuzzing::head(bytes));

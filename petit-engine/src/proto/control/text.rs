@@ -69,7 +69,7 @@ impl PublicUrl {
     const MAX_BYTES: usize = 300;
 
     /// One that this side has made itself; whoever receives it checks it.
-    pub(crate) fn own(url: String) -> Self {
+    pub fn own(url: String) -> Self {
         Self(url)
     }
 
@@ -115,7 +115,8 @@ impl SecretText {
         Self(zeroize::Zeroizing::new(data_encoding::HEXLOWER.encode(bytes)))
     }
 
-    pub(crate) fn to_bytes<const N: usize>(&self) -> Option<[u8; N]> {
+    /// The secret itself; `None` when it is not `N` bytes in hexadecimal.
+    pub fn to_bytes<const N: usize>(&self) -> Option<[u8; N]> {
         let bytes = zeroize::Zeroizing::new(data_encoding::HEXLOWER.decode(self.0.as_bytes()).ok()?);
         bytes.as_slice().try_into().ok()
     }

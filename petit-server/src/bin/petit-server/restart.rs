@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use petit_engine::name::DeviceId;
-use petit_engine::relay::{Leave, ListenerKind};
 use petit_host::cli::Failure;
 use petit_host::control::server::Listener;
 use petit_host::exit::ExitCode;
@@ -18,6 +17,7 @@ use petit_host::handover::{
 };
 use petit_host::lock::Lock;
 use petit_host::shutdown::{ProcessSignal, StopCause, StopRequests, Urgency};
+use petit_relay::{Leave, ListenerKind};
 use petit_server::admin::{Command, waits_for};
 use petit_server::folder::Folder;
 use petit_server::server::handover::{LOCK, expected};

@@ -13,8 +13,8 @@ use std::sync::{MutexGuard, PoisonError};
 
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
-use petit_engine::relay::EnrolRequest;
 use petit_engine::secret::InviteId;
+use petit_relay::EnrolRequest;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Sqlite, Transaction};
 use tokio::sync::Mutex;

@@ -2,8 +2,8 @@
 
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId};
-use petit_engine::relay::aliases_bytes;
 use petit_engine::secret::InviteId;
+use petit_relay::aliases_bytes;
 
 use super::Tx;
 use super::rows::{

@@ -2,8 +2,8 @@
 
 use futures_util::TryStreamExt;
 use petit_engine::name::{Alias, DeviceId};
-use petit_engine::relay::Route;
 use petit_engine::secret::{Fingerprint, InviteId, PublicKey};
+use petit_relay::Route;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 

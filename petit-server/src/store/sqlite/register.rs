@@ -6,8 +6,8 @@ use std::time::UNIX_EPOCH;
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
-use petit_engine::relay::{EnrolRequest, Route};
 use petit_engine::secret::InviteHash;
+use petit_relay::{EnrolRequest, Route};
 use sqlx::Row;
 
 use super::Tx;

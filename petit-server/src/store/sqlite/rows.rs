@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::ServiceKind;
-use petit_engine::relay::Route;
 use petit_engine::secret::{InviteId, NoRandom};
+use petit_relay::Route;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 

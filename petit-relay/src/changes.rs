@@ -1,0 +1,58 @@
+//! What a change of the registry means for those who are connected.
+
+use std::sync::Arc;
+
+use petit_engine::proto::control::Refusal;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::registry::Session;
+use super::{Change, RelayShared};
+
+/// Sessions that are looked at in one go.
+const TURN: usize = 256;
+
+/// Ends the sessions of devices that are no longer registered, tells others their aliases, and closes the ports of
+/// services that are gone.
+pub(super) async fn watch(shared: &Arc<RelayShared>, mut changes: broadcast::Receiver<Change>) {
+    loop {
+        match changes.recv().await {
+            Ok(change) => {
+                for (number, device) in change.devices.iter().enumerate() {
+                    for session in shared.registry.of(device) {
+                        look_at(shared, &session);
+                    }
+                    breathe(number).await;
+                }
+                for service in &change.services_gone {
+                    shared.tcp_listeners.close(service);
+                }
+            }
+            Err(RecvError::Lagged(_)) => {
+                for (number, session) in shared.registry.sessions().iter().enumerate() {
+                    look_at(shared, session);
+                    breathe(number).await;
+                }
+                shared.tcp_listeners.keep(|id| shared.access.service(id).is_some());
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Lets others that live in this thread have a turn, once in a while.
+async fn breathe(number: usize) {
+    if number % TURN == TURN - 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Brings a session up to the present state of the registry.
+fn look_at(shared: &RelayShared, session: &Arc<Session>) {
+    if shared.access.device(&session.key) == Some(session.device) {
+        shared.tell_aliases(session);
+    } else {
+        tracing::info!(device = %session.device, "the device is no longer registered; closing its session");
+        session.refuse(Refusal::Unknown);
+    }
+}

@@ -1,0 +1,167 @@
+//! `petit-enroll/1`: one request, one answer, then the connection ends.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use petit_engine::limits;
+use petit_engine::net::tls;
+use petit_engine::proto::control::{
+    EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, PublicUrl, Text,
+};
+use petit_engine::proto::frame::{FrameKind, HEADER_BYTES, Header};
+use petit_engine::secret::{InviteId, InviteSecret};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::admission::network;
+use super::remembered::{Need, Remembered};
+use super::{EnrolRequest, RelayShared};
+
+/// Serves one enrolment. The key to register is the one that TLS has proved.
+pub(super) async fn run(shared: &RelayShared, mut tls: TlsStream<TcpStream>, peer: SocketAddr) {
+    let Some(key) = tls::peer_key(tls.get_ref().1) else { return };
+    let request = tokio::time::timeout(limits::FIRST_MESSAGE, read(&mut tls)).await.ok().flatten();
+    let request = request.map(|request| {
+        let FromDevice::Enrol(enrol) = request;
+        let parts = (enrol.protocol == PROTOCOL)
+            .then(|| Some((invite_id(&enrol.invite)?, InviteSecret::from_bytes(enrol.secret.to_bytes()?))))
+            .flatten();
+        parts.map(|(invite, secret)| EnrolRequest {
+            key,
+            invite,
+            secret: secret.hash(),
+            device_name: enrol.device_name,
+            software: enrol.software,
+            from: peer.ip(),
+        })
+    });
+    let result = match request.flatten() {
+        Some(_) if !shared.enrolling.may_try(peer.ip()) => {
+            tracing::debug!(%peer, "too many failed enrolments from this address; it has to wait");
+            Err(EnrolRefusal::Busy)
+        }
+        Some(request) => {
+            let invite = request.invite;
+            let result = shared.access.enrol(request).await;
+            if matches!(result, Err(EnrolRefusal::Invalid)) {
+                shared.enrolling.failed(peer.ip());
+            }
+            tracing::info!(%invite, %peer, ?result, "enrolment");
+            result
+        }
+        None => {
+            // Anybody can send what is none, as often as admission lets them.
+            tracing::debug!(%peer, "enrolment request not understood");
+            Err(EnrolRefusal::Protocol)
+        }
+    };
+    let answer = match result {
+        Ok(enrolled) => EnrolAnswer::Enrolled {
+            device: enrolled.device,
+            url: PublicUrl::own(shared.config.endpoint.url(enrolled.id.as_str())),
+            service: enrolled.service,
+            id: enrolled.id,
+        },
+        Err(cause) => EnrolAnswer::Refused { cause },
+    };
+    let _ = tokio::time::timeout(limits::FIRST_MESSAGE, write(&mut tls, &answer)).await;
+}
+
+/// Addresses that have guessed. Whoever holds an invite is never among them.
+#[derive(Debug, Default)]
+pub(super) struct Enrolling {
+    guesses: Mutex<Remembered<IpAddr, Guesses>>,
+}
+
+#[derive(Debug)]
+struct Guesses {
+    count: u32,
+    /// When the count begins anew; a penalty ends then, too.
+    until: Instant,
+}
+
+impl Enrolling {
+    fn guesses(&self) -> MutexGuard<'_, Remembered<IpAddr, Guesses>> {
+        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn may_try(&self, from: IpAddr) -> bool {
+        let now = Instant::now();
+        let mut guesses = self.guesses();
+        match guesses.get_mut(&network(from)) {
+            Some(over) if over.until <= now => {
+                guesses.remove(&network(from));
+                true
+            }
+            Some(guesses) => guesses.count < limits::ENROL_FAILURES,
+            None => true,
+        }
+    }
+
+    fn failed(&self, from: IpAddr) {
+        let now = Instant::now();
+        let mut table = self.guesses();
+        let kept = |guesses: &Guesses, need| {
+            guesses.until > now && (need == Need::Some || guesses.count >= limits::ENROL_FAILURES)
+        };
+        let new = || Guesses { count: 0, until: now + limits::ENROL_PENALTY };
+        let guesses = table.entry(network(from), kept, new);
+        guesses.count += 1;
+        if guesses.count == limits::ENROL_FAILURES {
+            guesses.until = now + limits::ENROL_PENALTY;
+        }
+    }
+}
+
+fn invite_id(hex: &Text<32>) -> Option<InviteId> {
+    data_encoding::HEXLOWER.decode(hex.as_str().as_bytes()).ok()?.try_into().ok().map(InviteId)
+}
+
+/// Reads the one CONTROL frame of the connection.
+async fn read(tls: &mut TlsStream<TcpStream>) -> Option<FromDevice> {
+    let mut header = [0; HEADER_BYTES];
+    tls.read_exact(&mut header).await.ok()?;
+    let header = Header::decode(header).ok()?;
+    if header.kind != FrameKind::Control || header.length > limits::MAX_ENROL_BYTES {
+        return None;
+    }
+    let mut payload = zeroize::Zeroizing::new(vec![0; header.length]);
+    tls.read_exact(&mut payload).await.ok()?;
+    FromDevice::decode(&payload).ok()
+}
+
+async fn write(tls: &mut TlsStream<TcpStream>, answer: &EnrolAnswer) -> std::io::Result<()> {
+    let payload = answer.encode().map_err(std::io::Error::other)?;
+    let header = Header { stream: 0, kind: FrameKind::Control, length: payload.len() };
+    tls.write_all(&header.encode()).await?;
+    tls.write_all(&payload).await?;
+    tls.shutdown().await?;
+    // The device closes when it has the answer; closing first could take the answer with it.
+    let drained = async { while tls.read(&mut [0; 256]).await.is_ok_and(|n| n > 0) {} };
+    let _ = tokio::time::timeout(limits::ENROL_LINGER, drained).await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_guesses_has_to_wait_and_others_do_not() {
+        let enrolling = Enrolling::default();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        for _ in 0..limits::ENROL_FAILURES {
+            assert!(enrolling.may_try(ip("2001:db8::1")));
+            enrolling.failed(ip("2001:db8::1"));
+        }
+        assert!(!enrolling.may_try(ip("2001:db8::1")));
+        assert!(!enrolling.may_try(ip("2001:db8::ffff:2")), "the same /64");
+        assert!(enrolling.may_try(ip("2001:db8:0:1::1")) && enrolling.may_try(ip("192.0.2.1")));
+        for guesses in enrolling.guesses().values_mut() {
+            guesses.until = Instant::now();
+        }
+        assert!(enrolling.may_try(ip("2001:db8::1")), "the penalty ends");
+    }
+}

@@ -1,0 +1,409 @@
+//! One request to its service and the answer back.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::{self, http2};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use petit_engine::limits;
+use petit_engine::mux::{Stream, StreamOutcome};
+use petit_engine::proto::RequestId;
+use petit_engine::proto::frame::{Open, Purpose};
+use petit_engine::timer::LazyTimer;
+use tokio::time::Instant;
+
+use super::super::RelayShared;
+use super::super::answer::Failure;
+use super::super::places::{Claim, Place, Slot};
+use super::super::registry::{Served, Session};
+use super::Visitor;
+use super::body::{AnswerBody, AnswerKind, Arrived, Source, Streaming, VisitorBody};
+use super::events::EventStream;
+use super::head;
+use super::http1::{Coding, Exchange, Sending, Trouble, Upstream};
+use super::pool::{self, Lease, Repeatable};
+
+/// Where a request goes, and for whom.
+pub(super) struct RequestContext<'a> {
+    pub(super) shared: &'a Arc<RelayShared>,
+    pub(super) session: &'a Arc<Session>,
+    pub(super) served: &'a Arc<Served>,
+    /// The far end of the visitor's connection.
+    pub(super) peer: SocketAddr,
+    /// The visitor, behind proxies that are trusted.
+    pub(super) visitor: SocketAddr,
+    pub(super) id: RequestId,
+    /// The host that the visitor asked for, without port.
+    pub(super) host: &'a str,
+    /// What ends the wait for an answer; `None` when others are waited for at the same time.
+    pub(super) timer: Option<&'a Mutex<LazyTimer>>,
+}
+
+impl RequestContext<'_> {
+    /// Opens a stream to the service.
+    pub(super) fn open(&self) -> Result<Stream, Failure> {
+        let open = Open {
+            service: self.served.number,
+            purpose: Purpose::Visit,
+            window: limits::INITIAL_WINDOW_BYTES,
+            visitor: self.visitor,
+            id: self.id,
+        };
+        Ok(self.session.mux.open(open)?)
+    }
+
+    /// Opens a stream with an HTTP/2 connection on it, for this request and others.
+    async fn connect_h2(&self) -> Result<pool::SharedConnection, Failure> {
+        let stream = self.open()?;
+        let outcome = Arc::clone(stream.outcome());
+        let handshake = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            // Fixed: hyper's adaptive windows are the same for a request and for the connection, so that one
+            // answer that nobody takes would hold up all others.
+            .initial_stream_window_size(limits::H2_SERVICE_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(limits::H2_SERVICE_CONNECTION_WINDOW_BYTES)
+            .max_header_list_size(limits::HTTP_BUFFER_BYTES as u32)
+            .max_send_buf_size(limits::SEND_BUFFER_BYTES)
+            .max_local_error_reset_streams(limits::H2_ERROR_RESETS)
+            .keep_alive_interval(limits::H2_PING_EVERY)
+            .keep_alive_timeout(limits::H2_PING_LIMIT)
+            .handshake(TokioIo::new(stream));
+        let (sender, connection) = handshake.await.map_err(|_| Failure::of_stream_outcome(&outcome))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::trace!(%error, "connection to a service ended");
+            }
+        });
+        let connection = pool::SharedConnection::new(sender, outcome, self.peer);
+        self.session.pool.keep_shared(self.served.number, &connection);
+        Ok(connection)
+    }
+
+    /// How long the service may take to begin its answer: as its client says, within what the operator allows.
+    pub(super) fn answer_within(&self) -> Duration {
+        let limits = &self.shared.config.limits;
+        let own = self.served.options.answer_within_s.map(|seconds| Duration::from_secs(seconds.into()));
+        own.map_or(limits.answer_within, |own| own.min(limits.answer_within_most))
+    }
+
+    /// Waits until what has no end of its own is told to go, because the relay or the agent leaves.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) fn goodbye(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (relay, agent) = (self.shared.leaving.goodbye(), self.session.goodbye());
+        async move {
+            tokio::select! {
+                () = relay => {}
+                () = agent => {}
+            }
+        }
+    }
+
+    /// What a visit to the service asks for.
+    pub(super) fn claim(&self, has_body: bool) -> Claim {
+        Claim { visitor: self.shared.places.visitor(self.visitor.ip()), has_body }
+    }
+}
+
+/// How answers of services are read. What hyper would not accept of a visitor it does not accept of a service.
+pub(super) fn http1_builder() -> conn::http1::Builder {
+    let mut builder = conn::http1::Builder::new();
+    builder.max_headers(limits::MAX_ANSWER_HEADERS).max_buf_size(limits::HTTP_BUFFER_BYTES);
+    builder
+}
+
+/// A request that got no answer.
+struct Refused {
+    failure: Failure,
+    /// No byte of it can have reached the service.
+    never_started: bool,
+}
+
+/// Sends a request on its way and returns the answer with its body streaming.
+pub(super) async fn forward(
+    context: &RequestContext<'_>,
+    request: Request<Incoming>,
+    checked: &head::Request,
+    visitor: &Visitor,
+    slot: Slot,
+) -> Result<Response<AnswerBody>, Failure> {
+    let options = &context.served.options;
+    if options.max_body_bytes.is_some_and(|most| request.body().size_hint().lower() > most) {
+        return Err(Failure::BodyTooLong);
+    }
+    let is_grpc = is_grpc(request.headers());
+    let job = Job { context, place: Arc::clone(slot.place()), is_grpc };
+    let version = request.version();
+    let (response, source) = if options.h2 {
+        job.over_h2(head::to_service(request, checked, visitor, context)).await?
+    } else {
+        job.over_h1(request, checked, visitor).await?
+    };
+    job.place.answered();
+    let idle = context.shared.config.limits.idle;
+    let (head, ()) = response.into_parts();
+    let body = match source {
+        Arrived::Whole(body) => AnswerBody::full(body),
+        Arrived::Streaming(source) => {
+            let kind = match EventStream::of(&head.headers, &context.shared.leaving, || context.goodbye()) {
+                Some(events) => AnswerKind::Events(events),
+                None if is_grpc => AnswerKind::Grpc,
+                None => AnswerKind::Plain,
+            };
+            AnswerBody::service(source, slot, idle, kind)
+        }
+    };
+    let response = Response::from_parts(head, body);
+    Ok(head::to_visitor(response, version, context.host))
+}
+
+/// A service of HTTP/2 said that it has not looked at the request: by a reset of its stream (RFC 9113 §8.7), or by
+/// a GOAWAY with a last stream before it (§6.8). Streams up to that one are not told of the GOAWAY: they get their
+/// answer, or end with the connection.
+fn was_never_processed(error: &hyper::Error) -> bool {
+    h2_cause(error).is_some_and(|cause| {
+        let refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+        cause.is_remote() && (refused || cause.is_go_away())
+    })
+}
+
+/// A service of HTTP/2 has not kept its rules, most likely because it does not speak it.
+fn is_no_http2(error: &hyper::Error) -> bool {
+    h2_cause(error).is_some_and(|cause| {
+        cause.is_library() && cause.reason().is_some_and(|reason| reason != h2::Reason::ENHANCE_YOUR_CALM)
+    })
+}
+
+fn h2_cause(error: &hyper::Error) -> Option<&h2::Error> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// What all tries of one request have in common.
+struct Job<'a> {
+    context: &'a RequestContext<'a>,
+    place: Arc<Place>,
+    is_grpc: bool,
+}
+
+impl Job<'_> {
+    fn streaming(&self, body: Incoming) -> Box<Streaming> {
+        let idle = self.context.shared.config.limits.idle;
+        let most = self.context.served.options.max_body_bytes;
+        Streaming::new(body, Arc::clone(&self.place), idle, most, self.is_grpc)
+    }
+
+    async fn over_h1(
+        &self,
+        request: Request<Incoming>,
+        checked: &head::Request,
+        visitor: &Visitor,
+    ) -> Result<(Response<()>, Arrived), Failure> {
+        let (parts, body) = request.into_parts();
+        let coding = Coding::of(&parts.headers);
+        let is_head = parts.method == Method::HEAD;
+        if body.is_end_stream() {
+            if matches!(coding, Coding::Length(1..)) {
+                return Err(Failure::BadRequest);
+            }
+            let head = head::bytes_to_service(&parts, checked, visitor, self.context, None);
+            // A stream that was kept alive may have been closed by the service a moment ago. A request without a
+            // body can be sent again then, if it provably never got there.
+            return match self.send_h1(head.clone(), is_head, None, true).await {
+                Err(refused) if refused.never_started => {
+                    tracing::debug!("a kept connection was gone; the request goes out on a new one");
+                    self.send_h1(head, is_head, None, false).await.map_err(|refused| refused.failure)
+                }
+                other => other.map_err(|refused| refused.failure),
+            };
+        }
+        let head = head::bytes_to_service(&parts, checked, visitor, self.context, Some(coding));
+        let sending = Sending::new(self.streaming(body), coding);
+        self.send_h1(head, is_head, Some(sending), true).await.map_err(|refused| refused.failure)
+    }
+
+    async fn send_h1(
+        &self,
+        head: Bytes,
+        is_head: bool,
+        sending: Option<Sending>,
+        may_reuse: bool,
+    ) -> Result<(Response<()>, Arrived), Refused> {
+        let context = self.context;
+        let service = context.served.number;
+        let kept = match (may_reuse, &sending) {
+            (false, _) => None,
+            (true, None) => context.session.pool.take(service, Repeatable::Yes),
+            (true, Some(_)) => context.session.pool.take(service, Repeatable::No),
+        };
+        let (stream, kept) = match kept {
+            Some(stream) => (stream, true),
+            None => (Arc::new(context.open().map_err(Refused::for_good)?), false),
+        };
+        let outcome = Arc::clone(stream.outcome());
+        let before = outcome.written();
+        let upstream = Upstream { session: Arc::clone(context.session), service, stream };
+        let mut exchange = Exchange::begin(upstream, head, is_head, sending);
+        match self.first_byte(poll_fn(|cx| exchange.poll_head(cx))).await {
+            Waited::Answered(Ok((head, rest))) => Ok(exchange.answer(&context.shared.tasks, head, rest)),
+            Waited::Answered(Err(trouble)) => {
+                let fault = matches!(trouble, Trouble::Body).then_some(Failure::BadRequest);
+                Err(self.refused(
+                    fault,
+                    matches!(trouble, Trouble::Invalid),
+                    kept.then_some(before),
+                    &outcome,
+                ))
+            }
+            Waited::InVain(failure) => Err(Refused::for_good(failure)),
+        }
+    }
+
+    async fn over_h2(&self, request: Request<Incoming>) -> Result<(Response<()>, Arrived), Failure> {
+        let (parts, body) = request.into_parts();
+        if !body.is_end_stream() {
+            let request = Request::from_parts(parts, VisitorBody::Streaming(self.streaming(body)));
+            return self.send_h2(request, true).await.map_err(|refused| refused.failure);
+        }
+        // As over HTTP/1.1.
+        let again = parts.clone();
+        match self.send_h2(Request::from_parts(parts, VisitorBody::Empty), true).await {
+            Err(refused) if refused.never_started => {
+                tracing::debug!("a shared connection was gone; the request goes out on a new one");
+                let request = Request::from_parts(again, VisitorBody::Empty);
+                self.send_h2(request, false).await.map_err(|refused| refused.failure)
+            }
+            other => other.map_err(|refused| refused.failure),
+        }
+    }
+
+    async fn send_h2(
+        &self,
+        mut request: Request<VisitorBody>,
+        may_reuse: bool,
+    ) -> Result<(Response<()>, Arrived), Refused> {
+        let context = self.context;
+        // Of HTTP/2 the host is a part of the target.
+        let host = request.headers_mut().remove(HOST);
+        let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(context.host);
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let uri: Result<Uri, _> = format!("http://{authority}{target}").parse();
+        *request.uri_mut() = uri.map_err(|_| Refused::for_good(Failure::BadRequest))?;
+        *request.version_mut() = Version::HTTP_2;
+        let kept = context.session.pool.share(context.served.number, context.peer).filter(|_| may_reuse);
+        let was_kept = kept.is_some();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => context.connect_h2().await.map_err(Refused::for_good)?,
+        };
+        let place = connection.enter();
+        let before = connection.outcome.written();
+        let answer = connection.sender.send_request(request);
+        match self.first_byte(answer).await {
+            Waited::Answered(Ok(response)) => {
+                head::check_answer(&response).map_err(Refused::for_good)?;
+                let (parts, body) = response.into_parts();
+                // What these have no body for would be read as something else.
+                let has_none = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+                let arrived = if has_none {
+                    Arrived::Whole(Bytes::new())
+                } else {
+                    Arrived::Streaming(Source::Hyper { body, _lease: Lease::Shared { _place: place } })
+                };
+                Ok((Response::from_parts(parts, ()), arrived))
+            }
+            Waited::Answered(Err(error)) => {
+                let invalid = error.is_parse() || is_no_http2(&error);
+                let kept = was_kept.then_some(if error.is_canceled() { u64::MAX } else { before });
+                let mut refused = self.refused(None, invalid, kept, &connection.outcome);
+                refused.never_started |= was_never_processed(&error);
+                if h2_cause(&error).is_some_and(h2::Error::is_go_away) {
+                    connection.retire();
+                }
+                Err(refused)
+            }
+            Waited::InVain(failure) => Err(Refused::for_good(failure)),
+        }
+    }
+
+    /// What a failed exchange means. What the agent had delivered when the stream ended decides whether the request
+    /// can have started; if it said nothing, only one that was not written at all is known not to have. `kept`: the
+    /// stream had carried other requests, which make so many bytes. `invalid`: what was read is no HTTP, which is what the
+    /// visitor is told however the stream ends: whether its end has come yet is chance.
+    fn refused(
+        &self,
+        fault: Option<Failure>,
+        invalid: bool,
+        kept: Option<u64>,
+        outcome: &StreamOutcome,
+    ) -> Refused {
+        if let Some(fault) = self.place.fault().or(fault) {
+            return Refused::for_good(fault);
+        }
+        let delivered = outcome.delivered().unwrap_or_else(|| outcome.written());
+        let never_started = kept.is_some_and(|before| delivered <= before);
+        let failure = if invalid { Failure::ServiceInvalid } else { Failure::of_stream_outcome(outcome) };
+        Refused { failure, never_started }
+    }
+
+    /// Waits for an answer's head, for as long as the request has its place. The limit counts from the last byte of
+    /// the request that was passed on.
+    async fn first_byte<T>(&self, answer: impl Future<Output = T>) -> Waited<T> {
+        first_byte(self.context, &self.place, answer).await
+    }
+}
+
+/// What came of waiting for an answer.
+pub(super) enum Waited<T> {
+    Answered(T),
+    InVain(Failure),
+}
+
+/// As [`Job::first_byte`].
+pub(super) async fn first_byte<T>(
+    context: &RequestContext<'_>,
+    place: &Place,
+    answer: impl Future<Output = T>,
+) -> Waited<T> {
+    let (mut answer, own) = (pin!(answer), Mutex::default());
+    let timer = context.timer.unwrap_or(&own);
+    let limit = context.answer_within();
+    let mut deadline = Instant::now() + limit;
+    let mut seen = place.bytes();
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Waited::Answered(answer));
+        }
+        if place.poll_lost(cx).is_ready() {
+            return Poll::Ready(Waited::InVain(Failure::GaveWay));
+        }
+        let mut timer = timer.lock().unwrap_or_else(PoisonError::into_inner);
+        while timer.poll_until(deadline, cx).is_ready() {
+            let now = place.bytes();
+            if now == seen {
+                return Poll::Ready(Waited::InVain(Failure::ServiceSilent));
+            }
+            (seen, deadline) = (now, Instant::now() + limit);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+impl Refused {
+    fn for_good(failure: Failure) -> Self {
+        Self { failure, never_started: false }
+    }
+}

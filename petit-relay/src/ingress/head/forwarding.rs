@@ -1,0 +1,245 @@
+//! The head as a service gets it: what it says of the visitor is what Petit knows, or what a proxy that the
+//! operator trusts has said.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
+use hyper::{Uri, Version};
+
+use super::super::super::RelayShared;
+use super::super::super::tcp::canonical;
+use super::super::Visitor;
+use super::super::forward::RequestContext;
+use super::super::http1::{Coding, write_head};
+use super::{Request, connection_options, is_claim, is_hop_by_hop, without_empty_port};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// True when the connection comes from a proxy whose forwarding fields are believed.
+fn is_trusted(peer: IpAddr, shared: &RelayShared) -> bool {
+    shared.config.trusted_proxies.iter().any(|network| network.contains(&peer))
+}
+
+/// The visitor behind trusted proxies: the last address in `X-Forwarded-For` that is not a trusted proxy.
+pub(in crate::ingress) fn origin<B>(
+    request: &hyper::Request<B>,
+    visitor: &Visitor,
+    shared: &RelayShared,
+) -> SocketAddr {
+    let peer = canonical(visitor.peer);
+    if !is_trusted(peer.ip(), shared) {
+        return peer;
+    }
+    let fields: Vec<&str> = request
+        .headers()
+        .get_all(&X_FORWARDED_FOR)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .collect();
+    for text in fields.iter().rev() {
+        match text.trim().parse::<IpAddr>() {
+            Ok(ip) if is_trusted(ip, shared) => {}
+            Ok(ip) => return SocketAddr::new(ip, 0),
+            Err(_) => break,
+        }
+    }
+    peer
+}
+
+/// The head as the service reads it: origin-form target, one `Host`, no hop-by-hop fields, honest forwarding fields.
+pub(in crate::ingress) fn bytes_to_service(
+    parts: &Parts,
+    checked: &Request,
+    visitor: &Visitor,
+    context: &RequestContext<'_>,
+    coding: Option<Coding>,
+) -> Bytes {
+    let forwarding = Forwarding::of(visitor, context);
+    write_head(&parts.method, &target(&parts.uri), coding, |field| {
+        let takes_trailers =
+            fields(&parts.headers, parts.version, parts.uri.authority(), checked, &forwarding, field);
+        if takes_trailers {
+            field(&header::CONNECTION, b"te"); // RFC 9110 §10.1.4
+        }
+    })
+}
+
+/// As [`bytes_to_service`], for who writes the bytes himself. The body is not touched.
+pub(in crate::ingress) fn to_service(
+    request: hyper::Request<Incoming>,
+    checked: &Request,
+    visitor: &Visitor,
+    context: &RequestContext<'_>,
+) -> hyper::Request<Incoming> {
+    let (mut parts, body) = request.into_parts();
+    parts.headers = rewritten(
+        &parts.headers,
+        parts.version,
+        parts.uri.authority(),
+        checked,
+        &Forwarding::of(visitor, context),
+    );
+    parts.uri = match target(&parts.uri) {
+        Cow::Owned(target) => target.parse().ok(),
+        Cow::Borrowed(_) => parts.uri.path_and_query().cloned().map(Uri::from),
+    }
+    .unwrap_or_else(|| Uri::from_static("/"));
+    hyper::Request::from_parts(parts, body)
+}
+
+/// The target in origin-form.
+fn target(uri: &Uri) -> Cow<'_, str> {
+    match uri.path_and_query().map_or("/", |target| target.as_str()) {
+        // A URL without a path has the path `/` (RFC 9110 §4.2.3).
+        query if query.starts_with('?') => format!("/{query}").into(),
+        target => target.into(),
+    }
+}
+
+/// What the forwarding fields are made of.
+#[derive(Debug)]
+pub(super) struct Forwarding<'a> {
+    pub(super) peer: IpAddr,
+    pub(super) origin: IpAddr,
+    pub(super) https: bool,
+    pub(super) trusted: bool,
+    pub(super) pseudonym: &'a str,
+    /// The host that the service is to see, if not the visitor's.
+    pub(super) host: Option<&'a str>,
+}
+
+impl<'a> Forwarding<'a> {
+    fn of(visitor: &Visitor, context: &RequestContext<'a>) -> Self {
+        let peer = canonical(visitor.peer).ip();
+        Self {
+            peer,
+            origin: context.visitor.ip(),
+            https: visitor.transport.is_tls(),
+            trusted: is_trusted(peer, context.shared),
+            pseudonym: &context.shared.pseudonym,
+            host: context.served.options.host.as_ref().map(|host| host.as_str()),
+        }
+    }
+}
+
+pub(super) fn rewritten(
+    headers: &HeaderMap,
+    version: Version,
+    authority: Option<&Authority>,
+    checked: &Request,
+    forwarding: &Forwarding<'_>,
+) -> HeaderMap {
+    let mut out = HeaderMap::with_capacity(headers.len() + 6);
+    fields(headers, version, authority, checked, forwarding, &mut |name, value| {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            out.append(name, value);
+        }
+    });
+    out
+}
+
+/// The fields that a service gets, one by one. True when the visitor takes trailers, and the service is told so.
+fn fields(
+    headers: &HeaderMap,
+    version: Version,
+    authority: Option<&Authority>,
+    checked: &Request,
+    forwarding: &Forwarding<'_>,
+    field: &mut dyn FnMut(&HeaderName, &[u8]),
+) -> bool {
+    let Forwarding { peer, origin, https, trusted, pseudonym, host } = *forwarding;
+    let said = if trusted { Said::by_proxy(headers) } else { Said::default() };
+    let asked_for = match (headers.get(header::HOST), authority) {
+        (Some(host), _) => host.as_bytes().strip_suffix(b":").unwrap_or(host.as_bytes()),
+        (None, Some(authority)) => without_empty_port(authority.as_str()).as_bytes(),
+        (None, None) => checked.host.name().as_bytes(),
+    };
+    field(&header::HOST, host.map_or(asked_for, str::as_bytes));
+    let listed: Vec<String> = connection_options(headers).collect();
+    let mut te = headers.get(header::TE).filter(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    let takes_trailers = te.is_some();
+    for (name, value) in headers {
+        let text = name.as_str();
+        if is_hop_by_hop(text) {
+            if *name == header::TE && te.take().is_some() {
+                field(name, b"trailers");
+            }
+            continue;
+        }
+        // What an `Expect` asks for is answered here, when the service's stream takes the body.
+        let is_replaced = matches!(text, "host" | "expect" | "via")
+            || text == "cookie" && version == Version::HTTP_2
+            || is_claim(text)
+            || text.starts_with("petit-");
+        if !is_replaced && !listed.iter().any(|listed| listed == text) {
+            field(name, value.as_bytes());
+        }
+    }
+    if version == Version::HTTP_2 {
+        // HTTP/2 may split the cookie field; HTTP/1.1 may not (RFC 9113 §8.2.3).
+        let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if !crumbs.is_empty() {
+            field(&header::COOKIE, &crumbs.join(&b"; "[..]));
+        }
+    }
+    let origin_text = origin.to_string();
+    match said.addresses {
+        Some(list) => field(&X_FORWARDED_FOR, format!("{list}, {peer}").as_bytes()),
+        None => field(&X_FORWARDED_FOR, origin_text.as_bytes()),
+    }
+    let proto = said.proto.unwrap_or(if https { "https" } else { "http" });
+    field(&X_FORWARDED_PROTO, proto.as_bytes());
+    // What the visitor asked for, whatever the service is to see.
+    field(&X_FORWARDED_HOST, said.host.as_ref().map_or(asked_for, |host| host.as_bytes()));
+    let node: &[&str] = match origin {
+        IpAddr::V4(_) => &[&origin_text],
+        IpAddr::V6(_) => &["\"[", &origin_text, "]\""], // RFC 7239 §6
+    };
+    let forwarded = [&["for="], node, &[";proto=", proto, ";host=", checked.host.name()]].concat().concat();
+    field(&header::FORWARDED, forwarded.as_bytes());
+    let via = joined(headers, &header::VIA);
+    let via = match &via {
+        Some(list) => [list.as_str(), ", 1.1 ", pseudonym].concat(),
+        None => ["1.1 ", pseudonym].concat(),
+    };
+    field(&header::VIA, via.as_bytes());
+    takes_trailers
+}
+
+/// What a trusted proxy said of the visitor. Of everything else that claims to tell, nothing is kept: the proxy may
+/// have passed it on as the visitor sent it.
+#[derive(Debug, Default)]
+struct Said {
+    /// All lines of `X-Forwarded-For`: a proxy may add one of its own behind those that a visitor sent, and who
+    /// reads the list from its end, as [`origin`] does, is not deceived.
+    addresses: Option<String>,
+    proto: Option<&'static str>,
+    host: Option<HeaderValue>,
+}
+
+impl Said {
+    fn by_proxy(headers: &HeaderMap) -> Self {
+        // The last word is the proxy's.
+        let last = |name: &HeaderName| headers.get_all(name).iter().next_back();
+        let proto = last(&X_FORWARDED_PROTO).and_then(|proto| {
+            let proto = proto.to_str().ok()?.rsplit(',').next()?.trim();
+            ["https", "http"].into_iter().find(|known| proto.eq_ignore_ascii_case(known))
+        });
+        let addresses = joined(headers, &X_FORWARDED_FOR);
+        Self { addresses, proto, host: last(&X_FORWARDED_HOST).cloned() }
+    }
+}
+
+/// All lines of a list as one.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
+}

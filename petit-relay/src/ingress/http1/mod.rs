@@ -1,0 +1,242 @@
+//! HTTP/1.1 towards a service, on a stream of the tunnel.
+//!
+//! Nine of ten requests end here, so nothing is done twice: a request's head is written once, as the bytes that the
+//! service reads; an answer's head is read where it arrived, and its body is handed on in the pieces that came. All
+//! of it runs in the visitor's own task, which the tunnel wakes; only an upload that goes on after the answer has
+//! begun gets a task of its own. hyper's client needs a task and four channels for the same.
+
+mod answer;
+mod chunked;
+mod sending;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::Response;
+use hyper::body::{Frame, SizeHint};
+use petit_engine::mux::Stream;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::answer::fuzz;
+use self::answer::{Framing, Head, HeadReader};
+pub(super) use self::sending::{Coding, Sending, write_head};
+use super::super::registry::Session;
+use super::body::{Arrived, BodyError, Source};
+
+/// Bytes that are not HTTP, or not the HTTP that they claim to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Invalid;
+
+/// What a body's bytes come to.
+#[derive(Debug)]
+enum Next {
+    Frame(Frame<Bytes>),
+    End,
+    /// More bytes are needed.
+    Wanting,
+}
+
+/// Why an exchange came to nothing.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The visitor's body broke.
+    Body,
+    /// The service's answer is no HTTP.
+    Invalid,
+    /// The stream ended before the answer had begun; its fate says why.
+    Stream,
+}
+
+/// One request on its way and the answer that is waited for.
+pub(super) struct Exchange {
+    upstream: Upstream,
+    sending: Option<Sending>,
+    reader: HeadReader,
+}
+
+/// A stream with an HTTP/1.1 connection on it.
+pub(super) struct Upstream {
+    pub(super) session: Arc<Session>,
+    /// The agent's number of the service.
+    pub(super) service: u16,
+    pub(super) stream: Arc<Stream>,
+}
+
+impl Upstream {
+    fn give_back(self) {
+        self.session.pool.give_back(self.service, self.stream);
+    }
+}
+
+impl Exchange {
+    /// Sends the head, and the body behind it as far as it can go.
+    pub(super) fn begin(upstream: Upstream, head: Bytes, is_head: bool, sending: Option<Sending>) -> Self {
+        upstream.stream.send_chunk(head);
+        Self { upstream, sending, reader: HeadReader::new(is_head) }
+    }
+
+    /// Waits for the answer's head, passing the body on meanwhile.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Head, Bytes), Trouble>> {
+        if let Some(sending) = &mut self.sending {
+            match sending.poll(cx, &self.upstream.stream) {
+                Poll::Ready(Ok(_)) => self.sending = None,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Trouble::Body)),
+                Poll::Pending => {}
+            }
+        }
+        loop {
+            match ready!(self.upstream.stream.poll_chunk(cx)) {
+                Ok(Some(chunk)) => match self.reader.push(chunk) {
+                    Ok(Some(answer)) => return Poll::Ready(Ok(answer)),
+                    Ok(None) => {}
+                    Err(Invalid) => return Poll::Ready(Err(Trouble::Invalid)),
+                },
+                Ok(None) | Err(_) => {
+                    let cut = self.reader.cut_off();
+                    return Poll::Ready(Err(cut.map_or(Trouble::Invalid, |()| Trouble::Stream)));
+                }
+            }
+        }
+    }
+
+    /// The answer as it goes on: its head, and its body as the service sends it. An upload that is not over goes on among
+    /// `tasks`.
+    pub(super) fn answer(self, tasks: &TaskTracker, head: Head, rest: Bytes) -> (Response<()>, Arrived) {
+        let ends = Arc::new(Ends::default());
+        let Self { upstream, sending, .. } = self;
+        match sending {
+            None => {
+                ends.reached(SENT);
+            }
+            Some(sending) => {
+                tasks.spawn(rest_of_upload(sending, Arc::clone(&upstream.stream), Arc::clone(&ends)));
+            }
+        }
+        let mut body =
+            Body { upstream: Some(upstream), rest, framing: head.framing, reusable: head.reusable, ends };
+        let answer = match body.whole() {
+            Some(whole) => Arrived::Whole(whole),
+            None => Arrived::Streaming(Source::Http1(body)),
+        };
+        (head.response, answer)
+    }
+}
+
+/// Sends what is left of a visitor's body after its answer has begun.
+async fn rest_of_upload(mut sending: Sending, stream: Arc<Stream>, ends: Arc<Ends>) {
+    let sent = std::future::poll_fn(|cx| sending.poll(cx, &stream)).await;
+    match sent {
+        // The answer is over, so this is the end of the stream. What was written still goes out.
+        Ok(true) if ends.reached(SENT) => stream.finish(),
+        Ok(_) => {}
+        // A request that was broken off is not to look whole, and nor is its answer.
+        Err(_) => stream.cancel(),
+    }
+}
+
+/// Which of the two directions have come to their ends.
+#[derive(Debug, Default)]
+struct Ends(AtomicU8);
+
+const SENT: u8 = 1;
+const ANSWERED: u8 = 2;
+
+impl Ends {
+    /// Takes note of one end; true when the other was reached before.
+    fn reached(&self, end: u8) -> bool {
+        self.0.fetch_or(end, Ordering::AcqRel) & !end != 0
+    }
+}
+
+/// An answer's body on its way. Dropped before its end it ends the stream, and with it the service's connection.
+pub(crate) struct Body {
+    /// `None` once the end was reached.
+    upstream: Option<Upstream>,
+    rest: Bytes,
+    framing: Framing,
+    reusable: bool,
+    ends: Arc<Ends>,
+}
+
+impl Body {
+    /// The body, if all of it is here already. The stream is free again then.
+    fn whole(&mut self) -> Option<Bytes> {
+        let length = match self.framing {
+            Framing::Length(length) if length <= self.rest.len() as u64 => length as usize,
+            _ => return None,
+        };
+        let whole = self.rest.split_to(length);
+        self.framing = Framing::Length(0);
+        self.end();
+        Some(whole)
+    }
+
+    /// Both heads and this body are over: what is left is a stream for the next request, or none.
+    fn end(&mut self) {
+        let Some(upstream) = self.upstream.take() else { return };
+        let sent = self.ends.reached(ANSWERED);
+        if sent && self.reusable && self.rest.is_empty() {
+            upstream.give_back();
+        } else if !sent && self.rest.is_empty() {
+            // The upload goes on, in a task of its own that finishes the stream.
+        } else {
+            upstream.stream.cancel();
+        }
+    }
+
+    /// The next piece of the body, or its trailers.
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match self.framing.next(&mut self.rest) {
+                Ok(Next::Frame(frame)) => {
+                    if self.framing.is_over() {
+                        self.end(); // another request need not wait until this piece is on its way
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Ok(Next::End) => {
+                    self.end();
+                    return Poll::Ready(None);
+                }
+                Ok(Next::Wanting) => {}
+                Err(Invalid) => return Poll::Ready(Some(Err(BodyError::Cut("it breaks the rules of HTTP")))),
+            }
+            let Some(upstream) = &self.upstream else { return Poll::Ready(None) };
+            match ready!(upstream.stream.poll_chunk(cx)) {
+                Ok(Some(chunk)) => self.rest = chunk,
+                Ok(None) if matches!(self.framing, Framing::UntilEnd) => self.framing = Framing::Length(0),
+                Ok(None) => {
+                    return Poll::Ready(Some(Err(BodyError::Cut("the service closed in the middle of it"))));
+                }
+                Err(_) => return Poll::Ready(Some(Err(BodyError::Cut("the stream broke")))),
+            }
+        }
+    }
+
+    /// True when the last piece was handed out.
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.framing.is_over()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self.framing {
+            Framing::Length(left) => SizeHint::with_exact(left),
+            Framing::Chunked(_) | Framing::UntilEnd => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if self.framing.is_over() {
+            self.end();
+        } else if let Some(upstream) = &self.upstream {
+            upstream.stream.cancel();
+        }
+    }
+}

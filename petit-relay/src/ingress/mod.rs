@@ -1,0 +1,374 @@
+//! Public HTTP: a visitor's connection, request by request.
+//!
+//! hyper reads the bytes; [`head`] judges and rewrites the head; one [`Routed`] value decides where the request
+//! goes; [`forward`] carries it there and back, [`upgrade`] when it is to become a WebSocket. Bodies stream and
+//! are neither parsed nor kept.
+
+mod activity;
+mod body;
+mod closing;
+mod events;
+mod explained;
+mod forward;
+mod frames;
+mod h2_flood;
+mod head;
+mod http1;
+mod on_wake;
+mod pace;
+mod pool;
+mod upgrade;
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use petit_engine::limits;
+use petit_engine::proto::RequestId;
+use petit_engine::proto::control::ServiceKind;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use self::activity::{Activity, Over};
+pub(super) use self::body::AnswerBody;
+use self::closing::Closing;
+use self::explained::Explained;
+use self::h2_flood::Spoken;
+pub use self::head::fuzz as fuzz_head;
+pub(crate) use self::http1::fuzz as fuzz_answer;
+use self::on_wake::OnWake;
+use self::pace::{Breakable, Paced};
+pub(super) use self::pool::StreamPool;
+use super::admission::Admission;
+use super::answer::Failure;
+use super::front_probe::{ANSWER_FIELD, TOKEN_FIELD};
+use super::route::{Routed, decide};
+use super::{RelayShared, invite_page};
+
+/// Who is at the other end of a visitor's connection, and how it came in.
+#[derive(Clone, Debug)]
+pub(super) struct Visitor {
+    /// The connection's far end.
+    pub(super) peer: SocketAddr,
+    pub(super) transport: Transport,
+    /// The port it came in on.
+    pub(super) port: u16,
+}
+
+/// What carries a visitor's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    Plain,
+    /// With the server name of the ClientHello, when it had one.
+    Tls {
+        sni: Option<String>,
+    },
+}
+
+impl Transport {
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls { .. })
+    }
+}
+
+/// A visitor's connection.
+struct Connection {
+    visitor: Visitor,
+    admission: Arc<Admission>,
+    activity: Arc<Activity>,
+}
+
+impl Connection {
+    fn new(visitor: Visitor, admission: Arc<Admission>) -> Self {
+        Self { visitor, admission, activity: Arc::default() }
+    }
+}
+
+/// Serves one connection of an HTTPS visitor to its end.
+pub(super) async fn serve_tls(
+    shared: Arc<RelayShared>,
+    tls: TlsStream<TcpStream>,
+    visitor: Visitor,
+    admission: Arc<Admission>,
+) {
+    let agreed = tls.get_ref().1.alpn_protocol().and_then(Spoken::agreed);
+    serve_io(shared, tls, Connection::new(visitor, admission), agreed).await;
+}
+
+/// Serves one connection of a visitor in the clear to its end.
+pub(super) async fn serve(
+    shared: Arc<RelayShared>,
+    tcp: TcpStream,
+    visitor: Visitor,
+    admission: Arc<Admission>,
+) {
+    serve_io(shared, tcp, Connection::new(visitor, admission), None).await;
+}
+
+/// Serves one visitor's connection to its end; `agreed` is the version that it has to be in.
+async fn serve_io<IO>(shared: Arc<RelayShared>, io: IO, connection: Connection, agreed: Option<Spoken>)
+where
+    IO: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
+{
+    let (leaving, explaining) = (Arc::clone(&shared), Arc::clone(&shared));
+    let peer = connection.visitor.peer;
+    // A proxy must find that the connection it takes for its next request is still there.
+    let speaks_for_many = shared.places.visitor(peer.ip()).is_none();
+    let idle = if speaks_for_many { limits::PROXY_IDLE } else { limits::VISITOR_IDLE };
+    let (activity, admission) = (Arc::clone(&connection.activity), Arc::clone(&connection.admission));
+    let connection = Arc::new(connection);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let activity = &connection.activity;
+        let under_way = Activity::enter(activity);
+        let is_h2 = request.version() >= Version::HTTP_2;
+        if is_h2 {
+            activity.carries_many();
+        } else {
+            activity.begins(!request.body().is_end_stream(), request.version() == Version::HTTP_10);
+        }
+        let (shared, connection) = (Arc::clone(&shared), Arc::clone(&connection));
+        async move {
+            let mut answer = guarded(&shared, &connection, request).await;
+            let activity = &connection.activity;
+            if shared.leaving.ends_connections() {
+                ends_connection(&mut answer, is_h2, activity);
+            }
+            activity.answers(answer.status() == StatusCode::SWITCHING_PROTOCOLS);
+            Ok::<_, Infallible>(answer.map(|body| under_way.until_end_of(body)))
+        }
+    });
+    let broken = Arc::clone(&activity.broken);
+    let io = Paced::new(Closing::new(io, Arc::clone(&activity), agreed), Arc::clone(&broken));
+    let io = Explained::new(io, Arc::clone(&activity), explaining);
+    let builder = builder();
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+    let mut connection = pin!(connection);
+    // One that carries nothing is closed; one that has lived long or carried much, too: so a server's load can be
+    // moved. All gracefully.
+    let end_of_life = async {
+        tokio::select! {
+            () = leaving.leaving.closes(|| activity.may_wait()) => Over::Enough,
+            over = activity.over(idle) => over,
+            () = tokio::time::sleep(age(peer)) => Over::Enough,
+            () = admission.evicted() => Over::Evicted,
+        }
+    };
+    let end_of_life = pin!(end_of_life);
+    let mut end_of_life = OnWake::new(end_of_life);
+    let result = poll_fn(|cx| match connection.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Ok(result)),
+        Poll::Pending => Pin::new(&mut end_of_life).poll(cx).map(Err),
+    });
+    let result = match result.await {
+        Ok(result) => result,
+        // No service has been asked for on it, and others want its room.
+        Err(Over::Evicted) => return tracing::trace!(%peer, "visitor's connection made way for another one"),
+        Err(over) => {
+            connection.as_mut().graceful_shutdown();
+            broken.store(over == Over::Stalled, Ordering::Relaxed);
+            if over == Over::Enough {
+                connection.await
+            } else {
+                // Nobody is left who waits for an answer. A peer that does not take its leave is not waited for.
+                let parting = tokio::time::timeout(limits::PARTING, connection).await;
+                parting.unwrap_or(Ok(()))
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::trace!(%peer, error, "visitor's connection ended");
+    }
+}
+
+/// An answer of a relay that leaves is the last one of its connection.
+fn ends_connection(answer: &mut Response<AnswerBody>, is_h2: bool, activity: &Activity) {
+    if is_h2 {
+        activity.request_close();
+    } else if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// The age at which a connection is closed, spread over ± 10 % so that many of one moment do not end in one.
+fn age(peer: SocketAddr) -> std::time::Duration {
+    let spread = u32::from(peer.port()) % 200;
+    limits::CONNECTION_AGE / 1000 * (900 + spread)
+}
+
+/// As [`answer`], but a fault of ours within ends this request alone.
+async fn guarded(
+    shared: &Arc<RelayShared>,
+    connection: &Connection,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let id = shared.next_request_id();
+    let mut answer = pin!(answer(shared, connection, request, id));
+    let caught =
+        poll_fn(|cx| match std::panic::catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        });
+    caught.await.unwrap_or_else(|| {
+        tracing::error!(request = %id, "a request failed within; only that request ended");
+        shared.faults.fetch_add(1, Ordering::Relaxed);
+        Failure::Internal.answer(None, id, shared.config.legacy_errors)
+    })
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .header_read_timeout(None) // see `Activity`
+        .max_headers(limits::MAX_HEADERS)
+        .max_buf_size(limits::HTTP_BUFFER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits::H2_STREAMS)
+        .initial_stream_window_size(limits::H2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(limits::H2_CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(limits::H2_HEADER_LIST_BYTES)
+        .max_send_buf_size(limits::SEND_BUFFER_BYTES)
+        .max_pending_accept_reset_streams(limits::H2_PENDING_RESETS)
+        .max_local_error_reset_streams(limits::H2_ERROR_RESETS)
+        .keep_alive_interval(limits::H2_PING_EVERY)
+        .keep_alive_timeout(limits::H2_PING_LIMIT);
+    builder
+}
+
+/// The answer to one request: the service's, or Petit's own.
+async fn answer(
+    shared: &Arc<RelayShared>,
+    connection: &Connection,
+    request: Request<Incoming>,
+    id: RequestId,
+) -> Response<AnswerBody> {
+    let visitor = &connection.visitor;
+    let legacy = shared.config.legacy_errors;
+    let version = request.version();
+    let checked = match head::check(&request, visitor, &shared.config.endpoint, &shared.pseudonym) {
+        Ok(head::Checked::Request(checked)) => checked,
+        // Asked of the server itself, not of a service (RFC 9110 §9.3.7).
+        Ok(head::Checked::ServerOptions) => return empty(StatusCode::NO_CONTENT),
+        Err(failure) => return failure.answer(None, id, legacy),
+    };
+    // Before it is looked for a service: whether visitors get in is no question of names.
+    if let Some(answer) = answer_front_probe(shared, &checked, &request) {
+        return answer;
+    }
+    let route = match decide(&checked.host, &shared.config.endpoint, shared.access.as_ref()) {
+        Routed::Service { route, .. } => route,
+        Routed::Unknown if is_invite_page(shared, &checked, &request) => return invite_page::page(),
+        Routed::Unknown => return Failure::Unknown.answer(None, id, legacy),
+        Routed::Foreign => return Failure::Misdirected.answer(None, id, legacy),
+    };
+    if !connection.admission.try_settle_as_visitor() {
+        return Failure::Busy.answer(Some(&route.name), id, legacy);
+    }
+    if route.kind != ServiceKind::Http {
+        return Failure::NotHttp.answer(None, id, legacy);
+    }
+    let Some((session, served)) = shared.awaited.find(&shared.registry, &route).await else {
+        let online = shared.registry.is_online(&route.device);
+        let failure = if online { Failure::NotOffered } else { Failure::Away };
+        return failure.answer(Some(&route.name), id, legacy);
+    };
+    if !session.moves {
+        connection.activity.goes_to_older_client();
+    }
+    let visitor_address = head::origin(&request, visitor, shared);
+    let context = forward::RequestContext {
+        shared,
+        session: &session,
+        served: &served,
+        peer: visitor.peer,
+        visitor: visitor_address,
+        id,
+        host: checked.host.name(),
+        timer: connection.activity.timer(),
+    };
+    let result = pass_on(&context, request, &checked, visitor).await;
+    result.unwrap_or_else(|failure| {
+        if matches!(failure, Failure::Busy | Failure::TooMany) {
+            shared.places.refused();
+        }
+        let code = failure.code();
+        if served.take_failure_log_permit() {
+            tracing::info!(service = %route.name, id = %route.id, device = %route.device, code, request = %id, "request not answered by the service");
+        } else {
+            tracing::debug!(id = %route.id, code, request = %id, "request not answered by the service");
+        }
+        let mut response = failure.answer(Some(&route.name), id, legacy);
+        // A version that HTTP/1.0 does not know would be answered for it by hyper; its connection ends as always.
+        // And behind a request that was to become a WebSocket there may be bytes that are no HTTP.
+        if version == Version::HTTP_10 || checked.websocket {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    })
+}
+
+async fn pass_on(
+    context: &forward::RequestContext<'_>,
+    request: Request<Incoming>,
+    checked: &head::Request,
+    visitor: &Visitor,
+) -> Result<Response<AnswerBody>, Failure> {
+    let shared = context.shared;
+    let claim = context.claim(!request.body().is_end_stream());
+    let visits = &context.served.rooms.visits;
+    let slot = if shared.connections.takes_requests() {
+        visits.enter(claim).await?
+    } else {
+        visits.enter_instead(claim)?
+    };
+    if checked.websocket {
+        upgrade::websocket(context, head::to_service(request, checked, visitor, context), slot).await
+    } else {
+        forward::forward(context, request, checked, visitor, slot).await
+    }
+}
+
+fn empty(status: StatusCode) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::full(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
+/// The answer to a probe of a front, which has come in like a visitor; nothing for a visitor who would like to be
+/// taken for one.
+fn answer_front_probe(
+    shared: &RelayShared,
+    checked: &head::Request,
+    request: &Request<Incoming>,
+) -> Option<Response<AnswerBody>> {
+    let token = request.headers().get(TOKEN_FIELD)?;
+    let answer =
+        shared.front_probes.tokens().redeem(token.as_bytes(), checked.host.name(), Instant::now())?;
+    let mut response = empty(StatusCode::OK);
+    let headers = response.headers_mut();
+    headers.insert(ANSWER_FIELD, HeaderValue::try_from(answer).ok()?);
+    headers.insert(hyper::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(response)
+}
+
+/// An invite's link leads here when somebody opens it in a browser.
+fn is_invite_page(shared: &RelayShared, checked: &head::Request, request: &Request<Incoming>) -> bool {
+    let (method, path) = (request.method(), request.uri().path());
+    invite_page::is_asked_for(&shared.config.endpoint, &checked.host, method, path)
+}

@@ -1,0 +1,189 @@
+//! Requests that turn into WebSockets (RFC 6455): joined only after the service has said 101.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
+use hyper::upgrade::Upgraded;
+use hyper::{Request, Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use petit_engine::limits;
+use petit_engine::mux::{Progress, Stream, Until, carry};
+use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
+
+use super::super::answer::Failure;
+use super::super::places::{Place, Slot};
+use super::body::{AnswerBody, AnswerKind, Source, VisitorBody};
+use super::forward::{RequestContext, Waited, first_byte, http1_builder};
+use super::frames::{Goodbye, Parting, Visiting};
+use super::head;
+use super::pool::Lease;
+
+/// Sends an upgrade request on a stream of its own. When the service agrees, the visitor's connection and the
+/// stream are joined, and what the visitor sent before the 101 follows it; otherwise the visitor gets the
+/// service's answer and loses the connection, because bytes may be on it that are no HTTP.
+pub(super) async fn websocket(
+    context: &RequestContext<'_>,
+    mut request: Request<Incoming>,
+    slot: Slot,
+) -> Result<Response<AnswerBody>, Failure> {
+    if !request.body().is_end_stream() {
+        return Err(Failure::BadRequest);
+    }
+    // A WebSocket has a place of its own kind; that of a request is free again once it is one.
+    let room = context.served.rooms.websockets.as_ref().ok_or(Failure::NotHttp)?;
+    let socket = tokio::select! {
+        entered = room.enter(context.claim(false)) => entered?,
+        () = slot.place().lost() => return Err(Failure::GaveWay),
+    };
+    let stream = context.open()?;
+    let outcome = Arc::clone(stream.outcome());
+    let handshake = http1_builder().handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.map_err(|_| Failure::of_stream_outcome(&outcome))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::trace!(%error, "connection to a service ended");
+        }
+    });
+    let visitor = hyper::upgrade::on(&mut request);
+    let mut request = request.map(|_| VisitorBody::Empty);
+    *request.version_mut() = Version::HTTP_11;
+    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    let answer = sender.send_request(request);
+    // Until it is answered it holds both places, and ends with either.
+    let waited = tokio::select! {
+        waited = first_byte(context, slot.place(), answer) => waited,
+        () = socket.place().lost() => Waited::InVain(Failure::GaveWay),
+    };
+    let mut response = match waited {
+        Waited::Answered(Ok(response)) => response,
+        Waited::Answered(Err(error)) if error.is_parse() => return Err(Failure::ServiceInvalid),
+        Waited::Answered(Err(_)) => return Err(Failure::of_stream_outcome(&outcome)),
+        Waited::InVain(failure) => return Err(failure),
+    };
+    let idle = context.shared.config.limits.idle;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        head::check_answer(&response)?;
+        // A stream that was to become something else is not used for another request.
+        let lease = Lease::Once { _sender: sender };
+        let response = response.map(|body| {
+            AnswerBody::service(Source::Hyper { body, _lease: lease }, slot, idle, AnswerKind::Plain)
+        });
+        let mut response = head::to_visitor(response, Version::HTTP_11, context.host);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return Ok(response);
+    }
+    let is_websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
+    if !response.headers().get(UPGRADE).is_some_and(is_websocket) {
+        return Err(Failure::ServiceInvalid);
+    }
+    socket.place().answered();
+    let service = hyper::upgrade::on(&mut response);
+    let (shared, goodbye) = (Arc::clone(context.shared), context.goodbye());
+    context.shared.tasks.spawn(async move {
+        // Both resolve once both heads are on their way.
+        if let Ok((visitor, service)) = tokio::try_join!(visitor, service) {
+            let _counted = shared.leaving.websocket();
+            join(visitor, service, idle, goodbye, socket).await;
+        }
+    });
+    let (parts, _) = response.into_parts();
+    let mut response = Response::from_parts(parts, AnswerBody::full(bytes::Bytes::new()));
+    response = head::to_visitor(response, Version::HTTP_11, context.host);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    Ok(response)
+}
+
+/// Carries messages both ways until both sides have finished, or none has moved for `idle`, or `goodbye` is to be said
+/// or the place is needed for others, and both have been told.
+async fn join(
+    visitor: Upgraded,
+    service: Upgraded,
+    idle: Duration,
+    goodbye: impl Future<Output = ()>,
+    slot: Slot,
+) {
+    let Ok(parts) = service.downcast::<TokioIo<Stream>>() else { return };
+    let mut stream = parts.io.into_inner();
+    let parting = Arc::new(Goodbye::default());
+    let mut visitor = Visiting::new(TokioIo::new(visitor), Arc::clone(&parting));
+    // What the service sent right behind its 101.
+    if visitor.write_all(&parts.read_buf).await.is_err() {
+        return;
+    }
+    let moved = Moved { place: slot.place(), last: Mutex::new(Instant::now()) };
+    let carried = async {
+        let mut progress = &moved;
+        carry(&mut stream, &mut visitor, Until::BothFinishOrLocalBreaks, &mut progress).await
+    };
+    let parted = async {
+        let said = async {
+            goodbye.await;
+            parting.want(Parting::GoingAway);
+            // So that the carry is polled once more: nothing else may wake it.
+            tokio::task::yield_now().await;
+            parting.said().await;
+        };
+        let lost = async {
+            slot.place().lost().await;
+            tracing::debug!("a WebSocket gives way");
+            parting.want(Parting::TryAgainLater);
+            tokio::task::yield_now().await;
+            // Whoever takes nothing is not waited for: the place is somebody else's already.
+            let _ = tokio::time::timeout(limits::GOODBYE_ANSWER, parting.said()).await;
+        };
+        tokio::select! {
+            () = said => {}
+            () = lost => {}
+        }
+        tokio::time::sleep(limits::GOODBYE_ANSWER).await;
+    };
+    tokio::select! {
+        result = carried => if let Err(error) = result {
+            tracing::trace!(%error, "websocket ended");
+        },
+        () = moved.not_for(idle) => tracing::debug!("websocket cut: nothing has moved for long"),
+        () = parted => tracing::debug!("websocket cut: no goodbye came back"),
+    }
+}
+
+/// When anything last moved.
+struct Moved<'a> {
+    place: &'a Place,
+    last: Mutex<Instant>,
+}
+
+impl Moved<'_> {
+    fn last(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) {
+        *self.last() = Instant::now();
+        self.place.moved();
+    }
+
+    async fn not_for(&self, idle: Duration) {
+        loop {
+            let until = *self.last() + idle;
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+impl Progress for &Moved<'_> {
+    fn to_local(&mut self, _: usize) {
+        self.now();
+    }
+
+    fn to_stream(&mut self, _: &[u8]) {
+        self.now();
+    }
+}

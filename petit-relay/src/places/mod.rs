@@ -1,0 +1,346 @@
+//! Places: how many visits there may be at the same time, and who gives one up when there are none left.
+//!
+//! A visit is a request, a WebSocket or a raw TCP connection. A request needs a place at its service, at its client
+//! and at this server; the other two need one at their client. While all three have room nothing else is looked at.
+//!
+//! Shares bind only while somebody waits. What a visit weighs is what its client (or its service, where services of
+//! one client compete) holds, or four times what its visitor holds, whichever is more: so one client, or one address,
+//! that has taken everything weighs most, and whoever holds little weighs least. A newcomer who finds nothing free
+//! takes a place from a visit that weighs more than twice as much as it would itself; of the heaviest first, and of
+//! these what has the least to lose (`share`). A request whose body has not begun to come gives way at once, after a
+//! second to anybody; for the rest the newcomer waits a moment first, because most places become free by themselves.
+//!
+//! A visitor is an IPv4 address or an IPv6 /64. Loopback, trusted proxies and the networks that the operator names
+//! speak for many and have no share of their own. Whoever has one /64 can have hundreds, so a /56 and a /48 weigh as
+//! well, once they hold more than they may (`share::most_in_56`, `share::most_in_48`).
+//!
+//! # Invariant
+//! A newcomer that holds nothing of a pool gets a place of it as long as anybody holds two or more, among the visitors
+//! that have a share and visit the same service (or client, in the pool of all requests). Two limits: of a /56 or a /48
+//! that has as much as it may, a newcomer takes from its own /56 or /48; and where fewer than [`share::LEAST_HELD`]
+//! visitors hold anything, a holder with less than that many is spared for [`limits::SPARED_FOR`], because it may be a
+//! browser that loads a page. Between different services, or clients, weights decide. A visitor with one place loses it
+//! only to what its prefix, client or service holds, and whoever has given one up has no claim to take it back, so all
+//! come to rest (`tests::newcomers` tries both with random populations).
+//!
+//! # Cost
+//! Nothing while there is room. When there is none, all places are counted, every [`limits::RANKING_FRESH`] at most;
+//! a newcomer then looks at whose turn is next, among four at most, in O(log holders). That holders are put into their
+//! order again when their weight has sunk costs no more than the count, between two counts.
+
+mod place;
+mod pool;
+mod ranking;
+mod room;
+mod share;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use ipnet::IpNet;
+use petit_engine::limits;
+use petit_engine::name::{DeviceId, RegisteredId};
+use petit_engine::proto::control::ServiceKind;
+use petit_engine::proto::rate::Rate;
+
+use self::place::Clock;
+pub(super) use self::place::Place;
+use self::pool::PlacePool;
+pub(super) use self::room::{Claim, Room, Slot};
+use self::share::Stage;
+use super::admission::network;
+use super::limits_config::LimitsConfig;
+
+/// What there is a limited number of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scarce {
+    /// Requests under way, of all clients.
+    Requests,
+    /// Visits under way to one client: requests, WebSockets and raw TCP connections.
+    Visits(DeviceId),
+    /// WebSockets of one client.
+    WebSockets(DeviceId),
+    /// Requests under way to one service.
+    ServiceRequests(RegisteredId),
+}
+
+/// Who holds places that others would like to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// A client.
+    Client(DeviceId),
+    /// One of a client's services.
+    Service(RegisteredId),
+    /// A visitor's network.
+    Visitor(IpAddr),
+    /// All visitors without a share of their own.
+    Exempt,
+}
+
+/// Places that are running short, and who has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// Places for what.
+    pub what: Scarce,
+    /// In use.
+    pub used: usize,
+    /// How many there are.
+    pub most: usize,
+    /// Who holds most of them, each of [`Holder`]'s kinds by itself.
+    pub holders: Vec<(Holder, usize)>,
+}
+
+/// What became of visits for which there was no place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlaceCounts {
+    /// Requests that were refused for want of a place, or beyond their service's rate.
+    pub refused: u64,
+    /// Visits that gave way while nothing of their body had come.
+    pub gave_way_without_body: u64,
+    /// Visits that gave way before the service had begun its answer.
+    pub gave_way_unanswered: u64,
+    /// Visits that were broken off for others.
+    pub broken_off: u64,
+}
+
+/// Holders that a shortage names, of each kind.
+const NAMED: usize = 5;
+
+/// Where the visits of one service have their places.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    /// Requests, or raw TCP connections.
+    pub(super) visits: Arc<Room>,
+    /// WebSockets, where there can be any.
+    pub(super) websockets: Option<Arc<Room>>,
+}
+
+/// What kind of visit a place is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Visit {
+    Request,
+    WebSocket,
+    Connection,
+}
+
+/// All places of a relay.
+#[derive(Debug)]
+pub(super) struct Places {
+    limits: LimitsConfig,
+    exempt: Vec<IpNet>,
+    requests: Arc<PlacePool>,
+    tables: Mutex<Tables>,
+    clock: Arc<Clock>,
+    counters: Arc<Counters>,
+}
+
+/// Where the pools and rooms are found that are in use.
+#[derive(Debug, Default)]
+struct Tables {
+    pools: Living<Scarce, PlacePool>,
+    rooms: Living<(Visit, DeviceId, RegisteredId), Room>,
+    /// Rooms so far.
+    made: u64,
+}
+
+impl Places {
+    /// `exempt` are the networks whose addresses speak for many.
+    pub(super) fn new(limits: &LimitsConfig, exempt: Vec<IpNet>) -> Self {
+        let counters = Arc::new(Counters::default());
+        Self {
+            limits: limits.clone(),
+            exempt,
+            requests: PlacePool::new(Scarce::Requests, limits.requests, &counters),
+            tables: Mutex::default(),
+            clock: Arc::default(),
+            counters,
+        }
+    }
+
+    /// Counts time for as long as it is polled. Never ends.
+    pub(super) async fn keep_time(&self) {
+        let mut ticks = tokio::time::interval(Clock::TICK);
+        loop {
+            ticks.tick().await;
+            self.clock.tick();
+        }
+    }
+
+    /// Whose share a visitor's places count towards; `None` when he has none.
+    pub(super) fn visitor(&self, address: IpAddr) -> Option<IpAddr> {
+        let address = address.to_canonical();
+        let speaks_for_many =
+            address.is_loopback() || self.exempt.iter().any(|network| network.contains(&address));
+        (!speaks_for_many).then(|| network(address))
+    }
+
+    /// Where a service's visits have their places. These are the same ones for as long as anybody holds them, so that
+    /// a client that comes back finds what its visitors hold, and no more.
+    pub(super) fn rooms(&self, kind: ServiceKind, client: DeviceId, service: RegisteredId) -> Rooms {
+        let room = |visit| self.room(visit, client, service);
+        match kind {
+            ServiceKind::Http => {
+                Rooms { visits: room(Visit::Request), websockets: Some(room(Visit::WebSocket)) }
+            }
+            ServiceKind::Tcp => Rooms { visits: room(Visit::Connection), websockets: None },
+        }
+    }
+
+    fn room(&self, visit: Visit, client: DeviceId, service: RegisteredId) -> Arc<Room> {
+        let mut tables = self.tables();
+        if let Some(room) = tables.rooms.get(&(visit, client, service)) {
+            return room;
+        }
+        let LimitsConfig { requests, requests_per_service, websockets_per_client, .. } = self.limits;
+        let mut pool =
+            |what, most| tables.pools.get_or_make(what, || PlacePool::new(what, most, &self.counters));
+        let visits = pool(Scarce::Visits(client), limits::VISITS_PER_CLIENT);
+        let pools = match visit {
+            Visit::Request => {
+                // Half of all at most, so that one service's trouble is never everybody's.
+                let most = requests_per_service.min(requests / 2).max(1);
+                vec![pool(Scarce::ServiceRequests(service), most), visits, Arc::clone(&self.requests)]
+            }
+            Visit::WebSocket => vec![pool(Scarce::WebSockets(client), websockets_per_client), visits],
+            Visit::Connection => vec![visits],
+        };
+        let rate = self.limits.requests_per_second.filter(|_| visit == Visit::Request);
+        tables.made += 1;
+        let number = tables.made;
+        let room = Room::new(number, (client, service), pools, rate, Arc::clone(&self.clock));
+        tables.rooms.insert((visit, client, service), &room);
+        room
+    }
+
+    /// Requests under way.
+    pub(super) fn requests(&self) -> usize {
+        self.requests.used()
+    }
+
+    /// A request was refused for want of room.
+    pub(super) fn refused(&self) {
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What became of visits for which there was no place.
+    pub(super) fn counts(&self) -> PlaceCounts {
+        let Counters { refused, gave_way, .. } = &*self.counters;
+        let [without_body, unanswered, broken_off] = gave_way;
+        PlaceCounts {
+            refused: refused.load(Ordering::Relaxed),
+            gave_way_without_body: without_body.load(Ordering::Relaxed),
+            gave_way_unanswered: unanswered.load(Ordering::Relaxed),
+            broken_off: broken_off.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Of what more than three quarters are in use, and who has it.
+    pub(super) fn shortages(&self) -> Vec<Shortage> {
+        let pools = self.tables().pools.all();
+        let all = std::iter::once(&self.requests).chain(&pools);
+        all.filter(|pool| pool.used() * 4 > pool.most() * 3).map(|pool| shortage(pool)).collect()
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn shortage(pool: &PlacePool) -> Shortage {
+    let census = ranking::census(pool);
+    let most_of = |mut holders: Vec<(Holder, usize)>| {
+        holders.sort_unstable_by_key(|(_, held)| std::cmp::Reverse(*held));
+        holders.truncate(NAMED);
+        holders
+    };
+    let mut holders = most_of(census.owners.all().filter(|(_, held)| *held > 0).collect());
+    let visitors = census.visitors.all().map(|(visitor, held)| (Holder::Visitor(visitor), held));
+    let exempt = (census.exempt > 0).then_some((Holder::Exempt, census.exempt));
+    holders.extend(most_of(visitors.chain(exempt).collect()));
+    Shortage { what: pool.what(), used: pool.used(), most: pool.most(), holders }
+}
+
+/// Counts what the pools of a relay do.
+#[derive(Debug)]
+struct Counters {
+    refused: AtomicU64,
+    /// By [`Stage`].
+    gave_way: [AtomicU64; 3],
+    /// So that a long shortage does not fill the log.
+    lines: Mutex<Rate>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { refused: AtomicU64::new(0), gave_way: Default::default(), lines: Mutex::new(Rate::new(1, 1)) }
+    }
+}
+
+impl Counters {
+    /// A visit that had come so far has given its place to another.
+    fn gave_way(&self, pool: &PlacePool, stage: Stage) {
+        let [without_body, unanswered, broken_off] = &self.gave_way;
+        let counter = match stage {
+            Stage::AwaitsBody => without_body,
+            Stage::Unanswered => unanswered,
+            Stage::Flows => broken_off,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.allow(tokio::time::Instant::now().into_std()) {
+            let Shortage { what, used, most, holders } = shortage(pool);
+            tracing::warn!(
+                ?what,
+                used,
+                most,
+                ?holders,
+                "places are short; who holds much gives some up to others"
+            );
+        }
+    }
+}
+
+/// Values that live for as long as others hold them.
+#[derive(Debug)]
+struct Living<K, V> {
+    values: HashMap<K, Weak<V>>,
+    /// So many, and those that are gone are taken out.
+    sweep_at: usize,
+}
+
+impl<K, V> Default for Living<K, V> {
+    fn default() -> Self {
+        Self { values: HashMap::new(), sweep_at: 64 }
+    }
+}
+
+impl<K: Eq + Hash, V> Living<K, V> {
+    fn get(&self, key: &K) -> Option<Arc<V>> {
+        self.values.get(key)?.upgrade()
+    }
+
+    fn insert(&mut self, key: K, value: &Arc<V>) {
+        if self.values.len() >= self.sweep_at {
+            self.values.retain(|_, value| value.strong_count() > 0);
+            self.sweep_at = 2 * self.values.len().max(32);
+        }
+        self.values.insert(key, Arc::downgrade(value));
+    }
+
+    fn get_or_make(&mut self, key: K, make: impl FnOnce() -> Arc<V>) -> Arc<V> {
+        self.get(&key).unwrap_or_else(|| {
+            let value = make();
+            self.insert(key, &value);
+            value
+        })
+    }
+
+    fn all(&self) -> Vec<Arc<V>> {
+        self.values.values().filter_map(Weak::upgrade).collect()
+    }
+}

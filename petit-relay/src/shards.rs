@@ -1,0 +1,188 @@
+//! All processors for the relay: a thread with a runtime of its own for each, and whoever belongs together in one.
+//!
+//! A session lives in one shard, and visitors are served in the shard of the session that their host names, so that
+//! a request touches one thread. Where that is not known in time, or a connection asks for another host later, the
+//! request crosses to the other thread, which costs a little more and is otherwise the same.
+
+use std::future::poll_fn;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use petit_engine::limits;
+use petit_engine::name::VisitorHost;
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use super::RelayShared;
+use super::admission::Precedence;
+use super::handshake_queue::{HandshakePermit, HandshakeQueue};
+use super::route::{Routed, decide};
+
+/// The shards of a relay. The first one is the runtime that the relay was started in.
+#[derive(Debug)]
+pub(super) struct Shards {
+    handles: Vec<Handle>,
+    next: AtomicUsize,
+    /// The handshakes of each.
+    handshakes: Vec<HandshakeQueue>,
+    /// Their threads end when this does.
+    _running: Vec<oneshot::Sender<()>>,
+}
+
+impl Shards {
+    /// Starts a thread for each shard beyond the first. `count` 0: one shard per processor.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(super) fn start(count: usize) -> io::Result<Self> {
+        let count = match count {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let (mut handles, mut running) = (vec![Handle::current()], Vec::new());
+        for number in 1..count {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            handles.push(runtime.handle().clone());
+            let (end, ended) = oneshot::channel::<()>();
+            running.push(end);
+            std::thread::Builder::new().name(format!("shard {number}")).spawn(move || {
+                let _ = runtime.block_on(ended);
+                runtime.shutdown_background();
+            })?;
+        }
+        let handshakes = handles.iter().map(|_| HandshakeQueue::new(limits::HANDSHAKES_IN_TURN)).collect();
+        Ok(Self { handles, next: AtomicUsize::new(0), handshakes, _running: running })
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.handles.len()
+    }
+
+    /// Where the next session is to live: each shard in its turn.
+    pub(super) fn next(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed) % self.handles.len()
+    }
+
+    /// Waits for the turn of a handshake in a shard.
+    ///
+    /// # Cancel safety
+    /// That of [`HandshakeQueue::permit`].
+    pub(super) async fn handshake_permit(
+        &self,
+        shard: usize,
+        precedence: Precedence,
+    ) -> Option<HandshakePermit> {
+        Some(self.handshakes.get(shard)?.permit(precedence).await)
+    }
+
+    /// Serves a connection that the first shard has accepted: here, if that is its shard, or in a task of its
+    /// shard's.
+    pub(super) async fn run<F>(
+        &self,
+        tasks: &TaskTracker,
+        shard: usize,
+        tcp: TcpStream,
+        serve: impl FnOnce(TcpStream) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send,
+    {
+        let Some(handle) = self.handles.get(shard).filter(|_| shard > 0) else {
+            // On the heap, as a task of another shard's would be: what it takes to serve a connection is not there while
+            // the connection says nothing.
+            return Box::pin(serve(tcp)).await;
+        };
+        // Its events are to come to the thread that waits for them.
+        let Ok(tcp) = tcp.into_std() else { return };
+        let task = async move {
+            if let Ok(tcp) = TcpStream::from_std(tcp) {
+                serve(tcp).await;
+            }
+        };
+        tasks.spawn_on(task, handle);
+    }
+}
+
+/// The shard of the service that a plain visitor's first request names; the first one where there is none. Nothing
+/// is taken from the connection. `None` when a visitor has said nothing for [`limits::HEAD`], and is not waited for
+/// any longer.
+pub(super) async fn of_visitor(shared: &RelayShared, tcp: &TcpStream) -> Option<usize> {
+    if shared.shards.count() == 1 {
+        return Some(0);
+    }
+    // The buffer is there while it is looked at, not while a visitor who says nothing is waited for.
+    let look = poll_fn(|cx| {
+        let mut bytes = [0; limits::PEEK_BYTES];
+        let mut seen = ReadBuf::new(&mut bytes);
+        tcp.poll_peek(cx, &mut seen).map_ok(|_| host(seen.filled()).map_or(0, |host| of_host(shared, host)))
+    });
+    tokio::time::timeout(limits::HEAD, look).await.ok()?.ok()
+}
+
+/// The shard of the service behind a host.
+pub(super) fn of_host(shared: &RelayShared, host: &str) -> usize {
+    if shared.shards.count() == 1 {
+        return 0;
+    }
+    let Ok(host) = VisitorHost::parse(host) else { return 0 };
+    let look = || match decide(&host, &shared.config.endpoint, shared.access.as_ref()) {
+        Routed::Service { route, .. } => shared.registry.find(&route).map_or(0, |(session, _)| session.shard),
+        Routed::Unknown | Routed::Foreign => 0,
+    };
+    // A fault within is met, counted and told where the request is served.
+    std::panic::catch_unwind(AssertUnwindSafe(look)).unwrap_or(0)
+}
+
+/// The value of the `Host` field in what is there of a request's head.
+fn host(head: &[u8]) -> Option<&str> {
+    let line = head.split(|byte| *byte == b'\n').skip(1).find(|line| {
+        line.get(..5).is_some_and(|name| name.eq_ignore_ascii_case(b"host:")) && line.ends_with(b"\r")
+    })?;
+    std::str::from_utf8(line.get(5..)?).ok().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_is_found_where_it_stands() {
+        assert_eq!(
+            host(b"GET / HTTP/1.1\r\nAccept: */*\r\nhOST: a.example.com:80 \r\n"),
+            Some("a.example.com:80")
+        );
+        assert_eq!(host(b"GET / HTTP/1.1\r\nHost: a.example.c"), None, "half of one is none");
+        assert_eq!(host(b"Host: a\r\n"), None, "no request");
+        assert_eq!(host(b""), None);
+        assert_eq!(host(b"GET / HTTP/1.1\r\nHost: \xff\r\n"), None);
+    }
+
+    #[tokio::test]
+    async fn connections_are_served_where_they_are_sent() {
+        let shards = Shards::start(3).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tasks = TaskTracker::new();
+        for shard in 0..shards.count() {
+            let (near, far) =
+                tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+            let (told, place) = oneshot::channel();
+            tokio::io::AsyncWriteExt::write_all(&mut near.unwrap(), b"x").await.unwrap();
+            let serve = move |tcp: TcpStream| async move {
+                let mut byte = [0];
+                let peeked = tcp.peek(&mut byte).await;
+                let _ = told.send((peeked.unwrap(), std::thread::current().name().map(str::to_owned)));
+            };
+            shards.run(&tasks, shard, far.unwrap().0, serve).await;
+            let (peeked, thread) = place.await.unwrap();
+            assert_eq!(peeked, 1);
+            let expected = (shard > 0).then(|| format!("shard {shard}"));
+            assert!(expected.is_none_or(|expected| thread == Some(expected)), "{shard}");
+        }
+        let counts: Vec<usize> = (0..4).map(|_| shards.next()).collect();
+        assert_eq!(counts, [0, 1, 2, 0]);
+    }
+}
