@@ -8,10 +8,10 @@
 
 mod access;
 mod admission;
-mod answer;
 mod awaited;
 mod changes;
 mod enrol;
+mod failure;
 mod front_probe;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -59,7 +59,7 @@ pub use self::access::{Access, AnnouncedServices, Change, EnrolRequest, Enrolled
 #[doc(hidden)]
 pub use self::admission::time_newcomers;
 use self::admission::{Admission, Connections, Entrance, Ticket};
-pub use self::answer::Failure;
+pub use self::failure::{FailedHop, Failure};
 use self::front_probe::FrontProbes;
 pub use self::front_probe::{FrontKind, FrontProbing, FrontSettings, FrontView, Resolver, Unresolved};
 pub use self::leaving::{Farewell, Leave, UnderWay};

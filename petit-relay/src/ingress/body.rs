@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::super::answer::Failure;
+use super::super::failure::Failure;
 use super::super::places::{Place, Slot};
 use super::events::EventStream;
 use super::pace::{Pace, Patience};

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::RelayShared;
-use super::super::answer::Failure;
+use super::super::failure::Failure;
 use super::activity::Activity;
 
 /// A visitor's connection on which hyper's own refusals become Petit's.

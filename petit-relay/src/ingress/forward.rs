@@ -21,7 +21,7 @@ use petit_engine::timer::LazyTimer;
 use tokio::time::Instant;
 
 use super::super::RelayShared;
-use super::super::answer::Failure;
+use super::super::failure::Failure;
 use super::super::places::{Claim, Place, Slot};
 use super::super::registry::{Served, Session};
 use super::Visitor;

@@ -5,6 +5,7 @@
 //! are neither parsed nor kept.
 
 mod activity;
+mod answer;
 mod body;
 mod closing;
 mod events;
@@ -54,7 +55,7 @@ use self::on_wake::OnWake;
 use self::pace::{Breakable, Paced};
 pub(super) use self::pool::StreamPool;
 use super::admission::Admission;
-use super::answer::Failure;
+use super::failure::Failure;
 use super::front_probe::{ANSWER_FIELD, TOKEN_FIELD};
 use super::route::{Routed, decide};
 use super::{RelayShared, invite_page};

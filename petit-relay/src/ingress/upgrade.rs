@@ -13,7 +13,7 @@ use petit_engine::mux::{Progress, Stream, Until, carry};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-use super::super::answer::Failure;
+use super::super::failure::Failure;
 use super::super::places::{Place, Slot};
 use super::body::{AnswerBody, AnswerKind, Source, VisitorBody};
 use super::forward::{RequestContext, Waited, first_byte, http1_builder};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use petit_engine::mux::Progress;
 
-use super::super::answer::Failure;
+use super::super::failure::Failure;
 use super::share::Stage;
 
 /// A coarse clock: reading it costs next to nothing, so every byte that moves can be given its time.

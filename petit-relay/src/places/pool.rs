@@ -14,7 +14,7 @@ use petit_engine::limits;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::super::answer::Failure;
+use super::super::failure::Failure;
 use super::ranking::{Ranking, Willing};
 use super::room::{Claim, Room};
 use super::{Counters, Scarce};

@@ -9,7 +9,7 @@ use petit_engine::name::{DeviceId, RegisteredId};
 use petit_engine::proto::rate::Rate;
 use tokio::time::Instant;
 
-use super::super::answer::Failure;
+use super::super::failure::Failure;
 use super::place::{Clock, Place};
 use super::pool::{PlacePool, Taken};
 use super::ranking::Willing;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::super::answer::Failure;
+use super::super::failure::Failure;
 use super::*;
 
 fn limits(requests: usize, per_service: usize) -> LimitsConfig {

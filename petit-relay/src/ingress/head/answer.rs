@@ -4,7 +4,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode, Version};
 use petit_engine::limits;
 
-use super::super::super::answer::Failure;
+use super::super::super::failure::Failure;
 use super::super::AnswerBody;
 use super::{connection_options, drop_where, is_hop_by_hop, is_plain_number};
 

@@ -5,7 +5,7 @@ use hyper::{Method, Version};
 use petit_engine::limits;
 use petit_engine::name::{Endpoint, VisitorHost};
 
-use super::super::super::answer::Failure;
+use super::super::super::failure::Failure;
 use super::super::{Transport, Visitor};
 use super::{connection_options, is_guarded, is_plain_number, is_protected, without_empty_port};
 
