@@ -9,7 +9,8 @@ use petit_engine::name::DeviceId;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::registry::{Registry, Served, Session};
+use super::registry::Registry;
+use super::session::{Served, Session};
 use super::{Relay, Route};
 
 /// Who is awaited, and until when.

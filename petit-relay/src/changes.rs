@@ -6,7 +6,7 @@ use petit_engine::proto::control::Refusal;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::registry::Session;
+use super::session::Session;
 use super::{Change, RelayShared};
 
 /// Sessions that are looked at in one go.

@@ -15,7 +15,7 @@ use petit_engine::limits;
 use petit_engine::proto::control::FromRelay;
 use tokio::sync::watch;
 
-use super::registry::Session;
+use super::session::Session;
 use super::{Relay, RelayShared};
 
 /// Why a relay leaves.

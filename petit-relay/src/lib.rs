@@ -67,8 +67,9 @@ pub use self::limits_config::{LimitsConfig, Pressure};
 pub use self::listeners::{ListenerKind, UnknownListener};
 pub use self::logins::RecordedBreach;
 pub use self::places::{Holder, PlaceCounts, Scarce, Shortage};
-pub use self::registry::{Presence, ServedView, SessionView};
+pub use self::registry::Presence;
 pub use self::route::{Names, Route, Routed, Via, decide};
+pub use self::session::{ServedView, SessionView};
 use self::shards::Shards;
 pub use self::telling::aliases_bytes;
 

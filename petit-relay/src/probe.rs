@@ -15,7 +15,7 @@ use petit_engine::proto::control::{Hop, ProbeResult, ServiceKind};
 use petit_engine::proto::frame::{Open, Purpose, ResetCode};
 use tokio::io::AsyncReadExt;
 
-use super::registry::{Served, Session};
+use super::session::{Served, Session};
 use super::{RelayShared, Route, Routed, decide};
 
 /// Runs one probe of a service that a session serves.

@@ -11,7 +11,7 @@ use petit_engine::proto::rate::Rate;
 use tokio::time::Instant;
 
 use super::Names;
-use super::registry::Session;
+use super::session::Session;
 
 /// What an agent was told last of its services.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use super::attempt::Target;
 use super::track::Track;
 use super::{FrontKind, FrontProbes, FrontProbing, FrontView, record, view};
 use crate::RelayShared;
-use crate::registry::Session;
+use crate::session::Session;
 
 /// What is known of the domains.
 #[derive(Debug, Default)]

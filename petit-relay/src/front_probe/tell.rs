@@ -10,7 +10,7 @@ use petit_engine::proto::control::{FromRelay, FrontReport, FrontState, Fronts, N
 
 use super::FrontProbes;
 use crate::RelayShared;
-use crate::registry::Session;
+use crate::session::Session;
 
 /// What an agent was told, without how long it had been so.
 #[derive(Clone, Debug, PartialEq, Eq)]

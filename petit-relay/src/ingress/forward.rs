@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::super::RelayShared;
 use super::super::failure::Failure;
 use super::super::places::{Claim, Place, Slot};
-use super::super::registry::{Served, Session};
+use super::super::session::{Served, Session};
 use super::Visitor;
 use super::body::{AnswerBody, AnswerKind, Arrived, Source, Streaming, VisitorBody};
 use super::events::EventStream;

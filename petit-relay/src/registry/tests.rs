@@ -1,17 +1,20 @@
 //! Live sessions, found and looked at.
 
+use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use petit_engine::mux::{self, Role};
+use petit_engine::name::RegisteredId;
 use petit_engine::net::wire::Wire;
-use petit_engine::proto::control::Hello;
+use petit_engine::proto::control::{Hello, Offer, Options, ServiceKind, Vitae};
 use petit_engine::secret::PrivateKey;
 use tokio::io::BufReader;
 
 use super::*;
 use crate::LimitsConfig;
 use crate::places::Places;
+use crate::session::SessionPlace;
 
 fn hello() -> Hello {
     Hello {

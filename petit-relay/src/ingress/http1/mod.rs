@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::answer::fuzz;
 use self::answer::{Framing, Head, HeadReader};
 pub(super) use self::sending::{Coding, Sending, write_head};
-use super::super::registry::Session;
+use super::super::session::Session;
 use super::body::{Arrived, BodyError, Source};
 
 /// Bytes that are not HTTP, or not the HTTP that they claim to be.

@@ -21,12 +21,12 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::server::TlsStream;
 
-use super::registry::{Served, Session, SessionPlace};
-use super::session_log::{SessionEvent, log_session};
-use super::{AnnouncedServices, RelayShared, probe};
+use super::{Served, Session, SessionPlace};
+use crate::session_log::{SessionEvent, log_session};
+use crate::{AnnouncedServices, RelayShared, probe};
 
 /// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
-pub(super) async fn run(
+pub(crate) async fn run(
     shared: Arc<RelayShared>,
     tls: TlsStream<Wire<TcpStream>>,
     peer: SocketAddr,

@@ -1,0 +1,215 @@
+//! A session: one agent's connection, what it serves, and the task that runs it (`run`).
+
+mod run;
+mod served;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::SystemTime;
+
+use petit_engine::cause::Health;
+use petit_engine::limits;
+use petit_engine::mux::{Mux, Stats};
+use petit_engine::name::{DeviceId, RegisteredId};
+use petit_engine::proto::control::{BUSY_PORT, FRONTS, Hello, MOVE, Text, Vitae, has_feature};
+use petit_engine::proto::control::{FromRelay, GrantRefusal, Message, Refusal};
+use petit_engine::secret::PublicKey;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::run::run;
+pub(crate) use self::served::Served;
+pub use self::served::ServedView;
+use super::front_probe::FrontsTold;
+use super::ingress::StreamPool;
+use super::naming::Naming;
+use super::telling::LastGrants;
+
+/// One agent's connection.
+pub(crate) struct Session {
+    pub(super) device: DeviceId,
+    pub(super) key: PublicKey,
+    pub(super) instance: Text<32>,
+    /// It understands [`FromRelay::Move`].
+    pub(super) moves: bool,
+    /// It understands [`GrantRefusal::PortBusy`].
+    knows_busy_ports: bool,
+    pub(super) mux: Mux,
+    /// Where it lives.
+    pub(super) shard: usize,
+    pub(super) pool: StreamPool,
+    /// Room for probes that this session asks for.
+    pub(super) probe_permits: Arc<Semaphore>,
+    /// What its device is called.
+    pub(super) naming: Naming,
+    /// Cancelled when the agent leaves.
+    leaving: CancellationToken,
+    served: RwLock<HashMap<RegisteredId, Arc<Served>>>,
+    /// What the agent was told last of its services.
+    pub(super) last_grants: Mutex<LastGrants>,
+    /// Rung when there is more to tell later.
+    pub(super) more_to_tell: Notify,
+    /// What it was told last of the public fronts; `None`: it does not understand that.
+    fronts: Option<Mutex<Option<FrontsTold>>>,
+    peer: SocketAddr,
+    since: SystemTime,
+    software: Text<64>,
+    vitae: Vitae,
+}
+
+/// Where a session comes from, and the shard in which it lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionPlace {
+    pub(super) peer: SocketAddr,
+    pub(super) shard: usize,
+}
+
+/// What others may know of a session.
+#[derive(Clone, Debug)]
+pub struct SessionView {
+    pub device: DeviceId,
+    pub peer: SocketAddr,
+    pub since: SystemTime,
+    /// Program and version.
+    pub software: Text<64>,
+    /// What the customer's config says.
+    pub vitae: Vitae,
+    pub stats: Stats,
+    /// The shortest round trip.
+    pub round_trip: Option<std::time::Duration>,
+    /// False while one side is leaving.
+    pub takes_streams: bool,
+    /// What it serves.
+    pub services: Vec<ServedView>,
+}
+
+impl Session {
+    pub(super) fn new(device: DeviceId, key: PublicKey, mux: Mux, at: SessionPlace, hello: &Hello) -> Self {
+        Self {
+            device,
+            key,
+            instance: hello.instance.clone(),
+            moves: has_feature(&hello.features, MOVE),
+            knows_busy_ports: has_feature(&hello.features, BUSY_PORT),
+            mux,
+            shard: at.shard,
+            pool: StreamPool::default(),
+            probe_permits: Arc::new(Semaphore::new(limits::PROBES_AT_ONCE)),
+            naming: Naming::default(),
+            leaving: CancellationToken::new(),
+            served: RwLock::default(),
+            last_grants: Mutex::default(),
+            more_to_tell: Notify::new(),
+            fronts: has_feature(&hello.features, FRONTS).then(Mutex::default),
+            peer: at.peer,
+            since: SystemTime::now(),
+            software: hello.software.clone(),
+            vitae: hello.vitae.clone(),
+        }
+    }
+
+    /// Where it comes from.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    fn served(&self) -> RwLockReadGuard<'_, HashMap<RegisteredId, Arc<Served>>> {
+        self.served.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A service that it serves now.
+    pub(super) fn serves(&self, id: &RegisteredId) -> Option<Arc<Served>> {
+        self.served().get(id).map(Arc::clone)
+    }
+
+    /// A refusal in words that the agent knows.
+    pub(super) fn understandable(&self, refusal: GrantRefusal) -> GrantRefusal {
+        match refusal {
+            GrantRefusal::PortBusy if !self.knows_busy_ports => GrantRefusal::StoreFailed,
+            other => other,
+        }
+    }
+
+    /// The service that has a number.
+    pub(super) fn by_number(&self, number: u16) -> Option<(RegisteredId, Arc<Served>)> {
+        let served = self.served();
+        served
+            .iter()
+            .find(|(_, served)| served.number == number)
+            .map(|(id, served)| (*id, Arc::clone(served)))
+    }
+
+    pub(super) fn set_served(&self, services: HashMap<RegisteredId, Arc<Served>>) {
+        let numbers: Vec<u16> = services.values().map(|served| served.number).collect();
+        *self.served.write().unwrap_or_else(PoisonError::into_inner) = services;
+        // Idle connections to a target that is no longer offered must not be used again.
+        self.pool.keep(&numbers);
+    }
+
+    /// What the agent was told last of the public fronts; `None` for one that does not understand that.
+    pub(super) fn fronts_told(&self) -> Option<MutexGuard<'_, Option<FrontsTold>>> {
+        self.fronts.as_ref().map(|told| told.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_health(&self, number: u16, health: Health) {
+        if let Some(served) = self.served().values().find(|served| served.number == number) {
+            served.set_health(health);
+        }
+    }
+
+    /// The agent takes no more streams, and ends those that it has within [`limits::DRAIN`].
+    pub(super) fn agent_leaves(&self) {
+        self.pool.close();
+        self.leaving.cancel();
+    }
+
+    /// Waits until WebSockets and event streams are told to go because the agent leaves; for ever while it stays.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) fn goodbye(&self) -> impl Future<Output = ()> + Send + use<> {
+        let leaves = self.leaving.clone().cancelled_owned();
+        async move {
+            leaves.await;
+            tokio::time::sleep(limits::CLIENT_GOODBYE).await;
+        }
+    }
+
+    /// Tells the agent why, and closes.
+    pub(super) fn refuse(&self, refusal: Refusal) {
+        self.send(&FromRelay::Refused { refusal });
+        self.mux.close();
+    }
+
+    pub(super) fn send(&self, message: &FromRelay) {
+        match message.encode() {
+            Ok(payload) => drop(self.mux.send_control(&payload)),
+            Err(error) => tracing::error!(%error, "a message to an agent was not sent"),
+        }
+    }
+
+    /// What others may know of it.
+    pub(super) fn view(&self) -> SessionView {
+        let served = self.served();
+        let services = served.iter().map(|(id, served)| ServedView {
+            id: *id,
+            name: served.name.clone(),
+            kind: served.kind,
+            health: served.health(),
+            url: served.url.clone(),
+            visits: served.rooms.visits.visits(),
+        });
+        SessionView {
+            device: self.device,
+            peer: self.peer,
+            since: self.since,
+            software: self.software.clone(),
+            vitae: self.vitae.clone(),
+            stats: self.mux.stats(),
+            round_trip: self.mux.round_trip(),
+            takes_streams: self.mux.takes_streams(),
+            services: services.collect(),
+        }
+    }
+}
