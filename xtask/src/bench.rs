@@ -1,7 +1,6 @@
 //! The benchmark: builds Petit as it is released, installs what it is measured beside, and runs `petit-bench`.
 
-use crate::Outcome;
-use crate::run::{cargo, root, succeed, target};
+use crate::run::{Outcome, cargo, root, succeed, target};
 use crate::setup::{self, Needed};
 
 /// The profile that is measured; see `Cargo.toml`.

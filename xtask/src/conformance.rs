@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::run::{build_programs, cargo, root, succeed, target};
-use crate::{Outcome, setup};
+use crate::run::{Outcome, build_programs, cargo, root, succeed, target};
+use crate::setup;
 
 const HEAD: &str = "\
 # Conformance

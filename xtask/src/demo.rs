@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::Outcome;
-use crate::run::{build_all, build_programs, target};
+use crate::run::{Outcome, build_all, build_programs, target};
 
 /// What the demo was asked.
 pub(crate) struct DemoArgs {

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Outcome;
-use crate::run::{build_all, cargo, root, succeed, target};
+use crate::run::{Outcome, build_all, cargo, root, succeed, target};
 
 /// Builds the programs, optimised or as the tests use them, and packs them.
 pub(crate) fn run(debug: bool) -> Outcome {

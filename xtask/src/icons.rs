@@ -5,8 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::Outcome;
-use crate::run::{is_installed, root, succeed};
+use crate::run::{Outcome, is_installed, root, succeed};
 
 /// Sizes of the program's icon.
 const APP: [u32; 7] = [16, 24, 32, 48, 64, 128, 256];

@@ -2,8 +2,7 @@
 
 use std::process::Command;
 
-use crate::Outcome;
-use crate::run::{build_programs, cargo, succeed, target};
+use crate::run::{Outcome, build_programs, cargo, succeed, target};
 use crate::setup;
 use crate::watch::watch;
 

@@ -16,13 +16,13 @@
 //!
 //! No product code lives here: the demo runs the real programs.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people")]
 
-mod audit;
 mod bench;
 mod circles;
 mod conformance;
 mod demo;
+mod dependencies;
 mod dist;
 mod documented;
 mod icons;
@@ -35,9 +35,6 @@ mod test;
 mod watch;
 
 use std::process::ExitCode;
-
-/// What went wrong, as a sentence or two.
-type Outcome = Result<(), String>;
 
 const USAGE: &str = "\
 usage: cargo xtask <command>
@@ -53,8 +50,8 @@ usage: cargo xtask <command>
         check formatting, lints and documentation and run all tests, those of
         the window's page in a browser included; --quick installs nothing, and
         runs formatting, circles, lints and the unit tests; with the name of a
-        step (formatting, circles, lints, documentation, page, tests,
-        conformance, units) only that one
+        step (formatting, circles, dependencies, lints, documentation, page,
+        tests, conformance, units) only that one
   bench [--quick] [--rounds N] [--only A,B] [--counts] [--profile]
         [--json FILE] [--docs]
         install nginx, haproxy and the like (Debian packages) and rathole, then
@@ -67,7 +64,9 @@ usage: cargo xtask <command>
         make the Debian package with the tray app and petit-client; --debug
         packs them as the tests use them
   icons render the icons from their vector source
-  audit check licences, bans, sources and advisories of the dependencies
+  audit check licences, bans, sources and advisories of the dependencies, and
+        whether all of them are used; the advisories need the internet, the
+        rest is a step of test
   soak [--minutes N]
         the programs in ordinary use and ordinary trouble; fails when memory,
         descriptors, threads or tasks grow
@@ -98,7 +97,7 @@ fn main() -> ExitCode {
         "icons" if rest.is_empty() => icons::run(),
         "setup" if rest.is_empty() => setup::run(),
         "conformance" if rest.is_empty() => conformance::run(),
-        "audit" if rest.is_empty() => audit::run(),
+        "audit" if rest.is_empty() => dependencies::audit(),
         "soak" => long::soak(rest),
         "mutants" => mutants::run(rest),
         "figures" if rest.is_empty() => long::figures(),
@@ -122,7 +121,7 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a test may assert by failing")]
 
     use super::USAGE;
 

@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Outcome;
-use crate::run::{cargo, root, succeed, target};
+use crate::run::{Outcome, cargo, root, succeed, target};
 
 const VERSION: &str = "27.1.0";
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::Outcome;
+/// What went wrong, as a sentence or two.
+pub(crate) type Outcome = Result<(), String>;
 
 /// The repository.
 pub(crate) fn root() -> PathBuf {

@@ -2,8 +2,7 @@
 
 use std::process::Command;
 
-use crate::Outcome;
-use crate::run::{cargo, is_installed, root, succeed, target};
+use crate::run::{Outcome, cargo, is_installed, root, succeed, target};
 
 /// A program, the Debian package that has it, and why it is needed.
 pub(crate) type Needed = (&'static str, &'static str, &'static str);

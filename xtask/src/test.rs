@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::run::{build_all, cargo, succeed, target};
+use crate::run::{Outcome, build_all, cargo, succeed, target};
 use crate::watch::{Watched, watch};
-use crate::{Outcome, circles, conformance, dist, page, setup};
+use crate::{circles, conformance, dependencies, dist, page, setup};
 
 /// What a step came to.
 struct Step {
@@ -70,6 +70,7 @@ pub(crate) fn run(wanted: Wanted<'_>) -> Outcome {
     };
     step("formatting", &mut || succeed(&mut cargo(&["fmt", "--all", "--check"])).map(|()| String::new()));
     step("circles", &mut circles::check);
+    step("dependencies", &mut dependencies::check);
     step("lints", &mut || {
         let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         succeed(&mut cargo(&arguments)).map(|()| String::new())
