@@ -7,7 +7,7 @@
 //!
 //! A benchmark, never a test: it judges nothing but prints what was reached beside what was to be.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)] // a tool for people
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people")]
 
 mod chart;
 mod client;

@@ -3,7 +3,15 @@
 //! The program `petit-client` is a thin command line over this library; the tray app is another front end
 //! of it; what that decides is in [`app`]. The tunnel itself is in `petit-engine`.
 
-#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test may assert by failing"
+    )
+)]
 
 pub mod app;
 pub mod autostart;

@@ -7,7 +7,15 @@
 //! multiplexer, TLS. It knows no file, environment, database or window. What the agent needs from outside it is handed
 //! through [`agent::Visits`].
 
-#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test may assert by failing"
+    )
+)]
 
 pub mod agent;
 pub mod cause;

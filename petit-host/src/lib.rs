@@ -4,7 +4,15 @@
 //!
 //! It knows nothing of tunnels; the engine knows nothing of it.
 
-#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test may assert by failing"
+    )
+)]
 
 pub mod background;
 pub mod cli;

@@ -4,7 +4,15 @@
 //! It binds no public address itself (but the ports of raw TCP services, on the address it is given), reads no
 //! file and installs no signal handler.
 
-#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test may assert by failing"
+    )
+)]
 
 mod access;
 mod admission;

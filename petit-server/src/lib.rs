@@ -3,7 +3,15 @@
 //! The program `petit-server` is a thin command line over this library, so that tests can hold a whole server in
 //! their own process.
 
-#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test may assert by failing"
+    )
+)]
 
 pub mod admin;
 pub mod backup;

@@ -1,6 +1,12 @@
 //! End to end, over real sockets and TLS. One binary; a module per behaviour.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may assert by failing"
+)]
 
 mod apart;
 mod certificate;

@@ -1,5 +1,7 @@
 //! Canaries: secrets that are planted on the way, and looked for in everything that is written, said or shown.
 
+use std::path::PathBuf;
+
 use base64_of::forms;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -99,41 +101,7 @@ async fn no_secret_is_written_said_or_shown() {
         said.push(server.run(arguments).await);
     }
 
-    // What must not be found, in every form that it could have.
-    let mut canaries: Vec<String> = ["query", "body", "a-field", "a-cookie"]
-        .iter()
-        .flat_map(|place| [format!("canary-in-the-{place}"), format!("canary-in-{place}")])
-        .collect();
-    canaries.push("canary-in-a-password".to_owned());
-    // As proxies are told it.
-    canaries.push(data_encoding::BASE64.encode(b"anna:canary-in-a-passwor"));
-    for link in [&link, &spare] {
-        let coded = link.split_once("#v1.").unwrap().1;
-        canaries.push(coded[..40].to_owned());
-        canaries.push(coded[60..100].to_owned());
-        let bytes = data_encoding::BASE64URL_NOPAD.decode(coded.as_bytes()).unwrap();
-        let secret = &bytes[24..56];
-        let parsed = Invite::parse(&SecretString::from(link.as_str())).unwrap();
-        assert!(
-            parsed.secret.hash()
-                == petit_engine::secret::InviteSecret::from_bytes(secret.try_into().unwrap()).hash()
-        );
-        canaries.extend(forms(secret));
-    }
-    let mut keys = Vec::new();
-    for (program, names) in [(&client, &["device.key"][..]), (&server, &["server.key", "backup.key"][..])] {
-        for name in names {
-            let path = program.dir().join(name);
-            let text = std::fs::read_to_string(&path).unwrap();
-            let base64: String = text.lines().filter(|line| !line.starts_with('-')).collect();
-            // The last 32 bytes of PKCS#8 are the seed of an Ed25519 key.
-            let pkcs8 = data_encoding::BASE64.decode(base64.as_bytes()).unwrap();
-            canaries.extend(forms(&pkcs8[16..48]));
-            canaries.push(base64[24..60].to_owned());
-            keys.push(path);
-        }
-    }
-    canaries.retain(|canary| canary.len() >= 15);
+    let (canaries, keys) = canaries([&link, &spare], &client, &server);
 
     let find = |text: &str, place: &str| {
         for canary in &canaries {
@@ -158,19 +126,63 @@ async fn no_secret_is_written_said_or_shown() {
     }
     find(&answer.text(), "an answer to a visitor");
     for process in [&server_process, &client_process] {
-        for file in ["cmdline", "environ"] {
-            // The environment of a process that cannot be dumped is root's alone.
-            let bytes = std::fs::read(format!("/proc/{}/{file}", process.id())).unwrap_or_default();
-            find(&String::from_utf8_lossy(&bytes), file);
-        }
-        let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.id())).unwrap();
-        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-        assert!(core.split_whitespace().nth(4) == Some("0"), "core dumps are off: {core}");
+        process_tells_nothing(process.id(), &find);
     }
     for path in keys {
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600, "{}", path.display());
     }
+}
+
+/// Looks into what others can see of a process, and whether it may leave a core behind.
+fn process_tells_nothing(process: u32, find: &impl Fn(&str, &str)) {
+    for file in ["cmdline", "environ"] {
+        // The environment of a process that cannot be dumped is root's alone.
+        let bytes = std::fs::read(format!("/proc/{process}/{file}")).unwrap_or_default();
+        find(&String::from_utf8_lossy(&bytes), file);
+    }
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert!(core.split_whitespace().nth(4) == Some("0"), "core dumps are off: {core}");
+}
+
+/// What must not be found, in every form that it could have, and the files that hold the keys.
+fn canaries(links: [&str; 2], client: &Program, server: &Program) -> (Vec<String>, Vec<PathBuf>) {
+    let mut canaries: Vec<String> = ["query", "body", "a-field", "a-cookie"]
+        .iter()
+        .flat_map(|place| [format!("canary-in-the-{place}"), format!("canary-in-{place}")])
+        .collect();
+    canaries.push("canary-in-a-password".to_owned());
+    // As proxies are told it.
+    canaries.push(data_encoding::BASE64.encode(b"anna:canary-in-a-passwor"));
+    for link in links {
+        let coded = link.split_once("#v1.").unwrap().1;
+        canaries.push(coded[..40].to_owned());
+        canaries.push(coded[60..100].to_owned());
+        let bytes = data_encoding::BASE64URL_NOPAD.decode(coded.as_bytes()).unwrap();
+        let secret = &bytes[24..56];
+        let parsed = Invite::parse(&SecretString::from(link)).unwrap();
+        assert!(
+            parsed.secret.hash()
+                == petit_engine::secret::InviteSecret::from_bytes(secret.try_into().unwrap()).hash()
+        );
+        canaries.extend(forms(secret));
+    }
+    let mut keys = Vec::new();
+    for (program, names) in [(client, &["device.key"][..]), (server, &["server.key", "backup.key"][..])] {
+        for name in names {
+            let path = program.dir().join(name);
+            let text = std::fs::read_to_string(&path).unwrap();
+            let base64: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+            // The last 32 bytes of PKCS#8 are the seed of an Ed25519 key.
+            let pkcs8 = data_encoding::BASE64.decode(base64.as_bytes()).unwrap();
+            canaries.extend(forms(&pkcs8[16..48]));
+            canaries.push(base64[24..60].to_owned());
+            keys.push(path);
+        }
+    }
+    canaries.retain(|canary| canary.len() >= 15);
+    (canaries, keys)
 }
 
 #[tokio::test]

@@ -4,7 +4,13 @@
 //! It asserts nothing by itself. Whatever a test waits for is waited for by name (a status, a line, a closed
 //! connection), never by the clock; a limit only ends a test that would hang.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may assert by failing"
+)]
 
 pub mod authority;
 pub mod bed;

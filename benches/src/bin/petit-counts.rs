@@ -4,8 +4,12 @@
 //! What runs here is the product's own code, fed with what it meets on the wire. Where both ends of a connection
 //! are in this process, the count holds both.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)] // a tool for people
-#![allow(clippy::unwrap_used, clippy::panic)] // a count of something that went wrong must not come out
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a count of something that went wrong must not come out"
+)]
 
 use std::hint::black_box;
 use std::process::ExitCode;

@@ -1,7 +1,13 @@
 //! The real tray app on a desktop of the test's own. A module per behaviour.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may assert by failing"
+)]
 
 mod consent;
 mod keychain;

@@ -4,7 +4,13 @@
 //! `petit-tests`; a limit only ends a test that would hang.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may assert by failing"
+)]
 
 pub mod app;
 pub mod driver;

@@ -43,7 +43,11 @@ mod server {
     #[interface(name = "org.freedesktop.Notifications")]
     impl Server {
         // The specification gives it this many, and zbus hands them over.
-        #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)]
+        #[allow(
+            clippy::too_many_arguments,
+            clippy::needless_pass_by_value,
+            reason = "the interface is the desktop's"
+        )]
         fn notify(
             &self,
             program: String,

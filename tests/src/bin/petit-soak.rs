@@ -10,7 +10,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::print_stdout
+    clippy::print_stdout,
+    reason = "a tool for people, which ends when something is not as it has to be"
 )]
 
 use std::process::ExitCode;

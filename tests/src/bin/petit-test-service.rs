@@ -1,6 +1,10 @@
 //! The bed's HTTP service as a process, for hosts of their own. Says where it listens, and goes on.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a program for tests, which says its port on standard output"
+)]
 
 use petit_tests::service::Service;
 

@@ -11,7 +11,8 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    clippy::print_stderr
+    clippy::print_stderr,
+    reason = "a tool for people, which ends when something is not as it has to be"
 )]
 
 use std::process::ExitCode;
