@@ -86,6 +86,8 @@ pub struct Program {
     prefix: Vec<String>,
     /// A program file of its own.
     installed: Option<PathBuf>,
+    /// The folder of its program.
+    version: PathBuf,
 }
 
 impl Program {
@@ -113,7 +115,19 @@ impl Program {
     }
 
     fn new(name: &'static str) -> Self {
-        Self { name, dir: tempfile::tempdir().unwrap(), env: Vec::new(), prefix: Vec::new(), installed: None }
+        Self {
+            name,
+            dir: tempfile::tempdir().unwrap(),
+            env: Vec::new(),
+            prefix: Vec::new(),
+            installed: None,
+            version: programs().to_owned(),
+        }
+    }
+
+    /// Runs the program in another folder from here on: another version of it, with the files of the one before.
+    pub fn switch_to(&mut self, version: &Path) {
+        version.clone_into(&mut self.version);
     }
 
     /// Sets an environment variable for all that is run from here on.
@@ -175,7 +189,7 @@ impl Program {
             arguments.first().is_some_and(|verb| ["start", "run"].map(OsStr::new).contains(&verb.as_ref()));
         let program = match &self.installed {
             Some(installed) if is_started => installed.clone(),
-            _ => programs().join(self.name),
+            _ => self.version.join(self.name),
         };
         let mut command = match prefix.split_first() {
             Some((first, rest)) => {
@@ -321,7 +335,7 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         // A program started in the background by `start` belongs to nobody; its socket tells it to stop.
-        let mut command = std::process::Command::new(programs().join(self.name));
+        let mut command = std::process::Command::new(self.version.join(self.name));
         let stopped = command.arg("stop").arg("--config").arg(self.config());
         let _ = stopped.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }

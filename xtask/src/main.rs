@@ -27,7 +27,9 @@ mod dist;
 mod documented;
 mod icons;
 mod long;
+mod minimum;
 mod mutants;
+mod old;
 mod page;
 mod run;
 mod setup;
@@ -45,13 +47,15 @@ usage: cargo xtask <command>
         took; where there is a desktop the client is the tray app, unless
         --headless keeps it away; --service exposes a service of yours instead;
         --once ends after the request
-  test [--quick | STEP]
+  test [--quick | --all | STEP]
         install what the tests need (Debian packages, as root or by sudo), then
         check formatting, lints and documentation and run all tests, those of
         the window's page in a browser included; --quick installs nothing, and
-        runs formatting, circles, lints and the unit tests; with the name of a
-        step (formatting, circles, dependencies, lints, documentation, page,
-        tests, conformance, units) only that one
+        runs formatting, circles, lints and the unit tests; --all runs today's
+        programs beside those of an older version as well, and builds with the
+        oldest Rust that is promised; with the name of a step (formatting,
+        circles, dependencies, lints, documentation, page, tests, conformance,
+        units, old, minimum) only that one
   bench [--quick] [--rounds N] [--only A,B] [--counts] [--profile]
         [--json FILE] [--docs]
         install nginx, haproxy and the like (Debian packages) and rathole, then

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::run::{Outcome, build_all, cargo, succeed, target};
 use crate::watch::{Watched, watch};
-use crate::{circles, conformance, dependencies, dist, page, setup};
+use crate::{circles, conformance, dependencies, dist, minimum, old, page, setup};
 
 /// What a step came to.
 struct Step {
@@ -19,6 +19,8 @@ struct Step {
 pub(crate) enum Wanted<'a> {
     /// Everything that CI checks.
     Usual,
+    /// The same, and what takes longer than anybody wants to wait for each change.
+    All,
     /// What takes a minute or two once all is built, and needs nothing that is not there.
     Quick,
     /// The step of this name.
@@ -29,6 +31,7 @@ impl<'a> Wanted<'a> {
     pub(crate) fn parse(arguments: &'a [String]) -> Option<Self> {
         match arguments {
             [] => Some(Self::Usual),
+            [all] if all == "--all" => Some(Self::All),
             [quick] if quick == "--quick" => Some(Self::Quick),
             [step] if !step.starts_with('-') => Some(Self::Step(step)),
             _ => None,
@@ -37,13 +40,16 @@ impl<'a> Wanted<'a> {
 
     fn includes(self, step: &str) -> bool {
         match self {
-            Self::Usual => step != UNITS,
+            Self::Usual => step != UNITS && !LONG.contains(&step),
+            Self::All => step != UNITS,
             Self::Quick => ["formatting", "circles", "lints", UNITS].contains(&step),
             Self::Step(name) => name == step,
         }
     }
 }
 
+/// The steps of [`Wanted::All`] alone.
+const LONG: [&str; 2] = ["old", "minimum"];
 /// The step that is part of the tests otherwise.
 const UNITS: &str = "units";
 
@@ -103,6 +109,8 @@ pub(crate) fn run(wanted: Wanted<'_>) -> Outcome {
     });
 
     step("conformance", &mut conformance::check);
+    step("old", &mut old::check);
+    step("minimum", &mut minimum::check);
     step(UNITS, &mut || {
         let units = ["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins"];
         let watched = watch(&mut cargo(&units))?;

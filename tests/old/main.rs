@@ -1,0 +1,170 @@
+//! Programs of an older version beside today's: on both ends of one tunnel, and one after the other in one folder.
+//!
+//! `cargo xtask test old` builds them and says in `PETIT_OLD_PROGRAMS` where they are.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may assert by failing"
+)]
+
+use std::path::PathBuf;
+
+use petit_tests::bed::{client_config, server_config};
+use petit_tests::pattern::Pattern;
+use petit_tests::process::Program;
+use petit_tests::service::Service;
+use petit_tests::soon;
+use petit_tests::visitor::{Visitor, request};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// The folder of the older programs.
+fn old() -> PathBuf {
+    let folder = std::env::var_os("PETIT_OLD_PROGRAMS").expect("run this by `cargo xtask test old`");
+    let folder = PathBuf::from(folder);
+    for program in ["petit-client", "petit-server"] {
+        assert!(folder.join(program).is_file(), "{program} is in {}", folder.display());
+    }
+    folder
+}
+
+async fn server(is_old: bool) -> Program {
+    let mut server = Program::uninitialised_server();
+    if is_old {
+        server.switch_to(&old());
+    }
+    std::fs::write(server.config(), server_config("")).unwrap();
+    server.run(["init"]).await.ok();
+    server
+}
+
+/// A registered client with an HTTP and a raw TCP service.
+async fn client(is_old: bool, server: &Program, services: [&Service; 2]) -> Program {
+    let mut client = Program::client();
+    if is_old {
+        client.switch_to(&old());
+    }
+    let [web, line] = services;
+    let config = client_config(&[("web", web.address(), "http"), ("line", line.address(), "tcp")]);
+    std::fs::write(client.config(), config).unwrap();
+    client.run_with(["register"], &server.invite([""; 0]).await).await.ok();
+    client
+}
+
+/// Waits until both services are proved to work as far as their server can tell, and returns the status.
+async fn both_work(client: &Program, light: &str) -> Value {
+    let works = |service: &Value| service["light"] == light;
+    let what = format!("two lights that say {light}");
+    client
+        .until(&what, |status| {
+            status["services"].as_array().is_some_and(|all| all.len() == 2 && all.iter().all(works))
+        })
+        .await
+}
+
+fn service<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let services = status["services"].as_array().unwrap();
+    services.iter().find(|service| service["name"] == name).unwrap()
+}
+
+/// Small and large, both ways, over HTTP and raw TCP.
+async fn everything_passes(visitor: &Visitor, status: &Value) {
+    let id = service(status, "web")["id"].as_str().unwrap();
+    let host = format!("{id}.localhost");
+    assert_eq!(visitor.get(&host, "/").await.text(), "web");
+    let count = 5_000_000;
+    let answer = visitor.send(request(&host, "POST", "/sum", Pattern::new(count))).await;
+    assert_eq!(answer.text(), format!("{count} {}", Pattern::sum(count)), "5 MB up");
+    let answer = visitor.open(request(&host, "GET", "/bytes/5000000", Pattern::new(0))).await;
+    let down = petit_tests::visitor::sum(answer.into_body()).await.unwrap();
+    assert_eq!(down, (count, Pattern::sum(count)), "5 MB down");
+    let missing = visitor.get("aaaaaaaaaaaaaaaa.localhost", "/").await;
+    assert_eq!((missing.status.as_u16(), missing.petit_error().as_deref()), (404, Some("unknown-service")));
+
+    let line = service(status, "line")["url"].as_str().unwrap();
+    let mut tcp = TcpStream::connect(line.strip_prefix("tcp://").unwrap()).await.unwrap();
+    tcp.write_all(b"over the line").await.unwrap();
+    tcp.shutdown().await.unwrap();
+    let mut heard = String::new();
+    soon("the echo", tcp.read_to_string(&mut heard)).await.unwrap();
+    assert_eq!(heard, "hello: over the line");
+}
+
+/// A server and a client of which one is of the older version: requests, a lost connection, a service that goes
+/// away and comes back, a server that ends and starts again.
+async fn one_of_them_is_old(server_is_old: bool) {
+    // An older server does not try its public address; today's client says how far the proof goes.
+    let works = if server_is_old { "up_to_server" } else { "green" };
+    let web = Service::http("web").await;
+    let line = Service::tcp_echo("hello: ").await;
+    let server = server(server_is_old).await;
+    let running = server.up().await;
+    let client = client(!server_is_old, &server, [&web, &line]).await;
+    let _client = client.up().await;
+    let status = both_work(&client, works).await;
+    everything_passes(&server.visitor().await, &status).await;
+
+    // What a visitor is told names the hop, and the light follows.
+    let visitor = server.visitor().await;
+    let host = format!("{}.localhost", service(&status, "web")["id"].as_str().unwrap());
+    let address = web.stop().await;
+    let answer = visitor.get(&host, "/").await;
+    assert_eq!((answer.status.as_u16(), answer.petit_error().as_deref()), (502, Some("service-down")));
+    client.until("a red light", |status| service(status, "web")["light"] == "red").await;
+    let _web = Service::http_on("web", address).await;
+    assert_eq!(visitor.get(&host, "/").await.text(), "web");
+    both_work(&client, works).await;
+
+    server.run(["stop"]).await.ok();
+    assert_eq!(running.exit().await, 0);
+    client.until("a client that waits", |status| status["services"][0]["light"] != works).await;
+    assert_eq!(client.run(["stop"]).await.exit, 0);
+}
+
+#[tokio::test]
+async fn an_old_client_works_with_todays_server() {
+    one_of_them_is_old(false).await;
+}
+
+#[tokio::test]
+async fn todays_client_works_with_an_old_server() {
+    one_of_them_is_old(true).await;
+}
+
+/// A registration, a registry and a configuration of the older version are today's program's, too.
+#[tokio::test]
+async fn both_are_upgraded_where_they_are_and_nothing_is_asked_again() {
+    let web = Service::http("web").await;
+    let line = Service::tcp_echo("hello: ").await;
+    let mut server = server(true).await;
+    // Ports that stay: the client knows the server by the address in its invite.
+    let running = server.up().await;
+    let status = server.status().await;
+    let port = |address: &Value| address.as_str().unwrap().rsplit_once(':').unwrap().1.to_owned();
+    let config = std::fs::read_to_string(server.config()).unwrap();
+    let config =
+        config.replace("secure_proxy_port = 0", &format!("secure_proxy_port = {}", port(&status["tls"])));
+    std::fs::write(server.config(), config).unwrap();
+    let mut client = client(true, &server, [&web, &line]).await;
+    let first = client.up().await;
+    let before = both_work(&client, "green").await;
+
+    client.run(["stop"]).await.ok();
+    assert_eq!(first.exit().await, 0);
+    client.switch_to(petit_tests::process::programs());
+    let _client = client.up().await;
+    let status = both_work(&client, "up_to_server").await;
+    assert_eq!(service(&status, "web")["id"], service(&before, "web")["id"]);
+
+    server.run(["stop"]).await.ok();
+    assert_eq!(running.exit().await, 0);
+    server.switch_to(petit_tests::process::programs());
+    let _server = server.up().await;
+    let status = both_work(&client, "green").await;
+    assert_eq!(service(&status, "web")["id"], service(&before, "web")["id"]);
+    everything_passes(&server.visitor().await, &status).await;
+}
