@@ -31,8 +31,8 @@ use crate::config::{self, Config};
 use crate::directory::Directory;
 use crate::explain;
 use crate::fronts;
+use crate::registry::{EndedBy, StoreError, StoreErrorKind};
 use crate::server::{InviteError, InviteRequest, Phase, Reloaded, Server, make_invite};
-use crate::store::{EndedBy, StoreError};
 use crate::{SOFTWARE, seconds};
 
 /// Answers the operator's requests.
@@ -157,6 +157,40 @@ impl Admin {
         self.running.as_ref().ok_or_else(|| ApiProblem::new(409, "not_running", "the server is not running"))
     }
 
+    /// The file that the registry is in.
+    fn registry_file(&self) -> PathBuf {
+        let running = self.running.as_ref().map(|running| &running.server.config);
+        running.or(self.offline.as_ref()).map(|config| config.registry_file.clone()).unwrap_or_default()
+    }
+
+    /// What a failure of the registry is to whoever asks.
+    fn problem(&self) -> impl Fn(StoreError) -> ApiProblem + use<> {
+        let file = self.registry_file();
+        move |error| {
+            let error = error.at(&file);
+            match error.kind() {
+                StoreErrorKind::Replaced => ApiProblem::new(500, "registry_replaced", error.to_string()),
+                StoreErrorKind::Busy => ApiProblem::new(503, "busy", error.to_string()),
+                StoreErrorKind::Conflict(conflict) => ApiProblem::new(409, "conflict", conflict.to_string()),
+                StoreErrorKind::Elsewhere => ApiProblem::moved(),
+                StoreErrorKind::NotARegistry
+                | StoreErrorKind::Missing
+                | StoreErrorKind::CannotOpen
+                | StoreErrorKind::TooNew { .. }
+                | StoreErrorKind::Failed
+                | StoreErrorKind::Row { .. } => {
+                    ApiProblem::new(500, "store_failed", petit_host::cli::chain(&error))
+                }
+            }
+        }
+    }
+
+    /// Why the registry is not where it was opened, if so.
+    fn registry_problem(&self) -> Option<String> {
+        let error = self.directory.store().in_place().err()?;
+        Some(error.at(&self.registry_file()).to_string())
+    }
+
     /// What HTTPS visitors are shown, each for its names.
     fn certificates(&self) -> Vec<Value> {
         let now = SystemTime::now();
@@ -202,7 +236,7 @@ impl Admin {
             );
             return Err(ApiProblem::new(400, "bad_id", format!("{name:?} is no client's ID; {hint}")));
         };
-        self.directory.end_device(id, EndedBy::Operator).await.map_err(problem)?;
+        self.directory.end_device(id, EndedBy::Operator).await.map_err(self.problem())?;
         Ok(json!({ "revoked": id }))
     }
 
@@ -235,7 +269,7 @@ impl Admin {
         }
         let Wanted { id, alias, force } = body(request)?;
         self.check_alias(&alias)?;
-        self.directory.add_alias(id, alias.clone(), force).await.map_err(problem)?;
+        self.directory.add_alias(id, alias.clone(), force).await.map_err(self.problem())?;
         Ok(json!({
             "id": id,
             "alias": alias,
@@ -253,7 +287,7 @@ impl Admin {
             |error: petit_engine::name::InvalidName| ApiProblem::new(400, "bad_request", error.to_string());
         let id: RegisteredId = wanted("id")?.parse().map_err(bad)?;
         let alias: Alias = wanted("alias")?.parse().map_err(bad)?;
-        self.directory.remove_alias(id, alias.clone()).await.map_err(problem)?;
+        self.directory.remove_alias(id, alias.clone()).await.map_err(self.problem())?;
         Ok(json!({ "id": id, "removed": alias }))
     }
 
@@ -288,7 +322,7 @@ impl Admin {
         };
         let invite = make_invite(&self.directory, server, &pins, terms).await;
         let invite = invite.map_err(|error| match error {
-            InviteError::Store(error) => problem(error),
+            InviteError::Store(error) => self.problem()(error),
             InviteError::NoRandom(error) => ApiProblem::new(500, "failed", error.to_string()),
         })?;
         Ok(json!({
@@ -316,7 +350,7 @@ impl Admin {
         };
         let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(id.as_bytes()).map_err(|_| bad())?;
         let id = InviteId(bytes.try_into().map_err(|_| bad())?);
-        self.directory.store().withdraw(id).await.map_err(problem)?;
+        self.directory.store().withdraw(id).await.map_err(self.problem())?;
         Ok(json!({ "withdrawn": id.to_string() }))
     }
 
@@ -455,14 +489,4 @@ fn is_under(host: &VisitorHost, endpoint: &Endpoint) -> bool {
 
 fn body<T: DeserializeOwned>(request: &Request) -> Result<T, ApiProblem> {
     T::deserialize(&request.body).map_err(|error| ApiProblem::new(400, "bad_request", error.to_string()))
-}
-
-fn problem(error: StoreError) -> ApiProblem {
-    match error {
-        StoreError::Replaced { .. } => ApiProblem::new(500, "registry_replaced", error.to_string()),
-        StoreError::Busy => ApiProblem::new(503, "busy", error.to_string()),
-        StoreError::Conflict(conflict) => ApiProblem::new(409, "conflict", conflict.to_string()),
-        StoreError::Elsewhere => ApiProblem::moved(),
-        other => ApiProblem::new(500, "store_failed", petit_host::cli::chain(&other)),
-    }
 }

@@ -13,9 +13,10 @@ use zeroize::Zeroizing;
 use crate::certificate;
 use crate::config::{self, Config};
 use crate::folder::Folder;
+use crate::registry::{StoreError, StoreErrorAt};
 use crate::server::{Offline, ServerStartError};
+use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Store, StoreError};
 
 const REGISTRY: &str = "registry.db";
 const KEY: &str = "server.key";
@@ -41,7 +42,7 @@ pub enum BackupError {
     Damaged(PathBuf),
     /// The registry.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] StoreErrorAt),
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),
@@ -102,7 +103,9 @@ async fn write(
     files::make_private_dir(to)?;
     copy(&folder.config, &to.join(CONFIG))?;
     copy(&folder.backup_pin(), &to.join(PIN))?;
-    store.backup(to.join(REGISTRY)).await?;
+    let copy_of_registry = to.join(REGISTRY);
+    let failed = |error: StoreError| error.at(&copy_of_registry);
+    store.backup(copy_of_registry.clone()).await.map_err(failed)?;
     let mut left_out = Vec::new();
     for path in certificate::files(config) {
         match inside(folder.path(), &path) {
@@ -193,8 +196,7 @@ async fn check(from: &Path) -> Result<(), BackupError> {
     if !registry.exists() {
         return Err(BackupError::NoBackup { folder: from.to_owned(), missing: REGISTRY });
     }
-    SqliteStore::check(&registry).await?;
-    Ok(())
+    Ok(SqliteStore::check(&registry).await.map_err(|error| error.at(&registry))?)
 }
 
 /// Moves what is in the way into a folder of its own.

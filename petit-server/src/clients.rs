@@ -11,8 +11,8 @@ use petit_engine::words::KeyWords;
 use petit_relay::{RecordedBreach, SessionView};
 use serde::{Serialize, Serializer};
 
+use crate::registry::{DeviceRow, EndedBy, ServiceRow};
 use crate::seconds;
-use crate::store::{DeviceRow, EndedBy, ServiceRow};
 
 /// How the public front of each kind of service is; `None` while no server runs.
 #[derive(Clone, Copy, Debug)]

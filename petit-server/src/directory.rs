@@ -18,9 +18,10 @@ use petit_relay::{
 };
 use tokio::sync::{Semaphore, broadcast, watch};
 
-use crate::store::{
-    AnnouncedRow, Changes, Device, EndedBy, RegistrationLimits, Service, Store, StoreError, Tables,
+use crate::registry::{
+    AnnouncedRow, Delta, Device, EndedBy, RegistrationLimits, Service, StoreError, StoreErrorKind, Tables,
 };
+use crate::store::Store;
 
 /// Lookups and changes of the registry. Cheap to clone.
 #[derive(Clone)]
@@ -118,27 +119,27 @@ impl Lookup {
     }
 
     /// Returns whom the change concerns.
-    fn apply(&mut self, changes: Changes) -> Change {
+    fn apply(&mut self, delta: Delta) -> Change {
         let mut concerned = Change::default();
-        self.add(changes.added, &mut concerned);
-        for (device, name) in changes.renamed {
+        self.add(delta.added, &mut concerned);
+        for (device, name) in delta.renamed {
             if let Some(device) = self.devices.get_mut(&device) {
                 device.name = name;
             }
         }
-        for alias in &changes.aliases_gone {
+        for alias in &delta.aliases_gone {
             self.remove_alias(alias, &mut concerned);
         }
-        for id in &changes.services_gone {
+        for id in &delta.services_gone {
             self.remove_service(id);
         }
-        for device in &changes.devices_gone {
+        for device in &delta.devices_gone {
             if let Some(gone) = self.devices.remove(device) {
                 self.keys.remove(&gone.key);
             }
         }
-        concerned.devices.extend(changes.devices_gone);
-        concerned.services_gone = changes.services_gone;
+        concerned.devices.extend(delta.devices_gone);
+        concerned.services_gone = delta.services_gone;
         concerned
     }
 
@@ -223,11 +224,11 @@ impl Directory {
             let services_gone: Vec<RegisteredId> = services.copied().collect();
             let aliases = services_gone.iter().filter_map(|id| tables.aliases_of.get(id)).flatten();
             let aliases_gone = aliases.cloned().collect();
-            tables.apply(Changes {
+            tables.apply(Delta {
                 devices_gone: vec![device],
                 services_gone,
                 aliases_gone,
-                ..Changes::default()
+                ..Delta::default()
             })
         };
         self.tell(concerned);
@@ -310,36 +311,36 @@ impl Directory {
     where
         T: Send + 'static,
         F: FnOnce(Arc<dyn Store>) -> R + Send + 'static,
-        R: Future<Output = Result<(T, Changes), StoreError>> + Send,
+        R: Future<Output = Result<(T, Delta), StoreError>> + Send,
     {
         let made = async {
             let turn = {
                 let _place = match asker {
                     Asker::Operator => None,
-                    Asker::Client => Some(self.line.room.try_acquire().map_err(|_| StoreError::Busy)?),
+                    Asker::Client => Some(self.line.room.try_acquire().map_err(|_| StoreErrorKind::Busy)?),
                 };
                 Arc::clone(&self.line.turn).lock_owned().await
             };
             let this = self.clone();
             let task = tokio::spawn(async move {
                 let _turn = turn;
-                let (value, changes) = change(Arc::clone(&this.store)).await?;
-                let ended = changes.devices_gone.clone();
-                let concerned = this.write().apply(changes);
+                let (value, delta) = change(Arc::clone(&this.store)).await?;
+                let ended = delta.devices_gone.clone();
+                let concerned = this.write().apply(delta);
                 this.tell(concerned);
                 for device in ended {
                     let _ = this.ended.send(device); // nobody may want to know
                 }
                 Ok(value)
             });
-            let failed = |error| StoreError::Failed(sqlx::Error::Io(std::io::Error::other(error)));
+            let failed = |error| StoreError::new(StoreErrorKind::Failed, error);
             task.await.unwrap_or_else(|error| Err(failed(error)))
         };
         match asker {
             Asker::Operator => made.await,
-            Asker::Client => {
-                tokio::time::timeout(limits::CHANGE, made).await.unwrap_or(Err(StoreError::Busy))
-            }
+            Asker::Client => tokio::time::timeout(limits::CHANGE, made)
+                .await
+                .unwrap_or_else(|_| Err(StoreErrorKind::Busy.into())),
         }
     }
 
@@ -376,7 +377,7 @@ impl Directory {
     /// Logs what a client's request came to. Not for each of many clients: then their number says it all.
     fn report(&self, what: &str, error: &StoreError) {
         use std::error::Error;
-        if matches!(error, StoreError::Elsewhere) {
+        if *error.kind() == StoreErrorKind::Elsewhere {
             return tracing::debug!(what, "left to the process that keeps the registry now");
         }
         let source = error.source().map(ToString::to_string);
@@ -421,17 +422,17 @@ impl Access for Directory {
         Box::pin(async move {
             let enrol = |store: Arc<dyn Store>| async move {
                 Ok(match store.enrol(request).await? {
-                    Ok((row, changes)) => {
-                        (Ok(Enrolled { device: row.device, service: row.service, id: row.id }), changes)
+                    Ok((row, delta)) => {
+                        (Ok(Enrolled { device: row.device, service: row.service, id: row.id }), delta)
                     }
-                    Err(refusal) => (Err(refusal), Changes::default()),
+                    Err(refusal) => (Err(refusal), Delta::default()),
                 })
             };
             self.change(Asker::Client, enrol).await.unwrap_or_else(|error| {
                 self.report("enrolment", &error);
-                Err(match error {
+                Err(match error.kind() {
                     // The process that keeps it takes the same invite, in a moment.
-                    StoreError::Busy | StoreError::Elsewhere => EnrolRefusal::Busy,
+                    StoreErrorKind::Busy | StoreErrorKind::Elsewhere => EnrolRefusal::Busy,
                     _ => EnrolRefusal::StoreFailed,
                 })
             })
@@ -472,8 +473,8 @@ impl Access for Directory {
     fn remove(&self, device: DeviceId, service: ServiceName) -> BoxFuture<'_, Option<bool>> {
         Box::pin(async move {
             let remove = move |store: Arc<dyn Store>| async move {
-                let changes = store.remove_service(device, service).await?;
-                Ok((!changes.services_gone.is_empty(), changes))
+                let delta = store.remove_service(device, service).await?;
+                Ok((!delta.services_gone.is_empty(), delta))
             };
             let removed = self.change(Asker::Client, remove).await;
             removed.inspect_err(|error| self.report("removal of a service", error)).ok()

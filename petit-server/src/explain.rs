@@ -9,8 +9,8 @@ use petit_relay::{Failure, Presence, Route, Routed, Via, decide};
 use serde::Serialize;
 
 use crate::directory::Directory;
+use crate::registry::StoreError;
 use crate::server::Server;
-use crate::store::StoreError;
 
 /// What was found out about a URL.
 #[derive(Clone, Debug, Serialize)]

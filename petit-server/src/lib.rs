@@ -25,6 +25,7 @@ pub mod folder;
 pub mod fronts;
 pub mod load;
 pub mod memory;
+pub mod registry;
 pub mod server;
 pub mod store;
 

@@ -25,9 +25,10 @@ use crate::directory::Directory;
 use crate::folder::{Folder, KeyError};
 use crate::fronts::AuthorityError;
 use crate::memory;
+use crate::registry::{NewInvite, RegistrationLimits, StoreError, StoreErrorAt};
+use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::store::yielding::{Yielded, Yielding};
-use crate::store::{NewInvite, RegistrationLimits, Store, StoreError};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +47,7 @@ pub enum ServerStartError {
     Key(#[from] KeyError),
     /// The registry cannot be used.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] StoreErrorAt),
     /// The certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -168,10 +169,13 @@ pub(crate) async fn lock(folder: &Folder) -> Result<Lock, ServerStartError> {
 async fn directory(
     config: &Config,
     limits: watch::Receiver<RegistrationLimits>,
-) -> Result<(Directory, Arc<Yielding>), StoreError> {
-    let store = Arc::new(Yielding::new(Arc::new(SqliteStore::open(&config.registry_file).await?)));
-    let kept: Arc<dyn Store> = Arc::clone(&store) as _;
-    Ok((Directory::load(kept, limits).await?, store))
+) -> Result<(Directory, Arc<Yielding>), StoreErrorAt> {
+    let open = async {
+        let store = Arc::new(Yielding::new(Arc::new(SqliteStore::open(&config.registry_file).await?)));
+        let kept: Arc<dyn Store> = Arc::clone(&store) as _;
+        Ok((Directory::load(kept, limits).await?, store))
+    };
+    open.await.map_err(|error: StoreError| error.at(&config.registry_file))
 }
 
 fn service_limits(config: &Config) -> RegistrationLimits {
@@ -332,12 +336,13 @@ impl Server {
         loop {
             tokio::time::sleep(REGISTRY_EVERY).await;
             let in_place = self.directory.store().in_place();
-            match &in_place {
+            let is_in_place = in_place.is_ok();
+            match in_place.map_err(|error| error.at(&self.config.registry_file)) {
                 Err(error) if was_in_place => tracing::error!("{error}"),
                 Ok(()) if !was_in_place => tracing::info!("the registry is in its place again"),
-                _ => {}
+                Ok(()) | Err(_) => {}
             }
-            was_in_place = in_place.is_ok();
+            was_in_place = is_in_place;
         }
     }
 

@@ -123,7 +123,11 @@ async fn a_change_is_looked_at_by_the_sessions_that_it_concerns_and_no_other() {
 
     // A revocation ends its session, and an alias that changes hands is told to both.
     let (mut revoked, of_revoked) = clients.pop().unwrap();
-    bed.server.directory.end_device(of_revoked.device, petit_server::store::EndedBy::Operator).await.unwrap();
+    bed.server
+        .directory
+        .end_device(of_revoked.device, petit_server::registry::EndedBy::Operator)
+        .await
+        .unwrap();
     assert!(matches!(revoked.control().await, Some(FromRelay::Refused { .. })));
     soon("its session to end", async {
         while relay.sessions().len() == CLIENTS {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use petit_client::status::{Connection, Light};
 use petit_engine::cause::Cause;
-use petit_server::store::EndedBy;
+use petit_server::registry::EndedBy;
 use petit_tests::bed::Bed;
 use petit_tests::rogue::Device;
 use petit_tests::service::Service;

@@ -10,11 +10,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use super::{Admin, Written, certificate_problem, problem, state, waits_for};
+use super::{Admin, Written, certificate_problem, state, waits_for};
 use crate::certificate::PublicNames;
 use crate::clients::{ClientView, Clients};
+use crate::registry::{AliasRow, DeviceRow, InviteRow};
 use crate::server::Phase;
-use crate::store::{AliasRow, DeviceRow, InviteRow};
 use crate::{SOFTWARE, load, seconds};
 
 impl Admin {
@@ -40,7 +40,7 @@ impl Admin {
             "https_visitors": !server.https().certificates.is_empty(),
             "certificates": self.certificates(),
             "certificate_problem": certificate_problem(server),
-            "registry_problem": self.directory.store().in_place().err().map(|error| error.to_string()),
+            "registry_problem": self.registry_problem(),
             "endpoint": self.endpoint,
             "fronts": self.fronts(),
             "tunnel_address": terms.server,
@@ -78,7 +78,7 @@ impl Admin {
             clients: Clients<'a>,
         }
         let (store, endpoint) = (Arc::clone(self.directory.store()), self.endpoint.clone());
-        let fronts = self.front_states();
+        let (fronts, problem) = (self.front_states(), self.problem());
         let relay = self.running.as_ref().map(|running| running.server.relay.clone());
         away(move |runtime| {
             let rows = runtime.block_on(store.devices()).map_err(problem)?;
@@ -91,7 +91,7 @@ impl Admin {
     /// The row of a client, by its own ID, a registered ID or an alias of one of its services.
     pub(super) async fn find(&self, name: &str) -> Result<DeviceRow, ApiProblem> {
         let row = match self.directory.device_called(name) {
-            Some(device) => self.directory.store().device(device).await.map_err(problem)?,
+            Some(device) => self.directory.store().device(device).await.map_err(self.problem())?,
             None => None,
         };
         row.ok_or_else(|| {
@@ -114,6 +114,7 @@ impl Admin {
 
     pub(super) async fn aliases(&self) -> Written {
         let (store, endpoint) = (Arc::clone(self.directory.store()), self.endpoint.clone());
+        let problem = self.problem();
         away(move |runtime| {
             let rows = runtime.block_on(store.aliases()).map_err(problem)?;
             let value = |row: &AliasRow| {
@@ -131,7 +132,7 @@ impl Admin {
     }
 
     pub(super) async fn list_invites(&self) -> Written {
-        let store = Arc::clone(self.directory.store());
+        let (store, problem) = (Arc::clone(self.directory.store()), self.problem());
         away(move |runtime| {
             let rows = runtime.block_on(store.invites()).map_err(problem)?;
             let value = |row: &InviteRow| {

@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Executor};
 
 use super::*;
-use crate::store::NewInvite;
+use crate::registry::NewInvite;
 use crate::store::sqlite::SqliteStore;
 
 struct Bed {

@@ -6,7 +6,7 @@ use petit_engine::name::DeviceId;
 use serde_json::{Value, json};
 
 use super::Server;
-use crate::store::StoreError;
+use crate::registry::StoreError;
 
 /// The name of the lock among what is handed over.
 pub const LOCK: &str = "lock";

@@ -10,8 +10,9 @@ use super::{ServerStartError, directory, lock, service_limits};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::folder::{Folder, KeyError, Pinned};
+use crate::registry::{StoreError, StoreErrorKind};
+use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Store, StoreError};
 
 /// The registry without a server around it, for commands while none runs.
 pub struct Offline {
@@ -79,27 +80,28 @@ impl Begun {
         begun: &mut Parts,
     ) -> Result<(Directory, bool), ServerStartError> {
         let path = &config.registry_file;
+        let at = |error: StoreError| error.at(path);
         let made_keys = !folder.has_key()? && {
             let pinned = match SqliteStore::open(path).await {
                 // Invites say what is to be pinned, so without one nobody has pinned anything.
-                Ok(store) if store.is_untouched().await? => {
-                    store.close().await?;
+                Ok(store) if store.is_untouched().await.map_err(at)? => {
+                    store.close().await.map_err(at)?;
                     Pinned::Never
                 }
                 Ok(store) => {
                     // Before its process ends: what SQLite has under way stands in files beside it.
-                    store.close().await?;
+                    store.close().await.map_err(at)?;
                     return Err(KeyError::Lost { path: folder.key() }.into());
                 }
-                Err(StoreError::Missing { .. }) => Pinned::Perhaps,
-                Err(error) => return Err(error.into()),
+                Err(error) if *error.kind() == StoreErrorKind::Missing => Pinned::Perhaps,
+                Err(error) => return Err(at(error).into()),
             };
             if pinned == Pinned::Perhaps {
                 if folder.backup_key().exists() || folder.backup_pin().exists() {
                     return Err(KeyError::Lost { path: folder.key() }.into());
                 }
                 begun.registry = true;
-                SqliteStore::create(path).await?.close().await?;
+                create(path).await.map_err(at)?;
             }
             begun.keys = true;
             folder.make_keys(pinned)?
@@ -107,7 +109,7 @@ impl Begun {
         // The key is made last, so one without a registry is a registry that was lost, or a disk that is not there.
         if lost == LostRegistry::MadeAnew {
             begun.registry |= !is_there(path);
-            SqliteStore::create(path).await?.close().await?;
+            create(path).await.map_err(at)?;
         }
         let (_, limits) = watch::channel(service_limits(config));
         Ok((directory(config, limits).await?.0, made_keys))
@@ -124,6 +126,10 @@ impl Begun {
         let _ = directory.store().close().await;
         made.take_back();
     }
+}
+
+async fn create(path: &Path) -> Result<(), StoreError> {
+    SqliteStore::create(path).await?.close().await
 }
 
 /// What has been begun to be made. A file that was not there at first and comes while nothing was begun, such as on a

@@ -12,9 +12,10 @@ use petit_engine::secret::InviteId;
 use petit_relay::EnrolRequest;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-use super::{
-    AliasRow, AnnouncedRow, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite,
-    RegistrationLimits, Store, StoreError, StoreFuture, Tables,
+use super::{Store, StoreFuture};
+use crate::registry::{
+    AliasRow, AnnouncedRow, Delta, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite, RegistrationLimits,
+    StoreError, StoreErrorKind, Tables,
 };
 
 /// Where the registry is kept.
@@ -71,7 +72,7 @@ impl Yielding {
         let here = Arc::clone(&self.keeper).read_owned().await;
         match *here {
             Keeper::ThisProcess => Ok(here),
-            Keeper::AnotherProcess => Err(StoreError::Elsewhere),
+            Keeper::AnotherProcess => Err(StoreErrorKind::Elsewhere.into()),
         }
     }
 }
@@ -103,7 +104,7 @@ impl Store for Yielding {
         asked!(self, withdraw(id))
     }
 
-    fn enrol(&self, request: EnrolRequest) -> StoreFuture<'_, Result<(EnrolledRow, Changes), EnrolRefusal>> {
+    fn enrol(&self, request: EnrolRequest) -> StoreFuture<'_, Result<(EnrolledRow, Delta), EnrolRefusal>> {
         asked!(self, enrol(request))
     }
 
@@ -112,27 +113,27 @@ impl Store for Yielding {
         device: DeviceId,
         services: Vec<(ServiceName, ServiceKind)>,
         limits: RegistrationLimits,
-    ) -> StoreFuture<'_, (Vec<AnnouncedRow>, Changes)> {
+    ) -> StoreFuture<'_, (Vec<AnnouncedRow>, Delta)> {
         asked!(self, announce(device, services, limits))
     }
 
-    fn rename(&self, device: DeviceId, name: String) -> StoreFuture<'_, Changes> {
+    fn rename(&self, device: DeviceId, name: String) -> StoreFuture<'_, Delta> {
         asked!(self, rename(device, name))
     }
 
-    fn remove_service(&self, device: DeviceId, name: ServiceName) -> StoreFuture<'_, Changes> {
+    fn remove_service(&self, device: DeviceId, name: ServiceName) -> StoreFuture<'_, Delta> {
         asked!(self, remove_service(device, name))
     }
 
-    fn end_device(&self, device: DeviceId, by: EndedBy) -> StoreFuture<'_, Changes> {
+    fn end_device(&self, device: DeviceId, by: EndedBy) -> StoreFuture<'_, Delta> {
         asked!(self, end_device(device, by))
     }
 
-    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> StoreFuture<'_, Changes> {
+    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> StoreFuture<'_, Delta> {
         asked!(self, add_alias(id, alias, force))
     }
 
-    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> StoreFuture<'_, Changes> {
+    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> StoreFuture<'_, Delta> {
         asked!(self, remove_alias(id, alias))
     }
 
@@ -195,8 +196,8 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         yielded.to_another_process();
-        assert!(matches!(waiting.await.unwrap(), Err(StoreError::Elsewhere)));
-        assert!(matches!(store.devices().await, Err(StoreError::Elsewhere)));
+        assert_eq!(waiting.await.unwrap().unwrap_err().kind(), &StoreErrorKind::Elsewhere);
+        assert_eq!(store.devices().await.unwrap_err().kind(), &StoreErrorKind::Elsewhere);
         store.close().await.unwrap();
         store.take_back().await;
         assert!(store.devices().await.unwrap().is_empty());

@@ -10,7 +10,7 @@ use petit_engine::net::dial::DialRoute;
 use petit_engine::proto::control::{EnrolRefusal, Text};
 use petit_engine::secret::PrivateKey;
 use petit_host::logs::{FILE_BYTES, FILES, RotatingFile};
-use petit_server::store::StoreError;
+use petit_server::registry::StoreErrorKind;
 use petit_server::store::sqlite::SqliteStore;
 use petit_tests::bed::{client_config, server_config};
 use petit_tests::figures::{figure, rounds};
@@ -241,20 +241,18 @@ async fn no_damage_to_the_registry_is_met_with_a_panic_or_with_silence() {
                 refused += usize::from(!all);
                 drop(store);
             }
-            Err(
-                StoreError::NotARegistry { .. }
-                | StoreError::CannotOpen { .. }
-                | StoreError::Missing { .. }
-                | StoreError::TooNew { .. }
-                | StoreError::Failed(_)
-                | StoreError::Row { .. },
-            ) => refused += 1,
-            Err(
-                error @ (StoreError::Conflict(_)
-                | StoreError::Replaced { .. }
-                | StoreError::Busy
-                | StoreError::Elsewhere),
-            ) => panic!("{error}"),
+            Err(error) => match error.kind() {
+                StoreErrorKind::NotARegistry
+                | StoreErrorKind::CannotOpen
+                | StoreErrorKind::Missing
+                | StoreErrorKind::TooNew { .. }
+                | StoreErrorKind::Failed
+                | StoreErrorKind::Row { .. } => refused += 1,
+                StoreErrorKind::Conflict(_)
+                | StoreErrorKind::Replaced
+                | StoreErrorKind::Busy
+                | StoreErrorKind::Elsewhere => panic!("{error}"),
+            },
         }
         for suffix in ["-wal", "-shm"] {
             let _ = std::fs::remove_file(dir.path().join(format!("registry.db{suffix}")));

@@ -4,7 +4,7 @@ use petit_client::status::{Connection, Status};
 use petit_engine::cause::Cause;
 use petit_engine::proto::control::FrontState;
 use petit_relay::{FrontView, Leave};
-use petit_server::store::EndedBy;
+use petit_server::registry::EndedBy;
 use petit_tests::bed::{Bed, client_config};
 use petit_tests::service::Service;
 use petit_tests::soon;

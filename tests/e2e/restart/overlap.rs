@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
-use petit_server::store::EndedBy;
+use petit_server::registry::EndedBy;
 use petit_tests::bed::Bed;
 use petit_tests::figures::{Times, figure, rounds};
 use petit_tests::service::Service;

@@ -16,8 +16,8 @@ use petit_host::watch::FileWatch;
 use petit_server::admin::{Admin, Command, InviteTerms, Running};
 use petit_server::config::{self, Config};
 use petit_server::folder::{Folder, KeyError};
+use petit_server::registry::{StoreErrorKind, is_disk_full};
 use petit_server::server::{Inherited, Prepared, Reloaded, Server, ServerStartError, tunnel_address};
-use petit_server::store::{StoreError, is_disk_full};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
@@ -348,10 +348,10 @@ pub(crate) fn start_failure(error: &ServerStartError) -> Failure {
         ServerStartError::Key(KeyError::Lost { .. }) => failure.hint(
             "put it back from a copy; or use the backup key, which clients accept too: mv backup.key server.key",
         ),
-        ServerStartError::Store(StoreError::Missing { .. }) => failure.hint(
+        ServerStartError::Store(error) if *error.kind() == StoreErrorKind::Missing => failure.hint(
             "put it back with: petit-server restore FOLDER; to begin anew without clients: petit-server init --new-registry",
         ),
-        ServerStartError::Store(StoreError::NotARegistry { .. }) => failure.hint("put a backup back with: petit-server restore FOLDER"),
+        ServerStartError::Store(error) if *error.kind() == StoreErrorKind::NotARegistry => failure.hint("put a backup back with: petit-server restore FOLDER"),
         _ => failure,
     }
 }

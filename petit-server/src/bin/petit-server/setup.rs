@@ -15,8 +15,8 @@ use petit_server::capacity;
 use petit_server::certificate::{self, Expiry, PublicNames};
 use petit_server::config::{self, Config, ConfigError};
 use petit_server::folder::Folder;
+use petit_server::registry::StoreErrorKind;
 use petit_server::server::{Begun, LostRegistry, Offline, ServerStartError, tunnel_address};
-use petit_server::store::StoreError;
 use serde_json::{Value, json};
 
 use super::ask::AdminAccess;
@@ -327,7 +327,7 @@ fn backup_failure(error: &BackupError) -> Failure {
             Failure::of(error).hint("stop it first: petit-server stop")
         }
         BackupError::Start(error) => start_failure(error),
-        BackupError::Store(StoreError::NotARegistry { .. }) => {
+        BackupError::Store(error) if *error.kind() == StoreErrorKind::NotARegistry => {
             Failure::of(error).hint("what is damaged cannot be backed up or put back; use an older backup")
         }
         BackupError::NoBackup { .. }

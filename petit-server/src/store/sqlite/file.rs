@@ -7,7 +7,8 @@ use petit_host::files;
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 
-use crate::store::StoreError;
+use super::values::open_error;
+use crate::registry::{StoreError, StoreErrorKind};
 
 /// Marks the file as ours (`PRAGMA application_id`): "Ptit".
 const APPLICATION: i64 = 0x5074_6974;
@@ -23,7 +24,7 @@ pub(super) const FORM: i64 = FORMS.len() as i64;
 /// [`StoreError`]; nothing is left behind then.
 pub(super) async fn create(path: &Path) -> Result<(), StoreError> {
     let new = with_suffix(path, ".new");
-    let io = |error| StoreError::CannotOpen { path: path.to_owned(), source: sqlx::Error::Io(error) };
+    let io = |error| StoreError::new(StoreErrorKind::CannotOpen, error);
     if let Ok(target) = std::fs::read_link(path)
         && !path.exists()
     {
@@ -36,8 +37,7 @@ pub(super) async fn create(path: &Path) -> Result<(), StoreError> {
         // Without a write-ahead log, whose content would not be renamed with the file, and which is not taken into it
         // when the disk is full, without a word. The first connection to the finished file begins one.
         let options = options(&new).create_if_missing(true).journal_mode(SqliteJournalMode::Delete);
-        let mut connection =
-            SqliteConnection::connect_with(&options).await.map_err(|error| open_error(path, error))?;
+        let mut connection = SqliteConnection::connect_with(&options).await.map_err(open_error)?;
         restrict(&new)?;
         upgrade(&mut connection, 0).await?;
         connection.close().await?;
@@ -57,10 +57,9 @@ pub(super) async fn create(path: &Path) -> Result<(), StoreError> {
 /// [`StoreError`]; a file that is missing, damaged, not ours or too new is left as it is.
 pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {
     check_header(path)?;
-    let failed = |error| open_error(path, error);
-    let mut connection = SqliteConnection::connect_with(&options(path)).await.map_err(failed)?;
+    let mut connection = SqliteConnection::connect_with(&options(path)).await.map_err(open_error)?;
     restrict(path)?;
-    let form = check_form(&mut connection, path).await?;
+    let form = check_form(&mut connection).await?;
     if form < FORM {
         upgrade(&mut connection, form).await?;
         tracing::info!(path = %path.display(), from = form, to = FORM, "the registry was brought to a new form");
@@ -74,10 +73,9 @@ pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, StoreError>
 /// [`StoreError`].
 pub(super) async fn connect_to_read(path: &Path) -> Result<SqliteConnection, StoreError> {
     let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY);
-    let failed = |error| open_error(path, error);
-    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(open_error)?;
     // SQLite opens the write-ahead log when it first reads.
-    sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await.map_err(failed)?;
+    sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await.map_err(open_error)?;
     Ok(connection)
 }
 
@@ -88,10 +86,9 @@ pub(super) async fn connect_to_read(path: &Path) -> Result<SqliteConnection, Sto
 pub(super) async fn check(path: &Path) -> Result<(), StoreError> {
     check_header(path)?;
     let options = SqliteConnectOptions::new().filename(path).immutable(true).read_only(true);
-    let failed = |error| open_error(path, error);
-    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
-    check_form(&mut connection, path).await?;
-    connection.close().await.map_err(failed)
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(open_error)?;
+    check_form(&mut connection).await?;
+    connection.close().await.map_err(open_error)
 }
 
 /// How long a connection waits for one of another process.
@@ -118,40 +115,28 @@ async fn upgrade(connection: &mut SqliteConnection, form: i64) -> Result<(), Sto
 }
 
 /// Ours, of a form that this version knows, and undamaged. Returns the form.
-async fn check_form(connection: &mut SqliteConnection, path: &Path) -> Result<i64, StoreError> {
-    let failed = |error| open_error(path, error);
+async fn check_form(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
     let application: i64 =
-        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(failed)?;
+        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(open_error)?;
     let form: i64 =
-        sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(failed)?;
+        sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(open_error)?;
     match (application, form) {
         (APPLICATION, 1..=FORM) => {}
         (APPLICATION, found) if found > FORM => {
-            return Err(StoreError::TooNew { path: path.to_owned(), found, known: FORM });
+            return Err(StoreErrorKind::TooNew { found, known: FORM }.into());
         }
-        _ => return Err(not_ours(path, "made by another program")),
+        _ => return Err(not_ours("made by another program")),
     }
     let damage: String =
-        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *connection).await.map_err(failed)?;
+        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *connection).await.map_err(open_error)?;
     if damage != "ok" {
-        return Err(not_ours(path, &damage));
+        return Err(not_ours(&damage));
     }
     Ok(form)
 }
 
-pub(super) fn not_ours(path: &Path, why: &str) -> StoreError {
-    StoreError::NotARegistry { path: path.to_owned(), source: sqlx::Error::Protocol(why.to_owned()) }
-}
-
-/// What an error on opening means: damage, or something that can be put right from outside.
-fn open_error(path: &Path, source: sqlx::Error) -> StoreError {
-    // https://sqlite.org/rescode.html: 11 CORRUPT, 26 NOTADB; the low byte is the primary code.
-    let code =
-        source.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
-    match code.map(|code| code & 0xff) {
-        Some(11 | 26) => StoreError::NotARegistry { path: path.to_owned(), source },
-        _ => StoreError::CannotOpen { path: path.to_owned(), source },
-    }
+pub(super) fn not_ours(why: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::NotARegistry, why)
 }
 
 /// Looks at a file before SQLite does, which would change a foreign one by opening it.
@@ -166,22 +151,22 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
         Ok(length)
     });
     match read {
-        Ok(0) => return Err(StoreError::Missing { path: path.to_owned() }),
+        Ok(0) => return Err(StoreErrorKind::Missing.into()),
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(StoreError::Missing { path: path.to_owned() });
+            return Err(StoreErrorKind::Missing.into());
         }
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            return Err(not_ours(path, "too short"));
+            return Err(not_ours("too short"));
         }
         Err(error) => {
-            return Err(StoreError::CannotOpen { path: path.to_owned(), source: sqlx::Error::Io(error) });
+            return Err(StoreError::new(StoreErrorKind::CannotOpen, error));
         }
     }
     // https://sqlite.org/fileformat2.html#the_database_header: application_id is at 68.
     let application = header.get(68..72).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
     if !header.starts_with(b"SQLite format 3\0") || application.map(i64::from) != Some(APPLICATION) {
-        return Err(not_ours(path, "made by another program"));
+        return Err(not_ours("made by another program"));
     }
     Ok(())
 }
@@ -231,7 +216,7 @@ pub(super) fn restrict(path: &Path) -> Result<(), StoreError> {
     for path in with_its_log(path).into_iter().filter(|path| path.exists()) {
         let private = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(&path, private)
-            .map_err(|error| StoreError::Failed(sqlx::Error::Io(error)))?;
+            .map_err(|error| StoreError::new(StoreErrorKind::Failed, error))?;
     }
     Ok(())
 }

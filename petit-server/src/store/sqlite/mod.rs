@@ -3,10 +3,9 @@
 //! everything holds up no change. A reader sees one state, never half of a change.
 
 mod file;
-mod operate;
 mod queries;
-mod register;
 mod rows;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
@@ -15,14 +14,16 @@ use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
 use petit_engine::secret::InviteId;
 use petit_relay::EnrolRequest;
+use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, Sqlite, Transaction};
 use tokio::sync::Mutex;
 
 use self::file::Identity;
-use super::{
-    AliasRow, AnnouncedRow, Changes, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite,
-    RegistrationLimits, Store, StoreError, StoreFuture, Tables,
+use self::values::is_locked;
+use super::{Store, StoreFuture};
+use crate::registry::{
+    AliasRow, AnnouncedRow, Delta, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite, RegistrationLimits,
+    Registry, StoreError, StoreErrorKind, Tables, Timestamp,
 };
 
 /// The registry in a SQLite file.
@@ -38,14 +39,6 @@ pub struct SqliteStore {
     files: std::sync::Mutex<Identity>,
     /// `None` after a failure. Open from the beginning: what it reads can be saved when the file has been removed.
     reader: Mutex<Option<SqliteConnection>>,
-}
-
-type Tx<'a> = Transaction<'a, Sqlite>;
-
-/// Another program is writing just now: SQLITE_BUSY, whose extended codes have it in their low byte.
-fn is_locked(error: &StoreError) -> bool {
-    let StoreError::Failed(sqlx::Error::Database(error)) = error else { return false };
-    error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| code & 0xff == 5)
 }
 
 impl SqliteStore {
@@ -87,7 +80,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`].
     pub async fn is_untouched(&self) -> Result<bool, StoreError> {
-        self.read(async |tx| queries::is_untouched(tx).await).await
+        self.read(async |rows| queries::is_untouched(rows).await).await
     }
 
     /// Looks whether a file is a registry that can be opened, and leaves it as it is.
@@ -101,7 +94,7 @@ impl SqliteStore {
     /// Runs `work` in one transaction, which is on disk when this returns.
     async fn write<T>(
         &self,
-        work: impl AsyncFnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.change(async |connection| {
             let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -115,7 +108,7 @@ impl SqliteStore {
     /// As [`SqliteStore::write`], but the file is locked for writing only when `work` first writes.
     async fn read_then_write<T>(
         &self,
-        work: impl AsyncFn(&mut Tx<'_>) -> Result<T, StoreError>,
+        work: impl AsyncFn(&mut SqliteConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.change(async |connection| {
             let mut tx = connection.begin().await?;
@@ -154,7 +147,7 @@ impl SqliteStore {
         };
         self.check_files()?;
         let result = work(connection).await;
-        if matches!(result, Err(StoreError::Failed(_))) {
+        if result.as_ref().is_err_and(is_broken) {
             *writer = None;
             // Unless somebody is looking; what has failed for one is no good for the other either.
             if let Ok(mut reader) = self.reader.try_lock() {
@@ -169,7 +162,7 @@ impl SqliteStore {
     /// Runs `work` on one state of the registry.
     async fn read<T>(
         &self,
-        work: impl AsyncFnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.with_reader(async |connection| {
             let mut tx = connection.begin().await?;
@@ -194,7 +187,7 @@ impl SqliteStore {
             }
         };
         let result = work(connection).await;
-        if matches!(result, Err(StoreError::Failed(_))) {
+        if result.as_ref().is_err_and(is_broken) {
             *reader = None;
         }
         result
@@ -215,29 +208,39 @@ impl SqliteStore {
     }
 
     fn unless_replaced(&self, is_in_place: bool) -> Result<(), StoreError> {
-        if is_in_place { Ok(()) } else { Err(StoreError::Replaced { path: self.path.clone() }) }
+        if is_in_place { Ok(()) } else { Err(StoreErrorKind::Replaced.into()) }
     }
+}
+
+/// The rules over the rows of a transaction, now.
+fn rules(rows: &mut SqliteConnection) -> Registry<'_, SqliteConnection> {
+    Registry::new(rows, Timestamp::now())
+}
+
+/// True when it is not known any more what state a connection is in.
+fn is_broken(error: &StoreError) -> bool {
+    *error.kind() == StoreErrorKind::Failed
 }
 
 impl Store for SqliteStore {
     fn load(&self) -> StoreFuture<'_, Tables> {
-        Box::pin(self.read(async |tx| queries::load(tx).await))
+        Box::pin(self.read(async |rows| queries::load(rows).await))
     }
 
     fn invite(&self, invite: NewInvite, force: bool) -> StoreFuture<'_, ()> {
-        Box::pin(self.write(async move |tx| operate::invite(tx, &invite, force).await))
+        Box::pin(self.write(async move |rows| rules(rows).invite(&invite, force).await))
     }
 
     fn invites(&self) -> StoreFuture<'_, Vec<InviteRow>> {
-        Box::pin(self.read(async |tx| queries::invites(tx).await))
+        Box::pin(self.read(async |rows| queries::invites(rows).await))
     }
 
     fn withdraw(&self, id: InviteId) -> StoreFuture<'_, ()> {
-        Box::pin(self.write(async move |tx| operate::withdraw(tx, id).await))
+        Box::pin(self.write(async move |rows| rules(rows).withdraw(id).await))
     }
 
-    fn enrol(&self, request: EnrolRequest) -> StoreFuture<'_, Result<(EnrolledRow, Changes), EnrolRefusal>> {
-        Box::pin(self.write(async move |tx| register::enrol(tx, &request).await))
+    fn enrol(&self, request: EnrolRequest) -> StoreFuture<'_, Result<(EnrolledRow, Delta), EnrolRefusal>> {
+        Box::pin(self.write(async move |rows| rules(rows).enrol(&request).await))
     }
 
     fn announce(
@@ -245,43 +248,43 @@ impl Store for SqliteStore {
         device: DeviceId,
         services: Vec<(ServiceName, ServiceKind)>,
         limits: RegistrationLimits,
-    ) -> StoreFuture<'_, (Vec<AnnouncedRow>, Changes)> {
+    ) -> StoreFuture<'_, (Vec<AnnouncedRow>, Delta)> {
         // A client that comes back with what it had needs no write, and so cannot fail on a disk that is full.
         Box::pin(
-            self.read_then_write(async move |tx| register::announce(tx, &device, &services, limits).await),
+            self.read_then_write(async move |rows| rules(rows).announce(&device, &services, limits).await),
         )
     }
 
-    fn rename(&self, device: DeviceId, name: String) -> StoreFuture<'_, Changes> {
-        Box::pin(self.read_then_write(async move |tx| register::rename(tx, &device, &name).await))
+    fn rename(&self, device: DeviceId, name: String) -> StoreFuture<'_, Delta> {
+        Box::pin(self.read_then_write(async move |rows| rules(rows).rename(&device, &name).await))
     }
 
-    fn remove_service(&self, device: DeviceId, name: ServiceName) -> StoreFuture<'_, Changes> {
-        Box::pin(self.write(async move |tx| register::remove(tx, &device, &name).await))
+    fn remove_service(&self, device: DeviceId, name: ServiceName) -> StoreFuture<'_, Delta> {
+        Box::pin(self.write(async move |rows| rules(rows).remove_service(&device, &name).await))
     }
 
-    fn end_device(&self, device: DeviceId, by: EndedBy) -> StoreFuture<'_, Changes> {
-        Box::pin(self.write(async move |tx| operate::end_device(tx, device, by).await))
+    fn end_device(&self, device: DeviceId, by: EndedBy) -> StoreFuture<'_, Delta> {
+        Box::pin(self.write(async move |rows| rules(rows).end_device(device, by).await))
     }
 
-    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> StoreFuture<'_, Changes> {
-        Box::pin(self.write(async move |tx| operate::add_alias(tx, id, &alias, force).await))
+    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> StoreFuture<'_, Delta> {
+        Box::pin(self.write(async move |rows| rules(rows).add_alias(id, &alias, force).await))
     }
 
-    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> StoreFuture<'_, Changes> {
-        Box::pin(self.write(async move |tx| operate::remove_alias(tx, id, alias).await))
+    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> StoreFuture<'_, Delta> {
+        Box::pin(self.write(async move |rows| rules(rows).remove_alias(id, alias).await))
     }
 
     fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>> {
-        Box::pin(self.read(async |tx| queries::devices(tx).await))
+        Box::pin(self.read(async |rows| queries::devices(rows).await))
     }
 
     fn device(&self, device: DeviceId) -> StoreFuture<'_, Option<DeviceRow>> {
-        Box::pin(self.read(async move |tx| queries::device(tx, &device).await))
+        Box::pin(self.read(async move |rows| queries::device(rows, &device).await))
     }
 
     fn aliases(&self) -> StoreFuture<'_, Vec<AliasRow>> {
-        Box::pin(self.read(async |tx| queries::aliases(tx).await))
+        Box::pin(self.read(async |rows| queries::aliases(rows).await))
     }
 
     fn in_place(&self) -> Result<(), StoreError> {
@@ -290,7 +293,7 @@ impl Store for SqliteStore {
 
     fn backup(&self, to: PathBuf) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            let target = to.to_str().ok_or_else(|| file::not_ours(&to, "its path is not UTF-8"))?;
+            let target = to.to_str().ok_or_else(|| file::not_ours("its path is not UTF-8"))?;
             // VACUUM is no part of a transaction, and is one itself.
             self.with_reader(async |connection| {
                 sqlx::query("VACUUM INTO ?").bind(target).execute(&mut *connection).await?;
@@ -299,7 +302,7 @@ impl Store for SqliteStore {
             .await?;
             file::restrict(&to)?;
             // SQLite does not flush what it has written in this way.
-            let io = |error| StoreError::Failed(sqlx::Error::Io(error));
+            let io = |error| StoreError::new(StoreErrorKind::Failed, error);
             std::fs::File::open(&to).and_then(|file| file.sync_all()).map_err(io)
         })
     }

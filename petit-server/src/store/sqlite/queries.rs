@@ -2,29 +2,30 @@
 
 use futures_util::TryStreamExt;
 use petit_engine::name::{Alias, DeviceId};
-use petit_engine::secret::{Fingerprint, InviteId, PublicKey};
+use petit_engine::secret::{Fingerprint, InviteId};
 use petit_relay::Route;
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::Tx;
-use super::rows::{bytes, now, parsed, service_row, time};
-use crate::store::{
+use super::values::{bytes, key, parsed, service_row};
+use crate::registry::{
     AliasRow, Device, DeviceRow, EndedBy, InviteRow, InviteState, Service, ServiceRow, StoreError, Tables,
+    Timestamp,
 };
 
 /// All that lookups need.
-pub(super) async fn load(tx: &mut Tx<'_>) -> Result<Tables, StoreError> {
+pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Tables, StoreError> {
     let mut tables = Tables::default();
-    let rows =
-        sqlx::query("SELECT id, key, name FROM devices WHERE ended_at IS NULL").fetch_all(&mut **tx).await?;
+    let rows = sqlx::query("SELECT id, key, name FROM devices WHERE ended_at IS NULL")
+        .fetch_all(&mut *connection)
+        .await?;
     for row in rows {
-        let key = PublicKey::parse(row.try_get("key")?).map_err(|_| StoreError::Row { what: "key" })?;
+        let key = key(row.try_get("key")?)?;
         let id = parsed(row.try_get("id")?, "device ID")?;
         tables.devices.push(Device { id, key, name: row.try_get("name")? });
     }
     let rows = sqlx::query("SELECT id, device, name, kind, port FROM services WHERE ended_at IS NULL")
-        .fetch_all(&mut **tx)
+        .fetch_all(&mut *connection)
         .await?;
     for row in rows {
         let ServiceRow { id, name, kind, port, .. } = service_row(&row)?;
@@ -32,7 +33,7 @@ pub(super) async fn load(tx: &mut Tx<'_>) -> Result<Tables, StoreError> {
         tables.services.push(Service { route: Route { id, device, name, kind }, port });
     }
     let rows: Vec<(String, String)> =
-        sqlx::query_as("SELECT alias, service FROM aliases").fetch_all(&mut **tx).await?;
+        sqlx::query_as("SELECT alias, service FROM aliases").fetch_all(&mut *connection).await?;
     for (alias, service) in rows {
         tables.aliases.push((parsed(&alias, "alias")?, parsed(&service, "registered ID")?));
     }
@@ -40,14 +41,14 @@ pub(super) async fn load(tx: &mut Tx<'_>) -> Result<Tables, StoreError> {
 }
 
 /// True when there never was an invite, and so no device either.
-pub(super) async fn is_untouched(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+pub(super) async fn is_untouched(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     let sql = "SELECT NOT EXISTS (SELECT 1 FROM invites) AND NOT EXISTS (SELECT 1 FROM devices)";
-    Ok(sqlx::query_scalar(sql).fetch_one(&mut **tx).await?)
+    Ok(sqlx::query_scalar(sql).fetch_one(&mut *connection).await?)
 }
 
 /// All invites, newest first.
-pub(super) async fn invites(tx: &mut Tx<'_>) -> Result<Vec<InviteRow>, StoreError> {
-    let mut rows = sqlx::query("SELECT * FROM invites ORDER BY created_at DESC, id").fetch(&mut **tx);
+pub(super) async fn invites(connection: &mut SqliteConnection) -> Result<Vec<InviteRow>, StoreError> {
+    let mut rows = sqlx::query("SELECT * FROM invites ORDER BY created_at DESC, id").fetch(&mut *connection);
     let mut invites = Vec::new();
     while let Some(row) = rows.try_next().await? {
         invites.push(invite(&row)?);
@@ -56,13 +57,13 @@ pub(super) async fn invites(tx: &mut Tx<'_>) -> Result<Vec<InviteRow>, StoreErro
 }
 
 fn invite(row: &SqliteRow) -> Result<InviteRow, StoreError> {
-    let not_after: i64 = row.try_get("not_after")?;
+    let not_after = Timestamp(row.try_get("not_after")?);
     let used: Option<i64> = row.try_get("used_at")?;
     let withdrawn: Option<i64> = row.try_get("withdrawn_at")?;
     let state = match (used, withdrawn) {
         (Some(_), _) => InviteState::Used,
         (None, Some(_)) => InviteState::Withdrawn,
-        (None, None) if not_after < now() => InviteState::Expired,
+        (None, None) if not_after < Timestamp::now() => InviteState::Expired,
         (None, None) => InviteState::Open,
     };
     let alias: Option<String> = row.try_get("alias")?;
@@ -72,7 +73,7 @@ fn invite(row: &SqliteRow) -> Result<InviteRow, StoreError> {
         service: parsed(row.try_get("service")?, "service name")?,
         alias: alias.map(|alias| parsed::<Alias>(&alias, "alias")).transpose()?,
         note: row.try_get("note")?,
-        not_after: time(not_after),
+        not_after: not_after.into(),
         state,
         device: device.map(|device| parsed(&device, "device ID")).transpose()?,
     })
@@ -88,11 +89,11 @@ const DEVICES: &str = "SELECT d.id AS device, d.key, d.name AS called, d.softwar
      LEFT JOIN aliases a ON a.service = s.id";
 
 /// All devices, those whose registration has ended included, oldest first.
-pub(super) async fn devices(tx: &mut Tx<'_>) -> Result<Vec<DeviceRow>, StoreError> {
+pub(super) async fn devices(connection: &mut SqliteConnection) -> Result<Vec<DeviceRow>, StoreError> {
     let sql = format!("{DEVICES} ORDER BY d.created_at, d.id, s.name, a.created_at, a.alias");
     let mut devices = Vec::new();
     // One row after the other: all of them at once are a hundred times the size of what is made of them.
-    let mut rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch(&mut **tx);
+    let mut rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch(&mut *connection);
     while let Some(row) = rows.try_next().await? {
         add(&mut devices, &row)?;
     }
@@ -100,9 +101,12 @@ pub(super) async fn devices(tx: &mut Tx<'_>) -> Result<Vec<DeviceRow>, StoreErro
 }
 
 /// One device.
-pub(super) async fn device(tx: &mut Tx<'_>, id: &DeviceId) -> Result<Option<DeviceRow>, StoreError> {
+pub(super) async fn device(
+    connection: &mut SqliteConnection,
+    id: &DeviceId,
+) -> Result<Option<DeviceRow>, StoreError> {
     let sql = format!("{DEVICES} WHERE d.id = ? ORDER BY s.name, a.created_at, a.alias");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str()).fetch_all(&mut **tx).await?;
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str()).fetch_all(&mut *connection).await?;
     let mut devices = Vec::new();
     for row in &rows {
         add(&mut devices, row)?;
@@ -143,20 +147,20 @@ fn device_row(id: DeviceId, row: &SqliteRow) -> Result<DeviceRow, StoreError> {
         name: row.try_get("called")?,
         note: row.try_get::<Option<String>, _>("note")?.unwrap_or_default(),
         software: row.try_get("software")?,
-        created: time(row.try_get("created_at")?),
-        ended: ended_at.map(|at| (time(at), by)),
+        created: Timestamp(row.try_get("created_at")?).into(),
+        ended: ended_at.map(|at| (Timestamp(at).into(), by)),
         services: Vec::new(),
     })
 }
 
 /// All aliases, in the order of the devices that have them.
-pub(super) async fn aliases(tx: &mut Tx<'_>) -> Result<Vec<AliasRow>, StoreError> {
+pub(super) async fn aliases(connection: &mut SqliteConnection) -> Result<Vec<AliasRow>, StoreError> {
     let mut rows = sqlx::query(
         "SELECT a.alias, s.id, s.name, s.device FROM aliases a \
          JOIN services s ON s.id = a.service JOIN devices d ON d.id = s.device \
          ORDER BY d.created_at, d.id, s.name, a.created_at, a.alias",
     )
-    .fetch(&mut **tx);
+    .fetch(&mut *connection);
     let mut aliases = Vec::new();
     while let Some(row) = rows.try_next().await? {
         aliases.push(AliasRow {

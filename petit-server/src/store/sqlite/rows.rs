@@ -1,291 +1,352 @@
-//! Rows as values, and what several transactions do with them.
+//! The rows of a transaction, in SQL that PostgreSQL understands, too, but for the spelling of parameters.
 
-use std::str::FromStr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use petit_engine::limits;
-use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use petit_engine::name::{Alias, DeviceId, RegisteredId};
 use petit_engine::proto::control::ServiceKind;
-use petit_engine::secret::{InviteId, NoRandom};
-use petit_relay::Route;
+use petit_engine::secret::{InviteHash, InviteId, PublicKey};
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::Tx;
-use crate::store::{Changes, Conflict, Service, ServiceRow, StoreError};
+use super::values::{bytes, key, kind_text, parsed, port, service_row};
+use crate::registry::{
+    EndedBy, Event, InviteUse, NewDevice, NewInvite, Rows, ServiceRow, StoreError, StoredDevice,
+    StoredInvite, StoredService, Timestamp, Tombstone,
+};
 
-pub(super) fn seconds(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-}
-
-pub(super) fn time(seconds: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
-}
-
-pub(super) fn now() -> i64 {
-    seconds(SystemTime::now())
-}
-
-pub(super) fn parsed<T: FromStr>(text: &str, what: &'static str) -> Result<T, StoreError> {
-    text.parse().map_err(|_| StoreError::Row { what })
-}
-
-pub(super) fn bytes<const N: usize>(bytes: &[u8], what: &'static str) -> Result<[u8; N], StoreError> {
-    bytes.try_into().map_err(|_| StoreError::Row { what })
-}
-
-pub(super) fn kind_text(kind: ServiceKind) -> &'static str {
-    match kind {
-        ServiceKind::Http => "http",
-        ServiceKind::Tcp => "tcp",
+impl Rows for SqliteConnection {
+    async fn invite(&mut self, id: &InviteId) -> Result<Option<StoredInvite>, StoreError> {
+        let row =
+            sqlx::query("SELECT * FROM invites WHERE id = ?").bind(&id.0[..]).fetch_optional(self).await?;
+        row.as_ref().map(invite).transpose()
     }
-}
 
-pub(super) fn kind_of(text: &str) -> Result<ServiceKind, StoreError> {
-    match text {
-        "http" => Ok(ServiceKind::Http),
-        "tcp" => Ok(ServiceKind::Tcp),
-        _ => Err(StoreError::Row { what: "kind of service" }),
+    async fn insert_invite(&mut self, invite: &NewInvite, made: Timestamp) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO invites (id, secret_hash, service, alias, note, created_at, not_after) \
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&invite.id.0[..])
+        .bind(&invite.secret.0[..])
+        .bind(invite.service.as_str())
+        .bind(invite.alias.as_ref().map(Alias::as_str))
+        .bind(&invite.note)
+        .bind(made.0)
+        .bind(Timestamp::from(invite.not_after).0)
+        .execute(self)
+        .await?;
+        Ok(())
     }
-}
 
-pub(super) fn random<T>(random: Result<T, NoRandom>) -> Result<T, StoreError> {
-    random.map_err(|error| StoreError::Failed(sqlx::Error::Io(std::io::Error::other(error))))
-}
+    async fn set_invite_withdrawn(&mut self, id: &InviteId, at: Timestamp) -> Result<(), StoreError> {
+        sqlx::query("UPDATE invites SET withdrawn_at = ? WHERE id = ?")
+            .bind(at.0)
+            .bind(&id.0[..])
+            .execute(self)
+            .await?;
+        Ok(())
+    }
 
-/// Events that are kept; the oldest go first.
-const EVENTS_KEPT: i64 = 100_000;
-/// Of these, such as one device can cause as often as it likes: enough to see what it has done of late, and few
-/// enough that it cannot push those of others out. Twice as many as a device has services.
-pub(super) const EVENTS_OF_DEVICE: i64 = 128;
+    async fn set_invite_used(&mut self, id: &InviteId, used: &InviteUse) -> Result<(), StoreError> {
+        sqlx::query("UPDATE invites SET used_at = ?, used_key = ?, device = ?, registered = ? WHERE id = ?")
+            .bind(used.at.0)
+            .bind(used.key.as_bytes())
+            .bind(used.device.as_str())
+            .bind(used.service.as_str())
+            .bind(&id.0[..])
+            .execute(self)
+            .await?;
+        Ok(())
+    }
 
-/// Whose room in the log of events one takes.
-#[derive(Clone, Copy)]
-pub(super) enum EventScope<'a> {
-    /// Everybody's: what the operator does, and what an invite allows once.
-    Common,
-    /// A device's own, for what it can cause again and again.
-    Of(&'a DeviceId),
-}
+    async fn unused_invites(&mut self, alias: &Alias) -> Result<Vec<(InviteId, Timestamp)>, StoreError> {
+        let rows: Vec<(Vec<u8>, i64)> = sqlx::query_as(
+            "SELECT id, not_after FROM invites WHERE alias = ? AND used_at IS NULL AND withdrawn_at IS NULL",
+        )
+        .bind(alias.as_str())
+        .fetch_all(self)
+        .await?;
+        rows.iter().map(|(id, end)| Ok((InviteId(bytes(id, "invite ID")?), Timestamp(*end)))).collect()
+    }
 
-pub(super) async fn event(
-    tx: &mut Tx<'_>,
-    scope: EventScope<'_>,
-    what: &str,
-    subject: &str,
-    detail: &str,
-) -> Result<(), StoreError> {
-    let device = match scope {
-        EventScope::Common => None,
-        EventScope::Of(device) => Some(device.as_str()),
-    };
-    sqlx::query("INSERT INTO events (at, what, subject, detail, device) VALUES (?, ?, ?, ?, ?)")
-        .bind(now())
+    async fn device(&mut self, id: &DeviceId) -> Result<Option<StoredDevice>, StoreError> {
+        let row = sqlx::query("SELECT id, name, ended_at FROM devices WHERE id = ?")
+            .bind(id.as_str())
+            .fetch_optional(self)
+            .await?;
+        row.as_ref().map(device).transpose()
+    }
+
+    async fn device_by_key(&mut self, key: &PublicKey) -> Result<Option<StoredDevice>, StoreError> {
+        let row = sqlx::query("SELECT id, name, ended_at FROM devices WHERE key = ?")
+            .bind(key.as_bytes())
+            .fetch_optional(self)
+            .await?;
+        row.as_ref().map(device).transpose()
+    }
+
+    async fn insert_device(&mut self, device: &NewDevice) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO devices (id, key, name, software, created_at) VALUES (?, ?, ?, ?, ?)")
+            .bind(device.id.as_str())
+            .bind(device.key.as_bytes())
+            .bind(&device.name)
+            .bind(&device.software)
+            .bind(device.made.0)
+            .execute(self)
+            .await?;
+        Ok(())
+    }
+
+    async fn set_device_name(&mut self, id: &DeviceId, name: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE devices SET name = ? WHERE id = ?")
+            .bind(name)
+            .bind(id.as_str())
+            .execute(self)
+            .await?;
+        Ok(())
+    }
+
+    async fn set_device_ended(
+        &mut self,
+        id: &DeviceId,
+        by: EndedBy,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE devices SET ended_at = ?, ended_by = ? WHERE id = ?")
+            .bind(at.0)
+            .bind(by.as_str())
+            .bind(id.as_str())
+            .execute(self)
+            .await?;
+        Ok(())
+    }
+
+    async fn service(&mut self, id: &RegisteredId) -> Result<Option<StoredService>, StoreError> {
+        let row = sqlx::query(
+            "SELECT id, device, name, kind, port FROM services WHERE id = ? AND ended_at IS NULL",
+        )
+        .bind(id.as_str())
+        .fetch_optional(self)
+        .await?;
+        row.as_ref().map(service).transpose()
+    }
+
+    async fn services(&mut self, device: &DeviceId) -> Result<Vec<StoredService>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, device, name, kind, port FROM services WHERE device = ? AND ended_at IS NULL \
+             ORDER BY name",
+        )
+        .bind(device.as_str())
+        .fetch_all(self)
+        .await?;
+        rows.iter().map(service).collect()
+    }
+
+    async fn services_made_since(
+        &mut self,
+        device: &DeviceId,
+        since: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let count: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM services WHERE device = ? AND created_at > ?")
+                .bind(device.as_str())
+                .bind(since.0)
+                .fetch_one(self)
+                .await?;
+        Ok(usize::try_from(count).unwrap_or_default())
+    }
+
+    async fn ports_in_use(&mut self) -> Result<Vec<u16>, StoreError> {
+        let ports: Vec<i64> =
+            sqlx::query_scalar("SELECT port FROM services WHERE ended_at IS NULL AND port > 0 ORDER BY port")
+                .fetch_all(self)
+                .await?;
+        Ok(ports.into_iter().map(port).collect())
+    }
+
+    async fn insert_service(&mut self, service: &StoredService, made: Timestamp) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO services (id, device, name, kind, port, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(service.id.as_str())
+        .bind(service.device.as_str())
+        .bind(service.name.as_str())
+        .bind(kind_text(service.kind))
+        .bind(service.port.map(i64::from))
+        .bind(made.0)
+        .execute(self)
+        .await?;
+        Ok(())
+    }
+
+    async fn set_service_kind(
+        &mut self,
+        id: &RegisteredId,
+        kind: ServiceKind,
+        port: Option<u16>,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE services SET kind = ?, port = ? WHERE id = ?")
+            .bind(kind_text(kind))
+            .bind(port.map(i64::from))
+            .bind(id.as_str())
+            .execute(self)
+            .await?;
+        Ok(())
+    }
+
+    async fn set_service_ended(&mut self, id: &RegisteredId, at: Timestamp) -> Result<(), StoreError> {
+        sqlx::query("UPDATE services SET ended_at = ? WHERE id = ?")
+            .bind(at.0)
+            .bind(id.as_str())
+            .execute(self)
+            .await?;
+        Ok(())
+    }
+
+    async fn alias(&mut self, alias: &Alias) -> Result<Option<RegisteredId>, StoreError> {
+        let owner: Option<String> = sqlx::query_scalar("SELECT service FROM aliases WHERE alias = ?")
+            .bind(alias.as_str())
+            .fetch_optional(self)
+            .await?;
+        owner.map(|owner| parsed(&owner, "registered ID")).transpose()
+    }
+
+    async fn aliases(&mut self, service: &RegisteredId) -> Result<Vec<Alias>, StoreError> {
+        let rows: Vec<String> =
+            sqlx::query_scalar("SELECT alias FROM aliases WHERE service = ? ORDER BY created_at, alias")
+                .bind(service.as_str())
+                .fetch_all(self)
+                .await?;
+        rows.iter().map(|alias| parsed(alias, "alias")).collect()
+    }
+
+    async fn insert_alias(
+        &mut self,
+        alias: &Alias,
+        service: &RegisteredId,
+        made: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO aliases (alias, service, created_at) VALUES (?, ?, ?)")
+            .bind(alias.as_str())
+            .bind(service.as_str())
+            .bind(made.0)
+            .execute(self)
+            .await?;
+        Ok(())
+    }
+
+    async fn delete_alias(&mut self, alias: &Alias) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM aliases WHERE alias = ?").bind(alias.as_str()).execute(self).await?;
+        Ok(())
+    }
+
+    async fn tombstone(&mut self, alias: &Alias) -> Result<Option<Tombstone>, StoreError> {
+        let row: Option<(String, i64)> =
+            sqlx::query_as("SELECT device, released_at FROM tombstones WHERE alias = ?")
+                .bind(alias.as_str())
+                .fetch_optional(self)
+                .await?;
+        let tombstone = |(device, released): (String, i64)| {
+            Ok(Tombstone { device: parsed(&device, "device ID")?, released: Timestamp(released) })
+        };
+        row.map(tombstone).transpose()
+    }
+
+    async fn put_tombstone(&mut self, alias: &Alias, tombstone: Tombstone) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO tombstones (alias, device, released_at) VALUES (?, ?, ?) \
+             ON CONFLICT (alias) DO UPDATE SET device = excluded.device, released_at = excluded.released_at",
+        )
+        .bind(alias.as_str())
+        .bind(tombstone.device.as_str())
+        .bind(tombstone.released.0)
+        .execute(self)
+        .await?;
+        Ok(())
+    }
+
+    async fn delete_tombstone(&mut self, alias: &Alias) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM tombstones WHERE alias = ?").bind(alias.as_str()).execute(self).await?;
+        Ok(())
+    }
+
+    async fn insert_event(&mut self, event: &Event<'_>) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO events (at, what, subject, detail, device) VALUES (?, ?, ?, ?, ?)")
+            .bind(event.at.0)
+            .bind(event.what)
+            .bind(event.subject)
+            .bind(event.detail)
+            .bind(event.device.map(DeviceId::as_str))
+            .execute(self)
+            .await?;
+        Ok(())
+    }
+
+    async fn has_event(
+        &mut self,
+        device: &DeviceId,
+        (what, subject): (&'static str, &str),
+        since: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM events WHERE device = ? AND what = ? AND subject = ? AND at > ? LIMIT 1",
+        )
+        .bind(device.as_str())
         .bind(what)
         .bind(subject)
-        .bind(detail)
-        .bind(device)
-        .execute(&mut **tx)
+        .bind(since.0)
+        .fetch_optional(self)
         .await?;
-    if device.is_some() {
-        sqlx::query(
-            "DELETE FROM events WHERE device = ?1 AND number <= \
-             (SELECT number FROM events WHERE device = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
-        )
-        .bind(device)
-        .bind(EVENTS_OF_DEVICE)
-        .execute(&mut **tx)
-        .await?;
+        Ok(found.is_some())
     }
-    sqlx::query("DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?")
-        .bind(EVENTS_KEPT)
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
+
+    async fn trim_events(&mut self, device: Option<&DeviceId>, keep: u32) -> Result<(), StoreError> {
+        match device {
+            Some(device) => {
+                sqlx::query(
+                    "DELETE FROM events WHERE device = ?1 AND number <= \
+                     (SELECT number FROM events WHERE device = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+                )
+                .bind(device.as_str())
+                .bind(i64::from(keep))
+                .execute(self)
+                .await?
+            }
+            None => {
+                sqlx::query("DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?")
+                    .bind(i64::from(keep))
+                    .execute(self)
+                    .await?
+            }
+        };
+        Ok(())
+    }
 }
 
-pub(super) fn service_row(row: &SqliteRow) -> Result<ServiceRow, StoreError> {
-    let port: Option<i64> = row.try_get("port")?;
-    Ok(ServiceRow {
-        id: parsed(row.try_get("id")?, "registered ID")?,
-        name: parsed(row.try_get("name")?, "service name")?,
-        kind: kind_of(row.try_get("kind")?)?,
-        port: port.map(|port| u16::try_from(port).unwrap_or_default()),
-        aliases: Vec::new(),
+fn invite(row: &SqliteRow) -> Result<StoredInvite, StoreError> {
+    let alias: Option<&str> = row.try_get("alias")?;
+    let used_by = match row.try_get::<Option<&[u8]>, _>("used_key")? {
+        Some(used_key) => Some((parsed(row.try_get("device")?, "device ID")?, key(used_key)?)),
+        None => None,
+    };
+    Ok(StoredInvite {
+        secret: InviteHash(bytes(row.try_get("secret_hash")?, "hash")?),
+        service: parsed(row.try_get("service")?, "service name")?,
+        alias: alias.map(|alias| parsed(alias, "alias")).transpose()?,
+        made: Timestamp(row.try_get("created_at")?),
+        not_after: Timestamp(row.try_get("not_after")?),
+        is_withdrawn: row.try_get::<Option<i64>, _>("withdrawn_at")?.is_some(),
+        used_by,
     })
 }
 
-pub(super) async fn aliases_of(tx: &mut Tx<'_>, service: &RegisteredId) -> Result<Vec<Alias>, StoreError> {
-    let rows: Vec<String> =
-        sqlx::query_scalar("SELECT alias FROM aliases WHERE service = ? ORDER BY created_at, alias")
-            .bind(service.as_str())
-            .fetch_all(&mut **tx)
-            .await?;
-    rows.iter().map(|alias| parsed(alias, "alias")).collect()
+fn device(row: &SqliteRow) -> Result<StoredDevice, StoreError> {
+    Ok(StoredDevice {
+        id: parsed(row.try_get("id")?, "device ID")?,
+        name: row.try_get("name")?,
+        is_ended: row.try_get::<Option<i64>, _>("ended_at")?.is_some(),
+    })
 }
 
-pub(super) async fn find_service(
-    tx: &mut Tx<'_>,
-    device: &DeviceId,
-    name: &ServiceName,
-) -> Result<Option<ServiceRow>, StoreError> {
-    let row = sqlx::query(
-        "SELECT id, name, kind, port FROM services WHERE device = ? AND name = ? AND ended_at IS NULL",
-    )
-    .bind(device.as_str())
-    .bind(name.as_str())
-    .fetch_optional(&mut **tx)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let mut service = service_row(&row)?;
-    service.aliases = aliases_of(tx, &service.id).await?;
-    Ok(Some(service))
-}
-
-pub(super) async fn insert_service(
-    tx: &mut Tx<'_>,
-    device: &DeviceId,
-    name: &ServiceName,
-    kind: ServiceKind,
-    port: Option<u16>,
-    changes: &mut Changes,
-) -> Result<ServiceRow, StoreError> {
-    let id = random(RegisteredId::random())?;
-    sqlx::query("INSERT INTO services (id, device, name, kind, port, created_at) VALUES (?, ?, ?, ?, ?, ?)")
-        .bind(id.as_str())
-        .bind(device.as_str())
-        .bind(name.as_str())
-        .bind(kind_text(kind))
-        .bind(port.map(i64::from))
-        .bind(now())
-        .execute(&mut **tx)
-        .await?;
-    let route = Route { id, device: *device, name: name.clone(), kind };
-    changes.added.services.push(Service { route, port });
-    event(tx, EventScope::Of(device), "service-added", id.as_str(), name.as_str()).await?;
-    Ok(ServiceRow { id, name: name.clone(), kind, port, aliases: Vec::new() })
-}
-
-/// The lowest free port of a range. (0, 0) asks for one that the system chooses when it listens.
-pub(super) async fn free_port(tx: &mut Tx<'_>, ports: Option<(u16, u16)>) -> Result<Option<u16>, StoreError> {
-    let Some((first, last)) = ports else { return Ok(None) };
-    if (first, last) == (0, 0) {
-        return Ok(Some(0));
-    }
-    let taken: Vec<i64> =
-        sqlx::query_scalar("SELECT port FROM services WHERE ended_at IS NULL AND port > 0 ORDER BY port")
-            .fetch_all(&mut **tx)
-            .await?;
-    Ok((first..=last).find(|port| taken.binary_search(&i64::from(*port)).is_err()))
-}
-
-/// Ends services, and keeps their aliases from others for a while.
-pub(super) async fn end_services(
-    tx: &mut Tx<'_>,
-    (device, scope): (&DeviceId, EventScope<'_>),
-    services: &[RegisteredId],
-    changes: &mut Changes,
-) -> Result<(), StoreError> {
-    for id in services {
-        for alias in aliases_of(tx, id).await? {
-            release_alias(tx, (device, scope), &alias).await?;
-            changes.aliases_gone.push(alias);
-        }
-        sqlx::query("UPDATE services SET ended_at = ? WHERE id = ?")
-            .bind(now())
-            .bind(id.as_str())
-            .execute(&mut **tx)
-            .await?;
-        event(tx, scope, "service-removed", id.as_str(), "").await?;
-        changes.services_gone.push(*id);
-    }
-    Ok(())
-}
-
-pub(super) async fn release_alias(
-    tx: &mut Tx<'_>,
-    (device, scope): (&DeviceId, EventScope<'_>),
-    alias: &Alias,
-) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM aliases WHERE alias = ?").bind(alias.as_str()).execute(&mut **tx).await?;
-    sqlx::query("INSERT OR REPLACE INTO tombstones (alias, device, released_at) VALUES (?, ?, ?)")
-        .bind(alias.as_str())
-        .bind(device.as_str())
-        .bind(now())
-        .execute(&mut **tx)
-        .await?;
-    event(tx, scope, "alias-removed", alias.as_str(), device.as_str()).await
-}
-
-/// Why an alias cannot be given to a device, if so. `invite` may claim what it was promised itself.
-pub(super) async fn alias_conflict(
-    tx: &mut Tx<'_>,
-    alias: &Alias,
-    device: Option<&DeviceId>,
-    invite: Option<&InviteId>,
-) -> Result<Option<Conflict>, StoreError> {
-    let owner: Option<String> = sqlx::query_scalar("SELECT service FROM aliases WHERE alias = ?")
-        .bind(alias.as_str())
-        .fetch_optional(&mut **tx)
-        .await?;
-    if let Some(owner) = owner {
-        let id = parsed(&owner, "registered ID")?;
-        return Ok(Some(Conflict::AliasTaken { alias: alias.clone(), id }));
-    }
-    let promised: Vec<Vec<u8>> = sqlx::query_scalar(
-        "SELECT id FROM invites WHERE alias = ? AND used_at IS NULL AND withdrawn_at IS NULL AND not_after >= ?",
-    )
-    .bind(alias.as_str())
-    .bind(now())
-    .fetch_all(&mut **tx)
-    .await?;
-    if let Some(other) = promised.iter().find(|promised| invite.is_none_or(|invite| **promised != invite.0)) {
-        let invite = InviteId(bytes(other, "invite ID")?);
-        return Ok(Some(Conflict::AliasPromised { alias: alias.clone(), invite }));
-    }
-    let tombstone: Option<(String, i64)> =
-        sqlx::query_as("SELECT device, released_at FROM tombstones WHERE alias = ? AND released_at > ?")
-            .bind(alias.as_str())
-            .bind(now() - seconds(UNIX_EPOCH + limits::ALIAS_TOMBSTONE))
-            .fetch_optional(&mut **tx)
-            .await?;
-    let Some((former, released)) = tombstone else { return Ok(None) };
-    if device.is_some_and(|device| device.as_str() == former) {
-        return Ok(None);
-    }
-    let left = released + seconds(UNIX_EPOCH + limits::ALIAS_TOMBSTONE) - now();
-    let days_left = u64::try_from(left).unwrap_or_default().div_ceil(86_400);
-    Ok(Some(Conflict::AliasTombstoned {
-        alias: alias.clone(),
-        device: parsed(&former, "device ID")?,
-        days_left,
-    }))
-}
-
-pub(super) async fn insert_alias(
-    tx: &mut Tx<'_>,
-    alias: &Alias,
-    service: &RegisteredId,
-    changes: &mut Changes,
-) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO aliases (alias, service, created_at) VALUES (?, ?, ?)")
-        .bind(alias.as_str())
-        .bind(service.as_str())
-        .bind(now())
-        .execute(&mut **tx)
-        .await?;
-    sqlx::query("DELETE FROM tombstones WHERE alias = ?").bind(alias.as_str()).execute(&mut **tx).await?;
-    event(tx, EventScope::Common, "alias-added", alias.as_str(), service.as_str()).await?;
-    changes.added.aliases.push((alias.clone(), *service));
-    Ok(())
-}
-
-/// The service of an ID and the device that has it.
-pub(super) async fn owner(tx: &mut Tx<'_>, id: &RegisteredId) -> Result<DeviceId, StoreError> {
-    let device: Option<String> =
-        sqlx::query_scalar("SELECT device FROM services WHERE id = ? AND ended_at IS NULL")
-            .bind(id.as_str())
-            .fetch_optional(&mut **tx)
-            .await?;
-    parsed(&device.ok_or(Conflict::NoService(*id))?, "device ID")
+fn service(row: &SqliteRow) -> Result<StoredService, StoreError> {
+    let ServiceRow { id, name, kind, port, aliases: _ } = service_row(row)?;
+    Ok(StoredService { id, device: parsed(row.try_get("device")?, "device ID")?, name, kind, port })
 }

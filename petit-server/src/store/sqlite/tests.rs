@@ -6,14 +6,14 @@ mod place;
 mod queries;
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use petit_engine::limits;
 use petit_engine::proto::control::Text;
 use petit_engine::secret::{InviteHash, InviteSecret, PublicKey};
 
-use super::rows::{now, time};
 use super::*;
-use crate::store::{Conflict, Device, InviteState};
+use crate::registry::{Conflict, Device, InviteState, is_disk_full};
 use sqlx::sqlite::SqliteConnectOptions;
 
 struct Bed {
@@ -45,7 +45,7 @@ impl Bed {
             service: "web".parse().unwrap(),
             alias: alias.map(|alias| alias.parse().unwrap()),
             note: "for Anna".into(),
-            not_after: time(now() + lasts),
+            not_after: in_seconds(lasts),
         };
         self.store.invite(invite, false).await.unwrap();
         (id, secret)
@@ -67,10 +67,17 @@ impl Bed {
     async fn alias(&self, id: RegisteredId, alias: &str) -> Result<(), Conflict> {
         match self.store.add_alias(id, alias.parse().unwrap(), false).await {
             Ok(_) => Ok(()),
-            Err(StoreError::Conflict(conflict)) => Err(conflict),
-            Err(other) => panic!("{other}"),
+            Err(error) => match error.kind() {
+                StoreErrorKind::Conflict(conflict) => Err(conflict.clone()),
+                _ => panic!("{error}"),
+            },
         }
     }
+}
+
+/// So many seconds from now, by the registry's clock.
+fn in_seconds(seconds: i64) -> SystemTime {
+    Timestamp(Timestamp::now().0 + seconds).into()
 }
 
 fn request(invite: (InviteId, InviteHash), key: &PublicKey) -> EnrolRequest {
@@ -255,7 +262,7 @@ async fn a_file_that_is_no_registry_is_refused_and_left_alone() {
     let path = dir.path().join("registry");
     std::fs::write(&path, br#"{"version":1,"maxRegisteredId":1001}"#).unwrap();
     let error = SqliteStore::open(&path).await.unwrap_err();
-    assert!(matches!(error, StoreError::NotARegistry { .. }), "{error}");
+    assert!(*error.kind() == StoreErrorKind::NotARegistry, "{error}");
     assert!(std::fs::read(&path).unwrap().starts_with(b"{\"version\""));
 
     for missing in [dir.path().join("nothing.db"), dir.path().join("empty.db")] {
@@ -263,7 +270,7 @@ async fn a_file_that_is_no_registry_is_refused_and_left_alone() {
             std::fs::write(&missing, "").unwrap();
         }
         let error = SqliteStore::open(&missing).await.unwrap_err();
-        assert!(matches!(error, StoreError::Missing { .. }), "{error}");
+        assert!(*error.kind() == StoreErrorKind::Missing, "{error}");
     }
     let other = dir.path().join("other.db");
     let options = SqliteConnectOptions::new().filename(&other).create_if_missing(true);
@@ -271,7 +278,7 @@ async fn a_file_that_is_no_registry_is_refused_and_left_alone() {
     sqlx::raw_sql("CREATE TABLE t (x)").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let before = std::fs::read(&other).unwrap();
-    assert!(matches!(SqliteStore::open(&other).await.unwrap_err(), StoreError::NotARegistry { .. }));
+    assert!(*SqliteStore::open(&other).await.unwrap_err().kind() == StoreErrorKind::NotARegistry);
 
     assert!(std::fs::read(&other).unwrap() == before, "a foreign file is left as it is");
 
@@ -279,7 +286,7 @@ async fn a_file_that_is_no_registry_is_refused_and_left_alone() {
     let mut held = bed.store.writer.lock().await;
     sqlx::raw_sql("PRAGMA user_version = 99").execute(held.as_mut().unwrap()).await.unwrap();
     let error = SqliteStore::open(&bed.dir.path().join("registry.db")).await.unwrap_err();
-    assert!(matches!(error, StoreError::TooNew { found: 99, .. }), "{error}");
+    assert!(matches!(error.kind(), StoreErrorKind::TooNew { found: 99, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -292,7 +299,7 @@ async fn what_is_stored_of_an_invite_cannot_redeem_it() {
         service: "web".parse().unwrap(),
         alias: None,
         note: String::new(),
-        not_after: time(now() + 60),
+        not_after: in_seconds(60),
     };
     bed.store.invite(invite, false).await.unwrap();
     let mut all = Vec::new();
@@ -310,7 +317,7 @@ async fn a_device_whose_registration_has_ended_gets_no_service_any_more() {
     bed.store.end_device(device, EndedBy::Operator).await.unwrap();
     let offer = vec![("db".parse().unwrap(), ServiceKind::Tcp)];
     let error = bed.store.announce(device, offer, LIMITS).await.unwrap_err();
-    assert!(matches!(error, StoreError::Conflict(Conflict::NoDevice(_))), "{error}");
+    assert!(matches!(error.kind(), StoreErrorKind::Conflict(Conflict::NoDevice(_))), "{error}");
     assert!(bed.store.load().await.unwrap().services.is_empty());
 }
 
@@ -330,11 +337,12 @@ async fn a_failure_does_not_outlast_its_cause() {
             service: "web".parse().unwrap(),
             alias: None,
             note: "x".repeat(200),
-            not_after: time(now() + 60),
+            not_after: in_seconds(60),
         };
         match bed.store.invite(invite, false).await {
             Ok(()) => {}
-            Err(StoreError::Failed(_)) => {
+            Err(error) if *error.kind() == StoreErrorKind::Failed => {
+                assert!(is_disk_full(&error), "{error:?}");
                 failed += 1;
                 break;
             }
@@ -375,7 +383,7 @@ async fn an_invite_may_give_a_former_alias_to_a_returning_customer() {
         service: "web".parse().unwrap(),
         alias: Some("acme".parse().unwrap()),
         note: String::new(),
-        not_after: time(now() + 60),
+        not_after: in_seconds(60),
     };
     let error = bed.store.invite(invite(1), false).await.unwrap_err().to_string();
     assert!(error.contains(old.device.as_str()) && error.contains("90 days"), "{error}");

@@ -1,7 +1,7 @@
 //! What happened, and that no client can make the operator forget it.
 
 use super::*;
-use crate::store::sqlite::rows::EVENTS_OF_DEVICE;
+use crate::registry::EVENTS_OF_DEVICE;
 
 impl Bed {
     async fn events(&self, sql_filter: &str) -> i64 {
@@ -25,7 +25,7 @@ async fn a_client_cannot_push_the_events_of_others_out_of_the_log() {
     // Its services take the same room as its names.
     bed.store.remove_service(noisy.device, "web".parse().unwrap()).await.unwrap();
     let of_noisy = format!("device = '{}'", noisy.device);
-    assert_eq!(bed.events(&of_noisy).await, EVENTS_OF_DEVICE);
+    assert_eq!(bed.events(&of_noisy).await, i64::from(EVENTS_OF_DEVICE));
     assert_eq!(bed.events(&format!("{of_noisy} AND what = 'service-removed'")).await, 1, "the newest stay");
     let of_others = format!("device IS NULL OR NOT {of_noisy}");
     // One of before was its own: its first service.

@@ -24,11 +24,11 @@ impl Bed {
             service: "web".parse().unwrap(),
             alias: None,
             note: String::new(),
-            not_after: time(now() + 60),
+            not_after: in_seconds(60),
         };
         match self.store.invite(invite, false).await {
             Ok(()) => false,
-            Err(StoreError::Replaced { .. }) => true,
+            Err(error) if *error.kind() == StoreErrorKind::Replaced => true,
             Err(other) => panic!("{other}"),
         }
     }

@@ -7,7 +7,7 @@ use super::*;
 impl Bed {
     /// Registers so many devices in one transaction, each with an alias.
     async fn many(&self, count: usize) {
-        let enrol = async |tx: &mut Tx<'_>| {
+        let enrol = async |rows: &mut SqliteConnection| {
             for number in 0..count {
                 let id = InviteId(petit_engine::secret::random_bytes().unwrap());
                 let secret = InviteSecret::random().unwrap().hash();
@@ -18,10 +18,10 @@ impl Bed {
                     service: "web".parse().unwrap(),
                     alias,
                     note: String::new(),
-                    not_after: time(now() + 60),
+                    not_after: in_seconds(60),
                 };
-                operate::invite(tx, &invite, false).await?;
-                register::enrol(tx, &request((id, secret), &key())).await?.unwrap();
+                rules(rows).invite(&invite, false).await?;
+                rules(rows).enrol(&request((id, secret), &key())).await?.unwrap();
             }
             Ok(())
         };

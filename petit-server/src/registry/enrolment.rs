@@ -1,0 +1,126 @@
+//! Enrolling: an invite is consumed by the transaction that adds the device.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use petit_engine::limits;
+use petit_engine::name::DeviceId;
+use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
+use petit_engine::secret::{InviteHash, InviteId};
+use petit_relay::EnrolRequest;
+
+use super::error::StoreError;
+use super::events::EventScope;
+use super::model::{Delta, Device, EnrolledRow};
+use super::rows::{InviteUse, NewDevice, Rows, StoredInvite, StoredService};
+use super::rules::Registry;
+
+/// How often somebody who tries an invite that another has used is written down.
+const REUSE_NOTED_EVERY: Duration = Duration::from_secs(60);
+
+impl<R: Rows> Registry<'_, R> {
+    /// Consumes an invite and adds the device, or says why not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn enrol(
+        mut self,
+        request: &EnrolRequest,
+    ) -> Result<Result<(EnrolledRow, Delta), EnrolRefusal>, StoreError> {
+        let invite = self.rows.invite(&request.invite).await?;
+        // An invite that is not there is compared like one that is, so that both take the same time.
+        let hash = invite.as_ref().map_or(InviteHash([0; 32]), |invite| invite.secret);
+        let is_proven = hash == request.secret;
+        let Some(invite) = invite.filter(|_| is_proven) else { return Ok(Err(EnrolRefusal::Invalid)) };
+
+        let known = self.rows.device_by_key(&request.key).await?;
+        if known.as_ref().is_some_and(|known| known.is_ended) {
+            return Ok(Err(EnrolRefusal::Revoked));
+        }
+        if let Some((device, key)) = &invite.used_by {
+            if *key != request.key {
+                self.reused(device, request.invite, request.from).await?;
+                return Ok(Err(EnrolRefusal::Used));
+            }
+            // The answer was lost on its way; here it is again. (A service that was given back since gets a new ID.)
+            let registered = self.invited_service(device, &invite).await?;
+            let enrolled = EnrolledRow { device: *device, service: invite.service, id: registered.id };
+            return Ok(Ok((enrolled, self.delta)));
+        }
+        if let Some(refusal) = self.refusal(&invite) {
+            return Ok(Err(refusal));
+        }
+
+        let device = match known {
+            Some(known) => known.id,
+            None => self.new_device(request).await?,
+        };
+        let registered = self.invited_service(&device, &invite).await?;
+        if let Some(alias) = &invite.alias {
+            match self.alias_conflict(alias, Some(&device), Some(&request.invite)).await? {
+                None => self.give_alias(alias, &registered.id).await?,
+                // It was free when the invite was made. The registration is worth more than its alias.
+                Some(conflict) => {
+                    let why = conflict.to_string();
+                    self.event(EventScope::Common, "alias-not-given", alias.as_str(), &why).await?;
+                }
+            }
+        }
+        let used = InviteUse { device, key: request.key.clone(), service: registered.id, at: self.now };
+        self.rows.set_invite_used(&request.invite, &used).await?;
+        Ok(Ok((EnrolledRow { device, service: invite.service, id: registered.id }, self.delta)))
+    }
+
+    /// Why an invite that nobody has used is of no use any more, if so.
+    fn refusal(&self, invite: &StoredInvite) -> Option<EnrolRefusal> {
+        // One that was made in the future was made by a clock that has been set back since: which of the two clocks
+        // was right cannot be known, so how long it has been about cannot be, either.
+        let is_from_the_future = invite.made > self.now + limits::CLOCK_SKEW;
+        if invite.is_withdrawn {
+            Some(EnrolRefusal::Withdrawn)
+        } else if invite.not_after < self.now || is_from_the_future {
+            Some(EnrolRefusal::Expired)
+        } else {
+            None
+        }
+    }
+
+    async fn new_device(&mut self, request: &EnrolRequest) -> Result<DeviceId, StoreError> {
+        let (id, name) = (DeviceId::random()?, request.device_name.as_str().to_owned());
+        let device = NewDevice {
+            id,
+            key: request.key.clone(),
+            name: name.clone(),
+            software: request.software.as_str().to_owned(),
+            made: self.now,
+        };
+        self.rows.insert_device(&device).await?;
+        self.delta.added.devices.push(Device { id, key: device.key, name });
+        self.event(EventScope::Common, "device-added", id.as_str(), &request.from.to_string()).await?;
+        Ok(id)
+    }
+
+    /// The service that an invite is for, which is registered if it is not yet.
+    async fn invited_service(
+        &mut self,
+        device: &DeviceId,
+        invite: &StoredInvite,
+    ) -> Result<StoredService, StoreError> {
+        match self.service_called(device, &invite.service).await? {
+            Some(registered) => Ok(registered),
+            None => self.new_service(device, &invite.service, ServiceKind::Http, None).await,
+        }
+    }
+
+    /// Takes note of somebody who tries an invite that another has used: once a minute, so that trying again and again
+    /// costs nobody a write.
+    async fn reused(&mut self, holder: &DeviceId, invite: InviteId, from: IpAddr) -> Result<(), StoreError> {
+        const WHAT: &str = "invite-reused";
+        let invite = invite.to_string();
+        let since = self.now - REUSE_NOTED_EVERY;
+        if self.rows.has_event(holder, (WHAT, &invite), since).await? {
+            return Ok(());
+        }
+        self.event(EventScope::Of(holder), WHAT, &invite, &from.to_string()).await
+    }
+}

@@ -1,0 +1,270 @@
+//! Why a change was not made: nothing has changed then.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use petit_engine::name::{Alias, DeviceId, RegisteredId};
+use petit_engine::secret::{InviteId, NoRandom};
+
+/// What a database, or the system, said.
+pub type StoreErrorSource = Box<dyn Error + Send + Sync>;
+
+/// Why the store did not do what it was asked. Nothing has changed then.
+///
+/// Says nothing of the place where the registry is; whoever shows it adds that with [`StoreError::at`].
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    source: Option<StoreErrorSource>,
+}
+
+/// What has gone wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// What is found there is not a registry, or is damaged.
+    NotARegistry,
+    /// There is none.
+    Missing,
+    /// It is there, but cannot be opened.
+    CannotOpen,
+    /// A later version of Petit has written it.
+    TooNew {
+        /// Its form.
+        found: i64,
+        /// The newest that this version knows.
+        known: i64,
+    },
+    /// Somebody has removed it, or put another one in its place, while it was open.
+    Replaced,
+    /// More changes wait than can be made in time.
+    Busy,
+    /// Reading or writing failed: the disk is full, read-only, or gone.
+    Failed,
+    /// Another process keeps it now.
+    Elsewhere,
+    /// A row does not hold what it should.
+    Row {
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// What was asked for is not there, or is in the way.
+    Conflict(Conflict),
+}
+
+impl StoreErrorKind {
+    fn write(&self, f: &mut fmt::Formatter<'_>, at: Option<&Path>) -> fmt::Result {
+        let (found, named, where_) = match at.map(Path::display) {
+            Some(path) => (path.to_string(), format!("the registry {path}"), format!(" at {path}")),
+            None => ("the file".to_owned(), "the registry".to_owned(), String::new()),
+        };
+        match self {
+            Self::NotARegistry => write!(f, "{found} is not a Petit registry, or is damaged"),
+            Self::Missing => write!(f, "there is no registry{where_}"),
+            Self::CannotOpen => {
+                write!(f, "{named} cannot be opened; check its owner, its rights and the disk")
+            }
+            Self::TooNew { found: form, known } => {
+                write!(
+                    f,
+                    "{found} was written by a later version of Petit (form {form}, this one knows {known})"
+                )
+            }
+            Self::Replaced => write!(
+                f,
+                "{named} was removed or replaced while the server runs, and nothing was changed; save what the server still has of it with: petit-server backup FOLDER"
+            ),
+            Self::Busy => {
+                f.write_str("the registry has more changes to make than it can; try again in a moment")
+            }
+            Self::Failed => f.write_str("the registry cannot be read or written"),
+            Self::Elsewhere => f.write_str("another process keeps the registry now"),
+            Self::Row { what } => write!(f, "the registry holds an invalid {what}"),
+            Self::Conflict(conflict) => fmt::Display::fmt(conflict, f),
+        }
+    }
+}
+
+impl StoreError {
+    /// One that has come about by something else. `source` of a full disk is an [`io::Error`] of
+    /// [`io::ErrorKind::StorageFull`], whatever the database calls it.
+    pub fn new(kind: StoreErrorKind, source: impl Into<StoreErrorSource>) -> Self {
+        Self { kind, source: Some(source.into()) }
+    }
+
+    /// What has gone wrong.
+    pub fn kind(&self) -> &StoreErrorKind {
+        &self.kind
+    }
+
+    /// With the place that it is about, for whoever shows it.
+    pub fn at(self, place: &Path) -> StoreErrorAt {
+        StoreErrorAt { place: place.to_owned(), error: self }
+    }
+
+    /// A row does not hold what it should.
+    pub(crate) fn row(what: &'static str) -> Self {
+        StoreErrorKind::Row { what }.into()
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.write(f, None)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<StoreErrorKind> for StoreError {
+    fn from(kind: StoreErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+}
+
+impl From<Conflict> for StoreError {
+    fn from(conflict: Conflict) -> Self {
+        StoreErrorKind::Conflict(conflict).into()
+    }
+}
+
+impl From<NoRandom> for StoreError {
+    fn from(error: NoRandom) -> Self {
+        Self::new(StoreErrorKind::Failed, error)
+    }
+}
+
+/// A [`StoreError`] that says where the registry is.
+#[derive(Debug)]
+pub struct StoreErrorAt {
+    place: PathBuf,
+    error: StoreError,
+}
+
+impl StoreErrorAt {
+    /// What has gone wrong.
+    pub fn kind(&self) -> &StoreErrorKind {
+        self.error.kind()
+    }
+}
+
+impl fmt::Display for StoreErrorAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.kind.write(f, Some(&self.place))
+    }
+}
+
+impl Error for StoreErrorAt {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// True when an error of this program's came about because a disk has no room, or its user may have no more of it.
+pub fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
+    let is_full = |error: &(dyn Error + 'static)| {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    };
+    std::iter::successors(Some(error), |error| (**error).source()).any(is_full)
+}
+
+/// Why a change cannot be made; for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// No such service.
+    #[error("no service is registered as {0}")]
+    NoService(RegisteredId),
+    /// No such device.
+    #[error("no client is registered as {0}")]
+    NoDevice(DeviceId),
+    /// No such alias, or not of this service.
+    #[error("{id} has no alias {alias}")]
+    NoAlias {
+        /// Whose it should be.
+        id: RegisteredId,
+        alias: Alias,
+    },
+    /// It belongs to another service.
+    #[error("{alias} belongs to {id} already")]
+    AliasTaken {
+        alias: Alias,
+        /// Whose it is.
+        id: RegisteredId,
+    },
+    /// An invite that has not been used yet was promised it.
+    #[error(
+        "{alias} is promised to invite {invite}, which has not been used yet; take that back with: petit-server invite --withdraw {invite}"
+    )]
+    AliasPromised {
+        alias: Alias,
+        /// To which invite.
+        invite: InviteId,
+    },
+    /// It belonged to another client not long ago; whoever still uses it would reach the wrong one.
+    #[error(
+        "{alias} was taken from client {device} not long ago and is kept for it for another {days_left} days; to give it away all the same, add --force"
+    )]
+    AliasTombstoned {
+        alias: Alias,
+        /// Whose it was.
+        device: DeviceId,
+        /// For how long it is kept.
+        days_left: u64,
+    },
+    /// Its client could not be told of another one.
+    #[error(
+        "{id} has {count} aliases with {bytes} bytes together, and one more would be too many: its client can be told of {most} bytes; take one that is not needed away with: petit-server removealias {id} ALIAS"
+    )]
+    TooManyAliases {
+        id: RegisteredId,
+        /// How many it has.
+        count: usize,
+        /// What they take in a message.
+        bytes: usize,
+        /// What they may take.
+        most: usize,
+    },
+    /// No such invite that could still be used.
+    #[error("there is no such invite that could still be used")]
+    NoInvite,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_place_only_where_it_is_shown() {
+        let place = Path::new("/srv/petit/registry.db");
+        for kind in [
+            StoreErrorKind::NotARegistry,
+            StoreErrorKind::Missing,
+            StoreErrorKind::CannotOpen,
+            StoreErrorKind::TooNew { found: 9, known: 2 },
+            StoreErrorKind::Replaced,
+        ] {
+            let error = StoreError::from(kind.clone());
+            assert!(!error.to_string().contains("registry.db"), "{error}");
+            let shown = error.at(place);
+            assert!(shown.to_string().contains("/srv/petit/registry.db"), "{shown}");
+            assert_eq!(shown.kind(), &kind);
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_found_behind_whatever_it_made_fail() {
+        let full = || io::Error::new(io::ErrorKind::StorageFull, "database or disk is full");
+        let failed = StoreError::new(StoreErrorKind::Failed, full());
+        assert_eq!(failed.source().unwrap().to_string(), "database or disk is full");
+        assert!(is_disk_full(&failed) && is_disk_full(&failed.at(Path::new("registry.db"))));
+        let read_only = io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+        assert!(!is_disk_full(&StoreError::new(StoreErrorKind::Failed, read_only)));
+        assert!(!is_disk_full(&StoreError::from(StoreErrorKind::Busy)));
+    }
+}

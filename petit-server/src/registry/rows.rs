@@ -1,0 +1,250 @@
+//! What the rules ask of whatever keeps the registry: rows, within one transaction, and no decision.
+
+use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use petit_engine::proto::control::ServiceKind;
+use petit_engine::secret::{InviteHash, InviteId, PublicKey};
+
+use super::error::StoreError;
+use super::model::{EndedBy, NewInvite};
+use super::timestamp::Timestamp;
+
+/// An invite as it is kept.
+#[derive(Clone, Debug)]
+pub struct StoredInvite {
+    /// What proves that it is held.
+    pub secret: InviteHash,
+    /// The service that it is for.
+    pub service: ServiceName,
+    /// The alias that the service gets.
+    pub alias: Option<Alias>,
+    pub made: Timestamp,
+    /// When it ends.
+    pub not_after: Timestamp,
+    /// The operator took it back.
+    pub is_withdrawn: bool,
+    /// The device that has used it, and its key.
+    pub used_by: Option<(DeviceId, PublicKey)>,
+}
+
+/// How an invite is used.
+#[derive(Clone, Debug)]
+pub struct InviteUse {
+    pub device: DeviceId,
+    pub key: PublicKey,
+    /// What its service was registered as.
+    pub service: RegisteredId,
+    pub at: Timestamp,
+}
+
+/// A device as it is kept.
+#[derive(Clone, Debug)]
+pub struct StoredDevice {
+    pub id: DeviceId,
+    /// What the customer calls it.
+    pub name: String,
+    /// Its registration has ended.
+    pub is_ended: bool,
+}
+
+/// A device to be kept.
+#[derive(Clone, Debug)]
+pub struct NewDevice {
+    pub id: DeviceId,
+    pub key: PublicKey,
+    /// What the customer calls it.
+    pub name: String,
+    /// Program and version.
+    pub software: String,
+    pub made: Timestamp,
+}
+
+/// A registered service as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredService {
+    pub id: RegisteredId,
+    /// Whose it is.
+    pub device: DeviceId,
+    /// Its name at its device.
+    pub name: ServiceName,
+    /// What it speaks.
+    pub kind: ServiceKind,
+    /// The port of a raw TCP service.
+    pub port: Option<u16>,
+}
+
+/// What is kept of an alias that was given up.
+#[derive(Clone, Copy, Debug)]
+pub struct Tombstone {
+    /// Whose it was.
+    pub device: DeviceId,
+    pub released: Timestamp,
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    pub at: Timestamp,
+    pub what: &'static str,
+    pub subject: &'a str,
+    pub detail: &'a str,
+    /// Whose room in the log it takes; `None`: everybody's.
+    pub device: Option<&'a DeviceId>,
+}
+
+/// The rows of the registry within one transaction. One small method each; what follows from a row is decided by
+/// [`Registry`](super::Registry). A service or device that has ended is not found unless it says so.
+///
+/// # Errors
+/// Every method: [`StoreError`]. The transaction is given up then.
+///
+/// # Cancel safety
+/// Dropping a future may leave its statement undone or done: the transaction is given up then, too.
+pub trait Rows: Send {
+    fn invite(
+        &mut self,
+        id: &InviteId,
+    ) -> impl Future<Output = Result<Option<StoredInvite>, StoreError>> + Send;
+
+    fn insert_invite(
+        &mut self,
+        invite: &NewInvite,
+        made: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    fn set_invite_withdrawn(
+        &mut self,
+        id: &InviteId,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    fn set_invite_used(
+        &mut self,
+        id: &InviteId,
+        used: &InviteUse,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Invites that were promised an alias and neither used nor withdrawn, with the end of each.
+    fn unused_invites(
+        &mut self,
+        alias: &Alias,
+    ) -> impl Future<Output = Result<Vec<(InviteId, Timestamp)>, StoreError>> + Send;
+
+    /// A device, also one whose registration has ended.
+    fn device(
+        &mut self,
+        id: &DeviceId,
+    ) -> impl Future<Output = Result<Option<StoredDevice>, StoreError>> + Send;
+
+    /// The device of a key, also one whose registration has ended.
+    fn device_by_key(
+        &mut self,
+        key: &PublicKey,
+    ) -> impl Future<Output = Result<Option<StoredDevice>, StoreError>> + Send;
+
+    fn insert_device(&mut self, device: &NewDevice) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    fn set_device_name(
+        &mut self,
+        id: &DeviceId,
+        name: &str,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    fn set_device_ended(
+        &mut self,
+        id: &DeviceId,
+        by: EndedBy,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    fn service(
+        &mut self,
+        id: &RegisteredId,
+    ) -> impl Future<Output = Result<Option<StoredService>, StoreError>> + Send;
+
+    /// All services of a device.
+    fn services(
+        &mut self,
+        device: &DeviceId,
+    ) -> impl Future<Output = Result<Vec<StoredService>, StoreError>> + Send;
+
+    /// How many services a device has been given since a moment, those that have ended included.
+    fn services_made_since(
+        &mut self,
+        device: &DeviceId,
+        since: Timestamp,
+    ) -> impl Future<Output = Result<usize, StoreError>> + Send;
+
+    /// The ports of all services, but for those that the system chooses, in their order.
+    fn ports_in_use(&mut self) -> impl Future<Output = Result<Vec<u16>, StoreError>> + Send;
+
+    fn insert_service(
+        &mut self,
+        service: &StoredService,
+        made: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    fn set_service_kind(
+        &mut self,
+        id: &RegisteredId,
+        kind: ServiceKind,
+        port: Option<u16>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    fn set_service_ended(
+        &mut self,
+        id: &RegisteredId,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The service that an alias leads to.
+    fn alias(
+        &mut self,
+        alias: &Alias,
+    ) -> impl Future<Output = Result<Option<RegisteredId>, StoreError>> + Send;
+
+    /// The aliases of a service, the oldest first.
+    fn aliases(
+        &mut self,
+        service: &RegisteredId,
+    ) -> impl Future<Output = Result<Vec<Alias>, StoreError>> + Send;
+
+    fn insert_alias(
+        &mut self,
+        alias: &Alias,
+        service: &RegisteredId,
+        made: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    fn delete_alias(&mut self, alias: &Alias) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    fn tombstone(
+        &mut self,
+        alias: &Alias,
+    ) -> impl Future<Output = Result<Option<Tombstone>, StoreError>> + Send;
+
+    /// Keeps a tombstone, in place of the one that there may be.
+    fn put_tombstone(
+        &mut self,
+        alias: &Alias,
+        tombstone: Tombstone,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    fn delete_tombstone(&mut self, alias: &Alias) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    fn insert_event(&mut self, event: &Event<'_>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Whether there is an event of a device, of some kind and about some subject, later than a moment.
+    fn has_event(
+        &mut self,
+        device: &DeviceId,
+        what: (&'static str, &str),
+        since: Timestamp,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Forgets all events but the newest: of a device's own when one is named, of all otherwise.
+    fn trim_events(
+        &mut self,
+        device: Option<&DeviceId>,
+        keep: u32,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
