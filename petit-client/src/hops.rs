@@ -49,21 +49,21 @@ pub enum HopState {
 
 /// What the hops follow from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts {
+pub struct Facts {
     /// Its public address says https.
-    pub(crate) is_https: bool,
+    pub is_https: bool,
     /// There is a session with the server.
-    pub(crate) is_online: bool,
+    pub is_online: bool,
     /// What the server has said of its public front, in this session.
-    pub(crate) front: FrontState,
+    pub front: FrontState,
     /// Something has passed from the server's own front to the service, in this session and within the last minute.
-    pub(crate) is_proved: bool,
+    pub is_proved: bool,
     /// The first hop that is known to be broken.
-    pub(crate) broken: Option<BrokenAt>,
+    pub broken: Option<BrokenAt>,
 }
 
 /// The hops of a service's way.
-pub(crate) fn hops(facts: Facts) -> Vec<Hop> {
+pub fn hops(facts: Facts) -> Vec<Hop> {
     let names = [HopName::Name, HopName::Port, HopName::Certificate, HopName::Server]
         .into_iter()
         .filter(|name| *name != HopName::Certificate || facts.is_https)

@@ -1,7 +1,7 @@
 //! The customer's side without a window: config, vault, enrolment, the running client and its control socket.
 //!
 //! The program `petit-client` is a thin command line over this library; the tray app is another front end
-//! of it; what that decides is in [`app`]. The tunnel itself is in `petit-engine`.
+//! of it, in `petit-app`. The tunnel itself is in `petit-engine`.
 
 #![cfg_attr(
     test,
@@ -13,9 +13,6 @@
     )
 )]
 
-pub mod app;
-pub mod autostart;
-pub mod bundle;
 mod capacity;
 pub mod client;
 pub mod config;
@@ -26,9 +23,7 @@ pub mod doctor;
 pub mod enrol;
 pub mod folder;
 pub mod hops;
-pub mod listening;
 pub mod messages;
-pub mod redact;
 pub mod registration;
 pub mod status;
 pub mod vault;

@@ -97,7 +97,7 @@ impl Known {
     }
 
     /// What the original's `[client.local]` is called as long as no invite has named it anew.
-    pub(crate) fn first_service(&self) -> ServiceName {
+    pub fn first_service(&self) -> ServiceName {
         let in_force = self.in_force.as_ref().map(|known| &known.service);
         let service = in_force.or(self.chosen.as_ref().map(|chosen| &chosen.service));
         service.cloned().unwrap_or_else(ServiceName::first)

@@ -366,6 +366,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_log_holds_what_every_crate_of_ours_says() {
+        let workspace = include_str!("../../Cargo.toml");
+        let members = workspace.lines().find_map(|line| line.strip_prefix("members = [")).unwrap();
+        let crates = members.split('"').filter(|name| name.starts_with("petit-"));
+        let crates: Vec<String> = crates.map(|name| name.replace('-', "_")).collect();
+        assert!(crates.contains(&"petit_client".to_owned()), "{crates:?}");
+        let targets = Level::Info.targets();
+        for name in crates.iter().chain([&"petit_desktop".to_owned()]) {
+            assert!(targets.would_enable(name, &tracing::Level::INFO), "{name}");
+        }
+        assert!(!targets.would_enable("hyper", &tracing::Level::INFO));
+    }
+
+    #[test]
     fn a_full_file_is_put_aside_and_the_oldest_goes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("client.log");

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use petit_client::app::link::RealLinks;
-use petit_client::app::{self, Inputs, LoginItem, Place};
+use petit_app::link::RealLinks;
+use petit_app::{Inputs, LoginItem, Place};
 use petit_client::folder::Folder;
 use petit_host::BoxFuture;
 use serde_json::{Value, json};
@@ -69,10 +69,10 @@ impl Test {
                 clock: Arc::new(std::time::SystemTime::now),
                 is_root: false,
             };
-            let (app, _notes) = app::start(inputs);
+            let (app, _notes) = petit_app::start(inputs);
             // The client is there when its status is.
             let mut shown = app.shown();
-            let kind = app::contract::StateKind::Unregistered;
+            let kind = petit_app::contract::StateKind::Unregistered;
             shown.wait_for(|shown| shown.view.state.kind == kind).await.unwrap();
             app
         });

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use petit_client::app::contract::{
+use petit_app::bundle as bundles;
+use petit_app::contract::{
     Applied, Boot, Bundle, Check, Diff, Form, FormService, Invite, Listening, LogLine, PauseFor, Prefs,
     Refused, RegisteredService, ServiceKind, Settings, Tried, Words,
 };
-use petit_client::bundle as bundles;
 use petit_client::config::KeyStore;
 use petit_client::enrol::Existing;
 use petit_host::files;
@@ -179,7 +179,7 @@ pub(crate) async fn save_bundle(state: Given<'_>) -> CommandResult<Option<String
 #[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn set_prefs(state: Given<'_>, prefs: Prefs) -> CommandResult<Boot> {
     state.app.set_prefs(prefs).await?;
-    Ok(state.app.boot(VERSION, petit_client::app::contract::Opening::default()))
+    Ok(state.app.boot(VERSION, petit_app::contract::Opening::default()))
 }
 
 #[tauri::command(rename_all = "snake_case")]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use petit_client::app::args::Args;
-use petit_client::app::contract::{Opening, Page};
-use petit_client::app::link::RealLinks;
-use petit_client::app::single::{self, First, Received, SingleError, StartRequest};
-use petit_client::app::{self, App, Inputs, LoginItem};
-use petit_client::autostart::Autostart;
+use petit_app::args::Args;
+use petit_app::autostart::Autostart;
+use petit_app::contract::{Opening, Page};
+use petit_app::link::RealLinks;
+use petit_app::single::{self, First, Received, SingleError, StartRequest};
+use petit_app::{App, Inputs, LoginItem};
 use petit_client::folder::Folder;
 use petit_host::exit::ExitCode;
 use petit_host::files::{self, FileError};
@@ -131,7 +131,7 @@ fn open_sources(folder: &Folder) -> std::io::Result<Sources> {
     Ok((listening, requests, Signals::new()?))
 }
 
-fn start_app(folder: &Folder) -> (App, mpsc::Receiver<app::notes::Note>) {
+fn start_app(folder: &Folder) -> (App, mpsc::Receiver<petit_app::notes::Note>) {
     // To a log of its own until the client's is ours: another process may be writing to that one.
     let own = folder.log().with_file_name("app.log");
     let file = RotatingFile::open(&own).map(FileHandle::new).ok();
@@ -145,7 +145,7 @@ fn start_app(folder: &Folder) -> (App, mpsc::Receiver<app::notes::Note>) {
         None => Arc::new(NoLogin),
     };
     let (asked, asks) = mpsc::channel(4);
-    app::start(Inputs {
+    petit_app::start(Inputs {
         folder: folder.clone(),
         links: Arc::new(RealLinks::new(folder.clone(), level, file, asked)),
         asked: asks,
@@ -273,7 +273,7 @@ async fn on_wish(received: Received, state: &Arc<WindowState>, ui_thread: &UiThr
 
 /// What a click in the tray wants; true when that is the end.
 async fn on_click(click: tray::Click, state: &Arc<WindowState>, ui_thread: &UiThread) -> bool {
-    use petit_client::app::tray::Action;
+    use petit_app::tray::Action;
     let show =
         |page: Page| ui_thread.send(Message::Show(Opening { page, invite: None }, click.token.clone()));
     let done = match click.action {
@@ -283,7 +283,7 @@ async fn on_click(click: tray::Click, state: &Arc<WindowState>, ui_thread: &UiTh
         Action::Unlock => state.app.unlock().await,
         Action::StartOnLogin(on) => {
             let prefs = state.app.shown().borrow().prefs.clone();
-            state.app.set_prefs(app::contract::Prefs { start_on_login: on, ..prefs }).await
+            state.app.set_prefs(petit_app::contract::Prefs { start_on_login: on, ..prefs }).await
         }
         Action::Copy(text) => {
             state.shell.copy(text);

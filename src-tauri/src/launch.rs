@@ -5,8 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode as ProcessExit, Stdio};
 
-use petit_client::app::args::{self, Args, LINK_ON_STDIN, Parsed};
-use petit_client::app::single::{self, First, StartRequest};
+use petit_app::args::{self, Args, LINK_ON_STDIN, Parsed};
+use petit_app::single::{self, First, StartRequest};
 use petit_client::folder::Folder;
 use petit_host::cli::{Failure, fail};
 use petit_host::exit::ExitCode;

@@ -1,5 +1,5 @@
 //! The tray app: icon, window and notifications over `petit-client`. No rule of its own lives here; what is drawn
-//! and what happens on a click is decided in `petit_client::app`.
+//! and what happens on a click is decided in `petit_app`.
 //!
 //! Two threads. The **engine thread** runs the client, its control socket, the controller, the tray on Linux and
 //! notifications on a runtime of its own. The **main thread** belongs to the desktop: on Linux it sleeps until a
@@ -22,9 +22,9 @@ mod window_state;
 use std::io::Read;
 use std::process::ExitCode as ProcessExit;
 
-use petit_client::app::args::{self, Args, Parsed};
-use petit_client::app::deeplink;
-use petit_client::app::single::{First, SingleError, StartRequest};
+use petit_app::args::{self, Args, Parsed};
+use petit_app::deeplink;
+use petit_app::single::{First, SingleError, StartRequest};
 use petit_host::cli::{Failure, chain, fail};
 use petit_host::exit::ExitCode;
 

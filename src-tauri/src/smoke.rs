@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use petit_client::app::contract::Opening;
-use petit_client::bundle;
+use petit_app::bundle;
+use petit_app::contract::Opening;
 use petit_host::exit::ExitCode;
 
 use crate::commands::VERSION;

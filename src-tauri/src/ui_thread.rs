@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use petit_client::app::Place;
-use petit_client::app::contract::Opening;
+use petit_app::Place;
+use petit_app::contract::Opening;
 use petit_host::BoxFuture;
 use petit_host::exit::ExitCode;
 use tauri::{AppHandle, RunEvent};

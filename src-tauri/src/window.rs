@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use petit_client::app::contract::{Opening, Theme};
+use petit_app::contract::{Opening, Theme};
 use serde::Serialize;
 use tauri::webview::NewWindowResponse;
 use tauri::window::Color;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use petit_client::app::contract::{LogLine, Opening};
-use petit_client::app::{App, Place};
+use petit_app::contract::{LogLine, Opening};
+use petit_app::{App, Place};
 use petit_host::BoxFuture;
 use tokio::sync::{mpsc, watch};
 

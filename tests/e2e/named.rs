@@ -40,8 +40,14 @@ fn tests_in(source: &str, module: &str, found: &mut BTreeSet<String>) {
 
 fn all_tests() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for sources in ["petit-engine/src", "petit-host/src", "petit-client/src", "petit-server/src", "tests/e2e"]
-    {
+    for sources in [
+        "petit-engine/src",
+        "petit-host/src",
+        "petit-client/src",
+        "petit-app/src",
+        "petit-server/src",
+        "tests/e2e",
+    ] {
         tests_under(&Path::new(ROOT).join(sources), &[], &mut found);
     }
     // Its modules are as short as `enrol` and `probe`, which others have as well.

@@ -4,7 +4,7 @@ import { app } from './store.js';
 
 /**
  * The keys of the English catalogue, so that `tsc` finds a misspelt one.
- * @typedef {keyof typeof import('../../petit-client/i18n/en.json')} Key
+ * @typedef {keyof typeof import('../../petit-app/i18n/en.json')} Key
  */
 
 /** Scripts written from right to left. None ships yet; the layout is tested with one all the same. */

@@ -7,7 +7,8 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     /// The crates whose public items are for others.
-    const CRATES: [&str; 5] = ["petit-engine", "petit-relay", "petit-host", "petit-client", "petit-server"];
+    const CRATES: [&str; 6] =
+        ["petit-engine", "petit-relay", "petit-host", "petit-client", "petit-app", "petit-server"];
     const ITEMS: [&str; 8] = ["fn", "async fn", "struct", "enum", "trait", "const", "type", "static"];
 
     fn files(dir: &Path, found: &mut Vec<PathBuf>) {

@@ -22,7 +22,7 @@ fn document(text: &str) -> Result<DocumentMut, EditError> {
 }
 
 /// A text with the line ends of the one that it is made of: all lines of a file from Windows end in CR LF, and stay so.
-pub(crate) fn with_line_ends_of(before: &str, after: &str) -> String {
+pub fn with_line_ends_of(before: &str, after: &str) -> String {
     let all = before.matches('\n').count();
     let plain = after.replace("\r\n", "\n");
     if before.matches("\r\n").count() * 2 > all { plain.replace('\n', "\r\n") } else { plain }

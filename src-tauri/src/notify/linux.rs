@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use petit_client::app::contract::{Opening, Page};
-use petit_client::app::notes::{About, Note};
+use petit_app::contract::{Opening, Page};
+use petit_app::notes::{About, Note};
 use tokio::sync::mpsc;
 use zbus::zvariant::Value;
 use zbus::{Connection, MatchRule, MessageStream};

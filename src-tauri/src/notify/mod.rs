@@ -1,9 +1,9 @@
-//! Showing notifications. What is worth one is decided in `petit_client::app::notes`; nobody waits for them.
+//! Showing notifications. What is worth one is decided in `petit_app::notes`; nobody waits for them.
 
 #[cfg(target_os = "linux")]
 mod linux;
 
-use petit_client::app::notes::Note;
+use petit_app::notes::Note;
 use tokio::sync::mpsc;
 
 use crate::ui_thread::UiThread;

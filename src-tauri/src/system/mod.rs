@@ -8,7 +8,7 @@ mod other;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use petit_client::app::Place;
+use petit_app::Place;
 
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::{activation_token, ask_where, copy, is_dark, is_root, prepare, present};

@@ -1,6 +1,6 @@
 //! The tray's icons, rendered by `cargo xtask icons` from `icons/tray/`.
 
-use petit_client::app::tray::Icon;
+use petit_app::tray::Icon;
 
 /// The sizes that there are.
 pub(super) const SIZES: [u32; 6] = [16, 22, 24, 32, 48, 64];

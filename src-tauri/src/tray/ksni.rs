@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use ksni::menu::{CheckmarkItem, StandardItem, SubMenu};
 use ksni::{Category, Handle, MenuItem, OfflineReason, Status, ToolTip, TrayMethods};
-use petit_client::app::Shown;
-use petit_client::app::contract::Page;
-use petit_client::app::tray::{Action, Item, TrayModel};
+use petit_app::Shown;
+use petit_app::contract::Page;
+use petit_app::tray::{Action, Item, TrayModel};
 use tokio::sync::{mpsc, watch};
 
 use super::{Backend, Click, icons};

@@ -1,4 +1,4 @@
-//! Drawing the tray. What it shows is decided in `petit_client::app::tray`; here it is compared with what was drawn
+//! Drawing the tray. What it shows is decided in `petit_app::tray`; here it is compared with what was drawn
 //! last, so that a desktop hears of changes only, and at most five times a second.
 
 mod icons;
@@ -9,8 +9,8 @@ pub(crate) mod native;
 
 use std::sync::Arc;
 
-use petit_client::app::Shown;
-use petit_client::app::tray::{Action, TrayModel};
+use petit_app::Shown;
+use petit_app::tray::{Action, TrayModel};
 use tokio::sync::{mpsc, watch};
 
 /// A click on the icon or in its menu.
@@ -78,7 +78,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_is_not_drawn_twice() {
-        use petit_client::app::{Inputs, LoginItem};
+        use petit_app::{Inputs, LoginItem};
         struct Never;
         impl LoginItem for Never {
             fn is_on(&self) -> bool {
@@ -91,9 +91,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = petit_client::folder::Folder::of(&dir.path().join("config.toml"));
         let (asked, asks) = mpsc::channel(1);
-        let (app, _notes) = petit_client::app::start(Inputs {
+        let (app, _notes) = petit_app::start(Inputs {
             folder: folder.clone(),
-            links: Arc::new(petit_client::app::link::RealLinks::new(folder, None, None, asked)),
+            links: Arc::new(petit_app::link::RealLinks::new(folder, None, None, asked)),
             asked: asks,
             login: Arc::new(Never),
             clock: Arc::new(std::time::SystemTime::now),

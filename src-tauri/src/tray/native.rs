@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use petit_client::app::Shown;
-use petit_client::app::contract::Page;
-use petit_client::app::tray::{Action, Item, TrayModel};
+use petit_app::Shown;
+use petit_app::contract::Page;
+use petit_app::tray::{Action, Item, TrayModel};
 use tauri::menu::{CheckMenuItem, IsMenuItem, Menu, MenuItem, PredefinedMenuItem, Submenu};
 use tauri::tray::{MouseButton, MouseButtonState, TrayIcon, TrayIconBuilder, TrayIconEvent};
 use tauri::{AppHandle, Wry};

@@ -39,7 +39,7 @@ export const NOW = examples.now;
 
 /** @param {Lang} lang @returns {Record<string, string>} */
 export function catalogue(lang) {
-  return JSON.parse(beside(`../../../petit-client/i18n/${lang}.json`));
+  return JSON.parse(beside(`../../../petit-app/i18n/${lang}.json`));
 }
 
 /** @type {About} */

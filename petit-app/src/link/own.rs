@@ -1,0 +1,320 @@
+//! The client in this process, which serves the same control socket as `petit-client run` does.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use petit_engine::name::ServiceName;
+use petit_engine::proto::control::ProbeResult;
+use petit_host::BoxFuture;
+use petit_host::cli::chain;
+use petit_host::control::server::Listener;
+use petit_host::control::{self, Handler, Reply};
+use petit_host::files;
+use petit_host::lock::{Lock, LockError};
+use petit_host::logs::{FileHandle, Level, LevelHandle};
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::other::Other;
+use super::{Link, LinkError, Links, Opened, RegistrationRequest};
+use crate::mistakes;
+use crate::texts::Texts;
+use crate::view::{Owner, Trouble, TroubleKind};
+use crate::words;
+use petit_client::client::{Client, ClientStartError, UnregisterError};
+use petit_client::config::{self, ConfigError};
+use petit_client::control::Control;
+use petit_client::enrol::{Done, Request};
+use petit_client::folder::Folder;
+use petit_client::registration::RegistrationError;
+use petit_client::status::Status;
+
+/// What somebody asks of the client in this process through its socket, and the controller decides.
+#[derive(Debug)]
+pub enum SocketCommand {
+    /// Go online.
+    Start,
+    /// Go offline; rings when it is.
+    Stop(oneshot::Sender<()>),
+}
+
+/// The real clients of a folder.
+pub struct RealLinks {
+    folder: Folder,
+    level: Option<LevelHandle>,
+    log: Option<FileHandle>,
+    asked: mpsc::Sender<SocketCommand>,
+}
+
+impl RealLinks {
+    /// For a folder. What comes in over the socket and is the controller's to decide is sent to `asked`.
+    pub fn new(
+        folder: Folder,
+        level: Option<LevelHandle>,
+        log: Option<FileHandle>,
+        asked: mpsc::Sender<SocketCommand>,
+    ) -> Self {
+        Self { folder, level, log, asked }
+    }
+
+    async fn try_open(&self, texts: &Texts) -> Opened {
+        let trouble = |kind: TroubleKind, key: &str| Opened::Trouble {
+            trouble: Trouble { kind, words: words::words(texts, key, &[]) },
+            problem: None,
+        };
+        let no_folder = || trouble(TroubleKind::Folder, "problem.folder");
+        if let Err(error) = self.folder.make() {
+            tracing::error!(error = %chain(&error), "the folder cannot be used");
+            return no_folder();
+        }
+        let lock = match Lock::take(&self.folder.lock()) {
+            Ok(lock) => lock,
+            Err(LockError::Held { pid, .. }) => return Opened::Link(Other::connect(&self.folder, pid)),
+            Err(error @ LockError::Io { .. }) => {
+                tracing::error!(error = %chain(&error), "the lock cannot be taken");
+                return no_folder();
+            }
+        };
+        files::sweep(self.folder.path());
+        let config = match config::load(&self.folder.config) {
+            Err(ConfigError::Missing { .. }) => self.first_config(),
+            loaded => loaded.map(|(config, _)| config),
+        };
+        let config = match config {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "the config file cannot be used");
+                let problem = mistakes::problem(texts, &error);
+                let kind = match error {
+                    ConfigError::Unreadable { .. } | ConfigError::Unsafe(_) => TroubleKind::Folder,
+                    _ => TroubleKind::Config,
+                };
+                let trouble = Trouble { kind, words: words::config(texts, &error) };
+                return Opened::Trouble { trouble, problem: Some(problem) };
+            }
+        };
+        // What is logged from here on belongs to the client, so it goes where the client's log is.
+        if let Some(log) = &self.log
+            && let Err(error) = log.reopen(&self.folder.log())
+        {
+            tracing::warn!(%error, "the log cannot be written");
+        }
+        if let Some(level) = &self.level {
+            level.set(config.log_level);
+        }
+        let client = match Client::open(self.folder.clone(), config, lock, self.level.clone()) {
+            Ok(client) => client,
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "the client cannot run");
+                return match error {
+                    ClientStartError::Registration(RegistrationError::Damaged { .. }) => {
+                        trouble(TroubleKind::Damaged, "problem.registration.damaged")
+                    }
+                    _ => no_folder(),
+                };
+            }
+        };
+        match Own::start(client, self.asked.clone()) {
+            Ok(own) => Opened::Link(own),
+            Err(error) => {
+                tracing::error!(%error, "the control socket cannot be opened");
+                no_folder()
+            }
+        }
+    }
+
+    /// The file that `init` would make.
+    fn first_config(&self) -> Result<config::Config, ConfigError> {
+        files::write_private(&self.folder.config, config::template().as_bytes())?;
+        config::load(&self.folder.config).map(|(config, _)| config)
+    }
+}
+
+impl Links for RealLinks {
+    fn open(&self, texts: Texts) -> BoxFuture<'_, Opened> {
+        Box::pin(async move { self.try_open(&texts).await })
+    }
+}
+
+/// The client in this process.
+struct Own {
+    client: Mutex<Option<Client>>,
+    statuses: watch::Receiver<Option<Status>>,
+    /// Ends with the link: socket, config watch, translation of statuses.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Own {
+    fn start(client: Client, asked: mpsc::Sender<SocketCommand>) -> std::io::Result<Arc<Self>> {
+        let listener = Listener::bind(&client.folder().socket())?;
+        let (statuses, receiver) = watch::channel(None);
+        let (stop, mut stopped) = mpsc::channel(1);
+        let control = Control { client: client.clone(), stop, restart: None, replaced: Arc::default() };
+        let socket = Socket { control, asked };
+        let watching = client.clone();
+        let values = client.statuses();
+        let tasks = vec![
+            tokio::spawn(listener.serve(Arc::new(socket))),
+            tokio::spawn(async move {
+                tokio::join!(watching.watch_config(), watching.watch_network());
+            }),
+            tokio::spawn(translate(values, statuses)),
+            tokio::spawn({
+                let client = client.clone();
+                async move { client.finish_former().await }
+            }),
+            // Never rung: the socket asks the controller instead.
+            tokio::spawn(async move { while stopped.recv().await.is_some() {} }),
+        ];
+        Ok(Arc::new(Self { client: Mutex::new(Some(client)), statuses: receiver, tasks: Mutex::new(tasks) }))
+    }
+
+    fn client(&self) -> Result<Client, LinkError> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(LinkError::Gone)
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        for task in self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+    }
+}
+
+/// Statuses as values instead of JSON.
+async fn translate(mut values: watch::Receiver<serde_json::Value>, statuses: watch::Sender<Option<Status>>) {
+    loop {
+        let status = serde::Deserialize::deserialize(&*values.borrow_and_update());
+        match status {
+            Ok(status) => drop(statuses.send_replace(Some(status))),
+            Err(error) => tracing::error!(%error, "a status of our own was not understood"),
+        }
+        if values.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Link for Own {
+    fn owner(&self) -> Owner {
+        Owner::Ours
+    }
+
+    fn statuses(&self) -> watch::Receiver<Option<Status>> {
+        self.statuses.clone()
+    }
+
+    fn status(&self) -> BoxFuture<'_, Option<Status>> {
+        Box::pin(async { Some(self.client().ok()?.status().await) })
+    }
+
+    fn switch(&self, on: bool) -> BoxFuture<'_, Result<(), LinkError>> {
+        Box::pin(async move {
+            let client = self.client()?;
+            client.switch(on).await;
+            if on {
+                client.reconnect_now().await;
+            }
+            Ok(())
+        })
+    }
+
+    fn unlock(&self) -> BoxFuture<'_, Result<(), LinkError>> {
+        Box::pin(async { Ok(self.client()?.unlock().await?) })
+    }
+
+    fn register(&self, wanted: RegistrationRequest) -> BoxFuture<'_, Result<Done, LinkError>> {
+        Box::pin(async move {
+            let RegistrationRequest { invite, key_store, existing, text: _ } = wanted;
+            let request = Request { invite: &invite, key_store, share: BTreeSet::new(), existing };
+            Ok(self.client()?.register(&request).await?)
+        })
+    }
+
+    fn share(&self, names: Vec<ServiceName>) -> BoxFuture<'_, Result<(), LinkError>> {
+        Box::pin(async move { Ok(self.client()?.share(&names).await?) })
+    }
+
+    fn unregister(&self) -> BoxFuture<'_, Result<(), LinkError>> {
+        Box::pin(async {
+            self.client()?.unregister().await.map_err(|error| match error {
+                UnregisterError::NotRegistered => LinkError::NotRegistered,
+                UnregisterError::Ask(error) => LinkError::Ask(error),
+                UnregisterError::Forget(error) => LinkError::Register(error),
+            })
+        })
+    }
+
+    fn forget(&self) -> BoxFuture<'_, Result<(), LinkError>> {
+        Box::pin(async { Ok(self.client()?.forget().await?) })
+    }
+
+    fn probe(&self, service: ServiceName) -> BoxFuture<'_, Result<Option<ProbeResult>, LinkError>> {
+        Box::pin(async move { Ok(Some(self.client()?.probe(&service).await?)) })
+    }
+
+    fn remove(&self, service: ServiceName) -> BoxFuture<'_, Result<(), LinkError>> {
+        Box::pin(async move { Ok(self.client()?.remove(&service).await?) })
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<(), LinkError>> {
+        Box::pin(async { self.client()?.reload().await.map_err(|error| LinkError::Config(chain(&error))) })
+    }
+
+    fn log(&self, level: Level) -> BoxFuture<'_, Result<(), LinkError>> {
+        Box::pin(async move {
+            self.client()?.log(level);
+            Ok(())
+        })
+    }
+
+    fn end(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(client) = client {
+                client.stop().await;
+            }
+            for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+                task.abort();
+            }
+        })
+    }
+}
+
+/// What the client answers over its socket. Going online and offline is the controller's to decide, because the
+/// desired state is kept there; the rest is as in `petit-client run`.
+struct Socket {
+    control: Control,
+    asked: mpsc::Sender<SocketCommand>,
+}
+
+impl Handler for Socket {
+    fn handle(&self, request: control::Request) -> BoxFuture<'_, Reply> {
+        Box::pin(async move {
+            let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+            match (request.method.as_str(), path.as_slice()) {
+                ("POST", ["start"]) => {
+                    let _ = self.asked.send(SocketCommand::Start).await;
+                    Reply::Json(json!({ "on": true }))
+                }
+                ("POST", ["stop"]) => {
+                    let (done, is_done) = oneshot::channel();
+                    let _ = self.asked.send(SocketCommand::Stop(done)).await;
+                    let _ = is_done.await;
+                    // The program stays, because its user sees it; only the connection has ended.
+                    Reply::Json(json!({ "pid": std::process::id(), "stays": true }))
+                }
+                ("POST", ["register"]) => {
+                    let reply = self.control.handle(request).await;
+                    if matches!(reply, Reply::Json(_)) {
+                        let _ = self.asked.send(SocketCommand::Start).await;
+                    }
+                    reply
+                }
+                _ => self.control.handle(request).await,
+            }
+        })
+    }
+}
