@@ -3,22 +3,17 @@
 
 use std::time::Duration;
 
-use petit_engine::cause::ServiceCause;
-use petit_engine::name::{ServerAddr, ServiceName};
+use petit_client::status::Light;
+use petit_engine::name::ServiceName;
 use petit_host::files;
 use petit_host::lock::Lock;
 
-use super::contract::{
-    Applied, Diff, Form, FormService, Listening, Refused, ServiceKind, Settings, StateKind, Tone, Tried,
-    Words,
-};
-use super::controller::{Intent, refused};
+use super::contract::{Applied, Diff, Form, FormService, Refused, Settings, StateKind, Words};
+use super::controller::Intent;
 use super::handle::App;
 use super::link::LinkError;
-use super::texts::Texts;
-use super::{mistakes, settings, words};
-use crate::listening::{Found, TargetAnswer};
-use petit_client::status::Light;
+use super::refusal::refused;
+use super::{form, mistakes, settings, words};
 
 /// How long another program that is changing the config file is waited for.
 const EDITING_LIMIT: Duration = Duration::from_secs(5);
@@ -54,7 +49,7 @@ impl App {
     pub fn fill_settings(&self, text: &str, form: Option<&Form>) -> Result<Settings, Refused> {
         let (texts, first) = (self.now().texts.clone(), self.first_service());
         let filled = match form {
-            Some(form) => settings::fill(text, form, &first).map_err(|_| self.refused("form"))?,
+            Some(form) => form::fill(text, form, &first).map_err(|_| self.refused("form"))?,
             None => text.to_owned(),
         };
         Ok(settings::settings(&texts, &self.folder.config, &filled, &first))
@@ -150,8 +145,8 @@ impl App {
     pub async fn set_service(&self, before: Option<&str>, service: FormService) -> Result<(), Refused> {
         let texts = self.now().texts.clone();
         let (name, kind, target) =
-            settings::check_service(&service).map_err(|(field, why)| words::invalid(&texts, field, &why))?;
-        let scheme = if settings::is_tls(&service.target) { "https://" } else { "" };
+            form::check_service(&service).map_err(|(field, why)| words::invalid(&texts, field, &why))?;
+        let scheme = if form::is_tls(&service.target) { "https://" } else { "" };
         let service = FormService { name: name.to_string(), kind, target: format!("{scheme}{target}") };
         let (text, mut form) = self.text_and_form()?;
         let services = &mut form.services;
@@ -212,74 +207,5 @@ impl App {
             }
         }
         Ok(())
-    }
-}
-
-/// The key of what an HTTP status says to somebody who does not know the numbers.
-fn answered(of: &str, status: u16) -> String {
-    let what = match status {
-        401 | 403 => "http.locked",
-        404 | 410 => "http.not_found",
-        500.. => "http.failed",
-        _ => "http",
-    };
-    format!("{of}.{what}")
-}
-
-fn millis(took: Duration) -> String {
-    took.as_millis().max(1).to_string()
-}
-
-/// A program that listens, in words. It is called what it calls itself; who has started it stands beside that.
-pub(crate) fn listening(texts: &Texts, found: Found) -> Listening {
-    let usual = found.is_usual();
-    let (said, kind) = match found.answer {
-        Some(TargetAnswer::Http { status, took }) => {
-            (texts.fill(&answered("service.found", status), &[("ms", &millis(took))]), ServiceKind::Http)
-        }
-        _ => (String::new(), ServiceKind::Tcp),
-    };
-    let of_program = [found.title, found.application].into_iter().flatten().next();
-    let (program, process) = match of_program {
-        Some(name) if name != found.process => (name, found.process),
-        _ => (found.process, String::new()),
-    };
-    Listening { target: found.target.to_string(), program, process, found: said, kind, usual }
-}
-
-/// What a target was found to be, in words.
-pub(crate) fn tried(
-    texts: &Texts,
-    target: &ServerAddr,
-    kind: ServiceKind,
-    found: Result<TargetAnswer, ServiceCause>,
-) -> Tried {
-    let good = |what: String| Tried { tone: Tone::Good, words: Words { what, todo: String::new() } };
-    match found {
-        Err(cause) => Tried { tone: Tone::Bad, words: words::service(texts, cause, &target.to_string()) },
-        Ok(TargetAnswer::Http { status, took }) => {
-            let said = answered("service.tried", status);
-            let what = texts.fill(&said, &[("ms", &millis(took))]);
-            // Only what leaves a doubt says what to do about it.
-            match said.as_str() {
-                "service.tried.http.failed" | "service.tried.http.not_found" => {
-                    let todo = texts.get(&format!("{said}.todo"));
-                    Tried { tone: Tone::Warn, words: Words { what, todo } }
-                }
-                _ => good(what),
-            }
-        }
-        Ok(TargetAnswer::Open { took } | TargetAnswer::Other { took } | TargetAnswer::Silent { took })
-            if kind == ServiceKind::Tcp =>
-        {
-            good(texts.fill("service.tried.open", &[("ms", &millis(took))]))
-        }
-        Ok(TargetAnswer::Silent { took }) => {
-            let seconds = took.as_secs().max(1).to_string();
-            Tried { tone: Tone::Warn, words: words::words(texts, "service.tried.silent", &[("s", &seconds)]) }
-        }
-        Ok(TargetAnswer::Open { .. } | TargetAnswer::Other { .. }) => {
-            Tried { tone: Tone::Warn, words: words::words(texts, "service.tried.not_http", &[]) }
-        }
     }
 }

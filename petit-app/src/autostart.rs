@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::LoginItem;
+use crate::shown::LoginItem;
 
 /// The argument that such a start has.
 pub const ARGUMENT: &str = "--autostart";

@@ -2,6 +2,10 @@
 
 use std::fmt::Write as _;
 
+use petit_client::doctor;
+use petit_client::folder::Folder;
+use petit_client::registration;
+use petit_client::status::Status;
 use petit_engine::secret::Fingerprint;
 use petit_host::files;
 use petit_host::logs;
@@ -9,10 +13,6 @@ use serde_json::json;
 
 use crate::contract::{Bundle, BundleFile};
 use crate::redact::redact;
-use petit_client::doctor;
-use petit_client::folder::Folder;
-use petit_client::registration;
-use petit_client::status::Status;
 
 /// Lines of the log that go in.
 const LOG_LINES: usize = 2000;

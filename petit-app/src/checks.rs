@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use petit_client::config::KeyStore;
+use petit_client::doctor::{Fact, Fault, Finding, Found, Subject};
+use petit_client::status::{BrokenAt, Connection, KeyTrouble};
 use petit_host::cli::chain;
 
 use super::contract::{Check, Words};
 use super::texts::Texts;
 use super::words;
-use petit_client::config::KeyStore;
-use petit_client::doctor::{Fact, Fault, Finding, Found, Subject};
-use petit_client::status::{BrokenAt, Connection, KeyTrouble};
 
 pub(crate) fn check(texts: &Texts, finding: &Finding) -> Check {
     let (detail, advice) = match &finding.found {
@@ -95,7 +95,7 @@ fn fault(texts: &Texts, fault: &Fault) -> Words {
         Fault::Config(error) => with(words::config(texts, error), &format!(" ({})", chain(error))),
         Fault::Unregistered => words::words(texts, "service.registration", &[]),
         Fault::Registration(error) => Words { what: chain(error), todo: String::new() },
-        Fault::Vault(error) => words::key(texts, KeyTrouble::of_vault(error)),
+        Fault::Vault(error) => words::key(texts, KeyTrouble::from(error)),
         Fault::KeyGone(_) => words::key(texts, KeyTrouble::Gone),
         Fault::Server { cause, said } => with(words::cause(texts, *cause), said),
         Fault::Clock { apart, is_ahead } => {
@@ -143,9 +143,10 @@ fn with(words: Words, more: &str) -> Words {
 
 #[cfg(test)]
 mod tests {
+    use petit_client::vault::VaultError;
+
     use super::*;
     use crate::texts::LANGUAGES;
-    use petit_client::vault::VaultError;
 
     #[test]
     fn every_finding_has_words_in_every_language() {

@@ -9,6 +9,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use petit_client::config::{self, Config, KeyStore};
+use petit_client::consent::Withheld;
+use petit_client::doctor::{Fact, Fault, Finding, Found, Subject};
+use petit_client::registration::{Known, Registration};
+use petit_client::status::{BrokenAt, Connection, KeyTrouble, ServiceStatus, Status};
 use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
 use petit_engine::invite::{InvalidInvite, Invite};
 use petit_engine::name::{ServerAddr, ServiceName};
@@ -18,20 +23,16 @@ use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
 use super::contract::{FormService, Refused, Traffic, View};
+use super::facts::{Facts, Owner, Trouble, TroubleKind};
 use super::notes::Watcher;
 use super::prefs::{DesiredState, Remembered};
 use super::testing::{at, broken, every_state, online, service, standing, trying, up_to_server};
 use super::texts::{LANGUAGES, Texts};
 use super::traffic::{Collector, SAMPLE};
 use super::tray::{self, Item, TrayModel};
-use super::view::{self, Facts, Owner, Trouble, TroubleKind};
-use super::{actions, checks, mistakes, settings, told, words};
+use super::view;
+use super::{checks, form, found, mistakes, settings, told, words};
 use crate::listening::{self, TargetAnswer};
-use petit_client::config::{self, Config, KeyStore};
-use petit_client::consent::Withheld;
-use petit_client::doctor::{Fact, Fault, Finding, Found, Subject};
-use petit_client::registration::{Known, Registration};
-use petit_client::status::{BrokenAt, Connection, KeyTrouble, ServiceStatus, Status};
 
 /// The moment of every picture: Tuesday, 24 November 2026, 10:42 UTC.
 const NOW: u64 = 1_795_516_920;
@@ -365,7 +366,7 @@ fn looked_at(texts: &Texts) -> Value {
     let found = found.map(|(at, title, process, answer)| {
         let (title, process) = (title.map(str::to_owned), process.to_owned());
         let found = listening::Found { target: target(at), title, application: None, process, answer };
-        actions::listening(texts, found)
+        found::listening(texts, found)
     });
     json!(found)
 }
@@ -380,15 +381,15 @@ fn tried(texts: &Texts) -> Value {
         ("localhost:9999", ServiceKind::Http, Err(ServiceCause::Refused)),
         ("localhost:22", ServiceKind::Http, Ok(TargetAnswer::Other { took })),
     ];
-    let tries = tries
-        .map(|(at, kind, found)| (at.to_owned(), json!(actions::tried(texts, &target(at), kind, found))));
+    let tries =
+        tries.map(|(at, kind, found)| (at.to_owned(), json!(found::tried(texts, &target(at), kind, found))));
     tries.into_iter().collect::<Map<_, _>>().into()
 }
 
 fn refusals(texts: &Texts) -> Value {
-    let why = settings::target("localhost").unwrap_err();
+    let why = form::target("localhost").unwrap_err();
     let named = FormService { name: "My accounts".into(), kind: ServiceKind::Http, target: "h:1".into() };
-    let (_, bad_name) = settings::check_service(&named).unwrap_err();
+    let (_, bad_name) = form::check_service(&named).unwrap_err();
     let used = petit_engine::agent::EnrolError::Refused {
         server: SERVER.parse().unwrap(),
         refusal: EnrolRefusal::Used,

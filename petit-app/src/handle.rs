@@ -6,6 +6,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use petit_client::config::KeyStore;
+use petit_client::enrol::Existing;
+use petit_client::folder::Folder;
+use petit_client::registration::Known;
+use petit_client::{doctor, enrol, registration};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::PROTOCOL;
 use petit_host::cli::chain;
@@ -18,16 +23,14 @@ use super::contract::{
     About, Boot, Bundle, Check, FormService, Invite, Listening, LogLine, Opening, PauseFor, Prefs, Refused,
     RegisteredService, ServiceKind, StateKind, Tried,
 };
-use super::controller::{Intent, SharedLink, refused};
+use super::controller::{self, Inputs, Intent, Running, SharedLink};
 use super::link::{Link, RegistrationRequest};
 use super::logs::Numbers;
-use super::{Shown, actions, checks, settings, told, words};
+use super::notes::Note;
+use super::refusal::refused;
+use super::shown::Shown;
+use super::{checks, form, found, told, words};
 use crate::{bundle, listening};
-use petit_client::config::KeyStore;
-use petit_client::enrol::Existing;
-use petit_client::folder::Folder;
-use petit_client::registration::Known;
-use petit_client::{doctor, enrol, registration};
 
 /// Lines of the log that are shown at first.
 const LOG_LINES: usize = 500;
@@ -58,6 +61,13 @@ pub struct App {
     running: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
+/// Starts the app on the present runtime, with what is worth a notification. It ends with [`App::end`], or with its
+/// last handle.
+pub fn start(inputs: Inputs) -> (App, mpsc::Receiver<Note>) {
+    let folder = inputs.folder.clone();
+    App::new(folder, controller::start(inputs))
+}
+
 #[derive(Default)]
 struct Log {
     numbers: Numbers,
@@ -65,15 +75,10 @@ struct Log {
 }
 
 impl App {
-    pub(crate) fn new(
-        folder: Folder,
-        intents: mpsc::Sender<Intent>,
-        shown: watch::Receiver<Arc<Shown>>,
-        links: watch::Receiver<SharedLink>,
-        running: JoinHandle<()>,
-    ) -> Self {
-        let running = Arc::new(Mutex::new(Some(running)));
-        Self { folder, intents, shown, links, log: Arc::default(), running }
+    fn new(folder: Folder, running: Running) -> (Self, mpsc::Receiver<Note>) {
+        let Running { intents, shown, links, notes, task } = running;
+        let running = Arc::new(Mutex::new(Some(task)));
+        (Self { folder, intents, shown, links, log: Arc::default(), running }, notes)
     }
 
     /// What is shown, now and from now on.
@@ -335,7 +340,7 @@ impl App {
     /// Who listens on this computer, each tried once.
     pub async fn listening(&self) -> Vec<Listening> {
         let texts = self.now().texts.clone();
-        listening::scan().await.into_iter().map(|found| actions::listening(&texts, found)).collect()
+        listening::scan().await.into_iter().map(|found| found::listening(&texts, found)).collect()
     }
 
     /// Tries a target.
@@ -345,10 +350,10 @@ impl App {
     pub async fn try_target(&self, target: &str, kind: ServiceKind) -> Result<Tried, Refused> {
         let texts = self.now().texts.clone();
         // What speaks TLS is only looked at from outside.
-        let kind = if settings::is_tls(target) { ServiceKind::Tcp } else { kind };
-        let target = settings::target(target).map_err(|why| words::invalid(&texts, "target", &why))?;
+        let kind = if form::is_tls(target) { ServiceKind::Tcp } else { kind };
+        let target = form::target(target).map_err(|why| words::invalid(&texts, "target", &why))?;
         let found = listening::try_target(&target, kind).await;
-        Ok(actions::tried(&texts, &target, kind, found))
+        Ok(found::tried(&texts, &target, kind, found))
     }
 
     /// Has a service probed end to end; the result is in the next view.
@@ -443,7 +448,7 @@ impl App {
             tracing::warn!(error = %chain(&error), "the registration cannot be read");
             None
         });
-        super::controller::first_service(known.as_ref())
+        controller::first_service(known.as_ref())
     }
 
     /// What the vendor sees as the name of this computer, when the config says nothing else.

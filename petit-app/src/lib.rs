@@ -27,6 +27,9 @@ mod controller;
 pub mod deeplink;
 #[cfg(test)]
 mod examples;
+mod facts;
+mod form;
+mod found;
 mod handle;
 pub mod link;
 pub mod listening;
@@ -37,7 +40,9 @@ mod offered;
 mod path;
 pub mod prefs;
 pub mod redact;
+mod refusal;
 mod settings;
+mod shown;
 pub mod single;
 #[cfg(test)]
 mod testing;
@@ -48,40 +53,7 @@ pub mod tray;
 mod view;
 mod words;
 
-use std::sync::Arc;
-use std::time::SystemTime;
-
-pub use self::controller::{Inputs, start};
-pub use self::handle::{App, Place};
-pub use self::view::{Owner, Trouble, TroubleKind};
-use contract::{Prefs, View};
-use texts::Texts;
-use tray::TrayModel;
-
-/// What tray and window are drawn from.
-#[derive(Clone, Debug)]
-pub struct Shown {
-    /// The window's.
-    pub view: View,
-    /// The tray's.
-    pub tray: TrayModel,
-    /// The preferences in force.
-    pub prefs: Prefs,
-    /// The language.
-    pub texts: Texts,
-}
-
-/// Starting when the user logs in.
-pub trait LoginItem: Send + Sync + 'static {
-    /// Whether it is set up, and would work.
-    fn is_on(&self) -> bool;
-
-    /// Sets it up, or takes it away.
-    ///
-    /// # Errors
-    /// Why not.
-    fn set(&self, on: bool) -> Result<(), String>;
-}
-
-/// The clock on the wall, which goes on while the computer sleeps.
-pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+pub use self::controller::Inputs;
+pub use self::facts::{Owner, Trouble, TroubleKind};
+pub use self::handle::{App, Place, start};
+pub use self::shown::{LoginItem, Shown, WallClock};

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
+use petit_client::config::{self, ConfigError, ServiceFault};
 use petit_engine::name::{InvalidName, ServiceName};
 use petit_host::files::FileError;
 use petit_host::toml_file::{Fault, TomlError};
 
 use super::contract::{Problem, Words};
 use super::texts::Texts;
-use super::{settings, words};
-use petit_client::config::{self, ConfigError, ServiceFault};
+use super::{form, words};
 
 /// More than anybody corrects in one go.
 const MOST: usize = 20;
@@ -133,11 +133,11 @@ fn value(texts: &Texts, field: Option<&str>, text: &str) -> Option<Words> {
         return Some(words::words(texts, "problem.device_name", &[]));
     }
     let (at, key) = field.strip_prefix("services.")?.split_once('.')?;
-    let form = settings::form(text, &ServiceName::first())?;
+    let form = form::form(text, &ServiceName::first())?;
     let service = form.services.get(at.parse::<usize>().ok()?)?;
     let why: InvalidName = match key {
         "name" => service.name.parse::<ServiceName>().err()?,
-        "target" => settings::target(&service.target).err()?,
+        "target" => form::target(&service.target).err()?,
         _ => return None,
     };
     Some(words::invalid(texts, key, &why).words)

@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use petit_client::status::Light;
+
 use super::contract::{Page, Prefs, StateKind, Tone, View};
 use super::texts::Texts;
-use petit_client::status::Light;
 
 /// How long something may not work before that is news.
 pub const DOWN_AFTER: Duration = Duration::from_secs(60);
@@ -113,14 +114,15 @@ impl Watcher {
 mod tests {
     use std::time::UNIX_EPOCH;
 
+    use petit_client::status::{Connection, KeyTrouble};
     use petit_engine::cause::Cause;
 
     use super::*;
     use crate::contract::Traffic;
+    use crate::facts::{Facts, Owner};
     use crate::prefs::{DesiredState, Remembered};
     use crate::testing::{at, registration};
-    use crate::view::{self, Facts, Owner};
-    use petit_client::status::{Connection, KeyTrouble};
+    use crate::view;
 
     fn seen(desired: DesiredState, connection: Connection) -> View {
         let (texts, status, known) = (Texts::of("en"), at(connection), registration());

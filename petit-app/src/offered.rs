@@ -1,11 +1,11 @@
 //! The actions that a state offers: every state that a person has to end has one primary action that ends it, and no
 //! action is offered that would do nothing. Pure.
 
+use petit_client::status::{Connection, KeyTrouble};
 use petit_engine::cause::Cause;
 
 use super::contract::{Action, ActionName, Can, StateKind};
-use super::view::{Facts, Owner, TroubleKind};
-use petit_client::status::{Connection, KeyTrouble};
+use super::facts::{Facts, Owner, TroubleKind};
 
 /// The actions that stand beside the headline, the primary one first.
 pub(crate) fn actions(facts: &Facts<'_>, kind: StateKind) -> Vec<Action> {

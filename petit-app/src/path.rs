@@ -1,10 +1,11 @@
 //! The way of a visitor to a service, in the four parts that are drawn. Each shows what is known of its hops, and
 //! nothing more. Pure.
 
-use super::contract::{Hop, HopId, StateKind, Tone};
-use super::texts::Texts;
 use petit_client::hops::{HopName, HopState};
 use petit_client::status::{Light, ServiceStatus};
+
+use super::contract::{Hop, HopId, StateKind, Tone};
+use super::texts::Texts;
 
 /// The parts, with the hops that each stands for.
 const PARTS: [(HopId, &[HopName]); 4] = [

@@ -5,11 +5,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use petit_client::folder::Folder;
 use petit_host::files::{self, FileError};
 use serde::{Deserialize, Serialize};
 
 use super::contract::{Prefs, Theme};
-use petit_client::folder::Folder;
 
 /// The state that the user wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,11 @@
+use petit_client::config;
 use proptest::prelude::*;
 
+use petit_engine::proto::control::ServiceKind;
+
 use super::*;
+use crate::contract::{Form, FormService};
+use crate::form::{fill, target};
 use crate::mistakes::problem_of_text;
 
 const WRITTEN: &str = "# mine\n[client]\nlog_level = \"warn\" # quiet\nkey_store = \"file\"\n\n# the shop\n[[client.service]]\nname = \"shop\"\ntarget = \"localhost:1\" # here\n\n# the rest\n[[client.service]]\nname = \"db\"\ntarget = \"localhost:2\"\nkind = \"tcp\"\n";

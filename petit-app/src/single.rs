@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use petit_client::folder::Folder;
 use petit_host::BoxFuture;
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::server::Listener;
@@ -15,7 +16,6 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::contract::{Opening, Page};
-use petit_client::folder::Folder;
 
 /// How long the first one may take to answer. It answers at once, unless it hangs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);

@@ -1,14 +1,14 @@
 //! Values for the tests of this tree.
 
+use petit_client::consent::Withheld;
+use petit_client::hops;
+use petit_client::status::{Broken, BrokenAt, Connection, Light, ServiceStatus, Status};
 use petit_engine::cause::FrontUntried;
 use petit_engine::proto::control::FrontState;
 use serde_json::json;
 
+use super::facts::TroubleKind;
 use super::prefs::DesiredState;
-use super::view::TroubleKind;
-use petit_client::consent::Withheld;
-use petit_client::hops;
-use petit_client::status::{Broken, BrokenAt, Connection, Light, ServiceStatus, Status};
 
 /// A service that works.
 pub(crate) fn service(name: &str) -> ServiceStatus {

@@ -4,16 +4,16 @@
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use petit_engine::name::{ServerAddr, VendorName};
-use petit_engine::secret::Fingerprint;
-
-use super::contract::{Fact, Invite, Kept, Service};
-use super::texts::Texts;
 use petit_client::SOFTWARE;
 use petit_client::config::Config;
 use petit_client::consent::{self, ChosenFor, KeptService};
 use petit_client::enrol;
 use petit_client::registration::Known;
+use petit_engine::name::{ServerAddr, VendorName};
+use petit_engine::secret::Fingerprint;
+
+use super::contract::{Fact, Invite, Kept, Service};
+use super::texts::Texts;
 
 /// What an invite says, to somebody who has this config and is registered as `known` says.
 pub(crate) fn invite(
@@ -126,9 +126,10 @@ pub(crate) fn learns(texts: &Texts, config: &Config) -> Vec<Fact> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use petit_client::config::KeyStore;
     use petit_client::registration::{Pending, Registration};
+
+    use super::*;
 
     #[test]
     fn a_name_never_stands_without_the_host_that_was_pinned() {

@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::contract::{Sample, Traffic};
 use petit_client::status::Status;
+
+use super::contract::{Sample, Traffic};
 
 /// The time of one sample.
 pub(crate) const SAMPLE: Duration = Duration::from_secs(2);

@@ -1,9 +1,10 @@
 //! The tray as a value: what the icon is, what the menu holds. Backends draw it and compare it with what they drew
 //! last, so that nothing is sent for nothing.
 
+use petit_client::status::Light;
+
 use super::contract::{ActionName, Page, PauseFor, Registered, Service, StateKind, Tone, View};
 use super::texts::Texts;
-use petit_client::status::Light;
 
 /// Most entries of the first level; GNOME draws submenus inline, and long menus do not fit.
 pub const MOST_ITEMS: usize = 12;
@@ -289,14 +290,15 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::UNIX_EPOCH;
 
+    use petit_client::status::{BrokenAt, Connection, KeyTrouble, Status};
     use petit_engine::cause::{Cause, FrontCause, FrontUntried};
 
     use super::*;
     use crate::contract::Traffic;
+    use crate::facts::{Facts, Owner};
     use crate::prefs::DesiredState;
     use crate::testing::{at, broken, online, registration, service, up_to_server};
-    use crate::view::{self, Facts, Owner};
-    use petit_client::status::{BrokenAt, Connection, KeyTrouble, Status};
+    use crate::view;
 
     fn tray(desired: DesiredState, status: &Status) -> TrayModel {
         let (texts, known) = (Texts::of("en"), registration());

@@ -1,10 +1,14 @@
+use petit_client::config::Config;
+use petit_client::registration::Registration;
+use petit_client::status::BrokenAt;
+use petit_client::status::Status;
 use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
 use petit_engine::proto::control::GrantRefusal;
 
 use super::*;
-use crate::contract::{ActionName, HopId};
+use crate::contract::{ActionName, HopId, Traffic};
+use crate::facts::{Trouble, TroubleKind};
 use crate::testing::{at, broken, every_state, online, registration, service, trying, up_to_server};
-use petit_client::status::BrokenAt;
 
 static NO_CONFIG: std::sync::OnceLock<Config> = std::sync::OnceLock::new();
 

@@ -2,6 +2,10 @@
 //!
 //! The command line has words of its own (`messages.rs`), because its advice is commands.
 
+use petit_client::config::ConfigError;
+use petit_client::enrol::{FormerEnd, RegisterError};
+use petit_client::status::{BrokenAt, KeyTrouble, ServiceStatus, is_server_only};
+use petit_client::vault::VaultError;
 use petit_engine::agent::{AskError, EnrolError};
 use petit_engine::cause::{Cause, FrontUntried, ServiceCause};
 use petit_engine::invite::InvalidInvite;
@@ -12,10 +16,6 @@ use serde::Serialize;
 
 use super::contract::{Refused, Words};
 use super::texts::Texts;
-use petit_client::config::ConfigError;
-use petit_client::enrol::{FormerEnd, RegisterError};
-use petit_client::status::{BrokenAt, KeyTrouble, ServiceStatus, is_server_only};
-use petit_client::vault::VaultError;
 
 /// `what` and `todo` of a key.
 pub(crate) fn words(texts: &Texts, key: &str, values: &[(&str, &str)]) -> Words {
@@ -156,7 +156,7 @@ pub(crate) fn former(texts: &Texts, end: FormerEnd, vendor: &str) -> Option<Word
 
 /// Why the keychain is of no use.
 pub(crate) fn vault(texts: &Texts, error: &VaultError) -> Refused {
-    let trouble = KeyTrouble::of_vault(error);
+    let trouble = KeyTrouble::from(error);
     // The page offers a file then, and only then.
     let code = if trouble == KeyTrouble::Missing {
         "no_keychain".to_owned()

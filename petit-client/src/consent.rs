@@ -13,7 +13,7 @@ use petit_engine::secret::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::registration::{Known, Registration};
+use crate::registration::{Chosen, Known, Registration};
 
 /// A service that is set up before its computer is registered with the server of an invite.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,19 +47,6 @@ pub struct Withheld {
     pub kind: ServiceKind,
     /// Where it is.
     pub target: ServerAddr,
-}
-
-/// What is remembered of a registration that has ended: what was chosen for its vendor, without saying who that was.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Chosen {
-    /// The keys that the server had.
-    pub pins: Vec<Fingerprint>,
-    /// The services that the vendor reached; `None` when the config could not be read.
-    pub shared: Option<BTreeSet<ServiceName>>,
-    /// The services that were withheld from it.
-    pub withheld: BTreeSet<ServiceName>,
-    /// What the original's `[client.local]` was called.
-    pub service: ServiceName,
 }
 
 impl Chosen {

@@ -27,10 +27,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::SOFTWARE;
 use crate::config::{self, Config, KeyStore};
-use crate::consent::{self, Chosen};
+use crate::consent;
 use crate::dial_route;
 use crate::folder::Folder;
-use crate::registration::{self, Known, Pending, Registration, RegistrationError};
+use crate::registration::{self, Chosen, Known, Pending, Registration, RegistrationError};
 use crate::vault::{Vault, VaultError};
 
 /// How long the server of a former registration is tried to be told that it is over. Its user is waiting.

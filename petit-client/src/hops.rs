@@ -4,7 +4,7 @@ use petit_engine::cause::FrontCause;
 use petit_engine::proto::control::FrontState;
 use serde::{Deserialize, Serialize};
 
-use crate::status::BrokenAt;
+use crate::broken::BrokenAt;
 
 /// A hop and how it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@
     )
 )]
 
+pub mod broken;
 mod capacity;
 pub mod client;
 pub mod config;

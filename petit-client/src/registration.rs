@@ -12,7 +12,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, KeyStore};
-use crate::consent::Chosen;
 use crate::folder::Folder;
 
 /// A registration that is in force.
@@ -52,6 +51,19 @@ pub struct Pending {
     pub key: Fingerprint,
     /// Where it is kept.
     pub key_store: KeyStore,
+}
+
+/// What is remembered of a registration that has ended: what was chosen for its vendor, without saying who that was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// The keys that the server had.
+    pub pins: Vec<Fingerprint>,
+    /// The services that the vendor reached; `None` when the config could not be read.
+    pub shared: Option<BTreeSet<ServiceName>>,
+    /// The services that were withheld from it.
+    pub withheld: BTreeSet<ServiceName>,
+    /// What the original's `[client.local]` was called.
+    pub service: ServiceName,
 }
 
 /// Why a file of Petit's own cannot be used.

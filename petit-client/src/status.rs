@@ -11,16 +11,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use petit_engine::agent::{AgentState, AgentView, KnownFront, KnownFronts, ServiceView, SuccessBy};
-use petit_engine::cause::{Cause, FrontCause, Health, ServiceCause};
+use petit_engine::cause::{Cause, Health};
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName, VendorName};
-use petit_engine::proto::control::{
-    FrontState, GrantOutcome, GrantRefusal, Hop, Kept, ProbeResult, ServiceKind,
-};
+use petit_engine::proto::control::{FrontState, GrantOutcome, GrantRefusal, Kept, ProbeResult, ServiceKind};
 use petit_engine::words::KeyWords;
 use serde::{Deserialize, Serialize};
 
-use crate::client::ClientStartError;
+pub use crate::broken::{Broken, BrokenAt};
 use crate::consent::Withheld;
 use crate::hops;
 use crate::vault::VaultError;
@@ -145,18 +143,8 @@ pub enum KeyTrouble {
     Failed,
 }
 
-impl KeyTrouble {
-    /// What a failed start means for the key.
-    pub fn of(error: &ClientStartError) -> Self {
-        match error {
-            ClientStartError::Vault(error) => Self::of_vault(error),
-            ClientStartError::KeyGone(_) => Self::Gone,
-            ClientStartError::Registration(_) | ClientStartError::Key(_) => Self::Failed,
-        }
-    }
-
-    /// What a vault's error means for the key.
-    pub fn of_vault(error: &VaultError) -> Self {
+impl From<&VaultError> for KeyTrouble {
+    fn from(error: &VaultError) -> Self {
         match error {
             VaultError::NoKeychain => Self::Missing,
             VaultError::Locked => Self::Locked,
@@ -240,35 +228,6 @@ pub enum Light {
     Checking,
     /// Switched off by its owner.
     Off,
-}
-
-/// The first broken hop on the way to a service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Broken {
-    /// Which, and why.
-    pub at: BrokenAt,
-    /// Seconds since 1970; `None` when it is not known.
-    pub since: Option<u64>,
-}
-
-/// Which hop is broken, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BrokenAt {
-    /// The computer is not registered.
-    Registration,
-    /// The server's public side.
-    Front(FrontCause),
-    /// The connection to the server.
-    Connection(Cause),
-    /// The server did not register the service.
-    Server(GrantRefusal),
-    /// Server and client do not agree on what is offered.
-    Client,
-    /// Bytes do not come through the tunnel.
-    Tunnel,
-    /// The service itself.
-    Service(ServiceCause),
 }
 
 /// How a public front is.
@@ -440,24 +399,13 @@ fn is_proved(view: &ServiceView, state: AgentState, now: &Now) -> bool {
     !is_bad && !is_down && view.meter.last_success().is_some_and(|good| good.at >= since && is_fresh(good.at))
 }
 
-impl From<Hop> for BrokenAt {
-    fn from(hop: Hop) -> Self {
-        match hop {
-            // A probe begins at the server's own front.
-            Hop::Front => Self::Front(FrontCause::Listener),
-            Hop::Tunnel => Self::Tunnel,
-            Hop::Client => Self::Client,
-            Hop::Service(cause) => Self::Service(cause),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use petit_engine::agent::{Meter, ServiceSpec, Success};
-    use petit_engine::cause::FrontUntried;
+    use petit_engine::cause::{FrontCause, FrontUntried, ServiceCause};
+    use petit_engine::proto::control::Hop;
 
     use super::*;
 

@@ -148,7 +148,7 @@ pub(crate) fn run(
                 }
             }
             #[cfg(not(target_os = "linux"))]
-            crate::tray::native::start(app, &state, &ui_thread);
+            crate::tray::native::start(app);
         }
         // Closing the window is not the end.
         RunEvent::ExitRequested { code: None, api, .. } => api.prevent_exit(),

@@ -1,41 +1,18 @@
 //! What the page is shown and what it may ask: the Rust half of `ui/app/contract.d.ts`, one type per interface, of
 //! the same name and the same fields. A test compares both.
 
+mod tone;
 mod view;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::tone::{Tone, Words};
 pub use self::view::{
     Action, ActionName, Can, Fact, Headline, Hop, HopId, Kept, KeyWords, Notice, NoticeAction, Problem,
     Registered, Sample, Service, ServiceKind, State, StateKind, Traffic, View,
 };
-
-/// How something stands, for its shape and colour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tone {
-    /// All is well.
-    Good,
-    /// Being worked at.
-    Busy,
-    /// Works, but not all of it.
-    Warn,
-    /// Does not work.
-    Bad,
-    /// Switched off, or not known.
-    Off,
-}
-
-/// What is the matter, and what to do about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Words {
-    /// What is the matter.
-    pub what: String,
-    /// What to do; empty when there is nothing to do but wait.
-    pub todo: String,
-}
 
 /// Answer of `boot`.
 #[derive(Clone, Debug, PartialEq, Serialize)]

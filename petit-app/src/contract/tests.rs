@@ -88,7 +88,7 @@ fn full_view() -> View {
     let status = crate::testing::online(vec![crate::testing::service("web")]);
     let known = crate::testing::registration();
     let problem = Problem { message: "m".into(), line: Some(1), column: None, field: Some("name".into()) };
-    crate::view::view(crate::view::Facts {
+    crate::view::view(crate::facts::Facts {
         texts: &texts,
         now: std::time::UNIX_EPOCH,
         desired: crate::prefs::DesiredState::On,

@@ -3,7 +3,7 @@
 pub use petit_engine::words::KeyWords;
 use serde::{Deserialize, Serialize};
 
-use super::{Tone, Words};
+use super::tone::{Tone, Words};
 
 /// Where everything stands, ready to be drawn.
 #[derive(Clone, Debug, PartialEq, Serialize)]

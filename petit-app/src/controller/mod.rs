@@ -3,28 +3,32 @@
 //! It waits for intents, statuses and moments, one at a time; what takes long runs in tasks of its own and comes
 //! back as an intent. What is shown is published at most five times a second, and only when it has changed.
 
+mod pause;
 mod show;
 mod time;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use petit_host::watch::FileWatch;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
-
-use super::contract::{PauseFor, Prefs, Problem, Refused, ServiceKind, StateKind};
-use super::link::{Link, LinkError, Links, Opened, SocketCommand};
-use super::notes::{Note, Watcher};
-use super::prefs::{DesiredState, Remembered};
-use super::texts::Texts;
-use super::traffic::Collector;
-use super::view::{Owner, Trouble, TroubleKind};
-use super::{App, LoginItem, Shown, WallClock, words};
 use petit_client::config::{self, Config};
 use petit_client::folder::Folder;
 use petit_client::registration::{self, Registration};
 use petit_client::status::{Connection, KeyTrouble, Status};
+use petit_host::watch::FileWatch;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::contract::{PauseFor, Prefs, Problem, Refused, ServiceKind, StateKind};
+use super::facts::{Owner, Trouble, TroubleKind};
+use super::link::{Link, Links, Opened, SocketCommand};
+use super::notes::{Note, Watcher};
+use super::prefs::{DesiredState, Remembered};
+use super::refusal::refused;
+use super::shown::{LoginItem, Shown, WallClock};
+use super::texts::Texts;
+use super::traffic::Collector;
+use super::words;
 
 /// Shortest time between two values that are shown.
 pub(super) const PUBLISH_EVERY: Duration = Duration::from_millis(200);
@@ -75,8 +79,17 @@ pub struct Inputs {
     pub is_root: bool,
 }
 
-/// Starts a controller on the present runtime. It ends with [`App::end`], or with its last handle.
-pub fn start(inputs: Inputs) -> (App, mpsc::Receiver<Note>) {
+/// A controller that runs: the ends of its channels, and its task.
+pub(super) struct Running {
+    pub(super) intents: mpsc::Sender<Intent>,
+    pub(super) shown: watch::Receiver<Arc<Shown>>,
+    pub(super) links: watch::Receiver<SharedLink>,
+    pub(super) notes: mpsc::Receiver<Note>,
+    pub(super) task: JoinHandle<()>,
+}
+
+/// Starts a controller on the present runtime. It ends with [`Intent::End`], or with the last sender of intents.
+pub(super) fn start(inputs: Inputs) -> Running {
     let (intents, inbox) = mpsc::channel(32);
     let (noted, notes) = mpsc::channel(16);
     let memory = Remembered::load(&inputs.folder);
@@ -108,7 +121,7 @@ pub fn start(inputs: Inputs) -> (App, mpsc::Receiver<Note>) {
         trouble_at: None,
         notes: noted,
         again: intents.downgrade(),
-        folder: inputs.folder.clone(),
+        folder: inputs.folder,
         links: inputs.links,
         login: inputs.login,
         clock: inputs.clock,
@@ -117,8 +130,8 @@ pub fn start(inputs: Inputs) -> (App, mpsc::Receiver<Note>) {
     controller.read_files();
     let (shown, shows) = watch::channel(Arc::new(controller.shown()));
     let (linked, links) = watch::channel(None);
-    let running = tokio::spawn(run(controller, inbox, inputs.asked, shown, linked));
-    (App::new(inputs.folder, intents, shows, links, running), notes)
+    let task = tokio::spawn(run(controller, inbox, inputs.asked, shown, linked));
+    Running { intents, shown: shows, links, notes, task }
 }
 
 pub(super) type SharedLink = Option<Arc<dyn Link>>;
@@ -386,7 +399,7 @@ impl Controller {
                 let result = match self.owner() {
                     Owner::Another { .. } => Err(words::refused(&self.texts, "not_with_other", &[])),
                     Owner::Ours | Owner::Nobody => {
-                        let until = time::pause_end(length, (self.clock)());
+                        let until = pause::end(length, (self.clock)());
                         self.set_desired(DesiredState::Paused { until }).await
                     }
                 };
@@ -481,25 +494,6 @@ impl Controller {
 /// What the original's `[client.local]` is called.
 pub(super) fn first_service(known: Option<&Registration>) -> petit_engine::name::ServiceName {
     known.map_or_else(petit_engine::name::ServiceName::first, |known| known.service.clone())
-}
-
-/// Why a client did not do what it was asked, for the window.
-pub(super) fn refused(texts: &Texts, error: LinkError) -> Refused {
-    match error {
-        LinkError::Register(error) => words::register(texts, &error),
-        LinkError::Ask(error) => words::asked(texts, error),
-        LinkError::NotRegistered => words::refused(texts, "not_registered", &[]),
-        LinkError::Config(why) => words::refused(texts, "failed", &[("why", &why)]),
-        LinkError::Refused(why) => words::refused(texts, "other", &[("why", &why)]),
-        LinkError::Gone => words::refused(texts, "gone", &[]),
-        LinkError::Registration(error) => words::register(texts, &error.into()),
-        LinkError::Older => words::refused(texts, "older", &[]),
-        LinkError::NotHere => words::refused(texts, "not_with_other", &[]),
-        LinkError::Start(error) => {
-            let trouble = KeyTrouble::of(&error);
-            Refused::new("key", words::key(texts, trouble))
-        }
-    }
 }
 
 #[cfg(test)]

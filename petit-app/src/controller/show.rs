@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use petit_client::status::Connection;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Controller, PUBLISH_EVERY};
 use crate::contract::Problem;
-use crate::view::{self, Facts};
-use crate::{Shown, mistakes, tray};
-use petit_client::status::Connection;
+use crate::facts::Facts;
+use crate::shown::Shown;
+use crate::{mistakes, tray, view};
 
 impl Controller {
     pub(super) fn shown(&mut self) -> Shown {

@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use petit_client::enrol::Done;
 use petit_engine::cause::Cause;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ProbeResult;
@@ -10,10 +11,10 @@ use petit_host::logs::Level;
 use tempfile::TempDir;
 
 use super::*;
-use crate::link::RegistrationRequest;
+use crate::facts::TroubleKind;
+use crate::link::{LinkError, RegistrationRequest};
 use crate::testing::at;
-use crate::view::TroubleKind;
-use petit_client::enrol::Done;
+use crate::{App, start};
 
 /// A client that does what it is told and writes it down.
 struct FakeLink {

@@ -5,7 +5,6 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use super::{Controller, Intent, LOOK_AT_WALL, PUBLISH_EVERY};
-use crate::contract::PauseFor;
 use crate::prefs::DesiredState;
 use crate::traffic::SAMPLE;
 
@@ -58,25 +57,5 @@ impl Controller {
                 let _ = intents.send(Intent::Sampled(Box::new(status))).await;
             }
         });
-    }
-}
-
-/// When a pause is over; seconds since 1970. Tomorrow begins at six in the morning.
-pub(super) fn pause_end(length: PauseFor, now: std::time::SystemTime) -> u64 {
-    let after = |minutes: u64| {
-        let end = now + Duration::from_secs(minutes * 60);
-        end.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-    };
-    match length {
-        PauseFor::QuarterHour => after(15),
-        PauseFor::Hour => after(60),
-        PauseFor::Tomorrow => {
-            let morning = jiff::Timestamp::try_from(now).and_then(|now| {
-                let here = now.to_zoned_datetime(jiff::tz::TimeZone::system());
-                here.tomorrow()?.with().hour(6).minute(0).second(0).subsec_nanosecond(0).build()
-            });
-            let morning = morning.ok().and_then(|at| u64::try_from(at.timestamp().as_second()).ok());
-            morning.unwrap_or_else(|| after(12 * 60))
-        }
     }
 }

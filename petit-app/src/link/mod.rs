@@ -7,6 +7,11 @@
 mod other;
 mod own;
 
+use petit_client::client::ClientStartError;
+use petit_client::config::KeyStore;
+use petit_client::enrol::{Done, Existing, RegisterError};
+use petit_client::registration::RegistrationError;
+use petit_client::status::Status;
 use petit_engine::agent::AskError;
 use petit_engine::invite::Invite;
 use petit_engine::name::ServiceName;
@@ -18,12 +23,7 @@ use tokio::sync::watch;
 
 pub use self::own::{RealLinks, SocketCommand};
 use super::contract::Problem;
-use super::view::{Owner, Trouble};
-use petit_client::client::ClientStartError;
-use petit_client::config::KeyStore;
-use petit_client::enrol::{Done, Existing, RegisterError};
-use petit_client::registration::RegistrationError;
-use petit_client::status::Status;
+use super::facts::{Owner, Trouble};
 
 /// Why a client did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use petit_client::control::CONSENT;
+use petit_client::enrol::{Done, Existing};
+use petit_client::folder::Folder;
+use petit_client::status::Status;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
@@ -16,11 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Link, LinkError, RegistrationRequest};
-use crate::view::Owner;
-use petit_client::control::CONSENT;
-use petit_client::enrol::{Done, Existing};
-use petit_client::folder::Folder;
-use petit_client::status::Status;
+use crate::facts::Owner;
 
 /// How often it is looked whether the other process is still there, while it does not answer.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -3,6 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use petit_client::client::{Client, ClientStartError, UnregisterError};
+use petit_client::config::{self, ConfigError};
+use petit_client::control::Control;
+use petit_client::enrol::{Done, Request};
+use petit_client::folder::Folder;
+use petit_client::registration::RegistrationError;
+use petit_client::status::Status;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
@@ -18,17 +25,10 @@ use tokio::task::JoinHandle;
 
 use super::other::Other;
 use super::{Link, LinkError, Links, Opened, RegistrationRequest};
+use crate::facts::{Owner, Trouble, TroubleKind};
 use crate::mistakes;
 use crate::texts::Texts;
-use crate::view::{Owner, Trouble, TroubleKind};
 use crate::words;
-use petit_client::client::{Client, ClientStartError, UnregisterError};
-use petit_client::config::{self, ConfigError};
-use petit_client::control::Control;
-use petit_client::enrol::{Done, Request};
-use petit_client::folder::Folder;
-use petit_client::registration::RegistrationError;
-use petit_client::status::Status;
 
 /// What somebody asks of the client in this process through its socket, and the controller decides.
 #[derive(Debug)]

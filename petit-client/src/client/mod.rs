@@ -3,6 +3,7 @@
 //! It is the same for the headless program and for the tray app; both talk to it through its methods, or, from
 //! another process, through the control socket.
 
+mod inner;
 mod publish;
 mod registering;
 
@@ -18,8 +19,8 @@ use petit_host::logs::{Level, LevelHandle};
 use petit_host::watch::FileWatch;
 use serde_json::Value;
 use tokio::sync::{Mutex, watch};
-use tokio::task::JoinHandle;
 
+use self::inner::{ClientShared, Inner};
 use crate::SOFTWARE;
 use crate::config::{self, Config, ConfigError, KeyStore};
 use crate::enrol::{self, RegisterError};
@@ -46,6 +47,16 @@ pub enum ClientStartError {
     Key(#[from] rustls::Error),
 }
 
+impl From<&ClientStartError> for KeyTrouble {
+    fn from(error: &ClientStartError) -> Self {
+        match error {
+            ClientStartError::Vault(error) => Self::from(error),
+            ClientStartError::KeyGone(_) => Self::Gone,
+            ClientStartError::Registration(_) | ClientStartError::Key(_) => Self::Failed,
+        }
+    }
+}
+
 /// Why the registration was not given back.
 #[derive(Debug, thiserror::Error)]
 pub enum UnregisterError {
@@ -64,42 +75,6 @@ pub enum UnregisterError {
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<ClientShared>,
-}
-
-struct ClientShared {
-    folder: Folder,
-    inner: Mutex<Inner>,
-    /// Held while the registration is being made or given back, so that the rest stays responsive.
-    registering: Mutex<()>,
-    status: watch::Sender<Value>,
-    level: Option<LevelHandle>,
-    /// `None`: another process has it alone.
-    lock: std::sync::Mutex<Option<Lock>>,
-}
-
-struct Inner {
-    config: Config,
-    config_problem: Option<String>,
-    registration: Option<Registration>,
-    /// The desired state: to be online or not. It outlives the agent, which is there only while the key can be had.
-    wanted: bool,
-    /// Why there is no agent although there is a registration.
-    key_trouble: Option<KeyTrouble>,
-    /// The process whose place this one takes; asked for when the agent starts.
-    predecessor: Option<Text<32>>,
-    /// It ends as soon as what is under way is finished.
-    stopping: bool,
-    agent: Option<Agent>,
-    /// Publishes what the agent reports; ends with it.
-    publishing: Option<JoinHandle<()>>,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Some(publishing) = &self.publishing {
-            publishing.abort();
-        }
-    }
 }
 
 impl Client {
@@ -209,7 +184,7 @@ impl Client {
             Ok(key) => self.start_agent(&mut inner, &in_force, key).await,
             Err(error) => Err(error),
         };
-        inner.key_trouble = started.as_ref().err().map(KeyTrouble::of);
+        inner.key_trouble = started.as_ref().err().map(KeyTrouble::from);
         self.publish(&inner);
         started
     }

@@ -14,7 +14,7 @@ use petit_host::cli::chain;
 use petit_host::files;
 use tokio::sync::watch;
 
-use super::{ClientShared, Inner};
+use super::inner::{ClientShared, Inner};
 use crate::SOFTWARE;
 use crate::folder::Folder;
 use crate::registration::{self, Registration};

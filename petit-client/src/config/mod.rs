@@ -1,6 +1,7 @@
 //! The client's part of the config file: read, checked, turned into types.
 
 pub mod edit;
+pub mod proxy;
 mod service;
 
 use std::collections::BTreeSet;
@@ -16,9 +17,9 @@ use petit_host::toml_file::{self, Key, Note, Table, TomlError, ValueKind};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use self::proxy::ProxySetting;
 use self::service::{LocalForm, SERVICE, ServiceForm};
 pub use self::service::{Service, ServiceFault, target};
-use crate::dial_route::{self, ProxySetting};
 
 /// What a client needs to know.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -260,7 +261,7 @@ impl<'de> Deserialize<'de> for ProxyForm {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // It may hold a password, so nothing of it is repeated.
         let text = Zeroizing::new(String::deserialize(deserializer)?);
-        dial_route::parse_proxy(&text).map(Self).map_err(serde::de::Error::custom)
+        proxy::parse(&text).map(Self).map_err(serde::de::Error::custom)
     }
 }
 

@@ -9,6 +9,7 @@ use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
 use petit_engine::name::{DeviceId, ServerAddr, ServiceName};
 use petit_engine::secret::Fingerprint;
 use petit_host::toml_file::Note;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, KeyStore};
 use crate::registration::RegistrationError;
@@ -219,4 +220,43 @@ pub struct Certificate {
     pub poses: bool,
     /// What `tls_fingerprint` would have to be.
     pub fingerprint: String,
+}
+
+/// One thing that was looked at, in words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// What was found.
+    pub result: CheckResult,
+    /// What was found, in words.
+    pub detail: String,
+    /// What to do; empty when all is well.
+    pub advice: String,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckResult {
+    /// It is right.
+    Good,
+    /// It is not.
+    Bad,
+    /// The server could not find it out.
+    Untried,
+    /// An earlier check has to pass first.
+    Skipped,
+}
+
+impl Found {
+    /// Which of the three it is.
+    pub fn result(&self) -> CheckResult {
+        match self {
+            Self::Good(_) => CheckResult::Good,
+            Self::Bad(_) => CheckResult::Bad,
+            Self::Untried { .. } => CheckResult::Untried,
+            Self::Skipped => CheckResult::Skipped,
+        }
+    }
 }

@@ -20,54 +20,14 @@ use petit_engine::proto::control::FrontState;
 use petit_engine::secret::PrivateKey;
 use petit_host::cli::chain;
 use petit_host::control::client::{CallError, Client};
-use serde::{Deserialize, Serialize};
 
-pub use self::finding::{Certificate, Fact, Fault, Finding, Found, Subject};
+pub use self::finding::{Certificate, Check, CheckResult, Fact, Fault, Finding, Found, Subject};
 use crate::config::{self, Config};
 use crate::dial_route;
 use crate::folder::Folder;
 use crate::registration::{self, Registration};
 use crate::status::{BrokenAt, Connection, ServiceStatus, Status};
 use crate::vault::Vault;
-
-/// One thing that was looked at, in words.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Check {
-    /// What was looked at.
-    pub name: String,
-    /// What was found.
-    pub result: CheckResult,
-    /// What was found, in words.
-    pub detail: String,
-    /// What to do; empty when all is well.
-    pub advice: String,
-}
-
-/// What was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CheckResult {
-    /// It is right.
-    Good,
-    /// It is not.
-    Bad,
-    /// The server could not find it out.
-    Untried,
-    /// An earlier check has to pass first.
-    Skipped,
-}
-
-impl Found {
-    /// Which of the three it is.
-    pub fn result(&self) -> CheckResult {
-        match self {
-            Self::Good(_) => CheckResult::Good,
-            Self::Bad(_) => CheckResult::Bad,
-            Self::Untried { .. } => CheckResult::Untried,
-            Self::Skipped => CheckResult::Skipped,
-        }
-    }
-}
 
 fn good(of: Subject, fact: Fact) -> Finding {
     Finding { of, found: Found::Good(fact) }

@@ -3,7 +3,7 @@
 use petit_engine::cause::ServiceCause;
 use petit_host::cli::{ago, chain};
 
-use super::{Check, Fact, Fault, Finding, Found, Subject};
+use super::finding::{Check, Fact, Fault, Finding, Found, Subject};
 use crate::client::ClientStartError;
 use crate::messages::{self, Advice};
 

@@ -12,7 +12,8 @@ use petit_app::contract::Page;
 use petit_app::tray::{Action, Item, TrayModel};
 use tokio::sync::{mpsc, watch};
 
-use super::{Backend, Click, icons};
+use super::backend::{self, Backend, Click};
+use super::icons;
 
 pub(super) async fn run(
     shown: watch::Receiver<Arc<Shown>>,
@@ -22,7 +23,7 @@ pub(super) async fn run(
     let model = shown.borrow().tray.clone();
     let tray = Tray { model, clicks, hosts: hosts.clone() };
     match tray.assume_sni_available(true).spawn().await {
-        Ok(handle) => super::follow(shown, handle).await,
+        Ok(handle) => backend::follow(shown, handle).await,
         Err(error) => {
             tracing::warn!(%error, "there is no tray");
             let _ = hosts.send(false).await;

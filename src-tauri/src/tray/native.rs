@@ -11,9 +11,8 @@ use tauri::tray::{MouseButton, MouseButtonState, TrayIcon, TrayIconBuilder, Tray
 use tauri::{AppHandle, Wry};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Backend, Click, icons};
-use crate::ui_thread::UiThread;
-use crate::window_state::WindowState;
+use super::backend::{self, Backend, Click};
+use super::icons;
 
 /// What the entries of the present menu do, by their ids.
 type Actions = Arc<Mutex<HashMap<String, Action>>>;
@@ -22,7 +21,7 @@ type Actions = Arc<Mutex<HashMap<String, Action>>>;
 static APP: Mutex<Option<oneshot::Sender<AppHandle>>> = Mutex::new(None);
 
 /// The loop runs: the tray may be made.
-pub(crate) fn start(app: &AppHandle, _: &Arc<WindowState>, _: &UiThread) {
+pub(crate) fn start(app: &AppHandle) {
     if let Some(waiting) = APP.lock().unwrap_or_else(PoisonError::into_inner).take() {
         let _ = waiting.send(app.clone());
     }
@@ -34,7 +33,7 @@ pub(super) async fn run(shown: watch::Receiver<Arc<Shown>>, clicks: mpsc::Sender
     let Ok(app) = is_ready.await else { return };
     let actions = Actions::default();
     match build(&app, &actions, clicks) {
-        Ok(icon) => super::follow(shown, Native { app, icon, actions }).await,
+        Ok(icon) => backend::follow(shown, Native { app, icon, actions }).await,
         Err(error) => tracing::error!(%error, "there is no tray"),
     }
 }
