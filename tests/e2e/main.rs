@@ -33,6 +33,7 @@ mod names;
 mod network;
 mod overview;
 mod readme;
+mod recorded;
 mod recover;
 mod replace;
 mod request;

@@ -10,6 +10,8 @@
     reason = "a test may assert by failing"
 )]
 
+mod record;
+
 use std::path::PathBuf;
 
 use petit_tests::bed::{client_config, server_config};

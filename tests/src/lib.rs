@@ -27,6 +27,7 @@ pub mod pattern;
 pub mod process;
 pub mod program;
 pub mod raw;
+pub mod recorded;
 pub mod rogue;
 pub mod scripted;
 pub mod service;

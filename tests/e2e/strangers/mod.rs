@@ -12,5 +12,5 @@ mod memory;
 mod panic;
 mod places;
 mod port;
-mod server;
+pub(crate) mod server;
 mod slow;

@@ -24,17 +24,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// A server whose every word the test chooses. Its key is the one of the invite.
-struct Hostile {
+pub(crate) struct Hostile {
     listener: TcpListener,
     acceptor: TlsAcceptor,
     id: RegisteredId,
     key: PrivateKey,
 }
 
-struct Session(TlsStream<TcpStream>);
+pub(crate) struct Session(pub(crate) TlsStream<TcpStream>);
 
 impl Hostile {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let key = PrivateKey::generate().unwrap();
         // It lets anybody in.
         let config = petit_engine::net::tls::enrol_server(&key).unwrap();
@@ -50,7 +50,7 @@ impl Hostile {
         }
     }
 
-    async fn accept(&self) -> Session {
+    pub(crate) async fn accept(&self) -> Session {
         loop {
             let (tcp, _) = soon("the client to come", self.listener.accept()).await.unwrap();
             if let Ok(tls) = self.acceptor.accept(tcp).await {
@@ -59,7 +59,7 @@ impl Hostile {
         }
     }
 
-    fn invite(&self) -> Invite {
+    pub(crate) fn invite(&self) -> Invite {
         Invite {
             server: self.listener.local_addr().unwrap().to_string().parse().unwrap(),
             pins: vec![self.key.public().fingerprint()],
@@ -71,7 +71,7 @@ impl Hostile {
     }
 
     /// Registers whoever comes next.
-    async fn enrol(&self) {
+    pub(crate) async fn enrol(&self) {
         let mut enrolling = self.accept().await;
         enrolling.next_of(FrameKind::Control).await.unwrap();
         let answer = EnrolAnswer::Enrolled {
@@ -136,14 +136,14 @@ impl Hostile {
 }
 
 impl Session {
-    async fn send(&mut self, stream: u32, kind: FrameKind, payload: &[u8]) {
+    pub(crate) async fn send(&mut self, stream: u32, kind: FrameKind, payload: &[u8]) {
         let mut bytes = Header { stream, kind, length: payload.len() }.encode().to_vec();
         bytes.extend_from_slice(payload);
         let _ = self.0.write_all(&bytes).await;
         let _ = self.0.flush().await;
     }
 
-    async fn next(&mut self) -> Option<(Header, Vec<u8>)> {
+    pub(crate) async fn next(&mut self) -> Option<(Header, Vec<u8>)> {
         let mut header = [0; HEADER_BYTES];
         soon("a frame", self.0.read_exact(&mut header)).await.ok()?;
         let header = Header::decode(header).unwrap();
@@ -152,7 +152,7 @@ impl Session {
         Some((header, payload))
     }
 
-    async fn next_of(&mut self, kind: FrameKind) -> Option<(Header, Vec<u8>)> {
+    pub(crate) async fn next_of(&mut self, kind: FrameKind) -> Option<(Header, Vec<u8>)> {
         let found = async {
             loop {
                 let (header, payload) = self.next().await?;
