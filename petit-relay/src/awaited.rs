@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::registry::Registry;
-use super::session::{Served, Session};
+use super::upstream::Upstream;
 use super::{Relay, Route};
 
 /// Who is awaited, and until when.
@@ -61,15 +61,11 @@ impl Awaited {
         devices.as_ref()?.rings.get(device).map(Arc::clone)
     }
 
-    /// The session and service of a route, waiting for up to [`limits::AWAIT_CLIENT`] when its device is awaited.
+    /// The way to the service of a route, waiting for up to [`limits::AWAIT_CLIENT`] when its device is awaited.
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(super) async fn find(
-        &self,
-        registry: &Registry,
-        route: &Route,
-    ) -> Option<(Arc<Session>, Arc<Served>)> {
+    pub(super) async fn find(&self, registry: &Registry, route: &Route) -> Option<Upstream> {
         if let found @ Some(_) = registry.find(route) {
             return found;
         }

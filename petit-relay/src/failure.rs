@@ -2,6 +2,7 @@
 //! data; how it is told stands in `ingress::answer`.
 
 use hyper::StatusCode;
+use petit_engine::cause::ServiceCause;
 use petit_engine::mux::{OpenError, StreamOutcome};
 use petit_engine::proto::frame::ResetCode;
 
@@ -181,6 +182,21 @@ impl Failure {
             None if outcome.was_lost() => Self::TunnelLost,
             // The agent has finished: the service closed.
             Some(ResetCode::Cancelled) | None => Self::ServiceBroke,
+        }
+    }
+}
+
+/// What a visitor is told of a service that its client does not reach.
+impl From<ServiceCause> for Failure {
+    fn from(cause: ServiceCause) -> Self {
+        match cause {
+            ServiceCause::Refused => Self::ServiceDown,
+            ServiceCause::Unreachable | ServiceCause::NameNotFound | ServiceCause::Forbidden => {
+                Self::ServiceUnreachable
+            }
+            ServiceCause::NotTls | ServiceCause::Untrusted => Self::ServiceTls,
+            ServiceCause::NoAnswer => Self::ServiceBroke,
+            ServiceCause::NotHttp => Self::ServiceInvalid,
         }
     }
 }

@@ -42,6 +42,8 @@ mod session_log;
 mod shards;
 mod tcp;
 mod telling;
+mod upstream;
+mod visit;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,12 +76,14 @@ pub use self::leaving::{Farewell, Leave, UnderWay};
 pub use self::limits_config::{LimitsConfig, Pressure};
 pub use self::listeners::{ListenerKind, UnknownListener};
 pub use self::logins::RecordedBreach;
+use self::places::{Claim, Room, Slot};
 pub use self::places::{Holder, PlaceCounts, Scarce, Shortage};
 pub use self::registry::Presence;
 pub use self::route::{Names, Route, Routed, Via, decide};
 pub use self::session::{ServedView, SessionView};
 use self::shards::Shards;
 pub use self::telling::aliases_bytes;
+pub use self::visit::{Observer, Protocol, Record, VisitEnd};
 
 /// What a relay is started with.
 #[derive(Debug)]
@@ -115,6 +119,7 @@ pub(crate) struct RelayShared {
     shards: Shards,
     config: RelayConfig,
     access: Arc<dyn Access>,
+    observer: Option<Arc<dyn Observer>>,
     tunnel_tls: Arc<ServerConfig>,
     enrol_tls: Arc<ServerConfig>,
     /// For HTTPS visitors; `None`: there is no certificate for them.
@@ -174,11 +179,15 @@ pub enum RelayError {
 
 impl Relay {
     /// Starts a relay in the runtime that this is called in and in threads of its own. It serves nothing until it
-    /// is handed listeners.
+    /// is handed listeners. `observer` is told of each visit when it is over.
     ///
     /// # Errors
     /// [`RelayError`].
-    pub fn start(config: RelayConfig, access: Arc<dyn Access>) -> Result<Self, RelayError> {
+    pub fn start(
+        config: RelayConfig,
+        access: Arc<dyn Access>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, RelayError> {
         struct Keys(Arc<dyn Access>);
         impl KnownKeys for Keys {
             fn knows(&self, key: &PublicKey) -> bool {
@@ -199,6 +208,7 @@ impl Relay {
             https: RwLock::new(None),
             config,
             access,
+            observer,
             registry: registry::Registry::default(),
             listeners: listeners::Listeners::default(),
             logins: logins::Logins::default(),
@@ -321,6 +331,14 @@ impl RelayShared {
     /// True while there is a certificate for HTTPS visitors.
     fn has_https(&self) -> bool {
         self.https.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// A place for a visit of whatever kind. Where memory is as good as used up it gets none that is free.
+    ///
+    /// # Errors
+    /// As [`Room::enter`] and [`Room::enter_instead`].
+    async fn place(&self, room: &Arc<Room>, claim: Claim) -> Result<Slot, Failure> {
+        if self.connections.takes_requests() { room.enter(claim).await } else { room.enter_instead(claim) }
     }
 
     /// A name for one request or stream, for logs and error answers. Random start, then counting.

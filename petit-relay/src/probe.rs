@@ -64,15 +64,11 @@ pub(super) async fn through(
 ) -> ProbeResult {
     let front_us = Some(micros(front));
     let broken = |hop| ProbeResult { front_us, broken: Some(hop), ..ProbeResult::default() };
-    let Some((session, served)) = shared.registry.find(route) else { return broken(Hop::Client) };
+    let Some(upstream) = shared.registry.find(route) else { return broken(Hop::Client) };
     let opened = Instant::now();
-    let open = Open {
-        service: served.number,
-        purpose: Purpose::Probe,
-        id: shared.next_request_id(),
-        ..Open::default()
-    };
-    let Ok(mut stream) = session.mux.open(open) else { return broken(Hop::Tunnel) };
+    let nobody = Open::default().visitor;
+    let opening = upstream.open(Purpose::Probe, shared.next_request_id(), nobody);
+    let Ok(mut stream) = opening else { return broken(Hop::Tunnel) };
     let mut took = [0; 8];
     match tokio::time::timeout(limit, stream.read_exact(&mut took)).await {
         Ok(Ok(_)) => {

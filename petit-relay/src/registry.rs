@@ -9,7 +9,9 @@ use petit_engine::name::DeviceId;
 use petit_engine::proto::control::{Refusal, Text};
 
 use super::Route;
+use super::failure::Failure;
 use super::session::{Served, Session, SessionView};
+use super::upstream::Upstream;
 
 /// Whether a service can be reached through its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,17 @@ pub enum Presence {
     NotOffered,
     /// It is offered; how it is, as its client says.
     Offered(Health),
+}
+
+impl Presence {
+    /// What a visitor is told of a service that cannot be reached through its client; `None` when it can.
+    pub fn failure(self) -> Option<Failure> {
+        match self {
+            Self::Away => Some(Failure::Away),
+            Self::NotOffered => Some(Failure::NotOffered),
+            Self::Offered(_) => None,
+        }
+    }
 }
 
 /// Parts of the registry, each behind a lock of its own. A look at all sessions holds up a fraction of the others.
@@ -81,8 +94,13 @@ impl Registry {
         Entry { registry: self, session }
     }
 
+    /// The way to the service of a route: by the newest session that serves it and takes streams.
+    pub(super) fn find(&self, route: &Route) -> Option<Upstream> {
+        self.newest(route).map(|(session, served)| Upstream::new(session, served))
+    }
+
     /// The newest session that serves a route and takes streams, with the service.
-    pub(super) fn find(&self, route: &Route) -> Option<(Arc<Session>, Arc<Served>)> {
+    pub(super) fn newest(&self, route: &Route) -> Option<(Arc<Session>, Arc<Served>)> {
         let serves = |session: Arc<Session>| {
             let served = session.serves(&route.id)?;
             session.mux.takes_streams().then_some((session, served))
@@ -94,7 +112,7 @@ impl Registry {
 
     /// Whether a service can be reached.
     pub(super) fn presence(&self, route: &Route) -> Presence {
-        match self.find(route) {
+        match self.newest(route) {
             Some((_, served)) => Presence::Offered(served.health()),
             None if self.is_online(&route.device) => Presence::NotOffered,
             None => Presence::Away,

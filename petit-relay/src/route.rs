@@ -3,6 +3,8 @@
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName, VisitorHost, id_of_label};
 use petit_engine::proto::control::ServiceKind;
 
+use super::failure::Failure;
+
 /// The names that a relay knows, answered from memory.
 pub trait Names {
     /// The service that an alias stands for: a label under the domain, or a whole domain.
@@ -41,6 +43,30 @@ pub enum Routed {
     Unknown,
     /// A host that is not this server's at all.
     Foreign,
+}
+
+impl Routed {
+    /// The service.
+    ///
+    /// # Errors
+    /// What a visitor is told of a host that leads to none.
+    pub fn service(self) -> Result<Route, Failure> {
+        match self {
+            Self::Service { route, .. } => Ok(route),
+            Self::Unknown => Err(Failure::Unknown),
+            Self::Foreign => Err(Failure::Misdirected),
+        }
+    }
+}
+
+impl Route {
+    /// Whether visitors who speak `kind` are carried to the service.
+    ///
+    /// # Errors
+    /// What one is told otherwise.
+    pub fn must_be(&self, kind: ServiceKind) -> Result<(), Failure> {
+        if self.kind == kind { Ok(()) } else { Err(Failure::NotHttp) }
+    }
 }
 
 /// How a route was found.

@@ -130,7 +130,7 @@ pub(super) fn of_host(shared: &RelayShared, host: &str) -> usize {
     }
     let Ok(host) = VisitorHost::parse(host) else { return 0 };
     let look = || match decide(&host, &shared.config.endpoint, shared.access.as_ref()) {
-        Routed::Service { route, .. } => shared.registry.find(&route).map_or(0, |(session, _)| session.shard),
+        Routed::Service { route, .. } => shared.registry.find(&route).map_or(0, |upstream| upstream.shard()),
         Routed::Unknown | Routed::Foreign => 0,
     };
     // A fault within is met, counted and told where the request is served.

@@ -13,14 +13,16 @@ use petit_engine::name::RegisteredId;
 use petit_engine::net::close::Closing;
 use petit_engine::net::listen;
 use petit_engine::proto::control::{GrantRefusal, ServiceKind};
-use petit_engine::proto::frame::{Open, Purpose};
+use petit_engine::proto::frame::Purpose;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
 use super::admission::Entrance;
+use super::failure::Failure;
 use super::front_probe::{reachable, source_towards};
 use super::listeners::Accepting;
 use super::places::{Claim, Slot};
+use super::visit::{Carried, Protocol, Visit, VisitEnd};
 use super::{RelayShared, ServiceRegistration};
 
 /// The listeners of raw TCP services.
@@ -200,14 +202,14 @@ fn accept(shared: &Arc<RelayShared>, id: RegisteredId, listener: TcpListener) ->
         let shared = Arc::clone(&visited);
         let tasks = shared.tasks.clone();
         tasks.spawn(async move {
-            let session = match shared.access.service(&id) {
+            let upstream = match shared.access.service(&id) {
                 Some(route) => shared.awaited.find(&shared.registry, &route).await,
                 None => None,
             };
-            let shard = session.map_or(0, |(session, _)| session.shard);
+            let shard = upstream.map_or(0, |upstream| upstream.shard());
             let visited = Arc::clone(&shared);
             let serve = move |tcp| async move {
-                visit(&visited, id, tcp, peer).await;
+                carry_visitor(&visited, id, tcp, peer).await;
                 drop(ticket);
             };
             shared.shards.run(&shared.tasks, shard, tcp, serve).await;
@@ -224,43 +226,56 @@ fn url(host: &str, address: SocketAddr) -> String {
 }
 
 /// Carries one visitor. A visit that fails ends in a reset, so that nobody takes it for a clean end.
-async fn visit(shared: &RelayShared, id: RegisteredId, tcp: TcpStream, peer: SocketAddr) {
+async fn carry_visitor(shared: &RelayShared, id: RegisteredId, tcp: TcpStream, peer: SocketAddr) {
     let mut tcp = Closing::new(tcp);
     tcp.reset_unless_shut_down();
-    let Some((slot, mut stream)) = open(shared, id, peer).await else {
+    let Some(route) = shared.access.service(&id) else {
         return tracing::debug!(%id, %peer, "TCP visitor turned away");
+    };
+    let observer = shared.observer.as_ref();
+    let asked = || (Protocol::Tcp, None);
+    let visit = Visit::begin(observer, shared.next_request_id(), route, canonical(peer), asked);
+    let (slot, mut stream) = match open(shared, &visit).await {
+        Ok(opened) => opened,
+        Err(failure) => {
+            tracing::debug!(%id, %peer, code = failure.code(), stream = %visit.id, "TCP visitor turned away");
+            return visit.recorder.ends(VisitEnd::Failed(failure));
+        }
     };
     let _counted = shared.leaving.tcp();
     slot.place().answered();
-    let mut progress = &**slot.place();
-    tokio::select! {
+    visit.recorder.answered();
+    let mut progress = Carried { recorder: &visit.recorder, place: slot.place() };
+    let end = tokio::select! {
         result = carry(&mut stream, &mut tcp, Until::BothFinishOrLocalBreaks, &mut progress) => {
-            if let Err(error) = result {
-                tracing::debug!(%id, %peer, ?error, "TCP visit broke");
-            }
+            result.map_or_else(|error| {
+                tracing::debug!(%id, %peer, ?error, stream = %visit.id, "TCP visit broke");
+                VisitEnd::of_broken(&error, stream.outcome())
+            }, |()| VisitEnd::Whole)
         }
-        () = slot.place().lost() => tracing::debug!(%id, %peer, "a TCP visit gives way"),
-    }
+        () = slot.place().lost() => {
+            tracing::debug!(%id, %peer, stream = %visit.id, "a TCP visit gives way");
+            VisitEnd::Failed(Failure::GaveWay)
+        }
+    };
+    visit.recorder.ends(end);
 }
 
-/// A place at a service, and a stream to it.
-async fn open(shared: &RelayShared, id: RegisteredId, peer: SocketAddr) -> Option<(Slot, Stream)> {
-    let route = shared.access.service(&id)?;
+/// The steps before a visitor can be carried, as those of a request: is the service one of raw TCP, is its client there,
+/// a place, a stream.
+async fn open(shared: &RelayShared, visit: &Visit) -> Result<(Slot, Stream), Failure> {
+    let upstream = shared.registry.find(&visit.route);
+    let upstream = upstream
+        .ok_or_else(|| shared.registry.presence(&visit.route).failure().unwrap_or(Failure::NotOffered))?;
     // Between a change of its kind and the end of its port, nobody gets past the checks of public HTTP.
-    let (session, served) = shared.registry.find(&route)?;
-    if route.kind != ServiceKind::Tcp || served.kind != ServiceKind::Tcp {
-        return None;
+    if visit.route.kind != ServiceKind::Tcp || upstream.kind() != ServiceKind::Tcp {
+        return Err(Failure::NotOffered);
     }
-    let claim = Claim { visitor: shared.places.visitor(peer.ip()), has_body: false };
-    let slot = served.rooms.visits.enter(claim).await.inspect_err(|_| shared.places.refused()).ok()?;
-    let open = Open {
-        service: served.number,
-        purpose: Purpose::Visit,
-        window: limits::INITIAL_WINDOW_BYTES,
-        visitor: canonical(peer),
-        id: shared.next_request_id(),
-    };
-    Some((slot, session.mux.open(open).ok()?))
+    let claim = Claim { visitor: shared.places.visitor(visit.visitor.ip()), has_body: false };
+    let entered = shared.place(&upstream.rooms().visits, claim).await;
+    let slot = entered.inspect_err(|_| shared.places.refused())?;
+    visit.recorder.placed();
+    Ok((slot, upstream.open(Purpose::Visit, visit.id, visit.visitor)?))
 }
 
 /// An IPv4 visitor of a dual-stack listener as what it is.

@@ -1,7 +1,7 @@
 //! Where a URL would lead, hop by hop, and what a visitor would get: decided by what ingress decides by, and by
 //! trying each hop. What was not tried is not said to work.
 
-use petit_engine::cause::{Health, ServiceCause};
+use petit_engine::cause::Health;
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName, VisitorHost};
 use petit_engine::proto::control::{FrontState, Hop, ProbeResult, ServiceKind};
 use petit_host::control::ApiProblem;
@@ -244,7 +244,7 @@ impl Behind {
             (None, _) => Some(Health::Up),
             // Its client has seen more of it than came back through the tunnel.
             (Some(Hop::Service(cause)), Presence::Offered(Health::Down(said)))
-                if of_cause(said) == of_cause(cause) =>
+                if Failure::from(said) == Failure::from(cause) =>
             {
                 Some(Health::Down(said))
             }
@@ -256,26 +256,13 @@ impl Behind {
     /// Why a visitor does not get the service's own answer.
     fn failure(&self) -> Option<Failure> {
         let Some(probe) = self.probe else {
-            return Some(if self.presence == Presence::Away { Failure::Away } else { Failure::NotOffered });
+            return self.presence.failure().or(Some(Failure::NotOffered));
         };
         match probe.broken? {
             Hop::Client => Some(Failure::NotOffered),
-            Hop::Service(cause) if self.has_answered() => Some(of_cause(cause)),
+            Hop::Service(cause) if self.has_answered() => Some(cause.into()),
             Hop::Service(_) | Hop::Front | Hop::Tunnel => Some(Failure::TunnelLost),
         }
-    }
-}
-
-/// What a visitor is told when a service is not reached.
-fn of_cause(cause: ServiceCause) -> Failure {
-    match cause {
-        ServiceCause::Refused => Failure::ServiceDown,
-        ServiceCause::Unreachable | ServiceCause::NameNotFound | ServiceCause::Forbidden => {
-            Failure::ServiceUnreachable
-        }
-        ServiceCause::NotTls | ServiceCause::Untrusted => Failure::ServiceTls,
-        ServiceCause::NoAnswer => Failure::ServiceBroke,
-        ServiceCause::NotHttp => Failure::ServiceInvalid,
     }
 }
 
@@ -292,7 +279,10 @@ impl Explaining<'_> {
         let ExplainRequest { host, .. } = &self.asked;
         let host =
             VisitorHost::parse(host).map_err(|error| ApiProblem::new(400, "bad_url", error.to_string()))?;
-        let (decision, route) = match decide(&host, self.endpoint, self.directory) {
+        let routed = decide(&host, self.endpoint, self.directory);
+        // What ingress decides by, too.
+        let allowed = routed.clone().service().and_then(|route| route.must_be(ServiceKind::Http));
+        let (decision, route) = match routed {
             Routed::Unknown => (Decision::Unknown, None),
             Routed::Foreign => (Decision::Foreign, None),
             Routed::Service { route, via } => {
@@ -308,12 +298,7 @@ impl Explaining<'_> {
         let (public, behind) =
             tokio::join!(self.public(&host, entry_point, decision), self.behind(route_alone));
         // What the server says to whoever gets in.
-        let answer = match (route_alone, decision) {
-            (Some(route), _) if route.kind == ServiceKind::Tcp => Some(Failure::NotHttp),
-            (Some(_), _) => behind.and_then(|behind| behind.failure()),
-            (None, Decision::Foreign) => Some(Failure::Misdirected),
-            (None, Decision::Unknown | Decision::Service) => Some(Failure::Unknown),
-        };
+        let answer = allowed.err().or_else(|| behind.and_then(|behind| behind.failure()));
         let outcome = self.web_outcome(entry_point, public, answer);
         // Who does not get in gets no answer; while no server runs it is what they would get.
         let answer = answer.filter(|_| outcome == VisitOutcome::Answer || self.server.is_none());

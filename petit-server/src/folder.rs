@@ -79,6 +79,11 @@ impl Folder {
         self.dir.join("logs")
     }
 
+    /// The access log.
+    pub fn access_log(&self) -> PathBuf {
+        self.logs().join("access.log")
+    }
+
     /// The log.
     pub fn log(&self) -> PathBuf {
         self.logs().join("server.log")

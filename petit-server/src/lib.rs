@@ -13,6 +13,7 @@
     )
 )]
 
+pub mod access_log;
 pub mod admin;
 pub mod backup;
 pub mod capacity;

@@ -5,6 +5,7 @@ mod offline;
 mod prepare;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,6 +20,7 @@ use tokio::sync::{broadcast, watch};
 
 pub use self::offline::{Begun, LostRegistry, Offline};
 pub use self::prepare::{Inherited, Prepared};
+use crate::access_log::AccessLog;
 use crate::certificate::{self, CertificateError, Loaded, PublicNames, Shown, Stamps};
 use crate::config::Config;
 use crate::directory::Directory;
@@ -77,6 +79,14 @@ pub enum ServerStartError {
         /// Where the running server listens.
         held: SocketAddr,
     },
+    /// The access log cannot be written.
+    #[error("cannot write the access log {}", .path.display())]
+    AccessLog {
+        /// Its file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The relay cannot start.
     #[error(transparent)]
     Relay(#[from] RelayError),
@@ -103,6 +113,8 @@ pub struct Server {
     /// What HTTPS visitors are shown.
     https: Mutex<Shown>,
     settings: Mutex<Settings>,
+    /// `None`: there is none.
+    access_log: Option<AccessLog>,
     store: Arc<Yielding>,
     /// The registry, while it is not certain whether another process keeps it.
     yielded: Mutex<Option<Yielded>>,
@@ -227,6 +239,9 @@ impl Server {
             .replace(&in_use, &self.public_names())
             .inspect_err(|error| self.https().set_problems(std::slice::from_ref(error)))?;
         self.apply(config);
+        if let Some(log) = &self.access_log {
+            log.set_size(config.log_size);
+        }
         let new_certificate = self.show(Loaded { certificates, problems: Vec::new() }, stamps)?;
         let mut settings = self.settings_mut();
         settings.needs_restart = config.needs_restart(&self.config);

@@ -8,6 +8,7 @@
     reason = "a test may assert by failing"
 )]
 
+mod access_log;
 mod apart;
 mod certificate;
 mod commands;
@@ -48,3 +49,4 @@ mod tls;
 mod traffic;
 mod unregistering;
 mod upgrade;
+mod visits;

@@ -32,7 +32,7 @@ pub use self::local::{Local, ServiceSpec, ServiceTls, connect, may_lead_to};
 pub use self::meter::{Counts, Meter, Success, SuccessBy};
 pub use self::session::{Breach, SessionError, VerifiedIdentity, verify_identity};
 pub use self::state::{AgentEvent, AgentState};
-pub use self::visit::{Direct, Visit, Visits};
+pub use self::visit::{Direct, IncomingStream, Visits};
 pub use self::withdrawal::Offering;
 use crate::limits;
 use crate::mux::{Mux, Stats};

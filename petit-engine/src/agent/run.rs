@@ -18,7 +18,7 @@ use super::moving::Moved;
 use super::offers::{Offered, Telling};
 use super::session::{AgentSession, Breach, Left, SessionError, at, connect, ended, retry_after};
 use super::state::{AgentEvent, AgentState};
-use super::visit::{Visit, Visits};
+use super::visit::{IncomingStream, Visits};
 use super::{AgentConfig, AgentView, AskError, Command, Installation, KnownFronts, ServerView};
 use crate::BoxFuture;
 use crate::cause::Cause;
@@ -575,7 +575,7 @@ impl Runner {
             let opened = stream.opened();
             tracing::debug!(service = %offered.spec.name, visitor = %opened.visitor, request = %opened.id, "visit");
         }
-        self.visiting.spawn(self.visits.visit(Visit {
+        self.visiting.spawn(self.visits.visit(IncomingStream {
             stream,
             service: Arc::clone(&offered.spec),
             meter: Arc::clone(&offered.meter),

@@ -21,7 +21,7 @@ use crate::proto::frame::{Purpose, ResetCode};
 
 /// A visitor's stream, and what it needs to get to its service.
 #[derive(Debug)]
-pub struct Visit {
+pub struct IncomingStream {
     /// The visitor's bytes.
     pub stream: Stream,
     /// The service it is for.
@@ -41,7 +41,7 @@ pub struct Visit {
 /// What happens to visits. Each one runs in a task of its own.
 pub trait Visits: Send + Sync + 'static {
     /// Carries a visit to its end. Dropping the future ends it at once.
-    fn visit(&self, visit: Visit) -> BoxFuture<'static, ()>;
+    fn visit(&self, visit: IncomingStream) -> BoxFuture<'static, ()>;
 }
 
 /// Connects to the service and carries bytes both ways.
@@ -49,14 +49,14 @@ pub trait Visits: Send + Sync + 'static {
 pub struct Direct;
 
 impl Visits for Direct {
-    fn visit(&self, visit: Visit) -> BoxFuture<'static, ()> {
+    fn visit(&self, visit: IncomingStream) -> BoxFuture<'static, ()> {
         Box::pin(direct(visit))
     }
 }
 
-async fn direct(visit: Visit) {
+async fn direct(visit: IncomingStream) {
     // `connection` is held to the end.
-    let Visit { mut stream, service, meter, health_changed, offering, connection, memory } = visit;
+    let IncomingStream { mut stream, service, meter, health_changed, offering, connection, memory } = visit;
     let start = Instant::now();
     // A visitor who leaves while the service is slow to accept is not waited for.
     let connected = tokio::select! {

@@ -120,7 +120,7 @@ impl FrontProbes {
     async fn try_domain(&self, shared: &RelayShared, name: Alias) {
         // Another alias may have taken its place, and a client that is away is told nothing.
         let route = shared.access.alias(name.as_str()).and_then(|id| shared.access.service(&id));
-        let Some((session, _)) = route.and_then(|route| shared.registry.find(&route)) else {
+        let Some((session, _)) = route.and_then(|route| shared.registry.newest(&route)) else {
             return self.domains.forget(&name);
         };
         let target = Target::public(&shared.config.endpoint, name.to_string());

@@ -12,6 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::super::failure::Failure;
 use super::super::places::{Place, Slot};
+use super::super::visit::{VisitEnd, VisitRecorder};
 use super::events::EventStream;
 use super::pace::{Pace, Patience};
 use super::pool::Lease;
@@ -54,10 +55,22 @@ pub(crate) enum VisitorBody {
     Streaming(Box<Streaming>),
 }
 
+/// What a visitor's body may be like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// The longest pause once the service has answered.
+    pub(super) idle: Duration,
+    /// The most bytes.
+    pub(super) most: Option<u64>,
+    /// It is a gRPC call, of which both sides may be silent for long from the start, and whose trailers pass.
+    pub(super) is_grpc: bool,
+}
+
 /// A visitor's body as it comes in.
 pub(crate) struct Streaming {
     body: Incoming,
     place: Arc<Place>,
+    recorder: VisitRecorder,
     patience: Patience,
     /// What the pace becomes once the service has answered.
     later: Option<Duration>,
@@ -67,19 +80,20 @@ pub(crate) struct Streaming {
 
 impl Streaming {
     /// A body that is passed on as it comes: at a visitor's pace, then, once the service has answered, with
-    /// pauses of up to `idle`; at most `most` bytes of it.
+    /// pauses as long as `limits` allow.
     pub(super) fn new(
         body: Incoming,
         place: Arc<Place>,
-        idle: Duration,
-        most: Option<u64>,
-        is_grpc: bool,
+        recorder: VisitRecorder,
+        limits: Limits,
     ) -> Box<Self> {
+        let Limits { idle, most, is_grpc } = limits;
         // Both sides of a gRPC call may be silent for long from the start.
         let pace = if is_grpc { Pace::idle(idle) } else { Pace::BODY };
         Box::new(Self {
             body,
             place,
+            recorder,
             patience: Patience::new(pace),
             later: (!is_grpc).then_some(idle),
             left: most,
@@ -117,6 +131,7 @@ impl Streaming {
                     let length = data.len();
                     self.patience.moved(length);
                     self.place.passed(length);
+                    self.recorder.add_up(length);
                     if let Some(left) = &mut self.left {
                         match left.checked_sub(length as u64) {
                             Some(rest) => *left = rest,
@@ -196,6 +211,7 @@ pub(crate) enum AnswerBody {
 pub(crate) struct FromService {
     source: Option<Source>,
     slot: Option<Slot>,
+    recorder: VisitRecorder,
     patience: Patience,
     trailers: bool,
     /// It has no end of its own.
@@ -229,7 +245,7 @@ pub(super) enum Source {
     /// Petit, from a stream.
     Http1(http1::Body),
     /// hyper, from a connection that it shares or was to take over.
-    Hyper { body: Incoming, _lease: Lease },
+    Hyper { body: Incoming, lease: Lease },
 }
 
 impl Source {
@@ -237,6 +253,15 @@ impl Source {
         match self {
             Self::Http1(body) => body.poll_frame(cx),
             Self::Hyper { body, .. } => Pin::new(body).poll_frame(cx).map_err(BodyError::Broken),
+        }
+    }
+
+    /// What it means for the visitor that the body has broken.
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Http1(body) => body.failure(),
+            Self::Hyper { lease, .. } if lease.is_lost() => Failure::TunnelLost,
+            Self::Hyper { .. } => Failure::ServiceBroke,
         }
     }
 
@@ -260,14 +285,22 @@ impl AnswerBody {
         Self::Full(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
 
-    pub(super) fn service(source: Source, slot: Slot, idle: Duration, kind: AnswerKind) -> Self {
+    pub(super) fn service(
+        source: Source,
+        slot: Slot,
+        recorder: VisitRecorder,
+        idle: Duration,
+        kind: AnswerKind,
+    ) -> Self {
         if source.is_end_stream() {
+            recorder.ends(VisitEnd::Whole);
             return Self::Full(None);
         }
         let patience = Patience::new(Pace::idle(idle));
         Self::Service(Box::new(FromService {
             source: Some(source),
             slot: Some(slot),
+            recorder,
             patience,
             trailers: matches!(kind, AnswerKind::Grpc),
             events: match kind {
@@ -286,12 +319,19 @@ impl FromService {
             if let Some(events) = &mut self.events
                 && events.poll_end(cx).is_ready()
             {
-                self.end();
+                self.end(VisitEnd::Whole);
             }
             let Some(source) = &mut self.source else { return Poll::Ready(self.broken.take().map(Err)) };
             let frame = match next(source, self.slot.as_ref(), cx) {
                 Poll::Ready(Some(Err(error))) => {
-                    self.end();
+                    let failure = self.slot.as_ref().and_then(|slot| slot.place().fault());
+                    let failure = failure.unwrap_or_else(|| match error {
+                        BodyError::GaveWay => Failure::GaveWay,
+                        BodyError::Broken(_) | BodyError::Cut(_) | BodyError::Slow | BodyError::TooLong => {
+                            source.failure()
+                        }
+                    });
+                    self.end(VisitEnd::Failed(failure));
                     if !self.unwritten {
                         return Poll::Ready(Some(Err(error)));
                     }
@@ -303,20 +343,24 @@ impl FromService {
                 Poll::Pending => {
                     self.unwritten = false;
                     return self.patience.poll_over(cx).map(|()| {
-                        self.end();
+                        self.end(VisitEnd::Failed(Failure::ServiceSilent));
                         Some(Err(BodyError::Slow))
                     });
                 }
             };
             let Some(Ok(frame)) = frame else {
-                self.end();
+                self.end(VisitEnd::Whole);
                 return Poll::Ready(None);
             };
             self.unwritten = true;
-            if source.is_end_stream() {
-                self.end();
+            let frame = frame.into_data();
+            if let Ok(data) = &frame {
+                self.recorder.add_down(data.len());
             }
-            match frame.into_data() {
+            if source.is_end_stream() {
+                self.end(VisitEnd::Whole);
+            }
+            match frame {
                 Ok(data) => {
                     self.patience.moved(data.len());
                     if let Some(events) = &mut self.events {
@@ -334,7 +378,8 @@ impl FromService {
     }
 
     /// There is no more of it, or it is given up.
-    fn end(&mut self) {
+    fn end(&mut self, end: VisitEnd) {
+        self.recorder.let_go(end);
         self.source = None;
         self.slot = None;
         self.events = None;

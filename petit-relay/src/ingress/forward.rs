@@ -15,32 +15,29 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use petit_engine::limits;
 use petit_engine::mux::{Stream, StreamOutcome};
-use petit_engine::proto::RequestId;
-use petit_engine::proto::frame::{Open, Purpose};
+use petit_engine::proto::frame::Purpose;
 use petit_engine::timer::LazyTimer;
 use tokio::time::Instant;
 
 use super::super::RelayShared;
 use super::super::failure::Failure;
 use super::super::places::{Claim, Place, Slot};
-use super::super::session::{Served, Session};
+use super::super::upstream::Upstream;
+use super::super::visit::{Visit, VisitEnd};
 use super::Visitor;
-use super::body::{AnswerBody, AnswerKind, Arrived, Source, Streaming, VisitorBody};
+use super::body::{AnswerBody, AnswerKind, Arrived, Limits, Source, Streaming, VisitorBody};
 use super::events::EventStream;
 use super::head;
-use super::http1::{Coding, Exchange, Sending, Trouble, Upstream};
+use super::http1::{Coding, Exchange, KeptStream, Sending, Trouble};
 use super::pool::{self, Lease, Repeatable};
 
 /// Where a request goes, and for whom.
 pub(super) struct RequestContext<'a> {
     pub(super) shared: &'a Arc<RelayShared>,
-    pub(super) session: &'a Arc<Session>,
-    pub(super) served: &'a Arc<Served>,
+    pub(super) visit: &'a Visit,
+    pub(super) upstream: &'a Upstream,
     /// The far end of the visitor's connection.
     pub(super) peer: SocketAddr,
-    /// The visitor, behind proxies that are trusted.
-    pub(super) visitor: SocketAddr,
-    pub(super) id: RequestId,
     /// The host that the visitor asked for, without port.
     pub(super) host: &'a str,
     /// What ends the wait for an answer; `None` when others are waited for at the same time.
@@ -50,14 +47,7 @@ pub(super) struct RequestContext<'a> {
 impl RequestContext<'_> {
     /// Opens a stream to the service.
     pub(super) fn open(&self) -> Result<Stream, Failure> {
-        let open = Open {
-            service: self.served.number,
-            purpose: Purpose::Visit,
-            window: limits::INITIAL_WINDOW_BYTES,
-            visitor: self.visitor,
-            id: self.id,
-        };
-        Ok(self.session.mux.open(open)?)
+        Ok(self.upstream.open(Purpose::Visit, self.visit.id, self.visit.visitor)?)
     }
 
     /// Opens a stream with an HTTP/2 connection on it, for this request and others.
@@ -83,14 +73,14 @@ impl RequestContext<'_> {
             }
         });
         let connection = pool::SharedConnection::new(sender, outcome, self.peer);
-        self.session.pool.keep_shared(self.served.number, &connection);
+        self.upstream.pool().keep_shared(self.upstream.number(), &connection);
         Ok(connection)
     }
 
     /// How long the service may take to begin its answer: as its client says, within what the operator allows.
     pub(super) fn answer_within(&self) -> Duration {
         let limits = &self.shared.config.limits;
-        let own = self.served.options.answer_within_s.map(|seconds| Duration::from_secs(seconds.into()));
+        let own = self.upstream.options().answer_within_s.map(|seconds| Duration::from_secs(seconds.into()));
         own.map_or(limits.answer_within, |own| own.min(limits.answer_within_most))
     }
 
@@ -99,7 +89,7 @@ impl RequestContext<'_> {
     /// # Cancel safety
     /// Cancel safe.
     pub(super) fn goodbye(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (relay, agent) = (self.shared.leaving.goodbye(), self.session.goodbye());
+        let (relay, agent) = (self.shared.leaving.goodbye(), self.upstream.goodbye());
         async move {
             tokio::select! {
                 () = relay => {}
@@ -110,7 +100,7 @@ impl RequestContext<'_> {
 
     /// What a visit to the service asks for.
     pub(super) fn claim(&self, has_body: bool) -> Claim {
-        Claim { visitor: self.shared.places.visitor(self.visitor.ip()), has_body }
+        Claim { visitor: self.shared.places.visitor(self.visit.visitor.ip()), has_body }
     }
 }
 
@@ -136,7 +126,7 @@ pub(super) async fn forward(
     visitor: &Visitor,
     slot: Slot,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let options = &context.served.options;
+    let options = context.upstream.options();
     if options.max_body_bytes.is_some_and(|most| request.body().size_hint().lower() > most) {
         return Err(Failure::BodyTooLong);
     }
@@ -149,17 +139,23 @@ pub(super) async fn forward(
         job.over_h1(request, checked, visitor).await?
     };
     job.place.answered();
+    let recorder = &context.visit.recorder;
+    recorder.answered();
     let idle = context.shared.config.limits.idle;
     let (head, ()) = response.into_parts();
     let body = match source {
-        Arrived::Whole(body) => AnswerBody::full(body),
+        Arrived::Whole(body) => {
+            recorder.add_down(body.len());
+            recorder.ends(VisitEnd::Whole);
+            AnswerBody::full(body)
+        }
         Arrived::Streaming(source) => {
             let kind = match EventStream::of(&head.headers, &context.shared.leaving, || context.goodbye()) {
                 Some(events) => AnswerKind::Events(events),
                 None if is_grpc => AnswerKind::Grpc,
                 None => AnswerKind::Plain,
             };
-            AnswerBody::service(source, slot, idle, kind)
+            AnswerBody::service(source, slot, recorder.clone(), idle, kind)
         }
     };
     let response = Response::from_parts(head, body);
@@ -201,8 +197,9 @@ struct Job<'a> {
 impl Job<'_> {
     fn streaming(&self, body: Incoming) -> Box<Streaming> {
         let idle = self.context.shared.config.limits.idle;
-        let most = self.context.served.options.max_body_bytes;
-        Streaming::new(body, Arc::clone(&self.place), idle, most, self.is_grpc)
+        let most = self.context.upstream.options().max_body_bytes;
+        let recorder = self.context.visit.recorder.clone();
+        Streaming::new(body, Arc::clone(&self.place), recorder, Limits { idle, most, is_grpc: self.is_grpc })
     }
 
     async fn over_h1(
@@ -224,6 +221,7 @@ impl Job<'_> {
             return match self.send_h1(head.clone(), is_head, None, true).await {
                 Err(refused) if refused.never_started => {
                     tracing::debug!("a kept connection was gone; the request goes out on a new one");
+                    self.context.visit.recorder.retried();
                     self.send_h1(head, is_head, None, false).await.map_err(|refused| refused.failure)
                 }
                 other => other.map_err(|refused| refused.failure),
@@ -242,11 +240,11 @@ impl Job<'_> {
         may_reuse: bool,
     ) -> Result<(Response<()>, Arrived), Refused> {
         let context = self.context;
-        let service = context.served.number;
+        let (pool, service) = (context.upstream.pool(), context.upstream.number());
         let kept = match (may_reuse, &sending) {
             (false, _) => None,
-            (true, None) => context.session.pool.take(service, Repeatable::Yes),
-            (true, Some(_)) => context.session.pool.take(service, Repeatable::No),
+            (true, None) => pool.take(service, Repeatable::Yes),
+            (true, Some(_)) => pool.take(service, Repeatable::No),
         };
         let (stream, kept) = match kept {
             Some(stream) => (stream, true),
@@ -254,8 +252,8 @@ impl Job<'_> {
         };
         let outcome = Arc::clone(stream.outcome());
         let before = outcome.written();
-        let upstream = Upstream { session: Arc::clone(context.session), service, stream };
-        let mut exchange = Exchange::begin(upstream, head, is_head, sending);
+        let stream = KeptStream { upstream: context.upstream.clone(), stream };
+        let mut exchange = Exchange::begin(stream, head, is_head, sending);
         match self.first_byte(poll_fn(|cx| exchange.poll_head(cx))).await {
             Waited::Answered(Ok((head, rest))) => Ok(exchange.answer(&context.shared.tasks, head, rest)),
             Waited::Answered(Err(trouble)) => {
@@ -282,6 +280,7 @@ impl Job<'_> {
         match self.send_h2(Request::from_parts(parts, VisitorBody::Empty), true).await {
             Err(refused) if refused.never_started => {
                 tracing::debug!("a shared connection was gone; the request goes out on a new one");
+                self.context.visit.recorder.retried();
                 let request = Request::from_parts(again, VisitorBody::Empty);
                 self.send_h2(request, false).await.map_err(|refused| refused.failure)
             }
@@ -302,7 +301,8 @@ impl Job<'_> {
         let uri: Result<Uri, _> = format!("http://{authority}{target}").parse();
         *request.uri_mut() = uri.map_err(|_| Refused::for_good(Failure::BadRequest))?;
         *request.version_mut() = Version::HTTP_2;
-        let kept = context.session.pool.share(context.served.number, context.peer).filter(|_| may_reuse);
+        let kept =
+            context.upstream.pool().share(context.upstream.number(), context.peer).filter(|_| may_reuse);
         let was_kept = kept.is_some();
         let mut connection = match kept {
             Some(connection) => connection,
@@ -320,7 +320,7 @@ impl Job<'_> {
                 let arrived = if has_none {
                     Arrived::Whole(Bytes::new())
                 } else {
-                    Arrived::Streaming(Source::Hyper { body, _lease: Lease::Shared { _place: place } })
+                    Arrived::Streaming(Source::Hyper { body, lease: Lease::Shared(place) })
                 };
                 Ok((Response::from_parts(parts, ()), arrived))
             }

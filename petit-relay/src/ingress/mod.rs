@@ -57,7 +57,8 @@ pub(super) use self::pool::StreamPool;
 use super::admission::Admission;
 use super::failure::Failure;
 use super::front_probe::{ANSWER_FIELD, TOKEN_FIELD};
-use super::route::{Routed, decide};
+use super::route::decide;
+use super::visit::{Asked, Protocol, Visit, VisitEnd};
 use super::{RelayShared, invite_page};
 
 /// Who is at the other end of a visitor's connection, and how it came in.
@@ -252,7 +253,8 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
-/// The answer to one request: the service's, or Petit's own.
+/// The answer to one request: the service's, or Petit's own. These are the steps of a request, in their order: check
+/// its head, find its route, from where on it is a [`Visit`], then see [`carry`].
 async fn answer(
     shared: &Arc<RelayShared>,
     connection: &Connection,
@@ -261,7 +263,6 @@ async fn answer(
 ) -> Response<AnswerBody> {
     let visitor = &connection.visitor;
     let legacy = shared.config.legacy_errors;
-    let version = request.version();
     let checked = match head::check(&request, visitor, &shared.config.endpoint, &shared.pseudonym) {
         Ok(head::Checked::Request(checked)) => checked,
         // Asked of the server itself, not of a service (RFC 9110 §9.3.7).
@@ -272,72 +273,105 @@ async fn answer(
     if let Some(answer) = answer_front_probe(shared, &checked, &request) {
         return answer;
     }
-    let route = match decide(&checked.host, &shared.config.endpoint, shared.access.as_ref()) {
-        Routed::Service { route, .. } => route,
-        Routed::Unknown if is_invite_page(shared, &checked, &request) => return invite_page::page(),
-        Routed::Unknown => return Failure::Unknown.answer(None, id, legacy),
-        Routed::Foreign => return Failure::Misdirected.answer(None, id, legacy),
+    let route = match decide(&checked.host, &shared.config.endpoint, shared.access.as_ref()).service() {
+        Ok(route) => route,
+        Err(Failure::Unknown) if is_invite_page(shared, &checked, &request) => return invite_page::page(),
+        Err(failure) => return failure.answer(None, id, legacy),
     };
+    let version = request.version();
+    let visit =
+        Visit::begin(shared.observer.as_ref(), id, route, head::origin(&request, visitor, shared), || {
+            let target = request.uri().path_and_query().cloned();
+            let asked = Asked { method: request.method().clone(), target };
+            (Protocol::of(version, checked.websocket), Some(asked))
+        });
+    let result = carry(shared, connection, request, &checked, &visit).await;
+    let answer = result.unwrap_or_else(|failed| {
+        visit.recorder.ends(VisitEnd::Failed(failed.failure));
+        let mut answer = failed.failure.answer(Some(&visit.route.name), id, legacy);
+        // A version that HTTP/1.0 does not know would be answered for it by hyper; its connection ends as always.
+        // And behind a request that was to become a WebSocket there may be bytes that are no HTTP.
+        if failed.was_on_its_way && (version == Version::HTTP_10 || checked.websocket) {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    });
+    visit.recorder.set_status(answer.status());
+    answer
+}
+
+/// Why a visit got no answer of its service.
+struct Failed {
+    failure: Failure,
+    /// There was a client to carry it to.
+    was_on_its_way: bool,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, was_on_its_way: false }
+    }
+}
+
+/// The steps of a visit whose route is known: may its connection ask for services, is it one of HTTP, is its client
+/// there, a place for it, a stream and the answer.
+async fn carry(
+    shared: &Arc<RelayShared>,
+    connection: &Connection,
+    request: Request<Incoming>,
+    checked: &head::Request,
+    visit: &Visit,
+) -> Result<Response<AnswerBody>, Failed> {
     if !connection.admission.try_settle_as_visitor() {
-        return Failure::Busy.answer(Some(&route.name), id, legacy);
+        return Err(Failure::Busy.into());
     }
-    if route.kind != ServiceKind::Http {
-        return Failure::NotHttp.answer(None, id, legacy);
-    }
-    let Some((session, served)) = shared.awaited.find(&shared.registry, &route).await else {
-        let online = shared.registry.is_online(&route.device);
-        let failure = if online { Failure::NotOffered } else { Failure::Away };
-        return failure.answer(Some(&route.name), id, legacy);
+    visit.route.must_be(ServiceKind::Http)?;
+    let Some(upstream) = shared.awaited.find(&shared.registry, &visit.route).await else {
+        let presence = shared.registry.presence(&visit.route);
+        return Err(presence.failure().unwrap_or(Failure::NotOffered).into());
     };
-    if !session.moves {
+    if !upstream.moves_in_time() {
         connection.activity.goes_to_older_client();
     }
-    let visitor_address = head::origin(&request, visitor, shared);
     let context = forward::RequestContext {
         shared,
-        session: &session,
-        served: &served,
-        peer: visitor.peer,
-        visitor: visitor_address,
-        id,
+        visit,
+        upstream: &upstream,
+        peer: connection.visitor.peer,
         host: checked.host.name(),
         timer: connection.activity.timer(),
     };
-    let result = pass_on(&context, request, &checked, visitor).await;
-    result.unwrap_or_else(|failure| {
+    let result = pass_on(&context, request, checked, &connection.visitor).await;
+    result.map_err(|failure| {
         if matches!(failure, Failure::Busy | Failure::TooMany) {
             shared.places.refused();
         }
-        let code = failure.code();
-        if served.take_failure_log_permit() {
-            tracing::info!(service = %route.name, id = %route.id, device = %route.device, code, request = %id, "request not answered by the service");
-        } else {
-            tracing::debug!(id = %route.id, code, request = %id, "request not answered by the service");
-        }
-        let mut response = failure.answer(Some(&route.name), id, legacy);
-        // A version that HTTP/1.0 does not know would be answered for it by hyper; its connection ends as always.
-        // And behind a request that was to become a WebSocket there may be bytes that are no HTTP.
-        if version == Version::HTTP_10 || checked.websocket {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
+        log_failure(&context, failure);
+        Failed { failure, was_on_its_way: true }
     })
 }
 
+/// The one line about a request that its service has not answered.
+fn log_failure(context: &forward::RequestContext<'_>, failure: Failure) {
+    let Visit { id, route, .. } = context.visit;
+    let code = failure.code();
+    if context.upstream.take_failure_log_permit() {
+        tracing::info!(service = %route.name, id = %route.id, device = %route.device, code, request = %id, "request not answered by the service");
+    } else {
+        tracing::debug!(id = %route.id, code, request = %id, "request not answered by the service");
+    }
+}
+
+/// A place, and then the service's answer.
 async fn pass_on(
     context: &forward::RequestContext<'_>,
     request: Request<Incoming>,
     checked: &head::Request,
     visitor: &Visitor,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let shared = context.shared;
     let claim = context.claim(!request.body().is_end_stream());
-    let visits = &context.served.rooms.visits;
-    let slot = if shared.connections.takes_requests() {
-        visits.enter(claim).await?
-    } else {
-        visits.enter_instead(claim)?
-    };
+    let slot = context.shared.place(&context.upstream.rooms().visits, claim).await?;
+    context.visit.recorder.placed();
     if checked.websocket {
         upgrade::websocket(context, head::to_service(request, checked, visitor, context), slot).await
     } else {

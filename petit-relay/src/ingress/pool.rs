@@ -244,9 +244,19 @@ impl StreamPool {
 /// What a request on a connection of hyper's holds until its answer has come to its end.
 pub(super) enum Lease {
     /// A stream that goes with its answer.
-    Once { _sender: http1::SendRequest<VisitorBody> },
+    Once { _sender: http1::SendRequest<VisitorBody>, outcome: Arc<StreamOutcome> },
     /// A place on a shared connection.
-    Shared { _place: OnSharedConnection },
+    Shared(OnSharedConnection),
+}
+
+impl Lease {
+    /// True when the connection has ended with its session.
+    pub(super) fn is_lost(&self) -> bool {
+        match self {
+            Self::Once { outcome, .. } => outcome.was_lost(),
+            Self::Shared(place) => place.0.outcome.was_lost(),
+        }
+    }
 }
 
 #[cfg(test)]

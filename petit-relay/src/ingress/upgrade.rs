@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::super::failure::Failure;
 use super::super::places::{Place, Slot};
+use super::super::visit::{VisitEnd, VisitRecorder};
 use super::body::{AnswerBody, AnswerKind, Source, VisitorBody};
 use super::forward::{RequestContext, Waited, first_byte, http1_builder};
 use super::frames::{Goodbye, Parting, Visiting};
@@ -33,7 +34,7 @@ pub(super) async fn websocket(
         return Err(Failure::BadRequest);
     }
     // A WebSocket has a place of its own kind; that of a request is free again once it is one.
-    let room = context.served.rooms.websockets.as_ref().ok_or(Failure::NotHttp)?;
+    let room = context.upstream.rooms().websockets.as_ref().ok_or(Failure::NotHttp)?;
     let socket = tokio::select! {
         entered = room.enter(context.claim(false)) => entered?,
         () = slot.place().lost() => return Err(Failure::GaveWay),
@@ -64,13 +65,15 @@ pub(super) async fn websocket(
         Waited::Answered(Err(_)) => return Err(Failure::of_stream_outcome(&outcome)),
         Waited::InVain(failure) => return Err(failure),
     };
-    let idle = context.shared.config.limits.idle;
+    let (idle, recorder) = (context.shared.config.limits.idle, context.visit.recorder.clone());
+    recorder.answered();
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         head::check_answer(&response)?;
         // A stream that was to become something else is not used for another request.
-        let lease = Lease::Once { _sender: sender };
+        let lease = Lease::Once { _sender: sender, outcome };
         let response = response.map(|body| {
-            AnswerBody::service(Source::Hyper { body, _lease: lease }, slot, idle, AnswerKind::Plain)
+            let source = Source::Hyper { body, lease };
+            AnswerBody::service(source, slot, recorder, idle, AnswerKind::Plain)
         });
         let mut response = head::to_visitor(response, Version::HTTP_11, context.host);
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -87,7 +90,7 @@ pub(super) async fn websocket(
         // Both resolve once both heads are on their way.
         if let Ok((visitor, service)) = tokio::try_join!(visitor, service) {
             let _counted = shared.leaving.websocket();
-            join(visitor, service, idle, goodbye, socket).await;
+            join(visitor, service, idle, goodbye, (socket, recorder)).await;
         }
     });
     let (parts, _) = response.into_parts();
@@ -105,7 +108,7 @@ async fn join(
     service: Upgraded,
     idle: Duration,
     goodbye: impl Future<Output = ()>,
-    slot: Slot,
+    (slot, recorder): (Slot, VisitRecorder),
 ) {
     let Ok(parts) = service.downcast::<TokioIo<Stream>>() else { return };
     let mut stream = parts.io.into_inner();
@@ -115,7 +118,8 @@ async fn join(
     if visitor.write_all(&parts.read_buf).await.is_err() {
         return;
     }
-    let moved = Moved { place: slot.place(), last: Mutex::new(Instant::now()) };
+    recorder.add_down(parts.read_buf.len());
+    let moved = Moved { place: slot.place(), recorder: &recorder, last: Mutex::new(Instant::now()) };
     let carried = async {
         let mut progress = &moved;
         carry(&mut stream, &mut visitor, Until::BothFinishOrLocalBreaks, &mut progress).await
@@ -142,18 +146,28 @@ async fn join(
         }
         tokio::time::sleep(limits::GOODBYE_ANSWER).await;
     };
-    tokio::select! {
-        result = carried => if let Err(error) = result {
-            tracing::trace!(%error, "websocket ended");
-        },
-        () = moved.not_for(idle) => tracing::debug!("websocket cut: nothing has moved for long"),
-        () = parted => tracing::debug!("websocket cut: no goodbye came back"),
-    }
+    let result = tokio::select! {
+        result = carried => result.map(|()| VisitEnd::Whole),
+        () = moved.not_for(idle) => {
+            tracing::debug!("websocket cut: nothing has moved for long");
+            Ok(VisitEnd::Idle)
+        }
+        () = parted => {
+            tracing::debug!("websocket cut: no goodbye came back");
+            Ok(VisitEnd::Cut)
+        }
+    };
+    let end = result.unwrap_or_else(|error| {
+        tracing::trace!(%error, "websocket ended");
+        VisitEnd::of_broken(&error, stream.outcome())
+    });
+    recorder.ends(if slot.place().is_lost() { VisitEnd::Failed(Failure::GaveWay) } else { end });
 }
 
 /// When anything last moved.
 struct Moved<'a> {
     place: &'a Place,
+    recorder: &'a VisitRecorder,
     last: Mutex<Instant>,
 }
 
@@ -179,11 +193,13 @@ impl Moved<'_> {
 }
 
 impl Progress for &Moved<'_> {
-    fn to_local(&mut self, _: usize) {
+    fn to_local(&mut self, bytes: usize) {
         self.now();
+        self.recorder.add_down(bytes);
     }
 
-    fn to_stream(&mut self, _: &[u8]) {
+    fn to_stream(&mut self, bytes: &[u8]) {
         self.now();
+        self.recorder.add_up(bytes.len());
     }
 }

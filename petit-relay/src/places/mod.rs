@@ -122,7 +122,7 @@ pub(super) struct Rooms {
 
 /// What kind of visit a place is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Visit {
+enum VisitKind {
     Request,
     WebSocket,
     Connection,
@@ -143,7 +143,7 @@ pub(super) struct Places {
 #[derive(Debug, Default)]
 struct Tables {
     pools: Living<Scarce, PlacePool>,
-    rooms: Living<(Visit, DeviceId, RegisteredId), Room>,
+    rooms: Living<(VisitKind, DeviceId, RegisteredId), Room>,
     /// Rooms so far.
     made: u64,
 }
@@ -185,13 +185,13 @@ impl Places {
         let room = |visit| self.room(visit, client, service);
         match kind {
             ServiceKind::Http => {
-                Rooms { visits: room(Visit::Request), websockets: Some(room(Visit::WebSocket)) }
+                Rooms { visits: room(VisitKind::Request), websockets: Some(room(VisitKind::WebSocket)) }
             }
-            ServiceKind::Tcp => Rooms { visits: room(Visit::Connection), websockets: None },
+            ServiceKind::Tcp => Rooms { visits: room(VisitKind::Connection), websockets: None },
         }
     }
 
-    fn room(&self, visit: Visit, client: DeviceId, service: RegisteredId) -> Arc<Room> {
+    fn room(&self, visit: VisitKind, client: DeviceId, service: RegisteredId) -> Arc<Room> {
         let mut tables = self.tables();
         if let Some(room) = tables.rooms.get(&(visit, client, service)) {
             return room;
@@ -201,15 +201,15 @@ impl Places {
             |what, most| tables.pools.get_or_make(what, || PlacePool::new(what, most, &self.counters));
         let visits = pool(Scarce::Visits(client), limits::VISITS_PER_CLIENT);
         let pools = match visit {
-            Visit::Request => {
+            VisitKind::Request => {
                 // Half of all at most, so that one service's trouble is never everybody's.
                 let most = requests_per_service.min(requests / 2).max(1);
                 vec![pool(Scarce::ServiceRequests(service), most), visits, Arc::clone(&self.requests)]
             }
-            Visit::WebSocket => vec![pool(Scarce::WebSockets(client), websockets_per_client), visits],
-            Visit::Connection => vec![visits],
+            VisitKind::WebSocket => vec![pool(Scarce::WebSockets(client), websockets_per_client), visits],
+            VisitKind::Connection => vec![visits],
         };
-        let rate = self.limits.requests_per_second.filter(|_| visit == Visit::Request);
+        let rate = self.limits.requests_per_second.filter(|_| visit == VisitKind::Request);
         tables.made += 1;
         let number = tables.made;
         let room = Room::new(number, (client, service), pools, rate, Arc::clone(&self.clock));

@@ -5,8 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use petit_engine::mux::Progress;
-
 use super::super::failure::Failure;
 use super::share::Stage;
 
@@ -171,16 +169,5 @@ impl Place {
 
     fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whatever is carried both ways.
-impl Progress for &Place {
-    fn to_local(&mut self, _: usize) {
-        self.moved();
-    }
-
-    fn to_stream(&mut self, _: &[u8]) {
-        self.moved();
     }
 }

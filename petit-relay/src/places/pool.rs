@@ -228,13 +228,14 @@ impl Drop for Waiting<'_> {
 mod tests {
     use petit_engine::name::{DeviceId, RegisteredId};
 
-    use super::super::{LimitsConfig, Places, Visit};
+    use super::super::{LimitsConfig, Places, VisitKind};
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_place_that_nobody_was_rung_for_is_found_though_the_line_is_not_empty() {
         let places = Places::new(&LimitsConfig::default(), Vec::new());
-        let room = places.room(Visit::Request, DeviceId::random().unwrap(), RegisteredId::random().unwrap());
+        let room =
+            places.room(VisitKind::Request, DeviceId::random().unwrap(), RegisteredId::random().unwrap());
         let pool = PlacePool::new(Scarce::Requests, 1, &Arc::default());
         let first = Waiting::new(&pool).unwrap();
         assert!(first.is_first);

@@ -23,7 +23,7 @@ fn client() -> DeviceId {
 
 /// A service of a client's.
 fn service_of(places: &Places, client: DeviceId) -> Arc<Room> {
-    places.room(Visit::Request, client, RegisteredId::random().unwrap())
+    places.room(VisitKind::Request, client, RegisteredId::random().unwrap())
 }
 
 /// A service of a client of its own.
@@ -424,16 +424,16 @@ async fn who_speaks_for_many_has_no_share_and_takes_no_more_than_one() {
 async fn websockets_and_connections_are_shared_like_requests() {
     let places = places(&LimitsConfig::default());
     let (one, [a, b]) = (client(), [(); 2].map(|()| RegisteredId::random().unwrap()));
-    let sockets = places.room(Visit::WebSocket, one, a);
+    let sockets = places.room(VisitKind::WebSocket, one, a);
     let held = fill(&[Arc::clone(&sockets)], visitor(1)).await;
     assert_eq!(held.len(), limits::WEBSOCKETS_PER_CLIENT);
     let (entered, took) = enters(&sockets, visitor(2)).await;
     assert!(entered.is_ok() && took < Duration::from_secs(1), "{took:?}");
     // One service of the client's leaves room for another.
-    let beside = places.room(Visit::WebSocket, one, b);
+    let beside = places.room(VisitKind::WebSocket, one, b);
     assert!(beside.enter(visitor(3)).await.is_ok());
     assert_eq!(lost(&held).await, 2);
-    let connections = places.room(Visit::Connection, one, b);
+    let connections = places.room(VisitKind::Connection, one, b);
     let all = fill(&[Arc::clone(&connections)], visitor(4)).await;
     assert_eq!(all.len() + held.len(), limits::VISITS_PER_CLIENT + 1, "what was lost or left counts no more");
     assert!(
@@ -443,7 +443,7 @@ async fn websockets_and_connections_are_shared_like_requests() {
     assert_eq!(lost(&all).await, 1);
     let none = LimitsConfig { websockets_per_client: 0, ..LimitsConfig::default() };
     let places = Places::new(&none, Vec::new());
-    let (refused, took) = enters(&places.room(Visit::WebSocket, one, a), ANYBODY).await;
+    let (refused, took) = enters(&places.room(VisitKind::WebSocket, one, a), ANYBODY).await;
     assert_eq!((refused.unwrap_err(), took), (Failure::Busy, Duration::ZERO));
 }
 
@@ -451,9 +451,9 @@ async fn websockets_and_connections_are_shared_like_requests() {
 async fn a_client_that_comes_back_finds_what_its_visitors_hold() {
     let places = places(&limits(100, 5));
     let (device, id) = (client(), RegisteredId::random().unwrap());
-    let before = places.room(Visit::Request, device, id);
+    let before = places.room(VisitKind::Request, device, id);
     let held = fill(&[before], ANYBODY).await;
-    let after = places.room(Visit::Request, device, id);
+    let after = places.room(VisitKind::Request, device, id);
     assert_eq!(enters(&after, ANYBODY).await.0.unwrap_err(), Failure::Busy);
     drop(held);
     assert!(after.enter(ANYBODY).await.is_ok());

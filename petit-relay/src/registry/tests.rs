@@ -112,12 +112,12 @@ async fn the_newest_session_that_serves_a_route_is_found_in_every_part() {
         kept.push(alive);
         let first = registry.insert(Arc::clone(&older), false);
         let second = registry.insert(Arc::clone(&newer), false);
-        assert!(Arc::ptr_eq(&registry.find(&route).unwrap().0, &newer));
+        assert!(Arc::ptr_eq(&registry.newest(&route).unwrap().0, &newer));
         drop(second);
-        assert!(Arc::ptr_eq(&registry.find(&route).unwrap().0, &older));
+        assert!(Arc::ptr_eq(&registry.newest(&route).unwrap().0, &older));
         newer.set_served(HashMap::new());
         let second = registry.insert(Arc::clone(&newer), false);
-        assert!(Arc::ptr_eq(&registry.find(&route).unwrap().0, &older), "it serves it no longer");
+        assert!(Arc::ptr_eq(&registry.newest(&route).unwrap().0, &older), "it serves it no longer");
         assert!(registry.is_online(&route.device) && registry.sessions().len() == 2);
         drop((first, second));
         assert!(registry.find(&route).is_none() && registry.sessions().is_empty());

@@ -23,6 +23,7 @@ use serde::Deserialize;
 pub use self::fronts_form::Fronts;
 use self::fronts_form::FrontsForm;
 use self::limits_form::{LimitsForm, LogSize, Span};
+use crate::access_log::AccessLogForm;
 
 /// Bytes of log that are kept unless the operator says otherwise. A session costs two lines of 150 bytes, but no
 /// more than one line a second over time, so this is four days of the busiest server and months of a small one.
@@ -63,8 +64,10 @@ pub struct Config {
     pub legacy_errors: bool,
     /// How much is logged.
     pub log_level: Level,
-    /// Bytes of log that are kept.
+    /// Bytes of log that are kept, and as many of the access log.
     pub log_size: u64,
+    /// Whether a line is written for each visit, and how.
+    pub access_log: AccessLogForm,
     /// Services that one client may register.
     pub max_services: usize,
     /// How long an invite lasts unless its maker says otherwise.
@@ -106,6 +109,7 @@ impl Config {
         note("registry_file", self.registry_file == running.registry_file);
         note("tcp_bind", self.tcp_bind == running.tcp_bind);
         note("trusted_proxies", self.trusted_proxies == running.trusted_proxies);
+        note("access_log", self.access_log == running.access_log);
         note("legacy_errors", self.legacy_errors == running.legacy_errors);
         note("vitae", self.vitae == running.vitae);
         note("fronts", self.fronts == running.fronts);
@@ -230,6 +234,7 @@ const SERVER: Table = Table(&[
     key("legacy_errors", ValueKind::Value),
     key("log_level", ValueKind::Value),
     key("log_size", ValueKind::Value),
+    key("access_log", ValueKind::Value),
     key("max_services", ValueKind::Value),
     key("invite_lifetime", ValueKind::Value),
     key("drain", ValueKind::Value),
@@ -276,6 +281,7 @@ struct ServerForm {
     legacy_errors: Option<bool>,
     log_level: Option<Level>,
     log_size: Option<LogSize>,
+    access_log: Option<AccessLogForm>,
     max_services: Option<MaxServices>,
     invite_lifetime: Option<Lifetime>,
     drain: Option<Span<1, DRAIN_MAX_SECONDS>>,
@@ -326,6 +332,7 @@ impl ServerForm {
             legacy_errors: self.legacy_errors.unwrap_or(false),
             log_level: self.log_level.unwrap_or_default(),
             log_size: self.log_size.map_or(LOG_SIZE, |size| size.0),
+            access_log: self.access_log.unwrap_or_default(),
             max_services: self.max_services.map_or(16, |max| max.0),
             invite_lifetime: self.invite_lifetime.map_or(limits::INVITE_LIFETIME, |lifetime| lifetime.0),
             drain: self.drain.map_or(limits::DRAIN, |span| span.0),

@@ -104,6 +104,7 @@ fn values(config: &Config) -> Vec<Shown> {
         legacy_errors,
         log_level,
         log_size,
+        access_log,
         max_services,
         invite_lifetime,
         drain,
@@ -137,6 +138,7 @@ fn values(config: &Config) -> Vec<Shown> {
         ("registry_file", json!(registry_file), restart),
         ("log_level", json!(log_level), reload),
         ("log_size", size(*log_size), reload),
+        ("access_log", json!(access_log), restart),
         ("legacy_errors", json!(legacy_errors), restart),
     ];
     let mut shown: Vec<Shown> = of("", server).collect();
@@ -236,6 +238,7 @@ mod tests {
         ("", "registry_file", "\"other.db\""),
         ("", "log_level", "\"debug\""),
         ("", "log_size", "\"2MB\""),
+        ("", "access_log", "\"json\""),
         ("", "legacy_errors", "true"),
         ("fronts", "try_public", "false"),
         ("fronts", "private_networks", "[\"10.0.0.0/8\"]"),

@@ -11,12 +11,13 @@ use petit_engine::proto::control::Text;
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::lock::Lock;
 use petit_host::{files, harden};
-use petit_relay::{FrontSettings, LimitsConfig, ListenerKind, Relay, RelayConfig};
+use petit_relay::{FrontSettings, LimitsConfig, ListenerKind, Observer, Relay, RelayConfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::{Phase, Server, ServerStartError, Settings, directory, lock, service_limits};
 use crate::SOFTWARE;
+use crate::access_log::AccessLog;
 use crate::certificate::{self, Loaded, Stamps};
 use crate::config::Config;
 use crate::folder::Folder;
@@ -80,6 +81,7 @@ pub struct Prepared {
     tls: Listening,
     tcp: Vec<(RegisteredId, TcpListener)>,
     fronts: FrontSettings,
+    access_log: Option<AccessLog>,
 }
 
 impl Prepared {
@@ -104,6 +106,9 @@ impl Prepared {
         let key = folder.read_key()?;
         let pins = folder.pins()?;
         let fronts = fronts::settings(&config)?;
+        let path = folder.access_log();
+        let access_log = AccessLog::open(config.access_log, &path, config.log_size)
+            .map_err(|source| ServerStartError::AccessLog { path, source })?;
         let stamps = Stamps::of(&config);
         let certificates = certificate::load(&config).for_start(&config)?;
         let mut listen = |address, kind, setting| {
@@ -129,7 +134,7 @@ impl Prepared {
             ListenerKind::Http | ListenerKind::Tls => None,
         });
         let tcp = tcp.collect();
-        Ok(Self { config, folder, lock, key, pins, certificates, stamps, http, tls, tcp, fronts })
+        Ok(Self { config, folder, lock, key, pins, certificates, stamps, http, tls, tcp, fronts, access_log })
     }
 
     /// Opens the registry and serves. `expected` are the clients that were connected to the process before.
@@ -137,7 +142,20 @@ impl Prepared {
     /// # Errors
     /// [`ServerStartError`].
     pub async fn serve(self, expected: Vec<DeviceId>) -> Result<Server, ServerStartError> {
-        let Self { config, folder, lock, key, pins, certificates, stamps, http, tls, tcp, fronts } = self;
+        let Self {
+            config,
+            folder,
+            lock,
+            key,
+            pins,
+            certificates,
+            stamps,
+            http,
+            tls,
+            tcp,
+            fronts,
+            access_log,
+        } = self;
         lock.sign();
         let limits = watch::Sender::new(service_limits(&config));
         let (directory, store) = directory(&config, limits.subscribe()).await?;
@@ -153,7 +171,8 @@ impl Prepared {
         }
         let relay_limits = LimitsConfig { connections, requests, ..config.limits.clone() };
         let relay_config = relay_config(&config, key, (&endpoint, relay_limits), fronts);
-        let relay = Relay::start(relay_config, Arc::new(directory.clone()))?;
+        let observer = access_log.clone().map(|log| Arc::new(log) as Arc<dyn Observer>);
+        let relay = Relay::start(relay_config, Arc::new(directory.clone()), observer)?;
         relay.expect(expected);
         for (id, listener) in tcp {
             relay.adopt(id, listener);
@@ -178,6 +197,7 @@ impl Prepared {
             pins,
             endpoint,
             limits,
+            access_log,
             store,
             yielded: Mutex::default(),
             phase: Mutex::new(Phase::Running),

@@ -78,7 +78,7 @@ async fn reset_code(stream: &Stream) -> ResetCode {
 struct Endless;
 
 impl Visits for Endless {
-    fn visit(&self, visit: Visit) -> BoxFuture<'static, ()> {
+    fn visit(&self, visit: IncomingStream) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let _visit = visit;
             pending::<()>().await;

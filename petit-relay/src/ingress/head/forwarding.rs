@@ -121,11 +121,11 @@ impl<'a> Forwarding<'a> {
         let peer = canonical(visitor.peer).ip();
         Self {
             peer,
-            origin: context.visitor.ip(),
+            origin: context.visit.visitor.ip(),
             https: visitor.transport.is_tls(),
             trusted: is_trusted(peer, context.shared),
             pseudonym: &context.shared.pseudonym,
-            host: context.served.options.host.as_ref().map(|host| host.as_str()),
+            host: context.upstream.options().host.as_ref().map(|host| host.as_str()),
         }
     }
 }

@@ -22,7 +22,8 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::answer::fuzz;
 use self::answer::{Framing, Head, HeadReader};
 pub(super) use self::sending::{Coding, Sending, write_head};
-use super::super::session::Session;
+use super::super::failure::Failure;
+use super::super::upstream::Upstream;
 use super::body::{Arrived, BodyError, Source};
 
 /// Bytes that are not HTTP, or not the HTTP that they claim to be.
@@ -51,43 +52,41 @@ pub(super) enum Trouble {
 
 /// One request on its way and the answer that is waited for.
 pub(super) struct Exchange {
-    upstream: Upstream,
+    on: KeptStream,
     sending: Option<Sending>,
     reader: HeadReader,
 }
 
 /// A stream with an HTTP/1.1 connection on it.
-pub(super) struct Upstream {
-    pub(super) session: Arc<Session>,
-    /// The agent's number of the service.
-    pub(super) service: u16,
+pub(super) struct KeptStream {
+    pub(super) upstream: Upstream,
     pub(super) stream: Arc<Stream>,
 }
 
-impl Upstream {
+impl KeptStream {
     fn give_back(self) {
-        self.session.pool.give_back(self.service, self.stream);
+        self.upstream.pool().give_back(self.upstream.number(), self.stream);
     }
 }
 
 impl Exchange {
     /// Sends the head, and the body behind it as far as it can go.
-    pub(super) fn begin(upstream: Upstream, head: Bytes, is_head: bool, sending: Option<Sending>) -> Self {
-        upstream.stream.send_chunk(head);
-        Self { upstream, sending, reader: HeadReader::new(is_head) }
+    pub(super) fn begin(on: KeptStream, head: Bytes, is_head: bool, sending: Option<Sending>) -> Self {
+        on.stream.send_chunk(head);
+        Self { on, sending, reader: HeadReader::new(is_head) }
     }
 
     /// Waits for the answer's head, passing the body on meanwhile.
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Head, Bytes), Trouble>> {
         if let Some(sending) = &mut self.sending {
-            match sending.poll(cx, &self.upstream.stream) {
+            match sending.poll(cx, &self.on.stream) {
                 Poll::Ready(Ok(_)) => self.sending = None,
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Trouble::Body)),
                 Poll::Pending => {}
             }
         }
         loop {
-            match ready!(self.upstream.stream.poll_chunk(cx)) {
+            match ready!(self.on.stream.poll_chunk(cx)) {
                 Ok(Some(chunk)) => match self.reader.push(chunk) {
                     Ok(Some(answer)) => return Poll::Ready(Ok(answer)),
                     Ok(None) => {}
@@ -105,17 +104,16 @@ impl Exchange {
     /// `tasks`.
     pub(super) fn answer(self, tasks: &TaskTracker, head: Head, rest: Bytes) -> (Response<()>, Arrived) {
         let ends = Arc::new(Ends::default());
-        let Self { upstream, sending, .. } = self;
+        let Self { on, sending, .. } = self;
         match sending {
             None => {
                 ends.reached(SENT);
             }
             Some(sending) => {
-                tasks.spawn(rest_of_upload(sending, Arc::clone(&upstream.stream), Arc::clone(&ends)));
+                tasks.spawn(rest_of_upload(sending, Arc::clone(&on.stream), Arc::clone(&ends)));
             }
         }
-        let mut body =
-            Body { upstream: Some(upstream), rest, framing: head.framing, reusable: head.reusable, ends };
+        let mut body = Body { on: Some(on), rest, framing: head.framing, reusable: head.reusable, ends };
         let answer = match body.whole() {
             Some(whole) => Arrived::Whole(whole),
             None => Arrived::Streaming(Source::Http1(body)),
@@ -153,7 +151,7 @@ impl Ends {
 /// An answer's body on its way. Dropped before its end it ends the stream, and with it the service's connection.
 pub(crate) struct Body {
     /// `None` once the end was reached.
-    upstream: Option<Upstream>,
+    on: Option<KeptStream>,
     rest: Bytes,
     framing: Framing,
     reusable: bool,
@@ -175,14 +173,14 @@ impl Body {
 
     /// Both heads and this body are over: what is left is a stream for the next request, or none.
     fn end(&mut self) {
-        let Some(upstream) = self.upstream.take() else { return };
+        let Some(on) = self.on.take() else { return };
         let sent = self.ends.reached(ANSWERED);
         if sent && self.reusable && self.rest.is_empty() {
-            upstream.give_back();
+            on.give_back();
         } else if !sent && self.rest.is_empty() {
             // The upload goes on, in a task of its own that finishes the stream.
         } else {
-            upstream.stream.cancel();
+            on.stream.cancel();
         }
     }
 
@@ -206,8 +204,8 @@ impl Body {
                 Ok(Next::Wanting) => {}
                 Err(Invalid) => return Poll::Ready(Some(Err(BodyError::Cut("it breaks the rules of HTTP")))),
             }
-            let Some(upstream) = &self.upstream else { return Poll::Ready(None) };
-            match ready!(upstream.stream.poll_chunk(cx)) {
+            let Some(on) = &self.on else { return Poll::Ready(None) };
+            match ready!(on.stream.poll_chunk(cx)) {
                 Ok(Some(chunk)) => self.rest = chunk,
                 Ok(None) if matches!(self.framing, Framing::UntilEnd) => self.framing = Framing::Length(0),
                 Ok(None) => {
@@ -216,6 +214,12 @@ impl Body {
                 Err(_) => return Poll::Ready(Some(Err(BodyError::Cut("the stream broke")))),
             }
         }
+    }
+
+    /// What it means for the visitor that the body has broken.
+    pub(super) fn failure(&self) -> Failure {
+        let is_lost = self.on.as_ref().is_some_and(|on| on.stream.outcome().was_lost());
+        if is_lost { Failure::TunnelLost } else { Failure::ServiceBroke }
     }
 
     /// True when the last piece was handed out.
@@ -235,8 +239,8 @@ impl Drop for Body {
     fn drop(&mut self) {
         if self.framing.is_over() {
             self.end();
-        } else if let Some(upstream) = &self.upstream {
-            upstream.stream.cancel();
+        } else if let Some(on) = &self.on {
+            on.stream.cancel();
         }
     }
 }

@@ -66,7 +66,7 @@ async fn many_networks_with_a_few_places_each_keep_nobody_out() {
 async fn few_websockets_of_many_addresses_keep_nobody_out() {
     let places = places(&LimitsConfig::default());
     let (one, id) = (client(), RegisteredId::random().unwrap());
-    let room = places.room(Visit::WebSocket, one, id);
+    let room = places.room(VisitKind::WebSocket, one, id);
     let held = crowd(&room, 7, |number| visitor(100 + number)).await;
     assert_eq!(held.len(), limits::WEBSOCKETS_PER_CLIENT);
     let newcomers: Vec<_> = (0..40).map(visitor).collect();
@@ -182,7 +182,7 @@ async fn any_population(most: usize, all: Vec<(usize, Claim)>, newcomers: Vec<(u
     let limits = LimitsConfig { websockets_per_client: most, ..LimitsConfig::default() };
     let places = places(&limits);
     let one = client();
-    let rooms = [(); 2].map(|()| places.room(Visit::WebSocket, one, RegisteredId::random().unwrap()));
+    let rooms = [(); 2].map(|()| places.room(VisitKind::WebSocket, one, RegisteredId::random().unwrap()));
     let mut held = Vec::new();
     for (service, claim) in all.iter().cycle().take(most) {
         held.push((*service, *claim, rooms[*service].enter(*claim).await.unwrap()));

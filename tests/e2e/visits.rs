@@ -1,0 +1,473 @@
+//! Every visit is told of once when it is over, however it ended, with what passed and where it failed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use petit_engine::agent::{Agent, AgentConfig, AgentState, Direct, ServiceSpec};
+use petit_engine::limits;
+use petit_engine::name::{DeviceId, RegisteredId};
+use petit_engine::net::dial::DialRoute;
+use petit_engine::proto::RequestId;
+use petit_engine::proto::control::{GrantOutcome, ServiceKind, Text, Vitae};
+use petit_engine::proto::frame::{FrameKind, Reset, ResetCode};
+use petit_engine::secret::random_bytes;
+use petit_relay::{Access, FailedHop, Failure, Observer, Protocol, Record, Relay, VisitEnd};
+use petit_tests::bed::{Bed, server_config};
+use petit_tests::rogue::Device;
+use petit_tests::service::Service;
+use petit_tests::visitor::{Visitor, h2_request, host};
+use petit_tests::{scripted, soon};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+/// A record that outlives its visit.
+#[derive(Clone, Debug)]
+struct Heard {
+    id: RequestId,
+    service: RegisteredId,
+    client: DeviceId,
+    protocol: Protocol,
+    method: Option<String>,
+    path: Option<String>,
+    status: Option<u16>,
+    end: VisitEnd,
+    up: u64,
+    down: u64,
+    was_retried: bool,
+    took: Duration,
+    answered_after: Option<Duration>,
+}
+
+struct Listener(mpsc::UnboundedSender<Heard>);
+
+impl Observer for Listener {
+    fn visit_ended(&self, record: &Record<'_>) {
+        let _ = self.0.send(Heard {
+            id: record.id,
+            service: record.route.id,
+            client: record.route.device,
+            protocol: record.protocol,
+            method: record.method.map(ToString::to_string),
+            path: record.path.map(str::to_owned),
+            status: record.status,
+            end: record.end,
+            up: record.bytes_up,
+            down: record.bytes_down,
+            was_retried: record.was_retried,
+            took: record.took,
+            answered_after: record.answered_after,
+        });
+    }
+}
+
+/// A relay that is observed, and a device that is registered with it.
+struct Observed {
+    bed: Bed,
+    relay: Relay,
+    visitor: Visitor,
+    device: Device,
+    tunnel: std::net::SocketAddr,
+    heard: mpsc::UnboundedReceiver<Heard>,
+}
+
+impl Observed {
+    async fn start() -> Self {
+        let bed = Bed::with_config(&server_config("max_services = 4")).await;
+        let (listener, heard) = mpsc::unbounded_channel();
+        let config =
+            petit_tests::untried::relay(bed.server.folder.read_key().unwrap(), bed.server.endpoint().clone());
+        let access = Arc::new(bed.server.directory.clone()) as Arc<dyn Access>;
+        let relay = Relay::start(config, access, Some(Arc::new(Listener(listener)))).unwrap();
+        let mut device = Device::of(&bed).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tunnel = listener.local_addr().unwrap();
+        device.go_to(tunnel);
+        relay.serve_tls(listener);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let visitor = Visitor::new(listener.local_addr().unwrap());
+        relay.serve_http(listener);
+        Self { bed, relay, visitor, device, tunnel, heard }
+    }
+
+    fn host(&self) -> String {
+        host(&self.device.registered.id)
+    }
+
+    async fn next(&mut self) -> Heard {
+        soon("the end of a visit", self.heard.recv()).await.unwrap()
+    }
+
+    /// The device's own agent, with a service of HTTP and one of raw TCP; the public port of the latter.
+    async fn agent(&self, web: &Service, echo: &Service) -> (Agent, u16) {
+        let spec = |name: &str, kind, service: &Service| {
+            ServiceSpec::plain(name.parse().unwrap(), kind, service.address().to_string().parse().unwrap())
+        };
+        let config = AgentConfig {
+            server: self.tunnel.to_string().parse().unwrap(),
+            route: DialRoute::default(),
+            pins: self.bed.server.pins().to_vec(),
+            key: self.device.key.clone(),
+            software: Text::lossy("test"),
+            device_name: Text::lossy("rogue"),
+            vitae: Vitae::new(),
+            services: vec![spec("web", ServiceKind::Http, web), spec("db", ServiceKind::Tcp, echo)],
+            connections: limits::SERVICE_CONNECTIONS,
+        };
+        let agent = Agent::start(config, Arc::new(Direct)).unwrap();
+        agent.switch(true).await;
+        let mut view = agent.view();
+        let online = view.wait_for(|view| {
+            let are_registered = view
+                .services
+                .iter()
+                .all(|service| matches!(service.outcome, Some(GrantOutcome::Registered { .. })));
+            matches!(view.state, AgentState::Online { .. }) && are_registered
+        });
+        let url = match &soon("the agent", online).await.unwrap().services[1].outcome {
+            Some(GrantOutcome::Registered { url, .. }) => url.as_str().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        (agent, url.rsplit_once(':').unwrap().1.parse().unwrap())
+    }
+}
+
+/// What becomes of one visit.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// The service answers; the visitor sends this many bytes first, and how.
+    Whole { up: usize, chunked: bool },
+    /// The service closes without a word.
+    Unanswered,
+    /// The service breaks off in the middle of its answer.
+    CutAnswer,
+    /// The visitor leaves while the service has said nothing.
+    LeftUnanswered,
+    /// The visitor leaves in the middle of the answer.
+    LeftInAnswer,
+    /// The visitor leaves in the middle of his own body.
+    LeftInUpload { up: usize },
+    /// Of HTTP/2 the visitor takes back the request alone.
+    ResetH2,
+    /// A WebSocket that carries so many bytes both ways.
+    WebSocket { bytes: usize },
+    /// Raw TCP that carries so many bytes both ways.
+    Tcp { bytes: usize },
+}
+
+/// What is said of it.
+struct Said {
+    status: Option<u16>,
+    end: VisitEnd,
+    up: u64,
+    down: u64,
+    protocol: Protocol,
+}
+
+impl Way {
+    fn any() -> Self {
+        let [kind, chunked, high, low] = random_bytes::<4>().unwrap();
+        let up = usize::from(u16::from_be_bytes([high, low]));
+        match kind % 10 {
+            0 => Self::Whole { up: 0, chunked: false },
+            1 => Self::Whole { up: up + 1, chunked: chunked % 2 == 0 },
+            2 => Self::Unanswered,
+            3 => Self::CutAnswer,
+            4 => Self::LeftUnanswered,
+            5 => Self::LeftInAnswer,
+            6 => Self::LeftInUpload { up: up + 1 },
+            7 => Self::ResetH2,
+            8 => Self::WebSocket { bytes: up + 1 },
+            _ => Self::Tcp { bytes: up + 1 },
+        }
+    }
+
+    fn said(self) -> Said {
+        let http = |status, end, up: usize, down: usize| Said {
+            status,
+            end,
+            up: up as u64,
+            down: down as u64,
+            protocol: Protocol::Http11,
+        };
+        let both = |status, protocol, bytes: usize| {
+            let bytes = bytes as u64;
+            Said { status, end: VisitEnd::Whole, up: bytes, down: bytes, protocol }
+        };
+        match self {
+            Self::Whole { up, .. } => http(Some(200), VisitEnd::Whole, up, 5),
+            Self::Unanswered => http(Some(502), VisitEnd::Failed(Failure::ServiceBroke), 0, 0),
+            Self::CutAnswer => http(Some(200), VisitEnd::Failed(Failure::ServiceBroke), 0, PART),
+            Self::LeftUnanswered => http(None, VisitEnd::VisitorLeft, 0, 0),
+            Self::LeftInAnswer => http(Some(200), VisitEnd::VisitorLeft, 0, PART),
+            Self::LeftInUpload { up } => http(None, VisitEnd::VisitorLeft, up, 0),
+            Self::ResetH2 => {
+                Said { protocol: Protocol::Http2, ..http(Some(200), VisitEnd::VisitorLeft, 0, PART) }
+            }
+            Self::WebSocket { bytes } => both(Some(101), Protocol::WebSocket, bytes),
+            Self::Tcp { bytes } => both(None, Protocol::Tcp, bytes),
+        }
+    }
+
+    async fn go(self, visitor: Visitor, host: String, port: u16, path: String) {
+        let head = |method: &str, fields: &str| {
+            format!("{method} {path}?key=secret HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n")
+        };
+        let mut tcp = match self {
+            Self::Tcp { .. } => TcpStream::connect(("127.0.0.1", port)).await.unwrap(),
+            _ => visitor.tcp().await,
+        };
+        match self {
+            Self::Whole { up, chunked } => {
+                let fields = if chunked {
+                    "Transfer-Encoding: chunked\r\n".to_owned()
+                } else {
+                    format!("Content-Length: {up}\r\n")
+                };
+                tcp.write_all(head("POST", &fields).as_bytes()).await.unwrap();
+                let body = vec![b'x'; up];
+                for piece in body.chunks(1 << 14) {
+                    if chunked {
+                        tcp.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await.unwrap();
+                    }
+                    tcp.write_all(piece).await.unwrap();
+                    if chunked {
+                        tcp.write_all(b"\r\n").await.unwrap();
+                    }
+                }
+                if chunked {
+                    tcp.write_all(b"0\r\n\r\n").await.unwrap();
+                }
+                let answer = scripted::head(&mut tcp).await.unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200"), "{self:?}: {answer}");
+                tcp.read_exact(&mut [0; 5]).await.unwrap();
+            }
+            Self::Unanswered | Self::CutAnswer => {
+                tcp.write_all(head("GET", "").as_bytes()).await.unwrap();
+                assert!(scripted::head(&mut tcp).await.is_some());
+                if matches!(self, Self::CutAnswer) {
+                    scripted::gone(&mut tcp).await;
+                }
+            }
+            Self::LeftUnanswered => {
+                tcp.write_all(head("GET", "").as_bytes()).await.unwrap();
+            }
+            Self::LeftInAnswer => {
+                tcp.write_all(head("GET", "").as_bytes()).await.unwrap();
+                assert!(scripted::head(&mut tcp).await.is_some());
+                tcp.read_exact(&mut [0; PART]).await.unwrap();
+            }
+            Self::LeftInUpload { up } => {
+                let fields = format!("Content-Length: {}\r\n", up + 1);
+                tcp.write_all(head("POST", &fields).as_bytes()).await.unwrap();
+                tcp.write_all(&vec![b'x'; up]).await.unwrap();
+            }
+            Self::ResetH2 => {
+                let mut sender = visitor.connect_h2().await;
+                let request = h2_request(&host, "GET", &path, Empty::<Bytes>::new());
+                let mut answer = soon("the answer", sender.send_request(request)).await.unwrap();
+                let mut seen = 0;
+                while seen < PART {
+                    let frame = soon("a part", answer.frame()).await.unwrap().unwrap();
+                    seen += frame.data_ref().map_or(0, Bytes::len);
+                }
+                // Taken back while the connection goes on.
+                drop(answer);
+                sender.ready().await.unwrap();
+            }
+            Self::WebSocket { bytes } => {
+                let fields = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+                tcp.write_all(head("GET", fields).as_bytes()).await.unwrap();
+                let answer = scripted::head(&mut tcp).await.unwrap();
+                assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+                echoed(tcp, bytes).await;
+            }
+            Self::Tcp { bytes } => echoed(tcp, bytes).await,
+        }
+    }
+}
+
+/// Sends bytes, and reads the same number until the other side finishes.
+async fn echoed(tcp: TcpStream, bytes: usize) {
+    let (mut read, mut write) = tcp.into_split();
+    let sending = tokio::spawn(async move {
+        write.write_all(&vec![b'x'; bytes]).await.unwrap();
+        write.shutdown().await.unwrap();
+    });
+    let mut back = Vec::new();
+    soon("the echo", read.read_to_end(&mut back)).await.unwrap();
+    assert_eq!(back.len(), bytes);
+    sending.await.unwrap();
+}
+
+/// What a service sends of an answer that does not come to its end.
+const PART: usize = 1000;
+
+/// A service that does with each request what its path says.
+async fn service() -> Service {
+    scripted::raw(|head, mut tcp| async move {
+        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let part = [b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n".to_vec(), vec![b'y'; PART]].concat();
+        match path.split('/').nth(1).unwrap_or_default() {
+            "unanswered" => {}
+            "cut" => {
+                let _ = tcp.write_all(&part).await;
+            }
+            "part" => {
+                let _ = tcp.write_all(&part).await;
+                scripted::gone(&mut tcp).await;
+            }
+            "silent" => scripted::gone(&mut tcp).await,
+            "socket" => {
+                let agreed =
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+                let _ = tcp.write_all(agreed.as_bytes()).await;
+                let (mut read, mut write) = tcp.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+                let _ = write.shutdown().await;
+            }
+            _ => {
+                let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+                let length = head
+                    .to_ascii_lowercase()
+                    .lines()
+                    .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+                if is_chunked {
+                    let mut end = Vec::new();
+                    while !end.ends_with(b"\r\n0\r\n\r\n") {
+                        let Ok(byte) = tcp.read_u8().await else { return };
+                        end.push(byte);
+                    }
+                } else if tcp.read_exact(&mut vec![0; length.unwrap_or(0)]).await.is_err() {
+                    return;
+                }
+                let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello";
+                let _ = tcp.write_all(answer).await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn whatever_becomes_of_visits_each_is_told_of_once_with_what_passed_and_where_it_failed() {
+    const VISITS: usize = 120;
+    let mut observed = Observed::start().await;
+    let (web, echo) = (service().await, Service::tcp_echo("").await);
+    let (agent, port) = observed.agent(&web, &echo).await;
+    let ways: Vec<Way> = (0..VISITS).map(|_| Way::any()).collect();
+    let mut going = tokio::task::JoinSet::new();
+    for (number, way) in ways.iter().copied().enumerate() {
+        let what = match way {
+            Way::Unanswered => "unanswered",
+            Way::CutAnswer => "cut",
+            Way::LeftUnanswered => "silent",
+            Way::LeftInAnswer | Way::ResetH2 => "part",
+            Way::WebSocket { .. } => "socket",
+            Way::Whole { .. } | Way::LeftInUpload { .. } | Way::Tcp { .. } => "whole",
+        };
+        let (visitor, host) = (observed.visitor, observed.host());
+        going.spawn(way.go(visitor, host, port, format!("/{what}/{number}")));
+        // So that not all of them come at once, and some do.
+        if number % 8 == 7 {
+            while let Some(gone) = going.join_next().await {
+                gone.unwrap();
+            }
+        }
+    }
+    while let Some(gone) = going.join_next().await {
+        gone.unwrap();
+    }
+    let mut all = Vec::new();
+    for _ in 0..VISITS {
+        all.push(observed.next().await);
+    }
+    let mut of_tcp: Vec<u64> = Vec::new();
+    for heard in &all {
+        assert_eq!(heard.client, observed.device.registered.device);
+        let Some(path) = &heard.path else {
+            assert_eq!((heard.protocol, heard.end, heard.up), (Protocol::Tcp, VisitEnd::Whole, heard.down));
+            assert!(heard.method.is_none() && heard.status.is_none());
+            of_tcp.push(heard.up);
+            continue;
+        };
+        assert_eq!(heard.service, observed.device.registered.id);
+        let way = ways[path.rsplit_once('/').unwrap().1.parse::<usize>().expect("no query")];
+        let said = way.said();
+        // Who has left in the middle of his body is at fault himself; the answer to it may have been made by then.
+        if matches!(way, Way::LeftInUpload { .. }) {
+            assert_eq!(heard.end.hop(), Some(FailedHop::Request), "{way:?}: {heard:?}");
+            assert!(heard.status.is_none_or(|status| status == 400), "{way:?}: {heard:?}");
+            assert!(heard.up <= said.up && heard.down == 0, "{way:?}: {heard:?}");
+            continue;
+        }
+        assert_eq!((heard.protocol, heard.status), (said.protocol, said.status), "{way:?}: {heard:?}");
+        assert_eq!((heard.end, heard.up, heard.down), (said.end, said.up, said.down), "{way:?}: {heard:?}");
+        assert!(heard.answered_after.is_none_or(|after| after <= heard.took));
+    }
+    let mut expected: Vec<u64> = Vec::new();
+    expected.extend(ways.iter().filter_map(|way| match way {
+        Way::Tcp { bytes } => Some(*bytes as u64),
+        _ => None,
+    }));
+    expected.sort_unstable();
+    of_tcp.sort_unstable();
+    assert_eq!(of_tcp, expected);
+    // Nothing more comes when all of it has ended.
+    drop(agent);
+    observed.relay.end();
+    drop((observed.relay, observed.bed));
+    assert!(observed.heard.try_recv().is_err(), "one of them was told of twice");
+}
+
+#[tokio::test]
+async fn a_failure_behind_the_tunnel_is_told_with_its_hop_and_the_id_that_the_client_was_given() {
+    let mut observed = Observed::start().await;
+    for (code, failure) in [
+        (ResetCode::ServiceRefused, Failure::ServiceDown),
+        (ResetCode::ServiceTls, Failure::ServiceTls),
+        (ResetCode::ServiceUnknown, Failure::NotOffered),
+        (ResetCode::ServiceBroke, Failure::ServiceBroke),
+    ] {
+        let mut session = observed.device.session().await;
+        let (visitor, host) = (observed.visitor, observed.host());
+        let visiting = tokio::spawn(async move { visitor.get(&host, "/").await });
+        let (stream, open) = session.visited().await;
+        session.send(stream, FrameKind::Rst, &Reset { code, delivered: 0 }.encode()).await;
+        let answer = soon("the answer", visiting).await.unwrap();
+        let heard = observed.next().await;
+        assert_eq!((heard.end, heard.id), (VisitEnd::Failed(failure), open.id));
+        assert_eq!(heard.status, Some(answer.status.as_u16()));
+        assert_eq!(answer.petit_error().as_deref(), Some(failure.code()));
+        assert_eq!(heard.end.hop(), Some(failure.hop()));
+        assert!(!heard.was_retried, "{heard:?}");
+    }
+    // The session ends in the middle of a request.
+    let mut session = observed.device.session().await;
+    let (visitor, host) = (observed.visitor, observed.host());
+    let visiting = tokio::spawn(async move { visitor.get(&host, "/").await });
+    session.visited().await;
+    drop(session);
+    assert_eq!(soon("the answer", visiting).await.unwrap().petit_error().as_deref(), Some("tunnel-lost"));
+    let heard = observed.next().await;
+    assert_eq!(heard.end, VisitEnd::Failed(Failure::TunnelLost));
+    assert_eq!(heard.end.hop(), Some(FailedHop::Tunnel));
+    // Nobody is there any more.
+    let host = observed.host();
+    let gone =
+        observed.visitor.until("the end of the session", &host, "/", |answer| answer.status == 503).await;
+    assert_eq!(gone.petit_error().as_deref(), Some("client-away"));
+    let heard = observed.next().await;
+    assert_eq!(heard.end.hop(), Some(FailedHop::Client), "{heard:?}");
+    // What leads to no service is no visit.
+    let unknown = host_of_nobody();
+    assert_eq!(observed.visitor.get(&unknown, "/").await.status, 404);
+    assert!(observed.heard.try_recv().is_err());
+}
+
+fn host_of_nobody() -> String {
+    host(&RegisteredId::random().unwrap())
+}
