@@ -27,6 +27,7 @@ mod identity;
 mod invites;
 mod kept;
 mod keychain;
+mod local_api;
 mod many;
 mod many_services;
 mod named;
