@@ -13,12 +13,14 @@
     )
 )]
 
+pub mod api;
 pub mod broken;
 mod capacity;
 pub mod client;
 pub mod config;
 pub mod consent;
 pub mod control;
+pub mod daemon;
 pub mod dial_route;
 pub mod doctor;
 pub mod enrol;

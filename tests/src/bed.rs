@@ -246,9 +246,8 @@ impl BedClient {
         let mut statuses = self.client.statuses();
         soon(what, async {
             loop {
-                let status: Option<Status> =
-                    serde_json::from_value(statuses.borrow_and_update().clone()).ok();
-                if let Some(status) = status.filter(&is_it) {
+                let status = statuses.borrow_and_update().clone();
+                if is_it(&status) {
                     return status;
                 }
                 statuses.changed().await.unwrap();

@@ -1,21 +1,19 @@
 //! The client in another process, through its control socket.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use petit_client::control::CONSENT;
-use petit_client::enrol::{Done, Existing};
+use petit_client::api::{LocalClient, LocalError, PingOutcome, RegisterRequest, UnregisterRequest};
+use petit_client::enrol::Done;
 use petit_client::folder::Folder;
 use petit_client::status::Status;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
-use petit_host::control::client::{CallError, Client};
-use petit_host::control::percent_encode;
+use petit_host::control::client::CallError;
 use petit_host::lock::Lock;
 use petit_host::logs::Level;
-use secrecy::ExposeSecret;
-use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -27,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub(super) struct Other {
     pid: Option<u32>,
-    socket: Client,
+    client: LocalClient,
     statuses: watch::Receiver<Option<Status>>,
     following: Mutex<JoinHandle<()>>,
 }
@@ -35,20 +33,20 @@ pub(super) struct Other {
 impl Other {
     /// Follows the client that holds the folder's lock.
     pub(super) fn connect(folder: &Folder, pid: Option<u32>) -> Arc<dyn Link> {
-        let socket = Client::new(&folder.socket());
+        let client = LocalClient::of(folder);
         let (sender, statuses) = watch::channel(None);
-        let following = tokio::spawn(follow(folder.clone(), socket.clone(), sender));
-        Arc::new(Self { pid, socket, statuses, following: Mutex::new(following) })
+        let following = tokio::spawn(follow(folder.clone(), client.clone(), sender));
+        Arc::new(Self { pid, client, statuses, following: Mutex::new(following) })
     }
+}
 
-    async fn call(&self, method: &str, target: &str, body: Option<Value>) -> Result<Value, LinkError> {
-        self.socket.call(method, target, body.as_ref()).await.map_err(|error| match error {
-            CallError::NotRunning => LinkError::Gone,
-            CallError::Refused(problem) => LinkError::Refused(problem.message),
-            CallError::NotAllowed { .. } | CallError::Broken(_) => {
-                LinkError::Refused(petit_host::cli::chain(&error))
-            }
-        })
+/// Why another process did not do what it was asked.
+fn refused(error: LocalError) -> LinkError {
+    match error {
+        LocalError::Call(CallError::NotRunning) => LinkError::Gone,
+        LocalError::Call(CallError::Refused(problem)) => LinkError::Refused(problem.message),
+        LocalError::Call(CallError::NotAllowed { .. } | CallError::Broken(_))
+        | LocalError::OtherVersion(_) => LinkError::Refused(petit_host::cli::chain(&error)),
     }
 }
 
@@ -60,13 +58,16 @@ impl Drop for Other {
 
 /// Passes statuses on until the lock is free. A command that holds it for a moment has no socket; neither has a
 /// client that is just starting.
-async fn follow(folder: Folder, socket: Client, statuses: watch::Sender<Option<Status>>) {
+async fn follow(folder: Folder, client: LocalClient, statuses: watch::Sender<Option<Status>>) {
     loop {
-        if let Ok(mut events) = socket.events("/events").await {
-            while let Ok(Some(value)) = events.next().await {
-                match serde_json::from_value(value) {
-                    Ok(status) => drop(statuses.send_replace(Some(status))),
-                    Err(error) => tracing::warn!(%error, "the other client is of another version"),
+        if let Ok(mut events) = client.statuses().await {
+            loop {
+                match events.next().await {
+                    Ok(Some(status)) => drop(statuses.send_replace(Some(status))),
+                    Err(LocalError::OtherVersion(error)) => {
+                        tracing::warn!(%error, "the other client is of another version");
+                    }
+                    Ok(None) | Err(LocalError::Call(_)) => break,
                 }
             }
             statuses.send_replace(None);
@@ -89,51 +90,47 @@ impl Link for Other {
     }
 
     fn status(&self) -> BoxFuture<'_, Option<Status>> {
-        Box::pin(async { serde_json::from_value(self.call("GET", "/status", None).await.ok()?).ok() })
+        Box::pin(async { self.client.status().await.ok() })
     }
 
     fn switch(&self, on: bool) -> BoxFuture<'_, Result<(), LinkError>> {
-        let target = if on { "/start" } else { "/stop" };
-        Box::pin(async move { self.call("POST", target, None).await.map(drop) })
+        Box::pin(async move {
+            let switched =
+                if on { self.client.start().await.map(drop) } else { self.client.stop().await.map(drop) };
+            switched.map_err(refused)
+        })
     }
 
     fn unlock(&self) -> BoxFuture<'_, Result<(), LinkError>> {
         // Being told to go online, it asks for its key again.
-        Box::pin(async { self.call("POST", "/start", None).await.map(drop) })
+        Box::pin(async { self.client.start().await.map(drop).map_err(refused) })
     }
 
     fn register(&self, wanted: RegistrationRequest) -> BoxFuture<'_, Result<Done, LinkError>> {
         Box::pin(async move {
             // One of an older version would offer at once whatever the config holds.
-            let version = self.call("GET", "/version", None).await?;
-            let features = version.get("features").and_then(Value::as_array).into_iter().flatten();
-            if !features.filter_map(Value::as_str).any(|feature| feature == CONSENT) {
+            if !self.client.version().await.map_err(refused)?.asks_for_consent() {
                 return Err(LinkError::Older);
             }
             let RegistrationRequest { text, key_store, existing, invite: _ } = wanted;
-            let body = json!({
-                "invite": text.expose_secret(),
-                "key_store": key_store,
-                "share": [],
-                "replace": existing == Existing::Replace,
-            });
-            let value = self.call("POST", "/register", Some(body)).await?;
-            serde_json::from_value(value).map_err(|error| LinkError::Refused(error.to_string()))
+            let wanted = RegisterRequest { invite: text, key_store, share: BTreeSet::new(), existing };
+            self.client.register(wanted).await.map_err(refused)
         })
     }
 
     fn share(&self, names: Vec<ServiceName>) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async move {
             for name in names {
-                let target = format!("/services/{}/share", percent_encode(name.as_str()));
-                self.call("POST", &target, None).await?;
+                self.client.share(&name).await.map_err(refused)?;
             }
             Ok(())
         })
     }
 
     fn unregister(&self) -> BoxFuture<'_, Result<(), LinkError>> {
-        Box::pin(async { self.call("POST", "/unregister", None).await.map(drop) })
+        Box::pin(async {
+            self.client.unregister(UnregisterRequest::default()).await.map(drop).map_err(refused)
+        })
     }
 
     fn forget(&self) -> BoxFuture<'_, Result<(), LinkError>> {
@@ -142,26 +139,24 @@ impl Link for Other {
 
     fn probe(&self, service: ServiceName) -> BoxFuture<'_, Result<Option<ProbeResult>, LinkError>> {
         Box::pin(async move {
-            let target = format!("/ping?service={}", percent_encode(service.as_str()));
-            let value = self.call("GET", &target, None).await?;
-            let result = value.pointer("/trials/0/trial").cloned();
-            Ok(result.and_then(|result| serde_json::from_value(result).ok()))
+            let answer = self.client.ping(Some(&service)).await.map_err(refused)?;
+            Ok(answer.pings.into_iter().next().and_then(|ping| match ping.outcome {
+                PingOutcome::Probed { result, .. } => Some(result),
+                PingOutcome::Refused { .. } => None,
+            }))
         })
     }
 
     fn remove(&self, service: ServiceName) -> BoxFuture<'_, Result<(), LinkError>> {
-        Box::pin(async move {
-            let target = format!("/services/{}/remove", percent_encode(service.as_str()));
-            self.call("POST", &target, None).await.map(drop)
-        })
+        Box::pin(async move { self.client.remove(&service).await.map(drop).map_err(refused) })
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<(), LinkError>> {
-        Box::pin(async { self.call("POST", "/reload", None).await.map(drop) })
+        Box::pin(async { self.client.reload().await.map(drop).map_err(refused) })
     }
 
     fn log(&self, level: Level) -> BoxFuture<'_, Result<(), LinkError>> {
-        Box::pin(async move { self.call("POST", "/log", Some(json!({ "level": level }))).await.map(drop) })
+        Box::pin(async move { self.client.log(level).await.map(drop).map_err(refused) })
     }
 
     fn end(&self) -> BoxFuture<'_, ()> {

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use petit_client::api::{Restarted, Stopped, Switched};
 use petit_client::client::{Client, ClientStartError, UnregisterError};
 use petit_client::config::{self, ConfigError};
-use petit_client::control::Control;
+use petit_client::control::{Control, Lifecycle};
 use petit_client::enrol::{Done, Request};
 use petit_client::folder::Folder;
 use petit_client::registration::RegistrationError;
@@ -14,12 +15,11 @@ use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
 use petit_host::cli::chain;
+use petit_host::control::ApiProblem;
 use petit_host::control::server::Listener;
-use petit_host::control::{self, Handler, Reply};
 use petit_host::files;
 use petit_host::lock::{Lock, LockError};
 use petit_host::logs::{FileHandle, Level, LevelHandle};
-use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -141,7 +141,7 @@ impl Links for RealLinks {
 struct Own {
     client: Mutex<Option<Client>>,
     statuses: watch::Receiver<Option<Status>>,
-    /// Ends with the link: socket, config watch, translation of statuses.
+    /// Ends with the link: socket, config watch, statuses.
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -149,23 +149,20 @@ impl Own {
     fn start(client: Client, asked: mpsc::Sender<SocketCommand>) -> std::io::Result<Arc<Self>> {
         let listener = Listener::bind(&client.folder().socket())?;
         let (statuses, receiver) = watch::channel(None);
-        let (stop, mut stopped) = mpsc::channel(1);
-        let control = Control { client: client.clone(), stop, restart: None, replaced: Arc::default() };
-        let socket = Socket { control, asked };
+        let control =
+            Control { client: client.clone(), lifecycle: InApp { asked }, replaced: Arc::default() };
         let watching = client.clone();
         let values = client.statuses();
         let tasks = vec![
-            tokio::spawn(listener.serve(Arc::new(socket))),
+            tokio::spawn(listener.serve(Arc::new(control))),
             tokio::spawn(async move {
                 tokio::join!(watching.watch_config(), watching.watch_network());
             }),
-            tokio::spawn(translate(values, statuses)),
+            tokio::spawn(pass_on(values, statuses)),
             tokio::spawn({
                 let client = client.clone();
                 async move { client.finish_former().await }
             }),
-            // Never rung: the socket asks the controller instead.
-            tokio::spawn(async move { while stopped.recv().await.is_some() {} }),
         ];
         Ok(Arc::new(Self { client: Mutex::new(Some(client)), statuses: receiver, tasks: Mutex::new(tasks) }))
     }
@@ -183,15 +180,12 @@ impl Drop for Own {
     }
 }
 
-/// Statuses as values instead of JSON.
-async fn translate(mut values: watch::Receiver<serde_json::Value>, statuses: watch::Sender<Option<Status>>) {
+/// Statuses as they are told to whoever watches the link.
+async fn pass_on(mut from: watch::Receiver<Status>, to: watch::Sender<Option<Status>>) {
     loop {
-        let status = serde::Deserialize::deserialize(&*values.borrow_and_update());
-        match status {
-            Ok(status) => drop(statuses.send_replace(Some(status))),
-            Err(error) => tracing::error!(%error, "a status of our own was not understood"),
-        }
-        if values.changed().await.is_err() {
+        let status = from.borrow_and_update().clone();
+        to.send_replace(Some(status));
+        if from.changed().await.is_err() {
             return;
         }
     }
@@ -283,38 +277,37 @@ impl Link for Own {
     }
 }
 
-/// What the client answers over its socket. Going online and offline is the controller's to decide, because the
-/// desired state is kept there; the rest is as in `petit-client run`.
-struct Socket {
-    control: Control,
+/// What the app decides when its client is asked over its socket: going online and offline is the controller's,
+/// because the desired state is kept there, and the program stays, because its user sees it.
+struct InApp {
     asked: mpsc::Sender<SocketCommand>,
 }
 
-impl Handler for Socket {
-    fn handle(&self, request: control::Request) -> BoxFuture<'_, Reply> {
-        Box::pin(async move {
-            let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-            match (request.method.as_str(), path.as_slice()) {
-                ("POST", ["start"]) => {
-                    let _ = self.asked.send(SocketCommand::Start).await;
-                    Reply::Json(json!({ "on": true }))
-                }
-                ("POST", ["stop"]) => {
-                    let (done, is_done) = oneshot::channel();
-                    let _ = self.asked.send(SocketCommand::Stop(done)).await;
-                    let _ = is_done.await;
-                    // The program stays, because its user sees it; only the connection has ended.
-                    Reply::Json(json!({ "pid": std::process::id(), "stays": true }))
-                }
-                ("POST", ["register"]) => {
-                    let reply = self.control.handle(request).await;
-                    if matches!(reply, Reply::Json(_)) {
-                        let _ = self.asked.send(SocketCommand::Start).await;
-                    }
-                    reply
-                }
-                _ => self.control.handle(request).await,
-            }
+impl Lifecycle for InApp {
+    fn start(&self) -> BoxFuture<'_, Result<Switched, ApiProblem>> {
+        Box::pin(async {
+            let _ = self.asked.send(SocketCommand::Start).await;
+            Ok(Switched { on: true })
         })
+    }
+
+    fn stop(&self) -> BoxFuture<'_, Result<Stopped, ApiProblem>> {
+        Box::pin(async {
+            let (done, is_done) = oneshot::channel();
+            let _ = self.asked.send(SocketCommand::Stop(done)).await;
+            let _ = is_done.await;
+            Ok(Stopped { pid: std::process::id(), streams: None, stays: true })
+        })
+    }
+
+    fn restart(&self) -> BoxFuture<'_, Result<Restarted, ApiProblem>> {
+        Box::pin(async {
+            let message = "the tray app runs the client, and keeps it; end the app and start it again";
+            Err(ApiProblem::new(409, "not_here", message))
+        })
+    }
+
+    fn registered(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async { drop(self.asked.send(SocketCommand::Start).await) })
     }
 }

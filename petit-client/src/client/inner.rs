@@ -4,21 +4,20 @@ use petit_engine::agent::Agent;
 use petit_engine::proto::control::Text;
 use petit_host::lock::Lock;
 use petit_host::logs::LevelHandle;
-use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::folder::Folder;
 use crate::registration::Registration;
-use crate::status::KeyTrouble;
+use crate::status::{KeyTrouble, Status};
 
 pub(super) struct ClientShared {
     pub(super) folder: Folder,
     pub(super) inner: Mutex<Inner>,
     /// Held while the registration is being made or given back, so that the rest stays responsive.
     pub(super) registering: Mutex<()>,
-    pub(super) status: watch::Sender<Value>,
+    pub(super) status: watch::Sender<Status>,
     pub(super) level: Option<LevelHandle>,
     /// `None`: another process has it alone.
     pub(super) lock: std::sync::Mutex<Option<Lock>>,

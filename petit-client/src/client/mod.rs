@@ -17,7 +17,6 @@ use petit_host::cli::chain;
 use petit_host::lock::Lock;
 use petit_host::logs::{Level, LevelHandle};
 use petit_host::watch::FileWatch;
-use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 
 use self::inner::{ClientShared, Inner};
@@ -136,8 +135,7 @@ impl Client {
             agent: None,
             publishing: None,
         };
-        let status =
-            watch::Sender::new(serde_json::to_value(publish::status_of(&folder, &inner)).unwrap_or_default());
+        let status = watch::Sender::new(publish::status_of(&folder, &inner));
         let shared = Arc::new(ClientShared {
             folder,
             inner: Mutex::new(inner),
@@ -245,8 +243,8 @@ impl Client {
         publish::status_of(&self.shared.folder, &*self.shared.inner.lock().await)
     }
 
-    /// Where it stands, now and after every change, as JSON.
-    pub fn statuses(&self) -> watch::Receiver<Value> {
+    /// Where it stands, now and after every change.
+    pub fn statuses(&self) -> watch::Receiver<Status> {
         self.shared.status.subscribe()
     }
 

@@ -84,7 +84,7 @@ pub(super) fn status_of(folder: &Folder, inner: &Inner) -> Status {
 }
 
 pub(super) fn publish(shared: &ClientShared, inner: &Inner) {
-    let status = serde_json::to_value(status_of(&shared.folder, inner)).unwrap_or_default();
+    let status = status_of(&shared.folder, inner);
     shared.status.send_if_modified(|before| {
         let changed = *before != status;
         *before = status;

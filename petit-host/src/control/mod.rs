@@ -12,6 +12,7 @@ mod socket;
 #[path = "unix.rs"]
 mod socket;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -60,7 +61,29 @@ pub enum Reply {
     /// It could not be done.
     Error(ApiProblem),
     /// Server-sent events: the value now, and every change of it.
-    Events(watch::Receiver<Value>),
+    Events(Box<dyn Changes>),
+}
+
+/// A value that changes, as it goes over the socket. It is made JSON when somebody reads it, and not before.
+pub trait Changes: std::fmt::Debug + Send {
+    /// The value now; what is so later is a change of it.
+    fn now(&mut self) -> Value;
+
+    /// Waits for a change. False when there will be none any more.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    fn changed(&mut self) -> BoxFuture<'_, bool>;
+}
+
+impl<T: Serialize + std::fmt::Debug + Send + Sync> Changes for watch::Receiver<T> {
+    fn now(&mut self) -> Value {
+        serde_json::to_value(&*self.borrow_and_update()).unwrap_or_default()
+    }
+
+    fn changed(&mut self) -> BoxFuture<'_, bool> {
+        Box::pin(async { Self::changed(self).await.is_ok() })
+    }
 }
 
 /// Why a request could not be done.
@@ -184,7 +207,7 @@ mod tests {
                         "name": request.parameter("name"),
                         "body": request.body,
                     })),
-                    Some("events") => Reply::Events(self.0.subscribe()),
+                    Some("events") => Reply::Events(Box::new(self.0.subscribe())),
                     _ => Reply::Error(ApiProblem::not_found()),
                 }
             })
@@ -240,7 +263,7 @@ mod tests {
         fn handle(&self, request: Request) -> BoxFuture<'_, Reply> {
             Box::pin(async move {
                 match request.path.first().map(String::as_str) {
-                    Some("events") => Reply::Events(self.1.subscribe()),
+                    Some("events") => Reply::Events(Box::new(self.1.subscribe())),
                     Some("change") if self.0 == 1 => Reply::Error(ApiProblem::moved()),
                     _ => Reply::Json(json!(self.0)),
                 }

@@ -23,7 +23,7 @@ use tokio::task::{JoinHandle, JoinSet};
 #[cfg(unix)]
 pub use super::socket::SocketCopy;
 use super::socket::{ControlSocket, Stream};
-use super::{ApiProblem, Handler, Reply, Request};
+use super::{ApiProblem, Changes, Handler, Reply, Request};
 
 /// Largest request body.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -276,22 +276,17 @@ async fn read(request: hyper::Request<Incoming>) -> Result<Request, ApiProblem> 
     Ok(Request::new(parts.method.as_str(), target, body))
 }
 
-type Next = Option<(Value, watch::Receiver<Value>, watch::Receiver<bool>)>;
+type Next = Option<(Value, Box<dyn Changes>, watch::Receiver<bool>)>;
 
 /// The next value; `None` when there is none any more, or another process is asked from now on.
-async fn next_value(
-    mut values: watch::Receiver<Value>,
-    mut is_ours: watch::Receiver<bool>,
-    at_once: bool,
-) -> Next {
+async fn next_value(mut values: Box<dyn Changes>, mut is_ours: watch::Receiver<bool>, at_once: bool) -> Next {
     if !at_once {
         tokio::select! {
-            changed = values.changed() => changed.ok()?,
+            changed = values.changed() => changed.then_some(())?,
             _ = is_ours.wait_for(|is_ours| !is_ours) => return None,
         }
     }
-    let value = values.borrow_and_update().clone();
-    Some((value, values, is_ours))
+    Some((values.now(), values, is_ours))
 }
 
 /// Server-sent events of a value and its changes. A slow reader misses values in between, never the last.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use petit_client::api::{Listed, LocalError, Removed, Shared};
 use petit_client::config::edit::{self, EditError, NewService};
 use petit_client::config::{self, Config, ConfigError};
 use petit_client::consent::Withheld;
@@ -13,13 +14,11 @@ use petit_client::status::{Broken, BrokenAt, Connection, ServiceStatus, Status};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::{Kept, ServiceKind};
 use petit_host::cli::{Failure, table};
-use petit_host::control::client::{CallError, Client as Caller};
-use petit_host::control::percent_encode;
+use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::lock::Lock;
 use petit_host::toml_file::Fault;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -254,11 +253,10 @@ fn first_service(context: &Context) -> ServiceName {
 
 /// The services, with where they stand when the client runs.
 pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
-    if let Ok(value) = context.call("GET", "/services", None).await {
-        let Listed { services, withheld, kept } =
-            Listed::deserialize(&value).map_err(|error| Failure::of(&error))?;
+    if let Ok(listed) = context.client().services().await {
+        let Listed { services, withheld, kept } = &listed;
         let mut rows = vec![["SERVICE", "TARGET", "PUBLIC ADDRESS", "STATE"].map(str::to_owned).to_vec()];
-        for service in &services {
+        for service in services {
             rows.push(vec![
                 service.name.to_string(),
                 service.target.to_string(),
@@ -267,13 +265,13 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
             ]);
         }
         for Withheld { name, target, .. } in withheld {
-            rows.push(vec![name.to_string(), target.to_string(), String::new(), withheld_text(&name)]);
+            rows.push(vec![name.to_string(), target.to_string(), String::new(), withheld_text(name)]);
         }
         for Kept { name, id } in kept {
             let state = format!("not offered; its address is kept ({id})");
             rows.push(vec![name.to_string(), "–".to_owned(), String::new(), state]);
         }
-        context.say(&if rows.len() == 1 { none(context) } else { table(&rows) }, &value);
+        context.say(&if rows.len() == 1 { none(context) } else { table(&rows) }, &listed);
         return Ok(());
     }
     let specs = load(context)?.specs(&first_service(context));
@@ -295,16 +293,6 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The answer to `GET /services`.
-#[derive(Deserialize)]
-struct Listed {
-    services: Vec<ServiceStatus>,
-    #[serde(default)]
-    withheld: Vec<Withheld>,
-    #[serde(default)]
-    kept: Vec<Kept>,
-}
-
 /// That a service is not offered, and how it is.
 pub(crate) fn withheld_text(name: &ServiceName) -> String {
     format!("not shared with this vendor; to share it: petit-client service share {name}")
@@ -323,23 +311,22 @@ pub(crate) async fn share_service(context: &Context, name: &ServiceName) -> Resu
     }
     share(context, name).await?;
     let whom = known.vendor.as_ref().map_or_else(|| known.server.to_string(), ToString::to_string);
-    context.say(&format!("{whom} may reach {:?} now.", name.as_str()), &json!({ "shared": name }));
+    context.say(&format!("{whom} may reach {:?} now.", name.as_str()), &Shared { shared: name.clone() });
     Ok(())
 }
 
 /// The client that runs shares it, or the registration is changed while none does.
 async fn share(context: &Context, name: &ServiceName) -> Result<(), Failure> {
-    let target = format!("/services/{}/share", percent_encode(name.as_str()));
-    match Caller::new(&context.folder.socket()).call("POST", &target, None).await {
+    match context.client().share(name).await {
         Ok(_) => Ok(()),
-        Err(CallError::NotRunning) => {
+        Err(LocalError::Call(CallError::NotRunning)) => {
             let _lock = lock(&context.folder)?;
             let known = registration::load(&context.folder).map_err(|error| Failure::of(&error))?;
             let Some(mut known) = known.filter(|known| known.withheld.contains(name)) else { return Ok(()) };
             known.withheld.remove(name);
             registration::save(&context.folder, &known).map_err(|error| Failure::of(&error))
         }
-        Err(error) => Err(context.call_failure(error)),
+        Err(error) => Err(context.failure(error)),
     }
 }
 
@@ -433,10 +420,10 @@ async fn granted(context: &Context, name: &ServiceName) -> Option<(ServiceStatus
 
 /// The status of the running client once it is as wanted; `None` when it is not connected, or that takes too long.
 async fn until(context: &Context, is_it: impl Fn(&Status) -> bool) -> Option<Status> {
-    let mut statuses = Caller::new(&context.folder.socket()).events("/events").await.ok()?;
+    let mut statuses = context.client().statuses().await.ok()?;
     let found = async {
         loop {
-            let status: Status = serde_json::from_value(statuses.next().await.ok()??).ok()?;
+            let status = statuses.next().await.ok()??;
             if !matches!(status.connection, Connection::Online { .. }) {
                 return None;
             }
@@ -473,7 +460,7 @@ pub(crate) async fn remove_service(context: &Context, name: &ServiceName) -> Res
             " Its public address is kept for it; to give that up too: petit-client unregister --service {name}"
         ));
     }
-    context.say(&text, &json!({ "removed": name }));
+    context.say(&text, &Removed { removed: name.clone() });
     Ok(())
 }
 
@@ -484,7 +471,7 @@ async fn is_kept(context: &Context, name: &ServiceName) -> bool {
 
 /// What the running client lists; `None` when none runs.
 async fn listed(context: &Context) -> Option<Listed> {
-    Listed::deserialize(&context.call("GET", "/services", None).await.ok()?).ok()
+    context.client().services().await.ok()
 }
 
 /// Takes a service out of the config file.
@@ -495,5 +482,5 @@ pub(crate) async fn take_out(context: &Context, name: &ServiceName) -> Result<()
 
 /// Has a running client read the config at once. True when one runs.
 pub(crate) async fn tell_running(context: &Context) -> bool {
-    context.call("POST", "/reload", None).await.is_ok()
+    context.client().reload().await.is_ok()
 }

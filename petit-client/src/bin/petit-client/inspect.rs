@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use petit_client::api::{LocalError, Ping, PingOutcome};
 use petit_client::consent::Withheld;
 use petit_client::doctor::{self, Check, CheckResult};
 use petit_client::hops::{Hop, HopName, HopState};
@@ -9,27 +10,24 @@ use petit_client::messages::{self, Advice};
 use petit_client::registration;
 use petit_client::status::{BrokenAt, Connection, Light, ServiceStatus, Status};
 use petit_engine::name::ServiceName;
-use petit_engine::proto::control::{FrontState, GrantRefusal, Kept, ProbeResult, ServiceKind};
+use petit_engine::proto::control::{FrontState, Kept, ServiceKind};
 use petit_host::cli::{self, Failure, ago};
-use petit_host::control::client::{CallError, Client};
-use petit_host::control::percent_encode;
+use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
 use petit_host::lock::Lock;
 use petit_host::terminal::coloured;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Context, PROGRAM};
 
 /// Where the client stands. Exits with 3 when it does not run, with 4 when there is no registration.
 pub(crate) async fn status(context: &Context) -> Result<ExitCode, Failure> {
-    match Client::new(&context.folder.socket()).call("GET", "/status", None).await {
-        Ok(value) => {
-            let status = read(&value)?;
-            context.say(&text(&status), &value);
+    match context.client().status().await {
+        Ok(status) => {
+            context.say(&text(&status), &status);
             Ok(ExitCode::Ok)
         }
-        Err(CallError::NotRunning) => {
+        Err(LocalError::Call(CallError::NotRunning)) => {
             if let Some(holder) = Lock::holder(&context.folder.lock()) {
                 return Err(Failure::unanswering(PROGRAM, holder.pid));
             }
@@ -51,25 +49,25 @@ pub(crate) async fn status(context: &Context) -> Result<ExitCode, Failure> {
             context.say(&text, &json!({ "running": false, "registered": registered }));
             Ok(exit)
         }
-        Err(error) => Err(context.call_failure(error)),
+        Err(error) => Err(context.failure(error)),
     }
 }
 
 /// Shows every change of the status until the client ends.
 pub(crate) async fn watch(context: &Context) -> Result<(), Failure> {
-    let client = Client::new(&context.folder.socket());
-    let failed = |error| context.call_failure(error);
-    let mut events = client.events("/events").await.map_err(failed)?;
+    let failed = |error| context.failure(error);
+    let mut statuses = context.client().statuses().await.map_err(failed)?;
     let mut shown = String::new();
-    while let Some(value) = events.next().await.map_err(failed)? {
+    while let Some(status) = statuses.next().await.map_err(failed)? {
         if context.json {
             // One value per line, for programs that read along.
-            if !cli::print(&format!("{value}\n")) {
+            let line = serde_json::to_value(&status).map_err(|error| Failure::of(&error))?;
+            if !cli::print(&format!("{line}\n")) {
                 return Ok(());
             }
             continue;
         }
-        let text = text(&read(&value)?);
+        let text = text(&status);
         if text != shown {
             let now =
                 jiff::Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S");
@@ -80,13 +78,6 @@ pub(crate) async fn watch(context: &Context) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn read(value: &Value) -> Result<Status, Failure> {
-    Status::deserialize(value).map_err(|error| {
-        Failure::new(ExitCode::Failed, format!("the running client is of another version: {error}"))
-            .hint("restart it: petit-client stop, petit-client start")
-    })
 }
 
 fn since(stamp: u64) -> String {
@@ -250,35 +241,20 @@ fn millis(us: u64) -> String {
 
 /// Probes the services end to end.
 pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Result<ExitCode, Failure> {
-    #[derive(Deserialize)]
-    struct Tried {
-        service: ServiceName,
-        #[serde(default)]
-        #[serde(rename = "trial")]
-        result: ProbeResult,
-        #[serde(default)]
-        public: FrontState,
-        #[serde(default)]
-        url: Option<String>,
-        refused: Option<GrantRefusal>,
-    }
-    let target = service.map_or_else(
-        || "/ping".to_owned(),
-        |name| format!("/ping?service={}", percent_encode(name.as_str())),
-    );
-    let value = context.call("GET", &target, None).await?;
-    let tried = value.get("trials").cloned().unwrap_or_default();
-    let tried: Vec<Tried> = serde_json::from_value(tried).map_err(|error| Failure::of(&error))?;
+    let answer = context.client().ping(service).await.map_err(|error| context.failure(error))?;
     let mut text = String::new();
     let mut good = true;
-    for Tried { service, result, public, url, refused } in &tried {
+    for Ping { service, outcome } in &answer.pings {
         text.push_str(&format!("{service}\n"));
-        if let Some(refusal) = refused {
-            let Advice { what, todo } = messages::broken(BrokenAt::Server(*refusal));
-            text.push_str(&format!("  ✘ {what}\n    {todo}\n"));
-            good = false;
-            continue;
-        }
+        let (result, public, url) = match outcome {
+            PingOutcome::Probed { result, public, url } => (result, public, url),
+            PingOutcome::Refused { refused } => {
+                let Advice { what, todo } = messages::broken(BrokenAt::Server(*refused));
+                text.push_str(&format!("  ✘ {what}\n    {todo}\n"));
+                good = false;
+                continue;
+            }
+        };
         let broken = result.broken.map(BrokenAt::from);
         let (front, told) = match *public {
             FrontState::Passed => ("public front", None),
@@ -317,7 +293,7 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
         }
         good &= broken.is_none() && !matches!(public, FrontState::Failed(_));
     }
-    context.say(&text, &value);
+    context.say(&text, &answer);
     Ok(if good { ExitCode::Ok } else { ExitCode::Failed })
 }
 

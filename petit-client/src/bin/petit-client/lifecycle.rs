@@ -6,11 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+#[cfg(unix)]
+use petit_client::api::Restarted;
+use petit_client::api::Stopped;
 use petit_client::client::{Client, ClientStartError};
 use petit_client::config::Config;
-use petit_client::control::{Control, Restart};
+use petit_client::control::Control;
+use petit_client::daemon::{Daemon, Restart};
 use petit_client::folder::Folder;
 use petit_client::messages::{self, Advice};
+use petit_client::status::Connection;
 use petit_client::{config, registration};
 use petit_host::background::{self, BackgroundError};
 use petit_host::cli::{self, Failure};
@@ -20,7 +25,7 @@ use petit_host::files;
 use petit_host::lock::{Lock, LockError};
 use petit_host::logs::{self, LevelHandle};
 use petit_host::shutdown::{ProcessSignal, Signals, StopCause, StopRequests, Urgency};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::restart::{self, Handover, Predecessors};
@@ -151,8 +156,11 @@ impl<'a> Main<'a> {
         let (stop, stopped) = mpsc::channel(1);
         let (restart, restarts) = mpsc::channel(1);
         let replaced = Arc::new(AtomicBool::new(false));
-        let control =
-            Control { client: client.clone(), stop, restart: Some(restart), replaced: Arc::clone(&replaced) };
+        let control = Control {
+            client: client.clone(),
+            lifecycle: Daemon { client: client.clone(), stop, restart },
+            replaced: Arc::clone(&replaced),
+        };
         let control = listener.spawn(Arc::new(control));
         let handover = Handover::new(predecessors);
         Self { context, how, program, client, control, signals, replaced, handover, stopped, restarts }
@@ -247,12 +255,11 @@ impl<'a> Main<'a> {
 
 /// Starts the client in the background, or has one that is there and switched off (the tray app's) go online.
 pub(crate) async fn start(context: &Context) -> Result<(), Failure> {
-    if let Ok(value) = context.call("GET", "/status", None).await
-        && value.pointer("/connection/state").and_then(Value::as_str) == Some("off")
+    if let Ok(status) = context.client().status().await
+        && status.connection == Connection::Off
     {
-        context.call("POST", "/start", None).await?;
-        let pid = value.get("pid").cloned().unwrap_or_default();
-        context.say("The client was switched off and goes online.", &json!({ "pid": pid }));
+        context.client().start().await.map_err(|error| context.failure(error))?;
+        context.say("The client was switched off and goes online.", &json!({ "pid": status.pid }));
         return Ok(());
     }
     let pid = start_in_background(&context.folder.config)?;
@@ -284,20 +291,21 @@ fn start_in_background(config: &Path) -> Result<u32, Failure> {
 
 /// Stops the client and waits until it is gone.
 pub(crate) async fn stop(context: &Context) -> Result<(), Failure> {
-    let value = context.call("POST", "/stop", None).await?;
-    if value.get("stays").and_then(Value::as_bool) == Some(true) {
-        context.say("The client has stopped; the tray app that runs it is still there.", &value);
+    let stopped = context.client().stop().await.map_err(|error| context.failure(error))?;
+    if stopped.stays {
+        context.say("The client has stopped; the tray app that runs it is still there.", &stopped);
         return Ok(());
     }
-    until_stopped(context, &value).await?;
-    context.say("The client has stopped.", &value);
+    until_stopped(context, &stopped).await?;
+    context.say("The client has stopped.", &stopped);
     Ok(())
 }
 
 /// Waits until the client has let go of its lock: the kernel does that when the process has ended.
-async fn until_stopped(context: &Context, value: &Value) -> Result<(), Failure> {
+async fn until_stopped(context: &Context, stopped: &Stopped) -> Result<(), Failure> {
     let limit = petit_engine::limits::DRAIN + Duration::from_secs(10);
-    let under_way = under_way(value).unwrap_or_else(|| "what is under way".to_owned());
+    let under_way =
+        under_way(stopped.streams.unwrap_or_default()).unwrap_or_else(|| "what is under way".to_owned());
     let waiting = format!("Waiting for {under_way}, for 30 s at most. To end at once: petit-client stop");
     if cli::until_free(context.json, &context.folder.lock(), limit, &waiting).await {
         return Ok(());
@@ -307,8 +315,8 @@ async fn until_stopped(context: &Context, value: &Value) -> Result<(), Failure> 
 }
 
 /// How much was under way when the client was asked.
-fn under_way(value: &Value) -> Option<String> {
-    match value.get("streams").and_then(Value::as_u64).unwrap_or_default() {
+fn under_way(streams: usize) -> Option<String> {
+    match streams {
         0 => None,
         1 => Some("1 request or connection".to_owned()),
         count => Some(format!("{count} requests and connections")),
@@ -324,14 +332,13 @@ pub(crate) async fn restart(context: &Context) -> Result<(), Failure> {
         None => failure.hint(format!("the old one goes on as before; see its log with: {PROGRAM} logs")),
         Some(_) => failure,
     };
-    let value = context.call("POST", "/restart", None).await.map_err(failed)?;
-    let number = |name| value.get(name).and_then(Value::as_u64).unwrap_or_default();
-    let mut text = format!("The client was restarted: process {} serves.", number("pid"));
-    if let Some(under_way) = under_way(&value) {
-        let old = number("replaced");
+    let restarted = context.client().restart().await.map_err(|error| failed(context.failure(error)))?;
+    let Restarted { pid, replaced: old, streams } = restarted;
+    let mut text = format!("The client was restarted: process {pid} serves.");
+    if let Some(under_way) = under_way(streams) {
         text.push_str(&format!("\nThe old process ({old}) finishes {under_way}, for 30 s at most."));
     }
-    context.say(&text, &value);
+    context.say(&text, &restarted);
     Ok(())
 }
 
@@ -340,13 +347,14 @@ pub(crate) async fn restart(context: &Context) -> Result<(), Failure> {
 #[cfg(not(unix))]
 pub(crate) async fn restart(context: &Context) -> Result<(), Failure> {
     config::load(&context.folder.config).map_err(|error| config_failure(&error))?;
-    let value = context.call("POST", "/stop", None).await?;
-    if value.get("stays").and_then(Value::as_bool) == Some(true) {
-        context.call("POST", "/start", None).await?;
-        context.say("The tray app that runs the client has connected anew.", &value);
+    let failed = |error| context.failure(error);
+    let stopped = context.client().stop().await.map_err(failed)?;
+    if stopped.stays {
+        context.client().start().await.map_err(failed)?;
+        context.say("The tray app that runs the client has connected anew.", &stopped);
         return Ok(());
     }
-    until_stopped(context, &value).await?;
+    until_stopped(context, &stopped).await?;
     let pid = start_in_background(&context.folder.config)?;
     let text = format!(
         "The client was stopped and started again: process {pid} serves. On this system its place cannot be handed \

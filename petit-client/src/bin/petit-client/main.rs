@@ -19,6 +19,7 @@ use std::process::ExitCode as ProcessExit;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use petit_client::SOFTWARE;
+use petit_client::api::{LocalClient, LocalError};
 use petit_client::config::edit::NewService;
 use petit_client::config::{self, KeyStore};
 use petit_client::folder::Folder;
@@ -26,11 +27,12 @@ use petit_client::registration;
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
 use petit_engine::proto::control::PROTOCOL;
 use petit_host::cli::{self, Failure};
-use petit_host::control::client::{CallError, Client};
+use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::logs::Level;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 /// Name of this program in hints.
 const PROGRAM: &str = "petit-client";
@@ -338,17 +340,23 @@ struct Context {
 }
 
 impl Context {
-    fn say(&self, text: &str, value: &Value) {
-        cli::say(self.json, text, value);
+    fn say(&self, text: &str, value: &impl Serialize) {
+        cli::say(self.json, text, &serde_json::to_value(value).unwrap_or_default());
     }
 
-    async fn call(&self, method: &str, target: &str, body: Option<Value>) -> Result<Value, Failure> {
-        let client = Client::new(&self.folder.socket());
-        client.call(method, target, body.as_ref()).await.map_err(|error| self.call_failure(error))
+    /// The client that runs, if one does.
+    fn client(&self) -> LocalClient {
+        LocalClient::of(&self.folder)
     }
 
-    /// What a call came to. When the client does not run, the hint is the first thing to do, not the last.
-    fn call_failure(&self, error: CallError) -> Failure {
+    /// Why a running client gave no answer. When none runs, the hint is the first thing to do, not the last.
+    fn failure(&self, error: LocalError) -> Failure {
+        let error = match error {
+            LocalError::Call(error) => error,
+            error @ LocalError::OtherVersion(_) => {
+                return Failure::of(&error).hint("restart it: petit-client stop, petit-client start");
+            }
+        };
         let is_registered = registration::load(&self.folder).is_ok_and(|known| known.is_some());
         match error {
             CallError::NotRunning if !is_registered => Failure::of_call(error, PROGRAM)
@@ -428,10 +436,9 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Status { watch: false } => return inspect::status(context).await,
         Verb::Status { watch: true } => inspect::watch(context).await?,
         Verb::Reload => {
-            let value = context.call("POST", "/reload", None).await?;
-            let notes = value.get("notes").and_then(Value::as_array).into_iter().flatten();
-            let notes = notes.filter_map(Value::as_str).map(|note| format!("\nnote: {note}"));
-            context.say(&format!("The config file is in force.{}", notes.collect::<String>()), &value);
+            let reloaded = context.client().reload().await.map_err(|error| context.failure(error))?;
+            let notes = reloaded.notes.iter().map(|note| format!("\nnote: {note}"));
+            context.say(&format!("The config file is in force.{}", notes.collect::<String>()), &reloaded);
         }
         Verb::Config { verb } => match verb {
             ConfigVerb::Check => configure::check(context)?,
@@ -467,11 +474,9 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             cli::logs(context.json, &context.folder.log(), *follow, *lines).await?;
         }
         Verb::Log { level } => {
-            let value = context.call("POST", "/log", Some(json!({ "level": level }))).await?;
-            context.say(
-                &format!("The client logs at {level} until its config changes or it is restarted."),
-                &value,
-            );
+            let logs = context.client().log(*level).await.map_err(|error| context.failure(error))?;
+            let text = format!("The client logs at {level} until its config changes or it is restarted.");
+            context.say(&text, &logs);
         }
         Verb::Version => {
             let value = json!({ "software": SOFTWARE, "protocol": PROTOCOL });

@@ -1,6 +1,6 @@
 //! Where a lock and sockets cannot be handed to another process in safe code: there is no hand-over.
 
-use petit_client::control::Restart;
+use petit_client::daemon::Restart;
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
 use petit_host::handover::Trouble;

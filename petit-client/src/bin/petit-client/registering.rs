@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
+use petit_client::api::RegisterRequest;
 use petit_client::config::edit::{self, NewService};
 use petit_client::config::{Config, KeyStore};
 use petit_client::consent::{self, ChosenFor, KeptService};
-use petit_client::control::CONSENT;
 use petit_client::enrol::{self, Done, Existing, FormerEnd, RegisterError, Request};
 use petit_client::messages::{self, Advice};
 use petit_client::registration::{self, Known, Registration, RegistrationError};
@@ -20,8 +20,7 @@ use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
 use petit_host::lock::{Lock, LockError};
 use petit_host::shutdown::Signals;
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::asking::{DefaultAnswer, ask_place, ask_share, ask_yes, confirm, interrupted, show_invite};
@@ -120,7 +119,7 @@ impl Registering<'_> {
             Some(_) => "Next: petit-client start",
             None => "The client is running; see it with: petit-client status",
         });
-        context.say(&text, &json!(done));
+        context.say(&text, &done);
         Ok(())
     }
 
@@ -175,19 +174,13 @@ impl Registering<'_> {
         key_store: KeyStore,
         share: BTreeSet<ServiceName>,
     ) -> Result<Done, Failure> {
-        let replace = self.known.in_force.is_some();
+        let existing = if self.known.in_force.is_some() { Existing::Replace } else { Existing::Keep };
         if self.own.is_some() {
-            let existing = if replace { Existing::Replace } else { Existing::Keep };
             return here(self.context, &self.config, &Request { invite, key_store, share, existing }).await;
         }
-        let body = json!({
-            "invite": text.expose_secret(),
-            "key_store": key_store,
-            "share": share,
-            "replace": replace,
-        });
-        let value = self.context.call("POST", "/register", Some(body)).await?;
-        serde_json::from_value(value).map_err(|error| Failure::of(&error))
+        let wanted = RegisterRequest { invite: text.clone(), key_store, share, existing };
+        let failed = |error| self.context.failure(error);
+        self.context.client().register(wanted).await.map_err(failed)
     }
 
     /// Writes down where the invite's service is, when somebody says so. False when nobody knows it.
@@ -223,13 +216,12 @@ async fn own_lock(context: &Context) -> Result<Option<Lock>, Failure> {
         Err(LockError::Held { pid, .. }) => pid,
         Err(error @ LockError::Io { .. }) => return Err(Failure::of(&error)),
     };
-    let Ok(version) = context.call("GET", "/version", None).await else {
+    let Ok(version) = context.client().version().await else {
         let who = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
         let problem = format!("another petit-client command is under way in this folder{who}");
         return Err(Failure::new(ExitCode::Failed, problem).hint("try again when it has ended"));
     };
-    let features = version.get("features").and_then(Value::as_array).into_iter().flatten();
-    if features.filter_map(Value::as_str).any(|feature| feature == CONSENT) {
+    if version.asks_for_consent() {
         return Ok(None);
     }
     let problem =

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::sync::atomic::Ordering;
 
 use petit_client::client::Client;
-use petit_client::control::Restart;
+use petit_client::daemon::Restart;
 use petit_client::messages;
 use petit_client::status::Connection;
 use petit_engine::limits;
@@ -21,7 +21,8 @@ use petit_host::handover::{
 };
 use petit_host::lock::Lock;
 use petit_host::shutdown::{ProcessSignal, StopCause, StopRequests, Urgency};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Context;
 use super::lifecycle::{Beginning, How, Main, Serving, Turn, socket_failure, start_failure};
@@ -30,6 +31,16 @@ use super::lifecycle::{Beginning, How, Main, Serving, Turn, socket_failure, star
 const LOCK: &str = "lock";
 /// Links to processes before this one.
 const ELDER: &str = "elder";
+
+/// What is handed over in words. Each may be missing: the predecessor may be of an older version.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Facts {
+    /// What the server knows the predecessor by.
+    instance: Option<String>,
+    /// The predecessor is connected.
+    online: bool,
+}
 
 /// The links to processes before this one.
 pub(crate) type Predecessors = Elders;
@@ -116,7 +127,8 @@ async fn start(main: &Main<'_>) -> std::io::Result<Started> {
     }
     handles.extend(main.handover.elders.copies()?.into_iter().map(|link| (ELDER.to_owned(), link)));
     let is_online = matches!(main.client.status().await.connection, Connection::Online { .. });
-    let facts = json!({ "instance": main.client.instance().await, "online": is_online });
+    let facts = Facts { instance: main.client.instance().await, online: is_online };
+    let facts = serde_json::to_value(facts)?;
     let mut parcel = Parcel { handles, facts };
     parcel.put_control(main.control.copy().await?);
     let mut arguments: Vec<OsString> = vec!["run".into(), "--takeover".into()];
@@ -308,10 +320,12 @@ async fn take_over(
     let lock = parcel.take(LOCK).map(|copy| Lock::inherit(&folder.lock(), copy)).transpose();
     let lock = lock.map_err(|error| Failure::of(&error))?;
     let Beginning { config, lock, level, signals } = Beginning::new(context, how, lock)?;
-    let instance = parcel.facts.get("instance").and_then(Value::as_str);
+    let facts: Option<Facts> = serde_json::from_value(parcel.facts).map_err(|error| Failure::of(&error))?;
+    let Facts { instance, online } = facts.unwrap_or_default();
+    let instance = instance.as_deref();
     let client = Client::succeed(folder.clone(), config, lock, (Some(level), instance)).await;
     let client = client.map_err(|error| start_failure(&error))?;
-    if parcel.facts.get("online").and_then(Value::as_bool) == Some(true) {
+    if online {
         until_online(&client).await?;
     }
     heir.turn().await.map_err(|error| no_heir(&error))?;

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
+use petit_client::api::{LocalError, Removed, UnregisterRequest, Unregistered};
 use petit_client::client::{Client, UnregisterError};
 use petit_client::enrol;
 use petit_client::messages::{self, Advice};
-use petit_client::status::{Connection, Status};
+use petit_client::status::Connection;
 use petit_client::{config, registration};
 use petit_engine::cause::Cause;
 use petit_engine::name::{RegisteredId, ServiceName};
 use petit_host::cli::{self, Failure};
-use petit_host::control::client::{CallError, Client as Caller};
-use petit_host::control::percent_encode;
+use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
 use petit_host::terminal::{self, Ask};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::lifecycle::{config_failure, lock, not_registered};
 use super::registering::register_failure;
@@ -48,26 +48,23 @@ pub(crate) async fn unregister(context: &Context, local: bool, yes: bool) -> Res
                 "finish it with: petit-client register; or forget it with: petit-client unregister --local",
             ));
     }
-    let asked =
-        Caller::new(&folder.socket()).call("POST", "/unregister", Some(&json!({ "local": local }))).await;
-    let server_told = match asked {
-        Ok(value) => {
+    let server_told = match context.client().unregister(UnregisterRequest { local }).await {
+        Ok(done) => {
             // A client without a registration has nothing to do; it is ended with it.
-            let stopped = context.call("POST", "/stop", None).await.ok();
-            if stopped.is_none_or(|value| value.get("stays").is_none()) {
+            let stopped = context.client().stop().await.ok();
+            if stopped.is_none_or(|stopped| !stopped.stays) {
                 cli::until_free(context.json, &folder.lock(), END_LIMIT, "").await;
             }
-            value.get("server_told").and_then(Value::as_bool).unwrap_or_default()
+            done.server_told
         }
-        Err(CallError::NotRunning) if local => {
+        Err(LocalError::Call(CallError::NotRunning)) if local => {
             let _lock = lock(folder)?;
             enrol::forget(folder).await.map_err(|error| register_failure(&error))?;
             false
         }
-        Err(CallError::NotRunning) => without_running(context).await?,
-        Err(error) => {
-            return Err(Failure::of_call(error, super::PROGRAM).hint(LOCALLY));
-        }
+        Err(LocalError::Call(CallError::NotRunning)) => without_running(context).await?,
+        Err(LocalError::Call(error)) => return Err(Failure::of_call(error, super::PROGRAM).hint(LOCALLY)),
+        Err(error) => return Err(context.failure(error)),
     };
     let text = match (server_told, local) {
         (true, _) => format!("The registration with {server} was given back."),
@@ -78,7 +75,7 @@ pub(crate) async fn unregister(context: &Context, local: bool, yes: bool) -> Res
             "{server} does not know this computer any more, so there was nothing to give back. This computer has forgotten its registration."
         ),
     };
-    context.say(&text, &json!({ "unregistered": true, "server_told": server_told }));
+    context.say(&text, &Unregistered { unregistered: true, server_told });
     Ok(())
 }
 
@@ -107,10 +104,7 @@ async fn online(context: &Context) -> Result<(Client, bool), Failure> {
     let mut last = Connection::Connecting;
     let arrived = async {
         loop {
-            let status: Option<Status> = serde_json::from_value(statuses.borrow_and_update().clone()).ok();
-            if let Some(status) = status {
-                last = status.connection;
-            }
+            last.clone_from(&statuses.borrow_and_update().connection);
             if matches!(last, Connection::Online { .. } | Connection::Stopped { .. })
                 || statuses.changed().await.is_err()
             {
@@ -154,13 +148,12 @@ pub(crate) async fn give_back(
     }
     let also = if found.is_set_up { " It is no longer offered." } else { "" };
     let text = format!("The public address of {name:?} was given back.{also}");
-    context.say(&text, &json!({ "removed": found.name }));
+    context.say(&text, &Removed { removed: found.name });
     Ok(())
 }
 
 async fn free_address(context: &Context, name: &ServiceName) -> Result<(), Failure> {
-    let target = format!("/services/{}/remove", percent_encode(name.as_str()));
-    context.call("POST", &target, None).await.map(drop)
+    context.client().remove(name).await.map(drop).map_err(|error| context.failure(error))
 }
 
 /// Removes a service and gives its address back. As the original does, it asks on a terminal only.
@@ -228,8 +221,7 @@ async fn find(
     name: Option<&ServiceName>,
     id: Option<&RegisteredId>,
 ) -> Result<Found, Failure> {
-    let value = context.call("GET", "/status", None).await?;
-    let status: Status = serde_json::from_value(value).map_err(|error| Failure::of(&error))?;
+    let status = context.client().status().await.map_err(|error| context.failure(error))?;
     let is_it = |known: &ServiceName, its: Option<&RegisteredId>| match (name, id) {
         (Some(name), _) => known == name,
         (None, id) => id.is_some() && its == id,

@@ -1,0 +1,71 @@
+//! What the program without a window decides for itself when it is asked over the control socket.
+
+use petit_host::BoxFuture;
+use petit_host::cli::chain;
+use petit_host::control::ApiProblem;
+use petit_host::handover::Trouble;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::api::{Restarted, Stopped, Switched};
+use crate::client::Client;
+use crate::control::Lifecycle;
+
+/// `petit-client run`, as the control socket sees it.
+pub struct Daemon {
+    /// Its client.
+    pub client: Client,
+    /// Rings when somebody asks the program to end.
+    pub stop: mpsc::Sender<()>,
+    /// Rings when somebody wants another process in this one's place.
+    pub restart: mpsc::Sender<Restart>,
+}
+
+/// Somebody wants another process in this one's place, and waits for its number, or for why it was of no use.
+pub type Restart = oneshot::Sender<Result<u32, Trouble>>;
+
+impl Lifecycle for Daemon {
+    fn start(&self) -> BoxFuture<'_, Result<Switched, ApiProblem>> {
+        Box::pin(async move {
+            self.client.switch(true).await;
+            self.client.reconnect_now().await;
+            // Its user may take as long as they like; what comes of it is in the status.
+            let client = self.client.clone();
+            tokio::spawn(async move {
+                if let Err(error) = client.unlock().await {
+                    tracing::warn!(error = %chain(&error), "no key");
+                }
+            });
+            Ok(Switched { on: true })
+        })
+    }
+
+    fn stop(&self) -> BoxFuture<'_, Result<Stopped, ApiProblem>> {
+        Box::pin(async move {
+            let streams = self.client.status().await.streams;
+            let _ = self.stop.send(()).await;
+            Ok(Stopped { pid: std::process::id(), streams: Some(streams), stays: false })
+        })
+    }
+
+    fn restart(&self) -> BoxFuture<'_, Result<Restarted, ApiProblem>> {
+        Box::pin(async move {
+            let busy = || ApiProblem::new(409, "busy", "the client is stopping, or being restarted already");
+            let streams = self.client.status().await.streams;
+            let (answer, asked) = oneshot::channel();
+            self.restart.try_send(answer).map_err(|_| busy())?;
+            match asked.await.map_err(|_| busy())? {
+                Ok(pid) => Ok(Restarted { pid, replaced: std::process::id(), streams }),
+                Err(Trouble { message, hint }) => {
+                    let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                    let text = format!("the new process did not take over: {message}{hint}");
+                    Err(ApiProblem::new(422, "not_ready", text))
+                }
+            }
+        })
+    }
+
+    fn registered(&self) -> BoxFuture<'_, ()> {
+        // Registering goes online by itself.
+        Box::pin(async {})
+    }
+}
