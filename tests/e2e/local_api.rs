@@ -40,6 +40,8 @@ fn fields(at: &str, value: &Value, lines: &mut BTreeSet<String>) {
             return;
         }
         _ if MOMENTARY.iter().any(|name| at.ends_with(name)) => "of the moment".to_owned(),
+        // Random, and sometimes without a digit.
+        Value::String(_) if at.ends_with("/id") || at.ends_with("/device") => "text".to_owned(),
         Value::String(word) if is_word(word) => format!("{word:?}"),
         Value::String(_) => "text".to_owned(),
         Value::Number(_) => "number".to_owned(),
