@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
+use petit_client::config::change;
 use petit_client::status::Light;
 use petit_engine::name::ServiceName;
-use petit_host::files;
-use petit_host::lock::Lock;
 
 use super::contract::{Applied, Diff, Form, FormService, Refused, Settings, StateKind, Words};
 use super::controller::Intent;
@@ -15,8 +14,6 @@ use super::link::LinkError;
 use super::refusal::refused;
 use super::{form, mistakes, settings, words};
 
-/// How long another program that is changing the config file is waited for.
-const EDITING_LIMIT: Duration = Duration::from_secs(5);
 /// How long a client that was online may take to be online with new settings.
 const SETTLE: Duration = Duration::from_secs(15);
 /// How long it has to stay online before that counts: what breaks by new settings breaks a moment later.
@@ -127,13 +124,8 @@ impl App {
         let failed = |error: &(dyn std::error::Error + 'static)| {
             words::refused(&texts, "read_only", &[("why", &petit_host::cli::chain(error))])
         };
-        let _alone = Lock::take_within(&self.folder.editing(), EDITING_LIMIT)
-            .await
-            .map_err(|_| words::refused(&texts, "held", &[]))?;
-        if let Ok(before) = std::fs::read(&self.folder.config) {
-            files::write_private(&self.folder.last_good(), &before).map_err(|error| failed(&error))?;
-        }
-        files::write_keeping_rights(&self.folder.config, text.as_bytes()).map_err(|error| failed(&error))?;
+        let _alone = change::alone(&self.folder).await.map_err(|_| words::refused(&texts, "held", &[]))?;
+        change::put(&self.folder, text).map_err(|error| failed(&error))?;
         self.tell(Intent::FilesChanged).await;
         Ok(())
     }

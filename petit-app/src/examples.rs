@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use petit_client::config::{self, Config, KeyStore};
 use petit_client::consent::Withheld;
 use petit_client::doctor::{Fact, Fault, Finding, Found, Subject};
+use petit_client::registering::Prospect;
 use petit_client::registration::{Known, Registration};
 use petit_client::status::{BrokenAt, Connection, KeyTrouble, ServiceStatus, Status};
 use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
@@ -345,7 +346,9 @@ fn invites(texts: &Texts) -> Value {
     let (with_services, _) = config::parse(Path::new(CONFIG_PATH), CONFIG).unwrap();
     let with_services = Config { vitae: config().vitae, ..with_services };
     let said = |not_after, config: &Config, known: &Known| {
-        json!(told::invite(texts, &invite(not_after), config, known, now()))
+        let invite = invite(not_after);
+        let prospect = Prospect::new(invite.to_link(), invite, config.clone(), known.clone());
+        json!(told::invite(texts, &prospect, now()))
     };
     json!({
         "new": said(NOW + 2700, &config(), &unknown),

@@ -2,6 +2,7 @@
 //!
 //! What has an owner goes to the controller; what only reads, or asks the client, is done here.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -9,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use petit_client::config::KeyStore;
 use petit_client::enrol::Existing;
 use petit_client::folder::Folder;
+use petit_client::registering::{Outcome, Prospect, Terms};
 use petit_client::registration::Known;
 use petit_client::{doctor, enrol, registration};
 use petit_engine::name::ServiceName;
@@ -24,7 +26,7 @@ use super::contract::{
     RegisteredService, ServiceKind, StateKind, Tried,
 };
 use super::controller::{self, Inputs, Intent, Running, SharedLink};
-use super::link::{Link, RegistrationRequest};
+use super::link::{ByLink, Link};
 use super::logs::Numbers;
 use super::notes::Note;
 use super::refusal::refused;
@@ -220,12 +222,19 @@ impl App {
     /// [`Refused`] when it is none.
     pub fn read_invite(&self, text: &SecretString) -> Result<Invite, Refused> {
         let texts = self.now().texts.clone();
-        let parsed = petit_engine::invite::Invite::parse(text);
-        let invite = parsed.map_err(|error| words::invite(&texts, &error))?;
+        let prospect = self.prospect(text.clone())?;
+        Ok(told::invite(&texts, &prospect, SystemTime::now()))
+    }
+
+    /// An invite, with what it would change here.
+    fn prospect(&self, text: SecretString) -> Result<Prospect, Refused> {
+        let texts = &self.now().texts;
+        let invite = petit_engine::invite::Invite::parse(&text);
+        let invite = invite.map_err(|error| words::invite(texts, &error))?;
         let config =
             petit_client::config::load(&self.folder.config).map(|(config, _)| config).unwrap_or_default();
-        let known = Known::load(&self.folder).map_err(|error| words::register(&texts, &error.into()))?;
-        Ok(told::invite(&texts, &invite, &config, &known, SystemTime::now()))
+        let known = Known::load(&self.folder).map_err(|error| words::register(texts, &error.into()))?;
+        Ok(Prospect::new(text, invite, config, known))
     }
 
     /// Registers this computer and goes online. Nothing that is set up already can be reached before
@@ -240,22 +249,14 @@ impl App {
         existing: Existing,
     ) -> Result<RegisteredService, Refused> {
         let texts = self.now().texts.clone();
-        let parsed = petit_engine::invite::Invite::parse(&text);
-        let invite = parsed.map_err(|error| words::invite(&texts, &error))?;
-        let former = registration::replaced_by(&self.folder, &invite).ok().flatten();
+        let prospect = self.prospect(text)?;
         let link = self.link_for_registration().await?;
-        let done = link.register(RegistrationRequest { invite, text, key_store, existing }).await;
-        let done = done.map_err(|error| refused(&texts, error))?;
+        let terms = Terms { key_store, share: BTreeSet::new(), existing };
+        let outcome = prospect.register(&self.folder, terms, &ByLink(link.as_ref())).await;
+        let Outcome { done, former, kept } = outcome.map_err(|error| refused(&texts, error))?;
         self.tell(Intent::FilesChanged).await;
         self.start().await?;
-        let text = std::fs::read_to_string(&self.folder.config).unwrap_or_default();
-        let kept =
-            petit_client::config::parse(&self.folder.config, &text).ok().map(|(config, _)| config.key_store);
-        if kept.is_some_and(|kept| kept != done.key_store) {
-            let text = petit_client::config::edit::set(&text, "key_store", &done.key_store.to_string());
-            let text = text.map_err(|error| words::failed(&texts, &error))?;
-            self.write_config(&text).await?;
-        }
+        kept.map_err(|error| words::failed(&texts, &error))?;
         let former = former.zip(done.former).and_then(|(known, end)| {
             let vendor = told::whom(known.vendor.as_ref(), &known.server);
             words::former(&texts, end, &vendor)

@@ -6,29 +6,24 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use petit_client::SOFTWARE;
 use petit_client::config::Config;
-use petit_client::consent::{self, ChosenFor, KeptService};
+use petit_client::consent::{ChosenFor, KeptService};
 use petit_client::enrol;
-use petit_client::registration::Known;
+use petit_client::registering::Prospect;
 use petit_engine::name::{ServerAddr, VendorName};
 use petit_engine::secret::Fingerprint;
 
 use super::contract::{Fact, Invite, Kept, Service};
 use super::texts::Texts;
 
-/// What an invite says, to somebody who has this config and is registered as `known` says.
-pub(crate) fn invite(
-    texts: &Texts,
-    invite: &petit_engine::invite::Invite,
-    config: &Config,
-    known: &Known,
-    now: SystemTime,
-) -> Invite {
+/// What an invite says, to somebody who has these settings and is registered in this way.
+pub(crate) fn invite(texts: &Texts, prospect: &Prospect, now: SystemTime) -> Invite {
+    let (invite, config) = (prospect.invite(), prospect.config());
     let pin = invite.pins.first();
     let vendor = whom(invite.vendor.as_ref(), &invite.server);
     // With its own invite again a registration goes on: what is shared stays shared, and nothing is replaced.
-    let resumed = known.in_force.as_ref().filter(|in_force| in_force.is_of(invite));
+    let resumed = prospect.resumes();
     let is_asked = |kept: &KeptService| resumed.is_none_or(|known| known.withheld.contains(&kept.name));
-    let kept = consent::kept(config, &invite.pins, known).into_iter().filter(is_asked).map(|kept| Kept {
+    let kept = prospect.kept().into_iter().filter(is_asked).map(|kept| Kept {
         name: kept.name.to_string(),
         kind: kept.kind,
         target: kept.target.to_string(),
@@ -42,11 +37,7 @@ pub(crate) fn invite(
         fingerprint: pin.map(ToString::to_string).unwrap_or_default(),
         not_after: invite.not_after.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         expired: invite.not_after < now,
-        replaces: known
-            .in_force
-            .as_ref()
-            .filter(|_| resumed.is_none())
-            .map(|known| whom(known.vendor.as_ref(), &known.server)),
+        replaces: prospect.replaces().map(|known| whom(known.vendor.as_ref(), &known.server)),
         exposes: texts.fill(exposes, &[("vendor", &vendor)]),
         kept: kept.collect(),
         told: learns(texts, config),
@@ -127,7 +118,7 @@ pub(crate) fn learns(texts: &Texts, config: &Config) -> Vec<Fact> {
 #[cfg(test)]
 mod tests {
     use petit_client::config::KeyStore;
-    use petit_client::registration::{Pending, Registration};
+    use petit_client::registration::{Known, Pending, Registration};
 
     use super::*;
 
@@ -158,7 +149,9 @@ mod tests {
         let (config, _) = petit_client::config::parse(std::path::Path::new("c"), text).unwrap();
         let known = Known { in_force: Some(registration), ..Known::default() };
         let said = |invite: &petit_engine::invite::Invite| {
-            let said = super::invite(&Texts::of("en"), invite, &config, &known, SystemTime::now());
+            let text = invite.to_link();
+            let prospect = Prospect::new(text, invite.clone(), config.clone(), known.clone());
+            let said = super::invite(&Texts::of("en"), &prospect, SystemTime::now());
             let kept: Vec<String> = said.kept.into_iter().map(|kept| kept.name).collect();
             (said.replaces, kept.join(" "))
         };

@@ -20,8 +20,10 @@ use crate::api::{
 };
 use crate::client::{Client, UnregisterError};
 use crate::doctor;
-use crate::enrol::{self, Done, RegisterError};
+use crate::enrol::{Done, RegisterError};
 use crate::messages::{self, Advice};
+use crate::registering::{Outcome, Prospect, Terms};
+use crate::registration::Known;
 use crate::status::{BrokenAt, Connection};
 
 /// What the program that runs the client decides for itself: whether the client is online, and when the program ends.
@@ -158,17 +160,17 @@ impl<L: Lifecycle> Control<L> {
     async fn register(&self, wanted: &RegisterRequest) -> Result<Done, ApiProblem> {
         let invite = Invite::parse(&wanted.invite)
             .map_err(|error| ApiProblem::new(400, "bad_invite", error.to_string()))?;
-        let RegisterRequest { invite: _, key_store, share, existing } = wanted.clone();
-        let request = enrol::Request { invite: &invite, key_store, share, existing };
-        self.client.register(&request).await.map_err(|error| {
-            let Advice { what, todo } = messages::register(&error);
-            let code = match error {
-                RegisterError::Registered(_) => "registered",
-                RegisterError::Enrol(EnrolError::Refused { .. }) => "refused",
-                _ => "failed",
-            };
-            ApiProblem::new(409, code, format!("{what}; {todo}"))
-        })
+        let RegisterRequest { invite: text, key_store, share, existing } = wanted.clone();
+        let folder = self.client.folder();
+        let known = Known::load(folder).map_err(|error| not_registered(&error.into()))?;
+        let prospect = Prospect::new(text, invite, self.client.config().await, known);
+        let terms = Terms { key_store, share, existing };
+        let outcome = prospect.register(folder, terms, &self.client).await;
+        let Outcome { done, former: _, kept } = outcome.map_err(|error| not_registered(&error))?;
+        if let Err(error) = kept {
+            tracing::warn!(error = %chain(&error), "registered, but the config does not say where the key is");
+        }
+        Ok(done)
     }
 
     async fn unregister(&self, how: UnregisterRequest) -> Result<Unregistered, ApiProblem> {
@@ -186,6 +188,17 @@ impl<L: Lifecycle> Control<L> {
         })?;
         Ok(Unregistered { unregistered: true, server_told: is_known })
     }
+}
+
+/// Why this computer was not registered.
+fn not_registered(error: &RegisterError) -> ApiProblem {
+    let Advice { what, todo } = messages::register(error);
+    let code = match error {
+        RegisterError::Registered(_) => "registered",
+        RegisterError::Enrol(EnrolError::Refused { .. }) => "refused",
+        _ => "failed",
+    };
+    ApiProblem::new(409, code, format!("{what}; {todo}"))
 }
 
 fn asked(error: AskError) -> ApiProblem {

@@ -27,6 +27,7 @@ pub mod enrol;
 pub mod folder;
 pub mod hops;
 pub mod messages;
+pub mod registering;
 pub mod registration;
 pub mod status;
 pub mod vault;

@@ -3,6 +3,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use petit_client::enrol::Done;
+use petit_client::registering::Order;
 use petit_engine::cause::Cause;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ProbeResult;
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::facts::TroubleKind;
-use crate::link::{LinkError, RegistrationRequest};
+use crate::link::LinkError;
 use crate::testing::at;
 use crate::{App, start};
 
@@ -48,7 +49,7 @@ impl Link for FakeLink {
         self.did("unlock");
         Box::pin(async { Ok(()) })
     }
-    fn register(&self, _: RegistrationRequest) -> BoxFuture<'_, Result<Done, LinkError>> {
+    fn register(&self, _: Order) -> BoxFuture<'_, Result<Done, LinkError>> {
         self.did("register");
         Box::pin(async { Err(LinkError::Gone) })
     }

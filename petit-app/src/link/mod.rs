@@ -8,17 +8,15 @@ mod other;
 mod own;
 
 use petit_client::client::ClientStartError;
-use petit_client::config::KeyStore;
-use petit_client::enrol::{Done, Existing, RegisterError};
+use petit_client::enrol::{Done, RegisterError};
+use petit_client::registering::{Order, Registrar};
 use petit_client::registration::RegistrationError;
 use petit_client::status::Status;
 use petit_engine::agent::AskError;
-use petit_engine::invite::Invite;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
 use petit_host::logs::Level;
-use secrecy::SecretString;
 use tokio::sync::watch;
 
 pub use self::own::{RealLinks, SocketCommand};
@@ -60,18 +58,6 @@ pub enum LinkError {
     NotHere,
 }
 
-/// What is wanted of a registration.
-#[derive(Debug)]
-pub struct RegistrationRequest {
-    pub invite: Invite,
-    /// The invite as it was pasted.
-    pub text: SecretString,
-    /// Where the key goes.
-    pub key_store: KeyStore,
-    /// What becomes of a registration that is in force.
-    pub existing: Existing,
-}
-
 /// A client that can be asked. Cheap to share; the client in this process ends when its link is told to.
 pub trait Link: Send + Sync + 'static {
     /// Whose it is.
@@ -90,7 +76,7 @@ pub trait Link: Send + Sync + 'static {
     fn unlock(&self) -> BoxFuture<'_, Result<(), LinkError>>;
 
     /// Registers this computer. No service that the config holds already is offered before it is shared.
-    fn register(&self, wanted: RegistrationRequest) -> BoxFuture<'_, Result<Done, LinkError>>;
+    fn register(&self, order: Order) -> BoxFuture<'_, Result<Done, LinkError>>;
 
     /// Lets the vendor reach services that were withheld.
     fn share(&self, names: Vec<ServiceName>) -> BoxFuture<'_, Result<(), LinkError>>;
@@ -115,6 +101,17 @@ pub trait Link: Send + Sync + 'static {
 
     /// Ends the client in this process, letting requests under way finish. Another process is left alone.
     fn end(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The client behind a link, which registers this computer.
+pub struct ByLink<'a>(pub &'a dyn Link);
+
+impl Registrar for ByLink<'_> {
+    type Error = LinkError;
+
+    fn register(&self, order: &Order) -> impl Future<Output = Result<Done, LinkError>> + Send {
+        self.0.register(order.clone())
+    }
 }
 
 /// What an attempt to get a client came to.

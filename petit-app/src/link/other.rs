@@ -1,12 +1,12 @@
 //! The client in another process, through its control socket.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use petit_client::api::{LocalClient, LocalError, PingOutcome, RegisterRequest, UnregisterRequest};
+use petit_client::api::{LocalClient, LocalError, PingOutcome, UnregisterRequest};
 use petit_client::enrol::Done;
 use petit_client::folder::Folder;
+use petit_client::registering::{Order, OtherError, Registrar};
 use petit_client::status::Status;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ProbeResult;
@@ -17,7 +17,7 @@ use petit_host::logs::Level;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Link, LinkError, RegistrationRequest};
+use super::{Link, LinkError};
 use crate::facts::Owner;
 
 /// How often it is looked whether the other process is still there, while it does not answer.
@@ -106,15 +106,13 @@ impl Link for Other {
         Box::pin(async { self.client.start().await.map(drop).map_err(refused) })
     }
 
-    fn register(&self, wanted: RegistrationRequest) -> BoxFuture<'_, Result<Done, LinkError>> {
+    fn register(&self, order: Order) -> BoxFuture<'_, Result<Done, LinkError>> {
         Box::pin(async move {
-            // One of an older version would offer at once whatever the config holds.
-            if !self.client.version().await.map_err(refused)?.asks_for_consent() {
-                return Err(LinkError::Older);
-            }
-            let RegistrationRequest { text, key_store, existing, invite: _ } = wanted;
-            let wanted = RegisterRequest { invite: text, key_store, share: BTreeSet::new(), existing };
-            self.client.register(wanted).await.map_err(refused)
+            Registrar::register(&self.client, &order).await.map_err(|error| match error {
+                OtherError::Local(error) => refused(error),
+                OtherError::Older => LinkError::Older,
+                OtherError::Registration(error) => LinkError::Registration(error),
+            })
         })
     }
 

@@ -1,14 +1,14 @@
 //! The client in this process, which serves the same control socket as `petit-client run` does.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use petit_client::api::{Restarted, Stopped, Switched};
 use petit_client::client::{Client, ClientStartError, UnregisterError};
 use petit_client::config::{self, ConfigError};
 use petit_client::control::{Control, Lifecycle};
-use petit_client::enrol::{Done, Request};
+use petit_client::enrol::Done;
 use petit_client::folder::Folder;
+use petit_client::registering::{Order, Registrar};
 use petit_client::registration::RegistrationError;
 use petit_client::status::Status;
 use petit_engine::name::ServiceName;
@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::other::Other;
-use super::{Link, LinkError, Links, Opened, RegistrationRequest};
+use super::{Link, LinkError, Links, Opened};
 use crate::facts::{Owner, Trouble, TroubleKind};
 use crate::mistakes;
 use crate::texts::Texts;
@@ -219,12 +219,8 @@ impl Link for Own {
         Box::pin(async { Ok(self.client()?.unlock().await?) })
     }
 
-    fn register(&self, wanted: RegistrationRequest) -> BoxFuture<'_, Result<Done, LinkError>> {
-        Box::pin(async move {
-            let RegistrationRequest { invite, key_store, existing, text: _ } = wanted;
-            let request = Request { invite: &invite, key_store, share: BTreeSet::new(), existing };
-            Ok(self.client()?.register(&request).await?)
-        })
+    fn register(&self, order: Order) -> BoxFuture<'_, Result<Done, LinkError>> {
+        Box::pin(async move { Ok(Registrar::register(&self.client()?, &order).await?) })
     }
 
     fn share(&self, names: Vec<ServiceName>) -> BoxFuture<'_, Result<(), LinkError>> {

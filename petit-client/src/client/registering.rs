@@ -2,24 +2,18 @@
 
 use petit_engine::agent::{AgentState, AskError};
 use petit_engine::cause::Cause;
-use petit_engine::invite::Invite;
 use petit_engine::name::ServiceName;
 use petit_host::cli::chain;
 
 use super::{Client, UnregisterError};
 use crate::config::Config;
-use crate::consent::{self, KeptService};
 use crate::enrol::{self, Done, Enrolled, FormerEnd, RegisterError, Request};
-use crate::registration::{self, Known, RegistrationError};
+use crate::registration::{self, RegistrationError};
 
 impl Client {
-    /// What the config holds already, with for whom it was chosen, seen from the server of an invite.
-    ///
-    /// # Errors
-    /// [`RegistrationError`].
-    pub async fn kept(&self, invite: &Invite) -> Result<Vec<KeptService>, RegistrationError> {
-        let config = self.shared.inner.lock().await.config.clone();
-        Ok(consent::kept(&config, &invite.pins, &Known::load(&self.shared.folder)?))
+    /// The settings in force.
+    pub async fn config(&self) -> Config {
+        self.shared.inner.lock().await.config.clone()
     }
 
     /// Registers this computer and goes online. A registration that this one takes the place of goes on until this

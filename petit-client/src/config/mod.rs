@@ -1,5 +1,6 @@
 //! The client's part of the config file: read, checked, turned into types.
 
+pub mod change;
 pub mod edit;
 pub mod proxy;
 mod service;

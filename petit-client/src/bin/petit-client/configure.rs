@@ -1,10 +1,10 @@
 //! `init`, `config`, `service`: the config file and what stands in it.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use petit_client::api::{Listed, LocalError, Removed, Shared};
+use petit_client::config::change::{self, ChangeError};
 use petit_client::config::edit::{self, EditError, NewService};
 use petit_client::config::{self, Config, ConfigError};
 use petit_client::consent::Withheld;
@@ -17,7 +17,6 @@ use petit_host::cli::{Failure, table};
 use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
 use petit_host::files;
-use petit_host::lock::Lock;
 use petit_host::toml_file::Fault;
 use serde_json::{Value, json};
 
@@ -26,8 +25,6 @@ use super::lifecycle::{config_failure, lock, not_registered};
 
 /// How long the server may take to say what it makes of a change.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// How long another command that is changing the config file is waited for.
-const EDITING_LIMIT: Duration = Duration::from_secs(5);
 
 /// Makes a config file, or adds the client's part to one that has none.
 pub(crate) fn init(context: &Context) -> Result<(), Failure> {
@@ -196,13 +193,13 @@ pub(crate) async fn edit(context: &Context) -> Result<(), Failure> {
     }
     let changed = text.as_bytes() != before;
     if changed {
-        let _alone = editing(context).await?;
+        let _alone = change::alone(&context.folder).await.map_err(|error| Failure::of(&error))?;
         if std::fs::read(path).map_err(|error| Failure::of(&error))? != before {
             let problem = "the config file was changed by somebody else meanwhile; nothing was changed";
             return Err(Failure::new(ExitCode::Failed, problem)
                 .hint(format!("what you wrote is in {}", draft.display())));
         }
-        put(context, &text)?;
+        change::put(&context.folder, &text).map_err(|error| Failure::of(&error))?;
     }
     files::remove(&draft).map_err(|error| Failure::of(&error))?;
     let text = if changed {
@@ -214,35 +211,26 @@ pub(crate) async fn edit(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Puts a checked text in place and keeps the one before.
-fn put(context: &Context, text: &str) -> Result<(), Failure> {
-    let path = &context.folder.config;
-    if let Ok(before) = std::fs::read(path) {
-        files::write_private(&context.folder.last_good(), &before).map_err(|error| Failure::of(&error))?;
-    }
-    files::write_keeping_rights(path, text.as_bytes()).map_err(|error| Failure::of(&error))
-}
-
-/// Held while the config file is read, changed and written, so that two commands at once lose nothing.
-async fn editing(context: &Context) -> Result<Lock, Failure> {
-    Lock::take_within(&context.folder.editing(), EDITING_LIMIT).await.map_err(|error| Failure::of(&error))
-}
-
 /// Changes the config file, keeping comments and order. What comes out is checked before it is in place.
 pub(crate) async fn change(
     context: &Context,
     edit: impl FnOnce(&str) -> Result<String, EditError>,
 ) -> Result<(), Failure> {
-    let path: &Path = &context.folder.config;
-    let _alone = editing(context).await?;
-    config::load(path).map_err(|error| config_failure(&error))?;
-    let before = std::fs::read_to_string(path).map_err(|error| Failure::of(&error))?;
-    let after = edit(&before).map_err(|error| match &error {
-        EditError::Missing(_) => Failure::of(&error).hint("see the services with: petit-client service list"),
-        EditError::Exists(_) | EditError::Form => Failure::of(&error),
-    })?;
-    config::parse(path, &after).map_err(|error: ConfigError| config_failure(&error))?;
-    put(context, &after)
+    change::change(&context.folder, edit).await.map_err(|error| change_failure(&error))
+}
+
+/// Why the config file was not changed.
+pub(crate) fn change_failure(error: &ChangeError) -> Failure {
+    match error {
+        ChangeError::Config(error) => config_failure(error),
+        ChangeError::Edit(EditError::Missing(_)) => {
+            Failure::of(error).hint("see the services with: petit-client service list")
+        }
+        ChangeError::Edit(EditError::Exists(_) | EditError::Form)
+        | ChangeError::Busy(_)
+        | ChangeError::Read(_)
+        | ChangeError::Write(_) => Failure::of(error),
+    }
 }
 
 /// What the original's `[client.local]` is called.

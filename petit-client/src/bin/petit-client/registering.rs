@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
-use petit_client::api::RegisterRequest;
 use petit_client::config::edit::{self, NewService};
 use petit_client::config::{Config, KeyStore};
-use petit_client::consent::{self, ChosenFor, KeptService};
-use petit_client::enrol::{self, Done, Existing, FormerEnd, RegisterError, Request};
+use petit_client::consent::{ChosenFor, KeptService};
+use petit_client::enrol::{Done, Existing, FormerEnd, RegisterError};
 use petit_client::messages::{self, Advice};
-use petit_client::registration::{self, Known, Registration, RegistrationError};
+use petit_client::registering::{Here, OtherError, Outcome, Prospect, Terms};
+use petit_client::registration::{self, Known, Registration};
 use petit_client::vault::{Vault, VaultError};
 use petit_engine::agent::{EnrolError, ServiceSpec, connect};
 use petit_engine::invite::{InvalidInvite, Invite};
@@ -92,27 +92,25 @@ impl Registering<'_> {
         if is_first {
             key_store = self.usable(key_store).await?;
         }
-        let given = given.map_or_else(|| read_invite(args.invite_file), Ok)?;
-        let is_resumed = self.known.in_force.as_ref().is_some_and(|in_force| in_force.is_of(&given.1));
+        let (text, invite) = given.map_or_else(|| read_invite(args.invite_file), Ok)?;
+        let prospect = Prospect::new(text, invite, config.clone(), self.known.clone());
+        let is_resumed = prospect.resumes().is_some();
         if !is_first && !is_resumed {
             key_store = self.usable(key_store).await?;
         }
-        let share = if is_resumed { self.resume(&given.1) } else { self.choose(&given.1)? };
-        let failed = |error: RegistrationError| Failure::of(&error);
-        let former = registration::replaced_by(&context.folder, &given.1).map_err(failed)?;
+        let share = if is_resumed { self.resume(prospect.invite()) } else { self.choose(&prospect)? };
+        let existing = if self.known.in_force.is_some() { Existing::Replace } else { Existing::Keep };
+        let terms = Terms { key_store, share, existing };
         let mut signals = Signals::new().map_err(|error| Failure::of(&error))?;
-        let done = tokio::select! {
-            done = self.enrol(&given, key_store, share) => done?,
+        let Outcome { done, former, kept } = tokio::select! {
+            outcome = self.enrol(prospect, terms) => outcome?,
             () = interrupted(&mut signals) => {
                 let problem = "stopped; it is not known whether the server has registered this computer already";
                 return Err(Failure::new(ExitCode::Interrupted, problem)
                     .hint("the same invite can be used again here: petit-client register"));
             }
         };
-        if done.key_store != config.key_store {
-            let key_store = done.key_store.to_string();
-            configure::change(context, |text| edit::set(text, "key_store", &key_store)).await?;
-        }
+        kept.map_err(|error| configure::change_failure(&error))?;
         let is_set_up = self.set_up(&done, &mut signals).await?;
         let mut text = summary(&done, former.as_ref(), is_set_up);
         text.push_str(match &self.own {
@@ -154,13 +152,14 @@ impl Registering<'_> {
     }
 
     /// What the vendor may reach, once it is clear that the invite is the right one.
-    fn choose(&self, invite: &Invite) -> Result<BTreeSet<ServiceName>, Failure> {
-        let Self { args, talk, known, .. } = self;
+    fn choose(&self, prospect: &Prospect) -> Result<BTreeSet<ServiceName>, Failure> {
+        let Self { args, talk, .. } = self;
+        let invite = prospect.invite();
         if *talk == Talk::Person {
             show_invite(invite);
-            confirm(invite, known.in_force.as_ref().filter(|_| !args.replace))?;
+            confirm(invite, prospect.replaces().filter(|_| !args.replace))?;
         }
-        let kept = consent::kept(&self.config, &invite.pins, known);
+        let kept = prospect.kept();
         match talk {
             Talk::Person if args.share.is_none() => Ok(ask_share(invite, &kept)),
             Talk::Person | Talk::Nobody => share(args, &kept),
@@ -168,19 +167,18 @@ impl Registering<'_> {
     }
 
     /// Registers here, or has the client that runs register itself.
-    async fn enrol(
-        &self,
-        (text, invite): &Given,
-        key_store: KeyStore,
-        share: BTreeSet<ServiceName>,
-    ) -> Result<Done, Failure> {
-        let existing = if self.known.in_force.is_some() { Existing::Replace } else { Existing::Keep };
-        if self.own.is_some() {
-            return here(self.context, &self.config, &Request { invite, key_store, share, existing }).await;
+    async fn enrol(&self, prospect: Prospect, terms: Terms) -> Result<Outcome, Failure> {
+        let Self { context, config, own, .. } = self;
+        let folder = &context.folder;
+        if let Some(lock) = own {
+            let here = Here { folder, config, lock };
+            return prospect.register(folder, terms, &here).await.map_err(|error| register_failure(&error));
         }
-        let wanted = RegisterRequest { invite: text.clone(), key_store, share, existing };
-        let failed = |error| self.context.failure(error);
-        self.context.client().register(wanted).await.map_err(failed)
+        prospect.register(folder, terms, &context.client()).await.map_err(|error| match error {
+            OtherError::Local(error) => context.failure(error),
+            OtherError::Older => older(),
+            OtherError::Registration(_) => Failure::of(&error),
+        })
     }
 
     /// Writes down where the invite's service is, when somebody says so. False when nobody knows it.
@@ -224,9 +222,12 @@ async fn own_lock(context: &Context) -> Result<Option<Lock>, Failure> {
     if version.asks_for_consent() {
         return Ok(None);
     }
-    let problem =
-        "the client that runs is of an older version, which would offer the vendor all services at once";
-    Err(Failure::new(ExitCode::Failed, problem).hint("restart it: petit-client stop, petit-client start"))
+    Err(older())
+}
+
+/// The client that runs does not ask what the vendor may reach.
+fn older() -> Failure {
+    Failure::of(&OtherError::Older).hint("restart it: petit-client stop, petit-client start")
 }
 
 fn capital(text: &str) -> String {
@@ -270,18 +271,6 @@ fn share(args: &RegisterArgs<'_>, kept: &[KeptService]) -> Result<BTreeSet<Servi
         format!("the config file holds services that were not chosen for this vendor: {}", list(&other));
     Err(Failure::new(ExitCode::Usage, problem)
         .hint("say which of all services the vendor may reach: --share NAME, once for each; or --share-none"))
-}
-
-/// Registers with this process holding the client's lock.
-async fn here(context: &Context, config: &Config, request: &Request<'_>) -> Result<Done, Failure> {
-    let folder = &context.folder;
-    let failure = |error: RegisterError| register_failure(&error);
-    let enrolled = match enrol::resume(folder, config, request.invite).await.map_err(failure)? {
-        Some(enrolled) => enrolled,
-        None => enrol::register(folder, config, request).await.map_err(failure)?,
-    };
-    let former = enrol::tell_former(folder, config).await.map_err(failure)?;
-    Ok(Done::of(enrolled, former))
 }
 
 /// Where the invite's service is.
