@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::colour::coloured;
 use crate::control::client::CallError;
 use crate::exit::ExitCode;
 use crate::lock::{Holder, Lock};
 use crate::logs::{self, Follow};
-use crate::terminal::coloured;
 
 /// A command that did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

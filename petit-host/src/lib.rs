@@ -16,6 +16,7 @@
 
 pub mod background;
 pub mod cli;
+pub mod colour;
 pub mod control;
 pub mod exit;
 pub mod files;

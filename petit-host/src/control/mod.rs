@@ -172,22 +172,6 @@ pub fn percent_encode(text: &str) -> String {
     out
 }
 
-/// A socket's path may have about a hundred bytes. A longer one is reached through a descriptor of its folder.
-#[cfg(unix)]
-fn with_short_path<T>(
-    path: &std::path::Path,
-    use_it: impl FnOnce(&std::path::Path) -> std::io::Result<T>,
-) -> std::io::Result<T> {
-    const SHORT: usize = 100;
-    if path.as_os_str().len() <= SHORT || !cfg!(target_os = "linux") {
-        return use_it(path);
-    }
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return use_it(path) };
-    let dir = std::fs::File::open(dir)?;
-    let number = std::os::fd::AsRawFd::as_raw_fd(&dir);
-    use_it(&std::path::Path::new("/proc/self/fd").join(number.to_string()).join(name))
-}
-
 #[cfg(all(test, unix))]
 mod tests {
     use std::sync::Arc;

@@ -2,12 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
-
-use super::with_short_path;
 
 /// A connection.
 pub(super) type Stream = UnixStream;
@@ -115,4 +113,16 @@ pub(super) async fn connect(path: &Path) -> io::Result<Stream> {
             UnixStream::from_std(stream)
         })
     })
+}
+
+/// A socket's path may have about a hundred bytes. A longer one is reached through a descriptor of its folder.
+fn with_short_path<T>(path: &Path, use_it: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    const SHORT: usize = 100;
+    if path.as_os_str().len() <= SHORT || !cfg!(target_os = "linux") {
+        return use_it(path);
+    }
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return use_it(path) };
+    let dir = fs::File::open(dir)?;
+    let number = dir.as_raw_fd();
+    use_it(&Path::new("/proc/self/fd").join(number.to_string()).join(name))
 }

@@ -12,10 +12,10 @@ use petit_client::status::{BrokenAt, Connection, Light, ServiceStatus, Status};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::{FrontState, Kept, ServiceKind};
 use petit_host::cli::{self, Failure, ago};
+use petit_host::colour::coloured;
 use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
 use petit_host::lock::Lock;
-use petit_host::terminal::coloured;
 use serde_json::json;
 
 use super::{Context, PROGRAM};

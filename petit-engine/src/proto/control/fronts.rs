@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ControlError;
+use super::error::ControlError;
 use crate::cause::{FrontCause, FrontUntried};
 use crate::limits;
 use crate::name::Alias;

@@ -5,6 +5,7 @@
 //! that nothing is ever half understood. Additions are negotiated by `protocol` and `features` in the hello.
 
 mod enrol;
+mod error;
 mod fronts;
 mod text;
 
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use self::enrol::{Enrol, EnrolAnswer, EnrolRefusal, FromDevice};
+pub use self::error::ControlError;
 pub use self::fronts::{FRONTS, FrontReport, FrontState, Fronts, NameReport};
 pub(crate) use self::text::is_harmless;
 pub use self::text::{PublicUrl, SecretText, Text};
@@ -356,29 +358,6 @@ pub enum Refusal {
     Busy,
     /// The hello, or what followed, broke the protocol.
     Protocol,
-}
-
-/// Why a message was not understood. Says nothing of its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ControlError {
-    /// Not JSON of a known message.
-    #[error("a control message of {bytes} bytes that this version does not understand")]
-    Unknown {
-        /// Its length.
-        bytes: usize,
-    },
-    /// A list or a number beyond its limit.
-    #[error("a control message with {what} beyond the limit")]
-    Limit {
-        /// What.
-        what: &'static str,
-    },
-    /// Larger than a frame may be; only reached by our own mistake.
-    #[error("a control message of {bytes} bytes is too long to send")]
-    TooLong {
-        /// Its length.
-        bytes: usize,
-    },
 }
 
 /// A message that can stand in a CONTROL frame.

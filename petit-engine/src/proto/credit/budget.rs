@@ -12,8 +12,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::RATE_OVER;
 use crate::limits;
+
+/// Rates are taken over at least this long: a buffer that is emptied in one go says nothing about the path.
+pub(super) const RATE_OVER: Duration = Duration::from_millis(10);
 
 /// Who competes is counted anew after so many round trips; each window is measured once in one.
 const INTERVAL: u32 = 4;

@@ -24,11 +24,8 @@ mod budget;
 use std::time::{Duration, Instant};
 
 pub use self::budget::Budget;
-use self::budget::Seat;
+use self::budget::{RATE_OVER, Seat};
 use crate::limits;
-
-/// Rates are taken over at least this long: a buffer that is emptied in one go says nothing about the path.
-const RATE_OVER: Duration = Duration::from_millis(10);
 
 /// A window of this size is granted again in eighths instead of quarters: over a long path what waits to be granted is
 /// what the sender lacks.
