@@ -4,8 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use petit_engine::name::ServerAddr;
-use petit_engine::net::dial::DialRoute;
-use petit_engine::net::inspect::inspect;
+use petit_engine::net::dial::{DialRoute, who_answers};
 use petit_engine::secret::sha256;
 use petit_tests::authority::Authority;
 use petit_tests::bed::server_config_under;
@@ -25,7 +24,7 @@ fn write(folder: &Path, year: i32) -> [u8; 32] {
 }
 
 async fn shown(server: &ServerAddr) -> Option<[u8; 32]> {
-    inspect(server, &DialRoute::default()).await.map(|found| found.fingerprint)
+    who_answers(server, &DialRoute::default()).await.map(|found| found.fingerprint)
 }
 
 #[tokio::test]

@@ -342,12 +342,19 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// `#[cfg(test)]`, also with more behind it.
+/// `#[cfg(test)]`, also with more beside it, as in `#[cfg(all(test, unix))]`.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
-    let is_test = |token: TokenTree| matches!(token, TokenTree::Ident(word) if word == "test");
-    attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).any(|attribute| {
-        attribute.meta.require_list().is_ok_and(|list| list.tokens.clone().into_iter().any(is_test))
-    })
+    fn says_test(tokens: TokenStream) -> bool {
+        tokens.into_iter().any(|token| match token {
+            TokenTree::Ident(word) => word == "test",
+            TokenTree::Group(group) => says_test(group.stream()),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+        })
+    }
+    attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("cfg"))
+        .any(|attribute| attribute.meta.require_list().is_ok_and(|list| says_test(list.tokens.clone())))
 }
 
 /// What `#[path = "…"]` says.
@@ -406,9 +413,14 @@ mod tests {
     #[test]
     fn what_is_for_tests_alone_makes_no_circle() {
         let found = circles(&[
-            ("main.rs", "mod a; mod b;"),
+            ("main.rs", "mod a; mod b; mod c; mod d;"),
             ("a.rs", "use super::b::Two; pub struct One;"),
             ("b.rs", "pub struct Two; #[cfg(test)] mod tests { use crate::a::One; fn f(_: One) {} }"),
+            (
+                "c.rs",
+                "#[cfg(all(test, unix))] mod tests { use crate::d::Four; fn f(_: Four) {} } pub struct Three;",
+            ),
+            ("d.rs", "pub struct Four(super::c::Three);"),
         ]);
         assert!(found.is_empty(), "{found:?}");
     }

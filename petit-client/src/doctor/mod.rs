@@ -14,8 +14,7 @@ use petit_engine::agent::{ServiceSpec, SessionError, connect, verify_identity};
 use petit_engine::cause::ServiceCause;
 use petit_engine::limits;
 use petit_engine::name::{ServerAddr, ServiceName};
-use petit_engine::net::dial::{DialError, DialRoute};
-use petit_engine::net::inspect::inspect;
+use petit_engine::net::dial::{DialError, DialRoute, who_answers};
 use petit_engine::proto::control::FrontState;
 use petit_engine::secret::PrivateKey;
 use petit_host::cli::chain;
@@ -330,7 +329,7 @@ async fn check_service(spec: &ServiceSpec) -> Finding {
         Err(cause) => cause,
     };
     let shown = match cause {
-        ServiceCause::Untrusted => inspect(&target, &DialRoute::default()).await,
+        ServiceCause::Untrusted => who_answers(&target, &DialRoute::default()).await,
         _ => None,
     };
     let certificate = shown.map(|shown| Certificate {

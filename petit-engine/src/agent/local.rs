@@ -23,7 +23,7 @@ use crate::cause::ServiceCause;
 use crate::limits;
 use crate::name::{ServerAddr, ServiceName};
 use crate::net::close::Closing;
-use crate::net::dial::{connect_any, is_out_of_descriptors, resolve};
+use crate::net::tcp::{connect_any, is_out_of_descriptors, resolve};
 use crate::net::tls;
 use crate::proto::control::{Options, ServiceKind};
 

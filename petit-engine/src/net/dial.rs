@@ -1,7 +1,7 @@
 //! From a server's name to a TLS connection, inside one time limit.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,18 +9,16 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::inspect::{Stranger, inspect};
 use super::proxy::{Proxy, ProxyError};
+use super::tcp::{ConnectError, connect, is_out_of_descriptors, tune};
 use super::tls;
 use super::wire::Wire;
 use crate::cause::Cause;
-use crate::limits;
 use crate::name::ServerAddr;
 
 /// How the server is reached, beside its address.
@@ -159,15 +157,6 @@ impl DialError {
     }
 }
 
-/// True when this process, or the whole computer, has as many files and connections open as it may.
-pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    const CODES: [i32; 2] = [23, 24]; // ENFILE and EMFILE, on every Unix
-    #[cfg(not(unix))]
-    const CODES: [i32; 2] = [4, 10_024]; // ERROR_TOO_MANY_OPEN_FILES and WSAEMFILE
-    error.raw_os_error().is_some_and(|code| CODES.contains(&code))
-}
-
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
 }
@@ -227,7 +216,7 @@ async fn dial_one(
         Ok(tls) => Ok(tls),
         Err(source) => match DialError::from_tls(server, source) {
             // It speaks TLS but knows no raw keys, so it is no Petit server. Whose certificate does it show?
-            DialError::NotPetit { source, server } => match inspect(&server, route).await {
+            DialError::NotPetit { source, server } => match who_answers(&server, route).await {
                 Some(Stranger { issuer, poses: true, .. }) => Err(DialError::Inspected { server, issuer }),
                 _ => Err(DialError::NotPetit { server, source }),
             },
@@ -236,7 +225,16 @@ async fn dial_one(
     }
 }
 
-pub(super) fn server_name(server: &ServerAddr) -> Result<ServerName<'static>, DialError> {
+/// The certificate that is shown in the server's place, when one is; see [`inspect`].
+///
+/// # Cancel safety
+/// Cancelling closes the connection.
+pub async fn who_answers(server: &ServerAddr, route: &DialRoute) -> Option<Stranger> {
+    let name = server_name(server).ok()?;
+    inspect(name, async { reach(server, route).await.ok() }).await
+}
+
+fn server_name(server: &ServerAddr) -> Result<ServerName<'static>, DialError> {
     ServerName::try_from(server.host().to_owned())
         .map_err(|_| DialError::Name { server: server.clone(), source: io::ErrorKind::InvalidInput.into() })
 }
@@ -255,118 +253,5 @@ pub(super) async fn reach(server: &ServerAddr, route: &DialRoute) -> Result<TcpS
     Ok(tcp)
 }
 
-/// Why no TCP connection came about.
-#[derive(Debug)]
-pub(crate) enum ConnectError {
-    /// The name did not resolve.
-    Name(io::Error),
-    /// No address answered; this is what became of the last one.
-    Tcp(SocketAddr, io::Error),
-}
-
-impl ConnectError {
-    pub(super) fn into_io(self) -> io::Error {
-        match self {
-            Self::Name(source) | Self::Tcp(_, source) => source,
-        }
-    }
-}
-
-/// Connects to whichever address of `target` answers first.
-pub(crate) async fn connect(target: &ServerAddr) -> Result<TcpStream, ConnectError> {
-    let addresses = resolve(target).await.map_err(ConnectError::Name)?;
-    match connect_any(addresses, None).await {
-        Ok(tcp) => Ok(tcp),
-        Err(Some((address, source))) => Err(ConnectError::Tcp(address, source)),
-        Err(None) => Err(ConnectError::Name(io::ErrorKind::NotFound.into())),
-    }
-}
-
-/// The addresses of a target. The most frequent ones are known without asking anybody.
-pub(crate) async fn resolve(target: &ServerAddr) -> io::Result<Vec<SocketAddr>> {
-    let at = |ip: IpAddr| SocketAddr::new(ip, target.port());
-    if let Ok(ip) = target.host().parse::<IpAddr>() {
-        return Ok(vec![at(ip)]);
-    }
-    if target.host() == "localhost" {
-        return Ok(vec![at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into())]);
-    }
-    Ok(tokio::net::lookup_host((target.host(), target.port())).await?.collect())
-}
-
-/// RFC 8305, "happy eyeballs": the families in turn, the next address as soon as one has failed or has not
-/// answered for [`limits::NEXT_ADDRESS`]; whichever answers first is taken and the others are dropped. With `more`, an
-/// attempt beside another one needs a permit of it, so that there are never more sockets than there may be.
-///
-/// # Errors
-/// The last failure; `None` when there was no address.
-pub async fn connect_any(
-    addresses: Vec<SocketAddr>,
-    more: Option<&Arc<Semaphore>>,
-) -> Result<TcpStream, Option<(SocketAddr, io::Error)>> {
-    let mut waiting = alternate(addresses).into_iter();
-    let mut attempts = JoinSet::new();
-    let mut last = None;
-    loop {
-        let beside = more.filter(|_| !attempts.is_empty()).map(|more| Arc::clone(more).try_acquire_owned());
-        let address = if matches!(beside, Some(Err(_))) { None } else { waiting.next() };
-        match address {
-            Some(address) => {
-                attempts.spawn(async move {
-                    let _held = beside;
-                    (address, TcpStream::connect(address).await)
-                });
-            }
-            None if attempts.is_empty() => return Err(last),
-            None => {}
-        }
-        let is_another = waiting.len() > 0;
-        let next = tokio::select! {
-            joined = attempts.join_next() => joined,
-            () = tokio::time::sleep(limits::NEXT_ADDRESS), if is_another => continue,
-        };
-        match next {
-            Some(Ok((_, Ok(tcp)))) => return Ok(tcp),
-            // A refusal says more than a family that this machine does not have.
-            Some(Ok((address, Err(error)))) => {
-                let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-                if !last.as_ref().is_some_and(|(_, before)| refused(before)) || refused(&error) {
-                    last = Some((address, error));
-                }
-            }
-            Some(Err(_)) | None => {}
-        }
-    }
-}
-
-/// One of each family in turn, beginning with the family that the resolver put first.
-fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) =
-        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
-    let (mut first, mut second) = (first.into_iter(), second.into_iter());
-    let mut out = Vec::new();
-    loop {
-        let (one, other) = (first.next(), second.next());
-        if one.is_none() && other.is_none() {
-            return out;
-        }
-        out.extend(one.into_iter().chain(other));
-    }
-}
-
-/// What every connection of ours wants: small frames at once.
-///
-/// No `TCP_USER_TIMEOUT`: it ends connections that work. Linux counts it from the first probe of a window that was
-/// full, and forgets that probe only when the window has room for the whole next segment, up to 64 KiB. Measured with
-/// a limit of 3 s: a peer that takes 50 KB in a second, without a pause, is given up after 3.3 s. Who is dead is
-/// found by PINGs in a session, by keep-alive and retransmission with visitors.
-///
-/// # Errors
-/// When the system refuses.
-pub fn tune(tcp: &TcpStream) -> io::Result<()> {
-    tcp.set_nodelay(true)
-}
-
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

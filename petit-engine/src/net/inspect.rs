@@ -6,15 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::{PrintableStringRef, Utf8StringRef};
 
-use super::dial::{DialRoute, reach, server_name};
 use super::tls::provider;
 use crate::limits;
-use crate::name::ServerAddr;
 use crate::proto::control::Text;
 use crate::secret::sha256;
 
@@ -29,11 +28,15 @@ pub struct Stranger {
     pub fingerprint: [u8; 32],
 }
 
-/// Looks at the certificate that is shown for `server`; `None` when there is none.
+/// Looks at the certificate that is shown for `name` on the connection that `reach` comes to; `None` when there is
+/// none within [`limits::INSPECT`].
 ///
 /// # Cancel safety
 /// Cancelling closes the connection.
-pub async fn inspect(server: &ServerAddr, route: &DialRoute) -> Option<Stranger> {
+pub async fn inspect(
+    name: ServerName<'static>,
+    reach: impl Future<Output = Option<TcpStream>>,
+) -> Option<Stranger> {
     let seen = Arc::new(Recorder::default());
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -42,9 +45,8 @@ pub async fn inspect(server: &ServerAddr, route: &DialRoute) -> Option<Stranger>
         .with_custom_certificate_verifier(Arc::<Recorder>::clone(&seen))
         .with_no_client_auth();
     let look = async {
-        let tcp = reach(server, route).await.ok()?;
         // Fails always: the recorder accepts nothing.
-        let _ = TlsConnector::from(Arc::new(config)).connect(server_name(server).ok()?, tcp).await;
+        let _ = TlsConnector::from(Arc::new(config)).connect(name, reach.await?).await;
         Some(())
     };
     let _ = tokio::time::timeout(limits::INSPECT, look).await;

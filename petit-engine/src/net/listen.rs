@@ -33,7 +33,7 @@ pub async fn accept(listener: &TcpListener, mut take: impl FnMut(TcpStream, Sock
     loop {
         match listener.accept().await {
             Ok((tcp, peer)) => {
-                if super::dial::tune(&tcp).and_then(|()| keep_alive(&tcp)).is_ok() {
+                if super::tcp::tune(&tcp).and_then(|()| keep_alive(&tcp)).is_ok() {
                     take(tcp, peer);
                 }
             }
@@ -66,7 +66,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// See [`tune`](crate::net::dial::tune).
+    /// See [`tune`](crate::net::tcp::tune).
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_peer_may_take_what_is_sent_as_slowly_as_it_likes() {

@@ -5,5 +5,6 @@ pub mod dial;
 pub mod inspect;
 pub mod listen;
 pub mod proxy;
+pub mod tcp;
 pub mod tls;
 pub mod wire;

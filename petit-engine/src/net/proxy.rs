@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::dial::connect;
+use super::tcp::connect;
 use crate::name::ServerAddr;
 
 /// A proxy on the way out. Its `Debug` shows where it is, never how to log in.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use petit_engine::cause::{FrontCause, FrontUntried};
 use petit_engine::limits;
 use petit_engine::name::Endpoint;
-use petit_engine::net::dial::connect_any;
+use petit_engine::net::tcp::connect_any;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

@@ -16,7 +16,7 @@ use crate::agent::offers::tests::online;
 use crate::cause::{Health, ServiceCause};
 use crate::mux::testing::{Side, pair};
 use crate::name::{DeviceId, RegisteredId};
-use crate::net::dial::tests::silent;
+use crate::net::tcp::tests::silent;
 use crate::proto::control::{Grant, PublicUrl, ServiceKind, Vitae};
 use crate::proto::frame::Open;
 
