@@ -7,12 +7,12 @@ use petit_host::toml_file::{Table, ValueKind};
 use petit_relay::FrontProbing;
 use serde::Deserialize;
 
-use super::Network;
+use super::values::{Network, key};
 
 pub(super) const FRONTS: Table = Table(&[
-    super::key("try_public", ValueKind::Value),
-    super::key("private_networks", ValueKind::Value),
-    super::key("ca", ValueKind::Value),
+    key("try_public", ValueKind::Value),
+    key("private_networks", ValueKind::Value),
+    key("ca", ValueKind::Value),
 ]);
 
 /// How the server tries its own public addresses.

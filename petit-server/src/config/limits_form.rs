@@ -1,27 +1,25 @@
 //! `[server.limits]`: what the operator may set against too much of everything. Each has a usual value, and a
 //! most that it can be, so that a slip of the finger is not an open door.
 
-use std::time::Duration;
-
 use petit_host::toml_file::{Table, ValueKind};
 use petit_relay::LimitsConfig;
 use serde::Deserialize;
 
-use super::Network;
+use super::values::{Bytes, Count, Network, Span, key};
 
 pub(super) const LIMITS: Table = Table(&[
-    super::key("connections", ValueKind::Value),
-    super::key("connections_per_address", ValueKind::Value),
-    super::key("requests", ValueKind::Value),
-    super::key("requests_per_service", ValueKind::Value),
-    super::key("requests_per_second", ValueKind::Value),
-    super::key("websockets_per_client", ValueKind::Value),
-    super::key("answer_within", ValueKind::Value),
-    super::key("answer_within_most", ValueKind::Value),
-    super::key("exempt_networks", ValueKind::Value),
-    super::key("idle", ValueKind::Value),
-    super::key("memory", ValueKind::Value),
-    super::key("threads", ValueKind::Value),
+    key("connections", ValueKind::Value),
+    key("connections_per_address", ValueKind::Value),
+    key("requests", ValueKind::Value),
+    key("requests_per_service", ValueKind::Value),
+    key("requests_per_second", ValueKind::Value),
+    key("websockets_per_client", ValueKind::Value),
+    key("answer_within", ValueKind::Value),
+    key("answer_within_most", ValueKind::Value),
+    key("exempt_networks", ValueKind::Value),
+    key("idle", ValueKind::Value),
+    key("memory", ValueKind::Value),
+    key("threads", ValueKind::Value),
 ]);
 
 #[derive(Default, Deserialize)]
@@ -87,83 +85,10 @@ impl LimitsForm {
     }
 }
 
-/// A whole number between two others.
-struct Count<const LEAST: u64, const MOST: u64>(u64);
-
-impl<const LEAST: u64, const MOST: u64> Count<LEAST, MOST> {
-    fn size(&self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
-}
-
-impl<'de, const LEAST: u64, const MOST: u64> Deserialize<'de> for Count<LEAST, MOST> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wrong = || serde::de::Error::custom(format!("expected a number between {LEAST} and {MOST}"));
-        let number = toml::Value::deserialize(deserializer)?.as_integer().ok_or_else(wrong)?;
-        u64::try_from(number)
-            .ok()
-            .filter(|number| (LEAST..=MOST).contains(number))
-            .map(Self)
-            .ok_or_else(wrong)
-    }
-}
-
-/// A time between two numbers of seconds, written as `2m`.
-pub(super) struct Span<const LEAST: u64, const MOST: u64>(pub(super) Duration);
-
-impl<'de, const LEAST: u64, const MOST: u64> Deserialize<'de> for Span<LEAST, MOST> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let range = Duration::from_secs(LEAST)..=Duration::from_secs(MOST);
-        let span = humantime::parse_duration(&text).ok().filter(|span| range.contains(span));
-        span.map(Self).ok_or_else(|| {
-            let (least, most) = (humantime::format_duration(*range.start()), *range.end());
-            let most = humantime::format_duration(most);
-            serde::de::Error::custom(format!("expected a time such as \"2m\", between {least} and {most}"))
-        })
-    }
-}
-
-/// An amount of memory, written as `512MB`.
-struct Bytes(u64);
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse_bytes(&text)
-            .filter(|bytes| *bytes >= 64 << 20)
-            .map(Self)
-            .ok_or_else(|| serde::de::Error::custom("expected memory such as \"512MB\", at least 64MB"))
-    }
-}
-
-/// The size of a log, written as `50MB`.
-pub(super) struct LogSize(pub(super) u64);
-
-impl<'de> Deserialize<'de> for LogSize {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse_bytes(&text).filter(|bytes| (1 << 20..=100 << 30).contains(bytes)).map(Self).ok_or_else(|| {
-            serde::de::Error::custom("expected a size such as \"50MB\", between 1MB and 100GB")
-        })
-    }
-}
-
-fn parse_bytes(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim().to_ascii_uppercase().as_str() {
-        "MB" | "MIB" => 20,
-        "GB" | "GIB" => 30,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::time::Duration;
 
     use super::*;
     use crate::config::{ConfigError, parse};

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use petit_host::toml_file;
 
-use super::Config;
+use super::settings::Config;
 
 /// One port that two settings claim.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,10 @@ use petit_relay::{FrontProbing, LimitsConfig};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Config, ConfigError, FILE, Fronts};
+use super::ConfigError;
+use super::fronts_form::Fronts;
+use super::server_form::FILE;
+use super::settings::Config;
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,16 +47,23 @@ pub struct Setting {
     pub origin: Origin,
     /// What puts a change in force.
     pub takes: Takes,
+    /// What [`Config::needs_restart`] calls it: itself, or the table that it is in.
+    #[serde(skip)]
+    pub group: &'static str,
 }
 
-impl Setting {
-    /// The name by which [`Config::needs_restart`] calls it.
-    pub fn group(&self) -> &str {
-        match self.table {
-            "" => &self.name,
-            "vitae" if self.name == "endpoint" => &self.name,
-            table => table,
-        }
+impl Config {
+    /// The settings that differ from those of the running server and cannot be taken over, by name; tables are named
+    /// whole.
+    pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
+        let (wanted, running) = (values(self), values(running));
+        let is_other = |one: &Shown| one.takes == Takes::Restart && !running.contains(one);
+        let gone = |one: &&Shown| !wanted.iter().any(|it| (it.table, &it.name) == (one.table, &one.name));
+        let other = wanted.iter().filter(|one| is_other(one));
+        let mut groups: Vec<_> = other.chain(running.iter().filter(gone)).map(|one| one.group).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        groups.retain(|group| seen.insert(*group));
+        groups
     }
 }
 
@@ -69,19 +79,21 @@ pub fn settings(path: &Path, text: &str) -> Result<Vec<Setting>, ConfigError> {
         let server = file.get("server")?.as_table()?;
         if table.is_empty() { server.get(name) } else { server.get(table)?.as_table()?.get(name) }
     };
-    let settings = values(&config).into_iter().map(|Shown { table, name, value, takes }| {
+    let settings = values(&config).into_iter().map(|Shown { table, name, value, takes, group }| {
         let origin = if said(table, &name).is_some() { Origin::File } else { Origin::Default };
-        Setting { table, name, value, origin, takes }
+        Setting { table, name, value, origin, takes, group }
     });
     Ok(settings.collect())
 }
 
 /// A setting without its origin.
+#[derive(PartialEq)]
 struct Shown {
     table: &'static str,
     name: String,
     value: Value,
     takes: Takes,
+    group: &'static str,
 }
 
 /// Taken apart whole, so that a setting that is forgotten here does not compile.
@@ -141,20 +153,25 @@ fn values(config: &Config) -> Vec<Shown> {
         ("access_log", json!(access_log), restart),
         ("legacy_errors", json!(legacy_errors), restart),
     ];
-    let mut shown: Vec<Shown> = of("", server).collect();
-    shown.extend(of("fronts", of_fronts(fronts)));
-    shown.extend(of("limits", of_limits(limits, *connections, *memory)));
-    let facts = vitae.iter().map(|(name, fact)| (name.as_str(), json!(fact), restart));
-    shown.extend(of("vitae", std::iter::once(("endpoint", json!(endpoint), restart)).chain(facts)));
+    let mut shown: Vec<Shown> = server.into_iter().flat_map(|setting| of("", setting.0, [setting])).collect();
+    shown.extend(of("fronts", "fronts", of_fronts(fronts)));
+    shown.extend(of("limits", "limits", of_limits(limits, *connections, *memory)));
+    shown.extend(of("vitae", "endpoint", [("endpoint", json!(endpoint), restart)]));
+    shown.extend(of(
+        "vitae",
+        "vitae",
+        vitae.iter().map(|(name, fact)| (name.as_str(), json!(fact), restart)),
+    ));
     shown
 }
 
 fn of<'a>(
     table: &'static str,
+    group: &'static str,
     settings: impl IntoIterator<Item = (&'a str, Value, Takes)>,
 ) -> impl Iterator<Item = Shown> {
     let shown =
-        move |(name, value, takes): (&str, _, _)| Shown { table, name: name.to_owned(), value, takes };
+        move |(name, value, takes): (&str, _, _)| Shown { table, name: name.to_owned(), value, takes, group };
     settings.into_iter().map(shown)
 }
 
@@ -284,7 +301,7 @@ mod tests {
             in_force.take_over(&other);
             let due = other.needs_restart(&usual);
             match shown.takes {
-                Takes::Restart => assert_eq!(due, [shown.group()], "{dotted}"),
+                Takes::Restart => assert_eq!(due, [shown.group], "{dotted}"),
                 Takes::Reload => {
                     assert!(due.is_empty(), "{dotted}: {due:?}");
                     assert_eq!(in_force, other, "{dotted}");
@@ -316,7 +333,7 @@ mod tests {
             }
         }
         let mut known = Vec::new();
-        keys(super::super::SERVER, "", &mut known);
+        keys(super::super::server_form::SERVER, "", &mut known);
         let all = settings(Path::new(PATH), USUAL).unwrap();
         for (table, name) in known {
             assert!(all.iter().any(|it| it.table == table && it.name == name), "{table} {name}");

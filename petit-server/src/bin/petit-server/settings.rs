@@ -20,7 +20,7 @@ pub(crate) async fn show(json: bool, folder: &Folder) -> Result<(), Failure> {
     // While no server runs nothing is in force.
     let status = Running::new(folder).call("GET", "/status", None).await.ok();
     let due = status.as_ref().map(due).unwrap_or_default();
-    let is_due = |setting: &Setting| due.iter().any(|name| name == setting.group());
+    let is_due = |setting: &Setting| due.iter().any(|name| name == setting.group);
     let mut out = format!("# {}\n", path.display());
     if let Some(problem) = status.as_ref().map(|status| show::text(status, "/config_problem"))
         && !problem.is_empty()
