@@ -11,77 +11,21 @@
 //! with [`Chaos::with_queue`], which bounds those buffers to what a modem would queue. A whole path, with hosts at
 //! both ends whose own buffers are bounded too, is a [`HomeLine`](crate::home_line::HomeLine).
 
+mod flow;
 mod line;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use line::pump;
-
-/// What one direction does to the bytes that go through it. [`Trouble::default`] does nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Trouble {
-    /// From the moment a byte comes in until it goes out.
-    pub latency: Duration,
-    /// Bytes that get through in a second; the rest waits at its sender.
-    pub bytes_per_second: Option<u64>,
-    /// Bytes that wait in front of a line with a bandwidth, as in a modem. The rest waits at its sender: a full
-    /// queue takes nothing more, where a real one drops what comes.
-    pub queue: usize,
-    /// The most bytes that go out in one piece.
-    pub slice: Option<usize>,
-    /// How much later than the last byte the end of sending arrives.
-    pub late_end: Duration,
-    /// After so many bytes of a connection, not one more, it is reset on both sides.
-    pub reset_after: Option<u64>,
-    /// What becomes of bytes at all.
-    pub flow: Flow,
-}
-
-/// What becomes of bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Flow {
-    /// They arrive.
-    #[default]
-    Passes,
-    /// They stay with their sender until the flow passes again; none is lost.
-    Held,
-    /// They vanish, and so do all later ones of the same connection: a black hole does not give back.
-    Lost,
-}
-
-impl Trouble {
-    /// Latency alone.
-    pub fn latency(latency: Duration) -> Self {
-        Self { latency, ..Self::default() }
-    }
-
-    /// A bandwidth alone.
-    pub fn bytes_per_second(rate: u64) -> Self {
-        Self { bytes_per_second: Some(rate), ..Self::default() }
-    }
-
-    /// A flow alone.
-    pub fn flow(flow: Flow) -> Self {
-        Self { flow, ..Self::default() }
-    }
-}
-
-/// Which way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From who has connected to the target.
-    There,
-    /// From the target to who has connected.
-    Back,
-}
+pub use self::flow::{Direction, Flow, Trouble};
+use self::flow::{Orders, Seen};
+use self::line::pump;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -95,36 +39,11 @@ pub struct Chaos {
     running: JoinHandle<()>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Orders {
-    target: SocketAddr,
-    refuse: bool,
-    there: Trouble,
-    back: Trouble,
-}
-
-impl Orders {
-    fn of(&self, direction: Direction) -> Trouble {
-        match direction {
-            Direction::There => self.there,
-            Direction::Back => self.back,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Closed,
     Reset,
     Lost,
-}
-
-/// What went through so far.
-struct Seen {
-    accepted: AtomicU64,
-    there: AtomicU64,
-    back: AtomicU64,
-    open: watch::Sender<usize>,
 }
 
 impl Chaos {
@@ -242,15 +161,6 @@ impl Chaos {
 impl Drop for Chaos {
     fn drop(&mut self) {
         self.running.abort();
-    }
-}
-
-impl Seen {
-    fn bytes(&self, direction: Direction) -> &AtomicU64 {
-        match direction {
-            Direction::There => &self.there,
-            Direction::Back => &self.back,
-        }
     }
 }
 

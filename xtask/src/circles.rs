@@ -283,9 +283,13 @@ impl Reader {
                 }
                 TokenTree::Punct(sign) if sign.as_char() == ':' => colons += 1,
                 other => {
+                    // `pub(super)` says who may name a thing, and names nothing itself.
+                    let is_visibility = path == ["pub"];
                     self.add_path(std::mem::take(&mut path));
                     colons = 0;
-                    if let TokenTree::Group(group) = other {
+                    if let TokenTree::Group(group) = other
+                        && !is_visibility
+                    {
                         self.add_tokens(group.stream());
                     }
                 }
@@ -420,7 +424,10 @@ mod tests {
                 "c.rs",
                 "#[cfg(all(test, unix))] mod tests { use crate::d::Four; fn f(_: Four) {} } pub struct Three;",
             ),
-            ("d.rs", "pub struct Four(super::c::Three);"),
+            (
+                "d.rs",
+                "macro_rules! of { () => { pub(super) struct Five; }; } pub struct Four(super::c::Three);",
+            ),
         ]);
         assert!(found.is_empty(), "{found:?}");
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::CertificateError;
+use super::error::CertificateError;
 use crate::config::Config;
 
 /// A certificate's file and the one with its key.

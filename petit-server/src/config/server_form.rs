@@ -10,8 +10,8 @@ use petit_host::logs::Level;
 use petit_host::toml_file::{Table, ValueKind};
 use serde::Deserialize;
 
-use super::fronts_form::{self, FrontsForm};
-use super::limits_form::{self, LimitsForm};
+use super::fronts_form::{FRONTS, FrontsForm};
+use super::limits_form::{LIMITS, LimitsForm};
 use super::settings::Config;
 use super::values::{Lifetime, LogSize, MaxServices, Network, PortRange, Span, key};
 use crate::access_log::AccessLogForm;
@@ -45,8 +45,8 @@ pub(super) const SERVER: Table = Table(&[
     key("drain", ValueKind::Value),
     key("goodbye", ValueKind::Value),
     key("vitae", ValueKind::Free),
-    key("fronts", ValueKind::Table(fronts_form::FRONTS)),
-    key("limits", ValueKind::Table(limits_form::LIMITS)),
+    key("fronts", ValueKind::Table(FRONTS)),
+    key("limits", ValueKind::Table(LIMITS)),
     // The original's. `registryfile` is one word there.
     key("registryfile", ValueKind::Retired("the registry is now a database; name it with registry_file")),
     key("back_port", ValueKind::Retired("clients come in on secure_proxy_port; there is no second port")),

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use super::{Direction, Flow, Orders, Seen, Trouble};
+use super::flow::{Direction, Flow, Orders, Seen, Trouble};
 
 /// The most bytes of one read, and so of one piece on the line.
 const PIECE_BYTES: usize = 64 * 1024;
