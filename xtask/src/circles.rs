@@ -272,8 +272,17 @@ impl Reader {
     fn add_tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;
+        let mut is_field = false;
         for token in tokens {
+            let is_behind_a_dot = std::mem::take(&mut is_field);
             match token {
+                // A field may be called as a module is.
+                TokenTree::Ident(_) if is_behind_a_dot => {}
+                TokenTree::Punct(sign) if sign.as_char() == '.' => {
+                    self.add_path(std::mem::take(&mut path));
+                    colons = 0;
+                    is_field = true;
+                }
                 TokenTree::Ident(part) => {
                     if colons != 2 {
                         self.add_path(std::mem::take(&mut path));

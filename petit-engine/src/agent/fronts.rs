@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::run::Runner;
 use crate::cause::FrontUntried;
 use crate::name::Alias;
 use crate::proto::control::{FRONTS, FrontReport, FrontState, Fronts, ServiceKind, Welcome, has_feature};
@@ -37,7 +36,7 @@ impl KnownFronts {
     }
 
     /// At the beginning of a session: what is to come, or that nothing is.
-    fn at_welcome(welcome: &Welcome) -> Self {
+    pub(super) fn at_welcome(welcome: &Welcome) -> Self {
         if has_feature(&welcome.features, FRONTS) {
             return Self::default();
         }
@@ -46,7 +45,7 @@ impl KnownFronts {
         Self { http: front, tcp: front, names: Vec::new() }
     }
 
-    fn told(fronts: Fronts, now: Instant) -> Self {
+    pub(super) fn told(fronts: Fronts, now: Instant) -> Self {
         let known = |report: FrontReport| KnownFront {
             state: report.state,
             since: now.checked_sub(Duration::from_secs(report.for_s)),
@@ -54,25 +53,6 @@ impl KnownFronts {
         let Fronts { http, tcp, names } = fronts;
         let names = names.into_iter().map(|name| (name.name, known(name.report))).collect();
         Self { http: known(http), tcp: known(tcp), names }
-    }
-}
-
-impl Runner {
-    pub(super) fn begin_fronts(&mut self, welcome: &Welcome) {
-        self.set_fronts(KnownFronts::at_welcome(welcome));
-    }
-
-    pub(super) fn on_fronts(&mut self, fronts: Fronts) {
-        self.set_fronts(KnownFronts::told(fronts, Instant::now()));
-    }
-
-    /// Without a session nobody says how the fronts are.
-    pub(super) fn forget_fronts(&mut self) {
-        self.set_fronts(KnownFronts::default());
-    }
-
-    fn set_fronts(&mut self, fronts: KnownFronts) {
-        self.view.send_modify(|view| view.fronts = fronts);
     }
 }
 

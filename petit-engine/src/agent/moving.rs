@@ -5,14 +5,11 @@
 //! it. So at no moment is there no session.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::AskError;
-use super::run::{Chain, Runner, dice};
-use super::session::{AgentSession, Left, SessionError};
+use super::session::Left;
 use crate::limits;
 use crate::mux::Stream;
 use crate::proto::rate::Rate;
@@ -22,7 +19,7 @@ use crate::proto::rate::Rate;
 pub(super) struct Moved {
     /// Streams that relays still open on them.
     pub(super) streams: mpsc::Receiver<Stream>,
-    sender: mpsc::Sender<Stream>,
+    pub(super) sender: mpsc::Sender<Stream>,
     /// Says to each of them what is to become of it, the oldest first.
     left: VecDeque<watch::Sender<Left>>,
     /// When to dial again, after an attempt to move has failed or because the relay asks for it too often.
@@ -81,49 +78,6 @@ fn drain(session: &watch::Sender<Left>) {
         }
         serves
     });
-}
-
-impl Runner {
-    /// True while the agent has a session and is on its way to the next one.
-    pub(super) fn is_moving(&self) -> bool {
-        self.dialing.is_some() || self.moved.again_at.is_some()
-    }
-
-    /// Begins a session with the process that takes the relay's place. The present one goes on.
-    pub(super) fn move_on(&mut self) {
-        if self.is_moving() {
-            return;
-        }
-        if self.log_limit.take_log_permit() {
-            tracing::info!("another process takes the server's place; beginning a session with it");
-        }
-        self.backoff.reset();
-        let at = self.moved.follow_at();
-        if at <= Instant::now() {
-            self.dial();
-        } else {
-            self.moved.again_at = Some(at);
-        }
-    }
-
-    /// There is no session with the new process yet; the present one goes on until there is.
-    pub(super) fn move_later(&mut self, error: &SessionError) {
-        let delay: Duration = self.backoff.next(dice(), limits::RETRY_SOON_CAP);
-        if self.log_limit.take_log_permit() {
-            tracing::info!(error = %Chain(error), ?delay, "not moved yet");
-        }
-        self.moved.again_at = Some(Instant::now() + delay);
-    }
-
-    /// Serves a session that was moved away from until the relay ends it.
-    pub(super) fn stay_behind(&mut self, old: AgentSession) {
-        let left = self.moved.one_more(Left::Serves);
-        self.leaving.spawn(old.serve_on(self.moved.sender.clone(), left));
-        // Their answers would come in the old session, in which nothing is listened to any more.
-        for question in self.questions.drain(..) {
-            question.what.fail(AskError::Offline);
-        }
-    }
 }
 
 #[cfg(test)]

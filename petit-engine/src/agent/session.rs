@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::KeyExchange;
+use super::view::KeyExchange;
 use crate::cause::Cause;
 use crate::limits;
 use crate::mux::{self, End, Mux, MuxEvent, MuxEvents, Role, Stream};

@@ -10,15 +10,17 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tracing::{Level, Metadata, Subscriber, span};
 
+use super::offering::tests::online;
 use super::*;
 use crate::agent::ServiceSpec;
-use crate::agent::offers::tests::online;
+use crate::agent::visit::IncomingStream;
 use crate::cause::{Health, ServiceCause};
+use crate::mux::Stream;
 use crate::mux::testing::{Side, pair};
 use crate::name::{DeviceId, RegisteredId};
 use crate::net::tcp::tests::silent;
-use crate::proto::control::{Grant, PublicUrl, ServiceKind, Vitae};
-use crate::proto::frame::Open;
+use crate::proto::control::{FromRelay, Grant, GrantOutcome, PublicUrl, ServiceKind, Vitae};
+use crate::proto::frame::{Open, ResetCode};
 
 const LONG: Duration = Duration::from_secs(10);
 

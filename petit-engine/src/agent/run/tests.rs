@@ -1,7 +1,7 @@
 //! When an agent comes back, after a session that has ended.
 
+use super::offering::tests::online;
 use super::*;
-use crate::agent::offers::tests::online;
 use crate::mux::OpenError;
 use crate::mux::testing::{Side, pair};
 use crate::proto::frame::Open;
