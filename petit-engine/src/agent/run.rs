@@ -63,6 +63,8 @@ pub(super) struct Runner {
     next_number: u16,
     dialing: Option<Dialing>,
     live: Option<AgentSession>,
+    /// How many there have been.
+    sessions: u64,
     /// Sessions that finish their streams, or are served until the relay ends them.
     leaving: JoinSet<()>,
     awaiting_drained: Vec<oneshot::Sender<()>>,
@@ -133,6 +135,7 @@ impl Runner {
             next_number: 0,
             dialing: None,
             live: None,
+            sessions: 0,
             leaving: JoinSet::new(),
             awaiting_drained: Vec::new(),
             moved: Moved::default(),

@@ -9,6 +9,7 @@ use rustls::ClientConfig;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::view::KeyExchange;
 use crate::cause::Cause;
@@ -114,6 +115,8 @@ pub(super) struct AgentSession {
     pub(super) key_exchange: Option<KeyExchange>,
     /// What its welcome says that is in use beyond the protocol's first version.
     pub(super) features: Vec<Text<32>>,
+    /// What is logged of it says which one it is.
+    pub(super) span: Span,
 }
 
 impl Drop for AgentSession {
@@ -128,7 +131,16 @@ impl AgentSession {
     /// A session whose driver runs.
     pub(super) fn new(mux: Mux, events: MuxEvents, driver: JoinHandle<End>) -> Self {
         let (driver, since) = (Some(driver), Instant::now());
-        Self { mux, events, driver, since, local: None, key_exchange: None, features: Vec::new() }
+        Self {
+            mux,
+            events,
+            driver,
+            since,
+            local: None,
+            key_exchange: None,
+            features: Vec::new(),
+            span: Span::none(),
+        }
     }
 
     /// Why the session has ended. Call after its events have.
@@ -345,7 +357,16 @@ mod tests {
         let (driver, since) = (Some(end), Instant::now());
         (
             relay,
-            AgentSession { mux, events, driver, since, local: None, key_exchange: None, features: vec![] },
+            AgentSession {
+                mux,
+                events,
+                driver,
+                since,
+                local: None,
+                key_exchange: None,
+                features: vec![],
+                span: Span::none(),
+            },
             stream,
         )
     }

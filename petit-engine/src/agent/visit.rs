@@ -77,7 +77,7 @@ async fn direct(visit: IncomingStream) {
     let mut local = match connected {
         Ok(local) => local,
         Err(cause) => {
-            tracing::debug!(service = %service.name, ?cause, request = %stream.opened().id, "service not reached");
+            tracing::debug!(?cause, "service not reached");
             return stream.reset(reset_code(cause));
         }
     };
@@ -105,14 +105,14 @@ async fn direct(visit: IncomingStream) {
     let mut flow = Flow::new(&meter, speaks, patience.unwrap_or(limits::FIRST_BYTE), &activity);
     flow.taken = Entry::new(memory);
     let Some(result) = activity.while_offered(carry(&mut stream, &mut local, until, &mut flow)).await else {
-        tracing::debug!(service = %service.name, "the visit ends, as its service is not offered any more");
+        tracing::debug!("the visit ends, as its service is not offered any more");
         return stream.reset_after_written(ResetCode::ServiceUnknown);
     };
     flow.ended(&result, Instant::now());
     match result {
         Ok(()) => {}
         Err(CarryError::Local(error)) => {
-            tracing::debug!(service = %service.name, %error, "the service's connection broke");
+            tracing::debug!(%error, "the service's connection broke");
             stream.reset_after_written(ResetCode::ServiceBroke);
         }
         Err(CarryError::Stream(error)) => tracing::trace!(%error, "the visitor's stream ended"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{Runner, dice};
 use crate::agent::ask::QuestionKind;
@@ -104,9 +105,12 @@ impl Runner {
     pub(super) fn on_dialled(&mut self, dialled: Result<(AgentSession, Welcome), SessionError>) {
         self.dialing = None;
         match dialled {
-            Ok((live, welcome)) => {
+            Ok((mut live, welcome)) => {
+                self.sessions += 1;
+                live.span = tracing::info_span!("session", id = self.sessions, client = %welcome.device);
+                let _in_session = live.span.clone().entered();
                 if self.log_limit.take_log_permit() {
-                    tracing::info!(server = %self.config.server, device = %welcome.device, "online");
+                    tracing::info!(server = %self.config.server, "online");
                 }
                 live.mux.share(Arc::clone(&self.memory));
                 self.takeover = true;
@@ -139,6 +143,7 @@ impl Runner {
     }
 
     pub(super) fn on_event(&mut self, event: MuxEvent) {
+        let _in_session = self.live.as_ref().map(|live| live.span.clone().entered());
         match event {
             MuxEvent::Open(stream) => self.on_stream(stream),
             MuxEvent::GoAway(away) => {
@@ -265,7 +270,8 @@ impl Runner {
         if live.since.elapsed() >= limits::RETRY_RESET_AFTER {
             self.backoff.reset();
         }
-        self.lost(&ended(&self.config.server, end));
+        let lost = ended(&self.config.server, end);
+        live.span.clone().in_scope(|| self.lost(&lost));
     }
 
     pub(super) fn on_stream(&mut self, stream: Stream) {
@@ -273,15 +279,17 @@ impl Runner {
         let Some(offered) = self.offers.iter().find(|offered| offered.number == number) else {
             return stream.reset(ResetCode::ServiceUnknown);
         };
+        let opened = stream.opened();
+        // Its id is that which the relay gave it; the relay's lines say which requests went through it.
+        let span = tracing::debug_span!("stream", id = %opened.id, service = %offered.spec.name);
         let Some(connection) = self.connections.take() else {
-            tracing::debug!(service = %offered.spec.name, "as many connections to services as there may be");
+            span.in_scope(|| tracing::debug!("as many connections to services as there may be"));
             return stream.reset(ResetCode::NoRoom);
         };
-        if stream.opened().purpose == Purpose::Visit {
-            let opened = stream.opened();
-            tracing::debug!(service = %offered.spec.name, visitor = %opened.visitor, request = %opened.id, "visit");
+        if opened.purpose == Purpose::Visit {
+            span.in_scope(|| tracing::debug!(visitor = %opened.visitor, "visit"));
         }
-        self.visiting.spawn(self.visits.visit(IncomingStream {
+        let visit = self.visits.visit(IncomingStream {
             stream,
             service: Arc::clone(&offered.spec),
             meter: Arc::clone(&offered.meter),
@@ -289,6 +297,7 @@ impl Runner {
             offering: Arc::clone(&offered.offering),
             connection,
             memory: Arc::clone(&self.memory),
-        }));
+        });
+        self.visiting.spawn(visit.instrument(span));
     }
 }

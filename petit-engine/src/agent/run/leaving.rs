@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{Chain, Runner, dice};
 use crate::agent::command::AskError;
@@ -17,7 +18,8 @@ impl Runner {
         if let Some(live) = self.live.take() {
             live.mux.go_away(Duration::ZERO);
             let left = self.moved.one_more(Left::Drains);
-            self.leaving.spawn(live.drain(left));
+            let span = live.span.clone();
+            self.leaving.spawn(live.drain(left).instrument(span));
         }
         self.forget_session();
     }
@@ -75,7 +77,8 @@ impl Runner {
     /// Serves a session that was moved away from until the relay ends it.
     pub(super) fn stay_behind(&mut self, old: AgentSession) {
         let left = self.moved.one_more(Left::Serves);
-        self.leaving.spawn(old.serve_on(self.moved.sender.clone(), left));
+        let span = old.span.clone();
+        self.leaving.spawn(old.serve_on(self.moved.sender.clone(), left).instrument(span));
         // Their answers would come in the old session, in which nothing is listened to any more.
         for question in self.questions.drain(..) {
             question.what.fail(AskError::Offline);
