@@ -14,6 +14,7 @@ fn exits(said: Said, code: i32, text: &str) -> Said {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a line for each verb")]
 async fn every_verb_of_the_server() {
     let server = Program::server().await;
     exits(server.run(["init"]).await, 0, "there already");
@@ -104,6 +105,7 @@ async fn every_verb_of_the_server() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a line for each verb")]
 async fn every_verb_of_the_client() {
     let server = Program::server().await;
     let _server = server.up().await;

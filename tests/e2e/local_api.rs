@@ -93,6 +93,7 @@ impl Forms {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a row for each route")]
 async fn the_answers_of_the_socket_and_of_the_commands_keep_their_form() {
     let server = Program::server().await;
     let _server = server.up().await;

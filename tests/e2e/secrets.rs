@@ -25,6 +25,7 @@ mod base64_of {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one life of both programs, from end to end")]
 async fn no_secret_is_written_said_or_shown() {
     let service = Service::http("s").await;
     let server = Program::server().await;

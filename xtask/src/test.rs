@@ -125,21 +125,26 @@ pub(crate) fn run(wanted: Wanted<'_>) -> Outcome {
     if steps.is_empty() {
         return Err("there is no step of that name; cargo xtask help lists them".to_owned());
     }
+    sum_up(&steps, &figures, start.elapsed());
+    print!("{failures}");
+    let failed = steps.iter().filter(|step| step.result.is_err()).count();
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} steps failed", steps.len())) }
+}
+
+/// Says what each step came to.
+fn sum_up(steps: &[Step], figures: &[String], took: Duration) {
     println!("\n=== summary");
-    for Step { name, took, result } in &steps {
+    for Step { name, took, result } in steps {
         let (mark, said) = match result {
             Ok(said) => ("ok    ", said.as_str()),
             Err(_) => ("FAILED", "see above"),
         };
         println!("{mark} {name:<14} {:>5} s  {said}", took.as_secs());
     }
-    for figure in &figures {
+    for figure in figures {
         println!("figure {figure}");
     }
-    println!("       in all         {:>5} s", start.elapsed().as_secs());
-    print!("{failures}");
-    let failed = steps.iter().filter(|step| step.result.is_err()).count();
-    if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} steps failed", steps.len())) }
+    println!("       in all         {:>5} s", took.as_secs());
 }
 
 /// Tests that wait far more than they work: on a customer's line each of them takes longer than the limits that it

@@ -169,6 +169,7 @@ impl Front {
 
 /// A25 to A27.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a row for each flood")]
 async fn floods_of_http2_end_with_their_own_connection_and_take_no_memory() {
     let front = Front::new().await;
     let many = rounds(20_000, 100_000) as u32;

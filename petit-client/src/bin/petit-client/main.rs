@@ -392,6 +392,7 @@ fn main() -> ProcessExit {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "an arm for each verb")]
 async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     let (path, found) = files::locate_config(cli.config.as_deref()).ok_or_else(|| {
         Failure::new(ExitCode::Failed, "this user has no home folder").hint("name a config file with -c FILE")

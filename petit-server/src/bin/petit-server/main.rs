@@ -381,6 +381,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
 }
 
 /// Commands that are requests to a server, running or not.
+#[expect(clippy::too_many_lines, reason = "an arm for each verb")]
 async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure> {
     let running = ask::Running::new(folder);
     let either = ask::AdminAccess::new(folder);

@@ -71,6 +71,7 @@ pub(crate) fn fill(lasting: Duration) -> Result<(), String> {
     if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} lines failed", LINES.len())) }
 }
 
+#[expect(clippy::too_many_lines, reason = "one line from its begin to its end")]
 async fn soak(name: &str, line: HomeLine, lasting: Duration) {
     let counts = Arc::new(Counts::default());
     let path = line.path;
