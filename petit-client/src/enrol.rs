@@ -12,6 +12,8 @@
 //! the new one; step 6 is done when the client starts, should the program have ended before it. Behind the switch
 //! nothing is made any more: [`resume`] gets the server's answer again.
 
+#![warn(clippy::wildcard_enum_match_arm, reason = "what follows from each case is decided here, one by one")]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

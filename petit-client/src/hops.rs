@@ -1,5 +1,7 @@
 //! The way from a visitor to a service, hop by hop: what is proved of each, and nothing that is guessed. Pure.
 
+#![warn(clippy::wildcard_enum_match_arm, reason = "what follows from each case is decided here, one by one")]
+
 use petit_engine::cause::FrontCause;
 use petit_engine::proto::control::FrontState;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,8 @@
 //! What a state, a screen and a peer may know of a failure: which one of a known few it was. No sentences, no
 //! sources; errors carry those, and `petit-client`'s messages turn a cause into words.
 
+#![warn(clippy::wildcard_enum_match_arm, reason = "what follows from each case is decided here, one by one")]
+
 use serde::{Deserialize, Serialize};
 
 /// Why a client is not online.

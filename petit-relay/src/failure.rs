@@ -1,6 +1,8 @@
 //! Why a visitor gets no answer of a service: the one table of failures, with what each means for the visitor. Plain
 //! data; how it is told stands in `ingress::answer`.
 
+#![warn(clippy::wildcard_enum_match_arm, reason = "what follows from each case is decided here, one by one")]
+
 use hyper::StatusCode;
 use petit_engine::cause::ServiceCause;
 use petit_engine::mux::{OpenError, StreamOutcome};

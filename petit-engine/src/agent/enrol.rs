@@ -1,5 +1,7 @@
 //! Registering a device: one request on a connection of its own.
 
+#![warn(clippy::wildcard_enum_match_arm, reason = "what follows from each case is decided here, one by one")]
+
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

@@ -1,5 +1,7 @@
 //! Where an agent stands, and how it gets from one state to the next. Pure: times come in with the call.
 
+#![warn(clippy::wildcard_enum_match_arm, reason = "what follows from each case is decided here, one by one")]
+
 use std::time::Instant;
 
 use crate::cause::Cause;
