@@ -141,3 +141,13 @@ pub fn invite(bytes: &[u8]) {
         assert!(same, "an invite is read as it was written");
     }
 }
+
+/// Answers of services: what is read of one does not depend on how it is cut. The first byte chooses that.
+///
+/// # Panics
+/// When it does.
+pub fn answer(bytes: &[u8]) {
+    if let Some((step, bytes)) = bytes.split_first() {
+        crate::http::fuzz_answer(bytes, usize::from(*step));
+    }
+}

@@ -21,6 +21,7 @@ pub mod agent;
 pub mod cause;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod http;
 pub mod invite;
 pub mod limits;
 pub mod mux;

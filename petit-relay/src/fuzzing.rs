@@ -4,13 +4,3 @@
 //! No part of the relay's interface.
 
 pub use crate::ingress::fuzz_head as head;
-
-/// Answers of services: what is read of one does not depend on how it is cut. The first byte chooses that.
-///
-/// # Panics
-/// When it does.
-pub fn answer(bytes: &[u8]) {
-    if let Some((step, bytes)) = bytes.split_first() {
-        crate::ingress::fuzz_answer(bytes, usize::from(*step));
-    }
-}

@@ -136,6 +136,8 @@ pub(crate) struct RelayShared {
     /// The first half of every request's ID: another one for each start of a server.
     request_epoch: [u8; 8],
     request_ids: AtomicU64,
+    /// Sessions so far, which the log numbers.
+    sessions: AtomicU64,
     /// Requests that failed by a fault of ours.
     faults: AtomicU64,
     connections: Arc<Connections>,
@@ -218,6 +220,7 @@ impl Relay {
             pseudonym: data_encoding::HEXLOWER.encode(&pseudonym),
             request_epoch: random_bytes()?,
             request_ids: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             front_probes,
             tasks: TaskTracker::new(),
@@ -339,6 +342,11 @@ impl RelayShared {
     /// As [`Room::enter`] and [`Room::enter_instead`].
     async fn place(&self, room: &Arc<Room>, claim: Claim) -> Result<Slot, Failure> {
         if self.connections.takes_requests() { room.enter(claim).await } else { room.enter_instead(claim) }
+    }
+
+    /// A number for one session, for the log.
+    fn next_session_number(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// A name for one request or stream, for logs and error answers. Random start, then counting.

@@ -16,6 +16,7 @@ use petit_engine::proto::control::{GrantRefusal, ServiceKind};
 use petit_engine::proto::frame::Purpose;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use super::admission::Entrance;
 use super::failure::Failure;
@@ -233,12 +234,17 @@ async fn carry_visitor(shared: &RelayShared, id: RegisteredId, tcp: TcpStream, p
         return tracing::debug!(%id, %peer, "TCP visitor turned away");
     };
     let observer = shared.observer.as_ref();
-    let asked = || (Protocol::Tcp, None);
-    let visit = Visit::begin(observer, shared.next_request_id(), route, canonical(peer), asked);
-    let (slot, mut stream) = match open(shared, &visit).await {
+    let visit =
+        Visit::begin(observer, shared.next_request_id(), route, canonical(peer), || (Protocol::Tcp, None));
+    let span = tracing::debug_span!("stream", id = %visit.id, service = %id);
+    carry_visit(shared, &visit, &mut tcp).instrument(span).await;
+}
+
+async fn carry_visit(shared: &RelayShared, visit: &Visit, tcp: &mut Closing) {
+    let (slot, mut stream) = match open(shared, visit).await {
         Ok(opened) => opened,
         Err(failure) => {
-            tracing::debug!(%id, %peer, code = failure.code(), stream = %visit.id, "TCP visitor turned away");
+            tracing::debug!(visitor = %visit.visitor, code = failure.code(), "TCP visitor turned away");
             return visit.recorder.ends(VisitEnd::Failed(failure));
         }
     };
@@ -247,14 +253,15 @@ async fn carry_visitor(shared: &RelayShared, id: RegisteredId, tcp: TcpStream, p
     visit.recorder.answered();
     let mut progress = Carried { recorder: &visit.recorder, place: slot.place() };
     let end = tokio::select! {
-        result = carry(&mut stream, &mut tcp, Until::BothFinishOrLocalBreaks, &mut progress) => {
-            result.map_or_else(|error| {
-                tracing::debug!(%id, %peer, ?error, stream = %visit.id, "TCP visit broke");
+        result = carry(&mut stream, tcp, Until::BothFinishOrLocalBreaks, &mut progress) => match result {
+            Ok(()) => VisitEnd::Whole,
+            Err(error) => {
+                tracing::debug!(visitor = %visit.visitor, ?error, "TCP visit broke");
                 VisitEnd::of_broken(&error, stream.outcome())
-            }, |()| VisitEnd::Whole)
-        }
+            }
+        },
         () = slot.place().lost() => {
-            tracing::debug!(%id, %peer, stream = %visit.id, "a TCP visit gives way");
+            tracing::debug!(visitor = %visit.visitor, "a TCP visit gives way");
             VisitEnd::Failed(Failure::GaveWay)
         }
     };

@@ -31,7 +31,7 @@ fn what_strangers_may_send_is_met_as_before() {
         replay("messages", fuzzing::messages),
         replay("invite", fuzzing::invite),
         replay("head", relay::head),
-        replay("answer", relay::answer),
+        replay("answer", fuzzing::answer),
         replay("config", config),
     ];
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");

@@ -13,15 +13,18 @@ use petit_engine::proto::RequestId;
 use petit_engine::proto::control::{GrantOutcome, ServiceKind, Text, Vitae};
 use petit_engine::proto::frame::{FrameKind, Reset, ResetCode};
 use petit_engine::secret::random_bytes;
+use petit_host::logs::Memory;
 use petit_relay::{Access, FailedHop, Failure, Observer, Protocol, Record, Relay, VisitEnd};
 use petit_tests::bed::{Bed, server_config};
 use petit_tests::rogue::Device;
 use petit_tests::service::Service;
-use petit_tests::visitor::{Visitor, h2_request, host};
+use petit_tests::visitor::{Answer, Visitor, h2_request, host};
 use petit_tests::{scripted, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// A record that outlives its visit.
 #[derive(Clone, Debug)]
@@ -74,11 +77,13 @@ struct Observed {
 }
 
 impl Observed {
+    /// One shard, so that all of it runs in the test's own thread.
     async fn start() -> Self {
         let bed = Bed::with_config(&server_config("max_services = 4")).await;
         let (listener, heard) = mpsc::unbounded_channel();
-        let config =
+        let mut config =
             petit_tests::untried::relay(bed.server.folder.read_key().unwrap(), bed.server.endpoint().clone());
+        config.limits.threads = 1;
         let access = Arc::new(bed.server.directory.clone()) as Arc<dyn Access>;
         let relay = Relay::start(config, access, Some(Arc::new(Listener(listener)))).unwrap();
         let mut device = Device::of(&bed).await;
@@ -470,4 +475,99 @@ async fn a_failure_behind_the_tunnel_is_told_with_its_hop_and_the_id_that_the_cl
 
 fn host_of_nobody() -> String {
     host(&RegisteredId::random().unwrap())
+}
+
+#[tokio::test]
+async fn the_id_of_a_request_stands_on_every_answer_and_is_told_to_the_service() {
+    let bed = Bed::start().await;
+    let (told, mut heads) = mpsc::unbounded_channel();
+    let service = scripted::raw(move |head, mut tcp| {
+        let told = told.clone();
+        async move {
+            told.send(head).unwrap();
+            let answer = "HTTP/1.1 200 OK\r\nPetit-Request: forged\r\nX-Request-Id: own\r\nContent-Length: 2\r\n\r\nok";
+            let _ = tcp.write_all(answer.as_bytes()).await;
+        }
+    })
+    .await;
+    let client = bed.client(&service).await;
+    let named = host(&client.id());
+    let id_of = |answer: &Answer| {
+        let ids: Vec<_> = answer.headers.get_all("petit-request").iter().collect();
+        assert_eq!(ids.len(), 1, "{answer:?}");
+        ids[0].to_str().unwrap().to_owned()
+    };
+    let request = hyper::Request::get("/").header("host", &named).header("x-request-id", "theirs");
+    let answer = bed.visitor().send(request.body(Empty::<Bytes>::new()).unwrap()).await;
+    assert_eq!((answer.status.as_u16(), &answer.headers["x-request-id"]), (200, &"own".parse().unwrap()));
+    let id = id_of(&answer);
+    assert_eq!(id.len(), 32);
+    let head = soon("the request", heads.recv()).await.unwrap().to_ascii_lowercase();
+    assert_eq!(head.matches("petit-request: ").count(), 1, "{head}");
+    assert!(
+        head.contains(&format!("petit-request: {id}\r\n")) && head.contains("x-request-id: theirs"),
+        "{head}"
+    );
+    // Petit's own answers: of a name that nobody has, and of what is no HTTP at all.
+    let unknown = bed.visitor().get(&host(&RegisteredId::random().unwrap()), "/").await;
+    assert_eq!(unknown.json()["request"], id_of(&unknown));
+    assert_ne!(id_of(&unknown), id);
+    let refused = String::from_utf8(bed.visitor().raw(b"GET / HTTP/1.1\r\n: x\r\n\r\n").await).unwrap();
+    let (head, body) = refused.split_once("\r\n\r\n").unwrap();
+    let said = head.lines().find_map(|line| line.strip_prefix("petit-request: ")).expect("an ID");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["request"], said);
+}
+
+/// What this thread logs, up to a level, while the guards live.
+fn logged(level: LevelFilter) -> (Memory, impl Sized) {
+    let log = || tracing_subscriber::fmt().with_max_level(level).with_ansi(false);
+    // While there is one subscriber alone, another test's thread, which has none, decides for all whether a line is
+    // wanted that it comes to first (tracing-core, `Rebuilder::JustOne`).
+    let second = log().with_writer(std::io::sink).finish().set_default();
+    let memory = Memory::default();
+    let written = memory.clone();
+    let first = log().with_writer(move || written.clone()).finish().set_default();
+    (memory, (first, second))
+}
+
+#[tokio::test]
+async fn at_debug_every_line_about_a_failed_request_has_its_id_and_at_info_the_one_line_that_there_is() {
+    let mut observed = Observed::start().await;
+    for level in [LevelFilter::DEBUG, LevelFilter::INFO] {
+        let (memory, _logging) = logged(level);
+        let mut session = observed.device.session().await;
+        let before = memory.text().len();
+        let (visitor, host) = (observed.visitor, observed.host());
+        let visiting = tokio::spawn(async move { visitor.get(&host, "/").await });
+        let (stream, open) = session.visited().await;
+        let reset = Reset { code: ResetCode::ServiceRefused, delivered: 0 };
+        session.send(stream, FrameKind::Rst, &reset.encode()).await;
+        assert_eq!(soon("the answer", visiting).await.unwrap().status, 502);
+        let heard = observed.next().await;
+        assert_eq!(heard.id, open.id);
+        let text = memory.text();
+        let lines: Vec<&str> =
+            text[before..].lines().filter(|line| line.contains("petit_relay::ingress")).collect();
+        assert_eq!(lines.len(), 1, "{text}");
+        assert!(lines[0].contains(&heard.id.to_string()) && lines[0].contains("service-down"), "{lines:?}");
+        let is_debug = level == LevelFilter::DEBUG;
+        let span = format!("request{{id={} service={}}}", heard.id, heard.service);
+        assert_eq!(lines[0].contains(&span), is_debug, "{lines:?}");
+        // The session's own lines say which session, and whose it is.
+        drop(session);
+        let ended = soon("the session's end", async {
+            loop {
+                let text = memory.text();
+                if let Some(line) = text.lines().find(|line| line.contains("session ended")) {
+                    return line.to_owned();
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        let ended = ended.await;
+        assert!(
+            ended.contains("session{id=") && ended.contains(&format!("client={}", heard.client)),
+            "{ended}"
+        );
+    }
 }

@@ -79,7 +79,7 @@ usage: cargo xtask <command>
         checked byte for byte; fails when anything is lost, cut or changed
   mutants [--again] [PART …]
         break the code in one place after the other and see whether the unit
-        tests notice (proto, mux, http1, head, pool, retry); takes hours, can be
+        tests notice (proto, mux, http, head, pool, retry); takes hours, can be
         interrupted, and goes on where it was unless --again
   figures
         run the tests that measure as often as docs/reliability.md speaks of;

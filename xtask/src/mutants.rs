@@ -12,7 +12,7 @@ const VERSION: &str = "27.1.0";
 const PARTS: [(&str, &str); 6] = [
     ("proto", "petit-engine/src/proto/**/*.rs"),
     ("mux", "petit-engine/src/mux/core/*.rs"),
-    ("http1", "petit-relay/src/ingress/http1/*.rs"),
+    ("http", "petit-engine/src/http/*.rs"),
     ("head", "petit-relay/src/ingress/head/*.rs"),
     ("pool", "petit-relay/src/ingress/pool.rs"),
     ("retry", "petit-relay/src/ingress/forward.rs"),

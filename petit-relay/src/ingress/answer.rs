@@ -10,6 +10,7 @@ use petit_engine::proto::RequestId;
 
 use super::super::failure::{FailedHop, Failure};
 use super::body::AnswerBody;
+use super::head::PETIT_REQUEST;
 
 /// Marks an answer that Petit itself gave. No service can forge it: answers from services lose such fields.
 const PETIT_ERROR: HeaderName = HeaderName::from_static("petit-error");
@@ -61,6 +62,7 @@ impl Failure {
         headers.insert(PETIT_ERROR, HeaderValue::from_static(self.code()));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         set_common(&mut headers);
+        set_request(&mut headers, request);
         let mut whole = [before, behind].concat();
         for (name, value) in &headers {
             whole.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
@@ -82,6 +84,13 @@ impl Failure {
             r#"{{"title":"{title}","status":{status},"code":"{code}","hop":"{hop}"{named},"retry":{retry},"request":"{request}"}}"#
         );
         ("application/problem+json", body)
+    }
+}
+
+/// Names a request on its answer, whoever gives it.
+pub(super) fn set_request(headers: &mut HeaderMap, request: RequestId) {
+    if let Ok(id) = HeaderValue::from_bytes(&request.hex()) {
+        headers.insert(PETIT_REQUEST, id);
     }
 }
 

@@ -13,11 +13,13 @@ use hyper::client::conn::{self, http2};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use petit_engine::http::{Coding, Invalid, check_answer};
 use petit_engine::limits;
 use petit_engine::mux::{Stream, StreamOutcome};
 use petit_engine::proto::frame::Purpose;
 use petit_engine::timer::LazyTimer;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::super::RelayShared;
 use super::super::failure::Failure;
@@ -28,7 +30,7 @@ use super::Visitor;
 use super::body::{AnswerBody, AnswerKind, Arrived, Limits, Source, Streaming, VisitorBody};
 use super::events::EventStream;
 use super::head;
-use super::http1::{Coding, Exchange, KeptStream, Sending, Trouble};
+use super::http1::{Exchange, KeptStream, Sending, Trouble};
 use super::pool::{self, Lease, Repeatable};
 
 /// Where a request goes, and for whom.
@@ -67,11 +69,14 @@ impl RequestContext<'_> {
             .keep_alive_timeout(limits::H2_PING_LIMIT)
             .handshake(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|_| Failure::of_stream_outcome(&outcome))?;
-        tokio::spawn(async move {
+        // It carries other requests, too, so it is not this one's.
+        let carrying = async move {
             if let Err(error) = connection.await {
                 tracing::trace!(%error, "connection to a service ended");
             }
-        });
+        };
+        let span = tracing::debug_span!("stream", id = %self.visit.id, service = %self.visit.route.id);
+        tokio::spawn(carrying.instrument(span));
         let connection = pool::SharedConnection::new(sender, outcome, self.peer);
         self.upstream.pool().keep_shared(self.upstream.number(), &connection);
         Ok(connection)
@@ -313,7 +318,7 @@ impl Job<'_> {
         let answer = connection.sender.send_request(request);
         match self.first_byte(answer).await {
             Waited::Answered(Ok(response)) => {
-                head::check_answer(&response).map_err(Refused::for_good)?;
+                check_answer(&response).map_err(|Invalid| Refused::for_good(Failure::ServiceInvalid))?;
                 let (parts, body) = response.into_parts();
                 // What these have no body for would be read as something else.
                 let has_none = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

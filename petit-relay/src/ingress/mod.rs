@@ -43,6 +43,7 @@ use petit_engine::proto::control::ServiceKind;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+use tracing::Instrument;
 
 use self::activity::{Activity, Over};
 pub(super) use self::body::AnswerBody;
@@ -50,7 +51,6 @@ use self::closing::Closing;
 use self::explained::Explained;
 use self::h2_flood::Spoken;
 pub use self::head::fuzz as fuzz_head;
-pub(crate) use self::http1::fuzz as fuzz_answer;
 use self::on_wake::OnWake;
 use self::pace::{Breakable, Paced};
 pub(super) use self::pool::StreamPool;
@@ -218,17 +218,20 @@ async fn guarded(
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
     let id = shared.next_request_id();
-    let mut answer = pin!(answer(shared, connection, request, id));
+    let span = tracing::debug_span!("request", %id, service = tracing::field::Empty);
+    let mut answer = pin!(answer(shared, connection, request, id).instrument(span));
     let caught =
         poll_fn(|cx| match std::panic::catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
             Ok(poll) => poll.map(Some),
             Err(_) => Poll::Ready(None),
         });
-    caught.await.unwrap_or_else(|| {
+    let mut answer = caught.await.unwrap_or_else(|| {
         tracing::error!(request = %id, "a request failed within; only that request ended");
         shared.faults.fetch_add(1, Ordering::Relaxed);
         Failure::Internal.answer(None, id, shared.config.legacy_errors)
-    })
+    });
+    answer::set_request(answer.headers_mut(), id);
+    answer
 }
 
 fn builder() -> Builder<TokioExecutor> {
@@ -278,6 +281,7 @@ async fn answer(
         Err(Failure::Unknown) if is_invite_page(shared, &checked, &request) => return invite_page::page(),
         Err(failure) => return failure.answer(None, id, legacy),
     };
+    tracing::Span::current().record("service", tracing::field::display(&route.id));
     let version = request.version();
     let visit =
         Visit::begin(shared.observer.as_ref(), id, route, head::origin(&request, visitor, shared), || {
@@ -351,14 +355,15 @@ async fn carry(
     })
 }
 
-/// The one line about a request that its service has not answered.
+/// The one line about a request that its service has not answered. At the level `info` there is no span of the
+/// request, so the line says by itself which one it was.
 fn log_failure(context: &forward::RequestContext<'_>, failure: Failure) {
     let Visit { id, route, .. } = context.visit;
     let code = failure.code();
     if context.upstream.take_failure_log_permit() {
         tracing::info!(service = %route.name, id = %route.id, device = %route.device, code, request = %id, "request not answered by the service");
     } else {
-        tracing::debug!(id = %route.id, code, request = %id, "request not answered by the service");
+        tracing::debug!(code, "request not answered by the service");
     }
 }
 

@@ -8,10 +8,12 @@ use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
+use petit_engine::http::{Invalid, check_answer};
 use petit_engine::limits;
 use petit_engine::mux::{Progress, Stream, Until, carry};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::super::failure::Failure;
 use super::super::places::{Place, Slot};
@@ -43,11 +45,12 @@ pub(super) async fn websocket(
     let outcome = Arc::clone(stream.outcome());
     let handshake = http1_builder().handshake(TokioIo::new(stream));
     let (mut sender, connection) = handshake.await.map_err(|_| Failure::of_stream_outcome(&outcome))?;
-    tokio::spawn(async move {
+    let carrying = async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::trace!(%error, "connection to a service ended");
         }
-    });
+    };
+    tokio::spawn(carrying.in_current_span());
     let visitor = hyper::upgrade::on(&mut request);
     let mut request = request.map(|_| VisitorBody::Empty);
     *request.version_mut() = Version::HTTP_11;
@@ -68,7 +71,7 @@ pub(super) async fn websocket(
     let (idle, recorder) = (context.shared.config.limits.idle, context.visit.recorder.clone());
     recorder.answered();
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        head::check_answer(&response)?;
+        check_answer(&response).map_err(|Invalid| Failure::ServiceInvalid)?;
         // A stream that was to become something else is not used for another request.
         let lease = Lease::Once { _sender: sender, outcome };
         let response = response.map(|body| {
@@ -86,13 +89,14 @@ pub(super) async fn websocket(
     socket.place().answered();
     let service = hyper::upgrade::on(&mut response);
     let (shared, goodbye) = (Arc::clone(context.shared), context.goodbye());
-    context.shared.tasks.spawn(async move {
+    let joined = async move {
         // Both resolve once both heads are on their way.
         if let Ok((visitor, service)) = tokio::try_join!(visitor, service) {
             let _counted = shared.leaving.websocket();
             join(visitor, service, idle, goodbye, (socket, recorder)).await;
         }
-    });
+    };
+    context.shared.tasks.spawn(joined.in_current_span());
     let (parts, _) = response.into_parts();
     let mut response = Response::from_parts(parts, AnswerBody::full(bytes::Bytes::new()));
     response = head::to_visitor(response, Version::HTTP_11, context.host);

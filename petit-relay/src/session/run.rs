@@ -17,9 +17,11 @@ use petit_engine::proto::control::{
 };
 use petit_engine::proto::control::{FromAgent, FromRelay, Grant, GrantOutcome, Hello, Kept, Message, Offer};
 use petit_engine::proto::control::{ServiceHealth, WIDE, has_feature};
+use petit_engine::secret::PublicKey;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::server::TlsStream;
+use tracing::Instrument;
 
 use super::{Served, Session, SessionPlace};
 use crate::session_log::{SessionEvent, log_session};
@@ -34,6 +36,18 @@ pub(crate) async fn run(
 ) {
     let Some(key) = tls::peer_key(tls.get_ref().1) else { return };
     let Some(device) = shared.access.device(&key) else { return };
+    // The driver's task has no span: it runs for every frame, and says nothing of its own.
+    let span = tracing::info_span!("session", id = shared.next_session_number(), client = %device);
+    run_of(shared, tls, (key, device), SessionPlace { peer, shard }).instrument(span).await;
+}
+
+async fn run_of(
+    shared: Arc<RelayShared>,
+    tls: TlsStream<Wire<TcpStream>>,
+    (key, device): (PublicKey, DeviceId),
+    at: SessionPlace,
+) {
+    let peer = at.peer;
     let (mux, driver, mut events) = mux::session(tls, Role::Relay, limits::INITIAL_WINDOW_BYTES);
     let mut driver = Driving { task: tokio::spawn(driver), ended: None };
     let outcome = match introduction(&shared, &device, &mut events).await {
@@ -47,23 +61,22 @@ pub(crate) async fn run(
             if has_feature(&hello.features, WIDE) {
                 mux.set_wide_windows();
             }
-            let session =
-                Arc::new(Session::new(device, key, mux.clone(), SessionPlace { peer, shard }, &hello));
+            let session = Arc::new(Session::new(device, key, mux.clone(), at, &hello));
             serve(&shared, &session, hello, (events, &mut driver)).await
         }
         Some(Err(refusal)) => Err(refusal),
         None => {
-            tracing::debug!(%device, %peer, "the device left without a word");
+            tracing::debug!(%peer, "the device left without a word");
             return note_end(&shared, &device, &driver.end().await);
         }
     };
     if let Err(refusal) = outcome {
-        log_session!(shared, Refused, %device, %peer, ?refusal, "session refused");
+        log_session!(shared, Refused, %peer, ?refusal, "session refused");
         refuse(&mux, refusal);
     }
     let end = driver.end().await;
     note_end(&shared, &device, &end);
-    log_session!(shared, Ended, %device, %peer, reason = %end, "session ended");
+    log_session!(shared, Ended, %peer, reason = %end, "session ended");
 }
 
 /// Takes note when a session has ended because its client broke the protocol.
@@ -75,6 +88,7 @@ fn note_end(shared: &RelayShared, device: &DeviceId, end: &End) {
 
 /// A client has broken a rule of the protocol: the log says which, and so does what the operator sees of the client.
 fn broke(shared: &RelayShared, device: &DeviceId, rule: &dyn Display) -> Refusal {
+    // The span is not there where only warnings are logged.
     tracing::warn!(%device, %rule, "the client broke the protocol");
     shared.logins.broke(device, rule.to_string());
     Refusal::Protocol
@@ -195,7 +209,7 @@ async fn serve(
         return Err(Refusal::Unknown);
     }
     session.tell_aliases(shared.access.as_ref());
-    log_session!(shared, Welcomed, %device, software = %hello.software, "session welcomed");
+    log_session!(shared, Welcomed, software = %hello.software, "session welcomed");
     shared.awaited.arrived(&device);
     // Whoever has come in before a change is told by those who tell all of it.
     shared.front_probes.watch(session);
@@ -227,7 +241,7 @@ async fn serve(
             },
             // The session takes no more streams; requests go to a newer one, or are told that it is away.
             Some(MuxEvent::GoAway(_)) => {
-                tracing::debug!(%device, "the agent is leaving");
+                tracing::debug!("the agent is leaving");
                 // Where the relay leaves, the agent only answers: what is open has the relay's own time.
                 if shared.leaving.why().is_none() {
                     session.agent_leaves();
@@ -299,11 +313,12 @@ async fn on_message(
             let (shared, session) = (Arc::clone(shared), Arc::clone(session));
             let Ok(place) = Arc::clone(&session.probe_permits).try_acquire_owned() else { return Ok(()) };
             let tasks = shared.tasks.clone();
-            tasks.spawn(async move {
+            let probing = async move {
                 let _place = place;
                 let result = probe::run(&shared, &session, service).await;
                 session.send(&FromRelay::Probed { probe, result });
-            });
+            };
+            tasks.spawn(probing.in_current_span());
         }
         FromAgent::Rename { device_name } => say_name(shared, session, device_name),
         FromAgent::Remove { name } => {

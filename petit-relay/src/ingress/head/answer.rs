@@ -2,37 +2,12 @@
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode, Version};
-use petit_engine::limits;
 
-use super::super::super::failure::Failure;
 use super::super::AnswerBody;
-use super::{connection_options, drop_where, is_hop_by_hop, is_plain_number};
+use super::{connection_options, drop_where, is_hop_by_hop};
 
 /// Clear Site Data §3.1.
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
-
-/// Judges the head of an answer: what two readers could frame differently is not passed on.
-pub(in crate::ingress) fn check_answer<B>(response: &Response<B>) -> Result<(), Failure> {
-    let headers = response.headers();
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let coding = codings.next();
-    let coding_ok = coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    let length_ok = length.is_none_or(is_plain_number);
-    let one_of_each = codings.next().is_none() && lengths.next().is_none();
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    let is_short = headers.len() <= limits::MAX_ANSWER_HEADERS; // hyper counts no fields of HTTP/2
-    // Nobody asked to switch to another protocol: what follows would be read as one thing here, as another there.
-    let is_final = !response.status().is_informational();
-    let fits = bytes <= limits::HTTP_BUFFER_BYTES; // hyper's own limit is only looked at between two reads
-    let is_one_framing = one_of_each && !(coding.is_some() && length.is_some());
-    if is_final && fits && is_short && coding_ok && length_ok && is_one_framing {
-        Ok(())
-    } else {
-        Err(Failure::ServiceInvalid)
-    }
-}
 
 /// The head of an answer as the visitor gets it: no hop-by-hop fields, nothing that only Petit may say, no cookie
 /// for other customers' hosts.

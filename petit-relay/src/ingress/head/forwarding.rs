@@ -10,13 +10,14 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Uri, Version};
+use petit_engine::http::{Coding, write_head};
+use petit_engine::proto::RequestId;
 
 use super::super::super::RelayShared;
 use super::super::super::tcp::canonical;
 use super::super::Visitor;
 use super::super::forward::RequestContext;
-use super::super::http1::{Coding, write_head};
-use super::{Request, connection_options, is_claim, is_hop_by_hop, without_empty_port};
+use super::{PETIT_REQUEST, Request, connection_options, is_claim, is_hop_by_hop, without_empty_port};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -112,6 +113,7 @@ pub(super) struct Forwarding<'a> {
     pub(super) https: bool,
     pub(super) trusted: bool,
     pub(super) pseudonym: &'a str,
+    pub(super) request: RequestId,
     /// The host that the service is to see, if not the visitor's.
     pub(super) host: Option<&'a str>,
 }
@@ -125,6 +127,7 @@ impl<'a> Forwarding<'a> {
             https: visitor.transport.is_tls(),
             trusted: is_trusted(peer, context.shared),
             pseudonym: &context.shared.pseudonym,
+            request: context.visit.id,
             host: context.upstream.options().host.as_ref().map(|host| host.as_str()),
         }
     }
@@ -155,7 +158,7 @@ fn fields(
     forwarding: &Forwarding<'_>,
     field: &mut dyn FnMut(&HeaderName, &[u8]),
 ) -> bool {
-    let Forwarding { peer, origin, https, trusted, pseudonym, host } = *forwarding;
+    let Forwarding { peer, origin, https, trusted, pseudonym, request, host } = *forwarding;
     let said = if trusted { Said::by_proxy(headers) } else { Said::default() };
     let asked_for = match (headers.get(header::HOST), authority) {
         (Some(host), _) => host.as_bytes().strip_suffix(b":").unwrap_or(host.as_bytes()),
@@ -211,6 +214,7 @@ fn fields(
         None => ["1.1 ", pseudonym].concat(),
     };
     field(&header::VIA, via.as_bytes());
+    field(&PETIT_REQUEST, &request.hex());
     takes_trailers
 }
 

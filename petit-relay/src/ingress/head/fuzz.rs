@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Uri, Version};
+use petit_engine::proto::RequestId;
 
 use super::super::{Transport, Visitor};
 use super::forwarding::{Forwarding, rewritten};
@@ -27,6 +28,7 @@ pub fn head(bytes: &[u8]) {
         https: false,
         trusted: bytes.len().is_multiple_of(2),
         pseudonym: "0123456789ab",
+        request: RequestId([0xab; 16]),
         host: None,
     };
     parts.headers = rewritten(&parts.headers, parts.version, parts.uri.authority(), &checked, &forwarding);
@@ -56,7 +58,16 @@ fn strict(method: &Method, target: &str, headers: &hyper::HeaderMap) {
     assert!(method.as_str().len() <= 32 && !matches!(method.as_str(), "CONNECT" | "TRACE"), "{method}");
     assert!(target.starts_with('/'), "origin form: {target}");
     assert!(target.bytes().all(|byte| byte.is_ascii_graphic()), "{target}");
-    for once in ["host", "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "via"] {
+    let named = [
+        "host",
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "via",
+        "petit-request",
+    ];
+    for once in named {
         assert_eq!(headers.get_all(once).iter().count(), 1, "{once}: {headers:?}");
     }
     assert!(headers.get_all("content-length").iter().count() <= 1, "{headers:?}");
@@ -65,7 +76,8 @@ fn strict(method: &Method, target: &str, headers: &hyper::HeaderMap) {
     }
     for (name, value) in headers {
         let name = name.as_str();
-        assert!(!name.contains('_') && !name.starts_with("petit-"), "{name}");
+        let is_petits = name.starts_with("petit-") && name != "petit-request";
+        assert!(!name.contains('_') && !is_petits, "{name}");
         let bytes = value.as_bytes();
         assert!(!bytes.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')), "{name}: {value:?}");
     }

@@ -10,21 +10,17 @@ mod forwarding;
 mod fuzz;
 mod request;
 
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName};
 
-pub(super) use self::answer::{check_answer, to_visitor};
+pub(super) use self::answer::to_visitor;
 use self::claims::is_claim;
 pub(super) use self::forwarding::{bytes_to_service, origin, to_service};
 pub use self::fuzz::head as fuzz;
 pub(super) use self::request::{Checked, Request, check};
 
-/// Digits, and none that could be read as octal.
-fn is_plain_number(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    !bytes.is_empty()
-        && bytes.iter().all(u8::is_ascii_digit)
-        && (bytes.len() == 1 || !bytes.starts_with(b"0"))
-}
+/// Names a request to the service, and on its answer to the visitor. Nobody else can set it: of visitors and services
+/// alike such fields are dropped.
+pub(super) const PETIT_REQUEST: HeaderName = HeaderName::from_static("petit-request");
 
 /// Names that `Connection` may not declare hop-by-hop: a proxy that obeyed would take away what the service
 /// relies on.

@@ -2,12 +2,13 @@
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Version};
+use petit_engine::http::is_plain_number;
 use petit_engine::limits;
 use petit_engine::name::{Endpoint, VisitorHost};
 
 use super::super::super::failure::Failure;
 use super::super::{Transport, Visitor};
-use super::{connection_options, is_guarded, is_plain_number, is_protected, without_empty_port};
+use super::{connection_options, is_guarded, is_protected, without_empty_port};
 
 /// A head that may be passed on.
 #[derive(Debug)]

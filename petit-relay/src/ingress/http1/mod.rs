@@ -5,8 +5,6 @@
 //! of it runs in the visitor's own task, which the tunnel wakes; only an upload that goes on after the answer has
 //! begun gets a task of its own. hyper's client needs a task and four channels for the same.
 
-mod answer;
-mod chunked;
 mod sending;
 
 use std::sync::Arc;
@@ -16,28 +14,15 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::Response;
 use hyper::body::{Frame, SizeHint};
+use petit_engine::http::{AnswerHead, AnswerReader, Framing, Invalid, Next};
 use petit_engine::mux::Stream;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
-pub(crate) use self::answer::fuzz;
-use self::answer::{Framing, Head, HeadReader};
-pub(super) use self::sending::{Coding, Sending, write_head};
+pub(super) use self::sending::Sending;
 use super::super::failure::Failure;
 use super::super::upstream::Upstream;
 use super::body::{Arrived, BodyError, Source};
-
-/// Bytes that are not HTTP, or not the HTTP that they claim to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Invalid;
-
-/// What a body's bytes come to.
-#[derive(Debug)]
-enum Next {
-    Frame(Frame<Bytes>),
-    End,
-    /// More bytes are needed.
-    Wanting,
-}
 
 /// Why an exchange came to nothing.
 #[derive(Debug)]
@@ -54,7 +39,7 @@ pub(super) enum Trouble {
 pub(super) struct Exchange {
     on: KeptStream,
     sending: Option<Sending>,
-    reader: HeadReader,
+    reader: AnswerReader,
 }
 
 /// A stream with an HTTP/1.1 connection on it.
@@ -73,11 +58,11 @@ impl Exchange {
     /// Sends the head, and the body behind it as far as it can go.
     pub(super) fn begin(on: KeptStream, head: Bytes, is_head: bool, sending: Option<Sending>) -> Self {
         on.stream.send_chunk(head);
-        Self { on, sending, reader: HeadReader::new(is_head) }
+        Self { on, sending, reader: AnswerReader::new(is_head) }
     }
 
     /// Waits for the answer's head, passing the body on meanwhile.
-    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Head, Bytes), Trouble>> {
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(AnswerHead, Bytes), Trouble>> {
         if let Some(sending) = &mut self.sending {
             match sending.poll(cx, &self.on.stream) {
                 Poll::Ready(Ok(_)) => self.sending = None,
@@ -102,7 +87,12 @@ impl Exchange {
 
     /// The answer as it goes on: its head, and its body as the service sends it. An upload that is not over goes on among
     /// `tasks`.
-    pub(super) fn answer(self, tasks: &TaskTracker, head: Head, rest: Bytes) -> (Response<()>, Arrived) {
+    pub(super) fn answer(
+        self,
+        tasks: &TaskTracker,
+        head: AnswerHead,
+        rest: Bytes,
+    ) -> (Response<()>, Arrived) {
         let ends = Arc::new(Ends::default());
         let Self { on, sending, .. } = self;
         match sending {
@@ -110,7 +100,8 @@ impl Exchange {
                 ends.reached(SENT);
             }
             Some(sending) => {
-                tasks.spawn(rest_of_upload(sending, Arc::clone(&on.stream), Arc::clone(&ends)));
+                let rest = rest_of_upload(sending, Arc::clone(&on.stream), Arc::clone(&ends));
+                tasks.spawn(rest.in_current_span());
             }
         }
         let mut body = Body { on: Some(on), rest, framing: head.framing, reusable: head.reusable, ends };

@@ -2,54 +2,11 @@
 
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use hyper::Method;
-use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, TRANSFER_ENCODING};
+use bytes::Bytes;
+use petit_engine::http::Coding;
 use petit_engine::mux::Stream;
 
 use super::super::body::{BodyError, Streaming};
-
-/// How a request's body is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ingress) enum Coding {
-    /// So many bytes follow; as many are still to be sent.
-    Length(u64),
-    Chunked,
-}
-
-impl Coding {
-    /// The framing of a body under these fields, which have been judged.
-    pub(in crate::ingress) fn of(headers: &HeaderMap) -> Self {
-        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        length.map_or(Self::Chunked, Self::Length)
-    }
-}
-
-/// A request's head as the service reads it. `fields` writes them by calling what it is given.
-pub(in crate::ingress) fn write_head(
-    method: &Method,
-    target: &str,
-    coding: Option<Coding>,
-    fields: impl FnOnce(&mut dyn FnMut(&HeaderName, &[u8])),
-) -> Bytes {
-    let mut head = BytesMut::with_capacity(1024);
-    head.put_slice(method.as_str().as_bytes());
-    head.put_u8(b' ');
-    head.put_slice(target.as_bytes());
-    head.put_slice(b" HTTP/1.1\r\n");
-    let mut line = |name: &HeaderName, value: &[u8]| {
-        head.put_slice(name.as_str().as_bytes());
-        head.put_slice(b": ");
-        head.put_slice(value);
-        head.put_slice(b"\r\n");
-    };
-    fields(&mut line);
-    if coding == Some(Coding::Chunked) {
-        line(&TRANSFER_ENCODING, b"chunked");
-    }
-    head.put_slice(b"\r\n");
-    head.freeze()
-}
 
 /// A visitor's body on its way to a service.
 pub(in crate::ingress) struct Sending {

@@ -4,66 +4,29 @@ use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
 use httparse::{ParserConfig, Status};
-use hyper::body::Frame;
 use hyper::ext::ReasonPhrase;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Response, StatusCode, Version};
-use petit_engine::limits;
 
-use super::super::head::check_answer;
 use super::chunked::Chunked;
+use super::framing::Framing;
+use super::head::check_answer;
 use super::{Invalid, Next};
-
-/// How an answer's body ends.
-#[derive(Debug)]
-pub(super) enum Framing {
-    /// After so many more bytes.
-    Length(u64),
-    Chunked(Chunked),
-    /// With the connection.
-    UntilEnd,
-}
-
-impl Framing {
-    /// True when nothing of the body is left.
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self, Self::Length(0))
-    }
-
-    /// The next thing of the body in `bytes`. All of them are used up when there is none.
-    pub(super) fn next(&mut self, bytes: &mut Bytes) -> Result<Next, Invalid> {
-        match self {
-            Self::Length(0) => Ok(Next::End),
-            Self::Chunked(chunked) => {
-                let next = chunked.next(bytes)?;
-                if chunked.is_over() {
-                    *self = Self::Length(0);
-                }
-                Ok(next)
-            }
-            _ if bytes.is_empty() => Ok(Next::Wanting),
-            Self::Length(left) => {
-                let piece = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left -= piece as u64;
-                Ok(Next::Frame(Frame::data(bytes.split_to(piece))))
-            }
-            Self::UntilEnd => Ok(Next::Frame(Frame::data(std::mem::take(bytes)))),
-        }
-    }
-}
+use crate::limits;
 
 /// A final answer's head.
 #[derive(Debug)]
-pub(in crate::ingress) struct Head {
-    pub(super) response: Response<()>,
-    pub(super) framing: Framing,
+pub struct AnswerHead {
+    pub response: Response<()>,
+    /// How the body ends.
+    pub framing: Framing,
     /// The connection can carry another request after the body.
-    pub(super) reusable: bool,
+    pub reusable: bool,
 }
 
 /// Reads the head of an answer in the pieces that it comes in, past the informational ones before it.
 #[derive(Debug)]
-pub(super) struct HeadReader {
+pub struct AnswerReader {
     /// It answers a HEAD request, and so has no body whatever it says.
     is_head: bool,
     /// A head of which the end has not come yet. Usually a head comes in one piece and nothing is collected.
@@ -72,13 +35,17 @@ pub(super) struct HeadReader {
     informational: usize,
 }
 
-impl HeadReader {
-    pub(super) fn new(is_head: bool) -> Self {
+impl AnswerReader {
+    /// A reader of the answer to a request, which `is_head` or not.
+    pub fn new(is_head: bool) -> Self {
         Self { is_head, partial: BytesMut::new(), informational: 0 }
     }
 
     /// Takes the next bytes; the head once it is complete, with the bytes behind it.
-    pub(super) fn push(&mut self, chunk: Bytes) -> Result<Option<(Head, Bytes)>, Invalid> {
+    ///
+    /// # Errors
+    /// [`Invalid`] as soon as it can be no head, or is too large for one.
+    pub fn push(&mut self, chunk: Bytes) -> Result<Option<(AnswerHead, Bytes)>, Invalid> {
         let mut bytes = if self.partial.is_empty() {
             chunk
         } else {
@@ -115,7 +82,10 @@ impl HeadReader {
 
     /// The stream has ended inside a head, or before one. [`Invalid`] when what came cannot be the begin of a head: how
     /// it was cut into pieces decides whether that was seen before.
-    pub(super) fn cut_off(&self) -> Result<(), Invalid> {
+    ///
+    /// # Errors
+    /// See above.
+    pub fn cut_off(&self) -> Result<(), Invalid> {
         parse(&Bytes::copy_from_slice(&self.partial)).map(|_| ())
     }
 
@@ -136,7 +106,7 @@ fn has_blank_line(bytes: &[u8]) -> bool {
 }
 
 /// One head at the begin of `bytes`, and its length; `None` while its end is missing. The values share the bytes.
-fn parse(bytes: &Bytes) -> Result<Option<(Head, usize)>, Invalid> {
+fn parse(bytes: &Bytes) -> Result<Option<(AnswerHead, usize)>, Invalid> {
     let mut fields = [const { MaybeUninit::uninit() }; limits::MAX_ANSWER_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
     let status = ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields);
@@ -161,13 +131,13 @@ fn parse(bytes: &Bytes) -> Result<Option<(Head, usize)>, Invalid> {
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(|_| Invalid)?;
         headers.append(name, value);
     }
-    Ok(Some((Head { response, framing: Framing::UntilEnd, reusable: !is_old }, length)))
+    Ok(Some((AnswerHead { response, framing: Framing::UntilEnd, reusable: !is_old }, length)))
 }
 
-impl Head {
+impl AnswerHead {
     /// Judges the head of a final answer and sees how its body ends.
     fn judged(mut self, is_head: bool) -> Result<Self, Invalid> {
-        check_answer(&self.response).map_err(|_| Invalid)?;
+        check_answer(&self.response)?;
         let headers = self.response.headers();
         let without_body =
             is_head || matches!(self.response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -178,7 +148,7 @@ impl Head {
             if self.response.version() == Version::HTTP_10 {
                 return Err(Invalid);
             }
-            Framing::Chunked(Chunked::new())
+            Framing::Chunked(Chunked::default())
         } else if let Some(length) = headers.get(CONTENT_LENGTH) {
             Framing::Length(length.to_str().ok().and_then(|length| length.parse().ok()).ok_or(Invalid)?)
         } else {
@@ -203,13 +173,13 @@ fn closes(headers: &HeaderMap) -> bool {
 ///
 /// # Panics
 /// When it does.
-pub(crate) fn fuzz(bytes: &[u8], step: usize) {
+pub fn fuzz_answer(bytes: &[u8], step: usize) {
     assert_eq!(read(bytes, bytes.len().max(1)), read(bytes, step.max(1)), "cut into pieces of {step}");
 }
 
 /// The status and body of the answer in `bytes`, if it is a whole one.
 fn read(bytes: &[u8], step: usize) -> Option<(u16, Vec<u8>)> {
-    let mut reader = HeadReader::new(false);
+    let mut reader = AnswerReader::new(false);
     let mut pieces = bytes.chunks(step);
     let (head, mut rest) = loop {
         if let Some(answer) = reader.push(Bytes::copy_from_slice(pieces.next()?)).ok()? {
@@ -242,7 +212,7 @@ mod tests {
     fn head(text: &str, is_head: bool) -> Result<(String, bool, String), Invalid> {
         let mut found = Vec::new();
         for step in [1, 2, 5, text.len().max(1)] {
-            let mut reader = HeadReader::new(is_head);
+            let mut reader = AnswerReader::new(is_head);
             let mut fed = 0;
             let answer = text.as_bytes().chunks(step).find_map(|piece| {
                 fed += piece.len();
@@ -319,7 +289,7 @@ mod tests {
         ] {
             assert_eq!(head(&text, false), Err(Invalid), "{:?}", text.get(..60));
         }
-        assert!(HeadReader::new(false).push(Bytes::from_static(b"220 mail.example.com ESMTP")).is_err());
+        assert!(AnswerReader::new(false).push(Bytes::from_static(b"220 mail.example.com ESMTP")).is_err());
     }
 
     #[test]
@@ -334,7 +304,7 @@ mod tests {
             ("SSH-2.0", Err(Invalid)),
         ] {
             for step in 1..=text.len().max(1) {
-                let mut reader = HeadReader::new(false);
+                let mut reader = AnswerReader::new(false);
                 let mut pieces = text.as_bytes().chunks(step).map(Bytes::copy_from_slice);
                 let read =
                     pieces.try_for_each(|piece| reader.push(piece).map(|head| assert!(head.is_none())));

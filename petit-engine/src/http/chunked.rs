@@ -4,16 +4,16 @@ use bytes::{Buf, Bytes, BytesMut};
 use hyper::HeaderMap;
 use hyper::body::Frame;
 use hyper::header::{HeaderName, HeaderValue};
-use petit_engine::limits;
 
 use super::{Invalid, Next};
+use crate::limits;
 
 /// Digits of a chunk's size: enough for any, too few to overflow.
 const DIGITS: u8 = 15;
 
 /// Where in a chunked body its reader is.
 #[derive(Debug)]
-pub(super) struct Chunked {
+pub struct Chunked {
     state: State,
     extensions: usize,
 }
@@ -34,19 +34,25 @@ impl State {
     const START: Self = Self::Size { size: 0, digits: 0 };
 }
 
-impl Chunked {
-    pub(super) const fn new() -> Self {
+/// At the begin of a body.
+impl Default for Chunked {
+    fn default() -> Self {
         Self { state: State::START, extensions: 0 }
     }
+}
 
+impl Chunked {
     /// True when the last chunk and the trailers were read.
-    pub(super) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         matches!(self.state, State::Over)
     }
 
     /// The next piece of the body in `bytes`. What frames it is read ahead, so that the end is known with the last
     /// piece if it is there.
-    pub(super) fn next(&mut self, bytes: &mut Bytes) -> Result<Next, Invalid> {
+    ///
+    /// # Errors
+    /// [`Invalid`] when they are no chunks.
+    pub fn next(&mut self, bytes: &mut Bytes) -> Result<Next, Invalid> {
         if let Some(trailers) = self.read_framing(bytes)? {
             return Ok(Next::Frame(Frame::trailers(trailers)));
         }
@@ -138,7 +144,7 @@ mod tests {
 
     /// The body in `text`, fed in pieces of `step`; what follows it; its trailers.
     fn read(text: &[u8], step: usize) -> Result<(Vec<u8>, usize, Option<HeaderMap>), Invalid> {
-        let mut chunked = Chunked::new();
+        let mut chunked = Chunked::default();
         let (mut body, mut trailers) = (Vec::new(), None);
         for (at, piece) in text.chunks(step).enumerate() {
             let mut bytes = Bytes::copy_from_slice(piece);
