@@ -26,6 +26,7 @@ pub mod fuzzing;
 mod handshake_queue;
 mod ingress;
 mod invite_page;
+mod last_grants;
 mod leaving;
 mod limits_config;
 mod listeners;

@@ -21,6 +21,7 @@ use tracing::Instrument;
 use super::admission::Entrance;
 use super::failure::Failure;
 use super::front_probe::{reachable, source_towards};
+use super::ingress::canonical;
 use super::listeners::Accepting;
 use super::places::{Claim, Slot};
 use super::visit::{Carried, Protocol, Visit, VisitEnd};
@@ -283,10 +284,4 @@ async fn open(shared: &RelayShared, visit: &Visit) -> Result<(Slot, Stream), Fai
     let slot = entered.inspect_err(|_| shared.places.refused())?;
     visit.recorder.placed();
     Ok((slot, upstream.open(Purpose::Visit, visit.id, visit.visitor)?))
-}
-
-/// An IPv4 visitor of a dual-stack listener as what it is.
-pub(super) fn canonical(peer: SocketAddr) -> SocketAddr {
-    let ip: IpAddr = peer.ip().to_canonical();
-    SocketAddr::new(ip, peer.port())
 }

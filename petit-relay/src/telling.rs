@@ -11,25 +11,8 @@ use petit_engine::proto::rate::Rate;
 use tokio::time::Instant;
 
 use super::Names;
+use super::last_grants::LastGrants;
 use super::session::Session;
-
-/// What an agent was told last of its services.
-#[derive(Debug)]
-pub(super) struct LastGrants {
-    grants: Vec<Grant>,
-    kept: Vec<Kept>,
-    /// Changes of aliases.
-    changes: Rate,
-    /// When to look again for what has changed.
-    again_at: Option<Instant>,
-}
-
-impl Default for LastGrants {
-    fn default() -> Self {
-        let changes = Rate::new(limits::ALIASES_TOLD_PER_SECOND, limits::ALIASES_TOLD_PER_SECOND);
-        Self { grants: Vec::new(), kept: Vec::new(), changes, again_at: None }
-    }
-}
 
 /// Bytes that a service's aliases take in a message; see [`limits::MAX_ALIASES_BYTES`].
 pub fn aliases_bytes<'a>(aliases: impl IntoIterator<Item = &'a Alias>) -> usize {

@@ -15,6 +15,7 @@ mod judge;
 mod once;
 mod tell;
 mod token;
+mod told;
 mod track;
 
 use std::future::Future;
@@ -40,8 +41,8 @@ use self::address::Allowed;
 pub(super) use self::attempt::reachable;
 use self::attempt::{AttemptOutcome, Prober, Target};
 use self::domains::Domains;
-pub(super) use self::tell::FrontsTold;
 pub(super) use self::token::{ANSWER_FIELD, TOKEN_FIELD, Tokens};
+pub(super) use self::told::FrontsTold;
 use self::track::Track;
 use super::leaving::AbortOnDrop;
 use super::{Relay, RelayConfig, RelayError, RelayShared};

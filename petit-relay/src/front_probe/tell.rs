@@ -9,16 +9,9 @@ use petit_engine::name::Alias;
 use petit_engine::proto::control::{FromRelay, FrontReport, FrontState, Fronts, NameReport};
 
 use super::FrontProbes;
+use super::told::FrontsTold;
 use crate::RelayShared;
 use crate::session::Session;
-
-/// What an agent was told, without how long it had been so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FrontsTold {
-    http: FrontState,
-    tcp: FrontState,
-    names: Vec<(Alias, FrontState)>,
-}
 
 impl FrontProbes {
     /// What an agent with these domains may know.

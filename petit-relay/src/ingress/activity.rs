@@ -17,9 +17,9 @@ use petit_engine::limits;
 use petit_engine::timer::LazyTimer;
 use tokio::sync::Notify;
 
-use super::AnswerBody;
-use super::body::BodyError;
+use super::body::AnswerBody;
 use super::h2_flood;
+use super::upload::BodyError;
 
 /// The requests of one connection.
 #[derive(Debug, Default)]

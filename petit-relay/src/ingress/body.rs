@@ -1,202 +1,20 @@
-//! The bodies that pass: a visitor's on its way to a service, an answer's on its way back.
+//! The body of an answer on its way to a visitor: Petit's own, or a service's.
 
-use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::super::failure::Failure;
-use super::super::places::{Place, Slot};
+use super::super::places::Slot;
 use super::super::visit::{VisitEnd, VisitRecorder};
 use super::events::EventStream;
+use super::http1;
 use super::pace::{Pace, Patience};
 use super::pool::Lease;
-use super::{head, http1};
-
-/// Why a body did not come to its end.
-#[derive(Debug)]
-pub(crate) enum BodyError {
-    /// Its sender broke off, or broke the rules of HTTP.
-    Broken(hyper::Error),
-    /// It ended before its end, or in a way that no body ends.
-    Cut(&'static str),
-    /// Its sender made no progress.
-    Slow,
-    /// There is more of it than the service takes.
-    TooLong,
-    /// Its place was given to somebody else.
-    GaveWay,
-}
-
-impl fmt::Display for BodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Broken(error) => write!(f, "the body broke: {error}"),
-            Self::Cut(how) => write!(f, "the body broke: {how}"),
-            Self::Slow => f.write_str("the body came too slowly"),
-            Self::TooLong => f.write_str("the body is too long"),
-            Self::GaveWay => f.write_str("its place was needed for others"),
-        }
-    }
-}
-
-impl std::error::Error for BodyError {}
-
-/// A visitor's body.
-pub(crate) enum VisitorBody {
-    /// There is none.
-    Empty,
-    /// As it comes in.
-    Streaming(Box<Streaming>),
-}
-
-/// What a visitor's body may be like.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// The longest pause once the service has answered.
-    pub(super) idle: Duration,
-    /// The most bytes.
-    pub(super) most: Option<u64>,
-    /// It is a gRPC call, of which both sides may be silent for long from the start, and whose trailers pass.
-    pub(super) is_grpc: bool,
-}
-
-/// A visitor's body as it comes in.
-pub(crate) struct Streaming {
-    body: Incoming,
-    place: Arc<Place>,
-    recorder: VisitRecorder,
-    patience: Patience,
-    /// What the pace becomes once the service has answered.
-    later: Option<Duration>,
-    left: Option<u64>,
-    trailers: bool,
-}
-
-impl Streaming {
-    /// A body that is passed on as it comes: at a visitor's pace, then, once the service has answered, with
-    /// pauses as long as `limits` allow.
-    pub(super) fn new(
-        body: Incoming,
-        place: Arc<Place>,
-        recorder: VisitRecorder,
-        limits: Limits,
-    ) -> Box<Self> {
-        let Limits { idle, most, is_grpc } = limits;
-        // Both sides of a gRPC call may be silent for long from the start.
-        let pace = if is_grpc { Pace::idle(idle) } else { Pace::BODY };
-        Box::new(Self {
-            body,
-            place,
-            recorder,
-            patience: Patience::new(pace),
-            later: (!is_grpc).then_some(idle),
-            left: most,
-            trailers: is_grpc,
-        })
-    }
-
-    /// Takes note of why there is no more of it.
-    fn give_up(&self, error: BodyError) -> BodyError {
-        self.place.set_fault(failure(&error));
-        error
-    }
-
-    /// The next piece.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        loop {
-            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(frame) => frame,
-                Poll::Pending => {
-                    if self.later.is_some() && self.place.is_answered() {
-                        self.patience.set(Pace::idle(self.later.take().unwrap_or_default()));
-                    }
-                    return self.patience.poll_over(cx).map(|()| Some(Err(self.give_up(BodyError::Slow))));
-                }
-            };
-            let Some(frame) = frame else { return Poll::Ready(None) };
-            let frame = match frame {
-                Ok(frame) => frame,
-                Err(error) => {
-                    return Poll::Ready(Some(Err(self.give_up(BodyError::Broken(error)))));
-                }
-            };
-            match frame.into_data() {
-                Ok(data) => {
-                    let length = data.len();
-                    self.patience.moved(length);
-                    self.place.passed(length);
-                    self.recorder.add_up(length);
-                    if let Some(left) = &mut self.left {
-                        match left.checked_sub(length as u64) {
-                            Some(rest) => *left = rest,
-                            None => {
-                                return Poll::Ready(Some(Err(self.give_up(BodyError::TooLong))));
-                            }
-                        }
-                    }
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Err(frame) => {
-                    if let Some(trailers) = trailers(frame, self.trailers) {
-                        return Poll::Ready(Some(Ok(trailers)));
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// What a visitor is told whose body was given up.
-fn failure(error: &BodyError) -> Failure {
-    match error {
-        BodyError::Slow => Failure::SlowBody,
-        BodyError::TooLong => Failure::BodyTooLong,
-        BodyError::GaveWay => Failure::GaveWay,
-        BodyError::Broken(_) | BodyError::Cut(_) => Failure::BadRequest,
-    }
-}
-
-/// Trailers that may pass: of gRPC, which is lost without them, and even there none that frames, routes or
-/// authorises. Elsewhere servers read them as they like, or not at all.
-fn trailers(frame: Frame<Bytes>, wanted: bool) -> Option<Frame<Bytes>> {
-    let trailers: HeaderMap = frame.into_trailers().ok()?;
-    wanted.then(|| Frame::trailers(head::trailers(trailers)))
-}
-
-impl Body for VisitorBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Streaming(streaming) => streaming.poll(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Streaming(streaming) => streaming.body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Streaming(streaming) => streaming.body.size_hint(),
-        }
-    }
-}
+use super::upload::{BodyError, trailers};
 
 /// The body of an answer.
 pub(crate) enum AnswerBody {
@@ -228,6 +46,15 @@ pub(super) enum Arrived {
     Whole(Bytes),
     /// It is still on its way.
     Streaming(Source),
+}
+
+impl From<http1::Arrived> for Arrived {
+    fn from(arrived: http1::Arrived) -> Self {
+        match arrived {
+            http1::Arrived::Whole(whole) => Self::Whole(whole),
+            http1::Arrived::Streaming(body) => Self::Streaming(Source::Http1(body)),
+        }
+    }
 }
 
 /// What an answer's body is like.

@@ -26,12 +26,13 @@ use super::super::failure::Failure;
 use super::super::places::{Claim, Place, Slot};
 use super::super::upstream::Upstream;
 use super::super::visit::{Visit, VisitEnd};
-use super::Visitor;
-use super::body::{AnswerBody, AnswerKind, Arrived, Limits, Source, Streaming, VisitorBody};
+use super::body::{AnswerBody, AnswerKind, Arrived, Source};
 use super::events::EventStream;
 use super::head;
 use super::http1::{Exchange, KeptStream, Sending, Trouble};
 use super::pool::{self, Lease, Repeatable};
+use super::upload::{Limits, Streaming, VisitorBody};
+use super::visitor::{Visitor, canonical};
 
 /// Where a request goes, and for whom.
 pub(super) struct RequestContext<'a> {
@@ -103,6 +104,20 @@ impl RequestContext<'_> {
         }
     }
 
+    /// What the service is told of the visitor.
+    pub(super) fn forwarding(&self, visitor: &Visitor) -> head::Forwarding<'_> {
+        let peer = canonical(visitor.peer).ip();
+        head::Forwarding {
+            peer,
+            origin: self.visit.visitor.ip(),
+            https: visitor.transport.is_tls(),
+            trusted: head::is_trusted(peer, &self.shared.config.trusted_proxies),
+            pseudonym: &self.shared.pseudonym,
+            request: self.visit.id,
+            host: self.upstream.options().host.as_ref().map(|host| host.as_str()),
+        }
+    }
+
     /// What a visit to the service asks for.
     pub(super) fn claim(&self, has_body: bool) -> Claim {
         Claim { visitor: self.shared.places.visitor(self.visit.visitor.ip()), has_body }
@@ -139,7 +154,7 @@ pub(super) async fn forward(
     let job = Job { context, place: Arc::clone(slot.place()), is_grpc };
     let version = request.version();
     let (response, source) = if options.h2 {
-        job.over_h2(head::to_service(request, checked, visitor, context)).await?
+        job.over_h2(head::to_service(request, checked, &context.forwarding(visitor))).await?
     } else {
         job.over_h1(request, checked, visitor).await?
     };
@@ -214,13 +229,14 @@ impl Job<'_> {
         visitor: &Visitor,
     ) -> Result<(Response<()>, Arrived), Failure> {
         let (parts, body) = request.into_parts();
+        let forwarding = self.context.forwarding(visitor);
         let coding = Coding::of(&parts.headers);
         let is_head = parts.method == Method::HEAD;
         if body.is_end_stream() {
             if matches!(coding, Coding::Length(1..)) {
                 return Err(Failure::BadRequest);
             }
-            let head = head::bytes_to_service(&parts, checked, visitor, self.context, None);
+            let head = head::bytes_to_service(&parts, checked, &forwarding, None);
             // A stream that was kept alive may have been closed by the service a moment ago. A request without a
             // body can be sent again then, if it provably never got there.
             return match self.send_h1(head.clone(), is_head, None, true).await {
@@ -232,7 +248,7 @@ impl Job<'_> {
                 other => other.map_err(|refused| refused.failure),
             };
         }
-        let head = head::bytes_to_service(&parts, checked, visitor, self.context, Some(coding));
+        let head = head::bytes_to_service(&parts, checked, &forwarding, Some(coding));
         let sending = Sending::new(self.streaming(body), coding);
         self.send_h1(head, is_head, Some(sending), true).await.map_err(|refused| refused.failure)
     }
@@ -260,7 +276,10 @@ impl Job<'_> {
         let stream = KeptStream { upstream: context.upstream.clone(), stream };
         let mut exchange = Exchange::begin(stream, head, is_head, sending);
         match self.first_byte(poll_fn(|cx| exchange.poll_head(cx))).await {
-            Waited::Answered(Ok((head, rest))) => Ok(exchange.answer(&context.shared.tasks, head, rest)),
+            Waited::Answered(Ok((head, rest))) => {
+                let (head, body) = exchange.answer(&context.shared.tasks, head, rest);
+                Ok((head, body.into()))
+            }
             Waited::Answered(Err(trouble)) => {
                 let fault = matches!(trouble, Trouble::Body).then_some(Failure::BadRequest);
                 Err(self.refused(

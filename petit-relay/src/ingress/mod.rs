@@ -19,6 +19,8 @@ mod on_wake;
 mod pace;
 mod pool;
 mod upgrade;
+mod upload;
+mod visitor;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -54,38 +56,13 @@ pub use self::head::fuzz as fuzz_head;
 use self::on_wake::OnWake;
 use self::pace::{Breakable, Paced};
 pub(super) use self::pool::StreamPool;
+pub(super) use self::visitor::{Transport, Visitor, canonical};
 use super::admission::Admission;
 use super::failure::Failure;
 use super::front_probe::{ANSWER_FIELD, TOKEN_FIELD};
 use super::route::decide;
 use super::visit::{Asked, Protocol, Visit, VisitEnd};
 use super::{RelayShared, invite_page};
-
-/// Who is at the other end of a visitor's connection, and how it came in.
-#[derive(Clone, Debug)]
-pub(super) struct Visitor {
-    /// The connection's far end.
-    pub(super) peer: SocketAddr,
-    pub(super) transport: Transport,
-    /// The port it came in on.
-    pub(super) port: u16,
-}
-
-/// What carries a visitor's connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
-    Plain,
-    /// With the server name of the ClientHello, when it had one.
-    Tls {
-        sni: Option<String>,
-    },
-}
-
-impl Transport {
-    pub(super) fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls { .. })
-    }
-}
 
 /// A visitor's connection.
 struct Connection {
@@ -283,12 +260,17 @@ async fn answer(
     };
     tracing::Span::current().record("service", tracing::field::display(&route.id));
     let version = request.version();
-    let visit =
-        Visit::begin(shared.observer.as_ref(), id, route, head::origin(&request, visitor, shared), || {
+    let visit = Visit::begin(
+        shared.observer.as_ref(),
+        id,
+        route,
+        head::origin(&request, visitor, &shared.config.trusted_proxies),
+        || {
             let target = request.uri().path_and_query().cloned();
             let asked = Asked { method: request.method().clone(), target };
             (Protocol::of(version, checked.websocket), Some(asked))
-        });
+        },
+    );
     let result = carry(shared, connection, request, &checked, &visit).await;
     let answer = result.unwrap_or_else(|failed| {
         visit.recorder.ends(VisitEnd::Failed(failed.failure));
@@ -378,7 +360,8 @@ async fn pass_on(
     let slot = context.shared.place(&context.upstream.rooms().visits, claim).await?;
     context.visit.recorder.placed();
     if checked.websocket {
-        upgrade::websocket(context, head::to_service(request, checked, visitor, context), slot).await
+        upgrade::websocket(context, head::to_service(request, checked, &context.forwarding(visitor)), slot)
+            .await
     } else {
         forward::forward(context, request, checked, visitor, slot).await
     }

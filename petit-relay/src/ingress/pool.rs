@@ -16,7 +16,7 @@ use petit_engine::mux::{Stream, StreamOutcome};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::body::VisitorBody;
+use super::upload::VisitorBody;
 
 /// The idle streams of a session, by the agent's number of the service.
 #[derive(Default)]

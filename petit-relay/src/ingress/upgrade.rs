@@ -18,11 +18,12 @@ use tracing::Instrument;
 use super::super::failure::Failure;
 use super::super::places::{Place, Slot};
 use super::super::visit::{VisitEnd, VisitRecorder};
-use super::body::{AnswerBody, AnswerKind, Source, VisitorBody};
+use super::body::{AnswerBody, AnswerKind, Source};
 use super::forward::{RequestContext, Waited, first_byte, http1_builder};
 use super::frames::{Goodbye, Parting, Visiting};
 use super::head;
 use super::pool::Lease;
+use super::upload::VisitorBody;
 
 /// Sends an upgrade request on a stream of its own. When the service agrees, the visitor's connection and the
 /// stream are joined, and what the visitor sent before the 101 follows it; otherwise the visitor gets the

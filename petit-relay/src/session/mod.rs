@@ -23,8 +23,8 @@ pub(crate) use self::served::Served;
 pub use self::served::ServedView;
 use super::front_probe::FrontsTold;
 use super::ingress::StreamPool;
+use super::last_grants::LastGrants;
 use super::naming::Naming;
-use super::telling::LastGrants;
 
 /// One agent's connection.
 pub(crate) struct Session {

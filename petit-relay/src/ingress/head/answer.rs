@@ -3,7 +3,6 @@
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode, Version};
 
-use super::super::AnswerBody;
 use super::{connection_options, drop_where, is_hop_by_hop};
 
 /// Clear Site Data §3.1.
@@ -11,11 +10,11 @@ const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// The head of an answer as the visitor gets it: no hop-by-hop fields, nothing that only Petit may say, no cookie
 /// for other customers' hosts.
-pub(in crate::ingress) fn to_visitor(
-    mut response: Response<AnswerBody>,
+pub(in crate::ingress) fn to_visitor<B>(
+    mut response: Response<B>,
     visitor_version: Version,
     host: &str,
-) -> Response<AnswerBody> {
+) -> Response<B> {
     let status = response.status();
     let headers = response.headers_mut();
     let listed: Vec<String> = connection_options(headers).collect();

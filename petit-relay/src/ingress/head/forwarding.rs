@@ -10,13 +10,11 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Uri, Version};
+use ipnet::IpNet;
 use petit_engine::http::{Coding, write_head};
 use petit_engine::proto::RequestId;
 
-use super::super::super::RelayShared;
-use super::super::super::tcp::canonical;
-use super::super::Visitor;
-use super::super::forward::RequestContext;
+use super::super::visitor::{Visitor, canonical};
 use super::{PETIT_REQUEST, Request, connection_options, is_claim, is_hop_by_hop, without_empty_port};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -24,18 +22,18 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// True when the connection comes from a proxy whose forwarding fields are believed.
-fn is_trusted(peer: IpAddr, shared: &RelayShared) -> bool {
-    shared.config.trusted_proxies.iter().any(|network| network.contains(&peer))
+pub(in crate::ingress) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&peer))
 }
 
 /// The visitor behind trusted proxies: the last address in `X-Forwarded-For` that is not a trusted proxy.
 pub(in crate::ingress) fn origin<B>(
     request: &hyper::Request<B>,
     visitor: &Visitor,
-    shared: &RelayShared,
+    trusted: &[IpNet],
 ) -> SocketAddr {
     let peer = canonical(visitor.peer);
-    if !is_trusted(peer.ip(), shared) {
+    if !is_trusted(peer.ip(), trusted) {
         return peer;
     }
     let fields: Vec<&str> = request
@@ -47,7 +45,7 @@ pub(in crate::ingress) fn origin<B>(
         .collect();
     for text in fields.iter().rev() {
         match text.trim().parse::<IpAddr>() {
-            Ok(ip) if is_trusted(ip, shared) => {}
+            Ok(ip) if is_trusted(ip, trusted) => {}
             Ok(ip) => return SocketAddr::new(ip, 0),
             Err(_) => break,
         }
@@ -59,14 +57,12 @@ pub(in crate::ingress) fn origin<B>(
 pub(in crate::ingress) fn bytes_to_service(
     parts: &Parts,
     checked: &Request,
-    visitor: &Visitor,
-    context: &RequestContext<'_>,
+    forwarding: &Forwarding<'_>,
     coding: Option<Coding>,
 ) -> Bytes {
-    let forwarding = Forwarding::of(visitor, context);
     write_head(&parts.method, &target(&parts.uri), coding, |field| {
         let takes_trailers =
-            fields(&parts.headers, parts.version, parts.uri.authority(), checked, &forwarding, field);
+            fields(&parts.headers, parts.version, parts.uri.authority(), checked, forwarding, field);
         if takes_trailers {
             field(&header::CONNECTION, b"te"); // RFC 9110 §10.1.4
         }
@@ -77,17 +73,10 @@ pub(in crate::ingress) fn bytes_to_service(
 pub(in crate::ingress) fn to_service(
     request: hyper::Request<Incoming>,
     checked: &Request,
-    visitor: &Visitor,
-    context: &RequestContext<'_>,
+    forwarding: &Forwarding<'_>,
 ) -> hyper::Request<Incoming> {
     let (mut parts, body) = request.into_parts();
-    parts.headers = rewritten(
-        &parts.headers,
-        parts.version,
-        parts.uri.authority(),
-        checked,
-        &Forwarding::of(visitor, context),
-    );
+    parts.headers = rewritten(&parts.headers, parts.version, parts.uri.authority(), checked, forwarding);
     parts.uri = match target(&parts.uri) {
         Cow::Owned(target) => target.parse().ok(),
         Cow::Borrowed(_) => parts.uri.path_and_query().cloned().map(Uri::from),
@@ -107,30 +96,15 @@ fn target(uri: &Uri) -> Cow<'_, str> {
 
 /// What the forwarding fields are made of.
 #[derive(Debug)]
-pub(super) struct Forwarding<'a> {
-    pub(super) peer: IpAddr,
-    pub(super) origin: IpAddr,
-    pub(super) https: bool,
-    pub(super) trusted: bool,
-    pub(super) pseudonym: &'a str,
-    pub(super) request: RequestId,
+pub(in crate::ingress) struct Forwarding<'a> {
+    pub(in crate::ingress) peer: IpAddr,
+    pub(in crate::ingress) origin: IpAddr,
+    pub(in crate::ingress) https: bool,
+    pub(in crate::ingress) trusted: bool,
+    pub(in crate::ingress) pseudonym: &'a str,
+    pub(in crate::ingress) request: RequestId,
     /// The host that the service is to see, if not the visitor's.
-    pub(super) host: Option<&'a str>,
-}
-
-impl<'a> Forwarding<'a> {
-    fn of(visitor: &Visitor, context: &RequestContext<'a>) -> Self {
-        let peer = canonical(visitor.peer).ip();
-        Self {
-            peer,
-            origin: context.visit.visitor.ip(),
-            https: visitor.transport.is_tls(),
-            trusted: is_trusted(peer, context.shared),
-            pseudonym: &context.shared.pseudonym,
-            request: context.visit.id,
-            host: context.upstream.options().host.as_ref().map(|host| host.as_str()),
-        }
-    }
+    pub(in crate::ingress) host: Option<&'a str>,
 }
 
 pub(super) fn rewritten(

@@ -6,7 +6,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Uri, Version};
 use petit_engine::proto::RequestId;
 
-use super::super::{Transport, Visitor};
+use super::super::visitor::{Transport, Visitor};
 use super::forwarding::{Forwarding, rewritten};
 use super::{Checked, check};
 

@@ -14,7 +14,7 @@ use hyper::header::{self, HeaderMap, HeaderName};
 
 pub(super) use self::answer::to_visitor;
 use self::claims::is_claim;
-pub(super) use self::forwarding::{bytes_to_service, origin, to_service};
+pub(super) use self::forwarding::{Forwarding, bytes_to_service, is_trusted, origin, to_service};
 pub use self::fuzz::head as fuzz;
 pub(super) use self::request::{Checked, Request, check};
 

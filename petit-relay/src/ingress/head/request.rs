@@ -7,7 +7,7 @@ use petit_engine::limits;
 use petit_engine::name::{Endpoint, VisitorHost};
 
 use super::super::super::failure::Failure;
-use super::super::{Transport, Visitor};
+use super::super::visitor::{Transport, Visitor};
 use super::{connection_options, is_guarded, is_protected, without_empty_port};
 
 /// A head that may be passed on.

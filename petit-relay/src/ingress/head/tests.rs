@@ -10,7 +10,8 @@ use super::answer::narrow;
 use super::forwarding::{self, Forwarding};
 use super::*;
 use crate::Failure;
-use crate::ingress::{AnswerBody, Transport, Visitor};
+use crate::ingress::body::AnswerBody;
+use crate::ingress::visitor::{Transport, Visitor};
 
 fn visitor() -> Visitor {
     Visitor { peer: "192.0.2.7:5000".parse().unwrap(), transport: Transport::Plain, port: 8090 }

@@ -22,7 +22,7 @@ use tracing::Instrument;
 pub(super) use self::sending::Sending;
 use super::super::failure::Failure;
 use super::super::upstream::Upstream;
-use super::body::{Arrived, BodyError, Source};
+use super::upload::BodyError;
 
 /// Why an exchange came to nothing.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Exchange {
         let mut body = Body { on: Some(on), rest, framing: head.framing, reusable: head.reusable, ends };
         let answer = match body.whole() {
             Some(whole) => Arrived::Whole(whole),
-            None => Arrived::Streaming(Source::Http1(body)),
+            None => Arrived::Streaming(body),
         };
         (head.response, answer)
     }
@@ -137,6 +137,14 @@ impl Ends {
     fn reached(&self, end: u8) -> bool {
         self.0.fetch_or(end, Ordering::AcqRel) & !end != 0
     }
+}
+
+/// An answer's body, when its head has come.
+pub(super) enum Arrived {
+    /// All of it came with the head.
+    Whole(Bytes),
+    /// It is still on its way.
+    Streaming(Body),
 }
 
 /// An answer's body on its way. Dropped before its end it ends the stream, and with it the service's connection.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use petit_engine::http::Coding;
 use petit_engine::mux::Stream;
 
-use super::super::body::{BodyError, Streaming};
+use super::super::upload::{BodyError, Streaming};
 
 /// A visitor's body on its way to a service.
 pub(in crate::ingress) struct Sending {
