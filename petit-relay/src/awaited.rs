@@ -9,9 +9,9 @@ use petit_engine::name::DeviceId;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::Route;
 use super::registry::Registry;
 use super::upstream::Upstream;
-use super::{Relay, Route};
 
 /// Who is awaited, and until when.
 #[derive(Debug, Default)]
@@ -31,13 +31,13 @@ impl Awaited {
     }
 
     /// Awaits these devices from now on.
-    fn expect(&self, devices: impl IntoIterator<Item = DeviceId>) {
+    pub(super) fn expect(&self, devices: impl IntoIterator<Item = DeviceId>) {
         let rings = devices.into_iter().map(|device| (device, Arc::default())).collect();
         *self.devices() = Some(Devices { rings, until: Instant::now() + limits::AWAIT_CLIENTS });
     }
 
     /// Who is still awaited.
-    fn still(&self) -> Vec<DeviceId> {
+    pub(super) fn still(&self) -> Vec<DeviceId> {
         let devices = self.devices();
         let awaited = devices.as_ref().filter(|devices| Instant::now() < devices.until);
         awaited.into_iter().flat_map(|devices| devices.rings.keys().copied()).collect()
@@ -79,20 +79,6 @@ impl Awaited {
         }
         let _ = tokio::time::timeout(limits::AWAIT_CLIENT, rung).await;
         registry.find(route)
-    }
-}
-
-impl Relay {
-    /// The devices that have a session, or are on their way from the process before this one.
-    pub fn connected(&self) -> Vec<DeviceId> {
-        let mut devices = self.shared.registry.devices_online();
-        devices.extend(self.shared.awaited.still());
-        devices
-    }
-
-    /// Waits for these devices, which were connected to the process before this one, when a visitor asks for them.
-    pub fn expect(&self, devices: impl IntoIterator<Item = DeviceId>) {
-        self.shared.awaited.expect(devices);
     }
 }
 

@@ -2,17 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::TcpListener as StdListener;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use petit_engine::name::RegisteredId;
-use petit_engine::net::listen;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
-use super::admission::{Entrance, Ticket};
 use super::leaving::AbortOnDrop;
-use super::{Relay, RelayShared};
 
 /// What comes in on a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +60,10 @@ pub(super) struct Accepting {
 }
 
 impl Accepting {
+    pub(super) fn new(listener: Arc<TcpListener>, task: AbortOnDrop) -> Self {
+        Self { listener, _task: task }
+    }
+
     pub(super) fn copy(&self) -> io::Result<StdListener> {
         Ok(socket2::SockRef::from(&*self.listener).try_clone()?.into())
     }
@@ -77,78 +78,6 @@ pub(super) struct Listeners {
 impl Listeners {
     pub(super) fn table(&self) -> MutexGuard<'_, Vec<(ListenerKind, Accepting)>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl RelayShared {
-    /// Accepts from a socket while the relay serves, and hands on who is let in.
-    pub(super) fn accept(
-        self: &Arc<Self>,
-        listener: TcpListener,
-        entrance: Entrance,
-        take: impl Fn(TcpStream, SocketAddr, Ticket) + Send + Sync + 'static,
-    ) -> Accepting {
-        self.accept_unless(listener, entrance, |_| false, take)
-    }
-
-    /// As [`RelayShared::accept`], but without those that `is_own` takes for the relay's.
-    pub(super) fn accept_unless(
-        self: &Arc<Self>,
-        listener: TcpListener,
-        entrance: Entrance,
-        is_own: impl Fn(SocketAddr) -> bool + Send + Sync + 'static,
-        take: impl Fn(TcpStream, SocketAddr, Ticket) + Send + Sync + 'static,
-    ) -> Accepting {
-        let listener = Arc::new(listener);
-        let (connections, accepted) = (Arc::clone(&self.connections), Arc::clone(&listener));
-        let takers = Arc::new((is_own, take));
-        let task = self.while_serving(move || {
-            let (connections, takers, listener) =
-                (Arc::clone(&connections), Arc::clone(&takers), Arc::clone(&accepted));
-            async move {
-                let (is_own, take) = &*takers;
-                let admit = |tcp: TcpStream, peer: SocketAddr| {
-                    if is_own(peer) {
-                        return;
-                    }
-                    if let Some(ticket) = connections.admit(peer.ip(), entrance) {
-                        take(tcp, peer, ticket);
-                    }
-                };
-                listen::accept(&listener, admit).await;
-            }
-        });
-        Accepting { listener, _task: task }
-    }
-}
-
-impl Relay {
-    /// Copies of all listening sockets. Whoever holds one keeps its queue in the kernel alive.
-    ///
-    /// # Errors
-    /// When the process is out of descriptors.
-    pub fn sockets(&self) -> io::Result<Vec<(ListenerKind, StdListener)>> {
-        let mut sockets = Vec::new();
-        for (kind, accepting) in &*self.shared.listeners.table() {
-            sockets.push((*kind, accepting.copy()?));
-        }
-        for (id, listener) in self.shared.tcp_listeners.copies()? {
-            sockets.push((ListenerKind::Tcp(id), listener));
-        }
-        Ok(sockets)
-    }
-
-    /// Goes on listening for a raw TCP service on a socket that another process has opened. One that does not fit
-    /// any more is closed.
-    pub fn adopt(&self, id: RegisteredId, listener: TcpListener) {
-        self.shared.tcp_listeners.adopt(&self.shared, id, listener);
-    }
-
-    /// Closes this process's copies of its listening sockets. It cannot come back after that, and finishes what is under
-    /// way all the same.
-    pub fn let_go(&self) {
-        self.shared.listeners.table().clear();
-        self.shared.tcp_listeners.keep(|_| false);
     }
 }
 

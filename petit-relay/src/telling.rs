@@ -7,7 +7,6 @@ use petit_engine::limits;
 use petit_engine::name::Alias;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::{FromRelay, Grant, GrantOutcome, Kept, Message, Welcome};
-use petit_engine::proto::rate::Rate;
 use tokio::time::Instant;
 
 use super::Names;

@@ -375,7 +375,7 @@ async fn announce(
                         shared.tcp_listeners.close(&registration.id);
                         Ok(shared.config.endpoint.url(registration.id.as_str()))
                     }
-                    ServiceKind::Tcp => shared.tcp_listeners.open(shared, &registration),
+                    ServiceKind::Tcp => shared.open_port(&registration),
                 };
                 url.map(|url| (registration, url))
             }

@@ -1,0 +1,248 @@
+//! The relay as its owner sees it.
+
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use petit_engine::name::{DeviceId, RegisteredId};
+use petit_engine::net::tls::{self, KnownKeys};
+use petit_engine::secret::{PublicKey, random_bytes};
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+
+use super::access::Access;
+use super::admission::{Connections, Entrance};
+use super::affinity::of_visitor;
+use super::awaited::Awaited;
+use super::config::{RelayConfig, RelayError};
+use super::enrolling::Enrolling;
+use super::front_probe::FrontProbes;
+use super::greeting::greet;
+use super::ingress::{self, Transport, Visitor};
+use super::leaving::Leaving;
+use super::limits_config::Pressure;
+use super::listeners::{ListenerKind, Listeners};
+use super::logins::{Logins, RecordedBreach};
+use super::places::{PlaceCounts, Places, Shortage};
+use super::registry::{Presence, Registry};
+use super::route::Route;
+use super::session::SessionView;
+use super::session_log::SessionLog;
+use super::shards::Shards;
+use super::shared::RelayShared;
+use super::tcp_listeners::TcpListeners;
+use super::visit::Observer;
+
+/// The running relay. Cheap to clone; [`Relay::leave`] is the orderly way to end it.
+#[derive(Clone)]
+pub struct Relay {
+    pub(super) shared: Arc<RelayShared>,
+}
+
+/// Counters of a whole relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayCounts {
+    /// Connections open now.
+    pub connections: usize,
+    /// Connections that were not let in, or made way for another one before they had come for anything.
+    pub turned_away: usize,
+    /// Requests under way.
+    pub requests: usize,
+    /// Visits for which there was no place.
+    pub places: PlaceCounts,
+    /// Requests that failed by a fault of Petit's own.
+    pub faults: u64,
+}
+
+impl Relay {
+    /// Starts a relay in the runtime that this is called in and in threads of its own. It serves nothing until it
+    /// is handed listeners. `observer` is told of each visit when it is over.
+    ///
+    /// # Errors
+    /// [`RelayError`].
+    pub fn start(
+        config: RelayConfig,
+        access: Arc<dyn Access>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, RelayError> {
+        struct Keys(Arc<dyn Access>);
+        impl KnownKeys for Keys {
+            fn knows(&self, key: &PublicKey) -> bool {
+                self.0.device(key).is_some()
+            }
+        }
+        let pseudonym: [u8; 6] = random_bytes()?;
+        let front_probes = FrontProbes::new(&config)?;
+        let shards = Shards::start(config.limits.threads).map_err(RelayError::NoThread)?;
+        let exempt = [&config.trusted_proxies[..], &config.limits.exempt_networks].concat();
+        let shared = Arc::new(RelayShared {
+            shards,
+            connections: Arc::new(Connections::new(&config.limits, &exempt)),
+            places: Places::new(&config.limits, exempt),
+            enrolling: Enrolling::default(),
+            tunnel_tls: tls::tunnel_server(&config.key, Arc::new(Keys(Arc::clone(&access))))?,
+            enrol_tls: tls::enrol_server(&config.key)?,
+            https: RwLock::new(None),
+            config,
+            access,
+            observer,
+            registry: Registry::default(),
+            listeners: Listeners::default(),
+            logins: Logins::default(),
+            session_log: SessionLog::default(),
+            tcp_listeners: TcpListeners::default(),
+            awaited: Awaited::default(),
+            pseudonym: data_encoding::HEXLOWER.encode(&pseudonym),
+            request_epoch: random_bytes()?,
+            request_ids: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
+            front_probes,
+            tasks: TaskTracker::new(),
+            long_running: TaskTracker::new(),
+            leaving: Leaving::default(),
+        });
+        let changes = shared.access.changes();
+        let watched = Arc::clone(&shared);
+        shared.until_ended(async move { super::changes::watch(&watched, changes).await });
+        let counted = Arc::clone(&shared);
+        shared.until_ended(async move { counted.session_log.run().await });
+        let timed = Arc::clone(&shared);
+        shared.until_ended(async move { timed.places.keep_time().await });
+        shared.probe_fronts();
+        Ok(Self { shared })
+    }
+
+    /// Takes plain HTTP visitors.
+    pub fn serve_http(&self, listener: TcpListener) {
+        let port = self.shared.front_probes.listens_plain(&listener);
+        let shared = Arc::clone(&self.shared);
+        let accepting = self.shared.accept(listener, Entrance::Http, move |tcp, peer, ticket| {
+            let shared = Arc::clone(&shared);
+            let tasks = shared.tasks.clone();
+            tasks.spawn(async move {
+                let admission = Arc::clone(ticket.admission());
+                let looked = admission.unless_evicted(of_visitor(&shared, &tcp)).await;
+                let Some(shard) = looked.flatten() else { return };
+                let visitor = Visitor { peer, transport: Transport::Plain, port };
+                let serving = Arc::clone(&shared);
+                let serve = move |tcp| async move {
+                    ingress::serve(serving, tcp, visitor, admission).await;
+                    drop(ticket);
+                };
+                shared.shards.run(&shared.tasks, shard, tcp, serve).await;
+            });
+        });
+        self.shared.listeners.table().push((ListenerKind::Http, accepting));
+    }
+
+    /// The certificate that HTTPS visitors are shown from now on; connections that there are go on as they are.
+    pub fn set_https(&self, https: Option<Arc<ServerConfig>>) {
+        *self.shared.https.write().unwrap_or_else(PoisonError::into_inner) = https;
+        self.retry_fronts();
+    }
+
+    /// Takes tunnel peers, and HTTPS visitors while there is a certificate for them.
+    pub fn serve_tls(&self, listener: TcpListener) {
+        let port = self.shared.front_probes.listens_tls(&listener);
+        let shared = Arc::clone(&self.shared);
+        let accepting = self.shared.accept(listener, Entrance::Tls, move |tcp, peer, ticket| {
+            shared.tasks.spawn(greet(Arc::clone(&shared), tcp, peer, port, ticket));
+        });
+        self.shared.listeners.table().push((ListenerKind::Tls, accepting));
+    }
+
+    /// How full the process is, as measured by its owner; until the next call.
+    pub fn set_pressure(&self, pressure: Pressure) {
+        self.shared.connections.set_pressure(pressure);
+    }
+
+    /// Counters of the whole relay.
+    pub fn counts(&self) -> RelayCounts {
+        let (connections, turned_away) = self.shared.connections.counts();
+        RelayCounts {
+            connections,
+            turned_away,
+            requests: self.shared.places.requests(),
+            places: self.shared.places.counts(),
+            faults: self.shared.faults.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What is running short, and who holds it.
+    pub fn shortages(&self) -> Vec<Shortage> {
+        self.shared.places.shortages()
+    }
+
+    /// Whether a service can be reached through its client.
+    pub fn presence(&self, route: &Route) -> Presence {
+        self.shared.registry.presence(route)
+    }
+
+    /// The raw TCP service whose port this is.
+    pub fn service_at_port(&self, port: u16) -> Option<RegisteredId> {
+        self.shared.tcp_listeners.at_port(port)
+    }
+
+    /// The public address of a raw TCP service that has its port.
+    pub fn tcp_address(&self, id: &RegisteredId) -> Option<String> {
+        self.shared.tcp_listeners.url(&self.shared.config.tcp_host, id)
+    }
+
+    /// The live sessions.
+    pub fn sessions(&self) -> Vec<SessionView> {
+        self.shared.registry.views()
+    }
+
+    /// The rule of the protocol that a device has broken last, as far as that is remembered.
+    pub fn breach_of(&self, device: &DeviceId) -> Option<RecordedBreach> {
+        self.shared.logins.breach(device)
+    }
+
+    /// The live session of a device; of several, the newest, which is the one in use.
+    pub fn session_of(&self, device: &DeviceId) -> Option<SessionView> {
+        self.shared.registry.view_of(device)
+    }
+
+    /// The devices that have a session, or are on their way from the process before this one.
+    pub fn connected(&self) -> Vec<DeviceId> {
+        let mut devices = self.shared.registry.devices_online();
+        devices.extend(self.shared.awaited.still());
+        devices
+    }
+
+    /// Waits for these devices, which were connected to the process before this one, when a visitor asks for them.
+    pub fn expect(&self, devices: impl IntoIterator<Item = DeviceId>) {
+        self.shared.awaited.expect(devices);
+    }
+
+    /// Copies of all listening sockets. Whoever holds one keeps its queue in the kernel alive.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn sockets(&self) -> io::Result<Vec<(ListenerKind, StdListener)>> {
+        let mut sockets = Vec::new();
+        for (kind, accepting) in &*self.shared.listeners.table() {
+            sockets.push((*kind, accepting.copy()?));
+        }
+        for (id, listener) in self.shared.tcp_listeners.copies()? {
+            sockets.push((ListenerKind::Tcp(id), listener));
+        }
+        Ok(sockets)
+    }
+
+    /// Goes on listening for a raw TCP service on a socket that another process has opened. One that does not fit
+    /// any more is closed.
+    pub fn adopt(&self, id: RegisteredId, listener: TcpListener) {
+        self.shared.adopt_port(id, listener);
+    }
+
+    /// Closes this process's copies of its listening sockets. It cannot come back after that, and finishes what is under
+    /// way all the same.
+    pub fn let_go(&self) {
+        self.shared.listeners.table().clear();
+        self.shared.tcp_listeners.keep(|_| false);
+    }
+}

@@ -1,0 +1,91 @@
+//! What all parts of a relay share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use petit_engine::proto::RequestId;
+use rustls::ServerConfig;
+use tokio_util::task::TaskTracker;
+
+use super::access::Access;
+use super::admission::Connections;
+use super::awaited::Awaited;
+use super::config::RelayConfig;
+use super::enrolling::Enrolling;
+use super::failure::Failure;
+use super::front_probe::FrontProbes;
+use super::leaving::Leaving;
+use super::listeners::Listeners;
+use super::logins::Logins;
+use super::places::{Claim, Places, Room, Slot};
+use super::registry::Registry;
+use super::session_log::SessionLog;
+use super::shards::Shards;
+use super::tcp_listeners::TcpListeners;
+use super::visit::Observer;
+
+pub(crate) struct RelayShared {
+    pub(super) shards: Shards,
+    pub(super) config: RelayConfig,
+    pub(super) access: Arc<dyn Access>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) tunnel_tls: Arc<ServerConfig>,
+    pub(super) enrol_tls: Arc<ServerConfig>,
+    /// For HTTPS visitors; `None`: there is no certificate for them.
+    pub(super) https: RwLock<Option<Arc<ServerConfig>>>,
+    pub(super) registry: Registry,
+    pub(super) listeners: Listeners,
+    pub(super) logins: Logins,
+    pub(super) session_log: SessionLog,
+    pub(super) tcp_listeners: TcpListeners,
+    pub(super) awaited: Awaited,
+    pub(super) front_probes: FrontProbes,
+    /// Names this relay in `Via`, so that a request that comes round again is recognised.
+    pub(super) pseudonym: String,
+    /// The first half of every request's ID: another one for each start of a server.
+    pub(super) request_epoch: [u8; 8],
+    pub(super) request_ids: AtomicU64,
+    /// Sessions so far, which the log numbers.
+    pub(super) sessions: AtomicU64,
+    /// Requests that failed by a fault of ours.
+    pub(super) faults: AtomicU64,
+    pub(super) connections: Arc<Connections>,
+    pub(super) places: Places,
+    pub(super) enrolling: Enrolling,
+    /// Connections, and what is done for them.
+    pub(super) tasks: TaskTracker,
+    /// What goes on until the relay has ended.
+    pub(super) long_running: TaskTracker,
+    pub(super) leaving: Leaving,
+}
+
+impl RelayShared {
+    /// True while there is a certificate for HTTPS visitors.
+    pub(super) fn has_https(&self) -> bool {
+        self.https.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// A place for a visit of whatever kind. Where memory is as good as used up it gets none that is free.
+    ///
+    /// # Errors
+    /// As [`Room::enter`] and [`Room::enter_instead`].
+    pub(super) async fn place(&self, room: &Arc<Room>, claim: Claim) -> Result<Slot, Failure> {
+        if self.connections.takes_requests() { room.enter(claim).await } else { room.enter_instead(claim) }
+    }
+
+    /// A number for one session, for the log.
+    pub(super) fn next_session_number(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A name for one request or stream, for logs and error answers. Random start, then counting.
+    pub(super) fn next_request_id(&self) -> RequestId {
+        let number = self.request_ids.fetch_add(1, Ordering::Relaxed);
+        let mut id = [0; 16];
+        let bytes = self.request_epoch.into_iter().chain(number.to_be_bytes());
+        for (to, from) in id.iter_mut().zip(bytes) {
+            *to = from;
+        }
+        RequestId(id)
+    }
+}
