@@ -3,41 +3,36 @@
 //! when that is no longer so.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use petit_engine::limits;
 use petit_engine::name::Alias;
 use petit_engine::proto::control::FrontState;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 
-use super::attempt::Target;
 use super::track::Track;
-use super::{FrontKind, FrontProbes, FrontProbing, FrontView, record, view};
-use crate::RelayShared;
-use crate::session::Session;
+use super::view::{FrontKind, FrontView, view};
 
 /// What is known of the domains.
 #[derive(Debug, Default)]
 pub(super) struct Domains {
     table: Mutex<Table>,
-    added: Notify,
+    pub(super) added: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Table {
-    tracks: HashMap<Alias, Track>,
+pub(super) struct Table {
+    pub(super) tracks: HashMap<Alias, Track>,
     /// The one that was tried the longest ago comes first.
     turns: VecDeque<Alias>,
 }
 
 impl Domains {
-    fn table(&self) -> MutexGuard<'_, Table> {
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, name: &Alias) {
+    pub(super) fn add(&self, name: &Alias) {
         let mut table = self.table();
         let table = &mut *table;
         table.tracks.entry(name.clone()).or_insert_with(|| {
@@ -47,7 +42,7 @@ impl Domains {
         });
     }
 
-    fn forget(&self, name: &Alias) {
+    pub(super) fn forget(&self, name: &Alias) {
         let mut table = self.table();
         table.tracks.remove(name);
         table.turns.retain(|turn| turn != name);
@@ -73,7 +68,7 @@ impl Domains {
     }
 
     /// Takes the domain whose turn it is. It is handed to the end of the line.
-    fn next(&self, now: Instant) -> Option<Alias> {
+    pub(super) fn next(&self, now: Instant) -> Option<Alias> {
         let mut table = self.table();
         let name = table.turns.front()?.clone();
         if !table.tracks.get_mut(&name)?.begin(now) {
@@ -83,57 +78,15 @@ impl Domains {
         Some(name)
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.table().turns.is_empty()
-    }
-}
-
-impl FrontProbes {
-    /// The domains among a session's names are tried from now on.
-    pub(crate) fn watch(&self, session: &Session) {
-        if self.probing == FrontProbing::Public {
-            for name in session.domains() {
-                self.domains.add(&name);
-            }
-        }
-    }
-
-    /// Tries customers' domains for as long as it is polled. Never ends.
-    pub(super) async fn run_domains(&self, shared: &Arc<RelayShared>) {
-        let mut attempts = JoinSet::new();
-        loop {
-            while self.domains.is_empty() {
-                self.domains.added.notified().await;
-            }
-            tokio::time::sleep(limits::FRONT_NAMES_PACE).await;
-            while attempts.len() >= limits::FRONT_NAMES_AT_ONCE {
-                attempts.join_next().await;
-            }
-            while attempts.try_join_next().is_some() {}
-            if let Some(name) = self.domains.next(Instant::now()) {
-                let shared = Arc::clone(shared);
-                attempts.spawn(async move { shared.front_probes.try_domain(&shared, name).await });
-            }
-        }
-    }
-
-    async fn try_domain(&self, shared: &RelayShared, name: Alias) {
-        // Another alias may have taken its place, and a client that is away is told nothing.
-        let route = shared.access.alias(name.as_str()).and_then(|id| shared.access.service(&id));
-        let Some((session, _)) = route.and_then(|route| shared.registry.newest(&route)) else {
-            return self.domains.forget(&name);
-        };
-        let target = Target::public(&shared.config.endpoint, name.to_string());
-        let outcome = self.prober.attempt(&target).await;
-        if let Some(track) = self.domains.table().tracks.get_mut(&name) {
-            record(track, &FrontKind::Domain(name), outcome, Instant::now());
-        }
-        shared.tell_fronts(&session);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use petit_engine::limits;
+
     use super::*;
 
     #[test]

@@ -9,8 +9,9 @@ use petit_engine::name::{RegisteredId, VisitorHost};
 use petit_engine::proto::control::{FrontState, ProbeResult};
 
 use super::super::{Presence, Relay, Route, probe};
+use super::FrontProbing;
 use super::attempt::{AttemptOutcome, Target};
-use super::{FrontProbing, is_of_this_machine};
+use super::own_machine::is_of_this_machine;
 
 impl From<AttemptOutcome> for FrontState {
     fn from(outcome: AttemptOutcome) -> Self {
