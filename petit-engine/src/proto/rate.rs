@@ -57,6 +57,11 @@ impl Rate {
         at
     }
 
+    /// True when nothing of the allowance is used, as before the first event.
+    pub fn is_unused(&self, now: Instant) -> bool {
+        self.used_until.is_none_or(|until| until <= now)
+    }
+
     /// Takes one event into account; false when it comes too soon.
     pub fn allow(&mut self, now: Instant) -> bool {
         let next = self.used_until.map_or(now, |until| until.max(now)) + self.every;

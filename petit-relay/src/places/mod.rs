@@ -144,6 +144,7 @@ pub(super) struct Places {
 struct Tables {
     pools: Living<Scarce, PlacePool>,
     rooms: Living<(VisitKind, DeviceId, RegisteredId), Room>,
+    rates: Rates,
     /// Rooms so far.
     made: u64,
 }
@@ -210,6 +211,7 @@ impl Places {
             VisitKind::Connection => vec![visits],
         };
         let rate = self.limits.requests_per_second.filter(|_| visit == VisitKind::Request);
+        let rate = rate.map(|rate| tables.rates.of(service, rate));
         tables.made += 1;
         let number = tables.made;
         let room = Room::new(number, (client, service), pools, rate, Arc::clone(&self.clock));
@@ -302,6 +304,35 @@ impl Counters {
                 "places are short; who holds much gives some up to others"
             );
         }
+    }
+}
+
+/// How many requests each service has had of what it may have in a second. They are remembered for as long as that makes
+/// a difference: a service whose client comes back has no fresh allowance.
+#[derive(Debug)]
+struct Rates {
+    by_service: HashMap<RegisteredId, Arc<Mutex<Rate>>>,
+    /// So many, and those that make no difference are taken out.
+    sweep_at: usize,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { by_service: HashMap::new(), sweep_at: 64 }
+    }
+}
+
+impl Rates {
+    fn of(&mut self, service: RegisteredId, per_second: u32) -> Arc<Mutex<Rate>> {
+        if self.by_service.len() >= self.sweep_at {
+            let now = tokio::time::Instant::now().into_std();
+            let is_unused =
+                |rate: &Mutex<Rate>| rate.lock().unwrap_or_else(PoisonError::into_inner).is_unused(now);
+            self.by_service.retain(|_, rate| Arc::strong_count(rate) > 1 || !is_unused(rate));
+            self.sweep_at = 2 * self.by_service.len().max(32);
+        }
+        let new = || Arc::new(Mutex::new(Rate::new(per_second, per_second)));
+        Arc::clone(self.by_service.entry(service).or_insert_with(new))
     }
 }
 

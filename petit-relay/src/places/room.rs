@@ -35,7 +35,8 @@ pub(crate) struct Room {
     pools: Vec<Arc<PlacePool>>,
     seats: Mutex<Seats>,
     typical: Typical,
-    rate: Option<Mutex<Rate>>,
+    /// The service's, whichever session serves it.
+    rate: Option<Arc<Mutex<Rate>>>,
     clock: Arc<Clock>,
 }
 
@@ -76,7 +77,7 @@ impl Room {
         number: u64,
         (client, service): (DeviceId, RegisteredId),
         pools: Vec<Arc<PlacePool>>,
-        rate: Option<u32>,
+        rate: Option<Arc<Mutex<Rate>>>,
         clock: Arc<Clock>,
     ) -> Arc<Self> {
         let room = Arc::new(Self {
@@ -86,7 +87,7 @@ impl Room {
             pools,
             seats: Mutex::default(),
             typical: Typical::default(),
-            rate: rate.map(|rate| Mutex::new(Rate::new(rate, rate))),
+            rate,
             clock,
         });
         for pool in &room.pools {

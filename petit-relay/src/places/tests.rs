@@ -448,6 +448,32 @@ async fn websockets_and_connections_are_shared_like_requests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_comes_back_has_no_fresh_rate() {
+    let places = places(&LimitsConfig { requests_per_second: Some(5), ..LimitsConfig::default() });
+    let (device, id) = (client(), RegisteredId::random().unwrap());
+    let come_back = || places.room(VisitKind::Request, device, id);
+    let rate = async || {
+        let mut allowed = 0;
+        // A session each, and none of them is left when the next one begins.
+        while allowed < 100 && come_back().enter(ANYBODY).await.is_ok() {
+            allowed += 1;
+        }
+        allowed
+    };
+    assert_eq!(rate().await, 5);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(rate().await, 2, "what has been used stays used");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rate().await, 5);
+    // What is not used any more is forgotten in time.
+    for _ in 0..1000 {
+        assert!(service(&places).enter(ANYBODY).await.is_ok());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(places.tables().rates.by_service.len() < 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_comes_back_finds_what_its_visitors_hold() {
     let places = places(&limits(100, 5));
     let (device, id) = (client(), RegisteredId::random().unwrap());
