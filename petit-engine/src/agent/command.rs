@@ -29,7 +29,7 @@ pub struct AgentConfig {
     pub vitae: Vitae,
     /// What is offered.
     pub services: Vec<ServiceSpec>,
-    /// Connections to services at the same time, over all sessions; at least one. [`limits::SERVICE_CONNECTIONS`], or
+    /// Connections to services at the same time, over all sessions; at least one. [`crate::limits::SERVICE_CONNECTIONS`], or
     /// fewer where the process may not open so many.
     pub connections: usize,
 }
