@@ -7,15 +7,9 @@ use petit_host::files;
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 
+use super::migrations::{self, APPLICATION, FORM};
 use super::values::open_error;
 use crate::registry::{StoreError, StoreErrorKind};
-
-/// Marks the file as ours (`PRAGMA application_id`): "Ptit".
-const APPLICATION: i64 = 0x5074_6974;
-/// What leads from each form of the tables to the next one, from none to form 1 first. Released ones never change.
-const FORMS: [&str; 2] = [include_str!("forms/1.sql"), include_str!("forms/2.sql")];
-/// The form that this version writes.
-pub(super) const FORM: i64 = FORMS.len() as i64;
 
 /// Makes an empty registry where there is none. Under another name first, so that a registry that is there is a
 /// whole one, also after a power cut.
@@ -39,7 +33,7 @@ pub(super) async fn create(path: &Path) -> Result<(), StoreError> {
         let options = options(&new).create_if_missing(true).journal_mode(SqliteJournalMode::Delete);
         let mut connection = SqliteConnection::connect_with(&options).await.map_err(open_error)?;
         restrict(&new)?;
-        upgrade(&mut connection, 0).await?;
+        migrations::run(&mut connection, 0).await?;
         connection.close().await?;
         std::fs::rename(&new, path).map_err(io)?;
         flush_folder(path).map_err(io)
@@ -61,7 +55,7 @@ pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, StoreError>
     restrict(path)?;
     let form = check_form(&mut connection).await?;
     if form < FORM {
-        upgrade(&mut connection, form).await?;
+        migrations::run(&mut connection, form).await?;
         tracing::info!(path = %path.display(), from = form, to = FORM, "the registry was brought to a new form");
     }
     Ok(connection)
@@ -101,17 +95,6 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY)
-}
-
-/// Brings tables of a form to the present one, in one transaction.
-async fn upgrade(connection: &mut SqliteConnection, form: i64) -> Result<(), StoreError> {
-    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-    for steps in FORMS.iter().skip(usize::try_from(form).unwrap_or_default()) {
-        sqlx::raw_sql(*steps).execute(&mut *tx).await?;
-    }
-    let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORM}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *tx).await?;
-    Ok(tx.commit().await?)
 }
 
 /// Ours, of a form that this version knows, and undamaged. Returns the form.

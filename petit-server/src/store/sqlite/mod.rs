@@ -3,6 +3,7 @@
 //! everything holds up no change. A reader sees one state, never half of a change.
 
 mod file;
+mod migrations;
 mod queries;
 mod rows;
 mod values;

@@ -141,3 +141,56 @@ async fn a_registry_of_form_1_that_is_only_looked_at_stays_as_it_is() {
     SqliteStore::check(&path).await.unwrap();
     assert!(std::fs::read(&path).unwrap() == FORM_1);
 }
+
+/// What sqlx has kept of the migrations that were run.
+async fn listed(path: &Path) -> Vec<(i64, bool)> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true);
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let list = "SELECT version, success FROM _sqlx_migrations ORDER BY version";
+    let listed = sqlx::query_as(list).fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    listed
+}
+
+#[tokio::test]
+async fn a_registry_lists_the_forms_that_it_has_been_through() {
+    let all: Vec<(i64, bool)> = (1..=migrations::FORM).map(|form| (form, true)).collect();
+    let new = Bed::new().await;
+    assert_eq!(listed(&new.dir.path().join("registry.db")).await, all);
+    let (_dir, path) = written(FORM_1);
+    drop(SqliteStore::open(&path).await.unwrap());
+    assert_eq!(listed(&path).await, all);
+}
+
+/// Changes a registry's file as another program does.
+async fn alter(path: &Path, sql: &'static str) {
+    let mut connection =
+        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_form_that_cannot_be_reached_leaves_the_registry_as_it_was() {
+    let (_dir, path) = written(FORM_1);
+    alter(&path, "CREATE INDEX invites_of_device ON invites (device)").await; // in the way of form 2
+    let before = rows_of_form_1(&path).await;
+    let error = SqliteStore::open(&path).await.unwrap_err();
+    assert_eq!(*error.kind(), StoreErrorKind::Failed, "{error}");
+    assert_eq!(rows_of_form_1(&path).await, before);
+    // With that out of the way it is as good as ever.
+    alter(&path, "DROP INDEX invites_of_device").await;
+    let store = SqliteStore::open(&path).await.unwrap();
+    assert_eq!(store.load().await.unwrap().devices.len(), 3);
+}
+
+#[tokio::test]
+async fn a_registry_that_was_made_by_other_files_of_the_same_number_is_refused() {
+    let bed = Bed::new().await;
+    let path = bed.dir.path().join("registry.db");
+    bed.store.close().await.unwrap();
+    alter(&path, "UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1; PRAGMA user_version = 1")
+        .await;
+    let error = SqliteStore::open(&path).await.unwrap_err();
+    assert_eq!(*error.kind(), StoreErrorKind::NotARegistry, "{error}");
+}

@@ -1,0 +1,61 @@
+//! The forms of the registry's tables: numbered files, run by sqlx, each of which leads from one form to the next.
+//!
+//! A form's number is that of its last migration, and stands in the file's header as well (`PRAGMA user_version`), so
+//! that any version of Petit can say of a file that it is too new before it runs anything. sqlx keeps what was run in
+//! `_sqlx_migrations`, with a checksum of each file; the registries of before it are entered there as what their header
+//! says they are. Released files never change.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, SqlSafeStr};
+
+use crate::registry::{StoreError, StoreErrorKind};
+
+/// Marks the file as ours (`PRAGMA application_id`): "Ptit".
+pub(super) const APPLICATION: i64 = 0x5074_6974;
+
+/// What leads from each form to the next one, from none to form 1 first.
+const FILES: [(&str, &str); 2] = [
+    ("registry", include_str!("migrations/1_registry.sql")),
+    ("events of clients", include_str!("migrations/2_events_of_clients.sql")),
+];
+/// The form that this version writes.
+pub(super) const FORM: i64 = FILES.len() as i64;
+
+/// sqlx is to enter migrations as run, and not to run them. `Migrator::skip` and `run` say the same, but the compiler does
+/// not see that their futures can be sent to another thread.
+const SKIP: bool = true;
+
+static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
+    let migration = |(number, (name, sql)): (i64, &(&'static str, &'static str))| {
+        Migration::new(number, Cow::Borrowed(*name), MigrationType::Simple, (*sql).into_sql_str(), false)
+    };
+    Migrator::with_migrations((1..).zip(&FILES).map(migration).collect())
+});
+
+/// Brings tables of a form to the present one, in one transaction. Form 0 is a file without tables.
+///
+/// # Errors
+/// [`StoreError`]; the tables are as they were then.
+pub(super) async fn run(connection: &mut SqliteConnection, form: i64) -> Result<(), StoreError> {
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+    if form > 0 {
+        // Enters what is not in the list; what is there has to be the same file.
+        MIGRATOR.run_direct(Some(form), &mut *tx, SKIP).await.map_err(migrate_error)?;
+    }
+    MIGRATOR.run_direct(None, &mut *tx, !SKIP).await.map_err(migrate_error)?;
+    let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORM}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *tx).await?;
+    Ok(tx.commit().await?)
+}
+
+fn migrate_error(error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+        // The list is not of the files of any version.
+        other => StoreError::new(StoreErrorKind::NotARegistry, other),
+    }
+}
