@@ -16,6 +16,7 @@ use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_relay::{Access, EnrolRequest, Routed, decide};
 use petit_server::config::{self, Config};
 use petit_server::folder::Folder;
+use petit_server::registry::Actor;
 use petit_server::server::{InviteRequest, Offline, make_invite};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -134,6 +135,7 @@ impl Registry {
             note: String::new(),
             lifetime: Duration::from_secs(3600),
             vendor: None,
+            actor: Actor::Operator,
         };
         let address = ServerAddr::new("127.0.0.1", 1).context("an address")?;
         let invite =

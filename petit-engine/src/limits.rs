@@ -497,6 +497,12 @@ pub const RETRY_AFTER_SPREAD: u32 = 5;
 
 /// Registered IDs that one device may get in an hour.
 pub const NEW_SERVICES_PER_HOUR: u32 = 300;
+/// What one client may have written into the log of changes in a day: three times what it takes to be given
+/// [`NEW_SERVICES_PER_HOUR`] services and to give them back. Beyond it only giving back goes on. The log keeps 400 days, so
+/// that a client that does nothing else can make it grow by 400 MB.
+pub const CLIENT_CHANGES_BYTES_PER_DAY: u64 = 1024 * 1024;
+/// How often a day it is written down that somebody tries an invite that another has used.
+pub const INVITE_REUSE_NOTED_PER_DAY: usize = 16;
 /// An alias that was given up is kept from other clients for this long.
 pub const ALIAS_TOMBSTONE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// An invite lasts this long unless its maker says otherwise.

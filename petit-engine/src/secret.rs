@@ -192,6 +192,19 @@ impl PublicKey {
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.0)
     }
+
+    /// True when `signature` is what [`PrivateKey::sign`] has made of `message` with this key.
+    pub fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
+        // What precedes the key is of a known length; `04`, of an uncompressed point, belongs to the point.
+        let verified = if let Some(point) = self.0.strip_prefix(&Self::ED25519[..]) {
+            UnparsedPublicKey::new(&ED25519, point).verify(message, signature)
+        } else {
+            let point = self.0.get(Self::P256.len() - 1..).unwrap_or_default();
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(message, signature)
+        };
+        verified.is_ok()
+    }
 }
 
 impl fmt::Debug for PublicKey {
@@ -284,6 +297,17 @@ impl PrivateKey {
         &self.public
     }
 
+    /// Signs a message: Ed25519 as it is (RFC 8032), P-256 with SHA-256. The message has to begin with words that no
+    /// other use of the key signs; those of TLS 1.3 begin with 64 spaces (RFC 8446 §4.4.3).
+    ///
+    /// # Errors
+    /// [`InvalidKey::Private`] when the key signs in neither way.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, InvalidKey> {
+        use rustls::SignatureScheme::{ECDSA_NISTP256_SHA256, ED25519};
+        let signer = self.signing.choose_scheme(&[ED25519, ECDSA_NISTP256_SHA256]);
+        signer.ok_or(InvalidKey::Private)?.sign(message).map_err(|_| InvalidKey::Private)
+    }
+
     pub(crate) fn signing(&self) -> Arc<dyn SigningKey> {
         Arc::clone(&self.signing)
     }
@@ -316,6 +340,22 @@ mod tests {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
         let key = PrivateKey::from_pkcs8(pair.to_pkcs8v1().unwrap().as_ref()).unwrap();
         assert_eq!(key.public().as_bytes().len(), 91);
+    }
+
+    #[test]
+    fn a_signature_is_good_for_its_message_and_its_key_alone() {
+        use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+        let p256 = PrivateKey::from_pkcs8(pair.to_pkcs8v1().unwrap().as_ref()).unwrap();
+        let keys = [PrivateKey::generate().unwrap(), p256];
+        for (key, other) in [(&keys[0], &keys[1]), (&keys[1], &keys[0])] {
+            let signature = key.sign(b"a message").unwrap();
+            assert!(key.public().has_signed(b"a message", &signature));
+            assert!(!key.public().has_signed(b"another message", &signature));
+            assert!(!other.public().has_signed(b"a message", &signature));
+            assert!(!key.public().has_signed(b"a message", &signature[1..]));
+            assert!(!key.public().has_signed(b"a message", &[]));
+        }
     }
 
     #[test]

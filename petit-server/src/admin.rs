@@ -31,7 +31,7 @@ use crate::config::{self, Config};
 use crate::directory::Directory;
 use crate::explain;
 use crate::fronts;
-use crate::registry::{EndedBy, StoreError, StoreErrorKind};
+use crate::registry::{Actor, StoreError, StoreErrorKind};
 use crate::server::{InviteError, InviteRequest, Phase, Reloaded, Server, make_invite};
 use crate::{SOFTWARE, seconds};
 
@@ -107,8 +107,10 @@ impl Handler for Admin {
                 ("GET", ["clients"]) => self.clients().await.map(Reply::Text),
                 ("GET", ["clients", name]) => self.client(name).await.map(Reply::Text),
                 ("GET", ["aliases"]) => self.aliases().await.map(Reply::Text),
+                ("GET", ["changes"]) => self.changes(&request).await.map(Reply::Text),
                 ("GET", ["invites"]) => self.list_invites().await.map(Reply::Text),
-                _ => self.answer(&request).await.map(Reply::Json),
+                // The socket is its owner's alone.
+                _ => self.answer(&request, Actor::Operator).await.map(Reply::Json),
             };
             answer.unwrap_or_else(Reply::Error)
         })
@@ -128,16 +130,16 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, request: &Request) -> ApiResult {
+    async fn answer(&self, request: &Request, actor: Actor) -> ApiResult {
         let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
         match (request.method.as_str(), path.as_slice()) {
             ("GET", ["ping"]) => Ok(json!({ "pong": true })),
             ("GET", ["version"]) => Ok(json!({ "software": SOFTWARE })),
-            ("POST", ["clients", name, "revoke"]) => self.revoke(name).await,
-            ("POST", ["aliases"]) => self.add_alias(request).await,
-            ("DELETE", ["aliases"]) => self.remove_alias(request).await,
-            ("POST", ["invites"]) => self.invite(request).await,
-            ("POST", ["invites", id, "withdraw"]) => self.withdraw(id).await,
+            ("POST", ["clients", name, "revoke"]) => self.revoke(name, actor).await,
+            ("POST", ["aliases"]) => self.add_alias(request, actor).await,
+            ("DELETE", ["aliases"]) => self.remove_alias(request, actor).await,
+            ("POST", ["invites"]) => self.invite(request, actor).await,
+            ("POST", ["invites", id, "withdraw"]) => self.withdraw(id, actor).await,
             ("GET", ["explain"]) => self.explain(request).await,
             ("POST", ["backup"]) => self.backup(request).await,
             ("POST", ["stop"]) => self.stop(),
@@ -226,7 +228,7 @@ impl Admin {
             .then(|| json!({ "host": host, "folder": self.certificates_folder(), "others": in_use.len() }))
     }
 
-    async fn revoke(&self, name: &str) -> ApiResult {
+    async fn revoke(&self, name: &str, actor: Actor) -> ApiResult {
         // Only a device ID: revoking cannot be undone, so it is not guessed whom it concerns.
         let Ok(id) = name.parse::<DeviceId>() else {
             let known = self.find(name).await.ok();
@@ -236,7 +238,7 @@ impl Admin {
             );
             return Err(ApiProblem::new(400, "bad_id", format!("{name:?} is no client's ID; {hint}")));
         };
-        self.directory.end_device(id, EndedBy::Operator).await.map_err(self.problem())?;
+        self.directory.revoke(id, actor).await.map_err(self.problem())?;
         Ok(json!({ "revoked": id }))
     }
 
@@ -258,7 +260,7 @@ impl Admin {
         Err(ApiProblem::new(400, "bad_alias", problem))
     }
 
-    async fn add_alias(&self, request: &Request) -> ApiResult {
+    async fn add_alias(&self, request: &Request, actor: Actor) -> ApiResult {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Wanted {
@@ -269,7 +271,7 @@ impl Admin {
         }
         let Wanted { id, alias, force } = body(request)?;
         self.check_alias(&alias)?;
-        self.directory.add_alias(id, alias.clone(), force).await.map_err(self.problem())?;
+        self.directory.add_alias(id, alias.clone(), force, actor).await.map_err(self.problem())?;
         Ok(json!({
             "id": id,
             "alias": alias,
@@ -278,7 +280,7 @@ impl Admin {
         }))
     }
 
-    async fn remove_alias(&self, request: &Request) -> ApiResult {
+    async fn remove_alias(&self, request: &Request, actor: Actor) -> ApiResult {
         let wanted = |name: &str| {
             let missing = || ApiProblem::new(400, "bad_request", format!("{name} is missing"));
             request.parameter(name).ok_or_else(missing)
@@ -287,11 +289,11 @@ impl Admin {
             |error: petit_engine::name::InvalidName| ApiProblem::new(400, "bad_request", error.to_string());
         let id: RegisteredId = wanted("id")?.parse().map_err(bad)?;
         let alias: Alias = wanted("alias")?.parse().map_err(bad)?;
-        self.directory.remove_alias(id, alias.clone()).await.map_err(self.problem())?;
+        self.directory.remove_alias(id, alias.clone(), actor).await.map_err(self.problem())?;
         Ok(json!({ "id": id, "removed": alias }))
     }
 
-    async fn invite(&self, request: &Request) -> ApiResult {
+    async fn invite(&self, request: &Request, actor: Actor) -> ApiResult {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Wanted {
@@ -319,6 +321,7 @@ impl Admin {
             note: wanted.note.chars().filter(|c| !c.is_control()).take(200).collect(),
             lifetime,
             vendor,
+            actor,
         };
         let invite = make_invite(&self.directory, server, &pins, terms).await;
         let invite = invite.map_err(|error| match error {
@@ -340,7 +343,7 @@ impl Admin {
         }))
     }
 
-    async fn withdraw(&self, id: &str) -> ApiResult {
+    async fn withdraw(&self, id: &str, actor: Actor) -> ApiResult {
         let bad = || {
             ApiProblem::new(
                 400,
@@ -350,7 +353,7 @@ impl Admin {
         };
         let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(id.as_bytes()).map_err(|_| bad())?;
         let id = InviteId(bytes.try_into().map_err(|_| bad())?);
-        self.directory.store().withdraw(id).await.map_err(self.problem())?;
+        self.directory.store().withdraw(id, actor).await.map_err(self.problem())?;
         Ok(json!({ "withdrawn": id.to_string() }))
     }
 

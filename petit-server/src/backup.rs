@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::certificate;
 use crate::config::{self, Config};
 use crate::folder::Folder;
-use crate::registry::{StoreError, StoreErrorAt};
+use crate::registry::{Actor, StoreError, StoreErrorAt};
 use crate::server::{Offline, ServerStartError};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
@@ -156,6 +156,8 @@ pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Re
     // As a server would find it.
     let offline = Offline::open(config, folder).await?;
     let counts = offline.directory.counts();
+    let noted = offline.directory.store().restored(Actor::Operator).await;
+    noted.map_err(|error| error.at(&config.registry_file))?;
     offline.close().await;
     Ok(Restored { missing, counts, aside, config: needs_config })
 }

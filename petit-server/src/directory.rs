@@ -19,7 +19,7 @@ use petit_relay::{
 use tokio::sync::{Semaphore, broadcast, watch};
 
 use crate::registry::{
-    AnnouncedRow, Delta, Device, EndedBy, RegistrationLimits, Service, StoreError, StoreErrorKind, Tables,
+    Actor, AnnouncedRow, Delta, Device, RegistrationLimits, Service, StoreError, StoreErrorKind, Tables,
 };
 use crate::store::Store;
 
@@ -202,12 +202,9 @@ impl Directory {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn end_device(&self, device: DeviceId, by: EndedBy) -> Result<(), StoreError> {
-        let asker = match by {
-            EndedBy::Operator => Asker::Operator,
-            EndedBy::Client => Asker::Client,
-        };
-        self.change(asker, move |store| async move { Ok(((), store.end_device(device, by).await?)) }).await
+    pub async fn revoke(&self, device: DeviceId, actor: Actor) -> Result<(), StoreError> {
+        let revoke = move |store: Arc<dyn Store>| async move { Ok(((), store.revoke(device, actor).await?)) };
+        self.change(Asker::Operator, revoke).await
     }
 
     /// Tells each device whose registration this process has ended, from now on.
@@ -270,9 +267,16 @@ impl Directory {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> Result<(), StoreError> {
-        let add =
-            move |store: Arc<dyn Store>| async move { Ok(((), store.add_alias(id, alias, force).await?)) };
+    pub async fn add_alias(
+        &self,
+        id: RegisteredId,
+        alias: Alias,
+        force: bool,
+        actor: Actor,
+    ) -> Result<(), StoreError> {
+        let add = move |store: Arc<dyn Store>| async move {
+            Ok(((), store.add_alias(id, alias, force, actor).await?))
+        };
         self.change(Asker::Operator, add).await
     }
 
@@ -280,9 +284,9 @@ impl Directory {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn remove_alias(&self, id: RegisteredId, alias: Alias) -> Result<(), StoreError> {
+    pub async fn remove_alias(&self, id: RegisteredId, alias: Alias, actor: Actor) -> Result<(), StoreError> {
         let remove =
-            move |store: Arc<dyn Store>| async move { Ok(((), store.remove_alias(id, alias).await?)) };
+            move |store: Arc<dyn Store>| async move { Ok(((), store.remove_alias(id, alias, actor).await?)) };
         self.change(Asker::Operator, remove).await
     }
 
@@ -483,7 +487,8 @@ impl Access for Directory {
 
     fn unregister(&self, device: DeviceId) -> BoxFuture<'_, bool> {
         Box::pin(async move {
-            let end = self.end_device(device, EndedBy::Client).await;
+            let end = move |store: Arc<dyn Store>| async move { Ok(((), store.unregister(device).await?)) };
+            let end = self.change(Asker::Client, end).await;
             end.inspect_err(|error| self.report("unregistration", error)).is_ok()
         })
     }

@@ -15,6 +15,7 @@
 
 pub mod access_log;
 pub mod admin;
+pub mod audit;
 pub mod backup;
 pub mod capacity;
 pub mod certificate;

@@ -1,5 +1,6 @@
 //! A whole server: config, folder, registry and relay put together.
 
+mod changes;
 pub mod handover;
 mod offline;
 mod prepare;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use petit_engine::invite::Invite;
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, Endpoint, InvalidName, ServerAddr, ServiceName, VendorName};
-use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, NoRandom, random_bytes};
+use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, NoRandom, PrivateKey, random_bytes};
 use petit_host::lock::{Lock, LockError};
 use petit_relay::{Farewell, Leave, Pressure, Relay, RelayError};
 use serde_json::Value;
@@ -27,7 +28,7 @@ use crate::directory::Directory;
 use crate::folder::{Folder, KeyError};
 use crate::fronts::AuthorityError;
 use crate::memory;
-use crate::registry::{NewInvite, RegistrationLimits, StoreError, StoreErrorAt};
+use crate::registry::{Actor, NewInvite, RegistrationLimits, StoreError, StoreErrorAt};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::store::yielding::{Yielded, Yielding};
@@ -107,6 +108,8 @@ pub struct Server {
     /// Where clients come in.
     pub tls: SocketAddr,
     pub since: SystemTime,
+    /// What clients pin, and what signs the log of changes.
+    key: PrivateKey,
     pins: Vec<Fingerprint>,
     endpoint: Endpoint,
     limits: watch::Sender<RegistrationLimits>,
@@ -458,7 +461,7 @@ pub async fn make_invite(
         note: terms.note,
         not_after: invite.not_after,
     };
-    directory.store().invite(row, terms.force).await?;
+    directory.store().invite(row, terms.force, terms.actor).await?;
     Ok(invite)
 }
 
@@ -477,4 +480,6 @@ pub struct InviteRequest {
     pub lifetime: Duration,
     /// What the vendor calls itself.
     pub vendor: Option<VendorName>,
+    /// Who wants it.
+    pub actor: Actor,
 }

@@ -14,7 +14,7 @@ use petit_engine::net::dial::{self, DialError, DialRoute};
 use petit_engine::net::tls;
 use petit_engine::proto::control::{EnrolRefusal, Text};
 use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, PrivateKey};
-use petit_server::registry::EndedBy;
+use petit_server::registry::Actor;
 use petit_tests::bed::{Bed, BedClient};
 use petit_tests::service::Service;
 use petit_tests::visitor::host;
@@ -87,11 +87,11 @@ async fn expired_unknown_and_forged_invites_are_refused() {
         note: String::new(),
         not_after: SystemTime::now() - Duration::from_secs(3600),
     };
-    bed.server.directory.store().invite(row, false).await.unwrap();
+    bed.server.directory.store().invite(row, false, Actor::Operator).await.unwrap();
     let expired = Invite { id: InviteId([1; 16]), ..expired };
     assert_eq!(refusal(enrol(&expired).await), EnrolRefusal::Expired);
 
-    bed.server.directory.store().withdraw(good.id).await.unwrap();
+    bed.server.directory.store().withdraw(good.id, Actor::Operator).await.unwrap();
     assert_eq!(refusal(enrol(&good).await), EnrolRefusal::Withdrawn);
     assert_eq!(bed.server.directory.counts(), (0, 0));
 }
@@ -191,7 +191,7 @@ async fn a_revoked_computer_comes_back_with_a_new_key_and_a_new_invite() {
     let folder = Folder::of(&dir.path().join("config.toml"));
     let config = Config::default();
     let first = register(&folder, &config, &invite).await.unwrap();
-    bed.server.directory.end_device(first.device, EndedBy::Operator).await.unwrap();
+    bed.server.directory.revoke(first.device, Actor::Operator).await.unwrap();
     // The key is still there, as after an interrupted registration.
     petit_client::registration::remove(&folder).unwrap();
     let pending = petit_client::registration::Pending { key: first.key, key_store: KeyStore::File };

@@ -10,6 +10,7 @@
 
 mod access_log;
 mod apart;
+mod audit;
 mod certificate;
 mod commands;
 mod config;

@@ -115,7 +115,11 @@ async fn a_change_is_looked_at_by_the_sessions_that_it_concerns_and_no_other() {
     let before = look_ups();
     for (number, (session, registered)) in clients.iter_mut().enumerate().take(3) {
         let alias = format!("customer-{number}").parse().unwrap();
-        bed.server.directory.add_alias(registered.id, alias, false).await.unwrap();
+        bed.server
+            .directory
+            .add_alias(registered.id, alias, false, petit_server::registry::Actor::Operator)
+            .await
+            .unwrap();
         assert_eq!(told_aliases(session).await, 1);
     }
     let after = look_ups();
@@ -123,11 +127,7 @@ async fn a_change_is_looked_at_by_the_sessions_that_it_concerns_and_no_other() {
 
     // A revocation ends its session, and an alias that changes hands is told to both.
     let (mut revoked, of_revoked) = clients.pop().unwrap();
-    bed.server
-        .directory
-        .end_device(of_revoked.device, petit_server::registry::EndedBy::Operator)
-        .await
-        .unwrap();
+    bed.server.directory.revoke(of_revoked.device, petit_server::registry::Actor::Operator).await.unwrap();
     assert!(matches!(revoked.control().await, Some(FromRelay::Refused { .. })));
     soon("its session to end", async {
         while relay.sessions().len() == CLIENTS {
@@ -165,7 +165,11 @@ async fn a_client_that_calls_itself_something_else_again_and_again_is_written_do
     rename(15..30).await;
     // A change that was made after all of these was made.
     let alias = "acme".parse().unwrap();
-    bed.server.directory.add_alias(device.registered.id, alias, false).await.unwrap();
+    bed.server
+        .directory
+        .add_alias(device.registered.id, alias, false, petit_server::registry::Actor::Operator)
+        .await
+        .unwrap();
     assert_eq!(name().await, first);
     // In a new session it is no other client.
     drop(session);

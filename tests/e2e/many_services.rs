@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use petit_client::status::{Light, Status};
 use petit_engine::limits;
+use petit_server::registry::Actor;
 use petit_tests::bed::Bed;
 use petit_tests::service::Service;
 use petit_tests::visitor::{host, request};
@@ -90,7 +91,7 @@ async fn a_client_with_more_aliases_than_fit_into_a_message_comes_online_and_kno
     let mut given = 0;
     let refused = loop {
         let alias = format!("alias-{given:04}-{}", "x".repeat(25)).parse().unwrap();
-        match bed.server.directory.add_alias(first, alias, false).await {
+        match bed.server.directory.add_alias(first, alias, false, Actor::Operator).await {
             Ok(()) => given += 1,
             Err(refused) => break refused,
         }
@@ -99,7 +100,7 @@ async fn a_client_with_more_aliases_than_fit_into_a_message_comes_online_and_kno
     for (number, service) in status.services.iter().enumerate().skip(1) {
         for alias in 0..3 {
             let alias = format!("service-{number}-alias-{alias}-{}", "y".repeat(20)).parse().unwrap();
-            bed.server.directory.add_alias(service.id.unwrap(), alias, false).await.unwrap();
+            bed.server.directory.add_alias(service.id.unwrap(), alias, false, Actor::Operator).await.unwrap();
         }
     }
     let knows_all = |status: &Status| {

@@ -1,5 +1,6 @@
 //! Aliases and IDs in public host names, added and removed while requests run.
 
+use petit_server::registry::Actor;
 use petit_tests::bed::{Bed, BedClient};
 use petit_tests::service::Service;
 use petit_tests::visitor::host;
@@ -15,10 +16,10 @@ async fn aliases_come_and_go_while_everything_runs() {
         let host = if name.contains('.') { name.to_owned() } else { format!("{name}.localhost") };
         let before = if name.contains('.') { 421 } else { 404 };
         assert_eq!(visitor.get(&host, "/").await.status, before);
-        directory.add_alias(client.id(), name.parse().unwrap(), false).await.unwrap();
+        directory.add_alias(client.id(), name.parse().unwrap(), false, Actor::Operator).await.unwrap();
         assert_eq!(visitor.get(&host, "/").await.text(), "s");
         assert_eq!(visitor.get(&host.to_uppercase(), "/").await.text(), "s");
-        directory.remove_alias(client.id(), name.parse().unwrap()).await.unwrap();
+        directory.remove_alias(client.id(), name.parse().unwrap(), Actor::Operator).await.unwrap();
         assert_eq!(visitor.get(&host, "/").await.status, before);
     }
     assert_eq!(visitor.get(&host(&client.id()), "/").await.text(), "s", "the ID was there all the time");

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use petit_client::status::{Connection, Light};
 use petit_engine::cause::Cause;
-use petit_server::registry::EndedBy;
+use petit_server::registry::Actor;
 use petit_tests::bed::Bed;
 use petit_tests::rogue::Device;
 use petit_tests::service::Service;
@@ -26,7 +26,7 @@ async fn a_revocation_cuts_a_download_within_a_second_and_for_good() {
     download.frame().await.unwrap().unwrap();
 
     let start = Instant::now();
-    bed.server.directory.end_device(client.registered.device, EndedBy::Operator).await.unwrap();
+    bed.server.directory.revoke(client.registered.device, Actor::Operator).await.unwrap();
     let cut = soon("the download to break", async {
         loop {
             match download.frame().await {
@@ -111,7 +111,7 @@ async fn a_service_that_is_given_back_gets_a_new_id() {
 async fn whoever_is_refused_hears_why_though_it_has_spoken_on() {
     let bed = Bed::start().await;
     let device = Device::of(&bed).await;
-    bed.server.directory.end_device(device.registered.device, EndedBy::Operator).await.unwrap();
+    bed.server.directory.revoke(device.registered.device, Actor::Operator).await.unwrap();
     for round in 0..50 {
         let mut refused = device.connect().await;
         let io = refused.io();

@@ -17,6 +17,7 @@ use petit_host::lock::Lock;
 use petit_relay::LimitsConfig;
 use petit_server::config::Config;
 use petit_server::folder::Folder as ServerFolder;
+use petit_server::registry::Actor;
 use petit_server::server::{Begun, InviteRequest, LostRegistry, Server, make_invite};
 use tempfile::TempDir;
 
@@ -133,6 +134,7 @@ impl Bed {
             note: String::new(),
             lifetime: limits::INVITE_LIFETIME,
             vendor: self.server.config.name.clone(),
+            actor: Actor::Operator,
         };
         // The bed's domain need not be one that resolves.
         let address = ServerAddr::new("127.0.0.1", self.server.tls.port()).unwrap();

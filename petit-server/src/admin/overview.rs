@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use petit_engine::name::DeviceId;
 use petit_engine::secret::Fingerprint;
-use petit_host::control::ApiProblem;
+use petit_host::control::{ApiProblem, Request};
 use petit_relay::SessionView;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,6 +16,9 @@ use crate::clients::{ClientView, Clients};
 use crate::registry::{AliasRow, DeviceRow, InviteRow};
 use crate::server::Phase;
 use crate::{SOFTWARE, load, seconds};
+
+/// Changes in one answer; whoever wants more asks for those after the last one.
+const CHANGES_AT_ONCE: u32 = 1000;
 
 impl Admin {
     pub(super) async fn status(&self) -> Written {
@@ -127,6 +130,25 @@ impl Admin {
                 })
             };
             written(&json!({ "aliases": rows.iter().map(value).collect::<Vec<_>>() }))
+        })
+        .await
+    }
+
+    /// A part of the log of changes: `after` a version, or the `last` so many.
+    pub(super) async fn changes(&self, request: &Request) -> Written {
+        let number = |name: &str| match request.parameter(name).map(str::parse::<u64>).transpose() {
+            Ok(number) => Ok(number),
+            Err(_) => Err(ApiProblem::new(400, "bad_request", format!("{name} is not a number"))),
+        };
+        let (after, last) = (number("after")?, number("last")?);
+        let (store, problem) = (Arc::clone(self.directory.store()), self.problem());
+        away(move |runtime| {
+            let page = |after| runtime.block_on(store.changes(after, CHANGES_AT_ONCE)).map_err(&problem);
+            let after = match last {
+                Some(last) => page(u64::MAX)?.head.version.saturating_sub(last),
+                None => after.unwrap_or_default(),
+            };
+            written(&page(after)?)
         })
         .await
     }

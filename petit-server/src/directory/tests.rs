@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Executor};
 
 use super::*;
-use crate::registry::NewInvite;
+use crate::registry::{Actor, NewInvite};
 use crate::store::sqlite::SqliteStore;
 
 struct Bed {
@@ -38,7 +38,7 @@ impl Bed {
             note: String::new(),
             not_after: SystemTime::now() + Duration::from_secs(60),
         };
-        self.directory.store().invite(invite, false).await.unwrap();
+        self.directory.store().invite(invite, false, Actor::Operator).await.unwrap();
         EnrolRequest {
             key: PrivateKey::generate().unwrap().public().clone(),
             invite: id,
@@ -94,8 +94,8 @@ async fn what_is_answered_from_memory_is_what_the_store_says() {
     let mut services = offer(&["web", "api"]);
     services.push(("db".parse().unwrap(), ServiceKind::Tcp));
     let first = bed.directory.announce(device.device, services.clone()).await;
-    bed.directory.add_alias(device.id, "bbb".parse().unwrap(), false).await.unwrap();
-    bed.directory.add_alias(device.id, "a.example".parse().unwrap(), false).await.unwrap();
+    bed.directory.add_alias(device.id, "bbb".parse().unwrap(), false, Actor::Operator).await.unwrap();
+    bed.directory.add_alias(device.id, "a.example".parse().unwrap(), false, Actor::Operator).await.unwrap();
     let again = bed.directory.announce(device.device, services.clone()).await;
     let store = bed.directory.store();
     let limits = RegistrationLimits { most: 8, ports: Some((30_000, 30_009)) };
@@ -187,8 +187,7 @@ async fn the_line_of_clients_is_bounded_and_the_operator_is_not_in_it() {
     let mut too_many = bed.directory.announce(device.device, offer(&["web", "new"]));
     let Poll::Ready(announced) = poll_once(&mut too_many) else { panic!("the line has no end") };
     assert!(matches!(announced.services[..], [Ok(_), Err(GrantRefusal::StoreFailed)]), "{announced:?}");
-    let mut revocation: BoxFuture<'_, _> =
-        Box::pin(bed.directory.end_device(device.device, EndedBy::Operator));
+    let mut revocation: BoxFuture<'_, _> = Box::pin(bed.directory.revoke(device.device, Actor::Operator));
     assert!(poll_once(&mut revocation).is_pending(), "it waits for its turn");
     drop(waiting);
     disk.execute("ROLLBACK").await.unwrap();
@@ -208,17 +207,17 @@ async fn a_change_tells_whom_it_concerns() {
     bed.directory.rename(a.device, Text::lossy("another")).await;
     assert!(told.is_empty(), "none of it changes what another session has been told");
 
-    bed.directory.add_alias(a.id, alias.clone(), false).await.unwrap();
+    bed.directory.add_alias(a.id, alias.clone(), false, Actor::Operator).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), of(&[a.device]));
-    bed.directory.remove_alias(a.id, alias.clone()).await.unwrap();
+    bed.directory.remove_alias(a.id, alias.clone(), Actor::Operator).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), of(&[a.device]));
-    bed.directory.add_alias(b.id, alias.clone(), true).await.unwrap();
+    bed.directory.add_alias(b.id, alias.clone(), true, Actor::Operator).await.unwrap();
     assert_eq!(told.recv().await.unwrap(), of(&[b.device]));
     assert!(bed.directory.remove(b.device, "web".parse().unwrap()).await.unwrap());
     let change = told.recv().await.unwrap();
     assert_eq!((change.devices, change.services_gone), (vec![b.device], vec![b.id]));
     assert_eq!(bed.directory.alias("acme"), None);
-    bed.directory.end_device(a.device, EndedBy::Operator).await.unwrap();
+    bed.directory.revoke(a.device, Actor::Operator).await.unwrap();
     let change = told.recv().await.unwrap();
     assert!(change.devices.contains(&a.device) && change.services_gone.contains(&a.id), "{change:?}");
     assert!(bed.directory.service(&a.id).is_none());
@@ -228,7 +227,10 @@ async fn a_change_tells_whom_it_concerns() {
 async fn a_client_is_found_by_each_of_its_names() {
     let bed = Bed::new().await;
     let (device, other) = (bed.enrolled().await, bed.enrolled().await);
-    bed.directory.add_alias(device.id, "acme.example".parse().unwrap(), false).await.unwrap();
+    bed.directory
+        .add_alias(device.id, "acme.example".parse().unwrap(), false, Actor::Operator)
+        .await
+        .unwrap();
     for name in [device.device.as_str(), device.id.as_str(), "acme.example"] {
         assert_eq!(bed.directory.device_called(name), Some(device.device), "{name}");
     }
@@ -246,7 +248,7 @@ async fn a_registration_that_ends_is_told_though_whoever_asked_for_it_has_gone()
     let device = bed.enrolled().await.device;
     let mut endings = bed.directory.endings();
     {
-        let mut asked = Box::pin(bed.directory.end_device(device, EndedBy::Operator));
+        let mut asked = Box::pin(bed.directory.revoke(device, Actor::Operator));
         // Begun, and dropped before it is answered.
         assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
@@ -258,7 +260,7 @@ async fn a_registration_that_ends_is_told_though_whoever_asked_for_it_has_gone()
 async fn a_device_that_another_process_has_ended_is_gone_with_its_services_and_aliases() {
     let bed = Bed::new().await;
     let (gone, stays) = (bed.enrolled().await, bed.enrolled().await);
-    bed.directory.add_alias(gone.id, "acme".parse().unwrap(), false).await.unwrap();
+    bed.directory.add_alias(gone.id, "acme".parse().unwrap(), false, Actor::Operator).await.unwrap();
     let (mut told, mut endings) = (bed.directory.changes(), bed.directory.endings());
     bed.directory.forget(gone.device);
     let change = told.recv().await.unwrap();
@@ -278,9 +280,9 @@ async fn what_another_process_has_changed_is_known_after_a_reload_and_told_to_wh
     let mut told = bed.directory.changes();
     // As another process does: not through this directory.
     let store = bed.directory.store();
-    store.end_device(gone.device, EndedBy::Operator).await.unwrap();
+    store.revoke(gone.device, Actor::Operator).await.unwrap();
     store.remove_service(other.device, "old".parse().unwrap()).await.unwrap();
-    store.add_alias(other.id, "acme".parse().unwrap(), false).await.unwrap();
+    store.add_alias(other.id, "acme".parse().unwrap(), false, Actor::Operator).await.unwrap();
     let (new, _) = store.enrol(bed.invite().await).await.unwrap().unwrap();
     assert!(bed.directory.alias("acme").is_none() && bed.directory.service(&gone.id).is_some());
 

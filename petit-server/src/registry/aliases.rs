@@ -5,8 +5,9 @@ use petit_engine::name::{Alias, DeviceId, RegisteredId};
 use petit_engine::secret::InviteId;
 use petit_relay::aliases_bytes;
 
+use super::change::Actor;
+use super::changes::ChangeBody;
 use super::error::{Conflict, StoreError};
-use super::events::EventScope;
 use super::model::Delta;
 use super::rows::{Rows, StoredService, Tombstone};
 use super::rules::Registry;
@@ -21,6 +22,7 @@ impl<R: Rows> Registry<'_, R> {
         id: RegisteredId,
         alias: &Alias,
         force: bool,
+        actor: Actor,
     ) -> Result<Delta, StoreError> {
         let device = self.owned(&id).await?.device;
         match self.alias_conflict(alias, Some(&device), None).await? {
@@ -36,6 +38,7 @@ impl<R: Rows> Registry<'_, R> {
             return Err(Conflict::TooManyAliases { id, count, bytes, most: limits::MAX_ALIASES_BYTES }.into());
         }
         self.give_alias(alias, &id).await?;
+        self.record(actor, alias, &ChangeBody::AliasAdded { id, client: device }).await?;
         Ok(self.delta)
     }
 
@@ -43,12 +46,18 @@ impl<R: Rows> Registry<'_, R> {
     ///
     /// # Errors
     /// [`StoreError`]; a [`Conflict`] when the service does not have it.
-    pub async fn remove_alias(mut self, id: RegisteredId, alias: Alias) -> Result<Delta, StoreError> {
+    pub async fn remove_alias(
+        mut self,
+        id: RegisteredId,
+        alias: Alias,
+        actor: Actor,
+    ) -> Result<Delta, StoreError> {
         let device = self.owned(&id).await?.device;
         if self.rows.alias(&alias).await? != Some(id) {
             return Err(Conflict::NoAlias { id, alias }.into());
         }
-        self.release_alias((&device, EventScope::Common), alias).await?;
+        self.record(actor, &alias, &ChangeBody::AliasRemoved { id, client: device }).await?;
+        self.release_alias(&device, alias).await?;
         Ok(self.delta)
     }
 
@@ -88,21 +97,15 @@ impl<R: Rows> Registry<'_, R> {
     pub(super) async fn give_alias(&mut self, alias: &Alias, id: &RegisteredId) -> Result<(), StoreError> {
         self.rows.insert_alias(alias, id, self.now).await?;
         self.rows.delete_tombstone(alias).await?;
-        self.event(EventScope::Common, "alias-added", alias.as_str(), id.as_str()).await?;
         self.delta.added.aliases.push((alias.clone(), *id));
         Ok(())
     }
 
     /// Takes an alias from a device, and keeps it from others for a while.
-    pub(super) async fn release_alias(
-        &mut self,
-        (device, scope): (&DeviceId, EventScope<'_>),
-        alias: Alias,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn release_alias(&mut self, device: &DeviceId, alias: Alias) -> Result<(), StoreError> {
         self.rows.delete_alias(&alias).await?;
         let tombstone = Tombstone { device: *device, released: self.now };
         self.rows.put_tombstone(&alias, tombstone).await?;
-        self.event(scope, "alias-removed", alias.as_str(), device.as_str()).await?;
         self.delta.aliases_gone.push(alias);
         Ok(())
     }

@@ -9,14 +9,16 @@ use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
 use petit_engine::secret::{InviteHash, InviteId};
 use petit_relay::EnrolRequest;
 
+use super::change::Actor;
+use super::changes::{ChangeBody, INVITE_REUSED, ServiceBody};
 use super::error::StoreError;
-use super::events::EventScope;
 use super::model::{Delta, Device, EnrolledRow};
 use super::rows::{InviteUse, NewDevice, Rows, StoredInvite, StoredService};
 use super::rules::Registry;
 
 /// How often somebody who tries an invite that another has used is written down.
 const REUSE_NOTED_EVERY: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl<R: Rows> Registry<'_, R> {
     /// Consumes an invite and adds the device, or says why not.
@@ -33,6 +35,7 @@ impl<R: Rows> Registry<'_, R> {
         let is_proven = hash == request.secret;
         let Some(invite) = invite.filter(|_| is_proven) else { return Ok(Err(EnrolRefusal::Invalid)) };
 
+        let actor = Actor::Client(request.key.fingerprint());
         let known = self.rows.device_by_key(&request.key).await?;
         if known.as_ref().is_some_and(|known| known.is_ended) {
             return Ok(Err(EnrolRefusal::Revoked));
@@ -42,10 +45,8 @@ impl<R: Rows> Registry<'_, R> {
                 self.reused(device, request.invite, request.from).await?;
                 return Ok(Err(EnrolRefusal::Used));
             }
-            // The answer was lost on its way; here it is again. (A service that was given back since gets a new ID.)
-            let registered = self.invited_service(device, &invite).await?;
-            let enrolled = EnrolledRow { device: *device, service: invite.service, id: registered.id };
-            return Ok(Ok((enrolled, self.delta)));
+            let device = *device;
+            return Ok(self.enrolled_again(device, &invite, actor).await?.map(|row| (row, self.delta)));
         }
         if let Some(refusal) = self.refusal(&invite) {
             return Ok(Err(refusal));
@@ -56,19 +57,49 @@ impl<R: Rows> Registry<'_, R> {
             None => self.new_device(request).await?,
         };
         let registered = self.invited_service(&device, &invite).await?;
-        if let Some(alias) = &invite.alias {
-            match self.alias_conflict(alias, Some(&device), Some(&request.invite)).await? {
-                None => self.give_alias(alias, &registered.id).await?,
-                // It was free when the invite was made. The registration is worth more than its alias.
-                Some(conflict) => {
-                    let why = conflict.to_string();
-                    self.event(EventScope::Common, "alias-not-given", alias.as_str(), &why).await?;
-                }
-            }
+        let conflict = match &invite.alias {
+            Some(alias) => self.alias_conflict(alias, Some(&device), Some(&request.invite)).await?,
+            None => None,
+        };
+        if let (Some(alias), None) = (&invite.alias, &conflict) {
+            self.give_alias(alias, &registered.id).await?;
         }
         let used = InviteUse { device, key: request.key.clone(), service: registered.id, at: self.now };
         self.rows.set_invite_used(&request.invite, &used).await?;
+        let body = ChangeBody::ClientEnrolled {
+            invite: request.invite.to_string(),
+            key: data_encoding::BASE64.encode(request.key.as_bytes()),
+            name: request.device_name.as_str().to_owned(),
+            software: request.software.as_str().to_owned(),
+            from: request.from.to_string(),
+            service: ServiceBody::from(registered.clone()),
+            alias: invite.alias,
+            // It was free when the invite was made. The registration is worth more than its alias.
+            alias_refused: conflict.map(|conflict| conflict.to_string()),
+        };
+        self.record(actor, device, &body).await?;
         Ok(Ok((EnrolledRow { device, service: invite.service, id: registered.id }, self.delta)))
+    }
+
+    /// The answer was lost on its way; here it is again. A service that was given back since gets a new ID.
+    async fn enrolled_again(
+        &mut self,
+        device: DeviceId,
+        invite: &StoredInvite,
+        actor: Actor,
+    ) -> Result<Result<EnrolledRow, EnrolRefusal>, StoreError> {
+        let service = invite.service.clone();
+        if let Some(StoredService { id, .. }) = self.service_called(&device, &service).await? {
+            return Ok(Ok(EnrolledRow { device, service, id }));
+        }
+        if self.is_over_budget(actor).await? {
+            return Ok(Err(EnrolRefusal::Busy));
+        }
+        let registered = self.invited_service(&device, invite).await?;
+        let id = registered.id;
+        let body = ChangeBody::ServicesRegistered { services: vec![registered.into()] };
+        self.record(actor, device, &body).await?;
+        Ok(Ok(EnrolledRow { device, service, id }))
     }
 
     /// Why an invite that nobody has used is of no use any more, if so.
@@ -96,7 +127,6 @@ impl<R: Rows> Registry<'_, R> {
         };
         self.rows.insert_device(&device).await?;
         self.delta.added.devices.push(Device { id, key: device.key, name });
-        self.event(EventScope::Common, "device-added", id.as_str(), &request.from.to_string()).await?;
         Ok(id)
     }
 
@@ -112,15 +142,19 @@ impl<R: Rows> Registry<'_, R> {
         }
     }
 
-    /// Takes note of somebody who tries an invite that another has used: once a minute, so that trying again and again
-    /// costs nobody a write.
+    /// Takes note of somebody who tries an invite that another has used: once a minute and a few times a day, so that
+    /// trying again and again costs nobody a write. It is no doing of the holder's, and takes nothing of what that may
+    /// have written down.
     async fn reused(&mut self, holder: &DeviceId, invite: InviteId, from: IpAddr) -> Result<(), StoreError> {
-        const WHAT: &str = "invite-reused";
-        let invite = invite.to_string();
-        let since = self.now - REUSE_NOTED_EVERY;
-        if self.rows.has_event(holder, (WHAT, &invite), since).await? {
+        let subject = invite.to_string();
+        let lately = self.now - REUSE_NOTED_EVERY;
+        if self.rows.count_changes(INVITE_REUSED, &subject, lately).await? > 0
+            || self.rows.count_changes(INVITE_REUSED, &subject, self.now - DAY).await?
+                >= limits::INVITE_REUSE_NOTED_PER_DAY
+        {
             return Ok(());
         }
-        self.event(EventScope::Of(holder), WHAT, &invite, &from.to_string()).await
+        let body = ChangeBody::InviteReused { from: from.to_string(), client: *holder };
+        self.record(Actor::Server, invite, &body).await
     }
 }

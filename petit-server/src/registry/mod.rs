@@ -5,9 +5,10 @@
 //! when it returns an error.
 
 mod aliases;
+mod change;
+mod changes;
 mod enrolment;
 mod error;
-mod events;
 mod invites;
 mod model;
 mod rows;
@@ -15,16 +16,16 @@ mod rules;
 mod services;
 mod timestamp;
 
+pub use self::change::{
+    Actor, Change, ChangeHash, ChangePage, Head, InvalidActor, InvalidHash, InvalidHead, RESTORED,
+    SignedHead, canonical,
+};
 pub use self::error::{Conflict, StoreError, StoreErrorAt, StoreErrorKind, StoreErrorSource, is_disk_full};
-#[cfg(test)]
-pub(crate) use self::events::EVENTS_OF_DEVICE;
 pub use self::model::{
     AliasRow, AnnouncedRow, Delta, Device, DeviceRow, EndedBy, EnrolledRow, InviteRow, InviteState,
     NewInvite, RegistrationLimits, Service, ServiceRow, Tables,
 };
-pub use self::rows::{
-    Event, InviteUse, NewDevice, Rows, StoredDevice, StoredInvite, StoredService, Tombstone,
-};
+pub use self::rows::{InviteUse, NewDevice, Rows, StoredDevice, StoredInvite, StoredService, Tombstone};
 pub use self::rules::Registry;
 pub use self::timestamp::Timestamp;
 

@@ -4,6 +4,7 @@ use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::ServiceKind;
 use petit_engine::secret::{InviteHash, InviteId, PublicKey};
 
+use super::change::{Actor, Change, Head, SignedHead};
 use super::error::StoreError;
 use super::model::{EndedBy, NewInvite};
 use super::timestamp::Timestamp;
@@ -40,10 +41,18 @@ pub struct InviteUse {
 #[derive(Clone, Debug)]
 pub struct StoredDevice {
     pub id: DeviceId,
+    pub key: PublicKey,
     /// What the customer calls it.
     pub name: String,
     /// Its registration has ended.
     pub is_ended: bool,
+}
+
+impl StoredDevice {
+    /// As who it makes changes.
+    pub fn actor(&self) -> Actor {
+        Actor::Client(self.key.fingerprint())
+    }
 }
 
 /// A device to be kept.
@@ -78,17 +87,6 @@ pub struct Tombstone {
     /// Whose it was.
     pub device: DeviceId,
     pub released: Timestamp,
-}
-
-/// Something that happened.
-#[derive(Clone, Copy, Debug)]
-pub struct Event<'a> {
-    pub at: Timestamp,
-    pub what: &'static str,
-    pub subject: &'a str,
-    pub detail: &'a str,
-    /// Whose room in the log it takes; `None`: everybody's.
-    pub device: Option<&'a DeviceId>,
 }
 
 /// The rows of the registry within one transaction. One small method each; what follows from a row is decided by
@@ -231,20 +229,37 @@ pub trait Rows: Send {
 
     fn delete_tombstone(&mut self, alias: &Alias) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    fn insert_event(&mut self, event: &Event<'_>) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Where the log of changes stands. Whoever has asked comes before everybody who asks later.
+    fn head(&mut self) -> impl Future<Output = Result<Head, StoreError>> + Send;
 
-    /// Whether there is an event of a device, of some kind and about some subject, later than a moment.
-    fn has_event(
+    /// Writes a change down that follows the head, and makes it the head.
+    fn append_change(&mut self, change: &Change) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Bytes that the changes of an actor since a moment take.
+    fn change_bytes(
         &mut self,
-        device: &DeviceId,
-        what: (&'static str, &str),
+        actor: Actor,
         since: Timestamp,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Forgets all events but the newest: of a device's own when one is named, of all otherwise.
-    fn trim_events(
+    /// How many changes of a kind there are that concern `subject` and are later than a moment.
+    fn count_changes(
         &mut self,
-        device: Option<&DeviceId>,
-        keep: u32,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+        kind: &'static str,
+        subject: &str,
+        since: Timestamp,
+    ) -> impl Future<Output = Result<usize, StoreError>> + Send;
+
+    /// When the first change that is kept was made.
+    fn oldest_change(&mut self) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
+
+    /// The last change that all changes of a moment or later come after.
+    fn last_change_before(
+        &mut self,
+        moment: Timestamp,
+    ) -> impl Future<Output = Result<Option<Head>, StoreError>> + Send;
+
+    /// Forgets a change and all before it, and keeps what was signed of it.
+    fn delete_changes(&mut self, through: &SignedHead)
+    -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -7,8 +7,8 @@ use petit_engine::name::{DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::ServiceKind;
 use petit_relay::Route;
 
-use super::error::{Conflict, StoreError};
-use super::events::EventScope;
+use super::changes::{ChangeBody, ServiceBody};
+use super::error::StoreError;
 use super::model::{AnnouncedRow, Delta, RegistrationLimits, Service, ServiceRow};
 use super::rows::{Rows, StoredService};
 use super::rules::Registry;
@@ -19,22 +19,21 @@ impl<R: Rows> Registry<'_, R> {
     /// Gives every offered service its row, within the limits. Writes nothing when nothing is new.
     ///
     /// # Errors
-    /// [`StoreError`]; [`Conflict::NoDevice`] when the device is not registered (any more).
+    /// [`StoreError`]; [`Conflict::NoDevice`](super::Conflict::NoDevice) when the device is not registered (any more).
     pub async fn announce(
         mut self,
         device: &DeviceId,
         services: &[(ServiceName, ServiceKind)],
         limits: RegistrationLimits,
     ) -> Result<(Vec<AnnouncedRow>, Delta), StoreError> {
-        let known = self.rows.device(device).await?;
-        if known.is_none_or(|known| known.is_ended) {
-            // Revoked a moment ago; its session is being closed.
-            return Err(Conflict::NoDevice(*device).into());
-        }
+        // One that was revoked a moment ago is not; its session is being closed.
+        let actor = self.registered(device).await?.actor();
         let mut registered = self.rows.services(device).await?;
         // Every ID that was ever given keeps its row, so a device that gives back and takes anew cannot go on for ever.
         let mut lately = self.rows.services_made_since(device, self.now - HOUR).await?;
         let most_lately = usize::try_from(limits::NEW_SERVICES_PER_HOUR).unwrap_or(usize::MAX);
+        // What is not new has been answered from memory, so there is something to be written down.
+        let is_over_budget = self.is_over_budget(actor).await?;
         let mut announced = Vec::new();
         for (name, kind) in services {
             let known = registered.iter().find(|known| known.name == *name).cloned();
@@ -51,7 +50,12 @@ impl<R: Rows> Registry<'_, R> {
                 },
             };
             let service = match known {
-                Some(known) => self.changed_service(known, *kind, port).await?,
+                Some(known) if known.kind == *kind && known.port == port => known,
+                _ if is_over_budget => {
+                    announced.push(AnnouncedRow::TooMany);
+                    continue;
+                }
+                Some(known) => self.change_service(known, *kind, port).await?,
                 None if registered.len() >= limits.most || lately >= most_lately => {
                     announced.push(AnnouncedRow::TooMany);
                     continue;
@@ -65,6 +69,10 @@ impl<R: Rows> Registry<'_, R> {
             registered.push(service.clone());
             announced.push(AnnouncedRow::Registered(self.service_row(service).await?));
         }
+        if !self.delta.added.services.is_empty() {
+            let services = self.delta.added.services.iter().map(ServiceBody::of).collect();
+            self.record(actor, device, &ChangeBody::ServicesRegistered { services }).await?;
+        }
         Ok((announced, self.delta))
     }
 
@@ -73,12 +81,17 @@ impl<R: Rows> Registry<'_, R> {
     /// # Errors
     /// [`StoreError`].
     pub async fn rename(mut self, device: &DeviceId, name: &str) -> Result<Delta, StoreError> {
-        let known = self.rows.device(device).await?;
-        if name.is_empty() || known.is_none_or(|known| known.is_ended || known.name == name) {
+        let Some(known) = self.rows.device(device).await? else { return Ok(self.delta) };
+        if name.is_empty() || known.is_ended || known.name == name {
             return Ok(self.delta);
         }
+        let actor = known.actor();
+        if self.is_over_budget(actor).await? {
+            return Ok(self.delta); // its next session brings the name again
+        }
         self.rows.set_device_name(device, name).await?;
-        self.event(EventScope::Of(device), "device-renamed", device.as_str(), name).await?;
+        let body = ChangeBody::ClientRenamed { before: known.name, name: name.to_owned() };
+        self.record(actor, device, &body).await?;
         self.delta.renamed.push((*device, name.to_owned()));
         Ok(self.delta)
     }
@@ -92,9 +105,12 @@ impl<R: Rows> Registry<'_, R> {
         device: &DeviceId,
         name: &ServiceName,
     ) -> Result<Delta, StoreError> {
-        if let Some(service) = self.service_called(device, name).await? {
-            self.end_services((device, EventScope::Of(device)), &[service]).await?;
-        }
+        let (known, service) = (self.rows.device(device).await?, self.service_called(device, name).await?);
+        let (Some(known), Some(service)) = (known, service) else { return Ok(self.delta) };
+        self.end_service(&service).await?;
+        let aliases = self.delta.aliases_gone.clone();
+        let body = ChangeBody::ServiceRemoved { id: service.id, name: service.name, aliases };
+        self.record(known.actor(), device, &body).await?;
         Ok(self.delta)
     }
 
@@ -118,21 +134,17 @@ impl<R: Rows> Registry<'_, R> {
         let id = RegisteredId::random()?;
         let service = StoredService { id, device: *device, name: name.clone(), kind, port };
         self.rows.insert_service(&service, self.now).await?;
-        self.event(EventScope::Of(device), "service-added", id.as_str(), name.as_str()).await?;
         self.delta.added.services.push(lookup(&service));
         Ok(service)
     }
 
     /// A service as it is offered now: the same name may speak something else, or have another port. Its ID stays.
-    async fn changed_service(
+    async fn change_service(
         &mut self,
         known: StoredService,
         kind: ServiceKind,
         port: Option<u16>,
     ) -> Result<StoredService, StoreError> {
-        if known.kind == kind && known.port == port {
-            return Ok(known);
-        }
         self.rows.set_service_kind(&known.id, kind, port).await?;
         let service = StoredService { kind, port, ..known };
         self.delta.added.services.push(lookup(&service));
@@ -155,20 +167,13 @@ impl<R: Rows> Registry<'_, R> {
         Ok((first..=last).find(|port| taken.binary_search(port).is_err()))
     }
 
-    /// Ends services, and keeps their aliases from others for a while.
-    pub(super) async fn end_services(
-        &mut self,
-        (device, scope): (&DeviceId, EventScope<'_>),
-        services: &[StoredService],
-    ) -> Result<(), StoreError> {
-        for StoredService { id, .. } in services {
-            for alias in self.rows.aliases(id).await? {
-                self.release_alias((device, scope), alias).await?;
-            }
-            self.rows.set_service_ended(id, self.now).await?;
-            self.event(scope, "service-removed", id.as_str(), "").await?;
-            self.delta.services_gone.push(*id);
+    /// Ends a service, and keeps its aliases from others for a while.
+    pub(super) async fn end_service(&mut self, service: &StoredService) -> Result<(), StoreError> {
+        for alias in self.rows.aliases(&service.id).await? {
+            self.release_alias(&service.device, alias).await?;
         }
+        self.rows.set_service_ended(&service.id, self.now).await?;
+        self.delta.services_gone.push(service.id);
         Ok(())
     }
 }

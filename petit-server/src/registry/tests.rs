@@ -45,7 +45,7 @@ impl Bed {
             note: String::new(),
             not_after: (self.now + lasts).into(),
         };
-        self.rules().invite(&invite, false).await.unwrap();
+        self.rules().invite(&invite, false, Actor::Operator).await.unwrap();
         EnrolRequest {
             key: key(),
             invite: invite.id,
@@ -66,7 +66,7 @@ impl Bed {
     }
 
     async fn alias(&mut self, id: RegisteredId, alias: &Alias) -> Result<(), Conflict> {
-        conflict(self.rules().add_alias(id, alias, false).await)
+        conflict(self.rules().add_alias(id, alias, false, Actor::Operator).await)
     }
 }
 
@@ -112,7 +112,7 @@ async fn a_former_alias_is_kept_for_its_owner_for_ninety_days_and_free_then() {
     let (owner, other) = (bed.enrolled().await, bed.enrolled().await);
     let alias: Alias = "acme".parse().unwrap();
     bed.alias(owner.id, &alias).await.unwrap();
-    bed.rules().remove_alias(owner.id, alias.clone()).await.unwrap();
+    bed.rules().remove_alias(owner.id, alias.clone(), Actor::Operator).await.unwrap();
     let released = bed.now;
     for (later, days) in [(Duration::ZERO, 90), (SECOND, 90), (DAY, 89), (90 * DAY - SECOND, 1)] {
         bed.now = released + later;
@@ -137,9 +137,9 @@ async fn an_alias_is_promised_to_an_invite_for_as_long_as_that_can_be_used() {
     bed.now = bed.now + SECOND;
     bed.alias(owner.id, &alias).await.unwrap();
     let invite = bed.invite(Some("withdrawn"), HOUR).await.invite;
-    bed.rules().withdraw(invite).await.unwrap();
+    bed.rules().withdraw(invite, Actor::Operator).await.unwrap();
     bed.alias(owner.id, &"withdrawn".parse().unwrap()).await.unwrap();
-    assert_eq!(conflict(bed.rules().withdraw(invite).await), Err(Conflict::NoInvite));
+    assert_eq!(conflict(bed.rules().withdraw(invite, Actor::Operator).await), Err(Conflict::NoInvite));
 }
 
 #[tokio::test]
@@ -152,8 +152,8 @@ async fn a_registration_is_worth_more_than_the_alias_that_its_invite_promised() 
     let enrolled = bed.enrol(&request).await.unwrap();
     assert_ne!(enrolled.device, other.device);
     assert_eq!(bed.rows.alias(&"acme".parse().unwrap()).await.unwrap(), Some(other.id));
-    let told = bed.rows.events.iter().find(|(what, _)| *what == "alias-not-given").unwrap();
-    assert!(told.1.contains(&other.id.to_string()), "{told:?}");
+    let told = &bed.rows.changes.last().unwrap().body["alias_refused"];
+    assert!(told.as_str().unwrap().contains(&other.id.to_string()), "{told:?}");
 }
 
 #[tokio::test]
@@ -205,13 +205,13 @@ async fn a_change_that_is_refused_asks_for_no_row_to_be_written() {
     let mut bed = Bed::new();
     let device = bed.enrolled().await;
     let stranger = RegisteredId::random().unwrap();
-    bed.rules().end_device(device.device, EndedBy::Client).await.unwrap();
+    bed.rules().unregister(device.device).await.unwrap();
     let before = bed.rows.written;
     let alias: Alias = "acme".parse().unwrap();
     assert_eq!(bed.alias(stranger, &alias).await, Err(Conflict::NoService(stranger)));
     assert_eq!(bed.alias(device.id, &alias).await, Err(Conflict::NoService(device.id)));
     let gone = Conflict::NoDevice(device.device);
-    let ended = bed.rules().end_device(device.device, EndedBy::Operator).await;
+    let ended = bed.rules().revoke(device.device, Actor::Operator).await;
     assert_eq!(conflict(ended), Err(gone.clone()));
     let offer = [("web".parse().unwrap(), ServiceKind::Http)];
     assert_eq!(conflict(bed.rules().announce(&device.device, &offer, LIMITS).await), Err(gone));

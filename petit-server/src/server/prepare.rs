@@ -170,7 +170,7 @@ impl Prepared {
             tracing::warn!("{complaint}");
         }
         let relay_limits = LimitsConfig { connections, requests, ..config.limits.clone() };
-        let relay_config = relay_config(&config, key, (&endpoint, relay_limits), fronts);
+        let relay_config = relay_config(&config, key.clone(), (&endpoint, relay_limits), fronts);
         let observer = access_log.clone().map(|log| Arc::new(log) as Arc<dyn Observer>);
         let relay = Relay::start(relay_config, Arc::new(directory.clone()), observer)?;
         relay.expect(expected);
@@ -194,6 +194,7 @@ impl Prepared {
             http,
             tls,
             since: SystemTime::now(),
+            key,
             pins,
             endpoint,
             limits,

@@ -12,12 +12,12 @@ use std::path::PathBuf;
 use petit_engine::BoxFuture;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
-use petit_engine::secret::InviteId;
+use petit_engine::secret::{InviteId, PrivateKey};
 use petit_relay::EnrolRequest;
 
 use crate::registry::{
-    AliasRow, AnnouncedRow, Delta, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite, RegistrationLimits,
-    StoreError, Tables,
+    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, InviteRow, NewInvite,
+    RegistrationLimits, StoreError, Tables,
 };
 
 /// What a store's methods return.
@@ -29,13 +29,13 @@ pub trait Store: Send + Sync + 'static {
     fn load(&self) -> StoreFuture<'_, Tables>;
 
     /// Makes an invite. With `force`, an alias that is kept for a former owner is promised all the same.
-    fn invite(&self, invite: NewInvite, force: bool) -> StoreFuture<'_, ()>;
+    fn invite(&self, invite: NewInvite, force: bool, actor: Actor) -> StoreFuture<'_, ()>;
 
     /// All invites, newest first.
     fn invites(&self) -> StoreFuture<'_, Vec<InviteRow>>;
 
     /// Takes an invite back.
-    fn withdraw(&self, id: InviteId) -> StoreFuture<'_, ()>;
+    fn withdraw(&self, id: InviteId, actor: Actor) -> StoreFuture<'_, ()>;
 
     /// Consumes an invite and adds the device, in one transaction.
     fn enrol(&self, request: EnrolRequest) -> StoreFuture<'_, Result<(EnrolledRow, Delta), EnrolRefusal>>;
@@ -56,13 +56,16 @@ pub trait Store: Send + Sync + 'static {
     fn remove_service(&self, device: DeviceId, name: ServiceName) -> StoreFuture<'_, Delta>;
 
     /// Ends a device's registration for good.
-    fn end_device(&self, device: DeviceId, by: EndedBy) -> StoreFuture<'_, Delta>;
+    fn revoke(&self, device: DeviceId, actor: Actor) -> StoreFuture<'_, Delta>;
+
+    /// Ends a device's registration for good, because its client wants it.
+    fn unregister(&self, device: DeviceId) -> StoreFuture<'_, Delta>;
 
     /// Gives a service an alias.
-    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> StoreFuture<'_, Delta>;
+    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool, actor: Actor) -> StoreFuture<'_, Delta>;
 
     /// Takes an alias from a service.
-    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> StoreFuture<'_, Delta>;
+    fn remove_alias(&self, id: RegisteredId, alias: Alias, actor: Actor) -> StoreFuture<'_, Delta>;
 
     /// All devices, those whose registration has ended included.
     fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>>;
@@ -72,6 +75,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// All readable names.
     fn aliases(&self) -> StoreFuture<'_, Vec<AliasRow>>;
+
+    /// The log of changes after a version, so many of them at most.
+    fn changes(&self, after: u64, most: u32) -> StoreFuture<'_, ChangePage>;
+
+    /// Forgets changes that are older than they are kept, and signs what was forgotten. Returns up to which version.
+    fn trim_changes(&self, key: PrivateKey) -> StoreFuture<'_, Option<u64>>;
+
+    /// Takes note that the registry was put back from a backup.
+    fn restored(&self, actor: Actor) -> StoreFuture<'_, ()>;
 
     /// Whether what was opened is still what stands in its place.
     ///

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
-use petit_engine::secret::InviteId;
+use petit_engine::secret::{InviteId, PrivateKey};
 use petit_relay::EnrolRequest;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::{Store, StoreFuture};
 use crate::registry::{
-    AliasRow, AnnouncedRow, Delta, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite, RegistrationLimits,
-    StoreError, StoreErrorKind, Tables,
+    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, InviteRow, NewInvite,
+    RegistrationLimits, StoreError, StoreErrorKind, Tables,
 };
 
 /// Where the registry is kept.
@@ -92,16 +92,16 @@ impl Store for Yielding {
         asked!(self, load())
     }
 
-    fn invite(&self, invite: NewInvite, force: bool) -> StoreFuture<'_, ()> {
-        asked!(self, invite(invite, force))
+    fn invite(&self, invite: NewInvite, force: bool, actor: Actor) -> StoreFuture<'_, ()> {
+        asked!(self, invite(invite, force, actor))
     }
 
     fn invites(&self) -> StoreFuture<'_, Vec<InviteRow>> {
         asked!(self, invites())
     }
 
-    fn withdraw(&self, id: InviteId) -> StoreFuture<'_, ()> {
-        asked!(self, withdraw(id))
+    fn withdraw(&self, id: InviteId, actor: Actor) -> StoreFuture<'_, ()> {
+        asked!(self, withdraw(id, actor))
     }
 
     fn enrol(&self, request: EnrolRequest) -> StoreFuture<'_, Result<(EnrolledRow, Delta), EnrolRefusal>> {
@@ -125,16 +125,32 @@ impl Store for Yielding {
         asked!(self, remove_service(device, name))
     }
 
-    fn end_device(&self, device: DeviceId, by: EndedBy) -> StoreFuture<'_, Delta> {
-        asked!(self, end_device(device, by))
+    fn revoke(&self, device: DeviceId, actor: Actor) -> StoreFuture<'_, Delta> {
+        asked!(self, revoke(device, actor))
     }
 
-    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> StoreFuture<'_, Delta> {
-        asked!(self, add_alias(id, alias, force))
+    fn unregister(&self, device: DeviceId) -> StoreFuture<'_, Delta> {
+        asked!(self, unregister(device))
     }
 
-    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> StoreFuture<'_, Delta> {
-        asked!(self, remove_alias(id, alias))
+    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool, actor: Actor) -> StoreFuture<'_, Delta> {
+        asked!(self, add_alias(id, alias, force, actor))
+    }
+
+    fn remove_alias(&self, id: RegisteredId, alias: Alias, actor: Actor) -> StoreFuture<'_, Delta> {
+        asked!(self, remove_alias(id, alias, actor))
+    }
+
+    fn changes(&self, after: u64, most: u32) -> StoreFuture<'_, ChangePage> {
+        asked!(self, changes(after, most))
+    }
+
+    fn trim_changes(&self, key: PrivateKey) -> StoreFuture<'_, Option<u64>> {
+        asked!(self, trim_changes(key))
+    }
+
+    fn restored(&self, actor: Actor) -> StoreFuture<'_, ()> {
+        asked!(self, restored(actor))
     }
 
     fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>> {

@@ -4,7 +4,7 @@ use petit_client::status::{Connection, Status};
 use petit_engine::cause::Cause;
 use petit_engine::proto::control::FrontState;
 use petit_relay::{FrontView, Leave};
-use petit_server::registry::EndedBy;
+use petit_server::registry::Actor;
 use petit_tests::bed::{Bed, client_config};
 use petit_tests::service::Service;
 use petit_tests::soon;
@@ -37,7 +37,7 @@ async fn a_relay_with_nothing_left_to_finish_comes_back_whole_until_it_is_ended(
     })
     .await;
     // What watches the registry has gone on, too.
-    bed.server.directory.end_device(client.registered.device, EndedBy::Operator).await.unwrap();
+    bed.server.directory.revoke(client.registered.device, Actor::Operator).await.unwrap();
     let is_revoked = |status: &Status| status.connection == Connection::Stopped { cause: Cause::Unknown };
     client.until("the client to be revoked", is_revoked).await;
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
-use petit_server::registry::EndedBy;
+use petit_relay::Access;
 use petit_tests::bed::Bed;
 use petit_tests::figures::{Times, figure, rounds};
 use petit_tests::service::Service;
@@ -146,7 +146,7 @@ async fn a_registration_that_ends_before_anybody_listens_is_told_all_the_same() 
     let client = bed.client(&service).await;
     let status = client.until("a registration", |status| status.registered.is_some()).await;
     let device = status.registered.unwrap().device;
-    bed.server.directory.end_device(device, EndedBy::Client).await.unwrap();
+    assert!(bed.server.directory.unregister(device).await);
     assert_eq!(bed.server.endings().try_recv(), Ok(device), "by whoever asks first");
     assert!(bed.server.endings().try_recv().is_err(), "and by nobody twice");
 }

@@ -297,7 +297,7 @@ async fn revocations_end_sessions_at_once_every_time() {
         assert!(tcp.read(&mut buffer).await.unwrap() > 0);
         let start = Instant::now();
         let device = client.registered.device;
-        bed.server.directory.end_device(device, petit_server::registry::EndedBy::Operator).await.unwrap();
+        bed.server.directory.revoke(device, petit_server::registry::Actor::Operator).await.unwrap();
         soon("the session to end", async {
             while bed.server.relay.sessions().iter().any(|session| session.device == device) {
                 tokio::task::yield_now().await;

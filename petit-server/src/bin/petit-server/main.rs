@@ -4,6 +4,7 @@
 //! itself.
 
 mod ask;
+mod audit;
 mod explain;
 mod fronts;
 #[cfg(unix)]
@@ -183,6 +184,12 @@ enum Verb {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         url: String,
     },
+    /// Who has changed what in the registry, and whether that log is whole
+    #[command(after_help = "Examples:\n  petit-server audit list\n  petit-server audit verify")]
+    Audit {
+        #[command(subcommand)]
+        verb: audit::AuditVerb,
+    },
     /// Show the log: logs/server.log beside the config file
     #[command(after_help = "Examples:\n  petit-server logs\n  petit-server logs -f")]
     Logs {
@@ -355,6 +362,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Reload => return restarting::reload(cli.json, &folder).await,
         Verb::Backup { folder: to } => setup::backup(cli.json, &folder, to).await?,
         Verb::Restore { folder: from } => setup::restore(cli.json, &folder, from).await?,
+        Verb::Audit { verb } => audit::audit(cli.json, &folder, verb).await?,
         Verb::Start => run::start(cli.json, &folder).await?,
         Verb::Logs { follow, lines } => cli::logs(cli.json, &folder.log(), *follow, *lines).await?,
         Verb::Completion { shell } => cli::completions::<Cli>(*shell, PROGRAM),
@@ -472,6 +480,7 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
         | Verb::Restart { .. }
         | Verb::Reload
         | Verb::Logs { .. }
+        | Verb::Audit { .. }
         | Verb::Backup { .. }
         | Verb::Restore { .. }
         | Verb::Config { .. }

@@ -173,7 +173,8 @@ impl<'a> Main<'a> {
         // They keep what they know, should this process serve again after another has taken its place.
         let watched = Arc::clone(&self.server);
         let watching = async {
-            tokio::join!(watched.watch_memory(), watched.watch_certificate(), watched.watch_registry());
+            let (memory, certificate) = (watched.watch_memory(), watched.watch_certificate());
+            tokio::join!(memory, certificate, watched.watch_registry(), watched.watch_changes());
         };
         tokio::pin!(watching);
         loop {

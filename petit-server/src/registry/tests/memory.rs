@@ -9,8 +9,9 @@ pub(super) struct MemoryRows {
     services: Vec<Kept>,
     aliases: Vec<(Alias, RegisteredId)>,
     tombstones: Vec<(Alias, Tombstone)>,
-    /// What and its detail.
-    pub(super) events: Vec<(&'static str, String)>,
+    pub(super) changes: Vec<Change>,
+    /// Up to where the changes were trimmed.
+    pub(super) trimmed: Option<SignedHead>,
     /// Rows that were written.
     pub(super) written: usize,
 }
@@ -93,7 +94,12 @@ impl Rows for MemoryRows {
     }
 
     async fn insert_device(&mut self, device: &NewDevice) -> Result<(), StoreError> {
-        let stored = StoredDevice { id: device.id, name: device.name.clone(), is_ended: false };
+        let stored = StoredDevice {
+            id: device.id,
+            key: device.key.clone(),
+            name: device.name.clone(),
+            is_ended: false,
+        };
         self.devices.push((stored, device.key.clone()));
         self.wrote()
     }
@@ -192,21 +198,48 @@ impl Rows for MemoryRows {
         self.wrote()
     }
 
-    async fn insert_event(&mut self, event: &Event<'_>) -> Result<(), StoreError> {
-        self.events.push((event.what, event.detail.to_owned()));
+    async fn head(&mut self) -> Result<Head, StoreError> {
+        let nothing = Head { version: 0, hash: ChangeHash::NONE };
+        Ok(self
+            .changes
+            .last()
+            .map(Change::head)
+            .or(self.trimmed.as_ref().map(|it| it.head))
+            .unwrap_or(nothing))
+    }
+
+    async fn append_change(&mut self, change: &Change) -> Result<(), StoreError> {
+        assert_eq!(change.prev, self.head().await?.hash);
+        self.changes.push(change.clone());
         self.wrote()
     }
 
-    async fn has_event(
-        &mut self,
-        _: &DeviceId,
-        (what, _): (&'static str, &str),
-        _: Timestamp,
-    ) -> Result<bool, StoreError> {
-        Ok(self.events.iter().any(|(known, _)| *known == what))
+    async fn change_bytes(&mut self, actor: Actor, since: Timestamp) -> Result<u64, StoreError> {
+        let of = self.changes.iter().filter(|change| change.actor == actor && change.at > since);
+        Ok(of.map(|change| canonical(&change.body).len() as u64 + 400).sum())
     }
 
-    async fn trim_events(&mut self, _: Option<&DeviceId>, _: u32) -> Result<(), StoreError> {
-        Ok(())
+    async fn count_changes(
+        &mut self,
+        kind: &'static str,
+        subject: &str,
+        since: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let is_one = |change: &&Change| change.kind == kind && change.subject == subject && change.at > since;
+        Ok(self.changes.iter().filter(is_one).count())
+    }
+
+    async fn oldest_change(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.changes.first().map(|change| change.at))
+    }
+
+    async fn last_change_before(&mut self, moment: Timestamp) -> Result<Option<Head>, StoreError> {
+        Ok(self.changes.iter().take_while(|change| change.at < moment).last().map(Change::head))
+    }
+
+    async fn delete_changes(&mut self, through: &SignedHead) -> Result<(), StoreError> {
+        self.changes.retain(|change| change.version > through.head.version);
+        self.trimmed = Some(through.clone());
+        self.wrote()
     }
 }

@@ -8,22 +8,29 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use petit_engine::secret::Fingerprint;
+use serde_json::json;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, SqlSafeStr};
+use sqlx::{Connection, Row, SqlSafeStr};
 
-use crate::registry::{StoreError, StoreErrorKind};
+use crate::registry::{Actor, Change, Rows, StoreError, StoreErrorKind, Timestamp};
 
 /// Marks the file as ours (`PRAGMA application_id`): "Ptit".
 pub(super) const APPLICATION: i64 = 0x5074_6974;
 
 /// What leads from each form to the next one, from none to form 1 first.
-const FILES: [(&str, &str); 2] = [
+const FILES: [(&str, &str); 4] = [
     ("registry", include_str!("migrations/1_registry.sql")),
     ("events of clients", include_str!("migrations/2_events_of_clients.sql")),
+    ("changes", include_str!("migrations/3_changes.sql")),
+    ("events carried over", include_str!("migrations/4_events_carried_over.sql")),
 ];
 /// The form that this version writes.
 pub(super) const FORM: i64 = FILES.len() as i64;
+
+/// The form that has both the events of before and the log of changes, which SQL alone cannot fill: it knows no SHA-256.
+const WITH_EVENTS: i64 = 3;
 
 /// sqlx is to enter migrations as run, and not to run them. `Migrator::skip` and `run` say the same, but the compiler does
 /// not see that their futures can be sent to another thread.
@@ -46,10 +53,40 @@ pub(super) async fn run(connection: &mut SqliteConnection, form: i64) -> Result<
         // Enters what is not in the list; what is there has to be the same file.
         MIGRATOR.run_direct(Some(form), &mut *tx, SKIP).await.map_err(migrate_error)?;
     }
+    if form < WITH_EVENTS {
+        MIGRATOR.run_direct(Some(WITH_EVENTS), &mut *tx, !SKIP).await.map_err(migrate_error)?;
+        carry_events_over(&mut tx).await?;
+    }
     MIGRATOR.run_direct(None, &mut *tx, !SKIP).await.map_err(migrate_error)?;
     let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORM}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *tx).await?;
     Ok(tx.commit().await?)
+}
+
+/// Makes a change of each event. Who has made it was written down only where it was a client, by itself.
+async fn carry_events_over(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let events = sqlx::query(
+        "SELECT e.at, e.what, e.subject, e.detail, e.device, d.key FROM events e \
+         LEFT JOIN devices d ON d.id = e.device ORDER BY e.number",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for event in &events {
+        let (what, subject): (String, String) = (event.try_get("what")?, event.try_get("subject")?);
+        let (detail, device): (&str, Option<&str>) = (event.try_get("detail")?, event.try_get("device")?);
+        let actor = match event.try_get::<Option<&[u8]>, _>("key")? {
+            // What others have tried stands under its holder.
+            Some(key) if what != "invite-reused" => Actor::Client(Fingerprint::of(key)),
+            Some(_) | None => Actor::Unrecorded,
+        };
+        let body = match device {
+            Some(device) => json!({ "detail": detail, "client": device }),
+            None => json!({ "detail": detail }),
+        };
+        let (head, at) = (connection.head().await?, Timestamp(event.try_get("at")?));
+        connection.append_change(&Change::after(head, (at, actor), (what.into(), subject), body)).await?;
+    }
+    Ok(())
 }
 
 fn migrate_error(error: MigrateError) -> StoreError {

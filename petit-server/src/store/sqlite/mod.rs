@@ -13,7 +13,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
-use petit_engine::secret::InviteId;
+use petit_engine::secret::{InviteId, PrivateKey};
 use petit_relay::EnrolRequest;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
@@ -23,8 +23,8 @@ use self::file::Identity;
 use self::values::is_locked;
 use super::{Store, StoreFuture};
 use crate::registry::{
-    AliasRow, AnnouncedRow, Delta, DeviceRow, EndedBy, EnrolledRow, InviteRow, NewInvite, RegistrationLimits,
-    Registry, StoreError, StoreErrorKind, Tables, Timestamp,
+    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, InviteRow, NewInvite,
+    RegistrationLimits, Registry, StoreError, StoreErrorKind, Tables, Timestamp,
 };
 
 /// The registry in a SQLite file.
@@ -228,16 +228,16 @@ impl Store for SqliteStore {
         Box::pin(self.read(async |rows| queries::load(rows).await))
     }
 
-    fn invite(&self, invite: NewInvite, force: bool) -> StoreFuture<'_, ()> {
-        Box::pin(self.write(async move |rows| rules(rows).invite(&invite, force).await))
+    fn invite(&self, invite: NewInvite, force: bool, actor: Actor) -> StoreFuture<'_, ()> {
+        Box::pin(self.write(async move |rows| rules(rows).invite(&invite, force, actor).await))
     }
 
     fn invites(&self) -> StoreFuture<'_, Vec<InviteRow>> {
         Box::pin(self.read(async |rows| queries::invites(rows).await))
     }
 
-    fn withdraw(&self, id: InviteId) -> StoreFuture<'_, ()> {
-        Box::pin(self.write(async move |rows| rules(rows).withdraw(id).await))
+    fn withdraw(&self, id: InviteId, actor: Actor) -> StoreFuture<'_, ()> {
+        Box::pin(self.write(async move |rows| rules(rows).withdraw(id, actor).await))
     }
 
     fn enrol(&self, request: EnrolRequest) -> StoreFuture<'_, Result<(EnrolledRow, Delta), EnrolRefusal>> {
@@ -264,16 +264,33 @@ impl Store for SqliteStore {
         Box::pin(self.write(async move |rows| rules(rows).remove_service(&device, &name).await))
     }
 
-    fn end_device(&self, device: DeviceId, by: EndedBy) -> StoreFuture<'_, Delta> {
-        Box::pin(self.write(async move |rows| rules(rows).end_device(device, by).await))
+    fn revoke(&self, device: DeviceId, actor: Actor) -> StoreFuture<'_, Delta> {
+        Box::pin(self.write(async move |rows| rules(rows).revoke(device, actor).await))
     }
 
-    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool) -> StoreFuture<'_, Delta> {
-        Box::pin(self.write(async move |rows| rules(rows).add_alias(id, &alias, force).await))
+    fn unregister(&self, device: DeviceId) -> StoreFuture<'_, Delta> {
+        Box::pin(self.write(async move |rows| rules(rows).unregister(device).await))
     }
 
-    fn remove_alias(&self, id: RegisteredId, alias: Alias) -> StoreFuture<'_, Delta> {
-        Box::pin(self.write(async move |rows| rules(rows).remove_alias(id, alias).await))
+    fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool, actor: Actor) -> StoreFuture<'_, Delta> {
+        Box::pin(self.write(async move |rows| rules(rows).add_alias(id, &alias, force, actor).await))
+    }
+
+    fn remove_alias(&self, id: RegisteredId, alias: Alias, actor: Actor) -> StoreFuture<'_, Delta> {
+        Box::pin(self.write(async move |rows| rules(rows).remove_alias(id, alias, actor).await))
+    }
+
+    fn changes(&self, after: u64, most: u32) -> StoreFuture<'_, ChangePage> {
+        Box::pin(self.read(async move |rows| queries::changes(rows, after, most).await))
+    }
+
+    fn trim_changes(&self, key: PrivateKey) -> StoreFuture<'_, Option<u64>> {
+        // On most days there is nothing to forget, and nothing is written.
+        Box::pin(self.read_then_write(async move |rows| rules(rows).trim_changes(&key).await))
+    }
+
+    fn restored(&self, actor: Actor) -> StoreFuture<'_, ()> {
+        Box::pin(self.write(async move |rows| rules(rows).restored(actor).await))
     }
 
     fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>> {

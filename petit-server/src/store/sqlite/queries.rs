@@ -7,10 +7,11 @@ use petit_relay::Route;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::rows::{head, signed};
 use super::values::{bytes, key, parsed, service_row};
 use crate::registry::{
-    AliasRow, Device, DeviceRow, EndedBy, InviteRow, InviteState, Service, ServiceRow, StoreError, Tables,
-    Timestamp,
+    AliasRow, Change, ChangeHash, ChangePage, Device, DeviceRow, EndedBy, Head, InviteRow, InviteState,
+    Service, ServiceRow, StoreError, Tables, Timestamp, canonical,
 };
 
 /// All that lookups need.
@@ -171,4 +172,42 @@ pub(super) async fn aliases(connection: &mut SqliteConnection) -> Result<Vec<Ali
         });
     }
     Ok(aliases)
+}
+
+/// The log of changes after a version.
+pub(super) async fn changes(
+    connection: &mut SqliteConnection,
+    after: u64,
+    most: u32,
+) -> Result<ChangePage, StoreError> {
+    let row =
+        sqlx::query("SELECT version, hash, checkpoint FROM registry").fetch_one(&mut *connection).await?;
+    let checkpoint: Option<&str> = row.try_get("checkpoint")?;
+    let checkpoint = checkpoint.map(|text| parsed(text, "checkpoint")).transpose()?;
+    let head = head(row.try_get("version")?, row.try_get("hash")?)?;
+    let rows = sqlx::query("SELECT * FROM changes WHERE version > ? ORDER BY version LIMIT ?")
+        .bind(signed(after))
+        .bind(i64::from(most))
+        .fetch_all(&mut *connection)
+        .await?;
+    let changes = rows.iter().map(change).collect::<Result<_, _>>()?;
+    Ok(ChangePage { head, checkpoint, changes })
+}
+
+fn change(row: &SqliteRow) -> Result<Change, StoreError> {
+    let Head { version, hash } = head(row.try_get("version")?, row.try_get("hash")?)?;
+    let text: &str = row.try_get("body")?;
+    // One that was altered may be no JSON any more, or not in the form in which it was written. It is handed on as it
+    // is, for whoever verifies the log to find.
+    let body = serde_json::from_str(text).ok().filter(|body| canonical(body) == text);
+    Ok(Change {
+        version,
+        at: Timestamp(row.try_get("at")?),
+        actor: parsed(row.try_get("actor")?, "actor")?,
+        kind: row.try_get::<String, _>("kind")?.into(),
+        subject: row.try_get("subject")?,
+        body: body.unwrap_or_else(|| text.into()),
+        prev: ChangeHash(bytes(row.try_get("prev")?, "hash")?),
+        hash,
+    })
 }

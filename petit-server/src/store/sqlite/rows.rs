@@ -8,8 +8,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::values::{bytes, key, kind_text, parsed, port, service_row};
 use crate::registry::{
-    EndedBy, Event, InviteUse, NewDevice, NewInvite, Rows, ServiceRow, StoreError, StoredDevice,
-    StoredInvite, StoredService, Timestamp, Tombstone,
+    Actor, Change, ChangeHash, EndedBy, Head, InviteUse, NewDevice, NewInvite, Rows, ServiceRow, SignedHead,
+    StoreError, StoredDevice, StoredInvite, StoredService, Timestamp, Tombstone, canonical,
 };
 
 impl Rows for SqliteConnection {
@@ -68,7 +68,7 @@ impl Rows for SqliteConnection {
     }
 
     async fn device(&mut self, id: &DeviceId) -> Result<Option<StoredDevice>, StoreError> {
-        let row = sqlx::query("SELECT id, name, ended_at FROM devices WHERE id = ?")
+        let row = sqlx::query("SELECT id, key, name, ended_at FROM devices WHERE id = ?")
             .bind(id.as_str())
             .fetch_optional(self)
             .await?;
@@ -76,7 +76,7 @@ impl Rows for SqliteConnection {
     }
 
     async fn device_by_key(&mut self, key: &PublicKey) -> Result<Option<StoredDevice>, StoreError> {
-        let row = sqlx::query("SELECT id, name, ended_at FROM devices WHERE key = ?")
+        let row = sqlx::query("SELECT id, key, name, ended_at FROM devices WHERE key = ?")
             .bind(key.as_bytes())
             .fetch_optional(self)
             .await?;
@@ -268,57 +268,104 @@ impl Rows for SqliteConnection {
         Ok(())
     }
 
-    async fn insert_event(&mut self, event: &Event<'_>) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO events (at, what, subject, detail, device) VALUES (?, ?, ?, ?, ?)")
-            .bind(event.at.0)
-            .bind(event.what)
-            .bind(event.subject)
-            .bind(event.detail)
-            .bind(event.device.map(DeviceId::as_str))
+    async fn head(&mut self) -> Result<Head, StoreError> {
+        let (version, hash): (i64, Vec<u8>) =
+            sqlx::query_as("SELECT version, hash FROM registry").fetch_one(self).await?;
+        head(version, &hash)
+    }
+
+    async fn append_change(&mut self, change: &Change) -> Result<(), StoreError> {
+        let version = signed(change.version);
+        sqlx::query(
+            "INSERT INTO changes (version, at, actor, kind, subject, body, prev, hash) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(version)
+        .bind(change.at.0)
+        .bind(change.actor.to_string())
+        .bind(&*change.kind)
+        .bind(&change.subject)
+        .bind(canonical(&change.body))
+        .bind(&change.prev.0[..])
+        .bind(&change.hash.0[..])
+        .execute(&mut *self)
+        .await?;
+        sqlx::query("UPDATE registry SET version = ?, hash = ?")
+            .bind(version)
+            .bind(&change.hash.0[..])
             .execute(self)
             .await?;
         Ok(())
     }
 
-    async fn has_event(
-        &mut self,
-        device: &DeviceId,
-        (what, subject): (&'static str, &str),
-        since: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let found: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM events WHERE device = ? AND what = ? AND subject = ? AND at > ? LIMIT 1",
+    async fn change_bytes(&mut self, actor: Actor, since: Timestamp) -> Result<u64, StoreError> {
+        let bytes: i64 = sqlx::query_scalar(
+            "SELECT coalesce(sum(length(body) + ?), 0) FROM changes WHERE actor = ? AND at > ?",
         )
-        .bind(device.as_str())
-        .bind(what)
-        .bind(subject)
+        .bind(BYTES_BESIDE_BODY)
+        .bind(actor.to_string())
         .bind(since.0)
-        .fetch_optional(self)
+        .fetch_one(self)
         .await?;
-        Ok(found.is_some())
+        Ok(u64::try_from(bytes).unwrap_or_default())
     }
 
-    async fn trim_events(&mut self, device: Option<&DeviceId>, keep: u32) -> Result<(), StoreError> {
-        match device {
-            Some(device) => {
-                sqlx::query(
-                    "DELETE FROM events WHERE device = ?1 AND number <= \
-                     (SELECT number FROM events WHERE device = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
-                )
-                .bind(device.as_str())
-                .bind(i64::from(keep))
-                .execute(self)
-                .await?
-            }
-            None => {
-                sqlx::query("DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?")
-                    .bind(i64::from(keep))
-                    .execute(self)
-                    .await?
-            }
-        };
+    async fn count_changes(
+        &mut self,
+        kind: &'static str,
+        subject: &str,
+        since: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let count: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM changes WHERE kind = ? AND subject = ? AND at > ?")
+                .bind(kind)
+                .bind(subject)
+                .bind(since.0)
+                .fetch_one(self)
+                .await?;
+        Ok(usize::try_from(count).unwrap_or_default())
+    }
+
+    async fn oldest_change(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let at: Option<i64> = sqlx::query_scalar("SELECT at FROM changes ORDER BY version LIMIT 1")
+            .fetch_optional(self)
+            .await?;
+        Ok(at.map(Timestamp))
+    }
+
+    async fn last_change_before(&mut self, moment: Timestamp) -> Result<Option<Head>, StoreError> {
+        let last: Option<(i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT version, hash FROM changes WHERE version < \
+             coalesce((SELECT min(version) FROM changes WHERE at >= ?), (SELECT version + 1 FROM registry)) \
+             ORDER BY version DESC LIMIT 1",
+        )
+        .bind(moment.0)
+        .fetch_optional(self)
+        .await?;
+        last.map(|(version, hash)| head(version, &hash)).transpose()
+    }
+
+    async fn delete_changes(&mut self, through: &SignedHead) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM changes WHERE version <= ?")
+            .bind(signed(through.head.version))
+            .execute(&mut *self)
+            .await?;
+        sqlx::query("UPDATE registry SET checkpoint = ?").bind(through.to_string()).execute(self).await?;
         Ok(())
     }
+}
+
+/// What a row of the log takes beside its body, roughly: hashes, actor, subject, and its places in two indices.
+const BYTES_BESIDE_BODY: i64 = 400;
+
+pub(super) fn head(version: i64, hash: &[u8]) -> Result<Head, StoreError> {
+    let version = u64::try_from(version).map_err(|_| StoreError::row("version"))?;
+    Ok(Head { version, hash: ChangeHash(bytes(hash, "hash")?) })
+}
+
+/// A version as SQL has it.
+pub(super) fn signed(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
 }
 
 fn invite(row: &SqliteRow) -> Result<StoredInvite, StoreError> {
@@ -341,6 +388,7 @@ fn invite(row: &SqliteRow) -> Result<StoredInvite, StoreError> {
 fn device(row: &SqliteRow) -> Result<StoredDevice, StoreError> {
     Ok(StoredDevice {
         id: parsed(row.try_get("id")?, "device ID")?,
+        key: key(row.try_get("key")?)?,
         name: row.try_get("name")?,
         is_ended: row.try_get::<Option<i64>, _>("ended_at")?.is_some(),
     })

@@ -1,6 +1,6 @@
 //! The registry on a real file.
 
-mod events;
+mod changes;
 mod forms;
 mod place;
 mod queries;
@@ -13,7 +13,7 @@ use petit_engine::proto::control::Text;
 use petit_engine::secret::{InviteHash, InviteSecret, PublicKey};
 
 use super::*;
-use crate::registry::{Conflict, Device, InviteState, is_disk_full};
+use crate::registry::{Conflict, Device, EndedBy, InviteState, is_disk_full};
 use sqlx::sqlite::SqliteConnectOptions;
 
 struct Bed {
@@ -47,7 +47,7 @@ impl Bed {
             note: "for Anna".into(),
             not_after: in_seconds(lasts),
         };
-        self.store.invite(invite, false).await.unwrap();
+        self.store.invite(invite, false, Actor::Operator).await.unwrap();
         (id, secret)
     }
 
@@ -65,7 +65,7 @@ impl Bed {
     }
 
     async fn alias(&self, id: RegisteredId, alias: &str) -> Result<(), Conflict> {
-        match self.store.add_alias(id, alias.parse().unwrap(), false).await {
+        match self.store.add_alias(id, alias.parse().unwrap(), false, Actor::Operator).await {
             Ok(_) => Ok(()),
             Err(error) => match error.kind() {
                 StoreErrorKind::Conflict(conflict) => Err(conflict.clone()),
@@ -92,7 +92,7 @@ fn request(invite: (InviteId, InviteHash), key: &PublicKey) -> EnrolRequest {
 }
 
 fn key() -> PublicKey {
-    petit_engine::secret::PrivateKey::generate().unwrap().public().clone()
+    PrivateKey::generate().unwrap().public().clone()
 }
 
 #[tokio::test]
@@ -130,9 +130,9 @@ async fn invites_that_are_not_good_any_more_say_so_only_to_their_holder() {
     let nearly = bed.invite(None, 60).await;
     assert!(bed.enrol(nearly, &key()).await.is_ok());
     let withdrawn = bed.invite(None, 3600).await;
-    bed.store.withdraw(withdrawn.0).await.unwrap();
+    bed.store.withdraw(withdrawn.0, Actor::Operator).await.unwrap();
     assert_eq!(bed.enrol(withdrawn, &key()).await.unwrap_err(), EnrolRefusal::Withdrawn);
-    assert!(bed.store.withdraw(withdrawn.0).await.is_err());
+    assert!(bed.store.withdraw(withdrawn.0, Actor::Operator).await.is_err());
 }
 
 #[tokio::test]
@@ -141,9 +141,9 @@ async fn a_revoked_key_stays_out() {
     let invite = bed.invite(Some("acme"), 3600).await;
     let key = key();
     let enrolled = bed.enrol(invite, &key).await.unwrap();
-    let changes = bed.store.end_device(enrolled.device, EndedBy::Operator).await.unwrap();
+    let changes = bed.store.revoke(enrolled.device, Actor::Operator).await.unwrap();
     assert_eq!((changes.devices_gone, changes.services_gone), (vec![enrolled.device], vec![enrolled.id]));
-    assert!(bed.store.end_device(enrolled.device, EndedBy::Operator).await.is_err());
+    assert!(bed.store.revoke(enrolled.device, Actor::Operator).await.is_err());
     let fresh = bed.invite(None, 3600).await;
     assert_eq!(bed.enrol(fresh, &key).await.unwrap_err(), EnrolRefusal::Revoked);
     assert_eq!(bed.enrol(invite, &key).await.unwrap_err(), EnrolRefusal::Revoked);
@@ -216,12 +216,12 @@ async fn aliases_have_one_owner_and_rest_after_it() {
     bed.alias(a.id, "acme").await.unwrap();
     bed.alias(a.id, "shop.acme.example").await.unwrap();
     assert!(matches!(bed.alias(b.id, "acme").await, Err(Conflict::AliasTaken { id, .. }) if id == a.id));
-    bed.store.remove_alias(a.id, "acme".parse().unwrap()).await.unwrap();
-    assert!(bed.store.remove_alias(a.id, "acme".parse().unwrap()).await.is_err());
+    bed.store.remove_alias(a.id, "acme".parse().unwrap(), Actor::Operator).await.unwrap();
+    assert!(bed.store.remove_alias(a.id, "acme".parse().unwrap(), Actor::Operator).await.is_err());
     assert!(matches!(bed.alias(b.id, "acme").await, Err(Conflict::AliasTombstoned { .. })));
     bed.alias(a.id, "acme").await.unwrap();
-    bed.store.remove_alias(a.id, "acme".parse().unwrap()).await.unwrap();
-    bed.store.add_alias(b.id, "acme".parse().unwrap(), true).await.unwrap();
+    bed.store.remove_alias(a.id, "acme".parse().unwrap(), Actor::Operator).await.unwrap();
+    bed.store.add_alias(b.id, "acme".parse().unwrap(), true, Actor::Operator).await.unwrap();
     let stranger = RegisteredId::random().unwrap();
     assert_eq!(bed.alias(stranger, "other").await, Err(Conflict::NoService(stranger)));
 
@@ -252,7 +252,7 @@ async fn a_service_gets_as_many_aliases_as_its_client_can_be_told_of_and_no_more
     let hint = format!("petit-server removealias {}", device.id);
     assert!(words.contains(&format!("has {most} aliases")) && words.contains(&hint), "{words}");
     bed.alias(device.id, &alias(0)).await.unwrap(); // one that it has already
-    bed.store.remove_alias(device.id, alias(0).parse().unwrap()).await.unwrap();
+    bed.store.remove_alias(device.id, alias(0).parse().unwrap(), Actor::Operator).await.unwrap();
     bed.alias(device.id, &alias(most)).await.unwrap();
 }
 
@@ -301,7 +301,7 @@ async fn what_is_stored_of_an_invite_cannot_redeem_it() {
         note: String::new(),
         not_after: in_seconds(60),
     };
-    bed.store.invite(invite, false).await.unwrap();
+    bed.store.invite(invite, false, Actor::Operator).await.unwrap();
     let mut all = Vec::new();
     for file in std::fs::read_dir(bed.dir.path()).unwrap() {
         all.extend(std::fs::read(file.unwrap().path()).unwrap());
@@ -314,7 +314,7 @@ async fn what_is_stored_of_an_invite_cannot_redeem_it() {
 async fn a_device_whose_registration_has_ended_gets_no_service_any_more() {
     let bed = Bed::new().await;
     let device = bed.enrolled().await.device;
-    bed.store.end_device(device, EndedBy::Operator).await.unwrap();
+    bed.store.revoke(device, Actor::Operator).await.unwrap();
     let offer = vec![("db".parse().unwrap(), ServiceKind::Tcp)];
     let error = bed.store.announce(device, offer, LIMITS).await.unwrap_err();
     assert!(matches!(error.kind(), StoreErrorKind::Conflict(Conflict::NoDevice(_))), "{error}");
@@ -339,7 +339,7 @@ async fn a_failure_does_not_outlast_its_cause() {
             note: "x".repeat(200),
             not_after: in_seconds(60),
         };
-        match bed.store.invite(invite, false).await {
+        match bed.store.invite(invite, false, Actor::Operator).await {
             Ok(()) => {}
             Err(error) if *error.kind() == StoreErrorKind::Failed => {
                 assert!(is_disk_full(&error), "{error:?}");
@@ -376,7 +376,7 @@ async fn an_invite_may_give_a_former_alias_to_a_returning_customer() {
     let bed = Bed::new().await;
     let old = bed.enrolled().await;
     bed.alias(old.id, "acme").await.unwrap();
-    bed.store.end_device(old.device, EndedBy::Operator).await.unwrap();
+    bed.store.revoke(old.device, Actor::Operator).await.unwrap();
     let invite = |id: u8| NewInvite {
         id: InviteId([id; 16]),
         secret: InviteSecret::from_bytes([id; 32]).hash(),
@@ -385,9 +385,9 @@ async fn an_invite_may_give_a_former_alias_to_a_returning_customer() {
         note: String::new(),
         not_after: in_seconds(60),
     };
-    let error = bed.store.invite(invite(1), false).await.unwrap_err().to_string();
+    let error = bed.store.invite(invite(1), false, Actor::Operator).await.unwrap_err().to_string();
     assert!(error.contains(old.device.as_str()) && error.contains("90 days"), "{error}");
-    bed.store.invite(invite(2), true).await.unwrap();
+    bed.store.invite(invite(2), true, Actor::Operator).await.unwrap();
     let new = bed.enrol((InviteId([2; 16]), InviteSecret::from_bytes([2; 32]).hash()), &key()).await.unwrap();
     assert_eq!(bed.store.load().await.unwrap().aliases, [("acme".parse().unwrap(), new.id)]);
 }

@@ -1,6 +1,7 @@
 //! Registries that released versions have written.
 
 use super::*;
+use crate::audit::Verifier;
 
 /// A registry of form 1, made by the programs of version 0.1.0: clients that are registered, renamed, revoked and
 /// unregistered, services that were given back, aliases and those of former owners, and an invite of each state.
@@ -21,7 +22,23 @@ fn written(form: &[u8]) -> (tempfile::TempDir, PathBuf) {
 
 /// Every column of every row that form 1 has, as SQL would write it.
 async fn rows_of_form_1(path: &Path) -> Vec<String> {
-    rows(path, "number at what subject detail").await
+    rows(path, "at what subject detail").await
+}
+
+/// The events, in their order, wherever the form of the file has them.
+async fn events(connection: &mut SqliteConnection, columns: &str) -> Vec<String> {
+    let has_events = "SELECT count(*) FROM sqlite_schema WHERE name = 'events'";
+    let has_events: i64 = sqlx::query_scalar(has_events).fetch_one(&mut *connection).await.unwrap();
+    let from = match has_events {
+        0 => {
+            "(SELECT version AS number, at, kind AS what, subject, body ->> 'detail' AS detail, \
+             body ->> 'client' AS device FROM changes)"
+        }
+        _ => "events",
+    };
+    let columns: Vec<String> = columns.split(' ').map(|column| format!("quote({column})")).collect();
+    let sql = format!("SELECT 'events ' || {} FROM {from} ORDER BY number", columns.join(" || ' ' || "));
+    sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(connection).await.unwrap()
 }
 
 async fn rows(path: &Path, of_events: &str) -> Vec<String> {
@@ -39,7 +56,6 @@ async fn rows(path: &Path, of_events: &str) -> Vec<String> {
         ("services", "id device name kind port created_at ended_at"),
         ("aliases", "alias service created_at"),
         ("tombstones", "alias device released_at"),
-        ("events", of_events),
     ] {
         let columns: Vec<String> = columns.split(' ').map(|column| format!("quote({column})")).collect();
         let sql = format!("SELECT '{table} ' || {} FROM {table} ORDER BY rowid", columns.join(" || ' ' || "));
@@ -47,6 +63,7 @@ async fn rows(path: &Path, of_events: &str) -> Vec<String> {
             sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
         rows.extend(found);
     }
+    rows.extend(events(&mut connection, of_events).await);
     connection.close().await.unwrap();
     rows
 }
@@ -86,7 +103,7 @@ async fn a_registry_of_form_1_opens_and_loses_nothing() {
 
     // And it goes on from there.
     let id = anna.services[1].id;
-    store.add_alias(id, "later".parse().unwrap(), false).await.unwrap();
+    store.add_alias(id, "later".parse().unwrap(), false, Actor::Operator).await.unwrap();
     store.close().await.unwrap();
     let again = SqliteStore::open(&path).await.unwrap();
     assert_eq!(again.load().await.unwrap().aliases.len(), 3);
@@ -95,7 +112,7 @@ async fn a_registry_of_form_1_opens_and_loses_nothing() {
 #[tokio::test]
 async fn a_registry_of_form_2_opens_and_loses_nothing() {
     let (_dir, path) = written(FORM_2);
-    let all = "number at what subject detail coalesce(device,'')";
+    let all = "at what subject detail coalesce(device,'')";
     let before = rows(&path, all).await;
     assert_eq!(before.len(), 7 + 4 + 6 + 3 + 2 + 31);
     let store = SqliteStore::open(&path).await.unwrap();
@@ -110,6 +127,17 @@ async fn a_registry_of_form_2_opens_and_loses_nothing() {
     let invites = store.invites().await.unwrap();
     let taken_back = invites.iter().filter(|row| row.state == InviteState::Withdrawn).count();
     assert_eq!((invites.iter().filter(|row| row.device.is_none()).count(), taken_back), (3, 1));
+
+    // Who has made a change is known where it was a client; the log begins with all of them, and is whole.
+    let page = store.changes(0, u32::MAX).await.unwrap();
+    let renamed = page.changes.iter().find(|change| change.kind == "device-renamed").unwrap();
+    let device = devices.iter().find(|row| row.id.as_str() == renamed.subject).unwrap();
+    assert_eq!(renamed.actor, Actor::Client(device.fingerprint));
+    let made = page.changes.iter().find(|change| change.kind == "invite-made").unwrap();
+    assert_eq!(made.actor, Actor::Unrecorded);
+    let mut verifier = Verifier::new(None, Vec::new(), &[]).unwrap();
+    page.changes.iter().for_each(|change| verifier.add(change).unwrap());
+    assert_eq!(verifier.finish(page.head).unwrap().head.version, 31);
     store.close().await.unwrap();
 }
 
@@ -131,7 +159,7 @@ async fn a_registry_that_was_brought_up_has_the_tables_of_a_new_one() {
     let old = SqliteStore::open(&path).await.unwrap();
     let new = Bed::new().await;
     let shape_of_new = shape(&new.store).await;
-    assert!(shape_of_new.iter().any(|line| line.starts_with("table events device")), "{shape_of_new:#?}");
+    assert!(shape_of_new.iter().any(|line| line.starts_with("table changes actor")), "{shape_of_new:#?}");
     assert_eq!(shape(&old).await, shape_of_new);
 }
 

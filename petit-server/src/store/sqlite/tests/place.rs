@@ -26,7 +26,7 @@ impl Bed {
             note: String::new(),
             not_after: in_seconds(60),
         };
-        match self.store.invite(invite, false).await {
+        match self.store.invite(invite, false, Actor::Operator).await {
             Ok(()) => false,
             Err(error) if *error.kind() == StoreErrorKind::Replaced => true,
             Err(other) => panic!("{other}"),

@@ -20,7 +20,7 @@ impl Bed {
                     note: String::new(),
                     not_after: in_seconds(60),
                 };
-                rules(rows).invite(&invite, false).await?;
+                rules(rows).invite(&invite, false, Actor::Operator).await?;
                 rules(rows).enrol(&request((id, secret), &key())).await?.unwrap();
             }
             Ok(())
@@ -69,7 +69,7 @@ async fn one_client_is_looked_up_as_one_client() {
     let offer = vec![("db".parse().unwrap(), ServiceKind::Tcp), ("api".parse().unwrap(), ServiceKind::Http)];
     bed.store.announce(with_more.device, offer, LIMITS).await.unwrap();
     let gone = bed.enrolled().await;
-    bed.store.end_device(gone.device, EndedBy::Client).await.unwrap();
+    bed.store.unregister(gone.device).await.unwrap();
 
     let all = bed.store.devices().await.unwrap();
     assert_eq!(all.len(), 5);

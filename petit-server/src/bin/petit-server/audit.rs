@@ -1,0 +1,262 @@
+//! The log of changes: who did what, and whether it is what it was.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use clap::Subcommand;
+use petit_engine::secret::Fingerprint;
+use petit_host::cli::{self, Failure, table};
+use petit_host::exit::ExitCode;
+use petit_host::{files, logs};
+use petit_server::audit::{AuditFault, Verified, Verifier, heads_in};
+use petit_server::folder::Folder;
+use petit_server::registry::{Change, ChangePage, SignedHead, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::ask::AdminAccess;
+
+#[derive(Subcommand)]
+pub(crate) enum AuditVerb {
+    /// The newest changes of the registry: when, by whom, what
+    #[command(after_help = "Example:\n  petit-server audit list --last 200")]
+    List {
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        last: u32,
+    },
+    /// Look whether the log of changes is whole: nothing altered, nothing left out, and all there that the server has
+    /// signed into its log files; exits with 1 when it is not
+    #[command(
+        after_help = "Examples:\n  petit-server audit verify\n  petit-server audit verify changes.jsonl --key SHA256:…"
+    )]
+    Verify {
+        /// What `audit export` has written, instead of the registry
+        file: Option<PathBuf>,
+        /// A key that is trusted to have signed, beside this server's own two
+        #[arg(long, value_name = "FINGERPRINT")]
+        key: Vec<Fingerprint>,
+        /// A signed head that was kept elsewhere, as the server's log has it (petit-head-1.…)
+        #[arg(long, value_name = "HEAD")]
+        head: Vec<SignedHead>,
+    },
+    /// Write the whole log of changes into a file, signed: one JSON value in each line
+    #[command(after_help = "Example:\n  petit-server audit export changes.jsonl")]
+    Export {
+        /// Where to; a file that is there is replaced
+        file: PathBuf,
+    },
+}
+
+pub(crate) async fn audit(json: bool, folder: &Folder, verb: &AuditVerb) -> Result<(), Failure> {
+    match verb {
+        AuditVerb::List { last } => list(json, folder, *last).await,
+        AuditVerb::Verify { file, key, head } => verify(json, folder, file.as_deref(), (key, head)).await,
+        AuditVerb::Export { file } => export(json, folder, file).await,
+    }
+}
+
+async fn list(json: bool, folder: &Folder, last: u32) -> Result<(), Failure> {
+    let page = page(folder, &format!("last={last}")).await?;
+    let mut rows = vec![["CHANGE", "TIME", "BY", "WHAT", "OF", ""].map(str::to_owned).to_vec()];
+    rows.extend(page.changes.iter().map(|change| {
+        let particulars = if change.body == json!({}) { String::new() } else { change.body.to_string() };
+        vec![
+            change.version.to_string(),
+            humantime::format_rfc3339_seconds(SystemTime::from(change.at)).to_string(),
+            change.actor.to_string(),
+            change.kind.to_string(),
+            change.subject.clone(),
+            particulars,
+        ]
+    }));
+    let text = if page.changes.is_empty() { "Nothing was changed yet.".to_owned() } else { table(&rows) };
+    say(json, &text, &page)
+}
+
+fn say(json: bool, text: &str, value: &impl Serialize) -> Result<(), Failure> {
+    let value = serde_json::to_value(value).map_err(|error| Failure::of(&error))?;
+    cli::say(json, text, &value);
+    Ok(())
+}
+
+async fn page(folder: &Folder, which: &str) -> Result<ChangePage, Failure> {
+    let answer = AdminAccess::new(folder).call("GET", &format!("/changes?{which}"), None).await?;
+    serde_json::from_value(answer).map_err(|error| Failure::of(&error))
+}
+
+/// The whole log, page after page. The first page is of its beginning, and the last one is empty: what the registry's
+/// head was when there was nothing more.
+async fn pages(
+    folder: &Folder,
+    mut each: impl FnMut(&ChangePage) -> Result<(), Failure>,
+) -> Result<ChangePage, Failure> {
+    let mut after = 0;
+    loop {
+        let page = page(folder, &format!("after={after}")).await?;
+        each(&page)?;
+        match page.changes.last() {
+            Some(last) => after = last.version,
+            None => return Ok(page),
+        }
+    }
+}
+
+async fn verify(
+    json: bool,
+    folder: &Folder,
+    file: Option<&Path>,
+    (keys, heads): (&[Fingerprint], &[SignedHead]),
+) -> Result<(), Failure> {
+    let mut trusted = keys.to_vec();
+    // Elsewhere there is no server, and no key of its own.
+    trusted.extend(folder.pins().unwrap_or_default());
+    let mut heads = heads.to_vec();
+    let verified = match file {
+        Some(file) => Export::read(file)?.verify(heads, &trusted),
+        None => {
+            let log = logs::tail(&folder.log(), usize::MAX).map_err(|error| Failure::of(&error))?;
+            heads.extend(heads_in(&log));
+            let mut verifier = None;
+            let end = pages(folder, |page| {
+                let verifier = match &mut verifier {
+                    Some(verifier) => verifier,
+                    none => {
+                        let heads = std::mem::take(&mut heads);
+                        none.insert(Verifier::new(page.checkpoint.as_ref(), heads, &trusted).map_err(fault)?)
+                    }
+                };
+                page.changes.iter().try_for_each(|change| verifier.add(change)).map_err(fault)
+            });
+            let end = end.await?;
+            match verifier {
+                Some(verifier) => verifier.finish(end.head),
+                None => return Err(Failure::new(ExitCode::Failed, "the registry gave no log of changes")),
+            }
+        }
+    };
+    let Verified { first, head, signed, superseded } = verified.map_err(fault)?;
+    let mut text = match first {
+        Some(first) => {
+            format!("The log is whole: changes {first} to {}, each chained to the one before.", head.version)
+        }
+        None => "The log is whole: nothing was changed yet.".to_owned(),
+    };
+    text.push_str(&match signed {
+        0 => "\nThere is no signed head to compare it with.".to_owned(),
+        1 => "\nIt agrees with 1 head that the server has signed.".to_owned(),
+        many => format!("\nIt agrees with {many} heads that the server has signed."),
+    });
+    text.push_str(&match superseded {
+        0 => String::new(),
+        1 => "\n1 more was signed before a backup was put back.".to_owned(),
+        many => format!("\n{many} more were signed before a backup was put back."),
+    });
+    let value = json!({
+        "whole": true,
+        "first": first,
+        "last": head.version,
+        "hash": head.hash,
+        "signed_heads": signed,
+        "superseded_heads": superseded,
+    });
+    say(json, &text, &value)
+}
+
+/// What is wrong with a log. It stays wrong whatever is done, so that what to do is said in the documentation.
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn fault(fault: AuditFault) -> Failure {
+    Failure::new(ExitCode::Failed, fault.to_string())
+        .hint("compare it with a backup, or with what audit export has written before")
+}
+
+/// The first line of an exported log.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportBegin {
+    /// The form of the file.
+    petit_audit: u32,
+    checkpoint: Option<SignedHead>,
+}
+
+/// Its last line: without it the file is not whole.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportEnd {
+    head: SignedHead,
+}
+
+/// An exported log.
+struct Export {
+    begin: ExportBegin,
+    changes: Vec<Change>,
+    end: ExportEnd,
+}
+
+impl Export {
+    const FORM: u32 = 1;
+
+    fn read(file: &Path) -> Result<Self, Failure> {
+        let wrong = |line: usize, why: String| {
+            let place = format!("{}, line {line}: {why}", file.display());
+            Failure::new(
+                ExitCode::Failed,
+                format!("{place}; is it what audit export has written, to its end?"),
+            )
+        };
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            Failure::new(ExitCode::Failed, format!("cannot read {}: {error}", file.display()))
+        })?;
+        let lines: Vec<&str> = text.lines().collect();
+        let [begin, changes @ .., end] = &lines[..] else {
+            return Err(wrong(1, "there is no log in it".to_owned()));
+        };
+        let begin: ExportBegin = serde_json::from_str(begin).map_err(|error| wrong(1, error.to_string()))?;
+        if begin.petit_audit != Self::FORM {
+            return Err(wrong(1, format!("form {} is not known", begin.petit_audit)));
+        }
+        let end = serde_json::from_str(end).map_err(|error| wrong(lines.len(), error.to_string()))?;
+        let change = |(line, text): (usize, &&str)| {
+            serde_json::from_str(text).map_err(|error| wrong(line, error.to_string()))
+        };
+        let changes = (2..).zip(changes).map(change).collect::<Result<_, _>>()?;
+        Ok(Self { begin, changes, end })
+    }
+
+    fn verify(self, mut heads: Vec<SignedHead>, keys: &[Fingerprint]) -> Result<Verified, AuditFault> {
+        let head = self.end.head.head;
+        heads.push(self.end.head);
+        let mut verifier = Verifier::new(self.begin.checkpoint.as_ref(), heads, keys)?;
+        self.changes.iter().try_for_each(|change| verifier.add(change))?;
+        verifier.finish(head)
+    }
+}
+
+async fn export(json: bool, folder: &Folder, file: &Path) -> Result<(), Failure> {
+    let key = folder.read_key().map_err(|error| Failure::of(&error))?;
+    let (mut lines, mut changes) = (Vec::new(), 0);
+    let failed = |error: serde_json::Error| Failure::of(&error);
+    let end = pages(folder, |page| {
+        if lines.is_empty() {
+            let begin = ExportBegin { petit_audit: Export::FORM, checkpoint: page.checkpoint.clone() };
+            lines.push(serde_json::to_string(&begin).map_err(failed)?);
+        }
+        for change in &page.changes {
+            lines.push(serde_json::to_string(change).map_err(failed)?);
+        }
+        changes += page.changes.len();
+        Ok(())
+    });
+    let end = end.await?;
+    let head = SignedHead::sign(end.head, Timestamp::now(), &key).map_err(|error| Failure::of(&error))?;
+    lines.push(serde_json::to_string(&ExportEnd { head: head.clone() }).map_err(failed)?);
+    lines.push(String::new());
+    let file = std::path::absolute(file).map_err(|error| Failure::of(&error))?;
+    files::write_private(&file, lines.join("\n").as_bytes()).map_err(|error| Failure::of(&error))?;
+    let text = format!(
+        "{changes} changes are in {}, signed with this server's key {}.",
+        file.display(),
+        key.public().fingerprint()
+    );
+    say(json, &text, &json!({ "file": file, "changes": changes, "head": head }))
+}

@@ -1,0 +1,51 @@
+//! The log of changes, as the running server looks after it: what is old goes, and where the log stands is signed, so that
+//! nobody who can write the registry's file can take something back unnoticed.
+
+use std::time::Duration;
+
+use petit_engine::secret::InvalidKey;
+
+use super::Server;
+use crate::registry::{SignedHead, StoreError, StoreErrorKind, Timestamp};
+
+/// How often the head is signed into the log: what is done to changes that are older than this is noticed.
+const SIGN_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Why the head was not signed.
+#[derive(Debug, thiserror::Error)]
+enum SignError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
+}
+
+impl Server {
+    /// Signs the head of the log of changes now and every hour, and forgets what is older than it is kept, for as long as
+    /// the future is polled. Never ends.
+    pub async fn watch_changes(&self) {
+        loop {
+            match self.sign_changes().await {
+                Ok(head) => {
+                    tracing::info!(version = head.head.version, %head, "the log of changes stands here");
+                }
+                // Whoever keeps the registry now signs.
+                Err(SignError::Store(error)) if *error.kind() == StoreErrorKind::Elsewhere => {}
+                Err(error) => {
+                    let error = petit_host::cli::chain(&error);
+                    tracing::warn!(error, "the head of the log of changes was not signed");
+                }
+            }
+            tokio::time::sleep(SIGN_EVERY).await;
+        }
+    }
+
+    async fn sign_changes(&self) -> Result<SignedHead, SignError> {
+        let store = self.directory.store();
+        if let Some(through) = store.trim_changes(self.key.clone()).await? {
+            tracing::info!(through, "changes that are older than 400 days were forgotten");
+        }
+        let head = store.changes(u64::MAX, 0).await?.head;
+        Ok(SignedHead::sign(head, Timestamp::now(), &self.key)?)
+    }
+}
