@@ -12,8 +12,7 @@ use petit_server::folder::Folder;
 use petit_server::server::{Offline, ServerStartError, tunnel_address};
 use serde_json::Value;
 
-use super::run::start_failure;
-use super::{PROGRAM, load};
+use super::common::{PROGRAM, load, start_failure};
 
 /// The running server.
 pub(crate) struct Running {

@@ -5,6 +5,7 @@
 
 mod ask;
 mod audit;
+mod common;
 mod explain;
 mod fronts;
 #[cfg(unix)]
@@ -18,7 +19,7 @@ mod settings;
 mod setup;
 mod show;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode as ProcessExit;
 use std::time::Duration;
 
@@ -36,8 +37,7 @@ use petit_server::config;
 use petit_server::folder::Folder;
 use serde_json::{Value, json};
 
-/// Name of this program in hints.
-const PROGRAM: &str = "petit-server";
+use self::common::PROGRAM;
 
 #[derive(Parser)]
 #[command(
@@ -491,9 +491,4 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
     };
     cli::say(cli.json, &text, &value);
     Ok(())
-}
-
-/// Reads the config, with its path in every complaint.
-fn load(path: &Path) -> Result<config::Config, Failure> {
-    config::load(path).map(|(config, _)| config).map_err(|error| Failure::of(&error))
 }

@@ -26,7 +26,8 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot};
 
-use super::run::{Beginning, How, Main, Serving, Turn, socket_failure, start_failure};
+use super::common::start_failure;
+use super::run::{Beginning, How, Main, Serving, Turn, socket_failure};
 
 /// The name of links to processes before this one, among what is handed over.
 const ELDER: &str = "elder";

@@ -8,7 +8,8 @@ use petit_server::folder::Folder;
 use serde_json::{Value, json};
 
 use super::ask::Running;
-use super::{PROGRAM, load, show};
+use super::common::{PROGRAM, load};
+use super::show;
 
 /// After this whoever waits is told what for.
 const SILENT: Duration = Duration::from_secs(1);

@@ -15,14 +15,14 @@ use petit_host::shutdown::{ProcessSignal, Signals, StopCause, StopRequests, Urge
 use petit_host::watch::FileWatch;
 use petit_server::admin::{Admin, Command, InviteTerms, Running};
 use petit_server::config::{self, Config};
-use petit_server::folder::{Folder, KeyError};
-use petit_server::registry::{StoreErrorKind, is_disk_full};
+use petit_server::folder::Folder;
 use petit_server::server::{Inherited, Prepared, Reloaded, Server, ServerStartError, tunnel_address};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
+use super::common::{PROGRAM, load, start_failure};
 use super::restart::{self, Handover, Predecessors};
-use super::{PROGRAM, ask, fronts, load, show};
+use super::{ask, fronts, show};
 
 /// How the server is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -325,36 +325,6 @@ fn invite_terms(server: &Server, config: &Config) -> Result<InviteTerms, Invalid
         lifetime: config.invite_lifetime,
         vendor: config.name.clone(),
     })
-}
-
-/// What is wrong, and what to do next.
-pub(crate) fn start_failure(error: &ServerStartError) -> Failure {
-    let failure = Failure::of(error);
-    if is_disk_full(error) {
-        let problem = format!("the disk is full: {}", failure.message);
-        return Failure::new(ExitCode::Failed, problem).hint("nothing was changed; make room and try again");
-    }
-    match error {
-        ServerStartError::Running { .. } => failure.hint("see it with: petit-server status"),
-        ServerStartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
-            failure.hint("another program has this port; choose another one in the config file")
-        }
-        ServerStartError::Held { .. } => failure.hint(
-            "petit-server stop, then petit-server start: meanwhile connections are refused; or choose another port as well",
-        ),
-        ServerStartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            failure.hint("ports below 1024 need rights: setcap cap_net_bind_service=+ep on the program, or a higher port")
-        }
-        ServerStartError::Key(KeyError::Missing { .. }) => failure.hint("make it with: petit-server init"),
-        ServerStartError::Key(KeyError::Lost { .. }) => failure.hint(
-            "put it back from a copy; or use the backup key, which clients accept too: mv backup.key server.key",
-        ),
-        ServerStartError::Store(error) if *error.kind() == StoreErrorKind::Missing => failure.hint(
-            "put it back with: petit-server restore FOLDER; to begin anew without clients: petit-server init --new-registry",
-        ),
-        ServerStartError::Store(error) if *error.kind() == StoreErrorKind::NotARegistry => failure.hint("put a backup back with: petit-server restore FOLDER"),
-        _ => failure,
-    }
 }
 
 /// Starts the server in the background.

@@ -6,7 +6,8 @@ use petit_server::folder::Folder;
 use serde_json::{Map, Value, json};
 
 use super::ask::Running;
-use super::{PROGRAM, load, show};
+use super::common::{PROGRAM, load};
+use super::show;
 
 /// What is said of a setting stands from this column on.
 const COLUMN: usize = 44;

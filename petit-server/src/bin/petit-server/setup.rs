@@ -20,8 +20,8 @@ use petit_server::server::{Begun, LostRegistry, Offline, ServerStartError, tunne
 use serde_json::{Value, json};
 
 use super::ask::AdminAccess;
-use super::run::start_failure;
-use super::{PROGRAM, fronts, load, show};
+use super::common::{PROGRAM, load, start_failure};
+use super::{fronts, show};
 
 /// What `init` was asked.
 pub(crate) struct InitArgs<'a> {

@@ -1,0 +1,48 @@
+//! What all commands need: the program's name, its config, and what to say when there is no server to be had.
+
+use std::path::Path;
+
+use petit_host::cli::Failure;
+use petit_host::exit::ExitCode;
+use petit_server::config::{self, Config};
+use petit_server::folder::KeyError;
+use petit_server::registry::{StoreErrorKind, is_disk_full};
+use petit_server::server::ServerStartError;
+
+/// Name of this program in hints.
+pub(crate) const PROGRAM: &str = "petit-server";
+
+/// Reads the config, with its path in every complaint.
+pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
+    config::load(path).map(|(config, _)| config).map_err(|error| Failure::of(&error))
+}
+
+/// What is wrong, and what to do next.
+pub(crate) fn start_failure(error: &ServerStartError) -> Failure {
+    let failure = Failure::of(error);
+    if is_disk_full(error) {
+        let problem = format!("the disk is full: {}", failure.message);
+        return Failure::new(ExitCode::Failed, problem).hint("nothing was changed; make room and try again");
+    }
+    match error {
+        ServerStartError::Running { .. } => failure.hint("see it with: petit-server status"),
+        ServerStartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+            failure.hint("another program has this port; choose another one in the config file")
+        }
+        ServerStartError::Held { .. } => failure.hint(
+            "petit-server stop, then petit-server start: meanwhile connections are refused; or choose another port as well",
+        ),
+        ServerStartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            failure.hint("ports below 1024 need rights: setcap cap_net_bind_service=+ep on the program, or a higher port")
+        }
+        ServerStartError::Key(KeyError::Missing { .. }) => failure.hint("make it with: petit-server init"),
+        ServerStartError::Key(KeyError::Lost { .. }) => failure.hint(
+            "put it back from a copy; or use the backup key, which clients accept too: mv backup.key server.key",
+        ),
+        ServerStartError::Store(error) if *error.kind() == StoreErrorKind::Missing => failure.hint(
+            "put it back with: petit-server restore FOLDER; to begin anew without clients: petit-server init --new-registry",
+        ),
+        ServerStartError::Store(error) if *error.kind() == StoreErrorKind::NotARegistry => failure.hint("put a backup back with: petit-server restore FOLDER"),
+        _ => failure,
+    }
+}
