@@ -8,6 +8,7 @@ mod audit;
 mod common;
 mod explain;
 mod fronts;
+mod health;
 #[cfg(unix)]
 mod restart;
 #[cfg(not(unix))]

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use petit_engine::cause::Health;
 use petit_engine::proto::control::FrontState;
 use petit_host::cli::{ago, table};
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::fronts;
+use super::{fronts, health};
 
 /// The text at a JSON pointer; numbers as they are, nothing as nothing.
 pub(crate) fn text(value: &Value, pointer: &str) -> String {
@@ -64,17 +66,14 @@ fn mark(client: &Value) -> &'static str {
 
 /// How a service is, by what its client says; a client may be connected and not offer it.
 fn health(client: &Value, service: &Value) -> String {
-    match service.pointer("/health") {
-        _ if !is_true(client, "/online") => "away".to_owned(),
-        _ if !is_true(service, "/online") => "not offered".to_owned(),
-        Some(Value::String(health)) if health == "up" => "up".to_owned(),
-        Some(Value::String(_)) | Some(Value::Null) | None => "not tried yet".to_owned(),
-        Some(down) => match text(down, "/down").as_str() {
-            "refused" => "down: nothing listens there".to_owned(),
-            "name_not_found" => "down: its host name is not known".to_owned(),
-            _ => "down: not reachable".to_owned(),
-        },
+    if !is_true(client, "/online") {
+        return "away".to_owned();
     }
+    if !is_true(service, "/online") {
+        return "not offered".to_owned();
+    }
+    let health = service.get("health").and_then(|health| Health::deserialize(health).ok());
+    health::said(health.unwrap_or_default())
 }
 
 pub(crate) fn status(value: &Value) -> String {
