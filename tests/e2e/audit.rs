@@ -1,8 +1,10 @@
 //! The log of changes, as an operator looks at it.
 
+use std::pin::pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use petit_tests::bed::server_config;
+use petit_tests::bed::{Bed, server_config};
 use petit_tests::process::{Program, Said};
 use petit_tests::soon;
 use serde_json::Value;
@@ -129,4 +131,14 @@ async fn an_exported_log_can_be_verified_anywhere_and_shows_what_was_altered_in_
     std::fs::write(&file, without_its_end.join("\n")).unwrap();
     let unfinished = server.run(["audit", "verify", name]).await;
     assert!(unfinished.exit == 1 && unfinished.err.contains("line 4"), "{unfinished:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_about_to_sign_its_log_can_stop() {
+    let bed = Bed::start().await;
+    let mut watching = pin!(bed.server.watch_changes());
+    // Begun, and not polled any more, as while a server stops.
+    let begun = watching.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(begun.is_pending());
+    soon("the registry to be closed", bed.server.close()).await;
 }

@@ -1,9 +1,11 @@
 //! The log of changes, as the running server looks after it: what is old goes, and where the log stands is signed, so that
 //! nobody who can write the registry's file can take something back unnoticed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use petit_engine::secret::InvalidKey;
+use tokio::task::JoinError;
 
 use super::Server;
 use crate::registry::{SignedHead, StoreError, StoreErrorKind, Timestamp};
@@ -18,6 +20,8 @@ enum SignError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Key(#[from] InvalidKey),
+    #[error(transparent)]
+    Task(#[from] JoinError),
 }
 
 impl Server {
@@ -41,11 +45,16 @@ impl Server {
     }
 
     async fn sign_changes(&self) -> Result<SignedHead, SignError> {
-        let store = self.directory.store();
-        if let Some(through) = store.trim_changes(self.key.clone()).await? {
-            tracing::info!(through, "changes that are older than 400 days were forgotten");
-        }
-        let head = store.changes(u64::MAX, 0).await?.head;
-        Ok(SignedHead::sign(head, Timestamp::now(), &self.key)?)
+        let (store, key) = (Arc::clone(self.directory.store()), self.key.clone());
+        // In a task of its own: a server that stops, or hands its registry over, polls no watcher meanwhile, and would
+        // wait for ever for what one of them holds of the store.
+        let signing = tokio::spawn(async move {
+            if let Some(through) = store.trim_changes(key.clone()).await? {
+                tracing::info!(through, "changes that are older than 400 days were forgotten");
+            }
+            let head = store.changes(u64::MAX, 0).await?.head;
+            Ok(SignedHead::sign(head, Timestamp::now(), &key)?)
+        });
+        signing.await?
     }
 }
