@@ -159,6 +159,11 @@ impl Write for FileHandle {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).write(line)
     }
 
+    /// In one piece: no other line gets in between, and no new file is begun within.
+    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(line)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
     }
@@ -196,6 +201,12 @@ impl RotatingFile {
     /// Begins a new file, and makes room for the full one. The new one is there before anything is moved, so that a
     /// disk that is full costs no line of what was kept.
     fn rotate(&mut self) -> io::Result<()> {
+        if self.was_put_aside() {
+            let file = open(&self.path)?;
+            self.written = file.metadata()?.len();
+            self.file = file;
+            return Ok(());
+        }
         let mut new = self.path.as_os_str().to_owned();
         new.push(".new");
         let new = PathBuf::from(new);
@@ -208,6 +219,28 @@ impl RotatingFile {
         self.file = file;
         self.written = 0;
         Ok(())
+    }
+}
+
+impl RotatingFile {
+    /// True when another process that writes the same log, as one does while it takes this one's place, has begun a new
+    /// file already.
+    #[cfg(unix)]
+    fn was_put_aside(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let same = |ours: &fs::Metadata, there: &fs::Metadata| {
+            (ours.dev(), ours.ino()) == (there.dev(), there.ino())
+        };
+        match (self.file.metadata(), fs::metadata(&self.path)) {
+            (Ok(ours), Ok(there)) => !same(&ours, &there),
+            (Err(_), _) | (_, Err(_)) => false,
+        }
+    }
+
+    /// There no process takes another one's place.
+    #[cfg(not(unix))]
+    fn was_put_aside(&self) -> bool {
+        false
     }
 }
 
@@ -441,6 +474,25 @@ mod tests {
         assert!(fs::read_to_string(numbered(&path, 1)).unwrap().starts_with("first\nfurther\n"));
         assert_eq!(fs::read_to_string(numbered(&path, 2)).unwrap(), "older 1");
         assert_eq!(fs::read_to_string(numbered(&path, 4)).unwrap(), "older 3");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn two_processes_that_write_one_log_put_no_file_aside_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("server.log");
+        let mut logs = [(); 2].map(|()| RotatingFile::open(&path).unwrap());
+        for log in &mut logs {
+            log.set_size(FILES as u64 * 100);
+            log.write_all(&[b'1'; 60]).unwrap();
+        }
+        // The first begins a new file; the second finds its own aside, and goes on in the new one.
+        for (log, digit) in logs.iter_mut().zip(*b"23") {
+            log.write_all(&[digit; 50]).unwrap();
+        }
+        assert_eq!(fs::read(numbered(&path, 1)).unwrap(), [b'1'; 120]);
+        assert_eq!(fs::read(&path).unwrap(), [[b'2'; 50], [b'3'; 50]].concat());
+        assert!(!numbered(&path, 2).exists());
     }
 
     #[test]

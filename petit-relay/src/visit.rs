@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Version};
+use hyper::{Method, Request, StatusCode, Version};
 use petit_engine::mux::{CarryError, Progress, StreamOutcome};
 use petit_engine::proto::RequestId;
 
@@ -119,7 +118,7 @@ pub struct Record<'a> {
     pub protocol: Protocol,
     /// The request's method; `None` for raw TCP.
     pub method: Option<&'a Method>,
-    /// The request's path, without its query; `None` for raw TCP.
+    /// The request's path, without its query, cut after a kilobyte; `None` for raw TCP.
     pub path: Option<&'a str>,
     /// The status that the visitor was answered with, by the service or by Petit.
     pub status: Option<u16>,
@@ -151,9 +150,27 @@ pub(super) struct Visit {
 
 /// What a request asks for, as far as it is recorded.
 pub(super) struct Asked {
-    pub(super) method: Method,
-    pub(super) target: Option<PathAndQuery>,
+    method: Method,
+    path: Box<str>,
 }
+
+impl Asked {
+    /// Of a request. The path is copied: a part of hyper's buffer would keep all of it, with the request's fields, for as
+    /// long as the visit lasts.
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        let whole = request.uri().path();
+        // Visible ASCII, as heads are checked.
+        let path = match whole.get(..RECORDED_PATH_BYTES) {
+            Some(begin) if whole.len() > RECORDED_PATH_BYTES => format!("{begin}...").into(),
+            _ => whole.into(),
+        };
+        Self { method: request.method().clone(), path }
+    }
+}
+
+/// As much of a path is recorded; a longer one ends in `...`. So whoever asks for long ones pushes few lines out of an
+/// access log.
+const RECORDED_PATH_BYTES: usize = 1024;
 
 impl Visit {
     /// Begins a visit. `asked` is only called where somebody observes.
@@ -208,7 +225,7 @@ impl VisitRecorder {
     }
 
     /// The visitor is answered with this status.
-    pub(super) fn set_status(&self, status: hyper::StatusCode) {
+    pub(super) fn set_status(&self, status: StatusCode) {
         if let Some(observed) = &self.0 {
             observed.status.store(status.as_u16(), Ordering::Relaxed);
         }
@@ -250,6 +267,15 @@ impl VisitRecorder {
     }
 }
 
+impl Drop for VisitRecorder {
+    /// Whoever is dropped by a panic says so, also where others still carry a part of the visit.
+    fn drop(&mut self) {
+        if self.0.is_some() && std::thread::panicking() {
+            self.ends(VisitEnd::Failed(Failure::Internal));
+        }
+    }
+}
+
 /// What is observed of a visit.
 struct Observed {
     observer: Arc<dyn Observer>,
@@ -272,21 +298,23 @@ struct Observed {
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        let unsaid = if std::thread::panicking() {
-            VisitEnd::Failed(Failure::Internal)
-        } else {
-            VisitEnd::VisitorLeft
+        let end = self.end.get().copied().unwrap_or(VisitEnd::VisitorLeft);
+        let status = match *self.status.get_mut() {
+            // What a visitor is told whose request has failed within.
+            0 if end == VisitEnd::Failed(Failure::Internal) && self.asked.is_some() => {
+                StatusCode::INTERNAL_SERVER_ERROR.as_u16()
+            }
+            status => status,
         };
-        let status = *self.status.get_mut();
         let record = Record {
             id: self.id,
             route: &self.route,
             visitor: self.visitor,
             protocol: self.protocol,
             method: self.asked.as_ref().map(|asked| &asked.method),
-            path: self.asked.as_ref().map(|asked| asked.target.as_ref().map_or("/", PathAndQuery::path)),
+            path: self.asked.as_ref().map(|asked| &*asked.path),
             status: (status != 0).then_some(status),
-            end: self.end.get().copied().unwrap_or(unsaid),
+            end,
             began: self.began,
             placed_after: self.placed_after.get().copied(),
             answered_after: self.answered_after.get().copied(),

@@ -10,7 +10,7 @@ use petit_engine::limits;
 use petit_engine::name::{DeviceId, RegisteredId};
 use petit_engine::net::dial::DialRoute;
 use petit_engine::proto::RequestId;
-use petit_engine::proto::control::{GrantOutcome, ServiceKind, Text, Vitae};
+use petit_engine::proto::control::{GrantOutcome, Options, ServiceKind, Text, Vitae};
 use petit_engine::proto::frame::{FrameKind, Reset, ResetCode};
 use petit_engine::secret::random_bytes;
 use petit_host::logs::Memory;
@@ -107,6 +107,11 @@ impl Observed {
 
     /// The device's own agent, with a service of HTTP and one of raw TCP; the public port of the latter.
     async fn agent(&self, web: &Service, echo: &Service) -> (Agent, u16) {
+        self.agent_with(web, echo, Options::default()).await
+    }
+
+    /// As [`Self::agent`], with requests handed to the service in this way.
+    async fn agent_with(&self, web: &Service, echo: &Service, options: Options) -> (Agent, u16) {
         let spec = |name: &str, kind, service: &Service| {
             ServiceSpec::plain(name.parse().unwrap(), kind, service.address().to_string().parse().unwrap())
         };
@@ -118,7 +123,10 @@ impl Observed {
             software: Text::lossy("test"),
             device_name: Text::lossy("rogue"),
             vitae: Vitae::new(),
-            services: vec![spec("web", ServiceKind::Http, web), spec("db", ServiceKind::Tcp, echo)],
+            services: vec![
+                ServiceSpec { options, ..spec("web", ServiceKind::Http, web) },
+                spec("db", ServiceKind::Tcp, echo),
+            ],
             connections: limits::SERVICE_CONNECTIONS,
         };
         let agent = Agent::start(config, Arc::new(Direct)).unwrap();
@@ -475,6 +483,30 @@ async fn a_failure_behind_the_tunnel_is_told_with_its_hop_and_the_id_that_the_cl
 
 fn host_of_nobody() -> String {
     host(&RegisteredId::random().unwrap())
+}
+
+/// hyper asks for no more of an answer of known length once it is there.
+#[tokio::test]
+async fn an_answer_of_http2_whose_end_comes_by_itself_was_whole() {
+    let mut observed = Observed::start().await;
+    let (web, echo) = (Service::h2("web").await, Service::tcp_echo("").await);
+    let options = Options { h2: true, ..Options::default() };
+    let (_agent, _) = observed.agent_with(&web, &echo, options).await;
+    let visitor = observed.visitor;
+    for _ in 0..5 {
+        assert_eq!(visitor.get(&observed.host(), "/late-end/50000").await.body.len(), 50_000);
+        let heard = observed.next().await;
+        assert_eq!((heard.end, heard.down, heard.status), (VisitEnd::Whole, 50_000, Some(200)));
+    }
+}
+
+#[tokio::test]
+async fn a_long_path_is_recorded_in_part() {
+    let mut observed = Observed::start().await;
+    let path = format!("/{}", "a".repeat(3_000));
+    assert_eq!(observed.visitor.get(&observed.host(), &path).await.status, 503);
+    let recorded = observed.next().await.path.unwrap();
+    assert_eq!(recorded, format!("{}...", &path[..1024]));
 }
 
 #[tokio::test]

@@ -261,6 +261,8 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Respons
         }
         // So many bytes of the pattern.
         ["bytes", count] => Response::new(Pattern::new(count.parse().unwrap()).boxed()),
+        // As many, whose end comes after the last of them, by itself.
+        ["late-end", count] => Response::new(LateEnd(Pattern::new(count.parse().unwrap())).boxed()),
         // The length and checksum of the body.
         ["sum"] => {
             let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
@@ -302,6 +304,25 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Respons
         }
         ["ws"] => websocket(request, OpenSocket::new(shared)),
         _ => status(StatusCode::NOT_FOUND),
+    }
+}
+
+/// A body that does not know its last piece for that.
+struct LateEnd(Pattern);
+
+impl hyper::body::Body for LateEnd {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        std::pin::Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.0.size_hint()
     }
 }
 

@@ -213,6 +213,16 @@ impl FromService {
     }
 }
 
+impl Drop for FromService {
+    /// Of an answer whose length is known no more is asked for once that much has come, so that its end need not be heard
+    /// (an empty frame of HTTP/2).
+    fn drop(&mut self) {
+        if self.source.as_ref().is_some_and(|source| source.size_hint().exact() == Some(0)) {
+            self.recorder.ends(VisitEnd::Whole);
+        }
+    }
+}
+
 /// The next piece of an answer, for as long as it has its place.
 fn next(
     source: &mut Source,

@@ -76,7 +76,8 @@ impl RequestContext<'_> {
                 tracing::trace!(%error, "connection to a service ended");
             }
         };
-        let span = tracing::debug_span!("stream", id = %self.visit.id, service = %self.visit.route.id);
+        let id = self.visit.id;
+        let span = tracing::debug_span!(parent: None, "stream", %id, service = %self.visit.route.id);
         tokio::spawn(carrying.instrument(span));
         let connection = pool::SharedConnection::new(sender, outcome, self.peer);
         self.upstream.pool().keep_shared(self.upstream.number(), &connection);

@@ -265,11 +265,7 @@ async fn answer(
         id,
         route,
         head::origin(&request, visitor, &shared.config.trusted_proxies),
-        || {
-            let target = request.uri().path_and_query().cloned();
-            let asked = Asked { method: request.method().clone(), target };
-            (Protocol::of(version, checked.websocket), Some(asked))
-        },
+        || (Protocol::of(version, checked.websocket), Some(Asked::of(&request))),
     );
     let result = carry(shared, connection, request, &checked, &visit).await;
     let answer = result.unwrap_or_else(|failed| {

@@ -52,8 +52,8 @@ fn route() -> Route {
 
 fn begin(listener: &Arc<Listener>) -> Visit {
     let observer: Arc<dyn Observer> = Arc::clone(listener) as _;
-    let target = PathAndQuery::from_static("/a/b?token=secret");
-    let asked = || (Protocol::Http11, Some(Asked { method: Method::GET, target: Some(target) }));
+    let request = Request::get("/a/b?token=secret").body(()).unwrap();
+    let asked = || (Protocol::Http11, Some(Asked::of(&request)));
     Visit::begin(Some(&observer), RequestId([7; 16]), route(), ([192, 0, 2, 1], 5).into(), asked)
 }
 
@@ -91,13 +91,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #[test]
-    fn whatever_becomes_of_a_visit_its_observer_hears_of_it_once_and_rightly(steps in steps()) {
+    fn whatever_becomes_of_a_visit_its_observer_hears_of_it_once_and_rightly(
+        steps in steps(),
+        is_shared in any::<bool>(),
+    ) {
         let listener = Arc::new(Listener::default());
         let visit = begin(&listener);
         let path = Some("/a/b".to_owned());
         let mut expected =
             Heard { end: VisitEnd::VisitorLeft, status: None, path, up: 0, down: 0 };
         let mut said = false;
+        // Another task, which no panic in the first one touches.
+        let elsewhere = is_shared.then(|| visit.recorder.clone());
         // Whoever carries it holds it in what unwinds when there is a panic, as a task does.
         let carried = std::panic::catch_unwind(AssertUnwindSafe(|| {
             let mut held = vec![visit.recorder.clone()];
@@ -128,14 +133,17 @@ proptest! {
                     Step::Panic => {
                         if !said {
                             expected.end = VisitEnd::Failed(Failure::Internal);
+                            expected.status.get_or_insert(500);
                         }
                         std::panic::resume_unwind(Box::new("a fault within"));
                     }
                 }
-                assert_eq!(listener.heard().is_empty(), !held.is_empty(), "told when the last one lets go");
+                let is_held = !held.is_empty() || is_shared;
+                assert_eq!(listener.heard().is_empty(), is_held, "told when the last one lets go");
             }
         }));
         drop(carried);
+        drop(elsewhere);
         prop_assert_eq!(listener.heard(), [expected]);
     }
 }
