@@ -3,7 +3,7 @@
 
 use petit_engine::secret::Fingerprint;
 
-use crate::registry::{Change, ChangeHash, Head, RESTORED, SignedHead, Timestamp};
+use crate::registry::{Change, ChangeHash, Head, RESTORED, SignedFor, SignedHead, Timestamp};
 
 /// Why a log is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +14,16 @@ pub enum AuditFault {
     )]
     Checkpoint {
         /// The change that it should follow.
+        version: u64,
+        /// Whose signature is there.
+        key: Fingerprint,
+    },
+    /// What has been kept elsewhere is not what this server has signed.
+    #[error(
+        "a head of change {version} was to be compared with, but this server has not signed it ({key}); to trust that key, add --key {key}"
+    )]
+    Head {
+        /// Which change it is of.
         version: u64,
         /// Whose signature is there.
         key: Fingerprint,
@@ -41,7 +51,7 @@ pub enum AuditFault {
     #[error(
         "the log ends with change {last}, but the registry's version is {version}: the end of the log was cut off"
     )]
-    Head { last: u64, version: u64 },
+    Short { last: u64, version: u64 },
 }
 
 /// What was found of a log that is whole.
@@ -67,6 +77,8 @@ pub struct Verifier {
     signed: Vec<SignedHead>,
     agreed: usize,
     superseded: usize,
+    /// Whose signatures count.
+    keys: Vec<Fingerprint>,
 }
 
 impl Verifier {
@@ -82,17 +94,20 @@ impl Verifier {
     ) -> Result<Self, AuditFault> {
         let head = match checkpoint {
             None => Head { version: 0, hash: ChangeHash::NONE },
-            Some(signed) if signed.is_signed_by(keys) => signed.head,
+            Some(signed) if signed.is_signed(SignedFor::Checkpoint, keys) => signed.head,
             Some(forged) => {
                 let (version, key) = (forged.head.version, forged.key.fingerprint());
                 return Err(AuditFault::Checkpoint { version, key });
             }
         };
         let mut signed = heads;
-        signed.retain(|signed| signed.head.version >= head.version && signed.is_signed_by(keys));
+        signed.retain(|signed| {
+            signed.head.version >= head.version && signed.is_signed(SignedFor::Standing, keys)
+        });
         signed.sort_by_key(|signed| signed.head.version);
         signed.dedup_by(|one, other| one.head == other.head && one.at == other.at);
-        let mut verifier = Self { head, first: None, signed, agreed: 0, superseded: 0 };
+        let keys = keys.to_vec();
+        let mut verifier = Self { head, first: None, signed, agreed: 0, superseded: 0, keys };
         verifier.compare()?;
         Ok(verifier)
     }
@@ -112,15 +127,25 @@ impl Verifier {
         if change.hash != change.computed_hash() {
             return Err(AuditFault::Altered { version });
         }
-        if change.kind == RESTORED {
+        if let Some(restored) = self.restored(change) {
             // What was signed before goes on from what the backup does not have.
             let before = self.signed.len();
-            self.signed.retain(|signed| signed.at > change.at);
+            self.signed.retain(|signed| signed.at > restored.at);
             self.superseded += before - self.signed.len();
         }
         self.head = change.head();
         self.first.get_or_insert(version);
         self.compare()
+    }
+
+    /// What the server has signed when it put a backup back that ends with the change before this one. Without that anybody
+    /// who can write the file could write such a change, and cut off what was signed before it.
+    fn restored(&self, change: &Change) -> Option<SignedHead> {
+        if change.kind != RESTORED {
+            return None;
+        }
+        let signed: SignedHead = change.body.get("signed")?.as_str()?.parse().ok()?;
+        (signed.head == self.head && signed.is_signed(SignedFor::Restored, &self.keys)).then_some(signed)
     }
 
     /// Compares the change that was looked at last with what was signed of it.
@@ -145,16 +170,27 @@ impl Verifier {
             return Err(AuditFault::Cut { last, signed: signed.head.version, at: date(signed.at) });
         }
         if head != self.head {
-            return Err(AuditFault::Head { last, version: head.version });
+            return Err(AuditFault::Short { last, version: head.version });
         }
         Ok(Verified { first: self.first, head, signed: self.agreed, superseded: self.superseded })
+    }
+}
+
+/// Looks whether all of these are heads that one of `keys` has signed.
+///
+/// # Errors
+/// [`AuditFault::Head`], of the first that is not.
+pub fn check_heads(heads: &[SignedHead], keys: &[Fingerprint]) -> Result<(), AuditFault> {
+    match heads.iter().find(|head| !head.is_signed(SignedFor::Standing, keys)) {
+        Some(other) => Err(AuditFault::Head { version: other.head.version, key: other.key.fingerprint() }),
+        None => Ok(()),
     }
 }
 
 /// The signed heads in a log file's lines, in their order.
 pub fn heads_in(lines: &[String]) -> Vec<SignedHead> {
     let head = |line: &String| {
-        let text = line.get(line.find(SignedHead::PREFIX)?..)?;
+        let text = line.get(line.find(SignedFor::Standing.prefix())?..)?;
         let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')));
         text.get(..end.unwrap_or(text.len()))?.parse().ok()
     };

@@ -152,11 +152,11 @@ pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Re
         copy(&from.join(CONFIG), &folder.config)?;
     }
     let missing = put_certificates_back(config, folder, from)?;
-    drop(lock);
-    // As a server would find it.
-    let offline = Offline::open(config, folder).await?;
+    // As a server would find it. None may get in between: the note that follows belongs to what was put back.
+    let offline = Offline::under(lock, config).await?;
     let counts = offline.directory.counts();
-    let noted = offline.directory.store().restored(Actor::Operator).await;
+    let key = folder.read_key().map_err(ServerStartError::from)?;
+    let noted = offline.directory.store().restored(Actor::Operator, key).await;
     noted.map_err(|error| error.at(&config.registry_file))?;
     offline.close().await;
     Ok(Restored { missing, counts, aside, config: needs_config })

@@ -84,6 +84,12 @@ impl Folder {
         self.logs().join("access.log")
     }
 
+    /// Where the log of changes stood from hour to hour, signed. Apart from the log, of which less may be written, and
+    /// which others can fill.
+    pub fn heads(&self) -> PathBuf {
+        self.logs().join("heads.log")
+    }
+
     /// The log.
     pub fn log(&self) -> PathBuf {
         self.logs().join("server.log")

@@ -27,9 +27,14 @@ fn changes(said: &Said) -> Vec<(String, String)> {
 
 /// Waits until the running server has signed where its log stands.
 async fn signed(server: &Program, version: u64) {
+    signed_in(server, "server.log", version).await;
+}
+
+/// As [`signed`], into this one of its logs.
+async fn signed_in(server: &Program, file: &str, version: u64) {
     let head = format!("petit-head-1.{version}.");
     let is_there = || {
-        let log = std::fs::read_to_string(server.dir().join("logs/server.log"));
+        let log = std::fs::read_to_string(server.dir().join("logs").join(file));
         log.is_ok_and(|log| log.contains(&head))
     };
     let waiting = async {
@@ -102,6 +107,25 @@ async fn an_end_of_the_log_that_was_cut_off_is_noticed_and_a_backup_that_was_put
 }
 
 #[tokio::test]
+async fn where_the_log_stands_is_signed_however_little_is_logged() {
+    let server = server().await;
+    let config = server_config("tunnel_address = \"localhost:8453\"\nlog_level = \"error\"");
+    std::fs::write(server.config(), config).unwrap();
+    let registry = server.dir().join("registry.db");
+    server.run(["invite", "--json"]).await.ok();
+    let before = std::fs::read(&registry).unwrap();
+    server.run(["invite", "--json"]).await.ok();
+    let running = server.up().await;
+    signed_in(&server, "heads.log", 2).await;
+    server.run(["stop"]).await.ok();
+    running.exit().await;
+    assert_eq!(server.run(["audit", "verify", "--json"]).await.ok().json()["signed_heads"], 1);
+    std::fs::write(&registry, before).unwrap();
+    let cut = server.run(["audit", "verify"]).await;
+    assert!(cut.exit == 1 && cut.err.contains("the end of the log was cut off"), "{cut:?}");
+}
+
+#[tokio::test]
 async fn an_exported_log_can_be_verified_anywhere_and_shows_what_was_altered_in_it() {
     let server = server().await;
     for number in 0..3 {
@@ -118,10 +142,11 @@ async fn an_exported_log_can_be_verified_anywhere_and_shows_what_was_altered_in_
 
     // Elsewhere nobody knows the key.
     let elsewhere = Program::server().await;
-    let unknown = elsewhere.run(["audit", "verify", name, "--json"]).await.ok().json();
-    assert_eq!(unknown["signed_heads"], 0);
     let key = said.out.split_whitespace().find(|word| word.starts_with("SHA256:")).unwrap();
-    let known = elsewhere.run(["audit", "verify", name, "--key", key.trim_end_matches('.'), "--json"]).await;
+    let key = key.trim_end_matches('.');
+    let unknown = elsewhere.run(["audit", "verify", name]).await;
+    assert!(unknown.exit == 1 && unknown.err.contains(&format!("add --key {key}")), "{unknown:?}");
+    let known = elsewhere.run(["audit", "verify", name, "--key", key, "--json"]).await;
     assert_eq!(known.ok().json()["signed_heads"], 1);
 
     std::fs::write(&file, text.replace("number 1", "number 7")).unwrap();

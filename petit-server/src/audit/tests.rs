@@ -29,7 +29,11 @@ fn verify(
 }
 
 fn signed(change: &Change, key: &PrivateKey) -> SignedHead {
-    SignedHead::sign(change.head(), Timestamp::now(), key).unwrap()
+    SignedHead::sign(SignedFor::Standing, change.head(), Timestamp::now(), key).unwrap()
+}
+
+fn checkpoint(change: &Change, key: &PrivateKey) -> SignedHead {
+    SignedHead::sign(SignedFor::Checkpoint, change.head(), Timestamp::now(), key).unwrap()
 }
 
 #[test]
@@ -107,19 +111,28 @@ fn a_log_that_was_written_anew_is_noticed_by_what_the_server_has_signed() {
 fn a_trimmed_log_is_whole_when_the_server_has_signed_where_it_begins() {
     let key = PrivateKey::generate().unwrap();
     let log = log(6);
-    let checkpoint = signed(&log[2], &key);
+    let trimmed = checkpoint(&log[2], &key);
     let heads = [signed(&log[0], &key), signed(&log[2], &key), signed(&log[5], &key)];
-    let found = verify(Some(&checkpoint), &log[3..], (&heads, &key)).unwrap();
+    let found = verify(Some(&trimmed), &log[3..], (&heads, &key)).unwrap();
     assert_eq!((found.first, found.signed), (Some(4), 2), "the log does not reach back to the first");
     let stranger = PrivateKey::generate().unwrap();
-    let forged = signed(&log[2], &stranger);
+    let forged = checkpoint(&log[2], &stranger);
     let found = verify(Some(&forged), &log[3..], (&[], &key)).unwrap_err();
     let expected = AuditFault::Checkpoint { version: 3, key: stranger.public().fingerprint() };
     assert_eq!(found, expected);
     // What was signed of one version is not good for another one.
-    let text = checkpoint.to_string().replacen(".3.", ".2.", 1);
+    let text = trimmed.to_string().replacen(".3.", ".2.", 1);
     let moved = verify(Some(&text.parse().unwrap()), &log[2..], (&[], &key)).unwrap_err();
     assert!(matches!(moved, AuditFault::Checkpoint { version: 2, .. }), "{moved:?}");
+    // Nor is where the log stood at some time a place that it was trimmed to.
+    let standing = signed(&log[2], &key);
+    let found = verify(Some(&standing), &log[3..], (&[], &key)).unwrap_err();
+    assert!(matches!(found, AuditFault::Checkpoint { version: 3, .. }), "{found:?}");
+    let text = standing.to_string().replacen(SignedFor::Standing.prefix(), SignedFor::Checkpoint.prefix(), 1);
+    assert!(
+        verify(Some(&text.parse().unwrap()), &log[3..], (&[], &key)).is_err(),
+        "its text says more than it"
+    );
 }
 
 #[test]
@@ -127,13 +140,26 @@ fn heads_of_before_a_backup_was_put_back_are_counted_and_not_missed() {
     let key = PrivateKey::generate().unwrap();
     let whole = log(5);
     let heads = [signed(&whole[1], &key), signed(&whole[4], &key)];
-    let mut restored = whole[..3].to_vec();
-    let head = restored[2].head();
     let later = Timestamp(Timestamp::from(SystemTime::now()).0 + 1);
-    let what = (RESTORED.into(), "registry".to_owned());
-    restored.push(Change::after(head, (later, Actor::Operator), what, json!({})));
-    let found = verify(None, &restored, (&heads, &key)).unwrap();
+    let put_back = |body| {
+        let mut restored = whole[..3].to_vec();
+        let (head, what) = (restored[2].head(), (RESTORED.into(), "registry".to_owned()));
+        restored.push(Change::after(head, (later, Actor::Operator), what, body));
+        restored
+    };
+    let by = |key: &PrivateKey, of: &Change| {
+        let signed = SignedHead::sign(SignedFor::Restored, of.head(), later, key).unwrap();
+        json!({ "signed": signed })
+    };
+    let found = verify(None, &put_back(by(&key, &whole[2])), (&heads, &key)).unwrap();
     assert_eq!((found.signed, found.superseded), (1, 1));
+    // Only the server itself can say that.
+    let stranger = PrivateKey::generate().unwrap();
+    let standing = json!({ "signed": signed(&whole[2], &key) });
+    for body in [json!({}), by(&stranger, &whole[2]), by(&key, &whole[1]), standing] {
+        let found = verify(None, &put_back(body), (&heads, &key)).unwrap_err();
+        assert!(matches!(found, AuditFault::Cut { last: 4, signed: 5, .. }), "{found:?}");
+    }
 }
 
 #[test]
@@ -150,7 +176,7 @@ fn a_signed_head_is_found_in_a_line_of_the_log_and_is_what_it_was() {
     ];
     let found = heads_in(&lines);
     assert!(found.len() == 2 && found.iter().all(|found| *found == head), "{found:?}");
-    assert!(found[0].is_signed_by(&[key.public().fingerprint()]));
+    assert!(found[0].is_signed(SignedFor::Standing, &[key.public().fingerprint()]));
 }
 
 #[test]

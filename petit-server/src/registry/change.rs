@@ -175,10 +175,35 @@ pub fn canonical(value: &Value) -> String {
     }
 }
 
-/// A head that the server has signed: what is before it cannot be changed any more without being noticed. Its text is one
-/// word, for the log.
+/// What a head was signed for. Each use signs other bytes and has another text, so that none can stand in for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignedFor {
+    /// The log stood there at that time, and must reach there from then on.
+    Standing,
+    /// The log was trimmed to there.
+    Checkpoint,
+    /// The registry was put back from a backup that ends there.
+    Restored,
+}
+
+impl SignedFor {
+    const ALL: [Self; 3] = [Self::Standing, Self::Checkpoint, Self::Restored];
+
+    /// What a text begins with that was signed for it.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Standing => "petit-head-1.",
+            Self::Checkpoint => "petit-checkpoint-1.",
+            Self::Restored => "petit-restored-1.",
+        }
+    }
+}
+
+/// A head that the server has signed. Its text is one word, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedHead {
+    /// What for.
+    pub signed_for: SignedFor,
     pub head: Head,
     /// When it was signed.
     pub at: Timestamp,
@@ -188,30 +213,33 @@ pub struct SignedHead {
 }
 
 impl SignedHead {
-    /// What its text begins with.
-    pub const PREFIX: &str = "petit-head-1.";
-
     /// Signs a head.
     ///
     /// # Errors
     /// [`InvalidKey`] when the key cannot sign.
-    pub fn sign(head: Head, at: Timestamp, key: &PrivateKey) -> Result<Self, InvalidKey> {
-        let signature = key.sign(&Self::message(head, at))?;
-        Ok(Self { head, at, key: key.public().clone(), signature })
+    pub fn sign(
+        signed_for: SignedFor,
+        head: Head,
+        at: Timestamp,
+        key: &PrivateKey,
+    ) -> Result<Self, InvalidKey> {
+        let signature = key.sign(&Self::message(signed_for, head, at))?;
+        Ok(Self { signed_for, head, at, key: key.public().clone(), signature })
     }
 
-    fn message(head: Head, at: Timestamp) -> Vec<u8> {
-        let mut message = b"petit head 1\0".to_vec();
+    fn message(signed_for: SignedFor, head: Head, at: Timestamp) -> Vec<u8> {
+        let mut message = signed_for.prefix().as_bytes().to_vec();
         message.extend(head.version.to_be_bytes());
         message.extend(at.0.to_be_bytes());
         message.extend(head.hash.0);
         message
     }
 
-    /// True when the signature is that of its key, and that one of `keys`.
-    pub fn is_signed_by(&self, keys: &[Fingerprint]) -> bool {
-        keys.contains(&self.key.fingerprint())
-            && self.key.has_signed(&Self::message(self.head, self.at), &self.signature)
+    /// True when it was signed for this, and the signature is that of its key, and that one of `keys`.
+    pub fn is_signed(&self, signed_for: SignedFor, keys: &[Fingerprint]) -> bool {
+        self.signed_for == signed_for
+            && keys.contains(&self.key.fingerprint())
+            && self.key.has_signed(&Self::message(signed_for, self.head, self.at), &self.signature)
     }
 }
 
@@ -220,7 +248,7 @@ impl fmt::Display for SignedHead {
         let (Head { version, hash }, Timestamp(at)) = (self.head, self.at);
         let base64 = |bytes| data_encoding::BASE64URL_NOPAD.encode(bytes);
         let (key, signature) = (base64(self.key.as_bytes()), base64(&self.signature));
-        write!(f, "{}{version}.{at}.{hash}.{key}.{signature}", Self::PREFIX)
+        write!(f, "{}{version}.{at}.{hash}.{key}.{signature}", self.signed_for.prefix())
     }
 }
 
@@ -233,7 +261,9 @@ impl FromStr for SignedHead {
     type Err = InvalidHead;
 
     fn from_str(text: &str) -> Result<Self, InvalidHead> {
-        let mut parts = text.strip_prefix(Self::PREFIX).ok_or(InvalidHead)?.split('.');
+        let of = |signed_for: SignedFor| Some((signed_for, text.strip_prefix(signed_for.prefix())?));
+        let (signed_for, rest) = SignedFor::ALL.into_iter().find_map(of).ok_or(InvalidHead)?;
+        let mut parts = rest.split('.');
         let mut part = || parts.next().ok_or(InvalidHead);
         let version = part()?.parse().map_err(|_| InvalidHead)?;
         let at = Timestamp(part()?.parse().map_err(|_| InvalidHead)?);
@@ -243,7 +273,7 @@ impl FromStr for SignedHead {
         let key = PublicKey::parse(&base64(part()?)?).map_err(|_| InvalidHead)?;
         let signature = base64(part()?)?;
         match parts.next() {
-            None => Ok(Self { head: Head { version, hash }, at, key, signature }),
+            None => Ok(Self { signed_for, head: Head { version, hash }, at, key, signature }),
             Some(_) => Err(InvalidHead),
         }
     }

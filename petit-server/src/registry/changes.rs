@@ -11,7 +11,7 @@ use petit_relay::Route;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::change::{Actor, Change, SignedHead};
+use super::change::{Actor, Change, Head, SignedFor, SignedHead};
 use super::error::StoreError;
 use super::model::Service;
 use super::rows::{Rows, StoredService};
@@ -106,7 +106,9 @@ pub(super) enum ChangeBody {
         through: u64,
     },
     /// The registry is that of a backup from here on.
-    RegistryRestored {},
+    RegistryRestored {
+        signed: SignedHead,
+    },
 }
 
 pub(super) const INVITE_REUSED: &str = "invite-reused";
@@ -146,18 +148,24 @@ impl<R: Rows> Registry<'_, R> {
         }
         let Some(last) = self.rows.last_change_before(self.now - KEPT).await? else { return Ok(None) };
         let through = last.version;
-        let signed =
-            SignedHead::sign(last, self.now, key).map_err(|_| StoreError::row("key to sign with"))?;
+        let signed = self.signed(SignedFor::Checkpoint, last, key)?;
         self.rows.delete_changes(&signed).await?;
         self.record(Actor::Server, "changes", &ChangeBody::LogTrimmed { through }).await?;
         Ok(Some(through))
     }
 
-    /// Takes note that the registry was put back from a backup.
+    /// Takes note that the registry was put back from a backup. What the server has signed of changes that the backup
+    /// does not have counts no more; so this, too, is signed.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn restored(mut self, actor: Actor) -> Result<(), StoreError> {
-        self.record(actor, "registry", &ChangeBody::RegistryRestored {}).await
+    pub async fn restored(mut self, actor: Actor, key: &PrivateKey) -> Result<(), StoreError> {
+        let head = self.rows.head().await?;
+        let signed = self.signed(SignedFor::Restored, head, key)?;
+        self.record(actor, "registry", &ChangeBody::RegistryRestored { signed }).await
+    }
+
+    fn signed(&self, signed_for: SignedFor, head: Head, key: &PrivateKey) -> Result<SignedHead, StoreError> {
+        SignedHead::sign(signed_for, head, self.now, key).map_err(|_| StoreError::row("key to sign with"))
     }
 }

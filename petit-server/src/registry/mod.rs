@@ -17,7 +17,7 @@ mod services;
 mod timestamp;
 
 pub use self::change::{
-    Actor, Change, ChangeHash, ChangePage, Head, InvalidActor, InvalidHash, InvalidHead, RESTORED,
+    Actor, Change, ChangeHash, ChangePage, Head, InvalidActor, InvalidHash, InvalidHead, RESTORED, SignedFor,
     SignedHead, canonical,
 };
 pub use self::error::{Conflict, StoreError, StoreErrorAt, StoreErrorKind, StoreErrorSource, is_disk_full};

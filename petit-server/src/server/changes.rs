@@ -1,14 +1,17 @@
 //! The log of changes, as the running server looks after it: what is old goes, and where the log stands is signed, so that
 //! nobody who can write the registry's file can take something back unnoticed.
 
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use petit_engine::secret::InvalidKey;
+use petit_host::logs::RotatingFile;
 use tokio::task::JoinError;
 
 use super::Server;
-use crate::registry::{SignedHead, StoreError, StoreErrorKind, Timestamp};
+use crate::registry::{SignedFor, SignedHead, StoreError, StoreErrorKind, Timestamp};
 
 /// How often the head is signed into the log: what is done to changes that are older than this is noticed.
 const SIGN_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -20,6 +23,8 @@ enum SignError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Key(#[from] InvalidKey),
+    #[error("cannot write it down in {}", path.display())]
+    File { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Task(#[from] JoinError),
 }
@@ -45,7 +50,7 @@ impl Server {
     }
 
     async fn sign_changes(&self) -> Result<SignedHead, SignError> {
-        let (store, key) = (Arc::clone(self.directory.store()), self.key.clone());
+        let (store, key, path) = (Arc::clone(self.directory.store()), self.key.clone(), self.folder.heads());
         // In a task of its own: a server that stops, or hands its registry over, polls no watcher meanwhile, and would
         // wait for ever for what one of them holds of the store.
         let signing = tokio::spawn(async move {
@@ -53,7 +58,11 @@ impl Server {
                 tracing::info!(through, "changes that are older than 400 days were forgotten");
             }
             let head = store.changes(u64::MAX, 0).await?.head;
-            Ok(SignedHead::sign(head, Timestamp::now(), &key)?)
+            let head = SignedHead::sign(SignedFor::Standing, head, Timestamp::now(), &key)?;
+            let kept =
+                RotatingFile::open(&path).and_then(|mut file| file.write_all(format!("{head}\n").as_bytes()));
+            kept.map_err(|source| SignError::File { path, source })?;
+            Ok(head)
         });
         signing.await?
     }

@@ -27,7 +27,14 @@ impl Offline {
     /// # Errors
     /// [`ServerStartError`].
     pub async fn open(config: &Config, folder: &Folder) -> Result<Self, ServerStartError> {
-        let lock = lock(folder).await?;
+        Self::under(lock(folder).await?, config).await
+    }
+
+    /// As [`Offline::open`], for whoever has the lock already.
+    ///
+    /// # Errors
+    /// [`ServerStartError`].
+    pub(crate) async fn under(lock: Lock, config: &Config) -> Result<Self, ServerStartError> {
         let (_, limits) = watch::channel(service_limits(config));
         Ok(Self { directory: directory(config, limits).await?.0, _lock: lock })
     }

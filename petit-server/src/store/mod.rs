@@ -83,7 +83,7 @@ pub trait Store: Send + Sync + 'static {
     fn trim_changes(&self, key: PrivateKey) -> StoreFuture<'_, Option<u64>>;
 
     /// Takes note that the registry was put back from a backup.
-    fn restored(&self, actor: Actor) -> StoreFuture<'_, ()>;
+    fn restored(&self, actor: Actor, key: PrivateKey) -> StoreFuture<'_, ()>;
 
     /// Whether what was opened is still what stands in its place.
     ///

@@ -149,8 +149,8 @@ impl Store for Yielding {
         asked!(self, trim_changes(key))
     }
 
-    fn restored(&self, actor: Actor) -> StoreFuture<'_, ()> {
-        asked!(self, restored(actor))
+    fn restored(&self, actor: Actor, key: PrivateKey) -> StoreFuture<'_, ()> {
+        asked!(self, restored(actor, key))
     }
 
     fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>> {

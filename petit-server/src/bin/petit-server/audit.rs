@@ -8,9 +8,9 @@ use petit_engine::secret::Fingerprint;
 use petit_host::cli::{self, Failure, table};
 use petit_host::exit::ExitCode;
 use petit_host::{files, logs};
-use petit_server::audit::{AuditFault, Verified, Verifier, heads_in};
+use petit_server::audit::{AuditFault, Verified, Verifier, check_heads, heads_in};
 use petit_server::folder::Folder;
-use petit_server::registry::{Change, ChangePage, SignedHead, Timestamp};
+use petit_server::registry::{Change, ChangePage, SignedFor, SignedHead, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -109,14 +109,22 @@ async fn verify(
     (keys, heads): (&[Fingerprint], &[SignedHead]),
 ) -> Result<(), Failure> {
     let mut trusted = keys.to_vec();
-    // Elsewhere there is no server, and no key of its own.
-    trusted.extend(folder.pins().unwrap_or_default());
+    match folder.pins() {
+        Ok(pins) => trusted.extend(pins),
+        // Elsewhere there is no server, and no key of its own.
+        Err(_) if file.is_some() => {}
+        Err(error) => return Err(Failure::of(&error)),
+    }
+    check_heads(heads, &trusted).map_err(fault)?;
     let mut heads = heads.to_vec();
     let verified = match file {
         Some(file) => Export::read(file)?.verify(heads, &trusted),
         None => {
-            let log = logs::tail(&folder.log(), usize::MAX).map_err(|error| Failure::of(&error))?;
-            heads.extend(heads_in(&log));
+            // The log has them, too, for whoever sends it elsewhere; and more of it may be left.
+            for file in [folder.heads(), folder.log()] {
+                let lines = logs::tail(&file, usize::MAX).map_err(|error| Failure::of(&error))?;
+                heads.extend(heads_in(&lines));
+            }
             let mut verifier = None;
             let end = pages(folder, |page| {
                 let verifier = match &mut verifier {
@@ -224,6 +232,7 @@ impl Export {
     }
 
     fn verify(self, mut heads: Vec<SignedHead>, keys: &[Fingerprint]) -> Result<Verified, AuditFault> {
+        check_heads(std::slice::from_ref(&self.end.head), keys)?;
         let head = self.end.head.head;
         heads.push(self.end.head);
         let mut verifier = Verifier::new(self.begin.checkpoint.as_ref(), heads, keys)?;
@@ -248,7 +257,8 @@ async fn export(json: bool, folder: &Folder, file: &Path) -> Result<(), Failure>
         Ok(())
     });
     let end = end.await?;
-    let head = SignedHead::sign(end.head, Timestamp::now(), &key).map_err(|error| Failure::of(&error))?;
+    let head = SignedHead::sign(SignedFor::Standing, end.head, Timestamp::now(), &key)
+        .map_err(|error| Failure::of(&error))?;
     lines.push(serde_json::to_string(&ExportEnd { head: head.clone() }).map_err(failed)?);
     lines.push(String::new());
     let file = std::path::absolute(file).map_err(|error| Failure::of(&error))?;

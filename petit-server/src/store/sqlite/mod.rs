@@ -289,8 +289,8 @@ impl Store for SqliteStore {
         Box::pin(self.read_then_write(async move |rows| rules(rows).trim_changes(&key).await))
     }
 
-    fn restored(&self, actor: Actor) -> StoreFuture<'_, ()> {
-        Box::pin(self.write(async move |rows| rules(rows).restored(actor).await))
+    fn restored(&self, actor: Actor, key: PrivateKey) -> StoreFuture<'_, ()> {
+        Box::pin(self.write(async move |rows| rules(rows).restored(actor, &key).await))
     }
 
     fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>> {

@@ -20,3 +20,7 @@ CREATE TABLE registry (
     checkpoint TEXT
 ) STRICT;
 INSERT INTO registry (id, version, hash) VALUES (1, 0, zeroblob(32));
+
+-- Both are asked for a client, or an alias, and must not look at those of all.
+CREATE INDEX services_given ON services (device, created_at);
+CREATE INDEX invites_of_alias ON invites (alias) WHERE alias IS NOT NULL AND used_at IS NULL AND withdrawn_at IS NULL;

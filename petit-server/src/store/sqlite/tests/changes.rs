@@ -235,7 +235,7 @@ async fn a_row_that_was_altered_in_the_file_is_found() {
     }
     bed.alter("DELETE FROM changes WHERE version = 4").await;
     let cut = bed.verify(Vec::new(), &[]).await;
-    assert_eq!(cut, Err(AuditFault::Head { last: 3, version: 4 }));
+    assert_eq!(cut, Err(AuditFault::Short { last: 3, version: 4 }));
 }
 
 #[tokio::test]
