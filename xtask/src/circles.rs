@@ -387,7 +387,9 @@ mod tests {
 
     /// The circles of a crate with these files.
     fn circles(files: &[(&str, &str)]) -> Vec<Vec<String>> {
-        let dir = std::env::temp_dir().join(format!("circles-{}-{}", std::process::id(), files.len()));
+        static CRATES: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = CRATES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("circles-{}-{number}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         for (name, text) in files {
             let file = dir.join(name);

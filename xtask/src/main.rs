@@ -169,4 +169,31 @@ mod tests {
         }
         assert!(seen > 15, "{seen}");
     }
+
+    /// The names that a page links to files by, with those files: ``[`name`](../file)``.
+    fn named_links(page: &str) -> Vec<(&str, &str)> {
+        let links = page.split("[`").skip(1);
+        links
+            .filter_map(|link| link.split_once("`](../"))
+            .map(|(name, rest)| (name, rest.split(')').next().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn each_name_of_the_tour_is_defined_in_the_file_that_it_leads_to() {
+        let links = named_links(include_str!("../../docs/tour.md"));
+        for (name, file) in &links {
+            let path = crate::run::root().join(file);
+            let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+            let defines = |line: &str| {
+                let words: Vec<&str> = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+                words.windows(2).any(|pair| {
+                    ["fn", "struct", "enum", "trait", "const", "type"].contains(&pair[0]) && pair[1] == *name
+                })
+            };
+            let is_file = path.file_name().is_some_and(|file| file == *name);
+            assert!(is_file || text.lines().any(defines), "{file} does not define {name}");
+        }
+        assert!(links.len() > 30, "{links:?}");
+    }
 }
