@@ -73,6 +73,59 @@ impl StopRequests {
     }
 }
 
+/// What comes while a program finishes what is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// One more request to stop.
+    Stop(StopCause),
+    /// One that another process has judged already.
+    Judged(Urgency),
+    /// Something that has nothing to do with it any more.
+    Other,
+}
+
+/// How a stop went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// What was under way is finished.
+    Whole,
+    /// Somebody insisted on an end at once.
+    CutShort,
+}
+
+/// Finishes what is under way because of `cause`, unless somebody insists on an end at once. `next` waits for what
+/// comes meanwhile; it is cancelled when `finishing` ends, and whenever it is asked again.
+///
+/// # Cancel safety
+/// Cancelling cancels `finishing`.
+pub async fn finish(
+    cause: StopCause,
+    finishing: impl Future<Output = ()>,
+    mut next: impl AsyncFnMut() -> Asked,
+) -> Finished {
+    let mut requests = StopRequests::default();
+    requests.add(cause);
+    let mut finishing = std::pin::pin!(finishing);
+    loop {
+        let asked = tokio::select! {
+            () = &mut finishing => return Finished::Whole,
+            asked = next() => asked,
+        };
+        let urgency = match asked {
+            Asked::Stop(cause) => requests.add(cause),
+            Asked::Judged(urgency) => urgency,
+            Asked::Other => continue,
+        };
+        match urgency {
+            Urgency::Orderly => tracing::info!("asked again to stop; still finishing what is under way"),
+            Urgency::AtOnce => {
+                tracing::info!("stopping at once");
+                return Finished::CutShort;
+            }
+        }
+    }
+}
+
 /// The signals of this process.
 #[derive(Debug)]
 pub struct Signals {
@@ -150,6 +203,29 @@ mod tests {
 
     const SIGNAL: StopCause = StopCause::Signal { interrupted: false };
     const INTERRUPT: StopCause = StopCause::Signal { interrupted: true };
+
+    /// How finishing something that never ends goes, when this comes meanwhile, and what of it was not heard.
+    async fn finished(mut comes: Vec<Asked>) -> (Finished, usize) {
+        comes.reverse();
+        let finished =
+            finish(StopCause::Command, std::future::pending(), async || comes.pop().unwrap()).await;
+        (finished, comes.len())
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_is_finished_until_somebody_insists() {
+        let signal = Asked::Stop(StopCause::Signal { interrupted: false });
+        let (anchor, judged) = (Asked::Stop(StopCause::Anchor), Asked::Judged);
+        for (comes, unheard) in [
+            (vec![signal, signal, Asked::Other], 1),
+            (vec![Asked::Other, anchor, judged(Urgency::Orderly), judged(Urgency::AtOnce)], 0),
+            (vec![Asked::Stop(StopCause::Command), signal], 1),
+        ] {
+            assert_eq!(finished(comes).await, (Finished::CutShort, unheard));
+        }
+        let nothing = finish(StopCause::Command, async {}, async || std::future::pending().await).await;
+        assert_eq!(nothing, Finished::Whole);
+    }
 
     fn urgency(causes: &[StopCause]) -> Vec<Urgency> {
         let mut requests = StopRequests::default();

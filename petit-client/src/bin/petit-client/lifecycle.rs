@@ -24,7 +24,7 @@ use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::lock::{Lock, LockError};
 use petit_host::logs::{self, LevelHandle};
-use petit_host::shutdown::{ProcessSignal, Signals, StopCause, StopRequests, Urgency};
+use petit_host::shutdown::{self, Asked, Finished, ProcessSignal, Signals, StopCause, Urgency};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -222,33 +222,20 @@ impl<'a> Main<'a> {
     /// Finishes what is under way, unless somebody insists on an end at once.
     async fn stop(&mut self, cause: StopCause) {
         tracing::info!("stopping; requests in flight get 30 seconds");
-        let mut requests = StopRequests::default();
-        requests.add(cause);
-        self.handover.stopping(false);
+        self.handover.stopping(Urgency::Orderly);
         let client = self.client.clone();
-        let draining = client.stop();
-        tokio::pin!(draining);
-        loop {
-            let urgency = tokio::select! {
-                () = &mut draining => return,
+        let next = async || {
+            tokio::select! {
                 asked = self.signals.next() => match asked {
-                    ProcessSignal::End { interrupted } => requests.add(StopCause::Signal { interrupted }),
-                    ProcessSignal::Reload => continue,
+                    ProcessSignal::End { interrupted } => Asked::Stop(StopCause::Signal { interrupted }),
+                    ProcessSignal::Reload => Asked::Other,
                 },
-                Some(()) = self.stopped.recv() => requests.add(StopCause::Command),
-                heard = self.handover.next() => {
-                    let Some(urgency) = Handover::stop_request(&heard) else { continue };
-                    urgency
-                }
-            };
-            match urgency {
-                Urgency::Orderly => tracing::info!("asked again to stop; still finishing what is under way"),
-                Urgency::AtOnce => {
-                    tracing::info!("stopping at once");
-                    self.handover.stopping(true);
-                    return;
-                }
+                Some(()) = self.stopped.recv() => Asked::Stop(StopCause::Command),
+                heard = self.handover.next() => Handover::stop_request(&heard).map_or(Asked::Other, Asked::Judged),
             }
+        };
+        if shutdown::finish(cause, client.stop(), next).await == Finished::CutShort {
+            self.handover.stopping(Urgency::AtOnce);
         }
     }
 }

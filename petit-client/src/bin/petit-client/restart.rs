@@ -89,8 +89,8 @@ impl Handover {
     }
 
     /// Tells the processes before this one that nobody takes their place any more.
-    pub(crate) fn stopping(&self, now: bool) {
-        self.elders.say(&LinkMessage::Stopping { now });
+    pub(crate) fn stopping(&self, urgency: Urgency) {
+        self.elders.say(&LinkMessage::Stopping { now: urgency == Urgency::AtOnce });
     }
 
     /// Tells them how this one ends.

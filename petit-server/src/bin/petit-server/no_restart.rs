@@ -40,7 +40,7 @@ impl Handover {
         match *heard {}
     }
 
-    pub(crate) fn stopping(&self, _: bool) {}
+    pub(crate) fn stopping(&self, _: Urgency) {}
 
     pub(crate) async fn end(self, _: ExitCode) {}
 }

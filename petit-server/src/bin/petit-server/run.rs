@@ -11,7 +11,7 @@ use petit_host::cli::{self, Failure};
 use petit_host::control::server::{Control, Listener};
 use petit_host::exit::ExitCode;
 use petit_host::logs::{self, FileHandle, LevelHandle, RotatingFile};
-use petit_host::shutdown::{ProcessSignal, Signals, StopCause, StopRequests, Urgency};
+use petit_host::shutdown::{self, Asked, Finished, ProcessSignal, Signals, StopCause, Urgency};
 use petit_host::watch::FileWatch;
 use petit_server::admin::{Admin, Command, InviteTerms, Running};
 use petit_server::config::{self, Config};
@@ -231,37 +231,26 @@ impl<'a> Main<'a> {
     /// Finishes what is under way, unless somebody insists on an end at once.
     async fn stop(&mut self, cause: StopCause) {
         tracing::info!("stopping; what is under way is finished first");
-        let mut requests = StopRequests::default();
-        requests.add(cause);
-        self.handover.stopping(false);
+        self.handover.stopping(Urgency::Orderly);
         let server = Arc::clone(&self.server);
-        let draining = server.drain();
-        tokio::pin!(draining);
-        loop {
-            let urgency = tokio::select! {
-                () = &mut draining => return,
+        let next = async || {
+            tokio::select! {
                 asked = self.signals.next() => match asked {
-                    ProcessSignal::End { interrupted } => requests.add(StopCause::Signal { interrupted }),
-                    ProcessSignal::Reload => continue,
+                    ProcessSignal::End { interrupted } => Asked::Stop(StopCause::Signal { interrupted }),
+                    ProcessSignal::Reload => Asked::Other,
                 },
                 Some(command) = self.inbox.recv() => match command {
-                    Command::Stop => requests.add(StopCause::Command),
-                    Command::Reload(_) | Command::Restart { .. } => continue,
+                    Command::Stop => Asked::Stop(StopCause::Command),
+                    Command::Reload(_) | Command::Restart { .. } => Asked::Other,
                 },
                 heard = self.handover.next() => {
                     self.handover.pass_on(&heard);
-                    let Some(urgency) = Handover::stop_request(&heard) else { continue };
-                    urgency
-                }
-            };
-            match urgency {
-                Urgency::Orderly => tracing::info!("asked again to stop; still finishing what is under way"),
-                Urgency::AtOnce => {
-                    tracing::info!("stopping at once");
-                    self.handover.stopping(true);
-                    return;
+                    Handover::stop_request(&heard).map_or(Asked::Other, Asked::Judged)
                 }
             }
+        };
+        if shutdown::finish(cause, server.drain(), next).await == Finished::CutShort {
+            self.handover.stopping(Urgency::AtOnce);
         }
     }
 
