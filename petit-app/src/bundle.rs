@@ -6,6 +6,7 @@ use petit_client::doctor;
 use petit_client::folder::Folder;
 use petit_client::registration;
 use petit_client::status::Status;
+use petit_client::texts::Texts;
 use petit_engine::secret::Fingerprint;
 use petit_host::files;
 use petit_host::logs;
@@ -41,7 +42,7 @@ pub async fn make(folder: &Folder, version: &str, status: Option<&Status>) -> Bu
     let status = status.map(|status| format!("{:#}\n", json!(status)));
     parts.push(("status.json", status.unwrap_or_else(|| "no client runs\n".to_owned())));
     let mut checks = String::new();
-    for check in doctor::run(folder).await {
+    for check in doctor::run(folder, &Texts::of("en")).await {
         let mark = match check.result {
             doctor::CheckResult::Good => "good   ",
             doctor::CheckResult::Bad => "bad    ",

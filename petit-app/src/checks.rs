@@ -3,45 +3,24 @@
 use std::time::Duration;
 
 use petit_client::config::KeyStore;
-use petit_client::doctor::{Fact, Fault, Finding, Found, Subject};
-use petit_client::status::{BrokenAt, Connection, KeyTrouble};
+use petit_client::doctor::{Fact, Fault, Finding, Found};
 use petit_host::cli::chain;
 
 use super::contract::{Check, Words};
-use super::texts::Texts;
+use super::texts::{Texts, capital};
 use super::words;
 
 pub(crate) fn check(texts: &Texts, finding: &Finding) -> Check {
     let (detail, advice) = match &finding.found {
-        Found::Good(fact) => (self::fact(texts, fact), String::new()),
+        Found::Good(fact) => (capital(&self::fact(texts, fact)), String::new()),
         Found::Bad(fault) => {
             let Words { what, todo } = self::fault(texts, fault);
             (what, todo)
         }
         Found::Untried { why, url } => (words::untried(texts, *why, url), String::new()),
-        Found::Skipped => (texts.get("doctor.skipped"), String::new()),
+        Found::Skipped => (capital(&texts.get("doctor.skipped")), String::new()),
     };
-    Check { name: name(texts, &finding.of), result: finding.found.result(), detail, advice }
-}
-
-fn name(texts: &Texts, of: &Subject) -> String {
-    let named = |key: &str, name: &dyn ToString| texts.fill(key, &[("service", &name.to_string())]);
-    match of {
-        Subject::Config => texts.get("doctor.config"),
-        Subject::Registration => texts.get("doctor.registration"),
-        Subject::Key => texts.get("doctor.key"),
-        Subject::Proxy => texts.get("doctor.proxy"),
-        Subject::Name => texts.get("doctor.name"),
-        Subject::Reachability => texts.get("doctor.way"),
-        Subject::ServerIdentity => texts.get("doctor.server_identity"),
-        Subject::OwnIdentity => texts.get("doctor.own_identity"),
-        Subject::Clock => texts.get("doctor.clock"),
-        Subject::Connection => texts.get("doctor.connection"),
-        Subject::Services => texts.get("doctor.services"),
-        Subject::Service(name) => named("doctor.service", name),
-        Subject::AtServer(name) => named("doctor.at_server", name),
-        Subject::PublicAddress(name) => named("doctor.public", name),
-    }
+    Check { name: capital(&finding.of.name(texts)), result: finding.found.result(), detail, advice }
 }
 
 fn fact(texts: &Texts, fact: &Fact) -> String {
@@ -91,48 +70,21 @@ fn fact(texts: &Texts, fact: &Fact) -> String {
 }
 
 fn fault(texts: &Texts, fault: &Fault) -> Words {
+    let words = words::said(texts, &fault.message(texts));
     match fault {
-        Fault::Config(error) => with(words::config(texts, error), &format!(" ({})", chain(error))),
-        Fault::Unregistered => words::words(texts, "service.registration", &[]),
+        Fault::Config(error) => with(words, &format!(" ({})", chain(error))),
         Fault::Registration(error) => Words { what: chain(error), todo: String::new() },
-        Fault::Vault(error) => words::key(texts, KeyTrouble::from(error)),
-        Fault::KeyGone(_) => words::key(texts, KeyTrouble::Gone),
-        Fault::Server { cause, said } => with(words::cause(texts, *cause), said),
-        Fault::Clock { apart, is_ahead } => {
-            let key = if *is_ahead { "doctor.clock.ahead" } else { "doctor.clock.behind" };
-            let minutes = apart.as_secs().div_ceil(60).to_string();
-            words::words(texts, key, &[("n", &minutes)])
-        }
-        Fault::NotRunning => words::words(texts, "doctor.connection.not_running", &[]),
-        Fault::Connection(connection) => self::connection(texts, connection),
-        Fault::NoService { invited: _ } => words::words(texts, "doctor.no_service", &[]),
-        Fault::Service { target, cause, certificate } => {
-            let found = words::service(texts, *cause, &target.to_string());
-            match certificate {
-                Some(shown) => {
-                    let key = if shown.poses { "doctor.certificate" } else { "doctor.certificate.other" };
-                    let values = [("issuer", shown.issuer.as_str()), ("hex", shown.fingerprint.as_str())];
-                    with(found, &texts.fill(key, &values))
-                }
-                None => found,
-            }
-        }
-        Fault::Refused(at) => words::broken(texts, *at, ""),
-        Fault::PublicAddress { url, cause } => {
-            with(words::broken(texts, BrokenAt::Front(*cause), ""), &format!(" ({url})"))
-        }
-    }
-}
-
-fn connection(texts: &Texts, connection: &Connection) -> Words {
-    match connection {
-        Connection::Unregistered => words::words(texts, "service.registration", &[]),
-        Connection::Off => words::words(texts, "doctor.connection.off", &[]),
-        Connection::NoKey { trouble } => words::key(texts, *trouble),
-        Connection::Waiting { cause, .. } | Connection::Stopped { cause } => words::cause(texts, *cause),
-        Connection::Connecting | Connection::Online { .. } => {
-            words::words(texts, "doctor.connection.connecting", &[])
-        }
+        Fault::Server { said, .. } => with(words, said),
+        Fault::Service { .. } => with(words, &fault.shown_certificate(texts)),
+        Fault::PublicAddress { url, .. } => with(words, &format!(" ({url})")),
+        Fault::NotRunning => words::words(texts, "problem.app_not_running", &[]),
+        Fault::Unregistered
+        | Fault::Vault(_)
+        | Fault::KeyGone(_)
+        | Fault::Clock { .. }
+        | Fault::Connection(_)
+        | Fault::NoService { .. }
+        | Fault::Refused(_) => words,
     }
 }
 
@@ -143,6 +95,8 @@ fn with(words: Words, more: &str) -> Words {
 
 #[cfg(test)]
 mod tests {
+    use petit_client::doctor::Subject;
+    use petit_client::status::{BrokenAt, Connection};
     use petit_client::vault::VaultError;
 
     use super::*;

@@ -400,7 +400,7 @@ fn refusals(texts: &Texts) -> Value {
     let all: [(&str, Refused); 7] = [
         ("not_an_invite", words::invite(texts, &InvalidInvite::NotAnInvite)),
         ("used", words::register(texts, &used.into())),
-        ("no_keychain", words::vault(texts, &petit_client::vault::VaultError::NoKeychain)),
+        ("no_keychain", words::register(texts, &petit_client::vault::VaultError::NoKeychain.into())),
         ("not_written", words::refused(texts, "read_only", &[("why", "No space left on device")])),
         ("offline", words::refused(texts, "offline", &[])),
         ("target", words::invalid(texts, "target", &why)),

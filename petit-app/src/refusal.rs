@@ -1,5 +1,6 @@
 //! Why a client did not do what it was asked, for the window.
 
+use petit_client::messages;
 use petit_client::status::KeyTrouble;
 
 use super::contract::Refused;
@@ -12,7 +13,9 @@ pub(crate) fn refused(texts: &Texts, error: LinkError) -> Refused {
     match error {
         LinkError::Register(error) => words::register(texts, &error),
         LinkError::Ask(error) => words::asked(texts, error),
-        LinkError::NotRegistered => words::refused(texts, "not_registered", &[]),
+        LinkError::NotRegistered => {
+            Refused::new("not_registered", words::said(texts, &messages::unregistered()))
+        }
         LinkError::Config(why) => words::refused(texts, "failed", &[("why", &why)]),
         LinkError::Refused(why) => words::refused(texts, "other", &[("why", &why)]),
         LinkError::Gone => words::refused(texts, "gone", &[]),

@@ -1,30 +1,29 @@
-//! The catalogue: every sentence of tray, window and notifications, in English and German.
+//! The texts of tray, window and notifications: those of the client, and behind them what only the app says.
 //!
-//! One JSON file per language under `i18n/`, key to text, `{name}` for what is filled in. The keys `ui.*` are the
-//! page's own; all others are used here. Tests hold both languages together.
+//! One JSON file per language under `i18n/`, as in [`petit_client::texts`]. The keys `ui.*` are the page's own; all
+//! others are used here.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Deref;
 
-/// The languages that there are.
-pub const LANGUAGES: [&str; 2] = ["en", "de"];
+use petit_client::texts;
+pub use petit_client::texts::{LANGUAGES, capital};
 
 /// The texts of one language. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Texts {
-    lang: &'static str,
-    texts: Arc<BTreeMap<String, String>>,
+pub struct Texts(texts::Texts);
+
+impl Deref for Texts {
+    type Target = texts::Texts;
+
+    fn deref(&self) -> &texts::Texts {
+        &self.0
+    }
 }
 
 impl Texts {
     /// Of a language; English when there is no such.
     pub fn of(lang: &str) -> Self {
-        let (lang, source) = match lang {
-            "de" => ("de", include_str!("../i18n/de.json")),
-            _ => ("en", include_str!("../i18n/en.json")),
-        };
-        // Both files are checked by a test.
-        Self { lang, texts: Arc::new(serde_json::from_str(source).unwrap_or_default()) }
+        Self::behind(&texts::Texts::of(lang))
     }
 
     /// Of what a user has chosen: a language, or `system`.
@@ -32,57 +31,23 @@ impl Texts {
         if LANGUAGES.contains(&choice) {
             return Self::of(choice);
         }
-        let system = sys_locale::get_locale().unwrap_or_default();
-        Self::of(system.split(['-', '_', '.']).next().unwrap_or_default())
+        Self::behind(&texts::Texts::of_system())
     }
 
-    /// `en` or `de`.
-    pub fn lang(&self) -> &'static str {
-        self.lang
-    }
-
-    /// The whole catalogue.
-    pub fn all(&self) -> BTreeMap<String, String> {
-        BTreeMap::clone(&self.texts)
-    }
-
-    /// A text. One that is missing is its key, so that its absence is seen.
-    pub fn get(&self, key: &str) -> String {
-        self.texts.get(key).cloned().unwrap_or_else(|| key.to_owned())
-    }
-
-    /// A text with values filled in.
-    pub fn fill(&self, key: &str, values: &[(&str, &str)]) -> String {
-        let text = self.get(key);
-        let mut out = String::with_capacity(text.len() + 32);
-        let mut rest = text.as_str();
-        // What was filled in is not looked at again.
-        while let Some((before, after)) = rest.split_once('{') {
-            out.push_str(before);
-            let found = after
-                .split_once('}')
-                .and_then(|(name, tail)| Some((values.iter().find(|(key, _)| *key == name)?.1, tail)));
-            match found {
-                Some((value, tail)) => {
-                    out.push_str(value);
-                    rest = tail;
-                }
-                None => {
-                    out.push('{');
-                    rest = after;
-                }
-            }
-        }
-        out.push_str(rest);
-        out
+    fn behind(client: &texts::Texts) -> Self {
+        let source = match client.lang() {
+            "de" => include_str!("../i18n/de.json"),
+            _ => include_str!("../i18n/en.json"),
+        };
+        // Both files are checked by a test.
+        Self(client.with(serde_json::from_str(source).unwrap_or_default()))
     }
 
     /// A text with every letter replaced by a longer, accented one: what does not fit, or does not come from the
     /// catalogue, is seen at once.
     #[cfg(test)]
     pub(crate) fn pseudo() -> Self {
-        let texts = Self::of("en").all();
-        let strange = |text: &String| {
+        let strange = |text: &str| {
             let mut inside = 0_i32;
             let mut out = "⟦".to_owned();
             for c in text.chars() {
@@ -96,16 +61,17 @@ impl Texts {
             }
             out + "⟧"
         };
-        let texts = texts.iter().map(|(key, text)| (key.clone(), strange(text))).collect();
-        Self { lang: "en", texts: Arc::new(texts) }
+        Self(Self::of("en").map(strange))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+
+    const OWN: [&str; 2] = [include_str!("../i18n/en.json"), include_str!("../i18n/de.json")];
 
     fn names(text: &str) -> BTreeSet<&str> {
         text.split('{').skip(1).filter_map(|part| part.split_once('}').map(|(name, _)| name)).collect()
@@ -118,31 +84,39 @@ mod tests {
         assert_eq!(en.keys().collect::<Vec<_>>(), de.keys().collect::<Vec<_>>());
         for (key, text) in &en {
             assert_eq!(names(text), names(&de[key]), "{key}");
-            let empty_ok = key.ends_with(".todo");
+            let empty_ok = key.ends_with(".todo") || key.ends_with(".cli");
             assert!(empty_ok || !text.trim().is_empty(), "{key} is empty");
             assert_eq!(text.is_empty(), de[key].is_empty(), "{key}");
-            assert!(!text.contains("\u{2014}"), "{key}: a dash with spaces reads better");
+            assert!(!text.contains('\u{2014}'), "{key}: a dash with spaces reads better");
         }
     }
 
     #[test]
-    fn the_files_are_sorted_and_hold_each_key_once() {
-        for source in [include_str!("../i18n/en.json"), include_str!("../i18n/de.json")] {
+    fn the_files_hold_each_key_once_and_none_that_the_client_has() {
+        for (lang, source) in LANGUAGES.into_iter().zip(OWN) {
             let keys: Vec<&str> = source
                 .lines()
                 .filter_map(|line| line.trim().strip_prefix('"')?.split_once("\": ").map(|(key, _)| key))
                 .collect();
             let unique: BTreeSet<&str> = keys.iter().copied().collect();
             assert_eq!(keys.len(), unique.len(), "a key stands twice");
+            let client = texts::Texts::of(lang).all();
+            let shared: Vec<&&str> = keys.iter().filter(|key| client.contains_key(**key)).collect();
+            assert!(shared.is_empty(), "the client says these: {shared:?}");
         }
     }
 
     #[test]
-    fn values_are_filled_in_once_and_unknown_names_stay() {
-        let texts =
-            Texts { lang: "en", texts: Arc::new(BTreeMap::from([("k".into(), "a {x} {y} {".into())])) };
-        assert_eq!(texts.fill("k", &[("x", "{y}")]), "a {y} {y} {");
-        assert_eq!(texts.get("missing"), "missing");
+    fn what_is_the_matter_is_said_once_by_client_and_app_together() {
+        for lang in LANGUAGES {
+            let texts = Texts::of(lang).all();
+            let mut said: BTreeMap<String, &str> = BTreeMap::new();
+            for (key, text) in texts.iter().filter(|(key, _)| key.ends_with(".what")) {
+                if let Some(other) = said.insert(capital(text), key) {
+                    panic!("{lang}: {other} and {key} say the same");
+                }
+            }
+        }
     }
 
     #[test]

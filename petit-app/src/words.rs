@@ -1,65 +1,55 @@
 //! Causes as words for the window, the tray and notifications, from the catalogue. No decisions.
 //!
-//! The command line has words of its own (`messages.rs`), because its advice is commands.
+//! What a cause is called stands in [`petit_client::messages`], for the command line too; here it begins with a capital,
+//! and the advice is what to click.
 
 use petit_client::config::ConfigError;
 use petit_client::enrol::{FormerEnd, RegisterError};
-use petit_client::status::{BrokenAt, KeyTrouble, ServiceStatus, is_server_only};
+use petit_client::messages::{self, Message};
+use petit_client::status::{BrokenAt, KeyTrouble, ServiceStatus};
 use petit_client::vault::VaultError;
-use petit_engine::agent::{AskError, EnrolError};
+use petit_engine::agent::AskError;
 use petit_engine::cause::{Cause, FrontUntried, ServiceCause};
 use petit_engine::invite::InvalidInvite;
 use petit_engine::name::InvalidName;
 use petit_engine::proto::control::FrontState;
 use petit_host::cli::chain;
-use serde::Serialize;
 
 use super::contract::{Refused, Words};
-use super::texts::Texts;
+use super::texts::{Texts, capital};
 
 /// `what` and `todo` of a key.
 pub(crate) fn words(texts: &Texts, key: &str, values: &[(&str, &str)]) -> Words {
     Words {
-        what: texts.fill(&format!("{key}.what"), values),
+        what: capital(&texts.fill(&format!("{key}.what"), values)),
         todo: texts.fill(&format!("{key}.todo"), values),
     }
 }
 
-/// The name under which a cause is sent and stands in the catalogue.
-fn name(of: impl Serialize) -> String {
-    match serde_json::to_value(of) {
-        Ok(serde_json::Value::String(name)) => name,
-        _ => "unknown".to_owned(),
-    }
+/// A message as the window says it.
+pub(crate) fn said(texts: &Texts, message: &Message) -> Words {
+    Words { what: capital(&message.what(texts)), todo: message.to_click(texts) }
 }
 
 /// Why the client is not connected.
 pub(crate) fn cause(texts: &Texts, cause: Cause) -> Words {
-    words(texts, &format!("cause.{}", name(cause)), &[])
+    said(texts, &messages::cause(cause))
 }
 
 /// Why a private service is not reached.
 pub(crate) fn service(texts: &Texts, cause: ServiceCause, target: &str) -> Words {
-    words(texts, &format!("service.{}", name(cause)), &[("target", target)])
+    said(texts, &messages::service(cause, target))
 }
 
 /// The first broken hop on the way to a service.
 pub(crate) fn broken(texts: &Texts, at: BrokenAt, target: &str) -> Words {
-    match at {
-        BrokenAt::Registration => words(texts, "service.registration", &[]),
-        BrokenAt::Front(cause) => words(texts, &format!("front.{}", name(cause)), &[]),
-        BrokenAt::Connection(cause) => self::cause(texts, cause),
-        BrokenAt::Server(refusal) => words(texts, &format!("service.{}", name(refusal)), &[]),
-        BrokenAt::Client => words(texts, "service.client", &[]),
-        BrokenAt::Tunnel => words(texts, "service.tunnel", &[]),
-        BrokenAt::Service(cause) => service(texts, cause, target),
-    }
+    said(texts, &messages::broken(at, target))
 }
 
 /// A service whose way was proved from the server's own front on.
 pub(crate) fn up_to_server(texts: &Texts, service: &ServiceStatus) -> Words {
     let why = match service.front.state {
-        FrontState::Untried(why) => because(texts, why, service.url.as_deref().unwrap_or_default()),
+        FrontState::Untried(why) => messages::untried(texts, why, service.url.as_deref().unwrap_or_default()),
         FrontState::Checking | FrontState::Passed | FrontState::Failed(_) => String::new(),
     };
     words(texts, "service.up_to_server", &[("why", &why)])
@@ -67,20 +57,12 @@ pub(crate) fn up_to_server(texts: &Texts, service: &ServiceStatus) -> Words {
 
 /// A public address that was not tried.
 pub(crate) fn untried(texts: &Texts, why: FrontUntried, url: &str) -> String {
-    texts.fill("doctor.public.untried", &[("why", &because(texts, why, url))])
-}
-
-/// The end of a sentence.
-fn because(texts: &Texts, why: FrontUntried, url: &str) -> String {
-    if why == FrontUntried::PrivateAddress && is_server_only(url) {
-        return texts.get("front.untried.server_only");
-    }
-    texts.get(&format!("front.untried.{}", name(why)))
+    capital(&texts.fill("doctor.public.untried", &[("why", &messages::untried(texts, why, url))]))
 }
 
 /// Why the key of this computer cannot be had.
 pub(crate) fn key(texts: &Texts, trouble: KeyTrouble) -> Words {
-    words(texts, &format!("problem.key.{}", name(trouble)), &[])
+    said(texts, &messages::key(trouble))
 }
 
 /// A refusal with the words of a key.
@@ -111,34 +93,19 @@ pub(crate) fn failed(texts: &Texts, error: &(dyn std::error::Error + 'static)) -
 
 /// Why a text is not an invite.
 pub(crate) fn invite(texts: &Texts, error: &InvalidInvite) -> Refused {
-    let code = match error {
-        InvalidInvite::NotAnInvite => "invite.none",
-        InvalidInvite::Version { .. } => "invite.version",
-        InvalidInvite::Damaged { .. } => "invite.damaged",
-    };
-    refused(texts, code, &[]).field("text")
+    let message = messages::invite(error);
+    Refused::new(message.key().trim_start_matches("problem."), said(texts, &message)).field("text")
 }
 
 /// Why an invite did not lead to a registration.
 pub(crate) fn register(texts: &Texts, error: &RegisterError) -> Refused {
+    let message = messages::register(error);
+    // The page offers a file where there is no keychain, and only then.
     let code = match error {
-        RegisterError::Registered(_) => "register.registered".to_owned(),
-        RegisterError::OtherServer { .. } => "register.other_server".to_owned(),
-        RegisterError::Vault(error) => return vault(texts, error),
-        RegisterError::KeyGone(_) => {
-            return Refused::new(&format!("key.{}", name(KeyTrouble::Gone)), key(texts, KeyTrouble::Gone));
-        }
-        RegisterError::Key(_) | RegisterError::Enrol(EnrolError::Key(_)) => "register.key".to_owned(),
-        RegisterError::Registration(_) => "register.not_written".to_owned(),
-        RegisterError::Enrol(EnrolError::NoAnswer { .. }) => "register.no_answer".to_owned(),
-        RegisterError::Enrol(EnrolError::BadAnswer { .. }) => "register.bad_answer".to_owned(),
-        RegisterError::Enrol(EnrolError::Refused { refusal, .. }) => format!("register.{}", name(refusal)),
-        RegisterError::Enrol(error) => {
-            let why = error.cause().unwrap_or(Cause::Protocol);
-            return Refused::new(&format!("cause.{}", name(why)), cause(texts, why));
-        }
+        RegisterError::Vault(VaultError::NoKeychain) => "no_keychain",
+        _ => message.key().trim_start_matches("problem."),
     };
-    refused(texts, &code, &[])
+    Refused::new(code, said(texts, &message))
 }
 
 /// What became of a registration that another one took the place of; `None` when there is nothing to know.
@@ -147,43 +114,22 @@ pub(crate) fn former(texts: &Texts, end: FormerEnd, vendor: &str) -> Option<Word
     match end {
         FormerEnd::Told | FormerEnd::Unknown => None,
         FormerEnd::Unreachable { cause } => {
-            let why = self::cause(texts, cause).what;
+            let why = messages::cause(cause).what(texts);
             Some(words(texts, "former.unreachable", &[vendor, ("why", &why)]))
         }
         FormerEnd::NoKey => Some(words(texts, "former.no_key", &[vendor])),
     }
 }
 
-/// Why the keychain is of no use.
-pub(crate) fn vault(texts: &Texts, error: &VaultError) -> Refused {
-    let trouble = KeyTrouble::from(error);
-    // The page offers a file then, and only then.
-    let code = if trouble == KeyTrouble::Missing {
-        "no_keychain".to_owned()
-    } else {
-        format!("key.{}", name(trouble))
-    };
-    Refused::new(&code, key(texts, trouble))
-}
-
 /// Why a question to the server came to nothing.
 pub(crate) fn asked(texts: &Texts, error: AskError) -> Refused {
-    let code = match error {
-        AskError::Offline => "offline",
-        AskError::NoSuchService => "no_service",
-        AskError::Unanswered => "unanswered",
-    };
-    refused(texts, code, &[])
+    let message = messages::asked(error);
+    Refused::new(message.key().trim_start_matches("problem."), said(texts, &message))
 }
 
 /// Why there is no config to run with.
 pub(crate) fn config(texts: &Texts, error: &ConfigError) -> Words {
-    let key = match error {
-        ConfigError::Missing { .. } => "problem.config.missing",
-        ConfigError::Invalid(_) | ConfigError::Services { .. } => "problem.config.broken",
-        ConfigError::Unreadable { .. } | ConfigError::Unsafe(_) => "problem.config.unreadable",
-    };
-    words(texts, key, &[])
+    said(texts, &messages::config(error))
 }
 
 #[cfg(test)]

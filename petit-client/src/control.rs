@@ -25,6 +25,7 @@ use crate::messages::{self, Advice};
 use crate::registering::{Outcome, Prospect, Terms};
 use crate::registration::Known;
 use crate::status::{BrokenAt, Connection};
+use crate::texts::Texts;
 
 /// What the program that runs the client decides for itself: whether the client is online, and when the program ends.
 pub trait Lifecycle: Send + Sync + 'static {
@@ -86,7 +87,9 @@ impl<L: Lifecycle> Control<L> {
                 features: vec![Feature::Consent],
             }),
             LocalRequest::Config => json(&ConfigPath { path: self.client.folder().config.clone() }),
-            LocalRequest::Check => json(&Checks { checks: doctor::run(self.client.folder()).await }),
+            LocalRequest::Check => {
+                json(&Checks { checks: doctor::run(self.client.folder(), &english()).await })
+            }
             LocalRequest::Start => json(&self.lifecycle.start().await?),
             LocalRequest::Stop => json(&self.lifecycle.stop().await?),
             LocalRequest::Restart => json(&self.lifecycle.restart().await?),
@@ -129,11 +132,8 @@ impl<L: Lifecycle> Control<L> {
         let status = self.client.status().await;
         if status.services.is_empty() {
             let add = messages::add_service(status.to_be_set_up());
-            return Err(ApiProblem::new(
-                409,
-                "no_service",
-                format!("no service is set up; add one with: {add}"),
-            ));
+            let text = format!("no service is set up; add one with: {add}");
+            return Err(ApiProblem::new(409, "no_service", text));
         }
         let mut services = status.services;
         if let Some(name) = service {
@@ -192,7 +192,7 @@ impl<L: Lifecycle> Control<L> {
 
 /// Why this computer was not registered.
 fn not_registered(error: &RegisterError) -> ApiProblem {
-    let Advice { what, todo } = messages::register(error);
+    let Advice { what, todo } = messages::register(error).advice(&english());
     let code = match error {
         RegisterError::Registered(_) => "registered",
         RegisterError::Enrol(EnrolError::Refused { .. }) => "refused",
@@ -202,17 +202,16 @@ fn not_registered(error: &RegisterError) -> ApiProblem {
 }
 
 fn asked(error: AskError) -> ApiProblem {
-    match error {
-        AskError::Offline => ApiProblem::new(
-            409,
-            "offline",
-            "the client is not connected to the server; see why with: petit-client status",
-        ),
-        AskError::NoSuchService => ApiProblem::new(
-            404,
-            "no_service",
-            "no such service is set up; see them with: petit-client service list",
-        ),
-        AskError::Unanswered => ApiProblem::new(504, "unanswered", "the server did not answer"),
-    }
+    let (status, code) = match error {
+        AskError::Offline => (409, "offline"),
+        AskError::NoSuchService => (404, "no_service"),
+        AskError::Unanswered => (504, "unanswered"),
+    };
+    let Advice { what, todo } = messages::asked(error).advice(&english());
+    ApiProblem::new(status, code, format!("{what}; {todo}"))
+}
+
+/// Other programs read what the socket says: it does not change with the language.
+fn english() -> Texts {
+    Texts::of("en")
 }

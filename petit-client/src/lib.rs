@@ -30,6 +30,7 @@ pub mod messages;
 pub mod registering;
 pub mod registration;
 pub mod status;
+pub mod texts;
 pub mod vault;
 pub mod wake;
 

@@ -246,13 +246,21 @@ pub fn completions<T: clap::CommandFactory>(shell: clap_complete::Shell, program
 
 /// Prints a failure and returns its exit code.
 pub fn fail(json: bool, failure: &Failure) -> std::process::ExitCode {
+    fail_as(ERROR, json, failure)
+}
+
+/// What stands before a failure in English.
+const ERROR: &str = "error";
+
+/// As [`fail`], with a word for it in another language.
+pub fn fail_as(word: &str, json: bool, failure: &Failure) -> std::process::ExitCode {
     let (message, hint) = (typed(&failure.message), failure.hint.as_deref().map(typed));
     if json {
         let value = json!({ "error": { "message": message, "hint": hint, "exit": failure.exit as u8 } });
         say(true, "", &value);
     } else {
         let mut stderr = io::stderr().lock();
-        let _ = writeln!(stderr, "error: {message}");
+        let _ = writeln!(stderr, "{word}: {message}");
         if let Some(hint) = &hint {
             let _ = writeln!(stderr, "  {hint}");
         }
@@ -337,12 +345,18 @@ pub fn table(rows: &[Vec<String>]) -> String {
 
 /// A duration as people say it: `3 min`, `2 h`, `5 days`.
 pub fn ago(duration: Duration) -> String {
+    let (number, unit) = rough(duration);
+    format!("{number} {unit}")
+}
+
+/// A duration as a number and its unit (`s`, `min`, `h`, `days`), as exact as people say it.
+pub fn rough(duration: Duration) -> (u64, &'static str) {
     let seconds = duration.as_secs();
     match seconds {
-        0..=89 => format!("{seconds} s"),
-        90..=5399 => format!("{} min", (seconds + 30) / 60),
-        5400..=129_599 => format!("{} h", (seconds + 1800) / 3600),
-        _ => format!("{} days", (seconds + 43_200) / 86_400),
+        0..=89 => (seconds, "s"),
+        90..=5399 => ((seconds + 30) / 60, "min"),
+        5400..=129_599 => ((seconds + 1800) / 3600, "h"),
+        _ => ((seconds + 43_200) / 86_400, "days"),
     }
 }
 

@@ -24,25 +24,58 @@ impl Ask {
     }
 }
 
-/// Asks whether to go on with `what`, a sentence without its full stop.
+/// The words of a question, so that it can be asked in any language.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// What is said where somebody has to be asked and cannot be.
+    pub no_terminal: &'a str,
+    /// What to do about that.
+    pub add_yes: &'a str,
+    /// What is asked.
+    pub prompt: &'a str,
+    /// The answer that means yes.
+    pub yes: &'a str,
+    /// What is said after any other answer.
+    pub nothing_changed: &'a str,
+}
+
+/// Asks in English whether to go on with `what`, a sentence without its full stop.
 ///
 /// # Errors
-/// [`ExitCode::Failed`] when the answer is not `yes`; [`ExitCode::Usage`] when somebody has to be asked and cannot be.
+/// As [`confirm_in`].
 pub fn confirm(ask: Ask, json: bool, what: &str) -> Result<(), Failure> {
+    let question = Question {
+        no_terminal: &format!("{what}, and there is no terminal to ask on"),
+        add_yes: "if that is what you want, add --yes",
+        prompt: &format!("{}. Type yes to go on: ", capitalised(what)),
+        yes: "yes",
+        nothing_changed: "nothing was changed",
+    };
+    confirm_in(&question, ask, json)
+}
+
+/// Asks whether to go on.
+///
+/// # Errors
+/// [`ExitCode::Failed`] when the answer is not yes; [`ExitCode::Usage`] when somebody has to be asked and cannot be.
+pub fn confirm_in(question: &Question<'_>, ask: Ask, json: bool) -> Result<(), Failure> {
     let can_ask = !json && io::stdin().is_terminal();
     match (ask, can_ask) {
         (Ask::Never, _) | (Ask::OnTerminal, false) => return Ok(()),
         (Ask::Always, false) => {
-            let problem = format!("{what}, and there is no terminal to ask on");
-            return Err(Failure::new(ExitCode::Usage, problem).hint("if that is what you want, add --yes"));
+            return Err(Failure::new(ExitCode::Usage, question.no_terminal).hint(question.add_yes));
         }
         (Ask::OnTerminal | Ask::Always, true) => {}
     }
     let mut out = io::stdout();
-    let _ = write!(out, "{}. Type yes to go on: ", capitalised(what)).and_then(|()| out.flush());
+    let _ = out.write_all(question.prompt.as_bytes()).and_then(|()| out.flush());
     let mut line = String::new();
     let _ = io::stdin().read_line(&mut line);
-    if line.trim() == "yes" { Ok(()) } else { Err(Failure::new(ExitCode::Failed, "nothing was changed")) }
+    if line.trim() == question.yes {
+        Ok(())
+    } else {
+        Err(Failure::new(ExitCode::Failed, question.nothing_changed))
+    }
 }
 
 fn capitalised(text: &str) -> String {

@@ -28,6 +28,7 @@ mod identity;
 mod invites;
 mod kept;
 mod keychain;
+mod languages;
 mod local_api;
 mod many;
 mod many_services;

@@ -204,7 +204,9 @@ impl Program {
         command
             .env("PETIT_CONFIG", self.config())
             .env_remove("DBUS_SESSION_BUS_ADDRESS")
-            .env("HOME", self.dir.path());
+            .env("HOME", self.dir.path())
+            // Tests read English, whatever the computer speaks that they run on.
+            .env("LC_ALL", "C.UTF-8");
         for (name, value) in &self.env {
             command.env(name, value);
         }

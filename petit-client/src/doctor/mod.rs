@@ -26,6 +26,7 @@ use crate::dial_route;
 use crate::folder::Folder;
 use crate::registration::{self, Registration};
 use crate::status::{BrokenAt, Connection, ServiceStatus, Status};
+use crate::texts::Texts;
 use crate::vault::Vault;
 
 fn good(of: Subject, fact: Fact) -> Finding {
@@ -41,8 +42,8 @@ fn skipped(of: Subject) -> Finding {
 }
 
 /// Looks at everything, in the words of the command line.
-pub async fn run(folder: &Folder) -> Vec<Check> {
-    findings(folder).await.iter().map(words::check).collect()
+pub async fn run(folder: &Folder, texts: &Texts) -> Vec<Check> {
+    findings(folder).await.iter().map(|finding| words::check(texts, finding)).collect()
 }
 
 /// Looks at everything, in the order in which it is needed.

@@ -1,135 +1,160 @@
 //! Findings in the words of the command line.
 
+use std::fmt::Display;
+
 use petit_engine::cause::ServiceCause;
-use petit_host::cli::{ago, chain};
+use petit_host::cli::chain;
 
 use super::finding::{Check, Fact, Fault, Finding, Found, Subject};
-use crate::client::ClientStartError;
-use crate::messages::{self, Advice};
+use crate::config::KeyStore;
+use crate::messages::{self, Advice, Message};
+use crate::status::{BrokenAt, Connection, KeyTrouble};
+use crate::texts::{Texts, ago};
 
-pub(super) fn check(finding: &Finding) -> Check {
+pub(super) fn check(texts: &Texts, finding: &Finding) -> Check {
     let (detail, advice) = match &finding.found {
-        Found::Good(fact) => (self::fact(fact), String::new()),
+        Found::Good(fact) => (self::fact(texts, fact), String::new()),
         Found::Bad(fault) => {
-            let Advice { what, todo } = self::fault(fault);
-            let advice = match fault {
-                Fault::NoService { invited } => {
-                    format!("add one with: {}", messages::add_service(invited.as_ref()))
-                }
-                _ => todo.to_owned(),
-            };
-            (what, advice)
+            let Advice { what, todo } = self::fault(texts, fault);
+            (what, todo)
         }
         Found::Untried { why, url } => {
-            (format!("not tried, because {}", messages::untried(*why, url)), String::new())
+            let why = messages::untried(texts, *why, url);
+            (texts.fill("doctor.public.untried", &[("why", &why)]), String::new())
         }
-        Found::Skipped => ("not looked at: something before it is not right".to_owned(), String::new()),
+        Found::Skipped => (texts.get("doctor.skipped"), String::new()),
     };
-    Check { name: name(&finding.of), result: finding.found.result(), detail, advice }
+    Check { name: finding.of.name(texts), result: finding.found.result(), detail, advice }
 }
 
-fn name(of: &Subject) -> String {
-    match of {
-        Subject::Config => "config file".to_owned(),
-        Subject::Registration => "registration".to_owned(),
-        Subject::Key => "device key".to_owned(),
-        Subject::Proxy => "proxy".to_owned(),
-        Subject::Name => "server's name".to_owned(),
-        Subject::Reachability => "way to the server".to_owned(),
-        Subject::ServerIdentity => "server's identity".to_owned(),
-        Subject::OwnIdentity => "this computer's identity".to_owned(),
-        Subject::Clock => "clock".to_owned(),
-        Subject::Connection => "connection".to_owned(),
-        Subject::Services => "services".to_owned(),
-        Subject::Service(name) => format!("service {name}"),
-        Subject::AtServer(name) => format!("service {name} at the server"),
-        Subject::PublicAddress(name) => format!("public address of {name}"),
+impl Subject {
+    /// What it is called.
+    pub fn name(&self, texts: &Texts) -> String {
+        let of = |key: &str, name: &dyn Display| texts.format(key, &[("service", name)]);
+        match self {
+            Self::Config => texts.get("doctor.config"),
+            Self::Registration => texts.get("doctor.registration"),
+            Self::Key => texts.get("doctor.key"),
+            Self::Proxy => texts.get("doctor.proxy"),
+            Self::Name => texts.get("doctor.name"),
+            Self::Reachability => texts.get("doctor.way"),
+            Self::ServerIdentity => texts.get("doctor.server_identity"),
+            Self::OwnIdentity => texts.get("doctor.own_identity"),
+            Self::Clock => texts.get("doctor.clock"),
+            Self::Connection => texts.get("doctor.connection"),
+            Self::Services => texts.get("doctor.services"),
+            Self::Service(name) => of("doctor.service", name),
+            Self::AtServer(name) => of("doctor.at_server", name),
+            Self::PublicAddress(name) => of("doctor.public", name),
+        }
     }
 }
 
-fn fact(fact: &Fact) -> String {
+fn fact(texts: &Texts, fact: &Fact) -> String {
+    let fill = |key: &str, values: &[(&str, &dyn Display)]| texts.format(key, values);
     match fact {
         Fact::Config { path, notes } => {
             let mut detail = path.display().to_string();
             for note in notes {
-                detail.push_str(&format!("; line {}: {}", note.line, note.message));
+                let values: [(&str, &dyn Display); 2] = [("line", &note.line), ("message", &note.message)];
+                detail.push_str(&fill("doctor.config.note", &values));
             }
             detail
         }
-        Fact::Registered { server, device } => format!("with {server} as {device}"),
-        Fact::KeyIn { store, key } => format!("in the {store}, {key}"),
-        Fact::NoProxy => "none on the way".to_owned(),
-        Fact::Proxy { proxy, server } => format!("{proxy} leads to {server}"),
-        Fact::NameByProxy { host } => format!("{host} is looked up by the proxy"),
+        Fact::Registered { server, device } => {
+            fill("doctor.registered.cli", &[("server", server), ("device", device)])
+        }
+        Fact::KeyIn { store: KeyStore::Keychain, key } => fill("doctor.key.keychain.cli", &[("key", key)]),
+        Fact::KeyIn { store: KeyStore::File, key } => fill("doctor.key.file.cli", &[("key", key)]),
+        Fact::NoProxy => texts.get("doctor.proxy.none"),
+        Fact::Proxy { proxy, server } => fill("doctor.proxy.leads", &[("proxy", proxy), ("server", server)]),
+        Fact::NameByProxy { host } => fill("doctor.name.by_proxy", &[("host", host)]),
         Fact::Name { host, addresses } => {
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            format!("{host} is {}", addresses.join(", "))
+            fill("doctor.name.cli", &[("host", host), ("addresses", &addresses.join(", "))])
         }
-        Fact::Answers { server, took: None } => format!("{server} answers"),
-        Fact::Answers { server, took: Some(took) } => format!("{server} answers in {} ms", took.as_millis()),
+        Fact::Answers { server, took: None } => fill("doctor.way.answers.cli", &[("server", server)]),
+        Fact::Answers { server, took: Some(took) } => {
+            fill("doctor.way.answers_in.cli", &[("server", server), ("ms", &took.as_millis())])
+        }
         Fact::Pinned { keys } => {
-            let keys = keys.as_ref().map_or_else(String::new, |keys| {
-                let kind = if keys.post_quantum { "post-quantum" } else { "classical" };
-                format!("; {kind} ({})", keys.name)
-            });
-            format!("its key is one that the invite named{keys}")
+            let mut detail = texts.get("doctor.pinned.cli");
+            if let Some(keys) = keys {
+                let kind = if keys.post_quantum { "post_quantum" } else { "classical" };
+                detail.push_str(&fill(&format!("doctor.pinned.{kind}.cli"), &[("name", &keys.name)]));
+            }
+            detail
         }
-        Fact::Known { device } => format!("the server knows this computer as {device}"),
-        Fact::Agrees { apart } => format!("agrees with the server's ({} s apart)", apart.as_secs()),
-        Fact::Connected { server } => format!("the client is connected to {server}"),
-        Fact::PublicAddress { url } => format!("the server has come in by {url}"),
-        Fact::Accepts { target, took } => format!("{target} accepts in {} ms", took.as_millis()),
+        Fact::Known { device } => fill("doctor.known.cli", &[("device", device)]),
+        Fact::Agrees { apart } => fill("doctor.clock.agrees.cli", &[("s", &apart.as_secs())]),
+        Fact::Connected { server } => fill("doctor.connection.online.cli", &[("server", server)]),
+        Fact::PublicAddress { url } => fill("doctor.public.passed", &[("url", url)]),
+        Fact::Accepts { target, took } => {
+            fill("doctor.service.accepts", &[("target", target), ("ms", &took.as_millis())])
+        }
     }
 }
 
-fn fault(fault: &Fault) -> Advice {
+impl Fault {
+    /// What is to be said of it.
+    pub fn message(&self, texts: &Texts) -> Message {
+        match self {
+            Self::Config(error) => messages::config(error),
+            Self::Registration(_) => Message::new("problem.registration.unreadable"),
+            Self::Unregistered => messages::unregistered(),
+            Self::Vault(error) => messages::vault(error),
+            Self::KeyGone(_) => messages::key(KeyTrouble::Gone),
+            Self::Server { cause, .. } => messages::cause(*cause),
+            Self::Clock { apart, is_ahead } => {
+                let key = if *is_ahead { "doctor.clock.ahead" } else { "doctor.clock.behind" };
+                Message::new(key).value("time", ago(texts, *apart))
+            }
+            Self::NotRunning => Message::new("doctor.connection.not_running"),
+            Self::Connection(connection) => {
+                messages::trouble(connection).unwrap_or_else(|| match connection {
+                    Connection::Off => Message::new("doctor.connection.off"),
+                    _ => Message::new("doctor.connection.connecting"),
+                })
+            }
+            Self::NoService { invited } => {
+                let command = messages::add_service(invited.as_ref());
+                Message::new("doctor.no_service").value("command", command)
+            }
+            Self::Service { target, cause, .. } => messages::service(*cause, target),
+            Self::Refused(at) => messages::broken(*at, ""),
+            Self::PublicAddress { cause, .. } => messages::broken(BrokenAt::Front(*cause), ""),
+        }
+    }
+
+    /// What stands behind a certificate that is not trusted: whose it is. Empty for everything else.
+    pub fn shown_certificate(&self, texts: &Texts) -> String {
+        let Self::Service { certificate: Some(shown), .. } = self else { return String::new() };
+        let key = if shown.poses { "doctor.certificate" } else { "doctor.certificate.other" };
+        texts.fill(key, &[("issuer", &shown.issuer), ("hex", &shown.fingerprint)])
+    }
+}
+
+fn fault(texts: &Texts, fault: &Fault) -> Advice {
+    let Advice { what, todo } = fault.message(texts).advice(texts);
     match fault {
-        Fault::Config(error) => {
-            let todo = "correct it with: petit-client config edit (or make one with: petit-client init)";
-            Advice { what: chain(error), todo }
+        Fault::Config(error) => Advice { what: chain(error), todo: texts.get("doctor.config.cli") },
+        Fault::Registration(error) => Advice { what: chain(error), todo },
+        Fault::Server { said, .. } => Advice { what: format!("{what}{said}"), todo },
+        // The line says also when it is tried again.
+        Fault::Connection(connection) => Advice { what: messages::connection(texts, connection), todo },
+        Fault::Service { cause, .. } => {
+            // Whose it is has just been said; elsewhere the advice is to look here.
+            let is_shown = *cause == ServiceCause::Untrusted;
+            let todo = if is_shown { texts.get("doctor.certificate.cli") } else { todo };
+            Advice { what: format!("{what}{}", fault.shown_certificate(texts)), todo }
         }
-        Fault::Unregistered => {
-            let what = "this computer is not registered".to_owned();
-            Advice { what, todo: "petit-client register" }
-        }
-        Fault::Registration(error) => Advice { what: chain(error), todo: "" },
-        Fault::Vault(error) => messages::vault(error),
-        Fault::KeyGone(store) => messages::start(&ClientStartError::KeyGone(*store)),
-        Fault::Server { cause, said } => {
-            let Advice { what, todo } = messages::cause(*cause);
-            Advice { what: format!("{what}{said}"), todo }
-        }
-        Fault::Clock { apart, is_ahead } => {
-            let direction = if *is_ahead { "ahead of" } else { "behind" };
-            let what = format!("this computer's clock is {} {direction} the server's", ago(*apart));
-            Advice { what, todo: "let the computer set its clock by itself; invites go by the server's" }
-        }
-        Fault::NotRunning => {
-            Advice { what: "petit-client is not running".to_owned(), todo: "petit-client start" }
-        }
-        Fault::Connection(connection) => {
-            Advice { what: messages::connection(connection), todo: messages::connection_todo(connection) }
-        }
-        // What to do has a name in it, and is said by `check`.
-        Fault::NoService { invited: _ } => Advice { what: "no service is set up".to_owned(), todo: "" },
-        Fault::Service { target, cause, certificate } => {
-            let Advice { what, mut todo } = messages::service(*cause);
-            let mut what = format!("{target}: {what}");
-            if *cause == ServiceCause::Untrusted {
-                // Whose it is has just been said; elsewhere the advice is to look here.
-                todo =
-                    "if it is the right one, set tls_fingerprint or tls_ca of the service in the config file";
-            }
-            if let Some(shown) = certificate {
-                let (other, hex) = (if shown.poses { "" } else { ", for another name" }, &shown.fingerprint);
-                what.push_str(&format!(" (signed by {}{other}; tls_fingerprint = \"{hex}\")", shown.issuer));
-            }
-            Advice { what, todo }
-        }
-        Fault::Refused(at) => messages::broken(*at),
-        Fault::PublicAddress { url, cause } => {
-            let Advice { what, todo } = messages::front(*cause);
-            Advice { what: format!("{url}: {what}"), todo }
-        }
+        Fault::PublicAddress { url, .. } => Advice { what: format!("{url}: {what}"), todo },
+        Fault::Unregistered
+        | Fault::Vault(_)
+        | Fault::KeyGone(_)
+        | Fault::Clock { .. }
+        | Fault::NotRunning
+        | Fault::NoService { .. }
+        | Fault::Refused(_) => Advice { what, todo },
     }
 }

@@ -1,5 +1,6 @@
 //! `init`, `config`, `service`: the config file and what stands in it.
 
+use std::fmt::Display;
 use std::process::Command;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use petit_host::files;
 use petit_host::toml_file::Fault;
 use serde_json::{Value, json};
 
-use super::Context;
+use super::context::Context;
 use super::lifecycle::{config_failure, lock, not_registered};
 
 /// How long the server may take to say what it makes of a change.
@@ -34,9 +35,9 @@ pub(crate) fn init(context: &Context) -> Result<(), Failure> {
     let after = std::fs::read_to_string(path).ok();
     let made = before != after;
     let text = if made {
-        format!("{} was made.\nNext: petit-client register", path.display())
+        context.texts.format("cli.init.made", &[("path", &path.display())])
     } else {
-        format!("{} is there already; nothing was changed.", path.display())
+        context.texts.format("cli.init.there", &[("path", &path.display())])
     };
     context.say(&text, &json!({ "config": path, "made": made }));
     Ok(())
@@ -63,7 +64,9 @@ pub(crate) fn load_or_make(context: &Context) -> Result<Config, Failure> {
 }
 
 fn load(context: &Context) -> Result<Config, Failure> {
-    config::load(&context.folder.config).map(|(config, _)| config).map_err(|error| config_failure(&error))
+    config::load(&context.folder.config)
+        .map(|(config, _)| config)
+        .map_err(|error| config_failure(context, &error))
 }
 
 pub(crate) fn check(context: &Context) -> Result<(), Failure> {
@@ -72,19 +75,21 @@ pub(crate) fn check(context: &Context) -> Result<(), Failure> {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         all_mistakes(context, &text, &error)
     })?;
-    let mut text = format!("{} is fine.", path.display());
+    let texts = &context.texts;
+    let mut text = texts.format("cli.config.fine", &[("path", &path.display())]);
     for note in &notes {
-        text.push_str(&format!("\nnote: line {}: {}", note.line, note.message));
+        let values: [(&str, &dyn Display); 2] = [("line", &note.line), ("text", &note.message)];
+        text.push_str(&format!("\n{}", texts.format("cli.note.line", &values)));
     }
     let known = registration::load(&context.folder).ok().flatten();
     if config.services.is_empty() {
         let add = messages::add_service(known.as_ref().map(|known| &known.service));
-        text.push_str(&format!("\nnote: no service is set up; add one with: {add}"));
+        text.push_str(&format!("\n{}", texts.format("cli.config.no_service", &[("command", &add)])));
     }
     let mut notes: Vec<Value> =
         notes.iter().map(|note| json!({ "line": note.line, "message": note.message })).collect();
     for note in known.map(|known| registration::notes(&config, &known)).into_iter().flatten() {
-        text.push_str(&format!("\nnote: {note}"));
+        text.push_str(&format!("\n{}", texts.format("cli.note", &[("text", &note)])));
         notes.push(json!({ "message": note }));
     }
     context.say(&text, &json!({ "path": path, "fine": true, "notes": notes }));
@@ -95,21 +100,28 @@ pub(crate) fn check(context: &Context) -> Result<(), Failure> {
 /// way.
 fn all_mistakes(context: &Context, text: &str, first: &ConfigError) -> Failure {
     if !matches!(first, ConfigError::Invalid(_) | ConfigError::Services { .. }) {
-        return config_failure(first);
+        return config_failure(context, first);
     }
     let path = &context.folder.config;
     let found: Vec<String> =
         config::mistakes(path, text).iter().map(|error| petit_host::cli::chain(error)).collect();
     // Corrected just now.
     if found.is_empty() {
-        return config_failure(first);
+        return config_failure(context, first);
     }
-    let failure = Failure::of_mistakes(path, &found);
+    let text = match found.as_slice() {
+        [one] => one.clone(),
+        many => {
+            let values: [(&str, &dyn Display); 2] = [("path", &path.display()), ("n", &many.len())];
+            format!("{}\n  {}", context.texts.format("cli.config.mistakes", &values), many.join("\n  "))
+        }
+    };
+    let failure = Failure::new(ExitCode::Failed, text);
     match first {
-        ConfigError::Invalid(error) if *error.fault == Fault::Syntax => failure.hint(
-            "what stands behind this place was not looked at; correct it with: petit-client config edit",
-        ),
-        _ => failure.hint("correct it with: petit-client config edit"),
+        ConfigError::Invalid(error) if *error.fault == Fault::Syntax => {
+            failure.hint(context.hint("cli.config.syntax.hint"))
+        }
+        _ => failure.hint(context.hint("problem.config.broken.cli")),
     }
 }
 
@@ -176,38 +188,32 @@ pub(crate) async fn edit(context: &Context) -> Result<(), Failure> {
     match status {
         Ok(status) if status.success() => {}
         Ok(_) => {
-            return Err(Failure::new(
-                ExitCode::Failed,
-                format!("{editor} ended with an error; nothing was changed"),
-            ));
+            return Err(context.failed(ExitCode::Failed, "cli.edit.editor_failed", &[("editor", &editor)]));
         }
         Err(error) => {
-            return Err(Failure::new(ExitCode::Failed, format!("cannot run {editor}: {error}"))
-                .hint("set EDITOR to an editor of your choice"));
+            let values: [(&str, &dyn Display); 2] = [("editor", &editor), ("why", &error)];
+            return Err(context
+                .failed(ExitCode::Failed, "cli.edit.no_editor", &values)
+                .hint(context.hint("cli.edit.no_editor.hint")));
         }
     }
     let text = std::fs::read_to_string(&draft).map_err(|error| Failure::of(&error))?;
     if let Err(error) = config::parse(path, &text) {
         return Err(all_mistakes(context, &text, &error)
-            .hint(format!("nothing was changed; what you wrote is in {}", draft.display())));
+            .hint(context.texts.format("cli.edit.draft_kept", &[("path", &draft.display())])));
     }
     let changed = text.as_bytes() != before;
     if changed {
         let _alone = change::alone(&context.folder).await.map_err(|error| Failure::of(&error))?;
         if std::fs::read(path).map_err(|error| Failure::of(&error))? != before {
-            let problem = "the config file was changed by somebody else meanwhile; nothing was changed";
-            return Err(Failure::new(ExitCode::Failed, problem)
-                .hint(format!("what you wrote is in {}", draft.display())));
+            let written = context.texts.format("cli.edit.written", &[("path", &draft.display())]);
+            return Err(context.failed(ExitCode::Failed, "cli.edit.changed_meanwhile", &[]).hint(written));
         }
         change::put(&context.folder, &text).map_err(|error| Failure::of(&error))?;
     }
     files::remove(&draft).map_err(|error| Failure::of(&error))?;
-    let text = if changed {
-        "The new config is in place; a running client applies it at once."
-    } else {
-        "Nothing was changed."
-    };
-    context.say(text, &json!({ "changed": changed }));
+    let text = context.texts.get(if changed { "cli.edit.done" } else { "cli.edit.same" });
+    context.say(&text, &json!({ "changed": changed }));
     Ok(())
 }
 
@@ -216,16 +222,14 @@ pub(crate) async fn change(
     context: &Context,
     edit: impl FnOnce(&str) -> Result<String, EditError>,
 ) -> Result<(), Failure> {
-    change::change(&context.folder, edit).await.map_err(|error| change_failure(&error))
+    change::change(&context.folder, edit).await.map_err(|error| change_failure(context, &error))
 }
 
 /// Why the config file was not changed.
-pub(crate) fn change_failure(error: &ChangeError) -> Failure {
+pub(crate) fn change_failure(context: &Context, error: &ChangeError) -> Failure {
     match error {
-        ChangeError::Config(error) => config_failure(error),
-        ChangeError::Edit(EditError::Missing(_)) => {
-            Failure::of(error).hint("see the services with: petit-client service list")
-        }
+        ChangeError::Config(error) => config_failure(context, error),
+        ChangeError::Edit(EditError::Missing(_)) => Failure::of(error).hint(context.hint("cli.see_services")),
         ChangeError::Edit(EditError::Exists(_) | EditError::Form)
         | ChangeError::Busy(_)
         | ChangeError::Read(_)
@@ -241,22 +245,29 @@ fn first_service(context: &Context) -> ServiceName {
 
 /// The services, with where they stand when the client runs.
 pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
+    let texts = &context.texts;
     if let Ok(listed) = context.client().services().await {
         let Listed { services, withheld, kept } = &listed;
-        let mut rows = vec![["SERVICE", "TARGET", "PUBLIC ADDRESS", "STATE"].map(str::to_owned).to_vec()];
+        let heading = ["cli.list.service", "cli.list.target", "cli.list.address", "cli.list.state"];
+        let mut rows = vec![heading.map(|key| texts.get(key)).to_vec()];
         for service in services {
             rows.push(vec![
                 service.name.to_string(),
                 service.target.to_string(),
                 service.url.clone().unwrap_or_default(),
-                super::inspect::service_state(service),
+                super::inspect::service_state(context, service),
             ]);
         }
         for Withheld { name, target, .. } in withheld {
-            rows.push(vec![name.to_string(), target.to_string(), String::new(), withheld_text(name)]);
+            rows.push(vec![
+                name.to_string(),
+                target.to_string(),
+                String::new(),
+                withheld_text(context, name),
+            ]);
         }
         for Kept { name, id } in kept {
-            let state = format!("not offered; its address is kept ({id})");
+            let state = texts.format("cli.list.kept", &[("id", id)]);
             rows.push(vec![name.to_string(), "–".to_owned(), String::new(), state]);
         }
         context.say(&if rows.len() == 1 { none(context) } else { table(&rows) }, &listed);
@@ -265,8 +276,9 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
     let specs = load(context)?.specs(&first_service(context));
     let known = registration::load(&context.folder).ok().flatten();
     let is_withheld = |name: &ServiceName| known.as_ref().is_some_and(|known| known.withheld.contains(name));
-    let mut rows = vec![["SERVICE", "TARGET", ""].map(str::to_owned).to_vec()];
-    let state = |name: &ServiceName| if is_withheld(name) { withheld_text(name) } else { String::new() };
+    let mut rows = vec![vec![texts.get("cli.list.service"), texts.get("cli.list.target"), String::new()]];
+    let state =
+        |name: &ServiceName| if is_withheld(name) { withheld_text(context, name) } else { String::new() };
     rows.extend(
         specs.iter().map(|spec| vec![spec.name.to_string(), spec.target.to_string(), state(&spec.name)]),
     );
@@ -282,24 +294,26 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
 }
 
 /// That a service is not offered, and how it is.
-pub(crate) fn withheld_text(name: &ServiceName) -> String {
-    format!("not shared with this vendor; to share it: petit-client service share {name}")
+pub(crate) fn withheld_text(context: &Context, name: &ServiceName) -> String {
+    context.texts.format("cli.withheld", &[("name", name)])
 }
 
 /// Lets the vendor reach a service that was withheld from it.
 pub(crate) async fn share_service(context: &Context, name: &ServiceName) -> Result<(), Failure> {
     let folder = &context.folder;
     let Some(known) = registration::load(folder).map_err(|error| Failure::of(&error))? else {
-        return Err(not_registered());
+        return Err(not_registered(context));
     };
     let is_there = load(context)?.specs(&known.service).iter().any(|spec| spec.name == *name);
     if !is_there {
-        return Err(Failure::new(ExitCode::Failed, format!("there is no service {:?}", name.as_str()))
-            .hint("see the services with: petit-client service list"));
+        return Err(context
+            .failed(ExitCode::Failed, "cli.share.unknown", &[("name", name)])
+            .hint(context.hint("cli.see_services")));
     }
     share(context, name).await?;
     let whom = known.vendor.as_ref().map_or_else(|| known.server.to_string(), ToString::to_string);
-    context.say(&format!("{whom} may reach {:?} now.", name.as_str()), &Shared { shared: name.clone() });
+    let text = context.texts.format("cli.share.done", &[("vendor", &whom), ("name", name)]);
+    context.say(&text, &Shared { shared: name.clone() });
     Ok(())
 }
 
@@ -308,7 +322,7 @@ async fn share(context: &Context, name: &ServiceName) -> Result<(), Failure> {
     match context.client().share(name).await {
         Ok(_) => Ok(()),
         Err(LocalError::Call(CallError::NotRunning)) => {
-            let _lock = lock(&context.folder)?;
+            let _lock = lock(context)?;
             let known = registration::load(&context.folder).map_err(|error| Failure::of(&error))?;
             let Some(mut known) = known.filter(|known| known.withheld.contains(name)) else { return Ok(()) };
             known.withheld.remove(name);
@@ -321,7 +335,7 @@ async fn share(context: &Context, name: &ServiceName) -> Result<(), Failure> {
 fn none(context: &Context) -> String {
     let known = registration::load(&context.folder).ok().flatten();
     let add = messages::add_service(known.as_ref().map(|known| &known.service));
-    format!("No service is set up. Add one with: {add}")
+    context.texts.format("cli.no_service", &[("command", &add)])
 }
 
 /// The service that the invite was made for, as long as none has its name and its address is not given up. `kept`: what
@@ -341,11 +355,9 @@ pub(crate) async fn add_service(
     make(context)?;
     let taken = load(context)?.specs(&first_service(context)).iter().any(|known| known.name == *name);
     if taken {
-        return Err(Failure::new(
-            ExitCode::Failed,
-            format!("there is a service {:?} already", name.as_str()),
-        )
-        .hint("choose another name, or change it with: petit-client config edit"));
+        return Err(context
+            .failed(ExitCode::Failed, "cli.add.taken", &[("name", name)])
+            .hint(context.hint("cli.add.taken.hint")));
     }
     change(context, |text| edit::add_service(text, new)).await?;
     // One of this name may have been withheld and taken out while no client ran: this one is meant for the vendor.
@@ -357,23 +369,27 @@ pub(crate) async fn add_service(
         true => granted(context, name).await,
         false => None,
     };
-    let added = format!("Service {:?} leads to {}.", name.as_str(), new.target);
+    let texts = &context.texts;
+    let added = texts.format("cli.add.done", &[("name", name), ("target", &new.target)]);
     let (url, next) = match &became {
-        None => (None, "It is offered as soon as the client runs and is connected.".to_owned()),
+        None => (None, texts.get("cli.add.later")),
         Some((ServiceStatus { broken: Some(Broken { at: at @ BrokenAt::Server(_), .. }), .. }, kept)) => {
-            let Advice { what, todo } = messages::broken(*at);
-            let problem = format!("service {:?} was added, but {what}", name.as_str());
+            let Advice { what, todo } = messages::broken(*at, &new.target).advice(texts);
             let hint = if kept.is_empty() {
-                todo.to_owned()
+                todo
             } else {
-                format!("{todo}\n  {}", super::inspect::kept_text(kept))
+                format!("{todo}\n  {}", super::inspect::kept_text(context, kept))
             };
-            return Err(Failure::new(ExitCode::Refused, problem).hint(hint));
+            let values: [(&str, &dyn Display); 2] = [("name", name), ("why", &what)];
+            return Err(context.failed(ExitCode::Refused, "cli.add.refused", &values).hint(hint));
         }
         Some((service, _)) => {
             let url = service.url.clone();
-            let at = url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-            (url, format!("It is offered now{at}; see whether it works with: petit-client status"))
+            let said = match &url {
+                Some(url) => texts.format("cli.add.now.at", &[("url", url)]),
+                None => texts.get("cli.add.now"),
+            };
+            (url, said)
         }
     };
     let left_out = left_out(context, became.as_ref().map(|(_, kept)| kept.as_slice()));
@@ -386,10 +402,8 @@ pub(crate) async fn add_service(
     });
     let note = left_out.map_or_else(String::new, |invited| {
         let add = messages::add_service(Some(&invited));
-        format!(
-            "\nnote: the invite was made for a service {:?}, and none has that name; to lead its address to one: {add}",
-            invited.as_str()
-        )
+        let values: [(&str, &dyn Display); 2] = [("name", &invited), ("command", &add)];
+        format!("\n{}", texts.format("cli.add.left_out", &values))
     });
     context.say(&format!("{added} {next}{note}"), &value);
     Ok(())
@@ -429,10 +443,8 @@ pub(crate) async fn remove_service(context: &Context, name: &ServiceName) -> Res
     });
     if let Err(failure) = take_out(context, name).await {
         return Err(if is_kept(context, name).await {
-            let problem =
-                format!("{:?} is not offered any more, but its public address is kept for it", name.as_str());
-            let give_up = format!("to give that up too: petit-client unregister --service {name}");
-            Failure::new(ExitCode::Failed, problem).hint(give_up)
+            let give_up = context.texts.format("cli.remove.kept.hint", &[("name", name)]);
+            context.failed(ExitCode::Failed, "cli.remove.kept", &[("name", name)]).hint(give_up)
         } else {
             failure
         });
@@ -442,11 +454,9 @@ pub(crate) async fn remove_service(context: &Context, name: &ServiceName) -> Res
         let is_kept = |status: &Status| status.kept.iter().any(|kept| kept.name == *name);
         until(context, is_kept).await;
     }
-    let mut text = format!("{:?} is no longer offered.", name.as_str());
+    let mut text = context.texts.format("cli.remove.done", &[("name", name)]);
     if registration::load(&context.folder).is_ok_and(|known| known.is_some()) {
-        text.push_str(&format!(
-            " Its public address is kept for it; to give that up too: petit-client unregister --service {name}"
-        ));
+        text.push_str(&context.texts.format("cli.remove.address", &[("name", name)]));
     }
     context.say(&text, &Removed { removed: name.clone() });
     Ok(())

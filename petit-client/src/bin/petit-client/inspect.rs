@@ -1,5 +1,6 @@
 //! `status`, `ping`, `check`, `doctor`, `logs`: what can be seen.
 
+use std::fmt::Display;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use petit_client::api::{LocalError, Ping, PingOutcome};
@@ -9,41 +10,37 @@ use petit_client::hops::{Hop, HopName, HopState};
 use petit_client::messages::{self, Advice};
 use petit_client::registration;
 use petit_client::status::{BrokenAt, Connection, Light, ServiceStatus, Status};
+use petit_client::texts::Texts;
+use petit_engine::cause::FrontUntried;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::{FrontState, Kept, ServiceKind};
-use petit_host::cli::{self, Failure, ago};
+use petit_host::cli::{self, Failure};
 use petit_host::colour::coloured;
 use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
 use petit_host::lock::Lock;
 use serde_json::json;
 
-use super::{Context, PROGRAM};
+use super::context::Context;
 
 /// Where the client stands. Exits with 3 when it does not run, with 4 when there is no registration.
 pub(crate) async fn status(context: &Context) -> Result<ExitCode, Failure> {
     match context.client().status().await {
         Ok(status) => {
-            context.say(&text(&status), &status);
+            context.say(&text(context, &status), &status);
             Ok(ExitCode::Ok)
         }
         Err(LocalError::Call(CallError::NotRunning)) => {
             if let Some(holder) = Lock::holder(&context.folder.lock()) {
-                return Err(Failure::unanswering(PROGRAM, holder.pid));
+                return Err(context.unanswering(holder.pid));
             }
             let known = registration::load(&context.folder).map_err(|error| Failure::of(&error))?;
             let (exit, text) = match &known {
-                Some(known) => (
-                    ExitCode::NotRunning,
-                    format!(
-                        "Registered with {}, but not running. Start it with: petit-client start",
-                        known.server
-                    ),
-                ),
-                None => (
-                    ExitCode::NotRegistered,
-                    "Not registered. Register this computer with: petit-client register".to_owned(),
-                ),
+                Some(known) => {
+                    let text = context.texts.format("cli.status.not_running", &[("server", &known.server)]);
+                    (ExitCode::NotRunning, text)
+                }
+                None => (ExitCode::NotRegistered, context.texts.get("cli.status.unregistered")),
             };
             let registered = known.map(|known| json!({ "server": known.server, "device": known.device }));
             context.say(&text, &json!({ "running": false, "registered": registered }));
@@ -67,7 +64,7 @@ pub(crate) async fn watch(context: &Context) -> Result<(), Failure> {
             }
             continue;
         }
-        let text = text(&status);
+        let text = text(context, &status);
         if text != shown {
             let now =
                 jiff::Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S");
@@ -80,158 +77,194 @@ pub(crate) async fn watch(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn since(stamp: u64) -> String {
+fn since(context: &Context, stamp: u64) -> String {
     let then = UNIX_EPOCH + Duration::from_secs(stamp);
-    ago(SystemTime::now().duration_since(then).unwrap_or_default())
+    context.ago(SystemTime::now().duration_since(then).unwrap_or_default())
 }
 
-fn text(status: &Status) -> String {
+fn text(context: &Context, status: &Status) -> String {
+    let mut out = connection_text(context, status);
+    for service in &status.services {
+        out.push_str(&service_text(context, status, service));
+    }
+    for Withheld { name, target, .. } in &status.withheld {
+        let withheld = super::configure::withheld_text(context, name);
+        out.push_str(&format!("– {name}  {target}\n    {withheld}\n"));
+    }
+    out
+}
+
+/// What a status says of the client and its server.
+fn connection_text(context: &Context, status: &Status) -> String {
+    let texts = &context.texts;
     let mut out = String::new();
     if status.stopping {
-        out.push_str("Stopping: what is under way is finished first. To end at once: petit-client stop\n");
+        out.push_str(&format!("{}\n", texts.get("cli.status.stopping")));
     }
+    let connection = || messages::connection(texts, &status.connection);
     out += &match (&status.connection, &status.registered) {
         (Connection::Online { since: stamp }, Some(at)) => {
-            let trip =
-                status.round_trip_us.map(|us| format!(", round trip {}", millis(us))).unwrap_or_default();
-            format!("Connected to {} for {}{trip}\n", at.server, since(*stamp))
+            let time = since(context, *stamp);
+            let said = match status.round_trip_us.map(millis) {
+                None => texts.format("cli.status.connected", &[("server", &at.server), ("time", &time)]),
+                Some(trip) => {
+                    let values: [(&str, &dyn Display); 3] =
+                        [("server", &at.server), ("time", &time), ("ms", &trip)];
+                    texts.format("cli.status.connected.trip", &values)
+                }
+            };
+            format!("{said}\n")
         }
-        (other, Some(at)) => format!("{}: {}\n", at.server, messages::connection(other)),
-        (other, None) => format!("{}\n", messages::connection(other)),
+        (_, Some(at)) => format!("{}: {}\n", at.server, connection()),
+        (_, None) => format!("{}\n", connection()),
     };
     if let Some(at) = &status.registered {
         if let Some(vendor) = &at.vendor {
-            out.push_str(&format!("  it says that it belongs to {vendor}\n"));
+            out.push_str(&format!("  {}\n", texts.format("cli.status.vendor", &[("vendor", vendor)])));
         }
-        out.push_str(&format!("  its key   {}\n            {}\n", at.key_words.english, at.key_words.german));
+        let its_key = texts.get("cli.status.its_key");
+        let indent = " ".repeat(its_key.chars().count());
+        out.push_str(&format!("  {its_key}{}\n  {indent}{}\n", at.key_words.english, at.key_words.german));
     }
     if let Some(issuer) = &status.inspected_by {
-        out.push_str(&format!("  it is {issuer}\n"));
+        out.push_str(&format!("  {}\n", texts.format("cli.status.inspected", &[("issuer", issuer)])));
     }
-    let todo = messages::connection_todo(&status.connection);
+    let todo = messages::connection_todo(texts, &status.connection);
     if !todo.is_empty() {
         out.push_str(&format!("  {todo}\n"));
     }
     if let Some(problem) = &status.config_problem {
-        out.push_str(&format!(
-            "The config file has a mistake; what was in force before stays in force:\n  {problem}\n"
-        ));
+        out.push_str(&format!("{}\n  {problem}\n", texts.get("cli.status.mistake")));
     }
     if status.services.is_empty() && status.withheld.is_empty() && status.registered.is_some() {
         let add = messages::add_service(status.to_be_set_up());
-        out.push_str(&format!("No service is set up. Add one with: {add}\n"));
+        out.push_str(&format!("{}\n", texts.format("cli.no_service", &[("command", &add)])));
     }
-    for service in &status.services {
-        let mark = match service.light {
-            Light::Green => "✔",
-            Light::UpToServer => "◐",
-            Light::Red => "✘",
-            Light::Checking => "…",
-            Light::Off => "–",
-        };
-        let address = service.url.as_deref().unwrap_or("(no address yet)");
-        out.push_str(&format!("{mark} {}  {} → {address}\n", service.name, service.target));
-        out.push_str(&format!("    {}\n", service_state(service)));
-        if let Some(todo) = service.broken.as_ref().map(|broken| messages::broken(broken.at).todo)
-            && !todo.is_empty()
-            && !matches!(service.broken.as_ref().map(|broken| broken.at), Some(BrokenAt::Connection(_)))
-        {
+    out
+}
+
+/// What it says of one service.
+fn service_text(context: &Context, status: &Status, service: &ServiceStatus) -> String {
+    let texts = &context.texts;
+    let mark = match service.light {
+        Light::Green => "✔",
+        Light::UpToServer => "◐",
+        Light::Red => "✘",
+        Light::Checking => "…",
+        Light::Off => "–",
+    };
+    let address = service.url.clone().unwrap_or_else(|| texts.get("cli.status.no_address"));
+    let mut out = format!("{mark} {}  {} → {address}\n", service.name, service.target);
+    out.push_str(&format!("    {}\n", service_state(context, service)));
+    let at = service.broken.as_ref().map(|broken| broken.at);
+    if let Some(at) = at.filter(|at| !matches!(at, BrokenAt::Connection(_))) {
+        let todo = messages::broken(at, &service.target).to_type(texts);
+        if !todo.is_empty() {
             out.push_str(&format!("    {todo}\n"));
         }
-        if service.is_one_too_many() && !status.kept.is_empty() {
-            out.push_str(&format!("    {}\n", kept_text(&status.kept)));
-        }
-        if !matches!(service.light, Light::Green | Light::Off) {
-            out.push_str(&format!("    {}\n", path_of(&service.hops)));
-        }
-        for alias in &service.aliases {
-            let known = service.alias_fronts.iter().find(|known| known.alias == *alias);
-            let state = known.map(|known| front(known.front.state, alias.as_str())).unwrap_or_default();
-            out.push_str(&format!("    alias {alias}{state}\n"));
-        }
     }
-    for Withheld { name, target, .. } in &status.withheld {
-        out.push_str(&format!("– {name}  {target}\n    {}\n", super::configure::withheld_text(name)));
+    if service.is_one_too_many() && !status.kept.is_empty() {
+        out.push_str(&format!("    {}\n", kept_text(context, &status.kept)));
+    }
+    if !matches!(service.light, Light::Green | Light::Off) {
+        out.push_str(&format!("    {}\n", path_of(texts, &service.hops)));
+    }
+    for alias in &service.aliases {
+        let known = service.alias_fronts.iter().find(|known| known.alias == *alias);
+        let state = known.map(|known| front(texts, known.front.state, alias.as_str())).unwrap_or_default();
+        out.push_str(&format!("    {}{state}\n", texts.format("cli.status.alias", &[("alias", alias)])));
     }
     out
 }
 
 /// The way of a visitor, with what is known of each part.
-fn path_of(hops: &[Hop]) -> String {
+fn path_of(texts: &Texts, hops: &[Hop]) -> String {
     let part = |hop: &Hop| {
         let name = match hop.hop {
-            HopName::Name => "name",
-            HopName::Port => "port",
-            HopName::Certificate => "certificate",
-            HopName::Server => "server",
-            HopName::Tunnel => "tunnel",
-            HopName::Client => "client",
-            HopName::Service => "service",
+            HopName::Name => "cli.hop.name",
+            HopName::Port => "cli.hop.port",
+            HopName::Certificate => "cli.hop.certificate",
+            HopName::Server => "cli.hop.server",
+            HopName::Tunnel => "cli.hop.tunnel",
+            HopName::Client => "cli.hop.client",
+            HopName::Service => "cli.hop.service",
         };
         let mark = match hop.state {
             HopState::Works => "✔",
             HopState::Broken => "✘",
             HopState::Unknown => "?",
         };
-        format!("{name} {mark}")
+        format!("{} {mark}", texts.get(name))
     };
     hops.iter().map(part).collect::<Vec<_>>().join("  ")
 }
 
 /// How a public front is, behind its name.
-fn front(state: FrontState, url: &str) -> String {
+fn front(texts: &Texts, state: FrontState, url: &str) -> String {
     match state {
         FrontState::Checking => String::new(),
         FrontState::Passed => " ✔".to_owned(),
-        FrontState::Failed(cause) => format!(" ✘ {}", messages::front(cause).what),
-        FrontState::Untried(why) => format!(" ? not tried, because {}", messages::untried(why, url)),
+        FrontState::Failed(cause) => {
+            format!(" ✘ {}", messages::broken(BrokenAt::Front(cause), "").what(texts))
+        }
+        FrontState::Untried(why) => format!(" ? {}", not_tried(texts, why, url)),
     }
 }
 
+/// That a public front was not tried.
+fn not_tried(texts: &Texts, why: FrontUntried, url: &str) -> String {
+    texts.format("doctor.public.untried", &[("why", &messages::untried(texts, why, url))])
+}
+
 /// What the server keeps for services that are not offered.
-pub(crate) fn kept_text(kept: &[Kept]) -> String {
+pub(crate) fn kept_text(context: &Context, kept: &[Kept]) -> String {
     let names: Vec<&str> = kept.iter().map(|kept| kept.name.as_str()).collect();
-    format!("it keeps addresses for services that are not offered any more: {}", names.join(", "))
+    context.texts.format("cli.kept", &[("names", &names.join(", "))])
 }
 
 /// When, and by what, a service's own part of the way was proved.
-fn when(service: &ServiceStatus) -> String {
+fn when(context: &Context, service: &ServiceStatus) -> String {
     let proved = service.proved.as_ref();
-    let how = if proved.is_some_and(|proved| proved.probe.is_some()) { "tried" } else { "visited" };
-    let when = proved.map(|proved| since(proved.at)).unwrap_or_default();
-    format!("{how} {when} ago")
+    let is_probe = proved.is_some_and(|proved| proved.probe.is_some());
+    let when = proved.map(|proved| since(context, proved.at)).unwrap_or_default();
+    let key = if is_probe { "cli.tried_ago" } else { "cli.visited_ago" };
+    context.texts.format(key, &[("time", &when)])
 }
 
 /// Where a service stands, as a line.
-pub(crate) fn service_state(service: &ServiceStatus) -> String {
+pub(crate) fn service_state(context: &Context, service: &ServiceStatus) -> String {
+    let texts = &context.texts;
+    let when = || when(context, service);
     match (service.light, &service.broken) {
-        (Light::Green, _) => format!("works end to end ({})", when(service)),
+        (Light::Green, _) => texts.format("cli.state.green", &[("when", &when())]),
         (Light::UpToServer, _) => {
-            let up_to = match service.kind {
-                ServiceKind::Http => "works up to the server's own front",
-                ServiceKind::Tcp => "works up to the server, where its port is open",
+            let key = match service.kind {
+                ServiceKind::Http => "cli.state.up_to_front",
+                ServiceKind::Tcp => "cli.state.up_to_port",
             };
             let why = match service.front.state {
                 FrontState::Untried(why) => {
-                    messages::untried(why, service.url.as_deref().unwrap_or_default())
+                    messages::untried(texts, why, service.url.as_deref().unwrap_or_default())
                 }
-                FrontState::Checking | FrontState::Passed | FrontState::Failed(_) => "that is still to come",
+                FrontState::Checking | FrontState::Passed | FrontState::Failed(_) => {
+                    texts.get("cli.state.to_come")
+                }
             };
-            format!("{up_to} ({}); the public address was not tried, because {why}", when(service))
+            texts.format(key, &[("when", &when()), ("why", &why)])
         }
         (Light::Red, Some(broken)) => {
-            let Advice { what, .. } = messages::broken(broken.at);
-            let subject = if matches!(broken.at, BrokenAt::Service(_)) {
-                format!("{}: ", service.target)
-            } else {
-                String::new()
-            };
-            let since = broken.since.map(|stamp| format!(" (for {})", since(stamp))).unwrap_or_default();
-            format!("does not work: {subject}{what}{since}")
+            let why = messages::broken(broken.at, &service.target).what(texts);
+            match broken.since {
+                None => texts.format("cli.state.broken", &[("why", &why)]),
+                Some(stamp) => {
+                    let time = since(context, stamp);
+                    texts.format("cli.state.broken.since", &[("why", &why), ("time", &time)])
+                }
+            }
         }
-        (Light::Red, None) => "does not work".to_owned(),
-        (Light::Checking, _) => "being tried".to_owned(),
-        (Light::Off, _) => "switched off".to_owned(),
+        (Light::Red, None) => texts.get("cli.state.red"),
+        (Light::Checking, _) => texts.get("cli.state.checking"),
+        (Light::Off, _) => texts.get("cli.connection.off"),
     }
 }
 
@@ -244,63 +277,62 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
     let answer = context.client().ping(service).await.map_err(|error| context.failure(error))?;
     let mut text = String::new();
     let mut good = true;
-    for Ping { service, outcome } in &answer.pings {
-        text.push_str(&format!("{service}\n"));
-        let (result, public, url) = match outcome {
-            PingOutcome::Probed { result, public, url } => (result, public, url),
-            PingOutcome::Refused { refused } => {
-                let Advice { what, todo } = messages::broken(BrokenAt::Server(*refused));
-                text.push_str(&format!("  ✘ {what}\n    {todo}\n"));
-                good = false;
-                continue;
-            }
-        };
-        let broken = result.broken.map(BrokenAt::from);
-        let (front, told) = match *public {
-            FrontState::Passed => ("public front", None),
-            FrontState::Failed(cause) => (
-                "server's own front",
-                Some(format!("✘ {:<24}{}", "public front", messages::front(cause).what)),
-            ),
-            FrontState::Untried(why) => (
-                "server's own front",
-                Some(format!(
-                    "? {:<24}not tried, because {}",
-                    "public front",
-                    messages::untried(why, url.as_deref().unwrap_or_default())
-                )),
-            ),
-            FrontState::Checking => {
-                ("server's own front", Some(format!("… {:<24}being tried", "public front")))
-            }
-        };
-        if let Some(told) = told {
-            text.push_str(&format!("  {told}\n"));
-        }
-        for (name, took) in [
-            (front, result.front_us),
-            ("tunnel, there and back", result.tunnel_us),
-            ("client to service", result.service_us),
-        ] {
-            match took {
-                Some(us) => text.push_str(&format!("  ✔ {name:<24}{:>10}\n", millis(us))),
-                None => {
-                    let what = broken.map(|at| messages::broken(at).what).unwrap_or_default();
-                    text.push_str(&format!("  ✘ {name:<24}{what}\n"));
-                    break;
-                }
-            }
-        }
-        good &= broken.is_none() && !matches!(public, FrontState::Failed(_));
+    for ping in &answer.pings {
+        let (said, is_good) = ping_text(&context.texts, ping);
+        text.push_str(&said);
+        good &= is_good;
     }
     context.say(&text, &answer);
     Ok(if good { ExitCode::Ok } else { ExitCode::Failed })
 }
 
+/// What the probe of a service came to, and whether it came through.
+fn ping_text(texts: &Texts, Ping { service, outcome }: &Ping) -> (String, bool) {
+    let mut text = format!("{service}\n");
+    let (result, public, url) = match outcome {
+        PingOutcome::Probed { result, public, url } => (result, public, url),
+        PingOutcome::Refused { refused } => {
+            let Advice { what, todo } = messages::broken(BrokenAt::Server(*refused), "").advice(texts);
+            text.push_str(&format!("  ✘ {what}\n    {todo}\n"));
+            return (text, false);
+        }
+    };
+    let broken = result.broken.map(BrokenAt::from);
+    let what = |at: BrokenAt| messages::broken(at, service).what(texts);
+    let public_front = texts.get("cli.ping.public");
+    let (front, told) = match *public {
+        FrontState::Passed => ("cli.ping.public", None),
+        FrontState::Failed(cause) => ("cli.ping.own", Some(("✘", what(BrokenAt::Front(cause))))),
+        FrontState::Untried(why) => {
+            ("cli.ping.own", Some(("?", not_tried(texts, why, url.as_deref().unwrap_or_default()))))
+        }
+        FrontState::Checking => ("cli.ping.own", Some(("…", texts.get("cli.state.checking")))),
+    };
+    if let Some((mark, told)) = told {
+        text.push_str(&format!("  {mark} {public_front:<24}{told}\n"));
+    }
+    for (name, took) in [
+        (front, result.front_us),
+        ("cli.ping.tunnel", result.tunnel_us),
+        ("cli.ping.service", result.service_us),
+    ] {
+        let name = texts.get(name);
+        match took {
+            Some(us) => text.push_str(&format!("  ✔ {name:<24}{:>10}\n", millis(us))),
+            None => {
+                text.push_str(&format!("  ✘ {name:<24}{}\n", broken.map(what).unwrap_or_default()));
+                break;
+            }
+        }
+    }
+    (text, broken.is_none() && !matches!(public, FrontState::Failed(_)))
+}
+
 /// Looks at everything. Exits with 1 when something is not right.
 pub(crate) async fn check(context: &Context, with_advice: bool) -> Result<ExitCode, Failure> {
-    let checks = doctor::run(&context.folder).await;
+    let checks = doctor::run(&context.folder, &context.texts).await;
     let mut text = String::new();
+    let width = checks.iter().map(|check| check.name.chars().count() + 2).max().unwrap_or_default().max(26);
     for Check { name, result, detail, advice } in &checks {
         let mark = match result {
             CheckResult::Good => "✔",
@@ -308,7 +340,7 @@ pub(crate) async fn check(context: &Context, with_advice: bool) -> Result<ExitCo
             CheckResult::Untried => "?",
             CheckResult::Skipped => "–",
         };
-        text.push_str(&format!("{mark} {name:<26}{detail}\n"));
+        text.push_str(&format!("{mark} {name:<width$}{detail}\n"));
         if with_advice && !advice.is_empty() {
             text.push_str(&format!("  → {advice}\n"));
         }
@@ -316,7 +348,8 @@ pub(crate) async fn check(context: &Context, with_advice: bool) -> Result<ExitCo
     let good = all_good(&checks);
     if with_advice && good {
         let is_all_tried = checks.iter().all(|check| check.result == CheckResult::Good);
-        text.push_str(if is_all_tried { "All is well.\n" } else { "All that could be tried is well.\n" });
+        let key = if is_all_tried { "cli.all_well" } else { "cli.all_tried_well" };
+        text.push_str(&format!("{}\n", context.texts.get(key)));
     }
     context.say(&text, &json!({ "checks": checks, "good": good }));
     Ok(if good { ExitCode::Ok } else { ExitCode::Failed })

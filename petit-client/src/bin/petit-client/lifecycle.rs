@@ -1,7 +1,7 @@
 //! `run`, `start`, `stop`, `restart`.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -13,8 +13,7 @@ use petit_client::client::{Client, ClientStartError};
 use petit_client::config::Config;
 use petit_client::control::Control;
 use petit_client::daemon::{Daemon, Restart};
-use petit_client::folder::Folder;
-use petit_client::messages::{self, Advice};
+use petit_client::messages;
 use petit_client::status::Connection;
 use petit_client::{config, registration};
 use petit_host::background::{self, BackgroundError};
@@ -28,16 +27,17 @@ use petit_host::shutdown::{self, Asked, Finished, ProcessSignal, Signals, StopCa
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::context::Context;
 use super::restart::{self, Handover, Predecessors};
-use super::{Context, PROGRAM};
 
 /// Takes the client's lock.
-pub(crate) fn lock(folder: &Folder) -> Result<Lock, Failure> {
-    Lock::take(&folder.lock()).map_err(|error| match error {
+pub(crate) fn lock(context: &Context) -> Result<Lock, Failure> {
+    Lock::take(&context.folder.lock()).map_err(|error| match error {
         LockError::Held { pid, .. } => {
-            let who = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
-            Failure::new(ExitCode::Failed, format!("the client is running already{who}"))
-                .hint("see it with: petit-client status; end it with: petit-client stop")
+            let key = if pid.is_some() { "cli.running_already.pid" } else { "cli.running_already" };
+            context
+                .failed(ExitCode::Failed, key, &[("pid", &pid.unwrap_or_default())])
+                .hint(context.hint("cli.running_already.hint"))
         }
         LockError::Io { .. } => Failure::of(&error),
     })
@@ -66,14 +66,14 @@ impl Beginning {
         let folder = &context.folder;
         // Registering makes a config file too, so what is missing first is asked for first.
         if registration::load(folder).map_err(|error| Failure::of(&error))?.is_none() {
-            return Err(not_registered());
+            return Err(not_registered(context));
         }
-        let (config, _) = config::load(&folder.config).map_err(|error| config_failure(&error))?;
+        let (config, _) = config::load(&folder.config).map_err(|error| config_failure(context, &error))?;
         folder.make().map_err(|error| Failure::of(&error))?;
         let lock = match inherited {
             Some(lock) => lock,
             None => {
-                let lock = lock(folder)?;
+                let lock = lock(context)?;
                 // What another process is just writing must not be taken for left over.
                 files::sweep(folder.path());
                 lock
@@ -82,7 +82,7 @@ impl Beginning {
         let level = logs::start(Some(&folder.log()), !how.background, config.log_level);
         let level = level.map_err(|error| {
             let path = folder.log();
-            Failure::new(ExitCode::Failed, format!("cannot write the log {}: {error}", path.display()))
+            context.failed(ExitCode::Failed, "cli.no_log", &[("path", &path.display()), ("why", &error)])
         })?;
         let signals = Signals::new().map_err(|error| Failure::of(&error))?;
         Ok(Self { config, lock, level, signals })
@@ -102,7 +102,7 @@ impl Serving {
         let folder = &context.folder;
         let Beginning { config, lock, level, signals } = Beginning::new(context, how, None)?;
         let client = Client::start(folder.clone(), config, lock, Some(level)).await;
-        let client = client.map_err(|error| start_failure(&error))?;
+        let client = client.map_err(|error| start_failure(context, &error))?;
         let listener = Listener::bind(&folder.socket()).map_err(|error| socket_failure(context, &error))?;
         Ok(Self { client, listener, signals, predecessors: Predecessors::default() })
     }
@@ -110,7 +110,7 @@ impl Serving {
 
 pub(crate) fn socket_failure(context: &Context, error: &std::io::Error) -> Failure {
     let path = context.folder.socket();
-    Failure::new(ExitCode::Failed, format!("cannot open the control socket {}: {error}", path.display()))
+    context.failed(ExitCode::Failed, "cli.no_socket", &[("path", &path.display()), ("why", error)])
 }
 
 /// Runs until a signal or `stop`, or until another process has taken this one's place.
@@ -246,19 +246,21 @@ pub(crate) async fn start(context: &Context) -> Result<(), Failure> {
         && status.connection == Connection::Off
     {
         context.client().start().await.map_err(|error| context.failure(error))?;
-        context.say("The client was switched off and goes online.", &json!({ "pid": status.pid }));
+        context.say(&context.texts.get("cli.start.switched_on"), &json!({ "pid": status.pid }));
         return Ok(());
     }
-    let pid = start_in_background(&context.folder.config)?;
-    let text = format!("The client is running (process {pid}).\nSee it with: petit-client status");
+    let pid = start_in_background(context)?;
+    let text = context.texts.format("cli.start.done", &[("pid", &pid)]);
     context.say(&text, &json!({ "pid": pid }));
     Ok(())
 }
 
 /// Runs the client in the background, and returns its process when it is up.
-fn start_in_background(config: &Path) -> Result<u32, Failure> {
-    let arguments: Vec<OsString> =
-        ["run", "--background", "--config"].into_iter().map(OsString::from).chain([config.into()]).collect();
+fn start_in_background(context: &Context) -> Result<u32, Failure> {
+    let config = context.folder.config.clone();
+    let words = ["run", "--background", "--lang", context.texts.lang(), "--config"];
+    let arguments: Vec<OsString> = words.into_iter().map(OsString::from).chain([config.into()]).collect();
+    let label = format!("{}: ", context.texts.get("cli.error"));
     match background::start(&arguments) {
         Ok(pid) => Ok(pid),
         // What the child said is what happened.
@@ -267,12 +269,12 @@ fn start_in_background(config: &Path) -> Result<u32, Failure> {
                 Some(4) => ExitCode::NotRegistered,
                 _ => ExitCode::Failed,
             };
-            let mut lines = output.lines().map(|line| line.trim().trim_start_matches("error: "));
+            let mut lines = output.lines().map(|line| line.trim().trim_start_matches(label.as_str()));
             let mut failure = Failure::new(exit, lines.next().unwrap_or_default());
             failure.hint = lines.next().map(str::to_owned);
             Err(failure)
         }
-        Err(error) => Err(Failure::of(&error).hint(format!("see what happens with: {PROGRAM} run"))),
+        Err(error) => Err(Failure::of(&error).hint(context.hint("cli.start.see"))),
     }
 }
 
@@ -280,33 +282,35 @@ fn start_in_background(config: &Path) -> Result<u32, Failure> {
 pub(crate) async fn stop(context: &Context) -> Result<(), Failure> {
     let stopped = context.client().stop().await.map_err(|error| context.failure(error))?;
     if stopped.stays {
-        context.say("The client has stopped; the tray app that runs it is still there.", &stopped);
+        context.say(&context.texts.get("cli.stop.stays"), &stopped);
         return Ok(());
     }
     until_stopped(context, &stopped).await?;
-    context.say("The client has stopped.", &stopped);
+    context.say(&context.texts.get("cli.stop.done"), &stopped);
     Ok(())
 }
 
 /// Waits until the client has let go of its lock: the kernel does that when the process has ended.
 async fn until_stopped(context: &Context, stopped: &Stopped) -> Result<(), Failure> {
     let limit = petit_engine::limits::DRAIN + Duration::from_secs(10);
-    let under_way =
-        under_way(stopped.streams.unwrap_or_default()).unwrap_or_else(|| "what is under way".to_owned());
-    let waiting = format!("Waiting for {under_way}, for 30 s at most. To end at once: petit-client stop");
+    let texts = &context.texts;
+    let under_way = under_way(context, stopped.streams.unwrap_or_default());
+    let under_way = under_way.unwrap_or_else(|| texts.get("cli.under_way"));
+    let waiting = texts.format("cli.stop.waiting", &[("what", &under_way)]);
     if cli::until_free(context.json, &context.folder.lock(), limit, &waiting).await {
         return Ok(());
     }
-    let problem = "the client has been asked to stop but is still there";
-    Err(Failure::new(ExitCode::Failed, problem).hint("look into its log, or end it with kill"))
+    Err(context
+        .failed(ExitCode::Failed, "cli.stop.still_there", &[])
+        .hint(context.hint("cli.stop.still_there.hint")))
 }
 
 /// How much was under way when the client was asked.
-fn under_way(streams: usize) -> Option<String> {
+fn under_way(context: &Context, streams: usize) -> Option<String> {
     match streams {
         0 => None,
-        1 => Some("1 request or connection".to_owned()),
-        count => Some(format!("{count} requests and connections")),
+        1 => Some(context.texts.get("cli.under_way.one")),
+        count => Some(context.texts.format("cli.under_way.many", &[("n", &count)])),
     }
 }
 
@@ -314,16 +318,18 @@ fn under_way(streams: usize) -> Option<String> {
 #[cfg(unix)]
 pub(crate) async fn restart(context: &Context) -> Result<(), Failure> {
     // What is wrong with the file is said here as well as anywhere, and sooner.
-    config::load(&context.folder.config).map_err(|error| config_failure(&error))?;
+    config::load(&context.folder.config).map_err(|error| config_failure(context, &error))?;
     let failed = |failure: Failure| match failure.hint {
-        None => failure.hint(format!("the old one goes on as before; see its log with: {PROGRAM} logs")),
+        None => failure.hint(context.hint("cli.restart.goes_on")),
         Some(_) => failure,
     };
     let restarted = context.client().restart().await.map_err(|error| failed(context.failure(error)))?;
     let Restarted { pid, replaced: old, streams } = restarted;
-    let mut text = format!("The client was restarted: process {pid} serves.");
-    if let Some(under_way) = under_way(streams) {
-        text.push_str(&format!("\nThe old process ({old}) finishes {under_way}, for 30 s at most."));
+    let texts = &context.texts;
+    let mut text = texts.format("cli.restart.done", &[("pid", &pid)]);
+    if let Some(under_way) = under_way(context, streams) {
+        let finishes = texts.format("cli.restart.finishes", &[("pid", &old), ("what", &under_way)]);
+        text.push_str(&format!("\n{finishes}"));
     }
     context.say(&text, &restarted);
     Ok(())
@@ -333,45 +339,34 @@ pub(crate) async fn restart(context: &Context) -> Result<(), Failure> {
 /// stops and starts.
 #[cfg(not(unix))]
 pub(crate) async fn restart(context: &Context) -> Result<(), Failure> {
-    config::load(&context.folder.config).map_err(|error| config_failure(&error))?;
+    config::load(&context.folder.config).map_err(|error| config_failure(context, &error))?;
     let failed = |error| context.failure(error);
     let stopped = context.client().stop().await.map_err(failed)?;
     if stopped.stays {
         context.client().start().await.map_err(failed)?;
-        context.say("The tray app that runs the client has connected anew.", &stopped);
+        context.say(&context.texts.get("cli.restart.anew"), &stopped);
         return Ok(());
     }
     until_stopped(context, &stopped).await?;
-    let pid = start_in_background(&context.folder.config)?;
-    let text = format!(
-        "The client was stopped and started again: process {pid} serves. On this system its place cannot be handed \
-         over, so visitors were told meanwhile that it was away."
-    );
+    let pid = start_in_background(context)?;
+    let text = context.texts.format("cli.restart.away", &[("pid", &pid)]);
     context.say(&text, &json!({ "pid": pid, "away_meanwhile": true }));
     Ok(())
 }
 
 /// What is wrong with the config file.
-pub(crate) fn config_failure(error: &config::ConfigError) -> Failure {
+pub(crate) fn config_failure(context: &Context, error: &config::ConfigError) -> Failure {
+    let todo = messages::config(error).to_type(&context.texts);
     let failure = Failure::of(error);
-    match error {
-        config::ConfigError::Missing { .. } => failure.hint("make one with: petit-client init"),
-        config::ConfigError::Invalid(_) | config::ConfigError::Services { .. } => {
-            failure.hint("correct it with: petit-client config edit")
-        }
-        config::ConfigError::Unreadable { .. } | config::ConfigError::Unsafe(_) => failure,
-    }
-}
-
-pub(crate) fn not_registered() -> Failure {
-    Failure::new(ExitCode::NotRegistered, "this computer is not registered")
-        .hint("register it with: petit-client register")
-}
-
-pub(crate) fn start_failure(error: &ClientStartError) -> Failure {
-    let Advice { what, todo } = messages::start(error);
-    let failure = Failure::new(ExitCode::Failed, cli::chain(error));
-    let failure =
-        if failure.message.contains(&what) { failure } else { Failure::new(ExitCode::Failed, what) };
     if todo.is_empty() { failure } else { failure.hint(todo) }
+}
+
+pub(crate) fn not_registered(context: &Context) -> Failure {
+    context
+        .failed(ExitCode::NotRegistered, "cli.not_registered", &[])
+        .hint(context.hint("cli.not_registered.hint"))
+}
+
+pub(crate) fn start_failure(context: &Context, error: &ClientStartError) -> Failure {
+    context.said(ExitCode::Failed, &messages::start(error))
 }

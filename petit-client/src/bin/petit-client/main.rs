@@ -4,6 +4,7 @@
 
 mod asking;
 mod configure;
+mod context;
 mod inspect;
 mod lifecycle;
 mod registering;
@@ -19,23 +20,19 @@ use std::process::ExitCode as ProcessExit;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use petit_client::SOFTWARE;
-use petit_client::api::{LocalClient, LocalError};
 use petit_client::config::edit::NewService;
 use petit_client::config::{self, KeyStore};
 use petit_client::folder::Folder;
-use petit_client::registration;
+use petit_client::texts::{LANGUAGES, Texts};
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
 use petit_engine::proto::control::PROTOCOL;
 use petit_host::cli::{self, Failure};
-use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::logs::Level;
-use serde::Serialize;
 use serde_json::json;
 
-/// Name of this program in hints.
-const PROGRAM: &str = "petit-client";
+use self::context::{Context, PROGRAM};
 
 #[derive(Parser)]
 #[command(
@@ -49,9 +46,12 @@ struct Cli {
     /// The config file (default: $PETIT_CONFIG, else ~/.petit/config.toml)
     #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print JSON
+    /// Print JSON, which is English in every language
     #[arg(long, global = true)]
     json: bool,
+    /// Speak this language: en or de (default: what the system speaks)
+    #[arg(long, global = true, value_name = "LANG", value_parser = LANGUAGES)]
+    lang: Option<String>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -331,43 +331,18 @@ impl How {
     }
 }
 
-/// What every command needs.
-struct Context {
-    json: bool,
-    folder: Folder,
-    /// Where the config file was found.
-    found: &'static str,
-}
-
-impl Context {
-    fn say(&self, text: &str, value: &impl Serialize) {
-        cli::say(self.json, text, &serde_json::to_value(value).unwrap_or_default());
-    }
-
-    /// The client that runs, if one does.
-    fn client(&self) -> LocalClient {
-        LocalClient::of(&self.folder)
-    }
-
-    /// Why a running client gave no answer. When none runs, the hint is the first thing to do, not the last.
-    fn failure(&self, error: LocalError) -> Failure {
-        let error = match error {
-            LocalError::Call(error) => error,
-            error @ LocalError::OtherVersion(_) => {
-                return Failure::of(&error).hint("restart it: petit-client stop, petit-client start");
-            }
-        };
-        let is_registered = registration::load(&self.folder).is_ok_and(|known| known.is_some());
-        match error {
-            CallError::NotRunning if !is_registered => Failure::of_call(error, PROGRAM)
-                .hint("this computer is not registered yet; register it with: petit-client register"),
-            error => Failure::of_unanswered(error, PROGRAM, &self.folder.lock()),
-        }
+/// The language that is spoken: the one that was asked for, or the system's. JSON is English.
+fn language(cli: &Cli) -> Texts {
+    match &cli.lang {
+        _ if cli.json => Texts::of("en"),
+        Some(lang) => Texts::of(lang),
+        None => Texts::of_system(),
     }
 }
 
 fn main() -> ProcessExit {
     let cli: Cli = cli::arguments();
+    let texts = language(&cli);
     if let Some(config) = cli.config.as_deref().filter(|_| !cli.verb.is_started()) {
         cli::called_with::<Cli>(PROGRAM, config);
     }
@@ -379,7 +354,7 @@ fn main() -> ProcessExit {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => {
-            let result = runtime.block_on(dispatch(&cli));
+            let result = runtime.block_on(dispatch(&cli, &texts));
             // What blocks (a name look-up, a disk) is not waited for.
             runtime.shutdown_background();
             result
@@ -388,29 +363,30 @@ fn main() -> ProcessExit {
     };
     match result {
         Ok(code) => cli::exit(code),
-        Err(failure) => cli::fail(cli.json, &failure),
+        Err(failure) => cli::fail_as(&texts.get("cli.error"), cli.json, &failure),
     }
 }
 
 #[expect(clippy::too_many_lines, reason = "an arm for each verb")]
-async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
+async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
     let (path, found) = files::locate_config(cli.config.as_deref()).ok_or_else(|| {
-        Failure::new(ExitCode::Failed, "this user has no home folder").hint("name a config file with -c FILE")
+        Failure::new(ExitCode::Failed, texts.get("cli.no_home")).hint(texts.get("cli.no_home.hint"))
     })?;
-    let context = Context { json: cli.json, folder: Folder::of(&path), found };
+    let context = Context { json: cli.json, texts: texts.clone(), folder: Folder::of(&path), found };
     if cli.config.is_some() && cli.verb.needs_config() {
-        cli::check_named(&path, &context.folder.lock(), PROGRAM)?;
+        cli::check_named(&path, &context.folder.lock(), PROGRAM).map_err(|failure| {
+            let said = context.failed(failure.exit, "cli.no_config_there", &[("path", &path.display())]);
+            said.hint(context.hint("cli.no_config_there.hint"))
+        })?;
     }
     files::check_owner(context.folder.path()).map_err(|error| Failure::of(&error))?;
     let context = &context;
     match &cli.verb {
         Verb::Init => configure::init(context)?,
         Verb::Register { misplaced, .. } if !misplaced.is_empty() => {
-            return Err(Failure::new(
-                ExitCode::Usage,
-                "an invite must not stand on the command line: other users can see it there, and the shell keeps it",
-            )
-            .hint("type only: petit-client register, and paste it when asked; or use --invite-file"));
+            return Err(context
+                .failed(ExitCode::Usage, "cli.misplaced_invite", &[])
+                .hint(context.hint("cli.misplaced_invite.hint")));
         }
         Verb::Register { invite_file, service, tcp, key_store, share, share_none, replace, .. } => {
             let args = registering::RegisterArgs {
@@ -438,8 +414,11 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Status { watch: true } => inspect::watch(context).await?,
         Verb::Reload => {
             let reloaded = context.client().reload().await.map_err(|error| context.failure(error))?;
-            let notes = reloaded.notes.iter().map(|note| format!("\nnote: {note}"));
-            context.say(&format!("The config file is in force.{}", notes.collect::<String>()), &reloaded);
+            let mut text = context.texts.get("cli.reloaded");
+            for note in &reloaded.notes {
+                text.push_str(&format!("\n{}", context.texts.format("cli.note", &[("text", note)])));
+            }
+            context.say(&text, &reloaded);
         }
         Verb::Config { verb } => match verb {
             ConfigVerb::Check => configure::check(context)?,
@@ -471,17 +450,23 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Evict { name, id, yes } => {
             unregistering::evict(context, name.as_ref(), id.as_ref(), *yes).await?;
         }
+        Verb::Logs { follow: false, .. } if !context.json && !context.folder.log().exists() => {
+            let path = context.folder.log();
+            let text = context.texts.format("cli.no_logs", &[("path", &path.display())]);
+            context.say(&text, &json!({ "path": path, "lines": [""; 0] }));
+        }
         Verb::Logs { follow, lines } => {
             cli::logs(context.json, &context.folder.log(), *follow, *lines).await?;
         }
         Verb::Log { level } => {
             let logs = context.client().log(*level).await.map_err(|error| context.failure(error))?;
-            let text = format!("The client logs at {level} until its config changes or it is restarted.");
+            let text = context.texts.format("cli.logs_at", &[("level", level)]);
             context.say(&text, &logs);
         }
         Verb::Version => {
             let value = json!({ "software": SOFTWARE, "protocol": PROTOCOL });
-            context.say(&format!("{SOFTWARE}\nprotocol {PROTOCOL}"), &value);
+            let protocol = context.texts.format("cli.protocol", &[("n", &PROTOCOL)]);
+            context.say(&format!("{SOFTWARE}\n{protocol}"), &value);
         }
         Verb::Completion { shell } => cli::completions::<Cli>(*shell, PROGRAM),
     }

@@ -6,7 +6,7 @@ use petit_host::exit::ExitCode;
 use petit_host::handover::Trouble;
 use petit_host::shutdown::Urgency;
 
-use super::Context;
+use super::context::Context;
 use super::lifecycle::{How, Main, Serving, Turn};
 
 /// There are none.

@@ -1,6 +1,7 @@
 //! `register`: from an invite to a registration, with everything that the customer should see and decide.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
@@ -8,9 +9,10 @@ use petit_client::config::edit::{self, NewService};
 use petit_client::config::{Config, KeyStore};
 use petit_client::consent::{ChosenFor, KeptService};
 use petit_client::enrol::{Done, Existing, FormerEnd, RegisterError};
-use petit_client::messages::{self, Advice};
+use petit_client::messages;
 use petit_client::registering::{Here, OtherError, Outcome, Prospect, Terms};
 use petit_client::registration::{self, Known, Registration};
+use petit_client::texts::{Texts, capital};
 use petit_client::vault::{Vault, VaultError};
 use petit_engine::agent::{EnrolError, ServiceSpec, connect};
 use petit_engine::invite::{InvalidInvite, Invite};
@@ -24,7 +26,8 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::asking::{DefaultAnswer, ask_place, ask_share, ask_yes, confirm, interrupted, show_invite};
-use super::{Context, configure};
+use super::configure;
+use super::context::Context;
 
 /// What `register` was asked.
 pub(crate) struct RegisterArgs<'a> {
@@ -73,8 +76,9 @@ pub(crate) async fn register(context: &Context, args: &RegisterArgs<'_>) -> Resu
         && let Some(in_force) = registration::load(folder).map_err(|error| Failure::of(&error))?
     {
         // The only invite that is of any use is its own.
-        let its_own = read_invite(args.invite_file).ok().filter(|(_, invite)| in_force.is_of(invite));
-        let refused = || register_failure(&RegisterError::Registered(Box::new(in_force)));
+        let its_own =
+            read_invite(context, args.invite_file).ok().filter(|(_, invite)| in_force.is_of(invite));
+        let refused = || register_failure(context, &RegisterError::Registered(Box::new(in_force)));
         given = Some(its_own.ok_or_else(refused)?);
     }
     let config = configure::load_or_make(context)?;
@@ -92,7 +96,7 @@ impl Registering<'_> {
         if is_first {
             key_store = self.usable(key_store).await?;
         }
-        let (text, invite) = given.map_or_else(|| read_invite(args.invite_file), Ok)?;
+        let (text, invite) = given.map_or_else(|| read_invite(context, args.invite_file), Ok)?;
         let prospect = Prospect::new(text, invite, config.clone(), self.known.clone());
         let is_resumed = prospect.resumes().is_some();
         if !is_first && !is_resumed {
@@ -105,64 +109,61 @@ impl Registering<'_> {
         let Outcome { done, former, kept } = tokio::select! {
             outcome = self.enrol(prospect, terms) => outcome?,
             () = interrupted(&mut signals) => {
-                let problem = "stopped; it is not known whether the server has registered this computer already";
-                return Err(Failure::new(ExitCode::Interrupted, problem)
-                    .hint("the same invite can be used again here: petit-client register"));
+                return Err(context
+                    .failed(ExitCode::Interrupted, "cli.register.stopped", &[])
+                    .hint(context.hint("cli.register.stopped.hint")));
             }
         };
-        kept.map_err(|error| configure::change_failure(&error))?;
+        kept.map_err(|error| configure::change_failure(context, &error))?;
         let is_set_up = self.set_up(&done, &mut signals).await?;
-        let mut text = summary(&done, former.as_ref(), is_set_up);
-        text.push_str(match &self.own {
-            Some(_) => "Next: petit-client start",
-            None => "The client is running; see it with: petit-client status",
-        });
+        let mut text = summary(&context.texts, &done, former.as_ref(), is_set_up);
+        let next = if self.own.is_some() { "cli.register.next" } else { "cli.register.runs" };
+        text.push_str(&context.texts.get(next));
         context.say(&text, &done);
         Ok(())
     }
 
     /// Where the key goes: where it is wanted, or, when there is no keychain and a person says so, into a file.
     async fn usable(&self, wanted: KeyStore) -> Result<KeyStore, Failure> {
+        let context = self.context;
         if self.own.is_none() {
             return Ok(wanted);
         }
-        match Vault::of(wanted, &self.context.folder).check().await {
+        match Vault::of(wanted, &context.folder).check().await {
             Ok(()) => Ok(wanted),
             Err(error @ VaultError::NoKeychain) => {
-                let question = format!(
-                    "{}.\nKeep the key in a file that only you can read?",
-                    capital(&error.to_string())
-                );
+                let why = capital(&messages::vault(&error).what(&context.texts));
+                let question = context.texts.format("cli.register.in_file", &[("why", &why)]);
                 match self.talk {
-                    Talk::Person if ask_yes(&question, DefaultAnswer::No) => Ok(KeyStore::File),
-                    Talk::Person | Talk::Nobody => Err(register_failure(&error.into())),
+                    Talk::Person if ask_yes(context, &question, DefaultAnswer::No) => Ok(KeyStore::File),
+                    Talk::Person | Talk::Nobody => Err(register_failure(context, &error.into())),
                 }
             }
-            Err(error) => Err(register_failure(&error.into())),
+            Err(error) => Err(register_failure(context, &error.into())),
         }
     }
 
     /// Everything was decided when this invite led to the registration in force.
     fn resume(&self, invite: &Invite) -> BTreeSet<ServiceName> {
         if self.talk == Talk::Person {
-            show_invite(invite);
-            println!("This computer is registered with it already; nothing is replaced.");
+            show_invite(self.context, invite);
+            println!("{}", self.context.texts.get("cli.register.resumed"));
         }
         BTreeSet::new()
     }
 
     /// What the vendor may reach, once it is clear that the invite is the right one.
     fn choose(&self, prospect: &Prospect) -> Result<BTreeSet<ServiceName>, Failure> {
-        let Self { args, talk, .. } = self;
+        let Self { context, args, talk, .. } = self;
         let invite = prospect.invite();
         if *talk == Talk::Person {
-            show_invite(invite);
-            confirm(invite, prospect.replaces().filter(|_| !args.replace))?;
+            show_invite(context, invite);
+            confirm(context, invite, prospect.replaces().filter(|_| !args.replace))?;
         }
         let kept = prospect.kept();
         match talk {
-            Talk::Person if args.share.is_none() => Ok(ask_share(invite, &kept)),
-            Talk::Person | Talk::Nobody => share(args, &kept),
+            Talk::Person if args.share.is_none() => Ok(ask_share(context, invite, &kept)),
+            Talk::Person | Talk::Nobody => share(context, args, &kept),
         }
     }
 
@@ -172,11 +173,14 @@ impl Registering<'_> {
         let folder = &context.folder;
         if let Some(lock) = own {
             let here = Here { folder, config, lock };
-            return prospect.register(folder, terms, &here).await.map_err(|error| register_failure(&error));
+            return prospect
+                .register(folder, terms, &here)
+                .await
+                .map_err(|error| register_failure(context, &error));
         }
         prospect.register(folder, terms, &context.client()).await.map_err(|error| match error {
             OtherError::Local(error) => context.failure(error),
-            OtherError::Older => older(),
+            OtherError::Older => older(context),
             OtherError::Registration(_) => Failure::of(&error),
         })
     }
@@ -186,7 +190,7 @@ impl Registering<'_> {
         let target = match place(self.context, self.args, &self.config, done)? {
             Place::Known => return Ok(true),
             Place::Said(target) => Some(target),
-            Place::Unknown if self.talk == Talk::Person => ask_place(done, signals).await?,
+            Place::Unknown if self.talk == Talk::Person => ask_place(self.context, done, signals).await?,
             Place::Unknown => None,
         };
         let Some(target) = target else { return Ok(false) };
@@ -197,10 +201,8 @@ impl Registering<'_> {
         if self.talk == Talk::Person
             && let Err(cause) = connect(&spec).await
         {
-            println!(
-                "Note: {target}: {} at the moment; Petit will find it when it is there.",
-                messages::service(cause).what
-            );
+            let why = messages::service(cause, &target).what(&self.context.texts);
+            println!("{}", self.context.texts.format("cli.register.not_there", &[("why", &why)]));
         }
         Ok(true)
     }
@@ -215,37 +217,28 @@ async fn own_lock(context: &Context) -> Result<Option<Lock>, Failure> {
         Err(error @ LockError::Io { .. }) => return Err(Failure::of(&error)),
     };
     let Ok(version) = context.client().version().await else {
-        let who = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
-        let problem = format!("another petit-client command is under way in this folder{who}");
-        return Err(Failure::new(ExitCode::Failed, problem).hint("try again when it has ended"));
+        let key = if pid.is_some() { "cli.register.under_way.pid" } else { "cli.register.under_way" };
+        return Err(context
+            .failed(ExitCode::Failed, key, &[("pid", &pid.unwrap_or_default())])
+            .hint(context.hint("cli.register.under_way.hint")));
     };
     if version.asks_for_consent() {
         return Ok(None);
     }
-    Err(older())
+    Err(older(context))
 }
 
 /// The client that runs does not ask what the vendor may reach.
-fn older() -> Failure {
-    Failure::of(&OtherError::Older).hint("restart it: petit-client stop, petit-client start")
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-}
-
-fn invite_failure(error: &InvalidInvite) -> Failure {
-    Failure::new(ExitCode::Failed, error.to_string()).hint(match error {
-        InvalidInvite::Version { .. } => "install the newest Petit",
-        InvalidInvite::NotAnInvite | InvalidInvite::Damaged { .. } => {
-            "copy the whole link, from https to its last character"
-        }
-    })
+fn older(context: &Context) -> Failure {
+    context.failed(ExitCode::Failed, "cli.register.older", &[]).hint(context.hint("cli.restart_it"))
 }
 
 /// The services that a script shares: those it names, or, as long as none was chosen for another vendor, all.
-fn share(args: &RegisterArgs<'_>, kept: &[KeptService]) -> Result<BTreeSet<ServiceName>, Failure> {
+fn share(
+    context: &Context,
+    args: &RegisterArgs<'_>,
+    kept: &[KeptService],
+) -> Result<BTreeSet<ServiceName>, Failure> {
     let list = |kept: &[&KeptService]| {
         let entries: Vec<String> =
             kept.iter().map(|kept| format!("{} ({})", kept.name, kept.target)).collect();
@@ -255,11 +248,13 @@ fn share(args: &RegisterArgs<'_>, kept: &[KeptService]) -> Result<BTreeSet<Servi
         return match share.iter().find(|name| !kept.iter().any(|kept| kept.name == **name)) {
             None => Ok(share.clone()),
             Some(unknown) => {
-                let problem = format!("the config file has no service {:?}", unknown.as_str());
                 let all: Vec<&KeptService> = kept.iter().collect();
-                let known =
-                    if all.is_empty() { "it has none".to_owned() } else { format!("it has {}", list(&all)) };
-                Err(Failure::new(ExitCode::Usage, problem).hint(known))
+                let known = if all.is_empty() {
+                    context.hint("cli.register.has_none")
+                } else {
+                    context.texts.format("cli.register.has", &[("names", &list(&all))])
+                };
+                Err(context.failed(ExitCode::Usage, "cli.register.no_such", &[("name", unknown)]).hint(known))
             }
         };
     }
@@ -267,10 +262,9 @@ fn share(args: &RegisterArgs<'_>, kept: &[KeptService]) -> Result<BTreeSet<Servi
     if other.is_empty() {
         return Ok(kept.iter().map(|kept| kept.name.clone()).collect());
     }
-    let problem =
-        format!("the config file holds services that were not chosen for this vendor: {}", list(&other));
-    Err(Failure::new(ExitCode::Usage, problem)
-        .hint("say which of all services the vendor may reach: --share NAME, once for each; or --share-none"))
+    Err(context
+        .failed(ExitCode::Usage, "cli.register.others", &[("names", &list(&other))])
+        .hint(context.hint("cli.register.others.hint")))
 }
 
 /// Where the invite's service is.
@@ -292,16 +286,14 @@ fn place(context: &Context, args: &RegisterArgs<'_>, config: &Config, done: &Don
         {
             Ok(Place::Known)
         }
-        (Some(_), Some(known)) => Err(Failure::new(
-            ExitCode::Failed,
-            format!(
-                "registered, but {} has a service {:?} at {} already; it was left as it is",
-                context.folder.config.display(),
-                known.name.as_str(),
-                known.target
-            ),
-        )
-        .hint("change it with: petit-client config edit")),
+        (Some(_), Some(known)) => {
+            let path = context.folder.config.display();
+            let values: [(&str, &dyn Display); 3] =
+                [("path", &path), ("name", &known.name), ("target", &known.target)];
+            Err(context
+                .failed(ExitCode::Failed, "cli.register.left", &values)
+                .hint(context.hint("cli.register.left.hint")))
+        }
         (Some(target), None) => Ok(Place::Said(target.clone())),
         (None, Some(_)) => Ok(Place::Known),
         (None, None) => Ok(Place::Unknown),
@@ -309,69 +301,62 @@ fn place(context: &Context, args: &RegisterArgs<'_>, config: &Config, done: &Don
 }
 
 /// What the registration came to.
-fn summary(done: &Done, former: Option<&Registration>, is_set_up: bool) -> String {
+fn summary(texts: &Texts, done: &Done, former: Option<&Registration>, is_set_up: bool) -> String {
     let service = &done.service;
     let server = match &done.vendor {
         Some(vendor) => format!("{vendor} ({})", done.server),
         None => done.server.to_string(),
     };
-    let mut text = format!(
-        "Registered with {server} as {}.\nService {:?} will be reachable at {}\n",
-        done.device,
-        service.as_str(),
-        done.url
-    );
+    let values: [(&str, &dyn Display); 4] =
+        [("server", &server), ("device", &done.device), ("name", service), ("url", &done.url)];
+    let mut lines = vec![texts.format("cli.register.done", &values)];
     if let (Some(former), Some(end)) = (former, done.former) {
-        text.push_str(&format!("{}\n", former_text(former, end)));
+        lines.push(former_text(texts, former, end));
     }
     if !is_set_up {
-        text.push_str(&format!("Say where it is with: {}\n", messages::add_service(Some(service))));
+        let add = messages::add_service(Some(service));
+        lines.push(texts.format("cli.register.say_where", &[("command", &add)]));
     }
     for name in &done.withheld {
-        text.push_str(&format!("Not shared: {name}. To share it: petit-client service share {name}\n"));
+        lines.push(texts.format("cli.register.withheld", &[("name", name)]));
     }
-    text
+    lines.join("\n") + "\n"
 }
 
-fn former_text(former: &Registration, end: FormerEnd) -> String {
+fn former_text(texts: &Texts, former: &Registration, end: FormerEnd) -> String {
     let server = &former.server;
     match end {
-        FormerEnd::Told => format!("The registration with {server} was given back."),
-        FormerEnd::Unknown => format!("{server} did not know this computer any more."),
-        FormerEnd::Unreachable { cause } => format!(
-            "{server} could not be told that the registration with it is over: {}. Its operator can revoke it.",
-            messages::cause(cause).what
-        ),
-        FormerEnd::NoKey => format!(
-            "{server} could not be told that the registration with it is over, because its key is out of reach. \
-             Its operator can revoke it."
-        ),
+        FormerEnd::Told => texts.format("cli.unregister.told", &[("server", server)]),
+        FormerEnd::Unknown => texts.format("cli.former.unknown", &[("server", server)]),
+        FormerEnd::Unreachable { cause } => {
+            let why = messages::cause(cause).what(texts);
+            texts.format("cli.former.unreachable", &[("server", server), ("why", &why)])
+        }
+        FormerEnd::NoKey => texts.format("cli.former.no_key", &[("server", server)]),
     }
 }
 
-fn read_invite(file: Option<&Path>) -> Result<Given, Failure> {
-    let text = read_text(file)?;
-    let invite = Invite::parse(&text).map_err(|error| invite_failure(&error))?;
-    Ok((text, invite))
+fn read_invite(context: &Context, file: Option<&Path>) -> Result<Given, Failure> {
+    let text = read_text(context, file)?;
+    let invite = Invite::parse(&text);
+    let failed = |error: &InvalidInvite| context.said(ExitCode::Failed, &messages::invite(error));
+    Ok((text, invite.map_err(|error| failed(&error))?))
 }
 
-fn read_text(file: Option<&Path>) -> Result<SecretString, Failure> {
+fn read_text(context: &Context, file: Option<&Path>) -> Result<SecretString, Failure> {
     const MOST: u64 = 16 * 1024;
-    let cannot =
-        |error: io::Error| Failure::new(ExitCode::Failed, format!("cannot read the invite: {error}"));
+    let cannot = |error: io::Error| context.failed(ExitCode::Failed, "cli.invite.unread", &[("why", &error)]);
     let mut text = Zeroizing::new(String::new());
     match file {
         Some(path) if path != Path::new("-") => {
             let file = std::fs::File::open(path).map_err(|error| {
-                Failure::new(
-                    ExitCode::Failed,
-                    format!("cannot read the invite from {}: {error}", path.display()),
-                )
+                let values: [(&str, &dyn Display); 2] = [("path", &path.display()), ("why", &error)];
+                context.failed(ExitCode::Failed, "cli.invite.unread.from", &values)
             })?;
             file.take(MOST).read_to_string(&mut text).map_err(cannot)?;
         }
         None if io::stdin().is_terminal() => {
-            let typed = rpassword::prompt_password("Paste the invite (it is not shown): ").map_err(cannot)?;
+            let typed = rpassword::prompt_password(context.texts.get("cli.invite.paste")).map_err(cannot)?;
             text = Zeroizing::new(typed);
         }
         _ => {
@@ -381,12 +366,10 @@ fn read_text(file: Option<&Path>) -> Result<SecretString, Failure> {
     Ok(SecretString::from(std::mem::take(&mut *text)))
 }
 
-pub(crate) fn register_failure(error: &RegisterError) -> Failure {
-    let Advice { what, todo } = messages::register(error);
+pub(crate) fn register_failure(context: &Context, error: &RegisterError) -> Failure {
     let exit = match error {
         RegisterError::Enrol(EnrolError::Refused { .. }) => ExitCode::Refused,
         _ => ExitCode::Failed,
     };
-    let failure = Failure::new(exit, what);
-    if todo.is_empty() { failure } else { failure.hint(todo) }
+    context.said(exit, &messages::register(error))
 }

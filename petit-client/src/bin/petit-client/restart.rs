@@ -24,7 +24,7 @@ use petit_host::shutdown::{ProcessSignal, StopCause, StopRequests, Urgency};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Context;
+use super::context::Context;
 use super::lifecycle::{Beginning, How, Main, Serving, Turn, socket_failure, start_failure};
 
 /// The names of what is handed over.
@@ -324,9 +324,9 @@ async fn take_over(
     let Facts { instance, online } = facts.unwrap_or_default();
     let instance = instance.as_deref();
     let client = Client::succeed(folder.clone(), config, lock, (Some(level), instance)).await;
-    let client = client.map_err(|error| start_failure(&error))?;
+    let client = client.map_err(|error| start_failure(context, &error))?;
     if online {
-        until_online(&client).await?;
+        until_online(context, &client).await?;
     }
     heir.turn().await.map_err(|error| no_heir(&error))?;
     if let Some(lock) = &*client.lock() {
@@ -342,15 +342,15 @@ async fn take_over(
 
 /// Waits until the server has let this process in, too: until then nothing is better than before. When that takes
 /// too long a predecessor that lives has ended this process; one that has died is followed all the same.
-async fn until_online(client: &Client) -> Result<(), Failure> {
+async fn until_online(context: &Context, client: &Client) -> Result<(), Failure> {
     let mut statuses = client.statuses();
     let settled = async {
         loop {
             match client.status().await.connection {
                 Connection::Online { .. } => return Ok(()),
                 Connection::Stopped { cause } => {
-                    let words = messages::cause(cause);
-                    return Err(Failure::new(ExitCode::Failed, words.what));
+                    let why = messages::cause(cause).what(&context.texts);
+                    return Err(Failure::new(ExitCode::Failed, why));
                 }
                 _ => {}
             }

@@ -1,11 +1,12 @@
 //! `unregister`, `evict`: what gives a registration, or a public address, up for good.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use petit_client::api::{LocalError, Removed, UnregisterRequest, Unregistered};
 use petit_client::client::{Client, UnregisterError};
 use petit_client::enrol;
-use petit_client::messages::{self, Advice};
+use petit_client::messages;
 use petit_client::status::Connection;
 use petit_client::{config, registration};
 use petit_engine::cause::Cause;
@@ -13,21 +14,20 @@ use petit_engine::name::{RegisteredId, ServiceName};
 use petit_host::cli::{self, Failure};
 use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
-use petit_host::terminal::{self, Ask};
+use petit_host::terminal::Ask;
 use serde_json::json;
 
-use super::lifecycle::{config_failure, lock, not_registered};
+use super::asking::ask;
+use super::configure;
+use super::context::Context;
+use super::lifecycle::{config_failure, lock, not_registered, start_failure};
 use super::registering::register_failure;
-use super::{Context, configure};
 
 /// How long a client that has nothing to do any more may take to end.
 const END_LIMIT: Duration = Duration::from_secs(5);
-/// What works when the server cannot be told.
-const LOCALLY: &str = "to forget it here all the same: petit-client unregister --local";
-
 /// What is gone for good is asked about first; where nobody can be asked, it has to be said beforehand.
 fn confirm(context: &Context, yes: bool, what: &str) -> Result<(), Failure> {
-    terminal::confirm(Ask::Always.unless(yes), context.json, what)
+    ask(context, Ask::Always.unless(yes), what)
 }
 
 /// Gives the whole registration back.
@@ -35,18 +35,19 @@ pub(crate) async fn unregister(context: &Context, local: bool, yes: bool) -> Res
     let folder = &context.folder;
     let known = registration::load(folder).map_err(|error| Failure::of(&error))?;
     let pending = registration::load_pending(folder).map_err(|error| Failure::of(&error))?;
-    let Some(server) =
-        known.as_ref().map(|known| known.server.to_string()).or(pending.map(|_| "a server".to_owned()))
+    let Some(server) = known
+        .as_ref()
+        .map(|known| known.server.to_string())
+        .or(pending.map(|_| context.texts.get("cli.a_server")))
     else {
-        return Err(not_registered());
+        return Err(not_registered(context));
     };
-    let what = format!("this gives up the registration with {server} and its public addresses for good");
+    let what = context.texts.format("cli.unregister.question", &[("server", &server)]);
     confirm(context, yes, &what)?;
     if known.is_none() && !local {
-        return Err(Failure::new(ExitCode::NotRegistered, "the registration was begun but not finished")
-            .hint(
-                "finish it with: petit-client register; or forget it with: petit-client unregister --local",
-            ));
+        return Err(context
+            .failed(ExitCode::NotRegistered, "cli.unregister.begun", &[])
+            .hint(context.hint("cli.unregister.begun.hint")));
     }
     let server_told = match context.client().unregister(UnregisterRequest { local }).await {
         Ok(done) => {
@@ -58,23 +59,22 @@ pub(crate) async fn unregister(context: &Context, local: bool, yes: bool) -> Res
             done.server_told
         }
         Err(LocalError::Call(CallError::NotRunning)) if local => {
-            let _lock = lock(folder)?;
-            enrol::forget(folder).await.map_err(|error| register_failure(&error))?;
+            let _lock = lock(context)?;
+            enrol::forget(folder).await.map_err(|error| register_failure(context, &error))?;
             false
         }
         Err(LocalError::Call(CallError::NotRunning)) => without_running(context).await?,
-        Err(LocalError::Call(error)) => return Err(Failure::of_call(error, super::PROGRAM).hint(LOCALLY)),
+        Err(LocalError::Call(error)) => {
+            return Err(context.call_failure(error).hint(context.hint("cli.locally")));
+        }
         Err(error) => return Err(context.failure(error)),
     };
-    let text = match (server_told, local) {
-        (true, _) => format!("The registration with {server} was given back."),
-        (false, true) => format!(
-            "This computer has forgotten its registration. {server} was not told; its operator can revoke it."
-        ),
-        (false, false) => format!(
-            "{server} does not know this computer any more, so there was nothing to give back. This computer has forgotten its registration."
-        ),
+    let key = match (server_told, local) {
+        (true, _) => "cli.unregister.told",
+        (false, true) => "cli.unregister.local",
+        (false, false) => "cli.unregister.unknown",
     };
+    let text = context.texts.format(key, &[("server", &server)]);
     context.say(&text, &Unregistered { unregistered: true, server_told });
     Ok(())
 }
@@ -86,20 +86,24 @@ async fn without_running(context: &Context) -> Result<bool, Failure> {
     let result = client.unregister().await;
     client.stop().await;
     result.map(|()| is_known).map_err(|error| match error {
-        UnregisterError::NotRegistered => not_registered(),
-        other => Failure::of(&other).hint(LOCALLY),
+        UnregisterError::NotRegistered => not_registered(context),
+        UnregisterError::Ask(error) => {
+            let why = messages::asked(error).what(&context.texts);
+            context
+                .failed(ExitCode::Failed, "cli.unregister.not_told", &[("why", &why)])
+                .hint(context.hint("cli.locally"))
+        }
+        other @ UnregisterError::Forget(_) => Failure::of(&other).hint(context.hint("cli.locally")),
     })
 }
 
 /// A client in this process, once it is connected or has been told that nobody knows it.
 async fn online(context: &Context) -> Result<(Client, bool), Failure> {
     let folder = context.folder.clone();
-    let lock = lock(&folder)?;
-    let (config, _) = config::load(&folder.config).map_err(|error| config_failure(&error))?;
-    let client = Client::start(folder, config, lock, None).await.map_err(|error| {
-        let Advice { what, todo } = messages::start(&error);
-        Failure::new(ExitCode::Failed, what).hint(todo)
-    })?;
+    let lock = lock(context)?;
+    let (config, _) = config::load(&folder.config).map_err(|error| config_failure(context, &error))?;
+    let client =
+        Client::start(folder, config, lock, None).await.map_err(|error| start_failure(context, &error))?;
     let mut statuses = client.statuses();
     let mut last = Connection::Connecting;
     let arrived = async {
@@ -120,8 +124,9 @@ async fn online(context: &Context) -> Result<(Client, bool), Failure> {
         _ => ExitCode::Failed,
     };
     client.stop().await;
-    Err(Failure::new(exit, format!("the server was not reached: {}", messages::connection(&last)))
-        .hint(format!("look with: petit-client doctor; {LOCALLY}")))
+    let why = messages::connection(&context.texts, &last);
+    let hint = format!("{}; {}", context.hint("cli.unregister.look"), context.hint("cli.locally"));
+    Err(context.failed(exit, "cli.unregister.unreached", &[("why", &why)]).hint(hint))
 }
 
 /// Gives one service's public address back, and takes the service out of the config, where it would get a new one.
@@ -132,23 +137,18 @@ pub(crate) async fn give_back(
     yes: bool,
 ) -> Result<(), Failure> {
     let found = find(context, name, id).await?;
-    let name = found.name.as_str();
-    let what = if found.is_set_up {
-        format!(
-            "this takes {name:?} out of the config file and gives up the public address of {name:?} for good"
-        )
-    } else {
-        format!("this gives up the public address of {name:?} for good")
-    };
+    let name = &found.name;
+    let key = if found.is_set_up { "cli.give_back.question.set_up" } else { "cli.give_back.question" };
+    let what = context.texts.format(key, &[("name", name)]);
     confirm(context, yes, &what)?;
     if found.is_set_up {
         give_up(context, &found).await?;
     } else {
         free_address(context, &found.name).await?;
     }
-    let also = if found.is_set_up { " It is no longer offered." } else { "" };
-    let text = format!("The public address of {name:?} was given back.{also}");
-    context.say(&text, &Removed { removed: found.name });
+    let key = if found.is_set_up { "cli.give_back.done.set_up" } else { "cli.give_back.done" };
+    let text = context.texts.format(key, &[("name", name)]);
+    context.say(&text, &Removed { removed: found.name.clone() });
     Ok(())
 }
 
@@ -165,11 +165,11 @@ pub(crate) async fn evict(
 ) -> Result<(), Failure> {
     let found = find(context, name, id).await?;
     let name = &found.name;
-    found.check_online()?;
-    let what = format!("this removes {:?} and gives up its public address for good", name.as_str());
-    terminal::confirm(Ask::OnTerminal.unless(yes), context.json, &what)?;
+    found.check_online(context)?;
+    let what = context.texts.format("cli.evict.question", &[("name", name)]);
+    ask(context, Ask::OnTerminal.unless(yes), &what)?;
     give_up(context, &found).await?;
-    let text = format!("{:?} is no longer offered, and its public address was given back.", name.as_str());
+    let text = context.texts.format("cli.evict.done", &[("name", name)]);
     context.say(&text, &json!({ "evicted": name }));
     Ok(())
 }
@@ -177,7 +177,7 @@ pub(crate) async fn evict(
 /// Takes a service out of the config, where it is set up, and gives its address back.
 async fn give_up(context: &Context, found: &Found) -> Result<(), Failure> {
     let name = &found.name;
-    found.check_online()?;
+    found.check_online(context)?;
     if found.is_set_up {
         configure::take_out(context, name).await?;
         configure::tell_running(context).await;
@@ -186,13 +186,9 @@ async fn give_up(context: &Context, found: &Found) -> Result<(), Failure> {
     if found.has_address
         && let Err(failure) = free_address(context, name).await
     {
-        let problem = format!(
-            "{:?} is no longer offered, but its public address is still registered: {}",
-            name.as_str(),
-            failure.message
-        );
-        return Err(Failure::new(failure.exit, problem)
-            .hint(format!("give it back with: petit-client unregister --service {name}")));
+        let values: [(&str, &dyn Display); 2] = [("name", name), ("why", &failure.message)];
+        let hint = context.texts.format("cli.give_up.still.hint", &[("name", name)]);
+        return Err(context.failed(failure.exit, "cli.give_up.still", &values).hint(hint));
     }
     Ok(())
 }
@@ -207,12 +203,13 @@ struct Found {
 
 impl Found {
     /// Looked at first, so that nothing is half done.
-    fn check_online(&self) -> Result<(), Failure> {
+    fn check_online(&self, context: &Context) -> Result<(), Failure> {
         if self.is_online {
             return Ok(());
         }
-        let problem = "the client is not connected to the server, which has to be told; nothing was changed";
-        Err(Failure::new(ExitCode::Failed, problem).hint("see why with: petit-client status"))
+        Err(context
+            .failed(ExitCode::Failed, "cli.give_up.offline", &[])
+            .hint(context.hint("problem.offline.cli")))
     }
 }
 
@@ -235,9 +232,9 @@ async fn find(
     if let Some(kept) = status.kept.into_iter().find(|kept| is_it(&kept.name, Some(&kept.id))) {
         return Ok(Found { name: kept.name, is_set_up: false, has_address: true, is_online });
     }
-    let problem = match (name, id) {
-        (None, Some(id)) => format!("no service of this computer has the registered ID {id}"),
-        _ => "no such service is set up, and the server keeps no address for one".to_owned(),
+    let failure = match (name, id) {
+        (None, Some(id)) => context.failed(ExitCode::Failed, "cli.find.no_id", &[("id", id)]),
+        _ => context.failed(ExitCode::Failed, "cli.find.no_name", &[]),
     };
-    Err(Failure::new(ExitCode::Failed, problem).hint("see them with: petit-client service list"))
+    Err(failure.hint(context.hint("problem.no_service.cli")))
 }

@@ -1,0 +1,122 @@
+//! What every command needs: the folder, the language, and words for what goes wrong.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use petit_client::api::{LocalClient, LocalError};
+use petit_client::folder::Folder;
+use petit_client::messages::{self, Advice, Message};
+use petit_client::registration;
+use petit_client::texts::{self, Texts};
+use petit_engine::agent::AskError;
+use petit_host::cli::{self, Failure};
+use petit_host::control::client::CallError;
+use petit_host::exit::ExitCode;
+use petit_host::lock::Lock;
+use serde::Serialize;
+
+/// Name of this program in hints.
+pub(crate) const PROGRAM: &str = "petit-client";
+
+/// What every command needs.
+pub(crate) struct Context {
+    pub(crate) json: bool,
+    /// What is said to people; English with JSON.
+    pub(crate) texts: Texts,
+    pub(crate) folder: Folder,
+    /// Where the config file was found.
+    pub(crate) found: &'static str,
+}
+
+impl Context {
+    pub(crate) fn say(&self, text: &str, value: &impl Serialize) {
+        cli::say(self.json, text, &serde_json::to_value(value).unwrap_or_default());
+    }
+
+    /// The client that runs, if one does.
+    pub(crate) fn client(&self) -> LocalClient {
+        LocalClient::of(&self.folder)
+    }
+
+    /// A failure in words of the catalogue.
+    pub(crate) fn failed(&self, exit: ExitCode, key: &str, values: &[(&str, &dyn Display)]) -> Failure {
+        Failure::new(exit, self.texts.format(key, values))
+    }
+
+    /// What to do next, in words of the catalogue.
+    pub(crate) fn hint(&self, key: &str) -> String {
+        self.texts.get(key)
+    }
+
+    /// What is the matter and what to type.
+    pub(crate) fn said(&self, exit: ExitCode, message: &Message) -> Failure {
+        let Advice { what, todo } = message.advice(&self.texts);
+        let failure = Failure::new(exit, what);
+        if todo.is_empty() { failure } else { failure.hint(todo) }
+    }
+
+    /// How long ago something was.
+    pub(crate) fn ago(&self, duration: Duration) -> String {
+        texts::ago(&self.texts, duration)
+    }
+
+    /// Why a running client gave no answer. When none runs, the hint is the first thing to do, not the last.
+    pub(crate) fn failure(&self, error: LocalError) -> Failure {
+        match error {
+            LocalError::OtherVersion(why) => self
+                .failed(ExitCode::Failed, "cli.other_version", &[("why", &why)])
+                .hint(self.hint("cli.restart_it")),
+            LocalError::Call(CallError::NotRunning) => {
+                let is_registered = registration::load(&self.folder).is_ok_and(|known| known.is_some());
+                if !is_registered {
+                    return self.not_running("cli.not_running.unregistered");
+                }
+                // It may well run and not answer: then it holds its lock.
+                match Lock::holder(&self.folder.lock()) {
+                    Some(holder) => self.unanswering(holder.pid),
+                    None => self.not_running("cli.not_running.hint"),
+                }
+            }
+            LocalError::Call(error) => self.call_failure(error),
+        }
+    }
+
+    fn not_running(&self, hint: &str) -> Failure {
+        self.failed(ExitCode::NotRunning, "cli.not_running", &[]).hint(self.hint(hint))
+    }
+
+    /// Why a call came to nothing, wherever it was made.
+    pub(crate) fn call_failure(&self, error: CallError) -> Failure {
+        match error {
+            CallError::NotRunning => self.not_running("cli.not_running.hint"),
+            CallError::Refused(problem) => {
+                // What the client refuses every day has words in every language.
+                let message = match problem.code.as_str() {
+                    "offline" => Some(messages::asked(AskError::Offline)),
+                    "unanswered" => Some(messages::asked(AskError::Unanswered)),
+                    _ => None,
+                };
+                let is_english = self.texts.lang() == "en";
+                match message.filter(|_| !is_english) {
+                    Some(message) => self.said(ExitCode::Failed, &message),
+                    None => Failure::of_call(CallError::Refused(problem), PROGRAM),
+                }
+            }
+            CallError::NotAllowed { path } => self
+                .failed(ExitCode::Failed, "cli.not_allowed", &[("path", &path.display())])
+                .hint(self.hint("cli.not_allowed.hint")),
+            CallError::Broken(_) => Failure::of(&error).hint(self.hint("cli.no_answer.hint")),
+        }
+    }
+
+    /// A client runs, but its control socket is gone, or nobody answers there.
+    pub(crate) fn unanswering(&self, pid: Option<u32>) -> Failure {
+        let (what, hint) = match pid {
+            Some(_) => ("cli.unanswering.pid", "cli.unanswering.hint.pid"),
+            None => ("cli.unanswering", "cli.unanswering.hint"),
+        };
+        let pid = pid.unwrap_or_default();
+        let hint = self.texts.format(hint, &[("pid", &pid)]);
+        self.failed(ExitCode::Failed, what, &[("pid", &pid)]).hint(hint)
+    }
+}
