@@ -1,6 +1,8 @@
 //! What is to be said of causes and errors: which key of the catalogue, with which values. No decisions, and no
 //! sentences: these are in [`crate::texts`].
 
+use std::fmt::Display;
+
 use petit_engine::agent::{AskError, EnrolError};
 use petit_engine::cause::{Cause, FrontUntried, ServiceCause};
 use petit_engine::invite::InvalidInvite;
@@ -41,12 +43,12 @@ impl Message {
 
     /// With a value that is filled in.
     #[must_use]
-    pub fn value(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub fn value(mut self, name: &'static str, value: &(impl Display + ?Sized)) -> Self {
         self.values.push((name, value.to_string()));
         self
     }
 
-    fn detail(mut self, detail: impl ToString) -> Self {
+    fn detail(mut self, detail: &(impl Display + ?Sized)) -> Self {
         self.detail = Some(detail.to_string());
         self
     }
@@ -107,7 +109,7 @@ pub fn cause(cause: Cause) -> Message {
 }
 
 /// Why a private service is not reached.
-pub fn service(cause: ServiceCause, target: impl ToString) -> Message {
+pub fn service(cause: ServiceCause, target: &(impl Display + ?Sized)) -> Message {
     Message::new(format!("service.{}", name(cause))).value("target", target)
 }
 
@@ -120,7 +122,7 @@ pub fn untried(texts: &Texts, why: FrontUntried, url: &str) -> String {
 }
 
 /// The first broken hop on the way to a service at `target`.
-pub fn broken(at: BrokenAt, target: impl ToString) -> Message {
+pub fn broken(at: BrokenAt, target: &(impl Display + ?Sized)) -> Message {
     match at {
         BrokenAt::Registration => unregistered(),
         BrokenAt::Front(cause) => Message::new(format!("front.{}", name(cause))),
@@ -171,11 +173,15 @@ pub fn connection_todo(texts: &Texts, connection: &Connection) -> String {
 
 /// Why a text is not an invite.
 pub fn invite(error: &InvalidInvite) -> Message {
-    Message::new(match error {
-        InvalidInvite::NotAnInvite => "problem.invite.none",
-        InvalidInvite::Version { .. } => "problem.invite.version",
-        InvalidInvite::Damaged { .. } => "problem.invite.damaged",
-    })
+    match error {
+        InvalidInvite::NotAnInvite => Message::new("problem.invite.none"),
+        InvalidInvite::Version { version } => {
+            Message::new("problem.invite.version").value("version", version)
+        }
+        InvalidInvite::Damaged { characters } => {
+            Message::new("problem.invite.damaged").value("characters", characters)
+        }
+    }
 }
 
 /// Why an invite did not lead to a registration.
@@ -189,9 +195,9 @@ pub fn register(error: &RegisterError) -> Message {
         }
         RegisterError::Enrol(error) => enrol(error),
         RegisterError::Vault(error) => vault(error),
-        RegisterError::Key(_) => Message::new("problem.register.key").detail(chain(error)),
+        RegisterError::Key(_) => Message::new("problem.register.key").detail(&chain(error)),
         RegisterError::KeyGone(_) => key(KeyTrouble::Gone),
-        RegisterError::Registration(_) => Message::new("problem.register.not_written").detail(chain(error)),
+        RegisterError::Registration(_) => Message::new("problem.register.not_written").detail(&chain(error)),
     }
 }
 
@@ -201,7 +207,7 @@ fn enrol(error: &EnrolError) -> Message {
         EnrolError::NoAnswer { .. } => Message::new("problem.register.no_answer"),
         EnrolError::BadAnswer { .. } => Message::new("problem.register.bad_answer"),
         EnrolError::Dial(dial) => cause(dial.cause()).detail(dial),
-        EnrolError::Key(_) => Message::new("problem.register.key").detail(chain(error)),
+        EnrolError::Key(_) => Message::new("problem.register.key").detail(&chain(error)),
     }
 }
 
@@ -212,7 +218,7 @@ pub fn vault(error: &VaultError) -> Message {
         VaultError::NoKeychain | VaultError::Locked | VaultError::Denied | VaultError::Unanswered(_) => {
             message
         }
-        VaultError::Failed(_) | VaultError::File(_) | VaultError::NotAKey(_) => message.detail(chain(error)),
+        VaultError::Failed(_) | VaultError::File(_) | VaultError::NotAKey(_) => message.detail(&chain(error)),
     }
 }
 
@@ -227,9 +233,9 @@ pub fn start(error: &ClientStartError) -> Message {
         ClientStartError::Vault(error) => vault(error),
         ClientStartError::KeyGone(_) => key(KeyTrouble::Gone),
         ClientStartError::Registration(error) => {
-            Message::new("problem.registration.unreadable").detail(chain(error))
+            Message::new("problem.registration.unreadable").detail(&chain(error))
         }
-        ClientStartError::Key(error) => Message::new("problem.key.unusable").detail(chain(error)),
+        ClientStartError::Key(error) => Message::new("problem.key.unusable").detail(&chain(error)),
     }
 }
 

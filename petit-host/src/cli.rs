@@ -212,6 +212,11 @@ pub fn exit(code: ExitCode) -> std::process::ExitCode {
 /// An argument that holds an invite is refused without repeating it: other users can see a command line, and the
 /// shell keeps it.
 pub fn arguments<T: clap::Parser>() -> T {
+    arguments_of(T::command())
+}
+
+/// As [`arguments`], with a command line whose texts are in another language.
+pub fn arguments_of<T: clap::Parser>(mut command: clap::Command) -> T {
     let given: Vec<std::ffi::OsString> = std::env::args_os().collect();
     let json = given.iter().any(|argument| argument == "--json");
     let holds_invite = |argument: &std::ffi::OsString| argument.to_string_lossy().contains("#v1.");
@@ -224,7 +229,8 @@ pub fn arguments<T: clap::Parser>() -> T {
         let _ = fail(json, &failure);
         std::process::exit(ExitCode::Usage as i32);
     }
-    T::try_parse_from(given).unwrap_or_else(|error| {
+    let parsed = command.try_get_matches_from_mut(given).and_then(|found| T::from_arg_matches(&found));
+    parsed.unwrap_or_else(|error| {
         if json && error.use_stderr() {
             let text = error.render().to_string();
             let text = text.trim().trim_start_matches("error: ");

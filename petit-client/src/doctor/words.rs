@@ -107,7 +107,7 @@ impl Fault {
             Self::Server { cause, .. } => messages::cause(*cause),
             Self::Clock { apart, is_ahead } => {
                 let key = if *is_ahead { "doctor.clock.ahead" } else { "doctor.clock.behind" };
-                Message::new(key).value("time", ago(texts, *apart))
+                Message::new(key).value("time", &ago(texts, *apart))
             }
             Self::NotRunning => Message::new("doctor.connection.not_running"),
             Self::Connection(connection) => {
@@ -118,7 +118,7 @@ impl Fault {
             }
             Self::NoService { invited } => {
                 let command = messages::add_service(invited.as_ref());
-                Message::new("doctor.no_service").value("command", command)
+                Message::new("doctor.no_service").value("command", &command)
             }
             Self::Service { target, cause, .. } => messages::service(*cause, target),
             Self::Refused(at) => messages::broken(*at, ""),

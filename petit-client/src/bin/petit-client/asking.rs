@@ -44,8 +44,8 @@ pub(crate) fn show_invite(context: &Context, invite: &Invite) {
     if let Some(pin) = invite.pins.first() {
         let words = pin.words();
         rows.push(("cli.invite.key", pin.to_string()));
-        rows.push(("cli.invite.words", words.english.to_string()));
-        rows.push(("", words.german.to_string()));
+        rows.push(("cli.invite.words", words.english));
+        rows.push(("", words.german));
     }
     let left = invite.not_after.duration_since(SystemTime::now()).map(|left| context.ago(left));
     let left = left.map_or_else(

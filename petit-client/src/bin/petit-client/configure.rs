@@ -22,6 +22,7 @@ use petit_host::toml_file::Fault;
 use serde_json::{Value, json};
 
 use super::context::Context;
+use super::inspect;
 use super::lifecycle::{config_failure, lock, not_registered};
 
 /// How long the server may take to say what it makes of a change.
@@ -255,7 +256,7 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
                 service.name.to_string(),
                 service.target.to_string(),
                 service.url.clone().unwrap_or_default(),
-                super::inspect::service_state(context, service),
+                inspect::service_state(context, service),
             ]);
         }
         for Withheld { name, target, .. } in withheld {
@@ -263,7 +264,7 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
                 name.to_string(),
                 target.to_string(),
                 String::new(),
-                withheld_text(context, name),
+                inspect::withheld_text(context, name),
             ]);
         }
         for Kept { name, id } in kept {
@@ -277,8 +278,9 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
     let known = registration::load(&context.folder).ok().flatten();
     let is_withheld = |name: &ServiceName| known.as_ref().is_some_and(|known| known.withheld.contains(name));
     let mut rows = vec![vec![texts.get("cli.list.service"), texts.get("cli.list.target"), String::new()]];
-    let state =
-        |name: &ServiceName| if is_withheld(name) { withheld_text(context, name) } else { String::new() };
+    let state = |name: &ServiceName| {
+        if is_withheld(name) { inspect::withheld_text(context, name) } else { String::new() }
+    };
     rows.extend(
         specs.iter().map(|spec| vec![spec.name.to_string(), spec.target.to_string(), state(&spec.name)]),
     );
@@ -291,11 +293,6 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
         .collect();
     context.say(&if specs.is_empty() { none(context) } else { table(&rows) }, &json!({ "services": value }));
     Ok(())
-}
-
-/// That a service is not offered, and how it is.
-pub(crate) fn withheld_text(context: &Context, name: &ServiceName) -> String {
-    context.texts.format("cli.withheld", &[("name", name)])
 }
 
 /// Lets the vendor reach a service that was withheld from it.
@@ -378,7 +375,7 @@ pub(crate) async fn add_service(
             let hint = if kept.is_empty() {
                 todo
             } else {
-                format!("{todo}\n  {}", super::inspect::kept_text(context, kept))
+                format!("{todo}\n  {}", inspect::kept_text(context, kept))
             };
             let values: [(&str, &dyn Display); 2] = [("name", name), ("why", &what)];
             return Err(context.failed(ExitCode::Refused, "cli.add.refused", &values).hint(hint));

@@ -88,7 +88,7 @@ fn text(context: &Context, status: &Status) -> String {
         out.push_str(&service_text(context, status, service));
     }
     for Withheld { name, target, .. } in &status.withheld {
-        let withheld = super::configure::withheld_text(context, name);
+        let withheld = withheld_text(context, name);
         out.push_str(&format!("– {name}  {target}\n    {withheld}\n"));
     }
     out
@@ -220,6 +220,11 @@ fn not_tried(texts: &Texts, why: FrontUntried, url: &str) -> String {
 pub(crate) fn kept_text(context: &Context, kept: &[Kept]) -> String {
     let names: Vec<&str> = kept.iter().map(|kept| kept.name.as_str()).collect();
     context.texts.format("cli.kept", &[("names", &names.join(", "))])
+}
+
+/// That a service is not offered, and how it is.
+pub(crate) fn withheld_text(context: &Context, name: &ServiceName) -> String {
+    context.texts.format("cli.withheld", &[("name", name)])
 }
 
 /// When, and by what, a service's own part of the way was proved.

@@ -5,6 +5,7 @@
 mod asking;
 mod configure;
 mod context;
+mod help;
 mod inspect;
 mod lifecycle;
 mod registering;
@@ -18,7 +19,7 @@ mod unregistering;
 use std::path::PathBuf;
 use std::process::ExitCode as ProcessExit;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use petit_client::SOFTWARE;
 use petit_client::config::edit::NewService;
 use petit_client::config::{self, KeyStore};
@@ -331,18 +332,10 @@ impl How {
     }
 }
 
-/// The language that is spoken: the one that was asked for, or the system's. JSON is English.
-fn language(cli: &Cli) -> Texts {
-    match &cli.lang {
-        _ if cli.json => Texts::of("en"),
-        Some(lang) => Texts::of(lang),
-        None => Texts::of_system(),
-    }
-}
-
 fn main() -> ProcessExit {
-    let cli: Cli = cli::arguments();
-    let texts = language(&cli);
+    let given: Vec<String> = std::env::args_os().map(|it| it.to_string_lossy().into_owned()).collect();
+    let texts = help::language(&given);
+    let cli: Cli = cli::arguments_of(help::in_language(Cli::command(), &texts));
     if let Some(config) = cli.config.as_deref().filter(|_| !cli.verb.is_started()) {
         cli::called_with::<Cli>(PROGRAM, config);
     }
@@ -453,7 +446,7 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
         Verb::Logs { follow: false, .. } if !context.json && !context.folder.log().exists() => {
             let path = context.folder.log();
             let text = context.texts.format("cli.no_logs", &[("path", &path.display())]);
-            context.say(&text, &json!({ "path": path, "lines": [""; 0] }));
+            context.say(&text, &json!({ "path": path, "lines": [] }));
         }
         Verb::Logs { follow, lines } => {
             cli::logs(context.json, &context.folder.log(), *follow, *lines).await?;
