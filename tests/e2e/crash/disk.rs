@@ -284,7 +284,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
 async fn init_on_a_disk_without_enough_room_leaves_it_as_it_was_and_is_done_again_when_there_is_some() {
     let mut failed = 0;
     // From room for next to nothing to room for all of it.
-    for kib in (4..=160).step_by(4) {
+    for kib in (4..=240).step_by(4) {
         let server = Program::uninitialised_server();
         let disk = SmallDisk::of_size(&server.dir().join("disk"), &format!("size={kib}k"));
         let config = disk.0.join("some/petit/config.toml");
@@ -313,7 +313,7 @@ async fn init_on_a_disk_without_enough_room_leaves_it_as_it_was_and_is_done_agai
             assert!(config.with_file_name(file).exists(), "{file} at {kib} KiB");
         }
     }
-    assert!((10..40).contains(&failed), "{failed} times there was too little room");
+    assert!((10..60).contains(&failed), "{failed} times there was too little room");
 }
 
 #[test]
