@@ -30,6 +30,7 @@ pub struct Service {
     address: SocketAddr,
     shared: Arc<Shared>,
     serving: JoinHandle<()>,
+    listener: Arc<TcpListener>,
 }
 
 #[derive(Default)]
@@ -96,15 +97,16 @@ impl Service {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind(address).await.unwrap();
+        let listener = Arc::new(TcpListener::bind(address).await.unwrap());
         let address = listener.local_addr().unwrap();
+        let accepting = Arc::clone(&listener);
         let shared = Arc::new(Shared { name: name.to_owned(), ..Shared::default() });
         let state = Arc::clone(&shared);
         let serving = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 tokio::select! {
-                    accepted = listener.accept() => {
+                    accepted = accepting.accept() => {
                         let Ok((tcp, _)) = accepted else { return };
                         let _ = tcp.set_nodelay(true);
                         state.accepted.send_modify(|count| *count += 1);
@@ -120,7 +122,7 @@ impl Service {
                 }
             }
         });
-        Self { address, shared, serving }
+        Self { address, shared, serving, listener }
     }
 
     /// Where it listens.
@@ -170,6 +172,9 @@ impl Service {
     pub async fn stop(mut self) -> SocketAddr {
         self.serving.abort();
         let _ = (&mut self.serving).await;
+        // Another test that is starting a program at this moment has a copy of the socket in it, which would go on taking
+        // connections until that program runs.
+        rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both).unwrap();
         self.address
     }
 }
