@@ -118,29 +118,19 @@ mod tests {
     use petit_engine::cause::Cause;
 
     use super::*;
-    use crate::contract::Traffic;
-    use crate::facts::{Facts, Owner};
+    use crate::facts::Facts;
     use crate::prefs::{DesiredState, Remembered};
-    use crate::testing::{at, registration};
+    use crate::testing::{at, facts, registration};
     use crate::view;
 
     fn seen(desired: DesiredState, connection: Connection) -> View {
         let (texts, status, known) = (Texts::of("en"), at(connection), registration());
         view::view(Facts {
-            texts: &texts,
             now: UNIX_EPOCH,
             desired,
-            owner: Owner::Ours,
-            status: Some(&status),
             registration: Some(&known),
-            configured: &[],
-            config: &petit_client::config::Config::default(),
-            trouble: None,
-            config_problem: None,
-            traffic: Traffic::default(),
             since: None,
-            no_tray: false,
-            is_root: false,
+            ..facts(&texts, Some(&status))
         })
     }
 

@@ -1,5 +1,9 @@
 //! Values for the tests of this tree.
 
+use std::sync::OnceLock;
+use std::time::{Duration, UNIX_EPOCH};
+
+use petit_client::config::Config;
 use petit_client::consent::Withheld;
 use petit_client::hops;
 use petit_client::status::{Broken, BrokenAt, Connection, Light, ServiceStatus, Status};
@@ -7,8 +11,32 @@ use petit_engine::cause::FrontUntried;
 use petit_engine::proto::control::FrontState;
 use serde_json::json;
 
-use super::facts::TroubleKind;
+use super::contract::Traffic;
+use super::facts::{Facts, Owner, TroubleKind};
 use super::prefs::DesiredState;
+use super::texts::Texts;
+
+static NO_CONFIG: OnceLock<Config> = OnceLock::new();
+
+/// A client that is wanted on, and all that there is to say of it beside its status.
+pub(crate) fn facts<'a>(texts: &'a Texts, status: Option<&'a Status>) -> Facts<'a> {
+    Facts {
+        texts,
+        now: UNIX_EPOCH + Duration::from_secs(10_000),
+        desired: DesiredState::On,
+        owner: Owner::Ours,
+        status,
+        registration: None,
+        configured: &[],
+        config: NO_CONFIG.get_or_init(Config::default),
+        trouble: None,
+        config_problem: None,
+        traffic: Traffic::default(),
+        since: Some(9),
+        no_tray: false,
+        is_root: false,
+    }
+}
 
 /// A service that works.
 pub(crate) fn service(name: &str) -> ServiceStatus {

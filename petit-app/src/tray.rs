@@ -294,29 +294,19 @@ mod tests {
     use petit_engine::cause::{Cause, FrontCause, FrontUntried};
 
     use super::*;
-    use crate::contract::Traffic;
-    use crate::facts::{Facts, Owner};
+    use crate::facts::Facts;
     use crate::prefs::DesiredState;
-    use crate::testing::{at, broken, online, registration, service, up_to_server};
+    use crate::testing::{at, broken, facts, online, registration, service, up_to_server};
     use crate::view;
 
     fn tray(desired: DesiredState, status: &Status) -> TrayModel {
         let (texts, known) = (Texts::of("en"), registration());
         let view = view::view(Facts {
-            texts: &texts,
             now: UNIX_EPOCH,
             desired,
-            owner: Owner::Ours,
-            status: Some(status),
             registration: Some(&known),
-            configured: &[],
-            config: &petit_client::config::Config::default(),
-            trouble: None,
-            config_problem: None,
-            traffic: Traffic::default(),
             since: None,
-            no_tray: false,
-            is_root: false,
+            ..facts(&texts, Some(status))
         });
         model(&view, &texts, true)
     }

@@ -1,4 +1,3 @@
-use petit_client::config::Config;
 use petit_client::registration::Registration;
 use petit_client::status::BrokenAt;
 use petit_client::status::Status;
@@ -6,30 +5,9 @@ use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
 use petit_engine::proto::control::GrantRefusal;
 
 use super::*;
-use crate::contract::{ActionName, HopId, Traffic};
+use crate::contract::{ActionName, HopId};
 use crate::facts::{Trouble, TroubleKind};
-use crate::testing::{at, broken, every_state, online, registration, service, trying, up_to_server};
-
-static NO_CONFIG: std::sync::OnceLock<Config> = std::sync::OnceLock::new();
-
-fn facts<'a>(texts: &'a Texts, status: Option<&'a Status>) -> Facts<'a> {
-    Facts {
-        texts,
-        now: UNIX_EPOCH + Duration::from_secs(10_000),
-        desired: DesiredState::On,
-        owner: Owner::Ours,
-        status,
-        registration: None,
-        configured: &[],
-        config: NO_CONFIG.get_or_init(Config::default),
-        trouble: None,
-        config_problem: None,
-        traffic: Traffic::default(),
-        since: Some(9),
-        no_tray: false,
-        is_root: false,
-    }
-}
+use crate::testing::{at, broken, every_state, facts, online, registration, service, trying, up_to_server};
 
 /// One status of each kind of state.
 fn each() -> Vec<(StateKind, DesiredState, Option<Status>)> {

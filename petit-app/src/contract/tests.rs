@@ -89,20 +89,15 @@ fn full_view() -> View {
     let known = crate::testing::registration();
     let problem = Problem { message: "m".into(), line: Some(1), column: None, field: Some("name".into()) };
     crate::view::view(crate::facts::Facts {
-        texts: &texts,
         now: std::time::UNIX_EPOCH,
-        desired: crate::prefs::DesiredState::On,
         owner: crate::Owner::Another { pid: None },
-        status: Some(&status),
         registration: Some(&known),
-        configured: &[],
-        config: &petit_client::config::Config::default(),
-        trouble: None,
         config_problem: Some(&problem),
         traffic: Traffic { active: 1, samples: vec![Sample::default()] },
         since: None,
         no_tray: true,
         is_root: true,
+        ..crate::testing::facts(&texts, Some(&status))
     })
 }
 
