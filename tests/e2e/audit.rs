@@ -2,9 +2,9 @@
 
 use std::pin::pin;
 use std::task::{Context, Waker};
-use std::time::Duration;
 
 use petit_tests::bed::{Bed, server_config};
+use petit_tests::logs::until_logged;
 use petit_tests::process::{Program, Said};
 use petit_tests::soon;
 use serde_json::Value;
@@ -32,17 +32,8 @@ async fn signed(server: &Program, version: u64) {
 
 /// As [`signed`], into this one of its logs.
 async fn signed_in(server: &Program, file: &str, version: u64) {
-    let head = format!("petit-head-1.{version}.");
-    let is_there = || {
-        let log = std::fs::read_to_string(server.dir().join("logs").join(file));
-        log.is_ok_and(|log| log.contains(&head))
-    };
-    let waiting = async {
-        while !is_there() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    soon("a signed head in the log", waiting).await;
+    let log = server.dir().join("logs").join(file);
+    until_logged(&log, &format!("petit-head-1.{version}.")).await;
 }
 
 #[tokio::test]

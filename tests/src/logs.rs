@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::soon;
 
-/// Waits until a log says something. The file is there already.
+/// Waits until a log says something. Its folder is there already.
 pub async fn until_logged(log: &Path, text: &str) {
     let (sender, mut changes) = mpsc::channel(1);
     // Reading it is an event, too.
@@ -20,9 +20,10 @@ pub async fn until_logged(log: &Path, text: &str) {
     };
     // Before the first look, so that none is missed.
     let mut watcher = notify::recommended_watcher(tell).unwrap();
-    watcher.watch(log, RecursiveMode::NonRecursive).unwrap();
+    watcher.watch(log.parent().unwrap(), RecursiveMode::NonRecursive).unwrap();
+    let is_said = || std::fs::read_to_string(log).is_ok_and(|said| said.contains(text));
     soon(text, async {
-        while !std::fs::read_to_string(log).unwrap().contains(text) {
+        while !is_said() {
             changes.recv().await.unwrap();
         }
     })
