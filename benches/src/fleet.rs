@@ -16,7 +16,7 @@ use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_relay::{Access, EnrolRequest, Routed, decide};
 use petit_server::config::{self, Config};
 use petit_server::folder::Folder;
-use petit_server::registry::Actor;
+use petit_server::registry::{Actor, Labels};
 use petit_server::server::{InviteRequest, Offline, make_invite};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -84,7 +84,7 @@ impl Registry {
         let config = place.dir_in_memory(name)?.join("config.toml");
         let program = place.programs.join("petit-server");
         write_server_config(&config, port, &format!("{}\n{lines}", place.server_config))?;
-        ask(&mut command(&program, &config, &["init"]))?;
+        ask(&mut command(&program, &config, &["init", "--open"]))?;
         Ok(Self { program, config, devices: Vec::new(), pins: Vec::new() })
     }
 
@@ -132,7 +132,7 @@ impl Registry {
             service: web(),
             force: false,
             alias: None,
-            note: String::new(),
+            labels: Labels::default(),
             lifetime: Duration::from_secs(3600),
             vendor: None,
             actor: Actor::Operator,

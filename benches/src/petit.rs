@@ -58,7 +58,7 @@ impl Petit {
         fs::write(&self.client, "[client]\nkey_store = \"file\"\n")
             .context("cannot write the client's config")?;
         let mut processes = Processes::default();
-        self.ask_server(&["init"])?;
+        self.ask_server(&["init", "--open"])?;
         let server = processes.start_ready(&mut self.server(&["run", "--background"]))?;
         let status = self.ask_server(&["status"])?;
         let http: SocketAddr = text(&status, "/http")?.parse().context("the server's address")?;

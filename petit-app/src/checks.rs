@@ -12,13 +12,13 @@ use super::words;
 
 pub(crate) fn check(texts: &Texts, finding: &Finding) -> Check {
     let (detail, advice) = match &finding.found {
-        Found::Good(fact) => (capital(&self::fact(texts, fact)), String::new()),
+        Found::Good(fact) => (self::fact(texts, fact), String::new()),
         Found::Bad(fault) => {
             let Words { what, todo } = self::fault(texts, fault);
             (what, todo)
         }
         Found::Untried { why, url } => (words::untried(texts, *why, url), String::new()),
-        Found::Skipped => (capital(&texts.get("doctor.skipped")), String::new()),
+        Found::Skipped => (texts.sentence("doctor.skipped", &[]), String::new()),
     };
     Check { name: capital(&finding.of.name(texts)), result: finding.found.result(), detail, advice }
 }
@@ -34,22 +34,24 @@ fn fact(texts: &Texts, fact: &Fact) -> String {
             }
             detail
         }
-        Fact::Registered { server, .. } => texts.fill("doctor.registered", &[("server", server.host())]),
-        Fact::KeyIn { store: KeyStore::Keychain, .. } => texts.get("doctor.key.keychain"),
-        Fact::KeyIn { store: KeyStore::File, .. } => texts.get("doctor.key.file"),
-        Fact::NoProxy => texts.get("doctor.proxy.none"),
+        Fact::Registered { server, .. } => texts.sentence("doctor.registered", &[("server", server.host())]),
+        Fact::KeyIn { store: KeyStore::Keychain, .. } => texts.sentence("doctor.key.keychain", &[]),
+        Fact::KeyIn { store: KeyStore::File, .. } => texts.sentence("doctor.key.file", &[]),
+        Fact::NoProxy => texts.sentence("doctor.proxy.none", &[]),
         Fact::Proxy { proxy, server } => {
-            texts.fill("doctor.proxy.leads", &[("proxy", proxy), ("server", &server.to_string())])
+            texts.sentence("doctor.proxy.leads", &[("proxy", proxy), ("server", &server.to_string())])
         }
-        Fact::NameByProxy { host } => texts.fill("doctor.name.by_proxy", &[("host", host)]),
+        Fact::NameByProxy { host } => texts.sentence("doctor.name.by_proxy", &[("host", host)]),
         Fact::Name { host, addresses } => {
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             format!("{host}: {}", addresses.join(", "))
         }
-        Fact::Answers { took: None, .. } => texts.get("doctor.way.answers"),
-        Fact::Answers { took: Some(took), .. } => texts.fill("doctor.way.answers_in", &[("ms", &ms(*took))]),
+        Fact::Answers { took: None, .. } => texts.sentence("doctor.way.answers", &[]),
+        Fact::Answers { took: Some(took), .. } => {
+            texts.sentence("doctor.way.answers_in", &[("ms", &ms(*took))])
+        }
         Fact::Pinned { keys } => {
-            let mut detail = texts.get("doctor.pinned");
+            let mut detail = texts.sentence("doctor.pinned", &[]);
             match keys.as_ref().map(|keys| keys.post_quantum) {
                 Some(true) => detail.push_str(&texts.get("doctor.pinned.post_quantum")),
                 Some(false) => detail.push_str(&texts.get("doctor.pinned.classical")),
@@ -57,14 +59,18 @@ fn fact(texts: &Texts, fact: &Fact) -> String {
             }
             detail
         }
-        Fact::Known { .. } => texts.get("doctor.known"),
-        Fact::Agrees { apart } if apart.as_secs() < 2 => texts.get("doctor.clock.agrees"),
-        Fact::Agrees { apart } => texts.fill("doctor.clock.apart", &[("s", &apart.as_secs().to_string())]),
-        Fact::Connected { server } => texts.fill("doctor.connection.online", &[("server", server.host())]),
-        Fact::PublicAddress { url } => texts.fill("doctor.public.passed", &[("url", url)]),
+        Fact::Known { .. } => texts.sentence("doctor.known", &[]),
+        Fact::Agrees { apart } if apart.as_secs() < 2 => texts.sentence("doctor.clock.agrees", &[]),
+        Fact::Agrees { apart } => {
+            texts.sentence("doctor.clock.apart", &[("s", &apart.as_secs().to_string())])
+        }
+        Fact::Connected { server } => {
+            texts.sentence("doctor.connection.online", &[("server", server.host())])
+        }
+        Fact::PublicAddress { url } => texts.sentence("doctor.public.passed", &[("url", url)]),
         Fact::Accepts { target, took } => {
             let values = [("target", &*target.to_string()), ("ms", &*ms(*took))];
-            texts.fill("doctor.service.accepts", &values)
+            texts.sentence("doctor.service.accepts", &values)
         }
     }
 }

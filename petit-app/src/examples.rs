@@ -18,7 +18,7 @@ use petit_client::status::{BrokenAt, Connection, KeyTrouble, ServiceStatus, Stat
 use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
 use petit_engine::invite::{InvalidInvite, Invite};
 use petit_engine::name::{ServerAddr, ServiceName};
-use petit_engine::proto::control::{EnrolRefusal, ServiceKind, Text};
+use petit_engine::proto::control::{Admits, EnrolRefusal, ServiceKind, Text};
 use petit_engine::secret::{Fingerprint, InviteId, InviteSecret};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
@@ -89,6 +89,7 @@ fn accounts() -> ServiceStatus {
     accounts.target = "localhost:8080".parse().unwrap();
     accounts.url = Some("https://k3v5qyz2m7wbn4ta.nordlicht.example".to_owned());
     accounts.aliases = vec!["meyer".parse().unwrap()];
+    accounts.admits = Some(Admits::Chosen);
     (accounts.visits, accounts.active) = (1284, 2);
     (accounts.to_service_bytes, accounts.from_service_bytes) = (18_240_000, 412_900_000);
     let probe = json!({ "front_us": 2_100, "tunnel_us": 18_400, "service_us": 12_700, "broken": null });
@@ -106,6 +107,7 @@ fn archive() -> ServiceStatus {
     archive.target = "nas.local:5432".parse().unwrap();
     archive.url = Some("tcp://tunnel.nordlicht.example:20014".to_owned());
     archive.aliases.clear();
+    archive.admits = Some(Admits::Anyone);
     (archive.visits, archive.active) = (12, 0);
     (archive.to_service_bytes, archive.from_service_bytes) = (240_000, 1_400_000);
     archive

@@ -256,7 +256,10 @@ impl App {
         let Outcome { done, former, kept } = outcome.map_err(|error| refused(&texts, error))?;
         self.tell(Intent::FilesChanged).await;
         self.start().await?;
-        kept.map_err(|error| words::failed(&texts, &error))?;
+        if let Err(error) = kept {
+            // It is registered all the same; the next registration asks where the key goes once more.
+            tracing::warn!(error = %chain(&error), "the config file does not say where the key is");
+        }
         let former = former.zip(done.former).and_then(|(known, end)| {
             let vendor = told::whom(known.vendor.as_ref(), &known.server);
             words::former(&texts, end, &vendor)

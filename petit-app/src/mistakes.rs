@@ -78,7 +78,7 @@ fn problem_in(texts: &Texts, error: &ConfigError, text: &str) -> Problem {
             }
         }
         ConfigError::Services { fault, .. } => whole(services(texts, fault)),
-        ConfigError::Missing { .. } => whole(texts.get("problem.config.missing.what")),
+        ConfigError::Missing { .. } => whole(texts.sentence("problem.config.missing.what", &[])),
         ConfigError::Unreadable { source, .. } => whole(unreadable(texts, &source.to_string())),
         ConfigError::Unsafe(FileError::Unsafe { .. }) => whole(texts.get("problem.config.unsafe")),
         ConfigError::Unsafe(error) => whole(unreadable(texts, &petit_host::cli::chain(error))),
@@ -276,6 +276,8 @@ mod tests {
             assert_ne!(said[0], said[1], "{error}");
             for message in &said {
                 assert!(!message.contains('{') && !message.contains("problem."), "{message}");
+                let is_of_file = !matches!(error, ConfigError::Services { .. });
+                assert!(!is_of_file || message.starts_with(char::is_uppercase), "{message}");
             }
         }
     }

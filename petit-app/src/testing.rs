@@ -125,6 +125,7 @@ pub(crate) fn standing(mut status: Status, connection: Connection) -> Status {
     for service in &mut status.services {
         service.light = light;
         let is_online = matches!(connection, Connection::Online { .. });
+        service.admits = service.admits.filter(|_| is_online);
         let lost = match connection {
             Connection::Waiting { cause, .. } | Connection::Stopped { cause } => {
                 Some(BrokenAt::Connection(cause))

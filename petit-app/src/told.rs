@@ -10,6 +10,7 @@ use petit_client::consent::{ChosenFor, KeptService};
 use petit_client::enrol;
 use petit_client::registering::Prospect;
 use petit_engine::name::{ServerAddr, VendorName};
+use petit_engine::proto::control::Admits;
 use petit_engine::secret::Fingerprint;
 
 use super::contract::{Fact, Invite, Kept, Service};
@@ -63,18 +64,20 @@ pub(crate) fn is_here(target: &str) -> bool {
         || host == enrol::host_name().to_ascii_lowercase()
 }
 
-/// Who reaches what.
-pub(crate) fn reaches(texts: &Texts, vendor: &str, targets: &[&str]) -> String {
-    let values =
-        |what: &str| texts.fill(what, &[("vendor", vendor), ("service", targets.first().unwrap_or(&""))]);
+/// Who reaches what. `admits`: [`Admits::Anyone`] where that is so of one service at least.
+pub(crate) fn reaches(texts: &Texts, vendor: &str, targets: &[&str], admits: Admits) -> String {
+    let key = match admits {
+        Admits::Chosen => "state.online.detail",
+        Admits::Anyone => "state.online.detail.open",
+    };
+    let count = targets.len().to_string();
+    let service = targets.first().copied().unwrap_or_default();
+    let values = [("vendor", vendor), ("service", service), ("count", &count)];
     match targets {
-        [] => values("state.online.detail.empty"),
-        [one] if is_here(one) => values("state.online.detail"),
-        [_] => values("state.online.detail.elsewhere"),
-        many => {
-            let count = many.len().to_string();
-            texts.fill("state.online.detail.many", &[("vendor", vendor), ("count", &count)])
-        }
+        [] => texts.fill("state.online.detail.empty", &values),
+        [one] if is_here(one) => texts.fill(key, &values),
+        [_] => texts.fill(&format!("{key}.elsewhere"), &values),
+        _ => texts.fill(&format!("{key}.many"), &values),
     }
 }
 
@@ -170,8 +173,8 @@ mod tests {
             assert!(!is_here(there), "{there}");
         }
         let texts = Texts::of("en");
-        assert!(reaches(&texts, "v", &["localhost:1"]).contains("on this computer"));
-        assert!(!reaches(&texts, "v", &["nas.local:1"]).contains("on this computer"));
+        assert!(reaches(&texts, "v", &["localhost:1"], Admits::Chosen).contains("on this computer"));
+        assert!(!reaches(&texts, "v", &["nas.local:1"], Admits::Chosen).contains("on this computer"));
     }
 
     #[test]

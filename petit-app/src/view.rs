@@ -9,6 +9,7 @@ use petit_client::enrol;
 use petit_client::status::{Connection, KeyTrouble, Light, ServiceStatus};
 use petit_engine::cause::Cause;
 use petit_engine::name::{Alias, ServiceName, VendorName};
+use petit_engine::proto::control::Admits;
 use petit_engine::secret::Fingerprint;
 
 use super::contract::{
@@ -185,7 +186,7 @@ fn headline(facts: &Facts<'_>, kind: StateKind, services: &[Service]) -> Headlin
         // Until when is `state.until`, and said by the page's own clock.
         (StateKind::Paused, _) => plain(Tone::Off, "paused", String::new()),
         (StateKind::Online, _) => {
-            let mut headline = online(texts, &vendor, services, !withheld(facts).is_empty());
+            let mut headline = online(facts, &vendor, services);
             if headline.tone == Tone::Good {
                 headline.fact = told::fact(texts, &called(facts), services);
             }
@@ -213,8 +214,16 @@ fn headline(facts: &Facts<'_>, kind: StateKind, services: &[Service]) -> Headlin
     }
 }
 
+/// Who can come in, of all services together: whoever knows the address, as soon as that is so of one.
+fn admits(facts: &Facts<'_>) -> Admits {
+    let services = facts.status.map(|status| status.services.as_slice()).unwrap_or_default();
+    let any_open = services.iter().any(|service| service.admits == Some(Admits::Anyone));
+    if any_open { Admits::Anyone } else { Admits::Chosen }
+}
+
 /// Connected; what matters now is whether the services work.
-fn online(texts: &Texts, vendor: &str, services: &[Service], any_withheld: bool) -> Headline {
+fn online(facts: &Facts<'_>, vendor: &str, services: &[Service]) -> Headline {
+    let texts = facts.texts;
     let count = |light: Light| services.iter().filter(|service| service.light == light).count();
     let (red, checking) = (count(Light::Red), count(Light::Checking));
     let first = |light: Light| services.iter().find(|service| service.light == light);
@@ -230,15 +239,17 @@ fn online(texts: &Texts, vendor: &str, services: &[Service], any_withheld: bool)
     let targets: Vec<&str> = services.iter().map(|service| service.target.as_str()).collect();
     let (detail, advice) = match (services, broken.or(up_to_server)) {
         ([], _) => {
-            let advice =
-                if any_withheld { "state.online.advice.withheld" } else { "state.online.advice.empty" };
-            (told::reaches(texts, vendor, &[]), texts.get(advice))
+            let advice = match withheld(facts).as_slice() {
+                [] => "state.online.advice.empty",
+                _ => "state.online.advice.withheld",
+            };
+            (told::reaches(texts, vendor, &[], Admits::Chosen), texts.get(advice))
         }
         (_, Some(service)) => {
             let values = [("service", service.name.as_str()), ("what", service.words.what.as_str())];
             (texts.fill("note.down.service", &values), service.words.todo.clone())
         }
-        (_, None) => (told::reaches(texts, vendor, &targets), String::new()),
+        (_, None) => (told::reaches(texts, vendor, &targets, admits(facts)), String::new()),
     };
     Headline { tone, title: texts.get(title), fact: String::new(), detail, advice }
 }
@@ -254,6 +265,7 @@ fn services(facts: &Facts<'_>, kind: StateKind, front: &str) -> Vec<Service> {
         target: target.clone(),
         url: None,
         aliases: Vec::new(),
+        admits: None,
         light: Light::Off,
         words: words::words(facts.texts, "service.off", &[]),
         hops: path::off(facts.texts, front),
@@ -286,6 +298,7 @@ fn service(texts: &Texts, status: &ServiceStatus, kind: StateKind, front: &str) 
         kind: status.kind,
         url: status.url.clone(),
         aliases: status.aliases.iter().map(|alias| address(alias, status.url.as_deref())).collect(),
+        admits: status.admits.map(|admits| words::admits(texts, admits)),
         light,
         words,
         hops: path::of(texts, status, light, kind, front),

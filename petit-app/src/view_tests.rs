@@ -316,3 +316,30 @@ fn the_vendors_end_of_the_way_has_its_name() {
     assert_eq!(end(&registration()), "Nordlicht's server");
     assert_eq!(end(&Registration { vendor: None, ..registration() }), "Your vendor's server");
 }
+
+#[test]
+fn the_window_says_who_can_come_in_as_the_server_says_and_nothing_where_it_says_nothing() {
+    for (admits, en, de) in [
+        (
+            Some(Admits::Anyone),
+            "Who can come in: whoever knows the address",
+            "Zugang hat, wer die Adresse kennt",
+        ),
+        (
+            Some(Admits::Chosen),
+            "Who can come in: whoever your vendor lets in",
+            "Zugang hat, wer von Ihrem Anbieter eingelassen wird",
+        ),
+        (None, "", ""),
+    ] {
+        let status = online(vec![ServiceStatus { admits, ..service("web") }]);
+        for (lang, expected) in [("en", en), ("de", de)] {
+            let texts = Texts::of(lang);
+            let view = view(facts(&texts, Some(&status)));
+            assert_eq!(view.services[0].admits.as_deref().unwrap_or_default(), expected);
+            let knows = view.headline.detail.contains("knows the address")
+                || view.headline.detail.contains("die Adresse kennt");
+            assert_eq!(knows, admits == Some(Admits::Anyone), "{}", view.headline.detail);
+        }
+    }
+}

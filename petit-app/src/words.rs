@@ -12,7 +12,7 @@ use petit_engine::agent::AskError;
 use petit_engine::cause::{Cause, FrontUntried, ServiceCause};
 use petit_engine::invite::InvalidInvite;
 use petit_engine::name::InvalidName;
-use petit_engine::proto::control::FrontState;
+use petit_engine::proto::control::{Admits, FrontState};
 use petit_host::cli::chain;
 
 use super::contract::{Refused, Words};
@@ -21,14 +21,14 @@ use super::texts::{Texts, capital};
 /// `what` and `todo` of a key.
 pub(crate) fn words(texts: &Texts, key: &str, values: &[(&str, &str)]) -> Words {
     Words {
-        what: capital(&texts.fill(&format!("{key}.what"), values)),
+        what: texts.sentence(&format!("{key}.what"), values),
         todo: texts.fill(&format!("{key}.todo"), values),
     }
 }
 
 /// A message as the window says it.
 pub(crate) fn said(texts: &Texts, message: &Message) -> Words {
-    Words { what: capital(&message.what(texts)), todo: message.to_click(texts) }
+    Words { what: message.sentence(texts), todo: message.to_click(texts) }
 }
 
 /// Why the client is not connected.
@@ -46,6 +46,11 @@ pub(crate) fn broken(texts: &Texts, at: BrokenAt, target: &str) -> Words {
     said(texts, &messages::broken(at, target))
 }
 
+/// Who can come to a service.
+pub(crate) fn admits(texts: &Texts, admits: Admits) -> String {
+    capital(&messages::admits(texts, admits))
+}
+
 /// A service whose way was proved from the server's own front on.
 pub(crate) fn up_to_server(texts: &Texts, service: &ServiceStatus) -> Words {
     let why = match service.front.state {
@@ -57,7 +62,7 @@ pub(crate) fn up_to_server(texts: &Texts, service: &ServiceStatus) -> Words {
 
 /// A public address that was not tried.
 pub(crate) fn untried(texts: &Texts, why: FrontUntried, url: &str) -> String {
-    capital(&texts.fill("doctor.public.untried", &[("why", &messages::untried(texts, why, url))]))
+    texts.sentence("doctor.public.untried", &[("why", &messages::untried(texts, why, url))])
 }
 
 /// Why the key of this computer cannot be had.

@@ -150,6 +150,7 @@ impl<L: Lifecycle> Control<L> {
                     result: self.client.probe(&service.name).await.map_err(asked)?,
                     public: service.front.state,
                     url: service.url,
+                    target: Some(service.target),
                 },
             };
             pings.push(Ping { service: service.name, outcome });

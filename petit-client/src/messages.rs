@@ -7,12 +7,14 @@ use petit_engine::agent::{AskError, EnrolError};
 use petit_engine::cause::{Cause, FrontUntried, ServiceCause};
 use petit_engine::invite::InvalidInvite;
 use petit_engine::name::ServiceName;
+use petit_engine::proto::control::Admits;
 use petit_host::cli::chain;
 use serde::Serialize;
 
 use crate::client::ClientStartError;
 use crate::config::ConfigError;
 use crate::enrol::RegisterError;
+use crate::registration::RegistrationError;
 use crate::status::{BrokenAt, Connection, KeyTrouble, is_server_only};
 use crate::texts::Texts;
 use crate::vault::VaultError;
@@ -67,6 +69,13 @@ impl Message {
     /// What is the matter, as a sentence without capital and full stop.
     pub fn what(&self, texts: &Texts) -> String {
         self.filled(texts, "what")
+    }
+
+    /// The same as a sentence that stands alone, without its full stop.
+    pub fn sentence(&self, texts: &Texts) -> String {
+        let values: Vec<(&str, &str)> =
+            self.values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        texts.sentence(&format!("{}.what", self.key), &values)
     }
 
     /// What to click.
@@ -134,6 +143,11 @@ pub fn broken(at: BrokenAt, target: &(impl Display + ?Sized)) -> Message {
     }
 }
 
+/// Who can come to a service, as its server says, as a sentence without capital and full stop.
+pub fn admits(texts: &Texts, admits: Admits) -> String {
+    texts.get(&format!("service.admits.{}", name(admits)))
+}
+
 /// This computer is not registered.
 pub fn unregistered() -> Message {
     Message::new("service.registration")
@@ -197,7 +211,12 @@ pub fn register(error: &RegisterError) -> Message {
         RegisterError::Vault(error) => vault(error),
         RegisterError::Key(_) => Message::new("problem.register.key").detail(&chain(error)),
         RegisterError::KeyGone(_) => key(KeyTrouble::Gone),
-        RegisterError::Registration(_) => Message::new("problem.register.not_written").detail(&chain(error)),
+        RegisterError::Registration(RegistrationError::Damaged { .. }) => {
+            Message::new("problem.registration.unreadable").detail(&chain(error))
+        }
+        RegisterError::Registration(RegistrationError::File(_)) => {
+            Message::new("problem.register.not_written").detail(&chain(error))
+        }
     }
 }
 
@@ -213,12 +232,13 @@ fn enrol(error: &EnrolError) -> Message {
 
 /// Why the key of this computer is out of reach.
 pub fn vault(error: &VaultError) -> Message {
-    let message = key(KeyTrouble::from(error));
     match error {
         VaultError::NoKeychain | VaultError::Locked | VaultError::Denied | VaultError::Unanswered(_) => {
-            message
+            key(KeyTrouble::from(error))
         }
-        VaultError::Failed(_) | VaultError::File(_) | VaultError::NotAKey(_) => message.detail(&chain(error)),
+        VaultError::Failed(_) => Message::new("problem.key.keychain").detail(&chain(error)),
+        VaultError::File(_) => Message::new("problem.key.file").detail(&chain(error)),
+        VaultError::NotAKey(_) => Message::new("problem.key.unusable").detail(&chain(error)),
     }
 }
 
@@ -255,4 +275,39 @@ pub fn asked(error: AskError) -> Message {
         AskError::NoSuchService => "problem.no_service",
         AskError::Unanswered => "problem.unanswered",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use petit_engine::secret::PrivateKey;
+    use petit_host::files::FileError;
+
+    use super::*;
+    use crate::texts::LANGUAGES;
+
+    #[test]
+    fn a_registration_that_cannot_be_read_is_not_said_to_be_one_that_could_not_be_written() {
+        let damaged = RegistrationError::Damaged { path: "/registration.json".into() };
+        let message = register(&RegisterError::Registration(damaged));
+        assert_eq!(message.key(), "problem.registration.unreadable");
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let file = FileError::Io { action: "write", path: "/registration.json".into(), source: full };
+        let message = register(&RegisterError::Registration(file.into()));
+        assert_eq!(message.key(), "problem.register.not_written");
+    }
+
+    #[test]
+    fn what_a_keychain_or_a_key_file_does_not_do_leads_to_no_command_that_says_the_same_again() {
+        let invalid = PrivateKey::from_text(b"no key").unwrap_err();
+        let refused = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let file = FileError::Io { action: "read", path: "/client.key".into(), source: refused };
+        for error in [VaultError::Failed("why".into()), VaultError::File(file), VaultError::NotAKey(invalid)]
+        {
+            for lang in LANGUAGES {
+                let Advice { what, todo } = vault(&error).advice(&Texts::of(lang));
+                assert!(!todo.is_empty() && !todo.contains("petit-client doctor"), "{what}: {todo}");
+                assert!(what.contains('('), "{what} without what it was");
+            }
+        }
+    }
 }

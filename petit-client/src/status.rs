@@ -14,7 +14,9 @@ use petit_engine::agent::{AgentState, AgentView, KnownFront, KnownFronts, Servic
 use petit_engine::cause::{Cause, Health};
 use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServerAddr, ServiceName, VendorName};
-use petit_engine::proto::control::{FrontState, GrantOutcome, GrantRefusal, Kept, ProbeResult, ServiceKind};
+use petit_engine::proto::control::{
+    Admits, FrontState, GrantOutcome, GrantRefusal, Kept, ProbeResult, ServiceKind,
+};
 use petit_engine::words::KeyWords;
 use serde::{Deserialize, Serialize};
 
@@ -169,6 +171,9 @@ pub struct ServiceStatus {
     pub url: Option<String>,
     /// Its aliases.
     pub aliases: Vec<Alias>,
+    /// Who can come in, as the server says in this session; `None` when it has not said.
+    #[serde(default)]
+    pub admits: Option<Admits>,
     /// Green, red or neither.
     pub light: Light,
     /// The first broken hop, when the light is red.
@@ -327,6 +332,7 @@ fn service(view: &ServiceView, fronts: &KnownFronts, state: AgentState, now: &No
         id: names.map(|names| names.id),
         url: names.map(|names| names.url.as_str().to_owned()),
         aliases: aliases.to_vec(),
+        admits: view.admits,
         light,
         front: front(known),
         alias_fronts: aliases.iter().filter_map(alias_front).collect(),
@@ -422,6 +428,7 @@ mod tests {
                 aliases: vec![],
             }),
             names: None,
+            admits: None,
             meter: Arc::clone(meter),
         }
     }

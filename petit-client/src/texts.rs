@@ -1,8 +1,8 @@
 //! The catalogue: what is said to the customer, in English and German, for command line, doctor, tray and window.
 //!
 //! One JSON file per language under `i18n/`, key to text, `{name}` for what is filled in. What is the matter stands once,
-//! as `….what`: a sentence without capital and full stop, so that it can stand behind a colon; [`capital`] makes it one
-//! that stands alone. What to do about it has two keys, because it is a click in the window (`….todo`) and a command on
+//! as `….what`: a sentence without capital and full stop, so that it can stand behind a colon; [`Texts::sentence`] makes it
+//! one that stands alone. What to do about it has two keys, because it is a click in the window (`….todo`) and a command on
 //! the command line (`….cli`). What only the tray app says is in a catalogue of its own, which is put behind this one.
 //!
 //! Logs, what the control socket says, and everything with `--json` is English whatever the language.
@@ -76,6 +76,14 @@ impl Texts {
         self.fill(key, &values)
     }
 
+    /// A text with values filled in, as a sentence that stands alone: with a capital, unless it begins with a value,
+    /// which is spelt as it is.
+    pub fn sentence(&self, key: &str, values: &[(&str, &str)]) -> String {
+        let text = self.fill(key, values);
+        let begins_with_value = self.texts.get(key).is_some_and(|text| text.starts_with('{'));
+        if begins_with_value { text } else { capital(&text) }
+    }
+
     /// A text with values filled in.
     pub fn fill(&self, key: &str, values: &[(&str, &str)]) -> String {
         let text = self.get(key);
@@ -103,10 +111,20 @@ impl Texts {
     }
 }
 
-/// A duration as people say it: `3 min`, `2 h`, `5 days`.
+/// A duration as people say it of what has been for that long, or was that long ago: `3 min`, `2 h`, `5 days`. Where
+/// languages decline, that is another form than that of [`lasting`].
 pub fn ago(texts: &Texts, duration: Duration) -> String {
+    rough(texts, duration, "ago")
+}
+
+/// A duration as people say it of what takes that long: `3 min`, `2 h`, `5 days`.
+pub fn lasting(texts: &Texts, duration: Duration) -> String {
+    rough(texts, duration, "lasting")
+}
+
+fn rough(texts: &Texts, duration: Duration, form: &str) -> String {
     let (number, unit) = petit_host::cli::rough(duration);
-    texts.fill(&format!("time.{unit}"), &[("n", &number.to_string())])
+    texts.fill(&format!("time.{form}.{unit}"), &[("n", &number.to_string())])
 }
 
 /// A text with a capital at its beginning.
@@ -128,6 +146,8 @@ fn language_of(locale: &str) -> &str {
     locale.split(['-', '_', '.', '@']).next().unwrap_or_default()
 }
 
+// That both languages have the same keys, and that nothing is said twice, is tested in petit-app, where all of both
+// catalogues is together.
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
@@ -135,40 +155,20 @@ mod tests {
 
     use super::*;
 
-    fn names(text: &str) -> BTreeSet<&str> {
-        text.split('{').skip(1).filter_map(|part| part.split_once('}').map(|(name, _)| name)).collect()
-    }
-
     #[test]
-    fn both_languages_have_the_same_keys_with_the_same_values_to_fill_in() {
-        let (en, de) = (Texts::of("en").all(), Texts::of("de").all());
-        assert!(en.len() > 300, "{}", en.len());
-        assert_eq!(en.keys().collect::<Vec<_>>(), de.keys().collect::<Vec<_>>());
-        for (key, text) in &en {
-            assert_eq!(names(text), names(&de[key]), "{key}");
-            let empty_ok = key.ends_with(".todo") || key.ends_with(".cli");
-            assert!(empty_ok || !text.trim().is_empty(), "{key} is empty");
-            assert_eq!(text.is_empty(), de[key].is_empty(), "{key}");
-            assert!(!text.contains('\u{2014}'), "{key}: a dash with spaces reads better");
-        }
-    }
-
-    #[test]
-    fn what_is_the_matter_is_said_once_and_has_advice_for_both_who_click_and_who_type() {
+    fn what_is_the_matter_has_advice_for_both_who_click_and_who_type() {
         for lang in LANGUAGES {
             let texts = Texts::of(lang).all();
-            let mut said: BTreeMap<&str, &str> = BTreeMap::new();
+            let mut said = 0;
             for (key, text) in texts.iter().filter(|(key, _)| key.ends_with(".what")) {
-                if let Some(other) = said.insert(text, key) {
-                    panic!("{lang}: {other} and {key} say the same");
-                }
+                said += 1;
                 let cause = key.trim_end_matches(".what");
                 assert!(texts.contains_key(&format!("{cause}.todo")), "{lang}: nothing to click for {cause}");
                 assert!(texts.contains_key(&format!("{cause}.cli")), "{lang}: nothing to type for {cause}");
                 // It can stand behind a colon.
                 assert!(!text.ends_with('.'), "{lang}: {key}");
             }
-            assert!(said.len() > 60, "{}", said.len());
+            assert!(said > 60, "{said}");
         }
     }
 
@@ -213,6 +213,34 @@ mod tests {
         let texts = Texts::of("en").with(more);
         assert_eq!(texts.fill("x", &[("a", "{b}"), ("b", "2")]), "{b} and 2 {c");
         assert_eq!(texts.get("no.such.key"), "no.such.key");
+    }
+
+    #[test]
+    fn how_long_ago_something_was_is_declined_where_its_language_does_that() {
+        let days = Duration::from_secs(5 * 86_400);
+        let (en, de) = (Texts::of("en"), Texts::of("de"));
+        assert_eq!((ago(&en, days), lasting(&en, days)), ("5 days".into(), "5 days".into()));
+        assert_eq!((ago(&de, days), lasting(&de, days)), ("5 Tagen".into(), "5 Tage".into()));
+        assert_eq!(ago(&de, Duration::from_secs(120)), "2 min");
+    }
+
+    #[test]
+    fn a_sentence_that_stands_alone_has_a_capital_and_a_host_name_keeps_its_own_spelling() {
+        let texts = Texts::of("en");
+        let of = |key: &str| texts.sentence(key, &[("target", "localhost:3000")]);
+        assert_eq!(of("service.unreachable.what"), "localhost:3000 cannot be reached");
+        assert_eq!(of("service.refused.what"), "Nothing listens at localhost:3000");
+    }
+
+    #[test]
+    fn a_reader_of_german_is_called_sie() {
+        let informal =
+            ["du", "dein", "deine", "deinen", "deiner", "dir", "dich", "prüfe", "starte", "gib", "sieh"];
+        for (key, text) in Texts::of("de").all() {
+            let words = text.split(|c: char| !c.is_alphabetic()).map(str::to_lowercase);
+            let found: Vec<String> = words.filter(|word| informal.contains(&word.as_str())).collect();
+            assert!(found.is_empty(), "{key}: {text}");
+        }
     }
 
     #[test]

@@ -378,6 +378,9 @@ pub const BODY_IDLE: Duration = Duration::from_secs(30);
 pub const BODY_RATE: u64 = 500;
 /// See [`BODY_RATE`].
 pub const BODY_GRACE: Duration = Duration::from_secs(10);
+/// A service that has answered early and takes what is on its way of the upload has so long for it after the last byte has
+/// come: the windows and buffers between hold some seconds of a home line.
+pub const UPLOAD_DELIVERY: Duration = Duration::from_secs(60);
 /// A visitor who takes nothing of an answer for this long is cut.
 pub const WRITE_IDLE: Duration = Duration::from_secs(30);
 /// A visitor who was waited for so long, over the whole answer, must take [`WRITE_RATE`].
@@ -503,6 +506,10 @@ pub const NEW_SERVICES_PER_HOUR: u32 = 300;
 pub const CLIENT_CHANGES_BYTES_PER_DAY: u64 = 1024 * 1024;
 /// How often a day it is written down that somebody tries an invite that another has used.
 pub const INVITE_REUSE_NOTED_PER_DAY: usize = 16;
+/// Tags of one client, or of one invite.
+pub const MAX_TAGS: usize = 16;
+/// Characters of a note about a client or an invite.
+pub const NOTE_CHARS: usize = 200;
 /// An alias that was given up is kept from other clients for this long.
 pub const ALIAS_TOMBSTONE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// An invite lasts this long unless its maker says otherwise.

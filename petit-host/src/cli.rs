@@ -7,9 +7,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::colour::coloured;
+use crate::control::api::AskError;
 use crate::control::client::CallError;
 use crate::exit::ExitCode;
 use crate::lock::{Holder, Lock};
@@ -66,7 +68,13 @@ impl Failure {
                     _ if problem.status == 400 => ExitCode::Usage,
                     _ => ExitCode::Failed,
                 };
-                Self::new(exit, problem.message)
+                let failure = Self::new(exit, problem.message);
+                match problem.code.as_str() {
+                    "not_running" => failure.hint(format!("start it with: {program} start")),
+                    // A command line of the same version asks for nothing that is not known.
+                    "not_found" | "bad_request" => failure.hint(other_version(program)),
+                    _ => failure,
+                }
             }
             CallError::NotAllowed { .. } => {
                 Self::of(&error).hint("run this as that user, or name a config file of your own with -c")
@@ -80,11 +88,19 @@ impl Failure {
 }
 
 impl Failure {
-    /// As [`Failure::of_call`], where the program may well run and not answer: then it holds its lock.
-    pub fn of_unanswered(error: CallError, program: &str, lock: &Path) -> Self {
+    /// What a typed request to the running program came to. `program` is its name, for the hint.
+    pub fn of_asked(error: AskError, program: &str) -> Self {
+        match error {
+            AskError::Call(error) => Self::of_call(error, program),
+            AskError::OtherVersion(_) => Self::of(&error).hint(other_version(program)),
+        }
+    }
+
+    /// As [`Failure::of_asked`], where the program may well run and not answer: then it holds its lock.
+    pub fn of_unanswered(error: AskError, program: &str, lock: &Path) -> Self {
         match (&error, Lock::holder(lock)) {
-            (CallError::NotRunning, Some(Holder { pid })) => Self::unanswering(program, pid),
-            _ => Self::of_call(error, program),
+            (AskError::Call(CallError::NotRunning), Some(Holder { pid })) => Self::unanswering(program, pid),
+            _ => Self::of_asked(error, program),
         }
     }
 
@@ -95,6 +111,13 @@ impl Failure {
         Self::new(ExitCode::Failed, format!("{program} runs{who} but does not answer on its socket"))
             .hint(format!("it may be starting or stopping, or its socket was removed, which it mends by itself: try again in a few seconds; otherwise end it{end}"))
     }
+}
+
+/// What to do when the program that runs is not the one that asks.
+fn other_version(program: &str) -> String {
+    format!(
+        "the running program and this one seem to be of different versions; put the one on the disk in its place: {program} restart (or, where the running one knows no restart: {program} stop, and then {program} start)"
+    )
 }
 
 /// An error with its sources, in one line.
@@ -179,8 +202,14 @@ fn typed(text: &str) -> String {
 static LOST: AtomicBool = AtomicBool::new(false);
 
 /// Prints what a command has to say: `text` for people, `value` with `--json`.
-pub fn say(json: bool, text: &str, value: &Value) {
-    let text = if json { format!("{value:#}\n") } else { format!("{}\n", coloured(&typed(text.trim_end()))) };
+pub fn say(json: bool, text: &str, value: &impl Serialize) {
+    let text = if json {
+        // By way of a value, whose fields are in order.
+        let value = serde_json::to_value(value).unwrap_or_default();
+        format!("{value:#}\n")
+    } else {
+        format!("{}\n", coloured(&typed(text.trim_end())))
+    };
     print(&text);
 }
 

@@ -123,6 +123,17 @@ pub fn place_of(text: &str, keys: &[&str]) -> Option<(usize, usize)> {
     entry(table, own).map(|(span, _)| position(text, span.start))
 }
 
+/// As [`place_of`], of a key in an entry of a list of tables (`[[list]]`), the first being 0; where the key does not stand
+/// there, of the entry.
+pub fn place_in_list(text: &str, list: &str, number: usize, key: &str) -> Option<(usize, usize)> {
+    let parsed = DeTable::parse(text).ok()?;
+    let (_, DeValue::Array(entries)) = entry(parsed.get_ref(), list)? else { return None };
+    let found = entries.get(number)?;
+    let DeValue::Table(table) = found.get_ref() else { return None };
+    let span = entry(table, key).map_or_else(|| found.span(), |(span, _)| span);
+    Some(position(text, span.start))
+}
+
 /// What a key of a table holds, in either spelling, and where the key stands.
 fn entry<'a, 'i>(table: &'a DeTable<'i>, name: &str) -> Option<(Range<usize>, &'a DeValue<'i>)> {
     let (key, value) = table.iter().find(|(key, _)| snake_case(key.get_ref()) == name)?;
@@ -387,6 +398,11 @@ mod tests {
         assert_eq!(place_of(text, &["client", "vitae", "port"]), Some((4, 1)));
         assert_eq!(place_of(text, &["client", "port"]), None);
         assert_eq!(place_of("[client", &["client"]), None);
+        let text = "[[service]]\nport = 1\n\n[[service]]\nname = \"x\"\nPort = 2\n";
+        assert_eq!(place_in_list(text, "service", 0, "port"), Some((2, 1)));
+        assert_eq!(place_in_list(text, "service", 1, "port"), Some((6, 1)));
+        assert_eq!(place_in_list(text, "service", 0, "name"), Some((1, 1)));
+        assert_eq!(place_in_list(text, "service", 2, "port"), None);
     }
 
     #[test]

@@ -51,12 +51,20 @@ pub struct Change {
     pub devices: Vec<DeviceId>,
     /// Services that are registered no longer.
     pub services_gone: Vec<RegisteredId>,
+    /// Services of these devices that have another policy than before. Requests see that by themselves, with their routes;
+    /// the ports of raw TCP services are looked at.
+    pub policies_of: Vec<RegisteredId>,
+    /// Policies have changed, and with them those of any number of services: everybody is looked at.
+    pub policies: bool,
 }
 
 impl Change {
     /// True when it concerns nobody.
     pub fn is_empty(&self) -> bool {
-        self.devices.is_empty() && self.services_gone.is_empty()
+        self.devices.is_empty()
+            && self.services_gone.is_empty()
+            && self.policies_of.is_empty()
+            && !self.policies
     }
 }
 

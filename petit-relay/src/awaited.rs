@@ -92,6 +92,7 @@ mod tests {
             device,
             name: "web".parse().unwrap(),
             kind: petit_engine::proto::control::ServiceKind::Http,
+            policy: None,
         }
     }
 

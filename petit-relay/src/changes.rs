@@ -12,8 +12,8 @@ use super::{Change, RelayShared};
 /// Sessions that are looked at in one go.
 const TURN: usize = 256;
 
-/// Ends the sessions of devices that are no longer registered, tells others their aliases, and closes the ports of
-/// services that are gone.
+/// Ends the sessions of devices that are no longer registered, tells others their aliases and who can come in, closes the
+/// ports of services that are gone, and closes and opens those of services whose policies have changed.
 pub(super) async fn watch(shared: &Arc<RelayShared>, mut changes: broadcast::Receiver<Change>) {
     loop {
         match changes.recv().await {
@@ -27,6 +27,13 @@ pub(super) async fn watch(shared: &Arc<RelayShared>, mut changes: broadcast::Rec
                 for service in &change.services_gone {
                     shared.tcp_listeners.close(service);
                 }
+                for service in &change.policies_of {
+                    shared.look_at_port(service);
+                }
+                if change.policies {
+                    shared.look_at_ports();
+                    tell_policies(shared).await;
+                }
             }
             Err(RecvError::Lagged(_)) => {
                 for (number, session) in shared.registry.sessions().iter().enumerate() {
@@ -34,9 +41,18 @@ pub(super) async fn watch(shared: &Arc<RelayShared>, mut changes: broadcast::Rec
                     breathe(number).await;
                 }
                 shared.tcp_listeners.keep(|id| shared.access.service(id).is_some());
+                shared.look_at_ports();
             }
             Err(RecvError::Closed) => return,
         }
+    }
+}
+
+/// Tells every agent who can come to its services, where that has changed. Whoever is not concerned costs a look.
+async fn tell_policies(shared: &Arc<RelayShared>) {
+    for (number, session) in shared.registry.sessions().iter().enumerate() {
+        session.tell_policies(shared.access.as_ref());
+        breathe(number).await;
     }
 }
 
@@ -51,6 +67,7 @@ async fn breathe(number: usize) {
 fn look_at(shared: &RelayShared, session: &Arc<Session>) {
     if shared.access.device(&session.key) == Some(session.device) {
         shared.tell_aliases(session);
+        session.tell_policies(shared.access.as_ref());
     } else {
         tracing::info!(device = %session.device, "the device is no longer registered; closing its session");
         session.refuse(Refusal::Unknown);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use petit_engine::limits;
 
-use super::admission::network;
+use super::networks::network;
 use super::remembered::{Need, Remembered};
 
 /// Addresses that have guessed. Whoever holds an invite is never among them.

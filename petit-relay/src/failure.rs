@@ -94,6 +94,12 @@ failures! {
     BadPort: BAD_REQUEST, "bad-port", Request, Final, "The request names a port that this server is not reached on.";
     /// A header field that only a proxy's own side may set, or with a name that servers read differently.
     BadField: BAD_REQUEST, "bad-field", Request, Final, "A header field's name has _ in it, or Connection lists a field that has to stay.";
+    /// The service's policy asks for a key, and none was shown.
+    KeyRequired: UNAUTHORIZED, "key-required", Server, Final, "This service asks for a key in the field Petit-Key.";
+    /// The key is not known, or its secret is another one.
+    KeyRefused: UNAUTHORIZED, "key-refused", Server, Final, "The key in the field Petit-Key is not one for this service.";
+    /// The service's policy does not let in this address.
+    AddressNotAllowed: FORBIDDEN, "address-not-allowed", Server, Final, "This service is not open to the address that the request comes from.";
     /// No service has this name.
     Unknown: NOT_FOUND, "unknown-service", Server, Final, "No service has this name.";
     /// A method that is not passed on.
@@ -110,7 +116,7 @@ failures! {
     Misdirected: MISDIRECTED_REQUEST, "misdirected", Server, Final, "This server does not serve that host.";
     /// The service does not speak HTTP; it has a port of its own.
     NotHttp: MISDIRECTED_REQUEST, "not-http", Server, Final, "This service is reached on a TCP port of its own.";
-    /// More requests in a second than the operator allows for this service.
+    /// More requests than the operator allows for this service, or for this visitor of it.
     TooMany: TOO_MANY_REQUESTS, "too-many-requests", Server, Retry, "There are more requests for this service than its operator allows.";
     /// The request's head is too large, or has too many fields.
     HeadTooLarge: REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", Request, Final, "The request's header is too large.";

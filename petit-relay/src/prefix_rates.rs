@@ -9,7 +9,7 @@ use ipnet::Ipv6Net;
 use petit_engine::limits;
 use petit_engine::proto::rate::Rate;
 
-use super::admission::prefixes;
+use super::networks::prefixes;
 use super::remembered::{Need, Remembered};
 
 /// The rates of the prefixes that TLS connections have come from lately.

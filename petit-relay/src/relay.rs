@@ -26,7 +26,10 @@ use super::limits_config::Pressure;
 use super::listeners::{ListenerKind, Listeners};
 use super::logins::{Logins, RecordedBreach};
 use super::places::{PlaceCounts, Places, Shortage};
+use super::policed::{Policing, PolicyCounts};
+use super::policy::{PolicyRequest, Step, Verdict};
 use super::registry::{Presence, Registry};
+use super::request_ids::RequestIds;
 use super::route::Route;
 use super::session::SessionView;
 use super::session_log::SessionLog;
@@ -52,6 +55,8 @@ pub struct RelayCounts {
     pub requests: usize,
     /// Visits for which there was no place.
     pub places: PlaceCounts,
+    /// What the policies of services have come to.
+    pub policies: PolicyCounts,
     /// Requests that failed by a fault of Petit's own.
     pub faults: u64,
 }
@@ -81,6 +86,7 @@ impl Relay {
             shards,
             connections: Arc::new(Connections::new(&config.limits, &exempt)),
             places: Places::new(&config.limits, exempt),
+            policing: Arc::new(Policing::default()),
             enrolling: Enrolling::default(),
             tunnel_tls: tls::tunnel_server(&config.key, Arc::new(Keys(Arc::clone(&access))))?,
             enrol_tls: tls::enrol_server(&config.key)?,
@@ -95,8 +101,7 @@ impl Relay {
             tcp_listeners: TcpListeners::default(),
             awaited: Awaited::default(),
             pseudonym: data_encoding::HEXLOWER.encode(&pseudonym),
-            request_epoch: random_bytes()?,
-            request_ids: AtomicU64::new(0),
+            request_ids: RequestIds::default(),
             sessions: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             front_probes,
@@ -167,6 +172,7 @@ impl Relay {
             turned_away,
             requests: self.shared.places.requests(),
             places: self.shared.places.counts(),
+            policies: self.shared.policing.counts(),
             faults: self.shared.faults.load(Ordering::Relaxed),
         }
     }
@@ -181,9 +187,21 @@ impl Relay {
         self.shared.registry.presence(route)
     }
 
+    /// What the policy of a route's service would say to a visit now, step by step; nothing for a service that has
+    /// none. By the function that decides of visits, but nothing is counted.
+    pub fn preview_policy(&self, route: &Route, request: &PolicyRequest<'_>) -> Vec<(Step, Verdict)> {
+        self.shared.policing.preview(route, request)
+    }
+
     /// The raw TCP service whose port this is.
     pub fn service_at_port(&self, port: u16) -> Option<RegisteredId> {
         self.shared.tcp_listeners.at_port(port)
+    }
+
+    /// Raw TCP services whose ports are not listened on, because their policies ask for a key, which raw TCP cannot
+    /// carry, and for no address.
+    pub fn shut_ports(&self) -> Vec<RegisteredId> {
+        self.shared.tcp_listeners.shut()
     }
 
     /// The public address of a raw TCP service that has its port.

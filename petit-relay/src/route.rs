@@ -1,9 +1,12 @@
 //! Which service a host stands for. One value decides where a request goes and whether it may.
 
+use std::sync::Arc;
+
 use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName, VisitorHost, id_of_label};
-use petit_engine::proto::control::ServiceKind;
+use petit_engine::proto::control::{Admits, ServiceKind};
 
 use super::failure::Failure;
+use super::policy::ServicePolicy;
 
 /// The names that a relay knows, answered from memory.
 pub trait Names {
@@ -28,6 +31,8 @@ pub struct Route {
     pub name: ServiceName,
     /// What it speaks.
     pub kind: ServiceKind,
+    /// What is asked of its visitors; `None`: it is open to anybody who knows the name.
+    pub policy: Option<Arc<ServicePolicy>>,
 }
 
 /// What a host led to.
@@ -60,6 +65,14 @@ impl Routed {
 }
 
 impl Route {
+    /// Whom its policy lets in, for those who serve it.
+    pub fn admits(&self) -> Admits {
+        match &self.policy {
+            Some(policy) if policy.admits_only_chosen() => Admits::Chosen,
+            Some(_) | None => Admits::Anyone,
+        }
+    }
+
     /// Whether visitors who speak `kind` are carried to the service.
     ///
     /// # Errors
@@ -135,6 +148,7 @@ mod tests {
             device: DeviceId::random().unwrap(),
             name: name.parse().unwrap(),
             kind: ServiceKind::Http,
+            policy: None,
         };
         let table = Table { route: route("web"), other: route("other") };
         let endpoint: Endpoint = "https://REGID.example.com".parse().unwrap();

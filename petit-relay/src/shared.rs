@@ -18,7 +18,9 @@ use super::leaving::Leaving;
 use super::listeners::Listeners;
 use super::logins::Logins;
 use super::places::{Claim, Places, Room, Slot};
+use super::policed::Policing;
 use super::registry::Registry;
+use super::request_ids::RequestIds;
 use super::session_log::SessionLog;
 use super::shards::Shards;
 use super::tcp_listeners::TcpListeners;
@@ -42,15 +44,14 @@ pub(crate) struct RelayShared {
     pub(super) front_probes: FrontProbes,
     /// Names this relay in `Via`, so that a request that comes round again is recognised.
     pub(super) pseudonym: String,
-    /// The first half of every request's ID: another one for each start of a server.
-    pub(super) request_epoch: [u8; 8],
-    pub(super) request_ids: AtomicU64,
+    pub(super) request_ids: RequestIds,
     /// Sessions so far, which the log numbers.
     pub(super) sessions: AtomicU64,
     /// Requests that failed by a fault of ours.
     pub(super) faults: AtomicU64,
     pub(super) connections: Arc<Connections>,
     pub(super) places: Places,
+    pub(super) policing: Arc<Policing>,
     pub(super) enrolling: Enrolling,
     /// Connections, and what is done for them.
     pub(super) tasks: TaskTracker,
@@ -78,14 +79,8 @@ impl RelayShared {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// A name for one request or stream, for logs and error answers. Random start, then counting.
+    /// A name for one request or stream, for logs and error answers.
     pub(super) fn next_request_id(&self) -> RequestId {
-        let number = self.request_ids.fetch_add(1, Ordering::Relaxed);
-        let mut id = [0; 16];
-        let bytes = self.request_epoch.into_iter().chain(number.to_be_bytes());
-        for (to, from) in id.iter_mut().zip(bytes) {
-            *to = from;
-        }
-        RequestId(id)
+        self.request_ids.next()
     }
 }

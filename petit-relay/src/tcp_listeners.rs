@@ -79,7 +79,8 @@ impl Drop for Expected<'_> {
 
 pub(super) struct TcpListenerEntry {
     pub(super) address: SocketAddr,
-    pub(super) accepting: Accepting,
+    /// `None`: nobody may come in, because raw TCP cannot keep the service's policy.
+    pub(super) accepting: Option<Accepting>,
 }
 
 impl TcpListeners {
@@ -90,14 +91,15 @@ impl TcpListeners {
     /// Copies of the sockets.
     pub(super) fn copies(&self) -> io::Result<Vec<(RegisteredId, std::net::TcpListener)>> {
         let table = self.table();
-        table.iter().map(|(id, front)| Ok((*id, front.accepting.copy()?))).collect()
+        let accepting = table.iter().filter_map(|(id, front)| Some((id, front.accepting.as_ref()?)));
+        accepting.map(|(id, accepting)| Ok((*id, accepting.copy()?))).collect()
     }
 
     /// Connects to the port of a service as a visitor would, at `public` where that is this machine and otherwise
     /// where it listens; returns how long that took. `None`: it does not take connections. Nothing is sent, and the
     /// service does not hear of it.
     pub(super) async fn try_port(&self, public: Option<IpAddr>, id: &RegisteredId) -> Option<Duration> {
-        let listening = self.table().get(id).map(|front| front.address)?;
+        let listening = self.table().get(id).filter(|front| front.accepting.is_some())?.address;
         let to = public.map_or(reachable(listening), |ip| SocketAddr::new(ip, listening.port()));
         let start = Instant::now();
         let connecting = tokio::time::timeout(limits::PORT_PROBE, self.probes.connect(to)).await;
@@ -106,6 +108,12 @@ impl TcpListeners {
             .inspect_err(|error| tracing::debug!(%id, %to, %error, "a TCP port was not reached"))
             .ok()?;
         Some(start.elapsed())
+    }
+
+    /// The services whose ports are not listened on, because raw TCP cannot keep their policies.
+    pub(super) fn shut(&self) -> Vec<RegisteredId> {
+        let table = self.table();
+        table.iter().filter(|(_, front)| front.accepting.is_none()).map(|(id, _)| *id).collect()
     }
 
     /// The service that has a port.

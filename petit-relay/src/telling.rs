@@ -1,17 +1,16 @@
 //! What an agent is told of its services. A message has an upper length, and what does not fit into one is said in
 //! several: an agent takes each grant as it comes.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use petit_engine::limits;
-use petit_engine::name::Alias;
-use petit_engine::name::ServiceName;
-use petit_engine::proto::control::{FromRelay, Grant, GrantOutcome, Kept, Message, Welcome};
+use petit_engine::name::{Alias, RegisteredId, ServiceName};
+use petit_engine::proto::control::{FromRelay, Grant, GrantOutcome, Kept, Message, PolicyReport, Welcome};
 use tokio::time::Instant;
 
 use super::Names;
 use super::last_grants::LastGrants;
-use super::session::Session;
+use super::session::{Served, Session};
 
 /// Bytes that a service's aliases take in a message; see [`limits::MAX_ALIASES_BYTES`].
 pub fn aliases_bytes<'a>(aliases: impl IntoIterator<Item = &'a Alias>) -> usize {
@@ -93,6 +92,24 @@ impl Session {
         true
     }
 
+    /// Tells the agent who can come to its services, where it does not know.
+    pub(super) fn tell_policies(&self, names: &(impl Names + ?Sized)) {
+        if !self.knows_policies {
+            return;
+        }
+        // Under the lock, so that what was found later is also said later.
+        let _in_turn = self.last_grants();
+        let report = |(id, served): (&RegisteredId, &Arc<Served>)| {
+            let admits = names.service(id)?.admits();
+            let service = served.number;
+            served.set_admits_told(admits).then_some(PolicyReport { service, admits })
+        };
+        let services: Vec<PolicyReport> = self.served().iter().filter_map(report).collect();
+        if !services.is_empty() {
+            self.send(&FromRelay::Policies { services });
+        }
+    }
+
     /// The aliases of its services that are whole domains.
     pub(super) fn domains(&self) -> Vec<Alias> {
         let last = self.last_grants();
@@ -169,7 +186,6 @@ fn fitting(mut grant: Grant) -> Grant {
 
 #[cfg(test)]
 mod tests {
-    use petit_engine::name::RegisteredId;
     use petit_engine::proto::control::{GrantRefusal, PublicUrl};
 
     use super::*;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hyper::{Method, Request, StatusCode, Version};
 use petit_engine::mux::{CarryError, Progress, StreamOutcome};
+use petit_engine::name::VisitorKeyName;
 use petit_engine::proto::RequestId;
 
 use super::failure::{FailedHop, Failure};
@@ -115,6 +116,10 @@ pub struct Record<'a> {
     pub route: &'a Route,
     /// The visitor, behind proxies that are trusted.
     pub visitor: SocketAddr,
+    /// The key that was shown, where the service's policy asks for one.
+    pub key: Option<&'a VisitorKeyName>,
+    /// What it would have been refused for, by a policy that only counts.
+    pub would_refuse: Option<Failure>,
     pub protocol: Protocol,
     /// The request's method; `None` for raw TCP.
     pub method: Option<&'a Method>,
@@ -194,6 +199,8 @@ impl Visit {
                 clock: Instant::now(),
                 placed_after: OnceLock::new(),
                 answered_after: OnceLock::new(),
+                key: OnceLock::new(),
+                would_refuse: OnceLock::new(),
                 status: AtomicU16::new(0),
                 end: OnceLock::new(),
                 up: AtomicU64::new(0),
@@ -228,6 +235,20 @@ impl VisitRecorder {
     pub(super) fn set_status(&self, status: StatusCode) {
         if let Some(observed) = &self.0 {
             observed.status.store(status.as_u16(), Ordering::Relaxed);
+        }
+    }
+
+    /// Its visitor holds this key.
+    pub(super) fn set_principal(&self, key: &VisitorKeyName) {
+        if let Some(observed) = &self.0 {
+            let _ = observed.key.set(key.clone());
+        }
+    }
+
+    /// It passes although it does not keep its policy, which only counts. What is said first holds.
+    pub(super) fn would_refuse(&self, failure: Failure) {
+        if let Some(observed) = &self.0 {
+            let _ = observed.would_refuse.set(failure);
         }
     }
 
@@ -288,6 +309,8 @@ struct Observed {
     clock: Instant,
     placed_after: OnceLock<Duration>,
     answered_after: OnceLock<Duration>,
+    key: OnceLock<VisitorKeyName>,
+    would_refuse: OnceLock<Failure>,
     /// 0: none was given.
     status: AtomicU16,
     end: OnceLock<VisitEnd>,
@@ -310,6 +333,8 @@ impl Drop for Observed {
             id: self.id,
             route: &self.route,
             visitor: self.visitor,
+            key: self.key.get(),
+            would_refuse: self.would_refuse.get().copied(),
             protocol: self.protocol,
             method: self.asked.as_ref().map(|asked| &asked.method),
             path: self.asked.as_ref().map(|asked| &*asked.path),

@@ -1,16 +1,21 @@
 //! The access log: one line for each visit that is over, in a file of its own beside the log. It says who came, for
 //! what and what became of it, and nothing that could be a secret: no query, no header, no body.
 
-use std::io::Write;
+mod writer;
+
 use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use petit_engine::name::{DeviceId, RegisteredId, ServiceName};
 use petit_host::logs::{FileHandle, RotatingFile};
 use petit_relay::{Observer, Record};
 use serde::{Deserialize, Serialize};
+
+use self::writer::Writer;
 
 /// What the access log is like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,15 +54,45 @@ impl TryFrom<String> for AccessLogForm {
 /// Writes a line for each visit.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    file: FileHandle,
+    /// How many bytes are to be kept from the next line on, or [`NO_NEWS`].
+    size: Arc<AtomicU64>,
     form: Form,
+    writer: Arc<Writer>,
 }
+
+/// The size stays as it is. No log is as large.
+const NO_NEWS: u64 = u64::MAX;
+
+/// How long a server that ends waits for the disk. A disk that has not taken a few thousand lines by then stands still.
+const FINISH: Duration = Duration::from_secs(2);
 
 /// The forms in which there is one.
 #[derive(Clone, Copy, Debug)]
 enum Form {
     Text,
     Json,
+}
+
+impl Form {
+    /// The line that stands for so many lines that could not be written.
+    fn lost(self, lost: u64) -> String {
+        let time = now();
+        match self {
+            Self::Text => format!("{time} - lines lost={lost}"),
+            Self::Json => serde_json::to_string(&Lost { time, lost }).unwrap_or_default(),
+        }
+    }
+}
+
+/// What stands for lines that could not be written.
+#[derive(Serialize)]
+struct Lost {
+    time: String,
+    lost: u64,
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
 impl AccessLog {
@@ -73,25 +108,38 @@ impl AccessLog {
         };
         let file = FileHandle::new(RotatingFile::open(path)?);
         file.set_size(bytes);
-        Ok(Some(Self { file, form }))
+        let size = Arc::new(AtomicU64::new(NO_NEWS));
+        let wanted = Arc::clone(&size);
+        let resize = move |file: &mut FileHandle| match wanted.swap(NO_NEWS, Ordering::Relaxed) {
+            NO_NEWS => {}
+            bytes => file.set_size(bytes),
+        };
+        let writer = Writer::start(file, resize, move |lost| form.lost(lost))?;
+        Ok(Some(Self { size, form, writer: Arc::new(writer) }))
     }
 
-    /// Keeps so many bytes from now on, older files included.
+    /// Keeps so many bytes from the next line on, older files included. Does not wait for the disk.
     pub fn set_size(&self, bytes: u64) {
-        self.file.set_size(bytes);
+        self.size.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes no more lines, and waits until those that wait are written, for two seconds at most.
+    ///
+    /// # Cancel safety
+    /// Cancel safe; the lines are written all the same.
+    pub async fn finish(&self) {
+        let writer = Arc::clone(&self.writer);
+        let _ = tokio::task::spawn_blocking(move || writer.finish(FINISH)).await;
     }
 }
 
 impl Observer for AccessLog {
     fn visit_ended(&self, record: &Record<'_>) {
         let line = Line::of(record);
-        let mut bytes = match self.form {
-            Form::Text => line.text().into_bytes(),
-            Form::Json => serde_json::to_vec(&line).unwrap_or_default(),
-        };
-        bytes.push(b'\n');
-        // In one piece, so that no line is divided between two files. A disk that is full costs lines and no visit.
-        let _ = self.file.clone().write_all(&bytes);
+        self.writer.write(match self.form {
+            Form::Text => line.text(),
+            Form::Json => serde_json::to_string(&line).unwrap_or_default(),
+        });
     }
 }
 
@@ -106,6 +154,8 @@ struct Line<'a> {
     name: &'a ServiceName,
     client: DeviceId,
     visitor: IpAddr,
+    /// The key that was shown, where the service's policy asks for one.
+    key: Option<&'a str>,
     protocol: &'static str,
     method: Option<&'a str>,
     path: Option<&'a str>,
@@ -122,17 +172,20 @@ struct Line<'a> {
     answered_us: Option<u64>,
     took_us: u64,
     retried: bool,
+    /// What a policy that only counts would have refused it for.
+    would_refuse: Option<&'static str>,
 }
 
 impl<'a> Line<'a> {
     fn of(record: &Record<'a>) -> Self {
         Self {
-            time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            time: now(),
             request: record.id.to_string(),
             service: record.route.id,
             name: &record.route.name,
             client: record.route.device,
             visitor: record.visitor.ip(),
+            key: record.key.map(|key| key.as_str()),
             protocol: record.protocol.as_str(),
             method: record.method.map(|method| method.as_str()),
             path: record.path,
@@ -145,6 +198,7 @@ impl<'a> Line<'a> {
             answered_us: record.answered_after.map(micros),
             took_us: micros(record.took),
             retried: record.was_retried,
+            would_refuse: record.would_refuse.map(|failure| failure.code()),
         }
     }
 
@@ -169,6 +223,11 @@ impl<'a> Line<'a> {
         }
         if self.retried {
             line.push_str(" retried");
+        }
+        for (name, value) in [("key", self.key), ("would_refuse", self.would_refuse)] {
+            if let Some(value) = value {
+                line.push_str(&format!(" {name}={value}"));
+            }
         }
         line
     }

@@ -4,34 +4,36 @@
 //! [`Admin`] without a server. What needs the running server says so.
 
 mod overview;
+mod visitors;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use petit_engine::name::{
-    Alias, DeviceId, Endpoint, RegisteredId, ServerAddr, ServiceName, VendorName, VisitorHost,
-};
+use petit_engine::name::{Alias, DeviceId, Endpoint, ServerAddr, VendorName, VisitorHost};
 use petit_engine::secret::{Fingerprint, InviteId};
 use petit_host::BoxFuture;
 use petit_host::control::{ApiProblem, Handler, Reply, Request};
 use petit_host::handover::Trouble;
-use petit_host::logs::{Level, LevelHandle};
-use petit_relay::{FrontKind, UnderWay};
+use petit_host::logs::LevelHandle;
+use petit_relay::{FrontKind, Names, UnderWay};
 use secrecy::ExposeSecret;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::api::{
+    AddAlias, AdminRequest, AliasAdded, AliasRemoved, BackedUp, CertificateView, ClientLabelled,
+    ConfigReloaded, ExplainUrl, Explained, FrontStates, FrontView, InviteMade, InviteWithdrawn, LabelClient,
+    LogLevel, MakeBackup, MakeInvite, MissingCertificate, PhaseView, PolicyLost, Pong, RemoveAlias,
+    RestartServer, Revoked, ServerRestarted, ServerStopped, ServerVersion, SetLogLevel, WaitsFor,
+};
 use crate::backup::{self, BackupError};
 use crate::certificate::{self, Certificate};
-use crate::clients::FrontStates;
 use crate::config::{self, Config};
 use crate::directory::Directory;
 use crate::explain;
 use crate::fronts;
-use crate::registry::{Actor, StoreError, StoreErrorKind};
+use crate::registry::{Actor, Labels, Note, StoreError, StoreErrorKind};
 use crate::server::{InviteError, InviteRequest, Phase, Reloaded, Server, make_invite};
 use crate::{SOFTWARE, seconds};
 
@@ -52,8 +54,8 @@ pub struct Admin {
 /// What invites say about the server.
 #[derive(Clone, Debug)]
 pub struct InviteTerms {
-    /// Where they send clients.
-    pub server: ServerAddr,
+    /// Where they send clients; `None` while that depends on a port that is chosen when the server starts.
+    pub server: Option<ServerAddr>,
     /// The page that their links lead to.
     pub page: String,
     /// The keys they pin.
@@ -90,7 +92,7 @@ pub enum Command {
     },
 }
 
-type ApiResult = Result<Value, ApiProblem>;
+type ApiResult<A> = Result<A, ApiProblem>;
 /// An answer as text: JSON that needs no further memory to become it.
 type Written = Result<String, ApiProblem>;
 
@@ -101,16 +103,10 @@ impl Handler for Admin {
             if self.is_replaced() {
                 return Reply::Error(ApiProblem::moved());
             }
-            let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-            let answer = match (request.method.as_str(), path.as_slice()) {
-                ("GET", ["status"]) => self.status().await.map(Reply::Text),
-                ("GET", ["clients"]) => self.clients().await.map(Reply::Text),
-                ("GET", ["clients", name]) => self.client(name).await.map(Reply::Text),
-                ("GET", ["aliases"]) => self.aliases().await.map(Reply::Text),
-                ("GET", ["changes"]) => self.changes(&request).await.map(Reply::Text),
-                ("GET", ["invites"]) => self.list_invites().await.map(Reply::Text),
-                // The socket is its owner's alone.
-                _ => self.answer(&request, Actor::Operator).await.map(Reply::Json),
+            // The socket is its owner's alone.
+            let answer = match AdminRequest::read(&request) {
+                Ok(asked) => self.answer(asked, Actor::Operator).await,
+                Err(problem) => Err(problem),
             };
             answer.unwrap_or_else(Reply::Error)
         })
@@ -130,23 +126,36 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, request: &Request, actor: Actor) -> ApiResult {
-        let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-        match (request.method.as_str(), path.as_slice()) {
-            ("GET", ["ping"]) => Ok(json!({ "pong": true })),
-            ("GET", ["version"]) => Ok(json!({ "software": SOFTWARE })),
-            ("POST", ["clients", name, "revoke"]) => self.revoke(name, actor).await,
-            ("POST", ["aliases"]) => self.add_alias(request, actor).await,
-            ("DELETE", ["aliases"]) => self.remove_alias(request, actor).await,
-            ("POST", ["invites"]) => self.invite(request, actor).await,
-            ("POST", ["invites", id, "withdraw"]) => self.withdraw(id, actor).await,
-            ("GET", ["explain"]) => self.explain(request).await,
-            ("POST", ["backup"]) => self.backup(request).await,
-            ("POST", ["stop"]) => self.stop(),
-            ("POST", ["reload"]) => self.reload().await,
-            ("POST", ["restart"]) => self.restart(request).await,
-            ("POST", ["log"]) => self.log(request),
-            _ => Err(ApiProblem::not_found()),
+    async fn answer(&self, asked: AdminRequest, actor: Actor) -> ApiResult<Reply> {
+        match asked {
+            AdminRequest::Ping(_) => Ok(Reply::of(&Pong { pong: true })),
+            AdminRequest::Version(_) => Ok(Reply::of(&ServerVersion { software: SOFTWARE.to_owned() })),
+            AdminRequest::Status(_) => self.status().await.map(Reply::Text),
+            AdminRequest::ListClients(_) => self.clients().await.map(Reply::Text),
+            AdminRequest::ShowClient(asked) => self.client(&asked.name).await.map(Reply::Text),
+            AdminRequest::RevokeClient(asked) => reply(self.revoke(&asked.id, actor).await),
+            AdminRequest::LabelClient(asked) => reply(self.label(asked, actor).await),
+            AdminRequest::ListAliases(_) => self.aliases().await.map(Reply::Text),
+            AdminRequest::AddAlias(asked) => reply(self.add_alias(asked, actor).await),
+            AdminRequest::RemoveAlias(asked) => reply(self.remove_alias(asked, actor).await),
+            AdminRequest::ListPolicies(_) => Ok(Reply::of(&self.policies())),
+            AdminRequest::ShowPolicy(asked) => reply(self.policy(&asked.name)),
+            AdminRequest::SetPolicy(edit) => reply(self.set_policy(edit, actor).await),
+            AdminRequest::RemovePolicy(asked) => reply(self.remove_policy(asked.name, actor).await),
+            AdminRequest::TestPolicy(asked) => reply(self.test_policy(asked)),
+            AdminRequest::ListKeys(_) => Ok(Reply::of(&self.keys())),
+            AdminRequest::CreateKey(asked) => reply(self.create_key(asked, actor).await),
+            AdminRequest::RevokeKey(asked) => reply(self.revoke_key(asked.name, actor).await),
+            AdminRequest::ListInvites(_) => self.list_invites().await.map(Reply::Text),
+            AdminRequest::MakeInvite(asked) => reply(self.invite(asked, actor).await),
+            AdminRequest::WithdrawInvite(asked) => reply(self.withdraw(&asked.id, actor).await),
+            AdminRequest::ListChanges(asked) => self.changes(asked).await.map(Reply::Text),
+            AdminRequest::Explain(asked) => reply(self.explain(&asked).await),
+            AdminRequest::Backup(asked) => reply(self.backup(asked).await),
+            AdminRequest::Stop(_) => reply(self.stop()),
+            AdminRequest::Reload(_) => reply(self.reload().await),
+            AdminRequest::Restart(asked) => reply(self.restart(asked).await),
+            AdminRequest::SetLogLevel(asked) => reply(self.log(asked)),
         }
     }
 
@@ -172,7 +181,9 @@ impl Admin {
             let error = error.at(&file);
             match error.kind() {
                 StoreErrorKind::Replaced => ApiProblem::new(500, "registry_replaced", error.to_string()),
-                StoreErrorKind::Busy => ApiProblem::new(503, "busy", error.to_string()),
+                StoreErrorKind::Busy | StoreErrorKind::Closed => {
+                    ApiProblem::new(503, "busy", error.to_string())
+                }
                 StoreErrorKind::Conflict(conflict) => ApiProblem::new(409, "conflict", conflict.to_string()),
                 StoreErrorKind::Elsewhere => ApiProblem::moved(),
                 StoreErrorKind::NotARegistry
@@ -194,7 +205,7 @@ impl Admin {
     }
 
     /// What HTTPS visitors are shown, each for its names.
-    fn certificates(&self) -> Vec<Value> {
+    fn certificates(&self) -> Vec<CertificateView> {
         let now = SystemTime::now();
         self.in_use().iter().map(|certificate| certificate.view(now)).collect()
     }
@@ -215,7 +226,7 @@ impl Admin {
     }
 
     /// What has to be known of an alias that HTTPS visitors will be warned off from.
-    fn without_certificate(&self, alias: &Alias) -> Option<Value> {
+    fn without_certificate(&self, alias: &Alias) -> Option<MissingCertificate> {
         if !self.endpoint.is_https() {
             return None;
         }
@@ -224,11 +235,11 @@ impl Admin {
         // Where there is none at all, a proxy in front has one for the domain, but hardly for a domain of its own.
         let is_covered = in_use.iter().any(|certificate| certificate.covers(&host))
             || in_use.is_empty() && !alias.is_domain();
-        (!is_covered)
-            .then(|| json!({ "host": host, "folder": self.certificates_folder(), "others": in_use.len() }))
+        let others = in_use.len();
+        (!is_covered).then(|| MissingCertificate { folder: self.certificates_folder(), host, others })
     }
 
-    async fn revoke(&self, name: &str, actor: Actor) -> ApiResult {
+    async fn revoke(&self, name: &str, actor: Actor) -> ApiResult<Revoked> {
         // Only a device ID: revoking cannot be undone, so it is not guessed whom it concerns.
         let Ok(id) = name.parse::<DeviceId>() else {
             let known = self.find(name).await.ok();
@@ -239,7 +250,15 @@ impl Admin {
             return Err(ApiProblem::new(400, "bad_id", format!("{name:?} is no client's ID; {hint}")));
         };
         self.directory.revoke(id, actor).await.map_err(self.problem())?;
-        Ok(json!({ "revoked": id }))
+        Ok(Revoked { revoked: id })
+    }
+
+    async fn label(&self, asked: LabelClient, actor: Actor) -> ApiResult<ClientLabelled> {
+        let LabelClient { name, edit } = asked;
+        let client = self.find(&name).await?.id;
+        let labelled = self.directory.store().label(client, edit, actor).await;
+        let Labels { tags, note } = labelled.map_err(self.problem())?;
+        Ok(ClientLabelled { client, note, tags })
     }
 
     /// A name under the server's own domain is given as its first label: that is how it is looked up.
@@ -260,65 +279,44 @@ impl Admin {
         Err(ApiProblem::new(400, "bad_alias", problem))
     }
 
-    async fn add_alias(&self, request: &Request, actor: Actor) -> ApiResult {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Wanted {
-            id: RegisteredId,
-            alias: Alias,
-            #[serde(default)]
-            force: bool,
-        }
-        let Wanted { id, alias, force } = body(request)?;
+    async fn add_alias(&self, asked: AddAlias, actor: Actor) -> ApiResult<AliasAdded> {
+        let AddAlias { id, alias, force } = asked;
         self.check_alias(&alias)?;
         self.directory.add_alias(id, alias.clone(), force, actor).await.map_err(self.problem())?;
-        Ok(json!({
-            "id": id,
-            "alias": alias,
-            "url": self.endpoint.url(alias.as_str()),
-            "without_certificate": self.without_certificate(&alias),
-        }))
+        let url = self.endpoint.url(alias.as_str());
+        Ok(AliasAdded { id, url, without_certificate: self.without_certificate(&alias), alias })
     }
 
-    async fn remove_alias(&self, request: &Request, actor: Actor) -> ApiResult {
-        let wanted = |name: &str| {
-            let missing = || ApiProblem::new(400, "bad_request", format!("{name} is missing"));
-            request.parameter(name).ok_or_else(missing)
-        };
-        let bad =
-            |error: petit_engine::name::InvalidName| ApiProblem::new(400, "bad_request", error.to_string());
-        let id: RegisteredId = wanted("id")?.parse().map_err(bad)?;
-        let alias: Alias = wanted("alias")?.parse().map_err(bad)?;
+    async fn remove_alias(&self, asked: RemoveAlias, actor: Actor) -> ApiResult<AliasRemoved> {
+        let RemoveAlias { id, alias } = asked;
+        let policy = |directory: &Directory| directory.service(&id).and_then(|route| route.policy);
+        let before = policy(&self.directory);
         self.directory.remove_alias(id, alias.clone(), actor).await.map_err(self.problem())?;
-        Ok(json!({ "id": id, "removed": alias }))
+        let now = policy(&self.directory);
+        let policy = before.filter(|before| now.as_ref() != Some(before)).map(|before| PolicyLost {
+            before: before.name.clone(),
+            now: now.as_ref().map(|now| now.name.clone()),
+            is_open: now.as_ref().is_none_or(|now| !now.admits_only_chosen()),
+        });
+        Ok(AliasRemoved { id, removed: alias, policy })
     }
 
-    async fn invite(&self, request: &Request, actor: Actor) -> ApiResult {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Wanted {
-            service: ServiceName,
-            #[serde(default)]
-            alias: Option<Alias>,
-            #[serde(default)]
-            force: bool,
-            #[serde(default)]
-            note: String,
-            #[serde(default)]
-            lifetime_seconds: Option<u64>,
-        }
-        let wanted: Wanted = body(request)?;
+    async fn invite(&self, wanted: MakeInvite, actor: Actor) -> ApiResult<InviteMade> {
         if let Some(alias) = &wanted.alias {
             self.check_alias(alias)?;
         }
         let InviteTerms { server, page, pins, lifetime, vendor } = self.invites.borrow().clone();
+        let server = server.ok_or_else(|| {
+            let why = "the port is chosen when the server starts, so there is nothing to put into an invite";
+            ApiProblem::new(409, "not_running", why)
+        })?;
         let lifetime = wanted.lifetime_seconds.map_or(lifetime, Duration::from_secs);
         config::check_lifetime(lifetime).map_err(|error| ApiProblem::new(400, "bad_lifetime", error))?;
         let terms = InviteRequest {
             service: wanted.service.clone(),
             alias: wanted.alias.clone(),
             force: wanted.force,
-            note: wanted.note.chars().filter(|c| !c.is_control()).take(200).collect(),
+            labels: Labels { tags: wanted.tags.clone(), note: Note::lossy(&wanted.note) },
             lifetime,
             vendor,
             actor,
@@ -328,22 +326,23 @@ impl Admin {
             InviteError::Store(error) => self.problem()(error),
             InviteError::NoRandom(error) => ApiProblem::new(500, "failed", error.to_string()),
         })?;
-        Ok(json!({
-            "link": invite.to_link_on(&page).expose_secret(),
-            "app_link": invite.to_app_link().expose_secret(),
-            "id": invite.id.to_string(),
-            "server": invite.server,
-            "key_words": invite.pins.first().map(Fingerprint::words),
-            "vendor": invite.vendor,
-            "service": wanted.service,
-            "alias": wanted.alias,
-            "without_certificate": wanted.alias.as_ref().and_then(|alias| self.without_certificate(alias)),
-            "not_after": seconds(invite.not_after),
-            "lifetime_seconds": lifetime.as_secs(),
-        }))
+        Ok(InviteMade {
+            app_link: Some(invite.to_app_link().expose_secret().to_owned()),
+            id: invite.id.to_string(),
+            key_words: invite.pins.first().map(Fingerprint::words),
+            lifetime_seconds: lifetime.as_secs(),
+            link: invite.to_link_on(&page).expose_secret().to_owned(),
+            not_after: seconds(invite.not_after),
+            server: invite.server,
+            service: wanted.service,
+            tags: wanted.tags,
+            vendor: invite.vendor,
+            without_certificate: wanted.alias.as_ref().and_then(|alias| self.without_certificate(alias)),
+            alias: wanted.alias,
+        })
     }
 
-    async fn withdraw(&self, id: &str, actor: Actor) -> ApiResult {
+    async fn withdraw(&self, id: &str, actor: Actor) -> ApiResult<InviteWithdrawn> {
         let bad = || {
             ApiProblem::new(
                 400,
@@ -354,15 +353,13 @@ impl Admin {
         let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(id.as_bytes()).map_err(|_| bad())?;
         let id = InviteId(bytes.try_into().map_err(|_| bad())?);
         self.directory.store().withdraw(id, actor).await.map_err(self.problem())?;
-        Ok(json!({ "withdrawn": id.to_string() }))
+        Ok(InviteWithdrawn { withdrawn: id.to_string() })
     }
 
     /// Where a URL would lead, and why.
-    async fn explain(&self, request: &Request) -> ApiResult {
-        let url = request.parameter("url").unwrap_or_default();
+    async fn explain(&self, asked: &ExplainUrl) -> ApiResult<Explained> {
         let server = self.running.as_ref().map(|running| running.server.as_ref());
-        let explained = explain::explain(url, &self.endpoint, &self.directory, server).await?;
-        Ok(json!(explained))
+        explain::explain(asked, &self.endpoint, &self.directory, server).await
     }
 
     /// How the public front of each kind of service is.
@@ -372,66 +369,62 @@ impl Admin {
     }
 
     /// How the ways in are, as the running server has tried them.
-    fn fronts(&self) -> Vec<Value> {
+    fn fronts(&self) -> Vec<FrontView> {
         let fronts = self.running.as_ref().map(|running| running.server.relay.fronts()).unwrap_or_default();
         fronts.iter().map(|front| fronts::view(front, &self.endpoint)).collect()
     }
 
     /// By the running server itself, which still has its registry when somebody has removed the file.
-    async fn backup(&self, request: &Request) -> ApiResult {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Wanted {
-            folder: PathBuf,
-        }
-        let Wanted { folder: to } = body(request)?;
+    async fn backup(&self, asked: MakeBackup) -> ApiResult<BackedUp> {
+        let MakeBackup { folder: to } = asked;
         let server = &self.running()?.server;
         let config = server.settings().in_force;
         let store = self.directory.store().as_ref();
         let left_out = backup::backup(store, &config, &server.folder, &to).await.map_err(|error| {
             let code = match error {
-                BackupError::NotEmpty(_) => "not_empty",
+                BackupError::NotEmpty(_) => MakeBackup::NOT_EMPTY,
                 _ => "failed",
             };
             ApiProblem::new(500, code, petit_host::cli::chain(&error))
         })?;
-        Ok(json!({ "backup": to, "left_out": left_out }))
+        Ok(BackedUp { backup: to, left_out })
     }
 
-    fn stop(&self) -> ApiResult {
+    fn stop(&self) -> ApiResult<ServerStopped> {
         // A command that is waiting already says the same.
         let running = self.running()?;
         let _ = running.commands.try_send(Command::Stop);
-        Ok(json!({ "pid": std::process::id(), "waits_for": waits_for(&running.server) }))
+        Ok(ServerStopped { pid: std::process::id(), waits_for: Some(waits_for(&running.server)) })
     }
 
-    async fn reload(&self) -> ApiResult {
+    async fn reload(&self) -> ApiResult<ConfigReloaded> {
         let busy = || ApiProblem::new(409, "stopping", "the server is stopping");
         let (answer, asked) = oneshot::channel();
+        let before = self.directory.exposure();
         self.running()?.commands.try_send(Command::Reload(answer)).map_err(|_| busy())?;
         match asked.await.map_err(|_| busy())? {
-            Ok(Reloaded { needs_restart, new_certificate }) => Ok(json!({
-                "needs_restart": needs_restart,
-                "new_certificate": new_certificate,
-                "certificates": self.certificates(),
-            })),
+            Ok(Reloaded { needs_restart, new_certificate }) => Ok(ConfigReloaded {
+                certificates: self.certificates(),
+                needs_restart: needs_restart.into_iter().map(str::to_owned).collect(),
+                new_certificate,
+                opened: Some(self.directory.exposure()).filter(|now| now.is_more_than(before)),
+            }),
             Err(problem) => Err(ApiProblem::new(422, "config", problem)),
         }
     }
 
-    async fn restart(&self, request: &Request) -> ApiResult {
+    async fn restart(&self, asked: RestartServer) -> ApiResult<ServerRestarted> {
         let running = self.running()?;
-        let within = request.body.get("within_seconds").and_then(Value::as_u64);
-        let within = within.map_or(RESTART_WITHIN, Duration::from_secs);
+        let within = asked.within();
         let busy = || ApiProblem::new(409, "busy", "the server is stopping, or being restarted already");
         let (answer, asked) = oneshot::channel();
         running.commands.try_send(Command::Restart { within, answer }).map_err(|_| busy())?;
         match asked.await.map_err(|_| busy())? {
-            Ok(pid) => Ok(json!({
-                "pid": pid,
-                "replaced": std::process::id(),
-                "waits_for": waits_for(&running.server),
-            })),
+            Ok(pid) => Ok(ServerRestarted {
+                pid,
+                replaced: std::process::id(),
+                waits_for: waits_for(&running.server),
+            }),
             Err(Trouble { message, hint }) => {
                 let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
                 let text = format!("the new process did not take over: {message}{hint}");
@@ -440,14 +433,15 @@ impl Admin {
         }
     }
 
-    fn log(&self, request: &Request) -> ApiResult {
-        let running = self.running()?;
-        let level = request.body.get("level").and_then(Value::as_str).unwrap_or_default();
-        let level: Level = level.parse().map_err(|error: String| ApiProblem::new(400, "bad_level", error))?;
-        running.level.set(level);
+    fn log(&self, SetLogLevel { level }: SetLogLevel) -> ApiResult<LogLevel> {
+        self.running()?.level.set(level);
         tracing::info!(%level, "log level changed");
-        Ok(json!({ "level": level }))
+        Ok(LogLevel { level })
     }
+}
+
+fn reply<A: Serialize>(answer: ApiResult<A>) -> ApiResult<Reply> {
+    answer.map(|answer| Reply::of(&answer))
 }
 
 /// Why what lies on the disk is not what HTTPS visitors are shown.
@@ -456,19 +450,16 @@ fn certificate_problem(server: &Server) -> Option<String> {
     (!https.problems.is_empty()).then(|| https.problems.join("; "))
 }
 
-fn state(phase: Phase) -> &'static str {
+fn state(phase: Phase) -> PhaseView {
     match phase {
-        Phase::Running => "running",
-        Phase::Restarting => "restarting",
-        Phase::Stopping { .. } | Phase::Replaced { .. } => "stopping",
+        Phase::Running => PhaseView::Running,
+        Phase::Restarting => PhaseView::Restarting,
+        Phase::Stopping { .. } | Phase::Replaced { .. } => PhaseView::Stopping,
     }
 }
 
-/// A new process has to serve within this, unless its operator says otherwise.
-pub const RESTART_WITHIN: Duration = Duration::from_secs(30);
-
 /// What is under way at a server that is to end, and for how long that may go on.
-pub fn waits_for(server: &Server) -> Value {
+pub fn waits_for(server: &Server) -> WaitsFor {
     let UnderWay { requests, event_streams, websockets, tcp } = server.relay.under_way();
     let left = match server.phase() {
         Phase::Stopping { until } | Phase::Replaced { until } => {
@@ -476,20 +467,16 @@ pub fn waits_for(server: &Server) -> Value {
         }
         Phase::Running | Phase::Restarting => server.settings().in_force.drain,
     };
-    json!({
-        "pid": std::process::id(),
-        "requests": requests,
-        "event_streams": event_streams,
-        "websockets": websockets,
-        "tcp_connections": tcp,
-        "seconds_left": left.as_secs() + u64::from(left.subsec_nanos() > 0),
-    })
+    WaitsFor {
+        event_streams,
+        pid: std::process::id(),
+        requests,
+        seconds_left: left.as_secs() + u64::from(left.subsec_nanos() > 0),
+        tcp_connections: tcp,
+        websockets,
+    }
 }
 
 fn is_under(host: &VisitorHost, endpoint: &Endpoint) -> bool {
     host.name().strip_suffix(endpoint.domain()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-}
-
-fn body<T: DeserializeOwned>(request: &Request) -> Result<T, ApiProblem> {
-    T::deserialize(&request.body).map_err(|error| ApiProblem::new(400, "bad_request", error.to_string()))
 }

@@ -3,7 +3,7 @@
 
 use petit_engine::secret::Fingerprint;
 
-use crate::registry::{Change, ChangeHash, Head, RESTORED, SignedFor, SignedHead, Timestamp};
+use crate::registry::{Change, ChangeHash, Head, SUPERSEDED, SignedFor, SignedHead};
 
 /// Why a log is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -138,10 +138,10 @@ impl Verifier {
         self.compare()
     }
 
-    /// What the server has signed when it put a backup back that ends with the change before this one. Without that anybody
+    /// What the server has signed when it put a registry into the place of another that ends with the change before this one. Without that anybody
     /// who can write the file could write such a change, and cut off what was signed before it.
     fn restored(&self, change: &Change) -> Option<SignedHead> {
-        if change.kind != RESTORED {
+        if !SUPERSEDED.contains(&&*change.kind) {
             return None;
         }
         let signed: SignedHead = change.body.get("signed")?.as_str()?.parse().ok()?;
@@ -153,7 +153,7 @@ impl Verifier {
         let due = self.signed.iter().take_while(|signed| signed.head.version == self.head.version).count();
         for signed in self.signed.drain(..due) {
             if signed.head.hash != self.head.hash {
-                return Err(AuditFault::Rewritten { version: self.head.version, at: date(signed.at) });
+                return Err(AuditFault::Rewritten { version: self.head.version, at: signed.at.to_string() });
             }
             self.agreed += 1;
         }
@@ -167,7 +167,7 @@ impl Verifier {
     pub fn finish(self, head: Head) -> Result<Verified, AuditFault> {
         let last = self.head.version;
         if let Some(signed) = self.signed.last() {
-            return Err(AuditFault::Cut { last, signed: signed.head.version, at: date(signed.at) });
+            return Err(AuditFault::Cut { last, signed: signed.head.version, at: signed.at.to_string() });
         }
         if head != self.head {
             return Err(AuditFault::Short { last, version: head.version });
@@ -195,10 +195,6 @@ pub fn heads_in(lines: &[String]) -> Vec<SignedHead> {
         text.get(..end.unwrap_or(text.len()))?.parse().ok()
     };
     lines.iter().filter_map(head).collect()
-}
-
-fn date(at: Timestamp) -> String {
-    humantime::format_rfc3339_seconds(at.into()).to_string()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::certificate;
 use crate::config::{self, Config};
 use crate::folder::Folder;
-use crate::registry::{Actor, StoreError, StoreErrorAt};
+use crate::registry::{Actor, StoreError, StoreErrorAt, Successor};
 use crate::server::{Offline, ServerStartError};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
@@ -156,7 +156,7 @@ pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Re
     let offline = Offline::under(lock, config).await?;
     let counts = offline.directory.counts();
     let key = folder.read_key().map_err(ServerStartError::from)?;
-    let noted = offline.directory.store().restored(Actor::Operator, key).await;
+    let noted = offline.directory.store().superseded(Successor::Backup, Actor::Operator, key).await;
     noted.map_err(|error| error.at(&config.registry_file))?;
     offline.close().await;
     Ok(Restored { missing, counts, aside, config: needs_config })

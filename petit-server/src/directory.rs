@@ -3,6 +3,9 @@
 //! A change goes to the store first and into the tables after its commit, in a task of its own, so that a peer
 //! that hangs up in between cannot leave the two apart.
 
+mod policies;
+mod visitors;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
@@ -18,6 +21,8 @@ use petit_relay::{
 };
 use tokio::sync::{Semaphore, broadcast, watch};
 
+pub use self::policies::Exposure;
+use self::policies::Policies;
 use crate::registry::{
     Actor, AnnouncedRow, Delta, Device, RegistrationLimits, Service, StoreError, StoreErrorKind, Tables,
 };
@@ -68,6 +73,7 @@ struct Lookup {
     aliases: HashMap<String, RegisteredId>,
     /// The other way round, sorted.
     aliases_of: HashMap<RegisteredId, BTreeSet<Alias>>,
+    policies: Policies,
 }
 
 /// A device that is registered.
@@ -79,6 +85,9 @@ struct Registered {
 
 impl Lookup {
     fn add(&mut self, tables: Tables, concerned: &mut Change) {
+        if let Some(rules) = tables.visitors {
+            self.set_visitor_rules(rules, concerned);
+        }
         for Device { id, key, name } in tables.devices {
             self.keys.insert(key.clone(), id);
             self.devices.insert(id, Registered { key, name, services: BTreeMap::new() });
@@ -88,12 +97,24 @@ impl Lookup {
             if let Some(device) = self.devices.get_mut(device) {
                 device.services.insert(name.clone(), *id);
             }
-            self.services.insert(*id, service);
+            let id = *id;
+            let before = self.services.insert(id, service);
+            match before {
+                // Whoever offers it learns with the answer who can come to it.
+                None => self.assign(&id, &mut Change::default()),
+                Some(before) => {
+                    if let Some(service) = self.services.get_mut(&id) {
+                        service.route.policy = before.route.policy;
+                    }
+                    self.assign(&id, concerned);
+                }
+            }
         }
         for (alias, id) in tables.aliases {
             self.remove_alias(&alias, concerned); // from a service that it belonged to before
             self.aliases.insert(alias.as_str().to_owned(), id);
             self.aliases_of.entry(id).or_default().insert(alias);
+            self.assign(&id, concerned);
             concerned.devices.extend(self.services.get(&id).map(|service| service.route.device));
         }
     }
@@ -106,6 +127,7 @@ impl Lookup {
             if aliases.is_empty() {
                 self.aliases_of.remove(&id);
             }
+            self.assign(&id, concerned);
             concerned.devices.extend(self.services.get(&id).map(|service| service.route.device));
         }
     }
@@ -242,6 +264,7 @@ impl Directory {
         lookup.add(self.store.load().await?, &mut Change::default());
         let concerned = {
             let mut tables = self.write();
+            let lookup = lookup.with_file_of(&tables);
             let before = std::mem::replace(&mut *tables, lookup);
             Change {
                 devices: before.devices.into_keys().collect(),
@@ -250,6 +273,8 @@ impl Directory {
                     .into_keys()
                     .filter(|id| !tables.services.contains_key(id))
                     .collect(),
+                policies_of: Vec::new(),
+                policies: true,
             }
         };
         self.tell(concerned);
@@ -274,7 +299,9 @@ impl Directory {
         force: bool,
         actor: Actor,
     ) -> Result<(), StoreError> {
+        let this = self.clone();
         let add = move |store: Arc<dyn Store>| async move {
+            this.check_alias_policy(id, &alias)?;
             Ok(((), store.add_alias(id, alias, force, actor).await?))
         };
         self.change(Asker::Operator, add).await
@@ -384,6 +411,9 @@ impl Directory {
         if *error.kind() == StoreErrorKind::Elsewhere {
             return tracing::debug!(what, "left to the process that keeps the registry now");
         }
+        if *error.kind() == StoreErrorKind::Closed {
+            return tracing::debug!(what, "came when the server had closed its registry");
+        }
         let source = error.source().map(ToString::to_string);
         let is_news =
             self.line.complaints.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now());
@@ -436,7 +466,9 @@ impl Access for Directory {
                 self.report("enrolment", &error);
                 Err(match error.kind() {
                     // The process that keeps it takes the same invite, in a moment.
-                    StoreErrorKind::Busy | StoreErrorKind::Elsewhere => EnrolRefusal::Busy,
+                    StoreErrorKind::Busy | StoreErrorKind::Elsewhere | StoreErrorKind::Closed => {
+                        EnrolRefusal::Busy
+                    }
                     _ => EnrolRefusal::StoreFailed,
                 })
             })

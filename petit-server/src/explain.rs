@@ -1,171 +1,54 @@
 //! Where a URL would lead, hop by hop, and what a visitor would get: decided by what ingress decides by, and by
 //! trying each hop. What was not tried is not said to work.
 
-use petit_engine::cause::Health;
-use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName, VisitorHost};
-use petit_engine::proto::control::{FrontState, Hop, ProbeResult, ServiceKind};
-use petit_host::control::ApiProblem;
-use petit_relay::{Failure, Presence, Route, Routed, Via, decide};
-use serde::Serialize;
+mod visitor;
 
+use crate::api::{
+    Decision, EntryPoint, ExplainUrl, Explained, FoundBy, OwnAnswer, PolicyExplained, SupposedVisitor,
+    UrlScheme, VisitOutcome,
+};
 use crate::directory::Directory;
 use crate::registry::StoreError;
 use crate::server::Server;
-
-/// What was found out about a URL.
-#[derive(Clone, Debug, Serialize)]
-pub struct Explained {
-    /// As it was asked for.
-    pub url: String,
-    /// Its scheme: `http`, `https` or `tcp`.
-    pub scheme: &'static str,
-    /// Its host.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// The domain of public names.
-    pub domain: String,
-    /// What the host, or the port of a raw TCP service, stands for.
-    pub decision: Decision,
-    /// How a service was found.
-    pub via: Option<&'static str>,
-    /// The service's registered ID.
-    pub id: Option<RegisteredId>,
-    /// Its name at its client.
-    pub service: Option<ServiceName>,
-    /// What it speaks.
-    pub kind: Option<ServiceKind>,
-    /// Where it really is to be reached, when that is not the URL.
-    pub address: Option<String>,
-    /// Whose it is.
-    pub client: Option<DeviceId>,
-    /// Whether that client is connected.
-    pub client_online: Option<bool>,
-    /// What a probe of the way from the server to the service has come to, made just now; `None` when none was made.
-    #[serde(rename = "trial")]
-    pub probe: Option<ProbeResult>,
-    /// How the service was found in that probe; why it was not reached, as its client says.
-    pub health: Option<Health>,
-    /// Which of the server's ways in it leads to.
-    #[serde(rename = "way_in")]
-    pub entry_point: EntryPoint,
-    /// How the public address is, tried just now; `None` when it was not looked at.
-    pub public: Option<FrontState>,
-    /// What a visitor gets who gets in.
-    pub outcome: VisitOutcome,
-    /// The server's own answer, if that is what a visitor gets; while no server runs, what they would get.
-    pub answer: Option<OwnAnswer>,
-    /// Whether a server runs.
-    pub server_running: bool,
-}
-
-/// What a host stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Decision {
-    /// A service.
-    Service,
-    /// A name or port that no service has.
-    Unknown,
-    /// A host that is not this server's.
-    Foreign,
-}
-
-/// Where a visitor enters a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EntryPoint {
-    /// The scheme and port of public addresses.
-    Endpoint,
-    /// The socket for plain HTTP.
-    PlainSocket,
-    /// The socket for TLS.
-    TlsSocket,
-    /// A raw TCP service's port.
-    TcpPort,
-    /// None: nothing of this server is there.
-    Nowhere,
-}
-
-/// What a visitor gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VisitOutcome {
-    /// No connection.
-    ConnectionRefused,
-    /// A connection, but no TLS.
-    NoTls,
-    /// A connection on which only TLS is spoken.
-    OnlyTls,
-    /// Something that keeps visitors out of the public address.
-    KeptOut,
-    /// The server's own answer.
-    Answer,
-    /// A connection that is reset at once.
-    Reset,
-    /// The service.
-    Service,
-}
-
-/// An answer of Petit's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct OwnAnswer {
-    /// Its status.
-    pub status: u16,
-    /// Its `Petit-Error`.
-    pub code: &'static str,
-}
+use petit_engine::cause::Health;
+use petit_engine::name::{Alias, Endpoint, RegisteredId, VisitorHost};
+use petit_engine::proto::control::{FrontState, Hop, ProbeResult, ServiceKind};
+use petit_host::control::ApiProblem;
+use petit_relay::{Failure, Presence, Route, Routed, Via, decide};
 
 /// What is asked for: a URL taken apart.
 #[derive(Debug, PartialEq, Eq)]
 struct ExplainRequest {
-    scheme: Scheme,
+    scheme: UrlScheme,
     host: String,
     port: u16,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scheme {
-    Http,
-    Https,
-    Tcp,
-}
-
-impl Scheme {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-            Self::Tcp => "tcp",
-        }
-    }
 }
 
 impl ExplainRequest {
     /// Takes a URL apart. What has no scheme is a host, an alias or a registered ID, at the endpoint's own port.
     fn parse(text: &str, endpoint: &Endpoint) -> Result<Self, ApiProblem> {
         let bad = |message: String| ApiProblem::new(400, "bad_url", message);
-        let own = if endpoint.is_https() { Scheme::Https } else { Scheme::Http };
+        let own = if endpoint.is_https() { UrlScheme::Https } else { UrlScheme::Http };
         let (scheme, rest) = match text.trim().split_once("://") {
             None => (None, text.trim()),
             Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
         };
         let scheme = match scheme.as_deref() {
             None => own,
-            Some("http") => Scheme::Http,
-            Some("https") => Scheme::Https,
-            Some("tcp") => Scheme::Tcp,
+            Some("http") => UrlScheme::Http,
+            Some("https") => UrlScheme::Https,
+            Some("tcp") => UrlScheme::Tcp,
             Some(other) => {
                 let message = format!(
                     "{other}:// is nothing that this server serves; addresses begin with {}:// or, for raw TCP services, tcp://",
-                    own.name()
+                    own.as_str()
                 );
                 return Err(bad(message));
             }
         };
         let is_bare = !text.contains("://");
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        if scheme == Scheme::Tcp {
+        if scheme == UrlScheme::Tcp {
             let (host, port) = authority.rsplit_once(':').ok_or_else(|| {
                 bad(format!("{authority:?} names no port; a raw TCP service is known by its port"))
             })?;
@@ -181,8 +64,8 @@ impl ExplainRequest {
         })?;
         let usual = match (is_bare, scheme) {
             (true, _) => endpoint.visitors_port(),
-            (false, Scheme::Https) => 443,
-            (false, Scheme::Http | Scheme::Tcp) => 80,
+            (false, UrlScheme::Https) => 443,
+            (false, UrlScheme::Http | UrlScheme::Tcp) => 80,
         };
         Ok(Self { scheme, host: host.name().to_owned(), port: host.port().unwrap_or(usual) })
     }
@@ -193,22 +76,23 @@ impl ExplainRequest {
 /// # Errors
 /// An [`ApiProblem`] when it is no URL, or the registry cannot be read.
 pub async fn explain(
-    url: &str,
+    ExplainUrl { url, visitor }: &ExplainUrl,
     endpoint: &Endpoint,
     directory: &Directory,
     server: Option<&Server>,
 ) -> Result<Explained, ApiProblem> {
     let asked = ExplainRequest::parse(url, endpoint)?;
-    let explaining = Explaining { asked, endpoint, directory, server };
+    let explaining = Explaining { asked, visitor, endpoint, directory, server };
     let found = match explaining.asked.scheme {
-        Scheme::Tcp => explaining.tcp().await?,
-        Scheme::Http | Scheme::Https => explaining.web().await?,
+        UrlScheme::Tcp => explaining.tcp().await?,
+        UrlScheme::Http | UrlScheme::Https => explaining.web().await?,
     };
     Ok(explaining.explained(url, found))
 }
 
 struct Explaining<'a> {
     asked: ExplainRequest,
+    visitor: &'a SupposedVisitor,
     endpoint: &'a Endpoint,
     directory: &'a Directory,
     server: Option<&'a Server>,
@@ -217,10 +101,11 @@ struct Explaining<'a> {
 /// What the scheme's own rules have found.
 struct Found {
     decision: Decision,
-    route: Option<(Route, &'static str)>,
+    route: Option<(Route, FoundBy)>,
     behind: Option<Behind>,
     entry_point: EntryPoint,
     public: Option<FrontState>,
+    policy: Option<PolicyExplained>,
     outcome: VisitOutcome,
     answer: Option<Failure>,
 }
@@ -287,8 +172,8 @@ impl Explaining<'_> {
             Routed::Foreign => (Decision::Foreign, None),
             Routed::Service { route, via } => {
                 let via = match via {
-                    Via::Alias => "alias",
-                    Via::Id => "registered ID",
+                    Via::Alias => FoundBy::Alias,
+                    Via::Id => FoundBy::RegisteredId,
                 };
                 (Decision::Service, Some((route, via)))
             }
@@ -298,11 +183,13 @@ impl Explaining<'_> {
         let (public, behind) =
             tokio::join!(self.public(&host, entry_point, decision), self.behind(route_alone));
         // What the server says to whoever gets in.
-        let answer = allowed.err().or_else(|| behind.and_then(|behind| behind.failure()));
+        let policy = route_alone.and_then(|route| visitor::policy(route, self.visitor, self.server));
+        let answer = allowed.err().or_else(|| visitor::refusal(policy.as_ref()));
+        let answer = answer.or_else(|| behind.and_then(|behind| behind.failure()));
         let outcome = self.web_outcome(entry_point, public, answer);
         // Who does not get in gets no answer; while no server runs it is what they would get.
         let answer = answer.filter(|_| outcome == VisitOutcome::Answer || self.server.is_none());
-        Ok(Found { decision, route, behind, entry_point, public, outcome, answer })
+        Ok(Found { decision, route, behind, entry_point, public, policy, outcome, answer })
     }
 
     fn web_outcome(
@@ -317,9 +204,9 @@ impl Explaining<'_> {
             _ if self.server.is_none() => VisitOutcome::ConnectionRefused,
             (EntryPoint::Endpoint, _, Some(FrontState::Failed(_))) => VisitOutcome::KeptOut,
             (EntryPoint::Endpoint, ..) => within,
-            (EntryPoint::PlainSocket, Scheme::Https, _) => VisitOutcome::NoTls,
+            (EntryPoint::PlainSocket, UrlScheme::Https, _) => VisitOutcome::NoTls,
             (EntryPoint::PlainSocket, ..) => within,
-            (EntryPoint::TlsSocket, Scheme::Http, _) => VisitOutcome::OnlyTls,
+            (EntryPoint::TlsSocket, UrlScheme::Http, _) => VisitOutcome::OnlyTls,
             (EntryPoint::TlsSocket, ..) if is_certified => within,
             (EntryPoint::TlsSocket, ..) => VisitOutcome::NoTls,
             (EntryPoint::TcpPort | EntryPoint::Nowhere, ..) => VisitOutcome::ConnectionRefused,
@@ -329,7 +216,7 @@ impl Explaining<'_> {
     /// Which of the server's ways in a scheme and a port lead to.
     fn entry_point(&self) -> EntryPoint {
         let ExplainRequest { scheme, port, .. } = self.asked;
-        if (scheme == Scheme::Https) == self.endpoint.is_https() && port == self.endpoint.visitors_port() {
+        if (scheme == UrlScheme::Https) == self.endpoint.is_https() && port == self.endpoint.visitors_port() {
             return EntryPoint::Endpoint;
         }
         match self.server {
@@ -361,18 +248,21 @@ impl Explaining<'_> {
             Some(server.relay.try_port(&self.asked.host, &route.id).await)
         };
         let (public, behind) = tokio::join!(public, self.behind(route.as_ref()));
+        let policy = route.as_ref().and_then(|route| visitor::policy(route, self.visitor, self.server));
+        let is_refused = visitor::refusal(policy.as_ref()).is_some();
         let outcome = match (behind, public) {
             (None, _) => VisitOutcome::ConnectionRefused,
             (_, Some(FrontState::Failed(_))) => VisitOutcome::KeptOut,
-            (Some(behind), _) if behind.failure().is_some() => VisitOutcome::Reset,
+            (Some(behind), _) if behind.failure().is_some() || is_refused => VisitOutcome::Reset,
             (Some(_), _) => VisitOutcome::Service,
         };
         Ok(Found {
             decision: if route.is_some() { Decision::Service } else { Decision::Unknown },
             entry_point: if route.is_some() { EntryPoint::TcpPort } else { EntryPoint::Nowhere },
-            route: route.map(|route| (route, "port")),
+            route: route.map(|route| (route, FoundBy::Port)),
             behind,
             public,
+            policy,
             outcome,
             answer: None,
         })
@@ -394,7 +284,7 @@ impl Explaining<'_> {
     }
 
     fn explained(&self, url: &str, found: Found) -> Explained {
-        let Found { decision, route, behind, entry_point, public, outcome, answer } = found;
+        let Found { decision, route, behind, entry_point, public, policy, outcome, answer } = found;
         let via = route.as_ref().map(|(_, via)| *via);
         let route = route.map(|(route, _)| route);
         let address = route.as_ref().and_then(|route| match route.kind {
@@ -403,7 +293,7 @@ impl Explaining<'_> {
         });
         Explained {
             url: url.to_owned(),
-            scheme: self.asked.scheme.name(),
+            scheme: self.asked.scheme,
             host: self.asked.host.clone(),
             port: self.asked.port,
             domain: self.endpoint.domain().to_owned(),
@@ -422,9 +312,12 @@ impl Explaining<'_> {
             health: behind.and_then(|behind| behind.health()),
             entry_point,
             public,
+            policy,
             outcome,
-            answer: answer
-                .map(|failure| OwnAnswer { status: failure.status().as_u16(), code: failure.code() }),
+            answer: answer.map(|failure| OwnAnswer {
+                status: failure.status().as_u16(),
+                code: failure.code().to_owned(),
+            }),
             server_running: self.server.is_some(),
         }
     }
@@ -437,7 +330,7 @@ mod tests {
     fn asked(text: &str) -> Result<(&'static str, String, u16), String> {
         let endpoint = "https://REGID.example.com:8443".parse().unwrap();
         let asked = ExplainRequest::parse(text, &endpoint).map_err(|problem| problem.message)?;
-        Ok((asked.scheme.name(), asked.host, asked.port))
+        Ok((asked.scheme.as_str(), asked.host, asked.port))
     }
 
     #[test]

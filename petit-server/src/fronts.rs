@@ -11,9 +11,9 @@ use petit_relay::{FrontKind, FrontSettings, FrontView, Resolver, Unresolved};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
-use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use crate::api::{self, FrontName};
 use crate::config::Config;
 use crate::seconds;
 
@@ -121,22 +121,22 @@ fn look_up(host: &str) -> Result<Vec<IpAddr>, Unresolved> {
 }
 
 /// A front, for programs, and for the command line that makes words of it.
-pub fn view(front: &FrontView, endpoint: &Endpoint) -> Value {
-    let (kind, address) = match &front.front {
-        FrontKind::Endpoint => ("endpoint", endpoint.to_string()),
-        FrontKind::TcpHost => ("tcp_host", String::new()),
-        FrontKind::Domain(name) => ("domain", endpoint.url(name.as_str())),
-        FrontKind::PlainSocket(socket) => ("plain_socket", socket.to_string()),
-        FrontKind::TlsSocket(socket) => ("tls_socket", socket.to_string()),
+pub fn view(front: &FrontView, endpoint: &Endpoint) -> api::FrontView {
+    let (name, address) = match &front.front {
+        FrontKind::Endpoint => (FrontName::Endpoint, endpoint.to_string()),
+        FrontKind::TcpHost => (FrontName::TcpHost, String::new()),
+        FrontKind::Domain(name) => (FrontName::Domain, endpoint.url(name.as_str())),
+        FrontKind::PlainSocket(socket) => (FrontName::PlainSocket, socket.to_string()),
+        FrontKind::TlsSocket(socket) => (FrontName::TlsSocket, socket.to_string()),
     };
-    json!({
-        "front": kind,
-        "address": address,
-        "state": front.state,
-        "since": seconds(front.since),
-        "tried": front.tried.map(seconds),
-        "took_us": front.took.map(|took| took.as_micros()),
-    })
+    api::FrontView {
+        address,
+        front: name,
+        since: seconds(front.since),
+        state: front.state,
+        took_us: front.took.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
+        tried: front.tried.map(seconds),
+    }
 }
 
 /// Something in the config that will keep visitors out.

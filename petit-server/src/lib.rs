@@ -15,11 +15,11 @@
 
 pub mod access_log;
 pub mod admin;
+pub mod api;
 pub mod audit;
 pub mod backup;
 pub mod capacity;
 pub mod certificate;
-mod clients;
 pub mod config;
 pub mod directory;
 pub mod explain;

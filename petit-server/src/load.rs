@@ -1,52 +1,89 @@
 //! How much is going on, and how much went wrong, for the operator.
 
 use petit_relay::{Holder, PlaceCounts, Relay, Scarce, Shortage};
-use serde_json::{Value, json};
+
+use crate::api::{HolderKind, HolderView, Load, ScarceKind, ShortageView, TurnedAway};
 
 /// Counters of the whole relay, and what is running short.
-pub fn view(relay: &Relay) -> Value {
+pub fn view(relay: &Relay) -> Load {
     let counts = relay.counts();
     let PlaceCounts { refused, gave_way_without_body, gave_way_unanswered, broken_off } = counts.places;
     let gave_way = gave_way_without_body + gave_way_unanswered + broken_off;
-    json!({
-        "connections": counts.connections,
-        "requests": counts.requests,
-        "turned_away": counts.turned_away as u64 + refused + gave_way,
-        "turned_away_by": {
-            "connections": counts.turned_away,
-            "requests": refused,
-            "gave_way_without_body": gave_way_without_body,
-            "gave_way_unanswered": gave_way_unanswered,
-            "broken_off": broken_off,
+    let connections = counts.turned_away as u64;
+    Load {
+        connections: counts.connections,
+        faults: counts.faults,
+        requests: counts.requests,
+        shortages: relay.shortages().iter().map(shortage).collect(),
+        tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+        turned_away: connections + refused + gave_way,
+        turned_away_by: TurnedAway {
+            broken_off,
+            connections,
+            gave_way_unanswered,
+            gave_way_without_body,
+            requests: refused,
         },
-        "shortages": relay.shortages().iter().map(shortage).collect::<Vec<_>>(),
-        "faults": counts.faults,
-        "tasks": tokio::runtime::Handle::current().metrics().num_alive_tasks(),
-    })
+    }
 }
 
 /// What is running short, and who has it.
-fn shortage(shortage: &Shortage) -> Value {
+fn shortage(shortage: &Shortage) -> ShortageView {
     let (what, of) = match shortage.what {
-        Scarce::Requests => ("requests", Value::Null),
-        Scarce::ServiceRequests(service) => ("service_requests", json!(service)),
-        Scarce::Visits(client) => ("visits", json!(client)),
-        Scarce::WebSockets(client) => ("websockets", json!(client)),
+        Scarce::Requests => (ScarceKind::Requests, None),
+        Scarce::ServiceRequests(service) => (ScarceKind::ServiceRequests, Some(service.to_string())),
+        Scarce::Visits(client) => (ScarceKind::Visits, Some(client.to_string())),
+        Scarce::WebSockets(client) => (ScarceKind::WebSockets, Some(client.to_string())),
     };
     let holder = |(holder, places): &(Holder, usize)| {
         let (kind, name) = match holder {
-            Holder::Client(client) => ("client", json!(client)),
-            Holder::Service(service) => ("service", json!(service)),
-            Holder::Visitor(network) => ("visitor", json!(network)),
-            Holder::Exempt => ("exempt_networks", Value::Null),
+            Holder::Client(client) => (HolderKind::Client, Some(client.to_string())),
+            Holder::Service(service) => (HolderKind::Service, Some(service.to_string())),
+            Holder::Visitor(network) => (HolderKind::Visitor, Some(network.to_string())),
+            Holder::Exempt => (HolderKind::ExemptNetworks, None),
         };
-        json!({ "kind": kind, "name": name, "places": places })
+        HolderView { kind, name, places: *places }
     };
-    json!({
-        "what": what,
-        "of": of,
-        "used": shortage.used,
-        "most": shortage.most,
-        "holders": shortage.holders.iter().map(holder).collect::<Vec<_>>(),
-    })
+    let holders = shortage.holders.iter().map(holder).collect();
+    ShortageView { holders, most: shortage.most, of, used: shortage.used, what }
+}
+
+#[cfg(test)]
+mod tests {
+    use petit_engine::name::{DeviceId, RegisteredId};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_shortage_keeps_the_form_that_others_read() {
+        let (client, service) = (DeviceId::random().unwrap(), RegisteredId::random().unwrap());
+        let all = [
+            (Scarce::Requests, Holder::Client(client), json!(["requests", null, "client", client])),
+            (
+                Scarce::ServiceRequests(service),
+                Holder::Service(service),
+                json!(["service_requests", service, "service", service]),
+            ),
+            (
+                Scarce::Visits(client),
+                Holder::Visitor("192.0.2.1".parse().unwrap()),
+                json!(["visits", client, "visitor", "192.0.2.1"]),
+            ),
+            (
+                Scarce::WebSockets(client),
+                Holder::Exempt,
+                json!(["websockets", client, "exempt_networks", null]),
+            ),
+        ];
+        for (what, holder, known) in all {
+            let found = shortage(&Shortage { what, used: 3, most: 4, holders: vec![(holder, 2)] });
+            let expected = json!({
+                "what": known[0], "of": known[1], "used": 3, "most": 4,
+                "holders": [{ "kind": known[2], "name": known[3], "places": 2 }],
+            });
+            assert_eq!(serde_json::to_value(&found).unwrap(), expected);
+            assert_eq!(serde_json::from_value::<ShortageView>(expected).unwrap(), found);
+        }
+    }
 }

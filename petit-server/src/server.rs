@@ -15,20 +15,21 @@ use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, Endpoint, InvalidName, ServerAddr, ServiceName, VendorName};
 use petit_engine::secret::{Fingerprint, InviteId, InviteSecret, NoRandom, PrivateKey, random_bytes};
 use petit_host::lock::{Lock, LockError};
+use petit_host::toml_file::TomlError;
 use petit_relay::{Farewell, Leave, Pressure, Relay, RelayError};
-use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 
-pub use self::offline::{Begun, LostRegistry, Offline};
+pub use self::offline::{Begun, ConfigIs, LostRegistry, Offline};
 pub use self::prepare::{Inherited, Prepared};
 use crate::access_log::AccessLog;
+use crate::api::WaitsFor;
 use crate::certificate::{self, CertificateError, Loaded, PublicNames, Shown, Stamps};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::folder::{Folder, KeyError};
 use crate::fronts::AuthorityError;
 use crate::memory;
-use crate::registry::{Actor, NewInvite, RegistrationLimits, StoreError, StoreErrorAt};
+use crate::registry::{Actor, Labels, NewInvite, RegistrationLimits, StoreError, StoreErrorAt};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::store::yielding::{Yielded, Yielding};
@@ -51,6 +52,9 @@ pub enum ServerStartError {
     /// The registry cannot be used.
     #[error(transparent)]
     Store(#[from] StoreErrorAt),
+    /// A policy of the config does not fit to the registry.
+    #[error(transparent)]
+    Policy(#[from] TomlError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -123,7 +127,7 @@ pub struct Server {
     yielded: Mutex<Option<Yielded>>,
     phase: Mutex<Phase>,
     /// What the processes before this one still wait for.
-    elders: Mutex<Vec<Value>>,
+    elders: Mutex<Vec<WaitsFor>>,
     /// Registrations that have ended since before this server served; `None` once somebody listens.
     endings: Mutex<Option<broadcast::Receiver<DeviceId>>>,
     /// `None`: another process has it alone.
@@ -160,6 +164,17 @@ pub struct Settings {
     pub needs_restart: Vec<&'static str>,
 }
 
+/// Why a config that was read anew is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The certificates that it leads to cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A policy of it does not fit to the registry.
+    #[error(transparent)]
+    Policy(#[from] TomlError),
+}
+
 /// What came of reading the config again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloaded {
@@ -188,7 +203,9 @@ async fn directory(
     let open = async {
         let store = Arc::new(Yielding::new(Arc::new(SqliteStore::open(&config.registry_file).await?)));
         let kept: Arc<dyn Store> = Arc::clone(&store) as _;
-        Ok((Directory::load(kept, limits).await?, store))
+        let directory = Directory::load(kept, limits).await?;
+        directory.take_file(Arc::clone(&config.policies.list));
+        Ok((directory, store))
     };
     open.await.map_err(|error: StoreError| error.at(&config.registry_file))
 }
@@ -198,14 +215,6 @@ fn service_limits(config: &Config) -> RegistrationLimits {
 }
 
 impl Server {
-    /// Starts a server and listens.
-    ///
-    /// # Errors
-    /// [`ServerStartError`]; nothing is left behind then.
-    pub async fn start(config: Config, folder: Folder) -> Result<Self, ServerStartError> {
-        Prepared::new(config, folder, Inherited::default()).await?.serve(Vec::new()).await
-    }
-
     /// How public addresses are made.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
@@ -233,14 +242,15 @@ impl Server {
     /// Takes over a config that was read anew, with the certificates that it leads to.
     ///
     /// # Errors
-    /// [`CertificateError`]; nothing has changed then, and the certificates from before are still shown.
-    pub fn reload(&self, config: &Config) -> Result<Reloaded, CertificateError> {
+    /// [`ReloadError`]; nothing has changed then, and the certificates from before are still shown.
+    pub fn reload(&self, config: &Config) -> Result<Reloaded, ReloadError> {
         let stamps = Stamps::of(config);
         let loaded = certificate::load(config);
         let in_use = self.https().certificates.clone();
         let certificates = loaded
             .replace(&in_use, &self.public_names())
             .inspect_err(|error| self.https().set_problems(std::slice::from_ref(error)))?;
+        self.use_policies(config)?;
         self.apply(config);
         if let Some(log) = &self.access_log {
             log.set_size(config.log_size);
@@ -250,6 +260,12 @@ impl Server {
         settings.needs_restart = config.needs_restart(&self.config);
         settings.problem = None;
         Ok(Reloaded { needs_restart: settings.needs_restart.clone(), new_certificate })
+    }
+
+    /// Puts the policies of a config in force.
+    fn use_policies(&self, config: &Config) -> Result<(), TomlError> {
+        let used = self.directory.use_file(Arc::clone(&config.policies.list));
+        used.map_err(|found| config.policies.error(&self.folder.config, &found))
     }
 
     /// The names that visitors reach services by.
@@ -383,6 +399,9 @@ impl Server {
     /// Closes the registry's file.
     pub async fn close(&self) {
         let _ = self.directory.store().close().await;
+        if let Some(log) = &self.access_log {
+            log.finish().await;
+        }
     }
 
     /// What it is about.
@@ -403,12 +422,12 @@ impl Server {
     }
 
     /// What the processes before this one still wait for.
-    pub fn elders(&self) -> Vec<Value> {
+    pub fn elders(&self) -> Vec<WaitsFor> {
         self.elders.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes note of what the processes before this one still wait for.
-    pub fn set_elders(&self, waits: Vec<Value>) {
+    pub fn set_elders(&self, waits: Vec<WaitsFor>) {
         *self.elders.lock().unwrap_or_else(PoisonError::into_inner) = waits;
     }
 }
@@ -458,7 +477,7 @@ pub async fn make_invite(
         secret: invite.secret.hash(),
         service: terms.service,
         alias: terms.alias,
-        note: terms.note,
+        labels: terms.labels,
         not_after: invite.not_after,
     };
     directory.store().invite(row, terms.force, terms.actor).await?;
@@ -475,7 +494,7 @@ pub struct InviteRequest {
     /// Also an alias that is kept for a former owner.
     pub force: bool,
     /// What the operator wants to remember.
-    pub note: String,
+    pub labels: Labels,
     /// How long it lasts.
     pub lifetime: Duration,
     /// What the vendor calls itself.

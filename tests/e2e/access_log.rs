@@ -1,8 +1,11 @@
 //! The access log: a line for each visit of whatever kind, and nothing in it that could be a secret.
 
+use bytes::Bytes;
+use http_body_util::Empty;
 use petit_tests::bed::{Bed, BedClient, server_config};
+use petit_tests::scripted::{self, Manner};
 use petit_tests::service::Service;
-use petit_tests::{scripted, soon};
+use petit_tests::{soon, visitor};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -107,6 +110,35 @@ async fn requests_websockets_raw_tcp_and_failures_have_a_line_each() {
 
     let all = lines(&bed, 4).await.concat();
     assert!(!all.contains("hunter2") && !all.contains("Sec-"), "{all}");
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_is_whole_whatever_length_it_names_and_whichever_version_is_spoken() {
+    for (manner, kind) in [(Manner::h1(), "http"), (Manner::h2(), "h2")] {
+        let bed = bed("access_log = \"json\"").await;
+        let service = scripted::service(manner, |request| async move {
+            let status = if request.method() == "HEAD" { 200 } else { 304 };
+            let answer = hyper::Response::builder().status(status).header("content-length", "1000");
+            // Over HTTP/2 its end is a frame of its own.
+            let (_, body) = scripted::written();
+            answer.body(body).unwrap()
+        })
+        .await;
+        let client = bed.client_with(&[("web", service.address(), kind)]).await;
+        let host = host(&client, "web").await;
+        for (method, status) in [("HEAD", 200), ("GET", 304)] {
+            let mut newer = bed.visitor().connect_h2().await;
+            let asked = visitor::h2_request(&host, method, "/", Empty::<Bytes>::new());
+            let newer = visitor::whole(newer.send_request(asked).await.unwrap()).await;
+            let asked = visitor::request(&host, method, "/", Empty::<Bytes>::new());
+            let older = bed.visitor().send(asked).await;
+            for answer in [newer, older] {
+                assert_eq!((answer.status.as_u16(), answer.body.len()), (status, 0), "{kind} {method}");
+            }
+        }
+        let ends = lines(&bed, 4).await.iter().map(|line| json(line)["end"].clone()).collect::<Vec<_>>();
+        assert_eq!(ends, ["whole"; 4], "{kind}");
+    }
 }
 
 #[tokio::test]

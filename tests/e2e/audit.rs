@@ -98,6 +98,27 @@ async fn an_end_of_the_log_that_was_cut_off_is_noticed_and_a_backup_that_was_put
 }
 
 #[tokio::test]
+async fn a_registry_that_was_lost_and_made_anew_is_said_and_the_new_log_can_be_verified() {
+    let server = server().await;
+    server.run(["invite", "--json"]).await.ok();
+    let running = server.up().await;
+    signed(&server, 1).await;
+    server.run(["stop"]).await.ok();
+    running.exit().await;
+    let registry = server.dir().join("registry.db");
+    std::fs::remove_file(&registry).unwrap();
+    server.run(["init", "--new-registry", "--open"]).await.ok();
+    let said = server.run(["audit", "verify"]).await.ok();
+    assert!(said.out.contains("or the registry was made anew"), "{said:?}");
+    let listed = server.run(["audit", "list", "--json"]).await.ok();
+    assert_eq!(changes(&listed), [("operator".to_owned(), "registry-made-anew".to_owned())]);
+    // Only once: there is one now.
+    server.run(["init", "--new-registry", "--open"]).await.ok();
+    let listed = server.run(["audit", "list", "--json"]).await.ok();
+    assert_eq!(changes(&listed).len(), 1);
+}
+
+#[tokio::test]
 async fn where_the_log_stands_is_signed_however_little_is_logged() {
     let server = server().await;
     let config = server_config("tunnel_address = \"localhost:8453\"\nlog_level = \"error\"");

@@ -84,7 +84,7 @@ async fn expired_unknown_and_forged_invites_are_refused() {
         secret: expired.secret.hash(),
         service: "web".parse().unwrap(),
         alias: None,
-        note: String::new(),
+        labels: petit_server::registry::Labels::default(),
         not_after: SystemTime::now() - Duration::from_secs(3600),
     };
     bed.server.directory.store().invite(row, false, Actor::Operator).await.unwrap();

@@ -111,6 +111,13 @@ async fn a_running_client_is_shown_in_german_and_its_json_never_changes() {
         }
     };
     assert_eq!(soon("the doctor", names("de")).await, soon("the doctor", names("en")).await);
+    // What a process that is to take over finds travels over the socket.
+    let registration = client.dir().join("registration.json");
+    let aside = registration.with_extension("aside");
+    std::fs::rename(&registration, &aside).unwrap();
+    let failed = client.run(["restart", "--json"]).await;
+    std::fs::rename(&aside, &registration).unwrap();
+    assert!(failed.exit == 1 && failed.out.contains("this computer is not registered"), "{failed:?}");
     assert!(said(&client.run(["stop"]).await).contains("Der Client ist beendet."));
     let gone = said(&client.run(["unregister", "--local", "--yes"]).await);
     assert!(gone.contains("Dieser Computer hat seine Registrierung vergessen."), "{gone}");

@@ -1,94 +1,35 @@
-//! The client's local API as other programs read it: the answers of its control socket, and of `--json`, keep their form.
+//! The local APIs as other programs read them: the answers of the control sockets, and of `--json`, keep their form.
 //!
 //! Each answer is written down as its fields with the kind of each. Words for programs stand as they are; texts,
 //! numbers and what depends on the moment do not. The forms stand in `fixtures/client-api.txt`, one paragraph for each
 //! request; `PETIT_EXAMPLES=write` writes the file anew.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::path::Path;
-
-use petit_host::control::client::{CallError, Client};
+use petit_host::control::client::Client;
 use petit_tests::bed::client_config;
+use petit_tests::forms::{Forms, form};
 use petit_tests::process::Program;
 use petit_tests::service::Service;
 use serde_json::{Value, json};
 
-/// What may be there or not, from one moment to the next.
-const MOMENTARY: [&str; 5] = ["round_trip_us", "front_us", "tunnel_us", "service_us", "streams"];
-
-/// The fields of a value, with the kind of each.
-fn form(value: &Value) -> String {
-    let mut lines = BTreeSet::new();
-    fields("", value, &mut lines);
-    lines.into_iter().collect::<Vec<_>>().join("\n")
-}
-
-fn fields(at: &str, value: &Value, lines: &mut BTreeSet<String>) {
-    let is_word = |text: &str| text.len() < 32 && text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-    let kind = match value {
-        Value::Object(map) if !map.is_empty() => {
-            for (name, value) in map {
-                fields(&format!("{at}/{name}"), value, lines);
-            }
-            return;
-        }
-        Value::Array(list) if !list.is_empty() => {
-            for value in list {
-                fields(&format!("{at}/-"), value, lines);
-            }
-            return;
-        }
-        _ if MOMENTARY.iter().any(|name| at.ends_with(name)) => "of the moment".to_owned(),
-        // Random, and sometimes without a digit.
-        Value::String(_) if at.ends_with("/id") || at.ends_with("/device") => "text".to_owned(),
-        Value::String(word) if is_word(word) => format!("{word:?}"),
-        Value::String(_) => "text".to_owned(),
-        Value::Number(_) => "number".to_owned(),
-        other => other.to_string(),
-    };
-    lines.insert(format!("{at}: {kind}"));
-}
-
 /// A client, and the forms of what it has answered so far.
-struct Forms {
+struct Asked {
     client: Program,
-    written: String,
+    forms: Forms,
 }
 
-impl Forms {
-    fn write(&mut self, what: &str, value: &Value) {
-        let _ = write!(self.written, "{what}\n{}\n\n", form(value));
-    }
-
+impl Asked {
     /// What a command prints with `--json`.
     async fn command(&mut self, arguments: &[&str], input: &str) {
-        let said = self.client.run_with([arguments, &["--json"]].concat(), input).await;
-        let value = said.json();
-        let is_target = |argument: &str| argument.contains(':');
-        let shown: Vec<&str> = arguments
-            .iter()
-            .map(|argument| if is_target(argument) { "HOST:PORT" } else { *argument })
-            .collect();
-        self.write(&format!("petit-client {} (exit {})", shown.join(" "), said.exit), &value);
+        let is_target = |argument: &&&str| argument.contains(':');
+        let names: Vec<(&str, &str)> =
+            arguments.iter().filter(is_target).map(|argument| (*argument, "HOST:PORT")).collect();
+        self.forms.command(&self.client, arguments, &names, input).await;
     }
 
     /// What the socket answers.
     async fn ask(&mut self, method: &str, target: &str, body: Option<Value>) {
-        let socket = Client::new(&self.client.dir().join("client.sock"));
-        let shown = body.as_ref().map(|body| {
-            let mut names: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
-            names.sort_unstable();
-            format!(" with {}", names.join(", "))
-        });
-        let what = format!("{method} {target}{}", shown.unwrap_or_default());
-        match socket.call(method, target, body.as_ref()).await {
-            Ok(value) => self.write(&what, &value),
-            Err(CallError::Refused(problem)) => {
-                let _ = write!(self.written, "{what}\nrefused: {} {}\n\n", problem.status, problem.code);
-            }
-            Err(error) => panic!("{what}: {error}"),
-        }
+        let socket = self.client.dir().join("client.sock");
+        self.forms.ask(&socket, method, (target, target), body).await;
     }
 }
 
@@ -98,7 +39,7 @@ async fn the_answers_of_the_socket_and_of_the_commands_keep_their_form() {
     let server = Program::server().await;
     let _server = server.up().await;
     let (web, other) = (Service::http("web").await, Service::http("other").await);
-    let mut forms = Forms { client: Program::client(), written: String::new() };
+    let mut forms = Asked { client: Program::client(), forms: Forms::default() };
 
     // Before there is anything.
     for verb in
@@ -185,15 +126,5 @@ async fn the_answers_of_the_socket_and_of_the_commands_keep_their_form() {
     forms.command(&["unregister", "--yes"], "").await;
     forms.command(&["nothing"], "").await;
 
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/fixtures/client-api.txt");
-    if std::env::var_os("PETIT_EXAMPLES").is_some_and(|wanted| wanted == "write") {
-        std::fs::write(&path, &forms.written).unwrap();
-    }
-    let known = std::fs::read_to_string(&path).unwrap();
-    let (known, found): (Vec<&str>, Vec<&str>) =
-        (known.split("\n\n").collect(), forms.written.split("\n\n").collect());
-    for (known, found) in known.iter().zip(&found) {
-        assert_eq!(found, known);
-    }
-    assert_eq!(known.len(), found.len());
+    forms.forms.compare("client-api.txt");
 }

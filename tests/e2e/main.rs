@@ -9,6 +9,7 @@
 )]
 
 mod access_log;
+mod admits;
 mod apart;
 mod audit;
 mod certificate;
@@ -28,6 +29,7 @@ mod identity;
 mod invites;
 mod kept;
 mod keychain;
+mod keys;
 mod languages;
 mod local_api;
 mod many;
@@ -36,6 +38,7 @@ mod named;
 mod names;
 mod network;
 mod overview;
+mod policed;
 mod readme;
 mod recorded;
 mod recover;
@@ -45,7 +48,9 @@ mod restart;
 mod resumed;
 mod revoke;
 mod secrets;
+mod server_api;
 mod strangers;
+mod tags;
 mod tcp;
 mod terminal;
 mod tls;

@@ -118,7 +118,7 @@ async fn todays_client_serves_a_server_that_negotiates_nothing() {
     let relay = Hostile::new().await;
     let (invite, services) =
         (relay.invite(), [("web", web.address(), "http"), ("line", line.address(), "tcp")]);
-    let (_client, ()) = tokio::join!(BedClient::new(&invite, &services), relay.enrol());
+    let (client, ()) = tokio::join!(BedClient::new(&invite, &services), relay.enrol());
     let mut session = relay.accept().await;
     let (_, hello) = session.next_of(FrameKind::Control).await.unwrap();
     let hello: Value = serde_json::from_slice(&hello).unwrap();
@@ -153,6 +153,10 @@ async fn todays_client_serves_a_server_that_negotiates_nothing() {
             said.push_str(&String::from_utf8_lossy(&payload));
         }
     }
+
+    // Nothing is said of what such a server does not tell.
+    let status = client.client.status().await;
+    assert!(status.services.iter().all(|service| service.admits.is_none()), "{:?}", status.services);
 
     // It is told to leave as the older version says that, closes, and comes again.
     for (header, payload) in frames.iter().filter(|(header, _)| {

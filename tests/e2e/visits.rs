@@ -603,3 +603,73 @@ async fn at_debug_every_line_about_a_failed_request_has_its_id_and_at_info_the_o
         );
     }
 }
+
+/// The lines of a log that this test's agent and relay have written about streams and requests.
+fn lines_about_requests(text: &str) -> Vec<&str> {
+    let is_of = |line: &&str| line.contains("petit_relay::ingress") || line.contains("petit_engine::agent::");
+    // A service's health is nobody's request.
+    text.lines().filter(is_of).filter(|line| !line.contains("service health changed")).collect()
+}
+
+#[tokio::test]
+async fn at_debug_every_line_of_both_ends_about_a_failed_request_has_its_id_or_that_of_the_stream_it_was_on()
+{
+    let (memory, _logging) = logged(LevelFilter::DEBUG);
+    let mut observed = Observed::start().await;
+    // The first request on a connection is answered, the next one is cut off.
+    let web = Service::speaking("web", |mut tcp| async move {
+        if scripted::head(&mut tcp).await.is_some() {
+            tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            scripted::head(&mut tcp).await;
+            let _ = tcp.set_zero_linger();
+        }
+    })
+    .await;
+    let echo = Service::tcp_echo("").await;
+    let (_agent, _) = observed.agent(&web, &echo).await;
+    let (visitor, host) = (observed.visitor, observed.host());
+    assert_eq!(visitor.get(&host, "/").await.status, 200);
+    let opened = observed.next().await.id;
+    let before = memory.text().len();
+    assert_eq!(visitor.get(&host, "/").await.status, 502);
+    let failed = observed.next().await;
+    assert_ne!(failed.id, opened);
+    let broke = soon("the agent's line", async {
+        loop {
+            let text = memory.text()[before..].to_owned();
+            if text.contains("the service's connection broke") {
+                return text;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let text = broke.await;
+    let (request, stream) = (failed.id.to_string(), opened.to_string());
+    let lines = lines_about_requests(&text);
+    let (agents, relays): (Vec<&str>, Vec<&str>) =
+        lines.iter().partition(|line| line.contains("petit_engine::agent::"));
+    assert!(!agents.is_empty() && relays.len() > 1, "{text}");
+    assert!(agents.iter().all(|line| line.contains(&format!("stream{{id={stream}"))), "{agents:?}");
+    assert!(relays.iter().all(|line| line.contains(&request)), "{relays:?}");
+    assert!(relays.iter().any(|line| line.contains(&stream)), "nothing joins the two: {relays:?}");
+
+    // On a stream of its own, which has the request's ID, to a service that is not there.
+    drop(web);
+    let before = memory.text().len();
+    let down = |answer: &Answer| answer.petit_error().as_deref() == Some("service-down");
+    visitor.until("the service to be gone", &host, "/", down).await;
+    let mut last = observed.next().await;
+    while last.end != VisitEnd::Failed(Failure::ServiceDown) {
+        last = observed.next().await;
+    }
+    let text = memory.text()[before..].to_owned();
+    let id = last.id.to_string();
+    let of_it: Vec<&str> =
+        lines_about_requests(&text).into_iter().filter(|line| line.contains(&id)).collect();
+    let of_agent =
+        |line: &&&str| line.contains("petit_engine::agent::") && line.contains(&format!("stream{{id={id}"));
+    assert!(of_it.iter().any(|line| of_agent(&line) && line.contains("service not reached")), "{text}");
+    assert!(of_it.iter().any(|line| line.contains("petit_relay::ingress")), "{text}");
+    let untold = lines_about_requests(&text).into_iter().find(|line| !line.contains("{id="));
+    assert_eq!(untold, None);
+}

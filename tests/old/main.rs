@@ -40,7 +40,9 @@ async fn server(is_old: bool) -> Program {
         server.switch_to(&old());
     }
     std::fs::write(server.config(), server_config("")).unwrap();
-    server.run(["init"]).await.ok();
+    // The older one asks nobody for a key.
+    let init = if is_old { &["init"][..] } else { &["init", "--open"] };
+    server.run(init).await.ok();
     server
 }
 
@@ -162,9 +164,16 @@ async fn both_are_upgraded_where_they_are_and_nothing_is_asked_again() {
     let status = both_work(&client, "up_to_server").await;
     assert_eq!(service(&status, "web")["id"], service(&before, "web")["id"]);
 
+    // The program on the disk is exchanged while the older one runs, as a package does it.
+    server.switch_to(petit_tests::process::programs());
+    let invite = server.run(["invite"]).await.ok();
+    assert!(invite.out.contains("/enroll#v1."), "{invite:?}");
+    let reload = server.run(["reload"]).await;
+    assert!(reload.out.contains("The config file is in force"), "{reload:?}");
+    let restart = server.run(["restart"]).await;
+    assert!(restart.exit == 1 && restart.err.contains("stop, and then"), "{restart:?}");
     server.run(["stop"]).await.ok();
     assert_eq!(running.exit().await, 0);
-    server.switch_to(petit_tests::process::programs());
     let _server = server.up().await;
     let status = both_work(&client, "green").await;
     assert_eq!(service(&status, "web")["id"], service(&before, "web")["id"]);

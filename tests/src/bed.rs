@@ -17,7 +17,7 @@ use petit_host::lock::Lock;
 use petit_relay::LimitsConfig;
 use petit_server::config::Config;
 use petit_server::folder::Folder as ServerFolder;
-use petit_server::registry::Actor;
+use petit_server::registry::{Actor, Labels};
 use petit_server::server::{Begun, InviteRequest, LostRegistry, Server, make_invite};
 use tempfile::TempDir;
 
@@ -131,7 +131,7 @@ impl Bed {
             service: service.parse().unwrap(),
             force: false,
             alias: alias.map(|alias| alias.parse().unwrap()),
-            note: String::new(),
+            labels: Labels::default(),
             lifetime: limits::INVITE_LIFETIME,
             vendor: self.server.config.name.clone(),
             actor: Actor::Operator,

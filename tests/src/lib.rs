@@ -18,6 +18,7 @@ pub mod chaos;
 pub mod conformance;
 pub mod crowd;
 pub mod figures;
+pub mod forms;
 pub mod front;
 #[cfg(target_os = "linux")]
 pub mod home_line;

@@ -100,7 +100,7 @@ impl Program {
     pub async fn server_with(config: &str) -> Self {
         let this = Self::new("petit-server");
         std::fs::write(this.config(), config).unwrap();
-        this.run(["init"]).await.ok();
+        this.run(["init", "--open"]).await.ok();
         this
     }
 
@@ -161,6 +161,11 @@ impl Program {
         assert!(copied.is_ok_and(|status| status.success()), "{} could not be copied", self.name);
         self.installed = Some(path.clone());
         path
+    }
+
+    /// Which program it is.
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Its folder.

@@ -156,6 +156,8 @@ export interface Service {
   url: string | null;
   /** Readable addresses. */
   aliases: string[];
+  /** Who can come in, in words, as the vendor's server says; null as long as it says nothing. */
+  admits: string | null;
   light: 'green' | 'up_to_server' | 'red' | 'checking' | 'off';
   words: Words;
   /** Public front, tunnel, this computer, service: in the order in which a visitor meets them. */

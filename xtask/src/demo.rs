@@ -139,7 +139,10 @@ pub(crate) fn run(args: &DemoArgs) -> Outcome {
          [server.vitae]\nendpoint = \"http://REGID.localhost:0\"\n",
     )?;
     client.configure("[client]\nkey_store = \"file\"\n")?;
-    server.ask(&["init"])?;
+    let made = server.ask(&["init"])?;
+    let key = format!("Petit-Key: {}", text(&made, "/visitor_key")?);
+    let key_file = dir.join("petit-key");
+    write_private(&key_file, &key)?;
     programs.start(&mut server.command(&["run", "--background"]))?;
     let front = server.ask(&["status"])?;
     let front = text(&front, "/http")?;
@@ -164,14 +167,15 @@ pub(crate) fn run(args: &DemoArgs) -> Outcome {
     }
     until_connected(&client, args.service.is_none())?;
     println!("4. The client has dialled out to the server and offers {target}.\n");
-    println!("   Public address: {url}\n");
+    println!("   Public address: {url}");
+    println!("   Visitors have to show the key in {}.\n", key_file.display());
 
-    request(&front, &url)?;
+    request(&front, &url, &key)?;
     hops(&client)?;
     if args.once || stop.load(Ordering::SeqCst) {
         return Ok(());
     }
-    println!("\nTry it:      curl {url}/");
+    println!("\nTry it:      curl -H @{} {url}/", key_file.display());
     println!("Look at it:  {}", client.shown(&["status"]));
     println!("             {}", server.shown(&["status"]));
     println!("Ctrl-C ends it and leaves nothing behind.");
@@ -250,13 +254,23 @@ fn until_connected(client: &Program, must_work: bool) -> Outcome {
     }
 }
 
-/// Sends a real request to the public front, as a visitor would.
-fn request(front: &str, url: &str) -> Outcome {
+/// Writes a file that only this user can read.
+fn write_private(path: &Path, text: &str) -> Outcome {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// Sends a real request to the public front, as a visitor would who has the key.
+fn request(front: &str, url: &str, key: &str) -> Outcome {
     let host = url.split_once("://").map_or(url, |(_, host)| host);
     println!("   GET {url}/");
     let start = Instant::now();
     let answer = TcpStream::connect(front).and_then(|mut tcp| {
-        write!(tcp, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+        write!(tcp, "GET / HTTP/1.1\r\nHost: {host}\r\n{key}\r\nConnection: close\r\n\r\n")?;
         let mut answer = Vec::new();
         tcp.read_to_end(&mut answer)?;
         Ok(answer)

@@ -193,6 +193,8 @@ pub struct Service {
     pub url: Option<String>,
     /// Its readable addresses.
     pub aliases: Vec<String>,
+    /// Who can come in, in words, as the vendor's server says; `None` as long as it says nothing.
+    pub admits: Option<String>,
     /// Green, red or neither.
     pub light: petit_client::status::Light,
     /// The light in words.

@@ -1,8 +1,10 @@
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use petit_client::enrol::Done;
+use petit_client::config::KeyStore;
+use petit_client::enrol::{Done, Existing};
 use petit_client::registering::Order;
 use petit_engine::cause::Cause;
 use petit_engine::name::ServiceName;
@@ -49,9 +51,21 @@ impl Link for FakeLink {
         self.did("unlock");
         Box::pin(async { Ok(()) })
     }
-    fn register(&self, _: Order) -> BoxFuture<'_, Result<Done, LinkError>> {
+    fn register(&self, order: Order) -> BoxFuture<'_, Result<Done, LinkError>> {
         self.did("register");
-        Box::pin(async { Err(LinkError::Gone) })
+        let Order { invite, terms, .. } = order;
+        let done = Done {
+            server: invite.server,
+            vendor: invite.vendor,
+            device: "abcdefghijklmnopqrstuvwxyz".parse().unwrap(),
+            service: ServiceName::first(),
+            id: "abcdefghijklmnop".parse().unwrap(),
+            url: "https://abcdefghijklmnop.example.com".to_owned(),
+            key_store: terms.key_store,
+            withheld: BTreeSet::new(),
+            former: None,
+        };
+        Box::pin(async { Ok(done) })
     }
     fn share(&self, names: Vec<ServiceName>) -> BoxFuture<'_, Result<(), LinkError>> {
         self.did(format!("share {names:?}"));
@@ -451,6 +465,27 @@ async fn services_are_set_and_removed_by_name() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_computer_that_was_registered_is_told_so_when_its_config_file_cannot_be_changed() {
+    let mut test = Test::new();
+    let _link = test.link(Owner::Ours, Some(ONLINE));
+    std::fs::write(test.folder().config, "[client]\nlog_levle = 1\n").unwrap();
+    let (app, _notes) = test.start();
+    until_kind(&app, StateKind::Online).await;
+    let invite = petit_engine::invite::Invite {
+        server: "tunnel.example.com:8453".parse().unwrap(),
+        pins: vec![petit_engine::secret::Fingerprint([1; 32])],
+        id: petit_engine::secret::InviteId([2; 16]),
+        secret: petit_engine::secret::InviteSecret::from_bytes([3; 32]),
+        not_after: UNIX_EPOCH,
+        vendor: None,
+    };
+    let done = app.register(invite.to_link(), KeyStore::File, Existing::Replace).await.unwrap();
+    assert_eq!(done.url, "https://abcdefghijklmnop.example.com");
+    let text = std::fs::read_to_string(test.folder().config).unwrap();
+    assert!(!text.contains("key_store"), "it was changed: {text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn forgetting_tells_the_server_unless_it_does_not_know_us() {
     let mut test = Test::new();
     let link = test.link(Owner::Ours, Some(ONLINE));
@@ -509,7 +544,7 @@ fn kind_of(desired: DesiredState, state: &Result<Connection, TroubleKind>) -> St
 async fn whatever_is_offered_in_a_state_does_something_there() {
     use crate::contract::ActionName;
     for (desired, state) in states() {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         loop {
             let mut test = Test::in_trouble(state.clone().err().unwrap_or(TroubleKind::Folder));
             let memory = Remembered { desired, ..Remembered::default() };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use petit_engine::name::ServiceName;
+use petit_engine::name::{ServerAddr, ServiceName};
 use petit_engine::proto::control::{FrontState, GrantRefusal, Kept, ProbeResult};
 use petit_host::logs::Level;
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,9 @@ pub enum PingOutcome {
         /// Its public address.
         #[serde(default)]
         url: Option<String>,
+        /// Where it is; `None` from an older client.
+        #[serde(default)]
+        target: Option<ServerAddr>,
     },
 }
 

@@ -259,6 +259,7 @@ mod tests {
             let (method, target) = request.target();
             let body = request.body().unwrap();
             let understood = read(method, &target, body.clone().unwrap_or_default()).unwrap();
+            assert_eq!(format!("{understood:?}"), format!("{request:?}"));
             assert_eq!(understood.target(), (method, target));
             assert_eq!(understood.body().unwrap(), body);
         }

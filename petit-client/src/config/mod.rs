@@ -203,7 +203,11 @@ const fn key(name: &'static str, kind: ValueKind) -> Key {
     Key { name, kind }
 }
 
-const FILE: Table = Table(&[key("client", ValueKind::Table(CLIENT)), key("server", ValueKind::Foreign)]);
+const FILE: Table = Table(&[
+    key("client", ValueKind::Table(CLIENT)),
+    key("server", ValueKind::Foreign),
+    key("policy", ValueKind::Foreign), // the server's, too
+]);
 
 const CLIENT: Table = Table(&[
     key("host", ValueKind::Value),

@@ -9,7 +9,7 @@ use super::finding::{Check, Fact, Fault, Finding, Found, Subject};
 use crate::config::KeyStore;
 use crate::messages::{self, Advice, Message};
 use crate::status::{BrokenAt, Connection, KeyTrouble};
-use crate::texts::{Texts, ago};
+use crate::texts::{Texts, lasting};
 
 pub(super) fn check(texts: &Texts, finding: &Finding) -> Check {
     let (detail, advice) = match &finding.found {
@@ -107,7 +107,7 @@ impl Fault {
             Self::Server { cause, .. } => messages::cause(*cause),
             Self::Clock { apart, is_ahead } => {
                 let key = if *is_ahead { "doctor.clock.ahead" } else { "doctor.clock.behind" };
-                Message::new(key).value("time", &ago(texts, *apart))
+                Message::new(key).value("time", &lasting(texts, *apart))
             }
             Self::NotRunning => Message::new("doctor.connection.not_running"),
             Self::Connection(connection) => {

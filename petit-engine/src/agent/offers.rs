@@ -10,7 +10,7 @@ use super::view::ServiceNames;
 use super::withdrawal::Offering;
 use crate::cause::Health;
 use crate::limits;
-use crate::proto::control::{GrantOutcome, GrantRefusal, HEALTHS, Text, has_feature};
+use crate::proto::control::{Admits, GrantOutcome, GrantRefusal, HEALTHS, Text, has_feature};
 use crate::proto::rate::Rate;
 
 /// A service on offer.
@@ -22,6 +22,8 @@ pub(super) struct Offered {
     pub(super) outcome: Option<GrantOutcome>,
     /// What the relay has called it last, also in an earlier session.
     pub(super) names: Option<ServiceNames>,
+    /// Who can come in, as the relay says in this session.
+    pub(super) admits: Option<Admits>,
     pub(super) meter: Arc<Meter>,
     /// Its visits end with this.
     pub(super) offering: Arc<Offering>,

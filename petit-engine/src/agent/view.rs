@@ -7,7 +7,7 @@ use super::local::ServiceSpec;
 use super::meter::Meter;
 use super::state::AgentState;
 use crate::name::{Alias, DeviceId, RegisteredId};
-use crate::proto::control::{GrantOutcome, Kept, PublicUrl, Text, Vitae};
+use crate::proto::control::{Admits, GrantOutcome, Kept, PublicUrl, Text, Vitae};
 
 /// What an agent lets others see.
 #[derive(Clone, Debug)]
@@ -57,6 +57,8 @@ pub struct ServiceView {
     pub outcome: Option<GrantOutcome>,
     /// The public names that the server has given it last, in whichever session. They stay its own.
     pub names: Option<ServiceNames>,
+    /// Who can come in, as the server says in this session; `None` when it has not said.
+    pub admits: Option<Admits>,
     /// What is known and counted of it.
     pub meter: Arc<Meter>,
 }

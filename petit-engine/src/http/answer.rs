@@ -125,7 +125,7 @@ fn parse(bytes: &Bytes) -> Result<Option<(AnswerHead, usize)>, Invalid> {
         response.extensions_mut().insert(reason);
     }
     let headers = response.headers_mut();
-    headers.reserve(parsed.headers.len());
+    headers.reserve(parsed.headers.len() + 1); // and the ID of the request
     for field in parsed.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Invalid)?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(|_| Invalid)?;

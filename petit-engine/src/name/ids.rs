@@ -6,8 +6,11 @@ use std::str::FromStr;
 
 use super::{InvalidName, check_label};
 
-/// Lower-case base32 (RFC 4648 §6 without padding): no 0/O or 1/l to mix up when read aloud.
-const BASE32: &str = "abcdefghijklmnopqrstuvwxyz234567";
+/// Of lower-case base32 (RFC 4648 §6 without padding): no 0/O or 1/l to mix up when read aloud. A match and no search in
+/// a table: every request's host is looked at in this way.
+fn is_base32(character: char) -> bool {
+    matches!(character, 'a'..='z' | '2'..='7')
+}
 
 fn base32(bytes: &[u8]) -> String {
     data_encoding::BASE32_NOPAD.encode(bytes).to_ascii_lowercase()
@@ -47,7 +50,7 @@ macro_rules! random_name {
             type Err = InvalidName;
 
             fn from_str(text: &str) -> Result<Self, InvalidName> {
-                if let Some(found) = text.chars().find(|c| !BASE32.contains(*c)) {
+                if let Some(found) = text.chars().find(|c| !is_base32(*c)) {
                     let allowed = "only a to z and 2 to 7";
                     return Err(InvalidName::Character { what: $what, found, allowed });
                 }
@@ -84,57 +87,112 @@ random_name! {
     DeviceId, "a device ID", 26 characters, 17 bytes
 }
 
-/// A service's name between customer and vendor, such as `web` or `accounts-db`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServiceName(String);
+random_name! {
+    /// Which visitor's key a request shows: 40 random bits. Not secret.
+    VisitorKeyId, "the ID of a visitor's key", 8 characters, 5 bytes
+}
+
+macro_rules! chosen_name {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Most characters.
+            pub const MAX: usize = 40;
+
+            /// The text form.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                check_chosen($what, Self::MAX, text)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        text_serde!($name);
+    };
+}
+
+/// Whether somebody may choose this name for `what`.
+fn check_chosen(what: &'static str, max: usize, text: &str) -> Result<(), InvalidName> {
+    let allowed = "lower-case letters, digits and - within";
+    if text.is_empty() || text.len() > max {
+        return Err(InvalidName::Length { what, min: 1, max, length: text.chars().count() });
+    }
+    if let Some(found) = text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
+        return Err(InvalidName::Character { what, found, allowed });
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        return Err(InvalidName::Character { what, found: '-', allowed });
+    }
+    Ok(())
+}
+
+chosen_name! {
+    /// A service's name between customer and vendor, such as `web` or `accounts-db`.
+    ServiceName, "a service name"
+}
 
 impl ServiceName {
-    /// Most characters.
-    pub const MAX: usize = 40;
-
     /// What a service is called that nobody has named.
     pub fn first() -> Self {
         Self("web".to_owned())
     }
+}
 
-    /// The text form.
-    pub fn as_str(&self) -> &str {
-        &self.0
+chosen_name! {
+    /// What the operator calls a policy, such as `cloud`.
+    PolicyName, "a policy's name"
+}
+
+impl PolicyName {
+    /// The policy that a new server has for HTTP services.
+    pub fn default_http() -> Self {
+        Self("default".to_owned())
+    }
+
+    /// The policy that a new server has for raw TCP services.
+    pub fn default_tcp() -> Self {
+        Self("default-tcp".to_owned())
     }
 }
 
-impl FromStr for ServiceName {
-    type Err = InvalidName;
+chosen_name! {
+    /// What the operator calls a visitor's key, and what services are told of who holds it: such as `billing`.
+    VisitorKeyName, "the name of a visitor's key"
+}
 
-    fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let what = "a service name";
-        let allowed = "lower-case letters, digits and - within";
-        if text.is_empty() || text.len() > Self::MAX {
-            return Err(InvalidName::Length { what, min: 1, max: Self::MAX, length: text.chars().count() });
-        }
-        if let Some(found) = text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
-            return Err(InvalidName::Character { what, found, allowed });
-        }
-        if text.starts_with('-') || text.ends_with('-') {
-            return Err(InvalidName::Character { what, found: '-', allowed });
-        }
-        Ok(Self(text.to_owned()))
+impl VisitorKeyName {
+    /// The key that a new server has.
+    pub fn first() -> Self {
+        Self("default".to_owned())
     }
 }
 
-impl fmt::Display for ServiceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
+chosen_name! {
+    /// A word by which the operator finds clients and invites again, such as `pilot` or `eu`.
+    Tag, "a tag"
 }
-
-impl fmt::Debug for ServiceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-text_serde!(ServiceName);
 
 /// A readable name for a registered ID: one label under the server's domain, or a whole domain of somebody's own.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

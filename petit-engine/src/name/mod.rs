@@ -28,7 +28,9 @@ mod vendor;
 
 pub use self::endpoint::Endpoint;
 pub use self::hosts::{HostField, InvalidHost, ServerAddr, VisitorHost};
-pub use self::ids::{Alias, DeviceId, RegisteredId, ServiceName, id_of_label};
+pub use self::ids::{
+    Alias, DeviceId, PolicyName, RegisteredId, ServiceName, Tag, VisitorKeyId, VisitorKeyName, id_of_label,
+};
 pub use self::vendor::VendorName;
 
 /// A text is not the name it should be.

@@ -9,8 +9,14 @@ pub struct RequestId(pub [u8; 16]);
 impl RequestId {
     /// As it is shown: 32 hex digits.
     pub fn hex(self) -> [u8; 32] {
+        // Twice for each request: a general encoder takes eight times the instructions of two bytes per byte.
+        let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' - 10 + value };
         let mut digits = [0; 32];
-        data_encoding::HEXLOWER.encode_mut(&self.0, &mut digits);
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            if let [high, low] = pair {
+                (*high, *low) = (digit(byte >> 4), digit(byte & 15));
+            }
+        }
         digits
     }
 }

@@ -1,8 +1,9 @@
 //! Local control: HTTP/1.1 with JSON over a Unix socket that only its owner can open.
 //!
-//! [`server`] listens and asks a [`Handler`], [`client`] calls. There is no TCP port: a web page or another user
-//! of the computer has nothing to connect to.
+//! [`server`] listens and asks a [`Handler`], [`client`] calls, [`api`] makes types of both. There is no TCP port: a web
+//! page or another user of the computer has nothing to connect to.
 
+pub mod api;
 pub mod client;
 pub mod server;
 #[cfg(windows)]

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 use petit_engine::limits;
 
-use super::prefixes;
+use super::super::networks::prefixes;
 
 /// What a connection of an address weighs, so that those of its prefixes are whole numbers.
 const UNIT: usize = 1024;

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::super::networks::network;
+use super::connections::{Connections, Entrance};
 use super::pending::{Key, Precedence};
-use super::{Connections, Entrance};
 
 /// A connection that was let in. Its place is free again when this is dropped.
 #[derive(Debug)]
@@ -38,8 +39,37 @@ enum Stage {
     Gone,
 }
 
+impl Connections {
+    /// Admits a connection, or not.
+    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, entrance: Entrance) -> Option<Ticket> {
+        let ticket = self.try_admit(peer, entrance);
+        if ticket.is_none() {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+        }
+        ticket
+    }
+
+    fn try_admit(self: &Arc<Self>, peer: IpAddr, entrance: Entrance) -> Option<Ticket> {
+        if !self.has_or_can_make_room() || (entrance != Entrance::Tls && !self.takes_visitor()) {
+            return None;
+        }
+        let peer = peer.to_canonical();
+        let is_counted = !peer.is_loopback() && !self.trusted.iter().any(|network| network.contains(&peer));
+        let counted = is_counted.then(|| network(peer));
+        if let Some(key) = counted
+            && !self.count(key, entrance)
+        {
+            return None;
+        }
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.most {
+            self.tell(self.evict_for(counted));
+        }
+        Some(Ticket::new(Arc::clone(self), counted, entrance))
+    }
+}
+
 impl Ticket {
-    pub(super) fn new(connections: Arc<Connections>, counted: Option<IpAddr>, entrance: Entrance) -> Self {
+    fn new(connections: Arc<Connections>, counted: Option<IpAddr>, entrance: Entrance) -> Self {
         let admission = Admission::new(connections, counted, entrance);
         Self { admission: Arc::new(admission), counted, in_handshake: entrance == Entrance::Tls }
     }

@@ -5,21 +5,15 @@
 //! and a stream whose visitor takes nothing is not noticed by the connection. Here requests count, and what is taken of
 //! answers, and nothing else.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
 use petit_engine::limits;
 use petit_engine::timer::LazyTimer;
 use tokio::sync::Notify;
 
-use super::body::AnswerBody;
 use super::h2_flood;
-use super::upload::BodyError;
 
 /// The requests of one connection.
 #[derive(Debug, Default)]
@@ -76,7 +70,7 @@ impl Activity {
         if activity.begun.fetch_add(1, Ordering::Relaxed) + 1 == limits::REQUESTS_PER_CONNECTION {
             activity.enough.notify_one();
         }
-        RequestGuard(Arc::clone(activity))
+        RequestGuard { activity: Arc::clone(activity), is_offered: false }
     }
 
     /// A request begins on a connection that carries one at a time.
@@ -192,88 +186,55 @@ impl Activity {
     }
 }
 
-/// A request that is under way.
+/// A request that is under way, until the body of its answer has ended.
 #[derive(Debug)]
-pub(super) struct RequestGuard(Arc<Activity>);
+pub(super) struct RequestGuard {
+    activity: Arc<Activity>,
+    /// A part of the answer was handed out, and not asked for more since.
+    is_offered: bool,
+}
 
 impl RequestGuard {
-    /// The request ends with the body of its answer.
-    pub(super) fn until_end_of(self, body: AnswerBody) -> Counted {
-        Counted { body, offered: false, under_way: self }
+    /// The visitor asks for more of the answer, so what was handed out is taken.
+    pub(super) fn was_taken(&mut self) {
+        if std::mem::take(&mut self.is_offered) {
+            self.activity.offered.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A part of the answer with so many bytes of its body is handed out.
+    pub(super) fn offers(&mut self, bytes: usize) {
+        let activity = &self.activity;
+        if !activity.carries_one() {
+            activity.earned.fetch_add(h2_flood::earned(bytes), Ordering::Relaxed);
+        }
+        activity.offered.fetch_add(1, Ordering::Relaxed);
+        activity.parts.fetch_add(1, Ordering::Relaxed);
+        self.is_offered = true;
+    }
+
+    /// An answer broke of which no length had been told.
+    pub(super) fn broke_without_length(&self) {
+        if self.activity.close_delimits_answers.load(Ordering::Relaxed) {
+            self.activity.broken.store(true, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// An answer's body that counts as activity of its connection.
-pub(super) struct Counted {
-    body: AnswerBody,
-    offered: bool,
-    under_way: RequestGuard,
-}
-
-impl Counted {
-    fn was_taken(&mut self) {
-        if std::mem::take(&mut self.offered) {
-            self.under_way.0.offered.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
         self.was_taken();
-    }
-}
-
-impl Body for Counted {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.was_taken();
-        let has_length = self.body.size_hint().exact().is_some();
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        let activity = &self.under_way.0;
-        if let Poll::Ready(Some(Err(_))) = polled
-            && !has_length
-            && activity.close_delimits_answers.load(Ordering::Relaxed)
-        {
-            activity.broken.store(true, Ordering::Relaxed);
-        }
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            if !activity.carries_one() {
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                activity.earned.fetch_add(h2_flood::earned(bytes), Ordering::Relaxed);
-            }
-            activity.offered.fetch_add(1, Ordering::Relaxed);
-            activity.parts.fetch_add(1, Ordering::Relaxed);
-            self.offered = true;
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.activity.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use http_body_util::BodyExt;
     use tokio::time::Instant;
 
+    use super::super::body::AnswerBody;
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -345,7 +306,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_not_taken_ends_its_connection_unless_another_one_is() {
         let activity = Arc::new(Activity::default());
-        let body = || Activity::enter(&activity).until_end_of(AnswerBody::full(Bytes::from_static(b"x")));
+        let body = || AnswerBody::full(Bytes::from_static(b"x")).until_end(Activity::enter(&activity));
         let mut stalled = body();
         stalled.frame().await.unwrap().unwrap();
         // Others on the same connection are taken: it goes on.

@@ -2,7 +2,9 @@
 //! request is repeated in it, and nothing of the inside is shown.
 
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{HeaderMap, Response, StatusCode};
 use petit_engine::limits;
 use petit_engine::name::ServiceName;
@@ -41,6 +43,9 @@ impl Failure {
         // the rest is not read. Nothing more can be understood on the connection.
         if self.hop() == FailedHop::Request {
             headers.insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Petit-Key")); // RFC 9110 §15.5.2
         }
         if self.status() == StatusCode::METHOD_NOT_ALLOWED {
             let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

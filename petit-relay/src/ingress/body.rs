@@ -1,6 +1,7 @@
 //! The body of an answer on its way to a visitor: Petit's own, or a service's.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use super::super::failure::Failure;
 use super::super::places::Slot;
 use super::super::visit::{VisitEnd, VisitRecorder};
+use super::activity::RequestGuard;
 use super::events::EventStream;
 use super::http1;
 use super::pace::{Pace, Patience};
@@ -17,7 +19,13 @@ use super::pool::Lease;
 use super::upload::{BodyError, trailers};
 
 /// The body of an answer.
-pub(crate) enum AnswerBody {
+pub(crate) struct AnswerBody {
+    content: Content,
+    /// The request is under way until this ends.
+    request: Option<RequestGuard>,
+}
+
+enum Content {
     /// Petit's own.
     Full(Option<Bytes>),
     /// The service's, streamed.
@@ -26,9 +34,9 @@ pub(crate) enum AnswerBody {
 
 /// A service's body on its way to a visitor. Its stream goes back to the pool when it has come to its end, and is
 /// dropped, and with it the local connection, when the visitor leaves before that.
-pub(crate) struct FromService {
+struct FromService {
     source: Option<Source>,
-    slot: Option<Slot>,
+    slot: Option<Arc<Slot>>,
     recorder: VisitRecorder,
     patience: Patience,
     trailers: bool,
@@ -109,22 +117,27 @@ impl Source {
 
 impl AnswerBody {
     pub(crate) fn full(bytes: Bytes) -> Self {
-        Self::Full(Some(bytes).filter(|bytes| !bytes.is_empty()))
+        Content::Full(Some(bytes).filter(|bytes| !bytes.is_empty())).into()
+    }
+
+    /// The request ends with this body, and for as long it counts as activity of its connection.
+    pub(super) fn until_end(self, request: RequestGuard) -> Self {
+        Self { request: Some(request), ..self }
     }
 
     pub(super) fn service(
         source: Source,
-        slot: Slot,
+        slot: Arc<Slot>,
         recorder: VisitRecorder,
         idle: Duration,
         kind: AnswerKind,
     ) -> Self {
         if source.is_end_stream() {
             recorder.ends(VisitEnd::Whole);
-            return Self::Full(None);
+            return Content::Full(None).into();
         }
         let patience = Patience::new(Pace::idle(idle));
-        Self::Service(Box::new(FromService {
+        let service = FromService {
             source: Some(source),
             slot: Some(slot),
             recorder,
@@ -136,7 +149,14 @@ impl AnswerBody {
             },
             unwritten: true,
             broken: None,
-        }))
+        };
+        Content::Service(Box::new(service)).into()
+    }
+}
+
+impl From<Content> for AnswerBody {
+    fn from(content: Content) -> Self {
+        Self { content, request: None }
     }
 }
 
@@ -149,7 +169,7 @@ impl FromService {
                 self.end(VisitEnd::Whole);
             }
             let Some(source) = &mut self.source else { return Poll::Ready(self.broken.take().map(Err)) };
-            let frame = match next(source, self.slot.as_ref(), cx) {
+            let frame = match next(source, self.slot.as_deref(), cx) {
                 Poll::Ready(Some(Err(error))) => {
                     let failure = self.slot.as_ref().and_then(|slot| slot.place().fault());
                     let failure = failure.unwrap_or_else(|| match error {
@@ -250,25 +270,40 @@ impl Body for AnswerBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
-            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Service(service) => service.poll(cx),
+        let body = self.get_mut();
+        if let Some(request) = &mut body.request {
+            request.was_taken();
         }
+        let has_length = body.size_hint().exact().is_some();
+        let polled = match &mut body.content {
+            Content::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Service(service) => service.poll(cx),
+        };
+        match (&mut body.request, &polled) {
+            (Some(request), Poll::Ready(Some(Ok(frame)))) => {
+                request.offers(frame.data_ref().map_or(0, Bytes::len));
+            }
+            (Some(request), Poll::Ready(Some(Err(_)))) if !has_length => request.broke_without_length(),
+            _ => {}
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Full(bytes) => bytes.is_none(),
-            Self::Service(service) => {
+        match &self.content {
+            Content::Full(bytes) => bytes.is_none(),
+            Content::Service(service) => {
                 service.broken.is_none() && service.source.as_ref().is_none_or(Source::is_end_stream)
             }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Service(service) => {
+        match &self.content {
+            Content::Full(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Content::Service(service) => {
                 service.source.as_ref().map_or_else(SizeHint::default, Source::size_hint)
             }
         }

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use petit_engine::http::{Coding, Invalid, check_answer};
 use petit_engine::limits;
 use petit_engine::mux::{Stream, StreamOutcome};
+use petit_engine::proto::RequestId;
 use petit_engine::proto::frame::Purpose;
 use petit_engine::timer::LazyTimer;
 use tokio::time::Instant;
@@ -24,12 +25,13 @@ use tracing::Instrument;
 use super::super::RelayShared;
 use super::super::failure::Failure;
 use super::super::places::{Claim, Place, Slot};
+use super::super::policed::Policed;
 use super::super::upstream::Upstream;
 use super::super::visit::{Visit, VisitEnd};
 use super::body::{AnswerBody, AnswerKind, Arrived, Source};
 use super::events::EventStream;
 use super::head;
-use super::http1::{Exchange, KeptStream, Sending, Trouble};
+use super::http1::{Exchange, KeptStream, RestOfUpload, Sending, Trouble};
 use super::pool::{self, Lease, Repeatable};
 use super::upload::{Limits, Streaming, VisitorBody};
 use super::visitor::{Visitor, canonical};
@@ -39,6 +41,8 @@ pub(super) struct RequestContext<'a> {
     pub(super) shared: &'a Arc<RelayShared>,
     pub(super) visit: &'a Visit,
     pub(super) upstream: &'a Upstream,
+    /// What the service's policy has said, where there is one.
+    pub(super) policed: Option<&'a Arc<Policed>>,
     /// The far end of the visitor's connection.
     pub(super) peer: SocketAddr,
     /// The host that the visitor asked for, without port.
@@ -79,7 +83,7 @@ impl RequestContext<'_> {
         let id = self.visit.id;
         let span = tracing::debug_span!(parent: None, "stream", %id, service = %self.visit.route.id);
         tokio::spawn(carrying.instrument(span));
-        let connection = pool::SharedConnection::new(sender, outcome, self.peer);
+        let connection = pool::SharedConnection::new(sender, outcome, id, self.peer);
         self.upstream.pool().keep_shared(self.upstream.number(), &connection);
         Ok(connection)
     }
@@ -115,6 +119,7 @@ impl RequestContext<'_> {
             trusted: head::is_trusted(peer, &self.shared.config.trusted_proxies),
             pseudonym: &self.shared.pseudonym,
             request: self.visit.id,
+            key: self.policed.and_then(|policed| policed.key()),
             host: self.upstream.options().host.as_ref().map(|host| host.as_str()),
         }
     }
@@ -132,11 +137,25 @@ pub(super) fn http1_builder() -> conn::http1::Builder {
     builder
 }
 
+/// A request whose answer has begun.
+struct Answered {
+    response: Response<()>,
+    body: Arrived,
+    /// Its own body is not over yet.
+    upload: Option<RestOfUpload>,
+}
+
 /// A request that got no answer.
 struct Refused {
     failure: Failure,
     /// No byte of it can have reached the service.
     never_started: bool,
+}
+
+/// A request goes out on a stream that an earlier one has opened. The agent's lines about a stream have its ID, and this
+/// line says which requests they are about; one that opens a stream has the same ID as that.
+fn log_kept(stream: RequestId) {
+    tracing::debug!(%stream, "on a stream that is kept open");
 }
 
 /// Sends a request on its way and returns the answer with its body streaming.
@@ -154,7 +173,7 @@ pub(super) async fn forward(
     let is_grpc = is_grpc(request.headers());
     let job = Job { context, place: Arc::clone(slot.place()), is_grpc };
     let version = request.version();
-    let (response, source) = if options.h2 {
+    let Answered { response, body: source, upload } = if options.h2 {
         job.over_h2(head::to_service(request, checked, &context.forwarding(visitor))).await?
     } else {
         job.over_h1(request, checked, visitor).await?
@@ -166,6 +185,9 @@ pub(super) async fn forward(
     let (head, ()) = response.into_parts();
     let body = match source {
         Arrived::Whole(body) => {
+            if let Some(upload) = upload {
+                upload.go_on(&context.shared.tasks, Arc::new(slot));
+            }
             recorder.add_down(body.len());
             recorder.ends(VisitEnd::Whole);
             AnswerBody::full(body)
@@ -176,6 +198,10 @@ pub(super) async fn forward(
                 None if is_grpc => AnswerKind::Grpc,
                 None => AnswerKind::Plain,
             };
+            let slot = Arc::new(slot);
+            if let Some(upload) = upload {
+                upload.go_on(&context.shared.tasks, Arc::clone(&slot));
+            }
             AnswerBody::service(source, slot, recorder.clone(), idle, kind)
         }
     };
@@ -218,9 +244,13 @@ struct Job<'a> {
 impl Job<'_> {
     fn streaming(&self, body: Incoming) -> Box<Streaming> {
         let idle = self.context.shared.config.limits.idle;
-        let most = self.context.upstream.options().max_body_bytes;
-        let recorder = self.context.visit.recorder.clone();
-        Streaming::new(body, Arc::clone(&self.place), recorder, Limits { idle, most, is_grpc: self.is_grpc })
+        let visit = self.context.visit;
+        let own = self.context.upstream.options().max_body_bytes;
+        let of_policy = visit.route.policy.as_ref().and_then(|policy| policy.enforced_body());
+        let most = own.into_iter().chain(of_policy).min();
+        let counted = self.context.shared.policing.body_count(visit, body.size_hint().lower());
+        let limits = Limits { idle, most, counted, is_grpc: self.is_grpc };
+        Streaming::new(body, Arc::clone(&self.place), visit.recorder.clone(), limits)
     }
 
     async fn over_h1(
@@ -228,7 +258,7 @@ impl Job<'_> {
         request: Request<Incoming>,
         checked: &head::Request,
         visitor: &Visitor,
-    ) -> Result<(Response<()>, Arrived), Failure> {
+    ) -> Result<Answered, Failure> {
         let (parts, body) = request.into_parts();
         let forwarding = self.context.forwarding(visitor);
         let coding = Coding::of(&parts.headers);
@@ -260,7 +290,7 @@ impl Job<'_> {
         is_head: bool,
         sending: Option<Sending>,
         may_reuse: bool,
-    ) -> Result<(Response<()>, Arrived), Refused> {
+    ) -> Result<Answered, Refused> {
         let context = self.context;
         let (pool, service) = (context.upstream.pool(), context.upstream.number());
         let kept = match (may_reuse, &sending) {
@@ -269,7 +299,10 @@ impl Job<'_> {
             (true, Some(_)) => pool.take(service, Repeatable::No),
         };
         let (stream, kept) = match kept {
-            Some(stream) => (stream, true),
+            Some(stream) => {
+                log_kept(stream.opened().id);
+                (stream, true)
+            }
             None => (Arc::new(context.open().map_err(Refused::for_good)?), false),
         };
         let outcome = Arc::clone(stream.outcome());
@@ -278,8 +311,8 @@ impl Job<'_> {
         let mut exchange = Exchange::begin(stream, head, is_head, sending);
         match self.first_byte(poll_fn(|cx| exchange.poll_head(cx))).await {
             Waited::Answered(Ok((head, rest))) => {
-                let (head, body) = exchange.answer(&context.shared.tasks, head, rest);
-                Ok((head, body.into()))
+                let (response, body, upload) = exchange.answer(head, rest);
+                Ok(Answered { response, body: body.into(), upload })
             }
             Waited::Answered(Err(trouble)) => {
                 let fault = matches!(trouble, Trouble::Body).then_some(Failure::BadRequest);
@@ -294,7 +327,7 @@ impl Job<'_> {
         }
     }
 
-    async fn over_h2(&self, request: Request<Incoming>) -> Result<(Response<()>, Arrived), Failure> {
+    async fn over_h2(&self, request: Request<Incoming>) -> Result<Answered, Failure> {
         let (parts, body) = request.into_parts();
         if !body.is_end_stream() {
             let request = Request::from_parts(parts, VisitorBody::Streaming(self.streaming(body)));
@@ -313,12 +346,9 @@ impl Job<'_> {
         }
     }
 
-    async fn send_h2(
-        &self,
-        mut request: Request<VisitorBody>,
-        may_reuse: bool,
-    ) -> Result<(Response<()>, Arrived), Refused> {
+    async fn send_h2(&self, mut request: Request<VisitorBody>, may_reuse: bool) -> Result<Answered, Refused> {
         let context = self.context;
+        let is_head = request.method() == Method::HEAD;
         // Of HTTP/2 the host is a part of the target.
         let host = request.headers_mut().remove(HOST);
         let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(context.host);
@@ -330,7 +360,10 @@ impl Job<'_> {
             context.upstream.pool().share(context.upstream.number(), context.peer).filter(|_| may_reuse);
         let was_kept = kept.is_some();
         let mut connection = match kept {
-            Some(connection) => connection,
+            Some(connection) => {
+                log_kept(connection.id);
+                connection
+            }
             None => context.connect_h2().await.map_err(Refused::for_good)?,
         };
         let place = connection.enter();
@@ -341,13 +374,14 @@ impl Job<'_> {
                 check_answer(&response).map_err(|Invalid| Refused::for_good(Failure::ServiceInvalid))?;
                 let (parts, body) = response.into_parts();
                 // What these have no body for would be read as something else.
-                let has_none = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+                let has_none =
+                    is_head || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
                 let arrived = if has_none {
                     Arrived::Whole(Bytes::new())
                 } else {
                     Arrived::Streaming(Source::Hyper { body, lease: Lease::Shared(place) })
                 };
-                Ok((Response::from_parts(parts, ()), arrived))
+                Ok(Answered { response: Response::from_parts(parts, ()), body: arrived, upload: None })
             }
             Waited::Answered(Err(error)) => {
                 let invalid = error.is_parse() || is_no_http2(&error);

@@ -34,7 +34,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HeaderValue, VARY};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -45,7 +45,6 @@ use petit_engine::proto::control::ServiceKind;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
-use tracing::Instrument;
 
 use self::activity::{Activity, Over};
 pub(super) use self::body::AnswerBody;
@@ -60,6 +59,7 @@ pub(super) use self::visitor::{Transport, Visitor, canonical};
 use super::admission::Admission;
 use super::failure::Failure;
 use super::front_probe::{ANSWER_FIELD, TOKEN_FIELD};
+use super::policy::PresentedKey;
 use super::route::decide;
 use super::visit::{Asked, Protocol, Visit, VisitEnd};
 use super::{RelayShared, invite_page};
@@ -127,7 +127,7 @@ where
                 ends_connection(&mut answer, is_h2, activity);
             }
             activity.answers(answer.status() == StatusCode::SWITCHING_PROTOCOLS);
-            Ok::<_, Infallible>(answer.map(|body| under_way.until_end_of(body)))
+            Ok::<_, Infallible>(answer.map(|body| body.until_end(under_way)))
         }
     });
     let broken = Arc::clone(&activity.broken);
@@ -196,12 +196,15 @@ async fn guarded(
 ) -> Response<AnswerBody> {
     let id = shared.next_request_id();
     let span = tracing::debug_span!("request", %id, service = tracing::field::Empty);
-    let mut answer = pin!(answer(shared, connection, request, id).instrument(span));
-    let caught =
-        poll_fn(|cx| match std::panic::catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
+    let mut answer = pin!(answer(shared, connection, request, id));
+    let caught = poll_fn(|cx| {
+        // As `instrument` does, but for nothing where nobody listens: a span that is off is still asked at each poll.
+        let _in_span = (!span.is_disabled()).then(|| span.enter());
+        match std::panic::catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
             Ok(poll) => poll.map(Some),
             Err(_) => Poll::Ready(None),
-        });
+        }
+    });
     let mut answer = caught.await.unwrap_or_else(|| {
         tracing::error!(request = %id, "a request failed within; only that request ended");
         shared.faults.fetch_add(1, Ordering::Relaxed);
@@ -258,7 +261,9 @@ async fn answer(
         Err(Failure::Unknown) if is_invite_page(shared, &checked, &request) => return invite_page::page(),
         Err(failure) => return failure.answer(None, id, legacy),
     };
-    tracing::Span::current().record("service", tracing::field::display(&route.id));
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        tracing::Span::current().record("service", tracing::field::display(&route.id));
+    }
     let version = request.version();
     let visit = Visit::begin(
         shared.observer.as_ref(),
@@ -268,7 +273,7 @@ async fn answer(
         || (Protocol::of(version, checked.websocket), Some(Asked::of(&request))),
     );
     let result = carry(shared, connection, request, &checked, &visit).await;
-    let answer = result.unwrap_or_else(|failed| {
+    let mut answer = result.unwrap_or_else(|failed| {
         visit.recorder.ends(VisitEnd::Failed(failed.failure));
         let mut answer = failed.failure.answer(Some(&visit.route.name), id, legacy);
         // A version that HTTP/1.0 does not know would be answered for it by hyper; its connection ends as always.
@@ -278,6 +283,11 @@ async fn answer(
         }
         answer
     });
+    // A cache on the way must not give it to whoever shows no key: only of `Authorization` it knows that by itself (RFC
+    // 9111 §3.5).
+    if visit.route.policy.as_ref().is_some_and(|policy| policy.keys.is_some()) {
+        answer.headers_mut().append(VARY, HeaderValue::from_static("Petit-Key"));
+    }
     visit.recorder.set_status(answer.status());
     answer
 }
@@ -295,8 +305,8 @@ impl From<Failure> for Failed {
     }
 }
 
-/// The steps of a visit whose route is known: may its connection ask for services, is it one of HTTP, is its client
-/// there, a place for it, a stream and the answer.
+/// The steps of a visit whose route is known: is its service one of HTTP, what does the service's policy say, may its
+/// connection ask for services, is its client there, a place for it, a stream and the answer.
 async fn carry(
     shared: &Arc<RelayShared>,
     connection: &Connection,
@@ -304,10 +314,18 @@ async fn carry(
     checked: &head::Request,
     visit: &Visit,
 ) -> Result<Response<AnswerBody>, Failed> {
+    visit.route.must_be(ServiceKind::Http)?;
+    // Before it says anything of the service's client, and before its connection counts as one that asks for services.
+    let policed = match &visit.route.policy {
+        Some(policy) => {
+            let (key, body_bytes) = (PresentedKey::of(request.headers()), request.body().size_hint().lower());
+            Some(shared.policing.ask(visit, policy, key, body_bytes)?)
+        }
+        None => None,
+    };
     if !connection.admission.try_settle_as_visitor() {
         return Err(Failure::Busy.into());
     }
-    visit.route.must_be(ServiceKind::Http)?;
     let Some(upstream) = shared.awaited.find(&shared.registry, &visit.route).await else {
         let presence = shared.registry.presence(&visit.route);
         return Err(presence.failure().unwrap_or(Failure::NotOffered).into());
@@ -319,6 +337,7 @@ async fn carry(
         shared,
         visit,
         upstream: &upstream,
+        policed: policed.as_ref(),
         peer: connection.visitor.peer,
         host: checked.host.name(),
         timer: connection.activity.timer(),
@@ -353,7 +372,8 @@ async fn pass_on(
     visitor: &Visitor,
 ) -> Result<Response<AnswerBody>, Failure> {
     let claim = context.claim(!request.body().is_end_stream());
-    let slot = context.shared.place(&context.upstream.rooms().visits, claim).await?;
+    let mut slot = context.shared.place(&context.upstream.rooms().visits, claim).await?;
+    slot.hold(context.policed.cloned());
     context.visit.recorder.placed();
     if checked.websocket {
         upgrade::websocket(context, head::to_service(request, checked, &context.forwarding(visitor)), slot)

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hyper::client::conn::{http1, http2};
 use petit_engine::limits;
 use petit_engine::mux::{Stream, StreamOutcome};
+use petit_engine::proto::RequestId;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -67,6 +68,8 @@ pub(super) enum Repeatable {
 pub(super) struct SharedConnection {
     pub(super) sender: http2::SendRequest<VisitorBody>,
     pub(super) outcome: Arc<StreamOutcome>,
+    /// The ID of its stream, which is that of the request that has opened it.
+    pub(super) id: RequestId,
     active: Arc<AtomicUsize>,
     /// The service has said that it takes no more on it.
     retired: Arc<AtomicBool>,
@@ -83,10 +86,11 @@ impl SharedConnection {
     pub(super) fn new(
         sender: http2::SendRequest<VisitorBody>,
         outcome: Arc<StreamOutcome>,
+        id: RequestId,
         peer: SocketAddr,
     ) -> Self {
         let user = Arc::new(Mutex::new(User { peer, since: Instant::now() }));
-        Self { sender, outcome, active: Arc::default(), retired: Arc::default(), user }
+        Self { sender, outcome, id, active: Arc::default(), retired: Arc::default(), user }
     }
 
     fn user(&self) -> MutexGuard<'_, User> {

@@ -38,10 +38,11 @@ pub(super) async fn websocket(
     }
     // A WebSocket has a place of its own kind; that of a request is free again once it is one.
     let room = context.upstream.rooms().websockets.as_ref().ok_or(Failure::NotHttp)?;
-    let socket = tokio::select! {
+    let mut socket = tokio::select! {
         entered = room.enter(context.claim(false)) => entered?,
         () = slot.place().lost() => return Err(Failure::GaveWay),
     };
+    socket.hold(context.policed.cloned());
     let stream = context.open()?;
     let outcome = Arc::clone(stream.outcome());
     let handshake = http1_builder().handshake(TokioIo::new(stream));
@@ -77,7 +78,7 @@ pub(super) async fn websocket(
         let lease = Lease::Once { _sender: sender, outcome };
         let response = response.map(|body| {
             let source = Source::Hyper { body, lease };
-            AnswerBody::service(source, slot, recorder, idle, AnswerKind::Plain)
+            AnswerBody::service(source, Arc::new(slot), recorder, idle, AnswerKind::Plain)
         });
         let mut response = head::to_visitor(response, Version::HTTP_11, context.host);
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -91,10 +92,16 @@ pub(super) async fn websocket(
     let service = hyper::upgrade::on(&mut response);
     let (shared, goodbye) = (Arc::clone(context.shared), context.goodbye());
     let joined = async move {
+        let visitor = async { visitor.await.map_err(|_| VisitEnd::VisitorLeft) };
+        let broken = || VisitEnd::Failed(Failure::of_stream_outcome(&outcome));
+        let service = async { service.await.map_err(|_| broken()) };
         // Both resolve once both heads are on their way.
-        if let Ok((visitor, service)) = tokio::try_join!(visitor, service) {
-            let _counted = shared.leaving.websocket();
-            join(visitor, service, idle, goodbye, (socket, recorder)).await;
+        match tokio::try_join!(visitor, service) {
+            Ok((visitor, service)) => {
+                let _counted = shared.leaving.websocket();
+                join(visitor, service, idle, goodbye, (socket, recorder)).await;
+            }
+            Err(end) => recorder.ends(end),
         }
     };
     context.shared.tasks.spawn(joined.in_current_span());

@@ -12,6 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::super::failure::Failure;
 use super::super::places::Place;
+use super::super::policed::BodyCount;
 use super::super::visit::VisitRecorder;
 use super::head;
 use super::pace::{Pace, Patience};
@@ -54,12 +55,13 @@ pub(crate) enum VisitorBody {
 }
 
 /// What a visitor's body may be like.
-#[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// The longest pause once the service has answered.
     pub(super) idle: Duration,
     /// The most bytes.
     pub(super) most: Option<u64>,
+    /// Takes note of more than a policy would like.
+    pub(super) counted: Option<Box<BodyCount>>,
     /// It is a gRPC call, of which both sides may be silent for long from the start, and whose trailers pass.
     pub(super) is_grpc: bool,
 }
@@ -73,6 +75,7 @@ pub(crate) struct Streaming {
     /// What the pace becomes once the service has answered.
     later: Option<Duration>,
     left: Option<u64>,
+    counted: Option<Box<BodyCount>>,
     trailers: bool,
 }
 
@@ -85,7 +88,7 @@ impl Streaming {
         recorder: VisitRecorder,
         limits: Limits,
     ) -> Box<Self> {
-        let Limits { idle, most, is_grpc } = limits;
+        let Limits { idle, most, counted, is_grpc } = limits;
         // Both sides of a gRPC call may be silent for long from the start.
         let pace = if is_grpc { Pace::idle(idle) } else { Pace::BODY };
         Box::new(Self {
@@ -95,6 +98,7 @@ impl Streaming {
             patience: Patience::new(pace),
             later: (!is_grpc).then_some(idle),
             left: most,
+            counted,
             trailers: is_grpc,
         })
     }
@@ -130,6 +134,9 @@ impl Streaming {
                     self.patience.moved(length);
                     self.place.passed(length);
                     self.recorder.add_up(length);
+                    if let Some(counted) = &mut self.counted {
+                        counted.add(length);
+                    }
                     if let Some(left) = &mut self.left {
                         match left.checked_sub(length as u64) {
                             Some(rest) => *left = rest,

@@ -28,18 +28,20 @@
 //! a newcomer then looks at whose turn is next, among four at most, in O(log holders). That holders are put into their
 //! order again when their weight has sunk costs no more than the count, between two counts.
 
+mod counters;
+mod member;
 mod place;
 mod pool;
 mod ranking;
 mod room;
 mod share;
+mod shortage;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use ipnet::IpNet;
@@ -48,68 +50,15 @@ use petit_engine::name::{DeviceId, RegisteredId};
 use petit_engine::proto::control::ServiceKind;
 use petit_engine::proto::rate::Rate;
 
+use self::counters::Counters;
+pub(super) use self::member::Claim;
 use self::place::Clock;
 pub(super) use self::place::Place;
 use self::pool::PlacePool;
-pub(super) use self::room::{Claim, Room, Slot};
-use self::share::Stage;
-use super::admission::network;
+pub(super) use self::room::{Room, Slot};
+pub use self::shortage::{Holder, PlaceCounts, Scarce, Shortage};
 use super::limits_config::LimitsConfig;
-
-/// What there is a limited number of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scarce {
-    /// Requests under way, of all clients.
-    Requests,
-    /// Visits under way to one client: requests, WebSockets and raw TCP connections.
-    Visits(DeviceId),
-    /// WebSockets of one client.
-    WebSockets(DeviceId),
-    /// Requests under way to one service.
-    ServiceRequests(RegisteredId),
-}
-
-/// Who holds places that others would like to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Holder {
-    /// A client.
-    Client(DeviceId),
-    /// One of a client's services.
-    Service(RegisteredId),
-    /// A visitor's network.
-    Visitor(IpAddr),
-    /// All visitors without a share of their own.
-    Exempt,
-}
-
-/// Places that are running short, and who has them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shortage {
-    /// Places for what.
-    pub what: Scarce,
-    /// In use.
-    pub used: usize,
-    /// How many there are.
-    pub most: usize,
-    /// Who holds most of them, each of [`Holder`]'s kinds by itself.
-    pub holders: Vec<(Holder, usize)>,
-}
-
-/// What became of visits for which there was no place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PlaceCounts {
-    /// Requests that were refused for want of a place, or beyond their service's rate.
-    pub refused: u64,
-    /// Visits that gave way while nothing of their body had come.
-    pub gave_way_without_body: u64,
-    /// Visits that gave way before the service had begun its answer.
-    pub gave_way_unanswered: u64,
-    /// Visits that were broken off for others.
-    pub broken_off: u64,
-}
-
-/// Holders that a shortage names, of each kind.
-const NAMED: usize = 5;
+use super::networks::network;
 
 /// Where the visits of one service have their places.
 #[derive(Debug)]
@@ -226,84 +175,23 @@ impl Places {
 
     /// A request was refused for want of room.
     pub(super) fn refused(&self) {
-        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        self.counters.refused();
     }
 
     /// What became of visits for which there was no place.
     pub(super) fn counts(&self) -> PlaceCounts {
-        let Counters { refused, gave_way, .. } = &*self.counters;
-        let [without_body, unanswered, broken_off] = gave_way;
-        PlaceCounts {
-            refused: refused.load(Ordering::Relaxed),
-            gave_way_without_body: without_body.load(Ordering::Relaxed),
-            gave_way_unanswered: unanswered.load(Ordering::Relaxed),
-            broken_off: broken_off.load(Ordering::Relaxed),
-        }
+        self.counters.get()
     }
 
     /// Of what more than three quarters are in use, and who has it.
     pub(super) fn shortages(&self) -> Vec<Shortage> {
         let pools = self.tables().pools.all();
         let all = std::iter::once(&self.requests).chain(&pools);
-        all.filter(|pool| pool.used() * 4 > pool.most() * 3).map(|pool| shortage(pool)).collect()
+        all.filter(|pool| pool.used() * 4 > pool.most() * 3).map(|pool| pool.shortage()).collect()
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn shortage(pool: &PlacePool) -> Shortage {
-    let census = ranking::census(pool);
-    let most_of = |mut holders: Vec<(Holder, usize)>| {
-        holders.sort_unstable_by_key(|(_, held)| std::cmp::Reverse(*held));
-        holders.truncate(NAMED);
-        holders
-    };
-    let mut holders = most_of(census.owners.all().filter(|(_, held)| *held > 0).collect());
-    let visitors = census.visitors.all().map(|(visitor, held)| (Holder::Visitor(visitor), held));
-    let exempt = (census.exempt > 0).then_some((Holder::Exempt, census.exempt));
-    holders.extend(most_of(visitors.chain(exempt).collect()));
-    Shortage { what: pool.what(), used: pool.used(), most: pool.most(), holders }
-}
-
-/// Counts what the pools of a relay do.
-#[derive(Debug)]
-struct Counters {
-    refused: AtomicU64,
-    /// By [`Stage`].
-    gave_way: [AtomicU64; 3],
-    /// So that a long shortage does not fill the log.
-    lines: Mutex<Rate>,
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self { refused: AtomicU64::new(0), gave_way: Default::default(), lines: Mutex::new(Rate::new(1, 1)) }
-    }
-}
-
-impl Counters {
-    /// A visit that had come so far has given its place to another.
-    fn gave_way(&self, pool: &PlacePool, stage: Stage) {
-        let [without_body, unanswered, broken_off] = &self.gave_way;
-        let counter = match stage {
-            Stage::AwaitsBody => without_body,
-            Stage::Unanswered => unanswered,
-            Stage::Flows => broken_off,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.allow(tokio::time::Instant::now().into_std()) {
-            let Shortage { what, used, most, holders } = shortage(pool);
-            tracing::warn!(
-                ?what,
-                used,
-                most,
-                ?holders,
-                "places are short; who holds much gives some up to others"
-            );
-        }
     }
 }
 

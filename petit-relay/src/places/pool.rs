@@ -15,9 +15,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::super::failure::Failure;
-use super::ranking::{Ranking, Willing};
-use super::room::{Claim, Room};
-use super::{Counters, Scarce};
+use super::counters::Counters;
+use super::member::{Claim, Member};
+use super::ranking::{Ranking, Willing, census};
+use super::shortage::{Holder, Scarce, Shortage};
+
+/// Holders that a shortage names, of each kind.
+const NAMED: usize = 5;
 
 /// A number of places.
 #[derive(Debug)]
@@ -30,7 +34,7 @@ pub(super) struct PlacePool {
     line_since: Mutex<Instant>,
     /// Rung for each place that becomes free while somebody waits.
     bell: Notify,
-    rooms: Mutex<HashMap<u64, Weak<Room>>>,
+    members: Mutex<HashMap<u64, Weak<dyn Member>>>,
     ranking: Mutex<Ranking>,
     counters: Arc<Counters>,
 }
@@ -52,7 +56,7 @@ impl PlacePool {
             waiting: AtomicUsize::new(0),
             line_since: Mutex::new(Instant::now()),
             bell: Notify::new(),
-            rooms: Mutex::default(),
+            members: Mutex::default(),
             ranking: Mutex::default(),
             counters: Arc::clone(counters),
         })
@@ -70,11 +74,26 @@ impl PlacePool {
 
     /// What one visitor may have of them while others wait: a quarter of a service's, a sixteenth where several
     /// services share.
-    pub(super) fn share_of_a_visitor(&self) -> usize {
+    fn share_of_a_visitor(&self) -> usize {
         match self.what {
             Scarce::ServiceRequests(_) => self.most / 4,
             Scarce::Requests | Scarce::Visits(_) | Scarce::WebSockets(_) => self.most / 16,
         }
+    }
+
+    /// How many are in use, and by whom.
+    pub(super) fn shortage(&self) -> Shortage {
+        let census = census(self.what, self.most, &self.members());
+        let most_of = |mut holders: Vec<(Holder, usize)>| {
+            holders.sort_unstable_by_key(|(_, held)| std::cmp::Reverse(*held));
+            holders.truncate(NAMED);
+            holders
+        };
+        let mut holders = most_of(census.owners.all().filter(|(_, held)| *held > 0).collect());
+        let visitors = census.visitors.all().map(|(visitor, held)| (Holder::Visitor(visitor), held));
+        let exempt = (census.exempt > 0).then_some((Holder::Exempt, census.exempt));
+        holders.extend(most_of(visitors.chain(exempt).collect()));
+        Shortage { what: self.what, used: self.used(), most: self.most, holders }
     }
 
     /// How many are in use.
@@ -83,11 +102,11 @@ impl PlacePool {
     }
 
     /// The rooms that share it.
-    pub(super) fn rooms(&self) -> Vec<Arc<Room>> {
+    pub(super) fn members(&self) -> Vec<Arc<dyn Member>> {
         self.table().values().filter_map(Weak::upgrade).collect()
     }
 
-    pub(super) fn add(&self, number: u64, room: Weak<Room>) {
+    pub(super) fn add(&self, number: u64, room: Weak<dyn Member>) {
         self.table().insert(number, room);
     }
 
@@ -95,8 +114,8 @@ impl PlacePool {
         self.table().remove(&number);
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<u64, Weak<Room>>> {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, HashMap<u64, Weak<dyn Member>>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a place if there is one and nobody waits for it.
@@ -125,7 +144,7 @@ impl PlacePool {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(super) async fn wait(&self, room: &Room, claim: Claim) -> Result<(), Failure> {
+    pub(super) async fn wait(&self, room: &dyn Member, claim: Claim) -> Result<(), Failure> {
         if self.most == 0 {
             return Err(Failure::Busy);
         }
@@ -166,19 +185,19 @@ impl PlacePool {
     }
 
     /// Takes a place from who is to give one up. It changes hands, so nobody else gets in between.
-    fn take_over(&self, room: &Room, claim: Claim, willing: Willing) -> bool {
+    fn take_over(&self, room: &dyn Member, claim: Claim, willing: Willing) -> bool {
         // One that is free is for whoever is first in the line.
         self.used() >= self.most && self.take_from_others(room, claim, willing)
     }
 
     /// As [`Self::take_over`], also where some are free.
-    pub(super) fn take_from_others(&self, room: &Room, claim: Claim, willing: Willing) -> bool {
+    pub(super) fn take_from_others(&self, room: &dyn Member, claim: Claim, willing: Willing) -> bool {
         let mut ranking = self.ranking.lock().unwrap_or_else(PoisonError::into_inner);
-        ranking.refresh(self);
-        let found = ranking.give_way(self, room, claim, willing);
+        ranking.refresh(self.what, self.most, || self.members());
+        let found = ranking.give_way(room.owner_in(self.what), claim, self.share_of_a_visitor(), willing);
         drop(ranking);
         if let Some(stage) = found {
-            self.counters.gave_way(self, stage);
+            self.counters.gave_way(stage, || self.shortage());
         }
         found.is_some()
     }
@@ -241,7 +260,7 @@ mod tests {
         assert!(first.is_first);
         let start = Instant::now();
         let claim = Claim { visitor: None, has_body: false };
-        pool.wait(&room, claim).await.unwrap();
+        pool.wait(room.as_ref(), claim).await.unwrap();
         assert!(start.elapsed() <= limits::GIVE_WAY_AFTER, "{:?}", start.elapsed());
         assert_eq!((pool.used(), pool.waiting()), (1, 1));
     }

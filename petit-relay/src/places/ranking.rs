@@ -12,12 +12,11 @@ use ipnet::Ipv6Net;
 use petit_engine::limits;
 use tokio::time::Instant;
 
-use super::super::admission::prefixes;
-use super::Holder;
+use super::super::networks::prefixes;
+use super::member::{Claim, Member, Seated};
 use super::place::Clock;
-use super::pool::PlacePool;
-use super::room::{Claim, Room, Seated};
 use super::share::{Harm, Held, LEAST_HELD, Scope, Stage, most_in_48, most_in_56};
+use super::shortage::{Holder, Scarce};
 
 /// What a holder is to give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,7 +252,9 @@ pub(super) struct Ranking {
     census: Census,
     /// So many hold something that nobody is spared for holding little.
     are_many: bool,
-    rooms: Vec<Weak<Room>>,
+    /// Of which pool it is.
+    pool: Option<Scarce>,
+    rooms: Vec<Weak<dyn Member>>,
     groups: Vec<Group>,
     by_owner: HashMap<Option<usize>, Vec<usize>>,
     /// Made when they are asked for.
@@ -263,19 +264,24 @@ pub(super) struct Ranking {
 }
 
 impl Ranking {
-    /// Counts anew what is too old.
-    pub(super) fn refresh(&mut self, pool: &PlacePool) {
+    /// Counts anew what is too old. `pool` has `most` places, and is shared by `members`.
+    pub(super) fn refresh(
+        &mut self,
+        pool: Scarce,
+        most: usize,
+        members: impl FnOnce() -> Vec<Arc<dyn Member>>,
+    ) {
         let now = Instant::now();
         if self.good_until.is_some_and(|until| now < until) {
             return;
         }
-        *self = Self::default();
-        self.census.most = pool.most();
+        *self = Self { pool: Some(pool), ..Self::default() };
+        self.census.most = most;
         let mut found: HashMap<(Who, VisitKind), usize> = HashMap::new();
-        for room in pool.rooms() {
+        for room in members() {
             let owner = self.census.owner(room.owner_in(pool));
-            let tick = room.clock().now();
-            room.for_each(|seated| {
+            let tick = room.now();
+            room.for_each(&mut |seated| {
                 let who = Who { owner, visitor: self.census.visitor(seated.visitor) };
                 let kind =
                     if seated.stage == Stage::AwaitsBody { VisitKind::Bodiless } else { VisitKind::Other };
@@ -311,21 +317,21 @@ impl Ranking {
     /// Takes a place from who is next to give one up to this newcomer, and says how far that visit had come.
     pub(super) fn give_way(
         &mut self,
-        pool: &PlacePool,
-        room: &Room,
+        owner: Option<Holder>,
         claim: Claim,
+        share_of_a_visitor: usize,
         willing: Willing,
     ) -> Option<Stage> {
-        let owner = self.census.owner(room.owner_in(pool));
+        let owner = self.census.owner(owner);
         let who = Who { owner, visitor: self.census.visitor(claim.visitor) };
-        let newcomer = self.census.with(who, pool.share_of_a_visitor());
-        let stage = self.next_below(who, newcomer, pool, willing)?;
+        let newcomer = self.census.with(who, share_of_a_visitor);
+        let stage = self.next_below(who, newcomer, willing)?;
         self.census.add(who, 1);
         Some(stage)
     }
 
     /// Asks everybody, and then those who have more and more in common with the newcomer.
-    fn next_below(&mut self, who: Who, newcomer: Held, pool: &PlacePool, willing: Willing) -> Option<Stage> {
+    fn next_below(&mut self, who: Who, newcomer: Held, willing: Willing) -> Option<Stage> {
         // A prefix with no more than its share weighs nothing that could be left out.
         let prefixes = self.census.prefixes(who);
         let among = [
@@ -337,7 +343,7 @@ impl Ranking {
         let others = (willing == Willing::Fairly).then_some(VisitKind::Other);
         for kind in std::iter::once(VisitKind::Bodiless).chain(others) {
             for among in among.into_iter().flatten() {
-                if let Some(stage) = self.next_among(among, kind, newcomer, pool) {
+                if let Some(stage) = self.next_among(among, kind, newcomer) {
                     return Some(stage);
                 }
             }
@@ -345,17 +351,12 @@ impl Ranking {
         None
     }
 
-    fn next_among(
-        &mut self,
-        among: Among,
-        kind: VisitKind,
-        newcomer: Held,
-        pool: &PlacePool,
-    ) -> Option<Stage> {
+    fn next_among(&mut self, among: Among, kind: VisitKind, newcomer: Held) -> Option<Stage> {
         let scope = among.scope();
         let newcomer = newcomer.within(scope);
         self.make_turns(among, kind);
-        let Self { census, are_many, rooms, groups, turns, amends, .. } = self;
+        let Self { census, are_many, pool, rooms, groups, turns, amends, .. } = self;
+        let pool = (*pool)?;
         let turns = turns.get_mut(&(among, kind))?;
         while let Some(mut turn) = turns.peek_mut() {
             let group = groups.get_mut(turn.group)?;
@@ -434,12 +435,12 @@ impl Turn {
     }
 }
 
-/// Counts who holds what of a pool.
-pub(super) fn census(pool: &PlacePool) -> Census {
-    let mut census = Census { most: pool.most(), ..Census::default() };
-    for room in pool.rooms() {
+/// Counts who holds what of a pool of `most` places that `members` share.
+pub(super) fn census(pool: Scarce, most: usize, members: &[Arc<dyn Member>]) -> Census {
+    let mut census = Census { most, ..Census::default() };
+    for room in members {
         let owner = census.owner(room.owner_in(pool));
-        room.for_each(|seated| {
+        room.for_each(&mut |seated| {
             let visitor = census.visitor(seated.visitor);
             census.add(Who { owner, visitor }, 1);
         });

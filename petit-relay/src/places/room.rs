@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use petit_engine::name::{DeviceId, RegisteredId};
@@ -10,20 +10,12 @@ use petit_engine::proto::rate::Rate;
 use tokio::time::Instant;
 
 use super::super::failure::Failure;
+use super::super::policed::Policed;
+use super::member::{Claim, Member, Seated};
 use super::place::{Clock, Place};
 use super::pool::{PlacePool, Taken};
 use super::ranking::Willing;
-use super::share::Stage;
-use super::{Holder, Scarce};
-
-/// Who asks for a place.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Claim {
-    /// The visitor's network; `None` when it has no share of its own.
-    pub(crate) visitor: Option<IpAddr>,
-    /// A request whose body is still to come.
-    pub(crate) has_body: bool,
-}
+use super::shortage::{Holder, Scarce};
 
 /// The visits of one kind to one service.
 #[derive(Debug)]
@@ -56,19 +48,6 @@ struct Seat {
     begun: u64,
 }
 
-/// A visit as the table sees it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seated {
-    pub(super) visitor: Option<IpAddr>,
-    pub(super) stage: Stage,
-    /// Counts up with each visit of a room.
-    pub(super) begun: u64,
-    /// The tick in which it began.
-    pub(super) begun_at: u32,
-    /// The tick in which anything last moved.
-    pub(super) moved: u32,
-}
-
 /// Places that are kept for the visits to come, at most.
 const SPARE: usize = 64;
 
@@ -91,7 +70,8 @@ impl Room {
             clock,
         });
         for pool in &room.pools {
-            pool.add(number, Arc::downgrade(&room));
+            let member: Weak<Self> = Arc::downgrade(&room);
+            pool.add(number, member);
         }
         room
     }
@@ -137,56 +117,6 @@ impl Room {
         self.seats().begun
     }
 
-    /// How long visits usually last, measured while places are short.
-    pub(super) fn typical(&self) -> Duration {
-        self.typical.get()
-    }
-
-    pub(super) fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    /// Which of those who share a pool this room belongs to.
-    pub(super) fn owner_in(&self, pool: &PlacePool) -> Option<Holder> {
-        match pool.what() {
-            Scarce::Requests => Some(Holder::Client(self.client)),
-            Scarce::Visits(_) | Scarce::WebSockets(_) => Some(Holder::Service(self.service)),
-            Scarce::ServiceRequests(_) => None,
-        }
-    }
-
-    /// Shows every visit.
-    pub(super) fn for_each(&self, mut see: impl FnMut(Seated)) {
-        for Seat { place, visitor, begun } in &self.seats().taken {
-            see(Seated {
-                visitor: *visitor,
-                stage: place.stage(),
-                begun: *begun,
-                begun_at: place.begun_at,
-                moved: place.last_moved(),
-            });
-        }
-    }
-
-    /// Takes a visit's place from it; what it had of `pool` goes to the caller. False when the visit is over, or has
-    /// come further meanwhile.
-    pub(super) fn take_from(&self, visit: &Seated, pool: &PlacePool) -> bool {
-        let mut seats = self.seats();
-        let found = seats.taken.iter().position(|seat| seat.begun == visit.begun);
-        let Some(index) = found
-            .filter(|index| seats.taken.get(*index).is_some_and(|seat| seat.place.stage() == visit.stage))
-        else {
-            return false;
-        };
-        let Some(place) = seats.empty(index) else { return false };
-        drop(seats);
-        place.lose();
-        for other in self.pools.iter().filter(|other| !std::ptr::eq(other.as_ref(), pool)) {
-            other.give_back();
-        }
-        true
-    }
-
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.seats().taken.is_empty()
@@ -206,6 +136,53 @@ impl Room {
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Member for Room {
+    fn typical(&self) -> Duration {
+        self.typical.get()
+    }
+
+    fn now(&self) -> u32 {
+        self.clock.now()
+    }
+
+    fn owner_in(&self, pool: Scarce) -> Option<Holder> {
+        match pool {
+            Scarce::Requests => Some(Holder::Client(self.client)),
+            Scarce::Visits(_) | Scarce::WebSockets(_) => Some(Holder::Service(self.service)),
+            Scarce::ServiceRequests(_) => None,
+        }
+    }
+
+    fn for_each(&self, see: &mut dyn FnMut(Seated)) {
+        for Seat { place, visitor, begun } in &self.seats().taken {
+            see(Seated {
+                visitor: *visitor,
+                stage: place.stage(),
+                begun: *begun,
+                begun_at: place.begun_at,
+                moved: place.last_moved(),
+            });
+        }
+    }
+
+    fn take_from(&self, visit: &Seated, pool: Scarce) -> bool {
+        let mut seats = self.seats();
+        let found = seats.taken.iter().position(|seat| seat.begun == visit.begun);
+        let Some(index) = found
+            .filter(|index| seats.taken.get(*index).is_some_and(|seat| seat.place.stage() == visit.stage))
+        else {
+            return false;
+        };
+        let Some(place) = seats.empty(index) else { return false };
+        drop(seats);
+        place.lose();
+        for other in self.pools.iter().filter(|other| other.what() != pool) {
+            other.give_back();
+        }
+        true
     }
 }
 
@@ -265,7 +242,7 @@ impl Entering<'_> {
     async fn wait(&mut self, claim: Claim) -> Result<(), Failure> {
         while !self.goes_through() {
             let Some(pool) = self.room.pools.get(self.through) else { break };
-            pool.wait(self.room, claim).await?;
+            pool.wait(self.room.as_ref(), claim).await?;
             self.crowded = true;
             self.through += 1;
         }
@@ -281,7 +258,7 @@ impl Entering<'_> {
             let is_last = self.through + 1 == self.room.pools.len();
             let is_free = (!is_last || has_replaced) && pool.try_take().is_some();
             if !is_free {
-                if !pool.take_from_others(self.room, claim, Willing::Fairly) {
+                if !pool.take_from_others(self.room.as_ref(), claim, Willing::Fairly) {
                     return false;
                 }
                 has_replaced = true;
@@ -301,7 +278,7 @@ impl Entering<'_> {
         seats.taken.push(Seat { place: Arc::clone(&place), visitor: claim.visitor, begun });
         drop(seats);
         self.through = 0; // it is the slot's now
-        Slot { since: self.crowded.then(Instant::now), place, room }
+        Slot { since: self.crowded.then(Instant::now), place, room, policed: None }
     }
 }
 
@@ -320,9 +297,16 @@ pub(crate) struct Slot {
     place: Arc<Place>,
     /// Since when, if anybody wants to know.
     since: Option<Instant>,
+    /// What its policy has let in.
+    policed: Option<Arc<Policed>>,
 }
 
 impl Slot {
+    /// Its visit counts towards the limits of its policy as long as this is held.
+    pub(crate) fn hold(&mut self, policed: Option<Arc<Policed>>) {
+        self.policed = policed;
+    }
+
     /// What may be known of the visit.
     pub(crate) fn place(&self) -> &Arc<Place> {
         &self.place

@@ -490,7 +490,7 @@ async fn a_client_that_comes_back_finds_what_its_visitors_hold() {
         drop(service(&places));
     }
     assert!(places.tables().rooms.values.len() < 200);
-    assert!(places.requests.rooms().is_empty());
+    assert!(places.requests.members().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

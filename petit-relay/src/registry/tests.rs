@@ -58,6 +58,7 @@ fn route() -> Route {
         device: DeviceId::random().unwrap(),
         name: "web".parse().unwrap(),
         kind: ServiceKind::Http,
+        policy: None,
     }
 }
 

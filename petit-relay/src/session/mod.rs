@@ -12,7 +12,7 @@ use petit_engine::cause::Health;
 use petit_engine::limits;
 use petit_engine::mux::{Mux, Stats};
 use petit_engine::name::{DeviceId, RegisteredId};
-use petit_engine::proto::control::{BUSY_PORT, FRONTS, Hello, MOVE, Text, Vitae, has_feature};
+use petit_engine::proto::control::{BUSY_PORT, FRONTS, Hello, MOVE, POLICY, Text, Vitae, has_feature};
 use petit_engine::proto::control::{FromRelay, GrantRefusal, Message, Refusal};
 use petit_engine::secret::PublicKey;
 use tokio::sync::{Notify, Semaphore};
@@ -35,6 +35,8 @@ pub(crate) struct Session {
     pub(super) moves: bool,
     /// It understands [`GrantRefusal::PortBusy`].
     knows_busy_ports: bool,
+    /// It understands [`FromRelay::Policies`].
+    pub(super) knows_policies: bool,
     pub(super) mux: Mux,
     /// Where it lives.
     pub(super) shard: usize,
@@ -92,6 +94,7 @@ impl Session {
             instance: hello.instance.clone(),
             moves: has_feature(&hello.features, MOVE),
             knows_busy_ports: has_feature(&hello.features, BUSY_PORT),
+            knows_policies: has_feature(&hello.features, POLICY),
             mux,
             shard: at.shard,
             pool: StreamPool::default(),
@@ -114,7 +117,7 @@ impl Session {
         self.peer
     }
 
-    fn served(&self) -> RwLockReadGuard<'_, HashMap<RegisteredId, Arc<Served>>> {
+    pub(super) fn served(&self) -> RwLockReadGuard<'_, HashMap<RegisteredId, Arc<Served>>> {
         self.served.read().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -13,7 +13,7 @@ use petit_engine::name::DeviceId;
 use petit_engine::net::tls;
 use petit_engine::net::wire::Wire;
 use petit_engine::proto::control::{
-    BUSY_PORT, FRONTS, HEALTHS, MOVE, PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome,
+    BUSY_PORT, FRONTS, HEALTHS, MOVE, POLICY, PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome,
 };
 use petit_engine::proto::control::{FromAgent, FromRelay, Grant, GrantOutcome, Hello, Kept, Message, Offer};
 use petit_engine::proto::control::{ServiceHealth, WIDE, has_feature};
@@ -189,7 +189,7 @@ async fn serve(
     session.set_last_grants(&services, &kept);
     session.welcome(Welcome {
         protocol: PROTOCOL,
-        features: [MOVE, HEALTHS, FRONTS, WIDE, BUSY_PORT]
+        features: [MOVE, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY]
             .into_iter()
             .filter(|feature| has_feature(&hello.features, feature))
             .map(Text::lossy)
@@ -209,6 +209,7 @@ async fn serve(
         return Err(Refusal::Unknown);
     }
     session.tell_aliases(shared.access.as_ref());
+    session.tell_policies(shared.access.as_ref());
     log_session!(shared, Welcomed, software = %hello.software, "session welcomed");
     shared.awaited.arrived(&device);
     // Whoever has come in before a change is told by those who tell all of it.
@@ -298,6 +299,7 @@ async fn on_message(
             };
             let (grants, kept) = announced;
             session.tell_grants(grants, &kept);
+            session.tell_policies(shared.access.as_ref());
             // An alias that was given or taken since they were registered was told before, and is overwritten now.
             shared.tell_aliases(session);
             shared.front_probes.watch(session);

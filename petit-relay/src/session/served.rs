@@ -6,7 +6,7 @@ use std::time::Instant;
 use petit_engine::cause::Health;
 use petit_engine::limits;
 use petit_engine::name::{RegisteredId, ServiceName};
-use petit_engine::proto::control::{Offer, Options, ServiceKind};
+use petit_engine::proto::control::{Admits, Offer, Options, ServiceKind};
 use petit_engine::proto::rate::Rate;
 
 use crate::places::Rooms;
@@ -24,6 +24,8 @@ pub(crate) struct Served {
     pub(crate) rooms: Rooms,
     /// So that a service that is down does not fill the log.
     failures: Mutex<Rate>,
+    /// Who can come in, as the agent was told last.
+    admits_told: Mutex<Option<Admits>>,
 }
 
 impl Served {
@@ -37,6 +39,7 @@ impl Served {
             url,
             rooms,
             failures: Mutex::new(Rate::new(1, limits::FAILURES_LOGGED)),
+            admits_told: Mutex::default(),
         }
     }
 
@@ -47,6 +50,12 @@ impl Served {
 
     pub(super) fn set_health(&self, health: Health) {
         *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
+    }
+
+    /// Takes note of what the agent is told of who can come in; false when it knows.
+    pub(crate) fn set_admits_told(&self, admits: Admits) -> bool {
+        let mut told = self.admits_told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.replace(admits) != Some(admits)
     }
 
     /// How its local end is, as the agent says.

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use petit_engine::name::DeviceId;
 use petit_engine::secret::Fingerprint;
-use petit_host::control::{ApiProblem, Request};
+use petit_host::control::ApiProblem;
 use petit_relay::SessionView;
 use serde::Serialize;
-use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::{Admin, Written, certificate_problem, state, waits_for};
+use crate::api::{
+    AliasList, AliasView, ClientList, ClientView, Clients, InviteList, InviteView, ListChanges, Status,
+};
 use crate::certificate::PublicNames;
-use crate::clients::{ClientView, Clients};
-use crate::registry::{AliasRow, DeviceRow, InviteRow};
+use crate::registry::DeviceRow;
 use crate::server::Phase;
 use crate::{SOFTWARE, load, seconds};
 
@@ -22,71 +23,71 @@ const CHANGES_AT_ONCE: u32 = 1000;
 
 impl Admin {
     pub(super) async fn status(&self) -> Written {
-        let running = self.running()?;
-        let server = &running.server;
-        let terms = self.invites.borrow().clone();
-        let mut head = json!({
-            "software": SOFTWARE,
-            "pid": std::process::id(),
-            "state": state(server.phase()),
-            "waits_for": match server.phase() {
-                Phase::Running => Value::Null,
-                Phase::Restarting | Phase::Stopping { .. } | Phase::Replaced { .. } => waits_for(server),
-            },
-            "before": server.elders(),
-            "needs_restart": server.settings().needs_restart,
-            "config_problem": server.settings().problem,
-            "since": seconds(server.since),
-            "up_seconds": server.since.elapsed().unwrap_or_default().as_secs(),
-            "http": server.http,
-            "tls": server.tls,
-            "https_visitors": !server.https().certificates.is_empty(),
-            "certificates": self.certificates(),
-            "certificate_problem": certificate_problem(server),
-            "registry_problem": self.registry_problem(),
-            "endpoint": self.endpoint,
-            "fronts": self.fronts(),
-            "tunnel_address": terms.server,
-            "server_key": terms.pins.first(),
-            "key_words": terms.pins.first().map(Fingerprint::words),
-            "config": server.folder.config,
-            "log": server.folder.log(),
-        });
+        let server = &self.running()?.server;
+        let (terms, settings) = (self.invites.borrow().clone(), server.settings());
         let (directory, endpoint, in_use) = (self.directory.clone(), self.endpoint.clone(), self.in_use());
-        let relay = server.relay.clone();
-        let rest = move || {
-            let names = PublicNames { endpoint: &endpoint, aliases: directory.all_aliases() };
-            let uncovered: Vec<String> = names.uncovered(&in_use).collect();
-            if let Some(head) = head.as_object_mut() {
-                head.insert("without_certificate".to_owned(), json!(uncovered));
-                // It walks over the places of all clients.
-                head.insert("now".to_owned(), load::view(&relay));
-            }
-            head
+        let (relay, before, phase) = (server.relay.clone(), server.elders(), server.phase());
+        let (certificates, fronts) = (self.certificates(), self.fronts());
+        let (certificate_problem, registry_problem) = (certificate_problem(server), self.registry_problem());
+        let waits_for = match phase {
+            Phase::Running => None,
+            Phase::Restarting | Phase::Stopping { .. } | Phase::Replaced { .. } => Some(waits_for(server)),
         };
-        self.write_clients(rest).await
+        let (config, log) = (server.folder.config.clone(), server.folder.log());
+        let (http, tls, since) = (server.http, server.tls, server.since);
+        self.write_clients(move |clients| {
+            let names = PublicNames { endpoint: &endpoint, aliases: directory.all_aliases() };
+            let without_certificate = names.uncovered(&in_use).collect();
+            written(&Status {
+                before,
+                certificate_problem,
+                certificates,
+                config,
+                config_problem: settings.problem,
+                endpoint: endpoint.clone(),
+                exposure: directory.exposure(),
+                fronts,
+                http,
+                https_visitors: !in_use.is_empty(),
+                key_words: terms.pins.first().map(Fingerprint::words),
+                log,
+                needs_restart: settings.needs_restart.into_iter().map(str::to_owned).collect(),
+                // It walks over the places of all clients.
+                now: load::view(&relay),
+                pid: std::process::id(),
+                registry_problem,
+                server_key: terms.pins.first().copied(),
+                since: seconds(since),
+                software: SOFTWARE.to_owned(),
+                state: state(phase),
+                tls,
+                tunnel_address: terms.server,
+                up_seconds: since.elapsed().unwrap_or_default().as_secs(),
+                waits_for,
+                without_certificate,
+                clients,
+            })
+        })
+        .await
     }
 
     /// Registered clients, and those whose registration has ended, with what is live of them.
     pub(super) async fn clients(&self) -> Written {
-        self.write_clients(|| json!({})).await
+        self.write_clients(|clients| written(&ClientList { clients })).await
     }
 
-    /// All clients beside other values, which `head` makes.
-    async fn write_clients(&self, head: impl FnOnce() -> Value + Send + 'static) -> Written {
-        #[derive(Serialize)]
-        struct Whole<'a> {
-            #[serde(flatten)]
-            head: Value,
-            clients: Clients<'a>,
-        }
+    /// All clients, and what is to be written of them.
+    async fn write_clients(
+        &self,
+        write: impl for<'a> FnOnce(Clients<'a>) -> Written + Send + 'static,
+    ) -> Written {
         let (store, endpoint) = (Arc::clone(self.directory.store()), self.endpoint.clone());
         let (fronts, problem) = (self.front_states(), self.problem());
         let relay = self.running.as_ref().map(|running| running.server.relay.clone());
         away(move |runtime| {
             let rows = runtime.block_on(store.devices()).map_err(problem)?;
             let sessions = relay.map(|relay| relay.sessions()).unwrap_or_default();
-            written(&Whole { head: head(), clients: Clients::new(&rows, &sessions, (&endpoint, fronts)) })
+            write(Clients::new(&rows, &sessions, (&endpoint, fronts)))
         })
         .await
     }
@@ -120,33 +121,20 @@ impl Admin {
         let problem = self.problem();
         away(move |runtime| {
             let rows = runtime.block_on(store.aliases()).map_err(problem)?;
-            let value = |row: &AliasRow| {
-                json!({
-                    "alias": row.alias,
-                    "url": endpoint.url(row.alias.as_str()),
-                    "id": row.service,
-                    "service": row.name,
-                    "client": row.device,
-                })
-            };
-            written(&json!({ "aliases": rows.iter().map(value).collect::<Vec<_>>() }))
+            let aliases = rows.into_iter().map(|row| AliasView::new(row, &endpoint)).collect();
+            written(&AliasList { aliases })
         })
         .await
     }
 
-    /// A part of the log of changes: `after` a version, or the `last` so many.
-    pub(super) async fn changes(&self, request: &Request) -> Written {
-        let number = |name: &str| match request.parameter(name).map(str::parse::<u64>).transpose() {
-            Ok(number) => Ok(number),
-            Err(_) => Err(ApiProblem::new(400, "bad_request", format!("{name} is not a number"))),
-        };
-        let (after, last) = (number("after")?, number("last")?);
+    /// A part of the log of changes.
+    pub(super) async fn changes(&self, asked: ListChanges) -> Written {
         let (store, problem) = (Arc::clone(self.directory.store()), self.problem());
         away(move |runtime| {
             let page = |after| runtime.block_on(store.changes(after, CHANGES_AT_ONCE)).map_err(&problem);
-            let after = match last {
-                Some(last) => page(u64::MAX)?.head.version.saturating_sub(last),
-                None => after.unwrap_or_default(),
+            let after = match asked {
+                ListChanges::Last(last) => page(u64::MAX)?.head.version.saturating_sub(last),
+                ListChanges::After(version) => version,
             };
             written(&page(after)?)
         })
@@ -157,18 +145,7 @@ impl Admin {
         let (store, problem) = (Arc::clone(self.directory.store()), self.problem());
         away(move |runtime| {
             let rows = runtime.block_on(store.invites()).map_err(problem)?;
-            let value = |row: &InviteRow| {
-                json!({
-                    "id": row.id.to_string(),
-                    "service": row.service,
-                    "alias": row.alias,
-                    "note": row.note,
-                    "state": row.state,
-                    "not_after": seconds(row.not_after),
-                    "client": row.device,
-                })
-            };
-            written(&json!({ "invites": rows.iter().map(value).collect::<Vec<_>>() }))
+            written(&InviteList { invites: rows.into_iter().map(InviteView::new).collect() })
         })
         .await
     }

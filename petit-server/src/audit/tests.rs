@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::registry::Actor;
+use crate::registry::Timestamp;
 
 /// A log of so many changes.
 fn log(changes: u64) -> Vec<Change> {
@@ -143,7 +144,7 @@ fn heads_of_before_a_backup_was_put_back_are_counted_and_not_missed() {
     let later = Timestamp(Timestamp::from(SystemTime::now()).0 + 1);
     let put_back = |body| {
         let mut restored = whole[..3].to_vec();
-        let (head, what) = (restored[2].head(), (RESTORED.into(), "registry".to_owned()));
+        let (head, what) = (restored[2].head(), (SUPERSEDED[0].into(), "registry".to_owned()));
         restored.push(Change::after(head, (later, Actor::Operator), what, body));
         restored
     };

@@ -21,7 +21,6 @@ use petit_engine::net::tls;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use serde_json::{Value, json};
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
@@ -31,6 +30,7 @@ use self::files::{Pair, Pairs};
 pub use self::files::{Settling, Stamps, files};
 pub use self::set::{Loaded, PublicNames, load, serving};
 pub use self::shown::Shown;
+use crate::api::CertificateView;
 use crate::config::Config;
 use crate::seconds;
 
@@ -116,14 +116,14 @@ impl Certificate {
     }
 
     /// For programs, and for the command line that makes words of it.
-    pub fn view(&self, now: SystemTime) -> Value {
-        json!({
-            "path": self.path,
-            "names": self.names,
-            "not_after": self.not_after.map(seconds),
-            "ends_soon": self.expiry(now) != Expiry::Later,
-            "exposed_key": self.exposed_key(),
-        })
+    pub fn view(&self, now: SystemTime) -> CertificateView {
+        CertificateView {
+            ends_soon: self.expiry(now) != Expiry::Later,
+            exposed_key: self.exposed_key().map(Path::to_owned),
+            names: self.names.clone(),
+            not_after: self.not_after.map(seconds),
+            path: self.path.clone(),
+        }
     }
 }
 

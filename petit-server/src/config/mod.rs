@@ -3,6 +3,7 @@
 
 mod fronts_form;
 mod limits_form;
+mod policy_form;
 mod ports;
 mod server_form;
 mod settings;
@@ -15,9 +16,11 @@ use petit_host::files;
 use petit_host::toml_file::{self, Fault, Note, TomlError};
 
 pub use self::fronts_form::Fronts;
+pub use self::policy_form::FilePolicies;
+use self::policy_form::PolicyForm;
 use self::server_form::{FILE, FileForm};
 pub use self::settings::Config;
-pub use self::values::{check_lifetime, parse_lifetime};
+pub use self::values::{body_size, check_lifetime, parse_body_size, parse_lifetime};
 
 /// Why there is no config to run with.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +72,9 @@ pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError
     let (file, mut notes) = toml_file::parse::<FileForm>(path, text, FILE)?;
     let server = file.server.ok_or_else(|| ConfigError::NoServer { path: path.to_owned() })?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    let config = server.check(folder);
+    let mut config = server.check(folder);
+    config.policies = FilePolicies::new(file.policy.into_iter().map(PolicyForm::check).collect(), text);
+    config.policies.check().map_err(|found| config.policies.error(path, &found))?;
     for collision in ports::collisions(&config) {
         let ((line, column), message) = (collision.place(text), collision.said(text));
         // A server runs without one of the many ports of TCP services.

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::fronts_form::{FRONTS, FrontsForm};
 use super::limits_form::{LIMITS, LimitsForm};
+use super::policy_form::{FilePolicies, POLICY, POLICY_TABLE, PolicyForm};
 use super::settings::Config;
 use super::values::{Lifetime, LogSize, MaxServices, Network, PortRange, Span, key};
 use crate::access_log::AccessLogForm;
@@ -20,8 +21,11 @@ use crate::access_log::AccessLogForm;
 /// more than one line a second over time, so this is four days of the busiest server and months of a small one.
 const LOG_SIZE: u64 = 50 << 20;
 
-pub(super) const FILE: Table =
-    Table(&[key("server", ValueKind::Table(SERVER)), key("client", ValueKind::Foreign)]);
+pub(super) const FILE: Table = Table(&[
+    key("server", ValueKind::Table(SERVER)),
+    key("client", ValueKind::Foreign),
+    key(POLICY_TABLE, ValueKind::Tables(POLICY)),
+]);
 
 pub(super) const SERVER: Table = Table(&[
     key("proxy_bind", ValueKind::Value),
@@ -65,6 +69,8 @@ pub(super) const SERVER: Table = Table(&[
 #[serde(deny_unknown_fields)]
 pub(super) struct FileForm {
     pub(super) server: Option<ServerForm>,
+    #[serde(default)]
+    pub(super) policy: Vec<PolicyForm>,
 }
 
 /// The `[server]` table as written.
@@ -149,6 +155,7 @@ impl ServerForm {
             fronts: self.fronts.check(folder),
             memory: self.limits.memory(),
             limits: self.limits.limits_config(),
+            policies: FilePolicies::default(), // in tables of their own
         }
     }
 }

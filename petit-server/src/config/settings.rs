@@ -11,6 +11,7 @@ use petit_host::logs::Level;
 use petit_relay::LimitsConfig;
 
 use super::fronts_form::Fronts;
+use super::policy_form::FilePolicies;
 use crate::access_log::AccessLogForm;
 
 /// What a server needs to know.
@@ -74,6 +75,8 @@ pub struct Config {
     pub fronts: Fronts,
     /// Memory that the process may use before it turns visitors away; `None`: what the system gives it.
     pub memory: Option<u64>,
+    /// What is asked of visitors, beside the registry's policies.
+    pub policies: FilePolicies,
 }
 
 impl Config {
@@ -94,6 +97,7 @@ impl Config {
             drain,
             goodbye,
             name,
+            policies,
             proxy_bind: _,
             proxy_port: _,
             secure_bind: _,
@@ -124,5 +128,6 @@ impl Config {
         self.drain = *drain;
         self.goodbye = *goodbye;
         self.name.clone_from(name);
+        self.policies.clone_from(policies);
     }
 }

@@ -128,6 +128,7 @@ fn values(config: &Config) -> Vec<Shown> {
         requests: _, // in limits
         fronts,
         memory,
+        policies: _, // `policy list` shows them beside the registry's
     } = config;
     let ports = tcp_ports.map(|(first, last)| format!("{first}-{last}")).unwrap_or_default();
     let (reload, restart) = (Takes::Reload, Takes::Restart);

@@ -148,11 +148,32 @@ impl<'de> Deserialize<'de> for LogSize {
     }
 }
 
+/// The most of a request's body, as people write it: `100MB`.
+///
+/// # Errors
+/// What is wrong, as a sentence.
+pub fn parse_body_size(text: &str) -> Result<u64, String> {
+    parse_bytes(text)
+        .filter(|bytes| (1..=1 << 50).contains(bytes))
+        .ok_or_else(|| "expected a size such as \"100MB\", in KB, MB or GB".to_owned())
+}
+
+/// A size as [`parse_body_size`] takes it; one that it does not take in bytes.
+pub fn body_size(bytes: u64) -> String {
+    match bytes.trailing_zeros() {
+        30..64 => format!("{}GB", bytes >> 30),
+        20..30 => format!("{}MB", bytes >> 20),
+        10..20 => format!("{}KB", bytes >> 10),
+        _ => format!("{bytes} bytes"),
+    }
+}
+
 fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let shift = match unit.trim().to_ascii_uppercase().as_str() {
+        "KB" | "KIB" => 10,
         "MB" | "MIB" => 20,
         "GB" | "GIB" => 30,
         _ => return None,

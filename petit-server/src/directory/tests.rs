@@ -1,5 +1,7 @@
 //! The directory over a real registry, whose disk somebody else may keep busy.
 
+mod policies;
+
 use std::net::IpAddr;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
@@ -10,7 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Executor};
 
 use super::*;
-use crate::registry::{Actor, NewInvite};
+use crate::registry::{Actor, Labels, NewInvite, PolicyEdit};
 use crate::store::sqlite::SqliteStore;
 
 struct Bed {
@@ -35,7 +37,7 @@ impl Bed {
             secret,
             service: "web".parse().unwrap(),
             alias: None,
-            note: String::new(),
+            labels: Labels::default(),
             not_after: SystemTime::now() + Duration::from_secs(60),
         };
         self.directory.store().invite(invite, false, Actor::Operator).await.unwrap();
@@ -200,7 +202,7 @@ async fn a_change_tells_whom_it_concerns() {
     let (a, b) = (bed.enrolled().await, bed.enrolled().await);
     let mut told = bed.directory.changes();
     let alias: Alias = "acme".parse().unwrap();
-    let of = |devices: &[DeviceId]| Change { devices: devices.to_vec(), services_gone: Vec::new() };
+    let of = |devices: &[DeviceId]| Change { devices: devices.to_vec(), ..Change::default() };
 
     bed.directory.announce(a.device, offer(&["web"])).await;
     bed.directory.announce(a.device, offer(&["web", "new"])).await;
@@ -290,7 +292,29 @@ async fn what_another_process_has_changed_is_known_after_a_reload_and_told_to_wh
     assert_eq!(bed.directory.alias("acme"), Some(other.id));
     assert!(bed.directory.service(&gone.id).is_none() && bed.directory.service(&old).is_none());
     assert_eq!(bed.directory.device_called(new.id.as_str()), Some(new.device));
-    let Change { devices, services_gone } = told.recv().await.unwrap();
+    let Change { devices, services_gone, policies_of: _, policies: _ } = told.recv().await.unwrap();
     assert!([gone.device, other.device].iter().all(|device| devices.contains(device)), "{devices:?}");
     assert!(services_gone.len() == 2 && services_gone.contains(&gone.id) && services_gone.contains(&old));
+}
+
+#[tokio::test]
+async fn a_new_service_under_a_policy_tells_nobody_and_another_policy_of_one_service_its_client_alone() {
+    let bed = Bed::new().await;
+    let policy = |name: &str, target: &str| PolicyEdit {
+        services: Some(vec![target.parse().unwrap()]),
+        ..PolicyEdit::of(name.parse().unwrap())
+    };
+    bed.directory.set_policy(policy("all", "default"), Actor::Operator).await.unwrap();
+    bed.directory.set_policy(policy("some", "acme"), Actor::Operator).await.unwrap();
+    let mut told = bed.directory.changes();
+    let client = bed.enrolled().await;
+    bed.directory.announce(client.device, offer(&["web", "more"])).await;
+    assert!(told.try_recv().is_err(), "nobody has been told otherwise before");
+    let policy_of = |id| bed.directory.service(&id).and_then(|route| Some(route.policy?.name.to_string()));
+    assert_eq!(policy_of(client.id).as_deref(), Some("all"));
+    bed.directory.add_alias(client.id, "acme".parse().unwrap(), false, Actor::Operator).await.unwrap();
+    assert_eq!(policy_of(client.id).as_deref(), Some("some"));
+    let Change { devices, services_gone, policies_of, policies } = told.try_recv().unwrap();
+    assert!(devices.contains(&client.device) && services_gone.is_empty());
+    assert_eq!((policies_of, policies), (vec![client.id], false));
 }

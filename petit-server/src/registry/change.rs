@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use petit_engine::secret::{Fingerprint, InvalidKey, PrivateKey, PublicKey, sha256};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::timestamp::Timestamp;
@@ -103,6 +103,7 @@ pub struct Head {
 
 /// One row of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)] // what is not hashed could say anything
 pub struct Change {
     /// The registry's version after it.
     pub version: u64,
@@ -279,22 +280,6 @@ impl FromStr for SignedHead {
     }
 }
 
-/// Serde for a type by its text.
-macro_rules! as_text {
-    ($($type:ty),*) => {$(
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-            }
-        }
-    )*};
-}
 as_text!(Actor, ChangeHash, SignedHead);
 
 /// A part of the log, from its beginning or after some version.
@@ -308,5 +293,5 @@ pub struct ChangePage {
     pub changes: Vec<Change>,
 }
 
-/// The kind of the change that says that the registry is that of a backup from there on.
-pub const RESTORED: &str = "registry-restored";
+/// The kinds of the changes that say that the registry is another one from there on: of a backup, or a new one.
+pub const SUPERSEDED: [&str; 2] = ["registry-restored", "registry-made-anew"];

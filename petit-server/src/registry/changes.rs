@@ -1,10 +1,11 @@
 //! Writing changes down, and forgetting old ones: see [`change`](super::change) for what one is.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use petit_engine::limits;
-use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName, Tag, VisitorKeyId};
 use petit_engine::proto::control::ServiceKind;
 use petit_engine::secret::PrivateKey;
 use petit_relay::Route;
@@ -13,7 +14,9 @@ use serde_json::Value;
 
 use super::change::{Actor, Change, Head, SignedFor, SignedHead};
 use super::error::StoreError;
+use super::label::Note;
 use super::model::Service;
+use super::policy::Policy;
 use super::rows::{Rows, StoredService};
 use super::rules::Registry;
 use super::timestamp::Timestamp;
@@ -52,7 +55,9 @@ pub(super) enum ChangeBody {
     InviteMade {
         service: ServiceName,
         alias: Option<Alias>,
-        note: String,
+        note: Note,
+        #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+        tags: BTreeSet<Tag>,
         not_after: Timestamp,
     },
     InviteWithdrawn {},
@@ -71,6 +76,16 @@ pub(super) enum ChangeBody {
         service: ServiceBody,
         alias: Option<Alias>,
         alias_refused: Option<String>,
+        /// As they are from then on.
+        #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+        tags: BTreeSet<Tag>,
+        #[serde(skip_serializing_if = "is_empty")]
+        note: Note,
+    },
+    /// As they are from then on.
+    ClientLabelled {
+        tags: BTreeSet<Tag>,
+        note: Note,
     },
     ClientRenamed {
         before: String,
@@ -101,6 +116,23 @@ pub(super) enum ChangeBody {
         id: RegisteredId,
         client: DeviceId,
     },
+    /// As it is from then on.
+    PolicySet {
+        #[serde(flatten)]
+        policy: Policy,
+    },
+    PolicyRemoved {},
+    KeyCreated {
+        id: VisitorKeyId,
+    },
+    /// Until then the secret from before is good, too.
+    KeyRotated {
+        id: VisitorKeyId,
+        previous_until: Option<Timestamp>,
+    },
+    KeyRevoked {
+        id: VisitorKeyId,
+    },
     /// All changes up to one have gone.
     LogTrimmed {
         through: u64,
@@ -109,6 +141,23 @@ pub(super) enum ChangeBody {
     RegistryRestored {
         signed: SignedHead,
     },
+    /// It is a new one, in the place of one that was lost.
+    RegistryMadeAnew {
+        signed: SignedHead,
+    },
+}
+
+/// What has come in the place of a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Successor {
+    /// One from a backup.
+    Backup,
+    /// One without anything.
+    Empty,
+}
+
+fn is_empty(note: &Note) -> bool {
+    note.as_str().is_empty()
 }
 
 pub(super) const INVITE_REUSED: &str = "invite-reused";
@@ -154,15 +203,24 @@ impl<R: Rows> Registry<'_, R> {
         Ok(Some(through))
     }
 
-    /// Takes note that the registry was put back from a backup. What the server has signed of changes that the backup
-    /// does not have counts no more; so this, too, is signed.
+    /// Takes note that this registry is in the place of another one. What the server has signed of changes that it does
+    /// not have counts no more; so this, too, is signed.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn restored(mut self, actor: Actor, key: &PrivateKey) -> Result<(), StoreError> {
+    pub async fn superseded(
+        mut self,
+        by: Successor,
+        actor: Actor,
+        key: &PrivateKey,
+    ) -> Result<(), StoreError> {
         let head = self.rows.head().await?;
         let signed = self.signed(SignedFor::Restored, head, key)?;
-        self.record(actor, "registry", &ChangeBody::RegistryRestored { signed }).await
+        let body = match by {
+            Successor::Backup => ChangeBody::RegistryRestored { signed },
+            Successor::Empty => ChangeBody::RegistryMadeAnew { signed },
+        };
+        self.record(actor, "registry", &body).await
     }
 
     fn signed(&self, signed_for: SignedFor, head: Head, key: &PrivateKey) -> Result<SignedHead, StoreError> {

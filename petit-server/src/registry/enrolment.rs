@@ -12,6 +12,7 @@ use petit_relay::EnrolRequest;
 use super::change::Actor;
 use super::changes::{ChangeBody, INVITE_REUSED, ServiceBody};
 use super::error::StoreError;
+use super::label::Labels;
 use super::model::{Delta, Device, EnrolledRow};
 use super::rows::{InviteUse, NewDevice, Rows, StoredInvite, StoredService};
 use super::rules::Registry;
@@ -52,9 +53,9 @@ impl<R: Rows> Registry<'_, R> {
             return Ok(Err(refusal));
         }
 
-        let device = match known {
-            Some(known) => known.id,
-            None => self.new_device(request).await?,
+        let (device, labels) = match known {
+            Some(known) => (known.id, self.relabelled(&known.id, &invite.labels).await?),
+            None => (self.new_device(request, &invite.labels).await?, invite.labels.clone()),
         };
         let registered = self.invited_service(&device, &invite).await?;
         let conflict = match &invite.alias {
@@ -76,6 +77,8 @@ impl<R: Rows> Registry<'_, R> {
             alias: invite.alias,
             // It was free when the invite was made. The registration is worth more than its alias.
             alias_refused: conflict.map(|conflict| conflict.to_string()),
+            tags: labels.tags,
+            note: labels.note,
         };
         self.record(actor, device, &body).await?;
         Ok(Ok((EnrolledRow { device, service: invite.service, id: registered.id }, self.delta)))
@@ -116,13 +119,31 @@ impl<R: Rows> Registry<'_, R> {
         }
     }
 
-    async fn new_device(&mut self, request: &EnrolRequest) -> Result<DeviceId, StoreError> {
+    /// What is written down of a device that registers again: what its new invite says, and where that says nothing, what
+    /// was said before.
+    async fn relabelled(&mut self, device: &DeviceId, invited: &Labels) -> Result<Labels, StoreError> {
+        let before = self.rows.labels(device).await?;
+        let mut labels = before.clone();
+        if !invited.tags.is_empty() {
+            labels.tags.clone_from(&invited.tags);
+        }
+        if !invited.note.as_str().is_empty() {
+            labels.note.clone_from(&invited.note);
+        }
+        if labels != before {
+            self.rows.set_labels(device, &labels).await?;
+        }
+        Ok(labels)
+    }
+
+    async fn new_device(&mut self, request: &EnrolRequest, labels: &Labels) -> Result<DeviceId, StoreError> {
         let (id, name) = (DeviceId::random()?, request.device_name.as_str().to_owned());
         let device = NewDevice {
             id,
             key: request.key.clone(),
             name: name.clone(),
             software: request.software.as_str().to_owned(),
+            labels: labels.clone(),
             made: self.now,
         };
         self.rows.insert_device(&device).await?;

@@ -5,8 +5,12 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use petit_engine::name::{Alias, DeviceId, RegisteredId};
+use petit_engine::limits;
+use petit_engine::name::{Alias, DeviceId, PolicyName, RegisteredId, VisitorKeyName};
 use petit_engine::secret::{InviteId, NoRandom};
+use petit_relay::policy::InvalidAddress;
+
+use super::policy::PolicyTarget;
 
 /// What a database, or the system, said.
 pub type StoreErrorSource = Box<dyn Error + Send + Sync>;
@@ -44,6 +48,8 @@ pub enum StoreErrorKind {
     Failed,
     /// Another process keeps it now.
     Elsewhere,
+    /// It was closed, because the server ends.
+    Closed,
     /// A row does not hold what it should.
     Row {
         /// What it should hold.
@@ -80,6 +86,7 @@ impl StoreErrorKind {
             }
             Self::Failed => f.write_str("the registry cannot be read or written"),
             Self::Elsewhere => f.write_str("another process keeps the registry now"),
+            Self::Closed => f.write_str("the server ends, and has closed the registry"),
             Self::Row { what } => write!(f, "the registry holds an invalid {what}"),
             Self::Conflict(conflict) => fmt::Display::fmt(conflict, f),
         }
@@ -230,9 +237,59 @@ pub enum Conflict {
         /// What they may take.
         most: usize,
     },
+    /// More would be found by no one.
+    #[error("a client or an invite has {most} tags at most, and would have {count}", most = limits::MAX_TAGS)]
+    TooManyTags {
+        /// How many it would have.
+        count: usize,
+    },
     /// No such invite that could still be used.
     #[error("there is no such invite that could still be used")]
     NoInvite,
+    /// No such policy in the registry.
+    #[error("there is no policy {0}; see them with: petit-server policy list")]
+    NoPolicy(PolicyName),
+    /// The config file has it, and what stands there is changed there.
+    #[error("the policy {0} stands in the config file; change it there, or take it out of it first")]
+    PolicyInFile(PolicyName),
+    /// It stands in the config file twice.
+    #[error("two policies are called {0}; each has a name of its own")]
+    PolicyTwice(PolicyName),
+    /// It stands in the config file and in the registry.
+    #[error(
+        "a policy {0} stands in the registry, too; call this one something else, or take that one away with: petit-server policy remove {0}"
+    )]
+    PolicyInBoth(PolicyName),
+    /// It would be a policy for no service.
+    #[error("the policy {0} names no services; say which with --services, such as --services default")]
+    PolicyOfNothing(PolicyName),
+    /// It names more than can be looked through for a request.
+    #[error("the policy {policy} names too much: {most} services, {most} networks and {most} keys at most")]
+    PolicyTooLong {
+        policy: PolicyName,
+        /// Entries that a list may have.
+        most: usize,
+    },
+    /// What a policy names as an address is none, or not as it is meant.
+    #[error("the policy {policy}: {problem}")]
+    PolicyAddress { policy: PolicyName, problem: Box<InvalidAddress> },
+    /// A burst is how far a rate may be exceeded for a moment.
+    #[error("the policy {0} has a burst and no rate; give it a rate, or take the burst away")]
+    BurstWithoutRate(PolicyName),
+    /// Two policies name the same service.
+    #[error("both the policy {one} and the policy {other} name {target}; take it out of one of them")]
+    PoliciesOverlap {
+        one: PolicyName,
+        other: PolicyName,
+        /// What the second one calls it.
+        target: PolicyTarget,
+    },
+    /// No such key, or it was revoked.
+    #[error("there is no key {0}; make it with: petit-server key create {0}")]
+    NoKey(VisitorKeyName),
+    /// There is one of this name.
+    #[error("there is a key {0} already; to give it another secret: petit-server key create {0} --rotate")]
+    KeyExists(VisitorKeyName),
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use petit_engine::secret::InviteId;
 use super::change::Actor;
 use super::changes::ChangeBody;
 use super::error::{Conflict, StoreError};
+use super::label::check_tags;
 use super::model::{Delta, EndedBy, NewInvite};
 use super::rows::{Rows, StoredDevice};
 use super::rules::Registry;
@@ -16,6 +17,7 @@ impl<R: Rows> Registry<'_, R> {
     /// # Errors
     /// [`StoreError`]; a [`Conflict`] when the alias is in use or promised.
     pub async fn invite(mut self, invite: &NewInvite, force: bool, actor: Actor) -> Result<(), StoreError> {
+        check_tags(&invite.labels.tags)?;
         if let Some(alias) = &invite.alias {
             match self.alias_conflict(alias, None, None).await? {
                 Some(Conflict::AliasTombstoned { .. }) if force => {
@@ -29,7 +31,8 @@ impl<R: Rows> Registry<'_, R> {
         let body = ChangeBody::InviteMade {
             service: invite.service.clone(),
             alias: invite.alias.clone(),
-            note: invite.note.clone(),
+            note: invite.labels.note.clone(),
+            tags: invite.labels.tags.clone(),
             not_after: invite.not_after.into(),
         };
         self.record(actor, invite.id, &body).await

@@ -4,26 +4,54 @@
 //! what keeps the rows (`store`) gives it a transaction, and commits when it has returned a value. Nothing has changed
 //! when it returns an error.
 
+/// Serde for a type by its text.
+macro_rules! as_text {
+    ($($type:ty),*) => {$(
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <String as serde::Deserialize>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
 mod aliases;
 mod change;
 mod changes;
 mod enrolment;
 mod error;
 mod invites;
+mod label;
+mod labels;
 mod model;
+mod policies;
+mod policy;
 mod rows;
 mod rules;
 mod services;
 mod timestamp;
 
 pub use self::change::{
-    Actor, Change, ChangeHash, ChangePage, Head, InvalidActor, InvalidHash, InvalidHead, RESTORED, SignedFor,
-    SignedHead, canonical,
+    Actor, Change, ChangeHash, ChangePage, Head, InvalidActor, InvalidHash, InvalidHead, SUPERSEDED,
+    SignedFor, SignedHead, canonical,
 };
+pub use self::changes::Successor;
 pub use self::error::{Conflict, StoreError, StoreErrorAt, StoreErrorKind, StoreErrorSource, is_disk_full};
+pub use self::label::{InvalidNote, LabelEdit, Labels, Note};
 pub use self::model::{
     AliasRow, AnnouncedRow, Delta, Device, DeviceRow, EndedBy, EnrolledRow, InviteRow, InviteState,
     NewInvite, RegistrationLimits, Service, ServiceRow, Tables,
+};
+pub use self::policies::{FileConflict, PolicyPart, check_file, check_overlap};
+pub use self::policy::{
+    Edit, Enforcement, InvalidTarget, LIST_MAX, LimitPer, NewKey, OVERLAP, OVERLAP_MAX, Policy, PolicyEdit,
+    PolicyTarget, StoredKey, VisitorRules,
 };
 pub use self::rows::{InviteUse, NewDevice, Rows, StoredDevice, StoredInvite, StoredService, Tombstone};
 pub use self::rules::Registry;

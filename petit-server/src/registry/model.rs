@@ -8,6 +8,9 @@ use petit_engine::secret::{Fingerprint, InviteHash, InviteId, PublicKey};
 use petit_relay::Route;
 use serde::{Deserialize, Serialize};
 
+use super::label::Labels;
+use super::policy::VisitorRules;
+
 /// An invite to be made.
 #[derive(Clone, Debug)]
 pub struct NewInvite {
@@ -18,8 +21,8 @@ pub struct NewInvite {
     pub service: ServiceName,
     /// The alias that the service gets.
     pub alias: Option<Alias>,
-    /// What the operator wants to remember of it.
-    pub note: String,
+    /// What the operator wants to remember of it, and of its client.
+    pub labels: Labels,
     /// When it ends.
     pub not_after: SystemTime,
 }
@@ -47,7 +50,7 @@ pub struct InviteRow {
     /// The alias that the service gets.
     pub alias: Option<Alias>,
     /// What the operator wanted to remember.
-    pub note: String,
+    pub labels: Labels,
     /// When it ends.
     pub not_after: SystemTime,
     /// What it has become.
@@ -65,8 +68,8 @@ pub struct DeviceRow {
     pub fingerprint: Fingerprint,
     /// What the customer called it when it last connected.
     pub name: String,
-    /// What the operator wanted to remember of the invite that it used last.
-    pub note: String,
+    /// What the operator has written down of it.
+    pub labels: Labels,
     /// Program and version at enrolment.
     pub software: String,
     /// When it registered.
@@ -153,6 +156,8 @@ pub struct Tables {
     pub services: Vec<Service>,
     /// Aliases.
     pub aliases: Vec<(Alias, RegisteredId)>,
+    /// All policies and keys, where they are not what they were.
+    pub visitors: Option<VisitorRules>,
 }
 
 /// What a change has changed for lookups.

@@ -1,12 +1,14 @@
 //! What the rules ask of whatever keeps the registry: rows, within one transaction, and no decision.
 
-use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use petit_engine::name::{Alias, DeviceId, PolicyName, RegisteredId, ServiceName};
 use petit_engine::proto::control::ServiceKind;
 use petit_engine::secret::{InviteHash, InviteId, PublicKey};
 
 use super::change::{Actor, Change, Head, SignedHead};
 use super::error::StoreError;
+use super::label::Labels;
 use super::model::{EndedBy, NewInvite};
+use super::policy::{Policy, StoredKey};
 use super::timestamp::Timestamp;
 
 /// An invite as it is kept.
@@ -18,6 +20,8 @@ pub struct StoredInvite {
     pub service: ServiceName,
     /// The alias that the service gets.
     pub alias: Option<Alias>,
+    /// What its client gets.
+    pub labels: Labels,
     pub made: Timestamp,
     /// When it ends.
     pub not_after: Timestamp,
@@ -64,6 +68,7 @@ pub struct NewDevice {
     pub name: String,
     /// Program and version.
     pub software: String,
+    pub labels: Labels,
     pub made: Timestamp,
 }
 
@@ -140,6 +145,15 @@ pub trait Rows: Send {
     ) -> impl Future<Output = Result<Option<StoredDevice>, StoreError>> + Send;
 
     fn insert_device(&mut self, device: &NewDevice) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// What is written down of a device. Of one that is not there: nothing.
+    fn labels(&mut self, id: &DeviceId) -> impl Future<Output = Result<Labels, StoreError>> + Send;
+
+    fn set_labels(
+        &mut self,
+        id: &DeviceId,
+        labels: &Labels,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     fn set_device_name(
         &mut self,
@@ -228,6 +242,24 @@ pub trait Rows: Send {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     fn delete_tombstone(&mut self, alias: &Alias) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// All policies, by name.
+    fn policies(&mut self) -> impl Future<Output = Result<Vec<Policy>, StoreError>> + Send;
+
+    /// Keeps a policy, in place of the one of its name that there may be.
+    fn put_policy(
+        &mut self,
+        policy: &Policy,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    fn delete_policy(&mut self, name: &PolicyName) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// All visitors' keys, by name; those that were revoked, too.
+    fn visitor_keys(&mut self) -> impl Future<Output = Result<Vec<StoredKey>, StoreError>> + Send;
+
+    /// Keeps a key, in place of the one of its name that there may be.
+    fn put_visitor_key(&mut self, key: &StoredKey) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Where the log of changes stands. Whoever has asked comes before everybody who asks later.
     fn head(&mut self) -> impl Future<Output = Result<Head, StoreError>> + Send;

@@ -1,6 +1,8 @@
 //! The rules over rows in memory, at moments that the test names: what depends on time needs no waiting here.
 
+mod labels;
 mod memory;
+mod policies;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -42,7 +44,7 @@ impl Bed {
             secret,
             service: "web".parse().unwrap(),
             alias: alias.map(|alias| alias.parse().unwrap()),
-            note: String::new(),
+            labels: Labels::default(),
             not_after: (self.now + lasts).into(),
         };
         self.rules().invite(&invite, false, Actor::Operator).await.unwrap();

@@ -1,5 +1,6 @@
 //! The moments of the registry: whole seconds, by the clock of whoever keeps it.
 
+use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +20,16 @@ impl Timestamp {
     /// How long it is from `earlier` to this one; nothing when it is not later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or_default())
+    }
+}
+
+/// The last second that RFC 3339 has a text for, of the year 9999.
+const LAST: i64 = 253_402_300_799;
+
+/// As RFC 3339 writes it, in UTC. Only a damaged row holds a time that there is no text for; it is shown as the nearest.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_seconds(Self(self.0.min(LAST)).into()).fmt(f)
     }
 }
 
@@ -54,4 +65,22 @@ impl Sub<Duration> for Timestamp {
 
 fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_moment_has_a_text() {
+        assert_eq!(Timestamp(1_700_000_000).to_string(), "2023-11-14T22:13:20Z");
+        for (damaged, shown) in [
+            (i64::MIN, "1970-01-01T00:00:00Z"),
+            (-1, "1970-01-01T00:00:00Z"),
+            (LAST + 1, "9999-12-31T23:59:59Z"),
+            (i64::MAX, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(Timestamp(damaged).to_string(), shown);
+        }
+    }
 }

@@ -39,7 +39,8 @@ impl Server {
                     tracing::info!(version = head.head.version, %head, "the log of changes stands here");
                 }
                 // Whoever keeps the registry now signs.
-                Err(SignError::Store(error)) if *error.kind() == StoreErrorKind::Elsewhere => {}
+                Err(SignError::Store(error))
+                    if matches!(error.kind(), StoreErrorKind::Elsewhere | StoreErrorKind::Closed) => {}
                 Err(error) => {
                     let error = petit_host::cli::chain(&error);
                     tracing::warn!(error, "the head of the log of changes was not signed");

@@ -3,13 +3,28 @@
 use std::sync::PoisonError;
 
 use petit_engine::name::DeviceId;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Server;
 use crate::registry::StoreError;
 
 /// The name of the lock among what is handed over.
 pub const LOCK: &str = "lock";
+
+/// What the process that takes over has to know of the moment at which it does.
+#[derive(Serialize, Deserialize)]
+struct Moment {
+    /// Who is connected.
+    clients: Vec<DeviceId>,
+}
+
+/// What a process tells those before it while it serves: a registration has ended.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct RegistrationEnded {
+    /// Whose.
+    pub ended: DeviceId,
+}
 
 impl Server {
     /// Copies of the listening sockets and of the lock, by their names.
@@ -35,7 +50,8 @@ impl Server {
     pub async fn yield_registry(&self) -> Result<Value, StoreError> {
         let yielded = self.store.yield_up().await?;
         *self.yielded.lock().unwrap_or_else(PoisonError::into_inner) = Some(yielded);
-        Ok(json!({ "clients": self.relay.connected() }))
+        let moment = Moment { clients: self.relay.connected() };
+        Ok(serde_json::to_value(moment).unwrap_or_default())
     }
 
     /// The other process keeps the registry from now on.
@@ -78,7 +94,7 @@ impl Server {
 
 /// The clients that were connected to the process before, from what [`Server::yield_registry`] has said.
 pub fn expected(facts: Option<&Value>) -> Vec<DeviceId> {
-    let clients = facts.and_then(|facts| facts.get("clients")).and_then(Value::as_array);
-    let ids = clients.into_iter().flatten().filter_map(Value::as_str);
-    ids.filter_map(|id| id.parse().ok()).collect()
+    // Whoever is not known to be expected is only not waited for.
+    let moment = facts.and_then(|facts| Moment::deserialize(facts).ok());
+    moment.map(|moment| moment.clients).unwrap_or_default()
 }

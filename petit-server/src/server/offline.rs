@@ -1,16 +1,23 @@
 //! The registry without a server around it: for commands while none runs, and for `init`, which makes all that a
 //! server cannot do without or leaves everything as it was.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use ipnet::{IpNet, Ipv4Net};
+use petit_engine::name::{PolicyName, VisitorKeyName};
 use petit_host::lock::Lock;
+use secrecy::SecretString;
 use tokio::sync::watch;
 
 use super::{ServerStartError, directory, lock, service_limits};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::folder::{Folder, KeyError, Pinned};
-use crate::registry::{StoreError, StoreErrorKind};
+use crate::registry::{
+    Actor, Edit, PolicyEdit, PolicyTarget, StoreError, StoreErrorAt, StoreErrorKind, Successor,
+};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 
@@ -52,6 +59,13 @@ pub enum LostRegistry {
     Refused,
     /// An empty one is made; the operator has asked for that.
     MadeAnew,
+}
+
+/// Whether a config file is about to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigIs {
+    New,
+    There,
 }
 
 /// What a server cannot do without: it is there, and opens. What was made of it can still be taken back.
@@ -119,7 +133,64 @@ impl Begun {
             create(path).await.map_err(at)?;
         }
         let (_, limits) = watch::channel(service_limits(config));
-        Ok((directory(config, limits).await?.0, made_keys))
+        let directory = directory(config, limits).await?.0;
+        // The key may have signed where the log of the lost one stood. Also after a call that was killed in between.
+        if lost == LostRegistry::MadeAnew && !made_keys && is_without_changes(&directory).await.map_err(at)? {
+            let key = folder.read_key()?;
+            directory.store().superseded(Successor::Empty, Actor::Operator, key).await.map_err(at)?;
+        }
+        Ok((directory, made_keys))
+    }
+
+    /// Makes the policies of a new server, by which visitors have to show a key, and raw TCP services, which have no room
+    /// for one, let in this computer alone. Returns the key, as visitors send it.
+    ///
+    /// `None`, and nothing is changed, where the server is not new or its config has policies of its own. What a call that
+    /// was killed has made is made anew: nobody has seen its key.
+    ///
+    /// # Errors
+    /// [`StoreErrorAt`].
+    pub async fn default_policies(
+        &self,
+        config: &Config,
+        config_is: ConfigIs,
+    ) -> Result<Option<SecretString>, StoreErrorAt> {
+        let is_new = self.made_keys || self.made.begun.registry || config_is == ConfigIs::New;
+        if !is_new || !config.policies.list.is_empty() {
+            return Ok(None);
+        }
+        let made = async {
+            let store = self.directory.store();
+            if !store.invites().await?.is_empty() || !store.devices().await?.is_empty() {
+                return Ok(None); // it was served before, with another config
+            }
+            self.make_default_policies().await.map(Some)
+        };
+        made.await.map_err(|error: StoreError| error.at(&config.registry_file))
+    }
+
+    async fn make_default_policies(&self) -> Result<SecretString, StoreError> {
+        let (directory, by) = (&self.directory, Actor::Operator);
+        let name = VisitorKeyName::first();
+        let is_there = directory.visitor_keys().iter().any(|key| key.name == name && key.revoked.is_none());
+        let key = match is_there {
+            true => directory.rotate_key(name.clone(), Duration::ZERO, by).await?.0,
+            false => directory.create_key(name.clone(), by).await?,
+        };
+        let http = PolicyEdit {
+            services: Some(vec![PolicyTarget::Default]),
+            keys: Edit::To(vec![name]),
+            ..PolicyEdit::of(PolicyName::default_http())
+        };
+        let tcp = PolicyEdit {
+            services: Some(vec![PolicyTarget::DefaultTcp]),
+            from: Edit::To(loopback()),
+            ..PolicyEdit::of(PolicyName::default_tcp())
+        };
+        for edit in [http, tcp] {
+            directory.set_policy(edit, by).await?;
+        }
+        Ok(key)
     }
 
     /// Closes the registry's file, and keeps everything.
@@ -133,6 +204,17 @@ impl Begun {
         let _ = directory.store().close().await;
         made.take_back();
     }
+}
+
+/// This computer.
+fn loopback() -> Vec<IpNet> {
+    let v4 = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+    vec![v4.into(), IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST))]
+}
+
+/// True of a registry that nothing was ever written into.
+async fn is_without_changes(directory: &Directory) -> Result<bool, StoreError> {
+    Ok(directory.store().changes(0, 1).await?.head.version == 0)
 }
 
 async fn create(path: &Path) -> Result<(), StoreError> {

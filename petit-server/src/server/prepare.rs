@@ -20,6 +20,7 @@ use crate::SOFTWARE;
 use crate::access_log::AccessLog;
 use crate::certificate::{self, Loaded, Stamps};
 use crate::config::Config;
+use crate::directory::Exposure;
 use crate::folder::Folder;
 use crate::{capacity, fronts, memory};
 
@@ -159,6 +160,8 @@ impl Prepared {
         lock.sign();
         let limits = watch::Sender::new(service_limits(&config));
         let (directory, store) = directory(&config, limits.subscribe()).await?;
+        let used = directory.use_file(Arc::clone(&config.policies.list));
+        used.map_err(|found| config.policies.error(&folder.config, &found))?;
         // From before the first client can give its registration back.
         let endings = directory.endings();
         let endpoint = endpoint(&config, (http.address.port(), tls.address.port()));
@@ -183,6 +186,10 @@ impl Prepared {
         let (devices, services) = directory.counts();
         let https = !certificates.certificates.is_empty();
         tracing::info!(%http, %tls, https, devices, services, connections, requests, "listening");
+        let Exposure { open, new_are_open, .. } = directory.exposure();
+        if open > 0 || new_are_open {
+            tracing::warn!(open, new_are_open, "services are open to anybody who knows the name");
+        }
         let settings = Settings { in_force: config.clone(), problem: None, needs_restart: Vec::new() };
         let server = Server {
             settings: Mutex::new(settings),
@@ -213,6 +220,16 @@ impl Prepared {
         }
         server.show(certificates, stamps)?;
         Ok(server)
+    }
+}
+
+impl Server {
+    /// Starts a server and listens.
+    ///
+    /// # Errors
+    /// [`ServerStartError`]; nothing is left behind then.
+    pub async fn start(config: Config, folder: Folder) -> Result<Self, ServerStartError> {
+        Prepared::new(config, folder, Inherited::default()).await?.serve(Vec::new()).await
     }
 }
 

@@ -8,16 +8,20 @@ pub mod sqlite;
 pub mod yielding;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use petit_engine::BoxFuture;
-use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use petit_engine::name::{Alias, DeviceId, PolicyName, RegisteredId, ServiceName, VisitorKeyName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
 use petit_engine::secret::{InviteId, PrivateKey};
 use petit_relay::EnrolRequest;
+use petit_relay::policy::KeyHash;
 
 use crate::registry::{
-    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, InviteRow, NewInvite,
-    RegistrationLimits, StoreError, Tables,
+    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, InviteRow, LabelEdit, Labels,
+    NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, StoreError, StoredKey, Successor, Tables,
+    VisitorRules,
 };
 
 /// What a store's methods return.
@@ -61,11 +65,43 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a device's registration for good, because its client wants it.
     fn unregister(&self, device: DeviceId) -> StoreFuture<'_, Delta>;
 
+    /// Changes what is written down of a client. Returns how it is now.
+    fn label(&self, device: DeviceId, edit: LabelEdit, actor: Actor) -> StoreFuture<'_, Labels>;
+
     /// Gives a service an alias.
     fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool, actor: Actor) -> StoreFuture<'_, Delta>;
 
     /// Takes an alias from a service.
     fn remove_alias(&self, id: RegisteredId, alias: Alias, actor: Actor) -> StoreFuture<'_, Delta>;
+
+    /// Changes a policy, or makes one, beside those of the config file. Returns it as it is now.
+    fn set_policy(
+        &self,
+        edit: PolicyEdit,
+        beside: Arc<[Policy]>,
+        actor: Actor,
+    ) -> StoreFuture<'_, (Policy, Delta)>;
+
+    /// Takes a policy away.
+    fn remove_policy(&self, name: PolicyName, actor: Actor) -> StoreFuture<'_, Delta>;
+
+    /// Keeps a new key for visitors.
+    fn create_key(&self, key: NewKey, actor: Actor) -> StoreFuture<'_, Delta>;
+
+    /// Gives a key another secret; the one from before goes on being good for a while.
+    fn rotate_key(
+        &self,
+        name: VisitorKeyName,
+        hash: KeyHash,
+        overlap: Duration,
+        actor: Actor,
+    ) -> StoreFuture<'_, (StoredKey, Delta)>;
+
+    /// Ends a key for good.
+    fn revoke_key(&self, name: VisitorKeyName, actor: Actor) -> StoreFuture<'_, Delta>;
+
+    /// All policies and keys.
+    fn visitor_rules(&self) -> StoreFuture<'_, VisitorRules>;
 
     /// All devices, those whose registration has ended included.
     fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>>;
@@ -83,7 +119,7 @@ pub trait Store: Send + Sync + 'static {
     fn trim_changes(&self, key: PrivateKey) -> StoreFuture<'_, Option<u64>>;
 
     /// Takes note that the registry was put back from a backup.
-    fn restored(&self, actor: Actor, key: PrivateKey) -> StoreFuture<'_, ()>;
+    fn superseded(&self, by: Successor, actor: Actor, key: PrivateKey) -> StoreFuture<'_, ()>;
 
     /// Whether what was opened is still what stands in its place.
     ///

@@ -5,17 +5,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use petit_engine::name::{Alias, DeviceId, PolicyName, RegisteredId, ServiceName, VisitorKeyName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
 use petit_engine::secret::{InviteId, PrivateKey};
 use petit_relay::EnrolRequest;
+use petit_relay::policy::KeyHash;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::{Store, StoreFuture};
 use crate::registry::{
-    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, InviteRow, NewInvite,
-    RegistrationLimits, StoreError, StoreErrorKind, Tables,
+    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, InviteRow, LabelEdit, Labels,
+    NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, StoreError, StoreErrorKind, StoredKey,
+    Successor, Tables, VisitorRules,
 };
 
 /// Where the registry is kept.
@@ -23,6 +26,8 @@ use crate::registry::{
 enum Keeper {
     ThisProcess,
     AnotherProcess,
+    /// This process has closed it for good.
+    Nobody,
 }
 
 /// A store that can be yielded.
@@ -73,6 +78,7 @@ impl Yielding {
         match *here {
             Keeper::ThisProcess => Ok(here),
             Keeper::AnotherProcess => Err(StoreErrorKind::Elsewhere.into()),
+            Keeper::Nobody => Err(StoreErrorKind::Closed.into()),
         }
     }
 }
@@ -133,12 +139,51 @@ impl Store for Yielding {
         asked!(self, unregister(device))
     }
 
+    fn label(&self, device: DeviceId, edit: LabelEdit, actor: Actor) -> StoreFuture<'_, Labels> {
+        asked!(self, label(device, edit, actor))
+    }
+
     fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool, actor: Actor) -> StoreFuture<'_, Delta> {
         asked!(self, add_alias(id, alias, force, actor))
     }
 
     fn remove_alias(&self, id: RegisteredId, alias: Alias, actor: Actor) -> StoreFuture<'_, Delta> {
         asked!(self, remove_alias(id, alias, actor))
+    }
+
+    fn set_policy(
+        &self,
+        edit: PolicyEdit,
+        beside: Arc<[Policy]>,
+        actor: Actor,
+    ) -> StoreFuture<'_, (Policy, Delta)> {
+        asked!(self, set_policy(edit, beside, actor))
+    }
+
+    fn remove_policy(&self, name: PolicyName, actor: Actor) -> StoreFuture<'_, Delta> {
+        asked!(self, remove_policy(name, actor))
+    }
+
+    fn create_key(&self, key: NewKey, actor: Actor) -> StoreFuture<'_, Delta> {
+        asked!(self, create_key(key, actor))
+    }
+
+    fn rotate_key(
+        &self,
+        name: VisitorKeyName,
+        hash: KeyHash,
+        overlap: Duration,
+        actor: Actor,
+    ) -> StoreFuture<'_, (StoredKey, Delta)> {
+        asked!(self, rotate_key(name, hash, overlap, actor))
+    }
+
+    fn revoke_key(&self, name: VisitorKeyName, actor: Actor) -> StoreFuture<'_, Delta> {
+        asked!(self, revoke_key(name, actor))
+    }
+
+    fn visitor_rules(&self) -> StoreFuture<'_, VisitorRules> {
+        asked!(self, visitor_rules())
     }
 
     fn changes(&self, after: u64, most: u32) -> StoreFuture<'_, ChangePage> {
@@ -149,8 +194,8 @@ impl Store for Yielding {
         asked!(self, trim_changes(key))
     }
 
-    fn restored(&self, actor: Actor, key: PrivateKey) -> StoreFuture<'_, ()> {
-        asked!(self, restored(actor, key))
+    fn superseded(&self, by: Successor, actor: Actor, key: PrivateKey) -> StoreFuture<'_, ()> {
+        asked!(self, superseded(by, actor, key))
     }
 
     fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>> {
@@ -177,13 +222,16 @@ impl Store for Yielding {
         asked!(self, backup(to))
     }
 
-    /// Also when another process keeps it: then there is nothing to close.
+    /// Also when another process keeps it: then there is nothing to close. Whoever asks later is refused, and does not open
+    /// it again behind the back of whoever comes next.
     fn close(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            match self.here().await {
-                Ok(_here) => self.store.close().await,
-                Err(_) => Ok(()),
+            let mut keeper = self.keeper.write().await;
+            if *keeper == Keeper::ThisProcess {
+                self.store.close().await?;
+                *keeper = Keeper::Nobody;
             }
+            Ok(())
         })
     }
 }
@@ -217,6 +265,16 @@ mod tests {
         store.close().await.unwrap();
         store.take_back().await;
         assert!(store.devices().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_that_is_closed_is_not_opened_again() {
+        let (store, dir) = store().await;
+        store.devices().await.unwrap();
+        store.close().await.unwrap();
+        assert_eq!(store.devices().await.unwrap_err().kind(), &StoreErrorKind::Closed);
+        assert!(!dir.path().join("registry.db-wal").exists());
+        store.close().await.unwrap();
     }
 
     #[tokio::test]

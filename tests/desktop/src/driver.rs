@@ -115,7 +115,8 @@ impl Window {
     pub async fn until_gone(&self, test: &str) {
         let selector = format!("[data-test=\"{test}\"]");
         soon(&format!("{test} to go"), async {
-            while !self.client.find_all(Locator::Css(&selector)).await.unwrap().is_empty() {
+            // One that goes while it is looked up is told as an error.
+            while !self.client.find_all(Locator::Css(&selector)).await.is_ok_and(|found| found.is_empty()) {
                 tokio::task::yield_now().await;
             }
         })

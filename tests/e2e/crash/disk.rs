@@ -67,7 +67,7 @@ async fn a_disk_that_is_full_or_read_only_stops_enrolments_and_nothing_else() {
     let server = Program::server().await;
     let disk = SmallDisk::new(&server.dir().join("disk"));
     std::fs::write(server.config(), server_config("registry_file = \"disk/registry.db\"")).unwrap();
-    server.run(["init", "--new-registry"]).await.ok();
+    server.run(["init", "--new-registry", "--open"]).await.ok();
     let _running = server.up().await;
     let service = Service::http("still there").await;
     let client = Program::client();
@@ -251,7 +251,8 @@ async fn no_damage_to_the_registry_is_met_with_a_panic_or_with_silence() {
                 StoreErrorKind::Conflict(_)
                 | StoreErrorKind::Replaced
                 | StoreErrorKind::Busy
-                | StoreErrorKind::Elsewhere => panic!("{error}"),
+                | StoreErrorKind::Elsewhere
+                | StoreErrorKind::Closed => panic!("{error}"),
             },
         }
         for suffix in ["-wal", "-shm"] {
@@ -284,12 +285,12 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
 async fn init_on_a_disk_without_enough_room_leaves_it_as_it_was_and_is_done_again_when_there_is_some() {
     let mut failed = 0;
     // From room for next to nothing to room for all of it.
-    for kib in (4..=240).step_by(4) {
+    for kib in (8..=480).step_by(8) {
         let server = Program::uninitialised_server();
         let disk = SmallDisk::of_size(&server.dir().join("disk"), &format!("size={kib}k"));
         let config = disk.0.join("some/petit/config.toml");
         // Every other time a client is there already.
-        if kib % 8 == 0 {
+        if kib % 16 == 0 {
             std::fs::create_dir_all(config.parent().unwrap()).unwrap();
             std::fs::write(&config, client_config(&[])).unwrap();
         }

@@ -77,7 +77,8 @@ impl Vendor {
         assert!(part.contains("Leave out `--port 443`, lead the proxy there with `Host` unchanged"));
         let person = computer.stranger();
         let init = line(part, "petit-server init").replace(" --port 443", "");
-        let next = person.types(&init).await.ok().out;
+        let initialised = person.types(&init).await.ok();
+        let next = &initialised.out;
         assert!(next.contains("in front of 127.0.0.1:8090"), "{next}");
         let path = person.path("~/.petit/config.toml");
         let text = std::fs::read_to_string(&path).unwrap();
@@ -103,11 +104,19 @@ impl Vendor {
         nginx.arg("-c").arg(&file);
         let proxy = program::Running::start(nginx);
         let mut said = Vec::new();
+        said.push((line(part, "petit-server init"), initialised));
         for begin in ["petit-server start", "petit-server invite"] {
             let line = line(part, begin);
             said.push((line, person.types(line).await.ok()));
         }
         (Self { person, said }, proxy)
+    }
+
+    /// Puts the line with the key, as `init` has said it, where somebody has it as the README says.
+    fn give_key_to(&self, visitor: &Person) {
+        let mut lines = self.said("petit-server init").lines().map(str::trim);
+        let line = lines.find(|line| line.starts_with("Petit-Key: ")).expect("a key");
+        std::fs::write(visitor.path("~/petit-key"), line).unwrap();
     }
 
     /// The first link of the invite that was made.
@@ -200,13 +209,18 @@ fn a_stranger_gets_from_the_readme_to_a_tunnel_by_typing_what_stands_there() {
         let sample = part.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
         assert_eq!(pattern(shown.trim_end()), pattern(sample.trim_end()));
 
-        let got = visitor.types("curl -sS https://acme.example.com/").await.ok();
+        vendor.give_key_to(&visitor);
+        let with_key = inline("curl -H @petit-key");
+        let got = visitor.types(with_key).await.ok();
         assert_eq!(got.text(), "the private service");
+        let got = visitor.types("curl -sS https://acme.example.com/").await.ok();
+        assert!(got.text().contains("key-required") || got.text().contains("asks for a key"), "{got:?}");
         let url = shown.split_whitespace().find(|word| word.starts_with("https://")).unwrap();
-        assert_eq!(visitor.types(&format!("curl -sS {url}/")).await.ok().text(), "the private service");
+        let got = visitor.types(&format!("curl -sS -H @petit-key {url}/")).await.ok();
+        assert_eq!(got.text(), "the private service");
         let doctor = customer.types(inline("petit-client doctor")).await.ok();
         assert!(doctor.out.contains("All is well."), "{doctor:?}");
-        let explained = "petit-server explain https://acme.example.com/invoices";
+        let explained = "petit-server explain https://acme.example.com/invoices --as key:default";
         let explained = vendor.person.types(explained).await.ok().out;
         assert!(explained.contains("goes through the tunnel to the service"), "{explained}");
 
@@ -228,10 +242,7 @@ fn a_stranger_gets_from_the_readme_to_a_tunnel_by_typing_what_stands_there() {
         vendor.person.types(&backup).await.ok();
         assert!(vendor.person.path("~/safe/certificates/server.crt").exists());
         vendor.person.types("petit-server restart").await.ok();
-        assert_eq!(
-            visitor.types("curl -sS https://acme.example.com/").await.ok().text(),
-            "the private service"
-        );
+        assert_eq!(visitor.types(with_key).await.ok().text(), "the private service");
     });
 }
 
@@ -269,13 +280,42 @@ fn who_gets_in_is_who_the_readme_says() {
         for port in [8090, tcp] {
             assert!(is_open(here, port).await && !is_open(outside, port).await, "{port}");
         }
-        // By HTTPS everybody who knows the name, and nobody who guesses one.
-        let stranger = computer.stranger();
+        // By HTTPS everybody who has the key and knows the name, and nobody who guesses one of the two.
+        let (stranger, visitor) = (computer.stranger(), computer.stranger());
+        vendor.give_key_to(&visitor);
         let status = "curl -sS -o /dev/null -w '%{http_code}'";
-        for (name, expected) in [("acme", "200"), ("k3v5qyz2m7wbn4ta", "404")] {
-            let got = stranger.types(&format!("{status} https://{name}.{DOMAIN}/")).await.ok();
-            assert_eq!(got.text(), expected, "{name}");
+        for (name, without, with) in [("acme", "401", "200"), ("k3v5qyz2m7wbn4ta", "404", "404")] {
+            let url = format!("https://{name}.{DOMAIN}/");
+            let got = stranger.types(&format!("{status} {url}")).await.ok();
+            assert_eq!(got.text(), without, "{name}");
+            let got = visitor.types(&format!("{status} -H @petit-key {url}")).await.ok();
+            assert_eq!(got.text(), with, "{name}");
         }
+
+        // What the README says of further keys, and of trying a policy.
+        let create = inline("petit-server key create billing");
+        let made = vendor.person.types(create).await.ok().out;
+        let line = format!("Petit-Key: {}", made.lines().next().unwrap());
+        std::fs::write(visitor.path("~/petit-key"), line).unwrap();
+        let ask = format!("{status} -H @petit-key https://acme.{DOMAIN}/");
+        assert_eq!(visitor.types(&ask).await.ok().text(), "401");
+        vendor.person.types(inline("petit-server policy set default")).await.ok();
+        assert_eq!(visitor.types(&ask).await.ok().text(), "200");
+        let test = vendor.person.types(inline("petit-server policy test default")).await.ok().out;
+        assert!(test.ends_with("The visitor gets in.\n"), "{test}");
+        vendor.person.types(inline("petit-server key create billing --rotate")).await.ok();
+        assert_eq!(visitor.types(&ask).await.ok().text(), "200", "for another day");
+        vendor.person.types(&format!("{} --yes", inline("petit-server key revoke billing"))).await.ok();
+        assert_eq!(visitor.types(&ask).await.ok().text(), "401");
+
+        // Opened up, it is for everybody who knows the name, and says so.
+        for policy in ["default", "default-tcp"] {
+            vendor.person.types(&format!("petit-server policy remove {policy} --yes")).await.ok();
+        }
+        let got = stranger.types(&format!("{status} https://acme.{DOMAIN}/")).await.ok();
+        assert_eq!(got.text(), "200");
+        let said = vendor.person.types("petit-server status").await.ok().out;
+        assert!(said.contains("open to anybody who knows the name"), "{said}");
     });
 }
 
@@ -337,7 +377,9 @@ fn a_proxy_in_front_that_is_set_up_as_the_readme_says_is_let_through_and_proved(
         customer.types("petit-client start").await.ok();
         let shown = until(&customer, "petit-client status", "works end to end").await;
         assert!(shown.contains("Connected to tunnel.example.com:8453"), "{shown}");
-        let got = computer.stranger().types("curl -sS https://acme.example.com/").await.ok();
+        let visitor = computer.stranger();
+        vendor.give_key_to(&visitor);
+        let got = visitor.types(inline("curl -H @petit-key")).await.ok();
         assert_eq!(got.text(), "the private service");
     });
 }

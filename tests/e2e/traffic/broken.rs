@@ -381,6 +381,69 @@ async fn an_early_answer_is_heard_by_a_visitor_who_is_still_sending() {
     row.carried();
 }
 
+/// The service has answered as soon as it had the head, and reads the body all the same.
+#[tokio::test]
+async fn an_upload_that_goes_on_behind_a_whole_answer_arrives_whole() {
+    const BYTES: usize = 200_000;
+    let (counted, mut counts) = tokio::sync::mpsc::unbounded_channel();
+    let service = scripted::raw(move |_, mut tcp| {
+        let counted = counted.clone();
+        async move {
+            tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            let mut body = Vec::new();
+            let end = tcp.read_to_end(&mut body).await;
+            counted.send((body.len(), end.is_ok())).unwrap();
+        }
+    })
+    .await;
+    let bed = Bed::start().await;
+    let client = bed.client_of(service.address(), "http", "").await;
+    for _ in 0..20 {
+        let mut tcp = bed.visitor().tcp().await;
+        let head =
+            format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: {BYTES}\r\n\r\n", host(&client.id()));
+        tcp.write_all(head.as_bytes()).await.unwrap();
+        tcp.write_all(b"be").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nok") {
+            assert_ne!(soon("the answer", tcp.read_buf(&mut answer)).await.unwrap(), 0);
+        }
+        tcp.write_all(&vec![b'x'; BYTES - 2]).await.unwrap();
+        assert_eq!(soon("the whole body", counts.recv()).await, Some((BYTES, true)));
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_goes_on_behind_its_answer_keeps_its_place() {
+    let service = scripted::raw(|_, mut tcp| async move {
+        tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        scripted::gone(&mut tcp).await;
+    })
+    .await;
+    let bed = Bed::with("limits = { requests_per_service = 2 }").await;
+    let client = bed.client_of(service.address(), "http", "").await;
+    let host = host(&client.id());
+    let post = async || {
+        let mut tcp = bed.visitor().tcp().await;
+        let head = format!("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\n\r\nbe");
+        tcp.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nok") && !answer.ends_with(b"}") {
+            assert_ne!(soon("the answer", tcp.read_buf(&mut answer)).await.unwrap(), 0);
+        }
+        (tcp, String::from_utf8_lossy(&answer).into_owned())
+    };
+    let (mut first, said) = post().await;
+    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    let (_second, said) = post().await;
+    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    let (_third, said) = post().await;
+    assert!(said.starts_with("HTTP/1.1 503") && said.contains("busy"), "{said}");
+    first.write_all(b"en").await.unwrap();
+    let free = async { while !post().await.1.starts_with("HTTP/1.1 200") {} };
+    soon("a place that is free", free).await;
+}
+
 /// The service has begun its answer before the upload has come to its end, and then the upload breaks: neither the half
 /// of it that the service has nor the answer to it may look whole.
 #[tokio::test]

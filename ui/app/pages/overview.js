@@ -148,7 +148,7 @@ function nothingYet() {
 
 /** @param {Service} service @param {string} said  What the state says already. */
 function service(service, said) {
-  const { name, target, url, aliases, light, words, proved_at, can_check } = service;
+  const { name, target, url, aliases, admits, light, words, proved_at, can_check } = service;
   return h(
     'section',
     { key: `service-${name}`, class: 'card service-card', 'aria-labelledby': `service-${name}`, 'data-test': `service-${name}`, 'data-light': light },
@@ -180,6 +180,7 @@ function service(service, said) {
         aliases.map((alias) => address(alias, { test: `alias-${name}`, name: alias, only: 'copy' })),
         address(url, { test: `address-${name}`, name }),
       ),
+    admits !== null && h('p', { class: 'hint', 'data-test': `admits-${name}` }, admits),
   );
 }
 

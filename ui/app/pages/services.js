@@ -100,7 +100,7 @@ function light({ light, name }) {
 
 /** @param {Service} service */
 function entry(service) {
-  const { name, kind, target, url } = service;
+  const { name, kind, target, url, admits } = service;
   return h(
     'li',
     { key: name, class: 'card service-entry', 'data-test': `entry-${name}`, 'data-light': service.light },
@@ -123,6 +123,7 @@ function entry(service) {
       h('span', { class: 'hint' }, kind === 'http' ? t('ui.kind.http') : t('ui.kind.tcp')),
     ),
     url === null ? h('p', { class: 'hint' }, t('ui.services.no_address')) : address(url, { test: `entry-address-${name}`, name }),
+    admits !== null && h('p', { class: 'hint', 'data-test': `entry-admits-${name}` }, admits),
     h('p', { class: 'hint' }, counts(service)),
   );
 }

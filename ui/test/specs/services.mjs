@@ -28,6 +28,19 @@ test('what passes to a database is counted in connections', async ({ page }) => 
   await expect(page.locator(at('entry-accounts'))).toContainText('1,284 connections');
 });
 
+test('each service says who can come in, on both pages, and nothing where its server says nothing', async ({ page }) => {
+  await open(page, { view: 'twoServices' });
+  await expect(page.locator(at('admits-accounts'))).toHaveText('Who can come in: whoever your vendor lets in');
+  await expect(page.locator(at('admits-archive'))).toHaveText('Who can come in: whoever knows the address');
+  await open(page, { page: 'services', view: 'twoServices' });
+  await expect(page.locator(at('entry-admits-archive'))).toHaveText('Who can come in: whoever knows the address');
+  const { online } = views('en');
+  const silent = { ...online, services: online.services.map((service) => ({ ...service, admits: null })) };
+  await show(page, silent);
+  await expect(page.locator(at('entry-accounts'))).toBeVisible();
+  await expect(page.locator(at('entry-admits-accounts'))).toHaveCount(0);
+});
+
 test('a service is added from the list of what runs here', async ({ page }) => {
   await open(page, { page: 'services', view: 'empty' });
   await page.locator(at('service-add')).click();

@@ -10,7 +10,7 @@ use petit_client::consent::{ChosenFor, KeptService};
 use petit_client::enrol::Done;
 use petit_client::messages;
 use petit_client::registration::Registration;
-use petit_client::texts::capital;
+use petit_client::texts::{capital, lasting};
 use petit_engine::invite::Invite;
 use petit_engine::name::{ServerAddr, ServiceName, VendorName};
 use petit_host::cli::Failure;
@@ -47,7 +47,7 @@ pub(crate) fn show_invite(context: &Context, invite: &Invite) {
         rows.push(("cli.invite.words", words.english));
         rows.push(("", words.german));
     }
-    let left = invite.not_after.duration_since(SystemTime::now()).map(|left| context.ago(left));
+    let left = invite.not_after.duration_since(SystemTime::now()).map(|left| lasting(&context.texts, left));
     let left = left.map_or_else(
         |_| texts.get("cli.invite.expired"),
         |left| texts.format("cli.invite.left", &[("time", &left)]),

@@ -21,9 +21,9 @@ use petit_host::files;
 use petit_host::toml_file::Fault;
 use serde_json::{Value, json};
 
+use super::beginning::{config_failure, lock, not_registered};
 use super::context::Context;
 use super::inspect;
-use super::lifecycle::{config_failure, lock, not_registered};
 
 /// How long the server may take to say what it makes of a change.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);

@@ -163,6 +163,9 @@ fn service_text(context: &Context, status: &Status, service: &ServiceStatus) -> 
             out.push_str(&format!("    {todo}\n"));
         }
     }
+    if let Some(admits) = service.admits {
+        out.push_str(&format!("    {}\n", messages::admits(texts, admits)));
+    }
     if service.is_one_too_many() && !status.kept.is_empty() {
         out.push_str(&format!("    {}\n", kept_text(context, &status.kept)));
     }
@@ -294,8 +297,8 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
 /// What the probe of a service came to, and whether it came through.
 fn ping_text(texts: &Texts, Ping { service, outcome }: &Ping) -> (String, bool) {
     let mut text = format!("{service}\n");
-    let (result, public, url) = match outcome {
-        PingOutcome::Probed { result, public, url } => (result, public, url),
+    let (result, public, url, target) = match outcome {
+        PingOutcome::Probed { result, public, url, target } => (result, public, url, target),
         PingOutcome::Refused { refused } => {
             let Advice { what, todo } = messages::broken(BrokenAt::Server(*refused), "").advice(texts);
             text.push_str(&format!("  ✘ {what}\n    {todo}\n"));
@@ -303,8 +306,10 @@ fn ping_text(texts: &Texts, Ping { service, outcome }: &Ping) -> (String, bool) 
         }
     };
     let broken = result.broken.map(BrokenAt::from);
-    let what = |at: BrokenAt| messages::broken(at, service).what(texts);
+    let place = target.as_ref().map_or_else(|| service.to_string(), ToString::to_string);
+    let what = |at: BrokenAt| messages::broken(at, &place).what(texts);
     let public_front = texts.get("cli.ping.public");
+    let width = ping_width(texts);
     let (front, told) = match *public {
         FrontState::Passed => ("cli.ping.public", None),
         FrontState::Failed(cause) => ("cli.ping.own", Some(("✘", what(BrokenAt::Front(cause))))),
@@ -314,7 +319,7 @@ fn ping_text(texts: &Texts, Ping { service, outcome }: &Ping) -> (String, bool) 
         FrontState::Checking => ("cli.ping.own", Some(("…", texts.get("cli.state.checking")))),
     };
     if let Some((mark, told)) = told {
-        text.push_str(&format!("  {mark} {public_front:<24}{told}\n"));
+        text.push_str(&format!("  {mark} {public_front:<width$}{told}\n"));
     }
     for (name, took) in [
         (front, result.front_us),
@@ -323,14 +328,21 @@ fn ping_text(texts: &Texts, Ping { service, outcome }: &Ping) -> (String, bool) 
     ] {
         let name = texts.get(name);
         match took {
-            Some(us) => text.push_str(&format!("  ✔ {name:<24}{:>10}\n", millis(us))),
+            Some(us) => text.push_str(&format!("  ✔ {name:<width$}{:>10}\n", millis(us))),
             None => {
-                text.push_str(&format!("  ✘ {name:<24}{}\n", broken.map(what).unwrap_or_default()));
+                text.push_str(&format!("  ✘ {name:<width$}{}\n", broken.map(what).unwrap_or_default()));
                 break;
             }
         }
     }
     (text, broken.is_none() && !matches!(public, FrontState::Failed(_)))
+}
+
+/// How wide the names of the parts of the way are, with what lies between them and what is said of them.
+fn ping_width(texts: &Texts) -> usize {
+    let names = ["cli.ping.public", "cli.ping.own", "cli.ping.tunnel", "cli.ping.service"];
+    let longest = names.iter().map(|name| texts.get(name).chars().count()).max();
+    (longest.unwrap_or_default() + 2).max(24)
 }
 
 /// Looks at everything. Exits with 1 when something is not right.
@@ -362,4 +374,58 @@ pub(crate) async fn check(context: &Context, with_advice: bool) -> Result<ExitCo
 
 fn all_good(checks: &[Check]) -> bool {
     checks.iter().all(|check| matches!(check.result, CheckResult::Good | CheckResult::Untried))
+}
+
+#[cfg(test)]
+mod tests {
+    use petit_client::texts::LANGUAGES;
+    use petit_engine::cause::{FrontCause, ServiceCause};
+    use petit_engine::proto::control::{Hop as WireHop, ProbeResult};
+
+    use super::*;
+
+    #[test]
+    fn what_a_ping_says_stands_in_one_column_in_every_language() {
+        let result = ProbeResult {
+            front_us: Some(1),
+            tunnel_us: Some(2),
+            service_us: Some(3),
+            ..ProbeResult::default()
+        };
+        let public = FrontState::Failed(FrontCause::CertificateExpired);
+        let ping = Ping {
+            service: "web".parse().unwrap(),
+            outcome: PingOutcome::Probed { result, public, url: None, target: None },
+        };
+        for lang in LANGUAGES {
+            let texts = Texts::of(lang);
+            let (text, _) = ping_text(&texts, &ping);
+            let names = ["cli.ping.public", "cli.ping.own", "cli.ping.tunnel", "cli.ping.service"];
+            assert_eq!(text.lines().count(), 5, "{text}");
+            for (line, name) in text.lines().skip(1).zip(names) {
+                let name = texts.get(name);
+                let behind = line.split_once(&name).unwrap().1;
+                assert!(behind.starts_with("  "), "{lang}: {line}");
+                let padding = behind.len() - behind.trim_start().len();
+                let column = match line.ends_with(" ms") {
+                    true => line.chars().count() - 10,
+                    false => 4 + name.chars().count() + padding,
+                };
+                assert_eq!(column, 4 + ping_width(&texts), "{lang}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_ping_that_does_not_reach_the_service_says_where_it_is() {
+        let refused = Some(WireHop::Service(ServiceCause::Refused));
+        let result = ProbeResult { broken: refused, ..ProbeResult::default() };
+        let target = Some("localhost:3000".parse().unwrap());
+        let ping = Ping {
+            service: "web".parse().unwrap(),
+            outcome: PingOutcome::Probed { result, public: FrontState::Passed, url: None, target },
+        };
+        let (text, is_good) = ping_text(&Texts::of("en"), &ping);
+        assert!(!is_good && text.contains("nothing listens at localhost:3000"), "{text}");
+    }
 }

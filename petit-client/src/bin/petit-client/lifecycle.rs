@@ -1,117 +1,24 @@
 //! `run`, `start`, `stop`, `restart`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 #[cfg(unix)]
 use petit_client::api::Restarted;
 use petit_client::api::Stopped;
-use petit_client::client::{Client, ClientStartError};
-use petit_client::config::Config;
-use petit_client::control::Control;
-use petit_client::daemon::{Daemon, Restart};
-use petit_client::messages;
+use petit_client::config;
 use petit_client::status::Connection;
-use petit_client::{config, registration};
 use petit_host::background::{self, BackgroundError};
 use petit_host::cli::{self, Failure};
-use petit_host::control::server::{Control as ServedControl, Listener};
 use petit_host::exit::ExitCode;
-use petit_host::files;
-use petit_host::lock::{Lock, LockError};
-use petit_host::logs::{self, LevelHandle};
-use petit_host::shutdown::{self, Asked, Finished, ProcessSignal, Signals, StopCause, Urgency};
+use petit_host::shutdown::{self, Asked, Finished, ProcessSignal, StopCause, Urgency};
 use serde_json::json;
-use tokio::sync::mpsc;
 
+use super::beginning::{How, config_failure};
 use super::context::Context;
-use super::restart::{self, Handover, Predecessors};
-
-/// Takes the client's lock.
-pub(crate) fn lock(context: &Context) -> Result<Lock, Failure> {
-    Lock::take(&context.folder.lock()).map_err(|error| match error {
-        LockError::Held { pid, .. } => {
-            let key = if pid.is_some() { "cli.running_already.pid" } else { "cli.running_already" };
-            context
-                .failed(ExitCode::Failed, key, &[("pid", &pid.unwrap_or_default())])
-                .hint(context.hint("cli.running_already.hint"))
-        }
-        LockError::Io { .. } => Failure::of(&error),
-    })
-}
-
-/// How the client is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct How {
-    /// By `start`: it belongs to no terminal.
-    pub(crate) background: bool,
-    /// By a client whose place it is to take.
-    pub(crate) takeover: bool,
-}
-
-/// What is there before the client is.
-pub(crate) struct Beginning {
-    pub(crate) config: Config,
-    pub(crate) lock: Lock,
-    pub(crate) level: LevelHandle,
-    pub(crate) signals: Signals,
-}
-
-impl Beginning {
-    /// With the lock that another process has handed over, or with one that is taken.
-    pub(crate) fn new(context: &Context, how: How, inherited: Option<Lock>) -> Result<Self, Failure> {
-        let folder = &context.folder;
-        // Registering makes a config file too, so what is missing first is asked for first.
-        if registration::load(folder).map_err(|error| Failure::of(&error))?.is_none() {
-            return Err(not_registered(context));
-        }
-        let (config, _) = config::load(&folder.config).map_err(|error| config_failure(context, &error))?;
-        folder.make().map_err(|error| Failure::of(&error))?;
-        let lock = match inherited {
-            Some(lock) => lock,
-            None => {
-                let lock = lock(context)?;
-                // What another process is just writing must not be taken for left over.
-                files::sweep(folder.path());
-                lock
-            }
-        };
-        let level = logs::start(Some(&folder.log()), !how.background, config.log_level);
-        let level = level.map_err(|error| {
-            let path = folder.log();
-            context.failed(ExitCode::Failed, "cli.no_log", &[("path", &path.display()), ("why", &error)])
-        })?;
-        let signals = Signals::new().map_err(|error| Failure::of(&error))?;
-        Ok(Self { config, lock, level, signals })
-    }
-}
-
-/// A client that is there, and whoever was there before it.
-pub(crate) struct Serving {
-    pub(crate) client: Client,
-    pub(crate) listener: Listener,
-    pub(crate) signals: Signals,
-    pub(crate) predecessors: Predecessors,
-}
-
-impl Serving {
-    async fn new(context: &Context, how: How) -> Result<Self, Failure> {
-        let folder = &context.folder;
-        let Beginning { config, lock, level, signals } = Beginning::new(context, how, None)?;
-        let client = Client::start(folder.clone(), config, lock, Some(level)).await;
-        let client = client.map_err(|error| start_failure(context, &error))?;
-        let listener = Listener::bind(&folder.socket()).map_err(|error| socket_failure(context, &error))?;
-        Ok(Self { client, listener, signals, predecessors: Predecessors::default() })
-    }
-}
-
-pub(crate) fn socket_failure(context: &Context, error: &std::io::Error) -> Failure {
-    let path = context.folder.socket();
-    context.failed(ExitCode::Failed, "cli.no_socket", &[("path", &path.display()), ("why", error)])
-}
+use super::handover::Handover;
+use super::restart;
+use super::serving::{Main, Serving, Turn};
 
 /// Runs until a signal or `stop`, or until another process has taken this one's place.
 pub(crate) async fn run(context: &Context, how: How) -> Result<ExitCode, Failure> {
@@ -128,44 +35,7 @@ pub(crate) async fn run(context: &Context, how: How) -> Result<ExitCode, Failure
     Ok(Main::new(context, how, program, serving).run().await)
 }
 
-/// The running client's main loop: one thing after the other.
-pub(crate) struct Main<'a> {
-    pub(crate) context: &'a Context,
-    pub(crate) how: How,
-    pub(crate) program: PathBuf,
-    pub(crate) client: Client,
-    pub(crate) control: ServedControl,
-    pub(crate) signals: Signals,
-    pub(crate) replaced: Arc<AtomicBool>,
-    pub(crate) handover: Handover,
-    stopped: mpsc::Receiver<()>,
-    restarts: mpsc::Receiver<Restart>,
-}
-
-/// What the main loop does next.
-pub(crate) enum Turn {
-    Stop(StopCause),
-    Leave,
-    Reload,
-    Nothing,
-}
-
-impl<'a> Main<'a> {
-    fn new(context: &'a Context, how: How, program: PathBuf, serving: Serving) -> Self {
-        let Serving { client, listener, signals, predecessors } = serving;
-        let (stop, stopped) = mpsc::channel(1);
-        let (restart, restarts) = mpsc::channel(1);
-        let replaced = Arc::new(AtomicBool::new(false));
-        let control = Control {
-            client: client.clone(),
-            lifecycle: Daemon { client: client.clone(), stop, restart },
-            replaced: Arc::clone(&replaced),
-        };
-        let control = listener.spawn(Arc::new(control));
-        let handover = Handover::new(predecessors);
-        Self { context, how, program, client, control, signals, replaced, handover, stopped, restarts }
-    }
-
+impl Main<'_> {
     async fn run(mut self) -> ExitCode {
         loop {
             match self.serve().await {
@@ -352,21 +222,4 @@ pub(crate) async fn restart(context: &Context) -> Result<(), Failure> {
     let text = context.texts.format("cli.restart.away", &[("pid", &pid)]);
     context.say(&text, &json!({ "pid": pid, "away_meanwhile": true }));
     Ok(())
-}
-
-/// What is wrong with the config file.
-pub(crate) fn config_failure(context: &Context, error: &config::ConfigError) -> Failure {
-    let todo = messages::config(error).to_type(&context.texts);
-    let failure = Failure::of(error);
-    if todo.is_empty() { failure } else { failure.hint(todo) }
-}
-
-pub(crate) fn not_registered(context: &Context) -> Failure {
-    context
-        .failed(ExitCode::NotRegistered, "cli.not_registered", &[])
-        .hint(context.hint("cli.not_registered.hint"))
-}
-
-pub(crate) fn start_failure(context: &Context, error: &ClientStartError) -> Failure {
-    context.said(ExitCode::Failed, &messages::start(error))
 }

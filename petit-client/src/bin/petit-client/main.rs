@@ -3,8 +3,14 @@
 //! Commands talk to the running client over its control socket; those that change files take its lock.
 
 mod asking;
+mod beginning;
 mod configure;
 mod context;
+#[cfg(unix)]
+mod handover;
+#[cfg(not(unix))]
+#[path = "no_handover.rs"]
+mod handover;
 mod help;
 mod inspect;
 mod lifecycle;
@@ -14,6 +20,7 @@ mod restart;
 #[cfg(not(unix))]
 #[path = "no_restart.rs"]
 mod restart;
+mod serving;
 mod unregistering;
 
 use std::path::PathBuf;
@@ -345,6 +352,8 @@ fn main() -> ProcessExit {
     }
     petit_host::harden::no_core_dumps();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // What a process that takes over says goes to the one that has started it, and into its log and answers.
+    let texts = if matches!(cli.verb, Verb::Run { takeover: true, .. }) { Texts::of("en") } else { texts };
     let result = match runtime {
         Ok(runtime) => {
             let result = runtime.block_on(dispatch(&cli, &texts));
@@ -400,7 +409,7 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
         Verb::Stop => lifecycle::stop(context).await?,
         Verb::Restart => lifecycle::restart(context).await?,
         Verb::Run { background, takeover } => {
-            return lifecycle::run(context, lifecycle::How { background: *background, takeover: *takeover })
+            return lifecycle::run(context, beginning::How { background: *background, takeover: *takeover })
                 .await;
         }
         Verb::Status { watch: false } => return inspect::status(context).await,

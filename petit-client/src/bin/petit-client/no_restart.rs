@@ -4,38 +4,11 @@ use petit_client::daemon::Restart;
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
 use petit_host::handover::Trouble;
-use petit_host::shutdown::Urgency;
 
+use super::beginning::How;
 use super::context::Context;
-use super::lifecycle::{How, Main, Serving, Turn};
-
-/// There are none.
-#[derive(Debug, Default)]
-pub(crate) struct Predecessors;
-
-/// Nothing.
-pub(crate) struct Handover;
-
-/// Nothing ever comes.
-pub(crate) enum HandoverEvent {}
-
-impl Handover {
-    pub(crate) fn new(_: Predecessors) -> Self {
-        Self
-    }
-
-    pub(crate) async fn next(&mut self) -> HandoverEvent {
-        std::future::pending().await
-    }
-
-    pub(crate) fn stop_request(heard: &HandoverEvent) -> Option<Urgency> {
-        match *heard {}
-    }
-
-    pub(crate) fn stopping(&self, _: Urgency) {}
-
-    pub(crate) async fn end(self, _: ExitCode) {}
-}
+use super::handover::HandoverEvent;
+use super::serving::{Main, Serving, Turn};
 
 pub(crate) async fn begin(_: &mut Main<'_>, answer: Restart) {
     let message = "its place cannot be handed over on this system".to_owned();

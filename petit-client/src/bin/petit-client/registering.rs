@@ -12,7 +12,7 @@ use petit_client::enrol::{Done, Existing, FormerEnd, RegisterError};
 use petit_client::messages;
 use petit_client::registering::{Here, OtherError, Outcome, Prospect, Terms};
 use petit_client::registration::{self, Known, Registration};
-use petit_client::texts::{Texts, capital};
+use petit_client::texts::Texts;
 use petit_client::vault::{Vault, VaultError};
 use petit_engine::agent::{EnrolError, ServiceSpec, connect};
 use petit_engine::invite::{InvalidInvite, Invite};
@@ -132,7 +132,7 @@ impl Registering<'_> {
         match Vault::of(wanted, &context.folder).check().await {
             Ok(()) => Ok(wanted),
             Err(error @ VaultError::NoKeychain) => {
-                let why = capital(&messages::vault(&error).what(&context.texts));
+                let why = messages::vault(&error).sentence(&context.texts);
                 let question = context.texts.format("cli.register.in_file", &[("why", &why)]);
                 match self.talk {
                     Talk::Person if ask_yes(context, &question, DefaultAnswer::No) => Ok(KeyStore::File),

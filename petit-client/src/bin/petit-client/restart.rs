@@ -24,8 +24,10 @@ use petit_host::shutdown::{ProcessSignal, StopCause, StopRequests, Urgency};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::beginning::{Beginning, How, socket_failure, start_failure};
 use super::context::Context;
-use super::lifecycle::{Beginning, How, Main, Serving, Turn, socket_failure, start_failure};
+use super::handover::HandoverEvent;
+use super::serving::{Main, Serving, Turn};
 
 /// The names of what is handed over.
 const LOCK: &str = "lock";
@@ -40,63 +42,6 @@ struct Facts {
     instance: Option<String>,
     /// The predecessor is connected.
     online: bool,
-}
-
-/// The links to processes before this one.
-pub(crate) type Predecessors = Elders;
-
-/// The hand-over, in both directions: processes before this one that have not ended, and the one that is to follow.
-pub(crate) struct Handover {
-    elders: Elders,
-    successor: Option<(Started, Option<Restart>)>,
-}
-
-/// What the main loop hears of other processes.
-pub(crate) enum HandoverEvent {
-    Elder(ElderEvent),
-    Successor(StartedEvent),
-}
-
-impl Handover {
-    pub(crate) fn new(elders: Elders) -> Self {
-        Self { elders, successor: None }
-    }
-
-    /// Waits for the next thing.
-    ///
-    /// # Cancel safety
-    /// Cancel safe.
-    pub(crate) async fn next(&mut self) -> HandoverEvent {
-        let successor = async {
-            match &mut self.successor {
-                Some((started, _)) => started.next().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            told = self.elders.next() => HandoverEvent::Elder(told),
-            news = successor => HandoverEvent::Successor(news),
-        }
-    }
-
-    /// How urgent a process before this one says that a stop is, when it passes one on.
-    pub(crate) fn stop_request(heard: &HandoverEvent) -> Option<Urgency> {
-        match heard {
-            HandoverEvent::Elder(ElderEvent::Stop { now: true }) => Some(Urgency::AtOnce),
-            HandoverEvent::Elder(ElderEvent::Stop { now: false }) => Some(Urgency::Orderly),
-            _ => None,
-        }
-    }
-
-    /// Tells the processes before this one that nobody takes their place any more.
-    pub(crate) fn stopping(&self, urgency: Urgency) {
-        self.elders.say(&LinkMessage::Stopping { now: urgency == Urgency::AtOnce });
-    }
-
-    /// Tells them how this one ends.
-    pub(crate) async fn end(self, exit: ExitCode) {
-        self.elders.close(exit as u8).await;
-    }
 }
 
 // ---- the process that is replaced ---------------------------------------------------------------

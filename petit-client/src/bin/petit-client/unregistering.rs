@@ -18,9 +18,9 @@ use petit_host::terminal::Ask;
 use serde_json::json;
 
 use super::asking::ask;
+use super::beginning::{config_failure, lock, not_registered, start_failure};
 use super::configure;
 use super::context::Context;
-use super::lifecycle::{config_failure, lock, not_registered, start_failure};
 use super::registering::register_failure;
 
 /// How long a client that has nothing to do any more may take to end.

@@ -119,6 +119,7 @@ impl Runner {
                 let key_exchange = live.key_exchange.clone();
                 self.mux.send_replace(Some(live.mux.clone()));
                 self.telling = Telling::to(&live.features);
+                self.forget_policies();
                 if let Some(old) = self.live.replace(live) {
                     self.stay_behind(old);
                 }
@@ -170,6 +171,7 @@ impl Runner {
             FromRelay::Fronts(fronts) => {
                 self.set_fronts(KnownFronts::told(fronts, Instant::now().into_std()));
             }
+            FromRelay::Policies { services } => self.on_policies(&services),
             FromRelay::Removed { name, found } => {
                 self.forget_names(&name);
                 // A service that is still offered gets a new address; one that found no room may have some now.

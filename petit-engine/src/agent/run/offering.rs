@@ -12,7 +12,9 @@ use crate::agent::view::ServiceView;
 use crate::cause::Health;
 use crate::limits;
 use crate::name::ServiceName;
-use crate::proto::control::{FromAgent, Grant, GrantOutcome, GrantRefusal, Kept, Offer, ServiceHealth};
+use crate::proto::control::{
+    FromAgent, Grant, GrantOutcome, GrantRefusal, Kept, Offer, PolicyReport, ServiceHealth,
+};
 
 impl Runner {
     pub(super) fn set_services(&mut self, services: Vec<ServiceSpec>) {
@@ -35,6 +37,7 @@ impl Runner {
                         spec: Arc::new(spec),
                         outcome: None,
                         names,
+                        admits: None,
                         meter: Arc::default(),
                         offering: offering.unwrap_or_default(),
                         announced: Health::Untried,
@@ -113,6 +116,22 @@ impl Runner {
         self.show_services();
     }
 
+    /// The relay has said who can come to these services.
+    pub(super) fn on_policies(&mut self, services: &[PolicyReport]) {
+        for PolicyReport { service, admits } in services {
+            // It may speak of one that was offered a moment ago.
+            if let Some(offered) = self.offers.iter_mut().find(|offered| offered.number == *service) {
+                offered.admits = Some(*admits);
+            }
+        }
+        self.show_services();
+    }
+
+    /// Another session has begun, or none goes on: what the last relay has said counts no longer.
+    pub(super) fn forget_policies(&mut self) {
+        self.offers.iter_mut().for_each(|offered| offered.admits = None);
+    }
+
     /// A service's ID and aliases were given back.
     pub(super) fn forget_names(&mut self, name: &ServiceName) {
         for offered in self.offers.iter_mut().filter(|offered| offered.spec.name == *name) {
@@ -127,6 +146,7 @@ impl Runner {
             spec: Arc::clone(&offered.spec),
             outcome: offered.outcome.clone(),
             names: offered.names.clone(),
+            admits: offered.admits,
             meter: Arc::clone(&offered.meter),
         });
         let services = services.collect();
@@ -205,7 +225,7 @@ pub(super) mod tests {
     use crate::mux::testing::{Side, pair};
     use crate::name::RegisteredId;
     use crate::net::dial::DialRoute;
-    use crate::proto::control::{HEALTHS, Text};
+    use crate::proto::control::{Admits, FromRelay, HEALTHS, Text};
     use crate::proto::control::{Message, PublicUrl, ServiceKind, Vitae};
     use crate::secret::PrivateKey;
 
@@ -344,5 +364,23 @@ pub(super) mod tests {
         runner.set_services(services(7));
         let numbers: std::collections::HashSet<u16> = runner.offers.iter().map(|it| it.number).collect();
         assert_eq!(numbers.len(), 7);
+    }
+
+    #[tokio::test]
+    async fn what_a_relay_says_of_who_can_come_in_counts_for_its_session_and_services_alone() {
+        let (mut runner, _relay) = online(2, &[]);
+        let first = runner.offers[0].number;
+        let says = |runner: &Runner| {
+            let view = runner.view.borrow();
+            view.services.iter().map(|service| service.admits).collect::<Vec<_>>()
+        };
+        let unknown = PolicyReport { service: u16::MAX, admits: Admits::Anyone };
+        let chosen = PolicyReport { service: first, admits: Admits::Chosen };
+        runner.on_message(FromRelay::Policies { services: vec![unknown, chosen] });
+        assert_eq!(says(&runner), [Some(Admits::Chosen), None]);
+        runner.set_services(services(2));
+        assert_eq!(says(&runner), [Some(Admits::Chosen), None], "it is the same service");
+        runner.forget_session();
+        assert_eq!(says(&runner), [None, None]);
     }
 }

@@ -7,6 +7,7 @@
 mod enrol;
 mod error;
 mod fronts;
+mod policies;
 mod text;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::enrol::{Enrol, EnrolAnswer, EnrolRefusal, FromDevice};
 pub use self::error::ControlError;
 pub use self::fronts::{FRONTS, FrontReport, FrontState, Fronts, NameReport};
+pub use self::policies::{Admits, POLICY, PolicyReport};
 pub(crate) use self::text::is_harmless;
 pub use self::text::{PublicUrl, SecretText, Text};
 use crate::cause::{Health, ServiceCause};
@@ -123,6 +125,12 @@ pub enum FromRelay {
     /// How the public fronts are, at the beginning of a session and whenever that has changed. Only in a session
     /// with the feature [`FRONTS`].
     Fronts(Fronts),
+    /// Who can come to these services, at the beginning of a session and whenever that has changed. Only in a session
+    /// with the feature [`POLICY`].
+    Policies {
+        /// Those that the agent does not know it of.
+        services: Vec<PolicyReport>,
+    },
 }
 
 /// The feature of an agent that understands [`FromRelay::Move`].
@@ -432,6 +440,7 @@ impl Message for FromRelay {
             Self::Services { services, kept } => check_grants(services, kept),
             Self::Probed { result, .. } => check_probe_result(result),
             Self::Fronts(fronts) => fronts::check(fronts),
+            Self::Policies { services } => policies::check(services),
             Self::IdentityVerified { .. }
             | Self::Removed { .. }
             | Self::Unregistered {}

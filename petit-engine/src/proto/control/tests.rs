@@ -144,6 +144,15 @@ fn messages_have_the_documented_form() {
         r#"{"type":"fronts","http":{"state":"passed","for_s":60},"tcp":{"state":{"untried":"other_machine"},"for_s":0},"names":[{"name":"shop.acme.example","report":{"state":{"failed":"certificate_name"},"for_s":7}}]}"#
     );
     assert_eq!(FromRelay::decode(&bytes), Ok(fronts));
+    let report = |service, admits| PolicyReport { service, admits };
+    let policies =
+        FromRelay::Policies { services: vec![report(1, Admits::Anyone), report(2, Admits::Chosen)] };
+    let bytes = policies.encode().unwrap();
+    assert_eq!(
+        String::from_utf8(bytes.clone()).unwrap(),
+        r#"{"type":"policies","services":[{"service":1,"admits":"anyone"},{"service":2,"admits":"chosen"}]}"#
+    );
+    assert_eq!(FromRelay::decode(&bytes), Ok(policies));
     let probed = FromRelay::Probed {
         probe: 7,
         result: ProbeResult { front_us: Some(12), broken: Some(Hop::Tunnel), ..ProbeResult::default() },
@@ -249,6 +258,9 @@ fn what_a_message_says_is_within_its_limits() {
             NameReport { name: "shop.acme.example".parse().unwrap(), report: FrontReport::default() };
         let fronts = FromRelay::Fronts(Fronts { names: vec![report; count], ..Fronts::default() });
         assert_eq!(fronts.check().is_ok(), expected, "{count} fronts");
+        let report = PolicyReport { service: 1, admits: Admits::Anyone };
+        let policies = FromRelay::Policies { services: vec![report; count] };
+        assert_eq!(policies.check().is_ok(), expected, "{count} services' policies");
     }
     for (count, expected) in [(32, true), (33, false)] {
         let facts = (0..count).map(|number: u32| (Text::lossy(&number.to_string()), Text::lossy("")));

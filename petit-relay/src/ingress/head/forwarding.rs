@@ -2,7 +2,7 @@
 //! operator trusts has said.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -12,10 +12,13 @@ use hyper::http::uri::Authority;
 use hyper::{Uri, Version};
 use ipnet::IpNet;
 use petit_engine::http::{Coding, write_head};
+use petit_engine::name::VisitorKeyName;
 use petit_engine::proto::RequestId;
 
 use super::super::visitor::{Visitor, canonical};
-use super::{PETIT_REQUEST, Request, connection_options, is_claim, is_hop_by_hop, without_empty_port};
+use super::{
+    PETIT_REQUEST, PETIT_VISITOR, Request, connection_options, is_claim, is_hop_by_hop, without_empty_port,
+};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -26,7 +29,12 @@ pub(in crate::ingress) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&peer))
 }
 
-/// The visitor behind trusted proxies: the last address in `X-Forwarded-For` that is not a trusted proxy.
+/// Who a visitor is whom a trusted proxy does not name in a way that can be read: no list of addresses names this one,
+/// and all of them together have one visitor's share.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// The visitor behind trusted proxies: the last address in `X-Forwarded-For` that is not a trusted proxy. A proxy adds its
+/// word behind what the visitor sent, so nothing that stands before it, nor what the field looks like there, may matter.
 pub(in crate::ingress) fn origin<B>(
     request: &hyper::Request<B>,
     visitor: &Visitor,
@@ -36,21 +44,24 @@ pub(in crate::ingress) fn origin<B>(
     if !is_trusted(peer.ip(), trusted) {
         return peer;
     }
-    let fields: Vec<&str> = request
-        .headers()
-        .get_all(&X_FORWARDED_FOR)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|text| text.split(','))
-        .collect();
-    for text in fields.iter().rev() {
-        match text.trim().parse::<IpAddr>() {
-            Ok(ip) if is_trusted(ip, trusted) => {}
-            Ok(ip) => return SocketAddr::new(ip, 0),
-            Err(_) => break,
+    let lines = request.headers().get_all(&X_FORWARDED_FOR).iter().rev();
+    let named = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(address);
+    for ip in named {
+        match ip {
+            Some(ip) if is_trusted(ip, trusted) => {}
+            Some(ip) => return SocketAddr::new(ip, 0),
+            None => return UNKNOWN,
         }
     }
     peer
+}
+
+/// One address of a list, as proxies write them: with a port, or in brackets, or neither.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(text).ok()?.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let ip = bare.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))?;
+    Some(ip.to_canonical())
 }
 
 /// The head as the service reads it: origin-form target, one `Host`, no hop-by-hop fields, honest forwarding fields.
@@ -103,6 +114,8 @@ pub(in crate::ingress) struct Forwarding<'a> {
     pub(in crate::ingress) trusted: bool,
     pub(in crate::ingress) pseudonym: &'a str,
     pub(in crate::ingress) request: RequestId,
+    /// The key that the visitor has shown, where the service's policy asks for one.
+    pub(in crate::ingress) key: Option<&'a VisitorKeyName>,
     /// The host that the service is to see, if not the visitor's.
     pub(in crate::ingress) host: Option<&'a str>,
 }
@@ -132,7 +145,7 @@ fn fields(
     forwarding: &Forwarding<'_>,
     field: &mut dyn FnMut(&HeaderName, &[u8]),
 ) -> bool {
-    let Forwarding { peer, origin, https, trusted, pseudonym, request, host } = *forwarding;
+    let Forwarding { peer, origin, https, trusted, pseudonym, request, key, host } = *forwarding;
     let said = if trusted { Said::by_proxy(headers) } else { Said::default() };
     let asked_for = match (headers.get(header::HOST), authority) {
         (Some(host), _) => host.as_bytes().strip_suffix(b":").unwrap_or(host.as_bytes()),
@@ -167,7 +180,9 @@ fn fields(
             field(&header::COOKIE, &crumbs.join(&b"; "[..]));
         }
     }
-    let origin_text = origin.to_string();
+    let is_known = origin != UNKNOWN.ip();
+    // Also what RFC 7239 §6.2 calls one that is not known.
+    let origin_text = if is_known { origin.to_string() } else { "unknown".to_owned() };
     match said.addresses {
         Some(list) => field(&X_FORWARDED_FOR, format!("{list}, {peer}").as_bytes()),
         None => field(&X_FORWARDED_FOR, origin_text.as_bytes()),
@@ -176,19 +191,25 @@ fn fields(
     field(&X_FORWARDED_PROTO, proto.as_bytes());
     // What the visitor asked for, whatever the service is to see.
     field(&X_FORWARDED_HOST, said.host.as_ref().map_or(asked_for, |host| host.as_bytes()));
-    let node: &[&str] = match origin {
-        IpAddr::V4(_) => &[&origin_text],
-        IpAddr::V6(_) => &["\"[", &origin_text, "]\""], // RFC 7239 §6
+    let node = match origin {
+        IpAddr::V4(_) => ["", &origin_text, ""],
+        IpAddr::V6(_) => ["\"[", &origin_text, "]\""], // RFC 7239 §6
     };
-    let forwarded = [&["for="], node, &[";proto=", proto, ";host=", checked.host.name()]].concat().concat();
-    field(&header::FORWARDED, forwarded.as_bytes());
-    let via = joined(headers, &header::VIA);
-    let via = match &via {
-        Some(list) => [list.as_str(), ", 1.1 ", pseudonym].concat(),
-        None => ["1.1 ", pseudonym].concat(),
-    };
-    field(&header::VIA, via.as_bytes());
+    let mut line = String::with_capacity(128);
+    line.push_str("for=");
+    line.extend(node);
+    line.extend([";proto=", proto, ";host=", checked.host.name()]);
+    field(&header::FORWARDED, line.as_bytes());
+    line.clear();
+    if let Some(list) = joined(headers, &header::VIA) {
+        line.extend([&list, ", "]);
+    }
+    line.extend(["1.1 ", pseudonym]);
+    field(&header::VIA, line.as_bytes());
     field(&PETIT_REQUEST, &request.hex());
+    if let Some(key) = key {
+        field(&PETIT_VISITOR, ["key=", key.as_str()].concat().as_bytes());
+    }
     takes_trailers
 }
 

@@ -29,6 +29,7 @@ pub fn head(bytes: &[u8]) {
         trusted: bytes.len().is_multiple_of(2),
         pseudonym: "0123456789ab",
         request: RequestId([0xab; 16]),
+        key: None,
         host: None,
     };
     parts.headers = rewritten(&parts.headers, parts.version, parts.uri.authority(), &checked, &forwarding);

@@ -22,6 +22,10 @@ pub(super) use self::request::{Checked, Request, check};
 /// alike such fields are dropped.
 pub(super) const PETIT_REQUEST: HeaderName = HeaderName::from_static("petit-request");
 
+/// Tells the service who the visitor is: `key=` and the name of the key that was shown. As hard to forge as
+/// [`PETIT_REQUEST`].
+const PETIT_VISITOR: HeaderName = HeaderName::from_static("petit-visitor");
+
 /// Names that `Connection` may not declare hop-by-hop: a proxy that obeyed would take away what the service
 /// relies on.
 fn is_protected(name: &str) -> bool {
@@ -65,6 +69,11 @@ fn is_guarded(name: &str) -> bool {
     is_hop_by_hop(name) || is_protected(name) || is_claim(name) || matches!(name, "via" | "expect")
 }
 
+/// A field's name with `-` for all that is no letter or digit, as CGI and its heirs read it.
+fn as_cgi_reads(name: &str) -> String {
+    name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+}
+
 /// A host without the colon of a port that is not there, which means the same (RFC 9110 §4.2.3).
 fn without_empty_port(host: &str) -> &str {
     host.strip_suffix(':').unwrap_or(host)
@@ -80,10 +89,10 @@ fn drop_where(headers: &mut HeaderMap, is_dropped: impl Fn(&str) -> bool) {
 /// Trailers without what frames, routes, authorises or speaks for Petit.
 pub(super) fn trailers(mut trailers: HeaderMap) -> HeaderMap {
     let forbidden = |name: &str| {
-        is_hop_by_hop(name)
-            || is_protected(name)
-            || is_claim(name)
-            || matches!(name, "set-cookie" | "via" | "expect" | "location" | "www-authenticate")
+        is_guarded(name)
+            // In another spelling, which some servers read as the same: see `check_fields`.
+            || is_guarded(&as_cgi_reads(name))
+            || matches!(name, "set-cookie" | "location" | "www-authenticate")
     };
     drop_where(&mut trailers, forbidden);
     trailers

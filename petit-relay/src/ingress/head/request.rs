@@ -8,7 +8,7 @@ use petit_engine::name::{Endpoint, VisitorHost};
 
 use super::super::super::failure::Failure;
 use super::super::visitor::{Transport, Visitor};
-use super::{connection_options, is_guarded, is_protected, without_empty_port};
+use super::{as_cgi_reads, connection_options, is_guarded, is_protected, without_empty_port};
 
 /// A head that may be passed on.
 #[derive(Debug)]
@@ -162,8 +162,7 @@ fn check_fields(headers: &HeaderMap) -> Result<(), Failure> {
             continue;
         }
         // CGI and its heirs read `_` and `-` as the same, and some of them whatever else is no letter or digit.
-        let read = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-        if name.contains('_') || is_guarded(&read) {
+        if name.contains('_') || is_guarded(&as_cgi_reads(name)) {
             return Err(Failure::BadField);
         }
     }

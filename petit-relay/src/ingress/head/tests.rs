@@ -1,5 +1,7 @@
 //! Heads as tables: what goes in, what is said or passed on.
 
+use std::net::SocketAddr;
+
 use hyper::header::HeaderValue;
 use hyper::{Method, Response, Version};
 use petit_engine::limits;
@@ -181,6 +183,7 @@ fn rewritten(fields: &[(&str, &str)], version: Version, trusted: bool) -> Vec<(S
         trusted,
         pseudonym: "0123456789ab",
         request: RequestId([0xab; 16]),
+        key: None,
         host: None,
     };
     let authority = "a.example.com".parse().unwrap();
@@ -402,6 +405,7 @@ fn the_host_is_passed_on_without_a_port_that_is_not_there() {
         trusted: false,
         pseudonym: "0123456789ab",
         request: RequestId([0xab; 16]),
+        key: None,
         host: None,
     };
     let headers = forwarding::rewritten(request.headers(), Version::HTTP_11, None, &checked, &forwarding);
@@ -504,6 +508,48 @@ fn trailers_say_nothing_about_framing_routing_or_identity() {
     {
         fields.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
     }
+    // Names that some servers read as those of others.
+    for name in ["petit_visitor", "petit.request", "x_forwarded_for", "content_length", "row_count"] {
+        fields.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
+    }
     let kept: Vec<String> = trailers(fields).keys().map(ToString::to_string).collect();
-    assert_eq!(kept, ["grpc-status", "x-sum"]);
+    assert_eq!(kept, ["grpc-status", "x-sum", "row_count"]);
+}
+
+#[test]
+fn the_visitor_is_the_last_one_that_a_trusted_proxy_names_whatever_else_was_sent() {
+    let trusted = ["10.0.0.0/8".parse().unwrap()];
+    let of = |peer: &str, lines: &[&[u8]]| {
+        let mut request = hyper::Request::new(());
+        for line in lines {
+            let line = HeaderValue::from_bytes(line).unwrap();
+            request.headers_mut().append("x-forwarded-for", line);
+        }
+        let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
+        let visitor = Visitor { peer, port: 80, transport: Transport::Plain };
+        origin(&request, &visitor, &trusted).ip().to_string()
+    };
+    assert_eq!(of("198.51.100.1", &[b"203.0.113.9"]), "198.51.100.1", "nobody trusts this one");
+    assert_eq!(of("10.0.0.2", &[]), "10.0.0.2", "the proxy itself");
+    for (lines, expected) in [
+        (&[&b"203.0.113.9"[..]][..], "203.0.113.9"),
+        (&[b"203.0.113.9, 10.0.0.7"], "203.0.113.9"),
+        (&[b"203.0.113.9, ::ffff:10.0.0.7"], "203.0.113.9"),
+        (&[b"10.0.0.7", b"203.0.113.9"], "203.0.113.9"),
+        (&[b"10.0.0.7", b"10.0.0.8, 10.0.0.9"], "10.0.0.2"),
+        (&[b"203.0.113.9:4711"], "203.0.113.9"),
+        (&[b"[2001:db8::9]:4711"], "2001:db8::9"),
+        (&[b"[2001:db8::9]"], "2001:db8::9"),
+        // What a visitor sends stands before the proxy's word, on its line or on another one.
+        (&[b"\xe9, 203.0.113.9"], "203.0.113.9"),
+        (&[b"10.0.0.7, nonsense, 203.0.113.9"], "203.0.113.9"),
+        (&[b"\xe9", b"203.0.113.9"], "203.0.113.9"),
+        // And where the proxy's own word cannot be read, the visitor is nobody: above all not the proxy.
+        (&[b"203.0.113.9, unix:"], "0.0.0.0"),
+        (&[b"203.0.113.9, \xe9"], "0.0.0.0"),
+        (&[b"unknown"], "0.0.0.0"),
+        (&[b""], "0.0.0.0"),
+    ] {
+        assert_eq!(of("10.0.0.2", lines), expected, "{lines:?}");
+    }
 }

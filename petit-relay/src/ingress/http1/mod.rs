@@ -7,6 +7,7 @@
 
 mod sending;
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
@@ -15,12 +16,14 @@ use bytes::Bytes;
 use hyper::Response;
 use hyper::body::{Frame, SizeHint};
 use petit_engine::http::{AnswerHead, AnswerReader, Framing, Invalid, Next};
+use petit_engine::limits;
 use petit_engine::mux::Stream;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 pub(super) use self::sending::Sending;
 use super::super::failure::Failure;
+use super::super::places::Slot;
 use super::super::upstream::Upstream;
 use super::upload::BodyError;
 
@@ -85,43 +88,65 @@ impl Exchange {
         }
     }
 
-    /// The answer as it goes on: its head, and its body as the service sends it. An upload that is not over goes on among
-    /// `tasks`.
+    /// The answer as it goes on: its head, its body as the service sends it, and what is left of the upload.
     pub(super) fn answer(
         self,
-        tasks: &TaskTracker,
         head: AnswerHead,
         rest: Bytes,
-    ) -> (Response<()>, Arrived) {
+    ) -> (Response<()>, Arrived, Option<RestOfUpload>) {
         let ends = Arc::new(Ends::default());
         let Self { on, sending, .. } = self;
-        match sending {
-            None => {
-                ends.reached(SENT);
-            }
-            Some(sending) => {
-                let rest = rest_of_upload(sending, Arc::clone(&on.stream), Arc::clone(&ends));
-                tasks.spawn(rest.in_current_span());
-            }
+        let upload = sending.map(|sending| RestOfUpload {
+            sending,
+            stream: Arc::clone(&on.stream),
+            ends: Arc::clone(&ends),
+        });
+        if upload.is_none() {
+            ends.reached(SENT);
         }
         let mut body = Body { on: Some(on), rest, framing: head.framing, reusable: head.reusable, ends };
         let answer = match body.whole() {
             Some(whole) => Arrived::Whole(whole),
             None => Arrived::Streaming(body),
         };
-        (head.response, answer)
+        (head.response, answer, upload)
     }
 }
 
-/// Sends what is left of a visitor's body after its answer has begun.
-async fn rest_of_upload(mut sending: Sending, stream: Arc<Stream>, ends: Arc<Ends>) {
-    let sent = std::future::poll_fn(|cx| sending.poll(cx, &stream)).await;
-    match sent {
-        // The answer is over, so this is the end of the stream. What was written still goes out.
-        Ok(true) if ends.reached(SENT) => stream.finish(),
-        Ok(_) => {}
-        // A request that was broken off is not to look whole, and nor is its answer.
-        Err(_) => stream.cancel(),
+/// What is left of a visitor's body after its answer has begun.
+pub(super) struct RestOfUpload {
+    sending: Sending,
+    stream: Arc<Stream>,
+    ends: Arc<Ends>,
+}
+
+impl RestOfUpload {
+    /// Sends it among `tasks`. The visit keeps its place for as long: whoever is answered early has not done yet.
+    pub(super) fn go_on(self, tasks: &TaskTracker, slot: Arc<Slot>) {
+        let rest = async move {
+            self.send().await;
+            drop(slot);
+        };
+        tasks.spawn(rest.in_current_span());
+    }
+
+    async fn send(mut self) {
+        let sent = poll_fn(|cx| self.sending.poll(cx, &self.stream)).await;
+        match sent {
+            // The answer is over, so this is the end of the stream. Who lets go of it now says that nothing more is read
+            // from it, which ends it at the agent before the service has what is on its way there.
+            Ok(true) if self.ends.reached(SENT) => {
+                self.stream.finish();
+                let end = poll_fn(|cx| {
+                    while let Ok(Some(_)) = ready!(self.stream.poll_chunk(cx)) {}
+                    Poll::Ready(())
+                });
+                let _ = tokio::time::timeout(limits::UPLOAD_DELIVERY, end).await;
+            }
+            Ok(_) => {}
+            // A request that was broken off is not to look whole, and nor is its answer.
+            Err(_) => self.stream.cancel(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use proptest::prelude::*;
 
-use super::super::super::admission::prefixes;
+use super::super::super::networks::prefixes;
 use super::super::share::{most_in_48, most_in_56};
 use super::*;
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use petit_host::cli::Failure;
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::{Handler, Reply, Request};
-use petit_host::exit::ExitCode;
 use petit_server::admin::{Admin, InviteTerms};
+use petit_server::api::{ApiRequest, AskError};
 use petit_server::folder::Folder;
 use petit_server::server::{Offline, ServerStartError, tunnel_address};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::common::{PROGRAM, load, start_failure};
@@ -25,16 +26,20 @@ impl Running {
         Self { client: Client::new(&folder.socket()), lock: folder.lock() }
     }
 
-    pub(crate) async fn call(
+    pub(crate) async fn ask<R: ApiRequest>(&self, request: &R) -> Result<R::Answer, Failure> {
+        let answer = self.client.ask(request).await;
+        answer.map_err(|error| Failure::of_unanswered(error, PROGRAM, &self.lock))
+    }
+
+    /// As [`Running::ask`]; `None` while no server runs.
+    pub(crate) async fn ask_if_running<R: ApiRequest>(
         &self,
-        method: &str,
-        target: &str,
-        body: Option<Value>,
-    ) -> Result<Value, Failure> {
-        self.client
-            .call(method, target, body.as_ref())
-            .await
-            .map_err(|error| Failure::of_unanswered(error, PROGRAM, &self.lock))
+        request: &R,
+    ) -> Result<Option<R::Answer>, Failure> {
+        match self.client.ask(request).await {
+            Err(AskError::Call(CallError::NotRunning)) => Ok(None),
+            answer => answer.map(Some).map_err(|error| Failure::of_asked(error, PROGRAM)),
+        }
     }
 }
 
@@ -49,46 +54,43 @@ impl<'a> AdminAccess<'a> {
         Self { running: Running::new(folder), folder }
     }
 
-    pub(crate) async fn call(
-        &self,
-        method: &str,
-        target: &str,
-        body: Option<Value>,
-    ) -> Result<Value, Failure> {
-        match self.running.client.call(method, target, body.as_ref()).await {
-            Err(CallError::NotRunning) => self.offline(method, target, body).await,
-            answer => answer.map_err(|error| Failure::of_call(error, PROGRAM)),
+    pub(crate) async fn ask<R: ApiRequest>(&self, request: &R) -> Result<R::Answer, Failure> {
+        match self.running.ask_if_running(request).await? {
+            Some(answer) => Ok(answer),
+            None => self.offline(request).await,
         }
     }
 
-    async fn offline(&self, method: &str, target: &str, body: Option<Value>) -> Result<Value, Failure> {
+    async fn offline<R: ApiRequest>(&self, request: &R) -> Result<R::Answer, Failure> {
         let config = load(&self.folder.config)?;
         let pins = self.folder.pins().map_err(|error| start_failure(&ServerStartError::Key(error)))?;
         let port = config.secure_proxy_port;
         let server = tunnel_address(&config, &config.endpoint, port).map_err(|error| Failure::of(&error))?;
-        if port == 0 && config.tunnel_address.is_none() && method == "POST" && target == "/invites" {
-            return Err(Failure::new(
-                ExitCode::NotRunning,
-                "the port is chosen when the server starts, so there is nothing to put into an invite",
-            )
-            .hint("start it with: petit-server start"));
-        }
+        let is_known = port != 0 || config.tunnel_address.is_some();
         let offline = Offline::open(&config, self.folder).await.map_err(|error| match error {
             ServerStartError::Running { pid } => Failure::unanswering(PROGRAM, pid),
             other => start_failure(&other),
         })?;
         let page = config.endpoint.enroll_page(port);
         let (lifetime, vendor) = (config.invite_lifetime, config.name.clone());
-        let terms = InviteTerms { server, page, pins, lifetime, vendor };
+        let terms = InviteTerms { server: is_known.then_some(server), page, pins, lifetime, vendor };
         let admin = Arc::new(Admin::offline(offline.directory.clone(), &config, terms));
-        let request = Request::new(method, target, body.unwrap_or(Value::Null));
-        let reply = admin.handle(request).await;
+        let reply = in_process(&admin, request).await;
         offline.close().await;
-        match reply {
-            Reply::Json(value) => Ok(value),
-            Reply::Text(text) => serde_json::from_str(&text).map_err(|error| Failure::of(&error)),
-            Reply::Error(problem) => Err(Failure::of_call(CallError::Refused(problem), PROGRAM)),
-            Reply::Events(_) => Ok(Value::Null),
-        }
+        reply
     }
+}
+
+/// Asks an admin of this process, as one of another process is asked.
+async fn in_process<R: ApiRequest>(admin: &Admin, request: &R) -> Result<R::Answer, Failure> {
+    let failed = |error: serde_json::Error| Failure::of(&error);
+    let (method, target) = request.target();
+    let body = request.body().map_err(failed)?.unwrap_or_default();
+    let value = match admin.handle(Request::new(method, &target, body)).await {
+        Reply::Json(value) => value,
+        Reply::Text(text) => serde_json::from_str(&text).map_err(failed)?,
+        Reply::Error(problem) => return Err(Failure::of_call(CallError::Refused(problem), PROGRAM)),
+        Reply::Events(_) => Value::Null,
+    };
+    R::Answer::deserialize(value).map_err(failed)
 }

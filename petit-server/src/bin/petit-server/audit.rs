@@ -1,18 +1,17 @@
 //! The log of changes: who did what, and whether it is what it was.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use clap::Subcommand;
 use petit_engine::secret::Fingerprint;
 use petit_host::cli::{self, Failure, table};
 use petit_host::exit::ExitCode;
 use petit_host::{files, logs};
+use petit_server::api::{AuditVerified, ListChanges, LogExported};
 use petit_server::audit::{AuditFault, Verified, Verifier, check_heads, heads_in};
 use petit_server::folder::Folder;
 use petit_server::registry::{Change, ChangePage, SignedFor, SignedHead, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::ask::AdminAccess;
 
@@ -57,13 +56,17 @@ pub(crate) async fn audit(json: bool, folder: &Folder, verb: &AuditVerb) -> Resu
 }
 
 async fn list(json: bool, folder: &Folder, last: u32) -> Result<(), Failure> {
-    let page = page(folder, &format!("last={last}")).await?;
+    let page = page(folder, ListChanges::Last(u64::from(last))).await?;
     let mut rows = vec![["CHANGE", "TIME", "BY", "WHAT", "OF", ""].map(str::to_owned).to_vec()];
     rows.extend(page.changes.iter().map(|change| {
-        let particulars = if change.body == json!({}) { String::new() } else { change.body.to_string() };
+        let particulars = if change.body.as_object().is_some_and(serde_json::Map::is_empty) {
+            String::new()
+        } else {
+            change.body.to_string()
+        };
         vec![
             change.version.to_string(),
-            humantime::format_rfc3339_seconds(SystemTime::from(change.at)).to_string(),
+            change.at.to_string(),
             change.actor.to_string(),
             change.kind.to_string(),
             change.subject.clone(),
@@ -71,18 +74,12 @@ async fn list(json: bool, folder: &Folder, last: u32) -> Result<(), Failure> {
         ]
     }));
     let text = if page.changes.is_empty() { "Nothing was changed yet.".to_owned() } else { table(&rows) };
-    say(json, &text, &page)
-}
-
-fn say(json: bool, text: &str, value: &impl Serialize) -> Result<(), Failure> {
-    let value = serde_json::to_value(value).map_err(|error| Failure::of(&error))?;
-    cli::say(json, text, &value);
+    cli::say(json, &text, &page);
     Ok(())
 }
 
-async fn page(folder: &Folder, which: &str) -> Result<ChangePage, Failure> {
-    let answer = AdminAccess::new(folder).call("GET", &format!("/changes?{which}"), None).await?;
-    serde_json::from_value(answer).map_err(|error| Failure::of(&error))
+async fn page(folder: &Folder, which: ListChanges) -> Result<ChangePage, Failure> {
+    AdminAccess::new(folder).ask(&which).await
 }
 
 /// The whole log, page after page. The first page is of its beginning, and the last one is empty: what the registry's
@@ -93,7 +90,7 @@ async fn pages(
 ) -> Result<ChangePage, Failure> {
     let mut after = 0;
     loop {
-        let page = page(folder, &format!("after={after}")).await?;
+        let page = page(folder, ListChanges::After(after)).await?;
         each(&page)?;
         match page.changes.last() {
             Some(last) => after = last.version,
@@ -157,18 +154,21 @@ async fn verify(
     });
     text.push_str(&match superseded {
         0 => String::new(),
-        1 => "\n1 more was signed before a backup was put back.".to_owned(),
-        many => format!("\n{many} more were signed before a backup was put back."),
+        1 => "\n1 more was signed before a backup was put back or the registry was made anew.".to_owned(),
+        many => {
+            format!("\n{many} more were signed before a backup was put back or the registry was made anew.")
+        }
     });
-    let value = json!({
-        "whole": true,
-        "first": first,
-        "last": head.version,
-        "hash": head.hash,
-        "signed_heads": signed,
-        "superseded_heads": superseded,
-    });
-    say(json, &text, &value)
+    let verified = AuditVerified {
+        first,
+        hash: head.hash,
+        last: head.version,
+        signed_heads: signed,
+        superseded_heads: superseded,
+        whole: true,
+    };
+    cli::say(json, &text, &verified);
+    Ok(())
 }
 
 /// What is wrong with a log. It stays wrong whatever is done, so that what to do is said in the documentation.
@@ -268,5 +268,6 @@ async fn export(json: bool, folder: &Folder, file: &Path) -> Result<(), Failure>
         file.display(),
         key.public().fingerprint()
     );
-    say(json, &text, &json!({ "file": file, "changes": changes, "head": head }))
+    cli::say(json, &text, &LogExported { changes, file, head });
+    Ok(())
 }

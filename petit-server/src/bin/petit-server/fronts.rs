@@ -5,13 +5,6 @@ use std::net::SocketAddr;
 use petit_engine::cause::{FrontCause, FrontUntried};
 use petit_engine::proto::control::FrontState;
 use petit_server::fronts::FrontNote;
-use serde::Deserialize;
-use serde_json::Value;
-
-/// How a front is, from a JSON answer.
-pub(crate) fn state(value: &Value) -> FrontState {
-    FrontState::deserialize(value).unwrap_or_default()
-}
 
 /// A mark for a state.
 pub(crate) fn mark(state: FrontState) -> &'static str {

@@ -4,11 +4,15 @@
 //! itself.
 
 mod ask;
+mod asking;
 mod audit;
 mod common;
 mod explain;
 mod fronts;
 mod health;
+mod key;
+mod main_loop;
+mod policy;
 #[cfg(unix)]
 mod restart;
 #[cfg(not(unix))]
@@ -19,6 +23,7 @@ mod run;
 mod settings;
 mod setup;
 mod show;
+mod show_invites;
 
 use std::path::PathBuf;
 use std::process::ExitCode as ProcessExit;
@@ -26,19 +31,22 @@ use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
-use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use petit_engine::name::{Alias, RegisteredId, ServiceName, Tag};
+use petit_engine::proto::control::PROTOCOL;
 use petit_host::cli::{self, Failure};
-use petit_host::control::percent_encode;
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::logs::Level;
-use petit_host::terminal::{self, Ask};
+use petit_host::terminal::Ask;
 use petit_server::SOFTWARE;
+use petit_server::api::{AddAlias, ClientView, ConfigPath, MakeInvite, ProgramVersion, SupposedVisitor};
 use petit_server::config;
 use petit_server::folder::Folder;
-use serde_json::{Value, json};
+use petit_server::registry::{LabelEdit, Note};
 
+use self::asking::Asking;
 use self::common::PROGRAM;
+use self::show_invites::QrShown;
 
 #[derive(Parser)]
 #[command(
@@ -73,6 +81,9 @@ enum Verb {
         /// Begin anew though the registry is missing; every client has to register again
         #[arg(long)]
         new_registry: bool,
+        /// Ask nothing of visitors: whoever knows the name of a service gets in
+        #[arg(long)]
+        open: bool,
     },
     /// Run in the foreground until Ctrl-C
     #[command(after_help = "Example:\n  petit-server run -c /etc/petit/config.toml")]
@@ -128,9 +139,12 @@ enum Verb {
         /// How long it lasts, such as 30m, 4h or 3days; at most 7days (default: 1h)
         #[arg(long, value_name = "TIME", value_parser = config::parse_lifetime)]
         expires: Option<Duration>,
-        /// Something to remember it by
+        /// Something to remember it, and its client, by
         #[arg(long, default_value = "")]
         note: String,
+        /// A word to find its client by, such as pilot; again for another one. With --list: only invites that have it
+        #[arg(long, value_name = "TAG")]
+        tag: Vec<Tag>,
         /// Show the QR code also when the output is no terminal
         #[arg(long)]
         qr: bool,
@@ -179,11 +193,33 @@ enum Verb {
         verb: AliasVerb,
     },
     /// Say where a URL would lead, and why
-    #[command(after_help = "Example:\n  petit-server explain https://acme.example.com/invoices")]
+    #[command(
+        after_help = "Example:\n  petit-server explain https://acme.example.com/invoices\n  petit-server explain acme --as key:billing --from 203.0.113.7"
+    )]
     Explain {
         /// The URL (tcp://HOST:PORT too), or just its host, its alias or its registered ID
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         url: String,
+        /// Suppose a visitor who holds this key, such as key:billing; its secret is not needed
+        #[arg(long = "as", value_name = "key:NAME")]
+        visitor: Option<explain::VisitorArg>,
+        /// Suppose a visitor who comes from this address
+        #[arg(long, value_name = "IP")]
+        from: Option<std::net::IpAddr>,
+    },
+    /// What is asked of visitors: where they come from, which key they show, how much they may do
+    #[command(
+        after_help = "Examples:\n  petit-server policy list\n  petit-server policy set cloud --services default --key billing\n  petit-server policy test cloud --from 203.0.113.7 --as key:billing"
+    )]
+    Policy {
+        #[command(subcommand)]
+        verb: policy::PolicyVerb,
+    },
+    /// The keys that visitors show
+    #[command(after_help = "Examples:\n  petit-server key create billing\n  petit-server key list")]
+    Key {
+        #[command(subcommand)]
+        verb: key::KeyVerb,
     },
     /// Who has changed what in the registry, and whether that log is whole
     #[command(after_help = "Examples:\n  petit-server audit list\n  petit-server audit verify")]
@@ -263,12 +299,46 @@ enum ClientsVerb {
         /// Also those whose registration has ended
         #[arg(long)]
         all: bool,
+        /// Only those that have this tag; again for another one that they have to have, too
+        #[arg(long, value_name = "TAG")]
+        tag: Vec<Tag>,
     },
     /// One client
     Show {
         /// Its ID, a registered ID or an alias of one of its services
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
+    },
+    /// Give a client tags: words to find it by, such as pilot or eu
+    #[command(after_help = "Example:\n  petit-server clients tag acme pilot eu")]
+    Tag {
+        /// Its ID, a registered ID or an alias of one of its services
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+        /// The tags
+        #[arg(required = true)]
+        tags: Vec<Tag>,
+    },
+    /// Take tags from a client
+    #[command(after_help = "Example:\n  petit-server clients untag acme pilot")]
+    Untag {
+        /// Its ID, a registered ID or an alias of one of its services
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+        /// The tags
+        #[arg(required = true)]
+        tags: Vec<Tag>,
+    },
+    /// Write one line about a client down, in place of the one that there is
+    #[command(
+        after_help = "Examples:\n  petit-server clients note acme \"moves in May\"\n  petit-server clients note acme \"\""
+    )]
+    Note {
+        /// Its ID, a registered ID or an alias of one of its services
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+        /// The line; an empty one takes it away
+        text: Note,
     },
     /// End a client's registration for good; its connections are closed within a second
     Revoke {
@@ -349,13 +419,14 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     }
     files::check_owner(folder.path()).map_err(|error| Failure::of(&error))?;
     match &cli.verb {
-        Verb::Init { endpoint, port, new_registry } => {
-            let args =
-                setup::InitArgs { endpoint: endpoint.as_ref(), port: *port, new_registry: *new_registry };
+        Verb::Init { endpoint, port, new_registry, open } => {
+            let visitors = if *open { setup::FirstVisitors::Open } else { setup::FirstVisitors::Keyed };
+            let (endpoint, port, new_registry) = (endpoint.as_ref(), *port, *new_registry);
+            let args = setup::InitArgs { endpoint, port, new_registry, visitors };
             setup::init(cli.json, &folder, &args).await?;
         }
         Verb::Run { background, takeover } => {
-            let how = run::How { background: *background, takeover: *takeover };
+            let how = main_loop::How { background: *background, takeover: *takeover };
             return run::run(&folder, how).await;
         }
         Verb::Restart { within } => restarting::restart(cli.json, &folder, *within).await?,
@@ -363,116 +434,81 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Reload => return restarting::reload(cli.json, &folder).await,
         Verb::Backup { folder: to } => setup::backup(cli.json, &folder, to).await?,
         Verb::Restore { folder: from } => setup::restore(cli.json, &folder, from).await?,
+        Verb::Policy { verb } => policy::policy(cli.json, &folder, verb).await?,
+        Verb::Key { verb } => key::key(cli.json, &folder, verb).await?,
         Verb::Audit { verb } => audit::audit(cli.json, &folder, verb).await?,
         Verb::Start => run::start(cli.json, &folder).await?,
         Verb::Logs { follow, lines } => cli::logs(cli.json, &folder.log(), *follow, *lines).await?,
         Verb::Completion { shell } => cli::completions::<Cli>(*shell, PROGRAM),
         Verb::Version => {
-            let text = format!("{SOFTWARE}\nprotocol {}", petit_engine::proto::control::PROTOCOL);
-            let value = json!({ "software": SOFTWARE, "protocol": petit_engine::proto::control::PROTOCOL });
-            cli::say(cli.json, &text, &value);
+            let text = format!("{SOFTWARE}\nprotocol {PROTOCOL}");
+            let version = ProgramVersion { protocol: PROTOCOL, software: SOFTWARE.to_owned() };
+            cli::say(cli.json, &text, &version);
         }
         Verb::Config { verb } => match verb {
             ConfigVerb::Path => {
                 let text = format!("{} ({found})", path.display());
-                cli::say(
-                    cli.json,
-                    &text,
-                    &json!({ "path": path, "because": found, "exists": path.exists() }),
-                );
+                let exists = path.exists();
+                cli::say(cli.json, &text, &ConfigPath { because: found.to_owned(), exists, path });
             }
             ConfigVerb::Check => setup::check(cli.json, &folder).await?,
             ConfigVerb::Show => settings::show(cli.json, &folder).await?,
         },
-        verb => request(cli, verb, &folder).await?,
+        verb => ask(verb, &Asking::new(cli.json, &folder)).await?,
     }
     Ok(ExitCode::Ok)
 }
 
-/// Commands that are requests to a server, running or not.
-#[expect(clippy::too_many_lines, reason = "an arm for each verb")]
-async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure> {
-    let running = ask::Running::new(folder);
-    let either = ask::AdminAccess::new(folder);
-    let (text, value): (String, Value) = match verb {
-        Verb::Log { level } => {
-            let value = running.call("POST", "/log", Some(json!({ "level": level }))).await?;
-            (format!("The server logs at {level} until its config changes or it is restarted."), value)
-        }
-        Verb::Status { id: None } => {
-            let value = running.call("GET", "/status", None).await?;
-            (show::status(&value), value)
-        }
+/// Commands that are requests to a server, running or not. The others were taken care of before.
+async fn ask(verb: &Verb, asking: &Asking<'_>) -> Result<(), Failure> {
+    match verb {
+        Verb::Log { level } => asking.log(*level).await,
+        Verb::Status { id: None } => asking.status().await,
         Verb::Status { id: Some(id) } | Verb::Clients { verb: ClientsVerb::Show { id } } => {
-            let value = either.call("GET", &format!("/clients/{}", percent_encode(id)), None).await?;
-            (show::client(&value), value)
+            asking.client(id).await
         }
-        Verb::Clients { verb: ClientsVerb::List { all } } => {
-            let mut value = either.call("GET", "/clients", None).await?;
-            if !all && let Some(clients) = value.pointer_mut("/clients").and_then(Value::as_array_mut) {
-                clients.retain(|client| client.get("ended").is_none_or(Value::is_null));
-            }
-            (show::clients(&value), value)
+        Verb::Clients { verb: ClientsVerb::List { all, tag } } => {
+            let has_all = |client: &ClientView| tag.iter().all(|tag| client.tags.contains(tag));
+            asking.clients(|client| (*all || client.is_registered()) && has_all(client)).await
+        }
+        Verb::Clients { verb: ClientsVerb::Tag { id, tags } } => {
+            let add = tags.iter().cloned().collect();
+            asking.label(id, LabelEdit { add, ..LabelEdit::default() }).await
+        }
+        Verb::Clients { verb: ClientsVerb::Untag { id, tags } } => {
+            let remove = tags.iter().cloned().collect();
+            asking.label(id, LabelEdit { remove, ..LabelEdit::default() }).await
+        }
+        Verb::Clients { verb: ClientsVerb::Note { id, text } } => {
+            asking.label(id, LabelEdit { note: Some(text.clone()), ..LabelEdit::default() }).await
         }
         Verb::Clients { verb: ClientsVerb::Revoke { id, yes } } => {
-            // What is not there is not asked about: the request itself says what is wrong.
-            if id.parse::<DeviceId>().is_ok() {
-                let known = either.call("GET", &format!("/clients/{}", percent_encode(id)), None).await?;
-                if known.get("ended").is_none_or(Value::is_null) {
-                    let what = format!(
-                        "this ends the registration of client {id} and its public addresses for good"
-                    );
-                    terminal::confirm(Ask::Always.unless(*yes), cli.json, &what)?;
-                }
-            }
-            let value = either.call("POST", &format!("/clients/{}/revoke", percent_encode(id)), None).await?;
-            (
-                format!(
-                    "{id} is revoked. It cannot come back with its old key; make an invite to register it anew."
-                ),
-                value,
-            )
+            asking.revoke(id, Ask::Always.unless(*yes)).await
         }
         Verb::Addalias { id, alias, force } => {
-            let body = json!({ "id": id, "alias": alias, "force": force });
-            let value = either.call("POST", "/aliases", Some(body)).await?;
-            let url = show::text(&value, "/url");
-            (format!("{url} leads to {id}.{}", show::without_certificate(&value)), value)
+            asking.add_alias(&AddAlias { id: *id, alias: alias.clone(), force: *force }).await
         }
         Verb::Removealias { id, alias, yes } => {
-            let all = either.call("GET", "/aliases", None).await?;
-            let (id_text, name) = (id.to_string(), alias.as_str());
-            let is_it = |it: &Value| show::text(it, "/id") == id_text && show::text(it, "/alias") == name;
-            if all.get("aliases").and_then(Value::as_array).is_some_and(|all| all.iter().any(is_it)) {
-                let what = format!("{alias} leads nowhere then, and no other client can have it for 90 days");
-                terminal::confirm(Ask::Always.unless(*yes), cli.json, &what)?;
-            }
-            let target = format!("/aliases?id={id}&alias={}", percent_encode(alias.as_str()));
-            let value = either.call("DELETE", &target, None).await?;
-            (format!("{alias} no longer leads to {id}. Other clients cannot have it for 90 days."), value)
+            asking.remove_alias(*id, alias, Ask::Always.unless(*yes)).await
         }
-        Verb::Alias { verb: AliasVerb::List } => {
-            let value = either.call("GET", "/aliases", None).await?;
-            (show::aliases(&value), value)
+        Verb::Alias { verb: AliasVerb::List } => asking.aliases().await,
+        Verb::Explain { url, visitor, from } => {
+            let key = visitor.as_ref().map(|explain::VisitorArg(key)| key.clone());
+            asking.explain(url, SupposedVisitor { from: *from, key }).await
         }
-        Verb::Explain { url } => {
-            let value = either.call("GET", &format!("/explain?url={}", percent_encode(url)), None).await?;
-            (explain::explain(&value), value)
-        }
-        Verb::Invite { list: true, .. } => {
-            let value = either.call("GET", "/invites", None).await?;
-            (show::invites(&value), value)
-        }
-        Verb::Invite { withdraw: Some(id), .. } => {
-            let value =
-                either.call("POST", &format!("/invites/{}/withdraw", percent_encode(id)), None).await?;
-            (format!("Invite {id} can no longer be used."), value)
-        }
-        Verb::Invite { service_name, alias, force, expires, note, qr, .. } => {
-            let lifetime = expires.map(|expires| expires.as_secs());
-            let body = json!({ "service": service_name, "alias": alias, "force": force, "note": note, "lifetime_seconds": lifetime });
-            let value = either.call("POST", "/invites", Some(body)).await?;
-            (show::invite(&value, *qr || cli::on_terminal()), value)
+        Verb::Invite { list: true, tag, .. } => asking.invites(tag).await,
+        Verb::Invite { withdraw: Some(id), .. } => asking.withdraw(id).await,
+        Verb::Invite { service_name, alias, force, expires, note, tag, qr, .. } => {
+            let wanted = MakeInvite {
+                service: service_name.clone(),
+                alias: alias.clone(),
+                force: *force,
+                note: note.clone(),
+                tags: tag.iter().cloned().collect(),
+                lifetime_seconds: expires.map(|expires| expires.as_secs()),
+            };
+            let qr = if *qr || cli::on_terminal() { QrShown::Yes } else { QrShown::No };
+            asking.invite(&wanted, qr).await
         }
         Verb::Init { .. }
         | Verb::Run { .. }
@@ -482,14 +518,12 @@ async fn request(cli: &Cli, verb: &Verb, folder: &Folder) -> Result<(), Failure>
         | Verb::Reload
         | Verb::Logs { .. }
         | Verb::Audit { .. }
+        | Verb::Policy { .. }
+        | Verb::Key { .. }
         | Verb::Backup { .. }
         | Verb::Restore { .. }
         | Verb::Config { .. }
         | Verb::Version
-        | Verb::Completion { .. } => {
-            return Ok(()); // taken care of before
-        }
-    };
-    cli::say(cli.json, &text, &value);
-    Ok(())
+        | Verb::Completion { .. } => Ok(()),
+    }
 }

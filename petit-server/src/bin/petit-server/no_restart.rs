@@ -11,7 +11,7 @@ use petit_server::folder::Folder;
 use petit_server::server::Server;
 use tokio::sync::oneshot;
 
-use super::run::{Beginning, How, Main, Serving, Turn};
+use super::main_loop::{Beginning, How, Main, Serving, Turn};
 
 /// There are none.
 #[derive(Debug, Default)]
@@ -45,22 +45,26 @@ impl Handover {
     pub(crate) async fn end(self, _: ExitCode) {}
 }
 
-pub(crate) async fn begin(_: &mut Main<'_>, _: Duration, answer: oneshot::Sender<Result<u32, Trouble>>) {
+pub(crate) async fn begin(
+    _: &mut Main<'_, Handover>,
+    _: Duration,
+    answer: oneshot::Sender<Result<u32, Trouble>>,
+) {
     let message = "sockets cannot be handed over on this system".to_owned();
     let hint = Some("petit-server restart stops and starts it".to_owned());
     let _ = answer.send(Err(Trouble { message, hint }));
 }
 
-pub(crate) async fn take(_: &mut Main<'_>, heard: HandoverEvent) -> Turn {
+pub(crate) async fn take(_: &mut Main<'_, Handover>, heard: HandoverEvent) -> Turn {
     match heard {}
 }
 
-pub(crate) async fn stop(_: &mut Main<'_>) {}
+pub(crate) async fn stop(_: &mut Main<'_, Handover>) {}
 
-pub(crate) async fn leave(_: &mut Main<'_>) -> Option<ExitCode> {
+pub(crate) async fn leave(_: &mut Main<'_, Handover>) -> Option<ExitCode> {
     None
 }
 
-pub(crate) async fn succeed(_: &Folder, _: How) -> Result<Beginning<Serving>, Failure> {
+pub(crate) async fn succeed(_: &Folder, _: How) -> Result<Beginning<Serving<Predecessors>>, Failure> {
     Err(Failure::new(ExitCode::Failed, "sockets cannot be handed over on this system"))
 }

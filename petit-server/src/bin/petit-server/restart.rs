@@ -19,15 +19,17 @@ use petit_host::lock::Lock;
 use petit_host::shutdown::{ProcessSignal, StopCause, StopRequests, Urgency};
 use petit_relay::{Leave, ListenerKind};
 use petit_server::admin::{Command, waits_for};
+use petit_server::api::WaitsFor;
 use petit_server::folder::Folder;
-use petit_server::server::handover::{LOCK, expected};
+use petit_server::server::handover::{LOCK, RegistrationEnded, expected};
 use petit_server::server::{Inherited, Phase, Server, ServerStartError};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot};
 
 use super::common::start_failure;
-use super::run::{Beginning, How, Main, Serving, Turn, socket_failure};
+use super::main_loop::{Beginning, How, Main, Serving, Turn, socket_failure};
 
 /// The name of links to processes before this one, among what is handed over.
 const ELDER: &str = "elder";
@@ -89,7 +91,8 @@ impl Handover {
     /// Passes on to the processes before this one what concerns them too.
     pub(crate) fn pass_on(&self, heard: &HandoverEvent) {
         if let HandoverEvent::Ended(device) = heard {
-            self.elders.say(&LinkMessage::Changed { what: json!({ "ended": device }) });
+            let what = serde_json::to_value(RegistrationEnded { ended: *device }).unwrap_or_default();
+            self.elders.say(&LinkMessage::Changed { what });
         }
     }
 
@@ -102,6 +105,19 @@ impl Handover {
     pub(crate) async fn end(self, exit: ExitCode) {
         self.elders.close(exit as u8).await;
     }
+}
+
+/// What the processes before this one wait for. One of another version may say it in another form; then it waits all the
+/// same, and only its operator does not see for what.
+fn waits_of(elders: &Elders) -> Vec<WaitsFor> {
+    let read = |waits: Value| {
+        WaitsFor::deserialize(waits)
+            .inspect_err(
+                |error| tracing::debug!(%error, "what a process before this one waits for is not understood"),
+            )
+            .ok()
+    };
+    elders.waits().into_iter().filter_map(read).collect()
 }
 
 /// The next registration that ends.
@@ -123,7 +139,7 @@ async fn ended(endings: &mut broadcast::Receiver<DeviceId>) -> DeviceId {
 // ---- the process that is replaced ---------------------------------------------------------------
 
 /// Starts a process that is to take this one's place.
-pub(crate) async fn begin(main: &mut Main<'_>, within: Duration, answer: RestartAnswer) {
+pub(crate) async fn begin(main: &mut Main<'_, Handover>, within: Duration, answer: RestartAnswer) {
     if main.handover.successor.is_some() {
         let message = "the server is being restarted already".to_owned();
         return drop(answer.send(Err(Trouble { message, hint: None })));
@@ -142,7 +158,7 @@ pub(crate) async fn begin(main: &mut Main<'_>, within: Duration, answer: Restart
     }
 }
 
-async fn start(main: &Main<'_>, within: Duration) -> std::io::Result<Started> {
+async fn start(main: &Main<'_, Handover>, within: Duration) -> std::io::Result<Started> {
     let mut handles = main.server.handles()?;
     handles.extend(main.handover.elders.copies()?.into_iter().map(|link| (ELDER.to_owned(), link)));
     let mut parcel = Parcel { handles, facts: Value::Null };
@@ -162,10 +178,10 @@ async fn start(main: &Main<'_>, within: Duration) -> std::io::Result<Started> {
 }
 
 /// Does what is to be done about what was heard.
-pub(crate) async fn take(main: &mut Main<'_>, heard: HandoverEvent) -> Turn {
+pub(crate) async fn take(main: &mut Main<'_, Handover>, heard: HandoverEvent) -> Turn {
     match heard {
         HandoverEvent::Elder(ElderEvent::Waits) => {
-            main.server.set_elders(main.handover.elders.waits());
+            main.server.set_elders(waits_of(&main.handover.elders));
             Turn::Nothing
         }
         HandoverEvent::Elder(ElderEvent::Stop { .. }) => Turn::Stop(StopCause::Anchor),
@@ -193,7 +209,7 @@ pub(crate) async fn take(main: &mut Main<'_>, heard: HandoverEvent) -> Turn {
     }
 }
 
-async fn yield_up(main: &mut Main<'_>) {
+async fn yield_up(main: &mut Main<'_, Handover>) {
     match main.server.yield_registry().await {
         Ok(facts) => {
             tracing::info!("the registry is left to the other process");
@@ -209,7 +225,7 @@ async fn yield_up(main: &mut Main<'_>) {
 }
 
 /// Ends a successor that does not serve, and goes on as before.
-pub(crate) async fn give_up(main: &mut Main<'_>) {
+pub(crate) async fn give_up(main: &mut Main<'_, Handover>) {
     let Some((started, answer)) = main.handover.successor.take() else { return };
     let trouble = started.end().await;
     // Also where nothing was yielded: that changes nothing.
@@ -222,7 +238,7 @@ pub(crate) async fn give_up(main: &mut Main<'_>) {
 }
 
 /// The server is asked to stop: whatever was begun is given up.
-pub(crate) async fn stop(main: &mut Main<'_>) {
+pub(crate) async fn stop(main: &mut Main<'_, Handover>) {
     if let Some((_, answer)) = &mut main.handover.successor
         && let Some(answer) = answer.take()
     {
@@ -233,7 +249,7 @@ pub(crate) async fn stop(main: &mut Main<'_>) {
 }
 
 /// Finishes what is under way while the successor serves. `None` when that has died, and this process serves again.
-pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
+pub(crate) async fn leave(main: &mut Main<'_, Handover>) -> Option<ExitCode> {
     let (mut started, answer) = main.handover.successor.take()?;
     let farewell = main.server.farewell(Leave::Move);
     main.server.set_phase(Phase::Replaced { until: Instant::now() + farewell.limit });
@@ -269,7 +285,7 @@ pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
 /// Waits until nothing is under way. True when the successor has died before: as long as this waits, also for the last
 /// connections to close, everything can be taken back.
 async fn drain(
-    main: &mut Main<'_>,
+    main: &mut Main<'_, Handover>,
     started: &mut Started,
     leaving: impl Future<Output = ()>,
     requests: &mut StopRequests,
@@ -289,7 +305,8 @@ async fn drain(
             () = &mut leaving => return started.idle().await == PredecessorAction::TakeBack,
             news = started.next() => news,
             _ = tell.tick() => {
-                started.say(&LinkMessage::Waits { what: waits_for(&main.server) });
+                let what = serde_json::to_value(waits_for(&main.server)).unwrap_or_default();
+                started.say(&LinkMessage::Waits { what });
                 continue;
             }
             asked = main.signals.next() => {
@@ -313,9 +330,8 @@ async fn drain(
         };
         match news {
             StartedEvent::Changed(what) => {
-                let ended = what.get("ended").and_then(Value::as_str).and_then(|id| id.parse().ok());
-                if let Some(device) = ended {
-                    main.server.directory.forget(device);
+                if let Ok(RegistrationEnded { ended }) = RegistrationEnded::deserialize(&what) {
+                    main.server.directory.forget(ended);
                 }
             }
             StartedEvent::PredecessorAction(PredecessorAction::TakeBack) => return true,
@@ -326,7 +342,7 @@ async fn drain(
     }
 }
 
-async fn take_back(main: &mut Main<'_>, started: Started) {
+async fn take_back(main: &mut Main<'_, Handover>, started: Started) {
     let trouble = started.end().await;
     tracing::error!(reason = trouble.message, "the process that had taken over has died; serving again");
     main.server.take_back_registry().await;
@@ -337,7 +353,7 @@ async fn take_back(main: &mut Main<'_>, started: Started) {
 }
 
 /// Ends, or, in the foreground, stays as the anchor. `requests`: what has asked it to stop already.
-async fn part(main: &mut Main<'_>, started: Started, requests: StopRequests) -> ExitCode {
+async fn part(main: &mut Main<'_, Handover>, started: Started, requests: StopRequests) -> ExitCode {
     if main.how.background || main.how.takeover {
         return ExitCode::Ok;
     }
@@ -352,7 +368,7 @@ async fn part(main: &mut Main<'_>, started: Started, requests: StopRequests) -> 
 // ---- the process that takes over ----------------------------------------------------------------
 
 /// Takes the place of the process that has started this one.
-pub(crate) async fn succeed(folder: &Folder, how: How) -> Result<Beginning<Serving>, Failure> {
+pub(crate) async fn succeed(folder: &Folder, how: How) -> Result<Beginning<Serving<Predecessors>>, Failure> {
     let (mut heir, parcel) = Heir::inherit().await.map_err(|error| no_heir(&error))?;
     match take_over(folder, how, &mut heir, parcel).await {
         Ok((beginning, server, listener, mut elders)) => {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
+use petit_server::api::{GetStatus, ReloadConfig, RestartServer, ServerStopped, StopServer};
 use petit_server::folder::Folder;
-use serde_json::{Value, json};
 
 use super::ask::Running;
 use super::common::{PROGRAM, load};
@@ -21,19 +21,28 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(crate) async fn restart(json: bool, folder: &Folder, within: Option<Duration>) -> Result<(), Failure> {
     // What is wrong with the file is said here as well as anywhere, and sooner.
     load(&folder.config)?;
-    let body = json!({ "within_seconds": within.map(|within| within.as_secs()) });
     let failed = |failure: Failure| match failure.hint {
         None => failure.hint(format!("the old one goes on as before; see its log with: {PROGRAM} logs")),
         Some(_) => failure,
     };
-    let value = Running::new(folder).call("POST", "/restart", Some(body)).await.map_err(failed)?;
-    let (new, old) = (show::text(&value, "/pid"), show::text(&value, "/replaced"));
-    let mut text = format!("The server was restarted: process {new} serves.");
-    if let Some(waits) = value.pointer("/waits_for").and_then(show::waits_for) {
+    let wanted = RestartServer { within_seconds: within.map(|within| within.as_secs()) };
+    let restarted = Running::new(folder).ask(&wanted).await.map_err(failed)?;
+    let mut text = format!("The server was restarted: process {} serves.", restarted.pid);
+    if let Some(waits) = show::waits_for(&restarted.waits_for) {
+        let old = restarted.replaced;
         text.push_str(&format!("\nThe old process ({old}) finishes what is under way: {waits}."));
     }
-    cli::say(json, &text, &value);
+    cli::say(json, &text, &restarted);
     Ok(())
+}
+
+/// `restart`, where the server was stopped and started.
+#[cfg(not(unix))]
+#[derive(serde::Serialize)]
+struct StoppedAndStarted {
+    pid: u32,
+    /// Nobody served in between.
+    refused_meanwhile: bool,
 }
 
 /// Windows gives no sockets to another process in safe code, so the server stops and starts.
@@ -41,39 +50,48 @@ pub(crate) async fn restart(json: bool, folder: &Folder, within: Option<Duration
 pub(crate) async fn restart(json: bool, folder: &Folder, _: Option<Duration>) -> Result<(), Failure> {
     load(&folder.config)?;
     let running = Running::new(folder);
-    let value = running.call("POST", "/stop", None).await?;
-    until_stopped(json, folder, &running, &value).await?;
+    let stopped = running.ask(&StopServer).await?;
+    until_stopped(json, folder, &running, &stopped).await?;
     let pid = super::run::start_in_background(&folder.config)?;
     let text = format!(
         "The server was stopped and started again: process {pid} serves. On this system sockets cannot be handed \
          over, so connections were refused meanwhile."
     );
-    cli::say(json, &text, &json!({ "pid": pid, "refused_meanwhile": true }));
+    cli::say(json, &text, &StoppedAndStarted { pid, refused_meanwhile: true });
     Ok(())
 }
+
+/// How long an older server waits for what is under way, which it does not say by itself.
+const USUAL_DRAIN: Duration = Duration::from_secs(30);
 
 /// Stops the running server, and says what it waits for.
 pub(crate) async fn stop(json: bool, folder: &Folder) -> Result<(), Failure> {
     let running = Running::new(folder);
-    let value = running.call("POST", "/stop", None).await?;
-    until_stopped(json, folder, &running, &value).await?;
-    cli::say(json, "The server has stopped.", &value);
+    let stopped = running.ask(&StopServer).await?;
+    until_stopped(json, folder, &running, &stopped).await?;
+    cli::say(json, "The server has stopped.", &stopped);
     Ok(())
 }
 
 /// Waits until the server has let go of its lock: the kernel does that when the process has ended.
-async fn until_stopped(json: bool, folder: &Folder, running: &Running, value: &Value) -> Result<(), Failure> {
+async fn until_stopped(
+    json: bool,
+    folder: &Folder,
+    running: &Running,
+    stopped: &ServerStopped,
+) -> Result<(), Failure> {
     if cli::until_free(json, &folder.lock(), SILENT, "").await {
         return Ok(());
     }
-    if let Ok(status) = running.call("GET", "/status", None).await
-        && let Some(waits) = status.pointer("/waits_for").and_then(show::waits_for)
+    if let Ok(status) = running.ask(&GetStatus).await
+        && let Some(waits) = status.waits_for.as_ref().and_then(show::waits_for)
         && !json
     {
-        cli::say(false, &format!("Waiting for {waits}. To end at once: {PROGRAM} stop"), &Value::Null);
+        cli::say(false, &format!("Waiting for {waits}. To end at once: {PROGRAM} stop"), &());
     }
-    let left = value.pointer("/waits_for/seconds_left").and_then(Value::as_u64).unwrap_or_default();
-    if cli::until_free(json, &folder.lock(), Duration::from_secs(left) + GRACE, "").await {
+    let left =
+        stopped.waits_for.as_ref().map_or(USUAL_DRAIN, |waits| Duration::from_secs(waits.seconds_left));
+    if cli::until_free(json, &folder.lock(), left + GRACE, "").await {
         return Ok(());
     }
     Err(Failure::new(ExitCode::Failed, "the server has been asked to stop but is still there")
@@ -82,7 +100,7 @@ async fn until_stopped(json: bool, folder: &Folder, running: &Running, value: &V
 
 /// Has the config file read again, and says what of it needs a restart.
 pub(crate) async fn reload(json: bool, folder: &Folder) -> Result<ExitCode, Failure> {
-    let value = Running::new(folder).call("POST", "/reload", None).await?;
-    cli::say(json, &show::reloaded(&value), &value);
-    Ok(if show::is_restart_due(&value) { ExitCode::RestartDue } else { ExitCode::Ok })
+    let reloaded = Running::new(folder).ask(&ReloadConfig).await?;
+    cli::say(json, &show::reloaded(&reloaded), &reloaded);
+    Ok(if reloaded.needs_restart.is_empty() { ExitCode::Ok } else { ExitCode::RestartDue })
 }

@@ -1,13 +1,14 @@
 //! `config show`: every setting, where its value comes from, what a change of it takes, and whether it is in force.
 
 use petit_host::cli::{self, Failure};
+use petit_server::api::GetStatus;
 use petit_server::config::shown::{self, Origin, Setting, Takes};
 use petit_server::folder::Folder;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::ask::Running;
 use super::common::{PROGRAM, load};
-use super::show;
 
 /// What is said of a setting stands from this column on.
 const COLUMN: usize = 44;
@@ -19,13 +20,11 @@ pub(crate) async fn show(json: bool, folder: &Folder) -> Result<(), Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::of(&error))?;
     let settings = shown::settings(path, &text).map_err(|error| Failure::of(&error))?;
     // While no server runs nothing is in force.
-    let status = Running::new(folder).call("GET", "/status", None).await.ok();
-    let due = status.as_ref().map(due).unwrap_or_default();
+    let status = Running::new(folder).ask_if_running(&GetStatus).await?;
+    let due = status.as_ref().map(|status| status.needs_restart.as_slice()).unwrap_or_default();
     let is_due = |setting: &Setting| due.iter().any(|name| name == setting.group);
     let mut out = format!("# {}\n", path.display());
-    if let Some(problem) = status.as_ref().map(|status| show::text(status, "/config_problem"))
-        && !problem.is_empty()
-    {
+    if let Some(problem) = status.as_ref().and_then(|status| status.config_problem.as_ref()) {
         out.push_str(&format!("# The running server does not use it: {problem}\n"));
     }
     let mut table = None;
@@ -43,12 +42,6 @@ pub(crate) async fn show(json: bool, folder: &Folder) -> Result<(), Failure> {
     }
     cli::say(json, &out, &value(&settings, &is_due));
     Ok(())
-}
-
-/// What counts only after a restart of the running server.
-fn due(status: &Value) -> Vec<String> {
-    let names = status.get("needs_restart").and_then(Value::as_array).into_iter().flatten();
-    names.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn line(setting: &Setting, is_due: bool) -> String {
@@ -69,29 +62,41 @@ fn line(setting: &Setting, is_due: bool) -> String {
     format!("{said:<COLUMN$} # {origin}; {takes}\n")
 }
 
+/// What is printed with `--json`.
+#[derive(Serialize)]
+struct Shown<'a> {
+    /// The values by their keys.
+    #[serde(flatten)]
+    values: Map<String, Value>,
+    /// The original's place for it.
+    endpoint: Value,
+    settings: Vec<KnownSetting<'a>>,
+}
+
+/// All that is known of a setting.
+#[derive(Serialize)]
+struct KnownSetting<'a> {
+    #[serde(flatten)]
+    setting: &'a Setting,
+    /// The file says something else than what is in force.
+    waits_for_restart: bool,
+}
+
 /// The values by their keys, and all that is known of each.
-fn value(settings: &[Setting], is_due: &dyn Fn(&Setting) -> bool) -> Value {
+fn value<'a>(settings: &'a [Setting], is_due: &dyn Fn(&Setting) -> bool) -> Shown<'a> {
     let mut values = Map::new();
     for setting in settings {
         let place = match setting.table {
             "" => &mut values,
-            table => match values.entry(table).or_insert_with(|| json!({})) {
+            table => match values.entry(table).or_insert_with(|| Value::Object(Map::new())) {
                 Value::Object(nested) => nested,
                 _ => continue,
             },
         };
         place.insert(setting.name.clone(), setting.value.clone());
     }
-    let known = settings.iter().map(|setting| {
-        let mut known = json!(setting);
-        if let Some(known) = known.as_object_mut() {
-            known.insert("waits_for_restart".to_owned(), json!(is_due(setting)));
-        }
-        known
-    });
-    // The original's place for it.
+    let known: Vec<KnownSetting<'_>> =
+        settings.iter().map(|setting| KnownSetting { setting, waits_for_restart: is_due(setting) }).collect();
     let endpoint = values.get("vitae").and_then(|vitae| vitae.get("endpoint")).cloned();
-    values.insert("endpoint".to_owned(), endpoint.unwrap_or_default());
-    values.insert("settings".to_owned(), Value::Array(known.collect()));
-    Value::Object(values)
+    Shown { values, endpoint: endpoint.unwrap_or_default(), settings: known }
 }

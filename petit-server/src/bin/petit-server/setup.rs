@@ -1,23 +1,28 @@
 //! `init` and `config`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
-use petit_engine::name::{Alias, Endpoint};
+use petit_engine::name::{Alias, Endpoint, RegisteredId, VisitorKeyName};
 use petit_engine::secret::Fingerprint;
 use petit_host::cli::{self, Failure};
 use petit_host::control::client::{CallError, Client};
 use petit_host::exit::ExitCode;
 use petit_host::files::{self, FileError};
-use petit_host::toml_file::Fault;
+use petit_host::toml_file::{Fault, TomlError};
+use petit_server::api::{
+    AskError, BackedUp, BackupRestored, ConfigChecked, ConfigNote, Initialised, ListAliases, ListKeys,
+    ListPolicies, MakeBackup, PolicyOrigin, PolicyView,
+};
 use petit_server::backup::{self, BackupError};
 use petit_server::capacity;
 use petit_server::certificate::{self, Expiry, PublicNames};
 use petit_server::config::{self, Config, ConfigError};
 use petit_server::folder::Folder;
-use petit_server::registry::StoreErrorKind;
-use petit_server::server::{Begun, LostRegistry, Offline, ServerStartError, tunnel_address};
-use serde_json::{Value, json};
+use petit_server::registry::{Policy, StoreErrorKind, check_file};
+use petit_server::server::{Begun, ConfigIs, LostRegistry, Offline, ServerStartError, tunnel_address};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::ask::AdminAccess;
 use super::common::{PROGRAM, load, start_failure};
@@ -31,6 +36,17 @@ pub(crate) struct InitArgs<'a> {
     pub(crate) port: Option<u16>,
     /// Whether a registry is made though there was one.
     pub(crate) new_registry: bool,
+    /// What a new server asks of visitors.
+    pub(crate) visitors: FirstVisitors,
+}
+
+/// What a new server asks of visitors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstVisitors {
+    /// A key, by a policy for all services.
+    Keyed,
+    /// Nothing.
+    Open,
 }
 
 /// What `init` writes where a config file has no server's part.
@@ -67,6 +83,8 @@ fn config_of(path: &Path, args: &InitArgs<'_>) -> Result<(Config, Option<NewConf
 struct InitDone {
     config: bool,
     keys: bool,
+    /// The first key for visitors, as they send it.
+    visitor_key: Option<SecretString>,
 }
 
 /// Makes what is missing: registry and keys, then the config file, so that there is no config without them. Where one of
@@ -84,15 +102,27 @@ async fn make(
         Err(ServerStartError::Running { .. }) => None,
         Err(error) => return Err(start_failure(&error)),
     };
-    let written = new.map_or(Ok(()), |new| (new.write)(&folder.config, new.text.as_bytes()));
+    let first_key = match &begun {
+        Some(begun) if args.visitors == FirstVisitors::Keyed => {
+            let config_is = if new.is_some() { ConfigIs::New } else { ConfigIs::There };
+            begun.default_policies(config, config_is).await.map_err(ServerStartError::Store)
+        }
+        Some(_) | None => Ok(None),
+    };
+    // The config last, as the server begins with it.
+    let written = first_key.and_then(|key| {
+        let write = |new: &NewConfig| (new.write)(&folder.config, new.text.as_bytes());
+        new.map_or(Ok(()), write).map_err(|error| ServerStartError::Key(error.into()))?;
+        Ok(key)
+    });
     let keys = begun.as_ref().is_some_and(|begun| begun.made_keys);
     match (begun, &written) {
-        (Some(begun), Ok(())) => begun.finish().await,
+        (Some(begun), Ok(_)) => begun.finish().await,
         (Some(begun), Err(_)) => begun.take_back().await,
         (None, _) => {}
     }
-    written.map_err(|error| start_failure(&ServerStartError::Key(error.into())))?;
-    Ok(InitDone { config: new.is_some(), keys })
+    let visitor_key = written.map_err(|error| start_failure(&error))?;
+    Ok(InitDone { config: new.is_some(), keys, visitor_key })
 }
 
 /// Makes what is missing, and leaves what is there.
@@ -129,21 +159,36 @@ pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Re
         ));
     }
     text.push_str(&ways_for_https(&config));
+    text.push_str(&first_key(made.visitor_key.as_ref(), &config.endpoint));
     text.push_str("\nNext: petit-server start");
-    let value = json!({
-        "endpoint": config.endpoint,
-        "tunnel_address": tunnel,
-        "config": path,
-        "config_made": made.config,
-        "key": folder.key(),
-        "key_made": made.keys,
-        "backup_key": folder.backup_key(),
-        "fingerprint": fingerprint,
-        "key_words": words,
-        "registry": config.registry_file,
-    });
-    cli::say(json, &text, &value);
+    let visitor_key = made.visitor_key.map(|key| key.expose_secret().to_owned());
+    let made = Initialised {
+        backup_key: folder.backup_key(),
+        config: path.clone(),
+        config_made: made.config,
+        endpoint: config.endpoint,
+        fingerprint,
+        key: folder.key(),
+        key_made: made.keys,
+        key_words: words,
+        registry: config.registry_file,
+        tunnel_address: tunnel,
+        visitor_key,
+    };
+    cli::say(json, &text, &made);
     Ok(())
+}
+
+/// The first key, and how to ask with it: out of a file, because what stands in a command can be read by all users of the
+/// computer.
+fn first_key(key: Option<&SecretString>, endpoint: &Endpoint) -> String {
+    let Some(key) = key else { return String::new() };
+    let (line, url) = (key.expose_secret(), endpoint.url("REGID"));
+    format!(
+        "\nVisitors have to show a key (petit-server policy list); raw TCP services let in this computer alone. \
+         This is the first key, and it is shown this once; put the line into a file that only you can read, \
+         such as petit-key:\n\n  Petit-Key: {line}\n\nand ask with:\n\n  curl -H @petit-key {url}\n"
+    )
 }
 
 /// Makes the folder that [`ways_for_https`] says a certificate goes into, unless the operator has chosen another.
@@ -187,13 +232,15 @@ fn template(args: &InitArgs<'_>) -> String {
 /// Reads the config and everything that it names.
 pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
     let (config, notes) = config::load(&folder.config).map_err(|error| all_mistakes(folder, &error))?;
-    let mut notes: Vec<Value> =
-        notes.iter().map(|note| json!({ "line": note.line, "message": note.message })).collect();
+    let mut notes: Vec<ConfigNote> =
+        notes.into_iter().map(|note| ConfigNote { line: Some(note.line), message: note.message }).collect();
     folder.pins().map_err(|error| start_failure(&ServerStartError::Key(error)))?;
-    let names = PublicNames { endpoint: &config.endpoint, aliases: aliases(folder).await };
+    let known = Known::of(folder).await;
+    known.check_policies(folder, &config).map_err(|error| Failure::of(&error))?;
+    let names = PublicNames { endpoint: &config.endpoint, aliases: known.aliases.into_keys().collect() };
     let certificates =
         certificate::load(&config).replace(&[], &names).map_err(|error| Failure::of(&error))?;
-    let mut note = |message: String| notes.push(json!({ "message": message }));
+    let mut note = |message: String| notes.push(ConfigNote { line: None, message });
     let now = SystemTime::now();
     for certificate in &certificates {
         if certificate.expiry(now) != Expiry::Later || certificate.exposed_key().is_some() {
@@ -218,14 +265,11 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
     capacity::complaints(&config, petit_host::harden::raise_open_files()).for_each(&mut note);
     let mut text = format!("{} is fine.", folder.config.display());
     for note in &notes {
-        let line = note.get("line").map(|line| format!(" line {line}:")).unwrap_or_default();
-        text.push_str(&format!("\nnote:{line} {}", show::text(note, "/message")));
+        let line = note.line.map(|line| format!(" line {line}:")).unwrap_or_default();
+        text.push_str(&format!("\nnote:{line} {}", note.message));
     }
-    cli::say(
-        json,
-        &text,
-        &json!({ "path": folder.config, "fine": true, "notes": notes, "https_visitors": https }),
-    );
+    let path = folder.config.clone();
+    cli::say(json, &text, &ConfigChecked { fine: true, https_visitors: https, notes, path });
     Ok(())
 }
 
@@ -244,42 +288,66 @@ fn all_mistakes(folder: &Folder, error: &ConfigError) -> Failure {
     failure
 }
 
-/// All aliases, of the running server or out of its registry. None where there is neither yet.
-async fn aliases(folder: &Folder) -> Vec<Alias> {
-    let answer = AdminAccess::new(folder).call("GET", "/aliases", None).await.unwrap_or_default();
-    let rows = answer.get("aliases").and_then(Value::as_array).into_iter().flatten();
-    rows.filter_map(|row| show::text(row, "/alias").parse().ok()).collect()
+/// What the registry has, of the running server or out of its file, as far as a config has to fit to it. Nothing where
+/// there is neither yet.
+struct Known {
+    aliases: BTreeMap<Alias, RegisteredId>,
+    policies: Vec<Policy>,
+    /// `None`: nobody knows.
+    keys: Option<Vec<VisitorKeyName>>,
+}
+
+impl Known {
+    async fn of(folder: &Folder) -> Self {
+        let access = AdminAccess::new(folder);
+        let aliases = access.ask(&ListAliases).await.ok();
+        let list = access.ask(&ListPolicies).await.ok();
+        let of_registry = |view: PolicyView| (view.origin == PolicyOrigin::Registry).then_some(view.policy);
+        let keys = access.ask(&ListKeys).await.ok();
+        Self {
+            aliases: aliases.into_iter().flat_map(|list| list.aliases).map(|it| (it.alias, it.id)).collect(),
+            policies: list.into_iter().flat_map(|list| list.policies).filter_map(of_registry).collect(),
+            keys: keys.map(|list| list.keys.into_iter().map(|key| key.name).collect()),
+        }
+    }
+
+    fn check_policies(&self, folder: &Folder, config: &Config) -> Result<(), TomlError> {
+        let is_key = |name: &VisitorKeyName| self.keys.as_ref().is_none_or(|keys| keys.contains(name));
+        let owner = |alias: &Alias| self.aliases.get(alias).copied();
+        check_file(&config.policies.list, &self.policies, is_key, owner)
+            .map_err(|found| config.policies.error(&folder.config, &found))
+    }
 }
 
 /// Writes a backup: the running server does, or this program while none runs.
 pub(crate) async fn backup(json: bool, folder: &Folder, to: &Path) -> Result<(), Failure> {
     let to = std::path::absolute(to).unwrap_or_else(|_| to.to_owned());
-    let running = Client::new(&folder.socket());
-    let value = match running.call("POST", "/backup", Some(&json!({ "folder": to }))).await {
-        Ok(value) => value,
-        Err(CallError::NotRunning) => {
+    let done = match Client::new(&folder.socket()).ask(&MakeBackup { folder: to.clone() }).await {
+        Ok(done) => done,
+        Err(AskError::Call(CallError::NotRunning)) => {
             let config = load(&folder.config)?;
             let offline = Offline::open(&config, folder).await.map_err(|error| start_failure(&error))?;
             let left_out = backup::backup(offline.directory.store().as_ref(), &config, folder, &to).await;
             offline.close().await;
-            json!({ "backup": to, "left_out": left_out.map_err(|error| backup_failure(&error))? })
+            let left_out = left_out.map_err(|error| backup_failure(&error))?;
+            BackedUp { backup: to.clone(), left_out }
         }
-        Err(CallError::Refused(problem)) if problem.code == "not_empty" => {
+        Err(AskError::Call(CallError::Refused(problem))) if problem.code == MakeBackup::NOT_EMPTY => {
             return Err(backup_failure(&BackupError::NotEmpty(to)));
         }
-        Err(error) => return Err(Failure::of_call(error, PROGRAM)),
+        Err(error) => return Err(Failure::of_asked(error, PROGRAM)),
     };
     let mut text = format!(
         "Everything that the server needs is in {}.\nKeep it as safe as the server's key, which is in it.",
         to.display()
     );
-    for path in value.pointer("/left_out").and_then(Value::as_array).into_iter().flatten() {
+    for path in &done.left_out {
         text.push_str(&format!(
             "\nNot in it is {}: it lies outside of the server's folder, and whoever renews it there keeps it.",
-            show::text(path, "")
+            path.display()
         ));
     }
-    cli::say(json, &text, &value);
+    cli::say(json, &text, &done);
     Ok(())
 }
 
@@ -309,14 +377,14 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
         ));
     }
     text.push_str("\nNext: petit-server start");
-    let value = json!({
-        "missing": restored.missing,
-        "clients": clients,
-        "services": services,
-        "aside": restored.aside,
-        "config_restored": restored.config,
-    });
-    cli::say(json, &text, &value);
+    let restored = BackupRestored {
+        aside: restored.aside,
+        clients,
+        config_restored: restored.config,
+        missing: restored.missing,
+        services,
+    };
+    cli::say(json, &text, &restored);
     Ok(())
 }
 

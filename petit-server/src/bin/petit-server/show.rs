@@ -1,88 +1,72 @@
-//! The operator's sentences: JSON answers as text.
+//! The operator's sentences: answers as text.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use petit_engine::cause::Health;
-use petit_engine::proto::control::FrontState;
+use petit_engine::proto::control::{FrontState, ServiceKind};
+use petit_engine::words::KeyWords;
 use petit_host::cli::{ago, table};
-use qrcode::render::unicode::Dense1x2;
-use qrcode::{EcLevel, QrCode};
-use serde::Deserialize;
-use serde_json::Value;
+use petit_server::api::{
+    AliasList, CertificateView, ClientLabelled, ClientView, ConfigReloaded, EndView, FrontName, HolderKind,
+    HolderView, MissingCertificate, PhaseView, ScarceKind, ServiceView, ShortageView, Status, WaitsFor,
+};
+use petit_server::registry::EndedBy;
 
-use super::{fronts, health};
+use super::{fronts, health, policy};
 
-/// The text at a JSON pointer; numbers as they are, nothing as nothing.
-pub(crate) fn text(value: &Value, pointer: &str) -> String {
-    match value.pointer(pointer) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) | None => String::new(),
-        Some(other) => other.to_string(),
-    }
-}
-
-pub(crate) fn is_true(value: &Value, pointer: &str) -> bool {
-    value.pointer(pointer).and_then(Value::as_bool).unwrap_or_default()
-}
-
-fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-}
-
-fn since(value: &Value, pointer: &str) -> Option<Duration> {
-    let seconds = value.pointer(pointer)?.as_u64()?;
+fn since(seconds: u64) -> Option<Duration> {
     SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(seconds)).ok()
 }
 
-fn date(value: &Value, pointer: &str) -> String {
-    match value.pointer(pointer).and_then(Value::as_u64) {
-        Some(seconds) => {
-            humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
-        }
-        None => String::new(),
-    }
+pub(crate) fn date(seconds: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
+
+pub(crate) fn or_nothing(text: Option<impl ToString>) -> String {
+    text.map(|text| text.to_string()).unwrap_or_default()
+}
+
+pub(crate) fn joined<'a, T: ToString + 'a>(words: impl IntoIterator<Item = &'a T>) -> String {
+    words.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// The six words of a key, a row for each language, each begun with `begin`.
-fn key_words(value: &Value, begin: &str) -> String {
-    let rows = ["/key_words/en", "/key_words/de"].map(|row| text(value, row));
-    rows.iter().filter(|row| !row.is_empty()).map(|row| format!("{begin}{row}\n")).collect()
+pub(crate) fn key_words(words: Option<&KeyWords>, begin: &str) -> String {
+    let rows = words.map(|words| [&words.english, &words.german]).into_iter().flatten();
+    rows.filter(|row| !row.is_empty()).map(|row| format!("{begin}{row}\n")).collect()
 }
 
 /// What a client calls itself, and what its invite was for.
-fn called(client: &Value) -> String {
-    let (name, note) = (text(client, "/name"), text(client, "/note"));
-    if note.is_empty() { name } else { format!("{name} ({note})") }
+fn called(client: &ClientView) -> String {
+    let (name, note) = (&client.name, client.note.as_str());
+    if note.is_empty() { name.clone() } else { format!("{name} ({note})") }
 }
 
 /// The original's marks: `+` online, `/` leaving, `-` away.
-fn mark(client: &Value) -> &'static str {
-    match (is_true(client, "/online"), is_true(client, "/session/leaving")) {
-        (true, false) => "+",
-        (true, true) => "/",
-        (false, _) => "-",
+fn mark(client: &ClientView) -> &'static str {
+    match &client.session {
+        _ if !client.online => "-",
+        Some(session) if session.leaving => "/",
+        Some(_) | None => "+",
     }
 }
 
 /// How a service is, by what its client says; a client may be connected and not offer it.
-fn health(client: &Value, service: &Value) -> String {
-    if !is_true(client, "/online") {
+fn health(client: &ClientView, service: &ServiceView) -> String {
+    if !client.online {
         return "away".to_owned();
     }
-    if !is_true(service, "/online") {
+    if !service.online {
         return "not offered".to_owned();
     }
-    let health = service.get("health").and_then(|health| Health::deserialize(health).ok());
-    health::said(health.unwrap_or_default())
+    health::said(service.health.unwrap_or_default())
 }
 
-pub(crate) fn status(value: &Value) -> String {
-    let up = value.pointer("/up_seconds").and_then(Value::as_u64).unwrap_or_default();
-    let https = if is_true(value, "/https_visitors") { ", and HTTPS visitors" } else { "" };
-    let certificates = certificates(value);
-    let registry = text(value, "/registry_problem");
-    let registry = if registry.is_empty() { registry } else { format!("registry   {registry}\n") };
-    let fronts = ways_in(value);
+pub(crate) fn status(status: &Status) -> String {
+    let https = if status.https_visitors { ", and HTTPS visitors" } else { "" };
+    let certificates = certificates(status);
+    let registry = status.registry_problem.as_ref();
+    let registry = registry.map(|problem| format!("registry   {problem}\n")).unwrap_or_default();
+    let fronts = ways_in(status);
     let mut out = format!(
         "{} is running for {} (process {})\n\
          {}\
@@ -91,25 +75,26 @@ pub(crate) fn status(value: &Value) -> String {
          addresses  {}\n\
          {fronts}{certificates}key        {}\n\
          {}{registry}log        {}\n",
-        text(value, "/software"),
-        ago(Duration::from_secs(up)),
-        text(value, "/pid"),
-        phase(value),
-        text(value, "/http"),
-        text(value, "/tls"),
-        text(value, "/tunnel_address"),
-        text(value, "/endpoint"),
-        text(value, "/server_key"),
-        key_words(value, "           "),
-        text(value, "/log"),
+        status.software,
+        ago(Duration::from_secs(status.up_seconds)),
+        status.pid,
+        phase(status),
+        status.http,
+        status.tls,
+        or_nothing(status.tunnel_address.as_ref()),
+        status.endpoint,
+        or_nothing(status.server_key),
+        key_words(status.key_words.as_ref(), "           "),
+        status.log.display(),
     );
-    for shortage in list(value, "/now/shortages") {
+    let warning = policy::warning(status.exposure);
+    if !warning.is_empty() {
+        out.push_str(&format!("visitors   {warning}\n"));
+    }
+    for shortage in &status.now.shortages {
         out.push_str(&short(shortage));
     }
-    let clients: Vec<&Value> = list(value, "/clients")
-        .iter()
-        .filter(|client| client.get("ended").is_none_or(Value::is_null))
-        .collect();
+    let clients: Vec<&ClientView> = status.clients.iter().filter(|client| client.is_registered()).collect();
     if clients.is_empty() {
         out.push_str("\nNo clients yet. Make an invite with: petit-server invite");
         return out;
@@ -117,16 +102,16 @@ pub(crate) fn status(value: &Value) -> String {
     let mut rows =
         vec![["", "REGISTERED ID", "SERVICE", "STATE", "ALSO AT", "CLIENT"].map(str::to_owned).to_vec()];
     for client in clients {
-        for service in list(client, "/services") {
+        for service in &client.services {
             // A raw TCP service is reached by its port alone.
-            let is_tcp = text(service, "/kind") == "tcp";
-            let port = is_tcp.then(|| text(service, "/url")).filter(|_| is_true(service, "/online"));
-            let aliases = list(service, "/aliases").iter().map(|alias| text(alias, ""));
+            let is_open_port = service.kind == ServiceKind::Tcp && service.online;
+            let port = is_open_port.then(|| service.url.clone());
+            let aliases = service.aliases.iter().map(ToString::to_string);
             let also: Vec<String> = port.into_iter().chain(aliases).collect();
             rows.push(vec![
                 mark(client).to_owned(),
-                text(service, "/id"),
-                text(service, "/name"),
+                service.id.to_string(),
+                service.name.to_string(),
                 health(client, service),
                 also.join(" "),
                 called(client),
@@ -139,123 +124,121 @@ pub(crate) fn status(value: &Value) -> String {
 }
 
 /// What is running short, and who has it.
-fn short(shortage: &Value) -> String {
-    let of = text(shortage, "/of");
-    let what = match text(shortage, "/what").as_str() {
-        "requests" => "requests of all clients".to_owned(),
-        "service_requests" => format!("requests to service {of}"),
-        "websockets" => format!("WebSockets of client {of}"),
-        _ => format!("visits to client {of}"),
+fn short(shortage: &ShortageView) -> String {
+    let ShortageView { holders, most, of, used, what } = shortage;
+    let of = of.as_deref().unwrap_or_default();
+    let what = match what {
+        ScarceKind::Requests => "requests of all clients".to_owned(),
+        ScarceKind::ServiceRequests => format!("requests to service {of}"),
+        ScarceKind::WebSockets => format!("WebSockets of client {of}"),
+        ScarceKind::Visits => format!("visits to client {of}"),
     };
-    let holders: Vec<String> = list(shortage, "/holders")
+    let holders: Vec<String> = holders
         .iter()
-        .map(|holder| {
-            let who = match (text(holder, "/kind").as_str(), text(holder, "/name")) {
-                ("visitor", network) => network,
-                ("exempt_networks", _) => "exempt networks".to_owned(),
-                (kind, name) => format!("{kind} {name}"),
-            };
-            format!("{who} {}", text(holder, "/places"))
+        .map(|HolderView { kind, name, places }| {
+            let name = name.as_deref().unwrap_or_default();
+            match kind {
+                HolderKind::Visitor => format!("{name} {places}"),
+                HolderKind::ExemptNetworks => format!("exempt networks {places}"),
+                HolderKind::Client => format!("client {name} {places}"),
+                HolderKind::Service => format!("service {name} {places}"),
+            }
         })
         .collect();
-    let (used, most) = (text(shortage, "/used"), text(shortage, "/most"));
     format!("short      {what}: {used} of {most}; most have {}\n", holders.join(", "))
 }
 
-/// True when the config file says something that counts only after a restart.
-pub(crate) fn is_restart_due(value: &Value) -> bool {
-    !list(value, "/needs_restart").is_empty()
-}
-
-fn restart_due(value: &Value) -> String {
-    let settings: Vec<String> =
-        list(value, "/needs_restart").iter().map(|setting| text(setting, "")).collect();
+fn restart_due(settings: &[String]) -> String {
     format!("{}; put them in force with: petit-server restart", settings.join(", "))
 }
 
 /// What is under way, and how long it gets; `None` when nothing is.
-pub(crate) fn waits_for(waits: &Value) -> Option<String> {
+pub(crate) fn waits_for(waits: &WaitsFor) -> Option<String> {
     let kinds = [
-        ("requests", "request", "requests"),
-        ("websockets", "WebSocket", "WebSockets"),
-        ("event_streams", "event stream", "event streams"),
-        ("tcp_connections", "TCP connection", "TCP connections"),
+        (waits.requests, "request", "requests"),
+        (waits.websockets, "WebSocket", "WebSockets"),
+        (waits.event_streams, "event stream", "event streams"),
+        (waits.tcp_connections, "TCP connection", "TCP connections"),
     ];
-    let counts = kinds.iter().filter_map(|(key, one, many)| {
-        match waits.get(key).and_then(Value::as_u64).unwrap_or_default() {
-            0 => None,
-            1 => Some(format!("1 {one}")),
-            count => Some(format!("{count} {many}")),
-        }
+    let counts = kinds.iter().filter_map(|(count, one, many)| match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        count => Some(format!("{count} {many}")),
     });
     let counts: Vec<String> = counts.collect();
-    let seconds = waits.get("seconds_left").and_then(Value::as_u64).unwrap_or_default();
-    (!counts.is_empty()).then(|| format!("{}, for {seconds} s at most", counts.join(", ")))
+    (!counts.is_empty()).then(|| format!("{}, for {} s at most", counts.join(", "), waits.seconds_left))
 }
 
 /// What the server is about, when it is about anything but serving.
-fn phase(value: &Value) -> String {
-    let waits = value.pointer("/waits_for").and_then(waits_for);
-    let mut out = match text(value, "/state").as_str() {
-        "stopping" => {
+fn phase(status: &Status) -> String {
+    let mut out = match status.state {
+        PhaseView::Stopping => {
+            let waits = status.waits_for.as_ref().and_then(waits_for);
             let waits = waits.unwrap_or_else(|| "connections to close".to_owned());
             format!("stopping   it waits for {waits}; to end at once: petit-server stop\n")
         }
-        "restarting" => "restarting another process gets ready to take its place\n".to_owned(),
-        _ => String::new(),
+        PhaseView::Restarting => "restarting another process gets ready to take its place\n".to_owned(),
+        PhaseView::Running => String::new(),
     };
-    for before in list(value, "/before") {
+    for before in &status.before {
         if let Some(waits) = waits_for(before) {
-            out.push_str(&format!("before     process {} finishes {waits}\n", text(before, "/pid")));
+            out.push_str(&format!("before     process {} finishes {waits}\n", before.pid));
         }
     }
-    if is_restart_due(value) {
-        out.push_str(&format!("restart    due for {}\n", restart_due(value)));
+    if !status.needs_restart.is_empty() {
+        out.push_str(&format!("restart    due for {}\n", restart_due(&status.needs_restart)));
     }
-    let problem = text(value, "/config_problem");
-    if !problem.is_empty() {
+    if let Some(problem) = &status.config_problem {
         out.push_str(&format!("config     not in force: {problem}\n"));
     }
     out
 }
 
 /// What came of reading the config again.
-pub(crate) fn reloaded(value: &Value) -> String {
-    let mut out = if is_restart_due(value) {
-        format!("The config file is in force, but these settings need a restart: {}", restart_due(value))
-    } else {
+pub(crate) fn reloaded(reloaded: &ConfigReloaded) -> String {
+    let ConfigReloaded { certificates, needs_restart, new_certificate, opened } = reloaded;
+    let mut out = if needs_restart.is_empty() {
         "The config file is in force.".to_owned()
+    } else {
+        format!(
+            "The config file is in force, but these settings need a restart: {}",
+            restart_due(needs_restart)
+        )
     };
-    for shown in list(value, "/certificates") {
+    for shown in certificates {
         out.push_str(&format!("\nHTTPS visitors are shown {}.", certificate(shown)));
     }
-    if list(value, "/certificates").is_empty() && is_true(value, "/new_certificate") {
+    if certificates.is_empty() && *new_certificate {
         out.push_str("\nThere is no certificate any more, so HTTPS visitors are not served.");
+    }
+    if let Some(opened) = opened {
+        out.push_str(&format!("\nMore is open than before: {}", policy::warning(*opened)));
     }
     out
 }
 
 /// How the ways in are: the public address always, the others when there is something to say.
-fn ways_in(value: &Value) -> String {
+fn ways_in(status: &Status) -> String {
     let mut lines = Vec::new();
-    for front in list(value, "/fronts") {
-        let state = fronts::state(front.get("state").unwrap_or(&Value::Null));
-        let (mark, said) = (fronts::mark(state), fronts::said(state));
+    for front in &status.fronts {
+        let (mark, said) = (fronts::mark(front.state), fronts::said(front.state));
         // What is being tried has no result yet, whenever the last attempt was.
-        let tried = since(front, "/tried").filter(|_| state != FrontState::Checking);
+        let tried = front.tried.and_then(since).filter(|_| front.state != FrontState::Checking);
         let tried = tried.map(|ago_| format!(", tried {} ago", ago(ago_))).unwrap_or_default();
-        let is_fine = state == FrontState::Passed;
-        let address = text(front, "/address");
-        let line = match text(front, "/front").as_str() {
-            "endpoint" => format!("{mark} {said}{tried}"),
-            "domain" if !is_fine => format!("{mark} {address}: {said}{tried}"),
-            "plain_socket" | "tls_socket" if matches!(state, FrontState::Failed(_)) => {
+        let has_failed = matches!(front.state, FrontState::Failed(_));
+        let address = &front.address;
+        let line = match front.front {
+            FrontName::Endpoint => format!("{mark} {said}{tried}"),
+            FrontName::Domain if front.state != FrontState::Passed => {
+                format!("{mark} {address}: {said}{tried}")
+            }
+            FrontName::PlainSocket | FrontName::TlsSocket if has_failed => {
                 format!("{mark} this server's own {address}: {said}")
             }
-            "tcp_host" if matches!(state, FrontState::Failed(_)) => {
-                format!("{mark} raw TCP services: {said}{tried}")
+            FrontName::TcpHost if has_failed => format!("{mark} raw TCP services: {said}{tried}"),
+            FrontName::Domain | FrontName::PlainSocket | FrontName::TlsSocket | FrontName::TcpHost => {
+                continue;
             }
-            _ => continue,
         };
         lines.push(format!("           {line}\n"));
     }
@@ -263,44 +246,41 @@ fn ways_in(value: &Value) -> String {
 }
 
 /// The certificates in use, and what is wrong with those that are not.
-fn certificates(value: &Value) -> String {
-    let mut lines: Vec<String> = list(value, "/certificates").iter().map(certificate).collect();
-    let problem = text(value, "/certificate_problem");
-    match (problem.is_empty(), lines.is_empty()) {
-        (true, _) => {}
-        (false, true) => lines.push(format!("not served: {problem}")),
-        (false, false) => lines.push(format!("not the newer one on the disk: {problem}")),
+fn certificates(status: &Status) -> String {
+    let mut lines: Vec<String> = status.certificates.iter().map(certificate).collect();
+    match (&status.certificate_problem, lines.is_empty()) {
+        (None, _) => {}
+        (Some(problem), true) => lines.push(format!("not served: {problem}")),
+        (Some(problem), false) => lines.push(format!("not the newer one on the disk: {problem}")),
     }
-    let uncovered: Vec<String> =
-        list(value, "/without_certificate").iter().map(|host| text(host, "")).collect();
-    if !uncovered.is_empty() {
-        lines.push(format!("no certificate covers {}", petit_server::certificate::said(&uncovered)));
+    if !status.without_certificate.is_empty() {
+        let uncovered = petit_server::certificate::said(&status.without_certificate);
+        lines.push(format!("no certificate covers {uncovered}"));
     }
     let titles = std::iter::once("HTTPS").chain(std::iter::repeat(""));
     titles.zip(lines).map(|(title, line)| format!("{title:<10} {line}\n")).collect()
 }
 
 /// Which certificate, how long it is good for, for whom, and whether its key is a secret.
-pub(crate) fn certificate(value: &Value) -> String {
-    let exposed = text(value, "/exposed_key");
-    match exposed.as_str() {
-        "" => validity(value),
-        key => format!("{}; all users of this computer can read {key}: run chmod 600 on it", validity(value)),
+pub(crate) fn certificate(shown: &CertificateView) -> String {
+    match &shown.exposed_key {
+        None => validity(shown),
+        Some(key) => {
+            let (validity, key) = (validity(shown), key.display());
+            format!("{validity}; all users of this computer can read {key}: run chmod 600 on it")
+        }
     }
 }
 
-fn validity(value: &Value) -> String {
-    let path = text(value, "/path");
-    let names: Vec<String> = list(value, "/names").iter().map(|name| text(name, "")).collect();
-    let names = petit_server::certificate::said(&names);
-    let Some(end) = value.pointer("/not_after").and_then(Value::as_u64) else {
+fn validity(shown: &CertificateView) -> String {
+    let (path, names) = (shown.path.display(), petit_server::certificate::said(&shown.names));
+    let Some(end) = shown.not_after else {
         return format!("{path}, for {names}");
     };
-    let end = UNIX_EPOCH + Duration::from_secs(end);
-    let date = humantime::format_rfc3339_seconds(end).to_string();
+    let date = date(end);
     let date = date.split('T').next().unwrap_or_default();
-    match end.duration_since(SystemTime::now()) {
-        Ok(left) if is_true(value, "/ends_soon") => {
+    match (UNIX_EPOCH + Duration::from_secs(end)).duration_since(SystemTime::now()) {
+        Ok(left) if shown.ends_soon => {
             format!("{path}, which ends in {} ({date}), for {names}", ago(left))
         }
         Ok(_) => format!("{path}, good until {date}, for {names}"),
@@ -309,192 +289,198 @@ fn validity(value: &Value) -> String {
 }
 
 /// What is missing for an alias, if anything is: a line that begins a new one.
-pub(crate) fn without_certificate(value: &Value) -> String {
-    let Some(missing) = value.pointer("/without_certificate").filter(|missing| missing.is_object()) else {
+pub(crate) fn without_certificate(missing: Option<&MissingCertificate>) -> String {
+    let Some(MissingCertificate { folder, host, others }) = missing else {
         return String::new();
     };
-    let (host, folder) = (text(missing, "/host"), text(missing, "/folder"));
-    if missing.pointer("/others").and_then(Value::as_u64) == Some(0) {
+    if *others == 0 {
         format!(
             "\nWhat ends TLS in front of this server needs a certificate for {host}, and DNS has to lead {host} there."
         )
     } else {
+        let folder = or_nothing(folder.as_ref().map(|folder| folder.display()));
         format!("\nNo certificate covers {host}: HTTPS visitors will be warned off until one is in {folder}.")
     }
 }
 
-pub(crate) fn clients(value: &Value) -> String {
-    let clients = list(value, "/clients");
+pub(crate) fn clients(clients: &[ClientView]) -> String {
     if clients.is_empty() {
         return "No clients. Make an invite with: petit-server invite".to_owned();
     }
     let mut rows =
-        vec![["", "CLIENT", "NAME", "SERVICES", "ONLINE", "REGISTERED"].map(str::to_owned).to_vec()];
+        vec![["", "CLIENT", "NAME", "TAGS", "SERVICES", "ONLINE", "REGISTERED"].map(str::to_owned).to_vec()];
     for client in clients {
-        let services: Vec<String> =
-            list(client, "/services").iter().map(|service| text(service, "/name")).collect();
-        let online = match (since(client, "/session/since"), text(client, "/ended/by").as_str()) {
+        let services: Vec<&str> = client.services.iter().map(|service| service.name.as_str()).collect();
+        let online = client.session.as_ref().and_then(|session| since(session.since));
+        let online = match (online, client.ended) {
             (Some(since), _) => format!("for {}", ago(since)),
-            (None, "client") => "unregistered by the customer".to_owned(),
-            (None, "operator") => "revoked".to_owned(),
-            (None, _) => "away".to_owned(),
+            (None, Some(EndView { by: EndedBy::Client, .. })) => "unregistered by the customer".to_owned(),
+            (None, Some(EndView { by: EndedBy::Operator, .. })) => "revoked".to_owned(),
+            (None, None) => "away".to_owned(),
         };
         rows.push(vec![
             mark(client).to_owned(),
-            text(client, "/id"),
+            client.id.to_string(),
             called(client),
+            joined(&client.tags),
             services.join(" "),
             online,
-            date(client, "/created"),
+            date(client.created),
         ]);
     }
     table(&rows)
 }
 
-pub(crate) fn client(value: &Value) -> String {
-    let mut out = format!("{} {}  {}\n", mark(value), text(value, "/id"), text(value, "/name"));
+pub(crate) fn client(client: &ClientView) -> String {
+    let mut out = format!("{} {}  {}\n", mark(client), client.id, client.name);
     let mut line = |name: &str, text: String| {
         if !text.is_empty() {
             out.push_str(&format!("  {name:<12} {text}\n"));
         }
     };
-    line("note", text(value, "/note"));
-    line("registered", date(value, "/created"));
-    line("key", text(value, "/fingerprint"));
-    line("its words", text(value, "/key_words/en"));
-    line("", text(value, "/key_words/de"));
-    line("software", text(value, "/software"));
-    if value.pointer("/ended/at").is_some() {
-        line("ended", format!("{} by the {}", date(value, "/ended/at"), text(value, "/ended/by")));
+    line("note", client.note.to_string());
+    line("tags", joined(&client.tags));
+    line("registered", date(client.created));
+    line("key", client.fingerprint.to_string());
+    line("its words", client.key_words.english.clone());
+    line("", client.key_words.german.clone());
+    line("software", client.software.clone());
+    if let Some(EndView { at, by }) = client.ended {
+        let by = match by {
+            EndedBy::Operator => "operator",
+            EndedBy::Client => "client",
+        };
+        line("ended", format!("{} by the {by}", date(at)));
     }
-    if value.pointer("/breach/at").is_some() {
-        let (at, rule) = (date(value, "/breach/at"), text(value, "/breach/rule"));
+    if let Some(breach) = &client.breach {
+        let (at, rule) = (date(breach.at), &breach.rule);
         line(
             "fault",
             format!("it broke the protocol: {rule} ({at}); see that both ends have their newest version"),
         );
     }
-    if let Some(online) = since(value, "/session/since") {
-        line("online", format!("for {} from {}", ago(online), text(value, "/session/peer")));
-        let trip = value.pointer("/session/round_trip_us").and_then(Value::as_u64);
-        line("round trip", trip.map(|us| format!("{:.1} ms", us as f64 / 1000.0)).unwrap_or_default());
-        for (name, fact) in value.pointer("/session/vitae").and_then(Value::as_object).into_iter().flatten() {
-            line(name, text(fact, ""));
+    if let Some(session) = &client.session {
+        let online = since(session.since).unwrap_or_default();
+        line("online", format!("for {} from {}", ago(online), session.peer));
+        let trip = session.round_trip_us.map(|us| format!("{:.1} ms", us as f64 / 1000.0));
+        line("round trip", trip.unwrap_or_default());
+        for (name, fact) in &session.vitae {
+            line(name.as_str(), fact.as_str().to_owned());
         }
     }
-    for service in list(value, "/services") {
-        let aliases: Vec<String> = list(service, "/aliases").iter().map(|alias| text(alias, "")).collect();
-        out.push_str(&format!("  service      {} ({})\n", text(service, "/name"), health(value, service)));
-        out.push_str(&format!("               {}{}\n", text(service, "/url"), public(service)));
-        if !aliases.is_empty() {
-            out.push_str(&format!("               aliases: {}\n", aliases.join(" ")));
+    for service in &client.services {
+        out.push_str(&format!("  service      {} ({})\n", service.name, health(client, service)));
+        out.push_str(&format!("               {}{}\n", service.url, public(service)));
+        if !service.aliases.is_empty() {
+            out.push_str(&format!("               aliases: {}\n", joined(&service.aliases)));
         }
     }
     out
+}
+
+/// What is written down of a client now.
+pub(crate) fn labelled(labelled: &ClientLabelled) -> String {
+    let ClientLabelled { client, note, tags } = labelled;
+    let tags =
+        if tags.is_empty() { "has no tags".to_owned() } else { format!("has the tags {}", joined(tags)) };
+    let note = note.as_str();
+    let note = if note.is_empty() { "no note".to_owned() } else { format!("the note {note:?}") };
+    format!("Client {client} {tags}, and {note}.")
 }
 
 /// How the public front of a service is, behind its address.
-fn public(service: &Value) -> String {
-    match service.get("front") {
-        None | Some(Value::Null) => String::new(),
-        Some(state) => {
-            let state = fronts::state(state);
-            format!("  {} {}", fronts::mark(state), fronts::said_of(state, &text(service, "/url")))
-        }
-    }
+fn public(service: &ServiceView) -> String {
+    service.front.map_or_else(String::new, |state| {
+        format!("  {} {}", fronts::mark(state), fronts::said_of(state, &service.url))
+    })
 }
 
-pub(crate) fn aliases(value: &Value) -> String {
-    let aliases = list(value, "/aliases");
-    if aliases.is_empty() {
+pub(crate) fn aliases(list: &AliasList) -> String {
+    if list.aliases.is_empty() {
         return "No aliases. Give one with: petit-server addalias ID ALIAS".to_owned();
     }
     let mut rows = vec![["ALIAS", "REGISTERED ID", "SERVICE", "ADDRESS"].map(str::to_owned).to_vec()];
-    rows.extend(
-        aliases
-            .iter()
-            .map(|alias| ["/alias", "/id", "/service", "/url"].map(|name| text(alias, name)).to_vec()),
-    );
+    rows.extend(list.aliases.iter().map(|alias| {
+        vec![alias.alias.to_string(), alias.id.to_string(), alias.service.to_string(), alias.url.clone()]
+    }));
     table(&rows)
-}
-
-pub(crate) fn invites(value: &Value) -> String {
-    let invites = list(value, "/invites");
-    if invites.is_empty() {
-        return "No invites. Make one with: petit-server invite".to_owned();
-    }
-    let mut rows = vec![["INVITE", "STATE", "SERVICE", "ALIAS", "UNTIL", "NOTE"].map(str::to_owned).to_vec()];
-    for invite in invites {
-        rows.push(vec![
-            text(invite, "/id"),
-            text(invite, "/state"),
-            text(invite, "/service"),
-            text(invite, "/alias"),
-            date(invite, "/not_after"),
-            text(invite, "/note"),
-        ]);
-    }
-    table(&rows)
-}
-
-pub(crate) fn invite(value: &Value, with_qr: bool) -> String {
-    let link = text(value, "/link");
-    let lifetime = value.pointer("/lifetime_seconds").and_then(Value::as_u64).unwrap_or_default();
-    let mut out = format!(
-        "Invite for one client, service {:?}. It works once, within {}. Hand it over like a password.\n\n{link}\n\n\
-         Where the tray app is installed already, this opens it:\n\n{}\n",
-        text(value, "/service"),
-        ago(Duration::from_secs(lifetime)),
-        text(value, "/app_link"),
-    );
-    if with_qr && let Ok(code) = QrCode::with_error_correction_level(link.as_bytes(), EcLevel::L) {
-        out.push('\n');
-        // Light modules are drawn, because most terminals are dark.
-        out.push_str(
-            &code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build(),
-        );
-        out.push('\n');
-    }
-    let server = text(value, "/server");
-    let vendor = text(value, "/vendor");
-    out.push_str(&format!("\nThe client will connect to {server}.\n"));
-    if vendor.is_empty() {
-        out.push_str("It shows no name beside it; set name in [server.vitae], so that customers see who invites them.\n");
-    } else {
-        out.push_str(&format!("It says that you call yourself {vendor}.\n"));
-    }
-    if server.starts_with("localhost:") || server.starts_with("127.") {
-        out.push_str(
-            "That is this computer only; for others set endpoint or tunnel_address in the config.\n",
-        );
-    }
-    out.push_str(&format!(
-        "\nBefore it goes on it shows these six words. Tell them to the customer in another way, such as by telephone:\n\n{}\n",
-        key_words(value, "  ")
-    ));
-    out.push_str("The customer types: petit-client register");
-    out.push_str(&without_certificate(value));
-    out
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use petit_engine::cause::FrontCause;
+    use petit_server::api::{FrontView, Load, TurnedAway};
+
+    use petit_server::directory::Exposure;
 
     use super::*;
 
+    fn with_fronts(fronts: Vec<FrontView>) -> Status {
+        let turned_away_by = TurnedAway {
+            broken_off: 0,
+            connections: 0,
+            gave_way_unanswered: 0,
+            gave_way_without_body: 0,
+            requests: 0,
+        };
+        let now = Load {
+            connections: 0,
+            faults: 0,
+            requests: 0,
+            shortages: Vec::new(),
+            tasks: 0,
+            turned_away: 0,
+            turned_away_by,
+        };
+        Status {
+            before: Vec::new(),
+            certificate_problem: None,
+            certificates: Vec::new(),
+            config: "/config.toml".into(),
+            config_problem: None,
+            endpoint: "https://REGID.example.com".parse().unwrap(),
+            exposure: Exposure { open: 0, services: 0, new_are_open: false },
+            fronts,
+            http: "127.0.0.1:8090".parse().unwrap(),
+            https_visitors: false,
+            key_words: None,
+            log: "/server.log".into(),
+            needs_restart: Vec::new(),
+            now,
+            pid: 1,
+            registry_problem: None,
+            server_key: None,
+            since: 0,
+            software: "petit-server".to_owned(),
+            state: PhaseView::Running,
+            tls: "127.0.0.1:8453".parse().unwrap(),
+            tunnel_address: None,
+            up_seconds: 0,
+            waits_for: None,
+            without_certificate: Vec::new(),
+            clients: Vec::new(),
+        }
+    }
+
     #[test]
     fn what_is_being_tried_is_not_said_to_have_been_tried() {
-        let said = |state: Value| {
-            let fronts = json!({ "fronts": [
-                { "front": "endpoint", "state": state, "tried": 1 },
-                { "front": "domain", "address": "https://shop.example", "state": state, "tried": 1 },
-            ] });
-            ways_in(&fronts)
+        let said = |state: FrontState| {
+            let front = |front, address: &str| FrontView {
+                address: address.to_owned(),
+                front,
+                since: 0,
+                state,
+                took_us: None,
+                tried: Some(1),
+            };
+            ways_in(&with_fronts(vec![
+                front(FrontName::Endpoint, ""),
+                front(FrontName::Domain, "https://shop.example"),
+            ]))
         };
-        let checking = said(json!("checking"));
+        let checking = said(FrontState::Checking);
         assert!(checking.contains("… being tried\n") && !checking.contains("ago"), "{checking}");
-        let failed = said(json!({ "failed": "no_tls" }));
+        let failed = said(FrontState::Failed(FrontCause::NoTls));
         assert_eq!(failed.matches(", tried ").count(), 2, "{failed}");
     }
 }

@@ -1,14 +1,19 @@
 //! Rows in memory, as a database keeps them.
 
+use petit_engine::name::PolicyName;
+
 use super::*;
 
 #[derive(Default)]
 pub(super) struct MemoryRows {
     invites: Vec<(InviteId, StoredInvite)>,
     devices: Vec<(StoredDevice, PublicKey)>,
+    labels: std::collections::HashMap<DeviceId, Labels>,
     services: Vec<Kept>,
     aliases: Vec<(Alias, RegisteredId)>,
     tombstones: Vec<(Alias, Tombstone)>,
+    policies: Vec<Policy>,
+    pub(super) keys: Vec<StoredKey>,
     pub(super) changes: Vec<Change>,
     /// Up to where the changes were trimmed.
     pub(super) trimmed: Option<SignedHead>,
@@ -59,6 +64,7 @@ impl Rows for MemoryRows {
             secret: invite.secret,
             service: invite.service.clone(),
             alias: invite.alias.clone(),
+            labels: invite.labels.clone(),
             made,
             not_after: invite.not_after.into(),
             is_withdrawn: false,
@@ -101,6 +107,16 @@ impl Rows for MemoryRows {
             is_ended: false,
         };
         self.devices.push((stored, device.key.clone()));
+        self.labels.insert(device.id, device.labels.clone());
+        self.wrote()
+    }
+
+    async fn labels(&mut self, id: &DeviceId) -> Result<Labels, StoreError> {
+        Ok(self.labels.get(id).cloned().unwrap_or_default())
+    }
+
+    async fn set_labels(&mut self, id: &DeviceId, labels: &Labels) -> Result<(), StoreError> {
+        self.labels.insert(*id, labels.clone());
         self.wrote()
     }
 
@@ -195,6 +211,31 @@ impl Rows for MemoryRows {
 
     async fn delete_tombstone(&mut self, alias: &Alias) -> Result<(), StoreError> {
         self.tombstones.retain(|(known, _)| known != alias);
+        self.wrote()
+    }
+
+    async fn policies(&mut self) -> Result<Vec<Policy>, StoreError> {
+        Ok(self.policies.clone())
+    }
+
+    async fn put_policy(&mut self, policy: &Policy, _: Timestamp) -> Result<(), StoreError> {
+        self.policies.retain(|known| known.name != policy.name);
+        self.policies.push(policy.clone());
+        self.wrote()
+    }
+
+    async fn delete_policy(&mut self, name: &PolicyName) -> Result<(), StoreError> {
+        self.policies.retain(|known| known.name != *name);
+        self.wrote()
+    }
+
+    async fn visitor_keys(&mut self) -> Result<Vec<StoredKey>, StoreError> {
+        Ok(self.keys.clone())
+    }
+
+    async fn put_visitor_key(&mut self, key: &StoredKey) -> Result<(), StoreError> {
+        self.keys.retain(|known| known.name != key.name);
+        self.keys.push(key.clone());
         self.wrote()
     }
 

@@ -14,17 +14,20 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row, SqlSafeStr};
 
+use super::rows::{insert_change, set_head};
 use crate::registry::{Actor, Change, Rows, StoreError, StoreErrorKind, Timestamp};
 
 /// Marks the file as ours (`PRAGMA application_id`): "Ptit".
 pub(super) const APPLICATION: i64 = 0x5074_6974;
 
 /// What leads from each form to the next one, from none to form 1 first.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 6] = [
     ("registry", include_str!("migrations/1_registry.sql")),
     ("events of clients", include_str!("migrations/2_events_of_clients.sql")),
     ("changes", include_str!("migrations/3_changes.sql")),
     ("events carried over", include_str!("migrations/4_events_carried_over.sql")),
+    ("policies", include_str!("migrations/5_policies.sql")),
+    ("tags and notes", include_str!("migrations/6_tags_and_notes.sql")),
 ];
 /// The form that this version writes.
 pub(super) const FORM: i64 = FILES.len() as i64;
@@ -71,6 +74,8 @@ async fn carry_events_over(connection: &mut SqliteConnection) -> Result<(), Stor
     )
     .fetch_all(&mut *connection)
     .await?;
+    // Once for all of them: a process that takes over is waited for.
+    let mut head = connection.head().await?;
     for event in &events {
         let (what, subject): (String, String) = (event.try_get("what")?, event.try_get("subject")?);
         let (detail, device): (&str, Option<&str>) = (event.try_get("detail")?, event.try_get("device")?);
@@ -83,10 +88,12 @@ async fn carry_events_over(connection: &mut SqliteConnection) -> Result<(), Stor
             Some(device) => json!({ "detail": detail, "client": device }),
             None => json!({ "detail": detail }),
         };
-        let (head, at) = (connection.head().await?, Timestamp(event.try_get("at")?));
-        connection.append_change(&Change::after(head, (at, actor), (what.into(), subject), body)).await?;
+        let at = Timestamp(event.try_get("at")?);
+        let change = Change::after(head, (at, actor), (what.into(), subject), body);
+        insert_change(connection, &change).await?;
+        head = change.head();
     }
-    Ok(())
+    set_head(connection, head).await
 }
 
 fn migrate_error(error: MigrateError) -> StoreError {

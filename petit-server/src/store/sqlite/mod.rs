@@ -7,14 +7,17 @@ mod migrations;
 mod queries;
 mod rows;
 mod values;
+mod visitors;
 
 use std::path::{Path, PathBuf};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use petit_engine::name::{Alias, DeviceId, PolicyName, RegisteredId, ServiceName, VisitorKeyName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
 use petit_engine::secret::{InviteId, PrivateKey};
 use petit_relay::EnrolRequest;
+use petit_relay::policy::KeyHash;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::Mutex;
@@ -23,8 +26,9 @@ use self::file::Identity;
 use self::values::is_locked;
 use super::{Store, StoreFuture};
 use crate::registry::{
-    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, InviteRow, NewInvite,
-    RegistrationLimits, Registry, StoreError, StoreErrorKind, Tables, Timestamp,
+    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, InviteRow, LabelEdit, Labels,
+    NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, Registry, Rows, StoreError, StoreErrorKind,
+    StoredKey, Successor, Tables, Timestamp, VisitorRules,
 };
 
 /// The registry in a SQLite file.
@@ -272,12 +276,54 @@ impl Store for SqliteStore {
         Box::pin(self.write(async move |rows| rules(rows).unregister(device).await))
     }
 
+    fn label(&self, device: DeviceId, edit: LabelEdit, actor: Actor) -> StoreFuture<'_, Labels> {
+        Box::pin(self.write(async move |rows| rules(rows).label(device, edit, actor).await))
+    }
+
     fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool, actor: Actor) -> StoreFuture<'_, Delta> {
         Box::pin(self.write(async move |rows| rules(rows).add_alias(id, &alias, force, actor).await))
     }
 
     fn remove_alias(&self, id: RegisteredId, alias: Alias, actor: Actor) -> StoreFuture<'_, Delta> {
         Box::pin(self.write(async move |rows| rules(rows).remove_alias(id, alias, actor).await))
+    }
+
+    fn set_policy(
+        &self,
+        edit: PolicyEdit,
+        beside: Arc<[Policy]>,
+        actor: Actor,
+    ) -> StoreFuture<'_, (Policy, Delta)> {
+        Box::pin(self.write(async move |rows| rules(rows).set_policy(edit, &beside, actor).await))
+    }
+
+    fn remove_policy(&self, name: PolicyName, actor: Actor) -> StoreFuture<'_, Delta> {
+        Box::pin(self.write(async move |rows| rules(rows).remove_policy(name, actor).await))
+    }
+
+    fn create_key(&self, key: NewKey, actor: Actor) -> StoreFuture<'_, Delta> {
+        Box::pin(self.write(async move |rows| rules(rows).create_key(key, actor).await))
+    }
+
+    fn rotate_key(
+        &self,
+        name: VisitorKeyName,
+        hash: KeyHash,
+        overlap: Duration,
+        actor: Actor,
+    ) -> StoreFuture<'_, (StoredKey, Delta)> {
+        Box::pin(self.write(async move |rows| rules(rows).rotate_key(&name, hash, overlap, actor).await))
+    }
+
+    fn revoke_key(&self, name: VisitorKeyName, actor: Actor) -> StoreFuture<'_, Delta> {
+        Box::pin(self.write(async move |rows| rules(rows).revoke_key(&name, actor).await))
+    }
+
+    fn visitor_rules(&self) -> StoreFuture<'_, VisitorRules> {
+        Box::pin(self.read(async |rows| {
+            let (policies, keys) = (rows.policies().await?, rows.visitor_keys().await?);
+            Ok(VisitorRules { policies, keys })
+        }))
     }
 
     fn changes(&self, after: u64, most: u32) -> StoreFuture<'_, ChangePage> {
@@ -289,8 +335,8 @@ impl Store for SqliteStore {
         Box::pin(self.read_then_write(async move |rows| rules(rows).trim_changes(&key).await))
     }
 
-    fn restored(&self, actor: Actor, key: PrivateKey) -> StoreFuture<'_, ()> {
-        Box::pin(self.write(async move |rows| rules(rows).restored(actor, &key).await))
+    fn superseded(&self, by: Successor, actor: Actor, key: PrivateKey) -> StoreFuture<'_, ()> {
+        Box::pin(self.write(async move |rows| rules(rows).superseded(by, actor, &key).await))
     }
 
     fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>> {

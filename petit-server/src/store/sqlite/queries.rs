@@ -8,10 +8,10 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::rows::{head, signed};
-use super::values::{bytes, key, parsed, service_row};
+use super::values::{bytes, key, labels, parsed, service_row};
 use crate::registry::{
-    AliasRow, Change, ChangeHash, ChangePage, Device, DeviceRow, EndedBy, Head, InviteRow, InviteState,
-    Service, ServiceRow, StoreError, Tables, Timestamp, canonical,
+    Actor, AliasRow, Change, ChangeHash, ChangePage, Device, DeviceRow, EndedBy, InviteRow, InviteState,
+    Rows, Service, ServiceRow, StoreError, Tables, Timestamp, VisitorRules, canonical,
 };
 
 /// All that lookups need.
@@ -31,13 +31,15 @@ pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Tables, St
     for row in rows {
         let ServiceRow { id, name, kind, port, .. } = service_row(&row)?;
         let device = parsed(row.try_get("device")?, "device ID")?;
-        tables.services.push(Service { route: Route { id, device, name, kind }, port });
+        tables.services.push(Service { route: Route { id, device, name, kind, policy: None }, port });
     }
     let rows: Vec<(String, String)> =
         sqlx::query_as("SELECT alias, service FROM aliases").fetch_all(&mut *connection).await?;
     for (alias, service) in rows {
         tables.aliases.push((parsed(&alias, "alias")?, parsed(&service, "registered ID")?));
     }
+    let (policies, keys) = (connection.policies().await?, connection.visitor_keys().await?);
+    tables.visitors = Some(VisitorRules { policies, keys });
     Ok(tables)
 }
 
@@ -73,7 +75,7 @@ fn invite(row: &SqliteRow) -> Result<InviteRow, StoreError> {
         id: InviteId(bytes(row.try_get("id")?, "invite ID")?),
         service: parsed(row.try_get("service")?, "service name")?,
         alias: alias.map(|alias| parsed::<Alias>(&alias, "alias")).transpose()?,
-        note: row.try_get("note")?,
+        labels: labels(row)?,
         not_after: not_after.into(),
         state,
         device: device.map(|device| parsed(&device, "device ID")).transpose()?,
@@ -82,8 +84,7 @@ fn invite(row: &SqliteRow) -> Result<InviteRow, StoreError> {
 
 /// A device, its services and their aliases, a row for each alias; one for what has none.
 const DEVICES: &str = "SELECT d.id AS device, d.key, d.name AS called, d.software, d.created_at, d.ended_at, \
-     d.ended_by, \
-     (SELECT note FROM invites WHERE device = d.id ORDER BY used_at DESC LIMIT 1) AS note, \
+     d.ended_by, d.note, d.tags, \
      s.id, s.name, s.kind, s.port, a.alias \
      FROM devices d \
      LEFT JOIN services s ON s.device = d.id AND s.ended_at IS NULL \
@@ -146,7 +147,7 @@ fn device_row(id: DeviceId, row: &SqliteRow) -> Result<DeviceRow, StoreError> {
         id,
         fingerprint: Fingerprint::of(row.try_get("key")?),
         name: row.try_get("called")?,
-        note: row.try_get::<Option<String>, _>("note")?.unwrap_or_default(),
+        labels: labels(row)?,
         software: row.try_get("software")?,
         created: Timestamp(row.try_get("created_at")?).into(),
         ended: ended_at.map(|at| (Timestamp(at).into(), by)),
@@ -195,19 +196,27 @@ pub(super) async fn changes(
 }
 
 fn change(row: &SqliteRow) -> Result<Change, StoreError> {
-    let Head { version, hash } = head(row.try_get("version")?, row.try_get("hash")?)?;
+    let version: i64 = row.try_get("version")?;
+    let version = u64::try_from(version).map_err(|_| StoreError::row("version"))?;
     let text: &str = row.try_get("body")?;
-    // One that was altered may be no JSON any more, or not in the form in which it was written. It is handed on as it
-    // is, for whoever verifies the log to find.
+    // One that was altered may be no JSON any more, or not in the form in which it was written. It is handed on as it is,
+    // for whoever verifies the log to find.
     let body = serde_json::from_str(text).ok().filter(|body| canonical(body) == text);
+    let actor = row.try_get::<&str, _>("actor")?.parse().ok();
+    let hash = |name| -> Result<Option<ChangeHash>, StoreError> {
+        Ok(bytes(row.try_get(name)?, "hash").ok().map(ChangeHash))
+    };
+    let (prev, own) = (hash("prev")?, hash("hash")?);
+    // Where another part cannot be read it has no hash, which no change has.
+    let own = own.filter(|_| actor.is_some() && prev.is_some());
     Ok(Change {
         version,
         at: Timestamp(row.try_get("at")?),
-        actor: parsed(row.try_get("actor")?, "actor")?,
+        actor: actor.unwrap_or(Actor::Unrecorded),
         kind: row.try_get::<String, _>("kind")?.into(),
         subject: row.try_get("subject")?,
         body: body.unwrap_or_else(|| text.into()),
-        prev: ChangeHash(bytes(row.try_get("prev")?, "hash")?),
-        hash,
+        prev: prev.unwrap_or(ChangeHash::NONE),
+        hash: own.unwrap_or(ChangeHash::NONE),
     })
 }

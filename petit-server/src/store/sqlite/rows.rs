@@ -1,15 +1,17 @@
 //! The rows of a transaction, in SQL that PostgreSQL understands, too, but for the spelling of parameters.
 
-use petit_engine::name::{Alias, DeviceId, RegisteredId};
+use petit_engine::name::{Alias, DeviceId, PolicyName, RegisteredId};
 use petit_engine::proto::control::ServiceKind;
 use petit_engine::secret::{InviteHash, InviteId, PublicKey};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::values::{bytes, key, kind_text, parsed, port, service_row};
+use super::values::{bytes, key, kind_text, labels, parsed, port, service_row, tags_text};
+use super::visitors;
 use crate::registry::{
-    Actor, Change, ChangeHash, EndedBy, Head, InviteUse, NewDevice, NewInvite, Rows, ServiceRow, SignedHead,
-    StoreError, StoredDevice, StoredInvite, StoredService, Timestamp, Tombstone, canonical,
+    Actor, Change, ChangeHash, EndedBy, Head, InviteUse, Labels, NewDevice, NewInvite, Policy, Rows,
+    ServiceRow, SignedHead, StoreError, StoredDevice, StoredInvite, StoredKey, StoredService, Timestamp,
+    Tombstone, canonical,
 };
 
 impl Rows for SqliteConnection {
@@ -21,14 +23,15 @@ impl Rows for SqliteConnection {
 
     async fn insert_invite(&mut self, invite: &NewInvite, made: Timestamp) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO invites (id, secret_hash, service, alias, note, created_at, not_after) \
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO invites (id, secret_hash, service, alias, note, tags, created_at, not_after) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&invite.id.0[..])
         .bind(&invite.secret.0[..])
         .bind(invite.service.as_str())
         .bind(invite.alias.as_ref().map(Alias::as_str))
-        .bind(&invite.note)
+        .bind(invite.labels.note.as_str())
+        .bind(tags_text(&invite.labels.tags)?)
         .bind(made.0)
         .bind(Timestamp::from(invite.not_after).0)
         .execute(self)
@@ -84,12 +87,34 @@ impl Rows for SqliteConnection {
     }
 
     async fn insert_device(&mut self, device: &NewDevice) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO devices (id, key, name, software, created_at) VALUES (?, ?, ?, ?, ?)")
-            .bind(device.id.as_str())
-            .bind(device.key.as_bytes())
-            .bind(&device.name)
-            .bind(&device.software)
-            .bind(device.made.0)
+        sqlx::query(
+            "INSERT INTO devices (id, key, name, software, note, tags, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(device.id.as_str())
+        .bind(device.key.as_bytes())
+        .bind(&device.name)
+        .bind(&device.software)
+        .bind(device.labels.note.as_str())
+        .bind(tags_text(&device.labels.tags)?)
+        .bind(device.made.0)
+        .execute(self)
+        .await?;
+        Ok(())
+    }
+
+    async fn labels(&mut self, id: &DeviceId) -> Result<Labels, StoreError> {
+        let row = sqlx::query("SELECT note, tags FROM devices WHERE id = ?")
+            .bind(id.as_str())
+            .fetch_optional(self)
+            .await?;
+        row.as_ref().map(labels).transpose().map(Option::unwrap_or_default)
+    }
+
+    async fn set_labels(&mut self, id: &DeviceId, labels: &Labels) -> Result<(), StoreError> {
+        sqlx::query("UPDATE devices SET note = ?, tags = ? WHERE id = ?")
+            .bind(labels.note.as_str())
+            .bind(tags_text(&labels.tags)?)
+            .bind(id.as_str())
             .execute(self)
             .await?;
         Ok(())
@@ -268,6 +293,29 @@ impl Rows for SqliteConnection {
         Ok(())
     }
 
+    async fn policies(&mut self) -> Result<Vec<Policy>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM policies ORDER BY name").fetch_all(self).await?;
+        rows.iter().map(visitors::policy).collect()
+    }
+
+    async fn put_policy(&mut self, policy: &Policy, at: Timestamp) -> Result<(), StoreError> {
+        visitors::put_policy(self, policy, at).await
+    }
+
+    async fn delete_policy(&mut self, name: &PolicyName) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM policies WHERE name = ?").bind(name.as_str()).execute(self).await?;
+        Ok(())
+    }
+
+    async fn visitor_keys(&mut self) -> Result<Vec<StoredKey>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM visitor_keys ORDER BY name").fetch_all(self).await?;
+        rows.iter().map(visitors::key).collect()
+    }
+
+    async fn put_visitor_key(&mut self, key: &StoredKey) -> Result<(), StoreError> {
+        visitors::put_key(self, key).await
+    }
+
     async fn head(&mut self) -> Result<Head, StoreError> {
         let (version, hash): (i64, Vec<u8>) =
             sqlx::query_as("SELECT version, hash FROM registry").fetch_one(self).await?;
@@ -275,32 +323,13 @@ impl Rows for SqliteConnection {
     }
 
     async fn append_change(&mut self, change: &Change) -> Result<(), StoreError> {
-        let version = signed(change.version);
-        sqlx::query(
-            "INSERT INTO changes (version, at, actor, kind, subject, body, prev, hash) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(version)
-        .bind(change.at.0)
-        .bind(change.actor.to_string())
-        .bind(&*change.kind)
-        .bind(&change.subject)
-        .bind(canonical(&change.body))
-        .bind(&change.prev.0[..])
-        .bind(&change.hash.0[..])
-        .execute(&mut *self)
-        .await?;
-        sqlx::query("UPDATE registry SET version = ?, hash = ?")
-            .bind(version)
-            .bind(&change.hash.0[..])
-            .execute(self)
-            .await?;
-        Ok(())
+        insert_change(self, change).await?;
+        set_head(self, change.head()).await
     }
 
     async fn change_bytes(&mut self, actor: Actor, since: Timestamp) -> Result<u64, StoreError> {
         let bytes: i64 = sqlx::query_scalar(
-            "SELECT coalesce(sum(length(body) + ?), 0) FROM changes WHERE actor = ? AND at > ?",
+            "SELECT coalesce(sum(length(CAST(body AS BLOB)) + ?), 0) FROM changes WHERE actor = ? AND at > ?",
         )
         .bind(BYTES_BESIDE_BODY)
         .bind(actor.to_string())
@@ -358,6 +387,38 @@ impl Rows for SqliteConnection {
 /// What a row of the log takes beside its body, roughly: hashes, actor, subject, and its places in two indices.
 const BYTES_BESIDE_BODY: i64 = 400;
 
+/// Writes a change down. Until [`set_head`] the registry does not end with it.
+pub(super) async fn insert_change(
+    connection: &mut SqliteConnection,
+    change: &Change,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO changes (version, at, actor, kind, subject, body, prev, hash) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(signed(change.version))
+    .bind(change.at.0)
+    .bind(change.actor.to_string())
+    .bind(&*change.kind)
+    .bind(&change.subject)
+    .bind(canonical(&change.body))
+    .bind(&change.prev.0[..])
+    .bind(&change.hash.0[..])
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The registry ends with this change from now on.
+pub(super) async fn set_head(connection: &mut SqliteConnection, head: Head) -> Result<(), StoreError> {
+    sqlx::query("UPDATE registry SET version = ?, hash = ?")
+        .bind(signed(head.version))
+        .bind(&head.hash.0[..])
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 pub(super) fn head(version: i64, hash: &[u8]) -> Result<Head, StoreError> {
     let version = u64::try_from(version).map_err(|_| StoreError::row("version"))?;
     Ok(Head { version, hash: ChangeHash(bytes(hash, "hash")?) })
@@ -378,6 +439,7 @@ fn invite(row: &SqliteRow) -> Result<StoredInvite, StoreError> {
         secret: InviteHash(bytes(row.try_get("secret_hash")?, "hash")?),
         service: parsed(row.try_get("service")?, "service name")?,
         alias: alias.map(|alias| parsed(alias, "alias")).transpose()?,
+        labels: labels(row)?,
         made: Timestamp(row.try_get("created_at")?),
         not_after: Timestamp(row.try_get("not_after")?),
         is_withdrawn: row.try_get::<Option<i64>, _>("withdrawn_at")?.is_some(),

@@ -3,6 +3,7 @@
 mod changes;
 mod forms;
 mod place;
+mod policies;
 mod queries;
 
 use std::net::IpAddr;
@@ -13,7 +14,9 @@ use petit_engine::proto::control::Text;
 use petit_engine::secret::{InviteHash, InviteSecret, PublicKey};
 
 use super::*;
-use crate::registry::{Conflict, Device, EndedBy, InviteState, is_disk_full};
+use crate::registry::{
+    Conflict, Device, Edit, EndedBy, Enforcement, InviteState, LimitPer, Note, PolicyTarget, is_disk_full,
+};
 use sqlx::sqlite::SqliteConnectOptions;
 
 struct Bed {
@@ -44,7 +47,7 @@ impl Bed {
             secret,
             service: "web".parse().unwrap(),
             alias: alias.map(|alias| alias.parse().unwrap()),
-            note: "for Anna".into(),
+            labels: Labels { note: Note::lossy("for Anna"), ..Labels::default() },
             not_after: in_seconds(lasts),
         };
         self.store.invite(invite, false, Actor::Operator).await.unwrap();
@@ -298,7 +301,7 @@ async fn what_is_stored_of_an_invite_cannot_redeem_it() {
         secret: secret.hash(),
         service: "web".parse().unwrap(),
         alias: None,
-        note: String::new(),
+        labels: Labels::default(),
         not_after: in_seconds(60),
     };
     bed.store.invite(invite, false, Actor::Operator).await.unwrap();
@@ -336,7 +339,7 @@ async fn a_failure_does_not_outlast_its_cause() {
             secret: InviteSecret::random().unwrap().hash(),
             service: "web".parse().unwrap(),
             alias: None,
-            note: "x".repeat(200),
+            labels: Labels { note: Note::lossy(&"x".repeat(200)), ..Labels::default() },
             not_after: in_seconds(60),
         };
         match bed.store.invite(invite, false, Actor::Operator).await {
@@ -382,7 +385,7 @@ async fn an_invite_may_give_a_former_alias_to_a_returning_customer() {
         secret: InviteSecret::from_bytes([id; 32]).hash(),
         service: "web".parse().unwrap(),
         alias: Some("acme".parse().unwrap()),
-        note: String::new(),
+        labels: Labels::default(),
         not_after: in_seconds(60),
     };
     let error = bed.store.invite(invite(1), false, Actor::Operator).await.unwrap_err().to_string();

@@ -1,14 +1,16 @@
 //! Columns as values, and what SQLite says as errors of a store.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::str::FromStr;
 
+use petit_engine::name::Tag;
 use petit_engine::proto::control::ServiceKind;
 use petit_engine::secret::PublicKey;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use crate::registry::{ServiceRow, StoreError, StoreErrorKind, StoreErrorSource};
+use crate::registry::{Labels, Note, ServiceRow, StoreError, StoreErrorKind, StoreErrorSource};
 
 pub(super) fn parsed<T: FromStr>(text: &str, what: &'static str) -> Result<T, StoreError> {
     text.parse().map_err(|_| StoreError::row(what))
@@ -89,4 +91,15 @@ pub(super) fn is_locked(error: &StoreError) -> bool {
     let source = std::error::Error::source(error);
     let sqlite = source.and_then(|source| source.downcast_ref::<sqlx::Error>());
     sqlite.and_then(code).is_some_and(|code| code & 0xff == 5)
+}
+
+/// Tags as they are kept.
+pub(super) fn tags_text(tags: &BTreeSet<Tag>) -> Result<String, StoreError> {
+    serde_json::to_string(tags).map_err(|_| StoreError::row("list of tags"))
+}
+
+/// The tags and the note of a row. A note of before there was a rule for them is taken as far as it may go.
+pub(super) fn labels(row: &SqliteRow) -> Result<Labels, StoreError> {
+    let tags = serde_json::from_str(row.try_get("tags")?).map_err(|_| StoreError::row("list of tags"))?;
+    Ok(Labels { tags, note: Note::lossy(row.try_get("note")?) })
 }

@@ -227,12 +227,28 @@ async fn a_row_that_was_altered_in_the_file_is_found() {
             "UPDATE changes SET body = 'no JSON' || body WHERE version = 3",
             "UPDATE changes SET body = substr(body, 8) WHERE version = 3",
         ),
+        (
+            "UPDATE changes SET actor = 'nobody that there is' WHERE version = 3",
+            "UPDATE changes SET actor = 'operator' WHERE version = 3",
+        ),
     ] {
         bed.alter(alter).await;
         assert_eq!(bed.verify(Vec::new(), &[]).await, Err(AuditFault::Altered { version: 3 }), "{alter}");
         bed.alter(put_back).await;
         assert!(bed.verify(Vec::new(), &[]).await.is_ok(), "{put_back}");
     }
+    // The hash is of `unrecorded`, as of what was carried over from before there was a log.
+    let mut unrecorded = bed.changes().await[2].clone();
+    unrecorded.actor = Actor::Unrecorded;
+    let hex = |change: &Change| data_encoding::HEXLOWER.encode(&change.computed_hash().0);
+    let alter =
+        format!("UPDATE changes SET actor = 'nobody', hash = x'{}' WHERE version = 3", hex(&unrecorded));
+    bed.alter(alter.leak()).await;
+    assert_eq!(bed.verify(Vec::new(), &[]).await, Err(AuditFault::Altered { version: 3 }));
+    unrecorded.actor = Actor::Operator;
+    let put_back =
+        format!("UPDATE changes SET actor = 'operator', hash = x'{}' WHERE version = 3", hex(&unrecorded));
+    bed.alter(put_back.leak()).await;
     bed.alter("DELETE FROM changes WHERE version = 4").await;
     let cut = bed.verify(Vec::new(), &[]).await;
     assert_eq!(cut, Err(AuditFault::Short { last: 3, version: 4 }));

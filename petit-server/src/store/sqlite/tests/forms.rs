@@ -101,12 +101,26 @@ async fn a_registry_of_form_1_opens_and_loses_nothing() {
         .collect();
     assert_eq!(states.len(), 3, "the others were used");
 
-    // And it goes on from there.
+    // And it goes on from there. Nobody has asked anything of visitors then.
+    assert_eq!(tables.visitors, Some(VisitorRules::default()));
+    set_policy(&store).await;
     let id = anna.services[1].id;
     store.add_alias(id, "later".parse().unwrap(), false, Actor::Operator).await.unwrap();
     store.close().await.unwrap();
     let again = SqliteStore::open(&path).await.unwrap();
-    assert_eq!(again.load().await.unwrap().aliases.len(), 3);
+    let tables = again.load().await.unwrap();
+    assert_eq!(tables.aliases.len(), 3);
+    assert_eq!(tables.visitors.unwrap().policies.len(), 1);
+}
+
+async fn set_policy(store: &SqliteStore) {
+    let services = Some(vec![PolicyTarget::Default]);
+    let edit = PolicyEdit {
+        services,
+        rate: Edit::To(10.try_into().unwrap()),
+        ..PolicyEdit::of("cloud".parse().unwrap())
+    };
+    store.set_policy(edit, Arc::default(), Actor::Operator).await.unwrap();
 }
 
 #[tokio::test]
@@ -120,6 +134,7 @@ async fn a_registry_of_form_2_opens_and_loses_nothing() {
 
     let tables = store.load().await.unwrap();
     assert_eq!((tables.devices.len(), tables.services.len(), tables.aliases.len()), (2, 3, 3));
+    assert_eq!(tables.visitors, Some(VisitorRules::default()));
     let devices = store.devices().await.unwrap();
     let renamed = devices.iter().find(|row| row.id.as_str() == "wq2anazua5ruejedqtx7qefvga").unwrap();
     assert_eq!((renamed.name.as_str(), renamed.ended.is_none()), ("Ledger PC", true));
@@ -221,4 +236,26 @@ async fn a_registry_that_was_made_by_other_files_of_the_same_number_is_refused()
         .await;
     let error = SqliteStore::open(&path).await.unwrap_err();
     assert_eq!(*error.kind(), StoreErrorKind::NotARegistry, "{error}");
+}
+
+#[tokio::test]
+async fn a_client_keeps_the_note_of_the_invite_that_it_had_used_last() {
+    let (_dir, path) = written(FORM_2);
+    let mut connection =
+        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&path)).await.unwrap();
+    let used: Vec<(String, String)> = sqlx::query_as(
+        "SELECT d.id, (SELECT note FROM invites WHERE device = d.id ORDER BY used_at DESC LIMIT 1) FROM devices d",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+    assert!(used.iter().any(|(_, note)| !note.is_empty()), "{used:?}");
+    let store = SqliteStore::open(&path).await.unwrap();
+    let devices = store.devices().await.unwrap();
+    assert_eq!(devices.len(), used.len());
+    for device in devices {
+        assert!(used.contains(&(device.id.to_string(), device.labels.note.to_string())), "{device:?}");
+        assert!(device.labels.tags.is_empty());
+    }
 }

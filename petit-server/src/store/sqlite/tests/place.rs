@@ -23,7 +23,7 @@ impl Bed {
             secret: InviteSecret::random().unwrap().hash(),
             service: "web".parse().unwrap(),
             alias: None,
-            note: String::new(),
+            labels: Labels::default(),
             not_after: in_seconds(60),
         };
         match self.store.invite(invite, false, Actor::Operator).await {

@@ -17,7 +17,7 @@ impl Bed {
                     secret,
                     service: "web".parse().unwrap(),
                     alias,
-                    note: String::new(),
+                    labels: Labels::default(),
                     not_after: in_seconds(60),
                 };
                 rules(rows).invite(&invite, false, Actor::Operator).await?;

@@ -1,6 +1,7 @@
 use std::pin::pin;
 use std::task::{Context, Waker};
 
+use super::super::ticket::Ticket;
 use super::*;
 
 fn connections(connections: usize, per_address: usize) -> Arc<Connections> {

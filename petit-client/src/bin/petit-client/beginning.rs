@@ -1,0 +1,95 @@
+//! What a client begins with, however it is started: the lock, the config, the log.
+
+use petit_client::client::ClientStartError;
+use petit_client::config::Config;
+use petit_client::messages;
+use petit_client::{config, registration};
+use petit_host::cli::Failure;
+use petit_host::exit::ExitCode;
+use petit_host::files;
+use petit_host::lock::{Lock, LockError};
+use petit_host::logs::{self, LevelHandle};
+use petit_host::shutdown::Signals;
+
+use super::context::Context;
+
+/// Takes the client's lock.
+pub(crate) fn lock(context: &Context) -> Result<Lock, Failure> {
+    Lock::take(&context.folder.lock()).map_err(|error| match error {
+        LockError::Held { pid, .. } => {
+            let key = if pid.is_some() { "cli.running_already.pid" } else { "cli.running_already" };
+            context
+                .failed(ExitCode::Failed, key, &[("pid", &pid.unwrap_or_default())])
+                .hint(context.hint("cli.running_already.hint"))
+        }
+        LockError::Io { .. } => Failure::of(&error),
+    })
+}
+
+/// How the client is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct How {
+    /// By `start`: it belongs to no terminal.
+    pub(crate) background: bool,
+    /// By a client whose place it is to take.
+    pub(crate) takeover: bool,
+}
+
+/// What is there before the client is.
+pub(crate) struct Beginning {
+    pub(crate) config: Config,
+    pub(crate) lock: Lock,
+    pub(crate) level: LevelHandle,
+    pub(crate) signals: Signals,
+}
+
+impl Beginning {
+    /// With the lock that another process has handed over, or with one that is taken.
+    pub(crate) fn new(context: &Context, how: How, inherited: Option<Lock>) -> Result<Self, Failure> {
+        let folder = &context.folder;
+        // Registering makes a config file too, so what is missing first is asked for first.
+        if registration::load(folder).map_err(|error| Failure::of(&error))?.is_none() {
+            return Err(not_registered(context));
+        }
+        let (config, _) = config::load(&folder.config).map_err(|error| config_failure(context, &error))?;
+        folder.make().map_err(|error| Failure::of(&error))?;
+        let lock = match inherited {
+            Some(lock) => lock,
+            None => {
+                let lock = lock(context)?;
+                // What another process is just writing must not be taken for left over.
+                files::sweep(folder.path());
+                lock
+            }
+        };
+        let level = logs::start(Some(&folder.log()), !how.background, config.log_level);
+        let level = level.map_err(|error| {
+            let path = folder.log();
+            context.failed(ExitCode::Failed, "cli.no_log", &[("path", &path.display()), ("why", &error)])
+        })?;
+        let signals = Signals::new().map_err(|error| Failure::of(&error))?;
+        Ok(Self { config, lock, level, signals })
+    }
+}
+
+/// What is wrong with the config file.
+pub(crate) fn config_failure(context: &Context, error: &config::ConfigError) -> Failure {
+    let todo = messages::config(error).to_type(&context.texts);
+    let failure = Failure::of(error);
+    if todo.is_empty() { failure } else { failure.hint(todo) }
+}
+
+pub(crate) fn not_registered(context: &Context) -> Failure {
+    context
+        .failed(ExitCode::NotRegistered, "cli.not_registered", &[])
+        .hint(context.hint("cli.not_registered.hint"))
+}
+
+pub(crate) fn start_failure(context: &Context, error: &ClientStartError) -> Failure {
+    context.said(ExitCode::Failed, &messages::start(error))
+}
+
+pub(crate) fn socket_failure(context: &Context, error: &std::io::Error) -> Failure {
+    let path = context.folder.socket();
+    context.failed(ExitCode::Failed, "cli.no_socket", &[("path", &path.display()), ("why", error)])
+}

@@ -1,0 +1,79 @@
+//! A client that serves, as a value: what its main loop holds. The loop is in `lifecycle`, and what a hand-over does with
+//! it in `restart`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use petit_client::client::Client;
+use petit_client::control::Control;
+use petit_client::daemon::{Daemon, Restart};
+use petit_host::cli::Failure;
+use petit_host::control::server::{Control as ServedControl, Listener};
+use petit_host::shutdown::{Signals, StopCause};
+use tokio::sync::mpsc;
+
+use super::beginning::{Beginning, How, socket_failure, start_failure};
+use super::context::Context;
+use super::handover::{Handover, Predecessors};
+
+/// A client that is there, and whoever was there before it.
+pub(crate) struct Serving {
+    pub(crate) client: Client,
+    pub(crate) listener: Listener,
+    pub(crate) signals: Signals,
+    pub(crate) predecessors: Predecessors,
+}
+
+impl Serving {
+    /// The client of a process that takes nobody's place.
+    pub(crate) async fn new(context: &Context, how: How) -> Result<Self, Failure> {
+        let folder = &context.folder;
+        let Beginning { config, lock, level, signals } = Beginning::new(context, how, None)?;
+        let client = Client::start(folder.clone(), config, lock, Some(level)).await;
+        let client = client.map_err(|error| start_failure(context, &error))?;
+        let listener = Listener::bind(&folder.socket()).map_err(|error| socket_failure(context, &error))?;
+        Ok(Self { client, listener, signals, predecessors: Predecessors::default() })
+    }
+}
+
+/// The running client's main loop: one thing after the other.
+pub(crate) struct Main<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) how: How,
+    pub(crate) program: PathBuf,
+    pub(crate) client: Client,
+    pub(crate) control: ServedControl,
+    pub(crate) signals: Signals,
+    pub(crate) replaced: Arc<AtomicBool>,
+    pub(crate) handover: Handover,
+    /// Rings when somebody asks the program to end.
+    pub(crate) stopped: mpsc::Receiver<()>,
+    /// Rings when somebody wants another process in this one's place.
+    pub(crate) restarts: mpsc::Receiver<Restart>,
+}
+
+/// What the main loop does next.
+pub(crate) enum Turn {
+    Stop(StopCause),
+    Leave,
+    Reload,
+    Nothing,
+}
+
+impl<'a> Main<'a> {
+    pub(crate) fn new(context: &'a Context, how: How, program: PathBuf, serving: Serving) -> Self {
+        let Serving { client, listener, signals, predecessors } = serving;
+        let (stop, stopped) = mpsc::channel(1);
+        let (restart, restarts) = mpsc::channel(1);
+        let replaced = Arc::new(AtomicBool::new(false));
+        let control = Control {
+            client: client.clone(),
+            lifecycle: Daemon { client: client.clone(), stop, restart },
+            replaced: Arc::clone(&replaced),
+        };
+        let control = listener.spawn(Arc::new(control));
+        let handover = Handover::new(predecessors);
+        Self { context, how, program, client, control, signals, replaced, handover, stopped, restarts }
+    }
+}

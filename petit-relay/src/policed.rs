@@ -1,0 +1,175 @@
+//! The step of a visit at which the policy of its service is asked, of HTTP and raw TCP alike.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use petit_engine::name::{RegisteredId, VisitorKeyName};
+use petit_engine::proto::RequestId;
+use petit_engine::proto::rate::Rate;
+
+use super::failure::Failure;
+use super::policy::{
+    Enforcement, Held, PolicyRequest, PolicyUsage, PresentedKey, Principal, ServicePolicy, Step, Verdict,
+};
+use super::route::Route;
+use super::visit::{Visit, VisitRecorder};
+
+/// What the policies of all services have come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicyCounts {
+    /// Visits that were refused.
+    pub refused: u64,
+    /// Visits that a policy would have refused which only counts.
+    pub counted: u64,
+}
+
+/// What a relay keeps of policies: what is used of their limits, and what they have come to.
+#[derive(Debug)]
+pub(super) struct Policing {
+    usage: PolicyUsage,
+    refused: AtomicU64,
+    counted: AtomicU64,
+    /// So that a policy which only counts does not fill the log.
+    lines: Mutex<Rate>,
+}
+
+impl Default for Policing {
+    fn default() -> Self {
+        let lines = Mutex::new(Rate::new(1, 1));
+        Self { usage: PolicyUsage::default(), refused: AtomicU64::new(0), counted: AtomicU64::new(0), lines }
+    }
+}
+
+impl Policing {
+    /// What they have come to.
+    pub(super) fn counts(&self) -> PolicyCounts {
+        let [refused, counted] = [&self.refused, &self.counted].map(|count| count.load(Ordering::Relaxed));
+        PolicyCounts { refused, counted }
+    }
+
+    /// Asks the policy of a visit's service. `body_bytes`: so many are known to come.
+    ///
+    /// # Errors
+    /// What the visitor is told whom it refuses.
+    pub(super) fn ask(
+        &self,
+        visit: &Visit,
+        policy: &Arc<ServicePolicy>,
+        key: PresentedKey<'_>,
+        body_bytes: u64,
+    ) -> Result<Arc<Policed>, Failure> {
+        let now = SystemTime::now();
+        let request = PolicyRequest { address: visit.visitor.ip(), key, body_bytes, now };
+        let mut meter = self.usage.meter(visit.route.id);
+        let decision = policy.decide(&request, &mut meter, |_, _| {});
+        if let Some(key) = decision.principal.key() {
+            visit.recorder.set_principal(key);
+        }
+        if let Some(failure) = decision.broken {
+            match policy.enforcement {
+                Enforcement::Enforce => {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(policy = %policy.name, code = failure.code(), "refused by the service's policy");
+                    return Err(failure);
+                }
+                Enforcement::CountOnly => self.count(&Passing::of(visit, policy), failure),
+            }
+        }
+        Ok(Arc::new(Policed { principal: decision.principal, _held: meter.held }))
+    }
+
+    /// Counts what comes of a body, where a policy would like to know and nobody knows yet that it is too long.
+    /// `known_bytes`: so many are known to come.
+    pub(super) fn body_count(self: &Arc<Self>, visit: &Visit, known_bytes: u64) -> Option<Box<BodyCount>> {
+        let policy = visit.route.policy.as_ref()?;
+        let left = policy.counted_body().filter(|most| known_bytes <= *most)?;
+        let passing = Some((Arc::clone(self), Passing::of(visit, policy)));
+        Some(Box::new(BodyCount { left, passing }))
+    }
+
+    /// What each step of a route's policy would say to a visit now. Nothing is counted.
+    pub(super) fn preview(&self, route: &Route, request: &PolicyRequest<'_>) -> Vec<(Step, Verdict)> {
+        let mut steps = Vec::new();
+        if let Some(policy) = &route.policy {
+            let mut meter = self.usage.preview(route.id);
+            policy.decide(request, &mut meter, |step, verdict| steps.push((step, verdict)));
+        }
+        steps
+    }
+
+    /// Takes note of a visit that passes only because its policy refuses nobody.
+    fn count(&self, passing: &Passing, failure: Failure) {
+        let counted = self.counted.fetch_add(1, Ordering::Relaxed) + 1;
+        let Passing { id, visitor, service, policy, recorder } = passing;
+        recorder.would_refuse(failure);
+        let is_news = self
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .allow(tokio::time::Instant::now().into_std());
+        let (policy, code) = (&policy.name, failure.code());
+        if is_news {
+            tracing::info!(%policy, %service, %visitor, code, counted, request = %id, "a policy that only counts would have refused this");
+        } else {
+            tracing::debug!(%policy, code, counted, "a policy that only counts would have refused this");
+        }
+    }
+}
+
+/// A visit of a service whose policy only counts, as far as it is told of.
+struct Passing {
+    id: RequestId,
+    visitor: IpAddr,
+    service: RegisteredId,
+    policy: Arc<ServicePolicy>,
+    recorder: VisitRecorder,
+}
+
+impl Passing {
+    fn of(visit: &Visit, policy: &Arc<ServicePolicy>) -> Self {
+        Self {
+            id: visit.id,
+            visitor: visit.visitor.ip(),
+            service: visit.route.id,
+            policy: Arc::clone(policy),
+            recorder: visit.recorder.clone(),
+        }
+    }
+}
+
+/// Watches over the length of a body that may be as long as it likes, because its policy only counts.
+pub(super) struct BodyCount {
+    left: u64,
+    /// Whose body it is, until it was counted.
+    passing: Option<(Arc<Policing>, Passing)>,
+}
+
+impl BodyCount {
+    /// So many bytes more have come.
+    pub(super) fn add(&mut self, bytes: usize) {
+        match self.left.checked_sub(bytes as u64) {
+            Some(left) => self.left = left,
+            None => {
+                if let Some((policing, passing)) = self.passing.take() {
+                    policing.count(&passing, Failure::BodyTooLong);
+                }
+            }
+        }
+    }
+}
+
+/// A visit that its policy has let in. It counts as under way until this is dropped.
+#[derive(Debug)]
+pub(super) struct Policed {
+    principal: Principal,
+    _held: Held,
+}
+
+impl Policed {
+    /// The key that was shown.
+    pub(super) fn key(&self) -> Option<&VisitorKeyName> {
+        self.principal.key()
+    }
+}

@@ -1,0 +1,229 @@
+//! May this visit come in?
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+use petit_engine::name::{VisitorKeyId, VisitorKeyName};
+
+use super::{Enforcement, LimitedPer, PolicyLimits, Principal, ServicePolicy, VisitorKey};
+use crate::failure::Failure;
+use crate::networks::network;
+
+/// Carries a visitor's key. It is taken out before the service, as all `petit-*` fields are.
+const PETIT_KEY: HeaderName = HeaderName::from_static("petit-key");
+
+/// What is known of a visit that asks to come in.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyRequest<'a> {
+    /// The visitor's, behind proxies that are trusted.
+    pub address: IpAddr,
+    /// What is shown.
+    pub key: PresentedKey<'a>,
+    /// The body has so many bytes at least.
+    pub body_bytes: u64,
+    /// Whether a secret that was replaced is still good depends on it.
+    pub now: SystemTime,
+}
+
+/// What a visit shows as its key.
+#[derive(Clone, Copy)]
+pub enum PresentedKey<'a> {
+    /// It could, and does not.
+    Absent,
+    /// The text of the field.
+    Text(&'a [u8]),
+    /// The field stands there more than once.
+    Ambiguous,
+    /// The holder of the key with this name, as an operator supposes who asks what would become of a visit.
+    Supposed(&'a VisitorKeyName),
+    /// It speaks raw TCP, which has no room for one. The address is enough there.
+    Impossible,
+}
+
+impl fmt::Debug for PresentedKey<'_> {
+    /// Without what was shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "Absent",
+            Self::Text(_) => "Text(…)",
+            Self::Ambiguous => "Ambiguous",
+            Self::Supposed(_) => "Supposed",
+            Self::Impossible => "Impossible",
+        })
+    }
+}
+
+impl<'a> PresentedKey<'a> {
+    /// What a request shows.
+    pub fn of(headers: &'a HeaderMap<HeaderValue>) -> Self {
+        let mut fields = headers.get_all(&PETIT_KEY).iter();
+        match (fields.next(), fields.next()) {
+            (None, _) => Self::Absent,
+            (Some(only), None) => Self::Text(only.as_bytes()),
+            (Some(_), Some(_)) => Self::Ambiguous,
+        }
+    }
+}
+
+/// A step of a decision, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Where it comes from.
+    Address,
+    /// How much comes from there.
+    AddressLimits,
+    /// The key that it shows.
+    Key,
+    /// How much comes with that key, or to the service.
+    KeyLimits,
+    /// How long its body is known to be.
+    Body,
+}
+
+impl Step {
+    /// All of them, in their order.
+    pub const ALL: [Self; 5] = [Self::Address, Self::AddressLimits, Self::Key, Self::KeyLimits, Self::Body];
+}
+
+/// What came of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The policy asks for nothing of the kind.
+    NotAsked,
+    /// It is kept.
+    Kept,
+    /// It is not.
+    Broken(Failure),
+}
+
+impl Verdict {
+    fn of(result: Result<(), Failure>) -> Self {
+        result.map_or_else(Self::Broken, |()| Self::Kept)
+    }
+}
+
+/// Whom a visit counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// All visitors of the service.
+    Service,
+    /// A visitor's network: an IPv4 address or an IPv6 /64.
+    Address(IpAddr),
+    /// Whoever holds a key.
+    Key(VisitorKeyId),
+}
+
+/// Counts the visits of one service.
+pub trait Meter {
+    /// Takes a visit into account; false, and it is not, where that would be more than `limits` allow.
+    fn take(&mut self, counted: Counted, limits: &PolicyLimits) -> bool;
+}
+
+/// Counts nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unlimited;
+
+impl Meter for Unlimited {
+    fn take(&mut self, _: Counted, _: &PolicyLimits) -> bool {
+        true
+    }
+}
+
+/// What was decided of a visit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Who it is.
+    pub principal: Principal,
+    /// The first thing that it does not keep.
+    pub broken: Option<Failure>,
+}
+
+impl ServicePolicy {
+    /// Decides whether a visit may come in, step by step; `see` is told of each.
+    ///
+    /// Where the policy is enforced the first step that is not kept is the last one; what comes behind it is neither
+    /// looked at nor counted. Where it only counts, all steps are taken.
+    pub fn decide(
+        &self,
+        request: &PolicyRequest<'_>,
+        meter: &mut impl Meter,
+        mut see: impl FnMut(Step, Verdict),
+    ) -> Decision {
+        let mut decision = Decision { principal: Principal::Anonymous, broken: None };
+        let mut key = None;
+        for step in Step::ALL {
+            let verdict = match step {
+                Step::Address => self.address(request),
+                Step::AddressLimits => self.address_limits(request, meter),
+                Step::Key => {
+                    let (verdict, found) = self.key(request);
+                    decision.principal =
+                        found.map(|key| key.name.clone()).map_or_else(Principal::default, Principal::Key);
+                    key = found.map(|key| key.id);
+                    verdict
+                }
+                Step::KeyLimits => self.key_limits(key, meter),
+                Step::Body => self.body(request),
+            };
+            see(step, verdict);
+            if let Verdict::Broken(failure) = verdict {
+                decision.broken.get_or_insert(failure);
+                if self.enforcement == Enforcement::Enforce {
+                    break;
+                }
+            }
+        }
+        decision
+    }
+
+    fn address(&self, request: &PolicyRequest<'_>) -> Verdict {
+        let Some(from) = &self.from else { return Verdict::NotAsked };
+        let is_listed = from.contains(request.address);
+        Verdict::of(if is_listed { Ok(()) } else { Err(Failure::AddressNotAllowed) })
+    }
+
+    fn address_limits(&self, request: &PolicyRequest<'_>, meter: &mut impl Meter) -> Verdict {
+        match self.limits.per {
+            LimitedPer::Visitor => self.take(Counted::Address(network(request.address)), meter),
+            LimitedPer::Service => Verdict::NotAsked,
+        }
+    }
+
+    fn key_limits(&self, key: Option<VisitorKeyId>, meter: &mut impl Meter) -> Verdict {
+        match (self.limits.per, key) {
+            (LimitedPer::Service, _) => self.take(Counted::Service, meter),
+            (LimitedPer::Visitor, Some(key)) => self.take(Counted::Key(key), meter),
+            (LimitedPer::Visitor, None) => Verdict::NotAsked,
+        }
+    }
+
+    fn take(&self, counted: Counted, meter: &mut impl Meter) -> Verdict {
+        if self.limits.rate.is_none() && self.limits.concurrent.is_none() {
+            return Verdict::NotAsked;
+        }
+        Verdict::of(if meter.take(counted, &self.limits) { Ok(()) } else { Err(Failure::TooMany) })
+    }
+
+    fn key(&self, request: &PolicyRequest<'_>) -> (Verdict, Option<&VisitorKey>) {
+        let Some(keys) = &self.keys else { return (Verdict::NotAsked, None) };
+        let found = match request.key {
+            PresentedKey::Impossible if self.chooses_addresses() => return (Verdict::NotAsked, None),
+            PresentedKey::Absent | PresentedKey::Impossible => Err(Failure::KeyRequired),
+            PresentedKey::Ambiguous => Err(Failure::KeyRefused),
+            PresentedKey::Text(text) => keys.holder(text, request.now).ok_or(Failure::KeyRefused),
+            PresentedKey::Supposed(name) => keys.named(name).ok_or(Failure::KeyRefused),
+        };
+        match found {
+            Ok(key) => (Verdict::Kept, Some(key)),
+            Err(failure) => (Verdict::Broken(failure), None),
+        }
+    }
+
+    fn body(&self, request: &PolicyRequest<'_>) -> Verdict {
+        let Some(most) = self.limits.max_body else { return Verdict::NotAsked };
+        Verdict::of(if request.body_bytes <= most { Ok(()) } else { Err(Failure::BodyTooLong) })
+    }
+}

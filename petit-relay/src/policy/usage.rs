@@ -1,0 +1,232 @@
+//! How much of its policies' limits each service's visitors have used. Kept by the registered ID, so that a client that
+//! comes back brings no fresh allowance, and bounded: addresses that have been quiet are forgotten, however many come.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use petit_engine::name::{RegisteredId, VisitorKeyId};
+use petit_engine::proto::rate::Rate;
+
+use super::decision::{Counted, Meter};
+use super::{PolicyLimits, RateLimit};
+use crate::remembered::{Need, Remembered};
+
+/// The allowances that are in use, of all services.
+#[derive(Debug, Default)]
+pub(crate) struct PolicyUsage {
+    addresses: Table<IpAddr>,
+    /// Of keys; without one, of a whole service. A table of their own, so that no crowd of addresses makes a key's be
+    /// forgotten.
+    keys: Table<Option<VisitorKeyId>>,
+}
+
+type Table<K> = Mutex<Remembered<(RegisteredId, K), Arc<Allowance>>>;
+
+/// What one address, key or service has used. Whoever is under way holds it.
+#[derive(Debug, Default)]
+struct Allowance(Mutex<Used>);
+
+#[derive(Debug, Default)]
+struct Used {
+    rate: Option<(RateLimit, Rate)>,
+    under_way: u32,
+}
+
+impl Used {
+    /// Its rate under `limit`. An operator who changes the limit gives a fresh allowance.
+    fn rate(&mut self, limit: RateLimit) -> &mut Rate {
+        let rate = self.rate.take().filter(|(before, _)| *before == limit).map(|(_, rate)| rate);
+        let rate = rate.unwrap_or_else(|| Rate::new(limit.per_second.get(), limit.burst.get()));
+        &mut self.rate.insert((limit, rate)).1
+    }
+}
+
+impl Allowance {
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True when one visit more is within the limits; `take` takes it into account.
+    fn allows(&self, limits: &PolicyLimits, now: Instant, take: Take) -> bool {
+        let mut used = self.used();
+        if limits.concurrent.is_some_and(|most| used.under_way >= most.get()) {
+            return false;
+        }
+        let is_in_time = limits.rate.is_none_or(|limit| match take {
+            Take::Yes => used.rate(limit).allow(now),
+            Take::No => used.rate(limit).allows(now),
+        });
+        if is_in_time && take == Take::Yes && limits.concurrent.is_some() {
+            used.under_way += 1;
+        }
+        is_in_time
+    }
+
+    /// Whoever holds it is under way; and while something of the rate is used it makes a difference.
+    fn is_kept(self: &Arc<Self>, now: Instant, need: Need) -> bool {
+        let is_used = || self.used().rate.as_ref().is_some_and(|(_, rate)| !rate.is_unused(now));
+        Arc::strong_count(self) > 1 || (need == Need::Some && is_used())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Take {
+    Yes,
+    No,
+}
+
+/// The allowances in which a visit is under way. It is until this is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Held([Option<Arc<Allowance>>; 2]);
+
+impl Held {
+    fn add(&mut self, allowance: Arc<Allowance>) {
+        if let Some(free) = self.0.iter_mut().find(|held| held.is_none()) {
+            *free = Some(allowance);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        for allowance in self.0.iter().flatten() {
+            let mut used = allowance.used();
+            used.under_way = used.under_way.saturating_sub(1);
+        }
+    }
+}
+
+/// Counts the visits of one service.
+pub(crate) struct Metered<'a> {
+    usage: &'a PolicyUsage,
+    service: RegisteredId,
+    now: Instant,
+    take: Take,
+    /// Where what is counted now is under way.
+    pub(crate) held: Held,
+}
+
+impl PolicyUsage {
+    /// Counts visits of a service.
+    pub(crate) fn meter(&self, service: RegisteredId) -> Metered<'_> {
+        self.metered(service, Take::Yes)
+    }
+
+    /// Says what would be within the limits, and counts nothing.
+    pub(crate) fn preview(&self, service: RegisteredId) -> Metered<'_> {
+        self.metered(service, Take::No)
+    }
+
+    fn metered(&self, service: RegisteredId, take: Take) -> Metered<'_> {
+        let now = tokio::time::Instant::now().into_std();
+        Metered { usage: self, service, now, take, held: Held::default() }
+    }
+}
+
+impl Meter for Metered<'_> {
+    fn take(&mut self, counted: Counted, limits: &PolicyLimits) -> bool {
+        let (service, now) = (self.service, self.now);
+        let allowance = match counted {
+            Counted::Address(address) => of(&self.usage.addresses, (service, address), now),
+            Counted::Key(key) => of(&self.usage.keys, (service, Some(key)), now),
+            Counted::Service => of(&self.usage.keys, (service, None), now),
+        };
+        let is_allowed = allowance.allows(limits, now, self.take);
+        if is_allowed && self.take == Take::Yes && limits.concurrent.is_some() {
+            self.held.add(allowance);
+        }
+        is_allowed
+    }
+}
+
+fn of<K: Eq + std::hash::Hash>(table: &Table<K>, key: (RegisteredId, K), now: Instant) -> Arc<Allowance> {
+    let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(table.entry(key, |allowance, need| allowance.is_kept(now, need), Arc::default))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use petit_engine::limits as bounds;
+
+    use super::*;
+
+    fn some(number: u32) -> NonZeroU32 {
+        NonZeroU32::new(number).unwrap()
+    }
+
+    fn service() -> RegisteredId {
+        RegisteredId::random().unwrap()
+    }
+
+    const HERE: Counted = Counted::Address(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_is_each_services_own_and_goes_on_while_anybody_asks() {
+        let (usage, one, other) = (PolicyUsage::default(), service(), service());
+        let rate = Some(RateLimit { per_second: some(10), burst: some(3) });
+        let limits = PolicyLimits { rate, ..PolicyLimits::default() };
+        let allowed =
+            |service, counted| (0..10).filter(|_| usage.meter(service).take(counted, &limits)).count();
+        assert_eq!(allowed(one, HERE), 3);
+        assert!(!usage.preview(one).take(HERE, &limits));
+        assert_eq!(allowed(other, HERE), 3);
+        assert_eq!(allowed(one, Counted::Service), 3);
+        assert_eq!(allowed(one, Counted::Key(VisitorKeyId::random().unwrap())), 3);
+        tokio::time::advance(Duration::from_millis(100)).await;
+        assert!(
+            usage.preview(one).take(HERE, &limits) && usage.preview(one).take(HERE, &limits),
+            "a look takes nothing"
+        );
+        assert_eq!(allowed(one, HERE), 1);
+    }
+
+    #[tokio::test]
+    async fn so_many_are_under_way_and_the_next_when_one_has_ended() {
+        let (usage, service) = (PolicyUsage::default(), service());
+        let limits = PolicyLimits { concurrent: Some(some(2)), ..PolicyLimits::default() };
+        let enter = || {
+            let mut meter = usage.meter(service);
+            meter.take(HERE, &limits).then_some(meter.held)
+        };
+        let (first, second) = (enter().unwrap(), enter().unwrap());
+        assert!(enter().is_none() && !usage.preview(service).take(HERE, &limits));
+        drop(first);
+        let third = enter().unwrap();
+        assert!(enter().is_none(), "one that ends makes room for one");
+        drop((second, third));
+        assert!(enter().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_is_beyond_one_limit_is_not_counted_towards_the_other() {
+        let (usage, service) = (PolicyUsage::default(), service());
+        let rate = Some(RateLimit { per_second: some(1), burst: some(1) });
+        let limits = PolicyLimits { rate, concurrent: Some(some(1)), ..PolicyLimits::default() };
+        let mut meter = usage.meter(service);
+        assert!(meter.take(HERE, &limits));
+        assert!(!usage.meter(service).take(HERE, &limits), "too soon, and one is under way");
+        drop(meter);
+        assert!(!usage.meter(service).take(HERE, &limits), "too soon");
+        let without_rate = PolicyLimits { rate: None, ..limits };
+        assert!(usage.meter(service).take(HERE, &without_rate), "none is under way");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_of_addresses_is_forgotten_again_and_makes_no_key_be_forgotten() {
+        let (usage, service, key) =
+            (PolicyUsage::default(), service(), Counted::Key(VisitorKeyId::random().unwrap()));
+        let rate = Some(RateLimit { per_second: some(1), burst: some(1) });
+        let limits = PolicyLimits { rate, ..PolicyLimits::default() };
+        assert!(usage.meter(service).take(key, &limits));
+        for number in 0..3 * bounds::ADDRESSES as u32 {
+            let address = std::net::Ipv4Addr::from(number).into();
+            usage.meter(service).take(Counted::Address(address), &limits);
+        }
+        assert!(usage.addresses.lock().unwrap().len() <= bounds::ADDRESSES);
+        assert!(!usage.meter(service).take(key, &limits), "the key has had its share of this second");
+    }
+}

@@ -1,0 +1,113 @@
+//! What commands print with `--json` that no server has answered.
+
+use std::path::PathBuf;
+
+use petit_engine::name::{Endpoint, ServerAddr};
+use petit_engine::words::KeyWords;
+use serde::{Deserialize, Serialize};
+
+use crate::registry::{ChangeHash, SignedHead};
+
+/// `version`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramVersion {
+    /// The version of the wire.
+    pub protocol: u16,
+    /// Program and version.
+    pub software: String,
+}
+
+/// `init`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Initialised {
+    pub backup_key: PathBuf,
+    pub config: PathBuf,
+    /// It was not there before.
+    pub config_made: bool,
+    /// How public addresses are made.
+    pub endpoint: Endpoint,
+    /// Of the server's key.
+    pub fingerprint: String,
+    pub key: PathBuf,
+    /// It was not there before.
+    pub key_made: bool,
+    pub key_words: KeyWords,
+    pub registry: PathBuf,
+    /// Where invites send clients.
+    pub tunnel_address: ServerAddr,
+    /// The first key for visitors, as they send it; said this once.
+    pub visitor_key: Option<String>,
+}
+
+/// `config path`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigPath {
+    /// Why it is this one.
+    pub because: String,
+    pub exists: bool,
+    pub path: PathBuf,
+}
+
+/// `config check`, when nothing is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigChecked {
+    pub fine: bool,
+    /// HTTPS visitors will be served.
+    pub https_visitors: bool,
+    pub notes: Vec<ConfigNote>,
+    pub path: PathBuf,
+}
+
+/// Something to know of a config.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigNote {
+    /// Where in the file, where it is of one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    pub message: String,
+}
+
+/// `start`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStarted {
+    /// Why HTTPS visitors are not served as they should be.
+    pub certificate_problem: Option<String>,
+    pub pid: u32,
+}
+
+/// `restore`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupRestored {
+    /// Where that is which was there before.
+    pub aside: Option<PathBuf>,
+    pub clients: usize,
+    /// The config file is the backup's.
+    pub config_restored: bool,
+    /// Files that the config names and that are not there.
+    pub missing: Vec<PathBuf>,
+    pub services: usize,
+}
+
+/// `audit verify`, when the log is whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditVerified {
+    /// The oldest change that is kept.
+    pub first: Option<u64>,
+    /// Of the newest change.
+    pub hash: ChangeHash,
+    /// The newest change.
+    pub last: u64,
+    /// Signed heads that it agrees with.
+    pub signed_heads: usize,
+    /// Signed heads from before a backup was put back.
+    pub superseded_heads: usize,
+    pub whole: bool,
+}
+
+/// `audit export`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogExported {
+    pub changes: usize,
+    pub file: PathBuf,
+    pub head: SignedHead,
+}

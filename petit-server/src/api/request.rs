@@ -1,0 +1,90 @@
+//! What a server can be asked, as the handler reads it.
+
+use petit_host::control::{ApiProblem, Request};
+
+use super::visitors::{key_name, policy_name};
+
+use super::{
+    AddAlias, CreateKey, ExplainUrl, GetStatus, GetVersion, LabelClient, ListAliases, ListChanges,
+    ListClients, ListInvites, ListKeys, ListPolicies, MakeBackup, MakeInvite, Ping, ReloadConfig,
+    RemoveAlias, RemovePolicy, RestartServer, RevokeClient, RevokeKey, SetLogLevel, SetPolicy, ShowClient,
+    ShowPolicy, StopServer, TestPolicy, WithdrawInvite,
+};
+
+/// A request to a server: one variant for each.
+#[derive(Clone, Debug)]
+pub enum AdminRequest {
+    Ping(Ping),
+    Version(GetVersion),
+    Status(GetStatus),
+    ListClients(ListClients),
+    ShowClient(ShowClient),
+    RevokeClient(RevokeClient),
+    LabelClient(LabelClient),
+    ListAliases(ListAliases),
+    AddAlias(AddAlias),
+    RemoveAlias(RemoveAlias),
+    ListPolicies(ListPolicies),
+    ShowPolicy(ShowPolicy),
+    SetPolicy(SetPolicy),
+    RemovePolicy(RemovePolicy),
+    TestPolicy(TestPolicy),
+    ListKeys(ListKeys),
+    CreateKey(CreateKey),
+    RevokeKey(RevokeKey),
+    ListInvites(ListInvites),
+    MakeInvite(MakeInvite),
+    WithdrawInvite(WithdrawInvite),
+    ListChanges(ListChanges),
+    Explain(ExplainUrl),
+    Backup(MakeBackup),
+    Stop(StopServer),
+    Reload(ReloadConfig),
+    Restart(RestartServer),
+    SetLogLevel(SetLogLevel),
+}
+
+impl AdminRequest {
+    /// What somebody asks over the socket.
+    ///
+    /// # Errors
+    /// The answer to what is no request, or has a value that is none.
+    pub fn read(request: &Request) -> Result<Self, ApiProblem> {
+        let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+        Ok(match (request.method.as_str(), path.as_slice()) {
+            ("GET", ["ping"]) => Self::Ping(Ping),
+            ("GET", ["version"]) => Self::Version(GetVersion),
+            ("GET", ["status"]) => Self::Status(GetStatus),
+            ("GET", ["clients"]) => Self::ListClients(ListClients),
+            ("GET", ["clients", name]) => Self::ShowClient(ShowClient { name: (*name).to_owned() }),
+            ("POST", ["clients", id, "revoke"]) => Self::RevokeClient(RevokeClient { id: (*id).to_owned() }),
+            ("POST", ["clients", name, "labels"]) => Self::LabelClient(LabelClient::read(name, request)?),
+            ("GET", ["aliases"]) => Self::ListAliases(ListAliases),
+            ("POST", ["aliases"]) => Self::AddAlias(request.read_body()?),
+            ("DELETE", ["aliases"]) => Self::RemoveAlias(RemoveAlias::read(request)?),
+            ("GET", ["policies"]) => Self::ListPolicies(ListPolicies),
+            ("GET", ["policies", name]) => Self::ShowPolicy(ShowPolicy { name: policy_name(name)? }),
+            ("GET", ["policies", name, "test"]) => {
+                Self::TestPolicy(TestPolicy::read(policy_name(name)?, request)?)
+            }
+            ("POST", ["policies"]) => Self::SetPolicy(SetPolicy(request.read_body()?)),
+            ("DELETE", ["policies", name]) => Self::RemovePolicy(RemovePolicy { name: policy_name(name)? }),
+            ("GET", ["keys"]) => Self::ListKeys(ListKeys),
+            ("POST", ["keys"]) => Self::CreateKey(request.read_body()?),
+            ("POST", ["keys", name, "revoke"]) => Self::RevokeKey(RevokeKey { name: key_name(name)? }),
+            ("GET", ["invites"]) => Self::ListInvites(ListInvites),
+            ("POST", ["invites"]) => Self::MakeInvite(request.read_body()?),
+            ("POST", ["invites", id, "withdraw"]) => {
+                Self::WithdrawInvite(WithdrawInvite { id: (*id).to_owned() })
+            }
+            ("GET", ["changes"]) => Self::ListChanges(ListChanges::read(request)?),
+            ("GET", ["explain"]) => Self::Explain(ExplainUrl::read(request)?),
+            ("POST", ["backup"]) => Self::Backup(request.read_body()?),
+            ("POST", ["stop"]) => Self::Stop(StopServer),
+            ("POST", ["reload"]) => Self::Reload(ReloadConfig),
+            ("POST", ["restart"]) => Self::Restart(RestartServer::read(request)?),
+            ("POST", ["log"]) => Self::SetLogLevel(SetLogLevel::read(request)?),
+            _ => return Err(ApiProblem::not_found()),
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! Commands that are requests to a server, running or not: each asks, and says what came of it.
+
+use petit_engine::name::{Alias, DeviceId, RegisteredId, Tag};
+use petit_host::cli::{self, Failure};
+use petit_host::logs::Level;
+use petit_host::terminal::{self, Ask};
+use petit_server::api::{
+    AddAlias, ClientView, ExplainUrl, GetStatus, LabelClient, ListAliases, ListClients, ListInvites,
+    MakeInvite, PolicyLost, RemoveAlias, RevokeClient, SetLogLevel, ShowClient, SupposedVisitor,
+    WithdrawInvite,
+};
+use petit_server::folder::Folder;
+use petit_server::registry::LabelEdit;
+use serde::Serialize;
+
+use super::ask::{AdminAccess, Running};
+use super::show_invites::QrShown;
+use super::{explain, show, show_invites};
+
+/// Whom is asked, and in which form the answer is printed.
+pub(crate) struct Asking<'a> {
+    running: Running,
+    either: AdminAccess<'a>,
+    json: bool,
+}
+
+impl<'a> Asking<'a> {
+    pub(crate) fn new(json: bool, folder: &'a Folder) -> Self {
+        Self { running: Running::new(folder), either: AdminAccess::new(folder), json }
+    }
+
+    fn say(&self, text: &str, answer: &impl Serialize) {
+        cli::say(self.json, text, answer);
+    }
+
+    pub(crate) async fn log(&self, level: Level) -> Result<(), Failure> {
+        let answer = self.running.ask(&SetLogLevel { level }).await?;
+        let text = format!("The server logs at {level} until its config changes or it is restarted.");
+        self.say(&text, &answer);
+        Ok(())
+    }
+
+    pub(crate) async fn status(&self) -> Result<(), Failure> {
+        let status = self.running.ask(&GetStatus).await?;
+        self.say(&show::status(&status), &status);
+        Ok(())
+    }
+
+    pub(crate) async fn client(&self, name: &str) -> Result<(), Failure> {
+        let client = self.either.ask(&ShowClient { name: name.to_owned() }).await?;
+        self.say(&show::client(&client), &client);
+        Ok(())
+    }
+
+    /// Those that `is_wanted` says.
+    pub(crate) async fn clients(&self, is_wanted: impl Fn(&ClientView) -> bool) -> Result<(), Failure> {
+        let mut list = self.either.ask(&ListClients).await?;
+        list.clients.retain(is_wanted);
+        self.say(&show::clients(&list.clients), &list);
+        Ok(())
+    }
+
+    /// Changes a client's tags or note.
+    pub(crate) async fn label(&self, name: &str, edit: LabelEdit) -> Result<(), Failure> {
+        let labelled = self.either.ask(&LabelClient { name: name.to_owned(), edit }).await?;
+        self.say(&show::labelled(&labelled), &labelled);
+        Ok(())
+    }
+
+    pub(crate) async fn revoke(&self, id: &str, confirmation: Ask) -> Result<(), Failure> {
+        // What is not there is not asked about: the request itself says what is wrong.
+        if id.parse::<DeviceId>().is_ok() {
+            let known = self.either.ask(&ShowClient { name: id.to_owned() }).await?;
+            if known.is_registered() {
+                let what =
+                    format!("this ends the registration of client {id} and its public addresses for good");
+                terminal::confirm(confirmation, self.json, &what)?;
+            }
+        }
+        let answer = self.either.ask(&RevokeClient { id: id.to_owned() }).await?;
+        let text = format!(
+            "{id} is revoked. It cannot come back with its old key; make an invite to register it anew."
+        );
+        self.say(&text, &answer);
+        Ok(())
+    }
+
+    pub(crate) async fn add_alias(&self, wanted: &AddAlias) -> Result<(), Failure> {
+        let answer = self.either.ask(wanted).await?;
+        let missing = show::without_certificate(answer.without_certificate.as_ref());
+        self.say(&format!("{} leads to {}.{missing}", answer.url, answer.id), &answer);
+        Ok(())
+    }
+
+    pub(crate) async fn remove_alias(
+        &self,
+        id: RegisteredId,
+        alias: &Alias,
+        confirmation: Ask,
+    ) -> Result<(), Failure> {
+        let all = self.either.ask(&ListAliases).await?;
+        if all.aliases.iter().any(|known| known.id == id && known.alias == *alias) {
+            let what = format!("{alias} leads nowhere then, and no other client can have it for 90 days");
+            terminal::confirm(confirmation, self.json, &what)?;
+        }
+        let answer = self.either.ask(&RemoveAlias { id, alias: alias.clone() }).await?;
+        let mut text = format!("{alias} no longer leads to {id}. Other clients cannot have it for 90 days.");
+        if let Some(PolicyLost { before, now, is_open }) = &answer.policy {
+            let now = match now {
+                Some(now) => format!("it has the policy {now} now"),
+                None => "it has no policy now".to_owned(),
+            };
+            text.push_str(&format!("\nThe service had the policy {before} by this alias; {now}."));
+            if *is_open {
+                text.push_str(" It is open to anybody who knows its name.");
+            }
+        }
+        self.say(&text, &answer);
+        Ok(())
+    }
+
+    pub(crate) async fn aliases(&self) -> Result<(), Failure> {
+        let list = self.either.ask(&ListAliases).await?;
+        self.say(&show::aliases(&list), &list);
+        Ok(())
+    }
+
+    pub(crate) async fn explain(&self, url: &str, visitor: SupposedVisitor) -> Result<(), Failure> {
+        let explained = self.either.ask(&ExplainUrl { url: url.to_owned(), visitor }).await?;
+        self.say(&explain::explain(&explained), &explained);
+        Ok(())
+    }
+
+    /// Those that have all of these tags.
+    pub(crate) async fn invites(&self, tags: &[Tag]) -> Result<(), Failure> {
+        let mut list = self.either.ask(&ListInvites).await?;
+        list.invites.retain(|invite| tags.iter().all(|tag| invite.tags.contains(tag)));
+        self.say(&show_invites::invites(&list), &list);
+        Ok(())
+    }
+
+    pub(crate) async fn withdraw(&self, id: &str) -> Result<(), Failure> {
+        let answer = self.either.ask(&WithdrawInvite { id: id.to_owned() }).await?;
+        self.say(&format!("Invite {id} can no longer be used."), &answer);
+        Ok(())
+    }
+
+    pub(crate) async fn invite(&self, wanted: &MakeInvite, qr: QrShown) -> Result<(), Failure> {
+        let invite = self.either.ask(wanted).await?;
+        self.say(&show_invites::invite(&invite, qr), &invite);
+        Ok(())
+    }
+}

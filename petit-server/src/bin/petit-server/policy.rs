@@ -1,0 +1,343 @@
+//! `policy`: what is asked of visitors.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+use clap::{Args, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use petit_engine::name::{PolicyName, VisitorKeyName};
+use petit_host::cli::{self, Failure, table};
+use petit_host::terminal::{self, Ask};
+use petit_relay::policy::AddressList;
+use petit_server::api::{
+    ListPolicies, PolicyChanged, PolicyDetails, PolicyList, PolicyOrigin, PolicyStep, PolicyTested,
+    PolicyVerdict, PolicyView, RemovePolicy, SetPolicy, ShowPolicy, StepView, TestPolicy,
+};
+use petit_server::config;
+use petit_server::directory::Exposure;
+use petit_server::folder::Folder;
+use petit_server::registry::{Edit, Enforcement, LimitPer, Policy, PolicyEdit, PolicyTarget};
+
+use super::ask::AdminAccess;
+
+#[derive(Subcommand)]
+pub(crate) enum PolicyVerb {
+    /// All policies
+    List,
+    /// One policy, and the services that have it
+    Show { name: PolicyName },
+    /// Make a policy or change one; what is not named stays as it was
+    #[command(
+        after_help = "Examples:\n  petit-server policy set cloud --services default --key billing,sync\n  petit-server policy set office --services acme --from 203.0.113.0/24 --rate 50\n  petit-server policy set office --rate none --count-only"
+    )]
+    Set(Box<SetArgs>),
+    /// Take a policy away; its services have the default one then
+    Remove {
+        name: PolicyName,
+        /// Do not ask; needed where there is no terminal, and with --json
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Say what would become of a visit, step by step
+    #[command(after_help = "Example:\n  petit-server policy test cloud --from 203.0.113.7 --as key:billing")]
+    Test {
+        name: PolicyName,
+        /// Where the visitor comes from
+        #[arg(long, value_name = "ADDRESS")]
+        from: IpAddr,
+        /// The key that is shown, as key:NAME; nobody's secret is needed for it
+        #[arg(long = "as", value_name = "key:NAME", value_parser = supposed)]
+        holder: Option<VisitorKeyName>,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct SetArgs {
+    name: PolicyName,
+    /// Whose visitors: registered IDs, aliases, default (all that no policy names), default-tcp (all raw TCP services
+    /// that no policy names)
+    #[arg(long, value_name = "SERVICES", value_delimiter = ',')]
+    services: Vec<PolicyTarget>,
+    /// Where they have to come from: addresses and networks, or any
+    #[arg(long, value_name = "NETWORKS", value_parser = networks)]
+    from: Option<Choice<Vec<IpNet>>>,
+    /// The keys of which one has to be shown, or none when nobody is asked
+    #[arg(long, value_name = "KEYS", value_parser = keys)]
+    key: Option<Choice<Vec<VisitorKeyName>>>,
+    /// Visits in a second, or none
+    #[arg(long, value_name = "N", value_parser = number)]
+    rate: Option<Choice<NonZeroU32>>,
+    /// How many of these may come at once, or none
+    #[arg(long, value_name = "N", value_parser = number)]
+    burst: Option<Choice<NonZeroU32>>,
+    /// Visits at the same time, or none
+    #[arg(long, value_name = "N", value_parser = number)]
+    concurrent: Option<Choice<NonZeroU32>>,
+    /// Whom rate and concurrent hold for
+    #[arg(long)]
+    per: Option<Per>,
+    /// The most of a request's body, such as 100MB, or none
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_body: Option<Choice<u64>>,
+    /// Refuse nobody, and count who would be
+    #[arg(long)]
+    count_only: bool,
+    /// Refuse again what was only counted
+    #[arg(long, conflicts_with = "count_only")]
+    enforce: bool,
+}
+
+/// A value, or that there is to be none.
+#[derive(Clone, Debug)]
+struct Choice<T>(Option<T>);
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Per {
+    /// Each address, and each key
+    Visitor,
+    /// All visitors of a service together
+    Service,
+}
+
+fn choice<T>(text: &str, none: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Choice<T>, String> {
+    if text == none { Ok(Choice(None)) } else { parse(text).map(|value| Choice(Some(value))) }
+}
+
+fn networks(text: &str) -> Result<Choice<Vec<IpNet>>, String> {
+    choice(text, "any", |text| {
+        let list = AddressList::parse(text.split(',')).map_err(|error| error.to_string())?;
+        Ok(list.networks().to_vec())
+    })
+}
+
+fn keys(text: &str) -> Result<Choice<Vec<VisitorKeyName>>, String> {
+    let one =
+        |name: &str| name.trim().parse().map_err(|error: petit_engine::name::InvalidName| error.to_string());
+    choice(text, "none", |text| text.split(',').map(one).collect())
+}
+
+fn number(text: &str) -> Result<Choice<NonZeroU32>, String> {
+    choice(text, "none", |text| text.parse().map_err(|_| "expected a number from 1, or none".to_owned()))
+}
+
+/// Whom an operator supposes who asks what would become of a visit.
+fn supposed(text: &str) -> Result<VisitorKeyName, String> {
+    let name = text.strip_prefix("key:").and_then(|name| name.parse().ok());
+    name.ok_or_else(|| "expected key:NAME, such as key:billing".to_owned())
+}
+
+fn size(text: &str) -> Result<Choice<u64>, String> {
+    choice(text, "none", config::parse_body_size)
+}
+
+impl SetArgs {
+    fn edit(&self) -> PolicyEdit {
+        fn edit<T: Clone>(choice: Option<&Choice<T>>) -> Edit<T> {
+            match choice {
+                None => Edit::Keep,
+                Some(Choice(None)) => Edit::Clear,
+                Some(Choice(Some(value))) => Edit::To(value.clone()),
+            }
+        }
+        PolicyEdit {
+            name: self.name.clone(),
+            services: (!self.services.is_empty()).then(|| self.services.clone()),
+            from: edit(self.from.as_ref()),
+            keys: edit(self.key.as_ref()),
+            rate: edit(self.rate.as_ref()),
+            burst: edit(self.burst.as_ref()),
+            concurrent: edit(self.concurrent.as_ref()),
+            per: self.per.map(|per| match per {
+                Per::Visitor => LimitPer::Visitor,
+                Per::Service => LimitPer::Service,
+            }),
+            max_body: edit(self.max_body.as_ref()),
+            enforcement: match (self.count_only, self.enforce) {
+                (true, _) => Some(Enforcement::CountOnly),
+                (false, true) => Some(Enforcement::Enforce),
+                (false, false) => None,
+            },
+        }
+    }
+}
+
+pub(crate) async fn policy(json: bool, folder: &Folder, verb: &PolicyVerb) -> Result<(), Failure> {
+    let access = AdminAccess::new(folder);
+    match verb {
+        PolicyVerb::List => {
+            let answer = access.ask(&ListPolicies).await?;
+            cli::say(json, &list(&answer), &answer);
+        }
+        PolicyVerb::Show { name } => {
+            let answer = access.ask(&ShowPolicy { name: name.clone() }).await?;
+            cli::say(json, &details(&answer), &answer);
+        }
+        PolicyVerb::Set(args) => {
+            let answer = access.ask(&SetPolicy(args.edit())).await?;
+            cli::say(json, &set(&answer), &answer);
+        }
+        PolicyVerb::Remove { name, yes } => {
+            let known = access.ask(&ShowPolicy { name: name.clone() }).await?;
+            if known.policy.origin == PolicyOrigin::Registry {
+                let what = format!("{} are not held to the policy {name} then", services(&known));
+                terminal::confirm(Ask::Always.unless(*yes), json, &what)?;
+            }
+            let answer = access.ask(&RemovePolicy { name: name.clone() }).await?;
+            let text = format!("There is no policy {name} any more.\n{}", warning(answer.exposure));
+            cli::say(json, text.trim_end(), &answer);
+        }
+        PolicyVerb::Test { name, from, holder } => {
+            let request = TestPolicy { name: name.clone(), from: *from, key: holder.clone() };
+            let answer = access.ask(&request).await?;
+            cli::say(json, &tested(&answer), &answer);
+        }
+    }
+    Ok(())
+}
+
+fn list(answer: &PolicyList) -> String {
+    let warning = warning(answer.exposure);
+    if answer.policies.is_empty() {
+        return format!("No policies. {warning}");
+    }
+    let mut rows = vec![["POLICY", "SERVICES", "FROM", "KEYS", "LIMITS", ""].map(str::to_owned).to_vec()];
+    rows.extend(answer.policies.iter().map(|PolicyView { policy, origin }| {
+        let notes = [
+            (*origin == PolicyOrigin::ConfigFile).then_some("from config.toml"),
+            (policy.enforcement == Enforcement::CountOnly).then_some("counts only"),
+        ];
+        vec![
+            policy.name.to_string(),
+            joined(&policy.services),
+            from(policy),
+            keys_of(policy),
+            limits(policy).join(", "),
+            notes.into_iter().flatten().collect::<Vec<_>>().join(", "),
+        ]
+    }));
+    format!("{}\n{warning}", table(&rows)).trim_end().to_owned()
+}
+
+fn details(answer: &PolicyDetails) -> String {
+    let holds_for = match answer.holds_for.as_slice() {
+        [] => "no service yet".to_owned(),
+        ids => joined(ids),
+    };
+    format!("{}  holds for  {holds_for}", shown(&answer.policy))
+}
+
+fn set(answer: &PolicyChanged) -> String {
+    let mut text = format!("In force:\n{}", shown(&answer.policy));
+    for alias in &answer.nobodys {
+        text.push_str(&format!("No service is called {alias} yet; the policy holds for it once one is.\n"));
+    }
+    if let Some(default) = &answer.without_key_of {
+        text.push_str(&format!(
+            "It takes the place of the policy {default} for its services, so they are asked for no key; let it ask for one with --key.\n"
+        ));
+    }
+    text.push_str(&warning(answer.exposure));
+    text.trim_end().to_owned()
+}
+
+/// A policy, a line for each thing that it asks for.
+fn shown(PolicyView { policy, origin }: &PolicyView) -> String {
+    let mut lines =
+        vec![("services", joined(&policy.services)), ("from", from(policy)), ("keys", keys_of(policy))];
+    lines.extend(limits(policy).into_iter().map(|limit| ("limit", limit)));
+    if policy.enforcement == Enforcement::CountOnly {
+        lines.push(("", "it only counts whom it would refuse".to_owned()));
+    }
+    if *origin == PolicyOrigin::ConfigFile {
+        lines.push(("", "from config.toml, and changed there".to_owned()));
+    }
+    let lines: String = lines.iter().map(|(what, text)| format!("  {what:<9}  {text}\n")).collect();
+    format!("{}\n{lines}", policy.name)
+}
+
+fn from(policy: &Policy) -> String {
+    policy.from.as_ref().map_or_else(
+        || "anywhere".to_owned(),
+        |networks| {
+            AddressList::parse(networks.iter().map(ToString::to_string)).unwrap_or_default().to_string()
+        },
+    )
+}
+
+fn keys_of(policy: &Policy) -> String {
+    policy.keys.as_ref().map_or_else(|| "not asked for".to_owned(), |keys| joined(keys))
+}
+
+fn limits(policy: &Policy) -> Vec<String> {
+    let per = match policy.per {
+        LimitPer::Visitor => "a visitor",
+        LimitPer::Service => "a service",
+    };
+    let burst = policy.burst.map(|burst| format!(", {burst} at once")).unwrap_or_default();
+    let limits = [
+        policy.rate.map(|rate| format!("{rate} a second for {per}{burst}")),
+        policy.concurrent.map(|most| format!("{most} at the same time for {per}")),
+        policy.max_body.map(|most| format!("bodies of {}", config::body_size(most))),
+    ];
+    limits.into_iter().flatten().collect()
+}
+
+fn joined(list: &[impl ToString]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn services(known: &PolicyDetails) -> String {
+    match known.holds_for.len() {
+        1 => "the visitors of 1 service".to_owned(),
+        many => format!("the visitors of {many} services"),
+    }
+}
+
+/// What is open to anybody who knows the name, if anything is.
+pub(crate) fn warning(exposure: Exposure) -> String {
+    let Exposure { open, services, new_are_open } = exposure;
+    match (open, new_are_open) {
+        (0, false) => String::new(),
+        (0, true) => "A service that no policy names is open to anybody who knows the name.".to_owned(),
+        (open, _) => format!(
+            "{open} of {services} services {} open to anybody who knows the name.",
+            if open == 1 { "is" } else { "are" }
+        ),
+    }
+}
+
+fn tested(answer: &PolicyTested) -> String {
+    let who =
+        answer.key.as_ref().map_or_else(|| "without a key".to_owned(), |key| format!("with the key {key}"));
+    let mut lines = vec![format!("A visitor from {} {who}, by the policy {}:", answer.from, answer.policy)];
+    lines.extend(answer.steps.iter().map(step));
+    lines.push(match (&answer.refusal, answer.admitted) {
+        (None, _) => "The visitor gets in.".to_owned(),
+        (Some(refusal), true) => {
+            format!(
+                "The visitor gets in, because the policy only counts; else: {} {}.",
+                refusal.status, refusal.error
+            )
+        }
+        (Some(refusal), false) => {
+            format!("The visitor is refused: {} {}. {}", refusal.status, refusal.error, refusal.title)
+        }
+    });
+    lines.join("\n")
+}
+
+fn step(StepView { step, verdict }: &StepView) -> String {
+    let what = match step {
+        PolicyStep::Address => "where it comes from",
+        PolicyStep::AddressLimits => "how much comes from there",
+        PolicyStep::Key => "its key",
+        PolicyStep::KeyLimits => "how much comes with that key, or to the service",
+        PolicyStep::Body => "how long its body is",
+    };
+    let (mark, said) = match verdict {
+        PolicyVerdict::NotAsked => ("·", "not asked for"),
+        PolicyVerdict::Kept => ("✔", "kept"),
+        PolicyVerdict::Broken => ("✘", "not kept"),
+    };
+    format!("{mark} {what}: {said}")
+}

@@ -1,0 +1,137 @@
+//! Which policy a service has. Policies are made when they, their keys or the names of services change, so that a lookup
+//! only hands out what stands at the service.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use petit_engine::name::{Alias, PolicyName, VisitorKeyName};
+use petit_engine::proto::control::ServiceKind;
+use petit_relay::Route;
+use petit_relay::policy::{
+    AddressList, Enforcement, LimitedPer, PolicyLimits, PreviousSecret, RateLimit, ServicePolicy, VisitorKey,
+    VisitorKeys,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::registry::{
+    Enforcement as StoredEnforcement, LimitPer, Policy, PolicyTarget, StoredKey, VisitorRules,
+};
+
+/// What is asked of visitors: of the registry, and of the config file.
+#[derive(Default)]
+pub(super) struct Policies {
+    pub(super) registry: VisitorRules,
+    pub(super) file: Arc<[Policy]>,
+    made: HashMap<PolicyTarget, Arc<ServicePolicy>>,
+}
+
+impl Policies {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Policy> {
+        self.registry.policies.iter().chain(&*self.file)
+    }
+
+    /// True for a policy of the config file that the registry does not have as well.
+    pub(super) fn is_of_file_alone(&self, name: &PolicyName) -> bool {
+        let has = |policies: &[Policy]| policies.iter().any(|policy| policy.name == *name);
+        has(&self.file) && !has(&self.registry.policies)
+    }
+
+    /// Makes all policies anew.
+    pub(super) fn make(&mut self) {
+        let mut made = HashMap::new();
+        for policy in self.all() {
+            let new = Arc::new(compiled(policy, &self.registry.keys));
+            made.extend(policy.services.iter().map(|target| (target.clone(), Arc::clone(&new))));
+        }
+        self.made = made;
+    }
+
+    /// The policy that names a service by its ID, else by an alias, else the default one.
+    pub(super) fn of(&self, route: &Route, aliases: Option<&BTreeSet<Alias>>) -> Option<Arc<ServicePolicy>> {
+        if self.made.is_empty() {
+            return None;
+        }
+        let by_id = self.made.get(&PolicyTarget::Id(route.id));
+        let by_alias = || {
+            aliases.into_iter().flatten().find_map(|alias| self.made.get(&PolicyTarget::Alias(alias.clone())))
+        };
+        let default = || match route.kind {
+            ServiceKind::Http => None,
+            ServiceKind::Tcp => self.made.get(&PolicyTarget::DefaultTcp),
+        };
+        let named = by_id.or_else(by_alias).or_else(default);
+        named.or_else(|| self.made.get(&PolicyTarget::Default)).cloned()
+    }
+
+    /// True when whoever knows the name of a service that no policy names gets in.
+    pub(super) fn default_is_open(&self) -> bool {
+        let default = self.made.get(&PolicyTarget::Default);
+        let default_tcp = self.made.get(&PolicyTarget::DefaultTcp).or(default);
+        [default, default_tcp].into_iter().any(|policy| policy.is_none_or(|policy| is_open(policy)))
+    }
+}
+
+/// True when whoever knows the name of a service gets in, if not as often as they like.
+pub(super) fn is_open(policy: &ServicePolicy) -> bool {
+    !policy.admits_only_chosen()
+}
+
+/// A policy as visits are held to it. A key that was revoked is not in it, so that a policy whose keys were all revoked
+/// lets nobody in.
+pub(super) fn compiled(policy: &Policy, keys: &[StoredKey]) -> ServicePolicy {
+    // Taken apart whole, so that a part that is forgotten here does not compile.
+    let Policy { name, services: _, from, keys: named, rate, burst, concurrent, per, max_body, enforcement } =
+        policy;
+    let holders = |names: &Vec<VisitorKeyName>| {
+        let named = keys.iter().filter(|key| names.contains(&key.name));
+        Arc::new(VisitorKeys::new(named.filter_map(visitor_key)))
+    };
+    ServicePolicy {
+        name: name.clone(),
+        enforcement: match enforcement {
+            StoredEnforcement::Enforce => Enforcement::Enforce,
+            StoredEnforcement::CountOnly => Enforcement::CountOnly,
+        },
+        from: from.as_ref().map(|networks| address_list(networks)),
+        keys: named.as_ref().map(holders),
+        limits: PolicyLimits {
+            per: match per {
+                LimitPer::Visitor => LimitedPer::Visitor,
+                LimitPer::Service => LimitedPer::Service,
+            },
+            rate: rate.map(|per_second| RateLimit { per_second, burst: burst.unwrap_or(per_second) }),
+            concurrent: *concurrent,
+            max_body: *max_body,
+        },
+    }
+}
+
+/// They were networks before they were kept; what is none of them lets nobody in.
+fn address_list(networks: &[IpNet]) -> AddressList {
+    AddressList::parse(networks.iter().map(ToString::to_string)).unwrap_or_default()
+}
+
+fn visitor_key(key: &StoredKey) -> Option<VisitorKey> {
+    let previous = key.previous.map(|(hash, until)| PreviousSecret { hash, until: until.into() });
+    let hash = key.hash.filter(|_| key.revoked.is_none())?;
+    Some(VisitorKey { id: key.id, name: key.name.clone(), hash, previous })
+}
+
+/// How many services whoever knows a name can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exposure {
+    /// Services that are open to anybody who knows their name.
+    pub open: usize,
+    /// All services.
+    pub services: usize,
+    /// Whether the services that no policy names are, those that are yet to come among them.
+    pub new_are_open: bool,
+}
+
+impl Exposure {
+    /// True when more is open than it was.
+    pub fn is_more_than(self, before: Self) -> bool {
+        self.open > before.open || self.new_are_open && !before.new_are_open
+    }
+}

@@ -1,0 +1,179 @@
+//! Which policy a lookup hands out, and when.
+
+use petit_engine::name::{PolicyName, VisitorKeyName};
+use petit_relay::policy::ServicePolicy;
+
+use super::*;
+use crate::registry::{Conflict, Edit, FileConflict, Policy, PolicyEdit, PolicyPart, PolicyTarget};
+
+impl Bed {
+    async fn set(&self, name: &str, services: &[&str]) -> Result<Policy, StoreError> {
+        let services = services.iter().map(|target| target.parse().unwrap()).collect();
+        let edit = PolicyEdit {
+            services: Some(services),
+            rate: Edit::To(7.try_into().unwrap()),
+            ..PolicyEdit::of(name.parse().unwrap())
+        };
+        self.directory.set_policy(edit, Actor::Operator).await
+    }
+
+    fn policy_of(&self, id: &RegisteredId) -> Option<Arc<ServicePolicy>> {
+        self.directory.service(id).unwrap().policy
+    }
+
+    fn name_of(&self, id: &RegisteredId) -> Option<String> {
+        self.policy_of(id).map(|policy| policy.name.to_string())
+    }
+}
+
+fn in_file(name: &str, services: &[&str]) -> Policy {
+    let services = services.iter().map(|target| target.parse().unwrap()).collect();
+    Policy { services, ..Policy::named(name.parse().unwrap()) }
+}
+
+#[tokio::test]
+async fn a_policy_by_id_goes_before_one_by_alias_and_that_before_the_default_one() {
+    let bed = Bed::new().await;
+    let id = bed.enrolled().await.id;
+    assert_eq!(bed.policy_of(&id), None, "open to anybody who knows the name");
+    bed.set("rest", &["default"]).await.unwrap();
+    assert_eq!(bed.name_of(&id).unwrap(), "rest");
+    bed.set("acme", &["acme"]).await.unwrap();
+    assert_eq!(bed.name_of(&id).unwrap(), "rest");
+    bed.directory.add_alias(id, "acme".parse().unwrap(), false, Actor::Operator).await.unwrap();
+    assert_eq!(bed.name_of(&id).unwrap(), "acme");
+    let refused = bed.set("own", &[id.as_str()]).await.unwrap_err();
+    assert!(refused.to_string().contains("acme") && refused.to_string().contains("own"), "{refused}");
+    bed.directory.remove_alias(id, "acme".parse().unwrap(), Actor::Operator).await.unwrap();
+    assert_eq!(bed.name_of(&id).unwrap(), "rest");
+    bed.set("own", &[id.as_str()]).await.unwrap();
+    assert_eq!(bed.name_of(&id).unwrap(), "own");
+
+    let add = bed.directory.add_alias(id, "acme".parse().unwrap(), false, Actor::Operator).await;
+    let refused = add.unwrap_err().to_string();
+    assert!(refused.contains("acme") && refused.contains("own"), "{refused}");
+
+    for name in ["own", "rest"] {
+        bed.directory.remove_policy(name.parse().unwrap(), Actor::Operator).await.unwrap();
+    }
+    assert_eq!(bed.policy_of(&id), None);
+}
+
+#[tokio::test]
+async fn raw_tcp_services_have_a_default_of_their_own() {
+    let bed = Bed::new().await;
+    let device = bed.enrolled().await;
+    let offer = vec![("db".parse().unwrap(), ServiceKind::Tcp)];
+    let announced = bed.directory.announce(device.device, offer).await;
+    let tcp = announced.services[0].as_ref().unwrap().id;
+    bed.set("rest", &["default"]).await.unwrap();
+    assert_eq!(bed.name_of(&tcp).unwrap(), "rest", "fail closed: it is not open because it is raw TCP");
+    bed.set("local", &["default-tcp"]).await.unwrap();
+    assert_eq!(
+        (bed.name_of(&tcp).unwrap(), bed.name_of(&device.id).unwrap()),
+        ("local".into(), "rest".into())
+    );
+    let later = bed.enrolled().await.id;
+    assert_eq!(bed.name_of(&later).unwrap(), "rest", "one that comes later has it from its beginning");
+}
+
+#[tokio::test]
+async fn a_key_lets_in_from_the_moment_it_is_answered_and_a_revoked_one_no_longer() {
+    let bed = Bed::new().await;
+    let id = bed.enrolled().await.id;
+    let key: VisitorKeyName = "billing".parse().unwrap();
+    let keys = |bed: &Bed| bed.policy_of(&id).unwrap().keys.clone().unwrap().iter().count();
+    bed.directory.create_key(key.clone(), Actor::Operator).await.unwrap();
+    let edit = PolicyEdit {
+        services: Some(vec![PolicyTarget::Default]),
+        keys: Edit::To(vec![key.clone()]),
+        ..PolicyEdit::of("cloud".parse().unwrap())
+    };
+    bed.directory.set_policy(edit, Actor::Operator).await.unwrap();
+    assert_eq!(keys(&bed), 1);
+    let hour = Duration::from_secs(3600);
+    let (_, rotated) = bed.directory.rotate_key(key.clone(), hour, Actor::Operator).await.unwrap();
+    let policy = bed.policy_of(&id).unwrap();
+    let held = policy.keys.as_ref().unwrap().iter().next().unwrap().clone();
+    assert_eq!(Some(held.hash), rotated.hash);
+    assert_eq!(held.previous.map(|it| it.hash), rotated.previous.map(|(hash, _)| hash));
+    bed.directory.revoke_key(key, Actor::Operator).await.unwrap();
+    assert_eq!(keys(&bed), 0, "and the policy goes on asking for one");
+}
+
+#[tokio::test]
+async fn a_policy_that_stays_as_it_is_stays_the_same_one_whatever_else_changes() {
+    let bed = Bed::new().await;
+    let id = bed.enrolled().await.id;
+    bed.set("rest", &["default"]).await.unwrap();
+    let before = bed.policy_of(&id).unwrap();
+    let mut told = bed.directory.changes();
+    bed.set("other", &["other"]).await.unwrap();
+    assert!(Arc::ptr_eq(&before, &bed.policy_of(&id).unwrap()));
+    assert!(told.try_recv().is_err(), "it concerns nobody");
+    bed.set("own", &[id.as_str()]).await.unwrap();
+    assert!(told.try_recv().unwrap().policies);
+}
+
+#[tokio::test]
+async fn the_config_files_policies_fit_to_the_registry_or_are_refused_where_they_do_not() {
+    let bed = Bed::new().await;
+    let id = bed.enrolled().await.id;
+    bed.directory.add_alias(id, "acme".parse().unwrap(), false, Actor::Operator).await.unwrap();
+    bed.set("rest", &["default"]).await.unwrap();
+    bed.set("own", &[id.as_str()]).await.unwrap();
+    let name = |name: &str| name.parse::<PolicyName>().unwrap();
+    let keyed = Policy { keys: Some(vec!["nobody".parse().unwrap()]), ..in_file("f", &["other"]) };
+    let alias = PolicyTarget::Alias("acme".parse().unwrap());
+    let overlap = Conflict::PoliciesOverlap { one: name("own"), other: name("f"), target: alias };
+    for (file, part, conflict) in [
+        (in_file("rest", &["other"]), PolicyPart::Name, Conflict::PolicyInBoth(name("rest"))),
+        (keyed, PolicyPart::Keys, Conflict::NoKey("nobody".parse().unwrap())),
+        (in_file("f", &["acme"]), PolicyPart::Services, overlap),
+    ] {
+        let fine = in_file("fine", &["elsewhere"]);
+        let refused = bed.directory.use_file(Arc::from([fine, file])).unwrap_err();
+        assert_eq!(refused, FileConflict { place: 1, part, conflict });
+    }
+    assert_eq!(bed.directory.policies().1.len(), 0, "nothing was changed");
+    assert_eq!(bed.name_of(&id).unwrap(), "own");
+    bed.directory.remove_policy(name("own"), Actor::Operator).await.unwrap();
+    bed.directory.use_file(Arc::from([in_file("f", &["acme"])])).unwrap();
+    assert_eq!(bed.name_of(&id).unwrap(), "f");
+    let refused = bed.set("f", &["other"]).await.unwrap_err();
+    assert!(refused.to_string().contains("config file"), "{refused}");
+    bed.directory.reload().await.unwrap();
+    assert_eq!(bed.name_of(&id).unwrap(), "f", "the file's stay when the registry is read anew");
+    bed.directory.use_file(Arc::default()).unwrap();
+    assert_eq!(bed.name_of(&id).unwrap(), "rest");
+}
+
+#[tokio::test]
+async fn a_service_is_open_as_long_as_no_address_and_no_key_is_asked_for() {
+    let bed = Bed::new().await;
+    let exposure = |bed: &Bed| {
+        let Exposure { open, services, new_are_open } = bed.directory.exposure();
+        (open, services, new_are_open)
+    };
+    assert_eq!(exposure(&bed), (0, 0, true));
+    let id = bed.enrolled().await.id;
+    bed.set("limits", &["default"]).await.unwrap();
+    assert_eq!(exposure(&bed), (1, 1, true));
+    let loopback = || Edit::To(vec!["127.0.0.0/8".parse().unwrap()]);
+    let own = PolicyEdit {
+        services: Some(vec![id.as_str().parse().unwrap()]),
+        from: loopback(),
+        ..PolicyEdit::of("own".parse().unwrap())
+    };
+    bed.directory.set_policy(own, Actor::Operator).await.unwrap();
+    assert_eq!(exposure(&bed), (0, 1, true));
+    let limits = PolicyEdit { from: loopback(), ..PolicyEdit::of("limits".parse().unwrap()) };
+    bed.directory.set_policy(limits, Actor::Operator).await.unwrap();
+    assert_eq!(exposure(&bed), (0, 1, false));
+    let counts = PolicyEdit {
+        enforcement: Some(crate::registry::Enforcement::CountOnly),
+        ..PolicyEdit::of("own".parse().unwrap())
+    };
+    bed.directory.set_policy(counts, Actor::Operator).await.unwrap();
+    assert_eq!(exposure(&bed), (1, 1, false));
+}

@@ -1,0 +1,205 @@
+//! Policies and visitors' keys: looked up, and changed through the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use petit_engine::name::{Alias, PolicyName, RegisteredId, VisitorKeyId, VisitorKeyName};
+use petit_relay::policy::{KeySecret, ServicePolicy};
+use petit_relay::{Change, Route};
+use secrecy::SecretString;
+
+use super::policies::{Exposure, compiled, is_open};
+use super::{Asker, Directory, Lookup};
+use crate::registry::{
+    Actor, Conflict, FileConflict, NewKey, Policy, PolicyEdit, StoreError, StoredKey, VisitorRules,
+    check_file, check_overlap,
+};
+use crate::store::Store;
+
+impl Lookup {
+    /// Policies and keys of the registry in place of those that were known.
+    pub(super) fn set_visitor_rules(&mut self, rules: VisitorRules, concerned: &mut Change) {
+        self.policies.registry = rules;
+        self.policies.make();
+        self.assign_all(concerned);
+    }
+
+    /// Those of another state of the registry, with the same config file.
+    pub(super) fn with_file_of(mut self, before: &Self) -> Self {
+        self.policies.file = Arc::clone(&before.policies.file);
+        self.policies.make();
+        self.assign_all(&mut Change::default());
+        self
+    }
+
+    fn assign_all(&mut self, concerned: &mut Change) {
+        let Self { services, aliases_of, policies, .. } = self;
+        for (id, service) in services {
+            let policy = policies.of(&service.route, aliases_of.get(id));
+            if service.route.policy != policy {
+                service.route.policy = policy;
+                concerned.policies = true;
+            }
+        }
+    }
+
+    /// Gives one service its policy; after its names or what it speaks have changed.
+    pub(super) fn assign(&mut self, id: &RegisteredId, concerned: &mut Change) {
+        let Self { services, aliases_of, policies, .. } = self;
+        if let Some(service) = services.get_mut(id) {
+            let policy = policies.of(&service.route, aliases_of.get(id));
+            if service.route.policy != policy {
+                service.route.policy = policy;
+                concerned.devices.push(service.route.device);
+                concerned.policies_of.push(*id);
+            }
+        }
+    }
+}
+
+impl Directory {
+    /// The policies of the registry, and those of the config file.
+    pub fn policies(&self) -> (Vec<Policy>, Arc<[Policy]>) {
+        let tables = self.read();
+        (tables.policies.registry.policies.clone(), Arc::clone(&tables.policies.file))
+    }
+
+    /// Visitors' keys; those that were revoked, too.
+    pub fn visitor_keys(&self) -> Vec<StoredKey> {
+        self.read().policies.registry.keys.clone()
+    }
+
+    /// A policy as visits are held to it.
+    pub fn policy(&self, name: &PolicyName) -> Option<ServicePolicy> {
+        let tables = self.read();
+        let policy = tables.policies.all().find(|policy| policy.name == *name)?;
+        Some(compiled(policy, &tables.policies.registry.keys))
+    }
+
+    /// The services that have a policy, by their registered IDs. Walks over all services.
+    pub fn services_of(&self, name: &PolicyName) -> Vec<RegisteredId> {
+        let tables = self.read();
+        let has_it = |route: &Route| route.policy.as_ref().is_some_and(|policy| policy.name == *name);
+        let services = tables.services.values().map(|service| &service.route);
+        services.filter(|route| has_it(route)).map(|route| route.id).collect()
+    }
+
+    /// How many services are open to anybody who knows their name. Walks over all services.
+    pub fn exposure(&self) -> Exposure {
+        let tables = self.read();
+        let routes = tables.services.values().map(|service| &service.route);
+        let open = routes.filter(|route| route.policy.as_deref().is_none_or(is_open)).count();
+        let new_are_open = tables.policies.default_is_open();
+        Exposure { open, services: tables.services.len(), new_are_open }
+    }
+
+    /// Puts the policies of the config file in force.
+    ///
+    /// # Errors
+    /// [`FileConflict`] when one does not fit to the registry; nothing has changed then.
+    pub fn use_file(&self, file: Arc<[Policy]>) -> Result<(), FileConflict> {
+        let mut tables = self.write();
+        let owner = |alias: &Alias| tables.aliases.get(alias.as_str()).copied();
+        let VisitorRules { policies, keys } = &tables.policies.registry;
+        let is_key = |name: &VisitorKeyName| keys.iter().any(|key| key.name == *name);
+        check_file(&file, policies, is_key, owner)?;
+        let concerned = tables.set_file(file);
+        drop(tables);
+        self.tell(concerned);
+        Ok(())
+    }
+
+    /// As [`Directory::use_file`], whatever is wrong with them: for commands that put that right.
+    pub fn take_file(&self, file: Arc<[Policy]>) {
+        self.write().set_file(file);
+    }
+
+    /// Changes a policy of the registry, or makes one. It is in force when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn set_policy(&self, edit: PolicyEdit, actor: Actor) -> Result<Policy, StoreError> {
+        let this = self.clone();
+        let set = move |store: Arc<dyn Store>| async move {
+            let beside = Arc::clone(&this.read().policies.file);
+            store.set_policy(edit, beside, actor).await
+        };
+        self.change(Asker::Operator, set).await
+    }
+
+    /// Takes a policy out of the registry.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn remove_policy(&self, name: PolicyName, actor: Actor) -> Result<(), StoreError> {
+        let this = self.clone();
+        let remove = move |store: Arc<dyn Store>| async move {
+            if this.read().policies.is_of_file_alone(&name) {
+                return Err(Conflict::PolicyInFile(name).into());
+            }
+            Ok(((), store.remove_policy(name, actor).await?))
+        };
+        self.change(Asker::Operator, remove).await
+    }
+
+    /// Makes a key for visitors. Returns it as they send it; nobody can ask for it again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn create_key(&self, name: VisitorKeyName, actor: Actor) -> Result<SecretString, StoreError> {
+        let create = move |store: Arc<dyn Store>| async move {
+            let (id, secret) = (VisitorKeyId::random()?, KeySecret::random()?);
+            let delta = store.create_key(NewKey { id, name, hash: secret.hash() }, actor).await?;
+            Ok((secret.shown(id), delta))
+        };
+        self.change(Asker::Operator, create).await
+    }
+
+    /// Gives a key another secret; see [`Directory::create_key`]. The one from before is good for `overlap`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn rotate_key(
+        &self,
+        name: VisitorKeyName,
+        overlap: Duration,
+        actor: Actor,
+    ) -> Result<(SecretString, StoredKey), StoreError> {
+        let rotate = move |store: Arc<dyn Store>| async move {
+            let secret = KeySecret::random()?;
+            let (key, delta) = store.rotate_key(name, secret.hash(), overlap, actor).await?;
+            Ok(((secret.shown(key.id), key), delta))
+        };
+        self.change(Asker::Operator, rotate).await
+    }
+
+    /// Ends a key for good. It lets nobody in any more when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn revoke_key(&self, name: VisitorKeyName, actor: Actor) -> Result<(), StoreError> {
+        let revoke =
+            move |store: Arc<dyn Store>| async move { Ok(((), store.revoke_key(name, actor).await?)) };
+        self.change(Asker::Operator, revoke).await
+    }
+
+    /// Whether a service may get an alias: another policy than the service's may name it.
+    pub(super) fn check_alias_policy(&self, id: RegisteredId, alias: &Alias) -> Result<(), StoreError> {
+        let tables = self.read();
+        let owner = |named: &Alias| match named == alias {
+            true => Some(id),
+            false => tables.aliases.get(named.as_str()).copied(),
+        };
+        Ok(check_overlap(tables.policies.all(), owner)?)
+    }
+}
+
+impl Lookup {
+    fn set_file(&mut self, file: Arc<[Policy]>) -> Change {
+        let mut concerned = Change::default();
+        self.policies.file = file;
+        self.policies.make();
+        self.assign_all(&mut concerned);
+        concerned
+    }
+}

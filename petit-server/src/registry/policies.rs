@@ -1,0 +1,264 @@
+//! Policies and visitors' keys: who may set, rotate and take away what, and what is refused.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use petit_engine::name::{Alias, PolicyName, RegisteredId, VisitorKeyName};
+use petit_relay::policy::{AddressList, KeyHash};
+
+use super::change::Actor;
+use super::changes::ChangeBody;
+use super::error::{Conflict, StoreError};
+use super::model::Delta;
+use super::policy::{LIST_MAX, NewKey, Policy, PolicyEdit, PolicyTarget, StoredKey, VisitorRules};
+use super::rows::Rows;
+use super::rules::Registry;
+
+impl<R: Rows> Registry<'_, R> {
+    /// Changes a policy, or makes one. `beside` are those that the config file has: a name stands in one of the two, and
+    /// a service in one policy. Returns the policy as it is now.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a [`Conflict`] when it is the file's, names what there is not, or what another one names.
+    pub async fn set_policy(
+        mut self,
+        edit: PolicyEdit,
+        beside: &[Policy],
+        actor: Actor,
+    ) -> Result<(Policy, Delta), StoreError> {
+        if beside.iter().any(|policy| policy.name == edit.name) {
+            return Err(Conflict::PolicyInFile(edit.name).into());
+        }
+        let mut policies = self.rows.policies().await?;
+        let known = policies.iter().position(|policy| policy.name == edit.name);
+        let before = known.map(|place| policies.swap_remove(place));
+        let was = before.clone().unwrap_or_else(|| Policy::named(edit.name.clone()));
+        let policy = edit.applied_to(was);
+        if before.as_ref() == Some(&policy) {
+            return Ok((policy, self.delta));
+        }
+        check_lists(&policy)?;
+        self.check_keys(&policy).await?;
+        let mut owners = BTreeMap::new();
+        let named_before =
+            |target: &PolicyTarget| before.as_ref().is_some_and(|before| before.services.contains(target));
+        for target in policies.iter().chain(beside).chain([&policy]).flat_map(|policy| &policy.services) {
+            match target {
+                PolicyTarget::Alias(alias) => {
+                    if let Some(id) = self.rows.alias(alias).await? {
+                        owners.insert(alias.clone(), id);
+                    }
+                }
+                // One that was named before may have ended since: its customer must not stand in the way of changes.
+                PolicyTarget::Id(id) if policy.services.contains(target) && !named_before(target) => {
+                    if self.rows.service(id).await?.is_none() {
+                        return Err(Conflict::NoService(*id).into());
+                    }
+                }
+                PolicyTarget::Id(_) | PolicyTarget::Default | PolicyTarget::DefaultTcp => {}
+            }
+        }
+        let all = policies.iter().chain(beside).chain([&policy]);
+        check_overlap(all, |alias| owners.get(alias).copied())?;
+        self.rows.put_policy(&policy, self.now).await?;
+        self.record(actor, &policy.name, &ChangeBody::PolicySet { policy: policy.clone() }).await?;
+        self.load_visitor_rules().await?;
+        Ok((policy, self.delta))
+    }
+
+    /// Takes a policy away. Its services have the default one then, or none.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::NoPolicy`] when there is none of this name.
+    pub async fn remove_policy(mut self, name: PolicyName, actor: Actor) -> Result<Delta, StoreError> {
+        if !self.rows.policies().await?.iter().any(|policy| policy.name == name) {
+            return Err(Conflict::NoPolicy(name).into());
+        }
+        self.rows.delete_policy(&name).await?;
+        self.record(actor, &name, &ChangeBody::PolicyRemoved {}).await?;
+        self.load_visitor_rules().await?;
+        Ok(self.delta)
+    }
+
+    /// Keeps a new key for visitors. One that was revoked has freed its name.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::KeyExists`].
+    pub async fn create_key(mut self, key: NewKey, actor: Actor) -> Result<Delta, StoreError> {
+        let NewKey { id, name, hash } = key;
+        if self.key_called(&name).await?.is_some_and(|known| known.revoked.is_none()) {
+            return Err(Conflict::KeyExists(name).into());
+        }
+        let key = StoredKey {
+            id,
+            name,
+            hash: Some(hash),
+            previous: None,
+            created: self.now,
+            rotated: None,
+            revoked: None,
+        };
+        self.rows.put_visitor_key(&key).await?;
+        self.record(actor, &key.name, &ChangeBody::KeyCreated { id }).await?;
+        self.load_visitor_rules().await?;
+        Ok(self.delta)
+    }
+
+    /// Gives a key another secret. The one from before goes on being good for `overlap`; one from before that does not.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::NoKey`].
+    pub async fn rotate_key(
+        mut self,
+        name: &VisitorKeyName,
+        hash: KeyHash,
+        overlap: Duration,
+        actor: Actor,
+    ) -> Result<(StoredKey, Delta), StoreError> {
+        let mut key = self.live_key(name).await?;
+        let until = self.now + overlap;
+        let before = key.hash.replace(hash).filter(|_| !overlap.is_zero());
+        key.previous = before.map(|before| (before, until));
+        key.rotated = Some(self.now);
+        self.rows.put_visitor_key(&key).await?;
+        let previous_until = key.previous.map(|(_, until)| until);
+        self.record(actor, name, &ChangeBody::KeyRotated { id: key.id, previous_until }).await?;
+        self.load_visitor_rules().await?;
+        Ok((key, self.delta))
+    }
+
+    /// Ends a key for good. Its name stays known, so that a policy that names it goes on asking for a key.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`Conflict::NoKey`].
+    pub async fn revoke_key(mut self, name: &VisitorKeyName, actor: Actor) -> Result<Delta, StoreError> {
+        let key = self.live_key(name).await?;
+        let key = StoredKey { hash: None, previous: None, revoked: Some(self.now), ..key };
+        self.rows.put_visitor_key(&key).await?;
+        self.record(actor, name, &ChangeBody::KeyRevoked { id: key.id }).await?;
+        self.load_visitor_rules().await?;
+        Ok(self.delta)
+    }
+
+    async fn live_key(&mut self, name: &VisitorKeyName) -> Result<StoredKey, StoreError> {
+        let known = self.key_called(name).await?.filter(|key| key.revoked.is_none());
+        Ok(known.ok_or_else(|| Conflict::NoKey(name.clone()))?)
+    }
+
+    async fn key_called(&mut self, name: &VisitorKeyName) -> Result<Option<StoredKey>, StoreError> {
+        Ok(self.rows.visitor_keys().await?.into_iter().find(|key| key.name == *name))
+    }
+
+    /// Every key that a policy names has to be known.
+    async fn check_keys(&mut self, policy: &Policy) -> Result<(), StoreError> {
+        for name in policy.keys.iter().flatten() {
+            if self.key_called(name).await?.is_none() {
+                return Err(Conflict::NoKey(name.clone()).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// They are few, and change seldom: lookups get all of them anew.
+    async fn load_visitor_rules(&mut self) -> Result<(), StoreError> {
+        let (policies, keys) = (self.rows.policies().await?, self.rows.visitor_keys().await?);
+        self.delta.added.visitors = Some(VisitorRules { policies, keys });
+        Ok(())
+    }
+}
+
+/// Whether a policy says whose visitors it is about, and says no more than can be looked through for a request.
+fn check_lists(policy: &Policy) -> Result<(), Conflict> {
+    let name = || policy.name.clone();
+    if policy.services.is_empty() {
+        return Err(Conflict::PolicyOfNothing(name()));
+    }
+    let lists = [
+        policy.services.len(),
+        policy.from.as_ref().map_or(0, Vec::len),
+        policy.keys.as_ref().map_or(0, Vec::len),
+    ];
+    if lists.into_iter().any(|length| length > LIST_MAX) {
+        return Err(Conflict::PolicyTooLong { policy: name(), most: LIST_MAX });
+    }
+    // They may come as networks from a program, past what a command line or a file are told.
+    let networks = policy.from.iter().flatten().map(ToString::to_string);
+    if let Err(problem) = AddressList::parse(networks) {
+        return Err(Conflict::PolicyAddress { policy: name(), problem: Box::new(problem) });
+    }
+    if policy.burst.is_some() && policy.rate.is_none() {
+        return Err(Conflict::BurstWithoutRate(name()));
+    }
+    Ok(())
+}
+
+/// Whether each service is named by one policy at most. `owner` says whose an alias is.
+///
+/// # Errors
+/// [`Conflict::PoliciesOverlap`] with the first two that name the same.
+pub fn check_overlap<'a>(
+    policies: impl Iterator<Item = &'a Policy>,
+    owner: impl Fn(&Alias) -> Option<RegisteredId>,
+) -> Result<(), Conflict> {
+    let mut named: BTreeMap<PolicyTarget, &PolicyName> = BTreeMap::new();
+    for policy in policies {
+        for target in &policy.services {
+            let service = match target {
+                PolicyTarget::Alias(alias) => owner(alias).map_or_else(|| target.clone(), PolicyTarget::Id),
+                PolicyTarget::Id(_) | PolicyTarget::Default | PolicyTarget::DefaultTcp => target.clone(),
+            };
+            if let Some(other) = named.insert(service, &policy.name).filter(|other| **other != policy.name) {
+                let (one, other, target) = (other.clone(), policy.name.clone(), target.clone());
+                return Err(Conflict::PoliciesOverlap { one, other, target });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Which part of a policy of the config file is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyPart {
+    Name,
+    Services,
+    Keys,
+}
+
+/// A policy of the config file does not fit to the registry, or to another one of the file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{conflict}")]
+pub struct FileConflict {
+    /// Its place among those of the file.
+    pub place: usize,
+    pub part: PolicyPart,
+    pub conflict: Conflict,
+}
+
+/// Whether the policies of the config file fit to those of the registry and to its keys. `owner` says whose an alias is.
+///
+/// # Errors
+/// [`FileConflict`] for the first that does not.
+pub fn check_file(
+    file: &[Policy],
+    registry: &[Policy],
+    is_key: impl Fn(&VisitorKeyName) -> bool,
+    owner: impl Fn(&Alias) -> Option<RegisteredId>,
+) -> Result<(), FileConflict> {
+    for (place, policy) in file.iter().enumerate() {
+        if registry.iter().any(|known| known.name == policy.name) {
+            let conflict = Conflict::PolicyInBoth(policy.name.clone());
+            return Err(FileConflict { place, part: PolicyPart::Name, conflict });
+        }
+        if let Some(unknown) = policy.keys.iter().flatten().find(|name| !is_key(name)) {
+            let conflict = Conflict::NoKey(unknown.clone());
+            return Err(FileConflict { place, part: PolicyPart::Keys, conflict });
+        }
+        let so_far = file.get(..=place).unwrap_or(file);
+        check_overlap(registry.iter().chain(so_far), &owner).map_err(|conflict| FileConflict {
+            place,
+            part: PolicyPart::Services,
+            conflict,
+        })?;
+    }
+    Ok(())
+}

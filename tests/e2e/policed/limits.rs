@@ -1,0 +1,178 @@
+//! How often, how many at the same time, and how much.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::Request;
+use hyper::body::Frame;
+use petit_relay::Failure;
+use petit_relay::policy::{Enforcement, LimitedPer, PolicyLimits, ServicePolicy};
+use petit_tests::soon;
+use petit_tests::visitor::{Answer, h2_request, request};
+
+use super::{World, asking_for, at_once, connect_from, key, open, some};
+
+async fn ask(world: &World, from: &str, key: Option<&str>) -> Answer {
+    let mut asked = request(&world.host(), "GET", "/", Empty::<Bytes>::new());
+    if let Some(key) = key {
+        asked.headers_mut().insert("petit-key", key.parse().unwrap());
+    }
+    send(world, from, asked).await
+}
+
+async fn send(world: &World, from: &str, asked: Request<Empty<Bytes>>) -> Answer {
+    let tcp = connect_from(from, world.plain.front()).await;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(tcp)).await.unwrap();
+    tokio::spawn(connection);
+    petit_tests::visitor::whole(soon("an answer", sender.send_request(asked)).await.unwrap()).await
+}
+
+/// Asks until there is more than the rate allows; how often that was answered by the service.
+async fn until_refused(world: &World, mut ask: impl AsyncFnMut(u32) -> Answer) -> u32 {
+    let before = world.web.requests();
+    let asking = async {
+        let mut number = 0;
+        while ask(number).await.petit_error().as_deref() != Some("too-many-requests") {
+            number += 1;
+        }
+    };
+    soon("the end of what is allowed", asking).await;
+    u32::try_from(world.web.requests() - before).unwrap()
+}
+
+/// An address that nobody else has.
+fn address(number: u32) -> String {
+    std::net::Ipv4Addr::from(0x7f01_0000 + number).to_string()
+}
+
+#[tokio::test]
+async fn requests_beyond_the_rate_of_an_address_are_told_when_to_come_back_also_after_a_reconnect() {
+    const BURST: u32 = 60;
+    let mut world = World::start(Some(ServicePolicy { limits: at_once(BURST), ..open() })).await;
+    assert!(until_refused(&world, async |_| ask(&world, "127.0.0.2", None).await).await >= BURST);
+    let refused = async {
+        loop {
+            let answer = ask(&world, "127.0.0.2", None).await;
+            if answer.status != 200 {
+                return answer;
+            }
+        }
+    };
+    let refused = soon("a refusal", refused).await;
+    assert_eq!((refused.status.as_u16(), refused.petit_error().as_deref()), (429, Some("too-many-requests")));
+    let seconds: u32 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=5).contains(&seconds));
+    assert_eq!(ask(&world, "127.0.0.3", None).await.status, 200, "another address has a rate of its own");
+    world.reconnected().await;
+    let fresh = until_refused(&world, async |_| ask(&world, "127.0.0.2", None).await).await;
+    assert!(fresh < BURST / 2, "a client that comes back brings no fresh allowance: {fresh}");
+}
+
+#[tokio::test]
+async fn a_key_has_one_rate_wherever_it_is_shown() {
+    let ((billing, shown), (sync, other)) = (key("billing"), key("sync"));
+    let world = World::start(Some(ServicePolicy { limits: at_once(2), ..asking_for([billing, sync]) })).await;
+    let passed =
+        until_refused(&world, async |number| ask(&world, &address(number), Some(&shown)).await).await;
+    assert!(passed >= 2, "{passed}");
+    assert_eq!(ask(&world, "127.0.0.4", Some(&other)).await.status, 200, "another key has a rate of its own");
+    let guessed = until_refused(&world, async |_| ask(&world, "127.0.0.5", Some("wrong")).await).await;
+    assert_eq!(guessed, 0, "and keys are not guessed for ever");
+}
+
+#[tokio::test]
+async fn a_whole_service_may_have_one_limit() {
+    let limits = PolicyLimits { per: LimitedPer::Service, ..at_once(2) };
+    let world = World::start(Some(ServicePolicy { limits, ..open() })).await;
+    assert!(until_refused(&world, async |number| ask(&world, &address(number), None).await).await >= 2);
+}
+
+#[tokio::test]
+async fn requests_and_websockets_count_as_under_way_until_they_are_over() {
+    let limits = PolicyLimits { concurrent: Some(some(2)), ..PolicyLimits::default() };
+    let mut world = World::start(Some(ServicePolicy { limits, ..open() })).await;
+    let host = world.host();
+    let (visitor, asked) = (world.plain, request(&host, "GET", "/wait", Empty::<Bytes>::new()));
+    let waiting = tokio::spawn(async move { visitor.open(asked).await });
+    soon("the request", world.web.until_waiting(1)).await;
+    let socket = crate::traffic::websocket::socket(world.plain.tcp().await, &host, "/ws").await;
+    soon("the WebSocket", world.web.until_sockets(1)).await;
+    let refused = world.plain.get(&host, "/").await;
+    assert_eq!(refused.petit_error().as_deref(), Some("too-many-requests"));
+    world.next().await;
+
+    world.web.let_go();
+    waiting.await.unwrap().into_body().collect().await.unwrap();
+    world.next().await;
+    assert_eq!(world.plain.get(&host, "/").await.status, 200, "the request is over");
+    world.next().await;
+    let second = crate::traffic::websocket::socket(world.plain.tcp().await, &host, "/ws").await;
+    assert_eq!(world.plain.get(&host, "/").await.status, 429, "two WebSockets are under way");
+    world.next().await;
+    drop((socket, second));
+    world.next().await;
+    world.next().await;
+    for _ in 0..3 {
+        assert_eq!(world.plain.get(&host, "/").await.status, 200);
+    }
+}
+
+/// A body of pieces, which says nothing of its length.
+fn pieces(
+    bytes: usize,
+) -> StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, std::io::Error>>> {
+    let pieces = vec![Bytes::from_static(b"0123456789"); bytes / 10];
+    StreamBody::new(futures_util::stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece)))))
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused_also_where_it_does_not_say_how_long_it_is() {
+    let limits = PolicyLimits { max_body: Some(100), ..PolicyLimits::default() };
+    let world = World::start(Some(ServicePolicy { limits, ..open() })).await;
+    let (visitor, host) = (world.plain, world.host());
+    let post = async |bytes: usize| {
+        let body = Full::new(Bytes::from(vec![b'x'; bytes]));
+        let said = visitor.send(request(&host, "POST", "/sum", body.clone())).await;
+        let streamed = visitor.send(request(&host, "POST", "/sum", pieces(bytes).boxed_unsync())).await;
+        let mut h2 = visitor.connect_h2().await;
+        let h2_said = soon(
+            "an answer",
+            h2.send_request(h2_request(
+                &host,
+                "POST",
+                "/sum",
+                body.boxed_unsync().map_err(|e| match e {}).boxed_unsync(),
+            )),
+        )
+        .await;
+        let mut h2 = visitor.connect_h2().await;
+        let h2_streamed = soon(
+            "an answer",
+            h2.send_request(h2_request(&host, "POST", "/sum", pieces(bytes).boxed_unsync())),
+        )
+        .await;
+        [said.status, streamed.status, h2_said.unwrap().status(), h2_streamed.unwrap().status()]
+            .map(|status| status.as_u16())
+    };
+    assert_eq!(post(100).await, [200; 4]);
+    assert_eq!(post(110).await, [413; 4]);
+    let answer = visitor.post(&host, "/sum", vec![b'x'; 101]).await;
+    assert_eq!(answer.petit_error().as_deref(), Some("body-too-long"));
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_for_a_policy_that_only_counts_passes_and_is_counted_once() {
+    let limits = PolicyLimits { max_body: Some(100), ..PolicyLimits::default() };
+    let policy = ServicePolicy { limits, enforcement: Enforcement::CountOnly, ..open() };
+    let mut world = World::start(Some(policy)).await;
+    let host = world.host();
+    for (bytes, would_refuse) in [(100, None), (500, Some(Failure::BodyTooLong))] {
+        let said = request(&host, "POST", "/sum", Full::new(Bytes::from(vec![b'x'; bytes])));
+        assert_eq!(world.plain.send(said).await.status, 200);
+        assert_eq!(world.next().await.would_refuse, would_refuse);
+        let streamed = request(&host, "POST", "/sum", pieces(bytes).boxed_unsync());
+        assert_eq!(world.plain.send(streamed).await.status, 200);
+        assert_eq!(world.next().await.would_refuse, would_refuse);
+    }
+    assert_eq!(world.relay.counts().policies.counted, 2);
+}
