@@ -51,6 +51,8 @@ async fn an_operator_sees_who_has_changed_what_and_that_the_log_is_whole() {
     assert_eq!(one.json()["changes"][0]["version"], 2);
     let shown = server.run(["audit", "list"]).await.ok();
     assert!(shown.out.contains("invite-made") && shown.out.contains("operator"), "{shown:?}");
+    assert!(shown.out.contains("made for a service called web, good until"), "{shown:?}");
+    assert!(shown.out.contains(r#"note "for Anna""#) && !shown.out.contains('{'), "{shown:?}");
     let while_running = server.run(["audit", "verify", "--json"]).await.ok().json();
     assert_eq!((&while_running["last"], &while_running["signed_heads"]), (&2.into(), &1.into()));
     server.run(["stop"]).await.ok();

@@ -6,7 +6,7 @@ use petit_engine::secret::InviteId;
 use petit_relay::aliases_bytes;
 
 use super::change::Actor;
-use super::changes::ChangeBody;
+use super::change_body::ChangeBody;
 use super::error::{Conflict, StoreError};
 use super::model::Delta;
 use super::rows::{Rows, StoredService, Tombstone};

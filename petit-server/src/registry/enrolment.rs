@@ -10,7 +10,7 @@ use petit_engine::secret::{InviteHash, InviteId};
 use petit_relay::EnrolRequest;
 
 use super::change::Actor;
-use super::changes::{ChangeBody, INVITE_REUSED, ServiceBody};
+use super::change_body::{ChangeBody, INVITE_REUSED, ServiceBody};
 use super::error::StoreError;
 use super::label::Labels;
 use super::model::{Delta, Device, EnrolledRow};

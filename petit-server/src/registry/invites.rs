@@ -4,7 +4,7 @@ use petit_engine::name::{Alias, DeviceId, RegisteredId};
 use petit_engine::secret::InviteId;
 
 use super::change::Actor;
-use super::changes::ChangeBody;
+use super::change_body::ChangeBody;
 use super::error::{Conflict, StoreError};
 use super::label::check_tags;
 use super::model::{Delta, EndedBy, NewInvite};

@@ -3,7 +3,7 @@
 use petit_engine::name::DeviceId;
 
 use super::change::Actor;
-use super::changes::ChangeBody;
+use super::change_body::ChangeBody;
 use super::error::StoreError;
 use super::label::{LabelEdit, Labels, check_tags};
 use super::rows::Rows;

@@ -23,6 +23,7 @@ macro_rules! as_text {
 
 mod aliases;
 mod change;
+mod change_body;
 mod changes;
 mod enrolment;
 mod error;
@@ -41,6 +42,7 @@ pub use self::change::{
     Actor, Change, ChangeHash, ChangePage, Head, InvalidActor, InvalidHash, InvalidHead, SUPERSEDED,
     SignedFor, SignedHead, canonical,
 };
+pub use self::change_body::{ChangeBody, Event, Recorded, ServiceBody};
 pub use self::changes::Successor;
 pub use self::error::{Conflict, StoreError, StoreErrorAt, StoreErrorKind, StoreErrorSource, is_disk_full};
 pub use self::label::{InvalidNote, LabelEdit, Labels, Note};

@@ -7,7 +7,7 @@ use petit_engine::name::{Alias, PolicyName, RegisteredId, VisitorKeyName};
 use petit_relay::policy::{AddressList, KeyHash};
 
 use super::change::Actor;
-use super::changes::ChangeBody;
+use super::change_body::ChangeBody;
 use super::error::{Conflict, StoreError};
 use super::model::Delta;
 use super::policy::{LIST_MAX, NewKey, Policy, PolicyEdit, PolicyTarget, StoredKey, VisitorRules};

@@ -7,7 +7,7 @@ use petit_engine::name::{DeviceId, RegisteredId, ServiceName};
 use petit_engine::proto::control::ServiceKind;
 use petit_relay::Route;
 
-use super::changes::{ChangeBody, ServiceBody};
+use super::change_body::{ChangeBody, ServiceBody};
 use super::error::StoreError;
 use super::model::{AnnouncedRow, Delta, RegistrationLimits, Service, ServiceRow};
 use super::rows::{Rows, StoredService};

@@ -10,10 +10,14 @@ use petit_host::{files, logs};
 use petit_server::api::{AuditVerified, ListChanges, LogExported};
 use petit_server::audit::{AuditFault, Verified, Verifier, check_heads, heads_in};
 use petit_server::folder::Folder;
-use petit_server::registry::{Change, ChangePage, SignedFor, SignedHead, Timestamp};
-use serde::{Deserialize, Serialize};
+use petit_server::registry::{ChangePage, SignedFor, SignedHead, Timestamp};
 
+use self::export::{Export, ExportBegin, ExportEnd};
+use self::sentence::sentence;
 use super::ask::AdminAccess;
+
+mod export;
+mod sentence;
 
 #[derive(Subcommand)]
 pub(crate) enum AuditVerb {
@@ -59,19 +63,8 @@ async fn list(json: bool, folder: &Folder, last: u32) -> Result<(), Failure> {
     let page = page(folder, ListChanges::Last(u64::from(last))).await?;
     let mut rows = vec![["CHANGE", "TIME", "BY", "WHAT", "OF", ""].map(str::to_owned).to_vec()];
     rows.extend(page.changes.iter().map(|change| {
-        let particulars = if change.body.as_object().is_some_and(serde_json::Map::is_empty) {
-            String::new()
-        } else {
-            change.body.to_string()
-        };
-        vec![
-            change.version.to_string(),
-            change.at.to_string(),
-            change.actor.to_string(),
-            change.kind.to_string(),
-            change.subject.clone(),
-            particulars,
-        ]
+        let (number, at, by) = (change.version.to_string(), change.at.to_string(), change.actor.to_string());
+        vec![number, at, by, change.kind.to_string(), change.subject.clone(), sentence(change)]
     }));
     let text = if page.changes.is_empty() { "Nothing was changed yet.".to_owned() } else { table(&rows) };
     cli::say(json, &text, &page);
@@ -176,69 +169,6 @@ async fn verify(
 fn fault(fault: AuditFault) -> Failure {
     Failure::new(ExitCode::Failed, fault.to_string())
         .hint("compare it with a backup, or with what audit export has written before")
-}
-
-/// The first line of an exported log.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExportBegin {
-    /// The form of the file.
-    petit_audit: u32,
-    checkpoint: Option<SignedHead>,
-}
-
-/// Its last line: without it the file is not whole.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExportEnd {
-    head: SignedHead,
-}
-
-/// An exported log.
-struct Export {
-    begin: ExportBegin,
-    changes: Vec<Change>,
-    end: ExportEnd,
-}
-
-impl Export {
-    const FORM: u32 = 1;
-
-    fn read(file: &Path) -> Result<Self, Failure> {
-        let wrong = |line: usize, why: String| {
-            let place = format!("{}, line {line}: {why}", file.display());
-            Failure::new(
-                ExitCode::Failed,
-                format!("{place}; is it what audit export has written, to its end?"),
-            )
-        };
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            Failure::new(ExitCode::Failed, format!("cannot read {}: {error}", file.display()))
-        })?;
-        let lines: Vec<&str> = text.lines().collect();
-        let [begin, changes @ .., end] = &lines[..] else {
-            return Err(wrong(1, "there is no log in it".to_owned()));
-        };
-        let begin: ExportBegin = serde_json::from_str(begin).map_err(|error| wrong(1, error.to_string()))?;
-        if begin.petit_audit != Self::FORM {
-            return Err(wrong(1, format!("form {} is not known", begin.petit_audit)));
-        }
-        let end = serde_json::from_str(end).map_err(|error| wrong(lines.len(), error.to_string()))?;
-        let change = |(line, text): (usize, &&str)| {
-            serde_json::from_str(text).map_err(|error| wrong(line, error.to_string()))
-        };
-        let changes = (2..).zip(changes).map(change).collect::<Result<_, _>>()?;
-        Ok(Self { begin, changes, end })
-    }
-
-    fn verify(self, mut heads: Vec<SignedHead>, keys: &[Fingerprint]) -> Result<Verified, AuditFault> {
-        check_heads(std::slice::from_ref(&self.end.head), keys)?;
-        let head = self.end.head.head;
-        heads.push(self.end.head);
-        let mut verifier = Verifier::new(self.begin.checkpoint.as_ref(), heads, keys)?;
-        self.changes.iter().try_for_each(|change| verifier.add(change))?;
-        verifier.finish(head)
-    }
 }
 
 async fn export(json: bool, folder: &Folder, file: &Path) -> Result<(), Failure> {

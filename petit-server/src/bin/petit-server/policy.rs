@@ -255,7 +255,7 @@ fn shown(PolicyView { policy, origin }: &PolicyView) -> String {
     format!("{}\n{lines}", policy.name)
 }
 
-fn from(policy: &Policy) -> String {
+pub(crate) fn from(policy: &Policy) -> String {
     policy.from.as_ref().map_or_else(
         || "anywhere".to_owned(),
         |networks| {
@@ -264,11 +264,11 @@ fn from(policy: &Policy) -> String {
     )
 }
 
-fn keys_of(policy: &Policy) -> String {
+pub(crate) fn keys_of(policy: &Policy) -> String {
     policy.keys.as_ref().map_or_else(|| "not asked for".to_owned(), |keys| joined(keys))
 }
 
-fn limits(policy: &Policy) -> Vec<String> {
+pub(crate) fn limits(policy: &Policy) -> Vec<String> {
     let per = match policy.per {
         LimitPer::Visitor => "a visitor",
         LimitPer::Service => "a service",
@@ -282,7 +282,7 @@ fn limits(policy: &Policy) -> Vec<String> {
     limits.into_iter().flatten().collect()
 }
 
-fn joined(list: &[impl ToString]) -> String {
+pub(crate) fn joined(list: &[impl ToString]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
