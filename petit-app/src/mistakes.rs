@@ -24,7 +24,7 @@ pub(crate) fn problems(texts: &Texts, path: &Path, text: &str) -> Vec<Problem> {
             // It may be missing because we have taken it out.
             ConfigError::Invalid(error) => {
                 let is_known = found.iter().any(|known| known.line == Some(error.line));
-                !found.is_empty() && (is_known || *error.fault == Fault::Missing)
+                !found.is_empty() && (is_known || matches!(*error.fault, Fault::Missing { .. }))
             }
             // What is wrong with all services together is known when each is right.
             _ => !found.is_empty(),
@@ -109,16 +109,20 @@ fn services(texts: &Texts, fault: &ServiceFault) -> String {
 
 fn message(texts: &Texts, error: &TomlError, field: Option<&str>, text: &str) -> String {
     let said = ("message", error.message.as_str());
+    let file = || texts.get("problem.toml.file");
     match &*error.fault {
         Fault::UnknownKey { key, place, nearest } => {
-            let place = if place.is_empty() { texts.get("problem.toml.file") } else { format!("[{place}]") };
+            let place = if place.is_empty() { file() } else { format!("[{place}]") };
             let values = [("place", place.as_str()), ("key", key), ("nearest", nearest.unwrap_or_default())];
             let form =
                 if nearest.is_some() { "problem.toml.unknown.nearest" } else { "problem.toml.unknown" };
             texts.fill(form, &values)
         }
         Fault::Syntax => texts.fill("problem.toml.syntax", &[said]),
-        Fault::Missing => texts.fill("problem.toml.missing", &[said]),
+        Fault::Missing { key, place } => {
+            let place = if place.is_empty() { file() } else { place.clone() };
+            texts.fill("problem.toml.missing", &[("place", &place), ("key", key)])
+        }
         Fault::Value => match value(texts, field, text) {
             Some(Words { what, todo }) => format!("{what}. {todo}"),
             None => texts.fill("problem.toml.value", &[said]),

@@ -4,6 +4,7 @@
 //! meaning any more are named with what replaced them; a key that nobody knows is an error with a suggestion,
 //! because a misspelt option that is silently ignored is worse than a file that is refused.
 
+mod complaint;
 mod mistakes;
 
 use std::ops::Range;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use self::complaint::Place;
 pub use self::mistakes::mistakes;
 
 /// The keys of a table.
@@ -85,7 +87,12 @@ pub enum Fault {
         nearest: Option<&'static str>,
     },
     /// A key that has to be there is not.
-    Missing,
+    Missing {
+        /// Its name.
+        key: String,
+        /// The table that it should be in, as it is written, such as `[[client.service]]`; empty for the file itself.
+        place: String,
+    },
     /// A value that does not fit.
     Value,
 }
@@ -165,49 +172,15 @@ impl<'a> Source<'a> {
     }
 
     fn value(self, error: &toml::de::Error) -> TomlError {
-        let is_missing = error.message().starts_with("missing field");
-        let fault = if is_missing { Fault::Missing } else { Fault::Value };
-        self.at(error.span(), plain(error.message()), fault)
+        let place = error.span().map_or(Place::File, |span| Place::at(self.text, span.start));
+        let (message, fault) = complaint::in_words(error.message(), &place);
+        self.at(error.span(), message, fault)
     }
 
     fn at(self, span: Option<Range<usize>>, message: String, fault: Fault) -> TomlError {
         let (line, column) = position(self.text, span.map_or(0, |span| span.start));
         TomlError { path: self.path.to_owned(), line, column, message, fault: Box::new(fault) }
     }
-}
-
-/// A deserializer's complaint about a type, in the words of people who write TOML and not Rust; any other as it is.
-fn plain(message: &str) -> String {
-    let complaint =
-        message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
-    let Some((found, expected)) = complaint.and_then(|complaint| complaint.rsplit_once(", expected ")) else {
-        return message.to_owned();
-    };
-    let expected = match expected {
-        "u8" | "i8" => "a whole number from 0 to 255",
-        "u16" => "a whole number from 0 to 65535",
-        "u32" | "u64" | "usize" | "i32" | "i64" => "a whole number",
-        "f32" | "f64" => "a number",
-        "a string" | "string" => "a text in quotes, such as \"…\"",
-        "a boolean" => "true or false, without quotes",
-        "a sequence" => "a list, such as [\"…\", \"…\"]",
-        "a map" => "a table",
-        other => other,
-    };
-    let found = match found.split_once(' ') {
-        Some(("string", text)) => format!("the text {text}"),
-        Some(("integer", number)) => format!("the number {}", number.trim_matches('`')),
-        Some(("floating", number)) => {
-            format!("the number {}", number.trim_start_matches("point ").trim_matches('`'))
-        }
-        Some(("boolean", word)) => word.trim_matches('`').to_owned(),
-        _ => match found {
-            "sequence" => "a list".to_owned(),
-            "map" => "a table".to_owned(),
-            other => other.to_owned(),
-        },
-    };
-    format!("expected {expected}; found {found}")
 }
 
 type Found = (Range<usize>, String);
@@ -440,22 +413,35 @@ mod tests {
         for (text, expected) in [
             (
                 "[[client.service]]\nport = 99999",
-                "expected a whole number from 0 to 65535; found the number 99999",
+                ": client.service.port: expected a whole number from 0 to 65535; found the number 99999",
             ),
             (
                 "[[client.service]]\nport = \"x\"",
-                "expected a whole number from 0 to 65535; found the text \"x\"",
+                ": client.service.port: expected a whole number from 0 to 65535; found the text \"x\"",
             ),
             (
                 "[[client.service]]\nport = 1.5",
-                "expected a whole number from 0 to 65535; found the number 1.5",
+                ": client.service.port: expected a whole number from 0 to 65535; found the number 1.5",
             ),
-            ("[client]\nlog_level = true", "expected a text in quotes, such as \"…\"; found true"),
-            ("[client]\nlog_level = [1]", "expected a text in quotes, such as \"…\"; found a list"),
-            ("[client]\nlog_level = {}", "expected a text in quotes, such as \"…\"; found a table"),
+            (
+                "[client]\nlog_level = true",
+                ": client.log_level: expected a text in quotes, such as \"…\"; found true",
+            ),
+            (
+                "[client]\nlog_level = [1]",
+                ": client.log_level: expected a text in quotes, such as \"…\"; found a list",
+            ),
+            (
+                "[client]\nlog_level = {}",
+                ": client.log_level: expected a text in quotes, such as \"…\"; found a table",
+            ),
         ] {
             assert!(error(text).ends_with(expected), "{}", error(text));
         }
+        assert_eq!(
+            error("[client]\n\n[[client.service]]\n"),
+            "config.toml:3:1: [[client.service]] has no \"port\"; write port = … below it"
+        );
         let twice = error("[client]\nlogLevel = \"a\"\nlog_level = \"b\"");
         assert_eq!(twice, "config.toml:3:1: client.log_level is set twice, in two spellings");
     }

@@ -357,14 +357,20 @@ mod tests {
                 "[client]\nlog_levl = \"x\"",
                 ":2:1: [client] has no key \"log_levl\"; did you mean \"log_level\"?",
             ),
-            ("[[client.service]]\nname = \"a\"\ntarget = \"3000\"", ":3:10: \"3000\" is no host and port"),
+            (
+                "[[client.service]]\nname = \"a\"\ntarget = \"3000\"",
+                ":3:10: client.service.target: \"3000\" is no host and port",
+            ),
             (
                 "[[client.service]]\nname = \"A\"\ntarget = \"a:1\"",
-                ":2:8: a service name may not contain 'A'",
+                ":2:8: client.service.name: a service name may not contain 'A'",
             ),
-            ("[[client.service]]\nname = \"a\"", "missing field `target`"),
+            (
+                "[[client.service]]\nname = \"a\"",
+                ":1:1: [[client.service]] has no \"target\"; write target = …",
+            ),
             ("[[client.service]]\nname=\"a\"\ntarget=\"a:1\"\nkind=\"udp\"", ":4:6: "),
-            ("[client]\nproxy = \"ftp://anna:secret@x\"", ":2:9: expected a proxy such as"),
+            ("[client]\nproxy = \"ftp://anna:secret@x\"", ":2:9: client.proxy: expected a proxy such as"),
         ] {
             let error = petit_host::cli::chain(&read(text).unwrap_err());
             assert!(error.contains(expected), "{error}");

@@ -394,7 +394,10 @@ mod tests {
         assert_eq!(plain, Some(pinned));
         for (more, expected) in [
             ("tls = \"insecure\"", ":4:7: "),
-            ("tls_fingerprint = \"AB:CD\"", ":4:19: \"AB:CD\" is no SHA-256 fingerprint"),
+            (
+                "tls_fingerprint = \"AB:CD\"",
+                ":4:19: client.service.tls_fingerprint: \"AB:CD\" is no SHA-256 fingerprint",
+            ),
             ("tls_ca = \"./nowhere.pem\"", "service a: tls_ca: cannot read /home/anna/.petit/./nowhere.pem"),
             ("tls_name = \"a b\"", "is no name that a certificate could be for"),
         ] {

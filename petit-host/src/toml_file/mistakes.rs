@@ -27,7 +27,7 @@ pub fn mistakes<T: DeserializeOwned>(path: &Path, text: &str, table: Table) -> V
         let told = source.value(&error);
         let at = error.span().map(|span| span.start);
         // It may be missing because it was wrong; the rest of its table is whole.
-        let taken_out = if *told.fault == Fault::Missing && !found.is_empty() {
+        let taken_out = if matches!(*told.fault, Fault::Missing { .. }) && !found.is_empty() {
             at.is_some_and(|at| take_out_table(parsed.get_mut(), at))
         } else {
             found.push(told);

@@ -111,9 +111,15 @@ mod tests {
         assert_eq!(limits.answer_within_most, Duration::from_secs(86_400));
         assert_eq!(limits.exempt_networks.len(), 2);
         for (text, expected) in [
-            ("connections = 5", ":3:15: expected a number between 10 and 10000000"),
-            ("connections = \"many\"", ":3:15: expected a number between"),
-            ("idle = \"1s\"", ":3:8: expected a time such as \"2m\", between 10s and 1day"),
+            (
+                "connections = 5",
+                ":3:15: server.limits.connections: expected a number between 10 and 10000000",
+            ),
+            ("connections = \"many\"", ":3:15: server.limits.connections: expected a number between"),
+            (
+                "idle = \"1s\"",
+                ":3:8: server.limits.idle: expected a time such as \"2m\", between 10s and 1day",
+            ),
             ("answer_within = \"soon\"", "expected a time such as"),
             ("memory = \"1MB\"", "expected memory such as"),
             ("memory = \"4\"", "expected memory such as"),

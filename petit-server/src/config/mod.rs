@@ -174,10 +174,13 @@ mod tests {
                 "[server]\nproxy_prt = 1",
                 "2:1: [server] has no key \"proxy_prt\"; did you mean \"proxy_port\"?",
             ),
-            ("[server]\ntcp_ports = \"9-1\"", "2:13: expected ports such as"),
+            ("[server]\ntcp_ports = \"9-1\"", "2:13: server.tcp_ports: expected ports such as"),
             ("[server]\ntrusted_proxies = [\"x\"]", "expected a network such as"),
-            ("[server]\ninvite_lifetime = \"9d\"", "2:19: an invite lasts between one minute and 7 days"),
-            ("[server]\nmax_services = 0", "2:16: a client has between 1 and"),
+            (
+                "[server]\ninvite_lifetime = \"9d\"",
+                "2:19: server.invite_lifetime: an invite lasts between one minute and 7 days",
+            ),
+            ("[server]\nmax_services = 0", "2:16: server.max_services: a client has between 1 and"),
             (
                 "[server.vitae]\nendpoint = \"https://example.com\"",
                 "expected an address such as https://REGID.example.com",
@@ -185,13 +188,16 @@ mod tests {
             ("[server]\nlog_level = \"loud\"", "2:13: "),
             (
                 "[server]\nproxy_port = 99999",
-                "2:14: expected a whole number from 0 to 65535; found the number 99999",
+                "2:14: server.proxy_port: expected a whole number from 0 to 65535; found the number 99999",
             ),
             (
                 "[server]\ntrusted_proxies = \"10.0.0.1\"",
-                "2:19: expected a list, such as [\"…\", \"…\"]; found the text",
+                "2:19: server.trusted_proxies: expected a list, such as [\"…\", \"…\"]; found the text",
             ),
-            ("[server]\nproxy_bind = \"home\"", "2:14: invalid IP address syntax"),
+            (
+                "[server]\nproxy_bind = \"home\"",
+                "2:14: server.proxy_bind: expected an address such as \"127.0.0.1\"",
+            ),
             ("[server.vitae]\nname = \"a\\u202Eb\"", "a vendor's name may not contain"),
         ] {
             let error = read(text).unwrap_err().to_string();

@@ -1,0 +1,202 @@
+//! What a deserializer complains of, in the words of people who write TOML and not Rust, with the key that it is about.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Fault, snake_case};
+
+/// What stands at a byte of the text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The file as a whole.
+    File,
+    /// A table, by the names that lead to it.
+    Table(String),
+    /// A table of a list of tables, by the names that lead to the list.
+    Entry(String),
+    /// A value, by the names that lead to its key.
+    Value(String),
+}
+
+impl Place {
+    /// The innermost that holds the byte.
+    pub(super) fn at(text: &str, byte: usize) -> Self {
+        DeTable::parse(text)
+            .map_or(Self::File, |table| within(table.get_ref(), "", byte).unwrap_or(Self::File))
+    }
+}
+
+/// What of a table holds the byte. A table whose heading stands once is as large as that heading, so it is looked into
+/// whether it holds the byte or not.
+fn within(table: &DeTable<'_>, around: &str, byte: usize) -> Option<Place> {
+    let named = |key: &str| match around {
+        "" => snake_case(key),
+        around => format!("{around}.{}", snake_case(key)),
+    };
+    table.iter().find_map(|(key, value)| {
+        let name = named(key.get_ref());
+        let holds = |value: &Spanned<DeValue<'_>>| value.span().contains(&byte);
+        match value.get_ref() {
+            DeValue::Table(inner) => {
+                within(inner, &name, byte).or_else(|| holds(value).then_some(Place::Table(name)))
+            }
+            DeValue::Array(list) => {
+                let entry = list.iter().find_map(|entry| match entry.get_ref() {
+                    DeValue::Table(inner) => within(inner, &name, byte)
+                        .or_else(|| holds(entry).then(|| Place::Entry(name.clone()))),
+                    _ => None,
+                });
+                entry.or_else(|| holds(value).then_some(Place::Value(name)))
+            }
+            _ => holds(value).then_some(Place::Value(name)),
+        }
+    })
+}
+
+fn missing_key(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
+}
+
+/// A complaint, with the key that it is about and what would be right there.
+pub(super) fn in_words(message: &str, place: &Place) -> (String, Fault) {
+    if let Some(key) = missing_key(message) {
+        let (place, said) = match place {
+            Place::Table(name) => (format!("[{name}]"), format!("[{name}] has")),
+            Place::Entry(name) => (format!("[[{name}]]"), format!("[[{name}]] has")),
+            // A table on one line.
+            Place::Value(name) => (name.clone(), format!("{name} has")),
+            Place::File => (String::new(), "this file has".to_owned()),
+        };
+        let instead = if place.starts_with('[') { " below it" } else { "" };
+        let message = format!("{said} no {key:?}; write {key} = …{instead}");
+        return (message, Fault::Missing { key: key.to_owned(), place });
+    }
+    let said = plain(message);
+    let message = match place {
+        Place::File => said,
+        Place::Table(name) | Place::Entry(name) | Place::Value(name) => format!("{name}: {said}"),
+    };
+    (message, Fault::Value)
+}
+
+/// A complaint about a value; one of our own is in such words already.
+fn plain(message: &str) -> String {
+    if let Some((found, variants)) =
+        message.strip_prefix("unknown variant `").and_then(|rest| rest.split_once("`, expected "))
+    {
+        let variants = variants.trim_start_matches("one of ").replace('`', "\"");
+        return format!("expected {variants}; found \"{found}\"");
+    }
+    let complaint = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))
+        .and_then(|complaint| complaint.rsplit_once(", expected "));
+    match complaint {
+        Some((found, expected)) => format!("expected {}; found {}", right(expected), written(found)),
+        None => match message {
+            "invalid IP address syntax" => "expected an address such as \"127.0.0.1\" or \"::1\"".to_owned(),
+            // Where one of some words has to stand.
+            "wanted string or table" => format!("expected {TEXT}"),
+            "integer number overflowed" | "floating-point number overflowed" => {
+                "expected a number; this one is too large".to_owned()
+            }
+            other => other.to_owned(),
+        },
+    }
+}
+
+const TEXT: &str = "a text in quotes, such as \"…\"";
+
+fn right(expected: &str) -> &str {
+    match expected {
+        "u8" | "i8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" | "u64" | "usize" | "i32" | "i64" => "a whole number",
+        "a nonzero u8" | "a nonzero u16" | "a nonzero u32" | "a nonzero u64" | "a nonzero usize" => {
+            "a whole number from 1"
+        }
+        "f32" | "f64" => "a number",
+        "a string" | "string" | "path string" | "IP address" | "IPv4 address" | "IPv6 address" => TEXT,
+        "a boolean" => "true or false, without quotes",
+        "a sequence" => "a list, such as [\"…\", \"…\"]",
+        "a map" => "a table",
+        // By the name that it has in the code.
+        other if other.starts_with("struct ") => "a table",
+        other => other,
+    }
+}
+
+fn written(found: &str) -> String {
+    match found.split_once(' ') {
+        Some(("string", text)) => format!("the text {text}"),
+        Some(("integer", number)) => format!("the number {}", number.trim_matches('`')),
+        Some(("floating", number)) => {
+            format!("the number {}", number.trim_start_matches("point ").trim_matches('`'))
+        }
+        Some(("boolean", word)) => word.trim_matches('`').to_owned(),
+        _ => match found {
+            "sequence" => "a list".to_owned(),
+            "map" => "a table".to_owned(),
+            other => other.to_owned(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_at_a_byte_is_found_by_the_names_that_lead_to_it() {
+        let text = "x = 1\n[client]\nlogLevel = 7\nlist = [1, 2]\n[client.vitae]\na = 1\n[[client.service]]\n[[client.service]]\nport = 3\n";
+        let at = |what: &str| Place::at(text, text.rfind(what).unwrap());
+        assert_eq!(at("7"), Place::Value("client.log_level".to_owned()));
+        assert_eq!(at("2]"), Place::Value("client.list".to_owned()));
+        assert_eq!(at("1\n[["), Place::Value("client.vitae.a".to_owned()));
+        assert_eq!(at("3"), Place::Value("client.service.port".to_owned()));
+        assert_eq!(at("[[client.service]]\nport"), Place::Entry("client.service".to_owned()));
+        assert_eq!(at("[client]"), Place::Table("client".to_owned()));
+        assert_eq!(Place::at("x", 0), Place::File);
+    }
+
+    #[test]
+    fn no_word_of_a_deserializer_is_left() {
+        let value = Place::Value("client.x".to_owned());
+        for (message, said) in [
+            ("invalid type: map, expected u16", "expected a whole number from 0 to 65535; found a table"),
+            (
+                "invalid value: integer `0`, expected a nonzero u32",
+                "expected a whole number from 1; found the number 0",
+            ),
+            ("unknown variant `x`, expected `a` or `b`", "expected \"a\" or \"b\"; found \"x\""),
+            (
+                "unknown variant `x`, expected one of `a`, `b`, `c`",
+                "expected \"a\", \"b\", \"c\"; found \"x\"",
+            ),
+            (
+                "invalid type: integer `7`, expected path string",
+                "expected a text in quotes, such as \"…\"; found the number 7",
+            ),
+            (
+                "invalid type: string \"x\", expected struct ServerForm",
+                "expected a table; found the text \"x\"",
+            ),
+            ("invalid IP address syntax", "expected an address such as \"127.0.0.1\" or \"::1\""),
+            ("wanted string or table", "expected a text in quotes, such as \"…\""),
+            ("a text of our own", "a text of our own"),
+        ] {
+            assert_eq!(in_words(message, &value).0, format!("client.x: {said}"));
+        }
+        let missing = |place| in_words("missing field `port`", &place).0;
+        let service = || "client.service".to_owned();
+        assert_eq!(
+            missing(Place::Entry(service())),
+            "[[client.service]] has no \"port\"; write port = … below it"
+        );
+        assert_eq!(
+            missing(Place::Table(service())),
+            "[client.service] has no \"port\"; write port = … below it"
+        );
+        assert_eq!(missing(Place::File), "this file has no \"port\"; write port = …");
+    }
+}
