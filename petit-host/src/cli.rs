@@ -1,5 +1,7 @@
 //! How commands speak: results as text or JSON, failures with a reason and the next thing to type.
 
+mod arguments;
+
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
+pub use self::arguments::{Wording, arguments, arguments_of, completions};
 use crate::colour::coloured;
 use crate::control::api::AskError;
 use crate::control::client::CallError;
@@ -233,50 +236,6 @@ pub fn print(text: &str) -> bool {
 pub fn exit(code: ExitCode) -> std::process::ExitCode {
     let lost = LOST.load(Ordering::Relaxed) && code == ExitCode::Ok;
     if lost { ExitCode::Failed.into() } else { code.into() }
-}
-
-/// Reads the command line. Ends the process for `--help`, `--version` and what is not understood; the last with
-/// JSON when that was asked for.
-///
-/// An argument that holds an invite is refused without repeating it: other users can see a command line, and the
-/// shell keeps it.
-pub fn arguments<T: clap::Parser>() -> T {
-    arguments_of(T::command())
-}
-
-/// As [`arguments`], with a command line whose texts are in another language.
-pub fn arguments_of<T: clap::Parser>(mut command: clap::Command) -> T {
-    let given: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    let json = given.iter().any(|argument| argument == "--json");
-    let holds_invite = |argument: &std::ffi::OsString| argument.to_string_lossy().contains("#v1.");
-    if given.iter().any(holds_invite) {
-        let failure = Failure::new(
-            ExitCode::Usage,
-            "an invite must not stand on the command line: other users can see it there, and the shell keeps it",
-        )
-        .hint("type only: petit-client register, and paste it when asked; or use --invite-file");
-        let _ = fail(json, &failure);
-        std::process::exit(ExitCode::Usage as i32);
-    }
-    let parsed = command.try_get_matches_from_mut(given).and_then(|found| T::from_arg_matches(&found));
-    parsed.unwrap_or_else(|error| {
-        if json && error.use_stderr() {
-            let text = error.render().to_string();
-            let text = text.trim().trim_start_matches("error: ");
-            let (message, rest) = text.split_once("\n\n").unwrap_or((text, ""));
-            let _ = fail(true, &Failure::new(ExitCode::Usage, message).hint(rest.replace('\n', " ")));
-            std::process::exit(ExitCode::Usage as i32);
-        }
-        let _ = error.print();
-        std::process::exit(error.exit_code());
-    })
-}
-
-/// Prints the completions of a program for a shell.
-pub fn completions<T: clap::CommandFactory>(shell: clap_complete::Shell, program: &str) {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut T::command(), program, &mut text);
-    print(&String::from_utf8_lossy(&text));
 }
 
 /// Prints a failure and returns its exit code.

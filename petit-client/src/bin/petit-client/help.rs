@@ -1,5 +1,5 @@
 //! `--help` in the language of its reader. The English stands beside the code, where clap reads it; what stands in
-//! `i18n/help.de.json` is put over it. What clap says itself of a command line that it does not understand is English.
+//! `i18n/help.de.json` is put over it.
 
 use std::collections::BTreeMap;
 
@@ -47,17 +47,15 @@ fn german(command: Command) -> Command {
     // Only now is there clap's own command that shows help.
     command.build();
     let about = help.get("help").cloned().unwrap_or_default();
-    with_help_command(command, &about)
+    built(command, &about)
 }
 
-/// With the text of clap's command `help`, at each level that has one.
-fn with_help_command(command: Command, about: &str) -> Command {
-    command.mut_subcommands(|inner| {
-        if inner.get_name() == "help" {
-            inner.about(about.to_owned())
-        } else {
-            with_help_command(inner, about)
-        }
+/// With the text of clap's command `help`, at each level that has one, and with how each command is called.
+fn built(mut command: Command, about: &str) -> Command {
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim().replace("[OPTIONS]", "[OPTIONEN]");
+    command.override_usage(usage).mut_subcommands(|inner| {
+        if inner.get_name() == "help" { inner.about(about.to_owned()) } else { built(inner, about) }
     })
 }
 
@@ -151,7 +149,9 @@ mod tests {
             let shown = german(Cli::command()).try_get_matches_from(arguments).unwrap_err();
             let shown = shown.to_string();
             assert!(shown.contains("Aufruf: petit-client "), "{arguments:?}: {shown}");
-            for english in ["Usage:", "Options:", "Commands:", "Arguments:", "Print ", "Example", "First"] {
+            for english in
+                ["Usage:", "Options:", "OPTIONS", "Commands:", "Arguments:", "Print ", "Example", "First"]
+            {
                 assert!(!shown.contains(english), "{english} in {shown}");
             }
         }

@@ -22,6 +22,7 @@ mod restart;
 mod restart;
 mod serving;
 mod unregistering;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode as ProcessExit;
@@ -342,7 +343,9 @@ impl How {
 fn main() -> ProcessExit {
     let given: Vec<String> = std::env::args_os().map(|it| it.to_string_lossy().into_owned()).collect();
     let texts = help::language(&given);
-    let cli: Cli = cli::arguments_of(help::in_language(Cli::command(), &texts));
+    let usage = |error: &clap::Error| usage::failure(&texts, error);
+    let wording = usage::wording(&texts, &usage);
+    let cli: Cli = cli::arguments_of(help::in_language(Cli::command(), &texts), &wording);
     if let Some(config) = cli.config.as_deref().filter(|_| !cli.verb.is_started()) {
         cli::called_with::<Cli>(PROGRAM, config);
     }
