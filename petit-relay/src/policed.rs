@@ -11,7 +11,8 @@ use petit_engine::proto::rate::Rate;
 
 use super::failure::Failure;
 use super::policy::{
-    Enforcement, Held, PolicyRequest, PolicyUsage, PresentedKey, Principal, ServicePolicy, Step, Verdict,
+    Enforcement, Held, PolicyRequest, PolicyUsage, PresentedKey, Principal, RefusalReason, ServicePolicy,
+    Step, Verdict,
 };
 use super::route::Route;
 use super::visit::{Visit, VisitRecorder};
@@ -67,17 +68,24 @@ impl Policing {
         if let Some(key) = decision.principal.key() {
             visit.recorder.set_principal(key);
         }
-        if let Some(failure) = decision.broken {
+        if let Some(reason) = decision.broken {
             match policy.enforcement {
                 Enforcement::Enforce => {
-                    self.refused.fetch_add(1, Ordering::Relaxed);
+                    let failure = reason.failure();
+                    self.refuse(policy, reason);
                     tracing::debug!(policy = %policy.name, code = failure.code(), "refused by the service's policy");
                     return Err(failure);
                 }
-                Enforcement::CountOnly => self.count(&Passing::of(visit, policy), failure),
+                Enforcement::CountOnly => self.count(&Passing::of(visit, policy), reason),
             }
         }
         Ok(Arc::new(Policed { principal: decision.principal, _held: meter.held }))
+    }
+
+    /// Takes note of a visit that a policy refuses.
+    pub(super) fn refuse(&self, policy: &ServicePolicy, reason: RefusalReason) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        policy.counters.add(Enforcement::Enforce, reason);
     }
 
     /// Counts what comes of a body, where a policy would like to know and nobody knows yet that it is too long.
@@ -87,6 +95,19 @@ impl Policing {
         let left = policy.counted_body().filter(|most| known_bytes <= *most)?;
         let passing = Some((Arc::clone(self), Passing::of(visit, policy)));
         Some(Box::new(BodyCount { left, passing }))
+    }
+
+    /// Whoever reads a body of unknown length tells it when that is longer than the policy of its service allows.
+    /// `known_bytes`: it has so many at most, where it says so.
+    pub(super) fn enforced_body(
+        self: &Arc<Self>,
+        visit: &Visit,
+        known_bytes: Option<u64>,
+    ) -> Option<EnforcedBody> {
+        let policy = visit.route.policy.as_ref()?;
+        let most = policy.enforced_body()?;
+        let may_be_longer = known_bytes.is_none_or(|bytes| bytes > most);
+        may_be_longer.then(|| EnforcedBody { most, policing: Arc::clone(self), policy: Arc::clone(policy) })
     }
 
     /// What each step of a route's policy would say to a visit now. Nothing is counted.
@@ -100,9 +121,11 @@ impl Policing {
     }
 
     /// Takes note of a visit that passes only because its policy refuses nobody.
-    fn count(&self, passing: &Passing, failure: Failure) {
+    fn count(&self, passing: &Passing, reason: RefusalReason) {
         let counted = self.counted.fetch_add(1, Ordering::Relaxed) + 1;
         let Passing { id, visitor, service, policy, recorder } = passing;
+        let failure = reason.failure();
+        policy.counters.add(Enforcement::CountOnly, reason);
         recorder.would_refuse(failure);
         let is_news = self
             .lines
@@ -139,6 +162,23 @@ impl Passing {
     }
 }
 
+/// The policy that a body is held to whose length is not known beforehand.
+pub(super) struct EnforcedBody {
+    most: u64,
+    policing: Arc<Policing>,
+    policy: Arc<ServicePolicy>,
+}
+
+impl EnforcedBody {
+    /// More has come than `most` bytes, which is what the body was held to.
+    pub(super) fn was_too_long(&self, most: u64) {
+        // The service itself may take less than its policy.
+        if most == self.most {
+            self.policing.refuse(&self.policy, RefusalReason::Body);
+        }
+    }
+}
+
 /// Watches over the length of a body that may be as long as it likes, because its policy only counts.
 pub(super) struct BodyCount {
     left: u64,
@@ -153,7 +193,7 @@ impl BodyCount {
             Some(left) => self.left = left,
             None => {
                 if let Some((policing, passing)) = self.passing.take() {
-                    policing.count(&passing, Failure::BodyTooLong);
+                    policing.count(&passing, RefusalReason::Body);
                 }
             }
         }

@@ -282,15 +282,16 @@ impl Admin {
     async fn add_alias(&self, asked: AddAlias, actor: Actor) -> ApiResult<AliasAdded> {
         let AddAlias { id, alias, force } = asked;
         self.check_alias(&alias)?;
+        let before = self.shut_ports();
         self.directory.add_alias(id, alias.clone(), force, actor).await.map_err(self.problem())?;
-        let url = self.endpoint.url(alias.as_str());
-        Ok(AliasAdded { id, url, without_certificate: self.without_certificate(&alias), alias })
+        let (url, ports) = (self.endpoint.url(alias.as_str()), self.port_changes(&before));
+        Ok(AliasAdded { id, url, without_certificate: self.without_certificate(&alias), alias, ports })
     }
 
     async fn remove_alias(&self, asked: RemoveAlias, actor: Actor) -> ApiResult<AliasRemoved> {
         let RemoveAlias { id, alias } = asked;
         let policy = |directory: &Directory| directory.service(&id).and_then(|route| route.policy);
-        let before = policy(&self.directory);
+        let (before, shut_before) = (policy(&self.directory), self.shut_ports());
         self.directory.remove_alias(id, alias.clone(), actor).await.map_err(self.problem())?;
         let now = policy(&self.directory);
         let policy = before.filter(|before| now.as_ref() != Some(before)).map(|before| PolicyLost {
@@ -298,7 +299,7 @@ impl Admin {
             now: now.as_ref().map(|now| now.name.clone()),
             is_open: now.as_ref().is_none_or(|now| !now.admits_only_chosen()),
         });
-        Ok(AliasRemoved { id, removed: alias, policy })
+        Ok(AliasRemoved { id, removed: alias, policy, ports: self.port_changes(&shut_before) })
     }
 
     async fn invite(&self, wanted: MakeInvite, actor: Actor) -> ApiResult<InviteMade> {
@@ -400,7 +401,7 @@ impl Admin {
     async fn reload(&self) -> ApiResult<ConfigReloaded> {
         let busy = || ApiProblem::new(409, "stopping", "the server is stopping");
         let (answer, asked) = oneshot::channel();
-        let before = self.directory.exposure();
+        let (before, shut_before) = (self.directory.exposure(), self.shut_ports());
         self.running()?.commands.try_send(Command::Reload(answer)).map_err(|_| busy())?;
         match asked.await.map_err(|_| busy())? {
             Ok(Reloaded { needs_restart, new_certificate }) => Ok(ConfigReloaded {
@@ -408,6 +409,7 @@ impl Admin {
                 needs_restart: needs_restart.into_iter().map(str::to_owned).collect(),
                 new_certificate,
                 opened: Some(self.directory.exposure()).filter(|now| now.is_more_than(before)),
+                ports: self.port_changes(&shut_before),
             }),
             Err(problem) => Err(ApiProblem::new(422, "config", problem)),
         }

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 
 pub use self::policies::Exposure;
 use self::policies::Policies;
+pub use self::visitors::ShutService;
 use crate::registry::{
     Actor, AnnouncedRow, Delta, Device, RegistrationLimits, Service, StoreError, StoreErrorKind, Tables,
 };
@@ -35,6 +36,8 @@ pub struct Directory {
     tables: Arc<RwLock<Lookup>>,
     changed: broadcast::Sender<Change>,
     line: Arc<Line>,
+    /// See [`Directory::policies_turn`].
+    making: Arc<Mutex<()>>,
     /// Devices whose registration has ended, for the process that this one has taken over from.
     ended: broadcast::Sender<DeviceId>,
     limits: watch::Receiver<RegistrationLimits>,
@@ -84,10 +87,15 @@ struct Registered {
 }
 
 impl Lookup {
+    /// All that the store has, beside the policies of the config file that are among `known`.
+    fn of(mut tables: Tables, known: &Policies) -> Self {
+        let rules = tables.visitors.take().unwrap_or_default();
+        let mut lookup = Self { policies: known.with_registry(rules), ..Self::default() };
+        lookup.add(tables, &mut Change::default());
+        lookup
+    }
+
     fn add(&mut self, tables: Tables, concerned: &mut Change) {
-        if let Some(rules) = tables.visitors {
-            self.set_visitor_rules(rules, concerned);
-        }
         for Device { id, key, name } in tables.devices {
             self.keys.insert(key.clone(), id);
             self.devices.insert(id, Registered { key, name, services: BTreeMap::new() });
@@ -140,9 +148,12 @@ impl Lookup {
         }
     }
 
-    /// Returns whom the change concerns.
-    fn apply(&mut self, delta: Delta) -> Change {
+    /// `policies`: where they are others than before. Returns whom the change concerns.
+    fn apply(&mut self, delta: Delta, policies: Option<Policies>) -> Change {
         let mut concerned = Change::default();
+        if let Some(policies) = policies {
+            self.set_policies(policies, &mut concerned);
+        }
         self.add(delta.added, &mut concerned);
         for (device, name) in delta.renamed {
             if let Some(device) = self.devices.get_mut(&device) {
@@ -198,8 +209,7 @@ impl Directory {
         store: Arc<dyn Store>,
         limits: watch::Receiver<RegistrationLimits>,
     ) -> Result<Self, StoreError> {
-        let mut lookup = Lookup::default();
-        lookup.add(store.load().await?, &mut Change::default());
+        let lookup = Lookup::of(store.load().await?, &Policies::default());
         let line = Line {
             turn: Arc::default(),
             room: Semaphore::new(limits::CHANGES_WAITING),
@@ -210,6 +220,7 @@ impl Directory {
             tables: Arc::new(RwLock::new(lookup)),
             changed: broadcast::Sender::new(UNSEEN),
             line: Arc::new(line),
+            making: Arc::default(),
             ended: broadcast::Sender::new(ENDINGS),
             limits,
         })
@@ -243,12 +254,9 @@ impl Directory {
             let services_gone: Vec<RegisteredId> = services.copied().collect();
             let aliases = services_gone.iter().filter_map(|id| tables.aliases_of.get(id)).flatten();
             let aliases_gone = aliases.cloned().collect();
-            tables.apply(Delta {
-                devices_gone: vec![device],
-                services_gone,
-                aliases_gone,
-                ..Delta::default()
-            })
+            let devices_gone = vec![device];
+            let delta = Delta { devices_gone, services_gone, aliases_gone, ..Delta::default() };
+            tables.apply(delta, None)
         };
         self.tell(concerned);
         let _ = self.ended.send(device);
@@ -260,11 +268,11 @@ impl Directory {
     /// [`StoreError`]; what was known before stays then.
     pub async fn reload(&self) -> Result<(), StoreError> {
         let _in_order = self.line.turn.lock().await;
-        let mut lookup = Lookup::default();
-        lookup.add(self.store.load().await?, &mut Change::default());
+        let tables = self.store.load().await?;
         let concerned = {
+            let _in_turn = self.policies_turn();
+            let lookup = Lookup::of(tables, &self.known_policies());
             let mut tables = self.write();
-            let lookup = lookup.with_file_of(&tables);
             let before = std::mem::replace(&mut *tables, lookup);
             Change {
                 devices: before.devices.into_keys().collect(),
@@ -279,6 +287,14 @@ impl Directory {
         };
         self.tell(concerned);
         Ok(())
+    }
+
+    /// Brings the tables up to what the store has now. Returns whom that concerns.
+    fn apply(&self, mut delta: Delta) -> Change {
+        let Some(rules) = delta.added.visitors.take() else { return self.write().apply(delta, None) };
+        let _in_turn = self.policies_turn();
+        let policies = self.known_policies().with_registry(rules);
+        self.write().apply(delta, Some(policies))
     }
 
     /// Tells the relay whom a change concerns.
@@ -357,7 +373,7 @@ impl Directory {
                 let _turn = turn;
                 let (value, delta) = change(Arc::clone(&this.store)).await?;
                 let ended = delta.devices_gone.clone();
-                let concerned = this.write().apply(delta);
+                let concerned = this.apply(delta);
                 this.tell(concerned);
                 for device in ended {
                     let _ = this.ended.send(device); // nobody may want to know

@@ -11,7 +11,7 @@ use crate::directory::Directory;
 use crate::registry::StoreError;
 use crate::server::Server;
 use petit_engine::cause::Health;
-use petit_engine::name::{Alias, Endpoint, RegisteredId, VisitorHost};
+use petit_engine::name::{Alias, Endpoint, PolicyName, RegisteredId, VisitorHost};
 use petit_engine::proto::control::{FrontState, Hop, ProbeResult, ServiceKind};
 use petit_host::control::ApiProblem;
 use petit_relay::{Failure, Presence, Route, Routed, Via, decide};
@@ -106,6 +106,7 @@ struct Found {
     entry_point: EntryPoint,
     public: Option<FrontState>,
     policy: Option<PolicyExplained>,
+    shut_by: Option<PolicyName>,
     outcome: VisitOutcome,
     answer: Option<Failure>,
 }
@@ -189,7 +190,8 @@ impl Explaining<'_> {
         let outcome = self.web_outcome(entry_point, public, answer);
         // Who does not get in gets no answer; while no server runs it is what they would get.
         let answer = answer.filter(|_| outcome == VisitOutcome::Answer || self.server.is_none());
-        Ok(Found { decision, route, behind, entry_point, public, policy, outcome, answer })
+        let shut_by = None;
+        Ok(Found { decision, route, behind, entry_point, public, policy, shut_by, outcome, answer })
     }
 
     fn web_outcome(
@@ -243,14 +245,17 @@ impl Explaining<'_> {
 
     async fn tcp(&self) -> Result<Found, ApiProblem> {
         let route = self.tcp_route().await?;
+        let shut_by = route.as_ref().and_then(|route| self.directory.shut_by(&route.id));
         let public = async {
-            let (server, route) = (self.server?, route.as_ref()?);
+            // Where nobody listens there is nothing to try.
+            let (server, route) = (self.server?, route.as_ref().filter(|_| shut_by.is_none())?);
             Some(server.relay.try_port(&self.asked.host, &route.id).await)
         };
         let (public, behind) = tokio::join!(public, self.behind(route.as_ref()));
         let policy = route.as_ref().and_then(|route| visitor::policy(route, self.visitor, self.server));
         let is_refused = visitor::refusal(policy.as_ref()).is_some();
         let outcome = match (behind, public) {
+            _ if shut_by.is_some() => VisitOutcome::ConnectionRefused,
             (None, _) => VisitOutcome::ConnectionRefused,
             (_, Some(FrontState::Failed(_))) => VisitOutcome::KeptOut,
             (Some(behind), _) if behind.failure().is_some() || is_refused => VisitOutcome::Reset,
@@ -263,6 +268,7 @@ impl Explaining<'_> {
             behind,
             public,
             policy,
+            shut_by,
             outcome,
             answer: None,
         })
@@ -284,7 +290,7 @@ impl Explaining<'_> {
     }
 
     fn explained(&self, url: &str, found: Found) -> Explained {
-        let Found { decision, route, behind, entry_point, public, policy, outcome, answer } = found;
+        let Found { decision, route, behind, entry_point, public, policy, shut_by, outcome, answer } = found;
         let via = route.as_ref().map(|(_, via)| *via);
         let route = route.map(|(route, _)| route);
         let address = route.as_ref().and_then(|route| match route.kind {
@@ -313,6 +319,7 @@ impl Explaining<'_> {
             entry_point,
             public,
             policy,
+            shut_by,
             outcome,
             answer: answer.map(|failure| OwnAnswer {
                 status: failure.status().as_u16(),

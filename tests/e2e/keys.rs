@@ -349,3 +349,77 @@ async fn what_a_command_opens_beside_what_it_was_asked_for_is_said() {
     assert!(said.contains("It lets in already, by the policies that name it: typo."), "{said}");
     bed.end().await;
 }
+
+/// A service of raw TCP whose policy asks for a key can be reached by nobody, and no page says otherwise.
+#[tokio::test]
+async fn a_port_that_a_policy_shuts_is_told_wherever_it_is_changed_or_judged() {
+    let (web, db) = (Service::http("s").await, Service::tcp_echo("ready").await);
+    let services = [("web", web.address(), "http"), ("db", db.address(), "tcp")];
+    let bed = Bed::new(Program::server().await, &services).await;
+    let both = |status: &Value| status["services"][1]["light"] == "green";
+    let status = bed.client.until("a green light for raw TCP", both).await;
+    let (id, url) = (status["services"][1]["id"].clone(), status["services"][1]["url"].clone());
+    let (id, url) = (id.as_str().unwrap(), url.as_str().unwrap());
+    bed.server.run(["key", "create", "billing"]).await.ok();
+    let told = |said: &Value, list: &str| {
+        let ports = said[list].as_array().cloned().unwrap_or_default();
+        let told = |port: &Value| [&port["id"], &port["service"], &port["address"]].map(|it| it.to_string());
+        ports.iter().map(told).collect::<Vec<_>>()
+    };
+    let db_port = vec![[id, "db", url].map(|it| format!("{it:?}"))];
+
+    let set = bed.server.run(["policy", "set", "cloud", "--services", "default", "--key", "billing"]);
+    let said = set.await.ok().out;
+    assert!(said.contains(&format!("Now {url} of service db")) && said.contains("not listened on"), "{said}");
+    let said = bed.server.run(["policy", "show", "cloud"]).await.ok().out;
+    assert!(said.contains(&format!("shut       {url} of service db")), "{said}");
+    assert!(said.contains("has refused nobody yet"), "{said}");
+    let status = bed.server.status().await;
+    assert_eq!(told(&status, "shut_ports"), db_port);
+    let said = bed.server.run(["status"]).await.ok().out;
+    assert!(said.contains(&format!("shut       {url} of service db")), "{said}");
+    let row = said.lines().find(|line| line.contains(id) && !line.starts_with("shut")).unwrap().to_owned();
+    assert!(row.contains("port shut") && !row.contains(url), "{row}");
+    let said = bed.server.run(["clients", "show", "acme"]).await.ok().out;
+    assert!(said.contains("service      db (port shut)") && said.contains("the policy cloud asks"), "{said}");
+    let said = bed.server.run(["explain", url]).await.ok().out;
+    assert!(said.contains("it is not listened on: the policy cloud asks for a key"), "{said}");
+    assert!(said.contains("A visitor's connection is refused"), "{said}");
+
+    // By a change of it, and of others.
+    let from = bed.server.run(["policy", "set", "cloud", "--from", "127.0.0.1", "--json"]).await.ok().json();
+    assert_eq!((told(&from, "opened_ports"), told(&from, "shut_ports")), (db_port.clone(), Vec::new()));
+    let any = bed.server.run(["policy", "set", "cloud", "--from", "any", "--json"]).await.ok().json();
+    assert_eq!((told(&any, "shut_ports"), told(&any, "opened_ports")), (db_port.clone(), Vec::new()));
+    let args = ["policy", "set", "local", "--services", "default-tcp", "--from", "127.0.0.1"];
+    let said = bed.server.run(args).await.ok().out;
+    assert!(
+        said.contains(&format!("Now {url} of service db")) && said.contains("listened on again"),
+        "{said}"
+    );
+    let said = bed.server.run(["policy", "remove", "local", "--yes"]).await.ok().out;
+    assert!(said.contains("not listened on"), "{said}");
+    let config = std::fs::read_to_string(bed.server.config()).unwrap();
+    let file = format!("{config}\n[[policy]]\nname = \"own\"\nservices = [\"default-tcp\"]\nrate = 100\n");
+    std::fs::write(bed.server.config(), file).unwrap();
+    // What `reload` says depends on whether the file was noticed before it.
+    bed.server.run(["reload"]).await.ok();
+    assert_eq!(told(&bed.server.status().await, "shut_ports"), Vec::<[String; 3]>::new());
+    std::fs::write(bed.server.config(), config).unwrap();
+    bed.server.run(["reload"]).await.ok();
+    assert_eq!(told(&bed.server.status().await, "shut_ports"), db_port);
+
+    // What was refused is counted for its policy.
+    assert_eq!(bed.get(None).await, "401 key-required");
+    assert_eq!(bed.get(Some("wrong")).await, "401 key-refused");
+    let status = bed.server.status().await;
+    let cloud =
+        status["policies"].as_array().unwrap().iter().find(|policy| policy["policy"] == "cloud").unwrap();
+    assert_eq!((&cloud["refused"]["key_missing"], &cloud["refused"]["key_refused"]), (&1.into(), &1.into()));
+    let said = bed.server.run(["status"]).await.ok().out;
+    let line = "policy     cloud has refused 2 visits: 1 without a key, 1 with a key that is not taken";
+    assert!(said.contains(line), "{said}");
+    let said = bed.server.run(["policy", "show", "cloud"]).await.ok().out;
+    assert!(said.contains("has refused 2 visits"), "{said}");
+    bed.end().await;
+}

@@ -248,8 +248,10 @@ impl Job<'_> {
         let own = self.context.upstream.options().max_body_bytes;
         let of_policy = visit.route.policy.as_ref().and_then(|policy| policy.enforced_body());
         let most = own.into_iter().chain(of_policy).min();
-        let counted = self.context.shared.policing.body_count(visit, body.size_hint().lower());
-        let limits = Limits { idle, most, counted, is_grpc: self.is_grpc };
+        let (policing, length) = (&self.context.shared.policing, body.size_hint());
+        let enforced = policing.enforced_body(visit, length.upper());
+        let counted = policing.body_count(visit, length.lower());
+        let limits = Limits { idle, most, enforced, counted, is_grpc: self.is_grpc };
         Streaming::new(body, Arc::clone(&self.place), visit.recorder.clone(), limits)
     }
 

@@ -12,7 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::super::failure::Failure;
 use super::super::places::Place;
-use super::super::policed::BodyCount;
+use super::super::policed::{BodyCount, EnforcedBody};
 use super::super::visit::VisitRecorder;
 use super::head;
 use super::pace::{Pace, Patience};
@@ -60,6 +60,8 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
     /// The most bytes.
     pub(super) most: Option<u64>,
+    /// Hears of more than the service's policy allows.
+    pub(super) enforced: Option<EnforcedBody>,
     /// Takes note of more than a policy would like.
     pub(super) counted: Option<Box<BodyCount>>,
     /// It is a gRPC call, of which both sides may be silent for long from the start, and whose trailers pass.
@@ -74,7 +76,9 @@ pub(crate) struct Streaming {
     patience: Patience,
     /// What the pace becomes once the service has answered.
     later: Option<Duration>,
+    most: Option<u64>,
     left: Option<u64>,
+    enforced: Option<EnforcedBody>,
     counted: Option<Box<BodyCount>>,
     trailers: bool,
 }
@@ -88,7 +92,7 @@ impl Streaming {
         recorder: VisitRecorder,
         limits: Limits,
     ) -> Box<Self> {
-        let Limits { idle, most, counted, is_grpc } = limits;
+        let Limits { idle, most, enforced, counted, is_grpc } = limits;
         // Both sides of a gRPC call may be silent for long from the start.
         let pace = if is_grpc { Pace::idle(idle) } else { Pace::BODY };
         Box::new(Self {
@@ -97,7 +101,9 @@ impl Streaming {
             recorder,
             patience: Patience::new(pace),
             later: (!is_grpc).then_some(idle),
+            most,
             left: most,
+            enforced,
             counted,
             trailers: is_grpc,
         })
@@ -141,6 +147,9 @@ impl Streaming {
                         match left.checked_sub(length as u64) {
                             Some(rest) => *left = rest,
                             None => {
+                                if let Some((enforced, most)) = self.enforced.take().zip(self.most) {
+                                    enforced.was_too_long(most);
+                                }
                                 return Poll::Ready(Some(Err(self.give_up(BodyError::TooLong))));
                             }
                         }

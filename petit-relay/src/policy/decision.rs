@@ -8,8 +8,7 @@ use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use petit_engine::name::{VisitorKeyId, VisitorKeyName};
 
-use super::{Enforcement, LimitedPer, PolicyLimits, Principal, ServicePolicy, VisitorKey};
-use crate::failure::Failure;
+use super::{Enforcement, LimitedPer, PolicyLimits, Principal, RefusalReason, ServicePolicy, VisitorKey};
 use crate::networks::network;
 
 /// Carries a visitor's key. It is taken out before the service, as all `petit-*` fields are.
@@ -96,11 +95,11 @@ pub enum Verdict {
     /// It is kept.
     Kept,
     /// It is not.
-    Broken(Failure),
+    Broken(RefusalReason),
 }
 
 impl Verdict {
-    fn of(result: Result<(), Failure>) -> Self {
+    fn of(result: Result<(), RefusalReason>) -> Self {
         result.map_or_else(Self::Broken, |()| Self::Kept)
     }
 }
@@ -116,10 +115,31 @@ pub enum Counted {
     Key(VisitorKeyId),
 }
 
+/// Which limit has no room for a visit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitReached {
+    /// Of how often.
+    Rate,
+    /// Of how many at the same time.
+    Concurrent,
+}
+
+impl From<LimitReached> for RefusalReason {
+    fn from(limit: LimitReached) -> Self {
+        match limit {
+            LimitReached::Rate => Self::Rate,
+            LimitReached::Concurrent => Self::Concurrent,
+        }
+    }
+}
+
 /// Counts the visits of one service.
 pub trait Meter {
-    /// Takes a visit into account; false, and it is not, where that would be more than `limits` allow.
-    fn take(&mut self, counted: Counted, limits: &PolicyLimits) -> bool;
+    /// Takes a visit into account.
+    ///
+    /// # Errors
+    /// [`LimitReached`], and it is not, where that would be more than `limits` allow.
+    fn take(&mut self, counted: Counted, limits: &PolicyLimits) -> Result<(), LimitReached>;
 }
 
 /// Counts nothing.
@@ -127,8 +147,8 @@ pub trait Meter {
 pub struct Unlimited;
 
 impl Meter for Unlimited {
-    fn take(&mut self, _: Counted, _: &PolicyLimits) -> bool {
-        true
+    fn take(&mut self, _: Counted, _: &PolicyLimits) -> Result<(), LimitReached> {
+        Ok(())
     }
 }
 
@@ -138,7 +158,7 @@ pub struct Decision {
     /// Who it is.
     pub principal: Principal,
     /// The first thing that it does not keep.
-    pub broken: Option<Failure>,
+    pub broken: Option<RefusalReason>,
 }
 
 impl ServicePolicy {
@@ -169,8 +189,8 @@ impl ServicePolicy {
                 Step::Body => self.body(request),
             };
             see(step, verdict);
-            if let Verdict::Broken(failure) = verdict {
-                decision.broken.get_or_insert(failure);
+            if let Verdict::Broken(reason) = verdict {
+                decision.broken.get_or_insert(reason);
                 if self.enforcement == Enforcement::Enforce {
                     break;
                 }
@@ -182,7 +202,7 @@ impl ServicePolicy {
     fn address(&self, request: &PolicyRequest<'_>) -> Verdict {
         let Some(from) = &self.from else { return Verdict::NotAsked };
         let is_listed = from.contains(request.address);
-        Verdict::of(if is_listed { Ok(()) } else { Err(Failure::AddressNotAllowed) })
+        Verdict::of(if is_listed { Ok(()) } else { Err(RefusalReason::Address) })
     }
 
     fn address_limits(&self, request: &PolicyRequest<'_>, meter: &mut impl Meter) -> Verdict {
@@ -204,26 +224,26 @@ impl ServicePolicy {
         if self.limits.rate.is_none() && self.limits.concurrent.is_none() {
             return Verdict::NotAsked;
         }
-        Verdict::of(if meter.take(counted, &self.limits) { Ok(()) } else { Err(Failure::TooMany) })
+        Verdict::of(meter.take(counted, &self.limits).map_err(RefusalReason::from))
     }
 
     fn key(&self, request: &PolicyRequest<'_>) -> (Verdict, Option<&VisitorKey>) {
         let Some(keys) = &self.keys else { return (Verdict::NotAsked, None) };
         let found = match request.key {
             PresentedKey::Impossible if self.chooses_addresses() => return (Verdict::NotAsked, None),
-            PresentedKey::Absent | PresentedKey::Impossible => Err(Failure::KeyRequired),
-            PresentedKey::Ambiguous => Err(Failure::KeyRefused),
-            PresentedKey::Text(text) => keys.holder(text, request.now).ok_or(Failure::KeyRefused),
-            PresentedKey::Supposed(name) => keys.named(name).ok_or(Failure::KeyRefused),
+            PresentedKey::Absent | PresentedKey::Impossible => Err(RefusalReason::KeyMissing),
+            PresentedKey::Ambiguous => Err(RefusalReason::KeyRefused),
+            PresentedKey::Text(text) => keys.holder(text, request.now).ok_or(RefusalReason::KeyRefused),
+            PresentedKey::Supposed(name) => keys.named(name).ok_or(RefusalReason::KeyRefused),
         };
         match found {
             Ok(key) => (Verdict::Kept, Some(key)),
-            Err(failure) => (Verdict::Broken(failure), None),
+            Err(reason) => (Verdict::Broken(reason), None),
         }
     }
 
     fn body(&self, request: &PolicyRequest<'_>) -> Verdict {
         let Some(most) = self.limits.max_body else { return Verdict::NotAsked };
-        Verdict::of(if request.body_bytes <= most { Ok(()) } else { Err(Failure::BodyTooLong) })
+        Verdict::of(if request.body_bytes <= most { Ok(()) } else { Err(RefusalReason::Body) })
     }
 }

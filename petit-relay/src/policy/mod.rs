@@ -28,6 +28,7 @@
 mod decision;
 mod from;
 mod key;
+mod refusals;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -37,9 +38,12 @@ use std::sync::Arc;
 
 use petit_engine::name::{PolicyName, VisitorKeyName};
 
-pub use self::decision::{Counted, Decision, Meter, PolicyRequest, PresentedKey, Step, Unlimited, Verdict};
+pub use self::decision::{
+    Counted, Decision, LimitReached, Meter, PolicyRequest, PresentedKey, Step, Unlimited, Verdict,
+};
 pub use self::from::{AddressList, InvalidAddress};
 pub use self::key::{KeyHash, KeySecret, PreviousSecret, VisitorKey, VisitorKeys};
+pub use self::refusals::{RefusalCounters, RefusalReason, Refusals};
 pub(crate) use self::usage::{Held, PolicyUsage};
 
 /// What is asked of the visitors of a service.
@@ -55,6 +59,8 @@ pub struct ServicePolicy {
     pub keys: Option<Arc<VisitorKeys>>,
     /// How often, how many at the same time, and how much.
     pub limits: PolicyLimits,
+    /// What it has come to.
+    pub counters: Arc<RefusalCounters>,
 }
 
 /// Whether a policy is in force.
@@ -128,6 +134,7 @@ impl ServicePolicy {
             from: None,
             keys: None,
             limits: PolicyLimits::default(),
+            counters: Arc::default(),
         }
     }
 

@@ -8,7 +8,6 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::failure::Failure;
 
 fn moment() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)
@@ -61,9 +60,10 @@ struct Allowing {
 }
 
 impl Meter for Allowing {
-    fn take(&mut self, counted: Counted, _: &PolicyLimits) -> bool {
+    fn take(&mut self, counted: Counted, _: &PolicyLimits) -> Result<(), LimitReached> {
         self.asked.push(counted);
-        self.asked.iter().filter(|asked| **asked == counted).count() <= self.each
+        let count = self.asked.iter().filter(|asked| **asked == counted).count();
+        if count <= self.each { Ok(()) } else { Err(LimitReached::Rate) }
     }
 }
 
@@ -89,7 +89,7 @@ fn an_address_is_let_in_by_itself_and_by_its_network_however_it_is_written() {
         assert_eq!(broken(inside), None, "{inside}");
     }
     for outside in ["203.0.114.0", "198.51.100.8", "2001:db9::", "::1", "127.0.0.1", "::203.0.113.8"] {
-        assert_eq!(broken(outside), Some(Failure::AddressNotAllowed), "{outside}");
+        assert_eq!(broken(outside), Some(RefusalReason::Address), "{outside}");
     }
 }
 
@@ -111,10 +111,10 @@ fn a_list_that_is_empty_lets_nobody_in() {
     let nowhere = ServicePolicy { from: Some(AddressList::default()), ..policy() };
     assert_eq!(
         decide(&nowhere, &request("127.0.0.1", PresentedKey::Absent)).broken,
-        Some(Failure::AddressNotAllowed)
+        Some(RefusalReason::Address)
     );
     let (_, shown) = key("billing");
-    assert_eq!(with_key(&asking_for([]), &shown).broken, Some(Failure::KeyRefused));
+    assert_eq!(with_key(&asking_for([]), &shown).broken, Some(RefusalReason::KeyRefused));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_key_says_who_a_visitor_is() {
     assert_eq!(holder(&shown).as_deref(), Some("billing"));
     assert_eq!(holder(&other).as_deref(), Some("sync"));
     let nobody = decide(&policy, &request("192.0.2.1", PresentedKey::Absent));
-    assert_eq!(nobody, Decision { principal: Principal::Anonymous, broken: Some(Failure::KeyRequired) });
+    assert_eq!(nobody, Decision { principal: Principal::Anonymous, broken: Some(RefusalReason::KeyMissing) });
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_key_with_another_secret_one_that_nobody_has_and_what_is_no_key_are_refused_
     let (id, secret) = shown.split_once('.').unwrap();
     let (_, foreign) = unknown.split_once('.').unwrap();
     let policy = asking_for([billing]);
-    let refused = Decision { principal: Principal::Anonymous, broken: Some(Failure::KeyRefused) };
+    let refused = Decision { principal: Principal::Anonymous, broken: Some(RefusalReason::KeyRefused) };
     let id_in_capitals = format!("{}.{secret}", id.to_uppercase());
     let (shorter, longer) = (&shown[..shown.len() - 1], format!("{shown}A"));
     for wrong in [
@@ -176,7 +176,7 @@ fn a_secret_that_was_replaced_is_good_until_its_time_is_over() {
         decide(&policy, &asked).broken
     };
     assert_eq!([broken(&was_shown, 0), broken(&was_shown, 59)], [None, None]);
-    assert_eq!(broken(&was_shown, 60), Some(Failure::KeyRefused));
+    assert_eq!(broken(&was_shown, 60), Some(RefusalReason::KeyRefused));
     assert_eq!([broken(&now_shown, 0), broken(&now_shown, 60)], [None, None]);
 }
 
@@ -187,11 +187,11 @@ fn a_key_stands_in_one_field_once() {
     let mut headers = HeaderMap::new();
     let broken =
         |headers: &HeaderMap| decide(&policy, &request("192.0.2.1", PresentedKey::of(headers))).broken;
-    assert_eq!(broken(&headers), Some(Failure::KeyRequired));
+    assert_eq!(broken(&headers), Some(RefusalReason::KeyMissing));
     headers.append("petit-key", shown.parse().unwrap());
     assert_eq!(broken(&headers), None);
     headers.append("petit-key", shown.parse().unwrap());
-    assert_eq!(broken(&headers), Some(Failure::KeyRefused));
+    assert_eq!(broken(&headers), Some(RefusalReason::KeyRefused));
 }
 
 #[test]
@@ -200,18 +200,18 @@ fn raw_tcp_is_let_in_by_its_address_and_never_in_the_place_of_a_key() {
     let keys_alone = asking_for([billing]);
     assert!(keys_alone.shuts_tcp());
     let tcp = request("127.0.0.1", PresentedKey::Impossible);
-    assert_eq!(decide(&keys_alone, &tcp).broken, Some(Failure::KeyRequired));
+    assert_eq!(decide(&keys_alone, &tcp).broken, Some(RefusalReason::KeyMissing));
 
     let both = ServicePolicy { from: Some(AddressList::parse(["127.0.0.1"]).unwrap()), ..keys_alone.clone() };
     assert!(!both.shuts_tcp());
     assert_eq!(decide(&both, &tcp), Decision { principal: Principal::Anonymous, broken: None });
     assert_eq!(
         decide(&both, &request("192.0.2.1", PresentedKey::Impossible)).broken,
-        Some(Failure::AddressNotAllowed)
+        Some(RefusalReason::Address)
     );
     assert_eq!(
         decide(&both, &request("127.0.0.1", PresentedKey::Absent)).broken,
-        Some(Failure::KeyRequired),
+        Some(RefusalReason::KeyMissing),
         "of HTTP both are asked for"
     );
 
@@ -238,7 +238,11 @@ fn whoever_asks_for_a_key_or_an_address_has_chosen_and_whoever_counts_or_limits_
         let both = ServicePolicy { from, ..asking_for([billing]) };
         assert!(both.admits_only_chosen() && both.shuts_tcp(), "the key is all that chooses");
         let decided = decide(&both, &request("192.0.2.1", PresentedKey::Impossible));
-        assert_eq!(decided.broken, Some(Failure::KeyRequired), "also of who came before the port was shut");
+        assert_eq!(
+            decided.broken,
+            Some(RefusalReason::KeyMissing),
+            "also of who came before the port was shut"
+        );
     }
 }
 
@@ -266,10 +270,10 @@ fn the_steps_have_one_order_and_the_first_that_is_not_kept_is_the_last() {
     let address = Counted::Address("192.0.2.1".parse().unwrap());
     assert_eq!(meter.asked, [address, Counted::Key(id)]);
 
-    let until = |step: Step, failure| {
+    let until = |step: Step, reason| {
         let kept =
             Step::ALL.into_iter().take_while(move |before| *before < step).map(|step| (step, Verdict::Kept));
-        kept.chain([(step, Verdict::Broken(failure))]).collect::<Vec<_>>()
+        kept.chain([(step, Verdict::Broken(reason))]).collect::<Vec<_>>()
     };
     let elsewhere = PolicyRequest {
         address: "198.51.100.1".parse().unwrap(),
@@ -278,18 +282,18 @@ fn the_steps_have_one_order_and_the_first_that_is_not_kept_is_the_last() {
         ..whole
     };
     let mut meter = Allowing::default();
-    assert_eq!(steps(&policy, &elsewhere, &mut meter), until(Step::Address, Failure::AddressNotAllowed));
+    assert_eq!(steps(&policy, &elsewhere, &mut meter), until(Step::Address, RefusalReason::Address));
     assert_eq!(meter.asked, [], "who is not let in is not counted");
     let keyless = PolicyRequest { key: PresentedKey::Absent, body_bytes: 99, ..whole };
     assert_eq!(
         steps(&policy, &keyless, &mut Allowing::default()),
-        until(Step::AddressLimits, Failure::TooMany)
+        until(Step::AddressLimits, RefusalReason::Rate)
     );
-    assert_eq!(steps(&policy, &keyless, &mut Unlimited), until(Step::Key, Failure::KeyRequired));
+    assert_eq!(steps(&policy, &keyless, &mut Unlimited), until(Step::Key, RefusalReason::KeyMissing));
     let mut meter = Allowing { each: 1, asked: vec![Counted::Key(id)] };
     let large = PolicyRequest { body_bytes: 11, ..whole };
-    assert_eq!(steps(&policy, &large, &mut meter), until(Step::KeyLimits, Failure::TooMany));
-    assert_eq!(steps(&policy, &large, &mut Unlimited), until(Step::Body, Failure::BodyTooLong));
+    assert_eq!(steps(&policy, &large, &mut meter), until(Step::KeyLimits, RefusalReason::Rate));
+    assert_eq!(steps(&policy, &large, &mut Unlimited), until(Step::Body, RefusalReason::Body));
 }
 
 #[test]
@@ -319,13 +323,14 @@ fn a_policy_that_only_counts_takes_all_steps_and_says_what_was_broken_first() {
     let policy = ServicePolicy { from, limits, enforcement: Enforcement::CountOnly, ..asking_for([billing]) };
     let asked = PolicyRequest { body_bytes: 11, ..request("192.0.2.1", PresentedKey::Absent) };
     let seen = steps(&policy, &asked, &mut Allowing::default());
-    let broken = [Failure::AddressNotAllowed, Failure::TooMany, Failure::KeyRequired].map(Verdict::Broken);
+    let broken =
+        [RefusalReason::Address, RefusalReason::Rate, RefusalReason::KeyMissing].map(Verdict::Broken);
     let verdicts: Vec<_> = seen.iter().map(|(_, verdict)| *verdict).collect();
     assert_eq!(
         verdicts,
-        [broken.as_slice(), &[Verdict::NotAsked, Verdict::Broken(Failure::BodyTooLong)]].concat()
+        [broken.as_slice(), &[Verdict::NotAsked, Verdict::Broken(RefusalReason::Body)]].concat()
     );
-    assert_eq!(decide(&policy, &asked).broken, Some(Failure::AddressNotAllowed));
+    assert_eq!(decide(&policy, &asked).broken, Some(RefusalReason::Address));
 }
 
 #[test]
@@ -345,7 +350,7 @@ fn an_operator_may_suppose_a_key_by_its_name() {
     let supposed =
         |name: &str| decide(&policy, &request("192.0.2.1", PresentedKey::Supposed(&name.parse().unwrap())));
     assert_eq!(supposed("billing").principal.key().map(ToString::to_string).as_deref(), Some("billing"));
-    assert_eq!(supposed("sync").broken, Some(Failure::KeyRefused));
+    assert_eq!(supposed("sync").broken, Some(RefusalReason::KeyRefused));
 }
 
 #[test]

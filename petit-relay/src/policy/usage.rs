@@ -8,7 +8,7 @@ use std::time::Instant;
 use petit_engine::name::{RegisteredId, VisitorKeyId};
 use petit_engine::proto::rate::Rate;
 
-use super::decision::{Counted, Meter};
+use super::decision::{Counted, LimitReached, Meter};
 use super::{PolicyLimits, RateLimit};
 use crate::remembered::{Need, Remembered};
 
@@ -47,20 +47,23 @@ impl Allowance {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True when one visit more is within the limits; `take` takes it into account.
-    fn allows(&self, limits: &PolicyLimits, now: Instant, take: Take) -> bool {
+    /// Whether one visit more is within the limits; `take` takes it into account.
+    fn allows(&self, limits: &PolicyLimits, now: Instant, take: Take) -> Result<(), LimitReached> {
         let mut used = self.used();
         if limits.concurrent.is_some_and(|most| used.under_way >= most.get()) {
-            return false;
+            return Err(LimitReached::Concurrent);
         }
         let is_in_time = limits.rate.is_none_or(|limit| match take {
             Take::Yes => used.rate(limit).allow(now),
             Take::No => used.rate(limit).allows(now),
         });
-        if is_in_time && take == Take::Yes && limits.concurrent.is_some() {
+        if !is_in_time {
+            return Err(LimitReached::Rate);
+        }
+        if take == Take::Yes && limits.concurrent.is_some() {
             used.under_way += 1;
         }
-        is_in_time
+        Ok(())
     }
 
     /// Whoever holds it is under way; and while something of the rate is used it makes a difference.
@@ -125,18 +128,18 @@ impl PolicyUsage {
 }
 
 impl Meter for Metered<'_> {
-    fn take(&mut self, counted: Counted, limits: &PolicyLimits) -> bool {
+    fn take(&mut self, counted: Counted, limits: &PolicyLimits) -> Result<(), LimitReached> {
         let (service, now) = (self.service, self.now);
         let allowance = match counted {
             Counted::Address(address) => of(&self.usage.addresses, (service, address), now),
             Counted::Key(key) => of(&self.usage.keys, (service, Some(key)), now),
             Counted::Service => of(&self.usage.keys, (service, None), now),
         };
-        let is_allowed = allowance.allows(limits, now, self.take);
-        if is_allowed && self.take == Take::Yes && limits.concurrent.is_some() {
+        allowance.allows(limits, now, self.take)?;
+        if self.take == Take::Yes && limits.concurrent.is_some() {
             self.held.add(allowance);
         }
-        is_allowed
+        Ok(())
     }
 }
 
@@ -169,16 +172,17 @@ mod tests {
         let (usage, one, other) = (PolicyUsage::default(), service(), service());
         let rate = Some(RateLimit { per_second: some(10), burst: some(3) });
         let limits = PolicyLimits { rate, ..PolicyLimits::default() };
-        let allowed =
-            |service, counted| (0..10).filter(|_| usage.meter(service).take(counted, &limits)).count();
+        let allowed = |service, counted| {
+            (0..10).filter(|_| usage.meter(service).take(counted, &limits).is_ok()).count()
+        };
         assert_eq!(allowed(one, HERE), 3);
-        assert!(!usage.preview(one).take(HERE, &limits));
+        assert!(usage.preview(one).take(HERE, &limits).is_err());
         assert_eq!(allowed(other, HERE), 3);
         assert_eq!(allowed(one, Counted::Service), 3);
         assert_eq!(allowed(one, Counted::Key(VisitorKeyId::random().unwrap())), 3);
         tokio::time::advance(Duration::from_millis(100)).await;
         assert!(
-            usage.preview(one).take(HERE, &limits) && usage.preview(one).take(HERE, &limits),
+            usage.preview(one).take(HERE, &limits).is_ok() && usage.preview(one).take(HERE, &limits).is_ok(),
             "a look takes nothing"
         );
         assert_eq!(allowed(one, HERE), 1);
@@ -190,15 +194,16 @@ mod tests {
         let limits = PolicyLimits { concurrent: Some(some(2)), ..PolicyLimits::default() };
         let enter = || {
             let mut meter = usage.meter(service);
-            meter.take(HERE, &limits).then_some(meter.held)
+            meter.take(HERE, &limits).map(|()| meter.held)
         };
         let (first, second) = (enter().unwrap(), enter().unwrap());
-        assert!(enter().is_none() && !usage.preview(service).take(HERE, &limits));
+        assert_eq!(enter().err(), Some(LimitReached::Concurrent));
+        assert_eq!(usage.preview(service).take(HERE, &limits), Err(LimitReached::Concurrent));
         drop(first);
         let third = enter().unwrap();
-        assert!(enter().is_none(), "one that ends makes room for one");
+        assert!(enter().is_err(), "one that ends makes room for one");
         drop((second, third));
-        assert!(enter().is_some());
+        assert!(enter().is_ok());
     }
 
     #[tokio::test]
@@ -207,12 +212,13 @@ mod tests {
         let rate = Some(RateLimit { per_second: some(1), burst: some(1) });
         let limits = PolicyLimits { rate, concurrent: Some(some(1)), ..PolicyLimits::default() };
         let mut meter = usage.meter(service);
-        assert!(meter.take(HERE, &limits));
-        assert!(!usage.meter(service).take(HERE, &limits), "too soon, and one is under way");
+        assert!(meter.take(HERE, &limits).is_ok());
+        let concurrent = usage.meter(service).take(HERE, &limits);
+        assert_eq!(concurrent, Err(LimitReached::Concurrent), "too soon, and one is under way");
         drop(meter);
-        assert!(!usage.meter(service).take(HERE, &limits), "too soon");
+        assert_eq!(usage.meter(service).take(HERE, &limits), Err(LimitReached::Rate), "too soon");
         let without_rate = PolicyLimits { rate: None, ..limits };
-        assert!(usage.meter(service).take(HERE, &without_rate), "none is under way");
+        assert!(usage.meter(service).take(HERE, &without_rate).is_ok(), "none is under way");
     }
 
     #[tokio::test(start_paused = true)]
@@ -221,12 +227,12 @@ mod tests {
             (PolicyUsage::default(), service(), Counted::Key(VisitorKeyId::random().unwrap()));
         let rate = Some(RateLimit { per_second: some(1), burst: some(1) });
         let limits = PolicyLimits { rate, ..PolicyLimits::default() };
-        assert!(usage.meter(service).take(key, &limits));
+        assert!(usage.meter(service).take(key, &limits).is_ok());
         for number in 0..3 * bounds::ADDRESSES as u32 {
             let address = std::net::Ipv4Addr::from(number).into();
-            usage.meter(service).take(Counted::Address(address), &limits);
+            let _ = usage.meter(service).take(Counted::Address(address), &limits);
         }
         assert!(usage.addresses.lock().unwrap().len() <= bounds::ADDRESSES);
-        assert!(!usage.meter(service).take(key, &limits), "the key has had its share of this second");
+        assert!(usage.meter(service).take(key, &limits).is_err(), "the key has had its share of this second");
     }
 }

@@ -9,9 +9,10 @@ use petit_relay::SessionView;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
-use super::{Admin, Written, certificate_problem, state, waits_for};
+use super::{Admin, Written, certificate_problem, state, visitors, waits_for};
 use crate::api::{
-    AliasList, AliasView, ClientList, ClientView, Clients, InviteList, InviteView, ListChanges, Status,
+    AliasList, AliasView, ClientList, ClientView, Clients, InviteList, InviteView, ListChanges, PublicSide,
+    Status,
 };
 use crate::certificate::PublicNames;
 use crate::registry::DeviceRow;
@@ -55,8 +56,10 @@ impl Admin {
                 // It walks over the places of all clients.
                 now: load::view(&relay),
                 pid: std::process::id(),
+                policies: visitors::activity(&directory),
                 registry_problem,
                 server_key: terms.pins.first().copied(),
+                shut_ports: visitors::shut_ports(&directory, Some(&relay)),
                 since: seconds(since),
                 software: SOFTWARE.to_owned(),
                 state: state(phase),
@@ -82,12 +85,13 @@ impl Admin {
         write: impl for<'a> FnOnce(Clients<'a>) -> Written + Send + 'static,
     ) -> Written {
         let (store, endpoint) = (Arc::clone(self.directory.store()), self.endpoint.clone());
-        let (fronts, problem) = (self.front_states(), self.problem());
+        let (fronts, problem, directory) = (self.front_states(), self.problem(), self.directory.clone());
         let relay = self.running.as_ref().map(|running| running.server.relay.clone());
         away(move |runtime| {
             let rows = runtime.block_on(store.devices()).map_err(problem)?;
             let sessions = relay.map(|relay| relay.sessions()).unwrap_or_default();
-            write(Clients::new(&rows, &sessions, (&endpoint, fronts)))
+            let public = PublicSide { endpoint: &endpoint, fronts, directory: &directory };
+            write(Clients::new(&rows, &sessions, public))
         })
         .await
     }
@@ -107,7 +111,9 @@ impl Admin {
         let row = self.find(name).await?;
         let session = self.session_of(&row.id);
         let breach = self.running.as_ref().and_then(|running| running.server.relay.breach_of(&row.id));
-        let view = ClientView::new(&row, session.as_ref(), (&self.endpoint, self.front_states()));
+        let (fronts, directory) = (self.front_states(), &self.directory);
+        let public = PublicSide { endpoint: &self.endpoint, fronts, directory };
+        let view = ClientView::new(&row, session.as_ref(), public);
         written(&view.with_breach(breach))
     }
 

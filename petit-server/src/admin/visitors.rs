@@ -1,18 +1,21 @@
 //! What is asked of visitors: policies and keys.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use petit_engine::name::{PolicyName, VisitorKeyName};
 use petit_host::control::ApiProblem;
-use petit_relay::Names;
 use petit_relay::policy::{Enforcement, PolicyRequest, PresentedKey, Unlimited};
+use petit_relay::{Names, Relay};
 use secrecy::ExposeSecret;
 
 use super::Admin;
 use crate::api::{
-    CreateKey, KeyList, KeyMade, KeyRevoked, KeyView, PolicyChanged, PolicyDetails, PolicyList, PolicyOrigin,
-    PolicyRemoved, PolicyTested, PolicyView, SetPolicy, StepView, TestPolicy, no_policy,
+    CreateKey, KeyList, KeyMade, KeyRevoked, KeyView, PolicyActivity, PolicyChanged, PolicyCounts,
+    PolicyDetails, PolicyList, PolicyOrigin, PolicyRemoved, PolicyTested, PolicyView, PortChanges, SetPolicy,
+    ShutPort, StepView, TestPolicy, no_policy,
 };
+use crate::directory::{Directory, ShutService};
 use crate::registry::{Actor, OVERLAP_MAX, Policy, PolicyTarget, StoredKey};
 
 type Answered<T> = Result<T, ApiProblem>;
@@ -38,7 +41,21 @@ impl Admin {
         let policy = policy.ok_or_else(|| no_policy(name.as_str()))?;
         let mut holds_for = self.directory.services_of(name);
         holds_for.sort();
-        Ok(PolicyDetails { holds_for, policy })
+        let counts = self.running.as_ref().and_then(|_| self.directory.policy(name));
+        let counts = counts.map(|policy| PolicyCounts::of(&policy));
+        let mut shut_ports = self.shut_ports();
+        shut_ports.retain(|port| port.policy == *name);
+        Ok(PolicyDetails { counts, holds_for, policy, shut_ports })
+    }
+
+    /// The raw TCP ports that are not listened on because of their policies.
+    pub(super) fn shut_ports(&self) -> Vec<ShutPort> {
+        shut_ports(&self.directory, self.running.as_ref().map(|running| &running.server.relay))
+    }
+
+    /// What has become of ports since they were `before`.
+    pub(super) fn port_changes(&self, before: &[ShutPort]) -> PortChanges {
+        PortChanges::between(before, self.shut_ports())
     }
 
     /// By the same function that decides of visits. Nothing is counted, so that limits are never reached.
@@ -58,14 +75,16 @@ impl Admin {
             admitted: decision.broken.is_none() || policy.enforcement == Enforcement::CountOnly,
             from: address,
             policy: name,
-            refusal: decision.broken.map(Into::into),
+            refusal: decision.broken.map(|reason| reason.failure().into()),
             steps,
             key,
         })
     }
 
     pub(super) async fn set_policy(&self, asked: SetPolicy, actor: Actor) -> Answered<PolicyChanged> {
+        let before = self.shut_ports();
         let policy = self.directory.set_policy(asked.0, actor).await.map_err(self.problem())?;
+        let ports = self.port_changes(&before);
         let alias = |target: &PolicyTarget| match target {
             PolicyTarget::Alias(alias) => Some(alias.clone()),
             PolicyTarget::Id(_) | PolicyTarget::Default | PolicyTarget::DefaultTcp => None,
@@ -78,7 +97,8 @@ impl Admin {
                 && !policy.services.contains(&PolicyTarget::DefaultTcp)
         });
         let policy = PolicyView { policy, origin: PolicyOrigin::Registry };
-        Ok(PolicyChanged { exposure: self.directory.exposure(), policy, nobodys, without_key_of })
+        let exposure = self.directory.exposure();
+        Ok(PolicyChanged { exposure, policy, nobodys, without_key_of, ports })
     }
 
     /// The default policy, where it asks for a key.
@@ -89,8 +109,10 @@ impl Admin {
     }
 
     pub(super) async fn remove_policy(&self, name: PolicyName, actor: Actor) -> Answered<PolicyRemoved> {
+        let before = self.shut_ports();
         self.directory.remove_policy(name.clone(), actor).await.map_err(self.problem())?;
-        Ok(PolicyRemoved { exposure: self.directory.exposure(), removed: name })
+        let (exposure, ports) = (self.directory.exposure(), self.port_changes(&before));
+        Ok(PolicyRemoved { exposure, removed: name, ports })
     }
 
     pub(super) fn keys(&self) -> KeyList {
@@ -138,6 +160,29 @@ impl Admin {
         let without_key = policies.filter(has_none_left).map(|view| view.policy.name).collect();
         Ok(KeyRevoked { revoked: name, without_key })
     }
+}
+
+/// The raw TCP ports that are not listened on because of their policies. Walks over all services.
+pub(super) fn shut_ports(directory: &Directory, relay: Option<&Relay>) -> Vec<ShutPort> {
+    let view = |service: ShutService| {
+        let ShutService { id, device, name, port, policy } = service;
+        let address = relay.and_then(|relay| relay.tcp_address(&id));
+        let port = port.filter(|port| *port != 0);
+        ShutPort { address, client: device, id, policy, port, service: name }
+    };
+    directory.shut_services().into_iter().map(view).collect()
+}
+
+/// What each policy has come to, by their names.
+pub(super) fn activity(directory: &Directory) -> Vec<PolicyActivity> {
+    let (registry, file) = directory.policies();
+    let names: BTreeSet<PolicyName> =
+        registry.into_iter().chain(file.iter().cloned()).map(|policy| policy.name).collect();
+    let activity = |policy: PolicyName| {
+        let counts = PolicyCounts::of(&*directory.policy(&policy)?);
+        Some(PolicyActivity { policy, counts })
+    };
+    names.into_iter().filter_map(activity).collect()
 }
 
 fn live(key: StoredKey) -> Option<VisitorKeyName> {

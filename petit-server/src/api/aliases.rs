@@ -5,7 +5,7 @@ use petit_host::control::{ApiProblem, Request, percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ApiRequest, MissingCertificate};
+use super::{ApiRequest, MissingCertificate, PortChanges};
 use crate::registry::AliasRow;
 
 /// All readable names.
@@ -80,6 +80,8 @@ pub struct AliasAdded {
     pub url: String,
     /// What HTTPS visitors need, and is not there.
     pub without_certificate: Option<MissingCertificate>,
+    #[serde(flatten)]
+    pub ports: PortChanges,
 }
 
 /// Take a readable name from a service.
@@ -116,6 +118,8 @@ pub struct AliasRemoved {
     /// The service had its policy by this alias.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyLost>,
+    #[serde(flatten)]
+    pub ports: PortChanges,
 }
 
 /// A service has another policy than before, or none.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use petit_engine::cause::Health;
-use petit_engine::name::{Alias, DeviceId, Endpoint, RegisteredId, ServiceName, Tag};
+use petit_engine::name::{Alias, DeviceId, Endpoint, PolicyName, RegisteredId, ServiceName, Tag};
 use petit_engine::proto::control::{FrontState, ServiceKind, Vitae};
 use petit_engine::secret::Fingerprint;
 use petit_engine::words::KeyWords;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::ApiRequest;
+use crate::directory::Directory;
 use crate::registry::{DeviceRow, EndedBy, LabelEdit, Note, ServiceRow};
 use crate::seconds;
 
@@ -201,6 +202,17 @@ pub struct ServiceView {
     pub visits: Option<u64>,
     /// How the public front for its kind is.
     pub front: Option<FrontState>,
+    /// The policy because of which its raw TCP port is not listened on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shut_by: Option<PolicyName>,
+}
+
+/// What of a service is the server's own.
+#[derive(Clone, Copy)]
+pub(crate) struct PublicSide<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) fronts: FrontStates,
+    pub(crate) directory: &'a Directory,
 }
 
 /// How the public front of each kind of service is; `None` while no server runs.
@@ -214,15 +226,11 @@ pub(crate) struct FrontStates {
 pub(crate) struct Clients<'a> {
     rows: &'a [DeviceRow],
     sessions: HashMap<DeviceId, &'a SessionView>,
-    public: (&'a Endpoint, FrontStates),
+    public: PublicSide<'a>,
 }
 
 impl<'a> Clients<'a> {
-    pub(crate) fn new(
-        rows: &'a [DeviceRow],
-        sessions: &'a [SessionView],
-        public: (&'a Endpoint, FrontStates),
-    ) -> Self {
+    pub(crate) fn new(rows: &'a [DeviceRow], sessions: &'a [SessionView], public: PublicSide<'a>) -> Self {
         let mut newest: HashMap<DeviceId, &SessionView> = HashMap::with_capacity(sessions.len());
         for session in sessions {
             let known = newest.entry(session.device).or_insert(session);
@@ -245,11 +253,7 @@ impl Serialize for Clients<'_> {
 }
 
 impl ClientView {
-    pub(crate) fn new(
-        row: &DeviceRow,
-        session: Option<&SessionView>,
-        public: (&Endpoint, FrontStates),
-    ) -> Self {
+    pub(crate) fn new(row: &DeviceRow, session: Option<&SessionView>, public: PublicSide<'_>) -> Self {
         Self {
             id: row.id,
             name: row.name.clone(),
@@ -302,7 +306,7 @@ impl ServiceView {
     fn new(
         row: &ServiceRow,
         session: Option<&SessionView>,
-        (endpoint, fronts): (&Endpoint, FrontStates),
+        PublicSide { endpoint, fronts, directory }: PublicSide<'_>,
     ) -> Self {
         // A client has a few services.
         let live = session.and_then(|session| session.services.iter().find(|live| live.id == row.id));
@@ -319,6 +323,10 @@ impl ServiceView {
             front: match row.kind {
                 ServiceKind::Http => fronts.http,
                 ServiceKind::Tcp => fronts.tcp,
+            },
+            shut_by: match row.kind {
+                ServiceKind::Http => None,
+                ServiceKind::Tcp => directory.shut_by(&row.id),
             },
         }
     }

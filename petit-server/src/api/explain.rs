@@ -103,6 +103,9 @@ pub struct Explained {
     /// What the service's policy says to the visitor, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyExplained>,
+    /// The policy because of which the port of a raw TCP service is not listened on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shut_by: Option<PolicyName>,
     /// What a visitor gets who gets in.
     pub outcome: VisitOutcome,
     /// The server's own answer, if that is what a visitor gets; while no server runs, what they would get.

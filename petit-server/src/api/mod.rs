@@ -18,6 +18,7 @@ mod explain;
 mod invites;
 mod printed;
 mod process;
+mod refusals;
 mod request;
 mod status;
 mod visitors;
@@ -33,7 +34,7 @@ pub use self::clients::{
     BreachView, ClientLabelled, ClientList, ClientView, EndView, LabelClient, ListClients, LiveView,
     RevokeClient, Revoked, ServiceView, ShowClient,
 };
-pub(crate) use self::clients::{Clients, FrontStates};
+pub(crate) use self::clients::{Clients, FrontStates, PublicSide};
 pub use self::explain::{
     Decision, EntryPoint, ExplainUrl, Explained, FoundBy, OwnAnswer, PolicyExplained, PolicyStep,
     PolicyVerdict, StepExplained, SupposedVisitor, UrlScheme, VisitOutcome,
@@ -49,6 +50,7 @@ pub use self::process::{
     BackedUp, ConfigReloaded, GetVersion, LogLevel, MakeBackup, Ping, Pong, ReloadConfig, RestartServer,
     ServerRestarted, ServerStopped, ServerVersion, SetLogLevel, StopServer, WaitsFor,
 };
+pub use self::refusals::{PolicyActivity, PolicyCounts, PortChanges, RefusalCounts, ShutPort};
 pub use self::request::AdminRequest;
 pub use self::status::{
     FrontName, FrontView, GetStatus, HolderKind, HolderView, Load, PhaseView, ScarceKind, ShortageView,

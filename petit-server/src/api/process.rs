@@ -8,7 +8,7 @@ use petit_host::logs::Level;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ApiRequest, CertificateView};
+use super::{ApiRequest, CertificateView, PortChanges};
 use crate::directory::Exposure;
 
 /// Does it answer?
@@ -108,6 +108,8 @@ pub struct ConfigReloaded {
     /// What is open to anybody who knows the name, where that is more than before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opened: Option<Exposure>,
+    #[serde(flatten)]
+    pub ports: PortChanges,
 }
 
 /// Have another process take its place.

@@ -9,7 +9,7 @@ use petit_engine::secret::Fingerprint;
 use petit_engine::words::KeyWords;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiRequest, CertificateView, ClientView, WaitsFor};
+use super::{ApiRequest, CertificateView, ClientView, PolicyActivity, ShutPort, WaitsFor};
 use crate::directory::Exposure;
 
 /// The server, with all clients.
@@ -56,10 +56,14 @@ pub struct Status<C = Vec<ClientView>> {
     /// What is going on.
     pub now: Load,
     pub pid: u32,
+    /// What its policies have come to, by their names.
+    pub policies: Vec<PolicyActivity>,
     /// Why the registry is not where it was opened.
     pub registry_problem: Option<String>,
     /// The fingerprint of its key.
     pub server_key: Option<Fingerprint>,
+    /// The raw TCP ports that are not listened on because of their policies.
+    pub shut_ports: Vec<ShutPort>,
     /// In seconds since 1970.
     pub since: u64,
     /// Program and version.

@@ -9,8 +9,8 @@ use petit_relay::policy::{Step, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ApiRequest;
 use super::explain::{PolicyStep, PolicyVerdict};
+use super::{ApiRequest, PolicyCounts, PortChanges, ShutPort};
 use crate::directory::Exposure;
 use crate::registry::{Policy, PolicyEdit, StoredKey, Timestamp};
 
@@ -68,9 +68,14 @@ impl ApiRequest for ShowPolicy {
 /// One policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyDetails {
+    /// What it has come to; `None` while no server runs.
+    pub counts: Option<PolicyCounts>,
     /// The services that have it now.
     pub holds_for: Vec<RegisteredId>,
     pub policy: PolicyView,
+    /// The raw TCP ports that are not listened on because of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shut_ports: Vec<ShutPort>,
 }
 
 /// Change a policy, or make one.
@@ -101,6 +106,8 @@ pub struct PolicyChanged {
     /// Its services are not held any more to this policy, which asks for a key, as it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_key_of: Option<PolicyName>,
+    #[serde(flatten)]
+    pub ports: PortChanges,
 }
 
 /// Take a policy out of the registry.
@@ -122,6 +129,8 @@ impl ApiRequest for RemovePolicy {
 pub struct PolicyRemoved {
     pub exposure: Exposure,
     pub removed: PolicyName,
+    #[serde(flatten)]
+    pub ports: PortChanges,
 }
 
 /// What would become of a visit.

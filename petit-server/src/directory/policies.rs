@@ -9,8 +9,8 @@ use petit_engine::name::{Alias, PolicyName, VisitorKeyName};
 use petit_engine::proto::control::ServiceKind;
 use petit_relay::Route;
 use petit_relay::policy::{
-    AddressList, Enforcement, LimitedPer, PolicyLimits, PreviousSecret, RateLimit, ServicePolicy, VisitorKey,
-    VisitorKeys,
+    AddressList, Enforcement, LimitedPer, PolicyLimits, PreviousSecret, RateLimit, RefusalCounters,
+    ServicePolicy, VisitorKey, VisitorKeys,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,17 +18,56 @@ use crate::registry::{
     Enforcement as StoredEnforcement, LimitPer, Policy, PolicyTarget, StoredKey, VisitorRules,
 };
 
-/// What is asked of visitors: of the registry, and of the config file.
-#[derive(Default)]
+/// What is asked of visitors: of the registry, and of the config file. A value that is made outside of the tables, because
+/// that takes longer the more policies and keys there are, and is put into them whole.
+#[derive(Clone, Default)]
 pub(super) struct Policies {
-    pub(super) registry: VisitorRules,
+    pub(super) registry: Arc<VisitorRules>,
     pub(super) file: Arc<[Policy]>,
-    made: HashMap<PolicyTarget, Arc<ServicePolicy>>,
+    made: Arc<Made>,
+}
+
+/// Policies as visits are held to them.
+#[derive(Default)]
+struct Made {
+    by_target: HashMap<PolicyTarget, Arc<ServicePolicy>>,
+    by_name: HashMap<PolicyName, Arc<ServicePolicy>>,
 }
 
 impl Policies {
+    /// These, with what the registry says now.
+    pub(super) fn with_registry(&self, registry: VisitorRules) -> Self {
+        self.made_of(Arc::new(registry), Arc::clone(&self.file))
+    }
+
+    /// These, with what the config file says now.
+    pub(super) fn with_file(&self, file: Arc<[Policy]>) -> Self {
+        self.made_of(Arc::clone(&self.registry), file)
+    }
+
+    fn made_of(&self, registry: Arc<VisitorRules>, file: Arc<[Policy]>) -> Self {
+        let holders = registry.keys.iter().filter_map(|key| Some((&key.name, visitor_key(key)?)));
+        let holders: HashMap<&VisitorKeyName, VisitorKey> = holders.collect();
+        let mut made = Made::default();
+        for policy in registry.policies.iter().chain(&*file) {
+            let before = self.made.by_name.get(&policy.name);
+            let counters = before.map(|before| Arc::clone(&before.counters)).unwrap_or_default();
+            let new = compiled(policy, &holders, counters);
+            // One that stays as it was stays the same one, so that whoever has it is not looked at again.
+            let new = before.filter(|before| ***before == new).map_or_else(|| Arc::new(new), Arc::clone);
+            made.by_target.extend(policy.services.iter().map(|target| (target.clone(), Arc::clone(&new))));
+            made.by_name.insert(policy.name.clone(), new);
+        }
+        Self { registry, file, made: Arc::new(made) }
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &Policy> {
         self.registry.policies.iter().chain(&*self.file)
+    }
+
+    /// A policy as visits are held to it.
+    pub(super) fn called(&self, name: &PolicyName) -> Option<Arc<ServicePolicy>> {
+        self.made.by_name.get(name).cloned()
     }
 
     /// True for a policy of the config file that the registry does not have as well.
@@ -37,38 +76,38 @@ impl Policies {
         has(&self.file) && !has(&self.registry.policies)
     }
 
-    /// Makes all policies anew.
-    pub(super) fn make(&mut self) {
-        let mut made = HashMap::new();
-        for policy in self.all() {
-            let new = Arc::new(compiled(policy, &self.registry.keys));
-            made.extend(policy.services.iter().map(|target| (target.clone(), Arc::clone(&new))));
-        }
-        self.made = made;
-    }
-
     /// The policy that names a service by its ID, else by an alias, else the default one.
     pub(super) fn of(&self, route: &Route, aliases: Option<&BTreeSet<Alias>>) -> Option<Arc<ServicePolicy>> {
-        if self.made.is_empty() {
+        let made = &self.made.by_target;
+        if made.is_empty() {
             return None;
         }
-        let by_id = self.made.get(&PolicyTarget::Id(route.id));
-        let by_alias = || {
-            aliases.into_iter().flatten().find_map(|alias| self.made.get(&PolicyTarget::Alias(alias.clone())))
-        };
+        let by_id = made.get(&PolicyTarget::Id(route.id));
+        let by_alias =
+            || aliases.into_iter().flatten().find_map(|alias| made.get(&PolicyTarget::Alias(alias.clone())));
         let default = || match route.kind {
             ServiceKind::Http => None,
-            ServiceKind::Tcp => self.made.get(&PolicyTarget::DefaultTcp),
+            ServiceKind::Tcp => made.get(&PolicyTarget::DefaultTcp),
         };
         let named = by_id.or_else(by_alias).or_else(default);
-        named.or_else(|| self.made.get(&PolicyTarget::Default)).cloned()
+        named.or_else(|| made.get(&PolicyTarget::Default)).cloned()
     }
 
     /// True when whoever knows the name of a service that no policy names gets in.
     pub(super) fn default_is_open(&self) -> bool {
-        let default = self.made.get(&PolicyTarget::Default);
-        let default_tcp = self.made.get(&PolicyTarget::DefaultTcp).or(default);
+        let made = &self.made.by_target;
+        let default = made.get(&PolicyTarget::Default);
+        let default_tcp = made.get(&PolicyTarget::DefaultTcp).or(default);
         [default, default_tcp].into_iter().any(|policy| policy.is_none_or(|policy| is_open(policy)))
+    }
+}
+
+/// True for one and the same policy, or none at all.
+pub(super) fn is_same(one: Option<&Arc<ServicePolicy>>, other: Option<&Arc<ServicePolicy>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 
@@ -77,15 +116,18 @@ pub(super) fn is_open(policy: &ServicePolicy) -> bool {
     !policy.admits_only_chosen()
 }
 
-/// A policy as visits are held to it. A key that was revoked is not in it, so that a policy whose keys were all revoked
-/// lets nobody in.
-pub(super) fn compiled(policy: &Policy, keys: &[StoredKey]) -> ServicePolicy {
+/// A policy as visits are held to it. A key that was revoked is not among the `holders`, so that a policy whose keys were
+/// all revoked lets nobody in.
+fn compiled(
+    policy: &Policy,
+    holders: &HashMap<&VisitorKeyName, VisitorKey>,
+    counters: Arc<RefusalCounters>,
+) -> ServicePolicy {
     // Taken apart whole, so that a part that is forgotten here does not compile.
     let Policy { name, services: _, from, keys: named, rate, burst, concurrent, per, max_body, enforcement } =
         policy;
-    let holders = |names: &Vec<VisitorKeyName>| {
-        let named = keys.iter().filter(|key| names.contains(&key.name));
-        Arc::new(VisitorKeys::new(named.filter_map(visitor_key)))
+    let keys = |names: &Vec<VisitorKeyName>| {
+        Arc::new(VisitorKeys::new(names.iter().filter_map(|name| holders.get(name).cloned())))
     };
     ServicePolicy {
         name: name.clone(),
@@ -94,7 +136,7 @@ pub(super) fn compiled(policy: &Policy, keys: &[StoredKey]) -> ServicePolicy {
             StoredEnforcement::CountOnly => Enforcement::CountOnly,
         },
         from: from.as_ref().map(|networks| address_list(networks)),
-        keys: named.as_ref().map(holders),
+        keys: named.as_ref().map(keys),
         limits: PolicyLimits {
             per: match per {
                 LimitPer::Visitor => LimitedPer::Visitor,
@@ -104,6 +146,7 @@ pub(super) fn compiled(policy: &Policy, keys: &[StoredKey]) -> ServicePolicy {
             concurrent: *concurrent,
             max_body: *max_body,
         },
+        counters,
     }
 }
 

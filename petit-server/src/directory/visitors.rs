@@ -1,42 +1,32 @@
 //! Policies and visitors' keys: looked up, and changed through the store.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use petit_engine::name::{Alias, PolicyName, RegisteredId, VisitorKeyId, VisitorKeyName};
+use petit_engine::name::{
+    Alias, DeviceId, PolicyName, RegisteredId, ServiceName, VisitorKeyId, VisitorKeyName,
+};
+use petit_engine::proto::control::ServiceKind;
 use petit_relay::policy::{KeySecret, ServicePolicy};
 use petit_relay::{Change, Route};
 use secrecy::SecretString;
 
-use super::policies::{Exposure, compiled, is_open};
+use super::policies::{Exposure, Policies, is_open, is_same};
 use super::{Asker, Directory, Lookup};
 use crate::registry::{
-    Actor, Conflict, FileConflict, NewKey, Policy, PolicyEdit, StoreError, StoredKey, VisitorRules,
+    Actor, Conflict, FileConflict, NewKey, Policy, PolicyEdit, Service, StoreError, StoredKey, VisitorRules,
     check_file, check_overlap,
 };
 use crate::store::Store;
 
 impl Lookup {
-    /// Policies and keys of the registry in place of those that were known.
-    pub(super) fn set_visitor_rules(&mut self, rules: VisitorRules, concerned: &mut Change) {
-        self.policies.registry = rules;
-        self.policies.make();
-        self.assign_all(concerned);
-    }
-
-    /// Those of another state of the registry, with the same config file.
-    pub(super) fn with_file_of(mut self, before: &Self) -> Self {
-        self.policies.file = Arc::clone(&before.policies.file);
-        self.policies.make();
-        self.assign_all(&mut Change::default());
-        self
-    }
-
-    fn assign_all(&mut self, concerned: &mut Change) {
+    /// Holds all visits to these policies from now on.
+    pub(super) fn set_policies(&mut self, policies: Policies, concerned: &mut Change) {
+        self.policies = policies;
         let Self { services, aliases_of, policies, .. } = self;
         for (id, service) in services {
             let policy = policies.of(&service.route, aliases_of.get(id));
-            if service.route.policy != policy {
+            if !is_same(service.route.policy.as_ref(), policy.as_ref()) {
                 service.route.policy = policy;
                 concerned.policies = true;
             }
@@ -48,13 +38,25 @@ impl Lookup {
         let Self { services, aliases_of, policies, .. } = self;
         if let Some(service) = services.get_mut(id) {
             let policy = policies.of(&service.route, aliases_of.get(id));
-            if service.route.policy != policy {
+            if !is_same(service.route.policy.as_ref(), policy.as_ref()) {
                 service.route.policy = policy;
                 concerned.devices.push(service.route.device);
                 concerned.policies_of.push(*id);
             }
         }
     }
+}
+
+/// A raw TCP service whose port is not listened on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShutService {
+    pub id: RegisteredId,
+    pub device: DeviceId,
+    pub name: ServiceName,
+    /// 0 or `None`: the system chooses one.
+    pub port: Option<u16>,
+    /// What it is held to.
+    pub policy: PolicyName,
 }
 
 impl Directory {
@@ -70,10 +72,32 @@ impl Directory {
     }
 
     /// A policy as visits are held to it.
-    pub fn policy(&self, name: &PolicyName) -> Option<ServicePolicy> {
+    pub fn policy(&self, name: &PolicyName) -> Option<Arc<ServicePolicy>> {
+        self.read().policies.called(name)
+    }
+
+    /// The policy because of which the port of a raw TCP service is not listened on.
+    pub fn shut_by(&self, id: &RegisteredId) -> Option<PolicyName> {
         let tables = self.read();
-        let policy = tables.policies.all().find(|policy| policy.name == *name)?;
-        Some(compiled(policy, &tables.policies.registry.keys))
+        let route = &tables.services.get(id)?.route;
+        let policy =
+            route.policy.as_ref().filter(|policy| route.kind == ServiceKind::Tcp && policy.shuts_tcp());
+        policy.map(|policy| policy.name.clone())
+    }
+
+    /// The raw TCP services whose ports are not listened on, because their policies ask for a key and for no address, with
+    /// their policies. Walks over all services.
+    pub fn shut_services(&self) -> Vec<ShutService> {
+        let tables = self.read();
+        let services = tables.services.values().filter(|service| service.route.kind == ServiceKind::Tcp);
+        let shut = services.filter_map(|Service { route, port }| {
+            let policy = route.policy.as_ref().filter(|policy| policy.shuts_tcp())?;
+            let (id, device, name) = (route.id, route.device, route.name.clone());
+            Some(ShutService { id, device, name, port: *port, policy: policy.name.clone() })
+        });
+        let mut shut: Vec<ShutService> = shut.collect();
+        shut.sort_by_key(|service| service.id);
+        shut
     }
 
     /// The services that have a policy, by their registered IDs. Walks over all services.
@@ -98,20 +122,39 @@ impl Directory {
     /// # Errors
     /// [`FileConflict`] when one does not fit to the registry; nothing has changed then.
     pub fn use_file(&self, file: Arc<[Policy]>) -> Result<(), FileConflict> {
-        let mut tables = self.write();
-        let owner = |alias: &Alias| tables.aliases.get(alias.as_str()).copied();
-        let VisitorRules { policies, keys } = &tables.policies.registry;
-        let is_key = |name: &VisitorKeyName| keys.iter().any(|key| key.name == *name);
-        check_file(&file, policies, is_key, owner)?;
-        let concerned = tables.set_file(file);
-        drop(tables);
-        self.tell(concerned);
+        let _in_turn = self.policies_turn();
+        {
+            let tables = self.read();
+            let owner = |alias: &Alias| tables.aliases.get(alias.as_str()).copied();
+            let VisitorRules { policies, keys } = &*tables.policies.registry;
+            let is_key = |name: &VisitorKeyName| keys.iter().any(|key| key.name == *name);
+            check_file(&file, policies, is_key, owner)?;
+        }
+        self.tell(self.set_file(file));
         Ok(())
     }
 
     /// As [`Directory::use_file`], whatever is wrong with them: for commands that put that right.
     pub fn take_file(&self, file: Arc<[Policy]>) {
-        self.write().set_file(file);
+        let _in_turn = self.policies_turn();
+        self.set_file(file);
+    }
+
+    fn set_file(&self, file: Arc<[Policy]>) -> Change {
+        let policies = self.known_policies().with_file(file);
+        let mut concerned = Change::default();
+        self.write().set_policies(policies, &mut concerned);
+        concerned
+    }
+
+    /// The policies that are in force, so that others can be made of them while lookups go on.
+    pub(super) fn known_policies(&self) -> Policies {
+        self.read().policies.clone()
+    }
+
+    /// Whoever makes policies of those that are in force holds it until the new ones are.
+    pub(super) fn policies_turn(&self) -> MutexGuard<'_, ()> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes a policy of the registry, or makes one. It is in force when this returns.
@@ -191,15 +234,5 @@ impl Directory {
             false => tables.aliases.get(named.as_str()).copied(),
         };
         Ok(check_overlap(tables.policies.all(), owner)?)
-    }
-}
-
-impl Lookup {
-    fn set_file(&mut self, file: Arc<[Policy]>) -> Change {
-        let mut concerned = Change::default();
-        self.policies.file = file;
-        self.policies.make();
-        self.assign_all(&mut concerned);
-        concerned
     }
 }

@@ -50,7 +50,7 @@ fn without_server(policy: &ServicePolicy, request: &PolicyRequest<'_>) -> Vec<(S
 
 fn explained((step, verdict): (Step, Verdict)) -> StepExplained {
     let code = match verdict {
-        Verdict::Broken(failure) => Some(failure.code().to_owned()),
+        Verdict::Broken(reason) => Some(reason.failure().code().to_owned()),
         Verdict::NotAsked | Verdict::Kept => None,
     };
     StepExplained { step: step.into(), verdict: verdict.into(), code }

@@ -1,15 +1,17 @@
 //! How often, how many at the same time, and how much.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::Request;
 use hyper::body::Frame;
 use petit_relay::Failure;
-use petit_relay::policy::{Enforcement, LimitedPer, PolicyLimits, ServicePolicy};
+use petit_relay::policy::{Enforcement, LimitedPer, PolicyLimits, Refusals, ServicePolicy};
 use petit_tests::soon;
 use petit_tests::visitor::{Answer, h2_request, request};
 
-use super::{World, asking_for, at_once, connect_from, key, open, some};
+use super::{World, asking_for, at_once, connect_from, from, key, open, some};
 
 async fn ask(world: &World, from: &str, key: Option<&str>) -> Answer {
     let mut asked = request(&world.host(), "GET", "/", Empty::<Bytes>::new());
@@ -128,7 +130,9 @@ fn pieces(
 #[tokio::test]
 async fn a_body_that_is_too_long_is_refused_also_where_it_does_not_say_how_long_it_is() {
     let limits = PolicyLimits { max_body: Some(100), ..PolicyLimits::default() };
-    let world = World::start(Some(ServicePolicy { limits, ..open() })).await;
+    let policy = ServicePolicy { limits, ..open() };
+    let counters = Arc::clone(&policy.counters);
+    let world = World::start(Some(policy)).await;
     let (visitor, host) = (world.plain, world.host());
     let post = async |bytes: usize| {
         let body = Full::new(Bytes::from(vec![b'x'; bytes]));
@@ -158,6 +162,54 @@ async fn a_body_that_is_too_long_is_refused_also_where_it_does_not_say_how_long_
     assert_eq!(post(110).await, [413; 4]);
     let answer = visitor.post(&host, "/sum", vec![b'x'; 101]).await;
     assert_eq!(answer.petit_error().as_deref(), Some("body-too-long"));
+    assert_eq!(counters.refused(), Refusals { body: 5, ..Refusals::default() }, "each is counted once");
+    assert_eq!(world.relay.counts().policies.refused, 5);
+}
+
+#[tokio::test]
+async fn every_refusal_is_counted_by_its_reason_and_whoever_is_let_in_by_none() {
+    let (billing, shown) = key("billing");
+    let limits = PolicyLimits { concurrent: Some(some(1)), ..PolicyLimits::default() };
+    let from = from(&["127.0.0.0/24"]);
+    let policy = ServicePolicy { from, limits, ..asking_for([billing]) };
+    let counters = Arc::clone(&policy.counters);
+    let world = World::start(Some(policy.clone())).await;
+    let asked = async |from: &str, key| ask(&world, from, key).await.petit_error();
+    assert_eq!(asked("127.0.0.2", Some(&shown)).await, None);
+    assert_eq!(counters.refused(), Refusals::default());
+    for _ in 0..2 {
+        assert_eq!(asked("127.0.1.1", Some(&shown)).await.as_deref(), Some("address-not-allowed"));
+    }
+    assert_eq!(asked("127.0.0.2", None).await.as_deref(), Some("key-required"));
+    assert_eq!(asked("127.0.0.2", Some("other")).await.as_deref(), Some("key-refused"));
+
+    let host = world.host();
+    let mut waiting = request(&host, "GET", "/wait", Empty::<Bytes>::new());
+    waiting.headers_mut().insert("petit-key", shown.parse().unwrap());
+    let visitor = world.plain;
+    let waiting = tokio::spawn(async move { visitor.open(waiting).await });
+    soon("the request", world.web.until_waiting(1)).await;
+    // The key has as much as it may have, wherever it is shown.
+    assert_eq!(asked("127.0.0.3", Some(&shown)).await.as_deref(), Some("too-many-requests"));
+    world.web.let_go();
+    waiting.await.unwrap().into_body().collect().await.unwrap();
+    let so_far =
+        Refusals { address: 2, key_missing: 1, key_refused: 1, concurrent: 1, ..Refusals::default() };
+    assert_eq!(counters.refused(), so_far);
+
+    // What is changed of a policy does not begin its counts anew, and what it only counts has numbers of its own.
+    let rated = ServicePolicy { limits: at_once(1), enforcement: Enforcement::CountOnly, ..policy };
+    world.set(Some(rated));
+    let host = world.host();
+    for _ in 0..20 {
+        let mut asked = request(&host, "GET", "/", Empty::<Bytes>::new());
+        asked.headers_mut().insert("petit-key", shown.parse().unwrap());
+        assert_eq!(world.plain.send(asked).await.status, 200);
+    }
+    let would_refuse = counters.would_refuse();
+    assert!(would_refuse.rate > 0, "{would_refuse:?}");
+    assert_eq!(Refusals { rate: 0, ..would_refuse }, Refusals::default());
+    assert_eq!(counters.refused(), so_far);
 }
 
 #[tokio::test]

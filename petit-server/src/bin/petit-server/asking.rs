@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::ask::{AdminAccess, Running};
 use super::show_invites::QrShown;
-use super::{explain, show, show_invites};
+use super::{explain, refusals, show, show_invites};
 
 /// Whom is asked, and in which form the answer is printed.
 pub(crate) struct Asking<'a> {
@@ -88,7 +88,8 @@ impl<'a> Asking<'a> {
     pub(crate) async fn add_alias(&self, wanted: &AddAlias) -> Result<(), Failure> {
         let answer = self.either.ask(wanted).await?;
         let missing = show::without_certificate(answer.without_certificate.as_ref());
-        self.say(&format!("{} leads to {}.{missing}", answer.url, answer.id), &answer);
+        let ports = refusals::changes(&answer.ports);
+        self.say(&format!("{} leads to {}.{missing}{ports}", answer.url, answer.id), &answer);
         Ok(())
     }
 
@@ -115,6 +116,7 @@ impl<'a> Asking<'a> {
                 text.push_str(" It is open to anybody who knows its name.");
             }
         }
+        text.push_str(&refusals::changes(&answer.ports));
         self.say(&text, &answer);
         Ok(())
     }

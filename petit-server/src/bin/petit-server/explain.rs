@@ -11,8 +11,8 @@ use petit_server::api::{
     UrlScheme, VisitOutcome,
 };
 
-use super::fronts;
 use super::show::or_nothing;
+use super::{fronts, refusals};
 
 /// A visitor on the command line: `key:` and the name of a key.
 #[derive(Clone, Debug)]
@@ -75,6 +75,9 @@ fn entry_point(found: &Explained) -> String {
     }
     let (scheme, port) = (found.scheme, found.port);
     let url = found.url.to_ascii_lowercase();
+    if let Some(policy) = &found.shut_by {
+        return format!("✘ port {port}: it is not listened on: {}.", refusals::why(policy));
+    }
     match (found.entry_point, found.public) {
         (EntryPoint::Endpoint | EntryPoint::TcpPort, Some(public)) => {
             format!("{} public address: {}.", fronts::mark(public), said(public, &url))

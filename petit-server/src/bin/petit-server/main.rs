@@ -13,6 +13,7 @@ mod health;
 mod key;
 mod main_loop;
 mod policy;
+mod refusals;
 #[cfg(unix)]
 mod restart;
 #[cfg(not(unix))]

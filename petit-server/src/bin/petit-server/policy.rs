@@ -19,6 +19,7 @@ use petit_server::folder::Folder;
 use petit_server::registry::{Edit, Enforcement, LimitPer, Policy, PolicyEdit, PolicyTarget};
 
 use super::ask::AdminAccess;
+use super::refusals;
 
 #[derive(Subcommand)]
 pub(crate) enum PolicyVerb {
@@ -184,7 +185,8 @@ pub(crate) async fn policy(json: bool, folder: &Folder, verb: &PolicyVerb) -> Re
             }
             let answer = access.ask(&RemovePolicy { name: name.clone() }).await?;
             let text = format!("There is no policy {name} any more.\n{}", warning(answer.exposure));
-            cli::say(json, text.trim_end(), &answer);
+            let text = format!("{}{}", text.trim_end(), refusals::changes(&answer.ports));
+            cli::say(json, &text, &answer);
         }
         PolicyVerb::Test { name, from, holder } => {
             let request = TestPolicy { name: name.clone(), from: *from, key: holder.clone() };
@@ -223,7 +225,15 @@ fn details(answer: &PolicyDetails) -> String {
         [] => "no service yet".to_owned(),
         ids => joined(ids),
     };
-    format!("{}  holds for  {holds_for}", shown(&answer.policy))
+    let counts = answer.counts.as_ref().map(|counts| {
+        let said = refusals::said(counts);
+        if said.is_empty() { vec!["has refused nobody yet".to_owned()] } else { said }
+    });
+    let counts: String =
+        counts.into_iter().flatten().map(|said| format!("\n  {:<9}  {said}", "counts")).collect();
+    let ports: String =
+        answer.shut_ports.iter().map(|port| format!("\n  {:<9}  {}", "shut", refusals::shut(port))).collect();
+    format!("{}  holds for  {holds_for}{counts}{ports}", shown(&answer.policy))
 }
 
 fn set(answer: &PolicyChanged) -> String {
@@ -237,7 +247,7 @@ fn set(answer: &PolicyChanged) -> String {
         ));
     }
     text.push_str(&warning(answer.exposure));
-    text.trim_end().to_owned()
+    format!("{}{}", text.trim_end(), refusals::changes(&answer.ports))
 }
 
 /// A policy, a line for each thing that it asks for.

@@ -11,7 +11,7 @@ use petit_server::api::{
 };
 use petit_server::registry::EndedBy;
 
-use super::{fronts, health, policy};
+use super::{fronts, health, policy, refusals};
 
 fn since(seconds: u64) -> Option<Duration> {
     SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(seconds)).ok()
@@ -58,6 +58,9 @@ fn health(client: &ClientView, service: &ServiceView) -> String {
     if !service.online {
         return "not offered".to_owned();
     }
+    if service.shut_by.is_some() {
+        return "port shut".to_owned(); // whatever its client says, nobody comes to it
+    }
     health::said(service.health.unwrap_or_default())
 }
 
@@ -91,6 +94,10 @@ pub(crate) fn status(status: &Status) -> String {
     if !warning.is_empty() {
         out.push_str(&format!("visitors   {warning}\n"));
     }
+    out.push_str(&refusals::of_all(&status.policies));
+    for port in &status.shut_ports {
+        out.push_str(&format!("shut       {}\n", refusals::shut(port)));
+    }
     for shortage in &status.now.shortages {
         out.push_str(&short(shortage));
     }
@@ -104,7 +111,8 @@ pub(crate) fn status(status: &Status) -> String {
     for client in clients {
         for service in &client.services {
             // A raw TCP service is reached by its port alone.
-            let is_open_port = service.kind == ServiceKind::Tcp && service.online;
+            let is_open_port =
+                service.kind == ServiceKind::Tcp && service.online && service.shut_by.is_none();
             let port = is_open_port.then(|| service.url.clone());
             let aliases = service.aliases.iter().map(ToString::to_string);
             let also: Vec<String> = port.into_iter().chain(aliases).collect();
@@ -196,7 +204,7 @@ fn phase(status: &Status) -> String {
 
 /// What came of reading the config again.
 pub(crate) fn reloaded(reloaded: &ConfigReloaded) -> String {
-    let ConfigReloaded { certificates, needs_restart, new_certificate, opened } = reloaded;
+    let ConfigReloaded { certificates, needs_restart, new_certificate, opened, ports } = reloaded;
     let mut out = if needs_restart.is_empty() {
         "The config file is in force.".to_owned()
     } else {
@@ -214,6 +222,7 @@ pub(crate) fn reloaded(reloaded: &ConfigReloaded) -> String {
     if let Some(opened) = opened {
         out.push_str(&format!("\nMore is open than before: {}", policy::warning(*opened)));
     }
+    out.push_str(&refusals::changes(ports));
     out
 }
 
@@ -371,6 +380,9 @@ pub(crate) fn client(client: &ClientView) -> String {
     for service in &client.services {
         out.push_str(&format!("  service      {} ({})\n", service.name, health(client, service)));
         out.push_str(&format!("               {}{}\n", service.url, public(service)));
+        if let Some(policy) = &service.shut_by {
+            out.push_str(&format!("               its port is not listened on: {}\n", refusals::why(policy)));
+        }
         if !service.aliases.is_empty() {
             out.push_str(&format!("               aliases: {}\n", joined(&service.aliases)));
         }
@@ -390,7 +402,9 @@ pub(crate) fn labelled(labelled: &ClientLabelled) -> String {
 
 /// How the public front of a service is, behind its address.
 fn public(service: &ServiceView) -> String {
-    service.front.map_or_else(String::new, |state| {
+    // Where nobody listens it makes no difference whether the host is reached.
+    let front = service.front.filter(|_| service.shut_by.is_none());
+    front.map_or_else(String::new, |state| {
         format!("  {} {}", fronts::mark(state), fronts::said_of(state, &service.url))
     })
 }
@@ -448,8 +462,10 @@ mod tests {
             needs_restart: Vec::new(),
             now,
             pid: 1,
+            policies: Vec::new(),
             registry_problem: None,
             server_key: None,
+            shut_ports: Vec::new(),
             since: 0,
             software: "petit-server".to_owned(),
             state: PhaseView::Running,
