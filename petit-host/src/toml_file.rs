@@ -5,7 +5,9 @@
 //! because a misspelt option that is silently ignored is worse than a file that is refused.
 
 mod complaint;
+mod fault;
 mod mistakes;
+mod place;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,8 +16,10 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use self::complaint::Place;
+pub use self::fault::Fault;
 pub use self::mistakes::mistakes;
+use self::place::{Place, position, snake_case};
+pub use self::place::{place_in_list, place_of};
 
 /// The keys of a table.
 #[derive(Clone, Copy, Debug)]
@@ -72,31 +76,6 @@ pub struct TomlError {
     pub fault: Box<Fault>,
 }
 
-/// What is wrong, for whoever has words of their own for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It is not TOML.
-    Syntax,
-    /// A key that there is not.
-    UnknownKey {
-        /// As it is written.
-        key: String,
-        /// The table that it is in; empty for the file itself.
-        place: String,
-        /// A key that there is, with a name like it.
-        nearest: Option<&'static str>,
-    },
-    /// A key that has to be there is not.
-    Missing {
-        /// Its name.
-        key: String,
-        /// The table that it should be in, as it is written, such as `[[client.service]]`; empty for the file itself.
-        place: String,
-    },
-    /// A value that does not fit.
-    Value,
-}
-
 /// Reads `text` into a `T` whose fields have the names of `table`.
 ///
 /// # Errors
@@ -115,36 +94,6 @@ pub fn parse<T: DeserializeOwned>(
     let notes = checked.notes.into_iter().map(note).collect();
     let value = T::deserialize(toml::de::Deserializer::from(parsed));
     Ok((value.map_err(|error| source.value(&error))?, notes))
-}
-
-/// Where a key stands, in either spelling, by the names of the tables around it and its own: line and column, both
-/// from 1. `None` where it does not, or where the text is not TOML.
-pub fn place_of(text: &str, keys: &[&str]) -> Option<(usize, usize)> {
-    let parsed = DeTable::parse(text).ok()?;
-    let (own, around) = keys.split_last()?;
-    let mut table = parsed.get_ref();
-    for name in around {
-        let (_, DeValue::Table(inner)) = entry(table, name)? else { return None };
-        table = inner;
-    }
-    entry(table, own).map(|(span, _)| position(text, span.start))
-}
-
-/// As [`place_of`], of a key in an entry of a list of tables (`[[list]]`), the first being 0; where the key does not stand
-/// there, of the entry.
-pub fn place_in_list(text: &str, list: &str, number: usize, key: &str) -> Option<(usize, usize)> {
-    let parsed = DeTable::parse(text).ok()?;
-    let (_, DeValue::Array(entries)) = entry(parsed.get_ref(), list)? else { return None };
-    let found = entries.get(number)?;
-    let DeValue::Table(table) = found.get_ref() else { return None };
-    let span = entry(table, key).map_or_else(|| found.span(), |(span, _)| span);
-    Some(position(text, span.start))
-}
-
-/// What a key of a table holds, in either spelling, and where the key stands.
-fn entry<'a, 'i>(table: &'a DeTable<'i>, name: &str) -> Option<(Range<usize>, &'a DeValue<'i>)> {
-    let (key, value) = table.iter().find(|(key, _)| snake_case(key.get_ref()) == name)?;
-    Some((key.span(), value.get_ref()))
 }
 
 /// A text, and where it comes from.
@@ -281,26 +230,6 @@ fn unknown(span: Range<usize>, written: &str, snake: &str, table: Table, place: 
     Wrong::Key { span, message, fault }
 }
 
-/// `logLevel` as `log_level`. Other spellings stay as they are.
-fn snake_case(key: &str) -> String {
-    let mut out = String::with_capacity(key.len() + 4);
-    for c in key.chars() {
-        if c.is_ascii_uppercase() && !out.is_empty() && !out.ends_with('_') {
-            out.push('_');
-        }
-        out.push(c.to_ascii_lowercase());
-    }
-    out
-}
-
-/// Line and column of a byte, both from 1; the column counts characters.
-fn position(text: &str, byte: usize) -> (usize, usize) {
-    let before = text.get(..byte.min(text.len())).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
-    (line, column)
-}
-
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
@@ -362,20 +291,6 @@ mod tests {
         assert_eq!(client.vitae.unwrap()["Any_Tag"], "x");
         let message = "client.back_port has no effect any more: Petit needs one port only".to_owned();
         assert_eq!(notes, [Note { line: 3, message }]);
-    }
-
-    #[test]
-    fn a_key_is_found_in_either_spelling() {
-        let text = "[client]\nlogLevel = \"info\"\n[client.vitae]\nport = 1\n";
-        assert_eq!(place_of(text, &["client", "log_level"]), Some((2, 1)));
-        assert_eq!(place_of(text, &["client", "vitae", "port"]), Some((4, 1)));
-        assert_eq!(place_of(text, &["client", "port"]), None);
-        assert_eq!(place_of("[client", &["client"]), None);
-        let text = "[[service]]\nport = 1\n\n[[service]]\nname = \"x\"\nPort = 2\n";
-        assert_eq!(place_in_list(text, "service", 0, "port"), Some((2, 1)));
-        assert_eq!(place_in_list(text, "service", 1, "port"), Some((6, 1)));
-        assert_eq!(place_in_list(text, "service", 0, "name"), Some((1, 1)));
-        assert_eq!(place_in_list(text, "service", 2, "port"), None);
     }
 
     #[test]

@@ -1,57 +1,7 @@
 //! What a deserializer complains of, in the words of people who write TOML and not Rust, with the key that it is about.
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
-use super::{Fault, snake_case};
-
-/// What stands at a byte of the text.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// The file as a whole.
-    File,
-    /// A table, by the names that lead to it.
-    Table(String),
-    /// A table of a list of tables, by the names that lead to the list.
-    Entry(String),
-    /// A value, by the names that lead to its key.
-    Value(String),
-}
-
-impl Place {
-    /// The innermost that holds the byte.
-    pub(super) fn at(text: &str, byte: usize) -> Self {
-        DeTable::parse(text)
-            .map_or(Self::File, |table| within(table.get_ref(), "", byte).unwrap_or(Self::File))
-    }
-}
-
-/// What of a table holds the byte. A table whose heading stands once is as large as that heading, so it is looked into
-/// whether it holds the byte or not.
-fn within(table: &DeTable<'_>, around: &str, byte: usize) -> Option<Place> {
-    let named = |key: &str| match around {
-        "" => snake_case(key),
-        around => format!("{around}.{}", snake_case(key)),
-    };
-    table.iter().find_map(|(key, value)| {
-        let name = named(key.get_ref());
-        let holds = |value: &Spanned<DeValue<'_>>| value.span().contains(&byte);
-        match value.get_ref() {
-            DeValue::Table(inner) => {
-                within(inner, &name, byte).or_else(|| holds(value).then_some(Place::Table(name)))
-            }
-            DeValue::Array(list) => {
-                let entry = list.iter().find_map(|entry| match entry.get_ref() {
-                    DeValue::Table(inner) => within(inner, &name, byte)
-                        .or_else(|| holds(entry).then(|| Place::Entry(name.clone()))),
-                    _ => None,
-                });
-                entry.or_else(|| holds(value).then_some(Place::Value(name)))
-            }
-            _ => holds(value).then_some(Place::Value(name)),
-        }
-    })
-}
+use super::fault::Fault;
+use super::place::Place;
 
 fn missing_key(message: &str) -> Option<&str> {
     message.strip_prefix("missing field `")?.strip_suffix('`')
@@ -145,19 +95,6 @@ fn written(found: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_stands_at_a_byte_is_found_by_the_names_that_lead_to_it() {
-        let text = "x = 1\n[client]\nlogLevel = 7\nlist = [1, 2]\n[client.vitae]\na = 1\n[[client.service]]\n[[client.service]]\nport = 3\n";
-        let at = |what: &str| Place::at(text, text.rfind(what).unwrap());
-        assert_eq!(at("7"), Place::Value("client.log_level".to_owned()));
-        assert_eq!(at("2]"), Place::Value("client.list".to_owned()));
-        assert_eq!(at("1\n[["), Place::Value("client.vitae.a".to_owned()));
-        assert_eq!(at("3"), Place::Value("client.service.port".to_owned()));
-        assert_eq!(at("[[client.service]]\nport"), Place::Entry("client.service".to_owned()));
-        assert_eq!(at("[client]"), Place::Table("client".to_owned()));
-        assert_eq!(Place::at("x", 0), Place::File);
-    }
 
     #[test]
     fn no_word_of_a_deserializer_is_left() {
