@@ -26,6 +26,7 @@
 //! A list that is there and empty lets nobody in. A key that is revoked is left out of its policies' [`VisitorKeys`].
 
 mod decision;
+mod enforcement;
 mod from;
 mod key;
 mod refusals;
@@ -41,6 +42,7 @@ use petit_engine::name::{PolicyName, VisitorKeyName};
 pub use self::decision::{
     Counted, Decision, LimitReached, Meter, PolicyRequest, PresentedKey, Step, Unlimited, Verdict,
 };
+pub use self::enforcement::Enforcement;
 pub use self::from::{AddressList, InvalidAddress};
 pub use self::key::{KeyHash, KeySecret, PreviousSecret, VisitorKey, VisitorKeys};
 pub use self::refusals::{RefusalCounters, RefusalReason, Refusals};
@@ -61,16 +63,6 @@ pub struct ServicePolicy {
     pub limits: PolicyLimits,
     /// What it has come to.
     pub counters: Arc<RefusalCounters>,
-}
-
-/// Whether a policy is in force.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Enforcement {
-    /// Who does not keep it is refused.
-    #[default]
-    Enforce,
-    /// Nobody is refused; who would be is counted and logged.
-    CountOnly,
 }
 
 /// How much of a service its visitors may have. What is `None` has no limit of its own.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Enforcement;
+use super::enforcement::Enforcement;
 use crate::failure::Failure;
 
 /// Why a policy does not let a visit in.
