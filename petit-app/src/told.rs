@@ -64,11 +64,13 @@ pub(crate) fn is_here(target: &str) -> bool {
         || host == enrol::host_name().to_ascii_lowercase()
 }
 
-/// Who reaches what. `admits`: [`Admits::Anyone`] where that is so of one service at least.
-pub(crate) fn reaches(texts: &Texts, vendor: &str, targets: &[&str], admits: Admits) -> String {
+/// Who reaches what. `admits`: [`Admits::Anyone`] where that is so of one service at least; `None` where nobody has said
+/// it of each.
+pub(crate) fn reaches(texts: &Texts, vendor: &str, targets: &[&str], admits: Option<Admits>) -> String {
     let key = match admits {
-        Admits::Chosen => "state.online.detail",
-        Admits::Anyone => "state.online.detail.open",
+        Some(Admits::Chosen) => "state.online.detail",
+        Some(Admits::Anyone) => "state.online.detail.open",
+        None => "state.online.detail.unsaid",
     };
     let count = targets.len().to_string();
     let service = targets.first().copied().unwrap_or_default();
@@ -77,6 +79,8 @@ pub(crate) fn reaches(texts: &Texts, vendor: &str, targets: &[&str], admits: Adm
         [] => texts.fill("state.online.detail.empty", &values),
         [one] if is_here(one) => texts.fill(key, &values),
         [_] => texts.fill(&format!("{key}.elsewhere"), &values),
+        // Who knows an address may reach some of them only, so nothing is said of whom.
+        _ if admits != Some(Admits::Chosen) => texts.fill("state.online.detail.open.many", &values),
         _ => texts.fill(&format!("{key}.many"), &values),
     }
 }
@@ -173,8 +177,8 @@ mod tests {
             assert!(!is_here(there), "{there}");
         }
         let texts = Texts::of("en");
-        assert!(reaches(&texts, "v", &["localhost:1"], Admits::Chosen).contains("on this computer"));
-        assert!(!reaches(&texts, "v", &["nas.local:1"], Admits::Chosen).contains("on this computer"));
+        assert!(reaches(&texts, "v", &["localhost:1"], Some(Admits::Chosen)).contains("on this computer"));
+        assert!(!reaches(&texts, "v", &["nas.local:1"], Some(Admits::Chosen)).contains("on this computer"));
     }
 
     #[test]

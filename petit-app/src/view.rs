@@ -214,11 +214,15 @@ fn headline(facts: &Facts<'_>, kind: StateKind, services: &[Service]) -> Headlin
     }
 }
 
-/// Who can come in, of all services together: whoever knows the address, as soon as that is so of one.
-fn admits(facts: &Facts<'_>) -> Admits {
+/// Who can come in, of all services together: whoever knows the address, as soon as that is so of one, and whoever the
+/// vendor lets in when that is so of each. `None` while the server has not said it.
+fn admits(facts: &Facts<'_>) -> Option<Admits> {
     let services = facts.status.map(|status| status.services.as_slice()).unwrap_or_default();
-    let any_open = services.iter().any(|service| service.admits == Some(Admits::Anyone));
-    if any_open { Admits::Anyone } else { Admits::Chosen }
+    if services.iter().any(|service| service.admits == Some(Admits::Anyone)) {
+        return Some(Admits::Anyone);
+    }
+    let is_chosen_for_all = services.iter().all(|service| service.admits == Some(Admits::Chosen));
+    (is_chosen_for_all && !services.is_empty()).then_some(Admits::Chosen)
 }
 
 /// Connected; what matters now is whether the services work.
@@ -243,7 +247,7 @@ fn online(facts: &Facts<'_>, vendor: &str, services: &[Service]) -> Headline {
                 [] => "state.online.advice.empty",
                 _ => "state.online.advice.withheld",
             };
-            (told::reaches(texts, vendor, &[], Admits::Chosen), texts.get(advice))
+            (told::reaches(texts, vendor, &[], None), texts.get(advice))
         }
         (_, Some(service)) => {
             let values = [("service", service.name.as_str()), ("what", service.words.what.as_str())];

@@ -340,6 +340,9 @@ fn the_window_says_who_can_come_in_as_the_server_says_and_nothing_where_it_says_
             let knows = view.headline.detail.contains("knows the address")
                 || view.headline.detail.contains("die Adresse kennt");
             assert_eq!(knows, admits == Some(Admits::Anyone), "{}", view.headline.detail);
+            let lets =
+                view.headline.detail.contains("lets in") || view.headline.detail.contains("eingelassen wird");
+            assert_eq!(lets, admits == Some(Admits::Chosen), "{}", view.headline.detail);
         }
     }
 }
