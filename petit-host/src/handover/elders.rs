@@ -10,6 +10,7 @@ use std::task::Poll;
 use serde_json::Value;
 
 use super::link::{Link, LinkMessage};
+use crate::shutdown::Urgency;
 
 /// What an elder tells.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +24,17 @@ pub enum ElderEvent {
     },
     /// The anchor was asked to have the config read again.
     Reload,
+}
+
+impl ElderEvent {
+    /// How urgent a stop is that is passed on; `None` for anything else.
+    pub fn stop_request(&self) -> Option<Urgency> {
+        match self {
+            Self::Stop { now: true } => Some(Urgency::AtOnce),
+            Self::Stop { now: false } => Some(Urgency::Orderly),
+            Self::Waits | Self::Reload => None,
+        }
+    }
 }
 
 /// All of them.
@@ -79,6 +91,11 @@ impl Elders {
         for elder in &self.elders {
             elder.link.say(said);
         }
+    }
+
+    /// Tells all of them that nobody takes the place of this process any more.
+    pub fn say_stopping(&self, urgency: Urgency) {
+        self.say(&LinkMessage::Stopping { now: urgency == Urgency::AtOnce });
     }
 
     /// What those that drain still wait for.

@@ -143,6 +143,17 @@ impl Started {
         self.link.say(said);
     }
 
+    /// As [`next`](Self::next), of a successor that there may be; for ever when there is none.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn next_of(started: Option<&mut Self>) -> StartedEvent {
+        match started {
+            Some(started) => started.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Waits for what it says, or does not say in time.
     ///
     /// # Cancel safety

@@ -3,7 +3,7 @@
 
 use petit_client::daemon::Restart;
 use petit_host::exit::ExitCode;
-use petit_host::handover::{ElderEvent, Elders, LinkMessage, Started, StartedEvent};
+use petit_host::handover::{ElderEvent, Elders, Started, StartedEvent};
 use petit_host::shutdown::Urgency;
 
 /// The links to processes before this one.
@@ -32,12 +32,7 @@ impl Handover {
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn next(&mut self) -> HandoverEvent {
-        let successor = async {
-            match &mut self.successor {
-                Some((started, _)) => started.next().await,
-                None => std::future::pending().await,
-            }
-        };
+        let successor = Started::next_of(self.successor.as_mut().map(|(started, _)| started));
         tokio::select! {
             told = self.elders.next() => HandoverEvent::Elder(told),
             news = successor => HandoverEvent::Successor(news),
@@ -47,15 +42,14 @@ impl Handover {
     /// How urgent a process before this one says that a stop is, when it passes one on.
     pub(crate) fn stop_request(heard: &HandoverEvent) -> Option<Urgency> {
         match heard {
-            HandoverEvent::Elder(ElderEvent::Stop { now: true }) => Some(Urgency::AtOnce),
-            HandoverEvent::Elder(ElderEvent::Stop { now: false }) => Some(Urgency::Orderly),
+            HandoverEvent::Elder(told) => told.stop_request(),
             _ => None,
         }
     }
 
     /// Tells the processes before this one that nobody takes their place any more.
     pub(crate) fn stopping(&self, urgency: Urgency) {
-        self.elders.say(&LinkMessage::Stopping { now: urgency == Urgency::AtOnce });
+        self.elders.say_stopping(urgency);
     }
 
     /// Tells them how this one ends.

@@ -66,12 +66,7 @@ impl Handover {
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn next(&mut self) -> HandoverEvent {
-        let successor = async {
-            match &mut self.successor {
-                Some((started, _)) => started.next().await,
-                None => std::future::pending().await,
-            }
-        };
+        let successor = Started::next_of(self.successor.as_mut().map(|(started, _)| started));
         tokio::select! {
             told = self.elders.next() => HandoverEvent::Elder(told),
             news = successor => HandoverEvent::Successor(news),
@@ -82,8 +77,7 @@ impl Handover {
     /// How urgent a process before this one says that a stop is, when it passes one on.
     pub(crate) fn stop_request(heard: &HandoverEvent) -> Option<Urgency> {
         match heard {
-            HandoverEvent::Elder(ElderEvent::Stop { now: true }) => Some(Urgency::AtOnce),
-            HandoverEvent::Elder(ElderEvent::Stop { now: false }) => Some(Urgency::Orderly),
+            HandoverEvent::Elder(told) => told.stop_request(),
             _ => None,
         }
     }
@@ -98,7 +92,7 @@ impl Handover {
 
     /// Tells the processes before this one that nobody takes their place any more.
     pub(crate) fn stopping(&self, urgency: Urgency) {
-        self.elders.say(&LinkMessage::Stopping { now: urgency == Urgency::AtOnce });
+        self.elders.say_stopping(urgency);
     }
 
     /// Tells them how this one ends.
