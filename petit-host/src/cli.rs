@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::json;
 
 pub use self::arguments::{Wording, arguments, arguments_of, completions};
@@ -21,14 +21,20 @@ use crate::lock::{Holder, Lock};
 use crate::logs::{self, Follow};
 
 /// A command that did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// How the process exits.
+    #[serde(serialize_with = "as_number")]
     pub exit: ExitCode,
     /// What went wrong, with its causes.
     pub message: String,
     /// What to do or type next.
     pub hint: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn as_number<S: Serializer>(exit: &ExitCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(*exit as u8)
 }
 
 impl Failure {
@@ -56,6 +62,12 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same, with the commands that it suggests as they can be typed.
+    #[must_use]
+    pub fn typed(&self) -> Self {
+        Self { exit: self.exit, message: typed(&self.message), hint: self.hint.as_deref().map(typed) }
     }
 
     /// What a call to the running program came to. `program` is its name, for the hint.
@@ -246,16 +258,21 @@ pub fn fail(json: bool, failure: &Failure) -> std::process::ExitCode {
 /// What stands before a failure in English.
 const ERROR: &str = "error";
 
+/// What is printed of a failure with `--json`.
+#[derive(Serialize)]
+struct Failed<'a> {
+    error: &'a Failure,
+}
+
 /// As [`fail`], with a word for it in another language.
 pub fn fail_as(word: &str, json: bool, failure: &Failure) -> std::process::ExitCode {
-    let (message, hint) = (typed(&failure.message), failure.hint.as_deref().map(typed));
+    let failure = failure.typed();
     if json {
-        let value = json!({ "error": { "message": message, "hint": hint, "exit": failure.exit as u8 } });
-        say(true, "", &value);
+        say(true, "", &Failed { error: &failure });
     } else {
         let mut stderr = io::stderr().lock();
-        let _ = writeln!(stderr, "{word}: {message}");
-        if let Some(hint) = &hint {
+        let _ = writeln!(stderr, "{word}: {}", failure.message);
+        if let Some(hint) = &failure.hint {
             let _ = writeln!(stderr, "  {hint}");
         }
     }

@@ -24,6 +24,7 @@ pub mod handover;
 pub mod harden;
 pub mod lock;
 pub mod logs;
+pub mod settings;
 pub mod shutdown;
 pub mod terminal;
 pub mod toml_file;

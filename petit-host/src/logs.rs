@@ -82,12 +82,22 @@ impl Level {
 
 /// Changes the level of the running program.
 #[derive(Clone)]
-pub struct LevelHandle(reload::Handle<Targets, tracing_subscriber::Registry>);
+pub struct LevelHandle {
+    filter: reload::Handle<Targets, tracing_subscriber::Registry>,
+    level: Arc<Mutex<Level>>,
+}
 
 impl LevelHandle {
     /// Logs at `level` from now on.
     pub fn set(&self, level: Level) {
-        let _ = self.0.reload(level.targets());
+        let mut now = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        *now = level;
+        let _ = self.filter.reload(level.targets());
+    }
+
+    /// How much is logged now.
+    pub fn level(&self) -> Level {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,7 +133,7 @@ pub fn start_to(file: Option<&FileHandle>, terminal: bool, level: Level) -> io::
         outs.push(layer.with_writer(io::stderr).boxed());
     }
     tracing_subscriber::registry().with(outs.with_filter(filter)).try_init().map_err(io::Error::other)?;
-    Ok(LevelHandle(handle))
+    Ok(LevelHandle { filter: handle, level: Arc::new(Mutex::new(level)) })
 }
 
 /// A log file in use, which can be exchanged for another one. A program that takes a client over from another

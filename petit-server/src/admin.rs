@@ -16,6 +16,7 @@ use petit_host::BoxFuture;
 use petit_host::control::{ApiProblem, Handler, Reply, Request};
 use petit_host::handover::Trouble;
 use petit_host::logs::LevelHandle;
+use petit_host::settings::SettingsInForce;
 use petit_relay::{FrontKind, Names, UnderWay};
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -34,7 +35,7 @@ use crate::directory::Directory;
 use crate::explain;
 use crate::fronts;
 use crate::registry::{Actor, Labels, Note, StoreError, StoreErrorKind};
-use crate::server::{InviteError, InviteRequest, Phase, Reloaded, Server, make_invite};
+use crate::server::{InviteError, InviteRequest, Phase, Reloaded, Server, Settings, make_invite};
 use crate::{SOFTWARE, seconds};
 
 /// Answers the operator's requests.
@@ -131,6 +132,7 @@ impl Admin {
             AdminRequest::Ping(_) => Ok(Reply::of(&Pong { pong: true })),
             AdminRequest::Version(_) => Ok(Reply::of(&ServerVersion { software: SOFTWARE.to_owned() })),
             AdminRequest::Status(_) => self.status().await.map(Reply::Text),
+            AdminRequest::Settings(_) => reply(self.settings()),
             AdminRequest::ListClients(_) => self.clients().await.map(Reply::Text),
             AdminRequest::ShowClient(asked) => self.client(&asked.name).await.map(Reply::Text),
             AdminRequest::RevokeClient(asked) => reply(self.revoke(&asked.id, actor).await),
@@ -433,6 +435,13 @@ impl Admin {
                 Err(ApiProblem::new(422, "not_ready", text))
             }
         }
+    }
+
+    fn settings(&self) -> ApiResult<SettingsInForce> {
+        let running = self.running()?;
+        let Settings { mut in_force, problem, .. } = running.server.settings();
+        in_force.log_level = running.level.level(); // `log` changes it, too
+        Ok(SettingsInForce { problem, settings: in_force.settings() })
     }
 
     fn log(&self, SetLogLevel { level }: SetLogLevel) -> ApiResult<LogLevel> {

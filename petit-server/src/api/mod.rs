@@ -53,8 +53,8 @@ pub use self::process::{
 pub use self::refusals::{PolicyActivity, PolicyCounts, PortChanges, RefusalCounts, ShutPort};
 pub use self::request::AdminRequest;
 pub use self::status::{
-    FrontName, FrontView, GetStatus, HolderKind, HolderView, Load, PhaseView, ScarceKind, ShortageView,
-    Status, TurnedAway,
+    FrontName, FrontView, GetSettings, GetStatus, HolderKind, HolderView, Load, PhaseView, ScarceKind,
+    ShortageView, Status, TurnedAway,
 };
 pub(crate) use self::visitors::no_policy;
 pub use self::visitors::{

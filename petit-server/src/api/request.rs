@@ -5,10 +5,10 @@ use petit_host::control::{ApiProblem, Request};
 use super::visitors::{key_name, policy_name};
 
 use super::{
-    AddAlias, CreateKey, ExplainUrl, GetStatus, GetVersion, LabelClient, ListAliases, ListChanges,
-    ListClients, ListInvites, ListKeys, ListPolicies, MakeBackup, MakeInvite, Ping, ReloadConfig,
-    RemoveAlias, RemovePolicy, RestartServer, RevokeClient, RevokeKey, SetLogLevel, SetPolicy, ShowClient,
-    ShowPolicy, StopServer, TestPolicy, WithdrawInvite,
+    AddAlias, CreateKey, ExplainUrl, GetSettings, GetStatus, GetVersion, LabelClient, ListAliases,
+    ListChanges, ListClients, ListInvites, ListKeys, ListPolicies, MakeBackup, MakeInvite, Ping,
+    ReloadConfig, RemoveAlias, RemovePolicy, RestartServer, RevokeClient, RevokeKey, SetLogLevel, SetPolicy,
+    ShowClient, ShowPolicy, StopServer, TestPolicy, WithdrawInvite,
 };
 
 /// A request to a server: one variant for each.
@@ -17,6 +17,7 @@ pub enum AdminRequest {
     Ping(Ping),
     Version(GetVersion),
     Status(GetStatus),
+    Settings(GetSettings),
     ListClients(ListClients),
     ShowClient(ShowClient),
     RevokeClient(RevokeClient),
@@ -55,6 +56,7 @@ impl AdminRequest {
             ("GET", ["ping"]) => Self::Ping(Ping),
             ("GET", ["version"]) => Self::Version(GetVersion),
             ("GET", ["status"]) => Self::Status(GetStatus),
+            ("GET", ["settings"]) => Self::Settings(GetSettings),
             ("GET", ["clients"]) => Self::ListClients(ListClients),
             ("GET", ["clients", name]) => Self::ShowClient(ShowClient { name: (*name).to_owned() }),
             ("POST", ["clients", id, "revoke"]) => Self::RevokeClient(RevokeClient { id: (*id).to_owned() }),

@@ -7,6 +7,7 @@ use petit_engine::name::{Endpoint, ServerAddr};
 use petit_engine::proto::control::FrontState;
 use petit_engine::secret::Fingerprint;
 use petit_engine::words::KeyWords;
+use petit_host::settings::SettingsInForce;
 use serde::{Deserialize, Serialize};
 
 use super::{ApiRequest, CertificateView, ClientView, PolicyActivity, ShutPort, WaitsFor};
@@ -21,6 +22,18 @@ impl ApiRequest for GetStatus {
 
     fn target(&self) -> (&'static str, String) {
         ("GET", "/status".to_owned())
+    }
+}
+
+/// The settings in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GetSettings;
+
+impl ApiRequest for GetSettings {
+    type Answer = SettingsInForce;
+
+    fn target(&self) -> (&'static str, String) {
+        ("GET", "/settings".to_owned())
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use petit_host::settings::{Origin, Setting, SettingValue};
 use petit_host::toml_file;
 use petit_relay::{FrontProbing, LimitsConfig};
 use serde::Serialize;
@@ -13,16 +14,6 @@ use super::ConfigError;
 use super::fronts_form::Fronts;
 use super::server_form::FILE;
 use super::settings::Config;
-
-/// Where a value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Origin {
-    /// The file says so.
-    File,
-    /// The file says nothing.
-    Default,
-}
 
 /// What puts a change in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -34,36 +25,23 @@ pub enum Takes {
     Restart,
 }
 
-/// One setting.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Setting {
-    /// Its table below `[server]`; empty for that itself.
-    pub table: &'static str,
-    /// Its key.
-    pub name: String,
-    /// As the file would say it; null where nothing is set, and the system or nobody decides.
-    pub value: Value,
-    /// Where that comes from.
-    pub origin: Origin,
-    /// What puts a change in force.
-    pub takes: Takes,
-    /// What [`Config::needs_restart`] calls it: itself, or the table that it is in.
-    #[serde(skip)]
-    pub group: &'static str,
-}
-
 impl Config {
     /// The settings that differ from those of the running server and cannot be taken over, by name; tables are named
     /// whole.
     pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
-        let (wanted, running) = (values(self), values(running));
-        let is_other = |one: &Shown| one.takes == Takes::Restart && !running.contains(one);
-        let gone = |one: &&Shown| !wanted.iter().any(|it| (it.table, &it.name) == (one.table, &one.name));
+        let (wanted, running) = (known(self), known(running));
+        let is_other = |one: &Known| one.takes == Takes::Restart && !running.contains(one);
+        let gone = |one: &&Known| !wanted.iter().any(|it| it.is_same_setting(one));
         let other = wanted.iter().filter(|one| is_other(one));
         let mut groups: Vec<_> = other.chain(running.iter().filter(gone)).map(|one| one.group).collect();
         let mut seen = std::collections::BTreeSet::new();
         groups.retain(|group| seen.insert(*group));
         groups
+    }
+
+    /// All settings with their values, in the order of the template.
+    pub fn settings(&self) -> Vec<SettingValue> {
+        known(self).into_iter().map(|one| one.said).collect()
     }
 }
 
@@ -71,33 +49,38 @@ impl Config {
 ///
 /// # Errors
 /// [`ConfigError`].
-pub fn settings(path: &Path, text: &str) -> Result<Vec<Setting>, ConfigError> {
+pub fn settings(path: &Path, text: &str) -> Result<Vec<Setting<Takes>>, ConfigError> {
     let (config, _) = super::parse(path, text)?;
     // With the spellings that the original had brought into ours.
     let (file, _) = toml_file::parse::<toml::Table>(path, text, FILE)?;
-    let said = |table: &str, name: &str| {
+    let is_said = |SettingValue { table, name, .. }: &SettingValue| {
         let server = file.get("server")?.as_table()?;
         if table.is_empty() { server.get(name) } else { server.get(table)?.as_table()?.get(name) }
     };
-    let settings = values(&config).into_iter().map(|Shown { table, name, value, takes, group }| {
-        let origin = if said(table, &name).is_some() { Origin::File } else { Origin::Default };
-        Setting { table, name, value, origin, takes, group }
+    let settings = known(&config).into_iter().map(|Known { said, takes, .. }| {
+        let origin = if is_said(&said).is_some() { Origin::File } else { Origin::Default };
+        Setting { said, origin, takes }
     });
     Ok(settings.collect())
 }
 
 /// A setting without its origin.
 #[derive(PartialEq)]
-struct Shown {
-    table: &'static str,
-    name: String,
-    value: Value,
+struct Known {
+    said: SettingValue,
     takes: Takes,
+    /// What [`Config::needs_restart`] calls it: itself, or the table that it is in.
     group: &'static str,
 }
 
+impl Known {
+    fn is_same_setting(&self, other: &Self) -> bool {
+        (&self.said.table, &self.said.name) == (&other.said.table, &other.said.name)
+    }
+}
+
 /// Taken apart whole, so that a setting that is forgotten here does not compile.
-fn values(config: &Config) -> Vec<Shown> {
+fn known(config: &Config) -> Vec<Known> {
     let Config {
         proxy_bind,
         proxy_port,
@@ -154,26 +137,29 @@ fn values(config: &Config) -> Vec<Shown> {
         ("access_log", json!(access_log), restart),
         ("legacy_errors", json!(legacy_errors), restart),
     ];
-    let mut shown: Vec<Shown> = server.into_iter().flat_map(|setting| of("", setting.0, [setting])).collect();
-    shown.extend(of("fronts", "fronts", of_fronts(fronts)));
-    shown.extend(of("limits", "limits", of_limits(limits, *connections, *memory)));
-    shown.extend(of("vitae", "endpoint", [("endpoint", json!(endpoint), restart)]));
-    shown.extend(of(
+    let mut known: Vec<Known> = server.into_iter().flat_map(|setting| of("", setting.0, [setting])).collect();
+    known.extend(of("fronts", "fronts", of_fronts(fronts)));
+    known.extend(of("limits", "limits", of_limits(limits, *connections, *memory)));
+    known.extend(of("vitae", "endpoint", [("endpoint", json!(endpoint), restart)]));
+    known.extend(of(
         "vitae",
         "vitae",
         vitae.iter().map(|(name, fact)| (name.as_str(), json!(fact), restart)),
     ));
-    shown
+    known
 }
 
 fn of<'a>(
     table: &'static str,
     group: &'static str,
     settings: impl IntoIterator<Item = (&'a str, Value, Takes)>,
-) -> impl Iterator<Item = Shown> {
-    let shown =
-        move |(name, value, takes): (&str, _, _)| Shown { table, name: name.to_owned(), value, takes, group };
-    settings.into_iter().map(shown)
+) -> impl Iterator<Item = Known> {
+    let known = move |(name, value, takes): (&str, Value, Takes)| Known {
+        said: SettingValue::new(table, name, value),
+        takes,
+        group,
+    };
+    settings.into_iter().map(known)
 }
 
 fn of_fronts(fronts: &Fronts) -> [(&'static str, Value, Takes); 3] {
@@ -295,14 +281,15 @@ mod tests {
             };
             let (other, _) = super::super::parse(path, &text).unwrap();
             let settings = settings(path, &text).unwrap();
-            let shown = settings.iter().find(|it| it.table == *table && it.name == *name);
+            let shown = settings.iter().find(|it| it.said.table == *table && it.said.name == *name);
             let shown = shown.unwrap_or_else(|| panic!("{dotted} is not shown"));
             assert_eq!(shown.origin, Origin::File, "{dotted}");
+            let known = known(&other).into_iter().find(|it| it.said == shown.said).unwrap();
             let mut in_force = usual.clone();
             in_force.take_over(&other);
             let due = other.needs_restart(&usual);
             match shown.takes {
-                Takes::Restart => assert_eq!(due, [shown.group], "{dotted}"),
+                Takes::Restart => assert_eq!(due, [known.group], "{dotted}"),
                 Takes::Reload => {
                     assert!(due.is_empty(), "{dotted}: {due:?}");
                     assert_eq!(in_force, other, "{dotted}");
@@ -313,10 +300,10 @@ mod tests {
         let all = settings(path, USUAL).unwrap();
         for setting in &all {
             assert!(
-                named.contains(&(setting.table, setting.name.clone())),
+                named.contains(&(setting.said.table.as_str(), setting.said.name.clone())),
                 "{setting:?} has no other value here"
             );
-            let is_said = setting.name == "endpoint";
+            let is_said = setting.said.name == "endpoint";
             assert_eq!(setting.origin == Origin::File, is_said, "{setting:?}");
         }
     }
@@ -337,7 +324,7 @@ mod tests {
         keys(super::super::server_form::SERVER, "", &mut known);
         let all = settings(Path::new(PATH), USUAL).unwrap();
         for (table, name) in known {
-            assert!(all.iter().any(|it| it.table == table && it.name == name), "{table} {name}");
+            assert!(all.iter().any(|it| it.said.table == table && it.said.name == name), "{table} {name}");
         }
     }
 
@@ -345,7 +332,7 @@ mod tests {
     fn spellings_of_the_original_are_the_files_word_too() {
         let text = "[server]\nproxyPort = 8090\n";
         let all = settings(Path::new(PATH), text).unwrap();
-        let port = all.iter().find(|it| it.name == "proxy_port").unwrap();
-        assert_eq!((&port.value, port.origin), (&json!(8090), Origin::File));
+        let port = all.iter().find(|it| it.said.name == "proxy_port").unwrap();
+        assert_eq!((&port.said.value, port.origin), (&json!(8090), Origin::File));
     }
 }

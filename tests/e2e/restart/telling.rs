@@ -22,6 +22,7 @@ async fn settings_that_need_a_restart_are_named_and_are_in_force_after_it() {
     let shown = all.server.run(["config", "show"]).await.ok();
     let of = |out: &str, name: &str| out.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
     assert!(of(&shown.out, "legacy_errors = true").ends_with("# file; waits for a restart"), "{shown:?}");
+    assert!(shown.out.contains("\n#   in force: false\n"), "{shown:?}");
     assert!(of(&shown.out, "max_services = 3").ends_with("# file; a change needs a reload"), "{shown:?}");
     assert!(
         of(&shown.out, "trusted_proxies = []").ends_with("# default; a change needs a restart"),

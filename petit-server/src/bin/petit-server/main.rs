@@ -453,7 +453,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
                 cli::say(cli.json, &text, &ConfigPath { because: found.to_owned(), exists, path });
             }
             ConfigVerb::Check => setup::check(cli.json, &folder).await?,
-            ConfigVerb::Show => settings::show(cli.json, &folder).await?,
+            ConfigVerb::Show => return settings::show(cli.json, &folder).await,
         },
         verb => ask(verb, &Asking::new(cli.json, &folder)).await?,
     }

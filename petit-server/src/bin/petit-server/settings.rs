@@ -1,8 +1,11 @@
-//! `config show`: every setting, where its value comes from, what a change of it takes, and whether it is in force.
+//! `config show`: every setting, where its value comes from, what a change of it takes, and what is in force.
 
 use petit_host::cli::{self, Failure};
-use petit_server::api::GetStatus;
-use petit_server::config::shown::{self, Origin, Setting, Takes};
+use petit_host::exit::ExitCode;
+use petit_host::lock::Lock;
+use petit_host::settings::{InForce, Origin, ShownSetting, ShownSettings, Words};
+use petit_server::api::GetSettings;
+use petit_server::config::shown::{self, Takes};
 use petit_server::folder::Folder;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -10,56 +13,82 @@ use serde_json::{Map, Value};
 use super::ask::Running;
 use super::common::{PROGRAM, load};
 
-/// What is said of a setting stands from this column on.
-const COLUMN: usize = 44;
-
-/// Shows all settings.
-pub(crate) async fn show(json: bool, folder: &Folder) -> Result<(), Failure> {
+/// Shows all settings. What the file says is shown, too, where the running server does not answer; that fails all the
+/// same, because it is not known then what is in force.
+pub(crate) async fn show(json: bool, folder: &Folder) -> Result<ExitCode, Failure> {
     let path = &folder.config;
     load(path)?;
     let text = std::fs::read_to_string(path).map_err(|error| Failure::of(&error))?;
-    let settings = shown::settings(path, &text).map_err(|error| Failure::of(&error))?;
-    // While no server runs nothing is in force.
-    let status = Running::new(folder).ask_if_running(&GetStatus).await?;
-    let due = status.as_ref().map(|status| status.needs_restart.as_slice()).unwrap_or_default();
-    let is_due = |setting: &Setting| due.iter().any(|name| name == setting.group);
-    let mut out = format!("# {}\n", path.display());
-    if let Some(problem) = status.as_ref().and_then(|status| status.config_problem.as_ref()) {
-        out.push_str(&format!("# The running server does not use it: {problem}\n"));
-    }
-    let mut table = None;
-    for setting in &settings {
-        if table != Some(setting.table) {
-            let gap = if table.is_some() { "\n" } else { "" };
-            let dot = if setting.table.is_empty() { "" } else { "." };
-            out.push_str(&format!("{gap}[server{dot}{}]\n", setting.table));
-            table = Some(setting.table);
-        }
-        out.push_str(&line(setting, is_due(setting)));
-    }
-    if !due.is_empty() {
+    let file = shown::settings(path, &text).map_err(|error| Failure::of(&error))?;
+    let in_force = match Running::new(folder).ask_if_running(&GetSettings).await {
+        Ok(Some(settings)) => InForce::Known(settings),
+        // It may well run and not answer: then it holds its lock.
+        Ok(None) => match Lock::holder(&folder.lock()) {
+            Some(holder) => InForce::Unknown(Failure::unanswering(PROGRAM, holder.pid)),
+            None => InForce::Nothing,
+        },
+        Err(failure) => InForce::Unknown(failure),
+    };
+    let settings = ShownSettings::new(file, in_force);
+    let mut out = settings.text(path, "server", &English);
+    if settings.settings.iter().any(is_due) {
         out.push_str(&format!("\nPut what waits in force with: {PROGRAM} restart\n"));
     }
-    cli::say(json, &out, &value(&settings, &is_due));
-    Ok(())
+    cli::say(json, &out, &Shown::new(&settings));
+    match settings.unknown() {
+        None => Ok(ExitCode::Ok),
+        Some(failure) if json => Ok(failure.exit),
+        Some(failure) => Err(failure.clone()),
+    }
 }
 
-fn line(setting: &Setting, is_due: bool) -> String {
-    let Setting { name, value, origin, takes, .. } = setting;
-    let said = match value {
-        Value::Null => format!("# {name} ="),
-        value => format!("{name} = {value}"),
-    };
-    let origin = match origin {
-        Origin::File => "file",
-        Origin::Default => "default",
-    };
-    let takes = match (takes, is_due) {
-        (_, true) => "waits for a restart",
-        (Takes::Reload, false) => "a change needs a reload",
-        (Takes::Restart, false) => "a change needs a restart",
-    };
-    format!("{said:<COLUMN$} # {origin}; {takes}\n")
+fn is_due(shown: &ShownSetting<Takes>) -> bool {
+    shown.waits_for == Some(Takes::Restart)
+}
+
+struct English;
+
+impl Words<Takes> for English {
+    fn not_running(&self) -> String {
+        "No server runs: nothing is in force.".to_owned()
+    }
+
+    fn problem(&self, why: &str) -> String {
+        format!("The running server does not use it: {why}")
+    }
+
+    fn unknown(&self) -> String {
+        "What is in force is not known: the running server did not say it.".to_owned()
+    }
+
+    fn origin(&self, origin: Origin) -> String {
+        match origin {
+            Origin::File => "file".to_owned(),
+            Origin::Default => "default".to_owned(),
+        }
+    }
+
+    fn takes(&self, takes: Takes) -> String {
+        match takes {
+            Takes::Reload => "a change needs a reload".to_owned(),
+            Takes::Restart => "a change needs a restart".to_owned(),
+        }
+    }
+
+    fn waits_for(&self, takes: Takes) -> String {
+        match takes {
+            Takes::Reload => "waits for a reload".to_owned(),
+            Takes::Restart => "waits for a restart".to_owned(),
+        }
+    }
+
+    fn in_force(&self, value: &Value) -> String {
+        format!("in force: {value}")
+    }
+
+    fn gone(&self, setting: &str) -> String {
+        format!("In force until a restart, though not in the file any more: {setting}")
+    }
 }
 
 /// What is printed with `--json`.
@@ -70,33 +99,34 @@ struct Shown<'a> {
     values: Map<String, Value>,
     /// The original's place for it.
     endpoint: Value,
+    /// Null where it is not known.
+    running: Option<bool>,
     settings: Vec<KnownSetting<'a>>,
+    /// Why it is not known what is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
 }
 
 /// All that is known of a setting.
 #[derive(Serialize)]
 struct KnownSetting<'a> {
     #[serde(flatten)]
-    setting: &'a Setting,
+    shown: &'a ShownSetting<Takes>,
     /// The file says something else than what is in force.
     waits_for_restart: bool,
 }
 
-/// The values by their keys, and all that is known of each.
-fn value<'a>(settings: &'a [Setting], is_due: &dyn Fn(&Setting) -> bool) -> Shown<'a> {
-    let mut values = Map::new();
-    for setting in settings {
-        let place = match setting.table {
-            "" => &mut values,
-            table => match values.entry(table).or_insert_with(|| Value::Object(Map::new())) {
-                Value::Object(nested) => nested,
-                _ => continue,
-            },
-        };
-        place.insert(setting.name.clone(), setting.value.clone());
+impl<'a> Shown<'a> {
+    fn new(settings: &'a ShownSettings<Takes>) -> Self {
+        let values = settings.values();
+        let endpoint = values.get("vitae").and_then(|vitae| vitae.get("endpoint")).cloned();
+        let known = |shown| KnownSetting { shown, waits_for_restart: is_due(shown) };
+        Self {
+            values,
+            endpoint: endpoint.unwrap_or_default(),
+            running: settings.is_running(),
+            settings: settings.settings.iter().map(known).collect(),
+            error: settings.unknown().map(Failure::typed),
+        }
     }
-    let known: Vec<KnownSetting<'_>> =
-        settings.iter().map(|setting| KnownSetting { setting, waits_for_restart: is_due(setting) }).collect();
-    let endpoint = values.get("vitae").and_then(|vitae| vitae.get("endpoint")).cloned();
-    Shown { values, endpoint: endpoint.unwrap_or_default(), settings: known }
 }
