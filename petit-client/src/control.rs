@@ -87,6 +87,7 @@ impl<L: Lifecycle> Control<L> {
                 features: vec![Feature::Consent],
             }),
             LocalRequest::Config => json(&ConfigPath { path: self.client.folder().config.clone() }),
+            LocalRequest::Settings => json(&self.client.settings().await),
             LocalRequest::Check => {
                 json(&Checks { checks: doctor::run(self.client.folder(), &english()).await })
             }

@@ -117,6 +117,15 @@ impl Known {
 }
 
 impl Registration {
+    /// Puts in the place of settings that count for the next registration what this one goes by.
+    pub fn overrule(&self, config: &mut Config) {
+        config.key_store = self.key_store;
+        let server = self.server.host();
+        if let Some(host) = config.host.as_mut().filter(|host| !host.eq_ignore_ascii_case(server)) {
+            server.clone_into(host);
+        }
+    }
+
     /// The service that the invite was made for, unless `config` has one of its name.
     pub fn not_set_up(&self, config: &Config) -> Option<&ServiceName> {
         let is_set_up = config.specs(&self.service).iter().any(|spec| spec.name == self.service);

@@ -228,3 +228,61 @@ async fn init_makes_the_folder_that_it_names_for_a_certificate() {
     local.run(["init"]).await.ok();
     assert!(!local.dir().join("certificates").exists(), "nothing is put there");
 }
+
+/// The line of a setting, and the one below it, as `config show` has them.
+async fn shown(program: &Program, setting: &str) -> (String, String) {
+    let said = program.run(["config", "show"]).await.ok();
+    let mut lines = said.out.lines().skip_while(|line| !line.starts_with(setting)).map(str::to_owned);
+    (lines.next().unwrap_or_else(|| panic!("no {setting} in {said:?}")), lines.next().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_client_shows_what_the_file_says_and_what_is_in_force() {
+    let service = Service::http("s").await;
+    let (_server, _running, client) = crate::recover::processes(&service).await;
+    let running = client.up().await;
+    client.until_green().await;
+    let text = std::fs::read_to_string(client.config()).unwrap();
+    let is = async |setting: &str, said: &str, in_force: Option<&str>| {
+        let (line, below) = shown(&client, setting).await;
+        assert!(line.ends_with(said), "{line}");
+        assert_eq!(below.strip_prefix("#   in force: "), in_force, "{line}");
+    };
+    let at_once = "default; a change is taken over at once";
+    is("log_level = \"info\"", at_once, None).await;
+    is("require_pq = false", "default; a change counts from the next connection on", None).await;
+
+    // What a command has changed is in force until the file is.
+    client.run(["log", "debug"]).await.ok();
+    is("log_level = \"info\"", "default; waits for a reload", Some("\"debug\"")).await;
+    client.run(["reload"]).await.ok();
+    is("log_level = \"info\"", at_once, None).await;
+
+    // The connection that stands, and the registration, go by what they began with.
+    let changed = "[client]\nname = \"Front desk\"\nrequire_pq = true\nkey_store = \"keychain\"\n";
+    let without = text.replace("key_store = \"file\"\n", "");
+    std::fs::write(client.config(), without.replacen("[client]\n", changed, 1)).unwrap();
+    client.run(["reload"]).await.ok();
+    is("name = \"Front desk\"", "file; a change is taken over at once", None).await;
+    is("require_pq = true", "file; waits for the next connection", Some("false")).await;
+    is("key_store = \"keychain\"", "file; waits for the next registration", Some("\"file\"")).await;
+    let json = client.run(["config", "show", "--json"]).await.ok().json();
+    let waiting = json["settings"].as_array().unwrap().iter().filter(|one| !one["waits_for"].is_null());
+    let waiting: Vec<_> = waiting.map(|one| (one["name"].clone(), one["waits_for"].clone())).collect();
+    assert_eq!(
+        waiting,
+        [("key_store", "registration"), ("require_pq", "reconnect")]
+            .map(|(name, takes)| (name.into(), takes.into()))
+    );
+    client.run(["restart"]).await.ok();
+    is("require_pq = true", "file; a change counts from the next connection on", None).await;
+    is("key_store = \"keychain\"", "file; waits for the next registration", Some("\"file\"")).await;
+
+    let german = client.run(["--lang", "de", "config", "show"]).await.ok();
+    assert!(german.out.contains("# Voreinstellung; eine Änderung wird sofort übernommen"), "{german:?}");
+    client.run(["stop"]).await.ok();
+    running.exit().await;
+    let said = client.run(["config", "show"]).await.ok();
+    assert!(said.out.contains("# no client runs: nothing is in force\n"), "{said:?}");
+    is("require_pq = true", "file; a change counts from the next connection on", None).await;
+}

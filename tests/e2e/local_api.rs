@@ -4,7 +4,12 @@
 //! numbers and what depends on the moment do not. The forms stand in `fixtures/client-api.txt`, one paragraph for each
 //! request; `PETIT_EXAMPLES=write` writes the file anew.
 
+use std::sync::Arc;
+
+use petit_host::BoxFuture;
 use petit_host::control::client::Client;
+use petit_host::control::server::Listener;
+use petit_host::control::{ApiProblem, Handler, Reply, Request};
 use petit_tests::bed::client_config;
 use petit_tests::forms::{Forms, form};
 use petit_tests::process::Program;
@@ -66,8 +71,15 @@ async fn the_answers_of_the_socket_and_of_the_commands_keep_their_form() {
     forms.command(&["ping"], "").await;
     forms.command(&["service", "share", "web"], "").await;
     forms.client.until_green().await;
-    for verb in [&["status"][..], &["service", "list"], &["ping"], &["doctor"], &["reload"], &["log", "info"]]
-    {
+    for verb in [
+        &["status"][..],
+        &["service", "list"],
+        &["ping"],
+        &["doctor"],
+        &["reload"],
+        &["log", "info"],
+        &["config", "show"],
+    ] {
         forms.command(verb, "").await;
     }
     let target = other.address().to_string();
@@ -86,6 +98,7 @@ async fn the_answers_of_the_socket_and_of_the_commands_keep_their_form() {
         ("GET", "/ping?service=No%20Name"),
         ("GET", "/version"),
         ("GET", "/config"),
+        ("GET", "/settings"),
         ("GET", "/check"),
         ("POST", "/start"),
         ("POST", "/reload"),
@@ -127,4 +140,30 @@ async fn the_answers_of_the_socket_and_of_the_commands_keep_their_form() {
     forms.command(&["nothing"], "").await;
 
     forms.forms.compare("client-api.txt");
+}
+
+/// A client of another version, which knows none of the requests.
+struct OtherVersion;
+
+impl Handler for OtherVersion {
+    fn handle(&self, _request: Request) -> BoxFuture<'_, Reply> {
+        Box::pin(async { Reply::Error(ApiProblem::not_found()) })
+    }
+}
+
+// Served by a thread of its own: what the test leaves running is stopped while it waits for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn where_a_running_client_does_not_answer_the_file_is_not_taken_for_what_is_in_force() {
+    let client = Program::client();
+    std::fs::write(client.config(), "[client]\nlog_level = \"warn\"\n").unwrap();
+    let serving = Listener::bind(&client.dir().join("client.sock")).unwrap().spawn(Arc::new(OtherVersion));
+    let said = client.run(["config", "show"]).await;
+    assert!(said.exit == 1 && said.err.contains("different versions"), "{said:?}");
+    assert!(said.out.contains("log_level = \"warn\"") && said.out.contains("is not known"), "{said:?}");
+    let json = client.run(["config", "show", "--json"]).await;
+    assert_eq!((json.exit, json.json()["error"]["exit"].as_u64()), (1, Some(1)));
+    assert_eq!((&json.json()["log_level"], &json.json()["running"]), (&json!("warn"), &Value::Null));
+    let said = client.run(["service", "list"]).await;
+    assert!(said.exit == 1 && said.out.is_empty() && said.err.contains("different versions"), "{said:?}");
+    serving.finish().await;
 }

@@ -3,6 +3,7 @@
 use petit_engine::name::ServiceName;
 use petit_host::control::client::{CallError, Client, Events};
 use petit_host::logs::Level;
+use petit_host::settings::SettingsInForce;
 use serde::de::DeserializeOwned;
 
 use super::answers::{
@@ -66,6 +67,14 @@ impl LocalClient {
     /// [`LocalError`].
     pub async fn services(&self) -> Result<Listed, LocalError> {
         self.ask(LocalRequest::Services).await
+    }
+
+    /// Its settings in force.
+    ///
+    /// # Errors
+    /// [`LocalError`].
+    pub async fn settings(&self) -> Result<SettingsInForce, LocalError> {
+        self.ask(LocalRequest::Settings).await
     }
 
     /// Has one service probed end to end, or all.

@@ -31,6 +31,8 @@ pub enum LocalRequest {
     Version,
     /// Where its config file is.
     Config,
+    /// The settings in force.
+    Settings,
     /// What the doctor finds.
     Check,
     /// Go online.
@@ -102,6 +104,7 @@ impl LocalRequest {
             }
             ("GET", ["version"]) => Self::Version,
             ("GET", ["config"]) => Self::Config,
+            ("GET", ["settings"]) => Self::Settings,
             ("GET", ["check"]) => Self::Check,
             ("POST", ["start"]) => Self::Start,
             ("POST", ["stop"]) => Self::Stop,
@@ -137,6 +140,7 @@ impl LocalRequest {
             }
             Self::Version => ("GET", "/version"),
             Self::Config => ("GET", "/config"),
+            Self::Settings => ("GET", "/settings"),
             Self::Check => ("GET", "/check"),
             Self::Start => ("POST", "/start"),
             Self::Stop => ("POST", "/stop"),
@@ -166,6 +170,7 @@ impl LocalRequest {
             | Self::Ping { .. }
             | Self::Version
             | Self::Config
+            | Self::Settings
             | Self::Check
             | Self::Start
             | Self::Stop
@@ -245,6 +250,7 @@ mod tests {
             LocalRequest::Ping { service: Some(web.clone()) },
             LocalRequest::Version,
             LocalRequest::Config,
+            LocalRequest::Settings,
             LocalRequest::Check,
             LocalRequest::Start,
             LocalRequest::Stop,

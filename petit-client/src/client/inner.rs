@@ -1,6 +1,8 @@
 //! What a running client owns.
 
-use petit_engine::agent::Agent;
+use std::time::Instant;
+
+use petit_engine::agent::{Agent, AgentState};
 use petit_engine::proto::control::Text;
 use petit_host::lock::Lock;
 use petit_host::logs::LevelHandle;
@@ -26,6 +28,8 @@ pub(super) struct ClientShared {
 pub(super) struct Inner {
     pub(super) config: Config,
     pub(super) config_problem: Option<String>,
+    /// The settings with which the session that stands was begun, where they are not those of `config` any more.
+    pub(super) begun: Option<Begun>,
     pub(super) registration: Option<Registration>,
     /// The desired state: to be online or not. It outlives the agent, which is there only while the key can be had.
     pub(super) wanted: bool,
@@ -38,6 +42,41 @@ pub(super) struct Inner {
     pub(super) agent: Option<Agent>,
     /// Publishes what the agent reports; ends with it.
     pub(super) publishing: Option<JoinHandle<()>>,
+}
+
+/// The settings with which a session was begun.
+pub(super) struct Begun {
+    /// The session's begin, by which it is known.
+    pub(super) since: Instant,
+    pub(super) config: Config,
+}
+
+impl Inner {
+    /// Puts other settings in the place of those that there are; a session that stands keeps what it was begun with.
+    pub(super) fn replace_config(&mut self, config: Config) -> Config {
+        let before = std::mem::replace(&mut self.config, config);
+        let since = self.online_since();
+        if self.begun.as_ref().map(|begun| begun.since) != since {
+            self.begun = since.map(|since| Begun { since, config: before.clone() });
+        }
+        before
+    }
+
+    /// The settings with which the session that stands was begun; without a session, those for the next one.
+    pub(super) fn session_config(&self) -> &Config {
+        let begun = self.begun.as_ref().filter(|begun| Some(begun.since) == self.online_since());
+        begun.map_or(&self.config, |begun| &begun.config)
+    }
+
+    fn online_since(&self) -> Option<Instant> {
+        match self.agent.as_ref()?.view().borrow().state {
+            AgentState::Online { since } => Some(since),
+            AgentState::Idle
+            | AgentState::Connecting
+            | AgentState::Waiting { .. }
+            | AgentState::Stopped { .. } => None,
+        }
+    }
 }
 
 impl Drop for Inner {

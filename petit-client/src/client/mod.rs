@@ -6,6 +6,7 @@
 mod inner;
 mod publish;
 mod registering;
+mod settings;
 
 use std::sync::Arc;
 
@@ -15,13 +16,12 @@ use petit_engine::proto::control::{ProbeResult, Text};
 use petit_engine::secret::PrivateKey;
 use petit_host::cli::chain;
 use petit_host::lock::Lock;
-use petit_host::logs::{Level, LevelHandle};
-use petit_host::watch::FileWatch;
+use petit_host::logs::LevelHandle;
 use tokio::sync::{Mutex, watch};
 
 use self::inner::{ClientShared, Inner};
 use crate::SOFTWARE;
-use crate::config::{self, Config, ConfigError, KeyStore};
+use crate::config::{Config, KeyStore};
 use crate::enrol::{self, RegisterError};
 use crate::folder::Folder;
 use crate::registration::{self, Registration, RegistrationError};
@@ -127,6 +127,7 @@ impl Client {
         let inner = Inner {
             config,
             config_problem: None,
+            begun: None,
             registration,
             wanted: false,
             key_trouble,
@@ -270,66 +271,6 @@ impl Client {
         }
     }
 
-    /// Reads the config file again. A file with a mistake changes nothing and is reported in the status.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub async fn reload(&self) -> Result<(), ConfigError> {
-        let path = self.shared.folder.config.clone();
-        let loaded = config::load(&path).map(|(config, _)| config);
-        self.apply(loaded).await
-    }
-
-    /// The settings that are ignored while the registration is in force.
-    pub async fn notes(&self) -> Vec<String> {
-        let inner = self.shared.inner.lock().await;
-        let registration = inner.registration.as_ref();
-        registration.map(|registration| registration::notes(&inner.config, registration)).unwrap_or_default()
-    }
-
-    async fn apply(&self, config: Result<Config, ConfigError>) -> Result<(), ConfigError> {
-        let mut inner = self.shared.inner.lock().await;
-        let result = match config {
-            Ok(config) => {
-                inner.config_problem = None;
-                let changed = config != inner.config;
-                // What the server has refused is offered again, also when the file says what it said before.
-                self.use_config(&mut inner, config).await;
-                if changed {
-                    tracing::info!(services = inner.config.services.len(), "config applied");
-                } else {
-                    tracing::debug!("the config file says what it said before");
-                }
-                Ok(())
-            }
-            Err(error) => {
-                tracing::error!(error = %chain(&error), "the config file has a mistake; nothing was changed");
-                inner.config_problem = Some(chain(&error));
-                Err(error)
-            }
-        };
-        self.publish(&inner);
-        result
-    }
-
-    async fn use_config(&self, inner: &mut Inner, config: Config) {
-        if let Some(level) = &self.shared.level
-            && config.log_level != inner.config.log_level
-        {
-            level.set(config.log_level);
-        }
-        inner.config = config;
-        let Inner { config, registration: Some(registration), agent, .. } = inner else { return };
-        if registration.prune(config) {
-            publish::keep(&self.shared.folder, registration);
-        }
-        let Some(agent) = agent else { return };
-        agent.set_services(registration.shared(config)).await;
-        let name = Text::lossy(&enrol::device_name(config));
-        agent.introduce(name, enrol::vitae(config)).await;
-        agent.set_route(dial_route::choose(config, &registration.server)).await;
-    }
-
     /// Tells the agent when the computer has slept or its network has changed, for as long as the future is
     /// polled. Never ends.
     pub async fn watch_network(&self) {
@@ -343,31 +284,6 @@ impl Client {
                 (Some(agent), wake::WakeEvent::Network(addresses)) => agent.network_changed(addresses).await,
                 (None, _) => {}
             }
-        }
-    }
-
-    /// Applies every change of the config file from now on, for as long as the future is polled. Never ends.
-    pub async fn watch_config(&self) {
-        let path = &self.shared.folder.config;
-        let mut watch = match FileWatch::new(path) {
-            Ok(watch) => watch,
-            Err(error) => {
-                tracing::warn!(%error, "changes of the config file are not noticed; use reload");
-                return std::future::pending().await;
-            }
-        };
-        loop {
-            watch.changed().await;
-            // What is wrong has been logged and is in the status.
-            let _ = self.reload().await;
-        }
-    }
-
-    /// Changes how much is logged, until the config changes it again.
-    pub fn log(&self, level: Level) {
-        if let Some(handle) = &self.shared.level {
-            handle.set(level);
-            tracing::info!(%level, "log level changed");
         }
     }
 

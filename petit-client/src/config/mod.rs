@@ -4,6 +4,7 @@ pub mod change;
 pub mod edit;
 pub mod proxy;
 mod service;
+pub mod shown;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use zeroize::Zeroizing;
 
 use self::proxy::ProxySetting;
 use self::service::{LocalForm, SERVICE, ServiceForm};
-pub use self::service::{Service, ServiceFault, target};
+pub use self::service::{Service, ServiceFault, Trust, target};
 
 /// What a client needs to know.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -178,7 +179,7 @@ pub fn mistakes(path: &Path, text: &str) -> Vec<ConfigError> {
 /// The services that a file sets up, and what is wrong with the others and with all of them together.
 fn services(path: &Path, form: &mut ClientForm) -> (Vec<Service>, Vec<ServiceFault>) {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let local = form.local.take().map(|local| local.check(folder)).into_iter();
+    let local = form.local.take().map(|local| local.check()).into_iter();
     let named = std::mem::take(&mut form.service).into_iter().map(|service| service.check(folder));
     let (mut services, mut faults) = (Vec::new(), Vec::new());
     for checked in local.chain(named) {

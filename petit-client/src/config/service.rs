@@ -1,6 +1,6 @@
 //! One service as it is written: where it is, what it speaks, whom to trust to be it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,22 @@ pub struct Service {
     /// How it wants its requests.
     pub options: Options,
     /// Whom to trust to be it, when it speaks TLS.
+    pub trust: Option<Trust>,
+    /// The name in its certificate, where that is not the target's.
+    pub tls_name: Option<ServerName<'static>>,
+    /// What comes of both.
     pub tls: Option<ServiceTls>,
+}
+
+/// Whom to trust to be a service. There is no way to trust anybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Whom this computer trusts.
+    System,
+    /// Whom the authorities in a file vouch for.
+    Ca(PathBuf),
+    /// One certificate, whatever it says.
+    Fingerprint([u8; 32]),
 }
 
 /// What is wrong with services whose values can each be read.
@@ -137,50 +152,40 @@ impl ServiceForm {
             (Some(_), Some(_)) => {
                 return Err(ServiceFault::TwoTrusts { name: self.name });
             }
-            (Some(ca), None) => Some(Trust::Ca(ca)),
+            (Some(ca), None) => Some(Trust::Ca(folder.join(ca))),
             (None, Some(fingerprint)) => Some(Trust::Fingerprint(fingerprint.0)),
             (None, None) if self.tls || self.tls_name.is_some() => Some(Trust::System),
             (None, None) => None,
         };
-        let name = self.tls_name.map(|name| name.0);
-        let tls = trust.map(|trust| trust.tls(name, &self.target.0, h2, folder)).transpose();
+        let tls_name = self.tls_name.map(|name| name.0);
+        let tls = trust.as_ref().map(|trust| trust.tls(tls_name.as_ref(), &self.target.0, h2)).transpose();
         let tls = match tls {
             Ok(tls) => tls,
             Err(problem) => return Err(ServiceFault::Tls { name: self.name, problem }),
         };
-        Ok(Service { name: Some(self.name), kind, target: self.target.0, options, tls })
+        Ok(Service { name: Some(self.name), kind, target: self.target.0, options, trust, tls_name, tls })
     }
 }
 
 impl LocalForm {
-    pub(super) fn check(self, folder: &Path) -> Result<Service, ServiceFault> {
+    pub(super) fn check(self) -> Result<Service, ServiceFault> {
         let wrong = |problem| ServiceFault::Local { problem };
         let host = self.host.as_deref().unwrap_or("127.0.0.1");
         let target =
             ServerAddr::new(host, self.port).map_err(|error| wrong(format!("client.local.host: {error}")))?;
-        let tls = self.tls.then(|| Trust::System.tls(None, &target, false, folder)).transpose();
-        let tls = tls.map_err(wrong)?;
-        Ok(Service { name: None, kind: ServiceKind::Http, target, options: Options::default(), tls })
+        let trust = self.tls.then_some(Trust::System);
+        let tls = trust.as_ref().map(|trust| trust.tls(None, &target, false)).transpose().map_err(wrong)?;
+        let (kind, options) = (ServiceKind::Http, Options::default());
+        Ok(Service { name: None, kind, target, options, trust, tls_name: None, tls })
     }
-}
-
-/// Whom to trust to be a service. There is no way to trust anybody.
-enum Trust {
-    /// Whom this computer trusts.
-    System,
-    /// Whom the authorities in a file vouch for.
-    Ca(String),
-    /// One certificate, whatever it says.
-    Fingerprint([u8; 32]),
 }
 
 impl Trust {
     fn tls(
-        self,
-        name: Option<ServerName<'static>>,
+        &self,
+        name: Option<&ServerName<'static>>,
         target: &ServerAddr,
         h2: bool,
-        folder: &Path,
     ) -> Result<ServiceTls, String> {
         let (verifier, setting): (Arc<dyn ServerCertVerifier>, String) = match self {
             Self::System => {
@@ -190,20 +195,19 @@ impl Trust {
                 (Arc::new(verifier), "system".to_owned())
             }
             Self::Ca(path) => {
-                let path = folder.join(path);
-                let pem = std::fs::read(&path)
+                let pem = std::fs::read(path)
                     .map_err(|error| format!("tls_ca: cannot read {}: {error}", path.display()))?;
                 let verifier =
                     verifier_of(&pem).map_err(|problem| format!("tls_ca: {}: {problem}", path.display()))?;
                 (verifier, format!("ca {}", data_encoding::HEXLOWER.encode(&sha256(&pem))))
             }
             Self::Fingerprint(fingerprint) => {
-                let setting = format!("fingerprint {}", data_encoding::HEXLOWER.encode(&fingerprint));
-                (Arc::new(tls::PinnedCertificate::new(fingerprint)), setting)
+                let setting = format!("fingerprint {}", data_encoding::HEXLOWER.encode(fingerprint));
+                (Arc::new(tls::PinnedCertificate::new(*fingerprint)), setting)
             }
         };
         let name = match name {
-            Some(name) => name,
+            Some(name) => name.clone(),
             None => ServerName::try_from(target.host().to_owned()).map_err(|error| error.to_string())?,
         };
         let setting = format!("{setting}{}", if h2 { " h2" } else { "" });

@@ -1,4 +1,4 @@
-//! `init`, `config`, `service`: the config file and what stands in it.
+//! `init`, `config`, `service`: the config file and what stands in it. What `config show` says is in `settings`.
 
 use std::fmt::Display;
 use std::process::Command;
@@ -13,7 +13,7 @@ use petit_client::messages::{self, Advice};
 use petit_client::registration;
 use petit_client::status::{Broken, BrokenAt, Connection, ServiceStatus, Status};
 use petit_engine::name::ServiceName;
-use petit_engine::proto::control::{Kept, ServiceKind};
+use petit_engine::proto::control::Kept;
 use petit_host::cli::{Failure, table};
 use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
@@ -64,7 +64,7 @@ pub(crate) fn load_or_make(context: &Context) -> Result<Config, Failure> {
     load(context)
 }
 
-fn load(context: &Context) -> Result<Config, Failure> {
+pub(crate) fn load(context: &Context) -> Result<Config, Failure> {
     config::load(&context.folder.config)
         .map(|(config, _)| config)
         .map_err(|error| config_failure(context, &error))
@@ -130,47 +130,6 @@ pub(crate) fn path(context: &Context) {
     let path = &context.folder.config;
     let text = format!("{} ({})", path.display(), context.found);
     context.say(&text, &json!({ "path": path, "because": context.found, "exists": path.exists() }));
-}
-
-pub(crate) fn show(context: &Context) -> Result<(), Failure> {
-    let config = load(context)?;
-    let first = first_service(context);
-    let services: Vec<Value> = config
-        .specs(&first)
-        .iter()
-        .map(|spec| json!({ "name": spec.name, "target": spec.target, "kind": spec.kind }))
-        .collect();
-    let mut text = format!("# {}\n[client]\n", context.folder.config.display());
-    if let Some(host) = &config.host {
-        text.push_str(&format!("host = {host:?}\n"));
-    }
-    text.push_str(&format!("log_level = \"{}\"\nkey_store = \"{}\"\n", config.log_level, config.key_store));
-    if let Some(name) = &config.device_name {
-        text.push_str(&format!("name = {:?}\n", name.as_str()));
-    }
-    if !config.vitae.is_empty() {
-        text.push_str("\n[client.vitae]\n");
-        for (name, fact) in &config.vitae {
-            text.push_str(&format!("{name} = {:?}\n", fact.as_str()));
-        }
-    }
-    for spec in config.specs(&first) {
-        let kind = if spec.kind == ServiceKind::Tcp { "tcp" } else { "http" };
-        text.push_str(&format!(
-            "\n[[client.service]]\nname = \"{}\"\ntarget = \"{}\"\nkind = \"{kind}\"\n",
-            spec.name, spec.target
-        ));
-    }
-    let value = json!({
-        "host": config.host,
-        "log_level": config.log_level,
-        "key_store": config.key_store,
-        "name": config.device_name,
-        "vitae": config.vitae,
-        "services": services,
-    });
-    context.say(&text, &value);
-    Ok(())
 }
 
 /// Edits a copy, and puts it in place when it is right.
@@ -239,7 +198,7 @@ pub(crate) fn change_failure(context: &Context, error: &ChangeError) -> Failure 
 }
 
 /// What the original's `[client.local]` is called.
-fn first_service(context: &Context) -> ServiceName {
+pub(crate) fn first_service(context: &Context) -> ServiceName {
     let known = registration::load(&context.folder).ok().flatten();
     known.map_or_else(ServiceName::first, |known| known.service)
 }
@@ -247,7 +206,7 @@ fn first_service(context: &Context) -> ServiceName {
 /// The services, with where they stand when the client runs.
 pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
     let texts = &context.texts;
-    if let Ok(listed) = context.client().services().await {
+    if let Some(listed) = context.if_running(context.client().services().await)? {
         let Listed { services, withheld, kept } = &listed;
         let heading = ["cli.list.service", "cli.list.target", "cli.list.address", "cli.list.state"];
         let mut rows = vec![heading.map(|key| texts.get(key)).to_vec()];

@@ -60,6 +60,19 @@ impl Context {
         texts::ago(&self.texts, duration)
     }
 
+    /// What the running client has answered; `None` when none runs.
+    pub(crate) fn if_running<A>(&self, answer: Result<A, LocalError>) -> Result<Option<A>, Failure> {
+        match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err(LocalError::Call(CallError::NotRunning)) => match Lock::holder(&self.folder.lock()) {
+                // It may well run and not answer: then it holds its lock.
+                Some(holder) => Err(self.unanswering(holder.pid)),
+                None => Ok(None),
+            },
+            Err(error) => Err(self.failure(error)),
+        }
+    }
+
     /// Why a running client gave no answer. When none runs, the hint is the first thing to do, not the last.
     pub(crate) fn failure(&self, error: LocalError) -> Failure {
         match error {

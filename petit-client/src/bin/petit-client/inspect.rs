@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use petit_client::api::{LocalError, Ping, PingOutcome};
+use petit_client::api::{Ping, PingOutcome};
 use petit_client::consent::Withheld;
 use petit_client::doctor::{self, Check, CheckResult};
 use petit_client::hops::{Hop, HopName, HopState};
@@ -16,38 +16,28 @@ use petit_engine::name::ServiceName;
 use petit_engine::proto::control::{FrontState, Kept, ServiceKind};
 use petit_host::cli::{self, Failure};
 use petit_host::colour::coloured;
-use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
-use petit_host::lock::Lock;
 use serde_json::json;
 
 use super::context::Context;
 
 /// Where the client stands. Exits with 3 when it does not run, with 4 when there is no registration.
 pub(crate) async fn status(context: &Context) -> Result<ExitCode, Failure> {
-    match context.client().status().await {
-        Ok(status) => {
-            context.say(&text(context, &status), &status);
-            Ok(ExitCode::Ok)
-        }
-        Err(LocalError::Call(CallError::NotRunning)) => {
-            if let Some(holder) = Lock::holder(&context.folder.lock()) {
-                return Err(context.unanswering(holder.pid));
-            }
-            let known = registration::load(&context.folder).map_err(|error| Failure::of(&error))?;
-            let (exit, text) = match &known {
-                Some(known) => {
-                    let text = context.texts.format("cli.status.not_running", &[("server", &known.server)]);
-                    (ExitCode::NotRunning, text)
-                }
-                None => (ExitCode::NotRegistered, context.texts.get("cli.status.unregistered")),
-            };
-            let registered = known.map(|known| json!({ "server": known.server, "device": known.device }));
-            context.say(&text, &json!({ "running": false, "registered": registered }));
-            Ok(exit)
-        }
-        Err(error) => Err(context.failure(error)),
+    if let Some(status) = context.if_running(context.client().status().await)? {
+        context.say(&text(context, &status), &status);
+        return Ok(ExitCode::Ok);
     }
+    let known = registration::load(&context.folder).map_err(|error| Failure::of(&error))?;
+    let (exit, text) = match &known {
+        Some(known) => {
+            let text = context.texts.format("cli.status.not_running", &[("server", &known.server)]);
+            (ExitCode::NotRunning, text)
+        }
+        None => (ExitCode::NotRegistered, context.texts.get("cli.status.unregistered")),
+    };
+    let registered = known.map(|known| json!({ "server": known.server, "device": known.device }));
+    context.say(&text, &json!({ "running": false, "registered": registered }));
+    Ok(exit)
 }
 
 /// Shows every change of the status until the client ends.

@@ -21,6 +21,7 @@ mod restart;
 #[path = "no_restart.rs"]
 mod restart;
 mod serving;
+mod settings;
 mod unregistering;
 mod usage;
 
@@ -271,7 +272,7 @@ enum ConfigVerb {
     Check,
     /// Say which file is used, and why
     Path,
-    /// Show the settings in force, defaults included
+    /// Show every setting: what the file says, what is in force, and what a change takes
     Show,
     /// Edit the file with $EDITOR; a mistake is never put in force
     Edit,
@@ -428,7 +429,7 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
         Verb::Config { verb } => match verb {
             ConfigVerb::Check => configure::check(context)?,
             ConfigVerb::Path => configure::path(context),
-            ConfigVerb::Show => configure::show(context)?,
+            ConfigVerb::Show => return settings::show(context).await,
             ConfigVerb::Edit => configure::edit(context).await?,
         },
         Verb::Ping { service } => return inspect::ping(context, service.as_ref()).await,
