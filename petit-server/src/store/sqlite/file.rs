@@ -1,7 +1,7 @@
 //! The file that a registry is in: made, opened, checked, brought to the present form, and recognised.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use petit_host::files;
 use sqlx::Connection;
@@ -35,6 +35,7 @@ pub(super) async fn create(path: &Path) -> Result<(), StoreError> {
         restrict(&new)?;
         migrations::run(&mut connection, 0).await?;
         connection.close().await?;
+        put_stale_logs_aside(path).map_err(io)?;
         std::fs::rename(&new, path).map_err(io)?;
         flush_folder(path).map_err(io)
     };
@@ -168,6 +169,24 @@ fn with_its_log(path: &Path) -> [PathBuf; 3] {
 /// All that making and opening a registry may leave behind.
 pub(super) fn all(path: &Path) -> Vec<PathBuf> {
     [path.to_owned(), with_suffix(path, ".new")].iter().flat_map(|path| with_its_log(path)).collect()
+}
+
+/// Moves away the logs of a registry whose own file is gone: SQLite would take what is in them into any file that
+/// comes in its place. They are kept: what was not in that file yet is in them.
+fn put_stale_logs_aside(path: &Path) -> std::io::Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    for log in ["-wal", "-shm", "-journal"].map(|suffix| with_suffix(path, suffix)) {
+        let aside = with_suffix(&log, &format!(".before-{now}"));
+        match std::fs::rename(&log, &aside) {
+            Ok(()) => {
+                let (log, aside) = (log.display(), aside.display());
+                tracing::warn!(%log, %aside, "the log of a registry that is gone was put aside");
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Removes what is left of a registry that was never finished.

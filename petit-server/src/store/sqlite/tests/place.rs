@@ -82,3 +82,24 @@ async fn a_registry_that_another_process_has_had_meanwhile_is_the_same() {
     other.close().await.unwrap();
     assert!(bed.store.in_place().is_ok() && !bed.is_replaced().await);
 }
+
+#[tokio::test]
+async fn a_registry_that_is_made_anew_takes_nothing_from_the_log_of_the_one_before() {
+    let bed = Bed::new().await;
+    bed.enrolled().await;
+    // As after a kill: the file is gone, and its write-ahead log is not.
+    let log = bed.dir.path().join("registry.db-wal");
+    let kept = std::fs::read(&log).unwrap();
+    std::fs::remove_file(bed.path()).unwrap();
+    bed.store.close().await.unwrap();
+    std::fs::write(&log, &kept).unwrap();
+    let anew = SqliteStore::create(&bed.path()).await.unwrap();
+    assert!(anew.is_untouched().await.unwrap() && anew.devices().await.unwrap().is_empty());
+    assert_eq!(anew.changes(0, 1).await.unwrap().head.version, 0);
+    anew.close().await.unwrap();
+    // What was in it can still be looked at by somebody who knows how.
+    let entries = std::fs::read_dir(bed.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let aside: Vec<_> = entries.filter(|path| path.to_string_lossy().contains("-wal.before-")).collect();
+    assert_eq!(aside.len(), 1, "{aside:?}");
+    assert_eq!(std::fs::read(&aside[0]).unwrap(), kept);
+}
