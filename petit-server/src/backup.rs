@@ -3,13 +3,15 @@
 //! A backup is made beside a running server, from one state of its registry. Restoring looks at the backup first,
 //! and puts what it replaces aside instead of deleting it.
 
+mod aside;
+
 use std::path::{Component, Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::files::{self, FileError};
 use zeroize::Zeroizing;
 
+use self::aside::{Aside, NotAside, Staged};
 use crate::certificate;
 use crate::config::{self, Config};
 use crate::folder::Folder;
@@ -46,9 +48,25 @@ pub enum BackupError {
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A file, in the middle of it, and what was there before could not all be put back.
+    #[error("what was there before is in {} now, and could not be moved back", left.display())]
+    HalfDone {
+        /// Where it is.
+        left: PathBuf,
+        source: FileError,
+    },
     /// A server runs, or the lock cannot be taken.
     #[error(transparent)]
     Start(#[from] ServerStartError),
+}
+
+impl From<NotAside> for BackupError {
+    fn from(NotAside { source, left }: NotAside) -> Self {
+        match left {
+            None => Self::File(source),
+            Some(left) => Self::HalfDone { left, source },
+        }
+    }
 }
 
 /// What was put back.
@@ -58,8 +76,9 @@ pub struct Restored {
     pub missing: Vec<PathBuf>,
     /// Registered clients and services.
     pub counts: (usize, usize),
-    /// Where the files that were replaced are now; `None` when there were none.
-    pub aside: Option<PathBuf>,
+    /// Folders in which the files that were replaced are now, each beside where they were, that of the
+    /// config's folder first; none when there were none.
+    pub aside: Vec<PathBuf>,
     /// The config was put back, too, because there was none.
     pub config: bool,
 }
@@ -102,7 +121,11 @@ async fn write(
 ) -> Result<Vec<PathBuf>, BackupError> {
     files::make_private_dir(to)?;
     copy(&folder.config, &to.join(CONFIG))?;
-    copy(&folder.backup_pin(), &to.join(PIN))?;
+    match files::read_secret(&folder.backup_pin())? {
+        Some(pin) => files::write_private(&to.join(PIN), &pin)?,
+        // One that is missing in a backup may have been lost on the way; an empty one says that there was none.
+        None => files::write_private(&to.join(PIN), b"")?,
+    }
     let copy_of_registry = to.join(REGISTRY);
     let failed = |error: StoreError| error.at(&copy_of_registry);
     store.backup(copy_of_registry.clone()).await.map_err(failed)?;
@@ -133,24 +156,32 @@ fn inside<'a>(folder: &Path, path: &'a Path) -> Option<&'a Path> {
 /// Puts a backup back. No server may run.
 ///
 /// # Errors
-/// [`BackupError`]; with an error of the backup itself nothing has changed.
+/// [`BackupError`]; nothing has changed then, unless it is of what comes after the registry and the keys: certificates,
+/// and the registry as a server would find it.
 ///
 /// # Cancel safety
 /// Not cancel safe: some files may have been put back and others not. Doing it again puts all back.
 pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Restored, BackupError> {
-    check(from).await?;
+    let pin = check(from).await?;
     files::make_private_dir(folder.path())?;
     let lock = crate::server::lock(folder).await?;
-    let aside = aside(config, folder)?;
-    for (name, to) in
-        [(KEY, folder.key()), (PIN, folder.backup_pin()), (REGISTRY, config.registry_file.clone())]
-    {
-        copy(&from.join(name), &to)?;
-    }
     let needs_config = !folder.config.exists();
+    let mut staged = Staged::default();
     if needs_config {
-        copy(&from.join(CONFIG), &folder.config)?;
+        staged.add(&from.join(CONFIG), &folder.config)?;
     }
+    staged.add(&from.join(REGISTRY), &config.registry_file)?;
+    if pin == PinIs::There {
+        staged.add(&from.join(PIN), &folder.backup_pin())?;
+    }
+    // Last: a key that is there has all that belongs to it.
+    staged.add(&from.join(KEY), &folder.key())?;
+    let aside = Aside::of(&in_the_way(config, folder))?;
+    let mut aside = match staged.put_in_place() {
+        Ok(()) => aside.folders(),
+        Err(source) => return Err(aside.put_back(source).into()),
+    };
+    aside.sort_by_key(|beside| beside.parent() != Some(folder.path()));
     let missing = put_certificates_back(config, folder, from)?;
     // As a server would find it. None may get in between: the note that follows belongs to what was put back.
     let offline = Offline::under(lock, config).await?;
@@ -167,8 +198,13 @@ pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Re
 fn put_certificates_back(config: &Config, folder: &Folder, from: &Path) -> Result<Vec<PathBuf>, BackupError> {
     let path = from.join(CONFIG);
     let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let mut has_folder = false;
     // As it was: what lay in the server's folder lies in the backup.
-    if let Ok((kept, _)) = config::parse(&path, &text) {
+    if let Ok((mut kept, _)) = config::parse(&path, &text) {
+        for named in [&mut kept.certificate, &mut kept.certificate_key, &mut kept.certificates] {
+            *named = in_backup(from, named);
+        }
+        has_folder = inside(from, &kept.certificates).is_some() && kept.certificates.is_dir();
         for path in certificate::files(&kept) {
             let to = inside(from, &path).map(|inside| folder.path().join(inside));
             if let Some(to) = to.filter(|to| !to.exists()) {
@@ -176,13 +212,33 @@ fn put_certificates_back(config: &Config, folder: &Folder, from: &Path) -> Resul
             }
         }
     }
-    let named = [&config.certificate, &config.certificate_key];
-    let missing = named.into_iter().filter(|path| config.certificate_named && !path.exists());
-    Ok(missing.cloned().collect())
+    let named =
+        [&config.certificate, &config.certificate_key].into_iter().filter(|_| config.certificate_named);
+    let named = named.chain(Some(&config.certificates).filter(|_| has_folder));
+    Ok(named.filter(|path| !path.exists()).cloned().collect())
+}
+
+/// Where a backup has what the config named by an absolute path. Of what lay in the server's folder, wherever that was,
+/// the end of the path is in it.
+fn in_backup(from: &Path, named: &Path) -> PathBuf {
+    if inside(from, named).is_some() {
+        return named.to_owned();
+    }
+    let parts: Vec<Component<'_>> =
+        named.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+    let ends = (1..parts.len()).map(|skip| from.join(parts.iter().skip(skip).collect::<PathBuf>()));
+    ends.into_iter().find(|path| path.exists()).unwrap_or_else(|| named.to_owned())
+}
+
+/// Whether a server had a backup key for clients to pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PinIs {
+    There,
+    None,
 }
 
 /// Looks whether a backup is whole, without changing anything.
-async fn check(from: &Path) -> Result<(), BackupError> {
+async fn check(from: &Path) -> Result<PinIs, BackupError> {
     let part = |name: &'static str| {
         let path = from.join(name);
         let missing = || BackupError::NoBackup { folder: from.to_owned(), missing: name };
@@ -192,43 +248,33 @@ async fn check(from: &Path) -> Result<(), BackupError> {
     PrivateKey::from_text(&key).map_err(|_| BackupError::Damaged(path))?;
     let (pin, path) = part(PIN)?;
     let pin = String::from_utf8_lossy(&pin);
-    pin.trim().parse::<Fingerprint>().map_err(|_| BackupError::Damaged(path))?;
+    let pin_is = if pin.is_empty() { PinIs::None } else { PinIs::There };
+    if pin_is == PinIs::There {
+        pin.trim().parse::<Fingerprint>().map_err(|_| BackupError::Damaged(path))?;
+    }
     part(CONFIG)?;
     let registry = from.join(REGISTRY);
     if !registry.exists() {
         return Err(BackupError::NoBackup { folder: from.to_owned(), missing: REGISTRY });
     }
-    Ok(SqliteStore::check(&registry).await.map_err(|error| error.at(&registry))?)
+    SqliteStore::check(&registry).await.map_err(|error| error.at(&registry))?;
+    Ok(pin_is)
 }
 
-/// Moves what is in the way into a folder of its own.
-fn aside(config: &Config, folder: &Folder) -> Result<Option<PathBuf>, BackupError> {
+/// All that what is put back takes the place of, the key last.
+fn in_the_way(config: &Config, folder: &Folder) -> Vec<PathBuf> {
     let registry = &config.registry_file;
     let with = |suffix: &str| {
         let mut name = registry.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     };
-    let parts = [folder.key(), folder.backup_pin(), registry.clone(), with("-wal"), with("-shm")];
-    let there: Vec<&PathBuf> = parts.iter().filter(|path| path.exists()).collect();
-    if there.is_empty() {
-        return Ok(None);
-    }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let aside = folder.path().join(format!("before-restore-{now}"));
-    files::make_private_dir(&aside)?;
-    for path in there {
-        let to = aside.join(path.file_name().unwrap_or_default());
-        std::fs::rename(path, &to).map_err(|source| FileError::Io {
-            action: "move aside",
-            path: path.clone(),
-            source,
-        })?;
-    }
-    // What is put aside must be there before anything takes its place.
-    let flushed = files::sync_dir(&aside).and_then(|()| files::sync_dir(folder.path()));
-    flushed.map_err(|source| FileError::Io { action: "flush", path: aside.clone(), source })?;
-    Ok(Some(aside))
+    let logs = ["-wal", "-shm", "-journal"].map(with);
+    let mut parts = vec![registry.clone()];
+    parts.extend(logs);
+    parts.extend([folder.backup_pin(), folder.key()]);
+    parts.retain(|path| path.exists());
+    parts
 }
 
 /// As [`copy`], into a folder that is made where there is none.
@@ -239,11 +285,13 @@ fn copy_into(from: &Path, to: &Path) -> Result<(), FileError> {
     copy(from, to)
 }
 
-/// Copies a file whole and private; one that is not there is not copied.
+/// Copies a file whole and private.
 fn copy(from: &Path, to: &Path) -> Result<(), FileError> {
     match std::fs::read(from).map(Zeroizing::new) {
         Ok(content) => files::write_private(to, &content),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(FileError::Io { action: "read", path: from.to_owned(), source }),
     }
 }
+
+#[cfg(test)]
+mod tests;

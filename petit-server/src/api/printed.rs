@@ -80,6 +80,8 @@ pub struct ServerStarted {
 pub struct BackupRestored {
     /// Where that is which was there before.
     pub aside: Option<PathBuf>,
+    /// The other folder of that, where the registry's file lies elsewhere.
+    pub aside_elsewhere: Option<PathBuf>,
     pub clients: usize,
     /// The config file is the backup's.
     pub config_restored: bool,

@@ -367,7 +367,7 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
     let restored = backup::restore(&config, folder, from).await.map_err(|error| backup_failure(&error))?;
     let (clients, services) = restored.counts;
     let mut text = format!("The backup is in place: {clients} clients with {services} services.");
-    if let Some(aside) = &restored.aside {
+    for aside in &restored.aside {
         text.push_str(&format!("\nWhat was there before is in {}.", aside.display()));
     }
     for path in &restored.missing {
@@ -377,8 +377,10 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
         ));
     }
     text.push_str("\nNext: petit-server start");
+    let mut aside = restored.aside.into_iter();
     let restored = BackupRestored {
-        aside: restored.aside,
+        aside: aside.next(),
+        aside_elsewhere: aside.next(),
         clients,
         config_restored: restored.config,
         missing: restored.missing,
@@ -398,6 +400,14 @@ fn backup_failure(error: &BackupError) -> Failure {
         BackupError::Store(error) if *error.kind() == StoreErrorKind::NotARegistry => {
             Failure::of(error).hint("what is damaged cannot be backed up or put back; use an older backup")
         }
+        BackupError::HalfDone { left, .. } => Failure::of(error).hint(format!(
+            "move the files in {} back to where they were, or restore again",
+            left.display()
+        )),
+        BackupError::NoBackup { missing: "backup.pin", folder } => Failure::of(error).hint(format!(
+            "if the server had none, say so with an empty file, and restore again: install -m 600 /dev/null {}",
+            folder.join("backup.pin").display()
+        )),
         BackupError::NoBackup { .. }
         | BackupError::Damaged(_)
         | BackupError::Store(_)

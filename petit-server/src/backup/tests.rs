@@ -1,0 +1,144 @@
+use super::*;
+
+/// A server's folder with all that belongs in it, and its registry where the config says.
+struct Bed {
+    dir: tempfile::TempDir,
+    config: Config,
+    folder: Folder,
+}
+
+impl Bed {
+    fn new() -> Self {
+        Self::with("")
+    }
+
+    fn with(settings: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!("[server]\n{}", settings.replace("DIR", dir.path().to_str().unwrap()));
+        let folder = Folder::of(&dir.path().join("config.toml"));
+        std::fs::write(&folder.config, &text).unwrap();
+        let (config, _) = config::parse(&folder.config, &text).unwrap();
+        Self { dir, config, folder }
+    }
+
+    async fn made(self) -> Self {
+        folder_made(&self).await;
+        self
+    }
+
+    async fn backup(&self) -> Result<PathBuf, BackupError> {
+        let to = self.dir.path().join("backup");
+        let store = SqliteStore::open(&self.config.registry_file).await.unwrap();
+        let written = backup(&store, &self.config, &self.folder, &to).await;
+        store.close().await.unwrap();
+        written.map(|_| to)
+    }
+
+    async fn restore(&self, from: &Path) -> Result<Restored, BackupError> {
+        restore(&self.config, &self.folder, from).await
+    }
+
+    /// The names of all files and folders in the server's folder.
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path()).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+async fn folder_made(bed: &Bed) {
+    SqliteStore::create(&bed.config.registry_file).await.unwrap().close().await.unwrap();
+    bed.folder.make_keys(crate::folder::Pinned::Never).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_registry_on_another_disk_is_put_back_and_the_one_before_is_kept_there() {
+    use std::os::unix::fs::MetadataExt;
+    let disk = tempfile::tempdir_in("/dev/shm").unwrap();
+    let bed = Bed::with(&format!("registry_file = \"{}/registry.db\"", disk.path().display())).made().await;
+    let device = |path: &Path| std::fs::metadata(path).unwrap().dev();
+    assert_ne!(device(disk.path()), device(bed.dir.path()), "this is a test of two disks");
+    let backup = bed.backup().await.unwrap();
+    let key = std::fs::read(bed.folder.key()).unwrap();
+    let restored = bed.restore(&backup).await.unwrap();
+    assert_eq!(std::fs::read(bed.folder.key()).unwrap(), key);
+    let [beside_config, beside_registry] = &restored.aside[..] else { panic!("{restored:?}") };
+    assert!(beside_config.join("server.key").exists() && beside_registry.join("registry.db").exists());
+    assert_eq!(beside_registry.parent(), Some(disk.path()));
+    SqliteStore::open(&bed.config.registry_file).await.unwrap().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restore_that_fails_leaves_everything_as_it_was() {
+    let bed = Bed::new().made().await;
+    let backup = bed.backup().await.unwrap();
+    let key = std::fs::read(bed.folder.key()).unwrap();
+    let registry_file = bed.dir.path().join("not there/registry.db");
+    let elsewhere = Config { registry_file: registry_file.clone(), ..bed.config.clone() };
+    bed.folder.make().unwrap();
+    let _ = restore(&elsewhere, &bed.folder, &bed.dir.path().join("no backup")).await;
+    let before = bed.names();
+    let found = restore(&elsewhere, &bed.folder, &backup).await.unwrap_err();
+    assert!(found.to_string().contains("not there"), "{found}");
+    assert_eq!(std::fs::read(bed.folder.key()).unwrap(), key);
+    let mut after = bed.names();
+    after.retain(|name| name != "server.lock");
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn a_server_without_a_backup_pin_has_a_backup_that_can_be_put_back() {
+    let bed = Bed::new().made().await;
+    std::fs::remove_file(bed.folder.backup_pin()).unwrap();
+    let backup = bed.backup().await.unwrap();
+    bed.restore(&backup).await.unwrap();
+    assert!(!bed.folder.backup_pin().exists());
+    assert_eq!(bed.folder.pins().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_backup_without_the_key_or_the_config_is_none() {
+    for missing in [Folder::key as fn(&Folder) -> PathBuf, |folder| folder.config.clone()] {
+        let bed = Bed::new().made().await;
+        let path = missing(&bed.folder);
+        std::fs::remove_file(&path).unwrap();
+        let found = bed.backup().await.unwrap_err();
+        assert!(found.to_string().contains(path.to_str().unwrap()), "{found}");
+        assert!(!bed.dir.path().join("backup").exists());
+    }
+}
+
+#[tokio::test]
+async fn certificates_that_are_named_by_absolute_paths_are_put_back() {
+    let settings = "certificate = \"DIR/tls/own.crt\"\ncertificate_key = \"DIR/tls/own.key\"\ncertificates = \"DIR/more\"";
+    let bed = Bed::with(settings).made().await;
+    let files = ["tls/own.crt", "tls/own.key", "more/shop.crt", "more/shop.key"];
+    for file in files {
+        let path = bed.dir.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, file).unwrap();
+    }
+    let backup = bed.backup().await.unwrap();
+    for folder in ["tls", "more"] {
+        std::fs::remove_dir_all(bed.dir.path().join(folder)).unwrap();
+    }
+    let restored = bed.restore(&backup).await.unwrap();
+    assert_eq!(restored.missing, Vec::<PathBuf>::new());
+    for file in files {
+        assert_eq!(std::fs::read_to_string(bed.dir.path().join(file)).unwrap(), file);
+    }
+    // Where the config names the folder of another server they are put back all the same, and what it names is missed.
+    let elsewhere = Bed::with("");
+    let (tls, more) = (bed.dir.path().join("tls"), bed.dir.path().join("more"));
+    for folder in [&tls, &more] {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+    std::fs::remove_file(&elsewhere.folder.config).unwrap();
+    let config = Config { registry_file: elsewhere.dir.path().join("registry.db"), ..bed.config.clone() };
+    let restored = restore(&config, &elsewhere.folder, &backup).await.unwrap();
+    assert_eq!(restored.missing, [tls.join("own.crt"), tls.join("own.key"), more]);
+    assert!(files.iter().all(|file| elsewhere.dir.path().join(file).exists()));
+}
