@@ -27,12 +27,12 @@ pub(super) async fn create(path: &Path) -> Result<(), StoreError> {
         return Err(io(std::io::Error::new(std::io::ErrorKind::NotFound, problem)));
     }
     remove_with_its_log(&new).map_err(io)?;
+    begin_private(&new).map_err(io)?;
     let made = async {
         // Without a write-ahead log, whose content would not be renamed with the file, and which is not taken into it
         // when the disk is full, without a word. The first connection to the finished file begins one.
         let options = options(&new).create_if_missing(true).journal_mode(SqliteJournalMode::Delete);
         let mut connection = SqliteConnection::connect_with(&options).await.map_err(open_error)?;
-        restrict(&new)?;
         migrations::run(&mut connection, 0).await?;
         connection.close().await?;
         put_stale_logs_aside(path).map_err(io)?;
@@ -189,6 +189,16 @@ fn put_stale_logs_aside(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Makes an empty file that only its owner can read, for SQLite to write into: it keeps the rights of a file that is
+/// there, and gives them to the logs beside it.
+pub(super) fn begin_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
 /// Removes what is left of a registry that was never finished.
 fn remove_with_its_log(path: &Path) -> std::io::Result<()> {
     for path in with_its_log(path) {
@@ -207,13 +217,13 @@ fn flush_folder(of: &Path) -> std::io::Result<()> {
 
 /// On Windows the folder's rights, which its files inherit, are the user's alone.
 #[cfg(not(unix))]
-pub(super) fn restrict(_: &Path) -> Result<(), StoreError> {
+fn restrict(_: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
 /// The registry holds hashes and public keys only, but who its customers are is nobody's business.
 #[cfg(unix)]
-pub(super) fn restrict(path: &Path) -> Result<(), StoreError> {
+fn restrict(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::PermissionsExt;
     for path in with_its_log(path).into_iter().filter(|path| path.exists()) {
         let private = std::fs::Permissions::from_mode(0o600);

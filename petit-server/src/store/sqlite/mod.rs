@@ -358,15 +358,15 @@ impl Store for SqliteStore {
     fn backup(&self, to: PathBuf) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let target = to.to_str().ok_or_else(|| file::not_ours("its path is not UTF-8"))?;
+            let io = |error| StoreError::new(StoreErrorKind::Failed, error);
+            file::begin_private(&to).map_err(io)?;
             // VACUUM is no part of a transaction, and is one itself.
             self.with_reader(async |connection| {
                 sqlx::query("VACUUM INTO ?").bind(target).execute(&mut *connection).await?;
                 Ok(())
             })
             .await?;
-            file::restrict(&to)?;
             // SQLite does not flush what it has written in this way.
-            let io = |error| StoreError::new(StoreErrorKind::Failed, error);
             std::fs::File::open(&to).and_then(|file| file.sync_all()).map_err(io)
         })
     }

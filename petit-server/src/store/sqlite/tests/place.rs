@@ -103,3 +103,17 @@ async fn a_registry_that_is_made_anew_takes_nothing_from_the_log_of_the_one_befo
     assert_eq!(aside.len(), 1, "{aside:?}");
     assert_eq!(std::fs::read(&aside[0]).unwrap(), kept);
 }
+
+#[tokio::test]
+async fn a_backup_is_its_owners_alone_before_anything_is_written_into_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let bed = Bed::new().await;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let begun = bed.dir.path().join("begun.db");
+    file::begin_private(&begun).unwrap();
+    assert_eq!((mode(&begun), std::fs::metadata(&begun).unwrap().len()), (0o600, 0));
+    // SQLite leaves the rights of a file that is there, and nothing else sets them.
+    let saved = bed.dir.path().join("saved.db");
+    bed.store.backup(saved.clone()).await.unwrap();
+    assert_eq!((mode(&saved), mode(&bed.path())), (0o600, 0o600));
+}
