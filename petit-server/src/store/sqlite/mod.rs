@@ -154,6 +154,8 @@ impl SqliteStore {
         let result = work(connection).await;
         if result.as_ref().is_err_and(is_broken) {
             *writer = None;
+            // The write-ahead log goes with the last connection.
+            *self.files() = self.opened;
             // Unless somebody is looking; what has failed for one is no good for the other either.
             if let Ok(mut reader) = self.reader.try_lock() {
                 *reader = None;

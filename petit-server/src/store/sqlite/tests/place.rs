@@ -105,6 +105,41 @@ async fn a_registry_that_is_made_anew_takes_nothing_from_the_log_of_the_one_befo
 }
 
 #[tokio::test]
+async fn a_failure_of_the_database_is_not_taken_for_a_registry_that_was_removed() {
+    let bed = Bed::new().await;
+    let mut other =
+        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(bed.path())).await.unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON invites BEGIN SELECT RAISE(ABORT, 'no'); END";
+    sqlx::raw_sql(refuse).execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    let invite = NewInvite {
+        id: InviteId(petit_engine::secret::random_bytes().unwrap()),
+        secret: InviteSecret::random().unwrap().hash(),
+        service: "web".parse().unwrap(),
+        alias: None,
+        labels: Labels::default(),
+        not_after: in_seconds(60),
+    };
+    // The one that reads must not be the last one: it may not remove the log.
+    bed.store.reader.lock().await.take().unwrap().close().await.unwrap();
+    let failed = bed.store.invite(invite, false, Actor::Operator).await.unwrap_err();
+    assert_eq!(*failed.kind(), StoreErrorKind::Failed);
+    // The last connection to be closed takes the write-ahead log with it.
+    let log = bed.dir.path().join("registry.db-wal");
+    let gone = async {
+        while log.exists() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
+    assert!(bed.store.in_place().is_ok());
+    assert!(bed.store.devices().await.unwrap().is_empty());
+    assert!(bed.store.in_place().is_ok(), "a reader has begun another log");
+    std::fs::remove_file(bed.path()).unwrap();
+    assert!(bed.store.in_place().is_err(), "what is gone is still noticed");
+}
+
+#[tokio::test]
 async fn a_backup_is_its_owners_alone_before_anything_is_written_into_it() {
     use std::os::unix::fs::PermissionsExt;
     let bed = Bed::new().await;
