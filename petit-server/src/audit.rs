@@ -3,7 +3,7 @@
 
 use petit_engine::secret::Fingerprint;
 
-use crate::registry::{Change, ChangeHash, Head, SUPERSEDED, SignedFor, SignedHead};
+use crate::registry::{CHANGES_KEPT, Change, ChangeHash, Head, SUPERSEDED, SignedFor, SignedHead};
 
 /// Why a log is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,9 +100,14 @@ impl Verifier {
                 return Err(AuditFault::Checkpoint { version, key });
             }
         };
+        // What was signed before is of changes that have gone: of this log, or of one before a backup was put back, which
+        // may have gone further. The change that would say so has gone, too.
+        let since = checkpoint.map(|signed| signed.at - CHANGES_KEPT);
         let mut signed = heads;
         signed.retain(|signed| {
-            signed.head.version >= head.version && signed.is_signed(SignedFor::Standing, keys)
+            signed.head.version >= head.version
+                && since.is_none_or(|since| signed.at >= since)
+                && signed.is_signed(SignedFor::Standing, keys)
         });
         signed.sort_by_key(|signed| signed.head.version);
         signed.dedup_by(|one, other| one.head == other.head && one.at == other.at);

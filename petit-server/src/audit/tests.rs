@@ -187,3 +187,38 @@ fn a_body_has_one_form_in_whatever_order_its_names_come() {
     let value = serde_json::from_str(text).unwrap();
     assert_eq!(canonical(&value), "{\"a\":\"ü \\\"q\\\"\",\"b\":[{\"x\":null,\"y\":1}],\"c\":true}");
 }
+
+#[test]
+fn heads_of_a_line_that_ended_before_all_that_is_kept_are_not_missed() {
+    let key = PrivateKey::generate().unwrap();
+    let day = 24 * 60 * 60;
+    let whole = log(5);
+    let begin = whole[0].at.0;
+    let head = |change: &Change, at: i64, signed_for| {
+        SignedHead::sign(signed_for, change.head(), Timestamp(at), &key).unwrap()
+    };
+    // A backup of change 3 is put back after 20 days, and its line goes on to change 4 and 5 of its own.
+    let old = head(&whole[4], begin + 10 * day, SignedFor::Standing);
+    let mut line = whole[..3].to_vec();
+    let signed = head(&line[2], begin + 20 * day, SignedFor::Restored);
+    for (kind, at, body) in [
+        (SUPERSEDED[0], begin + 20 * day, json!({ "signed": signed })),
+        ("alias-added", begin + 30 * day, json!({})),
+        ("alias-added", begin + 500 * day, json!({})),
+    ] {
+        let what = (kind.into(), "registry".to_owned());
+        let prev = line.last().unwrap().head();
+        line.push(Change::after(prev, (Timestamp(at), Actor::Operator), what, body));
+    }
+    let heads = [old, head(&line[5], begin + 501 * day, SignedFor::Standing)];
+    assert!(verify(None, &line, (&heads, &key)).is_ok());
+    // After 402 days more what says that it was put back is forgotten, but what is of the line before is of nothing
+    // that is kept.
+    let trimmed = head(&line[3], begin + 425 * day, SignedFor::Checkpoint);
+    let found = verify(Some(&trimmed), &line[4..], (&heads, &key)).unwrap();
+    assert_eq!((found.first, found.signed), (Some(5), 1));
+    // What was signed of something that is kept is missed as ever.
+    let young = head(&whole[4], begin + 26 * day, SignedFor::Standing);
+    let found = verify(Some(&trimmed), &line[4..], (&[young], &key)).unwrap_err();
+    assert!(matches!(found, AuditFault::Rewritten { version: 5, .. }), "{found:?}");
+}

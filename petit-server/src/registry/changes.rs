@@ -13,7 +13,7 @@ use super::rows::Rows;
 use super::rules::Registry;
 
 /// How long changes are kept: a year, and some days to look at it.
-const KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+pub(crate) const KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What has come in the place of a registry.

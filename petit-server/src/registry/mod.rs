@@ -43,6 +43,7 @@ pub use self::change::{
     SignedFor, SignedHead, canonical,
 };
 pub use self::change_body::{ChangeBody, Event, Recorded, ServiceBody};
+pub(crate) use self::changes::KEPT as CHANGES_KEPT;
 pub use self::changes::Successor;
 pub use self::error::{Conflict, StoreError, StoreErrorAt, StoreErrorKind, StoreErrorSource, is_disk_full};
 pub use self::label::{InvalidNote, LabelEdit, Labels, Note};
