@@ -399,6 +399,11 @@ impl Server {
     /// Closes the registry's file.
     pub async fn close(&self) {
         let _ = self.directory.store().close().await;
+        self.finish_access_log().await;
+    }
+
+    /// Waits until the visits that are over are in the access log. Before the process ends, in whichever way.
+    pub async fn finish_access_log(&self) {
         if let Some(log) = &self.access_log {
             log.finish().await;
         }

@@ -272,6 +272,7 @@ pub(crate) async fn leave(main: &mut Main<'_, Handover>) -> Option<ExitCode> {
         return None;
     }
     main.server.end();
+    main.server.finish_access_log().await;
     tracing::info!("stopped; another process serves");
     Some(part(main, started, requests).await)
 }
