@@ -34,12 +34,17 @@ impl Pairs {
                 pairs.problems.push(CertificateError::Missing { path: own.certificate.clone() });
             }
             (false, false) => {}
-            _ => pairs.add(own),
+            _ => pairs.add(own.clone()),
         }
         pairs.add_folder(&config.certificates);
         for folder in folders_in(&config.certificates) {
             pairs.add_folder(&folder);
         }
+        // One certificate has one key: the one that the config names with it, where it does.
+        let named = pairs.whole.iter().find(|pair| **pair == own).cloned();
+        pairs.whole.retain(|pair| {
+            pair.certificate != own.certificate || named.as_ref().is_none_or(|own| pair == own)
+        });
         pairs.whole.sort();
         pairs.whole.dedup_by(|one, other| one.certificate == other.certificate);
         pairs
@@ -228,5 +233,20 @@ mod tests {
         std::fs::remove_file(folder.join("server.key")).unwrap();
         let found = Pairs::of(&config);
         assert!(matches!(found.problems.as_slice(), [CertificateError::Half { .. }]), "{:?}", found.problems);
+    }
+
+    #[test]
+    fn the_key_that_the_config_names_wins_over_one_that_lies_beside_the_certificate() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["certificates", "keys"] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        for file in ["certificates/site.crt", "certificates/site.key", "keys/site.key"] {
+            std::fs::write(dir.path().join(file), "x").unwrap();
+        }
+        let text = "[server]\ncertificate = \"certificates/site.crt\"\ncertificate_key = \"keys/site.key\"\n";
+        let (config, _) = crate::config::parse(&dir.path().join("config.toml"), text).unwrap();
+        let keys: Vec<PathBuf> = Pairs::of(&config).whole.into_iter().map(|pair| pair.key).collect();
+        assert_eq!(keys, [dir.path().join("keys/site.key")]);
     }
 }
