@@ -95,7 +95,9 @@ impl<R: Rows> Registry<'_, R> {
         if let Some(StoredService { id, .. }) = self.service_called(&device, &service).await? {
             return Ok(Ok(EnrolledRow { device, service, id }));
         }
-        if self.is_over_budget(actor).await? {
+        // Each ID that was ever given keeps its row, here as where services are announced.
+        let has_had_its_share = self.has_had_its_share_of_services(&device).await?;
+        if has_had_its_share || self.is_over_budget(actor).await? {
             return Ok(Err(EnrolRefusal::Busy));
         }
         let registered = self.invited_service(&device, invite).await?;

@@ -114,6 +114,15 @@ impl<R: Rows> Registry<'_, R> {
         Ok(self.delta)
     }
 
+    /// Whether a device has been given as many IDs within an hour as it may.
+    pub(super) async fn has_had_its_share_of_services(
+        &mut self,
+        device: &DeviceId,
+    ) -> Result<bool, StoreError> {
+        let lately = self.rows.services_made_since(device, self.now - HOUR).await?;
+        Ok(lately >= usize::try_from(limits::NEW_SERVICES_PER_HOUR).unwrap_or(usize::MAX))
+    }
+
     pub(super) async fn service_called(
         &mut self,
         device: &DeviceId,

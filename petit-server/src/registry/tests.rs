@@ -179,6 +179,23 @@ async fn an_hour_after_a_device_has_had_its_share_of_new_services_it_may_have_mo
 }
 
 #[tokio::test]
+async fn an_invite_that_is_used_again_and_again_gives_no_more_ids_than_announcing() {
+    let mut bed = Bed::new();
+    let invite = bed.invite(None, DAY).await;
+    let (enrolled, _) = bed.rules().enrol(&invite).await.unwrap().unwrap();
+    let again = async |bed: &mut Bed| {
+        bed.rules().remove_service(&enrolled.device, &enrolled.service).await.unwrap();
+        bed.rules().enrol(&invite).await.unwrap().map(|_| ())
+    };
+    for round in 1..limits::NEW_SERVICES_PER_HOUR {
+        assert_eq!(again(&mut bed).await, Ok(()), "{round}");
+    }
+    assert_eq!(again(&mut bed).await, Err(EnrolRefusal::Busy));
+    bed.now = bed.now + HOUR;
+    assert_eq!(again(&mut bed).await, Ok(()));
+}
+
+#[tokio::test]
 async fn a_port_that_was_given_back_is_the_next_one_to_be_given() {
     let mut bed = Bed::new();
     let (a, b) = (bed.enrolled().await.device, bed.enrolled().await.device);
