@@ -1,0 +1,339 @@
+//! The command line: which verbs there are, and what each takes. What they do begins in `main`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Parser, Subcommand};
+use petit_engine::name::{Alias, RegisteredId, ServiceName, Tag};
+use petit_host::logs::Level;
+use petit_server::config;
+use petit_server::registry::Note;
+
+use super::common::PROGRAM;
+use super::{audit, explain, key, policy};
+
+#[derive(Parser)]
+#[command(
+    name = PROGRAM,
+    version,
+    about = "The vendor's side of Petit: hands out invites, keeps the registry, routes requests down the tunnels.",
+    after_help = "First steps:\n  petit-server init\n  petit-server start\n  petit-server invite",
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    /// The config file (default: $PETIT_CONFIG, else ~/.petit/config.toml)
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Make a config file, the server's keys and the registry
+    #[command(after_help = "Example:\n  petit-server init --endpoint https://REGID.example.com --port 443")]
+    Init {
+        /// How public addresses are made; REGID stands for the name of a service
+        #[arg(long, value_name = "URL")]
+        endpoint: Option<petit_engine::name::Endpoint>,
+        /// Where clients, and HTTPS visitors, come in (default: 8453)
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+        port: Option<u16>,
+        /// Begin anew though the registry is missing; every client has to register again
+        #[arg(long)]
+        new_registry: bool,
+        /// Ask nothing of visitors: whoever knows the name of a service gets in
+        #[arg(long)]
+        open: bool,
+    },
+    /// Run in the foreground until Ctrl-C
+    #[command(after_help = "Example:\n  petit-server run -c /etc/petit/config.toml")]
+    Run {
+        /// Started by `start`: log to the file only and say when it is up
+        #[arg(long, hide = true)]
+        background: bool,
+        /// Started by a running server whose place it is to take
+        #[arg(long, hide = true)]
+        takeover: bool,
+    },
+    /// Run in the background
+    #[command(after_help = "Example:\n  petit-server start")]
+    Start,
+    /// Have a new process take the running server's place; no connection is refused meanwhile
+    ///
+    /// The new process reads the config file and runs the program as it is on the disk now. When it is not ready in
+    /// time, the old one goes on. What is under way at the old one is finished there; what takes longer than `drain`
+    /// (30 s) is cut.
+    #[command(after_help = "Examples:\n  petit-server restart\n  petit-server restart --within 2m")]
+    Restart {
+        /// How long the new process may take until it serves (default: 30s)
+        #[arg(long, value_name = "TIME", value_parser = parse_within)]
+        within: Option<Duration>,
+    },
+    /// Stop the running server; what is under way is finished first. Asked again, it ends at once
+    #[command(after_help = "Example:\n  petit-server stop")]
+    Stop,
+    /// Read the config file again; exits with 6 when some of it counts only after a restart
+    #[command(after_help = "Example:\n  petit-server reload")]
+    Reload,
+    /// Show the server, or one client: + online, / leaving, - away
+    #[command(after_help = "Examples:\n  petit-server status\n  petit-server status acme")]
+    Status {
+        /// A client's ID, a registered ID or an alias
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: Option<String>,
+    },
+    /// Make an invite: a link that lets one client register, once
+    #[command(
+        after_help = "Examples:\n  petit-server invite --service-name accounts --alias acme --expires 4h\n  petit-server invite --list"
+    )]
+    Invite {
+        /// What the service is called between you and the customer
+        #[arg(long, value_name = "NAME", default_value = "web")]
+        service_name: ServiceName,
+        /// A readable name for the service: one label, or a whole domain
+        #[arg(long)]
+        alias: Option<Alias>,
+        /// Also an alias that another client had not long ago
+        #[arg(long, requires = "alias")]
+        force: bool,
+        /// How long it lasts, such as 30m, 4h or 3days; at most 7days (default: 1h)
+        #[arg(long, value_name = "TIME", value_parser = config::parse_lifetime)]
+        expires: Option<Duration>,
+        /// Something to remember it, and its client, by
+        #[arg(long, default_value = "")]
+        note: String,
+        /// A word to find its client by, such as pilot; again for another one. With --list: only invites that have it
+        #[arg(long, value_name = "TAG")]
+        tag: Vec<Tag>,
+        /// Show the QR code also when the output is no terminal
+        #[arg(long)]
+        qr: bool,
+        /// List the invites instead of making one
+        #[arg(long, conflicts_with_all = ["alias", "expires", "qr", "withdraw"])]
+        list: bool,
+        /// Take an invite back that has not been used
+        #[arg(long, value_name = "ID", conflicts_with_all = ["alias", "expires", "qr"],
+              value_parser = NonEmptyStringValueParser::new())]
+        withdraw: Option<String>,
+    },
+    /// Registered clients
+    #[command(
+        after_help = "Examples:\n  petit-server clients list\n  petit-server clients show acme\n  petit-server clients revoke nzvkqe5b3wj2m4yha7fdtxs6pu"
+    )]
+    Clients {
+        #[command(subcommand)]
+        verb: ClientsVerb,
+    },
+    /// Give a service a readable name
+    #[command(after_help = "Example:\n  petit-server addalias k3v5qyz2m7wbn4ta acme")]
+    Addalias {
+        /// The service's registered ID
+        id: RegisteredId,
+        /// One label, or a whole domain
+        alias: Alias,
+        /// Also when it belonged to another client not long ago
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take a readable name from a service
+    #[command(after_help = "Example:\n  petit-server removealias k3v5qyz2m7wbn4ta acme")]
+    Removealias {
+        /// The service's registered ID
+        id: RegisteredId,
+        /// The name
+        alias: Alias,
+        /// Do not ask; needed where there is no terminal, and with --json
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Readable names
+    #[command(after_help = "Example:\n  petit-server alias list")]
+    Alias {
+        #[command(subcommand)]
+        verb: AliasVerb,
+    },
+    /// Say where a URL would lead, and why
+    #[command(
+        after_help = "Example:\n  petit-server explain https://acme.example.com/invoices\n  petit-server explain acme --as key:billing --from 203.0.113.7"
+    )]
+    Explain {
+        /// The URL (tcp://HOST:PORT too), or just its host, its alias or its registered ID
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        url: String,
+        /// Suppose a visitor who holds this key, such as key:billing; its secret is not needed
+        #[arg(long = "as", value_name = "key:NAME")]
+        visitor: Option<explain::VisitorArg>,
+        /// Suppose a visitor who comes from this address
+        #[arg(long, value_name = "IP")]
+        from: Option<std::net::IpAddr>,
+    },
+    /// What is asked of visitors: where they come from, which key they show, how much they may do
+    #[command(
+        after_help = "Examples:\n  petit-server policy list\n  petit-server policy set cloud --services default --key billing\n  petit-server policy test cloud --from 203.0.113.7 --as key:billing"
+    )]
+    Policy {
+        #[command(subcommand)]
+        verb: policy::PolicyVerb,
+    },
+    /// The keys that visitors show
+    #[command(after_help = "Examples:\n  petit-server key create billing\n  petit-server key list")]
+    Key {
+        #[command(subcommand)]
+        verb: key::KeyVerb,
+    },
+    /// Who has changed what in the registry, and whether that log is whole
+    #[command(after_help = "Examples:\n  petit-server audit list\n  petit-server audit verify")]
+    Audit {
+        #[command(subcommand)]
+        verb: audit::AuditVerb,
+    },
+    /// Show the log: logs/server.log beside the config file
+    #[command(after_help = "Examples:\n  petit-server logs\n  petit-server logs -f")]
+    Logs {
+        /// Go on and show new lines
+        #[arg(short, long)]
+        follow: bool,
+        /// How many lines
+        #[arg(short = 'n', long, value_name = "LINES", default_value_t = 50)]
+        lines: usize,
+    },
+    /// Change how much the running server logs: error, warn, info, debug, trace
+    #[command(after_help = "Example:\n  petit-server log debug")]
+    Log {
+        /// The level
+        level: Level,
+    },
+    /// Write everything that the server cannot do without into a folder; it may run meanwhile
+    #[command(after_help = "Example:\n  petit-server backup /mnt/backup/petit-2026-11-24")]
+    Backup {
+        /// A folder that is not there yet, or is empty
+        folder: PathBuf,
+    },
+    /// Put a backup back; what it replaces is moved aside
+    #[command(after_help = "Example:\n  petit-server restore /mnt/backup/petit-2026-11-24")]
+    Restore {
+        /// The folder of the backup
+        folder: PathBuf,
+    },
+    /// The config file
+    #[command(after_help = "Example:\n  petit-server config check")]
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
+    /// Print the version
+    #[command(after_help = "Example:\n  petit-server version --json")]
+    Version,
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  petit-server completion bash > /etc/bash_completion.d/petit-server")]
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Verb {
+    /// True for what is of no use without a config file. The rest makes one, or reads none.
+    pub(crate) fn needs_config(&self) -> bool {
+        let needs_none = matches!(
+            self,
+            Self::Init { .. }
+                | Self::Restore { .. }
+                | Self::Config { verb: ConfigVerb::Path }
+                | Self::Version
+                | Self::Completion { .. }
+        );
+        !needs_none && !self.is_started()
+    }
+
+    /// True for a process that another of ours has started, which has looked at the config file, and hears of it.
+    pub(crate) fn is_started(&self) -> bool {
+        matches!(self, Self::Run { background: true, .. } | Self::Run { takeover: true, .. })
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ClientsVerb {
+    /// All clients
+    List {
+        /// Also those whose registration has ended
+        #[arg(long)]
+        all: bool,
+        /// Only those that have this tag; again for another one that they have to have, too
+        #[arg(long, value_name = "TAG")]
+        tag: Vec<Tag>,
+    },
+    /// One client
+    Show {
+        /// Its ID, a registered ID or an alias of one of its services
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+    },
+    /// Give a client tags: words to find it by, such as pilot or eu
+    #[command(after_help = "Example:\n  petit-server clients tag acme pilot eu")]
+    Tag {
+        /// Its ID, a registered ID or an alias of one of its services
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+        /// The tags
+        #[arg(required = true)]
+        tags: Vec<Tag>,
+    },
+    /// Take tags from a client
+    #[command(after_help = "Example:\n  petit-server clients untag acme pilot")]
+    Untag {
+        /// Its ID, a registered ID or an alias of one of its services
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+        /// The tags
+        #[arg(required = true)]
+        tags: Vec<Tag>,
+    },
+    /// Write one line about a client down, in place of the one that there is
+    #[command(
+        after_help = "Examples:\n  petit-server clients note acme \"moves in May\"\n  petit-server clients note acme \"\""
+    )]
+    Note {
+        /// Its ID, a registered ID or an alias of one of its services
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+        /// The line; an empty one takes it away
+        text: Note,
+    },
+    /// End a client's registration for good; its connections are closed within a second
+    Revoke {
+        /// The client's own ID, as `clients list` shows it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+        /// Do not ask; needed where there is no terminal, and with --json
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AliasVerb {
+    /// All readable names
+    List,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ConfigVerb {
+    /// Read the file and say what is wrong with it
+    Check,
+    /// Say which file is used, and why
+    Path,
+    /// Show every setting, where its value comes from, what a change of it takes, and what waits for a restart
+    Show,
+}
+
+fn parse_within(text: &str) -> Result<Duration, String> {
+    let within = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let range = Duration::from_secs(1)..=Duration::from_secs(600);
+    if range.contains(&within) { Ok(within) } else { Err("expected a time between 1s and 10m".to_owned()) }
+}
