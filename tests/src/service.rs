@@ -163,7 +163,7 @@ impl Service {
         self.shared.go.notify_waiters();
     }
 
-    /// A header field of the last request.
+    /// A header field of the last request; all its lines, where there are several.
     pub fn seen(&self, name: &str) -> Option<String> {
         self.shared.seen.lock().unwrap().get(name).cloned()
     }
@@ -240,10 +240,7 @@ fn text(text: impl Into<Bytes>) -> Answer {
 
 async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Response<Answer> {
     shared.requests.fetch_add(1, Ordering::Relaxed);
-    let seen = request.headers().iter();
-    let seen =
-        seen.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-    *shared.seen.lock().unwrap() = seen.collect();
+    *shared.seen.lock().unwrap() = seen(request.headers());
     let path = request.uri().path().to_owned();
     match path.split('/').skip(1).collect::<Vec<_>>().as_slice() {
         [""] => Response::new(text(shared.name.clone())),
@@ -310,6 +307,13 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Respons
         ["ws"] => websocket(request, OpenSocket::new(shared)),
         _ => status(StatusCode::NOT_FOUND),
     }
+}
+
+/// The fields of a head by their names; one that stands there several times is a list.
+fn seen(headers: &hyper::HeaderMap) -> HashMap<String, String> {
+    let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let all = |name| headers.get_all(name).iter().map(text).collect::<Vec<_>>().join(", ");
+    headers.keys().map(|name| (name.to_string(), all(name))).collect()
 }
 
 /// A body that does not know its last piece for that.

@@ -1,117 +1,17 @@
 //! Keys and addresses, over each front and each version of HTTP.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::client::conn::http1;
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use http_body_util::Empty;
+use hyper::StatusCode;
 use petit_relay::policy::{Enforcement, PreviousSecret, ServicePolicy, VisitorKey};
 use petit_relay::{Failure, VisitEnd};
 use petit_tests::service::Service;
-use petit_tests::visitor::{Answer, h2_on, h2_request, request, tls, whole};
+use petit_tests::visitor::{Answer, h2_on, request, tls, whole};
 use petit_tests::{scripted, soon};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
-use super::{World, asking_for, connect_from, from, key, open};
-
-/// How a visitor comes in.
-#[derive(Clone, Copy, Debug)]
-enum Front {
-    Http1,
-    Http2,
-    Https1,
-    Https2,
-    WebSocket,
-    SecureWebSocket,
-}
-
-const FRONTS: [Front; 6] =
-    [Front::Http1, Front::Http2, Front::Https1, Front::Https2, Front::WebSocket, Front::SecureWebSocket];
-
-impl Front {
-    /// The service's answer on a connection of its own.
-    async fn ask(self, world: &World, fields: &[(&str, &str)]) -> Answer {
-        let host = world.host();
-        let secure = async |alpn: &str| tls(world.tunnel, &world.roots, &host, &[alpn]).await.unwrap();
-        match self {
-            Self::Http1 => {
-                h1(world.plain.tcp().await, with(request(&host, "GET", "/request", Empty::new()), fields))
-                    .await
-            }
-            Self::Https1 => {
-                h1(secure("http/1.1").await, with(request(&host, "GET", "/request", Empty::new()), fields))
-                    .await
-            }
-            Self::Http2 => {
-                h2(world.plain.tcp().await, with(h2_request(&host, "GET", "/request", Empty::new()), fields))
-                    .await
-            }
-            Self::Https2 => {
-                let asked =
-                    Request::builder().uri(format!("https://{host}/request")).body(Empty::new()).unwrap();
-                h2(secure("h2").await, with(asked, fields)).await
-            }
-            Self::WebSocket => upgrade(world.plain.tcp().await, &host, fields).await,
-            Self::SecureWebSocket => upgrade(secure("http/1.1").await, &host, fields).await,
-        }
-    }
-
-    fn is_websocket(self) -> bool {
-        matches!(self, Self::WebSocket | Self::SecureWebSocket)
-    }
-}
-
-fn with<B>(mut request: Request<B>, fields: &[(&str, &str)]) -> Request<B> {
-    for (name, value) in fields {
-        request
-            .headers_mut()
-            .append(hyper::header::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
-    }
-    request
-}
-
-async fn h1<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    io: IO,
-    request: Request<Empty<Bytes>>,
-) -> Answer {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.unwrap();
-    tokio::spawn(connection);
-    whole(soon("an answer", sender.send_request(request)).await.unwrap()).await
-}
-
-async fn h2<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    io: IO,
-    request: Request<Empty<Bytes>>,
-) -> Answer {
-    let mut sender = h2_on(io).await;
-    whole(soon("an answer", sender.send_request(request)).await.unwrap()).await
-}
-
-/// Asks for a WebSocket. Of the answer only the head is looked at when it becomes one.
-async fn upgrade<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    io: IO,
-    host: &str,
-    fields: &[(&str, &str)],
-) -> Answer {
-    let asked = Request::builder()
-        .uri("/ws")
-        .header("host", host)
-        .header("connection", "upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-        .body(Empty::<Bytes>::new())
-        .unwrap();
-    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.unwrap();
-    tokio::spawn(connection.with_upgrades());
-    let response = soon("an answer", sender.send_request(with(asked, fields))).await.unwrap();
-    let (parts, body) = response.into_parts();
-    let body = match parts.status {
-        StatusCode::SWITCHING_PROTOCOLS => Bytes::new(),
-        _ => body.collect().await.unwrap().to_bytes(),
-    };
-    Answer { status: parts.status, headers: parts.headers, body }
-}
+use super::fronts::{FRONTS, Front, https, with};
+use super::{World, asking_for, from, key, open};
 
 /// An answer without what names its request.
 fn anonymous(answer: &Answer) -> (StatusCode, Vec<(String, String)>, serde_json::Value) {
@@ -131,7 +31,7 @@ async fn whoever_shows_the_key_is_let_in_by_each_front_and_whoever_does_not_is_t
     let wrong = format!("{id}.{}", unknown.split_once('.').unwrap().1);
     for front in FRONTS {
         let before = world.web.requests();
-        let without = front.ask(&world, &[]).await;
+        let without = front.ask(&world.doors(), &[]).await;
         assert_eq!(
             (without.status, without.petit_error().as_deref()),
             (StatusCode::UNAUTHORIZED, Some("key-required")),
@@ -139,7 +39,7 @@ async fn whoever_shows_the_key_is_let_in_by_each_front_and_whoever_does_not_is_t
         );
         assert_eq!(without.headers["www-authenticate"], "Petit-Key", "{front:?}");
 
-        let refused = front.ask(&world, &[("petit-key", &wrong)]).await;
+        let refused = front.ask(&world.doors(), &[("petit-key", &wrong)]).await;
         assert_eq!(
             (refused.status, refused.petit_error().as_deref()),
             (StatusCode::UNAUTHORIZED, Some("key-refused")),
@@ -147,14 +47,14 @@ async fn whoever_shows_the_key_is_let_in_by_each_front_and_whoever_does_not_is_t
         );
         assert_eq!(refused.headers["www-authenticate"], "Petit-Key", "{front:?}");
         for other in [unknown.as_str(), "", "no key at all", &id.to_string()] {
-            let answer = front.ask(&world, &[("petit-key", other)]).await;
+            let answer = front.ask(&world.doors(), &[("petit-key", other)]).await;
             assert_eq!(anonymous(&answer), anonymous(&refused), "{front:?}: {other:?}");
         }
-        let twice = front.ask(&world, &[("petit-key", &shown), ("petit-key", &shown)]).await;
+        let twice = front.ask(&world.doors(), &[("petit-key", &shown), ("petit-key", &shown)]).await;
         assert_eq!(anonymous(&twice), anonymous(&refused), "{front:?}");
         assert_eq!(world.web.requests(), before, "{front:?}: nothing of it got to the service");
 
-        let answer = front.ask(&world, &[("petit-key", &shown)]).await;
+        let answer = front.ask(&world.doors(), &[("petit-key", &shown)]).await;
         let good = if front.is_websocket() { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::OK };
         assert_eq!(answer.status, good, "{front:?}");
     }
@@ -171,7 +71,7 @@ async fn a_service_is_told_who_the_visitor_is_by_petit_alone_and_never_sees_a_ke
         ("petit-anything", "x"),
     ];
     for front in FRONTS {
-        front.ask(&world, &forged).await;
+        front.ask(&world.doors(), &forged).await;
         assert_eq!(world.web.seen("petit-visitor").as_deref(), Some("key=billing"), "{front:?}");
         for gone in ["petit-key", "petit-anything"] {
             assert_eq!(world.web.seen(gone), None, "{front:?}");
@@ -182,7 +82,7 @@ async fn a_service_is_told_who_the_visitor_is_by_petit_alone_and_never_sees_a_ke
     for policy in [Some(open()), None] {
         world.set(policy);
         for front in FRONTS {
-            front.ask(&world, &forged).await;
+            front.ask(&world.doors(), &forged).await;
             assert!(
                 world.web.seen("petit-visitor").is_none() && world.web.seen("petit-key").is_none(),
                 "{front:?}"
@@ -201,8 +101,8 @@ async fn a_policy_that_changes_applies_to_the_next_request_on_connections_that_a
     let mut both = async |fields: &[(&str, &str)]| {
         let asked = with(request(&host, "GET", "/", Empty::<Bytes>::new()), fields);
         let first = whole(soon("an answer", h1.send_request(asked)).await.unwrap()).await;
-        let asked = Request::builder().uri(format!("https://{host}/")).body(Empty::<Bytes>::new()).unwrap();
-        let second = whole(soon("an answer", h2.send_request(with(asked, fields))).await.unwrap()).await;
+        let asked = with(https(&host, "/", Empty::<Bytes>::new()), fields);
+        let second = whole(soon("an answer", h2.send_request(asked)).await.unwrap()).await;
         assert_eq!(first.status, second.status);
         (first.status.as_u16(), first.petit_error().unwrap_or_default())
     };
@@ -240,8 +140,7 @@ async fn an_address_is_the_connections_or_the_one_that_a_trusted_proxy_names() {
     })
     .await;
     let ask = async |address: &str, fields: &[(&str, &str)]| {
-        let tcp = connect_from(address, world.plain.front()).await;
-        let answer = h1(tcp, with(request(&world.host(), "GET", "/", Empty::new()), fields)).await;
+        let answer = Front::Http1.ask_from(address, &world.doors(), fields).await;
         (answer.status.as_u16(), answer.petit_error().unwrap_or_default())
     };
     let (good, refused) = ((200, String::new()), (403, "address-not-allowed".to_owned()));
@@ -275,14 +174,14 @@ async fn a_record_says_which_key_was_shown_and_what_was_refused() {
     let (billing, shown) = key("billing");
     let mut world = World::start(Some(asking_for([billing]))).await;
     for front in FRONTS {
-        front.ask(&world, &[]).await;
+        front.ask(&world.doors(), &[]).await;
         let heard = world.next().await;
         assert_eq!(
             (heard.status, heard.end, heard.key),
             (Some(401), VisitEnd::Failed(Failure::KeyRequired), None),
             "{front:?}"
         );
-        front.ask(&world, &[("petit-key", &shown)]).await;
+        front.ask(&world.doors(), &[("petit-key", &shown)]).await;
         let heard = world.next().await;
         assert_eq!((heard.key.as_deref(), heard.would_refuse), (Some("billing"), None), "{front:?}");
     }
@@ -301,7 +200,7 @@ async fn a_policy_that_only_counts_lets_all_pass_and_says_who_would_not() {
             (vec![("petit-key", "wrong")], Some(Failure::KeyRefused)),
             (vec![("petit-key", shown.as_str())], None),
         ] {
-            let answer = front.ask(&world, &fields).await;
+            let answer = front.ask(&world.doors(), &fields).await;
             assert!(answer.status.as_u16() < 300, "{front:?}: {}", answer.status);
             let heard = world.next().await;
             assert_eq!(heard.would_refuse, would_refuse, "{front:?}");
@@ -319,7 +218,7 @@ async fn a_visitor_who_would_like_to_be_taken_for_a_probe_gets_no_further_than_t
     let world = World::start(Some(asking_for([billing]))).await;
     let token = "0123456789abcdef0123456789abcdef";
     for front in FRONTS {
-        let answer = front.ask(&world, &[("petit-front-probe", token)]).await;
+        let answer = front.ask(&world.doors(), &[("petit-front-probe", token)]).await;
         assert_eq!(answer.petit_error().as_deref(), Some("key-required"), "{front:?}");
         assert!(!answer.headers.contains_key("petit-front"), "{front:?}");
     }
@@ -330,7 +229,7 @@ async fn a_visitor_who_would_like_to_be_taken_for_a_probe_gets_no_further_than_t
 async fn who_is_not_let_in_learns_nothing_of_a_services_client() {
     let (billing, shown) = key("billing");
     let world = World::start(Some(asking_for([billing]))).await;
-    let here = Front::Http1.ask(&world, &[]).await;
+    let here = Front::Http1.ask(&world.doors(), &[]).await;
     world.agent.switch(false).await;
     let visitor = world.plain;
     let asked = || with(request(&world.host(), "GET", "/", Empty::<Bytes>::new()), &[("petit-key", &shown)]);
@@ -340,7 +239,7 @@ async fn who_is_not_let_in_learns_nothing_of_a_services_client() {
         }
     })
     .await;
-    assert_eq!(anonymous(&Front::Http1.ask(&world, &[]).await), anonymous(&here));
+    assert_eq!(anonymous(&Front::Http1.ask(&world.doors(), &[]).await), anonymous(&here));
 }
 
 /// What is asked for is looked at before a byte of the body is.
@@ -366,8 +265,8 @@ async fn a_cache_on_the_way_is_told_that_an_answer_is_for_whoever_shows_the_key(
     let world = World::start(Some(asking_for([billing]))).await;
     let varies = |answer: &Answer| answer.headers.get_all("vary").iter().any(|vary| vary == "Petit-Key");
     for fields in [&[("petit-key", shown.as_str())][..], &[]] {
-        assert!(varies(&Front::Http1.ask(&world, fields).await), "{}", fields.len());
+        assert!(varies(&Front::Http1.ask(&world.doors(), fields).await), "{}", fields.len());
     }
     world.set(Some(open()));
-    assert!(!varies(&Front::Http1.ask(&world, &[]).await));
+    assert!(!varies(&Front::Http1.ask(&world.doors(), &[]).await));
 }

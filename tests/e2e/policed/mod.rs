@@ -2,8 +2,10 @@
 //! so that they can change between two requests.
 
 mod explained;
+mod fronts;
 mod http;
 mod limits;
+mod programs;
 mod tcp;
 
 use std::net::{IpAddr, SocketAddr};
@@ -29,12 +31,14 @@ use petit_tests::authority::Authority;
 use petit_tests::bed::{Bed, server_config};
 use petit_tests::rogue::Device;
 use petit_tests::service::Service;
-use petit_tests::soon;
 use petit_tests::visitor::{Visitor, host};
+use petit_tests::{scripted, soon};
 use rustls::RootCertStore;
 use secrecy::ExposeSecret;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{broadcast, mpsc};
+
+use self::fronts::Doors;
 
 /// A registry whose services have the policy that a test gives them.
 struct Policed {
@@ -189,6 +193,10 @@ impl World {
         host(&self.device.registered.id)
     }
 
+    fn doors(&self) -> Doors {
+        Doors { plain: self.plain, tls: self.tunnel, roots: self.roots.clone(), host: self.host() }
+    }
+
     async fn next(&mut self) -> Heard {
         soon("the end of a visit", self.heard.recv()).await.unwrap()
     }
@@ -263,7 +271,25 @@ fn at_once(burst: u32) -> PolicyLimits {
 
 /// A connection from another address of this machine.
 async fn connect_from(address: &str, to: SocketAddr) -> TcpStream {
+    connect_or_reset(address, to).await.expect("a connection that is not reset")
+}
+
+/// The same; `None` where it was reset before its begin was heard of.
+async fn connect_or_reset(address: &str, to: SocketAddr) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(address.parse::<IpAddr>().unwrap(), 0)).unwrap();
-    socket.connect(to).await.unwrap()
+    match socket.connect(to).await {
+        Ok(tcp) => Some(tcp),
+        Err(error) => {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+            None
+        }
+    }
+}
+
+/// Waits until a connection from an address was reset.
+async fn is_reset(address: &str, to: SocketAddr) {
+    if let Some(mut tcp) = connect_or_reset(address, to).await {
+        soon("the reset", scripted::gone(&mut tcp)).await;
+    }
 }

@@ -2,11 +2,11 @@
 
 use petit_relay::policy::{Enforcement, PolicyLimits, ServicePolicy};
 use petit_relay::{Failure, Protocol, VisitEnd};
-use petit_tests::{scripted, soon};
+use petit_tests::soon;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{World, asking_for, at_once, connect_from, from, key, open, some};
+use super::{World, asking_for, at_once, connect_from, connect_or_reset, from, is_reset, key, open, some};
 
 impl World {
     fn tcp(&self) -> std::net::SocketAddr {
@@ -37,8 +37,7 @@ async fn raw_tcp_is_carried_for_addresses_that_are_listed_and_reset_for_others()
     let heard = world.next().await;
     assert_eq!((heard.protocol, heard.key), (Protocol::Tcp, None));
 
-    let mut refused = connect_from("127.0.0.3", world.tcp()).await;
-    soon("the reset", scripted::gone(&mut refused)).await;
+    is_reset("127.0.0.3", world.tcp()).await;
     assert_eq!(world.next().await.end, VisitEnd::Failed(Failure::AddressNotAllowed));
     assert_eq!(world.relay.counts().policies.refused, 1);
 }
@@ -49,8 +48,7 @@ async fn raw_tcp_has_the_limits_of_its_policy() {
     let mut world = World::start(Some(ServicePolicy { limits, ..open() })).await;
     let mut first = TcpStream::connect(world.tcp()).await.unwrap();
     assert!(echoes(&mut first).await);
-    let mut second = TcpStream::connect(world.tcp()).await.unwrap();
-    soon("the reset", scripted::gone(&mut second)).await;
+    is_reset("127.0.0.1", world.tcp()).await;
     assert_eq!(world.next().await.end, VisitEnd::Failed(Failure::TooMany), "one is under way");
     drop(first);
     world.next().await;
@@ -59,7 +57,9 @@ async fn raw_tcp_has_the_limits_of_its_policy() {
         world.next().await;
     }
     let beyond = async {
-        while echoes(&mut TcpStream::connect(world.tcp()).await.unwrap()).await {
+        while let Some(mut tcp) = connect_or_reset("127.0.0.1", world.tcp()).await
+            && echoes(&mut tcp).await
+        {
             world.next().await;
         }
     };
