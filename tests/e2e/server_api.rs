@@ -275,6 +275,148 @@ async fn the_answers_of_the_servers_socket_and_of_its_commands_keep_their_form()
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a row for each request")]
+async fn the_answers_about_policies_and_keys_keep_their_form() {
+    let server = Program::uninitialised_server();
+    std::fs::write(server.config(), server_config("")).unwrap();
+    let mut it = Asked { server, forms: Forms::default(), names: Vec::new() };
+
+    // While it does not run.
+    let unserved: &[&[&str]] = &[
+        &["init"],
+        &["policy", "list"],
+        &["policy", "show", "default"],
+        &["policy", "show", "nothing"],
+        &["policy", "set", "default", "--key", "nobody"],
+        &["policy", "set", "empty", "--rate", "1"],
+        &["policy", "set", "empty", "--rate", "0"],
+        &["policy", "set", "other", "--services", "default"],
+        &["policy", "test", "default", "--from", "192.0.2.7"],
+        &["policy", "test", "nothing", "--from", "192.0.2.7"],
+        &["policy", "remove", "default"],
+        &["policy", "remove", "nothing", "--yes"],
+        &["key", "create", "billing"],
+        &["key", "create", "billing"],
+        &["key", "create", "billing", "--rotate"],
+        &["key", "create", "nobody", "--rotate"],
+        &["key", "list"],
+        &["key", "revoke", "billing"],
+        &["key", "revoke", "nobody", "--yes"],
+    ];
+    it.commands(unserved).await;
+
+    // While it runs, with a client.
+    it.command(&["start"]).await;
+    let service = Service::http("web").await;
+    let client = client_of(&it.server, &service).await;
+    let running = client.up().await;
+    let is_known = |service: &Value| service["light"] == "green" && !service["proved"].is_null();
+    client.until("lights", |status| status["services"].as_array().unwrap().iter().all(is_known)).await;
+    it.until_fronts_are_known().await;
+    let clients = it.server.run(["clients", "list", "--json"]).await.ok().json();
+    let services = clients["clients"][0]["services"].as_array().unwrap();
+    let web = services.iter().find(|service| service["name"] == "web").unwrap()["id"].as_str().unwrap();
+    it.names.push((web.to_owned(), "ID"));
+    let limits = ["--rate", "50", "--burst", "100", "--concurrent", "20", "--per", "service"];
+    let all = ["--from", "192.0.2.0/24", "--key", "default,billing", "--max-body", "100MB", "--count-only"];
+    let served: &[&[&str]] = &[
+        &[&["policy", "set", "acme", "--services", "acme"][..], &limits, &all].concat(),
+        &["policy", "show", "acme"],
+        &["policy", "set", "office", "--services", web, "--from", "192.0.2.0/24"],
+        &["policy", "set", "office", "--key", "billing"],
+        &["policy", "list"],
+        &["policy", "test", "office", "--from", "192.0.2.7", "--as", "key:billing"],
+        &["policy", "test", "office", "--from", "192.0.2.7"],
+        &["policy", "test", "acme", "--from", "198.51.100.7"],
+        &["addalias", web, "acme"],
+        &["explain", web, "--from", "192.0.2.7", "--as", "key:billing"],
+        &["explain", web, "--from", "192.0.2.7"],
+        &["explain", web, "--as", "nobody"],
+        &["key", "create", "billing", "--rotate", "--overlap", "1h"],
+        &["key", "list"],
+        &["key", "revoke", "billing", "--yes"],
+        &["key", "create", "billing", "--rotate"],
+        &["policy", "remove", "office", "--yes"],
+        &["addalias", web, "acme"],
+        &["policy", "show", "acme"],
+        &["removealias", web, "acme", "--yes"],
+        &["policy", "set", "default", "--key", "none"],
+        &["audit", "list"],
+        &["status"],
+    ];
+    it.commands(served).await;
+    let edit = |more: Value| {
+        let mut edit = json!({ "name": "cloud" });
+        edit.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Some(edit)
+    };
+    for (method, target, body) in [
+        ("POST", "/keys", Some(json!({ "name": "sync" }))),
+        ("POST", "/keys", Some(json!({ "name": "sync" }))),
+        ("POST", "/keys", Some(json!({ "name": "sync", "rotate": { "overlap_seconds": 60 } }))),
+        ("POST", "/keys", Some(json!({ "name": "sync", "rotate": { "overlap_seconds": 1_000_000_000 } }))),
+        ("POST", "/keys", Some(json!({ "name": "No Name" }))),
+        ("POST", "/keys", Some(json!({ "name": "sync", "nothing": 1 }))),
+        ("POST", "/keys", None),
+        ("GET", "/keys", None),
+        (
+            "POST",
+            "/policies",
+            edit(json!({ "services": ["cloud"], "keys": ["sync"], "rate": 5, "per": "visitor" })),
+        ),
+        ("POST", "/policies", edit(json!({ "from": ["192.0.2.0/24"], "enforcement": "count_only" }))),
+        ("POST", "/policies", edit(json!({ "burst": 9, "concurrent": 9, "max_body": 9, "rate": 9 }))),
+        ("POST", "/policies", edit(json!({ "burst": null, "rate": null, "per": "service" }))),
+        ("POST", "/policies", edit(json!({ "burst": 9 }))),
+        ("POST", "/policies", edit(json!({ "keys": ["nobody"] }))),
+        ("POST", "/policies", edit(json!({ "services": ["default"] }))),
+        ("POST", "/policies", edit(json!({ "nothing": 1 }))),
+        ("POST", "/policies", None),
+        ("GET", "/policies", None),
+        ("GET", "/policies/cloud", None),
+        ("GET", "/policies/nothing", None),
+        ("GET", "/policies/No%20Name", None),
+        ("GET", "/policies/cloud/test?from=192.0.2.7&key=sync", None),
+        ("GET", "/policies/cloud/test?from=198.51.100.7", None),
+        ("GET", "/policies/cloud/test?from=nowhere", None),
+        ("GET", "/policies/cloud/test", None),
+        ("GET", "/explain?url=ID&from=192.0.2.7&as=key:sync", None),
+        ("GET", "/explain?url=ID&from=nowhere", None),
+        ("GET", "/explain?url=ID&as=sync", None),
+        ("POST", "/keys/sync/revoke", None),
+        ("POST", "/keys/sync/revoke", None),
+        ("POST", "/keys/nobody/revoke", None),
+        ("DELETE", "/policies/cloud", None),
+        ("DELETE", "/policies/cloud", None),
+    ] {
+        it.ask(method, &target.replace("ID", web), body).await;
+    }
+
+    // Of the config file, where alone they are changed.
+    let config = std::fs::read_to_string(it.server.config()).unwrap();
+    let policy =
+        "[[policy]]\nname = \"file\"\nservices = [\"file\"]\nkeys = [\"default\"]\nenforce = false\n";
+    std::fs::write(it.server.config(), format!("{config}{policy}")).unwrap();
+    let of_the_file: &[&[&str]] = &[
+        &["reload"],
+        &["policy", "show", "file"],
+        &["policy", "list"],
+        &["policy", "set", "file", "--rate", "1"],
+        &["policy", "remove", "file", "--yes"],
+        &["config", "check"],
+    ];
+    it.commands(of_the_file).await;
+    it.ask("POST", "/policies", Some(json!({ "name": "file", "rate": 1 }))).await;
+    it.ask("DELETE", "/policies/file", None).await;
+    std::fs::write(it.server.config(), format!("{config}{}", policy.replace("default", "nobody"))).unwrap();
+    it.commands(&[&["reload"], &["config", "check"]]).await;
+    std::fs::write(it.server.config(), config).unwrap();
+    running.kill().await;
+    it.command(&["stop"]).await;
+    it.forms.compare("server-api-policies.txt");
+}
+
+#[tokio::test]
 async fn the_answers_of_a_server_with_a_certificate_keep_their_form() {
     let config = server_config_under("bed.localhost", "").replace("http://", "https://");
     let server = Program::server_with(&config).await;
