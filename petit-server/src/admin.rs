@@ -258,9 +258,10 @@ impl Admin {
     async fn label(&self, asked: LabelClient, actor: Actor) -> ApiResult<ClientLabelled> {
         let LabelClient { name, edit } = asked;
         let client = self.find(&name).await?.id;
-        let labelled = self.directory.store().label(client, edit, actor).await;
+        let before = self.shut_ports();
+        let labelled = self.directory.label(client, edit, actor).await;
         let Labels { tags, note } = labelled.map_err(self.problem())?;
-        Ok(ClientLabelled { client, note, tags })
+        Ok(ClientLabelled { client, note, tags, ports: self.port_changes(&before) })
     }
 
     /// A name under the server's own domain is given as its first label: that is how it is looked up.

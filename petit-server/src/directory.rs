@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use petit_engine::BoxFuture;
 use petit_engine::limits;
-use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName, Tag};
 use petit_engine::proto::control::{EnrolRefusal, GrantRefusal, Kept, ServiceKind, Text};
 use petit_engine::proto::rate::Rate;
 use petit_engine::secret::PublicKey;
@@ -83,6 +83,7 @@ struct Lookup {
 struct Registered {
     key: PublicKey,
     name: String,
+    tags: BTreeSet<Tag>,
     services: BTreeMap<ServiceName, RegisteredId>,
 }
 
@@ -96,9 +97,9 @@ impl Lookup {
     }
 
     fn add(&mut self, tables: Tables, concerned: &mut Change) {
-        for Device { id, key, name } in tables.devices {
+        for Device { id, key, name, tags } in tables.devices {
             self.keys.insert(key.clone(), id);
-            self.devices.insert(id, Registered { key, name, services: BTreeMap::new() });
+            self.devices.insert(id, Registered { key, name, tags, services: BTreeMap::new() });
         }
         for service in tables.services {
             let Route { id, device, name, .. } = &service.route;
@@ -159,6 +160,9 @@ impl Lookup {
             if let Some(device) = self.devices.get_mut(&device) {
                 device.name = name;
             }
+        }
+        for (device, tags) in delta.tagged {
+            self.set_tags(&device, tags, &mut concerned);
         }
         for alias in &delta.aliases_gone {
             self.remove_alias(alias, &mut concerned);

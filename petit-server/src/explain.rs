@@ -184,7 +184,8 @@ impl Explaining<'_> {
         let (public, behind) =
             tokio::join!(self.public(&host, entry_point, decision), self.behind(route_alone));
         // What the server says to whoever gets in.
-        let policy = route_alone.and_then(|route| visitor::policy(route, self.visitor, self.server));
+        let policy =
+            route_alone.and_then(|route| visitor::policy(route, self.visitor, self.directory, self.server));
         let answer = allowed.err().or_else(|| visitor::refusal(policy.as_ref()));
         let answer = answer.or_else(|| behind.and_then(|behind| behind.failure()));
         let outcome = self.web_outcome(entry_point, public, answer);
@@ -252,7 +253,9 @@ impl Explaining<'_> {
             Some(server.relay.try_port(&self.asked.host, &route.id).await)
         };
         let (public, behind) = tokio::join!(public, self.behind(route.as_ref()));
-        let policy = route.as_ref().and_then(|route| visitor::policy(route, self.visitor, self.server));
+        let policy = route
+            .as_ref()
+            .and_then(|route| visitor::policy(route, self.visitor, self.directory, self.server));
         let is_refused = visitor::refusal(policy.as_ref()).is_some();
         let outcome = match (behind, public) {
             _ if shut_by.is_some() => VisitOutcome::ConnectionRefused,

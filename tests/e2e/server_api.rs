@@ -169,6 +169,8 @@ async fn the_answers_of_the_servers_socket_and_of_its_commands_keep_their_form()
         &["policy", "list"],
         &["policy", "show", "cloud"],
         &["policy", "show", "nothing"],
+        &["policy", "test", "cloud", "--from", "203.0.113.7", "--as", "key:nobody"],
+        &["explain", "acme", "--as", "key:nobody"],
         &["policy", "test", "cloud", "--from", "203.0.113.7", "--as", "key:billing"],
         &["status"],
         &["explain", "acme"],

@@ -87,7 +87,9 @@ impl Admin {
         let ports = self.port_changes(&before);
         let alias = |target: &PolicyTarget| match target {
             PolicyTarget::Alias(alias) => Some(alias.clone()),
-            PolicyTarget::Id(_) | PolicyTarget::Default | PolicyTarget::DefaultTcp => None,
+            PolicyTarget::Id(_) | PolicyTarget::Tag(_) | PolicyTarget::Default | PolicyTarget::DefaultTcp => {
+                None
+            }
         };
         let aliases = policy.services.iter().filter_map(alias);
         let nobodys = aliases.filter(|alias| self.directory.alias(alias.as_str()).is_none()).collect();

@@ -13,7 +13,7 @@ use petit_relay::{RecordedBreach, SessionView};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use super::ApiRequest;
+use super::{ApiRequest, PortChanges};
 use crate::directory::Directory;
 use crate::registry::{DeviceRow, EndedBy, LabelEdit, Note, ServiceRow};
 use crate::seconds;
@@ -119,6 +119,8 @@ pub struct ClientLabelled {
     pub client: DeviceId,
     pub note: Note,
     pub tags: BTreeSet<Tag>,
+    #[serde(flatten)]
+    pub ports: PortChanges,
 }
 
 /// A client.

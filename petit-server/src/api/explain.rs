@@ -10,6 +10,7 @@ use petit_relay::policy::{Step, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::ApiRequest;
+use crate::registry::PolicyTarget;
 
 /// Say where a URL would lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +120,11 @@ pub struct Explained {
 pub struct PolicyExplained {
     /// What the operator calls it.
     pub name: PolicyName,
+    /// By what it names the service.
+    pub by: PolicyTarget,
+    /// Another one that names it by another tag of the client, so that nobody is let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disagrees_with: Option<PolicyName>,
     /// Whether it refuses anybody; one that does not only counts.
     pub enforced: bool,
     /// Where the visitor comes from.

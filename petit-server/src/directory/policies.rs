@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use petit_engine::name::{Alias, PolicyName, VisitorKeyName};
+use petit_engine::name::{Alias, PolicyName, Tag, VisitorKeyName};
 use petit_engine::proto::control::ServiceKind;
 use petit_relay::Route;
 use petit_relay::policy::{
@@ -32,6 +32,17 @@ pub(super) struct Policies {
 struct Made {
     by_target: HashMap<PolicyTarget, Arc<ServicePolicy>>,
     by_name: HashMap<PolicyName, Arc<ServicePolicy>>,
+    /// Of each policy that names tags, the one that is in its place where another one does so, too: nobody is let in.
+    closed: HashMap<PolicyName, Arc<ServicePolicy>>,
+}
+
+/// The policy of a service, and why it is this one.
+pub(super) struct Found<'a> {
+    policy: &'a Arc<ServicePolicy>,
+    /// By what it names the service.
+    pub(super) target: PolicyTarget,
+    /// Another one that does so by another tag.
+    pub(super) disagrees_with: Option<&'a Arc<ServicePolicy>>,
 }
 
 impl Policies {
@@ -55,6 +66,17 @@ impl Policies {
             let new = compiled(policy, &holders, counters);
             // One that stays as it was stays the same one, so that whoever has it is not looked at again.
             let new = before.filter(|before| ***before == new).map_or_else(|| Arc::new(new), Arc::clone);
+            if policy.services.iter().any(|target| matches!(target, PolicyTarget::Tag(_))) {
+                let before = self.made.closed.get(&policy.name);
+                let closed = ServicePolicy {
+                    from: Some(AddressList::default()),
+                    counters: Arc::clone(&new.counters),
+                    ..ServicePolicy::open(policy.name.clone())
+                };
+                let closed =
+                    before.filter(|before| ***before == closed).map_or_else(|| Arc::new(closed), Arc::clone);
+                made.closed.insert(policy.name.clone(), closed);
+            }
             made.by_target.extend(policy.services.iter().map(|target| (target.clone(), Arc::clone(&new))));
             made.by_name.insert(policy.name.clone(), new);
         }
@@ -76,21 +98,53 @@ impl Policies {
         has(&self.file) && !has(&self.registry.policies)
     }
 
-    /// The policy that names a service by its ID, else by an alias, else the default one.
-    pub(super) fn of(&self, route: &Route, aliases: Option<&BTreeSet<Alias>>) -> Option<Arc<ServicePolicy>> {
+    /// The policy that a service has.
+    pub(super) fn of(
+        &self,
+        route: &Route,
+        aliases: Option<&BTreeSet<Alias>>,
+        tags: Option<&BTreeSet<Tag>>,
+    ) -> Option<Arc<ServicePolicy>> {
+        let Found { policy, disagrees_with, .. } = self.find(route, aliases, tags)?;
+        match disagrees_with {
+            None => Some(Arc::clone(policy)),
+            Some(_) => self.made.closed.get(&policy.name).cloned(),
+        }
+    }
+
+    /// The policy that names a service by its ID, else by an alias, else by a tag of its client, else the default one. What
+    /// is nearer to the service goes first; of two that name different tags neither is nearer, so that nobody is let in.
+    pub(super) fn find(
+        &self,
+        route: &Route,
+        aliases: Option<&BTreeSet<Alias>>,
+        tags: Option<&BTreeSet<Tag>>,
+    ) -> Option<Found<'_>> {
         let made = &self.made.by_target;
         if made.is_empty() {
             return None;
         }
-        let by_id = made.get(&PolicyTarget::Id(route.id));
-        let by_alias =
-            || aliases.into_iter().flatten().find_map(|alias| made.get(&PolicyTarget::Alias(alias.clone())));
-        let default = || match route.kind {
-            ServiceKind::Http => None,
-            ServiceKind::Tcp => made.get(&PolicyTarget::DefaultTcp),
+        let get = |target| made.get_key_value(&target);
+        let aliases = aliases.into_iter().flatten().cloned().map(PolicyTarget::Alias);
+        let named = get(PolicyTarget::Id(route.id)).or_else(|| aliases.into_iter().find_map(get));
+        let found = |(target, policy): (&PolicyTarget, _), disagrees_with| Found {
+            policy,
+            target: target.clone(),
+            disagrees_with,
         };
-        let named = by_id.or_else(by_alias).or_else(default);
-        named.or_else(|| made.get(&PolicyTarget::Default)).cloned()
+        if let Some(named) = named {
+            return Some(found(named, None));
+        }
+        let mut by_tag = tags.into_iter().flatten().cloned().map(PolicyTarget::Tag).filter_map(get);
+        if let Some(first) = by_tag.next() {
+            let disagrees_with = by_tag.map(|(_, policy)| policy).find(|other| !Arc::ptr_eq(other, first.1));
+            return Some(found(first, disagrees_with));
+        }
+        let default_tcp = match route.kind {
+            ServiceKind::Http => None,
+            ServiceKind::Tcp => get(PolicyTarget::DefaultTcp),
+        };
+        default_tcp.or_else(|| get(PolicyTarget::Default)).map(|default| found(default, None))
     }
 
     /// True when whoever knows the name of a service that no policy names gets in.

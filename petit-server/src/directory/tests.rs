@@ -31,13 +31,17 @@ impl Bed {
     }
 
     async fn invite(&self) -> EnrolRequest {
+        self.invite_with(Labels::default()).await
+    }
+
+    async fn invite_with(&self, labels: Labels) -> EnrolRequest {
         let (id, secret) = (InviteId(random_bytes().unwrap()), InviteSecret::random().unwrap().hash());
         let invite = NewInvite {
             id,
             secret,
             service: "web".parse().unwrap(),
             alias: None,
-            labels: Labels::default(),
+            labels,
             not_after: SystemTime::now() + Duration::from_secs(60),
         };
         self.directory.store().invite(invite, false, Actor::Operator).await.unwrap();

@@ -1,10 +1,11 @@
 //! Policies and visitors' keys: looked up, and changed through the store.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use petit_engine::name::{
-    Alias, DeviceId, PolicyName, RegisteredId, ServiceName, VisitorKeyId, VisitorKeyName,
+    Alias, DeviceId, PolicyName, RegisteredId, ServiceName, Tag, VisitorKeyId, VisitorKeyName,
 };
 use petit_engine::proto::control::ServiceKind;
 use petit_relay::policy::{KeySecret, ServicePolicy};
@@ -14,8 +15,8 @@ use secrecy::SecretString;
 use super::policies::{Exposure, Policies, is_open, is_same};
 use super::{Asker, Directory, Lookup};
 use crate::registry::{
-    Actor, Conflict, FileConflict, NewKey, Policy, PolicyEdit, Service, StoreError, StoredKey, VisitorRules,
-    check_file, check_overlap,
+    Actor, Conflict, FileConflict, LabelEdit, Labels, NewKey, Policy, PolicyEdit, PolicyPart, PolicyTarget,
+    Service, StoreError, StoredKey, VisitorRules, check_file, check_overlap, check_tags,
 };
 use crate::store::Store;
 
@@ -23,9 +24,10 @@ impl Lookup {
     /// Holds all visits to these policies from now on.
     pub(super) fn set_policies(&mut self, policies: Policies, concerned: &mut Change) {
         self.policies = policies;
-        let Self { services, aliases_of, policies, .. } = self;
+        let Self { services, devices, aliases_of, policies, .. } = self;
         for (id, service) in services {
-            let policy = policies.of(&service.route, aliases_of.get(id));
+            let tags = devices.get(&service.route.device).map(|device| &device.tags);
+            let policy = policies.of(&service.route, aliases_of.get(id), tags);
             if !is_same(service.route.policy.as_ref(), policy.as_ref()) {
                 service.route.policy = policy;
                 concerned.policies = true;
@@ -35,15 +37,31 @@ impl Lookup {
 
     /// Gives one service its policy; after its names or what it speaks have changed.
     pub(super) fn assign(&mut self, id: &RegisteredId, concerned: &mut Change) {
-        let Self { services, aliases_of, policies, .. } = self;
+        let Self { services, devices, aliases_of, policies, .. } = self;
         if let Some(service) = services.get_mut(id) {
-            let policy = policies.of(&service.route, aliases_of.get(id));
+            let tags = devices.get(&service.route.device).map(|device| &device.tags);
+            let policy = policies.of(&service.route, aliases_of.get(id), tags);
             if !is_same(service.route.policy.as_ref(), policy.as_ref()) {
                 service.route.policy = policy;
                 concerned.devices.push(service.route.device);
                 concerned.policies_of.push(*id);
             }
         }
+    }
+}
+
+impl Lookup {
+    /// A device has these tags from now on.
+    pub(super) fn set_tags(&mut self, device: &DeviceId, tags: BTreeSet<Tag>, concerned: &mut Change) {
+        let Some(registered) = self.devices.get_mut(device) else { return };
+        registered.tags = tags;
+        let services: Vec<RegisteredId> = registered.services.values().copied().collect();
+        services.iter().for_each(|id| self.assign(id, concerned));
+    }
+
+    /// The tags of all devices.
+    fn tags(&self) -> impl Iterator<Item = (&DeviceId, &BTreeSet<Tag>)> {
+        self.devices.iter().map(|(id, device)| (id, &device.tags))
     }
 }
 
@@ -129,6 +147,14 @@ impl Directory {
             let VisitorRules { policies, keys } = &*tables.policies.registry;
             let is_key = |name: &VisitorKeyName| keys.iter().any(|key| key.name == *name);
             check_file(&file, policies, is_key, owner)?;
+            check_tags(policies.iter().chain(&*file), tables.tags()).map_err(|conflict| {
+                let is_named = |policy: &Policy| match &conflict {
+                    Conflict::TagsDisagree { one, other, .. } => [one, other].contains(&&policy.name),
+                    _ => false,
+                };
+                let place = file.iter().rposition(is_named).unwrap_or_default();
+                FileConflict { place, part: PolicyPart::Services, conflict }
+            })?;
         }
         self.tell(self.set_file(file));
         Ok(())
@@ -164,10 +190,49 @@ impl Directory {
     pub async fn set_policy(&self, edit: PolicyEdit, actor: Actor) -> Result<Policy, StoreError> {
         let this = self.clone();
         let set = move |store: Arc<dyn Store>| async move {
-            let beside = Arc::clone(&this.read().policies.file);
+            let beside = this.file_beside(&edit)?;
             store.set_policy(edit, beside, actor).await
         };
         self.change(Asker::Operator, set).await
+    }
+
+    /// The policies of the config file, beside which one of the registry may be changed so.
+    fn file_beside(&self, edit: &PolicyEdit) -> Result<Arc<[Policy]>, StoreError> {
+        let tables = self.read();
+        let known = tables.policies.all().find(|policy| policy.name == edit.name).cloned();
+        let edited = edit.clone().applied_to(known.unwrap_or_else(|| Policy::named(edit.name.clone())));
+        let others = tables.policies.all().filter(|policy| policy.name != edited.name);
+        check_tags(others.chain([&edited]), tables.tags())?;
+        Ok(Arc::clone(&tables.policies.file))
+    }
+
+    /// Changes what is written down of a client. Policies that name its tags are in force when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn label(&self, device: DeviceId, edit: LabelEdit, actor: Actor) -> Result<Labels, StoreError> {
+        let this = self.clone();
+        let label = move |store: Arc<dyn Store>| async move {
+            this.check_label(&device, &edit)?;
+            store.label(device, edit, actor).await
+        };
+        self.change(Asker::Operator, label).await
+    }
+
+    fn check_label(&self, device: &DeviceId, edit: &LabelEdit) -> Result<(), StoreError> {
+        let tables = self.read();
+        let Some(registered) = tables.devices.get(device) else { return Ok(()) };
+        let tags = edit.tags_after(&registered.tags);
+        Ok(check_tags(tables.policies.all(), [(device, &tags)].into_iter())?)
+    }
+
+    /// By what a route's policy names its service, and, where another one does so by another tag of the client, that one:
+    /// nobody is let in then.
+    pub fn named_by(&self, route: &Route) -> Option<(PolicyTarget, Option<PolicyName>)> {
+        let tables = self.read();
+        let tags = tables.devices.get(&route.device).map(|device| &device.tags);
+        let found = tables.policies.find(route, tables.aliases_of.get(&route.id), tags)?;
+        Some((found.target, found.disagrees_with.map(|policy| policy.name.clone())))
     }
 
     /// Takes a policy out of the registry.

@@ -10,6 +10,7 @@ use petit_relay::policy::{
 use petit_relay::{Failure, Route};
 
 use crate::api::{PolicyExplained, StepExplained, SupposedVisitor};
+use crate::directory::Directory;
 use crate::server::Server;
 
 /// What the policy of a route's service says to somebody; `None`: it has none. Of limits a running server knows how much
@@ -17,9 +18,11 @@ use crate::server::Server;
 pub(super) fn policy(
     route: &Route,
     supposed: &SupposedVisitor,
+    directory: &Directory,
     server: Option<&Server>,
 ) -> Option<PolicyExplained> {
     let policy = route.policy.as_ref()?;
+    let (by, disagrees_with) = directory.named_by(route)?;
     // Whoever tries it does so from the server's own machine.
     let from = supposed.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let key = match (route.kind, &supposed.key) {
@@ -34,6 +37,8 @@ pub(super) fn policy(
     };
     Some(PolicyExplained {
         name: policy.name.clone(),
+        by,
+        disagrees_with,
         enforced: policy.enforcement == Enforcement::Enforce,
         from,
         key: supposed.key.clone(),

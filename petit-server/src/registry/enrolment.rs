@@ -134,6 +134,7 @@ impl<R: Rows> Registry<'_, R> {
         }
         if labels != before {
             self.rows.set_labels(device, &labels).await?;
+            self.delta.tagged.push((*device, labels.tags.clone()));
         }
         Ok(labels)
     }
@@ -149,7 +150,8 @@ impl<R: Rows> Registry<'_, R> {
             made: self.now,
         };
         self.rows.insert_device(&device).await?;
-        self.delta.added.devices.push(Device { id, key: device.key, name });
+        let tags = labels.tags.clone();
+        self.delta.added.devices.push(Device { id, key: device.key, name, tags });
         Ok(id)
     }
 

@@ -284,6 +284,11 @@ pub enum Conflict {
         /// What the second one calls it.
         target: PolicyTarget,
     },
+    /// Its services would have two policies.
+    #[error(
+        "client {client} has tags of both the policy {one} and the policy {other}, and its services can be held to one of them; take a tag from it with: petit-server clients untag {client} TAG, or out of a policy"
+    )]
+    TagsDisagree { client: DeviceId, one: PolicyName, other: PolicyName },
     /// No such key, or it was revoked.
     #[error("there is no key {0}; make it with: petit-server key create {0}")]
     NoKey(VisitorKeyName),

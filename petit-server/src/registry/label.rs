@@ -90,10 +90,14 @@ pub struct Labels {
 }
 
 impl LabelEdit {
+    /// The tags of a client that has these.
+    pub fn tags_after(&self, tags: &BTreeSet<Tag>) -> BTreeSet<Tag> {
+        tags.difference(&self.remove).chain(&self.add).cloned().collect()
+    }
+
     /// The labels after the edit.
     pub(super) fn applied_to(self, labels: &Labels) -> Labels {
-        let kept = labels.tags.difference(&self.remove).cloned();
-        let tags = kept.chain(self.add).collect();
+        let tags = self.tags_after(&labels.tags);
         Labels { tags, note: self.note.unwrap_or_else(|| labels.note.clone()) }
     }
 }

@@ -6,6 +6,7 @@ use super::change::Actor;
 use super::change_body::ChangeBody;
 use super::error::StoreError;
 use super::label::{LabelEdit, Labels, check_tags};
+use super::model::Delta;
 use super::rows::Rows;
 use super::rules::Registry;
 
@@ -19,17 +20,18 @@ impl<R: Rows> Registry<'_, R> {
         device: DeviceId,
         edit: LabelEdit,
         actor: Actor,
-    ) -> Result<Labels, StoreError> {
+    ) -> Result<(Labels, Delta), StoreError> {
         self.registered(&device).await?;
         let before = self.rows.labels(&device).await?;
         let labels = edit.applied_to(&before);
         check_tags(&labels.tags)?;
         if labels == before {
-            return Ok(labels);
+            return Ok((labels, self.delta));
         }
         self.rows.set_labels(&device, &labels).await?;
         let body = ChangeBody::ClientLabelled { tags: labels.tags.clone(), note: labels.note.clone() };
         self.record(actor, device, &body).await?;
-        Ok(labels)
+        self.delta.tagged.push((device, labels.tags.clone()));
+        Ok((labels, self.delta))
     }
 }

@@ -1,8 +1,9 @@
 //! What is registered, as values: for lookups, for the operator, and as the answers to what peers ask for.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName};
+use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName, Tag};
 use petit_engine::proto::control::ServiceKind;
 use petit_engine::secret::{Fingerprint, InviteHash, InviteId, PublicKey};
 use petit_relay::Route;
@@ -136,6 +137,8 @@ pub struct Device {
     pub key: PublicKey,
     /// What the customer calls it.
     pub name: String,
+    /// What policies may name it by.
+    pub tags: BTreeSet<Tag>,
 }
 
 /// A registered service, as lookups need it.
@@ -167,6 +170,8 @@ pub struct Delta {
     pub added: Tables,
     /// Devices that are called something else.
     pub renamed: Vec<(DeviceId, String)>,
+    /// Devices that have other tags.
+    pub tagged: Vec<(DeviceId, BTreeSet<Tag>)>,
     /// Devices that are gone.
     pub devices_gone: Vec<DeviceId>,
     /// Services that are gone.

@@ -1,9 +1,9 @@
 //! Policies and visitors' keys: who may set, rotate and take away what, and what is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use petit_engine::name::{Alias, PolicyName, RegisteredId, VisitorKeyName};
+use petit_engine::name::{Alias, DeviceId, PolicyName, RegisteredId, Tag, VisitorKeyName};
 use petit_relay::policy::{AddressList, KeyHash};
 
 use super::change::Actor;
@@ -55,7 +55,10 @@ impl<R: Rows> Registry<'_, R> {
                         return Err(Conflict::NoService(*id).into());
                     }
                 }
-                PolicyTarget::Id(_) | PolicyTarget::Default | PolicyTarget::DefaultTcp => {}
+                PolicyTarget::Id(_)
+                | PolicyTarget::Tag(_)
+                | PolicyTarget::Default
+                | PolicyTarget::DefaultTcp => {}
             }
         }
         let all = policies.iter().chain(beside).chain([&policy]);
@@ -205,7 +208,10 @@ pub fn check_overlap<'a>(
         for target in &policy.services {
             let service = match target {
                 PolicyTarget::Alias(alias) => owner(alias).map_or_else(|| target.clone(), PolicyTarget::Id),
-                PolicyTarget::Id(_) | PolicyTarget::Default | PolicyTarget::DefaultTcp => target.clone(),
+                PolicyTarget::Id(_)
+                | PolicyTarget::Tag(_)
+                | PolicyTarget::Default
+                | PolicyTarget::DefaultTcp => target.clone(),
             };
             if let Some(other) = named.insert(service, &policy.name).filter(|other| **other != policy.name) {
                 let (one, other, target) = (other.clone(), policy.name.clone(), target.clone());
@@ -214,6 +220,35 @@ pub fn check_overlap<'a>(
         }
     }
     Ok(())
+}
+
+/// Whether the tags of each client lead to one policy at most.
+///
+/// # Errors
+/// [`Conflict::TagsDisagree`] with the first client that has tags of two policies.
+pub fn check_tags<'a>(
+    policies: impl Iterator<Item = &'a Policy>,
+    mut clients: impl Iterator<Item = (&'a DeviceId, &'a BTreeSet<Tag>)>,
+) -> Result<(), Conflict> {
+    let by_tag = |policy: &'a Policy| {
+        policy.services.iter().filter_map(move |target| match target {
+            PolicyTarget::Tag(tag) => Some((tag, &policy.name)),
+            PolicyTarget::Id(_)
+            | PolicyTarget::Alias(_)
+            | PolicyTarget::Default
+            | PolicyTarget::DefaultTcp => None,
+        })
+    };
+    let by_tag: BTreeMap<&Tag, &PolicyName> = policies.flat_map(by_tag).collect();
+    let disagreement = |(client, tags): (&DeviceId, &BTreeSet<Tag>)| {
+        let mut named = tags.iter().filter_map(|tag| by_tag.get(tag).copied());
+        let one = named.next()?;
+        let other = named.find(|other| *other != one)?;
+        Some(Conflict::TagsDisagree { client: *client, one: one.clone(), other: other.clone() })
+    };
+    // Most servers have no such policies, and nobody's tags are looked at then.
+    let found = if by_tag.len() > 1 { clients.find_map(disagreement) } else { None };
+    found.map_or(Ok(()), Err)
 }
 
 /// Which part of a policy of the config file is wrong.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use petit_engine::name::{Alias, PolicyName, RegisteredId, VisitorKeyId, VisitorKeyName};
+use petit_engine::name::{Alias, PolicyName, RegisteredId, Tag, VisitorKeyId, VisitorKeyName};
 use petit_relay::policy::KeyHash;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -19,6 +19,9 @@ pub const OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest that it may.
 pub const OVERLAP_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
+/// What stands before a tag where it could be an alias.
+const TAG: &str = "tag:";
+
 /// Which services a policy is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PolicyTarget {
@@ -30,6 +33,8 @@ pub enum PolicyTarget {
     Id(RegisteredId),
     /// The service that has this alias.
     Alias(Alias),
+    /// All services of clients that have this tag, where no policy names them by ID or alias.
+    Tag(Tag),
 }
 
 impl fmt::Display for PolicyTarget {
@@ -39,6 +44,7 @@ impl fmt::Display for PolicyTarget {
             Self::DefaultTcp => f.write_str("default-tcp"),
             Self::Id(id) => fmt::Display::fmt(id, f),
             Self::Alias(alias) => fmt::Display::fmt(alias, f),
+            Self::Tag(tag) => write!(f, "{TAG}{tag}"),
         }
     }
 }
@@ -50,6 +56,10 @@ impl FromStr for PolicyTarget {
         match text {
             "default" => Ok(Self::Default),
             "default-tcp" => Ok(Self::DefaultTcp),
+            tag if tag.starts_with(TAG) => {
+                let tag = tag.strip_prefix(TAG).and_then(|tag| tag.parse().ok());
+                tag.map(Self::Tag).ok_or_else(|| InvalidTarget { text: text.to_owned() })
+            }
             _ => {
                 let id = text.parse().map(Self::Id).ok();
                 let alias = || text.parse().map(Self::Alias).ok();
@@ -61,7 +71,7 @@ impl FromStr for PolicyTarget {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} names no services: expected a registered ID, an alias, \"default\" (all that no policy names) or \"default-tcp\" (all raw TCP services that no policy names)"
+    "{text:?} names no services: expected a registered ID, an alias, \"tag:NAME\" (all services of clients that have the tag), \"default\" (all that no policy names) or \"default-tcp\" (all raw TCP services that no policy names)"
 )]
 /// Not the name of services.
 pub struct InvalidTarget {

@@ -66,7 +66,7 @@ pub trait Store: Send + Sync + 'static {
     fn unregister(&self, device: DeviceId) -> StoreFuture<'_, Delta>;
 
     /// Changes what is written down of a client. Returns how it is now.
-    fn label(&self, device: DeviceId, edit: LabelEdit, actor: Actor) -> StoreFuture<'_, Labels>;
+    fn label(&self, device: DeviceId, edit: LabelEdit, actor: Actor) -> StoreFuture<'_, (Labels, Delta)>;
 
     /// Gives a service an alias.
     fn add_alias(&self, id: RegisteredId, alias: Alias, force: bool, actor: Actor) -> StoreFuture<'_, Delta>;

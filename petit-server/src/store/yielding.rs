@@ -139,7 +139,7 @@ impl Store for Yielding {
         asked!(self, unregister(device))
     }
 
-    fn label(&self, device: DeviceId, edit: LabelEdit, actor: Actor) -> StoreFuture<'_, Labels> {
+    fn label(&self, device: DeviceId, edit: LabelEdit, actor: Actor) -> StoreFuture<'_, (Labels, Delta)> {
         asked!(self, label(device, edit, actor))
     }
 

@@ -10,6 +10,7 @@ use petit_server::api::{
     Decision, EntryPoint, Explained, FoundBy, PolicyExplained, PolicyStep, PolicyVerdict, StepExplained,
     UrlScheme, VisitOutcome,
 };
+use petit_server::registry::PolicyTarget;
 
 use super::show::or_nothing;
 use super::{fronts, refusals};
@@ -135,8 +136,23 @@ fn policy(found: &Explained) -> Vec<String> {
         (None, _) | (Some(_), UrlScheme::Tcp) => from.to_string(),
     };
     let only_counts = if *enforced { "" } else { " It only counts, and refuses nobody." };
-    let head = format!("Policy {name:?}, for a visitor from {who}:{only_counts}");
+    let head = format!("Policy {name:?} ({}), for a visitor from {who}:{only_counts}", why(policy));
     [head].into_iter().chain(steps).collect()
+}
+
+/// Why it is this policy.
+fn why(policy: &PolicyExplained) -> String {
+    let by = match &policy.by {
+        PolicyTarget::Id(_) => "it names the service's ID".to_owned(),
+        PolicyTarget::Alias(alias) => format!("it names the service's alias {alias}"),
+        PolicyTarget::Tag(_) => format!("it names {}, which the client has", policy.by),
+        PolicyTarget::DefaultTcp => "the one for raw TCP services that no other one names".to_owned(),
+        PolicyTarget::Default => "the one for services that no other one names".to_owned(),
+    };
+    match &policy.disagrees_with {
+        None => by,
+        Some(other) => format!("{by}; the policy {other} names another tag of it, so that nobody is let in"),
+    }
 }
 
 fn said_of(step: &StepExplained, policy: &PolicyExplained) -> String {
@@ -273,7 +289,7 @@ mod tests {
         let step = |step: &str, verdict: &str, code: Option<&str>| serde_json::json!({ "step": step, "verdict": verdict, "code": code });
         let of = |enforced: bool, key: Option<&str>, steps: &[serde_json::Value]| {
             explained(&serde_json::json!({
-                "name": "cloud", "enforced": enforced, "from": "203.0.113.7", "key": key, "max_body": 1000, "steps": steps,
+                "name": "cloud", "by": "tag:erp", "enforced": enforced, "from": "203.0.113.7", "key": key, "max_body": 1000, "steps": steps,
             }))
         };
         let kept = [
@@ -286,7 +302,7 @@ mod tests {
         assert_eq!(
             of(true, Some("billing"), &kept),
             [
-                "Policy cloud, for a visitor from 203.0.113.7 with key billing:",
+                "Policy cloud (it names tag:erp, which the client has), for a visitor from 203.0.113.7 with key billing:",
                 "✔ address: let in.",
                 "✔ limits of the address: not used up just now.",
                 "✔ key: let in.",
@@ -298,14 +314,14 @@ mod tests {
         assert_eq!(
             of(true, None, &refused),
             [
-                "Policy cloud, for a visitor from 203.0.113.7:",
+                "Policy cloud (it names tag:erp, which the client has), for a visitor from 203.0.113.7:",
                 "✘ key: refused with Petit-Error: key-required."
             ]
         );
         assert_eq!(
             of(false, None, &refused),
             [
-                "Policy cloud, for a visitor from 203.0.113.7: It only counts, and refuses nobody.",
+                "Policy cloud (it names tag:erp, which the client has), for a visitor from 203.0.113.7: It only counts, and refuses nobody.",
                 "! key: would be refused with Petit-Error: key-required.",
             ]
         );

@@ -29,7 +29,7 @@ pub(crate) enum PolicyVerb {
     Show { name: PolicyName },
     /// Make a policy or change one; what is not named stays as it was
     #[command(
-        after_help = "Examples:\n  petit-server policy set cloud --services default --key billing,sync\n  petit-server policy set office --services acme --from 203.0.113.0/24 --rate 50\n  petit-server policy set office --rate none --count-only"
+        after_help = "Examples:\n  petit-server policy set cloud --services default --key billing,sync\n  petit-server policy set office --services acme --from 203.0.113.0/24 --rate 50\n  petit-server policy set erp --services tag:erp --key billing\n  petit-server policy set office --rate none --count-only"
     )]
     Set(Box<SetArgs>),
     /// Take a policy away; its services have the default one then
@@ -55,7 +55,7 @@ pub(crate) enum PolicyVerb {
 #[derive(Args)]
 pub(crate) struct SetArgs {
     name: PolicyName,
-    /// Whose visitors: registered IDs, aliases, default (all that no policy names), default-tcp (all raw TCP services
+    /// Whose visitors: registered IDs, aliases, tag:NAME (all services of clients that have the tag), default (all that no policy names), default-tcp (all raw TCP services
     /// that no policy names)
     #[arg(long, value_name = "SERVICES", value_delimiter = ',')]
     services: Vec<PolicyTarget>,

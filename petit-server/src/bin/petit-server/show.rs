@@ -392,12 +392,12 @@ pub(crate) fn client(client: &ClientView) -> String {
 
 /// What is written down of a client now.
 pub(crate) fn labelled(labelled: &ClientLabelled) -> String {
-    let ClientLabelled { client, note, tags } = labelled;
+    let ClientLabelled { client, note, tags, ports } = labelled;
     let tags =
         if tags.is_empty() { "has no tags".to_owned() } else { format!("has the tags {}", joined(tags)) };
     let note = note.as_str();
     let note = if note.is_empty() { "no note".to_owned() } else { format!("the note {note:?}") };
-    format!("Client {client} {tags}, and {note}.")
+    format!("Client {client} {tags}, and {note}.{}", refusals::changes(ports))
 }
 
 /// How the public front of a service is, behind its address.

@@ -4,7 +4,9 @@ use petit_engine::name::{PolicyName, VisitorKeyName};
 use petit_relay::policy::ServicePolicy;
 
 use super::*;
-use crate::registry::{Conflict, Edit, FileConflict, Policy, PolicyEdit, PolicyPart, PolicyTarget};
+use crate::registry::{
+    Conflict, Edit, FileConflict, LabelEdit, Policy, PolicyEdit, PolicyPart, PolicyTarget,
+};
 
 impl Bed {
     async fn set(&self, name: &str, services: &[&str]) -> Result<Policy, StoreError> {
@@ -176,4 +178,99 @@ async fn a_service_is_open_as_long_as_no_address_and_no_key_is_asked_for() {
     };
     bed.directory.set_policy(counts, Actor::Operator).await.unwrap();
     assert_eq!(exposure(&bed), (1, 1, false));
+}
+
+fn tags(tags: &[&str]) -> BTreeSet<Tag> {
+    tags.iter().map(|tag| tag.parse().unwrap()).collect()
+}
+
+impl Bed {
+    async fn tag(&self, device: DeviceId, add: &[&str], remove: &[&str]) -> Result<Labels, StoreError> {
+        let edit = LabelEdit { add: tags(add), remove: tags(remove), note: None };
+        self.directory.label(device, edit, Actor::Operator).await
+    }
+}
+
+#[tokio::test]
+async fn a_policy_by_tag_holds_for_all_services_of_the_clients_that_have_the_tag_now() {
+    let bed = Bed::new().await;
+    let (one, other) = (bed.enrolled().await, bed.enrolled().await);
+    bed.set("rest", &["default"]).await.unwrap();
+    bed.set("local", &["default-tcp"]).await.unwrap();
+    bed.set("erp", &["tag:erp", "tag:crm"]).await.unwrap();
+    assert_eq!(bed.name_of(&one.id).unwrap(), "rest");
+    let mut told = bed.directory.changes();
+    bed.tag(one.device, &["erp"], &[]).await.unwrap();
+    assert_eq!(
+        (bed.name_of(&one.id).unwrap(), bed.name_of(&other.id).unwrap()),
+        ("erp".into(), "rest".into())
+    );
+    assert_eq!(told.try_recv().unwrap().policies_of, [one.id], "its client is told");
+    let offers = vec![("web".parse().unwrap(), ServiceKind::Http), ("db".parse().unwrap(), ServiceKind::Tcp)];
+    let later = bed.directory.announce(one.device, offers).await.services[1].as_ref().unwrap().id;
+    assert_eq!(bed.name_of(&later).unwrap(), "erp", "one that comes later, and before the one for raw TCP");
+    bed.tag(one.device, &["crm"], &[]).await.unwrap();
+    assert_eq!(bed.name_of(&one.id).unwrap(), "erp", "two tags of one policy are no contradiction");
+
+    // What is nearer goes first.
+    bed.set("acme", &["acme"]).await.unwrap();
+    bed.directory.add_alias(one.id, "acme".parse().unwrap(), false, Actor::Operator).await.unwrap();
+    assert_eq!(bed.name_of(&one.id).unwrap(), "acme");
+    let why = |id| bed.directory.named_by(&bed.directory.service(id).unwrap()).unwrap().0.to_string();
+    assert_eq!([why(&one.id), why(&later), why(&other.id)], ["acme", "tag:crm", "default"]);
+    bed.directory.remove_alias(one.id, "acme".parse().unwrap(), Actor::Operator).await.unwrap();
+    bed.directory.reload().await.unwrap();
+    assert_eq!(bed.name_of(&one.id).unwrap(), "erp", "also when the registry is read anew");
+    bed.tag(one.device, &[], &["erp", "crm"]).await.unwrap();
+    assert_eq!(
+        (bed.name_of(&one.id).unwrap(), bed.name_of(&later).unwrap()),
+        ("rest".into(), "local".into())
+    );
+
+    // By what its invite says.
+    let labels = Labels { tags: tags(&["erp"]), ..Labels::default() };
+    let invited = bed.directory.enrol(bed.invite_with(labels.clone()).await).await.unwrap();
+    assert_eq!(bed.name_of(&invited.id).unwrap(), "erp");
+    let key = bed.invite().await;
+    let known = bed.directory.enrol(key.clone()).await.unwrap();
+    assert_eq!(bed.name_of(&known.id).unwrap(), "rest");
+    let again = EnrolRequest { key: key.key, ..bed.invite_with(labels).await };
+    assert_eq!(bed.directory.enrol(again).await.unwrap().device, known.device);
+    assert_eq!(bed.name_of(&known.id).unwrap(), "erp", "of one that registers again, too");
+}
+
+#[tokio::test]
+async fn two_policies_by_tags_of_one_client_are_refused_and_let_nobody_in_where_that_cannot_be() {
+    let bed = Bed::new().await;
+    let one = bed.enrolled().await;
+    bed.set("erp", &["tag:erp"]).await.unwrap();
+    bed.set("eu", &["tag:eu"]).await.unwrap();
+    bed.tag(one.device, &["erp", "pilot"], &[]).await.unwrap();
+    let refused = |error: StoreError| match error.kind() {
+        StoreErrorKind::Conflict(Conflict::TagsDisagree { client, one, other }) => {
+            (*client, one.to_string(), other.to_string())
+        }
+        other => panic!("{other:?}"),
+    };
+    let found = refused(bed.tag(one.device, &["eu"], &[]).await.unwrap_err());
+    assert_eq!(found, (one.device, "erp".to_owned(), "eu".to_owned()));
+    let found = refused(bed.set("pilot", &["tag:pilot"]).await.unwrap_err());
+    assert_eq!(found, (one.device, "erp".to_owned(), "pilot".to_owned()));
+    let file = Arc::from([in_file("fine", &["elsewhere"]), in_file("pilot", &["tag:pilot"])]);
+    let found = bed.directory.use_file(file).unwrap_err();
+    assert_eq!((found.place, found.part), (1, PolicyPart::Services));
+    assert_eq!(bed.name_of(&one.id).unwrap(), "erp", "nothing was changed");
+    bed.tag(one.device, &["eu"], &["erp"]).await.unwrap();
+    assert_eq!(bed.name_of(&one.id).unwrap(), "eu", "one may take the place of the other");
+
+    // A customer who registers is not to be held up by what the operator has written on the invite.
+    let labels = Labels { tags: tags(&["erp", "eu"]), ..Labels::default() };
+    let closed = bed.directory.enrol(bed.invite_with(labels).await).await.unwrap();
+    let policy = bed.policy_of(&closed.id).unwrap();
+    assert!(policy.admits_only_chosen() && policy.from.as_ref().unwrap().networks().is_empty(), "{policy:?}");
+    let (by, other) = bed.directory.named_by(&bed.directory.service(&closed.id).unwrap()).unwrap();
+    assert_eq!((by.to_string(), other.unwrap().to_string()), ("tag:erp".to_owned(), "eu".to_owned()));
+    bed.tag(closed.device, &[], &["erp"]).await.unwrap();
+    let policy = bed.policy_of(&closed.id).unwrap();
+    assert_eq!((policy.name.as_str(), policy.from.as_ref()), ("eu", None));
 }

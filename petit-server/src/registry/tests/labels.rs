@@ -16,7 +16,7 @@ fn labels(words: &[&str], note: &str) -> Labels {
 
 impl Bed {
     async fn label(&mut self, device: DeviceId, edit: LabelEdit) -> Result<Labels, StoreError> {
-        self.rules().label(device, edit, Actor::Operator).await
+        Ok(self.rules().label(device, edit, Actor::Operator).await?.0)
     }
 
     /// An invite with tags and a note, and the request that redeems it.

@@ -278,7 +278,7 @@ impl Store for SqliteStore {
         Box::pin(self.write(async move |rows| rules(rows).unregister(device).await))
     }
 
-    fn label(&self, device: DeviceId, edit: LabelEdit, actor: Actor) -> StoreFuture<'_, Labels> {
+    fn label(&self, device: DeviceId, edit: LabelEdit, actor: Actor) -> StoreFuture<'_, (Labels, Delta)> {
         Box::pin(self.write(async move |rows| rules(rows).label(device, edit, actor).await))
     }
 

@@ -17,13 +17,13 @@ use crate::registry::{
 /// All that lookups need.
 pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Tables, StoreError> {
     let mut tables = Tables::default();
-    let rows = sqlx::query("SELECT id, key, name FROM devices WHERE ended_at IS NULL")
+    let rows = sqlx::query("SELECT id, key, name, note, tags FROM devices WHERE ended_at IS NULL")
         .fetch_all(&mut *connection)
         .await?;
     for row in rows {
         let key = key(row.try_get("key")?)?;
         let id = parsed(row.try_get("id")?, "device ID")?;
-        tables.devices.push(Device { id, key, name: row.try_get("name")? });
+        tables.devices.push(Device { id, key, name: row.try_get("name")?, tags: labels(&row)?.tags });
     }
     let rows = sqlx::query("SELECT id, device, name, kind, port FROM services WHERE ended_at IS NULL")
         .fetch_all(&mut *connection)

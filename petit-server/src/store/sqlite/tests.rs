@@ -109,7 +109,8 @@ async fn an_invite_registers_one_device_once() {
     assert_eq!((again.device, again.id), (enrolled.device, enrolled.id), "a lost answer is given again");
     let bed = bed.reopened().await;
     let tables = bed.store.load().await.unwrap();
-    let device = Device { id: enrolled.device, key: first, name: "Anna's laptop".into() };
+    let (name, tags) = ("Anna's laptop".into(), std::collections::BTreeSet::default());
+    let device = Device { id: enrolled.device, key: first, name, tags };
     assert_eq!(tables.devices, [device]);
     assert_eq!(tables.aliases, [("acme".parse().unwrap(), enrolled.id)]);
     let invites = bed.store.invites().await.unwrap();
