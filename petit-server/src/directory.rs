@@ -3,6 +3,7 @@
 //! A change goes to the store first and into the tables after its commit, in a task of its own, so that a peer
 //! that hangs up in between cannot leave the two apart.
 
+mod following;
 mod policies;
 mod visitors;
 
@@ -21,6 +22,7 @@ use petit_relay::{
 };
 use tokio::sync::{Semaphore, broadcast, watch};
 
+pub use self::following::{Followed, Told};
 pub use self::policies::Exposure;
 use self::policies::Policies;
 pub use self::visitors::ShutService;
@@ -40,6 +42,7 @@ pub struct Directory {
     making: Arc<Mutex<()>>,
     /// Devices whose registration has ended, for the process that this one has taken over from.
     ended: broadcast::Sender<DeviceId>,
+    told: broadcast::Sender<Told>,
     limits: watch::Receiver<RegistrationLimits>,
 }
 
@@ -226,6 +229,7 @@ impl Directory {
             line: Arc::new(line),
             making: Arc::default(),
             ended: broadcast::Sender::new(ENDINGS),
+            told: broadcast::Sender::new(UNSEEN),
             limits,
         })
     }
@@ -376,9 +380,12 @@ impl Directory {
             let task = tokio::spawn(async move {
                 let _turn = turn;
                 let (value, delta) = change(Arc::clone(&this.store)).await?;
-                let ended = delta.devices_gone.clone();
+                let (ended, told) = (delta.devices_gone.clone(), Told::of(&delta));
                 let concerned = this.apply(delta);
                 this.tell(concerned);
+                for told in told {
+                    let _ = this.told.send(told); // nobody may want to know
+                }
                 for device in ended {
                     let _ = this.ended.send(device); // nobody may want to know
                 }

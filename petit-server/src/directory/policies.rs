@@ -56,6 +56,11 @@ impl Policies {
         self.made_of(Arc::clone(&self.registry), file)
     }
 
+    /// Others altogether, which go on with the counts of these.
+    pub(super) fn with(&self, registry: VisitorRules, file: Arc<[Policy]>) -> Self {
+        self.made_of(Arc::new(registry), file)
+    }
+
     fn made_of(&self, registry: Arc<VisitorRules>, file: Arc<[Policy]>) -> Self {
         let holders = registry.keys.iter().filter_map(|key| Some((&key.name, visitor_key(key)?)));
         let holders: HashMap<&VisitorKeyName, VisitorKey> = holders.collect();

@@ -13,7 +13,7 @@ use petit_relay::{Change, Route};
 use secrecy::SecretString;
 
 use super::policies::{Exposure, Policies, is_open, is_same};
-use super::{Asker, Directory, Lookup};
+use super::{Asker, Directory, Lookup, Told};
 use crate::registry::{
     Actor, Conflict, FileConflict, LabelEdit, Labels, NewKey, Policy, PolicyEdit, PolicyPart, PolicyTarget,
     Service, StoreError, StoredKey, VisitorRules, check_file, check_overlap, check_tags,
@@ -170,6 +170,7 @@ impl Directory {
         let policies = self.known_policies().with_file(file);
         let mut concerned = Change::default();
         self.write().set_policies(policies, &mut concerned);
+        let _ = self.told.send(Told::Rules); // nobody may want to know
         concerned
     }
 

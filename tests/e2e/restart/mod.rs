@@ -9,6 +9,7 @@ mod goodbye;
 mod measured;
 mod moving;
 mod overlap;
+mod policies;
 mod server;
 mod stopping;
 mod telling;

@@ -20,10 +20,11 @@ use petit_host::shutdown::{ProcessSignal, StopCause, StopRequests, Urgency};
 use petit_relay::{Leave, ListenerKind};
 use petit_server::admin::{Command, waits_for};
 use petit_server::api::WaitsFor;
+use petit_server::directory::{Directory, Followed, Told};
 use petit_server::folder::Folder;
 use petit_server::server::handover::{LOCK, RegistrationEnded, expected};
 use petit_server::server::{Inherited, Phase, Server, ServerStartError};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot};
@@ -44,6 +45,8 @@ pub(crate) struct Handover {
     elders: Elders,
     successor: Option<(Started, Option<RestartAnswer>)>,
     endings: broadcast::Receiver<DeviceId>,
+    directory: Directory,
+    told: broadcast::Receiver<Told>,
 }
 
 /// Who asked for the restart.
@@ -54,11 +57,16 @@ pub(crate) enum HandoverEvent {
     Elder(ElderEvent),
     Successor(StartedEvent),
     Ended(DeviceId),
+    Told(Told),
 }
 
 impl Handover {
     pub(crate) fn new(server: &Arc<Server>, elders: Elders) -> Self {
-        Self { elders, successor: None, endings: server.endings() }
+        let (directory, told) = (server.directory.clone(), server.directory.told());
+        let handover = Self { elders, successor: None, endings: server.endings(), directory, told };
+        // Its config file may say something else than theirs.
+        handover.say(&handover.directory.rules());
+        handover
     }
 
     /// Waits for the next thing.
@@ -71,6 +79,7 @@ impl Handover {
             told = self.elders.next() => HandoverEvent::Elder(told),
             news = successor => HandoverEvent::Successor(news),
             device = ended(&mut self.endings) => HandoverEvent::Ended(device),
+            told = told(&mut self.told) => HandoverEvent::Told(told),
         }
     }
 
@@ -84,10 +93,18 @@ impl Handover {
 
     /// Passes on to the processes before this one what concerns them too.
     pub(crate) fn pass_on(&self, heard: &HandoverEvent) {
-        if let HandoverEvent::Ended(device) = heard {
-            let what = serde_json::to_value(RegistrationEnded { ended: *device }).unwrap_or_default();
-            self.elders.say(&LinkMessage::Changed { what });
+        match heard {
+            HandoverEvent::Ended(device) => self.say(&RegistrationEnded { ended: *device }),
+            HandoverEvent::Told(Told::Rules) => self.say(&self.directory.rules()),
+            HandoverEvent::Told(Told::Names(names)) => self.say(names.as_ref()),
+            HandoverEvent::Elder(_) | HandoverEvent::Successor(_) => {}
         }
+    }
+
+    /// Tells the processes before this one of a change.
+    fn say(&self, what: &impl Serialize) {
+        let what = serde_json::to_value(what).unwrap_or_default();
+        self.elders.say(&LinkMessage::Changed { what });
     }
 
     /// Tells the processes before this one that nobody takes their place any more.
@@ -127,6 +144,18 @@ async fn ended(endings: &mut broadcast::Receiver<DeviceId>) -> DeviceId {
             }
             Err(RecvError::Closed) => std::future::pending().await,
         }
+    }
+}
+
+/// What is told next.
+async fn told(told: &mut broadcast::Receiver<Told>) -> Told {
+    match told.recv().await {
+        Ok(told) => told,
+        Err(RecvError::Lagged(missed)) => {
+            tracing::warn!(missed, "the process before this one does not hear of all names that changed");
+            Told::Rules
+        }
+        Err(RecvError::Closed) => std::future::pending().await,
     }
 }
 
@@ -180,7 +209,7 @@ pub(crate) async fn take(main: &mut Main<'_, Handover>, heard: HandoverEvent) ->
         }
         HandoverEvent::Elder(ElderEvent::Stop { .. }) => Turn::Stop(StopCause::Anchor),
         HandoverEvent::Elder(ElderEvent::Reload) => Turn::Reload,
-        HandoverEvent::Ended(_) => {
+        HandoverEvent::Ended(_) | HandoverEvent::Told(_) => {
             main.handover.pass_on(&heard);
             Turn::Nothing
         }
@@ -327,12 +356,24 @@ async fn drain(
             StartedEvent::Changed(what) => {
                 if let Ok(RegistrationEnded { ended }) = RegistrationEnded::deserialize(&what) {
                     main.server.directory.forget(ended);
+                } else {
+                    follow(main, &what);
                 }
             }
             StartedEvent::PredecessorAction(PredecessorAction::TakeBack) => return true,
             StartedEvent::PredecessorAction(PredecessorAction::LetGo) => main.server.let_go(),
             StartedEvent::PredecessorAction(_) if started.ends_at_once() => return false,
             StartedEvent::PredecessorAction(_) => {}
+        }
+    }
+}
+
+/// Holds what is still served to the policies of the process that serves.
+fn follow(main: &Main<'_, Handover>, what: &Value) {
+    match Followed::deserialize(what) {
+        Ok(followed) => main.server.directory.follow(followed),
+        Err(error) => {
+            tracing::warn!(%error, "what the other process says of policies is not understood");
         }
     }
 }
