@@ -508,6 +508,12 @@ pub const CLIENT_CHANGES_BYTES_PER_DAY: u64 = 1024 * 1024;
 pub const INVITE_REUSE_NOTED_PER_DAY: usize = 16;
 /// Tags of one client, or of one invite.
 pub const MAX_TAGS: usize = 16;
+/// Policies of one server, those of its config file among them.
+pub const MAX_POLICIES: usize = 500;
+/// Services, networks and keys that one policy names, of each: a list is looked through for a request.
+pub const POLICY_LIST: usize = 100;
+/// Keys for visitors, those that were revoked among them.
+pub const MAX_VISITOR_KEYS: usize = 2000;
 /// Characters of a note about a client or an invite.
 pub const NOTE_CHARS: usize = 200;
 /// An alias that was given up is kept from other clients for this long.

@@ -362,6 +362,7 @@ impl Admin {
 
     /// Where a URL would lead, and why.
     async fn explain(&self, asked: &ExplainUrl) -> ApiResult<Explained> {
+        self.check_holder(asked.visitor.key.as_ref())?;
         let server = self.running.as_ref().map(|running| running.server.as_ref());
         explain::explain(asked, &self.endpoint, &self.directory, server).await
     }

@@ -73,8 +73,14 @@ async fn a_new_server_asks_for_the_key_that_init_has_said_once_and_lets_this_com
     let said = server.run(["init"]).await.ok().out;
     let line = said.lines().find_map(|line| line.trim().strip_prefix("Petit-Key: ")).unwrap().to_owned();
     assert!(said.contains("curl -H @petit-key"), "{said}");
+    assert!(said.contains("the ID or an alias of a service in the place of REGID"), "{said}");
     let again = server.run(["init"]).await.ok().out;
     assert!(!again.contains("Petit-Key") && again.contains("there already"), "{again}");
+    assert!(!again.contains("Nothing was changed"), "{again}");
+    let open = server.run(["init", "--open"]).await.ok().out;
+    assert!(open.contains("Nothing was changed") && open.contains("petit-server policy list"), "{open}");
+    let nobody = server.run(["explain", "aaaaaaaaaaaaaaaa", "--as", "key:nobody"]).await;
+    assert!(nobody.exit != 0 && nobody.err.contains("there is no key nobody"), "{nobody:?}");
 
     let (web, db) = (Service::http("s").await, Service::tcp_echo("ready").await);
     let services = [("web", web.address(), "http"), ("db", db.address(), "tcp")];

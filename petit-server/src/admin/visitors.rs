@@ -58,10 +58,21 @@ impl Admin {
         PortChanges::between(before, self.shut_ports())
     }
 
+    /// Of a key that there never was nothing can be said; of one that was revoked, that it is refused.
+    pub(super) fn check_holder(&self, key: Option<&VisitorKeyName>) -> Answered<()> {
+        let Some(name) = key else { return Ok(()) };
+        if self.directory.visitor_keys().iter().any(|key| key.name == *name) {
+            return Ok(());
+        }
+        let problem = format!("there is no key {name}; see them with: petit-server key list");
+        Err(ApiProblem::new(404, "no_key", problem))
+    }
+
     /// By the same function that decides of visits. Nothing is counted, so that limits are never reached.
     pub(super) fn test_policy(&self, asked: TestPolicy) -> Answered<PolicyTested> {
         let TestPolicy { name, from: address, key } = asked;
         let policy = self.directory.policy(&name).ok_or_else(|| no_policy(name.as_str()))?;
+        self.check_holder(key.as_ref())?;
         let visit = PolicyRequest {
             address,
             key: key.as_ref().map_or(PresentedKey::Absent, PresentedKey::Supposed),

@@ -74,7 +74,9 @@ pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut config = server.check(folder);
     config.policies = FilePolicies::new(file.policy.into_iter().map(PolicyForm::check).collect(), text);
-    config.policies.check().map_err(|found| config.policies.error(path, &found))?;
+    if let Some(first) = config.policies.conflicts().first() {
+        return Err(config.policies.error(path, first).into());
+    }
     for collision in ports::collisions(&config) {
         let ((line, column), message) = (collision.place(text), collision.said(text));
         // A server runs without one of the many ports of TCP services.
@@ -95,9 +97,17 @@ pub fn mistakes(path: &Path, text: &str) -> Vec<TomlError> {
     if found.is_empty()
         && let Err(ConfigError::Invalid(error)) = parse(path, text)
     {
-        found.push(error);
+        let of_policies = policy_mistakes(path, text);
+        found.extend(if of_policies.is_empty() { vec![error] } else { of_policies });
     }
     found
+}
+
+/// What of policies does not fit together.
+fn policy_mistakes(path: &Path, text: &str) -> Vec<TomlError> {
+    let Ok((file, _)) = toml_file::parse::<FileForm>(path, text, FILE) else { return Vec::new() };
+    let policies = FilePolicies::new(file.policy.into_iter().map(PolicyForm::check).collect(), text);
+    policies.conflicts().iter().map(|found| policies.error(path, found)).collect()
 }
 
 /// The commented `[server]` part that `init` writes.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::values::{key, parse_body_size};
 use crate::registry::{
-    Conflict, Enforcement, FileConflict, LIST_MAX, LimitPer, Policy, PolicyPart, PolicyTarget, check_overlap,
+    Enforcement, FileConflict, LIST_MAX, LimitPer, Policy, PolicyPart, PolicyTarget, file_conflicts,
 };
 
 /// The table's name.
@@ -50,21 +50,9 @@ impl FilePolicies {
         Self { list: list.into(), places }
     }
 
-    /// Whether each has a name of its own, and no two of them name the same.
-    pub(super) fn check(&self) -> Result<(), FileConflict> {
-        for (place, policy) in self.list.iter().enumerate() {
-            let before = self.list.get(..place).unwrap_or_default();
-            if before.iter().any(|other| other.name == policy.name) {
-                let conflict = Conflict::PolicyTwice(policy.name.clone());
-                return Err(FileConflict { place, part: PolicyPart::Name, conflict });
-            }
-            check_overlap(before.iter().chain([policy]), |_| None).map_err(|conflict| FileConflict {
-                place,
-                part: PolicyPart::Services,
-                conflict,
-            })?;
-        }
-        Ok(())
+    /// Where one has no name of its own, or names what another one names.
+    pub(super) fn conflicts(&self) -> Vec<FileConflict> {
+        file_conflicts(&self.list, &[], |_| true, |_| None)
     }
 
     /// A conflict, with the place that it is about.
@@ -239,5 +227,10 @@ mod tests {
         let text = "[server]\n[[policy]]\nname = \"a\"\nservices = [\"x\"]\n[[policy]]\nname = \"b\"\nservices = [\"default\"]\nfrom = [\"x\"]\n";
         let all = mistakes(Path::new("c.toml"), text).iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(all.len(), 2, "{all:?}");
+        let text = "[server]\n[[policy]]\nname = \"a\"\nservices = [\"default\"]\n[[policy]]\nname = \"a\"\nservices = [\"acme\"]\n\
+                    [[policy]]\nname = \"b\"\nservices = [\"acme\", \"default\"]\n";
+        let all = mistakes(Path::new("c.toml"), text).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let at = |place: &str, what: &str| all.iter().any(|one| one.contains(place) && one.contains(what));
+        assert!(all.len() == 2 && at("c.toml:6:1", "two policies") && at("c.toml:10:1", "name"), "{all:?}");
     }
 }

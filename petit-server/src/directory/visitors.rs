@@ -16,7 +16,7 @@ use super::policies::{Exposure, Policies, is_open, is_same};
 use super::{Asker, Directory, Lookup, Told};
 use crate::registry::{
     Actor, Conflict, FileConflict, LabelEdit, Labels, NewKey, Policy, PolicyEdit, PolicyPart, PolicyTarget,
-    Service, StoreError, StoredKey, VisitorRules, check_file, check_overlap, check_tags,
+    Service, StoreError, StoredKey, VisitorRules, check_overlap, check_tags, file_conflicts,
 };
 use crate::store::Store;
 
@@ -146,7 +146,9 @@ impl Directory {
             let owner = |alias: &Alias| tables.aliases.get(alias.as_str()).copied();
             let VisitorRules { policies, keys } = &*tables.policies.registry;
             let is_key = |name: &VisitorKeyName| keys.iter().any(|key| key.name == *name);
-            check_file(&file, policies, is_key, owner)?;
+            if let Some(first) = file_conflicts(&file, policies, is_key, owner).into_iter().next() {
+                return Err(first);
+            }
             check_tags(policies.iter().chain(&*file), tables.tags()).map_err(|conflict| {
                 let is_named = |policy: &Policy| match &conflict {
                     Conflict::TagsDisagree { one, other, .. } => [one, other].contains(&&policy.name),

@@ -270,6 +270,18 @@ pub enum Conflict {
         /// Entries that a list may have.
         most: usize,
     },
+    /// Each change of one makes all of them anew.
+    #[error(
+        "there are {most} policies, and there may be no more, those of the config file among them; let one be for more services, or take one away with: petit-server policy remove NAME",
+        most = limits::MAX_POLICIES
+    )]
+    TooManyPolicies,
+    /// As of policies.
+    #[error(
+        "there are {most} keys, those that were revoked among them, and there may be no more; the name of one that was revoked can be used again",
+        most = limits::MAX_VISITOR_KEYS
+    )]
+    TooManyKeys,
     /// What a policy names as an address is none, or not as it is meant.
     #[error("the policy {policy}: {problem}")]
     PolicyAddress { policy: PolicyName, problem: Box<InvalidAddress> },

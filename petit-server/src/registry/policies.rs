@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use petit_engine::limits;
 use petit_engine::name::{Alias, DeviceId, PolicyName, RegisteredId, Tag, VisitorKeyName};
 use petit_relay::policy::{AddressList, KeyHash};
 
@@ -32,6 +33,9 @@ impl<R: Rows> Registry<'_, R> {
         let mut policies = self.rows.policies().await?;
         let known = policies.iter().position(|policy| policy.name == edit.name);
         let before = known.map(|place| policies.swap_remove(place));
+        if before.is_none() && policies.len() + beside.len() >= limits::MAX_POLICIES {
+            return Err(Conflict::TooManyPolicies.into());
+        }
         let was = before.clone().unwrap_or_else(|| Policy::named(edit.name.clone()));
         let policy = edit.applied_to(was);
         if before.as_ref() == Some(&policy) {
@@ -89,8 +93,11 @@ impl<R: Rows> Registry<'_, R> {
     /// [`StoreError`]; [`Conflict::KeyExists`].
     pub async fn create_key(mut self, key: NewKey, actor: Actor) -> Result<Delta, StoreError> {
         let NewKey { id, name, hash } = key;
-        if self.key_called(&name).await?.is_some_and(|known| known.revoked.is_none()) {
-            return Err(Conflict::KeyExists(name).into());
+        let keys = self.rows.visitor_keys().await?;
+        match keys.iter().find(|key| key.name == name) {
+            Some(known) if known.revoked.is_none() => return Err(Conflict::KeyExists(name).into()),
+            None if keys.len() >= limits::MAX_VISITOR_KEYS => return Err(Conflict::TooManyKeys.into()),
+            Some(_) | None => {}
         }
         let key = StoredKey {
             id,
@@ -269,31 +276,37 @@ pub struct FileConflict {
     pub conflict: Conflict,
 }
 
-/// Whether the policies of the config file fit to those of the registry and to its keys. `owner` says whose an alias is.
-///
-/// # Errors
-/// [`FileConflict`] for the first that does not.
-pub fn check_file(
+/// What of the policies of the config file does not fit to those of the registry and to its keys: all of it. `owner` says
+/// whose an alias is.
+pub fn file_conflicts(
     file: &[Policy],
     registry: &[Policy],
     is_key: impl Fn(&VisitorKeyName) -> bool,
     owner: impl Fn(&Alias) -> Option<RegisteredId>,
-) -> Result<(), FileConflict> {
+) -> Vec<FileConflict> {
+    let mut conflicts = Vec::new();
     for (place, policy) in file.iter().enumerate() {
+        let mut add = |part, conflict| conflicts.push(FileConflict { place, part, conflict });
         if registry.iter().any(|known| known.name == policy.name) {
-            let conflict = Conflict::PolicyInBoth(policy.name.clone());
-            return Err(FileConflict { place, part: PolicyPart::Name, conflict });
+            add(PolicyPart::Name, Conflict::PolicyInBoth(policy.name.clone()));
         }
-        if let Some(unknown) = policy.keys.iter().flatten().find(|name| !is_key(name)) {
-            let conflict = Conflict::NoKey(unknown.clone());
-            return Err(FileConflict { place, part: PolicyPart::Keys, conflict });
+        let before = file.get(..place).unwrap_or_default();
+        if before.iter().any(|other| other.name == policy.name) {
+            add(PolicyPart::Name, Conflict::PolicyTwice(policy.name.clone()));
         }
-        let so_far = file.get(..=place).unwrap_or(file);
-        check_overlap(registry.iter().chain(so_far), &owner).map_err(|conflict| FileConflict {
-            place,
-            part: PolicyPart::Services,
-            conflict,
-        })?;
+        if registry.len() + place == limits::MAX_POLICIES {
+            add(PolicyPart::Name, Conflict::TooManyPolicies);
+        }
+        for unknown in policy.keys.iter().flatten().filter(|name| !is_key(name)) {
+            add(PolicyPart::Keys, Conflict::NoKey(unknown.clone()));
+        }
+        // Of each policy beside every other one, so that one that is wrong hides none.
+        let others = registry.iter().chain(before);
+        let overlap =
+            others.filter_map(|other| check_overlap([other, policy].into_iter(), &owner).err()).next();
+        if let Some(overlap) = overlap {
+            add(PolicyPart::Services, overlap);
+        }
     }
-    Ok(())
+    conflicts
 }

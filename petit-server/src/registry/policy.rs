@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use petit_engine::limits;
 use petit_engine::name::{Alias, PolicyName, RegisteredId, Tag, VisitorKeyId, VisitorKeyName};
 use petit_relay::policy::KeyHash;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -13,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::timestamp::Timestamp;
 
 /// Most services, networks and keys that one policy may name: each list is looked through for a request.
-pub const LIST_MAX: usize = 100;
+pub const LIST_MAX: usize = limits::POLICY_LIST;
 /// How long the secret from before a rotation goes on being good, unless the operator says otherwise.
 pub const OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest that it may.

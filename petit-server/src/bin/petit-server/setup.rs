@@ -10,7 +10,7 @@ use petit_host::cli::{self, Failure};
 use petit_host::control::client::{CallError, Client};
 use petit_host::exit::ExitCode;
 use petit_host::files::{self, FileError};
-use petit_host::toml_file::{Fault, TomlError};
+use petit_host::toml_file::Fault;
 use petit_server::api::{
     AskError, BackedUp, BackupRestored, ConfigChecked, ConfigNote, Initialised, ListAliases, ListKeys,
     ListPolicies, MakeBackup, PolicyOrigin, PolicyView,
@@ -20,7 +20,7 @@ use petit_server::capacity;
 use petit_server::certificate::{self, Expiry, PublicNames};
 use petit_server::config::{self, Config, ConfigError};
 use petit_server::folder::Folder;
-use petit_server::registry::{Policy, StoreErrorKind, check_file};
+use petit_server::registry::{Policy, StoreErrorKind, file_conflicts};
 use petit_server::server::{Begun, ConfigIs, LostRegistry, Offline, ServerStartError, tunnel_address};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -160,6 +160,11 @@ pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Re
     }
     text.push_str(&ways_for_https(&config));
     text.push_str(&first_key(made.visitor_key.as_ref(), &config.endpoint));
+    if args.visitors == FirstVisitors::Open && !made.config && !made.keys {
+        text.push_str(
+            "\nNothing was changed: this server is set up already, and asks of visitors what it asked before; see that with: petit-server policy list\n",
+        );
+    }
     text.push_str("\nNext: petit-server start");
     let visitor_key = made.visitor_key.map(|key| key.expose_secret().to_owned());
     let made = Initialised {
@@ -187,7 +192,7 @@ fn first_key(key: Option<&SecretString>, endpoint: &Endpoint) -> String {
     format!(
         "\nVisitors have to show a key (petit-server policy list); raw TCP services let in this computer alone. \
          This is the first key, and it is shown this once; put the line into a file that only you can read, \
-         such as petit-key:\n\n  Petit-Key: {line}\n\nand ask with:\n\n  curl -H @petit-key {url}\n"
+         such as petit-key:\n\n  Petit-Key: {line}\n\nand ask with the ID or an alias of a service in the place of REGID (petit-server status):\n\n  curl -H @petit-key {url}\n"
     )
 }
 
@@ -236,7 +241,10 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
         notes.into_iter().map(|note| ConfigNote { line: Some(note.line), message: note.message }).collect();
     folder.pins().map_err(|error| start_failure(&ServerStartError::Key(error)))?;
     let known = Known::of(folder).await;
-    known.check_policies(folder, &config).map_err(|error| Failure::of(&error))?;
+    let found = known.policy_mistakes(folder, &config);
+    if !found.is_empty() {
+        return Err(Failure::of_mistakes(&folder.config, &found));
+    }
     let names = PublicNames { endpoint: &config.endpoint, aliases: known.aliases.into_keys().collect() };
     let certificates =
         certificate::load(&config).replace(&[], &names).map_err(|error| Failure::of(&error))?;
@@ -311,11 +319,11 @@ impl Known {
         }
     }
 
-    fn check_policies(&self, folder: &Folder, config: &Config) -> Result<(), TomlError> {
+    fn policy_mistakes(&self, folder: &Folder, config: &Config) -> Vec<String> {
         let is_key = |name: &VisitorKeyName| self.keys.as_ref().is_none_or(|keys| keys.contains(name));
         let owner = |alias: &Alias| self.aliases.get(alias).copied();
-        check_file(&config.policies.list, &self.policies, is_key, owner)
-            .map_err(|found| config.policies.error(&folder.config, &found))
+        let found = file_conflicts(&config.policies.list, &self.policies, is_key, owner);
+        found.iter().map(|found| config.policies.error(&folder.config, found).to_string()).collect()
     }
 }
 

@@ -193,3 +193,27 @@ async fn every_change_of_policies_and_keys_is_written_down_without_a_secret_or_i
     let gone = conflict(bed.rules().remove_policy("cloud".parse().unwrap(), Actor::Operator).await);
     assert_eq!(gone, Err(Conflict::NoPolicy("cloud".parse().unwrap())));
 }
+
+#[tokio::test]
+async fn there_are_so_many_policies_and_keys_and_no_more() {
+    let mut bed = Bed::new();
+    let beside = [Policy { services: vec![PolicyTarget::Default], ..Policy::named("file".parse().unwrap()) }];
+    for number in 1..limits::MAX_POLICIES {
+        let (name, alias) = (format!("policy-{number}"), format!("alias{number}"));
+        bed.set_beside(edit(&name, &[&alias]), &beside).await.unwrap();
+    }
+    let one_more = bed.set_beside(edit("more", &["more"]), &beside).await;
+    assert_eq!(one_more.unwrap_err(), Conflict::TooManyPolicies);
+    bed.set_beside(edit("policy-1", &["other"]), &beside).await.unwrap();
+
+    let first = bed.key("first").await;
+    for number in 1..limits::MAX_VISITOR_KEYS {
+        bed.key(&format!("key-{number}")).await;
+    }
+    let key =
+        |name: &str| NewKey { id: VisitorKeyId::random().unwrap(), name: name.parse().unwrap(), hash: OLD };
+    let one_more = conflict(bed.rules().create_key(key("more"), Actor::Operator).await);
+    assert_eq!(one_more.map(|_| ()), Err(Conflict::TooManyKeys));
+    bed.rules().revoke_key(&first, Actor::Operator).await.unwrap();
+    bed.rules().create_key(key("first"), Actor::Operator).await.unwrap();
+}
