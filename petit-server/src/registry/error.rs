@@ -300,7 +300,7 @@ pub enum Conflict {
     #[error(
         "client {client} has tags of both the policy {one} and the policy {other}, and its services can be held to one of them; take a tag from it with: petit-server clients untag {client} TAG, or out of a policy"
     )]
-    TagsDisagree { client: DeviceId, one: PolicyName, other: PolicyName },
+    TagsDisagree { client: Box<DeviceId>, one: PolicyName, other: PolicyName },
     /// No such key, or it was revoked.
     #[error("there is no key {0}; make it with: petit-server key create {0}")]
     NoKey(VisitorKeyName),

@@ -251,7 +251,7 @@ pub fn check_tags<'a>(
         let mut named = tags.iter().filter_map(|tag| by_tag.get(tag).copied());
         let one = named.next()?;
         let other = named.find(|other| *other != one)?;
-        Some(Conflict::TagsDisagree { client: *client, one: one.clone(), other: other.clone() })
+        Some(Conflict::TagsDisagree { client: Box::new(*client), one: one.clone(), other: other.clone() })
     };
     // Most servers have no such policies, and nobody's tags are looked at then.
     let found = if by_tag.len() > 1 { clients.find_map(disagreement) } else { None };

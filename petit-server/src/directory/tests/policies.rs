@@ -248,7 +248,7 @@ async fn two_policies_by_tags_of_one_client_are_refused_and_let_nobody_in_where_
     bed.tag(one.device, &["erp", "pilot"], &[]).await.unwrap();
     let refused = |error: StoreError| match error.kind() {
         StoreErrorKind::Conflict(Conflict::TagsDisagree { client, one, other }) => {
-            (*client, one.to_string(), other.to_string())
+            (**client, one.to_string(), other.to_string())
         }
         other => panic!("{other:?}"),
     };
