@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 pub use self::following::{Followed, Told};
 pub use self::policies::Exposure;
 use self::policies::Policies;
-pub use self::visitors::ShutService;
+pub use self::visitors::{FileUse, ShutService};
 use crate::registry::{
     Actor, AnnouncedRow, Delta, Device, RegistrationLimits, Service, StoreError, StoreErrorKind, Tables,
 };

@@ -25,7 +25,7 @@ use crate::access_log::AccessLog;
 use crate::api::WaitsFor;
 use crate::certificate::{self, CertificateError, Loaded, PublicNames, Shown, Stamps};
 use crate::config::Config;
-use crate::directory::Directory;
+use crate::directory::{Directory, FileUse};
 use crate::folder::{Folder, KeyError};
 use crate::fronts::AuthorityError;
 use crate::memory;
@@ -264,7 +264,7 @@ impl Server {
 
     /// Puts the policies of a config in force.
     fn use_policies(&self, config: &Config) -> Result<(), TomlError> {
-        let used = self.directory.use_file(Arc::clone(&config.policies.list));
+        let used = self.directory.use_file(Arc::clone(&config.policies.list), FileUse::Changes);
         used.map_err(|found| config.policies.error(&self.folder.config, &found))
     }
 

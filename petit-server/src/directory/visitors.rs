@@ -15,8 +15,8 @@ use secrecy::SecretString;
 use super::policies::{Exposure, Policies, is_open, is_same};
 use super::{Asker, Directory, Lookup, Told};
 use crate::registry::{
-    Actor, Conflict, FileConflict, LabelEdit, Labels, NewKey, Policy, PolicyEdit, PolicyPart, PolicyTarget,
-    Service, StoreError, StoredKey, VisitorRules, check_overlap, check_tags, file_conflicts,
+    Actor, ByTag, Conflict, FileConflict, LabelEdit, Labels, NewKey, Policy, PolicyEdit, PolicyPart,
+    PolicyTarget, Service, StoreError, StoredKey, VisitorRules, check_overlap, check_tags, file_conflicts,
 };
 use crate::store::Store;
 
@@ -63,6 +63,15 @@ impl Lookup {
     fn tags(&self) -> impl Iterator<Item = (&DeviceId, &BTreeSet<Tag>)> {
         self.devices.iter().map(|(id, device)| (id, &device.tags))
     }
+}
+
+/// When the policies of the config file are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileUse {
+    /// The server starts.
+    Begins,
+    /// The file has changed.
+    Changes,
 }
 
 /// A raw TCP service whose port is not listened on.
@@ -139,7 +148,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`FileConflict`] when one does not fit to the registry; nothing has changed then.
-    pub fn use_file(&self, file: Arc<[Policy]>) -> Result<(), FileConflict> {
+    pub fn use_file(&self, file: Arc<[Policy]>, begins: FileUse) -> Result<(), FileConflict> {
         let _in_turn = self.policies_turn();
         {
             let tables = self.read();
@@ -149,7 +158,13 @@ impl Directory {
             if let Some(first) = file_conflicts(&file, policies, is_key, owner).into_iter().next() {
                 return Err(first);
             }
-            check_tags(policies.iter().chain(&*file), tables.tags()).map_err(|conflict| {
+            // A server that begins takes what there is: whoever registered has made it so, and is closed.
+            let before = match begins {
+                FileUse::Begins => file.iter(),
+                FileUse::Changes => tables.policies.file.iter(),
+            };
+            let after = policies.iter().chain(&*file);
+            check_tags(policies.iter().chain(before), after, tables.tags()).map_err(|conflict| {
                 let is_named = |policy: &Policy| match &conflict {
                     Conflict::TagsDisagree { one, other, .. } => [one, other].contains(&&policy.name),
                     _ => false,
@@ -205,7 +220,7 @@ impl Directory {
         let known = tables.policies.all().find(|policy| policy.name == edit.name).cloned();
         let edited = edit.clone().applied_to(known.unwrap_or_else(|| Policy::named(edit.name.clone())));
         let others = tables.policies.all().filter(|policy| policy.name != edited.name);
-        check_tags(others.chain([&edited]), tables.tags())?;
+        check_tags(tables.policies.all(), others.chain([&edited]), tables.tags())?;
         Ok(Arc::clone(&tables.policies.file))
     }
 
@@ -225,8 +240,17 @@ impl Directory {
     fn check_label(&self, device: &DeviceId, edit: &LabelEdit) -> Result<(), StoreError> {
         let tables = self.read();
         let Some(registered) = tables.devices.get(device) else { return Ok(()) };
+        let by_tag = ByTag::of(tables.policies.all());
         let tags = edit.tags_after(&registered.tags);
-        Ok(check_tags(tables.policies.all(), [(device, &tags)].into_iter())?)
+        match by_tag.disagreement(&tags).filter(|_| by_tag.disagreement(&registered.tags).is_none()) {
+            None => Ok(()),
+            Some((one, other)) => Err(Conflict::TagsDisagree {
+                client: Box::new(*device),
+                one: one.clone(),
+                other: other.clone(),
+            }
+            .into()),
+        }
     }
 
     /// By what a route's policy names its service, and, where another one does so by another tag of the client, that one:

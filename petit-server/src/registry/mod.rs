@@ -51,7 +51,7 @@ pub use self::model::{
     AliasRow, AnnouncedRow, Delta, Device, DeviceRow, EndedBy, EnrolledRow, InviteRow, InviteState,
     NewInvite, RegistrationLimits, Service, ServiceRow, Tables,
 };
-pub use self::policies::{FileConflict, PolicyPart, check_overlap, check_tags, file_conflicts};
+pub use self::policies::{ByTag, FileConflict, PolicyPart, check_overlap, check_tags, file_conflicts};
 pub use self::policy::{
     Edit, Enforcement, InvalidTarget, LIST_MAX, LimitPer, NewKey, OVERLAP, OVERLAP_MAX, Policy, PolicyEdit,
     PolicyTarget, StoredKey, VisitorRules,

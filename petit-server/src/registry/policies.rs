@@ -229,33 +229,53 @@ pub fn check_overlap<'a>(
     Ok(())
 }
 
-/// Whether the tags of each client lead to one policy at most.
+/// Whether the tags of each client lead to one policy at most, now that there are the policies `after` instead of those
+/// `before`. A client of whom that is not so already (an invite may have brought it about) holds up nothing: its services
+/// let nobody in as it is.
 ///
 /// # Errors
-/// [`Conflict::TagsDisagree`] with the first client that has tags of two policies.
+/// [`Conflict::TagsDisagree`] with the first client of whom it has become so.
 pub fn check_tags<'a>(
-    policies: impl Iterator<Item = &'a Policy>,
-    mut clients: impl Iterator<Item = (&'a DeviceId, &'a BTreeSet<Tag>)>,
+    before: impl Iterator<Item = &'a Policy>,
+    after: impl Iterator<Item = &'a Policy>,
+    clients: impl Iterator<Item = (&'a DeviceId, &'a BTreeSet<Tag>)>,
 ) -> Result<(), Conflict> {
-    let by_tag = |policy: &'a Policy| {
-        policy.services.iter().filter_map(move |target| match target {
-            PolicyTarget::Tag(tag) => Some((tag, &policy.name)),
-            PolicyTarget::Id(_)
-            | PolicyTarget::Alias(_)
-            | PolicyTarget::Default
-            | PolicyTarget::DefaultTcp => None,
-        })
-    };
-    let by_tag: BTreeMap<&Tag, &PolicyName> = policies.flat_map(by_tag).collect();
-    let disagreement = |(client, tags): (&DeviceId, &BTreeSet<Tag>)| {
-        let mut named = tags.iter().filter_map(|tag| by_tag.get(tag).copied());
+    let (before, after) = (ByTag::of(before), ByTag::of(after));
+    let found = clients
+        .filter(|(_, tags)| before.disagreement(tags).is_none())
+        .find_map(|(client, tags)| Some((client, after.disagreement(tags)?)));
+    let Some((client, (one, other))) = found else { return Ok(()) };
+    Err(Conflict::TagsDisagree { client: Box::new(*client), one: one.clone(), other: other.clone() })
+}
+
+/// Whose policy a tag leads to.
+pub struct ByTag<'a>(BTreeMap<&'a Tag, &'a PolicyName>);
+
+impl<'a> ByTag<'a> {
+    /// Of these policies.
+    pub fn of(policies: impl Iterator<Item = &'a Policy>) -> Self {
+        Self(policies.flat_map(tags_of).collect())
+    }
+
+    /// Two policies to which a client's tags lead.
+    pub fn disagreement(&self, tags: &BTreeSet<Tag>) -> Option<(&'a PolicyName, &'a PolicyName)> {
+        // Most servers have no such policies, and nobody's tags are looked at then.
+        if self.0.len() < 2 {
+            return None;
+        }
+        let mut named = tags.iter().filter_map(|tag| self.0.get(tag).copied());
         let one = named.next()?;
-        let other = named.find(|other| *other != one)?;
-        Some(Conflict::TagsDisagree { client: Box::new(*client), one: one.clone(), other: other.clone() })
-    };
-    // Most servers have no such policies, and nobody's tags are looked at then.
-    let found = if by_tag.len() > 1 { clients.find_map(disagreement) } else { None };
-    found.map_or(Ok(()), Err)
+        Some((one, named.find(|other| *other != one)?))
+    }
+}
+
+fn tags_of(policy: &Policy) -> impl Iterator<Item = (&Tag, &PolicyName)> {
+    policy.services.iter().filter_map(|target| match target {
+        PolicyTarget::Tag(tag) => Some((tag, &policy.name)),
+        PolicyTarget::Id(_) | PolicyTarget::Alias(_) | PolicyTarget::Default | PolicyTarget::DefaultTcp => {
+            None
+        }
+    })
 }
 
 /// Which part of a policy of the config file is wrong.

@@ -20,7 +20,7 @@ use crate::SOFTWARE;
 use crate::access_log::AccessLog;
 use crate::certificate::{self, Loaded, Stamps};
 use crate::config::Config;
-use crate::directory::Exposure;
+use crate::directory::{Exposure, FileUse};
 use crate::folder::Folder;
 use crate::{capacity, fronts, memory};
 
@@ -160,7 +160,7 @@ impl Prepared {
         lock.sign();
         let limits = watch::Sender::new(service_limits(&config));
         let (directory, store) = directory(&config, limits.subscribe()).await?;
-        let used = directory.use_file(Arc::clone(&config.policies.list));
+        let used = directory.use_file(Arc::clone(&config.policies.list), FileUse::Begins);
         used.map_err(|found| config.policies.error(&folder.config, &found))?;
         // From before the first client can give its registration back.
         let endings = directory.endings();

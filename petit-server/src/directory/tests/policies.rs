@@ -134,19 +134,19 @@ async fn the_config_files_policies_fit_to_the_registry_or_are_refused_where_they
         (in_file("f", &["acme"]), PolicyPart::Services, overlap),
     ] {
         let fine = in_file("fine", &["elsewhere"]);
-        let refused = bed.directory.use_file(Arc::from([fine, file])).unwrap_err();
+        let refused = bed.directory.use_file(Arc::from([fine, file]), FileUse::Changes).unwrap_err();
         assert_eq!(refused, FileConflict { place: 1, part, conflict });
     }
     assert_eq!(bed.directory.policies().1.len(), 0, "nothing was changed");
     assert_eq!(bed.name_of(&id).unwrap(), "own");
     bed.directory.remove_policy(name("own"), Actor::Operator).await.unwrap();
-    bed.directory.use_file(Arc::from([in_file("f", &["acme"])])).unwrap();
+    bed.directory.use_file(Arc::from([in_file("f", &["acme"])]), FileUse::Changes).unwrap();
     assert_eq!(bed.name_of(&id).unwrap(), "f");
     let refused = bed.set("f", &["other"]).await.unwrap_err();
     assert!(refused.to_string().contains("config file"), "{refused}");
     bed.directory.reload().await.unwrap();
     assert_eq!(bed.name_of(&id).unwrap(), "f", "the file's stay when the registry is read anew");
-    bed.directory.use_file(Arc::default()).unwrap();
+    bed.directory.use_file(Arc::default(), FileUse::Changes).unwrap();
     assert_eq!(bed.name_of(&id).unwrap(), "rest");
 }
 
@@ -257,7 +257,7 @@ async fn two_policies_by_tags_of_one_client_are_refused_and_let_nobody_in_where_
     let found = refused(bed.set("pilot", &["tag:pilot"]).await.unwrap_err());
     assert_eq!(found, (one.device, "erp".to_owned(), "pilot".to_owned()));
     let file = Arc::from([in_file("fine", &["elsewhere"]), in_file("pilot", &["tag:pilot"])]);
-    let found = bed.directory.use_file(file).unwrap_err();
+    let found = bed.directory.use_file(file, FileUse::Changes).unwrap_err();
     assert_eq!((found.place, found.part), (1, PolicyPart::Services));
     assert_eq!(bed.name_of(&one.id).unwrap(), "erp", "nothing was changed");
     bed.tag(one.device, &["eu"], &["erp"]).await.unwrap();
@@ -268,6 +268,20 @@ async fn two_policies_by_tags_of_one_client_are_refused_and_let_nobody_in_where_
     let closed = bed.directory.enrol(bed.invite_with(labels).await).await.unwrap();
     let policy = bed.policy_of(&closed.id).unwrap();
     assert!(policy.admits_only_chosen() && policy.from.as_ref().unwrap().networks().is_empty(), "{policy:?}");
+    // Nor is anybody else: neither a start, nor what changes something else.
+    let file: Arc<[_]> = Arc::from([in_file("fine", &["elsewhere"])]);
+    for begins in [FileUse::Begins, FileUse::Changes] {
+        bed.directory.use_file(Arc::clone(&file), begins).unwrap();
+    }
+    bed.set("cloud", &["default"]).await.unwrap();
+    bed.tag(closed.device, &["pilot"], &[]).await.unwrap();
+    let by_file: Arc<[_]> = Arc::from([in_file("pilots", &["tag:pilot"])]);
+    assert!(
+        bed.directory.use_file(Arc::clone(&by_file), FileUse::Changes).is_err(),
+        "another one has it, too"
+    );
+    bed.directory.use_file(by_file, FileUse::Begins).unwrap();
+    bed.directory.use_file(file, FileUse::Changes).unwrap();
     let (by, other) = bed.directory.named_by(&bed.directory.service(&closed.id).unwrap()).unwrap();
     assert_eq!((by.to_string(), other.unwrap().to_string()), ("tag:erp".to_owned(), "eu".to_owned()));
     bed.tag(closed.device, &[], &["erp"]).await.unwrap();
