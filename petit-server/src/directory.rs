@@ -3,6 +3,7 @@
 //! A change goes to the store first and into the tables after its commit, in a task of its own, so that a peer
 //! that hangs up in between cannot leave the two apart.
 
+mod follow;
 mod following;
 mod policies;
 mod visitors;

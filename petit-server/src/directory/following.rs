@@ -5,18 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use petit_engine::name::{Alias, DeviceId, RegisteredId, Tag, VisitorKeyId, VisitorKeyName};
-use petit_relay::Change;
 use petit_relay::policy::KeyHash;
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
 
-use super::Directory;
-use crate::registry::{Delta, Policy, StoredKey, Tables, Timestamp, VisitorRules};
+use crate::registry::{Delta, Policy, StoredKey, Timestamp};
 
 /// Something has changed that the processes before this one have to know.
 #[derive(Clone, Debug)]
 pub enum Told {
-    /// Policies or keys; see [`Directory::rules`].
+    /// Policies or keys; see [`Directory::rules`](super::Directory::rules).
     Rules,
     /// What policies name services by.
     Names(Arc<Followed>),
@@ -28,26 +25,26 @@ pub enum Told {
 pub struct Followed {
     /// All policies and keys, where any has changed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    policies: Option<FollowedPolicies>,
+    pub(super) policies: Option<FollowedPolicies>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tagged: Vec<(DeviceId, BTreeSet<Tag>)>,
+    pub(super) tagged: Vec<(DeviceId, BTreeSet<Tag>)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    aliases: Vec<(Alias, RegisteredId)>,
+    pub(super) aliases: Vec<(Alias, RegisteredId)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    aliases_gone: Vec<Alias>,
+    pub(super) aliases_gone: Vec<Alias>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct FollowedPolicies {
-    registry: Vec<Policy>,
+pub(super) struct FollowedPolicies {
+    pub(super) registry: Vec<Policy>,
     /// Of the config file.
-    file: Vec<Policy>,
-    keys: Vec<FollowedKey>,
+    pub(super) file: Vec<Policy>,
+    pub(super) keys: Vec<FollowedKey>,
 }
 
 /// A key that lets visitors in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct FollowedKey {
+pub(super) struct FollowedKey {
     id: VisitorKeyId,
     name: VisitorKeyName,
     hash: [u8; 32],
@@ -57,14 +54,14 @@ struct FollowedKey {
 
 impl FollowedKey {
     /// `None` for one that was revoked.
-    fn of(key: &StoredKey) -> Option<Self> {
+    pub(super) fn of(key: &StoredKey) -> Option<Self> {
         let previous = key.previous.map(|(hash, until)| (hash.0, until));
         let hash = key.hash.filter(|_| key.revoked.is_none())?.0;
         Some(Self { id: key.id, name: key.name.clone(), hash, previous })
     }
 
     /// As it is kept, but for what nobody needs who lets visitors in.
-    fn into_stored(self) -> StoredKey {
+    pub(super) fn into_stored(self) -> StoredKey {
         let Self { id, name, hash, previous } = self;
         let previous = previous.map(|(hash, until)| (KeyHash(hash), until));
         let created = Timestamp::now();
@@ -84,40 +81,5 @@ impl Told {
         let names = (names != Followed::default()).then(|| Self::Names(Arc::new(names)));
         let rules = delta.added.visitors.as_ref().map(|_| Self::Rules);
         names.into_iter().chain(rules).collect()
-    }
-}
-
-impl Directory {
-    /// Tells what the processes before this one have to know, from now on.
-    pub fn told(&self) -> broadcast::Receiver<Told> {
-        self.told.subscribe()
-    }
-
-    /// All policies and keys that are in force, for another process.
-    pub fn rules(&self) -> Followed {
-        let known = self.known_policies();
-        let policies = FollowedPolicies {
-            registry: known.registry.policies.clone(),
-            file: known.file.to_vec(),
-            keys: known.registry.keys.iter().filter_map(FollowedKey::of).collect(),
-        };
-        Followed { policies: Some(policies), ..Followed::default() }
-    }
-
-    /// Holds visits to what the process that serves in this one's place has told.
-    pub fn follow(&self, followed: Followed) {
-        let Followed { policies, tagged, aliases, aliases_gone } = followed;
-        let mut concerned = Change::default();
-        if let Some(FollowedPolicies { registry, file, keys }) = policies {
-            let _in_turn = self.policies_turn();
-            let keys = keys.into_iter().map(FollowedKey::into_stored).collect();
-            let rules = VisitorRules { policies: registry, keys };
-            let policies = self.known_policies().with(rules, file.into());
-            self.write().set_policies(policies, &mut concerned);
-        }
-        self.tell(concerned);
-        let added = Tables { aliases, ..Tables::default() };
-        let named = self.write().apply(Delta { added, tagged, aliases_gone, ..Delta::default() }, None);
-        self.tell(named);
     }
 }
