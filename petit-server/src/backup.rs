@@ -5,6 +5,7 @@
 
 mod aside;
 
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use petit_engine::secret::{Fingerprint, PrivateKey};
@@ -87,7 +88,7 @@ pub struct Restored {
 /// because they lie outside of the server's folder: whoever renews them there keeps them.
 ///
 /// # Errors
-/// [`BackupError`]; nothing is left behind then.
+/// [`BackupError`]; nothing is left behind then, and a folder that was there is as it was.
 ///
 /// # Cancel safety
 /// Cancelling leaves an unfinished folder, which [`restore`] does not take for a backup.
@@ -102,15 +103,27 @@ pub async fn backup(
     if found.is_some_and(|mut entries| entries.next().is_some()) {
         return Err(BackupError::NotEmpty(to.to_owned()));
     }
+    // One that it refuses is not ours to change.
+    files::make_private_dir(to)?;
     let written = write(store, config, folder, to).await;
     if written.is_err() {
         // Otherwise the next try would be told that something is there already.
-        let _ = std::fs::remove_dir_all(to);
-        if was_there {
-            let _ = files::make_private_dir(to);
-        }
+        let _ = if was_there { empty(to) } else { std::fs::remove_dir_all(to) };
     }
     written
+}
+
+/// Takes out of a folder what was written into it.
+fn empty(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 async fn write(
@@ -119,7 +132,6 @@ async fn write(
     folder: &Folder,
     to: &Path,
 ) -> Result<Vec<PathBuf>, BackupError> {
-    files::make_private_dir(to)?;
     copy(&folder.config, &to.join(CONFIG))?;
     match files::read_secret(&folder.backup_pin())? {
         Some(pin) => files::write_private(&to.join(PIN), &pin)?,

@@ -111,6 +111,26 @@ async fn a_backup_without_the_key_or_the_config_is_none() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_folder_that_was_there_is_as_it_was_when_no_backup_comes_of_it() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let bed = Bed::new().made().await;
+    let to = bed.dir.path().join("backup");
+    for (mode, lacks) in [(0o777, None), (0o750, Some(bed.folder.key()))] {
+        std::fs::create_dir(&to).unwrap();
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(mode)).unwrap();
+        let is = || std::fs::metadata(&to).map(|found| (found.ino(), found.mode())).unwrap();
+        let before = is();
+        if let Some(lacks) = lacks {
+            std::fs::remove_file(lacks).unwrap();
+        }
+        bed.backup().await.unwrap_err();
+        assert_eq!(is(), before);
+        std::fs::remove_dir(&to).unwrap(); // it is empty
+    }
+}
+
 #[tokio::test]
 async fn certificates_that_are_named_by_absolute_paths_are_put_back() {
     let settings = "certificate = \"DIR/tls/own.crt\"\ncertificate_key = \"DIR/tls/own.key\"\ncertificates = \"DIR/more\"";
