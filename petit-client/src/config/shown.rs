@@ -85,8 +85,12 @@ pub fn settings(path: &Path, text: &str, first: &ServiceName) -> Result<Vec<Sett
                 let local = client.get("local").and_then(toml::Value::as_table);
                 let number = services.iter().position(|service| service.name.as_str() == entry)?;
                 match (local, number) {
-                    // It has a port in any case.
-                    (Some(local), 0) => local.get(if name == "target" { "port" } else { name.as_str() }),
+                    // It has a port in any case, and its `host` is a part of the target.
+                    (Some(local), 0) => match name.as_str() {
+                        "target" => local.get("port"),
+                        "tls" => local.get("tls"),
+                        _ => None,
+                    },
                     _ => {
                         let number = number - usize::from(local.is_some());
                         client.get(table)?.as_array()?.get(number)?.as_table()?.get(name)
@@ -298,7 +302,7 @@ IMPB9OK9M2cMhcXIjr2NxHcP
 
     #[test]
     fn what_the_original_wrote_is_the_files_word_too() {
-        let text = "[client]\nlogLevel = \"info\"\n[client.local]\nport = 8080\n\
+        let text = "[client]\nlogLevel = \"info\"\n[client.local]\nhost = \"10.0.0.5\"\nport = 8080\n\
                     [[client.service]]\nname = \"api\"\ntarget = \"h:1\"\nkind = \"tcp\"\n";
         let all = settings(Path::new("/c.toml"), text, &"accounts".parse().unwrap()).unwrap();
         let of = |entry: Option<&str>, name: &str| {
@@ -307,7 +311,8 @@ IMPB9OK9M2cMhcXIjr2NxHcP
             (found.said.value.clone(), found.origin)
         };
         assert_eq!(of(None, "log_level"), (json!("info"), Origin::File));
-        assert_eq!(of(Some("accounts"), "target"), (json!("127.0.0.1:8080"), Origin::File));
+        assert_eq!(of(Some("accounts"), "target"), (json!("10.0.0.5:8080"), Origin::File));
+        assert_eq!(of(Some("accounts"), "host").1, Origin::Default);
         assert_eq!(of(Some("accounts"), "name"), (json!("accounts"), Origin::Default));
         assert_eq!(of(Some("api"), "kind"), (json!("tcp"), Origin::File));
         assert_eq!(of(Some("api"), "tls"), (json!(false), Origin::Default));
