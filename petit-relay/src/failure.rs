@@ -140,6 +140,8 @@ failures! {
     Away: SERVICE_UNAVAILABLE, "client-away", Client, Retry, "The customer's client is not connected.";
     /// The client is connected but does not offer this service at the moment.
     NotOffered: SERVICE_UNAVAILABLE, "not-offered", Client, Retry, "The customer's client does not offer this service at the moment.";
+    /// The client has stopped offering this service, and the request may have started.
+    Withdrawn: SERVICE_UNAVAILABLE, "service-withdrawn", Client, Final, "The request may have started, and the customer's client offers this service no longer.";
     /// No room on the way.
     Busy: SERVICE_UNAVAILABLE, "busy", Server, Retry, "There is no room at the moment.";
     /// There was room, and others with less needed it. The request may have started.
@@ -190,6 +192,24 @@ impl Failure {
             None if outcome.was_lost() => Self::TunnelLost,
             // The agent has finished: the service closed.
             Some(ResetCode::Cancelled) | None => Self::ServiceBroke,
+        }
+    }
+}
+
+impl Failure {
+    /// What a stream's end means for the request that was on it and got no answer, behind so many bytes of earlier ones:
+    /// nobody is told to try again what may have started.
+    pub(super) fn of_unanswered(outcome: &StreamOutcome, before: u64) -> Self {
+        let failure = Self::of_stream_outcome(outcome);
+        if !failure.should_retry() || outcome.delivered().is_none_or(|delivered| delivered <= before) {
+            return failure;
+        }
+        if failure == Self::NotOffered {
+            Self::Withdrawn
+        } else if failure == Self::Busy {
+            Self::GaveWay
+        } else {
+            Self::ServiceBroke
         }
     }
 }

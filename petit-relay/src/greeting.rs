@@ -76,23 +76,24 @@ impl Greeted {
                 let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
                 ticket.settle_as_client();
                 Box::pin(session::run(shared, tls, peer, shard)).await;
+                drop(ticket);
             }
             PeerKind::Enrol => {
                 let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
                 ticket.stay_pending_to_enrol();
                 // An answer that does not arrive is asked for again.
                 Box::pin(admission.unless_evicted(enrol::run(&shared, tls, peer))).await;
+                drop(ticket);
             }
             PeerKind::Https => {
                 let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
                 if ticket.try_stay_pending_to_visit() {
                     let visitor =
                         ingress::Visitor { peer, transport: ingress::Transport::Tls { sni: self.sni }, port };
-                    Box::pin(ingress::serve_tls(shared, tls, visitor, admission)).await;
+                    Box::pin(ingress::serve_tls(shared, tls, visitor, ticket)).await;
                 }
             }
         }
-        drop(ticket);
     }
 
     /// The rest of the TLS handshake, when its turn has come. All of it is over in time, and when the room that the

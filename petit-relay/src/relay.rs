@@ -133,10 +133,7 @@ impl Relay {
                 let Some(shard) = looked.flatten() else { return };
                 let visitor = Visitor { peer, transport: Transport::Plain, port };
                 let serving = Arc::clone(&shared);
-                let serve = move |tcp| async move {
-                    ingress::serve(serving, tcp, visitor, admission).await;
-                    drop(ticket);
-                };
+                let serve = move |tcp| ingress::serve(serving, tcp, visitor, ticket);
                 shared.shards.run(&shared.tasks, shard, tcp, serve).await;
             });
         });

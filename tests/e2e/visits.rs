@@ -439,22 +439,27 @@ async fn whatever_becomes_of_visits_each_is_told_of_once_with_what_passed_and_wh
 #[tokio::test]
 async fn a_failure_behind_the_tunnel_is_told_with_its_hop_and_the_id_that_the_client_was_given() {
     let mut observed = Observed::start().await;
-    for (code, failure) in [
-        (ResetCode::ServiceRefused, Failure::ServiceDown),
-        (ResetCode::ServiceTls, Failure::ServiceTls),
-        (ResetCode::ServiceUnknown, Failure::NotOffered),
-        (ResetCode::ServiceBroke, Failure::ServiceBroke),
+    for (code, delivered, failure) in [
+        (ResetCode::ServiceRefused, 0, Failure::ServiceDown),
+        (ResetCode::ServiceTls, 0, Failure::ServiceTls),
+        (ResetCode::ServiceUnknown, 0, Failure::NotOffered),
+        (ResetCode::ServiceBroke, 0, Failure::ServiceBroke),
+        (ResetCode::NoRoom, 0, Failure::Busy),
+        // The service has seen something of the request: nobody is told to try again.
+        (ResetCode::ServiceUnknown, 1, Failure::Withdrawn),
+        (ResetCode::NoRoom, u64::MAX, Failure::GaveWay),
     ] {
         let mut session = observed.device.session().await;
         let (visitor, host) = (observed.visitor, observed.host());
         let visiting = tokio::spawn(async move { visitor.get(&host, "/").await });
         let (stream, open) = session.visited().await;
-        session.send(stream, FrameKind::Rst, &Reset { code, delivered: 0 }.encode()).await;
+        session.send(stream, FrameKind::Rst, &Reset { code, delivered }.encode()).await;
         let answer = soon("the answer", visiting).await.unwrap();
         let heard = observed.next().await;
         assert_eq!((heard.end, heard.id), (VisitEnd::Failed(failure), open.id));
         assert_eq!(heard.status, Some(answer.status.as_u16()));
         assert_eq!(answer.petit_error().as_deref(), Some(failure.code()));
+        assert_eq!(answer.json()["retry"], failure.should_retry());
         assert_eq!(heard.end.hop(), Some(failure.hop()));
         assert!(!heard.was_retried, "{heard:?}");
     }

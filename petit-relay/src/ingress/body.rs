@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::super::failure::Failure;
-use super::super::places::Slot;
+use super::super::places::{Part, Slot};
 use super::super::visit::{VisitEnd, VisitRecorder};
 use super::activity::RequestGuard;
 use super::events::EventStream;
@@ -258,7 +258,7 @@ fn next(
         place.moved();
         polled
     } else {
-        place.poll_lost(cx).map(|()| Some(Err(BodyError::GaveWay)))
+        place.poll_lost(Part::Answer, cx).map(|()| Some(Err(BodyError::GaveWay)))
     }
 }
 

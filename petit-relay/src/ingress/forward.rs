@@ -18,23 +18,24 @@ use petit_engine::limits;
 use petit_engine::mux::{Stream, StreamOutcome};
 use petit_engine::proto::RequestId;
 use petit_engine::proto::frame::Purpose;
-use petit_engine::timer::LazyTimer;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::super::RelayShared;
 use super::super::failure::Failure;
-use super::super::places::{Claim, Place, Slot};
+use super::super::places::{Claim, Part, Place, Slot};
 use super::super::policed::Policed;
 use super::super::upstream::Upstream;
 use super::super::visit::{Visit, VisitEnd};
 use super::body::{AnswerBody, AnswerKind, Arrived, Source};
+use super::connection::Connection;
 use super::events::EventStream;
 use super::head;
 use super::http1::{Exchange, KeptStream, RestOfUpload, Sending, Trouble};
 use super::pool::{self, Lease, Repeatable};
-use super::upload::{Limits, Streaming, VisitorBody};
-use super::visitor::{Visitor, canonical};
+use super::shared_upload::SharedUpload;
+use super::upload::{Limits, Streaming, UploadOver, VisitorBody};
+use super::visitor::canonical;
 
 /// Where a request goes, and for whom.
 pub(super) struct RequestContext<'a> {
@@ -43,15 +44,18 @@ pub(super) struct RequestContext<'a> {
     pub(super) upstream: &'a Upstream,
     /// What the service's policy has said, where there is one.
     pub(super) policed: Option<&'a Arc<Policed>>,
-    /// The far end of the visitor's connection.
-    pub(super) peer: SocketAddr,
+    /// The visitor's connection.
+    pub(super) connection: &'a Connection,
     /// The host that the visitor asked for, without port.
     pub(super) host: &'a str,
-    /// What ends the wait for an answer; `None` when others are waited for at the same time.
-    pub(super) timer: Option<&'a Mutex<LazyTimer>>,
 }
 
 impl RequestContext<'_> {
+    /// The far end of the visitor's connection.
+    fn peer(&self) -> SocketAddr {
+        self.connection.visitor.peer
+    }
+
     /// Opens a stream to the service.
     pub(super) fn open(&self) -> Result<Stream, Failure> {
         Ok(self.upstream.open(Purpose::Visit, self.visit.id, self.visit.visitor)?)
@@ -83,7 +87,7 @@ impl RequestContext<'_> {
         let id = self.visit.id;
         let span = tracing::debug_span!(parent: None, "stream", %id, service = %self.visit.route.id);
         tokio::spawn(carrying.instrument(span));
-        let connection = pool::SharedConnection::new(sender, outcome, id, self.peer);
+        let connection = pool::SharedConnection::new(sender, outcome, id, self.peer());
         self.upstream.pool().keep_shared(self.upstream.number(), &connection);
         Ok(connection)
     }
@@ -110,7 +114,8 @@ impl RequestContext<'_> {
     }
 
     /// What the service is told of the visitor.
-    pub(super) fn forwarding(&self, visitor: &Visitor) -> head::Forwarding<'_> {
+    pub(super) fn forwarding(&self) -> head::Forwarding<'_> {
+        let visitor = &self.connection.visitor;
         let peer = canonical(visitor.peer).ip();
         head::Forwarding {
             peer,
@@ -142,7 +147,31 @@ struct Answered {
     response: Response<()>,
     body: Arrived,
     /// Its own body is not over yet.
-    upload: Option<RestOfUpload>,
+    upload: Option<UploadBehind>,
+}
+
+/// An upload that is not over when its answer begins. The visit keeps its place for as long: whoever is answered early
+/// has not done yet.
+enum UploadBehind {
+    /// Sent by a task of ours.
+    Http1(RestOfUpload),
+    /// Sent by hyper.
+    Shared(SharedUpload),
+}
+
+impl UploadBehind {
+    /// Lets it go on, in a task of the relay's, and keep its place meanwhile.
+    fn go_on(self, context: &RequestContext<'_>, slot: Arc<Slot>) {
+        let idle = context.shared.config.limits.idle;
+        let rest = async move {
+            match self {
+                Self::Http1(upload) => upload.send(slot.place()).await,
+                Self::Shared(upload) => upload.until_over(slot.place(), idle).await,
+            }
+            drop(slot);
+        };
+        context.shared.tasks.spawn(rest.in_current_span());
+    }
 }
 
 /// A request that got no answer.
@@ -163,7 +192,6 @@ pub(super) async fn forward(
     context: &RequestContext<'_>,
     request: Request<Incoming>,
     checked: &head::Request,
-    visitor: &Visitor,
     slot: Slot,
 ) -> Result<Response<AnswerBody>, Failure> {
     let options = context.upstream.options();
@@ -174,9 +202,9 @@ pub(super) async fn forward(
     let job = Job { context, place: Arc::clone(slot.place()), is_grpc };
     let version = request.version();
     let Answered { response, body: source, upload } = if options.h2 {
-        job.over_h2(head::to_service(request, checked, &context.forwarding(visitor))).await?
+        job.over_h2(head::to_service(request, checked, &context.forwarding())).await?
     } else {
-        job.over_h1(request, checked, visitor).await?
+        job.over_h1(request, checked).await?
     };
     job.place.answered();
     let recorder = &context.visit.recorder;
@@ -186,7 +214,7 @@ pub(super) async fn forward(
     let body = match source {
         Arrived::Whole(body) => {
             if let Some(upload) = upload {
-                upload.go_on(&context.shared.tasks, Arc::new(slot));
+                upload.go_on(context, Arc::new(slot));
             }
             recorder.add_down(body.len());
             recorder.ends(VisitEnd::Whole);
@@ -200,7 +228,7 @@ pub(super) async fn forward(
             };
             let slot = Arc::new(slot);
             if let Some(upload) = upload {
-                upload.go_on(&context.shared.tasks, Arc::clone(&slot));
+                upload.go_on(context, Arc::clone(&slot));
             }
             AnswerBody::service(source, slot, recorder.clone(), idle, kind)
         }
@@ -259,10 +287,9 @@ impl Job<'_> {
         &self,
         request: Request<Incoming>,
         checked: &head::Request,
-        visitor: &Visitor,
     ) -> Result<Answered, Failure> {
         let (parts, body) = request.into_parts();
-        let forwarding = self.context.forwarding(visitor);
+        let forwarding = self.context.forwarding();
         let coding = Coding::of(&parts.headers);
         let is_head = parts.method == Method::HEAD;
         if body.is_end_stream() {
@@ -314,7 +341,7 @@ impl Job<'_> {
         match self.first_byte(poll_fn(|cx| exchange.poll_head(cx))).await {
             Waited::Answered(Ok((head, rest))) => {
                 let (response, body, upload) = exchange.answer(head, rest);
-                Ok(Answered { response, body: body.into(), upload })
+                Ok(Answered { response, body: body.into(), upload: upload.map(UploadBehind::Http1) })
             }
             Waited::Answered(Err(trouble)) => {
                 let fault = matches!(trouble, Trouble::Body).then_some(Failure::BadRequest);
@@ -332,23 +359,31 @@ impl Job<'_> {
     async fn over_h2(&self, request: Request<Incoming>) -> Result<Answered, Failure> {
         let (parts, body) = request.into_parts();
         if !body.is_end_stream() {
-            let request = Request::from_parts(parts, VisitorBody::Streaming(self.streaming(body)));
-            return self.send_h2(request, true).await.map_err(|refused| refused.failure);
+            let mut body = self.streaming(body);
+            let over = body.over();
+            let request = Request::from_parts(parts, VisitorBody::Streaming(body));
+            return self.send_h2(request, Some(over), true).await.map_err(|refused| refused.failure);
         }
         // As over HTTP/1.1.
         let again = parts.clone();
-        match self.send_h2(Request::from_parts(parts, VisitorBody::Empty), true).await {
+        match self.send_h2(Request::from_parts(parts, VisitorBody::Empty), None, true).await {
             Err(refused) if refused.never_started => {
                 tracing::debug!("a shared connection was gone; the request goes out on a new one");
                 self.context.visit.recorder.retried();
                 let request = Request::from_parts(again, VisitorBody::Empty);
-                self.send_h2(request, false).await.map_err(|refused| refused.failure)
+                self.send_h2(request, None, false).await.map_err(|refused| refused.failure)
             }
             other => other.map_err(|refused| refused.failure),
         }
     }
 
-    async fn send_h2(&self, mut request: Request<VisitorBody>, may_reuse: bool) -> Result<Answered, Refused> {
+    /// `over` says when the request's body is.
+    async fn send_h2(
+        &self,
+        mut request: Request<VisitorBody>,
+        over: Option<UploadOver>,
+        may_reuse: bool,
+    ) -> Result<Answered, Refused> {
         let context = self.context;
         let is_head = request.method() == Method::HEAD;
         // Of HTTP/2 the host is a part of the target.
@@ -359,7 +394,7 @@ impl Job<'_> {
         *request.uri_mut() = uri.map_err(|_| Refused::for_good(Failure::BadRequest))?;
         *request.version_mut() = Version::HTTP_2;
         let kept =
-            context.upstream.pool().share(context.upstream.number(), context.peer).filter(|_| may_reuse);
+            context.upstream.pool().share(context.upstream.number(), context.peer()).filter(|_| may_reuse);
         let was_kept = kept.is_some();
         let mut connection = match kept {
             Some(connection) => {
@@ -383,7 +418,10 @@ impl Job<'_> {
                 } else {
                     Arrived::Streaming(Source::Hyper { body, lease: Lease::Shared(place) })
                 };
-                Ok(Answered { response: Response::from_parts(parts, ()), body: arrived, upload: None })
+                let upload = over
+                    .and_then(UploadOver::unless_over)
+                    .map(|over| UploadBehind::Shared(SharedUpload::new(over, connection)));
+                Ok(Answered { response: Response::from_parts(parts, ()), body: arrived, upload })
             }
             Waited::Answered(Err(error)) => {
                 let invalid = error.is_parse() || is_no_http2(&error);
@@ -415,7 +453,11 @@ impl Job<'_> {
         }
         let delivered = outcome.delivered().unwrap_or_else(|| outcome.written());
         let never_started = kept.is_some_and(|before| delivered <= before);
-        let failure = if invalid { Failure::ServiceInvalid } else { Failure::of_stream_outcome(outcome) };
+        let failure = if invalid {
+            Failure::ServiceInvalid
+        } else {
+            Failure::of_unanswered(outcome, kept.unwrap_or_default())
+        };
         Refused { failure, never_started }
     }
 
@@ -439,7 +481,7 @@ pub(super) async fn first_byte<T>(
     answer: impl Future<Output = T>,
 ) -> Waited<T> {
     let (mut answer, own) = (pin!(answer), Mutex::default());
-    let timer = context.timer.unwrap_or(&own);
+    let timer = context.connection.activity.timer().unwrap_or(&own);
     let limit = context.answer_within();
     let mut deadline = Instant::now() + limit;
     let mut seen = place.bytes();
@@ -447,7 +489,7 @@ pub(super) async fn first_byte<T>(
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(Waited::Answered(answer));
         }
-        if place.poll_lost(cx).is_ready() {
+        if place.poll_lost(Part::Answer, cx).is_ready() {
             return Poll::Ready(Waited::InVain(Failure::GaveWay));
         }
         let mut timer = timer.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,6 +8,7 @@ mod activity;
 mod answer;
 mod body;
 mod closing;
+mod connection;
 mod events;
 mod explained;
 mod forward;
@@ -18,6 +19,7 @@ mod http1;
 mod on_wake;
 mod pace;
 mod pool;
+mod shared_upload;
 mod upgrade;
 mod upload;
 mod visitor;
@@ -49,6 +51,7 @@ use tokio_rustls::server::TlsStream;
 use self::activity::{Activity, Over};
 pub(super) use self::body::AnswerBody;
 use self::closing::Closing;
+use self::connection::Connection;
 use self::explained::Explained;
 use self::h2_flood::Spoken;
 pub use self::head::fuzz as fuzz_head;
@@ -56,7 +59,7 @@ use self::on_wake::OnWake;
 use self::pace::{Breakable, Paced};
 pub(super) use self::pool::StreamPool;
 pub(super) use self::visitor::{Transport, Visitor, canonical};
-use super::admission::Admission;
+use super::admission::Ticket;
 use super::failure::Failure;
 use super::front_probe::{ANSWER_FIELD, TOKEN_FIELD};
 use super::policy::PresentedKey;
@@ -64,43 +67,40 @@ use super::route::decide;
 use super::visit::{Asked, Protocol, Visit, VisitEnd};
 use super::{RelayShared, invite_page};
 
-/// A visitor's connection.
-struct Connection {
-    visitor: Visitor,
-    admission: Arc<Admission>,
-    activity: Arc<Activity>,
-}
-
-impl Connection {
-    fn new(visitor: Visitor, admission: Arc<Admission>) -> Self {
-        Self { visitor, admission, activity: Arc::default() }
-    }
-}
-
 /// Serves one connection of an HTTPS visitor to its end.
 pub(super) async fn serve_tls(
     shared: Arc<RelayShared>,
     tls: TlsStream<TcpStream>,
     visitor: Visitor,
-    admission: Arc<Admission>,
+    ticket: Ticket,
 ) {
     let agreed = tls.get_ref().1.alpn_protocol().and_then(Spoken::agreed);
-    serve_io(shared, tls, Connection::new(visitor, admission), agreed).await;
+    serve_io(shared, tls, Connection::new(visitor, ticket), agreed).await;
 }
 
 /// Serves one connection of a visitor in the clear to its end.
-pub(super) async fn serve(
-    shared: Arc<RelayShared>,
-    tcp: TcpStream,
-    visitor: Visitor,
-    admission: Arc<Admission>,
-) {
-    serve_io(shared, tcp, Connection::new(visitor, admission), None).await;
+pub(super) async fn serve(shared: Arc<RelayShared>, tcp: TcpStream, visitor: Visitor, ticket: Ticket) {
+    serve_io(shared, tcp, Connection::new(visitor, ticket), None).await;
 }
 
 /// Serves one visitor's connection to its end; `agreed` is the version that it has to be in.
 async fn serve_io<IO>(shared: Arc<RelayShared>, io: IO, connection: Connection, agreed: Option<Spoken>)
 where
+    IO: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
+{
+    let connection = Arc::new(connection);
+    carry_requests(shared, io, &connection, agreed).await;
+    // A request of HTTP/2 may outlive its connection for a moment, and does not count as one.
+    drop(connection.take_ticket());
+}
+
+/// Answers the requests of one connection until it ends, or has become a WebSocket.
+async fn carry_requests<IO>(
+    shared: Arc<RelayShared>,
+    io: IO,
+    connection: &Arc<Connection>,
+    agreed: Option<Spoken>,
+) where
     IO: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
 {
     let (leaving, explaining) = (Arc::clone(&shared), Arc::clone(&shared));
@@ -109,7 +109,7 @@ where
     let speaks_for_many = shared.places.visitor(peer.ip()).is_none();
     let idle = if speaks_for_many { limits::PROXY_IDLE } else { limits::VISITOR_IDLE };
     let (activity, admission) = (Arc::clone(&connection.activity), Arc::clone(&connection.admission));
-    let connection = Arc::new(connection);
+    let connection = Arc::clone(connection);
     let service = service_fn(move |request: Request<Incoming>| {
         let activity = &connection.activity;
         let under_way = Activity::enter(activity);
@@ -338,11 +338,10 @@ async fn carry(
         visit,
         upstream: &upstream,
         policed: policed.as_ref(),
-        peer: connection.visitor.peer,
+        connection,
         host: checked.host.name(),
-        timer: connection.activity.timer(),
     };
-    let result = pass_on(&context, request, checked, &connection.visitor).await;
+    let result = pass_on(&context, request, checked).await;
     result.map_err(|failure| {
         if matches!(failure, Failure::Busy | Failure::TooMany) {
             shared.places.refused();
@@ -369,17 +368,15 @@ async fn pass_on(
     context: &forward::RequestContext<'_>,
     request: Request<Incoming>,
     checked: &head::Request,
-    visitor: &Visitor,
 ) -> Result<Response<AnswerBody>, Failure> {
     let claim = context.claim(!request.body().is_end_stream());
     let mut slot = context.shared.place(&context.upstream.rooms().visits, claim).await?;
     slot.hold(context.policed.cloned());
     context.visit.recorder.placed();
     if checked.websocket {
-        upgrade::websocket(context, head::to_service(request, checked, &context.forwarding(visitor)), slot)
-            .await
+        upgrade::websocket(context, head::to_service(request, checked, &context.forwarding()), slot).await
     } else {
-        forward::forward(context, request, checked, visitor, slot).await
+        forward::forward(context, request, checked, slot).await
     }
 }
 

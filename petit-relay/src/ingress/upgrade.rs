@@ -40,7 +40,8 @@ pub(super) async fn websocket(
     let room = context.upstream.rooms().websockets.as_ref().ok_or(Failure::NotHttp)?;
     let mut socket = tokio::select! {
         entered = room.enter(context.claim(false)) => entered?,
-        () = slot.place().lost() => return Err(Failure::GaveWay),
+        // No stream has been opened: the service knows nothing of it.
+        () = slot.place().lost() => return Err(Failure::Busy),
     };
     socket.hold(context.policed.cloned());
     let stream = context.open()?;
@@ -67,7 +68,7 @@ pub(super) async fn websocket(
     let mut response = match waited {
         Waited::Answered(Ok(response)) => response,
         Waited::Answered(Err(error)) if error.is_parse() => return Err(Failure::ServiceInvalid),
-        Waited::Answered(Err(_)) => return Err(Failure::of_stream_outcome(&outcome)),
+        Waited::Answered(Err(_)) => return Err(Failure::of_unanswered(&outcome, 0)),
         Waited::InVain(failure) => return Err(failure),
     };
     let (idle, recorder) = (context.shared.config.limits.idle, context.visit.recorder.clone());
@@ -91,6 +92,8 @@ pub(super) async fn websocket(
     socket.place().answered();
     let service = hyper::upgrade::on(&mut response);
     let (shared, goodbye) = (Arc::clone(context.shared), context.goodbye());
+    // For hyper the connection is over now; it goes on to count as one.
+    let ticket = context.connection.take_ticket();
     let joined = async move {
         let visitor = async { visitor.await.map_err(|_| VisitEnd::VisitorLeft) };
         let broken = || VisitEnd::Failed(Failure::of_stream_outcome(&outcome));
@@ -103,6 +106,7 @@ pub(super) async fn websocket(
             }
             Err(end) => recorder.ends(end),
         }
+        drop(ticket);
     };
     context.shared.tasks.spawn(joined.in_current_span());
     let (parts, _) = response.into_parts();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::oneshot;
 
 use super::super::failure::Failure;
 use super::super::places::Place;
@@ -81,6 +82,18 @@ pub(crate) struct Streaming {
     enforced: Option<EnforcedBody>,
     counted: Option<Box<BodyCount>>,
     trailers: bool,
+    /// Says by being dropped that this is over.
+    over: Option<oneshot::Sender<()>>,
+}
+
+/// Says when a visitor's body is over, or given up.
+pub(super) struct UploadOver(pub(super) oneshot::Receiver<()>);
+
+impl UploadOver {
+    /// This, unless it is.
+    pub(super) fn unless_over(mut self) -> Option<Self> {
+        matches!(self.0.try_recv(), Err(oneshot::error::TryRecvError::Empty)).then_some(self)
+    }
 }
 
 impl Streaming {
@@ -106,17 +119,28 @@ impl Streaming {
             enforced,
             counted,
             trailers: is_grpc,
+            over: None,
         })
     }
 
+    /// What says when it is over.
+    pub(super) fn over(&mut self) -> UploadOver {
+        let (over, hears) = oneshot::channel();
+        self.over = Some(over);
+        UploadOver(hears)
+    }
+
     /// Takes note of why there is no more of it.
-    fn give_up(&self, error: BodyError) -> BodyError {
+    pub(super) fn give_up(&self, error: BodyError) -> BodyError {
         self.place.set_fault(failure(&error));
         error
     }
 
     /// The next piece.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.place.is_lost() {
+            return Poll::Ready(Some(Err(self.give_up(BodyError::GaveWay))));
+        }
         loop {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(frame) => frame,

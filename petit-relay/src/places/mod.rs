@@ -53,7 +53,7 @@ use petit_engine::proto::rate::Rate;
 use self::counters::Counters;
 pub(super) use self::member::Claim;
 use self::place::Clock;
-pub(super) use self::place::Place;
+pub(super) use self::place::{Part, Place};
 use self::pool::PlacePool;
 pub(super) use self::room::{Room, Slot};
 pub use self::shortage::{Holder, PlaceCounts, Scarce, Shortage};

@@ -45,8 +45,24 @@ pub(crate) struct Place {
     moved: AtomicU32,
     /// It belongs to somebody else now.
     lost: AtomicBool,
-    /// Whom to wake then.
-    waker: Mutex<Option<Waker>>,
+    /// Whom to wake then: whoever waits for the answer or carries it, and whoever carries an upload that goes on behind it.
+    wakers: Mutex<Wakers>,
+}
+
+/// Whom to wake, for each [`Part`].
+#[derive(Debug, Default)]
+struct Wakers {
+    answer: Option<Waker>,
+    upload: Option<Waker>,
+}
+
+/// A part of a visit that waits for the loss of its place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    /// Whoever waits for the answer, or carries it. A raw TCP connection and a WebSocket have this one alone.
+    Answer,
+    /// Whoever carries an upload that is not over when its answer has begun.
+    Upload,
 }
 
 impl Place {
@@ -64,7 +80,7 @@ impl Place {
             fault: Mutex::new(None),
             moved: AtomicU32::new(0),
             lost: AtomicBool::new(false),
-            waker: Mutex::new(None),
+            wakers: Mutex::default(),
         }
     }
 
@@ -135,22 +151,24 @@ impl Place {
     /// The place is somebody else's from now on, and its visit is to end.
     pub(super) fn lose(&self) {
         self.lost.store(true, Ordering::SeqCst);
-        let waker = self.waker().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        let wakers = std::mem::take(&mut *self.wakers());
+        [wakers.answer, wakers.upload].into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Ready when the place was given to somebody else.
-    pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_lost(&self, part: Part, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_lost() {
             return Poll::Ready(());
         }
-        let mut waker = self.waker();
+        let mut wakers = self.wakers();
+        let waker = match part {
+            Part::Answer => &mut wakers.answer,
+            Part::Upload => &mut wakers.upload,
+        };
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
         }
-        drop(waker);
+        drop(wakers);
         if self.is_lost() { Poll::Ready(()) } else { Poll::Pending }
     }
 
@@ -159,7 +177,7 @@ impl Place {
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn lost(&self) {
-        std::future::poll_fn(|cx| self.poll_lost(cx)).await;
+        std::future::poll_fn(|cx| self.poll_lost(Part::Answer, cx)).await;
     }
 
     /// True when the place was given to somebody else.
@@ -167,7 +185,7 @@ impl Place {
         self.lost.load(Ordering::SeqCst)
     }
 
-    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wakers(&self) -> MutexGuard<'_, Wakers> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,6 +5,7 @@ mod autobahn;
 mod broken;
 mod curl;
 mod database;
+mod early;
 pub(crate) mod events;
 mod grpc;
 mod grpc_python;

@@ -290,6 +290,30 @@ async fn a_service_that_does_not_become_a_websocket_is_named() {
 }
 
 #[tokio::test]
+async fn a_websocket_counts_as_a_connection_for_as_long_as_it_is_one() {
+    let bed = Bed::start().await;
+    let service = Service::http("ws").await;
+    let client = bed.client(&service).await;
+    let connections = || bed.server.relay.counts().connections;
+    let before = connections();
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        let mut socket = socket(bed.visitor().tcp().await, &host(&client.id()), "/ws").await;
+        socket.send(Message::text("here")).await.unwrap();
+        assert_eq!(soon("an echo", socket.next()).await.unwrap().unwrap(), Message::text("here"));
+        sockets.push(socket);
+    }
+    assert_eq!(connections(), before + 3);
+    drop(sockets);
+    let ended = async {
+        while connections() > before {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    soon("the end of the WebSockets", ended).await;
+}
+
+#[tokio::test]
 async fn a_visitor_who_vanishes_is_given_up_and_one_who_pings_is_not() {
     use std::time::Duration;
     let row = row!(

@@ -18,12 +18,10 @@ use hyper::body::{Frame, SizeHint};
 use petit_engine::http::{AnswerHead, AnswerReader, Framing, Invalid, Next};
 use petit_engine::limits;
 use petit_engine::mux::Stream;
-use tokio_util::task::TaskTracker;
-use tracing::Instrument;
 
 pub(super) use self::sending::Sending;
 use super::super::failure::Failure;
-use super::super::places::Slot;
+use super::super::places::{Part, Place};
 use super::super::upstream::Upstream;
 use super::upload::BodyError;
 
@@ -121,18 +119,16 @@ pub(super) struct RestOfUpload {
 }
 
 impl RestOfUpload {
-    /// Sends it among `tasks`. The visit keeps its place for as long: whoever is answered early has not done yet.
-    pub(super) fn go_on(self, tasks: &TaskTracker, slot: Arc<Slot>) {
-        let rest = async move {
-            self.send().await;
-            drop(slot);
-        };
-        tasks.spawn(rest.in_current_span());
-    }
-
-    async fn send(mut self) {
-        let sent = poll_fn(|cx| self.sending.poll(cx, &self.stream)).await;
-        match sent {
+    /// Sends it, for as long as it has its place.
+    pub(super) async fn send(mut self, place: &Place) {
+        let sent = poll_fn(|cx| {
+            // Here as well as in the body: a service that takes nothing is not waited for either.
+            if place.poll_lost(Part::Upload, cx).is_ready() {
+                return Poll::Ready(Err(self.sending.give_way()));
+            }
+            self.sending.poll(cx, &self.stream)
+        });
+        match sent.await {
             // The answer is over, so this is the end of the stream. Who lets go of it now says that nothing more is read
             // from it, which ends it at the agent before the service has what is on its way there.
             Ok(true) if self.ends.reached(SENT) => {

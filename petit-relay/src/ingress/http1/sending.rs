@@ -19,6 +19,11 @@ impl Sending {
         Self { body, coding }
     }
 
+    /// Its place was given to somebody else, and no more of it is sent.
+    pub(super) fn give_way(&self) -> BodyError {
+        self.body.give_up(BodyError::GaveWay)
+    }
+
     /// Passes on what has come and finds room. True when all was sent, false when the service takes no more.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, stream: &Stream) -> Poll<Result<bool, BodyError>> {
         loop {
