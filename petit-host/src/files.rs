@@ -132,9 +132,7 @@ pub fn write_keeping_rights(path: &Path, content: &[u8]) -> Result<(), FileError
 fn write_whole(path: &Path, content: &[u8], rights: Rights, links: Links) -> Result<(), FileError> {
     let target = fs::canonicalize(path).ok().filter(|_| links == Links::Followed);
     let path = target.as_deref().unwrap_or(path);
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let temporary = dir.join(format!(".{name}.{}.new", std::process::id()));
+    let (dir, temporary) = (folder_of(path), temporary(path));
     let result = (|| {
         let mut file = create(&temporary)?;
         set_rights(&file, path, rights)?;
@@ -147,6 +145,63 @@ fn write_whole(path: &Path, content: &[u8], rights: Rights, links: Links) -> Res
         let _ = fs::remove_file(&temporary);
         failed("write", path)(error)
     })
+}
+
+/// As [`write_private`], for what is not in memory whole: it is written piece by piece, and takes its place when it is
+/// [finished](Self::finish). Dropped before that, it leaves nothing.
+#[derive(Debug)]
+pub struct PrivateFile {
+    file: io::BufWriter<File>,
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl PrivateFile {
+    /// Begins it.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn begin(path: &Path) -> Result<Self, FileError> {
+        let temporary = temporary(path);
+        let file = create(&temporary).map_err(failed("write", path))?;
+        let this = Self { file: io::BufWriter::new(file), temporary, path: path.to_owned() };
+        set_rights(this.file.get_ref(), path, Rights::Private).map_err(failed("write", path))?;
+        Ok(this)
+    }
+
+    /// Writes a line.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn line(&mut self, line: &str) -> Result<(), FileError> {
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.write_all(b"\n"));
+        written.map_err(failed("write", &self.path))
+    }
+
+    /// Puts it in its place, on disk.
+    ///
+    /// # Errors
+    /// [`FileError::Io`]; what was there is untouched then.
+    pub fn finish(mut self) -> Result<(), FileError> {
+        let written = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+        let placed = written.and_then(|()| fs::rename(&self.temporary, &self.path));
+        placed.and_then(|()| sync_dir(folder_of(&self.path))).map_err(failed("write", &self.path))
+    }
+}
+
+impl Drop for PrivateFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.temporary); // not there when it was finished
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    folder_of(path).join(format!(".{name}.{}.new", std::process::id()))
 }
 
 /// Flushes a folder to disk: a file that was made, renamed or removed in it is so after a power cut only then.

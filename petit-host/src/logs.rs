@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, reload};
 
-pub use self::reading::{Follow, tail};
+pub use self::reading::{Follow, each_line, tail};
 pub use self::rotating::{FILE_BYTES, FILES, RotatingFile};
 
 /// What the targets of our own crates begin with.

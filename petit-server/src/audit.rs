@@ -3,7 +3,7 @@
 
 use petit_engine::secret::Fingerprint;
 
-use crate::registry::{CHANGES_KEPT, Change, ChangeHash, Head, SUPERSEDED, SignedFor, SignedHead};
+use crate::registry::{CHANGES_KEPT, Change, ChangeHash, Head, SUPERSEDED, SignedFor, SignedHead, Timestamp};
 
 /// Why a log is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +63,8 @@ pub struct Verified {
     pub head: Head,
     /// Signed heads that it agrees with.
     pub signed: usize,
-    /// Signed heads of before a backup was put back, to which nothing can be compared any more.
+    /// Signed heads of before a backup was put back, or of before all that is kept, to which nothing can be compared any
+    /// more.
     pub superseded: usize,
 }
 
@@ -82,8 +83,8 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Of a log that was trimmed to a checkpoint, or never was. Of `heads`, those count that one of `keys` has signed and
-    /// that the log still reaches back to.
+    /// Of a log that was trimmed to a checkpoint, or never was, looked at `now`. Of `heads`, those count that one of `keys`
+    /// has signed and that the log still reaches back to.
     ///
     /// # Errors
     /// [`AuditFault::Checkpoint`].
@@ -91,6 +92,7 @@ impl Verifier {
         checkpoint: Option<&SignedHead>,
         heads: Vec<SignedHead>,
         keys: &[Fingerprint],
+        now: Timestamp,
     ) -> Result<Self, AuditFault> {
         let head = match checkpoint {
             None => Head { version: 0, hash: ChangeHash::NONE },
@@ -101,18 +103,20 @@ impl Verifier {
             }
         };
         // What was signed before is of changes that have gone: of this log, or of one before a backup was put back, which
-        // may have gone further. The change that would say so has gone, too.
-        let since = checkpoint.map(|signed| signed.at - CHANGES_KEPT);
+        // may have gone further. The change that would say so has gone, too. By a clock that was ahead when the log was
+        // trimmed, whatever is signed for a long time would be of before.
+        let since = checkpoint.map(|signed| signed.at.min(now) - CHANGES_KEPT);
         let mut signed = heads;
         signed.retain(|signed| {
-            signed.head.version >= head.version
-                && since.is_none_or(|since| signed.at >= since)
-                && signed.is_signed(SignedFor::Standing, keys)
+            signed.head.version >= head.version && signed.is_signed(SignedFor::Standing, keys)
         });
         signed.sort_by_key(|signed| signed.head.version);
         signed.dedup_by(|one, other| one.head == other.head && one.at == other.at);
+        let all = signed.len();
+        signed.retain(|signed| since.is_none_or(|since| signed.at >= since));
+        let superseded = all - signed.len();
         let keys = keys.to_vec();
-        let mut verifier = Self { head, first: None, signed, agreed: 0, superseded: 0, keys };
+        let mut verifier = Self { head, first: None, signed, agreed: 0, superseded, keys };
         verifier.compare()?;
         Ok(verifier)
     }
@@ -192,14 +196,11 @@ pub fn check_heads(heads: &[SignedHead], keys: &[Fingerprint]) -> Result<(), Aud
     }
 }
 
-/// The signed heads in a log file's lines, in their order.
-pub fn heads_in(lines: &[String]) -> Vec<SignedHead> {
-    let head = |line: &String| {
-        let text = line.get(line.find(SignedFor::Standing.prefix())?..)?;
-        let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')));
-        text.get(..end.unwrap_or(text.len()))?.parse().ok()
-    };
-    lines.iter().filter_map(head).collect()
+/// The signed head in a log file's line, if there is one.
+pub fn head_in(line: &str) -> Option<SignedHead> {
+    let text = line.get(line.find(SignedFor::Standing.prefix())?..)?;
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')));
+    text.get(..end.unwrap_or(text.len()))?.parse().ok()
 }
 
 #[cfg(test)]

@@ -24,7 +24,19 @@ fn verify(
     log: &[Change],
     (heads, key): (&[SignedHead], &PrivateKey),
 ) -> Result<Verified, AuditFault> {
-    let mut verifier = Verifier::new(checkpoint, heads.to_vec(), &[key.public().fingerprint()])?;
+    verify_at(LATER, checkpoint, log, (heads, key))
+}
+
+/// After all that is in these tests.
+const LATER: Timestamp = Timestamp(4_000_000_000);
+
+fn verify_at(
+    now: Timestamp,
+    checkpoint: Option<&SignedHead>,
+    log: &[Change],
+    (heads, key): (&[SignedHead], &PrivateKey),
+) -> Result<Verified, AuditFault> {
+    let mut verifier = Verifier::new(checkpoint, heads.to_vec(), &[key.public().fingerprint()], now)?;
     log.iter().try_for_each(|change| verifier.add(change))?;
     verifier.finish(log.last().map_or(Head { version: 0, hash: ChangeHash::NONE }, Change::head))
 }
@@ -175,7 +187,7 @@ fn a_signed_head_is_found_in_a_line_of_the_log_and_is_what_it_was() {
         format!("{head}"),
         "head=petit-head-1.3.nonsense".to_owned(),
     ];
-    let found = heads_in(&lines);
+    let found: Vec<SignedHead> = lines.iter().filter_map(|line| head_in(line)).collect();
     assert!(found.len() == 2 && found.iter().all(|found| *found == head), "{found:?}");
     assert!(found[0].is_signed(SignedFor::Standing, &[key.public().fingerprint()]));
 }
@@ -216,9 +228,31 @@ fn heads_of_a_line_that_ended_before_all_that_is_kept_are_not_missed() {
     // that is kept.
     let trimmed = head(&line[3], begin + 425 * day, SignedFor::Checkpoint);
     let found = verify(Some(&trimmed), &line[4..], (&heads, &key)).unwrap();
-    assert_eq!((found.first, found.signed), (Some(5), 1));
+    assert_eq!((found.first, found.signed, found.superseded), (Some(5), 1, 1));
     // What was signed of something that is kept is missed as ever.
     let young = head(&whole[4], begin + 26 * day, SignedFor::Standing);
     let found = verify(Some(&trimmed), &line[4..], (&[young], &key)).unwrap_err();
     assert!(matches!(found, AuditFault::Rewritten { version: 5, .. }), "{found:?}");
+}
+
+#[test]
+fn a_clock_that_was_ahead_when_the_log_was_trimmed_hides_no_end_that_was_cut_off() {
+    let key = PrivateKey::generate().unwrap();
+    let day = 24 * 60 * 60;
+    let whole = log(5);
+    let begin = whole[0].at.0;
+    let trimmed =
+        SignedHead::sign(SignedFor::Checkpoint, whole[1].head(), Timestamp(begin + 2 * 365 * day), &key);
+    let trimmed = trimmed.unwrap();
+    let head =
+        SignedHead::sign(SignedFor::Standing, whole[4].head(), Timestamp(begin + 9 * day), &key).unwrap();
+    let at = |days: i64, log: &[Change]| {
+        let now = Timestamp(begin + days * day);
+        verify_at(now, Some(&trimmed), log, (std::slice::from_ref(&head), &key))
+    };
+    assert_eq!(at(10, &whole[2..]).unwrap().signed, 1);
+    let cut = at(10, &whole[2..4]).unwrap_err();
+    assert!(matches!(cut, AuditFault::Cut { last: 4, signed: 5, .. }), "{cut:?}");
+    // When that clock was right after all it cannot be told from a line of before; that it is left out is said.
+    assert_eq!(at(900, &whole[2..4]).unwrap().superseded, 1);
 }

@@ -7,7 +7,7 @@ use petit_host::cli::Failure;
 use petit_host::control::client::{CallError, Client};
 use petit_host::control::{Handler, Reply, Request};
 use petit_server::admin::{Admin, InviteTerms};
-use petit_server::api::{ApiRequest, AskError};
+use petit_server::api::{ApiRequest, AskError, Ping};
 use petit_server::folder::Folder;
 use petit_server::server::{Offline, ServerStartError, tunnel_address};
 use serde::Deserialize;
@@ -57,11 +57,24 @@ impl<'a> AdminAccess<'a> {
     pub(crate) async fn ask<R: ApiRequest>(&self, request: &R) -> Result<R::Answer, Failure> {
         match self.running.ask_if_running(request).await? {
             Some(answer) => Ok(answer),
-            None => self.offline(request).await,
+            None => {
+                let offline = self.offline().await?;
+                let answer = offline.ask(request).await;
+                offline.close().await;
+                answer
+            }
         }
     }
 
-    async fn offline<R: ApiRequest>(&self, request: &R) -> Result<R::Answer, Failure> {
+    /// Whoever answers many requests, one after the other: while no server runs, the registry is opened once for all.
+    pub(crate) async fn for_many(self) -> Result<ManyAnswers, Failure> {
+        match self.running.ask_if_running(&Ping {}).await? {
+            Some(_) => Ok(ManyAnswers::Running(self.running)),
+            None => Ok(ManyAnswers::Offline(self.offline().await?)),
+        }
+    }
+
+    async fn offline(&self) -> Result<OfflineAdmin, Failure> {
         let config = load(&self.folder.config)?;
         let pins = self.folder.pins().map_err(|error| start_failure(&ServerStartError::Key(error)))?;
         let port = config.secure_proxy_port;
@@ -75,9 +88,45 @@ impl<'a> AdminAccess<'a> {
         let (lifetime, vendor) = (config.invite_lifetime, config.name.clone());
         let terms = InviteTerms { server: is_known.then_some(server), page, pins, lifetime, vendor };
         let admin = Arc::new(Admin::offline(offline.directory.clone(), &config, terms));
-        let reply = in_process(&admin, request).await;
-        offline.close().await;
-        reply
+        Ok(OfflineAdmin { admin, offline })
+    }
+}
+
+/// The registry while no server runs. None starts as long as it is open.
+pub(crate) struct OfflineAdmin {
+    admin: Arc<Admin>,
+    offline: Offline,
+}
+
+impl OfflineAdmin {
+    async fn ask<R: ApiRequest>(&self, request: &R) -> Result<R::Answer, Failure> {
+        in_process(&self.admin, request).await
+    }
+
+    async fn close(self) {
+        self.offline.close().await;
+    }
+}
+
+/// See [`AdminAccess::for_many`].
+pub(crate) enum ManyAnswers {
+    Running(Running),
+    Offline(OfflineAdmin),
+}
+
+impl ManyAnswers {
+    pub(crate) async fn ask<R: ApiRequest>(&self, request: &R) -> Result<R::Answer, Failure> {
+        match self {
+            Self::Running(running) => running.ask(request).await,
+            Self::Offline(offline) => offline.ask(request).await,
+        }
+    }
+
+    pub(crate) async fn close(self) {
+        match self {
+            Self::Running(_) => {}
+            Self::Offline(offline) => offline.close().await,
+        }
     }
 }
 

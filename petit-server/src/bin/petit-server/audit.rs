@@ -6,17 +6,22 @@ use clap::Subcommand;
 use petit_engine::secret::Fingerprint;
 use petit_host::cli::{self, Failure, table};
 use petit_host::exit::ExitCode;
-use petit_host::{files, logs};
+use petit_host::files::PrivateFile;
+use petit_host::logs;
 use petit_server::api::{AuditVerified, ListChanges, LogExported};
-use petit_server::audit::{AuditFault, Verified, Verifier, check_heads, heads_in};
+use petit_server::audit::{Verified, Verifier, check_heads, head_in};
 use petit_server::folder::Folder;
 use petit_server::registry::{ChangePage, SignedFor, SignedHead, Timestamp};
 
-use self::export::{Export, ExportBegin, ExportEnd};
+use serde::Serialize;
+
+use self::export::{ExportBegin, ExportEnd};
+use self::fault::fault;
 use self::sentence::sentence;
-use super::ask::AdminAccess;
+use super::ask::{AdminAccess, ManyAnswers};
 
 mod export;
+mod fault;
 mod sentence;
 
 #[derive(Subcommand)]
@@ -79,11 +84,21 @@ async fn page(folder: &Folder, which: ListChanges) -> Result<ChangePage, Failure
 /// head was when there was nothing more.
 async fn pages(
     folder: &Folder,
+    each: impl FnMut(&ChangePage) -> Result<(), Failure>,
+) -> Result<ChangePage, Failure> {
+    let answers = AdminAccess::new(folder).for_many().await?;
+    let end = pages_of(&answers, each).await;
+    answers.close().await;
+    end
+}
+
+async fn pages_of(
+    answers: &ManyAnswers,
     mut each: impl FnMut(&ChangePage) -> Result<(), Failure>,
 ) -> Result<ChangePage, Failure> {
     let mut after = 0;
     loop {
-        let page = page(folder, ListChanges::After(after)).await?;
+        let page = answers.ask(&ListChanges::After(after)).await?;
         each(&page)?;
         match page.changes.last() {
             Some(last) => after = last.version,
@@ -108,12 +123,13 @@ async fn verify(
     check_heads(heads, &trusted).map_err(fault)?;
     let mut heads = heads.to_vec();
     let verified = match file {
-        Some(file) => Export::read(file)?.verify(heads, &trusted),
+        Some(file) => export::verify(file, heads, &trusted)?,
         None => {
             // The log has them, too, for whoever sends it elsewhere; and more of it may be left.
             for file in [folder.heads(), folder.log()] {
-                let lines = logs::tail(&file, usize::MAX).map_err(|error| Failure::of(&error))?;
-                heads.extend(heads_in(&lines));
+                logs::each_line(&file, |line| heads.extend(head_in(line))).map_err(|error| {
+                    Failure::new(ExitCode::Failed, format!("cannot read {}: {error}", file.display()))
+                })?;
             }
             let mut verifier = None;
             let end = pages(folder, |page| {
@@ -121,19 +137,20 @@ async fn verify(
                     Some(verifier) => verifier,
                     none => {
                         let heads = std::mem::take(&mut heads);
-                        none.insert(Verifier::new(page.checkpoint.as_ref(), heads, &trusted).map_err(fault)?)
+                        let (checkpoint, now) = (page.checkpoint.as_ref(), Timestamp::now());
+                        none.insert(Verifier::new(checkpoint, heads, &trusted, now).map_err(fault)?)
                     }
                 };
                 page.changes.iter().try_for_each(|change| verifier.add(change)).map_err(fault)
             });
             let end = end.await?;
             match verifier {
-                Some(verifier) => verifier.finish(end.head),
+                Some(verifier) => verifier.finish(end.head).map_err(fault)?,
                 None => return Err(Failure::new(ExitCode::Failed, "the registry gave no log of changes")),
             }
         }
     };
-    let Verified { first, head, signed, superseded } = verified.map_err(fault)?;
+    let Verified { first, head, signed, superseded } = verified;
     let mut text = match first {
         Some(first) => {
             format!("The log is whole: changes {first} to {}, each chained to the one before.", head.version)
@@ -164,35 +181,25 @@ async fn verify(
     Ok(())
 }
 
-/// What is wrong with a log. It stays wrong whatever is done, so that what to do is said in the documentation.
-#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
-fn fault(fault: AuditFault) -> Failure {
-    Failure::new(ExitCode::Failed, fault.to_string())
-        .hint("compare it with a backup, or with what audit export has written before")
-}
-
 async fn export(json: bool, folder: &Folder, file: &Path) -> Result<(), Failure> {
     let key = folder.read_key().map_err(|error| Failure::of(&error))?;
-    let (mut lines, mut changes) = (Vec::new(), 0);
-    let failed = |error: serde_json::Error| Failure::of(&error);
+    let file = std::path::absolute(file).map_err(|error| Failure::of(&error))?;
+    let mut exported = PrivateFile::begin(&file).map_err(|error| Failure::of(&error))?;
+    let (mut has_begun, mut changes) = (false, 0);
     let end = pages(folder, |page| {
-        if lines.is_empty() {
-            let begin = ExportBegin { petit_audit: Export::FORM, checkpoint: page.checkpoint.clone() };
-            lines.push(serde_json::to_string(&begin).map_err(failed)?);
-        }
-        for change in &page.changes {
-            lines.push(serde_json::to_string(change).map_err(failed)?);
+        if !has_begun {
+            has_begun = true;
+            let checkpoint = page.checkpoint.clone();
+            write_line(&mut exported, &ExportBegin { petit_audit: export::FORM, checkpoint })?;
         }
         changes += page.changes.len();
-        Ok(())
+        page.changes.iter().try_for_each(|change| write_line(&mut exported, change))
     });
     let end = end.await?;
     let head = SignedHead::sign(SignedFor::Standing, end.head, Timestamp::now(), &key)
         .map_err(|error| Failure::of(&error))?;
-    lines.push(serde_json::to_string(&ExportEnd { head: head.clone() }).map_err(failed)?);
-    lines.push(String::new());
-    let file = std::path::absolute(file).map_err(|error| Failure::of(&error))?;
-    files::write_private(&file, lines.join("\n").as_bytes()).map_err(|error| Failure::of(&error))?;
+    write_line(&mut exported, &ExportEnd { head: head.clone() })?;
+    exported.finish().map_err(|error| Failure::of(&error))?;
     let text = format!(
         "{changes} changes are in {}, signed with this server's key {}.",
         file.display(),
@@ -200,4 +207,9 @@ async fn export(json: bool, folder: &Folder, file: &Path) -> Result<(), Failure>
     );
     cli::say(json, &text, &LogExported { changes, file, head });
     Ok(())
+}
+
+fn write_line(file: &mut PrivateFile, value: &impl Serialize) -> Result<(), Failure> {
+    let line = serde_json::to_string(value).map_err(|error| Failure::of(&error))?;
+    file.line(&line).map_err(|error| Failure::of(&error))
 }

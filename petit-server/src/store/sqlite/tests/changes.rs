@@ -25,7 +25,7 @@ impl Bed {
 
     async fn verify(&self, heads: Vec<SignedHead>, keys: &[Fingerprint]) -> Result<Verified, AuditFault> {
         let page = self.store.changes(0, u32::MAX).await.unwrap();
-        let mut verifier = Verifier::new(page.checkpoint.as_ref(), heads, keys)?;
+        let mut verifier = Verifier::new(page.checkpoint.as_ref(), heads, keys, Timestamp::now())?;
         page.changes.iter().try_for_each(|change| verifier.add(change))?;
         verifier.finish(page.head)
     }

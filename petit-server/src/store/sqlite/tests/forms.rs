@@ -150,7 +150,7 @@ async fn a_registry_of_form_2_opens_and_loses_nothing() {
     assert_eq!(renamed.actor, Actor::Client(device.fingerprint));
     let made = page.changes.iter().find(|change| change.kind == "invite-made").unwrap();
     assert_eq!(made.actor, Actor::Unrecorded);
-    let mut verifier = Verifier::new(None, Vec::new(), &[]).unwrap();
+    let mut verifier = Verifier::new(None, Vec::new(), &[], Timestamp::now()).unwrap();
     page.changes.iter().for_each(|change| verifier.add(change).unwrap());
     assert_eq!(verifier.finish(page.head).unwrap().head.version, 31);
     store.close().await.unwrap();
