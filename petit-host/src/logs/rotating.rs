@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Bytes of one log file, unless its owner says otherwise.
 pub const FILE_BYTES: u64 = 1024 * 1024;
@@ -55,7 +56,12 @@ impl RotatingFile {
         let mut new = self.path.as_os_str().to_owned();
         new.push(".new");
         let new = PathBuf::from(new);
-        let file = open(&new)?;
+        // Whoever makes it moves the others; another process that writes the same log waits for its next chance.
+        let file = begin(&new)?;
+        if self.was_put_aside() {
+            let _ = fs::remove_file(&new);
+            return self.rotate();
+        }
         let moved = make_room(&self.path).and_then(|()| fs::rename(&new, &self.path));
         if let Err(error) = moved {
             let _ = fs::remove_file(&new);
@@ -65,6 +71,18 @@ impl RotatingFile {
         self.written = 0;
         Ok(())
     }
+}
+
+/// A new file that is older was left behind by a process that was killed.
+const ABANDONED: Duration = Duration::from_secs(60);
+
+/// Begins the file that comes in the place of one that is full.
+fn begin(new: &Path) -> io::Result<File> {
+    let modified = fs::metadata(new).and_then(|found| found.modified()).ok();
+    if modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age >= ABANDONED) {
+        fs::remove_file(new)?;
+    }
+    private().create_new(true).open(new)
 }
 
 impl RotatingFile {
@@ -169,11 +187,15 @@ fn write_line(out: &mut impl Write, is_torn: &mut bool, line: &[u8]) -> (u64, io
 }
 
 fn open(path: &Path) -> io::Result<File> {
+    private().create(true).open(path)
+}
+
+fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.append(true).create(true);
+    options.append(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    options
 }
 
 pub(super) fn numbered(path: &Path, number: usize) -> PathBuf {
@@ -224,6 +246,24 @@ mod tests {
         assert!(write(&mut disk, &mut is_torn, "fifth\n"));
         assert!(write(&mut disk, &mut is_torn, "sixth\n"));
         assert_eq!(String::from_utf8_lossy(&disk.bytes), "first\nsecond\nfifth\nsixth\n");
+    }
+
+    #[test]
+    fn of_two_processes_one_moves_the_files_and_a_killed_one_holds_up_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, new) = (dir.path().join("server.log"), dir.path().join("server.log.new"));
+        let mut log = RotatingFile::open(&path).unwrap();
+        log.write_all(b"before\n").unwrap();
+        // Another one is at it.
+        let other = File::create(&new).unwrap();
+        log.rotate().unwrap_err();
+        assert!(!numbered(&path, 1).exists() && new.exists());
+        other.set_modified(std::time::SystemTime::now() - ABANDONED).unwrap();
+        log.rotate().unwrap();
+        log.write_all(b"after\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "after\n");
+        assert_eq!(fs::read_to_string(numbered(&path, 1)).unwrap(), "before\n");
+        assert!(!new.exists());
     }
 
     #[test]
