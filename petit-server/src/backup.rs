@@ -12,12 +12,12 @@ use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::files::{self, FileError};
 use zeroize::Zeroizing;
 
-use self::aside::{Aside, NotAside, Staged};
+use self::aside::{Aside, NotAside, NotInPlace, Staged};
 use crate::certificate;
 use crate::config::{self, Config};
 use crate::folder::Folder;
 use crate::registry::{Actor, StoreError, StoreErrorAt, Successor};
-use crate::server::{Offline, ServerStartError};
+use crate::server::ServerStartError;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 
@@ -168,66 +168,100 @@ fn inside<'a>(folder: &Path, path: &'a Path) -> Option<&'a Path> {
 /// Puts a backup back. No server may run.
 ///
 /// # Errors
-/// [`BackupError`]; nothing has changed then, unless it is of what comes after the registry and the keys: certificates,
-/// and the registry as a server would find it.
+/// [`BackupError`]; nothing has changed then.
 ///
 /// # Cancel safety
 /// Not cancel safe: some files may have been put back and others not. Doing it again puts all back.
 pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Restored, BackupError> {
-    let pin = check(from).await?;
+    let Checked { key, pin } = check(from).await?;
     files::make_private_dir(folder.path())?;
-    let lock = crate::server::lock(folder).await?;
+    // None may get in between: what is noted in the registry belongs to what is put back.
+    let _lock = crate::server::lock(folder).await?;
+    let registry_file = behind_link(&config.registry_file)?;
     let needs_config = !folder.config.exists();
     let mut staged = Staged::default();
     if needs_config {
-        staged.add(&from.join(CONFIG), &folder.config)?;
+        staged.add(&from.join(CONFIG), &behind_link(&folder.config)?)?;
     }
-    staged.add(&from.join(REGISTRY), &config.registry_file)?;
+    let registry = from.join(REGISTRY);
+    let copy = staged.add(&registry, &registry_file)?;
+    staged.has_beside(SqliteStore::files_at(&copy));
+    let counts = noted(&copy, key).await.map_err(|error| error.at(&registry))?;
+    let certificates = stage_certificates(&mut staged, folder, from)?;
     if pin == PinIs::There {
         staged.add(&from.join(PIN), &folder.backup_pin())?;
     }
     // Last: a key that is there has all that belongs to it.
     staged.add(&from.join(KEY), &folder.key())?;
-    let aside = Aside::of(&in_the_way(config, folder))?;
+    // From here on nothing can fail but moving files, and they can be moved back.
+    let aside = Aside::of(&in_the_way(&registry_file, folder))?;
     let mut aside = match staged.put_in_place() {
         Ok(()) => aside.folders(),
-        Err(source) => return Err(aside.put_back(source).into()),
+        Err(NotInPlace { source, placed }) => return Err(aside.put_back(source, &placed).into()),
     };
     aside.sort_by_key(|beside| beside.parent() != Some(folder.path()));
-    let missing = put_certificates_back(config, folder, from)?;
-    // As a server would find it. None may get in between: the note that follows belongs to what was put back.
-    let offline = Offline::under(lock, config).await?;
-    let counts = offline.directory.counts();
-    let key = folder.read_key().map_err(ServerStartError::from)?;
-    let noted = offline.directory.store().superseded(Successor::Backup, Actor::Operator, key).await;
-    noted.map_err(|error| error.at(&config.registry_file))?;
-    offline.close().await;
+    let named =
+        [&config.certificate, &config.certificate_key].into_iter().filter(|_| config.certificate_named);
+    let has_folder = certificates == CertificatesFolder::Kept;
+    let named = named.chain(Some(&config.certificates).filter(|_| has_folder));
+    let missing = named.filter(|path| !path.exists()).cloned().collect();
     Ok(Restored { missing, counts, aside, config: needs_config })
 }
 
-/// Puts back the certificates of a backup that are not there: those that are may be newer. Returns the files that the
-/// config names and that are nowhere.
-fn put_certificates_back(config: &Config, folder: &Folder, from: &Path) -> Result<Vec<PathBuf>, BackupError> {
+/// What a path leads to, where it is a link: that is replaced, and the link stays.
+fn behind_link(path: &Path) -> Result<PathBuf, FileError> {
+    let Ok(target) = std::fs::read_link(path) else { return Ok(path.to_owned()) };
+    std::fs::canonicalize(path).map_err(|error| {
+        // Such as to a disk that is not mounted. What is put back would take the link's place.
+        let source = match error.kind() {
+            io::ErrorKind::NotFound => {
+                io::Error::other(format!("it is a link to {}, which is not there", target.display()))
+            }
+            _ => error,
+        };
+        FileError::Io { action: "write", path: path.to_owned(), source }
+    })
+}
+
+/// Opens a copy of a registry as a server would, and takes note in it that it was put back. Returns how many clients and
+/// services it has.
+async fn noted(copy: &Path, key: PrivateKey) -> Result<(usize, usize), StoreError> {
+    let store = SqliteStore::open(copy).await?;
+    let tables = store.load().await?;
+    store.superseded(Successor::Backup, Actor::Operator, key).await?;
+    store.close().await?;
+    Ok((tables.devices.len(), tables.services.len()))
+}
+
+/// Whether a backup has a folder of certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CertificatesFolder {
+    Kept,
+    None,
+}
+
+/// Gets the certificates of a backup ready that are not there: those that are may be newer.
+fn stage_certificates(
+    staged: &mut Staged,
+    folder: &Folder,
+    from: &Path,
+) -> Result<CertificatesFolder, FileError> {
     let path = from.join(CONFIG);
     let text = std::fs::read_to_string(&path).unwrap_or_default();
-    let mut has_folder = false;
     // As it was: what lay in the server's folder lies in the backup.
-    if let Ok((mut kept, _)) = config::parse(&path, &text) {
-        for named in [&mut kept.certificate, &mut kept.certificate_key, &mut kept.certificates] {
-            *named = in_backup(from, named);
-        }
-        has_folder = inside(from, &kept.certificates).is_some() && kept.certificates.is_dir();
-        for path in certificate::files(&kept) {
-            let to = inside(from, &path).map(|inside| folder.path().join(inside));
-            if let Some(to) = to.filter(|to| !to.exists()) {
-                copy_into(&path, &to)?;
-            }
+    let Ok((mut kept, _)) = config::parse(&path, &text) else { return Ok(CertificatesFolder::None) };
+    for named in [&mut kept.certificate, &mut kept.certificate_key, &mut kept.certificates] {
+        *named = in_backup(from, named);
+    }
+    for path in certificate::files(&kept) {
+        let to = inside(from, &path).map(|inside| folder.path().join(inside));
+        if let Some(to) = to.filter(|to| !to.exists()) {
+            staged.make_folder(&to)?;
+            staged.add(&path, &to)?;
         }
     }
-    let named =
-        [&config.certificate, &config.certificate_key].into_iter().filter(|_| config.certificate_named);
-    let named = named.chain(Some(&config.certificates).filter(|_| has_folder));
-    Ok(named.filter(|path| !path.exists()).cloned().collect())
+    let has_folder = inside(from, &kept.certificates).is_some() && kept.certificates.is_dir();
+    Ok(if has_folder { CertificatesFolder::Kept } else { CertificatesFolder::None })
 }
 
 /// Where a backup has what the config named by an absolute path. Of what lay in the server's folder, wherever that was,
@@ -249,15 +283,21 @@ enum PinIs {
     None,
 }
 
+/// What has to be known of a backup that is whole.
+struct Checked {
+    key: PrivateKey,
+    pin: PinIs,
+}
+
 /// Looks whether a backup is whole, without changing anything.
-async fn check(from: &Path) -> Result<PinIs, BackupError> {
+async fn check(from: &Path) -> Result<Checked, BackupError> {
     let part = |name: &'static str| {
         let path = from.join(name);
         let missing = || BackupError::NoBackup { folder: from.to_owned(), missing: name };
         Ok::<_, BackupError>((Zeroizing::new(files::read_secret(&path)?.ok_or_else(missing)?), path))
     };
     let (key, path) = part(KEY)?;
-    PrivateKey::from_text(&key).map_err(|_| BackupError::Damaged(path))?;
+    let key = PrivateKey::from_text(&key).map_err(|_| BackupError::Damaged(path))?;
     let (pin, path) = part(PIN)?;
     let pin = String::from_utf8_lossy(&pin);
     let pin_is = if pin.is_empty() { PinIs::None } else { PinIs::There };
@@ -270,19 +310,18 @@ async fn check(from: &Path) -> Result<PinIs, BackupError> {
         return Err(BackupError::NoBackup { folder: from.to_owned(), missing: REGISTRY });
     }
     SqliteStore::check(&registry).await.map_err(|error| error.at(&registry))?;
-    Ok(pin_is)
+    Ok(Checked { key, pin: pin_is })
 }
 
 /// All that what is put back takes the place of, the key last.
-fn in_the_way(config: &Config, folder: &Folder) -> Vec<PathBuf> {
-    let registry = &config.registry_file;
+fn in_the_way(registry: &Path, folder: &Folder) -> Vec<PathBuf> {
     let with = |suffix: &str| {
         let mut name = registry.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     };
     let logs = ["-wal", "-shm", "-journal"].map(with);
-    let mut parts = vec![registry.clone()];
+    let mut parts = vec![registry.to_owned()];
     parts.extend(logs);
     parts.extend([folder.backup_pin(), folder.key()]);
     parts.retain(|path| path.exists());

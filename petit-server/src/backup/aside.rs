@@ -12,36 +12,75 @@ use zeroize::Zeroizing;
 pub(super) struct Staged {
     /// The copy, and its place.
     copies: Vec<(PathBuf, PathBuf)>,
+    /// What may lie beside a copy.
+    beside: Vec<PathBuf>,
+    /// Folders that were made for them, the innermost first.
+    folders: Vec<PathBuf>,
 }
 
 impl Staged {
-    /// Copies a file to beside its place: what can fail for want of room or rights fails here.
-    pub(super) fn add(&mut self, from: &Path, place: &Path) -> Result<(), FileError> {
+    /// Copies a file to beside its place: what can fail for want of room or rights fails here. Returns the copy.
+    pub(super) fn add(&mut self, from: &Path, place: &Path) -> Result<PathBuf, FileError> {
         let content = std::fs::read(from).map(Zeroizing::new);
         let content = content.map_err(|source| failed("read", from, source))?;
         let name = place.file_name().unwrap_or_default().to_string_lossy();
         // As what writers leave behind that were killed: the next start sweeps it away.
         let copy = place.with_file_name(format!(".{name}.restore.{}.new", std::process::id()));
+        self.copies.push((copy.clone(), place.to_owned()));
         files::write_private(&copy, &content)?;
-        self.copies.push((copy, place.to_owned()));
-        Ok(())
+        Ok(copy)
+    }
+
+    /// Makes the folder of a place where there is none.
+    pub(super) fn make_folder(&mut self, place: &Path) -> Result<(), FileError> {
+        let missing = folder_of(place).ancestors().take_while(|folder| !folder.exists());
+        let missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.folders.splice(0..0, missing);
+        files::make_private_dir(folder_of(place))
+    }
+
+    /// Whoever works on a copy may leave these files behind.
+    pub(super) fn has_beside(&mut self, files: Vec<PathBuf>) {
+        self.beside.extend(files);
     }
 
     /// Moves all into place, in the order in which they were added.
-    pub(super) fn put_in_place(mut self) -> Result<(), FileError> {
-        for (copy, place) in std::mem::take(&mut self.copies) {
-            self.copies.push((copy.clone(), place.clone()));
-            std::fs::rename(&copy, &place).map_err(|source| failed("write", &place, source))?;
-            sync(folder_of(&place))?;
+    ///
+    /// # Errors
+    /// [`NotInPlace`], with what was moved already.
+    pub(super) fn put_in_place(self) -> Result<(), NotInPlace> {
+        let mut placed = Vec::new();
+        for (copy, place) in &self.copies {
+            let moved = std::fs::rename(copy, place).map_err(|source| failed("write", place, source));
+            if moved.is_ok() {
+                placed.push(place.clone());
+            }
+            if let Err(source) = moved.and_then(|()| sync(folder_of(place))) {
+                return Err(NotInPlace { source, placed });
+            }
         }
         Ok(())
     }
 }
 
+/// Not all copies are in their places.
+#[derive(Debug)]
+pub(super) struct NotInPlace {
+    pub(super) source: FileError,
+    /// The places of those that are.
+    pub(super) placed: Vec<PathBuf>,
+}
+
 impl Drop for Staged {
     fn drop(&mut self) {
-        for (copy, _) in &self.copies {
+        for copy in self.copies.iter().map(|(copy, _)| copy).chain(&self.beside) {
             let _ = std::fs::remove_file(copy);
+        }
+        for folder in &self.folders {
+            let _ = std::fs::remove_dir(folder); // when it is empty
         }
     }
 }
@@ -63,7 +102,7 @@ impl Aside {
         let mut aside = Self::default();
         for path in paths {
             if let Err(source) = aside.add(path) {
-                return Err(aside.put_back(source));
+                return Err(aside.put_back(source, &[]));
             }
         }
         Ok(aside)
@@ -94,9 +133,13 @@ impl Aside {
         Ok(folder)
     }
 
-    /// Moves everything back to where it was, because of `source`.
-    pub(super) fn put_back(self, source: FileError) -> NotAside {
+    /// Moves everything back to where it was, because of `source`, and removes what was `placed` meanwhile, also where nothing
+    /// was before: the rest of what was there must not find it beside itself.
+    pub(super) fn put_back(self, source: FileError, placed: &[PathBuf]) -> NotAside {
         let Self { moved, folders } = self;
+        for place in placed {
+            let _ = std::fs::remove_file(place);
+        }
         let mut left = None;
         for (place, aside) in moved.into_iter().rev() {
             if std::fs::rename(&aside, &place).is_err() {
@@ -148,6 +191,30 @@ mod tests {
         assert!(found.source.to_string().contains("missing") && found.left.is_none(), "{found:?}");
         assert_eq!(std::fs::read_to_string(&first).unwrap(), "content");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no folder is left");
+    }
+
+    #[test]
+    fn what_was_put_where_nothing_was_is_gone_when_the_next_file_cannot_be_put_in_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, registry, log, key] =
+            ["from", "registry.db", "registry.db-wal", "keys/server.key"].map(|name| dir.path().join(name));
+        for path in [&from, &log] {
+            std::fs::write(path, "content").unwrap();
+        }
+        let mut staged = Staged::default();
+        staged.add(&from, &registry).unwrap();
+        staged.make_folder(&key).unwrap();
+        let copy = staged.add(&from, &key).unwrap();
+        let aside = Aside::of([&log]).unwrap();
+        std::fs::remove_file(copy).unwrap(); // as a disk that fails
+        let NotInPlace { source, placed } = staged.put_in_place().unwrap_err();
+        assert_eq!(placed, [registry]);
+        let found = aside.put_back(source, &placed);
+        assert!(found.source.to_string().contains("server.key") && found.left.is_none(), "{found:?}");
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["from", "registry.db-wal"]);
     }
 
     #[test]

@@ -89,6 +89,65 @@ async fn a_restore_that_fails_leaves_everything_as_it_was() {
     assert_eq!(after, before);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_linked_registry_is_put_back_to_where_the_link_leads() {
+    let bed = Bed::new().made().await;
+    let backup = bed.backup().await.unwrap();
+    let (link, disk) = (bed.config.registry_file.clone(), bed.dir.path().join("disk"));
+    std::fs::create_dir(&disk).unwrap();
+    std::fs::rename(&link, disk.join("registry.db")).unwrap();
+    std::os::unix::fs::symlink("disk/registry.db", &link).unwrap();
+    let restored = bed.restore(&backup).await.unwrap();
+    assert_eq!(std::fs::read_link(&link).unwrap(), Path::new("disk/registry.db"));
+    let kept = restored.aside.iter().map(|aside| aside.parent().unwrap().file_name().unwrap().to_owned());
+    let kept: Vec<_> = kept.collect();
+    assert_eq!(kept[1], "disk", "{kept:?}");
+    assert!(restored.aside[1].join("registry.db").exists());
+    SqliteStore::open(&bed.config.registry_file).await.unwrap().close().await.unwrap();
+
+    // One that leads nowhere, such as to a disk that is not mounted, is not replaced.
+    std::fs::remove_dir_all(&disk).unwrap();
+    let mut before = bed.names();
+    before.retain(|name| name != "server.lock");
+    let found = bed.restore(&backup).await.unwrap_err();
+    let said = petit_host::cli::chain(&found);
+    assert!(
+        said.contains("registry.db") && said.contains("is a link to disk/registry.db, which is"),
+        "{said}"
+    );
+    let mut after = bed.names();
+    after.retain(|name| name != "server.lock");
+    assert_eq!(after, before);
+}
+
+async fn sql(backup: &Path, statement: &'static str) {
+    use sqlx::{ConnectOptions, Connection, Executor};
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(backup.join(REGISTRY));
+    let mut connection = options.connect().await.unwrap();
+    connection.execute(statement).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn it_is_noted_in_the_registry_that_it_was_put_back_before_anything_is_exchanged() {
+    let bed = Bed::new().made().await;
+    let backup = bed.backup().await.unwrap();
+    sql(&backup, "ALTER TABLE changes RENAME TO kept").await;
+    let (before, key) = (bed.names(), std::fs::read(bed.folder.key()).unwrap());
+    bed.restore(&backup).await.unwrap_err();
+    let mut after = bed.names();
+    after.retain(|name| name != "server.lock");
+    assert_eq!((after, std::fs::read(bed.folder.key()).unwrap()), (before, key), "nothing has changed");
+    sql(&backup, "ALTER TABLE kept RENAME TO changes").await;
+
+    bed.restore(&backup).await.unwrap();
+    let store = SqliteStore::open(&bed.config.registry_file).await.unwrap();
+    let changes = store.changes(0, 10).await.unwrap().changes;
+    assert_eq!(changes.iter().map(|change| &*change.kind).collect::<Vec<_>>(), ["registry-restored"]);
+    assert!(!bed.names().iter().any(|name| name.contains(".new")), "{:?}", bed.names());
+}
+
 #[tokio::test]
 async fn a_server_without_a_backup_pin_has_a_backup_that_can_be_put_back() {
     let bed = Bed::new().made().await;
