@@ -33,6 +33,9 @@ pub struct Initialised {
     pub key_made: bool,
     pub key_words: KeyWords,
     pub registry: PathBuf,
+    /// Where the logs of a registry are now that was there before and is gone: the new one would take what is in them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stale_logs: Vec<PathBuf>,
     /// Where invites send clients.
     pub tunnel_address: ServerAddr,
     /// The first key for visitors, as they send it; said this once.

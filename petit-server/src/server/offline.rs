@@ -72,6 +72,8 @@ pub enum ConfigIs {
 pub struct Begun {
     /// Keys were made.
     pub made_keys: bool,
+    /// Where the logs of a registry are now that is gone.
+    pub stale_logs: Vec<PathBuf>,
     directory: Directory,
     made: Made,
 }
@@ -86,7 +88,10 @@ impl Begun {
     pub async fn new(config: &Config, folder: &Folder, lost: LostRegistry) -> Result<Self, ServerStartError> {
         let mut made = Made::before(config, folder).await?;
         match Self::make(config, folder, lost, &mut made.begun).await {
-            Ok((directory, made_keys)) => Ok(Self { made_keys, directory, made }),
+            Ok((directory, made_keys)) => {
+                let stale_logs = std::mem::take(&mut made.begun.stale_logs);
+                Ok(Self { made_keys, stale_logs, directory, made })
+            }
             Err(error) => {
                 made.take_back();
                 Err(error)
@@ -122,7 +127,7 @@ impl Begun {
                     return Err(KeyError::Lost { path: folder.key() }.into());
                 }
                 begun.registry = true;
-                create(path).await.map_err(at)?;
+                begun.stale_logs.extend(create(path).await.map_err(at)?);
             }
             begun.keys = true;
             folder.make_keys(pinned)?
@@ -130,7 +135,7 @@ impl Begun {
         // The key is made last, so one without a registry is a registry that was lost, or a disk that is not there.
         if lost == LostRegistry::MadeAnew {
             begun.registry |= !is_there(path);
-            create(path).await.map_err(at)?;
+            begun.stale_logs.extend(create(path).await.map_err(at)?);
         }
         let (_, limits) = watch::channel(service_limits(config));
         let directory = directory(config, limits).await?.0;
@@ -200,7 +205,7 @@ impl Begun {
 
     /// Closes the registry's file, and leaves everything as it was before.
     pub async fn take_back(self) {
-        let Self { directory, made, made_keys: _ } = self;
+        let Self { directory, made, made_keys: _, stale_logs: _ } = self;
         let _ = directory.store().close().await;
         made.take_back();
     }
@@ -217,8 +222,10 @@ async fn is_without_changes(directory: &Directory) -> Result<bool, StoreError> {
     Ok(directory.store().changes(0, 1).await?.head.version == 0)
 }
 
-async fn create(path: &Path) -> Result<(), StoreError> {
-    SqliteStore::create(path).await?.close().await
+async fn create(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let (store, stale_logs) = SqliteStore::create_beside_logs(path).await?;
+    store.close().await?;
+    Ok(stale_logs)
 }
 
 /// What has been begun to be made. A file that was not there at first and comes while nothing was begun, such as on a
@@ -227,6 +234,8 @@ async fn create(path: &Path) -> Result<(), StoreError> {
 struct Parts {
     keys: bool,
     registry: bool,
+    /// Where they are now.
+    stale_logs: Vec<PathBuf>,
 }
 
 /// What was not there before, with the lock under which it is made.

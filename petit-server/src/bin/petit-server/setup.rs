@@ -1,7 +1,7 @@
 //! `init` and `config`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use petit_engine::name::{Alias, Endpoint, RegisteredId, VisitorKeyName};
@@ -83,6 +83,8 @@ fn config_of(path: &Path, args: &InitArgs<'_>) -> Result<(Config, Option<NewConf
 struct InitDone {
     config: bool,
     keys: bool,
+    /// Where the logs of a registry are now that is gone.
+    stale_logs: Vec<PathBuf>,
     /// The first key for visitors, as they send it.
     visitor_key: Option<SecretString>,
 }
@@ -96,7 +98,7 @@ async fn make(
     new: Option<&NewConfig>,
 ) -> Result<InitDone, Failure> {
     let lost = if args.new_registry { LostRegistry::MadeAnew } else { LostRegistry::Refused };
-    let begun = match Begun::new(config, folder, lost).await {
+    let mut begun = match Begun::new(config, folder, lost).await {
         Ok(begun) => Some(begun),
         // A running server has all of it.
         Err(ServerStartError::Running { .. }) => None,
@@ -116,13 +118,14 @@ async fn make(
         Ok(key)
     });
     let keys = begun.as_ref().is_some_and(|begun| begun.made_keys);
+    let stale_logs = begun.as_mut().map(|begun| std::mem::take(&mut begun.stale_logs)).unwrap_or_default();
     match (begun, &written) {
         (Some(begun), Ok(_)) => begun.finish().await,
         (Some(begun), Err(_)) => begun.take_back().await,
         (None, _) => {}
     }
     let visitor_key = written.map_err(|error| start_failure(&error))?;
-    Ok(InitDone { config: new.is_some(), keys, visitor_key })
+    Ok(InitDone { config: new.is_some(), keys, stale_logs, visitor_key })
 }
 
 /// Makes what is missing, and leaves what is there.
@@ -143,6 +146,9 @@ pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Re
     text.push_str(&format!("           {fingerprint}\n"));
     text.push_str(&format!("           {}\n           {}\n", words.english, words.german));
     text.push_str(&format!("Registry   {}\n", config.registry_file.display()));
+    for log in &made.stale_logs {
+        text.push_str(&format!("           what is left of the one before is in {}\n", log.display()));
+    }
     if made.keys {
         text.push_str(&format!(
             "\nMove {} to a safe place: clients accept it should the server key ever be lost.\n",
@@ -177,6 +183,7 @@ pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Re
         key_made: made.keys,
         key_words: words,
         registry: config.registry_file,
+        stale_logs: made.stale_logs,
         tunnel_address: tunnel,
         visitor_key,
     };

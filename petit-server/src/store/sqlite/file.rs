@@ -12,11 +12,11 @@ use super::values::open_error;
 use crate::registry::{StoreError, StoreErrorKind};
 
 /// Makes an empty registry where there is none. Under another name first, so that a registry that is there is a
-/// whole one, also after a power cut.
+/// whole one, also after a power cut. Returns where the logs of one are now that was there before and is gone.
 ///
 /// # Errors
 /// [`StoreError`]; nothing is left behind then.
-pub(super) async fn create(path: &Path) -> Result<(), StoreError> {
+pub(super) async fn create(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let new = with_suffix(path, ".new");
     let io = |error| StoreError::new(StoreErrorKind::CannotOpen, error);
     if let Ok(target) = std::fs::read_link(path)
@@ -35,9 +35,10 @@ pub(super) async fn create(path: &Path) -> Result<(), StoreError> {
         let mut connection = SqliteConnection::connect_with(&options).await.map_err(open_error)?;
         migrations::run(&mut connection, 0).await?;
         connection.close().await?;
-        put_stale_logs_aside(path).map_err(io)?;
+        let aside = put_stale_logs_aside(path).map_err(io)?;
         std::fs::rename(&new, path).map_err(io)?;
-        flush_folder(path).map_err(io)
+        flush_folder(path).map_err(io)?;
+        Ok(aside)
     };
     let made = made.await;
     if made.is_err() {
@@ -173,20 +174,21 @@ pub(super) fn all(path: &Path) -> Vec<PathBuf> {
 
 /// Moves away the logs of a registry whose own file is gone: SQLite would take what is in them into any file that
 /// comes in its place. They are kept: what was not in that file yet is in them.
-fn put_stale_logs_aside(path: &Path) -> std::io::Result<()> {
+fn put_stale_logs_aside(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut moved = Vec::new();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     for log in ["-wal", "-shm", "-journal"].map(|suffix| with_suffix(path, suffix)) {
         let aside = with_suffix(&log, &format!(".before-{now}"));
         match std::fs::rename(&log, &aside) {
             Ok(()) => {
-                let (log, aside) = (log.display(), aside.display());
-                tracing::warn!(%log, %aside, "the log of a registry that is gone was put aside");
+                tracing::warn!(log = %log.display(), aside = %aside.display(), "the log of a registry that is gone was put aside");
+                moved.push(aside);
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(moved)
 }
 
 /// Makes an empty file that only its owner can read, for SQLite to write into: it keeps the rights of a file that is

@@ -53,10 +53,18 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`]; a file that is damaged, not ours or too new is left as it is.
     pub async fn create(path: &Path) -> Result<Self, StoreError> {
-        if std::fs::metadata(path).map_or(true, |found| found.len() == 0) {
-            file::create(path).await?;
-        }
-        Self::open(path).await
+        Ok(Self::create_beside_logs(path).await?.0)
+    }
+
+    /// As [`SqliteStore::create`]. Returns as well where the logs are now of a registry that was there and is gone: they are
+    /// put aside, since the new one would take what is in them.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a file that is damaged, not ours or too new is left as it is.
+    pub async fn create_beside_logs(path: &Path) -> Result<(Self, Vec<PathBuf>), StoreError> {
+        let is_missing = std::fs::metadata(path).map_or(true, |found| found.len() == 0);
+        let aside = if is_missing { file::create(path).await? } else { Vec::new() };
+        Ok((Self::open(path).await?, aside))
     }
 
     /// Opens a registry, and brings one of an earlier version to the present form. Call with the server's lock held.
