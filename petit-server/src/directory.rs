@@ -217,13 +217,19 @@ impl Directory {
         store: Arc<dyn Store>,
         limits: watch::Receiver<RegistrationLimits>,
     ) -> Result<Self, StoreError> {
-        let lookup = Lookup::of(store.load().await?, &Policies::default());
+        let tables = store.load().await?;
+        Ok(Self::of(tables, store, limits))
+    }
+
+    /// Of what was read of the registry.
+    pub fn of(tables: Tables, store: Arc<dyn Store>, limits: watch::Receiver<RegistrationLimits>) -> Self {
+        let lookup = Lookup::of(tables, &Policies::default());
         let line = Line {
             turn: Arc::default(),
             room: Semaphore::new(limits::CHANGES_WAITING),
             complaints: Mutex::new(Rate::new(1, limits::FAILURES_LOGGED)),
         };
-        Ok(Self {
+        Self {
             store,
             tables: Arc::new(RwLock::new(lookup)),
             changed: broadcast::Sender::new(UNSEEN),
@@ -232,7 +238,7 @@ impl Directory {
             ended: broadcast::Sender::new(ENDINGS),
             told: broadcast::Sender::new(UNSEEN),
             limits,
-        })
+        }
     }
 
     /// The store, for what is not looked up.

@@ -20,7 +20,7 @@ use petit_relay::{Farewell, Leave, Pressure, Relay, RelayError};
 use tokio::sync::{broadcast, watch};
 
 pub use self::offline::{Begun, ConfigIs, LostRegistry, Offline};
-pub use self::prepare::{Inherited, Prepared};
+pub use self::prepare::{Inherited, Prepared, Ready};
 use crate::access_log::AccessLog;
 use crate::api::WaitsFor;
 use crate::certificate::{self, CertificateError, Loaded, PublicNames, Shown, Stamps};
@@ -31,7 +31,7 @@ use crate::fronts::AuthorityError;
 use crate::memory;
 use crate::registry::{Actor, Labels, NewInvite, RegistrationLimits, StoreError, StoreErrorAt};
 use crate::store::Store;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{Migration, SqliteStore};
 use crate::store::yielding::{Yielded, Yielding};
 
 /// Why a server did not start.
@@ -95,6 +95,9 @@ pub enum ServerStartError {
     /// The relay cannot start.
     #[error(transparent)]
     Relay(#[from] RelayError),
+    /// Invites would lead nowhere.
+    #[error(transparent)]
+    TunnelAddress(#[from] InvalidName),
 }
 
 /// A running server. Dropping it closes everything; [`Server::drain`] is the orderly way.
@@ -196,16 +199,37 @@ pub(crate) async fn lock(folder: &Folder) -> Result<Lock, ServerStartError> {
     })
 }
 
+/// A registry that was opened and looked through, and whose file is as it was: nobody may ask for a change yet.
+struct Opened {
+    directory: Directory,
+    store: Arc<Yielding>,
+    file: Arc<SqliteStore>,
+    /// What is left to do.
+    migration: Migration,
+    /// As long as it is there, whoever asks waits.
+    held: Yielded,
+}
+
+async fn open(config: &Config, limits: watch::Receiver<RegistrationLimits>) -> Result<Opened, StoreErrorAt> {
+    let opened = SqliteStore::begin(&config.registry_file).await;
+    let (file, migration, tables) = opened.map_err(|error| error.at(&config.registry_file))?;
+    let file = Arc::new(file);
+    let (store, held) = Yielding::to_come(Arc::clone(&file) as Arc<dyn Store>).await;
+    let store = Arc::new(store);
+    let directory = Directory::of(tables, Arc::clone(&store) as Arc<dyn Store>, limits);
+    Ok(Opened { directory, store, file, migration, held })
+}
+
 async fn directory(
     config: &Config,
     limits: watch::Receiver<RegistrationLimits>,
-) -> Result<(Directory, Arc<Yielding>), StoreErrorAt> {
+) -> Result<Directory, StoreErrorAt> {
     let open = async {
-        let store = Arc::new(Yielding::new(Arc::new(SqliteStore::open(&config.registry_file).await?)));
-        let kept: Arc<dyn Store> = Arc::clone(&store) as _;
-        let directory = Directory::load(kept, limits).await?;
+        let store = Arc::new(SqliteStore::open(&config.registry_file).await?);
+        let store = Arc::new(Yielding::new(store));
+        let directory = Directory::load(store, limits).await?;
         directory.take_file(Arc::clone(&config.policies.list));
-        Ok((directory, store))
+        Ok(directory)
     };
     open.await.map_err(|error: StoreError| error.at(&config.registry_file))
 }

@@ -43,7 +43,7 @@ impl Offline {
     /// [`ServerStartError`].
     pub(crate) async fn under(lock: Lock, config: &Config) -> Result<Self, ServerStartError> {
         let (_, limits) = watch::channel(service_limits(config));
-        Ok(Self { directory: directory(config, limits).await?.0, _lock: lock })
+        Ok(Self { directory: directory(config, limits).await?, _lock: lock })
     }
 
     /// Closes the registry's file.
@@ -138,7 +138,7 @@ impl Begun {
             begun.stale_logs.extend(create(path).await.map_err(at)?);
         }
         let (_, limits) = watch::channel(service_limits(config));
-        let directory = directory(config, limits).await?.0;
+        let directory = directory(config, limits).await?;
         // The key may have signed where the log of the lost one stood. Also after a call that was killed in between.
         if lost == LostRegistry::MadeAnew && !made_keys && is_without_changes(&directory).await.map_err(at)? {
             let key = folder.read_key()?;

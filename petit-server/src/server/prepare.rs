@@ -15,13 +15,15 @@ use petit_relay::{FrontSettings, LimitsConfig, ListenerKind, Observer, Relay, Re
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{Phase, Server, ServerStartError, Settings, directory, lock, service_limits};
+use super::{Opened, Phase, Server, ServerStartError, Settings, lock, open, service_limits, tunnel_address};
 use crate::SOFTWARE;
 use crate::access_log::AccessLog;
 use crate::certificate::{self, Loaded, Stamps};
 use crate::config::Config;
 use crate::directory::{Exposure, FileUse};
 use crate::folder::Folder;
+use crate::store::sqlite::{Migration, SqliteStore};
+use crate::store::yielding::Yielded;
 use crate::{capacity, fronts, memory};
 
 /// What a server is given by whoever has held it before: the process that it replaces, or a service manager.
@@ -138,11 +140,12 @@ impl Prepared {
         Ok(Self { config, folder, lock, key, pins, certificates, stamps, http, tls, tcp, fronts, access_log })
     }
 
-    /// Opens the registry and serves. `expected` are the clients that were connected to the process before.
+    /// Opens the registry, looks whether everything fits to it, and does all that can fail, but for what
+    /// [`Ready::serve`] does. `expected` are the clients that were connected to the process before.
     ///
     /// # Errors
-    /// [`ServerStartError`].
-    pub async fn serve(self, expected: Vec<DeviceId>) -> Result<Server, ServerStartError> {
+    /// [`ServerStartError`]; the registry's file is as it was then.
+    pub async fn open(self, expected: Vec<DeviceId>) -> Result<Ready, ServerStartError> {
         let Self {
             config,
             folder,
@@ -159,12 +162,13 @@ impl Prepared {
         } = self;
         lock.sign();
         let limits = watch::Sender::new(service_limits(&config));
-        let (directory, store) = directory(&config, limits.subscribe()).await?;
+        let Opened { directory, store, file, migration, held } = open(&config, limits.subscribe()).await?;
         let used = directory.use_file(Arc::clone(&config.policies.list), FileUse::Begins);
         used.map_err(|found| config.policies.error(&folder.config, &found))?;
         // From before the first client can give its registration back.
         let endings = directory.endings();
         let endpoint = endpoint(&config, (http.address.port(), tls.address.port()));
+        tunnel_address(&config, &endpoint, tls.address.port())?;
         let open_files = harden::open_files();
         let memory = memory::of(&config);
         let connections = capacity::connections(&config, open_files, memory);
@@ -177,19 +181,6 @@ impl Prepared {
         let observer = access_log.clone().map(|log| Arc::new(log) as Arc<dyn Observer>);
         let relay = Relay::start(relay_config, Arc::new(directory.clone()), observer)?;
         relay.expect(expected);
-        for (id, listener) in tcp {
-            relay.adopt(id, listener);
-        }
-        relay.serve_http(http.listener);
-        relay.serve_tls(tls.listener);
-        let (http, tls) = (http.address, tls.address);
-        let (devices, services) = directory.counts();
-        let https = !certificates.certificates.is_empty();
-        tracing::info!(%http, %tls, https, devices, services, connections, requests, "listening");
-        let Exposure { open, new_are_open, .. } = directory.exposure();
-        if open > 0 || new_are_open {
-            tracing::warn!(open, new_are_open, "services are open to anybody who knows the name");
-        }
         let settings = Settings { in_force: config.clone(), problem: None, needs_restart: Vec::new() };
         let server = Server {
             settings: Mutex::new(settings),
@@ -198,8 +189,8 @@ impl Prepared {
             folder,
             directory,
             relay,
-            http,
-            tls,
+            http: http.address,
+            tls: tls.address,
             since: SystemTime::now(),
             key,
             pins,
@@ -219,6 +210,55 @@ impl Prepared {
             tracing::error!(problem, "a certificate for HTTPS visitors cannot be used");
         }
         server.show(certificates, stamps)?;
+        let capacity = Capacity { connections, requests };
+        let (http, tls) = (http.listener, tls.listener);
+        Ok(Ready { server, file, migration, held, http, tls, tcp, capacity })
+    }
+}
+
+/// How many there may be at a time.
+struct Capacity {
+    connections: usize,
+    requests: usize,
+}
+
+/// A server that has opened its registry and serves nothing yet. Dropped, it has changed nothing in the registry's file.
+pub struct Ready {
+    server: Server,
+    file: Arc<SqliteStore>,
+    migration: Migration,
+    held: Yielded,
+    http: TcpListener,
+    tls: TcpListener,
+    tcp: Vec<(RegisteredId, TcpListener)>,
+    capacity: Capacity,
+}
+
+impl Ready {
+    /// Brings the registry to the present form, and serves. Whoever can fail fails before: a program of before cannot open
+    /// the registry any more after it, and could not go on.
+    ///
+    /// # Errors
+    /// When a registry of an earlier form cannot be written, such as on a disk that is full; its file is as it was then.
+    /// That of a registry of the present form is not written, and nothing can fail.
+    pub async fn serve(self) -> Result<Server, ServerStartError> {
+        let Self { server, file, migration, held, http, tls, tcp, capacity } = self;
+        file.commit(migration).await.map_err(|error| error.at(&server.config.registry_file))?;
+        drop(held);
+        for (id, listener) in tcp {
+            server.relay.adopt(id, listener);
+        }
+        server.relay.serve_http(http);
+        server.relay.serve_tls(tls);
+        let (http, tls) = (server.http, server.tls);
+        let (devices, services) = server.directory.counts();
+        let https = !server.https().certificates.is_empty();
+        let Capacity { connections, requests } = capacity;
+        tracing::info!(%http, %tls, https, devices, services, connections, requests, "listening");
+        let Exposure { open, new_are_open, .. } = server.directory.exposure();
+        if open > 0 || new_are_open {
+            tracing::warn!(open, new_are_open, "services are open to anybody who knows the name");
+        }
         Ok(server)
     }
 }
@@ -229,7 +269,7 @@ impl Server {
     /// # Errors
     /// [`ServerStartError`]; nothing is left behind then.
     pub async fn start(config: Config, folder: Folder) -> Result<Self, ServerStartError> {
-        Prepared::new(config, folder, Inherited::default()).await?.serve(Vec::new()).await
+        Prepared::new(config, folder, Inherited::default()).await?.open(Vec::new()).await?.serve().await
     }
 }
 
@@ -272,7 +312,80 @@ fn adopt(listener: StdListener) -> std::io::Result<TcpListener> {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+    use sqlx::{ConnectOptions, Connection};
+
     use super::*;
+    use crate::config;
+    use crate::folder::Pinned;
+
+    /// As version 0.1.0 has written it.
+    const FORM_1: &[u8] =
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/e2e/fixtures/registry-form-1.db"));
+
+    /// A server's folder, with a registry of form 1 in it.
+    struct Bed {
+        _dir: tempfile::TempDir,
+        folder: Folder,
+    }
+
+    impl Bed {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let folder = Folder::of(&dir.path().join("config.toml"));
+            folder.make().unwrap();
+            folder.make_keys(Pinned::Never).unwrap();
+            std::fs::write(dir.path().join("registry.db"), FORM_1).unwrap();
+            Self { _dir: dir, folder }
+        }
+
+        async fn open(&self, more: &str) -> Result<Ready, ServerStartError> {
+            let text = format!(
+                "[server]\nproxy_port = 0\nsecure_bind = \"127.0.0.1\"\nsecure_proxy_port = 0\n{more}\n\
+                 [server.vitae]\nenvironment = \"test\"\nendpoint = \"http://REGID.localhost:0\"\n"
+            );
+            let (config, _) = config::parse(&self.folder.config, &text).unwrap();
+            Prepared::new(config, self.folder.clone(), Inherited::default()).await?.open(Vec::new()).await
+        }
+
+        /// What programs of before find. Waits for a transaction that is being given up.
+        async fn form(&self) -> i64 {
+            let path = self.folder.path().join("registry.db");
+            let options =
+                SqliteConnectOptions::new().filename(path).busy_timeout(std::time::Duration::from_secs(60));
+            let mut connection: SqliteConnection = options.connect().await.unwrap();
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+            let form = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+            form
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registry_of_an_earlier_form_stays_one_until_nothing_can_fail_any_more() {
+        let bed = Bed::new();
+        let policy = "[[policy]]\nname = \"a\"\nservices = [\"default\"]\nkeys = [\"nobody\"]";
+        let refused = bed.open(policy).await.err().unwrap();
+        assert!(matches!(refused, ServerStartError::Policy(_)), "{refused}");
+        assert_eq!(bed.form().await, 1);
+
+        // What comes later may fail as well, such as the control socket.
+        let ready = bed.open("").await.unwrap();
+        assert_eq!(ready.server.directory.counts(), (3, 4), "it has been looked through");
+        drop(ready);
+        assert_eq!(bed.form().await, 1);
+
+        let server = bed.open("").await.unwrap().serve().await.unwrap();
+        assert_eq!(server.directory.counts(), (3, 4));
+        assert_eq!(server.directory.store().devices().await.unwrap().len(), 5);
+        server
+            .directory
+            .create_key("cloud".parse().unwrap(), crate::registry::Actor::Operator)
+            .await
+            .unwrap();
+        server.close().await;
+        assert_ne!(bed.form().await, 1);
+    }
 
     #[test]
     fn addresses_overlap_that_only_one_socket_can_have() {

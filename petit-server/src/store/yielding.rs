@@ -53,6 +53,13 @@ impl Yielding {
         Self { store, keeper: Arc::new(RwLock::new(Keeper::ThisProcess)) }
     }
 
+    /// One that this process is about to keep. Whoever asks waits until what is returned beside it is dropped.
+    pub async fn to_come(store: Arc<dyn Store>) -> (Self, Yielded) {
+        let yielding = Self::new(store);
+        let held = Arc::clone(&yielding.keeper).write_owned().await;
+        (yielding, Yielded(held))
+    }
+
     /// Waits for what is under way and closes the store, so that its file alone is all of it.
     ///
     /// # Errors

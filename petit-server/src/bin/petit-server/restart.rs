@@ -431,7 +431,7 @@ async fn take_over(
     }
     let (beginning, prepared) = Beginning::new(folder, how, inherited(folder, parcel)?).await?;
     let facts = heir.turn().await.map_err(|error| no_heir(&error))?;
-    let server = prepared.serve(expected(facts.as_ref())).await.map_err(|error| start_failure(&error))?;
+    let ready = prepared.open(expected(facts.as_ref())).await.map_err(|error| start_failure(&error))?;
     let listener = match control {
         Some(control) => Listener::inherit(&folder.socket(), control),
         None => Listener::bind(&folder.socket()),
@@ -440,6 +440,8 @@ async fn take_over(
     let mut elders = Elders::default();
     for link in links {
         elders.add(Link::new(link).map_err(|error| Failure::of(&error))?);
+    // Last: a predecessor of an earlier version cannot take back a registry that was brought to a new form.
+    let server = ready.serve().await.map_err(|error| start_failure(&error))?;
     }
     Ok((beginning, server, listener, elders))
 }

@@ -30,8 +30,10 @@ pub(crate) async fn run(folder: &Folder, how: How) -> Result<ExitCode, Failure> 
         restart::succeed(folder, how).await?
     } else {
         let (beginning, prepared) = Beginning::new(folder, how, Inherited::default()).await?;
-        let server = prepared.serve(Vec::new()).await.map_err(|error| start_failure(&error))?;
+        let ready = prepared.open(Vec::new()).await.map_err(|error| start_failure(&error))?;
         let listener = Listener::bind(&folder.socket()).map_err(|error| socket_failure(folder, &error))?;
+        // Last: see there.
+        let server = ready.serve().await.map_err(|error| start_failure(&error))?;
         beginning.with(server, listener, Predecessors::default())
     };
     if how.background {

@@ -52,15 +52,24 @@ pub(super) async fn create(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
 /// # Errors
 /// [`StoreError`]; a file that is missing, damaged, not ours or too new is left as it is.
 pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let (mut connection, form) = connect_as_it_is(path).await?;
+    if form < FORM {
+        migrations::run(&mut connection, form).await?;
+        migrations::log(path, form);
+    }
+    Ok(connection)
+}
+
+/// As [`connect`], but a registry of an earlier form stays one. Returns its form as well.
+///
+/// # Errors
+/// [`StoreError`]; a file that is missing, damaged, not ours or too new is left as it is.
+pub(super) async fn connect_as_it_is(path: &Path) -> Result<(SqliteConnection, i64), StoreError> {
     check_header(path)?;
     let mut connection = SqliteConnection::connect_with(&options(path)).await.map_err(open_error)?;
     restrict(path)?;
     let form = check_form(&mut connection).await?;
-    if form < FORM {
-        migrations::run(&mut connection, form).await?;
-        tracing::info!(path = %path.display(), from = form, to = FORM, "the registry was brought to a new form");
-    }
-    Ok(connection)
+    Ok((connection, form))
 }
 
 /// Opens a registry that [`connect`] has opened already for reading only. Neither waits for the other.

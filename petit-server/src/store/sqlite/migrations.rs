@@ -6,6 +6,7 @@
 //! says they are. Released files never change.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use petit_engine::secret::Fingerprint;
@@ -13,9 +14,12 @@ use serde_json::json;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row, SqlSafeStr};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
+use super::queries;
 use super::rows::{insert_change, set_head};
-use crate::registry::{Actor, Change, Rows, StoreError, StoreErrorKind, Timestamp};
+use crate::registry::{Actor, Change, Rows, StoreError, StoreErrorKind, Tables, Timestamp};
 
 /// Marks the file as ours (`PRAGMA application_id`): "Ptit".
 pub(super) const APPLICATION: i64 = 0x5074_6974;
@@ -52,18 +56,82 @@ static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
 /// [`StoreError`]; the tables are as they were then.
 pub(super) async fn run(connection: &mut SqliteConnection, form: i64) -> Result<(), StoreError> {
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+    run_within(&mut tx, form).await?;
+    Ok(tx.commit().await?)
+}
+
+/// As [`run`], in a transaction that was begun.
+async fn run_within(tx: &mut SqliteConnection, form: i64) -> Result<(), StoreError> {
     if form > 0 {
         // Enters what is not in the list; what is there has to be the same file.
         MIGRATOR.run_direct(Some(form), &mut *tx, SKIP).await.map_err(migrate_error)?;
     }
     if form < WITH_EVENTS {
         MIGRATOR.run_direct(Some(WITH_EVENTS), &mut *tx, !SKIP).await.map_err(migrate_error)?;
-        carry_events_over(&mut tx).await?;
+        carry_events_over(&mut *tx).await?;
     }
     MIGRATOR.run_direct(None, &mut *tx, !SKIP).await.map_err(migrate_error)?;
     let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORM}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *tx).await?;
-    Ok(tx.commit().await?)
+    Ok(())
+}
+
+pub(super) fn log(path: &Path, form: i64) {
+    tracing::info!(path = %path.display(), from = form, to = FORM, "the registry was brought to a new form");
+}
+
+/// Tables that were brought to the present form in a transaction that has not ended, so that the file is still of the form
+/// from before. Dropped, it stays so.
+#[derive(Debug)]
+pub(super) struct Uncommitted {
+    form: i64,
+    commit: oneshot::Sender<()>,
+    /// Has the connection, and the transaction that borrows it.
+    task: JoinHandle<Result<SqliteConnection, StoreError>>,
+}
+
+impl Uncommitted {
+    /// Begins, and reads all that lookups need.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the tables are as they were then.
+    pub(super) async fn begin(
+        mut connection: SqliteConnection,
+        form: i64,
+    ) -> Result<(Self, Tables), StoreError> {
+        let ((commit, committed), (give, given)) = (oneshot::channel(), oneshot::channel());
+        let task = tokio::spawn(async move {
+            let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+            run_within(&mut tx, form).await?;
+            let _ = give.send(queries::load(&mut tx).await?);
+            match committed.await {
+                Ok(()) => tx.commit().await?,
+                Err(_) => tx.rollback().await?, // given up: nobody wants the connection either
+            }
+            Ok(connection)
+        });
+        match given.await {
+            Ok(tables) => Ok((Self { form, commit, task }, tables)),
+            Err(_) => Err(ended(task).await.err().unwrap_or_else(|| StoreErrorKind::Failed.into())),
+        }
+    }
+
+    /// Puts the present form into the file.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the tables are as they were then.
+    pub(super) async fn commit(self, path: &Path) -> Result<SqliteConnection, StoreError> {
+        let _ = self.commit.send(()); // whatever has ended the task says why
+        let connection = ended(self.task).await?;
+        log(path, self.form);
+        Ok(connection)
+    }
+}
+
+async fn ended(
+    task: JoinHandle<Result<SqliteConnection, StoreError>>,
+) -> Result<SqliteConnection, StoreError> {
+    task.await.unwrap_or_else(|error| Err(StoreError::new(StoreErrorKind::Failed, error)))
 }
 
 /// Makes a change of each event. Who has made it was written down only where it was a client, by itself.

@@ -23,6 +23,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::Mutex;
 
 use self::file::Identity;
+use self::migrations::{FORM, Uncommitted};
 use self::values::is_locked;
 use super::{Store, StoreFuture};
 use crate::registry::{
@@ -45,6 +46,10 @@ pub struct SqliteStore {
     /// `None` after a failure. Open from the beginning: what it reads can be saved when the file has been removed.
     reader: Mutex<Option<SqliteConnection>>,
 }
+
+/// What is left to do when a registry was opened without changing its form. Dropped, it is not done.
+#[derive(Debug)]
+pub struct Migration(Option<Uncommitted>);
 
 impl SqliteStore {
     /// Makes a registry where there is none, and opens it. For `init`: a server that finds its registry missing
@@ -72,15 +77,45 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`]; a file that is missing, damaged, not ours or too new is left as it is.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let connection = file::connect(path).await?;
+        Self::with(path, Some(file::connect(path).await?)).await
+    }
+
+    /// Opens a registry without changing its form, and reads all that lookups need, in the present form: an earlier one is
+    /// brought to that in a transaction that is not ended, so that whoever finds that it cannot go on leaves the file to
+    /// programs of before as it was. Nothing else is to be asked before [`SqliteStore::commit`].
+    ///
+    /// # Errors
+    /// [`StoreError`]; a file that is missing, damaged, not ours or too new is left as it is.
+    pub async fn begin(path: &Path) -> Result<(Self, Migration, Tables), StoreError> {
+        let (mut connection, form) = file::connect_as_it_is(path).await?;
+        if form < FORM {
+            let (uncommitted, tables) = Uncommitted::begin(connection, form).await?;
+            return Ok((Self::with(path, None).await?, Migration(Some(uncommitted)), tables));
+        }
+        let tables = queries::load(&mut connection).await?;
+        Ok((Self::with(path, Some(connection)).await?, Migration(None), tables))
+    }
+
+    async fn with(path: &Path, writer: Option<SqliteConnection>) -> Result<Self, StoreError> {
         let files = Identity::of(path);
         Ok(Self {
             path: path.to_owned(),
             opened: files.closed(),
-            writer: Mutex::new(Some(connection)),
+            writer: Mutex::new(writer),
             files: std::sync::Mutex::new(files),
             reader: Mutex::new(Some(file::connect_to_read(path).await?)),
         })
+    }
+
+    /// Puts the present form into the file, where that had an earlier one.
+    ///
+    /// # Errors
+    /// [`StoreError`], such as of a disk that is full; the file is as it was then.
+    pub async fn commit(&self, migration: Migration) -> Result<(), StoreError> {
+        if let Some(uncommitted) = migration.0 {
+            *self.writer.lock().await = Some(uncommitted.commit(&self.path).await?);
+        }
+        Ok(())
     }
 
     /// The files that a registry at `path` is in, or was about to be made in.

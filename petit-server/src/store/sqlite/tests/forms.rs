@@ -197,7 +197,7 @@ async fn listed(path: &Path) -> Vec<(i64, bool)> {
 
 #[tokio::test]
 async fn a_registry_lists_the_forms_that_it_has_been_through() {
-    let all: Vec<(i64, bool)> = (1..=migrations::FORM).map(|form| (form, true)).collect();
+    let all: Vec<(i64, bool)> = (1..=FORM).map(|form| (form, true)).collect();
     let new = Bed::new().await;
     assert_eq!(listed(&new.dir.path().join("registry.db")).await, all);
     let (_dir, path) = written(FORM_1);
