@@ -123,6 +123,14 @@ impl Relay {
         self.let_go();
     }
 
+    /// Waits, after [`Relay::end`], until what was under way has ended and was told to the observer: for a moment, as closing
+    /// is quick.
+    pub async fn ended(&self) {
+        let tasks = &self.shared.tasks;
+        tasks.close();
+        let _ = tokio::time::timeout(limits::CLOSING, tasks.wait()).await;
+    }
+
     /// Comes back after [`Relay::leave`], cancelled or not: accepts again, and tries its fronts anew. Sessions that
     /// were sent away stay away. One that stops, or was ended, does not come back; one that has only let go of its
     /// sockets has nothing left to accept from, and must not be asked to.

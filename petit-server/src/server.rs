@@ -427,7 +427,7 @@ impl Server {
     }
 
     /// Waits until the visits that are over are in the access log. Before the process ends, in whichever way.
-    pub async fn finish_access_log(&self) {
+    async fn finish_access_log(&self) {
         if let Some(log) = &self.access_log {
             log.finish().await;
         }
@@ -439,6 +439,13 @@ impl Server {
     }
 
     /// Takes note of what it is about.
+    /// Ends at once what is under way, and waits for a moment until the access log says of each visit what became of it.
+    pub async fn cut(&self) {
+        self.relay.end();
+        self.relay.ended().await;
+        self.finish_access_log().await;
+    }
+
     pub fn set_phase(&self, phase: Phase) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }

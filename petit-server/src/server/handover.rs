@@ -85,11 +85,12 @@ impl Server {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// As [`Server::let_go`], and ends what is under way: another process serves in this one's place.
-    pub fn end(&self) {
+    /// As [`Server::let_go`], and as [`Server::cut`]: another process serves in this one's place.
+    pub async fn end(&self) {
         self.relay.end();
         self.let_go();
     }
+        self.cut().await;
 }
 
 /// The clients that were connected to the process before, from what [`Server::yield_registry`] has said.

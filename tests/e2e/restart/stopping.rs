@@ -35,7 +35,7 @@ async fn a_second_signal_ends_a_server_at_once_whatever_was_asked_before() {
     signal(pid, Signal::TERM);
     until_logged(&whole.log(), STILL).await;
     signal(pid, Signal::TERM);
-    assert!(waiting.await.is_err(), "its visitor has lost the connection");
+    assert_eq!(waiting.await.unwrap().status, 502, "its visitor is told that the connection is lost");
     assert_eq!(stopping.exit().await, 0);
 }
 
@@ -84,4 +84,36 @@ async fn a_signal_behind_a_command_is_the_same_stop_to_a_client_too() {
     whole.http_service.let_go();
     assert_eq!(waiting.await.unwrap().text(), "done");
     assert_eq!(stopping.exit().await, 0);
+}
+
+/// How many visits for a path the access log tells of.
+fn told(whole: &Whole, path: &str) -> usize {
+    let log = std::fs::read_to_string(whole.server.dir().join("logs/access.log")).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    lines.iter().filter(|line| line["path"] == path).count()
+}
+
+#[tokio::test]
+async fn the_access_log_tells_of_a_visit_that_an_end_at_once_cuts() {
+    let whole = Whole::start("access_log = \"json\"").await;
+    // Of a process that was replaced.
+    let waiting = whole.held_request().await;
+    let old = whole.pid().await;
+    whole.server.run(["restart"]).await.ok();
+    signal(old, Signal::TERM);
+    until_logged(&whole.log(), STILL).await;
+    signal(old, Signal::TERM);
+    soon("the old process to end", gone(old)).await;
+    assert_eq!(waiting.await.unwrap().status, 502, "its visitor is told that the connection is lost");
+    assert_eq!(told(&whole, "/wait"), 1);
+
+    // Of one that stops.
+    let waiting = whole.held_request().await;
+    let pid = whole.pid().await;
+    let mut stopping = whole.server.spawn(["stop"]);
+    assert!(stopping.line().await.unwrap().contains("Waiting for 1 request"));
+    whole.server.run(["stop"]).await;
+    soon("the process to end", gone(pid)).await;
+    assert_eq!(waiting.await.unwrap().status, 502, "its visitor is told that the connection is lost");
+    assert_eq!((stopping.exit().await, told(&whole, "/wait")), (0, 2));
 }

@@ -300,8 +300,7 @@ pub(crate) async fn leave(main: &mut Main<'_, Handover>) -> Option<ExitCode> {
         take_back(main, started).await;
         return None;
     }
-    main.server.end();
-    main.server.finish_access_log().await;
+    main.server.end().await;
     tracing::info!("stopped; another process serves");
     Some(part(main, started, requests).await)
 }

@@ -136,7 +136,7 @@ impl Main<'_, Handover> {
         };
         if shutdown::finish(cause, server.drain(), next).await == Finished::CutShort {
             self.handover.stopping(Urgency::AtOnce);
-            self.server.finish_access_log().await;
+            self.server.cut().await;
         }
     }
 
