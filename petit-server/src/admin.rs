@@ -3,6 +3,7 @@
 //! The same requests work while no server runs: the command line then opens the registry itself and asks an
 //! [`Admin`] without a server. What needs the running server says so.
 
+mod commands;
 mod overview;
 mod visitors;
 
@@ -20,7 +21,7 @@ use petit_host::settings::SettingsInForce;
 use petit_relay::{FrontKind, Names, UnderWay};
 use secrecy::ExposeSecret;
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::api::{
     AddAlias, AdminRequest, AliasAdded, AliasRemoved, BackedUp, CertificateView, ClientLabelled,
@@ -37,6 +38,9 @@ use crate::fronts;
 use crate::registry::{Actor, Labels, Note, StoreError, StoreErrorKind};
 use crate::server::{InviteError, InviteRequest, Phase, Reloaded, Server, Settings, make_invite};
 use crate::{SOFTWARE, seconds};
+
+use self::commands::Unheard;
+pub use self::commands::{Command, Commands, Inbox, commands};
 
 /// Answers the operator's requests.
 pub struct Admin {
@@ -72,25 +76,9 @@ pub struct Running {
     /// The server.
     pub server: Arc<Server>,
     /// Commands to its main loop.
-    pub commands: mpsc::Sender<Command>,
+    pub commands: Commands,
     /// The level of its log.
     pub level: LevelHandle,
-}
-
-/// What the main loop is asked to do.
-#[derive(Debug)]
-pub enum Command {
-    /// End in an orderly way; asked for again, at once.
-    Stop,
-    /// Read the config again, and say what came of it.
-    Reload(oneshot::Sender<Result<Reloaded, String>>),
-    /// Have another process take this one's place, and say what came of it.
-    Restart {
-        /// It has to serve within this.
-        within: Duration,
-        /// Its process, or why it was of no use.
-        answer: oneshot::Sender<Result<u32, Trouble>>,
-    },
 }
 
 type ApiResult<A> = Result<A, ApiProblem>;
@@ -396,9 +384,8 @@ impl Admin {
     }
 
     fn stop(&self) -> ApiResult<ServerStopped> {
-        // A command that is waiting already says the same.
+        self.command(Command::Stop)?;
         let running = self.running()?;
-        let _ = running.commands.try_send(Command::Stop);
         Ok(ServerStopped { pid: std::process::id(), waits_for: Some(waits_for(&running.server)) })
     }
 
@@ -406,8 +393,27 @@ impl Admin {
         let busy = || ApiProblem::new(409, "stopping", "the server is stopping");
         let (answer, asked) = oneshot::channel();
         let (before, shut_before) = (self.directory.exposure(), self.shut_ports());
-        self.running()?.commands.try_send(Command::Reload(answer)).map_err(|_| busy())?;
-        match asked.await.map_err(|_| busy())? {
+        self.command(Command::Reload(answer))?;
+        match asked.await.map_err(|_| self.unheard())? {
+    /// Asks the main loop to do something.
+    fn command(&self, command: Command) -> Result<(), ApiProblem> {
+        self.running()?.commands.give(command).map_err(|why| match why {
+            Unheard::Busy => {
+                let why = "other commands wait for the server; try again in a moment";
+                ApiProblem::new(503, "busy", why)
+            }
+            Unheard::Ended => self.unheard(),
+        })
+    }
+
+    /// Why the main loop has not answered.
+    fn unheard(&self) -> ApiProblem {
+        if self.is_replaced() {
+            return ApiProblem::moved(); // it has passed on what it was asked
+        }
+        ApiProblem::new(409, "stopping", "the server is stopping")
+    }
+
             Ok(Reloaded { needs_restart, new_certificate }) => Ok(ConfigReloaded {
                 certificates: self.certificates(),
                 needs_restart: needs_restart.into_iter().map(str::to_owned).collect(),
@@ -424,7 +430,8 @@ impl Admin {
         let within = asked.within();
         let busy = || ApiProblem::new(409, "busy", "the server is stopping, or being restarted already");
         let (answer, asked) = oneshot::channel();
-        running.commands.try_send(Command::Restart { within, answer }).map_err(|_| busy())?;
+        self.command(Command::Restart { within, answer })?;
+        let busy = || ApiProblem::new(409, "busy", "the server is stopping, or being restarted already");
         match asked.await.map_err(|_| busy())? {
             Ok(pid) => Ok(ServerRestarted {
                 pid,

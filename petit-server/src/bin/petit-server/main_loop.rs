@@ -11,11 +11,11 @@ use petit_host::exit::ExitCode;
 use petit_host::logs::{self, FileHandle, LevelHandle, RotatingFile};
 use petit_host::shutdown::{Signals, StopCause};
 use petit_host::watch::FileWatch;
-use petit_server::admin::{Admin, Command, InviteTerms, Running};
+use petit_server::admin::{Admin, Inbox, InviteTerms, Running, commands};
 use petit_server::config::Config;
 use petit_server::folder::Folder;
 use petit_server::server::{Inherited, Prepared, Server, ServerStartError, tunnel_address};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::common::{load, start_failure};
 
@@ -97,7 +97,7 @@ pub(crate) struct Main<'a, H> {
     pub(crate) level: LevelHandle,
     pub(crate) log: FileHandle,
     pub(crate) terms: watch::Sender<InviteTerms>,
-    pub(crate) inbox: mpsc::Receiver<Command>,
+    pub(crate) inbox: Inbox,
     pub(crate) watch: Option<FileWatch>,
     pub(crate) handover: H,
 }
@@ -116,7 +116,7 @@ impl<'a, H> Main<'a, H> {
         if let Some(note) = petit_server::fronts::notes(&server.config, has_certificate) {
             tracing::warn!(?note, "visitors will not get in by the public addresses");
         }
-        let (commands, inbox) = mpsc::channel(4);
+        let (commands, inbox) = commands();
         let terms = invite_terms(&server, &server.config).map_err(|error| Failure::of(&error))?;
         let terms = watch::Sender::new(terms);
         let admin = Arc::new(Admin {

@@ -283,7 +283,7 @@ pub(crate) async fn leave(main: &mut Main<'_, Handover>) -> Option<ExitCode> {
         tracing::warn!(%error, "processes before this one are not heard any more");
     }
     // What was asked for meanwhile concerns the process that serves.
-    while let Ok(command) = main.inbox.try_recv() {
+    while let Some(command) = main.inbox.take() {
         match command {
             Command::Stop => started.say(&LinkMessage::Stop { now: false }),
             Command::Reload(_) => started.say(&LinkMessage::Reload {}),
@@ -439,9 +439,9 @@ async fn take_over(
     let mut elders = Elders::default();
     for link in links {
         elders.add(Link::new(link).map_err(|error| Failure::of(&error))?);
+    }
     // Last: a predecessor of an earlier version cannot take back a registry that was brought to a new form.
     let server = ready.serve().await.map_err(|error| start_failure(&error))?;
-    }
     Ok((beginning, server, listener, elders))
 }
 

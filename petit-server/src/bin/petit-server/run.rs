@@ -86,7 +86,7 @@ impl Main<'_, Handover> {
                     ProcessSignal::End { interrupted } => Turn::Stop(StopCause::Signal { interrupted }),
                     ProcessSignal::Reload => Turn::Reload,
                 },
-                Some(command) = self.inbox.recv() => match command {
+                command = self.inbox.next() => match command {
                     Command::Stop => Turn::Stop(StopCause::Command),
                     Command::Reload(answer) => {
                         let _ = answer.send(self.reload());
@@ -124,7 +124,7 @@ impl Main<'_, Handover> {
                     ProcessSignal::End { interrupted } => Asked::Stop(StopCause::Signal { interrupted }),
                     ProcessSignal::Reload => Asked::Other,
                 },
-                Some(command) = self.inbox.recv() => match command {
+                command = self.inbox.next() => match command {
                     Command::Stop => Asked::Stop(StopCause::Command),
                     Command::Reload(_) | Command::Restart { .. } => Asked::Other,
                 },
