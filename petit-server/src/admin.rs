@@ -188,10 +188,16 @@ impl Admin {
         }
     }
 
-    /// Why the registry is not where it was opened, if so.
+    /// Why the registry is not where it was opened, or what is known is not what it says, if so.
     fn registry_problem(&self) -> Option<String> {
-        let error = self.directory.store().in_place().err()?;
-        Some(error.at(&self.registry_file()).to_string())
+        match self.directory.store().in_place() {
+            Err(error) => Some(error.at(&self.registry_file()).to_string()),
+            Ok(()) => self.directory.stale().map(|why| {
+                format!(
+                    "the registry could not be read when this process took it back, and is tried again: {why}"
+                )
+            }),
+        }
     }
 
     /// What HTTPS visitors are shown, each for its names.
@@ -389,12 +395,6 @@ impl Admin {
         Ok(ServerStopped { pid: std::process::id(), waits_for: Some(waits_for(&running.server)) })
     }
 
-    async fn reload(&self) -> ApiResult<ConfigReloaded> {
-        let busy = || ApiProblem::new(409, "stopping", "the server is stopping");
-        let (answer, asked) = oneshot::channel();
-        let (before, shut_before) = (self.directory.exposure(), self.shut_ports());
-        self.command(Command::Reload(answer))?;
-        match asked.await.map_err(|_| self.unheard())? {
     /// Asks the main loop to do something.
     fn command(&self, command: Command) -> Result<(), ApiProblem> {
         self.running()?.commands.give(command).map_err(|why| match why {
@@ -414,6 +414,11 @@ impl Admin {
         ApiProblem::new(409, "stopping", "the server is stopping")
     }
 
+    async fn reload(&self) -> ApiResult<ConfigReloaded> {
+        let (answer, asked) = oneshot::channel();
+        let (before, shut_before) = (self.directory.exposure(), self.shut_ports());
+        self.command(Command::Reload(answer))?;
+        match asked.await.map_err(|_| self.unheard())? {
             Ok(Reloaded { needs_restart, new_certificate }) => Ok(ConfigReloaded {
                 certificates: self.certificates(),
                 needs_restart: needs_restart.into_iter().map(str::to_owned).collect(),
@@ -428,7 +433,6 @@ impl Admin {
     async fn restart(&self, asked: RestartServer) -> ApiResult<ServerRestarted> {
         let running = self.running()?;
         let within = asked.within();
-        let busy = || ApiProblem::new(409, "busy", "the server is stopping, or being restarted already");
         let (answer, asked) = oneshot::channel();
         self.command(Command::Restart { within, answer })?;
         let busy = || ApiProblem::new(409, "busy", "the server is stopping, or being restarted already");

@@ -40,7 +40,9 @@ pub struct Directory {
     changed: broadcast::Sender<Change>,
     line: Arc<Line>,
     /// See [`Directory::policies_turn`].
-    making: Arc<Mutex<()>>,
+    making: Arc<Mutex<Making>>,
+    /// Why what is looked up may not be what the registry says; `None`: it is.
+    stale: Arc<Mutex<Option<String>>>,
     /// Devices whose registration has ended, for the process that this one has taken over from.
     ended: broadcast::Sender<DeviceId>,
     told: broadcast::Sender<Told>,
@@ -237,6 +239,7 @@ impl Directory {
             making: Arc::default(),
             ended: broadcast::Sender::new(ENDINGS),
             told: broadcast::Sender::new(UNSEEN),
+            stale: Arc::default(),
             limits,
         }
     }
@@ -280,10 +283,23 @@ impl Directory {
     /// Reads the registry anew, after another process has kept it.
     ///
     /// # Errors
-    /// [`StoreError`]; what was known before stays then.
+    /// [`StoreError`]; what was known before stays then, is known to be [stale](Self::stale), and the next change reads the
+    /// registry first.
     pub async fn reload(&self) -> Result<(), StoreError> {
         let _in_order = self.line.turn.lock().await;
-        let tables = self.store.load().await?;
+        self.reload_in_turn().await
+    }
+
+    /// Why the registry could not be read when it had to be, if so: what is looked up may not be what it says.
+    pub fn stale(&self) -> Option<String> {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn reload_in_turn(&self) -> Result<(), StoreError> {
+        let read = self.store.load().await;
+        *self.stale.lock().unwrap_or_else(PoisonError::into_inner) =
+            read.as_ref().err().map(|error| petit_host::cli::chain(error));
+        let tables = read?;
         let concerned = {
             let _in_turn = self.policies_turn();
             let lookup = Lookup::of(tables, &self.known_policies());
@@ -388,6 +404,9 @@ impl Directory {
                 let _turn = turn;
                 let (value, delta) = change(Arc::clone(&this.store)).await?;
                 let (ended, told) = (delta.devices_gone.clone(), Told::of(&delta));
+                if this.stale().is_some() {
+                    this.reload_in_turn().await?;
+                }
                 let concerned = this.apply(delta);
                 this.tell(concerned);
                 for told in told {

@@ -387,8 +387,8 @@ impl Server {
         }
     }
 
-    /// Says in the log when somebody has removed or replaced the registry's file, for as long as the future is polled.
-    /// Never ends.
+    /// Says in the log when somebody has removed or replaced the registry's file, and reads it where that failed before, for
+    /// as long as the future is polled. Never ends.
     pub async fn watch_registry(&self) {
         let mut was_in_place = true;
         loop {
@@ -401,6 +401,19 @@ impl Server {
                 Ok(()) | Err(_) => {}
             }
             was_in_place = is_in_place;
+            self.read_if_stale().await;
+        }
+    }
+
+    /// Reads the registry, where that was not possible when this process took it back.
+    async fn read_if_stale(&self) {
+        if self.directory.stale().is_none() {
+            return;
+        }
+        let directory = self.directory.clone();
+        // In a task of its own: nobody polls this while the server hands its registry over.
+        if let Ok(Ok(())) = tokio::spawn(async move { directory.reload().await }).await {
+            tracing::info!("the registry was read again; what is looked up is what it says");
         }
     }
 
@@ -426,6 +439,13 @@ impl Server {
         self.finish_access_log().await;
     }
 
+    /// Ends at once what is under way, and waits for a moment until the access log says of each visit what became of it.
+    pub async fn cut(&self) {
+        self.relay.end();
+        self.relay.ended().await;
+        self.finish_access_log().await;
+    }
+
     /// Waits until the visits that are over are in the access log. Before the process ends, in whichever way.
     async fn finish_access_log(&self) {
         if let Some(log) = &self.access_log {
@@ -439,13 +459,6 @@ impl Server {
     }
 
     /// Takes note of what it is about.
-    /// Ends at once what is under way, and waits for a moment until the access log says of each visit what became of it.
-    pub async fn cut(&self) {
-        self.relay.end();
-        self.relay.ended().await;
-        self.finish_access_log().await;
-    }
-
     pub fn set_phase(&self, phase: Phase) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }

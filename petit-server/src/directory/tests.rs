@@ -72,6 +72,27 @@ fn offer(names: &[&str]) -> Vec<(ServiceName, ServiceKind)> {
     names.iter().map(|name| (name.parse().unwrap(), ServiceKind::Http)).collect()
 }
 
+#[tokio::test]
+async fn a_registry_that_could_not_be_read_is_read_before_the_next_change() {
+    use crate::store::yielding::Yielding;
+    let bed = Bed::new().await;
+    let id = bed.enrolled().await.id;
+    let path = bed.dir.path().join("registry.db");
+    let store = Arc::new(Yielding::new(Arc::new(SqliteStore::open(&path).await.unwrap())));
+    let limits = bed._limits.subscribe();
+    let directory = Directory::load(Arc::clone(&store) as Arc<dyn Store>, limits).await.unwrap();
+    store.yield_up().await.unwrap().to_another_process();
+    bed.directory.add_alias(id, "later".parse().unwrap(), false, Actor::Operator).await.unwrap();
+    directory.reload().await.unwrap_err();
+    assert!(directory.stale().is_some() && directory.alias("later").is_none());
+
+    let key = |name: &str| name.parse().unwrap();
+    directory.create_key(key("cloud"), Actor::Operator).await.unwrap_err();
+    store.take_back().await;
+    directory.create_key(key("cloud"), Actor::Operator).await.unwrap();
+    assert_eq!((directory.stale(), directory.alias("later")), (None, Some(id)));
+}
+
 fn poll_once<T>(future: &mut BoxFuture<'_, T>) -> Poll<T> {
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -75,7 +75,8 @@ impl Server {
         }
         self.store.take_back().await;
         if let Err(error) = self.directory.reload().await {
-            tracing::error!(error = %petit_host::cli::chain(&error), "the registry cannot be read again; going on with what is known");
+            let error = petit_host::cli::chain(&error);
+            tracing::error!(error, "the registry cannot be read; going on with what is known until it can");
         }
     }
 
@@ -89,8 +90,8 @@ impl Server {
     pub async fn end(&self) {
         self.relay.end();
         self.let_go();
-    }
         self.cut().await;
+    }
 }
 
 /// The clients that were connected to the process before, from what [`Server::yield_registry`] has said.
