@@ -25,10 +25,11 @@ use tokio::sync::{Semaphore, broadcast, watch};
 
 pub use self::following::{Followed, Told};
 pub use self::policies::Exposure;
-use self::policies::Policies;
+use self::policies::{Making, Policies};
 pub use self::visitors::{FileUse, ShutService};
 use crate::registry::{
-    Actor, AnnouncedRow, Delta, Device, RegistrationLimits, Service, StoreError, StoreErrorKind, Tables,
+    Actor, AnnouncedRow, Delta, Device, EnrolmentTerms, RegistrationLimits, Service, StoreError,
+    StoreErrorKind, Tables,
 };
 use crate::store::Store;
 
@@ -237,9 +238,9 @@ impl Directory {
             changed: broadcast::Sender::new(UNSEEN),
             line: Arc::new(line),
             making: Arc::default(),
+            stale: Arc::default(),
             ended: broadcast::Sender::new(ENDINGS),
             told: broadcast::Sender::new(UNSEEN),
-            stale: Arc::default(),
             limits,
         }
     }
@@ -402,11 +403,11 @@ impl Directory {
             let this = self.clone();
             let task = tokio::spawn(async move {
                 let _turn = turn;
-                let (value, delta) = change(Arc::clone(&this.store)).await?;
-                let (ended, told) = (delta.devices_gone.clone(), Told::of(&delta));
                 if this.stale().is_some() {
                     this.reload_in_turn().await?;
                 }
+                let (value, delta) = change(Arc::clone(&this.store)).await?;
+                let (ended, told) = (delta.devices_gone.clone(), Told::of(&delta));
                 let concerned = this.apply(delta);
                 this.tell(concerned);
                 for told in told {
@@ -507,8 +508,9 @@ impl Access for Directory {
 
     fn enrol(&self, request: EnrolRequest) -> BoxFuture<'_, Result<Enrolled, EnrolRefusal>> {
         Box::pin(async move {
+            let this = self.clone();
             let enrol = |store: Arc<dyn Store>| async move {
-                Ok(match store.enrol(request).await? {
+                Ok(match store.enrol(request, this.enrolment_terms()).await? {
                     Ok((row, delta)) => {
                         (Ok(Enrolled { device: row.device, service: row.service, id: row.id }), delta)
                     }
@@ -576,6 +578,13 @@ impl Access for Directory {
             let end = self.change(Asker::Client, end).await;
             end.inspect_err(|error| self.report("unregistration", error)).is_ok()
         })
+    }
+}
+
+impl Directory {
+    fn enrolment_terms(&self) -> EnrolmentTerms {
+        let beside = Arc::clone(&self.read().policies.file);
+        EnrolmentTerms { beside, most: self.limits.borrow().most }
     }
 }
 

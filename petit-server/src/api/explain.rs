@@ -122,7 +122,7 @@ pub struct PolicyExplained {
     pub name: PolicyName,
     /// By what it names the service.
     pub by: PolicyTarget,
-    /// Another one that names it by another tag of the client, so that nobody is let in.
+    /// Another one that names it as closely, so that nobody is let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disagrees_with: Option<PolicyName>,
     /// Whether it refuses anybody; one that does not only counts.

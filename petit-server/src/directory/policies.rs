@@ -2,7 +2,7 @@
 //! only hands out what stands at the service.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
 use petit_engine::name::{Alias, PolicyName, Tag, VisitorKeyName};
@@ -27,21 +27,39 @@ pub(super) struct Policies {
     made: Arc<Made>,
 }
 
+/// What is about to be in force, and is not among the policies that are.
+#[derive(Default)]
+pub(super) struct Making {
+    /// A policy that is being written into the registry. Before its answer comes, the config file must not get another one
+    /// of the same name.
+    pub(super) written: Option<Policy>,
+}
+
+/// Whoever has it has a policy written.
+pub(super) struct Written(pub(super) Arc<Mutex<Making>>);
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).written = None;
+    }
+}
+
 /// Policies as visits are held to them.
 #[derive(Default)]
 struct Made {
     by_target: HashMap<PolicyTarget, Arc<ServicePolicy>>,
     by_name: HashMap<PolicyName, Arc<ServicePolicy>>,
-    /// Of each policy that names tags, the one that is in its place where another one does so, too: nobody is let in.
+    /// Of each policy that names IDs, aliases or tags, the one that is in its place where another one names the service as
+    /// closely: nobody is let in.
     closed: HashMap<PolicyName, Arc<ServicePolicy>>,
 }
 
 /// The policy of a service, and why it is this one.
 pub(super) struct Found<'a> {
-    policy: &'a Arc<ServicePolicy>,
+    pub(super) policy: &'a Arc<ServicePolicy>,
     /// By what it names the service.
     pub(super) target: PolicyTarget,
-    /// Another one that does so by another tag.
+    /// Another one that does so as closely: by another tag, or, of its ID and its aliases, by another one.
     pub(super) disagrees_with: Option<&'a Arc<ServicePolicy>>,
 }
 
@@ -71,7 +89,9 @@ impl Policies {
             let new = compiled(policy, &holders, counters);
             // One that stays as it was stays the same one, so that whoever has it is not looked at again.
             let new = before.filter(|before| ***before == new).map_or_else(|| Arc::new(new), Arc::clone);
-            if policy.services.iter().any(|target| matches!(target, PolicyTarget::Tag(_))) {
+            let is_default =
+                |target: &PolicyTarget| matches!(target, PolicyTarget::Default | PolicyTarget::DefaultTcp);
+            if !policy.services.iter().all(is_default) {
                 let before = self.made.closed.get(&policy.name);
                 let closed = ServicePolicy {
                     from: Some(AddressList::default()),
@@ -117,8 +137,9 @@ impl Policies {
         }
     }
 
-    /// The policy that names a service by its ID, else by an alias, else by a tag of its client, else the default one. What
-    /// is nearer to the service goes first; of two that name different tags neither is nearer, so that nobody is let in.
+    /// The policy that names a service by its ID or an alias, else by a tag of its client, else the default one. What is
+    /// nearer to the service goes first; of two that name it by its ID and an alias, or two aliases or tags, neither is
+    /// nearer, so that nobody is let in.
     pub(super) fn find(
         &self,
         route: &Route,
@@ -130,20 +151,22 @@ impl Policies {
             return None;
         }
         let get = |target| made.get_key_value(&target);
-        let aliases = aliases.into_iter().flatten().cloned().map(PolicyTarget::Alias);
-        let named = get(PolicyTarget::Id(route.id)).or_else(|| aliases.into_iter().find_map(get));
         let found = |(target, policy): (&PolicyTarget, _), disagrees_with| Found {
             policy,
             target: target.clone(),
             disagrees_with,
         };
-        if let Some(named) = named {
-            return Some(found(named, None));
-        }
-        let mut by_tag = tags.into_iter().flatten().cloned().map(PolicyTarget::Tag).filter_map(get);
-        if let Some(first) = by_tag.next() {
-            let disagrees_with = by_tag.map(|(_, policy)| policy).find(|other| !Arc::ptr_eq(other, first.1));
-            return Some(found(first, disagrees_with));
+        let first_of = |targets: &mut dyn Iterator<Item = PolicyTarget>| {
+            let mut by = targets.filter_map(get);
+            let first = by.next()?;
+            let disagrees_with = by.map(|(_, policy)| policy).find(|other| !Arc::ptr_eq(other, first.1));
+            Some(found(first, disagrees_with))
+        };
+        let aliases = aliases.into_iter().flatten().cloned().map(PolicyTarget::Alias);
+        let mut names = std::iter::once(PolicyTarget::Id(route.id)).chain(aliases);
+        let mut tags = tags.into_iter().flatten().cloned().map(PolicyTarget::Tag);
+        if let Some(named) = first_of(&mut names).or_else(|| first_of(&mut tags)) {
+            return Some(named);
         }
         let default_tcp = match route.kind {
             ServiceKind::Http => None,

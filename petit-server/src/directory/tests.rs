@@ -35,12 +35,16 @@ impl Bed {
     }
 
     async fn invite_with(&self, labels: Labels) -> EnrolRequest {
+        self.invite_for(None, labels).await
+    }
+
+    async fn invite_for(&self, alias: Option<&str>, labels: Labels) -> EnrolRequest {
         let (id, secret) = (InviteId(random_bytes().unwrap()), InviteSecret::random().unwrap().hash());
         let invite = NewInvite {
             id,
             secret,
             service: "web".parse().unwrap(),
-            alias: None,
+            alias: alias.map(|alias| alias.parse().unwrap()),
             labels,
             not_after: SystemTime::now() + Duration::from_secs(60),
         };
@@ -68,10 +72,6 @@ impl Bed {
     }
 }
 
-fn offer(names: &[&str]) -> Vec<(ServiceName, ServiceKind)> {
-    names.iter().map(|name| (name.parse().unwrap(), ServiceKind::Http)).collect()
-}
-
 #[tokio::test]
 async fn a_registry_that_could_not_be_read_is_read_before_the_next_change() {
     use crate::store::yielding::Yielding;
@@ -91,6 +91,10 @@ async fn a_registry_that_could_not_be_read_is_read_before_the_next_change() {
     store.take_back().await;
     directory.create_key(key("cloud"), Actor::Operator).await.unwrap();
     assert_eq!((directory.stale(), directory.alias("later")), (None, Some(id)));
+}
+
+fn offer(names: &[&str]) -> Vec<(ServiceName, ServiceKind)> {
+    names.iter().map(|name| (name.parse().unwrap(), ServiceKind::Http)).collect()
 }
 
 fn poll_once<T>(future: &mut BoxFuture<'_, T>) -> Poll<T> {
@@ -310,7 +314,7 @@ async fn what_another_process_has_changed_is_known_after_a_reload_and_told_to_wh
     store.revoke(gone.device, Actor::Operator).await.unwrap();
     store.remove_service(other.device, "old".parse().unwrap()).await.unwrap();
     store.add_alias(other.id, "acme".parse().unwrap(), false, Actor::Operator).await.unwrap();
-    let (new, _) = store.enrol(bed.invite().await).await.unwrap().unwrap();
+    let (new, _) = store.enrol(bed.invite().await, bed.directory.enrolment_terms()).await.unwrap().unwrap();
     assert!(bed.directory.alias("acme").is_none() && bed.directory.service(&gone.id).is_some());
 
     bed.directory.reload().await.unwrap();

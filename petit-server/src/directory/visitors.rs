@@ -1,6 +1,6 @@
 //! Policies and visitors' keys: looked up, and changed through the store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use petit_relay::policy::{KeySecret, ServicePolicy};
 use petit_relay::{Change, Route};
 use secrecy::SecretString;
 
-use super::policies::{Exposure, Policies, is_open, is_same};
+use super::policies::{Exposure, Making, Policies, Written, is_open, is_same};
 use super::{Asker, Directory, Lookup, Told};
 use crate::registry::{
-    Actor, ByTag, Conflict, FileConflict, LabelEdit, Labels, NewKey, Policy, PolicyEdit, PolicyPart,
-    PolicyTarget, Service, StoreError, StoredKey, VisitorRules, check_overlap, check_tags, file_conflicts,
+    Actor, ByTag, Conflict, FileConflict, LabelEdit, Labels, Named, NewKey, Policy, PolicyEdit, PolicyPart,
+    PolicyTarget, Service, StoreError, StoredKey, check_tags, file_conflicts,
 };
 use crate::store::Store;
 
@@ -127,6 +127,17 @@ impl Directory {
         shut
     }
 
+    /// The services that two policies name as closely, so that nobody is let in, with the two. Walks over all services.
+    pub fn contradictions(&self) -> Vec<(RegisteredId, PolicyName, PolicyName)> {
+        let tables = self.read();
+        let contradiction = |Service { route, .. }: &Service| {
+            let tags = tables.devices.get(&route.device).map(|device| &device.tags);
+            let found = tables.policies.find(route, tables.aliases_of.get(&route.id), tags)?;
+            Some((route.id, found.policy.name.clone(), found.disagrees_with?.name.clone()))
+        };
+        tables.services.values().filter_map(contradiction).collect()
+    }
+
     /// The services that have a policy, by their registered IDs. Walks over all services.
     pub fn services_of(&self, name: &PolicyName) -> Vec<RegisteredId> {
         let tables = self.read();
@@ -149,22 +160,36 @@ impl Directory {
     /// # Errors
     /// [`FileConflict`] when one does not fit to the registry; nothing has changed then.
     pub fn use_file(&self, file: Arc<[Policy]>, begins: FileUse) -> Result<(), FileConflict> {
-        let _in_turn = self.policies_turn();
+        let in_turn = self.policies_turn();
+        let known = self.known_policies();
+        let mut registry = known.registry.policies.clone();
+        if let Some(written) = &in_turn.written {
+            registry.retain(|policy| policy.name != written.name);
+            registry.push(written.clone());
+        }
+        // A server that begins takes what there is: whoever registered, or gave an alias, has made it so, and is closed.
+        let before = match begins {
+            FileUse::Begins => &file,
+            FileUse::Changes => &known.file,
+        };
+        let owners = match begins {
+            FileUse::Begins => HashMap::new(),
+            FileUse::Changes => self.owners(registry.iter().chain(&**before).chain(&*file)),
+        };
+        let owner = |alias: &Alias| owners.get(alias).copied();
+        let keys: BTreeSet<&VisitorKeyName> = known.registry.keys.iter().map(|key| &key.name).collect();
+        // Without a lock: lookups go on.
+        let conflicts = file_conflicts(&file, &registry, |name| keys.contains(name), owner);
+        let was = match begins {
+            FileUse::Begins => Named::default(),
+            FileUse::Changes => Named::by(registry.iter().chain(&**before), owner),
+        };
+        if let Some(first) = conflicts.into_iter().find(|found| !was.has_overlap(&found.conflict, owner)) {
+            return Err(first);
+        }
         {
-            let tables = self.read();
-            let owner = |alias: &Alias| tables.aliases.get(alias.as_str()).copied();
-            let VisitorRules { policies, keys } = &*tables.policies.registry;
-            let is_key = |name: &VisitorKeyName| keys.iter().any(|key| key.name == *name);
-            if let Some(first) = file_conflicts(&file, policies, is_key, owner).into_iter().next() {
-                return Err(first);
-            }
-            // A server that begins takes what there is: whoever registered has made it so, and is closed.
-            let before = match begins {
-                FileUse::Begins => file.iter(),
-                FileUse::Changes => tables.policies.file.iter(),
-            };
-            let after = policies.iter().chain(&*file);
-            check_tags(policies.iter().chain(before), after, tables.tags()).map_err(|conflict| {
+            let (before, after) = (registry.iter().chain(&**before), registry.iter().chain(&*file));
+            check_tags(before, after, self.read().tags()).map_err(|conflict| {
                 let is_named = |policy: &Policy| match &conflict {
                     Conflict::TagsDisagree { one, other, .. } => [one, other].contains(&&policy.name),
                     _ => false,
@@ -183,6 +208,18 @@ impl Directory {
         self.set_file(file);
     }
 
+    /// Whose the aliases are that policies name.
+    fn owners<'a>(&self, policies: impl Iterator<Item = &'a Policy>) -> HashMap<&'a Alias, RegisteredId> {
+        let tables = self.read();
+        let aliases = policies.flat_map(|policy| &policy.services).filter_map(|target| match target {
+            PolicyTarget::Alias(alias) => Some(alias),
+            PolicyTarget::Id(_) | PolicyTarget::Tag(_) | PolicyTarget::Default | PolicyTarget::DefaultTcp => {
+                None
+            }
+        });
+        aliases.filter_map(|alias| Some((alias, *tables.aliases.get(alias.as_str())?))).collect()
+    }
+
     fn set_file(&self, file: Arc<[Policy]>) -> Change {
         let policies = self.known_policies().with_file(file);
         let mut concerned = Change::default();
@@ -197,7 +234,7 @@ impl Directory {
     }
 
     /// Whoever makes policies of those that are in force holds it until the new ones are.
-    pub(super) fn policies_turn(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn policies_turn(&self) -> MutexGuard<'_, Making> {
         self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -208,20 +245,26 @@ impl Directory {
     pub async fn set_policy(&self, edit: PolicyEdit, actor: Actor) -> Result<Policy, StoreError> {
         let this = self.clone();
         let set = move |store: Arc<dyn Store>| async move {
-            let beside = this.file_beside(&edit)?;
-            store.set_policy(edit, beside, actor).await
+            let (beside, written) = this.written_beside(&edit)?;
+            let (policy, delta) = store.set_policy(edit, beside, actor).await?;
+            Ok(((policy, written), delta))
         };
-        self.change(Asker::Operator, set).await
+        // It is in force, or was not written: the config file may be changed again.
+        self.change(Asker::Operator, set).await.map(|(policy, _written)| policy)
     }
 
-    /// The policies of the config file, beside which one of the registry may be changed so.
-    fn file_beside(&self, edit: &PolicyEdit) -> Result<Arc<[Policy]>, StoreError> {
+    /// The policies of the config file, beside which one of the registry may be changed so; they stay as they are for as
+    /// long as what is returned with them.
+    fn written_beside(&self, edit: &PolicyEdit) -> Result<(Arc<[Policy]>, Written), StoreError> {
+        let mut in_turn = self.policies_turn();
         let tables = self.read();
         let known = tables.policies.all().find(|policy| policy.name == edit.name).cloned();
         let edited = edit.clone().applied_to(known.unwrap_or_else(|| Policy::named(edit.name.clone())));
         let others = tables.policies.all().filter(|policy| policy.name != edited.name);
         check_tags(tables.policies.all(), others.chain([&edited]), tables.tags())?;
-        Ok(Arc::clone(&tables.policies.file))
+        let beside = Arc::clone(&tables.policies.file);
+        in_turn.written = Some(edited);
+        Ok((beside, Written(Arc::clone(&self.making))))
     }
 
     /// Changes what is written down of a client. Policies that name its tags are in force when this returns.
@@ -253,8 +296,8 @@ impl Directory {
         }
     }
 
-    /// By what a route's policy names its service, and, where another one does so by another tag of the client, that one:
-    /// nobody is let in then.
+    /// By what a route's policy names its service, and, where another one does so as closely, that one: nobody is let in
+    /// then.
     pub fn named_by(&self, route: &Route) -> Option<(PolicyTarget, Option<PolicyName>)> {
         let tables = self.read();
         let tags = tables.devices.get(&route.device).map(|device| &device.tags);
@@ -321,10 +364,9 @@ impl Directory {
     /// Whether a service may get an alias: another policy than the service's may name it.
     pub(super) fn check_alias_policy(&self, id: RegisteredId, alias: &Alias) -> Result<(), StoreError> {
         let tables = self.read();
-        let owner = |named: &Alias| match named == alias {
-            true => Some(id),
-            false => tables.aliases.get(named.as_str()).copied(),
-        };
-        Ok(check_overlap(tables.policies.all(), owner)?)
+        let owner = |named: &Alias| tables.aliases.get(named.as_str()).copied();
+        let with_it = |named: &Alias| if named == alias { Some(id) } else { owner(named) };
+        let all = || tables.policies.all();
+        Ok(Named::by(all(), with_it).check(&Named::by(all(), owner))?)
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use petit_engine::limits;
-use petit_engine::name::DeviceId;
+use petit_engine::name::{DeviceId, ServiceName};
 use petit_engine::proto::control::{EnrolRefusal, ServiceKind};
 use petit_engine::secret::{InviteHash, InviteId};
 use petit_relay::EnrolRequest;
@@ -13,7 +13,7 @@ use super::change::Actor;
 use super::change_body::{ChangeBody, INVITE_REUSED, ServiceBody};
 use super::error::StoreError;
 use super::label::Labels;
-use super::model::{Delta, Device, EnrolledRow};
+use super::model::{Delta, Device, EnrolledRow, EnrolmentTerms};
 use super::rows::{InviteUse, NewDevice, Rows, StoredInvite, StoredService};
 use super::rules::Registry;
 
@@ -29,6 +29,7 @@ impl<R: Rows> Registry<'_, R> {
     pub async fn enrol(
         mut self,
         request: &EnrolRequest,
+        terms: &EnrolmentTerms,
     ) -> Result<Result<(EnrolledRow, Delta), EnrolRefusal>, StoreError> {
         let invite = self.rows.invite(&request.invite).await?;
         // An invite that is not there is compared like one that is, so that both take the same time.
@@ -47,19 +48,28 @@ impl<R: Rows> Registry<'_, R> {
                 return Ok(Err(EnrolRefusal::Used));
             }
             let device = *device;
-            return Ok(self.enrolled_again(device, &invite, actor).await?.map(|row| (row, self.delta)));
+            let again = self.enrolled_again(device, &invite, (actor, terms)).await?;
+            return Ok(again.map(|row| (row, self.delta)));
         }
         if let Some(refusal) = self.refusal(&invite) {
             return Ok(Err(refusal));
         }
 
+        if let Some(known) = &known
+            && !self.has_room_for(&known.id, &invite.service, terms).await?
+        {
+            return Ok(Err(EnrolRefusal::Busy)); // the invite is good for as long as before
+        }
         let (device, labels) = match known {
             Some(known) => (known.id, self.relabelled(&known.id, &invite.labels).await?),
             None => (self.new_device(request, &invite.labels).await?, invite.labels.clone()),
         };
         let registered = self.invited_service(&device, &invite).await?;
         let conflict = match &invite.alias {
-            Some(alias) => self.alias_conflict(alias, Some(&device), Some(&request.invite)).await?,
+            Some(alias) => match self.alias_conflict(alias, Some(&device), Some(&request.invite)).await? {
+                None => self.policy_conflict(alias, &registered.id, &terms.beside).await?,
+                conflict => conflict,
+            },
             None => None,
         };
         if let (Some(alias), None) = (&invite.alias, &conflict) {
@@ -75,7 +85,8 @@ impl<R: Rows> Registry<'_, R> {
             from: request.from.to_string(),
             service: ServiceBody::from(registered.clone()),
             alias: invite.alias,
-            // It was free when the invite was made. The registration is worth more than its alias.
+            // It was free when the invite was made, and who would use it was not known, nor which policies name that
+            // service. The registration is worth more than its alias.
             alias_refused: conflict.map(|conflict| conflict.to_string()),
             tags: labels.tags,
             note: labels.note,
@@ -89,14 +100,15 @@ impl<R: Rows> Registry<'_, R> {
         &mut self,
         device: DeviceId,
         invite: &StoredInvite,
-        actor: Actor,
+        (actor, terms): (Actor, &EnrolmentTerms),
     ) -> Result<Result<EnrolledRow, EnrolRefusal>, StoreError> {
         let service = invite.service.clone();
         if let Some(StoredService { id, .. }) = self.service_called(&device, &service).await? {
             return Ok(Ok(EnrolledRow { device, service, id }));
         }
         // Each ID that was ever given keeps its row, here as where services are announced.
-        let has_had_its_share = self.has_had_its_share_of_services(&device).await?;
+        let has_had_its_share = self.has_had_its_share_of_services(&device).await?
+            || !self.has_room_for(&device, &service, terms).await?;
         if has_had_its_share || self.is_over_budget(actor).await? {
             return Ok(Err(EnrolRefusal::Busy));
         }
@@ -105,6 +117,17 @@ impl<R: Rows> Registry<'_, R> {
         let body = ChangeBody::ServicesRegistered { services: vec![registered.into()] };
         self.record(actor, device, &body).await?;
         Ok(Ok(EnrolledRow { device, service, id }))
+    }
+
+    /// Whether a device may have a service, as one that it announces: it has it, or has fewer than it may.
+    async fn has_room_for(
+        &mut self,
+        device: &DeviceId,
+        service: &ServiceName,
+        terms: &EnrolmentTerms,
+    ) -> Result<bool, StoreError> {
+        let registered = self.rows.services(device).await?;
+        Ok(registered.len() < terms.most || registered.iter().any(|known| known.name == *service))
     }
 
     /// Why an invite that nobody has used is of no use any more, if so.

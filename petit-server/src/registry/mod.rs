@@ -31,6 +31,7 @@ mod invites;
 mod label;
 mod labels;
 mod model;
+mod named;
 mod policies;
 mod policy;
 mod rows;
@@ -48,10 +49,11 @@ pub use self::changes::Successor;
 pub use self::error::{Conflict, StoreError, StoreErrorAt, StoreErrorKind, StoreErrorSource, is_disk_full};
 pub use self::label::{InvalidNote, LabelEdit, Labels, Note};
 pub use self::model::{
-    AliasRow, AnnouncedRow, Delta, Device, DeviceRow, EndedBy, EnrolledRow, InviteRow, InviteState,
-    NewInvite, RegistrationLimits, Service, ServiceRow, Tables,
+    AliasRow, AnnouncedRow, Delta, Device, DeviceRow, EndedBy, EnrolledRow, EnrolmentTerms, InviteRow,
+    InviteState, NewInvite, RegistrationLimits, Service, ServiceRow, Tables,
 };
-pub use self::policies::{ByTag, FileConflict, PolicyPart, check_overlap, check_tags, file_conflicts};
+pub use self::named::Named;
+pub use self::policies::{ByTag, FileConflict, PolicyPart, check_tags, file_conflicts};
 pub use self::policy::{
     Edit, Enforcement, InvalidTarget, LIST_MAX, LimitPer, NewKey, OVERLAP, OVERLAP_MAX, Policy, PolicyEdit,
     PolicyTarget, StoredKey, VisitorRules,

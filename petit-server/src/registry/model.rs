@@ -1,6 +1,7 @@
 //! What is registered, as values: for lookups, for the operator, and as the answers to what peers ask for.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use petit_engine::name::{Alias, DeviceId, RegisteredId, ServiceName, Tag};
@@ -10,7 +11,7 @@ use petit_relay::Route;
 use serde::{Deserialize, Serialize};
 
 use super::label::Labels;
-use super::policy::VisitorRules;
+use super::policy::{Policy, VisitorRules};
 
 /// An invite to be made.
 #[derive(Clone, Debug)]
@@ -200,6 +201,15 @@ pub enum AnnouncedRow {
     TooMany,
     /// No port is free, or none are given.
     NoPort,
+}
+
+/// What of the config an enrolment is held to.
+#[derive(Clone, Debug)]
+pub struct EnrolmentTerms {
+    /// The policies of the config file: they may name what an invite's alias comes to.
+    pub beside: Arc<[Policy]>,
+    /// Services of one device.
+    pub most: usize,
 }
 
 /// What limits a device's services.

@@ -11,6 +11,7 @@ use super::change::Actor;
 use super::change_body::ChangeBody;
 use super::error::{Conflict, StoreError};
 use super::model::Delta;
+use super::named::Named;
 use super::policy::{LIST_MAX, NewKey, Policy, PolicyEdit, PolicyTarget, StoredKey, VisitorRules};
 use super::rows::Rows;
 use super::rules::Registry;
@@ -43,30 +44,20 @@ impl<R: Rows> Registry<'_, R> {
         }
         check_lists(&policy)?;
         self.check_keys(&policy).await?;
-        let mut owners = BTreeMap::new();
-        let named_before =
-            |target: &PolicyTarget| before.as_ref().is_some_and(|before| before.services.contains(target));
-        for target in policies.iter().chain(beside).chain([&policy]).flat_map(|policy| &policy.services) {
-            match target {
-                PolicyTarget::Alias(alias) => {
-                    if let Some(id) = self.rows.alias(alias).await? {
-                        owners.insert(alias.clone(), id);
-                    }
-                }
-                // One that was named before may have ended since: its customer must not stand in the way of changes.
-                PolicyTarget::Id(id) if policy.services.contains(target) && !named_before(target) => {
-                    if self.rows.service(id).await?.is_none() {
-                        return Err(Conflict::NoService(*id).into());
-                    }
-                }
-                PolicyTarget::Id(_)
-                | PolicyTarget::Tag(_)
-                | PolicyTarget::Default
-                | PolicyTarget::DefaultTcp => {}
+        for target in &policy.services {
+            // One that was named before may have ended since: its customer must not stand in the way of changes.
+            if let PolicyTarget::Id(id) = target
+                && !before.as_ref().is_some_and(|before| before.services.contains(target))
+                && self.rows.service(id).await?.is_none()
+            {
+                return Err(Conflict::NoService(*id).into());
             }
         }
-        let all = policies.iter().chain(beside).chain([&policy]);
-        check_overlap(all, |alias| owners.get(alias).copied())?;
+        let others = || policies.iter().chain(beside);
+        let owners = self.owners(others().chain(&before).chain([&policy])).await?;
+        let owner = |alias: &Alias| owners.get(alias).copied();
+        let was = Named::by(others().chain(&before), owner);
+        Named::by(others().chain([&policy]), owner).check(&was)?;
         self.rows.put_policy(&policy, self.now).await?;
         self.record(actor, &policy.name, &ChangeBody::PolicySet { policy: policy.clone() }).await?;
         self.load_visitor_rules().await?;
@@ -150,6 +141,38 @@ impl<R: Rows> Registry<'_, R> {
         Ok(self.delta)
     }
 
+    /// Whose the aliases are that policies name.
+    async fn owners<'a>(
+        &mut self,
+        policies: impl Iterator<Item = &'a Policy> + Send,
+    ) -> Result<BTreeMap<Alias, RegisteredId>, StoreError> {
+        let mut owners = BTreeMap::new();
+        for target in policies.flat_map(|policy| &policy.services) {
+            if let PolicyTarget::Alias(alias) = target
+                && let Some(id) = self.rows.alias(alias).await?
+            {
+                owners.insert(alias.clone(), id);
+            }
+        }
+        Ok(owners)
+    }
+
+    /// Why a service cannot get an alias: policies name both, which would be two for one service. `beside` are the
+    /// policies of the config file.
+    pub(super) async fn policy_conflict(
+        &mut self,
+        alias: &Alias,
+        id: &RegisteredId,
+        beside: &[Policy],
+    ) -> Result<Option<Conflict>, StoreError> {
+        let policies = self.rows.policies().await?;
+        let all = || policies.iter().chain(beside);
+        let owners = self.owners(all()).await?;
+        let owner = |named: &Alias| owners.get(named).copied();
+        let with_it = |named: &Alias| if named == alias { Some(*id) } else { owner(named) };
+        Ok(Named::by(all(), with_it).check(&Named::by(all(), owner)).err())
+    }
+
     async fn live_key(&mut self, name: &VisitorKeyName) -> Result<StoredKey, StoreError> {
         let known = self.key_called(name).await?.filter(|key| key.revoked.is_none());
         Ok(known.ok_or_else(|| Conflict::NoKey(name.clone()))?)
@@ -198,33 +221,6 @@ fn check_lists(policy: &Policy) -> Result<(), Conflict> {
     }
     if policy.burst.is_some() && policy.rate.is_none() {
         return Err(Conflict::BurstWithoutRate(name()));
-    }
-    Ok(())
-}
-
-/// Whether each service is named by one policy at most. `owner` says whose an alias is.
-///
-/// # Errors
-/// [`Conflict::PoliciesOverlap`] with the first two that name the same.
-pub fn check_overlap<'a>(
-    policies: impl Iterator<Item = &'a Policy>,
-    owner: impl Fn(&Alias) -> Option<RegisteredId>,
-) -> Result<(), Conflict> {
-    let mut named: BTreeMap<PolicyTarget, &PolicyName> = BTreeMap::new();
-    for policy in policies {
-        for target in &policy.services {
-            let service = match target {
-                PolicyTarget::Alias(alias) => owner(alias).map_or_else(|| target.clone(), PolicyTarget::Id),
-                PolicyTarget::Id(_)
-                | PolicyTarget::Tag(_)
-                | PolicyTarget::Default
-                | PolicyTarget::DefaultTcp => target.clone(),
-            };
-            if let Some(other) = named.insert(service, &policy.name).filter(|other| **other != policy.name) {
-                let (one, other, target) = (other.clone(), policy.name.clone(), target.clone());
-                return Err(Conflict::PoliciesOverlap { one, other, target });
-            }
-        }
     }
     Ok(())
 }
@@ -305,13 +301,15 @@ pub fn file_conflicts(
     owner: impl Fn(&Alias) -> Option<RegisteredId>,
 ) -> Vec<FileConflict> {
     let mut conflicts = Vec::new();
+    let in_registry: BTreeSet<&PolicyName> = registry.iter().map(|policy| &policy.name).collect();
+    let mut in_file = BTreeSet::new();
+    let mut named = Named::by(registry.iter(), &owner);
     for (place, policy) in file.iter().enumerate() {
         let mut add = |part, conflict| conflicts.push(FileConflict { place, part, conflict });
-        if registry.iter().any(|known| known.name == policy.name) {
+        if in_registry.contains(&policy.name) {
             add(PolicyPart::Name, Conflict::PolicyInBoth(policy.name.clone()));
         }
-        let before = file.get(..place).unwrap_or_default();
-        if before.iter().any(|other| other.name == policy.name) {
+        if !in_file.insert(&policy.name) {
             add(PolicyPart::Name, Conflict::PolicyTwice(policy.name.clone()));
         }
         if registry.len() + place == limits::MAX_POLICIES {
@@ -320,12 +318,15 @@ pub fn file_conflicts(
         for unknown in policy.keys.iter().flatten().filter(|name| !is_key(name)) {
             add(PolicyPart::Keys, Conflict::NoKey(unknown.clone()));
         }
-        // Of each policy beside every other one, so that one that is wrong hides none.
-        let others = registry.iter().chain(before);
-        let overlap =
-            others.filter_map(|other| check_overlap([other, policy].into_iter(), &owner).err()).next();
-        if let Some(overlap) = overlap {
-            add(PolicyPart::Services, overlap);
+        let mut overlap = None;
+        for target in &policy.services {
+            if let Some(one) = named.add(policy, target, &owner) {
+                overlap.get_or_insert((one, target));
+            }
+        }
+        if let Some((one, target)) = overlap {
+            let (one, other, target) = (one.clone(), policy.name.clone(), target.clone());
+            add(PolicyPart::Services, Conflict::PoliciesOverlap { one, other, target });
         }
     }
     conflicts

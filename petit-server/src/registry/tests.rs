@@ -5,6 +5,7 @@ mod memory;
 mod policies;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use petit_engine::limits;
@@ -59,7 +60,7 @@ impl Bed {
     }
 
     async fn enrol(&mut self, request: &EnrolRequest) -> Result<EnrolledRow, EnrolRefusal> {
-        self.rules().enrol(request).await.unwrap().map(|(row, _)| row)
+        self.rules().enrol(request, &terms()).await.unwrap().map(|(row, _)| row)
     }
 
     async fn enrolled(&mut self) -> EnrolledRow {
@@ -70,6 +71,10 @@ impl Bed {
     async fn alias(&mut self, id: RegisteredId, alias: &Alias) -> Result<(), Conflict> {
         conflict(self.rules().add_alias(id, alias, false, Actor::Operator).await)
     }
+}
+
+fn terms() -> EnrolmentTerms {
+    EnrolmentTerms { beside: Arc::default(), most: LIMITS.most }
 }
 
 fn key() -> PublicKey {
@@ -182,10 +187,10 @@ async fn an_hour_after_a_device_has_had_its_share_of_new_services_it_may_have_mo
 async fn an_invite_that_is_used_again_and_again_gives_no_more_ids_than_announcing() {
     let mut bed = Bed::new();
     let invite = bed.invite(None, DAY).await;
-    let (enrolled, _) = bed.rules().enrol(&invite).await.unwrap().unwrap();
+    let (enrolled, _) = bed.rules().enrol(&invite, &terms()).await.unwrap().unwrap();
     let again = async |bed: &mut Bed| {
         bed.rules().remove_service(&enrolled.device, &enrolled.service).await.unwrap();
-        bed.rules().enrol(&invite).await.unwrap().map(|_| ())
+        bed.rules().enrol(&invite, &terms()).await.unwrap().map(|_| ())
     };
     for round in 1..limits::NEW_SERVICES_PER_HOUR {
         assert_eq!(again(&mut bed).await, Ok(()), "{round}");
@@ -193,6 +198,24 @@ async fn an_invite_that_is_used_again_and_again_gives_no_more_ids_than_announcin
     assert_eq!(again(&mut bed).await, Err(EnrolRefusal::Busy));
     bed.now = bed.now + HOUR;
     assert_eq!(again(&mut bed).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_client_that_registers_again_has_no_more_services_than_one_that_announces_them() {
+    let mut bed = Bed::new();
+    let invite = bed.invite(None, DAY).await;
+    let device = bed.enrol(&invite).await.unwrap().device;
+    let web = "web".parse().unwrap();
+    bed.rules().remove_service(&device, &web).await.unwrap();
+    let offer = ["a", "b", "c"].map(|name| (name.parse().unwrap(), ServiceKind::Http));
+    let (announced, _) = bed.rules().announce(&device, &offer, LIMITS).await.unwrap();
+    assert!(announced.iter().all(|row| matches!(row, AnnouncedRow::Registered(_))) && LIMITS.most == 3);
+    assert_eq!(bed.enrol(&invite).await.unwrap_err(), EnrolRefusal::Busy);
+    let another = EnrolRequest { key: invite.key.clone(), ..bed.invite(None, DAY).await };
+    assert_eq!(bed.enrol(&another).await.unwrap_err(), EnrolRefusal::Busy);
+    bed.rules().remove_service(&device, &"c".parse().unwrap()).await.unwrap();
+    assert!(bed.enrol(&another).await.is_ok(), "it was not used up");
+    assert!(bed.enrol(&invite).await.is_ok(), "what it has is no service more");
 }
 
 #[tokio::test]

@@ -259,6 +259,11 @@ impl Ready {
         if open > 0 || new_are_open {
             tracing::warn!(open, new_are_open, "services are open to anybody who knows the name");
         }
+        let contradictions = server.directory.contradictions();
+        if let Some((service, one, other)) = contradictions.first() {
+            let services = contradictions.len();
+            tracing::warn!(services, %service, %one, %other, "two policies name the same services; nobody is let in to them");
+        }
         Ok(server)
     }
 }

@@ -19,9 +19,9 @@ use petit_relay::EnrolRequest;
 use petit_relay::policy::KeyHash;
 
 use crate::registry::{
-    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, InviteRow, LabelEdit, Labels,
-    NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, StoreError, StoredKey, Successor, Tables,
-    VisitorRules,
+    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, EnrolmentTerms, InviteRow,
+    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, StoreError, StoredKey,
+    Successor, Tables, VisitorRules,
 };
 
 /// What a store's methods return.
@@ -42,7 +42,11 @@ pub trait Store: Send + Sync + 'static {
     fn withdraw(&self, id: InviteId, actor: Actor) -> StoreFuture<'_, ()>;
 
     /// Consumes an invite and adds the device, in one transaction.
-    fn enrol(&self, request: EnrolRequest) -> StoreFuture<'_, Result<(EnrolledRow, Delta), EnrolRefusal>>;
+    fn enrol(
+        &self,
+        request: EnrolRequest,
+        terms: EnrolmentTerms,
+    ) -> StoreFuture<'_, Result<(EnrolledRow, Delta), EnrolRefusal>>;
 
     /// Registers the services that a device offers.
     fn announce(

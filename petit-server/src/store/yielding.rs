@@ -16,9 +16,9 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::{Store, StoreFuture};
 use crate::registry::{
-    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, InviteRow, LabelEdit, Labels,
-    NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, StoreError, StoreErrorKind, StoredKey,
-    Successor, Tables, VisitorRules,
+    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, EnrolmentTerms, InviteRow,
+    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, StoreError, StoreErrorKind,
+    StoredKey, Successor, Tables, VisitorRules,
 };
 
 /// Where the registry is kept.
@@ -117,8 +117,12 @@ impl Store for Yielding {
         asked!(self, withdraw(id, actor))
     }
 
-    fn enrol(&self, request: EnrolRequest) -> StoreFuture<'_, Result<(EnrolledRow, Delta), EnrolRefusal>> {
-        asked!(self, enrol(request))
+    fn enrol(
+        &self,
+        request: EnrolRequest,
+        terms: EnrolmentTerms,
+    ) -> StoreFuture<'_, Result<(EnrolledRow, Delta), EnrolRefusal>> {
+        asked!(self, enrol(request, terms))
     }
 
     fn announce(

@@ -151,7 +151,10 @@ fn why(policy: &PolicyExplained) -> String {
     };
     match &policy.disagrees_with {
         None => by,
-        Some(other) => format!("{by}; the policy {other} names another tag of it, so that nobody is let in"),
+        Some(other) if matches!(policy.by, PolicyTarget::Tag(_)) => {
+            format!("{by}; the policy {other} names another tag of it, so that nobody is let in")
+        }
+        Some(other) => format!("{by}; the policy {other} names it, too, so that nobody is let in"),
     }
 }
 

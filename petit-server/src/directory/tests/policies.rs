@@ -288,3 +288,86 @@ async fn two_policies_by_tags_of_one_client_are_refused_and_let_nobody_in_where_
     let policy = bed.policy_of(&closed.id).unwrap();
     assert_eq!((policy.name.as_str(), policy.from.as_ref()), ("eu", None));
 }
+
+#[tokio::test]
+async fn an_alias_that_comes_with_an_invite_brings_no_service_under_two_policies() {
+    let bed = Bed::new().await;
+    let first = bed.invite().await;
+    let known = bed.directory.enrol(first.clone()).await.unwrap();
+    bed.set("own", &[known.id.as_str()]).await.unwrap();
+    bed.set("office", &["acme"]).await.unwrap();
+    bed.directory.use_file(Arc::from([in_file("shop", &["shop"])]), FileUse::Changes).unwrap();
+    for alias in ["acme", "shop", "free"] {
+        let invite = bed.invite_for(Some(alias), Labels::default()).await;
+        let again = EnrolRequest { key: first.key.clone(), ..invite };
+        assert_eq!(bed.directory.enrol(again).await.unwrap().id, known.id, "the registration is worth more");
+    }
+    let aliases: Vec<String> = bed.directory.aliases(&known.id).iter().map(ToString::to_string).collect();
+    assert_eq!((aliases, bed.name_of(&known.id).unwrap()), (vec!["free".to_owned()], "own".to_owned()));
+    let said = bed.directory.store().changes(0, 100).await.unwrap().changes;
+    let refused = said.iter().filter(|change| change.body.to_string().contains("both the policy")).count();
+    assert_eq!(refused, 2, "and it is written down why");
+    // One that no other policy names has it.
+    let other = bed.directory.enrol(bed.invite_for(Some("acme"), Labels::default()).await).await.unwrap();
+    assert_eq!(bed.name_of(&other.id).unwrap(), "office");
+}
+
+#[tokio::test]
+async fn a_service_that_two_policies_have_named_from_before_is_closed_and_holds_up_nothing_else() {
+    let bed = Bed::new().await;
+    let (one, other) = (bed.enrolled().await.id, bed.enrolled().await.id);
+    bed.set("own", &[one.as_str()]).await.unwrap();
+    bed.set("office", &["acme"]).await.unwrap();
+    // As versions of before have let an invite do.
+    bed.directory.store().add_alias(one, "acme".parse().unwrap(), false, Actor::Operator).await.unwrap();
+    bed.directory.reload().await.unwrap();
+    let policy = bed.policy_of(&one).unwrap();
+    assert!(policy.admits_only_chosen() && policy.from.as_ref().unwrap().networks().is_empty(), "{policy:?}");
+    let by = bed.directory.named_by(&bed.directory.service(&one).unwrap()).unwrap();
+    assert_eq!((by.0.to_string(), by.1.unwrap().to_string()), (one.to_string(), "office".to_owned()));
+    assert_eq!(bed.directory.contradictions().len(), 1);
+
+    bed.set("rest", &["default"]).await.unwrap();
+    bed.set("own", &[one.as_str(), other.as_str()]).await.unwrap();
+    bed.directory.add_alias(one, "shop".parse().unwrap(), false, Actor::Operator).await.unwrap();
+    let file: Arc<[_]> = Arc::from([in_file("fine", &["elsewhere"])]);
+    for begins in [FileUse::Begins, FileUse::Changes] {
+        bed.directory.use_file(Arc::clone(&file), begins).unwrap();
+    }
+    // What would be another one is refused as before.
+    assert!(bed.set("shop", &["shop"]).await.is_err());
+    let by_alias: Arc<[_]> = Arc::from([in_file("shop", &["shop"])]);
+    assert!(bed.directory.use_file(Arc::clone(&by_alias), FileUse::Changes).is_err());
+    bed.directory.add_alias(other, "mine".parse().unwrap(), false, Actor::Operator).await.unwrap();
+    assert!(bed.set("mine", &["mine"]).await.is_err());
+    // But nobody is there to put it right when a server begins.
+    bed.directory.use_file(by_alias, FileUse::Begins).unwrap();
+    bed.directory.use_file(file, FileUse::Changes).unwrap();
+
+    bed.directory.remove_alias(one, "acme".parse().unwrap(), Actor::Operator).await.unwrap();
+    let policy = bed.policy_of(&one).unwrap();
+    assert_eq!((policy.name.as_str(), policy.from.as_ref()), ("own", None));
+}
+
+#[tokio::test]
+async fn the_config_file_gets_no_policy_of_a_name_that_is_being_written_into_the_registry() {
+    let bed = Bed::new().await;
+    let in_file: Arc<[_]> = Arc::from([in_file("office", &["elsewhere"])]);
+    let mut disk = bed.busy_disk().await;
+    let mut setting: BoxFuture<'_, _> = Box::pin(bed.set("office", &["default"]));
+    assert!(poll_once(&mut setting).is_pending());
+    while bed.directory.policies_turn().written.is_none() {
+        tokio::task::yield_now().await;
+    }
+    let refused = bed.directory.use_file(Arc::clone(&in_file), FileUse::Changes).unwrap_err();
+    assert_eq!(refused.conflict, Conflict::PolicyInBoth("office".parse().unwrap()));
+    disk.execute("ROLLBACK").await.unwrap();
+    setting.await.unwrap();
+    assert!(bed.directory.policies_turn().written.is_none());
+    bed.directory.use_file(Arc::clone(&in_file), FileUse::Changes).unwrap_err();
+    bed.directory.remove_policy("office".parse().unwrap(), Actor::Operator).await.unwrap();
+    bed.directory.use_file(in_file, FileUse::Changes).unwrap();
+    // One that is refused stands in nobody's way.
+    bed.set("office", &["default"]).await.unwrap_err();
+    bed.directory.use_file(Arc::default(), FileUse::Changes).unwrap();
+}

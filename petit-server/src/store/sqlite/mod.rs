@@ -27,9 +27,9 @@ use self::migrations::{FORM, Uncommitted};
 use self::values::is_locked;
 use super::{Store, StoreFuture};
 use crate::registry::{
-    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, InviteRow, LabelEdit, Labels,
-    NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, Registry, Rows, StoreError, StoreErrorKind,
-    StoredKey, Successor, Tables, Timestamp, VisitorRules,
+    Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, EnrolmentTerms, InviteRow,
+    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, Registry, Rows, StoreError,
+    StoreErrorKind, StoredKey, Successor, Tables, Timestamp, VisitorRules,
 };
 
 /// The registry in a SQLite file.
@@ -289,8 +289,12 @@ impl Store for SqliteStore {
         Box::pin(self.write(async move |rows| rules(rows).withdraw(id, actor).await))
     }
 
-    fn enrol(&self, request: EnrolRequest) -> StoreFuture<'_, Result<(EnrolledRow, Delta), EnrolRefusal>> {
-        Box::pin(self.write(async move |rows| rules(rows).enrol(&request).await))
+    fn enrol(
+        &self,
+        request: EnrolRequest,
+        terms: EnrolmentTerms,
+    ) -> StoreFuture<'_, Result<(EnrolledRow, Delta), EnrolRefusal>> {
+        Box::pin(self.write(async move |rows| rules(rows).enrol(&request, &terms).await))
     }
 
     fn announce(

@@ -59,7 +59,7 @@ impl Bed {
         invite: (InviteId, InviteHash),
         key: &PublicKey,
     ) -> Result<EnrolledRow, EnrolRefusal> {
-        self.store.enrol(request(invite, key)).await.unwrap().map(|(row, _)| row)
+        self.store.enrol(request(invite, key), terms()).await.unwrap().map(|(row, _)| row)
     }
 
     async fn enrolled(&self) -> EnrolledRow {
@@ -92,6 +92,10 @@ fn request(invite: (InviteId, InviteHash), key: &PublicKey) -> EnrolRequest {
         software: Text::lossy("petit-client 0"),
         from: IpAddr::from([192, 0, 2, 1]),
     }
+}
+
+fn terms() -> EnrolmentTerms {
+    EnrolmentTerms { beside: Arc::default(), most: 8 }
 }
 
 fn key() -> PublicKey {

@@ -21,7 +21,7 @@ impl Bed {
                     not_after: in_seconds(60),
                 };
                 rules(rows).invite(&invite, false, Actor::Operator).await?;
-                rules(rows).enrol(&request((id, secret), &key())).await?.unwrap();
+                rules(rows).enrol(&request((id, secret), &key()), &terms()).await?.unwrap();
             }
             Ok(())
         };
