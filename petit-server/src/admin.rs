@@ -421,6 +421,7 @@ impl Admin {
         match asked.await.map_err(|_| self.unheard())? {
             Ok(Reloaded { needs_restart, new_certificate }) => Ok(ConfigReloaded {
                 certificates: self.certificates(),
+                keyless: self.keyless(),
                 needs_restart: needs_restart.into_iter().map(str::to_owned).collect(),
                 new_certificate,
                 opened: Some(self.directory.exposure()).filter(|now| now.is_more_than(before)),

@@ -289,7 +289,9 @@ impl Server {
     /// Puts the policies of a config in force.
     fn use_policies(&self, config: &Config) -> Result<(), TomlError> {
         let used = self.directory.use_file(Arc::clone(&config.policies.list), FileUse::Changes);
-        used.map_err(|found| config.policies.error(&self.folder.config, &found))
+        used.map_err(|found| config.policies.error(&self.folder.config, &found))?;
+        self.directory.warn_of_keyless();
+        Ok(())
     }
 
     /// The names that visitors reach services by.

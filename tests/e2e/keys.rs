@@ -181,7 +181,10 @@ async fn a_policy_can_be_tried_without_a_visitor_and_says_each_step() {
     assert!(said.contains("✔ where it comes from") && said.contains("✔ its key: kept"), "{said}");
     assert!(said.ends_with("The visitor gets in.\n"), "{said}");
     let said = test(&["--from", "192.0.2.7"]).await.ok().out;
-    assert!(said.contains("✘ its key: not kept") && said.contains("401 key-required"), "{said}");
+    assert!(
+        said.contains("✘ its key: not kept: none is shown") && said.contains("401 key-required"),
+        "{said}"
+    );
     let said = test(&["--from", "198.51.100.1", "--as", "key:default", "--json"]).await.ok().json();
     assert_eq!(
         (&said["admitted"], &said["refusal"]["error"]),
@@ -189,7 +192,11 @@ async fn a_policy_can_be_tried_without_a_visitor_and_says_each_step() {
     );
     assert_eq!(said["steps"].as_array().unwrap().len(), 1, "what comes behind is not looked at");
     let said = test(&["--from", "192.0.2.7", "--as", "key:nobody", "--json"]).await.ok().json();
-    assert_eq!(said["refusal"]["error"], "key-refused");
+    assert_eq!((&said["refusal"]["error"], &said["key_state"]), (&"key-refused".into(), &"unknown".into()));
+    // What is a typing mistake does not read like the policy's word.
+    let said = test(&["--from", "192.0.2.7", "--as", "key:nobody"]).await;
+    assert!(said.exit == 1 && said.out.is_empty(), "{said:?}");
+    assert!(said.err.contains("there is no key nobody") && said.err.contains("key list"), "{said:?}");
     server.run(["policy", "set", "default", "--count-only"]).await.ok();
     let said = test(&["--from", "198.51.100.1"]).await.ok().out;
     assert!(said.contains("gets in, because the policy only counts; else: 403"), "{said}");

@@ -37,6 +37,7 @@ mod many_services;
 mod named;
 mod names;
 mod network;
+mod operators;
 mod overview;
 mod policed;
 mod readme;

@@ -50,6 +50,7 @@ impl Admin {
                 fronts,
                 http,
                 https_visitors: !in_use.is_empty(),
+                keyless: visitors::keyless(&directory),
                 key_words: terms.pins.first().map(Fingerprint::words),
                 log,
                 needs_restart: settings.needs_restart.into_iter().map(str::to_owned).collect(),

@@ -11,12 +11,12 @@ use secrecy::ExposeSecret;
 
 use super::Admin;
 use crate::api::{
-    CreateKey, KeyList, KeyMade, KeyRevoked, KeyView, PolicyActivity, PolicyChanged, PolicyCounts,
-    PolicyDetails, PolicyList, PolicyOrigin, PolicyRemoved, PolicyTested, PolicyView, PortChanges, SetPolicy,
-    ShutPort, StepView, TestPolicy, no_policy,
+    CreateKey, KeyList, KeyMade, KeyRevoked, KeyState, KeyView, KeylessPolicy, PolicyActivity, PolicyChanged,
+    PolicyCounts, PolicyDetails, PolicyList, PolicyOrigin, PolicyRemoved, PolicyTested, PolicyView,
+    PortChanges, SetPolicy, ShutPort, StepView, TestPolicy, no_policy,
 };
 use crate::directory::{Directory, ShutService};
-use crate::registry::{Actor, OVERLAP_MAX, Policy, PolicyTarget, StoredKey};
+use crate::registry::{Actor, OVERLAP_MAX, Policy, PolicyTarget};
 
 type Answered<T> = Result<T, ApiProblem>;
 
@@ -27,13 +27,12 @@ impl Admin {
 
     /// Those of the registry and of the config file, by their names. Looks at no service, as the exposure does at all.
     fn every_policy(&self) -> Vec<PolicyView> {
-        let (registry, file) = self.directory.policies();
-        let of = |origin: PolicyOrigin| move |policy: Policy| PolicyView { policy, origin };
-        let registry = registry.into_iter().map(of(PolicyOrigin::Registry));
-        let file = file.iter().cloned().map(of(PolicyOrigin::ConfigFile));
-        let mut policies: Vec<PolicyView> = registry.chain(file).collect();
-        policies.sort_by(|one, other| one.policy.name.cmp(&other.policy.name));
-        policies
+        every_policy(&self.directory)
+    }
+
+    /// Policies that let nobody in, because all their keys were revoked.
+    pub(super) fn keyless(&self) -> Vec<KeylessPolicy> {
+        keyless(&self.directory)
     }
 
     pub(super) fn policy(&self, name: &PolicyName) -> Answered<PolicyDetails> {
@@ -61,7 +60,7 @@ impl Admin {
     /// Of a key that there never was nothing can be said; of one that was revoked, that it is refused.
     pub(super) fn check_holder(&self, key: Option<&VisitorKeyName>) -> Answered<()> {
         let Some(name) = key else { return Ok(()) };
-        if self.directory.visitor_keys().iter().any(|key| key.name == *name) {
+        if KeyState::of(name, &self.directory.visitor_keys()) != KeyState::Unknown {
             return Ok(());
         }
         let problem = format!("there is no key {name}; see them with: petit-server key list");
@@ -87,6 +86,7 @@ impl Admin {
             policy: name,
             refusal: decision.broken.map(|reason| reason.failure().into()),
             steps,
+            key_state: key.as_ref().map(|key| KeyState::of(key, &self.directory.visitor_keys())),
             key,
         })
     }
@@ -108,7 +108,7 @@ impl Admin {
                 && policy.name != *default
                 && !policy.services.contains(&PolicyTarget::DefaultTcp)
         });
-        let policy = PolicyView { policy, origin: PolicyOrigin::Registry };
+        let policy = PolicyView::new(policy, PolicyOrigin::Registry, &self.directory.visitor_keys());
         let exposure = self.directory.exposure();
         Ok(PolicyChanged { exposure, policy, nobodys, without_key_of, ports })
     }
@@ -139,6 +139,9 @@ impl Admin {
 
     pub(super) async fn create_key(&self, asked: CreateKey, actor: Actor) -> Answered<KeyMade> {
         let CreateKey { name, rotate } = asked;
+        let known = self.directory.visitor_keys().into_iter().find(|key| key.name == name);
+        let ended_early =
+            known.filter(|_| rotate.is_some()).and_then(|key| KeyView::new(&key, Vec::new()).previous_until);
         let (key, previous_until) = match rotate {
             None => {
                 let key = self.directory.create_key(name.clone(), actor).await.map_err(self.problem())?;
@@ -158,20 +161,34 @@ impl Admin {
         let takes = |policy: &Policy| policy.keys.iter().flatten().any(|key| *key == name);
         let policies = self.every_policy().into_iter().map(|view| view.policy);
         let policies = policies.filter(takes).map(|policy| policy.name).collect();
-        Ok(KeyMade { key: key.expose_secret().to_owned(), policies, name, previous_until })
+        let key = key.expose_secret().to_owned();
+        Ok(KeyMade { key, policies, name, previous_until, ended_early })
     }
 
     pub(super) async fn revoke_key(&self, name: VisitorKeyName, actor: Actor) -> Answered<KeyRevoked> {
         self.directory.revoke_key(name.clone(), actor).await.map_err(self.problem())?;
-        let live: Vec<VisitorKeyName> = self.directory.visitor_keys().into_iter().filter_map(live).collect();
-        let has_none_left = |view: &PolicyView| {
-            let keys = view.policy.keys.as_ref();
-            keys.is_some_and(|keys| keys.contains(&name) && !keys.iter().any(|key| live.contains(key)))
-        };
-        let policies = self.every_policy().into_iter();
-        let without_key = policies.filter(has_none_left).map(|view| view.policy.name).collect();
-        Ok(KeyRevoked { revoked: name, without_key })
+        let named = |view: &PolicyView| view.revoked_keys.contains(&name);
+        let mut policies = self.every_policy();
+        policies.retain(|view| named(view) && view.policy.has_none_but(&view.revoked_keys));
+        let keyless = policies.iter().filter_map(PolicyView::keyless).collect();
+        let without_key = policies.into_iter().map(|view| view.policy.name).collect();
+        Ok(KeyRevoked { revoked: name, without_key, keyless })
     }
+}
+
+/// The policies of the registry and of the config file, by their names. Looks at no service.
+fn every_policy(directory: &Directory) -> Vec<PolicyView> {
+    let ((registry, file), keys) = (directory.policies(), directory.visitor_keys());
+    let registry = registry.into_iter().map(|policy| PolicyView::new(policy, PolicyOrigin::Registry, &keys));
+    let of_file = |policy: &Policy| PolicyView::new(policy.clone(), PolicyOrigin::ConfigFile, &keys);
+    let mut policies: Vec<PolicyView> = registry.chain(file.iter().map(of_file)).collect();
+    policies.sort_by(|one, other| one.policy.name.cmp(&other.policy.name));
+    policies
+}
+
+/// The policies that let nobody in, because all their keys were revoked.
+pub(super) fn keyless(directory: &Directory) -> Vec<KeylessPolicy> {
+    every_policy(directory).iter().filter_map(PolicyView::keyless).collect()
 }
 
 /// The raw TCP ports that are not listened on because of their policies. Walks over all services.
@@ -195,8 +212,4 @@ pub(super) fn activity(directory: &Directory) -> Vec<PolicyActivity> {
         Some(PolicyActivity { policy, counts })
     };
     names.into_iter().filter_map(activity).collect()
-}
-
-fn live(key: StoredKey) -> Option<VisitorKeyName> {
-    key.hash.map(|_| key.name)
 }

@@ -10,7 +10,7 @@ use petit_relay::policy::{Step, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::ApiRequest;
-use crate::registry::PolicyTarget;
+use crate::registry::{PolicyTarget, StoredKey};
 
 /// Say where a URL would lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,10 +131,33 @@ pub struct PolicyExplained {
     pub from: IpAddr,
     /// The key that he holds.
     pub key: Option<VisitorKeyName>,
+    /// How that key is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_state: Option<KeyState>,
     /// The most bytes of a request's body.
     pub max_body: Option<u64>,
     /// Its steps in their order, to the last that is taken.
     pub steps: Vec<StepExplained>,
+}
+
+/// How a key is that somebody is supposed to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    Live,
+    Revoked,
+    /// There never was one of its name.
+    Unknown,
+}
+
+impl KeyState {
+    pub(crate) fn of(name: &VisitorKeyName, keys: &[StoredKey]) -> Self {
+        match keys.iter().find(|key| key.name == *name) {
+            None => Self::Unknown,
+            Some(key) if key.revoked.is_some() => Self::Revoked,
+            Some(_) => Self::Live,
+        }
+    }
 }
 
 /// A step of a policy, and what came of it.

@@ -36,7 +36,7 @@ pub use self::clients::{
 };
 pub(crate) use self::clients::{Clients, FrontStates, PublicSide};
 pub use self::explain::{
-    Decision, EntryPoint, ExplainUrl, Explained, FoundBy, OwnAnswer, PolicyExplained, PolicyStep,
+    Decision, EntryPoint, ExplainUrl, Explained, FoundBy, KeyState, OwnAnswer, PolicyExplained, PolicyStep,
     PolicyVerdict, StepExplained, SupposedVisitor, UrlScheme, VisitOutcome,
 };
 pub use self::invites::{
@@ -58,7 +58,7 @@ pub use self::status::{
 };
 pub(crate) use self::visitors::no_policy;
 pub use self::visitors::{
-    CreateKey, KeyList, KeyMade, KeyRevoked, KeyView, ListKeys, ListPolicies, PolicyChanged, PolicyDetails,
-    PolicyList, PolicyOrigin, PolicyRemoved, PolicyTested, PolicyView, RefusalView, RemovePolicy, RevokeKey,
-    RotateKey, SetPolicy, ShowPolicy, StepView, TestPolicy,
+    CreateKey, KeyList, KeyMade, KeyRevoked, KeyView, KeylessPolicy, ListKeys, ListPolicies, PolicyChanged,
+    PolicyDetails, PolicyList, PolicyOrigin, PolicyRemoved, PolicyTested, PolicyView, RefusalView,
+    RemovePolicy, RevokeKey, RotateKey, SetPolicy, ShowPolicy, StepView, TestPolicy,
 };

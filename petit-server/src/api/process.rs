@@ -8,7 +8,7 @@ use petit_host::logs::Level;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ApiRequest, CertificateView, PortChanges};
+use super::{ApiRequest, CertificateView, KeylessPolicy, PortChanges};
 use crate::directory::Exposure;
 
 /// Does it answer?
@@ -101,6 +101,9 @@ impl ApiRequest for ReloadConfig {
 pub struct ConfigReloaded {
     /// What HTTPS visitors are shown.
     pub certificates: Vec<CertificateView>,
+    /// Policies that let nobody in, because all their keys were revoked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keyless: Vec<KeylessPolicy>,
     /// Settings of the file that count only after a restart.
     pub needs_restart: Vec<String>,
     /// HTTPS visitors are shown others than before, or none any more.

@@ -10,7 +10,7 @@ use petit_engine::words::KeyWords;
 use petit_host::settings::SettingsInForce;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiRequest, CertificateView, ClientView, PolicyActivity, ShutPort, WaitsFor};
+use super::{ApiRequest, CertificateView, ClientView, KeylessPolicy, PolicyActivity, ShutPort, WaitsFor};
 use crate::directory::Exposure;
 
 /// The server, with all clients.
@@ -60,6 +60,9 @@ pub struct Status<C = Vec<ClientView>> {
     pub http: SocketAddr,
     /// HTTPS visitors are served.
     pub https_visitors: bool,
+    /// Policies that let nobody in, because all their keys were revoked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keyless: Vec<KeylessPolicy>,
     /// The words of its key.
     pub key_words: Option<KeyWords>,
     /// The log file.

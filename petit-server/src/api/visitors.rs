@@ -9,7 +9,7 @@ use petit_relay::policy::{Step, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::explain::{PolicyStep, PolicyVerdict};
+use super::explain::{KeyState, PolicyStep, PolicyVerdict};
 use super::{ApiRequest, PolicyCounts, PortChanges, ShutPort};
 use crate::directory::Exposure;
 use crate::registry::{Policy, PolicyEdit, StoredKey, Timestamp};
@@ -29,6 +29,30 @@ pub enum PolicyOrigin {
 pub struct PolicyView {
     #[serde(flatten)]
     pub policy: Policy,
+    pub origin: PolicyOrigin,
+    /// Those of its keys that let nobody in any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked_keys: Vec<VisitorKeyName>,
+}
+
+impl PolicyView {
+    pub(crate) fn new(policy: Policy, origin: PolicyOrigin, keys: &[StoredKey]) -> Self {
+        let revoked_keys = policy.revoked_keys(keys);
+        Self { policy, origin, revoked_keys }
+    }
+
+    /// The policy, if it lets nobody in because all its keys were revoked.
+    pub fn keyless(&self) -> Option<KeylessPolicy> {
+        let is_keyless = self.policy.is_keyless(&self.revoked_keys);
+        is_keyless.then(|| KeylessPolicy { policy: self.policy.name.clone(), origin: self.origin })
+    }
+}
+
+/// A policy that lets nobody in, because all its keys were revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeylessPolicy {
+    pub policy: PolicyName,
+    /// Where it gets another key.
     pub origin: PolicyOrigin,
 }
 
@@ -176,6 +200,9 @@ pub struct PolicyTested {
     pub steps: Vec<StepView>,
     /// The key that is shown.
     pub key: Option<VisitorKeyName>,
+    /// How that key is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_state: Option<KeyState>,
 }
 
 /// What a visitor is told.
@@ -298,6 +325,9 @@ pub struct KeyMade {
     pub policies: Vec<PolicyName>,
     /// Until when the secret from before is good, too.
     pub previous_until: Option<Timestamp>,
+    /// Until when the secret before that one was to be good; it is so no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<Timestamp>,
 }
 
 /// End a key for good.
@@ -318,8 +348,11 @@ impl ApiRequest for RevokeKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRevoked {
     pub revoked: VisitorKeyName,
-    /// Policies that ask for a key and have none left: they let nobody in.
+    /// Policies that ask for a key and have none left.
     pub without_key: Vec<PolicyName>,
+    /// Those of them that let nobody in: all but those that only count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keyless: Vec<KeylessPolicy>,
 }
 
 pub(super) fn policy_name(text: &str) -> Result<PolicyName, ApiProblem> {

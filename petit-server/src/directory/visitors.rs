@@ -98,6 +98,21 @@ impl Directory {
         self.read().policies.registry.keys.clone()
     }
 
+    /// The policies that let nobody in, because all their keys were revoked.
+    pub fn keyless(&self) -> Vec<PolicyName> {
+        let policies = self.read().policies.clone();
+        let keys = &policies.registry.keys;
+        let is_keyless = |policy: &&Policy| policy.is_keyless(&policy.revoked_keys(keys));
+        policies.all().filter(is_keyless).map(|policy| policy.name.clone()).collect()
+    }
+
+    /// Says in the log which policies let nobody in, because all their keys were revoked.
+    pub(crate) fn warn_of_keyless(&self) {
+        for policy in self.keyless() {
+            tracing::warn!(%policy, "a policy lets nobody in: all its keys are revoked");
+        }
+    }
+
     /// A policy as visits are held to it.
     pub fn policy(&self, name: &PolicyName) -> Option<Arc<ServicePolicy>> {
         self.read().policies.called(name)

@@ -9,7 +9,7 @@ use petit_relay::policy::{
 };
 use petit_relay::{Failure, Route};
 
-use crate::api::{PolicyExplained, StepExplained, SupposedVisitor};
+use crate::api::{KeyState, PolicyExplained, StepExplained, SupposedVisitor};
 use crate::directory::Directory;
 use crate::server::Server;
 
@@ -42,6 +42,7 @@ pub(super) fn policy(
         enforced: policy.enforcement == Enforcement::Enforce,
         from,
         key: supposed.key.clone(),
+        key_state: supposed.key.as_ref().map(|key| KeyState::of(key, &directory.visitor_keys())),
         max_body: policy.limits.max_body,
         steps: steps.into_iter().map(explained).collect(),
     })

@@ -301,9 +301,20 @@ pub enum Conflict {
         "client {client} has tags of both the policy {one} and the policy {other}, and its services can be held to one of them; take a tag from it with: petit-server clients untag {client} TAG, or out of a policy"
     )]
     TagsDisagree { client: Box<DeviceId>, one: PolicyName, other: PolicyName },
-    /// No such key, or it was revoked.
+    /// No such key, where one is to be named.
     #[error("there is no key {0}; make it with: petit-server key create {0}")]
     NoKey(VisitorKeyName),
+    /// No such key, where one is to be ended.
+    #[error("there is no key {0}; see them with: petit-server key list")]
+    UnknownKey(VisitorKeyName),
+    /// It lets nobody in.
+    #[error(
+        "the key {0} was revoked, and lets nobody in; name another one, or make it anew with: petit-server key create {0}"
+    )]
+    RevokedKey(VisitorKeyName),
+    /// It was ended before.
+    #[error("the key {0} is revoked already")]
+    RevokedAlready(VisitorKeyName),
     /// There is one of this name.
     #[error("there is a key {0} already; to give it another secret: petit-server key create {0} --rotate")]
     KeyExists(VisitorKeyName),

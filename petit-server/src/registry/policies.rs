@@ -12,7 +12,7 @@ use super::change_body::ChangeBody;
 use super::error::{Conflict, StoreError};
 use super::model::Delta;
 use super::named::Named;
-use super::policy::{LIST_MAX, NewKey, Policy, PolicyEdit, PolicyTarget, StoredKey, VisitorRules};
+use super::policy::{Edit, LIST_MAX, NewKey, Policy, PolicyEdit, PolicyTarget, StoredKey, VisitorRules};
 use super::rows::Rows;
 use super::rules::Registry;
 
@@ -38,12 +38,14 @@ impl<R: Rows> Registry<'_, R> {
             return Err(Conflict::TooManyPolicies.into());
         }
         let was = before.clone().unwrap_or_else(|| Policy::named(edit.name.clone()));
+        if let Edit::To(keys) = &edit.keys {
+            self.check_keys(keys).await?;
+        }
         let policy = edit.applied_to(was);
         if before.as_ref() == Some(&policy) {
             return Ok((policy, self.delta));
         }
         check_lists(&policy)?;
-        self.check_keys(&policy).await?;
         for target in &policy.services {
             // One that was named before may have ended since: its customer must not stand in the way of changes.
             if let PolicyTarget::Id(id) = target
@@ -108,7 +110,7 @@ impl<R: Rows> Registry<'_, R> {
     /// Gives a key another secret. The one from before goes on being good for `overlap`; one from before that does not.
     ///
     /// # Errors
-    /// [`StoreError`]; [`Conflict::NoKey`].
+    /// [`StoreError`]; [`Conflict::NoKey`], [`Conflict::RevokedKey`].
     pub async fn rotate_key(
         mut self,
         name: &VisitorKeyName,
@@ -131,9 +133,12 @@ impl<R: Rows> Registry<'_, R> {
     /// Ends a key for good. Its name stays known, so that a policy that names it goes on asking for a key.
     ///
     /// # Errors
-    /// [`StoreError`]; [`Conflict::NoKey`].
+    /// [`StoreError`]; [`Conflict::UnknownKey`], [`Conflict::RevokedAlready`].
     pub async fn revoke_key(mut self, name: &VisitorKeyName, actor: Actor) -> Result<Delta, StoreError> {
-        let key = self.live_key(name).await?;
+        let key = self.key_called(name).await?.ok_or_else(|| Conflict::UnknownKey(name.clone()))?;
+        if key.revoked.is_some() {
+            return Err(Conflict::RevokedAlready(name.clone()).into());
+        }
         let key = StoredKey { hash: None, previous: None, revoked: Some(self.now), ..key };
         self.rows.put_visitor_key(&key).await?;
         self.record(actor, name, &ChangeBody::KeyRevoked { id: key.id }).await?;
@@ -174,20 +179,22 @@ impl<R: Rows> Registry<'_, R> {
     }
 
     async fn live_key(&mut self, name: &VisitorKeyName) -> Result<StoredKey, StoreError> {
-        let known = self.key_called(name).await?.filter(|key| key.revoked.is_none());
-        Ok(known.ok_or_else(|| Conflict::NoKey(name.clone()))?)
+        match self.key_called(name).await? {
+            None => Err(Conflict::NoKey(name.clone()).into()),
+            Some(key) if key.revoked.is_some() => Err(Conflict::RevokedKey(name.clone()).into()),
+            Some(key) => Ok(key),
+        }
     }
 
     async fn key_called(&mut self, name: &VisitorKeyName) -> Result<Option<StoredKey>, StoreError> {
         Ok(self.rows.visitor_keys().await?.into_iter().find(|key| key.name == *name))
     }
 
-    /// Every key that a policy names has to be known.
-    async fn check_keys(&mut self, policy: &Policy) -> Result<(), StoreError> {
-        for name in policy.keys.iter().flatten() {
-            if self.key_called(name).await?.is_none() {
-                return Err(Conflict::NoKey(name.clone()).into());
-            }
+    /// Every key that a change names has to let somebody in. One that a policy has named before may have been revoked since:
+    /// that must not stand in the way of other changes.
+    async fn check_keys(&mut self, names: &[VisitorKeyName]) -> Result<(), StoreError> {
+        for name in names {
+            self.live_key(name).await?;
         }
         Ok(())
     }

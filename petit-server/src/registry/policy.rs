@@ -142,6 +142,23 @@ impl Policy {
             enforcement: Enforcement::Enforce,
         }
     }
+
+    /// Those of its keys that were revoked.
+    pub fn revoked_keys(&self, known: &[StoredKey]) -> Vec<VisitorKeyName> {
+        let is_revoked =
+            |name: &&VisitorKeyName| known.iter().any(|key| key.name == **name && key.revoked.is_some());
+        self.keys.iter().flatten().filter(is_revoked).cloned().collect()
+    }
+
+    /// True when it asks for a key and has none left, because these keys of it were revoked.
+    pub fn has_none_but(&self, revoked: &[VisitorKeyName]) -> bool {
+        self.keys.as_ref().is_some_and(|keys| keys.iter().all(|key| revoked.contains(key)))
+    }
+
+    /// True when it lets nobody in, because these keys of it were revoked and it has no others.
+    pub fn is_keyless(&self, revoked: &[VisitorKeyName]) -> bool {
+        self.enforcement == Enforcement::Enforce && self.has_none_but(revoked)
+    }
 }
 
 /// What a change makes of one part of a policy.

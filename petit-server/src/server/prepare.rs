@@ -259,6 +259,7 @@ impl Ready {
         if open > 0 || new_are_open {
             tracing::warn!(open, new_are_open, "services are open to anybody who knows the name");
         }
+        server.directory.warn_of_keyless();
         let contradictions = server.directory.contradictions();
         if let Some((service, one, other)) = contradictions.first() {
             let services = contradictions.len();

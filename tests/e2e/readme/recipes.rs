@@ -295,7 +295,7 @@ fn who_gets_in_is_who_the_readme_says() {
         // What the README says of further keys, and of trying a policy.
         let create = inline("petit-server key create billing");
         let made = vendor.person.types(create).await.ok().out;
-        let line = format!("Petit-Key: {}", made.lines().next().unwrap());
+        let line = made.lines().map(str::trim).find(|line| line.starts_with("Petit-Key: ")).unwrap();
         std::fs::write(visitor.path("~/petit-key"), line).unwrap();
         let ask = format!("{status} -H @petit-key https://acme.{DOMAIN}/");
         assert_eq!(visitor.types(&ask).await.ok().text(), "401");

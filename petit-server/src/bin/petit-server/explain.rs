@@ -7,8 +7,8 @@ use petit_engine::limits;
 use petit_engine::name::{InvalidName, VisitorKeyName};
 use petit_engine::proto::control::{FrontState, Hop};
 use petit_server::api::{
-    Decision, EntryPoint, Explained, FoundBy, PolicyExplained, PolicyStep, PolicyVerdict, StepExplained,
-    UrlScheme, VisitOutcome,
+    Decision, EntryPoint, Explained, FoundBy, KeyState, PolicyExplained, PolicyStep, PolicyVerdict,
+    StepExplained, UrlScheme, VisitOutcome,
 };
 use petit_server::registry::PolicyTarget;
 
@@ -167,9 +167,13 @@ fn said_of(step: &StepExplained, policy: &PolicyExplained) -> String {
         PolicyStep::KeyLimits => "limits of the service",
         PolicyStep::Body => "body",
     };
+    let why = match (step.step, policy.key_state) {
+        (PolicyStep::Key, Some(KeyState::Revoked)) => "that key is revoked; ",
+        _ => "",
+    };
     match (&step.code, step.step, policy.max_body) {
-        (Some(code), ..) if policy.enforced => format!("✘ {what}: refused with Petit-Error: {code}."),
-        (Some(code), ..) => format!("! {what}: would be refused with Petit-Error: {code}."),
+        (Some(code), ..) if policy.enforced => format!("✘ {what}: {why}refused with Petit-Error: {code}."),
+        (Some(code), ..) => format!("! {what}: {why}would be refused with Petit-Error: {code}."),
         (None, PolicyStep::Body, Some(most)) => format!("✔ {what}: up to {most} bytes."),
         (None, PolicyStep::AddressLimits | PolicyStep::KeyLimits, _) => {
             format!("✔ {what}: not used up just now.")
@@ -328,6 +332,11 @@ mod tests {
                 "! key: would be refused with Petit-Error: key-required.",
             ]
         );
+        let revoked = explained(&serde_json::json!({
+            "name": "cloud", "by": "default", "enforced": true, "from": "203.0.113.7", "key": "billing", "key_state": "revoked",
+            "max_body": null, "steps": [step("key", "broken", Some("key-refused"))],
+        }));
+        assert_eq!(revoked[1..], ["✘ key: that key is revoked; refused with Petit-Error: key-refused."]);
         assert_eq!(
             of(true, None, &[step("address", "not_asked", None)]),
             ["! policy cloud: it asks for nothing; the service is open to anybody who knows the name."]

@@ -1,16 +1,21 @@
 //! `key`: what visitors show.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
-use petit_engine::name::{PolicyName, VisitorKeyName};
+use petit_engine::name::{Endpoint, PolicyName, VisitorKeyName};
 use petit_host::cli::{self, Failure, table};
 use petit_host::terminal::{self, Ask};
-use petit_server::api::{CreateKey, KeyList, KeyMade, KeyRevoked, KeyView, ListKeys, RevokeKey, RotateKey};
+use petit_server::api::{
+    CreateKey, KeyList, KeyMade, KeyRevoked, KeyView, KeylessPolicy, ListKeys, RevokeKey, RotateKey,
+};
+use petit_server::config;
 use petit_server::folder::Folder;
 use petit_server::registry::{OVERLAP, OVERLAP_MAX, Timestamp};
 
 use super::ask::AdminAccess;
+use super::refusals;
 
 #[derive(Subcommand)]
 pub(crate) enum KeyVerb {
@@ -53,7 +58,8 @@ pub(crate) async fn key(json: bool, folder: &Folder, verb: &KeyVerb) -> Result<(
             let rotate = rotate.then_some(RotateKey { overlap_seconds });
             let request = CreateKey { name: name.clone(), rotate };
             let answer = access.ask(&request).await?;
-            cli::say(json, &made(&answer), &answer);
+            let endpoint = config::load(&folder.config).ok().map(|(config, _)| config.endpoint);
+            cli::say(json, &made(&answer, &request, endpoint.as_ref()), &answer);
         }
         KeyVerb::List => {
             let answer = access.ask(&ListKeys).await?;
@@ -67,17 +73,37 @@ pub(crate) async fn key(json: bool, folder: &Folder, verb: &KeyVerb) -> Result<(
                 terminal::confirm(Ask::Always.unless(*yes), json, &what)?;
             }
             let answer = access.ask(&RevokeKey { name: name.clone() }).await?;
-            cli::say(json, &revoked(&answer), &answer);
+            cli::say(json, &revoked(&answer, &folder.config), &answer);
         }
     }
     Ok(())
 }
 
-fn made(KeyMade { key, name, policies, previous_until }: &KeyMade) -> String {
-    let before = match previous_until {
-        Some(until) => format!("\nThe one from before is good until {}.", date(*until)),
-        None => String::new(),
+/// How visitors show a key: out of a file, because what stands in a command can be read by all users of the computer.
+pub(crate) fn how_to_show(key: &str, endpoint: &Endpoint) -> String {
+    let url = endpoint.url("REGID");
+    format!(
+        "put the line into a file that only you can read, such as petit-key:\n\n  Petit-Key: {key}\n\n\
+         and ask with the ID or an alias of a service in the place of REGID (petit-server status):\n\n  curl -H @petit-key {url}\n"
+    )
+}
+
+fn made(
+    KeyMade { key, name, policies, previous_until, ended_early }: &KeyMade,
+    asked: &CreateKey,
+    endpoint: Option<&Endpoint>,
+) -> String {
+    let mut before = match (previous_until, &asked.rotate) {
+        (Some(until), _) => format!("\nThe secret from before is good until {}.", date(*until)),
+        (None, Some(_)) => "\nThe secret from before is refused from now on.".to_owned(),
+        (None, None) => String::new(),
     };
+    if let Some(until) = ended_early {
+        let until = date(*until);
+        before.push_str(&format!(
+            "\nThe one before that was to be good until {until}, and is refused from now on: a key has two secrets at most."
+        ));
+    }
     let taken = match policies.as_slice() {
         [] => format!("Say which policy takes it with: petit-server policy set POLICY --key {name}"),
         policies => {
@@ -85,8 +111,12 @@ fn made(KeyMade { key, name, policies, previous_until }: &KeyMade) -> String {
             format!("It lets in already, by the policies that name it: {}.", policies.join(", "))
         }
     };
+    let how = match endpoint {
+        Some(endpoint) => format!("; {}", how_to_show(key, endpoint)),
+        None => ".".to_owned(),
+    };
     format!(
-        "{key}\n\nThis is the key {name}. It is shown this once. Visitors send it in the field Petit-Key.{before}\n{taken}"
+        "{key}\n\nThis is the key {name}. It is shown this once. Visitors send it in the field Petit-Key{how}{before}\n{taken}"
     )
 }
 
@@ -114,13 +144,14 @@ fn list(answer: &KeyList) -> String {
     table(&rows)
 }
 
-fn revoked(KeyRevoked { revoked, without_key }: &KeyRevoked) -> String {
+fn revoked(KeyRevoked { revoked, keyless, .. }: &KeyRevoked, file: &Path) -> String {
     let mut text = format!(
         "The key {revoked} lets nobody in any more. What is under way with it, such as a download or a WebSocket, goes on to its end."
     );
-    for policy in without_key {
+    for KeylessPolicy { policy, origin } in keyless {
         text.push_str(&format!(
-            "\nThe policy {policy} has no other, so it lets nobody in; give it one with: petit-server policy set {policy} --key NAME"
+            "\nThe policy {policy} has no other, so it lets nobody in; {}",
+            refusals::another_key(policy, *origin, file)
         ));
     }
     text

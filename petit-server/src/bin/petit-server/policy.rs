@@ -2,15 +2,17 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::path::Path;
 
 use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use petit_engine::name::{PolicyName, VisitorKeyName};
 use petit_host::cli::{self, Failure, table};
+use petit_host::exit::ExitCode;
 use petit_host::terminal::{self, Ask};
 use petit_relay::policy::AddressList;
 use petit_server::api::{
-    ListPolicies, PolicyChanged, PolicyDetails, PolicyList, PolicyOrigin, PolicyStep, PolicyTested,
+    KeyState, ListPolicies, PolicyChanged, PolicyDetails, PolicyList, PolicyOrigin, PolicyStep, PolicyTested,
     PolicyVerdict, PolicyView, RemovePolicy, SetPolicy, ShowPolicy, StepView, TestPolicy,
 };
 use petit_server::config;
@@ -167,15 +169,15 @@ pub(crate) async fn policy(json: bool, folder: &Folder, verb: &PolicyVerb) -> Re
     match verb {
         PolicyVerb::List => {
             let answer = access.ask(&ListPolicies).await?;
-            cli::say(json, &list(&answer), &answer);
+            cli::say(json, &list(&answer, &folder.config), &answer);
         }
         PolicyVerb::Show { name } => {
             let answer = access.ask(&ShowPolicy { name: name.clone() }).await?;
-            cli::say(json, &details(&answer), &answer);
+            cli::say(json, &details(&answer, &folder.config), &answer);
         }
         PolicyVerb::Set(args) => {
             let answer = access.ask(&SetPolicy(args.edit())).await?;
-            cli::say(json, &set(&answer), &answer);
+            cli::say(json, &set(&answer, &folder.config), &answer);
         }
         PolicyVerb::Remove { name, yes } => {
             let known = access.ask(&ShowPolicy { name: name.clone() }).await?;
@@ -191,19 +193,26 @@ pub(crate) async fn policy(json: bool, folder: &Folder, verb: &PolicyVerb) -> Re
         PolicyVerb::Test { name, from, holder } => {
             let request = TestPolicy { name: name.clone(), from: *from, key: holder.clone() };
             let answer = access.ask(&request).await?;
+            // Programs read it in the answer's form; a person takes what is said of a typing mistake for the policy's word.
+            if let (false, Some(KeyState::Unknown), Some(key)) = (json, answer.key_state, &answer.key) {
+                let failure = Failure::new(ExitCode::Failed, format!("there is no key {key}"));
+                return Err(failure.hint("see them with: petit-server key list"));
+            }
             cli::say(json, &tested(&answer), &answer);
         }
     }
     Ok(())
 }
 
-fn list(answer: &PolicyList) -> String {
+fn list(answer: &PolicyList, file: &Path) -> String {
     let warning = warning(answer.exposure);
+    let keyless = answer.policies.iter().filter_map(PolicyView::keyless);
+    let keyless: String = keyless.map(|it| format!("\n{}", refusals::keyless(&it, file))).collect();
     if answer.policies.is_empty() {
         return format!("No policies. {warning}");
     }
     let mut rows = vec![["POLICY", "SERVICES", "FROM", "KEYS", "LIMITS", ""].map(str::to_owned).to_vec()];
-    rows.extend(answer.policies.iter().map(|PolicyView { policy, origin }| {
+    rows.extend(answer.policies.iter().map(|PolicyView { policy, origin, revoked_keys }| {
         let notes = [
             (*origin == PolicyOrigin::ConfigFile).then_some("from config.toml"),
             (policy.enforcement == Enforcement::CountOnly).then_some("counts only"),
@@ -212,15 +221,17 @@ fn list(answer: &PolicyList) -> String {
             policy.name.to_string(),
             joined(&policy.services),
             from(policy),
-            keys_of(policy),
+            keys_of(policy, revoked_keys),
             limits(policy).join(", "),
             notes.into_iter().flatten().collect::<Vec<_>>().join(", "),
         ]
     }));
-    format!("{}\n{warning}", table(&rows)).trim_end().to_owned()
+    format!("{}\n{warning}{keyless}", table(&rows)).trim_end().to_owned()
 }
 
-fn details(answer: &PolicyDetails) -> String {
+fn details(answer: &PolicyDetails, file: &Path) -> String {
+    let keyless = answer.policy.keyless();
+    let keyless = keyless.map(|it| format!("\n{}", refusals::keyless(&it, file))).unwrap_or_default();
     let holds_for = match answer.holds_for.as_slice() {
         [] => "no service yet".to_owned(),
         ids => joined(ids),
@@ -233,10 +244,10 @@ fn details(answer: &PolicyDetails) -> String {
         counts.into_iter().flatten().map(|said| format!("\n  {:<9}  {said}", "counts")).collect();
     let ports: String =
         answer.shut_ports.iter().map(|port| format!("\n  {:<9}  {}", "shut", refusals::shut(port))).collect();
-    format!("{}  holds for  {holds_for}{counts}{ports}", shown(&answer.policy))
+    format!("{}  holds for  {holds_for}{counts}{ports}{keyless}", shown(&answer.policy))
 }
 
-fn set(answer: &PolicyChanged) -> String {
+fn set(answer: &PolicyChanged, file: &Path) -> String {
     let mut text = format!("In force:\n{}", shown(&answer.policy));
     for alias in &answer.nobodys {
         text.push_str(&format!("No service is called {alias} yet; the policy holds for it once one is.\n"));
@@ -246,14 +257,17 @@ fn set(answer: &PolicyChanged) -> String {
             "It takes the place of the policy {default} for its services, so they are asked for no key; let it ask for one with --key.\n"
         ));
     }
+    if let Some(keyless) = answer.policy.keyless() {
+        text.push_str(&format!("{}\n", refusals::keyless(&keyless, file)));
+    }
     text.push_str(&warning(answer.exposure));
     format!("{}{}", text.trim_end(), refusals::changes(&answer.ports))
 }
 
 /// A policy, a line for each thing that it asks for.
-fn shown(PolicyView { policy, origin }: &PolicyView) -> String {
-    let mut lines =
-        vec![("services", joined(&policy.services)), ("from", from(policy)), ("keys", keys_of(policy))];
+fn shown(PolicyView { policy, origin, revoked_keys }: &PolicyView) -> String {
+    let keys = keys_of(policy, revoked_keys);
+    let mut lines = vec![("services", joined(&policy.services)), ("from", from(policy)), ("keys", keys)];
     lines.extend(limits(policy).into_iter().map(|limit| ("limit", limit)));
     if policy.enforcement == Enforcement::CountOnly {
         lines.push(("", "it only counts whom it would refuse".to_owned()));
@@ -274,8 +288,11 @@ pub(crate) fn from(policy: &Policy) -> String {
     )
 }
 
-pub(crate) fn keys_of(policy: &Policy) -> String {
-    policy.keys.as_ref().map_or_else(|| "not asked for".to_owned(), |keys| joined(keys))
+/// Those that it asks for; which of them are `revoked`.
+pub(crate) fn keys_of(policy: &Policy, revoked: &[VisitorKeyName]) -> String {
+    let Some(keys) = &policy.keys else { return "not asked for".to_owned() };
+    let said = |key| if revoked.contains(key) { format!("{key} (revoked)") } else { key.to_string() };
+    joined(&keys.iter().map(said).collect::<Vec<_>>())
 }
 
 pub(crate) fn limits(policy: &Policy) -> Vec<String> {
@@ -320,7 +337,7 @@ fn tested(answer: &PolicyTested) -> String {
     let who =
         answer.key.as_ref().map_or_else(|| "without a key".to_owned(), |key| format!("with the key {key}"));
     let mut lines = vec![format!("A visitor from {} {who}, by the policy {}:", answer.from, answer.policy)];
-    lines.extend(answer.steps.iter().map(step));
+    lines.extend(answer.steps.iter().map(|of| step(*of, answer.key_state)));
     lines.push(match (&answer.refusal, answer.admitted) {
         (None, _) => "The visitor gets in.".to_owned(),
         (Some(refusal), true) => {
@@ -336,7 +353,7 @@ fn tested(answer: &PolicyTested) -> String {
     lines.join("\n")
 }
 
-fn step(StepView { step, verdict }: &StepView) -> String {
+fn step(StepView { step, verdict }: StepView, key: Option<KeyState>) -> String {
     let what = match step {
         PolicyStep::Address => "where it comes from",
         PolicyStep::AddressLimits => "how much comes from there",
@@ -344,10 +361,15 @@ fn step(StepView { step, verdict }: &StepView) -> String {
         PolicyStep::KeyLimits => "how much comes with that key, or to the service",
         PolicyStep::Body => "how long its body is",
     };
-    let (mark, said) = match verdict {
-        PolicyVerdict::NotAsked => ("·", "not asked for"),
-        PolicyVerdict::Kept => ("✔", "kept"),
-        PolicyVerdict::Broken => ("✘", "not kept"),
+    let (mark, said) = match (verdict, step, key) {
+        (PolicyVerdict::NotAsked, ..) => ("·", "not asked for"),
+        (PolicyVerdict::Kept, ..) => ("✔", "kept"),
+        (PolicyVerdict::Broken, PolicyStep::Key, None) => ("✘", "not kept: none is shown"),
+        (PolicyVerdict::Broken, PolicyStep::Key, Some(KeyState::Revoked)) => {
+            ("✘", "not kept: that key is revoked")
+        }
+        (PolicyVerdict::Broken, PolicyStep::Key, Some(_)) => ("✘", "not kept: it is no key of this policy"),
+        (PolicyVerdict::Broken, ..) => ("✘", "not kept"),
     };
     format!("{mark} {what}: {said}")
 }

@@ -1,7 +1,11 @@
 //! What policies have come to, in the operator's words.
 
+use std::path::Path;
+
 use petit_engine::name::PolicyName;
-use petit_server::api::{PolicyActivity, PolicyCounts, PortChanges, RefusalCounts, ShutPort};
+use petit_server::api::{
+    KeylessPolicy, PolicyActivity, PolicyCounts, PolicyOrigin, PortChanges, RefusalCounts, ShutPort,
+};
 
 /// A line for each policy that has refused anybody, or would have, as `status` has it.
 pub(crate) fn of_all(policies: &[PolicyActivity]) -> String {
@@ -38,6 +42,24 @@ fn reasons(counts: &RefusalCounts) -> String {
     ];
     let reasons = reasons.into_iter().filter(|(count, _)| **count > 0);
     reasons.map(|(count, why)| format!("{count} {why}")).collect::<Vec<_>>().join(", ")
+}
+
+/// A policy that no key opens any more, and what to do about it.
+pub(crate) fn keyless(KeylessPolicy { policy, origin }: &KeylessPolicy, file: &Path) -> String {
+    format!(
+        "The policy {policy} lets nobody in: all its keys are revoked; {}",
+        another_key(policy, *origin, file)
+    )
+}
+
+/// How a policy gets another key.
+pub(crate) fn another_key(policy: &PolicyName, origin: PolicyOrigin, file: &Path) -> String {
+    match origin {
+        PolicyOrigin::Registry => {
+            format!("give it another one with: petit-server policy set {policy} --key NAME")
+        }
+        PolicyOrigin::ConfigFile => format!("name another one in its keys in {}", file.display()),
+    }
 }
 
 /// A port that is shut, and what to do about it.

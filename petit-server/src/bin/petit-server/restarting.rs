@@ -101,6 +101,6 @@ async fn until_stopped(
 /// Has the config file read again, and says what of it needs a restart.
 pub(crate) async fn reload(json: bool, folder: &Folder) -> Result<ExitCode, Failure> {
     let reloaded = Running::new(folder).ask(&ReloadConfig).await?;
-    cli::say(json, &show::reloaded(&reloaded), &reloaded);
+    cli::say(json, &show::reloaded(&reloaded, &folder.config), &reloaded);
     Ok(if reloaded.needs_restart.is_empty() { ExitCode::Ok } else { ExitCode::RestartDue })
 }

@@ -12,8 +12,8 @@ use petit_host::exit::ExitCode;
 use petit_host::files::{self, FileError};
 use petit_host::toml_file::Fault;
 use petit_server::api::{
-    AskError, BackedUp, BackupRestored, ConfigChecked, ConfigNote, Initialised, ListAliases, ListKeys,
-    ListPolicies, MakeBackup, PolicyOrigin, PolicyView,
+    AskError, BackedUp, BackupRestored, ConfigChecked, ConfigNote, Initialised, KeyView, KeylessPolicy,
+    ListAliases, ListKeys, ListPolicies, MakeBackup, PolicyOrigin, PolicyView,
 };
 use petit_server::backup::{self, BackupError};
 use petit_server::capacity;
@@ -26,7 +26,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::ask::AdminAccess;
 use super::common::{PROGRAM, load, start_failure};
-use super::{fronts, show};
+use super::{fronts, key, refusals, show};
 
 /// What `init` was asked.
 pub(crate) struct InitArgs<'a> {
@@ -191,15 +191,13 @@ pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Re
     Ok(())
 }
 
-/// The first key, and how to ask with it: out of a file, because what stands in a command can be read by all users of the
-/// computer.
+/// The first key, and how to ask with it.
 fn first_key(key: Option<&SecretString>, endpoint: &Endpoint) -> String {
     let Some(key) = key else { return String::new() };
-    let (line, url) = (key.expose_secret(), endpoint.url("REGID"));
     format!(
         "\nVisitors have to show a key (petit-server policy list); raw TCP services let in this computer alone. \
-         This is the first key, and it is shown this once; put the line into a file that only you can read, \
-         such as petit-key:\n\n  Petit-Key: {line}\n\nand ask with the ID or an alias of a service in the place of REGID (petit-server status):\n\n  curl -H @petit-key {url}\n"
+         This is the first key, and it is shown this once; {}",
+        key::how_to_show(key.expose_secret(), endpoint)
     )
 }
 
@@ -252,7 +250,7 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
     if !found.is_empty() {
         return Err(Failure::of_mistakes(&folder.config, &found));
     }
-    let names = PublicNames { endpoint: &config.endpoint, aliases: known.aliases.into_keys().collect() };
+    let names = PublicNames { endpoint: &config.endpoint, aliases: known.aliases.keys().cloned().collect() };
     let certificates =
         certificate::load(&config).replace(&[], &names).map_err(|error| Failure::of(&error))?;
     let mut note = |message: String| notes.push(ConfigNote { line: None, message });
@@ -277,6 +275,7 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
         let path = config.certificate.display();
         note(format!("there is no certificate at {path}, so HTTPS visitors are not served"));
     }
+    known.keyless(&config).iter().for_each(|keyless| note(refusals::keyless(keyless, &folder.config)));
     capacity::complaints(&config, petit_host::harden::raise_open_files()).for_each(&mut note);
     let mut text = format!("{} is fine.", folder.config.display());
     for note in &notes {
@@ -307,9 +306,10 @@ fn all_mistakes(folder: &Folder, error: &ConfigError) -> Failure {
 /// there is neither yet.
 struct Known {
     aliases: BTreeMap<Alias, RegisteredId>,
-    policies: Vec<Policy>,
+    /// Those of the registry.
+    policies: Vec<PolicyView>,
     /// `None`: nobody knows.
-    keys: Option<Vec<VisitorKeyName>>,
+    keys: Option<Vec<KeyView>>,
 }
 
 impl Known {
@@ -317,20 +317,33 @@ impl Known {
         let access = AdminAccess::new(folder);
         let aliases = access.ask(&ListAliases).await.ok();
         let list = access.ask(&ListPolicies).await.ok();
-        let of_registry = |view: PolicyView| (view.origin == PolicyOrigin::Registry).then_some(view.policy);
+        let of_registry = |view: &PolicyView| view.origin == PolicyOrigin::Registry;
         let keys = access.ask(&ListKeys).await.ok();
         Self {
             aliases: aliases.into_iter().flat_map(|list| list.aliases).map(|it| (it.alias, it.id)).collect(),
-            policies: list.into_iter().flat_map(|list| list.policies).filter_map(of_registry).collect(),
-            keys: keys.map(|list| list.keys.into_iter().map(|key| key.name).collect()),
+            policies: list.into_iter().flat_map(|list| list.policies).filter(of_registry).collect(),
+            keys: keys.map(|list| list.keys),
         }
     }
 
     fn policy_mistakes(&self, folder: &Folder, config: &Config) -> Vec<String> {
-        let is_key = |name: &VisitorKeyName| self.keys.as_ref().is_none_or(|keys| keys.contains(name));
+        let is_key = |name: &VisitorKeyName| {
+            self.keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key.name == *name))
+        };
+        let policies: Vec<Policy> = self.policies.iter().map(|view| view.policy.clone()).collect();
         let owner = |alias: &Alias| self.aliases.get(alias).copied();
-        let found = file_conflicts(&config.policies.list, &self.policies, is_key, owner);
+        let found = file_conflicts(&config.policies.list, &policies, is_key, owner);
         found.iter().map(|found| config.policies.error(&folder.config, found).to_string()).collect()
+    }
+
+    /// The policies of the registry and of this config that let nobody in, because all their keys were revoked.
+    fn keyless(&self, config: &Config) -> Vec<KeylessPolicy> {
+        let revoked = self.keys.iter().flatten().filter(|key| key.revoked.is_some());
+        let revoked: Vec<VisitorKeyName> = revoked.map(|key| key.name.clone()).collect();
+        let in_file = config.policies.list.iter().filter(|policy| policy.is_keyless(&revoked));
+        let in_file = in_file
+            .map(|policy| KeylessPolicy { policy: policy.name.clone(), origin: PolicyOrigin::ConfigFile });
+        self.policies.iter().filter_map(PolicyView::keyless).chain(in_file).collect()
     }
 }
 

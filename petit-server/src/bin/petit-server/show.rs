@@ -1,5 +1,6 @@
 //! The operator's sentences: answers as text.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use petit_engine::proto::control::{FrontState, ServiceKind};
@@ -93,6 +94,9 @@ pub(crate) fn status(status: &Status) -> String {
     let warning = policy::warning(status.exposure);
     if !warning.is_empty() {
         out.push_str(&format!("visitors   {warning}\n"));
+    }
+    for keyless in &status.keyless {
+        out.push_str(&format!("visitors   {}\n", refusals::keyless(keyless, &status.config)));
     }
     out.push_str(&refusals::of_all(&status.policies));
     for port in &status.shut_ports {
@@ -203,8 +207,8 @@ fn phase(status: &Status) -> String {
 }
 
 /// What came of reading the config again.
-pub(crate) fn reloaded(reloaded: &ConfigReloaded) -> String {
-    let ConfigReloaded { certificates, needs_restart, new_certificate, opened, ports } = reloaded;
+pub(crate) fn reloaded(reloaded: &ConfigReloaded, file: &Path) -> String {
+    let ConfigReloaded { certificates, keyless, needs_restart, new_certificate, opened, ports } = reloaded;
     let mut out = if needs_restart.is_empty() {
         "The config file is in force.".to_owned()
     } else {
@@ -221,6 +225,9 @@ pub(crate) fn reloaded(reloaded: &ConfigReloaded) -> String {
     }
     if let Some(opened) = opened {
         out.push_str(&format!("\nMore is open than before: {}", policy::warning(*opened)));
+    }
+    for keyless in keyless {
+        out.push_str(&format!("\n{}", refusals::keyless(keyless, file)));
     }
     out.push_str(&refusals::changes(ports));
     out
@@ -457,6 +464,7 @@ mod tests {
             fronts,
             http: "127.0.0.1:8090".parse().unwrap(),
             https_visitors: false,
+            keyless: Vec::new(),
             key_words: None,
             log: "/server.log".into(),
             needs_restart: Vec::new(),

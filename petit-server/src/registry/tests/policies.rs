@@ -152,9 +152,21 @@ async fn a_revoked_key_is_gone_for_good_and_a_policy_that_names_it_goes_on_askin
     assert_eq!((rules.keys[0].hash, rules.keys[0].previous), (None, None));
     assert_eq!(rules.policies[0].keys, Some(vec![name.clone()]));
     let again = conflict(bed.rules().revoke_key(&name, Actor::Operator).await);
-    assert_eq!(again, Err(Conflict::NoKey(name.clone())));
+    assert_eq!(again, Err(Conflict::RevokedAlready(name.clone())));
     let rotated = conflict(bed.rules().rotate_key(&name, NEW, HOUR, Actor::Operator).await);
-    assert_eq!(rotated, Err(Conflict::NoKey(name)));
+    assert_eq!(rotated, Err(Conflict::RevokedKey(name.clone())));
+    // Naming it is a mistake, having named it is none.
+    let other = bed.key("other").await;
+    for named in [vec![name.clone()], vec![other, name.clone()]] {
+        let (cloud, keys) = ("cloud".parse().unwrap(), Edit::To(named));
+        let set = bed.set(PolicyEdit { keys, ..PolicyEdit::of(cloud) }).await;
+        assert_eq!(set, Err(Conflict::RevokedKey(name.clone())));
+    }
+    let rate = Edit::To(5.try_into().unwrap());
+    bed.set(PolicyEdit { rate, ..PolicyEdit::of("cloud".parse().unwrap()) }).await.unwrap();
+    let unknown: VisitorKeyName = "nobody".parse().unwrap();
+    let revoked = conflict(bed.rules().revoke_key(&unknown, Actor::Operator).await);
+    assert_eq!(revoked, Err(Conflict::UnknownKey(unknown)));
     bed.key("billing").await;
 }
 

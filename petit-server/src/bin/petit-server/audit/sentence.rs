@@ -144,7 +144,7 @@ fn of_policy(policy: &Policy) -> String {
     sentence_of([
         Some(format!("for {}", policy::joined(&policy.services))),
         Some(format!("visitors from {}", policy::from(policy))),
-        Some(format!("keys {}", policy::keys_of(policy))),
+        Some(format!("keys {}", policy::keys_of(policy, &[]))),
         (!limits.is_empty()).then(|| limits.join(", ")),
         (policy.enforcement == Enforcement::CountOnly)
             .then(|| "only counting whom it would refuse".to_owned()),

@@ -1,0 +1,121 @@
+//! What an operator is told of policies and keys by the commands: what lets nobody in, what a change opens or ends, and what
+//! to do about it.
+
+use petit_tests::bed::server_config;
+use petit_tests::process::Program;
+
+/// A server as `init` makes it.
+async fn keyed() -> Program {
+    let server = Program::uninitialised_server();
+    std::fs::write(server.config(), server_config("")).unwrap();
+    server.run(["init"]).await.ok();
+    server
+}
+
+#[tokio::test]
+async fn a_policy_whose_keys_are_all_revoked_is_named_by_whatever_looks_at_it() {
+    let server = keyed().await;
+    for name in ["ours", "theirs", "filed"] {
+        server.run(["key", "create", name]).await.ok();
+    }
+    server.run(["policy", "set", "shop", "--services", "shop", "--key", "ours,theirs"]).await.ok();
+    let before = std::fs::read_to_string(server.config()).unwrap();
+    let filed = "[[policy]]\nname = \"filed\"\nservices = [\"filed\"]\nkeys = [\"filed\"]\n";
+    std::fs::write(server.config(), format!("{before}{filed}")).unwrap();
+    let path = server.config().to_str().unwrap().to_owned();
+    let of_registry = "The policy shop lets nobody in: all its keys are revoked; give it another one with: petit-server policy set shop --key NAME";
+    let of_file = format!(
+        "The policy filed lets nobody in: all its keys are revoked; name another one in its keys in {path}"
+    );
+
+    // One of two: marked, and still let in by the other one.
+    let said = server.run(["key", "revoke", "theirs", "--yes"]).await.ok().out;
+    assert!(!said.contains("lets nobody in;"), "{said}");
+    let said = server.run(["policy", "list"]).await.ok().out;
+    assert!(said.contains("ours theirs (revoked)") && !said.contains("all its keys"), "{said}");
+
+    // The advice can be followed where each stands.
+    let said = server.run(["key", "revoke", "ours", "--yes"]).await.ok().out;
+    assert!(
+        said.contains("with: petit-server policy set shop --key NAME") && !said.contains(&path),
+        "{said}"
+    );
+    let said = server.run(["key", "revoke", "filed", "--yes"]).await.ok().out;
+    assert!(said.contains(&format!("name another one in its keys in {path}")), "{said}");
+    assert!(!said.contains("policy set"), "{said}");
+    let up = server.up().await;
+    for command in [&["policy", "list"][..], &["status"], &["config", "check"], &["reload"]] {
+        let said = server.run(command).await.ok().out;
+        assert!(said.contains(of_registry) && said.contains(&of_file), "{command:?}: {said}");
+        assert!(!said.contains("policy default lets nobody in"), "{command:?}: {said}");
+    }
+    for (name, expected) in [("shop", of_registry), ("filed", &of_file)] {
+        let said = server.run(["policy", "show", name]).await.ok().out;
+        assert!(said.contains("(revoked)") && said.contains(expected), "{said}");
+    }
+    let log = server.run(["logs"]).await.ok().out;
+    let named = |policy: &str| {
+        let is_it = |line: &&str| line.contains("all its keys are revoked") && line.contains(policy);
+        log.lines().filter(is_it).count()
+    };
+    assert_eq!(
+        (named("policy=shop"), named("policy=filed")),
+        (2, 2),
+        "at the start and at the reload: {log}"
+    );
+    for arguments in
+        [&["--from", "192.0.2.7", "--as", "key:ours"][..], &["--from", "192.0.2.7", "--as", "key:theirs"]]
+    {
+        let said = server.run([&["policy", "test", "shop"], arguments].concat()).await.ok().out;
+        assert!(said.contains("✘ its key: not kept: that key is revoked"), "{said}");
+    }
+
+    // Naming one that is revoked is refused as one is that there is not; whoever names a good one is out of it.
+    for keys in ["ours", "default,ours"] {
+        let said = server.run(["policy", "set", "shop", "--key", keys]).await;
+        assert!(
+            said.exit == 1 && said.err.contains("the key ours was revoked, and lets nobody in"),
+            "{said:?}"
+        );
+    }
+    let said = server.run(["policy", "set", "shop", "--rate", "5"]).await.ok().out;
+    assert!(said.contains(of_registry), "{said}");
+    let said = server.run(["policy", "set", "shop", "--key", "default"]).await.ok().out;
+    assert!(!said.contains("revoked"), "{said}");
+    for (arguments, expected) in [
+        (["key", "revoke", "ours", "--yes"], "the key ours is revoked already"),
+        (["key", "revoke", "nobody", "--yes"], "see them with: petit-server key list"),
+    ] {
+        let said = server.run(arguments).await;
+        assert!(said.exit == 1 && said.err.contains(expected), "{said:?}");
+    }
+    server.run(["stop"]).await.ok();
+    up.exit().await;
+}
+
+#[tokio::test]
+async fn a_key_is_printed_as_a_line_that_curl_reads_and_a_rotation_says_what_it_ends() {
+    let server = keyed().await;
+    let line_of = |said: &str, secret: &str| {
+        assert!(said.contains(&format!("\n  Petit-Key: {secret}\n")), "{said}");
+        assert!(said.contains("\n  curl -H @petit-key http://REGID.localhost:"), "{said}");
+    };
+    let said = server.run(["key", "create", "billing"]).await.ok().out;
+    let first = said.lines().next().unwrap().to_owned();
+    line_of(&said, &first);
+    assert!(!said.contains("from before"), "{said}");
+    let said = server.run(["key", "create", "billing", "--rotate"]).await.ok().out;
+    line_of(&said, said.lines().next().unwrap());
+    assert!(
+        said.contains("The secret from before is good until 20") && !said.contains("before that"),
+        "{said}"
+    );
+    let said = server.run(["key", "create", "billing", "--rotate", "--overlap", "1h"]).await.ok().out;
+    assert!(said.contains("The secret from before is good until 20"), "{said}");
+    assert!(said.contains("The one before that was to be good until 20"), "{said}");
+    let said = server.run(["key", "create", "billing", "--rotate", "--overlap", "0s"]).await.ok().out;
+    assert!(said.contains("The secret from before is refused from now on."), "{said}");
+    assert!(said.contains("The one before that was to be good until 20"), "{said}");
+    let said = server.run(["key", "create", "billing", "--rotate"]).await.ok().out;
+    assert!(!said.contains("before that"), "{said}");
+}
