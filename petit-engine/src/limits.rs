@@ -457,6 +457,8 @@ pub const H2_SERVICE_STREAM_WINDOW_BYTES: u32 = 512 * 1024;
 pub const H2_SERVICE_CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// An idle HTTP/2 connection to a service is dropped after this long.
 pub const H2_IDLE_FOR: Duration = Duration::from_secs(60);
+/// What else is on an HTTP/2 connection to a service has so long to end after an upload on it was given up.
+pub const H2_GIVEN_UP: Duration = Duration::from_secs(5);
 /// Streams of one HTTP/2 visitor connection.
 pub const H2_STREAMS: u32 = 100;
 /// HTTP/2 window of one visitor stream. Visitors are near: 128 MB/s over 1 ms.

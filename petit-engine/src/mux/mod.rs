@@ -31,7 +31,7 @@ pub use self::core::{Role, Violation};
 pub use self::driver::Driver;
 pub(crate) use self::memory::Entry;
 pub use self::memory::Memory;
-pub use self::stream::{Stream, StreamError, StreamOutcome};
+pub use self::stream::{Canceller, Stream, StreamError, StreamOutcome};
 use crate::limits;
 use crate::net::wire::Sent;
 use crate::proto::frame::{GoAway, Open};

@@ -186,6 +186,11 @@ impl Stream {
         self.shared.lock().cancel(self.id, self.delivered);
     }
 
+    /// What ends it, for one who does not hold it.
+    pub fn canceller(&self) -> Canceller {
+        Canceller { shared: Arc::clone(&self.shared), id: self.id }
+    }
+
     /// True when nothing that the peer sent waits to be read, and nothing has ended.
     pub fn is_quiet(&self) -> bool {
         self.shared.lock().is_quiet(self.id)
@@ -208,6 +213,20 @@ impl Stream {
             None if self.outcome.was_lost() => StreamError::Lost,
             None => StreamError::Own,
         }
+    }
+}
+
+/// Ends a stream that another holds, such as a library that does not let go of it.
+#[derive(Clone, Debug)]
+pub struct Canceller {
+    shared: Arc<MuxShared>,
+    id: u32,
+}
+
+impl Canceller {
+    /// As [`Stream::cancel`], and whoever holds the stream finds it broken. Nothing when it has ended.
+    pub fn cancel(&self) {
+        self.shared.lock().cancel(self.id, 0);
     }
 }
 

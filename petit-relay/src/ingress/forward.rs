@@ -64,7 +64,7 @@ impl RequestContext<'_> {
     /// Opens a stream with an HTTP/2 connection on it, for this request and others.
     async fn connect_h2(&self) -> Result<pool::SharedConnection, Failure> {
         let stream = self.open()?;
-        let outcome = Arc::clone(stream.outcome());
+        let (outcome, canceller) = (Arc::clone(stream.outcome()), stream.canceller());
         let handshake = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             // Fixed: hyper's adaptive windows are the same for a request and for the connection, so that one
@@ -87,7 +87,7 @@ impl RequestContext<'_> {
         let id = self.visit.id;
         let span = tracing::debug_span!(parent: None, "stream", %id, service = %self.visit.route.id);
         tokio::spawn(carrying.instrument(span));
-        let connection = pool::SharedConnection::new(sender, outcome, id, self.peer());
+        let connection = pool::SharedConnection::new(sender, (outcome, canceller), id, self.peer());
         self.upstream.pool().keep_shared(self.upstream.number(), &connection);
         Ok(connection)
     }

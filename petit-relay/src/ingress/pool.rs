@@ -7,12 +7,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::client::conn::{http1, http2};
 use petit_engine::limits;
-use petit_engine::mux::{Stream, StreamOutcome};
+use petit_engine::mux::{Canceller, Stream, StreamOutcome};
 use petit_engine::proto::RequestId;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -70,10 +71,18 @@ pub(super) struct SharedConnection {
     pub(super) outcome: Arc<StreamOutcome>,
     /// The ID of its stream, which is that of the request that has opened it.
     pub(super) id: RequestId,
-    active: Arc<AtomicUsize>,
-    /// The service has said that it takes no more on it.
-    retired: Arc<AtomicBool>,
-    user: Arc<Mutex<User>>,
+    stream: Canceller,
+    usage: Arc<Usage>,
+}
+
+/// Who uses a connection of HTTP/2.
+struct Usage {
+    active: AtomicUsize,
+    /// Rung when the last request on it is over.
+    unused: Notify,
+    /// It takes no more: the service has said so, or an upload on it was given up.
+    retired: AtomicBool,
+    user: Mutex<User>,
 }
 
 /// Whose a connection is, and since when it has been idle if it is.
@@ -85,35 +94,61 @@ struct User {
 impl SharedConnection {
     pub(super) fn new(
         sender: http2::SendRequest<VisitorBody>,
-        outcome: Arc<StreamOutcome>,
+        (outcome, stream): (Arc<StreamOutcome>, Canceller),
         id: RequestId,
         peer: SocketAddr,
     ) -> Self {
-        let user = Arc::new(Mutex::new(User { peer, since: Instant::now() }));
-        Self { sender, outcome, id, active: Arc::default(), retired: Arc::default(), user }
+        let usage = Usage {
+            active: AtomicUsize::new(0),
+            unused: Notify::new(),
+            retired: AtomicBool::new(false),
+            user: Mutex::new(User { peer, since: Instant::now() }),
+        };
+        Self { sender, outcome, id, stream, usage: Arc::new(usage) }
     }
 
     fn user(&self) -> MutexGuard<'_, User> {
-        self.user.lock().unwrap_or_else(PoisonError::into_inner)
+        self.usage.user.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn active(&self) -> usize {
-        self.active.load(Ordering::Relaxed)
+        self.usage.active.load(Ordering::Relaxed)
     }
 
     /// Gives it no further request; those that are on it go on.
     pub(super) fn retire(&self) {
-        self.retired.store(true, Ordering::Relaxed);
+        self.usage.retired.store(true, Ordering::Relaxed);
     }
 
     fn is_over(&self) -> bool {
-        self.sender.is_closed() || self.retired.load(Ordering::Relaxed)
+        self.sender.is_closed() || self.usage.retired.load(Ordering::Relaxed)
     }
 
     /// Counts a request on it while the guard lives.
     pub(super) fn enter(&self) -> OnSharedConnection {
-        self.active.fetch_add(1, Ordering::Relaxed);
+        self.usage.active.fetch_add(1, Ordering::Relaxed);
         OnSharedConnection(self.clone())
+    }
+
+    /// Waits until no request counts on it.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) async fn unused(&self) {
+        let mut rung = pin!(self.usage.unused.notified());
+        loop {
+            rung.as_mut().enable();
+            if self.active() == 0 {
+                return;
+            }
+            rung.as_mut().await;
+            rung.set(self.usage.unused.notified());
+        }
+    }
+
+    /// Ends it at once, with all that is on it.
+    pub(super) fn break_off(&self) {
+        self.stream.cancel();
     }
 }
 
@@ -122,8 +157,10 @@ pub(super) struct OnSharedConnection(SharedConnection);
 
 impl Drop for OnSharedConnection {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
         self.0.user().since = Instant::now();
+        if self.0.usage.active.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.usage.unused.notify_waiters();
+        }
     }
 }
 

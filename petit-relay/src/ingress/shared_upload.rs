@@ -3,44 +3,45 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
+use petit_engine::limits;
+
 use super::super::places::{Part, Place};
 use super::pool::{OnSharedConnection, SharedConnection};
 use super::upload::UploadOver;
 
 /// An upload to a service of HTTP/2 that is not over when its answer begins. hyper sends it, and lets go of it only when
-/// it has come to its end, or the service wants no more of it.
+/// it has come to its end, or the service wants no more of it: it asks for no more of a body, and so does not hear that
+/// this is given up, before the service gives window.
 pub(super) struct SharedUpload {
     over: UploadOver,
     connection: SharedConnection,
-    _on: OnSharedConnection,
+    on: OnSharedConnection,
 }
 
 impl SharedUpload {
     pub(super) fn new(over: UploadOver, connection: SharedConnection) -> Self {
         let on = connection.enter();
-        Self { over, connection, _on: on }
+        Self { over, connection, on }
     }
 
-    /// Waits until it is over, its place is somebody else's, or none of it has moved for `idle`: a service that takes
-    /// nothing is not waited for, and nobody's request is sent behind such an upload.
+    /// Waits until it is over. One whose place is somebody else's, or of whose visit nothing has moved for `idle`, is
+    /// given up: it ends when the service gives window, or else with its connection, as soon as nobody else has a request
+    /// on that, and after [`limits::H2_GIVEN_UP`] in any case.
     pub(super) async fn until_over(self, place: &Place, idle: Duration) {
-        let Self { over: UploadOver(mut over), connection, _on } = self;
-        let stalled = async {
-            let mut seen = place.bytes();
-            loop {
-                tokio::time::sleep(idle).await;
-                let now = place.bytes();
-                if now == seen {
-                    return;
-                }
-                seen = now;
-            }
-        };
+        let Self { mut over, connection, on } = self;
         tokio::select! {
-            _ = &mut over => return,
+            () = over.wait() => return,
             () = poll_fn(|cx| place.poll_lost(Part::Upload, cx)) => {}
-            () = stalled => {}
+            () = place.still_for(idle) => {}
         }
+        over.give_up();
         connection.retire();
+        drop(on); // two that are given up do not wait for each other
+        tokio::select! {
+            () = over.wait() => return,
+            () = connection.unused() => {}
+            () = tokio::time::sleep(limits::H2_GIVEN_UP) => {}
+        }
+        connection.break_off();
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -82,17 +83,39 @@ pub(crate) struct Streaming {
     enforced: Option<EnforcedBody>,
     counted: Option<Box<BodyCount>>,
     trailers: bool,
-    /// Says by being dropped that this is over.
-    over: Option<oneshot::Sender<()>>,
+    watched: Option<Watched>,
 }
 
-/// Says when a visitor's body is over, or given up.
-pub(super) struct UploadOver(pub(super) oneshot::Receiver<()>);
+/// A visitor's body that hyper sends, and somebody else watches over.
+struct Watched {
+    /// Says by being dropped that it is over.
+    _over: oneshot::Sender<()>,
+    given_up: Arc<AtomicBool>,
+}
+
+/// Says when a visitor's body that hyper sends is over.
+pub(super) struct UploadOver {
+    over: oneshot::Receiver<()>,
+    given_up: Arc<AtomicBool>,
+}
 
 impl UploadOver {
     /// This, unless it is.
     pub(super) fn unless_over(mut self) -> Option<Self> {
-        matches!(self.0.try_recv(), Err(oneshot::error::TryRecvError::Empty)).then_some(self)
+        matches!(self.over.try_recv(), Err(oneshot::error::TryRecvError::Empty)).then_some(self)
+    }
+
+    /// Waits until it is.
+    ///
+    /// # Cancel safety
+    /// Cancel safe, until it has been.
+    pub(super) async fn wait(&mut self) {
+        let _ = (&mut self.over).await;
+    }
+
+    /// No more of it is wanted: it breaks when the service gives window for more.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 }
 
@@ -119,15 +142,15 @@ impl Streaming {
             enforced,
             counted,
             trailers: is_grpc,
-            over: None,
+            watched: None,
         })
     }
 
     /// What says when it is over.
     pub(super) fn over(&mut self) -> UploadOver {
-        let (over, hears) = oneshot::channel();
-        self.over = Some(over);
-        UploadOver(hears)
+        let ((_over, over), given_up) = (oneshot::channel(), Arc::<AtomicBool>::default());
+        self.watched = Some(Watched { _over, given_up: Arc::clone(&given_up) });
+        UploadOver { over, given_up }
     }
 
     /// Takes note of why there is no more of it.
@@ -140,6 +163,9 @@ impl Streaming {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.place.is_lost() {
             return Poll::Ready(Some(Err(self.give_up(BodyError::GaveWay))));
+        }
+        if self.watched.as_ref().is_some_and(|watched| watched.given_up.load(Ordering::Relaxed)) {
+            return Poll::Ready(Some(Err(self.give_up(BodyError::Slow))));
         }
         loop {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {

@@ -180,6 +180,22 @@ impl Place {
         std::future::poll_fn(|cx| self.poll_lost(Part::Answer, cx)).await;
     }
 
+    /// Waits until nothing has moved for so long, or up to twice that.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn still_for(&self, idle: Duration) {
+        let mut seen = self.last_moved();
+        loop {
+            tokio::time::sleep(idle).await;
+            let now = self.last_moved();
+            if now == seen {
+                return;
+            }
+            seen = now;
+        }
+    }
+
     /// True when the place was given to somebody else.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::SeqCst)

@@ -1,17 +1,80 @@
 //! Services that answer before they have the whole request: an upload that goes on behind its answer is a visit like any
 //! other. It has its place, and ends when that is given to somebody else.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
 use hyper::{Request, Response};
+use petit_engine::limits;
 use petit_tests::bed::{Bed, BedClient};
 use petit_tests::scripted::{self, Manner, text};
 use petit_tests::service::Service;
 use petit_tests::soon;
-use petit_tests::visitor::host;
+use petit_tests::visitor::{h2_request, host, whole};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+
+/// Begins an upload of which the service's window takes a part; the answer's body has come.
+async fn stuck(sender: &http2::SendRequest<Full<Bytes>>, host: &str, from: &str) -> bool {
+    let mut asked = h2_request(host, "POST", "/", Full::new(Bytes::from(vec![b'x'; 1 << 20])));
+    asked.headers_mut().insert("x-forwarded-for", from.parse().unwrap());
+    let answer = whole(soon("the answer", sender.clone().send_request(asked)).await.unwrap()).await;
+    answer.status == 200
+}
+
+/// A service of HTTP/2 that answers at once, and neither reads a body nor lets go of it; what is asked for at `/wait` it
+/// never answers.
+async fn unreading_h2() -> Service {
+    scripted::service(Manner::h2(), |request: Request<hyper::body::Incoming>| async move {
+        if request.uri().path() == "/wait" {
+            std::future::pending::<()>().await;
+        }
+        tokio::spawn(async move {
+            let _unread = request.into_body();
+            std::future::pending::<()>().await;
+        });
+        Response::new(text(Bytes::from_static(b"ok")))
+    })
+    .await
+}
+
+/// The service takes no more of the uploads, so that nobody asks for more of them either.
+#[tokio::test]
+async fn an_upload_that_an_http2_service_does_not_read_ends_with_its_place() {
+    let service = unreading_h2().await;
+    let bed = Bed::with("trusted_proxies = [\"127.0.0.1\"]\nlimits = { requests_per_service = 2 }").await;
+    let client = bed.client_of(service.address(), "h2", "").await;
+    let host = host(&client.id());
+    let (one, two, other) =
+        (bed.visitor().connect_h2().await, bed.visitor().connect_h2().await, bed.visitor().connect_h2().await);
+    assert!(stuck(&one, &host, "203.0.113.1").await && stuck(&two, &host, "203.0.113.1").await);
+    service.until_open(2).await;
+    let taken = async { while !stuck(&other, &host, "203.0.113.2").await {} };
+    soon("a place for another visitor", taken).await;
+    service.until_open(2).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_reads_ends_and_whatever_else_is_on_its_connection_has_a_moment() {
+    let service = unreading_h2().await;
+    let bed = Bed::with_limits(|limits| limits.idle = Duration::from_secs(1)).await;
+    let client = bed.client_of(service.address(), "h2", "").await;
+    let (host, visitor) = (host(&client.id()), bed.visitor().connect_h2().await);
+    assert!(stuck(&visitor, &host, "203.0.113.1").await);
+    service.until_open(1).await;
+    service.until_open(0).await;
+
+    assert!(stuck(&visitor, &host, "203.0.113.1").await);
+    let asked = h2_request(&host, "GET", "/wait", Full::default());
+    let beside = tokio::spawn(visitor.clone().send_request(asked));
+    let began = Instant::now();
+    service.until_open(0).await;
+    assert!(began.elapsed() > limits::H2_GIVEN_UP, "after {:?}", began.elapsed());
+    assert_eq!(soon("an answer", beside).await.unwrap().unwrap().status(), 502);
+}
 
 /// Begins an upload of four bytes, and hears the answer's head and body; the rest of it is still to come.
 async fn upload(bed: &Bed, client: &BedClient, from: &str) -> (TcpStream, String) {
