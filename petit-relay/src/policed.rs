@@ -10,9 +10,10 @@ use petit_engine::proto::RequestId;
 use petit_engine::proto::rate::Rate;
 
 use super::failure::Failure;
+use super::networks::network;
 use super::policy::{
-    Enforcement, Held, PolicyRequest, PolicyUsage, PresentedKey, Principal, RefusalReason, ServicePolicy,
-    Step, Verdict,
+    Counted, Decision, Enforcement, Held, Meter, PolicyRequest, PolicyUsage, PresentedKey, Principal,
+    RefusalReason, ServicePolicy, Step, Verdict,
 };
 use super::route::Route;
 use super::visit::{Visit, VisitRecorder};
@@ -63,7 +64,7 @@ impl Policing {
     ) -> Result<Arc<Policed>, Failure> {
         let now = SystemTime::now();
         let request = PolicyRequest { address: visit.visitor.ip(), key, body_bytes, now };
-        let mut meter = self.usage.meter(visit.route.id);
+        let mut meter = self.usage.meter(visit.route.id, policy.enforcement);
         let decision = policy.decide(&request, &mut meter, |_, _| {});
         if let Some(key) = decision.principal.key() {
             visit.recorder.set_principal(key);
@@ -76,10 +77,23 @@ impl Policing {
                     tracing::debug!(policy = %policy.name, code = failure.code(), "refused by the service's policy");
                     return Err(failure);
                 }
-                Enforcement::CountOnly => self.count(&Passing::of(visit, policy), reason),
+                Enforcement::CountOnly => {
+                    meter.held.refused();
+                    self.count(&Passing::of(visit, policy), reason);
+                }
             }
         }
-        Ok(Arc::new(Policed { principal: decision.principal, _held: meter.held }))
+        let Decision { principal, broken } = decision;
+        let policy = Some(Arc::clone(policy));
+        Ok(Arc::new(Policed { policy, principal, broken, _held: meter.held }))
+    }
+
+    /// A visit that may last, of a service that has no policy yet: it counts as under way when there is one.
+    pub(super) fn unasked(&self, visit: &Visit) -> Arc<Policed> {
+        let mut meter = self.usage.meter(visit.route.id, Enforcement::Enforce);
+        meter.hold(Counted::Address(network(visit.visitor.ip())));
+        meter.hold(Counted::Service);
+        Arc::new(Policed { policy: None, principal: Principal::Anonymous, broken: None, _held: meter.held })
     }
 
     /// Takes note of a visit that a policy refuses.
@@ -90,8 +104,14 @@ impl Policing {
 
     /// Counts what comes of a body, where a policy would like to know and nobody knows yet that it is too long.
     /// `known_bytes`: so many are known to come.
-    pub(super) fn body_count(self: &Arc<Self>, visit: &Visit, known_bytes: u64) -> Option<Box<BodyCount>> {
-        let policy = visit.route.policy.as_ref()?;
+    pub(super) fn body_count(
+        self: &Arc<Self>,
+        visit: &Visit,
+        policed: &Policed,
+        known_bytes: u64,
+    ) -> Option<Box<BodyCount>> {
+        // One visit is counted once.
+        let policy = policed.policy.as_ref().filter(|_| policed.broken.is_none())?;
         let left = policy.counted_body().filter(|most| known_bytes <= *most)?;
         let passing = Some((Arc::clone(self), Passing::of(visit, policy)));
         Some(Box::new(BodyCount { left, passing }))
@@ -101,10 +121,10 @@ impl Policing {
     /// `known_bytes`: it has so many at most, where it says so.
     pub(super) fn enforced_body(
         self: &Arc<Self>,
-        visit: &Visit,
+        policed: &Policed,
         known_bytes: Option<u64>,
     ) -> Option<EnforcedBody> {
-        let policy = visit.route.policy.as_ref()?;
+        let policy = policed.policy.as_ref()?;
         let most = policy.enforced_body()?;
         let may_be_longer = known_bytes.is_none_or(|bytes| bytes > most);
         may_be_longer.then(|| EnforcedBody { most, policing: Arc::clone(self), policy: Arc::clone(policy) })
@@ -114,7 +134,7 @@ impl Policing {
     pub(super) fn preview(&self, route: &Route, request: &PolicyRequest<'_>) -> Vec<(Step, Verdict)> {
         let mut steps = Vec::new();
         if let Some(policy) = &route.policy {
-            let mut meter = self.usage.preview(route.id);
+            let mut meter = self.usage.preview(route.id, policy.enforcement);
             policy.decide(request, &mut meter, |step, verdict| steps.push((step, verdict)));
         }
         steps
@@ -200,14 +220,23 @@ impl BodyCount {
     }
 }
 
-/// A visit that its policy has let in. It counts as under way until this is dropped.
+/// A visit that its policy has let in, or that had none to ask. It counts as under way until this is dropped.
 #[derive(Debug)]
 pub(super) struct Policed {
+    /// `None`: there was none to ask.
+    policy: Option<Arc<ServicePolicy>>,
     principal: Principal,
+    /// What it does not keep, of a policy that only counts.
+    broken: Option<RefusalReason>,
     _held: Held,
 }
 
 impl Policed {
+    /// The policy that has let it in.
+    pub(super) fn policy(&self) -> Option<&Arc<ServicePolicy>> {
+        self.policy.as_ref()
+    }
+
     /// The key that was shown.
     pub(super) fn key(&self) -> Option<&VisitorKeyName> {
         self.principal.key()

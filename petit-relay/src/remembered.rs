@@ -38,8 +38,20 @@ impl<K: Eq + Hash, V> Remembered<K, V> {
         keep: impl Fn(&V, Need) -> bool,
         new: impl FnOnce() -> V,
     ) -> &mut V {
+        self.entry_of(key, |_| (), keep, new)
+    }
+
+    /// As [`Self::entry`], of keys that belong to groups: where those that have been quiet are not enough, room is made
+    /// in the groups that have more than an equal share, so that no crowd of one makes others be forgotten.
+    pub(super) fn entry_of<G: Eq + Hash>(
+        &mut self,
+        key: K,
+        group: impl Fn(&K) -> G,
+        keep: impl Fn(&V, Need) -> bool,
+        new: impl FnOnce() -> V,
+    ) -> &mut V {
         if self.table.len() >= self.full_at && !self.table.contains_key(&key) {
-            self.make_room(keep);
+            self.make_room(group, keep);
         }
         self.table.entry(key).or_insert_with(new)
     }
@@ -53,10 +65,14 @@ impl<K: Eq + Hash, V> Remembered<K, V> {
     }
 
     /// Doubling makes it amortised: between two walks over n entries at least n newcomers come.
-    fn make_room(&mut self, keep: impl Fn(&V, Need) -> bool) {
+    fn make_room<G: Eq + Hash>(&mut self, group: impl Fn(&K) -> G, keep: impl Fn(&V, Need) -> bool) {
         self.table.retain(|_, value| keep(value, Need::Some));
         if self.table.len() > self.full_at / 2 {
-            self.table.retain(|_, value| keep(value, Need::More));
+            let mut sizes = HashMap::<G, usize>::new();
+            self.table.keys().for_each(|key| *sizes.entry(group(key)).or_default() += 1);
+            let share = self.full_at / 2 / sizes.len().max(1);
+            let is_large = |key: &K| sizes.get(&group(key)).is_some_and(|size| *size > share);
+            self.table.retain(|key, value| !is_large(key) || keep(value, Need::More));
         }
         self.full_at = (2 * self.table.len()).max(limits::ADDRESSES);
     }

@@ -188,7 +188,7 @@ fn begin(shared: &RelayShared, id: RegisteredId, peer: SocketAddr) -> Option<Beg
         Visit::begin(observer, shared.next_request_id(), route, canonical(peer), || (Protocol::Tcp, None));
     let policed = match &visit.route.policy {
         Some(policy) => shared.policing.ask(&visit, policy, PresentedKey::Impossible, 0).map(Some),
-        None => Ok(None),
+        None => Ok(Some(shared.policing.unasked(&visit))),
     };
     Some(Begun { visit, policed })
 }

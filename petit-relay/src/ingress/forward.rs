@@ -274,11 +274,12 @@ impl Job<'_> {
         let idle = self.context.shared.config.limits.idle;
         let visit = self.context.visit;
         let own = self.context.upstream.options().max_body_bytes;
-        let of_policy = visit.route.policy.as_ref().and_then(|policy| policy.enforced_body());
+        let policed = self.context.policed;
+        let of_policy = policed.and_then(|policed| policed.policy()?.enforced_body());
         let most = own.into_iter().chain(of_policy).min();
         let (policing, length) = (&self.context.shared.policing, body.size_hint());
-        let enforced = policing.enforced_body(visit, length.upper());
-        let counted = policing.body_count(visit, length.lower());
+        let enforced = policed.and_then(|policed| policing.enforced_body(policed, length.upper()));
+        let counted = policed.and_then(|policed| policing.body_count(visit, policed, length.lower()));
         let limits = Limits { idle, most, enforced, counted, is_grpc: self.is_grpc };
         Streaming::new(body, Arc::clone(&self.place), visit.recorder.clone(), limits)
     }

@@ -43,7 +43,8 @@ pub(super) async fn websocket(
         // No stream has been opened: the service knows nothing of it.
         () = slot.place().lost() => return Err(Failure::Busy),
     };
-    socket.hold(context.policed.cloned());
+    let unasked = || context.shared.policing.unasked(context.visit);
+    socket.hold(Some(context.policed.map_or_else(unasked, Arc::clone)));
     let stream = context.open()?;
     let outcome = Arc::clone(stream.outcome());
     let handshake = http1_builder().handshake(TokioIo::new(stream));

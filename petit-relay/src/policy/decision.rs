@@ -140,6 +140,15 @@ pub trait Meter {
     /// # Errors
     /// [`LimitReached`], and it is not, where that would be more than `limits` allow.
     fn take(&mut self, counted: Counted, limits: &PolicyLimits) -> Result<(), LimitReached>;
+
+    /// Whether a visit would be within `limits`. Nothing is counted.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    fn look(&self, counted: Counted, limits: &PolicyLimits) -> Result<(), LimitReached>;
+
+    /// A visit is under way whatever the limits: they may be set, or be others, while it is.
+    fn hold(&mut self, counted: Counted);
 }
 
 /// Counts nothing.
@@ -150,6 +159,12 @@ impl Meter for Unlimited {
     fn take(&mut self, _: Counted, _: &PolicyLimits) -> Result<(), LimitReached> {
         Ok(())
     }
+
+    fn look(&self, _: Counted, _: &PolicyLimits) -> Result<(), LimitReached> {
+        Ok(())
+    }
+
+    fn hold(&mut self, _: Counted) {}
 }
 
 /// What was decided of a visit.
@@ -165,7 +180,8 @@ impl ServicePolicy {
     /// Decides whether a visit may come in, step by step; `see` is told of each.
     ///
     /// Where the policy is enforced the first step that is not kept is the last one; what comes behind it is neither
-    /// looked at nor counted. Where it only counts, all steps are taken.
+    /// looked at nor counted. Where it only counts, all steps are looked at, and what comes behind the first that is not
+    /// kept takes nothing from a limit: it would not have come so far.
     pub fn decide(
         &self,
         request: &PolicyRequest<'_>,
@@ -175,9 +191,12 @@ impl ServicePolicy {
         let mut decision = Decision { principal: Principal::Anonymous, broken: None };
         let mut key = None;
         for step in Step::ALL {
+            let mut limits = Limits { of: self, meter, is_kept: decision.broken.is_none() };
             let verdict = match step {
                 Step::Address => self.address(request),
-                Step::AddressLimits => self.address_limits(request, meter),
+                Step::AddressLimits => {
+                    limits.ask(Counted::Address(network(request.address)), LimitedPer::Visitor)
+                }
                 Step::Key => {
                     let (verdict, found) = self.key(request);
                     decision.principal =
@@ -185,7 +204,14 @@ impl ServicePolicy {
                     key = found.map(|key| key.id);
                     verdict
                 }
-                Step::KeyLimits => self.key_limits(key, meter),
+                Step::KeyLimits => {
+                    let of_service = limits.ask(Counted::Service, LimitedPer::Service);
+                    let of_key = key.map(|key| limits.ask(Counted::Key(key), LimitedPer::Visitor));
+                    match self.limits.per {
+                        LimitedPer::Service => of_service,
+                        LimitedPer::Visitor => of_key.unwrap_or(Verdict::NotAsked),
+                    }
+                }
                 Step::Body => self.body(request),
             };
             see(step, verdict);
@@ -203,28 +229,6 @@ impl ServicePolicy {
         let Some(from) = &self.from else { return Verdict::NotAsked };
         let is_listed = from.contains(request.address);
         Verdict::of(if is_listed { Ok(()) } else { Err(RefusalReason::Address) })
-    }
-
-    fn address_limits(&self, request: &PolicyRequest<'_>, meter: &mut impl Meter) -> Verdict {
-        match self.limits.per {
-            LimitedPer::Visitor => self.take(Counted::Address(network(request.address)), meter),
-            LimitedPer::Service => Verdict::NotAsked,
-        }
-    }
-
-    fn key_limits(&self, key: Option<VisitorKeyId>, meter: &mut impl Meter) -> Verdict {
-        match (self.limits.per, key) {
-            (LimitedPer::Service, _) => self.take(Counted::Service, meter),
-            (LimitedPer::Visitor, Some(key)) => self.take(Counted::Key(key), meter),
-            (LimitedPer::Visitor, None) => Verdict::NotAsked,
-        }
-    }
-
-    fn take(&self, counted: Counted, meter: &mut impl Meter) -> Verdict {
-        if self.limits.rate.is_none() && self.limits.concurrent.is_none() {
-            return Verdict::NotAsked;
-        }
-        Verdict::of(meter.take(counted, &self.limits).map_err(RefusalReason::from))
     }
 
     fn key(&self, request: &PolicyRequest<'_>) -> (Verdict, Option<&VisitorKey>) {
@@ -245,5 +249,30 @@ impl ServicePolicy {
     fn body(&self, request: &PolicyRequest<'_>) -> Verdict {
         let Some(most) = self.limits.max_body else { return Verdict::NotAsked };
         Verdict::of(if request.body_bytes <= most { Ok(()) } else { Err(RefusalReason::Body) })
+    }
+}
+
+/// The limits of a policy, of one visit.
+struct Limits<'a, M> {
+    of: &'a ServicePolicy,
+    meter: &'a mut M,
+    /// Whether all has been kept so far.
+    is_kept: bool,
+}
+
+impl<M: Meter> Limits<'_, M> {
+    /// Asks whether one visit more is within them, if they hold for each of `per`, and takes it into account.
+    fn ask(&mut self, counted: Counted, per: LimitedPer) -> Verdict {
+        let limits = &self.of.limits;
+        if limits.per != per || (limits.rate.is_none() && limits.concurrent.is_none()) {
+            self.meter.hold(counted);
+            return Verdict::NotAsked;
+        }
+        let result =
+            if self.is_kept { self.meter.take(counted, limits) } else { self.meter.look(counted, limits) };
+        if self.of.enforcement == Enforcement::CountOnly && (!self.is_kept || result.is_err()) {
+            self.meter.hold(counted); // it passes all the same
+        }
+        Verdict::of(result.map_err(RefusalReason::from))
     }
 }

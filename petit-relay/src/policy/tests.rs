@@ -57,6 +57,7 @@ fn steps(
 struct Allowing {
     each: usize,
     asked: Vec<Counted>,
+    held: Vec<Counted>,
 }
 
 impl Meter for Allowing {
@@ -64,6 +65,15 @@ impl Meter for Allowing {
         self.asked.push(counted);
         let count = self.asked.iter().filter(|asked| **asked == counted).count();
         if count <= self.each { Ok(()) } else { Err(LimitReached::Rate) }
+    }
+
+    fn look(&self, counted: Counted, _: &PolicyLimits) -> Result<(), LimitReached> {
+        let count = self.asked.iter().filter(|asked| **asked == counted).count();
+        if count < self.each { Ok(()) } else { Err(LimitReached::Rate) }
+    }
+
+    fn hold(&mut self, counted: Counted) {
+        self.held.push(counted);
     }
 }
 
@@ -290,7 +300,7 @@ fn the_steps_have_one_order_and_the_first_that_is_not_kept_is_the_last() {
         until(Step::AddressLimits, RefusalReason::Rate)
     );
     assert_eq!(steps(&policy, &keyless, &mut Unlimited), until(Step::Key, RefusalReason::KeyMissing));
-    let mut meter = Allowing { each: 1, asked: vec![Counted::Key(id)] };
+    let mut meter = Allowing { each: 1, asked: vec![Counted::Key(id)], ..Allowing::default() };
     let large = PolicyRequest { body_bytes: 11, ..whole };
     assert_eq!(steps(&policy, &large, &mut meter), until(Step::KeyLimits, RefusalReason::Rate));
     assert_eq!(steps(&policy, &large, &mut Unlimited), until(Step::Body, RefusalReason::Body));
@@ -334,6 +344,29 @@ fn a_policy_that_only_counts_takes_all_steps_and_says_what_was_broken_first() {
 }
 
 #[test]
+fn behind_what_is_not_kept_a_policy_that_only_counts_takes_nothing_from_its_limits() {
+    let (billing, shown) = key("billing");
+    let id = billing.id;
+    let limits = PolicyLimits { rate: one_a_second(), ..PolicyLimits::default() };
+    let from = Some(AddressList::parse(["192.0.2.0/24"]).unwrap());
+    let policy = ServicePolicy { from, limits, enforcement: Enforcement::CountOnly, ..asking_for([billing]) };
+    let mut meter = Allowing { each: 1, ..Allowing::default() };
+    let elsewhere = request("198.51.100.1", PresentedKey::Text(shown.as_bytes()));
+    for _ in 0..3 {
+        let seen = steps(&policy, &elsewhere, &mut meter);
+        assert_eq!(
+            seen[Step::KeyLimits as usize],
+            (Step::KeyLimits, Verdict::Kept),
+            "others have used nothing"
+        );
+    }
+    assert_eq!(meter.asked, []);
+    let address = Counted::Address("198.51.100.1".parse().unwrap());
+    let all = [address, Counted::Service, Counted::Key(id)];
+    assert_eq!(meter.held, all.repeat(3), "and yet they are under way");
+}
+
+#[test]
 fn what_a_policy_does_not_ask_for_it_does_not_look_at() {
     let asked =
         PolicyRequest { body_bytes: u64::MAX, ..request("192.0.2.1", PresentedKey::Text(b"whatever")) };
@@ -341,6 +374,8 @@ fn what_a_policy_does_not_ask_for_it_does_not_look_at() {
     let seen = steps(&policy(), &asked, &mut meter);
     assert_eq!(seen, Step::ALL.map(|step| (step, Verdict::NotAsked)));
     assert_eq!(meter.asked, []);
+    let address = Counted::Address("192.0.2.1".parse().unwrap());
+    assert_eq!(meter.held, [address, Counted::Service], "who is under way is known all the same");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use petit_engine::name::{RegisteredId, VisitorKeyId};
 use petit_engine::proto::rate::Rate;
 
 use super::decision::{Counted, LimitReached, Meter};
-use super::{PolicyLimits, RateLimit};
+use super::{Enforcement, PolicyLimits, RateLimit};
 use crate::remembered::{Need, Remembered};
 
 /// The allowances that are in use, of all services.
@@ -30,10 +30,22 @@ struct Allowance(Mutex<Used>);
 #[derive(Debug, Default)]
 struct Used {
     rate: Option<(RateLimit, Rate)>,
+    /// All that are under way, also those that came when there was no such limit.
     under_way: u32,
+    /// Of them those that have kept the policy of then. One that only counts goes by these: the others would not be there.
+    kept: u32,
 }
 
 impl Used {
+    fn enter(&mut self) {
+        self.under_way = self.under_way.saturating_add(1);
+        self.kept = self.kept.saturating_add(1);
+    }
+
+    fn is_not_kept(&mut self) {
+        self.kept = self.kept.saturating_sub(1);
+    }
+
     /// Its rate under `limit`. An operator who changes the limit gives a fresh allowance.
     fn rate(&mut self, limit: RateLimit) -> &mut Rate {
         let rate = self.rate.take().filter(|(before, _)| *before == limit).map(|(_, rate)| rate);
@@ -47,10 +59,20 @@ impl Allowance {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether one visit more is within the limits; `take` takes it into account.
-    fn allows(&self, limits: &PolicyLimits, now: Instant, take: Take) -> Result<(), LimitReached> {
+    /// Whether one visit more is within the limits. `Take::Yes` takes it into account; it is under way then.
+    fn allows(
+        &self,
+        limits: &PolicyLimits,
+        enforcement: Enforcement,
+        now: Instant,
+        take: Take,
+    ) -> Result<(), LimitReached> {
         let mut used = self.used();
-        if limits.concurrent.is_some_and(|most| used.under_way >= most.get()) {
+        let present = match enforcement {
+            Enforcement::Enforce => used.under_way,
+            Enforcement::CountOnly => used.kept,
+        };
+        if limits.concurrent.is_some_and(|most| present >= most.get()) {
             return Err(LimitReached::Concurrent);
         }
         let is_in_time = limits.rate.is_none_or(|limit| match take {
@@ -60,8 +82,8 @@ impl Allowance {
         if !is_in_time {
             return Err(LimitReached::Rate);
         }
-        if take == Take::Yes && limits.concurrent.is_some() {
-            used.under_way += 1;
+        if take == Take::Yes {
+            used.enter();
         }
         Ok(())
     }
@@ -79,23 +101,37 @@ enum Take {
     No,
 }
 
-/// The allowances in which a visit is under way. It is until this is dropped.
+/// The allowances in which a visit is under way: its address's, its key's and its service's. It is until this is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Held([Option<Arc<Allowance>>; 2]);
+pub(crate) struct Held {
+    allowances: [Option<Arc<Allowance>>; 3],
+    /// It passes although it does not keep its policy.
+    is_refused: bool,
+}
 
 impl Held {
     fn add(&mut self, allowance: Arc<Allowance>) {
-        if let Some(free) = self.0.iter_mut().find(|held| held.is_none()) {
+        if let Some(free) = self.allowances.iter_mut().find(|held| held.is_none()) {
             *free = Some(allowance);
+        }
+    }
+
+    /// It would not be there if its policy did not only count.
+    pub(crate) fn refused(&mut self) {
+        if !std::mem::replace(&mut self.is_refused, true) {
+            self.allowances.iter().flatten().for_each(|allowance| allowance.used().is_not_kept());
         }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        for allowance in self.0.iter().flatten() {
+        for allowance in self.allowances.iter().flatten() {
             let mut used = allowance.used();
             used.under_way = used.under_way.saturating_sub(1);
+            if !self.is_refused {
+                used.is_not_kept();
+            }
         }
     }
 }
@@ -104,6 +140,7 @@ impl Drop for Held {
 pub(crate) struct Metered<'a> {
     usage: &'a PolicyUsage,
     service: RegisteredId,
+    enforcement: Enforcement,
     now: Instant,
     take: Take,
     /// Where what is counted now is under way.
@@ -112,40 +149,59 @@ pub(crate) struct Metered<'a> {
 
 impl PolicyUsage {
     /// Counts visits of a service.
-    pub(crate) fn meter(&self, service: RegisteredId) -> Metered<'_> {
-        self.metered(service, Take::Yes)
+    pub(crate) fn meter(&self, service: RegisteredId, enforcement: Enforcement) -> Metered<'_> {
+        self.metered(service, enforcement, Take::Yes)
     }
 
     /// Says what would be within the limits, and counts nothing.
-    pub(crate) fn preview(&self, service: RegisteredId) -> Metered<'_> {
-        self.metered(service, Take::No)
+    pub(crate) fn preview(&self, service: RegisteredId, enforcement: Enforcement) -> Metered<'_> {
+        self.metered(service, enforcement, Take::No)
     }
 
-    fn metered(&self, service: RegisteredId, take: Take) -> Metered<'_> {
+    fn metered(&self, service: RegisteredId, enforcement: Enforcement, take: Take) -> Metered<'_> {
         let now = tokio::time::Instant::now().into_std();
-        Metered { usage: self, service, now, take, held: Held::default() }
+        Metered { usage: self, service, enforcement, now, take, held: Held::default() }
+    }
+}
+
+impl Metered<'_> {
+    fn allowance(&self, counted: Counted) -> Arc<Allowance> {
+        let (service, now) = (self.service, self.now);
+        match counted {
+            Counted::Address(address) => of(&self.usage.addresses, (service, address), now),
+            Counted::Key(key) => of(&self.usage.keys, (service, Some(key)), now),
+            Counted::Service => of(&self.usage.keys, (service, None), now),
+        }
     }
 }
 
 impl Meter for Metered<'_> {
     fn take(&mut self, counted: Counted, limits: &PolicyLimits) -> Result<(), LimitReached> {
-        let (service, now) = (self.service, self.now);
-        let allowance = match counted {
-            Counted::Address(address) => of(&self.usage.addresses, (service, address), now),
-            Counted::Key(key) => of(&self.usage.keys, (service, Some(key)), now),
-            Counted::Service => of(&self.usage.keys, (service, None), now),
-        };
-        allowance.allows(limits, now, self.take)?;
-        if self.take == Take::Yes && limits.concurrent.is_some() {
+        let allowance = self.allowance(counted);
+        allowance.allows(limits, self.enforcement, self.now, self.take)?;
+        if self.take == Take::Yes {
             self.held.add(allowance);
         }
         Ok(())
+    }
+
+    fn look(&self, counted: Counted, limits: &PolicyLimits) -> Result<(), LimitReached> {
+        self.allowance(counted).allows(limits, self.enforcement, self.now, Take::No)
+    }
+
+    fn hold(&mut self, counted: Counted) {
+        if self.take == Take::Yes {
+            let allowance = self.allowance(counted);
+            allowance.used().enter();
+            self.held.add(allowance);
+        }
     }
 }
 
 fn of<K: Eq + std::hash::Hash>(table: &Table<K>, key: (RegisteredId, K), now: Instant) -> Arc<Allowance> {
     let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(table.entry(key, |allowance, need| allowance.is_kept(now, need), Arc::default))
+    let keep = |allowance: &Arc<Allowance>, need| allowance.is_kept(now, need);
+    Arc::clone(table.entry_of(key, |(service, _)| *service, keep, Arc::default))
 }
 
 #[cfg(test)]
@@ -173,16 +229,19 @@ mod tests {
         let rate = Some(RateLimit { per_second: some(10), burst: some(3) });
         let limits = PolicyLimits { rate, ..PolicyLimits::default() };
         let allowed = |service, counted| {
-            (0..10).filter(|_| usage.meter(service).take(counted, &limits).is_ok()).count()
+            (0..10)
+                .filter(|_| usage.meter(service, Enforcement::Enforce).take(counted, &limits).is_ok())
+                .count()
         };
         assert_eq!(allowed(one, HERE), 3);
-        assert!(usage.preview(one).take(HERE, &limits).is_err());
+        assert!(usage.preview(one, Enforcement::Enforce).take(HERE, &limits).is_err());
         assert_eq!(allowed(other, HERE), 3);
         assert_eq!(allowed(one, Counted::Service), 3);
         assert_eq!(allowed(one, Counted::Key(VisitorKeyId::random().unwrap())), 3);
         tokio::time::advance(Duration::from_millis(100)).await;
         assert!(
-            usage.preview(one).take(HERE, &limits).is_ok() && usage.preview(one).take(HERE, &limits).is_ok(),
+            usage.preview(one, Enforcement::Enforce).take(HERE, &limits).is_ok()
+                && usage.preview(one, Enforcement::Enforce).take(HERE, &limits).is_ok(),
             "a look takes nothing"
         );
         assert_eq!(allowed(one, HERE), 1);
@@ -193,12 +252,15 @@ mod tests {
         let (usage, service) = (PolicyUsage::default(), service());
         let limits = PolicyLimits { concurrent: Some(some(2)), ..PolicyLimits::default() };
         let enter = || {
-            let mut meter = usage.meter(service);
+            let mut meter = usage.meter(service, Enforcement::Enforce);
             meter.take(HERE, &limits).map(|()| meter.held)
         };
         let (first, second) = (enter().unwrap(), enter().unwrap());
         assert_eq!(enter().err(), Some(LimitReached::Concurrent));
-        assert_eq!(usage.preview(service).take(HERE, &limits), Err(LimitReached::Concurrent));
+        assert_eq!(
+            usage.preview(service, Enforcement::Enforce).take(HERE, &limits),
+            Err(LimitReached::Concurrent)
+        );
         drop(first);
         let third = enter().unwrap();
         assert!(enter().is_err(), "one that ends makes room for one");
@@ -211,14 +273,21 @@ mod tests {
         let (usage, service) = (PolicyUsage::default(), service());
         let rate = Some(RateLimit { per_second: some(1), burst: some(1) });
         let limits = PolicyLimits { rate, concurrent: Some(some(1)), ..PolicyLimits::default() };
-        let mut meter = usage.meter(service);
+        let mut meter = usage.meter(service, Enforcement::Enforce);
         assert!(meter.take(HERE, &limits).is_ok());
-        let concurrent = usage.meter(service).take(HERE, &limits);
+        let concurrent = usage.meter(service, Enforcement::Enforce).take(HERE, &limits);
         assert_eq!(concurrent, Err(LimitReached::Concurrent), "too soon, and one is under way");
         drop(meter);
-        assert_eq!(usage.meter(service).take(HERE, &limits), Err(LimitReached::Rate), "too soon");
+        assert_eq!(
+            usage.meter(service, Enforcement::Enforce).take(HERE, &limits),
+            Err(LimitReached::Rate),
+            "too soon"
+        );
         let without_rate = PolicyLimits { rate: None, ..limits };
-        assert!(usage.meter(service).take(HERE, &without_rate).is_ok(), "none is under way");
+        assert!(
+            usage.meter(service, Enforcement::Enforce).take(HERE, &without_rate).is_ok(),
+            "none is under way"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -227,12 +296,59 @@ mod tests {
             (PolicyUsage::default(), service(), Counted::Key(VisitorKeyId::random().unwrap()));
         let rate = Some(RateLimit { per_second: some(1), burst: some(1) });
         let limits = PolicyLimits { rate, ..PolicyLimits::default() };
-        assert!(usage.meter(service).take(key, &limits).is_ok());
+        assert!(usage.meter(service, Enforcement::Enforce).take(key, &limits).is_ok());
         for number in 0..3 * bounds::ADDRESSES as u32 {
             let address = std::net::Ipv4Addr::from(number).into();
-            let _ = usage.meter(service).take(Counted::Address(address), &limits);
+            let _ = usage.meter(service, Enforcement::Enforce).take(Counted::Address(address), &limits);
         }
         assert!(usage.addresses.lock().unwrap().len() <= bounds::ADDRESSES);
-        assert!(usage.meter(service).take(key, &limits).is_err(), "the key has had its share of this second");
+        assert!(
+            usage.meter(service, Enforcement::Enforce).take(key, &limits).is_err(),
+            "the key has had its share of this second"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_limit_that_is_set_counts_who_was_under_way_before() {
+        let (usage, service) = (PolicyUsage::default(), service());
+        let mut before = usage.meter(service, Enforcement::Enforce);
+        [HERE, Counted::Service].into_iter().for_each(|counted| before.hold(counted));
+        let limits = PolicyLimits { concurrent: Some(some(1)), ..PolicyLimits::default() };
+        for counted in [HERE, Counted::Service] {
+            let now = usage.meter(service, Enforcement::Enforce).take(counted, &limits);
+            assert_eq!(now, Err(LimitReached::Concurrent));
+        }
+        drop(before);
+        assert!(usage.meter(service, Enforcement::Enforce).take(HERE, &limits).is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_would_have_been_refused_takes_no_place_from_others_until_that_is_enforced() {
+        let (usage, service) = (PolicyUsage::default(), service());
+        let limits = PolicyLimits { concurrent: Some(some(1)), ..PolicyLimits::default() };
+        let mut elsewhere = usage.meter(service, Enforcement::CountOnly);
+        elsewhere.hold(Counted::Service);
+        let other = || usage.preview(service, Enforcement::CountOnly).take(Counted::Service, &limits);
+        assert!(other().is_err(), "as long as it keeps all");
+        elsewhere.held.refused();
+        assert!(other().is_ok());
+        let enforced = usage.preview(service, Enforcement::Enforce).take(Counted::Service, &limits);
+        assert_eq!(enforced, Err(LimitReached::Concurrent), "it is there all the same");
+        drop(elsewhere);
+        assert!(usage.preview(service, Enforcement::Enforce).take(Counted::Service, &limits).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_at_one_service_makes_no_address_of_another_be_forgotten() {
+        let (usage, crowded, quiet) = (PolicyUsage::default(), service(), service());
+        let rate = Some(RateLimit { per_second: some(1), burst: some(1) });
+        let limits = PolicyLimits { rate, ..PolicyLimits::default() };
+        let take = |service, counted| usage.meter(service, Enforcement::Enforce).take(counted, &limits);
+        assert!(take(quiet, HERE).is_ok());
+        for number in 0..3 * bounds::ADDRESSES as u32 {
+            let _ = take(crowded, Counted::Address(std::net::Ipv4Addr::from(number).into()));
+        }
+        assert!(usage.addresses.lock().unwrap().len() <= bounds::ADDRESSES);
+        assert_eq!(take(quiet, HERE), Err(LimitReached::Rate), "it has had its share of this second");
     }
 }

@@ -48,8 +48,11 @@ async fn an_upload_that_an_http2_service_does_not_read_ends_with_its_place() {
     let bed = Bed::with("trusted_proxies = [\"127.0.0.1\"]\nlimits = { requests_per_service = 2 }").await;
     let client = bed.client_of(service.address(), "h2", "").await;
     let host = host(&client.id());
-    let (one, two, other) =
-        (bed.visitor().connect_h2().await, bed.visitor().connect_h2().await, bed.visitor().connect_h2().await);
+    let (one, two, other) = (
+        bed.visitor().connect_h2().await,
+        bed.visitor().connect_h2().await,
+        bed.visitor().connect_h2().await,
+    );
     assert!(stuck(&one, &host, "203.0.113.1").await && stuck(&two, &host, "203.0.113.1").await);
     service.until_open(2).await;
     let taken = async { while !stuck(&other, &host, "203.0.113.2").await {} };
