@@ -182,7 +182,7 @@ mod tests {
         let all: Vec<String> = (0..2000).map(line).collect();
         for end in ["\n", ""] {
             fs::write(&path, all.join("\n") + end).unwrap();
-            for lines in [0, 1, 2, 300, 1999, 2000, 5000, usize::MAX] {
+            for lines in (0..400).chain([1999, 2000, 5000, usize::MAX]) {
                 let expected = &all[all.len().saturating_sub(lines)..];
                 assert!(tail(&path, lines).unwrap() == expected, "{lines} {end:?}");
             }
