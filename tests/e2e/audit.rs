@@ -59,7 +59,9 @@ async fn an_operator_sees_who_has_changed_what_and_that_the_log_is_whole() {
     running.exit().await;
     let stopped = server.run(["audit", "verify"]).await.ok();
     assert!(
-        stopped.out.contains("changes 1 to 2") && stopped.out.contains("agrees with 1 head"),
+        stopped.out.contains("changes 1 to 2")
+            && stopped.out.contains("agrees with 1 head")
+            && stopped.out.contains("about the log alone"),
         "{stopped:?}"
     );
 }

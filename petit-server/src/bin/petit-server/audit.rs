@@ -169,6 +169,9 @@ async fn verify(
             format!("\n{many} more were signed before a backup was put back or the registry was made anew.")
         }
     });
+    if file.is_none() {
+        text.push_str("\nThis is about the log alone: whether clients, policies and keys are what it says is not looked at.");
+    }
     let verified = AuditVerified {
         first,
         hash: head.hash,

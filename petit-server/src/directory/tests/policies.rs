@@ -342,6 +342,8 @@ async fn a_service_that_two_policies_have_named_from_before_is_closed_and_holds_
     assert!(bed.set("mine", &["mine"]).await.is_err());
     // But nobody is there to put it right when a server begins.
     bed.directory.use_file(by_alias, FileUse::Begins).unwrap();
+    let more: Arc<[_]> = Arc::from([in_file("shop", &["shop"]), in_file("fine", &["elsewhere"])]);
+    bed.directory.use_file(more, FileUse::Changes).unwrap();
     bed.directory.use_file(file, FileUse::Changes).unwrap();
 
     bed.directory.remove_alias(one, "acme".parse().unwrap(), Actor::Operator).await.unwrap();
