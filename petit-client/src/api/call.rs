@@ -1,7 +1,8 @@
 //! Asking the client that runs on this computer.
 
 use petit_engine::name::ServiceName;
-use petit_host::control::client::{CallError, Client, Events};
+pub use petit_host::control::api::AskError as LocalError;
+use petit_host::control::client::{Client, Events};
 use petit_host::logs::Level;
 use petit_host::settings::SettingsInForce;
 use serde::de::DeserializeOwned;
@@ -13,17 +14,6 @@ use super::request::{LocalRequest, RegisterRequest, UnregisterRequest};
 use crate::enrol::Done;
 use crate::folder::Folder;
 use crate::status::Status;
-
-/// Why a running client gave no answer, or none that is understood.
-#[derive(Debug, thiserror::Error)]
-pub enum LocalError {
-    /// It was not reached, or said no.
-    #[error(transparent)]
-    Call(#[from] CallError),
-    /// Its answer has another form.
-    #[error("the running client is of another version: {0}")]
-    OtherVersion(serde_json::Error),
-}
 
 /// The client that runs in a folder, through its control socket. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -39,9 +29,7 @@ impl LocalClient {
 
     async fn ask<A: DeserializeOwned>(&self, request: LocalRequest) -> Result<A, LocalError> {
         let (method, target) = request.target();
-        let body = request.body().map_err(LocalError::OtherVersion)?;
-        let value = self.socket.call(method, &target, body.as_ref()).await?;
-        A::deserialize(value).map_err(LocalError::OtherVersion)
+        self.socket.ask_for(method, &target, request.body()).await
     }
 
     /// Where it stands.

@@ -43,9 +43,22 @@ impl Client {
     /// [`AskError`].
     pub async fn ask<R: ApiRequest>(&self, request: &R) -> Result<R::Answer, AskError> {
         let (method, target) = request.target();
-        let body = request.body().map_err(AskError::OtherVersion)?;
-        let value = self.call(method, &target, body.as_ref()).await?;
-        R::Answer::deserialize(value).map_err(AskError::OtherVersion)
+        self.ask_for(method, &target, request.body()).await
+    }
+
+    /// The same for a request of another type, whose caller says what answers it.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ask_for<A: DeserializeOwned>(
+        &self,
+        method: &str,
+        target: &str,
+        body: Result<Option<Value>, serde_json::Error>,
+    ) -> Result<A, AskError> {
+        let body = body.map_err(AskError::OtherVersion)?;
+        let value = self.call(method, target, body.as_ref()).await?;
+        A::deserialize(value).map_err(AskError::OtherVersion)
     }
 }
 
