@@ -77,7 +77,7 @@ fn problem_in(texts: &Texts, error: &ConfigError, text: &str) -> Problem {
                 field,
             }
         }
-        ConfigError::Services { fault, .. } => whole(services(texts, fault)),
+        ConfigError::Part { misfit, .. } => whole(services(texts, misfit)),
         ConfigError::Missing { .. } => whole(texts.sentence("problem.config.missing.what", &[])),
         ConfigError::Unreadable { source, .. } => whole(unreadable(texts, &source.to_string())),
         ConfigError::Unsafe(FileError::Unsafe { .. }) => whole(texts.get("problem.config.unsafe")),
@@ -269,7 +269,7 @@ mod tests {
         let io = FileError::Io { action: "look at", path: path.clone(), source: refused() };
         let open = FileError::Unsafe { path: path.clone(), problem: "open", remedy: "close it" };
         let errors =
-            faults.map(|fault| ConfigError::Services { path: path.clone(), fault }).into_iter().chain([
+            faults.map(|fault| ConfigError::Part { path: path.clone(), misfit: fault }).into_iter().chain([
                 ConfigError::Missing { path: path.clone() },
                 ConfigError::Unreadable { path, source: refused() },
                 ConfigError::Unsafe(io),
@@ -280,7 +280,7 @@ mod tests {
             assert_ne!(said[0], said[1], "{error}");
             for message in &said {
                 assert!(!message.contains('{') && !message.contains("problem."), "{message}");
-                let is_of_file = !matches!(error, ConfigError::Services { .. });
+                let is_of_file = !matches!(error, ConfigError::Part { .. });
                 assert!(!is_of_file || message.starts_with(char::is_uppercase), "{message}");
             }
         }

@@ -263,7 +263,7 @@ pub fn start(error: &ClientStartError) -> Message {
 pub fn config(error: &ConfigError) -> Message {
     Message::new(match error {
         ConfigError::Missing { .. } => "problem.config.missing",
-        ConfigError::Invalid(_) | ConfigError::Services { .. } => "problem.config.broken",
+        ConfigError::Invalid(_) | ConfigError::Part { .. } => "problem.config.broken",
         ConfigError::Unreadable { .. } | ConfigError::Unsafe(_) => "problem.config.unreadable",
     })
 }

@@ -1,6 +1,7 @@
 //! How commands speak: results as text or JSON, failures with a reason and the next thing to type.
 
 mod arguments;
+mod frame;
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -13,6 +14,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 pub use self::arguments::{Wording, arguments, arguments_of, completions};
+pub use self::frame::{config_place, leads_nowhere, run};
 use crate::colour::coloured;
 use crate::control::api::AskError;
 use crate::control::client::CallError;
@@ -170,21 +172,6 @@ pub fn called_with<T: clap::CommandFactory>(program: &'static str, config: &Path
     let _ = CALLED.set(Called { program, verbs, config });
 }
 
-/// Refuses a config file that was named on the command line and is not there, before what its folder does not hold
-/// either is taken for an answer. A program that runs there, and so holds `lock`, can be asked all the same.
-///
-/// # Errors
-/// [`Failure`] that says where the file should be, and what to do.
-pub fn check_named(config: &Path, lock: &Path, program: &str) -> Result<(), Failure> {
-    let is_there = !matches!(config.try_exists(), Ok(false));
-    if is_there || Lock::holder(lock).is_some() {
-        return Ok(());
-    }
-    let problem = format!("there is no config file at {}", config.display());
-    Err(Failure::new(ExitCode::Failed, problem)
-        .hint(format!("check what is written behind -c; to make a new one there: {program} init")))
-}
-
 impl Called {
     /// `petit-client start` as `petit-client -c FILE start`, wherever it stands in a text.
     fn typed(&self, text: &str) -> String {
@@ -256,7 +243,7 @@ pub fn fail(json: bool, failure: &Failure) -> std::process::ExitCode {
 }
 
 /// What stands before a failure in English.
-const ERROR: &str = "error";
+pub const ERROR: &str = "error";
 
 /// What is printed of a failure with `--json`.
 #[derive(Serialize)]

@@ -373,19 +373,6 @@ pub fn check_not_writable_by_others(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// The config file's path, for both programs: `-c`, else `PETIT_CONFIG`, else `~/.petit/config.toml`. With where it
-/// was found. `None` when there is no home folder to look in.
-pub fn locate_config(option: Option<&Path>) -> Option<(PathBuf, &'static str)> {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    if let Some(path) = option {
-        return Some((absolute(path), "given by -c"));
-    }
-    if let Some(path) = std::env::var_os("PETIT_CONFIG").filter(|path| !path.is_empty()) {
-        return Some((absolute(Path::new(&path)), "given by PETIT_CONFIG"));
-    }
-    Some((home()?.join(".petit").join("config.toml"), "the default place"))
-}
-
 /// The user's home folder.
 pub fn home() -> Option<PathBuf> {
     std::env::home_dir().filter(|home| home.is_absolute())

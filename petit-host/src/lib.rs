@@ -1,6 +1,6 @@
-//! What both of Petit's programs need from the computer they run on: whole-file writes, a lock that the kernel
-//! frees, log files that stay small, TOML read with line and column, a local control socket, a watch on the
-//! config file, and a start in the background.
+//! What both of Petit's programs need from the computer they run on: a config file and its folder, TOML read with line
+//! and column, whole-file writes, a lock that the kernel frees, log files that stay small, a local control socket, a
+//! watch on the config file, a start in the background, and the frame of their command lines.
 //!
 //! It knows nothing of tunnels; the engine knows nothing of it.
 
@@ -17,9 +17,11 @@
 pub mod background;
 pub mod cli;
 pub mod colour;
+pub mod config;
 pub mod control;
 pub mod exit;
 pub mod files;
+pub mod folder;
 pub mod handover;
 pub mod harden;
 pub mod lock;

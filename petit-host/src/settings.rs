@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::cli::Failure;
+use crate::exit::ExitCode;
 
 /// What is said of a setting stands from this column on.
 const COLUMN: usize = 44;
@@ -100,6 +101,17 @@ pub enum InForce {
     Known(SettingsInForce),
     /// It runs and did not say it.
     Unknown(Failure),
+}
+
+impl InForce {
+    /// What a running program has answered; `None` where none runs.
+    pub fn of(answer: Result<Option<SettingsInForce>, Failure>) -> Self {
+        match answer {
+            Ok(Some(settings)) => Self::Known(settings),
+            Ok(None) => Self::Nothing,
+            Err(failure) => Self::Unknown(failure),
+        }
+    }
 }
 
 /// A setting of the file beside what is in force.
@@ -202,6 +214,19 @@ impl<T: Copy> ShownSettings<T> {
         }
     }
 
+    /// How a command that has shown them ends: it fails where it is not known what is in force. With `--json` the failure
+    /// stands in what it has shown.
+    ///
+    /// # Errors
+    /// Why that is not known.
+    pub fn outcome(&self, json: bool) -> Result<ExitCode, Failure> {
+        match self.unknown() {
+            None => Ok(ExitCode::Ok),
+            Some(failure) if json => Ok(failure.exit),
+            Some(failure) => Err(failure.clone()),
+        }
+    }
+
     /// As a config file would say it, with what is known of each setting behind it. `program` is the name of the
     /// program's table.
     pub fn text(&self, path: &Path, program: &str, words: &impl Words<T>) -> String {
@@ -249,7 +274,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::exit::ExitCode;
 
     #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
     struct Restart;

@@ -1,17 +1,22 @@
 //! What the server keeps beside its config file.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::files::{self, FileError};
 use secrecy::ExposeSecret;
 
-/// The folder of a config file.
+/// The server's folder: what both programs have, and the server's own files beside that.
 #[derive(Clone, Debug)]
-pub struct Folder {
-    /// The config file itself.
-    pub config: PathBuf,
-    dir: PathBuf,
+pub struct Folder(petit_host::folder::Folder);
+
+impl Deref for Folder {
+    type Target = petit_host::folder::Folder;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 /// Whether a client may have pinned a key of this server's.
@@ -55,28 +60,7 @@ pub enum KeyError {
 impl Folder {
     /// The folder that `config` is in.
     pub fn of(config: &Path) -> Self {
-        let dir = config.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self { config: config.to_owned(), dir: dir.to_owned() }
-    }
-
-    /// The folder.
-    pub fn path(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Held by the running server.
-    pub fn lock(&self) -> PathBuf {
-        self.dir.join("server.lock")
-    }
-
-    /// The control socket.
-    pub fn socket(&self) -> PathBuf {
-        self.dir.join("server.sock")
-    }
-
-    /// The folder for logs.
-    pub fn logs(&self) -> PathBuf {
-        self.dir.join("logs")
+        Self(petit_host::folder::Folder::new(config, "server"))
     }
 
     /// The access log.
@@ -90,33 +74,19 @@ impl Folder {
         self.logs().join("heads.log")
     }
 
-    /// The log.
-    pub fn log(&self) -> PathBuf {
-        self.logs().join("server.log")
-    }
-
     /// The key that clients pin.
     pub fn key(&self) -> PathBuf {
-        self.dir.join("server.key")
+        self.path().join("server.key")
     }
 
     /// A second key that clients pin too, to be kept somewhere else for the day when the first is lost.
     pub fn backup_key(&self) -> PathBuf {
-        self.dir.join("backup.key")
+        self.path().join("backup.key")
     }
 
     /// The fingerprint of the backup key, which stays when the key itself is taken away.
     pub fn backup_pin(&self) -> PathBuf {
-        self.dir.join("backup.pin")
-    }
-
-    /// Makes the folder and the one for logs.
-    ///
-    /// # Errors
-    /// [`KeyError::File`], also when others could put files into it.
-    pub fn make(&self) -> Result<(), KeyError> {
-        files::make_private_dir(&self.dir)?;
-        Ok(files::make_private_dir(&self.logs())?)
+        self.path().join("backup.pin")
     }
 
     /// True when there is a key.

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode as ProcessExit, Stdio};
 use petit_app::args::{self, Args, LINK_ON_STDIN, Parsed};
 use petit_app::single::{self, First, StartRequest};
 use petit_client::folder::Folder;
-use petit_host::cli::{Failure, fail};
+use petit_host::cli::{self, Failure, fail};
 use petit_host::exit::ExitCode;
 use petit_host::files;
 
@@ -41,10 +41,7 @@ pub(crate) fn main() -> ProcessExit {
 }
 
 fn start(args: &Args) -> Result<ExitCode, Failure> {
-    let (config, _) = files::locate_config(args.config.as_deref()).ok_or_else(|| {
-        Failure::new(ExitCode::Failed, "this user has no home folder").hint("name a config file with -c FILE")
-    })?;
-    let folder = Folder::of(&config);
+    let folder = Folder::of(&cli::config_place(args.config.as_deref())?.path);
     folder.make().map_err(|error| Failure::of(&error))?;
     if !args.smoke_test && try_hand_over(&folder, &args.wanted)? {
         return Ok(ExitCode::Ok);

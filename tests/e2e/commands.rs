@@ -20,7 +20,7 @@ async fn every_verb_of_the_server() {
     exits(server.run(["init"]).await, 0, "there already");
     exits(server.run(["init", "--endpoint", "https://REGID.example.com"]).await, 1, "was not changed");
     exits(server.run(["config", "check"]).await, 0, "is fine");
-    exits(server.run(["config", "path"]).await, 0, "given by PETIT_CONFIG");
+    exits(server.run(["config", "path"]).await, 0, "the default place");
     let shown = server.run(["config", "show"]).await;
     for line in [
         "max_services = 16",
@@ -119,7 +119,7 @@ async fn every_verb_of_the_client() {
     exits(client.run(["stop"]).await, 3, "register it with: petit-client register");
     exits(client.run(["init"]).await, 0, "was made");
     exits(client.run(["init"]).await, 0, "there already");
-    exits(client.run(["config", "path"]).await, 0, "given by PETIT_CONFIG");
+    exits(client.run(["config", "path"]).await, 0, "the default place");
     exits(client.run(["config", "check"]).await, 0, "no service is set up");
     exits(client.run(["config", "show"]).await, 0, "key_store = \"keychain\"");
     exits(client.run(["status"]).await, 4, "petit-client register");

@@ -204,6 +204,36 @@ async fn whoever_names_a_file_that_is_not_there_is_told_so() {
     assert!(said.exit == 3 && said.err.contains("not running"), "{said:?}");
 }
 
+/// The same for whoever says so in the environment: a slip there must not lead to a second registration.
+#[tokio::test]
+async fn whoever_names_a_file_in_the_environment_that_is_not_there_is_told_so() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let missing = elsewhere.path().join("petit.toml");
+    let named = missing.to_str().unwrap();
+    let client = Program::client().env("PETIT_CONFIG", named);
+    let server = Program::uninitialised_server().env("PETIT_CONFIG", named);
+    for (program, verbs) in [
+        (&client, &["status", "start", "stop", "doctor", "ping", "unregister"][..]),
+        (&server, &["status", "start", "stop", "invite", "restart"]),
+    ] {
+        for verb in verbs {
+            let said = program.run([verb]).await;
+            let place = format!("there is no config file at {named}");
+            let next = format!("PETIT_CONFIG in the environment says; to make a new one there: {} init", program.name());
+            assert!(said.exit == 1 && said.err.contains(&place) && said.err.contains(&next), "{verb}: {said:?}");
+        }
+        let said = program.run(["config", "path"]).await.ok();
+        assert!(said.out.contains(&format!("{named} (given by PETIT_CONFIG)")), "{said:?}");
+    }
+    let said = client.run(["--lang", "de", "status"]).await;
+    let german = "prüfen Sie, was die Umgebungsvariable PETIT_CONFIG sagt";
+    assert!(said.exit == 1 && said.err.contains(german), "{said:?}");
+    // What makes the file makes it, and after that it is there.
+    client.run(["service", "add", "web", "localhost:3000"]).await.ok();
+    let said = client.run(["status"]).await;
+    assert!(said.exit == 4 && said.out.contains("Not registered"), "{said:?}");
+}
+
 #[tokio::test]
 async fn a_program_that_runs_is_asked_though_its_file_is_gone() {
     let service = Service::http("s").await;

@@ -1,6 +1,8 @@
 //! The real programs, as processes.
 
 use std::ffi::OsStr;
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::OnceLock;
@@ -80,7 +82,10 @@ impl Said {
 /// One of the programs in a folder of its own. What it leaves running is killed with it.
 pub struct Program {
     name: &'static str,
-    dir: TempDir,
+    /// The home of its user.
+    home: TempDir,
+    /// What it finds there when nobody names another place.
+    dir: PathBuf,
     env: Vec<(String, String)>,
     /// Words before the command, such as those that put it on a host of its own.
     prefix: Vec<String>,
@@ -115,9 +120,15 @@ impl Program {
     }
 
     fn new(name: &'static str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        // Tests let other users look into the folder.
+        std::fs::set_permissions(home.path(), Permissions::from_mode(0o755)).unwrap();
+        let dir = home.path().join(".petit");
+        DirBuilder::new().mode(0o700).create(&dir).unwrap();
         Self {
             name,
-            dir: tempfile::tempdir().unwrap(),
+            home,
+            dir,
             env: Vec::new(),
             prefix: Vec::new(),
             installed: None,
@@ -153,7 +164,7 @@ impl Program {
 
     /// Runs from a copy of the program file, which a test may replace; returns where that is.
     pub fn install(&mut self) -> PathBuf {
-        let path = self.dir.path().join("bin").join(self.name);
+        let path = self.home.path().join("bin").join(self.name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         // By another process: a child that some other test starts meanwhile would have this copy open for writing until
         // it runs its own program, and nobody could run the copy ("Text file busy").
@@ -170,12 +181,12 @@ impl Program {
 
     /// Its folder.
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// Its config file.
     pub fn config(&self) -> PathBuf {
-        self.dir.path().join("config.toml")
+        self.dir.join("config.toml")
     }
 
     fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
@@ -207,9 +218,9 @@ impl Program {
         command.args(arguments).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
-            .env("PETIT_CONFIG", self.config())
+            .env_remove("PETIT_CONFIG")
             .env_remove("DBUS_SESSION_BUS_ADDRESS")
-            .env("HOME", self.dir.path())
+            .env("HOME", self.home.path())
             // Tests read English, whatever the computer speaks that they run on.
             .env("LC_ALL", "C.UTF-8");
         for (name, value) in &self.env {
@@ -264,7 +275,7 @@ impl Program {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
         Terminal::open(&line.join(" "), |script| {
-            script.env("HOME", self.dir.path()).env("PETIT_CONFIG", self.config());
+            script.env("HOME", self.home.path()).env_remove("PETIT_CONFIG");
             script.envs(self.env.iter().map(|(name, value)| (name, value)));
         })
     }
@@ -325,7 +336,7 @@ impl Program {
     /// Everything in its folder that is text: logs, files, sockets left out.
     pub fn texts(&self) -> Vec<(PathBuf, String)> {
         let mut texts = Vec::new();
-        let mut folders = vec![self.dir.path().to_owned()];
+        let mut folders = vec![self.home.path().to_owned()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
                 if entry.is_dir() {

@@ -7,15 +7,15 @@ mod service;
 pub mod shown;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use petit_engine::agent::ServiceSpec;
 use petit_engine::limits;
 use petit_engine::name::{ServerAddr, ServiceName};
 use petit_engine::proto::control::{Text, Vitae};
-use petit_host::files;
+use petit_host::config::{self, Part};
 use petit_host::logs::Level;
-use petit_host::toml_file::{self, Key, Note, Table, TomlError, ValueKind};
+use petit_host::toml_file::{self, Key, Note, Table, ValueKind};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -93,35 +93,18 @@ impl Config {
 }
 
 /// Why there is no config to run with.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// There is no file.
-    #[error("there is no config file at {}", path.display())]
-    Missing {
-        /// Where it should be.
-        path: PathBuf,
-    },
-    /// It cannot be read.
-    #[error("cannot read {}", path.display())]
-    Unreadable {
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Something in it is wrong.
-    #[error(transparent)]
-    Invalid(#[from] TomlError),
-    /// Each value can be read, but the services do not fit together.
-    #[error("{}: {fault}", path.display())]
-    Services {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong.
-        fault: ServiceFault,
-    },
-    /// Others can change it.
-    #[error(transparent)]
-    Unsafe(#[from] files::FileError),
+pub type ConfigError = config::ConfigError<ServiceFault>;
+
+impl Part for Config {
+    type Misfit = ServiceFault;
+
+    fn parse(path: &Path, text: &str) -> Result<(Self, Vec<Note>), ConfigError> {
+        parse(path, text)
+    }
+
+    fn mistakes(path: &Path, text: &str) -> Vec<ConfigError> {
+        mistakes(path, text)
+    }
 }
 
 /// Reads and checks a config file.
@@ -129,14 +112,7 @@ pub enum ConfigError {
 /// # Errors
 /// [`ConfigError`].
 pub fn load(path: &Path) -> Result<(Config, Vec<Note>), ConfigError> {
-    files::check_not_writable_by_others(path)?;
-    match std::fs::read_to_string(path) {
-        Ok(text) => parse(path, &text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(ConfigError::Missing { path: path.to_owned() })
-        }
-        Err(source) => Err(ConfigError::Unreadable { path: path.to_owned(), source }),
-    }
+    config::load(path)
 }
 
 /// Reads and checks a config's text.
@@ -148,7 +124,7 @@ pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError
     let mut form = file.client;
     let (services, faults) = services(path, &mut form);
     if let Some(fault) = faults.into_iter().next() {
-        return Err(ConfigError::Services { path: path.to_owned(), fault });
+        return Err(ConfigError::Part { path: path.to_owned(), misfit: fault });
     }
     let config = Config {
         host: form.host,
@@ -165,14 +141,14 @@ pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError
 }
 
 /// All mistakes of a config's text, in its order, as far as they can be found in one go.
-pub fn mistakes(path: &Path, text: &str) -> Vec<ConfigError> {
+fn mistakes(path: &Path, text: &str) -> Vec<ConfigError> {
     let found = toml_file::mistakes::<FileForm>(path, text, FILE);
     // How services fit together is known when each value is right.
     let faults = match toml_file::parse::<FileForm>(path, text, FILE) {
         Ok((mut file, _)) => services(path, &mut file.client).1,
         Err(_) => Vec::new(),
     };
-    let faults = faults.into_iter().map(|fault| ConfigError::Services { path: path.to_owned(), fault });
+    let faults = faults.into_iter().map(|fault| ConfigError::Part { path: path.to_owned(), misfit: fault });
     found.into_iter().map(ConfigError::Invalid).chain(faults).collect()
 }
 

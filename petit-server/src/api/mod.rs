@@ -43,7 +43,7 @@ pub use self::invites::{
     InviteList, InviteMade, InviteView, InviteWithdrawn, ListInvites, MakeInvite, WithdrawInvite,
 };
 pub use self::printed::{
-    AuditVerified, BackupRestored, ConfigChecked, ConfigNote, ConfigPath, Initialised, LogExported,
+    AuditVerified, BackupRestored, ConfigChecked, ConfigNote, Initialised, LogExported,
     ProgramVersion, ServerStarted,
 };
 pub use self::process::{

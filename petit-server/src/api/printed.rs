@@ -42,15 +42,6 @@ pub struct Initialised {
     pub visitor_key: Option<String>,
 }
 
-/// `config path`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConfigPath {
-    /// Why it is this one.
-    pub because: String,
-    pub exists: bool,
-    pub path: PathBuf,
-}
-
 /// `config check`, when nothing is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigChecked {

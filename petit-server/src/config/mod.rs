@@ -10,9 +10,9 @@ mod settings;
 pub mod shown;
 mod values;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use petit_host::files;
+use petit_host::config::{self, Part};
 use petit_host::toml_file::{self, Fault, Note, TomlError};
 
 pub use self::fronts_form::Fronts;
@@ -22,31 +22,24 @@ use self::server_form::{FILE, FileForm};
 pub use self::settings::Config;
 pub use self::values::{body_size, check_lifetime, parse_body_size, parse_lifetime};
 
+/// The file has no part for the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no [server] part; add one with: petit-server init")]
+pub struct NoServer;
+
 /// Why there is no config to run with.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// There is no file.
-    #[error("there is no config file at {}; make one with: petit-server init", path.display())]
-    Missing {
-        /// Where it should be.
-        path: PathBuf,
-    },
-    /// It cannot be read.
-    #[error("cannot read {}", path.display())]
-    Unreadable {
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Something in it is wrong.
-    #[error(transparent)]
-    Invalid(#[from] TomlError),
-    /// It has no part for the server.
-    #[error("{} has no [server] part; add one with: petit-server init", path.display())]
-    NoServer { path: PathBuf },
-    /// Others can change it.
-    #[error(transparent)]
-    Unsafe(#[from] files::FileError),
+pub type ConfigError = config::ConfigError<NoServer>;
+
+impl Part for Config {
+    type Misfit = NoServer;
+
+    fn parse(path: &Path, text: &str) -> Result<(Self, Vec<Note>), ConfigError> {
+        parse(path, text)
+    }
+
+    fn mistakes(path: &Path, text: &str) -> Vec<ConfigError> {
+        mistakes(path, text).into_iter().map(ConfigError::Invalid).collect()
+    }
 }
 
 /// Reads and checks a config file.
@@ -54,14 +47,7 @@ pub enum ConfigError {
 /// # Errors
 /// [`ConfigError`].
 pub fn load(path: &Path) -> Result<(Config, Vec<Note>), ConfigError> {
-    files::check_not_writable_by_others(path)?;
-    match std::fs::read_to_string(path) {
-        Ok(text) => parse(path, &text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(ConfigError::Missing { path: path.to_owned() })
-        }
-        Err(source) => Err(ConfigError::Unreadable { path: path.to_owned(), source }),
-    }
+    config::load(path)
 }
 
 /// Reads and checks a config's text.
@@ -70,7 +56,7 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Note>), ConfigError> {
 /// [`ConfigError`].
 pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError> {
     let (file, mut notes) = toml_file::parse::<FileForm>(path, text, FILE)?;
-    let server = file.server.ok_or_else(|| ConfigError::NoServer { path: path.to_owned() })?;
+    let server = file.server.ok_or_else(|| ConfigError::Part { path: path.to_owned(), misfit: NoServer })?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut config = server.check(folder);
     config.policies = FilePolicies::new(file.policy.into_iter().map(PolicyForm::check).collect(), text);
@@ -91,7 +77,7 @@ pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError
 }
 
 /// All mistakes of a config's text, in its order, as far as they can be found in one go.
-pub fn mistakes(path: &Path, text: &str) -> Vec<TomlError> {
+fn mistakes(path: &Path, text: &str) -> Vec<TomlError> {
     let mut found = toml_file::mistakes::<FileForm>(path, text, FILE);
     // How values fit together is known when each is right.
     if found.is_empty()
@@ -214,7 +200,7 @@ mod tests {
             assert!(error.contains(expected), "{error}");
             assert!(error.starts_with("/etc/petit/config.toml:2:"), "{error}");
         }
-        assert!(matches!(read("[client]\n"), Err(ConfigError::NoServer { .. })));
+        assert!(matches!(read("[client]\n"), Err(ConfigError::Part { misfit: NoServer, .. })));
     }
 
     #[test]

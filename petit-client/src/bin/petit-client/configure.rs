@@ -15,10 +15,10 @@ use petit_client::status::{Broken, BrokenAt, Connection, ServiceStatus, Status};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::Kept;
 use petit_host::cli::{Failure, table};
+use petit_host::config::Mistakes;
 use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
 use petit_host::files;
-use petit_host::toml_file::Fault;
 use serde_json::{Value, json};
 
 use super::beginning::{config_failure, lock, not_registered};
@@ -49,9 +49,8 @@ fn make(context: &Context) -> Result<(), Failure> {
     context.folder.make().map_err(|error| Failure::of(&error))?;
     let text = match std::fs::read_to_string(path) {
         Ok(text) if text.contains("[client") => return Ok(()),
-        Ok(text) if text.trim().is_empty() => config::template().to_owned(),
         // The server's part stays as it is.
-        Ok(text) => format!("{}\n\n{}", text.trim_end(), config::template()),
+        Ok(text) => petit_host::config::with_part(&text, config::template()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => config::template().to_owned(),
         Err(error) => return Err(Failure::of(&error)),
     };
@@ -100,16 +99,10 @@ pub(crate) fn check(context: &Context) -> Result<(), Failure> {
 /// What is wrong with a text for the config file: everything, where it can be read at all. `first`: what stands in the
 /// way.
 fn all_mistakes(context: &Context, text: &str, first: &ConfigError) -> Failure {
-    if !matches!(first, ConfigError::Invalid(_) | ConfigError::Services { .. }) {
-        return config_failure(context, first);
-    }
     let path = &context.folder.config;
-    let found: Vec<String> =
-        config::mistakes(path, text).iter().map(|error| petit_host::cli::chain(error)).collect();
-    // Corrected just now.
-    if found.is_empty() {
+    let Some(Mistakes { found, syntax }) = Mistakes::of::<Config>(path, text, first) else {
         return config_failure(context, first);
-    }
+    };
     let text = match found.as_slice() {
         [one] => one.clone(),
         many => {
@@ -117,19 +110,13 @@ fn all_mistakes(context: &Context, text: &str, first: &ConfigError) -> Failure {
             format!("{}\n  {}", context.texts.format("cli.config.mistakes", &values), many.join("\n  "))
         }
     };
-    let failure = Failure::new(ExitCode::Failed, text);
-    match first {
-        ConfigError::Invalid(error) if *error.fault == Fault::Syntax => {
-            failure.hint(context.hint("cli.config.syntax.hint"))
-        }
-        _ => failure.hint(context.hint("problem.config.broken.cli")),
-    }
+    let hint = if syntax { "cli.config.syntax.hint" } else { "problem.config.broken.cli" };
+    Failure::new(ExitCode::Failed, text).hint(context.hint(hint))
 }
 
 pub(crate) fn path(context: &Context) {
-    let path = &context.folder.config;
-    let text = format!("{} ({})", path.display(), context.found);
-    context.say(&text, &json!({ "path": path, "because": context.found, "exists": path.exists() }));
+    let (text, value) = context.place.shown();
+    context.say(&text, &value);
 }
 
 /// Edits a copy, and puts it in place when it is right.
@@ -192,7 +179,6 @@ pub(crate) fn change_failure(context: &Context, error: &ChangeError) -> Failure 
         ChangeError::Edit(EditError::Missing(_)) => Failure::of(error).hint(context.hint("cli.see_services")),
         ChangeError::Edit(EditError::Exists(_) | EditError::Form)
         | ChangeError::Busy(_)
-        | ChangeError::Read(_)
         | ChangeError::Write(_) => Failure::of(error),
     }
 }

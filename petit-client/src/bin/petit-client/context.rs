@@ -10,6 +10,7 @@ use petit_client::registration;
 use petit_client::texts::{self, Texts};
 use petit_engine::agent::AskError;
 use petit_host::cli::{self, Failure};
+use petit_host::config::{FoundBy, Place};
 use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
 use petit_host::lock::Lock;
@@ -24,8 +25,8 @@ pub(crate) struct Context {
     /// What is said to people; English with JSON.
     pub(crate) texts: Texts,
     pub(crate) folder: Folder,
-    /// Where the config file was found.
-    pub(crate) found: &'static str,
+    /// Where the config file is, and who has said so.
+    pub(crate) place: Place,
 }
 
 impl Context {
@@ -53,6 +54,16 @@ impl Context {
         let Advice { what, todo } = message.advice(&self.texts);
         let failure = Failure::new(exit, what);
         if todo.is_empty() { failure } else { failure.hint(todo) }
+    }
+
+    /// What is said where a config file that somebody has named is not there.
+    pub(crate) fn leads_nowhere(&self) -> Failure {
+        let hint = match self.place.found_by {
+            FoundBy::Option | FoundBy::Default => "cli.no_config_there.hint",
+            FoundBy::Environment => "cli.no_config_there.hint.environment",
+        };
+        self.failed(ExitCode::Failed, "cli.no_config_there", &[("path", &self.place.path.display())])
+            .hint(self.hint(hint))
     }
 
     /// How long ago something was.

@@ -354,38 +354,21 @@ fn main() -> ProcessExit {
         petit_host::harden::close_inherited();
         petit_host::harden::raise_open_files();
     }
-    petit_host::harden::no_core_dumps();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     // What a process that takes over says goes to the one that has started it, and into its log and answers.
     let texts = if matches!(cli.verb, Verb::Run { takeover: true, .. }) { Texts::of("en") } else { texts };
-    let result = match runtime {
-        Ok(runtime) => {
-            let result = runtime.block_on(dispatch(&cli, &texts));
-            // What blocks (a name look-up, a disk) is not waited for.
-            runtime.shutdown_background();
-            result
-        }
-        Err(error) => Err(Failure::of(&error)),
-    };
-    match result {
-        Ok(code) => cli::exit(code),
-        Err(failure) => cli::fail_as(&texts.get("cli.error"), cli.json, &failure),
-    }
+    cli::run(cli.json, &texts.get("cli.error"), dispatch(&cli, &texts))
 }
 
 #[expect(clippy::too_many_lines, reason = "an arm for each verb")]
 async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
-    let (path, found) = files::locate_config(cli.config.as_deref()).ok_or_else(|| {
+    let place = Place::find(cli.config.as_deref()).ok_or_else(|| {
         Failure::new(ExitCode::Failed, texts.get("cli.no_home")).hint(texts.get("cli.no_home.hint"))
     })?;
-    let context = Context { json: cli.json, texts: texts.clone(), folder: Folder::of(&path), found };
-    if cli.config.is_some() && cli.verb.needs_config() {
-        cli::check_named(&path, &context.folder.lock(), PROGRAM).map_err(|failure| {
-            let said = context.failed(failure.exit, "cli.no_config_there", &[("path", &path.display())]);
-            said.hint(context.hint("cli.no_config_there.hint"))
-        })?;
+    let context = Context { json: cli.json, texts: texts.clone(), folder: Folder::of(&place.path), place };
+    if cli.verb.needs_config() && context.place.leads_nowhere(&context.folder.lock()) {
+        return Err(context.leads_nowhere());
     }
-    files::check_owner(context.folder.path()).map_err(|error| Failure::of(&error))?;
+    context.folder.check_owner().map_err(|error| Failure::of(&error))?;
     let context = &context;
     match &cli.verb {
         Verb::Init => configure::init(context)?,

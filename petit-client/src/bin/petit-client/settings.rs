@@ -21,11 +21,7 @@ pub(crate) async fn show(context: &Context) -> Result<ExitCode, Failure> {
     let (config, first) = (load(context)?, first_service(context));
     let text = std::fs::read_to_string(path).map_err(|error| Failure::of(&error))?;
     let file = shown::settings(path, &text, &first).map_err(|error| Failure::of(&error))?;
-    let in_force = match context.if_running(context.client().settings().await) {
-        Ok(Some(settings)) => InForce::Known(settings),
-        Ok(None) => InForce::Nothing,
-        Err(failure) => InForce::Unknown(failure),
-    };
+    let in_force = InForce::of(context.if_running(context.client().settings().await));
     let settings = ShownSettings::new(file, in_force);
     let service = |spec: ServiceSpec| Service { name: spec.name, target: spec.target, kind: spec.kind };
     let mut values = settings.values();
@@ -38,11 +34,7 @@ pub(crate) async fn show(context: &Context) -> Result<ExitCode, Failure> {
         error: settings.unknown().map(Failure::typed),
     };
     context.say(&settings.text(path, "client", &Catalogue(&context.texts)), &value);
-    match settings.unknown() {
-        None => Ok(ExitCode::Ok),
-        Some(failure) if context.json => Ok(failure.exit),
-        Some(failure) => Err(failure.clone()),
-    }
+    settings.outcome(context.json)
 }
 
 /// What is printed with `--json`.

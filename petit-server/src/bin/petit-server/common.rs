@@ -4,7 +4,7 @@ use std::path::Path;
 
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
-use petit_server::config::{self, Config};
+use petit_server::config::{self, Config, ConfigError};
 use petit_server::folder::KeyError;
 use petit_server::registry::{StoreErrorKind, is_disk_full};
 use petit_server::server::ServerStartError;
@@ -14,7 +14,19 @@ pub(crate) const PROGRAM: &str = "petit-server";
 
 /// Reads the config, with its path in every complaint.
 pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
-    config::load(path).map(|(config, _)| config).map_err(|error| Failure::of(&error))
+    config::load(path).map(|(config, _)| config).map_err(|error| config_failure(&error))
+}
+
+/// Why there is no config, and what to do about it.
+pub(crate) fn config_failure(error: &ConfigError) -> Failure {
+    let failure = Failure::of(error);
+    match error {
+        ConfigError::Missing { .. } => failure.hint("make one with: petit-server init"),
+        ConfigError::Unreadable { .. }
+        | ConfigError::Invalid(_)
+        | ConfigError::Part { .. }
+        | ConfigError::Unsafe(_) => failure,
+    }
 }
 
 /// What is wrong, and what to do next.

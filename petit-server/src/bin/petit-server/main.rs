@@ -27,16 +27,14 @@ mod show;
 mod show_invites;
 mod verbs;
 
-use std::path::PathBuf;
 use std::process::ExitCode as ProcessExit;
 
 use petit_engine::proto::control::PROTOCOL;
 use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
-use petit_host::files;
 use petit_host::terminal::Ask;
 use petit_server::SOFTWARE;
-use petit_server::api::{AddAlias, ClientView, ConfigPath, MakeInvite, ProgramVersion, SupposedVisitor};
+use petit_server::api::{AddAlias, ClientView, MakeInvite, ProgramVersion, SupposedVisitor};
 use petit_server::folder::Folder;
 use petit_server::registry::LabelEdit;
 
@@ -59,37 +57,16 @@ fn main() -> ProcessExit {
     if let Some(config) = cli.config.as_deref().filter(|_| !cli.verb.is_started()) {
         cli::called_with::<Cli>(PROGRAM, config);
     }
-    petit_host::harden::no_core_dumps();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = match runtime {
-        Ok(runtime) => {
-            let result = runtime.block_on(dispatch(&cli));
-            // What blocks (a name look-up, a disk) is not waited for.
-            runtime.shutdown_background();
-            result
-        }
-        Err(error) => Err(Failure::of(&error)),
-    };
-    match result {
-        Ok(code) => cli::exit(code),
-        Err(failure) => cli::fail(cli.json, &failure),
-    }
-}
-
-/// Which file, and where it was found.
-fn locate(cli: &Cli) -> Result<(PathBuf, &'static str), Failure> {
-    files::locate_config(cli.config.as_deref()).ok_or_else(|| {
-        Failure::new(ExitCode::Failed, "this user has no home folder").hint("name a config file with -c FILE")
-    })
+    cli::run(cli.json, cli::ERROR, dispatch(&cli))
 }
 
 async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
-    let (path, found) = locate(cli)?;
-    let folder = Folder::of(&path);
-    if cli.config.is_some() && cli.verb.needs_config() {
-        cli::check_named(&path, &folder.lock(), PROGRAM)?;
+    let place = cli::config_place(cli.config.as_deref())?;
+    let folder = Folder::of(&place.path);
+    if cli.verb.needs_config() && place.leads_nowhere(&folder.lock()) {
+        return Err(cli::leads_nowhere(&place, PROGRAM));
     }
-    files::check_owner(folder.path()).map_err(|error| Failure::of(&error))?;
+    folder.check_owner().map_err(|error| Failure::of(&error))?;
     match &cli.verb {
         Verb::Init { endpoint, port, new_registry, open } => {
             let visitors = if *open { setup::FirstVisitors::Open } else { setup::FirstVisitors::Keyed };
@@ -119,9 +96,8 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         }
         Verb::Config { verb } => match verb {
             ConfigVerb::Path => {
-                let text = format!("{} ({found})", path.display());
-                let exists = path.exists();
-                cli::say(cli.json, &text, &ConfigPath { because: found.to_owned(), exists, path });
+                let (text, value) = place.shown();
+                cli::say(cli.json, &text, &value);
             }
             ConfigVerb::Check => setup::check(cli.json, &folder).await?,
             ConfigVerb::Show => return settings::show(cli.json, &folder).await,

@@ -20,26 +20,19 @@ pub(crate) async fn show(json: bool, folder: &Folder) -> Result<ExitCode, Failur
     load(path)?;
     let text = std::fs::read_to_string(path).map_err(|error| Failure::of(&error))?;
     let file = shown::settings(path, &text).map_err(|error| Failure::of(&error))?;
-    let in_force = match Running::new(folder).ask_if_running(&GetSettings).await {
-        Ok(Some(settings)) => InForce::Known(settings),
+    let answer = match Running::new(folder).ask_if_running(&GetSettings).await {
         // It may well run and not answer: then it holds its lock.
-        Ok(None) => match Lock::holder(&folder.lock()) {
-            Some(holder) => InForce::Unknown(Failure::unanswering(PROGRAM, holder.pid)),
-            None => InForce::Nothing,
-        },
-        Err(failure) => InForce::Unknown(failure),
+        Ok(None) => Lock::holder(&folder.lock())
+            .map_or(Ok(None), |holder| Err(Failure::unanswering(PROGRAM, holder.pid))),
+        answer => answer,
     };
-    let settings = ShownSettings::new(file, in_force);
+    let settings = ShownSettings::new(file, InForce::of(answer));
     let mut out = settings.text(path, "server", &English);
     if settings.settings.iter().any(is_due) {
         out.push_str(&format!("\nPut what waits in force with: {PROGRAM} restart\n"));
     }
     cli::say(json, &out, &Shown::new(&settings));
-    match settings.unknown() {
-        None => Ok(ExitCode::Ok),
-        Some(failure) if json => Ok(failure.exit),
-        Some(failure) => Err(failure.clone()),
-    }
+    settings.outcome(json)
 }
 
 fn is_due(shown: &ShownSetting<Takes>) -> bool {

@@ -7,10 +7,10 @@ use std::time::SystemTime;
 use petit_engine::name::{Alias, Endpoint, RegisteredId, VisitorKeyName};
 use petit_engine::secret::Fingerprint;
 use petit_host::cli::{self, Failure};
+use petit_host::config::Mistakes;
 use petit_host::control::client::{CallError, Client};
 use petit_host::exit::ExitCode;
 use petit_host::files::{self, FileError};
-use petit_host::toml_file::Fault;
 use petit_server::api::{
     AskError, BackedUp, BackupRestored, ConfigChecked, ConfigNote, Initialised, KeyView, KeylessPolicy,
     ListAliases, ListKeys, ListPolicies, MakeBackup, PolicyOrigin, PolicyView,
@@ -18,14 +18,14 @@ use petit_server::api::{
 use petit_server::backup::{self, BackupError};
 use petit_server::capacity;
 use petit_server::certificate::{self, Expiry, PublicNames};
-use petit_server::config::{self, Config, ConfigError};
+use petit_server::config::{self, Config, ConfigError, NoServer};
 use petit_server::folder::Folder;
 use petit_server::registry::{Policy, StoreErrorKind, file_conflicts};
 use petit_server::server::{Begun, ConfigIs, LostRegistry, Offline, ServerStartError, tunnel_address};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::ask::AdminAccess;
-use super::common::{PROGRAM, load, start_failure};
+use super::common::{PROGRAM, config_failure, load, start_failure};
 use super::{fronts, key, refusals, show};
 
 /// What `init` was asked.
@@ -67,15 +67,15 @@ fn config_of(path: &Path, args: &InitArgs<'_>) -> Result<(Config, Option<NewConf
         }
         Ok((config, _)) => return Ok((config, None)),
         Err(ConfigError::Missing { .. }) => NewConfig { text: template(args), write: files::write_private },
-        Err(ConfigError::NoServer { .. }) => {
+        Err(ConfigError::Part { misfit: NoServer, .. }) => {
             // The client's part stays as it is.
-            let client = std::fs::read_to_string(path).unwrap_or_default();
-            let text = format!("{}\n\n{}", client.trim_end(), template(args));
+            let client = petit_host::config::read(path).map_err(|error| config_failure(&error))?;
+            let text = petit_host::config::with_part(&client, &template(args));
             NewConfig { text, write: files::write_keeping_rights }
         }
-        Err(error) => return Err(Failure::of(&error)),
+        Err(error) => return Err(config_failure(&error)),
     };
-    let (config, _) = config::parse(path, &new.text).map_err(|error| Failure::of(&error))?;
+    let (config, _) = config::parse(path, &new.text).map_err(|error| config_failure(&error))?;
     Ok((config, Some(new)))
 }
 
@@ -289,17 +289,15 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
 
 /// What is wrong with the config file: everything, where it can be read at all.
 fn all_mistakes(folder: &Folder, error: &ConfigError) -> Failure {
-    let ConfigError::Invalid(first) = error else { return Failure::of(error) };
     let text = std::fs::read_to_string(&folder.config).unwrap_or_default();
-    let found: Vec<String> =
-        config::mistakes(&folder.config, &text).iter().map(ToString::to_string).collect();
-    // Corrected just now.
-    let failure =
-        if found.is_empty() { Failure::of(error) } else { Failure::of_mistakes(&folder.config, &found) };
-    if *first.fault == Fault::Syntax {
-        return failure.hint("what stands behind this place was not looked at");
+    match Mistakes::of::<Config>(&folder.config, &text, error) {
+        None => config_failure(error),
+        Some(Mistakes { found, syntax: false }) => Failure::of_mistakes(&folder.config, &found),
+        Some(Mistakes { found, syntax: true }) => {
+            let failure = Failure::of_mistakes(&folder.config, &found);
+            failure.hint("what stands behind this place was not looked at")
+        }
     }
-    failure
 }
 
 /// What the registry has, of the running server or out of its file, as far as a config has to fit to it. Nothing where
@@ -388,9 +386,9 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
             let text = std::fs::read_to_string(from.join("config.toml")).unwrap_or_default();
             config::parse(&folder.config, &text)
                 .map(|(config, _)| config)
-                .map_err(|error| Failure::of(&error))?
+                .map_err(|error| config_failure(&error))?
         }
-        Err(error) => return Err(Failure::of(&error)),
+        Err(error) => return Err(config_failure(&error)),
     };
     let restored = backup::restore(&config, folder, from).await.map_err(|error| backup_failure(&error))?;
     let (clients, services) = restored.counts;

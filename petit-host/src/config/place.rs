@@ -1,0 +1,123 @@
+//! Where the config file is.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::files;
+use crate::lock::Lock;
+
+/// Who has said where the config file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundBy {
+    /// `-c` on the command line.
+    Option,
+    /// `PETIT_CONFIG` in the environment.
+    Environment,
+    /// Nobody.
+    Default,
+}
+
+impl FoundBy {
+    /// For `config path`.
+    pub fn said(self) -> &'static str {
+        match self {
+            Self::Option => "given by -c",
+            Self::Environment => "given by PETIT_CONFIG",
+            Self::Default => "the default place",
+        }
+    }
+}
+
+/// What `config path` says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigPath {
+    /// Who has said so.
+    pub because: String,
+    pub exists: bool,
+    pub path: PathBuf,
+}
+
+/// Where the config file is, or is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub path: PathBuf,
+    pub found_by: FoundBy,
+}
+
+impl Place {
+    /// The place for both programs: `option`, which is `-c`, else `PETIT_CONFIG`, else `~/.petit/config.toml`. `None`
+    /// when there is no home folder to look in.
+    pub fn find(option: Option<&Path>) -> Option<Self> {
+        let environment = std::env::var_os("PETIT_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        Self::choose(option, environment.as_deref(), files::home().as_deref())
+    }
+
+    fn choose(option: Option<&Path>, environment: Option<&Path>, home: Option<&Path>) -> Option<Self> {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let (path, found_by) = match (option, environment) {
+            (Some(path), _) => (absolute(path), FoundBy::Option),
+            (None, Some(path)) => (absolute(path), FoundBy::Environment),
+            (None, None) => (home?.join(".petit").join("config.toml"), FoundBy::Default),
+        };
+        Some(Self { path, found_by })
+    }
+
+    /// What `config path` says of it, for people and with `--json`.
+    pub fn shown(&self) -> (String, ConfigPath) {
+        let Self { path, found_by } = self;
+        let because = found_by.said();
+        let value = ConfigPath { because: because.to_owned(), exists: path.exists(), path: path.clone() };
+        (format!("{} ({because})", path.display()), value)
+    }
+
+    /// True where somebody has named a file that is not there: what its folder does not hold either must not be taken
+    /// for an answer. A program that runs there, and so holds `lock`, can be asked all the same.
+    pub fn leads_nowhere(&self, lock: &Path) -> bool {
+        let is_there = !matches!(self.path.try_exists(), Ok(false));
+        match self.found_by {
+            FoundBy::Option | FoundBy::Environment => !is_there && Lock::holder(lock).is_none(),
+            FoundBy::Default => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_option_wins_over_the_environment_and_that_over_the_home_folder() {
+        let (option, environment, home) = (Path::new("/o.toml"), Path::new("/e.toml"), Path::new("/home/a"));
+        let found = |option, environment, home| {
+            Place::choose(option, environment, home).map(|place| (place.path, place.found_by))
+        };
+        assert_eq!(
+            found(Some(option), Some(environment), Some(home)),
+            Some((option.to_owned(), FoundBy::Option))
+        );
+        assert_eq!(
+            found(None, Some(environment), None),
+            Some((environment.to_owned(), FoundBy::Environment))
+        );
+        let default = home.join(".petit").join("config.toml");
+        assert_eq!(found(None, None, Some(home)), Some((default, FoundBy::Default)));
+        assert_eq!(found(None, None, None), None);
+        let (path, _) = found(Some(Path::new("petit.toml")), None, None).unwrap();
+        assert!(path.is_absolute() && path.ends_with("petit.toml"));
+    }
+
+    #[test]
+    fn a_place_that_somebody_has_named_leads_somewhere_or_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, lock) = (dir.path().join("config.toml"), dir.path().join("client.lock"));
+        let leads_nowhere = |found_by| Place { path: path.clone(), found_by }.leads_nowhere(&lock);
+        assert!(leads_nowhere(FoundBy::Option) && leads_nowhere(FoundBy::Environment));
+        assert!(!leads_nowhere(FoundBy::Default), "the first thing that a user does is made easy");
+        let held = Lock::take(&lock).unwrap();
+        assert!(!leads_nowhere(FoundBy::Option) && !leads_nowhere(FoundBy::Environment));
+        drop(held);
+        std::fs::write(&path, "").unwrap();
+        assert!(!leads_nowhere(FoundBy::Option) && !leads_nowhere(FoundBy::Environment));
+    }
+}
