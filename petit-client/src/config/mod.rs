@@ -357,6 +357,32 @@ mod tests {
         assert!(read(twice).unwrap_err().to_string().contains("two services are called \"a\""));
     }
 
+    /// There is no `[client.local]` to write below then, and what is written below `[client]` is another key.
+    #[test]
+    fn what_is_missing_in_a_table_on_one_line_goes_into_that_line() {
+        for (text, expected, mended) in [
+            (
+                "[client]\nlocal = { host = \"x\" }",
+                ":2:9: client.local has no \"port\"; write port = … between its braces",
+                "[client]\nlocal = { host = \"x\", port = 1 }",
+            ),
+            (
+                "[client]\nservice = [{ name = \"a\" }]",
+                ":2:12: an entry of client.service has no \"target\"; write target = … between its braces",
+                "[client]\nservice = [{ name = \"a\", target = \"localhost:1\" }]",
+            ),
+            (
+                "[client]\nlocal.host = \"x\"",
+                ":2:1: client.local has no \"port\"; write port = … beside its other keys",
+                "[client]\nlocal.host = \"x\"\nlocal.port = 1",
+            ),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert_eq!(read(mended).unwrap().0.services.len(), 1);
+        }
+    }
+
     #[test]
     fn all_mistakes_are_told_in_one_go() {
         let said = |text: &str| -> Vec<String> {

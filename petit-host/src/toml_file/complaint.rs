@@ -1,7 +1,7 @@
 //! What a deserializer complains of, in the words of people who write TOML and not Rust, with the key that it is about.
 
 use super::fault::Fault;
-use super::place::Place;
+use super::place::{Place, Written};
 
 fn missing_key(message: &str) -> Option<&str> {
     message.strip_prefix("missing field `")?.strip_suffix('`')
@@ -10,23 +10,33 @@ fn missing_key(message: &str) -> Option<&str> {
 /// A complaint, with the key that it is about and what would be right there.
 pub(super) fn in_words(message: &str, place: &Place) -> (String, Fault) {
     if let Some(key) = missing_key(message) {
-        let (place, said) = match place {
-            Place::Table(name) => (format!("[{name}]"), format!("[{name}] has")),
-            Place::Entry(name) => (format!("[[{name}]]"), format!("[[{name}]] has")),
-            // A table on one line.
-            Place::Value(name) => (name.clone(), format!("{name} has")),
-            Place::File => (String::new(), "this file has".to_owned()),
-        };
-        let instead = if place.starts_with('[') { " below it" } else { "" };
-        let message = format!("{said} no {key:?}; write {key} = …{instead}");
-        return (message, Fault::Missing { key: key.to_owned(), place });
+        return missing(key, place);
     }
     let said = plain(message);
     let message = match place {
         Place::File => said,
-        Place::Table(name) | Place::Entry(name) | Place::Value(name) => format!("{name}: {said}"),
+        Place::Table(name, _) | Place::Entry(name, _) | Place::Value(name) => format!("{name}: {said}"),
     };
     (message, Fault::Value)
+}
+
+/// A key that has to be in a table, and where to write it.
+fn missing(key: &str, place: &Place) -> (String, Fault) {
+    let (place, said, at) = match place {
+        Place::Table(name, Written::Heading) => (format!("[{name}]"), format!("[{name}]"), " below it"),
+        Place::Entry(name, Written::Heading) => (format!("[[{name}]]"), format!("[[{name}]]"), " below it"),
+        Place::Table(name, Written::Inline) => (name.clone(), name.clone(), " between its braces"),
+        Place::Entry(name, Written::Inline) => {
+            (name.clone(), format!("an entry of {name}"), " between its braces")
+        }
+        Place::Table(name, Written::Dotted) | Place::Entry(name, Written::Dotted) => {
+            (name.clone(), name.clone(), " beside its other keys")
+        }
+        Place::Value(name) => (name.clone(), name.clone(), ""),
+        Place::File => (String::new(), "this file".to_owned(), ""),
+    };
+    let message = format!("{said} has no {key:?}; write {key} = …{at}");
+    (message, Fault::Missing { key: key.to_owned(), place })
 }
 
 /// A complaint about a value; one of our own is in such words already.
@@ -127,11 +137,11 @@ mod tests {
         let missing = |place| in_words("missing field `port`", &place).0;
         let service = || "client.service".to_owned();
         assert_eq!(
-            missing(Place::Entry(service())),
+            missing(Place::Entry(service(), Written::Heading)),
             "[[client.service]] has no \"port\"; write port = … below it"
         );
         assert_eq!(
-            missing(Place::Table(service())),
+            missing(Place::Table(service(), Written::Heading)),
             "[client.service] has no \"port\"; write port = … below it"
         );
         assert_eq!(missing(Place::File), "this file has no \"port\"; write port = …");

@@ -18,7 +18,8 @@ pub enum Fault {
     Missing {
         /// Its name.
         key: String,
-        /// The table that it should be in, as it is written, such as `[[client.service]]`; empty for the file itself.
+        /// The table that it should be in, as it is written, such as `[[client.service]]`, or by its name where it has no
+        /// heading; empty for the file itself.
         place: String,
     },
     /// A value that does not fit.

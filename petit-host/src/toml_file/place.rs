@@ -41,46 +41,84 @@ pub(super) enum Place {
     /// The file as a whole.
     File,
     /// A table, by the names that lead to it.
-    Table(String),
+    Table(String, Written),
     /// A table of a list of tables, by the names that lead to the list.
-    Entry(String),
+    Entry(String, Written),
     /// A value, by the names that lead to its key.
     Value(String),
+}
+
+/// How a table is written, which says where a further key of it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Below a heading.
+    Heading,
+    /// On one line, between braces.
+    Inline,
+    /// As keys with dots.
+    Dotted,
+}
+
+impl Written {
+    fn at(text: &str, byte: usize) -> Self {
+        match text.as_bytes().get(byte) {
+            Some(b'[') => Self::Heading,
+            Some(b'{') => Self::Inline,
+            _ => Self::Dotted,
+        }
+    }
 }
 
 impl Place {
     /// The innermost that holds the byte.
     pub(super) fn at(text: &str, byte: usize) -> Self {
-        DeTable::parse(text)
-            .map_or(Self::File, |table| within(table.get_ref(), "", byte).unwrap_or(Self::File))
+        let innermost = |table: Spanned<DeTable<'_>>| Search { text, byte }.within(table.get_ref(), "");
+        DeTable::parse(text).ok().and_then(innermost).unwrap_or(Self::File)
     }
 }
 
-/// What of a table holds the byte. A table whose heading stands once is as large as that heading, so it is looked into
-/// whether it holds the byte or not.
-fn within(table: &DeTable<'_>, around: &str, byte: usize) -> Option<Place> {
-    let named = |key: &str| match around {
-        "" => snake_case(key),
-        around => format!("{around}.{}", snake_case(key)),
-    };
-    table.iter().find_map(|(key, value)| {
-        let name = named(key.get_ref());
-        let holds = |value: &Spanned<DeValue<'_>>| value.span().contains(&byte);
-        match value.get_ref() {
-            DeValue::Table(inner) => {
-                within(inner, &name, byte).or_else(|| holds(value).then_some(Place::Table(name)))
+/// What is looked for.
+#[derive(Clone, Copy)]
+struct Search<'a> {
+    text: &'a str,
+    byte: usize,
+}
+
+impl Search<'_> {
+    /// What of a table holds the byte. A table whose heading stands once is as large as that heading, so it is looked
+    /// into whether it holds the byte or not.
+    fn within(self, table: &DeTable<'_>, around: &str) -> Option<Place> {
+        let named = |key: &str| match around {
+            "" => snake_case(key),
+            around => format!("{around}.{}", snake_case(key)),
+        };
+        table.iter().find_map(|(key, value)| {
+            let name = named(key.get_ref());
+            match value.get_ref() {
+                DeValue::Table(inner) => self.within(inner, &name).or_else(|| {
+                    self.is_in(value).then(|| Place::Table(name, self.written(value)))
+                }),
+                DeValue::Array(list) => {
+                    let entry = list.iter().find_map(|entry| match entry.get_ref() {
+                        DeValue::Table(inner) => self.within(inner, &name).or_else(|| {
+                            self.is_in(entry).then(|| Place::Entry(name.clone(), self.written(entry)))
+                        }),
+                        _ => None,
+                    });
+                    entry.or_else(|| self.is_in(value).then_some(Place::Value(name)))
+                }
+                _ => self.is_in(value).then_some(Place::Value(name)),
             }
-            DeValue::Array(list) => {
-                let entry = list.iter().find_map(|entry| match entry.get_ref() {
-                    DeValue::Table(inner) => within(inner, &name, byte)
-                        .or_else(|| holds(entry).then(|| Place::Entry(name.clone()))),
-                    _ => None,
-                });
-                entry.or_else(|| holds(value).then_some(Place::Value(name)))
-            }
-            _ => holds(value).then_some(Place::Value(name)),
-        }
-    })
+        })
+    }
+
+    fn is_in(self, value: &Spanned<DeValue<'_>>) -> bool {
+        value.span().contains(&self.byte)
+    }
+
+    fn written(self, table: &Spanned<DeValue<'_>>) -> Written {
+        Written::at(self.text, table.span().start)
+    }
 }
 
 /// `logLevel` as `log_level`. Other spellings stay as they are.
@@ -129,8 +167,13 @@ mod tests {
         assert_eq!(at("2]"), Place::Value("client.list".to_owned()));
         assert_eq!(at("1\n[["), Place::Value("client.vitae.a".to_owned()));
         assert_eq!(at("3"), Place::Value("client.service.port".to_owned()));
-        assert_eq!(at("[[client.service]]\nport"), Place::Entry("client.service".to_owned()));
-        assert_eq!(at("[client]"), Place::Table("client".to_owned()));
+        assert_eq!(at("[[client.service]]\nport"), Place::Entry("client.service".to_owned(), Written::Heading));
+        assert_eq!(at("[client]"), Place::Table("client".to_owned(), Written::Heading));
         assert_eq!(Place::at("x", 0), Place::File);
+        let text = "[a]\nb = { c = 1 }\nd = [{ e = 1 }]\nf.g = 1\n";
+        let at = |what: &str| Place::at(text, text.find(what).unwrap());
+        assert_eq!(at("{ c"), Place::Table("a.b".to_owned(), Written::Inline));
+        assert_eq!(at("{ e"), Place::Entry("a.d".to_owned(), Written::Inline));
+        assert_eq!(at("f.g"), Place::Table("a.f".to_owned(), Written::Dotted));
     }
 }
