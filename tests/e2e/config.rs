@@ -7,6 +7,7 @@ use std::path::Path;
 use petit_tests::bed::{Bed, client_config};
 use petit_tests::process::Program;
 use petit_tests::service::Service;
+use petit_tests::soon;
 use petit_tests::visitor::host;
 
 #[tokio::test]
@@ -315,4 +316,29 @@ async fn a_client_shows_what_the_file_says_and_what_is_in_force() {
     let said = client.run(["config", "show"]).await.ok();
     assert!(said.out.contains("# no client runs: nothing is in force\n"), "{said:?}");
     is("require_pq = true", "file; a change counts from the next connection on", None).await;
+}
+
+/// The session moves, and nothing else says that it is another one.
+#[tokio::test]
+async fn what_waits_for_the_next_connection_is_in_force_when_the_server_was_restarted() {
+    let service = Service::http("s").await;
+    let (server, _running, client) = crate::recover::processes(&service).await;
+    let _client = client.up().await;
+    client.until_green().await;
+    let text = std::fs::read_to_string(client.config()).unwrap();
+    let changed = text.replacen("[client]\n", "[client]\nrequire_pq = true\nvitae = { region = \"eu\" }\n", 1);
+    std::fs::write(client.config(), changed).unwrap();
+    client.run(["reload"]).await.ok();
+    let since = client.status().await["connection"]["since"].clone();
+    for setting in ["require_pq = true", "region = \"eu\""] {
+        assert!(shown(&client, setting).await.0.ends_with("waits for the next connection"));
+    }
+    server.run(["restart"]).await.ok();
+    let in_force = async {
+        for setting in ["require_pq = true", "region = \"eu\""] {
+            while !shown(&client, setting).await.0.ends_with("a change counts from the next connection on") {}
+        }
+    };
+    soon("the settings of the session that has moved", in_force).await;
+    assert_eq!(client.status().await["connection"]["since"], since, "nobody has lost the connection");
 }

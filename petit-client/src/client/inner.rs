@@ -1,15 +1,15 @@
 //! What a running client owns.
 
-use std::time::Instant;
-
-use petit_engine::agent::{Agent, AgentState};
+use petit_engine::agent::{Agent, DialledWith};
 use petit_engine::proto::control::Text;
 use petit_host::lock::Lock;
 use petit_host::logs::LevelHandle;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
+use super::given::Given;
 use crate::config::Config;
+use crate::config::shown::TakenBy;
 use crate::folder::Folder;
 use crate::registration::Registration;
 use crate::status::{KeyTrouble, Status};
@@ -28,8 +28,8 @@ pub(super) struct ClientShared {
 pub(super) struct Inner {
     pub(super) config: Config,
     pub(super) config_problem: Option<String>,
-    /// The settings with which the session that stands was begun, where they are not those of `config` any more.
-    pub(super) begun: Option<Begun>,
+    /// What the agent was given for its sessions, as `config` came to be what it is.
+    pub(super) given: Given,
     pub(super) registration: Option<Registration>,
     /// The desired state: to be online or not. It outlives the agent, which is there only while the key can be had.
     pub(super) wanted: bool,
@@ -44,38 +44,23 @@ pub(super) struct Inner {
     pub(super) publishing: Option<JoinHandle<()>>,
 }
 
-/// The settings with which a session was begun.
-pub(super) struct Begun {
-    /// The session's begin, by which it is known.
-    pub(super) since: Instant,
-    pub(super) config: Config,
-}
-
 impl Inner {
-    /// Puts other settings in the place of those that there are; a session that stands keeps what it was begun with.
-    pub(super) fn replace_config(&mut self, config: Config) -> Config {
-        let before = std::mem::replace(&mut self.config, config);
-        let since = self.online_since();
-        if self.begun.as_ref().map(|begun| begun.since) != since {
-            self.begun = since.map(|since| Begun { since, config: before.clone() });
-        }
-        before
+    /// An agent dials with these settings from now on.
+    pub(super) fn give(&mut self, dial_with: DialledWith) {
+        let session = self.dialled_with();
+        self.given.push(dial_with, self.config.clone(), session.as_ref());
     }
 
-    /// The settings with which the session that stands was begun; without a session, those for the next one.
-    pub(super) fn session_config(&self) -> &Config {
-        let begun = self.begun.as_ref().filter(|begun| Some(begun.since) == self.online_since());
-        begun.map_or(&self.config, |begun| &begun.config)
+    /// The settings that count in what `taken_by` takes over: of what a session keeps, those that it was dialled with;
+    /// without a session, those for the next one.
+    pub(super) fn in_force(&self, taken_by: TakenBy) -> &Config {
+        let session = self.dialled_with();
+        let of_session = session.as_ref().and_then(|session| self.given.of_session(taken_by, session));
+        of_session.unwrap_or(&self.config)
     }
 
-    fn online_since(&self) -> Option<Instant> {
-        match self.agent.as_ref()?.view().borrow().state {
-            AgentState::Online { since } => Some(since),
-            AgentState::Idle
-            | AgentState::Connecting
-            | AgentState::Waiting { .. }
-            | AgentState::Stopped { .. } => None,
-        }
+    fn dialled_with(&self) -> Option<DialledWith> {
+        self.agent.as_ref()?.view().borrow().dialled_with.clone()
     }
 }
 

@@ -3,6 +3,7 @@
 //! It is the same for the headless program and for the tray app; both talk to it through its methods, or, from
 //! another process, through the control socket.
 
+mod given;
 mod inner;
 mod publish;
 mod registering;
@@ -10,7 +11,7 @@ mod settings;
 
 use std::sync::Arc;
 
-use petit_engine::agent::{Agent, AgentConfig, AskError, Direct};
+use petit_engine::agent::{Agent, AgentConfig, AskError, DialledWith, Direct};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::{ProbeResult, Text};
 use petit_engine::secret::PrivateKey;
@@ -19,7 +20,9 @@ use petit_host::lock::Lock;
 use petit_host::logs::LevelHandle;
 use tokio::sync::{Mutex, watch};
 
+use self::given::Given;
 use self::inner::{ClientShared, Inner};
+use self::settings::dial_with;
 use crate::SOFTWARE;
 use crate::config::{Config, KeyStore};
 use crate::enrol::{self, RegisterError};
@@ -27,7 +30,7 @@ use crate::folder::Folder;
 use crate::registration::{self, Registration, RegistrationError};
 use crate::status::{KeyTrouble, Status};
 use crate::vault::{Vault, VaultError};
-use crate::{capacity, dial_route, wake};
+use crate::{capacity, wake};
 
 /// Why there is no client running.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +130,7 @@ impl Client {
         let inner = Inner {
             config,
             config_problem: None,
-            begun: None,
+            given: Given::default(),
             registration,
             wanted: false,
             key_trouble,
@@ -195,14 +198,17 @@ impl Client {
         registration: &Registration,
         key: PrivateKey,
     ) -> Result<(), ClientStartError> {
+        let DialledWith { route, vitae } = dial_with(&inner.config, registration);
+        inner.given = Given::default();
+        inner.give(DialledWith { route: route.clone(), vitae: vitae.clone() });
         let config = AgentConfig {
             server: registration.server.clone(),
-            route: dial_route::choose(&inner.config, &registration.server),
+            route,
             pins: registration.pins.clone(),
             key,
             software: Text::lossy(SOFTWARE),
             device_name: Text::lossy(&enrol::device_name(&inner.config)),
-            vitae: enrol::vitae(&inner.config),
+            vitae,
             services: registration.shared(&inner.config),
             connections: capacity::connections(petit_host::harden::open_files()),
         };

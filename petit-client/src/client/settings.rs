@@ -1,5 +1,6 @@
 //! The settings of a running client: read anew, taken over, and shown as they are in force.
 
+use petit_engine::agent::DialledWith;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::Text;
 use petit_host::cli::chain;
@@ -9,9 +10,9 @@ use petit_host::watch::FileWatch;
 
 use super::inner::Inner;
 use super::{Client, publish};
-use crate::config::shown::{self, Known, TakenBy, Takes};
+use crate::config::shown::{self, TakenBy, Takes};
 use crate::config::{self, Config, ConfigError};
-use crate::registration;
+use crate::registration::{self, Registration};
 use crate::{dial_route, enrol};
 
 impl Client {
@@ -68,7 +69,11 @@ impl Client {
 
     /// Has everybody take over what is theirs. Who that is stands in [`shown::known`], setting by setting.
     async fn use_config(&self, inner: &mut Inner, config: Config) {
-        let before = inner.replace_config(config);
+        let before = std::mem::replace(&mut inner.config, config);
+        if let Some(registration) = &inner.registration {
+            let dial_with = dial_with(&inner.config, registration);
+            inner.give(dial_with);
+        }
         let Inner { config, registration, agent, .. } = inner;
         if let Some(registration) = registration
             && registration.prune(config)
@@ -116,10 +121,14 @@ impl Client {
         if let Some(registration) = registration {
             registration.overrule(&mut in_force);
         }
-        let is_of_session = |one: &Known| one.taken_by.takes() == Takes::Reconnect;
-        let own = shown::known(&in_force, &first).into_iter().filter(|one| !is_of_session(one));
-        let of_session = shown::known(inner.session_config(), &first).into_iter().filter(is_of_session);
-        let settings = own.chain(of_session).map(|one| one.said).collect();
+        let of = |taken_by: TakenBy| {
+            let config = match taken_by.takes() {
+                Takes::Reconnect => inner.in_force(taken_by),
+                Takes::Reload | Takes::Registration => &in_force,
+            };
+            shown::known(config, &first).into_iter().filter(move |one| one.taken_by == taken_by)
+        };
+        let settings = TakenBy::ALL.into_iter().flat_map(of).map(|one| one.said).collect();
         SettingsInForce { problem: inner.config_problem.clone(), settings }
     }
 
@@ -147,4 +156,9 @@ impl Client {
             tracing::info!(%level, "log level changed");
         }
     }
+}
+
+/// What the agent of a registration dials with.
+pub(super) fn dial_with(config: &Config, registration: &Registration) -> DialledWith {
+    DialledWith { route: dial_route::choose(config, &registration.server), vitae: enrol::vitae(config) }
 }

@@ -31,6 +31,6 @@ pub use self::local::{Local, ServiceSpec, ServiceTls, connect, may_lead_to};
 pub use self::meter::{Counts, Meter, Success, SuccessBy};
 pub use self::session::{Breach, SessionError, VerifiedIdentity, verify_identity};
 pub use self::state::{AgentEvent, AgentState};
-pub use self::view::{AgentView, KeyExchange, ServerView, ServiceNames, ServiceView};
+pub use self::view::{AgentView, DialledWith, KeyExchange, ServerView, ServiceNames, ServiceView};
 pub use self::visit::{Direct, IncomingStream, Visits};
 pub use self::withdrawal::Offering;

@@ -117,6 +117,7 @@ impl Runner {
             kept: Vec::new(),
             fronts: KnownFronts::default(),
             key_exchange: None,
+            dialled_with: None,
             inspected_by: None,
         });
         let (mux, muxes) = watch::channel(None);
@@ -286,7 +287,7 @@ impl Runner {
         self.moved.again_at = None;
         self.offer_at = None;
         self.prove_by = None;
-        self.view.send_modify(|view| view.key_exchange = None);
+        self.view.send_modify(|view| (view.key_exchange, view.dialled_with) = (None, None));
         self.mux.send_replace(None);
         for question in self.questions.drain(..) {
             question.what.fail(AskError::Offline);

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::view::KeyExchange;
+use super::view::{DialledWith, KeyExchange};
 use crate::cause::Cause;
 use crate::limits;
 use crate::mux::{self, End, Mux, MuxEvent, MuxEvents, Role, Stream};
@@ -113,6 +113,7 @@ pub(super) struct AgentSession {
     /// This end's address.
     pub(super) local: Option<IpAddr>,
     pub(super) key_exchange: Option<KeyExchange>,
+    pub(super) dialled_with: Option<DialledWith>,
     /// What its welcome says that is in use beyond the protocol's first version.
     pub(super) features: Vec<Text<32>>,
     /// What is logged of it says which one it is.
@@ -138,6 +139,7 @@ impl AgentSession {
             since,
             local: None,
             key_exchange: None,
+            dialled_with: None,
             features: Vec::new(),
             span: Span::none(),
         }
@@ -247,10 +249,12 @@ pub(super) async fn connect(
 ) -> Result<(AgentSession, Welcome), SessionError> {
     let window = hello.window;
     let services = hello.services.len();
+    let dialled_with = DialledWith { route: route.clone(), vitae: hello.vitae.clone() };
     let (message, mut live) = ask(server, route, config, &FromAgent::Hello(hello), window).await?;
     match message {
         FromRelay::Welcome(welcome) if welcome.protocol == PROTOCOL => {
             live.mux.set_services(services);
+            live.dialled_with = Some(dialled_with);
             live.features.clone_from(&welcome.features);
             if has_feature(&live.features, WIDE) {
                 live.mux.set_wide_windows();
@@ -364,6 +368,7 @@ mod tests {
                 since,
                 local: None,
                 key_exchange: None,
+                dialled_with: None,
                 features: vec![],
                 span: Span::none(),
             },

@@ -7,6 +7,7 @@ use super::local::ServiceSpec;
 use super::meter::Meter;
 use super::state::AgentState;
 use crate::name::{Alias, DeviceId, RegisteredId};
+use crate::net::dial::DialRoute;
 use crate::proto::control::{Admits, GrantOutcome, Kept, PublicUrl, Text, Vitae};
 
 /// What an agent lets others see.
@@ -26,6 +27,8 @@ pub struct AgentView {
     pub fronts: KnownFronts,
     /// The key exchange of the present session, and whether it is post-quantum.
     pub key_exchange: Option<KeyExchange>,
+    /// What the present session was dialled with, which a change of either leaves as it is.
+    pub dialled_with: Option<DialledWith>,
     /// Who opens TLS connections on the way, when the last attempt came to nothing because of that.
     pub inspected_by: Option<String>,
 }
@@ -37,6 +40,14 @@ pub struct KeyExchange {
     pub name: String,
     /// True when a future quantum computer cannot undo it.
     pub post_quantum: bool,
+}
+
+/// What a session begins with, and keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialledWith {
+    pub route: DialRoute,
+    /// As the hello said them.
+    pub vitae: Vitae,
 }
 
 /// What the server said of itself.

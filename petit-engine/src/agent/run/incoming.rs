@@ -116,7 +116,7 @@ impl Runner {
                 self.takeover = true;
                 self.early_ends = 0;
                 self.set_fronts(KnownFronts::at_welcome(&welcome));
-                let key_exchange = live.key_exchange.clone();
+                let (key_exchange, dialled_with) = (live.key_exchange.clone(), live.dialled_with.clone());
                 self.mux.send_replace(Some(live.mux.clone()));
                 self.telling = Telling::to(&live.features);
                 self.forget_policies();
@@ -126,7 +126,7 @@ impl Runner {
                 self.view.send_modify(|view| {
                     view.device = Some(welcome.device);
                     view.server = Some(ServerView { software: welcome.software, vitae: welcome.vitae });
-                    view.key_exchange = key_exchange;
+                    (view.key_exchange, view.dialled_with) = (key_exchange, dialled_with);
                     view.inspected_by = None;
                 });
                 self.on_grants(welcome.services, welcome.kept);
