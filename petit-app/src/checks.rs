@@ -90,7 +90,7 @@ fn fault(texts: &Texts, fault: &Fault) -> Words {
         | Fault::Clock { .. }
         | Fault::Connection(_)
         | Fault::NoService { .. }
-        | Fault::Refused(_) => words,
+        | Fault::Broken(_) => words,
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
             ),
             (
                 Subject::AtServer("shop".parse().unwrap()),
-                Fault::Refused(BrokenAt::Server(petit_engine::proto::control::GrantRefusal::TooMany)),
+                Fault::Broken(BrokenAt::Server(petit_engine::proto::control::GrantRefusal::TooMany)),
             ),
             (
                 public(),

@@ -200,8 +200,8 @@ pub enum Fault {
         /// Whose certificate it showed, when that is the trouble.
         certificate: Option<Certificate>,
     },
-    /// The server does not register a service.
-    Refused(BrokenAt),
+    /// The way to a service ends at the server, or between it and this computer.
+    Broken(BrokenAt),
     /// Visitors do not get in by the public address.
     PublicAddress {
         /// The address.

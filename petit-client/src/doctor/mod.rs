@@ -300,25 +300,41 @@ async fn check_services(
     }
     let first = registration.map_or_else(ServiceName::first, |known| known.service.clone());
     for spec in config.specs(&first) {
-        checks.push(check_service(&spec).await);
-        if let Some(status) = statuses.iter().find(|status| status.name == spec.name) {
-            checks.extend(check_at_server(status));
-        }
+        let own = check_service(&spec).await;
+        let status = statuses.iter().find(|status| status.name == spec.name);
+        let at_server = status.and_then(|status| check_at_server(status, &own.found));
+        checks.push(own);
+        checks.extend(at_server);
     }
 }
 
-/// What the server says of a service: whether it has it, and how its public address is.
-fn check_at_server(status: &ServiceStatus) -> Option<Finding> {
-    let name = || status.name.clone();
-    if let Some(at @ BrokenAt::Server(_)) = status.broken.as_ref().map(|broken| broken.at) {
-        return Some(bad(Subject::AtServer(name()), Fault::Refused(at)));
+/// What the running client says of a service: where the way to it ends, and how its public address is. `own`: what the
+/// doctor has found of the service itself.
+fn check_at_server(status: &ServiceStatus, own: &Found) -> Option<Finding> {
+    let at_server = Subject::AtServer(status.name.clone());
+    let public = Subject::PublicAddress(status.name.clone());
+    match status.broken.as_ref().map(|broken| broken.at) {
+        Some(at @ (BrokenAt::Server(_) | BrokenAt::Client | BrokenAt::Tunnel)) => {
+            return Some(bad(at_server, Fault::Broken(at)));
+        }
+        Some(BrokenAt::Front(cause)) => {
+            let url = status.url.clone().unwrap_or_default();
+            return Some(bad(public, Fault::PublicAddress { url, cause }));
+        }
+        // It takes connections, and gives visitors no answer.
+        Some(BrokenAt::Service(cause)) if own.result() == CheckResult::Good => {
+            let target = status.target.clone();
+            return Some(bad(at_server, Fault::Service { target, cause, certificate: None }));
+        }
+        // Said of the service, of the connection and of the registration.
+        Some(BrokenAt::Service(_) | BrokenAt::Connection(_) | BrokenAt::Registration) | None => {}
     }
-    let (of, url) = (Subject::PublicAddress(name()), status.url.clone()?);
+    let url = status.url.clone()?;
     match status.front.state {
         FrontState::Checking => None,
-        FrontState::Passed => Some(good(of, Fact::PublicAddress { url })),
-        FrontState::Failed(cause) => Some(bad(of, Fault::PublicAddress { url, cause })),
-        FrontState::Untried(why) => Some(Finding { of, found: Found::Untried { why, url } }),
+        FrontState::Passed => Some(good(public, Fact::PublicAddress { url })),
+        FrontState::Failed(cause) => Some(bad(public, Fault::PublicAddress { url, cause })),
+        FrontState::Untried(why) => Some(Finding { of: public, found: Found::Untried { why, url } }),
     }
 }
 
@@ -339,4 +355,70 @@ async fn check_service(spec: &ServiceSpec) -> Finding {
         poses: shown.poses,
     });
     bad(of, Fault::Service { target, cause, certificate })
+}
+
+#[cfg(test)]
+mod tests {
+    use petit_engine::cause::{Cause, FrontCause};
+    use petit_engine::proto::control::{GrantRefusal, ServiceKind};
+
+    use super::*;
+    use crate::status::{Broken, FrontStatus, Light};
+
+    /// A service whose public front was passed, and that is broken all the same.
+    fn status(at: BrokenAt) -> ServiceStatus {
+        ServiceStatus {
+            name: "db".parse().unwrap(),
+            kind: ServiceKind::Tcp,
+            target: "localhost:5432".parse().unwrap(),
+            id: None,
+            url: Some("tcp://petit.example.com:20001".to_owned()),
+            aliases: Vec::new(),
+            admits: None,
+            light: Light::Red,
+            broken: Some(Broken { at, since: None }),
+            front: FrontStatus { state: FrontState::Passed, since: None },
+            alias_fronts: Vec::new(),
+            hops: Vec::new(),
+            proved: None,
+            probe: None,
+            visits: 0,
+            active: 0,
+            to_service_bytes: 0,
+            from_service_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn what_the_status_calls_broken_is_not_called_well() {
+        let target = || "localhost:5432".parse().unwrap();
+        let accepts = Found::Good(Fact::Accepts { target: target(), took: Duration::ZERO });
+        for at in [
+            BrokenAt::Front(FrontCause::Listener),
+            BrokenAt::Tunnel,
+            BrokenAt::Client,
+            BrokenAt::Server(GrantRefusal::NoPort),
+            BrokenAt::Service(ServiceCause::NoAnswer),
+        ] {
+            let found = check_at_server(&status(at), &accepts).unwrap();
+            assert_eq!(found.found.result(), CheckResult::Bad, "{at:?}");
+            let said = words::check(&Texts::of("en"), &found).detail;
+            let what = crate::messages::broken(at, "localhost:5432").what(&Texts::of("en"));
+            assert!(said.ends_with(&what), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_elsewhere_is_not_said_twice() {
+        let fault = Fault::Service {
+            target: "localhost:5432".parse().unwrap(),
+            cause: ServiceCause::Refused,
+            certificate: None,
+        };
+        let at = BrokenAt::Service(ServiceCause::Refused);
+        let found = check_at_server(&status(at), &Found::Bad(fault)).unwrap();
+        assert!(matches!(found.found, Found::Good(Fact::PublicAddress { .. })), "{found:?}");
+        let lost = ServiceStatus { url: None, ..status(BrokenAt::Connection(Cause::Lost)) };
+        assert!(check_at_server(&lost, &Found::Skipped).is_none());
+    }
 }

@@ -121,7 +121,7 @@ impl Fault {
                 Message::new("doctor.no_service").value("command", &command)
             }
             Self::Service { target, cause, .. } => messages::service(*cause, target),
-            Self::Refused(at) => messages::broken(*at, ""),
+            Self::Broken(at) => messages::broken(*at, ""),
             Self::PublicAddress { cause, .. } => messages::broken(BrokenAt::Front(*cause), ""),
         }
     }
@@ -155,6 +155,6 @@ fn fault(texts: &Texts, fault: &Fault) -> Advice {
         | Fault::Clock { .. }
         | Fault::NotRunning
         | Fault::NoService { .. }
-        | Fault::Refused(_) => Advice { what, todo },
+        | Fault::Broken(_) => Advice { what, todo },
     }
 }
