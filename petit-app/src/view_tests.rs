@@ -346,3 +346,20 @@ fn the_window_says_who_can_come_in_as_the_server_says_and_nothing_where_it_says_
         }
     }
 }
+
+#[test]
+fn a_port_that_the_vendor_has_not_opened_is_said_in_window_and_tray() {
+    let shut = ServiceStatus { admits: Some(Admits::Nobody), ..broken(service("db"), BrokenAt::Shut) };
+    let status = online(vec![shut]);
+    for (lang, what, admits) in [
+        ("en", "our vendor has not opened it yet", "Who can come in: nobody yet"),
+        ("de", "Ihr Anbieter hat den Zugang noch nicht geöffnet", "Zugang hat noch niemand"),
+    ] {
+        let texts = Texts::of(lang);
+        let view = view(facts(&texts, Some(&status)));
+        assert!(view.services[0].words.what.contains(what), "{:?}", view.services[0].words);
+        assert!(!view.services[0].words.todo.is_empty());
+        assert_eq!(view.services[0].admits.as_deref(), Some(admits));
+        assert!(view.headline.detail.contains(what), "{}", view.headline.detail);
+    }
+}

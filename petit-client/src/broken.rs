@@ -21,6 +21,8 @@ pub enum BrokenAt {
     Registration,
     /// The server's public side.
     Front(FrontCause),
+    /// The server lets nobody in: its operator has not opened the service's port.
+    Shut,
     /// The connection to the server.
     Connection(Cause),
     /// The server did not register the service.

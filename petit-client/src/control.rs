@@ -152,6 +152,7 @@ impl<L: Lifecycle> Control<L> {
                     public: service.front.state,
                     url: service.url,
                     target: Some(service.target),
+                    admits: service.admits,
                 },
             };
             pings.push(Ping { service: service.name, outcome });

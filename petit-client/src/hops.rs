@@ -79,6 +79,11 @@ pub fn hops(facts: Facts) -> Vec<Hop> {
 
 /// What lies before the server's own front.
 fn outer(facts: Facts, hop: HopName) -> HopState {
+    if facts.broken == Some(BrokenAt::Shut) {
+        // The host's name is that of every raw TCP service.
+        let is_found = hop == HopName::Name && facts.front == FrontState::Passed;
+        return if is_found { HopState::Works } else { shut(hop) };
+    }
     match facts.front {
         FrontState::Passed => HopState::Works,
         FrontState::Failed(FrontCause::Listener) if hop != HopName::Server => HopState::Unknown,
@@ -87,6 +92,11 @@ fn outer(facts: Facts, hop: HopName) -> HopState {
         FrontState::Untried(_) if facts.is_proved && hop == HopName::Server => HopState::Works,
         FrontState::Untried(_) | FrontState::Checking => HopState::Unknown,
     }
+}
+
+/// What lies before a port that is not listened on.
+fn shut(hop: HopName) -> HopState {
+    if hop == HopName::Port { HopState::Broken } else { HopState::Unknown }
 }
 
 /// What lies behind it.
@@ -101,8 +111,10 @@ fn inner(facts: Facts, hop: HopName) -> HopState {
         }
         Some(BrokenAt::Server(_) | BrokenAt::Client) => relative(hop, HopName::Client),
         Some(BrokenAt::Service(_)) => relative(hop, HopName::Service),
-        Some(BrokenAt::Front(_)) | None if facts.is_proved || hop == HopName::Tunnel => HopState::Works,
-        Some(BrokenAt::Front(_)) | None => HopState::Unknown,
+        Some(BrokenAt::Front(_) | BrokenAt::Shut) | None if facts.is_proved || hop == HopName::Tunnel => {
+            HopState::Works
+        }
+        Some(BrokenAt::Front(_) | BrokenAt::Shut) | None => HopState::Unknown,
     }
 }
 
@@ -171,6 +183,9 @@ mod tests {
                 "{cause:?}"
             );
         }
+        let shut = Facts { is_https: false, broken: Some(BrokenAt::Shut), is_proved: false, ..GOOD };
+        assert_eq!(letters(shut), "wb?w??");
+        assert_eq!(letters(Facts { front: FrontState::Checking, ..shut }), "?b?w??");
         let service = Some(BrokenAt::Service(ServiceCause::Refused));
         assert_eq!(letters(Facts { broken: service, is_proved: false, ..GOOD }), "wwwwwwb");
         let front = FrontState::Failed(FrontCause::NoTls);

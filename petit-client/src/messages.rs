@@ -137,6 +137,7 @@ pub fn broken(at: BrokenAt, target: &(impl Display + ?Sized)) -> Message {
         BrokenAt::Front(cause) => Message::new(format!("front.{}", name(cause))),
         BrokenAt::Connection(cause) => self::cause(cause),
         BrokenAt::Server(refusal) => Message::new(format!("service.{}", name(refusal))),
+        BrokenAt::Shut => Message::new("service.shut"),
         BrokenAt::Client => Message::new("service.client"),
         BrokenAt::Tunnel => Message::new("service.tunnel"),
         BrokenAt::Service(cause) => service(cause, target),

@@ -380,6 +380,10 @@ fn light(view: &ServiceView, front: KnownFront, state: AgentState, now: &Now) ->
     if let (Health::Down(cause), since) = view.meter.health() {
         return red(BrokenAt::Service(cause), since);
     }
+    // Nobody listens there, so that whoever tries it finds no other reason.
+    if view.admits == Some(Admits::Nobody) {
+        return red(BrokenAt::Shut, None);
+    }
     if let FrontState::Failed(cause) = front.state {
         return red(BrokenAt::Front(cause), front.since);
     }
@@ -493,6 +497,31 @@ mod tests {
         meter.set_health(Health::Down(ServiceCause::Refused), start);
         assert_eq!(at(online, &view(&meter)), Some(BrokenAt::Service(ServiceCause::Refused)));
         assert_eq!(at(AgentState::Idle, &view(&meter)), None);
+    }
+
+    #[test]
+    fn a_port_that_the_vendor_has_not_opened_is_named_as_that_and_not_by_what_follows_from_it() {
+        let meter = Arc::<Meter>::default();
+        let start = Instant::now();
+        let online = AgentState::Online { since: start };
+        let now = after(start, 10);
+        let shut = ServiceView { admits: Some(Admits::Nobody), ..view(&meter) };
+        meter.record_success(Success { at: start, by: SuccessBy::Visitor });
+        let found = |view: &ServiceView, state| light(view, PASSED, state, &now);
+        let broken = Broken { at: BrokenAt::Shut, since: None };
+        assert_eq!(found(&shut, online), (Light::Red, Some(broken.clone())), "at once, before any probe");
+        meter.record_failure(Hop::Front, start);
+        assert_eq!(found(&shut, online).1, Some(broken.clone()));
+        let failed = KnownFront { state: FrontState::Failed(FrontCause::ConnectionRefused), since: None };
+        assert_eq!(light(&shut, failed, online, &now).1, Some(broken));
+        let hops = service(&shut, &KnownFronts::default(), online, &now).hops;
+        let of = |name| hops.iter().find(|hop| hop.hop == name).unwrap().state;
+        assert_eq!(of(hops::HopName::Port), hops::HopState::Broken);
+        // What its owner can mend comes first, and it is nobody's fault that it is switched off.
+        meter.set_health(Health::Down(ServiceCause::Refused), start);
+        let down = found(&shut, online).1.map(|broken| broken.at);
+        assert_eq!(down, Some(BrokenAt::Service(ServiceCause::Refused)));
+        assert_eq!(found(&shut, AgentState::Idle), (Light::Off, None));
     }
 
     #[test]

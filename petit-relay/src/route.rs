@@ -68,6 +68,7 @@ impl Route {
     /// Whom its policy lets in, for those who serve it.
     pub fn admits(&self) -> Admits {
         match &self.policy {
+            Some(policy) if self.kind == ServiceKind::Tcp && policy.shuts_tcp() => Admits::Nobody,
             Some(policy) if policy.admits_only_chosen() => Admits::Chosen,
             Some(_) | None => Admits::Anyone,
         }

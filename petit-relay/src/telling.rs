@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Names;
 use super::last_grants::LastGrants;
-use super::session::{Served, Session};
+use super::session::{PoliciesTold, Served, Session};
 
 /// Bytes that a service's aliases take in a message; see [`limits::MAX_ALIASES_BYTES`].
 pub fn aliases_bytes<'a>(aliases: impl IntoIterator<Item = &'a Alias>) -> usize {
@@ -94,13 +94,13 @@ impl Session {
 
     /// Tells the agent who can come to its services, where it does not know.
     pub(super) fn tell_policies(&self, names: &(impl Names + ?Sized)) {
-        if !self.knows_policies {
+        if self.policies_told == PoliciesTold::None {
             return;
         }
         // Under the lock, so that what was found later is also said later.
         let _in_turn = self.last_grants();
         let report = |(id, served): (&RegisteredId, &Arc<Served>)| {
-            let admits = names.service(id)?.admits();
+            let admits = self.policies_told.said(names.service(id)?.admits())?;
             let service = served.number;
             served.set_admits_told(admits).then_some(PolicyReport { service, admits })
         };

@@ -75,6 +75,45 @@ async fn a_client_is_told_who_can_come_in_and_of_every_change_within_a_second() 
     until(&client, [Admits::Chosen, Admits::Anyone]).await;
 }
 
+/// A key is carried by HTTP alone, so the port of a raw TCP service whose policy asks for one is shut.
+#[tokio::test]
+async fn a_client_is_told_that_its_port_is_shut_and_every_command_says_so() {
+    let bed = Bed::start().await;
+    let echo = Service::tcp_echo("db").await;
+    let client = Program::client();
+    client.run(["service", "add", "db", &echo.address().to_string(), "--tcp"]).await.ok();
+    let invite = bed.invite().await.to_link();
+    client.run_with(["register", "--key-store", "file"], invite.expose_secret()).await.ok();
+    let _running = client.up().await;
+    client.until("a port that is open", |status| status["services"][0]["light"] == "green").await;
+    assert!(client.run(["doctor"]).await.ok().out.contains("All is well"));
+
+    bed.server.directory.create_key("billing".parse().unwrap(), Actor::Operator).await.unwrap();
+    let keys = Edit::To(vec!["billing".parse().unwrap()]);
+    set(&bed, PolicyEdit { keys, ..edit("keyed", &["default-tcp"]) }).await;
+    let shut = |status: &serde_json::Value| {
+        status["services"][0]["admits"] == "nobody" && status["services"][0]["broken"]["at"] == "shut"
+    };
+    let within = tokio::time::timeout(SECOND, client.until("a port that is shut", shut));
+    assert!(within.await.is_ok(), "it was not said within a second");
+    for (lang, reason, todo) in [
+        ("en", "your vendor has not opened it yet", "ask the vendor to open it"),
+        ("de", "Ihr Anbieter hat den Zugang noch nicht geöffnet", "bitten Sie den Anbieter darum"),
+    ] {
+        let status = client.run(["--lang", lang, "status"]).await.ok().out;
+        assert!(status.contains(reason) && status.contains(todo), "{status}");
+        let ping = client.run(["--lang", lang, "ping"]).await;
+        assert!(ping.exit == 1 && ping.out.contains(reason), "{ping:?}");
+        let doctor = client.run(["--lang", lang, "doctor"]).await;
+        assert!(doctor.exit == 1 && doctor.out.contains(reason) && doctor.out.contains(todo), "{doctor:?}");
+        let check = client.run(["--lang", lang, "check"]).await;
+        assert!(check.exit == 1 && check.out.contains(reason), "{check:?}");
+    }
+
+    remove(&bed, "keyed").await;
+    client.until("a port that is open again", |status| status["services"][0]["light"] == "green").await;
+}
+
 #[tokio::test]
 async fn limits_let_in_whoever_knows_the_address() {
     let bed = Bed::start().await;

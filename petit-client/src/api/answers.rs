@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use petit_engine::name::{ServerAddr, ServiceName};
-use petit_engine::proto::control::{FrontState, GrantRefusal, Kept, ProbeResult};
+use petit_engine::proto::control::{Admits, FrontState, GrantRefusal, Kept, ProbeResult};
 use petit_host::logs::Level;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,9 @@ pub enum PingOutcome {
         /// Where it is; `None` from an older client.
         #[serde(default)]
         target: Option<ServerAddr>,
+        /// Who can come in, as its server says.
+        #[serde(default)]
+        admits: Option<Admits>,
     },
 }
 

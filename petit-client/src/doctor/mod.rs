@@ -321,6 +321,7 @@ fn check_at_server(status: &ServiceStatus, own: &Found) -> Option<Finding> {
             let url = status.url.clone().unwrap_or_default();
             return Some(bad(public, Fault::PublicAddress { url, cause }));
         }
+        Some(BrokenAt::Shut) => return Some(bad(public, Fault::Broken(BrokenAt::Shut))),
         // It takes connections, and gives visitors no answer.
         Some(BrokenAt::Service(cause)) if own.result() == CheckResult::Good => {
             let target = status.target.clone();
@@ -395,6 +396,7 @@ mod tests {
         let accepts = Found::Good(Fact::Accepts { target: target(), took: Duration::ZERO });
         for at in [
             BrokenAt::Front(FrontCause::Listener),
+            BrokenAt::Shut,
             BrokenAt::Tunnel,
             BrokenAt::Client,
             BrokenAt::Server(GrantRefusal::NoPort),

@@ -12,7 +12,9 @@ use petit_engine::cause::Health;
 use petit_engine::limits;
 use petit_engine::mux::{Mux, Stats};
 use petit_engine::name::{DeviceId, RegisteredId};
-use petit_engine::proto::control::{BUSY_PORT, FRONTS, Hello, MOVE, POLICY, Text, Vitae, has_feature};
+use petit_engine::proto::control::{
+    Admits, BUSY_PORT, FRONTS, Hello, MOVE, POLICY, SHUT_PORT, Text, Vitae, has_feature,
+};
 use petit_engine::proto::control::{FromRelay, GrantRefusal, Message, Refusal};
 use petit_engine::secret::PublicKey;
 use tokio::sync::{Notify, Semaphore};
@@ -35,8 +37,8 @@ pub(crate) struct Session {
     pub(super) moves: bool,
     /// It understands [`GrantRefusal::PortBusy`].
     knows_busy_ports: bool,
-    /// It understands [`FromRelay::Policies`].
-    pub(super) knows_policies: bool,
+    /// What it understands of [`FromRelay::Policies`].
+    pub(super) policies_told: PoliciesTold,
     pub(super) mux: Mux,
     /// Where it lives.
     pub(super) shard: usize,
@@ -86,6 +88,37 @@ pub struct SessionView {
     pub services: Vec<ServedView>,
 }
 
+/// What an agent understands of who can come to its services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PoliciesTold {
+    /// Nothing.
+    None,
+    /// Whether it is anyone, or whom the operator has chosen.
+    AnyoneOrChosen,
+    /// Also that it is nobody.
+    All,
+}
+
+impl PoliciesTold {
+    fn to(features: &[Text<32>]) -> Self {
+        match (has_feature(features, POLICY), has_feature(features, SHUT_PORT)) {
+            (false, _) => Self::None,
+            (true, false) => Self::AnyoneOrChosen,
+            (true, true) => Self::All,
+        }
+    }
+
+    /// What an agent is told of who can come to a service; `None`: nothing.
+    pub(super) fn said(self, admits: Admits) -> Option<Admits> {
+        match (self, admits) {
+            (Self::None, _) => None,
+            // Of whom the operator has chosen there is none.
+            (Self::AnyoneOrChosen, Admits::Nobody) => Some(Admits::Chosen),
+            (Self::AnyoneOrChosen | Self::All, admits) => Some(admits),
+        }
+    }
+}
+
 impl Session {
     pub(super) fn new(device: DeviceId, key: PublicKey, mux: Mux, at: SessionPlace, hello: &Hello) -> Self {
         Self {
@@ -94,7 +127,7 @@ impl Session {
             instance: hello.instance.clone(),
             moves: has_feature(&hello.features, MOVE),
             knows_busy_ports: has_feature(&hello.features, BUSY_PORT),
-            knows_policies: has_feature(&hello.features, POLICY),
+            policies_told: PoliciesTold::to(&hello.features),
             mux,
             shard: at.shard,
             pool: StreamPool::default(),

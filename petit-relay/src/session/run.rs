@@ -13,7 +13,7 @@ use petit_engine::name::DeviceId;
 use petit_engine::net::tls;
 use petit_engine::net::wire::Wire;
 use petit_engine::proto::control::{
-    BUSY_PORT, FRONTS, HEALTHS, MOVE, POLICY, PROTOCOL, PublicUrl, Refusal, ServiceKind, Text, Welcome,
+    BUSY_PORT, FRONTS, HEALTHS, MOVE, POLICY, PROTOCOL, PublicUrl, SHUT_PORT, Refusal, ServiceKind, Text, Welcome,
 };
 use petit_engine::proto::control::{FromAgent, FromRelay, Grant, GrantOutcome, Hello, Kept, Message, Offer};
 use petit_engine::proto::control::{ServiceHealth, WIDE, has_feature};
@@ -189,7 +189,7 @@ async fn serve(
     session.set_last_grants(&services, &kept);
     session.welcome(Welcome {
         protocol: PROTOCOL,
-        features: [MOVE, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY]
+        features: [MOVE, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT]
             .into_iter()
             .filter(|feature| has_feature(&hello.features, feature))
             .map(Text::lossy)

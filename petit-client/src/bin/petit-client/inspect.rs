@@ -13,7 +13,7 @@ use petit_client::status::{BrokenAt, Connection, Light, ServiceStatus, Status};
 use petit_client::texts::Texts;
 use petit_engine::cause::FrontUntried;
 use petit_engine::name::ServiceName;
-use petit_engine::proto::control::{FrontState, Kept, ServiceKind};
+use petit_engine::proto::control::{Admits, FrontState, Hop as WireHop, Kept, ServiceKind};
 use petit_host::cli::{self, Failure};
 use petit_host::colour::coloured;
 use petit_host::exit::ExitCode;
@@ -287,19 +287,24 @@ pub(crate) async fn ping(context: &Context, service: Option<&ServiceName>) -> Re
 /// What the probe of a service came to, and whether it came through.
 fn ping_text(texts: &Texts, Ping { service, outcome }: &Ping) -> (String, bool) {
     let mut text = format!("{service}\n");
-    let (result, public, url, target) = match outcome {
-        PingOutcome::Probed { result, public, url, target } => (result, public, url, target),
+    let (result, public, url, target, admits) = match outcome {
+        PingOutcome::Probed { result, public, url, target, admits } => (result, public, url, target, admits),
         PingOutcome::Refused { refused } => {
             let Advice { what, todo } = messages::broken(BrokenAt::Server(*refused), "").advice(texts);
             text.push_str(&format!("  ✘ {what}\n    {todo}\n"));
             return (text, false);
         }
     };
-    let broken = result.broken.map(BrokenAt::from);
+    let broken = result.broken.map(|hop| match (hop, admits) {
+        (WireHop::Front, Some(Admits::Nobody)) => BrokenAt::Shut,
+        (hop, _) => hop.into(),
+    });
     let place = target.as_ref().map_or_else(|| service.to_string(), ToString::to_string);
     let what = |at: BrokenAt| messages::broken(at, &place).what(texts);
-    let public_front = texts.get("cli.ping.public");
     let width = ping_width(texts);
+    let mut line = |mark: &str, name: &str, said: String| {
+        text.push_str(&format!("  {mark} {:<width$}{said}\n", texts.get(name)));
+    };
     let (front, told) = match *public {
         FrontState::Passed => ("cli.ping.public", None),
         FrontState::Failed(cause) => ("cli.ping.own", Some(("✘", what(BrokenAt::Front(cause))))),
@@ -309,18 +314,17 @@ fn ping_text(texts: &Texts, Ping { service, outcome }: &Ping) -> (String, bool) 
         FrontState::Checking => ("cli.ping.own", Some(("…", texts.get("cli.state.checking")))),
     };
     if let Some((mark, told)) = told {
-        text.push_str(&format!("  {mark} {public_front:<width$}{told}\n"));
+        line(mark, "cli.ping.public", told);
     }
     for (name, took) in [
         (front, result.front_us),
         ("cli.ping.tunnel", result.tunnel_us),
         ("cli.ping.service", result.service_us),
     ] {
-        let name = texts.get(name);
         match took {
-            Some(us) => text.push_str(&format!("  ✔ {name:<width$}{:>10}\n", millis(us))),
+            Some(us) => line("✔", name, millis(us)),
             None => {
-                text.push_str(&format!("  ✘ {name:<width$}{}\n", broken.map(what).unwrap_or_default()));
+                line("✘", name, broken.map(what).unwrap_or_default());
                 break;
             }
         }
@@ -370,7 +374,7 @@ fn all_good(checks: &[Check]) -> bool {
 mod tests {
     use petit_client::texts::LANGUAGES;
     use petit_engine::cause::{FrontCause, ServiceCause};
-    use petit_engine::proto::control::{Hop as WireHop, ProbeResult};
+    use petit_engine::proto::control::ProbeResult;
 
     use super::*;
 
@@ -378,14 +382,14 @@ mod tests {
     fn what_a_ping_says_stands_in_one_column_in_every_language() {
         let result = ProbeResult {
             front_us: Some(1),
-            tunnel_us: Some(2),
-            service_us: Some(3),
+            tunnel_us: Some(2_345_678),
+            broken: Some(WireHop::Service(ServiceCause::Refused)),
             ..ProbeResult::default()
         };
         let public = FrontState::Failed(FrontCause::CertificateExpired);
         let ping = Ping {
             service: "web".parse().unwrap(),
-            outcome: PingOutcome::Probed { result, public, url: None, target: None },
+            outcome: PingOutcome::Probed { result, public, url: None, target: None, admits: None },
         };
         for lang in LANGUAGES {
             let texts = Texts::of(lang);
@@ -397,12 +401,27 @@ mod tests {
                 let behind = line.split_once(&name).unwrap().1;
                 assert!(behind.starts_with("  "), "{lang}: {line}");
                 let padding = behind.len() - behind.trim_start().len();
-                let column = match line.ends_with(" ms") {
-                    true => line.chars().count() - 10,
-                    false => 4 + name.chars().count() + padding,
-                };
+                let column = 4 + name.chars().count() + padding;
                 assert_eq!(column, 4 + ping_width(&texts), "{lang}: {line}");
             }
+        }
+    }
+
+    #[test]
+    fn a_ping_of_a_port_that_the_vendor_has_not_opened_says_so() {
+        let result = ProbeResult { broken: Some(WireHop::Front), ..ProbeResult::default() };
+        let ping = |admits| Ping {
+            service: "db".parse().unwrap(),
+            outcome: PingOutcome::Probed { result, public: FrontState::Passed, url: None, target: None, admits },
+        };
+        for (lang, said) in [
+            ("en", "your vendor has not opened it yet"),
+            ("de", "Ihr Anbieter hat den Zugang noch nicht geöffnet"),
+        ] {
+            let (text, is_good) = ping_text(&Texts::of(lang), &ping(Some(Admits::Nobody)));
+            assert!(!is_good && text.contains(said), "{text}");
+            let (text, is_good) = ping_text(&Texts::of(lang), &ping(Some(Admits::Chosen)));
+            assert!(!is_good && !text.contains(said), "{text}");
         }
     }
 
@@ -413,7 +432,7 @@ mod tests {
         let target = Some("localhost:3000".parse().unwrap());
         let ping = Ping {
             service: "web".parse().unwrap(),
-            outcome: PingOutcome::Probed { result, public: FrontState::Passed, url: None, target },
+            outcome: PingOutcome::Probed { result, public: FrontState::Passed, url: None, target, admits: None },
         };
         let (text, is_good) = ping_text(&Texts::of("en"), &ping);
         assert!(!is_good && text.contains("nothing listens at localhost:3000"), "{text}");

@@ -9,6 +9,9 @@ use crate::limits;
 /// The feature of an agent that understands [`super::FromRelay::Policies`].
 pub const POLICY: &str = "policy";
 
+/// The feature of an agent that understands [`Admits::Nobody`].
+pub const SHUT_PORT: &str = "shut_port";
+
 /// Who can come to a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +29,9 @@ pub enum Admits {
     Anyone,
     /// Those alone who show a key, or come from an address, that the operator has chosen.
     Chosen,
+    /// Nobody: the policy asks for what raw TCP cannot carry, so the service's port is not listened on. Only in a session
+    /// with the feature [`SHUT_PORT`].
+    Nobody,
 }
 
 /// No more than there can be services.

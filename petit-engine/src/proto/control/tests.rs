@@ -145,12 +145,12 @@ fn messages_have_the_documented_form() {
     );
     assert_eq!(FromRelay::decode(&bytes), Ok(fronts));
     let report = |service, admits| PolicyReport { service, admits };
-    let policies =
-        FromRelay::Policies { services: vec![report(1, Admits::Anyone), report(2, Admits::Chosen)] };
+    let services = vec![report(1, Admits::Anyone), report(2, Admits::Chosen), report(3, Admits::Nobody)];
+    let policies = FromRelay::Policies { services };
     let bytes = policies.encode().unwrap();
     assert_eq!(
         String::from_utf8(bytes.clone()).unwrap(),
-        r#"{"type":"policies","services":[{"service":1,"admits":"anyone"},{"service":2,"admits":"chosen"}]}"#
+        r#"{"type":"policies","services":[{"service":1,"admits":"anyone"},{"service":2,"admits":"chosen"},{"service":3,"admits":"nobody"}]}"#
     );
     assert_eq!(FromRelay::decode(&bytes), Ok(policies));
     let probed = FromRelay::Probed {
