@@ -70,7 +70,8 @@ pub(crate) fn reaches(texts: &Texts, vendor: &str, targets: &[&str], admits: Opt
     let key = match admits {
         Some(Admits::Chosen) => "state.online.detail",
         Some(Admits::Anyone) => "state.online.detail.open",
-        None => "state.online.detail.unsaid",
+        // Of a service that lets nobody in, its own reason is said.
+        Some(Admits::Nobody) | None => "state.online.detail.unsaid",
     };
     let count = targets.len().to_string();
     let service = targets.first().copied().unwrap_or_default();

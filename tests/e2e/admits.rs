@@ -57,7 +57,7 @@ async fn a_client_is_told_who_can_come_in_and_of_every_change_within_a_second() 
     directory.create_key("billing".parse().unwrap(), Actor::Operator).await.unwrap();
     let keys = Edit::To(vec!["billing".parse().unwrap()]);
     set(&bed, PolicyEdit { keys, ..edit("cloud", &["default"]) }).await;
-    until(&client, [Admits::Chosen, Admits::Chosen]).await;
+    until(&client, [Admits::Chosen, Admits::Nobody]).await;
     let count_only = Some(Enforcement::CountOnly);
     set(&bed, PolicyEdit { enforcement: count_only, ..PolicyEdit::of("cloud".parse().unwrap()) }).await;
     until(&client, [Admits::Anyone, Admits::Anyone]).await;

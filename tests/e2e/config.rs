@@ -220,8 +220,14 @@ async fn whoever_names_a_file_in_the_environment_that_is_not_there_is_told_so() 
         for verb in verbs {
             let said = program.run([verb]).await;
             let place = format!("there is no config file at {named}");
-            let next = format!("PETIT_CONFIG in the environment says; to make a new one there: {} init", program.name());
-            assert!(said.exit == 1 && said.err.contains(&place) && said.err.contains(&next), "{verb}: {said:?}");
+            let next = format!(
+                "PETIT_CONFIG in the environment says; to make a new one there: {} init",
+                program.name()
+            );
+            assert!(
+                said.exit == 1 && said.err.contains(&place) && said.err.contains(&next),
+                "{verb}: {said:?}"
+            );
         }
         let said = program.run(["config", "path"]).await.ok();
         assert!(said.out.contains(&format!("{named} (given by PETIT_CONFIG)")), "{said:?}");
@@ -326,7 +332,8 @@ async fn what_waits_for_the_next_connection_is_in_force_when_the_server_was_rest
     let _client = client.up().await;
     client.until_green().await;
     let text = std::fs::read_to_string(client.config()).unwrap();
-    let changed = text.replacen("[client]\n", "[client]\nrequire_pq = true\nvitae = { region = \"eu\" }\n", 1);
+    let changed =
+        text.replacen("[client]\n", "[client]\nrequire_pq = true\nvitae = { region = \"eu\" }\n", 1);
     std::fs::write(client.config(), changed).unwrap();
     client.run(["reload"]).await.ok();
     let since = client.status().await["connection"]["since"].clone();

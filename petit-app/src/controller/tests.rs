@@ -410,7 +410,7 @@ async fn preferences_are_in_force_at_once_and_kept() {
 async fn settings_that_do_not_come_online_are_taken_back() {
     let mut test = Test::new();
     let link = test.link(Owner::Ours, Some(ONLINE));
-    std::fs::write(test.folder().config, "[client]\n").unwrap();
+    std::fs::write(&test.folder().config, "[client]\n").unwrap();
     let (app, _notes) = test.start();
     until_kind(&app, StateKind::Online).await;
     let (_, _) = (test.did().await, test.did().await);
@@ -428,18 +428,18 @@ async fn settings_that_do_not_come_online_are_taken_back() {
     let applied = app.apply_settings("[client]\nlog_level = \"debug\"\n").await.unwrap();
     assert!(!applied.done && applied.rolled_back, "{applied:?}");
     let (test, _link) = changed.await.unwrap();
-    assert_eq!(std::fs::read_to_string(test.folder().config).unwrap(), good);
+    assert_eq!(std::fs::read_to_string(&test.folder().config).unwrap(), good);
 
     let applied = app.apply_settings("[client]\nlog_level = 3\n").await.unwrap();
     assert!(!applied.done && !applied.rolled_back);
-    assert_eq!(std::fs::read_to_string(test.folder().config).unwrap(), good);
+    assert_eq!(std::fs::read_to_string(&test.folder().config).unwrap(), good);
 }
 
 #[tokio::test(start_paused = true)]
 async fn services_are_set_and_removed_by_name() {
     let mut test = Test::new();
     let _link = test.link(Owner::Ours, Some(ONLINE));
-    std::fs::write(test.folder().config, "# mine\n[client]\n").unwrap();
+    std::fs::write(&test.folder().config, "# mine\n[client]\n").unwrap();
     let (app, _notes) = test.start();
     until_kind(&app, StateKind::Online).await;
     let (_, _) = (test.did().await, test.did().await);
@@ -450,7 +450,7 @@ async fn services_are_set_and_removed_by_name() {
     };
     app.set_service(None, service("web", "3000")).await.unwrap();
     assert_eq!(test.did().await, "reload");
-    let text = std::fs::read_to_string(test.folder().config).unwrap();
+    let text = std::fs::read_to_string(&test.folder().config).unwrap();
     assert!(text.starts_with("# mine\n") && text.contains("target = \"localhost:3000\""), "{text}");
     let refused = app.set_service(None, service("web", "1")).await.unwrap_err();
     assert_eq!((refused.code.as_str(), refused.field.as_deref()), ("exists", Some("name")));
@@ -468,7 +468,7 @@ async fn services_are_set_and_removed_by_name() {
 async fn a_computer_that_was_registered_is_told_so_when_its_config_file_cannot_be_changed() {
     let mut test = Test::new();
     let _link = test.link(Owner::Ours, Some(ONLINE));
-    std::fs::write(test.folder().config, "[client]\nlog_levle = 1\n").unwrap();
+    std::fs::write(&test.folder().config, "[client]\nlog_levle = 1\n").unwrap();
     let (app, _notes) = test.start();
     until_kind(&app, StateKind::Online).await;
     let invite = petit_engine::invite::Invite {
@@ -481,7 +481,7 @@ async fn a_computer_that_was_registered_is_told_so_when_its_config_file_cannot_b
     };
     let done = app.register(invite.to_link(), KeyStore::File, Existing::Replace).await.unwrap();
     assert_eq!(done.url, "https://abcdefghijklmnop.example.com");
-    let text = std::fs::read_to_string(test.folder().config).unwrap();
+    let text = std::fs::read_to_string(&test.folder().config).unwrap();
     assert!(!text.contains("key_store"), "it was changed: {text}");
 }
 

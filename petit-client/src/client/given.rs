@@ -85,7 +85,7 @@ mod tests {
         }
         assert_eq!(of(TakenBy::Log, &first), None);
         // Of one that was dialled between two commands.
-        let mixed = DialledWith { route: second.route.clone(), vitae: first.vitae.clone() };
+        let mixed = DialledWith { route: second.route, vitae: first.vitae };
         assert_eq!(of(TakenBy::Vitae, &mixed).as_deref(), Some("first"));
         assert_ne!(of(TakenBy::Route, &mixed).as_deref(), Some("first"));
     }

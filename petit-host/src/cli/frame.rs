@@ -30,11 +30,7 @@ pub fn leads_nowhere(place: &Place, program: &str) -> Failure {
 }
 
 /// Runs a command on a runtime of this thread, and says what became of it. `word` stands before a failure.
-pub fn run(
-    json: bool,
-    word: &str,
-    command: impl Future<Output = Result<ExitCode, Failure>>,
-) -> ProcessExit {
+pub fn run(json: bool, word: &str, command: impl Future<Output = Result<ExitCode, Failure>>) -> ProcessExit {
     harden::no_core_dumps();
     let result = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {

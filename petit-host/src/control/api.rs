@@ -1,7 +1,7 @@
 //! Typed requests: each is a struct that says where it goes, what it carries, and which struct answers it.
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::client::{CallError, Client};

@@ -95,9 +95,9 @@ impl Search<'_> {
         table.iter().find_map(|(key, value)| {
             let name = named(key.get_ref());
             match value.get_ref() {
-                DeValue::Table(inner) => self.within(inner, &name).or_else(|| {
-                    self.is_in(value).then(|| Place::Table(name, self.written(value)))
-                }),
+                DeValue::Table(inner) => self
+                    .within(inner, &name)
+                    .or_else(|| self.is_in(value).then(|| Place::Table(name, self.written(value)))),
                 DeValue::Array(list) => {
                     let entry = list.iter().find_map(|entry| match entry.get_ref() {
                         DeValue::Table(inner) => self.within(inner, &name).or_else(|| {
@@ -167,7 +167,10 @@ mod tests {
         assert_eq!(at("2]"), Place::Value("client.list".to_owned()));
         assert_eq!(at("1\n[["), Place::Value("client.vitae.a".to_owned()));
         assert_eq!(at("3"), Place::Value("client.service.port".to_owned()));
-        assert_eq!(at("[[client.service]]\nport"), Place::Entry("client.service".to_owned(), Written::Heading));
+        assert_eq!(
+            at("[[client.service]]\nport"),
+            Place::Entry("client.service".to_owned(), Written::Heading)
+        );
         assert_eq!(at("[client]"), Place::Table("client".to_owned(), Written::Heading));
         assert_eq!(Place::at("x", 0), Place::File);
         let text = "[a]\nb = { c = 1 }\nd = [{ e = 1 }]\nf.g = 1\n";

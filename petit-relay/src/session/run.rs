@@ -13,7 +13,8 @@ use petit_engine::name::DeviceId;
 use petit_engine::net::tls;
 use petit_engine::net::wire::Wire;
 use petit_engine::proto::control::{
-    BUSY_PORT, FRONTS, HEALTHS, MOVE, POLICY, PROTOCOL, PublicUrl, SHUT_PORT, Refusal, ServiceKind, Text, Welcome,
+    BUSY_PORT, FRONTS, HEALTHS, MOVE, POLICY, PROTOCOL, PublicUrl, Refusal, SHUT_PORT, ServiceKind, Text,
+    Welcome,
 };
 use petit_engine::proto::control::{FromAgent, FromRelay, Grant, GrantOutcome, Hello, Kept, Message, Offer};
 use petit_engine::proto::control::{ServiceHealth, WIDE, has_feature};

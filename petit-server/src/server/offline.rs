@@ -257,7 +257,7 @@ impl Made {
         let folders = missing_folders(&folder.logs());
         let had_lock = folder.lock().exists();
         let taken = async {
-            folder.make()?;
+            folder.make().map_err(KeyError::File)?;
             lock(folder).await
         };
         let lock = taken.await.inspect_err(|_| remove_folders(&folders))?;

@@ -412,7 +412,13 @@ mod tests {
         let result = ProbeResult { broken: Some(WireHop::Front), ..ProbeResult::default() };
         let ping = |admits| Ping {
             service: "db".parse().unwrap(),
-            outcome: PingOutcome::Probed { result, public: FrontState::Passed, url: None, target: None, admits },
+            outcome: PingOutcome::Probed {
+                result,
+                public: FrontState::Passed,
+                url: None,
+                target: None,
+                admits,
+            },
         };
         for (lang, said) in [
             ("en", "your vendor has not opened it yet"),
@@ -432,7 +438,13 @@ mod tests {
         let target = Some("localhost:3000".parse().unwrap());
         let ping = Ping {
             service: "web".parse().unwrap(),
-            outcome: PingOutcome::Probed { result, public: FrontState::Passed, url: None, target, admits: None },
+            outcome: PingOutcome::Probed {
+                result,
+                public: FrontState::Passed,
+                url: None,
+                target,
+                admits: None,
+            },
         };
         let (text, is_good) = ping_text(&Texts::of("en"), &ping);
         assert!(!is_good && text.contains("nothing listens at localhost:3000"), "{text}");

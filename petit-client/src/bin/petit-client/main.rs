@@ -37,8 +37,8 @@ use petit_client::texts::{LANGUAGES, Texts};
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
 use petit_engine::proto::control::PROTOCOL;
 use petit_host::cli::{self, Failure};
+use petit_host::config::Place;
 use petit_host::exit::ExitCode;
-use petit_host::files;
 use petit_host::logs::Level;
 use serde_json::json;
 
