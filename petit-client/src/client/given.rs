@@ -1,10 +1,12 @@
 //! Which settings the session that stands goes by: an agent is given new ones while it has a session, or dials one, and
-//! says what that was dialled with. Pure.
+//! says what that was dialled with.
 
 use petit_engine::agent::DialledWith;
 
 use crate::config::Config;
 use crate::config::shown::TakenBy;
+use crate::registration::Registration;
+use crate::{dial_route, enrol};
 
 /// Changes that are remembered while one session lasts; of more, those in between are forgotten.
 const MOST: usize = 16;
@@ -51,6 +53,11 @@ impl Given {
     }
 }
 
+/// What the agent of a registration dials with.
+pub(super) fn dial_with(config: &Config, registration: &Registration) -> DialledWith {
+    DialledWith { route: dial_route::choose(config, &registration.server), vitae: enrol::vitae(config) }
+}
+
 #[cfg(test)]
 mod tests {
     use petit_engine::net::dial::DialRoute;
@@ -58,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    fn dial_with(require_pq: bool, region: &str) -> DialledWith {
+    fn dialled(require_pq: bool, region: &str) -> DialledWith {
         let route = DialRoute { require_pq, ..DialRoute::default() };
         let vitae = std::iter::once((Text::lossy("region"), Text::lossy(region))).collect();
         DialledWith { route, vitae }
@@ -70,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_session_goes_by_what_it_was_dialled_with_however_often_that_was_changed_since() {
-        let (first, second) = (dial_with(false, "eu"), dial_with(true, "us"));
+        let (first, second) = (dialled(false, "eu"), dialled(true, "us"));
         let mut given = Given::default();
         given.push(first.clone(), config("first"), None);
         for number in 0..3 * MOST {
@@ -85,7 +92,7 @@ mod tests {
         }
         assert_eq!(of(TakenBy::Log, &first), None);
         // Of one that was dialled between two commands.
-        let mixed = DialledWith { route: second.route, vitae: first.vitae };
+        let mixed = DialledWith { route: dialled(true, "").route, vitae: dialled(false, "eu").vitae };
         assert_eq!(of(TakenBy::Vitae, &mixed).as_deref(), Some("first"));
         assert_ne!(of(TakenBy::Route, &mixed).as_deref(), Some("first"));
     }
@@ -93,9 +100,9 @@ mod tests {
     #[test]
     fn what_came_before_the_session_that_stands_is_forgotten() {
         let mut given = Given::default();
-        given.push(dial_with(false, "a"), config("a"), None);
-        given.push(dial_with(false, "b"), config("b"), Some(&dial_with(false, "a")));
-        given.push(dial_with(false, "c"), config("c"), Some(&dial_with(false, "b")));
+        given.push(dialled(false, "a"), config("a"), None);
+        given.push(dialled(false, "b"), config("b"), Some(&dialled(false, "a")));
+        given.push(dialled(false, "c"), config("c"), Some(&dialled(false, "b")));
         assert_eq!(given.0.len(), 2);
     }
 }

@@ -20,9 +20,8 @@ use petit_host::lock::Lock;
 use petit_host::logs::LevelHandle;
 use tokio::sync::{Mutex, watch};
 
-use self::given::Given;
+use self::given::{Given, dial_with};
 use self::inner::{ClientShared, Inner};
-use self::settings::dial_with;
 use crate::SOFTWARE;
 use crate::config::{Config, KeyStore};
 use crate::enrol::{self, RegisterError};

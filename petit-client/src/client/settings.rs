@@ -1,6 +1,5 @@
 //! The settings of a running client: read anew, taken over, and shown as they are in force.
 
-use petit_engine::agent::DialledWith;
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::Text;
 use petit_host::cli::chain;
@@ -8,12 +7,12 @@ use petit_host::logs::Level;
 use petit_host::settings::SettingsInForce;
 use petit_host::watch::FileWatch;
 
+use super::given::dial_with;
 use super::inner::Inner;
 use super::{Client, publish};
 use crate::config::shown::{self, TakenBy, Takes};
 use crate::config::{self, Config, ConfigError};
-use crate::registration::{self, Registration};
-use crate::{dial_route, enrol};
+use crate::{dial_route, enrol, registration};
 
 impl Client {
     /// Reads the config file again and puts all of it in force, also where [`Client::log`] has said otherwise since. A
@@ -156,9 +155,4 @@ impl Client {
             tracing::info!(%level, "log level changed");
         }
     }
-}
-
-/// What the agent of a registration dials with.
-pub(super) fn dial_with(config: &Config, registration: &Registration) -> DialledWith {
-    DialledWith { route: dial_route::choose(config, &registration.server), vitae: enrol::vitae(config) }
 }
