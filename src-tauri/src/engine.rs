@@ -13,7 +13,7 @@ use petit_app::{App, Inputs, LoginItem};
 use petit_client::folder::Folder;
 use petit_host::config::Place;
 use petit_host::exit::ExitCode;
-use petit_host::files::{self, FileError};
+use petit_host::files::FileError;
 use petit_host::logs::{self, FileHandle, Level, RotatingFile};
 use petit_host::shutdown::{ProcessSignal, Signals};
 use tokio::sync::mpsc;

@@ -10,7 +10,6 @@ use petit_app::single::{self, First, StartRequest};
 use petit_client::folder::Folder;
 use petit_host::cli::{self, Failure, fail};
 use petit_host::exit::ExitCode;
-use petit_host::files;
 
 /// The program with the window, beside this one or in the system's folder for it.
 const DESKTOP: &str = "petit-desktop";
@@ -23,11 +22,11 @@ pub(crate) fn main() -> ProcessExit {
     let args = match parsed {
         Parsed::Start(args) => args,
         Parsed::Version => {
-            petit_host::cli::print(concat!("petit ", env!("CARGO_PKG_VERSION"), "\n"));
+            cli::print(concat!("petit ", env!("CARGO_PKG_VERSION"), "\n"));
             return ProcessExit::SUCCESS;
         }
         Parsed::Help => {
-            petit_host::cli::print(&format!("{}\n", args::USAGE));
+            cli::print(&format!("{}\n", args::USAGE));
             return ProcessExit::SUCCESS;
         }
         Parsed::Unknown(why) => {
