@@ -43,10 +43,12 @@ impl AddressList {
         texts.into_iter().map(|text| network(text.as_ref())).collect::<Result<_, _>>().map(Self)
     }
 
-    /// True when an address is one of them, or in one of them.
+    /// True when an address is one of them, or in one of them. The unspecified one stands for a visitor whom nobody knows,
+    /// and is in a list of everybody alone.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
+        let is_listed = self.0.iter().any(|network| network.contains(&address));
+        is_listed && (!address.is_unspecified() || self.is_everybody())
     }
 
     /// True when everybody of IPv4, or of IPv6, is in it: such a list chooses nobody.

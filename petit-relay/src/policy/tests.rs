@@ -117,6 +117,15 @@ fn an_address_that_could_be_meant_in_two_ways_is_refused_with_both() {
 }
 
 #[test]
+fn a_visitor_whom_nobody_knows_is_in_no_list_but_that_of_everybody() {
+    let lets_in = |networks: &[&str]| {
+        AddressList::parse(networks).unwrap().contains(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
+    };
+    assert!(!lets_in(&["0.0.0.0/1", "128.0.0.0/2"]) && !lets_in(&["0.0.0.0/8"]) && !lets_in(&["0.0.0.0"]));
+    assert!(lets_in(&["0.0.0.0/0"]) && lets_in(&["0.0.0.0/1", "128.0.0.0/1"]));
+}
+
+#[test]
 fn a_list_that_is_empty_lets_nobody_in() {
     let nowhere = ServicePolicy { from: Some(AddressList::default()), ..policy() };
     assert_eq!(

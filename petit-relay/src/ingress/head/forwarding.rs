@@ -184,7 +184,9 @@ fn fields(
     // Also what RFC 7239 §6.2 calls one that is not known.
     let origin_text = if is_known { origin.to_string() } else { "unknown".to_owned() };
     match said.addresses {
-        Some(list) => field(&X_FORWARDED_FOR, format!("{list}, {peer}").as_bytes()),
+        Some(list) => {
+            field(&X_FORWARDED_FOR, &[list.as_slice(), b", ", peer.to_string().as_bytes()].concat());
+        }
         None => field(&X_FORWARDED_FOR, origin_text.as_bytes()),
     }
     let proto = said.proto.unwrap_or(if https { "https" } else { "http" });
@@ -201,11 +203,11 @@ fn fields(
     line.extend([";proto=", proto, ";host=", checked.host.name()]);
     field(&header::FORWARDED, line.as_bytes());
     line.clear();
-    if let Some(list) = joined(headers, &header::VIA) {
-        line.extend([&list, ", "]);
-    }
     line.extend(["1.1 ", pseudonym]);
-    field(&header::VIA, line.as_bytes());
+    match joined(headers, &header::VIA) {
+        Some(list) => field(&header::VIA, &[list.as_slice(), b", ", line.as_bytes()].concat()),
+        None => field(&header::VIA, line.as_bytes()),
+    }
     field(&PETIT_REQUEST, &request.hex());
     if let Some(key) = key {
         field(&PETIT_VISITOR, ["key=", key.as_str()].concat().as_bytes());
@@ -219,7 +221,7 @@ fn fields(
 struct Said {
     /// All lines of `X-Forwarded-For`: a proxy may add one of its own behind those that a visitor sent, and who
     /// reads the list from its end, as [`origin`] does, is not deceived.
-    addresses: Option<String>,
+    addresses: Option<Vec<u8>>,
     proto: Option<&'static str>,
     host: Option<HeaderValue>,
 }
@@ -237,8 +239,9 @@ impl Said {
     }
 }
 
-/// All lines of a list as one.
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
-    (!lines.is_empty()).then(|| lines.join(", "))
+/// All lines of a list as one, with whatever bytes: who reads it from its end must not find what stood before a line that
+/// is left out.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
+    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    (!lines.is_empty()).then(|| lines.join(&b", "[..]))
 }

@@ -415,6 +415,32 @@ fn the_host_is_passed_on_without_a_port_that_is_not_there() {
     );
 }
 
+/// Who reads the list from its end, past the proxies that he trusts, must not find what the visitor wrote.
+#[test]
+fn no_line_of_a_list_is_left_out_whatever_its_bytes() {
+    let mut request = request("/", &[HOST]);
+    for name in ["x-forwarded-for", "via"] {
+        for line in [&b"8.8.8.8"[..], b"\xff, 203.0.113.9"] {
+            let line = HeaderValue::from_bytes(line).unwrap();
+            request.headers_mut().append(HeaderName::from_static(name), line);
+        }
+    }
+    let checked = Request { host: VisitorHost::parse("a.example.com").unwrap(), websocket: false };
+    let forwarding = Forwarding {
+        peer: "192.0.2.7".parse().unwrap(),
+        origin: "203.0.113.9".parse().unwrap(),
+        https: false,
+        trusted: true,
+        pseudonym: "0123456789ab",
+        request: RequestId([0xab; 16]),
+        key: None,
+        host: None,
+    };
+    let headers = forwarding::rewritten(request.headers(), Version::HTTP_11, None, &checked, &forwarding);
+    assert_eq!(headers["x-forwarded-for"].as_bytes(), b"8.8.8.8, \xff, 203.0.113.9, 192.0.2.7");
+    assert_eq!(headers["via"].as_bytes(), b"8.8.8.8, \xff, 203.0.113.9, 1.1 0123456789ab");
+}
+
 #[test]
 fn cookie_crumbs_of_http2_are_joined() {
     let fields = rewritten(&[("cookie", "a=1"), ("cookie", "b=2")], Version::HTTP_2, false);
