@@ -146,6 +146,8 @@ failures! {
     Busy: SERVICE_UNAVAILABLE, "busy", Server, Retry, "There is no room at the moment.";
     /// There was room, and others with less needed it. The request may have started.
     GaveWay: SERVICE_UNAVAILABLE, "gave-way", Server, Final, "The request may have started, and was ended for others: too much came from one side.";
+    /// This server ends, and does not wait any longer for what is under way.
+    Cut: SERVICE_UNAVAILABLE, "cut", Server, Final, "The request may have started, and was cut off because the server stops.";
     /// The service has not answered in time.
     ServiceSilent: GATEWAY_TIMEOUT, "service-silent", Service, Final, "The service has not answered in time.";
     /// The request has been here before.
@@ -189,6 +191,7 @@ impl Failure {
             Some(ResetCode::ServiceBroke) => Self::ServiceBroke,
             Some(ResetCode::NoRoom) => Self::Busy,
             Some(ResetCode::Internal) => Self::TunnelLost,
+            None if outcome.was_cut() => Self::Cut,
             None if outcome.was_lost() => Self::TunnelLost,
             // The agent has finished: the service closed.
             Some(ResetCode::Cancelled) | None => Self::ServiceBroke,
@@ -197,6 +200,17 @@ impl Failure {
 }
 
 impl Failure {
+    /// What it means that an answer broke, or an upload behind it, on this stream.
+    pub(super) fn of_broken(outcome: &StreamOutcome) -> Self {
+        if outcome.was_cut() {
+            Self::Cut
+        } else if outcome.was_lost() {
+            Self::TunnelLost
+        } else {
+            Self::ServiceBroke
+        }
+    }
+
     /// What a stream's end means for the request that was on it and got no answer, behind so many bytes of earlier ones:
     /// nobody is told to try again what may have started.
     pub(super) fn of_unanswered(outcome: &StreamOutcome, before: u64) -> Self {

@@ -112,7 +112,7 @@ impl Relay {
     /// Cuts what is under way, and goes on to `stage`.
     fn cut(&self, stage: Stage) {
         for session in self.shared.registry.sessions() {
-            session.mux.close();
+            session.mux.cut();
         }
         self.shared.leaving.set(stage);
     }

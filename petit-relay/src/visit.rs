@@ -6,7 +6,7 @@
 //! Where nobody observes, nothing is counted, no clock is read, and no memory is taken.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -75,13 +75,25 @@ pub enum VisitEnd {
     Cut,
 }
 
+/// A failure, as the end of a visit.
+impl From<Failure> for VisitEnd {
+    fn from(failure: Failure) -> Self {
+        if failure == Failure::Cut { Self::Cut } else { Self::Failed(failure) }
+    }
+}
+
 impl VisitEnd {
     /// Of bytes that were carried both ways, until one side broke.
     pub(super) fn of_broken(error: &CarryError, outcome: &StreamOutcome) -> Self {
         match error {
             CarryError::Local(_) => Self::VisitorLeft,
-            CarryError::Stream(_) => Self::Failed(Failure::of_stream_outcome(outcome)),
+            CarryError::Stream(_) => Failure::of_stream_outcome(outcome).into(),
         }
+    }
+
+    /// Of an upload of which the service takes no more, behind its answer.
+    pub(super) fn of_untaken(outcome: &StreamOutcome) -> Self {
+        if outcome.was_lost() { Failure::of_broken(outcome).into() } else { Self::Whole }
     }
 
     /// As logs name it: a failure by its `Petit-Error`.
@@ -203,6 +215,7 @@ impl Visit {
                 would_refuse: OnceLock::new(),
                 status: AtomicU16::new(0),
                 end: OnceLock::new(),
+                going_on: AtomicU32::new(0),
                 up: AtomicU64::new(0),
                 down: AtomicU64::new(0),
                 was_retried: AtomicBool::new(false),
@@ -273,11 +286,21 @@ impl VisitRecorder {
         }
     }
 
-    /// It has come to this end; what is said first holds. Who lets go of it without a word has been dropped: its visitor
+    /// A part of it goes on behind another, and says its own end: the visit is whole only when both are.
+    pub(super) fn goes_on(&self) {
+        if let Some(observed) = &self.0 {
+            observed.going_on.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// It has come to this end; what is said first holds, and whole is what all parts say that go on. Who lets go of it without a word has been dropped: its visitor
     /// has left, or there was a panic.
     pub(super) fn ends(&self, end: VisitEnd) {
         if let Some(observed) = &self.0 {
-            let _ = observed.end.set(end);
+            let is_last = end != VisitEnd::Whole || observed.is_last_part();
+            if is_last {
+                let _ = observed.end.set(end);
+            }
         }
     }
 
@@ -314,9 +337,19 @@ struct Observed {
     /// 0: none was given.
     status: AtomicU16,
     end: OnceLock<VisitEnd>,
+    /// Parts that go on behind the answer, or the answer behind them: only when all are whole is the visit.
+    going_on: AtomicU32,
     up: AtomicU64,
     down: AtomicU64,
     was_retried: AtomicBool,
+}
+
+impl Observed {
+    /// Takes note that a part is whole; true when no other goes on.
+    fn is_last_part(&self) -> bool {
+        let one_less = |going_on: u32| going_on.checked_sub(1);
+        self.going_on.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err()
+    }
 }
 
 impl Drop for Observed {

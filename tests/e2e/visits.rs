@@ -14,7 +14,7 @@ use petit_engine::proto::control::{GrantOutcome, Options, ServiceKind, Text, Vit
 use petit_engine::proto::frame::{FrameKind, Reset, ResetCode};
 use petit_engine::secret::random_bytes;
 use petit_host::logs::Memory;
-use petit_relay::{Access, FailedHop, Failure, Observer, Protocol, Record, Relay, VisitEnd};
+use petit_relay::{Access, FailedHop, Failure, Farewell, Leave, Observer, Protocol, Record, Relay, VisitEnd};
 use petit_tests::bed::{Bed, server_config};
 use petit_tests::rogue::Device;
 use petit_tests::service::Service;
@@ -677,4 +677,69 @@ async fn at_debug_every_line_of_both_ends_about_a_failed_request_has_its_id_or_t
     assert!(of_it.iter().any(|line| line.contains("petit_relay::ingress")), "{text}");
     let untold = lines_about_requests(&text).into_iter().find(|line| !line.contains("{id="));
     assert_eq!(untold, None);
+}
+
+/// A service that answers at once and goes on to read.
+async fn hasty() -> Service {
+    scripted::raw(|_, mut tcp| async move {
+        tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        scripted::gone(&mut tcp).await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_visit_whose_upload_goes_on_behind_a_whole_answer_is_whole_only_when_that_is() {
+    let mut observed = Observed::start().await;
+    let (web, echo) = (hasty().await, Service::tcp_echo("").await);
+    let (_agent, _) = observed.agent(&web, &echo).await;
+    let asked = format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 4\r\n\r\nbe", observed.host());
+    for rest in [Some(b"en"), None] {
+        let mut tcp = observed.visitor.tcp().await;
+        tcp.write_all(asked.as_bytes()).await.unwrap();
+        let head = scripted::head(&mut tcp).await.unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        tcp.read_exact(&mut [0; 2]).await.unwrap();
+        match rest {
+            Some(rest) => {
+                tcp.write_all(rest).await.unwrap();
+                let heard = observed.next().await;
+                assert_eq!((heard.end, heard.status, heard.up), (VisitEnd::Whole, Some(200), 4));
+            }
+            None => {
+                drop(tcp);
+                let heard = observed.next().await;
+                assert_eq!(heard.end.hop(), Some(FailedHop::Request), "{heard:?}");
+                assert_eq!((heard.status, heard.up), (Some(200), 2));
+            }
+        }
+    }
+}
+
+/// Unanswered, in the middle of its answer, and of raw TCP.
+#[tokio::test]
+async fn what_a_server_cuts_that_stops_is_said_to_be_that() {
+    let mut observed = Observed::start().await;
+    let (web, echo) = (service().await, Service::tcp_echo("").await);
+    let (_agent, port) = observed.agent(&web, &echo).await;
+    let host = observed.host();
+    let mut silent = observed.visitor.tcp().await;
+    silent.write_all(format!("GET /silent HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.unwrap();
+    let mut part = observed.visitor.tcp().await;
+    part.write_all(format!("GET /part HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.unwrap();
+    assert!(scripted::head(&mut part).await.is_some());
+    part.read_exact(&mut [0; PART]).await.unwrap();
+    let mut tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    tcp.write_all(b"x").await.unwrap();
+    assert_eq!(tcp.read_u8().await.unwrap(), b'x');
+    web.until_open(2).await;
+    let farewell = Farewell { leave: Leave::Stop, goodbye: limits::GOODBYE, limit: Duration::ZERO };
+    let leaving = tokio::spawn(observed.relay.leave(farewell));
+    let told = soon("the answer", scripted::head(&mut silent)).await.unwrap();
+    assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("petit-error: cut"), "{told}");
+    for _ in 0..3 {
+        let heard = observed.next().await;
+        assert_eq!((heard.end, heard.end.hop()), (VisitEnd::Cut, Some(FailedHop::Server)), "{heard:?}");
+    }
+    soon("the end of the relay", leaving).await.unwrap();
 }

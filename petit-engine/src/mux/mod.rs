@@ -182,6 +182,13 @@ impl Mux {
         core.wake_driver();
     }
 
+    /// As [`Mux::close`], because this side leaves: its streams say so ([`StreamOutcome::was_cut`]).
+    pub fn cut(&self) {
+        let mut core = self.shared.lock();
+        core.cut();
+        core.wake_driver();
+    }
+
     /// Sends a PING now, beside the regular ones; its answer shows in [`Mux::round_trip`].
     pub fn ping(&self) {
         let mut core = self.shared.lock();

@@ -19,6 +19,7 @@ pub struct StreamOutcome {
     /// 0, or the number of the [`ResetCode`].
     code: AtomicU32,
     lost: AtomicBool,
+    cut: AtomicBool,
     peer_delivered: AtomicU64,
     written: AtomicU64,
 }
@@ -32,6 +33,11 @@ impl StreamOutcome {
     /// True when the session ended before the stream had.
     pub fn was_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// True when the session ended before the stream had because this side has cut it ([`super::Mux::cut`]).
+    pub fn was_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     /// Bytes written to the stream so far.
@@ -61,6 +67,10 @@ impl StreamOutcome {
 
     pub(super) fn lost(&self) {
         self.lost.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
     }
 }
 

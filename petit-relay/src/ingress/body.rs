@@ -40,6 +40,8 @@ struct FromService {
     recorder: VisitRecorder,
     patience: Patience,
     trailers: bool,
+    /// Its length was told, so that whoever gets less knows that it was cut.
+    has_length: bool,
     /// It has no end of its own.
     events: Option<Box<EventStream>>,
     /// Something was handed out, the head at least, that hyper has had no turn to write yet.
@@ -95,8 +97,7 @@ impl Source {
     fn failure(&self) -> Failure {
         match self {
             Self::Http1(body) => body.failure(),
-            Self::Hyper { lease, .. } if lease.is_lost() => Failure::TunnelLost,
-            Self::Hyper { .. } => Failure::ServiceBroke,
+            Self::Hyper { lease, .. } => Failure::of_broken(lease.outcome()),
         }
     }
 
@@ -111,6 +112,15 @@ impl Source {
         match self {
             Self::Http1(body) => body.size_hint(),
             Self::Hyper { body, .. } => body.size_hint(),
+        }
+    }
+}
+
+impl Content {
+    fn has_length(&self) -> bool {
+        match self {
+            Self::Full(_) => true,
+            Self::Service(service) => service.has_length,
         }
     }
 }
@@ -137,12 +147,14 @@ impl AnswerBody {
             return Content::Full(None).into();
         }
         let patience = Patience::new(Pace::idle(idle));
+        let has_length = source.size_hint().exact().is_some();
         let service = FromService {
             source: Some(source),
             slot: Some(slot),
             recorder,
             patience,
             trailers: matches!(kind, AnswerKind::Grpc),
+            has_length,
             events: match kind {
                 AnswerKind::Events(events) => Some(events),
                 AnswerKind::Plain | AnswerKind::Grpc => None,
@@ -178,7 +190,7 @@ impl FromService {
                             source.failure()
                         }
                     });
-                    self.end(VisitEnd::Failed(failure));
+                    self.end(failure.into());
                     if !self.unwritten {
                         return Poll::Ready(Some(Err(error)));
                     }
@@ -274,7 +286,6 @@ impl Body for AnswerBody {
         if let Some(request) = &mut body.request {
             request.was_taken();
         }
-        let has_length = body.size_hint().exact().is_some();
         let polled = match &mut body.content {
             Content::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Content::Service(service) => service.poll(cx),
@@ -283,7 +294,9 @@ impl Body for AnswerBody {
             (Some(request), Poll::Ready(Some(Ok(frame)))) => {
                 request.offers(frame.data_ref().map_or(0, Bytes::len));
             }
-            (Some(request), Poll::Ready(Some(Err(_)))) if !has_length => request.broke_without_length(),
+            (Some(request), Poll::Ready(Some(Err(_)))) if !body.content.has_length() => {
+                request.broke_without_length();
+            }
             _ => {}
         }
         polled

@@ -162,13 +162,14 @@ enum UploadBehind {
 impl UploadBehind {
     /// Lets it go on, in a task of the relay's, and keep its place meanwhile.
     fn go_on(self, context: &RequestContext<'_>, slot: Arc<Slot>) {
-        let idle = context.shared.config.limits.idle;
+        let (idle, recorder) = (context.shared.config.limits.idle, context.visit.recorder.clone());
+        recorder.goes_on();
         let rest = async move {
-            match self {
+            recorder.ends(match self {
                 Self::Http1(upload) => upload.send(slot.place()).await,
                 Self::Shared(upload) => upload.until_over(slot.place(), idle).await,
-            }
-            drop(slot);
+            });
+            drop((slot, recorder));
         };
         context.shared.tasks.spawn(rest.in_current_span());
     }

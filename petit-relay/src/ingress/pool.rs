@@ -291,11 +291,11 @@ pub(super) enum Lease {
 }
 
 impl Lease {
-    /// True when the connection has ended with its session.
-    pub(super) fn is_lost(&self) -> bool {
+    /// How the connection has ended, if it has.
+    pub(super) fn outcome(&self) -> &StreamOutcome {
         match self {
-            Self::Once { outcome, .. } => outcome.was_lost(),
-            Self::Shared(place) => place.0.outcome.was_lost(),
+            Self::Once { outcome, .. } => outcome,
+            Self::Shared(place) => &place.0.outcome,
         }
     }
 }

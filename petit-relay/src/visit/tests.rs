@@ -65,6 +65,7 @@ enum Step {
     Down(usize),
     Share,
     LetGo,
+    GoesOn,
     End(VisitEnd),
     Status,
     Panic,
@@ -83,6 +84,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..9999usize).prop_map(Step::Down),
         2 => Just(Step::Share),
         2 => Just(Step::LetGo),
+        1 => Just(Step::GoesOn),
         2 => end.prop_map(Step::End),
         1 => Just(Step::Status),
         1 => Just(Step::Panic),
@@ -102,6 +104,7 @@ proptest! {
         let mut expected =
             Heard { end: VisitEnd::VisitorLeft, status: None, path, up: 0, down: 0 };
         let mut said = false;
+        let mut going_on = 0;
         // Another task, which no panic in the first one touches.
         let elsewhere = is_shared.then(|| visit.recorder.clone());
         // Whoever carries it holds it in what unwinds when there is a panic, as a task does.
@@ -121,6 +124,15 @@ proptest! {
                     }
                     Step::Share => held.push(recorder.clone()),
                     Step::LetGo => drop(held.pop()),
+                    Step::GoesOn => {
+                        recorder.goes_on();
+                        going_on += 1;
+                    }
+                    // One part of several is.
+                    Step::End(VisitEnd::Whole) if going_on > 0 => {
+                        recorder.ends(VisitEnd::Whole);
+                        going_on -= 1;
+                    }
                     Step::End(end) => {
                         recorder.ends(end);
                         if !std::mem::replace(&mut said, true) {

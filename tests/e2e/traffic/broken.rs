@@ -220,6 +220,16 @@ async fn an_answer_may_end_with_its_connection() {
     row.carried();
 }
 
+/// The visitor sees by the length that there is less, and a reset could take from him what came before.
+#[tokio::test]
+async fn a_cut_answer_whose_length_was_told_ends_without_a_reset_for_http10() {
+    let service = saying("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nfive!".to_owned(), Then::Close).await;
+    let bed = Bed::start().await;
+    let client = bed.client_of(service.address(), "http", "").await;
+    let (answer, end) = raw_answer(&bed, &client, "1.0").await;
+    assert!(answer.ends_with("five!") && end.is_none(), "{answer} {end:?}");
+}
+
 async fn get(bed: &Bed, client: &BedClient) -> Answer {
     bed.visitor().get(&host(&client.id()), "/").await
 }

@@ -99,6 +99,9 @@ impl Core {
             // A stream that both sides have finished is complete, whatever becomes of the connection.
             if !slot.finished || slot.fin != Fin::Sent {
                 slot.broken = true;
+                if self.is_cut {
+                    slot.outcome.cut();
+                }
                 slot.outcome.lost();
             }
             slot.outbox.clear();

@@ -81,6 +81,8 @@ pub(in crate::mux) struct Core {
     last_pong: u64,
     /// The peer has said that it leaves; it says so once.
     peer_left: bool,
+    /// This side ends it with what is under way on it.
+    is_cut: bool,
     /// The driver's clock, set whenever it runs. Good enough for rates, and saves a call per read.
     now: Instant,
     state: State,
@@ -199,6 +201,7 @@ impl Core {
             pings_sent: 0,
             last_pong: 0,
             peer_left: false,
+            is_cut: false,
             now,
             state: State::Open,
             driver: None,
@@ -274,6 +277,11 @@ impl Core {
         if matches!(self.state, State::Open | State::Leaving) {
             self.state = State::Closing(self.now + limits::SESSION_CLOSE);
         }
+    }
+
+    pub(in crate::mux) fn cut(&mut self) {
+        self.is_cut |= self.state != State::Ended;
+        self.close();
     }
 
     pub(in crate::mux) fn ping_now(&mut self) {

@@ -23,6 +23,7 @@ pub(super) use self::sending::Sending;
 use super::super::failure::Failure;
 use super::super::places::{Part, Place};
 use super::super::upstream::Upstream;
+use super::super::visit::VisitEnd;
 use super::upload::BodyError;
 
 /// Why an exchange came to nothing.
@@ -119,8 +120,9 @@ pub(super) struct RestOfUpload {
 }
 
 impl RestOfUpload {
-    /// Sends it, for as long as it has its place.
-    pub(super) async fn send(mut self, place: &Place) {
+    /// Sends it, for as long as it has its place; how that ends. A service that takes no more of it has said what it had
+    /// to say.
+    pub(super) async fn send(mut self, place: &Place) -> VisitEnd {
         let sent = poll_fn(|cx| {
             // Here as well as in the body: a service that takes nothing is not waited for either.
             if place.poll_lost(Part::Upload, cx).is_ready() {
@@ -138,10 +140,15 @@ impl RestOfUpload {
                     Poll::Ready(())
                 });
                 let _ = tokio::time::timeout(limits::UPLOAD_DELIVERY, end).await;
+                VisitEnd::Whole
             }
-            Ok(_) => {}
+            Ok(true) => VisitEnd::Whole,
+            Ok(false) => VisitEnd::of_untaken(self.stream.outcome()),
             // A request that was broken off is not to look whole, and nor is its answer.
-            Err(_) => self.stream.cancel(),
+            Err(_) => {
+                self.stream.cancel();
+                place.fault().unwrap_or(Failure::BadRequest).into()
+            }
         }
     }
 }
@@ -238,8 +245,7 @@ impl Body {
 
     /// What it means for the visitor that the body has broken.
     pub(super) fn failure(&self) -> Failure {
-        let is_lost = self.on.as_ref().is_some_and(|on| on.stream.outcome().was_lost());
-        if is_lost { Failure::TunnelLost } else { Failure::ServiceBroke }
+        self.on.as_ref().map_or(Failure::ServiceBroke, |on| Failure::of_broken(on.stream.outcome()))
     }
 
     /// True when the last piece was handed out.
