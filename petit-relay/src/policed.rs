@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use hyper::Request;
+use hyper::body::Body;
 use petit_engine::name::{RegisteredId, VisitorKeyName};
 use petit_engine::proto::RequestId;
 use petit_engine::proto::rate::Rate;
@@ -25,6 +27,24 @@ pub struct PolicyCounts {
     pub refused: u64,
     /// Visits that a policy would have refused which only counts.
     pub counted: u64,
+}
+
+/// What a visit shows to a policy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown<'a> {
+    key: PresentedKey<'a>,
+    /// So many of its body are known to come.
+    body_bytes: u64,
+}
+
+impl<'a> Shown<'a> {
+    /// A connection of raw TCP shows nothing.
+    pub(super) const BY_TCP: Self = Self { key: PresentedKey::Impossible, body_bytes: 0 };
+
+    /// What a request shows.
+    pub(super) fn by<B: Body>(request: &'a Request<B>) -> Self {
+        Self { key: PresentedKey::of(request.headers()), body_bytes: request.body().size_hint().lower() }
+    }
 }
 
 /// What a relay keeps of policies: what is used of their limits, and what they have come to.
@@ -51,7 +71,7 @@ impl Policing {
         PolicyCounts { refused, counted }
     }
 
-    /// Asks the policy of a visit's service. `body_bytes`: so many are known to come.
+    /// Asks the policy of a visit's service.
     ///
     /// # Errors
     /// What the visitor is told whom it refuses.
@@ -59,8 +79,7 @@ impl Policing {
         &self,
         visit: &Visit,
         policy: &Arc<ServicePolicy>,
-        key: PresentedKey<'_>,
-        body_bytes: u64,
+        Shown { key, body_bytes }: Shown<'_>,
     ) -> Result<Arc<Policed>, Failure> {
         let now = SystemTime::now();
         let request = PolicyRequest { address: visit.visitor.ip(), key, body_bytes, now };

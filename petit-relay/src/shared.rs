@@ -18,13 +18,13 @@ use super::leaving::Leaving;
 use super::listeners::Listeners;
 use super::logins::Logins;
 use super::places::{Claim, Places, Room, Slot};
-use super::policed::Policing;
+use super::policed::{Policed, Policing, Shown};
 use super::registry::Registry;
 use super::request_ids::RequestIds;
 use super::session_log::SessionLog;
 use super::shards::Shards;
 use super::tcp_listeners::TcpListeners;
-use super::visit::Observer;
+use super::visit::{Observer, Visit};
 
 pub(crate) struct RelayShared {
     pub(super) shards: Shards,
@@ -71,7 +71,35 @@ impl RelayShared {
     /// # Errors
     /// As [`Room::enter`] and [`Room::enter_instead`].
     pub(super) async fn place(&self, room: &Arc<Room>, claim: Claim) -> Result<Slot, Failure> {
-        if self.connections.takes_requests() { room.enter(claim).await } else { room.enter_instead(claim) }
+        let entered = if self.connections.takes_requests() {
+            room.enter(claim).await
+        } else {
+            room.enter_instead(claim)
+        };
+        entered.inspect_err(|_| self.places.refused())
+    }
+
+    /// What the policy of a visit's service says after a wait: it is asked again where that is another one now.
+    ///
+    /// # Errors
+    /// What the visitor is told whom it refuses, or whose service is gone.
+    pub(super) fn ask_again(
+        &self,
+        visit: &Visit,
+        policed: Option<Arc<Policed>>,
+        shown: Shown<'_>,
+    ) -> Result<Option<Arc<Policed>>, Failure> {
+        let route = self.access.service(&visit.route.id).ok_or(Failure::Unknown)?;
+        route.must_be(visit.route.kind)?;
+        let asked = policed.as_ref().and_then(|policed| policed.policy());
+        match &route.policy {
+            Some(policy) if asked.is_some_and(|asked| Arc::ptr_eq(asked, policy)) => Ok(policed),
+            Some(policy) => {
+                drop(policed); // it is not under way twice
+                self.policing.ask(visit, policy, shown).map(Some)
+            }
+            None => Ok(policed),
+        }
     }
 
     /// A number for one session, for the log.

@@ -18,8 +18,7 @@ use super::failure::Failure;
 use super::ingress::canonical;
 use super::listeners::Accepting;
 use super::places::{Claim, Slot};
-use super::policed::Policed;
-use super::policy::PresentedKey;
+use super::policed::{Policed, Shown};
 use super::tcp_listeners::{TcpListenerEntry, url};
 use super::visit::{Carried, Protocol, Visit, VisitEnd};
 use super::{RelayShared, ServiceRegistration};
@@ -187,7 +186,7 @@ fn begin(shared: &RelayShared, id: RegisteredId, peer: SocketAddr) -> Option<Beg
     let visit =
         Visit::begin(observer, shared.next_request_id(), route, canonical(peer), || (Protocol::Tcp, None));
     let policed = match &visit.route.policy {
-        Some(policy) => shared.policing.ask(&visit, policy, PresentedKey::Impossible, 0).map(Some),
+        Some(policy) => shared.policing.ask(&visit, policy, Shown::BY_TCP).map(Some),
         None => Ok(Some(shared.policing.unasked(&visit))),
     };
     Some(Begun { visit, policed })
@@ -225,7 +224,7 @@ async fn serve(shared: &Arc<RelayShared>, begun: Option<Begun>, tcp: TcpStream, 
 
 fn turn_away(visit: &Visit, failure: Failure) {
     tracing::debug!(visitor = %visit.visitor, code = failure.code(), "TCP visitor turned away");
-    visit.recorder.ends(VisitEnd::Failed(failure));
+    visit.recorder.ends(failure.into());
 }
 
 async fn carry_visit(shared: &RelayShared, visit: &Visit, policed: Option<Arc<Policed>>, tcp: &mut Closing) {
@@ -268,9 +267,9 @@ async fn open(
         return Err(Failure::NotOffered);
     }
     let claim = Claim { visitor: shared.places.visitor(visit.visitor.ip()), has_body: false };
-    let entered = shared.place(&upstream.rooms().visits, claim).await;
-    let mut slot = entered.inspect_err(|_| shared.places.refused())?;
-    slot.hold(policed);
+    let mut slot = shared.place(&upstream.rooms().visits, claim).await?;
+    // Its client, its thread and its place had to be waited for.
+    slot.hold(shared.ask_again(visit, policed, Shown::BY_TCP)?);
     visit.recorder.placed();
     Ok((slot, upstream.open(Purpose::Visit, visit.id, visit.visitor)?))
 }

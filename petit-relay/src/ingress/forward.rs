@@ -23,7 +23,7 @@ use tracing::Instrument;
 
 use super::super::RelayShared;
 use super::super::failure::Failure;
-use super::super::places::{Claim, Part, Place, Slot};
+use super::super::places::{Part, Place, Slot};
 use super::super::policed::Policed;
 use super::super::upstream::Upstream;
 use super::super::visit::{Visit, VisitEnd};
@@ -127,11 +127,6 @@ impl RequestContext<'_> {
             key: self.policed.and_then(|policed| policed.key()),
             host: self.upstream.options().host.as_ref().map(|host| host.as_str()),
         }
-    }
-
-    /// What a visit to the service asks for.
-    pub(super) fn claim(&self, has_body: bool) -> Claim {
-        Claim { visitor: self.shared.places.visitor(self.visit.visitor.ip()), has_body }
     }
 }
 

@@ -62,9 +62,11 @@ pub(super) use self::visitor::{Transport, Visitor, canonical};
 use super::admission::Ticket;
 use super::failure::Failure;
 use super::front_probe::{ANSWER_FIELD, TOKEN_FIELD};
-use super::policy::PresentedKey;
+use super::places::{Claim, Slot};
+use super::policed::Shown;
 use super::route::decide;
-use super::visit::{Asked, Protocol, Visit, VisitEnd};
+use super::upstream::Upstream;
+use super::visit::{Asked, Protocol, Visit};
 use super::{RelayShared, invite_page};
 
 /// Serves one connection of an HTTPS visitor to its end.
@@ -274,11 +276,11 @@ async fn answer(
     );
     let result = carry(shared, connection, request, &checked, &visit).await;
     let mut answer = result.unwrap_or_else(|failed| {
-        visit.recorder.ends(VisitEnd::Failed(failed.failure));
+        visit.recorder.ends(failed.failure.into());
         let mut answer = failed.failure.answer(Some(&visit.route.name), id, legacy);
         // A version that HTTP/1.0 does not know would be answered for it by hyper; its connection ends as always.
         // And behind a request that was to become a WebSocket there may be bytes that are no HTTP.
-        if failed.was_on_its_way && (version == Version::HTTP_10 || checked.websocket) {
+        if checked.websocket || (failed.was_on_its_way && version == Version::HTTP_10) {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer
@@ -317,66 +319,102 @@ async fn carry(
     visit.route.must_be(ServiceKind::Http)?;
     // Before it says anything of the service's client, and before its connection counts as one that asks for services.
     let policed = match &visit.route.policy {
-        Some(policy) => {
-            let (key, body_bytes) = (PresentedKey::of(request.headers()), request.body().size_hint().lower());
-            Some(shared.policing.ask(visit, policy, key, body_bytes)?)
-        }
+        Some(policy) => Some(shared.policing.ask(visit, policy, Shown::by(&request))?),
         None => None,
     };
     if !connection.admission.try_settle_as_visitor() {
         return Err(Failure::Busy.into());
     }
-    let Some(upstream) = shared.awaited.find(&shared.registry, &visit.route).await else {
+    let (upstream, for_client) = took_time(shared.awaited.find(&shared.registry, &visit.route)).await;
+    let Some(upstream) = upstream else {
         let presence = shared.registry.presence(&visit.route);
         return Err(presence.failure().unwrap_or(Failure::NotOffered).into());
     };
     if !upstream.moves_in_time() {
         connection.activity.goes_to_older_client();
     }
+    let not_answered = |failure| {
+        log_failure(&upstream, visit, failure);
+        Failed { failure, was_on_its_way: true }
+    };
+    let (entered, for_place) = took_time(enter(shared, &upstream, visit, &request, checked)).await;
+    let (mut slot, socket) = entered.map_err(not_answered)?;
+    // What was decided before the wait may not hold any more.
+    let has_waited = for_client == Waited::Yes || for_place == Waited::Yes;
+    let policed = if has_waited { shared.ask_again(visit, policed, Shown::by(&request))? } else { policed };
+    slot.hold(policed.clone());
+    let policed = policed.as_ref();
     let context = forward::RequestContext {
         shared,
         visit,
         upstream: &upstream,
-        policed: policed.as_ref(),
+        policed,
         connection,
         host: checked.host.name(),
     };
-    let result = pass_on(&context, request, checked).await;
+    let result = match socket {
+        Some(socket) => {
+            let request = head::to_service(request, checked, &context.forwarding());
+            upgrade::websocket(&context, request, (slot, socket)).await
+        }
+        None => forward::forward(&context, request, checked, slot).await,
+    };
     result.map_err(|failure| {
-        if matches!(failure, Failure::Busy | Failure::TooMany) {
+        if failure == Failure::Busy {
             shared.places.refused();
         }
-        log_failure(&context, failure);
-        Failed { failure, was_on_its_way: true }
+        not_answered(failure)
     })
+}
+
+/// Whether something had to be waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    Yes,
+    No,
+}
+
+/// What something comes to, and whether it took its time.
+async fn took_time<T>(future: impl Future<Output = T>) -> (T, Waited) {
+    let (mut future, mut waited) = (pin!(future), Waited::No);
+    let result = poll_fn(|cx| {
+        let polled = future.as_mut().poll(cx);
+        if polled.is_pending() {
+            waited = Waited::Yes;
+        }
+        polled
+    });
+    (result.await, waited)
+}
+
+/// A place for a request, and one for the WebSocket that it is to become.
+async fn enter(
+    shared: &RelayShared,
+    upstream: &Upstream,
+    visit: &Visit,
+    request: &Request<Incoming>,
+    checked: &head::Request,
+) -> Result<(Slot, Option<Slot>), Failure> {
+    let visitor = shared.places.visitor(visit.visitor.ip());
+    let claim = Claim { visitor, has_body: !request.body().is_end_stream() };
+    let slot = shared.place(&upstream.rooms().visits, claim).await?;
+    let socket = match checked.websocket {
+        true => Some(upgrade::enter(shared, upstream, claim, &slot).await?),
+        false => None,
+    };
+    visit.recorder.placed();
+    Ok((slot, socket))
 }
 
 /// The one line about a request that its service has not answered. At the level `info` there is no span of the
 /// request, so the line says by itself which one it was.
-fn log_failure(context: &forward::RequestContext<'_>, failure: Failure) {
-    let Visit { id, route, .. } = context.visit;
+fn log_failure(upstream: &Upstream, visit: &Visit, failure: Failure) {
+    let Visit { id, route, .. } = visit;
     let code = failure.code();
-    if context.upstream.take_failure_log_permit() {
+    if upstream.take_failure_log_permit() {
         tracing::info!(service = %route.name, id = %route.id, device = %route.device, code, request = %id, "request not answered by the service");
     } else {
         tracing::debug!(code, "request not answered by the service");
-    }
-}
-
-/// A place, and then the service's answer.
-async fn pass_on(
-    context: &forward::RequestContext<'_>,
-    request: Request<Incoming>,
-    checked: &head::Request,
-) -> Result<Response<AnswerBody>, Failure> {
-    let claim = context.claim(!request.body().is_end_stream());
-    let mut slot = context.shared.place(&context.upstream.rooms().visits, claim).await?;
-    slot.hold(context.policed.cloned());
-    context.visit.recorder.placed();
-    if checked.websocket {
-        upgrade::websocket(context, head::to_service(request, checked, &context.forwarding()), slot).await
-    } else {
-        forward::forward(context, request, checked, slot).await
     }
 }
 

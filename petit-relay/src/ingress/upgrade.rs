@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode, Version};
@@ -15,8 +15,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::super::RelayShared;
 use super::super::failure::Failure;
-use super::super::places::{Place, Slot};
+use super::super::places::{Claim, Place, Slot};
+use super::super::upstream::Upstream;
 use super::super::visit::{VisitEnd, VisitRecorder};
 use super::body::{AnswerBody, AnswerKind, Source};
 use super::forward::{RequestContext, Waited, first_byte, http1_builder};
@@ -25,24 +27,32 @@ use super::head;
 use super::pool::Lease;
 use super::upload::VisitorBody;
 
+/// A place for a WebSocket. It has one of its own kind; that of a request is free again once it is one.
+pub(super) async fn enter(
+    shared: &RelayShared,
+    upstream: &Upstream,
+    claim: Claim,
+    slot: &Slot,
+) -> Result<Slot, Failure> {
+    if claim.has_body {
+        return Err(Failure::BadRequest);
+    }
+    let room = upstream.rooms().websockets.as_ref().ok_or(Failure::NotHttp)?;
+    tokio::select! {
+        entered = room.enter(claim) => entered.inspect_err(|_| shared.places.refused()),
+        // No stream has been opened: the service knows nothing of it. It is counted where its place was taken.
+        () = slot.place().lost() => Err(Failure::Busy),
+    }
+}
+
 /// Sends an upgrade request on a stream of its own. When the service agrees, the visitor's connection and the
 /// stream are joined, and what the visitor sent before the 101 follows it; otherwise the visitor gets the
 /// service's answer and loses the connection, because bytes may be on it that are no HTTP.
 pub(super) async fn websocket(
     context: &RequestContext<'_>,
     mut request: Request<Incoming>,
-    slot: Slot,
+    (slot, mut socket): (Slot, Slot),
 ) -> Result<Response<AnswerBody>, Failure> {
-    if !request.body().is_end_stream() {
-        return Err(Failure::BadRequest);
-    }
-    // A WebSocket has a place of its own kind; that of a request is free again once it is one.
-    let room = context.upstream.rooms().websockets.as_ref().ok_or(Failure::NotHttp)?;
-    let mut socket = tokio::select! {
-        entered = room.enter(context.claim(false)) => entered?,
-        // No stream has been opened: the service knows nothing of it.
-        () = slot.place().lost() => return Err(Failure::Busy),
-    };
     let unasked = || context.shared.policing.unasked(context.visit);
     socket.hold(Some(context.policed.map_or_else(unasked, Arc::clone)));
     let stream = context.open()?;
@@ -97,7 +107,7 @@ pub(super) async fn websocket(
     let ticket = context.connection.take_ticket();
     let joined = async move {
         let visitor = async { visitor.await.map_err(|_| VisitEnd::VisitorLeft) };
-        let broken = || VisitEnd::Failed(Failure::of_stream_outcome(&outcome));
+        let broken = || VisitEnd::from(Failure::of_stream_outcome(&outcome));
         let service = async { service.await.map_err(|_| broken()) };
         // Both resolve once both heads are on their way.
         match tokio::try_join!(visitor, service) {

@@ -10,6 +10,7 @@ use petit_relay::Failure;
 use petit_relay::policy::{Enforcement, LimitedPer, PolicyLimits, Refusals, ServicePolicy};
 use petit_tests::soon;
 use petit_tests::visitor::{Answer, h2_request, request};
+use tokio::io::AsyncWriteExt;
 
 use super::{World, asking_for, at_once, connect_from, from, key, open, some};
 
@@ -227,4 +228,120 @@ async fn a_body_that_is_too_long_for_a_policy_that_only_counts_passes_and_is_cou
         assert_eq!(world.next().await.would_refuse, would_refuse);
     }
     assert_eq!(world.relay.counts().policies.counted, 2);
+}
+
+#[tokio::test]
+async fn a_visit_that_a_policy_only_counts_is_counted_once_whatever_comes_of_its_body() {
+    let limits = PolicyLimits { max_body: Some(100), ..PolicyLimits::default() };
+    let (billing, _) = key("billing");
+    let policy = ServicePolicy { limits, enforcement: Enforcement::CountOnly, ..asking_for([billing]) };
+    let mut world = World::start(Some(policy)).await;
+    let keyless = request(&world.host(), "POST", "/sum", pieces(500).boxed_unsync());
+    assert_eq!(world.plain.send(keyless).await.status, 200);
+    assert_eq!(world.next().await.would_refuse, Some(Failure::KeyRequired));
+    assert_eq!(world.relay.counts().policies.counted, 1);
+}
+
+#[tokio::test]
+async fn what_is_under_way_counts_towards_a_limit_that_is_set_later() {
+    let mut world = World::start(None).await;
+    let host = world.host();
+    let socket = crate::traffic::websocket::socket(world.plain.tcp().await, &host, "/ws").await;
+    soon("the WebSocket", world.web.until_sockets(1)).await;
+    let per_service =
+        PolicyLimits { per: LimitedPer::Service, concurrent: Some(some(1)), ..PolicyLimits::default() };
+    for limits in [PolicyLimits { per: LimitedPer::Visitor, ..per_service }, per_service] {
+        world.set(Some(ServicePolicy { limits, ..open() }));
+        assert_eq!(world.plain.get(&host, "/").await.status, 429);
+        world.next().await;
+    }
+    drop(socket);
+    world.next().await;
+    assert_eq!(world.plain.get(&host, "/").await.status, 200);
+}
+
+/// A request waits for its place, and its service gets another policy meanwhile.
+#[tokio::test]
+async fn a_policy_that_comes_while_a_request_waits_holds_for_it() {
+    let mut world = World::with(Some(open()), |config| config.limits.requests_per_service = 1).await;
+    let host = world.host();
+    let (visitor, asked) = (world.plain, request(&host, "GET", "/wait", Empty::<Bytes>::new()));
+    let first = tokio::spawn(async move { visitor.send(asked).await });
+    soon("the request", world.web.until_waiting(1)).await;
+    let mut second = world.plain.tcp().await;
+    second.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.unwrap();
+    let waits = async {
+        // The client, and both visitors, of whom each has asked for a service.
+        while world.relay.counts().connections < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("both connections", waits).await;
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    world.set(Some(ServicePolicy { from: from(&["192.0.2.0/24"]), ..open() }));
+    world.web.let_go();
+    assert_eq!(soon("the first answer", first).await.unwrap().status, 200);
+    let answer = soon("the second answer", petit_tests::scripted::head(&mut second)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    world.next().await;
+    world.next().await;
+}
+
+/// Eight handshakes wait for the one WebSocket that there may be, and one of them loses the place of its request.
+#[tokio::test]
+async fn a_websocket_that_gives_way_before_it_has_a_stream_is_told_and_counted_once() {
+    let mut world = World::with(None, |config| {
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        config.limits.websockets_per_client = 1;
+        config.limits.requests_per_service = 8;
+    })
+    .await;
+    let host = world.host();
+    let _socket = crate::traffic::websocket::socket(world.plain.tcp().await, &host, "/ws").await;
+    soon("the WebSocket", world.web.until_sockets(1)).await;
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let mut tcp = world.plain.tcp().await;
+        let asked = format!(
+            "GET /ws HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 203.0.113.1\r\nConnection: upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        tcp.write_all(asked.as_bytes()).await.unwrap();
+        waiting.spawn(async move { petit_tests::scripted::head(&mut tcp).await.unwrap() });
+    }
+    let all_wait = async {
+        while world.relay.counts().requests < 8 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("all to wait", all_wait).await;
+    let mut asked = request(&host, "GET", "/", Empty::<Bytes>::new());
+    asked.headers_mut().insert("x-forwarded-for", "203.0.113.2".parse().unwrap());
+    assert_eq!(world.plain.send(asked).await.status, 200);
+    for answer in soon("the answers", waiting.join_all()).await {
+        assert!(answer.contains("petit-error: busy"), "{answer}");
+    }
+    let places = world.relay.counts().places;
+    assert_eq!((places.gave_way_unanswered, places.refused), (1, 7));
+    for _ in 0..9 {
+        world.next().await;
+    }
+}
+
+/// There may be bytes behind it that are no HTTP.
+#[tokio::test]
+async fn a_request_for_a_websocket_that_a_policy_refuses_ends_its_connection() {
+    let (billing, _) = key("billing");
+    let world = World::start(Some(asking_for([billing]))).await;
+    let host = world.host();
+    let asked = format!(
+        "GET /ws HTTP/1.1\r\nHost: {host}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\
+         GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    );
+    let answer = String::from_utf8(world.plain.raw(asked.as_bytes()).await).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("connection: close"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
 }
