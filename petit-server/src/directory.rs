@@ -281,46 +281,6 @@ impl Directory {
         let _ = self.ended.send(device);
     }
 
-    /// Reads the registry anew, after another process has kept it.
-    ///
-    /// # Errors
-    /// [`StoreError`]; what was known before stays then, is known to be [stale](Self::stale), and the next change reads the
-    /// registry first.
-    pub async fn reload(&self) -> Result<(), StoreError> {
-        let _in_order = self.line.turn.lock().await;
-        self.reload_in_turn().await
-    }
-
-    /// Why the registry could not be read when it had to be, if so: what is looked up may not be what it says.
-    pub fn stale(&self) -> Option<String> {
-        self.stale.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    async fn reload_in_turn(&self) -> Result<(), StoreError> {
-        let read = self.store.load().await;
-        *self.stale.lock().unwrap_or_else(PoisonError::into_inner) =
-            read.as_ref().err().map(|error| petit_host::cli::chain(error));
-        let tables = read?;
-        let concerned = {
-            let _in_turn = self.policies_turn();
-            let lookup = Lookup::of(tables, &self.known_policies());
-            let mut tables = self.write();
-            let before = std::mem::replace(&mut *tables, lookup);
-            Change {
-                devices: before.devices.into_keys().collect(),
-                services_gone: before
-                    .services
-                    .into_keys()
-                    .filter(|id| !tables.services.contains_key(id))
-                    .collect(),
-                policies_of: Vec::new(),
-                policies: true,
-            }
-        };
-        self.tell(concerned);
-        Ok(())
-    }
-
     /// Brings the tables up to what the store has now. Returns whom that concerns.
     fn apply(&self, mut delta: Delta) -> Change {
         let Some(rules) = delta.added.visitors.take() else { return self.write().apply(delta, None) };
