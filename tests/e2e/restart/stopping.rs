@@ -35,7 +35,7 @@ async fn a_second_signal_ends_a_server_at_once_whatever_was_asked_before() {
     signal(pid, Signal::TERM);
     until_logged(&whole.log(), STILL).await;
     signal(pid, Signal::TERM);
-    assert_eq!(waiting.await.unwrap().status, 502, "its visitor is told that the connection is lost");
+    assert_eq!(waiting.await.unwrap().petit_error().as_deref(), Some("cut"), "its visitor is told");
     assert_eq!(stopping.exit().await, 0);
 }
 
@@ -104,7 +104,7 @@ async fn the_access_log_tells_of_a_visit_that_an_end_at_once_cuts() {
     until_logged(&whole.log(), STILL).await;
     signal(old, Signal::TERM);
     soon("the old process to end", gone(old)).await;
-    assert_eq!(waiting.await.unwrap().status, 502, "its visitor is told that the connection is lost");
+    assert_eq!(waiting.await.unwrap().petit_error().as_deref(), Some("cut"), "its visitor is told");
     assert_eq!(told(&whole, "/wait"), 1);
 
     // Of one that stops.
@@ -114,6 +114,6 @@ async fn the_access_log_tells_of_a_visit_that_an_end_at_once_cuts() {
     assert!(stopping.line().await.unwrap().contains("Waiting for 1 request"));
     whole.server.run(["stop"]).await;
     soon("the process to end", gone(pid)).await;
-    assert_eq!(waiting.await.unwrap().status, 502, "its visitor is told that the connection is lost");
+    assert_eq!(waiting.await.unwrap().petit_error().as_deref(), Some("cut"), "its visitor is told");
     assert_eq!((stopping.exit().await, told(&whole, "/wait")), (0, 2));
 }

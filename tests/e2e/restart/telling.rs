@@ -61,7 +61,7 @@ async fn a_stop_says_what_it_waits_for_and_ends_at_once_when_asked_again() {
     all.server.run(["stop"]).await.ok();
     assert_eq!(stopping.exit().await, 0);
     soon("the server to end", gone(pid)).await;
-    assert_eq!(waiting.await.unwrap().status, 502, "its visitor is told that the connection is lost");
+    assert_eq!(waiting.await.unwrap().petit_error().as_deref(), Some("cut"), "its visitor is told");
 }
 
 #[tokio::test]
