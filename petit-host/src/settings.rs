@@ -24,11 +24,31 @@ pub enum Origin {
     Default,
 }
 
+/// Where a setting's table stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TablePlace {
+    /// Below the program's own.
+    #[default]
+    Below,
+    /// Beside it.
+    Beside,
+}
+
+impl TablePlace {
+    fn is_below(&self) -> bool {
+        *self == Self::Below
+    }
+}
+
 /// A setting and its value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SettingValue {
     /// Its table below the program's own; empty for that itself.
     pub table: String,
+    /// Where that table stands.
+    #[serde(default, skip_serializing_if = "TablePlace::is_below")]
+    pub place: TablePlace,
     /// Which one of a list of tables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
@@ -41,7 +61,14 @@ pub struct SettingValue {
 impl SettingValue {
     /// A setting of the program's own table, or of one below it.
     pub fn new(table: &str, name: &str, value: Value) -> Self {
-        Self { table: table.to_owned(), entry: None, name: name.to_owned(), value }
+        let (table, name) = (table.to_owned(), name.to_owned());
+        Self { table, place: TablePlace::Below, entry: None, name, value }
+    }
+
+    /// The same, in an entry of a list of tables beside the program's own.
+    #[must_use]
+    pub fn of_entry_beside(self, entry: &str) -> Self {
+        Self { place: TablePlace::Beside, ..self.of_entry(entry) }
     }
 
     /// The same, in an entry of a list of tables.
@@ -67,6 +94,7 @@ impl SettingValue {
     fn head(&self, program: &str) -> String {
         match (self.table.as_str(), &self.entry) {
             ("", _) => format!("[{program}]"),
+            (table, _) if self.place == TablePlace::Beside => format!("[[{table}]]"),
             (table, None) => format!("[{program}.{table}]"),
             (table, Some(_)) => format!("[[{program}.{table}]]"),
         }
@@ -183,7 +211,9 @@ impl<T: Copy> ShownSettings<T> {
     /// The values by their keys, tables within; without lists of tables.
     pub fn values(&self) -> Map<String, Value> {
         let mut values = Map::new();
-        for SettingValue { table, entry, name, value } in self.settings.iter().map(|one| &one.setting.said) {
+        for SettingValue { table, entry, name, value, place: _ } in
+            self.settings.iter().map(|one| &one.setting.said)
+        {
             let place = match (table.as_str(), entry) {
                 ("", _) => &mut values,
                 (_, Some(_)) => continue,

@@ -132,6 +132,7 @@ impl Admin {
             AdminRequest::ShowPolicy(asked) => reply(self.policy(&asked.name)),
             AdminRequest::SetPolicy(edit) => reply(self.set_policy(edit, actor).await),
             AdminRequest::RemovePolicy(asked) => reply(self.remove_policy(asked.name, actor).await),
+            AdminRequest::MovePolicyToFile(asked) => reply(self.move_policy(asked.name, actor).await),
             AdminRequest::TestPolicy(asked) => reply(self.test_policy(asked)),
             AdminRequest::ListKeys(_) => Ok(Reply::of(&self.keys())),
             AdminRequest::CreateKey(asked) => reply(self.create_key(asked, actor).await),

@@ -26,7 +26,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 pub use self::following::{Followed, Told};
 pub use self::policies::Exposure;
 use self::policies::{Making, Policies};
-pub use self::visitors::{FileUse, ShutService};
+pub use self::visitors::{FileUse, MoveError, ShutService};
 use crate::registry::{
     Actor, AnnouncedRow, Delta, Device, EnrolmentTerms, RegistrationLimits, Service, StoreError,
     StoreErrorKind, Tables,

@@ -1,8 +1,14 @@
 //! What an operator is told of policies and keys by the commands: what lets nobody in, what a change opens or ends, and what
 //! to do about it.
 
-use petit_tests::bed::server_config;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use petit_tests::bed::{client_config, server_config};
 use petit_tests::process::Program;
+use petit_tests::visitor::request;
 
 /// A server as `init` makes it.
 async fn keyed() -> Program {
@@ -118,4 +124,69 @@ async fn a_key_is_printed_as_a_line_that_curl_reads_and_a_rotation_says_what_it_
     assert!(said.contains("The one before that was to be good until 20"), "{said}");
     let said = server.run(["key", "create", "billing", "--rotate"]).await.ok().out;
     assert!(!said.contains("before that"), "{said}");
+}
+
+#[tokio::test]
+async fn a_policy_is_moved_into_the_config_file_and_nobody_is_let_in_meanwhile() {
+    let server = keyed().await;
+    let up = server.up().await;
+    let client = Program::client();
+    std::fs::write(client.config(), client_config(&[("web", ([127, 0, 0, 1], 1).into(), "http")])).unwrap();
+    client.run_with(["register"], &server.invite(["--alias", "acme"]).await).await.ok();
+
+    // Taking it away says who is let in by that, before it is done.
+    let asked = server.run(["policy", "remove", "default"]).await;
+    let expected = "1 of 1 services is open to anybody who knows the name then, and the visitors of 1 service are not held to the policy default";
+    assert!(asked.exit == 2 && asked.err.contains(expected), "{asked:?}");
+
+    let refused = server.run(["policy", "to-file", "default"]).await;
+    assert!(
+        refused.exit == 1 && refused.err.contains("the config file has no policy default"),
+        "{refused:?}"
+    );
+    let before = std::fs::read_to_string(server.config()).unwrap();
+    let policy = "[[policy]]\nname = \"default\"\nservices = [\"default\"]\nkeys = [\"default\"]\nrate = 7\n";
+    std::fs::write(server.config(), format!("{before}{policy}")).unwrap();
+    let refused = server.run(["reload"]).await;
+    assert!(refused.exit == 1 && refused.err.contains("petit-server policy to-file default"), "{refused:?}");
+
+    let visitor = server.visitor().await;
+    let has_moved = Arc::new(AtomicBool::new(false));
+    let asking = tokio::spawn({
+        let has_moved = Arc::clone(&has_moved);
+        async move {
+            let mut got = Vec::new();
+            while !has_moved.load(Ordering::Relaxed) {
+                let answer = visitor.send(request("acme.localhost", "GET", "/", Empty::<Bytes>::new())).await;
+                got.push(answer.petit_error().unwrap_or_default().to_owned());
+            }
+            got
+        }
+    });
+    let moved = server.run(["policy", "to-file", "default"]).await.ok().out;
+    assert!(moved.contains("from config.toml") && moved.contains("7 a second"), "{moved}");
+    has_moved.store(true, Ordering::Relaxed);
+    let got = asking.await.unwrap();
+    let is_kept_out = |code: &String| ["key-required", "too-many-requests"].contains(&code.as_str());
+    assert!(!got.is_empty() && got.iter().all(is_kept_out), "{got:?}");
+
+    server.run(["reload"]).await.ok();
+    server.run(["policy", "to-file", "default"]).await.ok(); // there is nothing left to do
+    let shown = server.run(["policy", "show", "default"]).await.ok().out;
+    assert!(shown.contains("from config.toml"), "{shown}");
+    let shown = server.run(["config", "show"]).await.ok().out;
+    let (_, policy) = shown.split_once("\n[[policy]]\n").unwrap();
+    for part in [
+        "name = \"default\"",
+        "services = [\"default\"]",
+        "keys = [\"default\"]",
+        "rate = 7",
+        "# burst =",
+        "enforce = true",
+    ] {
+        let is_it = |line: &str| line.starts_with(part) && line.ends_with("# file; a change needs a reload");
+        assert!(policy.lines().any(is_it), "{part}: {shown}");
+    }
+    server.run(["stop"]).await.ok();
+    up.exit().await;
 }

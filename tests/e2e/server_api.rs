@@ -405,6 +405,8 @@ async fn the_answers_about_policies_and_keys_keep_their_form() {
         &["policy", "list"],
         &["policy", "set", "file", "--rate", "1"],
         &["policy", "remove", "file", "--yes"],
+        &["policy", "to-file", "file"],
+        &["policy", "to-file", "default"],
         &["config", "check"],
     ];
     it.commands(of_the_file).await;

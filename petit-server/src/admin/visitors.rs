@@ -1,6 +1,8 @@
 //! What is asked of visitors: policies and keys.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use petit_engine::name::{PolicyName, VisitorKeyName};
@@ -12,10 +14,11 @@ use secrecy::ExposeSecret;
 use super::Admin;
 use crate::api::{
     CreateKey, KeyList, KeyMade, KeyRevoked, KeyState, KeyView, KeylessPolicy, PolicyActivity, PolicyChanged,
-    PolicyCounts, PolicyDetails, PolicyList, PolicyOrigin, PolicyRemoved, PolicyTested, PolicyView,
-    PortChanges, SetPolicy, ShutPort, StepView, TestPolicy, no_policy,
+    PolicyCounts, PolicyDetails, PolicyList, PolicyMoved, PolicyOrigin, PolicyRemoved, PolicyTested,
+    PolicyView, PortChanges, SetPolicy, ShutPort, StepView, TestPolicy, no_policy,
 };
-use crate::directory::{Directory, ShutService};
+use crate::config::{self, Config};
+use crate::directory::{Directory, MoveError, ShutService};
 use crate::registry::{Actor, OVERLAP_MAX, Policy, PolicyTarget};
 
 type Answered<T> = Result<T, ApiProblem>;
@@ -44,7 +47,8 @@ impl Admin {
         let counts = counts.map(|policy| PolicyCounts::of(&policy));
         let mut shut_ports = self.shut_ports();
         shut_ports.retain(|port| port.policy == *name);
-        Ok(PolicyDetails { counts, holds_for, policy, shut_ports })
+        let exposure_without = Some(self.directory.exposure_without(name));
+        Ok(PolicyDetails { counts, exposure_without, holds_for, policy, shut_ports })
     }
 
     /// The raw TCP ports that are not listened on because of their policies.
@@ -125,6 +129,52 @@ impl Admin {
         self.directory.remove_policy(name.clone(), actor).await.map_err(self.problem())?;
         let (exposure, ports) = (self.directory.exposure(), self.port_changes(&before));
         Ok(PolicyRemoved { exposure, removed: name, ports })
+    }
+
+    /// Lets the config file's policy take the place of the registry's, and the rest of the file follow.
+    pub(super) async fn move_policy(&self, name: PolicyName, actor: Actor) -> Answered<PolicyMoved> {
+        let (registry, _) = self.directory.policies();
+        if !registry.iter().any(|policy| policy.name == name) {
+            let known = self.policy(&name)?; // of the file alone: there is nothing left to do
+            let ports = PortChanges::default();
+            return Ok(PolicyMoved { exposure: self.directory.exposure(), policy: known.policy, ports });
+        }
+        let config = self.config_file()?;
+        if !config.policies.list.iter().any(|policy| policy.name == name) {
+            let problem =
+                format!("the config file has no policy {name}; write it there first, as a [[policy]]");
+            return Err(ApiProblem::new(409, "conflict", problem));
+        }
+        let before = self.shut_ports();
+        let moved = self.directory.move_to_file(name.clone(), Arc::clone(&config.policies.list), actor).await;
+        moved.map_err(|error| match error {
+            MoveError::File(found) => {
+                let path = self.running.as_ref().map(|running| running.server.folder.config.clone());
+                let error = config.policies.error(&path.unwrap_or_default(), &found);
+                ApiProblem::new(422, "config", error.to_string())
+            }
+            MoveError::Store(error) => self.problem()(error),
+        })?;
+        if self.running.is_some() {
+            self.reload().await.map_err(|problem| {
+                let problem = format!(
+                    "the policy {name} is that of the config file now, but the rest of the file is not in force: {}",
+                    problem.message
+                );
+                ApiProblem::new(422, "config", problem)
+            })?;
+        }
+        let (policy, ports) = (self.policy(&name)?.policy, self.port_changes(&before));
+        Ok(PolicyMoved { exposure: self.directory.exposure(), policy, ports })
+    }
+
+    /// The config file as it is now.
+    fn config_file(&self) -> Answered<Config> {
+        let read = |path: &Path| config::load(path).map(|(config, _)| config);
+        let of_running = self.running.as_ref().map(|running| read(&running.server.folder.config));
+        let config = of_running.or_else(|| self.offline.clone().map(Ok));
+        let config = config.ok_or_else(|| ApiProblem::new(409, "not_running", "there is no config"))?;
+        config.map_err(|error| ApiProblem::new(422, "config", petit_host::cli::chain(&error)))
     }
 
     pub(super) fn keys(&self) -> KeyList {

@@ -58,7 +58,8 @@ pub use self::status::{
 };
 pub(crate) use self::visitors::no_policy;
 pub use self::visitors::{
-    CreateKey, KeyList, KeyMade, KeyRevoked, KeyView, KeylessPolicy, ListKeys, ListPolicies, PolicyChanged,
-    PolicyDetails, PolicyList, PolicyOrigin, PolicyRemoved, PolicyTested, PolicyView, RefusalView,
-    RemovePolicy, RevokeKey, RotateKey, SetPolicy, ShowPolicy, StepView, TestPolicy,
+    CreateKey, KeyList, KeyMade, KeyRevoked, KeyView, KeylessPolicy, ListKeys, ListPolicies,
+    MovePolicyToFile, PolicyChanged, PolicyDetails, PolicyList, PolicyMoved, PolicyOrigin, PolicyRemoved,
+    PolicyTested, PolicyView, RefusalView, RemovePolicy, RevokeKey, RotateKey, SetPolicy, ShowPolicy,
+    StepView, TestPolicy,
 };

@@ -6,9 +6,9 @@ use super::visitors::{key_name, policy_name};
 
 use super::{
     AddAlias, CreateKey, ExplainUrl, GetSettings, GetStatus, GetVersion, LabelClient, ListAliases,
-    ListChanges, ListClients, ListInvites, ListKeys, ListPolicies, MakeBackup, MakeInvite, Ping,
-    ReloadConfig, RemoveAlias, RemovePolicy, RestartServer, RevokeClient, RevokeKey, SetLogLevel, SetPolicy,
-    ShowClient, ShowPolicy, StopServer, TestPolicy, WithdrawInvite,
+    ListChanges, ListClients, ListInvites, ListKeys, ListPolicies, MakeBackup, MakeInvite, MovePolicyToFile,
+    Ping, ReloadConfig, RemoveAlias, RemovePolicy, RestartServer, RevokeClient, RevokeKey, SetLogLevel,
+    SetPolicy, ShowClient, ShowPolicy, StopServer, TestPolicy, WithdrawInvite,
 };
 
 /// A request to a server: one variant for each.
@@ -29,6 +29,7 @@ pub enum AdminRequest {
     ShowPolicy(ShowPolicy),
     SetPolicy(SetPolicy),
     RemovePolicy(RemovePolicy),
+    MovePolicyToFile(MovePolicyToFile),
     TestPolicy(TestPolicy),
     ListKeys(ListKeys),
     CreateKey(CreateKey),
@@ -71,6 +72,9 @@ impl AdminRequest {
             }
             ("POST", ["policies"]) => Self::SetPolicy(SetPolicy(request.read_body()?)),
             ("DELETE", ["policies", name]) => Self::RemovePolicy(RemovePolicy { name: policy_name(name)? }),
+            ("POST", ["policies", name, "to-file"]) => {
+                Self::MovePolicyToFile(MovePolicyToFile { name: policy_name(name)? })
+            }
             ("GET", ["keys"]) => Self::ListKeys(ListKeys),
             ("POST", ["keys"]) => Self::CreateKey(request.read_body()?),
             ("POST", ["keys", name, "revoke"]) => Self::RevokeKey(RevokeKey { name: key_name(name)? }),

@@ -94,6 +94,9 @@ impl ApiRequest for ShowPolicy {
 pub struct PolicyDetails {
     /// What it has come to; `None` while no server runs.
     pub counts: Option<PolicyCounts>,
+    /// What would be open to anybody who knows the name without it; an older server does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure_without: Option<Exposure>,
     /// The services that have it now.
     pub holds_for: Vec<RegisteredId>,
     pub policy: PolicyView,
@@ -153,6 +156,30 @@ impl ApiRequest for RemovePolicy {
 pub struct PolicyRemoved {
     pub exposure: Exposure,
     pub removed: PolicyName,
+    #[serde(flatten)]
+    pub ports: PortChanges,
+}
+
+/// Let the policy of the config file take the place of the registry's of the same name, with nothing in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovePolicyToFile {
+    pub name: PolicyName,
+}
+
+impl ApiRequest for MovePolicyToFile {
+    type Answer = PolicyMoved;
+
+    fn target(&self) -> (&'static str, String) {
+        ("POST", format!("/policies/{}/to-file", self.name))
+    }
+}
+
+/// A policy stands in the config file alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyMoved {
+    pub exposure: Exposure,
+    /// As it is in force now.
+    pub policy: PolicyView,
     #[serde(flatten)]
     pub ports: PortChanges,
 }

@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 
 use super::ConfigError;
 use super::fronts_form::Fronts;
+use super::policy_form::POLICY_TABLE;
 use super::server_form::FILE;
 use super::settings::Config;
+use crate::registry::{Enforcement, Policy};
 
 /// What puts a change in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,7 +43,7 @@ impl Config {
 
     /// All settings with their values, in the order of the template.
     pub fn settings(&self) -> Vec<SettingValue> {
-        known(self).into_iter().map(|one| one.said).collect()
+        known(self).into_iter().map(|one| one.said).chain(of_policies(self)).collect()
     }
 }
 
@@ -61,7 +63,10 @@ pub fn settings(path: &Path, text: &str) -> Result<Vec<Setting<Takes>>, ConfigEr
         let origin = if is_said(&said).is_some() { Origin::File } else { Origin::Default };
         Setting { said, origin, takes }
     });
-    Ok(settings.collect())
+    // Those that are not set are said to be so by their values.
+    let policies =
+        of_policies(&config).map(|said| Setting { said, origin: Origin::File, takes: Takes::Reload });
+    Ok(settings.chain(policies).collect())
 }
 
 /// A setting without its origin.
@@ -111,7 +116,7 @@ fn known(config: &Config) -> Vec<Known> {
         requests: _, // in limits
         fronts,
         memory,
-        policies: _, // `policy list` shows them beside the registry's
+        policies: _, // a list of tables, whose entries come and go: see `of_policies`
     } = config;
     let ports = tcp_ports.map(|(first, last)| format!("{first}-{last}")).unwrap_or_default();
     let (reload, restart) = (Takes::Reload, Takes::Restart);
@@ -160,6 +165,30 @@ fn of<'a>(
         group,
     };
     settings.into_iter().map(known)
+}
+
+/// The parts of each policy of the file. A change of them never needs a restart, whichever come and go.
+fn of_policies(config: &Config) -> impl Iterator<Item = SettingValue> {
+    let parts = |policy: &Policy| {
+        // Taken apart whole, so that a part that is forgotten here does not compile.
+        let Policy { name, services, from, keys, rate, burst, concurrent, per, max_body, enforcement } =
+            policy;
+        let parts = [
+            ("name", json!(name)),
+            ("services", json!(services)),
+            ("from", from.as_deref().map(networks).unwrap_or_default()),
+            ("keys", json!(keys)),
+            ("rate", json!(rate)),
+            ("burst", json!(burst)),
+            ("concurrent", json!(concurrent)),
+            ("per", json!(per)),
+            ("max_body", json!(max_body.map(super::body_size))),
+            ("enforce", json!(*enforcement == Enforcement::Enforce)),
+        ];
+        let of = |(part, value)| SettingValue::new(POLICY_TABLE, part, value).of_entry_beside(name.as_str());
+        parts.map(of)
+    };
+    config.policies.list.iter().flat_map(parts).collect::<Vec<_>>().into_iter()
 }
 
 fn of_fronts(fronts: &Fronts) -> [(&'static str, Value, Takes); 3] {

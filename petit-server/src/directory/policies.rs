@@ -79,6 +79,15 @@ impl Policies {
         self.made_of(Arc::new(registry), file)
     }
 
+    /// These but one.
+    pub(super) fn without(&self, name: &PolicyName) -> Self {
+        let others =
+            |policies: &[Policy]| policies.iter().filter(|it| it.name != *name).cloned().collect::<Vec<_>>();
+        let registry =
+            VisitorRules { policies: others(&self.registry.policies), keys: self.registry.keys.clone() };
+        self.made_of(Arc::new(registry), others(&self.file).into())
+    }
+
     fn made_of(&self, registry: Arc<VisitorRules>, file: Arc<[Policy]>) -> Self {
         let holders = registry.keys.iter().filter_map(|key| Some((&key.name, visitor_key(key)?)));
         let holders: HashMap<&VisitorKeyName, VisitorKey> = holders.collect();

@@ -74,6 +74,16 @@ pub enum FileUse {
     Changes,
 }
 
+/// Why a policy of the config file did not take the place of the registry's.
+#[derive(Debug, thiserror::Error)]
+pub enum MoveError {
+    /// A policy of the file does not fit.
+    #[error(transparent)]
+    File(#[from] FileConflict),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// A raw TCP service whose port is not listened on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShutService {
@@ -111,6 +121,18 @@ impl Directory {
         for policy in self.keyless() {
             tracing::warn!(%policy, "a policy lets nobody in: all its keys are revoked");
         }
+    }
+
+    /// What would be open without this policy. Walks over all services.
+    pub fn exposure_without(&self, name: &PolicyName) -> Exposure {
+        let tables = self.read();
+        let policies = tables.policies.without(name);
+        let of = |service: &Service| {
+            let tags = tables.devices.get(&service.route.device).map(|device| &device.tags);
+            policies.of(&service.route, tables.aliases_of.get(&service.route.id), tags)
+        };
+        let open = tables.services.values().filter(|it| of(it).as_deref().is_none_or(is_open)).count();
+        Exposure { open, services: tables.services.len(), new_are_open: policies.default_is_open() }
     }
 
     /// A policy as visits are held to it.
@@ -175,9 +197,20 @@ impl Directory {
     /// # Errors
     /// [`FileConflict`] when one does not fit to the registry; nothing has changed then.
     pub fn use_file(&self, file: Arc<[Policy]>, begins: FileUse) -> Result<(), FileConflict> {
+        self.use_file_but(file, begins, None)
+    }
+
+    /// `moved`: the policy of the registry that is about to go, because the file has it now.
+    fn use_file_but(
+        &self,
+        file: Arc<[Policy]>,
+        begins: FileUse,
+        moved: Option<&PolicyName>,
+    ) -> Result<(), FileConflict> {
         let in_turn = self.policies_turn();
         let known = self.known_policies();
         let mut registry = known.registry.policies.clone();
+        registry.retain(|policy| Some(&policy.name) != moved);
         if let Some(written) = &in_turn.written {
             registry.retain(|policy| policy.name != written.name);
             registry.push(written.clone());
@@ -215,6 +248,37 @@ impl Directory {
         }
         self.tell(self.set_file(file));
         Ok(())
+    }
+
+    /// Lets the policy of the config file take the place of the registry's of the same name, and puts all of `file` in force.
+    /// At each moment visits are held to one of the two.
+    ///
+    /// # Errors
+    /// [`MoveError`]; what was in force before is so then.
+    pub async fn move_to_file(
+        &self,
+        name: PolicyName,
+        file: Arc<[Policy]>,
+        actor: Actor,
+    ) -> Result<(), MoveError> {
+        let (_, before) = self.policies();
+        self.use_file_beside(file, &name)?;
+        let remove = {
+            let name = name.clone();
+            move |store: Arc<dyn Store>| async move { Ok(((), store.remove_policy(name, actor).await?)) }
+        };
+        let removed = self.change(Asker::Operator, remove).await;
+        if removed.is_err() {
+            let _in_turn = self.policies_turn();
+            self.tell(self.set_file(before));
+        }
+        Ok(removed?)
+    }
+
+    /// Puts the policies of the config file in force while the registry still has the one of this name: the file's goes
+    /// before it.
+    pub(super) fn use_file_beside(&self, file: Arc<[Policy]>, name: &PolicyName) -> Result<(), FileConflict> {
+        self.use_file_but(file, FileUse::Changes, Some(name))
     }
 
     /// As [`Directory::use_file`], whatever is wrong with them: for commands that put that right.

@@ -12,8 +12,9 @@ use petit_host::exit::ExitCode;
 use petit_host::terminal::{self, Ask};
 use petit_relay::policy::AddressList;
 use petit_server::api::{
-    KeyState, ListPolicies, PolicyChanged, PolicyDetails, PolicyList, PolicyOrigin, PolicyStep, PolicyTested,
-    PolicyVerdict, PolicyView, RemovePolicy, SetPolicy, ShowPolicy, StepView, TestPolicy,
+    KeyState, ListPolicies, MovePolicyToFile, PolicyChanged, PolicyDetails, PolicyList, PolicyOrigin,
+    PolicyStep, PolicyTested, PolicyVerdict, PolicyView, RemovePolicy, SetPolicy, ShowPolicy, StepView,
+    TestPolicy,
 };
 use petit_server::config;
 use petit_server::directory::Exposure;
@@ -41,6 +42,10 @@ pub(crate) enum PolicyVerb {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Let the policy of this name in the config file take the place of the one that commands have made
+    ///
+    /// Visitors are held to one of the two at each moment, and the rest of the config file is in force then, too.
+    ToFile { name: PolicyName },
     /// Say what would become of a visit, step by step
     #[command(after_help = "Example:\n  petit-server policy test cloud --from 203.0.113.7 --as key:billing")]
     Test {
@@ -182,11 +187,17 @@ pub(crate) async fn policy(json: bool, folder: &Folder, verb: &PolicyVerb) -> Re
         PolicyVerb::Remove { name, yes } => {
             let known = access.ask(&ShowPolicy { name: name.clone() }).await?;
             if known.policy.origin == PolicyOrigin::Registry {
-                let what = format!("{} are not held to the policy {name} then", services(&known));
+                let what = removal(&known);
                 terminal::confirm(Ask::Always.unless(*yes), json, &what)?;
             }
             let answer = access.ask(&RemovePolicy { name: name.clone() }).await?;
             let text = format!("There is no policy {name} any more.\n{}", warning(answer.exposure));
+            let text = format!("{}{}", text.trim_end(), refusals::changes(&answer.ports));
+            cli::say(json, &text, &answer);
+        }
+        PolicyVerb::ToFile { name } => {
+            let answer = access.ask(&MovePolicyToFile { name: name.clone() }).await?;
+            let text = format!("In force:\n{}{}", shown(&answer.policy), warning(answer.exposure));
             let text = format!("{}{}", text.trim_end(), refusals::changes(&answer.ports));
             cli::say(json, &text, &answer);
         }
@@ -313,10 +324,17 @@ pub(crate) fn joined(list: &[impl ToString]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn services(known: &PolicyDetails) -> String {
-    match known.holds_for.len() {
-        1 => "the visitors of 1 service".to_owned(),
-        many => format!("the visitors of {many} services"),
+/// What comes of it when a policy is taken away: who is let in first.
+fn removal(known: &PolicyDetails) -> String {
+    let name = &known.policy.policy.name;
+    let held = match known.holds_for.len() {
+        0 => format!("there is no policy {name} any more"),
+        1 => format!("the visitors of 1 service are not held to the policy {name}"),
+        many => format!("the visitors of {many} services are not held to the policy {name}"),
+    };
+    match known.exposure_without.map(warning).filter(|warning| !warning.is_empty()) {
+        Some(warning) => format!("{} then, and {held}", warning.trim_end_matches('.')),
+        None => format!("{held} then"),
     }
 }
 

@@ -3,7 +3,7 @@
 use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
 use petit_host::lock::Lock;
-use petit_host::settings::{InForce, Origin, ShownSetting, ShownSettings, Words};
+use petit_host::settings::{InForce, Origin, ShownSetting, ShownSettings, TablePlace, Words};
 use petit_server::api::GetSettings;
 use petit_server::config::shown::{self, Takes};
 use petit_server::folder::Folder;
@@ -26,7 +26,9 @@ pub(crate) async fn show(json: bool, folder: &Folder) -> Result<ExitCode, Failur
             .map_or(Ok(None), |holder| Err(Failure::unanswering(PROGRAM, holder.pid))),
         answer => answer,
     };
-    let settings = ShownSettings::new(file, InForce::of(answer));
+    let mut settings = ShownSettings::new(file, InForce::of(answer));
+    // A policy that the file has no longer is out of force with the reload, which the server makes by itself.
+    settings.gone.retain(|one| one.place == TablePlace::Below);
     let mut out = settings.text(path, "server", &English);
     if settings.settings.iter().any(is_due) {
         out.push_str(&format!("\nPut what waits in force with: {PROGRAM} restart\n"));

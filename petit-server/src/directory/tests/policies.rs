@@ -373,3 +373,30 @@ async fn the_config_file_gets_no_policy_of_a_name_that_is_being_written_into_the
     bed.set("office", &["default"]).await.unwrap_err();
     bed.directory.use_file(Arc::default(), FileUse::Changes).unwrap();
 }
+
+#[tokio::test]
+async fn a_policy_that_moves_into_the_config_file_holds_at_each_moment() {
+    let bed = Bed::new().await;
+    let id = bed.enrolled().await.id;
+    bed.set("rest", &["default"]).await.unwrap();
+    let rest: PolicyName = "rest".parse().unwrap();
+    let without = bed.directory.exposure_without(&rest);
+    assert_eq!((without.open, without.services, without.new_are_open), (1, 1, true));
+    let is_of_file = |bed: &Bed| bed.policy_of(&id).map(|policy| policy.limits.rate.is_none());
+    assert_eq!(is_of_file(&bed), Some(false));
+    let file: Arc<[Policy]> = [in_file("rest", &["default"])].into();
+    bed.directory.use_file_beside(Arc::clone(&file), &rest).unwrap();
+    assert_eq!(is_of_file(&bed), Some(true), "while the registry has its own, too");
+    bed.directory.move_to_file(rest.clone(), file, Actor::Operator).await.unwrap();
+    assert_eq!(is_of_file(&bed), Some(true));
+    assert!(bed.directory.policies().0.is_empty());
+
+    // What cannot be taken out of the registry, or does not fit, changes nothing.
+    let other: Arc<[Policy]> = [in_file("other", &["default"])].into();
+    let refused = bed.directory.move_to_file("other".parse().unwrap(), other, Actor::Operator).await;
+    assert!(refused.is_err());
+    bed.set("acme", &["acme"]).await.unwrap();
+    let overlap: Arc<[Policy]> = [in_file("rest", &["default", "acme"])].into();
+    assert!(bed.directory.move_to_file(rest, overlap, Actor::Operator).await.is_err());
+    assert_eq!(bed.name_of(&id).unwrap(), "rest");
+}
