@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use petit_engine::name::{Alias, DeviceId, Endpoint, ServerAddr, VendorName, VisitorHost};
+use petit_engine::proto::control::is_harmless;
 use petit_engine::secret::{Fingerprint, InviteId};
 use petit_host::BoxFuture;
 use petit_host::control::{ApiProblem, Handler, Reply, Request};
@@ -35,7 +36,7 @@ use crate::config::{self, Config};
 use crate::directory::Directory;
 use crate::explain;
 use crate::fronts;
-use crate::registry::{Actor, Labels, Note, StoreError, StoreErrorKind};
+use crate::registry::{Actor, InvalidNote, Labels, Note, StoreError, StoreErrorKind};
 use crate::server::{InviteError, InviteRequest, Phase, Reloaded, Server, Settings, make_invite};
 use crate::{SOFTWARE, seconds};
 
@@ -252,6 +253,9 @@ impl Admin {
 
     async fn label(&self, asked: LabelClient, actor: Actor) -> ApiResult<ClientLabelled> {
         let LabelClient { name, edit } = asked;
+        if let Some(note) = &edit.note {
+            check_note(note.as_str())?;
+        }
         let client = self.find(&name).await?.id;
         let before = self.shut_ports();
         let labelled = self.directory.label(client, edit, actor).await;
@@ -264,6 +268,12 @@ impl Admin {
         let domain = self.endpoint.domain();
         if alias.as_str() == Endpoint::TUNNEL_LABEL {
             let problem = format!("{:?} is reserved: invites lead there", alias.as_str());
+            return Err(ApiProblem::new(400, "bad_alias", problem));
+        }
+        if alias.is_domain() && ends_in_number(alias.as_str()) {
+            let problem = format!(
+                "browsers read {alias} as an address, because its last label is a number; an alias ends in a name, such as acme.example"
+            );
             return Err(ApiProblem::new(400, "bad_alias", problem));
         }
         let host = match VisitorHost::parse(alias.as_str()) {
@@ -304,6 +314,7 @@ impl Admin {
         if let Some(alias) = &wanted.alias {
             self.check_alias(alias)?;
         }
+        let note = check_note(&wanted.note)?;
         let InviteTerms { server, page, pins, lifetime, vendor } = self.invites.borrow().clone();
         let server = server.ok_or_else(|| {
             let why = "the port is chosen when the server starts, so there is nothing to put into an invite";
@@ -315,7 +326,7 @@ impl Admin {
             service: wanted.service.clone(),
             alias: wanted.alias.clone(),
             force: wanted.force,
-            labels: Labels { tags: wanted.tags.clone(), note: Note::lossy(&wanted.note) },
+            labels: Labels { tags: wanted.tags.clone(), note },
             lifetime,
             vendor,
             actor,
@@ -464,6 +475,26 @@ impl Admin {
         tracing::info!(%level, "log level changed");
         Ok(LogLevel { level })
     }
+}
+
+/// What an operator may write down of a client or an invite. Narrower than what is read: older notes are shown as they are.
+fn check_note(text: &str) -> ApiResult<Note> {
+    let bad = |problem: String| ApiProblem::new(400, "bad_note", problem);
+    if let Some(unseen) = text.chars().find(|c| !c.is_control() && !is_harmless(*c)) {
+        let problem =
+            format!("a note has no {unseen:?}, which is not seen or turns the direction of other characters");
+        return Err(bad(problem));
+    }
+    text.parse().map_err(|error: InvalidNote| bad(error.to_string()))
+}
+
+/// True for a host that browsers read as an IPv4 address: its last label is a number, decimal or hexadecimal (WHATWG URL,
+/// "ends in a number").
+fn ends_in_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let hexadecimal =
+        last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    hexadecimal || !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn reply<A: Serialize>(answer: ApiResult<A>) -> ApiResult<Reply> {

@@ -139,7 +139,7 @@ async fn a_policy_is_moved_into_the_config_file_and_nobody_is_let_in_meanwhile()
     let expected = "1 of 1 services is open to anybody who knows the name then, and the visitors of 1 service are not held to the policy default";
     assert!(asked.exit == 2 && asked.err.contains(expected), "{asked:?}");
 
-    let refused = server.run(["policy", "to-file", "default"]).await;
+    let refused = server.run(["policy", "move", "default"]).await;
     assert!(
         refused.exit == 1 && refused.err.contains("the config file has no policy default"),
         "{refused:?}"
@@ -148,7 +148,7 @@ async fn a_policy_is_moved_into_the_config_file_and_nobody_is_let_in_meanwhile()
     let policy = "[[policy]]\nname = \"default\"\nservices = [\"default\"]\nkeys = [\"default\"]\nrate = 7\n";
     std::fs::write(server.config(), format!("{before}{policy}")).unwrap();
     let refused = server.run(["reload"]).await;
-    assert!(refused.exit == 1 && refused.err.contains("petit-server policy to-file default"), "{refused:?}");
+    assert!(refused.exit == 1 && refused.err.contains("petit-server policy move default"), "{refused:?}");
 
     let visitor = server.visitor().await;
     let has_moved = Arc::new(AtomicBool::new(false));
@@ -163,7 +163,7 @@ async fn a_policy_is_moved_into_the_config_file_and_nobody_is_let_in_meanwhile()
             got
         }
     });
-    let moved = server.run(["policy", "to-file", "default"]).await.ok().out;
+    let moved = server.run(["policy", "move", "default"]).await.ok().out;
     assert!(moved.contains("from config.toml") && moved.contains("7 a second"), "{moved}");
     has_moved.store(true, Ordering::Relaxed);
     let got = asking.await.unwrap();
@@ -171,7 +171,7 @@ async fn a_policy_is_moved_into_the_config_file_and_nobody_is_let_in_meanwhile()
     assert!(!got.is_empty() && got.iter().all(is_kept_out), "{got:?}");
 
     server.run(["reload"]).await.ok();
-    server.run(["policy", "to-file", "default"]).await.ok(); // there is nothing left to do
+    server.run(["policy", "move", "default"]).await.ok(); // there is nothing left to do
     let shown = server.run(["policy", "show", "default"]).await.ok().out;
     assert!(shown.contains("from config.toml"), "{shown}");
     let shown = server.run(["config", "show"]).await.ok().out;
@@ -186,6 +186,64 @@ async fn a_policy_is_moved_into_the_config_file_and_nobody_is_let_in_meanwhile()
     ] {
         let is_it = |line: &str| line.starts_with(part) && line.ends_with("# file; a change needs a reload");
         assert!(policy.lines().any(is_it), "{part}: {shown}");
+    }
+    server.run(["stop"]).await.ok();
+    up.exit().await;
+}
+
+#[tokio::test]
+async fn what_no_browser_reaches_and_nobody_sees_is_refused_and_lists_and_tags_say_what_is_not_there() {
+    let server = keyed().await;
+    let client = Program::client();
+    let up = server.up().await;
+    std::fs::write(client.config(), client_config(&[("web", ([127, 0, 0, 1], 1).into(), "http")])).unwrap();
+    client.run_with(["register"], &server.invite(["--alias", "acme", "--tag", "eu"]).await).await.ok();
+    let clients = server.run(["clients", "list", "--json"]).await.ok().json();
+    let id = clients["clients"][0]["services"][0]["id"].as_str().unwrap().to_owned();
+    for alias in ["0x7f.1", "acme.0x7f", "acme.0x", "acme.1"] {
+        for arguments in [&["addalias", &id, alias][..], &["invite", "--alias", alias]] {
+            let said = server.run(arguments).await;
+            assert!(said.exit == 2 && said.err.contains("as an address"), "{arguments:?}: {said:?}");
+        }
+    }
+    server.run(["addalias", &id, "acme.0x7g"]).await.ok();
+    for note in ["\u{202e}evil", "a\u{200b}b", "\u{feff}", "\u{e0041}"] {
+        for arguments in [&["clients", "note", "acme", note][..], &["invite", "--note", note]] {
+            let said = server.run(arguments).await;
+            assert!(said.exit == 2 && said.err.contains("which is not seen"), "{arguments:?}: {said:?}");
+        }
+    }
+    let long = server.run(["invite", "--note", &"x".repeat(5000)]).await;
+    assert!(long.exit == 2 && long.err.contains("characters at most"), "{long:?}");
+
+    let said = server.run(["clients", "list", "--tag", "nosuch"]).await.ok().out;
+    assert!(said.starts_with("No clients match"), "{said}");
+    let said = server.run(["invite", "--list", "--tag", "nosuch"]).await.ok().out;
+    assert!(said.starts_with("No invites match"), "{said}");
+    let said = server.run(["clients", "untag", "acme", "eu", "nosuch"]).await.ok().out;
+    assert!(said.contains("has no tags") && said.ends_with("It did not have: nosuch.\n"), "{said}");
+
+    // A policy that leaves a service says what is asked there now; one of nobody is marked.
+    let set = ["policy", "set", "office", "--services", "acme", "--key", "default"];
+    let said = server.run(set).await.ok().out;
+    assert!(!said.contains("any more"), "{said}");
+    let said = server.run(["policy", "set", "office", "--services", "nosuch"]).await.ok().out;
+    assert!(
+        said.contains(&format!("It is not for service {id} any more, which has the policy default now.")),
+        "{said}"
+    );
+    for arguments in [&["policy", "list"][..], &["policy", "show", "office"]] {
+        let said = server.run(arguments).await.ok().out;
+        assert!(said.contains("no service is called nosuch"), "{said}");
+    }
+    let said = server.run(["policy", "show", "default"]).await.ok().out;
+    assert!(said.contains("has refused nobody yet (since 20"), "{said}");
+    for (option, list, expected) in [
+        ("--key", "none,default", "\"none\" stands alone"),
+        ("--from", "any,10.0.0.0/8", "\"any\" stands alone"),
+    ] {
+        let said = server.run(["policy", "set", "office", option, list]).await;
+        assert!(said.exit == 2 && said.err.contains(expected), "{said:?}");
     }
     server.run(["stop"]).await.ok();
     up.exit().await;

@@ -405,8 +405,8 @@ async fn the_answers_about_policies_and_keys_keep_their_form() {
         &["policy", "list"],
         &["policy", "set", "file", "--rate", "1"],
         &["policy", "remove", "file", "--yes"],
-        &["policy", "to-file", "file"],
-        &["policy", "to-file", "default"],
+        &["policy", "move", "file"],
+        &["policy", "move", "default"],
         &["config", "check"],
     ];
     it.commands(of_the_file).await;

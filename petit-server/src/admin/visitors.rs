@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use petit_engine::name::{PolicyName, VisitorKeyName};
+use petit_engine::name::{PolicyName, RegisteredId, VisitorKeyName};
 use petit_host::control::ApiProblem;
 use petit_relay::policy::{Enforcement, PolicyRequest, PresentedKey, Unlimited};
 use petit_relay::{Names, Relay};
@@ -15,11 +15,12 @@ use super::Admin;
 use crate::api::{
     CreateKey, KeyList, KeyMade, KeyRevoked, KeyState, KeyView, KeylessPolicy, PolicyActivity, PolicyChanged,
     PolicyCounts, PolicyDetails, PolicyList, PolicyMoved, PolicyOrigin, PolicyRemoved, PolicyTested,
-    PolicyView, PortChanges, SetPolicy, ShutPort, StepView, TestPolicy, no_policy,
+    PolicyView, PortChanges, ServiceLeft, SetPolicy, ShutPort, StepView, TestPolicy, no_policy,
 };
 use crate::config::{self, Config};
 use crate::directory::{Directory, MoveError, ShutService};
 use crate::registry::{Actor, OVERLAP_MAX, Policy, PolicyTarget};
+use crate::seconds;
 
 type Answered<T> = Result<T, ApiProblem>;
 
@@ -48,7 +49,8 @@ impl Admin {
         let mut shut_ports = self.shut_ports();
         shut_ports.retain(|port| port.policy == *name);
         let exposure_without = Some(self.directory.exposure_without(name));
-        Ok(PolicyDetails { counts, exposure_without, holds_for, policy, shut_ports })
+        let counts_since = self.running.as_ref().map(|running| seconds(running.server.since));
+        Ok(PolicyDetails { counts, counts_since, exposure_without, holds_for, policy, shut_ports })
     }
 
     /// The raw TCP ports that are not listened on because of their policies.
@@ -96,8 +98,10 @@ impl Admin {
     }
 
     pub(super) async fn set_policy(&self, asked: SetPolicy, actor: Actor) -> Answered<PolicyChanged> {
-        let before = self.shut_ports();
+        let (before, name) = (self.shut_ports(), asked.0.name.clone());
+        let held_before = self.directory.services_of(&name);
         let policy = self.directory.set_policy(asked.0, actor).await.map_err(self.problem())?;
+        let left = held_before.iter().filter_map(|id| self.left(*id, &name)).collect();
         let ports = self.port_changes(&before);
         let alias = |target: &PolicyTarget| match target {
             PolicyTarget::Alias(alias) => Some(alias.clone()),
@@ -112,9 +116,21 @@ impl Admin {
                 && policy.name != *default
                 && !policy.services.contains(&PolicyTarget::DefaultTcp)
         });
-        let policy = PolicyView::new(policy, PolicyOrigin::Registry, &self.directory.visitor_keys());
+        let policy =
+            PolicyView::new(policy, PolicyOrigin::Registry, &self.directory.visitor_keys(), &self.directory);
         let exposure = self.directory.exposure();
-        Ok(PolicyChanged { exposure, policy, nobodys, without_key_of, ports })
+        Ok(PolicyChanged { exposure, left, policy, nobodys, without_key_of, ports })
+    }
+
+    /// What a service's visitors are asked now that it is not held to this policy any more.
+    fn left(&self, id: RegisteredId, policy: &PolicyName) -> Option<ServiceLeft> {
+        let now = self.directory.service(&id)?.policy;
+        let is_other = now.as_ref().is_none_or(|now| now.name != *policy);
+        is_other.then(|| ServiceLeft {
+            id,
+            is_open: now.as_ref().is_none_or(|now| !now.admits_only_chosen()),
+            now: now.as_ref().map(|now| now.name.clone()),
+        })
     }
 
     /// The default policy, where it asks for a key.
@@ -229,8 +245,10 @@ impl Admin {
 /// The policies of the registry and of the config file, by their names. Looks at no service.
 fn every_policy(directory: &Directory) -> Vec<PolicyView> {
     let ((registry, file), keys) = (directory.policies(), directory.visitor_keys());
-    let registry = registry.into_iter().map(|policy| PolicyView::new(policy, PolicyOrigin::Registry, &keys));
-    let of_file = |policy: &Policy| PolicyView::new(policy.clone(), PolicyOrigin::ConfigFile, &keys);
+    let registry =
+        registry.into_iter().map(|policy| PolicyView::new(policy, PolicyOrigin::Registry, &keys, directory));
+    let of_file =
+        |policy: &Policy| PolicyView::new(policy.clone(), PolicyOrigin::ConfigFile, &keys, directory);
     let mut policies: Vec<PolicyView> = registry.chain(file.iter().map(of_file)).collect();
     policies.sort_by(|one, other| one.policy.name.cmp(&other.policy.name));
     policies

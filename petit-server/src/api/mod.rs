@@ -60,6 +60,6 @@ pub(crate) use self::visitors::no_policy;
 pub use self::visitors::{
     CreateKey, KeyList, KeyMade, KeyRevoked, KeyView, KeylessPolicy, ListKeys, ListPolicies,
     MovePolicyToFile, PolicyChanged, PolicyDetails, PolicyList, PolicyMoved, PolicyOrigin, PolicyRemoved,
-    PolicyTested, PolicyView, RefusalView, RemovePolicy, RevokeKey, RotateKey, SetPolicy, ShowPolicy,
-    StepView, TestPolicy,
+    PolicyTested, PolicyView, RefusalView, RemovePolicy, RevokeKey, RotateKey, ServiceLeft, SetPolicy,
+    ShowPolicy, StepView, TestPolicy,
 };

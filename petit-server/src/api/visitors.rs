@@ -4,15 +4,15 @@ use std::net::IpAddr;
 
 use petit_engine::name::{Alias, PolicyName, RegisteredId, VisitorKeyId, VisitorKeyName};
 use petit_host::control::{ApiProblem, Request, percent_encode};
-use petit_relay::Failure;
 use petit_relay::policy::{Step, Verdict};
+use petit_relay::{Failure, Names};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::explain::{KeyState, PolicyStep, PolicyVerdict};
 use super::{ApiRequest, PolicyCounts, PortChanges, ShutPort};
-use crate::directory::Exposure;
-use crate::registry::{Policy, PolicyEdit, StoredKey, Timestamp};
+use crate::directory::{Directory, Exposure};
+use crate::registry::{Policy, PolicyEdit, PolicyTarget, StoredKey, Timestamp};
 
 /// Where a policy stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,12 +33,26 @@ pub struct PolicyView {
     /// Those of its keys that let nobody in any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked_keys: Vec<VisitorKeyName>,
+    /// IDs and aliases of it that no service has: not yet, or not any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nobodys: Vec<PolicyTarget>,
 }
 
 impl PolicyView {
-    pub(crate) fn new(policy: Policy, origin: PolicyOrigin, keys: &[StoredKey]) -> Self {
+    pub(crate) fn new(
+        policy: Policy,
+        origin: PolicyOrigin,
+        keys: &[StoredKey],
+        directory: &Directory,
+    ) -> Self {
         let revoked_keys = policy.revoked_keys(keys);
-        Self { policy, origin, revoked_keys }
+        let is_nobodys = |target: &&PolicyTarget| match target {
+            PolicyTarget::Id(id) => directory.service(id).is_none(),
+            PolicyTarget::Alias(alias) => directory.alias(alias.as_str()).is_none(),
+            PolicyTarget::Tag(_) | PolicyTarget::Default | PolicyTarget::DefaultTcp => false,
+        };
+        let nobodys = policy.services.iter().filter(is_nobodys).cloned().collect();
+        Self { policy, origin, revoked_keys, nobodys }
     }
 
     /// The policy, if it lets nobody in because all its keys were revoked.
@@ -94,6 +108,9 @@ impl ApiRequest for ShowPolicy {
 pub struct PolicyDetails {
     /// What it has come to; `None` while no server runs.
     pub counts: Option<PolicyCounts>,
+    /// Since when these counts are, in seconds since 1970: the server's start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_since: Option<u64>,
     /// What would be open to anybody who knows the name without it; an older server does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposure_without: Option<Exposure>,
@@ -125,6 +142,9 @@ impl ApiRequest for SetPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyChanged {
     pub exposure: Exposure,
+    /// Services that were held to it and are not any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<ServiceLeft>,
     /// As it is in force now.
     pub policy: PolicyView,
     /// Aliases of it that no service has yet.
@@ -135,6 +155,16 @@ pub struct PolicyChanged {
     pub without_key_of: Option<PolicyName>,
     #[serde(flatten)]
     pub ports: PortChanges,
+}
+
+/// A service that is not held any more to a policy that has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceLeft {
+    pub id: RegisteredId,
+    /// Whether whoever knows its name gets in.
+    pub is_open: bool,
+    /// The policy that it has now.
+    pub now: Option<PolicyName>,
 }
 
 /// Take a policy out of the registry.

@@ -257,7 +257,7 @@ pub enum Conflict {
     PolicyTwice(PolicyName),
     /// It stands in the config file and in the registry.
     #[error(
-        "a policy {0} stands in the registry, too; to let this one take the place of that one: petit-server policy to-file {0}; or call this one something else"
+        "a policy {0} stands in the registry, too; to let this one take the place of that one: petit-server policy move {0}; or call this one something else"
     )]
     PolicyInBoth(PolicyName),
     /// It would be a policy for no service.

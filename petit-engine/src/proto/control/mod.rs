@@ -19,7 +19,7 @@ pub use self::enrol::{Enrol, EnrolAnswer, EnrolRefusal, FromDevice};
 pub use self::error::ControlError;
 pub use self::fronts::{FRONTS, FrontReport, FrontState, Fronts, NameReport};
 pub use self::policies::{Admits, POLICY, PolicyReport, SHUT_PORT};
-pub(crate) use self::text::is_harmless;
+pub use self::text::is_harmless;
 pub use self::text::{PublicUrl, SecretText, Text};
 use crate::cause::{Health, ServiceCause};
 use crate::limits;

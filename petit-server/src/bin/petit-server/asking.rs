@@ -55,15 +55,28 @@ impl<'a> Asking<'a> {
     /// Those that `is_wanted` says.
     pub(crate) async fn clients(&self, is_wanted: impl Fn(&ClientView) -> bool) -> Result<(), Failure> {
         let mut list = self.either.ask(&ListClients).await?;
+        let all = list.clients.len();
         list.clients.retain(is_wanted);
-        self.say(&show::clients(&list.clients), &list);
+        self.say(&show::clients(&list.clients, all), &list);
         Ok(())
     }
 
     /// Changes a client's tags or note.
     pub(crate) async fn label(&self, name: &str, edit: LabelEdit) -> Result<(), Failure> {
+        // What it has not cannot be taken from it: that is said beside how it is now.
+        let before = match edit.remove.is_empty() {
+            true => None,
+            false => Some(self.either.ask(&ShowClient { name: name.to_owned() }).await?.tags),
+        };
+        let had_not: Vec<Tag> = before.map_or_else(Vec::new, |tags| {
+            edit.remove.iter().filter(|tag| !tags.contains(*tag)).cloned().collect()
+        });
         let labelled = self.either.ask(&LabelClient { name: name.to_owned(), edit }).await?;
-        self.say(&show::labelled(&labelled), &labelled);
+        let had_not = match had_not.as_slice() {
+            [] => String::new(),
+            tags => format!("\nIt did not have: {}.", show::joined(tags)),
+        };
+        self.say(&format!("{}{had_not}", show::labelled(&labelled)), &labelled);
         Ok(())
     }
 
@@ -136,8 +149,9 @@ impl<'a> Asking<'a> {
     /// Those that have all of these tags.
     pub(crate) async fn invites(&self, tags: &[Tag]) -> Result<(), Failure> {
         let mut list = self.either.ask(&ListInvites).await?;
+        let all = list.invites.len();
         list.invites.retain(|invite| tags.iter().all(|tag| invite.tags.contains(tag)));
-        self.say(&show_invites::invites(&list), &list);
+        self.say(&show_invites::invites(&list, all), &list);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
@@ -13,8 +14,8 @@ use petit_host::terminal::{self, Ask};
 use petit_relay::policy::AddressList;
 use petit_server::api::{
     KeyState, ListPolicies, MovePolicyToFile, PolicyChanged, PolicyDetails, PolicyList, PolicyOrigin,
-    PolicyStep, PolicyTested, PolicyVerdict, PolicyView, RemovePolicy, SetPolicy, ShowPolicy, StepView,
-    TestPolicy,
+    PolicyStep, PolicyTested, PolicyVerdict, PolicyView, RemovePolicy, ServiceLeft, SetPolicy, ShowPolicy,
+    StepView, TestPolicy,
 };
 use petit_server::config;
 use petit_server::directory::Exposure;
@@ -45,7 +46,7 @@ pub(crate) enum PolicyVerb {
     /// Let the policy of this name in the config file take the place of the one that commands have made
     ///
     /// Visitors are held to one of the two at each moment, and the rest of the config file is in force then, too.
-    ToFile { name: PolicyName },
+    Move { name: PolicyName },
     /// Say what would become of a visit, step by step
     #[command(after_help = "Example:\n  petit-server policy test cloud --from 203.0.113.7 --as key:billing")]
     Test {
@@ -113,6 +114,7 @@ fn choice<T>(text: &str, none: &str, parse: impl Fn(&str) -> Result<T, String>) 
 
 fn networks(text: &str) -> Result<Choice<Vec<IpNet>>, String> {
     choice(text, "any", |text| {
+        stands_alone(text, "any")?;
         let list = AddressList::parse(text.split(',')).map_err(|error| error.to_string())?;
         Ok(list.networks().to_vec())
     })
@@ -121,7 +123,18 @@ fn networks(text: &str) -> Result<Choice<Vec<IpNet>>, String> {
 fn keys(text: &str) -> Result<Choice<Vec<VisitorKeyName>>, String> {
     let one =
         |name: &str| name.trim().parse().map_err(|error: petit_engine::name::InvalidName| error.to_string());
-    choice(text, "none", |text| text.split(',').map(one).collect())
+    choice(text, "none", |text| {
+        stands_alone(text, "none")?;
+        text.split(',').map(one).collect()
+    })
+}
+
+/// The word for nothing in a list of something.
+fn stands_alone(text: &str, none: &str) -> Result<(), String> {
+    match text.split(',').any(|one| one.trim() == none) {
+        true => Err(format!("{none:?} stands alone: it takes the place of a list")),
+        false => Ok(()),
+    }
 }
 
 fn number(text: &str) -> Result<Choice<NonZeroU32>, String> {
@@ -195,7 +208,7 @@ pub(crate) async fn policy(json: bool, folder: &Folder, verb: &PolicyVerb) -> Re
             let text = format!("{}{}", text.trim_end(), refusals::changes(&answer.ports));
             cli::say(json, &text, &answer);
         }
-        PolicyVerb::ToFile { name } => {
+        PolicyVerb::Move { name } => {
             let answer = access.ask(&MovePolicyToFile { name: name.clone() }).await?;
             let text = format!("In force:\n{}{}", shown(&answer.policy), warning(answer.exposure));
             let text = format!("{}{}", text.trim_end(), refusals::changes(&answer.ports));
@@ -223,8 +236,10 @@ fn list(answer: &PolicyList, file: &Path) -> String {
         return format!("No policies. {warning}");
     }
     let mut rows = vec![["POLICY", "SERVICES", "FROM", "KEYS", "LIMITS", ""].map(str::to_owned).to_vec()];
-    rows.extend(answer.policies.iter().map(|PolicyView { policy, origin, revoked_keys }| {
+    rows.extend(answer.policies.iter().map(|PolicyView { policy, origin, revoked_keys, nobodys }| {
+        let unused = (!nobodys.is_empty()).then(|| format!("no service is called {}", joined(nobodys)));
         let notes = [
+            unused.as_deref(),
             (*origin == PolicyOrigin::ConfigFile).then_some("from config.toml"),
             (policy.enforcement == Enforcement::CountOnly).then_some("counts only"),
         ];
@@ -240,6 +255,10 @@ fn list(answer: &PolicyList, file: &Path) -> String {
     format!("{}\n{warning}{keyless}", table(&rows)).trim_end().to_owned()
 }
 
+fn date(seconds: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
+
 fn details(answer: &PolicyDetails, file: &Path) -> String {
     let keyless = answer.policy.keyless();
     let keyless = keyless.map(|it| format!("\n{}", refusals::keyless(&it, file))).unwrap_or_default();
@@ -247,12 +266,13 @@ fn details(answer: &PolicyDetails, file: &Path) -> String {
         [] => "no service yet".to_owned(),
         ids => joined(ids),
     };
+    let since = answer.counts_since.map(|since| format!(" (since {})", date(since))).unwrap_or_default();
     let counts = answer.counts.as_ref().map(|counts| {
         let said = refusals::said(counts);
         if said.is_empty() { vec!["has refused nobody yet".to_owned()] } else { said }
     });
     let counts: String =
-        counts.into_iter().flatten().map(|said| format!("\n  {:<9}  {said}", "counts")).collect();
+        counts.into_iter().flatten().map(|said| format!("\n  {:<9}  {said}{since}", "counts")).collect();
     let ports: String =
         answer.shut_ports.iter().map(|port| format!("\n  {:<9}  {}", "shut", refusals::shut(port))).collect();
     format!("{}  holds for  {holds_for}{counts}{ports}{keyless}", shown(&answer.policy))
@@ -260,6 +280,16 @@ fn details(answer: &PolicyDetails, file: &Path) -> String {
 
 fn set(answer: &PolicyChanged, file: &Path) -> String {
     let mut text = format!("In force:\n{}", shown(&answer.policy));
+    for ServiceLeft { id, is_open, now } in &answer.left {
+        let now = match (now, is_open) {
+            (None, _) => "has no policy now, and is open to anybody who knows its name".to_owned(),
+            (Some(now), true) => {
+                format!("has the policy {now} now, and is open to anybody who knows its name")
+            }
+            (Some(now), false) => format!("has the policy {now} now"),
+        };
+        text.push_str(&format!("It is not for service {id} any more, which {now}.\n"));
+    }
     for alias in &answer.nobodys {
         text.push_str(&format!("No service is called {alias} yet; the policy holds for it once one is.\n"));
     }
@@ -276,12 +306,15 @@ fn set(answer: &PolicyChanged, file: &Path) -> String {
 }
 
 /// A policy, a line for each thing that it asks for.
-fn shown(PolicyView { policy, origin, revoked_keys }: &PolicyView) -> String {
+fn shown(PolicyView { policy, origin, revoked_keys, nobodys }: &PolicyView) -> String {
     let keys = keys_of(policy, revoked_keys);
     let mut lines = vec![("services", joined(&policy.services)), ("from", from(policy)), ("keys", keys)];
     lines.extend(limits(policy).into_iter().map(|limit| ("limit", limit)));
     if policy.enforcement == Enforcement::CountOnly {
         lines.push(("", "it only counts whom it would refuse".to_owned()));
+    }
+    if !nobodys.is_empty() {
+        lines.push(("", format!("no service is called {}: not yet, or not any more", joined(nobodys))));
     }
     if *origin == PolicyOrigin::ConfigFile {
         lines.push(("", "from config.toml, and changed there".to_owned()));
@@ -365,7 +398,10 @@ fn tested(answer: &PolicyTested) -> String {
             )
         }
         (Some(refusal), false) => {
-            format!("The visitor is refused: {} {}. {}", refusal.status, refusal.error, refusal.title)
+            format!(
+                "The visitor is refused: {} {}. {} A raw TCP connection is reset.",
+                refusal.status, refusal.error, refusal.title
+            )
         }
     });
     lines.join("\n")

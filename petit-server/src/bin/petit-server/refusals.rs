@@ -8,9 +8,9 @@ use petit_server::api::{
 };
 
 /// A line for each policy that has refused anybody, or would have, as `status` has it.
-pub(crate) fn of_all(policies: &[PolicyActivity]) -> String {
+pub(crate) fn of_all(policies: &[PolicyActivity], since: &str) -> String {
     let lines = policies.iter().flat_map(|PolicyActivity { policy, counts }| {
-        said(counts).into_iter().map(move |said| format!("policy     {policy} {said}\n"))
+        said(counts).into_iter().map(move |said| format!("policy     {policy} {said} (since {since})\n"))
     });
     lines.collect()
 }
@@ -79,7 +79,7 @@ fn named(ShutPort { address, client, port, service, .. }: &ShutPort) -> String {
 /// Why a policy shuts ports, and what to do about it.
 pub(crate) fn why(policy: &PolicyName) -> String {
     format!(
-        "the policy {policy} asks for a key, which raw TCP cannot carry, and for no address; let it say where visitors come from (from), or give raw TCP services a policy of their own (services: default-tcp)"
+        "the policy {policy} asks for a key, which raw TCP cannot carry, and for no address; say where visitors come from with --from, or ask for no key with --key none; where other services need the key, raw TCP services may have a policy of their own (--services default-tcp)"
     )
 }
 

@@ -98,7 +98,7 @@ pub(crate) fn status(status: &Status) -> String {
     for keyless in &status.keyless {
         out.push_str(&format!("visitors   {}\n", refusals::keyless(keyless, &status.config)));
     }
-    out.push_str(&refusals::of_all(&status.policies));
+    out.push_str(&refusals::of_all(&status.policies, &date(status.since)));
     for port in &status.shut_ports {
         out.push_str(&format!("shut       {}\n", refusals::shut(port)));
     }
@@ -319,9 +319,12 @@ pub(crate) fn without_certificate(missing: Option<&MissingCertificate>) -> Strin
     }
 }
 
-pub(crate) fn clients(clients: &[ClientView]) -> String {
-    if clients.is_empty() {
-        return "No clients. Make an invite with: petit-server invite".to_owned();
+/// `all`: so many there are, those that are not shown among them.
+pub(crate) fn clients(clients: &[ClientView], all: usize) -> String {
+    match (clients.is_empty(), all) {
+        (true, 0) => return "No clients. Make an invite with: petit-server invite".to_owned(),
+        (true, _) => return "No clients match; see all with: petit-server clients list --all".to_owned(),
+        (false, _) => {}
     }
     let mut rows =
         vec![["", "CLIENT", "NAME", "TAGS", "SERVICES", "ONLINE", "REGISTERED"].map(str::to_owned).to_vec()];
@@ -400,8 +403,11 @@ pub(crate) fn client(client: &ClientView) -> String {
 /// What is written down of a client now.
 pub(crate) fn labelled(labelled: &ClientLabelled) -> String {
     let ClientLabelled { client, note, tags, ports } = labelled;
-    let tags =
-        if tags.is_empty() { "has no tags".to_owned() } else { format!("has the tags {}", joined(tags)) };
+    let tags = match tags.len() {
+        0 => "has no tags".to_owned(),
+        1 => format!("has the tag {}", joined(tags)),
+        _ => format!("has the tags {}", joined(tags)),
+    };
     let note = note.as_str();
     let note = if note.is_empty() { "no note".to_owned() } else { format!("the note {note:?}") };
     format!("Client {client} {tags}, and {note}.{}", refusals::changes(ports))

@@ -10,9 +10,13 @@ use qrcode::{EcLevel, QrCode};
 
 use super::show::{date, joined, key_words, or_nothing, without_certificate};
 
-pub(crate) fn invites(list: &InviteList) -> String {
+/// `all`: so many there are, those that are not shown among them.
+pub(crate) fn invites(list: &InviteList, all: usize) -> String {
     if list.invites.is_empty() {
-        return "No invites. Make one with: petit-server invite".to_owned();
+        return match all {
+            0 => "No invites. Make one with: petit-server invite".to_owned(),
+            _ => "No invites match; see all with: petit-server invite --list".to_owned(),
+        };
     }
     let mut rows =
         vec![["INVITE", "STATE", "SERVICE", "ALIAS", "UNTIL", "TAGS", "NOTE"].map(str::to_owned).to_vec()];
