@@ -158,7 +158,7 @@ async fn a_policy_is_moved_into_the_config_file_and_nobody_is_let_in_meanwhile()
             let mut got = Vec::new();
             while !has_moved.load(Ordering::Relaxed) {
                 let answer = visitor.send(request("acme.localhost", "GET", "/", Empty::<Bytes>::new())).await;
-                got.push(answer.petit_error().unwrap_or_default().to_owned());
+                got.push(answer.petit_error().unwrap_or_default());
             }
             got
         }
