@@ -75,7 +75,8 @@ impl Greeted {
                 let start = StartHandshake::from_parts(start.accepted, Wire::new(start.io));
                 let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
                 ticket.settle_as_client();
-                Box::pin(session::run(shared, tls, peer, shard)).await;
+                let Some(session) = session::run(shared, tls, peer, shard).map(Box::pin) else { return };
+                session.await;
                 drop(ticket);
             }
             PeerKind::Enrol => {

@@ -28,29 +28,32 @@ use super::{Served, Session, SessionPlace};
 use crate::session_log::{SessionEvent, log_session};
 use crate::{AnnouncedServices, RelayShared, probe};
 
-/// Serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is.
-pub(crate) async fn run(
+/// What serves a session until it ends. Its device is the key of its TLS peer; nothing it sends says who it is. `None`
+/// when that device is not registered.
+pub(crate) fn run(
     shared: Arc<RelayShared>,
     tls: TlsStream<Wire<TcpStream>>,
     peer: SocketAddr,
     shard: usize,
-) {
-    let Some(key) = tls::peer_key(tls.get_ref().1) else { return };
-    let Some(device) = shared.access.device(&key) else { return };
-    // The driver's task has no span: it runs for every frame, and says nothing of its own.
+) -> Option<impl Future<Output = ()> + Send> {
+    let key = tls::peer_key(tls.get_ref().1)?;
+    let device = shared.access.device(&key)?;
+    // The driver's task has no span: it runs for every frame, and says nothing of its own. It begins here, so that
+    // the future below has no room for a TLS connection, which a future that is handed one keeps for all its life.
+    let (mux, driver, events) = mux::session(tls, Role::Relay, limits::INITIAL_WINDOW_BYTES);
+    let driver = Driving { task: tokio::spawn(driver), ended: None };
     let span = tracing::info_span!("session", id = shared.next_session_number(), client = %device);
-    run_of(shared, tls, (key, device), SessionPlace { peer, shard }).instrument(span).await;
+    let at = SessionPlace { peer, shard };
+    Some(run_of(shared, (mux, driver, events), (key, device), at).instrument(span))
 }
 
 async fn run_of(
     shared: Arc<RelayShared>,
-    tls: TlsStream<Wire<TcpStream>>,
+    (mux, mut driver, mut events): (Mux, Driving, MuxEvents),
     (key, device): (PublicKey, DeviceId),
     at: SessionPlace,
 ) {
     let peer = at.peer;
-    let (mux, driver, mut events) = mux::session(tls, Role::Relay, limits::INITIAL_WINDOW_BYTES);
-    let mut driver = Driving { task: tokio::spawn(driver), ended: None };
     let outcome = match introduction(&shared, &device, &mut events).await {
         Some(Ok(Introduction::VerifyIdentity)) => {
             let now = seconds_since_1970();
