@@ -24,7 +24,11 @@ pub fn form(value: &Value) -> String {
 }
 
 fn fields(at: &str, value: &Value, lines: &mut BTreeSet<String>) {
-    let is_word = |text: &str| text.len() < 32 && text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    // An ID has a digit mostly, but not always; no word is as long without an underscore.
+    let is_word = |text: &str| {
+        let letters = text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        letters && text.len() < if text.contains('_') { 32 } else { 16 }
+    };
     let ends_in = |names: &[&str]| names.iter().any(|name| at.ends_with(&format!("/{name}")));
     let kind = match value {
         Value::Object(map) if !map.is_empty() => {
