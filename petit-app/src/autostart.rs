@@ -92,14 +92,13 @@ impl Autostart {
         let program = self.program.to_string_lossy();
         // Windows splits the value at spaces.
         let program = if cfg!(windows) { format!("\"{program}\"") } else { program.into_owned() };
-        auto_launch::AutoLaunchBuilder::new()
-            .set_app_name("Petit")
-            .set_app_path(&program)
-            .set_args(&[ARGUMENT])
-            .set_windows_enable_mode(auto_launch::WindowsEnableMode::CurrentUser)
-            .set_macos_launch_mode(auto_launch::MacOSLaunchMode::SMAppService)
-            .build()
-            .map_err(|error| error.to_string())
+        let mut builder = auto_launch::AutoLaunchBuilder::new();
+        builder.set_app_name("Petit").set_app_path(&program).set_args(&[ARGUMENT]);
+        builder.set_windows_enable_mode(auto_launch::WindowsEnableMode::CurrentUser);
+        // Asked for elsewhere it is refused where the system's own version is below 13, as that of Windows 11 is.
+        #[cfg(target_os = "macos")]
+        builder.set_macos_launch_mode(auto_launch::MacOSLaunchMode::SMAppService);
+        builder.build().map_err(|error| error.to_string())
     }
 
     /// Puts an entry right that starts a program that has moved.
@@ -126,7 +125,7 @@ impl LoginItem for Autostart {
 
 /// A word of `Exec` in quotes (Desktop Entry Specification, "The Exec key"): first for the shell-like reading of the
 /// value, then for the string that it stands in.
-#[cfg(any(target_os = "linux", test))]
+#[cfg(target_os = "linux")]
 fn quoted(word: &str) -> String {
     let mut out = String::from("\"");
     for c in word.chars() {
@@ -146,7 +145,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// The words of an entry's `Exec`, as a desktop would read them.
-#[cfg(any(target_os = "linux", test))]
+#[cfg(target_os = "linux")]
 fn exec(text: &str) -> Option<Vec<String>> {
     let value = text.lines().find_map(|line| line.strip_prefix("Exec="))?;
     // The string's own escapes.
@@ -192,7 +191,7 @@ fn exec(text: &str) -> Option<Vec<String>> {
 }
 
 /// True when the desktop's own settings have switched an entry off.
-#[cfg(any(target_os = "linux", test))]
+#[cfg(target_os = "linux")]
 fn is_hidden(text: &str) -> bool {
     let off = ["Hidden=true", "X-GNOME-Autostart-enabled=false"];
     text.lines().any(|line| off.contains(&line.trim()))
@@ -259,5 +258,37 @@ mod tests {
         fn any_entry_is_met_without_a_panic(text in any::<String>()) {
             let _ = exec(&format!("Exec={text}"));
         }
+    }
+}
+
+#[cfg(all(test, windows))]
+mod windows_tests {
+    #![allow(clippy::unwrap_used, reason = "a test may assert by failing")]
+
+    use std::process::Command;
+
+    use super::*;
+
+    /// What Windows would start at the login.
+    fn value() -> Option<String> {
+        let key = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Run";
+        let output = Command::new("reg").args(["query", key, "/v", "Petit"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let value = text.lines().find_map(|line| line.split_once("REG_SZ"));
+        value.map(|(_, value)| value.trim().to_owned())
+    }
+
+    #[test]
+    fn the_system_keeps_the_entry_and_gives_it_up_again() {
+        let item = Autostart { program: PathBuf::from(r"C:\My Apps\Petit\petit.exe") };
+        assert!(!item.is_on());
+        item.set(true).unwrap();
+        assert!(item.is_on());
+        assert_eq!(value().unwrap(), r#""C:\My Apps\Petit\petit.exe" --autostart"#);
+        item.set(true).unwrap();
+        item.set(false).unwrap();
+        assert!(!item.is_on());
+        assert_eq!(value(), None);
+        item.set(false).unwrap();
     }
 }

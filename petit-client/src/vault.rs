@@ -217,7 +217,8 @@ mod keychain {
     }
 
     pub(super) fn store(name: &str, text: &str) -> Result<(), VaultError> {
-        entry(name)?.set_password(text).map_err(|error| meaning(&error))
+        // As bytes, as it is read: Windows keeps passwords in UTF-16 and gives them back so.
+        entry(name)?.set_secret(text.as_bytes()).map_err(|error| meaning(&error))
     }
 
     pub(super) fn load(name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {

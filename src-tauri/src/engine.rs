@@ -14,6 +14,7 @@ use petit_client::folder::Folder;
 use petit_host::config::Place;
 use petit_host::exit::ExitCode;
 use petit_host::files::FileError;
+use petit_host::lock::Lock;
 use petit_host::logs::{self, FileHandle, Level, RotatingFile};
 use petit_host::shutdown::{ProcessSignal, Signals};
 use tokio::sync::mpsc;
@@ -38,13 +39,22 @@ pub(crate) enum AppStartError {
     Io(#[from] std::io::Error),
     #[error("the app ended while it was starting")]
     Ended,
+    #[error("Petit is not running")]
+    NotRunning,
 }
 
 /// What a start came to.
-pub(crate) struct Started {
+pub(crate) enum Started {
+    /// Another Petit runs, and has taken what was wanted.
+    HandedOver,
+    Running(Running),
+}
+
+/// An engine that is up, with the lock that makes it the only one.
+pub(crate) struct Running {
     pub(crate) state: Arc<WindowState>,
-    pub(crate) running: JoinHandle<()>,
-    pub(crate) first: First,
+    pub(crate) thread: JoinHandle<()>,
+    pub(crate) lock: Lock,
 }
 
 /// Starts the engine thread and waits until it is up. It asks the front to end when it has ended.
@@ -53,24 +63,25 @@ pub(crate) fn start(args: &Args, ui_thread: UiThread) -> Result<Started, AppStar
     let folder = Folder::of(&place.path);
     folder.make()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let first = runtime.block_on(single::first(&folder, &args.wanted, None))?;
+    let lock = match runtime.block_on(single::first(&folder, &args.wanted, None))? {
+        First::Yes(_) if matches!(args.wanted, StartRequest::Stop | StartRequest::Quit) => {
+            return Err(AppStartError::NotRunning);
+        }
+        First::Yes(lock) => lock,
+        First::No => return Ok(Started::HandedOver),
+    };
     // Commands of the window run where the client does.
     tauri::async_runtime::set(runtime.handle().clone());
     let (up, is_up) = std::sync::mpsc::channel();
     let args = args.clone();
-    let is_first = matches!(first, First::Yes(_));
     let run = move || {
-        runtime.block_on(async move {
-            if is_first {
-                serve(&args, folder, ui_thread, up).await;
-            }
-        });
+        runtime.block_on(serve(&args, folder, ui_thread, up));
         // What blocks (a keychain that asks its user) is not waited for.
         runtime.shutdown_background();
     };
-    let running = std::thread::Builder::new().name("engine".to_owned()).spawn(run)?;
+    let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(run)?;
     match is_up.recv() {
-        Ok(state) => Ok(Started { state: state?, running, first }),
+        Ok(state) => Ok(Started::Running(Running { state: state?, thread, lock })),
         Err(_) => Err(AppStartError::Ended),
     }
 }
@@ -297,7 +308,8 @@ async fn on_click(click: tray::Click, state: &Arc<WindowState>, ui_thread: &UiTh
         Action::Quit => return true,
     };
     if let Err(refused) = done {
-        tracing::warn!(code = refused.code, "what was clicked was not done");
+        let why = refused.words.what;
+        tracing::warn!(code = refused.code, why, "what was clicked was not done");
         // The window has room for the reason.
         show(Page::Overview);
     }

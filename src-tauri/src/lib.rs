@@ -24,7 +24,7 @@ use std::process::ExitCode as ProcessExit;
 
 use petit_app::args::{self, Args, Parsed};
 use petit_app::deeplink;
-use petit_app::single::{First, SingleError, StartRequest};
+use petit_app::single::{SingleError, StartRequest};
 use petit_host::cli::{Failure, chain, fail};
 use petit_host::exit::ExitCode;
 
@@ -68,18 +68,19 @@ fn read_link(args: &mut Args) {
 
 fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (ui_thread, messages) = ui_thread::UiThread::new();
-    let engine = engine::start(args, ui_thread.clone()).map_err(|error| match error {
+    let started = engine::start(args, ui_thread.clone()).map_err(|error| match error {
         engine::AppStartError::Single(error @ SingleError::Silent { .. }) => {
             Failure::of(&error).hint("end it with kill, and start Petit again")
         }
+        error @ engine::AppStartError::NotRunning => Failure::new(ExitCode::NotRunning, chain(&error)),
         error => Failure::new(ExitCode::Failed, chain(&error)),
     })?;
-    let engine::Started { state, running, first } = engine;
-    if let First::No = first {
-        return Ok(ExitCode::Ok);
-    }
+    let engine::Running { state, thread, lock: _lock } = match started {
+        engine::Started::Running(running) => running,
+        engine::Started::HandedOver => return Ok(ExitCode::Ok),
+    };
     let code = ui_thread::run(&ui_thread, messages, state);
     // The engine has said goodbye to the server when it asked the front to end.
-    let _ = running.join();
+    let _ = thread.join();
     Ok(code)
 }

@@ -415,8 +415,8 @@ impl Store for SqliteStore {
                 Ok(())
             })
             .await?;
-            // SQLite does not flush what it has written in this way.
-            std::fs::File::open(&to).and_then(|file| file.sync_all()).map_err(io)
+            // SQLite does not flush what it has written in this way. Windows lets only those flush who may write.
+            std::fs::OpenOptions::new().write(true).open(&to).and_then(|file| file.sync_all()).map_err(io)
         })
     }
 
