@@ -138,6 +138,8 @@ pub struct Signals {
     #[cfg(windows)]
     interrupt: tokio::signal::windows::CtrlC,
     #[cfg(windows)]
+    ctrl_break: tokio::signal::windows::CtrlBreak,
+    #[cfg(windows)]
     close: tokio::signal::windows::CtrlClose,
     #[cfg(windows)]
     logoff: tokio::signal::windows::CtrlLogoff,
@@ -162,9 +164,10 @@ impl Signals {
         }
         #[cfg(windows)]
         {
-            use tokio::signal::windows::{ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
+            use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
             Ok(Self {
                 interrupt: ctrl_c()?,
+                ctrl_break: ctrl_break()?,
                 close: ctrl_close()?,
                 logoff: ctrl_logoff()?,
                 shutdown: ctrl_shutdown()?,
@@ -189,6 +192,9 @@ impl Signals {
         {
             tokio::select! {
                 _ = self.interrupt.recv() => ProcessSignal::End { interrupted: true },
+                // The one signal that a program can send to a group of others: what schedulers and service wrappers end
+                // them with.
+                _ = self.ctrl_break.recv() => ProcessSignal::End { interrupted: true },
                 _ = self.close.recv() => ProcessSignal::End { interrupted: false },
                 _ = self.logoff.recv() => ProcessSignal::End { interrupted: false },
                 _ = self.shutdown.recv() => ProcessSignal::End { interrupted: false },
