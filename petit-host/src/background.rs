@@ -40,6 +40,8 @@ pub fn start(arguments: &[OsString]) -> Result<u32, BackgroundError> {
         const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
         let flags = DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP;
         std::os::windows::process::CommandExt::creation_flags(&mut command, flags);
+        // Whoever reads what we say is not to wait for the end of what runs on.
+        petit_windows::streams::keep();
     }
     let mut child = command
         .args(arguments)

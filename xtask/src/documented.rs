@@ -7,8 +7,15 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     /// The crates whose public items are for others.
-    const CRATES: [&str; 6] =
-        ["petit-engine", "petit-relay", "petit-host", "petit-client", "petit-app", "petit-server"];
+    const CRATES: [&str; 7] = [
+        "petit-engine",
+        "petit-relay",
+        "petit-windows",
+        "petit-host",
+        "petit-client",
+        "petit-app",
+        "petit-server",
+    ];
     const ITEMS: [&str; 8] = ["fn", "async fn", "struct", "enum", "trait", "const", "type", "static"];
 
     fn files(dir: &Path, found: &mut Vec<PathBuf>) {

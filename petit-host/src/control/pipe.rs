@@ -2,17 +2,18 @@
 //!
 //! Pipes live in one name space for all users of the computer, so a fixed name could be taken by somebody else
 //! beforehand, who would then be told what was meant for us. Therefore each run makes a name that nobody can guess
-//! and writes it into the file that is the socket on Unix, in the profile's folder, which others cannot read. By its
-//! default access list only its owner, administrators and the system can write to a pipe, and a request has to be
-//! written; connections from other computers are refused.
+//! and writes it into the file that is the socket on Unix, in the profile's folder, which others cannot read. Names of
+//! pipes can be listed, so what keeps others out is the pipe's access list: only its owner and the system can open it.
+//! Connections from other computers are refused.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use petit_windows::pipe::PrivatePipe;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient, NamedPipeServer, ServerOptions};
+use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient, NamedPipeServer};
 
 /// What the system says when every instance of a pipe is taken for a moment (ERROR_PIPE_BUSY).
 const PIPE_BUSY: i32 = 231;
@@ -29,7 +30,7 @@ pub(super) enum Stream {
 /// Takes connections.
 #[derive(Debug)]
 pub(super) struct ControlSocket {
-    name: String,
+    pipe: PrivatePipe,
     /// Waits for the next connection; there is always one, so that the name stays ours.
     next: NamedPipeServer,
     path: PathBuf,
@@ -37,11 +38,10 @@ pub(super) struct ControlSocket {
 
 impl ControlSocket {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let name = format!("{PREFIX}{}", unguessable());
-        let next =
-            ServerOptions::new().first_pipe_instance(true).reject_remote_clients(true).create(&name)?;
-        crate::files::write_private(path, name.as_bytes()).map_err(io::Error::other)?;
-        Ok(Self { name, next, path: path.to_owned() })
+        let pipe = PrivatePipe::new(format!("{PREFIX}{}", unguessable()))?;
+        let next = pipe.first()?;
+        crate::files::write_private(path, pipe.name().as_bytes()).map_err(io::Error::other)?;
+        Ok(Self { pipe, next, path: path.to_owned() })
     }
 
     /// Where it is.
@@ -60,7 +60,7 @@ impl ControlSocket {
     /// Cancel safe.
     pub(super) async fn accept(&mut self) -> io::Result<Option<Stream>> {
         self.next.connect().await?;
-        let next = ServerOptions::new().reject_remote_clients(true).create(&self.name)?;
+        let next = self.pipe.next()?;
         Ok(Some(Stream::Server(std::mem::replace(&mut self.next, next))))
     }
 }
