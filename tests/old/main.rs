@@ -15,14 +15,10 @@ mod record;
 use std::path::PathBuf;
 
 use petit_tests::bed::{client_config, server_config};
-use petit_tests::pattern::Pattern;
+use petit_tests::passing::{everything_passes, service};
 use petit_tests::process::Program;
 use petit_tests::service::Service;
-use petit_tests::soon;
-use petit_tests::visitor::{Visitor, request};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// The folder of the older programs.
 fn old() -> PathBuf {
@@ -70,34 +66,6 @@ async fn both_work(client: &Program, light: &str) -> Value {
         .await
 }
 
-fn service<'a>(status: &'a Value, name: &str) -> &'a Value {
-    let services = status["services"].as_array().unwrap();
-    services.iter().find(|service| service["name"] == name).unwrap()
-}
-
-/// Small and large, both ways, over HTTP and raw TCP.
-async fn everything_passes(visitor: &Visitor, status: &Value) {
-    let id = service(status, "web")["id"].as_str().unwrap();
-    let host = format!("{id}.localhost");
-    assert_eq!(visitor.get(&host, "/").await.text(), "web");
-    let count = 5_000_000;
-    let answer = visitor.send(request(&host, "POST", "/sum", Pattern::new(count))).await;
-    assert_eq!(answer.text(), format!("{count} {}", Pattern::sum(count)), "5 MB up");
-    let answer = visitor.open(request(&host, "GET", "/bytes/5000000", Pattern::new(0))).await;
-    let down = petit_tests::visitor::sum(answer.into_body()).await.unwrap();
-    assert_eq!(down, (count, Pattern::sum(count)), "5 MB down");
-    let missing = visitor.get("aaaaaaaaaaaaaaaa.localhost", "/").await;
-    assert_eq!((missing.status.as_u16(), missing.petit_error().as_deref()), (404, Some("unknown-service")));
-
-    let line = service(status, "line")["url"].as_str().unwrap();
-    let mut tcp = TcpStream::connect(line.strip_prefix("tcp://").unwrap()).await.unwrap();
-    tcp.write_all(b"over the line").await.unwrap();
-    tcp.shutdown().await.unwrap();
-    let mut heard = String::new();
-    soon("the echo", tcp.read_to_string(&mut heard)).await.unwrap();
-    assert_eq!(heard, "hello: over the line");
-}
-
 /// A server and a client of which one is of the older version: requests, a lost connection, a service that goes
 /// away and comes back, a server that ends and starts again.
 async fn one_of_them_is_old(server_is_old: bool) {
@@ -110,7 +78,7 @@ async fn one_of_them_is_old(server_is_old: bool) {
     let client = client(!server_is_old, &server, [&web, &line]).await;
     let _client = client.up().await;
     let status = both_work(&client, works).await;
-    everything_passes(&server.visitor().await, &status).await;
+    everything_passes(&server.visitor().await, &status, 5_000_000).await;
 
     // What a visitor is told names the hop, and the light follows.
     let visitor = server.visitor().await;
@@ -177,5 +145,5 @@ async fn both_are_upgraded_where_they_are_and_nothing_is_asked_again() {
     let _server = server.up().await;
     let status = both_work(&client, "green").await;
     assert_eq!(service(&status, "web")["id"], service(&before, "web")["id"]);
-    everything_passes(&server.visitor().await, &status).await;
+    everything_passes(&server.visitor().await, &status, 5_000_000).await;
 }

@@ -24,6 +24,7 @@ pub mod front;
 pub mod home_line;
 pub mod logs;
 pub mod netns;
+pub mod passing;
 pub mod pattern;
 pub mod process;
 pub mod program;

@@ -41,6 +41,9 @@ pub fn resident_bytes(process: u32) -> u64 {
     text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
+/// What runs programs for Windows.
+const WINE: &str = "wine";
+
 /// How a command ended, and what it said.
 #[derive(Clone, Debug)]
 pub struct Said {
@@ -117,6 +120,28 @@ impl Program {
     /// `petit-client`, without a config.
     pub fn client() -> Self {
         Self::new("petit-client")
+    }
+
+    /// The same for Windows, under Wine: `cargo xtask test windows` builds it and says where it is.
+    pub fn windows_client() -> Self {
+        Self::new("petit-client.exe").under_wine()
+    }
+
+    /// `petit-server` for Windows, initialised.
+    pub async fn windows_server() -> Self {
+        let this = Self::new("petit-server.exe").under_wine();
+        std::fs::write(this.config(), server_config("")).unwrap();
+        this.run(["init", "--open"]).await.ok();
+        this
+    }
+
+    fn under_wine(mut self) -> Self {
+        let programs =
+            std::env::var_os("PETIT_WINDOWS_PROGRAMS").expect("run this by `cargo xtask test windows`");
+        self.version = PathBuf::from(programs);
+        assert!(self.version.join(self.name).is_file(), "{} is in {}", self.name, self.version.display());
+        self.prefix = vec![WINE.to_owned()];
+        self
     }
 
     fn new(name: &'static str) -> Self {
@@ -353,7 +378,14 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         // A program started in the background by `start` belongs to nobody; its socket tells it to stop.
-        let mut command = std::process::Command::new(self.version.join(self.name));
+        let program = self.version.join(self.name);
+        let mut command = if self.prefix.first().is_some_and(|word| word == WINE) {
+            let mut wine = std::process::Command::new(WINE);
+            wine.arg(program);
+            wine
+        } else {
+            std::process::Command::new(program)
+        };
         let stopped = command.arg("stop").arg("--config").arg(self.config());
         let _ = stopped.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }

@@ -7,6 +7,7 @@
 //! cargo xtask setup   installs what the tests need
 //! cargo xtask conformance   runs the tests of traffic and writes docs/conformance.md
 //! cargo xtask dist    the Debian package
+//! cargo xtask check-macos   whether the programs compile for macOS
 //! cargo xtask icons   the icons, rendered from their vector source
 //! cargo xtask audit   licences, bans, sources and advisories of all dependencies
 //! cargo xtask soak    ordinary life for a while, and what it leaves behind
@@ -27,6 +28,7 @@ mod dist;
 mod documented;
 mod icons;
 mod long;
+mod macos;
 mod minimum;
 mod mutants;
 mod old;
@@ -35,6 +37,7 @@ mod run;
 mod setup;
 mod test;
 mod watch;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -52,10 +55,10 @@ usage: cargo xtask <command>
         check formatting, lints and documentation and run all tests, those of
         the window's page in a browser included; --quick installs nothing, and
         runs formatting, circles, lints and the unit tests; --all runs today's
-        programs beside those of an older version as well, and builds with the
-        oldest Rust that is promised; with the name of a step (formatting,
+        programs beside those of an older version as well, builds with the
+        oldest Rust that is promised, and checks the code for macOS; with the name of a step (formatting,
         circles, dependencies, lints, documentation, page, tests, conformance,
-        units, old, minimum) only that one
+        windows, units, old, minimum, macos) only that one
   bench [--quick] [--rounds N] [--only A,B] [--counts] [--profile]
         [--json FILE] [--docs]
         install nginx, haproxy and the like (Debian packages) and rathole, then
@@ -67,6 +70,9 @@ usage: cargo xtask <command>
   dist [--debug]
         make the Debian package with the tray app and petit-client; --debug
         packs them as the tests use them
+  check-macos
+        check client, server and tray app for macOS, with zig as the compiler
+        of their C; nothing is linked, which takes a Mac
   icons render the icons from their vector source
   audit check licences, bans, sources and advisories of the dependencies, and
         whether all of them are used; the advisories need the internet, the
@@ -98,6 +104,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(rest),
         "dist" if rest.is_empty() => dist::run(false),
         "dist" if rest == ["--debug"] => dist::run(true),
+        "check-macos" if rest.is_empty() => macos::check().map(|said| println!("{said}")),
         "icons" if rest.is_empty() => icons::run(),
         "setup" if rest.is_empty() => setup::run(),
         "conformance" if rest.is_empty() => conformance::run(),

@@ -38,6 +38,7 @@ impl Serving {
 }
 
 /// The running client's main loop: one thing after the other.
+#[cfg_attr(not(unix), expect(dead_code, reason = "no process takes another one's place there"))]
 pub(crate) struct Main<'a> {
     pub(crate) context: &'a Context,
     pub(crate) how: How,
@@ -54,6 +55,7 @@ pub(crate) struct Main<'a> {
 }
 
 /// What the main loop does next.
+#[cfg_attr(not(unix), expect(dead_code, reason = "no process takes another one's place there"))]
 pub(crate) enum Turn {
     Stop(StopCause),
     Leave,

@@ -87,6 +87,7 @@ pub(crate) fn socket_failure(folder: &Folder, error: &std::io::Error) -> Failure
 }
 
 /// The running server's main loop: one thing after the other.
+#[cfg_attr(not(unix), expect(dead_code, reason = "no process takes another one's place there"))]
 pub(crate) struct Main<'a, H> {
     pub(crate) folder: &'a Folder,
     pub(crate) how: How,
@@ -138,6 +139,7 @@ impl<'a, H> Main<'a, H> {
 }
 
 /// What the main loop does next.
+#[cfg_attr(not(unix), expect(dead_code, reason = "no process takes another one's place there"))]
 pub(crate) enum Turn {
     Stop(StopCause),
     Leave,

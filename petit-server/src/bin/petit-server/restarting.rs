@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
-use petit_server::api::{GetStatus, ReloadConfig, RestartServer, ServerStopped, StopServer};
+#[cfg(unix)]
+use petit_server::api::RestartServer;
+use petit_server::api::{GetStatus, ReloadConfig, ServerStopped, StopServer};
 use petit_server::folder::Folder;
 
 use super::ask::Running;
