@@ -193,6 +193,7 @@ impl Failure {
             Some(ResetCode::Internal) => Self::TunnelLost,
             None if outcome.was_cut() => Self::Cut,
             None if outcome.was_lost() => Self::TunnelLost,
+            None if outcome.was_given_up() => Self::GaveWay,
             // The agent has finished: the service closed.
             Some(ResetCode::Cancelled) | None => Self::ServiceBroke,
         }
@@ -206,6 +207,8 @@ impl Failure {
             Self::Cut
         } else if outcome.was_lost() {
             Self::TunnelLost
+        } else if outcome.reset_code().is_none() && outcome.was_given_up() {
+            Self::GaveWay
         } else {
             Self::ServiceBroke
         }

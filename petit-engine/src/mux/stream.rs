@@ -20,6 +20,7 @@ pub struct StreamOutcome {
     code: AtomicU32,
     lost: AtomicBool,
     cut: AtomicBool,
+    given_up: AtomicBool,
     peer_delivered: AtomicU64,
     written: AtomicU64,
 }
@@ -38,6 +39,11 @@ impl StreamOutcome {
     /// True when the session ended before the stream had because this side has cut it ([`super::Mux::cut`]).
     pub fn was_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
+    }
+
+    /// True when this side has ended the stream though another held it ([`Canceller::cancel`]).
+    pub fn was_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     /// Bytes written to the stream so far.
@@ -198,7 +204,7 @@ impl Stream {
 
     /// What ends it, for one who does not hold it.
     pub fn canceller(&self) -> Canceller {
-        Canceller { shared: Arc::clone(&self.shared), id: self.id }
+        Canceller { shared: Arc::clone(&self.shared), id: self.id, outcome: Arc::clone(&self.outcome) }
     }
 
     /// True when nothing that the peer sent waits to be read, and nothing has ended.
@@ -231,11 +237,14 @@ impl Stream {
 pub struct Canceller {
     shared: Arc<MuxShared>,
     id: u32,
+    outcome: Arc<StreamOutcome>,
 }
 
 impl Canceller {
-    /// As [`Stream::cancel`], and whoever holds the stream finds it broken. Nothing when it has ended.
+    /// As [`Stream::cancel`], and whoever holds the stream finds it broken, by this side
+    /// ([`StreamOutcome::was_given_up`]). Nothing when it has ended.
     pub fn cancel(&self) {
+        self.outcome.given_up.store(true, Ordering::Relaxed);
         self.shared.lock().cancel(self.id, 0);
     }
 }

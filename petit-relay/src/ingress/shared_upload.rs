@@ -26,9 +26,9 @@ impl SharedUpload {
         Self { over, connection, on }
     }
 
-    /// Waits until it is over, and says how that came. One whose place is somebody else's, or of whose visit nothing has moved for `idle`, is
-    /// given up: it ends when the service gives window, or else with its connection, as soon as nobody else has a request
-    /// on that, and after [`limits::H2_GIVEN_UP`] in any case.
+    /// Waits until it is over, and says how that came. One whose place is somebody else's, or of whose visit nothing has
+    /// moved for `idle`, is given up: it ends when the service gives window, or else with its connection, as soon as
+    /// nobody else has a request on that, and after [`limits::H2_GIVEN_UP`] in any case.
     pub(super) async fn until_over(self, place: &Place, idle: Duration) -> VisitEnd {
         let Self { mut over, connection, on } = self;
         let end = tokio::select! {
