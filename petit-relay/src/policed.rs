@@ -79,11 +79,41 @@ impl Policing {
         &self,
         visit: &Visit,
         policy: &Arc<ServicePolicy>,
+        shown: Shown<'_>,
+    ) -> Result<Arc<Policed>, Failure> {
+        self.ask_behind(visit, policy, shown, Before::default())
+    }
+
+    /// As [`Policing::ask`], of a visit that another policy has let in.
+    ///
+    /// # Errors
+    /// Those of [`Policing::ask`].
+    pub(super) fn ask_anew(
+        &self,
+        visit: &Visit,
+        policy: &Arc<ServicePolicy>,
+        shown: Shown<'_>,
+        let_in: Arc<Policed>,
+    ) -> Result<Arc<Policed>, Failure> {
+        let before = let_in.before(policy);
+        drop(let_in); // it is not under way twice
+        self.ask_behind(visit, policy, shown, before)
+    }
+
+    fn ask_behind(
+        &self,
+        visit: &Visit,
+        policy: &Arc<ServicePolicy>,
         Shown { key, body_bytes }: Shown<'_>,
+        before: Before,
     ) -> Result<Arc<Policed>, Failure> {
         let now = SystemTime::now();
         let request = PolicyRequest { address: visit.visitor.ip(), key, body_bytes, now };
-        let mut meter = self.usage.meter(visit.route.id, policy.enforcement);
+        let mut meter = if before.has_taken {
+            self.usage.meter_again(visit.route.id, policy.enforcement)
+        } else {
+            self.usage.meter(visit.route.id, policy.enforcement)
+        };
         let decision = policy.decide(&request, &mut meter, |_, _| {});
         if let Some(key) = decision.principal.key() {
             visit.recorder.set_principal(key);
@@ -98,7 +128,9 @@ impl Policing {
                 }
                 Enforcement::CountOnly => {
                     meter.held.refused();
-                    self.count(&Passing::of(visit, policy), reason);
+                    if !before.is_counted {
+                        self.count(&Passing::of(visit, policy), reason);
+                    }
                 }
             }
         }
@@ -239,6 +271,15 @@ impl BodyCount {
     }
 }
 
+/// What a visit has had of the policy that was in force before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Before {
+    /// Its share of the same rate.
+    has_taken: bool,
+    /// It is among those that a policy would have refused which only counts.
+    is_counted: bool,
+}
+
 /// A visit that its policy has let in, or that had none to ask. It counts as under way until this is dropped.
 #[derive(Debug)]
 pub(super) struct Policed {
@@ -251,6 +292,16 @@ pub(super) struct Policed {
 }
 
 impl Policed {
+    /// What it has had already, for another policy of its service.
+    fn before(&self, policy: &ServicePolicy) -> Before {
+        let is_counted = self.broken.is_some();
+        let has_same_rate = |before: &Arc<ServicePolicy>| {
+            (before.limits.rate, before.limits.per) == (policy.limits.rate, policy.limits.per)
+        };
+        let has_taken = !is_counted && self.policy.as_ref().is_some_and(has_same_rate);
+        Before { has_taken, is_counted }
+    }
+
     /// The policy that has let it in.
     pub(super) fn policy(&self) -> Option<&Arc<ServicePolicy>> {
         self.policy.as_ref()

@@ -74,6 +74,11 @@ impl Route {
         }
     }
 
+    /// Whether what the service answers may depend on the key that a visitor shows.
+    pub(crate) fn asks_for_key(&self) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.keys.is_some())
+    }
+
     /// Whether visitors who speak `kind` are carried to the service.
     ///
     /// # Errors

@@ -91,14 +91,20 @@ impl RelayShared {
     ) -> Result<Option<Arc<Policed>>, Failure> {
         let route = self.access.service(&visit.route.id).ok_or(Failure::Unknown)?;
         route.must_be(visit.route.kind)?;
-        let asked = policed.as_ref().and_then(|policed| policed.policy());
-        match &route.policy {
-            Some(policy) if asked.is_some_and(|asked| Arc::ptr_eq(asked, policy)) => Ok(policed),
-            Some(policy) => {
-                drop(policed); // it is not under way twice
-                self.policing.ask(visit, policy, shown).map(Some)
+        match (&route.policy, policed) {
+            (Some(policy), Some(policed))
+                if policed.policy().is_some_and(|asked| Arc::ptr_eq(asked, policy)) =>
+            {
+                Ok(Some(policed))
             }
-            None => Ok(policed),
+            (Some(policy), Some(policed)) => self.policing.ask_anew(visit, policy, shown, policed).map(Some),
+            (Some(policy), None) => self.policing.ask(visit, policy, shown).map(Some),
+            // Nothing is asked of it any more.
+            (None, Some(policed)) if policed.policy().is_some() => {
+                drop(policed);
+                Ok(Some(self.policing.unasked(visit)))
+            }
+            (None, policed) => Ok(policed),
         }
     }
 

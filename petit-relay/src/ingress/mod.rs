@@ -274,7 +274,8 @@ async fn answer(
         head::origin(&request, visitor, &shared.config.trusted_proxies),
         || (Protocol::of(version, checked.websocket), Some(Asked::of(&request))),
     );
-    let result = carry(shared, connection, request, &checked, &visit).await;
+    let mut asks_for_key = visit.route.asks_for_key();
+    let result = carry(shared, connection, request, (&checked, &visit), &mut asks_for_key).await;
     let mut answer = result.unwrap_or_else(|failed| {
         visit.recorder.ends(failed.failure.into());
         let mut answer = failed.failure.answer(Some(&visit.route.name), id, legacy);
@@ -287,7 +288,7 @@ async fn answer(
     });
     // A cache on the way must not give it to whoever shows no key: only of `Authorization` it knows that by itself (RFC
     // 9111 §3.5).
-    if visit.route.policy.as_ref().is_some_and(|policy| policy.keys.is_some()) {
+    if asks_for_key {
         answer.headers_mut().append(VARY, HeaderValue::from_static("Petit-Key"));
     }
     visit.recorder.set_status(answer.status());
@@ -308,13 +309,14 @@ impl From<Failure> for Failed {
 }
 
 /// The steps of a visit whose route is known: is its service one of HTTP, what does the service's policy say, may its
-/// connection ask for services, is its client there, a place for it, a stream and the answer.
+/// connection ask for services, is its client there, a place for it, a stream and the answer. `asks_for_key` becomes true
+/// when a policy that came meanwhile asks for a key.
 async fn carry(
     shared: &Arc<RelayShared>,
     connection: &Connection,
     request: Request<Incoming>,
-    checked: &head::Request,
-    visit: &Visit,
+    (checked, visit): (&head::Request, &Visit),
+    asks_for_key: &mut bool,
 ) -> Result<Response<AnswerBody>, Failed> {
     visit.route.must_be(ServiceKind::Http)?;
     // Before it says anything of the service's client, and before its connection counts as one that asks for services.
@@ -341,7 +343,12 @@ async fn carry(
     let (mut slot, socket) = entered.map_err(not_answered)?;
     // What was decided before the wait may not hold any more.
     let has_waited = for_client == Waited::Yes || for_place == Waited::Yes;
-    let policed = if has_waited { shared.ask_again(visit, policed, Shown::by(&request))? } else { policed };
+    let policed = if has_waited {
+        *asks_for_key |= shared.access.service(&visit.route.id).is_some_and(|route| route.asks_for_key());
+        shared.ask_again(visit, policed, Shown::by(&request))?
+    } else {
+        policed
+    };
     slot.hold(policed.clone());
     let policed = policed.as_ref();
     let context = forward::RequestContext {

@@ -59,7 +59,7 @@ impl Allowance {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether one visit more is within the limits. `Take::Yes` takes it into account; it is under way then.
+    /// Whether one visit more is within the limits. It is taken into account unless this is a look; it is under way then.
     fn allows(
         &self,
         limits: &PolicyLimits,
@@ -77,12 +77,13 @@ impl Allowance {
         }
         let is_in_time = limits.rate.is_none_or(|limit| match take {
             Take::Yes => used.rate(limit).allow(now),
+            Take::Place => true,
             Take::No => used.rate(limit).allows(now),
         });
         if !is_in_time {
             return Err(LimitReached::Rate);
         }
-        if take == Take::Yes {
+        if take != Take::No {
             used.enter();
         }
         Ok(())
@@ -98,6 +99,8 @@ impl Allowance {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Take {
     Yes,
+    /// Of a visit that has had its share of the rate.
+    Place,
     No,
 }
 
@@ -153,6 +156,11 @@ impl PolicyUsage {
         self.metered(service, enforcement, Take::Yes)
     }
 
+    /// Counts visits that have had their share of the rate: they are under way, and that is all.
+    pub(crate) fn meter_again(&self, service: RegisteredId, enforcement: Enforcement) -> Metered<'_> {
+        self.metered(service, enforcement, Take::Place)
+    }
+
     /// Says what would be within the limits, and counts nothing.
     pub(crate) fn preview(&self, service: RegisteredId, enforcement: Enforcement) -> Metered<'_> {
         self.metered(service, enforcement, Take::No)
@@ -179,7 +187,7 @@ impl Meter for Metered<'_> {
     fn take(&mut self, counted: Counted, limits: &PolicyLimits) -> Result<(), LimitReached> {
         let allowance = self.allowance(counted);
         allowance.allows(limits, self.enforcement, self.now, self.take)?;
-        if self.take == Take::Yes {
+        if self.take != Take::No {
             self.held.add(allowance);
         }
         Ok(())
@@ -190,7 +198,7 @@ impl Meter for Metered<'_> {
     }
 
     fn hold(&mut self, counted: Counted) {
-        if self.take == Take::Yes {
+        if self.take != Take::No {
             let allowance = self.allowance(counted);
             allowance.used().enter();
             self.held.add(allowance);
