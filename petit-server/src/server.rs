@@ -291,6 +291,7 @@ impl Server {
         let used = self.directory.use_file(Arc::clone(&config.policies.list), FileUse::Changes);
         used.map_err(|found| config.policies.error(&self.folder.config, &found))?;
         self.directory.warn_of_keyless();
+        self.directory.warn_of_contradictions();
         Ok(())
     }
 

@@ -164,6 +164,15 @@ impl Directory {
         shut
     }
 
+    /// Says in the log whose services nobody is let in to because two policies name them.
+    pub(crate) fn warn_of_contradictions(&self) {
+        let contradictions = self.contradictions();
+        if let Some((service, one, other)) = contradictions.first() {
+            let services = contradictions.len();
+            tracing::warn!(services, %service, %one, %other, "two policies name the same services; nobody is let in to them");
+        }
+    }
+
     /// The services that two policies name as closely, so that nobody is let in, with the two. Walks over all services.
     pub fn contradictions(&self) -> Vec<(RegisteredId, PolicyName, PolicyName)> {
         let tables = self.read();

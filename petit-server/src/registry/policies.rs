@@ -325,15 +325,12 @@ pub fn file_conflicts(
         for unknown in policy.keys.iter().flatten().filter(|name| !is_key(name)) {
             add(PolicyPart::Keys, Conflict::NoKey(unknown.clone()));
         }
-        let mut overlap = None;
+        // All of them: of a policy that has overlapped with another before, a further one is news.
         for target in &policy.services {
             if let Some(one) = named.add(policy, target, &owner) {
-                overlap.get_or_insert((one, target));
+                let (one, other, target) = (one.clone(), policy.name.clone(), target.clone());
+                add(PolicyPart::Services, Conflict::PoliciesOverlap { one, other, target });
             }
-        }
-        if let Some((one, target)) = overlap {
-            let (one, other, target) = (one.clone(), policy.name.clone(), target.clone());
-            add(PolicyPart::Services, Conflict::PoliciesOverlap { one, other, target });
         }
     }
     conflicts

@@ -260,11 +260,7 @@ impl Ready {
             tracing::warn!(open, new_are_open, "services are open to anybody who knows the name");
         }
         server.directory.warn_of_keyless();
-        let contradictions = server.directory.contradictions();
-        if let Some((service, one, other)) = contradictions.first() {
-            let services = contradictions.len();
-            tracing::warn!(services, %service, %one, %other, "two policies name the same services; nobody is let in to them");
-        }
+        server.directory.warn_of_contradictions();
         Ok(server)
     }
 }

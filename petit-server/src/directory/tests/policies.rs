@@ -344,6 +344,11 @@ async fn a_service_that_two_policies_have_named_from_before_is_closed_and_holds_
     bed.directory.use_file(by_alias, FileUse::Begins).unwrap();
     let more: Arc<[_]> = Arc::from([in_file("shop", &["shop"]), in_file("fine", &["elsewhere"])]);
     bed.directory.use_file(more, FileUse::Changes).unwrap();
+    let one_more: Arc<[_]> = Arc::from([in_file("shop", &["shop", "mine"])]);
+    assert!(
+        bed.directory.use_file(one_more, FileUse::Changes).is_err(),
+        "it does not hide behind the old one"
+    );
     bed.directory.use_file(file, FileUse::Changes).unwrap();
 
     bed.directory.remove_alias(one, "acme".parse().unwrap(), Actor::Operator).await.unwrap();
