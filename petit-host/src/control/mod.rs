@@ -329,6 +329,8 @@ mod tests {
         let process = |number| Arc::new(Process(number, watch::Sender::new(json!(number))));
         let first = server::Listener::bind(&path).unwrap().spawn(process(1));
         let second = server::Listener::inherit(&path, first.copy().await.unwrap()).unwrap();
+        // One that does not come to serve takes nothing away.
+        drop(server::Listener::inherit(&path, first.copy().await.unwrap()).unwrap());
         let client = Client::new(&path);
         let asked = tokio::spawn(async move { client.call("POST", "/change", None).await });
         // It is asked of the first, again and again, until the second takes over.

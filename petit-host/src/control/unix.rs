@@ -43,12 +43,13 @@ impl ControlSocket {
     }
 
     /// The socket that another process has opened at `path`. Which file that was only that process knows: by now
-    /// another one may be at its place, which leads to another socket.
+    /// another one may be at its place, which leads to another socket. Until it is served here, its file goes with that
+    /// process: one that does not come to serve leaves it.
     pub(super) fn inherit(path: &Path, copy: SocketCopy) -> io::Result<Self> {
         let listener = std::os::unix::net::UnixListener::from(copy.socket);
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
-        Ok(Self { listener, file: copy.file, path: path.to_owned(), is_ours: true })
+        Ok(Self { listener, file: copy.file, path: path.to_owned(), is_ours: false })
     }
 
     /// A copy for another process.
