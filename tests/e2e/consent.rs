@@ -106,7 +106,14 @@ async fn what_is_added_later_is_meant_for_the_vendor_that_there_is() {
     let (old, new) = (Vendor::start().await, Vendor::start().await);
     let service = Service::http("s").await;
     let client = left_behind(&old, &[("web", service.address(), "http")]).await;
-    client.run_with(["register", "--share-none"], &new.invite().await).await.ok();
+    let said = client.run_with(["register", "--share-none"], &new.invite().await).await.ok();
+    assert!(said.out.contains("Not shared: web") && !said.out.contains("reachable"), "{said:?}");
+    let started = client.up().await;
+    let listed = client.run(["service", "list"]).await.ok();
+    let of_web = listed.out.lines().filter(|line| line.starts_with("web")).count();
+    assert_eq!(of_web, 1, "{listed:?}");
+    client.run(["stop"]).await.ok();
+    assert_eq!(started.exit().await, 0);
     let target = service.address().to_string();
     // While no client runs: taken out and added again, it is another service.
     client.run(["service", "remove", "web"]).await.ok();

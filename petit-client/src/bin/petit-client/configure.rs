@@ -212,7 +212,9 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
                 inspect::withheld_text(context, name),
             ]);
         }
-        for Kept { name, id } in kept {
+        // A service that is not shared has its row, whether an address is kept for it or not.
+        let is_withheld = |name: &ServiceName| withheld.iter().any(|service| service.name == *name);
+        for Kept { name, id } in kept.iter().filter(|kept| !is_withheld(&kept.name)) {
             let state = texts.format("cli.list.kept", &[("id", id)]);
             rows.push(vec![name.to_string(), "–".to_owned(), String::new(), state]);
         }

@@ -309,7 +309,10 @@ fn summary(texts: &Texts, done: &Done, former: Option<&Registration>, is_set_up:
     };
     let values: [(&str, &dyn Display); 4] =
         [("server", &server), ("device", &done.device), ("name", service), ("url", &done.url)];
-    let mut lines = vec![texts.format("cli.register.done", &values)];
+    // Nobody reaches what is not shared.
+    let key =
+        if done.withheld.contains(service) { "cli.register.done_unshared" } else { "cli.register.done" };
+    let mut lines = vec![texts.format(key, &values)];
     if let (Some(former), Some(end)) = (former, done.former) {
         lines.push(former_text(texts, former, end));
     }
