@@ -50,9 +50,12 @@ impl FilePolicies {
         Self { list: list.into(), places }
     }
 
-    /// Where one has no name of its own, or names what another one names.
+    /// Where one has no name of its own, or names what another one names; of that, the first of each.
     pub(super) fn conflicts(&self) -> Vec<FileConflict> {
-        file_conflicts(&self.list, &[], |_| true, |_| None)
+        let mut found = file_conflicts(&self.list, &[], |_| true, |_| None);
+        let is_overlap = |found: &FileConflict| found.part == PolicyPart::Services;
+        found.dedup_by(|one, before| is_overlap(one) && is_overlap(before) && one.place == before.place);
+        found
     }
 
     /// A conflict, with the place that it is about.

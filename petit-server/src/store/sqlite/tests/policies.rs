@@ -16,12 +16,11 @@ async fn policies_and_keys_are_there_again_as_they_were() {
     }
     let hour = Duration::from_secs(3600);
     bed.store.rotate_key(name.clone(), KeyHash([2; 32]), hour, operator).await.unwrap();
-    bed.store.revoke_key(other.clone(), operator).await.unwrap();
     let edit = PolicyEdit {
         name: "cloud".parse().unwrap(),
         services: Some(vec![PolicyTarget::Default, "acme".parse().unwrap()]),
         from: Edit::To(vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()]),
-        keys: Edit::To(vec![name, other]),
+        keys: Edit::To(vec![name, other.clone()]),
         rate: Edit::To(100.try_into().unwrap()),
         burst: Edit::To(200.try_into().unwrap()),
         concurrent: Edit::To(50.try_into().unwrap()),
@@ -36,7 +35,8 @@ async fn policies_and_keys_are_there_again_as_they_were() {
     };
     let (bare, _) = bed.store.set_policy(bare, Arc::default(), operator).await.unwrap();
     assert_eq!(delta.added.visitors.as_ref().unwrap().policies, std::slice::from_ref(&policy));
-    let keys = delta.added.visitors.unwrap().keys;
+    bed.store.revoke_key(other, operator).await.unwrap();
+    let keys = bed.store.visitor_rules().await.unwrap().keys;
     assert!(keys[0].previous.is_some() && keys[0].rotated.is_some() && keys[1].revoked.is_some());
     let bed = bed.reopened().await;
     let rules = bed.store.load().await.unwrap().visitors.unwrap();
