@@ -113,6 +113,13 @@ pub async fn backup(
     written
 }
 
+/// What a config names that a server does not start without: its certificates, and whom its visitors trust.
+fn named_files(config: &Config) -> Vec<PathBuf> {
+    let mut files = certificate::files(config);
+    files.extend(config.fronts.ca.clone().filter(|path| path.exists()));
+    files
+}
+
 /// Takes out of a folder what was written into it.
 fn empty(folder: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
@@ -142,7 +149,7 @@ async fn write(
     let failed = |error: StoreError| error.at(&copy_of_registry);
     store.backup(copy_of_registry.clone()).await.map_err(failed)?;
     let mut left_out = Vec::new();
-    for path in certificate::files(config) {
+    for path in named_files(config) {
         match inside(folder.path(), &path) {
             Some(inside) => copy_into(&path, &to.join(inside))?,
             None => left_out.push(path),
@@ -203,7 +210,7 @@ pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Re
     let named =
         [&config.certificate, &config.certificate_key].into_iter().filter(|_| config.certificate_named);
     let has_folder = certificates == CertificatesFolder::Kept;
-    let named = named.chain(Some(&config.certificates).filter(|_| has_folder));
+    let named = named.chain(Some(&config.certificates).filter(|_| has_folder)).chain(&config.fronts.ca);
     let missing = named.filter(|path| !path.exists()).cloned().collect();
     Ok(Restored { missing, counts, aside, config: needs_config })
 }
@@ -253,7 +260,10 @@ fn stage_certificates(
     for named in [&mut kept.certificate, &mut kept.certificate_key, &mut kept.certificates] {
         *named = in_backup(from, named);
     }
-    for path in certificate::files(&kept) {
+    if let Some(authorities) = &mut kept.fronts.ca {
+        *authorities = in_backup(from, authorities);
+    }
+    for path in named_files(&kept) {
         let to = inside(from, &path).map(|inside| folder.path().join(inside));
         if let Some(to) = to.filter(|to| !to.exists()) {
             staged.make_folder(&to)?;

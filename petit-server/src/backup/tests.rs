@@ -192,9 +192,9 @@ async fn a_folder_that_was_there_is_as_it_was_when_no_backup_comes_of_it() {
 
 #[tokio::test]
 async fn certificates_that_are_named_by_absolute_paths_are_put_back() {
-    let settings = "certificate = \"DIR/tls/own.crt\"\ncertificate_key = \"DIR/tls/own.key\"\ncertificates = \"DIR/more\"";
+    let settings = "certificate = \"DIR/tls/own.crt\"\ncertificate_key = \"DIR/tls/own.key\"\ncertificates = \"DIR/more\"\n[server.fronts]\nca = \"DIR/tls/ca.crt\"";
     let bed = Bed::with(settings).made().await;
-    let files = ["tls/own.crt", "tls/own.key", "more/shop.crt", "more/shop.key"];
+    let files = ["tls/own.crt", "tls/own.key", "tls/ca.crt", "more/shop.crt", "more/shop.key"];
     for file in files {
         let path = bed.dir.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -218,6 +218,6 @@ async fn certificates_that_are_named_by_absolute_paths_are_put_back() {
     std::fs::remove_file(&elsewhere.folder.config).unwrap();
     let config = Config { registry_file: elsewhere.dir.path().join("registry.db"), ..bed.config.clone() };
     let restored = restore(&config, &elsewhere.folder, &backup).await.unwrap();
-    assert_eq!(restored.missing, [tls.join("own.crt"), tls.join("own.key"), more]);
+    assert_eq!(restored.missing, [tls.join("own.crt"), tls.join("own.key"), more, tls.join("ca.crt")]);
     assert!(files.iter().all(|file| elsewhere.dir.path().join(file).exists()));
 }
