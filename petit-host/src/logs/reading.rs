@@ -1,6 +1,6 @@
 //! Reading a log, older files included.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -132,7 +132,7 @@ impl Follow {
         {
             use std::os::unix::fs::MetadataExt;
             let here = self.file.as_ref().and_then(|file| file.metadata().ok());
-            let there = fs::metadata(&self.path).ok();
+            let there = std::fs::metadata(&self.path).ok();
             match (here, there) {
                 (Some(here), Some(there)) => (here.dev(), here.ino()) != (there.dev(), there.ino()),
                 (_, None) => false,
@@ -146,6 +146,7 @@ impl Follow {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::Write;
 
     use super::super::rotating::RotatingFile;
