@@ -141,6 +141,9 @@ impl Program {
         self.version = PathBuf::from(programs);
         assert!(self.version.join(self.name).is_file(), "{} is in {}", self.name, self.version.display());
         self.prefix = vec![WINE.to_owned()];
+        // There it is no variable that says where a user's home is.
+        let config = self.config().to_str().unwrap().to_owned();
+        self.env.push(("PETIT_CONFIG".to_owned(), config));
         self
     }
 

@@ -67,6 +67,8 @@ impl Wine {
             println!("Making a Windows for the tests in {}.", this.prefix.display());
             succeed(this.set(Command::new("wineboot").arg("-i")))?;
             succeed(this.set(Command::new("wine").args(["winecfg", "-v", "win10"])))?;
+            // With its own server, which writes down what was set when nobody uses it any more.
+            succeed(this.set(Command::new("wineserver").arg("-w")))?;
             std::fs::write(&made, "").map_err(|error| format!("{}: {error}", made.display()))?;
         }
         this.fill_gap(programs)?;
