@@ -164,8 +164,9 @@ mod tests {
 
     use super::*;
 
-    fn pipe() -> PrivatePipe {
-        let name = format!(r"\\.\pipe\petit-test-{}", std::process::id());
+    /// Of a name for each test: they run side by side.
+    fn pipe(test: &str) -> PrivatePipe {
+        let name = format!(r"\\.\pipe\petit-test-{test}-{}", std::process::id());
         PrivatePipe::new(name).unwrap()
     }
 
@@ -210,7 +211,7 @@ mod tests {
 
     #[tokio::test]
     async fn its_access_list_names_the_user_and_the_system_alone() {
-        let pipe = pipe();
+        let pipe = pipe("access");
         let (first, next) = (pipe.first().unwrap(), pipe.next().unwrap());
         for instance in [&first, &next] {
             let access = access(instance);
@@ -224,7 +225,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_user_opens_it() {
-        let pipe = pipe();
+        let pipe = pipe("open");
         let first = pipe.first().unwrap();
         let client = ClientOptions::new().open(pipe.name()).unwrap();
         first.connect().await.unwrap();
