@@ -128,14 +128,14 @@ impl Policing {
                 }
                 Enforcement::CountOnly => {
                     meter.held.refused();
-                    if !before.is_counted {
+                    if before.broken.is_none() {
                         self.count(&Passing::of(visit, policy), reason);
                     }
                 }
             }
         }
         let Decision { principal, broken } = decision;
-        let policy = Some(Arc::clone(policy));
+        let (policy, broken) = (Some(Arc::clone(policy)), before.broken.or(broken));
         Ok(Arc::new(Policed { policy, principal, broken, _held: meter.held }))
     }
 
@@ -276,8 +276,8 @@ impl BodyCount {
 struct Before {
     /// Its share of the same rate.
     has_taken: bool,
-    /// It is among those that a policy would have refused which only counts.
-    is_counted: bool,
+    /// What it did not keep: it is counted among those that a policy would have refused which only counts.
+    broken: Option<RefusalReason>,
 }
 
 /// A visit that its policy has let in, or that had none to ask. It counts as under way until this is dropped.
@@ -294,12 +294,11 @@ pub(super) struct Policed {
 impl Policed {
     /// What it has had already, for another policy of its service.
     fn before(&self, policy: &ServicePolicy) -> Before {
-        let is_counted = self.broken.is_some();
         let has_same_rate = |before: &Arc<ServicePolicy>| {
             (before.limits.rate, before.limits.per) == (policy.limits.rate, policy.limits.per)
         };
-        let has_taken = !is_counted && self.policy.as_ref().is_some_and(has_same_rate);
-        Before { has_taken, is_counted }
+        let has_taken = self.broken.is_none() && self.policy.as_ref().is_some_and(has_same_rate);
+        Before { has_taken, broken: self.broken }
     }
 
     /// The policy that has let it in.

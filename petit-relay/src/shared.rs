@@ -21,6 +21,7 @@ use super::places::{Claim, Places, Room, Slot};
 use super::policed::{Policed, Policing, Shown};
 use super::registry::Registry;
 use super::request_ids::RequestIds;
+use super::route::Route;
 use super::session_log::SessionLog;
 use super::shards::Shards;
 use super::tcp_listeners::TcpListeners;
@@ -79,17 +80,26 @@ impl RelayShared {
         entered.inspect_err(|_| self.places.refused())
     }
 
-    /// What the policy of a visit's service says after a wait: it is asked again where that is another one now.
+    /// The way to a visit's service as it is by now.
     ///
     /// # Errors
-    /// What the visitor is told whom it refuses, or whose service is gone.
+    /// What the visitor is told whose service is gone.
+    pub(super) fn present_route(&self, visit: &Visit) -> Result<Route, Failure> {
+        self.access.service(&visit.route.id).ok_or(Failure::Unknown)
+    }
+
+    /// What the policy of a visit's service says after a wait: it is asked again where that is another one now. `route` is
+    /// that of now.
+    ///
+    /// # Errors
+    /// What the visitor is told whom it refuses.
     pub(super) fn ask_again(
         &self,
         visit: &Visit,
+        route: &Route,
         policed: Option<Arc<Policed>>,
         shown: Shown<'_>,
     ) -> Result<Option<Arc<Policed>>, Failure> {
-        let route = self.access.service(&visit.route.id).ok_or(Failure::Unknown)?;
         route.must_be(visit.route.kind)?;
         match (&route.policy, policed) {
             (Some(policy), Some(policed))

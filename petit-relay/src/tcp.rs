@@ -269,7 +269,8 @@ async fn open(
     let claim = Claim { visitor: shared.places.visitor(visit.visitor.ip()), has_body: false };
     let mut slot = shared.place(&upstream.rooms().visits, claim).await?;
     // Its client, its thread and its place had to be waited for.
-    slot.hold(shared.ask_again(visit, policed, Shown::BY_TCP)?);
+    let route = shared.present_route(visit)?;
+    slot.hold(shared.ask_again(visit, &route, policed, Shown::BY_TCP)?);
     visit.recorder.placed();
     Ok((slot, upstream.open(Purpose::Visit, visit.id, visit.visitor)?))
 }

@@ -344,8 +344,9 @@ async fn carry(
     // What was decided before the wait may not hold any more.
     let has_waited = for_client == Waited::Yes || for_place == Waited::Yes;
     let policed = if has_waited {
-        *asks_for_key |= shared.access.service(&visit.route.id).is_some_and(|route| route.asks_for_key());
-        shared.ask_again(visit, policed, Shown::by(&request))?
+        let route = shared.present_route(visit)?;
+        *asks_for_key |= route.asks_for_key();
+        shared.ask_again(visit, &route, policed, Shown::by(&request))?
     } else {
         policed
     };
