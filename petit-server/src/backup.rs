@@ -192,7 +192,7 @@ pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Re
     }
     let registry = from.join(REGISTRY);
     let copy = staged.add(&registry, &registry_file)?;
-    staged.has_beside(SqliteStore::files_at(&copy));
+    staged.remove_with(SqliteStore::files_at(&copy));
     let counts = noted(&copy, key).await.map_err(|error| error.at(&registry))?;
     let certificates = stage_certificates(&mut staged, folder, from)?;
     if pin == PinIs::There {

@@ -42,7 +42,7 @@ impl Used {
         self.kept = self.kept.saturating_add(1);
     }
 
-    fn is_not_kept(&mut self) {
+    fn count_out(&mut self) {
         self.kept = self.kept.saturating_sub(1);
     }
 
@@ -122,7 +122,7 @@ impl Held {
     /// It would not be there if its policy did not only count.
     pub(crate) fn refused(&mut self) {
         if !std::mem::replace(&mut self.is_refused, true) {
-            self.allowances.iter().flatten().for_each(|allowance| allowance.used().is_not_kept());
+            self.allowances.iter().flatten().for_each(|allowance| allowance.used().count_out());
         }
     }
 }
@@ -133,7 +133,7 @@ impl Drop for Held {
             let mut used = allowance.used();
             used.under_way = used.under_way.saturating_sub(1);
             if !self.is_refused {
-                used.is_not_kept();
+                used.count_out();
             }
         }
     }

@@ -43,7 +43,7 @@ impl Staged {
     }
 
     /// Whoever works on a copy may leave these files behind.
-    pub(super) fn has_beside(&mut self, files: Vec<PathBuf>) {
+    pub(super) fn remove_with(&mut self, files: Vec<PathBuf>) {
         self.beside.extend(files);
     }
 
