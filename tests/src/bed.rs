@@ -14,7 +14,7 @@ use petit_engine::invite::Invite;
 use petit_engine::limits;
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
 use petit_host::lock::Lock;
-use petit_relay::LimitsConfig;
+use petit_relay::{LimitsConfig, Relay, RelayCounts};
 use petit_server::config::Config;
 use petit_server::folder::Folder as ServerFolder;
 use petit_server::registry::{Actor, Labels};
@@ -287,4 +287,14 @@ impl BedClient {
         let status = self.until("an address", |status| address(status).is_some()).await;
         address(&status).unwrap()
     }
+}
+
+/// Waits until a relay counts what a test waits for.
+pub async fn until_counted(relay: &Relay, what: &str, is_it: impl Fn(RelayCounts) -> bool) {
+    soon(what, async {
+        while !is_it(relay.counts()) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }

@@ -8,6 +8,7 @@ use hyper::Request;
 use hyper::body::Frame;
 use petit_relay::Failure;
 use petit_relay::policy::{Enforcement, LimitedPer, PolicyLimits, Refusals, ServicePolicy};
+use petit_tests::bed::until_counted;
 use petit_tests::soon;
 use petit_tests::visitor::{Answer, h2_request, request};
 use tokio::io::AsyncWriteExt;
@@ -270,13 +271,8 @@ async fn a_policy_that_comes_while_a_request_waits_holds_for_it() {
     soon("the request", world.web.until_waiting(1)).await;
     let mut second = world.plain.tcp().await;
     second.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.unwrap();
-    let waits = async {
-        // The client, and both visitors, of whom each has asked for a service.
-        while world.relay.counts().connections < 3 {
-            tokio::task::yield_now().await;
-        }
-    };
-    soon("both connections", waits).await;
+    // The client, and both visitors, of whom each has asked for a service.
+    until_counted(&world.relay, "both connections", |counts| counts.connections >= 3).await;
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
@@ -311,12 +307,7 @@ async fn a_websocket_that_gives_way_before_it_has_a_stream_is_told_and_counted_o
         tcp.write_all(asked.as_bytes()).await.unwrap();
         waiting.spawn(async move { petit_tests::scripted::head(&mut tcp).await.unwrap() });
     }
-    let all_wait = async {
-        while world.relay.counts().requests < 8 {
-            tokio::task::yield_now().await;
-        }
-    };
-    soon("all to wait", all_wait).await;
+    until_counted(&world.relay, "all to wait", |counts| counts.requests >= 8).await;
     let mut asked = request(&host, "GET", "/", Empty::<Bytes>::new());
     asked.headers_mut().insert("x-forwarded-for", "203.0.113.2".parse().unwrap());
     assert_eq!(world.plain.send(asked).await.status, 200);

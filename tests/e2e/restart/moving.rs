@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use petit_client::status::Connection;
 use petit_relay::{Farewell, Leave, Relay};
-use petit_tests::bed::{Bed, BedClient};
+use petit_tests::bed::{Bed, BedClient, until_counted};
 use petit_tests::service::Service;
 use petit_tests::soon;
 use petit_tests::visitor::host;
@@ -99,12 +99,7 @@ async fn a_session_that_ends_while_the_next_one_is_being_welcomed_costs_that_one
         let (visitor, host) = (bed.visitor(), host(&client.id()));
         async move { visitor.get(&host, "/").await }
     });
-    soon("a request in the new session", async {
-        while relay.counts().requests == 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    until_counted(&relay, "a request in the new session", |counts| counts.requests > 0).await;
     first.abort();
     let is_offline = |connection: &Connection| !matches!(connection, Connection::Online { .. });
     client

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use petit_tests::bed::Bed;
+use petit_tests::bed::{Bed, until_counted};
 use petit_tests::figures::{Times, figure, rounds};
 use petit_tests::netns::Netns;
 use petit_tests::service::Service;
@@ -157,12 +157,7 @@ async fn connections_of_one_address_are_counted() {
         all.extend(connect(local).await);
     }
     assert_eq!(all.len(), 100);
-    soon("the others to be gone", async {
-        while bed.server.relay.counts().connections > 103 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    until_counted(&bed.server.relay, "the others to be gone", |counts| counts.connections <= 103).await;
     let mut turned_away = 0;
     for _ in 0..50 {
         match connect(gateway).await {

@@ -11,7 +11,7 @@ use petit_engine::limits;
 use petit_engine::name::RegisteredId;
 use petit_engine::proto::control::{FromAgent, FromRelay, GrantOutcome, Offer, Options, ServiceKind};
 use petit_engine::proto::frame::FrameKind;
-use petit_tests::bed::{Bed, BedClient, client_config, server_config};
+use petit_tests::bed::{Bed, BedClient, client_config, server_config, until_counted};
 use petit_tests::netns::Netns;
 use petit_tests::process::Program;
 use petit_tests::program;
@@ -104,12 +104,7 @@ async fn deaf_client(
 
 /// Waits until so many requests are under way.
 async fn until_requests(bed: &Bed, wanted: usize) {
-    soon("requests to be under way", async {
-        while bed.server.relay.counts().requests < wanted {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    until_counted(&bed.server.relay, "requests to be under way", |counts| counts.requests >= wanted).await;
 }
 
 /// `GET` of a visitor that a proxy names.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use petit_tests::bed::Bed;
+use petit_tests::bed::{Bed, until_counted};
 use petit_tests::chaos::{Chaos, Flow, Trouble};
 use petit_tests::conformance::carried;
 use petit_tests::scripted;
@@ -305,12 +305,8 @@ async fn a_websocket_counts_as_a_connection_for_as_long_as_it_is_one() {
     }
     assert_eq!(connections(), before + 3);
     drop(sockets);
-    let ended = async {
-        while connections() > before {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    soon("the end of the WebSockets", ended).await;
+    let relay = &bed.server.relay;
+    until_counted(relay, "the end of the WebSockets", |counts| counts.connections <= before).await;
 }
 
 #[tokio::test]
