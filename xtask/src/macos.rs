@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::run::{cargo, succeed, target};
+use crate::setup::python_with;
 
 const TARGET: &str = "aarch64-apple-darwin";
 /// zig as a package of Python, which is where a stable release of it is to be had everywhere.
@@ -14,7 +15,7 @@ const ZIG: &str = "ziglang==0.15.2";
 pub(crate) fn check() -> Result<String, String> {
     succeed(Command::new("rustup").args(["target", "add", TARGET]))?;
     let folder = target()?.join("macos");
-    let zig = zig(&folder)?;
+    let zig = zig(&folder.join("python"))?;
     let compiler = wrapper(&folder, "cc", &compiler(&zig))?;
     let archiver = wrapper(&folder, "ar", &format!("exec '{}' ar \"$@\"\n", zig.display()))?;
     let mut check = cargo(&["check", "--locked", "--target", TARGET]);
@@ -24,24 +25,9 @@ pub(crate) fn check() -> Result<String, String> {
     Ok(format!("client, server and tray app check for {TARGET}"))
 }
 
-/// Installs zig, once, beside what cargo builds.
-fn zig(folder: &Path) -> Result<PathBuf, String> {
-    let python = folder.join("python");
-    let installed = folder.join("installed.txt");
-    if std::fs::read_to_string(&installed).is_ok_and(|installed| installed == ZIG) {
-        return found(&python);
-    }
-    println!("Installing {ZIG} into {}; it compiles C for macOS.", folder.display());
-    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&python))?;
-    let mut install = Command::new(python.join("bin/pip"));
-    succeed(install.args(["install", "--quiet", "--disable-pip-version-check", ZIG]))?;
-    let zig = found(&python)?;
-    std::fs::write(&installed, ZIG).map_err(|error| format!("{}: {error}", installed.display()))?;
-    Ok(zig)
-}
-
-fn found(python: &Path) -> Result<PathBuf, String> {
+/// zig, in an environment of Python's beside what cargo builds.
+fn zig(python: &Path) -> Result<PathBuf, String> {
+    python_with(python, ZIG)?;
     let mut ask = Command::new(python.join("bin/python"));
     ask.args(["-c", "import ziglang; print(ziglang.__path__[0])"]);
     let output = ask.output().map_err(|error| format!("cannot run {ask:?}: {error}"))?;

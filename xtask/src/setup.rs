@@ -1,5 +1,6 @@
 //! Installing what the tests and the benchmark need.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::run::{Outcome, cargo, is_installed, root, succeed, target};
@@ -99,27 +100,34 @@ pub(crate) fn install(needed: &[Needed], libraries: &[&str], who_needs: &str) ->
     apt(&[&["install", "-y", "-qq", "--no-install-recommends"][..], &packages].concat())
 }
 
-/// Python's packages, in an environment of their own beside what cargo builds.
+/// Python's packages that the tests take.
 fn python() -> Outcome {
     let wanted = root().join("tests/foreign/requirements.txt");
-    let folder = target()?.join("python");
     let text = std::fs::read_to_string(&wanted).map_err(|error| format!("{}: {error}", wanted.display()))?;
+    python_with(&target()?.join("python"), &text)
+}
+
+/// An environment of Python's with packages, as pip's requirements name them, beside what cargo builds.
+pub(crate) fn python_with(folder: &Path, wanted: &str) -> Outcome {
     // What was installed last time is written down beside it.
     let installed = folder.join("installed.txt");
-    if std::fs::read_to_string(&installed).is_ok_and(|installed| installed == text) {
+    if std::fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    println!("Installing Python packages for the tests into {}:\n{text}", folder.display());
-    let make = || succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
+    println!("Installing Python packages into {}:\n{wanted}", folder.display());
+    let make = || succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder));
     if make().is_err() {
         println!("Debian has the part of Python that makes environments in a package of its own.");
         apt(&["install", "-y", "-qq", "--no-install-recommends", "python3-venv"])?;
         make()?;
     }
+    let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+    let requirements = folder.join("requirements.txt");
+    std::fs::write(&requirements, wanted).map_err(|error| failed(&requirements, error))?;
     let mut install = Command::new(folder.join("bin/pip"));
-    install.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&wanted);
+    install.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&requirements);
     succeed(&mut install)?;
-    std::fs::write(&installed, text).map_err(|error| format!("{}: {error}", installed.display()))
+    std::fs::write(&installed, wanted).map_err(|error| failed(&installed, error))
 }
 
 /// Formatting and lints are parts of the toolchain that a minimal installation lacks.
