@@ -2,6 +2,7 @@
 
 mod arguments;
 mod frame;
+mod health;
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -15,6 +16,7 @@ use serde_json::json;
 
 pub use self::arguments::{Wording, arguments, arguments_of, completions};
 pub use self::frame::{config_place, leads_nowhere, run};
+pub use self::health::{HEALTH_LIMIT, HealthCheck, health};
 use crate::colour::coloured;
 use crate::control::api::AskError;
 use crate::control::client::CallError;

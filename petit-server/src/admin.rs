@@ -5,6 +5,7 @@
 
 mod commands;
 mod overview;
+mod readiness;
 mod visitors;
 
 use std::path::PathBuf;
@@ -119,6 +120,7 @@ impl Admin {
     async fn answer(&self, asked: AdminRequest, actor: Actor) -> ApiResult<Reply> {
         match asked {
             AdminRequest::Ping(_) => Ok(Reply::of(&Pong { pong: true })),
+            AdminRequest::Readiness(_) => reply(self.readiness()),
             AdminRequest::Version(_) => Ok(Reply::of(&ServerVersion { software: SOFTWARE.to_owned() })),
             AdminRequest::Status(_) => self.status().await.map(Reply::Text),
             AdminRequest::Settings(_) => reply(self.settings()),

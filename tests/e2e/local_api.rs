@@ -76,6 +76,8 @@ async fn the_answers_of_the_socket_and_of_the_commands_keep_their_form() {
         &["service", "list"],
         &["ping"],
         &["doctor"],
+        &["check", "--live"],
+        &["check", "--ready"],
         &["reload"],
         &["log", "info"],
         &["config", "show"],

@@ -114,6 +114,7 @@ async fn the_answers_of_the_servers_socket_and_of_its_commands_keep_their_form()
         &["audit", "verify"],
         &["logs"],
         &["log", "info"],
+        &["check", "--live"],
         &["stop"],
         &["reload"],
         &["restart"],
@@ -147,6 +148,8 @@ async fn the_answers_of_the_servers_socket_and_of_its_commands_keep_their_form()
     let served: &[&[&str]] = &[
         &["status"],
         &["status", &device],
+        &["check", "--live"],
+        &["check", "--ready"],
         &["clients", "list"],
         &["clients", "list", "--all"],
         &["clients", "show", &device],
@@ -214,6 +217,7 @@ async fn the_answers_of_the_servers_socket_and_of_its_commands_keep_their_form()
     let aliases = |alias: &str| Some(json!({ "id": web, "alias": alias }));
     for (method, target, body) in [
         ("GET", "/ping", None),
+        ("GET", "/readiness", None),
         ("GET", "/version", None),
         ("GET", "/status", None),
         ("GET", "/settings", None),

@@ -47,8 +47,9 @@ pub use self::printed::{
     ServerStarted,
 };
 pub use self::process::{
-    BackedUp, ConfigReloaded, GetVersion, LogLevel, MakeBackup, Ping, Pong, ReloadConfig, RestartServer,
-    ServerRestarted, ServerStopped, ServerVersion, SetLogLevel, StopServer, WaitsFor,
+    BackedUp, ConfigReloaded, GetReadiness, GetVersion, LogLevel, MakeBackup, NotReady, Ping, Pong,
+    Readiness, ReloadConfig, RestartServer, ServerRestarted, ServerStopped, ServerVersion, SetLogLevel,
+    StopServer, WaitsFor,
 };
 pub use self::refusals::{PolicyActivity, PolicyCounts, PortChanges, RefusalCounts, ShutPort};
 pub use self::request::AdminRequest;

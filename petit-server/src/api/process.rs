@@ -1,5 +1,6 @@
 //! The running server as a whole: whether it answers, stops, reads its config again, or gives its place to another.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +28,35 @@ impl ApiRequest for Ping {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
     pub pong: bool,
+}
+
+/// Does it take visitors and log-ins?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GetReadiness;
+
+impl ApiRequest for GetReadiness {
+    type Answer = Readiness;
+
+    fn target(&self) -> (&'static str, String) {
+        ("GET", "/readiness".to_owned())
+    }
+}
+
+/// Whether it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Why not; `None`: it does.
+    pub not_ready: Option<NotReady>,
+}
+
+/// Why a server takes no visitors and log-ins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum NotReady {
+    /// It finishes what is under way, and ends.
+    Stopping,
+    /// Its own listening socket does not take requests: it has tried.
+    Listener { address: SocketAddr },
 }
 
 /// Which program is it?

@@ -5,16 +5,17 @@ use petit_host::control::{ApiProblem, Request};
 use super::visitors::{key_name, policy_name};
 
 use super::{
-    AddAlias, CreateKey, ExplainUrl, GetSettings, GetStatus, GetVersion, LabelClient, ListAliases,
-    ListChanges, ListClients, ListInvites, ListKeys, ListPolicies, MakeBackup, MakeInvite, MovePolicyToFile,
-    Ping, ReloadConfig, RemoveAlias, RemovePolicy, RestartServer, RevokeClient, RevokeKey, SetLogLevel,
-    SetPolicy, ShowClient, ShowPolicy, StopServer, TestPolicy, WithdrawInvite,
+    AddAlias, CreateKey, ExplainUrl, GetReadiness, GetSettings, GetStatus, GetVersion, LabelClient,
+    ListAliases, ListChanges, ListClients, ListInvites, ListKeys, ListPolicies, MakeBackup, MakeInvite,
+    MovePolicyToFile, Ping, ReloadConfig, RemoveAlias, RemovePolicy, RestartServer, RevokeClient, RevokeKey,
+    SetLogLevel, SetPolicy, ShowClient, ShowPolicy, StopServer, TestPolicy, WithdrawInvite,
 };
 
 /// A request to a server: one variant for each.
 #[derive(Clone, Debug)]
 pub enum AdminRequest {
     Ping(Ping),
+    Readiness(GetReadiness),
     Version(GetVersion),
     Status(GetStatus),
     Settings(GetSettings),
@@ -55,6 +56,7 @@ impl AdminRequest {
         let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
         Ok(match (request.method.as_str(), path.as_slice()) {
             ("GET", ["ping"]) => Self::Ping(Ping),
+            ("GET", ["readiness"]) => Self::Readiness(GetReadiness),
             ("GET", ["version"]) => Self::Version(GetVersion),
             ("GET", ["status"]) => Self::Status(GetStatus),
             ("GET", ["settings"]) => Self::Settings(GetSettings),

@@ -6,6 +6,7 @@ mod dying;
 mod failing;
 mod foreground;
 mod goodbye;
+mod health;
 mod measured;
 mod moving;
 mod overlap;

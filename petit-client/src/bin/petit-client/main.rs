@@ -11,6 +11,7 @@ mod handover;
 #[cfg(not(unix))]
 #[path = "no_handover.rs"]
 mod handover;
+mod health;
 mod help;
 mod inspect;
 mod lifecycle;
@@ -36,7 +37,7 @@ use petit_client::folder::Folder;
 use petit_client::texts::{LANGUAGES, Texts};
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
 use petit_engine::proto::control::PROTOCOL;
-use petit_host::cli::{self, Failure};
+use petit_host::cli::{self, Failure, HealthCheck};
 use petit_host::config::Place;
 use petit_host::exit::ExitCode;
 use petit_host::logs::Level;
@@ -171,9 +172,21 @@ enum Verb {
         #[arg(short = 't', long, alias = "tenant", value_name = "NAME")]
         service: Option<ServiceName>,
     },
-    /// Look at everything that has to be right, in a line each
-    #[command(after_help = "Example:\n  petit-client check && echo all is well")]
-    Check,
+    /// Look at everything that has to be right, in a line each; or only whether the running client is well
+    ///
+    /// With --live or --ready the running client is asked and nothing is tried: for whoever watches over it. Both exit
+    /// with 0, or with 1 and say why not, within 5 seconds.
+    #[command(
+        after_help = "Examples:\n  petit-client check && echo all is well\n  petit-client check --ready"
+    )]
+    Check {
+        /// Only whether the running client answers; start it anew when it does not
+        #[arg(long, conflicts_with = "ready")]
+        live: bool,
+        /// Only whether the running client is connected, and not stopping
+        #[arg(long)]
+        ready: bool,
+    },
     /// Look at everything that has to be right, and say what to do where it is not
     #[command(after_help = "Example:\n  petit-client doctor")]
     Doctor,
@@ -416,7 +429,10 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
             ConfigVerb::Edit => configure::edit(context).await?,
         },
         Verb::Ping { service } => return inspect::ping(context, service.as_ref()).await,
-        Verb::Check => return inspect::check(context, false).await,
+        Verb::Check { live, ready } => match HealthCheck::of(*live, *ready) {
+            Some(check) => health::health(context, check).await?,
+            None => return inspect::check(context, false).await,
+        },
         Verb::Doctor => return inspect::check(context, true).await,
         Verb::Service { verb: ServiceVerb::List } | Verb::Tenants => {
             configure::list_services(context).await?;

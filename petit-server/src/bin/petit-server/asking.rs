@@ -1,13 +1,14 @@
 //! Commands that are requests to a server, running or not: each asks, and says what came of it.
 
 use petit_engine::name::{Alias, DeviceId, RegisteredId, Tag};
-use petit_host::cli::{self, Failure};
+use petit_host::cli::{self, Failure, HEALTH_LIMIT, HealthCheck};
+use petit_host::exit::ExitCode;
 use petit_host::logs::Level;
 use petit_host::terminal::{self, Ask};
 use petit_server::api::{
-    AddAlias, ClientView, ExplainUrl, GetStatus, LabelClient, ListAliases, ListClients, ListInvites,
-    MakeInvite, PolicyLost, RemoveAlias, RevokeClient, SetLogLevel, ShowClient, SupposedVisitor,
-    WithdrawInvite,
+    AddAlias, ClientView, ExplainUrl, GetReadiness, GetStatus, LabelClient, ListAliases, ListClients,
+    ListInvites, MakeInvite, Ping, PolicyLost, RemoveAlias, RevokeClient, SetLogLevel, ShowClient,
+    SupposedVisitor, WithdrawInvite,
 };
 use petit_server::folder::Folder;
 use petit_server::registry::LabelEdit;
@@ -15,7 +16,7 @@ use serde::Serialize;
 
 use super::ask::{AdminAccess, Running};
 use super::show_invites::QrShown;
-use super::{explain, refusals, show, show_invites};
+use super::{explain, health, refusals, show, show_invites};
 
 /// Whom is asked, and in which form the answer is printed.
 pub(crate) struct Asking<'a> {
@@ -43,6 +44,28 @@ impl<'a> Asking<'a> {
     pub(crate) async fn status(&self) -> Result<(), Failure> {
         let status = self.running.ask(&GetStatus).await?;
         self.say(&show::status(&status), &status);
+        Ok(())
+    }
+
+    pub(crate) async fn health(&self, check: HealthCheck) -> Result<(), Failure> {
+        let late = || {
+            let limit = HEALTH_LIMIT.as_secs();
+            Failure::new(ExitCode::Failed, format!("the server has not answered within {limit} s"))
+        };
+        match check {
+            HealthCheck::Live => {
+                let pong = cli::health(self.running.ask(&Ping), late).await?;
+                self.say("The server is alive.", &pong);
+            }
+            HealthCheck::Ready => {
+                let readiness = cli::health(self.running.ask(&GetReadiness), late).await?;
+                if let Some(why) = readiness.not_ready {
+                    let text = format!("the server is not ready: {}", health::not_ready(why));
+                    return Err(Failure::new(ExitCode::Failed, text));
+                }
+                self.say("The server is ready for visitors and clients.", &readiness);
+            }
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
-//! How a service is, in the operator's words.
+//! How a service, and the server itself, is, in the operator's words.
 
 use petit_engine::cause::{Health, ServiceCause};
+use petit_server::api::NotReady;
 
 /// How a service is, by what its client has found.
 pub(crate) fn said(health: Health) -> String {
@@ -22,6 +23,14 @@ fn down(cause: ServiceCause) -> &'static str {
         ServiceCause::Untrusted => "its certificate is not trusted there",
         ServiceCause::NoAnswer => "it takes requests and gives no answer",
         ServiceCause::NotHttp => "it does not speak the protocol that was set up",
+    }
+}
+
+/// Why a server is not ready, as the end of a sentence.
+pub(crate) fn not_ready(why: NotReady) -> String {
+    match why {
+        NotReady::Stopping => "it is stopping, and finishes what is under way".to_owned(),
+        NotReady::Listener { address } => format!("its own socket {address} does not take requests"),
     }
 }
 

@@ -30,7 +30,7 @@ mod verbs;
 use std::process::ExitCode as ProcessExit;
 
 use petit_engine::proto::control::PROTOCOL;
-use petit_host::cli::{self, Failure};
+use petit_host::cli::{self, Failure, HealthCheck};
 use petit_host::exit::ExitCode;
 use petit_host::terminal::Ask;
 use petit_server::SOFTWARE;
@@ -112,6 +112,10 @@ async fn ask(verb: &Verb, asking: &Asking<'_>) -> Result<(), Failure> {
     match verb {
         Verb::Log { level } => asking.log(*level).await,
         Verb::Status { id: None } => asking.status().await,
+        Verb::Check { live, ready } => match HealthCheck::of(*live, *ready) {
+            Some(check) => asking.health(check).await,
+            None => Ok(()),
+        },
         Verb::Status { id: Some(id) } | Verb::Clients { verb: ClientsVerb::Show { id } } => {
             asking.client(id).await
         }

@@ -87,6 +87,21 @@ pub(crate) enum Verb {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: Option<String>,
     },
+    /// Say whether the running server is well, for whoever watches over it: exits with 0, or with 1 and says why not
+    ///
+    /// It is asked over its control socket, and has to answer within 5 seconds.
+    #[command(
+        after_help = "Examples:\n  petit-server check --ready\n  petit-server check --live",
+        group = clap::ArgGroup::new("health").required(true)
+    )]
+    Check {
+        /// Whether it answers; start it anew when it does not
+        #[arg(long, group = "health")]
+        live: bool,
+        /// Whether it takes visitors and clients' log-ins, and is not stopping
+        #[arg(long, group = "health")]
+        ready: bool,
+    },
     /// Make an invite: a link that lets one client register, once
     #[command(
         after_help = "Examples:\n  petit-server invite --service-name accounts --alias acme --expires 4h\n  petit-server invite --list"

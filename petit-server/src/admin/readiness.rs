@@ -1,0 +1,66 @@
+//! Whether visitors and clients get in, as whoever watches over the server asks every few seconds: so it looks at nothing
+//! that there are many of.
+
+use petit_engine::proto::control::FrontState;
+use petit_relay::FrontKind;
+
+use super::{Admin, ApiResult};
+use crate::api::{NotReady, Readiness};
+use crate::server::Phase;
+
+impl Admin {
+    pub(super) fn readiness(&self) -> ApiResult<Readiness> {
+        let server = &self.running()?.server;
+        let listeners = [FrontKind::PlainSocket(server.http), FrontKind::TlsSocket(server.tls)];
+        let listeners = listeners.map(|kind| (server.relay.front(&kind), kind));
+        Ok(Readiness { not_ready: not_ready(server.phase(), &listeners) })
+    }
+}
+
+/// Why no visitors and log-ins are taken. A registry that is gone is no reason: what is known is served from memory, and
+/// whoever stands in front would turn all of it away.
+fn not_ready(phase: Phase, listeners: &[(FrontState, FrontKind)]) -> Option<NotReady> {
+    match phase {
+        Phase::Stopping { .. } | Phase::Replaced { .. } => return Some(NotReady::Stopping),
+        Phase::Running | Phase::Restarting => {}
+    }
+    listeners.iter().find_map(|(state, kind)| match (state, kind) {
+        (FrontState::Failed(_), FrontKind::PlainSocket(address) | FrontKind::TlsSocket(address)) => {
+            Some(NotReady::Listener { address: *address })
+        }
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Instant;
+
+    use petit_engine::cause::FrontCause;
+
+    use super::*;
+
+    #[test]
+    fn a_server_is_ready_while_it_serves_and_its_own_sockets_take_requests() {
+        let (plain, tls): (SocketAddr, SocketAddr) =
+            ("127.0.0.1:80".parse().unwrap(), "[::]:443".parse().unwrap());
+        let sockets = |of_plain, of_tls| {
+            [(of_plain, FrontKind::PlainSocket(plain)), (of_tls, FrontKind::TlsSocket(tls))]
+        };
+        let failed = FrontState::Failed(FrontCause::Listener);
+        let until = Instant::now();
+        for (phase, of_plain, of_tls, expected) in [
+            (Phase::Running, FrontState::Passed, FrontState::Passed, None),
+            // It has just begun: nothing is known to be wrong.
+            (Phase::Running, FrontState::Checking, FrontState::Checking, None),
+            (Phase::Restarting, FrontState::Passed, FrontState::Checking, None),
+            (Phase::Running, failed, FrontState::Passed, Some(NotReady::Listener { address: plain })),
+            (Phase::Running, FrontState::Passed, failed, Some(NotReady::Listener { address: tls })),
+            (Phase::Stopping { until }, FrontState::Passed, FrontState::Passed, Some(NotReady::Stopping)),
+            (Phase::Replaced { until }, FrontState::Passed, failed, Some(NotReady::Stopping)),
+        ] {
+            assert_eq!(not_ready(phase, &sockets(of_plain, of_tls)), expected, "{phase:?}");
+        }
+    }
+}
