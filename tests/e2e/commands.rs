@@ -19,6 +19,7 @@ async fn every_verb_of_the_server() {
     let server = Program::server().await;
     exits(server.run(["init"]).await, 0, "there already");
     exits(server.run(["init", "--endpoint", "https://REGID.example.com"]).await, 1, "was not changed");
+    exits(server.run(["init", "--certificates", "/certs"]).await, 1, "was not changed");
     exits(server.run(["config", "check"]).await, 0, "is fine");
     exits(server.run(["config", "path"]).await, 0, "the default place");
     let shown = server.run(["config", "show"]).await;

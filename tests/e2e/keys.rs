@@ -66,6 +66,41 @@ fn kinds(said: &Said) -> Vec<String> {
     changes.iter().map(|change| change["kind"].as_str().unwrap().to_owned()).collect()
 }
 
+/// A container's start runs `init` each time, and what it prints stays in a log.
+#[tokio::test]
+async fn init_can_be_run_again_as_it_was_and_keep_the_first_key_to_itself() {
+    let server = Program::uninitialised_server();
+    let dir = server.dir().join("state");
+    let config = dir.join("config.toml");
+    let config = config.to_str().unwrap();
+    let init = ["init", "-c", config, "--endpoint", "https://REGID.example.com", "--port", "443"];
+    let init = [&init[..], &["--certificates", "/etc/letsencrypt/live", "--hide-key"]].concat();
+    let said = server.run(init.iter().copied()).await.ok().out;
+    assert!(said.contains("nobody has it") && said.contains("key create default --rotate"), "{said}");
+    assert!(!said.contains("Petit-Key"), "{said}");
+    assert!(
+        said.contains("Put a certificate for *.example.com into /etc/letsencrypt/live: NAME.crt"),
+        "{said}"
+    );
+    let text = std::fs::read_to_string(config).unwrap();
+    assert!(text.contains("\ncertificates = \"/etc/letsencrypt/live\"\n"), "{text}");
+    assert!(!dir.join("certificates").exists(), "nobody looks there");
+    let again = server.run(init.iter().copied()).await.ok().out;
+    assert!(again.contains("there already") && !again.contains("nobody has it"), "{again}");
+    for (at, other) in [(4, "https://REGID.example.org"), (6, "8453"), (8, "/certs")] {
+        let mut init = init.clone();
+        init[at] = other;
+        let said = server.run(init).await;
+        assert!(said.exit == 1 && said.err.contains("it was not changed"), "{other}: {said:?}");
+    }
+    let json = server.run(["init", "-c", config, "--json"]).await.ok().json();
+    assert_eq!(json["visitor_key"], Value::Null);
+    let policies = server.run(["policy", "list", "-c", config]).await.ok().out;
+    assert!(policies.contains("default"), "{policies}");
+    let made = server.run(["key", "create", "default", "--rotate", "-c", config]).await.ok().out;
+    assert!(made.contains("Petit-Key: "), "{made}");
+}
+
 #[tokio::test]
 async fn a_new_server_asks_for_the_key_that_init_has_said_once_and_lets_this_computer_reach_raw_tcp() {
     let server = Program::uninitialised_server();

@@ -97,10 +97,12 @@ pub fn files(config: &Config) -> Vec<PathBuf> {
     all.into_iter().collect()
 }
 
-/// The folders in a folder, links to folders among them.
+/// The folders in a folder, links to folders among them. Hidden ones are somebody's own affair: Kubernetes keeps in
+/// such what the files of a secret are links to.
 fn folders_in(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let shown = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+    let mut folders: Vec<PathBuf> = shown.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     folders.sort();
     folders
 }
@@ -233,6 +235,24 @@ mod tests {
         std::fs::remove_file(folder.join("server.key")).unwrap();
         let found = Pairs::of(&config);
         assert!(matches!(found.problems.as_slice(), [CertificateError::Half { .. }]), "{:?}", found.problems);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_secret_of_kubernetes_is_one_pair_however_many_links_lead_to_it() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("certificates");
+        let data = folder.join("..2026_11_28");
+        std::fs::create_dir_all(&data).unwrap();
+        symlink("..2026_11_28", folder.join("..data")).unwrap();
+        for name in ["server.crt", "server.key"] {
+            std::fs::write(data.join(name), "x").unwrap();
+            symlink(format!("..data/{name}"), folder.join(name)).unwrap();
+        }
+        let (config, _) = crate::config::parse(&dir.path().join("config.toml"), "[server]\n").unwrap();
+        let found: Vec<PathBuf> = Pairs::of(&config).whole.into_iter().map(|pair| pair.certificate).collect();
+        assert_eq!(found, [folder.join("server.crt")]);
     }
 
     #[test]

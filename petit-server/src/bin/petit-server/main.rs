@@ -68,10 +68,15 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     }
     folder.check_owner().map_err(|error| Failure::of(&error))?;
     match &cli.verb {
-        Verb::Init { endpoint, port, new_registry, open } => {
-            let visitors = if *open { setup::FirstVisitors::Open } else { setup::FirstVisitors::Keyed };
-            let (endpoint, port, new_registry) = (endpoint.as_ref(), *port, *new_registry);
-            let args = setup::InitArgs { endpoint, port, new_registry, visitors };
+        Verb::Init { endpoint, port, certificates, new_registry, open, hide_key } => {
+            let visitors = match (*open, *hide_key) {
+                (true, _) => setup::FirstVisitors::Open,
+                (false, true) => setup::FirstVisitors::KeyedLater,
+                (false, false) => setup::FirstVisitors::Keyed,
+            };
+            let (endpoint, port, certificates) = (endpoint.as_ref(), *port, certificates.as_deref());
+            let args =
+                setup::InitArgs { endpoint, port, certificates, new_registry: *new_registry, visitors };
             setup::init(cli.json, &folder, &args).await?;
         }
         Verb::Run { background, takeover } => {

@@ -34,10 +34,22 @@ pub(crate) struct InitArgs<'a> {
     pub(crate) endpoint: Option<&'a Endpoint>,
     /// Where clients come in, in a new config file.
     pub(crate) port: Option<u16>,
+    /// Where certificates are looked for, in a new config file.
+    pub(crate) certificates: Option<&'a Path>,
     /// Whether a registry is made though there was one.
     pub(crate) new_registry: bool,
     /// What a new server asks of visitors.
     pub(crate) visitors: FirstVisitors,
+}
+
+impl InitArgs<'_> {
+    /// True when a config says already what is to stand in a new one: whoever sets up a server by a script runs it again.
+    fn are_those_of(&self, path: &Path, config: &Config) -> bool {
+        let in_folder = |folder| path.with_file_name("").join(folder);
+        self.endpoint.is_none_or(|endpoint| *endpoint == config.endpoint)
+            && self.port.is_none_or(|port| port == config.secure_proxy_port)
+            && self.certificates.is_none_or(|folder| in_folder(folder) == config.certificates)
+    }
 }
 
 /// What a new server asks of visitors.
@@ -45,6 +57,8 @@ pub(crate) struct InitArgs<'a> {
 pub(crate) enum FirstVisitors {
     /// A key, by a policy for all services.
     Keyed,
+    /// The same, but the first key is shown to nobody.
+    KeyedLater,
     /// Nothing.
     Open,
 }
@@ -58,12 +72,14 @@ struct NewConfig {
 /// The config that is there, or the one that is to be written.
 fn config_of(path: &Path, args: &InitArgs<'_>) -> Result<(Config, Option<NewConfig>), Failure> {
     let new = match config::load(path) {
-        Ok(_) if args.endpoint.is_some() || args.port.is_some() => {
+        Ok((config, _)) if !args.are_those_of(path, &config) => {
             return Err(Failure::new(
                 ExitCode::Failed,
                 format!("{} has a [server] part already; it was not changed", path.display()),
             )
-            .hint("set secure_proxy_port in it, and endpoint in its [server.vitae], by hand"));
+            .hint(
+                "set secure_proxy_port and certificates in it, and endpoint in its [server.vitae], by hand",
+            ));
         }
         Ok((config, _)) => return Ok((config, None)),
         Err(ConfigError::Missing { .. }) => NewConfig { text: template(args), write: files::write_private },
@@ -105,7 +121,7 @@ async fn make(
         Err(error) => return Err(start_failure(&error)),
     };
     let first_key = match &begun {
-        Some(begun) if args.visitors == FirstVisitors::Keyed => {
+        Some(begun) if args.visitors != FirstVisitors::Open => {
             let config_is = if new.is_some() { ConfigIs::New } else { ConfigIs::There };
             begun.default_policies(config, config_is).await.map_err(ServerStartError::Store)
         }
@@ -165,14 +181,23 @@ pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Re
         ));
     }
     text.push_str(&ways_for_https(&config));
-    text.push_str(&first_key(made.visitor_key.as_ref(), &config.endpoint));
+    let (shown, hidden) = match args.visitors {
+        FirstVisitors::KeyedLater => (None, made.visitor_key.is_some()),
+        FirstVisitors::Keyed | FirstVisitors::Open => (made.visitor_key, false),
+    };
+    text.push_str(&first_key(shown.as_ref(), &config.endpoint));
+    if hidden {
+        text.push_str(
+            "\nVisitors have to show a key (petit-server policy list), and nobody has it. Make one: petit-server key create default --rotate\n",
+        );
+    }
     if args.visitors == FirstVisitors::Open && !made.config && !made.keys {
         text.push_str(
             "\nNothing was changed: this server is set up already, and asks of visitors what it asked before; see that with: petit-server policy list\n",
         );
     }
     text.push_str("\nNext: petit-server start");
-    let visitor_key = made.visitor_key.map(|key| key.expose_secret().to_owned());
+    let visitor_key = shown.map(|key| key.expose_secret().to_owned());
     let made = Initialised {
         backup_key: folder.backup_key(),
         config: path.clone(),
@@ -204,7 +229,9 @@ fn first_key(key: Option<&SecretString>, endpoint: &Endpoint) -> String {
 /// Makes the folder that [`ways_for_https`] says a certificate goes into, unless the operator has chosen another.
 fn make_place_for_certificate(config: &Config) -> Result<(), Failure> {
     match config.certificate.parent() {
-        Some(place) if config.endpoint.is_https() && !config.certificate_named => {
+        Some(place)
+            if config.endpoint.is_https() && !config.certificate_named && place == config.certificates =>
+        {
             files::make_private_dir(place).map_err(|error| Failure::of(&error))
         }
         _ => Ok(()),
@@ -215,8 +242,13 @@ fn make_place_for_certificate(config: &Config) -> Result<(), Failure> {
 fn ways_for_https(config: &Config) -> String {
     let (domain, port) = (config.endpoint.domain(), config.endpoint.visitors_port());
     let (certificate, key) = (config.certificate.display(), config.certificate_key.display());
-    if !config.endpoint.is_https() || config.certificate.exists() {
+    if !config.endpoint.is_https() || !certificate::files(config).is_empty() {
         String::new()
+    } else if config.certificate.parent() != Some(config.certificates.as_path()) {
+        format!(
+            "Put a certificate for *.{domain} into {}: NAME.crt with NAME.key, or a folder with fullchain.pem and privkey.pem.\n",
+            config.certificates.display()
+        )
     } else if port == config.secure_proxy_port {
         format!("Put a certificate for *.{domain} into {certificate}, and its key into {key}.\n")
     } else {
@@ -235,6 +267,11 @@ fn template(args: &InitArgs<'_>) -> String {
     }
     if let Some(port) = args.port {
         text = text.replace("# secure_proxy_port = 8453", &format!("secure_proxy_port = {port}"));
+    }
+    if let Some(folder) = args.certificates {
+        // What is a string in JSON is one in TOML.
+        let folder = serde_json::Value::from(folder.display().to_string());
+        text = text.replace("# certificates = \"certificates\"", &format!("certificates = {folder}"));
     }
     text
 }

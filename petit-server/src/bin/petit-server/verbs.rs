@@ -43,12 +43,19 @@ pub(crate) enum Verb {
         /// Where clients, and HTTPS visitors, come in (default: 8453)
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
+        /// The folder in which certificates for HTTPS visitors are looked for, such as /etc/letsencrypt/live
+        #[arg(long, value_name = "FOLDER")]
+        certificates: Option<PathBuf>,
         /// Begin anew though the registry is missing; every client has to register again
         #[arg(long)]
         new_registry: bool,
         /// Ask nothing of visitors: whoever knows the name of a service gets in
         #[arg(long)]
         open: bool,
+        /// Do not print the first key for visitors: where output is kept in a log. Until you make one of your own
+        /// (petit-server key create default --rotate) nobody gets in
+        #[arg(long, conflicts_with = "open")]
+        hide_key: bool,
     },
     /// Run in the foreground until Ctrl-C
     #[command(after_help = "Example:\n  petit-server run -c /etc/petit/config.toml")]
