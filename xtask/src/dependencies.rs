@@ -6,7 +6,8 @@ use std::process::Command;
 use crate::run::{Outcome, cargo, root, succeed, target};
 
 /// Tools that are installed from source: their packages and versions. What they find must not depend on the day.
-const TOOLS: [(&str, &str); 2] = [("cargo-deny", "0.20.2"), ("cargo-machete", "0.9.2")];
+const TOOLS: [(&str, &str); 3] =
+    [("cargo-auditable", "0.7.7"), ("cargo-deny", "0.20.2"), ("cargo-machete", "0.9.2")];
 
 /// Fails when a dependency is in that may not be, comes from elsewhere, or is used by nobody. Says what was looked
 /// at.
@@ -51,7 +52,7 @@ fn members() -> Result<Vec<String>, String> {
 }
 
 /// A tool in our version, in the repository; installed beside what cargo builds when it is not there yet.
-fn tool(package: &str) -> Result<Command, String> {
+pub(crate) fn tool(package: &str) -> Result<Command, String> {
     let Some((_, version)) = TOOLS.iter().find(|(name, _)| *name == package) else {
         return Err(format!("{package} is no tool of ours"));
     };

@@ -7,6 +7,7 @@
 //! cargo xtask setup   installs what the tests need
 //! cargo xtask conformance   runs the tests of traffic and writes docs/conformance.md
 //! cargo xtask dist    the Debian package
+//! cargo xtask image   container images of server and client
 //! cargo xtask check-macos   whether the programs compile for macOS
 //! cargo xtask icons   the icons, rendered from their vector source
 //! cargo xtask audit   licences, bans, sources and advisories of all dependencies
@@ -27,6 +28,7 @@ mod dependencies;
 mod dist;
 mod documented;
 mod icons;
+mod image;
 mod long;
 mod macos;
 mod minimum;
@@ -56,9 +58,10 @@ usage: cargo xtask <command>
         the window's page in a browser included; --quick installs nothing, and
         runs formatting, circles, lints and the unit tests; --all runs today's
         programs beside those of an older version as well, builds with the
-        oldest Rust that is promised, and checks the code for macOS; with the name of a step (formatting,
+        oldest Rust that is promised, checks the code for macOS, and runs container
+        images; with the name of a step (formatting,
         circles, dependencies, lints, documentation, page, tests, conformance,
-        windows, units, old, minimum, macos) only that one
+        windows, units, old, minimum, macos, image) only that one
   bench [--quick] [--rounds N] [--only A,B] [--counts] [--profile]
         [--json FILE] [--docs]
         install nginx, haproxy and the like (Debian packages) and rathole, then
@@ -70,6 +73,10 @@ usage: cargo xtask <command>
   dist [--debug]
         make the Debian package with the tray app and petit-client; --debug
         packs them as the tests use them
+  image [--debug]
+        make container images of petit-server and petit-client for amd64 and
+        arm64: an OCI layout with both, and a file for podman load each; --debug
+        packs the programs as the tests use them, for this machine alone
   check-macos
         check client, server and tray app for macOS, with zig as the compiler
         of their C; nothing is linked, which takes a Mac
@@ -104,6 +111,8 @@ fn main() -> ExitCode {
         "bench" => bench::run(rest),
         "dist" if rest.is_empty() => dist::run(false),
         "dist" if rest == ["--debug"] => dist::run(true),
+        "image" if rest.is_empty() => image::run(image::Which::Released),
+        "image" if rest == ["--debug"] => image::run(image::Which::Shared),
         "check-macos" if rest.is_empty() => macos::check().map(|said| println!("{said}")),
         "icons" if rest.is_empty() => icons::run(),
         "setup" if rest.is_empty() => setup::run(),

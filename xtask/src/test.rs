@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::run::{Outcome, build_all, cargo, succeed, target};
 use crate::watch::{Watched, watch};
-use crate::{circles, conformance, dependencies, dist, macos, minimum, old, page, setup, windows};
+use crate::{circles, conformance, dependencies, dist, image, macos, minimum, old, page, setup, windows};
 
 /// What a step came to.
 struct Step {
@@ -49,7 +49,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// The steps of [`Wanted::All`] alone.
-const LONG: [&str; 3] = ["old", "minimum", "macos"];
+const LONG: [&str; 4] = ["old", "minimum", "macos", "image"];
 /// The step that is part of the tests otherwise.
 const UNITS: &str = "units";
 
@@ -113,6 +113,7 @@ pub(crate) fn run(wanted: Wanted<'_>) -> Outcome {
     step("old", &mut old::check);
     step("minimum", &mut minimum::check);
     step("macos", &mut macos::check);
+    step("image", &mut image::check);
     step(UNITS, &mut || {
         let units = ["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins"];
         let watched = watch(&mut cargo(&units))?;
