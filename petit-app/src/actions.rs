@@ -24,7 +24,7 @@ impl App {
         match std::fs::read_to_string(&self.folder.config) {
             Ok(text) => Ok(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(petit_client::config::template().to_owned())
+                Ok(petit_client::config::template())
             }
             Err(error) => Err(words::failed(&self.now().texts, &error)),
         }

@@ -40,7 +40,12 @@ pub enum Parsed {
 }
 
 /// How it is used.
-pub const USAGE: &str = "\
+pub fn usage() -> String {
+    let brand = petit_host::brand::here();
+    format!("{}\n", brand.placed(&brand.named(USAGE)))
+}
+
+const USAGE: &str = "\
 Petit in the tray: makes a service on this computer reachable for one vendor, and only for that vendor.
 
 Usage: petit [OPTIONS] [WHAT]

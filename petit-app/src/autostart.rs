@@ -93,7 +93,10 @@ impl Autostart {
         // Windows splits the value at spaces.
         let program = if cfg!(windows) { format!("\"{program}\"") } else { program.into_owned() };
         let mut builder = auto_launch::AutoLaunchBuilder::new();
-        builder.set_app_name("Petit").set_app_path(&program).set_args(&[ARGUMENT]);
+        builder
+            .set_app_name(&petit_host::brand::here().installed_as())
+            .set_app_path(&program)
+            .set_args(&[ARGUMENT]);
         builder.set_windows_enable_mode(auto_launch::WindowsEnableMode::CurrentUser);
         // Asked for elsewhere it is refused where the system's own version is below 13, as that of Windows 11 is.
         #[cfg(target_os = "macos")]

@@ -2,6 +2,7 @@
 //! them: no target, no setting and no command can stand in a link, because nothing of that kind is read.
 
 use petit_engine::invite::{InvalidInvite, Invite};
+use petit_host::brand::{self, Brand};
 use secrecy::SecretString;
 
 use super::contract::{Opening, Page};
@@ -9,9 +10,14 @@ use super::contract::{Opening, Page};
 /// More characters than the longest invite has with everything that a mail program may put around it.
 const LONGEST: usize = 4096;
 
-/// True when an argument is a link of ours.
+/// True when an argument is a link of ours: any Petit's, or this brand's alone.
 pub fn is_link(text: &str) -> bool {
-    text.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("petit:"))
+    is_link_of(brand::here(), text)
+}
+
+fn is_link_of(brand: &Brand, text: &str) -> bool {
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme);
+    scheme.is_some_and(|it| it.eq_ignore_ascii_case("petit") || it.eq_ignore_ascii_case(&brand.scheme()))
 }
 
 /// Where a link leads. An invite that cannot be read is shown all the same, so that the page says what is wrong
@@ -83,6 +89,19 @@ mod tests {
         assert_eq!(damaged.page, Page::Setup);
         let disguised = opening("petit://enroll#v1.a\u{202e}b\u{1b}[31mc\nd\u{430}");
         assert_eq!(disguised.invite.unwrap(), "petit://enroll#v1.ab[31mcd");
+    }
+
+    #[test]
+    fn a_brand_has_links_of_its_own_and_takes_those_of_every_petit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("brand.toml");
+        std::fs::write(&path, "id = \"north\"\nname = \"North\"").unwrap();
+        let brands = [Brand::read(&path).unwrap(), Brand::petit()];
+        let taken = |link: &str| brands.each_ref().map(|brand| is_link_of(brand, link));
+        assert_eq!(taken("petit://enroll#v1."), [true, true]);
+        assert_eq!(taken("Petit-North://enroll#v1."), [true, false]);
+        assert_eq!(taken("petit-south://enroll#v1."), [false, false]);
+        assert_eq!(taken("north:x"), [false, false]);
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Texts {
             _ => include_str!("../i18n/en.json"),
         };
         // Both files are checked by a test.
-        Self(client.with(serde_json::from_str(source).unwrap_or_default()))
+        Self(client.with(serde_json::from_str(source).unwrap_or_default()).named())
     }
 
     /// A text with every letter replaced by a longer, accented one: what does not fit, or does not come from the

@@ -12,6 +12,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use petit_host::brand;
+
 /// The languages that there are.
 pub const LANGUAGES: [&str; 2] = ["en", "de"];
 
@@ -30,7 +32,7 @@ impl Texts {
             _ => ("en", include_str!("../i18n/en.json")),
         };
         // Both files are checked by a test.
-        Self { lang, texts: Arc::new(serde_json::from_str(source).unwrap_or_default()) }
+        Self { lang, texts: Arc::new(serde_json::from_str(source).unwrap_or_default()) }.named()
     }
 
     /// Of the language that the system speaks.
@@ -44,6 +46,13 @@ impl Texts {
         let mut texts = more;
         texts.extend(BTreeMap::clone(&self.texts));
         Self { lang: self.lang, texts: Arc::new(texts) }
+    }
+
+    /// With Petit called as the brand of this program calls it.
+    #[must_use]
+    pub fn named(self) -> Self {
+        let brand = brand::here();
+        if brand.is_petit() { self } else { self.map(|text| brand.named(text)) }
     }
 
     /// With each text made another one.

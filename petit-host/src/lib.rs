@@ -15,6 +15,7 @@
 )]
 
 pub mod background;
+pub mod brand;
 pub mod cli;
 pub mod colour;
 pub mod config;

@@ -11,6 +11,7 @@ use petit_app::link::RealLinks;
 use petit_app::single::{self, First, Received, SingleError, StartRequest};
 use petit_app::{App, Inputs, LoginItem};
 use petit_client::folder::Folder;
+use petit_host::brand;
 use petit_host::config::Place;
 use petit_host::exit::ExitCode;
 use petit_host::files::FileError;
@@ -59,7 +60,7 @@ pub(crate) struct Running {
 
 /// Starts the engine thread and waits until it is up. It asks the front to end when it has ended.
 pub(crate) fn start(args: &Args, ui_thread: UiThread) -> Result<Started, AppStartError> {
-    let place = Place::find(args.config.as_deref()).ok_or(AppStartError::NoHome)?;
+    let place = Place::find(args.config.as_deref(), brand::here()).ok_or(AppStartError::NoHome)?;
     let folder = Folder::of(&place.path);
     folder.make()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

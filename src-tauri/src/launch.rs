@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode as ProcessExit, Stdio};
 use petit_app::args::{self, Args, LINK_ON_STDIN, Parsed};
 use petit_app::single::{self, First, StartRequest};
 use petit_client::folder::Folder;
+use petit_host::brand;
 use petit_host::cli::{self, Failure, fail};
 use petit_host::exit::ExitCode;
 
@@ -17,6 +18,9 @@ const DESKTOP: &str = "petit-desktop";
 const LOADER_FAILED: i32 = 127;
 
 pub(crate) fn main() -> ProcessExit {
+    if let Err(error) = brand::begin() {
+        return fail(false, &Failure::of(&error));
+    }
     let given: Vec<_> = std::env::args_os().skip(1).collect();
     let parsed = args::parse(given.iter().cloned());
     let args = match parsed {
@@ -26,7 +30,7 @@ pub(crate) fn main() -> ProcessExit {
             return ProcessExit::SUCCESS;
         }
         Parsed::Help => {
-            cli::print(&format!("{}\n", args::USAGE));
+            cli::print(&args::usage());
             return ProcessExit::SUCCESS;
         }
         Parsed::Unknown(why) => {
@@ -40,7 +44,7 @@ pub(crate) fn main() -> ProcessExit {
 }
 
 fn start(args: &Args) -> Result<ExitCode, Failure> {
-    let folder = Folder::of(&cli::config_place(args.config.as_deref())?.path);
+    let folder = Folder::of(&cli::config_place(args.config.as_deref(), brand::here())?.path);
     folder.make().map_err(|error| Failure::of(&error))?;
     if !args.smoke_test && try_hand_over(&folder, &args.wanted)? {
         return Ok(ExitCode::Ok);

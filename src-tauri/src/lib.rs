@@ -25,11 +25,15 @@ use std::process::ExitCode as ProcessExit;
 use petit_app::args::{self, Args, Parsed};
 use petit_app::deeplink;
 use petit_app::single::{SingleError, StartRequest};
+use petit_host::brand;
 use petit_host::cli::{Failure, chain, fail};
 use petit_host::exit::ExitCode;
 
 /// Starts the app and returns when it has ended.
 pub fn main() -> ProcessExit {
+    if let Err(error) = brand::begin() {
+        return fail(false, &Failure::of(&error));
+    }
     let given: Vec<_> = std::env::args_os().skip(1).collect();
     let mut args = match args::parse(given) {
         Parsed::Start(args) => args,
@@ -38,7 +42,7 @@ pub fn main() -> ProcessExit {
             return ProcessExit::SUCCESS;
         }
         Parsed::Help => {
-            petit_host::cli::print(&format!("{}\n", args::USAGE));
+            petit_host::cli::print(&args::usage());
             return ProcessExit::SUCCESS;
         }
         Parsed::Unknown(why) => {

@@ -45,7 +45,7 @@ fn build(app: &AppHandle, state: &Arc<WindowState>) -> tauri::Result<WebviewWind
     };
     let (width, height) = state.app.window_size().unwrap_or(SIZE);
     let mut builder = WebviewWindowBuilder::new(app, LABEL, WebviewUrl::App("index.html".into()))
-        .title("Petit")
+        .title(petit_host::brand::here().name())
         .inner_size(f64::from(width), f64::from(height))
         .min_inner_size(SMALLEST.0, SMALLEST.1)
         .theme(theme)

@@ -12,6 +12,7 @@ mod access_log;
 mod admits;
 mod apart;
 mod audit;
+mod brand;
 mod certificate;
 mod commands;
 mod config;

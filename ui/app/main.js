@@ -1,7 +1,7 @@
 // Begins: asks for everything once, listens to changes, draws.
 
 import { draw, h } from './dom.js';
-import { direction, language } from './i18n.js';
+import { direction, language, t } from './i18n.js';
 import { call, listen } from './ipc.js';
 import { about } from './pages/about.js';
 import { diagnostics } from './pages/diagnostics.js';
@@ -36,7 +36,7 @@ function drawAll() {
   html.lang = language();
   html.dir = direction();
   html.dataset['theme'] = boot.prefs.theme;
-  document.title = `${PAGES[page].title()} · Petit`;
+  document.title = `${PAGES[page].title()} · ${t('ui.app')}`;
   draw(root, shell(PAGES[page].draw(), page === 'setup' && isFirstRun() ? 'folded' : 'beside'));
 }
 

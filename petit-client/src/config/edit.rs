@@ -204,7 +204,7 @@ mod tests {
     fn an_empty_file_gets_what_it_needs() {
         let text = add_service("", &spec("web", "http")).unwrap();
         assert_eq!(text, "[client]\n\n[[client.service]]\nname = \"web\"\ntarget = \"localhost:3000\"\n");
-        let text = add_service(config::template(), &spec("web", "http")).unwrap();
+        let text = add_service(&config::template(), &spec("web", "http")).unwrap();
         assert!(text.starts_with("# Petit on this computer"));
         assert_eq!(parse(&text).services.len(), 1);
         // A key that is uncommented is still one of [client].

@@ -13,6 +13,7 @@ use petit_engine::agent::ServiceSpec;
 use petit_engine::limits;
 use petit_engine::name::{ServerAddr, ServiceName};
 use petit_engine::proto::control::{Text, Vitae};
+use petit_host::brand::{self, Brand};
 use petit_host::config::{self, Part};
 use petit_host::logs::Level;
 use petit_host::toml_file::{self, Key, Note, Table, ValueKind};
@@ -248,8 +249,17 @@ impl<'de> Deserialize<'de> for ProxyForm {
 }
 
 /// The commented `[client]` part that `init` writes.
-pub fn template() -> &'static str {
-    include_str!("template.toml")
+pub fn template() -> String {
+    template_of(brand::here())
+}
+
+/// The invites of one server only, where the brand is of one.
+fn template_of(brand: &Brand) -> String {
+    let text = include_str!("template.toml");
+    match brand.server() {
+        Some(server) => text.replace("# host = \"tunnel.example.com\"", &format!("host = \"{server}\"")),
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -264,10 +274,19 @@ mod tests {
 
     #[test]
     fn the_template_says_the_defaults() {
-        let (config, notes) = read(template()).unwrap();
+        let (config, notes) = read(&template()).unwrap();
         assert_eq!(config, Config::default());
         assert!(notes.is_empty());
         assert_eq!(read("").unwrap().0, Config::default());
+    }
+
+    #[test]
+    fn the_template_of_a_brand_takes_the_invites_of_its_server_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("brand.toml");
+        std::fs::write(&path, "id = \"north\"\nname = \"North\"\nserver = \"t.north.example\"").unwrap();
+        let (config, _) = read(&template_of(&Brand::read(&path).unwrap())).unwrap();
+        assert_eq!(config, Config { host: Some("t.north.example".to_owned()), ..Config::default() });
     }
 
     #[test]
@@ -397,6 +416,6 @@ mod tests {
         let found = said(text);
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].contains("service a: host") && found[1].contains("called \"b\""), "{found:?}");
-        assert!(said(template()).is_empty());
+        assert!(said(&template()).is_empty());
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode as ProcessExit;
 
 use super::{Failure, exit, fail_as};
+use crate::brand::Brand;
 use crate::config::{FoundBy, Place};
 use crate::exit::ExitCode;
 use crate::harden;
@@ -12,8 +13,8 @@ use crate::harden;
 ///
 /// # Errors
 /// Without a home folder to look in.
-pub fn config_place(option: Option<&Path>) -> Result<Place, Failure> {
-    Place::find(option).ok_or_else(|| {
+pub fn config_place(option: Option<&Path>, brand: &Brand) -> Result<Place, Failure> {
+    Place::find(option, brand).ok_or_else(|| {
         Failure::new(ExitCode::Failed, "this user has no home folder").hint("name a config file with -c FILE")
     })
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::brand::Brand;
 use crate::files;
 use crate::lock::Lock;
 
@@ -46,19 +47,20 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place for both programs: `option`, which is `-c`, else `PETIT_CONFIG`, else `~/.petit/config.toml`. `None`
-    /// when there is no home folder to look in.
-    pub fn find(option: Option<&Path>) -> Option<Self> {
+    /// The place for both programs: `option`, which is `-c`, else `PETIT_CONFIG`, else `~/.petit/config.toml`, or what
+    /// that folder is called by `brand`. `None` when there is no home folder to look in.
+    pub fn find(option: Option<&Path>, brand: &Brand) -> Option<Self> {
         let environment = std::env::var_os("PETIT_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-        Self::choose(option, environment.as_deref(), files::home().as_deref())
+        let folder = files::home().map(|home| home.join(brand.folder()));
+        Self::choose(option, environment.as_deref(), folder.as_deref())
     }
 
-    fn choose(option: Option<&Path>, environment: Option<&Path>, home: Option<&Path>) -> Option<Self> {
+    fn choose(option: Option<&Path>, environment: Option<&Path>, folder: Option<&Path>) -> Option<Self> {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let (path, found_by) = match (option, environment) {
             (Some(path), _) => (absolute(path), FoundBy::Option),
             (None, Some(path)) => (absolute(path), FoundBy::Environment),
-            (None, None) => (home?.join(".petit").join("config.toml"), FoundBy::Default),
+            (None, None) => (folder?.join("config.toml"), FoundBy::Default),
         };
         Some(Self { path, found_by })
     }
@@ -88,20 +90,21 @@ mod tests {
 
     #[test]
     fn the_option_wins_over_the_environment_and_that_over_the_home_folder() {
-        let (option, environment, home) = (Path::new("/o.toml"), Path::new("/e.toml"), Path::new("/home/a"));
-        let found = |option, environment, home| {
-            Place::choose(option, environment, home).map(|place| (place.path, place.found_by))
+        let (option, environment, folder) =
+            (Path::new("/o.toml"), Path::new("/e.toml"), Path::new("/home/a/.petit"));
+        let found = |option, environment, folder| {
+            Place::choose(option, environment, folder).map(|place| (place.path, place.found_by))
         };
         assert_eq!(
-            found(Some(option), Some(environment), Some(home)),
+            found(Some(option), Some(environment), Some(folder)),
             Some((option.to_owned(), FoundBy::Option))
         );
         assert_eq!(
             found(None, Some(environment), None),
             Some((environment.to_owned(), FoundBy::Environment))
         );
-        let default = home.join(".petit").join("config.toml");
-        assert_eq!(found(None, None, Some(home)), Some((default, FoundBy::Default)));
+        let default = folder.join("config.toml");
+        assert_eq!(found(None, None, Some(folder)), Some((default, FoundBy::Default)));
         assert_eq!(found(None, None, None), None);
         let (path, _) = found(Some(Path::new("petit.toml")), None, None).unwrap();
         assert!(path.is_absolute() && path.ends_with("petit.toml"));

@@ -76,7 +76,7 @@ impl Server {
         let replaces = self.last.map_or(0, |(id, _)| id);
         let actions = ["default", note.button.as_str(), "open", note.button.as_str()];
         let body = (
-            "Petit",
+            petit_host::brand::here().name(),
             replaces,
             "petit",
             note.title.as_str(),

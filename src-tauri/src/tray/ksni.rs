@@ -95,7 +95,7 @@ impl ksni::Tray for Tray {
     }
 
     fn title(&self) -> String {
-        "Petit".to_owned()
+        petit_host::brand::here().name().to_owned()
     }
 
     fn category(&self) -> Category {
@@ -115,7 +115,11 @@ impl ksni::Tray for Tray {
     }
 
     fn tool_tip(&self) -> ToolTip {
-        ToolTip { title: "Petit".to_owned(), description: self.model.line.clone(), ..Default::default() }
+        ToolTip {
+            title: petit_host::brand::here().name().to_owned(),
+            description: self.model.line.clone(),
+            ..Default::default()
+        }
     }
 
     fn menu(&self) -> Vec<MenuItem<Self>> {

@@ -98,7 +98,7 @@ fn draw(app: &AppHandle, icon: &TrayIcon, actions: &Actions, model: &TrayModel) 
     let mut pictures = icons::pictures(model.icon);
     // The sharpest that these systems scale well.
     icon.set_icon(pictures.pop())?;
-    icon.set_tooltip(Some(format!("Petit: {}", model.line)))?;
+    icon.set_tooltip(Some(format!("{}: {}", petit_host::brand::here().name(), model.line)))?;
     icon.set_menu(Some(menu))
 }
 

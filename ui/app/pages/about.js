@@ -24,7 +24,7 @@ export const about = {
         'header',
         { class: 'about-head' },
         logo(),
-        h('div', null, h('h1', { tabindex: -1, 'data-test': 'title' }, 'Petit'), h('p', { class: 'lead', 'data-test': 'version' }, t('ui.about.version', { version }))),
+        h('div', null, h('h1', { tabindex: -1, 'data-test': 'title' }, t('ui.app')), h('p', { class: 'lead', 'data-test': 'version' }, t('ui.about.version', { version }))),
       ),
       h('p', { class: 'about-text' }, t('ui.about.text')),
       card(

@@ -52,7 +52,7 @@ export function shell(page, look) {
       h(
         'header',
         { class: 'side' },
-        h('div', { class: 'brand' }, logo(), h('span', null, 'Petit')),
+        h('div', { class: 'brand' }, logo(), h('span', null, t('ui.app'))),
         look === 'beside' && sideState(),
         h(
           'button',

@@ -50,8 +50,8 @@ fn make(context: &Context) -> Result<(), Failure> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) if text.contains("[client") => return Ok(()),
         // The server's part stays as it is.
-        Ok(text) => petit_host::config::with_part(&text, config::template()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => config::template().to_owned(),
+        Ok(text) => petit_host::config::with_part(&text, &config::template()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => config::template(),
         Err(error) => return Err(Failure::of(&error)),
     };
     files::write_keeping_rights(path, text.as_bytes()).map_err(|error| Failure::of(&error))

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, Command};
 use petit_client::texts::Texts;
+use petit_host::brand;
 
 /// Texts by the words that lead to a command, with the name of an argument behind them; a `+` for more than one line.
 type Help = BTreeMap<String, String>;
@@ -24,8 +26,22 @@ pub(crate) fn language(given: &[String]) -> Texts {
 pub(crate) fn in_language(command: Command, texts: &Texts) -> Command {
     match texts.lang() {
         "de" => german(command),
-        _ => command,
+        _ => named(command),
     }
+}
+
+/// With the name and the folder of the brand.
+fn named(command: Command) -> Command {
+    let brand = brand::here();
+    if brand.is_petit() {
+        return command;
+    }
+    let say = |text: &StyledStr| brand.placed(&brand.named(&text.to_string()));
+    let about = command.get_about().map(say).unwrap_or_default();
+    command.about(about).mut_arg("config", |arg| {
+        let help = arg.get_help().map(say).unwrap_or_default();
+        arg.help(help)
+    })
 }
 
 fn german(command: Command) -> Command {
@@ -39,7 +55,7 @@ fn german(command: Command) -> Command {
     };
     let asks = says(flag("help", 'h', ArgAction::Help), "--help").global(true);
     let version = says(flag("version", 'V', ArgAction::Version), "--version");
-    let mut command = translated(command, "", &help)
+    let mut command = named(translated(command, "", &help))
         .disable_help_flag(true)
         .disable_version_flag(true)
         .arg(asks)

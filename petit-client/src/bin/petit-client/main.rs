@@ -37,6 +37,7 @@ use petit_client::folder::Folder;
 use petit_client::texts::{LANGUAGES, Texts};
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
 use petit_engine::proto::control::PROTOCOL;
+use petit_host::brand;
 use petit_host::cli::{self, Failure, HealthCheck};
 use petit_host::config::Place;
 use petit_host::exit::ExitCode;
@@ -355,6 +356,9 @@ impl How {
 }
 
 fn main() -> ProcessExit {
+    if let Err(error) = brand::begin() {
+        return cli::fail(false, &Failure::of(&error));
+    }
     let given: Vec<String> = std::env::args_os().map(|it| it.to_string_lossy().into_owned()).collect();
     let texts = help::language(&given);
     let usage = |error: &clap::Error| usage::failure(&texts, error);
@@ -374,7 +378,7 @@ fn main() -> ProcessExit {
 
 #[expect(clippy::too_many_lines, reason = "an arm for each verb")]
 async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
-    let place = Place::find(cli.config.as_deref()).ok_or_else(|| {
+    let place = Place::find(cli.config.as_deref(), brand::here()).ok_or_else(|| {
         Failure::new(ExitCode::Failed, texts.get("cli.no_home")).hint(texts.get("cli.no_home.hint"))
     })?;
     let context = Context { json: cli.json, texts: texts.clone(), folder: Folder::of(&place.path), place };

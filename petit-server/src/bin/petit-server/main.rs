@@ -30,6 +30,7 @@ mod verbs;
 use std::process::ExitCode as ProcessExit;
 
 use petit_engine::proto::control::PROTOCOL;
+use petit_host::brand::Brand;
 use petit_host::cli::{self, Failure, HealthCheck};
 use petit_host::exit::ExitCode;
 use petit_host::terminal::Ask;
@@ -61,7 +62,7 @@ fn main() -> ProcessExit {
 }
 
 async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
-    let place = cli::config_place(cli.config.as_deref())?;
+    let place = cli::config_place(cli.config.as_deref(), &Brand::petit())?;
     let folder = Folder::of(&place.path);
     if cli.verb.needs_config() && place.leads_nowhere(&folder.lock()) {
         return Err(cli::leads_nowhere(&place, PROGRAM));

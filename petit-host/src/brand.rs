@@ -1,0 +1,296 @@
+//! The brand: whose Petit this is. A vendor may hand Petit out under a name of its own; what says so is the file
+//! `brand.toml` beside the program, which the vendor's installer puts there. Without it the program is Petit itself.
+//!
+//! Whatever the computer tells one Petit from another by follows from the brand's `id` alone, and is made here. What a
+//! brand cannot change is not here either: the wire, the log, the names of commands and settings.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+
+use crate::toml_file::{self, Key, Table, TomlError, ValueKind};
+
+/// The file beside the program.
+pub const FILE: &str = "brand.toml";
+
+/// A brand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brand {
+    /// `None` for Petit itself.
+    id: Option<BrandId>,
+    name: BrandName,
+    publisher: Publisher,
+    icon: Option<PathBuf>,
+    server: Option<ServerName>,
+}
+
+/// Why a brand's file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BrandError {
+    #[error("{} cannot be read", path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Toml(#[from] TomlError),
+}
+
+static HERE: OnceLock<Brand> = OnceLock::new();
+
+/// Finds out whose program this process runs. The first thing that a customer's program does: [`here`] is Petit's own
+/// before.
+///
+/// # Errors
+/// [`BrandError`] when there is a file and it cannot be used: a program that went on would take another one's folder.
+pub fn begin() -> Result<(), BrandError> {
+    let beside = std::env::current_exe().ok().map(|program| program.with_file_name(FILE));
+    let brand = match beside {
+        Some(path) if path.exists() => Brand::read(&path)?,
+        _ => Brand::petit(),
+    };
+    let _ = HERE.set(brand);
+    Ok(())
+}
+
+/// The brand of this process.
+pub fn here() -> &'static Brand {
+    static PETIT: OnceLock<Brand> = OnceLock::new();
+    HERE.get().unwrap_or_else(|| PETIT.get_or_init(Brand::petit))
+}
+
+impl Brand {
+    /// Petit itself.
+    pub fn petit() -> Self {
+        let name = "Petit".to_owned();
+        Self { id: None, publisher: Publisher(name.clone()), name: BrandName(name), icon: None, server: None }
+    }
+
+    /// The brand of a vendor's file.
+    ///
+    /// # Errors
+    /// [`BrandError`].
+    pub fn read(path: &Path) -> Result<Self, BrandError> {
+        let text = fs::read_to_string(path);
+        let text = text.map_err(|source| BrandError::Io { path: path.to_owned(), source })?;
+        let (form, _) = toml_file::parse::<Form>(path, &text, KEYS)?;
+        let Form { id, name, publisher, icon, server } = form;
+        let publisher = publisher.unwrap_or_else(|| Publisher(name.0.clone()));
+        Ok(Self { id: Some(id), name, publisher, icon, server })
+    }
+
+    /// True for Petit itself.
+    pub fn is_petit(&self) -> bool {
+        self.id.is_none()
+    }
+
+    /// What its users call it.
+    pub fn name(&self) -> &str {
+        &self.name.0
+    }
+
+    /// Who hands it out.
+    pub fn publisher(&self) -> &str {
+        &self.publisher.0
+    }
+
+    /// Its picture, as an `.ico` file; relative to the brand's file.
+    pub fn icon(&self) -> Option<&Path> {
+        self.icon.as_deref()
+    }
+
+    /// The one server whose invites a new config takes.
+    pub fn server(&self) -> Option<&str> {
+        self.server.as_ref().map(|server| server.0.as_str())
+    }
+
+    /// The folder of config, registration and logs, in that of the user. Lock, control socket and the name of the pipe
+    /// follow from it.
+    pub fn folder(&self) -> String {
+        self.with_id(".petit", "-")
+    }
+
+    /// What the system knows the installed program by: its folder, its entry among the programs, its autostart value.
+    pub fn installed_as(&self) -> String {
+        self.with_id("Petit", "-")
+    }
+
+    /// The AppUserModelID, by which Windows puts windows and notifications together.
+    pub fn app_id(&self) -> String {
+        self.with_id("dev.petit.desktop", ".")
+    }
+
+    /// The scheme of links that are its alone. `petit:` is understood by every brand.
+    pub fn scheme(&self) -> String {
+        self.with_id("petit", "-")
+    }
+
+    /// A text in which Petit is called by this brand's name.
+    pub fn named(&self, text: &str) -> String {
+        text.replace("Petit", self.name())
+    }
+
+    /// A text for people in which the folder is called by its name.
+    pub fn placed(&self, text: &str) -> String {
+        text.replace("~/.petit/", &format!("~/{}/", self.folder()))
+    }
+
+    fn with_id(&self, petit: &str, between: &str) -> String {
+        match &self.id {
+            Some(id) => format!("{petit}{between}{}", id.0),
+            None => petit.to_owned(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Form {
+    id: BrandId,
+    name: BrandName,
+    publisher: Option<Publisher>,
+    icon: Option<PathBuf>,
+    server: Option<ServerName>,
+}
+
+const KEYS: Table = Table(&[key("id"), key("name"), key("publisher"), key("icon"), key("server")]);
+
+const fn key(name: &'static str) -> Key {
+    Key { name, kind: ValueKind::Value }
+}
+
+/// Part of file names, registry keys and a link's scheme (RFC 3986, 3.1), so only what all of them allow.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct BrandId(String);
+
+impl TryFrom<String> for BrandId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_right = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        if (2..=20).contains(&text.len()) && text.chars().all(is_right) {
+            Ok(Self(text))
+        } else {
+            Err("an id has 2 to 20 letters a to z and digits".to_owned())
+        }
+    }
+}
+
+/// What its users call it, and a file in their list of programs.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct BrandName(String);
+
+impl TryFrom<String> for BrandName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        // Windows drops a dot at the end of a file's name.
+        match readable(text)? {
+            text if text.ends_with('.') => Err("a name does not end in a dot".to_owned()),
+            text => Ok(Self(text)),
+        }
+    }
+}
+
+/// Who hands it out.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct Publisher(String);
+
+impl TryFrom<String> for Publisher {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        readable(text).map(Self)
+    }
+}
+
+/// Words without the characters that file names or the installer's language give a meaning to.
+fn readable(text: String) -> Result<String, String> {
+    const MOST: usize = 40;
+    let is_right = |c: char| c.is_alphanumeric() || " .,-&+()".contains(c);
+    let is_short = (1..=MOST).contains(&text.chars().count());
+    if is_short && text.trim() == text && text.chars().all(is_right) {
+        Ok(text)
+    } else {
+        Err(format!("it may have {MOST} letters, digits, spaces and .,-&+(), and no space at its ends"))
+    }
+}
+
+/// A host name, as it stands in an invite.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct ServerName(String);
+
+impl TryFrom<String> for ServerName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_right = |c: char| c.is_ascii_alphanumeric() || ".-".contains(c);
+        if (1..=253).contains(&text.len()) && text.chars().all(is_right) {
+            Ok(Self(text))
+        } else {
+            Err("a server is a host name such as tunnel.example.com, without a port".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Brand, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        fs::write(&path, text).unwrap();
+        Brand::read(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn two_brands_and_petit_share_nothing_that_a_computer_tells_them_apart_by() {
+        let north = read("id = \"north\"\nname = \"North\"").unwrap();
+        let south = read("id = \"south\"\nname = \"North\"").unwrap();
+        let known_by = |brand: &Brand| [brand.folder(), brand.installed_as(), brand.app_id(), brand.scheme()];
+        let all = [Brand::petit(), north, south].map(|brand| known_by(&brand));
+        for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+            assert!(all[one].iter().zip(&all[other]).all(|(one, other)| one != other), "{all:?}");
+        }
+        assert_eq!(all[0], [".petit", "Petit", "dev.petit.desktop", "petit"]);
+        assert_eq!(all[1], [".petit-north", "Petit-north", "dev.petit.desktop.north", "petit-north"]);
+    }
+
+    #[test]
+    fn a_file_says_what_its_users_read_and_whose_invites_are_taken() {
+        let brand = read(
+            "id = \"north\"\nname = \"North & Söhne\"\npublisher = \"North Ltd.\"\nserver = \"t.example.com\"",
+        );
+        let brand = brand.unwrap();
+        assert_eq!((brand.name(), brand.publisher()), ("North & Söhne", "North Ltd."));
+        assert_eq!(brand.server(), Some("t.example.com"));
+        assert_eq!(brand.named("Petit's log: open Petit"), "North & Söhne's log: open North & Söhne");
+        assert!(!brand.is_petit() && Brand::petit().is_petit());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_with_its_place() {
+        for (text, said) in [
+            ("name = \"North\"", "id"),
+            ("id = \"North\"\nname = \"North\"", "2 to 20 letters"),
+            ("id = \"n\"\nname = \"North\"", "2 to 20 letters"),
+            ("id = \"north\"\nname = \"a\\\\b\"", "letters, digits"),
+            ("id = \"north\"\nname = \"$INSTDIR\"", "letters, digits"),
+            ("id = \"north\"\nname = \"North.\"", "end in a dot"),
+            ("id = \"north\"\nname = \"North\"\nserver = \"x:1\"", "without a port"),
+            ("id = \"north\"\nname = \"North\"\ncolor = \"red\"", "color"),
+            ("id = ", "brand.toml:1:"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(said) && error.contains("brand.toml:"), "{text}: {error}");
+        }
+    }
+}
