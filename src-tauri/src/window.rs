@@ -32,7 +32,14 @@ pub(crate) fn show(app: &AppHandle, state: &Arc<WindowState>, opening: Opening, 
             let app = state.app.clone();
             tauri::async_runtime::spawn(async move { app.window(true, None).await });
         }
-        Err(error) => tracing::error!(%error, "the window cannot be shown"),
+        Err(error) => {
+            tracing::error!(%error, "the window cannot be shown");
+            #[cfg(windows)]
+            {
+                let texts = &state.app.shown().borrow().texts.clone();
+                system::say(texts.get("window.missing.title"), texts.get("window.missing.text"));
+            }
+        }
     }
 }
 

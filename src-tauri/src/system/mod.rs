@@ -12,6 +12,8 @@ use petit_app::Place;
 
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::{activation_token, ask_where, copy, is_dark, is_root, prepare, present};
+#[cfg(windows)]
+pub(crate) use self::other::say;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use self::other::{activation_token, ask_where, copy, is_dark, is_root, prepare, present};
 
