@@ -1,6 +1,8 @@
-//! The programs for Windows, run under Wine: each end of the tunnel, with the other end on this system.
+//! The programs for Windows, run under Wine: each end of the tunnel, with the other end on this system; and the
+//! installer.
 //!
-//! `cargo xtask test windows` builds them and says in `PETIT_WINDOWS_PROGRAMS` where they are. What Wine cannot show
+//! `cargo xtask test windows` builds them and says in `PETIT_WINDOWS_PROGRAMS` where they are, and in
+//! `PETIT_WINDOWS_SETUPS` where their installers are. What Wine cannot show
 //! stands in `docs/manual-checks.md`.
 
 #![allow(
@@ -10,6 +12,8 @@
     clippy::indexing_slicing,
     reason = "a test may assert by failing"
 )]
+
+mod installer;
 
 use petit_tests::bed::client_config;
 use petit_tests::passing::{everything_passes, service};

@@ -6,7 +6,7 @@
 //! cargo xtask bench   Petit beside other tunnels, in figures; installs what it needs first
 //! cargo xtask setup   installs what the tests need
 //! cargo xtask conformance   runs the tests of traffic and writes docs/conformance.md
-//! cargo xtask dist    the Debian package
+//! cargo xtask dist    the Debian package, or the installer for Windows
 //! cargo xtask image   container images of server and client
 //! cargo xtask check-macos   whether the programs compile for macOS
 //! cargo xtask icons   the icons, rendered from their vector source
@@ -26,6 +26,7 @@ mod conformance;
 mod demo;
 mod dependencies;
 mod dist;
+mod dist_windows;
 mod documented;
 mod icons;
 mod image;
@@ -73,6 +74,10 @@ usage: cargo xtask <command>
   dist [--debug]
         make the Debian package with the tray app and petit-client; --debug
         packs them as the tests use them
+  dist windows [--brand FILE] [--debug]
+        build client, server and tray app for Windows and make petit-setup.exe
+        (NSIS), or with --brand that of a vendor, whose file says its name, icon
+        and server; installs what it needs first
   image [--debug]
         make container images of petit-server and petit-client for amd64 and
         arm64: an OCI layout with both, and a file for podman load each; --debug
@@ -111,6 +116,9 @@ fn main() -> ExitCode {
         "bench" => bench::run(rest),
         "dist" if rest.is_empty() => dist::run(false),
         "dist" if rest == ["--debug"] => dist::run(true),
+        "dist" if rest.first().is_some_and(|what| what == "windows") => {
+            dist_windows::run(rest.get(1..).unwrap_or_default())
+        }
         "image" if rest.is_empty() => image::run(image::Which::Released),
         "image" if rest == ["--debug"] => image::run(image::Which::Shared),
         "check-macos" if rest.is_empty() => macos::check().map(|said| println!("{said}")),

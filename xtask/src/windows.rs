@@ -1,77 +1,104 @@
 //! The Windows programs, built here and run under Wine.
 
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
+use crate::dist_windows::{self, Build, Vendor, for_windows};
 use crate::run::{Outcome, build_programs, cargo, root, succeed, target};
 use crate::setup::{Needed, install};
 use crate::watch::watch;
 
-/// The target that links with what Debian has. The maker's own needs files that come from its servers alone.
-const TARGET: &str = "x86_64-pc-windows-gnu";
+const NEEDED: &[Needed] =
+    &[("wine", "wine", "runs programs for Windows"), ("Xvfb", "xvfb", "a display for the tray app")];
 
-const NEEDED: &[Needed] = &[
-    ("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64", "links programs for Windows, and compiles their C"),
-    ("x86_64-w64-mingw32-g++", "g++-mingw-w64-x86-64", "compiles their C++"),
-    ("nasm", "nasm", "assembles the cryptography for Windows"),
-    ("wine", "wine", "runs programs for Windows"),
-];
-
-/// Builds client and server for Windows and runs their tests under Wine. Says how many passed.
+/// Builds the programs for Windows, makes their installers, and runs the tests under Wine. Says how many passed.
 pub(crate) fn check() -> Result<String, String> {
     install(NEEDED, &[], "The Windows programs need")?;
-    succeed(Command::new("rustup").args(["target", "add", TARGET]))?;
-    let programs = build()?;
-    let wine = Wine::of_the_tests(&programs)?;
+    let programs = dist_windows::programs(Build::Debug)?;
+    let setups = setups(&programs)?;
+    let wine = Wine::of_the_tests()?;
     let mut tests = cargo(&["test", "--locked", "-p", "petit-tests", "--test", "windows"]);
     tests.env("PETIT_PROGRAMS", build_programs()?).env("PETIT_WINDOWS_PROGRAMS", &programs);
+    tests.env("PETIT_WINDOWS_SETUPS", &setups);
     let watched = watch(wine.set(&mut tests))?;
     // What only Windows has, among the unit tests.
     let mut units = for_windows("test", &["petit-windows", "petit-app"]);
     units.args(["--lib", "--", "pipe::", "autostart::"]);
     let units = watch(wine.set(&mut units))?;
-    wine.end();
+    drop(wine);
     let all = watched.and(units);
     if all.success { Ok(format!("{} passed under Wine", all.passed)) } else { Err(all.failures()) }
 }
 
-/// Builds client and server; returns the folder that they are in.
-fn build() -> Result<PathBuf, String> {
-    succeed(&mut for_windows("build", &["petit-client", "petit-server"]))?;
-    Ok(target()?.join(TARGET).join("debug"))
+/// Makes the installers, Petit's and a vendor's; returns the folder that they are in. Petit's is made twice: the same
+/// programs have to give the same bytes.
+fn setups(programs: &Path) -> Result<PathBuf, String> {
+    let dist = target()?.join("dist/windows-tests");
+    let vendor = Vendor::read(&root().join("tests/windows/nordlicht.toml"))?;
+    dist_windows::installer(programs, &dist, Some(&vendor), Build::Debug)?;
+    let made = || {
+        let setup = dist_windows::installer(programs, &dist, None, Build::Debug)?;
+        fs::read(&setup).map_err(|error| format!("{}: {error}", setup.display()))
+    };
+    if made()? == made()? {
+        Ok(dist)
+    } else {
+        Err("the same programs gave two different installers".to_owned())
+    }
 }
 
-/// `cargo`, for Windows. With flags that are the same each time, so that it builds everything once.
-fn for_windows(verb: &str, packages: &[&str]) -> Command {
-    let mut command = cargo(&[verb, "--locked", "--target", TARGET]);
-    command.args(packages.iter().flat_map(|package| ["-p", package]));
-    command.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS", "-D warnings");
-    command.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine");
-    command
-}
-
-/// A Windows of the tests' own.
+/// A Windows of the tests' own, with a display. All that runs in it ends with this.
 struct Wine {
     prefix: PathBuf,
+    display: Display,
+}
+
+/// A display that nobody sees.
+struct Display {
+    server: Child,
+    name: String,
+}
+
+impl Display {
+    fn new() -> Result<Self, String> {
+        let mut command = Command::new("Xvfb");
+        command.args(["-displayfd", "1", "-screen", "0", "1280x800x24", "-nolisten", "tcp"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut server = command.spawn().map_err(|error| format!("cannot run Xvfb: {error}"))?;
+        let mut number = String::new();
+        if let Some(said) = server.stdout.take() {
+            let read = BufReader::new(said).read_line(&mut number);
+            read.map_err(|error| format!("Xvfb did not say which display it is: {error}"))?;
+        }
+        Ok(Self { server, name: format!(":{}", number.trim()) })
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
 }
 
 impl Wine {
     /// Makes it, once, beside what cargo builds.
-    fn of_the_tests(programs: &Path) -> Result<Self, String> {
-        let prefix = target()?.join("wine");
-        let this = Self { prefix };
+    fn of_the_tests() -> Result<Self, String> {
+        let this = Self { prefix: target()?.join("wine"), display: Display::new()? };
         let made = this.prefix.join("made");
         if !made.exists() {
-            std::fs::create_dir_all(&this.prefix)
+            fs::create_dir_all(&this.prefix)
                 .map_err(|error| format!("{}: {error}", this.prefix.display()))?;
             println!("Making a Windows for the tests in {}.", this.prefix.display());
             succeed(this.set(Command::new("wineboot").arg("-i")))?;
             succeed(this.set(Command::new("wine").args(["winecfg", "-v", "win10"])))?;
             // With its own server, which writes down what was set when nobody uses it any more.
             succeed(this.set(Command::new("wineserver").arg("-w")))?;
-            std::fs::write(&made, "").map_err(|error| format!("{}: {error}", made.display()))?;
+            fs::write(&made, "").map_err(|error| format!("{}: {error}", made.display()))?;
         }
-        this.fill_gap(programs)?;
+        this.fill_gap()?;
         this.begin()?;
         Ok(this)
     }
@@ -84,25 +111,23 @@ impl Wine {
     }
 
     /// Wine 8 lacks the library that Rust's standard library takes randomness from, which every Windows has since 7.
-    fn fill_gap(&self, programs: &Path) -> Outcome {
-        let source = root().join("tests/windows/bcryptprimitives.c");
-        for folder in [programs.to_owned(), programs.join("deps")] {
-            let mut compile = Command::new("x86_64-w64-mingw32-gcc");
-            compile.args(["-shared", "-Os", "-s"]).arg(&source).arg("-o");
-            compile.arg(folder.join("bcryptprimitives.dll")).arg("-ladvapi32");
-            succeed(&mut compile)?;
-        }
-        Ok(())
+    fn fill_gap(&self) -> Outcome {
+        let library = self.prefix.join("drive_c/windows/system32/bcryptprimitives.dll");
+        let mut compile = Command::new("x86_64-w64-mingw32-gcc");
+        compile.args(["-shared", "-Os", "-s"]).arg(root().join("tests/windows/bcryptprimitives.c"));
+        succeed(compile.arg("-o").arg(&library).arg("-ladvapi32"))
     }
 
     fn set<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("WINEPREFIX", &self.prefix).env("WINEARCH", "win64").env("WINEDEBUG", "-all");
+        command.env("DISPLAY", &self.display.name);
         // Without .NET and the browser, which would be asked for.
         command.env("WINEDLLOVERRIDES", "mscoree,mshtml=")
     }
+}
 
-    /// Ends all that runs in it.
-    fn end(&self) {
+impl Drop for Wine {
+    fn drop(&mut self) {
         let _ = self.set(Command::new("wineserver").arg("-k")).status();
     }
 }

@@ -1,0 +1,377 @@
+; The installer for Windows: the customer's side of Petit, for one user and without an administrator.
+;
+; `cargo xtask dist windows` makes it. It says in a file of its own (DEFINES) what is packed and whose Petit it is:
+;   NAME, PUBLISHER, VERSION   what people read
+;   ID          what this Petit is known by to the system: its folder, its keys, its autostart value
+;   APP_ID      the same, as an AppUserModelID
+;   FOLDER      what it keeps in the user's own folder
+;   SCHEME      links that are its alone; petit: links belong to the one that was installed last
+;   OUT, PAYLOAD, ICON, PACKING; BRAND where it is a vendor's own
+;
+; Silent: petit-setup.exe /S [/AUTOSTART] [/D=FOLDER], uninstall.exe /S [/PURGE]. What happened is in install.log.
+
+; The usual stub is of 32 bits. The programs are not, so nothing is lost with one of 64.
+Target amd64-unicode
+!include "${DEFINES}"
+
+!include MUI2.nsh
+!include LogicLib.nsh
+!include FileFunc.nsh
+!include WinVer.nsh
+
+!define UNINSTALL "Software\Microsoft\Windows\CurrentVersion\Uninstall\${ID}"
+!define RUN "Software\Microsoft\Windows\CurrentVersion\Run"
+; Where Windows notes that somebody has switched an autostart value off in the task manager.
+!define APPROVED "Software\Microsoft\Windows\CurrentVersion\Explorer\StartupApproved\Run"
+!define CLASSES "Software\Classes"
+; Exactly what the menu's tick writes (petit-app/src/autostart.rs), so that the tick is right afterwards.
+!define AT_LOGIN '"$INSTDIR\petit.exe" --autostart'
+; What WebView2 is called where it writes down its version (Microsoft Edge WebView2, "Distribution").
+!define WEBVIEW2 "Microsoft\EdgeUpdate\Clients\{F3017226-FE2A-4295-8BDF-00C3A9A7E4C5}"
+!define WEBVIEW2_PAGE "https://go.microsoft.com/fwlink/p/?LinkId=2124703"
+
+; How it exits, beside what NSIS says itself: 0 done, 1 cancelled, 2 failed.
+!define STILL_RUNNING 3
+!define NOT_SUPPORTED 4
+!define RUNS_ALREADY 5
+
+Name "${NAME}"
+BrandingText "${NAME} ${VERSION}"
+OutFile "${OUT}"
+SetCompressor ${PACKING}
+RequestExecutionLevel user
+ManifestDPIAware true
+InstallDir "$LOCALAPPDATA\Programs\${ID}"
+InstallDirRegKey HKCU "${UNINSTALL}" "InstallLocation"
+AllowSkipFiles off
+ShowInstDetails nevershow
+ShowUninstDetails nevershow
+
+VIProductVersion "${VERSION}.0"
+VIAddVersionKey /LANG=0 "ProductName" "${NAME}"
+VIAddVersionKey /LANG=0 "ProductVersion" "${VERSION}"
+VIAddVersionKey /LANG=0 "FileVersion" "${VERSION}"
+VIAddVersionKey /LANG=0 "FileDescription" "${NAME}"
+VIAddVersionKey /LANG=0 "CompanyName" "${PUBLISHER}"
+VIAddVersionKey /LANG=0 "LegalCopyright" "MIT OR Apache-2.0"
+
+!define MUI_ICON "${ICON}"
+!define MUI_UNICON "${ICON}"
+!insertmacro MUI_PAGE_WELCOME
+!insertmacro MUI_PAGE_INSTFILES
+!define MUI_FINISHPAGE_RUN "$INSTDIR\petit.exe"
+; The page has one more box: this is what it is used for.
+!define MUI_FINISHPAGE_SHOWREADME
+!define MUI_FINISHPAGE_SHOWREADME_NOTCHECKED
+!define MUI_FINISHPAGE_SHOWREADME_TEXT "$(START_AT_LOGIN)"
+!define MUI_FINISHPAGE_SHOWREADME_FUNCTION StartAtLogin
+!insertmacro MUI_PAGE_FINISH
+!insertmacro MUI_UNPAGE_CONFIRM
+!insertmacro MUI_UNPAGE_INSTFILES
+!insertmacro MUI_LANGUAGE "English"
+!insertmacro MUI_LANGUAGE "German"
+!include "texts.nsh"
+
+Var Log
+Var TrayRan
+Var ClientRan
+Var Left
+
+; Writes a line down, for whoever installs it on many computers.
+!macro LOG text
+  FileWriteUTF16LE /BOM $Log "${text}$\r$\n"
+!macroend
+
+!macro SHARED un
+; Gives back 1 where a program's file cannot be written because it runs, else 0.
+Function ${un}IsRunning
+  Exch $0
+  ${If} ${FileExists} "$0"
+    ClearErrors
+    FileOpen $1 "$0" a
+    ${If} ${Errors}
+      StrCpy $0 1
+    ${Else}
+      FileClose $1
+      StrCpy $0 0
+    ${EndIf}
+  ${Else}
+    StrCpy $0 0
+  ${EndIf}
+  Exch $0
+FunctionEnd
+
+; Waits until a program has ended, for 15 seconds: it says goodbye to its server first. Gives back 1 where it has not.
+Function ${un}HasNotEnded
+  Exch $2
+  StrCpy $Left 150
+  ${Do}
+    Push "$2"
+    Call ${un}IsRunning
+    Pop $0
+    IntOp $Left $Left - 1
+    ${If} $0 == 0
+    ${OrIf} $Left == 0
+      ${ExitDo}
+    ${EndIf}
+    Sleep 100
+  ${Loop}
+  StrCpy $2 $0
+  Exch $2
+FunctionEnd
+
+; Asks the programs of this folder to end, and waits for it. Nothing has been changed where they do not.
+Function ${un}EndPrograms
+again:
+  Push "$INSTDIR\petit.exe"
+  Call ${un}IsRunning
+  Pop $0
+  ${If} $0 == 1
+    nsExec::Exec '"$INSTDIR\petit.exe" quit'
+    Pop $0
+    ${If} $0 == 0
+      StrCpy $TrayRan 1
+    ${EndIf}
+    Push "$INSTDIR\petit.exe"
+    Call ${un}HasNotEnded
+    Pop $0
+    ${If} $0 == 1
+      Goto runs
+    ${EndIf}
+  ${EndIf}
+  ; What runs without the tray, which is over now.
+  Push "$INSTDIR\petit-client.exe"
+  Call ${un}IsRunning
+  Pop $0
+  ${If} $0 == 1
+    nsExec::Exec '"$INSTDIR\petit-client.exe" stop'
+    Pop $0
+    ${If} $0 == 0
+      StrCpy $ClientRan 1
+    ${EndIf}
+    Push "$INSTDIR\petit-client.exe"
+    Call ${un}HasNotEnded
+    Pop $0
+    ${If} $0 == 1
+      Goto runs
+    ${EndIf}
+  ${EndIf}
+  Return
+runs:
+  MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION "$(STILL_RUNS)" /SD IDCANCEL IDRETRY again
+  !insertmacro LOG "stopped: ${NAME} runs and did not end when it was asked to"
+  Call ${un}StartAgain
+  SetErrorLevel ${STILL_RUNNING}
+  Quit
+FunctionEnd
+
+; Starts what was ended.
+Function ${un}StartAgain
+  ${If} $TrayRan == 1
+    Exec '"$INSTDIR\petit.exe" --autostart'
+    !insertmacro LOG "${NAME} was running and was started again"
+  ${EndIf}
+  ${If} $ClientRan == 1
+    nsExec::Exec '"$INSTDIR\petit-client.exe" start'
+    Pop $0
+    !insertmacro LOG "petit-client was running and was started again ($0)"
+  ${EndIf}
+FunctionEnd
+
+; One at a time.
+Function ${un}Only
+  System::Call 'kernel32::CreateMutexW(p 0, i 0, w "${ID}-setup") p .r0 ?e'
+  Pop $1
+  ${If} $1 == 183 ; ERROR_ALREADY_EXISTS
+    MessageBox MB_OK|MB_ICONINFORMATION "$(SETUP_RUNS)" /SD IDOK
+    SetErrorLevel ${RUNS_ALREADY}
+    Quit
+  ${EndIf}
+FunctionEnd
+!macroend
+!insertmacro SHARED ""
+!insertmacro SHARED "un."
+
+Function .onInit
+  ${IfNot} ${AtLeastWin10}
+    MessageBox MB_OK|MB_ICONSTOP "$(TOO_OLD)" /SD IDOK
+    SetErrorLevel ${NOT_SUPPORTED}
+    Quit
+  ${EndIf}
+  Call Only
+FunctionEnd
+
+Function un.onInit
+  Call un.Only
+FunctionEnd
+
+Function StartAtLogin
+  WriteRegStr HKCU "${RUN}" "${ID}" '${AT_LOGIN}'
+  DeleteRegValue HKCU "${APPROVED}" "${ID}"
+FunctionEnd
+
+; Makes links of a scheme lead here.
+!macro TAKE_SCHEME scheme
+  WriteRegStr HKCU "${CLASSES}\${scheme}" "" "URL:${NAME}"
+  WriteRegStr HKCU "${CLASSES}\${scheme}" "URL Protocol" ""
+  WriteRegStr HKCU "${CLASSES}\${scheme}\DefaultIcon" "" "$INSTDIR\petit.ico"
+  WriteRegStr HKCU "${CLASSES}\${scheme}\shell\open\command" "" '"$INSTDIR\petit.exe" "%1"'
+!macroend
+
+; Leaves links alone that lead elsewhere meanwhile.
+!macro GIVE_UP_SCHEME scheme
+  ReadRegStr $0 HKCU "${CLASSES}\${scheme}\shell\open\command" ""
+  ${If} $0 == '"$INSTDIR\petit.exe" "%1"'
+    DeleteRegKey HKCU "${CLASSES}\${scheme}"
+  ${EndIf}
+!macroend
+
+; Gives back the version of WebView2, or nothing.
+!macro WEBVIEW2_VERSION root key
+  ${If} $0 == ""
+  ${OrIf} $0 == "0.0.0.0"
+    ReadRegStr $0 ${root} "${key}\${WEBVIEW2}" "pv"
+  ${EndIf}
+!macroend
+
+Function LookForWebView2
+  StrCpy $0 ""
+  !insertmacro WEBVIEW2_VERSION HKLM "SOFTWARE\WOW6432Node"
+  !insertmacro WEBVIEW2_VERSION HKLM "SOFTWARE"
+  !insertmacro WEBVIEW2_VERSION HKCU "Software"
+  ${If} $0 == ""
+  ${OrIf} $0 == "0.0.0.0"
+    !insertmacro LOG "WebView2 is missing: ${NAME} works and shows its icon, but no window. It comes from Microsoft: ${WEBVIEW2_PAGE}"
+    MessageBox MB_YESNO|MB_ICONINFORMATION "$(NO_WEBVIEW2)" /SD IDNO IDNO done
+    ExecShell "open" "${WEBVIEW2_PAGE}"
+done:
+  ${Else}
+    !insertmacro LOG "WebView2 is there: $0"
+  ${EndIf}
+FunctionEnd
+
+Section
+  SetOutPath "$INSTDIR"
+  FileOpen $Log "$INSTDIR\install.log" w
+  !insertmacro LOG "${NAME} ${VERSION} into $INSTDIR"
+  ReadRegStr $R0 HKCU "${UNINSTALL}" "DisplayVersion"
+  Call EndPrograms
+
+  File "${PAYLOAD}\petit.exe"
+  File "${PAYLOAD}\petit-client.exe"
+  File "${PAYLOAD}\WebView2Loader.dll"
+  File "${PAYLOAD}\petit.ico"
+  File "${PAYLOAD}\LICENSE.txt"
+!ifdef BRAND
+  File "${PAYLOAD}\brand.toml"
+!endif
+  WriteUninstaller "$INSTDIR\uninstall.exe"
+  CreateShortcut "$SMPROGRAMS\${NAME}.lnk" "$INSTDIR\petit.exe" "" "$INSTDIR\petit.ico"
+
+!ifdef BRAND
+  !insertmacro TAKE_SCHEME "${SCHEME}"
+!endif
+  ; An upgrade takes petit: links from nobody.
+  ReadRegStr $0 HKCU "${CLASSES}\petit\shell\open\command" ""
+  ${If} $R0 == ""
+  ${OrIf} $0 == ""
+    !insertmacro TAKE_SCHEME "petit"
+  ${EndIf}
+  System::Call 'shell32::SHChangeNotify(i 0x08000000, i 0, p 0, p 0)' ; SHCNE_ASSOCCHANGED
+
+  ; Notifications name their sender by it.
+  WriteRegStr HKCU "${CLASSES}\AppUserModelId\${APP_ID}" "DisplayName" "${NAME}"
+  WriteRegStr HKCU "${CLASSES}\AppUserModelId\${APP_ID}" "IconUri" "$INSTDIR\petit.ico"
+
+  WriteRegStr HKCU "${UNINSTALL}" "DisplayName" "${NAME}"
+  WriteRegStr HKCU "${UNINSTALL}" "DisplayVersion" "${VERSION}"
+  WriteRegStr HKCU "${UNINSTALL}" "DisplayIcon" "$INSTDIR\petit.ico"
+  WriteRegStr HKCU "${UNINSTALL}" "Publisher" "${PUBLISHER}"
+  WriteRegStr HKCU "${UNINSTALL}" "InstallLocation" "$INSTDIR"
+  WriteRegStr HKCU "${UNINSTALL}" "UninstallString" '"$INSTDIR\uninstall.exe"'
+  WriteRegStr HKCU "${UNINSTALL}" "QuietUninstallString" '"$INSTDIR\uninstall.exe" /S'
+  WriteRegDWORD HKCU "${UNINSTALL}" "NoModify" 1
+  WriteRegDWORD HKCU "${UNINSTALL}" "NoRepair" 1
+  ${GetSize} "$INSTDIR" "/S=0K" $0 $1 $2
+  WriteRegDWORD HKCU "${UNINSTALL}" "EstimatedSize" $0
+
+  ${GetParameters} $0
+  ClearErrors
+  ${GetOptions} $0 "/AUTOSTART" $1
+  ${IfNot} ${Errors}
+    Call StartAtLogin
+    !insertmacro LOG "it starts when its user logs in"
+  ${EndIf}
+  Call LookForWebView2
+  Call StartAgain
+  !insertmacro LOG "done"
+  FileClose $Log
+SectionEnd
+
+; Removes what is kept in the user's folder, the device's key included. At the vendor's the registration stays.
+Function un.Purge
+  ${If} ${FileExists} "$PROFILE\${FOLDER}\registry.db"
+    ; A server of this user lives in the same folder: what it holds cannot be made again.
+    MessageBox MB_OK|MB_ICONEXCLAMATION "$(SERVER_THERE)" /SD IDOK
+    Return
+  ${EndIf}
+  ; The key may be in the keychain.
+  nsExec::Exec '"$INSTDIR\petit-client.exe" --config "$PROFILE\${FOLDER}\config.toml" unregister --local --yes'
+  Pop $0
+  RMDir /r "$PROFILE\${FOLDER}"
+FunctionEnd
+
+Section Uninstall
+  ; Under another name than the programs, and not in the folder that is to go.
+  FileOpen $Log "$TEMP\${ID}-uninstall.log" w
+  Call un.EndPrograms
+  ${If} ${FileExists} "$PROFILE\${FOLDER}"
+    ${GetParameters} $0
+    ClearErrors
+    ${GetOptions} $0 "/PURGE" $1
+    ${IfNot} ${Errors}
+      Call un.Purge
+    ${Else}
+      MessageBox MB_YESNO|MB_ICONQUESTION|MB_DEFBUTTON2 "$(PURGE)" /SD IDNO IDNO kept
+      Call un.Purge
+kept:
+    ${EndIf}
+  ${EndIf}
+
+  ReadRegStr $0 HKCU "${RUN}" "${ID}"
+  ${If} $0 == '${AT_LOGIN}'
+    DeleteRegValue HKCU "${RUN}" "${ID}"
+    DeleteRegValue HKCU "${APPROVED}" "${ID}"
+  ${EndIf}
+!ifdef BRAND
+  !insertmacro GIVE_UP_SCHEME "${SCHEME}"
+!endif
+  !insertmacro GIVE_UP_SCHEME "petit"
+  DeleteRegKey HKCU "${CLASSES}\AppUserModelId\${APP_ID}"
+  DeleteRegKey HKCU "${UNINSTALL}"
+  Delete "$SMPROGRAMS\${NAME}.lnk"
+
+  Delete "$INSTDIR\petit.exe"
+  Delete "$INSTDIR\petit-client.exe"
+  Delete "$INSTDIR\WebView2Loader.dll"
+  Delete "$INSTDIR\petit.ico"
+  Delete "$INSTDIR\LICENSE.txt"
+  Delete "$INSTDIR\brand.toml"
+  Delete "$INSTDIR\install.log"
+  ; Not from within the folder that is to go, and until everybody has let go of it: of the program that has started
+  ; this one, and of files that a virus scanner looks at. A user's own files in it keep it.
+  SetOutPath "$TEMP"
+  StrCpy $Left 50
+  ${Do}
+    Delete "$INSTDIR\uninstall.exe"
+    RMDir "$INSTDIR"
+    IntOp $Left $Left - 1
+    ${IfNot} ${FileExists} "$INSTDIR\*.*"
+    ${OrIf} $Left == 0
+      ${ExitDo}
+    ${EndIf}
+    Sleep 100
+  ${Loop}
+  FileClose $Log
+  Delete "$TEMP\${ID}-uninstall.log"
+SectionEnd

@@ -1,0 +1,232 @@
+//! The installer for Windows, made with NSIS alone: `petit-setup.exe`, or a vendor's own from a file that says whose it
+//! is (`petit_host::brand`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
+
+use petit_host::brand::{self, Brand};
+use petit_host::cli::chain;
+
+use crate::run::{Outcome, cargo, root, succeed, target};
+use crate::setup::{Needed, install};
+
+/// The target that links with what Debian has. The maker's own needs files that come from its servers alone.
+const TARGET: &str = "x86_64-pc-windows-gnu";
+
+/// What programs for Windows are built and packed with.
+pub(crate) const NEEDED: &[Needed] = &[
+    ("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64", "links programs for Windows, and compiles their C"),
+    ("x86_64-w64-mingw32-g++", "g++-mingw-w64-x86-64", "compiles their C++"),
+    ("nasm", "nasm", "assembles the cryptography for Windows"),
+    ("makensis", "nsis", "makes their installer"),
+];
+
+/// How programs are built, and so how they are packed.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Build {
+    Release,
+    /// As the tests use them, packed quickly.
+    Debug,
+}
+
+/// Builds client, server and tray app for Windows and makes the installer. Arguments: `[--brand FILE] [--debug]`.
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    let (mut brand, mut build) = (None, Build::Release);
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--debug" => build = Build::Debug,
+            "--brand" => brand = Some(PathBuf::from(rest.next().ok_or("--brand needs a file")?)),
+            other => {
+                return Err(format!("dist windows knows no {other:?}; cargo xtask help says what it knows"));
+            }
+        }
+    }
+    // Before anything is built for half an hour.
+    let vendor = brand.as_deref().map(Vendor::read).transpose()?;
+    let dist = target()?.join("dist/windows");
+    let programs = programs(build)?;
+    let setup = installer(&programs, &dist, vendor.as_ref(), build)?;
+    println!("made {}, {} MB", setup.display(), size(&setup)? / 1_000_000);
+    let server = dist.join("petit-server.exe");
+    strip(&programs.join("petit-server.exe"), &server)?;
+    println!("made {}, {} MB", server.display(), size(&server)? / 1_000_000);
+    Ok(())
+}
+
+/// Builds the programs; returns the folder that they are in.
+pub(crate) fn programs(build: Build) -> Result<PathBuf, String> {
+    install(NEEDED, &[], "Programs for Windows need")?;
+    succeed(Command::new("rustup").args(["target", "add", TARGET]))?;
+    let mut command = for_windows("build", &["petit-client", "petit-server", "petit-desktop"]);
+    // Without the tray app's second program, which only Linux has a use for.
+    command.args(["--bin", "petit-client", "--bin", "petit-server", "--bin", "petit"]);
+    let folder = match build {
+        Build::Release => {
+            command.arg("--release");
+            "release"
+        }
+        Build::Debug => "debug",
+    };
+    succeed(&mut command)?;
+    Ok(target()?.join(TARGET).join(folder))
+}
+
+/// `cargo`, for Windows. With flags that are the same each time, so that it builds everything once.
+pub(crate) fn for_windows(verb: &str, packages: &[&str]) -> Command {
+    let mut command = cargo(&[verb, "--locked", "--target", TARGET]);
+    command.args(packages.iter().flat_map(|package| ["-p", package]));
+    command.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS", "-D warnings");
+    command.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine");
+    command
+}
+
+/// A vendor's file, and what it says.
+pub(crate) struct Vendor {
+    file: PathBuf,
+    brand: Brand,
+}
+
+impl Vendor {
+    pub(crate) fn read(file: &Path) -> Result<Self, String> {
+        let brand = Brand::read(file).map_err(|error| chain(&error))?;
+        Ok(Self { file: file.to_owned(), brand })
+    }
+}
+
+/// Makes the installer of Petit, or of a vendor's own, in a folder of distributions. Returns where it is.
+///
+/// The same programs and the same `SOURCE_DATE_EPOCH` give the same bytes; without that variable it is the time of the
+/// last commit.
+pub(crate) fn installer(
+    programs: &Path,
+    dist: &Path,
+    vendor: Option<&Vendor>,
+    build: Build,
+) -> Result<PathBuf, String> {
+    let brand = vendor.map_or_else(Brand::petit, |vendor| vendor.brand.clone());
+    let work = dist.join(brand.installed_as());
+    let payload = work.join("payload");
+    let _ = fs::remove_dir_all(&work);
+    fs::create_dir_all(&payload).map_err(|error| format!("{}: {error}", payload.display()))?;
+    for program in ["petit.exe", "petit-client.exe"] {
+        strip(&programs.join(program), &payload.join(program))?;
+    }
+    copy(&programs.join("WebView2Loader.dll"), &payload.join("WebView2Loader.dll"))?;
+    copy(&root().join("LICENSE-MIT"), &payload.join("LICENSE.txt"))?;
+    copy(&icon(vendor)?, &payload.join("petit.ico"))?;
+    if let Some(vendor) = vendor {
+        copy(&vendor.file, &payload.join(brand::FILE))?;
+    }
+    date(&payload)?;
+    let setup = dist.join(format!("{}-setup.exe", brand.installed_as().to_lowercase()));
+    let defines = work.join("defines.nsh");
+    fs::write(&defines, definitions(&brand, &payload, &setup, build))
+        .map_err(|error| format!("{}: {error}", defines.display()))?;
+    let mut command = Command::new("makensis");
+    command.args(["-V2", "-WX", "-INPUTCHARSET", "UTF8"]);
+    command.arg(format!("-DDEFINES={}", defines.display()));
+    command.arg(root().join("packaging/windows/petit.nsi"));
+    succeed(command.env("SOURCE_DATE_EPOCH", made_at().to_string()))?;
+    Ok(setup)
+}
+
+/// The picture of a vendor, who may have named one beside the file.
+fn icon(vendor: Option<&Vendor>) -> Result<PathBuf, String> {
+    let Some((vendor, icon)) = vendor.and_then(|vendor| Some((vendor, vendor.brand.icon()?))) else {
+        return Ok(root().join("icons/rendered/petit.ico"));
+    };
+    let path = vendor.file.with_file_name(icon);
+    let begin = fs::read(&path).map_err(|error| format!("icon of {}: {error}", vendor.file.display()))?;
+    // What every icon file begins with ("Icons", Win32).
+    if begin.starts_with(&[0, 0, 1, 0]) {
+        Ok(path)
+    } else {
+        Err(format!("{} is no .ico file, which Windows needs", path.display()))
+    }
+}
+
+/// What the script is told.
+fn definitions(brand: &Brand, payload: &Path, setup: &Path, build: Build) -> String {
+    let packing = match build {
+        Build::Release => "/SOLID lzma",
+        Build::Debug => "zlib",
+    };
+    let path = |path: &Path| path.display().to_string().replace('$', "$$");
+    let mut values = vec![
+        ("NAME", brand.name().to_owned()),
+        ("PUBLISHER", brand.publisher().to_owned()),
+        ("VERSION", env!("CARGO_PKG_VERSION").to_owned()),
+        ("ID", brand.installed_as()),
+        ("APP_ID", brand.app_id()),
+        ("FOLDER", brand.folder()),
+        ("SCHEME", brand.scheme()),
+        ("OUT", path(setup)),
+        ("PAYLOAD", path(payload)),
+        ("ICON", path(&payload.join("petit.ico"))),
+        ("PACKING", packing.to_owned()),
+    ];
+    if !brand.is_petit() {
+        values.push(("BRAND", String::new()));
+    }
+    values.iter().map(|(name, value)| format!("!define {name} \"{value}\"\n")).collect()
+}
+
+/// Copies a program without what only a debugger reads.
+fn strip(from: &Path, to: &Path) -> Outcome {
+    succeed(Command::new("x86_64-w64-mingw32-strip").arg("-o").arg(to).arg(from))
+}
+
+fn copy(from: &Path, to: &Path) -> Outcome {
+    fs::copy(from, to).map(drop).map_err(|error| format!("cannot copy {}: {error}", from.display()))
+}
+
+fn size(path: &Path) -> Result<u64, String> {
+    fs::metadata(path).map(|it| it.len()).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Gives all files of a folder the time at which everything was made.
+fn date(folder: &Path) -> Outcome {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let file = fs::File::options().write(true).open(&path).map_err(failed)?;
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(made_at())).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// In seconds since 1970, as reproducible-builds.org has it.
+fn made_at() -> u64 {
+    let said = std::env::var("SOURCE_DATE_EPOCH").ok().or_else(|| {
+        let mut git = Command::new("git");
+        git.args(["log", "-1", "--format=%ct"]).current_dir(root());
+        git.output().ok().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    });
+    said.and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_is_told_all_that_it_asks_for() {
+        let told = definitions(&Brand::petit(), Path::new("/p"), Path::new("/s"), Build::Debug);
+        let script = include_str!("../../packaging/windows/petit.nsi");
+        let own: Vec<&str> = script.lines().filter_map(|line| line.strip_prefix("!define ")).collect();
+        let mut seen = 0;
+        for asked in script.split("${").skip(1).filter_map(|rest| rest.split('}').next()) {
+            let is_name = asked.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+            let is_told = told.contains(&format!("!define {asked} "));
+            assert!(
+                !is_name || is_told || asked == "DEFINES" || own.iter().any(|it| it.starts_with(asked)),
+                "{asked}"
+            );
+            seen += usize::from(is_told);
+        }
+        assert!(seen > 20, "{seen}");
+    }
+}
