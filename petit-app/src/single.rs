@@ -98,7 +98,9 @@ pub async fn first(
         let pid = match Lock::take(&lock(folder)) {
             Ok(lock) => return Ok(First::Yes(lock)),
             Err(LockError::Held { pid, .. }) => pid,
-            Err(error @ LockError::Io { .. }) => return Err(SingleError::Lock(error)),
+            Err(error @ (LockError::Io { .. } | LockError::OfService { .. })) => {
+                return Err(SingleError::Lock(error));
+            }
         };
         let socket = Client::new(&socket(folder));
         let sent = serde_json::to_value(sent(wanted, token.clone())).unwrap_or_default();

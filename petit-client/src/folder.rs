@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use petit_engine::secret::Fingerprint;
 
+/// What the client's files are called.
+pub const NAME: &str = "client";
+
 /// The client's folder: what both programs have, and the client's own files beside that.
 #[derive(Clone, Debug)]
 pub struct Folder(petit_host::folder::Folder);
@@ -20,7 +23,7 @@ impl Deref for Folder {
 impl Folder {
     /// The folder that `config` is in.
     pub fn of(config: &Path) -> Self {
-        Self(petit_host::folder::Folder::new(config, "client"))
+        Self(petit_host::folder::Folder::new(config, NAME))
     }
 
     /// Where this device is registered.

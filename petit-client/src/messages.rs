@@ -15,7 +15,7 @@ use crate::client::ClientStartError;
 use crate::config::ConfigError;
 use crate::enrol::RegisterError;
 use crate::registration::RegistrationError;
-use crate::status::{BrokenAt, Connection, KeyTrouble, is_server_only};
+use crate::status::{BrokenAt, Connection, KeyTrouble, Status, is_server_only};
 use crate::texts::Texts;
 use crate::vault::VaultError;
 
@@ -178,6 +178,16 @@ pub fn connection(texts: &Texts, connection: &Connection) -> String {
             texts.fill("cli.connection.waiting", &[("why", &because(cause)), ("s", &seconds)])
         }
         Connection::Stopped { cause } => texts.fill("cli.connection.stopped", &[("why", &because(cause))]),
+    }
+}
+
+/// Where a client stands, for whoever looks after services, in English.
+pub fn in_a_line(status: &Status) -> String {
+    let texts = Texts::of("en");
+    let connection = connection(&texts, &status.connection);
+    match (&status.registered, &status.connection) {
+        (None, _) | (_, Connection::Unregistered) => unregistered().sentence(&texts),
+        (Some(at), _) => format!("{}: {connection}", at.server),
     }
 }
 

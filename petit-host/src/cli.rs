@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 pub use self::arguments::{Wording, arguments, arguments_of, completions};
-pub use self::frame::{config_place, leads_nowhere, run};
+pub use self::frame::{config_place, config_place_with_service, leads_nowhere, run};
 pub use self::health::{HEALTH_LIMIT, HealthCheck, health};
 use crate::colour::coloured;
 use crate::control::api::AskError;
@@ -285,7 +285,7 @@ const SILENT_TRIES: u32 = 50;
 pub async fn until_free(json: bool, lock: &Path, limit: Duration, waiting: &str) -> bool {
     let free = async {
         let mut tries = 0;
-        while Lock::take(lock).is_err() {
+        while Lock::holder(lock).is_some() {
             tries += 1;
             if tries == SILENT_TRIES && !json && !waiting.is_empty() {
                 print(&format!("{}\n", typed(waiting)));
@@ -323,6 +323,41 @@ pub async fn logs(json: bool, path: &Path, follow: bool, lines: usize) -> Result
         tokio::time::sleep(LOOK_EVERY).await;
         goes_on = print(following.next_lines().map_err(failed)?);
     }
+    Ok(())
+}
+
+/// As [`logs`], of a service of the system, whose log the journal keeps.
+///
+/// # Errors
+/// [`Failure`] where there is no journal.
+pub fn logs_of_service(json: bool, unit: &str, follow: bool, lines: usize) -> Result<ExitCode, Failure> {
+    let mut command = crate::service::journal(unit, lines);
+    if follow {
+        command.arg("--follow");
+    }
+    if json {
+        command.args(["--output", "json"]);
+    }
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::new(ExitCode::Failed, format!("cannot read the journal: {error}"))
+    };
+    let status = command.status().map_err(|error| failed(&error))?;
+    if status.success() { Ok(ExitCode::Ok) } else { Err(failed(&status)) }
+}
+
+/// Has the service manager start or stop a service.
+///
+/// # Errors
+/// [`Failure`] when it does not.
+pub fn systemctl(json: bool, verb: &str, unit: &str) -> Result<(), Failure> {
+    let hint = format!("see what happens with: journalctl --unit {unit}");
+    let status = crate::service::systemctl(verb, unit)
+        .map_err(|error| Failure::new(ExitCode::Failed, format!("systemctl cannot be run: {error}")))?;
+    if !status.success() {
+        let failure = Failure::new(ExitCode::Failed, format!("systemctl {verb} {unit} failed"));
+        return Err(failure.hint(hint));
+    }
+    say(json, &format!("systemctl {verb} {unit}: done."), &json!({ "unit": unit, "done": verb }));
     Ok(())
 }
 

@@ -57,6 +57,16 @@ pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
+/// True for the user that may do everything.
+pub fn is_root() -> bool {
+    #[cfg(unix)]
+    {
+        rustix::process::geteuid().is_root()
+    }
+    #[cfg(not(unix))]
+    false
+}
+
 /// Refuses a file or folder that belongs to neither this user nor root, and a link that somebody else has made:
 /// whoever owns a folder chooses where the files in it lead, so root must not write into another user's.
 ///
@@ -297,7 +307,11 @@ pub fn read_secret(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
-    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    {
+        // What is no file, such as a pipe that nobody writes to, must not be waited for.
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        options.custom_flags(flags.bits().cast_signed());
+    }
     let mut file = match options.open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -316,13 +330,40 @@ pub fn read_secret(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     Ok(Some(content))
 }
 
+/// Reads a file that a service manager has handed in, or that it is to hand in. `None` when there is none, or it is
+/// empty: a unit cannot say that it may do without one.
+///
+/// The service manager gives its copies to the service by an access list, which [`read_secret`] takes for rights of a
+/// group; nobody else reaches the folder that they are in.
+///
+/// # Errors
+/// As of [`read_secret`], for what lies elsewhere.
+pub fn read_credential(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    let handed_in = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let content = if handed_in.is_some_and(|folder| path.starts_with(folder)) {
+        match fs::read(path) {
+            Ok(content) => Some(content),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed("read", path)(error)),
+        }
+    } else {
+        read_secret(path)?
+    };
+    Ok(content.filter(|content| !content.is_empty()))
+}
+
 #[cfg(unix)]
 fn check_private(path: &Path, file: &File) -> Result<(), FileError> {
     let unsafe_file =
         |path: &Path, problem, remedy| Err(FileError::Unsafe { path: path.to_owned(), problem, remedy });
     let us = rustix::process::geteuid().as_raw();
+    // Root reads what a service of the system has written; it writes nothing there.
+    let of_service = is_root() && crate::service::is_in_state_folder(path);
     let found = file.metadata().map_err(failed("look at", path))?;
-    if found.uid() != us {
+    if !found.is_file() {
+        return unsafe_file(path, "it is no file", "put a file there");
+    }
+    if found.uid() != us && !of_service {
         return unsafe_file(path, "it belongs to another user", "change its owner with chown");
     }
     if found.mode() & 0o077 != 0 {
@@ -330,7 +371,7 @@ fn check_private(path: &Path, file: &File) -> Result<(), FileError> {
     }
     if let Some(dir) = path.parent() {
         let found = fs::metadata(dir).map_err(failed("look at", dir))?;
-        if found.uid() != us && found.uid() != 0 {
+        if found.uid() != us && found.uid() != 0 && !of_service {
             return unsafe_file(dir, "it belongs to another user", "change its owner with chown");
         }
         if found.mode() & 0o022 != 0 {

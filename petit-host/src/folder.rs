@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::files::{self, FileError};
+use crate::lock::{Lock, LockError};
+use crate::service;
 
 /// The folder of a config file, as one of the programs uses it.
 #[derive(Clone, Debug)]
@@ -13,18 +15,56 @@ pub struct Folder {
     dir: PathBuf,
     /// What the program's files are called, such as `client`.
     name: &'static str,
+    kind: FolderKind,
+}
+
+/// Where a program's files are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FolderKind {
+    /// Beside the config file, all of the same user.
+    Beside,
+    /// In the state folder of a service of the system. Only the service itself writes there.
+    State,
 }
 
 impl Folder {
-    /// The folder that `config` is in. `name`: what the program's files are called there.
+    /// The folder that `config` is in; for that of a service of the system, the service's state folder. `name`: what
+    /// the program's files are called there.
     pub fn new(config: &Path, name: &'static str) -> Self {
-        let dir = config.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self { config: config.to_owned(), dir: dir.to_owned(), name }
+        let (dir, kind) = if config == service::config_file(name) {
+            (service::state_folder(name), FolderKind::State)
+        } else {
+            (beside(config).to_owned(), FolderKind::Beside)
+        };
+        Self { config: config.to_owned(), dir, name, kind }
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.dir
+    }
+
+    /// True for the files of a service of the system, which has its config in one place and everything else in another.
+    pub fn is_of_service(&self) -> bool {
+        self.kind == FolderKind::State
+    }
+
+    /// True where only the service itself may touch the folder: root configures it and talks to it, but nothing that it
+    /// has written is followed or replaced with root's rights.
+    pub fn is_out_of_bounds(&self) -> bool {
+        self.is_of_service() && files::is_root()
+    }
+
+    /// Takes the lock, without waiting.
+    ///
+    /// # Errors
+    /// [`LockError`]: somebody else has it, or the folder [is not ours to use](Self::is_out_of_bounds).
+    pub fn take_lock(&self) -> Result<Lock, LockError> {
+        match Lock::holder(&self.lock()) {
+            _ if !self.is_out_of_bounds() => Lock::take(&self.lock()),
+            Some(holder) => Err(LockError::Held { path: self.lock(), pid: holder.pid }),
+            None => Err(LockError::OfService { unit: service::unit(self.name) }),
+        }
     }
 
     /// Held by the running program, and by commands that change what it would use.
@@ -49,12 +89,18 @@ impl Folder {
 
     /// Held while a command changes the config file, whichever program it is of.
     pub fn editing(&self) -> PathBuf {
-        self.dir.join("config.lock")
+        match self.kind {
+            FolderKind::Beside => self.dir.join("config.lock"),
+            FolderKind::State => beside(&self.config).join(format!("{}.lock", self.name)),
+        }
     }
 
     /// The config as it was before Petit last changed it.
     pub fn last_good(&self) -> PathBuf {
-        self.dir.join("config.last-good.toml")
+        match self.kind {
+            FolderKind::Beside => self.dir.join("config.last-good.toml"),
+            FolderKind::State => beside(&self.config).join(format!("{}.last-good.toml", self.name)),
+        }
     }
 
     /// Refuses a folder of another user's, before anything in it is believed.
@@ -62,22 +108,44 @@ impl Folder {
     /// # Errors
     /// [`FileError::Unsafe`].
     pub fn check_owner(&self) -> Result<(), FileError> {
-        files::check_owner(&self.dir)
+        if self.is_out_of_bounds() { Ok(()) } else { files::check_owner(&self.dir) }
     }
 
-    /// Makes the folder and the one for logs, where they are not there.
+    /// Makes the folder and the one for logs, where they are not there. That of a service is made by who starts it.
     ///
     /// # Errors
     /// [`FileError`], also when others could put files into it.
     pub fn make(&self) -> Result<(), FileError> {
+        if self.is_out_of_bounds() {
+            return Ok(());
+        }
         files::make_private_dir(&self.dir)?;
         files::make_private_dir(&self.logs())
     }
 }
 
+/// The folder that a file is in.
+fn beside(file: &Path) -> &Path {
+    file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_service_of_the_system_has_its_config_in_etc_and_the_rest_in_its_state_folder() {
+        let server = Folder::new(Path::new("/etc/petit/server.toml"), "server");
+        assert_eq!(server.lock(), Path::new("/var/lib/petit-server/server.lock"));
+        assert_eq!(server.log(), Path::new("/var/lib/petit-server/logs/server.log"));
+        assert_eq!(server.editing(), Path::new("/etc/petit/server.lock"));
+        assert_eq!(server.last_good(), Path::new("/etc/petit/server.last-good.toml"));
+        assert!(server.is_of_service());
+        for other in ["/etc/petit/client.toml", "/etc/petit.toml", "/home/a/.petit/server.toml"] {
+            assert!(!Folder::new(Path::new(other), "server").is_of_service(), "{other}");
+        }
+    }
 
     #[test]
     fn each_program_has_files_of_its_own_beside_one_config() {

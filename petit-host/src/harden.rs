@@ -42,7 +42,8 @@ pub fn open_files() -> Option<u64> {
 
 /// Closes all descriptors but the standard ones: what the process that has started this one has left open by mistake is
 /// neither held for as long as this one runs, nor handed on to processes that it starts. What a predecessor hands over
-/// comes through standard input, later. To be called before anything is opened, by a process that is to run for long;
+/// comes through standard input, later. Sockets that a service manager has opened for this process
+/// stay, for [`service::sockets`](crate::service::sockets). To be called before anything is opened, by a process that is to run for long;
 /// best effort, where the system lists its descriptors.
 pub fn close_inherited() {
     #[cfg(unix)]
@@ -50,7 +51,8 @@ pub fn close_inherited() {
         let Ok(listed) = std::fs::read_dir("/dev/fd") else { return };
         let numbers = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
         // All of them first: the list has a descriptor itself, which is closed at its end.
-        let numbers: Vec<i32> = numbers.filter(|number| *number > 2).collect();
+        let given = crate::service::socket_numbers();
+        let numbers: Vec<i32> = numbers.filter(|number| *number > 2 && !given.contains(number)).collect();
         for number in numbers {
             let _ = nix::unistd::close(number);
         }

@@ -27,6 +27,7 @@ pub mod handover;
 pub mod harden;
 pub mod lock;
 pub mod logs;
+pub mod service;
 pub mod settings;
 pub mod shutdown;
 pub mod terminal;

@@ -22,6 +22,12 @@ pub enum LockError {
         /// What the system said.
         source: io::Error,
     },
+    /// It belongs to a service of the system, which does not run.
+    #[error("{unit} does not run")]
+    OfService {
+        /// What the service is called.
+        unit: String,
+    },
 }
 
 fn holder(pid: Option<u32>) -> String {

@@ -1,6 +1,8 @@
 //! Logs: to a file that stays small, to the terminal when there is one, at a level that can be changed while
 //! the program runs.
 
+#[cfg(target_os = "linux")]
+mod journal;
 mod reading;
 mod rotating;
 
@@ -129,8 +131,10 @@ pub fn start_to(file: Option<&FileHandle>, terminal: bool, level: Level) -> io::
         outs.push(fmt::layer().with_ansi(false).with_writer(move || file.clone()).boxed());
     }
     if terminal {
-        let layer = fmt::layer().with_ansi(false).with_target(false).without_time();
-        outs.push(layer.with_writer(io::stderr).boxed());
+        let layer = fmt::layer().with_ansi(false).with_target(false).without_time().with_writer(io::stderr);
+        #[cfg(target_os = "linux")]
+        let layer = layer.map_event_format(journal::Prioritised::new);
+        outs.push(layer.boxed());
     }
     tracing_subscriber::registry().with(outs.with_filter(filter)).try_init().map_err(io::Error::other)?;
     Ok(LevelHandle { filter: handle, level: Arc::new(Mutex::new(level)) })

@@ -389,7 +389,7 @@ impl Admin {
 
     /// By the running server itself, which still has its registry when somebody has removed the file.
     async fn backup(&self, asked: MakeBackup) -> ApiResult<BackedUp> {
-        let MakeBackup { folder: to } = asked;
+        let MakeBackup { folder: to, keep } = asked;
         let server = &self.running()?.server;
         let config = server.settings().in_force;
         let store = self.directory.store().as_ref();
@@ -400,7 +400,8 @@ impl Admin {
             };
             ApiProblem::new(500, code, petit_host::cli::chain(&error))
         })?;
-        Ok(BackedUp { backup: to, left_out })
+        let removed = backup::dated::keep(&to, keep);
+        Ok(BackedUp { backup: to, left_out, removed })
     }
 
     fn stop(&self) -> ApiResult<ServerStopped> {

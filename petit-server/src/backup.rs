@@ -4,6 +4,7 @@
 //! and puts what it replaces aside instead of deleting it.
 
 mod aside;
+pub mod dated;
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 use self::aside::{Aside, NotAside, NotInPlace, Staged};
 use crate::certificate;
 use crate::config::{self, Config};
-use crate::folder::Folder;
+use crate::folder::{Folder, KeyError};
 use crate::registry::{Actor, StoreError, StoreErrorAt, Successor};
 use crate::server::ServerStartError;
 use crate::store::Store;
@@ -43,6 +44,9 @@ pub enum BackupError {
     /// A key or pin in it cannot be used.
     #[error("{} cannot be used; the backup is damaged", .0.display())]
     Damaged(PathBuf),
+    /// It is of a server with another key than the one that the service is given.
+    #[error("the backup is of a server with another key than this service has")]
+    OtherKey,
     /// The registry.
     #[error(transparent)]
     Store(#[from] StoreErrorAt),
@@ -140,7 +144,7 @@ async fn write(
     to: &Path,
 ) -> Result<Vec<PathBuf>, BackupError> {
     copy(&folder.config, &to.join(CONFIG))?;
-    match files::read_secret(&folder.backup_pin())? {
+    match folder.read(&folder.backup_pin())? {
         Some(pin) => files::write_private(&to.join(PIN), &pin)?,
         // One that is missing in a backup may have been lost on the way; an empty one says that there was none.
         None => files::write_private(&to.join(PIN), b"")?,
@@ -156,7 +160,9 @@ async fn write(
         }
     }
     // Last: without it the folder is no backup.
-    copy(&folder.key(), &to.join(KEY))?;
+    let missing = || KeyError::Missing { path: folder.key() };
+    let key = folder.read(&folder.key())?.map(Zeroizing::new).ok_or_else(missing);
+    files::write_private(&to.join(KEY), &key.map_err(ServerStartError::Key)?)?;
     let parent = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     files::sync_dir(parent).map_err(|source| FileError::Io {
         action: "flush",
@@ -181,6 +187,7 @@ fn inside<'a>(folder: &Path, path: &'a Path) -> Option<&'a Path> {
 /// Not cancel safe: some files may have been put back and others not. Doing it again puts all back.
 pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Restored, BackupError> {
     let Checked { key, pin } = check(from).await?;
+    check_key(folder, &key)?;
     files::make_private_dir(folder.path())?;
     // None may get in between: what is noted in the registry belongs to what is put back.
     let _lock = crate::server::lock(folder).await?;
@@ -195,11 +202,13 @@ pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Re
     staged.remove_with(SqliteStore::files_at(&copy));
     let counts = noted(&copy, key).await.map_err(|error| error.at(&registry))?;
     let certificates = stage_certificates(&mut staged, folder, from)?;
-    if pin == PinIs::There {
-        staged.add(&from.join(PIN), &folder.backup_pin())?;
+    if !folder.is_of_service() {
+        if pin == PinIs::There {
+            staged.add(&from.join(PIN), &folder.backup_pin())?;
+        }
+        // Last: a key that is there has all that belongs to it.
+        staged.add(&from.join(KEY), &folder.key())?;
     }
-    // Last: a key that is there has all that belongs to it.
-    staged.add(&from.join(KEY), &folder.key())?;
     // From here on nothing can fail but moving files, and they can be moved back.
     let aside = Aside::of(&in_the_way(&registry_file, folder))?;
     let mut aside = match staged.put_in_place() {
@@ -213,6 +222,15 @@ pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Re
     let named = named.chain(Some(&config.certificates).filter(|_| has_folder)).chain(&config.fronts.ca);
     let missing = named.filter(|path| !path.exists()).cloned().collect();
     Ok(Restored { missing, counts, aside, config: needs_config })
+}
+
+/// The key of a service of the system is handed in, and cannot be put back by the service itself.
+fn check_key(folder: &Folder, key: &PrivateKey) -> Result<(), BackupError> {
+    if !folder.is_of_service() {
+        return Ok(());
+    }
+    let known = folder.read_key().map_err(ServerStartError::Key)?;
+    if known.public() == key.public() { Ok(()) } else { Err(BackupError::OtherKey) }
 }
 
 /// What a path leads to, where it is a link: that is replaced, and the link stays.
@@ -333,7 +351,9 @@ fn in_the_way(registry: &Path, folder: &Folder) -> Vec<PathBuf> {
     let logs = ["-wal", "-shm", "-journal"].map(with);
     let mut parts = vec![registry.to_owned()];
     parts.extend(logs);
-    parts.extend([folder.backup_pin(), folder.key()]);
+    if !folder.is_of_service() {
+        parts.extend([folder.backup_pin(), folder.key()]);
+    }
     parts.retain(|path| path.exists());
     parts
 }

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::files::{self, FileError};
+use petit_host::service;
 use secrecy::ExposeSecret;
+
+/// What the server's files are called.
+pub const NAME: &str = "server";
 
 /// The server's folder: what both programs have, and the server's own files beside that.
 #[derive(Clone, Debug)]
@@ -60,7 +64,7 @@ pub enum KeyError {
 impl Folder {
     /// The folder that `config` is in.
     pub fn of(config: &Path) -> Self {
-        Self(petit_host::folder::Folder::new(config, "server"))
+        Self(petit_host::folder::Folder::new(config, NAME))
     }
 
     /// The access log.
@@ -76,17 +80,32 @@ impl Folder {
 
     /// The key that clients pin.
     pub fn key(&self) -> PathBuf {
-        self.path().join("server.key")
+        self.secret("server.key")
     }
 
     /// A second key that clients pin too, to be kept somewhere else for the day when the first is lost.
     pub fn backup_key(&self) -> PathBuf {
-        self.path().join("backup.key")
+        self.secret("backup.key")
     }
 
     /// The fingerprint of the backup key, which stays when the key itself is taken away.
     pub fn backup_pin(&self) -> PathBuf {
-        self.path().join("backup.pin")
+        self.secret("backup.pin")
+    }
+
+    /// Beside the config. Those of a service of the system are root's, and handed in by the service manager: the service
+    /// itself cannot change them.
+    fn secret(&self, name: &str) -> PathBuf {
+        if !self.is_of_service() {
+            return self.path().join(name);
+        }
+        let credential = format!("petit-{name}");
+        service::credential(&credential).unwrap_or_else(|| service::credential_store(&credential))
+    }
+
+    /// Reads one of the secrets; `None` when there is none.
+    pub(crate) fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+        if self.is_of_service() { files::read_credential(path) } else { files::read_secret(path) }
     }
 
     /// True when there is a key.
@@ -94,7 +113,7 @@ impl Folder {
     /// # Errors
     /// [`KeyError::File`].
     pub fn has_key(&self) -> Result<bool, KeyError> {
-        Ok(files::read_secret(&self.key())?.is_some())
+        Ok(self.read(&self.key())?.is_some())
     }
 
     /// Makes the server's keys where there are none. True when they were made.
@@ -131,7 +150,7 @@ impl Folder {
             true => KeyError::Lost { path: path.clone() },
             false => KeyError::Missing { path: path.clone() },
         };
-        let text = files::read_secret(&path)?.ok_or_else(missing)?;
+        let text = self.read(&path)?.ok_or_else(missing)?;
         let text = zeroize::Zeroizing::new(text);
         PrivateKey::from_text(&text).map_err(|_| KeyError::Invalid { path })
     }
@@ -143,7 +162,7 @@ impl Folder {
     pub fn pins(&self) -> Result<Vec<Fingerprint>, KeyError> {
         let mut pins = vec![self.read_key()?.public().fingerprint()];
         let path = self.backup_pin();
-        match files::read_secret(&path)? {
+        match self.read(&path)? {
             Some(text) => {
                 let text = String::from_utf8_lossy(&text);
                 pins.push(text.trim().parse().map_err(|_| KeyError::Invalid { path })?);

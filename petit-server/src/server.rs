@@ -193,9 +193,14 @@ const REGISTRY_EVERY: Duration = Duration::from_secs(10);
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn lock(folder: &Folder) -> Result<Lock, ServerStartError> {
-    Lock::take_within(&folder.lock(), LOCK_LIMIT).await.map_err(|error| match error {
+    let taken = if folder.is_out_of_bounds() {
+        folder.take_lock()
+    } else {
+        Lock::take_within(&folder.lock(), LOCK_LIMIT).await
+    };
+    taken.map_err(|error| match error {
         LockError::Held { pid, .. } => ServerStartError::Running { pid },
-        LockError::Io { .. } => ServerStartError::Lock(error),
+        LockError::Io { .. } | LockError::OfService { .. } => ServerStartError::Lock(error),
     })
 }
 
@@ -471,6 +476,19 @@ impl Server {
     pub fn endings(&self) -> broadcast::Receiver<DeviceId> {
         let first = self.endings.lock().unwrap_or_else(PoisonError::into_inner).take();
         first.unwrap_or_else(|| self.directory.endings())
+    }
+
+    /// How it is, for whoever looks after services; `None` while another process serves.
+    pub fn in_a_line(&self) -> Option<String> {
+        let (clients, _) = self.directory.counts();
+        let online = self.relay.connected().len();
+        match self.phase() {
+            Phase::Running | Phase::Restarting => {
+                Some(format!("{online} of {clients} clients are connected"))
+            }
+            Phase::Stopping { .. } => Some("finishing what is under way".to_owned()),
+            Phase::Replaced { .. } => None,
+        }
     }
 
     /// What the processes before this one still wait for.

@@ -71,7 +71,7 @@ impl RealLinks {
         let lock = match Lock::take(&self.folder.lock()) {
             Ok(lock) => lock,
             Err(LockError::Held { pid, .. }) => return Opened::Link(Other::connect(&self.folder, pid)),
-            Err(error @ LockError::Io { .. }) => {
+            Err(error @ (LockError::Io { .. } | LockError::OfService { .. })) => {
                 tracing::error!(error = %chain(&error), "the lock cannot be taken");
                 return no_folder();
             }

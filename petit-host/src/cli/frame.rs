@@ -14,9 +14,23 @@ use crate::harden;
 /// # Errors
 /// Without a home folder to look in.
 pub fn config_place(option: Option<&Path>, brand: &Brand) -> Result<Place, Failure> {
-    Place::find(option, brand).ok_or_else(|| {
-        Failure::new(ExitCode::Failed, "this user has no home folder").hint("name a config file with -c FILE")
-    })
+    Place::find(option, brand).ok_or_else(no_home)
+}
+
+/// As [`config_place`], of a program that may be a service of the system; see [`Place::find_with_service`].
+///
+/// # Errors
+/// Without a home folder to look in.
+pub fn config_place_with_service(
+    option: Option<&Path>,
+    brand: &Brand,
+    name: &'static str,
+) -> Result<Place, Failure> {
+    Place::find_with_service(option, brand, name).ok_or_else(no_home)
+}
+
+fn no_home() -> Failure {
+    Failure::new(ExitCode::Failed, "this user has no home folder").hint("name a config file with -c FILE")
 }
 
 /// What is said where a config file that somebody has named is not there.
@@ -24,7 +38,7 @@ pub fn leads_nowhere(place: &Place, program: &str) -> Failure {
     let look = match place.found_by {
         FoundBy::Option => "check what is written behind -c",
         FoundBy::Environment => "check what PETIT_CONFIG in the environment says",
-        FoundBy::Default => "check whether it was removed",
+        FoundBy::Service | FoundBy::Default => "check whether it was removed",
     };
     Failure::new(ExitCode::Failed, format!("there is no config file at {}", place.path.display()))
         .hint(format!("{look}; to make a new one there: {program} init"))

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::brand::Brand;
 use crate::files;
 use crate::lock::Lock;
+use crate::service;
 
 /// Who has said where the config file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum FoundBy {
     Option,
     /// `PETIT_CONFIG` in the environment.
     Environment,
+    /// A service of this system, which root looks after.
+    Service,
     /// Nobody.
     Default,
 }
@@ -25,6 +28,7 @@ impl FoundBy {
         match self {
             Self::Option => "given by -c",
             Self::Environment => "given by PETIT_CONFIG",
+            Self::Service => "that of the system's service",
             Self::Default => "the default place",
         }
     }
@@ -50,17 +54,31 @@ impl Place {
     /// The place for both programs: `option`, which is `-c`, else `PETIT_CONFIG`, else `~/.petit/config.toml`, or what
     /// that folder is called by `brand`. `None` when there is no home folder to look in.
     pub fn find(option: Option<&Path>, brand: &Brand) -> Option<Self> {
-        let environment = std::env::var_os("PETIT_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
         let folder = files::home().map(|home| home.join(brand.folder()));
-        Self::choose(option, environment.as_deref(), folder.as_deref())
+        Self::choose(option, from_environment().as_deref(), None, folder.as_deref())
     }
 
-    fn choose(option: Option<&Path>, environment: Option<&Path>, folder: Option<&Path>) -> Option<Self> {
+    /// As [`find`](Self::find), for the command line of a program that may be a service of the system. Root, who looks
+    /// after that, finds its config where it is installed. `name`: what the program's files are called.
+    pub fn find_with_service(option: Option<&Path>, brand: &Brand, name: &'static str) -> Option<Self> {
+        let config = service::config_file(name);
+        let service = (files::is_root() && config.exists()).then_some(config);
+        let folder = files::home().map(|home| home.join(brand.folder()));
+        Self::choose(option, from_environment().as_deref(), service, folder.as_deref())
+    }
+
+    fn choose(
+        option: Option<&Path>,
+        environment: Option<&Path>,
+        service: Option<PathBuf>,
+        folder: Option<&Path>,
+    ) -> Option<Self> {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let (path, found_by) = match (option, environment) {
-            (Some(path), _) => (absolute(path), FoundBy::Option),
-            (None, Some(path)) => (absolute(path), FoundBy::Environment),
-            (None, None) => (folder?.join("config.toml"), FoundBy::Default),
+        let (path, found_by) = match (option, environment, service) {
+            (Some(path), _, _) => (absolute(path), FoundBy::Option),
+            (None, Some(path), _) => (absolute(path), FoundBy::Environment),
+            (None, None, Some(path)) => (path, FoundBy::Service),
+            (None, None, None) => (folder?.join("config.toml"), FoundBy::Default),
         };
         Some(Self { path, found_by })
     }
@@ -79,9 +97,13 @@ impl Place {
         let is_there = !matches!(self.path.try_exists(), Ok(false));
         match self.found_by {
             FoundBy::Option | FoundBy::Environment => !is_there && Lock::holder(lock).is_none(),
-            FoundBy::Default => false,
+            FoundBy::Service | FoundBy::Default => false,
         }
     }
+}
+
+fn from_environment() -> Option<PathBuf> {
+    std::env::var_os("PETIT_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 #[cfg(test)]
@@ -89,12 +111,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_option_wins_over_the_environment_and_that_over_the_home_folder() {
+    fn the_option_wins_over_the_environment_and_that_over_the_service_and_the_home_folder() {
         let (option, environment, folder) =
             (Path::new("/o.toml"), Path::new("/e.toml"), Path::new("/home/a/.petit"));
+        let service = || Some(PathBuf::from("/etc/petit/server.toml"));
         let found = |option, environment, folder| {
-            Place::choose(option, environment, folder).map(|place| (place.path, place.found_by))
+            Place::choose(option, environment, None, folder).map(|place| (place.path, place.found_by))
         };
+        for (option, environment, found_by) in [
+            (Some(option), Some(environment), FoundBy::Option),
+            (None, Some(environment), FoundBy::Environment),
+            (None, None, FoundBy::Service),
+        ] {
+            let place = Place::choose(option, environment, service(), Some(folder)).unwrap();
+            assert_eq!(place.found_by, found_by);
+        }
         assert_eq!(
             found(Some(option), Some(environment), Some(folder)),
             Some((option.to_owned(), FoundBy::Option))

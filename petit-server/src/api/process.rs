@@ -233,6 +233,9 @@ pub struct LogLevel {
 pub struct MakeBackup {
     /// A folder that is not there yet, or is empty.
     pub folder: PathBuf,
+    /// How many dated backups are kept beside it, itself included; older ones are removed. `None`: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<u32>,
 }
 
 impl MakeBackup {
@@ -259,4 +262,7 @@ pub struct BackedUp {
     pub backup: PathBuf,
     /// Files that the config names, and that lie outside of the server's folder.
     pub left_out: Vec<PathBuf>,
+    /// Older backups that were removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<PathBuf>,
 }

@@ -1,5 +1,5 @@
 //! The server's part of the config file: read, checked, turned into types. Relative paths are relative to the
-//! file's folder.
+//! file's folder, or, for a service of the system, to its state folder.
 
 mod fronts_form;
 mod limits_form;
@@ -21,6 +21,7 @@ use self::policy_form::PolicyForm;
 use self::server_form::{FILE, FileForm};
 pub use self::settings::Config;
 pub use self::values::{body_size, check_lifetime, parse_body_size, parse_lifetime};
+use crate::folder::Folder;
 
 /// The file has no part for the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,8 +58,8 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Note>), ConfigError> {
 pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError> {
     let (file, mut notes) = toml_file::parse::<FileForm>(path, text, FILE)?;
     let server = file.server.ok_or_else(|| ConfigError::Part { path: path.to_owned(), misfit: NoServer })?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut config = server.check(folder);
+    let folder = Folder::of(path);
+    let mut config = server.check(folder.path());
     config.policies = FilePolicies::new(file.policy.into_iter().map(PolicyForm::check).collect(), text);
     if let Some(first) = config.policies.conflicts().first() {
         return Err(config.policies.error(path, first).into());

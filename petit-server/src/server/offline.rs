@@ -55,6 +55,8 @@ impl Offline {
 /// What `init` does about a registry that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostRegistry {
+    /// There never was one: its key was made just now.
+    NeverWas,
     /// It is refused: clients rely on what was in it.
     Refused,
     /// An empty one is made; the operator has asked for that.
@@ -133,7 +135,7 @@ impl Begun {
             folder.make_keys(pinned)?
         };
         // The key is made last, so one without a registry is a registry that was lost, or a disk that is not there.
-        if lost == LostRegistry::MadeAnew {
+        if lost != LostRegistry::Refused {
             begun.registry |= !is_there(path);
             begun.stale_logs.extend(create(path).await.map_err(at)?);
         }

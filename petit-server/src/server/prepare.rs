@@ -10,7 +10,7 @@ use petit_engine::net::listen;
 use petit_engine::proto::control::Text;
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::lock::Lock;
-use petit_host::{files, harden};
+use petit_host::{files, harden, service};
 use petit_relay::{FrontSettings, LimitsConfig, ListenerKind, Observer, Relay, RelayConfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -36,6 +36,21 @@ pub struct Inherited {
 }
 
 impl Inherited {
+    /// What the service manager has opened. What each is for follows from its address.
+    pub fn from_service_manager() -> Self {
+        let sockets = service::sockets().into_iter().map(|socket| (ListenerKind::Tls, socket));
+        Self { sockets: sockets.collect(), lock: None }
+    }
+
+    /// Says which sockets nobody accepts from: whoever connects there waits for ever.
+    fn warn_of_unused(&self) {
+        for (kind, socket) in &self.sockets {
+            if let (ListenerKind::Http | ListenerKind::Tls, Ok(address)) = (kind, socket.local_addr()) {
+                tracing::warn!(%address, "this socket was handed in, but the config does not name its address; nobody is served there");
+            }
+        }
+    }
+
     /// A socket that is listened on already and fits an address; port 0 is any port.
     fn take(&mut self, kind: ListenerKind, wanted: SocketAddr) -> Option<StdListener> {
         let fits =
@@ -132,6 +147,7 @@ impl Prepared {
         let http = listen(plain, ListenerKind::Http, "proxy_bind and proxy_port")?;
         let secure = SocketAddr::new(config.secure_bind, config.secure_proxy_port);
         let tls = listen(secure, ListenerKind::Tls, "secure_bind and secure_proxy_port")?;
+        inherited.warn_of_unused();
         let tcp = inherited.sockets.into_iter().filter_map(|(kind, listener)| match kind {
             ListenerKind::Tcp(id) => Some((id, adopt(listener).ok()?)),
             ListenerKind::Http | ListenerKind::Tls => None,

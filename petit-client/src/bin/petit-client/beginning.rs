@@ -15,15 +15,22 @@ use super::context::Context;
 
 /// Takes the client's lock.
 pub(crate) fn lock(context: &Context) -> Result<Lock, Failure> {
-    Lock::take(&context.folder.lock()).map_err(|error| match error {
+    context.folder.take_lock().map_err(|error| match error {
         LockError::Held { pid, .. } => {
             let key = if pid.is_some() { "cli.running_already.pid" } else { "cli.running_already" };
             context
                 .failed(ExitCode::Failed, key, &[("pid", &pid.unwrap_or_default())])
                 .hint(context.hint("cli.running_already.hint"))
         }
+        LockError::OfService { unit } => of_service(context, &unit),
         LockError::Io { .. } => Failure::of(&error),
     })
+}
+
+/// A service of the system does not run, and root touches none of its files.
+pub(crate) fn of_service(context: &Context, unit: &str) -> Failure {
+    let hint = context.hint("cli.not_running.hint");
+    context.failed(ExitCode::NotRunning, "cli.service_stopped", &[("unit", &unit)]).hint(hint)
 }
 
 /// How the client is run.
@@ -47,8 +54,10 @@ impl Beginning {
     /// With the lock that another process has handed over, or with one that is taken.
     pub(crate) fn new(context: &Context, how: How, inherited: Option<Lock>) -> Result<Self, Failure> {
         let folder = &context.folder;
-        // Registering makes a config file too, so what is missing first is asked for first.
-        if registration::load(folder).map_err(|error| Failure::of(&error))?.is_none() {
+        // Registering makes a config file too, so what is missing first is asked for first. A service of the system runs
+        // without a registration, too: it is the one that registers.
+        let is_registered = registration::load(folder).map_err(|error| Failure::of(&error))?.is_some();
+        if !is_registered && !folder.is_of_service() {
             return Err(not_registered(context));
         }
         let (config, _) = config::load(&folder.config).map_err(|error| config_failure(context, &error))?;
@@ -62,7 +71,9 @@ impl Beginning {
                 lock
             }
         };
-        let level = logs::start(Some(&folder.log()), !how.background, config.log_level);
+        // The journal keeps the log of a service.
+        let log = (!folder.is_of_service()).then(|| folder.log());
+        let level = logs::start(log.as_deref(), !how.background, config.log_level);
         let level = level.map_err(|error| {
             let path = folder.log();
             context.failed(ExitCode::Failed, "cli.no_log", &[("path", &path.display()), ("why", &error)])

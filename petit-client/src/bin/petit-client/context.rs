@@ -59,7 +59,7 @@ impl Context {
     /// What is said where a config file that somebody has named is not there.
     pub(crate) fn leads_nowhere(&self) -> Failure {
         let hint = match self.place.found_by {
-            FoundBy::Option | FoundBy::Default => "cli.no_config_there.hint",
+            FoundBy::Option | FoundBy::Service | FoundBy::Default => "cli.no_config_there.hint",
             FoundBy::Environment => "cli.no_config_there.hint.environment",
         };
         self.failed(ExitCode::Failed, "cli.no_config_there", &[("path", &self.place.path.display())])

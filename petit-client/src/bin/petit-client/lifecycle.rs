@@ -1,19 +1,23 @@
 //! `run`, `start`, `stop`, `restart`.
 
 use std::ffi::OsString;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 #[cfg(unix)]
 use petit_client::api::Restarted;
 use petit_client::api::Stopped;
-use petit_client::config;
 use petit_client::status::Connection;
+use petit_client::{config, folder, messages};
 use petit_host::background::{self, BackgroundError};
 use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
+use petit_host::service;
 use petit_host::shutdown::{self, Asked, Finished, ProcessSignal, StopCause, Urgency};
 use serde_json::json;
 
+use super::Verb;
 use super::beginning::{How, config_failure};
 use super::context::Context;
 use super::handover::Handover;
@@ -32,7 +36,11 @@ pub(crate) async fn run(context: &Context, how: How) -> Result<ExitCode, Failure
     if how.background && !how.takeover {
         background::ready();
     }
-    Ok(Main::new(context, how, program, serving).run().await)
+    let main = Main::new(context, how, program, serving);
+    let (statuses, replaced) = (main.client.statuses(), Arc::clone(&main.replaced));
+    let serves = move || !replaced.load(Ordering::Relaxed);
+    service::serve(move || serves().then(|| messages::in_a_line(&statuses.borrow())));
+    Ok(main.run().await)
 }
 
 impl Main<'_> {
@@ -93,6 +101,7 @@ impl Main<'_> {
     async fn stop(&mut self, cause: StopCause) {
         tracing::info!("stopping; requests in flight get 30 seconds");
         self.handover.stopping(Urgency::Orderly);
+        service::stopping(petit_engine::limits::DRAIN);
         let client = self.client.clone();
         let next = async || {
             tokio::select! {
@@ -107,6 +116,23 @@ impl Main<'_> {
         if shutdown::finish(cause, client.stop(), next).await == Finished::CutShort {
             self.handover.stopping(Urgency::AtOnce);
         }
+    }
+}
+
+/// What a service manager does, or has, where the client is a service of the system. `None` for all other verbs.
+pub(crate) fn of_service(context: &Context, verb: &Verb) -> Option<Result<ExitCode, Failure>> {
+    let unit = service::unit(folder::NAME);
+    let by_manager = |verb| Some(cli::systemctl(context.json, verb, &unit).map(|()| ExitCode::Ok));
+    let is_root = context.folder.is_out_of_bounds();
+    match verb {
+        Verb::Logs { follow, lines } => Some(cli::logs_of_service(context.json, &unit, *follow, *lines)),
+        Verb::Start if is_root => by_manager("start"),
+        Verb::Stop if is_root => by_manager("stop"),
+        Verb::Run { .. } if is_root => {
+            let failure = context.failed(ExitCode::Failed, "cli.service_root", &[("unit", &unit)]);
+            Some(Err(failure.hint(context.hint("cli.not_running.hint"))))
+        }
+        _ => None,
     }
 }
 

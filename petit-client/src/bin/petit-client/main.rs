@@ -33,7 +33,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use petit_client::SOFTWARE;
 use petit_client::config::edit::NewService;
 use petit_client::config::{self, KeyStore};
-use petit_client::folder::Folder;
+use petit_client::folder::{self, Folder};
 use petit_client::texts::{LANGUAGES, Texts};
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
 use petit_engine::proto::control::PROTOCOL;
@@ -378,15 +378,21 @@ fn main() -> ProcessExit {
 
 #[expect(clippy::too_many_lines, reason = "an arm for each verb")]
 async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
-    let place = Place::find(cli.config.as_deref(), brand::here()).ok_or_else(|| {
-        Failure::new(ExitCode::Failed, texts.get("cli.no_home")).hint(texts.get("cli.no_home.hint"))
-    })?;
+    let place =
+        Place::find_with_service(cli.config.as_deref(), brand::here(), folder::NAME).ok_or_else(|| {
+            Failure::new(ExitCode::Failed, texts.get("cli.no_home")).hint(texts.get("cli.no_home.hint"))
+        })?;
     let context = Context { json: cli.json, texts: texts.clone(), folder: Folder::of(&place.path), place };
     if cli.verb.needs_config() && context.place.leads_nowhere(&context.folder.lock()) {
         return Err(context.leads_nowhere());
     }
     context.folder.check_owner().map_err(|error| Failure::of(&error))?;
     let context = &context;
+    if context.folder.is_of_service()
+        && let Some(done) = lifecycle::of_service(context, &cli.verb)
+    {
+        return done;
+    }
     match &cli.verb {
         Verb::Init => configure::init(context)?,
         Verb::Register { misplaced, .. } if !misplaced.is_empty() => {

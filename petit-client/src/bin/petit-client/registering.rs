@@ -26,6 +26,7 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::asking::{DefaultAnswer, ask_place, ask_share, ask_yes, confirm, interrupted, show_invite};
+use super::beginning::of_service;
 use super::configure;
 use super::context::Context;
 
@@ -211,9 +212,10 @@ impl Registering<'_> {
 /// The client's lock; `None` when a client runs, which then registers itself: the tray app's does without a
 /// registration too.
 async fn own_lock(context: &Context) -> Result<Option<Lock>, Failure> {
-    let pid = match Lock::take(&context.folder.lock()) {
+    let pid = match context.folder.take_lock() {
         Ok(lock) => return Ok(Some(lock)),
         Err(LockError::Held { pid, .. }) => pid,
+        Err(LockError::OfService { unit }) => return Err(of_service(context, &unit)),
         Err(error @ LockError::Io { .. }) => return Err(Failure::of(&error)),
     };
     let Ok(version) = context.client().version().await else {

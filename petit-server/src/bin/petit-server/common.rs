@@ -4,6 +4,7 @@ use std::path::Path;
 
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
+use petit_host::lock::LockError;
 use petit_server::config::{self, Config, ConfigError};
 use petit_server::folder::KeyError;
 use petit_server::registry::{StoreErrorKind, is_disk_full};
@@ -41,11 +42,15 @@ pub(crate) fn start_failure(error: &ServerStartError) -> Failure {
         ServerStartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
             failure.hint("another program has this port; choose another one in the config file")
         }
+        ServerStartError::Lock(LockError::OfService { .. }) => {
+            let failure = Failure::new(ExitCode::NotRunning, failure.message);
+            failure.hint(format!("start it with: {PROGRAM} start"))
+        }
         ServerStartError::Held { .. } => failure.hint(
             "petit-server stop, then petit-server start: meanwhile connections are refused; or choose another port as well",
         ),
         ServerStartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            failure.hint("ports below 1024 need rights: setcap cap_net_bind_service=+ep on the program, or a higher port")
+            failure.hint("ports below 1024 need rights: a service of systemd gets them from its petit-server.socket; else setcap cap_net_bind_service=+ep on the program, or a higher port")
         }
         ServerStartError::Key(KeyError::Missing { .. }) => failure.hint("make it with: petit-server init"),
         ServerStartError::Key(KeyError::Lost { .. }) => failure.hint(

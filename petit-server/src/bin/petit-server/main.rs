@@ -3,6 +3,7 @@
 //! Commands are requests to the running server over its control socket; most work without one, on the registry
 //! itself.
 
+mod as_service;
 mod ask;
 mod asking;
 mod audit;
@@ -10,6 +11,7 @@ mod common;
 mod explain;
 mod fronts;
 mod health;
+mod init;
 mod key;
 mod main_loop;
 mod policy;
@@ -21,6 +23,7 @@ mod restart;
 mod restart;
 mod restarting;
 mod run;
+mod service;
 mod settings;
 mod setup;
 mod show;
@@ -38,9 +41,11 @@ use petit_server::SOFTWARE;
 use petit_server::api::{AddAlias, ClientView, MakeInvite, ProgramVersion, SupposedVisitor};
 use petit_server::folder::Folder;
 use petit_server::registry::LabelEdit;
+use petit_server::server::LostRegistry;
 
 use self::asking::Asking;
 use self::common::PROGRAM;
+use self::service::unit;
 use self::show_invites::QrShown;
 use self::verbs::{AliasVerb, Cli, ClientsVerb, ConfigVerb, Verb};
 
@@ -62,23 +67,41 @@ fn main() -> ProcessExit {
 }
 
 async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
-    let place = cli::config_place(cli.config.as_deref(), &Brand::petit())?;
+    let place =
+        cli::config_place_with_service(cli.config.as_deref(), &Brand::petit(), petit_server::folder::NAME)?;
     let folder = Folder::of(&place.path);
     if cli.verb.needs_config() && place.leads_nowhere(&folder.lock()) {
         return Err(cli::leads_nowhere(&place, PROGRAM));
     }
     folder.check_owner().map_err(|error| Failure::of(&error))?;
     match &cli.verb {
-        Verb::Init { endpoint, port, certificates, new_registry, open, hide_key } => {
+        Verb::Init { endpoint, port, certificates, new_registry, open, hide_key, first } => {
             let visitors = match (*open, *hide_key) {
-                (true, _) => setup::FirstVisitors::Open,
-                (false, true) => setup::FirstVisitors::KeyedLater,
-                (false, false) => setup::FirstVisitors::Keyed,
+                (true, _) => init::FirstVisitors::Open,
+                (false, true) => init::FirstVisitors::KeyedLater,
+                (false, false) => init::FirstVisitors::Keyed,
+            };
+            let lost = match (first, new_registry) {
+                (true, _) => LostRegistry::NeverWas,
+                (false, true) => LostRegistry::MadeAnew,
+                (false, false) => LostRegistry::Refused,
             };
             let (endpoint, port, certificates) = (endpoint.as_ref(), *port, certificates.as_deref());
-            let args =
-                setup::InitArgs { endpoint, port, certificates, new_registry: *new_registry, visitors };
-            setup::init(cli.json, &folder, &args).await?;
+            let args = init::InitArgs { endpoint, port, certificates, lost, visitors };
+            init::init(cli.json, &folder, &args).await?;
+        }
+        Verb::Run { .. } if folder.is_out_of_bounds() => {
+            let problem = format!("{} is never run by root", unit());
+            let failure = Failure::new(ExitCode::Failed, problem);
+            return Err(failure.hint(format!("start it with: {PROGRAM} start")));
+        }
+        Verb::Start if folder.is_out_of_bounds() => cli::systemctl(cli.json, "start", &unit())?,
+        Verb::Stop if folder.is_out_of_bounds() => cli::systemctl(cli.json, "stop", &unit())?,
+        Verb::Restore { folder: from } if folder.is_out_of_bounds() => {
+            return service::restore(cli.json, &folder, from);
+        }
+        Verb::Logs { follow, lines } if folder.is_of_service() => {
+            return cli::logs_of_service(cli.json, &unit(), *follow, *lines);
         }
         Verb::Run { background, takeover } => {
             let how = main_loop::How { background: *background, takeover: *takeover };
@@ -87,7 +110,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Restart { within } => restarting::restart(cli.json, &folder, *within).await?,
         Verb::Stop => restarting::stop(cli.json, &folder).await?,
         Verb::Reload => return restarting::reload(cli.json, &folder).await,
-        Verb::Backup { folder: to } => setup::backup(cli.json, &folder, to).await?,
+        Verb::Backup { folder: to, keep } => setup::backup(cli.json, &folder, to.as_deref(), *keep).await?,
         Verb::Restore { folder: from } => setup::restore(cli.json, &folder, from).await?,
         Verb::Policy { verb } => policy::policy(cli.json, &folder, verb).await?,
         Verb::Key { verb } => key::key(cli.json, &folder, verb).await?,

@@ -31,7 +31,7 @@ pub(crate) struct How {
 /// What is there before the server serves.
 pub(crate) struct Beginning<S = ()> {
     level: LevelHandle,
-    log: FileHandle,
+    log: Option<FileHandle>,
     signals: Signals,
     serving: S,
 }
@@ -74,11 +74,20 @@ impl Beginning {
     }
 }
 
-/// Starts the log.
-fn log(folder: &Folder, terminal: bool, config: &Config) -> std::io::Result<(LevelHandle, FileHandle)> {
-    let log = FileHandle::new(RotatingFile::open(&folder.log())?);
-    log.set_size(config.log_size);
-    Ok((logs::start_to(Some(&log), terminal, config.log_level)?, log))
+/// Starts the log. That of a service of the system is kept by the journal alone.
+fn log(
+    folder: &Folder,
+    terminal: bool,
+    config: &Config,
+) -> std::io::Result<(LevelHandle, Option<FileHandle>)> {
+    let log = match folder.is_of_service() {
+        true => None,
+        false => Some(FileHandle::new(RotatingFile::open(&folder.log())?)),
+    };
+    if let Some(log) = &log {
+        log.set_size(config.log_size);
+    }
+    Ok((logs::start_to(log.as_ref(), terminal, config.log_level)?, log))
 }
 
 pub(crate) fn socket_failure(folder: &Folder, error: &std::io::Error) -> Failure {
@@ -96,7 +105,8 @@ pub(crate) struct Main<'a, H> {
     pub(crate) control: Control,
     pub(crate) signals: Signals,
     pub(crate) level: LevelHandle,
-    pub(crate) log: FileHandle,
+    /// `None` where the journal keeps it.
+    pub(crate) log: Option<FileHandle>,
     pub(crate) terms: watch::Sender<InviteTerms>,
     pub(crate) inbox: Inbox,
     pub(crate) watch: Option<FileWatch>,

@@ -9,6 +9,7 @@ use petit_host::background::{self, BackgroundError};
 use petit_host::cli::{self, Failure};
 use petit_host::control::server::Listener;
 use petit_host::exit::ExitCode;
+use petit_host::service;
 use petit_host::shutdown::{self, Asked, Finished, ProcessSignal, StopCause, Urgency};
 use petit_host::watch::FileWatch;
 use petit_server::admin::Command;
@@ -29,7 +30,7 @@ pub(crate) async fn run(folder: &Folder, how: How) -> Result<ExitCode, Failure> 
     let beginning = if how.takeover {
         restart::succeed(folder, how).await?
     } else {
-        let (beginning, prepared) = Beginning::new(folder, how, Inherited::default()).await?;
+        let (beginning, prepared) = Beginning::new(folder, how, Inherited::from_service_manager()).await?;
         let ready = prepared.open(Vec::new()).await.map_err(|error| start_failure(&error))?;
         let listener = Listener::bind(&folder.socket()).map_err(|error| socket_failure(folder, &error))?;
         // Last: see there.
@@ -42,7 +43,10 @@ pub(crate) async fn run(folder: &Folder, how: How) -> Result<ExitCode, Failure> 
     if how.background && !how.takeover {
         background::ready();
     }
-    Main::new(folder, how, program, beginning, Handover::new)?.run().await
+    let main = Main::new(folder, how, program, beginning, Handover::new)?;
+    let server = Arc::downgrade(&main.server);
+    service::serve(move || server.upgrade()?.in_a_line());
+    main.run().await
 }
 
 /// Why the main loop has ended.
@@ -118,6 +122,7 @@ impl Main<'_, Handover> {
         tracing::info!("stopping; what is under way is finished first");
         self.handover.stopping(Urgency::Orderly);
         let server = Arc::clone(&self.server);
+        service::stopping(server.settings().in_force.drain);
         let next = async || {
             tokio::select! {
                 asked = self.signals.next() => match asked {
@@ -156,7 +161,9 @@ impl Main<'_, Handover> {
             let new_terms = invite_terms(server, &config).map_err(|error| error.to_string())?;
             let reloaded = server.reload(&config).map_err(|error| cli::chain(&error))?;
             self.level.set(config.log_level);
-            self.log.set_size(config.log_size);
+            if let Some(log) = &self.log {
+                log.set_size(config.log_size);
+            }
             self.terms.send_replace(new_terms);
             Ok(reloaded)
         });

@@ -56,6 +56,9 @@ pub(crate) enum Verb {
         /// (petit-server key create default --rotate) nobody gets in
         #[arg(long, conflicts_with = "open")]
         hide_key: bool,
+        /// By root's `init` of a service of the system, which has made its key: make the registry
+        #[arg(long, hide = true)]
+        first: bool,
     },
     /// Run in the foreground until Ctrl-C
     #[command(after_help = "Example:\n  petit-server run -c /etc/petit/config.toml")]
@@ -214,7 +217,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: audit::AuditVerb,
     },
-    /// Show the log: logs/server.log beside the config file
+    /// Show the log: logs/server.log beside the config file, or what the journal has of a service of systemd
     #[command(after_help = "Examples:\n  petit-server logs\n  petit-server logs -f")]
     Logs {
         /// Go on and show new lines
@@ -231,10 +234,15 @@ pub(crate) enum Verb {
         level: Level,
     },
     /// Write everything that the server cannot do without into a folder; it may run meanwhile
-    #[command(after_help = "Example:\n  petit-server backup /mnt/backup/petit-2026-11-24")]
+    #[command(
+        after_help = "Examples:\n  petit-server backup /mnt/backup/petit-2026-11-24\n  petit-server backup --keep 7"
+    )]
     Backup {
-        /// A folder that is not there yet, or is empty
-        folder: PathBuf,
+        /// A folder that is not there yet, or is empty (default: backups/TIME in the server's folder)
+        folder: Option<PathBuf>,
+        /// Remove older backups beside it that are named by their time, so that this many are left
+        #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+        keep: Option<u32>,
     },
     /// Put a backup back; what it replaces is moved aside
     #[command(after_help = "Example:\n  petit-server restore /mnt/backup/petit-2026-11-24")]

@@ -1,0 +1,212 @@
+//! A program as a service of the system: where its files are then, and what it and its service manager tell each other.
+//!
+//! The service manager is systemd (sd_notify(3), sd_listen_fds(3)). A program that none has started says all the same;
+//! nobody hears it.
+
+use std::io;
+use std::net::TcpListener;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How often a service says that it is alive, and how it is. Its unit allows for three times as long (`WatchdogSec`).
+const TELL_EVERY: Duration = Duration::from_secs(10);
+/// The first descriptor that a service manager hands in.
+const FIRST_SOCKET: i32 = 3;
+
+/// The config file of a program that is a service of the system. `name`: what the program's files are called.
+pub fn config_file(name: &str) -> PathBuf {
+    Path::new("/etc/petit").join(format!("{name}.toml"))
+}
+
+/// The folder that such a program keeps everything else in.
+pub fn state_folder(name: &str) -> PathBuf {
+    Path::new("/var/lib").join(format!("petit-{name}"))
+}
+
+/// True for what lies in the state folder of one of the services.
+pub fn is_in_state_folder(path: &Path) -> bool {
+    ["client", "server"].iter().any(|name| path.starts_with(state_folder(name)))
+}
+
+/// What the service is called.
+pub fn unit(name: &str) -> String {
+    format!("petit-{name}.service")
+}
+
+/// Where root keeps a secret of a service, from where the service manager hands it in (systemd.exec(5), `LoadCredential`).
+pub fn credential_store(credential: &str) -> PathBuf {
+    Path::new("/etc/credstore").join(credential)
+}
+
+/// A secret that the service manager has handed in to this process; `None` where there is no such folder.
+pub fn credential(credential: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    folder.filter(|folder| folder.is_absolute()).map(|folder| folder.join(credential))
+}
+
+/// Has the service manager do something with a service, such as `start` it, and waits for it. What it says goes to where
+/// this program writes.
+///
+/// # Errors
+/// Where there is no service manager.
+pub fn systemctl(verb: &str, unit: &str) -> io::Result<ExitStatus> {
+    Command::new("systemctl").args([verb, unit]).status()
+}
+
+/// How the log of a service is read, which the journal keeps.
+pub fn journal(unit: &str, lines: usize) -> Command {
+    let mut command = Command::new("journalctl");
+    command.args(["--unit", unit, "--lines", &lines.to_string(), "--no-hostname", "--quiet"]);
+    command
+}
+
+/// Who runs a program, and sees to it that it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunBy {
+    /// The service manager, such as `systemd`.
+    pub manager: String,
+    /// What it calls the service.
+    pub unit: String,
+    /// The user that the service is run as.
+    pub user: String,
+}
+
+impl RunBy {
+    /// Of this process; `None` where no service manager has started it.
+    pub fn find() -> Option<Self> {
+        #[cfg(target_os = "linux")]
+        {
+            // systemd's mark on all that it starts, and the group that it keeps the service's processes in.
+            std::env::var_os("INVOCATION_ID")?;
+            let unit = unit_of(&std::fs::read_to_string("/proc/self/cgroup").ok()?)?;
+            let uid = rustix::process::geteuid().as_raw();
+            let user = std::env::var("USER").unwrap_or_else(|_| uid.to_string());
+            Some(Self { manager: "systemd".to_owned(), unit, user })
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+}
+
+/// The unit that a process belongs to, from `/proc/PID/cgroup`.
+#[cfg(target_os = "linux")]
+fn unit_of(groups: &str) -> Option<String> {
+    let systemds = groups.lines().filter_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        (controllers.is_empty() || controllers == "name=systemd").then_some(path)
+    });
+    let units = systemds.filter_map(|path| path.rsplit('/').find(|part| part.ends_with(".service")));
+    // A user's session is a service too, but none of ours.
+    units.filter(|unit| !unit.starts_with("user@")).map(str::to_owned).next()
+}
+
+/// True when a service manager wants to hear of this process.
+pub fn is_supervised() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
+#[cfg(unix)]
+fn tell(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "the service manager does not hear");
+    }
+}
+
+/// Says that the program serves, and from then on that it is alive and how it is. That is told by a task on the caller's
+/// runtime, so that it is silent when that one hangs. `how`: in a few words; `None` while another process serves, which
+/// tells it then. Its first process stays as the anchor: systemd takes a process that is not its own child for none that
+/// could be stopped in an orderly way, and kills it (seen with 252), so it is never told of another main process.
+#[cfg(unix)]
+pub fn serve(how: impl Fn() -> Option<String> + Send + 'static) {
+    use sd_notify::NotifyState;
+
+    if !is_supervised() {
+        return;
+    }
+    tell(&[NotifyState::Ready]);
+    tokio::spawn(async move {
+        let mut due = tokio::time::interval(TELL_EVERY);
+        loop {
+            due.tick().await;
+            if let Some(how) = how() {
+                tell(&[NotifyState::Watchdog, NotifyState::Status(&how)]);
+            }
+        }
+    });
+}
+
+/// Says that the program ends, and how long that may take.
+#[cfg(unix)]
+pub fn stopping(within: Duration) {
+    use sd_notify::NotifyState;
+
+    let limit = u32::try_from((within + TELL_EVERY).as_micros()).unwrap_or(u32::MAX);
+    tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(limit)]);
+}
+
+#[cfg(not(unix))]
+pub fn serve(_: impl Fn() -> Option<String> + Send + 'static) {}
+
+#[cfg(not(unix))]
+pub fn stopping(_: Duration) {}
+
+/// The descriptors of the sockets that a service manager has opened for this very process.
+pub fn socket_numbers() -> Range<i32> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<i64>().ok();
+    let count = match number("LISTEN_PID") {
+        Some(process) if process == i64::from(std::process::id()) => number("LISTEN_FDS"),
+        _ => None,
+    };
+    let count = count.and_then(|count| i32::try_from(count).ok()).unwrap_or_default().clamp(0, 1024);
+    FIRST_SOCKET..FIRST_SOCKET + count
+}
+
+/// The sockets for TCP connections that a service manager has opened for this process: they outlive it, so that nobody is
+/// refused while it is started anew. To be called once, before there are other threads: it takes what says so out of the
+/// environment.
+#[cfg(unix)]
+pub fn sockets() -> Vec<TcpListener> {
+    let mut given = listenfd::ListenFd::from_env();
+    let count = given.len();
+    let one = |index| match given.take_tcp_listener(index) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::warn!(%error, "a socket of the service manager's is none for TCP connections");
+            None
+        }
+    };
+    (0..count).filter_map(one).collect()
+}
+
+#[cfg(not(unix))]
+pub fn sockets() -> Vec<TcpListener> {
+    Vec::new()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_is_known_by_its_group_in_either_version() {
+        for (groups, unit) in [
+            ("0::/system.slice/petit-server.service\n", Some("petit-server.service")),
+            ("12:cpu:/\n1:name=systemd:/system.slice/petit-client.service\n", Some("petit-client.service")),
+            (
+                "0::/user.slice/user-1.slice/user@1.service/app.slice/petit-client.service",
+                Some("petit-client.service"),
+            ),
+            ("0::/user.slice/user-1.slice/user@1.service/app.slice/run-1.scope", None),
+            ("0::/user.slice/user-0.slice/session-3.scope", None),
+            ("5:memory:/system.slice/other.service\n0::/", None),
+            ("", None),
+        ] {
+            assert_eq!(unit_of(groups).as_deref(), unit, "{groups}");
+        }
+    }
+}

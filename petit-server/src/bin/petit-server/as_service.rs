@@ -1,0 +1,121 @@
+//! What works on the files of a service of the system while that does not run: root has it done by the service's own
+//! user, with what the unit gives the service, and touches none of its files itself.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use petit_host::cli::Failure;
+use petit_host::exit::ExitCode;
+
+use super::common::PROGRAM;
+
+/// Where a folder of root's is copied to for the service's user.
+const GIVEN: &str = "/run/petit-given";
+
+/// A command of this program, as the service would run it.
+pub(crate) struct AsService {
+    command: Command,
+}
+
+impl AsService {
+    /// `arguments`: verb and options.
+    ///
+    /// # Errors
+    /// [`Failure`] when this program does not know where it is.
+    pub(crate) fn new<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Self, Failure> {
+        Self::with(arguments, &[])
+    }
+
+    /// As [`new`](Self::new), of a verb and a folder that only root may read: the service's user gets a copy.
+    ///
+    /// # Errors
+    /// As of [`new`](Self::new).
+    pub(crate) fn of_folder(verb: &str, folder: &Path, json: bool) -> Result<Self, Failure> {
+        let copy = format!("{GIVEN}/folder");
+        let mut copying = OsString::from("ExecStartPre=+/bin/cp -rT --no-preserve=ownership -- ");
+        copying.push(quoted(folder));
+        copying.push(format!(" {copy}"));
+        let owning = format!("ExecStartPre=+/bin/chown -R --reference={GIVEN}/ {copy}");
+        let more = [
+            "RuntimeDirectory=petit-given".into(),
+            "RuntimeDirectoryMode=0700".into(),
+            copying,
+            owning.into(),
+        ];
+        Self::with(json.then_some("--json").into_iter().chain([verb, copy.as_str()]), &more)
+    }
+
+    fn with<'a>(arguments: impl IntoIterator<Item = &'a str>, more: &[OsString]) -> Result<Self, Failure> {
+        let program = std::env::current_exe().map_err(|error| Failure::of(&error))?;
+        let mut command = Command::new("systemd-run");
+        command.args(["--quiet", "--collect", "--wait", "--pipe"]);
+        let properties = [
+            "DynamicUser=yes",
+            "User=petit-server",
+            "StateDirectory=petit-server",
+            "StateDirectoryMode=0700",
+            "UMask=0077",
+            "LoadCredential=petit-server.key",
+            "LoadCredential=petit-backup.pin",
+        ];
+        for property in properties.map(OsString::from).iter().chain(more) {
+            command.arg("--property").arg(property);
+        }
+        command.arg("--").arg(program).args(["--config", "/etc/petit/server.toml"]).args(arguments);
+        Ok(Self { command })
+    }
+
+    /// Runs it in this one's place; returns how it ended.
+    ///
+    /// # Errors
+    /// [`Failure`] where there is no systemd.
+    pub(crate) fn run(mut self) -> Result<ExitCode, Failure> {
+        let status = self.command.status().map_err(|error| no_systemd(&error))?;
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        Ok(code.map_or(ExitCode::Failed, ExitCode::of))
+    }
+
+    /// Runs it and returns what it has printed. What it complains of goes to where this program writes.
+    ///
+    /// # Errors
+    /// [`Failure`] where there is no systemd.
+    pub(crate) fn output(mut self) -> Result<Output, Failure> {
+        self.command.stdin(Stdio::null()).stderr(Stdio::inherit());
+        self.command.output().map_err(|error| no_systemd(&error))
+    }
+}
+
+fn no_systemd(error: &io::Error) -> Failure {
+    let problem = format!("systemd-run cannot be run: {error}");
+    Failure::new(ExitCode::Failed, problem).hint(format!(
+        "/etc/petit/server.toml belongs to a service of systemd; for a server of another kind: {PROGRAM} -c FILE"
+    ))
+}
+
+/// A path as it stands in a unit (systemd.service(5), "Command lines").
+fn quoted(path: &Path) -> OsString {
+    let text = path.to_string_lossy();
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            '%' | '$' => quoted.extend([letter, letter]),
+            _ => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stands_in_a_unit_as_it_is() {
+        assert_eq!(quoted(Path::new("/var/a b")), "\"/var/a b\"");
+        assert_eq!(quoted(Path::new("/x\"%i$HOME\\")), "\"/x\\\"%%i$$HOME\\\\\"");
+    }
+}
