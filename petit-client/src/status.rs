@@ -18,6 +18,7 @@ use petit_engine::proto::control::{
     Admits, FrontState, GrantOutcome, GrantRefusal, Kept, ProbeResult, ServiceKind,
 };
 use petit_engine::words::KeyWords;
+use petit_host::service::RunBy;
 use serde::{Deserialize, Serialize};
 
 pub use crate::broken::{Broken, BrokenAt};
@@ -35,6 +36,9 @@ pub struct Status {
     /// It ends as soon as what is under way is finished.
     #[serde(default)]
     pub stopping: bool,
+    /// The service manager that runs it; `None`: none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_by: Option<RunBy>,
     /// Its config file.
     pub config: PathBuf,
     /// What is wrong with the config file; the settings before it are in force then.

@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -77,7 +78,12 @@ pub struct RunBy {
 
 impl RunBy {
     /// Of this process; `None` where no service manager has started it.
-    pub fn find() -> Option<Self> {
+    pub fn of_this_process() -> Option<Self> {
+        static FOUND: OnceLock<Option<RunBy>> = OnceLock::new();
+        FOUND.get_or_init(Self::find).clone()
+    }
+
+    fn find() -> Option<Self> {
         #[cfg(target_os = "linux")]
         {
             // systemd's mark on all that it starts, and the group that it keeps the service's processes in.

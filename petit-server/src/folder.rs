@@ -72,6 +72,11 @@ impl Folder {
         self.logs().join("access.log")
     }
 
+    /// Who was connected when the server was stopped.
+    pub fn left(&self) -> PathBuf {
+        self.path().join("connected-at-stop.json")
+    }
+
     /// Where the log of changes stood from hour to hour, signed. Apart from the log, of which less may be written, and
     /// which others can fill.
     pub fn heads(&self) -> PathBuf {

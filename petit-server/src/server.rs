@@ -2,6 +2,7 @@
 
 mod changes;
 pub mod handover;
+pub mod left;
 mod offline;
 mod prepare;
 
@@ -437,6 +438,7 @@ impl Server {
     pub async fn drain(&self) {
         let farewell = self.farewell(Leave::Stop);
         self.set_phase(Phase::Stopping { until: Instant::now() + farewell.limit });
+        left::note(&self.folder, self.relay.connected(), SystemTime::now());
         self.relay.leave(farewell).await;
         self.close().await;
     }

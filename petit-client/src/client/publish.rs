@@ -12,6 +12,7 @@ use petit_engine::proto::rate::Rate;
 use petit_engine::secret::Fingerprint;
 use petit_host::cli::chain;
 use petit_host::files;
+use petit_host::service::RunBy;
 use tokio::sync::watch;
 
 use super::inner::{ClientShared, Inner};
@@ -53,6 +54,7 @@ pub(super) fn status_of(folder: &Folder, inner: &Inner) -> Status {
         software: SOFTWARE.to_owned(),
         pid: std::process::id(),
         stopping: inner.stopping,
+        run_by: RunBy::of_this_process(),
         config: folder.config.clone(),
         config_problem: inner.config_problem.clone(),
         registered: inner.registration.as_ref().map(|registration| RegisteredAt {

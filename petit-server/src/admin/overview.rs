@@ -5,6 +5,7 @@ use std::sync::Arc;
 use petit_engine::name::DeviceId;
 use petit_engine::secret::Fingerprint;
 use petit_host::control::ApiProblem;
+use petit_host::service::RunBy;
 use petit_relay::SessionView;
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -59,6 +60,7 @@ impl Admin {
                 pid: std::process::id(),
                 policies: visitors::activity(&directory),
                 registry_problem,
+                run_by: RunBy::of_this_process(),
                 server_key: terms.pins.first().copied(),
                 shut_ports: visitors::shut_ports(&directory, Some(&relay)),
                 since: seconds(since),

@@ -7,6 +7,7 @@ use petit_engine::name::{Endpoint, ServerAddr};
 use petit_engine::proto::control::FrontState;
 use petit_engine::secret::Fingerprint;
 use petit_engine::words::KeyWords;
+use petit_host::service::RunBy;
 use petit_host::settings::SettingsInForce;
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,9 @@ pub struct Status<C = Vec<ClientView>> {
     pub registry_problem: Option<String>,
     /// The fingerprint of its key.
     pub server_key: Option<Fingerprint>,
+    /// The service manager that runs it; `None`: none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_by: Option<RunBy>,
     /// The raw TCP ports that are not listened on because of their policies.
     pub shut_ports: Vec<ShutPort>,
     /// In seconds since 1970.

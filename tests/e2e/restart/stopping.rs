@@ -1,6 +1,12 @@
 //! One stop that reaches a process more than once, as a service manager's does; and somebody who insists.
 
+use bytes::Bytes;
+use http_body_util::Empty;
+use petit_tests::bed::server_config;
+use petit_tests::process::Program;
+use petit_tests::program::port;
 use petit_tests::soon;
+use petit_tests::visitor::{request, whole};
 use rustix::process::Signal;
 
 use super::foreground::foreground;
@@ -116,4 +122,36 @@ async fn the_access_log_tells_of_a_visit_that_an_end_at_once_cuts() {
     soon("the process to end", gone(pid)).await;
     assert_eq!(waiting.await.unwrap().petit_error().as_deref(), Some("cut"), "its visitor is told");
     assert_eq!((stopping.exit().await, told(&whole, "/wait")), (0, 2));
+}
+
+#[tokio::test]
+async fn who_was_connected_when_a_server_was_stopped_is_waited_for_by_the_next_one() {
+    // Its client finds it again.
+    let config =
+        server_config("").replace("secure_proxy_port = 0", &format!("secure_proxy_port = {}", port()));
+    let server = Program::server_with(&config).await;
+    server.run(["start"]).await.ok();
+    let bed = Whole::with(server).await;
+    let client = u32::try_from(bed.client.status().await["pid"].as_u64().unwrap()).unwrap();
+    bed.server.run(["stop"]).await.ok();
+    signal(client, Signal::STOP);
+    bed.server.run(["start"]).await.ok();
+    let (visitor, host) = (bed.server.visitor().await, bed.host.clone());
+    let asked = tokio::spawn(async move {
+        let asked = request(&host, "GET", "/", Empty::<Bytes>::new());
+        whole(visitor.open(asked).await).await.status
+    });
+    bed.until("a request to wait for its client", |status| status["now"]["requests"] == 1).await;
+    signal(client, Signal::CONT);
+    assert_eq!(soon("an answer", asked).await.unwrap(), 200);
+
+    // A client that was away already is away.
+    signal(client, Signal::STOP);
+    bed.server.run(["stop"]).await.ok();
+    std::fs::remove_file(bed.server.dir().join("connected-at-stop.json")).unwrap();
+    bed.server.run(["start"]).await.ok();
+    let (visitor, host) = (bed.server.visitor().await, bed.host.clone());
+    let away = whole(visitor.open(request(&host, "GET", "/", Empty::<Bytes>::new())).await).await;
+    assert_eq!(away.petit_error().as_deref(), Some("client-away"));
+    signal(client, Signal::CONT);
 }

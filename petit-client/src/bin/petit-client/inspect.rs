@@ -17,6 +17,7 @@ use petit_engine::proto::control::{Admits, FrontState, Hop as WireHop, Kept, Ser
 use petit_host::cli::{self, Failure};
 use petit_host::colour::coloured;
 use petit_host::exit::ExitCode;
+use petit_host::service::RunBy;
 use serde_json::json;
 
 use super::context::Context;
@@ -118,6 +119,10 @@ fn connection_text(context: &Context, status: &Status) -> String {
     }
     if let Some(issuer) = &status.inspected_by {
         out.push_str(&format!("  {}\n", texts.format("cli.status.inspected", &[("issuer", issuer)])));
+    }
+    if let Some(RunBy { manager, unit, user }) = &status.run_by {
+        let values: [(&str, &dyn Display); 3] = [("manager", manager), ("unit", unit), ("user", user)];
+        out.push_str(&format!("  {}\n", texts.format("cli.status.run_by", &values)));
     }
     let todo = messages::connection_todo(texts, &status.connection);
     if !todo.is_empty() {

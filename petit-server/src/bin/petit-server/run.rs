@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use petit_host::background::{self, BackgroundError};
 use petit_host::cli::{self, Failure};
@@ -16,7 +17,7 @@ use petit_server::admin::Command;
 use petit_server::api::{GetStatus, ServerStarted};
 use petit_server::config;
 use petit_server::folder::Folder;
-use petit_server::server::{Inherited, Reloaded};
+use petit_server::server::{Inherited, Reloaded, left};
 
 use super::common::{PROGRAM, load, start_failure};
 use super::main_loop::{Beginning, How, Main, Turn, invite_terms, socket_failure};
@@ -31,7 +32,10 @@ pub(crate) async fn run(folder: &Folder, how: How) -> Result<ExitCode, Failure> 
         restart::succeed(folder, how).await?
     } else {
         let (beginning, prepared) = Beginning::new(folder, how, Inherited::from_service_manager()).await?;
-        let ready = prepared.open(Vec::new()).await.map_err(|error| start_failure(&error))?;
+        let ready = prepared
+            .open(left::take(folder, SystemTime::now()))
+            .await
+            .map_err(|error| start_failure(&error))?;
         let listener = Listener::bind(&folder.socket()).map_err(|error| socket_failure(folder, &error))?;
         // Last: see there.
         let server = ready.serve().await.map_err(|error| start_failure(&error))?;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use petit_engine::proto::control::{FrontState, ServiceKind};
 use petit_engine::words::KeyWords;
 use petit_host::cli::{ago, table};
+use petit_host::service::{self, RunBy};
 use petit_server::api::{
     AliasList, CertificateView, ClientLabelled, ClientView, ConfigReloaded, EndView, FrontName, HolderKind,
     HolderView, MissingCertificate, PhaseView, ScarceKind, ServiceView, ShortageView, Status, WaitsFor,
@@ -13,6 +14,7 @@ use petit_server::api::{
 use petit_server::registry::EndedBy;
 
 use super::{fronts, health, policy, refusals};
+use petit_server::folder::NAME;
 
 fn since(seconds: u64) -> Option<Duration> {
     SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(seconds)).ok()
@@ -65,6 +67,21 @@ fn health(client: &ClientView, service: &ServiceView) -> String {
     health::said(service.health.unwrap_or_default())
 }
 
+/// Who runs it, and where it writes its log.
+fn run_by(status: &Status) -> String {
+    let Some(RunBy { manager, unit, user }) = &status.run_by else {
+        return format!("log        {}\n", status.log.display());
+    };
+    let log = match status.config == service::config_file(NAME) {
+        true => format!("in the journal: journalctl --unit {unit}"),
+        false => status.log.display().to_string(),
+    };
+    format!(
+        "config     {}\nlog        {log}\nrun by     {manager} as {unit}, with the rights of {user}\n",
+        status.config.display()
+    )
+}
+
 pub(crate) fn status(status: &Status) -> String {
     let https = if status.https_visitors { ", and HTTPS visitors" } else { "" };
     let certificates = certificates(status);
@@ -78,7 +95,7 @@ pub(crate) fn status(status: &Status) -> String {
          clients    {}{https}; invites say {}\n\
          addresses  {}\n\
          {fronts}{certificates}key        {}\n\
-         {}{registry}log        {}\n",
+         {}{registry}{}",
         status.software,
         ago(Duration::from_secs(status.up_seconds)),
         status.pid,
@@ -89,7 +106,7 @@ pub(crate) fn status(status: &Status) -> String {
         status.endpoint,
         or_nothing(status.server_key),
         key_words(status.key_words.as_ref(), "           "),
-        status.log.display(),
+        run_by(status),
     );
     let warning = policy::warning(status.exposure);
     if !warning.is_empty() {
@@ -478,6 +495,7 @@ mod tests {
             pid: 1,
             policies: Vec::new(),
             registry_problem: None,
+            run_by: None,
             server_key: None,
             shut_ports: Vec::new(),
             since: 0,
