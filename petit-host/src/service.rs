@@ -3,6 +3,9 @@
 //! The service manager is systemd (sd_notify(3), sd_listen_fds(3)). A program that none has started says all the same;
 //! nobody hears it.
 
+#[cfg(target_os = "linux")]
+pub mod install;
+
 use std::io;
 use std::net::TcpListener;
 use std::ops::Range;

@@ -14,7 +14,12 @@ mod handover;
 mod health;
 mod help;
 mod inspect;
+#[cfg(target_os = "linux")]
+mod install;
 mod lifecycle;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_install.rs"]
+mod install;
 mod registering;
 #[cfg(unix)]
 mod restart;
@@ -42,6 +47,7 @@ use petit_host::cli::{self, Failure, HealthCheck};
 use petit_host::config::Place;
 use petit_host::exit::ExitCode;
 use petit_host::logs::Level;
+use petit_host::terminal::Ask;
 use serde_json::json;
 
 use self::context::{Context, PROGRAM};
@@ -121,6 +127,19 @@ enum Verb {
         /// Forget it on this computer only, when the server cannot be reached; a client that runs is ended
         #[arg(long)]
         local: bool,
+        /// Do not ask; needed where there is no terminal
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Make the client a service of this system, which starts at boot, with a user of its own
+    ///
+    /// For a client that no package has installed: the program is copied to where only root writes, its config is
+    /// /etc/petit/client.toml, and everything else is in /var/lib/petit-client. Again: to bring it to this version.
+    #[command(after_help = "Example:\n  sudo petit-client install")]
+    Install,
+    /// Take the service away again; config, registration and key stay
+    #[command(after_help = "Example:\n  sudo petit-client uninstall")]
+    Uninstall {
         /// Do not ask; needed where there is no terminal
         #[arg(short, long)]
         yes: bool,
@@ -265,6 +284,8 @@ impl Verb {
             self,
             Self::Init
                 | Self::Register { .. }
+                | Self::Install
+                | Self::Uninstall { .. }
                 | Self::Lease { .. }
                 | Self::Service { verb: ServiceVerb::Add { .. } }
                 | Self::Config { verb: ConfigVerb::Path | ConfigVerb::Edit }
@@ -395,6 +416,8 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
     }
     match &cli.verb {
         Verb::Init => configure::init(context)?,
+        Verb::Install => install::install(context)?,
+        Verb::Uninstall { yes } => install::uninstall(context, Ask::Always.unless(*yes))?,
         Verb::Register { misplaced, .. } if !misplaced.is_empty() => {
             return Err(context
                 .failed(ExitCode::Usage, "cli.misplaced_invite", &[])

@@ -12,6 +12,11 @@ mod explain;
 mod fronts;
 mod health;
 mod init;
+#[cfg(target_os = "linux")]
+mod install;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_install.rs"]
+mod install;
 mod key;
 mod main_loop;
 mod policy;
@@ -107,6 +112,8 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             let how = main_loop::How { background: *background, takeover: *takeover };
             return run::run(&folder, how).await;
         }
+        Verb::Install => install::install(cli.json)?,
+        Verb::Uninstall { yes } => install::uninstall(cli.json, Ask::Always.unless(*yes))?,
         Verb::Restart { within } => restarting::restart(cli.json, &folder, *within).await?,
         Verb::Stop => restarting::stop(cli.json, &folder).await?,
         Verb::Reload => return restarting::reload(cli.json, &folder).await,
@@ -193,6 +200,8 @@ async fn ask(verb: &Verb, asking: &Asking<'_>) -> Result<(), Failure> {
         }
         Verb::Init { .. }
         | Verb::Run { .. }
+        | Verb::Install
+        | Verb::Uninstall { .. }
         | Verb::Start
         | Verb::Stop
         | Verb::Restart { .. }

@@ -70,6 +70,19 @@ pub(crate) enum Verb {
         #[arg(long, hide = true)]
         takeover: bool,
     },
+    /// Make the server a service of this system, which starts at boot, with a user of its own
+    ///
+    /// For a server that no package has installed: the program is copied to where only root writes, its config is
+    /// /etc/petit/server.toml, and everything else is in /var/lib/petit-server. Again: to bring it to this version.
+    #[command(after_help = "Example:\n  sudo petit-server install")]
+    Install,
+    /// Take the service away again; config, registry and keys stay
+    #[command(after_help = "Example:\n  sudo petit-server uninstall")]
+    Uninstall {
+        /// Do not ask; needed where there is no terminal, and with --json
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Run in the background
     #[command(after_help = "Example:\n  petit-server start")]
     Start,
@@ -274,6 +287,8 @@ impl Verb {
             self,
             Self::Init { .. }
                 | Self::Restore { .. }
+                | Self::Install
+                | Self::Uninstall { .. }
                 | Self::Config { verb: ConfigVerb::Path }
                 | Self::Version
                 | Self::Completion { .. }

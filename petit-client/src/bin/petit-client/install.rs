@@ -1,0 +1,53 @@
+//! `install` and `uninstall`.
+
+use std::fmt::Display;
+
+use petit_client::folder::NAME;
+use petit_host::cli::Failure;
+use petit_host::service::install::{self, InstallError, Installed, Service, Uninstalled};
+use petit_host::terminal::Ask;
+
+use super::asking;
+use super::context::{Context, PROGRAM};
+
+const SERVICE: Service = Service {
+    program: PROGRAM,
+    name: NAME,
+    units: &[("petit-client.service", include_str!("../../../../packaging/systemd/petit-client.service"))],
+    config: include_str!("../../../../packaging/systemd/client.toml"),
+};
+
+fn failure(error: &InstallError) -> Failure {
+    let failure = Failure::of(error);
+    match error.hint(&SERVICE) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// Makes a service of this program.
+pub(crate) fn install(context: &Context) -> Result<(), Failure> {
+    let made = install::install(&SERVICE).map_err(|error| failure(&error))?;
+    let Installed { program, unit, config, restarted } = &made;
+    let values: [(&str, &dyn Display); 3] =
+        [("unit", unit), ("program", &program.display()), ("config", &config.display())];
+    let next = if *restarted { "cli.install.restarted" } else { "cli.install.next" };
+    let text = format!("{}\n{}", context.texts.format("cli.install.done", &values), context.texts.get(next));
+    context.say(&text, &made);
+    Ok(())
+}
+
+/// Takes the service away.
+pub(crate) fn uninstall(context: &Context, ask: Ask) -> Result<(), Failure> {
+    asking::ask(context, ask, &context.texts.get("cli.uninstall.question"))?;
+    let done = install::uninstall(&SERVICE).map_err(|error| failure(&error))?;
+    let Uninstalled { unit, removed, kept } = &done;
+    let mut text = context.texts.format("cli.uninstall.done", &[("unit", unit)]);
+    for (key, paths) in [("cli.uninstall.removed", removed), ("cli.uninstall.kept", kept)] {
+        for path in paths {
+            text.push_str(&format!("\n{}", context.texts.format(key, &[("path", &path.display())])));
+        }
+    }
+    context.say(&text, &done);
+    Ok(())
+}
