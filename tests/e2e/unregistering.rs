@@ -1,8 +1,10 @@
 //! Registrations and addresses that are given up: never by accident, never halfway, and always in the end.
 
-use petit_tests::bed::client_config;
+use petit_tests::bed::{client_config, server_config};
+use petit_tests::chaos::{Chaos, Direction, Flow, Trouble};
 use petit_tests::process::{Program, Running};
 use petit_tests::service::Service;
+use petit_tests::soon;
 use serde_json::Value;
 
 /// A client that offers `web`, connected to a server, with the processes of both.
@@ -123,4 +125,32 @@ async fn a_registration_that_begins_anew_finds_its_service_set_up() {
     client.run(["unregister", "--yes"]).await.ok();
     let said = client.run_with(["register", "--service", "localhost:9"], &server.invite([""; 0]).await).await;
     assert!(said.exit == 1 && said.err.contains("it was left as it is"), "{said:?}");
+}
+
+#[tokio::test]
+async fn an_end_that_the_server_has_heard_of_is_one_also_when_its_answer_is_lost() {
+    let service = Service::http("s").await;
+    let chaos = Chaos::before("127.0.0.1:1".parse().unwrap()).await;
+    let config = server_config(&format!("tunnel_address = \"localhost:{}\"", chaos.address().port()));
+    let server = Program::server_with(&config).await;
+    let _running = server.up().await;
+    chaos.retarget(server.status().await["tls"].as_str().unwrap().parse().unwrap());
+    let client = Program::client();
+    std::fs::write(client.config(), client_config(&[("web", service.address(), "http")])).unwrap();
+    client.run_with(["register"], &server.invite([""; 0]).await).await.ok();
+    let tunnel = client.up().await;
+    client.until("a session", |status| !is_away(status)).await;
+
+    chaos.set(Direction::Back, Trouble::flow(Flow::Lost));
+    let unregistering = client.spawn(["unregister", "--yes"]);
+    soon("the server to have heard of it", async {
+        while server.run(["clients", "list", "--json"]).await.ok().json()["clients"] != Value::Array(vec![]) {
+        }
+    })
+    .await;
+    chaos.heal();
+    chaos.cut();
+    assert_eq!(unregistering.exit().await, 0);
+    drop(tunnel);
+    assert_eq!(client.run(["status"]).await.exit, 4);
 }

@@ -1,14 +1,28 @@
 //! Whom a client is registered with, and what that vendor may reach.
 
-use petit_engine::agent::{AgentState, AskError};
+use std::time::Duration;
+
+use petit_engine::agent::{AgentState, AgentView, AskError};
 use petit_engine::cause::Cause;
 use petit_engine::name::ServiceName;
 use petit_host::cli::chain;
+use tokio::sync::watch;
 
 use super::{Client, UnregisterError};
 use crate::config::Config;
 use crate::enrol::{self, Done, Enrolled, FormerEnd, RegisterError, Request};
 use crate::registration::{self, RegistrationError};
+
+/// How long a session that was lost may take to come back before a question is given up. Its user is waiting.
+const COME_BACK: Duration = Duration::from_secs(10);
+
+/// Where an agent stands once it has a session again or has given up, or after [`COME_BACK`].
+async fn settled(view: &mut watch::Receiver<AgentView>) -> AgentView {
+    let is_settled =
+        |view: &AgentView| matches!(view.state, AgentState::Online { .. } | AgentState::Stopped { .. });
+    let _ = tokio::time::timeout(COME_BACK, view.wait_for(is_settled)).await;
+    view.borrow().clone()
+}
 
 impl Client {
     /// The settings in force.
@@ -86,20 +100,29 @@ impl Client {
     /// computer any more is not told.
     ///
     /// # Errors
-    /// [`UnregisterError`]; with [`UnregisterError::Ask`] nothing has changed.
+    /// [`UnregisterError`]; with [`UnregisterError::Ask`] nothing has changed here.
     pub async fn unregister(&self) -> Result<(), UnregisterError> {
         let _one_at_a_time = self.shared.registering.lock().await;
-        let (asker, is_known) = {
+        let (asker, mut view) = {
             let inner = self.shared.inner.lock().await;
             if inner.registration.is_none() {
                 return Err(UnregisterError::NotRegistered);
             }
             let agent = inner.agent.as_ref().ok_or(AskError::Offline)?;
-            let unknown = AgentState::Stopped { cause: Cause::Unknown };
-            (agent.asker(), agent.view().borrow().state != unknown)
+            (agent.asker(), agent.view())
         };
-        if is_known {
-            asker.unregister().await?;
+        let was_online = matches!(view.borrow().state, AgentState::Online { .. });
+        let is_unknown = |view: &AgentView| view.state == AgentState::Stopped { cause: Cause::Unknown };
+        if !is_unknown(&view.borrow()) {
+            match asker.unregister().await {
+                // The session has ended before the answer came. The server may have done it; the next session tells.
+                Err(AskError::Offline) if was_online => {
+                    if !is_unknown(&settled(&mut view).await) {
+                        asker.unregister().await?;
+                    }
+                }
+                asked => asked?,
+            }
         }
         self.give_up().await?;
         Ok(())

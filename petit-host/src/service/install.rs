@@ -81,13 +81,20 @@ impl InstallError {
         Some(match self {
             Self::NotRoot => format!("type: sudo {program} install"),
             Self::NoSystemd => format!("have what starts services here run: {program} run"),
-            Self::Packaged(_) => format!("start it with: {program} start; remove it with the package manager"),
+            Self::Packaged(_) => {
+                format!("start it with: {program} start; remove it with the package manager")
+            }
             Self::NotThere { .. } => format!("install it with: {program} install"),
             Self::OthersWrite(path) => {
-                format!("put it where only root writes, and install that: install {} /usr/local/bin", path.display())
+                format!(
+                    "put it where only root writes, and install that: install {} /usr/local/bin",
+                    path.display()
+                )
             }
             Self::File(_) => return None,
-            Self::Systemctl(_) => format!("see what happened with: journalctl --unit {}", super::unit(service.name)),
+            Self::Systemctl(_) => {
+                format!("see what happened with: journalctl --unit {}", super::unit(service.name))
+            }
         })
     }
 }
@@ -114,7 +121,8 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
         write(&config, service.config)?;
     }
     for (name, text) in service.units {
-        let installed = text.replace(&format!("/usr/bin/{}", service.program), &program.display().to_string());
+        let installed =
+            text.replace(&format!("/usr/bin/{}", service.program), &program.display().to_string());
         write(&Path::new(UNITS).join(name), &installed)?;
     }
     let unit = super::unit(service.name);

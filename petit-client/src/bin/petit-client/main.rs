@@ -16,10 +16,10 @@ mod help;
 mod inspect;
 #[cfg(target_os = "linux")]
 mod install;
-mod lifecycle;
 #[cfg(not(target_os = "linux"))]
 #[path = "no_install.rs"]
 mod install;
+mod lifecycle;
 mod registering;
 #[cfg(unix)]
 mod restart;

@@ -7,7 +7,9 @@ use petit_host::terminal::Ask;
 use super::context::Context;
 
 fn failure(context: &Context) -> Failure {
-    context.failed(ExitCode::Failed, "cli.install.not_here", &[]).hint(context.hint("cli.install.not_here.hint"))
+    context
+        .failed(ExitCode::Failed, "cli.install.not_here", &[])
+        .hint(context.hint("cli.install.not_here.hint"))
 }
 
 pub(crate) fn install(context: &Context) -> Result<(), Failure> {

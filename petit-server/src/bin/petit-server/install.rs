@@ -13,8 +13,14 @@ const SERVICE: Service = Service {
     units: &[
         ("petit-server.service", include_str!("../../../../packaging/systemd/petit-server.service")),
         ("petit-server.socket", include_str!("../../../../packaging/systemd/petit-server.socket")),
-        ("petit-server-backup.service", include_str!("../../../../packaging/systemd/petit-server-backup.service")),
-        ("petit-server-backup.timer", include_str!("../../../../packaging/systemd/petit-server-backup.timer")),
+        (
+            "petit-server-backup.service",
+            include_str!("../../../../packaging/systemd/petit-server-backup.service"),
+        ),
+        (
+            "petit-server-backup.timer",
+            include_str!("../../../../packaging/systemd/petit-server-backup.timer"),
+        ),
     ],
     config: include_str!("../../../../packaging/systemd/server.toml"),
 };
