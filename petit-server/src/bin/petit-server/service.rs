@@ -87,11 +87,8 @@ fn registry(args: &InitArgs<'_>, is_first: bool) -> Result<Initialised, Failure>
     let mut arguments = vec!["init", "--json"];
     arguments.extend(is_first.then_some("--first"));
     arguments.extend((args.lost == LostRegistry::MadeAnew).then_some("--new-registry"));
-    arguments.extend(match args.visitors {
-        FirstVisitors::Keyed => None,
-        FirstVisitors::KeyedLater => Some("--hide-key"),
-        FirstVisitors::Open => Some("--open"),
-    });
+    // Whether the key is shown is decided here.
+    arguments.extend((args.visitors == FirstVisitors::Open).then_some("--open"));
     let output = AsService::new(arguments)?.output()?;
     match serde_json::from_slice(&output.stdout) {
         Ok(Printed::Answer(made)) => Ok(made),
