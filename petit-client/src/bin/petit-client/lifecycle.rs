@@ -17,7 +17,6 @@ use petit_host::service;
 use petit_host::shutdown::{self, Asked, Finished, ProcessSignal, StopCause, Urgency};
 use serde_json::json;
 
-use super::Verb;
 use super::beginning::{How, config_failure};
 use super::context::Context;
 use super::handover::Handover;
@@ -119,21 +118,16 @@ impl Main<'_> {
     }
 }
 
-/// What a service manager does, or has, where the client is a service of the system. `None` for all other verbs.
-pub(crate) fn of_service(context: &Context, verb: &Verb) -> Option<Result<ExitCode, Failure>> {
-    let unit = service::unit(folder::NAME);
-    let by_manager = |verb| Some(cli::systemctl(context.json, verb, &unit).map(|()| ExitCode::Ok));
-    let is_root = context.folder.is_out_of_bounds();
-    match verb {
-        Verb::Logs { follow, lines } => Some(cli::logs_of_service(context.json, &unit, *follow, *lines)),
-        Verb::Start if is_root => by_manager("start"),
-        Verb::Stop if is_root => by_manager("stop"),
-        Verb::Run { .. } if is_root => {
-            let failure = context.failed(ExitCode::Failed, "cli.service_root", &[("unit", &unit)]);
-            Some(Err(failure.hint(context.hint("cli.not_running.hint"))))
-        }
-        _ => None,
-    }
+/// Has the service manager start or stop the client, which is a service of the system.
+pub(crate) fn by_manager(context: &Context, verb: &str) -> Result<ExitCode, Failure> {
+    cli::systemctl(context.json, verb, &service::unit(folder::NAME)).map(|()| ExitCode::Ok)
+}
+
+/// Refuses to run as root what is a service of the system.
+pub(crate) fn not_by_root(context: &Context) -> Failure {
+    let failure =
+        context.failed(ExitCode::Failed, "cli.service_root", &[("unit", &service::unit(folder::NAME))]);
+    failure.hint(context.hint("cli.not_running.hint"))
 }
 
 /// Starts the client in the background, or has one that is there and switched off (the tray app's) go online.

@@ -409,12 +409,16 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
     }
     context.folder.check_owner().map_err(|error| Failure::of(&error))?;
     let context = &context;
-    if context.folder.is_of_service()
-        && let Some(done) = lifecycle::of_service(context, &cli.verb)
-    {
-        return done;
-    }
+    let is_of_service = context.folder.is_of_service();
+    let is_out_of_bounds = context.folder.is_out_of_bounds();
     match &cli.verb {
+        Verb::Start if is_out_of_bounds => return lifecycle::by_manager(context, "start"),
+        Verb::Stop if is_out_of_bounds => return lifecycle::by_manager(context, "stop"),
+        Verb::Run { .. } if is_out_of_bounds => return Err(lifecycle::not_by_root(context)),
+        Verb::Logs { follow, lines } if is_of_service => {
+            let unit = petit_host::service::unit(folder::NAME);
+            return cli::logs_of_service(context.json, &unit, *follow, *lines);
+        }
         Verb::Init => configure::init(context)?,
         Verb::Install => install::install(context)?,
         Verb::Uninstall { yes } => install::uninstall(context, Ask::Always.unless(*yes))?,

@@ -1,69 +1,22 @@
 //! `init`: a config file, the server's keys and its registry, or none of them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use petit_engine::name::Endpoint;
 use petit_engine::secret::Fingerprint;
 use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
-use petit_host::files::{self, FileError};
+use petit_host::files;
 use petit_server::api::Initialised;
 use petit_server::certificate;
 use petit_server::config::{self, Config, ConfigError, NoServer};
 use petit_server::folder::Folder;
-use petit_server::server::{Begun, ConfigIs, LostRegistry, ServerStartError, tunnel_address};
-use secrecy::{ExposeSecret, SecretString};
+use petit_server::server::{Begun, ConfigIs, ServerStartError, tunnel_address};
+use secrecy::ExposeSecret;
 
 use super::common::{config_failure, start_failure};
+use super::init_order::{FirstVisitors, InitArgs, InitDone, NewConfig};
 use super::{key, service};
-
-/// What `init` was asked.
-pub(crate) struct InitArgs<'a> {
-    /// How public addresses are made, in a new config file.
-    pub(crate) endpoint: Option<&'a Endpoint>,
-    /// Where clients come in, in a new config file.
-    pub(crate) port: Option<u16>,
-    /// Where certificates are looked for, in a new config file.
-    pub(crate) certificates: Option<&'a Path>,
-    /// What becomes of a registry that is not there.
-    pub(crate) lost: LostRegistry,
-    /// What a new server asks of visitors.
-    pub(crate) visitors: FirstVisitors,
-}
-
-impl InitArgs<'_> {
-    /// True when a config says already what is to stand in a new one: whoever sets up a server by a script runs it again.
-    fn are_those_of(&self, path: &Path, config: &Config) -> bool {
-        let in_folder = |folder| Folder::of(path).path().join(folder);
-        self.endpoint.is_none_or(|endpoint| *endpoint == config.endpoint)
-            && self.port.is_none_or(|port| port == config.secure_proxy_port)
-            && self.certificates.is_none_or(|folder| in_folder(folder) == config.certificates)
-    }
-}
-
-/// What a new server asks of visitors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FirstVisitors {
-    /// A key, by a policy for all services.
-    Keyed,
-    /// The same, but the first key is shown to nobody.
-    KeyedLater,
-    /// Nothing.
-    Open,
-}
-
-/// What `init` writes where a config file has no server's part.
-pub(crate) struct NewConfig {
-    text: String,
-    write: fn(&Path, &[u8]) -> Result<(), FileError>,
-}
-
-impl NewConfig {
-    /// Writes it.
-    pub(crate) fn put(&self, path: &Path) -> Result<(), FileError> {
-        (self.write)(path, self.text.as_bytes())
-    }
-}
 
 /// The config that is there, or the one that is to be written.
 fn config_of(path: &Path, args: &InitArgs<'_>) -> Result<(Config, Option<NewConfig>), Failure> {
@@ -89,16 +42,6 @@ fn config_of(path: &Path, args: &InitArgs<'_>) -> Result<(Config, Option<NewConf
     };
     let (config, _) = config::parse(path, &new.text).map_err(|error| config_failure(&error))?;
     Ok((config, Some(new)))
-}
-
-/// What `init` has made.
-pub(crate) struct InitDone {
-    pub(crate) config: bool,
-    pub(crate) keys: bool,
-    /// Where the logs of a registry are now that is gone.
-    pub(crate) stale_logs: Vec<PathBuf>,
-    /// The first key for visitors, as they send it.
-    pub(crate) visitor_key: Option<SecretString>,
 }
 
 /// Makes what is missing: registry and keys, then the config file, so that there is no config without them. Where one of

@@ -12,6 +12,7 @@ mod explain;
 mod fronts;
 mod health;
 mod init;
+mod init_order;
 #[cfg(target_os = "linux")]
 mod install;
 #[cfg(not(target_os = "linux"))]
@@ -50,6 +51,7 @@ use petit_server::server::LostRegistry;
 
 use self::asking::Asking;
 use self::common::PROGRAM;
+use self::init_order::{FirstVisitors, InitArgs};
 use self::service::unit;
 use self::show_invites::QrShown;
 use self::verbs::{AliasVerb, Cli, ClientsVerb, ConfigVerb, Verb};
@@ -82,9 +84,9 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.verb {
         Verb::Init { endpoint, port, certificates, new_registry, open, hide_key, first } => {
             let visitors = match (*open, *hide_key) {
-                (true, _) => init::FirstVisitors::Open,
-                (false, true) => init::FirstVisitors::KeyedLater,
-                (false, false) => init::FirstVisitors::Keyed,
+                (true, _) => FirstVisitors::Open,
+                (false, true) => FirstVisitors::KeyedLater,
+                (false, false) => FirstVisitors::Keyed,
             };
             let lost = match (first, new_registry) {
                 (true, _) => LostRegistry::NeverWas,
@@ -92,7 +94,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
                 (false, false) => LostRegistry::Refused,
             };
             let (endpoint, port, certificates) = (endpoint.as_ref(), *port, certificates.as_deref());
-            let args = init::InitArgs { endpoint, port, certificates, lost, visitors };
+            let args = InitArgs { endpoint, port, certificates, lost, visitors };
             init::init(cli.json, &folder, &args).await?;
         }
         Verb::Run { .. } if folder.is_out_of_bounds() => {

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::as_service::AsService;
 use super::common::{config_failure, start_failure};
-use super::init::{FirstVisitors, InitArgs, InitDone, NewConfig};
+use super::init_order::{FirstVisitors, InitArgs, InitDone, NewConfig};
 
 /// What systemd calls the server.
 pub(crate) fn unit() -> String {
