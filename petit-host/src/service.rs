@@ -158,9 +158,11 @@ pub fn stopping(within: Duration) {
     tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(limit)]);
 }
 
+/// There is none that wants to hear.
 #[cfg(not(unix))]
 pub fn serve(_: impl Fn() -> Option<String> + Send + 'static) {}
 
+/// There is none that wants to hear.
 #[cfg(not(unix))]
 pub fn stopping(_: Duration) {}
 
@@ -192,6 +194,7 @@ pub fn sockets() -> Vec<TcpListener> {
     (0..count).filter_map(one).collect()
 }
 
+/// There is none that opens sockets.
 #[cfg(not(unix))]
 pub fn sockets() -> Vec<TcpListener> {
     Vec::new()
