@@ -53,8 +53,9 @@ impl Program {
             Entry::file(&format!("usr/share/doc/{name}/sbom.cdx.json"), format!("{bom:#}\n")),
             Entry::file("etc/passwd", passwd()),
             Entry::file("etc/group", format!("root:x:0:\npetit:x:{}:\n", Owner::Petit.number())),
-            // Names of the container's own (/etc/hosts) before those that are asked for.
+            // Names of the container's own before those that are asked for; engines put a longer list into its place.
             Entry::file("etc/nsswitch.conf", "hosts: files dns\n"),
+            Entry::file("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
             Entry::file("etc/ssl/certs/ca-certificates.crt", authorities()),
             Entry::folder("tmp", 0o1777, Owner::Root),
             Entry::folder(VOLUME.trim_start_matches('/'), 0o700, Owner::Petit),
