@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-pub use self::arguments::{Wording, arguments, arguments_of, completions};
+pub use self::arguments::{Wording, arguments, arguments_of, completions, manual};
 pub use self::frame::{config_place, config_place_with_service, leads_nowhere, run};
 pub use self::health::{HEALTH_LIMIT, HealthCheck, health};
 use crate::colour::coloured;

@@ -1,5 +1,7 @@
 //! The command line as clap reads it, and what is said of one that cannot be used.
 
+use std::path::Path;
+
 use clap::{ArgMatches, CommandFactory, Parser};
 
 use super::{ERROR, Failure, fail_as, print};
@@ -63,6 +65,17 @@ pub fn arguments_of<T: Parser>(mut command: clap::Command, wording: &Wording<'_>
         }
         let _ = error.print();
         std::process::exit(error.exit_code());
+    })
+}
+
+/// Writes the manual pages of a program into a folder, one for each command.
+///
+/// # Errors
+/// [`Failure`] when they cannot be written.
+pub fn manual<T: CommandFactory>(folder: &Path) -> Result<(), Failure> {
+    clap_mangen::generate_to(T::command(), folder).map_err(|error| {
+        let problem = format!("cannot write manual pages into {}: {error}", folder.display());
+        Failure::new(ExitCode::Failed, problem)
     })
 }
 

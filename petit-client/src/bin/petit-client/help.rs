@@ -124,13 +124,14 @@ mod tests {
     use crate::Cli;
 
     /// What has to be said of a command: its own text, a longer one where it has one, and that of each argument.
+    /// Nothing of those that no help shows.
     fn keys(command: &Command, path: &str, found: &mut BTreeSet<String>) {
         found.insert(path.to_owned());
         if command.get_long_about().is_some() {
             found.insert(format!("{path} +"));
         }
         found.extend(command.get_arguments().filter(|arg| !arg.is_hide_set()).map(|arg| key(path, arg)));
-        for inner in command.get_subcommands() {
+        for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
             keys(inner, format!("{path} {}", inner.get_name()).trim_start(), found);
         }
     }

@@ -275,6 +275,12 @@ enum Verb {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Write manual pages, for whoever makes packages
+    #[command(hide = true)]
+    Man {
+        /// A folder that is there
+        folder: PathBuf,
+    },
 }
 
 impl Verb {
@@ -291,6 +297,7 @@ impl Verb {
                 | Self::Config { verb: ConfigVerb::Path | ConfigVerb::Edit }
                 | Self::Version
                 | Self::Completion { .. }
+                | Self::Man { .. }
         );
         !needs_none && !self.is_started()
     }
@@ -511,6 +518,7 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
             context.say(&format!("{SOFTWARE}\n{protocol}"), &value);
         }
         Verb::Completion { shell } => cli::completions::<Cli>(*shell, PROGRAM),
+        Verb::Man { folder } => cli::manual::<Cli>(folder)?,
     }
     Ok(ExitCode::Ok)
 }

@@ -127,6 +127,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Start => run::start(cli.json, &folder).await?,
         Verb::Logs { follow, lines } => cli::logs(cli.json, &folder.log(), *follow, *lines).await?,
         Verb::Completion { shell } => cli::completions::<Cli>(*shell, PROGRAM),
+        Verb::Man { folder } => cli::manual::<Cli>(folder)?,
         Verb::Version => {
             let text = format!("{SOFTWARE}\nprotocol {PROTOCOL}");
             let version = ProgramVersion { protocol: PROTOCOL, software: SOFTWARE.to_owned() };
@@ -216,6 +217,7 @@ async fn ask(verb: &Verb, asking: &Asking<'_>) -> Result<(), Failure> {
         | Verb::Restore { .. }
         | Verb::Config { .. }
         | Verb::Version
-        | Verb::Completion { .. } => Ok(()),
+        | Verb::Completion { .. }
+        | Verb::Man { .. } => Ok(()),
     }
 }

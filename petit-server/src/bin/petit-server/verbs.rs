@@ -278,6 +278,12 @@ pub(crate) enum Verb {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Write manual pages, for whoever makes packages
+    #[command(hide = true)]
+    Man {
+        /// A folder that is there
+        folder: PathBuf,
+    },
 }
 
 impl Verb {
@@ -292,6 +298,7 @@ impl Verb {
                 | Self::Config { verb: ConfigVerb::Path }
                 | Self::Version
                 | Self::Completion { .. }
+                | Self::Man { .. }
         );
         !needs_none && !self.is_started()
     }
