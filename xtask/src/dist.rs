@@ -1,102 +1,198 @@
-//! The Debian package, made with `dpkg-deb` alone.
+//! Packages for Linux: built, laid out, and packed for Debian's package manager and for RPM's.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod contents;
+mod deb;
+mod layout;
+mod needs;
+mod rpm;
+
+use std::path::{Path, PathBuf, absolute};
 use std::process::Command;
 
-use crate::run::{Outcome, build_all, cargo, root, succeed, target};
+use self::contents::{Contents, Name};
+use self::layout::{Clock, Layout};
+use crate::run::{Outcome, build_all, build_programs, cargo, succeed, target};
+use crate::setup::{Needed, install};
 
-/// Builds the programs, optimised or as the tests use them, and packs them.
-pub(crate) fn run(debug: bool) -> Outcome {
-    let programs = if debug {
-        build_all()?
-    } else {
-        succeed(&mut cargo(&[
-            "build",
-            "--release",
-            "--locked",
-            "-p",
-            "petit-desktop",
-            "-p",
-            "petit-client",
-        ]))?;
-        target()?.join("release")
+const NEEDED: &[Needed] = &[
+    ("dpkg-deb", "dpkg", "makes packages for Debian"),
+    ("rpmbuild", "rpm", "makes packages for RPM"),
+    ("readelf", "binutils", "tells which version of the C library a program asks for"),
+];
+const NEEDED_FOR_ARM64: &[Needed] = &[
+    ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu", "links programs for arm64, and compiles their C"),
+    ("aarch64-linux-gnu-strip", "binutils-aarch64-linux-gnu", "takes names out of them"),
+];
+const ARM64: &str = "aarch64-unknown-linux-gnu";
+
+/// How the programs are compiled, and how hard packages are pressed.
+#[derive(Clone, Copy, PartialEq)]
+enum Build {
+    Release,
+    Debug,
+}
+
+/// Kinds of processors that there are packages for.
+#[derive(Clone, Copy, PartialEq)]
+enum Architecture {
+    Amd64,
+    Arm64,
+}
+
+impl Architecture {
+    /// This machine's.
+    fn own() -> Result<Self, String> {
+        match std::env::consts::ARCH {
+            "x86_64" => Ok(Self::Amd64),
+            "aarch64" => Ok(Self::Arm64),
+            other => Err(format!("there are no packages for {other}")),
+        }
+    }
+
+    /// What Debian calls it.
+    fn deb(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    /// What RPM calls it.
+    fn rpm(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64",
+            Self::Arm64 => "aarch64",
+        }
+    }
+
+    fn strip(self) -> Result<&'static str, String> {
+        Ok(if self == Self::own()? { "strip" } else { "aarch64-linux-gnu-strip" })
+    }
+}
+
+/// What packages are made of, and where they go.
+struct Making<'a> {
+    programs: &'a Path,
+    /// Programs that run here, which write their manual pages.
+    runnable: &'a Path,
+    dist: &'a Path,
+    build: Build,
+    architecture: Architecture,
+    clock: Clock,
+}
+
+/// Makes the packages: `dist linux [--debug] [--from FOLDER] [--into FOLDER] [NAME…]`.
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    let wanted = Wanted::parse(arguments)?;
+    install(NEEDED, &[], "Making packages needs")?;
+    let clock = Clock::of_the_source()?;
+    let with_tray = wanted.names.contains(&Name::Tray);
+    let runnable = match (&wanted.from, wanted.build) {
+        (Some(from), _) => from.clone(),
+        (None, Build::Debug) if with_tray => build_all()?,
+        (None, Build::Debug) => build_programs()?,
+        (None, Build::Release) => build_release(with_tray)?,
     };
-    let made = package(&programs, &target()?.join("dist"))?;
-    println!("made {}", made.display());
+    let (build, dist) = (wanted.build, wanted.into.as_path());
+    let architecture = Architecture::own()?;
+    let own = Making { programs: &runnable, runnable: &runnable, dist, build, architecture, clock };
+    for name in &wanted.names {
+        own.package(*name)?;
+    }
+    if build == Build::Release && wanted.from.is_none() && architecture != Architecture::Arm64 {
+        let programs = build_arm64()?;
+        let other = Making { programs: &programs, architecture: Architecture::Arm64, ..own };
+        // The tray app is compiled with GTK and WebKit, which would have to be there for arm64.
+        for name in wanted.names.iter().filter(|name| **name != Name::Tray) {
+            other.package(*name)?;
+        }
+    }
     Ok(())
 }
 
-/// Packs the programs of a folder; returns the package.
-pub(crate) fn package(programs: &Path, dist: &Path) -> Result<PathBuf, String> {
-    let tree = dist.join("deb");
-    let _ = fs::remove_dir_all(&tree);
-    let packaging = root().join("packaging/linux");
-    let icons = root().join("icons");
-    let files = [
-        (programs.join("petit"), "usr/bin/petit", 0o755),
-        (programs.join("petit-client"), "usr/bin/petit-client", 0o755),
-        (programs.join("petit-desktop"), "usr/lib/petit/petit-desktop", 0o755),
-        (packaging.join("petit.desktop"), "usr/share/applications/petit.desktop", 0o644),
-        (
-            packaging.join("dev.petit.desktop.metainfo.xml"),
-            "usr/share/metainfo/dev.petit.desktop.metainfo.xml",
-            0o644,
-        ),
-        (icons.join("petit.svg"), "usr/share/icons/hicolor/scalable/apps/petit.svg", 0o644),
-        (icons.join("rendered/petit-48.png"), "usr/share/icons/hicolor/48x48/apps/petit.png", 0o644),
-        (icons.join("rendered/petit-128.png"), "usr/share/icons/hicolor/128x128/apps/petit.png", 0o644),
-        (root().join("LICENSE-MIT"), "usr/share/doc/petit/copyright", 0o644),
-    ];
-    let mut size = 0;
-    for (from, to, mode) in files {
-        size += put(&from, &tree.join(to), mode)?;
-    }
-    for name in ["petit", "petit-client"] {
-        strip(&tree.join("usr/bin").join(name))?;
-    }
-    strip(&tree.join("usr/lib/petit/petit-desktop"))?;
-    let architecture = said("dpkg", &["--print-architecture"])?;
-    let version = env!("CARGO_PKG_VERSION");
-    let control = format!(
-        "Package: petit\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: Petit <petit@localhost>\n\
-         Installed-Size: {}\nDepends: libc6, libgtk-3-0 | libgtk-3-0t64, libwebkit2gtk-4.1-0\n\
-         Recommends: gnome-keyring | kwalletmanager, xdg-utils\nSection: net\nPriority: optional\n\
-         Description: makes a service on this computer reachable for one vendor\n \
-         The customer's side of Petit: the tray app (petit) and the program without a\n \
-         window (petit-client). Nothing is started by installing it.\n",
-        size / 1024
-    );
-    let control_file = tree.join("DEBIAN/control");
-    fs::create_dir_all(tree.join("DEBIAN")).map_err(|error| format!("cannot make the package: {error}"))?;
-    fs::write(&control_file, control).map_err(|error| format!("cannot make the package: {error}"))?;
-    let package = dist.join(format!("petit_{version}_{architecture}.deb"));
-    let mut command = Command::new("dpkg-deb");
-    command.args(["--root-owner-group", "-Zxz", "--build"]).arg(&tree).arg(&package);
-    succeed(&mut command)?;
-    Ok(package)
+/// Packs the tray app of a folder for Debian; returns the package.
+pub(crate) fn tray(programs: &Path, dist: &Path) -> Result<PathBuf, String> {
+    let (architecture, clock) = (Architecture::own()?, Clock::of_the_source()?);
+    let making = Making { programs, runnable: programs, dist, build: Build::Debug, architecture, clock };
+    let (contents, layout) = making.lay_out(Name::Tray, Flavour::Deb)?;
+    deb::pack(&making, &contents, &layout)
 }
 
-fn put(from: &Path, to: &Path, mode: u32) -> Result<u64, String> {
-    let failed = |error: std::io::Error| format!("cannot put {} into the package: {error}", from.display());
-    if let Some(dir) = to.parent() {
-        fs::create_dir_all(dir).map_err(failed)?;
+/// Whose package manager it is for.
+#[derive(Clone, Copy, PartialEq)]
+enum Flavour {
+    Deb,
+    Rpm,
+}
+
+impl Making<'_> {
+    fn package(&self, name: Name) -> Outcome {
+        let (contents, layout) = self.lay_out(name, Flavour::Deb)?;
+        println!("made {}", deb::pack(self, &contents, &layout)?.display());
+        let (contents, layout) = self.lay_out(name, Flavour::Rpm)?;
+        println!("made {}", rpm::pack(self, &contents, &layout)?.display());
+        Ok(())
     }
-    let size = fs::copy(from, to).map_err(failed)?;
-    // Packages are made where there is dpkg-deb.
-    #[cfg(unix)]
-    fs::set_permissions(to, std::os::unix::fs::PermissionsExt::from_mode(mode)).map_err(failed)?;
-    #[cfg(not(unix))]
-    let _ = mode;
-    Ok(size)
+
+    fn lay_out(&self, name: Name, flavour: Flavour) -> Result<(Contents, Layout), String> {
+        let folder = self.dist.join("tree").join(name.as_str());
+        let contents = Contents::of(name, self, flavour, &self.dist.join("manual"))?;
+        let layout = Layout::make(&contents, &folder, self.architecture.strip()?, self.clock)?;
+        Ok((contents, layout))
+    }
 }
 
-fn strip(program: &Path) -> Outcome {
-    succeed(Command::new("strip").arg(program))
+struct Wanted {
+    build: Build,
+    /// Where the programs are, unless they are built.
+    from: Option<PathBuf>,
+    into: PathBuf,
+    names: Vec<Name>,
 }
 
-fn said(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).output();
-    let output = output.map_err(|error| format!("cannot run {program}: {error}"))?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+impl Wanted {
+    fn parse(arguments: &[String]) -> Result<Self, String> {
+        let into = target()?.join("dist");
+        let mut wanted = Self { build: Build::Release, from: None, into, names: Vec::new() };
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            let mut folder = || {
+                let folder = rest.next().ok_or_else(|| format!("{argument} wants a folder"))?;
+                absolute(folder).map_err(|error| format!("{folder}: {error}"))
+            };
+            match (argument.as_str(), Name::parse(argument)) {
+                ("--debug", _) => wanted.build = Build::Debug,
+                ("--from", _) => wanted.from = Some(folder()?),
+                ("--into", _) => wanted.into = folder()?,
+                (_, Some(name)) => wanted.names.push(name),
+                (other, None) => {
+                    let names = Name::ALL.map(Name::as_str).join(", ");
+                    return Err(format!("there is no package {other}, but {names}"));
+                }
+            }
+        }
+        if wanted.names.is_empty() {
+            wanted.names = Name::ALL.to_vec();
+        }
+        Ok(wanted)
+    }
+}
+
+fn build_release(with_tray: bool) -> Result<PathBuf, String> {
+    let mut build = cargo(&["build", "--release", "--locked", "-p", "petit-server", "-p", "petit-client"]);
+    succeed(build.args(if with_tray { &["-p", "petit-desktop"][..] } else { &[] }))?;
+    Ok(target()?.join("release"))
+}
+
+/// Builds client and server for arm64, with Debian's cross compiler.
+fn build_arm64() -> Result<PathBuf, String> {
+    install(NEEDED_FOR_ARM64, &[], "Programs for arm64 need")?;
+    succeed(Command::new("rustup").args(["target", "add", ARM64]))?;
+    let mut build = cargo(&["build", "--release", "--locked", "--target", ARM64]);
+    build.args(["-p", "petit-server", "-p", "petit-client"]);
+    build.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
+    // Kernels for arm64 have pages of 4, 16 or 64 KiB; the allocator serves those up to the size it is built for.
+    build.env("JEMALLOC_SYS_WITH_LG_PAGE", "16");
+    succeed(&mut build)?;
+    Ok(target()?.join(ARM64).join("release"))
 }

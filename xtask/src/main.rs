@@ -6,7 +6,7 @@
 //! cargo xtask bench   Petit beside other tunnels, in figures; installs what it needs first
 //! cargo xtask setup   installs what the tests need
 //! cargo xtask conformance   runs the tests of traffic and writes docs/conformance.md
-//! cargo xtask dist    the Debian package, or the installer for Windows
+//! cargo xtask dist    packages for Linux (dist linux), or the installer for Windows (dist windows)
 //! cargo xtask image   container images of server and client
 //! cargo xtask check-macos   whether the programs compile for macOS
 //! cargo xtask icons   the icons, rendered from their vector source
@@ -71,9 +71,12 @@ usage: cargo xtask <command>
   conformance
         run the tests of what passes through the tunnel and write down in
         docs/conformance.md what they found
-  dist [--debug]
-        make the Debian package with the tray app and petit-client; --debug
-        packs them as the tests use them
+  dist linux [--debug] [--from FOLDER] [--into FOLDER] [NAME …]
+        make packages for Debian (.deb) and RPM in target/dist: petit (the tray
+        app, with petit-client), petit-client and petit-server as services, or
+        those that are named, for this machine's processor, and client and
+        server for arm64; --debug packs them as the tests use them, for this
+        machine alone; --from packs programs that are built already
   dist windows [--brand FILE] [--debug]
         build client, server and tray app for Windows and make petit-setup.exe
         (NSIS), or with --brand that of a vendor, whose file says its name, icon
@@ -114,8 +117,9 @@ fn main() -> ExitCode {
         "demo" => demo::DemoArgs::parse(rest).and_then(|args| demo::run(&args)),
         "test" if wanted.is_some() => wanted.map_or(Ok(()), test::run),
         "bench" => bench::run(rest),
-        "dist" if rest.is_empty() => dist::run(false),
-        "dist" if rest == ["--debug"] => dist::run(true),
+        "dist" if rest.first().is_some_and(|system| system == "linux") => {
+            dist::run(rest.get(1..).unwrap_or_default())
+        }
         "dist" if rest.first().is_some_and(|what| what == "windows") => {
             dist_windows::run(rest.get(1..).unwrap_or_default())
         }

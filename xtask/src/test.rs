@@ -96,7 +96,7 @@ pub(crate) fn run(wanted: Wanted<'_>) -> Outcome {
     });
     step("tests", &mut || {
         let programs = build_all()?;
-        let package = dist::package(&programs, &target()?.join("dist"))?;
+        let package = dist::tray(&programs, &target()?.join("dist"))?;
         conformance::forget()?;
         let watched = tests(&programs, &package)?;
         figures.extend(watched.figures.iter().cloned());

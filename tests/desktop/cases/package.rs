@@ -14,7 +14,7 @@ fn package() -> PathBuf {
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = std::process::Command::new(cargo);
-    command.args(["xtask", "dist", "--debug"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.args(["xtask", "dist", "linux", "--debug", "petit"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8_lossy(&output.stdout);
