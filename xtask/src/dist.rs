@@ -118,6 +118,14 @@ pub(crate) fn tray(programs: &Path, dist: &Path) -> Result<PathBuf, String> {
     deb::pack(&making, &contents, &layout)
 }
 
+/// Packs all that the tests install, for both package managers.
+pub(crate) fn for_tests(programs: &Path, dist: &Path) -> Outcome {
+    let (architecture, clock) = (Architecture::own()?, Clock::of_the_source()?);
+    let making = Making { programs, runnable: programs, dist, build: Build::Debug, architecture, clock };
+    making.package(Name::Client)?;
+    making.package(Name::Server)
+}
+
 /// Whose package manager it is for.
 #[derive(Clone, Copy, PartialEq)]
 enum Flavour {

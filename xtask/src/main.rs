@@ -38,6 +38,7 @@ mod old;
 mod page;
 mod run;
 mod setup;
+mod systemd;
 mod test;
 mod watch;
 mod windows;
@@ -62,7 +63,7 @@ usage: cargo xtask <command>
         oldest Rust that is promised, checks the code for macOS, and runs container
         images; with the name of a step (formatting,
         circles, dependencies, lints, documentation, page, tests, conformance,
-        windows, units, old, minimum, macos, image) only that one
+        windows, systemd, units, old, minimum, macos, image) only that one
   bench [--quick] [--rounds N] [--only A,B] [--counts] [--profile]
         [--json FILE] [--docs]
         install nginx, haproxy and the like (Debian packages) and rathole, then

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::run::{Outcome, build_all, cargo, succeed, target};
 use crate::watch::{Watched, watch};
-use crate::{circles, conformance, dependencies, dist, image, macos, minimum, old, page, setup, windows};
+use crate::{
+    circles, conformance, dependencies, dist, image, macos, minimum, old, page, setup, systemd, windows,
+};
 
 /// What a step came to.
 struct Step {
@@ -110,6 +112,7 @@ pub(crate) fn run(wanted: Wanted<'_>) -> Outcome {
 
     step("conformance", &mut conformance::check);
     step("windows", &mut windows::check);
+    step("systemd", &mut systemd::check);
     step("old", &mut old::check);
     step("minimum", &mut minimum::check);
     step("macos", &mut macos::check);

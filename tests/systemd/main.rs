@@ -1,0 +1,19 @@
+//! The packages on machines of their own: a small Debian that systemd has booted.
+//!
+//! `cargo xtask test systemd` makes packages and machine, and says in `PETIT_PACKAGES` and `PETIT_MACHINE` where they
+//! are.
+
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may assert by failing"
+)]
+
+mod machine;
+mod packages;
+mod pair;
+mod services;
+mod trouble;
