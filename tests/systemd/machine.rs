@@ -129,7 +129,13 @@ impl Machine {
         let mut command = tokio::process::Command::new("nsenter");
         let first = &self.on.as_ref().unwrap().first;
         command.args(["-t", first, "-m", "-u", "-i", "-p", "-C", "-n", "env", "-i"]);
-        command.args(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "sh", "-c"]);
+        command.args([
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME=/root",
+            "LANG=C.UTF-8",
+            "sh",
+            "-c",
+        ]);
         command.arg(format!("cd\n{line}")).current_dir("/");
         program::run(command).await
     }

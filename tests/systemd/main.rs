@@ -12,6 +12,7 @@
     reason = "a test may assert by failing"
 )]
 
+mod installed;
 mod machine;
 mod packages;
 mod pair;

@@ -46,7 +46,7 @@ pub(crate) fn next_version(package: &Path) -> (TempDir, PathBuf) {
 }
 
 /// Everything that lies on the disk but for what logs, caches and the package manager keep.
-async fn files(machine: &Machine) -> BTreeSet<String> {
+pub(crate) async fn files(machine: &Machine) -> BTreeSet<String> {
     let looked = "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp \
                   -o -path /var/tmp -o -path /root -o -path /var/log -o -path /var/cache -o -path /var/lib/dpkg \
                   -o -path /var/lib/systemd \\) -prune -o -print";

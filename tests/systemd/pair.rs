@@ -34,10 +34,15 @@ pub(crate) async fn until_green(machine: &Machine) {
 }
 
 impl Pair {
-    /// Installs both, sets them up as their manuals say, and waits until requests pass.
+    /// Installs the packages of both, and sets them up.
     pub(crate) async fn set_up(machine: &Machine) -> Self {
         let packages = [deb("petit-server"), deb("petit-client")].map(|package| machine.bring(&package));
         machine.says(&format!("dpkg --install {}", packages.join(" "))).await;
+        Self::begin(machine).await
+    }
+
+    /// Sets both up as their manuals say, and waits until requests pass.
+    pub(crate) async fn begin(machine: &Machine) -> Self {
         let endpoint = "http://REGID.localhost:8090";
         machine.says(&format!("petit-server init --open --port 443 --endpoint {endpoint}")).await;
         machine.says("petit-server start").await;

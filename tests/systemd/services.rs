@@ -14,7 +14,7 @@ async fn main_process(machine: &Machine, unit: &str) -> String {
 }
 
 /// The process that answers.
-async fn process(machine: &Machine, name: &str) -> String {
+pub(crate) async fn process(machine: &Machine, name: &str) -> String {
     let status: Value = serde_json::from_str(&machine.says(&format!("{name} status --json")).await).unwrap();
     status["pid"].to_string()
 }

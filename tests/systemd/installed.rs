@@ -1,0 +1,75 @@
+//! Programs that no package has installed, and that make themselves services: `install`.
+
+use std::collections::BTreeSet;
+
+use petit_tests::process::programs;
+
+use crate::machine::on_a_machine;
+use crate::packages::{deb, files};
+use crate::pair::{Pair, private_service};
+use crate::services::process;
+
+const NAMES: [&str; 2] = ["petit-server", "petit-client"];
+
+#[test]
+fn programs_make_themselves_services_and_take_that_back() {
+    on_a_machine(async |mut machine| {
+        let service = private_service().await;
+        let before = files(&machine).await;
+        for name in NAMES {
+            let program = machine.bring(&programs().join(name));
+            // Where anybody could put another one.
+            machine.says(&format!("cp {program} /tmp/{name}")).await;
+            let refused = machine.run(&format!("/tmp/{name} install")).await;
+            assert!(refused.exit != 0 && refused.err.contains("other than root"), "{refused:?}");
+            machine.says(&format!("{program} install && rm {program}")).await;
+        }
+        let pair = Pair::begin(&machine).await;
+        pair.passes().await;
+        for name in NAMES {
+            let first = process(&machine, name).await;
+            let user = machine.says(&format!("stat --format=%u /proc/{first}")).await;
+            assert!(user.parse::<u32>().unwrap() > 60_000, "a user of its own: {user}");
+            machine.says(&format!("systemd-analyze security --no-pager --threshold=15 {name}.service")).await;
+            // Again: as an upgrade does.
+            let program = machine.bring(&programs().join(name));
+            let met = pair.meanwhile(async { drop(machine.says(&format!("{program} install")).await) }).await;
+            assert_eq!(met.disappointed(), 0, "{met:?}");
+            let second = process(&machine, name).await;
+            assert_ne!(first, second);
+            let runs = machine.says(&format!("readlink /proc/{second}/exe")).await;
+            assert_eq!(runs, format!("/usr/local/lib/petit/{name}"));
+        }
+        drop(service);
+        machine.power_off().await;
+        machine.boot().await;
+        let _service = private_service().await;
+        crate::pair::until_green(&machine).await;
+        pair.passes().await;
+
+        for name in NAMES {
+            machine.says(&format!("{name} uninstall --yes")).await;
+            assert_eq!(machine.run(&format!("pgrep -x {name}")).await.exit, 1);
+        }
+        let left: BTreeSet<String> = files(&machine).await.difference(&before).cloned().collect();
+        let data = ["/var/lib/private/petit-", "/var/lib/petit-", "/etc/credstore", "/etc/petit"];
+        assert!(left.iter().all(|path| data.iter().any(|data| path.starts_with(data))), "{left:?}");
+    });
+}
+
+#[test]
+fn a_packaged_service_is_not_shadowed() {
+    on_a_machine(async |machine| {
+        for name in NAMES {
+            let package = machine.bring(&deb(name));
+            machine.says(&format!("dpkg --install {package}")).await;
+            let refused = machine.run(&format!("{name} install")).await;
+            assert!(refused.exit != 0 && refused.err.contains("installed by a package"), "{refused:?}");
+            machine.says(&format!("! test -e /etc/systemd/system/{name}.service")).await;
+            // The other way round the package says so.
+            machine.says(&format!("cp /usr/lib/systemd/system/{name}.service /etc/systemd/system")).await;
+            let said = machine.run(&format!("dpkg --install {package}")).await.ok();
+            assert!(said.err.contains(&format!("/etc/systemd/system/{name}.service")), "{said:?}");
+        }
+    });
+}
