@@ -345,13 +345,13 @@ pub fn logs_of_service(json: bool, unit: &str, follow: bool, lines: usize) -> Re
     if status.success() { Ok(ExitCode::Ok) } else { Err(failed(&status)) }
 }
 
-/// Has the service manager start or stop a service.
+/// Has the service manager start or stop a service; before that, units of `with` it.
 ///
 /// # Errors
 /// [`Failure`] when it does not.
-pub fn systemctl(json: bool, verb: &str, unit: &str) -> Result<(), Failure> {
+pub fn systemctl(json: bool, verb: &str, with: &[&str], unit: &str) -> Result<(), Failure> {
     let hint = format!("see what happens with: journalctl --unit {unit}");
-    let status = crate::service::systemctl(verb, unit)
+    let status = crate::service::systemctl(verb, &[with, &[unit]].concat())
         .map_err(|error| Failure::new(ExitCode::Failed, format!("systemctl cannot be run: {error}")))?;
     if !status.success() {
         let failure = Failure::new(ExitCode::Failed, format!("systemctl {verb} {unit} failed"));

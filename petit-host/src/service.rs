@@ -52,13 +52,13 @@ pub fn credential(credential: &str) -> Option<PathBuf> {
     folder.filter(|folder| folder.is_absolute()).map(|folder| folder.join(credential))
 }
 
-/// Has the service manager do something with a service, such as `start` it, and waits for it. What it says goes to where
+/// Has the service manager do something with units, such as `start` them, and waits for it. What it says goes to where
 /// this program writes.
 ///
 /// # Errors
 /// Where there is no service manager.
-pub fn systemctl(verb: &str, unit: &str) -> io::Result<ExitStatus> {
-    Command::new("systemctl").args([verb, unit]).status()
+pub fn systemctl(verb: &str, units: &[&str]) -> io::Result<ExitStatus> {
+    Command::new("systemctl").arg(verb).args(units).status()
 }
 
 /// How the log of a service is read, which the journal keeps.

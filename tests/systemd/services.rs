@@ -52,6 +52,12 @@ fn after_a_boot_requests_pass_and_nobody_has_done_anything() {
         machine.says("systemctl start petit-server-backup").await;
         machine.says("test -s /var/lib/private/petit-server/backups/*/registry.db").await;
 
+        // A client that comes back all the time does not start it again.
+        machine.says("petit-server stop").await;
+        machine.until("test $(journalctl --unit petit-client | grep --count 'not online') -gt 1").await;
+        assert_eq!(machine.run("systemctl is-active petit-server").await.text(), "inactive");
+        machine.says("petit-server start").await;
+
         drop(service);
         machine.power_off().await;
         machine.boot().await;

@@ -157,9 +157,12 @@ pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
     }
     for (name, _) in &there {
         // One that cannot be enabled by itself is only stopped.
-        let _ = Command::new("systemctl").args(["disable", "--quiet", "--now", name]).status();
-        systemctl(&["stop", name])?;
+        let _ = Command::new("systemctl").args(["disable", "--quiet", name]).status();
     }
+    // In one go, sockets first: one that still listens would start its service again.
+    let (sockets, others): (Vec<&str>, Vec<&str>) =
+        there.iter().map(|(name, _)| *name).partition(|name| name.ends_with(".socket"));
+    systemctl(&[&["stop"], &sockets[..], &others[..]].concat())?;
     let mut removed = Vec::new();
     let program = Path::new(PROGRAMS).join(service.program);
     let command = Path::new(COMMANDS).join(service.program);

@@ -120,7 +120,7 @@ impl Main<'_> {
 
 /// Has the service manager start or stop the client, which is a service of the system.
 pub(crate) fn by_manager(context: &Context, verb: &str) -> Result<ExitCode, Failure> {
-    cli::systemctl(context.json, verb, &service::unit(folder::NAME)).map(|()| ExitCode::Ok)
+    cli::systemctl(context.json, verb, &[], &service::unit(folder::NAME)).map(|()| ExitCode::Ok)
 }
 
 /// Refuses to run as root what is a service of the system.
