@@ -3,6 +3,7 @@
 mod contents;
 mod deb;
 mod layout;
+mod making;
 mod needs;
 mod rpm;
 
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf, absolute};
 use std::process::Command;
 
 use self::contents::{Contents, Name};
-use self::layout::{Clock, Layout};
+use self::layout::Layout;
+use self::making::{Architecture, Build, Clock, Flavour, Making};
 use crate::run::{Outcome, build_all, build_programs, cargo, succeed, target};
 use crate::setup::{Needed, install};
 
@@ -24,62 +26,6 @@ const NEEDED_FOR_ARM64: &[Needed] = &[
     ("aarch64-linux-gnu-strip", "binutils-aarch64-linux-gnu", "takes names out of them"),
 ];
 const ARM64: &str = "aarch64-unknown-linux-gnu";
-
-/// How the programs are compiled, and how hard packages are pressed.
-#[derive(Clone, Copy, PartialEq)]
-enum Build {
-    Release,
-    Debug,
-}
-
-/// Kinds of processors that there are packages for.
-#[derive(Clone, Copy, PartialEq)]
-enum Architecture {
-    Amd64,
-    Arm64,
-}
-
-impl Architecture {
-    /// This machine's.
-    fn own() -> Result<Self, String> {
-        match std::env::consts::ARCH {
-            "x86_64" => Ok(Self::Amd64),
-            "aarch64" => Ok(Self::Arm64),
-            other => Err(format!("there are no packages for {other}")),
-        }
-    }
-
-    /// What Debian calls it.
-    fn deb(self) -> &'static str {
-        match self {
-            Self::Amd64 => "amd64",
-            Self::Arm64 => "arm64",
-        }
-    }
-
-    /// What RPM calls it.
-    fn rpm(self) -> &'static str {
-        match self {
-            Self::Amd64 => "x86_64",
-            Self::Arm64 => "aarch64",
-        }
-    }
-
-    fn strip(self) -> Result<&'static str, String> {
-        Ok(if self == Self::own()? { "strip" } else { "aarch64-linux-gnu-strip" })
-    }
-}
-
-/// What packages are made of, and where they go.
-struct Making<'a> {
-    programs: &'a Path,
-    /// Programs that run here, which write their manual pages.
-    runnable: &'a Path,
-    dist: &'a Path,
-    build: Build,
-    architecture: Architecture,
-    clock: Clock,
-}
 
 /// Makes the packages: `dist linux [--debug] [--from FOLDER] [--into FOLDER] [NAME…]`.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
@@ -97,14 +43,14 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let architecture = Architecture::own()?;
     let own = Making { programs: &runnable, runnable: &runnable, dist, build, architecture, clock };
     for name in &wanted.names {
-        own.package(*name)?;
+        package(&own, *name)?;
     }
     if build == Build::Release && wanted.from.is_none() && architecture != Architecture::Arm64 {
         let programs = build_arm64()?;
         let other = Making { programs: &programs, architecture: Architecture::Arm64, ..own };
         // The tray app is compiled with GTK and WebKit, which would have to be there for arm64.
         for name in wanted.names.iter().filter(|name| **name != Name::Tray) {
-            other.package(*name)?;
+            package(&other, *name)?;
         }
     }
     Ok(())
@@ -114,7 +60,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 pub(crate) fn tray(programs: &Path, dist: &Path) -> Result<PathBuf, String> {
     let (architecture, clock) = (Architecture::own()?, Clock::of_the_source()?);
     let making = Making { programs, runnable: programs, dist, build: Build::Debug, architecture, clock };
-    let (contents, layout) = making.lay_out(Name::Tray, Flavour::Deb)?;
+    let (contents, layout) = lay_out(&making, Name::Tray, Flavour::Deb)?;
     deb::pack(&making, &contents, &layout)
 }
 
@@ -122,32 +68,23 @@ pub(crate) fn tray(programs: &Path, dist: &Path) -> Result<PathBuf, String> {
 pub(crate) fn for_tests(programs: &Path, dist: &Path) -> Outcome {
     let (architecture, clock) = (Architecture::own()?, Clock::of_the_source()?);
     let making = Making { programs, runnable: programs, dist, build: Build::Debug, architecture, clock };
-    making.package(Name::Client)?;
-    making.package(Name::Server)
+    package(&making, Name::Client)?;
+    package(&making, Name::Server)
 }
 
-/// Whose package manager it is for.
-#[derive(Clone, Copy, PartialEq)]
-enum Flavour {
-    Deb,
-    Rpm,
+fn package(making: &Making<'_>, name: Name) -> Outcome {
+    let (contents, layout) = lay_out(making, name, Flavour::Deb)?;
+    println!("made {}", deb::pack(making, &contents, &layout)?.display());
+    let (contents, layout) = lay_out(making, name, Flavour::Rpm)?;
+    println!("made {}", rpm::pack(making, &contents, &layout)?.display());
+    Ok(())
 }
 
-impl Making<'_> {
-    fn package(&self, name: Name) -> Outcome {
-        let (contents, layout) = self.lay_out(name, Flavour::Deb)?;
-        println!("made {}", deb::pack(self, &contents, &layout)?.display());
-        let (contents, layout) = self.lay_out(name, Flavour::Rpm)?;
-        println!("made {}", rpm::pack(self, &contents, &layout)?.display());
-        Ok(())
-    }
-
-    fn lay_out(&self, name: Name, flavour: Flavour) -> Result<(Contents, Layout), String> {
-        let folder = self.dist.join("tree").join(name.as_str());
-        let contents = Contents::of(name, self, flavour, &self.dist.join("manual"))?;
-        let layout = Layout::make(&contents, &folder, self.architecture.strip()?, self.clock)?;
-        Ok((contents, layout))
-    }
+fn lay_out(making: &Making<'_>, name: Name, flavour: Flavour) -> Result<(Contents, Layout), String> {
+    let folder = making.dist.join("tree").join(name.as_str());
+    let contents = Contents::of(name, making, flavour, &making.dist.join("manual"))?;
+    let layout = Layout::make(&contents, &folder, making.architecture.strip()?, making.clock)?;
+    Ok((contents, layout))
 }
 
 struct Wanted {

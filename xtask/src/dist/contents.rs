@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Flavour, Making};
+use super::making::{Flavour, Making};
 use crate::run::{root, succeed};
 
 /// The packages that there are.

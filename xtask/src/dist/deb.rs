@@ -6,7 +6,8 @@ use std::process::Command;
 
 use super::contents::{Contents, Kind, Name};
 use super::layout::{Layout, set_mode, settle};
-use super::{Build, Making, needs};
+use super::making::{Build, Making};
+use super::needs;
 use crate::run::{Outcome, root, succeed};
 
 /// Packs what is laid out; returns the package.

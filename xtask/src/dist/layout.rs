@@ -3,43 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
 
 use super::contents::{Contents, Kind};
-use crate::run::{Outcome, root, succeed};
-
-/// The time that everything in a package has.
-#[derive(Clone, Copy)]
-pub(super) struct Clock {
-    seconds: u64,
-}
-
-impl Clock {
-    /// `SOURCE_DATE_EPOCH`, as reproducible builds have it, else when the source was changed last.
-    pub(super) fn of_the_source() -> Result<Self, String> {
-        let said = if let Ok(said) = std::env::var("SOURCE_DATE_EPOCH") {
-            said
-        } else {
-            let mut git = Command::new("git");
-            let output = git.args(["log", "-1", "--format=%ct"]).current_dir(root()).output();
-            let output = output.map_err(|error| format!("cannot run git: {error}"))?;
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        };
-        let seconds = said.trim().parse().map_err(|_| {
-            "nothing says what time the files of a package have: set SOURCE_DATE_EPOCH to seconds since 1970"
-        })?;
-        Ok(Self { seconds })
-    }
-
-    /// Tells a program.
-    pub(super) fn set(self, command: &mut Command) -> &mut Command {
-        command.env("SOURCE_DATE_EPOCH", self.seconds.to_string())
-    }
-
-    fn time(self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(self.seconds)
-    }
-}
+use super::making::Clock;
+use crate::run::{Outcome, succeed};
 
 /// A folder as it is put into a package.
 pub(super) struct Layout {

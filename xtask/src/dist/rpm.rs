@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::contents::{Contents, File, Kind, Name};
 use super::layout::Layout;
-use super::{Build, Making};
+use super::making::{Build, Making};
 use crate::run::{root, succeed};
 
 /// Packs what is laid out; returns the package.
