@@ -107,7 +107,12 @@ fn act(app: &AppHandle, state: &Arc<WindowState>, message: Message) {
         Message::Copy(text) => system::copy(&text),
         Message::AskWhere(name, answer) => system::ask_where(app, &name, answer),
         Message::Close => window::close(app, state),
-        Message::End(code) => app.exit(i32::from(code as u8)),
+        Message::End(code) => {
+            // It would wait until the tray's menu is closed.
+            #[cfg(windows)]
+            petit_windows::menu::close();
+            app.exit(i32::from(code as u8));
+        }
     }
 }
 

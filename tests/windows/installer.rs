@@ -14,7 +14,7 @@ use petit_tests::soon;
 use tokio::process::Command;
 use tokio::sync::{Mutex, MutexGuard};
 
-const RUN: &str = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Run";
+pub(crate) const RUN: &str = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Run";
 const CLASSES: &str = r"HKCU\Software\Classes";
 const UNINSTALL: &str = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Uninstall";
 const WEBVIEW2: &str = r"HKCU\Software\Microsoft\EdgeUpdate\Clients\{F3017226-FE2A-4295-8BDF-00C3A9A7E4C5}";
@@ -23,7 +23,7 @@ const WEBVIEW2: &str = r"HKCU\Software\Microsoft\EdgeUpdate\Clients\{F3017226-FE
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The one user of the tests' Windows, in whose folder and registry everything happens.
-struct User {
+pub(crate) struct User {
     /// His folder, as this system sees it.
     home: PathBuf,
     _alone: MutexGuard<'static, ()>,
@@ -66,7 +66,7 @@ async fn wine_for<S: AsRef<OsStr>>(
 }
 
 /// The text of a registry value; its own one where `name` is empty. `None` when it is not there.
-async fn value(key: &str, name: &str) -> Option<String> {
+pub(crate) async fn value(key: &str, name: &str) -> Option<String> {
     let asked = if name.is_empty() { vec!["query", key, "/ve"] } else { vec!["query", key, "/v", name] };
     let ended = wine(Path::new("reg"), asked).await;
     let kinds = ["REG_SZ", "REG_DWORD"];
@@ -81,7 +81,7 @@ async fn reg(arguments: &[&str]) {
 
 impl User {
     /// A user who has never had Petit.
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         static ALONE: Mutex<()> = Mutex::const_new(());
         let alone = ALONE.lock().await;
         let prefix =

@@ -1,4 +1,4 @@
-//! The programs for Windows, run under Wine: each end of the tunnel, with the other end on this system; and the
+//! The programs for Windows, run under Wine: each end of the tunnel, with the other end on this system; the tray app, and the
 //! installer.
 //!
 //! `cargo xtask test windows` builds them and says in `PETIT_WINDOWS_PROGRAMS` where they are, and in
@@ -14,6 +14,7 @@
 )]
 
 mod installer;
+mod tray;
 
 use petit_tests::bed::client_config;
 use petit_tests::passing::{everything_passes, service};

@@ -21,7 +21,7 @@ pub(crate) fn check() -> Result<String, String> {
     let wine = Wine::of_the_tests()?;
     let mut tests = cargo(&["test", "--locked", "-p", "petit-tests", "--test", "windows"]);
     tests.env("PETIT_PROGRAMS", build_programs()?).env("PETIT_WINDOWS_PROGRAMS", &programs);
-    tests.env("PETIT_WINDOWS_SETUPS", &setups);
+    tests.env("PETIT_WINDOWS_SETUPS", &setups).env("PETIT_WINDOWS_TOOLS", tray_hook()?);
     let watched = watch(wine.set(&mut tests))?;
     // What only Windows has, among the unit tests.
     let mut units = for_windows("test", &["petit-windows", "petit-app"]);
@@ -47,6 +47,19 @@ fn setups(programs: &Path) -> Result<PathBuf, String> {
     } else {
         Err("the same programs gave two different installers".to_owned())
     }
+}
+
+/// Compiles what lets tray icons be clicked under Wine; returns the folder that it is in.
+fn tray_hook() -> Result<PathBuf, String> {
+    let folder = target()?.join("wine-tools");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    for (made, how) in [("tray_hook.dll", ["-shared", "-s"]), ("tray_runner.exe", ["-DRUNNER", "-municode"])]
+    {
+        let mut compile = Command::new("x86_64-w64-mingw32-gcc");
+        compile.args(how).arg("-Os").arg(root().join("tests/windows/tray_hook.c"));
+        succeed(compile.arg("-o").arg(folder.join(made)))?;
+    }
+    Ok(folder)
 }
 
 /// A Windows of the tests' own, with a display. All that runs in it ends with this.
