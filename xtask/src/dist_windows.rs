@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, UNIX_EPOCH};
 
 use petit_host::brand::{self, Brand};
@@ -174,9 +175,10 @@ fn definitions(brand: &Brand, payload: &Path, setup: &Path, build: Build) -> Str
     values.iter().map(|(name, value)| format!("!define {name} \"{value}\"\n")).collect()
 }
 
-/// Copies a program without what only a debugger reads.
+/// Copies a program without what only a debugger reads. When that was done is written into it.
 fn strip(from: &Path, to: &Path) -> Outcome {
-    succeed(Command::new("x86_64-w64-mingw32-strip").arg("-o").arg(to).arg(from))
+    let mut command = Command::new("x86_64-w64-mingw32-strip");
+    succeed(command.arg("-o").arg(to).arg(from).env("SOURCE_DATE_EPOCH", made_at().to_string()))
 }
 
 fn copy(from: &Path, to: &Path) -> Outcome {
@@ -198,8 +200,13 @@ fn date(folder: &Path) -> Outcome {
     Ok(())
 }
 
-/// In seconds since 1970, as reproducible-builds.org has it.
+/// In seconds since 1970, as reproducible-builds.org has it. The same for all that this process makes.
 fn made_at() -> u64 {
+    static MADE_AT: OnceLock<u64> = OnceLock::new();
+    *MADE_AT.get_or_init(find_made_at)
+}
+
+fn find_made_at() -> u64 {
     let said = std::env::var("SOURCE_DATE_EPOCH").ok().or_else(|| {
         let mut git = Command::new("git");
         git.args(["log", "-1", "--format=%ct"]).current_dir(root());
