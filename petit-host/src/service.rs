@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// How often a service says that it is alive, and how it is. Its unit allows for three times as long (`WatchdogSec`).
+#[cfg(unix)]
 const TELL_EVERY: Duration = Duration::from_secs(10);
 /// The first descriptor that a service manager hands in.
 const FIRST_SOCKET: i32 = 3;

@@ -16,7 +16,7 @@ use super::policies::{Exposure, Making, Policies, Written, is_open, is_same};
 use super::{Asker, Directory, Lookup, Told};
 use crate::registry::{
     Actor, ByTag, Conflict, FileConflict, LabelEdit, Labels, Named, NewKey, Policy, PolicyEdit, PolicyPart,
-    PolicyTarget, Service, StoreError, StoredKey, check_tags, file_conflicts,
+    PolicyTarget, Service, StoreError, StoreErrorKind, StoredKey, check_tags, file_conflicts,
 };
 use crate::store::Store;
 
@@ -125,8 +125,9 @@ impl Directory {
 
     /// What would be open without this policy. Walks over all services.
     pub fn exposure_without(&self, name: &PolicyName) -> Exposure {
+        // Made beside the tables, and not under their lock: whoever changes them must not wait so long.
+        let policies = self.known_policies().without(name);
         let tables = self.read();
-        let policies = tables.policies.without(name);
         let of = |service: &Service| {
             let tags = tables.devices.get(&service.route.device).map(|device| &device.tags);
             policies.of(&service.route, tables.aliases_of.get(&service.route.id), tags)
@@ -263,15 +264,24 @@ impl Directory {
     /// At each moment visits are held to one of the two.
     ///
     /// # Errors
-    /// [`MoveError`]; what was in force before is so then.
+    /// [`MoveError`]; what was in force before is so then, unless a reload has put something else in force meanwhile.
+    ///
+    /// # Cancel safety
+    /// Once begun it goes on to its end: half of it would leave both in force.
     pub async fn move_to_file(
         &self,
         name: PolicyName,
         file: Arc<[Policy]>,
         actor: Actor,
     ) -> Result<(), MoveError> {
+        let this = self.clone();
+        let moving = tokio::spawn(async move { this.move_whole(name, file, actor).await });
+        moving.await.unwrap_or_else(|error| Err(StoreError::new(StoreErrorKind::Failed, error).into()))
+    }
+
+    async fn move_whole(&self, name: PolicyName, file: Arc<[Policy]>, actor: Actor) -> Result<(), MoveError> {
         let (_, before) = self.policies();
-        self.use_file_beside(file, &name)?;
+        self.use_file_beside(Arc::clone(&file), &name)?;
         let remove = {
             let name = name.clone();
             move |store: Arc<dyn Store>| async move { Ok(((), store.remove_policy(name, actor).await?)) }
@@ -279,7 +289,10 @@ impl Directory {
         let removed = self.change(Asker::Operator, remove).await;
         if removed.is_err() {
             let _in_turn = self.policies_turn();
-            self.tell(self.set_file(before));
+            // Whatever a reload has put in force meanwhile is what the file says now.
+            if Arc::ptr_eq(&self.policies().1, &file) {
+                self.tell(self.set_file(before));
+            }
         }
         Ok(removed?)
     }
