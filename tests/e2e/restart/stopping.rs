@@ -124,6 +124,22 @@ async fn the_access_log_tells_of_a_visit_that_an_end_at_once_cuts() {
     assert_eq!((stopping.exit().await, told(&whole, "/wait")), (0, 2));
 }
 
+/// A process that does nothing until this is dropped: one that was left so would never end.
+struct Held(u32);
+
+impl Held {
+    fn hold(pid: u32) -> Self {
+        signal(pid, Signal::STOP);
+        Self(pid)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        signal(self.0, Signal::CONT);
+    }
+}
+
 #[tokio::test]
 async fn who_was_connected_when_a_server_was_stopped_is_waited_for_by_the_next_one() {
     // Its client finds it again.
@@ -134,24 +150,25 @@ async fn who_was_connected_when_a_server_was_stopped_is_waited_for_by_the_next_o
     let bed = Whole::with(server).await;
     let client = u32::try_from(bed.client.status().await["pid"].as_u64().unwrap()).unwrap();
     bed.server.run(["stop"]).await.ok();
-    signal(client, Signal::STOP);
+    let held = Held::hold(client);
     bed.server.run(["start"]).await.ok();
     let (visitor, host) = (bed.server.visitor().await, bed.host.clone());
     let asked = tokio::spawn(async move {
         let asked = request(&host, "GET", "/", Empty::<Bytes>::new());
         whole(visitor.open(asked).await).await.status
     });
-    bed.until("a request to wait for its client", |status| status["now"]["requests"] == 1).await;
-    signal(client, Signal::CONT);
+    // The client itself has no connection.
+    bed.until("a visitor who waits", |status| status["now"]["connections"] == 1).await;
+    drop(held);
     assert_eq!(soon("an answer", asked).await.unwrap(), 200);
 
     // A client that was away already is away.
-    signal(client, Signal::STOP);
     bed.server.run(["stop"]).await.ok();
+    let held = Held::hold(client);
     std::fs::remove_file(bed.server.dir().join("connected-at-stop.json")).unwrap();
     bed.server.run(["start"]).await.ok();
     let (visitor, host) = (bed.server.visitor().await, bed.host.clone());
     let away = whole(visitor.open(request(&host, "GET", "/", Empty::<Bytes>::new())).await).await;
     assert_eq!(away.petit_error().as_deref(), Some("client-away"));
-    signal(client, Signal::CONT);
+    drop(held);
 }
