@@ -339,7 +339,7 @@ pub fn read_secret(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 /// # Errors
 /// As of [`read_secret`], for what lies elsewhere.
 pub fn read_credential(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-    let handed_in = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let handed_in = crate::service::credential("");
     let content = if handed_in.is_some_and(|folder| path.starts_with(folder)) {
         match fs::read(path) {
             Ok(content) => Some(content),

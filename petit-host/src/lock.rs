@@ -5,6 +5,9 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// More than the number of any process takes.
+const MOST_BYTES: u64 = 32;
+
 /// Why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -123,12 +126,24 @@ impl Lock {
 
     /// Who holds a lock, as far as that is known: `None` when it is free.
     pub fn holder(path: &Path) -> Option<Holder> {
-        let mut file = File::open(path).ok()?;
+        let mut options = OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            // Root looks into folders of others, too: it follows no link there, and waits for no pipe.
+            let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+            options.custom_flags(flags.bits().cast_signed());
+        }
+        let file = options.open(path).ok()?;
+        if !file.metadata().is_ok_and(|found| found.is_file()) {
+            return None;
+        }
         if !matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)) {
             return None;
         }
         let mut text = String::new();
-        let _ = file.read_to_string(&mut text);
+        let _ = file.take(MOST_BYTES).read_to_string(&mut text);
         Some(Holder { pid: text.trim().parse().ok() })
     }
 

@@ -187,7 +187,7 @@ fn inside<'a>(folder: &Path, path: &'a Path) -> Option<&'a Path> {
 /// Not cancel safe: some files may have been put back and others not. Doing it again puts all back.
 pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Restored, BackupError> {
     let Checked { key, pin } = check(from).await?;
-    check_key(folder, &key)?;
+    check_key(folder, &key, from)?;
     files::make_private_dir(folder.path())?;
     // None may get in between: what is noted in the registry belongs to what is put back.
     let _lock = crate::server::lock(folder).await?;
@@ -225,12 +225,15 @@ pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Re
 }
 
 /// The key of a service of the system is handed in, and cannot be put back by the service itself.
-fn check_key(folder: &Folder, key: &PrivateKey) -> Result<(), BackupError> {
+fn check_key(folder: &Folder, key: &PrivateKey, from: &Path) -> Result<(), BackupError> {
     if !folder.is_of_service() {
         return Ok(());
     }
     let known = folder.read_key().map_err(ServerStartError::Key)?;
-    if known.public() == key.public() { Ok(()) } else { Err(BackupError::OtherKey) }
+    // What invites have told clients to pin as well.
+    let (pin, known_pin) = (files::read_secret(&from.join(PIN))?, folder.read(&folder.backup_pin())?);
+    let is_same = known.public() == key.public() && pin.unwrap_or_default() == known_pin.unwrap_or_default();
+    if is_same { Ok(()) } else { Err(BackupError::OtherKey) }
 }
 
 /// What a path leads to, where it is a link: that is replaced, and the link stays.

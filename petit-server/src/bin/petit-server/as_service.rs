@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
+use petit_server::folder::Folder;
 
 use super::common::PROGRAM;
 
@@ -32,7 +33,17 @@ impl AsService {
     ///
     /// # Errors
     /// As of [`new`](Self::new).
-    pub(crate) fn of_folder(verb: &str, folder: &Path, json: bool) -> Result<Self, Failure> {
+    pub(crate) fn of_folder(
+        verb: &str,
+        folder: &Path,
+        json: bool,
+        service: &Folder,
+    ) -> Result<Self, Failure> {
+        // What the service has written itself it can read, and root looks at none of it.
+        let state = std::fs::canonicalize(service.path()).unwrap_or_else(|_| service.path().to_owned());
+        if let (true, Some(text)) = (folder.starts_with(&state), folder.to_str()) {
+            return Self::new(json.then_some("--json").into_iter().chain([verb, text]));
+        }
         let copy = format!("{GIVEN}/folder");
         let mut copying = OsString::from("ExecStartPre=+/bin/cp -rT --no-preserve=ownership -- ");
         copying.push(quoted(folder));
@@ -94,14 +105,15 @@ fn no_systemd(error: &io::Error) -> Failure {
     ))
 }
 
-/// A path as it stands in a unit (systemd.service(5), "Command lines").
+/// A path as a command line of a unit has it (systemd.service(5), "Command lines"). `systemd-run` takes specifiers (`%i`)
+/// as they are.
 fn quoted(path: &Path) -> OsString {
     let text = path.to_string_lossy();
     let mut quoted = String::from("\"");
     for letter in text.chars() {
         match letter {
             '"' | '\\' => quoted.extend(['\\', letter]),
-            '%' | '$' => quoted.extend([letter, letter]),
+            '$' => quoted.extend([letter, letter]),
             _ => quoted.push(letter),
         }
     }
@@ -116,6 +128,6 @@ mod tests {
     #[test]
     fn a_path_stands_in_a_unit_as_it_is() {
         assert_eq!(quoted(Path::new("/var/a b")), "\"/var/a b\"");
-        assert_eq!(quoted(Path::new("/x\"%i$HOME\\")), "\"/x\\\"%%i$$HOME\\\\\"");
+        assert_eq!(quoted(Path::new("/x\"%i$HOME\\")), "\"/x\\\"%i$$HOME\\\\\"");
     }
 }

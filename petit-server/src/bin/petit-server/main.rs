@@ -102,7 +102,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             let failure = Failure::new(ExitCode::Failed, problem);
             return Err(failure.hint(format!("start it with: {PROGRAM} start")));
         }
-        Verb::Start if folder.is_out_of_bounds() => cli::systemctl(cli.json, "start", &[], &unit())?,
+        Verb::Start if folder.is_out_of_bounds() => service::start(cli.json, &folder)?,
         Verb::Stop if folder.is_out_of_bounds() => {
             // The next client that comes back would start it again.
             cli::systemctl(cli.json, "stop", &["petit-server.socket"], &unit())?;

@@ -3,11 +3,13 @@
 
 use std::path::Path;
 
-use petit_host::cli::Failure;
+use petit_engine::secret::PrivateKey;
+use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::service;
 use petit_server::api::Initialised;
+use petit_server::backup::BackupError;
 use petit_server::config::{self, Config, ConfigError, NoServer};
 use petit_server::folder::{Folder, KeyError, Pinned};
 use petit_server::server::{LostRegistry, ServerStartError};
@@ -16,6 +18,7 @@ use serde::Deserialize;
 use super::as_service::AsService;
 use super::common::{config_failure, start_failure};
 use super::init_order::{FirstVisitors, InitArgs, InitDone, NewConfig};
+use super::setup::backup_failure;
 
 /// What systemd calls the server.
 pub(crate) fn unit() -> String {
@@ -48,13 +51,15 @@ pub(crate) fn make(
     let key = |error: KeyError| start_failure(&ServerStartError::Key(error));
     let keys = !folder.has_key().map_err(key)?;
     if keys {
-        if config.registry_file.exists() {
+        // What is there of a server's was pinned by somebody, perhaps.
+        let others = [config.registry_file.clone(), folder.backup_key(), folder.backup_pin()];
+        if others.iter().any(|path| path.exists()) {
             return Err(key(KeyError::Lost { path: folder.key() }));
         }
         make_store(&folder.key())?;
         folder.make_keys(Pinned::Never).map_err(key)?;
     }
-    let before = std::fs::read(&folder.config).unwrap_or_default();
+    let before = std::fs::read(&folder.config).ok();
     let made = match new.map_or(Ok(()), |new| new.put(&folder.config)) {
         Ok(()) => registry(args, keys),
         Err(error) => Err(Failure::of(&error)),
@@ -66,7 +71,7 @@ pub(crate) fn make(
         }
         Err(failure) => {
             if new.is_some() {
-                let _ = files::write_keeping_rights(&folder.config, &before);
+                put_back(folder, before.as_deref());
             }
             for path in [folder.key(), folder.backup_key(), folder.backup_pin()].iter().filter(|_| keys) {
                 let _ = files::remove(path);
@@ -74,6 +79,14 @@ pub(crate) fn make(
             Err(failure)
         }
     }
+}
+
+/// Puts the config file back as it was.
+fn put_back(folder: &Folder, before: Option<&[u8]>) {
+    let _ = match before {
+        Some(before) => files::write_keeping_rights(&folder.config, before),
+        None => files::remove(&folder.config),
+    };
 }
 
 /// The folder that systemd looks for secrets in.
@@ -106,33 +119,66 @@ fn registry(args: &InitArgs<'_>, is_first: bool) -> Result<Initialised, Failure>
     }
 }
 
+/// Starts the service, once it is set up: systemd takes one that is not for one that need not run.
+pub(crate) fn start(json: bool, folder: &Folder) -> Result<(), Failure> {
+    if !folder.has_key().map_err(|error| Failure::of(&error))? {
+        let problem = format!("{} is not set up: there is no {}", unit(), folder.key().display());
+        let hint = "set it up with: petit-server init --endpoint https://REGID.example.com --port 443";
+        return Err(Failure::new(ExitCode::Failed, problem).hint(hint));
+    }
+    cli::systemctl(json, "start", &[], &unit())
+}
+
 /// Puts a backup back: what is root's, where it is not there, here; everything else is put back by the service's own
-/// user.
+/// user. Where that does not come to its end, what is root's is as it was.
 pub(crate) fn restore(json: bool, folder: &Folder, from: &Path) -> Result<ExitCode, Failure> {
-    let from = std::path::absolute(from).unwrap_or_else(|_| from.to_owned());
+    let from = std::fs::canonicalize(from).unwrap_or_else(|_| from.to_owned());
     let config = match config::load(&folder.config) {
         Ok(_) => None,
         Err(ConfigError::Missing { .. } | ConfigError::Part { misfit: NoServer, .. }) => {
-            let text = std::fs::read_to_string(from.join("config.toml")).map_err(|error| {
-                let problem = format!("cannot read the config of {}: {error}", from.display());
-                Failure::new(ExitCode::Failed, problem)
-            })?;
+            let text = petit_host::config::read(&from.join("config.toml"));
+            let text = text.map_err(|error: ConfigError| config_failure(&error))?;
             config::parse(&folder.config, &text).map_err(|error| config_failure(&error))?;
             Some(text)
         }
         Err(error) => return Err(config_failure(&error)),
     };
-    let has_key = folder.has_key().map_err(|error| Failure::of(&error))?;
-    if !has_key {
-        make_store(&folder.key())?;
-        for (name, to) in [("backup.pin", folder.backup_pin()), ("server.key", folder.key())] {
+    let keys = if folder.has_key().map_err(|error| Failure::of(&error))? {
+        None
+    } else {
+        let secret = |name: &'static str| {
             let secret = files::read_secret(&from.join(name)).map_err(|error| Failure::of(&error))?;
-            let secret = zeroize::Zeroizing::new(secret.unwrap_or_default());
-            files::write_private(&to, &secret).map_err(|error| Failure::of(&error))?;
+            let missing = || backup_failure(&BackupError::NoBackup { folder: from.clone(), missing: name });
+            secret.map(zeroize::Zeroizing::new).ok_or_else(missing)
+        };
+        let key = secret("server.key")?;
+        PrivateKey::from_text(&key)
+            .map_err(|_| backup_failure(&BackupError::Damaged(from.join("server.key"))))?;
+        Some((key, secret("backup.pin")?))
+    };
+    let before = std::fs::read(&folder.config).ok();
+    let put = || {
+        if let Some((key, pin)) = &keys {
+            make_store(&folder.key())?;
+            let write =
+                |to: &Path, text: &[u8]| files::write_private(to, text).map_err(|error| Failure::of(&error));
+            write(&folder.backup_pin(), pin)?;
+            write(&folder.key(), key)?;
+        }
+        if let Some(text) = &config {
+            let write = if before.is_some() { files::write_keeping_rights } else { files::write_public };
+            write(&folder.config, text.as_bytes()).map_err(|error| Failure::of(&error))?;
+        }
+        AsService::of_folder("restore", &from, json, folder)?.run()
+    };
+    let done = put();
+    if !matches!(done, Ok(ExitCode::Ok)) {
+        if config.is_some() {
+            put_back(folder, before.as_deref());
+        }
+        for path in [folder.key(), folder.backup_pin()].iter().filter(|_| keys.is_some()) {
+            let _ = files::remove(path);
         }
     }
-    if let Some(text) = &config {
-        files::write_keeping_rights(&folder.config, text.as_bytes()).map_err(|error| Failure::of(&error))?;
-    }
-    AsService::of_folder("restore", &from, json)?.run()
+    done
 }

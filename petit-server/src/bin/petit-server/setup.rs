@@ -222,10 +222,10 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
     Ok(())
 }
 
-fn backup_failure(error: &BackupError) -> Failure {
+pub(crate) fn backup_failure(error: &BackupError) -> Failure {
     match error {
         BackupError::OtherKey => Failure::of(error).hint(
-            "give the service that key first: install -m 600 BACKUP/server.key /etc/credstore/petit-server.key",
+            "give the service the keys of that server first: install -m 600 BACKUP/server.key /etc/credstore/petit-server.key, and BACKUP/backup.pin as petit-backup.pin beside it",
         ),
         BackupError::NotEmpty(_) => Failure::of(error).hint("name a folder that is not there yet"),
         BackupError::Start(ServerStartError::Running { .. }) => {
