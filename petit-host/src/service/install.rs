@@ -31,6 +31,8 @@ pub struct Service {
     pub name: &'static str,
     /// Its units: name and text, the one that is enabled and started first.
     pub units: &'static [(&'static str, &'static str)],
+    /// Its secrets in root's store.
+    pub secrets: &'static [&'static str],
     /// What stands in a config file that is not there yet.
     pub config: &'static str,
 }
@@ -132,12 +134,17 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
     let restarted = ran.is_ok_and(|status| status.success());
     if restarted {
         // No request fails. Where that is not possible it is stopped and started.
-        let handed_over = Command::new(&program).arg("restart").status();
+        let handed_over = Command::new(&program).arg("restart").arg("--config").arg(&config).status();
         if !handed_over.is_ok_and(|status| status.success()) {
             systemctl(&["restart", &unit])?;
         }
     } else {
         systemctl(&["start", &unit])?;
+    }
+    // Enabled, they wait for the next boot otherwise.
+    let timers = service.units.iter().map(|(name, _)| *name).filter(|name| name.ends_with(".timer"));
+    for timer in timers {
+        systemctl(&["start", timer])?;
     }
     Ok(Installed { program, unit, config, restarted })
 }
@@ -180,7 +187,8 @@ pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
     let _ = fs::remove_dir(PROGRAMS); // unless the other program is in it
     systemctl(&["daemon-reload"])?;
     let kept = [super::config_file(service.name), super::state_folder(service.name)];
-    let kept = kept.into_iter().filter(|path| path.exists()).collect();
+    let secrets = service.secrets.iter().map(|secret| super::credential_store(secret));
+    let kept = kept.into_iter().chain(secrets).filter(|path| path.exists()).collect();
     Ok(Uninstalled { unit, removed, kept })
 }
 
@@ -212,17 +220,26 @@ fn check_only_root_writes(program: &Path) -> Result<(), InstallError> {
 fn put(from: &Path, to: &Path) -> Result<(), InstallError> {
     let new = to.with_extension("new");
     let folder = to.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder).map_err(failed("make", folder))?;
+    make_folder(folder)?;
     fs::copy(from, &new).map_err(failed("copy", from))?;
     fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).map_err(failed("write", &new))?;
     fs::rename(&new, to).map_err(failed("write", to))?;
     Ok(())
 }
 
+/// Makes a folder that the service's own user can enter, whatever root's umask is.
+fn make_folder(folder: &Path) -> Result<(), InstallError> {
+    if !folder.exists() {
+        fs::create_dir_all(folder).map_err(failed("make", folder))?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(failed("make", folder))?;
+    }
+    Ok(())
+}
+
 /// Writes what everybody may read.
 fn write(path: &Path, text: &str) -> Result<(), InstallError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder).map_err(failed("make", folder))?;
+    make_folder(folder)?;
     files::write_public(path, text.as_bytes())?;
     Ok(())
 }

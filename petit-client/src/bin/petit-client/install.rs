@@ -14,6 +14,7 @@ const SERVICE: Service = Service {
     program: PROGRAM,
     name: NAME,
     units: &[("petit-client.service", include_str!("../../../../packaging/systemd/petit-client.service"))],
+    secrets: &[],
     config: include_str!("../../../../packaging/systemd/client.toml"),
 };
 

@@ -22,6 +22,7 @@ const SERVICE: Service = Service {
             include_str!("../../../../packaging/systemd/petit-server-backup.timer"),
         ),
     ],
+    secrets: &["petit-server.key", "petit-backup.key", "petit-backup.pin"],
     config: include_str!("../../../../packaging/systemd/server.toml"),
 };
 
