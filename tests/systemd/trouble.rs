@@ -63,7 +63,8 @@ fn a_server_whose_disk_is_full_serves_on_and_starts_and_says_what_it_cannot_do()
         machine.says(&format!("mkdir -p --mode=700 {state}")).await;
         machine.says(&format!("mount -t tmpfs -o size=8m,mode=700 tmpfs {state}")).await;
         let pair = Pair::set_up(&machine).await;
-        machine.run(&format!("dd if=/dev/zero of={state}/filler bs=4k")).await;
+        let fill = format!("cat /dev/zero >>{state}/filler");
+        assert_ne!(machine.run(&fill).await.exit, 0);
         // Requests need no disk; a change of the registry does.
         pair.passes().await;
         let refused = machine.run("petit-server invite").await;
@@ -73,6 +74,8 @@ fn a_server_whose_disk_is_full_serves_on_and_starts_and_says_what_it_cannot_do()
         machine.says("systemctl restart petit-server").await;
         until_green(&machine).await;
         pair.passes().await;
+        // What it has given back when it stopped.
+        machine.run(&fill).await;
         let refused = machine.run("petit-server invite").await;
         assert!(refused.exit != 0 && refused.err.contains("full"), "{refused:?}");
         machine.says(&format!("rm {state}/filler")).await;
