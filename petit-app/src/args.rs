@@ -81,7 +81,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
         let text = argument.to_string_lossy();
         if deeplink::is_link(&text) {
             args.wanted = StartRequest::Show(deeplink::opening(&text));
-            continue;
+            // Whoever calls a link has no say in anything else: what stands behind it may come from a web page.
+            break;
         }
         match &*text {
             "--version" | "-V" | "version" => return Parsed::Version,
@@ -126,6 +127,14 @@ mod tests {
         match parse(arguments.iter().map(OsString::from)) {
             Parsed::Start(args) => *args,
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn nothing_behind_a_link_is_obeyed() {
+        let alone = of(&["petit://enroll#v1.AAAA"]);
+        for behind in [&["quit"][..], &["--config", "/e/config.toml", "start"], &["--version"], &["nonsense"]] {
+            assert_eq!(of(&[&["petit://enroll#v1.AAAA"], behind].concat()), alone, "{behind:?}");
         }
     }
 
