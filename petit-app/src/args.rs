@@ -133,7 +133,8 @@ mod tests {
     #[test]
     fn nothing_behind_a_link_is_obeyed() {
         let alone = of(&["petit://enroll#v1.AAAA"]);
-        for behind in [&["quit"][..], &["--config", "/e/config.toml", "start"], &["--version"], &["nonsense"]] {
+        for behind in [&["quit"][..], &["--config", "/e/config.toml", "start"], &["--version"], &["nonsense"]]
+        {
             assert_eq!(of(&[&["petit://enroll#v1.AAAA"], behind].concat()), alone, "{behind:?}");
         }
     }

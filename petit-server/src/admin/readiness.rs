@@ -1,6 +1,7 @@
 //! Whether visitors and clients get in, as whoever watches over the server asks every few seconds: so it looks at nothing
 //! that there are many of.
 
+use petit_engine::cause::FrontCause;
 use petit_engine::proto::control::FrontState;
 use petit_relay::FrontKind;
 
@@ -25,19 +26,36 @@ fn not_ready(phase: Phase, listeners: &[(FrontState, FrontKind)]) -> Option<NotR
         Phase::Running | Phase::Restarting => {}
     }
     listeners.iter().find_map(|(state, kind)| match (state, kind) {
-        (FrontState::Failed(_), FrontKind::PlainSocket(address) | FrontKind::TlsSocket(address)) => {
+        (FrontState::Failed(cause), FrontKind::PlainSocket(address) | FrontKind::TlsSocket(address))
+            if is_of_the_socket(*cause) =>
+        {
             Some(NotReady::Listener { address: *address })
         }
         _ => None,
     })
 }
 
+/// True where a socket takes no requests. A certificate that visitors do not accept keeps customers' clients out of
+/// nothing: whoever stands in front must not turn them away for it.
+fn is_of_the_socket(cause: FrontCause) -> bool {
+    match cause {
+        FrontCause::ConnectionRefused | FrontCause::NoAnswer | FrontCause::Listener => true,
+        FrontCause::NameNotFound
+        | FrontCause::NoTls
+        | FrontCause::CertificateName
+        | FrontCause::CertificateExpired
+        | FrontCause::CertificateUntrusted
+        | FrontCause::Redirected
+        | FrontCause::Gateway
+        | FrontCause::OtherHost
+        | FrontCause::OtherServer => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
     use std::time::Instant;
-
-    use petit_engine::cause::FrontCause;
 
     use super::*;
 
@@ -49,6 +67,7 @@ mod tests {
             [(of_plain, FrontKind::PlainSocket(plain)), (of_tls, FrontKind::TlsSocket(tls))]
         };
         let failed = FrontState::Failed(FrontCause::Listener);
+        let expired = FrontState::Failed(FrontCause::CertificateExpired);
         let until = Instant::now();
         for (phase, of_plain, of_tls, expected) in [
             (Phase::Running, FrontState::Passed, FrontState::Passed, None),
@@ -57,6 +76,7 @@ mod tests {
             (Phase::Restarting, FrontState::Passed, FrontState::Checking, None),
             (Phase::Running, failed, FrontState::Passed, Some(NotReady::Listener { address: plain })),
             (Phase::Running, FrontState::Passed, failed, Some(NotReady::Listener { address: tls })),
+            (Phase::Running, FrontState::Passed, expired, None),
             (Phase::Stopping { until }, FrontState::Passed, FrontState::Passed, Some(NotReady::Stopping)),
             (Phase::Replaced { until }, FrontState::Passed, failed, Some(NotReady::Stopping)),
         ] {
