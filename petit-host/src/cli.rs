@@ -326,7 +326,7 @@ pub async fn logs(json: bool, path: &Path, follow: bool, lines: usize) -> Result
     Ok(())
 }
 
-/// As [`logs`], of a service of the system, whose log the journal keeps.
+/// As [`logs()`], of a service of the system, whose log the journal keeps.
 ///
 /// # Errors
 /// [`Failure`] where there is no journal.

@@ -21,9 +21,9 @@ fn a_service_with_a_mistake_in_its_config_says_so_and_starts_when_it_is_mended()
             machine.says(&mistaken(&config)).await;
             assert_ne!(machine.run(&format!("systemctl start {name}")).await.exit, 0);
             machine
-                .until(&format!(
-                    "systemctl status --full --lines=30 {name} | grep '{config}:.*log_level.*loud'"
-                ))
+                // Not `systemctl status`: which start a line of a process belongs to that has ended already the
+                // journal does not always find out.
+                .until(&format!("journalctl --no-pager -o cat -u {name} | grep '{config}:.*log_level.*loud'"))
                 .await;
             assert_eq!(machine.run(&format!("systemctl is-active {name}")).await.text(), "activating");
             machine.says(&format!("cp good {config}")).await;
