@@ -12,7 +12,8 @@ use std::process::Command;
 
 use self::contents::{Contents, Name};
 use self::layout::Layout;
-use self::making::{Architecture, Build, Clock, Flavour, Making};
+use self::making::{Architecture, Flavour, Making};
+use crate::made::{Build, Clock};
 use crate::run::{Outcome, build_all, build_programs, cargo, succeed, target};
 use crate::setup::{Needed, install};
 

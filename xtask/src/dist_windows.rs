@@ -4,12 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
-use std::time::{Duration, UNIX_EPOCH};
 
 use petit_host::brand::{self, Brand};
 use petit_host::cli::chain;
 
+use crate::made::{Build, Clock};
 use crate::run::{Outcome, cargo, root, succeed, target};
 use crate::setup::{Needed, install};
 
@@ -23,14 +22,6 @@ pub(crate) const NEEDED: &[Needed] = &[
     ("nasm", "nasm", "assembles the cryptography for Windows"),
     ("makensis", "nsis", "makes their installer"),
 ];
-
-/// How programs are built, and so how they are packed.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Build {
-    Release,
-    /// As the tests use them, packed quickly.
-    Debug,
-}
 
 /// Builds client, server and tray app for Windows and makes the installer. Arguments: `[--brand FILE] [--debug]`.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
@@ -48,11 +39,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     // Before anything is built for half an hour.
     let vendor = brand.as_deref().map(Vendor::read).transpose()?;
     let dist = target()?.join("dist/windows");
+    let clock = Clock::of_the_source()?;
     let programs = programs(build)?;
     let setup = installer(&programs, &dist, vendor.as_ref(), build)?;
     println!("made {}, {} MB", setup.display(), size(&setup)? / 1_000_000);
     let server = dist.join("petit-server.exe");
-    strip(&programs.join("petit-server.exe"), &server)?;
+    strip(&programs.join("petit-server.exe"), &server, clock)?;
     println!("made {}, {} MB", server.display(), size(&server)? / 1_000_000);
     Ok(())
 }
@@ -107,13 +99,14 @@ pub(crate) fn installer(
     vendor: Option<&Vendor>,
     build: Build,
 ) -> Result<PathBuf, String> {
+    let clock = Clock::of_the_source()?;
     let brand = vendor.map_or_else(Brand::petit, |vendor| vendor.brand.clone());
     let work = dist.join(brand.installed_as());
     let payload = work.join("payload");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&payload).map_err(|error| format!("{}: {error}", payload.display()))?;
     for program in ["petit.exe", "petit-client.exe"] {
-        strip(&programs.join(program), &payload.join(program))?;
+        strip(&programs.join(program), &payload.join(program), clock)?;
     }
     copy(&programs.join("WebView2Loader.dll"), &payload.join("WebView2Loader.dll"))?;
     copy(&root().join("LICENSE-MIT"), &payload.join("LICENSE.txt"))?;
@@ -121,7 +114,7 @@ pub(crate) fn installer(
     if let Some(vendor) = vendor {
         copy(&vendor.file, &payload.join(brand::FILE))?;
     }
-    date(&payload)?;
+    date(&payload, clock)?;
     let setup = dist.join(format!("{}-setup.exe", brand.installed_as().to_lowercase()));
     let defines = work.join("defines.nsh");
     fs::write(&defines, definitions(&brand, &payload, &setup, build))
@@ -130,7 +123,7 @@ pub(crate) fn installer(
     command.args(["-V2", "-WX", "-INPUTCHARSET", "UTF8"]);
     command.arg(format!("-DDEFINES={}", defines.display()));
     command.arg(root().join("packaging/windows/petit.nsi"));
-    succeed(command.env("SOURCE_DATE_EPOCH", made_at().to_string()))?;
+    succeed(clock.set(&mut command))?;
     Ok(setup)
 }
 
@@ -176,9 +169,9 @@ fn definitions(brand: &Brand, payload: &Path, setup: &Path, build: Build) -> Str
 }
 
 /// Copies a program without what only a debugger reads. When that was done is written into it.
-fn strip(from: &Path, to: &Path) -> Outcome {
+fn strip(from: &Path, to: &Path, clock: Clock) -> Outcome {
     let mut command = Command::new("x86_64-w64-mingw32-strip");
-    succeed(command.arg("-o").arg(to).arg(from).env("SOURCE_DATE_EPOCH", made_at().to_string()))
+    succeed(clock.set(command.arg("-o").arg(to).arg(from)))
 }
 
 fn copy(from: &Path, to: &Path) -> Outcome {
@@ -190,29 +183,14 @@ fn size(path: &Path) -> Result<u64, String> {
 }
 
 /// Gives all files of a folder the time at which everything was made.
-fn date(folder: &Path) -> Outcome {
+fn date(folder: &Path, clock: Clock) -> Outcome {
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let file = fs::File::options().write(true).open(&path).map_err(failed)?;
-        file.set_modified(UNIX_EPOCH + Duration::from_secs(made_at())).map_err(failed)?;
+        file.set_modified(clock.time()).map_err(failed)?;
     }
     Ok(())
-}
-
-/// In seconds since 1970, as reproducible-builds.org has it. The same for all that this process makes.
-fn made_at() -> u64 {
-    static MADE_AT: OnceLock<u64> = OnceLock::new();
-    *MADE_AT.get_or_init(find_made_at)
-}
-
-fn find_made_at() -> u64 {
-    let said = std::env::var("SOURCE_DATE_EPOCH").ok().or_else(|| {
-        let mut git = Command::new("git");
-        git.args(["log", "-1", "--format=%ct"]).current_dir(root());
-        git.output().ok().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    });
-    said.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

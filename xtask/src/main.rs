@@ -32,6 +32,7 @@ mod icons;
 mod image;
 mod long;
 mod macos;
+mod made;
 mod minimum;
 mod mutants;
 mod old;

@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::dist_windows::{self, Build, Vendor, for_windows};
+use crate::dist_windows::{self, Vendor, for_windows};
+use crate::made::Build;
 use crate::run::{Outcome, build_programs, cargo, root, succeed, target};
 use crate::setup::{Needed, install};
 use crate::watch::watch;

@@ -6,8 +6,9 @@ use std::process::Command;
 
 use super::contents::{Contents, Kind, Name};
 use super::layout::{Layout, set_mode, settle};
-use super::making::{Build, Making};
+use super::making::Making;
 use super::needs;
+use crate::made::Build;
 use crate::run::{Outcome, root, succeed};
 
 /// Packs what is laid out; returns the package.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::contents::{Contents, Kind};
-use super::making::Clock;
+use crate::made::Clock;
 use crate::run::{Outcome, succeed};
 
 /// A folder as it is put into a package.

@@ -1,17 +1,8 @@
 //! What packages are made of, and for what.
 
 use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, SystemTime};
 
-use crate::run::root;
-
-/// How the programs are compiled, and how hard packages are pressed.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Build {
-    Release,
-    Debug,
-}
+use crate::made::{Build, Clock};
 
 /// Kinds of processors that there are packages for.
 #[derive(Clone, Copy, PartialEq)]
@@ -67,37 +58,4 @@ pub(super) struct Making<'a> {
 pub(super) enum Flavour {
     Deb,
     Rpm,
-}
-
-/// The time that everything in a package has.
-#[derive(Clone, Copy)]
-pub(super) struct Clock {
-    seconds: u64,
-}
-
-impl Clock {
-    /// `SOURCE_DATE_EPOCH`, as reproducible builds have it, else when the source was changed last.
-    pub(super) fn of_the_source() -> Result<Self, String> {
-        let said = if let Ok(said) = std::env::var("SOURCE_DATE_EPOCH") {
-            said
-        } else {
-            let mut git = Command::new("git");
-            let output = git.args(["log", "-1", "--format=%ct"]).current_dir(root()).output();
-            let output = output.map_err(|error| format!("cannot run git: {error}"))?;
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        };
-        let seconds = said.trim().parse().map_err(|_| {
-            "nothing says what time the files of a package have: set SOURCE_DATE_EPOCH to seconds since 1970"
-        })?;
-        Ok(Self { seconds })
-    }
-
-    /// Tells a program.
-    pub(super) fn set(self, command: &mut Command) -> &mut Command {
-        command.env("SOURCE_DATE_EPOCH", self.seconds.to_string())
-    }
-
-    pub(super) fn time(self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(self.seconds)
-    }
 }

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use super::contents::{Contents, File, Kind, Name};
 use super::layout::Layout;
-use super::making::{Build, Making};
+use super::making::Making;
+use crate::made::Build;
 use crate::run::{root, succeed};
 
 /// Packs what is laid out; returns the package.

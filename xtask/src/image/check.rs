@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::build::{Built, read};
-use super::commit::moment;
 use super::layout::Packing;
 use super::{Which, folder, layout, packaging, reference, run};
+use crate::made::Clock;
 use crate::run::{build_programs, cargo};
 use crate::setup::{Needed, install};
 use crate::watch::watch;
@@ -24,7 +24,7 @@ pub(crate) fn check() -> Result<String, String> {
     run(Which::Shared)?;
     // What is made twice is the same twice: the programs are read anew, and are files of another moment.
     let again = folder()?.join("again");
-    layout(&[Built::shared()?], Packing::Plain, moment()?)?.write(&again)?;
+    layout(&[Built::shared()?], Packing::Plain, Clock::of_the_source()?.seconds())?.write(&again)?;
     let index = |made: &Path| read(&made.join("index.json"));
     if index(&again)? != index(&folder()?.join("layout"))? {
         return Err("images that are made twice of the same programs are not the same".to_owned());

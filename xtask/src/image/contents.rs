@@ -6,9 +6,9 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::build::{Built, read};
-use super::commit::rfc3339;
 use super::layer::{Entry, Owner};
 use super::layout::Image;
+use super::moment::rfc3339;
 use super::sbom;
 use crate::run::root;
 

@@ -4,10 +4,10 @@
 
 mod build;
 mod check;
-mod commit;
 mod contents;
 mod layer;
 mod layout;
+mod moment;
 mod packaging;
 mod sbom;
 
@@ -15,9 +15,9 @@ use std::path::PathBuf;
 
 use self::build::{Architecture, Built};
 pub(crate) use self::check::check;
-use self::commit::{moment, revision};
 use self::contents::PROGRAMS;
 use self::layout::{Layout, Packing};
+use crate::made::{Clock, revision};
 use crate::run::{Outcome, target};
 
 /// Which programs are packed.
@@ -39,7 +39,7 @@ pub(crate) fn run(which: Which) -> Outcome {
         Which::Shared => (vec![Built::shared()?], Packing::Plain),
     };
     let folder = folder()?;
-    let layout = layout(&built, packing, moment()?)?;
+    let layout = layout(&built, packing, Clock::of_the_source()?.seconds())?;
     layout.write(&folder.join("layout"))?;
     println!("made {}", folder.join("layout").display());
     for program in &PROGRAMS {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::commit::rfc3339;
+use super::moment::rfc3339;
 use crate::run::cargo;
 
 /// The packages that `package` is built from for a target, itself included.

@@ -1,0 +1,58 @@
+//! What everything that is handed out has in common: how it is compiled, and at what time it was made.
+
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use crate::run::root;
+
+/// How programs are compiled, and so how hard what they are in is pressed.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Build {
+    Release,
+    /// As the tests use them.
+    Debug,
+}
+
+/// The time that everything in a package, an image or an installer has: the same source gives the same bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Clock {
+    seconds: u64,
+}
+
+impl Clock {
+    /// `SOURCE_DATE_EPOCH`, as reproducible builds have it, else when the source was changed last.
+    pub(crate) fn of_the_source() -> Result<Self, String> {
+        let said = match std::env::var("SOURCE_DATE_EPOCH") {
+            Ok(said) => Some(said),
+            Err(_) => said_by_git(&["log", "-1", "--format=%ct"]),
+        };
+        let seconds = said.and_then(|said| said.trim().parse().ok()).ok_or(
+            "nothing says what time the files have that are made: set SOURCE_DATE_EPOCH to seconds since 1970",
+        )?;
+        Ok(Self { seconds })
+    }
+
+    /// In seconds since 1970.
+    pub(crate) fn seconds(self) -> u64 {
+        self.seconds
+    }
+
+    pub(crate) fn time(self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.seconds)
+    }
+
+    /// Tells a program.
+    pub(crate) fn set(self, command: &mut Command) -> &mut Command {
+        command.env("SOURCE_DATE_EPOCH", self.seconds.to_string())
+    }
+}
+
+/// The commit that is checked out; `None` where this is no checkout.
+pub(crate) fn revision() -> Option<String> {
+    said_by_git(&["rev-parse", "HEAD"])
+}
+
+fn said_by_git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").arg("-C").arg(root()).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
