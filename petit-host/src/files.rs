@@ -298,21 +298,26 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Opens for reading what is at a path: follows no link, and waits for no pipe. Whether it is a file is still to be looked
+/// at.
+pub(crate) fn open_itself(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        options.custom_flags(flags.bits().cast_signed());
+    }
+    options.open(path)
+}
+
 /// Reads a file that holds a secret. `None` when there is none.
 ///
 /// # Errors
 /// [`FileError::Unsafe`] when somebody else may read or change it or the folder it is in, when it is a link, or
 /// when it belongs to somebody else.
 pub fn read_secret(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        // What is no file, such as a pipe that nobody writes to, must not be waited for.
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        options.custom_flags(flags.bits().cast_signed());
-    }
-    let mut file = match options.open(path) {
+    let mut file = match open_itself(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(_) if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) => {

@@ -5,6 +5,8 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::files;
+
 /// More than the number of any process takes.
 const MOST_BYTES: u64 = 32;
 
@@ -126,16 +128,8 @@ impl Lock {
 
     /// Who holds a lock, as far as that is known: `None` when it is free.
     pub fn holder(path: &Path) -> Option<Holder> {
-        let mut options = OpenOptions::new();
-        options.read(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt;
-            // Root looks into folders of others, too: it follows no link there, and waits for no pipe.
-            let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-            options.custom_flags(flags.bits().cast_signed());
-        }
-        let file = options.open(path).ok()?;
+        // Root looks into folders of others, too.
+        let file = files::open_itself(path).ok()?;
         if !file.metadata().is_ok_and(|found| found.is_file()) {
             return None;
         }
