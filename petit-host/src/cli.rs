@@ -23,6 +23,8 @@ use crate::control::client::CallError;
 use crate::exit::ExitCode;
 use crate::lock::{Holder, Lock};
 use crate::logs::{self, Follow};
+#[cfg(target_os = "linux")]
+use crate::service::install::{InstallError, Service};
 
 /// A command that did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -343,6 +345,12 @@ pub fn logs_of_service(json: bool, unit: &str, follow: bool, lines: usize) -> Re
     };
     let status = command.status().map_err(|error| failed(&error))?;
     if status.success() { Ok(ExitCode::Ok) } else { Err(failed(&status)) }
+}
+
+/// Why a service was not installed or removed, and what to do next.
+#[cfg(target_os = "linux")]
+pub fn install_failure(service: &Service, error: &InstallError) -> Failure {
+    Failure { hint: error.hint(service), ..Failure::of(error) }
 }
 
 /// Has the service manager start or stop a service; before that, units of `with` it.

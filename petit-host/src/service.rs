@@ -53,13 +53,13 @@ pub fn credential(credential: &str) -> Option<PathBuf> {
     folder.filter(|folder| folder.is_absolute()).map(|folder| folder.join(credential))
 }
 
-/// Has the service manager do something with units, such as `start` them, and waits for it. What it says goes to where
+/// Has the service manager do something, such as `start` units, and waits for it. What it says goes to where
 /// this program writes.
 ///
 /// # Errors
 /// Where there is no service manager.
-pub fn systemctl(verb: &str, units: &[&str]) -> io::Result<ExitStatus> {
-    Command::new("systemctl").arg(verb).args(units).status()
+pub fn systemctl(verb: &str, more: &[&str]) -> io::Result<ExitStatus> {
+    Command::new("systemctl").arg(verb).args(more).status()
 }
 
 /// How the log of a service is read, which the journal keeps.

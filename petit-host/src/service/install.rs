@@ -128,23 +128,23 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
         write(&Path::new(UNITS).join(name), &installed)?;
     }
     let unit = super::unit(service.name);
-    let ran = Command::new("systemctl").args(["is-active", "--quiet", &unit]).status();
-    systemctl(&["daemon-reload"])?;
-    systemctl(&["enable", "--quiet", &unit])?;
+    let ran = super::systemctl("is-active", &["--quiet", &unit]);
+    systemctl("daemon-reload", &[])?;
+    systemctl("enable", &["--quiet", &unit])?;
     let restarted = ran.is_ok_and(|status| status.success());
     if restarted {
         // No request fails. Where that is not possible it is stopped and started.
         let handed_over = Command::new(&program).arg("restart").arg("--config").arg(&config).status();
         if !handed_over.is_ok_and(|status| status.success()) {
-            systemctl(&["restart", &unit])?;
+            systemctl("restart", &[&unit])?;
         }
     } else {
-        systemctl(&["start", &unit])?;
+        systemctl("start", &[&unit])?;
     }
     // Enabled, they wait for the next boot otherwise.
     let timers = service.units.iter().map(|(name, _)| *name).filter(|name| name.ends_with(".timer"));
     for timer in timers {
-        systemctl(&["start", timer])?;
+        systemctl("start", &[timer])?;
     }
     Ok(Installed { program, unit, config, restarted })
 }
@@ -164,12 +164,12 @@ pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
     }
     for (name, _) in &there {
         // One that cannot be enabled by itself is only stopped.
-        let _ = Command::new("systemctl").args(["disable", "--quiet", name]).status();
+        let _ = super::systemctl("disable", &["--quiet", name]);
     }
     // In one go, sockets first: one that still listens would start its service again.
     let (sockets, others): (Vec<&str>, Vec<&str>) =
         there.iter().map(|(name, _)| *name).partition(|name| name.ends_with(".socket"));
-    systemctl(&[&["stop"], &sockets[..], &others[..]].concat())?;
+    systemctl("stop", &[sockets, others].concat())?;
     let mut removed = Vec::new();
     let program = Path::new(PROGRAMS).join(service.program);
     let command = Path::new(COMMANDS).join(service.program);
@@ -185,7 +185,7 @@ pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
         }
     }
     let _ = fs::remove_dir(PROGRAMS); // unless the other program is in it
-    systemctl(&["daemon-reload"])?;
+    systemctl("daemon-reload", &[])?;
     let kept = [super::config_file(service.name), super::state_folder(service.name)];
     let secrets = service.secrets.iter().map(|secret| super::credential_store(secret));
     let kept = kept.into_iter().chain(secrets).filter(|path| path.exists()).collect();
@@ -244,11 +244,10 @@ fn write(path: &Path, text: &str) -> Result<(), InstallError> {
     Ok(())
 }
 
-fn systemctl(arguments: &[&str]) -> Result<(), InstallError> {
-    let status = Command::new("systemctl").args(arguments).status();
-    match status {
+fn systemctl(verb: &str, more: &[&str]) -> Result<(), InstallError> {
+    match super::systemctl(verb, more) {
         Ok(status) if status.success() => Ok(()),
-        Ok(_) | Err(_) => Err(InstallError::Systemctl(arguments.join(" "))),
+        Ok(_) | Err(_) => Err(InstallError::Systemctl([&[verb], more].concat().join(" "))),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use petit_client::folder::NAME;
-use petit_host::cli::Failure;
-use petit_host::service::install::{self, InstallError, Installed, Service, Uninstalled};
+use petit_host::cli::{self, Failure};
+use petit_host::service::install::{self, Installed, Service, Uninstalled};
 use petit_host::terminal::Ask;
 
 use super::asking;
@@ -18,17 +18,9 @@ const SERVICE: Service = Service {
     config: include_str!("../../../../packaging/systemd/client.toml"),
 };
 
-fn failure(error: &InstallError) -> Failure {
-    let failure = Failure::of(error);
-    match error.hint(&SERVICE) {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
-}
-
 /// Makes a service of this program.
 pub(crate) fn install(context: &Context) -> Result<(), Failure> {
-    let made = install::install(&SERVICE).map_err(|error| failure(&error))?;
+    let made = install::install(&SERVICE).map_err(|error| cli::install_failure(&SERVICE, &error))?;
     let Installed { program, unit, config, restarted } = &made;
     let values: [(&str, &dyn Display); 3] =
         [("unit", unit), ("program", &program.display()), ("config", &config.display())];
@@ -41,7 +33,7 @@ pub(crate) fn install(context: &Context) -> Result<(), Failure> {
 /// Takes the service away.
 pub(crate) fn uninstall(context: &Context, ask: Ask) -> Result<(), Failure> {
     asking::ask(context, ask, &context.texts.get("cli.uninstall.question"))?;
-    let done = install::uninstall(&SERVICE).map_err(|error| failure(&error))?;
+    let done = install::uninstall(&SERVICE).map_err(|error| cli::install_failure(&SERVICE, &error))?;
     let Uninstalled { unit, removed, kept } = &done;
     let mut text = context.texts.format("cli.uninstall.done", &[("unit", unit)]);
     for (key, paths) in [("cli.uninstall.removed", removed), ("cli.uninstall.kept", kept)] {

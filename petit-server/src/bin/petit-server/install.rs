@@ -1,7 +1,7 @@
 //! `install` and `uninstall`.
 
 use petit_host::cli::{self, Failure};
-use petit_host::service::install::{self, InstallError, Installed, Service, Uninstalled};
+use petit_host::service::install::{self, Installed, Service, Uninstalled};
 use petit_host::terminal::{self, Ask};
 use petit_server::folder::NAME;
 
@@ -26,17 +26,9 @@ const SERVICE: Service = Service {
     config: include_str!("../../../../packaging/systemd/server.toml"),
 };
 
-fn failure(error: &InstallError) -> Failure {
-    let failure = Failure::of(error);
-    match error.hint(&SERVICE) {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
-}
-
 /// Makes a service of this program.
 pub(crate) fn install(json: bool) -> Result<(), Failure> {
-    let made = install::install(&SERVICE).map_err(|error| failure(&error))?;
+    let made = install::install(&SERVICE).map_err(|error| cli::install_failure(&SERVICE, &error))?;
     let Installed { program, unit, config, restarted } = &made;
     let next = match (restarted, petit_server::config::load(config)) {
         (true, _) => "It ran, and a new process has taken over.".to_owned(),
@@ -55,7 +47,7 @@ pub(crate) fn install(json: bool) -> Result<(), Failure> {
 /// Takes the service away.
 pub(crate) fn uninstall(json: bool, ask: Ask) -> Result<(), Failure> {
     terminal::confirm(ask, json, "no client is served any more, nor is the server started at boot")?;
-    let done = install::uninstall(&SERVICE).map_err(|error| failure(&error))?;
+    let done = install::uninstall(&SERVICE).map_err(|error| cli::install_failure(&SERVICE, &error))?;
     let Uninstalled { unit, removed, kept } = &done;
     let mut text = format!("{unit} is no service of this system any more.");
     for path in removed {
