@@ -54,8 +54,7 @@ impl Place {
     /// The place for both programs: `option`, which is `-c`, else `PETIT_CONFIG`, else `~/.petit/config.toml`, or what
     /// that folder is called by `brand`. `None` when there is no home folder to look in.
     pub fn find(option: Option<&Path>, brand: &Brand) -> Option<Self> {
-        let folder = files::home().map(|home| home.join(brand.folder()));
-        Self::choose(option, from_environment().as_deref(), None, folder.as_deref())
+        Self::find_before_home(option, None, brand)
     }
 
     /// As [`find`](Self::find), for the command line of a program that may be a service of the system. Root, who looks
@@ -63,8 +62,14 @@ impl Place {
     pub fn find_with_service(option: Option<&Path>, brand: &Brand, name: &'static str) -> Option<Self> {
         let config = service::config_file(name);
         let service = (files::is_root() && config.exists()).then_some(config);
+        Self::find_before_home(option, service, brand)
+    }
+
+    /// The home folder's is the last that is looked for.
+    fn find_before_home(option: Option<&Path>, service: Option<PathBuf>, brand: &Brand) -> Option<Self> {
+        let environment = std::env::var_os("PETIT_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
         let folder = files::home().map(|home| home.join(brand.folder()));
-        Self::choose(option, from_environment().as_deref(), service, folder.as_deref())
+        Self::choose(option, environment.as_deref(), service, folder.as_deref())
     }
 
     fn choose(
@@ -100,10 +105,6 @@ impl Place {
             FoundBy::Service | FoundBy::Default => false,
         }
     }
-}
-
-fn from_environment() -> Option<PathBuf> {
-    std::env::var_os("PETIT_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 #[cfg(test)]
