@@ -61,7 +61,7 @@ pub(crate) fn make(
     }
     let before = std::fs::read(&folder.config).ok();
     let made = match new.map_or(Ok(()), |new| new.put(&folder.config)) {
-        Ok(()) => registry(args, keys),
+        Ok(()) => registry(if keys { LostRegistry::NeverWas } else { args.lost }, args.visitors),
         Err(error) => Err(Failure::of(&error)),
     };
     match made {
@@ -96,21 +96,20 @@ fn make_store(key: &Path) -> Result<(), Failure> {
 }
 
 /// Has the service's own user make the registry, and what a new server asks of visitors.
-fn registry(args: &InitArgs<'_>, is_first: bool) -> Result<Initialised, Failure> {
+fn registry(lost: LostRegistry, visitors: FirstVisitors) -> Result<Initialised, Failure> {
     let mut arguments = vec!["init", "--json"];
-    arguments.extend(is_first.then_some("--first"));
-    arguments.extend((args.lost == LostRegistry::MadeAnew).then_some("--new-registry"));
+    arguments.extend(match lost {
+        LostRegistry::NeverWas => Some("--first"),
+        LostRegistry::MadeAnew => Some("--new-registry"),
+        LostRegistry::Refused => None,
+    });
     // Whether the key is shown is decided here.
-    arguments.extend((args.visitors == FirstVisitors::Open).then_some("--open"));
+    arguments.extend((visitors == FirstVisitors::Open).then_some("--open"));
     let output = AsService::new(arguments)?.output()?;
     match serde_json::from_slice(&output.stdout) {
         Ok(Printed::Answer(made)) => Ok(made),
         Ok(Printed::Failed { error: FailedAs { message, hint } }) => {
-            let failure = Failure::new(ExitCode::Failed, message);
-            Err(match hint {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            })
+            Err(Failure { hint, ..Failure::new(ExitCode::Failed, message) })
         }
         Err(_) => {
             let problem = format!("the registry could not be made by {} ({})", unit(), output.status);
