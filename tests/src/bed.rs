@@ -220,7 +220,8 @@ impl BedClient {
 
     async fn start_in(folder: &ClientFolder) -> Client {
         let (config, _) = petit_client::config::load(&folder.config).unwrap();
-        let lock = Lock::take(&folder.lock()).unwrap();
+        // A program that another test starts holds what this process has open until it is itself.
+        let lock = Lock::take_within(&folder.lock(), crate::PATIENCE).await.unwrap();
         Client::start(folder.clone(), config, lock, None).await.unwrap()
     }
 

@@ -55,17 +55,33 @@ impl Window {
     }
 
     /// Waits for the element with a test name.
+    ///
+    /// # Panics
+    /// When it does not come, with what is on the page instead.
     pub async fn find(&self, test: &str) -> Element {
         let selector = format!("[data-test=\"{test}\"]");
-        soon(&format!("{test} on the page"), async {
+        let found = async {
             loop {
                 if let Ok(element) = self.client.find(Locator::Css(&selector)).await {
                     return element;
                 }
                 tokio::task::yield_now().await;
             }
-        })
-        .await
+        };
+        match tokio::time::timeout(petit_tests::PATIENCE, found).await {
+            Ok(element) => element,
+            Err(_) => panic!("waited in vain for {test} on the page; there was {}", self.names().await),
+        }
+    }
+
+    /// The test names and the words of all that is on the page.
+    async fn names(&self) -> String {
+        let script = "return [...document.querySelectorAll('[data-test]')].map((it) => it.dataset.test).join(' ')
+            + '\\n' + document.body.innerText";
+        match self.client.execute(script, Vec::new()).await {
+            Ok(names) => names.as_str().unwrap_or_default().to_owned(),
+            Err(error) => error.to_string(),
+        }
     }
 
     /// Clicks an element, once it can be clicked.
