@@ -94,7 +94,8 @@ impl Machine {
         command.args(["--register=no", "--keep-unit", "--private-users=no", "--link-journal=no"]);
         let log = fs::File::create(self.dir.path().join("console")).unwrap();
         command.args(["--console=pipe"]).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let nspawn = command.env("NOTIFY_SOCKET", &socket).spawn().unwrap();
+        // One that does not boot goes with its test.
+        let nspawn = command.kill_on_drop(true).env("NOTIFY_SOCKET", &socket).spawn().unwrap();
         // What nspawn says to whoever manages it (sd_notify).
         let mut first = String::new();
         soon("a machine to boot", async {

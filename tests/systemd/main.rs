@@ -14,6 +14,7 @@
 
 mod installed;
 mod machine;
+mod owners;
 mod packages;
 mod pair;
 mod services;

@@ -115,6 +115,12 @@ fn the_same_files_make_the_same_packages() {
     }
 }
 
+/// Every path below a folder, as from a root.
+fn files_below(root: &Path) -> BTreeSet<String> {
+    let found = Command::new("find").arg(root).args(["-mindepth", "1", "-printf", "/%P\n"]).output().unwrap();
+    String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
 #[test]
 fn packages_of_rpm_have_the_same_files_and_go_again() {
     for name in ["petit-server", "petit-client"] {
@@ -123,6 +129,16 @@ fn packages_of_rpm_have_the_same_files_and_go_again() {
         let package = rpm(name);
         let rpm = |arguments: &[&str]| done(Command::new("rpm").arg(&root).args(arguments));
         rpm(&["--initdb"]);
+        let requires =
+            Command::new("rpm").args(["--query", "--requires", "--package"]).arg(&package).output().unwrap();
+        let requires = String::from_utf8(requires.stdout).unwrap();
+        // The first that looks into /etc/credstore.
+        assert_eq!(requires.contains("systemd >= 251\n"), name == "petit-server", "{requires}");
+        let breaks = Command::new("dpkg-deb").arg("--field").arg(deb(name)).arg("Breaks").output().unwrap();
+        assert_eq!(
+            String::from_utf8(breaks.stdout).unwrap().contains("systemd (<< 251)"),
+            name == "petit-server"
+        );
         rpm(&["--install", "--nodeps", "--noscripts", package.to_str().unwrap()]);
         rpm(&["--verify", "--nodeps", "--noscripts", name]);
         let listed = Command::new("dpkg-deb").arg("--contents").arg(deb(name)).output().unwrap();
@@ -138,6 +154,7 @@ fn packages_of_rpm_have_the_same_files_and_go_again() {
         let preset = dir.path().join(format!("usr/lib/systemd/system-preset/50-{name}.preset"));
         assert!(std::fs::read_to_string(preset).unwrap().contains(&format!("enable {name}.service\n")));
         rpm(&["--erase", "--noscripts", name]);
-        assert!(!dir.path().join("etc/petit").exists() && !dir.path().join("usr/bin").join(name).exists());
+        let left = files_below(dir.path());
+        assert!(!left.iter().any(|path| path.contains("petit")), "{left:?}");
     }
 }

@@ -9,7 +9,7 @@ use crate::packages::{deb, next_version};
 use crate::pair::{Pair, private_service, until_green};
 
 /// The process that systemd calls the service's.
-async fn main_process(machine: &Machine, unit: &str) -> String {
+pub(crate) async fn main_process(machine: &Machine, unit: &str) -> String {
     machine.says(&format!("systemctl show --property=MainPID --value {unit}")).await
 }
 

@@ -3,6 +3,7 @@
 use crate::machine::on_a_machine;
 use crate::packages::{deb, next_version};
 use crate::pair::{Pair, private_service, until_green};
+use crate::services::main_process;
 
 /// Makes a mistake in a config file; how it was before lies in `good`.
 fn mistaken(config: &str) -> String {
@@ -89,6 +90,7 @@ fn a_client_that_was_revoked_says_so_and_is_not_started_again_and_again() {
     on_a_machine(async |machine| {
         let _service = private_service().await;
         let _pair = Pair::set_up(&machine).await;
+        let before = main_process(&machine, "petit-client").await;
         let clients: serde_json::Value =
             serde_json::from_str(&machine.says("petit-server clients list --json").await).unwrap();
         let id = clients["clients"][0]["id"].as_str().unwrap();
@@ -96,12 +98,13 @@ fn a_client_that_was_revoked_says_so_and_is_not_started_again_and_again() {
         let said = "the server does not know this computer any more";
         machine.until(&format!("petit-client status | grep '{said}'")).await;
         machine.until(&format!("systemctl status petit-client | grep 'Status: .*{said}'")).await;
-        let restarts = machine.says("systemctl show --property=NRestarts --value petit-client").await;
-        assert_eq!(restarts, "0");
         // A new registration in its place.
         let invite = machine.says("petit-server invite --json | grep -o 'https\\?://[^\"]*' | head -1").await;
         std::fs::write(machine.path("/root/again"), invite).unwrap();
         machine.says("petit-client register --replace --invite-file again").await;
         until_green(&machine).await;
+        assert_eq!(main_process(&machine, "petit-client").await, before, "it has never ended");
+        let restarts = machine.says("systemctl show --property=NRestarts --value petit-client").await;
+        assert_eq!(restarts, "0");
     });
 }

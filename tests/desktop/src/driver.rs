@@ -76,7 +76,8 @@ impl Window {
 
     /// The test names and the words of all that is on the page.
     async fn names(&self) -> String {
-        let script = "return [...document.querySelectorAll('[data-test]')].map((it) => it.dataset.test).join(' ')
+        let script =
+            "return [...document.querySelectorAll('[data-test]')].map((it) => it.dataset.test).join(' ')
             + '\\n' + document.body.innerText";
         match self.client.execute(script, Vec::new()).await {
             Ok(names) => names.as_str().unwrap_or_default().to_owned(),

@@ -194,7 +194,7 @@ impl Contents {
                 self.add(unit, format!("usr/lib/systemd/user/{before}.{after}"), Kind::Plain);
                 continue;
             }
-            let text = fs::read_to_string(&unit).map_err(|error| format!("{}: {error}", unit.display()))?;
+            let text = read(&unit)?;
             if text.contains("[Install]") {
                 self.units.push(file.clone());
             }
@@ -221,14 +221,29 @@ impl Contents {
     }
 
     /// A script of the package manager's, with what is this package's own put into it.
-    pub(super) fn script(&self, path: &Path) -> Result<String, String> {
-        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    pub(super) fn script(&self, flavour: Flavour, path: &Path) -> Result<String, String> {
+        let part = |name: &str| read(&root().join("packaging/linux").join(name));
+        let restart = match flavour {
+            Flavour::Deb => "deb-systemd-invoke restart",
+            Flavour::Rpm => "systemctl restart",
+        };
+        let text = read(path)?
+            .replace("@HAND-OVER@\n", &part("hand-over")?)
+            .replace("@STOP-USERS@\n", &part("stop-users")?);
         let config = self.files.iter().find(|file| file.kind == Kind::Config);
         let config = config.map(|file| format!("/{}", file.to)).unwrap_or_default();
-        let text = text.replace("@NAME@", self.name.as_str()).replace("@CONFIG@", &config);
-        let text = text.replace("@UNITS@", &self.units.join(" "));
-        Ok(text.replace("@DATA@", &self.data.join(" ")))
+        Ok(text
+            .replace("@NAME@", self.name.as_str())
+            .replace("@BESIDE@", config.trim_end_matches(".toml"))
+            .replace("@CONFIG@", &config)
+            .replace("@RESTART@", restart)
+            .replace("@UNITS@", &self.units.join(" "))
+            .replace("@DATA@", &self.data.join(" ")))
     }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// The files of a folder, by name.

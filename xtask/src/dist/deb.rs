@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::contents::{Contents, Kind, Name};
 use super::layout::{Layout, set_mode, settle};
-use super::making::Making;
+use super::making::{Flavour, Making};
 use super::needs;
 use crate::made::Build;
 use crate::run::{Outcome, root, succeed};
@@ -21,8 +21,8 @@ pub(super) fn pack(making: &Making<'_>, contents: &Contents, layout: &Layout) ->
         write(&folder.join("conffiles"), &config, 0o644)?;
     }
     if !contents.units.is_empty() {
-        for script in ["postinst", "prerm", "postrm"] {
-            let text = contents.script(&root().join("packaging/linux/deb").join(script))?;
+        for script in ["preinst", "postinst", "prerm", "postrm"] {
+            let text = contents.script(Flavour::Deb, &root().join("packaging/linux/deb").join(script))?;
             write(&folder.join(script), &text, 0o755)?;
         }
     }
@@ -56,7 +56,9 @@ fn control(making: &Making<'_>, contents: &Contents, layout: &Layout) -> Result<
             "Recommends: gnome-keyring | kwalletmanager, xdg-utils\nProvides: petit-client\n\
              Conflicts: petit-client\nReplaces: petit-client\n"
         }
-        Name::Client | Name::Server => "",
+        // An older one does not look into /etc/credstore, and starts the service without its key.
+        Name::Server => "Breaks: systemd (<< 251)\n",
+        Name::Client => "",
     };
     let description: String = contents.description.iter().map(|line| format!(" {line}\n")).collect();
     Ok(format!(

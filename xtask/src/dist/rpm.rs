@@ -1,12 +1,13 @@
 //! A package for Fedora, Red Hat and SUSE, made with `rpmbuild` from files that are ready.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::contents::{Contents, File, Kind, Name};
 use super::layout::Layout;
-use super::making::Making;
+use super::making::{Flavour, Making};
 use crate::made::Build;
 use crate::run::{root, succeed};
 
@@ -55,12 +56,16 @@ fn spec(contents: &Contents, layout: &Layout) -> Result<String, String> {
     // Libraries are found by rpmbuild itself.
     let others = match contents.name {
         Name::Tray => "Provides: petit-client\nConflicts: petit-client\n",
-        Name::Client | Name::Server => "Requires: systemd\n",
+        Name::Client => "Requires: systemd\n",
+        // An older one does not look into /etc/credstore, and starts the service without its key.
+        Name::Server => "Requires: systemd >= 251\n",
     };
     let files: String = contents.files.iter().map(listed).collect();
+    let folders: String =
+        own_folders(contents).iter().map(|folder| format!("%dir \"/{folder}\"\n")).collect();
     let mut spec = format!(
         "Name: {}\nVersion: {}\nRelease: 1\nSummary: {}\nLicense: MIT OR Apache-2.0\n{others}\n\
-         %description\n{}\n\n%install\ncp -a '{}/.' %{{buildroot}}/\n\n%files\n%defattr(-,root,root,-)\n{files}\n",
+         %description\n{}\n\n%install\ncp -a '{}/.' %{{buildroot}}/\n\n%files\n%defattr(-,root,root,-)\n{folders}{files}\n",
         contents.name.as_str(),
         version(),
         contents.summary,
@@ -70,11 +75,20 @@ fn spec(contents: &Contents, layout: &Layout) -> Result<String, String> {
     if !contents.units.is_empty() {
         spec.push_str("%dir /etc/petit\n");
         for scriptlet in ["post", "preun", "postun"] {
-            let text = contents.script(&root().join("packaging/linux/rpm").join(scriptlet))?;
+            let text = contents.script(Flavour::Rpm, &root().join("packaging/linux/rpm").join(scriptlet))?;
             spec.push_str(&format!("\n%{scriptlet}\n{text}"));
         }
     }
     Ok(spec)
+}
+
+/// The folders that go with the package: those that no other has.
+fn own_folders(contents: &Contents) -> BTreeSet<String> {
+    let name = contents.name.as_str();
+    let own = [format!("usr/share/doc/{name}"), "usr/lib/petit".to_owned()].map(PathBuf::from);
+    let above = contents.files.iter().flat_map(|file| Path::new(&file.to).ancestors().skip(1));
+    let theirs = above.filter(|folder| own.iter().any(|own| folder.starts_with(own)));
+    theirs.map(|folder| folder.display().to_string()).collect()
 }
 
 fn listed(file: &File) -> String {

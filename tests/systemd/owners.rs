@@ -1,0 +1,118 @@
+//! What packages leave as its owner has made it: a service that was stopped, a config, a service of a user's own.
+
+use std::fs;
+
+use petit_tests::process::programs;
+use serde_json::Value;
+
+use crate::machine::{Machine, on_a_machine};
+use crate::packages::{deb, next_version};
+use crate::pair::{Pair, private_service};
+
+/// Installs the next version of a package.
+async fn upgrade(machine: &Machine, name: &str) {
+    let (_dir, next) = next_version(&deb(name));
+    let next = machine.bring(&next);
+    machine.says(&format!("dpkg --install {next}")).await;
+}
+
+async fn is_active(machine: &Machine, unit: &str) -> String {
+    machine.run(&format!("systemctl is-active {unit}")).await.text().to_owned()
+}
+
+#[test]
+fn what_root_has_stopped_stays_so_over_an_upgrade() {
+    on_a_machine(async |machine| {
+        let _service = private_service().await;
+        let pair = Pair::set_up(&machine).await;
+        machine.says("petit-server stop && petit-client stop").await;
+        for name in ["petit-server", "petit-client"] {
+            upgrade(&machine, name).await;
+        }
+        for unit in ["petit-server.service", "petit-server.socket", "petit-client.service"] {
+            assert_eq!(is_active(&machine, unit).await, "inactive", "{unit}");
+        }
+        assert_eq!(is_active(&machine, "petit-server-backup.timer").await, "active");
+        machine.says("petit-server start && petit-client start").await;
+        crate::pair::until_green(&machine).await;
+        pair.passes().await;
+    });
+}
+
+/// Where `install` was before: the package manager asks nothing, which nobody could answer.
+#[test]
+fn a_package_keeps_the_config_that_is_there_and_purges_what_it_was_before() {
+    on_a_machine(async |machine| {
+        let program = machine.bring(&programs().join("petit-client"));
+        machine.says(&format!("{program} install && petit-client service add web 127.0.0.1:3000")).await;
+        machine.says("petit-client uninstall --yes").await;
+        let config = machine.says("cat /etc/petit/client.toml").await;
+        assert!(config.contains("127.0.0.1:3000"), "{config}");
+        let package = machine.bring(&deb("petit-client"));
+        // Refused half-way, by a package of others that has such a file: what stood aside comes back.
+        machine.says("mkdir --parents other/DEBIAN other/usr/bin && touch other/usr/bin/petit-client").await;
+        let control = "Package: other\\nVersion: 1\\nArchitecture: all\\nMaintainer: a <a@localhost>\\nDescription: other\\n";
+        machine.says(&format!("printf '{control}' >other/DEBIAN/control")).await;
+        machine.says("dpkg-deb --build other && dpkg --install other.deb").await;
+        let refused = machine.run(&format!("dpkg --install {package} </dev/null")).await;
+        assert!(refused.exit != 0 && refused.err.contains("trying to overwrite"), "{refused:?}");
+        assert_eq!(machine.says("cat /etc/petit/client.toml").await, config);
+        machine.says("dpkg --purge other").await;
+
+        machine.says(&format!("dpkg --install {package} </dev/null")).await;
+        assert_eq!(machine.says("cat /etc/petit/client.toml").await, config);
+        upgrade(&machine, "petit-client").await;
+        assert_eq!(machine.says("cat /etc/petit/client.toml").await, config);
+
+        machine.says("petit-client service add other 127.0.0.1:3001").await;
+        machine.says("test -e /etc/petit/client.last-good.toml").await;
+        machine.says("dpkg --purge petit-client").await;
+        assert_eq!(machine.run("ls -A /etc/petit").await.out, "");
+    });
+}
+
+/// Types a line as the user of the next test.
+async fn as_user(machine: &Machine, line: &str) -> String {
+    machine
+        .says(&format!(
+            "runuser -u anna -- env XDG_RUNTIME_DIR=/run/user/$(id -u anna) HOME=/home/anna {line}"
+        ))
+        .await
+}
+
+async fn process(machine: &Machine) -> String {
+    let status: Value = serde_json::from_str(&as_user(machine, "petit-client status --json").await).unwrap();
+    status["pid"].to_string()
+}
+
+#[test]
+fn a_users_own_service_is_handed_over_at_an_upgrade_and_ends_with_the_package() {
+    on_a_machine(async |machine| {
+        let _service = private_service().await;
+        let _pair = Pair::set_up(&machine).await;
+        machine.says("useradd --create-home anna && loginctl enable-linger anna").await;
+        machine.until("systemctl is-active user@$(id -u anna)").await;
+        let invite: Value = serde_json::from_str(&machine.says("petit-server invite --json").await).unwrap();
+        fs::write(machine.path("/home/anna/invite"), invite["link"].as_str().unwrap()).unwrap();
+        machine.says("chown anna /home/anna/invite").await;
+        as_user(
+            &machine,
+            "petit-client register --key-store file --invite-file /home/anna/invite --service 127.0.0.1:3000",
+        )
+        .await;
+        as_user(&machine, "systemctl --user enable --now petit-client").await;
+        let online = "petit-client status --json | grep '\"light\": \"green\"'";
+        let user = "runuser -u anna -- env XDG_RUNTIME_DIR=/run/user/$(id -u anna) HOME=/home/anna";
+        machine.until(&format!("{user} {online}")).await;
+        let before = process(&machine).await;
+
+        upgrade(&machine, "petit-client").await;
+        let after = process(&machine).await;
+        assert_ne!(after, before);
+        assert_eq!(machine.says(&format!("readlink /proc/{after}/exe")).await, "/usr/bin/petit-client");
+        assert_eq!(as_user(&machine, "systemctl --user is-active petit-client").await, "active");
+
+        machine.says("dpkg --remove petit-client").await;
+        assert_eq!(machine.run("pgrep -x petit-client").await.exit, 1);
+    });
+}
