@@ -419,6 +419,12 @@ pub fn check_not_writable_by_others(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
+/// A path of a config file, whose folder is where it begins unless it is absolute. With the system's own separators: people
+/// may well write slashes on Windows, and are shown the whole path again.
+pub fn resolve(folder: &Path, path: &Path) -> PathBuf {
+    folder.join(path).components().collect()
+}
+
 /// The user's home folder.
 pub fn home() -> Option<PathBuf> {
     std::env::home_dir().filter(|home| home.is_absolute())

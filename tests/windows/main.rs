@@ -156,6 +156,11 @@ async fn a_server_on_windows_works_and_comes_back_from_its_backup() {
     let saved = tempfile::tempdir().unwrap();
     let backup = saved.path().join("backup");
     server.run([std::ffi::OsStr::new("backup"), backup.as_os_str()]).await.ok();
+    // Paths are whole, with the system's own separators.
+    let shown = server.run(["config", "show", "--json"]).await.ok().json();
+    let shown = shown.to_string();
+    assert!(shown.contains(r"certificates\\server.crt") && !shown.contains("certificates/"), "{shown}");
+
     server.run(["stop"]).await.ok();
     assert_eq!(running.exit().await, 0);
     for lost in ["registry.db", "server.key"] {

@@ -9,6 +9,7 @@ use petit_engine::name::{HostField, ServerAddr, ServiceName};
 use petit_engine::net::tls;
 use petit_engine::proto::control::{Options, ServiceKind};
 use petit_engine::secret::sha256;
+use petit_host::files;
 use petit_host::toml_file::{Key, Table, ValueKind};
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
@@ -152,7 +153,7 @@ impl ServiceForm {
             (Some(_), Some(_)) => {
                 return Err(ServiceFault::TwoTrusts { name: self.name });
             }
-            (Some(ca), None) => Some(Trust::Ca(folder.join(ca))),
+            (Some(ca), None) => Some(Trust::Ca(files::resolve(folder, Path::new(&ca)))),
             (None, Some(fingerprint)) => Some(Trust::Fingerprint(fingerprint.0)),
             (None, None) if self.tls || self.tls_name.is_some() => Some(Trust::System),
             (None, None) => None,
@@ -402,7 +403,7 @@ mod tests {
                 "tls_fingerprint = \"AB:CD\"",
                 ":4:19: client.service.tls_fingerprint: \"AB:CD\" is no SHA-256 fingerprint",
             ),
-            ("tls_ca = \"./nowhere.pem\"", "service a: tls_ca: cannot read /home/anna/.petit/./nowhere.pem"),
+            ("tls_ca = \"./nowhere.pem\"", "service a: tls_ca: cannot read /home/anna/.petit/nowhere.pem"),
             ("tls_name = \"a b\"", "is no name that a certificate could be for"),
         ] {
             let error = one(more).unwrap_err();

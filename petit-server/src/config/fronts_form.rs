@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use petit_host::files;
 use petit_host::toml_file::{Table, ValueKind};
 use petit_relay::FrontProbing;
 use serde::Deserialize;
@@ -48,7 +49,7 @@ impl FrontsForm {
                 .into_iter()
                 .map(|net| net.0)
                 .collect(),
-            ca: self.ca.map(|path| folder.join(path)),
+            ca: self.ca.map(|path| files::resolve(folder, &path)),
         }
     }
 }

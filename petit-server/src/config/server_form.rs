@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use petit_engine::limits;
 use petit_engine::name::{Endpoint, ServerAddr, VendorName};
 use petit_engine::proto::control::{Text, Vitae};
+use petit_host::files;
 use petit_host::logs::Level;
 use petit_host::toml_file::{Table, ValueKind};
 use serde::Deserialize;
@@ -119,8 +120,9 @@ impl ServerForm {
     pub(super) fn check(self, folder: &Path) -> Config {
         let loopback = IpAddr::from([127, 0, 0, 1]);
         let proxy_port = self.proxy_port.unwrap_or(8090);
-        let in_folder =
-            |path: Option<PathBuf>, default: &str| folder.join(path.unwrap_or_else(|| default.into()));
+        let in_folder = |path: Option<PathBuf>, default: &str| {
+            files::resolve(folder, &path.unwrap_or_else(|| default.into()))
+        };
         // Without an endpoint the server is for trying out on one machine.
         let local = || format!("http://REGID.localhost:{proxy_port}").parse();
         let endpoint = self.vitae.endpoint.or_else(|| local().ok());
