@@ -14,6 +14,7 @@
 )]
 
 mod installer;
+mod resources;
 mod tray;
 
 use petit_tests::bed::client_config;

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let vendor = brand.as_deref().map(Vendor::read).transpose()?;
     let dist = target()?.join("dist/windows");
     let clock = Clock::of_the_source()?;
-    let programs = programs(build)?;
+    let programs = programs(build, vendor.as_ref())?;
     let setup = installer(&programs, &dist, vendor.as_ref(), build)?;
     println!("made {}, {} MB", setup.display(), size(&setup)? / 1_000_000);
     let server = dist.join("petit-server.exe");
@@ -49,13 +49,18 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     Ok(())
 }
 
-/// Builds the programs; returns the folder that they are in.
-pub(crate) fn programs(build: Build) -> Result<PathBuf, String> {
+/// Builds the programs; returns the folder that they are in. A vendor's tray app has its icon and name in the file, and
+/// takes the place of the one that was built before.
+pub(crate) fn programs(build: Build, vendor: Option<&Vendor>) -> Result<PathBuf, String> {
     install(NEEDED, &[], "Programs for Windows need")?;
     succeed(Command::new("rustup").args(["target", "add", TARGET]))?;
     let mut command = for_windows("build", &["petit-client", "petit-server", "petit-desktop"]);
     // Without the tray app's second program, which only Linux has a use for.
     command.args(["--bin", "petit-client", "--bin", "petit-server", "--bin", "petit"]);
+    if let Some(vendor) = vendor {
+        // What the tray app's build script and Tauri merge into `tauri.conf.json`.
+        command.env("TAURI_CONFIG", vendor.tauri_config()?);
+    }
     let folder = match build {
         Build::Release => {
             command.arg("--release");
@@ -86,6 +91,17 @@ impl Vendor {
     pub(crate) fn read(file: &Path) -> Result<Self, String> {
         let brand = Brand::read(file).map_err(|error| chain(&error))?;
         Ok(Self { file: file.to_owned(), brand })
+    }
+
+    /// What Windows shows of a program's file, and what WebView2 calls the folder that it keeps for it.
+    fn tauri_config(&self) -> Result<String, String> {
+        let brand = &self.brand;
+        let config = serde_json::json!({
+            "productName": brand.name(),
+            "identifier": brand.app_id(),
+            "bundle": { "icon": [icon(Some(self))?], "publisher": brand.publisher() },
+        });
+        Ok(config.to_string())
     }
 }
 
@@ -133,6 +149,7 @@ fn icon(vendor: Option<&Vendor>) -> Result<PathBuf, String> {
         return Ok(root().join("icons/rendered/petit.ico"));
     };
     let path = vendor.file.with_file_name(icon);
+    let path = fs::canonicalize(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let begin = fs::read(&path).map_err(|error| format!("icon of {}: {error}", vendor.file.display()))?;
     // What every icon file begins with ("Icons", Win32).
     if begin.starts_with(&[0, 0, 1, 0]) {

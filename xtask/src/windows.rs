@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::dist_windows::{self, Vendor, for_windows};
@@ -17,8 +17,7 @@ const NEEDED: &[Needed] =
 /// Builds the programs for Windows, makes their installers, and runs the tests under Wine. Says how many passed.
 pub(crate) fn check() -> Result<String, String> {
     install(NEEDED, &[], "The Windows programs need")?;
-    let programs = dist_windows::programs(Build::Debug)?;
-    let setups = setups(&programs)?;
+    let (programs, setups) = setups()?;
     let wine = Wine::of_the_tests()?;
     let mut tests = cargo(&["test", "--locked", "-p", "petit-tests", "--test", "windows"]);
     tests.env("PETIT_PROGRAMS", build_programs()?).env("PETIT_WINDOWS_PROGRAMS", &programs);
@@ -33,18 +32,20 @@ pub(crate) fn check() -> Result<String, String> {
     if all.success { Ok(format!("{} passed under Wine", all.passed)) } else { Err(all.failures()) }
 }
 
-/// Makes the installers, Petit's and a vendor's; returns the folder that they are in. Petit's is made twice: the same
-/// programs have to give the same bytes.
-fn setups(programs: &Path) -> Result<PathBuf, String> {
+/// Builds the programs and makes the installers, a vendor's and Petit's; returns the folder of Petit's programs, and that of
+/// the installers. Petit's is made twice: the same programs have to give the same bytes.
+fn setups() -> Result<(PathBuf, PathBuf), String> {
     let dist = target()?.join("dist/windows-tests");
     let vendor = Vendor::read(&root().join("tests/windows/nordlicht.toml"))?;
-    dist_windows::installer(programs, &dist, Some(&vendor), Build::Debug)?;
+    let programs = dist_windows::programs(Build::Debug, Some(&vendor))?;
+    dist_windows::installer(&programs, &dist, Some(&vendor), Build::Debug)?;
+    let programs = dist_windows::programs(Build::Debug, None)?;
     let made = || {
-        let setup = dist_windows::installer(programs, &dist, None, Build::Debug)?;
+        let setup = dist_windows::installer(&programs, &dist, None, Build::Debug)?;
         fs::read(&setup).map_err(|error| format!("{}: {error}", setup.display()))
     };
     if made()? == made()? {
-        Ok(dist)
+        Ok((programs, dist))
     } else {
         Err("the same programs gave two different installers".to_owned())
     }
