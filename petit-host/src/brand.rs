@@ -88,6 +88,11 @@ impl Brand {
         self.id.is_none()
     }
 
+    /// What tells it from other brands; `None` for Petit itself.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_ref().map(|id| id.0.as_str())
+    }
+
     /// What its users call it.
     pub fn name(&self) -> &str {
         &self.name.0

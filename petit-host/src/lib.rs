@@ -1,6 +1,6 @@
 //! What both of Petit's programs need from the computer they run on: a config file and its folder, TOML read with line
 //! and column, whole-file writes, a lock that the kernel frees, log files that stay small, a local control socket, a
-//! watch on the config file, a start in the background, and the frame of their command lines.
+//! watch on the config file, a start in the background, updates, and the frame of their command lines.
 //!
 //! It knows nothing of tunnels; the engine knows nothing of it.
 
@@ -32,6 +32,7 @@ pub mod settings;
 pub mod shutdown;
 pub mod terminal;
 pub mod toml_file;
+pub mod update;
 pub mod watch;
 
 /// A future on the heap whose type is erased: what a trait object's method returns.
