@@ -8,6 +8,7 @@
 //! cargo xtask conformance   runs the tests of traffic and writes docs/conformance.md
 //! cargo xtask dist    packages for Linux (dist linux), or the installer for Windows (dist windows)
 //! cargo xtask image   container images of server and client
+//! cargo xtask release signs what installations update themselves to
 //! cargo xtask check-macos   whether the programs compile for macOS
 //! cargo xtask icons   the icons, rendered from their vector source
 //! cargo xtask audit   licences, bans, sources and advisories of all dependencies
@@ -37,6 +38,7 @@ mod minimum;
 mod mutants;
 mod old;
 mod page;
+mod release;
 mod run;
 mod setup;
 mod systemd;
@@ -87,6 +89,14 @@ usage: cargo xtask <command>
         make container images of petit-server and petit-client for amd64 and
         arm64: an OCI layout with both, and a file for podman load each; --debug
         packs the programs as the tests use them, for this machine alone
+  release sign --roots FILE --key FILE --into FOLDER [--channel stable|beta]
+        [--days N] [--minimum V] [--revoke V] [--version V] [TARGET=FILE …]
+        put programs into the folder of a release and sign its manifest, which
+        says what there is for whom; without programs, sign it anew for another
+        14 days. minisign asks for the password of the release key
+  release key --public FILE --number N [--days N] --into FOLDER
+        write down a release key for the holders of the root keys to sign;
+        docs/releasing.md says how that is done
   check-macos
         check client, server and tray app for macOS, with zig as the compiler
         of their C; nothing is linked, which takes a Mac
@@ -127,6 +137,7 @@ fn main() -> ExitCode {
         }
         "image" if rest.is_empty() => image::run(image::Which::Released),
         "image" if rest == ["--debug"] => image::run(image::Which::Shared),
+        "release" => release::run(rest),
         "check-macos" if rest.is_empty() => macos::check().map(|said| println!("{said}")),
         "icons" if rest.is_empty() => icons::run(),
         "setup" if rest.is_empty() => setup::run(),

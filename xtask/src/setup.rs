@@ -39,6 +39,7 @@ const NEEDED: &[Needed] = &[
     ("mariadbd", "mariadb-server-core", "a database whose server speaks first"),
     ("mariadb", "mariadb-client-core", "its client"),
     ("strace", "strace", "sees what a program has flushed to the disk, and when"),
+    ("minisign", "minisign", "signs releases with throw-away keys, and checks what was signed"),
     ("setpriv", "util-linux", "runs the databases, which refuse to be root"),
 ];
 
