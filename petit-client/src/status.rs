@@ -8,6 +8,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use petit_engine::agent::{AgentState, AgentView, KnownFront, KnownFronts, ServiceView, SuccessBy};
@@ -275,10 +276,36 @@ pub struct Now {
     pub wall: SystemTime,
 }
 
-impl Default for Now {
-    /// This moment.
+/// What tells a [`Now`]. What it has once said of a moment it says again, although the two clocks are never read at the
+/// very same time: else a date would move to and fro by a second.
+#[derive(Debug)]
+pub struct Clock(Mutex<Now>);
+
+impl Default for Clock {
     fn default() -> Self {
-        Self { instant: Instant::now(), wall: SystemTime::now() }
+        Self(Mutex::new(Now { instant: Instant::now(), wall: SystemTime::now() }))
+    }
+}
+
+impl Clock {
+    /// How far the two may be apart before dates go by the new time: somebody has set the clock, or the computer slept.
+    const APART: Duration = Duration::from_secs(1);
+
+    /// This moment.
+    pub fn now(&self) -> Now {
+        let mut set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = set.at(Now { instant: Instant::now(), wall: SystemTime::now() });
+        *set = now;
+        now
+    }
+}
+
+impl Now {
+    /// A later moment, by this one as long as the clocks agree.
+    fn at(&self, read: Self) -> Self {
+        let wall = self.wall + read.instant.saturating_duration_since(self.instant);
+        let apart = wall.duration_since(read.wall).unwrap_or_else(|earlier| earlier.duration());
+        if apart > Clock::APART { read } else { Self { wall, ..read } }
     }
 }
 
@@ -448,6 +475,21 @@ mod tests {
             instant: start + Duration::from_secs(seconds),
             wall: UNIX_EPOCH + Duration::from_secs(1000 + seconds),
         }
+    }
+
+    #[test]
+    fn a_date_moves_only_when_the_clock_was_set() {
+        let start = Instant::now();
+        let (first, since) = (after(start, 10), start + Duration::from_secs(5));
+        let read = |instant: u64, late: u64| Now {
+            instant: start + Duration::from_secs(instant),
+            wall: UNIX_EPOCH + Duration::from_millis(1_000_000 + instant * 1000 - late),
+        };
+        // The wall clock was read a moment earlier than the other one.
+        assert_eq!(read(20, 1).stamp(since), 1004);
+        let second = first.at(read(20, 1));
+        assert_eq!((first.stamp(since), second.stamp(since)), (1005, 1005));
+        assert_eq!(second.at(read(30, 3000)).stamp(since), 1002, "it was set back");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::config::shown::TakenBy;
 use crate::folder::Folder;
 use crate::registration::Registration;
-use crate::status::{KeyTrouble, Status};
+use crate::status::{Clock, KeyTrouble, Status};
 
 pub(super) struct ClientShared {
     pub(super) folder: Folder,
@@ -26,6 +26,7 @@ pub(super) struct ClientShared {
 }
 
 pub(super) struct Inner {
+    pub(super) clock: Clock,
     pub(super) config: Config,
     pub(super) config_problem: Option<String>,
     /// What the agent was given for its sessions, as `config` came to be what it is.

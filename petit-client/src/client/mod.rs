@@ -27,7 +27,7 @@ use crate::config::{Config, KeyStore};
 use crate::enrol::{self, RegisterError};
 use crate::folder::Folder;
 use crate::registration::{self, Registration, RegistrationError};
-use crate::status::{KeyTrouble, Status};
+use crate::status::{Clock, KeyTrouble, Status};
 use crate::vault::{Vault, VaultError};
 use crate::{capacity, wake};
 
@@ -127,6 +127,7 @@ impl Client {
         let registration = registration::load(&folder)?;
         let key_trouble = registration.as_ref().map(|_| KeyTrouble::Asked);
         let inner = Inner {
+            clock: Clock::default(),
             config,
             config_problem: None,
             given: Given::default(),

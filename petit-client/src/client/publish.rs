@@ -19,7 +19,7 @@ use super::inner::{ClientShared, Inner};
 use crate::SOFTWARE;
 use crate::folder::Folder;
 use crate::registration::{self, Registration};
-use crate::status::{self, Connection, Now, RegisteredAt, Status};
+use crate::status::{self, Connection, RegisteredAt, Status};
 
 /// How often a status is made anew though nothing was reported: lights grow old.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ fn vendor(view: &AgentView) -> Option<VendorName> {
 }
 
 pub(super) fn status_of(folder: &Folder, inner: &Inner) -> Status {
-    let now = Now::default();
+    let now = inner.clock.now();
     let view = inner.agent.as_ref().map(|agent| agent.view().borrow().clone());
     let traffic = inner.agent.as_ref().and_then(Agent::traffic);
     let connection = match (&inner.registration, &view) {
