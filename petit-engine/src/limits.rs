@@ -144,6 +144,9 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(10 * 60);
 pub const AWAIT_CLIENT: Duration = Duration::from_secs(3);
 /// A client that was connected to the process before this one is awaited for so long after this one has begun.
 pub const AWAIT_CLIENTS: Duration = Duration::from_secs(10);
+/// A server whose place another process takes waits for so long for a client that it has asked to move and that has
+/// not said that it has; with more than [`AWAIT_CLIENT`], nobody who waits for it is refused before.
+pub const MOVED_WITHIN: Duration = Duration::from_secs(5);
 /// Sessions that are asked to move in a second, a little more than a server welcomes on two cores: when all come at
 /// once, all wait for as long as the last.
 pub const MOVES_PER_SECOND: u32 = 1000;

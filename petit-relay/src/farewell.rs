@@ -78,6 +78,7 @@ impl Relay {
         let shared = &self.shared;
         let idle = async {
             self.ask_all_to_go(farewell.leave).await;
+            self.moved(farewell.leave).await;
             self.idle(farewell.leave).await;
         };
         let goodbye = async {
@@ -173,6 +174,17 @@ impl Relay {
                 self.shared.ask_to_go(session, leave);
             }
         }
+    }
+
+    /// Waits until those that were asked to move have: an agent whose session ended before would be without one.
+    async fn moved(&self, leave: Leave) {
+        let sessions = self.shared.registry.sessions();
+        let moved = async {
+            for session in sessions.iter().filter(|session| leave == Leave::Move && session.moves) {
+                session.moved().await;
+            }
+        };
+        let _ = tokio::time::timeout(limits::MOVED_WITHIN, moved).await;
     }
 
     /// Waits until nothing is under way, and, where idle visitors are not sent away, until they have gone: then all

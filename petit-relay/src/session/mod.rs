@@ -13,12 +13,12 @@ use petit_engine::limits;
 use petit_engine::mux::{Mux, Stats};
 use petit_engine::name::{DeviceId, RegisteredId};
 use petit_engine::proto::control::{
-    Admits, BUSY_PORT, FRONTS, Hello, MOVE, POLICY, SHUT_PORT, Text, Vitae, has_feature,
+    Admits, BUSY_PORT, FRONTS, Hello, MOVE, MOVED, POLICY, SHUT_PORT, Text, Vitae, has_feature,
 };
 use petit_engine::proto::control::{FromRelay, GrantRefusal, Message, Refusal};
 use petit_engine::secret::PublicKey;
 use tokio::sync::{Notify, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(crate) use self::run::run;
 pub(crate) use self::served::Served;
@@ -35,6 +35,8 @@ pub(crate) struct Session {
     pub(super) instance: Text<32>,
     /// It understands [`FromRelay::Move`].
     pub(super) moves: bool,
+    /// Cancelled when the agent has said that it has moved, and when the session ends; `None`: it does not say that.
+    moved: Option<CancellationToken>,
     /// It understands [`GrantRefusal::PortBusy`].
     knows_busy_ports: bool,
     /// What it understands of [`FromRelay::Policies`].
@@ -126,6 +128,7 @@ impl Session {
             key,
             instance: hello.instance.clone(),
             moves: has_feature(&hello.features, MOVE),
+            moved: has_feature(&hello.features, MOVED).then(CancellationToken::new),
             knows_busy_ports: has_feature(&hello.features, BUSY_PORT),
             policies_told: PoliciesTold::to(&hello.features),
             mux,
@@ -198,6 +201,28 @@ impl Session {
     pub(super) fn agent_leaves(&self) {
         self.pool.close();
         self.leaving.cancel();
+    }
+
+    /// The agent has a session with the process that takes the relay's place, or none any more.
+    pub(super) fn has_moved(&self) {
+        if let Some(moved) = &self.moved {
+            moved.cancel();
+        }
+    }
+
+    /// As [`Session::has_moved`], when the session is over.
+    pub(super) fn moved_at_end(&self) -> Option<DropGuard> {
+        self.moved.clone().map(CancellationToken::drop_guard)
+    }
+
+    /// Waits until an agent that says so has moved; not at all for others.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) async fn moved(&self) {
+        if let Some(moved) = &self.moved {
+            moved.cancelled().await;
+        }
     }
 
     /// Waits until WebSockets and event streams are told to go because the agent leaves; for ever while it stays.

@@ -13,8 +13,8 @@ use petit_engine::name::DeviceId;
 use petit_engine::net::tls;
 use petit_engine::net::wire::Wire;
 use petit_engine::proto::control::{
-    BUSY_PORT, FRONTS, HEALTHS, MOVE, POLICY, PROTOCOL, PublicUrl, Refusal, SHUT_PORT, ServiceKind, Text,
-    Welcome,
+    BUSY_PORT, FRONTS, HEALTHS, MOVE, MOVED, POLICY, PROTOCOL, PublicUrl, Refusal, SHUT_PORT, ServiceKind,
+    Text, Welcome,
 };
 use petit_engine::proto::control::{FromAgent, FromRelay, Grant, GrantOutcome, Hello, Kept, Message, Offer};
 use petit_engine::proto::control::{ServiceHealth, WIDE, has_feature};
@@ -193,7 +193,7 @@ async fn serve(
     session.set_last_grants(&services, &kept);
     session.welcome(Welcome {
         protocol: PROTOCOL,
-        features: [MOVE, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT]
+        features: [MOVE, MOVED, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT]
             .into_iter()
             .filter(|feature| has_feature(&hello.features, feature))
             .map(Text::lossy)
@@ -208,6 +208,7 @@ async fn serve(
     });
     // From here on requests find the session, and so do changes of the registry. What has changed since it was asked
     // was told when the session could not be found, so it is asked once more.
+    let _moved = session.moved_at_end();
     let _entry = shared.registry.insert(Arc::clone(session), hello.only);
     if shared.access.device(&session.key) != Some(device) {
         return Err(Refusal::Unknown);
@@ -326,6 +327,7 @@ async fn on_message(
             };
             tasks.spawn(probing.in_current_span());
         }
+        FromAgent::Moved {} => session.has_moved(),
         FromAgent::Rename { device_name } => say_name(shared, session, device_name),
         FromAgent::Remove { name } => {
             if let Some(found) = shared.access.remove(session.device, name.clone()).await {

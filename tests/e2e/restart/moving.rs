@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use petit_client::status::Connection;
 use petit_relay::{Farewell, Leave, Relay};
-use petit_tests::bed::{Bed, BedClient, until_counted};
+use petit_tests::bed::{Bed, BedClient, client_config, server_config, until_counted};
+use petit_tests::chaos::{Chaos, Trouble};
+use petit_tests::logs::until_logged;
+use petit_tests::process::Program;
 use petit_tests::service::Service;
 use petit_tests::soon;
 use petit_tests::visitor::host;
@@ -108,4 +111,28 @@ async fn a_session_that_ends_while_the_next_one_is_being_welcomed_costs_that_one
     release.send(()).unwrap();
     assert_eq!(asked.await.unwrap().status, 200);
     client.until_green("web").await;
+}
+
+/// Over a line on which a session takes its time to begin.
+#[tokio::test]
+async fn a_session_is_kept_until_its_client_has_moved_though_nothing_is_under_way() {
+    let service = Service::http("s").await;
+    let line = Chaos::before("127.0.0.1:1".parse().unwrap()).await;
+    let config = server_config(&format!("tunnel_address = \"localhost:{}\"", line.address().port()));
+    let server = Program::server_with(&config).await;
+    server.run(["start"]).await.ok();
+    line.retarget(server.status().await["tls"].as_str().unwrap().parse().unwrap());
+    let client = Program::client();
+    std::fs::write(client.config(), client_config(&[("web", service.address(), "http")])).unwrap();
+    client.run_with(["register"], &server.invite([""; 0]).await).await.ok();
+    let _tunnel = client.up().await;
+    client.until_green().await;
+    let since = client.status().await["connection"]["since"].clone();
+
+    line.set_both(Trouble { latency: Duration::from_millis(300), ..Trouble::default() });
+    server.run(["restart"]).await.ok();
+    until_logged(&client.dir().join("logs/client.log"), "session{id=2").await;
+    until_logged(&server.dir().join("logs/server.log"), "stopped; another process serves").await;
+    client.until_green().await;
+    assert_eq!(client.status().await["connection"]["since"], since, "it has never been without a session");
 }

@@ -10,6 +10,7 @@ use crate::agent::command::AskError;
 use crate::agent::session::{AgentSession, Left, SessionError};
 use crate::agent::state::AgentEvent;
 use crate::limits;
+use crate::proto::control::{FromAgent, MOVED, Message, has_feature};
 use crate::proto::frame::ResetCode;
 
 impl Runner {
@@ -76,6 +77,12 @@ impl Runner {
 
     /// Serves a session that was moved away from until the relay ends it.
     pub(super) fn stay_behind(&mut self, old: AgentSession) {
+        if has_feature(&old.features, MOVED)
+            && let Ok(payload) = (FromAgent::Moved {}).encode()
+        {
+            // One that has ended meanwhile need not hear of it.
+            let _ = old.mux.send_control(&payload);
+        }
         let left = self.moved.one_more(Left::Serves);
         let span = old.span.clone();
         self.leaving.spawn(old.serve_on(self.moved.sender.clone(), left).instrument(span));

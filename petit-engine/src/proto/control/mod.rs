@@ -74,6 +74,9 @@ pub enum FromAgent {
     },
     /// Gives the device's registration back, with all its services. The relay answers and closes.
     Unregister {},
+    /// Answers [`FromRelay::Move`]: the other process has welcomed this agent, which needs this session only for what it
+    /// is used for still. Only in a session with the feature [`MOVED`].
+    Moved {},
 }
 
 /// Relay to agent.
@@ -135,6 +138,9 @@ pub enum FromRelay {
 
 /// The feature of an agent that understands [`FromRelay::Move`].
 pub const MOVE: &str = "move";
+
+/// The feature of an agent that says [`FromAgent::Moved`], and of a relay that waits for it.
+pub const MOVED: &str = "moved";
 
 /// The feature of a relay that understands [`FromAgent::Healths`], and of an agent that says its healths so.
 pub const HEALTHS: &str = "healths";
@@ -422,7 +428,8 @@ impl Message for FromAgent {
             | Self::Probe { .. }
             | Self::Rename { .. }
             | Self::Remove { .. }
-            | Self::Unregister {} => Ok(()),
+            | Self::Unregister {}
+            | Self::Moved {} => Ok(()),
         }
     }
 }
