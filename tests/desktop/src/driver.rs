@@ -103,7 +103,10 @@ impl Window {
     /// Types into a field, in place of what is in it.
     pub async fn type_into(&self, test: &str, text: &str) {
         let element = self.find(test).await;
-        let _ = element.clear().await;
+        // What WebDriver calls clearing tells the page nothing, which puts the text back when it is drawn the next time.
+        let clear =
+            "arguments[0].value = ''; arguments[0].dispatchEvent(new Event('input', { bubbles: true }))";
+        self.client.execute(clear, vec![serde_json::to_value(&element).unwrap()]).await.unwrap();
         // A new line is a key of its own.
         element.send_keys(&text.replace('\n', "\u{E007}")).await.unwrap();
     }
