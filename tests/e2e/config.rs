@@ -349,3 +349,54 @@ async fn what_waits_for_the_next_connection_is_in_force_when_the_server_was_rest
     soon("the settings of the session that has moved", in_force).await;
     assert_eq!(client.status().await["connection"]["since"], since, "nobody has lost the connection");
 }
+
+/// For whoever has no editor beside the server: whole, checked, kept, and in force at once.
+#[tokio::test]
+async fn another_config_is_put_in_place_and_a_wrong_one_is_not() {
+    let server = Program::server().await;
+    let first = std::fs::read_to_string(server.config()).unwrap();
+    let put = async |text: &str| server.run_with(["config", "put", "-"], text).await;
+    assert!(put(&first).await.ok().out.contains("nothing was changed"));
+    let _running = server.up().await;
+    let second = first.replacen("[server]\n", "[server]\nmax_services = 3\n", 1);
+    let said = put(&second).await.ok().out;
+    assert!(said.contains("The config file is in force."), "{said}");
+    let before = server.dir().join("config.last-good.toml");
+    assert!(said.contains(&before.display().to_string()), "{said}");
+    assert_eq!(std::fs::read_to_string(&before).unwrap(), first);
+    let shown = server.run(["config", "show", "--json"]).await.ok().json();
+    assert_eq!(shown["max_services"], 3);
+
+    // All of its mistakes, and whose file it was.
+    let wrong = "[server]\nmax_servces = 3\nlog_level = \"loud\"\n";
+    let said = put(wrong).await;
+    assert!(said.exit == 1 && said.err.contains("standard input:2:"), "{said:?}");
+    assert!(said.err.contains("max_servces") && said.err.contains("loud"), "{said:?}");
+    let missing = server.run(["config", "put", "nowhere.toml"]).await;
+    assert!(missing.exit == 1 && missing.err.contains("cannot read nowhere.toml"), "{missing:?}");
+    // What only this machine finds out: the running server refuses it, and the one before stays.
+    let elsewhere = second.replacen("[server]\n", "[server]\ncertificate = \"nowhere.crt\"\n", 1);
+    let refused = put(&elsewhere).await;
+    assert!(refused.exit == 1 && refused.err.contains("nowhere.crt"), "{refused:?}");
+    assert!(refused.err.contains("the config is as it was before"), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(server.config()).unwrap(), second);
+
+    let due = second.replacen("[server]\n", "[server]\nproxy_bind = \"127.0.0.2\"\n", 1);
+    let said = put(&due).await;
+    assert!(said.exit == 6 && said.out.contains("need a restart"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_first_config_is_put_in_place_and_init_takes_it() {
+    let server = Program::uninitialised_server();
+    let text =
+        "[server]\nsecure_proxy_port = 8444\n[server.vitae]\nendpoint = \"https://REGID.example.com\"\n";
+    let said = server.run_with(["config", "put", "-"], text).await.ok().out;
+    assert!(said.contains("is in place.") && !said.contains("before"), "{said}");
+    assert_eq!(std::fs::metadata(server.config()).unwrap().permissions().mode() & 0o777, 0o600);
+    let made = server.run(["init", "--json"]).await.ok().json();
+    assert_eq!(
+        (&made["config_made"], &made["endpoint"]),
+        (&false.into(), &"https://REGID.example.com".into())
+    );
+}

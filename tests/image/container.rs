@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 /// Where a program keeps what outlives its container.
 const VOLUME: &str = "/var/lib/petit";
 /// Where a secret with a certificate is.
-pub(crate) const CERTIFICATES: &str = "/certificates";
+const CERTIFICATES: &str = "/certificates";
 /// The user that both images name.
 const PETIT: u32 = 65532;
 
@@ -191,9 +191,14 @@ pub(crate) struct Container<'a> {
 impl Container<'_> {
     /// Runs a command of the program in the container, as health checks and operators do.
     pub(crate) async fn exec(&self, arguments: &[&str]) -> Said {
+        self.exec_with(arguments, "").await
+    }
+
+    /// The same, with something to read.
+    pub(crate) async fn exec_with(&self, arguments: &[&str], input: &str) -> Said {
         let mut command = self.bundle.runc();
         command.arg("exec").arg(&self.id).arg(format!("/usr/bin/{}", self.bundle.program)).args(arguments);
-        run(&mut command, "").await
+        run(&mut command, input).await
     }
 
     /// Waits until a health check passes.

@@ -25,7 +25,7 @@ use petit_tests::visitor::{Visitor, request, whole};
 use serde_json::Value;
 use tokio::process::Command;
 
-use self::container::{Bundle, CERTIFICATES, Container, image, images, layout};
+use self::container::{Bundle, Container, image, images, layout};
 
 const PROGRAMS: [&str; 2] = ["petit-server", "petit-client"];
 
@@ -87,22 +87,16 @@ async fn an_image_holds_the_program_what_it_reads_and_what_it_is_made_of() {
     }
 }
 
-/// Ports that the system chooses, on this machine alone.
-fn choose_ports(config: &Path) {
-    let text = std::fs::read_to_string(config).unwrap();
-    let text = [
-        ("# proxy_port = 8090", "proxy_port = 0"),
-        ("# secure_bind = \"0.0.0.0\"", "secure_bind = \"127.0.0.1\""),
-        ("# secure_proxy_port = 8453", "secure_proxy_port = 0"),
-        ("# tcp_ports = \"20000-20999\"", "tcp_ports = \"0-0\""),
-        ("REGID.localhost:8090", "REGID.localhost:0"),
-    ]
-    .into_iter()
-    .fold(text, |text, (from, to)| {
-        assert!(text.contains(from), "{from}");
-        text.replace(from, to)
-    });
-    std::fs::write(config, text).unwrap();
+/// The settings that a cluster is given, with ports that the system chooses, on this machine alone.
+fn settings() -> String {
+    let text = include_str!("../../packaging/kubernetes/server.toml");
+    let ports = "secure_proxy_port = 0\nsecure_bind = \"127.0.0.1\"\nproxy_port = 0\ntcp_ports = \"0-0\"";
+    [("secure_proxy_port = 443", ports), ("https://REGID.example.com", "http://REGID.localhost:0")]
+        .into_iter()
+        .fold(text.to_owned(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        })
 }
 
 /// What a visitor sends who has the first key.
@@ -145,12 +139,18 @@ async fn a_server_in_a_container_works_from_its_first_start_to_a_start_after_a_c
     let mut bundle = Bundle::of("petit-server").await;
     let folder = bundle.volume().join("server");
     let config = folder.join("config.toml");
-    // As an init container does, each time.
-    for expected in ["(made)", "(there already)"] {
-        let init = ["init", "--hide-key", "--certificates", CERTIFICATES];
-        assert_says(&bundle.once(&init, "").await, 0, expected);
+    // As the two containers do that are run before, each time.
+    let settings = settings();
+    for (put, key) in
+        [("is in place", "server.key (made)"), ("nothing was changed", "server.key (there already)")]
+    {
+        assert_says(&bundle.once(&["config", "put", "-"], &settings).await, 0, put);
+        assert_says(&bundle.once(&["init", "--hide-key"], "").await, 0, key);
     }
-    choose_ports(&config);
+    let wrong = settings.replace("secure_bind", "secure_bound");
+    let refused = bundle.once(&["config", "put", "-"], &wrong).await;
+    assert_says(&refused, 1, "standard input:");
+    assert_eq!(std::fs::read_to_string(&config).unwrap(), settings);
     let service = Service::http("from behind the wall").await;
     let client = Program::client();
     std::fs::write(client.config(), client_config(&[("web", service.address(), "http")])).unwrap();
@@ -158,6 +158,10 @@ async fn a_server_in_a_container_works_from_its_first_start_to_a_start_after_a_c
     let server = bundle.start(&["run"]);
     server.until("--ready").await;
     assert_says(&server.exec(&["check", "--live"]).await, 0, "The server is alive.");
+    keep_ports(&server, &config).await;
+    let level = settings.replace("[server]\n", "[server]\nlog_level = \"debug\"\n");
+    let put = server.exec_with(&["config", "put", "-"], &level).await;
+    assert_says(&put, 0, "The config file is in force.");
     keep_ports(&server, &config).await;
     let key = server.exec(&["key", "create", "default", "--rotate", "--json"]).await.ok().json();
     let key = key["key"].as_str().unwrap().to_owned();

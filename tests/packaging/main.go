@@ -36,6 +36,8 @@ type expected struct {
 	version string
 	drain   time.Duration
 	wrong   []string
+	// What kustomization.yaml makes and replaces: config maps, and images.
+	generated, images []string
 }
 
 func (e *expected) that(is bool, what string, more ...any) {
@@ -79,6 +81,7 @@ func (e *expected) kubernetes(folder string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	files = append(files, filepath.Join(folder, "secret.yaml.example"))
 	found := 0
 	for _, file := range files {
 		if filepath.Base(file) == kustomization {
@@ -121,6 +124,18 @@ func (e *expected) kustomize(file string) error {
 	var list struct {
 		meta.TypeMeta `json:",inline"`
 		Resources     []string `json:"resources"`
+		Generated     []struct {
+			Name  string   `json:"name"`
+			Files []string `json:"files"`
+		} `json:"configMapGenerator"`
+		Options struct {
+			DisableNameSuffixHash bool `json:"disableNameSuffixHash"`
+		} `json:"generatorOptions"`
+		Images []struct {
+			Name    string `json:"name"`
+			NewName string `json:"newName"`
+			NewTag  string `json:"newTag"`
+		} `json:"images"`
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -130,11 +145,21 @@ func (e *expected) kustomize(file string) error {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	e.that(len(list.Resources) > 0, "%s: names nothing", file)
+	for _, generated := range list.Generated {
+		e.generated = append(e.generated, generated.Name)
+		for _, from := range generated.Files {
+			_, err := os.Stat(filepath.Join(filepath.Dir(file), from))
+			e.that(err == nil, "%s: %v", file, err)
+		}
+	}
+	e.that(list.Options.DisableNameSuffixHash, "%s: a change of a setting is an outage", file)
+	for _, image := range list.Images {
+		e.images = append(e.images, image.Name)
+		e.that(strings.HasSuffix(image.NewName, "/"+image.Name) && image.NewTag == e.version, "%s: image %v", file, image)
+	}
 	for _, resource := range list.Resources {
 		_, err := os.Stat(filepath.Join(filepath.Dir(file), resource))
 		e.that(err == nil, "%s: %v", file, err)
-		// Whoever applies it again would put the words in it into the place of his own certificate.
-		e.that(resource != "secret.yaml", "%s: the secret is made by hand", file)
 	}
 	return nil
 }
@@ -167,12 +192,12 @@ func (e *expected) server(set apps.StatefulSet) {
 	user := pod.SecurityContext
 	e.that(user != nil && is(user.RunAsNonRoot, true) && is(user.RunAsUser, petit) && is(user.FSGroup, petit), "not the user of the image")
 	e.that(user != nil && user.SeccompProfile != nil && user.SeccompProfile.Type == core.SeccompProfileTypeRuntimeDefault, "no seccomp profile")
-	e.that(len(pod.InitContainers) == 1 && len(pod.Containers) == 1, "one container, and one that sets it up")
+	e.that(len(pod.InitContainers) == 2 && len(pod.Containers) == 1, "one container, and two that set it up")
 	for _, container := range append(slices.Clone(pod.InitContainers), pod.Containers...) {
 		rights := container.SecurityContext
 		e.that(rights != nil && is(rights.ReadOnlyRootFilesystem, true) && is(rights.AllowPrivilegeEscalation, false), "%s: may write, or rise", container.Name)
 		e.that(rights != nil && rights.Capabilities != nil && slices.Equal(rights.Capabilities.Drop, []core.Capability{"ALL"}) && rights.Capabilities.Add == nil, "%s: capabilities", container.Name)
-		e.that(container.Image == "petit-server:"+e.version, "%s: image %s", container.Name, container.Image)
+		e.that(slices.Contains(e.images, container.Image), "%s: image %s", container.Name, container.Image)
 		e.that(container.Command == nil, "%s: the image says which program", container.Name)
 		for _, mount := range container.VolumeMounts {
 			e.that(isVolume(set, mount.Name), "%s: no volume %s", container.Name, mount.Name)
@@ -233,6 +258,9 @@ func (e *expected) agree(set apps.StatefulSet, service core.Service, secret core
 	e.that(secret.Type == core.SecretTypeTLS, "Secret: %s", secret.Type)
 	keys := secret.StringData
 	for _, volume := range set.Spec.Template.Spec.Volumes {
+		if volume.ConfigMap != nil {
+			e.that(slices.Contains(e.generated, volume.ConfigMap.Name), "volume %s: no config map %s", volume.Name, volume.ConfigMap.Name)
+		}
 		if volume.Secret == nil {
 			continue
 		}

@@ -43,8 +43,8 @@ pub use self::invites::{
     InviteList, InviteMade, InviteView, InviteWithdrawn, ListInvites, MakeInvite, WithdrawInvite,
 };
 pub use self::printed::{
-    AuditVerified, BackupRestored, ConfigChecked, ConfigNote, Initialised, LogExported, ProgramVersion,
-    ServerStarted,
+    AuditVerified, BackupRestored, ConfigChecked, ConfigNote, ConfigPut, Initialised, LogExported,
+    ProgramVersion, ServerStarted,
 };
 pub use self::process::{
     BackedUp, ConfigReloaded, GetReadiness, GetVersion, LogLevel, MakeBackup, NotReady, Ping, Pong,

@@ -6,6 +6,7 @@ use petit_engine::name::{Endpoint, ServerAddr};
 use petit_engine::words::KeyWords;
 use serde::{Deserialize, Serialize};
 
+use super::ConfigReloaded;
 use crate::registry::{ChangeHash, SignedHead};
 
 /// `version`.
@@ -106,4 +107,16 @@ pub struct LogExported {
     pub changes: usize,
     pub file: PathBuf,
     pub head: SignedHead,
+}
+
+/// `config put`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigPut {
+    /// Where the config is that was there before; none where there was none, or nothing was changed.
+    pub before: Option<PathBuf>,
+    /// It said something else before.
+    pub changed: bool,
+    pub config: PathBuf,
+    /// What the running server has made of it; none where no server runs.
+    pub reloaded: Option<ConfigReloaded>,
 }

@@ -27,7 +27,7 @@ fn config_of(path: &Path, args: &InitArgs<'_>) -> Result<(Config, Option<NewConf
                 format!("{} has a [server] part already; it was not changed", path.display()),
             )
             .hint(
-                "set secure_proxy_port and certificates in it, and endpoint in its [server.vitae], by hand",
+                "set secure_proxy_port and certificates in it, and endpoint in its [server.vitae], by hand, or put another in its place: petit-server config put FILE",
             ));
         }
         Ok((config, _)) => return Ok((config, None)),

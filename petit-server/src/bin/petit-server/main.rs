@@ -8,6 +8,7 @@ mod ask;
 mod asking;
 mod audit;
 mod common;
+mod config_put;
 mod explain;
 mod fronts;
 mod health;
@@ -142,6 +143,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
                 cli::say(cli.json, &text, &value);
             }
             ConfigVerb::Check => setup::check(cli.json, &folder).await?,
+            ConfigVerb::Put { from } => return config_put::put(cli.json, &folder, from).await,
             ConfigVerb::Show => return settings::show(cli.json, &folder).await,
         },
         verb => ask(verb, &Asking::new(cli.json, &folder)).await?,

@@ -75,14 +75,25 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
 /// What is wrong with the config file: everything, where it can be read at all.
 fn all_mistakes(folder: &Folder, error: &ConfigError) -> Failure {
     let text = std::fs::read_to_string(&folder.config).unwrap_or_default();
-    match Mistakes::of::<Config>(&folder.config, &text, error) {
+    mistakes_in(&folder.config, &text, error)
+}
+
+/// The same for a text that is, or is to be, a config. `place`: what it is called.
+pub(crate) fn mistakes_in(place: &Path, text: &str, error: &ConfigError) -> Failure {
+    match Mistakes::of::<Config>(place, text, error) {
         None => config_failure(error),
-        Some(Mistakes { found, syntax: false }) => Failure::of_mistakes(&folder.config, &found),
+        Some(Mistakes { found, syntax: false }) => Failure::of_mistakes(place, &found),
         Some(Mistakes { found, syntax: true }) => {
-            let failure = Failure::of_mistakes(&folder.config, &found);
+            let failure = Failure::of_mistakes(place, &found);
             failure.hint("what stands behind this place was not looked at")
         }
     }
+}
+
+/// Refuses a config whose policies do not fit to what the registry has.
+pub(crate) async fn check_policies(folder: &Folder, config: &Config) -> Result<(), Failure> {
+    let found = Known::of(folder).await.policy_mistakes(folder, config);
+    if found.is_empty() { Ok(()) } else { Err(Failure::of_mistakes(&folder.config, &found)) }
 }
 
 /// What the registry has, of the running server or out of its file, as far as a config has to fit to it. Nothing where

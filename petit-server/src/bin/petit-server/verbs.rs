@@ -295,7 +295,7 @@ impl Verb {
                 | Self::Restore { .. }
                 | Self::Install
                 | Self::Uninstall { .. }
-                | Self::Config { verb: ConfigVerb::Path }
+                | Self::Config { verb: ConfigVerb::Path | ConfigVerb::Put { .. } }
                 | Self::Version
                 | Self::Completion { .. }
                 | Self::Man { .. }
@@ -380,6 +380,18 @@ pub(crate) enum ConfigVerb {
     Check,
     /// Say which file is used, and why
     Path,
+    /// Put another config in the place of this one
+    ///
+    /// It is checked first; a running server takes it at once, and says what waits for a restart (exit code 6). The one
+    /// before is kept beside it.
+    #[command(
+        after_help = "Examples:\n  petit-server config put server.toml\n  kubectl exec -i petit-server-0 -c server -- petit-server config put - < server.toml"
+    )]
+    Put {
+        /// The new config; - reads it from standard input
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
+    },
     /// Show every setting, where its value comes from, what a change of it takes, and what waits for a restart
     Show,
 }
