@@ -1,5 +1,5 @@
-//! What was seen before, so that nobody can put an old manifest in the place of a newer one; and which versions this
-//! computer has come back from.
+//! What was seen before, so that nobody can put an old manifest in the place of a newer one; which version is on trial, and
+//! which ones this computer has come back from.
 
 use std::fs;
 use std::io;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::refusal::Refusal;
+use super::trial::{Beginning, Trial};
 use super::values::{Channel, Sha256, Version};
 use super::verify::Verified;
 use crate::files::{FileError, write_private};
@@ -22,6 +23,8 @@ pub struct History {
     seen: Vec<Seen>,
     #[serde(default)]
     bad: Vec<Version>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trial: Option<Trial>,
 }
 
 /// The newest manifest of a channel.
@@ -116,6 +119,41 @@ impl History {
     /// True when this computer has come back from a version.
     pub fn is_bad(&self, version: &Version) -> bool {
         self.bad.contains(version)
+    }
+
+    /// The version that is on trial.
+    pub fn trial(&self) -> Option<&Trial> {
+        self.trial.as_ref()
+    }
+
+    /// A version is to take the place of another one. To be written before it does.
+    pub fn begin_trial(&mut self, trial: Trial) {
+        self.trial = Some(trial);
+    }
+
+    /// A program of a version begins. To be written unless it is [`Beginning::Usual`].
+    pub fn begin(&mut self, own: &Version) -> Beginning {
+        self.trial.as_mut().map_or(Beginning::Usual, |trial| trial.begins(own))
+    }
+
+    /// A program of a version ends in an orderly way. True when that has changed something.
+    pub fn stopped(&mut self, own: &Version) -> bool {
+        let trial = self.trial.as_mut().filter(|trial| trial.version == *own);
+        trial.map(Trial::ends).is_some()
+    }
+
+    /// The version on trial does not work here. To be written before the one before it is put back.
+    pub fn go_back(&mut self) {
+        if let Some(trial) = &mut self.trial {
+            trial.goes_back();
+            let version = trial.version.clone();
+            self.remember_bad(version);
+        }
+    }
+
+    /// The trial is over, either way.
+    pub fn end_trial(&mut self) {
+        self.trial = None;
     }
 
     /// Remembers that a version did not work here.

@@ -5,8 +5,8 @@
 //! whoever passes a manifest on, the vendor's server above all, can withhold it, but not make one.
 //!
 //! [`verify`] says who has signed, [`History`] knows what was seen before, and [`decide`] joins both with the clock, this
-//! installation and what the customer allows. None of them waits, asks or opens anything; [`Bundle::read`] and
-//! [`History::read`] do. Nothing is fetched here, and nothing is installed.
+//! installation and what the customer allows. None of them waits, asks or opens anything. What is to be installed is laid
+//! into its [`Place`], and is on [`Trial`] there until it has shown that it works. Nothing is fetched here.
 //!
 //! Signatures are those of minisign, prehashed: holders of root keys make and check them with a tool that is not ours.
 
@@ -15,9 +15,11 @@ mod bundle;
 mod decision;
 mod history;
 mod manifest;
+mod place;
 mod refusal;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod values;
 mod verify;
 
@@ -28,7 +30,9 @@ pub use self::bundle::{
 pub use self::decision::{Advice, Consent, Installed, Owner, Situation, Standing, Step, decide};
 pub use self::history::{History, HistoryError};
 pub use self::manifest::{Artifact, Manifest, ReleaseKey};
+pub use self::place::{Place, ROOTS, StageError};
 pub use self::refusal::{Document, Refusal};
+pub use self::trial::{Beginning, MAX_STARTS, Trial};
 pub use self::values::{Channel, FileName, Hours, InvalidValue, Sha256, Target, Time, Version};
 pub use self::verify::{InvalidRoots, Roots, Verified, verify};
 

@@ -48,6 +48,13 @@ as_text!(Version, Target, FileName, Sha256, Time, Hours);
 #[serde(try_from = "String", into = "String")]
 pub struct Version(semver::Version);
 
+impl Version {
+    /// Of this very program.
+    pub fn of_this_program() -> Self {
+        Self(semver::Version::parse(env!("CARGO_PKG_VERSION")).unwrap_or(semver::Version::new(0, 0, 0)))
+    }
+}
+
 impl FromStr for Version {
     type Err = InvalidValue;
 

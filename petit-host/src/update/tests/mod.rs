@@ -1,5 +1,6 @@
 mod deciding;
 mod forms;
+mod placing;
 mod signer;
 mod stolen;
 
