@@ -51,6 +51,16 @@ impl Folder {
         self.path().join("registration.damaged.json")
     }
 
+    /// What is known of updates: manifests that were seen, versions that were tried.
+    pub fn updates(&self) -> PathBuf {
+        self.path().join("updates.json")
+    }
+
+    /// Held by whoever updates the program.
+    pub fn updates_lock(&self) -> PathBuf {
+        self.path().join("updates.lock")
+    }
+
     /// The device key, when it is kept in a file.
     pub fn key(&self) -> PathBuf {
         self.path().join("device.key")

@@ -31,6 +31,7 @@ pub mod registering;
 pub mod registration;
 pub mod status;
 pub mod texts;
+pub mod updates;
 pub mod vault;
 pub mod wake;
 

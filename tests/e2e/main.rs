@@ -58,5 +58,7 @@ mod terminal;
 mod tls;
 mod traffic;
 mod unregistering;
+#[cfg(target_os = "linux")]
+mod updates;
 mod upgrade;
 mod visits;

@@ -229,8 +229,9 @@ impl Program {
     ) -> Command {
         let arguments: Vec<S> = arguments.into_iter().collect();
         // What runs on is the copy; whoever asks it may be any.
-        let is_started =
-            arguments.first().is_some_and(|verb| ["start", "run"].map(OsStr::new).contains(&verb.as_ref()));
+        let is_started = arguments
+            .first()
+            .is_some_and(|verb| ["start", "run", "upgrade"].map(OsStr::new).contains(&verb.as_ref()));
         let program = match &self.installed {
             Some(installed) if is_started => installed.clone(),
             _ => self.version.join(self.name),

@@ -19,14 +19,14 @@ use petit_tests::service::Service;
 use secrecy::SecretString;
 
 /// A small file system of its own. Needs root, as mount(8) does.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn new(at: &Path) -> Self {
         Self::of_size(at, "size=2m")
     }
 
-    fn of_size(at: &Path, size: &str) -> Self {
+    pub(crate) fn of_size(at: &Path, size: &str) -> Self {
         std::fs::create_dir(at).unwrap();
         let disk = Self(at.to_owned());
         disk.mount(&["-t", "tmpfs", "-o", &format!("{size},mode=700"), "tmpfs"]);
@@ -39,14 +39,14 @@ impl SmallDisk {
     }
 
     /// Leaves no room at all.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut file = std::fs::File::create(self.0.join("ballast")).unwrap();
         for size in [64 * 1024, 4096, 1] {
             while std::io::Write::write_all(&mut file, &vec![0; size]).is_ok() {}
         }
     }
 
-    fn empty(&self) {
+    pub(crate) fn empty(&self) {
         std::fs::remove_file(self.0.join("ballast")).unwrap();
     }
 }

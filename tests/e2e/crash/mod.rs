@@ -2,7 +2,7 @@
 
 mod client;
 mod clock;
-mod disk;
+pub(crate) mod disk;
 mod durable;
 mod place;
 mod start;

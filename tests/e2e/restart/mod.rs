@@ -123,12 +123,12 @@ impl Whole {
     }
 }
 
-fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
 }
 
 /// Waits until a process has ended.
-async fn gone(pid: u32) {
+pub(crate) async fn gone(pid: u32) {
     let process = match pidfd_open(Pid::from_raw(pid.try_into().unwrap()).unwrap(), PidfdFlags::empty()) {
         Err(Errno::SRCH) => return, // and whoever has started it has been told
         process => process.unwrap(),

@@ -1,8 +1,11 @@
 //! What a client begins with, however it is started: the lock, the config, the log.
 
+use std::path::Path;
+
 use petit_client::client::ClientStartError;
 use petit_client::config::Config;
 use petit_client::messages;
+use petit_client::updates::Updates;
 use petit_client::{config, registration};
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
@@ -10,6 +13,7 @@ use petit_host::files;
 use petit_host::lock::{Lock, LockError};
 use petit_host::logs::{self, LevelHandle};
 use petit_host::shutdown::Signals;
+use petit_host::update;
 
 use super::context::Context;
 
@@ -78,9 +82,31 @@ impl Beginning {
             let path = folder.log();
             context.failed(ExitCode::Failed, "cli.no_log", &[("path", &path.display()), ("why", &error)])
         })?;
+        let program = std::env::current_exe().map_err(|error| Failure::of(&error))?;
+        if Updates::of(folder, &program).begin() == update::Beginning::PutBack {
+            return Err(previous(context, how, &program));
+        }
         let signals = Signals::new().map_err(|error| Failure::of(&error))?;
         Ok(Self { config, lock, level, signals })
     }
+}
+
+/// Goes on as the version before this one, which is in its place again. Returns only when that cannot be done from here.
+fn previous(context: &Context, how: How, program: &Path) -> Failure {
+    #[cfg(unix)]
+    if !how.takeover {
+        use std::os::unix::process::CommandExt;
+
+        let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).exec();
+        return Failure::of(&error);
+    }
+    // Whoever has handed over goes on.
+    let _ = (how, program);
+    context.failed(
+        ExitCode::Failed,
+        "cli.upgrade.put_back",
+        &[("version", &update::Version::of_this_program())],
+    )
 }
 
 /// What is wrong with the config file.

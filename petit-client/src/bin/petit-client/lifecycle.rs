@@ -48,6 +48,7 @@ impl Main<'_> {
             match self.serve().await {
                 Some(cause) => {
                     self.stop(cause).await;
+                    self.updates.stopped();
                     self.control.finish().await;
                     tracing::info!("stopped");
                     self.handover.end(cause.exit()).await;
@@ -66,8 +67,10 @@ impl Main<'_> {
     /// Serves until it is to end (`Some`: by what) or another process is there.
     async fn serve(&mut self) -> Option<StopCause> {
         let client = self.client.clone();
+        let (updates, restart) = (self.updates.clone(), self.restart.clone());
         let watching = async {
-            tokio::join!(client.finish_former(), client.watch_config(), client.watch_network());
+            let trial = updates.watch(client.statuses(), &restart);
+            tokio::join!(client.finish_former(), client.watch_config(), client.watch_network(), trial);
         };
         tokio::pin!(watching);
         loop {

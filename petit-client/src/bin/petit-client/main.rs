@@ -29,10 +29,12 @@ mod restart;
 mod serving;
 mod settings;
 mod unregistering;
+mod upgrade;
 mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode as ProcessExit;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use petit_client::SOFTWARE;
@@ -40,6 +42,7 @@ use petit_client::config::edit::NewService;
 use petit_client::config::{self, KeyStore};
 use petit_client::folder::{self, Folder};
 use petit_client::texts::{LANGUAGES, Texts};
+use petit_client::updates;
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
 use petit_engine::proto::control::PROTOCOL;
 use petit_host::brand;
@@ -143,6 +146,22 @@ enum Verb {
         /// Do not ask; needed where there is no terminal
         #[arg(short, long)]
         yes: bool,
+    },
+    /// Bring this program to the version of a release, and back when that does not work here
+    ///
+    /// The release is a folder that was handed out, and has to be signed by those who make this program. The new version
+    /// takes over without a request being lost. When it does not get ready, ends by itself, or is connected for --within
+    /// without everything that worked before, the old one is put back and goes on.
+    #[command(
+        after_help = "Examples:\n  petit-client upgrade --from release\n  petit-client upgrade --from release --within 5m"
+    )]
+    Upgrade {
+        /// The folder of the release
+        #[arg(long, value_name = "FOLDER")]
+        from: PathBuf,
+        /// How long it may be connected without everything that worked before (default: 2m)
+        #[arg(long, value_name = "TIME", value_parser = parse_within)]
+        within: Option<Duration>,
     },
     /// Run in the background
     #[command(after_help = "Example:\n  petit-client start")]
@@ -383,6 +402,13 @@ impl How {
     }
 }
 
+/// Shorter than anything needs, and longer than anybody waits, are mistakes.
+fn parse_within(text: &str) -> Result<Duration, String> {
+    let within = humantime::parse_duration(text).ok();
+    let is_right = |within: &Duration| (Duration::from_secs(1)..=Duration::from_hours(1)).contains(within);
+    within.filter(is_right).ok_or_else(|| "expected a time between 1s and 1h, such as 2m".to_owned())
+}
+
 fn main() -> ProcessExit {
     if let Err(error) = brand::begin() {
         return cli::fail(false, &Failure::of(&error));
@@ -449,6 +475,10 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
             (None, None) => unregistering::unregister(context, *local, *yes).await?,
             (name, id) => unregistering::give_back(context, name.as_ref(), id.as_ref(), *yes).await?,
         },
+        Verb::Upgrade { from, within } => {
+            let within = within.unwrap_or(updates::TRIAL);
+            upgrade::upgrade(context, &upgrade::UpgradeArgs { from, within }).await?;
+        }
         Verb::Start => lifecycle::start(context).await?,
         Verb::Stop => lifecycle::stop(context).await?,
         Verb::Restart => lifecycle::restart(context).await?,

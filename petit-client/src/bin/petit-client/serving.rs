@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use petit_client::client::Client;
 use petit_client::control::Control;
 use petit_client::daemon::{Daemon, Restart};
+use petit_client::updates::Updates;
 use petit_host::cli::Failure;
 use petit_host::control::server::{Control as ServedControl, Listener};
 use petit_host::shutdown::{Signals, StopCause};
@@ -52,6 +53,9 @@ pub(crate) struct Main<'a> {
     pub(crate) stopped: mpsc::Receiver<()>,
     /// Rings when somebody wants another process in this one's place.
     pub(crate) restarts: mpsc::Receiver<Restart>,
+    pub(crate) updates: Updates,
+    /// Rings that bell.
+    pub(crate) restart: mpsc::Sender<Restart>,
 }
 
 /// What the main loop does next.
@@ -71,11 +75,25 @@ impl<'a> Main<'a> {
         let replaced = Arc::new(AtomicBool::new(false));
         let control = Control {
             client: client.clone(),
-            lifecycle: Daemon { client: client.clone(), stop, restart },
+            lifecycle: Daemon { client: client.clone(), stop, restart: restart.clone() },
             replaced: Arc::clone(&replaced),
         };
         let control = listener.spawn(Arc::new(control));
         let handover = Handover::new(predecessors);
-        Self { context, how, program, client, control, signals, replaced, handover, stopped, restarts }
+        let updates = Updates::of(&context.folder, &program);
+        Self {
+            context,
+            how,
+            program,
+            client,
+            control,
+            signals,
+            replaced,
+            handover,
+            stopped,
+            restarts,
+            updates,
+            restart,
+        }
     }
 }

@@ -1,0 +1,147 @@
+//! A version on trial: with everything that worked before it stays, else the version before it comes back by itself. And
+//! whoever is killed, at whatever step, leaves a program that goes on from there.
+
+use petit_host::update::Trial;
+use rustix::fs::{CWD, Mode};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::unix::pipe;
+
+use super::*;
+use crate::crash::disk::SmallDisk;
+use crate::restart::{gone, signal};
+
+impl Home {
+    /// Puts a version into its place as `upgrade` does, and no client runs: as when the computer has failed then.
+    async fn switched(&self, release: &Release, within: Duration) {
+        self.stop().await;
+        std::fs::copy(release.artifact(), self.place().staged()).unwrap();
+        std::fs::set_permissions(self.place().staged(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut history = self.history();
+        let [new, old] = [NEXT, "0.1.0"].map(|version| version.parse().unwrap());
+        history.begin_trial(Trial::new(new, old, vec!["web".to_owned()], within));
+        history.write(&self.client.dir().join("updates.json")).unwrap();
+        self.place().switch().unwrap();
+    }
+
+    /// The version before is back, and will stay.
+    async fn is_back(&self) {
+        self.until_version("0.1.0").await;
+        soon("the end of the trial", async {
+            while self.history().trial().is_some() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert!(self.history().is_bad(&NEXT.parse().unwrap()));
+        assert!(std::fs::read(&self.program).unwrap() == self.bytes, "the program is the old one");
+        soon("a tidy folder", async {
+            while self.place().previous().exists() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+async fn with_next_version() -> (Release, Home) {
+    let mut release = Release::new();
+    release.put(NEXT, &of_version(NEXT));
+    let home = Home::new(&release).await;
+    (release, home)
+}
+
+#[tokio::test]
+async fn what_worked_before_and_does_not_any_more_brings_the_old_version_back() {
+    let (release, mut home) = with_next_version().await;
+    home.switched(&release, Duration::from_secs(2)).await;
+    let address = home.service.take().unwrap().stop().await;
+    home.client.run(["start"]).await.ok();
+    home.is_back().await;
+    // It would have found nothing else.
+    let _service = Service::http_on("s", address).await;
+    home.client.until_green().await;
+    refused(&home.upgrade(&release.folder()).await, "was installed here before and did not work");
+    home.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_whose_updater_was_killed_shows_by_itself_that_it_works() {
+    let (release, home) = with_next_version().await;
+    home.switched(&release, Duration::from_secs(600)).await;
+    assert!(home.place().previous().exists());
+    home.client.run(["start"]).await.ok();
+    home.until_version(NEXT).await;
+    soon("the end of the trial", async {
+        while home.history().trial().is_some() || home.place().previous().exists() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(!home.history().is_bad(&NEXT.parse().unwrap()));
+    home.stop().await;
+}
+
+#[tokio::test]
+async fn three_crashes_bring_the_old_version_back() {
+    let (release, mut home) = with_next_version().await;
+    home.switched(&release, Duration::from_secs(600)).await;
+    home.service.take().unwrap().stop().await;
+    // An orderly end is none.
+    home.client.run(["start"]).await.ok();
+    home.stop().await;
+    for _ in 0..3 {
+        home.client.run(["start"]).await.ok();
+        let pid = home.until_version(NEXT).await["pid"].as_u64().unwrap().try_into().unwrap();
+        signal(pid, Signal::KILL);
+        soon("its end", gone(pid)).await;
+    }
+    home.client.run(["start"]).await.ok();
+    home.is_back().await;
+    home.stop().await;
+}
+
+#[tokio::test]
+async fn an_updater_that_is_killed_before_the_switch_leaves_everything_as_it_was() {
+    let mut release = Release::new();
+    // Its test takes as long as somebody holds a pipe open.
+    let dir = tempfile::tempdir().unwrap();
+    let [begun, never] = ["begun", "never"].map(|name| {
+        let path = dir.path().join(name);
+        rustix::fs::mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+        path
+    });
+    let blocks = format!("#!/bin/sh\necho $$ > {}; exec cat {}\n", begun.display(), never.display());
+    release.put(NEXT, blocks.as_bytes());
+    let home = Home::new(&release).await;
+    let pid = home.pid().await;
+    let both = |path: &Path| pipe::OpenOptions::new().read_write(true).open_receiver(path).unwrap();
+    let (begun, _never) = (both(&begun), both(&never));
+    let folder = release.folder();
+    let mut updater = home.client.start(["upgrade".as_ref(), "--from".as_ref(), folder.as_os_str()]);
+    let tested = soon("the test", BufReader::new(begun).lines().next_line()).await.unwrap().unwrap();
+    updater.kill().await.unwrap();
+    signal(tested.parse().unwrap(), Signal::KILL);
+    assert!(home.place().staged().exists() && home.history().trial().is_none());
+    assert!(std::fs::read(&home.program).unwrap() == home.bytes && home.pid().await == pid);
+    release.put(AFTER, &of_version(AFTER));
+    home.upgrade(&folder).await.ok();
+    home.until_version(AFTER).await;
+    assert!(!home.place().staged().exists());
+    home.stop().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_is_told_and_nothing_is_left_on_it() {
+    let mut release = Release::new();
+    release.put(NEXT, &of_version(NEXT));
+    let mut disk = None;
+    let home = Home::with(&release, |folder| disk = Some(SmallDisk::of_size(folder, "size=256m"))).await;
+    let (pid, disk) = (home.pid().await, disk.unwrap());
+    disk.fill();
+    refused(&home.upgrade(&release.folder()).await, "No space left on device");
+    home.is_as_before(pid).await;
+    disk.empty();
+    home.upgrade(&release.folder()).await.ok();
+    home.until_version(NEXT).await;
+    home.stop().await;
+}
