@@ -48,13 +48,24 @@ static HERE: OnceLock<Brand> = OnceLock::new();
 /// # Errors
 /// [`BrandError`] when there is a file and it cannot be used: a program that went on would take another one's folder.
 pub fn begin() -> Result<(), BrandError> {
-    let beside = std::env::current_exe().ok().map(|program| program.with_file_name(FILE));
-    let brand = match beside {
-        Some(path) if path.exists() => Brand::read(&path)?,
-        _ => Brand::petit(),
-    };
+    let io = |path: PathBuf| |source| BrandError::Io { path, source };
+    let file = file_of(&std::env::current_exe().map_err(io(PathBuf::from("this program")))?);
+    // One that cannot be looked at may be there.
+    let is_there = file.try_exists().map_err(io(file.clone()))?;
+    let brand = if is_there { Brand::read(&file)? } else { Brand::petit() };
     let _ = HERE.set(brand);
     Ok(())
+}
+
+/// Where a program's brand would be said: beside it; in an app of macOS, beside what is no code.
+fn file_of(program: &Path) -> PathBuf {
+    let folder = program.parent().unwrap_or(Path::new(""));
+    match folder.parent() {
+        Some(contents) if contents.ends_with("Contents") && folder.ends_with("MacOS") => {
+            contents.join("Resources").join(FILE)
+        }
+        _ => folder.join(FILE),
+    }
 }
 
 /// The brand of this process.
@@ -267,6 +278,14 @@ mod tests {
         }
         assert_eq!(all[0], [".petit", "Petit", "dev.petit.desktop", "petit"]);
         assert_eq!(all[1], [".petit-north", "Petit-north", "dev.petit.desktop.north", "petit-north"]);
+    }
+
+    #[test]
+    fn it_is_said_beside_the_program_and_in_an_app_among_its_resources() {
+        let said = |program: &str| file_of(Path::new(program));
+        assert_eq!(said("/opt/north/petit"), Path::new("/opt/north/brand.toml"));
+        let app = "/Applications/North.app/Contents";
+        assert_eq!(said(&format!("{app}/MacOS/petit")), Path::new(app).join("Resources/brand.toml"));
     }
 
     #[test]

@@ -158,6 +158,14 @@ pub(crate) fn run(
         // Closing the window is not the end.
         RunEvent::ExitRequested { code: None, api, .. } => api.prevent_exit(),
         RunEvent::WindowEvent { event, .. } => window::on_event(app, &state, &event),
+        // There a link is no argument, and a second start is none.
+        #[cfg(target_os = "macos")]
+        RunEvent::Opened { urls } => {
+            let link = urls.first().map(|url| petit_app::deeplink::opening(url.as_str()));
+            window::show(app, &state, link.unwrap_or_default(), None);
+        }
+        #[cfg(target_os = "macos")]
+        RunEvent::Reopen { .. } => window::show(app, &state, Opening::default(), None),
         _ => {}
     });
     if code == 0 { ExitCode::Ok } else { ExitCode::Failed }

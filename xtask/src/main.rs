@@ -6,7 +6,8 @@
 //! cargo xtask bench   Petit beside other tunnels, in figures; installs what it needs first
 //! cargo xtask setup   installs what the tests need
 //! cargo xtask conformance   runs the tests of traffic and writes docs/conformance.md
-//! cargo xtask dist    packages for Linux (dist linux), or the installer for Windows (dist windows)
+//! cargo xtask dist    packages for Linux (dist linux), the installer for Windows (dist windows), or the app for macOS
+//!                     (dist macos)
 //! cargo xtask image   container images of server and client
 //! cargo xtask release signs what installations update themselves to
 //! cargo xtask check-macos   whether the programs compile for macOS
@@ -27,6 +28,7 @@ mod conformance;
 mod demo;
 mod dependencies;
 mod dist;
+mod dist_macos;
 mod dist_windows;
 mod documented;
 mod icons;
@@ -85,6 +87,11 @@ usage: cargo xtask <command>
         build client, server and tray app for Windows and make petit-setup.exe
         (NSIS), or with --brand that of a vendor, whose file says its name, icon
         and server; installs what it needs first
+  dist macos [--brand FILE] [--debug] [--sign IDENTITY [--notarise PROFILE]]
+        on a Mac: build client and tray app for both processors and make a disk
+        image with the app, signed with a certificate of the keychain, and
+        notarised with an account that xcrun notarytool store-credentials has
+        put there; no Mac has run it yet
   image [--debug]
         make container images of petit-server and petit-client for amd64 and
         arm64: an OCI layout with both, and a file for podman load each; --debug
@@ -131,6 +138,9 @@ fn main() -> ExitCode {
         "bench" => bench::run(rest),
         "dist" if rest.first().is_some_and(|system| system == "linux") => {
             dist::run(rest.get(1..).unwrap_or_default())
+        }
+        "dist" if rest.first().is_some_and(|what| what == "macos") => {
+            dist_macos::run(rest.get(1..).unwrap_or_default())
         }
         "dist" if rest.first().is_some_and(|what| what == "windows") => {
             dist_windows::run(rest.get(1..).unwrap_or_default())
