@@ -1,7 +1,7 @@
 ; The installer for Windows: the customer's side of Petit, for one user and without an administrator.
 ;
 ; `cargo xtask dist windows` makes it. It says in a file of its own (DEFINES) what is packed and whose Petit it is:
-;   NAME, PUBLISHER, VERSION   what people read
+;   NAME, PUBLISHER, VERSION   what people read; NUMBERS is the version without what is no number
 ;   ID          what this Petit is known by to the system: its folder, its keys, its autostart value
 ;   APP_ID      the same, as an AppUserModelID
 ;   FOLDER      what it keeps in the user's own folder
@@ -9,6 +9,8 @@
 ;   OUT, PAYLOAD, ICON, PACKING; BRAND where it is a vendor's own
 ;
 ; Silent: petit-setup.exe /S [/AUTOSTART] [/D=FOLDER], uninstall.exe /S [/PURGE]. What happened is in install.log.
+; uninstall.exe goes on as a copy of itself and exits at once. As uninstall.exe /S _?=FOLDER it does not, exits as it has
+; gone, and leaves itself alone in FOLDER; where it fails, why is in %TEMP%\${ID}-uninstall.log.
 
 ; The usual stub is of 32 bits. The programs are not, so nothing is lost with one of 64.
 Target amd64-unicode
@@ -34,6 +36,7 @@ Target amd64-unicode
 !define STILL_RUNNING 3
 !define NOT_SUPPORTED 4
 !define RUNS_ALREADY 5
+!define NOT_ITS_USERS 6
 
 Name "${NAME}"
 BrandingText "${NAME} ${VERSION}"
@@ -47,7 +50,7 @@ AllowSkipFiles off
 ShowInstDetails nevershow
 ShowUninstDetails nevershow
 
-VIProductVersion "${VERSION}.0"
+VIProductVersion "${NUMBERS}.0"
 VIAddVersionKey /LANG=0 "ProductName" "${NAME}"
 VIAddVersionKey /LANG=0 "ProductVersion" "${VERSION}"
 VIAddVersionKey /LANG=0 "FileVersion" "${VERSION}"
@@ -76,6 +79,7 @@ Var Log
 Var TrayRan
 Var ClientRan
 Var Left
+Var Shortcut
 
 ; Writes a line down, for whoever installs it on many computers.
 !macro LOG text
@@ -205,6 +209,39 @@ Function un.onInit
   Call un.Only
 FunctionEnd
 
+; What was ended runs again, whatever the rest has come to.
+Function .onInstFailed
+  !insertmacro LOG "failed: a file could not be written"
+  Call StartAgain
+  SetErrorLevel 2
+FunctionEnd
+
+; Others must not be able to change what this user runs, so it goes into the user's own folder, which keeps them out.
+Function CheckFolder
+  ; Whether or not the folder is there yet.
+  System::Call 'kernel32::GetFullPathNameW(w "$INSTDIR", i 1024, w .r0, p 0)'
+  System::Call 'kernel32::GetFullPathNameW(w "$PROFILE", i 1024, w .r1, p 0)'
+  StrLen $2 "$1\"
+  StrCpy $0 "$0\" $2
+  ${If} $0 != "$1\"
+    MessageBox MB_OK|MB_ICONSTOP "$(NOT_YOURS)" /SD IDOK
+    SetErrorLevel ${NOT_ITS_USERS}
+    Quit
+  ${EndIf}
+FunctionEnd
+
+; The name of the shortcut, which another one may have taken whose name is the same. $R0 is the version that is there.
+Function ChooseShortcut
+  ReadRegStr $Shortcut HKCU "${UNINSTALL}" "Shortcut"
+  ${If} $Shortcut == ""
+    StrCpy $Shortcut "${NAME}"
+    ${If} $R0 == ""
+    ${AndIf} ${FileExists} "$SMPROGRAMS\${NAME}.lnk"
+      StrCpy $Shortcut "${NAME} (${ID})"
+    ${EndIf}
+  ${EndIf}
+FunctionEnd
+
 Function StartAtLogin
   WriteRegStr HKCU "${RUN}" "${ID}" '${AT_LOGIN}'
   DeleteRegValue HKCU "${APPROVED}" "${ID}"
@@ -250,13 +287,26 @@ done:
   ${EndIf}
 FunctionEnd
 
+; Puts a file in its place.
+!macro PLACE file
+  Delete "$INSTDIR\${file}"
+  ClearErrors
+  Rename "$INSTDIR\new\${file}" "$INSTDIR\${file}"
+  ${If} ${Errors}
+    !insertmacro LOG "$INSTDIR\${file} cannot be written"
+    Abort
+  ${EndIf}
+!macroend
+
 Section
+  Call CheckFolder
   SetOutPath "$INSTDIR"
   FileOpen $Log "$INSTDIR\install.log" w
   !insertmacro LOG "${NAME} ${VERSION} into $INSTDIR"
   ReadRegStr $R0 HKCU "${UNINSTALL}" "DisplayVersion"
-  Call EndPrograms
 
+  ; Beside their places first: whatever fails meanwhile (a full disk) has changed nothing, and ended nobody.
+  SetOutPath "$INSTDIR\new"
   File "${PAYLOAD}\petit.exe"
   File "${PAYLOAD}\petit-client.exe"
   File "${PAYLOAD}\WebView2Loader.dll"
@@ -265,8 +315,20 @@ Section
 !ifdef BRAND
   File "${PAYLOAD}\brand.toml"
 !endif
+  SetOutPath "$INSTDIR"
+  Call EndPrograms
+  !insertmacro PLACE "petit.exe"
+  !insertmacro PLACE "petit-client.exe"
+  !insertmacro PLACE "WebView2Loader.dll"
+  !insertmacro PLACE "petit.ico"
+  !insertmacro PLACE "LICENSE.txt"
+!ifdef BRAND
+  !insertmacro PLACE "brand.toml"
+!endif
+  RMDir "$INSTDIR\new"
   WriteUninstaller "$INSTDIR\uninstall.exe"
-  CreateShortcut "$SMPROGRAMS\${NAME}.lnk" "$INSTDIR\petit.exe" "" "$INSTDIR\petit.ico"
+  Call ChooseShortcut
+  CreateShortcut "$SMPROGRAMS\$Shortcut.lnk" "$INSTDIR\petit.exe" "" "$INSTDIR\petit.ico"
 
 !ifdef BRAND
   !insertmacro TAKE_SCHEME "${SCHEME}"
@@ -288,6 +350,7 @@ Section
   WriteRegStr HKCU "${UNINSTALL}" "DisplayIcon" "$INSTDIR\petit.ico"
   WriteRegStr HKCU "${UNINSTALL}" "Publisher" "${PUBLISHER}"
   WriteRegStr HKCU "${UNINSTALL}" "InstallLocation" "$INSTDIR"
+  WriteRegStr HKCU "${UNINSTALL}" "Shortcut" "$Shortcut"
   WriteRegStr HKCU "${UNINSTALL}" "UninstallString" '"$INSTDIR\uninstall.exe"'
   WriteRegStr HKCU "${UNINSTALL}" "QuietUninstallString" '"$INSTDIR\uninstall.exe" /S'
   WriteRegDWORD HKCU "${UNINSTALL}" "NoModify" 1
@@ -348,8 +411,13 @@ kept:
 !endif
   !insertmacro GIVE_UP_SCHEME "petit"
   DeleteRegKey HKCU "${CLASSES}\AppUserModelId\${APP_ID}"
+  ReadRegStr $Shortcut HKCU "${UNINSTALL}" "Shortcut"
+  ${If} $Shortcut != ""
+    Delete "$SMPROGRAMS\$Shortcut.lnk"
+  ${EndIf}
   DeleteRegKey HKCU "${UNINSTALL}"
-  Delete "$SMPROGRAMS\${NAME}.lnk"
+  ; What WebView2 keeps of the window, which nobody else has a use for.
+  RMDir /r "$LOCALAPPDATA\${APP_ID}"
 
   Delete "$INSTDIR\petit.exe"
   Delete "$INSTDIR\petit-client.exe"
@@ -358,6 +426,7 @@ kept:
   Delete "$INSTDIR\LICENSE.txt"
   Delete "$INSTDIR\brand.toml"
   Delete "$INSTDIR\install.log"
+  RMDir /r "$INSTDIR\new"
   ; Not from within the folder that is to go, and until everybody has let go of it: of the program that has started
   ; this one, and of files that a virus scanner looks at. A user's own files in it keep it.
   SetOutPath "$TEMP"

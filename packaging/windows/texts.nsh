@@ -12,6 +12,9 @@ LangString SETUP_RUNS ${LANG_GERMAN} "${NAME} wird bereits installiert oder entf
 LangString TOO_OLD ${LANG_ENGLISH} "${NAME} needs Windows 10 or later."
 LangString TOO_OLD ${LANG_GERMAN} "${NAME} braucht Windows 10 oder neuer."
 
+LangString NOT_YOURS ${LANG_ENGLISH} "${NAME} is installed for one user, below that user's own folder ($PROFILE): elsewhere others could change it. Choose a folder there with /D=, or none."
+LangString NOT_YOURS ${LANG_GERMAN} "${NAME} wird für einen Benutzer installiert, unterhalb seines eigenen Ordners ($PROFILE): Anderswo könnten andere es verändern. Wählen Sie mit /D= einen Ordner dort, oder keinen."
+
 LangString NO_WEBVIEW2 ${LANG_ENGLISH} "${NAME} draws its window with Microsoft's WebView2, which is not on this computer. Without it the connection works and the icon beside the clock is there, but no window opens.$\r$\n$\r$\nOpen Microsoft's page for it?"
 LangString NO_WEBVIEW2 ${LANG_GERMAN} "${NAME} zeichnet sein Fenster mit WebView2 von Microsoft, das auf diesem Computer fehlt. Ohne es geht die Verbindung, und das Symbol neben der Uhr ist da, aber es öffnet sich kein Fenster.$\r$\n$\r$\nDie Seite von Microsoft dafür öffnen?"
 

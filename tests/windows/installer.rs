@@ -20,7 +20,7 @@ const UNINSTALL: &str = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Uninsta
 const WEBVIEW2: &str = r"HKCU\Software\Microsoft\EdgeUpdate\Clients\{F3017226-FE2A-4295-8BDF-00C3A9A7E4C5}";
 
 /// Waits between two looks at what another process brings about.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The one user of the tests' Windows, in whose folder and registry everything happens.
 pub(crate) struct User {
@@ -31,24 +31,24 @@ pub(crate) struct User {
 
 /// What a command of Windows came to.
 #[derive(Debug)]
-struct Ended {
-    exit: i32,
-    said: String,
+pub(crate) struct Ended {
+    pub(crate) exit: i32,
+    pub(crate) said: String,
 }
 
 /// What a program prints, or only how it ends.
 #[derive(Clone, Copy, PartialEq)]
-enum Wanted {
+pub(crate) enum Wanted {
     Output,
     /// Of a program that leaves others running: Wine gives them its output, which would not end then.
     Exit,
 }
 
-async fn wine<S: AsRef<OsStr>>(program: &Path, arguments: impl IntoIterator<Item = S>) -> Ended {
+pub(crate) async fn wine<S: AsRef<OsStr>>(program: &Path, arguments: impl IntoIterator<Item = S>) -> Ended {
     wine_for(Wanted::Output, program, arguments).await
 }
 
-async fn wine_for<S: AsRef<OsStr>>(
+pub(crate) async fn wine_for<S: AsRef<OsStr>>(
     wanted: Wanted,
     program: &Path,
     arguments: impl IntoIterator<Item = S>,
@@ -69,7 +69,7 @@ async fn wine_for<S: AsRef<OsStr>>(
 pub(crate) async fn value(key: &str, name: &str) -> Option<String> {
     let asked = if name.is_empty() { vec!["query", key, "/ve"] } else { vec!["query", key, "/v", name] };
     let ended = wine(Path::new("reg"), asked).await;
-    let kinds = ["REG_SZ", "REG_DWORD"];
+    let kinds = ["REG_SZ", "REG_EXPAND_SZ", "REG_DWORD"];
     let text = ended.said.lines().find_map(|line| kinds.iter().find_map(|kind| line.split_once(*kind)));
     text.map(|(_, value)| value.trim().to_owned()).filter(|_| ended.exit == 0)
 }
@@ -98,13 +98,22 @@ impl User {
             for folder in [this.folder(brand), this.kept(brand)] {
                 let _ = fs::remove_dir_all(folder);
             }
-            let _ = fs::remove_file(this.shortcut(brand));
+            for name in [brand.name.to_owned(), format!("{} ({})", brand.name, brand.id)] {
+                let _ = fs::remove_file(this.shortcut_named(&name));
+            }
             for key in [brand.entry(), class(brand.scheme), class("petit")] {
                 wine(Path::new("reg"), ["delete", &key, "/f"]).await;
             }
             wine(Path::new("reg"), ["delete", RUN, "/v", brand.id, "/f"]).await;
         }
         wine(Path::new("reg"), ["delete", WEBVIEW2, "/f"]).await;
+        // An administrator, as everybody is here, would find a service's config before the user's own.
+        for service in ["petit-client", "petit-server"] {
+            for verb in ["stop", "delete"] {
+                wine_for(Wanted::Exit, Path::new("sc"), [verb, service]).await;
+            }
+        }
+        let _ = fs::remove_dir_all(prefix.join("drive_c/ProgramData/Petit"));
         this
     }
 
@@ -119,8 +128,31 @@ impl User {
     }
 
     fn shortcut(&self, brand: &Brand) -> PathBuf {
-        let name = format!("{}.lnk", brand.name);
+        self.shortcut_named(brand.name)
+    }
+
+    fn shortcut_named(&self, name: &str) -> PathBuf {
+        let name = format!("{name}.lnk");
         self.home.join("AppData/Roaming/Microsoft/Windows/Start Menu/Programs").join(name)
+    }
+
+    /// Where WebView2 keeps what it needs for a brand's window.
+    fn web_view(&self, brand: &Brand) -> PathBuf {
+        self.home.join("AppData/Local").join(brand.app_id)
+    }
+
+    /// What a removal that has failed has written down.
+    async fn removal_log(&self, brand: &Brand) -> String {
+        let said = wine(Path::new("cmd"), ["/c", "echo %TEMP%"]).await.said;
+        let temp = said.trim().strip_prefix(r"C:\").unwrap().replace('\\', "/");
+        let drive = self.home.ancestors().nth(2).unwrap();
+        read_log(&drive.join(temp).join(format!("{}-uninstall.log", brand.id)))
+    }
+
+    /// Removes it without a copy that goes on by itself.
+    async fn remove_waiting(&self, brand: &Brand) -> Ended {
+        let folder = format!(r"_?={}", brand.program(self).trim_end_matches(r"\petit.exe"));
+        wine_for(Wanted::Exit, &self.folder(brand).join("uninstall.exe"), ["/S", &folder]).await
     }
 
     async fn install(&self, brand: &Brand, arguments: &[&str]) -> Ended {
@@ -130,9 +162,7 @@ impl User {
 
     /// What the last installation has written down.
     fn log(&self, brand: &Brand) -> String {
-        let bytes = fs::read(self.folder(brand).join("install.log")).unwrap();
-        let units: Vec<u16> = bytes.chunks_exact(2).map(|two| u16::from_le_bytes([two[0], two[1]])).collect();
-        String::from_utf16(&units).unwrap()
+        read_log(&self.folder(brand).join("install.log"))
     }
 
     /// Removes it, and waits until its folder is gone: what was started is a copy that goes on by itself.
@@ -178,6 +208,12 @@ impl User {
         })
         .await
     }
+}
+
+fn read_log(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap();
+    let units: Vec<u16> = bytes.chunks_exact(2).map(|two| u16::from_le_bytes([two[0], two[1]])).collect();
+    String::from_utf16(&units).unwrap()
 }
 
 /// What a build is known by.
@@ -241,7 +277,7 @@ fn names_in(folder: &Path) -> BTreeSet<String> {
 
 /// Nothing of a brand is left but what it keeps for its user.
 async fn is_gone(user: &User, brand: &Brand) {
-    assert!(!user.folder(brand).exists() && !user.shortcut(brand).exists());
+    assert!(!user.folder(brand).exists() && !user.shortcut(brand).exists() && !user.web_view(brand).exists());
     assert_eq!(value(&brand.entry(), "DisplayName").await, None);
     assert_eq!(value(&class(brand.scheme), "").await, None);
     assert_eq!(value(&format!(r"{CLASSES}\AppUserModelId\{}", brand.app_id), "DisplayName").await, None);
@@ -296,12 +332,17 @@ async fn it_is_installed_over_a_running_one_and_removed_without_an_administrator
     is_there(&user, &PETIT).await;
     assert_eq!(value(RUN, "Petit").await, Some(at_login), "what its user has wished stays");
 
-    // Away with it while it runs. What it keeps for its user stays.
+    // Away with it while it runs. What it keeps for its user stays, but for what WebView2 has kept.
+    for brand in [&PETIT, &NORDLICHT] {
+        fs::create_dir_all(user.web_view(brand).join("EBWebView")).unwrap();
+    }
     let path = user.client(&PETIT, &["config", "path"]).await;
     assert!(path.said.contains(r"\.petit\config.toml"), "{path:?}");
     user.remove(&PETIT, &[]).await;
     is_gone(&user, &PETIT).await;
     assert!(user.kept(&PETIT).join("app.lock").exists());
+    assert!(user.web_view(&NORDLICHT).exists(), "that of another brand");
+    fs::remove_dir_all(user.web_view(&NORDLICHT)).unwrap();
 
     user.install(&PETIT, &[]).await;
     assert_eq!(value(RUN, "Petit").await, None, "nobody has asked for it");
@@ -380,11 +421,86 @@ async fn one_that_does_not_end_is_left_as_it_is() {
     assert_eq!(ended.exit, 3, "{ended:?}: {}", user.log(&PETIT));
     assert!(user.log(&PETIT).contains("did not end"), "{}", user.log(&PETIT));
     assert_eq!(user.client(&PETIT, &["-c", &config, "status"]).await.exit, 0, "it goes on");
+    // Nor is it removed, and whoever has asked for that hears of it.
+    let ended = user.remove_waiting(&PETIT).await;
+    assert_eq!(ended.exit, 3, "{ended:?}");
+    let log = user.removal_log(&PETIT).await;
+    assert!(log.contains("did not end"), "{log}");
+    assert_eq!(user.client(&PETIT, &["-c", &config, "status"]).await.exit, 0, "it still goes on");
 
     assert_eq!(user.client(&PETIT, &["-c", &config, "stop"]).await.exit, 0);
     assert_eq!(user.install(&PETIT, &[]).await.exit, 0);
-    user.remove(&PETIT, &[]).await;
+    assert_eq!(user.remove_waiting(&PETIT).await.exit, 0);
+    assert_eq!(names_in(&user.folder(&PETIT)), BTreeSet::from(["uninstall.exe".to_owned()]));
+    fs::remove_dir_all(user.folder(&PETIT)).unwrap();
+    is_gone(&user, &PETIT).await;
     fs::remove_dir_all(&elsewhere).unwrap();
+}
+
+#[tokio::test]
+async fn one_that_fails_half_way_leaves_what_ran_running() {
+    let user = User::new().await;
+    user.install(&PETIT, &[]).await;
+    user.tray(&PETIT);
+    let before = user.tray_other_than(&PETIT, None).await;
+    // Something that is no file stands in the place of one.
+    let in_the_way = user.folder(&PETIT).join("LICENSE.txt");
+    fs::remove_file(&in_the_way).unwrap();
+    fs::create_dir(&in_the_way).unwrap();
+    let ended = user.install(&PETIT, &[]).await;
+    let log = user.log(&PETIT);
+    assert_eq!(ended.exit, 2, "{ended:?}: {log}");
+    assert!(log.contains(r"LICENSE.txt cannot be written") && log.contains("was started again"), "{log}");
+    let after = user.tray_other_than(&PETIT, Some(before)).await;
+
+    // One that cannot even unpack has not ended anything.
+    fs::remove_dir(&in_the_way).unwrap();
+    let new = user.folder(&PETIT).join("new");
+    let _ = fs::remove_dir_all(&new);
+    fs::write(&new, "").unwrap();
+    assert_ne!(user.install(&PETIT, &[]).await.exit, 0);
+    assert_eq!(user.tray_other_than(&PETIT, None).await, after);
+    fs::remove_file(&new).unwrap();
+    assert_eq!(user.install(&PETIT, &[]).await.exit, 0);
+    user.remove(&PETIT, &["/PURGE"]).await;
+    is_gone(&user, &PETIT).await;
+}
+
+#[tokio::test]
+async fn it_goes_only_where_others_cannot_change_it() {
+    let user = User::new().await;
+    let home = PETIT.program(&user).split(r"\AppData").next().unwrap().to_owned();
+    for elsewhere in [r"C:\Tools\Petit".to_owned(), format!(r"{home}\..\Petit"), format!(r"{home}x\Petit")] {
+        let ended = user.install(&PETIT, &[&format!("/D={elsewhere}")]).await;
+        assert_eq!(ended.exit, 6, "{elsewhere}: {ended:?}");
+    }
+    let ended = user.install(&PETIT, &[&format!(r"/D={home}\Apps\Petit")]).await;
+    assert_eq!(ended.exit, 0, "{ended:?}");
+    let folder = user.home.join("Apps/Petit");
+    assert!(folder.join("petit.exe").exists());
+    let folder_there = format!(r"_?={home}\Apps\Petit");
+    wine_for(Wanted::Exit, &folder.join("uninstall.exe"), ["/S", &folder_there]).await;
+    assert_eq!(names_in(&folder), BTreeSet::from(["uninstall.exe".to_owned()]));
+    fs::remove_dir_all(user.home.join("Apps")).unwrap();
+    is_gone(&user, &PETIT).await;
+}
+
+#[tokio::test]
+async fn two_of_one_name_have_a_shortcut_each() {
+    let user = User::new().await;
+    let (theirs, ours) =
+        (user.shortcut(&NORDLICHT), user.shortcut_named("Nordlicht Connect (Petit-nordlicht)"));
+    fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+    fs::write(&theirs, "another vendor's").unwrap();
+    for _ in 0..2 {
+        assert_eq!(user.install(&NORDLICHT, &[]).await.exit, 0);
+        assert_eq!(fs::read(&theirs).unwrap(), b"another vendor's");
+        assert!(String::from_utf8_lossy(&fs::read(&ours).unwrap()).contains("Petit-nordlicht"));
+    }
+    user.remove(&NORDLICHT, &["/PURGE"]).await;
+    assert!(theirs.exists() && !ours.exists());
+    fs::remove_file(&theirs).unwrap();
+    is_gone(&user, &NORDLICHT).await;
 }
 
 #[tokio::test]

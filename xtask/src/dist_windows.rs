@@ -159,6 +159,13 @@ fn icon(vendor: Option<&Vendor>) -> Result<PathBuf, String> {
     }
 }
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The part of a version that Windows' own form of it has room for: `0.2.0` of `0.2.0-rc.1`.
+fn numbers(version: &str) -> &str {
+    version.split(['-', '+']).next().unwrap_or(version)
+}
+
 /// What the script is told.
 fn definitions(brand: &Brand, payload: &Path, setup: &Path, build: Build) -> String {
     let packing = match build {
@@ -169,7 +176,8 @@ fn definitions(brand: &Brand, payload: &Path, setup: &Path, build: Build) -> Str
     let mut values = vec![
         ("NAME", brand.name().to_owned()),
         ("PUBLISHER", brand.publisher().to_owned()),
-        ("VERSION", env!("CARGO_PKG_VERSION").to_owned()),
+        ("VERSION", VERSION.to_owned()),
+        ("NUMBERS", numbers(VERSION).to_owned()),
         ("ID", brand.installed_as()),
         ("APP_ID", brand.app_id()),
         ("FOLDER", brand.folder()),
@@ -213,6 +221,17 @@ fn date(folder: &Path, clock: Clock) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_before_a_release_makes_an_installer_too() {
+        for version in ["0.2.0", "0.2.0-rc.1", "0.2.0+abc", "0.2.0-rc.1+abc"] {
+            assert_eq!(numbers(version), "0.2.0");
+        }
+        let told = definitions(&Brand::petit(), Path::new("/p"), Path::new("/s"), Build::Debug);
+        assert!(told.contains(&format!("!define NUMBERS \"{}\"", numbers(VERSION))), "{told}");
+        let script = include_str!("../../packaging/windows/petit.nsi");
+        assert!(script.contains("VIProductVersion \"${NUMBERS}.0\""));
+    }
 
     #[test]
     fn the_script_is_told_all_that_it_asks_for() {
