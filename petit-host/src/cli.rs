@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 pub use self::arguments::{Wording, arguments, arguments_of, completions, manual};
-pub use self::frame::{config_place, config_place_with_service, leads_nowhere, run};
+pub use self::frame::{config_place, config_place_with_service, leads_nowhere, outcome, run, run_as_service};
 pub use self::health::{HEALTH_LIMIT, HealthCheck, health};
 use crate::colour::coloured;
 use crate::control::api::AskError;
@@ -23,7 +23,8 @@ use crate::control::client::CallError;
 use crate::exit::ExitCode;
 use crate::lock::{Holder, Lock};
 use crate::logs::{self, Follow};
-#[cfg(target_os = "linux")]
+use crate::service::ManagerVerb;
+#[cfg(any(target_os = "linux", windows))]
 use crate::service::install::{InstallError, Service};
 
 /// A command that did not do what it was asked.
@@ -348,7 +349,7 @@ pub fn logs_of_service(json: bool, unit: &str, follow: bool, lines: usize) -> Re
 }
 
 /// Why a service was not installed or removed, and what to do next.
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub fn install_failure(service: &Service, error: &InstallError) -> Failure {
     Failure { hint: error.hint(service), ..Failure::of(error) }
 }
@@ -357,7 +358,9 @@ pub fn install_failure(service: &Service, error: &InstallError) -> Failure {
 ///
 /// # Errors
 /// [`Failure`] when it does not.
-pub fn systemctl(json: bool, verb: &str, with: &[&str], unit: &str) -> Result<(), Failure> {
+#[cfg(not(windows))]
+pub fn by_service_manager(json: bool, verb: ManagerVerb, with: &[&str], unit: &str) -> Result<(), Failure> {
+    let verb = verb.name();
     let hint = format!("see what happens with: journalctl --unit {unit}");
     let status = crate::service::systemctl(verb, &[with, &[unit]].concat())
         .map_err(|error| Failure::new(ExitCode::Failed, format!("systemctl cannot be run: {error}")))?;
@@ -366,6 +369,26 @@ pub fn systemctl(json: bool, verb: &str, with: &[&str], unit: &str) -> Result<()
         return Err(failure.hint(hint));
     }
     say(json, &format!("systemctl {verb} {unit}: done."), &json!({ "unit": unit, "done": verb }));
+    Ok(())
+}
+
+/// Has the service manager start or stop a service, which is alone on Windows.
+///
+/// # Errors
+/// [`Failure`] when it does not.
+#[cfg(windows)]
+pub fn by_service_manager(json: bool, verb: ManagerVerb, _: &[&str], unit: &str) -> Result<(), Failure> {
+    use crate::service::manager;
+
+    let done = match verb {
+        ManagerVerb::Start => manager::start(unit),
+        ManagerVerb::Stop => manager::stop(unit),
+        ManagerVerb::Restart => manager::stop(unit).and_then(|_| manager::start(unit)),
+    };
+    let hint = format!("see what happened with: {unit} logs, or in the event log under {unit}");
+    done.map_err(|error| Failure::of(&error).hint(hint))?;
+    let verb = verb.name();
+    say(json, &format!("{verb} {unit}: done."), &json!({ "unit": unit, "done": verb }));
     Ok(())
 }
 

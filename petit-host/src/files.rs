@@ -57,14 +57,16 @@ pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// True for the user that may do everything.
+/// True for the user that may do everything; on Windows, for an administrator who has asked for it.
 pub fn is_root() -> bool {
     #[cfg(unix)]
     {
         rustix::process::geteuid().is_root()
     }
-    #[cfg(not(unix))]
-    false
+    #[cfg(windows)]
+    {
+        petit_windows::security::is_elevated().unwrap_or(false)
+    }
 }
 
 /// Refuses a file or folder that belongs to neither this user nor root, and a link that somebody else has made:

@@ -49,10 +49,22 @@ impl Folder {
         self.kind == FolderKind::State
     }
 
-    /// True where only the service itself may touch the folder: root configures it and talks to it, but nothing that it
-    /// has written is followed or replaced with root's rights.
-    pub fn is_out_of_bounds(&self) -> bool {
+    /// True for those of a service of systemd: the journal keeps its log, and root its secrets. On Windows both are in
+    /// the folder.
+    pub fn is_of_systemd(&self) -> bool {
+        self.is_of_service() && !cfg!(windows)
+    }
+
+    /// True where this process looks after a service of the system, which its service manager starts and stops.
+    pub fn is_managed(&self) -> bool {
         self.is_of_service() && files::is_root()
+    }
+
+    /// True where only the service itself may touch the folder: root configures it and talks to it, but nothing that it
+    /// has written is followed or replaced with root's rights. On Windows an administrator works on the files: an account
+    /// without privileges makes no links to files there.
+    pub fn is_out_of_bounds(&self) -> bool {
+        self.is_managed() && !cfg!(windows)
     }
 
     /// Takes the lock, without waiting.

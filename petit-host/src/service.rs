@@ -1,10 +1,12 @@
 //! A program as a service of the system: where its files are then, and what it and its service manager tell each other.
 //!
-//! The service manager is systemd (sd_notify(3), sd_listen_fds(3)). A program that none has started says all the same;
-//! nobody hears it.
+//! The service manager is systemd (sd_notify(3), sd_listen_fds(3)), or the service control manager of Windows. A program
+//! that none has started says all the same; nobody hears it.
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub mod install;
+#[cfg(windows)]
+pub mod manager;
 
 use std::io;
 use std::net::TcpListener;
@@ -24,12 +26,25 @@ const FIRST_SOCKET: i32 = 3;
 
 /// The config file of a program that is a service of the system. `name`: what the program's files are called.
 pub fn config_file(name: &str) -> PathBuf {
-    Path::new("/etc/petit").join(format!("{name}.toml"))
+    configs().join(format!("{name}.toml"))
+}
+
+/// The folder of such files.
+fn configs() -> PathBuf {
+    #[cfg(not(windows))]
+    {
+        PathBuf::from("/etc/petit")
+    }
+    #[cfg(windows)]
+    {
+        // Where it nearly always is, should the system not say.
+        petit_windows::folders::data().unwrap_or_else(|_| PathBuf::from(r"C:\ProgramData")).join("Petit")
+    }
 }
 
 /// The folder that such a program keeps everything else in.
 pub fn state_folder(name: &str) -> PathBuf {
-    Path::new("/var/lib").join(format!("petit-{name}"))
+    if cfg!(windows) { configs().join(name) } else { Path::new("/var/lib").join(format!("petit-{name}")) }
 }
 
 /// True for what lies in the state folder of one of the services.
@@ -39,7 +54,8 @@ pub fn is_in_state_folder(path: &Path) -> bool {
 
 /// What the service is called.
 pub fn unit(name: &str) -> String {
-    format!("petit-{name}.service")
+    let kind = if cfg!(windows) { "" } else { ".service" };
+    format!("petit-{name}{kind}")
 }
 
 /// Where root keeps a secret of a service, from where the service manager hands it in (systemd.exec(5), `LoadCredential`).
@@ -53,7 +69,27 @@ pub fn credential(credential: &str) -> Option<PathBuf> {
     folder.filter(|folder| folder.is_absolute()).map(|folder| folder.join(credential))
 }
 
-/// Has the service manager do something, such as `start` units, and waits for it. What it says goes to where
+/// What a service manager is asked to do with a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManagerVerb {
+    Start,
+    Stop,
+    /// Stopped, and started.
+    Restart,
+}
+
+impl ManagerVerb {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+/// Has systemd do something, such as `start` units, and waits for it. What it says goes to where
 /// this program writes.
 ///
 /// # Errors
@@ -97,7 +133,13 @@ impl RunBy {
             let user = std::env::var("USER").unwrap_or_else(|_| uid.to_string());
             Some(Self { manager: "systemd".to_owned(), unit, user })
         }
-        #[cfg(not(target_os = "linux"))]
+        #[cfg(windows)]
+        {
+            let unit = petit_windows::service::name()?.to_owned();
+            let user = petit_windows::security::account().unwrap_or_default();
+            Some(Self { manager: "Windows".to_owned(), unit, user })
+        }
+        #[cfg(not(any(target_os = "linux", windows)))]
         None
     }
 }
@@ -159,13 +201,32 @@ pub fn stopping(within: Duration) {
     tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(limit)]);
 }
 
-/// There is none that wants to hear.
-#[cfg(not(unix))]
-pub fn serve(_: impl Fn() -> Option<String> + Send + 'static) {}
+/// Says that the program serves. The service control manager asks nothing more.
+#[cfg(windows)]
+pub fn serve(_: impl Fn() -> Option<String> + Send + 'static) {
+    use petit_windows::event_log::Event;
 
-/// There is none that wants to hear.
-#[cfg(not(unix))]
-pub fn stopping(_: Duration) {}
+    if let Some(unit) = petit_windows::service::name() {
+        petit_windows::service::serves();
+        log_event(unit, Event::Started, concat!("It serves. Version ", env!("CARGO_PKG_VERSION")));
+    }
+}
+
+/// Says that the program ends, and how long that may take.
+#[cfg(windows)]
+pub fn stopping(within: Duration) {
+    const MARGIN: Duration = Duration::from_secs(10);
+
+    petit_windows::service::stopping(within + MARGIN);
+}
+
+/// Writes into the event log what an administrator has to know. The rest is in the program's own log.
+#[cfg(windows)]
+pub(crate) fn log_event(unit: &str, event: petit_windows::event_log::Event, text: &str) {
+    if let Err(error) = petit_windows::event_log::report(unit, event, text) {
+        tracing::debug!(%error, "the event log takes no entry");
+    }
+}
 
 /// The descriptors of the sockets that a service manager has opened for this very process.
 pub fn socket_numbers() -> Range<i32> {

@@ -190,13 +190,16 @@ impl Signals {
         }
         #[cfg(windows)]
         {
+            // Services are told when anybody logs off.
+            let is_of_user = petit_windows::service::name().is_none();
             tokio::select! {
+                () = petit_windows::service::stop_requested() => ProcessSignal::End { interrupted: false },
                 _ = self.interrupt.recv() => ProcessSignal::End { interrupted: true },
                 // The one signal that a program can send to a group of others: what schedulers and service wrappers end
                 // them with.
                 _ = self.ctrl_break.recv() => ProcessSignal::End { interrupted: true },
                 _ = self.close.recv() => ProcessSignal::End { interrupted: false },
-                _ = self.logoff.recv() => ProcessSignal::End { interrupted: false },
+                _ = self.logoff.recv(), if is_of_user => ProcessSignal::End { interrupted: false },
                 _ = self.shutdown.recv() => ProcessSignal::End { interrupted: false },
             }
         }

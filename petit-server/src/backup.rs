@@ -202,7 +202,7 @@ pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Re
     staged.remove_with(SqliteStore::files_at(&copy));
     let counts = noted(&copy, key).await.map_err(|error| error.at(&registry))?;
     let certificates = stage_certificates(&mut staged, folder, from)?;
-    if !folder.is_of_service() {
+    if !folder.is_of_systemd() {
         if pin == PinIs::There {
             staged.add(&from.join(PIN), &folder.backup_pin())?;
         }
@@ -226,7 +226,7 @@ pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Re
 
 /// The key of a service of the system is handed in, and cannot be put back by the service itself.
 fn check_key(folder: &Folder, key: &PrivateKey, from: &Path) -> Result<(), BackupError> {
-    if !folder.is_of_service() {
+    if !folder.is_of_systemd() {
         return Ok(());
     }
     let known = folder.read_key().map_err(ServerStartError::Key)?;
@@ -354,7 +354,7 @@ fn in_the_way(registry: &Path, folder: &Folder) -> Vec<PathBuf> {
     let logs = ["-wal", "-shm", "-journal"].map(with);
     let mut parts = vec![registry.to_owned()];
     parts.extend(logs);
-    if !folder.is_of_service() {
+    if !folder.is_of_systemd() {
         parts.extend([folder.backup_pin(), folder.key()]);
     }
     parts.retain(|path| path.exists());

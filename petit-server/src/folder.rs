@@ -98,10 +98,10 @@ impl Folder {
         self.secret("backup.pin")
     }
 
-    /// Beside the config. Those of a service of the system are root's, and handed in by the service manager: the service
-    /// itself cannot change them.
+    /// Beside the config. Those of a service of systemd are root's, and handed in by it: the service itself cannot change
+    /// them.
     fn secret(&self, name: &str) -> PathBuf {
-        if !self.is_of_service() {
+        if !self.is_of_systemd() {
             return self.path().join(name);
         }
         let credential = format!("petit-{name}");
@@ -110,7 +110,7 @@ impl Folder {
 
     /// Reads one of the secrets; `None` when there is none.
     pub(crate) fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-        if self.is_of_service() { files::read_credential(path) } else { files::read_secret(path) }
+        if self.is_of_systemd() { files::read_credential(path) } else { files::read_secret(path) }
     }
 
     /// True when there is a key.

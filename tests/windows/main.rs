@@ -15,6 +15,7 @@
 
 mod installer;
 mod resources;
+mod service;
 mod tray;
 
 use petit_tests::bed::client_config;

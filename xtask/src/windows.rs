@@ -24,8 +24,8 @@ pub(crate) fn check() -> Result<String, String> {
     tests.env("PETIT_WINDOWS_SETUPS", &setups).env("PETIT_WINDOWS_TOOLS", tray_hook()?);
     let watched = watch(wine.set(&mut tests))?;
     // What only Windows has, among the unit tests.
-    let mut units = for_windows("test", &["petit-windows", "petit-app"]);
-    units.args(["--lib", "--", "pipe::", "autostart::"]);
+    let mut units = for_windows("test", &["petit-windows", "petit-host", "petit-app"]);
+    units.args(["--lib", "--", "pipe::", "service::install::", "autostart::"]);
     let units = watch(wine.set(&mut units))?;
     drop(wine);
     let all = watched.and(units);

@@ -46,8 +46,19 @@ pub fn leads_nowhere(place: &Place, program: &str) -> Failure {
 
 /// Runs a command on a runtime of this thread, and says what became of it. `word` stands before a failure.
 pub fn run(json: bool, word: &str, command: impl Future<Output = Result<ExitCode, Failure>>) -> ProcessExit {
+    match outcome(command) {
+        Ok(code) => exit(code),
+        Err(failure) => fail_as(word, json, &failure),
+    }
+}
+
+/// Runs a command on a runtime of this thread.
+///
+/// # Errors
+/// That of the command.
+pub fn outcome(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
     harden::no_core_dumps();
-    let result = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let result = runtime.block_on(command);
             // What blocks (a name look-up, a disk) is not waited for.
@@ -55,9 +66,50 @@ pub fn run(json: bool, word: &str, command: impl Future<Output = Result<ExitCode
             result
         }
         Err(error) => Err(Failure::of(&error)),
-    };
-    match result {
-        Ok(code) => exit(code),
-        Err(failure) => fail_as(word, json, &failure),
     }
+}
+
+/// Runs a command as the service that the service control manager has started this process for. What becomes of it is told
+/// to that, and written into the event log.
+#[cfg(windows)]
+pub fn run_as_service(
+    unit: &str,
+    command: impl FnOnce() -> Result<ExitCode, Failure> + Send + 'static,
+) -> ProcessExit {
+    use petit_windows::event_log::Event;
+
+    use crate::service::log_event;
+
+    let name = unit.to_owned();
+    let ran = petit_windows::service::run(unit.to_owned(), move || match command() {
+        Ok(code) => {
+            log_event(&name, Event::Stopped, "It has ended, as it was asked to.");
+            u32::from(code as u8)
+        }
+        Err(Failure { exit, message, hint }) => {
+            let hint = hint.map(|hint| format!("\n{hint}")).unwrap_or_default();
+            log_event(&name, Event::Failed, &format!("It has ended: {message}{hint}"));
+            u32::from(exit as u8)
+        }
+    });
+    match ran {
+        Ok(0) => ProcessExit::SUCCESS,
+        Ok(_) => ProcessExit::FAILURE,
+        Err(error) => {
+            let problem = format!("Windows has not started this process as a service: {error}");
+            let failure =
+                Failure::new(ExitCode::Failed, problem).hint(format!("start it with: {unit} start"));
+            fail_as(super::ERROR, false, &failure)
+        }
+    }
+}
+
+/// Only Windows starts a program so.
+#[cfg(not(windows))]
+pub fn run_as_service(
+    unit: &str,
+    _: impl FnOnce() -> Result<ExitCode, Failure> + Send + 'static,
+) -> ProcessExit {
+    let failure = Failure::new(ExitCode::Usage, "--service is for Windows, which starts services with it");
+    fail_as(super::ERROR, false, &failure.hint(format!("start it with: systemctl start {unit}")))
 }

@@ -3,7 +3,8 @@
 //! Pipes live in one name space for all users of the computer, so a fixed name could be taken by somebody else
 //! beforehand, who would then be told what was meant for us. Therefore each run makes a name that nobody can guess
 //! and writes it into the file that is the socket on Unix, in the profile's folder, which others cannot read. Names of
-//! pipes can be listed, so what keeps others out is the pipe's access list: only its owner and the system can open it.
+//! pipes can be listed, so what keeps others out is the pipe's access list: only its owner and the system can open it,
+//! and administrators that of a service.
 //! Connections from other computers are refused.
 
 use std::fs;
@@ -38,7 +39,9 @@ pub(super) struct ControlSocket {
 
 impl ControlSocket {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let pipe = PrivatePipe::new(format!("{PREFIX}{}", unguessable()))?;
+        let name = format!("{PREFIX}{}", unguessable());
+        let is_of_service = crate::service::is_in_state_folder(path);
+        let pipe = if is_of_service { PrivatePipe::of_service(name) } else { PrivatePipe::new(name) }?;
         let next = pipe.first()?;
         crate::files::write_private(path, pipe.name().as_bytes()).map_err(io::Error::other)?;
         Ok(Self { pipe, next, path: path.to_owned() })

@@ -76,7 +76,7 @@ impl Beginning {
             }
         };
         // The journal keeps the log of a service.
-        let log = (!folder.is_of_service()).then(|| folder.log());
+        let log = (!folder.is_of_systemd()).then(|| folder.log());
         let level = logs::start(log.as_deref(), !how.background, config.log_level);
         let level = level.map_err(|error| {
             let path = folder.log();

@@ -14,8 +14,12 @@ const SERVICE: Service = Service {
     program: PROGRAM,
     name: NAME,
     units: &[("petit-client.service", include_str!("../../../../packaging/systemd/petit-client.service"))],
+    title: "Petit client",
+    about: "Makes services of this computer reachable for one vendor, and only for that vendor.",
     secrets: &[],
     config: include_str!("../../../../packaging/systemd/client.toml"),
+    // Without a registration it waits for one.
+    is_set_up: |_| true,
 };
 
 /// Makes a service of this program.
@@ -24,7 +28,11 @@ pub(crate) fn install(context: &Context) -> Result<(), Failure> {
     let Installed { program, unit, config, restarted } = &made;
     let values: [(&str, &dyn Display); 3] =
         [("unit", unit), ("program", &program.display()), ("config", &config.display())];
-    let next = if *restarted { "cli.install.restarted" } else { "cli.install.next" };
+    let next = match (*restarted, cfg!(windows)) {
+        (false, _) => "cli.install.next",
+        (true, false) => "cli.install.restarted",
+        (true, true) => "cli.install.anew",
+    };
     let text = format!("{}\n{}", context.texts.format("cli.install.done", &values), context.texts.get(next));
     context.say(&text, &made);
     Ok(())

@@ -13,7 +13,7 @@ use petit_client::{config, folder, messages};
 use petit_host::background::{self, BackgroundError};
 use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
-use petit_host::service;
+use petit_host::service::{self, ManagerVerb};
 use petit_host::shutdown::{self, Asked, Finished, ProcessSignal, StopCause, Urgency};
 use serde_json::json;
 
@@ -122,14 +122,14 @@ impl Main<'_> {
 }
 
 /// Has the service manager start or stop the client, which is a service of the system.
-pub(crate) fn by_manager(context: &Context, verb: &str) -> Result<ExitCode, Failure> {
-    cli::systemctl(context.json, verb, &[], &service::unit(folder::NAME)).map(|()| ExitCode::Ok)
+pub(crate) fn by_manager(context: &Context, verb: ManagerVerb) -> Result<ExitCode, Failure> {
+    cli::by_service_manager(context.json, verb, &[], &service::unit(folder::NAME)).map(|()| ExitCode::Ok)
 }
 
 /// Refuses to run as root what is a service of the system.
 pub(crate) fn not_by_root(context: &Context) -> Failure {
-    let failure =
-        context.failed(ExitCode::Failed, "cli.service_root", &[("unit", &service::unit(folder::NAME))]);
+    let problem = if cfg!(windows) { "cli.service_admin" } else { "cli.service_root" };
+    let failure = context.failed(ExitCode::Failed, problem, &[("unit", &service::unit(folder::NAME))]);
     failure.hint(context.hint("cli.not_running.hint"))
 }
 

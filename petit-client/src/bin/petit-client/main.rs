@@ -14,9 +14,9 @@ mod handover;
 mod health;
 mod help;
 mod inspect;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 mod install;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 #[path = "no_install.rs"]
 mod install;
 mod lifecycle;
@@ -50,6 +50,7 @@ use petit_host::cli::{self, Failure, HealthCheck};
 use petit_host::config::Place;
 use petit_host::exit::ExitCode;
 use petit_host::logs::Level;
+use petit_host::service::ManagerVerb;
 use petit_host::terminal::Ask;
 use serde_json::json;
 
@@ -137,7 +138,9 @@ enum Verb {
     /// Make the client a service of this system, which starts at boot, with a user of its own
     ///
     /// For a client that no package has installed: the program is copied to where only root writes, its config is
-    /// /etc/petit/client.toml, and everything else is in /var/lib/petit-client. Again: to bring it to this version.
+    /// /etc/petit/client.toml, and everything else is in /var/lib/petit-client. On Windows an administrator does it; the
+    /// program is in Program Files\Petit, its config is ProgramData\Petit\client.toml, and everything else is in
+    /// ProgramData\Petit\client. Again: to bring it to this version.
     #[command(after_help = "Example:\n  sudo petit-client install")]
     Install,
     /// Take the service away again; config, registration and key stay
@@ -184,6 +187,9 @@ enum Verb {
         /// Started by a running client, to take its place
         #[arg(long, hide = true)]
         takeover: bool,
+        /// Started by Windows, as a service
+        #[arg(long, hide = true)]
+        service: bool,
     },
     /// Show where the client and its services stand; `check` exits with 1 when something is not right
     #[command(after_help = "Examples:\n  petit-client status\n  petit-client status --watch")]
@@ -323,7 +329,13 @@ impl Verb {
 
     /// True for a process that another of ours has started, which has looked at the config file, and hears of it.
     fn is_started(&self) -> bool {
-        matches!(self, Self::Run { background: true, .. } | Self::Run { takeover: true, .. })
+        self.is_service()
+            || matches!(self, Self::Run { background: true, .. } | Self::Run { takeover: true, .. })
+    }
+
+    /// True for a process that Windows has started as a service.
+    fn is_service(&self) -> bool {
+        matches!(self, Self::Run { service: true, .. })
     }
 }
 
@@ -427,6 +439,10 @@ fn main() -> ProcessExit {
     }
     // What a process that takes over says goes to the one that has started it, and into its log and answers.
     let texts = if matches!(cli.verb, Verb::Run { takeover: true, .. }) { Texts::of("en") } else { texts };
+    if cli.verb.is_service() {
+        let unit = petit_host::service::unit(folder::NAME);
+        return cli::run_as_service(&unit, move || cli::outcome(dispatch(&cli, &texts)));
+    }
     cli::run(cli.json, &texts.get("cli.error"), dispatch(&cli, &texts))
 }
 
@@ -442,13 +458,16 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
     }
     context.folder.check_owner().map_err(|error| Failure::of(&error))?;
     let context = &context;
-    let is_of_service = context.folder.is_of_service();
-    let is_out_of_bounds = context.folder.is_out_of_bounds();
+    let is_managed = context.folder.is_managed();
     match &cli.verb {
-        Verb::Start if is_out_of_bounds => return lifecycle::by_manager(context, "start"),
-        Verb::Stop if is_out_of_bounds => return lifecycle::by_manager(context, "stop"),
-        Verb::Run { .. } if is_out_of_bounds => return Err(lifecycle::not_by_root(context)),
-        Verb::Logs { follow, lines } if is_of_service => {
+        Verb::Start if is_managed => return lifecycle::by_manager(context, ManagerVerb::Start),
+        Verb::Stop if is_managed => return lifecycle::by_manager(context, ManagerVerb::Stop),
+        // There no process takes another one's place.
+        Verb::Restart if is_managed && cfg!(windows) => {
+            return lifecycle::by_manager(context, ManagerVerb::Restart);
+        }
+        Verb::Run { service: false, .. } if is_managed => return Err(lifecycle::not_by_root(context)),
+        Verb::Logs { follow, lines } if context.folder.is_of_systemd() => {
             let unit = petit_host::service::unit(folder::NAME);
             return cli::logs_of_service(context.json, &unit, *follow, *lines);
         }
@@ -482,9 +501,10 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
         Verb::Start => lifecycle::start(context).await?,
         Verb::Stop => lifecycle::stop(context).await?,
         Verb::Restart => lifecycle::restart(context).await?,
-        Verb::Run { background, takeover } => {
-            return lifecycle::run(context, beginning::How { background: *background, takeover: *takeover })
-                .await;
+        Verb::Run { background, takeover, service } => {
+            // A service has no terminal either.
+            let how = beginning::How { background: *background || *service, takeover: *takeover };
+            return lifecycle::run(context, how).await;
         }
         Verb::Status { watch: false } => return inspect::status(context).await,
         Verb::Status { watch: true } => inspect::watch(context).await?,

@@ -3,13 +3,15 @@
 use petit_host::cli::{self, Failure};
 use petit_host::service::install::{self, Installed, Service, Uninstalled};
 use petit_host::terminal::{self, Ask};
-use petit_server::folder::NAME;
+use petit_server::folder::{Folder, NAME};
 
 use super::common::PROGRAM;
 
 const SERVICE: Service = Service {
     program: PROGRAM,
     name: NAME,
+    title: "Petit server",
+    about: "Lets visitors reach services at customers, whose clients connect to it.",
     units: &[
         ("petit-server.service", include_str!("../../../../packaging/systemd/petit-server.service")),
         ("petit-server.socket", include_str!("../../../../packaging/systemd/petit-server.socket")),
@@ -24,6 +26,7 @@ const SERVICE: Service = Service {
     ],
     secrets: &["petit-server.key", "petit-backup.key", "petit-backup.pin"],
     config: include_str!("../../../../packaging/systemd/server.toml"),
+    is_set_up: |config| Folder::of(config).has_key().unwrap_or(false),
 };
 
 /// Makes a service of this program.
@@ -31,15 +34,22 @@ pub(crate) fn install(json: bool) -> Result<(), Failure> {
     let made = install::install(&SERVICE).map_err(|error| cli::install_failure(&SERVICE, &error))?;
     let Installed { program, unit, config, restarted } = &made;
     let next = match (restarted, petit_server::config::load(config)) {
+        (true, _) if cfg!(windows) => "It ran; it was stopped and started.".to_owned(),
         (true, _) => "It ran, and a new process has taken over.".to_owned(),
         (false, Ok(_)) => format!("See it with: {PROGRAM} status"),
         (false, Err(_)) => format!("Next: {PROGRAM} init --endpoint https://REGID.example.com --port 443"),
     };
-    let text = format!(
+    let mut text = format!(
         "Service    {unit}, which starts at boot\nProgram    {}\nConfig     {}\n\n{next}",
         program.display(),
         config.display()
     );
+    if cfg!(windows) {
+        let program = program.display();
+        text.push_str(&format!(
+            "\nThe firewall of Windows lets nobody in by itself: netsh advfirewall firewall add rule name=\"Petit server\" dir=in action=allow program=\"{program}\""
+        ));
+    }
     cli::say(json, &text, &made);
     Ok(())
 }

@@ -14,9 +14,9 @@ mod fronts;
 mod health;
 mod init;
 mod init_order;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 mod install;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 #[path = "no_install.rs"]
 mod install;
 mod key;
@@ -43,6 +43,7 @@ use petit_engine::proto::control::PROTOCOL;
 use petit_host::brand::Brand;
 use petit_host::cli::{self, Failure, HealthCheck};
 use petit_host::exit::ExitCode;
+use petit_host::service::ManagerVerb;
 use petit_host::terminal::Ask;
 use petit_server::SOFTWARE;
 use petit_server::api::{AddAlias, ClientView, MakeInvite, ProgramVersion, SupposedVisitor};
@@ -71,6 +72,9 @@ fn main() -> ProcessExit {
     if let Some(config) = cli.config.as_deref().filter(|_| !cli.verb.is_started()) {
         cli::called_with::<Cli>(PROGRAM, config);
     }
+    if cli.verb.is_service() {
+        return cli::run_as_service(&unit(), move || cli::outcome(dispatch(&cli)));
+    }
     cli::run(cli.json, cli::ERROR, dispatch(&cli))
 }
 
@@ -98,24 +102,30 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             let args = InitArgs { endpoint, port, certificates, lost, visitors };
             init::init(cli.json, &folder, &args).await?;
         }
-        Verb::Run { .. } if folder.is_out_of_bounds() => {
-            let problem = format!("{} is never run by root", unit());
+        Verb::Run { service: false, .. } if folder.is_managed() => {
+            let whom = if cfg!(windows) { "an administrator" } else { "root" };
+            let problem = format!("{} is never run by {whom}", unit());
             let failure = Failure::new(ExitCode::Failed, problem);
             return Err(failure.hint(format!("start it with: {PROGRAM} start")));
         }
-        Verb::Start if folder.is_out_of_bounds() => service::start(cli.json, &folder)?,
-        Verb::Stop if folder.is_out_of_bounds() => {
+        Verb::Start if folder.is_managed() => service::start(cli.json, &folder)?,
+        Verb::Stop if folder.is_managed() => {
             // The next client that comes back would start it again.
-            cli::systemctl(cli.json, "stop", &["petit-server.socket"], &unit())?;
+            cli::by_service_manager(cli.json, ManagerVerb::Stop, &["petit-server.socket"], &unit())?;
+        }
+        // There no process takes another one's place.
+        Verb::Restart { .. } if folder.is_managed() && cfg!(windows) => {
+            cli::by_service_manager(cli.json, ManagerVerb::Restart, &[], &unit())?;
         }
         Verb::Restore { folder: from } if folder.is_out_of_bounds() => {
             return service::restore(cli.json, &folder, from);
         }
-        Verb::Logs { follow, lines } if folder.is_of_service() => {
+        Verb::Logs { follow, lines } if folder.is_of_systemd() => {
             return cli::logs_of_service(cli.json, &unit(), *follow, *lines);
         }
-        Verb::Run { background, takeover } => {
-            let how = main_loop::How { background: *background, takeover: *takeover };
+        Verb::Run { background, takeover, service } => {
+            // A service has no terminal either.
+            let how = main_loop::How { background: *background || *service, takeover: *takeover };
             return run::run(&folder, how).await;
         }
         Verb::Install => install::install(cli.json)?,

@@ -80,7 +80,7 @@ fn log(
     terminal: bool,
     config: &Config,
 ) -> std::io::Result<(LevelHandle, Option<FileHandle>)> {
-    let log = match folder.is_of_service() {
+    let log = match folder.is_of_systemd() {
         true => None,
         false => Some(FileHandle::new(RotatingFile::open(&folder.log())?)),
     };

@@ -5,7 +5,7 @@ use petit_host::exit::ExitCode;
 use petit_host::terminal::Ask;
 
 fn failure() -> Failure {
-    let problem = "the server makes itself a service of Linux with systemd alone";
+    let problem = "the server makes itself a service of Linux with systemd, and of Windows, alone";
     Failure::new(ExitCode::Failed, problem).hint("have what starts services here run: petit-server run")
 }
 

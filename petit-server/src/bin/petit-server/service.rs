@@ -7,7 +7,7 @@ use petit_engine::secret::PrivateKey;
 use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
 use petit_host::files;
-use petit_host::service;
+use petit_host::service::{self, ManagerVerb};
 use petit_server::api::Initialised;
 use petit_server::backup::BackupError;
 use petit_server::config::{self, Config, ConfigError, NoServer};
@@ -125,7 +125,7 @@ pub(crate) fn start(json: bool, folder: &Folder) -> Result<(), Failure> {
         let hint = "set it up with: petit-server init --endpoint https://REGID.example.com --port 443";
         return Err(Failure::new(ExitCode::Failed, problem).hint(hint));
     }
-    cli::systemctl(json, "start", &[], &unit())
+    cli::by_service_manager(json, ManagerVerb::Start, &[], &unit())
 }
 
 /// Puts a backup back: what is root's, where it is not there, here; everything else is put back by the service's own

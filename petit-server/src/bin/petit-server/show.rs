@@ -72,7 +72,7 @@ fn run_by(status: &Status) -> String {
     let Some(RunBy { manager, unit, user }) = &status.run_by else {
         return format!("log        {}\n", status.log.display());
     };
-    let log = match status.config == service::config_file(NAME) {
+    let log = match !cfg!(windows) && status.config == service::config_file(NAME) {
         true => format!("in the journal: journalctl --unit {unit}"),
         false => status.log.display().to_string(),
     };

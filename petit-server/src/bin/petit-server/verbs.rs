@@ -69,11 +69,16 @@ pub(crate) enum Verb {
         /// Started by a running server whose place it is to take
         #[arg(long, hide = true)]
         takeover: bool,
+        /// Started by Windows, as a service
+        #[arg(long, hide = true)]
+        service: bool,
     },
     /// Make the server a service of this system, which starts at boot, with a user of its own
     ///
     /// For a server that no package has installed: the program is copied to where only root writes, its config is
-    /// /etc/petit/server.toml, and everything else is in /var/lib/petit-server. Again: to bring it to this version.
+    /// /etc/petit/server.toml, and everything else is in /var/lib/petit-server. On Windows an administrator does it; the
+    /// program is in Program Files\Petit, its config is ProgramData\Petit\server.toml, and everything else is in
+    /// ProgramData\Petit\server. Again: to bring it to this version.
     #[command(after_help = "Example:\n  sudo petit-server install")]
     Install,
     /// Take the service away again; config, registry and keys stay
@@ -305,7 +310,13 @@ impl Verb {
 
     /// True for a process that another of ours has started, which has looked at the config file, and hears of it.
     pub(crate) fn is_started(&self) -> bool {
-        matches!(self, Self::Run { background: true, .. } | Self::Run { takeover: true, .. })
+        self.is_service()
+            || matches!(self, Self::Run { background: true, .. } | Self::Run { takeover: true, .. })
+    }
+
+    /// True for a process that Windows has started as a service.
+    pub(crate) fn is_service(&self) -> bool {
+        matches!(self, Self::Run { service: true, .. })
     }
 }
 

@@ -1,0 +1,230 @@
+//! With systemd: the program, its units, and a link by which it can be typed.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::installed::{Installed, Service, Uninstalled};
+use crate::files::{self, FileError, failed};
+use crate::service;
+
+/// Where the copy goes.
+const PROGRAMS: &str = "/usr/local/lib/petit";
+/// From where it can be typed.
+const COMMANDS: &str = "/usr/local/bin";
+/// Where root's own units are.
+const UNITS: &str = "/etc/systemd/system";
+/// Where packages put theirs.
+const PACKAGED: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
+
+/// Why nothing was installed or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    #[error("only root can make a service of the system")]
+    NotRoot,
+    #[error("this system is not run by systemd")]
+    NoSystemd,
+    #[error("{} was installed by a package, which sees to the service", .0.display())]
+    Packaged(PathBuf),
+    #[error("{unit} is not there")]
+    NotThere { unit: &'static str },
+    /// A service at boot would run what somebody else has put there.
+    #[error("{} can be changed by users other than root", .0.display())]
+    OthersWrite(PathBuf),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("systemctl {0} failed")]
+    Systemctl(String),
+}
+
+impl InstallError {
+    /// What to do next.
+    pub fn hint(&self, service: &Service) -> Option<String> {
+        let program = service.program;
+        Some(match self {
+            Self::NotRoot => format!("type: sudo {program} install"),
+            Self::NoSystemd => format!("have what starts services here run: {program} run"),
+            Self::Packaged(_) => {
+                format!("start it with: {program} start; remove it with the package manager")
+            }
+            Self::NotThere { .. } => format!("install it with: {program} install"),
+            Self::OthersWrite(path) => {
+                format!(
+                    "put it where only root writes, and install that: install {} /usr/local/bin",
+                    path.display()
+                )
+            }
+            Self::File(_) => return None,
+            Self::Systemctl(_) => {
+                format!("see what happened with: journalctl --unit {}", service::unit(service.name))
+            }
+        })
+    }
+}
+
+/// Makes a service of the running program: copies it, writes its units and a config where there is none, enables and
+/// starts it. One that is there is brought to this version, and hands over.
+///
+/// # Errors
+/// [`InstallError`].
+pub fn install(service: &Service) -> Result<Installed, InstallError> {
+    may(service)?;
+    let source = std::env::current_exe().map_err(failed("find", Path::new(service.program)))?;
+    let program = Path::new(PROGRAMS).join(service.program);
+    if source != program {
+        check_only_root_writes(&source)?;
+        put(&source, &program)?;
+    }
+    let command = Path::new(COMMANDS).join(service.program);
+    if fs::symlink_metadata(&command).is_err() {
+        symlink(&program, &command).map_err(failed("write", &command))?;
+    }
+    let config = service::config_file(service.name);
+    if !config.exists() {
+        write(&config, service.config)?;
+    }
+    for (name, text) in service.units {
+        let installed =
+            text.replace(&format!("/usr/bin/{}", service.program), &program.display().to_string());
+        write(&Path::new(UNITS).join(name), &installed)?;
+    }
+    let unit = service::unit(service.name);
+    let ran = service::systemctl("is-active", &["--quiet", &unit]);
+    systemctl("daemon-reload", &[])?;
+    systemctl("enable", &["--quiet", &unit])?;
+    let restarted = ran.is_ok_and(|status| status.success());
+    if restarted {
+        // No request fails. Where that is not possible it is stopped and started.
+        let handed_over = Command::new(&program).arg("restart").arg("--config").arg(&config).status();
+        if !handed_over.is_ok_and(|status| status.success()) {
+            systemctl("restart", &[&unit])?;
+        }
+    } else {
+        systemctl("start", &[&unit])?;
+    }
+    // Enabled, they wait for the next boot otherwise.
+    let timers = service.units.iter().map(|(name, _)| *name).filter(|name| name.ends_with(".timer"));
+    for timer in timers {
+        systemctl("start", &[timer])?;
+    }
+    Ok(Installed { program, unit, config, restarted })
+}
+
+/// Stops the service and removes what [`install`] has made. Config and state stay.
+///
+/// # Errors
+/// [`InstallError`].
+pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
+    may(service)?;
+    let unit = service::unit(service.name);
+    let units = service.units.iter().map(|(name, _)| (*name, Path::new(UNITS).join(name)));
+    let there: Vec<(&str, PathBuf)> = units.filter(|(_, path)| path.exists()).collect();
+    let Some((first, _)) = service.units.first() else { return Err(InstallError::NotThere { unit: "" }) };
+    if !there.iter().any(|(name, _)| name == first) {
+        return Err(InstallError::NotThere { unit: first });
+    }
+    for (name, _) in &there {
+        // One that cannot be enabled by itself is only stopped.
+        let _ = service::systemctl("disable", &["--quiet", name]);
+    }
+    // In one go, sockets first: one that still listens would start its service again.
+    let (sockets, others): (Vec<&str>, Vec<&str>) =
+        there.iter().map(|(name, _)| *name).partition(|name| name.ends_with(".socket"));
+    systemctl("stop", &[sockets, others].concat())?;
+    let mut removed = Vec::new();
+    let program = Path::new(PROGRAMS).join(service.program);
+    let command = Path::new(COMMANDS).join(service.program);
+    let is_ours = fs::read_link(&command).is_ok_and(|to| to == program);
+    let mut paths: Vec<PathBuf> = there.into_iter().map(|(_, path)| path).collect();
+    paths.push(program);
+    paths.extend(is_ours.then_some(command));
+    for path in paths {
+        match fs::remove_file(&path) {
+            Ok(()) => removed.push(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("remove", &path)(error).into()),
+        }
+    }
+    let _ = fs::remove_dir(PROGRAMS); // unless the other program is in it
+    systemctl("daemon-reload", &[])?;
+    let kept = [service::config_file(service.name), service::state_folder(service.name)];
+    let secrets = service.secrets.iter().map(|secret| service::credential_store(secret));
+    let kept = kept.into_iter().chain(secrets).filter(|path| path.exists()).collect();
+    Ok(Uninstalled { unit, removed, kept })
+}
+
+fn may(service: &Service) -> Result<(), InstallError> {
+    if !files::is_root() {
+        return Err(InstallError::NotRoot);
+    }
+    // sd_booted(3)
+    if !Path::new("/run/systemd/system").is_dir() {
+        return Err(InstallError::NoSystemd);
+    }
+    let packaged = PACKAGED.map(|folder| Path::new(folder).join(service::unit(service.name)));
+    packaged.into_iter().find(|path| path.exists()).map_or(Ok(()), |path| Err(InstallError::Packaged(path)))
+}
+
+/// Refuses a program that anybody but root could change or put another one in the place of.
+fn check_only_root_writes(program: &Path) -> Result<(), InstallError> {
+    let program = fs::canonicalize(program).map_err(failed("look at", program))?;
+    for path in program.ancestors() {
+        let found = fs::metadata(path).map_err(failed("look at", path))?;
+        if found.uid() != 0 || found.mode() & 0o022 != 0 {
+            return Err(InstallError::OthersWrite(program));
+        }
+    }
+    Ok(())
+}
+
+/// Copies a program; one that runs goes on with what it was.
+fn put(from: &Path, to: &Path) -> Result<(), InstallError> {
+    let new = to.with_extension("new");
+    let folder = to.parent().unwrap_or(Path::new("/"));
+    make_folder(folder)?;
+    fs::copy(from, &new).map_err(failed("copy", from))?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).map_err(failed("write", &new))?;
+    fs::rename(&new, to).map_err(failed("write", to))?;
+    Ok(())
+}
+
+/// Makes a folder that the service's own user can enter, whatever root's umask is.
+fn make_folder(folder: &Path) -> Result<(), InstallError> {
+    if !folder.exists() {
+        fs::create_dir_all(folder).map_err(failed("make", folder))?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(failed("make", folder))?;
+    }
+    Ok(())
+}
+
+/// Writes what everybody may read.
+fn write(path: &Path, text: &str) -> Result<(), InstallError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    make_folder(folder)?;
+    files::write_public(path, text.as_bytes())?;
+    Ok(())
+}
+
+fn systemctl(verb: &str, more: &[&str]) -> Result<(), InstallError> {
+    match service::systemctl(verb, more) {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) | Err(_) => Err(InstallError::Systemctl([&[verb], more].concat().join(" "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_user_could_change_is_no_service() {
+        check_only_root_writes(Path::new("/bin/sh")).unwrap();
+        // Whoever owns it: others put files into the folder above.
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        let program = dir.path().join("petit-server");
+        fs::write(&program, "").unwrap();
+        assert!(matches!(check_only_root_writes(&program), Err(InstallError::OthersWrite(_))));
+    }
+}

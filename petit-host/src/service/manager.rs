@@ -1,0 +1,146 @@
+//! The service control manager of Windows: has it start and stop a service, and waits until it has.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use windows_service::Error;
+use windows_service::service::{Service, ServiceAccess, ServiceExitCode, ServiceState, ServiceStatus};
+use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
+
+/// How long a service may take to start, and to stop: its requests get half a minute, and a registry is read.
+const LIMIT: Duration = Duration::from_secs(90);
+/// The manager offers no wait.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// No service of that name (ERROR_SERVICE_DOES_NOT_EXIST).
+const NO_SUCH_SERVICE: i32 = 1060;
+/// It runs already (ERROR_SERVICE_ALREADY_RUNNING).
+const RUNS_ALREADY: i32 = 1056;
+/// It does not run (ERROR_SERVICE_NOT_ACTIVE).
+const DOES_NOT_RUN: i32 = 1062;
+
+/// Why a service does not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ManagerError {
+    #[error("only an administrator can do this")]
+    NotAdministrator,
+    #[error("there is no service {0}")]
+    NotThere(String),
+    #[error("{unit} has ended with {code} as it was started")]
+    Ended { unit: String, code: u32 },
+    #[error("{unit} takes longer than {limit:?}")]
+    Late { unit: String, limit: Duration },
+    #[error("the service control manager has refused")]
+    Refused(#[source] io::Error),
+}
+
+impl From<Error> for ManagerError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Winapi(error) if error.kind() == io::ErrorKind::PermissionDenied => Self::NotAdministrator,
+            Error::Winapi(error) => Self::Refused(error),
+            error => Self::Refused(io::Error::other(error)),
+        }
+    }
+}
+
+/// What `start` and `stop` have found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Was {
+    /// It ran.
+    Running,
+    /// It did not.
+    Stopped,
+}
+
+/// Opens the manager.
+///
+/// # Errors
+/// [`ManagerError::NotAdministrator`] where more is asked for than this process may.
+pub(super) fn open(access: ServiceManagerAccess) -> Result<ServiceManager, ManagerError> {
+    Ok(ServiceManager::local_computer(None::<&str>, access)?)
+}
+
+/// Opens a service; `None` where there is none of that name.
+///
+/// # Errors
+/// [`ManagerError`].
+pub(super) fn service(
+    manager: &ServiceManager,
+    unit: &str,
+    access: ServiceAccess,
+) -> Result<Option<Service>, ManagerError> {
+    match manager.open_service(unit, access) {
+        Ok(service) => Ok(Some(service)),
+        Err(Error::Winapi(error)) if error.raw_os_error() == Some(NO_SUCH_SERVICE) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn there(unit: &str, access: ServiceAccess) -> Result<Service, ManagerError> {
+    let manager = open(ServiceManagerAccess::CONNECT)?;
+    service(&manager, unit, access)?.ok_or_else(|| ManagerError::NotThere(unit.to_owned()))
+}
+
+/// Starts a service and waits until it serves. One that runs is left as it is.
+///
+/// # Errors
+/// [`ManagerError`].
+pub fn start(unit: &str) -> Result<Was, ManagerError> {
+    let service = there(unit, ServiceAccess::START | ServiceAccess::QUERY_STATUS)?;
+    start_it(&service, unit)
+}
+
+pub(super) fn start_it(service: &Service, unit: &str) -> Result<Was, ManagerError> {
+    match service.start::<&str>(&[]) {
+        Ok(()) => {}
+        Err(Error::Winapi(error)) if error.raw_os_error() == Some(RUNS_ALREADY) => return Ok(Was::Running),
+        Err(error) => return Err(error.into()),
+    }
+    let status =
+        until(service, unit, |state| matches!(state, ServiceState::Running | ServiceState::Stopped))?;
+    if status.current_state == ServiceState::Running {
+        return Ok(Was::Stopped);
+    }
+    let code = match status.exit_code {
+        ServiceExitCode::Win32(code) | ServiceExitCode::ServiceSpecific(code) => code,
+    };
+    Err(ManagerError::Ended { unit: unit.to_owned(), code })
+}
+
+/// Stops a service and waits until it has ended. One that does not run is left as it is.
+///
+/// # Errors
+/// [`ManagerError`].
+pub fn stop(unit: &str) -> Result<Was, ManagerError> {
+    let service = there(unit, ServiceAccess::STOP | ServiceAccess::QUERY_STATUS)?;
+    stop_it(&service, unit)
+}
+
+pub(super) fn stop_it(service: &Service, unit: &str) -> Result<Was, ManagerError> {
+    match service.stop() {
+        Ok(_) => {}
+        Err(Error::Winapi(error)) if error.raw_os_error() == Some(DOES_NOT_RUN) => return Ok(Was::Stopped),
+        Err(error) => return Err(error.into()),
+    }
+    until(service, unit, |state| state == ServiceState::Stopped)?;
+    Ok(Was::Running)
+}
+
+/// Waits until a service is in a state that is wanted.
+fn until(
+    service: &Service,
+    unit: &str,
+    is_wanted: impl Fn(ServiceState) -> bool,
+) -> Result<ServiceStatus, ManagerError> {
+    let begun = Instant::now();
+    loop {
+        let status = service.query_status()?;
+        if is_wanted(status.current_state) {
+            return Ok(status);
+        }
+        if begun.elapsed() > LIMIT {
+            return Err(ManagerError::Late { unit: unit.to_owned(), limit: LIMIT });
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
