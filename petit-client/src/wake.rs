@@ -1,5 +1,6 @@
 //! Has the computer slept, has its network changed? Noticed within a second, because a connection that was alive
-//! before may be dead now, and nothing will say so for a long time.
+//! before may be dead now, and nothing will say so for a long time. Windows tells by itself that it wakes; elsewhere, and
+//! where it has not, the clocks do.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
@@ -28,6 +29,8 @@ pub enum WakeEvent {
 pub struct Watch {
     clock: tokio::time::Interval,
     clocks: Clocks,
+    #[cfg(windows)]
+    wakes: Option<petit_windows::power::Wakes>,
     network: Option<AsyncWatch>,
     /// The addresses after the last change, and when they count if no other comes before. Kept here because the
     /// clock ticks while they settle.
@@ -42,7 +45,16 @@ impl Watch {
         let network = netwatcher::watch_interfaces_async::<Tokio>();
         let network =
             network.inspect_err(|error| tracing::warn!(%error, "changes of the network are not noticed"));
-        Self { clock, clocks: Clocks::now(), network: network.ok(), settling: None }
+        Self {
+            clock,
+            clocks: Clocks::now(),
+            #[cfg(windows)]
+            wakes: petit_windows::power::Wakes::new()
+                .inspect_err(|error| tracing::warn!(%error, "the system does not tell when it wakes"))
+                .ok(),
+            network: network.ok(),
+            settling: None,
+        }
     }
 
     /// The next event.
@@ -51,7 +63,16 @@ impl Watch {
     /// Cancel safe.
     pub async fn next(&mut self) -> WakeEvent {
         loop {
+            #[cfg(windows)]
+            let woke = woke(self.wakes.as_ref());
+            #[cfg(not(windows))]
+            let woke = std::future::pending::<()>();
             tokio::select! {
+                () = woke => {
+                    // The clocks are not to tell of it once more.
+                    self.clocks = Clocks::now();
+                    return WakeEvent::Woke;
+                }
                 _ = self.clock.tick() => {
                     let now = Clocks::now();
                     let before = std::mem::replace(&mut self.clocks, now);
@@ -74,6 +95,14 @@ impl Watch {
 impl Default for Watch {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(windows)]
+async fn woke(wakes: Option<&petit_windows::power::Wakes>) {
+    match wakes {
+        Some(wakes) => wakes.next().await,
+        None => std::future::pending().await,
     }
 }
 

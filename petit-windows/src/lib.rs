@@ -3,6 +3,7 @@
 //! - `event_log`: entries are texts by pointers.
 //! - `folders`: where programs and their data are is told by pointers, and by the environment to whoever believes it.
 //! - `pipe`: a named pipe has an access list of its own only when its creation is given one, by a pointer.
+//! - `power`: that the computer wakes is told by calling a function of the program's.
 //! - `security`: who this process is, and who may do what with a file.
 //! - `service`: the service control manager calls a function of the program's.
 //! - `menu`: a menu that waits for its user is closed by a call of its thread.
@@ -18,6 +19,8 @@ pub mod folders;
 pub mod menu;
 #[cfg(windows)]
 pub mod pipe;
+#[cfg(windows)]
+pub mod power;
 #[cfg(windows)]
 pub mod security;
 #[cfg(windows)]

@@ -25,7 +25,7 @@ pub(crate) fn check() -> Result<String, String> {
     let watched = watch(wine.set(&mut tests))?;
     // What only Windows has, among the unit tests.
     let mut units = for_windows("test", &["petit-windows", "petit-host", "petit-app"]);
-    units.args(["--lib", "--", "pipe::", "service::install::", "autostart::"]);
+    units.args(["--lib", "--", "pipe::", "power::", "service::install::", "autostart::"]);
     let units = watch(wine.set(&mut units))?;
     drop(wine);
     let all = watched.and(units);
