@@ -114,6 +114,16 @@ fn a_version_on_trial_that_ends_three_times_by_itself_is_given_up() {
 }
 
 #[test]
+fn a_version_that_is_given_up_is_put_back_by_whoever_begins_it_even_once() {
+    let mut history = on_trial();
+    let new = version("0.2.0");
+    assert_eq!(history.begin(&new), Beginning::OnTrial);
+    history.go_back();
+    assert!(history.is_bad(&new));
+    assert_eq!(history.begin(&new), Beginning::PutBack);
+}
+
+#[test]
 fn an_orderly_end_is_not_held_against_a_version_on_trial() {
     let mut history = on_trial();
     let new = version("0.2.0");
