@@ -10,6 +10,8 @@ use windows_sys::Win32::System::Com::CoTaskMemFree;
 use windows_sys::Win32::UI::Shell::{FOLDERID_ProgramData, FOLDERID_ProgramFiles, SHGetKnownFolderPath};
 use windows_sys::core::GUID;
 
+use crate::security::words;
+
 /// Where programs are that only administrators change.
 ///
 /// # Errors
@@ -39,13 +41,8 @@ struct Text(*mut u16);
 
 impl Text {
     fn read(&self) -> PathBuf {
-        let mut length = 0;
-        // SAFETY: the text ends with a zero, and nothing behind that is read.
-        while unsafe { *self.0.add(length) } != 0 {
-            length += 1;
-        }
-        // SAFETY: so many words were just read.
-        let words = unsafe { std::slice::from_raw_parts(self.0, length) };
+        // SAFETY: the text ends with a zero, and lives as long as this.
+        let words = unsafe { words(self.0) };
         OsString::from_wide(words).into()
     }
 }

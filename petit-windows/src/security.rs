@@ -192,18 +192,32 @@ impl Drop for Descriptor {
     }
 }
 
+/// A text of the system's, without the zero at its end.
+///
+/// # Safety
+/// There is a zero at its end, and it lives as long as what is returned is used.
+pub(crate) unsafe fn words<'a>(text: *const u16) -> &'a [u16] {
+    let mut length = 0;
+    loop {
+        // SAFETY: no word before this one was the zero at the end, so it is one of the text's.
+        let word = unsafe { text.add(length) };
+        // SAFETY: as above.
+        if unsafe { word.read() } == 0 {
+            break;
+        }
+        length += 1;
+    }
+    // SAFETY: so many words were just read.
+    unsafe { std::slice::from_raw_parts(text, length) }
+}
+
 /// A text that the system has allocated, with a zero at its end.
 struct SystemText(*mut u16);
 
 impl SystemText {
     fn read(&self) -> String {
-        let mut length = 0;
-        // SAFETY: the text ends with a zero, and nothing behind that is read.
-        while unsafe { *self.0.add(length) } != 0 {
-            length += 1;
-        }
-        // SAFETY: so many words were just read.
-        let words = unsafe { std::slice::from_raw_parts(self.0, length) };
+        // SAFETY: the text ends with a zero, and lives as long as this.
+        let words = unsafe { words(self.0) };
         String::from_utf16_lossy(words)
     }
 }

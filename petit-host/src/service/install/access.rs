@@ -117,7 +117,7 @@ fn mask(rights: &str) -> Option<u32> {
     if let Some(digits) = rights.strip_prefix("0x") {
         return u32::from_str_radix(digits, 16).ok();
     }
-    if rights.len() % 2 != 0 {
+    if !rights.len().is_multiple_of(2) {
         return None;
     }
     let known = |name: &str| NAMED.iter().find(|(known, _)| *known == name).map(|(_, right)| *right);
