@@ -81,6 +81,8 @@ async fn an_image_holds_the_program_what_it_reads_and_what_it_is_made_of() {
         let authorities = String::from_utf8(file("etc/ssl/certs/ca-certificates.crt")).unwrap();
         assert!(authorities.matches("-----BEGIN CERTIFICATE-----").count() > 50);
         file(&format!("usr/share/doc/{program}/LICENSE-MIT"));
+        let notices = String::from_utf8(file(&format!("usr/share/doc/{program}/THIRD-PARTY.txt"))).unwrap();
+        assert!(notices.contains("\nrustls ") && notices.contains("Copyright (c) Tokio Contributors"));
         // Nothing to look around with.
         let names = std::fs::read_dir(bundle.root().join("usr/bin")).unwrap();
         assert_eq!(names.map(|name| name.unwrap().file_name()).collect::<Vec<_>>(), [program]);

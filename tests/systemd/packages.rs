@@ -62,6 +62,7 @@ fn packages_come_with_everything_and_leave_nothing_but_data() {
             machine.says(&format!("dpkg --install {package}")).await;
             machine.says(&format!("{name} version")).await;
             machine.says(&format!("man --where {name} {name}-status")).await;
+            machine.says(&format!("grep --quiet '^rustls ' /usr/share/doc/{name}/THIRD-PARTY.txt")).await;
             machine.says(&format!("bash -n /usr/share/bash-completion/completions/{name}")).await;
         }
         let shown = machine.says("man -P cat petit-client-service-add").await;

@@ -23,6 +23,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people")]
 
 mod bench;
+mod built_in;
 mod circles;
 mod conformance;
 mod demo;
@@ -38,6 +39,7 @@ mod macos;
 mod made;
 mod minimum;
 mod mutants;
+mod notices;
 mod old;
 mod page;
 mod release;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::making::{Flavour, Making};
+use crate::notices;
 use crate::run::{root, succeed};
 
 /// The packages that there are.
@@ -109,6 +110,7 @@ impl Contents {
         };
         let mut this = Self { name, summary, description, files: Vec::new(), units: Vec::new(), data };
         this.programs(making.programs);
+        this.notices(making, manual)?;
         this.texts(making.runnable, flavour, manual)?;
         if name != Name::Tray {
             this.service(flavour, manual)?;
@@ -140,6 +142,22 @@ impl Contents {
         ] {
             self.add(from, format!("usr/share/{to}"), Kind::Plain);
         }
+    }
+
+    /// The licences of what is built into the programs.
+    fn notices(&mut self, making: &Making<'_>, made: &Path) -> Result<(), String> {
+        let packages: &[&str] = match self.name {
+            Name::Tray => &["petit-client", "petit-desktop"],
+            Name::Client => &["petit-client"],
+            Name::Server => &["petit-server"],
+        };
+        let name = self.name.as_str();
+        let from = made.join(format!("{name}-{}", notices::FILE));
+        fs::create_dir_all(made).map_err(|error| format!("{}: {error}", made.display()))?;
+        fs::write(&from, notices::of(packages, making.architecture.triple())?)
+            .map_err(|error| format!("{}: {error}", from.display()))?;
+        self.add(from, format!("usr/share/doc/{name}/{}", notices::FILE), Kind::Plain);
+        Ok(())
     }
 
     /// Manual pages and completions, as the program itself writes them.

@@ -21,6 +21,14 @@ impl Architecture {
         }
     }
 
+    /// What the compiler calls it, and the system with it.
+    pub(super) fn triple(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64-unknown-linux-gnu",
+            Self::Arm64 => super::ARM64,
+        }
+    }
+
     /// What Debian calls it.
     pub(super) fn deb(self) -> &'static str {
         match self {

@@ -10,6 +10,7 @@ use super::layer::{Entry, Owner};
 use super::layout::Image;
 use super::moment::rfc3339;
 use super::sbom;
+use crate::notices;
 use crate::run::root;
 
 /// A program, and what its image says of it.
@@ -64,6 +65,8 @@ impl Program {
             entries
                 .push(Entry::file(&format!("usr/share/doc/{name}/{licence}"), read(&root().join(licence))?));
         }
+        let notices = notices::of(&[name], built.architecture.target())?;
+        entries.push(Entry::file(&format!("usr/share/doc/{name}/{}", notices::FILE), notices));
         for (path, content) in built.libraries(name)? {
             entries.push(Entry::program(path.trim_start_matches('/'), content));
         }

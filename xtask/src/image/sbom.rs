@@ -3,60 +3,30 @@
 //! Made here, and not by cargo-cyclonedx, whose every run has a number and a time of its own: the image would be another
 //! one each time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use super::moment::rfc3339;
-use crate::run::cargo;
+use crate::built_in::BuiltIn;
 
 /// The packages that `package` is built from for a target, itself included.
 pub(super) fn of(package: &str, target: &str, moment: u64) -> Result<Value, String> {
-    let mut metadata = cargo(&["metadata", "--format-version=1", "--locked", "--filter-platform", target]);
-    let output = metadata.output().map_err(|error| format!("cannot run cargo: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)));
-    }
-    let metadata: Value =
-        serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
-    from(&metadata, package, moment).ok_or_else(|| format!("cargo metadata does not tell of {package}"))
+    Ok(listed(&BuiltIn::of(package, target)?, moment))
 }
 
-fn from(metadata: &Value, package: &str, moment: u64) -> Option<Value> {
-    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let list =
-        |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
-    let packages: BTreeMap<String, Value> = list(metadata, "packages")
-        .into_iter()
-        .filter_map(|package| Some((text(&package, "id")?, package)))
-        .collect();
-    let nodes: BTreeMap<String, Vec<String>> = list(metadata.get("resolve")?, "nodes")
-        .into_iter()
-        .filter_map(|node| Some((text(&node, "id")?, built_into(&node))))
-        .collect();
-    let (root, _) =
-        packages.iter().find(|(_, known)| known.get("name").is_some_and(|name| name == package))?;
-    let (mut found, mut open) = (BTreeSet::new(), vec![root.clone()]);
-    while let Some(id) = open.pop() {
-        if found.insert(id.clone()) {
-            open.extend(nodes.get(&id).into_iter().flatten().cloned());
-        }
-    }
-    let name = |id: &String| packages.get(id).map(reference);
-    let components: Vec<Value> =
-        found.iter().filter(|id| *id != root).filter_map(|id| packages.get(id)).map(component).collect();
-    let dependencies: Vec<Value> = found
-        .iter()
-        .filter_map(|id| {
-            let on: BTreeSet<String> = nodes.get(id).into_iter().flatten().filter_map(name).collect();
-            Some(json!({ "ref": name(id)?, "dependsOn": on }))
-        })
-        .collect();
-    let mut program = component(packages.get(root)?);
+fn listed(built_in: &BuiltIn, moment: u64) -> Value {
+    let components: Vec<Value> = built_in.others.iter().map(component).collect();
+    let dependency = |(package, needs): &(Value, Vec<Value>)| {
+        let on: BTreeSet<String> = needs.iter().map(reference).collect();
+        json!({ "ref": reference(package), "dependsOn": on })
+    };
+    let dependencies: Vec<Value> = built_in.needs.iter().map(dependency).collect();
+    let mut program = component(&built_in.root);
     if let Some(fields) = program.as_object_mut() {
         fields.insert("type".to_owned(), json!("application"));
     }
-    Some(json!({
+    json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -64,17 +34,7 @@ fn from(metadata: &Value, package: &str, moment: u64) -> Option<Value> {
         "metadata": { "timestamp": rfc3339(moment), "component": program },
         "components": components,
         "dependencies": dependencies,
-    }))
-}
-
-/// What of a package's dependencies is built into it: neither what tests it nor what builds it.
-fn built_into(node: &Value) -> Vec<String> {
-    let is_normal = |dependency: &&Value| {
-        let kinds = dependency.get("dep_kinds").and_then(Value::as_array);
-        kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind.get("kind").is_none_or(Value::is_null)))
-    };
-    let dependencies = node.get("deps").and_then(Value::as_array).into_iter().flatten().filter(is_normal);
-    dependencies.filter_map(|it| it.get("pkg").and_then(Value::as_str)).map(str::to_owned).collect()
+    })
 }
 
 /// What a package is called in all of these lists (a package URL).
@@ -125,7 +85,7 @@ mod tests {
                 { "id": "other", "deps": [on("deep", Value::Null)] },
             ] },
         });
-        let bom = from(&metadata, "petit-server", 7).unwrap();
+        let bom = listed(&BuiltIn::from(&metadata, "petit-server").unwrap(), 7);
         assert_eq!(bom.pointer("/metadata/component/purl").unwrap(), "pkg:cargo/petit-server@1.0.0");
         assert_eq!(bom.pointer("/metadata/component/type").unwrap(), "application");
         let components = bom.get("components").unwrap().as_array().unwrap();
@@ -136,6 +96,6 @@ mod tests {
         let edges = bom.get("dependencies").unwrap().as_array().unwrap();
         assert_eq!(edges.len(), 3);
         assert_eq!(bom.pointer("/dependencies/1/dependsOn"), Some(&json!(["pkg:cargo/deep@1.0.0"])));
-        assert_eq!(from(&metadata, "nothing", 7), None);
+        assert!(BuiltIn::from(&metadata, "nothing").is_none());
     }
 }
