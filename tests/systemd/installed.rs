@@ -70,6 +70,11 @@ fn a_packaged_service_is_not_shadowed() {
             machine.says(&format!("cp /usr/lib/systemd/system/{name}.service /etc/systemd/system")).await;
             let said = machine.run(&format!("dpkg --install {package}")).await.ok();
             assert!(said.err.contains(&format!("/etc/systemd/system/{name}.service")), "{said:?}");
+            // Which is the way out, and leaves the package's.
+            let said = machine.says(&format!("{name} uninstall --yes")).await;
+            assert!(said.contains(&format!("/usr/lib/systemd/system/{name}.service")), "{said}");
+            machine.says(&format!("! test -e /etc/systemd/system/{name}.service")).await;
+            assert_eq!(machine.says(&format!("systemctl is-enabled {name}.service")).await, "enabled");
         }
     });
 }

@@ -39,6 +39,40 @@ fn what_root_has_stopped_stays_so_over_an_upgrade() {
     });
 }
 
+#[test]
+fn what_was_removed_and_comes_back_serves_again() {
+    on_a_machine(async |machine| {
+        let _service = private_service().await;
+        let pair = Pair::set_up(&machine).await;
+        for name in ["petit-server", "petit-client"] {
+            let package = machine.bring(&deb(name));
+            machine.says(&format!("dpkg --remove {name}")).await;
+            assert_eq!(machine.run(&format!("pgrep -x {name}")).await.exit, 1);
+            machine.says(&format!("dpkg --install {package}")).await;
+        }
+        crate::pair::until_green(&machine).await;
+        pair.passes().await;
+    });
+}
+
+/// Root may read what the service may not.
+#[test]
+fn the_config_is_checked_with_the_eyes_of_the_service() {
+    on_a_machine(async |machine| {
+        let _service = private_service().await;
+        let _pair = Pair::set_up(&machine).await;
+        assert!(machine.says("petit-server config check").await.contains("is fine"));
+        machine.says("mkdir --mode=700 /root/live && mkdir /root/live/x").await;
+        machine
+            .says("sed -i '0,/^.server.$/s//&\\ncertificates = \"\\/root\\/live\"/' /etc/petit/server.toml")
+            .await;
+        let said = machine.run("petit-server config check").await;
+        assert!(said.exit == 1 && said.err.contains("/root/live"), "{said:?}");
+        let said = machine.run("petit-server --json config check").await;
+        assert!(said.exit == 1 && said.out.contains("/root/live"), "{said:?}");
+    });
+}
+
 /// Where `install` was before: the package manager asks nothing, which nobody could answer.
 #[test]
 fn a_package_keeps_the_config_that_is_there_and_purges_what_it_was_before() {
@@ -112,6 +146,17 @@ fn a_users_own_service_is_handed_over_at_an_upgrade_and_ends_with_the_package() 
         assert_eq!(machine.says(&format!("readlink /proc/{after}/exe")).await, "/usr/bin/petit-client");
         assert_eq!(as_user(&machine, "systemctl --user is-active petit-client").await, "active");
 
+        // One whose service does not stop holds nobody up.
+        machine.says("useradd --create-home boris && loginctl enable-linger boris").await;
+        machine.until("systemctl is-active user@$(id -u boris)").await;
+        let units = "/home/boris/.config/systemd/user";
+        machine.says(&format!("mkdir --parents {units}")).await;
+        let unit = "[Service]\\nExecStart=/bin/sleep infinity\\nExecStop=/bin/sleep infinity\\nTimeoutStopSec=infinity\\n";
+        machine
+            .says(&format!("printf '{unit}' >{units}/petit-client.service && chown -R boris /home/boris"))
+            .await;
+        let boris = "runuser -u boris -- env XDG_RUNTIME_DIR=/run/user/$(id -u boris)";
+        machine.says(&format!("{boris} systemctl --user start petit-client")).await;
         machine.says("dpkg --remove petit-client").await;
         assert_eq!(machine.run("pgrep -x petit-client").await.exit, 1);
     });

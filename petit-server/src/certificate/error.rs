@@ -33,6 +33,14 @@ pub enum CertificateError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A file holds something else.
     #[error("{} does not hold a {what} in PEM form", path.display())]
     Pem {
@@ -99,6 +107,7 @@ impl CertificateError {
             Self::Missing { path }
             | Self::Gone { path }
             | Self::Unreadable { path, .. }
+            | Self::File { path, .. }
             | Self::Pem { path, .. }
             | Self::Mismatch { path, .. }
             | Self::Unusable { path, .. }

@@ -65,7 +65,10 @@ impl Certificate {
         let Pair { certificate: path, key: key_path } = pair;
         let pem = |path: &Path, what| {
             let path = path.to_owned();
-            move |source| CertificateError::Pem { path, what, source }
+            move |source| match source {
+                rustls::pki_types::pem::Error::Io(source) => CertificateError::File { path, source },
+                source => CertificateError::Pem { path, what, source },
+            }
         };
         let chain = CertificateDer::pem_file_iter(path)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)

@@ -42,8 +42,14 @@ pub(crate) fn install(context: &Context) -> Result<(), Failure> {
 pub(crate) fn uninstall(context: &Context, ask: Ask) -> Result<(), Failure> {
     asking::ask(context, ask, &context.texts.get("cli.uninstall.question"))?;
     let done = install::uninstall(&SERVICE).map_err(|error| cli::install_failure(&SERVICE, &error))?;
-    let Uninstalled { unit, removed, kept } = &done;
-    let mut text = context.texts.format("cli.uninstall.done", &[("unit", unit)]);
+    let Uninstalled { unit, removed, kept, instead } = &done;
+    let mut text = match instead {
+        None => context.texts.format("cli.uninstall.done", &[("unit", unit)]),
+        Some(packaged) => {
+            let values: [(&str, &dyn Display); 2] = [("unit", unit), ("packaged", &packaged.display())];
+            context.texts.format("cli.uninstall.packaged", &values)
+        }
+    };
     for (key, paths) in [("cli.uninstall.removed", removed), ("cli.uninstall.kept", kept)] {
         for path in paths {
             text.push_str(&format!("\n{}", context.texts.format(key, &[("path", &path.display())])));

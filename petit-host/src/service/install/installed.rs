@@ -42,4 +42,6 @@ pub struct Uninstalled {
     pub removed: Vec<PathBuf>,
     /// Config and state, which nobody has asked to lose.
     pub kept: Vec<PathBuf>,
+    /// The unit of a package, which counts from now on.
+    pub instead: Option<PathBuf>,
 }

@@ -70,7 +70,10 @@ impl InstallError {
 /// # Errors
 /// [`InstallError`].
 pub fn install(service: &Service) -> Result<Installed, InstallError> {
-    may(service)?;
+    may()?;
+    if let Some(packaged) = packaged(service) {
+        return Err(InstallError::Packaged(packaged));
+    }
     let source = std::env::current_exe().map_err(failed("find", Path::new(service.program)))?;
     let program = Path::new(PROGRAMS).join(service.program);
     if source != program {
@@ -112,19 +115,22 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
     Ok(Installed { program, unit, config, restarted })
 }
 
-/// Stops the service and removes what [`install`] has made. Config and state stay.
+/// Stops the service and removes what [`install`] has made. Config and state stay. Where a package has come later, its
+/// service takes the place.
 ///
 /// # Errors
 /// [`InstallError`].
 pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
-    may(service)?;
+    may()?;
+    let instead = packaged(service);
     let unit = service::unit(service.name);
     let units = service.units.iter().map(|(name, _)| (*name, Path::new(UNITS).join(name)));
     let there: Vec<(&str, PathBuf)> = units.filter(|(_, path)| path.exists()).collect();
     let Some((first, _)) = service.units.first() else { return Err(InstallError::NotThere { unit: "" }) };
     if !there.iter().any(|(name, _)| name == first) {
-        return Err(InstallError::NotThere { unit: first });
+        return Err(instead.map_or(InstallError::NotThere { unit: first }, InstallError::Packaged));
     }
+    let ran = service::systemctl("is-active", &["--quiet", first]).is_ok_and(|status| status.success());
     for (name, _) in &there {
         // One that cannot be enabled by itself is only stopped.
         let _ = service::systemctl("disable", &["--quiet", name]);
@@ -149,13 +155,22 @@ pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
     }
     let _ = fs::remove_dir(PROGRAMS); // unless the other program is in it
     systemctl("daemon-reload", &[])?;
+    if instead.is_some() {
+        for (name, _) in service.units {
+            // One that cannot be enabled by itself is there all the same.
+            let _ = service::systemctl("enable", &["--quiet", name]);
+        }
+        if ran {
+            systemctl("start", &[first])?;
+        }
+    }
     let kept = [service::config_file(service.name), service::state_folder(service.name)];
     let secrets = service.secrets.iter().map(|secret| service::credential_store(secret));
     let kept = kept.into_iter().chain(secrets).filter(|path| path.exists()).collect();
-    Ok(Uninstalled { unit, removed, kept })
+    Ok(Uninstalled { unit, removed, kept, instead })
 }
 
-fn may(service: &Service) -> Result<(), InstallError> {
+fn may() -> Result<(), InstallError> {
     if !files::is_root() {
         return Err(InstallError::NotRoot);
     }
@@ -163,8 +178,13 @@ fn may(service: &Service) -> Result<(), InstallError> {
     if !Path::new("/run/systemd/system").is_dir() {
         return Err(InstallError::NoSystemd);
     }
-    let packaged = PACKAGED.map(|folder| Path::new(folder).join(service::unit(service.name)));
-    packaged.into_iter().find(|path| path.exists()).map_or(Ok(()), |path| Err(InstallError::Packaged(path)))
+    Ok(())
+}
+
+/// The unit that a package has brought.
+fn packaged(service: &Service) -> Option<PathBuf> {
+    let units = PACKAGED.map(|folder| Path::new(folder).join(service::unit(service.name)));
+    units.into_iter().find(|path| path.exists())
 }
 
 /// Refuses a program that anybody but root could change or put another one in the place of.

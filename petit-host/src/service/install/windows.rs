@@ -146,7 +146,7 @@ pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
     let _ = program.parent().map(fs::remove_dir); // unless the other program is in it
     kept.extend([service::config_file(service.name), service::state_folder(service.name)]);
     kept.retain(|path| path.exists());
-    Ok(Uninstalled { unit, removed, kept })
+    Ok(Uninstalled { unit, removed, kept, instead: None })
 }
 
 /// Refuses a program that anybody but an administrator could change or put another one in the place of: the copy of an

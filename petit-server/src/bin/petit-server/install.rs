@@ -58,8 +58,11 @@ pub(crate) fn install(json: bool) -> Result<(), Failure> {
 pub(crate) fn uninstall(json: bool, ask: Ask) -> Result<(), Failure> {
     terminal::confirm(ask, json, "no client is served any more, nor is the server started at boot")?;
     let done = install::uninstall(&SERVICE).map_err(|error| cli::install_failure(&SERVICE, &error))?;
-    let Uninstalled { unit, removed, kept } = &done;
-    let mut text = format!("{unit} is no service of this system any more.");
+    let Uninstalled { unit, removed, kept, instead } = &done;
+    let mut text = match instead {
+        None => format!("{unit} is no service of this system any more."),
+        Some(packaged) => format!("{unit} is the one of the package from now on: {}", packaged.display()),
+    };
     for path in removed {
         text.push_str(&format!("\nremoved  {}", path.display()));
     }

@@ -120,6 +120,10 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Restore { folder: from } if folder.is_out_of_bounds() => {
             return service::restore(cli.json, &folder, from);
         }
+        // What root may read is no proof that the service may.
+        Verb::Config { verb: ConfigVerb::Check } if service::is_set_up(&folder) => {
+            return service::check_config(cli.json);
+        }
         Verb::Logs { follow, lines } if folder.is_of_systemd() => {
             return cli::logs_of_service(cli.json, &unit(), *follow, *lines);
         }

@@ -118,6 +118,16 @@ fn registry(lost: LostRegistry, visitors: FirstVisitors) -> Result<Initialised, 
     }
 }
 
+/// True for a service of the system that root asks for, when it has its key.
+pub(crate) fn is_set_up(folder: &Folder) -> bool {
+    folder.is_out_of_bounds() && folder.has_key().unwrap_or_default()
+}
+
+/// Has the service's own user check the config, and all that it names.
+pub(crate) fn check_config(json: bool) -> Result<ExitCode, Failure> {
+    AsService::new(json.then_some("--json").into_iter().chain(["config", "check"]))?.run()
+}
+
 /// Starts the service, once it is set up: systemd takes one that is not for one that need not run.
 pub(crate) fn start(json: bool, folder: &Folder) -> Result<(), Failure> {
     if !folder.has_key().map_err(|error| Failure::of(&error))? {
