@@ -12,7 +12,7 @@ use std::process::Command;
 
 use self::contents::{Contents, Name};
 use self::layout::Layout;
-use self::making::{Architecture, Flavour, Making};
+use self::making::{ARM64, Architecture, Flavour, Making};
 use crate::made::{Build, Clock};
 use crate::run::{Outcome, build_all, build_programs, cargo, succeed, target};
 use crate::setup::{Needed, install};
@@ -26,7 +26,6 @@ const NEEDED_FOR_ARM64: &[Needed] = &[
     ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu", "links programs for arm64, and compiles their C"),
     ("aarch64-linux-gnu-strip", "binutils-aarch64-linux-gnu", "takes names out of them"),
 ];
-const ARM64: &str = "aarch64-unknown-linux-gnu";
 
 /// Makes the packages: `dist linux [--debug] [--from FOLDER] [--into FOLDER] [NAME…]`.
 pub(crate) fn run(arguments: &[String]) -> Outcome {

@@ -5,6 +5,9 @@ use std::path::Path;
 use crate::made::{Build, Clock};
 
 /// Kinds of processors that there are packages for.
+/// The other processor that there are packages for.
+pub(super) const ARM64: &str = "aarch64-unknown-linux-gnu";
+
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Architecture {
     Amd64,
@@ -25,7 +28,7 @@ impl Architecture {
     pub(super) fn triple(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64-unknown-linux-gnu",
-            Self::Arm64 => super::ARM64,
+            Self::Arm64 => ARM64,
         }
     }
 
