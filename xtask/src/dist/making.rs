@@ -4,10 +4,10 @@ use std::path::Path;
 
 use crate::made::{Build, Clock};
 
-/// Kinds of processors that there are packages for.
 /// The other processor that there are packages for.
 pub(super) const ARM64: &str = "aarch64-unknown-linux-gnu";
 
+/// Kinds of processors that there are packages for.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Architecture {
     Amd64,

@@ -120,10 +120,6 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Restore { folder: from } if folder.is_out_of_bounds() => {
             return service::restore(cli.json, &folder, from);
         }
-        // What root may read is no proof that the service may.
-        Verb::Config { verb: ConfigVerb::Check } if service::is_set_up(&folder) => {
-            return service::check_config(cli.json);
-        }
         Verb::Logs { follow, lines } if folder.is_of_systemd() => {
             return cli::logs_of_service(cli.json, &unit(), *follow, *lines);
         }
@@ -151,16 +147,29 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             let version = ProgramVersion { protocol: PROTOCOL, software: SOFTWARE.to_owned() };
             cli::say(cli.json, &text, &version);
         }
-        Verb::Config { verb } => match verb {
-            ConfigVerb::Path => {
-                let (text, value) = place.shown();
-                cli::say(cli.json, &text, &value);
-            }
-            ConfigVerb::Check => setup::check(cli.json, &folder).await?,
-            ConfigVerb::Put { from } => return config_put::put(cli.json, &folder, from).await,
-            ConfigVerb::Show => return settings::show(cli.json, &folder).await,
-        },
+        Verb::Config { verb } => return config(cli.json, &place, &folder, verb).await,
         verb => ask(verb, &Asking::new(cli.json, &folder)).await?,
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// `config`.
+async fn config(
+    json: bool,
+    place: &petit_host::config::Place,
+    folder: &Folder,
+    verb: &ConfigVerb,
+) -> Result<ExitCode, Failure> {
+    match verb {
+        ConfigVerb::Path => {
+            let (text, value) = place.shown();
+            cli::say(json, &text, &value);
+        }
+        // What root may read is no proof that the service may.
+        ConfigVerb::Check if service::is_set_up(folder) => return service::check_config(json),
+        ConfigVerb::Check => setup::check(json, folder).await?,
+        ConfigVerb::Put { from } => return config_put::put(json, folder, from).await,
+        ConfigVerb::Show => return settings::show(json, folder).await,
     }
     Ok(ExitCode::Ok)
 }
