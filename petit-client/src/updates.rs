@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use petit_host::cli::chain;
 use petit_host::files::FileError;
-use petit_host::update::{Beginning, History, HistoryError, Place, Trial, Version};
+use petit_host::update::{Beginning, History, HistoryError, Place, Trial, Version, WayBack};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -93,7 +93,14 @@ impl Updates {
             Beginning::Usual => {}
             Beginning::OnTrial => self.keep(&history)?,
             Beginning::Over => self.end(history)?,
-            Beginning::PutBack => self.go_back(history)?,
+            Beginning::PutBack => {
+                if self.go_back(history)? == WayBack::None {
+                    // It would begin as this one again and again.
+                    tracing::error!(version = %self.own, "there is no version before this one any more; it goes on");
+                    self.end(self.history()?)?;
+                    return Ok(Beginning::Usual);
+                }
+            }
         }
         Ok(beginning)
     }
@@ -123,7 +130,7 @@ impl Updates {
     ///
     /// # Errors
     /// [`UpdateError`].
-    pub fn go_back(&self, mut history: History) -> Result<(), UpdateError> {
+    pub fn go_back(&self, mut history: History) -> Result<WayBack, UpdateError> {
         // First, so that whoever begins after a crash goes on with it.
         history.go_back();
         self.keep(&history)?;
@@ -141,18 +148,20 @@ impl Updates {
         let done = self.history().and_then(|history| match verdict {
             Verdict::Works => {
                 tracing::info!(version = %self.own, "the new version works");
-                self.end(history)
+                self.end(history).map(|()| WayBack::None)
             }
             Verdict::DoesNot => {
                 tracing::error!(version = %self.own, "not all that worked before does; going back to the version before");
                 self.go_back(history)
             }
         });
-        if let Err(error) = done {
-            tracing::error!(error = %chain(&error), "the trial of the new version goes on");
-        } else if verdict == Verdict::DoesNot {
-            let (answer, _) = oneshot::channel();
-            let _ = restart.send(answer).await;
+        match done {
+            Err(error) => tracing::error!(error = %chain(&error), "the trial of the new version goes on"),
+            Ok(WayBack::Taken) => {
+                let (answer, _) = oneshot::channel();
+                let _ = restart.send(answer).await;
+            }
+            Ok(WayBack::None) => {}
         }
     }
 }

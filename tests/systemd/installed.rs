@@ -67,7 +67,7 @@ fn a_packaged_service_is_not_shadowed() {
             assert!(refused.exit != 0 && refused.err.contains("installed by a package"), "{refused:?}");
             machine.says(&format!("! test -e /etc/systemd/system/{name}.service")).await;
             // The other way round the package says so.
-            machine.says(&format!("cp /usr/lib/systemd/system/{name}.service /etc/systemd/system")).await;
+            machine.says(&format!("cp /usr/lib/systemd/system/{name}*.* /etc/systemd/system")).await;
             let said = machine.run(&format!("dpkg --install {package}")).await.ok();
             assert!(said.err.contains(&format!("/etc/systemd/system/{name}.service")), "{said:?}");
             // Which is the way out, and leaves the package's.
@@ -76,5 +76,6 @@ fn a_packaged_service_is_not_shadowed() {
             machine.says(&format!("! test -e /etc/systemd/system/{name}.service")).await;
             assert_eq!(machine.says(&format!("systemctl is-enabled {name}.service")).await, "enabled");
         }
+        assert_eq!(machine.says("systemctl is-active petit-server-backup.timer").await, "active");
     });
 }

@@ -82,3 +82,24 @@ async fn a_light_that_comes_back_in_time_ends_the_trial_and_silence_ends_it_late
     assert_eq!(judge(watch_of(&["web"]), statuses).await, Verdict::DoesNot);
     assert_eq!(begin.elapsed().as_secs(), 120);
 }
+
+/// The old program was removed by somebody, and the new one is begun for the fourth time.
+#[test]
+fn without_a_version_to_go_back_to_it_goes_on_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::of(&dir.path().join("config.toml"));
+    folder.make().unwrap();
+    let program = dir.path().join("petit-client");
+    std::fs::write(&program, "the new program").unwrap();
+    let updates = Updates::of(&folder, &program);
+    let mut history = updates.history().unwrap();
+    let before = "0.0.1".parse().unwrap();
+    history.begin_trial(Trial::new(updates.own().clone(), before, Vec::new(), TRIAL));
+    updates.keep(&history).unwrap();
+    for _ in 0..petit_host::update::MAX_STARTS {
+        assert_eq!(updates.begin(), Beginning::OnTrial);
+    }
+    assert_eq!(updates.begin(), Beginning::Usual);
+    assert!(updates.history().unwrap().trial().is_none());
+    assert_eq!(std::fs::read(&program).unwrap(), b"the new program");
+}

@@ -30,7 +30,7 @@ pub use self::bundle::{
 pub use self::decision::{Advice, Consent, Installed, Owner, Situation, Standing, Step, decide};
 pub use self::history::{History, HistoryError};
 pub use self::manifest::{Artifact, Manifest, ReleaseKey};
-pub use self::place::{Place, ROOTS, StageError};
+pub use self::place::{Place, ROOTS, StageError, WayBack};
 pub use self::refusal::{Document, Refusal};
 pub use self::trial::{Beginning, MAX_STARTS, Trial};
 pub use self::values::{Channel, FileName, Hours, InvalidValue, Sha256, Target, Time, Version};

@@ -30,6 +30,15 @@ pub enum StageError {
     Unfit(#[from] Unfit),
 }
 
+/// Whether there was an old program to go back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WayBack {
+    /// It is in its place again.
+    Taken,
+    /// There was none: it is in its place already, or somebody has removed it.
+    None,
+}
+
 impl Place {
     /// That of a program, by its own path and no link to it.
     pub fn of(program: &Path) -> Self {
@@ -110,16 +119,15 @@ impl Place {
         self.sync()
     }
 
-    /// Puts the old program back into its place. One that is there already is left.
+    /// Puts the old program back into its place, where it is still there.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn put_back(&self) -> Result<(), FileError> {
+    pub fn put_back(&self) -> Result<WayBack, FileError> {
         match fs::rename(self.previous(), &self.program) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("write", &self.program)(error))
-            }
-            _ => self.sync(),
+            Ok(()) => self.sync().map(|()| WayBack::Taken),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(WayBack::None),
+            Err(error) => Err(failed("write", &self.program)(error)),
         }
     }
 

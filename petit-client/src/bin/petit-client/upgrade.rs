@@ -176,7 +176,8 @@ impl Upgrade<'_> {
         updates.keep(&history).map_err(|error| failure(&error))?;
         self.stage()?;
         if let Err(why) = self.self_test().await {
-            updates.place().clean().map_err(|error| Failure::of(&error))?;
+            // The way back may be another one's, who has this program, too.
+            files::remove(&updates.place().staged()).map_err(|error| Failure::of(&error))?;
             let values: [(&str, &dyn Display); 2] = [("version", version), ("why", &why)];
             return Err(context.failed(ExitCode::Failed, "cli.upgrade.self_test", &values));
         }
@@ -243,7 +244,7 @@ impl Upgrade<'_> {
         let Self { context, updates, artifact, .. } = self;
         let version = &artifact.version;
         let back = updates.history().and_then(|history| updates.go_back(history));
-        let back = back.and_then(|()| updates.end(updates.history()?));
+        let back = back.and_then(|_| updates.end(updates.history()?));
         match back {
             Ok(()) => {
                 let values: [(&str, &dyn Display); 3] =

@@ -160,8 +160,9 @@ pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
             // One that cannot be enabled by itself is there all the same.
             let _ = service::systemctl("enable", &["--quiet", name]);
         }
-        if ran {
-            systemctl("start", &[first])?;
+        let timers = service.units.iter().map(|(name, _)| *name).filter(|name| name.ends_with(".timer"));
+        for unit in timers.chain(ran.then_some(*first)) {
+            systemctl("start", &[unit])?;
         }
     }
     let kept = [service::config_file(service.name), service::state_folder(service.name)];

@@ -40,10 +40,10 @@ fn a_new_program_takes_its_place_and_the_old_one_can_come_back() {
     place.switch().unwrap();
     assert_eq!(folder.program(), PROGRAM);
     assert_eq!(fs::read(place.previous()).unwrap(), b"the old program");
-    place.put_back().unwrap();
+    assert_eq!(place.put_back().unwrap(), WayBack::Taken);
     assert_eq!(folder.program(), b"the old program");
     // Again, as after a crash: nothing is lost.
-    place.put_back().unwrap();
+    assert_eq!(place.put_back().unwrap(), WayBack::None);
     assert_eq!(folder.program(), b"the old program");
     place.clean().unwrap();
     assert_eq!(folder.files(), [PathBuf::from("petit-client")]);

@@ -68,6 +68,8 @@ impl AsService {
             "StateDirectory=petit-server",
             "StateDirectoryMode=0700",
             "UMask=0077",
+            // As the unit has it: what lies in a home is not there for the service.
+            "ProtectHome=yes",
             "LoadCredential=petit-server.key",
             "LoadCredential=petit-backup.pin",
         ];
