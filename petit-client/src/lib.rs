@@ -17,6 +17,7 @@ pub mod api;
 pub mod broken;
 mod capacity;
 pub mod client;
+pub mod clock;
 pub mod config;
 pub mod consent;
 pub mod control;

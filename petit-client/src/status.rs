@@ -8,8 +8,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use petit_engine::agent::{AgentState, AgentView, KnownFront, KnownFronts, ServiceView, SuccessBy};
 use petit_engine::cause::{Cause, Health};
@@ -23,6 +22,7 @@ use petit_host::service::RunBy;
 use serde::{Deserialize, Serialize};
 
 pub use crate::broken::{Broken, BrokenAt};
+use crate::clock::Now;
 use crate::consent::Withheld;
 use crate::hops;
 use crate::vault::VaultError;
@@ -267,55 +267,6 @@ pub struct LastSuccess {
     pub probe: Option<ProbeResult>,
 }
 
-/// The moment that a status is made for, on both clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// For differences.
-    pub instant: Instant,
-    /// For dates.
-    pub wall: SystemTime,
-}
-
-/// What tells a [`Now`]. What it has once said of a moment it says again, although the two clocks are never read at the
-/// very same time: else a date would move to and fro by a second.
-#[derive(Debug)]
-pub struct Clock(Mutex<Now>);
-
-impl Default for Clock {
-    fn default() -> Self {
-        Self(Mutex::new(Now { instant: Instant::now(), wall: SystemTime::now() }))
-    }
-}
-
-impl Clock {
-    /// How far the two may be apart before dates go by the new time: somebody has set the clock, or the computer slept.
-    const APART: Duration = Duration::from_secs(1);
-
-    /// This moment.
-    pub fn now(&self) -> Now {
-        let mut set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = set.at(Now { instant: Instant::now(), wall: SystemTime::now() });
-        *set = now;
-        now
-    }
-}
-
-impl Now {
-    /// A later moment, by this one as long as the clocks agree.
-    fn at(&self, read: Self) -> Self {
-        let wall = self.wall + read.instant.saturating_duration_since(self.instant);
-        let apart = wall.duration_since(read.wall).unwrap_or_else(|earlier| earlier.duration());
-        if apart > Clock::APART { read } else { Self { wall, ..read } }
-    }
-}
-
-impl Now {
-    fn stamp(&self, at: Instant) -> u64 {
-        let wall = self.wall - self.instant.saturating_duration_since(at);
-        wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-    }
-}
-
 /// Where the connection stands.
 pub fn connection(state: AgentState, now: &Now) -> Connection {
     match state {
@@ -448,6 +399,8 @@ mod tests {
     use petit_engine::cause::{FrontCause, FrontUntried, ServiceCause};
     use petit_engine::proto::control::Hop;
 
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     fn view(meter: &Arc<Meter>) -> ServiceView {
@@ -475,21 +428,6 @@ mod tests {
             instant: start + Duration::from_secs(seconds),
             wall: UNIX_EPOCH + Duration::from_secs(1000 + seconds),
         }
-    }
-
-    #[test]
-    fn a_date_moves_only_when_the_clock_was_set() {
-        let start = Instant::now();
-        let (first, since) = (after(start, 10), start + Duration::from_secs(5));
-        let read = |instant: u64, late: u64| Now {
-            instant: start + Duration::from_secs(instant),
-            wall: UNIX_EPOCH + Duration::from_millis(1_000_000 + instant * 1000 - late),
-        };
-        // The wall clock was read a moment earlier than the other one.
-        assert_eq!(read(20, 1).stamp(since), 1004);
-        let second = first.at(read(20, 1));
-        assert_eq!((first.stamp(since), second.stamp(since)), (1005, 1005));
-        assert_eq!(second.at(read(30, 3000)).stamp(since), 1002, "it was set back");
     }
 
     #[test]

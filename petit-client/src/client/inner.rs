@@ -8,11 +8,12 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 use super::given::Given;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::shown::TakenBy;
 use crate::folder::Folder;
 use crate::registration::Registration;
-use crate::status::{Clock, KeyTrouble, Status};
+use crate::status::{KeyTrouble, Status};
 
 pub(super) struct ClientShared {
     pub(super) folder: Folder,

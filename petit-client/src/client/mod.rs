@@ -23,11 +23,12 @@ use tokio::sync::{Mutex, watch};
 use self::given::{Given, dial_with};
 use self::inner::{ClientShared, Inner};
 use crate::SOFTWARE;
+use crate::clock::Clock;
 use crate::config::{Config, KeyStore};
 use crate::enrol::{self, RegisterError};
 use crate::folder::Folder;
 use crate::registration::{self, Registration, RegistrationError};
-use crate::status::{Clock, KeyTrouble, Status};
+use crate::status::{KeyTrouble, Status};
 use crate::vault::{Vault, VaultError};
 use crate::{capacity, wake};
 
