@@ -93,14 +93,8 @@ impl Updates {
             Beginning::Usual => {}
             Beginning::OnTrial => self.keep(&history)?,
             Beginning::Over => self.end(history)?,
-            Beginning::PutBack => {
-                if self.go_back(history)? == WayBack::None {
-                    // It would begin as this one again and again.
-                    tracing::error!(version = %self.own, "there is no version before this one any more; it goes on");
-                    self.end(self.history()?)?;
-                    return Ok(Beginning::Usual);
-                }
-            }
+            Beginning::PutBack if self.go_back(history)? == WayBack::None => return Ok(Beginning::Usual),
+            Beginning::PutBack => {}
         }
         Ok(beginning)
     }
@@ -126,7 +120,8 @@ impl Updates {
         Ok(self.place.clean()?)
     }
 
-    /// Remembers that the version on trial does not work here, and puts the one before into its place.
+    /// Remembers that the version on trial does not work here, and puts the one before into its place. Where that is not
+    /// there any more the trial is over, or the same program would begin again and again.
     ///
     /// # Errors
     /// [`UpdateError`].
@@ -134,7 +129,12 @@ impl Updates {
         // First, so that whoever begins after a crash goes on with it.
         history.go_back();
         self.keep(&history)?;
-        Ok(self.place.put_back()?)
+        let way = self.place.put_back()?;
+        if way == WayBack::None {
+            tracing::error!(version = %self.own, "there is no version to go back to; this one goes on");
+            self.end(history)?;
+        }
+        Ok(way)
     }
 
     /// Watches over the trial that this version is on, to its end. Asks for a restart when it is not to go on.
