@@ -8,7 +8,7 @@ use std::process::Command;
 use petit_host::brand::{self, Brand};
 use petit_host::cli::chain;
 
-use crate::made::{Build, Clock};
+use crate::made::{Build, Clock, copy};
 use crate::run::{Outcome, cargo, root, succeed, target};
 
 /// What the login item needs (SMAppService).
@@ -96,13 +96,7 @@ fn programs(triple: &str, build: Build) -> Result<PathBuf, String> {
     succeed(Command::new("rustup").args(["target", "add", triple]))?;
     let mut command = cargo(&["build", "--locked", "--target", triple]);
     command.args(["-p", "petit-client", "-p", "petit-desktop", "--bin", "petit-client", "--bin", "petit"]);
-    let folder = match build {
-        Build::Release => {
-            command.arg("--release");
-            "release"
-        }
-        Build::Debug => "debug",
-    };
+    let folder = build.set(&mut command);
     succeed(command.env("MACOSX_DEPLOYMENT_TARGET", SYSTEM))?;
     Ok(target()?.join(triple).join(folder))
 }
@@ -203,10 +197,6 @@ fn notarise(image: &Path, profile: &str) -> Outcome {
     submit.args(["notarytool", "submit", "--keychain-profile", profile, "--wait"]).arg(image);
     succeed(&mut submit)?;
     succeed(Command::new("xcrun").args(["stapler", "staple"]).arg(image))
-}
-
-fn copy(from: &Path, to: &Path) -> Outcome {
-    fs::copy(from, to).map(drop).map_err(|error| format!("cannot copy {}: {error}", from.display()))
 }
 
 fn write(path: &Path, text: &str) -> Outcome {

@@ -8,7 +8,7 @@ use std::process::Command;
 use petit_host::brand::{self, Brand};
 use petit_host::cli::chain;
 
-use crate::made::{Build, Clock};
+use crate::made::{Build, Clock, copy};
 use crate::run::{Outcome, cargo, root, succeed, target};
 use crate::setup::{Needed, install};
 
@@ -61,13 +61,7 @@ pub(crate) fn programs(build: Build, vendor: Option<&Vendor>) -> Result<PathBuf,
         // What the tray app's build script and Tauri merge into `tauri.conf.json`.
         command.env("TAURI_CONFIG", vendor.tauri_config()?);
     }
-    let folder = match build {
-        Build::Release => {
-            command.arg("--release");
-            "release"
-        }
-        Build::Debug => "debug",
-    };
+    let folder = build.set(&mut command);
     succeed(&mut command)?;
     Ok(target()?.join(TARGET).join(folder))
 }
@@ -197,10 +191,6 @@ fn definitions(brand: &Brand, payload: &Path, setup: &Path, build: Build) -> Str
 fn strip(from: &Path, to: &Path, clock: Clock) -> Outcome {
     let mut command = Command::new("x86_64-w64-mingw32-strip");
     succeed(clock.set(command.arg("-o").arg(to).arg(from)))
-}
-
-fn copy(from: &Path, to: &Path) -> Outcome {
-    fs::copy(from, to).map(drop).map_err(|error| format!("cannot copy {}: {error}", from.display()))
 }
 
 fn size(path: &Path) -> Result<u64, String> {

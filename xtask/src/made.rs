@@ -1,9 +1,11 @@
 //! What everything that is handed out has in common: how it is compiled, and at what time it was made.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use crate::run::root;
+use crate::run::{Outcome, root};
 
 /// How programs are compiled, and so how hard what they are in is pressed.
 #[derive(Clone, Copy, PartialEq)]
@@ -11,6 +13,24 @@ pub(crate) enum Build {
     Release,
     /// As the tests use them.
     Debug,
+}
+
+impl Build {
+    /// Tells cargo; returns the folder that it puts the programs into.
+    pub(crate) fn set(self, cargo: &mut Command) -> &'static str {
+        match self {
+            Self::Release => {
+                cargo.arg("--release");
+                "release"
+            }
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// Copies a file that is to be handed out.
+pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
+    fs::copy(from, to).map(drop).map_err(|error| format!("cannot copy {}: {error}", from.display()))
 }
 
 /// The time that everything in a package, an image or an installer has: the same source gives the same bytes.
