@@ -60,21 +60,28 @@ pub enum ConfigError<M: std::error::Error + 'static> {
     Unsafe(#[from] FileError),
 }
 
+/// The text that a file or another source holds, when it is no longer than a config is.
+///
+/// # Errors
+/// What the system said, or that it is longer.
+pub fn text_of(source: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    source.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MOST_BYTES {
+        let problem = format!("it is larger than {} MiB, as no config file is", MOST_BYTES >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+    }
+    Ok(text)
+}
+
 /// Reads a config file that nobody else can change.
 ///
 /// # Errors
 /// [`ConfigError`].
 pub fn read<M: std::error::Error>(path: &Path) -> Result<String, ConfigError<M>> {
     files::check_not_writable_by_others(path)?;
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text));
-    match read {
-        Ok(_) if text.len() as u64 > MOST_BYTES => {
-            let problem = format!("it is larger than {} MiB, as no config file is", MOST_BYTES >> 20);
-            let source = io::Error::new(io::ErrorKind::FileTooLarge, problem);
-            Err(ConfigError::Unreadable { path: path.to_owned(), source })
-        }
-        Ok(_) => Ok(text),
+    match File::open(path).and_then(text_of) {
+        Ok(text) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(ConfigError::Missing { path: path.to_owned() })
         }

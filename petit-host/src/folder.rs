@@ -107,6 +107,11 @@ impl Folder {
         }
     }
 
+    /// How a config is written where there is none: a service reads what root has written, and others' is theirs alone.
+    pub fn first_config(&self) -> fn(&Path, &[u8]) -> Result<(), FileError> {
+        if self.is_of_service() { files::write_public } else { files::write_private }
+    }
+
     /// The config as it was before Petit last changed it.
     pub fn last_good(&self) -> PathBuf {
         match self.kind {

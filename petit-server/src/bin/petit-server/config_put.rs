@@ -2,11 +2,11 @@
 //! container, and for scripts.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use petit_host::cli::{self, Failure};
-use petit_host::config::{MOST_BYTES, change};
+use petit_host::config::{change, text_of};
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_server::api::{ConfigPut, ReloadConfig};
@@ -14,12 +14,12 @@ use petit_server::config;
 use petit_server::folder::Folder;
 
 use super::ask::Running;
-use super::{setup, show};
+use super::{restarting, setup, show};
 
 /// Checks a config as `config check` does, puts it in place and has a running server take it. The one before is kept
 /// beside it; where the server refuses the new one, it is put back.
 pub(crate) async fn put(json: bool, folder: &Folder, from: &Path) -> Result<ExitCode, Failure> {
-    let text = text_of(from)?;
+    let text = given(from)?;
     match config::parse(&folder.config, &text) {
         Ok((config, _)) => setup::check_policies(folder, &config).await?,
         Err(error) => return Err(setup::mistakes_in(&said(from), &text, &error)),
@@ -35,7 +35,11 @@ pub(crate) async fn put(json: bool, folder: &Folder, from: &Path) -> Result<Exit
     }
     put.changed = true;
     put.before = before.is_some().then(|| folder.last_good());
-    write(folder, before.is_some(), &text)?;
+    let written = match &before {
+        Some(_) => change::put(folder, &text),
+        None => folder.first_config()(&folder.config, text.as_bytes()),
+    };
+    written.map_err(|error| Failure::of(&error))?;
     put.reloaded = match Running::new(folder).ask_if_running(&ReloadConfig).await {
         Ok(reloaded) => reloaded,
         Err(failure) => {
@@ -54,8 +58,7 @@ pub(crate) async fn put(json: bool, folder: &Folder, from: &Path) -> Result<Exit
         out.push_str(&format!("\n{}", show::reloaded(reloaded, &folder.config)));
     }
     cli::say(json, &out, &put);
-    let is_due = put.reloaded.is_some_and(|reloaded| !reloaded.needs_restart.is_empty());
-    Ok(if is_due { ExitCode::RestartDue } else { ExitCode::Ok })
+    Ok(put.reloaded.as_ref().map_or(ExitCode::Ok, restarting::exit))
 }
 
 /// What a place is called in what is said of its text.
@@ -63,19 +66,12 @@ fn said(from: &Path) -> PathBuf {
     if from == Path::new("-") { PathBuf::from("standard input") } else { from.to_owned() }
 }
 
-fn text_of(from: &Path) -> Result<String, Failure> {
+fn given(from: &Path) -> Result<String, Failure> {
     let cannot = |error: io::Error| {
         Failure::new(ExitCode::Failed, format!("cannot read {}: {error}", said(from).display()))
     };
-    let mut text = String::new();
-    let length = if from == Path::new("-") {
-        io::stdin().take(MOST_BYTES + 1).read_to_string(&mut text)
-    } else {
-        File::open(from).and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text))
-    };
-    let length = length.map_err(cannot)?;
-    let most = usize::try_from(MOST_BYTES).unwrap_or(usize::MAX);
-    if length > most { Err(cannot(io::ErrorKind::FileTooLarge.into())) } else { Ok(text) }
+    let text = if from == Path::new("-") { text_of(io::stdin()) } else { File::open(from).and_then(text_of) };
+    text.map_err(cannot)
 }
 
 /// The text of the config that is there.
@@ -85,16 +81,4 @@ fn existing(path: &Path) -> Result<Option<String>, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::new(ExitCode::Failed, format!("cannot read {}: {error}", path.display()))),
     }
-}
-
-fn write(folder: &Folder, is_there: bool, text: &str) -> Result<(), Failure> {
-    let written = if is_there {
-        change::put(folder, text)
-    } else if folder.is_of_service() {
-        // The service reads what root has written.
-        files::write_public(&folder.config, text.as_bytes())
-    } else {
-        files::write_private(&folder.config, text.as_bytes())
-    };
-    written.map_err(|error| Failure::of(&error))
 }

@@ -32,10 +32,7 @@ fn config_of(path: &Path, args: &InitArgs<'_>) -> Result<(Config, Option<NewConf
         }
         Ok((config, _)) => return Ok((config, None)),
         Err(ConfigError::Missing { .. }) => {
-            // The service reads what root has written.
-            let is_of_service = Folder::of(path).is_of_service();
-            let write = if is_of_service { files::write_public } else { files::write_private };
-            NewConfig { text: template(args), write }
+            NewConfig { text: template(args), write: Folder::of(path).first_config() }
         }
         Err(ConfigError::Part { misfit: NoServer, .. }) => {
             // The client's part stays as it is.

@@ -6,7 +6,7 @@ use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
 #[cfg(unix)]
 use petit_server::api::RestartServer;
-use petit_server::api::{GetStatus, ReloadConfig, ServerStopped, StopServer};
+use petit_server::api::{ConfigReloaded, GetStatus, ReloadConfig, ServerStopped, StopServer};
 use petit_server::folder::Folder;
 
 use super::ask::Running;
@@ -104,5 +104,10 @@ async fn until_stopped(
 pub(crate) async fn reload(json: bool, folder: &Folder) -> Result<ExitCode, Failure> {
     let reloaded = Running::new(folder).ask(&ReloadConfig).await?;
     cli::say(json, &show::reloaded(&reloaded, &folder.config), &reloaded);
-    Ok(if reloaded.needs_restart.is_empty() { ExitCode::Ok } else { ExitCode::RestartDue })
+    Ok(exit(&reloaded))
+}
+
+/// How a command ends that has brought a reload about.
+pub(crate) fn exit(reloaded: &ConfigReloaded) -> ExitCode {
+    if reloaded.needs_restart.is_empty() { ExitCode::Ok } else { ExitCode::RestartDue }
 }
