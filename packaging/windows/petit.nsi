@@ -79,6 +79,7 @@ Var Log
 Var TrayRan
 Var ClientRan
 Var Left
+Var Kept
 Var Shortcut
 
 ; Writes a line down, for whoever installs it on many computers.
@@ -116,6 +117,29 @@ Function ${un}HasNotEnded
     IntOp $Left $Left - 1
     ${If} $0 == 0
     ${OrIf} $Left == 0
+      ${ExitDo}
+    ${EndIf}
+    Sleep 100
+  ${Loop}
+  StrCpy $2 $0
+  Exch $2
+FunctionEnd
+
+; Deletes a file. One that somebody looks at, a virus scanner or the desktop that draws an icon, cannot be deleted before
+; they let go of it, which is waited for, for 5 seconds. Gives back 1 where it is still there.
+Function ${un}IsLeft
+  Exch $2
+  StrCpy $Left 50
+  ${Do}
+    StrCpy $0 0
+    ClearErrors
+    Delete "$2"
+    ${IfNot} ${Errors}
+      ${ExitDo}
+    ${EndIf}
+    StrCpy $0 1
+    IntOp $Left $Left - 1
+    ${If} $Left == 0
       ${ExitDo}
     ${EndIf}
     Sleep 100
@@ -289,7 +313,9 @@ FunctionEnd
 
 ; Puts a file in its place.
 !macro PLACE file
-  Delete "$INSTDIR\${file}"
+  Push "$INSTDIR\${file}"
+  Call IsLeft
+  Pop $0
   ClearErrors
   Rename "$INSTDIR\new\${file}" "$INSTDIR\${file}"
   ${If} ${Errors}
@@ -384,6 +410,17 @@ Function un.Purge
   RMDir /r "$PROFILE\${FOLDER}"
 FunctionEnd
 
+; Removes a file, and writes down where that was not possible.
+!macro REMOVE file
+  Push "$INSTDIR\${file}"
+  Call un.IsLeft
+  Pop $0
+  ${If} $0 == 1
+    !insertmacro LOG "$INSTDIR\${file} is still there: another program has it open"
+    StrCpy $Kept 1
+  ${EndIf}
+!macroend
+
 Section Uninstall
   ; Under another name than the programs, and not in the folder that is to go.
   FileOpen $Log "$TEMP\${ID}-uninstall.log" w
@@ -419,13 +456,13 @@ kept:
   ; What WebView2 keeps of the window, which nobody else has a use for.
   RMDir /r "$LOCALAPPDATA\${APP_ID}"
 
-  Delete "$INSTDIR\petit.exe"
-  Delete "$INSTDIR\petit-client.exe"
-  Delete "$INSTDIR\WebView2Loader.dll"
-  Delete "$INSTDIR\petit.ico"
-  Delete "$INSTDIR\LICENSE.txt"
-  Delete "$INSTDIR\brand.toml"
-  Delete "$INSTDIR\install.log"
+  !insertmacro REMOVE "petit.exe"
+  !insertmacro REMOVE "petit-client.exe"
+  !insertmacro REMOVE "WebView2Loader.dll"
+  !insertmacro REMOVE "petit.ico"
+  !insertmacro REMOVE "LICENSE.txt"
+  !insertmacro REMOVE "brand.toml"
+  !insertmacro REMOVE "install.log"
   RMDir /r "$INSTDIR\new"
   ; Not from within the folder that is to go, and until everybody has let go of it: of the program that has started
   ; this one, and of files that a virus scanner looks at. A user's own files in it keep it.
@@ -442,5 +479,9 @@ kept:
     Sleep 100
   ${Loop}
   FileClose $Log
-  Delete "$TEMP\${ID}-uninstall.log"
+  ${If} $Kept == 1
+    SetErrorLevel 2
+  ${Else}
+    Delete "$TEMP\${ID}-uninstall.log"
+  ${EndIf}
 SectionEnd

@@ -118,7 +118,7 @@ impl User {
     }
 
     /// Where a brand is installed.
-    fn folder(&self, brand: &Brand) -> PathBuf {
+    pub(crate) fn folder(&self, brand: &Brand) -> PathBuf {
         self.home.join("AppData/Local/Programs").join(brand.id)
     }
 
@@ -142,7 +142,7 @@ impl User {
     }
 
     /// What a removal that has failed has written down.
-    async fn removal_log(&self, brand: &Brand) -> String {
+    pub(crate) async fn removal_log(&self, brand: &Brand) -> String {
         let said = wine(Path::new("cmd"), ["/c", "echo %TEMP%"]).await.said;
         let temp = said.trim().strip_prefix(r"C:\").unwrap().replace('\\', "/");
         let drive = self.home.ancestors().nth(2).unwrap();
@@ -150,18 +150,18 @@ impl User {
     }
 
     /// Removes it without a copy that goes on by itself.
-    async fn remove_waiting(&self, brand: &Brand) -> Ended {
+    pub(crate) async fn remove_waiting(&self, brand: &Brand) -> Ended {
         let folder = format!(r"_?={}", brand.program(self).trim_end_matches(r"\petit.exe"));
         wine_for(Wanted::Exit, &self.folder(brand).join("uninstall.exe"), ["/S", &folder]).await
     }
 
-    async fn install(&self, brand: &Brand, arguments: &[&str]) -> Ended {
+    pub(crate) async fn install(&self, brand: &Brand, arguments: &[&str]) -> Ended {
         let setups = PathBuf::from(std::env::var_os("PETIT_WINDOWS_SETUPS").unwrap());
         wine_for(Wanted::Exit, &setups.join(brand.setup), [&["/S"], arguments].concat()).await
     }
 
     /// What the last installation has written down.
-    fn log(&self, brand: &Brand) -> String {
+    pub(crate) fn log(&self, brand: &Brand) -> String {
         read_log(&self.folder(brand).join("install.log"))
     }
 
@@ -217,7 +217,7 @@ fn read_log(path: &Path) -> String {
 }
 
 /// What a build is known by.
-struct Brand {
+pub(crate) struct Brand {
     setup: &'static str,
     id: &'static str,
     name: &'static str,
@@ -242,7 +242,7 @@ impl Brand {
     }
 }
 
-const PETIT: Brand = Brand {
+pub(crate) const PETIT: Brand = Brand {
     setup: "petit-setup.exe",
     id: "Petit",
     name: "Petit",
@@ -270,13 +270,13 @@ async fn leads_to(scheme: &str) -> Option<String> {
     value(&format!(r"{CLASSES}\{scheme}\shell\open\command"), "").await
 }
 
-fn names_in(folder: &Path) -> BTreeSet<String> {
+pub(crate) fn names_in(folder: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(folder).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 /// Nothing of a brand is left but what it keeps for its user.
-async fn is_gone(user: &User, brand: &Brand) {
+pub(crate) async fn is_gone(user: &User, brand: &Brand) {
     assert!(!user.folder(brand).exists() && !user.shortcut(brand).exists() && !user.web_view(brand).exists());
     assert_eq!(value(&brand.entry(), "DisplayName").await, None);
     assert_eq!(value(&class(brand.scheme), "").await, None);

@@ -13,6 +13,7 @@
     reason = "a test may assert by failing"
 )]
 
+mod held;
 mod installer;
 mod resources;
 mod service;
