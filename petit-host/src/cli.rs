@@ -4,6 +4,7 @@ mod arguments;
 mod frame;
 mod health;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -21,11 +22,11 @@ use crate::colour::coloured;
 use crate::control::api::AskError;
 use crate::control::client::CallError;
 use crate::exit::ExitCode;
-use crate::lock::{Holder, Lock};
+use crate::lock::Lock;
 use crate::logs::{self, Follow};
-use crate::service::ManagerVerb;
 #[cfg(any(target_os = "linux", windows))]
 use crate::service::install::{InstallError, Service};
+use crate::service::{self, ManagerVerb};
 
 /// A command that did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -121,17 +122,31 @@ impl Failure {
     /// As [`Failure::of_asked`], where the program may well run and not answer: then it holds its lock.
     pub fn of_unanswered(error: AskError, program: &str, lock: &Path) -> Self {
         match (&error, Lock::holder(lock)) {
-            (AskError::Call(CallError::NotRunning), Some(Holder { pid })) => Self::unanswering(program, pid),
+            (AskError::Call(CallError::NotRunning), Some(holder)) => {
+                Self::unanswering(program, lock, holder.pid)
+            }
             _ => Self::of_asked(error, program),
         }
     }
 
     /// A program runs, but its control socket is gone, or nobody answers there.
-    pub fn unanswering(program: &str, pid: Option<u32>) -> Self {
+    pub fn unanswering(program: &str, lock: &Path, pid: Option<u32>) -> Self {
+        let end = how_to_end(lock, pid);
+        let pid = pid.filter(|_| !service::is_in_state_folder(lock));
         let who = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
-        let end = pid.map_or_else(String::new, |pid| format!(": kill {pid}"));
+        let end = end.map_or_else(String::new, |end| format!(": {end}"));
         Self::new(ExitCode::Failed, format!("{program} runs{who} but does not answer on its socket"))
             .hint(format!("it may be starting or stopping, or its socket was removed, which it mends by itself: try again in a few seconds; otherwise end it{end}"))
+    }
+}
+
+/// What ends a program that holds a lock and does not answer. What stands in a service's lock its user has written, and
+/// root is not told to end that.
+pub fn how_to_end(lock: &Path, pid: Option<u32>) -> Option<String> {
+    match service::of_state_folder(lock) {
+        Some(name) if cfg!(windows) => Some(format!("sc stop petit-{name}")),
+        Some(name) => Some(format!("systemctl stop petit-{name}")),
+        None => pid.map(|pid| format!("kill {pid}")),
     }
 }
 
@@ -215,9 +230,15 @@ pub fn say(json: bool, text: &str, value: &impl Serialize) {
         let value = serde_json::to_value(value).unwrap_or_default();
         format!("{value:#}\n")
     } else {
-        format!("{}\n", coloured(&typed(text.trim_end())))
+        format!("{}\n", coloured(&printable(&typed(text.trim_end()))))
     };
     print(&text);
+}
+
+/// A text without what a terminal would obey: some of it comes from a program that is another user's.
+fn printable(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && !"\n\t".contains(c);
+    if text.contains(obeyed) { Cow::Owned(text.replace(obeyed, "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 /// Prints a text as it is. False when nobody reads any more.
@@ -263,9 +284,9 @@ pub fn fail_as(word: &str, json: bool, failure: &Failure) -> std::process::ExitC
         say(true, "", &Failed { error: &failure });
     } else {
         let mut stderr = io::stderr().lock();
-        let _ = writeln!(stderr, "{word}: {}", failure.message);
+        let _ = writeln!(stderr, "{word}: {}", printable(&failure.message));
         if let Some(hint) = &failure.hint {
-            let _ = writeln!(stderr, "  {hint}");
+            let _ = writeln!(stderr, "  {}", printable(hint));
         }
     }
     failure.exit.into()
@@ -334,7 +355,7 @@ pub async fn logs(json: bool, path: &Path, follow: bool, lines: usize) -> Result
 /// # Errors
 /// [`Failure`] where there is no journal.
 pub fn logs_of_service(json: bool, unit: &str, follow: bool, lines: usize) -> Result<ExitCode, Failure> {
-    let mut command = crate::service::journal(unit, lines);
+    let mut command = service::journal(unit, lines);
     if follow {
         command.arg("--follow");
     }
@@ -362,7 +383,7 @@ pub fn install_failure(service: &Service, error: &InstallError) -> Failure {
 pub fn by_service_manager(json: bool, verb: ManagerVerb, with: &[&str], unit: &str) -> Result<(), Failure> {
     let verb = verb.name();
     let hint = format!("see what happens with: journalctl --unit {unit}");
-    let status = crate::service::systemctl(verb, &[with, &[unit]].concat())
+    let status = service::systemctl(verb, &[with, &[unit]].concat())
         .map_err(|error| Failure::new(ExitCode::Failed, format!("systemctl cannot be run: {error}")))?;
     if !status.success() {
         let failure = Failure::new(ExitCode::Failed, format!("systemctl {verb} {unit} failed"));
@@ -434,6 +455,22 @@ mod tests {
     fn tables_line_up() {
         let rows = [vec!["ID".into(), "NAME".into()], vec!["abcdef".into(), "ü".into()], vec!["x".into()]];
         assert_eq!(table(&rows), "ID      NAME\nabcdef  ü\nx\n");
+    }
+
+    #[test]
+    fn a_terminal_obeys_nothing_of_what_is_said() {
+        assert_eq!(printable("web\t✔\nü"), "web\t✔\nü");
+        assert_eq!(printable("\x1b[2J\u{9b}8m\r\x07"), "\u{fffd}[2J\u{fffd}8m\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn of_a_service_no_process_is_named_to_be_ended() {
+        let lock = service::state_folder("server").join("server.lock");
+        let failure = Failure::unanswering("petit-server", &lock, Some(1));
+        let hint = failure.hint.unwrap();
+        assert!(hint.ends_with("stop petit-server") && !failure.message.contains("process"), "{hint}");
+        let failure = Failure::unanswering("petit-server", Path::new("/home/x/.petit/server.lock"), Some(7));
+        assert!(failure.hint.unwrap().ends_with("kill 7") && failure.message.contains("(process 7)"));
     }
 
     #[test]

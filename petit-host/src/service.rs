@@ -49,7 +49,12 @@ pub fn state_folder(name: &str) -> PathBuf {
 
 /// True for what lies in the state folder of one of the services.
 pub fn is_in_state_folder(path: &Path) -> bool {
-    ["client", "server"].iter().any(|name| path.starts_with(state_folder(name)))
+    of_state_folder(path).is_some()
+}
+
+/// The service in whose state folder something is: `client` or `server`.
+pub fn of_state_folder(path: &Path) -> Option<&'static str> {
+    ["client", "server"].into_iter().find(|name| path.starts_with(state_folder(name)))
 }
 
 /// What the service is called.

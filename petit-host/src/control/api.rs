@@ -1,5 +1,7 @@
 //! Typed requests: each is a struct that says where it goes, what it carries, and which struct answers it.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,6 +16,11 @@ pub trait ApiRequest {
 
     /// Method and target, the query included.
     fn target(&self) -> (&'static str, String);
+
+    /// How long the answer may take, where that is not what it may usually take.
+    fn answered_within(&self) -> Option<Duration> {
+        None
+    }
 
     /// The body, where there is one.
     ///
@@ -43,7 +50,12 @@ impl Client {
     /// [`AskError`].
     pub async fn ask<R: ApiRequest>(&self, request: &R) -> Result<R::Answer, AskError> {
         let (method, target) = request.target();
-        self.ask_for(method, &target, request.body()).await
+        let this = self.clone();
+        let this = match request.answered_within() {
+            Some(within) => this.within(within),
+            None => this,
+        };
+        this.ask_for(method, &target, request.body()).await
     }
 
     /// The same for a request of another type, whose caller says what answers it.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
@@ -19,6 +19,14 @@ use super::ApiProblem;
 const MOVED_TRIES: u32 = 100;
 /// How long is waited before that.
 const MOVED_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long an answer may take. The longest that is meant to take long is that of a restart, some 40 s: of whoever takes
+/// longer it is to be known that it hangs, above all by root, who waits for a program that is not his.
+const ANSWERED_WITHIN: Duration = Duration::from_mins(2);
+/// An answer: the longest is a list of all clients, some 600 bytes each, of which there may be 100,000.
+const MAX_ANSWER_BYTES: usize = 128 * 1024 * 1024;
+/// One event: a whole status, of which 64 services are the most.
+const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Why a call gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -41,12 +49,19 @@ pub enum CallError {
 #[derive(Clone, Debug)]
 pub struct Client {
     path: PathBuf,
+    within: Duration,
 }
 
 impl Client {
     /// For the program that listens on `path`.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), within: ANSWERED_WITHIN }
+    }
+
+    /// The same, for what may take longer, or must not take as long, as two minutes.
+    #[must_use]
+    pub fn within(self, within: Duration) -> Self {
+        Self { within, ..self }
     }
 
     /// Sends one request and returns the JSON that answers it. While the program is being replaced by another
@@ -70,9 +85,13 @@ impl Client {
     }
 
     async fn call_once(&self, method: &str, target: &str, body: Option<&Value>) -> Result<Value, CallError> {
-        let response = self.send(method, target, body).await?;
-        let status = response.status();
-        let bytes = response.into_body().collect().await.map_err(broken)?.to_bytes();
+        let answered = async {
+            let response = self.send(method, target, body).await?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);
+            Ok((status, body.collect().await.map_err(broken)?.to_bytes()))
+        };
+        let (status, bytes) = self.in_time(answered).await?;
         let value: Value = serde_json::from_slice(&bytes).map_err(broken)?;
         if status.is_success() {
             Ok(value)
@@ -86,8 +105,15 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn events(&self, target: &str) -> Result<Events, CallError> {
-        let response = self.send("GET", target, None).await?;
+        let response = self.in_time(self.send("GET", target, None)).await?;
         Ok(Events { body: response.into_body(), rest: String::new() })
+    }
+
+    async fn in_time<T>(&self, answered: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+        match tokio::time::timeout(self.within, answered).await {
+            Ok(answer) => answer,
+            Err(_) => Err(broken(format!("nothing came within {} s", self.within.as_secs()))),
+        }
     }
 
     async fn send(
@@ -144,6 +170,9 @@ impl Events {
                     let frame = frame.map_err(broken)?;
                     let bytes = frame.data_ref().cloned().unwrap_or_default();
                     self.rest.push_str(&String::from_utf8_lossy(&bytes));
+                    if self.rest.len() > MAX_EVENT_BYTES {
+                        return Err(broken("an event of it does not end"));
+                    }
                 }
             }
         }

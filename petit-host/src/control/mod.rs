@@ -5,6 +5,8 @@
 
 pub mod api;
 pub mod client;
+#[cfg(all(test, target_os = "linux"))]
+mod hostile;
 pub mod server;
 #[cfg(windows)]
 #[path = "pipe.rs"]

@@ -3,7 +3,9 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 
@@ -36,7 +38,8 @@ impl ControlSocket {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = with_short_path(path, |short| UnixListener::bind(short))?;
+        let short = ShortPath::of(path)?;
+        let listener = UnixListener::bind(&short.path)?;
         // The folder is private already; this holds when it was made by hand.
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
         Ok(Self { listener, file: identity(path), path: path.to_owned(), is_ours: true })
@@ -91,7 +94,6 @@ impl Drop for ControlSocket {
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
     fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
@@ -106,24 +108,53 @@ fn is_ours(stream: &UnixStream) -> bool {
     ours
 }
 
+/// How long it is waited while as many connections as may wait are waiting to be taken.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
+
 /// Connects to the socket at `path`.
+///
+/// Whoever owns the folder may have put a link there, so it counts who answers: the socket's maker has to be the owner of
+/// the folder.
+///
+/// # Cancel safety
+/// Cancel safe.
 pub(super) async fn connect(path: &Path) -> io::Result<Stream> {
-    with_short_path(path, |short| {
-        std::os::unix::net::UnixStream::connect(short).and_then(|stream| {
-            stream.set_nonblocking(true)?;
-            UnixStream::from_std(stream)
-        })
-    })
+    let short = ShortPath::of(path)?;
+    let stream = loop {
+        match UnixStream::connect(&short.path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(FULL_PAUSE).await,
+            connected => break connected?,
+        }
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let owner = fs::metadata(folder)?.uid();
+    let us = rustix::process::geteuid().as_raw();
+    let peer = stream.peer_cred()?.uid();
+    // Root may ask for anybody's, and for no other than he thinks.
+    if peer == owner || (peer == us && us != 0) {
+        Ok(stream)
+    } else {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
 }
 
 /// A socket's path may have about a hundred bytes. A longer one is reached through a descriptor of its folder.
-fn with_short_path<T>(path: &Path, use_it: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
-    const SHORT: usize = 100;
-    if path.as_os_str().len() <= SHORT || !cfg!(target_os = "linux") {
-        return use_it(path);
+struct ShortPath {
+    path: PathBuf,
+    /// Open for as long as the path is used.
+    _folder: Option<fs::File>,
+}
+
+impl ShortPath {
+    fn of(path: &Path) -> io::Result<Self> {
+        const SHORT: usize = 100;
+        let (Some(folder), Some(name), true) =
+            (path.parent(), path.file_name(), path.as_os_str().len() > SHORT && cfg!(target_os = "linux"))
+        else {
+            return Ok(Self { path: path.to_owned(), _folder: None });
+        };
+        let folder = fs::File::open(folder)?;
+        let path = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+        Ok(Self { path, _folder: Some(folder) })
     }
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return use_it(path) };
-    let dir = fs::File::open(dir)?;
-    let number = dir.as_raw_fd();
-    use_it(&Path::new("/proc/self/fd").join(number.to_string()).join(name))
 }

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::rotating::{FILES, numbered};
+use crate::files;
 
 /// The last `lines` lines of a log, older files included, oldest first.
 ///
@@ -60,16 +61,19 @@ const LINE_BYTES: u64 = 64 * 1024;
 /// When a file that is there cannot be read.
 pub fn each_line(path: &Path, mut each: impl FnMut(&str)) -> io::Result<()> {
     // All are open before the first is read, so that none is missed or read twice that is put aside meanwhile.
-    let mut files = Vec::new();
+    let mut opened = Vec::new();
     for number in (0..FILES).rev() {
-        match File::open(if number == 0 { path.to_owned() } else { numbered(path, number) }) {
-            Ok(file) => files.push(file),
+        let path = if number == 0 { path.to_owned() } else { numbered(path, number) };
+        // Root reads what a service has written, which must not lead him elsewhere.
+        match files::open_itself(&path) {
+            Ok(file) if file.metadata()?.is_file() => opened.push(file),
+            Ok(_) => return Err(io::Error::other(format!("{} is not a file", path.display()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
     let mut line = Vec::new();
-    for file in files {
+    for file in opened {
         let mut file = BufReader::new(file);
         loop {
             line.clear();

@@ -174,6 +174,11 @@ impl ApiRequest for RestartServer {
         ("POST", "/restart".to_owned())
     }
 
+    // Somewhat longer than the other process may take.
+    fn answered_within(&self) -> Option<Duration> {
+        Some(self.within().saturating_add(Duration::from_mins(1)))
+    }
+
     fn body(&self) -> Result<Option<Value>, serde_json::Error> {
         serde_json::to_value(self).map(Some)
     }
@@ -248,6 +253,11 @@ impl ApiRequest for MakeBackup {
 
     fn target(&self) -> (&'static str, String) {
         ("POST", "/backup".to_owned())
+    }
+
+    // A disk that is slow, or on a network, is what backups are often on.
+    fn answered_within(&self) -> Option<Duration> {
+        Some(Duration::from_hours(1))
     }
 
     fn body(&self) -> Result<Option<Value>, serde_json::Error> {

@@ -14,6 +14,7 @@ use petit_host::config::{FoundBy, Place};
 use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
 use petit_host::lock::Lock;
+use petit_host::service;
 use serde::Serialize;
 
 /// Name of this program in hints.
@@ -135,12 +136,16 @@ impl Context {
 
     /// A client runs, but its control socket is gone, or nobody answers there.
     pub(crate) fn unanswering(&self, pid: Option<u32>) -> Failure {
-        let (what, hint) = match pid {
-            Some(_) => ("cli.unanswering.pid", "cli.unanswering.hint.pid"),
-            None => ("cli.unanswering", "cli.unanswering.hint"),
+        let lock = self.folder.lock();
+        let end = cli::how_to_end(&lock, pid);
+        let hint = match &end {
+            Some(end) => self.texts.format("cli.unanswering.hint.how", &[("end", end)]),
+            None => self.texts.get("cli.unanswering.hint"),
         };
-        let pid = pid.unwrap_or_default();
-        let hint = self.texts.format(hint, &[("pid", &pid)]);
-        self.failed(ExitCode::Failed, what, &[("pid", &pid)]).hint(hint)
+        let failure = match pid.filter(|_| !service::is_in_state_folder(&lock)) {
+            Some(pid) => self.failed(ExitCode::Failed, "cli.unanswering.pid", &[("pid", &pid)]),
+            None => self.failed(ExitCode::Failed, "cli.unanswering", &[]),
+        };
+        failure.hint(hint)
     }
 }

@@ -81,7 +81,7 @@ impl<'a> AdminAccess<'a> {
         let server = tunnel_address(&config, &config.endpoint, port).map_err(|error| Failure::of(&error))?;
         let is_known = port != 0 || config.tunnel_address.is_some();
         let offline = Offline::open(&config, self.folder).await.map_err(|error| match error {
-            ServerStartError::Running { pid } => Failure::unanswering(PROGRAM, pid),
+            ServerStartError::Running { pid } => Failure::unanswering(PROGRAM, &self.folder.lock(), pid),
             other => start_failure(&other),
         })?;
         let page = config.endpoint.enroll_page(port);

@@ -23,7 +23,7 @@ pub(crate) async fn show(json: bool, folder: &Folder) -> Result<ExitCode, Failur
     let answer = match Running::new(folder).ask_if_running(&GetSettings).await {
         // It may well run and not answer: then it holds its lock.
         Ok(None) => Lock::holder(&folder.lock())
-            .map_or(Ok(None), |holder| Err(Failure::unanswering(PROGRAM, holder.pid))),
+            .map_or(Ok(None), |holder| Err(Failure::unanswering(PROGRAM, &folder.lock(), holder.pid))),
         answer => answer,
     };
     let mut settings = ShownSettings::new(file, InForce::of(answer));
