@@ -11,7 +11,9 @@ use tokio::io::AsyncReadExt;
 use crate::invite::Invite;
 use crate::mux::{self, MuxEvent, Role};
 use crate::net::wire::Wire;
-use crate::proto::control::{EnrolAnswer, FromAgent, FromDevice, FromRelay, Message};
+use crate::proto::control::{
+    EnrolAnswer, FetchAnswer, FromAgent, FromDevice, FromFetcher, FromRelay, Message,
+};
 use crate::proto::frame::{Decoder, Open};
 
 /// Frames: whatever they are, they mean the same however they are cut.
@@ -126,6 +128,8 @@ pub fn messages(bytes: &[u8]) {
     again::<FromAgent>(bytes);
     again::<FromRelay>(bytes);
     again::<EnrolAnswer>(bytes);
+    again::<FromFetcher>(bytes);
+    again::<FetchAnswer>(bytes);
     let _ = FromDevice::decode(bytes);
 }
 

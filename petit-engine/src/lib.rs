@@ -19,6 +19,7 @@
 
 pub mod agent;
 pub mod cause;
+pub mod exchange;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;

@@ -226,6 +226,17 @@ pub const ENROL_FAILURES: u32 = 5;
 pub const ENROL_PENALTY: Duration = Duration::from_secs(60);
 /// From the end of the handshake to a complete enrolment request or hello.
 pub const FIRST_MESSAGE: Duration = Duration::from_secs(5);
+/// Files of releases that are handed out at the same time. Each holds a piece, what TLS has taken of it, and the
+/// connection's own buffers.
+pub const DOWNLOADS: usize = 256;
+/// Of them those of one device: one, and one that has broken and is not known to have yet.
+pub const DOWNLOADS_PER_DEVICE: usize = 2;
+/// Of them those of one address: a company's whole network may be behind one.
+pub const DOWNLOADS_PER_ADDRESS: usize = 64;
+/// What is read of a file of a release at a time.
+pub const DOWNLOAD_PIECE_BYTES: usize = 32 * 1024;
+/// How long so much of it may take on the way, at whichever end. Slower than 1 KB/s is a line that stands still.
+pub const DOWNLOAD_STALLED: Duration = Duration::from_secs(30);
 /// Log-ins of one device in a second, over time.
 pub const LOGINS_PER_SECOND: u32 = 1;
 /// Log-ins of one device in quick succession.

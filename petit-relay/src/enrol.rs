@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
+use petit_engine::exchange;
 use petit_engine::limits;
 use petit_engine::net::tls;
 use petit_engine::proto::control::{
     EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, PublicUrl, Text,
 };
-use petit_engine::proto::frame::{FrameKind, HEADER_BYTES, Header};
 use petit_engine::secret::{InviteId, InviteSecret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,7 +18,9 @@ use super::{EnrolRequest, RelayShared};
 /// Serves one enrolment. The key to register is the one that TLS has proved.
 pub(super) async fn run(shared: &RelayShared, mut tls: TlsStream<TcpStream>, peer: SocketAddr) {
     let Some(key) = tls::peer_key(tls.get_ref().1) else { return };
-    let request = tokio::time::timeout(limits::FIRST_MESSAGE, read(&mut tls)).await.ok().flatten();
+    let request = exchange::receive(&mut tls, limits::MAX_ENROL_BYTES);
+    let request = tokio::time::timeout(limits::FIRST_MESSAGE, request).await;
+    let request = request.ok().and_then(Result::ok).and_then(Result::ok);
     let request = request.map(|request| {
         let FromDevice::Enrol(enrol) = request;
         let parts = (enrol.protocol == PROTOCOL)
@@ -69,24 +71,8 @@ fn invite_id(hex: &Text<32>) -> Option<InviteId> {
     data_encoding::HEXLOWER.decode(hex.as_str().as_bytes()).ok()?.try_into().ok().map(InviteId)
 }
 
-/// Reads the one CONTROL frame of the connection.
-async fn read(tls: &mut TlsStream<TcpStream>) -> Option<FromDevice> {
-    let mut header = [0; HEADER_BYTES];
-    tls.read_exact(&mut header).await.ok()?;
-    let header = Header::decode(header).ok()?;
-    if header.kind != FrameKind::Control || header.length > limits::MAX_ENROL_BYTES {
-        return None;
-    }
-    let mut payload = zeroize::Zeroizing::new(vec![0; header.length]);
-    tls.read_exact(&mut payload).await.ok()?;
-    FromDevice::decode(&payload).ok()
-}
-
 async fn write(tls: &mut TlsStream<TcpStream>, answer: &EnrolAnswer) -> std::io::Result<()> {
-    let payload = answer.encode().map_err(std::io::Error::other)?;
-    let header = Header { stream: 0, kind: FrameKind::Control, length: payload.len() };
-    tls.write_all(&header.encode()).await?;
-    tls.write_all(&payload).await?;
+    exchange::send(tls, &answer.encode().map_err(std::io::Error::other)?).await?;
     tls.shutdown().await?;
     // The device closes when it has the answer; closing first could take the answer with it.
     let drained = async { while tls.read(&mut [0; 256]).await.is_ok_and(|n| n > 0) {} };

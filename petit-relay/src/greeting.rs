@@ -16,7 +16,7 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use super::admission::{Admission, Ticket};
 use super::affinity::of_host;
 use super::shared::RelayShared;
-use super::{enrol, ingress, session};
+use super::{enrol, handing_out, ingress, session};
 
 /// Reads a ClientHello and takes the connection where its ALPN and its server name belong.
 pub(super) async fn greet(
@@ -35,7 +35,7 @@ pub(super) async fn greet(
     let kind = PeerKind::of(&hello);
     let sni = hello.server_name().map(str::to_ascii_lowercase);
     let shard = match kind {
-        PeerKind::Tunnel => shared.shards.next(),
+        PeerKind::Tunnel | PeerKind::Release => shared.shards.next(),
         PeerKind::Enrol => 0,
         PeerKind::Https => sni.as_deref().map_or(0, |name| of_host(&shared, name)),
     };
@@ -63,6 +63,7 @@ impl Greeted {
         let config = match self.kind {
             PeerKind::Tunnel => Some(Arc::clone(&shared.tunnel_tls)),
             PeerKind::Enrol => Some(Arc::clone(&shared.enrol_tls)),
+            PeerKind::Release => Some(Arc::clone(&shared.release_tls)),
             PeerKind::Https => shared.https.read().unwrap_or_else(PoisonError::into_inner).clone(),
         };
         let Some(config) = config else {
@@ -84,6 +85,13 @@ impl Greeted {
                 ticket.stay_pending_to_enrol();
                 // An answer that does not arrive is asked for again.
                 Box::pin(admission.unless_evicted(enrol::run(&shared, tls, peer))).await;
+                drop(ticket);
+            }
+            PeerKind::Release => {
+                let start = StartHandshake::from_parts(start.accepted, Wire::new(start.io));
+                let Some(tls) = self.handshake(&shared, start, config, &admission).await else { return };
+                let served = Box::pin(handing_out::run(&shared, tls, peer, &mut ticket));
+                admission.unless_evicted(served).await;
                 drop(ticket);
             }
             PeerKind::Https => {
@@ -139,6 +147,7 @@ async fn part(mut io: impl AsyncRead + AsyncWrite + Unpin) {
 enum PeerKind {
     Tunnel,
     Enrol,
+    Release,
     Https,
 }
 
@@ -149,6 +158,7 @@ impl PeerKind {
             match protocol {
                 tls::ALPN_TUNNEL => kind = Self::Tunnel,
                 tls::ALPN_ENROL => kind = Self::Enrol,
+                tls::ALPN_RELEASE => kind = Self::Release,
                 _ => {}
             }
         }

@@ -17,6 +17,7 @@ use super::admission::{Connections, Entrance};
 use super::affinity::of_visitor;
 use super::awaited::Awaited;
 use super::config::{RelayConfig, RelayError};
+use super::downloads::Downloads;
 use super::enrolling::Enrolling;
 use super::front_probe::FrontProbes;
 use super::greeting::greet;
@@ -29,6 +30,7 @@ use super::places::{PlaceCounts, Places, Shortage};
 use super::policed::{Policing, PolicyCounts};
 use super::policy::{PolicyRequest, Step, Verdict};
 use super::registry::{Presence, Registry};
+use super::releases::Releases;
 use super::request_ids::RequestIds;
 use super::route::Route;
 use super::session::SessionView;
@@ -63,7 +65,7 @@ pub struct RelayCounts {
 
 impl Relay {
     /// Starts a relay in the runtime that this is called in and in threads of its own. It serves nothing until it
-    /// is handed listeners. `observer` is told of each visit when it is over.
+    /// is handed listeners. `observer` is told of each visit when it is over; `releases` are what is handed out to devices.
     ///
     /// # Errors
     /// [`RelayError`].
@@ -71,6 +73,7 @@ impl Relay {
         config: RelayConfig,
         access: Arc<dyn Access>,
         observer: Option<Arc<dyn Observer>>,
+        releases: Option<Arc<dyn Releases>>,
     ) -> Result<Self, RelayError> {
         struct Keys(Arc<dyn Access>);
         impl KnownKeys for Keys {
@@ -81,6 +84,7 @@ impl Relay {
         let pseudonym: [u8; 6] = random_bytes()?;
         let front_probes = FrontProbes::new(&config)?;
         let shards = Shards::start(config.limits.threads).map_err(RelayError::NoThread)?;
+        let keys = || Arc::new(Keys(Arc::clone(&access)));
         let exempt = [&config.trusted_proxies[..], &config.limits.exempt_networks].concat();
         let shared = Arc::new(RelayShared {
             shards,
@@ -88,8 +92,11 @@ impl Relay {
             places: Places::new(&config.limits, exempt),
             policing: Arc::new(Policing::default()),
             enrolling: Enrolling::default(),
-            tunnel_tls: tls::tunnel_server(&config.key, Arc::new(Keys(Arc::clone(&access))))?,
+            tunnel_tls: tls::tunnel_server(&config.key, keys())?,
             enrol_tls: tls::enrol_server(&config.key)?,
+            release_tls: tls::release_server(&config.key, keys())?,
+            releases,
+            downloads: Downloads::default(),
             https: RwLock::new(None),
             config,
             access,

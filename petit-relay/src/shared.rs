@@ -11,6 +11,7 @@ use super::access::Access;
 use super::admission::Connections;
 use super::awaited::Awaited;
 use super::config::RelayConfig;
+use super::downloads::Downloads;
 use super::enrolling::Enrolling;
 use super::failure::Failure;
 use super::front_probe::FrontProbes;
@@ -20,6 +21,7 @@ use super::logins::Logins;
 use super::places::{Claim, Places, Room, Slot};
 use super::policed::{Policed, Policing, Shown};
 use super::registry::Registry;
+use super::releases::Releases;
 use super::request_ids::RequestIds;
 use super::route::Route;
 use super::session_log::SessionLog;
@@ -34,6 +36,10 @@ pub(crate) struct RelayShared {
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) tunnel_tls: Arc<ServerConfig>,
     pub(super) enrol_tls: Arc<ServerConfig>,
+    pub(super) release_tls: Arc<ServerConfig>,
+    /// What is handed out to devices, if anything is.
+    pub(super) releases: Option<Arc<dyn Releases>>,
+    pub(super) downloads: Downloads,
     /// For HTTPS visitors; `None`: there is no certificate for them.
     pub(super) https: RwLock<Option<Arc<ServerConfig>>>,
     pub(super) registry: Registry,

@@ -83,6 +83,11 @@ impl Folder {
         self.logs().join("heads.log")
     }
 
+    /// The release that is handed out to clients.
+    pub fn releases(&self) -> PathBuf {
+        self.path().join("releases")
+    }
+
     /// The key that clients pin.
     pub fn key(&self) -> PathBuf {
         self.secret("server.key")

@@ -28,6 +28,7 @@ pub mod fronts;
 pub mod load;
 pub mod memory;
 pub mod registry;
+pub mod releases;
 pub mod server;
 pub mod store;
 

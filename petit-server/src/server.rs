@@ -31,6 +31,7 @@ use crate::folder::{Folder, KeyError};
 use crate::fronts::AuthorityError;
 use crate::memory;
 use crate::registry::{Actor, Labels, NewInvite, RegistrationLimits, StoreError, StoreErrorAt};
+use crate::releases::Mirror;
 use crate::store::Store;
 use crate::store::sqlite::{Migration, SqliteStore};
 use crate::store::yielding::{Yielded, Yielding};
@@ -111,6 +112,8 @@ pub struct Server {
     pub directory: Directory,
     /// The relay.
     pub relay: Relay,
+    /// What it hands out to clients.
+    pub releases: Mirror,
     /// Where visitors come in.
     pub http: SocketAddr,
     /// Where clients come in.

@@ -99,7 +99,7 @@ async fn a_change_is_looked_at_by_the_sessions_that_it_concerns_and_no_other() {
     });
     let config =
         petit_tests::untried::relay(bed.server.folder.read_key().unwrap(), bed.server.endpoint().clone());
-    let relay = Relay::start(config, Arc::clone(&access) as Arc<dyn Access>, None).unwrap();
+    let relay = Relay::start(config, Arc::clone(&access) as Arc<dyn Access>, None, None).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     relay.serve_tls(listener);

@@ -85,7 +85,7 @@ impl Observed {
             petit_tests::untried::relay(bed.server.folder.read_key().unwrap(), bed.server.endpoint().clone());
         config.limits.threads = 1;
         let access = Arc::new(bed.server.directory.clone()) as Arc<dyn Access>;
-        let relay = Relay::start(config, access, Some(Arc::new(Listener(listener)))).unwrap();
+        let relay = Relay::start(config, access, Some(Arc::new(Listener(listener))), None).unwrap();
         let mut device = Device::of(&bed).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tunnel = listener.local_addr().unwrap();

@@ -4,19 +4,19 @@
 
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use crate::cause::Cause;
+use crate::exchange::{self, BadMessage};
 use crate::invite::Invite;
 use crate::limits;
 use crate::name::{DeviceId, RegisteredId, ServerAddr, ServiceName};
 use crate::net::dial::{self, DialError, DialRoute};
 use crate::net::tls;
 use crate::proto::control::{
-    ControlError, Enrol, EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, SecretText, Text,
+    Enrol, EnrolAnswer, EnrolRefusal, FromDevice, Message, PROTOCOL, SecretText, Text,
 };
-use crate::proto::frame::{FrameError, FrameKind, HEADER_BYTES, Header};
 use crate::secret::PrivateKey;
 
 /// What a device is told when it has been registered.
@@ -54,30 +54,11 @@ pub enum EnrolError {
     BadAnswer {
         server: ServerAddr,
         /// What is wrong with it.
-        source: BadAnswer,
+        source: BadMessage,
     },
     /// The key cannot be used.
     #[error("the device key cannot be used for TLS")]
     Key(#[source] rustls::Error),
-}
-
-/// Why an answer is none.
-#[derive(Debug, thiserror::Error)]
-pub enum BadAnswer {
-    /// Its frame cannot be one.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    /// Its frame is not the one that answers.
-    #[error("a {kind:?} frame of {length} bytes, which is no answer")]
-    Unexpected {
-        /// What it is.
-        kind: FrameKind,
-        /// How long.
-        length: usize,
-    },
-    /// Its message cannot be understood.
-    #[error(transparent)]
-    Message(#[from] ControlError),
 }
 
 impl EnrolError {
@@ -136,35 +117,25 @@ pub async fn enrol(
 }
 
 /// Sends the request's frame and reads the frame that answers it.
-async fn ask<IO>(tls: &mut IO, payload: &[u8]) -> io::Result<Result<EnrolAnswer, BadAnswer>>
+async fn ask<IO>(tls: &mut IO, payload: &[u8]) -> io::Result<Result<EnrolAnswer, BadMessage>>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let header = Header { stream: 0, kind: FrameKind::Control, length: payload.len() };
-    tls.write_all(&header.encode()).await?;
-    tls.write_all(payload).await?;
-    tls.flush().await?;
-    let mut header = [0; HEADER_BYTES];
-    tls.read_exact(&mut header).await?;
-    let Header { kind, length, .. } = match Header::decode(header) {
-        Ok(header) => header,
-        Err(error) => return Ok(Err(error.into())),
-    };
-    if kind != FrameKind::Control || length > limits::MAX_ENROL_BYTES {
-        return Ok(Err(BadAnswer::Unexpected { kind, length }));
-    }
-    let mut answer = vec![0; length];
-    tls.read_exact(&mut answer).await?;
+    exchange::send(tls, payload).await?;
+    let answer = exchange::receive(tls, limits::MAX_ENROL_BYTES).await?;
     let _ = tls.shutdown().await;
-    Ok(EnrolAnswer::decode(&answer).map_err(BadAnswer::from))
+    Ok(answer)
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
+    use crate::proto::frame::{FrameKind, HEADER_BYTES, Header};
 
     /// What becomes of a request that is answered with these bytes, after which the connection ends.
-    async fn answered(answer: &[u8]) -> io::Result<Result<EnrolAnswer, BadAnswer>> {
+    async fn answered(answer: &[u8]) -> io::Result<Result<EnrolAnswer, BadMessage>> {
         let (mut near, mut far) = tokio::io::duplex(4096);
         let server = async {
             let mut request = [0; HEADER_BYTES + 2];
@@ -187,12 +158,12 @@ mod tests {
         let refused = frame(FrameKind::Control, br#"{"type":"refused","cause":"used"}"#);
         assert!(matches!(answered(&refused).await, Ok(Ok(EnrolAnswer::Refused { .. }))));
         let unknown = frame(FrameKind::Control, br#"{"type":"enrolled"}"#);
-        assert!(matches!(answered(&unknown).await, Ok(Err(BadAnswer::Message(_)))));
+        assert!(matches!(answered(&unknown).await, Ok(Err(BadMessage::Message(_)))));
         let data = frame(FrameKind::Data, b"x");
-        assert!(matches!(answered(&data).await, Ok(Err(BadAnswer::Unexpected { .. }))));
+        assert!(matches!(answered(&data).await, Ok(Err(BadMessage::Unexpected { .. }))));
         let long = frame(FrameKind::Control, &[b' '; limits::MAX_ENROL_BYTES + 1]);
-        assert!(matches!(answered(&long[..HEADER_BYTES]).await, Ok(Err(BadAnswer::Unexpected { .. }))));
-        assert!(matches!(answered(b"HTTP/1.1 400 Bad Request").await, Ok(Err(BadAnswer::Frame(_)))));
+        assert!(matches!(answered(&long[..HEADER_BYTES]).await, Ok(Err(BadMessage::Unexpected { .. }))));
+        assert!(matches!(answered(b"HTTP/1.1 400 Bad Request").await, Ok(Err(BadMessage::Frame(_)))));
         for cut in [0, 3, HEADER_BYTES, refused.len() - 1] {
             assert!(answered(&refused[..cut]).await.is_err(), "it broke after {cut} bytes");
         }

@@ -8,6 +8,7 @@ mod ask;
 mod command;
 mod connections;
 mod enrol;
+mod fetch;
 mod fronts;
 mod handle;
 mod local;
@@ -24,7 +25,8 @@ mod withdrawal;
 
 pub use self::command::{AgentConfig, AskError};
 pub use self::connections::Connection;
-pub use self::enrol::{BadAnswer, EnrolError, Registered, enrol};
+pub use self::enrol::{EnrolError, Registered, enrol};
+pub use self::fetch::{Download, FetchError, Source, fetch};
 pub use self::fronts::{KnownFront, KnownFronts};
 pub use self::handle::{Agent, Asker};
 pub use self::local::{Local, ServiceSpec, ServiceTls, connect, may_lead_to};

@@ -28,6 +28,8 @@ use crate::secret::{Fingerprint, PrivateKey, PublicKey};
 pub const ALPN_TUNNEL: &[u8] = b"petit/1";
 /// ALPN of an enrolment.
 pub const ALPN_ENROL: &[u8] = b"petit-enroll/1";
+/// ALPN of a file of a release.
+pub const ALPN_RELEASE: &[u8] = b"petit-release/1";
 
 /// The cryptography of every connection: aws-lc-rs, X25519MLKEM768 preferred.
 pub fn provider() -> Arc<CryptoProvider> {
@@ -46,6 +48,14 @@ pub trait KnownKeys: Send + Sync {
 /// When the key cannot be used for TLS 1.3.
 pub fn tunnel_server(key: &PrivateKey, keys: Arc<dyn KnownKeys>) -> Result<Arc<ServerConfig>, Error> {
     server(key, ALPN_TUNNEL, Some(keys))
+}
+
+/// The server's configuration for files of releases: only known keys pass.
+///
+/// # Errors
+/// When the key cannot be used for TLS 1.3.
+pub fn release_server(key: &PrivateKey, keys: Arc<dyn KnownKeys>) -> Result<Arc<ServerConfig>, Error> {
+    server(key, ALPN_RELEASE, Some(keys))
 }
 
 /// The server's configuration for enrolments: any well-formed key passes; the invite decides.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_MANIFEST_BYTES, MAX_RELEASE_KEY_BYTES, MAX_ROOT_SIGNATURES, MAX_SIGNATURE_BYTES};
+use crate::files::{self, FileError};
 
 /// The file of the release key.
 pub const RELEASE_KEY: &str = "release-key.json";
@@ -51,6 +52,21 @@ impl Bundle {
         let manifest = read(&folder.join(MANIFEST), MAX_MANIFEST_BYTES)?;
         let manifest_signature = read(&folder.join(manifest_signature_file()), MAX_SIGNATURE_BYTES)?;
         Ok(Self { release_key, root_signatures, manifest, manifest_signature })
+    }
+
+    /// Writes it into a folder that has none, as [`read`](Self::read) reads it.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn write(&self, folder: &Path) -> Result<(), FileError> {
+        let Self { release_key, root_signatures, manifest, manifest_signature } = self;
+        let write = |name: &str, text: &str| files::write_private(&folder.join(name), text.as_bytes());
+        write(RELEASE_KEY, release_key)?;
+        for (number, signature) in root_signatures.iter().enumerate() {
+            write(&format!("{RELEASE_KEY}.{number}{SIGNATURE_ENDING}"), signature)?;
+        }
+        write(MANIFEST, manifest)?;
+        write(&manifest_signature_file(), manifest_signature)
     }
 
     /// Reads a release key and its signatures.

@@ -135,7 +135,10 @@ impl Standing {
 }
 
 /// Whether it is in force at a time. A clock that is far behind cannot tell what has expired.
-fn in_force(verified: &Verified, now: Time) -> Result<(), Refusal> {
+///
+/// # Errors
+/// [`Refusal::ClockBehind`], [`Refusal::Expired`].
+pub fn in_force(verified: &Verified, now: Time) -> Result<(), Refusal> {
     let (key, manifest) = (verified.release_key(), verified.manifest());
     if manifest.created > now.after(CLOCK_TOLERANCE) {
         return Err(Refusal::ClockBehind { created: manifest.created, now });

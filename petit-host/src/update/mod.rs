@@ -27,7 +27,7 @@ pub use self::artifact::{Intake, Measured, Unfit};
 pub use self::bundle::{
     Bundle, BundleError, MANIFEST, RELEASE_KEY, SIGNATURE_ENDING, manifest_signature_file,
 };
-pub use self::decision::{Advice, Consent, Installed, Owner, Situation, Standing, Step, decide};
+pub use self::decision::{Advice, Consent, Installed, Owner, Situation, Standing, Step, decide, in_force};
 pub use self::history::{History, HistoryError};
 pub use self::manifest::{Artifact, Manifest, ReleaseKey};
 pub use self::place::{Place, ROOTS, StageError, WayBack};
@@ -44,6 +44,8 @@ pub const MAX_MANIFEST_BYTES: usize = 64 * 1024;
 pub const MAX_RELEASE_KEY_BYTES: usize = 4 * 1024;
 /// A signature: two comments and two lines.
 pub const MAX_SIGNATURE_BYTES: usize = 1024;
+/// All of a [`Bundle`], as JSON.
+pub const MAX_BUNDLE_BYTES: u64 = 256 * 1024;
 /// Signatures of one release key: one of each root key, and as many while root keys change.
 pub const MAX_ROOT_SIGNATURES: usize = 6;
 /// Targets of one manifest.

@@ -44,7 +44,7 @@ pub use self::invites::{
 };
 pub use self::printed::{
     AuditVerified, BackupRestored, ConfigChecked, ConfigNote, ConfigPut, Initialised, LogExported,
-    ProgramVersion, ServerStarted,
+    ProgramVersion, ReleaseShown, ReleaseTarget, ReleaseView, ReleaseWithdrawn, ServerStarted,
 };
 pub use self::process::{
     BackedUp, ConfigReloaded, GetReadiness, GetVersion, LogLevel, MakeBackup, NotReady, Ping, Pong,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use petit_engine::name::{Endpoint, ServerAddr};
 use petit_engine::words::KeyWords;
+use petit_host::update::{Channel, Target, Time, Version};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigReloaded;
@@ -119,4 +120,40 @@ pub struct ConfigPut {
     pub config: PathBuf,
     /// What the running server has made of it; none where no server runs.
     pub reloaded: Option<ConfigReloaded>,
+}
+
+/// `release put` and `release show`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseShown {
+    /// What is handed out to clients; none where nothing is.
+    pub release: Option<ReleaseView>,
+}
+
+/// A release that is handed out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseView {
+    pub channel: Channel,
+    pub counter: u64,
+    pub created: Time,
+    /// Until then clients take it.
+    pub expires: Time,
+    pub in_force: bool,
+    /// The number of the key that has signed it.
+    pub release_key: u64,
+    pub targets: Vec<ReleaseTarget>,
+}
+
+/// What a release has for a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseTarget {
+    pub bytes: u64,
+    pub target: Target,
+    pub version: Version,
+}
+
+/// `release withdraw`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseWithdrawn {
+    /// There was one.
+    pub withdrawn: bool,
 }

@@ -11,7 +11,7 @@ use petit_engine::proto::control::Text;
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::lock::Lock;
 use petit_host::{files, harden, service};
-use petit_relay::{FrontSettings, LimitsConfig, ListenerKind, Observer, Relay, RelayConfig};
+use petit_relay::{FrontSettings, LimitsConfig, ListenerKind, Observer, Relay, RelayConfig, Releases};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -22,6 +22,7 @@ use crate::certificate::{self, Loaded, Stamps};
 use crate::config::Config;
 use crate::directory::{Exposure, FileUse};
 use crate::folder::Folder;
+use crate::releases::Mirror;
 use crate::store::sqlite::{Migration, SqliteStore};
 use crate::store::yielding::Yielded;
 use crate::{capacity, fronts, memory};
@@ -195,7 +196,9 @@ impl Prepared {
         let relay_limits = LimitsConfig { connections, requests, ..config.limits.clone() };
         let relay_config = relay_config(&config, key.clone(), (&endpoint, relay_limits), fronts);
         let observer = access_log.clone().map(|log| Arc::new(log) as Arc<dyn Observer>);
-        let relay = Relay::start(relay_config, Arc::new(directory.clone()), observer)?;
+        let releases = Mirror::of(folder.releases());
+        let handed_out: Arc<dyn Releases> = Arc::new(releases.clone());
+        let relay = Relay::start(relay_config, Arc::new(directory.clone()), observer, Some(handed_out))?;
         relay.expect(expected);
         let settings = Settings { in_force: config.clone(), problem: None, needs_restart: Vec::new() };
         let server = Server {
@@ -205,6 +208,7 @@ impl Prepared {
             folder,
             directory,
             relay,
+            releases,
             http: http.address,
             tls: tls.address,
             since: SystemTime::now(),

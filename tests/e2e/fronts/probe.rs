@@ -26,7 +26,7 @@ async fn a_probe_does_not_pass_where_visitors_do_not_get_in() {
     let config =
         petit_tests::untried::relay(bed.server.folder.read_key().unwrap(), bed.server.endpoint().clone());
     let relay =
-        Relay::start(config, Arc::new(bed.server.directory.clone()) as Arc<dyn Access>, None).unwrap();
+        Relay::start(config, Arc::new(bed.server.directory.clone()) as Arc<dyn Access>, None, None).unwrap();
     let mut device = Device::of(&bed).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     device.go_to(listener.local_addr().unwrap());

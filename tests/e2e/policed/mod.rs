@@ -159,7 +159,7 @@ impl World {
             changed: broadcast::Sender::new(16),
         });
         let asked = Arc::clone(&access) as Arc<dyn Access>;
-        let relay = Relay::start(config, asked, Some(Arc::new(Listener(listener)))).unwrap();
+        let relay = Relay::start(config, asked, Some(Arc::new(Listener(listener))), None).unwrap();
         let authority = Authority::new();
         let mut device = Device::of(&bed).await;
         let identity = authority.vouch_for(&[&host(&device.registered.id)]);

@@ -80,7 +80,7 @@ async fn a_fault_in_one_request_ends_that_request_alone() {
         "http://REGID.localhost:8090".parse().unwrap(),
     );
     let access = Arc::new(Faulty { bad, changes: broadcast::Sender::new(1) });
-    let relay = Relay::start(config, access, None).unwrap();
+    let relay = Relay::start(config, access, None, None).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let visitor = Visitor::new(listener.local_addr().unwrap());
     relay.serve_http(listener);

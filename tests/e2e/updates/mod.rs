@@ -2,6 +2,7 @@
 
 mod release;
 mod trial;
+mod wire;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -100,7 +100,7 @@ impl Release {
     }
 }
 
-const FILE: &str = "petit-client";
+pub(super) const FILE: &str = "petit-client";
 
 /// The program as it is, but of another version, whose number is as long.
 pub(super) fn of_version(version: &str) -> Vec<u8> {

@@ -8,6 +8,7 @@ mod enrol;
 mod error;
 mod fronts;
 mod policies;
+mod release;
 mod text;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub use self::enrol::{Enrol, EnrolAnswer, EnrolRefusal, FromDevice};
 pub use self::error::ControlError;
 pub use self::fronts::{FRONTS, FrontReport, FrontState, Fronts, NameReport};
 pub use self::policies::{Admits, POLICY, PolicyReport, SHUT_PORT};
+pub use self::release::{BUNDLE_FILE, Fetch, FetchAnswer, FetchRefusal, FromFetcher};
 pub use self::text::is_harmless;
 pub use self::text::{PublicUrl, SecretText, Text};
 use crate::cause::{Health, ServiceCause};

@@ -34,7 +34,7 @@ impl AsService {
     /// # Errors
     /// As of [`new`](Self::new).
     pub(crate) fn of_folder(
-        verb: &str,
+        verb: &[&str],
         folder: &Path,
         json: bool,
         service: &Folder,
@@ -42,7 +42,7 @@ impl AsService {
         // What the service has written itself it can read, and root looks at none of it.
         let state = std::fs::canonicalize(service.path()).unwrap_or_else(|_| service.path().to_owned());
         if let (true, Some(text)) = (folder.starts_with(&state), folder.to_str()) {
-            return Self::new(json.then_some("--json").into_iter().chain([verb, text]));
+            return Self::new(json.then_some("--json").into_iter().chain(verb.iter().copied()).chain([text]));
         }
         let copy = format!("{GIVEN}/folder");
         let mut copying = OsString::from("ExecStartPre=+/bin/cp -rT --no-preserve=ownership -- ");
@@ -55,7 +55,8 @@ impl AsService {
             copying,
             owning.into(),
         ];
-        Self::with(json.then_some("--json").into_iter().chain([verb, copy.as_str()]), &more)
+        let arguments = json.then_some("--json").into_iter().chain(verb.iter().copied());
+        Self::with(arguments.chain([copy.as_str()]), &more)
     }
 
     fn with<'a>(arguments: impl IntoIterator<Item = &'a str>, more: &[OsString]) -> Result<Self, Failure> {

@@ -23,6 +23,7 @@ mod key;
 mod main_loop;
 mod policy;
 mod refusals;
+mod release;
 #[cfg(unix)]
 mod restart;
 #[cfg(not(unix))]
@@ -137,6 +138,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Restore { folder: from } => setup::restore(cli.json, &folder, from).await?,
         Verb::Policy { verb } => policy::policy(cli.json, &folder, verb).await?,
         Verb::Key { verb } => key::key(cli.json, &folder, verb).await?,
+        Verb::Release { verb } => return release::release(cli.json, &folder, verb),
         Verb::Audit { verb } => audit::audit(cli.json, &folder, verb).await?,
         Verb::Start => run::start(cli.json, &folder).await?,
         Verb::Logs { follow, lines } => cli::logs(cli.json, &folder.log(), *follow, *lines).await?,
@@ -239,6 +241,7 @@ async fn ask(verb: &Verb, asking: &Asking<'_>) -> Result<(), Failure> {
         | Verb::Reload
         | Verb::Logs { .. }
         | Verb::Audit { .. }
+        | Verb::Release { .. }
         | Verb::Policy { .. }
         | Verb::Key { .. }
         | Verb::Backup { .. }

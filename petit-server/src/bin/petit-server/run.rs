@@ -67,7 +67,13 @@ impl Main<'_, Handover> {
         let watched = Arc::clone(&self.server);
         let watching = async {
             let (memory, certificate) = (watched.watch_memory(), watched.watch_certificate());
-            tokio::join!(memory, certificate, watched.watch_registry(), watched.watch_changes());
+            tokio::join!(
+                memory,
+                certificate,
+                watched.releases.watch(),
+                watched.watch_registry(),
+                watched.watch_changes()
+            );
         };
         tokio::pin!(watching);
         loop {

@@ -178,7 +178,7 @@ pub(crate) fn restore(json: bool, folder: &Folder, from: &Path) -> Result<ExitCo
             let write = if before.is_some() { files::write_keeping_rights } else { files::write_public };
             write(&folder.config, text.as_bytes()).map_err(|error| Failure::of(&error))?;
         }
-        AsService::of_folder("restore", &from, json, folder)?.run()
+        AsService::of_folder(&["restore"], &from, json, folder)?.run()
     };
     let done = put();
     if !matches!(done, Ok(ExitCode::Ok)) {

@@ -22,7 +22,7 @@ use petit_server::server::{Offline, ServerStartError};
 
 use super::ask::AdminAccess;
 use super::common::{PROGRAM, config_failure, load, start_failure};
-use super::{fronts, refusals, show};
+use super::{fronts, refusals, release, show};
 
 /// Reads the config and everything that it names.
 pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
@@ -62,6 +62,7 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
     }
     known.keyless(&config).iter().for_each(|keyless| note(refusals::keyless(keyless, &folder.config)));
     capacity::complaints(&config, petit_host::harden::raise_open_files()).for_each(&mut note);
+    release::note(folder).into_iter().for_each(&mut note);
     let mut text = format!("{} is fine.", folder.config.display());
     for note in &notes {
         let line = note.line.map(|line| format!(" line {line}:")).unwrap_or_default();

@@ -11,7 +11,7 @@ use petit_server::config;
 use petit_server::registry::Note;
 
 use super::common::PROGRAM;
-use super::{audit, explain, key, policy};
+use super::{audit, explain, key, policy, release};
 
 #[derive(Parser)]
 #[command(
@@ -228,6 +228,14 @@ pub(crate) enum Verb {
     Key {
         #[command(subcommand)]
         verb: key::KeyVerb,
+    },
+    /// The release of the clients' program that this server hands out to its clients
+    #[command(
+        after_help = "Examples:\n  petit-server release put release\n  petit-server release show\n  petit-server release withdraw"
+    )]
+    Release {
+        #[command(subcommand)]
+        verb: release::ReleaseVerb,
     },
     /// Who has changed what in the registry, and whether that log is whole
     #[command(after_help = "Examples:\n  petit-server audit list\n  petit-server audit verify")]

@@ -1,0 +1,164 @@
+//! Putting a release where clients get it: looked at, copied whole, and then switched to.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use petit_engine::proto::control::BUNDLE_FILE;
+use petit_host::files::{self, FileError};
+use petit_host::lock::Lock;
+use petit_host::update::{
+    Artifact, Bundle, History, Intake, MANIFEST, RELEASE_KEY, Roots, SIGNATURE_ENDING, Time, Verified,
+    in_force, verify,
+};
+
+use super::release::{CURRENT, Release, ReleaseError, current_name};
+
+/// What has become of a release that was put.
+#[derive(Debug)]
+pub struct Put {
+    pub release: Release,
+    /// It was handed out already, and its copy is whole.
+    pub was_there: bool,
+}
+
+/// Hands a release out that lies in a folder: all of it or, when anything about it is not right, what was handed out
+/// before.
+///
+/// # Errors
+/// [`ReleaseError`]; what is handed out has not changed then.
+pub fn put(releases: &Path, from: &Path, roots: &Roots, now: Time) -> Result<Put, ReleaseError> {
+    let bundle = Bundle::read(from)?;
+    let verified = verify(&bundle, roots)?;
+    in_force(&verified, now)?;
+    let artifacts = &verified.manifest().targets;
+    if let Some(named) = artifacts.iter().find(|artifact| is_document(artifact.file.as_str())) {
+        return Err(ReleaseError::Name { name: named.file.clone() });
+    }
+    files::make_private_dir(releases)?;
+    let _lock = lock(releases)?;
+    let seen = releases.join("seen.json");
+    let mut history = History::read(&seen)?;
+    history.admit(&verified)?;
+    if let Some(release) = whole(releases, &verified) {
+        return Ok(Put { release, was_there: true });
+    }
+    let new = releases.join(".new");
+    remove_folder(&new)?;
+    let copied = copy(&bundle, artifacts, from, &new);
+    if copied.is_err() {
+        let _ = fs::remove_dir_all(&new);
+    }
+    copied?;
+    history.remember(&verified)?;
+    history.write(&seen)?;
+    let name = free_name(releases, &verified);
+    let io = |action, path: &Path, source| FileError::Io { action, path: path.to_owned(), source };
+    let folder = releases.join(&name);
+    fs::rename(&new, &folder).map_err(|source| io("write", &folder, source))?;
+    files::sync_dir(releases).map_err(|source| io("write", releases, source))?;
+    files::write_private(&releases.join(CURRENT), name.as_bytes())?;
+    remove_others(releases, Some(&name));
+    Ok(Put { release: Release::open(&folder)?, was_there: false })
+}
+
+/// Hands nothing out any more. False when nothing was.
+///
+/// # Errors
+/// [`ReleaseError`].
+pub fn withdraw(releases: &Path) -> Result<bool, ReleaseError> {
+    if current_name(releases)?.is_none() {
+        return Ok(false);
+    }
+    let _lock = lock(releases)?;
+    files::remove(&releases.join(CURRENT))?;
+    remove_others(releases, None);
+    Ok(true)
+}
+
+/// Held by whoever changes what is handed out.
+fn lock(releases: &Path) -> Result<Lock, ReleaseError> {
+    Lock::take(&releases.join("lock")).map_err(ReleaseError::Busy)
+}
+
+/// The release that is handed out, when it is this one and nothing of it is missing.
+fn whole(releases: &Path, verified: &Verified) -> Option<Release> {
+    let release = Release::current(releases).ok().flatten()?;
+    let is_whole = |artifact: &Artifact| {
+        File::open(release.folder.join(artifact.file.as_str()))
+            .is_ok_and(|file| take(artifact, file, &mut io::sink()).is_ok_and(|taken| taken.is_ok()))
+    };
+    let is_it = release.manifest == *verified.manifest() && release.release_key == *verified.release_key();
+    (is_it && release.manifest.targets.iter().all(is_whole)).then_some(release)
+}
+
+fn copy(bundle: &Bundle, artifacts: &[Artifact], from: &Path, to: &Path) -> Result<(), ReleaseError> {
+    files::make_private_dir(to)?;
+    bundle.write(to)?;
+    for artifact in artifacts {
+        let (from, to) = (from.join(artifact.file.as_str()), to.join(artifact.file.as_str()));
+        let io = |action, path: &Path, source| FileError::Io { action, path: path.to_owned(), source };
+        let file = File::open(&from).map_err(|source| io("read", &from, source))?;
+        // Several targets may have one file.
+        let mut copy = File::create(&to).map_err(|source| io("write", &to, source))?;
+        let taken = take(artifact, file, &mut copy).map_err(|source| io("copy", &from, source))?;
+        taken.map_err(|source| ReleaseError::Unfit { path: from.clone(), source })?;
+        copy.sync_all().map_err(|source| io("write", &to, source))?;
+    }
+    files::sync_dir(to).map_err(|source| FileError::Io { action: "write", path: to.to_owned(), source })?;
+    Ok(())
+}
+
+/// Passes an artifact on, no byte more than was signed.
+fn take(
+    artifact: &Artifact,
+    mut from: impl Read,
+    to: &mut impl Write,
+) -> io::Result<Result<(), petit_host::update::Unfit>> {
+    let mut intake = Intake::begin(artifact);
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let read = from.read(&mut piece)?;
+        let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else {
+            return Ok(intake.finish());
+        };
+        if let Err(unfit) = intake.take(piece) {
+            return Ok(Err(unfit));
+        }
+        to.write_all(piece)?;
+    }
+}
+
+/// True for what the documents of a release are called, here and on the wire.
+fn is_document(name: &str) -> bool {
+    [MANIFEST, RELEASE_KEY, BUNDLE_FILE].contains(&name) || name.ends_with(SIGNATURE_ENDING)
+}
+
+/// A name that says which release it is, and that no folder has: a damaged copy is replaced by another one.
+fn free_name(releases: &Path, verified: &Verified) -> String {
+    let (key, counter) = (verified.release_key().number, verified.manifest().counter);
+    let plain = format!("release-{key}-{counter}");
+    let others = (2_u32..).map(|number| format!("{plain}-{number}"));
+    let mut names = std::iter::once(plain.clone()).chain(others);
+    names.find(|name| !releases.join(name).exists()).unwrap_or(plain)
+}
+
+/// Removes the folders of other releases. What cannot be removed, such as what is being read on Windows, is the next time.
+fn remove_others(releases: &Path, except: Option<&str>) {
+    for entry in fs::read_dir(releases).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_release = name.to_str().is_some_and(|name| name.starts_with("release-"));
+        if is_release && name.to_str() != except {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn remove_folder(path: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::Io { action: "remove", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}

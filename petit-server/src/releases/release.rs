@@ -1,0 +1,122 @@
+//! The release that is handed out, and why there is none.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use petit_host::files::FileError;
+use petit_host::lock::LockError;
+use petit_host::update::{
+    Bundle, BundleError, FileName, HistoryError, Manifest, Refusal, ReleaseKey, Time, Unfit,
+};
+
+/// Before its end by this much a release is said to end soon: whoever signs it every week has missed a week then.
+pub const ENDS_SOON: Duration = Duration::from_hours(3 * 24);
+
+pub(super) const CURRENT: &str = "current";
+/// Longer than any name of a release's folder.
+pub(super) const MAX_NAME_BYTES: usize = 64;
+
+/// Why a release cannot be handed out, or not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    #[error("the release is not one to hand out")]
+    Refused(#[from] Refusal),
+    #[error("{} is not the file that was signed", path.display())]
+    Unfit {
+        path: PathBuf,
+        #[source]
+        source: Unfit,
+    },
+    #[error("the manifest calls an artifact {name}, which a document of the release is called")]
+    Name { name: FileName },
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error("another release is being put there")]
+    Busy(#[source] LockError),
+}
+
+/// The release that is handed out.
+#[derive(Debug)]
+pub struct Release {
+    /// Where its files are.
+    pub folder: PathBuf,
+    pub release_key: ReleaseKey,
+    pub manifest: Manifest,
+    /// All signed documents, as clients fetch them.
+    pub(super) bundle: Arc<[u8]>,
+}
+
+/// How long a release is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InForce {
+    /// For longer than [`ENDS_SOON`].
+    Yes,
+    /// Not for much longer.
+    EndsSoon,
+    /// Not any more: clients take nothing.
+    Over,
+}
+
+impl Release {
+    /// The one that is handed out; `None` when none is. Its signatures were looked at when it was put there, and are by
+    /// every client.
+    ///
+    /// # Errors
+    /// [`ReleaseError`].
+    pub fn current(releases: &Path) -> Result<Option<Self>, ReleaseError> {
+        match current_name(releases)? {
+            Some(name) => Self::open(&releases.join(name)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn open(folder: &Path) -> Result<Self, ReleaseError> {
+        let bundle = Bundle::read(folder)?;
+        let release_key = ReleaseKey::parse(&bundle.release_key)?;
+        let manifest = Manifest::parse(&bundle.manifest)?;
+        let bundle = serde_json::to_vec(&bundle).unwrap_or_default().into();
+        Ok(Self { folder: folder.to_owned(), release_key, manifest, bundle })
+    }
+
+    /// Until when clients take it.
+    pub fn expires(&self) -> Time {
+        self.manifest.expires.min(self.release_key.expires)
+    }
+
+    /// Whether clients take it.
+    pub fn in_force(&self, now: Time) -> InForce {
+        let expires = self.expires();
+        if now >= expires {
+            InForce::Over
+        } else if now.after(ENDS_SOON) >= expires {
+            InForce::EndsSoon
+        } else {
+            InForce::Yes
+        }
+    }
+}
+
+/// The name of the folder of the release that is handed out.
+pub(super) fn current_name(releases: &Path) -> Result<Option<String>, FileError> {
+    let path = releases.join(CURRENT);
+    let name = match fs::read_to_string(&path) {
+        Ok(name) => name,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(FileError::Io { action: "read", path, source }),
+    };
+    let name = name.trim();
+    let is_name = (1..=MAX_NAME_BYTES).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_name {
+        return Ok(Some(name.to_owned()));
+    }
+    let source = io::Error::new(io::ErrorKind::InvalidData, "it names no release");
+    Err(FileError::Io { action: "read", path, source })
+}

@@ -1,0 +1,245 @@
+//! The wire on which releases are handed out: what a device gets, and what nobody gets.
+
+use std::sync::Arc;
+
+use petit_engine::agent::{Download, FetchError, Source, fetch};
+use petit_engine::limits;
+use petit_engine::net::dial::{DialError, DialRoute};
+use petit_engine::net::tls;
+use petit_engine::proto::control::{BUNDLE_FILE, Fetch, FetchRefusal, Text};
+use petit_engine::secret::PrivateKey;
+use petit_host::brand::Brand;
+use petit_host::update::{Bundle, Refusal, Roots, Target, Time};
+use petit_relay::{Farewell, Leave};
+use petit_server::registry::Actor;
+use petit_server::releases::{self, Put, ReleaseError};
+use petit_tests::bed::Bed;
+use petit_tests::rogue::Device;
+use petit_tests::soon;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::release::{FILE, Release};
+use super::{AFTER, NEXT};
+
+fn put(bed: &Bed, release: &Release) -> Result<Put, ReleaseError> {
+    let roots = Roots::parse(&std::fs::read_to_string(release.roots()).unwrap()).unwrap();
+    releases::put(&bed.server.folder.releases(), &release.folder(), &roots, Time::now())
+}
+
+fn source(bed: &Bed, key: &PrivateKey) -> Source {
+    Source {
+        server: bed.server.tls.to_string().parse().unwrap(),
+        route: DialRoute::default(),
+        pins: bed.server.pins().to_vec(),
+        key: key.clone(),
+    }
+}
+
+fn own_target() -> String {
+    Target::of("petit-client", &Brand::petit()).to_string()
+}
+
+fn of_target(target: &str, file: &str, from: u64) -> Fetch {
+    Fetch { target: Text::lossy(target), file: Text::lossy(file), from }
+}
+
+async fn ask(source: &Source, file: &str, from: u64) -> Result<Option<Download>, FetchError> {
+    soon("an answer", fetch(source, of_target(&own_target(), file, from))).await
+}
+
+async fn rest(download: &mut Download) -> Result<Vec<u8>, FetchError> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = soon("a piece", download.piece()).await? {
+        bytes.extend_from_slice(piece);
+    }
+    Ok(bytes)
+}
+
+async fn whole(source: &Source, file: &str, from: u64) -> Vec<u8> {
+    rest(&mut ask(source, file, from).await.unwrap().unwrap()).await.unwrap()
+}
+
+fn refused(answer: Result<Option<Download>, FetchError>) -> FetchRefusal {
+    match answer {
+        Err(FetchError::Refused { refusal, .. }) => refusal,
+        Err(error) => panic!("{error:?}"),
+        Ok(found) => panic!("it was handed out: {}", found.is_some()),
+    }
+}
+
+fn program(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at % 251) as u8).collect()
+}
+
+#[tokio::test]
+async fn a_device_gets_the_release_from_whichever_place_on_and_nothing_else_of_the_folder() {
+    let bed = Bed::start().await;
+    let device = Device::of(&bed).await;
+    let source = source(&bed, &device.key);
+    assert!(ask(&source, BUNDLE_FILE, 0).await.unwrap().is_none(), "there is none");
+    let (mut release, program) = (Release::new(), program(300_000));
+    release.put(NEXT, &program);
+    assert!(!put(&bed, &release).unwrap().was_there);
+
+    let bundle: Bundle = serde_json::from_slice(&whole(&source, BUNDLE_FILE, 0).await).unwrap();
+    assert_eq!(bundle, Bundle::read(&release.folder()).unwrap());
+    let length = program.len() as u64;
+    for from in [0, 1, 100_001, length - 1, length] {
+        let mut download = ask(&source, FILE, from).await.unwrap().unwrap();
+        assert_eq!(download.length(), length);
+        assert!(rest(&mut download).await.unwrap() == program[from as usize..], "from {from}");
+    }
+    assert_eq!(refused(ask(&source, FILE, length + 1).await), FetchRefusal::NotThere);
+    assert_eq!(refused(ask(&source, FILE, u64::MAX).await), FetchRefusal::NotThere);
+    for other in
+        ["", "manifest.json", "seen.json", "../seen.json", "../../server.key", "current", "/etc/passwd"]
+    {
+        assert_eq!(refused(ask(&source, other, 0).await), FetchRefusal::NotThere, "{other}");
+    }
+    for other in ["petit-client-plan9-x86_64", "", ".."] {
+        let answer = soon("an answer", fetch(&source, of_target(other, FILE, 0))).await;
+        assert!(answer.unwrap().is_none(), "{other}");
+    }
+    // Somebody else does not even learn that there is a release.
+    let stranger = super::wire::source(&bed, &PrivateKey::generate().unwrap());
+    let denied = ask(&stranger, BUNDLE_FILE, 0).await.err().unwrap();
+    assert!(matches!(denied, FetchError::Dial(DialError::Denied { .. })), "{denied:?}");
+    // The disk may fail.
+    let copy = bed.server.folder.releases().join("release-1-1").join(FILE);
+    std::fs::write(&copy, &program[1..]).unwrap();
+    assert_eq!(refused(ask(&source, FILE, 0).await), FetchRefusal::Unreadable);
+    assert!(!put(&bed, &release).unwrap().was_there, "a damaged copy is replaced");
+    assert!(whole(&source, FILE, 0).await == program);
+    assert!(put(&bed, &release).unwrap().was_there);
+}
+
+#[tokio::test]
+async fn only_a_whole_release_in_force_takes_the_place_of_the_one_before() {
+    let bed = Bed::start().await;
+    let source = source(&bed, &Device::of(&bed).await.key);
+    let mut release = Release::new();
+    release.put(NEXT, b"the first");
+    let old = release.copy();
+    put(&bed, &release).unwrap();
+    let roots = Roots::parse(&std::fs::read_to_string(release.roots()).unwrap()).unwrap();
+    let putting = |from: &std::path::Path| {
+        releases::put(&bed.server.folder.releases(), from, &roots, Time::now()).map(|put| put.was_there)
+    };
+    let (hour, day) = (std::time::Duration::from_hours(1), std::time::Duration::from_hours(24));
+
+    release.put_until(AFTER, b"the second", Time::new(std::time::SystemTime::now() - hour));
+    assert!(matches!(putting(&release.folder()), Err(ReleaseError::Refused(Refusal::Expired { .. }))));
+    let mut stranger = Release::new();
+    stranger.put(AFTER, b"the second");
+    assert!(matches!(putting(&stranger.folder()), Err(ReleaseError::Refused(Refusal::RootsMissing { .. }))));
+    release.put(AFTER, b"the second");
+    std::fs::write(release.artifact(), b"the other!").unwrap();
+    assert!(matches!(putting(&release.folder()), Err(ReleaseError::Unfit { .. })));
+    std::fs::remove_file(release.artifact()).unwrap();
+    assert!(matches!(putting(&release.folder()), Err(ReleaseError::File(_))));
+    let left: Vec<_> = std::fs::read_dir(bed.server.folder.releases()).unwrap().collect();
+    assert_eq!(left.len(), 4, "the release, what names it, the lock, what was seen: {left:?}");
+    assert_eq!(whole(&source, FILE, 0).await, b"the first");
+
+    release.put(AFTER, b"the second");
+    assert!(!putting(&release.folder()).unwrap());
+    assert_eq!(whole(&source, FILE, 0).await, b"the second");
+    assert!(matches!(putting(&old), Err(ReleaseError::Refused(Refusal::RolledBack { .. }))));
+    assert!(releases::withdraw(&bed.server.folder.releases()).unwrap());
+    assert!(matches!(putting(&old), Err(ReleaseError::Refused(Refusal::RolledBack { .. }))));
+    assert!(ask(&source, FILE, 0).await.unwrap().is_none());
+    release.put_until(AFTER, b"the second", Time::now().after(day));
+    assert!(!putting(&release.folder()).unwrap());
+    assert_eq!(
+        whole(&source, BUNDLE_FILE, 0).await,
+        serde_json::to_vec(&Bundle::read(&release.folder()).unwrap()).unwrap()
+    );
+}
+
+/// More than the sockets of both ends hold.
+const LARGE_BYTES: usize = 32 * 1024 * 1024;
+
+#[tokio::test]
+async fn a_download_goes_on_under_another_release_and_ends_with_its_devices_registration() {
+    let bed = Bed::start().await;
+    let device = Device::of(&bed).await;
+    let source = source(&bed, &device.key);
+    let (mut release, program) = (Release::new(), program(LARGE_BYTES));
+    release.put(NEXT, &program);
+    put(&bed, &release).unwrap();
+    let mut download = ask(&source, FILE, 0).await.unwrap().unwrap();
+    release.put(AFTER, b"another");
+    put(&bed, &release).unwrap();
+    assert!(rest(&mut download).await.unwrap() == program, "it is the file that was asked for");
+    assert_eq!(whole(&source, FILE, 0).await, b"another");
+
+    release.put(AFTER, &program);
+    put(&bed, &release).unwrap();
+    let mut download = ask(&source, FILE, 0).await.unwrap().unwrap();
+    bed.server.directory.revoke(device.registered.device, Actor::Operator).await.unwrap();
+    let cut = rest(&mut download).await.unwrap_err();
+    assert!(matches!(cut, FetchError::Broken { .. }), "{cut:?}");
+    let denied = ask(&source, FILE, 0).await.err().unwrap();
+    assert!(matches!(denied, FetchError::Dial(DialError::Denied { .. })), "{denied:?}");
+}
+
+#[tokio::test]
+async fn a_device_has_so_many_downloads_at_a_time_and_others_have_theirs() {
+    let bed = Bed::start().await;
+    let (one, other) = (Device::of(&bed).await, Device::of(&bed).await);
+    let (one, other) = (source(&bed, &one.key), source(&bed, &other.key));
+    let mut release = Release::new();
+    release.put(NEXT, &program(LARGE_BYTES));
+    put(&bed, &release).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..limits::DOWNLOADS_PER_DEVICE {
+        held.push(ask(&one, FILE, 0).await.unwrap().unwrap());
+    }
+    assert_eq!(refused(ask(&one, FILE, 0).await), FetchRefusal::Busy);
+    assert_eq!(whole(&other, FILE, LARGE_BYTES as u64 - 10).await.len(), 10);
+    held.clear();
+    soon("a place", async {
+        while let Err(FetchError::Refused { refusal: FetchRefusal::Busy, .. }) = ask(&one, FILE, 0).await {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restart_does_not_wait_for_downloads() {
+    let bed = Bed::start().await;
+    let source = source(&bed, &Device::of(&bed).await.key);
+    let mut release = Release::new();
+    release.put(NEXT, &program(LARGE_BYTES));
+    put(&bed, &release).unwrap();
+    let mut download = ask(&source, FILE, 0).await.unwrap().unwrap();
+    let (goodbye, limit) = (std::time::Duration::from_secs(1), std::time::Duration::from_secs(3600));
+    let farewell = Farewell { leave: Leave::Move, goodbye, limit };
+    soon("the server to have left", bed.server.relay.leave(farewell)).await;
+    assert!(matches!(rest(&mut download).await, Err(FetchError::Broken { .. })));
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_and_ends_its_connection() {
+    let bed = Bed::start().await;
+    let device = Device::of(&bed).await;
+    let config = tls::client(&device.key, bed.server.pins().to_vec(), tls::ALPN_RELEASE).unwrap();
+    for request in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        b"\0\0\0\0\x09\0\0\x02{}",
+        b"\0\0\0\0\x09\0\xff\xff",
+        b"\0\0\0\0\x09\0\0\x10{\"type\":\"fetch\"}",
+        b"\0\0\0\x01\x02\0\0\x01x",
+    ] {
+        let tcp = TcpStream::connect(bed.server.tls).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let mut tls = TlsConnector::from(Arc::clone(&config)).connect(name, tcp).await.unwrap();
+        tls.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = soon("the end", tls.read_to_end(&mut answer)).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.contains(r#"{"type":"refused","cause":"protocol"}"#), "{request:?}: {answer:?}");
+    }
+}
