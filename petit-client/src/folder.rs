@@ -61,6 +61,11 @@ impl Folder {
         self.path().join("updates.lock")
     }
 
+    /// What was fetched of a release.
+    pub fn release(&self) -> PathBuf {
+        self.path().join("release")
+    }
+
     /// The device key, when it is kept in a file.
     pub fn key(&self) -> PathBuf {
         self.path().join("device.key")

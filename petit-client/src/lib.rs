@@ -30,6 +30,7 @@ pub mod hops;
 pub mod messages;
 pub mod registering;
 pub mod registration;
+pub mod releases;
 pub mod status;
 pub mod texts;
 pub mod updates;

@@ -1,5 +1,7 @@
 //! Updates: a signed version takes over without a lost request, and what is not signed or does not work changes nothing.
 
+mod fetched;
+mod hostile;
 mod release;
 mod trial;
 mod wire;
@@ -33,7 +35,8 @@ struct Home {
     host: String,
     /// What the program was at the beginning.
     bytes: Vec<u8>,
-    _server: (Program, Running),
+    server: Program,
+    _running: Running,
 }
 
 impl Home {
@@ -57,7 +60,7 @@ impl Home {
         let status = client.until_green().await;
         let host = format!("{}.localhost", status["services"][0]["id"].as_str().unwrap());
         let (visitor, bytes) = (server.visitor().await, std::fs::read(&program).unwrap());
-        Self { client, program, service: Some(service), visitor, host, bytes, _server: (server, running) }
+        Self { client, program, service: Some(service), visitor, host, bytes, server, _running: running }
     }
 
     fn place(&self) -> Place {

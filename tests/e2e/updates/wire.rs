@@ -208,6 +208,37 @@ async fn a_device_has_so_many_downloads_at_a_time_and_others_have_theirs() {
 }
 
 #[tokio::test]
+async fn twenty_devices_at_once_get_it_and_visitors_are_served_meanwhile() {
+    let bed = Bed::start().await;
+    let service = petit_tests::service::Service::http("s").await;
+    let client = bed.client(&service).await;
+    let (visitor, host) = (bed.visitor(), petit_tests::visitor::host(&client.id()));
+    let (mut release, program) = (Release::new(), Arc::new(program(LARGE_BYTES / 8)));
+    release.put(NEXT, &program);
+    put(&bed, &release).unwrap();
+    let mut fetching = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (source, program) = (source(&bed, &Device::of(&bed).await.key), Arc::clone(&program));
+        fetching.spawn(async move { whole(&source, FILE, 0).await == *program });
+    }
+    let (mut got, mut visits) = (0, 0);
+    while got < 20 {
+        tokio::select! {
+            biased;
+            Some(done) = fetching.join_next() => {
+                assert!(done.unwrap());
+                got += 1;
+            }
+            answer = visitor.get(&host, "/") => {
+                assert_eq!(answer.status, 200);
+                visits += 1;
+            }
+        }
+    }
+    assert!(visits > 0);
+}
+
+#[tokio::test]
 async fn a_restart_does_not_wait_for_downloads() {
     let bed = Bed::start().await;
     let source = source(&bed, &Device::of(&bed).await.key);

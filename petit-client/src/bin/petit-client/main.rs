@@ -6,6 +6,7 @@ mod asking;
 mod beginning;
 mod configure;
 mod context;
+mod fetching;
 #[cfg(unix)]
 mod handover;
 #[cfg(not(unix))]
@@ -152,16 +153,19 @@ enum Verb {
     },
     /// Bring this program to the version of a release, and back when that does not work here
     ///
-    /// The release is a folder that was handed out, and has to be signed by those who make this program. The new version
-    /// takes over without a request being lost. When it does not get ready, ends by itself, or is connected for --within
+    /// The release is the one that the vendor's server hands out, or lies in a folder, and has to be signed by those who make
+    /// this program. The new version takes over without a request being lost. When it does not get ready, ends by itself, or is connected for --within
     /// without everything that worked before, the old one is put back and goes on.
     #[command(
-        after_help = "Examples:\n  petit-client upgrade --from release\n  petit-client upgrade --from release --within 5m"
+        after_help = "Examples:\n  petit-client upgrade\n  petit-client upgrade --check\n  petit-client upgrade --from release --within 5m"
     )]
     Upgrade {
-        /// The folder of the release
+        /// The folder of the release (default: the server's release is fetched)
         #[arg(long, value_name = "FOLDER")]
-        from: PathBuf,
+        from: Option<PathBuf>,
+        /// Only say whether there is another version
+        #[arg(long, conflicts_with = "within")]
+        check: bool,
         /// How long it may be connected without everything that worked before (default: 2m)
         #[arg(long, value_name = "TIME", value_parser = parse_within)]
         within: Option<Duration>,
@@ -494,9 +498,11 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
             (None, None) => unregistering::unregister(context, *local, *yes).await?,
             (name, id) => unregistering::give_back(context, name.as_ref(), id.as_ref(), *yes).await?,
         },
-        Verb::Upgrade { from, within } => {
+        Verb::Upgrade { from, check, within } => {
             let within = within.unwrap_or(updates::TRIAL);
-            upgrade::upgrade(context, &upgrade::UpgradeArgs { from, within }).await?;
+            let what = if *check { upgrade::Wanted::Check } else { upgrade::Wanted::Install };
+            let order = upgrade::UpgradeOrder { from: from.as_deref(), what, within };
+            upgrade::upgrade(context, &order).await?;
         }
         Verb::Start => lifecycle::start(context).await?,
         Verb::Stop => lifecycle::stop(context).await?,

@@ -1,4 +1,4 @@
-//! `upgrade`: brings this program to the version of a release that lies in a folder.
+//! `upgrade`: brings this program to the version of a release that lies in a folder, or is fetched into one.
 //!
 //! The process that does it is of the old version, so a new one that is of no use cannot keep it from going back. From the
 //! moment when the new program is in its place, what is to become of it is written down, and the client that runs it watches
@@ -27,13 +27,31 @@ use tokio::process::Command;
 
 use super::beginning::config_failure;
 use super::context::{Context, PROGRAM};
+use super::fetching::Fetching;
 
 /// What is asked for.
-pub(crate) struct UpgradeArgs<'a> {
-    /// The folder of the release.
-    pub(crate) from: &'a Path,
+pub(crate) struct UpgradeOrder<'a> {
+    /// The folder of the release; `None`: the server's is fetched.
+    pub(crate) from: Option<&'a Path>,
+    pub(crate) what: Wanted,
     /// How long the new version may be connected without all that worked before.
     pub(crate) within: Duration,
+}
+
+/// How it is done.
+struct UpgradeArgs<'a> {
+    /// The folder of the release.
+    from: &'a Path,
+    /// How long the new version may be connected without all that worked before.
+    within: Duration,
+}
+
+/// What is to be done with a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Install,
+    /// Only to be told what there is.
+    Check,
 }
 
 /// How long a new program may take to say what it is and what it thinks of the config file.
@@ -49,6 +67,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 enum Outcome {
     /// There is nothing newer.
     Current,
+    /// The server has no release for this computer.
+    None,
+    /// There is something newer.
+    Available,
     /// It is for somebody else to install it.
     Told,
     /// It runs, and all that worked before works.
@@ -67,19 +89,36 @@ struct Upgraded<'a> {
     version: &'a Version,
 }
 
-pub(crate) async fn upgrade(context: &Context, args: &UpgradeArgs<'_>) -> Result<(), Failure> {
-    config::load(&context.folder.config).map_err(|error| config_failure(context, &error))?;
+pub(crate) async fn upgrade(context: &Context, order: &UpgradeOrder<'_>) -> Result<(), Failure> {
+    let (config, _) =
+        config::load(&context.folder.config).map_err(|error| config_failure(context, &error))?;
     let program = std::env::current_exe().map_err(|error| Failure::of(&error))?;
     let updates = Updates::of(&context.folder, &program);
-    let verified = verified(context, &updates, args.from)?;
+    let target = Target::of(PROGRAM, brand::here());
+    let fetching = match order.from {
+        Some(_) => None,
+        None => Some(Fetching::begin(context, &config, target.clone()).await?),
+    };
+    let from = match (order.from, &fetching) {
+        (Some(from), _) => from,
+        (None, Some(fetching)) => match fetching.documents().await? {
+            Some(from) => from,
+            None => {
+                fetching.say_nothing_there(&Upgraded {
+                    outcome: Outcome::None,
+                    before: updates.own(),
+                    version: updates.own(),
+                });
+                return Ok(());
+            }
+        },
+        (None, None) => return Ok(()),
+    };
+    let verified = verified(context, &updates, from)?;
     // What is typed is the customer's say.
     let (consent, history) =
         (Consent::Given { hours: None }, updates.history().map_err(|error| failure(&error))?);
-    let installed = Installed {
-        target: Target::of(PROGRAM, brand::here()),
-        version: updates.own().clone(),
-        owner: updates.place().owner(),
-    };
+    let installed = Installed { target, version: updates.own().clone(), owner: updates.place().owner() };
     let situation = Situation {
         installed: &installed,
         channel: Channel::Stable,
@@ -111,9 +150,19 @@ pub(crate) async fn upgrade(context: &Context, args: &UpgradeArgs<'_>) -> Result
         Step::Install(artifact) if context.folder.is_of_service() => {
             say("cli.upgrade.of_service", Outcome::Told, &artifact.version);
         }
+        Step::Install(artifact) if order.what == Wanted::Check => {
+            say("cli.upgrade.available", Outcome::Available, &artifact.version);
+        }
         Step::Install(artifact) => {
-            let upgrade = Upgrade { context, args, updates: &updates, artifact };
+            if let Some(fetching) = &fetching {
+                fetching.artifact(artifact).await?;
+            }
+            let args = UpgradeArgs { from, within: order.within };
+            let upgrade = Upgrade { context, args: &args, updates: &updates, artifact };
             let (key, outcome) = upgrade.install(&verified).await?;
+            if let Some(fetching) = &fetching {
+                fetching.clear()?;
+            }
             say(key, outcome, &artifact.version);
         }
     }

@@ -1,0 +1,280 @@
+//! Fetching a release from the server that this computer is registered with, into a folder of its own, in the form in which
+//! it could have been handed out.
+//!
+//! The server is believed nothing. Its documents count once they have been verified, and an artifact is what the manifest
+//! says: no byte more is taken, and none is left of another. What has come of one before the line broke is kept, and the
+//! next try goes on from there.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use petit_engine::agent::{Download, FetchError, Source, fetch};
+use petit_engine::name::ServerAddr;
+use petit_engine::proto::control::{BUNDLE_FILE, Fetch, Text};
+use petit_engine::secret::random_bytes;
+use petit_host::files::{self, FileError};
+use petit_host::lock::{Lock, LockError};
+use petit_host::update::{
+    Artifact, Bundle, Intake, MANIFEST, MAX_BUNDLE_BYTES, MAX_ROOT_SIGNATURES, Measured, RELEASE_KEY, Target,
+    Unfit, manifest_signature_file,
+};
+
+use crate::config::{Config, KeyStore};
+use crate::dial_route;
+use crate::folder::Folder;
+use crate::registration::{self, RegistrationError};
+use crate::vault::{Vault, VaultError};
+
+/// Tries in a row that have brought nothing, after which a download is given up for this time.
+const FRUITLESS: u32 = 3;
+/// Tries in all: a server that sends next to nothing, and then nothing, is not asked for ever.
+const TRIES: u32 = 30;
+/// Between two tries, once more with each that has brought nothing.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a release was not fetched. What had come of an artifact is kept where going on from there makes sense.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// This computer is not registered.
+    #[error("this computer is not registered with any server")]
+    Unregistered,
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    #[error("the key of this computer is not in the {0} any more")]
+    KeyGone(KeyStore),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// Another process fetches it.
+    #[error("another process is fetching a release already")]
+    Busy(#[source] LockError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// What came are no signed documents.
+    #[error("{server} has sent something that is no release")]
+    NoBundle { server: ServerAddr },
+    /// Another release has taken this one's place, or none.
+    #[error("{server} does not hand out this release any more; try again")]
+    Gone { server: ServerAddr },
+    #[error("{server} has another file of {said} bytes in the place of the one of {signed} that was signed")]
+    OtherLength { server: ServerAddr, said: u64, signed: u64 },
+    #[error("what {server} has sent is not the file that was signed")]
+    Unfit {
+        server: ServerAddr,
+        #[source]
+        source: Unfit,
+    },
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Fetches releases for a target. One process at a time does.
+pub struct Fetcher {
+    source: Source,
+    target: Target,
+    folder: PathBuf,
+    _lock: Lock,
+}
+
+impl Fetcher {
+    /// Dials as the connection of visitors is dialled, with the key of the registration.
+    ///
+    /// # Errors
+    /// [`ReleaseError`].
+    pub async fn of(folder: &Folder, config: &Config, target: Target) -> Result<Self, ReleaseError> {
+        let registration = registration::load(folder)?.ok_or(ReleaseError::Unregistered)?;
+        let vault = Vault::of(registration.key_store, folder);
+        let key = vault.load(&registration.key).await?;
+        let key = key.ok_or(ReleaseError::KeyGone(registration.key_store))?;
+        let route = dial_route::choose(config, &registration.server);
+        let source = Source { server: registration.server, route, pins: registration.pins, key };
+        folder.make()?;
+        let folder = folder.release();
+        files::make_private_dir(&folder)?;
+        let lock = Lock::take(&folder.join("lock")).map_err(ReleaseError::Busy)?;
+        Ok(Self { source, target, folder, _lock: lock })
+    }
+
+    /// Whom it asks.
+    pub fn server(&self) -> &ServerAddr {
+        &self.source.server
+    }
+
+    /// Fetches the signed documents into the folder that is returned, where a [`Bundle`] is read from; nothing of them has
+    /// been looked at. `None` when the server has no release for this computer.
+    ///
+    /// # Errors
+    /// [`ReleaseError`].
+    pub async fn documents(&self) -> Result<Option<&Path>, ReleaseError> {
+        let Some(mut download) = self.ask(BUNDLE_FILE, 0).await? else { return Ok(None) };
+        let no_bundle = || ReleaseError::NoBundle { server: self.server().clone() };
+        if download.length() > MAX_BUNDLE_BYTES {
+            return Err(no_bundle());
+        }
+        let mut text = Vec::new();
+        while let Some(piece) = download.piece().await? {
+            text.extend_from_slice(piece);
+        }
+        let bundle: Bundle = serde_json::from_slice(&text).map_err(|_| no_bundle())?;
+        if bundle.root_signatures.len() > MAX_ROOT_SIGNATURES {
+            return Err(no_bundle());
+        }
+        self.remove(is_document)?;
+        bundle.write(&self.folder)?;
+        Ok(Some(&self.folder))
+    }
+
+    /// Fetches an artifact, of a manifest that has been verified, to beside the documents.
+    ///
+    /// # Errors
+    /// [`ReleaseError`].
+    ///
+    /// # Cancel safety
+    /// Cancelling keeps what has come.
+    pub async fn artifact(&self, artifact: &Artifact) -> Result<(), ReleaseError> {
+        let (part, whole) = (self.part(artifact), self.folder.join(artifact.file.as_str()));
+        let kept = [&part, &whole].map(|path| path.file_name().map(ToOwned::to_owned));
+        self.remove(|name| !is_document(name) && !kept.iter().flatten().any(|kept| kept == name))?;
+        let is_there =
+            |measured: Measured| measured.bytes == artifact.bytes && measured.sha256 == artifact.sha256;
+        if File::open(&whole).and_then(Measured::of).is_ok_and(is_there) {
+            return Ok(());
+        }
+        let (mut fruitless, mut tries) = (0, 0);
+        loop {
+            tries += 1;
+            let before = length(&part);
+            let error = match self.attempt(artifact, &part).await {
+                Ok(()) => {
+                    let placed = fs::rename(&part, &whole).and_then(|()| files::sync_dir(&self.folder));
+                    return Ok(placed.map_err(io_of("write", &whole))?);
+                }
+                // What was there before was of another file, perhaps.
+                Err(ReleaseError::Unfit { .. }) if before > 0 && tries < TRIES => continue,
+                Err(ReleaseError::Fetch(error)) if error.is_passing() => error,
+                Err(error) => return Err(error),
+            };
+            fruitless = if length(&part) > before { 0 } else { fruitless + 1 };
+            if fruitless >= FRUITLESS || tries >= TRIES {
+                return Err(error.into());
+            }
+            tokio::time::sleep(pause(fruitless)).await;
+        }
+    }
+
+    /// Removes all that was fetched.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn clear(&self) -> Result<(), FileError> {
+        self.remove(|_| true)
+    }
+
+    /// Fetches what is missing of an artifact.
+    async fn attempt(&self, artifact: &Artifact, part: &Path) -> Result<(), ReleaseError> {
+        let server = || self.server().clone();
+        let unfit = |source| {
+            let _ = fs::remove_file(part);
+            ReleaseError::Unfit { server: server(), source }
+        };
+        let mut intake = Intake::begin(artifact);
+        let mut there = 0;
+        if let Ok(file) = File::open(part) {
+            there = take_all(&mut intake, file).map_err(io_of("read", part))?.map_err(unfit)?;
+        }
+        if there < artifact.bytes {
+            let download = self.ask(artifact.file.as_str(), there).await?;
+            let mut download = download.ok_or_else(|| ReleaseError::Gone { server: server() })?;
+            let (said, signed) = (download.length(), artifact.bytes);
+            if said != signed {
+                return Err(ReleaseError::OtherLength { server: server(), said, signed });
+            }
+            let file = OpenOptions::new().create(true).append(true).open(part);
+            let mut file = file.map_err(io_of("write", part))?;
+            let written = receive(&mut download, &mut intake, &mut file).await;
+            match written {
+                Ok(()) => {}
+                Err(Stopped::Fetch(error)) => return Err(error.into()),
+                Err(Stopped::Unfit(source)) => return Err(unfit(source)),
+                // Most likely there is no room, which half a program would only take from others.
+                Err(Stopped::Write(source)) => {
+                    let _ = fs::remove_file(part);
+                    return Err(io_of("write", part)(source).into());
+                }
+            }
+        }
+        intake.finish().map_err(unfit)
+    }
+
+    async fn ask(&self, file: &str, from: u64) -> Result<Option<Download>, FetchError> {
+        let target = Text::lossy(self.target.as_str());
+        fetch(&self.source, Fetch { target, file: Text::lossy(file), from }).await
+    }
+
+    /// What has come of an artifact, by what it is to become.
+    fn part(&self, artifact: &Artifact) -> PathBuf {
+        self.folder.join(format!("{}.part", artifact.sha256))
+    }
+
+    /// Removes files of the folder, but for the lock.
+    fn remove(&self, such: impl Fn(&std::ffi::OsStr) -> bool) -> Result<(), FileError> {
+        for entry in fs::read_dir(&self.folder).map_err(io_of("read", &self.folder))? {
+            let entry = entry.map_err(io_of("read", &self.folder))?;
+            if entry.file_name() != "lock" && such(&entry.file_name()) {
+                files::remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a download has ended before its end.
+enum Stopped {
+    Fetch(FetchError),
+    Unfit(Unfit),
+    Write(io::Error),
+}
+
+async fn receive(download: &mut Download, intake: &mut Intake<'_>, file: &mut File) -> Result<(), Stopped> {
+    while let Some(piece) = download.piece().await.map_err(Stopped::Fetch)? {
+        intake.take(piece).map_err(Stopped::Unfit)?;
+        file.write_all(piece).map_err(Stopped::Write)?;
+    }
+    file.sync_all().map_err(Stopped::Write)
+}
+
+/// Takes what is there of an artifact; returns how much that is.
+fn take_all(intake: &mut Intake<'_>, mut file: impl io::Read) -> io::Result<Result<u64, Unfit>> {
+    let mut piece = vec![0; 64 * 1024];
+    let mut bytes = 0;
+    loop {
+        let read = file.read(&mut piece)?;
+        let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else { return Ok(Ok(bytes)) };
+        if let Err(unfit) = intake.take(piece) {
+            return Ok(Err(unfit));
+        }
+        bytes += u64::try_from(read).unwrap_or(u64::MAX);
+    }
+}
+
+fn is_document(name: &std::ffi::OsStr) -> bool {
+    let signature = manifest_signature_file();
+    let name = name.to_string_lossy();
+    name == MANIFEST || name == signature.as_str() || name.starts_with(RELEASE_KEY)
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |found| found.len())
+}
+
+/// Drawn at random, so that many who were cut off at the same moment do not come back at one.
+fn pause(fruitless: u32) -> Duration {
+    let dice = random_bytes::<2>().map_or(0, u16::from_ne_bytes);
+    PAUSE * 2_u32.pow(fruitless) / 2 + Duration::from_millis(u64::from(dice % 1000))
+}
+
+fn io_of(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.to_owned();
+    move |source| FileError::Io { action, path, source }
+}
