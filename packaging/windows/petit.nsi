@@ -167,12 +167,13 @@ again:
       Goto runs
     ${EndIf}
   ${EndIf}
-  ; What runs without the tray, which is over now.
+  ; What runs without the tray, which is over now. By the user's own config: an administrator is shown the computer's
+  ; service otherwise.
   Push "$INSTDIR\petit-client.exe"
   Call ${un}IsRunning
   Pop $0
   ${If} $0 == 1
-    nsExec::Exec '"$INSTDIR\petit-client.exe" stop'
+    nsExec::Exec '"$INSTDIR\petit-client.exe" --config "$PROFILE\${FOLDER}\config.toml" stop'
     Pop $0
     ${If} $0 == 0
       StrCpy $ClientRan 1
@@ -200,7 +201,7 @@ Function ${un}StartAgain
     !insertmacro LOG "${NAME} was running and was started again"
   ${EndIf}
   ${If} $ClientRan == 1
-    nsExec::Exec '"$INSTDIR\petit-client.exe" start'
+    nsExec::Exec '"$INSTDIR\petit-client.exe" --config "$PROFILE\${FOLDER}\config.toml" start'
     Pop $0
     !insertmacro LOG "petit-client was running and was started again ($0)"
   ${EndIf}

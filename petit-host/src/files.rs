@@ -65,7 +65,7 @@ pub fn is_root() -> bool {
     }
     #[cfg(windows)]
     {
-        petit_windows::security::is_elevated().unwrap_or(false)
+        petit_windows::security::is_administrator().unwrap_or(false)
     }
 }
 

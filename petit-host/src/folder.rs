@@ -31,7 +31,7 @@ impl Folder {
     /// The folder that `config` is in; for that of a service of the system, the service's state folder. `name`: what
     /// the program's files are called there.
     pub fn new(config: &Path, name: &'static str) -> Self {
-        let (dir, kind) = if config == service::config_file(name) {
+        let (dir, kind) = if service::is_config_file(config, name) {
             (service::state_folder(name), FolderKind::State)
         } else {
             (beside(config).to_owned(), FolderKind::Beside)

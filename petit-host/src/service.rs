@@ -54,7 +54,22 @@ pub fn is_in_state_folder(path: &Path) -> bool {
 
 /// The service in whose state folder something is: `client` or `server`.
 pub fn of_state_folder(path: &Path) -> Option<&'static str> {
-    ["client", "server"].into_iter().find(|name| path.starts_with(state_folder(name)))
+    ["client", "server"].into_iter().find(|name| is_below(path, &state_folder(name)))
+}
+
+/// Whether a path is that of a service's config file. Names have no case on Windows.
+pub fn is_config_file(path: &Path, name: &str) -> bool {
+    let known = config_file(name);
+    if cfg!(windows) { path.as_os_str().eq_ignore_ascii_case(&known) } else { path == known }
+}
+
+fn is_below(path: &Path, folder: &Path) -> bool {
+    if cfg!(windows) {
+        let lower = |path: &Path| PathBuf::from(path.as_os_str().to_ascii_lowercase());
+        lower(path).starts_with(lower(folder))
+    } else {
+        path.starts_with(folder)
+    }
 }
 
 /// What the service is called.

@@ -4,6 +4,7 @@
 //! - `folders`: where programs and their data are is told by pointers, and by the environment to whoever believes it.
 //! - `pipe`: a named pipe has an access list of its own only when its creation is given one, by a pointer.
 //! - `power`: that the computer wakes is told by calling a function of the program's.
+//! - `privileges`: what a service may do beyond its account's rights is said by a pointer.
 //! - `security`: who this process is, and who may do what with a file.
 //! - `service`: the service control manager calls a function of the program's.
 //! - `menu`: a menu that waits for its user is closed by a call of its thread.
@@ -21,6 +22,8 @@ pub mod menu;
 pub mod pipe;
 #[cfg(windows)]
 pub mod power;
+#[cfg(windows)]
+pub mod privileges;
 #[cfg(windows)]
 pub mod security;
 #[cfg(windows)]

@@ -14,23 +14,33 @@ use windows_sys::Win32::Security::Authorization::{
     SE_FILE_OBJECT, SetNamedSecurityInfoW,
 };
 use windows_sys::Win32::Security::{
-    ACL, DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, GetTokenInformation, LookupAccountSidW,
-    OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR,
-    SECURITY_ATTRIBUTES, TOKEN_ELEVATION, TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TOKEN_USER, TokenElevation,
-    TokenUser,
+    ACL, CheckTokenMembership, CreateWellKnownSid, DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl,
+    GetTokenInformation, LookupAccountSidW, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
+    PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES, TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TOKEN_USER, TokenUser,
+    WinBuiltinAdministratorsSid,
 };
 use windows_sys::Win32::Storage::FileSystem::CreateDirectoryW;
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
-/// True where this process has an administrator's rights, and not only a user who could ask for them.
+/// True where this process has an administrator's rights, and not only a user who could ask for them. An account of a
+/// service has not, though the system calls it elevated.
 ///
 /// # Errors
 /// When the system does not say.
-pub fn is_elevated() -> io::Result<bool> {
-    let told = Told::of(TokenElevation)?;
-    // SAFETY: the call has written a TOKEN_ELEVATION, which is a number, to the begin of the aligned buffer.
-    let elevation = unsafe { told.0.as_ptr().cast::<TOKEN_ELEVATION>().read() };
-    Ok(elevation.TokenIsElevated != 0)
+pub fn is_administrator() -> io::Result<bool> {
+    let mut administrators = [0_u64; 9]; // SECURITY_MAX_SID_SIZE is 68 bytes
+    let mut size = size_of_val(&administrators) as u32;
+    let sid = administrators.as_mut_ptr().cast();
+    // SAFETY: the buffer is as long as is said, and aligned; this group is of no domain.
+    let done =
+        unsafe { CreateWellKnownSid(WinBuiltinAdministratorsSid, ptr::null_mut(), sid, &raw mut size) };
+    if done == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut is_member = 0;
+    // SAFETY: the identifier was just written; without a token it is this process that is asked about.
+    let done = unsafe { CheckTokenMembership(ptr::null_mut(), sid, &raw mut is_member) };
+    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(is_member != 0) }
 }
 
 /// The account of this process, such as `NT SERVICE\petit-client`.
@@ -90,22 +100,30 @@ pub fn described(path: &Path) -> io::Result<String> {
     Descriptor(descriptor).text(asked)
 }
 
-/// Makes a folder with this access list (in the same language), or gives it to one that is there.
+/// Makes a folder with this access list (in the same language), before anybody can put something into it. False when
+/// something of that name is there already, which is left as it is.
 ///
 /// # Errors
 /// That of the system.
-pub fn make_folder(path: &Path, access: &str) -> io::Result<()> {
+pub fn make_folder(path: &Path, access: &str) -> io::Result<bool> {
     let name = wide(path);
     let descriptor = Descriptor::of(access)?;
     let attributes = descriptor.attributes();
     // SAFETY: `name` ends with a zero, and `attributes` lead to a descriptor of the system's own; both outlive the call.
     if unsafe { CreateDirectoryW(name.as_ptr(), &raw const attributes) } != 0 {
-        return Ok(());
+        return Ok(true);
     }
     let error = io::Error::last_os_error();
-    if error.raw_os_error() != Some(ERROR_ALREADY_EXISTS.cast_signed()) {
-        return Err(error);
-    }
+    if error.raw_os_error() == Some(ERROR_ALREADY_EXISTS.cast_signed()) { Ok(false) } else { Err(error) }
+}
+
+/// Gives a folder this access list, and all in it what follows from that.
+///
+/// # Errors
+/// That of the system.
+pub fn give_access(path: &Path, access: &str) -> io::Result<()> {
+    let name = wide(path);
+    let descriptor = Descriptor::of(access)?;
     let list = descriptor.list()?;
     // SAFETY: `name` ends with a zero, and `list` lies in the descriptor, which outlives the call.
     done(unsafe {

@@ -184,14 +184,46 @@ async fn a_client_is_a_service_of_windows_from_its_installation_to_its_removal()
     client.until("STOPPED").await;
     client.ok(&["start"]).await;
 
-    // Over one that runs.
-    let said = client.ok(&["install"]).await;
-    assert!(said.contains("stopped and started"), "{said}");
+    client.until_status("a green light", is_green).await;
+    over_one_that_runs(&client).await;
     client.until_status("a green light", is_green).await;
     client.ok(&["uninstall", "--yes"]).await;
     client.is_gone().await;
     let again = client.run(&["uninstall", "--yes", "--json"]).await;
     assert!(again.exit == 1 && again.said.contains("is not there"), "{again:?}");
+}
+
+/// What runs is not ended for what would not start, and comes back from what does not.
+async fn over_one_that_runs(client: &Installable) {
+    let (config, installed) = (client.data().join("client.toml"), client.installed());
+    let text = fs::read(&config).unwrap();
+    fs::write(&config, [&text, b"\nprot = 1\n".as_slice()].concat()).unwrap();
+    for verb in ["restart", "install"] {
+        let refused = client.run(&[verb, "--json"]).await;
+        assert!(refused.exit == 1 && refused.said.contains("prot"), "{verb}: {refused:?}");
+        assert!(client.is("RUNNING").await, "{verb}");
+    }
+    fs::write(&config, text).unwrap();
+
+    // The version from before, which can be told from the new one.
+    let (new, aside) = (fs::read(&client.program).unwrap(), installed.with_extension("old"));
+    let before = [&new, b"before".as_slice()].concat();
+    let beside = installed.with_extension("beside");
+    fs::write(&beside, &before).unwrap();
+    fs::rename(&beside, &installed).unwrap();
+    let lock = client.data().join("client/client.lock");
+    client.ok(&["stop"]).await;
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let failed = client.run(&["install", "--json"]).await;
+    assert!(failed.exit == 1 && failed.said.contains("is in its place again"), "{failed:?}");
+    assert!(fs::read(&installed).unwrap() == before && !aside.exists());
+    fs::remove_dir(&lock).unwrap();
+
+    client.ok(&["start"]).await;
+    let said = client.ok(&["install"]).await;
+    assert!(said.contains("stopped and started"), "{said}");
+    assert!(fs::read(&installed).unwrap() == new && !aside.exists());
 }
 
 #[tokio::test]

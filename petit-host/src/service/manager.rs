@@ -7,14 +7,19 @@ use windows_service::Error;
 use windows_service::service::{Service, ServiceAccess, ServiceExitCode, ServiceState, ServiceStatus};
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
-/// How long a service may take to start, and to stop: its requests get half a minute, and a registry is read.
+/// How long a service may take to start, and to stop, where it does not say itself that it takes longer: its requests get
+/// half a minute, and a registry is read.
 const LIMIT: Duration = Duration::from_secs(90);
+/// How much longer than it has said itself.
+const MARGIN: Duration = Duration::from_secs(30);
 /// The manager offers no wait.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// No service of that name (ERROR_SERVICE_DOES_NOT_EXIST).
 const NO_SUCH_SERVICE: i32 = 1060;
 /// It runs already (ERROR_SERVICE_ALREADY_RUNNING).
 const RUNS_ALREADY: i32 = 1056;
+/// It is just starting or ending (ERROR_SERVICE_CANNOT_ACCEPT_CTRL).
+const NOT_NOW: i32 = 1061;
 /// It does not run (ERROR_SERVICE_NOT_ACTIVE).
 const DOES_NOT_RUN: i32 = 1062;
 
@@ -117,13 +122,40 @@ pub fn stop(unit: &str) -> Result<Was, ManagerError> {
 }
 
 pub(super) fn stop_it(service: &Service, unit: &str) -> Result<Was, ManagerError> {
-    match service.stop() {
-        Ok(_) => {}
-        Err(Error::Winapi(error)) if error.raw_os_error() == Some(DOES_NOT_RUN) => return Ok(Was::Stopped),
-        Err(error) => return Err(error.into()),
+    let is_asked = |result: Result<_, Error>| match result {
+        Ok(_) => Ok(Asked::Yes),
+        Err(Error::Winapi(error)) => match error.raw_os_error() {
+            Some(DOES_NOT_RUN) => Ok(Asked::Stopped),
+            Some(NOT_NOW) => Ok(Asked::Pending),
+            _ => Err(ManagerError::from(Error::Winapi(error))),
+        },
+        Err(error) => Err(error.into()),
+    };
+    match is_asked(service.stop())? {
+        Asked::Yes => {}
+        Asked::Stopped => return Ok(Was::Stopped),
+        Asked::Pending => {
+            let is_over = |state| matches!(state, ServiceState::Running | ServiceState::Stopped);
+            if until(service, unit, is_over)?.current_state == ServiceState::Running {
+                is_asked(service.stop())?;
+            }
+        }
     }
     until(service, unit, |state| state == ServiceState::Stopped)?;
     Ok(Was::Running)
+}
+
+/// What has come of asking a service to stop.
+enum Asked {
+    Yes,
+    Stopped,
+    /// It starts or ends, and takes no requests meanwhile.
+    Pending,
+}
+
+/// True while a service runs, or is just starting.
+pub(super) fn runs(service: &Service) -> Result<bool, ManagerError> {
+    Ok(service.query_status()?.current_state != ServiceState::Stopped)
 }
 
 /// Waits until a service is in a state that is wanted.
@@ -138,8 +170,10 @@ fn until(
         if is_wanted(status.current_state) {
             return Ok(status);
         }
-        if begun.elapsed() > LIMIT {
-            return Err(ManagerError::Late { unit: unit.to_owned(), limit: LIMIT });
+        // One that finishes downloads says how long they may take.
+        let limit = LIMIT.max(status.wait_hint + MARGIN);
+        if begun.elapsed() > limit {
+            return Err(ManagerError::Late { unit: unit.to_owned(), limit });
         }
         std::thread::sleep(LOOK_EVERY);
     }

@@ -20,6 +20,7 @@ const SERVICE: Service = Service {
     config: include_str!("../../../../packaging/systemd/client.toml"),
     // Without a registration it waits for one.
     is_set_up: |_| true,
+    check: |config| petit_client::config::load(config).map(drop).map_err(|error| cli::chain(&error)),
 };
 
 /// Makes a service of this program.

@@ -468,6 +468,8 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
         Verb::Stop if is_managed => return lifecycle::by_manager(context, ManagerVerb::Stop),
         // There no process takes another one's place.
         Verb::Restart if is_managed && cfg!(windows) => {
+            config::load(&context.folder.config)
+                .map_err(|error| beginning::config_failure(context, &error))?;
             return lifecycle::by_manager(context, ManagerVerb::Restart);
         }
         Verb::Run { service: false, .. } if is_managed => return Err(lifecycle::not_by_root(context)),

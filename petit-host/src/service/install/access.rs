@@ -82,7 +82,7 @@ fn folders(file: &Path) -> impl Iterator<Item = (Kind, &Path)> {
 
 /// Who beside administrators can change what is described so; `None` where nobody can. What is not understood counts as
 /// something that can.
-fn who_else(kind: Kind, described: &str) -> Option<String> {
+pub(super) fn who_else(kind: Kind, described: &str) -> Option<String> {
     let is_trusted = |who: &str| TRUSTED.contains(&who) || who == WINES_USER;
     // The parts begin with a letter and a colon, and identifiers have neither.
     let owner = described.strip_prefix("O:").and_then(|rest| rest.split("D:").next()).unwrap_or_default();

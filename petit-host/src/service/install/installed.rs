@@ -23,6 +23,8 @@ pub struct Service {
     pub config: &'static str,
     /// Whether it can run with this config file already. systemd asks that itself, by the unit's conditions.
     pub is_set_up: fn(&Path) -> bool,
+    /// What is wrong with this config file: a service that runs is not replaced by one that would not start.
+    pub check: fn(&Path) -> Result<(), String>,
 }
 
 /// What `install` has made.

@@ -35,6 +35,9 @@ pub enum InstallError {
     OthersWrite(PathBuf),
     #[error(transparent)]
     File(#[from] FileError),
+    /// It runs with what it has read before, and would not start again.
+    #[error("{0}")]
+    Config(String),
     #[error("systemctl {0} failed")]
     Systemctl(String),
 }
@@ -56,6 +59,7 @@ impl InstallError {
                     path.display()
                 )
             }
+            Self::Config(_) => format!("nothing was changed; mend it, then type: {program} install"),
             Self::File(_) => return None,
             Self::Systemctl(_) => {
                 format!("see what happened with: journalctl --unit {}", service::unit(service.name))
@@ -74,6 +78,11 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
     if let Some(packaged) = packaged(service) {
         return Err(InstallError::Packaged(packaged));
     }
+    let (config, unit) = (service::config_file(service.name), service::unit(service.name));
+    let ran = service::systemctl("is-active", &["--quiet", &unit]).is_ok_and(|status| status.success());
+    if ran {
+        (service.check)(&config).map_err(InstallError::Config)?;
+    }
     let source = std::env::current_exe().map_err(failed("find", Path::new(service.program)))?;
     let program = Path::new(PROGRAMS).join(service.program);
     if source != program {
@@ -84,7 +93,6 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
     if fs::symlink_metadata(&command).is_err() {
         symlink(&program, &command).map_err(failed("write", &command))?;
     }
-    let config = service::config_file(service.name);
     if !config.exists() {
         write(&config, service.config)?;
     }
@@ -93,12 +101,9 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
             text.replace(&format!("/usr/bin/{}", service.program), &program.display().to_string());
         write(&Path::new(UNITS).join(name), &installed)?;
     }
-    let unit = service::unit(service.name);
-    let ran = service::systemctl("is-active", &["--quiet", &unit]);
     systemctl("daemon-reload", &[])?;
     systemctl("enable", &["--quiet", &unit])?;
-    let restarted = ran.is_ok_and(|status| status.success());
-    if restarted {
+    if ran {
         // No request fails. Where that is not possible it is stopped and started.
         let handed_over = Command::new(&program).arg("restart").arg("--config").arg(&config).status();
         if !handed_over.is_ok_and(|status| status.success()) {
@@ -112,7 +117,7 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
     for timer in timers {
         systemctl("start", &[timer])?;
     }
-    Ok(Installed { program, unit, config, restarted })
+    Ok(Installed { program, unit, config, restarted: ran })
 }
 
 /// Stops the service and removes what [`install`] has made. Config and state stay. Where a package has come later, its

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use petit_windows::{event_log, folders, security};
+use petit_windows::{event_log, folders, privileges, security};
 use windows_service::Error;
 use windows_service::service::{
     Service as Registered, ServiceAccess, ServiceAction, ServiceActionType, ServiceErrorControl,
@@ -40,6 +40,11 @@ pub enum InstallError {
     /// A service at boot would run what somebody else has put there.
     #[error("{} can be changed by others than administrators ({who})", path.display())]
     OthersWrite { path: PathBuf, who: String },
+    /// It runs with what it has read before, and would not start again.
+    #[error("{0}")]
+    Config(String),
+    #[error("{0}; what was installed before is in its place again")]
+    TakenBack(Box<InstallError>),
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -67,6 +72,8 @@ impl InstallError {
             Self::Manager(ManagerError::Ended { .. } | ManagerError::Late { .. }) => {
                 format!("see what happened with: {program} logs, or in the event log under {}", service::unit(name))
             }
+            Self::Config(_) => format!("nothing was changed; mend it, then type: {program} install"),
+            Self::TakenBack(error) => return error.hint(service),
             Self::File(_) | Self::Manager(ManagerError::Refused(_)) => return None,
         })
     }
@@ -88,36 +95,104 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
     let source = std::env::current_exe().map_err(failed("find", Path::new(service.program)))?;
     let (program, unit) = (program_of(service)?, service::unit(service.name));
     let config = service::config_file(service.name);
-    if source != program {
+    let is_in_place = is_same(&source, &program);
+    if !is_in_place {
         check_only_administrators_write(&source)?;
     }
-    make_folders(service, &config, &unit)?;
-    if !config.exists() {
+    make_folders(service, &config)?;
+    if config.exists() {
+        check_only_administrators_write(&config)?;
+    } else {
         files::write_public(&config, service.config.as_bytes())?;
     }
-    let new = (source != program).then(|| put_beside(&source, &program)).transpose()?;
     let before = manager::service(&manager, &unit, ServiceAccess::ALL_ACCESS)?;
+    let ran = before.as_ref().map_or(Ok(false), manager::runs)?;
+    if ran {
+        (service.check)(&config).map_err(InstallError::Config)?;
+    }
+    let new = (!is_in_place).then(|| put_beside(&source, &program)).transpose()?;
     // Nothing is left to do but what can be taken back.
-    let was = before.as_ref().map_or(Ok(Was::Stopped), |before| manager::stop_it(before, &unit))?;
-    let placed = new.map_or(Ok(()), |new| fs::rename(&new, &program).map_err(failed("write", &program)));
-    let made = placed.map_err(InstallError::from).and_then(|()| {
-        let info = info(service, &unit, &program, &config);
-        let registered = register(&manager, before.as_ref(), &info)?;
-        set_up(&registered, service)?;
-        event_log::register(&unit, &program).map_err(failed("register", Path::new(&unit)))?;
-        Ok(registered)
-    });
-    match made {
-        Ok(registered) if (service.is_set_up)(&config) => drop(manager::start_it(&registered, &unit)?),
-        Ok(_) => {}
-        Err(error) => {
-            if let (Some(before), Was::Running) = (&before, was) {
-                let _ = manager::start_it(before, &unit); // as it was
+    before.as_ref().map_or(Ok(Was::Stopped), |before| manager::stop_it(before, &unit))?;
+    let replaced = new.map(|new| Replaced::by(&new, &program)).transpose();
+    let made = replaced.and_then(|replaced| {
+        let made = || {
+            let info = info(service, &unit, &program, &config);
+            let registered = register(&manager, before.as_ref(), &info)?;
+            set_up(&registered, service)?;
+            event_log::register(&unit, &program).map_err(failed("register", Path::new(&unit)))?;
+            if (service.is_set_up)(&config) {
+                manager::start_it(&registered, &unit)?;
             }
-            return Err(error);
+            Ok(())
+        };
+        match made() {
+            Ok(()) => Ok(replaced.map(Replaced::keep)),
+            Err(error) if before.is_some() => {
+                let taken_back = replaced.map_or(Ok(()), |replaced| {
+                    let _ = before.as_ref().map(|before| manager::stop_it(before, &unit));
+                    replaced.take_back()
+                });
+                Err(if taken_back.is_ok() { InstallError::TakenBack(Box::new(error)) } else { error })
+            }
+            // There is nothing to go back to, and its log says why.
+            Err(error) => Err(error),
+        }
+    });
+    if let (Err(_), Some(before), true) = (&made, &before, ran) {
+        let _ = manager::start_it(before, &unit); // as it was
+    }
+    made.map(|_| Installed { program, unit, config, restarted: ran })
+}
+
+/// A program that another one has taken the place of. One that runs, or has not quite ended, can be renamed, but neither
+/// replaced nor deleted.
+struct Replaced {
+    program: PathBuf,
+    /// `None`: there was none.
+    aside: Option<PathBuf>,
+}
+
+impl Replaced {
+    fn by(new: &Path, program: &Path) -> Result<Self, InstallError> {
+        let aside = program.with_extension("old");
+        is_removed(&aside);
+        let aside = match fs::rename(program, &aside) {
+            Ok(()) => Some(aside),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed("put aside", program)(error).into()),
+        };
+        let this = Self { program: program.to_owned(), aside };
+        match fs::rename(new, program) {
+            Ok(()) => Ok(this),
+            Err(error) => {
+                this.take_back()?;
+                Err(failed("write", program)(error).into())
+            }
         }
     }
-    Ok(Installed { program, unit, config, restarted: was == Was::Running })
+
+    fn take_back(self) -> Result<(), InstallError> {
+        let Some(aside) = self.aside else { return Ok(()) };
+        is_removed(&self.program);
+        fs::rename(&aside, &self.program).map_err(|error| failed("put back", &self.program)(error).into())
+    }
+
+    /// Where it has not quite ended, the next installation removes it.
+    fn keep(self) {
+        self.aside.map(|aside| is_removed(&aside));
+    }
+}
+
+/// Removes a file, once the process that runs it has ended, which the service manager says a moment before: for 5 seconds.
+/// False when it is still there.
+fn is_removed(path: &Path) -> bool {
+    (0..50).any(|_| match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            std::thread::sleep(Duration::from_millis(100));
+            false
+        }
+        _ => true,
+    })
 }
 
 /// Stops the service and removes what [`install`] has made. Config and state stay.
@@ -136,21 +211,28 @@ pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
     let _ = event_log::unregister(&unit);
     let program = program_of(service)?;
     let (mut removed, mut kept) = (Vec::new(), Vec::new());
-    match fs::remove_file(&program) {
-        Ok(()) => removed.push(program.clone()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        // A program that runs cannot be removed, and this may be it.
-        Err(_) if std::env::current_exe().is_ok_and(|this| this == program) => kept.push(program.clone()),
-        Err(error) => return Err(failed("remove", &program)(error).into()),
+    let is_there = program.exists();
+    // A program that runs cannot be removed, and this may be it.
+    let is_this = std::env::current_exe().is_ok_and(|this| is_same(&this, &program));
+    if is_this || !is_removed(&program) {
+        kept.push(program.clone());
+    } else if is_there {
+        removed.push(program.clone());
     }
+    is_removed(&program.with_extension("old"));
     let _ = program.parent().map(fs::remove_dir); // unless the other program is in it
     kept.extend([service::config_file(service.name), service::state_folder(service.name)]);
     kept.retain(|path| path.exists());
     Ok(Uninstalled { unit, removed, kept, instead: None })
 }
 
-/// Refuses a program that anybody but an administrator could change or put another one in the place of: the copy of an
-/// installer for one user, for one.
+/// Whether two paths are of one name, which has no case here.
+fn is_same(one: &Path, other: &Path) -> bool {
+    one.as_os_str().eq_ignore_ascii_case(other)
+}
+
+/// Refuses a file that anybody but an administrator could change or put another one in the place of: the copy of an
+/// installer for one user, for one, as a program.
 fn check_only_administrators_write(program: &Path) -> Result<(), InstallError> {
     match access::who_else_changes(program).map_err(failed("look at", program))? {
         Some(who) => Err(InstallError::OthersWrite { path: program.to_owned(), who }),
@@ -176,23 +258,45 @@ fn check_folder(folder: &Path) -> Result<(), InstallError> {
     }
 }
 
-/// Makes the folder of configs, which everybody may read, and that of the service's state, which nobody may but the service
-/// and administrators. Everybody may make folders in that of data, so what somebody else has made there is not taken.
-fn make_folders(service: &Service, config: &Path, unit: &str) -> Result<(), InstallError> {
-    const ADMINISTRATORS: &str = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)";
-    let account = account_id(unit);
+/// Makes the folder of configs, and that of the service's state, which only the service and administrators reach. The other
+/// service may read the first: whoever may open a file may hold it against those who are to write it. Everybody may make
+/// folders in that of data, and links to folders, so what somebody else has made there is not taken.
+fn make_folders(service: &Service, config: &Path) -> Result<(), InstallError> {
     let state = service::state_folder(service.name);
     let configs = config.parent().unwrap_or(Path::new(r"C:\"));
-    for (folder, access) in [
-        (configs, format!("{ADMINISTRATORS}(A;OICI;0x1200a9;;;BU)")),
-        (state.as_path(), format!("{ADMINISTRATORS}(A;OICI;0x1301bf;;;{account})")),
-    ] {
-        if folder.exists() && folder == configs {
+    for (folder, access) in [(configs, access_of_configs()), (state.as_path(), access_of_state(service.name))]
+    {
+        if security::make_folder(folder, &access).map_err(failed("make", folder))? {
+            continue;
+        }
+        let found = fs::symlink_metadata(folder).map_err(failed("look at", folder))?;
+        if !found.is_dir() {
+            return Err(InstallError::OthersWrite {
+                path: folder.to_owned(),
+                who: "it is a link".to_owned(),
+            });
+        }
+        if folder == configs {
             check_folder(folder)?;
         }
-        security::make_folder(folder, &access).map_err(failed("make", folder))?;
+        security::give_access(folder, &access).map_err(failed("protect", folder))?;
     }
     Ok(())
+}
+
+/// Nobody but the system and administrators, by a list that takes nothing over from the folder above.
+const ADMINISTRATORS: &str = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)";
+
+/// The services read their configs, and change none.
+fn access_of_configs() -> String {
+    let entries =
+        ["client", "server"].map(|name| format!("(A;OICI;0x1200a9;;;{})", account_id(&service::unit(name))));
+    format!("{ADMINISTRATORS}{}", entries.concat())
+}
+
+/// A service's state is its own.
+fn access_of_state(name: &str) -> String {
+    format!("{ADMINISTRATORS}(A;OICI;0x1301bf;;;{})", account_id(&service::unit(name)))
 }
 
 /// The account of a service, which nobody can log in with, and which exists because the service does.
@@ -250,7 +354,10 @@ fn set_up(registered: &Registered, service: &Service) -> Result<(), InstallError
         command: None,
         actions: Some(actions.to_vec()),
     };
+    // Every user has it: on the way to a file, folders are passed that may not be listed.
+    let privileges = privileges::leave(registered, &["SeChangeNotifyPrivilege"]).map_err(Error::Winapi);
     for done in [
+        privileges,
         registered.set_description(service.about),
         registered.update_failure_actions(recovery),
         // An end with an exit code is a failure too.
@@ -275,5 +382,21 @@ mod tests {
         let installer = "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464";
         assert_eq!(account_id("TrustedInstaller"), installer);
         assert_eq!(account("petit-client"), r"NT SERVICE\petit-client");
+    }
+
+    #[test]
+    fn nobody_but_administrators_and_the_services_reaches_their_folders() {
+        let (client, server) = (account_id("petit-client"), account_id("petit-server"));
+        let who = |access: &str| -> Vec<String> {
+            assert!(access.starts_with("D:P("), "nothing comes from the folder above: {access}");
+            let entries = access.split('(').skip(1).filter_map(|entry| entry.strip_suffix(')'));
+            entries.filter_map(|entry| Some(entry.rsplit(';').next()?.to_owned())).collect()
+        };
+        assert_eq!(who(&access_of_configs()), ["SY", "BA", &client, &server]);
+        assert_eq!(who(&access_of_state("client")), ["SY", "BA", &client]);
+        let described = format!("O:BAG:BA{}", access_of_configs());
+        assert_eq!(access::who_else(access::Kind::Folder, &described), None, "the services change none");
+        let described = format!("O:BAG:BA{}", access_of_state("server"));
+        assert_eq!(access::who_else(access::Kind::Folder, &described), Some(server));
     }
 }

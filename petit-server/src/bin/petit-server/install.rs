@@ -27,6 +27,7 @@ const SERVICE: Service = Service {
     secrets: &["petit-server.key", "petit-backup.key", "petit-backup.pin"],
     config: include_str!("../../../../packaging/systemd/server.toml"),
     is_set_up: |config| Folder::of(config).has_key().unwrap_or(false),
+    check: |config| petit_server::config::load(config).map(drop).map_err(|error| cli::chain(&error)),
 };
 
 /// Makes a service of this program.

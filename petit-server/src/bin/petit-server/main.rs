@@ -116,6 +116,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         }
         // There no process takes another one's place.
         Verb::Restart { .. } if folder.is_managed() && cfg!(windows) => {
+            common::load(&folder.config)?;
             cli::by_service_manager(cli.json, ManagerVerb::Restart, &[], &unit())?;
         }
         Verb::Restore { folder: from } if folder.is_out_of_bounds() => {
