@@ -24,7 +24,7 @@ pub use self::offline::{Begun, ConfigIs, LostRegistry, Offline};
 pub use self::prepare::{Inherited, Prepared, Ready};
 use crate::access_log::AccessLog;
 use crate::api::WaitsFor;
-use crate::certificate::{self, CertificateError, Loaded, PublicNames, Shown, Stamps};
+use crate::certificate::{self, CertificateError, Loaded, LostHttps, PublicNames, Shown, Stamps};
 use crate::config::Config;
 use crate::directory::{Directory, FileUse};
 use crate::folder::{Folder, KeyError};
@@ -57,7 +57,10 @@ pub enum ServerStartError {
     /// A policy of the config does not fit to the registry.
     #[error(transparent)]
     Policy(#[from] TomlError),
-    /// The certificate cannot be used.
+    /// HTTPS visitors would be lost.
+    #[error(transparent)]
+    LostHttps(#[from] LostHttps),
+    /// TLS cannot be set up.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// The authorities that the config names cannot be used.
@@ -282,7 +285,7 @@ impl Server {
         let in_use = self.https().certificates.clone();
         let certificates = loaded
             .replace(&in_use, &self.public_names())
-            .inspect_err(|error| self.https().set_problems(std::slice::from_ref(error)))?;
+            .inspect_err(|error| self.https().problems = vec![self.advised(error)])?;
         self.use_policies(config)?;
         self.apply(config);
         if let Some(log) = &self.access_log {
@@ -337,9 +340,15 @@ impl Server {
         let Loaded { certificates, problems } = loaded;
         self.relay.set_https(certificate::serving(&certificates, &self.endpoint)?);
         let mut https = self.https();
-        let changed = https.set(certificates, &problems, stamps);
+        let problems = problems.iter().map(|problem| self.advised(problem)).collect();
+        let changed = https.set(certificates, problems, stamps);
         https.warn(SystemTime::now());
         Ok(changed)
+    }
+
+    /// Why a certificate cannot be used, and what is to be done.
+    pub fn advised(&self, problem: &CertificateError) -> String {
+        certificate::advised(problem, &self.folder)
     }
 
     /// Shows renewed certificates as soon as their files have settled, for as long as the future is polled. Never
@@ -372,11 +381,11 @@ impl Server {
             tracing::info!(%path, names, "HTTPS visitors are shown a new certificate");
         }
         for problem in &renewed.problems {
-            let problem = petit_host::cli::chain(problem);
+            let problem = self.advised(problem);
             tracing::error!(problem, shown = in_use.len(), "the certificate's files cannot be used");
         }
         if let Err(error) = self.show(renewed, stamps) {
-            self.https().set_problems(&[error]);
+            self.https().problems = vec![self.advised(&error)];
         }
     }
 
@@ -489,7 +498,8 @@ impl Server {
         let online = self.relay.connected().len();
         match self.phase() {
             Phase::Running | Phase::Restarting => {
-                Some(format!("{online} of {clients} clients are connected"))
+                let https = self.https().complaint().unwrap_or_default();
+                Some(format!("{online} of {clients} clients are connected{https}"))
             }
             Phase::Stopping { .. } => Some("finishing what is under way".to_owned()),
             Phase::Replaced { .. } => None,

@@ -260,3 +260,98 @@ async fn an_alias_that_no_certificate_covers_is_said_to_be_without() {
     let check = server.run(["config", "check"]).await.ok().out;
     assert!(check.contains("note: no certificate covers my.customer.example"), "{check}");
 }
+
+#[tokio::test]
+async fn a_server_starts_without_a_certificate_that_it_cannot_use_and_a_restart_loses_none() {
+    let server = Program::server().await;
+    let folder = server.dir().join("certificates");
+    let good = write(&folder, 2093);
+    let key = folder.join("server.key");
+    let secret = std::fs::read(&key).unwrap();
+    // Root, who runs the tests, can read every file; a folder nobody can.
+    std::fs::remove_file(&key).unwrap();
+    std::fs::create_dir(&key).unwrap();
+    let problem = format!("cannot read {}", key.display());
+    let said = server.run(["start"]).await.ok();
+    assert!(
+        said.out.contains(&format!("HTTPS visitors are not served as they should be: {problem}")),
+        "{said:?}"
+    );
+    let address: ServerAddr = server.status().await["tls"].as_str().unwrap().parse().unwrap();
+    let shown_now = async || shown(&address).await;
+    assert_eq!(shown_now().await, None);
+    let status = server.run(["status"]).await.ok().out;
+    assert!(status.contains(&format!("HTTPS      not served: {problem}")), "{status}");
+    // Clients need none.
+    server.invite([""; 0]).await;
+    // Nothing can be lost.
+    server.run(["restart"]).await.ok();
+
+    // By itself, once it can be read.
+    let mut log = server.spawn(["logs", "-f", "-n", "100"]);
+    std::fs::remove_dir(&key).unwrap();
+    std::fs::write(&key, &secret).unwrap();
+    log.until("are shown a new certificate").await;
+    let address: ServerAddr = server.status().await["tls"].as_str().unwrap().parse().unwrap();
+    assert_eq!(shown(&address).await, Some(good));
+
+    // What is served must not be lost by a restart.
+    std::fs::write(&key, "junk").unwrap();
+    let said = server.run(["restart"]).await;
+    let lost = "HTTPS visitors of *.bed.localhost would not be served any more";
+    assert!(said.exit == 1 && said.err.contains(lost), "{said:?}");
+    assert!(said.err.contains("server.key does not hold a private key in PEM form"), "{said:?}");
+    assert_eq!(shown(&address).await, Some(good));
+    std::fs::write(&key, &secret).unwrap();
+    server.run(["restart"]).await.ok();
+    assert_eq!(shown(&address).await, Some(good));
+}
+
+#[tokio::test]
+async fn a_certificate_is_put_in_place_by_a_command_and_shown_at_once() {
+    let server = Program::server().await;
+    let dir = tempfile::tempdir().unwrap();
+    let lineage = dir.path().join("example.com");
+    // As certbot has it: links into a folder of another name.
+    let renew = |year| {
+        let fingerprint = write(&dir.path().join("archive"), year);
+        std::fs::create_dir_all(&lineage).unwrap();
+        for (name, link) in [("server.crt", "fullchain.pem"), ("server.key", "privkey.pem")] {
+            let _ = std::fs::remove_file(lineage.join(link));
+            std::os::unix::fs::symlink(format!("../archive/{name}"), lineage.join(link)).unwrap();
+        }
+        fingerprint
+    };
+    let first = renew(2093);
+    let put = ["certificate", "put", lineage.to_str().unwrap()];
+    let said = server.run(put).await.ok().out;
+    let place = server.dir().join("certificates/example.com/fullchain.pem");
+    assert!(said.contains(&format!("{} is in place, for *.bed.localhost", place.display())), "{said}");
+    let _server = server.up().await;
+    let address: ServerAddr = server.status().await["tls"].as_str().unwrap().parse().unwrap();
+    assert_eq!(shown(&address).await, Some(first));
+    let second = renew(2094);
+    let said = server.run(put).await.ok().out;
+    assert!(said.contains("fullchain.pem, good until 2094-01-01, for *.bed.localhost"), "{said}");
+    assert_eq!(shown(&address).await, Some(second), "without being waited for");
+
+    // As others have it, by a name of one's own.
+    let third = write(dir.path(), 2095);
+    let [certificate, key] = ["server.crt", "server.key"].map(|name| dir.path().join(name));
+    let file = ["certificate", "put", certificate.to_str().unwrap(), "--name", "example.com"];
+    let said = server.run(file).await;
+    assert!(said.exit == 2 && said.err.contains("--key"), "{said:?}");
+    let json =
+        server.run([&file[..], &["--key", key.to_str().unwrap(), "--json"]].concat()).await.ok().json();
+    assert_eq!(json["path"].as_str(), place.to_str());
+    assert_eq!(shown(&address).await, Some(third));
+
+    // What cannot be used is refused, and changes nothing.
+    std::fs::write(&key, "junk").unwrap();
+    let said = server.run([&file[..], &["--key", key.to_str().unwrap()]].concat()).await;
+    assert!(said.exit == 1 && said.err.contains("server.key does not hold a private key"), "{said:?}");
+    let said = server.run(["certificate", "put", "/nowhere"]).await;
+    assert!(said.exit == 1 && said.err.contains("cannot read /nowhere/fullchain.pem"), "{said:?}");
+    server.run(["reload"]).await.ok();
+    assert_eq!(shown(&address).await, Some(third));
+}

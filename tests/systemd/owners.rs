@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use petit_tests::authority::Authority;
 use petit_tests::process::programs;
 use serde_json::Value;
 
@@ -70,6 +71,63 @@ fn the_config_is_checked_with_the_eyes_of_the_service() {
         assert!(said.exit == 1 && said.err.contains("/root/live"), "{said:?}");
         let said = machine.run("petit-server --json config check").await;
         assert!(said.exit == 1 && said.out.contains("/root/live"), "{said:?}");
+    });
+}
+
+/// A certificate as anybody would put it there, who is root.
+#[test]
+fn a_certificate_that_the_service_may_not_read_keeps_no_tunnel_down_and_is_said_with_what_to_do() {
+    on_a_machine(async |machine| {
+        let _service = private_service().await;
+        let pair = Pair::set_up(&machine).await;
+        let folder = "/var/lib/petit-server/certificates";
+        machine.says(&format!("install --mode=755 --directory {folder}")).await;
+        let dir = tempfile::tempdir().unwrap();
+        let (certificate, key) = Authority::new().vouch_for(&["*.localhost"]).write(dir.path(), "server");
+        for (file, mode) in [(&certificate, "644"), (&key, "600")] {
+            let there = machine.bring(file);
+            machine.says(&format!("install --mode={mode} {there} {folder}")).await;
+        }
+        let remedy = format!("chown -R --reference=/var/lib/petit-server {folder}/server.key");
+        let said = machine.run("petit-server config check").await;
+        assert!(said.exit == 1 && said.err.contains(&remedy), "{said:?}");
+        machine.says("systemctl restart petit-server").await;
+        crate::pair::until_green(&machine).await;
+        pair.passes().await;
+        let status = machine.says("petit-server status").await;
+        let problem = format!("not served: cannot read {folder}/server.key: Permission denied");
+        assert!(status.contains(&problem) && status.contains(&remedy), "{status}");
+        machine
+            .until("systemctl status petit-server | grep 'HTTPS visitors are not served: cannot read'")
+            .await;
+        machine.until(&format!("journalctl --unit petit-server | grep -- '{remedy}'")).await;
+
+        // What it says helps, without a restart.
+        machine.says(&remedy).await;
+        machine.until("petit-server status | grep 'HTTPS .*server.crt, good until'").await;
+        assert!(machine.says("petit-server config check").await.contains("is fine"));
+        // A restart loses none that is served.
+        machine.says(&format!("chown root {folder}/server.key")).await;
+        let said = machine.run("petit-server restart").await;
+        assert!(
+            said.exit == 1 && said.err.contains("of *.localhost would not be served any more"),
+            "{said:?}"
+        );
+        assert!(machine.says("petit-server status").await.contains("server.crt, good until"));
+        pair.passes().await;
+
+        // From outside of its folder it is copied.
+        machine.says("mkdir --mode=700 live && mkdir live/x && cp server.crt live/x/fullchain.pem && cp server.key live/x/privkey.pem").await;
+        machine.says(&format!("chown --reference=/var/lib/petit-server {folder}/server.key")).await;
+        let said = machine.run("petit-server certificate put live/x").await;
+        let remedy = format!("chown -R --reference=/var/lib/petit-server {folder}");
+        assert!(said.exit == 1 && said.err.ends_with(&format!("{remedy}\n")), "{said:?}");
+        machine.says(&format!("{remedy} && petit-server certificate put live/x")).await;
+        let kept = machine
+            .says(&format!("stat --format='%a %U' {folder}/x/privkey.pem && petit-server status"))
+            .await;
+        assert!(kept.starts_with("600 ") && !kept.starts_with("600 root"), "{kept}");
+        assert!(kept.contains("/certificates/x/fullchain.pem, good until"), "{kept}");
     });
 }
 

@@ -43,8 +43,8 @@ pub use self::invites::{
     InviteList, InviteMade, InviteView, InviteWithdrawn, ListInvites, MakeInvite, WithdrawInvite,
 };
 pub use self::printed::{
-    AuditVerified, BackupRestored, ConfigChecked, ConfigNote, ConfigPut, Initialised, LogExported,
-    ProgramVersion, ReleaseShown, ReleaseTarget, ReleaseView, ReleaseWithdrawn, ServerStarted,
+    AuditVerified, BackupRestored, CertificatePut, ConfigChecked, ConfigNote, ConfigPut, Initialised,
+    LogExported, ProgramVersion, ReleaseShown, ReleaseTarget, ReleaseView, ReleaseWithdrawn, ServerStarted,
 };
 pub use self::process::{
     BackedUp, ConfigReloaded, GetReadiness, GetVersion, LogLevel, MakeBackup, NotReady, Ping, Pong,

@@ -157,3 +157,14 @@ pub struct ReleaseWithdrawn {
     /// There was one.
     pub withdrawn: bool,
 }
+
+/// `certificate put`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificatePut {
+    /// What it is for.
+    pub names: Vec<String>,
+    /// Where the server reads it.
+    pub path: PathBuf,
+    /// What the running server has made of it; none where no server runs.
+    pub reloaded: Option<ConfigReloaded>,
+}

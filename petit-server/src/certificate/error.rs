@@ -1,6 +1,11 @@
 //! Why a certificate is of no use, and what one is for.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+use petit_host::cli::chain;
+
+use crate::folder::Folder;
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +120,44 @@ impl CertificateError {
             | Self::Foreign { path, .. } => path,
         }
     }
+}
+
+/// Why a certificate cannot be used, and what is to be done where the server may not read it. `folder`: the server's.
+pub fn advised(problem: &CertificateError, folder: &Folder) -> String {
+    let problem_said = chain(problem);
+    match remedy(problem, folder) {
+        Some(remedy) => format!("{problem_said}; {remedy}"),
+        None => problem_said,
+    }
+}
+
+/// What is to be done where the server may not read a certificate. A service of systemd has a user of its own, which
+/// owns its state folder, and should own nothing else.
+pub fn remedy(problem: &CertificateError, folder: &Folder) -> Option<String> {
+    let (path, holder, source) = match problem {
+        CertificateError::File { path, source } => (path.as_path(), path.parent()?.to_owned(), source),
+        CertificateError::Unreadable { path, source } => (path.as_path(), path.join("NAME"), source),
+        _ => return None,
+    };
+    if source.kind() != ErrorKind::PermissionDenied {
+        return None;
+    }
+    Some(if !folder.is_of_systemd() {
+        format!("let the user that runs the server read {}, and nobody else", path.display())
+    } else if path.starts_with(folder.path()) {
+        to_the_service(folder, path)
+    } else {
+        format!(
+            "the service has a user of its own; have it keep a copy: petit-server certificate put {}",
+            holder.display()
+        )
+    })
+}
+
+/// How what lies in the folder of a service of systemd is given to its user.
+pub fn to_the_service(folder: &Folder, path: &Path) -> String {
+    let (state, path) = (folder.path().display(), path.display());
+    format!("give it to the service: chown -R --reference={state} {path}")
 }
 
 /// What a certificate is for, as a list.

@@ -29,12 +29,14 @@ impl Pairs {
     pub(super) fn of(config: &Config) -> Self {
         let mut pairs = Self::default();
         let own = Pair { certificate: config.certificate.clone(), key: config.certificate_key.clone() };
-        match (own.certificate.exists(), own.key.exists()) {
-            (false, false) if config.certificate_named => {
+        match (is_there(&own.certificate), is_there(&own.key)) {
+            // In a folder that may not be entered nobody knows what is there.
+            (Err(hidden), _) | (_, Err(hidden)) => pairs.problems.push(hidden),
+            (Ok(false), Ok(false)) if config.certificate_named => {
                 pairs.problems.push(CertificateError::Missing { path: own.certificate.clone() });
             }
-            (false, false) => {}
-            _ => pairs.add(own.clone()),
+            (Ok(false), Ok(false)) => {}
+            (Ok(_), Ok(_)) => pairs.add(own.clone()),
         }
         pairs.add_folder(&config.certificates);
         for folder in folders_in(&config.certificates) {
@@ -89,6 +91,10 @@ impl Pairs {
     }
 }
 
+fn is_there(path: &Path) -> Result<bool, CertificateError> {
+    path.try_exists().map_err(|source| CertificateError::File { path: path.to_owned(), source })
+}
+
 /// All files of certificates that there are.
 pub fn files(config: &Config) -> Vec<PathBuf> {
     let pairs = Pairs::of(config).whole.into_iter().flat_map(|pair| [pair.certificate, pair.key]);
@@ -107,8 +113,20 @@ fn folders_in(folder: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// What tells that a file was replaced or written anew: when, how long, which one.
-type Stamp = Option<(SystemTime, u64, u64)>;
+/// What tells that a file was replaced, written anew, or given to somebody else.
+type Stamp = Option<Seen>;
+
+/// A file as it was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    modified: SystemTime,
+    length: u64,
+    /// Which one it is. 0 where that is not known.
+    number: u64,
+    /// When its owner or its rights were changed last, among other things: one that could not be read may be readable
+    /// since. In nanoseconds; 0 where that is not known.
+    changed: i128,
+}
 
 /// All certificates' files as they lie on the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,10 +138,14 @@ impl Stamps {
         let stamp = |path: &Path| {
             let found = std::fs::metadata(path).ok()?;
             #[cfg(unix)]
-            let number = std::os::unix::fs::MetadataExt::ino(&found);
+            let (number, changed) = {
+                use std::os::unix::fs::MetadataExt;
+                let nanoseconds = i128::from(found.ctime()) * 1_000_000_000 + i128::from(found.ctime_nsec());
+                (found.ino(), nanoseconds)
+            };
             #[cfg(not(unix))]
-            let number = 0;
-            Some((found.modified().ok()?, found.len(), number))
+            let (number, changed) = (0, 0);
+            Some(Seen { modified: found.modified().ok()?, length: found.len(), number, changed })
         };
         let own = [config.certificate.clone(), config.certificate_key.clone()];
         let pairs = Pairs::of(config).whole.into_iter().flat_map(|pair| [pair.certificate, pair.key]);
@@ -172,7 +194,8 @@ mod tests {
     #[test]
     fn files_count_as_changed_once_they_have_settled() {
         let at = |certificate: u64, key: u64| {
-            let stamp = |number| Some((SystemTime::UNIX_EPOCH, 1, number));
+            let modified = SystemTime::UNIX_EPOCH;
+            let stamp = |number| Some(Seen { modified, length: 1, number, changed: 0 });
             Stamps([("c".into(), stamp(certificate)), ("k".into(), stamp(key))].into())
         };
         let mut files = Settling::default();

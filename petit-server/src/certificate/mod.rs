@@ -4,12 +4,13 @@
 //! are read when the server starts, when the config is read again, and when their files change. A pair that cannot
 //! be used, or is for other names, never takes the place of one that can.
 //!
-//! `files` finds the pairs, `set` decides which of them are in use, `shown` is what a running server knows of
+//! `files` finds the pairs, `keep` puts one where they are looked for, `set` decides which of them are in use, `shown` is what a running server knows of
 //! them. A key that everybody on the computer may read is used all the same, because who renews certificates is often
 //! another program with a mind of its own; the operator is told.
 
 mod error;
 mod files;
+pub mod keep;
 mod set;
 mod shown;
 
@@ -25,10 +26,10 @@ use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-pub use self::error::{CertificateError, said};
+pub use self::error::{CertificateError, advised, remedy, said, to_the_service};
 use self::files::{Pair, Pairs};
 pub use self::files::{Settling, Stamps, files};
-pub use self::set::{Loaded, PublicNames, load, serving};
+pub use self::set::{HttpsBefore, Loaded, LostHttps, PublicNames, load, serving};
 pub use self::shown::Shown;
 use crate::api::CertificateView;
 use crate::config::Config;

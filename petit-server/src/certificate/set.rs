@@ -35,6 +35,42 @@ pub fn load(config: &Config) -> Loaded {
     loaded
 }
 
+/// What HTTPS visitors are shown by the process whose place a server takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HttpsBefore {
+    /// It takes nobody's place.
+    #[default]
+    Nobody,
+    /// The names of all certificates.
+    Names(Vec<String>),
+    /// An earlier version does not say.
+    Unknown,
+}
+
+impl HttpsBefore {
+    /// A name that was served, and that none of `certificates` is for.
+    fn lost(&self, certificates: &[Certificate], config: &Config) -> Option<String> {
+        match self {
+            Self::Nobody => None,
+            Self::Names(names) => {
+                let is_lost = |name: &&String| !certificates.iter().any(|new| new.covers(name));
+                names.iter().find(is_lost).cloned()
+            }
+            Self::Unknown => certificates.is_empty().then(|| format!("*.{}", config.endpoint.domain())),
+        }
+    }
+}
+
+/// Why a server does not take the place of another one.
+#[derive(Debug, thiserror::Error)]
+#[error("HTTPS visitors of {lost} would not be served any more")]
+pub struct LostHttps {
+    /// A name.
+    pub lost: String,
+    /// What is wrong.
+    pub source: CertificateError,
+}
+
 /// The names that visitors reach services by.
 #[derive(Clone, Debug)]
 pub struct PublicNames<'a> {
@@ -75,17 +111,20 @@ impl PublicNames<'_> {
 }
 
 impl Loaded {
-    /// What a server begins with: all that can be used. Its own certificate has to be among that: whoever starts a
-    /// server is told at once. What is wrong with another one does not keep all of them off line.
+    /// What a server begins with: all that can be used. One that takes nobody's place goes without what cannot: its
+    /// clients need no certificate. One that takes the place of another must not lose what that one served.
     ///
     /// # Errors
-    /// What is wrong with the certificate that the config names, or the one in the usual place.
-    pub fn for_start(mut self, config: &Config) -> Result<Self, CertificateError> {
-        let own = [config.certificate.as_path(), config.certificate_key.as_path()];
-        match self.problems.iter().position(|problem| own.contains(&problem.path())) {
-            Some(at) => Err(self.problems.swap_remove(at)),
-            None => Ok(self),
+    /// [`LostHttps`]: a name that was served would not be, and something is wrong on the disk. Where nothing is, somebody
+    /// has taken the certificate away.
+    pub fn for_start(mut self, before: &HttpsBefore, config: &Config) -> Result<Self, LostHttps> {
+        let Some(lost) = before.lost(&self.certificates, config) else { return Ok(self) };
+        if self.problems.is_empty() {
+            return Ok(self);
         }
+        let own = [config.certificate.as_path(), config.certificate_key.as_path()];
+        let at = self.problems.iter().position(|problem| own.contains(&problem.path())).unwrap_or_default();
+        Err(LostHttps { lost, source: self.problems.swap_remove(at) })
     }
 
     /// What an operator who asks for all of it to be used gets: that, or the first reason why not.

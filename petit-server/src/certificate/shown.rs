@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::{Certificate, CertificateError, Expiry, Settling, Stamps, WARN_EVERY};
+use super::{Certificate, Expiry, Settling, Stamps, WARN_EVERY};
 
 /// What HTTPS visitors are shown, and what is to be said of it.
 #[derive(Debug, Default)]
@@ -20,25 +20,24 @@ pub struct Shown {
 impl Shown {
     /// Uses `certificates`, which were read from files that were as `stamps` says. True when they are others than
     /// before.
-    pub fn set(
-        &mut self,
-        certificates: Vec<Certificate>,
-        problems: &[CertificateError],
-        stamps: Stamps,
-    ) -> bool {
+    pub fn set(&mut self, certificates: Vec<Certificate>, problems: Vec<String>, stamps: Stamps) -> bool {
         let changed = !self.files.is_as_read(&stamps);
         self.files.read(stamps);
         self.certificates = certificates;
-        self.set_problems(problems);
+        self.problems = problems;
         if changed {
             self.warned.clear();
         }
         changed
     }
 
-    /// What lies on the disk, and why it is not in use.
-    pub fn set_problems(&mut self, problems: &[CertificateError]) {
-        self.problems = problems.iter().map(|problem| petit_host::cli::chain(problem)).collect();
+    /// What does not work, behind how the server is otherwise.
+    pub fn complaint(&self) -> Option<String> {
+        let problem = self.problems.first()?;
+        Some(match self.certificates.is_empty() {
+            true => format!("; HTTPS visitors are not served: {problem}"),
+            false => format!("; a certificate for HTTPS visitors cannot be used: {problem}"),
+        })
     }
 
     /// True when the files have changed since they were read.

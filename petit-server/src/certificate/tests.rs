@@ -130,11 +130,28 @@ fn a_file_that_cannot_be_used_keeps_the_one_before_and_spoils_no_other() {
     };
     assert!(kept("portal") && !kept("server"));
     // A server that starts goes without it, and without nothing else.
-    assert_eq!(files(&place.load().for_start(&place.config).unwrap().certificates), ["server"]);
-    // Its own certificate has to be right when it starts.
+    let start = |before: &HttpsBefore| place.load().for_start(before, &place.config);
+    let started = |before: &HttpsBefore| start(before).unwrap();
+    assert_eq!(files(&started(&HttpsBefore::Nobody).certificates), ["server"]);
+    // One that takes the place of another has to serve all that it has served.
+    let served = |names: &[&str]| HttpsBefore::Names(names.iter().map(|name| (*name).to_owned()).collect());
+    assert_eq!(files(&started(&served(&["*.example.com"])).certificates), ["server"]);
+    assert_eq!(files(&started(&HttpsBefore::Unknown).certificates), ["server"]);
+    let lost = start(&served(&["*.example.com", "portal.acme.example"])).unwrap_err();
+    assert_eq!(lost.lost, "portal.acme.example");
+    assert!(lost.source.to_string().contains("portal.crt does not hold a certificate"), "{}", lost.source);
     place.write("server.key", "junk");
-    let error = place.load().for_start(&place.config).unwrap_err().to_string();
-    assert!(error.contains("server.key does not hold a private key in PEM form"), "{error}");
+    let without = started(&HttpsBefore::Nobody);
+    assert_eq!((without.certificates.len(), without.problems.len()), (0, 2));
+    assert_eq!(started(&served(&[])).certificates.len(), 0, "there was nothing to lose");
+    for before in [served(&["*.example.com"]), HttpsBefore::Unknown] {
+        let error = petit_host::cli::chain(&start(&before).unwrap_err());
+        assert!(
+            error.starts_with("HTTPS visitors of *.example.com would not be served any more: "),
+            "{error}"
+        );
+        assert!(error.contains("server.key does not hold a private key in PEM form"), "{error}");
+    }
     // One that is gone changes nothing: the disk may come back.
     std::fs::remove_file(place.dir.path().join("certificates/portal.crt")).unwrap();
     let renewed = place.load().renew(&in_use, &names);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Server;
+use crate::certificate::HttpsBefore;
 use crate::registry::StoreError;
 
 /// The name of the lock among what is handed over.
@@ -17,6 +18,13 @@ pub const LOCK: &str = "lock";
 struct Moment {
     /// Who is connected.
     clients: Vec<DeviceId>,
+}
+
+/// What the process that takes over has to know from its begin.
+#[derive(Serialize, Deserialize)]
+struct Served {
+    /// The names that HTTPS visitors are shown a certificate for.
+    https: Vec<String>,
 }
 
 /// What a process tells those before it while it serves: a registration has ended.
@@ -40,6 +48,12 @@ impl Server {
             handles.push((LOCK.to_owned(), lock.copy()?));
         }
         Ok(handles)
+    }
+
+    /// What a process that is to take over has to know from its begin.
+    pub fn served(&self) -> Value {
+        let https = self.https().certificates.iter().flat_map(|one| one.names.clone()).collect();
+        serde_json::to_value(Served { https }).unwrap_or_default()
     }
 
     /// Closes the registry for another process, and returns what that has to know of this moment. Requests go on;
@@ -92,6 +106,11 @@ impl Server {
         self.let_go();
         self.cut().await;
     }
+}
+
+/// What HTTPS visitors are shown by the process before, from what [`Server::served`] has said.
+pub fn https_before(facts: &Value) -> HttpsBefore {
+    Served::deserialize(facts).map_or(HttpsBefore::Unknown, |served| HttpsBefore::Names(served.https))
 }
 
 /// The clients that were connected to the process before, from what [`Server::yield_registry`] has said.

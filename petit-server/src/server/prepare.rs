@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::{Opened, Phase, Server, ServerStartError, Settings, lock, open, service_limits, tunnel_address};
 use crate::SOFTWARE;
 use crate::access_log::AccessLog;
-use crate::certificate::{self, Loaded, Stamps};
+use crate::certificate::{self, HttpsBefore, Loaded, Stamps};
 use crate::config::Config;
 use crate::directory::{Exposure, FileUse};
 use crate::folder::Folder;
@@ -34,13 +34,15 @@ pub struct Inherited {
     pub sockets: Vec<(ListenerKind, StdListener)>,
     /// The lock, when it is held already.
     pub lock: Option<Lock>,
+    /// What must not be lost.
+    pub https: HttpsBefore,
 }
 
 impl Inherited {
     /// What the service manager has opened. What each is for follows from its address.
     pub fn from_service_manager() -> Self {
         let sockets = service::sockets().into_iter().map(|socket| (ListenerKind::Tls, socket));
-        Self { sockets: sockets.collect(), lock: None }
+        Self { sockets: sockets.collect(), lock: None, https: HttpsBefore::Nobody }
     }
 
     /// Says which sockets nobody accepts from: whoever connects there waits for ever.
@@ -129,7 +131,7 @@ impl Prepared {
         let access_log = AccessLog::open(config.access_log, &path, config.log_size)
             .map_err(|source| ServerStartError::AccessLog { path, source })?;
         let stamps = Stamps::of(&config);
-        let certificates = certificate::load(&config).for_start(&config)?;
+        let certificates = certificate::load(&config).for_start(&inherited.https, &config)?;
         let mut listen = |address, kind, setting| {
             let bound = match inherited.take(kind, address) {
                 Some(listener) => adopt(listener),
@@ -226,7 +228,7 @@ impl Prepared {
         };
         let certificates = certificates.renew(&[], &server.public_names());
         for problem in &certificates.problems {
-            let problem = petit_host::cli::chain(problem);
+            let problem = server.advised(problem);
             tracing::error!(problem, "a certificate for HTTPS visitors cannot be used");
         }
         server.show(certificates, stamps)?;

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use petit_tests::authority::Authority;
 use petit_tests::bed::server_config;
 use petit_tests::process::Program;
 
@@ -60,6 +61,11 @@ async fn a_program_that_does_not_start_changes_nothing() {
 #[tokio::test]
 async fn a_config_that_does_not_work_changes_nothing() {
     let whole = Whole::start("").await;
+    // What is served to HTTPS visitors must not be lost either.
+    let certificates = whole.server.dir().join("certificates");
+    std::fs::create_dir_all(&certificates).unwrap();
+    Authority::new().vouch_for(&["*.localhost"]).write(&certificates, "server");
+    whole.server.run(["reload"]).await.ok();
     let visitors = whole.visitors();
     let pid = whole.pid().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -69,9 +75,12 @@ async fn a_config_that_does_not_work_changes_nothing() {
     let every_address =
         |ip: &str| good.replacen("proxy_port = 0", &format!("proxy_bind = \"{ip}\"\nproxy_port = {own}"), 1);
     let other_port = good.replacen("proxy_port = 0", &format!("proxy_port = {port}"), 1);
+    let no_certificate =
+        "certificate = \"none.crt\"\ncertificate_key = \"none.key\"\ncertificates = \"nowhere\"";
     for (config, reason) in [
         ("[server]\nnonsense = 1\n".to_owned(), "has no key \"nonsense\""),
-        (server_config("certificate = \"none.crt\""), "there is no certificate at"),
+        (server_config(no_certificate), "there is no certificate at"),
+        (server_config(no_certificate), "HTTPS visitors of *.localhost would not be served any more"),
         (other_port, "another program has this port"),
         (every_address("0.0.0.0"), "the running server itself listens on 127.0.0.1"),
         (every_address("::"), "the running server itself listens on 127.0.0.1"),

@@ -29,6 +29,22 @@ impl AsService {
         Self::with(arguments, &[])
     }
 
+    /// As [`new`](Self::new), with files that only root may read: systemd hands them in by these names.
+    ///
+    /// # Errors
+    /// As of [`new`](Self::new).
+    pub(crate) fn with_credentials<'a>(
+        arguments: impl IntoIterator<Item = &'a str>,
+        credentials: &[(&str, &Path)],
+    ) -> Result<Self, Failure> {
+        let property = |(name, path): &(&str, &Path)| {
+            let mut property = OsString::from(format!("LoadCredential={name}:"));
+            property.push(path);
+            property
+        };
+        Self::with(arguments, &credentials.iter().map(property).collect::<Vec<_>>())
+    }
+
     /// As [`new`](Self::new), of a verb and a folder that only root may read: the service's user gets a copy.
     ///
     /// # Errors

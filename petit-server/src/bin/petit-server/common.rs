@@ -46,6 +46,9 @@ pub(crate) fn start_failure(error: &ServerStartError) -> Failure {
             let failure = Failure::new(ExitCode::NotRunning, failure.message);
             failure.hint(format!("start it with: {PROGRAM} start"))
         }
+        ServerStartError::LostHttps(_) => failure.hint(
+            "the running server serves on; see with petit-server config check what is wrong, or give HTTPS up: petit-server stop, then petit-server start",
+        ),
         ServerStartError::Held { .. } => failure.hint(
             "petit-server stop, then petit-server start: meanwhile connections are refused; or choose another port as well",
         ),

@@ -7,6 +7,7 @@ mod as_service;
 mod ask;
 mod asking;
 mod audit;
+mod certificate_put;
 mod common;
 mod config_put;
 mod explain;
@@ -53,11 +54,12 @@ use petit_server::registry::LabelEdit;
 use petit_server::server::LostRegistry;
 
 use self::asking::Asking;
+use self::certificate_put::Source;
 use self::common::PROGRAM;
 use self::init_order::{FirstVisitors, InitArgs};
 use self::service::unit;
 use self::show_invites::QrShown;
-use self::verbs::{AliasVerb, Cli, ClientsVerb, ConfigVerb, Verb};
+use self::verbs::{AliasVerb, CertificateVerb, Cli, ClientsVerb, ConfigVerb, Verb};
 
 /// How much memory is in use is told by what the process has (`memory`), so what was freed after a peak has to go
 /// back to the system: glibc's allocator kept 98 of 100 MB, and visitors were shed for good.
@@ -109,7 +111,10 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             let failure = Failure::new(ExitCode::Failed, problem);
             return Err(failure.hint(format!("start it with: {PROGRAM} start")));
         }
-        Verb::Start if folder.is_managed() => service::start(cli.json, &folder)?,
+        Verb::Start if folder.is_managed() => {
+            service::start(cli.json, &folder)?;
+            run::say_certificate_problem(cli.json, &folder).await;
+        }
         Verb::Stop if folder.is_managed() => {
             // The next client that comes back would start it again.
             cli::by_service_manager(cli.json, ManagerVerb::Stop, &["petit-server.socket"], &unit())?;
@@ -150,6 +155,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             let version = ProgramVersion { protocol: PROTOCOL, software: SOFTWARE.to_owned() };
             cli::say(cli.json, &text, &version);
         }
+        Verb::Certificate { verb } => return certificate(cli.json, &folder, verb).await,
         Verb::Config { verb } => return config(cli.json, &place, &folder, verb).await,
         verb => ask(verb, &Asking::new(cli.json, &folder)).await?,
     }
@@ -175,6 +181,16 @@ async fn config(
         ConfigVerb::Show => return settings::show(json, folder).await,
     }
     Ok(ExitCode::Ok)
+}
+
+/// `certificate`.
+async fn certificate(json: bool, folder: &Folder, verb: &CertificateVerb) -> Result<ExitCode, Failure> {
+    let CertificateVerb::Put { from, key, name, handed_in } = verb;
+    let source = match from {
+        Some(from) if !handed_in => Source::Named { from, key: key.as_deref() },
+        _ => Source::HandedIn,
+    };
+    certificate_put::put(json, folder, &source, name.as_deref()).await
 }
 
 /// Commands that are requests to a server, running or not. The others were taken care of before.
@@ -247,6 +263,7 @@ async fn ask(verb: &Verb, asking: &Asking<'_>) -> Result<(), Failure> {
         | Verb::Key { .. }
         | Verb::Backup { .. }
         | Verb::Restore { .. }
+        | Verb::Certificate { .. }
         | Verb::Config { .. }
         | Verb::Version
         | Verb::Completion { .. }

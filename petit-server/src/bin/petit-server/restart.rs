@@ -22,7 +22,7 @@ use petit_server::admin::{Command, waits_for};
 use petit_server::api::WaitsFor;
 use petit_server::directory::{Directory, Followed, Told};
 use petit_server::folder::Folder;
-use petit_server::server::handover::{LOCK, RegistrationEnded, expected};
+use petit_server::server::handover::{LOCK, RegistrationEnded, expected, https_before};
 use petit_server::server::{Inherited, Phase, Server, ServerStartError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -184,7 +184,7 @@ pub(crate) async fn begin(main: &mut Main<'_, Handover>, within: Duration, answe
 async fn start(main: &Main<'_, Handover>, within: Duration) -> std::io::Result<Started> {
     let mut handles = main.server.handles()?;
     handles.extend(main.handover.elders.copies()?.into_iter().map(|link| (ELDER.to_owned(), link)));
-    let mut parcel = Parcel { handles, facts: Value::Null };
+    let mut parcel = Parcel { handles, facts: main.server.served() };
     parcel.put_control(main.control.copy().await?);
     let mut arguments: Vec<OsString> = vec!["run".into(), "--takeover".into()];
     if main.how.background {
@@ -448,11 +448,12 @@ async fn take_over(
 fn inherited(folder: &Folder, mut parcel: Parcel) -> Result<Inherited, Failure> {
     let lock = parcel.take(LOCK).map(|copy| Lock::inherit(&folder.lock(), copy)).transpose();
     let lock = lock.map_err(|error| start_failure(&ServerStartError::Lock(error)))?;
+    let https = https_before(&parcel.facts);
     let sockets = parcel.handles.into_iter().filter_map(|(name, handle)| {
         let kind: ListenerKind = name.parse().ok()?;
         Some((kind, handle.into()))
     });
-    Ok(Inherited { sockets: sockets.collect(), lock })
+    Ok(Inherited { sockets: sockets.collect(), lock, https })
 }
 
 fn no_heir(error: &NoHeir) -> Failure {

@@ -17,7 +17,7 @@ use petit_server::admin::Command;
 use petit_server::api::{GetStatus, ServerStarted};
 use petit_server::config;
 use petit_server::folder::Folder;
-use petit_server::server::{Inherited, Reloaded, left};
+use petit_server::server::{Inherited, ReloadError, Reloaded, left};
 
 use super::common::{PROGRAM, load, start_failure};
 use super::main_loop::{Beginning, How, Main, Turn, invite_terms, socket_failure};
@@ -169,7 +169,10 @@ impl Main<'_, Handover> {
             config::load(&self.folder.config).map(|(config, _)| config).map_err(|error| cli::chain(&error));
         let reloaded = config.and_then(|config| {
             let new_terms = invite_terms(server, &config).map_err(|error| error.to_string())?;
-            let reloaded = server.reload(&config).map_err(|error| cli::chain(&error))?;
+            let reloaded = server.reload(&config).map_err(|error| match &error {
+                ReloadError::Certificate(error) => server.advised(error),
+                ReloadError::Policy(_) => cli::chain(&error),
+            })?;
             self.level.set(config.log_level);
             if let Some(log) = &self.log {
                 log.set_size(config.log_size);
@@ -218,6 +221,14 @@ pub(crate) async fn start(json: bool, folder: &Folder) -> Result<(), Failure> {
     text.push_str("Invite a client with: petit-server invite");
     cli::say(json, &text, &ServerStarted { certificate_problem, pid });
     Ok(())
+}
+
+/// Says what a server that has been started does not show to HTTPS visitors: it serves its clients all the same.
+pub(crate) async fn say_certificate_problem(json: bool, folder: &Folder) {
+    let status = ask::Running::new(folder).ask(&GetStatus).await.ok().filter(|_| !json);
+    if let Some(problem) = status.and_then(|status| status.certificate_problem) {
+        cli::print(&format!("HTTPS visitors are not served as they should be: {problem}\n"));
+    }
 }
 
 /// Runs the server in the background, and returns its process when it is up.

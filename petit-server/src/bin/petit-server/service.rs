@@ -1,19 +1,21 @@
 //! What root does for a server that is a service of the system: its config and its keys are root's, everything else is
 //! the service's own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use petit_engine::secret::PrivateKey;
 use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::service::{self, ManagerVerb};
-use petit_server::api::Initialised;
+use petit_server::api::{CertificatePut, Initialised};
 use petit_server::backup::BackupError;
+use petit_server::certificate::keep::{CHAIN, KEY};
 use petit_server::config::{self, Config, ConfigError, NoServer};
 use petit_server::folder::{Folder, KeyError, Pinned};
 use petit_server::server::{LostRegistry, ServerStartError};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::as_service::AsService;
 use super::common::{config_failure, start_failure};
@@ -105,14 +107,26 @@ fn registry(lost: LostRegistry, visitors: FirstVisitors) -> Result<Initialised, 
     });
     // Whether the key is shown is decided here.
     arguments.extend((visitors == FirstVisitors::Open).then_some("--open"));
-    let output = AsService::new(arguments)?.output()?;
+    answer(AsService::new(arguments)?, "the registry could not be made")
+}
+
+/// Has the service's own user copy a certificate, whose files systemd hands in; returns where the copy is.
+pub(crate) fn keep_certificate(name: &str, certificate: &Path, key: &Path) -> Result<PathBuf, Failure> {
+    let arguments = ["--json", "certificate", "put", "--handed-in", "--name", name];
+    let command = AsService::with_credentials(arguments, &[(CHAIN, certificate), (KEY, key)])?;
+    answer::<CertificatePut>(command, "the certificate could not be copied").map(|put| put.path)
+}
+
+/// What a command says that the service's own user has run.
+fn answer<A: DeserializeOwned>(command: AsService, failed: &str) -> Result<A, Failure> {
+    let output = command.output()?;
     match serde_json::from_slice(&output.stdout) {
-        Ok(Printed::Answer(made)) => Ok(made),
+        Ok(Printed::Answer(answer)) => Ok(answer),
         Ok(Printed::Failed { error: FailedAs { message, hint } }) => {
             Err(Failure { hint, ..Failure::new(ExitCode::Failed, message) })
         }
         Err(_) => {
-            let problem = format!("the registry could not be made by {} ({})", unit(), output.status);
+            let problem = format!("{failed} by {} ({})", unit(), output.status);
             Err(Failure::new(ExitCode::Failed, problem).hint("see what happened with: journalctl -e"))
         }
     }

@@ -14,7 +14,7 @@ use petit_server::api::{
 };
 use petit_server::backup::{self, BackupError};
 use petit_server::capacity;
-use petit_server::certificate::{self, Expiry, PublicNames};
+use petit_server::certificate::{self, CertificateError, Expiry, PublicNames};
 use petit_server::config::{self, Config, ConfigError};
 use petit_server::folder::Folder;
 use petit_server::registry::{Policy, StoreErrorKind, file_conflicts};
@@ -37,7 +37,7 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
     }
     let names = PublicNames { endpoint: &config.endpoint, aliases: known.aliases.keys().cloned().collect() };
     let certificates =
-        certificate::load(&config).replace(&[], &names).map_err(|error| Failure::of(&error))?;
+        certificate::load(&config).replace(&[], &names).map_err(|error| unusable(&error, folder))?;
     let mut note = |message: String| notes.push(ConfigNote { line: None, message });
     let now = SystemTime::now();
     for certificate in &certificates {
@@ -71,6 +71,11 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
     let path = folder.config.clone();
     cli::say(json, &text, &ConfigChecked { fine: true, https_visitors: https, notes, path });
     Ok(())
+}
+
+/// Why a certificate cannot be used, and what to do about it.
+pub(crate) fn unusable(error: &CertificateError, folder: &Folder) -> Failure {
+    Failure { hint: certificate::remedy(error, folder), ..Failure::of(error) }
 }
 
 /// What is wrong with the config file: everything, where it can be read at all.

@@ -43,7 +43,7 @@ pub(crate) enum Verb {
         /// Where clients, and HTTPS visitors, come in (default: 8453)
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
-        /// The folder in which certificates for HTTPS visitors are looked for, such as /etc/letsencrypt/live
+        /// The folder in which certificates for HTTPS visitors are looked for, such as a volume of a container
         #[arg(long, value_name = "FOLDER")]
         certificates: Option<PathBuf>,
         /// Begin anew though the registry is missing; every client has to register again
@@ -276,6 +276,12 @@ pub(crate) enum Verb {
         /// The folder of the backup
         folder: PathBuf,
     },
+    /// The certificates for HTTPS visitors
+    #[command(after_help = "Example:\n  petit-server certificate put /etc/letsencrypt/live/example.com")]
+    Certificate {
+        #[command(subcommand)]
+        verb: CertificateVerb,
+    },
     /// The config file
     #[command(after_help = "Example:\n  petit-server config check")]
     Config {
@@ -391,6 +397,32 @@ pub(crate) enum ClientsVerb {
 pub(crate) enum AliasVerb {
     /// All readable names
     List,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum CertificateVerb {
+    /// Copy a certificate and its key to where the server reads them
+    ///
+    /// For whoever has renewed it, such as certbot, which keeps its keys for root: only the server's own user can read the
+    /// copy. It takes the place of the one before in one step, and a running server shows it at once. What cannot be used
+    /// is refused.
+    #[command(
+        after_help = "Examples:\n  petit-server certificate put /etc/letsencrypt/live/example.com\n  certbot certonly --domain '*.example.com' --deploy-hook 'petit-server certificate put \"$RENEWED_LINEAGE\"'\n  petit-server certificate put server.crt --key server.key --name example.com"
+    )]
+    Put {
+        /// A folder with fullchain.pem and privkey.pem, as certbot makes it, or a certificate in PEM form
+        #[arg(value_name = "FOLDER", required_unless_present = "handed_in")]
+        from: Option<PathBuf>,
+        /// The key of that certificate
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// What the copy is called; one of the same name is replaced (default: as the folder or the certificate)
+        #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+        name: Option<String>,
+        /// By root's command, for a service of the system: systemd has handed the files in
+        #[arg(long, hide = true)]
+        handed_in: bool,
+    },
 }
 
 #[derive(Subcommand)]
