@@ -20,8 +20,43 @@ pub struct Daemon {
     pub restart: mpsc::Sender<Restart>,
 }
 
-/// Somebody wants another process in this one's place, and waits for its number, or for why it was of no use.
-pub type Restart = oneshot::Sender<Result<u32, Trouble>>;
+/// Somebody wants another process in this one's place, and waits for its number, or for why it does not serve.
+pub type Restart = oneshot::Sender<Result<u32, NotRestarted>>;
+
+/// Why no other process has taken this one's place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRestarted {
+    #[error("the client is being restarted already")]
+    Busy,
+    #[error("the client was asked to stop")]
+    Stopping,
+    /// Nothing was started.
+    #[error("{0}")]
+    NotRun(String),
+    /// The server went away meanwhile, so it could not have got ready.
+    #[error("{}, and the server was away", .0.message)]
+    Away(Trouble),
+    /// It was started, and has itself to blame.
+    #[error("{}", .0.message)]
+    NotReady(Trouble),
+}
+
+impl From<NotRestarted> for ApiProblem {
+    fn from(why: NotRestarted) -> Self {
+        let (status, code, hint) = match &why {
+            NotRestarted::Busy => (409, "busy", None),
+            NotRestarted::Stopping => (409, "stopping", None),
+            NotRestarted::NotRun(_) => (422, "not_run", None),
+            NotRestarted::Away(trouble) => (422, "away", trouble.hint.as_deref()),
+            NotRestarted::NotReady(trouble) => (422, NOT_READY, trouble.hint.as_deref()),
+        };
+        let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        Self::new(status, code, format!("the new process did not take over: {why}{hint}"))
+    }
+}
+
+/// What a refusal to restart is called that says something about the program that was to be run.
+pub const NOT_READY: &str = "not_ready";
 
 impl Lifecycle for Daemon {
     fn start(&self) -> BoxFuture<'_, Result<Switched, ApiProblem>> {
@@ -53,14 +88,8 @@ impl Lifecycle for Daemon {
             let streams = self.client.status().await.streams;
             let (answer, asked) = oneshot::channel();
             self.restart.try_send(answer).map_err(|_| busy())?;
-            match asked.await.map_err(|_| busy())? {
-                Ok(pid) => Ok(Restarted { pid, replaced: std::process::id(), streams }),
-                Err(Trouble { message, hint }) => {
-                    let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-                    let text = format!("the new process did not take over: {message}{hint}");
-                    Err(ApiProblem::new(422, "not_ready", text))
-                }
-            }
+            let pid = asked.await.map_err(|_| busy())??;
+            Ok(Restarted { pid, replaced: std::process::id(), streams })
         })
     }
 

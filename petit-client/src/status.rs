@@ -32,6 +32,9 @@ use crate::vault::VaultError;
 pub struct Status {
     /// Program and version.
     pub software: String,
+    /// The file of the program that runs; `None`: it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<PathBuf>,
     /// Process.
     pub pid: u32,
     /// It ends as soon as what is under way is finished.

@@ -2,28 +2,35 @@
 //! beside it, and this one goes back to it by itself.
 //!
 //! It works when it is connected and every service that worked before works again. It does not when it was connected for
-//! as long as it has without that, or when it has ended three times otherwise than by a stop.
+//! as long as it has without that, or when it has crashed three times in ten minutes. What is written down of that lies
+//! beside the program, which may be that of several clients; what was seen and what did not work is each client's own.
+
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use petit_host::cli::chain;
 use petit_host::files::FileError;
-use petit_host::update::{Beginning, History, HistoryError, Place, Trial, Version, WayBack};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
+use petit_host::lock::{Lock, LockError};
+use petit_host::update::{
+    Beginning, History, HistoryError, Kept, Place, PlaceLock, Start, Test, Time, Trial, Version, WayBack,
+};
 
-use crate::daemon::Restart;
+pub use self::watch::working;
 use crate::folder::Folder;
-use crate::status::{Connection, Light, Status};
 
 /// How long a new version may be connected without all that worked before.
 pub const TRIAL: Duration = Duration::from_secs(120);
 
+/// How long somebody is waited for who changes the files beside the program, before they are left alone: whoever updates
+/// it holds them for longer, and everybody else for a moment.
+const BRIEFLY: Duration = Duration::from_secs(2);
+
 /// What is known of updates of this program, and its files.
 #[derive(Clone, Debug)]
 pub struct Updates {
-    history: PathBuf,
+    folder: Folder,
     place: Place,
     own: Version,
 }
@@ -35,12 +42,56 @@ pub enum UpdateError {
     History(#[from] HistoryError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+/// Whether a version has itself to blame for not going on here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It did not work, and is not tried again.
+    DoesNotWork,
+    /// Nobody has seen it fail.
+    Unknown,
+}
+
+/// What has become of updates when a client begins.
+#[derive(Debug)]
+pub enum Begun {
+    /// Nothing is on trial here, or somebody else is at it.
+    Usual,
+    /// This version is on trial.
+    OnTrial,
+    /// The trial of another version is over, and this one is the one before it.
+    Back { from: Version },
+    /// The version before this one is in its place again, and is to be run.
+    PutBack,
+    /// It would be, but is not there.
+    NoWayBack,
+    /// A client that runs is better than none.
+    Unusable(UpdateError),
+}
+
+impl Begun {
+    /// Says it in the log, which begins later than this.
+    pub fn log(&self) {
+        match self {
+            Self::Usual => {}
+            Self::OnTrial => tracing::info!("this version is on trial"),
+            Self::Back { from } => {
+                tracing::warn!(version = %from, "another version did not stay in this one's place");
+            }
+            Self::PutBack => tracing::error!("this version has not worked; going back to the one before"),
+            Self::NoWayBack => tracing::error!("there is no version to go back to; this one goes on"),
+            Self::Unusable(error) => unusable(error),
+        }
+    }
 }
 
 impl Updates {
     /// Of a program, by its own path, that keeps its state in a folder.
     pub fn of(folder: &Folder, program: &Path) -> Self {
-        Self { history: folder.updates(), place: Place::of(program), own: Version::of_this_program() }
+        Self { folder: folder.clone(), place: Place::of(program), own: Version::of_this_program() }
     }
 
     /// The program's files.
@@ -58,187 +109,147 @@ impl Updates {
     /// # Errors
     /// [`UpdateError`].
     pub fn history(&self) -> Result<History, UpdateError> {
-        Ok(History::read(&self.history)?)
+        Ok(History::read(&self.folder.updates())?)
     }
 
-    /// Keeps it.
+    /// Changes what was seen and tried, and nobody else does meanwhile.
     ///
     /// # Errors
-    /// [`UpdateError`].
-    pub fn keep(&self, history: &History) -> Result<(), UpdateError> {
-        Ok(history.write(&self.history)?)
-    }
-
-    /// What this program does first, with its lock held. When it is to be the version before, that is in its place.
-    ///
-    /// What cannot be read or written is told in the log: a client that runs is better than none.
-    pub fn begin(&self) -> Beginning {
-        match self.begins() {
-            Ok(Beginning::PutBack) => {
-                tracing::error!(version = %self.own, "this version has not worked; going back to the one before");
-                Beginning::PutBack
-            }
-            Ok(beginning) => beginning,
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "what is known of updates is of no use");
-                Beginning::Usual
-            }
-        }
-    }
-
-    fn begins(&self) -> Result<Beginning, UpdateError> {
+    /// [`UpdateError`], as which a refusal of `change` comes back, too; nothing has changed then.
+    pub async fn change<R>(&self, change: impl FnOnce(&mut History) -> R) -> Result<R, UpdateError> {
+        self.folder.make()?;
+        let _lock = Lock::take_within(&self.folder.updates_lock(), BRIEFLY).await?;
         let mut history = self.history()?;
-        let beginning = history.begin(&self.own);
-        match beginning {
-            Beginning::Usual => {}
-            Beginning::OnTrial => self.keep(&history)?,
-            Beginning::Over => self.end(history)?,
-            Beginning::PutBack if self.go_back(history)? == WayBack::None => return Ok(Beginning::Usual),
-            Beginning::PutBack => {}
+        let before = history.clone();
+        let changed = change(&mut history);
+        if history != before {
+            history.write(&self.folder.updates())?;
         }
-        Ok(beginning)
+        Ok(changed)
     }
 
-    /// This program ends in an orderly way, which is not held against it.
-    pub fn stopped(&self) {
-        let stopped = self.history().and_then(|mut history| match history.stopped(&self.own) {
-            true => self.keep(&history),
-            false => Ok(()),
-        });
-        if let Err(error) = stopped {
-            tracing::warn!(error = %chain(&error), "what is known of updates is of no use");
+    /// By what a new version is judged in this client.
+    pub fn test(&self, worked: Vec<String>, within: Duration) -> Test {
+        Test { config: self.config(), worked, within }
+    }
+
+    /// Whether a trial is that of this client. One of a client that is no more is anybody's.
+    pub fn is_ours(&self, trial: &Trial) -> bool {
+        trial.test.config == self.config() || !trial.test.config.exists()
+    }
+
+    /// The config file by one name, whatever it was called.
+    fn config(&self) -> PathBuf {
+        let config = &self.folder.config;
+        config.canonicalize().or_else(|_| std::path::absolute(config)).unwrap_or_else(|_| config.clone())
+    }
+
+    /// What this program does first, with the client's lock held. With [`Begun::PutBack`] the version before this one is
+    /// in its place.
+    pub async fn begin(&self, start: Start) -> Begun {
+        self.begins(start).await.unwrap_or_else(Begun::Unusable)
+    }
+
+    /// Whether anything is to be done about updates before a client begins.
+    pub fn is_trial_on(&self) -> bool {
+        self.place.trial().is_ok_and(|trial| trial.is_some())
+    }
+
+    async fn begins(&self, start: Start) -> Result<Begun, UpdateError> {
+        if self.place.trial()?.is_none() {
+            return Ok(Begun::Usual);
+        }
+        let lock = match self.place.lock(BRIEFLY).await {
+            // Somebody updates the program this very moment, and reckons with the files as they are.
+            Err(LockError::Held { .. }) => return Ok(Begun::Usual),
+            lock => lock?,
+        };
+        // This process may be of a program that is not at its path any more.
+        let is_in_place = self.place.is_of_this_process() != Some(false);
+        let trial = self.place.trial()?.filter(|trial| is_in_place && self.is_concerned(trial));
+        let Some(mut trial) = trial else { return Ok(Begun::Usual) };
+        let from = trial.version.clone();
+        match trial.begins(&self.own, start, Time::now()) {
+            Beginning::Usual => Ok(Begun::Usual),
+            Beginning::OnTrial => {
+                self.place.write_trial(&trial)?;
+                Ok(Begun::OnTrial)
+            }
+            Beginning::Over => {
+                self.place.end_trial()?;
+                Ok(Begun::Back { from })
+            }
+            Beginning::PutBack => Ok(match self.go_back(&lock, trial, Verdict::DoesNotWork).await? {
+                WayBack::Taken => Begun::PutBack,
+                WayBack::None => Begun::NoWayBack,
+            }),
         }
     }
 
-    /// Ends a trial: what was left for the way back is removed.
+    /// Each client judges for itself; what is to go back goes back whoever begins it.
+    fn is_concerned(&self, trial: &Trial) -> bool {
+        self.is_ours(trial) || trial.is_going_back()
+    }
+
+    /// This program has taken another process's place: from here on it could crash.
+    pub async fn serves(&self) {
+        self.note(Trial::serves).await;
+    }
+
+    /// This program ends in an orderly way, or has said why it cannot begin, which is not held against it.
+    pub async fn stopped(&self) {
+        self.note(Trial::ends).await;
+    }
+
+    async fn note(&self, note: impl FnOnce(&mut Trial)) {
+        let noted = async {
+            let Some(_) = self.own_trial()? else { return Ok(()) };
+            let _lock = self.place.lock(BRIEFLY).await?;
+            let Some(mut trial) = self.own_trial()? else { return Ok(()) };
+            note(&mut trial);
+            Ok(self.place.write_trial(&trial)?)
+        };
+        if let Err(error) = noted.await {
+            unusable(&error);
+        }
+    }
+
+    /// The trial that this version is on, in this client.
+    fn own_trial(&self) -> Result<Option<Trial>, UpdateError> {
+        let trial = self.place.trial()?;
+        Ok(trial.filter(|trial| trial.version == self.own && self.is_ours(trial)))
+    }
+
+    /// Puts the version before the one on trial into its place, and remembers that this did not work here where it did
+    /// not. Where that version is not there any more the trial is over, or the same program would begin again and again.
     ///
     /// # Errors
-    /// [`UpdateError`].
-    pub fn end(&self, mut history: History) -> Result<(), UpdateError> {
-        history.end_trial();
-        self.keep(&history)?;
-        Ok(self.place.clean()?)
-    }
-
-    /// Remembers that the version on trial does not work here, and puts the one before into its place. Where that is not
-    /// there any more the trial is over, or the same program would begin again and again.
-    ///
-    /// # Errors
-    /// [`UpdateError`].
-    pub fn go_back(&self, mut history: History) -> Result<WayBack, UpdateError> {
-        // First, so that whoever begins after a crash goes on with it.
-        history.go_back();
-        self.keep(&history)?;
-        let way = self.place.put_back()?;
-        if way == WayBack::None {
-            tracing::error!(version = %self.own, "there is no version to go back to; this one goes on");
-            self.end(history)?;
+    /// [`UpdateError`], when it is not in its place.
+    pub async fn go_back(
+        &self,
+        _: &PlaceLock,
+        mut trial: Trial,
+        verdict: Verdict,
+    ) -> Result<WayBack, UpdateError> {
+        // First, so that whoever begins after a crash goes on with it. The rename needs no room on the disk, so it is tried
+        // however this ends.
+        if verdict == Verdict::DoesNotWork {
+            let version = trial.version.clone();
+            let marked = self.change(|history| history.remember_bad(version)).await;
+            marked.unwrap_or_else(|error| unusable(&error));
+        }
+        trial.goes_back();
+        self.place.write_trial(&trial).unwrap_or_else(|error| unusable(&error.into()));
+        let way = self.place.put_back(Kept::Previous)?;
+        if way == WayBack::None && self.place.is_of_this_process() != Some(false) {
+            self.place.end_trial()?;
         }
         Ok(way)
     }
-
-    /// Watches over the trial that this version is on, to its end. Asks for a restart when it is not to go on.
-    ///
-    /// # Cancel safety
-    /// Cancel safe; the time that it was connected is counted anew then.
-    pub async fn watch(&self, statuses: watch::Receiver<Status>, restart: &mpsc::Sender<Restart>) {
-        let trial = self.history().ok().and_then(|history| history.trial().cloned());
-        let Some(trial) = trial.filter(|trial| trial.version == self.own) else { return };
-        let verdict = judge(Watch::new(&trial), statuses).await;
-        let done = self.history().and_then(|history| match verdict {
-            Verdict::Works => {
-                tracing::info!(version = %self.own, "the new version works");
-                self.end(history).map(|()| WayBack::None)
-            }
-            Verdict::DoesNot => {
-                tracing::error!(version = %self.own, "not all that worked before does; going back to the version before");
-                self.go_back(history)
-            }
-        });
-        match done {
-            Err(error) => tracing::error!(error = %chain(&error), "the trial of the new version goes on"),
-            Ok(WayBack::Taken) => {
-                let (answer, _) = oneshot::channel();
-                let _ = restart.send(answer).await;
-            }
-            Ok(WayBack::None) => {}
-        }
-    }
 }
 
-/// The services that work, by name.
-pub fn working(status: &Status) -> Vec<String> {
-    let works = |light: Light| matches!(light, Light::Green | Light::UpToServer);
-    let working = status.services.iter().filter(|service| works(service.light));
-    working.map(|service| service.name.to_string()).collect()
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Works,
-    DoesNot,
-}
-
-async fn judge(mut watch: Watch, mut statuses: watch::Receiver<Status>) -> Verdict {
-    loop {
-        let verdict = watch.see(&statuses.borrow_and_update(), Instant::now());
-        if let Some(verdict) = verdict {
-            return verdict;
-        }
-        let due = async {
-            match watch.due() {
-                Some(due) => tokio::time::sleep_until(due).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            changed = statuses.changed() => if changed.is_err() {
-                return std::future::pending().await;
-            },
-            () = due => {}
-        }
-    }
-}
-
-/// What a trial has come to so far. Pure: times come in with the call.
-#[derive(Debug)]
-struct Watch {
-    worked: Vec<String>,
-    /// How much longer it may be connected.
-    left: Duration,
-    online_since: Option<Instant>,
-}
-
-impl Watch {
-    fn new(trial: &Trial) -> Self {
-        Self { worked: trial.worked.clone(), left: trial.within(), online_since: None }
-    }
-
-    fn see(&mut self, status: &Status, now: Instant) -> Option<Verdict> {
-        if let Some(since) = self.online_since {
-            self.left = self.left.saturating_sub(now.saturating_duration_since(since));
-        }
-        let is_online = matches!(status.connection, Connection::Online { .. });
-        self.online_since = is_online.then_some(now);
-        let working = working(status);
-        // One that was removed meanwhile says nothing.
-        let is_missed = |name: &String| {
-            let is_there = status.services.iter().any(|service| service.name.as_str() == name);
-            is_there && !working.contains(name)
-        };
-        if is_online && !self.worked.iter().any(is_missed) {
-            Some(Verdict::Works)
-        } else if self.left.is_zero() {
-            Some(Verdict::DoesNot)
-        } else {
-            None
-        }
-    }
-
-    /// When the time is over, if the connection lasts.
-    fn due(&self) -> Option<Instant> {
-        self.online_since.map(|since| since + self.left)
-    }
+fn unusable(error: &UpdateError) {
+    tracing::warn!(error = %chain(error), "what is known of updates is of no use");
 }
 
 #[cfg(test)]

@@ -235,7 +235,7 @@ pub fn sync_dir(_: &Path) -> io::Result<()> {
 }
 
 /// Makes a new, private file; never follows a link that somebody has put there.
-fn create(path: &Path) -> io::Result<File> {
+pub(crate) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -311,6 +311,22 @@ pub(crate) fn open_itself(path: &Path) -> io::Result<File> {
         options.custom_flags(flags.bits().cast_signed());
     }
     options.open(path)
+}
+
+/// Opens a file for reading, and nothing else that may be at a path: a pipe would be waited for without end.
+///
+/// # Errors
+/// When there is none, or something else.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no file")),
+    }
 }
 
 /// Reads a file that holds a secret. `None` when there is none.

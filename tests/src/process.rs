@@ -236,6 +236,15 @@ impl Program {
             Some(installed) if is_started => installed.clone(),
             _ => self.version.join(self.name),
         };
+        self.command_of(&program, prefix, arguments)
+    }
+
+    fn command_of<S: AsRef<OsStr>>(
+        &self,
+        program: &Path,
+        prefix: &[String],
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
         let mut command = match prefix.split_first() {
             Some((first, rest)) => {
                 let mut command = Command::new(first);
@@ -261,6 +270,15 @@ impl Program {
     /// Runs a command to its end.
     pub async fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Said {
         self.run_with(arguments, "").await
+    }
+
+    /// Runs a command of another copy of the program to its end, for the client that there is.
+    pub async fn run_copy<S: AsRef<OsStr>>(
+        &self,
+        copy: &Path,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Said {
+        said(self.command_of(copy, &[], arguments), "").await
     }
 
     /// Runs a command to its end, with a text on its standard input.

@@ -1,7 +1,7 @@
 //! What a client makes public: its status, and the files with public addresses.
 
-use std::path::Path;
-use std::sync::Weak;
+use std::path::{Path, PathBuf};
+use std::sync::{OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use petit_engine::agent::{Agent, AgentView};
@@ -37,6 +37,12 @@ fn vendor(view: &AgentView) -> Option<VendorName> {
     vitae.get(&Text::lossy("name"))?.as_str().parse().ok()
 }
 
+/// The file that this process was run from, by the name that it had when this was asked first.
+fn program() -> Option<PathBuf> {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FOUND.get_or_init(|| std::env::current_exe().ok()).clone()
+}
+
 pub(super) fn status_of(folder: &Folder, inner: &Inner) -> Status {
     let now = inner.clock.now();
     let view = inner.agent.as_ref().map(|agent| agent.view().borrow().clone());
@@ -52,6 +58,7 @@ pub(super) fn status_of(folder: &Folder, inner: &Inner) -> Status {
     let round_trip = traffic.and_then(|(_, round_trip)| round_trip);
     Status {
         software: SOFTWARE.to_owned(),
+        program: program(),
         pid: std::process::id(),
         stopping: inner.stopping,
         run_by: RunBy::of_this_process(),

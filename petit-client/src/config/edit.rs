@@ -46,6 +46,15 @@ fn position(list: &ArrayOfTables, name: &str) -> Option<usize> {
     list.iter().position(|table| table.get("name").and_then(Item::as_str) == Some(name))
 }
 
+/// Whether a text sets up a service. One without a name may be any; so may those of a text that cannot be read.
+pub fn names_service(text: &str, name: &str) -> bool {
+    let Ok(document) = document(text) else { return true };
+    let Some(client) = document.get("client") else { return false };
+    let of_list = |list: &ArrayOfTables| position(list, name).is_some();
+    let is_named = client.get("service").is_some_and(|list| list.as_array_of_tables().is_none_or(of_list));
+    is_named || client.get("local").is_some()
+}
+
 /// A service to be written down.
 #[derive(Clone, Debug, Default)]
 pub struct NewService {
@@ -157,6 +166,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_service_is_set_up_unless_the_text_shows_that_it_is_not() {
+        let listed = "[client]\n[[client.service]]\nname = \"web\"\ntarget = \"localhost:1\"\nnew = 1\n";
+        for (text, name, expected) in [
+            (listed, "web", true),
+            (listed, "db", false),
+            ("[client]\nhost = \"web\"\n", "web", false),
+            ("", "web", false),
+            // One without a name has that of the registration.
+            ("[client]\nlocal = 3000\n", "web", true),
+            ("[client]\nservice = \"of another form\"\n", "web", true),
+            ("no toml", "web", true),
+        ] {
+            assert_eq!(names_service(text, name), expected, "{text:?} {name}");
+        }
+    }
 
     #[test]
     fn a_file_from_windows_keeps_its_line_ends() {

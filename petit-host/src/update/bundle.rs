@@ -1,7 +1,7 @@
 //! What is published together: a release key, a manifest, and their signatures, as they were signed. In a folder each is
 //! a file that minisign checks.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -104,7 +104,7 @@ pub fn manifest_signature_file() -> String {
 /// A text that is no longer than it may be.
 fn read(path: &Path, limit: usize) -> Result<String, BundleError> {
     let failed = |source| BundleError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
+    let file = files::open_regular(path).map_err(failed)?;
     let mut text = String::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX);
     file.take(most.saturating_add(1)).read_to_string(&mut text).map_err(failed)?;

@@ -104,7 +104,7 @@ pub fn decide<'a>(verified: &'a Verified, situation: &Situation<'_>) -> Result<A
         return Err(Refusal::OtherChannel { offered: manifest.channel, own: channel });
     }
     history.admit(verified)?;
-    in_force(verified, now)?;
+    in_force(verified, history.time(now))?;
     let target = &installed.target;
     let artifact = manifest.artifact(target).ok_or_else(|| Refusal::NoTarget { target: target.clone() })?;
     let version = artifact.version.clone();

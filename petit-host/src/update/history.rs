@@ -1,30 +1,52 @@
-//! What was seen before, so that nobody can put an old manifest in the place of a newer one; which version is on trial, and
-//! which ones this computer has come back from.
+//! What was seen before, so that nobody can put an old manifest in the place of a newer one; and which versions this
+//! computer has come back from.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::form::{self, FORM, HistoryError};
 use super::refusal::Refusal;
-use super::trial::{Beginning, Trial};
-use super::values::{Channel, Sha256, Version};
+use super::values::{Channel, Sha256, Time, Version};
 use super::verify::Verified;
-use crate::files::{FileError, write_private};
+use crate::files::FileError;
 
 /// Versions that did not work, of which the last are kept: each was offered, tried and given up.
 const MAX_BAD: usize = 32;
 
 /// What was seen, and what did not work. Kept in a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "HistoryForm")]
 pub struct History {
-    #[serde(default)]
+    form: u32,
     seen: Vec<Seen>,
-    #[serde(default)]
     bad: Vec<Version>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    trial: Option<Trial>,
+}
+
+/// As it stands in the file.
+#[derive(Deserialize)]
+struct HistoryForm {
+    #[serde(default)]
+    form: u32,
+    #[serde(default)]
+    seen: Vec<serde_json::Value>,
+    #[serde(default)]
+    bad: Vec<serde_json::Value>,
+}
+
+impl TryFrom<HistoryForm> for History {
+    type Error = serde_json::Error;
+
+    fn try_from(read: HistoryForm) -> Result<Self, serde_json::Error> {
+        let HistoryForm { form, seen, bad } = read;
+        Ok(Self { form: FORM, seen: form::known(form, seen)?, bad: form::known(form, bad)? })
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { form: FORM, seen: Vec::new(), bad: Vec::new() }
+    }
 }
 
 /// The newest manifest of a channel.
@@ -34,24 +56,9 @@ struct Seen {
     release_key: u64,
     counter: u64,
     sha256: Sha256,
-}
-
-/// Why there is no history.
-#[derive(Debug, thiserror::Error)]
-pub enum HistoryError {
-    #[error("cannot read {}", path.display())]
-    Io {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    /// Going on without it would let an old manifest pass.
-    #[error("{} is damaged, so nothing is updated; when it is removed, the next manifest is taken as the first", path.display())]
-    Damaged {
-        path: PathBuf,
-        #[source]
-        source: serde_json::Error,
-    },
+    /// When it was made: a clock that says less than that is behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created: Option<Time>,
 }
 
 impl History {
@@ -60,12 +67,7 @@ impl History {
     /// # Errors
     /// [`HistoryError`].
     pub fn read(path: &Path) -> Result<Self, HistoryError> {
-        match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|source| HistoryError::Damaged { path: path.to_owned(), source }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(HistoryError::Io { path: path.to_owned(), source }),
-        }
+        Ok(form::read(path)?.unwrap_or_default())
     }
 
     /// Writes the file whole.
@@ -73,7 +75,12 @@ impl History {
     /// # Errors
     /// [`FileError`]; the file is as it was then.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
-        write_private(path, &serde_json::to_vec_pretty(self).unwrap_or_default())
+        form::write(path, self)
+    }
+
+    /// The time, by a clock that may have been set back: it is not before anything that was made already.
+    pub(super) fn time(&self, now: Time) -> Time {
+        self.seen.iter().filter_map(|seen| seen.created).fold(now, Time::max)
     }
 
     /// Whether a manifest is as new as those that were seen.
@@ -112,6 +119,7 @@ impl History {
             release_key: verified.release_key().number,
             counter: manifest.counter,
             sha256: verified.sha256(),
+            created: Some(manifest.created),
         });
         Ok(())
     }
@@ -119,41 +127,6 @@ impl History {
     /// True when this computer has come back from a version.
     pub fn is_bad(&self, version: &Version) -> bool {
         self.bad.contains(version)
-    }
-
-    /// The version that is on trial.
-    pub fn trial(&self) -> Option<&Trial> {
-        self.trial.as_ref()
-    }
-
-    /// A version is to take the place of another one. To be written before it does.
-    pub fn begin_trial(&mut self, trial: Trial) {
-        self.trial = Some(trial);
-    }
-
-    /// A program of a version begins. To be written unless it is [`Beginning::Usual`].
-    pub fn begin(&mut self, own: &Version) -> Beginning {
-        self.trial.as_mut().map_or(Beginning::Usual, |trial| trial.begins(own))
-    }
-
-    /// A program of a version ends in an orderly way. True when that has changed something.
-    pub fn stopped(&mut self, own: &Version) -> bool {
-        let trial = self.trial.as_mut().filter(|trial| trial.version == *own);
-        trial.map(Trial::ends).is_some()
-    }
-
-    /// The version on trial does not work here. To be written before the one before it is put back.
-    pub fn go_back(&mut self) {
-        if let Some(trial) = &mut self.trial {
-            trial.goes_back();
-            let version = trial.version.clone();
-            self.remember_bad(version);
-        }
-    }
-
-    /// The trial is over, either way.
-    pub fn end_trial(&mut self) {
-        self.trial = None;
     }
 
     /// Remembers that a version did not work here.

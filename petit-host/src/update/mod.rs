@@ -13,6 +13,7 @@
 mod artifact;
 mod bundle;
 mod decision;
+mod form;
 mod history;
 mod manifest;
 mod place;
@@ -28,11 +29,12 @@ pub use self::bundle::{
     Bundle, BundleError, MANIFEST, RELEASE_KEY, SIGNATURE_ENDING, manifest_signature_file,
 };
 pub use self::decision::{Advice, Consent, Installed, Owner, Situation, Standing, Step, decide, in_force};
-pub use self::history::{History, HistoryError};
+pub use self::form::HistoryError;
+pub use self::history::History;
 pub use self::manifest::{Artifact, Manifest, ReleaseKey};
-pub use self::place::{Place, ROOTS, StageError, WayBack};
+pub use self::place::{Kept, Place, PlaceLock, ROOTS, StageError, WayBack};
 pub use self::refusal::{Document, Refusal};
-pub use self::trial::{Beginning, MAX_STARTS, Trial};
+pub use self::trial::{Beginning, CRASHES_WITHIN, MAX_CRASHES, Start, Test, Trial};
 pub use self::values::{Channel, FileName, Hours, InvalidValue, Sha256, Target, Time, Version};
 pub use self::verify::{InvalidRoots, Roots, Verified, verify};
 

@@ -1,14 +1,18 @@
 //! The files of a program while it is updated. The new one is laid beside the old one and takes its place by one rename,
 //! so that at any moment there is a whole program under its name; the old one stays until the new one works.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::artifact::{Intake, Unfit};
 use super::decision::Owner;
+use super::form::{self, HistoryError};
 use super::manifest::Artifact;
+use super::trial::Trial;
 use crate::files::{self, FileError, failed};
+use crate::lock::{Lock, LockError};
 
 /// The file beside the program that names the root keys.
 pub const ROOTS: &str = "petit-roots.pub";
@@ -28,6 +32,30 @@ pub enum StageError {
     Write(#[from] FileError),
     #[error(transparent)]
     Unfit(#[from] Unfit),
+}
+
+/// Which program is kept when another one takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// One that works: the way back for as long as the new one is on trial.
+    Previous,
+    /// One that is on trial itself: the way back until the new one serves. The one before it stays where it is.
+    Replaced,
+}
+
+/// Held by whoever changes the files beside a program; the file is gone with it.
+#[derive(Debug)]
+pub struct PlaceLock {
+    lock: Option<Lock>,
+    path: PathBuf,
+}
+
+impl Drop for PlaceLock {
+    fn drop(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            lock.remove(&self.path);
+        }
+    }
 }
 
 /// Whether there was an old program to go back to.
@@ -65,6 +93,69 @@ impl Place {
         self.beside("previous")
     }
 
+    /// The program that was on trial while another one takes its place.
+    pub fn replaced(&self) -> PathBuf {
+        self.beside("replaced")
+    }
+
+    fn trial_file(&self) -> PathBuf {
+        self.beside("trial")
+    }
+
+    /// Keeps everybody else from the files beside the program, whichever client it is the program of.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn lock(&self, limit: Duration) -> Result<PlaceLock, LockError> {
+        let path = self.beside("updating");
+        let lock = Lock::take_within(&path, limit).await?;
+        Ok(PlaceLock { lock: Some(lock), path })
+    }
+
+    /// The version that is on trial here.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn trial(&self) -> Result<Option<Trial>, HistoryError> {
+        form::read(&self.trial_file())
+    }
+
+    /// Writes a trial down, with the [lock](Self::lock) held.
+    ///
+    /// # Errors
+    /// [`FileError`]; what was written before stands then.
+    pub fn write_trial(&self, trial: &Trial) -> Result<(), FileError> {
+        form::write(&self.trial_file(), trial)
+    }
+
+    /// The trial is over: removes what an update has left beside the program, with the [lock](Self::lock) held.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn end_trial(&self) -> Result<(), FileError> {
+        // Last what says that there is something to remove.
+        for left in [self.staged(), self.replaced(), self.previous()] {
+            files::remove(&left)?;
+        }
+        form::remove(&self.trial_file())
+    }
+
+    /// Whether this process runs the program that is at its path now; `None` where the system does not tell.
+    pub fn is_of_this_process(&self) -> Option<bool> {
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let file = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+            let own = file(Path::new("/proc/self/exe"))?;
+            Some(file(&self.program) == Some(own))
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
     /// Who changes the program's files. What lies where packages put programs is the package manager's; where a program
     /// came with an installer, so does the next one.
     pub fn owner(&self) -> Owner {
@@ -88,7 +179,7 @@ impl Place {
 
     fn fill(&self, staged: &Path, artifact: &Artifact, from: &mut impl Read) -> Result<(), StageError> {
         let mut intake = Intake::begin(artifact);
-        let mut file = File::create_new(staged).map_err(failed("write", staged))?;
+        let mut file = files::create(staged).map_err(failed("write", staged))?;
         let mut piece = vec![0; 64 * 1024];
         loop {
             let read = from.read(&mut piece).map_err(StageError::Read)?;
@@ -97,9 +188,9 @@ impl Place {
             file.write_all(piece).map_err(failed("write", staged))?;
         }
         intake.finish()?;
-        // Who may run the old one may run the new one.
+        // Who may run the old one may run the new one; until now nobody else may write it.
         let rights = fs::metadata(&self.program).map_err(failed("look at", &self.program))?.permissions();
-        file.set_permissions(rights).map_err(failed("write", staged))?;
+        file.set_permissions(rights_of(&rights)).map_err(failed("write", staged))?;
         file.sync_all().map_err(failed("write", staged))?;
         Ok(())
     }
@@ -108,36 +199,58 @@ impl Place {
     ///
     /// # Errors
     /// [`FileError`]; the old program is in its place then.
-    pub fn switch(&self) -> Result<(), FileError> {
-        let (program, previous) = (&self.program, self.previous());
-        files::remove(&previous)?;
-        // A second name of the same file, so that there is no moment without a program; not every file system has them.
-        if fs::hard_link(program, &previous).is_err() {
-            fs::copy(program, &previous).map_err(failed("copy", program))?;
-        }
-        fs::rename(self.staged(), program).map_err(failed("write", program))?;
-        self.sync()
+    pub fn switch(&self, kept: Kept) -> Result<(), FileError> {
+        self.keep(&self.kept(kept))?;
+        fs::rename(self.staged(), &self.program).map_err(failed("write", &self.program))?;
+        // With a power cut the old one may be there again, as it is when somebody is killed just before this.
+        let _ = self.sync();
+        Ok(())
     }
 
-    /// Puts the old program back into its place, where it is still there.
+    /// Gives the program a second name, so that there is no moment without one. Not every file system has them: there it
+    /// is a copy, which is whole and on the disk before it has that name.
+    fn keep(&self, under: &Path) -> Result<(), FileError> {
+        files::remove(under)?;
+        if fs::hard_link(&self.program, under).is_ok() {
+            return Ok(());
+        }
+        self.copy(under)
+    }
+
+    pub(super) fn copy(&self, under: &Path) -> Result<(), FileError> {
+        let copy = self.beside("copy");
+        let copied = (|| {
+            let mut from = File::open(&self.program).map_err(failed("copy", &self.program))?;
+            let rights = from.metadata().map_err(failed("look at", &self.program))?.permissions();
+            let mut to = files::create(&copy).map_err(failed("write", &copy))?;
+            io::copy(&mut from, &mut to).map_err(failed("write", &copy))?;
+            to.set_permissions(rights_of(&rights)).map_err(failed("write", &copy))?;
+            to.sync_all().map_err(failed("write", &copy))?;
+            fs::rename(&copy, under).map_err(failed("write", under))
+        })();
+        if copied.is_err() {
+            let _ = fs::remove_file(&copy);
+        }
+        copied
+    }
+
+    /// Puts a program that was kept back into its place, where it is still there.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn put_back(&self) -> Result<WayBack, FileError> {
-        match fs::rename(self.previous(), &self.program) {
+    pub fn put_back(&self, kept: Kept) -> Result<WayBack, FileError> {
+        match fs::rename(self.kept(kept), &self.program) {
             Ok(()) => self.sync().map(|()| WayBack::Taken),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(WayBack::None),
             Err(error) => Err(failed("write", &self.program)(error)),
         }
     }
 
-    /// Removes what an update has left beside the program.
-    ///
-    /// # Errors
-    /// [`FileError`].
-    pub fn clean(&self) -> Result<(), FileError> {
-        files::remove(&self.staged())?;
-        files::remove(&self.previous())
+    fn kept(&self, kept: Kept) -> PathBuf {
+        match kept {
+            Kept::Previous => self.previous(),
+            Kept::Replaced => self.replaced(),
+        }
     }
 
     fn sync(&self) -> Result<(), FileError> {
@@ -149,4 +262,15 @@ impl Place {
         let name = self.program.file_name().unwrap_or_default().to_string_lossy();
         self.program.with_file_name(format!(".{name}.{what}"))
     }
+}
+
+/// The rights of a program, without those that none of ours needs: to run as its owner, or to be written by others.
+fn rights_of(rights: &Permissions) -> Permissions {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        Permissions::from_mode(rights.mode() & 0o755)
+    }
+    #[cfg(not(unix))]
+    rights.clone()
 }

@@ -86,7 +86,7 @@ async fn the_release_of_the_server_takes_over_without_a_lost_request() {
     let left: Vec<_> = std::fs::read_dir(home.client.dir().join("release")).unwrap().collect();
     assert_eq!(left.len(), 1, "only the lock: {left:?}");
     let said = home.fetched().await.ok();
-    assert!(said.out.contains("0.1.1 is the newest version"), "{said:?}");
+    assert!(said.out.contains("0.1.1 is installed here, and this release has nothing newer"), "{said:?}");
 
     let withdrawn = home.server.run(["release", "withdraw"]).await.ok();
     assert!(withdrawn.out.contains("No release is handed out any more"), "{withdrawn:?}");

@@ -17,8 +17,11 @@ use petit_tests::service::Service;
 use petit_tests::soon;
 use petit_tests::steady::{Manner, Steady};
 use petit_tests::visitor::Visitor;
+use rustix::fs::{CWD, Mode};
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::unix::pipe;
 
 use self::release::{Release, of_version, script};
 
@@ -132,7 +135,7 @@ async fn a_new_version_takes_over_without_a_lost_request() {
     home.until_version(NEXT).await;
     assert!(!home.place().staged().exists() && !home.place().previous().exists());
     let said = home.upgrade(&release.folder()).await.ok();
-    assert!(said.out.contains("0.1.1 is the newest version"), "{said:?}");
+    assert!(said.out.contains("0.1.1 is installed here, and this release has nothing newer"), "{said:?}");
     // A stop and a start have nothing to do with it any more.
     home.stop().await;
     home.client.run(["start"]).await.ok();
@@ -175,7 +178,7 @@ async fn what_is_not_signed_for_this_computer_now_changes_nothing() {
     std::fs::write(release.artifact(), &program[..program.len() / 2]).unwrap();
     refused(&home.upgrade(&release.folder()).await, "it ends after");
     std::fs::remove_file(release.artifact()).unwrap();
-    refused(&home.upgrade(&release.folder()).await, "it cannot be read");
+    refused(&home.upgrade(&release.folder()).await, "petit-client cannot be read: No such file");
     // What was seen counts, even if nothing came of it.
     release.put(NEXT, &program);
     let old = release.copy();
@@ -220,5 +223,81 @@ async fn a_program_that_does_not_take_over_is_put_back_and_not_tried_again() {
     release.put(AFTER, &of_version(AFTER));
     home.upgrade(&release.folder()).await.ok();
     home.until_version(AFTER).await;
+    home.stop().await;
+}
+
+/// The emergency that docs/releasing.md describes: the key was stolen, and nothing newer is there.
+#[tokio::test]
+async fn a_replaced_key_is_of_no_use_though_nothing_was_installed_under_the_new_one() {
+    let mut release = Release::new();
+    release.put(NEXT, &of_version(NEXT));
+    let stolen = release.copy();
+    let home = Home::new(&release).await;
+    let pid = home.pid().await;
+    release.replace_key(2);
+    release.put("0.1.0", &of_version("0.1.0"));
+    let said = home.upgrade(&release.folder()).await.ok();
+    assert!(said.out.contains("nothing newer"), "{said:?}");
+    refused(&home.upgrade(&stolen).await, "release key 1 was replaced by 2");
+    // So it is with a manifest that says nothing about this program.
+    release.put_for("petit-server-linux-x86_64", NEXT);
+    let before = release.copy();
+    release.put_for("petit-server-linux-x86_64", NEXT);
+    refused(&home.upgrade(&release.folder()).await, "says nothing about");
+    refused(&home.upgrade(&before).await, "an old one was put back");
+    home.is_as_before(pid).await;
+    home.stop().await;
+}
+
+/// What is stopped while another version gets ready has seen no fault of it.
+#[tokio::test]
+async fn a_client_that_is_stopped_meanwhile_does_not_hold_it_against_the_new_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let begun = dir.path().join("begun");
+    rustix::fs::mkfifoat(CWD, &begun, Mode::RUSR | Mode::WUSR).unwrap();
+    let mut release = Release::new();
+    release.put(NEXT, &script(NEXT, &format!("echo > {}; exec sleep 600", begun.display())));
+    let home = Home::new(&release).await;
+    let begun = pipe::OpenOptions::new().read_write(true).open_receiver(&begun).unwrap();
+    let folder = release.folder();
+    let upgrading = home.client.run(["upgrade".as_ref(), "--from".as_ref(), folder.as_os_str()]);
+    let stopping = async {
+        soon("its begin", BufReader::new(begun).lines().next_line()).await.unwrap();
+        home.stop().await;
+    };
+    let (said, ()) = tokio::join!(upgrading, stopping);
+    assert!(said.exit == 1 && said.err.contains("the client was asked to stop"), "{said:?}");
+    assert!(!home.history().is_bad(&NEXT.parse().unwrap()), "{said:?}");
+    assert!(std::fs::read(&home.program).unwrap() == home.bytes, "the old one is in its place");
+    assert!(!home.place().staged().exists() && !home.place().previous().exists());
+    assert!(home.place().trial().unwrap().is_none());
+    release.put(AFTER, &of_version(AFTER));
+    let said = home.upgrade(&release.folder()).await.ok();
+    assert!(said.out.contains("begins with the next start"), "{said:?}");
+    home.client.run(["start"]).await.ok();
+    home.until_version(AFTER).await;
+    home.stop().await;
+}
+
+/// A copy of the program, whose client is that of the program it was copied from.
+#[tokio::test]
+async fn a_program_that_the_client_does_not_run_is_not_updated_for_it() {
+    let mut release = Release::new();
+    release.put(NEXT, &of_version(NEXT));
+    let home = Home::new(&release).await;
+    let pid = home.pid().await;
+    let copy = tempfile::tempdir().unwrap();
+    let program = copy.path().join("petit-client");
+    let copied = std::process::Command::new("cp").arg(&home.program).arg(&program).status();
+    assert!(copied.unwrap().success());
+    std::fs::copy(release.roots(), Place::of(&program).roots()).unwrap();
+    let folder = release.folder();
+    let said =
+        home.client.run_copy(&program, ["upgrade".as_ref(), "--from".as_ref(), folder.as_os_str()]).await;
+    refused(&said, "the client that runs is another program");
+    assert!(said.err.contains(home.program.to_str().unwrap()), "{said:?}");
+    assert!(std::fs::read(&program).unwrap() == home.bytes, "the copy was changed");
+    assert!(!Place::of(&program).staged().exists());
+    home.is_as_before(pid).await;
     home.stop().await;
 }

@@ -19,19 +19,28 @@ pub(super) struct Release {
 impl Release {
     /// With a release key that two of three root keys have signed.
     pub(super) fn new() -> Self {
-        let release = Self { dir: tempfile::tempdir().unwrap(), counter: 0 };
+        let mut release = Self { dir: tempfile::tempdir().unwrap(), counter: 0 };
         std::fs::create_dir(release.folder()).unwrap();
         let roots: String = ["ada", "bob", "eve"].map(|name| release.make_key(name)).concat();
         std::fs::write(release.at("roots.pub"), roots).unwrap();
-        let public = release.make_key("release");
+        release.replace_key(1);
+        release
+    }
+
+    /// Another release key, under which manifests are counted anew.
+    pub(super) fn replace_key(&mut self, number: u64) {
+        for old in ["release.pub", "release.key"] {
+            let _ = std::fs::remove_file(self.at(old));
+        }
+        let public = self.make_key("release");
         let public = public.lines().nth(1).unwrap().to_owned();
         let expires = Time::now().after(Duration::from_hours(24 * 100));
-        let document = release.folder().join(RELEASE_KEY);
-        std::fs::write(&document, ReleaseKey::new(1, expires, public).to_text()).unwrap();
+        let document = self.folder().join(RELEASE_KEY);
+        std::fs::write(&document, ReleaseKey::new(number, expires, public).to_text()).unwrap();
         for root in ["ada", "bob"] {
-            release.sign(root, &document, &format!("{}.{root}.minisig", document.display()));
+            self.sign(root, &document, &format!("{}.{root}.minisig", document.display()));
         }
-        release
+        self.counter = 0;
     }
 
     pub(super) fn folder(&self) -> PathBuf {
@@ -54,11 +63,21 @@ impl Release {
     }
 
     pub(super) fn put_until(&mut self, version: &str, program: &[u8], expires: Time) {
+        self.put_as(&Target::of("petit-client", &Brand::petit()), version, program, expires);
+    }
+
+    /// Releases nothing but a program for somebody else.
+    pub(super) fn put_for(&mut self, target: &str, version: &str) {
+        let expires = Time::now().after(Duration::from_hours(24 * 14));
+        self.put_as(&target.parse().unwrap(), version, b"another program", expires);
+    }
+
+    fn put_as(&mut self, target: &Target, version: &str, program: &[u8], expires: Time) {
         self.counter += 1;
         std::fs::write(self.artifact(), program).unwrap();
         let Measured { bytes, sha256 } = Measured::of(program).unwrap();
         let artifact = Artifact {
-            target: Target::of("petit-client", &Brand::petit()),
+            target: target.clone(),
             version: version.parse().unwrap(),
             file: FILE.parse().unwrap(),
             bytes,

@@ -1,10 +1,7 @@
 //! A version on trial: with everything that worked before it stays, else the version before it comes back by itself. And
 //! whoever is killed, at whatever step, leaves a program that goes on from there.
 
-use petit_host::update::Trial;
-use rustix::fs::{CWD, Mode};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::unix::pipe;
+use petit_host::update::{Kept, Test, Trial};
 
 use super::*;
 use crate::crash::disk::SmallDisk;
@@ -16,18 +13,18 @@ impl Home {
         self.stop().await;
         std::fs::copy(release.artifact(), self.place().staged()).unwrap();
         std::fs::set_permissions(self.place().staged(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let mut history = self.history();
         let [new, old] = [NEXT, "0.1.0"].map(|version| version.parse().unwrap());
-        history.begin_trial(Trial::new(new, old, vec!["web".to_owned()], within));
-        history.write(&self.client.dir().join("updates.json")).unwrap();
-        self.place().switch().unwrap();
+        let config = self.client.config().canonicalize().unwrap();
+        let test = Test { config, worked: vec!["web".to_owned()], within };
+        self.place().write_trial(&Trial::new(new, old, test)).unwrap();
+        self.place().switch(Kept::Previous).unwrap();
     }
 
     /// The version before is back, and will stay.
     async fn is_back(&self) {
         self.until_version("0.1.0").await;
         soon("the end of the trial", async {
-            while self.history().trial().is_some() {
+            while self.place().trial().unwrap().is_some() {
                 tokio::task::yield_now().await;
             }
         })
@@ -72,7 +69,7 @@ async fn a_version_whose_updater_was_killed_shows_by_itself_that_it_works() {
     home.client.run(["start"]).await.ok();
     home.until_version(NEXT).await;
     soon("the end of the trial", async {
-        while home.history().trial().is_some() || home.place().previous().exists() {
+        while home.place().trial().unwrap().is_some() || home.place().previous().exists() {
             tokio::task::yield_now().await;
         }
     })
@@ -100,6 +97,92 @@ async fn three_crashes_bring_the_old_version_back() {
     home.stop().await;
 }
 
+/// Whatever it is that a version cannot do before it serves, and says nothing useful about.
+#[tokio::test]
+async fn a_version_that_fails_before_it_serves_is_put_back_as_well() {
+    let (release, home) = with_next_version().await;
+    home.switched(&release, Duration::from_secs(600)).await;
+    let registration = home.client.dir().join("registration.json");
+    let kept = std::fs::read(&registration).unwrap();
+    std::fs::write(&registration, "of a form that the new version cannot read").unwrap();
+    for _ in 0..4 {
+        let said = home.client.run(["start"]).await;
+        assert!(said.exit != 0, "{said:?}");
+    }
+    assert!(std::fs::read(&home.program).unwrap() == home.bytes, "the program is the old one");
+    std::fs::write(&registration, kept).unwrap();
+    home.client.run(["start"]).await.ok();
+    home.is_back().await;
+    home.stop().await;
+}
+
+#[tokio::test]
+async fn restarts_while_a_version_is_on_trial_are_no_crashes() {
+    let (release, mut home) = with_next_version().await;
+    home.switched(&release, Duration::from_secs(600)).await;
+    home.service.take().unwrap().stop().await;
+    home.client.run(["start"]).await.ok();
+    home.until_version(NEXT).await;
+    for _ in 0..5 {
+        home.client.run(["restart"]).await.ok();
+    }
+    home.until_version(NEXT).await;
+    assert!(home.place().trial().unwrap().is_some() && home.place().previous().exists());
+    // And what cannot wait for the end of the trial goes back by hand.
+    let said = home.client.run(["upgrade", "--back"]).await.ok();
+    assert!(said.out.contains("0.1.0 is back and runs"), "{said:?}");
+    home.until_version("0.1.0").await;
+    assert!(std::fs::read(&home.program).unwrap() == home.bytes, "the program is the old one");
+    assert!(!home.history().is_bad(&NEXT.parse().unwrap()), "nobody has seen it fail");
+    refused(&home.client.run(["upgrade", "--back"]).await, "no version is on trial here");
+    home.stop().await;
+    refused(&home.client.run(["upgrade", "--back"]).await, "no version is on trial here");
+}
+
+#[tokio::test]
+async fn the_release_that_mends_a_version_on_trial_takes_its_place() {
+    let (mut release, mut home) = with_next_version().await;
+    home.switched(&release, Duration::from_secs(600)).await;
+    let address = home.service.take().unwrap().stop().await;
+    home.client.run(["start"]).await.ok();
+    home.until_version(NEXT).await;
+    // One that does not get ready leaves everything as it was, the trial as well.
+    let trial = home.place().trial().unwrap();
+    release.put(AFTER, &script(AFTER, "echo a new fault >&2; exit 1"));
+    refused(&home.upgrade(&release.folder()).await, "version 0.1.2 did not work here, so 0.1.1 is back");
+    home.until_version(NEXT).await;
+    assert_eq!(home.place().trial().unwrap().map(|trial| trial.version), trial.map(|trial| trial.version));
+    assert!(std::fs::read(home.place().previous()).unwrap() == home.bytes);
+    assert!(!home.place().replaced().exists() && !home.place().staged().exists());
+    let _service = Service::http_on("s", address).await;
+    release.put("0.1.3", &of_version("0.1.3"));
+    let said = home.upgrade(&release.folder()).await.ok();
+    assert!(said.out.contains("Version 0.1.3 has taken the place of 0.1.1"), "{said:?}");
+    home.until_version("0.1.3").await;
+    assert!(!home.place().previous().exists() && !home.place().replaced().exists());
+    home.stop().await;
+}
+
+/// Two configs, one program: what one client does about the program is not undone by what the other one tries.
+#[tokio::test]
+async fn another_client_of_the_same_program_leaves_a_trial_alone() {
+    let (mut release, home) = with_next_version().await;
+    home.switched(&release, Duration::from_secs(600)).await;
+    let trial = home.place().trial().unwrap();
+    let other = home.client.dir().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let config = other.join("config.toml");
+    std::fs::copy(home.client.config(), &config).unwrap();
+    release.put(AFTER, &script(AFTER, "exit 0"));
+    let folder = release.folder();
+    let words = ["upgrade", "-c", config.to_str().unwrap(), "--from", folder.to_str().unwrap()];
+    refused(&home.client.run(words).await, "0.1.1 is on trial here for the client of");
+    assert_eq!(home.place().trial().unwrap(), trial);
+    assert!(std::fs::read(home.place().previous()).unwrap() == home.bytes);
+    assert!(!home.place().staged().exists());
+}
+
 #[tokio::test]
 async fn an_updater_that_is_killed_before_the_switch_leaves_everything_as_it_was() {
     let mut release = Release::new();
@@ -121,7 +204,7 @@ async fn an_updater_that_is_killed_before_the_switch_leaves_everything_as_it_was
     let tested = soon("the test", BufReader::new(begun).lines().next_line()).await.unwrap().unwrap();
     updater.kill().await.unwrap();
     signal(tested.parse().unwrap(), Signal::KILL);
-    assert!(home.place().staged().exists() && home.history().trial().is_none());
+    assert!(home.place().staged().exists() && home.place().trial().unwrap().is_none());
     assert!(std::fs::read(&home.program).unwrap() == home.bytes && home.pid().await == pid);
     release.put(AFTER, &of_version(AFTER));
     home.upgrade(&folder).await.ok();

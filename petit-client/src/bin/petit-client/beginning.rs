@@ -5,7 +5,7 @@ use std::path::Path;
 use petit_client::client::ClientStartError;
 use petit_client::config::Config;
 use petit_client::messages;
-use petit_client::updates::Updates;
+use petit_client::updates::{Begun, Updates};
 use petit_client::{config, registration};
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
@@ -13,7 +13,7 @@ use petit_host::files;
 use petit_host::lock::{Lock, LockError};
 use petit_host::logs::{self, LevelHandle};
 use petit_host::shutdown::Signals;
-use petit_host::update;
+use petit_host::update::{Start, Version};
 
 use super::context::Context;
 
@@ -46,6 +46,12 @@ pub(crate) struct How {
     pub(crate) takeover: bool,
 }
 
+impl How {
+    fn start(self) -> Start {
+        if self.takeover { Start::Takeover } else { Start::Fresh }
+    }
+}
+
 /// What is there before the client is.
 pub(crate) struct Beginning {
     pub(crate) config: Config,
@@ -56,25 +62,47 @@ pub(crate) struct Beginning {
 
 impl Beginning {
     /// With the lock that another process has handed over, or with one that is taken.
-    pub(crate) fn new(context: &Context, how: How, inherited: Option<Lock>) -> Result<Self, Failure> {
+    pub(crate) async fn new(context: &Context, how: How, inherited: Option<Lock>) -> Result<Self, Failure> {
         let folder = &context.folder;
+        let program = std::env::current_exe().map_err(|error| Failure::of(&error))?;
+        let updates = Updates::of(folder, &program);
+        let mut held = inherited;
+        let mut begun = Begun::Usual;
+        // Before all that a new version could fail in.
+        if updates.is_trial_on() {
+            if held.is_none() {
+                folder.make().map_err(|error| Failure::of(&error))?;
+                held = Some(lock(context)?);
+            }
+            begun = updates.begin(how.start()).await;
+            if matches!(begun, Begun::PutBack) {
+                return Err(previous(context, how, &program));
+            }
+        }
         // Registering makes a config file too, so what is missing first is asked for first. A service of the system runs
         // without a registration, too: it is the one that registers.
         let is_registered = registration::load(folder).map_err(|error| Failure::of(&error))?.is_some();
         if !is_registered && !folder.is_of_service() {
+            excuse(&updates, how).await;
             return Err(not_registered(context));
         }
-        let (config, _) = config::load(&folder.config).map_err(|error| config_failure(context, &error))?;
-        folder.make().map_err(|error| Failure::of(&error))?;
-        let lock = match inherited {
-            Some(lock) => lock,
-            None => {
-                let lock = lock(context)?;
-                // What another process is just writing must not be taken for left over.
-                files::sweep(folder.path());
-                lock
+        let config = match config::load(&folder.config) {
+            Ok((config, _)) => config,
+            // The new version has read it, in its test before it was put in its place.
+            Err(error) => {
+                excuse(&updates, how).await;
+                return Err(config_failure(context, &error));
             }
         };
+        folder.make().map_err(|error| Failure::of(&error))?;
+        let lock = match held {
+            Some(lock) => lock,
+            None => lock(context)?,
+        };
+        if !how.takeover {
+            // What another process is just writing must not be taken for left over.
+            files::sweep(folder.path());
+        }
         // The journal keeps the log of a service.
         let log = (!folder.is_of_systemd()).then(|| folder.log());
         let level = logs::start(log.as_deref(), !how.background, config.log_level);
@@ -82,12 +110,16 @@ impl Beginning {
             let path = folder.log();
             context.failed(ExitCode::Failed, "cli.no_log", &[("path", &path.display()), ("why", &error)])
         })?;
-        let program = std::env::current_exe().map_err(|error| Failure::of(&error))?;
-        if Updates::of(folder, &program).begin() == update::Beginning::PutBack {
-            return Err(previous(context, how, &program));
-        }
+        begun.log();
         let signals = Signals::new().map_err(|error| Failure::of(&error))?;
         Ok(Self { config, lock, level, signals })
+    }
+}
+
+/// What is not there to begin with is not held against a version on trial.
+async fn excuse(updates: &Updates, how: How) {
+    if !how.takeover {
+        updates.stopped().await;
     }
 }
 
@@ -97,16 +129,13 @@ fn previous(context: &Context, how: How, program: &Path) -> Failure {
     if !how.takeover {
         use std::os::unix::process::CommandExt;
 
+        // Versions know each other's words: those of `run` are only ever added to.
         let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).exec();
         return Failure::of(&error);
     }
     // Whoever has handed over goes on.
     let _ = (how, program);
-    context.failed(
-        ExitCode::Failed,
-        "cli.upgrade.put_back",
-        &[("version", &update::Version::of_this_program())],
-    )
+    context.failed(ExitCode::Failed, "cli.upgrade.put_back", &[("version", &Version::of_this_program())])
 }
 
 /// What is wrong with the config file.

@@ -12,8 +12,16 @@ pub(crate) type Predecessors = Elders;
 /// The hand-over, in both directions: processes before this one that have not ended, and the one that is to follow.
 pub(crate) struct Handover {
     pub(crate) elders: Elders,
-    /// Who is to follow, and who waits to hear of it.
-    pub(crate) successor: Option<(Started, Option<Restart>)>,
+    pub(crate) successor: Option<Successor>,
+}
+
+/// The process that is to follow.
+pub(crate) struct Successor {
+    pub(crate) started: Started,
+    /// Who waits to hear of it.
+    pub(crate) asked: Option<Restart>,
+    /// This process was connected when it was started, so it was to be, too.
+    pub(crate) was_online: bool,
 }
 
 /// What the main loop hears of other processes.
@@ -32,7 +40,7 @@ impl Handover {
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn next(&mut self) -> HandoverEvent {
-        let successor = Started::next_of(self.successor.as_mut().map(|(started, _)| started));
+        let successor = Started::next_of(self.successor.as_mut().map(|successor| &mut successor.started));
         tokio::select! {
             told = self.elders.next() => HandoverEvent::Elder(told),
             news = successor => HandoverEvent::Successor(news),

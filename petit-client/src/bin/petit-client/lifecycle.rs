@@ -36,6 +36,9 @@ pub(crate) async fn run(context: &Context, how: How) -> Result<ExitCode, Failure
         background::ready();
     }
     let main = Main::new(context, how, program, serving);
+    if how.takeover {
+        main.updates.serves().await;
+    }
     let (statuses, replaced) = (main.client.statuses(), Arc::clone(&main.replaced));
     let serves = move || !replaced.load(Ordering::Relaxed);
     service::serve(move || serves().then(|| messages::in_a_line(&statuses.borrow())));
@@ -48,7 +51,7 @@ impl Main<'_> {
             match self.serve().await {
                 Some(cause) => {
                     self.stop(cause).await;
-                    self.updates.stopped();
+                    self.updates.stopped().await;
                     self.control.finish().await;
                     tracing::info!("stopped");
                     self.handover.end(cause.exit()).await;

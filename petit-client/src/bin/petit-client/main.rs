@@ -153,11 +153,12 @@ enum Verb {
     },
     /// Bring this program to the version of a release, and back when that does not work here
     ///
-    /// The release is the one that the vendor's server hands out, or lies in a folder, and has to be signed by those who make
-    /// this program. The new version takes over without a request being lost. When it does not get ready, ends by itself, or is connected for --within
-    /// without everything that worked before, the old one is put back and goes on.
+    /// The release is the one that the vendor's server hands out, or lies in a folder, and has to be signed by those who
+    /// make this program. The new version takes over without a request being lost. When it does not get ready, crashes
+    /// three times in ten minutes, or is connected for --within without everything that worked before, the old one is put
+    /// back and goes on. Until then --back puts it back by hand.
     #[command(
-        after_help = "Examples:\n  petit-client upgrade\n  petit-client upgrade --check\n  petit-client upgrade --from release --within 5m"
+        after_help = "Examples:\n  petit-client upgrade\n  petit-client upgrade --check\n  petit-client upgrade --from release --within 5m\n  petit-client upgrade --back"
     )]
     Upgrade {
         /// The folder of the release (default: the server's release is fetched)
@@ -169,6 +170,9 @@ enum Verb {
         /// How long it may be connected without everything that worked before (default: 2m)
         #[arg(long, value_name = "TIME", value_parser = parse_within)]
         within: Option<Duration>,
+        /// Put the version before the one that is on trial back
+        #[arg(long, conflicts_with_all = ["from", "check", "within"])]
+        back: bool,
     },
     /// Run in the background
     #[command(after_help = "Example:\n  petit-client start")]
@@ -421,8 +425,9 @@ impl How {
 /// Shorter than anything needs, and longer than anybody waits, are mistakes.
 fn parse_within(text: &str) -> Result<Duration, String> {
     let within = humantime::parse_duration(text).ok();
-    let is_right = |within: &Duration| (Duration::from_secs(1)..=Duration::from_hours(1)).contains(within);
-    within.filter(is_right).ok_or_else(|| "expected a time between 1s and 1h, such as 2m".to_owned())
+    // A service may take some seconds to be looked at.
+    let is_right = |within: &Duration| (Duration::from_secs(30)..=Duration::from_hours(1)).contains(within);
+    within.filter(is_right).ok_or_else(|| "expected a time between 30s and 1h, such as 2m".to_owned())
 }
 
 fn main() -> ProcessExit {
@@ -500,7 +505,8 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
             (None, None) => unregistering::unregister(context, *local, *yes).await?,
             (name, id) => unregistering::give_back(context, name.as_ref(), id.as_ref(), *yes).await?,
         },
-        Verb::Upgrade { from, check, within } => {
+        Verb::Upgrade { back: true, .. } => upgrade::back(context).await?,
+        Verb::Upgrade { from, check, within, back: false } => {
             let within = within.unwrap_or(updates::TRIAL);
             let what = if *check { upgrade::Wanted::Check } else { upgrade::Wanted::Install };
             let order = upgrade::UpgradeOrder { from: from.as_deref(), what, within };

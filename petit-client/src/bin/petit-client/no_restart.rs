@@ -1,9 +1,8 @@
 //! Where a lock and sockets cannot be handed to another process in safe code: there is no hand-over.
 
-use petit_client::daemon::Restart;
+use petit_client::daemon::{NotRestarted, Restart};
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
-use petit_host::handover::Trouble;
 
 use super::beginning::How;
 use super::context::Context;
@@ -11,9 +10,8 @@ use super::handover::HandoverEvent;
 use super::serving::{Main, Serving, Turn};
 
 pub(crate) async fn begin(_: &mut Main<'_>, answer: Restart) {
-    let message = "its place cannot be handed over on this system".to_owned();
-    let hint = Some("petit-client restart stops and starts it".to_owned());
-    let _ = answer.send(Err(Trouble { message, hint }));
+    let message = "its place cannot be handed over on this system; petit-client restart stops and starts it";
+    let _ = answer.send(Err(NotRestarted::NotRun(message.to_owned())));
 }
 
 pub(crate) async fn take(_: &mut Main<'_>, heard: HandoverEvent) -> Turn {

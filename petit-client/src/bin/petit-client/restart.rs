@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::sync::atomic::Ordering;
 
 use petit_client::client::Client;
-use petit_client::daemon::Restart;
+use petit_client::daemon::{NotRestarted, Restart};
 use petit_client::messages;
 use petit_client::status::Connection;
 use petit_engine::limits;
@@ -17,7 +17,6 @@ use petit_host::exit::ExitCode;
 use petit_host::handover::steps::PredecessorAction;
 use petit_host::handover::{
     self, ElderEvent, Elders, Heir, Link, LinkMessage, Manner, NoHeir, Parcel, Start, Started, StartedEvent,
-    Trouble,
 };
 use petit_host::lock::Lock;
 use petit_host::shutdown::{ProcessSignal, StopCause, StopRequests, Urgency};
@@ -26,7 +25,7 @@ use serde_json::Value;
 
 use super::beginning::{Beginning, How, socket_failure, start_failure};
 use super::context::Context;
-use super::handover::HandoverEvent;
+use super::handover::{HandoverEvent, Successor};
 use super::serving::{Main, Serving, Turn};
 
 /// The names of what is handed over.
@@ -49,29 +48,32 @@ struct Facts {
 /// Starts a process that is to take this one's place.
 pub(crate) async fn begin(main: &mut Main<'_>, answer: Restart) {
     if main.handover.successor.is_some() {
-        let message = "the client is being restarted already".to_owned();
-        return drop(answer.send(Err(Trouble { message, hint: None })));
+        return drop(answer.send(Err(NotRestarted::Busy)));
     }
-    match start(main).await {
+    let was_online = is_online(main).await;
+    match start(main, was_online).await {
         Ok(started) => {
             tracing::info!(process = started.pid(), "restarting: another process gets ready");
-            main.handover.successor = Some((started, Some(answer)));
+            main.handover.successor = Some(Successor { started, asked: Some(answer), was_online });
         }
         Err(error) => {
             let message = format!("{} cannot be run: {error}", main.program.display());
             tracing::error!(message, "not restarted");
-            let _ = answer.send(Err(Trouble { message, hint: None }));
+            let _ = answer.send(Err(NotRestarted::NotRun(message)));
         }
     }
 }
 
-async fn start(main: &Main<'_>) -> std::io::Result<Started> {
+async fn is_online(main: &Main<'_>) -> bool {
+    matches!(main.client.status().await.connection, Connection::Online { .. })
+}
+
+async fn start(main: &Main<'_>, is_online: bool) -> std::io::Result<Started> {
     let mut handles = Vec::new();
     if let Some(lock) = &*main.client.lock() {
         handles.push((LOCK.to_owned(), lock.copy()?));
     }
     handles.extend(main.handover.elders.copies()?.into_iter().map(|link| (ELDER.to_owned(), link)));
-    let is_online = matches!(main.client.status().await.connection, Connection::Online { .. });
     let facts = Facts { instance: main.client.instance().await, online: is_online };
     let facts = serde_json::to_value(facts)?;
     let mut parcel = Parcel { handles, facts };
@@ -100,7 +102,7 @@ pub(crate) async fn take(main: &mut Main<'_>, heard: HandoverEvent) -> Turn {
         HandoverEvent::Elder(ElderEvent::Reload) => Turn::Reload,
         HandoverEvent::Successor(StartedEvent::PredecessorAction(deed)) => match deed {
             PredecessorAction::Yield => {
-                if let Some((started, _)) = &main.handover.successor {
+                if let Some(Successor { started, .. }) = &main.handover.successor {
                     started.say(&LinkMessage::Yours { facts: Value::Null });
                 }
                 Turn::Nothing
@@ -120,39 +122,41 @@ pub(crate) async fn take(main: &mut Main<'_>, heard: HandoverEvent) -> Turn {
 
 /// Ends a successor that does not serve, and goes on as before.
 async fn give_up(main: &mut Main<'_>, why: &str) {
-    let Some((started, answer)) = main.handover.successor.take() else { return };
+    let Some(Successor { started, asked, was_online }) = main.handover.successor.take() else { return };
     let trouble = started.end().await;
     if let Some(lock) = &*main.client.lock() {
         lock.sign();
     }
     tracing::error!(reason = trouble.message, why, "not restarted; going on");
-    if let Some(answer) = answer {
-        let _ = answer.send(Err(trouble));
+    // What nobody could have done here either says nothing of the program that it runs.
+    let is_away = was_online && !is_online(main).await;
+    if let Some(asked) = asked {
+        let why = if is_away { NotRestarted::Away(trouble) } else { NotRestarted::NotReady(trouble) };
+        let _ = asked.send(Err(why));
     }
 }
 
 /// The client is asked to stop: whatever was begun is given up.
 pub(crate) async fn stop(main: &mut Main<'_>) {
-    if let Some((_, answer)) = &mut main.handover.successor
-        && let Some(answer) = answer.take()
+    if let Some(Successor { asked, .. }) = &mut main.handover.successor
+        && let Some(asked) = asked.take()
     {
-        let message = "the client was asked to stop".to_owned();
-        let _ = answer.send(Err(Trouble { message, hint: None }));
+        let _ = asked.send(Err(NotRestarted::Stopping));
     }
     give_up(main, "stopped").await;
 }
 
 /// Finishes what is under way while the successor serves. `None` when that has died, and this process serves again.
 pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
-    let (mut started, answer) = main.handover.successor.take()?;
+    let Successor { mut started, asked, .. } = main.handover.successor.take()?;
     main.replaced.store(true, Ordering::Relaxed);
     main.control.set_ours(false);
     if let Err(error) = main.handover.elders.hand_on() {
         tracing::warn!(%error, "processes before this one are not heard any more");
     }
     tracing::info!(process = started.pid(), "restarted: another process serves; finishing what is under way");
-    if let Some(answer) = answer {
-        let _ = answer.send(Ok(started.pid().unwrap_or_default()));
+    if let Some(asked) = asked {
+        let _ = asked.send(Ok(started.pid().unwrap_or_default()));
     }
     let mut requests = StopRequests::default();
     if drain(main, &mut started, &mut requests).await {
@@ -264,7 +268,7 @@ async fn take_over(
     }
     let lock = parcel.take(LOCK).map(|copy| Lock::inherit(&folder.lock(), copy)).transpose();
     let lock = lock.map_err(|error| Failure::of(&error))?;
-    let Beginning { config, lock, level, signals } = Beginning::new(context, how, lock)?;
+    let Beginning { config, lock, level, signals } = Beginning::new(context, how, lock).await?;
     let facts: Option<Facts> = serde_json::from_value(parcel.facts).map_err(|error| Failure::of(&error))?;
     let Facts { instance, online } = facts.unwrap_or_default();
     let instance = instance.as_deref();

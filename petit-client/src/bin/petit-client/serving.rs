@@ -30,12 +30,27 @@ impl Serving {
     /// The client of a process that takes nobody's place.
     pub(crate) async fn new(context: &Context, how: How) -> Result<Self, Failure> {
         let folder = &context.folder;
-        let Beginning { config, lock, level, signals } = Beginning::new(context, how, None)?;
+        let Beginning { config, lock, level, signals } = Beginning::new(context, how, None).await?;
         let client = Client::start(folder.clone(), config, lock, Some(level)).await;
-        let client = client.map_err(|error| start_failure(context, &error))?;
-        let listener = Listener::bind(&folder.socket()).map_err(|error| socket_failure(context, &error))?;
+        let client = client.map_err(|error| start_failure(context, &error));
+        let served = client.and_then(|client| {
+            let listener =
+                Listener::bind(&folder.socket()).map_err(|error| socket_failure(context, &error))?;
+            Ok((client, listener))
+        });
+        if served.is_err() {
+            // A keychain that is locked or a socket that is taken is not the fault of a version on trial.
+            updates(context)?.stopped().await;
+        }
+        let (client, listener) = served?;
         Ok(Self { client, listener, signals, predecessors: Predecessors::default() })
     }
+}
+
+/// What is known of updates of the program that runs.
+pub(crate) fn updates(context: &Context) -> Result<Updates, Failure> {
+    let program = std::env::current_exe().map_err(|error| Failure::of(&error))?;
+    Ok(Updates::of(&context.folder, &program))
 }
 
 /// The running client's main loop: one thing after the other.

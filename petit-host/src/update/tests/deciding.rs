@@ -220,3 +220,40 @@ fn what_was_seen_outlives_the_process_and_a_damaged_file_is_no_fresh_begin() {
     std::fs::write(&path, &text[..text.len() / 2]).unwrap();
     assert!(matches!(History::read(&path), Err(HistoryError::Damaged { .. })));
 }
+
+#[test]
+fn what_a_later_version_has_added_to_the_history_does_not_keep_this_one_from_reading_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("updates.json");
+    let mut history = History::default();
+    history.remember(&Release::new().verified()).unwrap();
+    history.write(&path).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let stranger = text.replacen("\"seen\": [", "\"seen\": [{ \"channel\": \"nightly\" },", 1);
+    assert_ne!(text, stranger);
+    std::fs::write(&path, &stranger).unwrap();
+    assert!(matches!(History::read(&path), Err(HistoryError::Damaged { .. })), "of this form it is damaged");
+    std::fs::write(&path, stranger.replace("\"form\": 1", "\"form\": 2, \"weather\": \"fine\"")).unwrap();
+    assert_eq!(History::read(&path).unwrap(), history);
+    // One from before forms had a number.
+    std::fs::write(&path, text.replace("\"form\": 1,", "")).unwrap();
+    assert_eq!(History::read(&path).unwrap(), history);
+}
+
+#[test]
+fn a_clock_that_is_set_back_behind_what_was_seen_brings_nothing_expired_back() {
+    let mut release = Release::new();
+    let mut computer = Computer::new();
+    // A new key begins a new count, and was seen when this manifest of it was over.
+    release.manifest.created = time("2026-12-20T10:00:00Z");
+    release.manifest.expires = time("2027-01-03T10:00:00Z");
+    computer.history.remember(&release.verified()).unwrap();
+    let old = Release::new();
+    computer.history.remember(&release.verified()).unwrap();
+    release.manifest.created = old.manifest.created;
+    release.manifest.expires = old.manifest.expires;
+    release.manifest.counter = 8;
+    let (expires, now) = (old.manifest.expires, time("2026-12-20T10:00:00Z"));
+    let expected = Refusal::Expired { document: Document::Manifest, expires, now };
+    assert_eq!(computer.refused(&release), expected);
+}

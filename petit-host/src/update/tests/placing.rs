@@ -37,15 +37,15 @@ fn a_new_program_takes_its_place_and_the_old_one_can_come_back() {
     let place = &folder.place;
     place.stage(&artifact("0.2.0"), PROGRAM).unwrap();
     assert_eq!(folder.program(), b"the old program");
-    place.switch().unwrap();
+    place.switch(Kept::Previous).unwrap();
     assert_eq!(folder.program(), PROGRAM);
     assert_eq!(fs::read(place.previous()).unwrap(), b"the old program");
-    assert_eq!(place.put_back().unwrap(), WayBack::Taken);
+    assert_eq!(place.put_back(Kept::Previous).unwrap(), WayBack::Taken);
     assert_eq!(folder.program(), b"the old program");
     // Again, as after a crash: nothing is lost.
-    assert_eq!(place.put_back().unwrap(), WayBack::None);
+    assert_eq!(place.put_back(Kept::Previous).unwrap(), WayBack::None);
     assert_eq!(folder.program(), b"the old program");
-    place.clean().unwrap();
+    place.end_trial().unwrap();
     assert_eq!(folder.files(), [PathBuf::from("petit-client")]);
 }
 
@@ -55,9 +55,9 @@ fn who_may_run_the_old_program_may_run_the_new_one() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = Folder::new();
-    fs::set_permissions(folder.place.program(), fs::Permissions::from_mode(0o750)).unwrap();
+    fs::set_permissions(folder.place.program(), fs::Permissions::from_mode(0o4772)).unwrap();
     folder.place.stage(&artifact("0.2.0"), PROGRAM).unwrap();
-    assert_eq!(fs::metadata(folder.place.staged()).unwrap().permissions().mode() & 0o777, 0o750);
+    assert_eq!(fs::metadata(folder.place.staged()).unwrap().permissions().mode() & 0o7777, 0o750);
 }
 
 #[test]
@@ -76,6 +76,15 @@ fn what_is_not_the_signed_program_leaves_nothing_beside_the_old_one() {
     assert_eq!(fs::read(folder.place.staged()).unwrap(), PROGRAM);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_manifest_is_not_waited_for() {
+    let folder = Folder::new();
+    let path = folder.dir.path().join(RELEASE_KEY);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+    assert!(matches!(Bundle::read(folder.dir.path()), Err(BundleError::Io { .. })));
+}
+
 #[test]
 fn packages_keep_their_programs() {
     for (program, owner) in [
@@ -88,66 +97,150 @@ fn packages_keep_their_programs() {
     }
 }
 
-fn on_trial() -> History {
-    let mut history = History::default();
-    let (new, old) = (version("0.2.0"), version("0.1.0"));
-    history.begin_trial(Trial::new(new, old, vec!["web".to_owned()], Duration::from_secs(120)));
-    history
+#[test]
+fn a_version_that_replaces_one_on_trial_leaves_the_way_back_as_it_is() {
+    let folder = Folder::new();
+    let place = &folder.place;
+    place.stage(&artifact("0.2.0"), PROGRAM).unwrap();
+    place.switch(Kept::Previous).unwrap();
+    fs::write(place.staged(), "the next program").unwrap();
+    place.switch(Kept::Replaced).unwrap();
+    assert_eq!(fs::read(place.previous()).unwrap(), b"the old program");
+    assert_eq!(folder.program(), b"the next program");
+    assert_eq!(place.put_back(Kept::Replaced).unwrap(), WayBack::Taken);
+    assert_eq!(folder.program(), PROGRAM);
+    assert_eq!(place.put_back(Kept::Previous).unwrap(), WayBack::Taken);
+    assert_eq!(folder.program(), b"the old program");
+}
+
+/// As on a file system without second names.
+#[test]
+fn a_copy_of_the_old_program_is_whole_before_it_has_its_name() {
+    let folder = Folder::new();
+    let place = &folder.place;
+    fs::write(place.previous(), "what somebody has left").unwrap();
+    place.copy(&place.previous()).unwrap();
+    assert_eq!(fs::read(place.previous()).unwrap(), b"the old program");
+    assert_eq!(folder.files(), [".petit-client.previous", "petit-client"].map(PathBuf::from));
+    // A folder in its way: nothing half done is left.
+    fs::create_dir(place.replaced()).unwrap();
+    fs::write(place.replaced().join("file"), "").unwrap();
+    place.copy(&place.replaced()).unwrap_err();
+    let expected = [".petit-client.previous", ".petit-client.replaced", "petit-client"];
+    assert_eq!(folder.files(), expected.map(PathBuf::from));
+}
+
+#[tokio::test]
+async fn one_at_a_time_changes_the_files_and_leaves_no_lock_behind() {
+    let folder = Folder::new();
+    let held = folder.place.lock(Duration::ZERO).await.unwrap();
+    assert!(folder.place.lock(Duration::ZERO).await.is_err());
+    drop(held);
+    drop(folder.place.lock(Duration::ZERO).await.unwrap());
+    assert_eq!(folder.files(), [PathBuf::from("petit-client")]);
+}
+
+fn on_trial() -> Trial {
+    let test = Test {
+        config: "/home/ada/.petit/config.toml".into(),
+        worked: vec!["web".to_owned()],
+        within: Duration::from_secs(120),
+    };
+    Trial::new(version("0.2.0"), version("0.1.0"), test)
+}
+
+/// Some seconds after the first start.
+fn at(seconds: u64) -> Time {
+    time(STARTED).after(Duration::from_secs(seconds))
 }
 
 #[test]
-fn a_version_on_trial_that_ends_three_times_by_itself_is_given_up() {
-    let mut history = on_trial();
+fn a_version_on_trial_that_crashes_three_times_in_ten_minutes_is_given_up() {
     let new = version("0.2.0");
-    for _ in 0..MAX_STARTS {
-        assert_eq!(history.begin(&new), Beginning::OnTrial);
-    }
-    assert_eq!(history.begin(&new), Beginning::PutBack);
-    history.go_back();
-    assert!(history.is_bad(&new));
-    // Whoever is killed now goes on with it, whichever program it begins with.
-    assert_eq!(history.clone().begin(&new), Beginning::PutBack);
-    assert_eq!(history.begin(&version("0.1.0")), Beginning::Over);
-    history.end_trial();
-    assert_eq!(history.begin(&version("0.1.0")), Beginning::Usual);
-    assert!(history.is_bad(&new));
-}
-
-#[test]
-fn a_version_that_is_given_up_is_put_back_by_whoever_begins_it_even_once() {
-    let mut history = on_trial();
-    let new = version("0.2.0");
-    assert_eq!(history.begin(&new), Beginning::OnTrial);
-    history.go_back();
-    assert!(history.is_bad(&new));
-    assert_eq!(history.begin(&new), Beginning::PutBack);
-}
-
-#[test]
-fn an_orderly_end_is_not_held_against_a_version_on_trial() {
-    let mut history = on_trial();
-    let new = version("0.2.0");
-    for _ in 0..10 {
-        assert_eq!(history.begin(&new), Beginning::OnTrial);
-        assert!(history.stopped(&new));
-    }
-    assert!(!history.stopped(&version("0.1.0")));
-    assert!(!History::default().stopped(&new));
-}
-
-#[test]
-fn a_trial_outlives_the_process() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("updates.json");
-    let mut history = on_trial();
-    let _ = history.begin(&version("0.2.0"));
-    history.write(&path).unwrap();
-    assert_eq!(History::read(&path).unwrap(), history);
-    let trial = history.trial().unwrap();
+    let starts = |times: &[u64]| -> Vec<Beginning> {
+        let mut trial = on_trial();
+        times.iter().map(|seconds| trial.begins(&new, Start::Fresh, at(*seconds))).collect()
+    };
+    use Beginning::{OnTrial, PutBack};
+    assert_eq!(starts(&[0, 100, 200, 300]), [OnTrial, OnTrial, OnTrial, PutBack]);
+    assert_eq!(starts(&[0, 100, 200, 699]), [OnTrial, OnTrial, OnTrial, PutBack]);
+    assert_eq!(starts(&[0, 100, 200, 700]), [OnTrial; 4], "the first one was ten minutes ago");
+    assert_eq!(starts(&[0, 100_000, 200_000, 300_000, 400_000]), [OnTrial; 5], "switched off");
     assert_eq!(
-        (trial.within(), trial.worked.as_slice()),
-        (Duration::from_secs(120), &["web".to_owned()][..])
+        starts(&[300, 200, 100, 0, 0]),
+        [OnTrial; 5],
+        "a clock that goes back holds nothing against it"
     );
+}
+
+#[test]
+fn an_orderly_end_is_no_crash_and_forgives_none() {
+    let new = version("0.2.0");
+    let mut trial = on_trial();
+    for _ in 0..10 {
+        assert_eq!(trial.begins(&new, Start::Fresh, at(0)), Beginning::OnTrial);
+        trial.ends();
+    }
+    for (crash, expected) in [(1, Beginning::OnTrial), (2, Beginning::OnTrial), (3, Beginning::PutBack)] {
+        let _ = trial.begins(&new, Start::Fresh, at(0));
+        assert_eq!(trial.begins(&new, Start::Fresh, at(0)), expected, "crash {crash}");
+        trial.ends();
+    }
+}
+
+#[test]
+fn a_hand_over_is_no_crash_and_the_one_after_it_is_one() {
+    let new = version("0.2.0");
+    let mut trial = on_trial();
+    for _ in 0..10 {
+        assert_eq!(trial.begins(&new, Start::Takeover, at(0)), Beginning::OnTrial);
+        trial.serves();
+    }
+    for expected in [Beginning::OnTrial, Beginning::OnTrial, Beginning::PutBack] {
+        assert_eq!(trial.begins(&new, Start::Fresh, at(0)), expected);
+    }
+}
+
+#[test]
+fn a_version_that_is_given_up_is_put_back_by_whoever_begins_it_and_the_one_before_ends_the_trial() {
+    let mut trial = on_trial();
+    trial.goes_back();
+    assert!(trial.is_going_back());
+    for start in [Start::Fresh, Start::Takeover] {
+        assert_eq!(trial.clone().begins(&version("0.2.0"), start, at(0)), Beginning::PutBack);
+        assert_eq!(trial.clone().begins(&version("0.1.0"), start, at(0)), Beginning::Over);
+    }
+}
+
+/// Somebody was killed who was about to replace it by the version that is written down.
+#[test]
+fn a_version_that_was_on_trial_before_another_one_is_so_again() {
+    let mut trial = on_trial();
+    assert_eq!(trial.begins(&version("0.1.9"), Start::Fresh, at(0)), Beginning::OnTrial);
+    assert_eq!((trial.version, trial.before), (version("0.1.9"), version("0.1.0")));
+}
+
+#[test]
+fn a_trial_outlives_the_process_and_a_later_version_may_write_it() {
+    let folder = Folder::new();
+    let place = &folder.place;
+    assert_eq!(place.trial().unwrap(), None);
+    let mut trial = on_trial();
+    let _ = trial.begins(&version("0.2.0"), Start::Fresh, at(0));
+    let _ = trial.begins(&version("0.2.0"), Start::Fresh, at(1));
+    place.write_trial(&trial).unwrap();
+    assert_eq!(place.trial().unwrap().as_ref(), Some(&trial));
+    let path = folder.dir.path().join(".petit-client.trial");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"within_seconds\": 120") && text.contains("\"form\": 1"), "{text}");
+    let later =
+        text.replace("\"form\": 1", "\"form\": 2, \"weather\": \"fine\"").replace("trying", "resting");
+    fs::write(&path, later).unwrap();
+    assert_eq!(place.trial().unwrap().map(|trial| trial.version), Some(version("0.2.0")));
+    fs::write(&path, &text[..text.len() / 2]).unwrap();
+    assert!(matches!(place.trial(), Err(HistoryError::Damaged { .. })));
+    place.end_trial().unwrap();
+    assert_eq!(place.trial().unwrap(), None);
 }
 
 #[test]
