@@ -1,6 +1,7 @@
 //! What packages leave as its owner has made it: a service that was stopped, a config, a service of a user's own.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 
 use petit_tests::authority::Authority;
 use petit_tests::process::programs;
@@ -128,6 +129,44 @@ fn a_certificate_that_the_service_may_not_read_keeps_no_tunnel_down_and_is_said_
             .await;
         assert!(kept.starts_with("600 ") && !kept.starts_with("600 root"), "{kept}");
         assert!(kept.contains("/certificates/x/fullchain.pem, good until"), "{kept}");
+    });
+}
+
+/// systemd reads no config of ours.
+#[test]
+fn the_socket_opens_the_ports_that_the_config_asks_for() {
+    on_a_machine(async |machine| {
+        let package = machine.bring(&deb("petit-server"));
+        machine.says(&format!("dpkg --install {package}")).await;
+        let drop_in = "/etc/systemd/system/petit-server.socket.d/petit.conf";
+        let said = machine.says("petit-server init --endpoint http://REGID.localhost:8090 --port 8453").await;
+        assert!(said.contains(drop_in), "{said}");
+        machine.says("petit-server start").await;
+        drop(TcpListener::bind("0.0.0.0:443").expect("a port that the config does not name is free"));
+        assert!(TcpStream::connect("127.0.0.1:8453").is_ok());
+        let opens = "petit-server.socket opens";
+        for line in ["petit-server config check", "petit-server status"] {
+            let said = machine.says(line).await;
+            assert!(!said.contains(opens), "{line}: {said}");
+        }
+
+        // By hand, later.
+        let config = "/etc/petit/server.toml";
+        machine
+            .says(&format!("sed -i 's/^secure_proxy_port = 8453/secure_proxy_port = 443/' {config}"))
+            .await;
+        for line in ["petit-server config check", "petit-server status"] {
+            let said = machine.says(line).await;
+            assert!(said.contains(&format!("{opens} 0.0.0.0:8453 and 127.0.0.1:8090")), "{line}: {said}");
+        }
+        let said = machine.run("petit-server restart").await;
+        let remedy = "petit-server init has it open those of the config, then petit-server stop and petit-server start";
+        assert!(said.exit == 1 && said.err.contains(remedy), "{said:?}");
+        machine.says("petit-server init && petit-server stop && petit-server start").await;
+        machine.says("petit-server check --ready").await;
+        assert!(TcpStream::connect("127.0.0.1:443").is_ok());
+        assert!(!machine.says("petit-server config check").await.contains(opens));
+        machine.says(&format!("dpkg --purge petit-server && ! test -e {drop_in}")).await;
     });
 }
 

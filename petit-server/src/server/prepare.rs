@@ -49,7 +49,7 @@ impl Inherited {
     fn warn_of_unused(&self) {
         for (kind, socket) in &self.sockets {
             if let (ListenerKind::Http | ListenerKind::Tls, Ok(address)) = (kind, socket.local_addr()) {
-                tracing::warn!(%address, "this socket was handed in, but the config does not name its address; nobody is served there");
+                tracing::warn!(%address, "this socket was handed in, but the config does not name its address; nobody is served there (petit-server config check says what to do)");
             }
         }
     }

@@ -15,19 +15,21 @@ use petit_server::registry::LabelEdit;
 use serde::Serialize;
 
 use super::ask::{AdminAccess, Running};
+use super::common::load;
 use super::show_invites::QrShown;
-use super::{explain, health, refusals, show, show_invites};
+use super::{explain, health, refusals, show, show_invites, socket_unit};
 
 /// Whom is asked, and in which form the answer is printed.
 pub(crate) struct Asking<'a> {
     running: Running,
     either: AdminAccess<'a>,
+    folder: &'a Folder,
     json: bool,
 }
 
 impl<'a> Asking<'a> {
     pub(crate) fn new(json: bool, folder: &'a Folder) -> Self {
-        Self { running: Running::new(folder), either: AdminAccess::new(folder), json }
+        Self { running: Running::new(folder), either: AdminAccess::new(folder), folder, json }
     }
 
     fn say(&self, text: &str, answer: &impl Serialize) {
@@ -43,7 +45,13 @@ impl<'a> Asking<'a> {
 
     pub(crate) async fn status(&self) -> Result<(), Failure> {
         let status = self.running.ask(&GetStatus).await?;
-        self.say(&show::status(&status), &status);
+        let mut text = show::status(&status);
+        // What the config says, which may not be in force, is no matter here.
+        let config = load(&self.folder.config).ok();
+        if let Some(note) = config.and_then(|config| socket_unit::disagreement(self.folder, &config)) {
+            text.push_str(&format!("\nnote: {note}"));
+        }
+        self.say(&text, &status);
         Ok(())
     }
 

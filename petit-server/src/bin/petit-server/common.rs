@@ -5,6 +5,7 @@ use std::path::Path;
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
 use petit_host::lock::LockError;
+use petit_host::service::RunBy;
 use petit_server::config::{self, Config, ConfigError};
 use petit_server::folder::KeyError;
 use petit_server::registry::{StoreErrorKind, is_disk_full};
@@ -53,7 +54,14 @@ pub(crate) fn start_failure(error: &ServerStartError) -> Failure {
             "petit-server stop, then petit-server start: meanwhile connections are refused; or choose another port as well",
         ),
         ServerStartError::Bind { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            failure.hint("ports below 1024 need rights: a service of systemd gets them from its petit-server.socket; else setcap cap_net_bind_service=+ep on the program, or a higher port")
+            match RunBy::of_this_process() {
+                Some(_) => failure.hint(
+                    "petit-server.socket opens ports below 1024 for the service: petit-server init has it open those of the config, then petit-server stop and petit-server start",
+                ),
+                None => failure.hint(
+                    "ports below 1024 need rights: setcap cap_net_bind_service=+ep on the program; or choose a higher port",
+                ),
+            }
         }
         ServerStartError::Key(KeyError::Missing { .. }) => failure.hint("make it with: petit-server init"),
         ServerStartError::Key(KeyError::Lost { .. }) => failure.hint(

@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 
 use super::common::{config_failure, start_failure};
 use super::init_order::{FirstVisitors, InitArgs, InitDone, NewConfig};
-use super::{key, service};
+use super::{key, service, socket_unit};
 
 /// The config that is there, or the one that is to be written.
 fn config_of(path: &Path, args: &InitArgs<'_>) -> Result<(Config, Option<NewConfig>), Failure> {
@@ -89,8 +89,11 @@ pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Re
     let (config, new) = config_of(&folder.config, args)?;
     let tunnel = tunnel_address(&config, &config.endpoint, config.secure_proxy_port);
     let tunnel = tunnel.map_err(|error| Failure::of(&error))?;
+    let mut socket = None;
     let made = if folder.is_out_of_bounds() {
-        service::make(folder, args, &config, new.as_ref())?
+        let made = service::make(folder, args, &config, new.as_ref())?;
+        socket = socket_unit::agree(&config)?;
+        made
     } else {
         let made = make(folder, args, &config, new.as_ref()).await?;
         make_place_for_certificate(&config)?;
@@ -122,6 +125,12 @@ pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Re
         text.push_str(
             "\nVisitors have to show a key (petit-server policy list), and nobody has it. Make one: petit-server key create default --rotate\n",
         );
+    }
+    if let Some(path) = socket {
+        text.push_str(&format!(
+            "\npetit-server.socket opens the ports of the config now ({}); one that runs, after: petit-server stop\n",
+            path.display()
+        ));
     }
     text.push_str("\nNext: petit-server start");
     cli::say(json, &text, &made);

@@ -37,6 +37,7 @@ mod settings;
 mod setup;
 mod show;
 mod show_invites;
+mod socket_unit;
 mod verbs;
 
 use std::process::ExitCode as ProcessExit;
@@ -175,7 +176,7 @@ async fn config(
             cli::say(json, &text, &value);
         }
         // What root may read is no proof that the service may.
-        ConfigVerb::Check if service::is_set_up(folder) => return service::check_config(json),
+        ConfigVerb::Check if service::is_set_up(folder) => return service::check_config(json, folder),
         ConfigVerb::Check => setup::check(json, folder).await?,
         ConfigVerb::Put { from } => return config_put::put(json, folder, from).await,
         ConfigVerb::Show => return settings::show(json, folder).await,

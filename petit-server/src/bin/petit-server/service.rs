@@ -8,7 +8,7 @@ use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::service::{self, ManagerVerb};
-use petit_server::api::{CertificatePut, Initialised};
+use petit_server::api::{CertificatePut, ConfigChecked, ConfigNote, Initialised};
 use petit_server::backup::BackupError;
 use petit_server::certificate::keep::{CHAIN, KEY};
 use petit_server::config::{self, Config, ConfigError, NoServer};
@@ -20,7 +20,8 @@ use serde::de::DeserializeOwned;
 use super::as_service::AsService;
 use super::common::{config_failure, start_failure};
 use super::init_order::{FirstVisitors, InitArgs, InitDone, NewConfig};
-use super::setup::backup_failure;
+use super::setup::{self, backup_failure};
+use super::socket_unit;
 
 /// What systemd calls the server.
 pub(crate) fn unit() -> String {
@@ -137,9 +138,19 @@ pub(crate) fn is_set_up(folder: &Folder) -> bool {
     folder.is_out_of_bounds() && folder.has_key().unwrap_or_default()
 }
 
-/// Has the service's own user check the config, and all that it names.
-pub(crate) fn check_config(json: bool) -> Result<ExitCode, Failure> {
-    AsService::new(json.then_some("--json").into_iter().chain(["config", "check"]))?.run()
+/// Has the service's own user check the config, and all that it names. What systemd opens root asks it: the other user
+/// may have no name, and the bus does not talk to such.
+pub(crate) fn check_config(json: bool, folder: &Folder) -> Result<ExitCode, Failure> {
+    let config = config::load(&folder.config).ok();
+    let note = config.and_then(|(config, _)| socket_unit::disagreement(folder, &config));
+    let Some(message) = note else {
+        return AsService::new(json.then_some("--json").into_iter().chain(["config", "check"]))?.run();
+    };
+    let command = AsService::new(["--json", "config", "check"])?;
+    let mut checked: ConfigChecked = answer(command, "the config could not be checked")?;
+    checked.notes.push(ConfigNote { line: None, message });
+    setup::say_checked(json, &checked);
+    Ok(ExitCode::Ok)
 }
 
 /// Starts the service, once it is set up: systemd takes one that is not for one that need not run.

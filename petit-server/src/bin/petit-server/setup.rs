@@ -63,14 +63,19 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
     known.keyless(&config).iter().for_each(|keyless| note(refusals::keyless(keyless, &folder.config)));
     capacity::complaints(&config, petit_host::harden::raise_open_files()).for_each(&mut note);
     release::note(folder).into_iter().for_each(&mut note);
-    let mut text = format!("{} is fine.", folder.config.display());
-    for note in &notes {
+    let path = folder.config.clone();
+    say_checked(json, &ConfigChecked { fine: true, https_visitors: https, notes, path });
+    Ok(())
+}
+
+/// Says what there is to know of a config that is fine.
+pub(crate) fn say_checked(json: bool, checked: &ConfigChecked) {
+    let mut text = format!("{} is fine.", checked.path.display());
+    for note in &checked.notes {
         let line = note.line.map(|line| format!(" line {line}:")).unwrap_or_default();
         text.push_str(&format!("\nnote:{line} {}", note.message));
     }
-    let path = folder.config.clone();
-    cli::say(json, &text, &ConfigChecked { fine: true, https_visitors: https, notes, path });
-    Ok(())
+    cli::say(json, &text, checked);
 }
 
 /// Why a certificate cannot be used, and what to do about it.
