@@ -212,6 +212,11 @@ impl Container<'_> {
         run(command.args(["kill", &self.id, name]), "").await.ok();
     }
 
+    /// Where its certificates are, from outside.
+    pub(crate) fn certificates(&self) -> PathBuf {
+        self.bundle.certificates()
+    }
+
     pub(crate) fn put_certificate(&self, version: &str, certificate: &str, key: &str) {
         self.bundle.put_certificate(version, certificate, key);
     }

@@ -13,10 +13,12 @@
 mod container;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use http_body_util::Empty;
 use hyper::body::Bytes;
+use petit_tests::authority::Authority;
 use petit_tests::bed::client_config;
 use petit_tests::process::{Program, Said};
 use petit_tests::service::Service;
@@ -99,6 +101,13 @@ fn settings() -> String {
             assert!(text.contains(from), "{from}");
             text.replace(from, to)
         })
+}
+
+/// What docs/deploy.md has certbot do with a renewed certificate for a container.
+fn deploy_hook() -> &'static str {
+    let page = include_str!("../../docs/deploy.md");
+    let (_, hook) = page.split_once("\n--deploy-hook '").expect("a line of its own");
+    hook.split('\'').next().unwrap()
 }
 
 /// What a visitor sends who has the first key.
@@ -185,6 +194,25 @@ async fn a_server_in_a_container_works_from_its_first_start_to_a_start_after_a_c
         soon(version, async { while status().await["certificates"][0]["names"][0] != name {} }).await;
         assert_eq!(status().await["certificates"].as_array().unwrap().len(), 1);
     }
+
+    // As docs/deploy.md has certbot copy one. The folder of a secret is not the operator's own.
+    let renewed = tempfile::tempdir().unwrap();
+    let name = "renewed.localhost";
+    let pair = Authority::new().vouch_for(&[name]).write(renewed.path(), "made");
+    std::fs::rename(pair.0, renewed.path().join("fullchain.pem")).unwrap();
+    std::fs::rename(pair.1, renewed.path().join("privkey.pem")).unwrap();
+    let hook =
+        deploy_hook().replace("/srv/petit/certificates/", &server.certificates().display().to_string());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &hook]).env("RENEWED_LINEAGE", renewed.path());
+    container::run(&mut shell, "").await.ok();
+    let is_shown = async || {
+        let status = server.exec(&["status", "--json"]).await.ok().json();
+        status["certificates"].as_array().unwrap().iter().any(|shown| shown["names"][0] == name)
+    };
+    soon("a renewed certificate to be shown", async { while !is_shown().await {} }).await;
+    let mode = std::fs::metadata(server.certificates().join("privkey.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
 
     // SIGTERM: what is under way is finished first, and meanwhile nobody is to be sent here.
     let waiting = tokio::spawn({

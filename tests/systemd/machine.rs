@@ -127,6 +127,11 @@ impl Machine {
 
     /// Types a line at root's shell there.
     pub(crate) async fn run(&self, line: &str) -> Said {
+        self.run_with(line, "").await
+    }
+
+    /// The same, with something to read.
+    async fn run_with(&self, line: &str, input: &str) -> Said {
         let mut command = tokio::process::Command::new("nsenter");
         let first = &self.on.as_ref().unwrap().first;
         command.args(["-t", first, "-m", "-u", "-i", "-p", "-C", "-n", "env", "-i"]);
@@ -138,13 +143,25 @@ impl Machine {
             "-c",
         ]);
         command.arg(format!("cd\n{line}")).current_dir("/");
-        program::run(command).await
+        program::run_with(command, input).await
     }
 
     /// The same, of what goes well; returns what it says.
     pub(crate) async fn says(&self, line: &str) -> String {
         let said = self.run(line).await;
         assert_eq!(said.exit, 0, "{line}: {said:?}\n{}", self.journal().await);
+        said.out.trim().to_owned()
+    }
+
+    /// Types a block of lines, each of which must go well; returns what they say.
+    pub(crate) async fn types(&self, block: &str) -> String {
+        self.types_with(block, "").await
+    }
+
+    /// The same, with an answer to what is asked.
+    pub(crate) async fn types_with(&self, block: &str, answer: &str) -> String {
+        let said = self.run_with(&format!("set -e\n{block}"), answer).await;
+        assert_eq!(said.exit, 0, "{block}: {said:?}\n{}", self.journal().await);
         said.out.trim().to_owned()
     }
 

@@ -12,6 +12,7 @@
     reason = "a test may assert by failing"
 )]
 
+mod first_day;
 mod installed;
 mod machine;
 mod owners;

@@ -17,11 +17,17 @@ const NEEDED: &[Needed] = &[
     ("rpmbuild", "rpm", "makes packages for RPM"),
     ("readelf", "binutils", "tells which version of the C library a program asks for"),
     ("gzip", "gzip", "presses manual pages"),
+    ("ip", "iproute2", "gives a machine the addresses of the internet"),
+    ("named", "bind9", "is a provider of names for docs/deploy.md"),
+    ("go", "golang-go", "compiles Pebble, an authority for certificates"),
 ];
 
+/// An authority that vouches for whoever holds a name, as Let's Encrypt does, and that nobody trusts.
+const PEBBLE: &str = "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.3";
+
 /// What is on the machine beside the smallest Debian.
-const INSTALLED: &str =
-    "systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,init-system-helpers,procps,curl,man-db";
+const INSTALLED: &str = "systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,init-system-helpers,procps,curl,\
+                         man-db,ca-certificates,certbot,python3-certbot-dns-rfc2136";
 
 /// What an installer of Debian does besides; and indices of packages, which nobody asks for, are taken away.
 const HOOK: &str = "echo '127.0.0.1 localhost' >\"$1\"/etc/hosts; rm -rf \"$1\"/var/lib/apt/lists/*";
@@ -35,10 +41,25 @@ pub(crate) fn check() -> Result<String, String> {
     fs::create_dir_all(&packages).map_err(|error| format!("{}: {error}", packages.display()))?;
     dist::for_tests(&programs, &packages)?;
     let base = base(&folder)?;
+    let pebble = pebble(&folder)?;
     let mut tests = cargo(&["test", "--locked", "-p", "petit-tests", "--test", "systemd"]);
     tests.env("PETIT_PROGRAMS", &programs).env("PETIT_PACKAGES", &packages).env("PETIT_MACHINE", &base);
+    tests.env("PETIT_PEBBLE", pebble);
     let watched = watch(&mut tests)?;
     if watched.success { Ok(format!("{} passed", watched.passed)) } else { Err(watched.failures()) }
+}
+
+/// Pebble, compiled once and kept beside the machine.
+fn pebble(folder: &Path) -> Result<PathBuf, String> {
+    let (made, folder) = (folder.join("pebble-made"), folder.join("bin"));
+    let program = folder.join("pebble");
+    if program.exists() && fs::read_to_string(&made).is_ok_and(|before| before == PEBBLE) {
+        return Ok(program);
+    }
+    println!("Compiling {PEBBLE}.");
+    succeed(Command::new("go").args(["install", PEBBLE]).env("GOBIN", &folder))?;
+    fs::write(&made, PEBBLE).map_err(|error| format!("{}: {error}", made.display()))?;
+    Ok(program)
 }
 
 /// A Debian like this one, made once and kept beside what cargo builds.
