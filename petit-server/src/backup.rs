@@ -88,8 +88,8 @@ pub struct Restored {
     pub config: bool,
 }
 
-/// Writes a backup into `to`, which must not be there or be empty. Returns the certificate files that are not in it,
-/// because they lie outside of the server's folder: whoever renews them there keeps them.
+/// Writes a backup into `to`, which must not be there or be empty. Returns the certificate files that are not in it: those
+/// that lie outside of the server's folder, where whoever renews them keeps them, and those that may not be read.
 ///
 /// # Errors
 /// [`BackupError`]; nothing is left behind then, and a folder that was there is as it was.
@@ -155,7 +155,15 @@ async fn write(
     let mut left_out = Vec::new();
     for path in named_files(config) {
         match inside(folder.path(), &path) {
-            Some(inside) => copy_into(&path, &to.join(inside))?,
+            Some(inside) => match copy_into(&path, &to.join(inside)) {
+                // A server serves without what it may not read, and its backup is made without.
+                Err(FileError::Io { action: "read", source, .. })
+                    if source.kind() == io::ErrorKind::PermissionDenied =>
+                {
+                    left_out.push(path);
+                }
+                copied => copied?,
+            },
             None => left_out.push(path),
         }
     }

@@ -102,6 +102,11 @@ fn a_certificate_that_the_service_may_not_read_keeps_no_tunnel_down_and_is_said_
             .until("systemctl status petit-server | grep 'HTTPS visitors are not served: cannot read'")
             .await;
         machine.until(&format!("journalctl --unit petit-server | grep -- '{remedy}'")).await;
+        let said = machine.says("petit-server backup").await;
+        assert!(
+            said.contains(&format!("Not in it is {folder}/server.key: the server may not read it")),
+            "{said}"
+        );
 
         // What it says helps, without a restart.
         machine.says(&remedy).await;

@@ -196,10 +196,11 @@ pub(crate) async fn backup(
         text.push_str(&format!("\nRemoved, as an older one: {}.", path.display()));
     }
     for path in &done.left_out {
-        text.push_str(&format!(
-            "\nNot in it is {}: it lies outside of the server's folder, and whoever renews it there keeps it.",
-            path.display()
-        ));
+        let why = match path.starts_with(folder.path()) {
+            true => "the server may not read it",
+            false => "it lies outside of the server's folder, and whoever renews it there keeps it",
+        };
+        text.push_str(&format!("\nNot in it is {}: {why}.", path.display()));
     }
     cli::say(json, &text, &done);
     Ok(())
