@@ -13,13 +13,12 @@ mod tests;
 use std::path::Path;
 use std::time::Duration;
 
-use petit_host::cli::chain;
 use petit_host::update::{
-    Artifact, Bundle, Channel, Manifest, ReleaseKey, Roots, Time, Verified, Version, verify,
+    Artifact, Bundle, Channel, MANIFEST, Manifest, ReleaseKey, Roots, Time, Verified, Version, verify,
 };
 
 use self::arguments::{KeyArguments, SignArguments};
-use self::folder::Folder;
+use self::folder::{Folder, NEXT_KEY};
 use crate::run::Outcome;
 use crate::setup::install;
 
@@ -44,21 +43,19 @@ fn key(arguments: &KeyArguments, now: Time) -> Outcome {
     let document = ReleaseKey::new(*number, now.after(days_of(*days)), public).to_text();
     ReleaseKey::parse(&document).map_err(|error| error.to_string())?;
     let folder = Folder::of(into)?;
-    if let Ok((before, _)) = Bundle::read_release_key(into) {
-        let before = ReleaseKey::parse(&before).map_err(|error| error.to_string())?;
-        if *number <= before.number {
-            return Err(format!(
-                "{} has release key {}: one that replaces it has a higher number",
-                into.display(),
-                before.number
-            ));
-        }
+    if let Some(before) = folder.release_key()?
+        && *number <= before.number
+    {
+        return Err(format!(
+            "{} has release key {}: one that replaces it has a higher number",
+            into.display(),
+            before.number
+        ));
     }
-    folder.put_release_key(&document)?;
+    folder.put_next_key(&document)?;
     println!(
-        "{} is to be signed by two holders of root keys, each with:\n  minisign -S -s ROOT.key -m {} -x {1}.NAME.minisig",
+        "{} is to be signed by two holders of root keys, each with:\n  minisign -S -s ROOT.key -m {NEXT_KEY} -x {NEXT_KEY}.NAME.minisig\nThe next release sign with the key takes it; until then the release stays as it is.",
         into.display(),
-        petit_host::update::RELEASE_KEY
     );
     Ok(())
 }
@@ -70,8 +67,8 @@ fn sign(arguments: &SignArguments, now: Time) -> Result<String, String> {
     let roots = Roots::parse(&text).map_err(|error| format!("{}: {error}", roots.display()))?;
     let folder = Folder::of(into)?;
     // Before anything is asked for a password: is the key that signs one that will count?
-    let (document, signatures) = Bundle::read_release_key(into).map_err(|error| chain(&error))?;
-    let release_key = roots.verify(&document, &signatures).map_err(|error| error.to_string())?;
+    let keys = Keys::of(&folder, &roots)?;
+    let release_key = &keys.signing.key;
     let expires = now.after(days_of(*days));
     if expires > release_key.expires {
         return Err(format!(
@@ -80,28 +77,101 @@ fn sign(arguments: &SignArguments, now: Time) -> Result<String, String> {
             release_key.expires
         ));
     }
-    let before = folder.manifest()?;
+    let before = keys.manifest_before(&folder, &roots)?;
     let counter = before.as_ref().map_or(Some(1), |before| before.counter.checked_add(1));
     let counter =
         counter.ok_or("no number is left for a manifest: a new release key has to begin a new count")?;
     let channel = channel_of(*channel, before.as_ref())?;
     let mut targets = before.map(|before| before.targets).unwrap_or_default();
-    for made in made {
-        add(&mut targets, folder.take(made)?, (minimum.as_ref(), revoked))?;
+    for artifact in &targets {
+        folder.check(artifact)?;
+    }
+    let taken = made.iter().map(|made| folder.look_at(made)).collect::<Result<Vec<_>, _>>()?;
+    for taken in &taken {
+        add(&mut targets, taken.artifact.clone(), (minimum.as_ref(), revoked))?;
     }
     if targets.is_empty() {
         return Err("there is nothing to sign: name artifacts as TARGET=FILE".to_owned());
     }
-    for artifact in &targets {
-        folder.check(artifact)?;
-    }
     let manifest = Manifest::new(channel, counter, (now, expires), targets);
     let signed = minisign::Signed::make(&folder, &manifest, key)?;
-    let bundle = signed.bundle(document, signatures);
-    let verified = verify(&bundle, &roots);
-    let verified = verified.map_err(|error| format!("{error}; nothing was changed"))?;
+    let (document, signatures) = keys.signing.signed.clone();
+    let verified = verify(&signed.bundle(document, signatures), &roots);
+    let verified = verified.map_err(|error| {
+        let waiting = keys.waiting.map(|why| format!("; {NEXT_KEY} does not count yet: {why}"));
+        format!("{error}{}; nothing was changed", waiting.unwrap_or_default())
+    })?;
+    // Nothing can be refused any more.
+    for taken in &taken {
+        folder.take(taken)?;
+    }
     signed.put()?;
+    folder.promote_next_key(&keys.signing.signed.0)?;
     Ok(said(&verified, into))
+}
+
+/// The release keys that a folder has.
+struct Keys {
+    /// The one that signs: the next one, when enough root keys have signed it.
+    signing: SignedKey,
+    /// The one that has signed until now.
+    before: Option<SignedKey>,
+    /// Why the next one does not sign yet.
+    waiting: Option<String>,
+}
+
+/// A release key that root keys have signed.
+struct SignedKey {
+    key: ReleaseKey,
+    signed: (String, Vec<String>),
+}
+
+impl Keys {
+    fn of(folder: &Folder, roots: &Roots) -> Result<Self, String> {
+        let verified = |signed: (String, Vec<String>)| {
+            let key = roots.verify(&signed.0, &signed.1).map_err(|error| error.to_string())?;
+            Ok::<_, String>(SignedKey { key, signed })
+        };
+        let before = folder.signed_key()?.map(verified);
+        let (next, waiting) = match folder.signed_next_key()?.map(verified) {
+            Some(Ok(next)) => (Some(next), None),
+            Some(Err(why)) => (None, Some(why)),
+            None => (None, None),
+        };
+        match (next, before) {
+            (Some(signing), before) => {
+                Ok(Self { signing, before: before.and_then(Result::ok), waiting: None })
+            }
+            (None, Some(before)) => Ok(Self { signing: before?, before: None, waiting }),
+            (None, None) => Err(waiting.unwrap_or_else(|| {
+                format!("{} has no release key: make one with release key", folder.path().display())
+            })),
+        }
+    }
+
+    /// What was released before, when it is there. It is signed anew, so it has to be signed already: whoever can write
+    /// into this folder could have changed it.
+    fn manifest_before(&self, folder: &Folder, roots: &Roots) -> Result<Option<Manifest>, String> {
+        let Some((manifest, manifest_signature)) = folder.signed_manifest()? else { return Ok(None) };
+        let mut refused = None;
+        for SignedKey { signed: (document, signatures), .. } in self.before.iter().chain([&self.signing]) {
+            let bundle = Bundle {
+                release_key: document.clone(),
+                root_signatures: signatures.clone(),
+                manifest: manifest.clone(),
+                manifest_signature: manifest_signature.clone(),
+            };
+            match verify(&bundle, roots) {
+                Ok(verified) => return Ok(Some(verified.manifest().clone())),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        let why = refused.map(|error| error.to_string()).unwrap_or_default();
+        Err(format!(
+            "{} is not as it was signed, and nothing was changed: {why}; put the release there that was handed out last",
+            folder.path().join(MANIFEST).display()
+        ))
+    }
 }
 
 /// Puts an artifact into the place of the one before it.

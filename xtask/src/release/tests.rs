@@ -12,6 +12,7 @@ use petit_host::update::{
 };
 
 use super::arguments::SignArguments;
+use super::folder::NEXT_KEY;
 use super::{run, sign};
 use crate::run::{is_installed, succeed};
 
@@ -65,7 +66,7 @@ impl Workshop {
     }
 
     fn sign_release_key(&self, root: &str) {
-        let document = self.release().join("release-key.json");
+        let document = self.release().join(NEXT_KEY);
         let mut command = Command::new("minisign");
         command.arg("-S").arg("-s").arg(self.at(&format!("{root}.key"))).arg("-m").arg(&document);
         succeed(command.arg("-x").arg(format!("{}.{root}.minisig", document.display()))).unwrap();
@@ -200,18 +201,73 @@ fn a_release_key_counts_with_two_roots_and_is_replaced_by_a_higher_one_only() {
     };
     assert!(key("1").unwrap_err().contains("has a higher number"));
     key("2").unwrap();
-    assert!(
-        !workshop.files().iter().any(|name| name.starts_with("release-key.json.")),
-        "signatures of key 1"
-    );
     workshop.sign_release_key("bob");
+    // What is handed out stays good, and is signed anew, until two have signed.
+    assert_eq!(workshop.verified().release_key().number, 1);
+    workshop.sign("release", &[]).unwrap();
+    assert_eq!(workshop.verified().manifest().counter, 2);
     let error = workshop.sign("next", &[]).unwrap_err();
+    assert!(error.contains("not signed by release key 1"), "{error}");
+    assert!(error.contains("release-key.next.json does not count yet"), "{error}");
     assert!(error.contains("signed by 1 of the root keys"), "{error}");
-    workshop.sign_release_key("ada");
+    // Written anew it is another one, which nobody has signed.
+    key("3").unwrap();
+    assert!(
+        !workshop.files().iter().any(|name| name.starts_with(&format!("{NEXT_KEY}."))),
+        "signatures of key 2"
+    );
+    key("2").unwrap();
+    for root in ["bob", "ada"] {
+        workshop.sign_release_key(root);
+    }
+    assert!(workshop.sign("release", &[]).unwrap_err().contains("not signed by release key 2"));
+    assert_eq!(workshop.verified().release_key().number, 1);
     workshop.sign("next", &[]).unwrap();
     let verified = workshop.verified();
-    assert_eq!((verified.release_key().number, verified.manifest().counter), (2, 2));
+    assert_eq!((verified.release_key().number, verified.manifest().counter), (2, 3));
     assert!(workshop.sign("release", &[]).unwrap_err().contains("not signed by release key 2"));
+    let left: Vec<_> = workshop.files().into_iter().filter(|name| name.contains("key")).collect();
+    assert_eq!(left, ["release-key.json", "release-key.json.ada.minisig", "release-key.json.bob.minisig"]);
+    // One that cannot be read is not one that is not there.
+    fs::write(workshop.release().join("release-key.json"), [0xff]).unwrap();
+    assert!(key("3").unwrap_err().contains("release-key.json"));
+}
+
+/// Whoever can write into the folder that is handed out waits for the next signature.
+#[test]
+fn what_somebody_has_changed_in_the_folder_is_not_signed() {
+    let workshop = Workshop::new();
+    workshop.sign_version("0.2.0", &[]).unwrap();
+    let manifest = workshop.release().join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let changed = text.replacen("0.2.0", "9.9.9", 1);
+    assert_ne!(changed, text);
+    for (changed, more) in [(changed.as_str(), None), (changed.as_str(), Some("0.3.0")), ("{}", None)] {
+        fs::write(&manifest, changed).unwrap();
+        let signed = match more {
+            Some(version) => workshop.sign_version(version, &[]),
+            None => workshop.sign("release", &[]),
+        };
+        let error = signed.unwrap_err();
+        assert!(error.contains("manifest.json is not as it was signed"), "{error}");
+        assert_eq!(fs::read_to_string(&manifest).unwrap(), changed);
+    }
+    fs::write(&manifest, text).unwrap();
+    workshop.sign("release", &[]).unwrap();
+}
+
+#[test]
+fn a_sign_that_fails_leaves_no_program_behind() {
+    let workshop = Workshop::new();
+    workshop.sign_version("0.2.0", &[]).unwrap();
+    let before = workshop.files();
+    workshop.sign_version("0.3.0", &["--minimum", "0.3.1"]).unwrap_err();
+    assert_eq!(workshop.files(), before);
+    // So it can be built anew, and be signed.
+    let program = workshop.at("program");
+    fs::write(&program, "program 0.3.0, built anew").unwrap();
+    let artifact = format!("{TARGET}={}", program.display());
+    workshop.sign("release", &["--version", "0.3.0", &artifact]).unwrap();
 }
 
 fn version(text: &str) -> Version {
