@@ -287,7 +287,7 @@ async fn a_server_that_stops_in_the_middle_is_given_up() {
     let mut download = soon("an answer", fetch(&source, wanted)).await.unwrap().unwrap();
     assert!(download.piece().await.unwrap().is_some());
     tokio::time::pause();
-    let error = download.piece().await.unwrap_err();
+    let error = soon("its end", download.piece()).await.unwrap_err();
     let FetchError::Broken { source, .. } = &error else { panic!("{error:?}") };
     assert_eq!(source.kind(), std::io::ErrorKind::TimedOut);
     assert!(error.is_passing());
