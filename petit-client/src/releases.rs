@@ -31,6 +31,8 @@ use crate::vault::{Vault, VaultError};
 const FRUITLESS: u32 = 3;
 /// Tries in all: a server that sends next to nothing, and then nothing, is not asked for ever.
 const TRIES: u32 = 30;
+/// Whoever only looks what there is has the folder for a moment.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// Between two tries, once more with each that has brought nothing.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -89,10 +91,18 @@ impl Fetcher {
         let key = key.ok_or(ReleaseError::KeyGone(registration.key_store))?;
         let route = dial_route::choose(config, &registration.server);
         let source = Source { server: registration.server, route, pins: registration.pins, key };
+        Self::with(folder, source, target).await
+    }
+
+    /// As [`of`](Self::of), of a client that has its key already.
+    ///
+    /// # Errors
+    /// [`ReleaseError`].
+    pub async fn with(folder: &Folder, source: Source, target: Target) -> Result<Self, ReleaseError> {
         folder.make()?;
         let folder = folder.release();
         files::make_private_dir(&folder)?;
-        let lock = Lock::take(&folder.join("lock")).map_err(ReleaseError::Busy)?;
+        let lock = Lock::take_within(&folder.join("lock"), LOCK_LIMIT).await.map_err(ReleaseError::Busy)?;
         Ok(Self { source, target, folder, _lock: lock })
     }
 

@@ -19,6 +19,7 @@ use petit_engine::proto::control::{
 };
 use petit_engine::words::KeyWords;
 use petit_host::service::RunBy;
+use petit_host::update::Version;
 use serde::{Deserialize, Serialize};
 
 pub use crate::broken::{Broken, BrokenAt};
@@ -69,6 +70,9 @@ pub struct Status {
     pub key_exchange: Option<String>,
     /// True when a future quantum computer cannot undo it.
     pub post_quantum: Option<bool>,
+    /// Another version of this program that the server hands out, as it was last looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available: Option<Version>,
     /// Who opens TLS connections on the way, when that is why there is none.
     pub inspected_by: Option<String>,
 }

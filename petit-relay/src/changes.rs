@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use petit_engine::proto::control::Refusal;
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 
 use super::session::Session;
 use super::{Change, RelayShared};
@@ -53,6 +53,17 @@ async fn tell_policies(shared: &Arc<RelayShared>) {
     for (number, session) in shared.registry.sessions().iter().enumerate() {
         session.tell_policies(shared.access.as_ref());
         breathe(number).await;
+    }
+}
+
+/// Tells every agent when another release is handed out.
+pub(super) async fn watch_release(shared: &Arc<RelayShared>, mut counter: watch::Receiver<Option<u64>>) {
+    while counter.changed().await.is_ok() {
+        let Some(counter) = *counter.borrow_and_update() else { continue };
+        for (number, session) in shared.registry.sessions().iter().enumerate() {
+            session.tell_release(counter);
+            breathe(number).await;
+        }
     }
 }
 

@@ -119,6 +119,10 @@ impl Relay {
         let changes = shared.access.changes();
         let watched = Arc::clone(&shared);
         shared.until_ended(async move { super::changes::watch(&watched, changes).await });
+        if let Some(counter) = shared.releases.as_ref().map(|releases| releases.counter()) {
+            let told = Arc::clone(&shared);
+            shared.until_ended(async move { super::changes::watch_release(&told, counter).await });
+        }
         let counted = Arc::clone(&shared);
         shared.until_ended(async move { counted.session_log.run().await });
         let timed = Arc::clone(&shared);

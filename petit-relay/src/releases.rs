@@ -6,6 +6,7 @@ use std::sync::Arc;
 use petit_engine::BoxFuture;
 use petit_engine::name::DeviceId;
 use petit_engine::proto::control::{Fetch, FetchRefusal};
+use tokio::sync::watch;
 
 /// What a vendor hands out to its clients' devices.
 pub trait Releases: Send + Sync + 'static {
@@ -18,6 +19,9 @@ pub trait Releases: Send + Sync + 'static {
         device: DeviceId,
         wanted: Fetch,
     ) -> BoxFuture<'_, Result<Option<Arc<dyn ReleaseFile>>, FetchRefusal>>;
+
+    /// The number of the release that there is, now and from now on.
+    fn counter(&self) -> watch::Receiver<Option<u64>>;
 }
 
 /// A file of a release. It stays as it is while it is open, also when there is another release.

@@ -124,6 +124,11 @@ impl RelayShared {
         }
     }
 
+    /// The number of the release that is handed out.
+    pub(super) fn release_counter(&self) -> Option<u64> {
+        *self.releases.as_ref()?.counter().borrow()
+    }
+
     /// A number for one session, for the log.
     pub(super) fn next_session_number(&self) -> u64 {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1

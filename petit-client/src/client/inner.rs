@@ -4,6 +4,7 @@ use petit_engine::agent::{Agent, DialledWith};
 use petit_engine::proto::control::Text;
 use petit_host::lock::Lock;
 use petit_host::logs::LevelHandle;
+use petit_host::update::Version;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
@@ -41,6 +42,8 @@ pub(super) struct Inner {
     pub(super) predecessor: Option<Text<32>>,
     /// It ends as soon as what is under way is finished.
     pub(super) stopping: bool,
+    /// Another version of this program that the server hands out.
+    pub(super) available: Option<Version>,
     pub(super) agent: Option<Agent>,
     /// Publishes what the agent reports; ends with it.
     pub(super) publishing: Option<JoinHandle<()>>,

@@ -3,6 +3,7 @@
 //! It is the same for the headless program and for the tray app; both talk to it through its methods, or, from
 //! another process, through the control socket.
 
+mod available;
 mod given;
 mod inner;
 mod publish;
@@ -137,6 +138,7 @@ impl Client {
             key_trouble,
             predecessor: None,
             stopping: false,
+            available: None,
             agent: None,
             publishing: None,
         };

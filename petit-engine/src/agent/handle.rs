@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::command::{AgentConfig, AskError, Command, Installation};
+use super::fetch::Source;
 use super::local::ServiceSpec;
 use super::run::Runner;
 use super::view::AgentView;
@@ -26,6 +27,8 @@ pub struct Agent {
     view: watch::Receiver<AgentView>,
     mux: watch::Receiver<Option<Mux>>,
     instance: Text<32>,
+    /// As it was started.
+    source: Source,
     task: Option<JoinHandle<()>>,
 }
 
@@ -61,14 +64,27 @@ impl Agent {
     ) -> Result<Self, rustls::Error> {
         let (commands, inbox) = mpsc::channel(16);
         let instance = installation.instance.clone();
+        let source = Source {
+            server: config.server.clone(),
+            route: config.route.clone(),
+            pins: config.pins.clone(),
+            key: config.key.clone(),
+        };
         let (runner, (view, mux)) = Runner::new(config, visits, inbox, installation)?;
         let task = tokio::spawn(runner.run());
-        Ok(Self { commands, view, mux, instance, task: Some(task) })
+        Ok(Self { commands, view, mux, instance, source, task: Some(task) })
     }
 
     /// What the relay knows this installation by: for a process that takes this one's place.
     pub fn instance(&self) -> &Text<32> {
         &self.instance
+    }
+
+    /// Where a release is fetched from, by the way that the present session has taken.
+    pub fn source(&self) -> Source {
+        let dialled_with = self.view.borrow().dialled_with.clone();
+        let route = dialled_with.map_or_else(|| self.source.route.clone(), |it| it.route);
+        Source { route, ..self.source.clone() }
     }
 
     /// Where it stands, now and from now on.

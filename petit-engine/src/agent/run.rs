@@ -34,8 +34,8 @@ use crate::mux::{Memory, Mux, MuxEvent};
 use crate::net::dial::DialError;
 use crate::net::tls;
 use crate::proto::control::{
-    BUSY_PORT, FRONTS, HEALTHS, Hello, MOVE, MOVED, POLICY, PROTOCOL, SHUT_PORT, Text, WIDE, Welcome,
-    features,
+    BUSY_PORT, FRONTS, HEALTHS, Hello, MOVE, MOVED, POLICY, PROTOCOL, RELEASE, SHUT_PORT, Text, WIDE,
+    Welcome, features,
 };
 use crate::proto::liveness::Backoff;
 use crate::secret::random_bytes;
@@ -117,6 +117,7 @@ impl Runner {
             services: Vec::new(),
             kept: Vec::new(),
             fronts: KnownFronts::default(),
+            release: None,
             key_exchange: None,
             dialled_with: None,
             inspected_by: None,
@@ -223,7 +224,7 @@ impl Runner {
         let has_predecessor = self.installation.predecessor_until.is_some_and(|until| Instant::now() < until);
         let hello = Hello {
             protocol: PROTOCOL,
-            features: features([MOVE, MOVED, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT]),
+            features: features([MOVE, MOVED, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT, RELEASE]),
             software: self.config.software.clone(),
             device_name: self.config.device_name.clone(),
             instance: self.installation.instance.clone(),

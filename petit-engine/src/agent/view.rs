@@ -25,6 +25,8 @@ pub struct AgentView {
     pub kept: Vec<Kept>,
     /// The public fronts, as the server has told of them in this session.
     pub fronts: KnownFronts,
+    /// The number of the release that the server has said last that it hands out; no more than a hint.
+    pub release: Option<u64>,
     /// The key exchange of the present session, and whether it is post-quantum.
     pub key_exchange: Option<KeyExchange>,
     /// What the present session was dialled with, which a change of either leaves as it is.

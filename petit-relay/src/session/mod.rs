@@ -13,7 +13,7 @@ use petit_engine::limits;
 use petit_engine::mux::{Mux, Stats};
 use petit_engine::name::{DeviceId, RegisteredId};
 use petit_engine::proto::control::{
-    Admits, BUSY_PORT, FRONTS, Hello, MOVE, MOVED, POLICY, SHUT_PORT, Text, Vitae, has_feature,
+    Admits, BUSY_PORT, FRONTS, Hello, MOVE, MOVED, POLICY, RELEASE, SHUT_PORT, Text, Vitae, has_feature,
 };
 use petit_engine::proto::control::{FromRelay, GrantRefusal, Message, Refusal};
 use petit_engine::secret::PublicKey;
@@ -41,6 +41,8 @@ pub(crate) struct Session {
     knows_busy_ports: bool,
     /// What it understands of [`FromRelay::Policies`].
     pub(super) policies_told: PoliciesTold,
+    /// It understands [`FromRelay::Release`].
+    knows_releases: bool,
     pub(super) mux: Mux,
     /// Where it lives.
     pub(super) shard: usize,
@@ -131,6 +133,7 @@ impl Session {
             moved: has_feature(&hello.features, MOVED).then(CancellationToken::new),
             knows_busy_ports: has_feature(&hello.features, BUSY_PORT),
             policies_told: PoliciesTold::to(&hello.features),
+            knows_releases: has_feature(&hello.features, RELEASE),
             mux,
             shard: at.shard,
             pool: StreamPool::default(),
@@ -247,6 +250,13 @@ impl Session {
         match message.encode() {
             Ok(payload) => drop(self.mux.send_control(&payload)),
             Err(error) => tracing::error!(%error, "a message to an agent was not sent"),
+        }
+    }
+
+    /// Hints at a release, where that is understood.
+    pub(super) fn tell_release(&self, counter: u64) {
+        if self.knows_releases {
+            self.send(&FromRelay::Release { counter });
         }
     }
 

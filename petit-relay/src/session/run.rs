@@ -13,8 +13,8 @@ use petit_engine::name::DeviceId;
 use petit_engine::net::tls;
 use petit_engine::net::wire::Wire;
 use petit_engine::proto::control::{
-    BUSY_PORT, FRONTS, HEALTHS, MOVE, MOVED, POLICY, PROTOCOL, PublicUrl, Refusal, SHUT_PORT, ServiceKind,
-    Text, Welcome,
+    BUSY_PORT, FRONTS, HEALTHS, MOVE, MOVED, POLICY, PROTOCOL, PublicUrl, RELEASE, Refusal, SHUT_PORT,
+    ServiceKind, Text, Welcome,
 };
 use petit_engine::proto::control::{FromAgent, FromRelay, Grant, GrantOutcome, Hello, Kept, Message, Offer};
 use petit_engine::proto::control::{ServiceHealth, WIDE, has_feature};
@@ -193,7 +193,7 @@ async fn serve(
     session.set_last_grants(&services, &kept);
     session.welcome(Welcome {
         protocol: PROTOCOL,
-        features: [MOVE, MOVED, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT]
+        features: [MOVE, MOVED, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT, RELEASE]
             .into_iter()
             .filter(|feature| has_feature(&hello.features, feature))
             .map(Text::lossy)
@@ -220,6 +220,9 @@ async fn serve(
     // Whoever has come in before a change is told by those who tell all of it.
     shared.front_probes.watch(session);
     shared.tell_fronts(session);
+    if let Some(counter) = shared.release_counter() {
+        session.tell_release(counter);
+    }
     if let Some(leave) = shared.leaving.why() {
         shared.ask_to_go(session, leave);
     }

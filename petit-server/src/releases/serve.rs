@@ -13,15 +13,15 @@ use petit_engine::proto::control::{BUNDLE_FILE, Fetch, FetchRefusal};
 use petit_host::cli::chain;
 use petit_host::update::Time;
 use petit_relay::{ReleaseFile, Releases};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::release::{InForce, Release, ReleaseError, current_name};
 
 /// Pieces that are read from the disk at the same time. Visitors' requests need no disk, but the log does; and each has a
 /// thread while it is read.
 const READS_AT_ONCE: usize = 4;
-/// How often it is looked whether the release ends soon.
-const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// How often it is looked whether there is another release, or it ends soon.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 const WARN_EVERY: Duration = Duration::from_hours(24);
 
 /// The releases of a server. Cheap to clone.
@@ -31,12 +31,19 @@ pub struct Mirror {
     /// The one that was read last.
     held: Arc<Mutex<Option<Arc<Release>>>>,
     reads: Arc<Semaphore>,
+    /// Of the release that was handed out when it was looked last.
+    counter: watch::Sender<Option<u64>>,
 }
 
 impl Mirror {
     /// Of a folder, which need not be there.
     pub fn of(folder: PathBuf) -> Self {
-        Self { folder, held: Arc::default(), reads: Arc::new(Semaphore::new(READS_AT_ONCE)) }
+        Self {
+            folder,
+            held: Arc::default(),
+            reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
+            counter: watch::Sender::new(None),
+        }
     }
 
     /// The release that is handed out now. Read from the disk when it is another one than before.
@@ -54,8 +61,8 @@ impl Mirror {
         Ok(held.clone())
     }
 
-    /// Says in the log which release is handed out, and when its end is near or there, for as long as the future is polled.
-    /// Never ends.
+    /// Sees when another release is handed out, and says that in the log, and when its end is near or there, for as long as
+    /// the future is polled. Never ends.
     pub async fn watch(&self) {
         let mut said = None;
         let mut warned: Option<SystemTime> = None;
@@ -63,6 +70,10 @@ impl Mirror {
             let mirror = self.clone();
             if let Ok(found) = tokio::task::spawn_blocking(move || mirror.release()).await {
                 let now = found.as_ref().ok().map(|release| release.as_ref().map(|it| it.folder.clone()));
+                if let Ok(release) = &found {
+                    let counter = release.as_ref().map(|release| release.manifest.counter);
+                    self.counter.send_if_modified(|before| std::mem::replace(before, counter) != counter);
+                }
                 if said != now {
                     if let Ok(Some(release)) = &found {
                         let (counter, expires) = (release.manifest.counter, release.expires());
@@ -147,6 +158,10 @@ impl Releases for Mirror {
             let opened = tokio::task::spawn_blocking(move || mirror.open_now(&wanted)).await;
             opened.unwrap_or(Err(FetchRefusal::Unreadable))
         })
+    }
+
+    fn counter(&self) -> watch::Receiver<Option<u64>> {
+        self.counter.subscribe()
     }
 }
 

@@ -66,6 +66,10 @@ async fn the_release_of_the_server_takes_over_without_a_lost_request() {
     let shown = home.server.run(["release", "show", "--json"]).await.ok().json();
     assert_eq!(shown["release"]["targets"][0]["version"], NEXT, "{shown}");
 
+    // The client that runs is told of it, and says so.
+    home.client.until("another version", |status| status["available"] == NEXT).await;
+    let said = home.client.run(["status"]).await.ok();
+    assert!(said.out.contains("version 0.1.1 is there; install it with: petit-client upgrade"), "{said:?}");
     let pid = home.pid().await;
     let said = home.client.run(["upgrade", "--check", "--json"]).await.ok().json();
     assert_eq!(said, serde_json::json!({ "outcome": "available", "before": "0.1.0", "version": NEXT }));

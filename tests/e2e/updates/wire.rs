@@ -1,12 +1,15 @@
 //! The wire on which releases are handed out: what a device gets, and what nobody gets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use petit_engine::agent::{Download, FetchError, Source, fetch};
 use petit_engine::limits;
 use petit_engine::net::dial::{DialError, DialRoute};
 use petit_engine::net::tls;
-use petit_engine::proto::control::{BUNDLE_FILE, Fetch, FetchRefusal, Text};
+use petit_engine::proto::control::{
+    BUNDLE_FILE, Fetch, FetchRefusal, FromAgent, FromRelay, Hello, RELEASE, Text,
+};
 use petit_engine::secret::PrivateKey;
 use petit_host::brand::Brand;
 use petit_host::update::{Bundle, Refusal, Roots, Target, Time};
@@ -14,8 +17,10 @@ use petit_relay::{Farewell, Leave};
 use petit_server::registry::Actor;
 use petit_server::releases::{self, Put, ReleaseError};
 use petit_tests::bed::Bed;
-use petit_tests::rogue::Device;
+use petit_tests::process::Program;
+use petit_tests::rogue::{Device, hello};
 use petit_tests::soon;
+use petit_tests::steady::{Manner, Steady};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -128,7 +133,7 @@ async fn only_a_whole_release_in_force_takes_the_place_of_the_one_before() {
     let putting = |from: &std::path::Path| {
         releases::put(&bed.server.folder.releases(), from, &roots, Time::now()).map(|put| put.was_there)
     };
-    let (hour, day) = (std::time::Duration::from_hours(1), std::time::Duration::from_hours(24));
+    let (hour, day) = (Duration::from_hours(1), Duration::from_hours(24));
 
     release.put_until(AFTER, b"the second", Time::new(std::time::SystemTime::now() - hour));
     assert!(matches!(putting(&release.folder()), Err(ReleaseError::Refused(Refusal::Expired { .. }))));
@@ -212,7 +217,7 @@ async fn twenty_devices_at_once_get_it_and_visitors_are_served_meanwhile() {
     let bed = Bed::start().await;
     let service = petit_tests::service::Service::http("s").await;
     let client = bed.client(&service).await;
-    let (visitor, host) = (bed.visitor(), petit_tests::visitor::host(&client.id()));
+    let host = petit_tests::visitor::host(&client.id());
     let (mut release, program) = (Release::new(), Arc::new(program(LARGE_BYTES / 8)));
     release.put(NEXT, &program);
     put(&bed, &release).unwrap();
@@ -221,21 +226,78 @@ async fn twenty_devices_at_once_get_it_and_visitors_are_served_meanwhile() {
         let (source, program) = (source(&bed, &Device::of(&bed).await.key), Arc::clone(&program));
         fetching.spawn(async move { whole(&source, FILE, 0).await == *program });
     }
-    let (mut got, mut visits) = (0, 0);
-    while got < 20 {
-        tokio::select! {
-            biased;
-            Some(done) = fetching.join_next() => {
-                assert!(done.unwrap());
-                got += 1;
-            }
-            answer = visitor.get(&host, "/") => {
-                assert_eq!(answer.status, 200);
-                visits += 1;
-            }
-        }
+    let mut visitors =
+        Steady::start(bed.visitor().front(), vec![host], Duration::from_millis(25), Manner::Fresh);
+    while let Some(done) = soon("a download", fetching.join_next()).await {
+        assert!(done.unwrap());
     }
-    assert!(visits > 0);
+    visitors.more(1).await;
+    let met = visitors.end().await;
+    assert_eq!(met.disappointed(), 0, "{:?} {:?} {:?}", met.statuses, met.errors, met.failures);
+}
+
+#[tokio::test]
+async fn agents_that_understand_it_are_told_of_each_release_and_others_are_not() {
+    let bed = Bed::start().await;
+    let watching = Arc::clone(&bed.server);
+    let watching = tokio::spawn(async move { watching.releases.watch().await });
+    let session = async |features: &[&str]| {
+        let mut rogue = Device::of(&bed).await.connect().await;
+        let features = features.iter().map(|feature| Text::lossy(feature)).collect();
+        rogue.say(&FromAgent::Hello(Hello { features, ..hello("rogue", vec![]) })).await;
+        let welcome = rogue.control().await.unwrap();
+        let FromRelay::Welcome(welcome) = welcome else { panic!("{welcome:?}") };
+        (rogue, welcome.features)
+    };
+    let (mut told, features) = session(&[RELEASE, "of_tomorrow"]).await;
+    assert_eq!(features, [Text::lossy(RELEASE)]);
+    let (mut other, features) = session(&[]).await;
+    assert!(features.is_empty());
+    let mut release = Release::new();
+    for counter in 1..=2 {
+        release.put(NEXT, b"a program");
+        put(&bed, &release).unwrap();
+        assert_eq!(told.control().await, Some(FromRelay::Release { counter }));
+    }
+    let (mut late, _) = session(&[RELEASE]).await;
+    assert_eq!(late.control().await, Some(FromRelay::Release { counter: 2 }));
+    // Whatever was said to it before comes first.
+    other.say(&FromAgent::Unregister {}).await;
+    assert_eq!(other.control().await, Some(FromRelay::Unregistered {}));
+    watching.abort();
+}
+
+/// What a download costs that nobody reads: what is said of it in ARCHITECTURE.md.
+#[tokio::test]
+async fn a_download_that_stands_still_costs_its_server_little() {
+    const DOWNLOADS: usize = 50;
+    const MOST_BYTES: u64 = 400 * 1024;
+    let mut release = Release::new();
+    release.put(NEXT, &program(LARGE_BYTES));
+    let server = Program::server().await;
+    let running = server.up().await;
+    std::fs::copy(release.roots(), server.dir().join(petit_host::update::ROOTS)).unwrap();
+    let folder = release.folder();
+    server.run(["release".as_ref(), "put".as_ref(), folder.as_os_str()]).await.ok();
+    let resident = || petit_tests::process::resident_bytes(running.id());
+    let mut sources = Vec::new();
+    for _ in 0..=DOWNLOADS {
+        let link = secrecy::SecretString::from(server.invite([""; 0]).await);
+        let invite = petit_engine::invite::Invite::parse(&link).unwrap();
+        let (server, pins) = (invite.server.clone(), invite.pins.clone());
+        let key = Device::with(invite).await.key;
+        sources.push(Source { server, route: DialRoute::default(), pins, key });
+    }
+    let mut held = vec![ask(&sources[DOWNLOADS], FILE, 0).await.unwrap().unwrap()];
+    let before = resident();
+    for source in &sources[..DOWNLOADS] {
+        let mut download = ask(source, FILE, 0).await.unwrap().unwrap();
+        let _ = soon("a piece", download.piece()).await.unwrap();
+        held.push(download);
+    }
+    let each = resident().saturating_sub(before) / DOWNLOADS as u64;
+    petit_tests::figures::figure(format!("a download that stands still: {} KiB of its server", each / 1024));
+    assert!(each < MOST_BYTES, "{each} bytes each");
 }
 
 #[tokio::test]
@@ -246,9 +308,11 @@ async fn a_restart_does_not_wait_for_downloads() {
     release.put(NEXT, &program(LARGE_BYTES));
     put(&bed, &release).unwrap();
     let mut download = ask(&source, FILE, 0).await.unwrap().unwrap();
-    let (goodbye, limit) = (std::time::Duration::from_secs(1), std::time::Duration::from_secs(3600));
+    let (goodbye, limit) = (Duration::from_secs(1), Duration::from_secs(3600));
     let farewell = Farewell { leave: Leave::Move, goodbye, limit };
-    soon("the server to have left", bed.server.relay.leave(farewell)).await;
+    // Nobody reads it, so it would end by itself only then.
+    let left = tokio::time::timeout(limits::DOWNLOAD_STALLED / 2, bed.server.relay.leave(farewell)).await;
+    assert!(left.is_ok(), "the server waits for the download");
     assert!(matches!(rest(&mut download).await, Err(FetchError::Broken { .. })));
 }
 

@@ -124,6 +124,9 @@ fn connection_text(context: &Context, status: &Status) -> String {
         let values: [(&str, &dyn Display); 3] = [("manager", manager), ("unit", unit), ("user", user)];
         out.push_str(&format!("  {}\n", texts.format("cli.status.run_by", &values)));
     }
+    if let Some(version) = &status.available {
+        out.push_str(&format!("  {}\n", texts.format("cli.status.available", &[("version", version)])));
+    }
     let todo = messages::connection_todo(texts, &status.connection);
     if !todo.is_empty() {
         out.push_str(&format!("  {todo}\n"));

@@ -11,14 +11,16 @@ use petit_client::api::Stopped;
 use petit_client::status::Connection;
 use petit_client::{config, folder, messages};
 use petit_host::background::{self, BackgroundError};
+use petit_host::brand;
 use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
 use petit_host::service::{self, ManagerVerb};
 use petit_host::shutdown::{self, Asked, Finished, ProcessSignal, StopCause, Urgency};
+use petit_host::update::Target;
 use serde_json::json;
 
 use super::beginning::{How, config_failure};
-use super::context::Context;
+use super::context::{Context, PROGRAM};
 use super::handover::Handover;
 use super::restart;
 use super::serving::{Main, Serving, Turn};
@@ -71,9 +73,12 @@ impl Main<'_> {
     async fn serve(&mut self) -> Option<StopCause> {
         let client = self.client.clone();
         let (updates, restart) = (self.updates.clone(), self.restart.clone());
+        let target = Target::of(PROGRAM, brand::here());
         let watching = async {
             let trial = updates.watch(client.statuses(), &restart);
-            tokio::join!(client.finish_former(), client.watch_config(), client.watch_network(), trial);
+            let available = client.watch_available(&updates, &target);
+            let (config, network) = (client.watch_config(), client.watch_network());
+            tokio::join!(client.finish_former(), config, network, trial, available);
         };
         tokio::pin!(watching);
         loop {

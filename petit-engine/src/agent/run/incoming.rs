@@ -172,6 +172,7 @@ impl Runner {
                 self.set_fronts(KnownFronts::told(fronts, Instant::now().into_std()));
             }
             FromRelay::Policies { services } => self.on_policies(&services),
+            FromRelay::Release { counter } => self.view.send_modify(|view| view.release = Some(counter)),
             FromRelay::Removed { name, found } => {
                 self.forget_names(&name);
                 // A service that is still offered gets a new address; one that found no room may have some now.

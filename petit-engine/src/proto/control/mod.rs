@@ -20,7 +20,7 @@ pub use self::enrol::{Enrol, EnrolAnswer, EnrolRefusal, FromDevice};
 pub use self::error::ControlError;
 pub use self::fronts::{FRONTS, FrontReport, FrontState, Fronts, NameReport};
 pub use self::policies::{Admits, POLICY, PolicyReport, SHUT_PORT};
-pub use self::release::{BUNDLE_FILE, Fetch, FetchAnswer, FetchRefusal, FromFetcher};
+pub use self::release::{BUNDLE_FILE, Fetch, FetchAnswer, FetchRefusal, FromFetcher, RELEASE};
 pub use self::text::is_harmless;
 pub use self::text::{PublicUrl, SecretText, Text};
 use crate::cause::{Health, ServiceCause};
@@ -135,6 +135,12 @@ pub enum FromRelay {
     Policies {
         /// Those that the agent does not know it of.
         services: Vec<PolicyReport>,
+    },
+    /// A release is handed out, at the beginning of a session and whenever it is another one. No more than a hint: what it
+    /// is worth is in what is fetched. Only in a session with the feature [`RELEASE`].
+    Release {
+        /// The number of its manifest.
+        counter: u64,
     },
 }
 
@@ -454,7 +460,8 @@ impl Message for FromRelay {
             | Self::Removed { .. }
             | Self::Unregistered {}
             | Self::Refused { .. }
-            | Self::Move {} => Ok(()),
+            | Self::Move {}
+            | Self::Release { .. } => Ok(()),
         }
     }
 }

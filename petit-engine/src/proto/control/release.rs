@@ -1,8 +1,12 @@
-//! Fetching a file of a release: one request, one answer, and the file's bytes behind it.
+//! Fetching a file of a release: one request, one answer, and the file's bytes behind it; and the hint, in a session, that
+//! there is one.
 
 use serde::{Deserialize, Serialize};
 
 use super::{ControlError, Message, Text};
+
+/// The feature of an agent that understands [`super::FromRelay::Release`].
+pub const RELEASE: &str = "release";
 
 /// The file of a release that all signed documents are in. No artifact is called so.
 pub const BUNDLE_FILE: &str = "bundle.json";

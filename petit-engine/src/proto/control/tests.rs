@@ -153,6 +153,10 @@ fn messages_have_the_documented_form() {
         r#"{"type":"policies","services":[{"service":1,"admits":"anyone"},{"service":2,"admits":"chosen"},{"service":3,"admits":"nobody"}]}"#
     );
     assert_eq!(FromRelay::decode(&bytes), Ok(policies));
+    let release = FromRelay::Release { counter: 12 };
+    let bytes = release.encode().unwrap();
+    assert_eq!(String::from_utf8(bytes.clone()).unwrap(), r#"{"type":"release","counter":12}"#);
+    assert_eq!(FromRelay::decode(&bytes), Ok(release));
     let probed = FromRelay::Probed {
         probe: 7,
         result: ProbeResult { front_us: Some(12), broken: Some(Hop::Tunnel), ..ProbeResult::default() },
