@@ -111,8 +111,10 @@ async fn follow(request: &Request<'_>, what: Wanted) -> Result<(), Failure> {
         }
         Step::GivenUp { version } => return Err(request.given_up(&version, &advice.standing)),
         Step::Install(artifact) if request.context.folder.is_of_service() => {
-            request.fetch(artifact).await?;
-            Upgrade { request, artifact }.measure()?;
+            if what == Wanted::Install {
+                request.fetch(artifact).await?;
+                Upgrade { request, artifact }.measure()?;
+            }
             request.say("cli.upgrade.of_service", Outcome::Told, &artifact.version, &advice.standing);
         }
         Step::Install(artifact) if what == Wanted::Check => {
