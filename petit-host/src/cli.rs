@@ -16,7 +16,9 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 pub use self::arguments::{Wording, arguments, arguments_of, completions, manual};
-pub use self::frame::{config_place, config_place_with_service, leads_nowhere, outcome, run, run_as_service};
+pub use self::frame::{
+    config_place, config_place_with_service, leads_nowhere, outcome, passed_by, run, run_as_service,
+};
 pub use self::health::{HEALTH_LIMIT, HealthCheck, health};
 use crate::colour::coloured;
 use crate::control::api::AskError;

@@ -329,11 +329,14 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
+/// A file that holds a secret: keys are of some 100 bytes, a registration with 64 services of some 10 KiB.
+const MAX_SECRET_BYTES: u64 = 1024 * 1024;
+
 /// Reads a file that holds a secret. `None` when there is none.
 ///
 /// # Errors
 /// [`FileError::Unsafe`] when somebody else may read or change it or the folder it is in, when it is a link, or
-/// when it belongs to somebody else.
+/// when it belongs to somebody else; [`FileError::Io`] when it is longer than any of ours, 1 MiB.
 pub fn read_secret(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     let mut file = match open_itself(path) {
         Ok(file) => file,
@@ -349,7 +352,10 @@ pub fn read_secret(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     };
     check_private(path, &file)?;
     let mut content = Vec::new();
-    file.read_to_end(&mut content).map_err(failed("read", path))?;
+    (&mut file).take(MAX_SECRET_BYTES + 1).read_to_end(&mut content).map_err(failed("read", path))?;
+    if content.len() as u64 > MAX_SECRET_BYTES {
+        return Err(failed("read", path)(io::ErrorKind::FileTooLarge.into()));
+    }
     Ok(Some(content))
 }
 
@@ -481,6 +487,18 @@ mod tests {
             write_keeping_rights(&path, b"by root").unwrap();
             assert_eq!(fs::metadata(&path).unwrap().uid(), 12_345);
         }
+    }
+
+    #[test]
+    fn a_secret_that_does_not_end_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        write_private(&path, b"short").unwrap();
+        assert_eq!(read_secret(&path).unwrap().as_deref(), Some(b"short".as_slice()));
+        // Longer than the memory of any computer.
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 42).unwrap();
+        let error = read_secret(&path).unwrap_err();
+        assert!(crate::cli::chain(&error).contains("too large"), "{error}");
     }
 
     #[test]

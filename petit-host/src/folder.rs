@@ -1,6 +1,8 @@
 //! The folder of a config file, and what both programs keep in it. Each program's own files are named by a folder of
 //! its own around this one.
 
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::files::{self, FileError};
@@ -65,6 +67,31 @@ impl Folder {
     /// without privileges makes no links to files there.
     pub fn is_out_of_bounds(&self) -> bool {
         self.is_managed() && !cfg!(windows)
+    }
+
+    /// For root, who can read everything: refuses the config of a service that its own user cannot read, and which so would
+    /// not start.
+    ///
+    /// # Errors
+    /// [`FileError::Unsafe`]; what is not there is fine.
+    #[cfg(unix)]
+    pub fn check_readable(&self) -> Result<(), FileError> {
+        let mode = std::fs::metadata(&self.config).map(|found| found.permissions().mode());
+        if self.is_out_of_bounds() && mode.is_ok_and(|mode| mode & 0o004 == 0) {
+            let problem = "the service has a user of its own, which cannot read it";
+            let remedy = "let everybody read it: chmod 644";
+            return Err(FileError::Unsafe { path: self.config.clone(), problem, remedy });
+        }
+        Ok(())
+    }
+
+    /// As on Unix; on Windows the folder's access list says who reads.
+    ///
+    /// # Errors
+    /// None.
+    #[cfg(not(unix))]
+    pub fn check_readable(&self) -> Result<(), FileError> {
+        Ok(())
     }
 
     /// Takes the lock, without waiting.

@@ -72,6 +72,37 @@ fn is_below(path: &Path, folder: &Path) -> bool {
     }
 }
 
+/// Where units of systemd are: an administrator's, and those of packages.
+#[cfg(target_os = "linux")]
+const UNITS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+
+/// True where it is installed as a service of the system.
+#[cfg(target_os = "linux")]
+pub fn is_installed(name: &str) -> bool {
+    UNITS.iter().any(|folder| Path::new(folder).join(unit(name)).exists())
+}
+
+/// As on Linux, where it can be told by a file.
+#[cfg(not(target_os = "linux"))]
+pub fn is_installed(_: &str) -> bool {
+    false
+}
+
+/// True where this user's own service manager is to run it, by the unit that a package has for users.
+///
+/// It asks that manager.
+#[cfg(target_os = "linux")]
+pub fn is_enabled_by_user(name: &str) -> bool {
+    let enabled = Command::new("systemctl").args(["--user", "--quiet", "is-enabled", &unit(name)]).output();
+    enabled.is_ok_and(|asked| asked.status.success())
+}
+
+/// Users have no such manager elsewhere.
+#[cfg(not(target_os = "linux"))]
+pub fn is_enabled_by_user(_: &str) -> bool {
+    false
+}
+
 /// What the service is called.
 pub fn unit(name: &str) -> String {
     let kind = if cfg!(windows) { "" } else { ".service" };

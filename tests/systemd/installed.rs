@@ -22,6 +22,11 @@ fn programs_make_themselves_services_and_take_that_back() {
             machine.says(&format!("cp {program} /tmp/{name}")).await;
             let refused = machine.run(&format!("/tmp/{name} install")).await;
             assert!(refused.exit != 0 && refused.err.contains("other than root"), "{refused:?}");
+            // Nor is it put where somebody else could.
+            machine.says("mkdir --parents /usr/local/lib/petit && chmod 777 /usr/local/lib/petit").await;
+            let refused = machine.run(&format!("{program} install")).await;
+            assert!(refused.exit != 0 && refused.err.contains("/usr/local/lib/petit can be"), "{refused:?}");
+            machine.says("chmod 755 /usr/local/lib/petit").await;
             machine.says(&format!("{program} install && rm {program}")).await;
         }
         let pair = Pair::begin(&machine).await;
@@ -39,6 +44,13 @@ fn programs_make_themselves_services_and_take_that_back() {
             assert_ne!(first, second);
             let runs = machine.says(&format!("readlink /proc/{second}/exe")).await;
             assert_eq!(runs, format!("/usr/local/lib/petit/{name}"));
+            // What runs is not ended for what would not start.
+            let config = format!("/etc/petit/{}.toml", name.trim_start_matches("petit-"));
+            machine.says(&format!("cp {config} /root/config && echo 'prot = 1' >>{config}")).await;
+            let refused = machine.run(&format!("{program} install")).await;
+            assert!(refused.exit == 1 && refused.err.contains("nothing was changed"), "{refused:?}");
+            assert_eq!(process(&machine, name).await, second);
+            machine.says(&format!("cat /root/config >{config}")).await;
         }
         drop(service);
         machine.power_off().await;

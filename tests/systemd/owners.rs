@@ -72,6 +72,36 @@ fn the_config_is_checked_with_the_eyes_of_the_service() {
         assert!(said.exit == 1 && said.err.contains("/root/live"), "{said:?}");
         let said = machine.run("petit-server --json config check").await;
         assert!(said.exit == 1 && said.out.contains("/root/live"), "{said:?}");
+
+        // A client's config has to be read by everybody, which is no place for a password.
+        machine.says("chmod 600 /etc/petit/client.toml").await;
+        let said = machine.run("petit-client config check").await;
+        assert!(said.exit == 1 && said.err.contains("chmod 644"), "{said:?}");
+        machine.says("chmod 644 /etc/petit/client.toml").await;
+        assert!(!machine.says("petit-client config check").await.contains("password"));
+        machine
+            .says(r#"sed -i '0,/^.client.$/s//&\nproxy = "http:\/\/anna:geheim@127.0.0.1:1"/' /etc/petit/client.toml"#)
+            .await;
+        let said = machine.says("petit-client config check").await;
+        assert!(said.contains("password") && !said.contains("geheim"), "{said}");
+    });
+}
+
+/// Root takes nothing of his own from a folder that the service writes.
+#[test]
+fn a_lost_key_does_not_come_back_out_of_the_services_own_backup() {
+    on_a_machine(async |machine| {
+        let _service = private_service().await;
+        let _pair = Pair::set_up(&machine).await;
+        machine.says("petit-server backup && systemctl stop petit-server.socket petit-server").await;
+        machine.says("mkdir /root/store && mv /etc/credstore/petit-* /root/store").await;
+        let backup = machine.says("ls -d /var/lib/petit-server/backups/*").await;
+        let said = machine.run(&format!("petit-server restore {backup}")).await;
+        assert!(said.exit == 1 && !said.err.contains("chown"), "{said:?}");
+        // What it says is what helps.
+        let copy = said.err.split("cp -rT ").nth(1).unwrap().split(';').next().unwrap().to_owned();
+        machine.says(&format!("cp -rT {copy} && petit-server restore /root/petit-backup")).await;
+        machine.says("petit-server start && petit-server check --ready").await;
     });
 }
 
@@ -209,11 +239,23 @@ fn a_package_keeps_the_config_that_is_there_and_purges_what_it_was_before() {
 
 /// Types a line as the user of the next test.
 async fn as_user(machine: &Machine, line: &str) -> String {
-    machine
-        .says(&format!(
-            "runuser -u anna -- env XDG_RUNTIME_DIR=/run/user/$(id -u anna) HOME=/home/anna {line}"
-        ))
-        .await
+    machine.says(&format!("{USER} {line}")).await
+}
+
+/// What begins such a line.
+const USER: &str = "runuser -u anna -- env XDG_RUNTIME_DIR=/run/user/$(id -u anna) HOME=/home/anna";
+
+/// A user who looks for the system's services without root's rights hears that they are there.
+async fn forgotten_sudo_is_told(machine: &Machine) {
+    for (program, exit) in [("petit-client", 4), ("petit-server", 3)] {
+        let config = format!("/etc/petit/{}.toml", program.trim_start_matches("petit-"));
+        let said = machine.run(&format!("{USER} {program} status")).await;
+        let note = format!("note: {config} belongs to the service of this ");
+        assert!(said.exit == exit && said.err.contains(&note), "{said:?}");
+        assert!(said.err.contains(&format!("sudo {program}")), "{said:?}");
+        let moved = format!("mv {config} {config}.away && {program} config path; mv {config}.away {config}");
+        assert!(machine.says(&moved).await.starts_with(&config), "root's is not in his home");
+    }
 }
 
 async fn process(machine: &Machine) -> String {
@@ -231,6 +273,7 @@ fn a_users_own_service_is_handed_over_at_an_upgrade_and_ends_with_the_package() 
         let invite: Value = serde_json::from_str(&machine.says("petit-server invite --json").await).unwrap();
         fs::write(machine.path("/home/anna/invite"), invite["link"].as_str().unwrap()).unwrap();
         machine.says("chown anna /home/anna/invite").await;
+        forgotten_sudo_is_told(&machine).await;
         as_user(
             &machine,
             "petit-client register --key-store file --invite-file /home/anna/invite --service 127.0.0.1:3000",
@@ -238,8 +281,14 @@ fn a_users_own_service_is_handed_over_at_an_upgrade_and_ends_with_the_package() 
         .await;
         as_user(&machine, "systemctl --user enable --now petit-client").await;
         let online = "petit-client status --json | grep '\"light\": \"green\"'";
-        let user = "runuser -u anna -- env XDG_RUNTIME_DIR=/run/user/$(id -u anna) HOME=/home/anna";
-        machine.until(&format!("{user} {online}")).await;
+        machine.until(&format!("{USER} {online}")).await;
+        // What is started by hand is not beside it.
+        as_user(&machine, "petit-client stop").await;
+        let is_active = format!("{USER} systemctl --user is-active petit-client");
+        assert_eq!(machine.run(&is_active).await.out.trim(), "inactive");
+        as_user(&machine, "petit-client start").await;
+        machine.until(&format!("{USER} {online}")).await;
+        assert_eq!(machine.says(&is_active).await, "active");
         let before = process(&machine).await;
 
         upgrade(&machine, "petit-client").await;

@@ -30,6 +30,13 @@ pub struct Proxy {
     pub kind: ProxyKind,
 }
 
+impl Proxy {
+    /// Whether it is given a login.
+    pub fn has_login(&self) -> bool {
+        matches!(&self.kind, ProxyKind::Connect(Some(_)) | ProxyKind::Socks5(Some(_)))
+    }
+}
+
 /// How a proxy is spoken to.
 #[derive(Clone)]
 pub enum ProxyKind {

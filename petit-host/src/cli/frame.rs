@@ -1,5 +1,6 @@
 //! How a command begins and ends, whichever program it is of.
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode as ProcessExit;
 
@@ -27,6 +28,13 @@ pub fn config_place_with_service(
     name: &'static str,
 ) -> Result<Place, Failure> {
     Place::find_with_service(option, brand, name).ok_or_else(no_home)
+}
+
+/// Says, of what [`Place::passed_by`] has found, how the service of the system is asked.
+pub fn passed_by(json: bool, place: &Place, name: &str, say: impl FnOnce(&Path) -> String) {
+    if let Some(config) = place.passed_by(name).filter(|_| !json) {
+        let _ = writeln!(io::stderr(), "{}", say(&config));
+    }
 }
 
 fn no_home() -> Failure {

@@ -61,8 +61,17 @@ impl Place {
     /// after that, finds its config where it is installed. `name`: what the program's files are called.
     pub fn find_with_service(option: Option<&Path>, brand: &Brand, name: &'static str) -> Option<Self> {
         let config = service::config_file(name);
-        let service = (files::is_root() && config.exists()).then_some(config);
+        // Also while somebody has taken the file away for a moment: another one would be made in root's home.
+        let service =
+            (files::is_root() && (config.exists() || service::is_installed(name))).then_some(config);
         Self::find_before_home(option, service, brand)
+    }
+
+    /// The config of this system's service, where this user, who does not look after that, has named no config and has
+    /// none: it is easily the one that was meant. `name`: what the program's files are called.
+    pub fn passed_by(&self, name: &str) -> Option<PathBuf> {
+        let is_none = self.found_by == FoundBy::Default && !self.path.exists() && !files::is_root();
+        Some(service::config_file(name)).filter(|config| is_none && config.exists())
     }
 
     /// The home folder's is the last that is looked for.

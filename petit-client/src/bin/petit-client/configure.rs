@@ -7,6 +7,7 @@ use std::time::Duration;
 use petit_client::api::{Listed, LocalError, Removed, Shared};
 use petit_client::config::change::{self, ChangeError};
 use petit_client::config::edit::{self, EditError, NewService};
+use petit_client::config::proxy::ProxySetting;
 use petit_client::config::{self, Config, ConfigError};
 use petit_client::consent::Withheld;
 use petit_client::messages::{self, Advice};
@@ -75,6 +76,7 @@ pub(crate) fn check(context: &Context) -> Result<(), Failure> {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         all_mistakes(context, &text, &error)
     })?;
+    context.folder.check_readable().map_err(|error| Failure::of(&error))?;
     let texts = &context.texts;
     let mut text = texts.format("cli.config.fine", &[("path", &path.display())]);
     for note in &notes {
@@ -88,7 +90,10 @@ pub(crate) fn check(context: &Context) -> Result<(), Failure> {
     }
     let mut notes: Vec<Value> =
         notes.iter().map(|note| json!({ "line": note.line, "message": note.message })).collect();
-    for note in known.map(|known| registration::notes(&config, &known)).into_iter().flatten() {
+    let told = known.map(|known| registration::notes(&config, &known)).into_iter().flatten();
+    let has_password = matches!(&config.proxy, ProxySetting::Use(proxy) if proxy.has_login());
+    let everybody_reads = has_password && context.folder.is_of_service() && cfg!(unix);
+    for note in told.chain(everybody_reads.then(|| texts.get("cli.config.proxy_password"))) {
         text.push_str(&format!("\n{}", texts.format("cli.note", &[("text", &note)])));
         notes.push(json!({ "message": note }));
     }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use petit_client::api::{LocalClient, LocalError};
-use petit_client::folder::Folder;
+use petit_client::folder::{Folder, NAME};
 use petit_client::messages::{self, Advice, Message};
 use petit_client::registration;
 use petit_client::texts::{self, Texts};
@@ -13,6 +13,7 @@ use petit_host::cli::{self, Failure};
 use petit_host::config::{FoundBy, Place};
 use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
+use petit_host::files;
 use petit_host::lock::Lock;
 use petit_host::service;
 use serde::Serialize;
@@ -65,6 +66,12 @@ impl Context {
         };
         self.failed(ExitCode::Failed, "cli.no_config_there", &[("path", &self.place.path.display())])
             .hint(self.hint(hint))
+    }
+
+    /// True where the user's own service manager runs the client of this folder.
+    pub(crate) fn is_users_service(&self) -> bool {
+        let is_users = self.place.found_by == FoundBy::Default && !files::is_root();
+        is_users && service::is_enabled_by_user(NAME)
     }
 
     /// How long ago something was.

@@ -134,6 +134,12 @@ pub(crate) fn by_manager(context: &Context, verb: ManagerVerb) -> Result<ExitCod
     cli::by_service_manager(context.json, verb, &[], &service::unit(folder::NAME)).map(|()| ExitCode::Ok)
 }
 
+/// Has the user's own service manager start or stop what it runs: what is started beside it would be nobody's.
+pub(crate) fn by_users_manager(context: &Context, verb: ManagerVerb) -> Result<ExitCode, Failure> {
+    let unit = service::unit(folder::NAME);
+    cli::by_service_manager(context.json, verb, &["--user"], &unit).map(|()| ExitCode::Ok)
+}
+
 /// Refuses to run as root what is a service of the system.
 pub(crate) fn not_by_root(context: &Context) -> Failure {
     let problem = if cfg!(windows) { "cli.service_admin" } else { "cli.service_root" };

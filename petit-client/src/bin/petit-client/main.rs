@@ -66,7 +66,7 @@ use self::context::{Context, PROGRAM};
     arg_required_else_help = true
 )]
 struct Cli {
-    /// The config file (default: $PETIT_CONFIG, else ~/.petit/config.toml)
+    /// The config file (default: $PETIT_CONFIG, else for root that of the system's service, else ~/.petit/config.toml)
     #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print JSON, which is English in every language
@@ -335,6 +335,13 @@ impl Verb {
         !needs_none && !self.is_started()
     }
 
+    /// True for what is about one client, and not about the program or the system.
+    fn is_of_an_instance(&self) -> bool {
+        let makes_one =
+            matches!(self, Self::Init | Self::Register { .. } | Self::Service { .. } | Self::Lease { .. });
+        makes_one || self.needs_config()
+    }
+
     /// True for a process that another of ours has started, which has looked at the config file, and hears of it.
     fn is_started(&self) -> bool {
         self.is_service()
@@ -467,8 +474,19 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
     }
     context.folder.check_owner().map_err(|error| Failure::of(&error))?;
     let context = &context;
+    if cli.verb.is_of_an_instance() {
+        cli::passed_by(cli.json, &context.place, folder::NAME, |config| {
+            texts.format("cli.passed_by", &[("path", &config.display())])
+        });
+    }
     let is_managed = context.folder.is_managed();
     match &cli.verb {
+        Verb::Start if context.is_users_service() => {
+            return lifecycle::by_users_manager(context, ManagerVerb::Start);
+        }
+        Verb::Stop if context.is_users_service() => {
+            return lifecycle::by_users_manager(context, ManagerVerb::Stop);
+        }
         Verb::Start if is_managed => return lifecycle::by_manager(context, ManagerVerb::Start),
         Verb::Stop if is_managed => return lifecycle::by_manager(context, ManagerVerb::Stop),
         // There no process takes another one's place.

@@ -53,6 +53,12 @@ impl InstallError {
                 format!("start it with: {program} start; remove it with the package manager")
             }
             Self::NotThere { .. } => format!("install it with: {program} install"),
+            Self::OthersWrite(path) if path.is_dir() => {
+                format!(
+                    "leave it, and the folders on the way to it, to root: chown root {0}; chmod go-w {0}",
+                    path.display()
+                )
+            }
             Self::OthersWrite(path) => {
                 format!(
                     "put it where only root writes, and install that: install {} /usr/local/bin",
@@ -193,13 +199,15 @@ fn packaged(service: &Service) -> Option<PathBuf> {
     units.into_iter().find(|path| path.exists())
 }
 
-/// Refuses a program that anybody but root could change or put another one in the place of.
-fn check_only_root_writes(program: &Path) -> Result<(), InstallError> {
-    let program = fs::canonicalize(program).map_err(failed("look at", program))?;
-    for path in program.ancestors() {
+/// Refuses a program that anybody but root could change or put another one in the place of; or a folder.
+fn check_only_root_writes(path: &Path) -> Result<(), InstallError> {
+    let whole = fs::canonicalize(path).map_err(failed("look at", path))?;
+    for path in whole.ancestors() {
         let found = fs::metadata(path).map_err(failed("look at", path))?;
         if found.uid() != 0 || found.mode() & 0o022 != 0 {
-            return Err(InstallError::OthersWrite(program));
+            // The folder that it is about, where it is one: a program lies in it.
+            let of = if whole.is_dir() { path.to_owned() } else { whole };
+            return Err(InstallError::OthersWrite(of));
         }
     }
     Ok(())
@@ -210,6 +218,8 @@ fn put(from: &Path, to: &Path) -> Result<(), InstallError> {
     let new = to.with_extension("new");
     let folder = to.parent().unwrap_or(Path::new("/"));
     make_folder(folder)?;
+    // Somebody else may have made it: others than root may write in /usr/local on some systems.
+    check_only_root_writes(folder)?;
     fs::copy(from, &new).map_err(failed("copy", from))?;
     fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).map_err(failed("write", &new))?;
     fs::rename(&new, to).map_err(failed("write", to))?;

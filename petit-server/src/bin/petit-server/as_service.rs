@@ -87,6 +87,8 @@ impl AsService {
             "UMask=0077",
             // As the unit has it: what lies in a home is not there for the service.
             "ProtectHome=yes",
+            // What lies in the service's folder can keep it waiting, and it goes on when root has gone.
+            "RuntimeMaxSec=1h",
             "LoadCredential=petit-server.key",
             "LoadCredential=petit-backup.pin",
         ];

@@ -90,6 +90,9 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         return Err(cli::leads_nowhere(&place, PROGRAM));
     }
     folder.check_owner().map_err(|error| Failure::of(&error))?;
+    if cli.verb.is_of_an_instance() {
+        service::say_if_passed_by(cli.json, &place);
+    }
     match &cli.verb {
         Verb::Init { endpoint, port, certificates, new_registry, open, hide_key, first } => {
             let visitors = match (*open, *hide_key) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use petit_engine::secret::PrivateKey;
 use petit_host::cli::{self, Failure};
+use petit_host::config::Place;
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::service::{self, ManagerVerb};
@@ -18,7 +19,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::as_service::AsService;
-use super::common::{config_failure, start_failure};
+use super::common::{PROGRAM, config_failure, start_failure};
 use super::init_order::{FirstVisitors, InitArgs, InitDone, NewConfig};
 use super::setup::{self, backup_failure};
 use super::socket_unit;
@@ -133,6 +134,14 @@ fn answer<A: DeserializeOwned>(command: AsService, failed: &str) -> Result<A, Fa
     }
 }
 
+/// Says that the system has a server of its own, where it is easily that one which was meant.
+pub(crate) fn say_if_passed_by(json: bool, place: &Place) {
+    cli::passed_by(json, place, petit_server::folder::NAME, |config| {
+        let config = config.display();
+        format!("note: {config} belongs to the service of this system; for that one: sudo {PROGRAM} …")
+    });
+}
+
 /// True for a service of the system that root asks for, when it has its key.
 pub(crate) fn is_set_up(folder: &Folder) -> bool {
     folder.is_out_of_bounds() && folder.has_key().unwrap_or_default()
@@ -163,10 +172,31 @@ pub(crate) fn start(json: bool, folder: &Folder) -> Result<(), Failure> {
     cli::by_service_manager(json, ManagerVerb::Start, &[], &unit())
 }
 
+/// What is root's is put back only out of what is root's: refuses a backup in the service's own folder while config or key
+/// are not there.
+fn refuse_from_itself(folder: &Folder, from: &Path) -> Result<(), Failure> {
+    let needs_config = matches!(
+        config::load(&folder.config),
+        Err(ConfigError::Missing { .. } | ConfigError::Part { misfit: NoServer, .. })
+    );
+    let needs_key = !folder.has_key().map_err(|error| Failure::of(&error))?;
+    let state = std::fs::canonicalize(folder.path());
+    if !(needs_config || needs_key) || !state.is_ok_and(|state| from.starts_with(state)) {
+        return Ok(());
+    }
+    let from = from.display();
+    let problem = format!("config and key are root's, one of them is not there, and {from} is the service's");
+    let hint = format!(
+        "copy it to root first: cp -rT {from} /root/petit-backup; then: {PROGRAM} restore /root/petit-backup"
+    );
+    Err(Failure::new(ExitCode::Failed, problem).hint(hint))
+}
+
 /// Puts a backup back: what is root's, where it is not there, here; everything else is put back by the service's own
 /// user. Where that does not come to its end, what is root's is as it was.
 pub(crate) fn restore(json: bool, folder: &Folder, from: &Path) -> Result<ExitCode, Failure> {
     let from = std::fs::canonicalize(from).unwrap_or_else(|_| from.to_owned());
+    refuse_from_itself(folder, &from)?;
     let config = match config::load(&folder.config) {
         Ok(_) => None,
         Err(ConfigError::Missing { .. } | ConfigError::Part { misfit: NoServer, .. }) => {

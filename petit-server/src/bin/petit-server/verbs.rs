@@ -22,7 +22,7 @@ use super::{audit, explain, key, policy, release};
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
-    /// The config file (default: $PETIT_CONFIG, else ~/.petit/config.toml)
+    /// The config file (default: $PETIT_CONFIG, else for root that of the system's service, else ~/.petit/config.toml)
     #[arg(short, long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Print JSON
@@ -320,6 +320,11 @@ impl Verb {
                 | Self::Man { .. }
         );
         !needs_none && !self.is_started()
+    }
+
+    /// True for what is about one server, and not about the program or the system.
+    pub(crate) fn is_of_an_instance(&self) -> bool {
+        self.needs_config() || matches!(self, Self::Init { .. } | Self::Restore { .. })
     }
 
     /// True for a process that another of ours has started, which has looked at the config file, and hears of it.
