@@ -15,6 +15,7 @@ use petit_client::registration::Known;
 use petit_client::{doctor, enrol, registration};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::PROTOCOL;
+use petit_host::brand;
 use petit_host::cli::chain;
 use petit_host::logs::{self as log_files, Follow, Level};
 use secrecy::SecretString;
@@ -135,6 +136,7 @@ impl App {
             prefs: shown.prefs.clone(),
             view: shown.view.clone(),
             open,
+            colour: brand::here().colour().map(str::to_owned),
         }
     }
 

@@ -24,6 +24,7 @@ pub struct Brand {
     name: BrandName,
     publisher: Publisher,
     icon: Option<PathBuf>,
+    colour: Option<Colour>,
     server: Option<ServerName>,
 }
 
@@ -78,7 +79,14 @@ impl Brand {
     /// Petit itself.
     pub fn petit() -> Self {
         let name = "Petit".to_owned();
-        Self { id: None, publisher: Publisher(name.clone()), name: BrandName(name), icon: None, server: None }
+        Self {
+            id: None,
+            publisher: Publisher(name.clone()),
+            name: BrandName(name),
+            icon: None,
+            colour: None,
+            server: None,
+        }
     }
 
     /// The brand of a vendor's file.
@@ -89,9 +97,9 @@ impl Brand {
         let text = fs::read_to_string(path);
         let text = text.map_err(|source| BrandError::Io { path: path.to_owned(), source })?;
         let (form, _) = toml_file::parse::<Form>(path, &text, KEYS)?;
-        let Form { id, name, publisher, icon, server } = form;
+        let Form { id, name, publisher, icon, colour, server } = form;
         let publisher = publisher.unwrap_or_else(|| Publisher(name.0.clone()));
-        Ok(Self { id: Some(id), name, publisher, icon, server })
+        Ok(Self { id: Some(id), name, publisher, icon, colour, server })
     }
 
     /// True for Petit itself.
@@ -117,6 +125,11 @@ impl Brand {
     /// Its picture, as an `.ico` file; relative to the brand's file.
     pub fn icon(&self) -> Option<&Path> {
         self.icon.as_deref()
+    }
+
+    /// The colour of its buttons and of what is chosen, as `#rrggbb`. White letters can be read on it.
+    pub fn colour(&self) -> Option<&str> {
+        self.colour.as_ref().map(|colour| colour.0.as_str())
     }
 
     /// The one server whose invites a new config takes.
@@ -169,10 +182,12 @@ struct Form {
     name: BrandName,
     publisher: Option<Publisher>,
     icon: Option<PathBuf>,
+    colour: Option<Colour>,
     server: Option<ServerName>,
 }
 
-const KEYS: Table = Table(&[key("id"), key("name"), key("publisher"), key("icon"), key("server")]);
+const KEYS: Table =
+    Table(&[key("id"), key("name"), key("publisher"), key("icon"), key("colour"), key("server")]);
 
 const fn key(name: &'static str) -> Key {
     Key { name, kind: ValueKind::Value }
@@ -238,6 +253,41 @@ fn readable(text: String) -> Result<String, String> {
     }
 }
 
+/// `#rrggbb`, in lower case, on which white letters can be read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct Colour(String);
+
+impl TryFrom<String> for Colour {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        /// What letters need against their ground (WCAG 2.2, 1.4.3 "Contrast (Minimum)", AA).
+        const READABLE: f64 = 4.5;
+        let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6);
+        let colour = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let Some(colour) = colour else {
+            return Err("a colour is written #rrggbb, such as #0a6b4f".to_owned());
+        };
+        let contrast = contrast_to_white(colour);
+        if contrast < READABLE {
+            return Err(format!(
+                "white letters cannot be read on it: their contrast is {contrast:.1}, and has to be {READABLE}; take a darker one"
+            ));
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
+/// WCAG 2.2, "contrast ratio" and "relative luminance".
+fn contrast_to_white(colour: u32) -> f64 {
+    let [_, red, green, blue] = colour.to_be_bytes().map(|part| {
+        let part = f64::from(part) / 255.0;
+        if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+    });
+    1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
+}
+
 /// A host name, as it stands in an invite.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -278,6 +328,24 @@ mod tests {
         }
         assert_eq!(all[0], [".petit", "Petit", "dev.petit.desktop", "petit"]);
         assert_eq!(all[1], [".petit-north", "Petit-north", "dev.petit.desktop.north", "petit-north"]);
+    }
+
+    #[test]
+    fn a_colour_is_one_that_white_letters_can_be_read_on() {
+        let colour = |text: &str| read(&format!("id = \"north\"\nname = \"North\"\ncolour = \"{text}\""));
+        assert_eq!(colour("#0A6B4F").unwrap().colour(), Some("#0a6b4f"));
+        assert_eq!(colour("#767676").unwrap().colour(), Some("#767676"), "as grey as it may be (WCAG)");
+        assert_eq!(read("id = \"north\"\nname = \"North\"").unwrap().colour(), None);
+        for (bad, why) in [
+            ("#777777", "contrast is 4.5, and has to be 4.5"),
+            ("#ffcc00", "take a darker one"),
+            ("green", "#rrggbb"),
+            ("#0a6b4", "#rrggbb"),
+            ("0a6b4f0", "#rrggbb"),
+        ] {
+            let error = colour(bad).unwrap_err();
+            assert!(error.contains(why), "{bad}: {error}");
+        }
     }
 
     #[test]

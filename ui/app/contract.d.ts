@@ -27,6 +27,8 @@ export interface Boot {
   view: View;
   /** Where to begin: a page's name, and an invite's text when a link was opened (it is only filled in). */
   open: Opening;
+  /** The colour of a vendor's own build, as `#rrggbb`; white letters can be read on it. */
+  colour: string | null;
 }
 
 /** Also sent as event `open`, when the window is there already and a link or the tray leads somewhere in it. */

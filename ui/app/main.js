@@ -36,6 +36,10 @@ function drawAll() {
   html.lang = language();
   html.dir = direction();
   html.dataset['theme'] = boot.prefs.theme;
+  if (boot.colour !== null) {
+    html.style.setProperty('--brand', boot.colour);
+    html.dataset['brand'] = '';
+  }
   document.title = `${PAGES[page].title()} · ${t('ui.app')}`;
   draw(root, shell(PAGES[page].draw(), page === 'setup' && isFirstRun() ? 'folded' : 'beside'));
 }

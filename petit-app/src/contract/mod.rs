@@ -29,6 +29,8 @@ pub struct Boot {
     pub view: View,
     /// Where to begin.
     pub open: Opening,
+    /// The colour of a vendor's own build, as `#rrggbb`.
+    pub colour: Option<String>,
 }
 
 /// A page of the window.

@@ -124,6 +124,7 @@ fn every_value_has_the_form_that_the_page_was_promised() {
         prefs,
         view,
         open: Opening { page: Page::Setup, invite: Some("i".into()) },
+        colour: Some("#0a6b4f".into()),
     };
     let problem = Problem { message: "m".into(), line: None, column: Some(2), field: None };
     let values = [

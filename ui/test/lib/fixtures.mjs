@@ -65,7 +65,7 @@ export function service(lang, change = {}) {
 
 /** @param {Lang} lang @param {ViewName} name @param {Partial<Boot>} [change] @returns {Boot} */
 export function boot(lang, name, change = {}) {
-  return { lang, texts: catalogue(lang), about, prefs, view: views(lang)[name], open: { page: 'overview', invite: null }, ...change };
+  return { lang, texts: catalogue(lang), about, prefs, view: views(lang)[name], open: { page: 'overview', invite: null }, colour: null, ...change };
 }
 
 export const INVITE_TEXT = examples.link;

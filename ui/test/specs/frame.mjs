@@ -76,6 +76,25 @@ test('light and dark follow the person before the system', async ({ page }) => {
   expect((await calls(page, 'set_prefs'))[0]?.args.prefs.theme).toBe('dark');
 });
 
+test("a vendor's colour is that of buttons and of what is chosen, in light and in dark", async ({ page }) => {
+  await page.emulateMedia({ colorScheme: 'light' });
+  await open(page, { page: 'settings', boot: { colour: '#0a6b4f' } });
+  /** @param {string} name */
+  const shade = (name) => page.evaluate((given) => {
+    const probe = document.createElement('i');
+    probe.style.color = `var(${given})`;
+    document.body.append(probe);
+    const { color } = getComputedStyle(probe);
+    probe.remove();
+    return color;
+  }, name);
+  expect(await shade('--accent')).toBe('rgb(10, 107, 79)');
+  expect(await shade('--on-accent')).toBe('rgb(255, 255, 255)');
+  await page.emulateMedia({ colorScheme: 'dark' });
+  expect(await shade('--accent')).not.toBe('rgb(10, 107, 79)');
+  expect(await shade('--accent')).not.toBe('rgb(154, 169, 255)');
+});
+
 test('nothing moves for whoever asked for calm', async ({ page }) => {
   await page.emulateMedia({ reducedMotion: 'reduce' });
   await open(page, { view: 'connecting' });

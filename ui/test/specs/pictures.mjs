@@ -50,6 +50,21 @@ for (const name of names) {
   });
 }
 
+// The lightest that may be, one that is hardly a colour, and one in between.
+for (const colour of ['#767676', '#000060', '#c62828', '#0a6b4f']) {
+  for (const name of /** @type {const} */ (['settings', 'overview'])) {
+    test(`${name} can be read in ${colour}, too`, async ({ page }) => {
+      await page.emulateMedia({ reducedMotion: 'reduce' });
+      await open(page, { page: name, boot: { colour } });
+      await page.evaluate(AXE);
+      for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
+        await page.emulateMedia({ colorScheme });
+        expect(await accessibility(page, ['color-contrast'])).toEqual([]);
+      }
+    });
+  }
+}
+
 /** Accents and four tenths more letters: about what other languages need. @param {Record<string, string>} texts */
 function pseudo(texts) {
   /** @type {Record<string, string>} */
