@@ -224,6 +224,12 @@ fn a_package_keeps_the_config_that_is_there_and_purges_what_it_was_before() {
         assert!(refused.exit != 0 && refused.err.contains("trying to overwrite"), "{refused:?}");
         assert_eq!(machine.says("cat /etc/petit/client.toml").await, config);
         machine.says("dpkg --purge other").await;
+        // Gone before it was configured, it takes nothing of others along.
+        for verb in ["--remove", "--purge"] {
+            machine.says(&format!("dpkg --unpack {package} && dpkg {verb} petit-client")).await;
+            assert_eq!(machine.says("cat /etc/petit/client.toml").await, config, "{verb}");
+            assert_eq!(machine.run("ls /etc/petit/*.before-package").await.out, "", "{verb}");
+        }
 
         machine.says(&format!("dpkg --install {package} </dev/null")).await;
         assert_eq!(machine.says("cat /etc/petit/client.toml").await, config);

@@ -70,28 +70,28 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn call(&self, method: &str, target: &str, body: Option<&Value>) -> Result<Value, CallError> {
-        let mut tries = 0;
-        loop {
-            match self.call_once(method, target, body).await {
-                Err(CallError::Refused(problem))
-                    if problem.code == ApiProblem::MOVED && tries < MOVED_TRIES =>
-                {
-                    tries += 1;
-                    tokio::time::sleep(MOVED_PAUSE).await;
+        let answered = async {
+            let mut tries = 0;
+            loop {
+                match self.call_once(method, target, body).await {
+                    Err(CallError::Refused(problem))
+                        if problem.code == ApiProblem::MOVED && tries < MOVED_TRIES =>
+                    {
+                        tries += 1;
+                        tokio::time::sleep(MOVED_PAUSE).await;
+                    }
+                    answer => return answer,
                 }
-                answer => return answer,
             }
-        }
+        };
+        self.in_time(answered).await
     }
 
     async fn call_once(&self, method: &str, target: &str, body: Option<&Value>) -> Result<Value, CallError> {
-        let answered = async {
-            let response = self.send(method, target, body).await?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);
-            Ok((status, body.collect().await.map_err(broken)?.to_bytes()))
-        };
-        let (status, bytes) = self.in_time(answered).await?;
+        let response = self.send(method, target, body).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);
+        let bytes = body.collect().await.map_err(broken)?.to_bytes();
         let value: Value = serde_json::from_slice(&bytes).map_err(broken)?;
         if status.is_success() {
             Ok(value)
@@ -106,7 +106,7 @@ impl Client {
     /// [`CallError`].
     pub async fn events(&self, target: &str) -> Result<Events, CallError> {
         let response = self.in_time(self.send("GET", target, None)).await?;
-        Ok(Events { body: response.into_body(), rest: String::new() })
+        Ok(Events { body: response.into_body(), rest: Vec::new(), looked_at: 0 })
     }
 
     async fn in_time<T>(&self, answered: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
@@ -149,7 +149,10 @@ fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> CallErr
 #[derive(Debug)]
 pub struct Events {
     body: Incoming,
-    rest: String,
+    /// Bytes of what is not whole yet: a letter may be cut anywhere.
+    rest: Vec<u8>,
+    /// So many of them have no end in them.
+    looked_at: usize,
 }
 
 impl Events {
@@ -158,18 +161,21 @@ impl Events {
     /// # Errors
     /// [`CallError::Broken`].
     pub async fn next(&mut self) -> Result<Option<Value>, CallError> {
+        const END: &[u8] = b"\n\n";
         loop {
-            if let Some(end) = self.rest.find("\n\n") {
-                let event: String = self.rest.drain(..end + 2).collect();
-                let data = event.trim_end().strip_prefix("data: ").unwrap_or_default();
-                return serde_json::from_str(data).map(Some).map_err(broken);
+            let new = self.rest.get(self.looked_at..).unwrap_or_default();
+            if let Some(end) = new.windows(END.len()).position(|bytes| bytes == END) {
+                let event: Vec<u8> = self.rest.drain(..self.looked_at + end + END.len()).collect();
+                self.looked_at = 0;
+                let data = event.strip_prefix(b"data: ").unwrap_or(&event);
+                return serde_json::from_slice(data).map(Some).map_err(broken);
             }
+            self.looked_at = self.rest.len().saturating_sub(1);
             match self.body.frame().await {
                 None => return Ok(None),
                 Some(frame) => {
                     let frame = frame.map_err(broken)?;
-                    let bytes = frame.data_ref().cloned().unwrap_or_default();
-                    self.rest.push_str(&String::from_utf8_lossy(&bytes));
+                    self.rest.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
                     if self.rest.len() > MAX_EVENT_BYTES {
                         return Err(broken("an event of it does not end"));
                     }

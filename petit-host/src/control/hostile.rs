@@ -83,6 +83,23 @@ async fn an_answer_or_an_event_that_does_not_end_is_cut() {
 }
 
 #[tokio::test]
+async fn an_event_may_be_cut_anywhere() {
+    let dribbling = Hostile::new(|mut stream| {
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+        for byte in "data: \"Müller\"\n\ndata: 2\n\n".as_bytes() {
+            stream.write_all(&[b"1\r\n".as_slice(), &[*byte], b"\r\n"].concat()).unwrap();
+            stream.flush().unwrap();
+        }
+        stream.write_all(b"0\r\n\r\n").unwrap();
+    });
+    let mut events = Client::new(&dribbling.path()).events("/events").await.unwrap();
+    assert_eq!(events.next().await.unwrap(), Some(json!("Müller")));
+    assert_eq!(events.next().await.unwrap(), Some(json!(2)));
+    assert_eq!(events.next().await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_link_to_the_socket_of_another_user_is_not_followed() {
     let us = rustix::process::geteuid();
     if !us.is_root() {

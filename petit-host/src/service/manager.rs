@@ -10,8 +10,9 @@ use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 /// How long a service may take to start, and to stop, where it does not say itself that it takes longer: its requests get
 /// half a minute, and a registry is read.
 const LIMIT: Duration = Duration::from_secs(90);
-/// How much longer than it has said itself.
+/// How much longer than it has said itself, and how long that may be: the longest drain that a config allows.
 const MARGIN: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_mins(20);
 /// The manager offers no wait.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// No service of that name (ERROR_SERVICE_DOES_NOT_EXIST).
@@ -131,13 +132,13 @@ pub(super) fn stop_it(service: &Service, unit: &str) -> Result<Was, ManagerError
         },
         Err(error) => Err(error.into()),
     };
-    match is_asked(service.stop())? {
-        Asked::Yes => {}
-        Asked::Stopped => return Ok(Was::Stopped),
-        Asked::Pending => {
-            let is_over = |state| matches!(state, ServiceState::Running | ServiceState::Stopped);
-            if until(service, unit, is_over)?.current_state == ServiceState::Running {
-                is_asked(service.stop())?;
+    loop {
+        match is_asked(service.stop())? {
+            Asked::Yes => break,
+            Asked::Stopped => return Ok(Was::Stopped),
+            Asked::Pending => {
+                let is_over = |state| matches!(state, ServiceState::Running | ServiceState::Stopped);
+                until(service, unit, is_over)?;
             }
         }
     }
@@ -155,7 +156,8 @@ enum Asked {
 
 /// True while a service runs, or is just starting.
 pub(super) fn runs(service: &Service) -> Result<bool, ManagerError> {
-    Ok(service.query_status()?.current_state != ServiceState::Stopped)
+    let state = service.query_status()?.current_state;
+    Ok(!matches!(state, ServiceState::Stopped | ServiceState::StopPending))
 }
 
 /// Waits until a service is in a state that is wanted.
@@ -171,7 +173,7 @@ fn until(
             return Ok(status);
         }
         // One that finishes downloads says how long they may take.
-        let limit = LIMIT.max(status.wait_hint + MARGIN);
+        let limit = LIMIT.max(status.wait_hint.min(LONGEST) + MARGIN);
         if begun.elapsed() > limit {
             return Err(ManagerError::Late { unit: unit.to_owned(), limit });
         }

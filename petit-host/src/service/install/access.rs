@@ -68,6 +68,14 @@ pub(super) fn who_else_changes(file: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
+/// The same of a file, whatever the folders on the way to it allow.
+///
+/// # Errors
+/// That of the system.
+pub(super) fn who_else_changes_itself(file: &Path) -> io::Result<Option<String>> {
+    Ok(who_else(Kind::File, &security::described(file)?))
+}
+
 /// The same of a folder.
 ///
 /// # Errors

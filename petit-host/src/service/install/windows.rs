@@ -43,7 +43,7 @@ pub enum InstallError {
     /// It runs with what it has read before, and would not start again.
     #[error("{0}")]
     Config(String),
-    #[error("{0}; what was installed before is in its place again")]
+    #[error("{0}; what was installed before is in its place again, and runs")]
     TakenBack(Box<InstallError>),
     #[error(transparent)]
     File(#[from] FileError),
@@ -101,7 +101,9 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
     }
     make_folders(service, &config)?;
     if config.exists() {
-        check_only_administrators_write(&config)?;
+        // Its folder is looked at already; those above it take files from everybody, and keep them apart.
+        let who = access::who_else_changes_itself(&config).map_err(failed("look at", &config))?;
+        who.map_or(Ok(()), |who| Err(InstallError::OthersWrite { path: config.clone(), who }))?;
     } else {
         files::write_public(&config, service.config.as_bytes())?;
     }
@@ -112,36 +114,57 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
     }
     let new = (!is_in_place).then(|| put_beside(&source, &program)).transpose()?;
     // Nothing is left to do but what can be taken back.
-    before.as_ref().map_or(Ok(Was::Stopped), |before| manager::stop_it(before, &unit))?;
-    let replaced = new.map(|new| Replaced::by(&new, &program)).transpose();
-    let made = replaced.and_then(|replaced| {
+    let replacing = Replacing { manager: &manager, service, before: before.as_ref(), unit: &unit };
+    match replacing.run(new.as_deref(), &program, &config) {
+        Ok(()) => Ok(Installed { program, unit, config, restarted: ran }),
+        Err(error) => {
+            let runs_again =
+                ran && before.as_ref().is_some_and(|before| manager::start_it(before, &unit).is_ok());
+            Err(if runs_again { InstallError::TakenBack(Box::new(error)) } else { error })
+        }
+    }
+}
+
+/// A service on its way to another version, or one that is new.
+struct Replacing<'a> {
+    manager: &'a ServiceManager,
+    service: &'a Service,
+    before: Option<&'a Registered>,
+    unit: &'a str,
+}
+
+impl Replacing<'_> {
+    /// Where it fails, the program that was there is in its place again, and is not started.
+    fn run(&self, new: Option<&Path>, program: &Path, config: &Path) -> Result<(), InstallError> {
+        let Self { manager, service, before, unit } = self;
+        before.map_or(Ok(Was::Stopped), |before| manager::stop_it(before, unit))?;
+        let replaced = new.map(|new| Replaced::by(new, program)).transpose()?;
         let made = || {
-            let info = info(service, &unit, &program, &config);
-            let registered = register(&manager, before.as_ref(), &info)?;
+            let registered = register(manager, *before, &info(service, unit, program, config))?;
             set_up(&registered, service)?;
-            event_log::register(&unit, &program).map_err(failed("register", Path::new(&unit)))?;
-            if (service.is_set_up)(&config) {
-                manager::start_it(&registered, &unit)?;
+            event_log::register(unit, program).map_err(failed("register", Path::new(unit)))?;
+            if (service.is_set_up)(config) {
+                manager::start_it(&registered, unit)?;
             }
             Ok(())
         };
-        match made() {
-            Ok(()) => Ok(replaced.map(Replaced::keep)),
-            Err(error) if before.is_some() => {
-                let taken_back = replaced.map_or(Ok(()), |replaced| {
-                    let _ = before.as_ref().map(|before| manager::stop_it(before, &unit));
-                    replaced.take_back()
-                });
-                Err(if taken_back.is_ok() { InstallError::TakenBack(Box::new(error)) } else { error })
+        match (made(), before) {
+            (Ok(()), _) => {
+                replaced.map(Replaced::keep);
+                Ok(())
+            }
+            (Err(error), Some(before)) => {
+                // It would be started anew meanwhile.
+                let _ = before.update_failure_actions(recovery(&[]));
+                let _ = manager::stop_it(before, unit);
+                replaced.map_or(Ok(()), Replaced::take_back)?;
+                set_up(before, service)?;
+                Err(error)
             }
             // There is nothing to go back to, and its log says why.
-            Err(error) => Err(error),
+            (Err(error), None) => Err(error),
         }
-    });
-    if let (Err(_), Some(before), true) = (&made, &before, ran) {
-        let _ = manager::start_it(before, &unit); // as it was
     }
-    made.map(|_| Installed { program, unit, config, restarted: ran })
 }
 
 /// A program that another one has taken the place of. One that runs, or has not quite ended, can be renamed, but neither
@@ -155,26 +178,38 @@ struct Replaced {
 impl Replaced {
     fn by(new: &Path, program: &Path) -> Result<Self, InstallError> {
         let aside = program.with_extension("old");
+        if !program.exists() && aside.exists() {
+            // The computer has lost its power between the two renames below.
+            fs::rename(&aside, program).map_err(failed("put back", program))?;
+        }
+        let was_there = program.exists();
+        let this = Self { program: program.to_owned(), aside: was_there.then_some(aside.clone()) };
+        if was_there {
+            is_removed(&aside);
+            fs::copy(program, &aside).map_err(failed("copy", program))?;
+        }
+        if fs::rename(new, program).is_ok() {
+            return Ok(this);
+        }
         is_removed(&aside);
-        let aside = match fs::rename(program, &aside) {
-            Ok(()) => Some(aside),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failed("put aside", program)(error).into()),
-        };
-        let this = Self { program: program.to_owned(), aside };
+        fs::rename(program, &aside).map_err(failed("put aside", program))?;
         match fs::rename(new, program) {
             Ok(()) => Ok(this),
             Err(error) => {
-                this.take_back()?;
-                Err(failed("write", program)(error).into())
+                let error = failed("write", program)(error);
+                let _ = this.take_back();
+                Err(error.into())
             }
         }
     }
 
     fn take_back(self) -> Result<(), InstallError> {
         let Some(aside) = self.aside else { return Ok(()) };
-        is_removed(&self.program);
-        fs::rename(&aside, &self.program).map_err(|error| failed("put back", &self.program)(error).into())
+        let away = self.program.with_extension("bad");
+        let _ = fs::rename(&self.program, &away);
+        fs::rename(&aside, &self.program).map_err(failed("put back", &self.program))?;
+        is_removed(&away);
+        Ok(())
     }
 
     /// Where it has not quite ended, the next installation removes it.
@@ -344,22 +379,25 @@ fn register(
     })
 }
 
-/// What the manager does with it later.
-fn set_up(registered: &Registered, service: &Service) -> Result<(), InstallError> {
-    let actions =
-        START_ANEW_AFTER.map(|delay| ServiceAction { action_type: ServiceActionType::Restart, delay });
-    let recovery = ServiceFailureActions {
+/// When a service that has failed is started anew.
+fn recovery(after: &[Duration]) -> ServiceFailureActions {
+    let action = |delay: &Duration| ServiceAction { action_type: ServiceActionType::Restart, delay: *delay };
+    ServiceFailureActions {
         reset_period: ServiceFailureResetPeriod::After(FORGIVEN_AFTER),
         reboot_msg: None,
         command: None,
-        actions: Some(actions.to_vec()),
-    };
+        actions: Some(after.iter().map(action).collect()),
+    }
+}
+
+/// What the manager does with it later.
+fn set_up(registered: &Registered, service: &Service) -> Result<(), InstallError> {
     // Every user has it: on the way to a file, folders are passed that may not be listed.
     let privileges = privileges::leave(registered, &["SeChangeNotifyPrivilege"]).map_err(Error::Winapi);
     for done in [
         privileges,
         registered.set_description(service.about),
-        registered.update_failure_actions(recovery),
+        registered.update_failure_actions(recovery(&START_ANEW_AFTER)),
         // An end with an exit code is a failure too.
         registered.set_failure_actions_on_non_crash_failures(true),
         registered.set_preshutdown_timeout(SHUTDOWN_WITHIN),
