@@ -22,7 +22,6 @@ use tracing::Instrument;
 
 use super::RelayShared;
 use super::admission::Ticket;
-use super::networks::network;
 use super::releases::ReleaseFile;
 
 type Tls = TlsStream<Wire<TcpStream>>;
@@ -31,7 +30,7 @@ type Tls = TlsStream<Wire<TcpStream>>;
 pub(super) async fn run(shared: &Arc<RelayShared>, tls: Tls, peer: SocketAddr, ticket: &mut Ticket) {
     let Some(key) = tls::peer_key(tls.get_ref().1) else { return };
     let Some(device) = shared.access.device(&key) else { return };
-    let place = shared.downloads.enter(device, network(peer.ip()));
+    let place = shared.downloads.enter(device, shared.places.visitor(peer.ip()));
     match &place {
         Some(_) => ticket.settle_as_client(),
         None => ticket.stay_pending_to_enrol(),

@@ -96,7 +96,7 @@ impl Relay {
             enrol_tls: tls::enrol_server(&config.key)?,
             release_tls: tls::release_server(&config.key, keys())?,
             releases,
-            downloads: Downloads::default(),
+            downloads: Downloads::new(config.limits.connections),
             https: RwLock::new(None),
             config,
             access,

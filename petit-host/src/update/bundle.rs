@@ -18,8 +18,9 @@ pub const MANIFEST: &str = "manifest.json";
 pub const SIGNATURE_ENDING: &str = ".minisig";
 
 /// A release key, a manifest, and their signatures. Not looked at yet: see [`verify`](super::verify).
+///
+/// What a later server adds is not looked at: an older client needs this to become a newer one, and what counts is signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Bundle {
     pub release_key: String,
     pub root_signatures: Vec<String>,

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use petit_engine::proto::control::BUNDLE_FILE;
 use petit_host::files::{self, FileError};
@@ -12,7 +13,7 @@ use petit_host::update::{
     in_force, verify,
 };
 
-use super::release::{CURRENT, Release, ReleaseError, current_name};
+use super::release::{CURRENT, Release, ReleaseError};
 
 /// What has become of a release that was put.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub fn put(releases: &Path, from: &Path, roots: &Roots, now: Time) -> Result<Put
     let seen = releases.join("seen.json");
     let mut history = History::read(&seen)?;
     history.admit(&verified)?;
-    if let Some(release) = whole(releases, &verified) {
+    if let Some(release) = whole(releases, &bundle, &verified) {
         return Ok(Put { release, was_there: true });
     }
     let new = releases.join(".new");
@@ -67,11 +68,15 @@ pub fn put(releases: &Path, from: &Path, roots: &Roots, now: Time) -> Result<Put
 /// # Errors
 /// [`ReleaseError`].
 pub fn withdraw(releases: &Path) -> Result<bool, ReleaseError> {
-    if current_name(releases)?.is_none() {
+    let current = releases.join(CURRENT);
+    if !current.exists() {
         return Ok(false);
     }
     let _lock = lock(releases)?;
-    files::remove(&releases.join(CURRENT))?;
+    // Whatever it says, and for good: a release that is withdrawn must not be back after a power cut.
+    files::remove(&current)?;
+    let io = |source| FileError::Io { action: "write", path: releases.to_owned(), source };
+    files::sync_dir(releases).map_err(io)?;
     remove_others(releases, None);
     Ok(true)
 }
@@ -81,14 +86,24 @@ fn lock(releases: &Path) -> Result<Lock, ReleaseError> {
     Lock::take(&releases.join("lock")).map_err(ReleaseError::Busy)
 }
 
-/// The release that is handed out, when it is this one and nothing of it is missing.
-fn whole(releases: &Path, verified: &Verified) -> Option<Release> {
+/// The release that is handed out, when it is this one, by the same signatures, and nothing of it is missing.
+fn whole(releases: &Path, bundle: &Bundle, verified: &Verified) -> Option<Release> {
     let release = Release::current(releases).ok().flatten()?;
     let is_whole = |artifact: &Artifact| {
         File::open(release.folder.join(artifact.file.as_str()))
             .is_ok_and(|file| take(artifact, file, &mut io::sink()).is_ok_and(|taken| taken.is_ok()))
     };
-    let is_it = release.manifest == *verified.manifest() && release.release_key == *verified.release_key();
+    // Another root key may have signed the same release key since.
+    let signed = Bundle::read(&release.folder).ok()?;
+    let roots = |bundle: &Bundle| {
+        let mut signatures = bundle.root_signatures.clone();
+        signatures.sort();
+        signatures
+    };
+    let is_it = release.manifest == *verified.manifest()
+        && release.release_key == *verified.release_key()
+        && signed.manifest_signature == bundle.manifest_signature
+        && roots(&signed) == roots(bundle);
     (is_it && release.manifest.targets.iter().all(is_whole)).then_some(release)
 }
 
@@ -134,10 +149,12 @@ fn is_document(name: &str) -> bool {
     [MANIFEST, RELEASE_KEY, BUNDLE_FILE].contains(&name) || name.ends_with(SIGNATURE_ENDING)
 }
 
-/// A name that says which release it is, and that no folder has: a damaged copy is replaced by another one.
+/// A name that says which release it is, and that no folder has or has had, by which a running server sees that it is
+/// another one: a damaged copy is replaced, too, and what was withdrawn may come back.
 fn free_name(releases: &Path, verified: &Verified) -> String {
     let (key, counter) = (verified.release_key().number, verified.manifest().counter);
-    let plain = format!("release-{key}-{counter}");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let plain = format!("release-{key}-{counter}-{now}");
     let others = (2_u32..).map(|number| format!("{plain}-{number}"));
     let mut names = std::iter::once(plain.clone()).chain(others);
     names.find(|name| !releases.join(name).exists()).unwrap_or(plain)

@@ -113,12 +113,24 @@ async fn a_device_gets_the_release_from_whichever_place_on_and_nothing_else_of_t
     let denied = ask(&stranger, BUNDLE_FILE, 0).await.err().unwrap();
     assert!(matches!(denied, FetchError::Dial(DialError::Denied { .. })), "{denied:?}");
     // The disk may fail.
-    let copy = bed.server.folder.releases().join("release-1-1").join(FILE);
+    let folder = bed.server.folder.releases();
+    let copy = folder.join(std::fs::read_to_string(folder.join("current")).unwrap()).join(FILE);
     std::fs::write(&copy, &program[1..]).unwrap();
     assert_eq!(refused(ask(&source, FILE, 0).await), FetchRefusal::Unreadable);
     assert!(!put(&bed, &release).unwrap().was_there, "a damaged copy is replaced");
     assert!(whole(&source, FILE, 0).await == program);
     assert!(put(&bed, &release).unwrap().was_there);
+    // Withdrawn and put again at once it is another copy, and the running server looks at that one.
+    assert!(releases::withdraw(&folder).unwrap());
+    assert!(!releases::withdraw(&folder).unwrap());
+    assert!(!put(&bed, &release).unwrap().was_there);
+    assert!(whole(&source, FILE, 0).await == program);
+    // The same by other signatures is another one.
+    let signature = |name: &str| name.starts_with("release-key.json.");
+    let mut signatures = std::fs::read_dir(release.folder()).unwrap().map(|entry| entry.unwrap().path());
+    let one = signatures.find(|path| signature(path.file_name().unwrap().to_str().unwrap())).unwrap();
+    std::fs::copy(&one, one.with_file_name("release-key.json.again.minisig")).unwrap();
+    assert!(!put(&bed, &release).unwrap().was_there);
 }
 
 #[tokio::test]

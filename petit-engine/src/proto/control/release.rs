@@ -31,9 +31,10 @@ pub struct Fetch {
     pub from: u64,
 }
 
-/// The relay's answer to [`FromFetcher`].
+/// The relay's answer to [`FromFetcher`]. Fields and causes of a later version are not looked at: an older agent needs this
+/// to become a newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum FetchAnswer {
     /// Its bytes follow, from where they were asked for to the end; then the connection ends.
     File {
@@ -62,6 +63,10 @@ pub enum FetchRefusal {
     /// The request broke the protocol.
     #[error("the server did not understand the request")]
     Protocol,
+    /// One that this version does not know.
+    #[error("the server hands it out no more, for a reason that this version does not know")]
+    #[serde(other)]
+    Other,
 }
 
 impl Message for FromFetcher {
@@ -73,5 +78,19 @@ impl Message for FromFetcher {
 impl Message for FetchAnswer {
     fn check(&self) -> Result<(), ControlError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_later_relay_says_is_understood_as_far_as_it_goes() {
+        let answer = |text: &str| FetchAnswer::decode(text.as_bytes()).unwrap();
+        let later = r#"{"type":"file","length":7,"sha256":"…"}"#;
+        assert_eq!(answer(later), FetchAnswer::File { length: 7 });
+        let later = r#"{"type":"refused","cause":"too_hot","for_s":60}"#;
+        assert_eq!(answer(later), FetchAnswer::Refused { cause: FetchRefusal::Other });
     }
 }
