@@ -5,7 +5,7 @@
 //! one step, and neither a crash nor a reader sees one of them with the other one's predecessor.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use petit_host::files::{self, FileError};
 use zeroize::Zeroizing;
@@ -18,6 +18,9 @@ pub const CHAIN: &str = "fullchain.pem";
 /// The key that belongs to it.
 pub const KEY: &str = "privkey.pem";
 
+/// What was begun so shortly ago may be another command's that has not come to its end.
+const JUST_NOW: Duration = Duration::from_mins(1);
+
 /// Why a pair was not copied.
 #[derive(Debug, thiserror::Error)]
 pub enum KeepError {
@@ -27,6 +30,12 @@ pub enum KeepError {
     /// It cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// It has ended.
+    #[error("the certificate in {} has ended", .0.display())]
+    Ended(PathBuf),
+    /// What is there is for names that it is not for.
+    #[error("{} is for {}, which this one is not for", place.display(), super::said(names))]
+    Loses { place: PathBuf, names: Vec<String> },
     /// Something else is in its place.
     #[error("{} is there already, and was not put there by this command", .0.display())]
     Taken(PathBuf),
@@ -59,61 +68,104 @@ impl Offered {
     ///
     /// # Errors
     /// [`KeepError`]; what was there is untouched then.
-    pub fn keep(&self, folder: &Path, name: &str) -> Result<PathBuf, KeepError> {
+    pub fn keep(&self, folder: &Path, name: &str, config: &Config) -> Result<PathBuf, KeepError> {
         files::make_private_dir(folder)?;
         let place = folder.join(name);
-        let is_ours = std::fs::symlink_metadata(&place).map_or(true, |found| found.is_symlink());
-        if cfg!(unix) && !is_ours {
-            return Err(KeepError::Taken(place));
-        }
+        self.check_against(&place, config)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let copy = if cfg!(unix) { format!(".{name}.{}", now.as_nanos()) } else { name.to_owned() };
         let copied = folder.join(&copy);
         files::make_private_dir(&copied)?;
-        let put = || {
-            // The key first: without links the certificate is what counts.
-            files::write_private(&copied.join(KEY), &self.key)?;
-            files::write_private(&copied.join(CHAIN), &self.chain)?;
-            lead(&place, &copy)
-        };
-        match put() {
-            Ok(()) => sweep(folder, name, &copy),
-            Err(error) => {
-                let _ = std::fs::remove_dir_all(copied);
-                return Err(error.into());
-            }
-        }
+        // The key first: without links the certificate is what counts.
+        let written = files::write_private(&copied.join(KEY), &self.key)
+            .and_then(|()| files::write_private(&copied.join(CHAIN), &self.chain));
+        let before = written.and_then(|()| lead(&place, &copy)).inspect_err(|_| {
+            let _ = std::fs::remove_dir_all(&copied);
+        })?;
+        sweep(folder, name, &copy, before.as_deref(), now);
+        files::sync_dir(folder).map_err(|source| FileError::Io {
+            action: "write",
+            path: place.clone(),
+            source,
+        })?;
         Ok(place.join(CHAIN))
+    }
+
+    /// Refuses what would be less than what is there: one that has ended, or that is not for all its names.
+    fn check_against(&self, place: &Path, config: &Config) -> Result<(), KeepError> {
+        if self.certificate.not_after.is_some_and(|end| end <= SystemTime::now()) {
+            return Err(KeepError::Ended(self.certificate.path.clone()));
+        }
+        let is_ours = match std::fs::symlink_metadata(place) {
+            Err(_) => return Ok(()),
+            Ok(found) => found.is_symlink() || is_pair(place),
+        };
+        if !is_ours {
+            return Err(KeepError::Taken(place.to_owned()));
+        }
+        let pair = Pair { certificate: place.join(CHAIN), key: place.join(KEY) };
+        // One that cannot be used is for no name.
+        let before = Certificate::read(&pair, config).map(|before| before.names).unwrap_or_default();
+        let lost: Vec<String> =
+            before.into_iter().filter(|name| !self.certificate.names.contains(name)).collect();
+        if lost.is_empty() { Ok(()) } else { Err(KeepError::Loses { place: place.to_owned(), names: lost }) }
     }
 }
 
-/// Has a link lead to a folder beside it, in one step.
+/// A folder with nothing in it but a pair: without links, and after a restore, which puts back folders.
+fn is_pair(folder: &Path) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+    names.sort();
+    names == [CHAIN, KEY]
+}
+
+/// Has a link lead to a folder beside it, in one step; returns what it has led to before.
 #[cfg(unix)]
-fn lead(place: &Path, to: &str) -> Result<(), FileError> {
+fn lead(place: &Path, to: &str) -> Result<Option<String>, FileError> {
     let failed = |source| FileError::Io { action: "write", path: place.to_owned(), source };
     let folder = place.parent().unwrap_or(Path::new("."));
     let link = folder.join(format!("{to}.link"));
+    let before = std::fs::read_link(place).ok();
+    let before = before.and_then(|to| to.into_os_string().into_string().ok());
+    // A restore has put a folder there: it makes room for the link, and comes back when that cannot be put.
+    let aside = folder.join(format!("{to}.before"));
+    let is_folder = std::fs::symlink_metadata(place).is_ok_and(|found| found.is_dir());
     std::os::unix::fs::symlink(to, &link).map_err(failed)?;
-    std::fs::rename(&link, place)
-        .inspect_err(|_| drop(std::fs::remove_file(&link)))
-        .and_then(|()| files::sync_dir(folder))
-        .map_err(failed)
+    let put = || {
+        if is_folder {
+            std::fs::rename(place, &aside)?;
+        }
+        std::fs::rename(&link, place).inspect_err(|_| {
+            if is_folder {
+                let _ = std::fs::rename(&aside, place);
+            }
+        })
+    };
+    put().inspect_err(|_| drop(std::fs::remove_file(&link))).map_err(failed)?;
+    if is_folder {
+        let _ = std::fs::remove_dir_all(&aside);
+    }
+    Ok(before)
 }
 
 /// Without links the folder has its name from the beginning.
 #[cfg(not(unix))]
-fn lead(_: &Path, _: &str) -> Result<(), FileError> {
-    Ok(())
+fn lead(_: &Path, _: &str) -> Result<Option<String>, FileError> {
+    Ok(None)
 }
 
-/// Removes what was under a name before, and what a command that was killed has left.
-fn sweep(folder: &Path, name: &str, but: &str) {
+/// Removes what was under a name before (`before`), and what a command that was killed has left; not `but`, nor what another
+/// command is just putting there.
+fn sweep(folder: &Path, name: &str, but: &str, before: Option<&str>, now: Duration) {
     let begin = format!(".{name}.");
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let found = entry.file_name();
-        let found = found.to_string_lossy();
-        let end = found.strip_prefix(&begin).map(|end| end.strip_suffix(".link").unwrap_or(end));
-        if found == but || end.is_none_or(|end| !end.bytes().all(|byte| byte.is_ascii_digit())) {
+        let found = entry.file_name().to_string_lossy().into_owned();
+        let number = found.strip_prefix(&begin).map(|end| end.split('.').next().unwrap_or(end));
+        let made = number.and_then(|number| number.parse().ok()).map(Duration::from_nanos);
+        let is_old = made.is_some_and(|made| made + JUST_NOW < now);
+        let is_before = made.is_some() && before == Some(found.as_str());
+        if found == but || !(is_old || is_before) {
             continue;
         }
         let path = entry.path();
@@ -148,16 +200,23 @@ mod tests {
             self.dir.path().join(name)
         }
 
-        fn renew(&self, host: &str) {
+        fn renew(&self, hosts: &[&str]) {
+            self.renew_until(hosts, 2100);
+        }
+
+        fn renew_until(&self, hosts: &[&str], year: i32) {
             let key = KeyPair::generate().unwrap();
-            let made = CertificateParams::new(vec![host.to_owned()]).unwrap().self_signed(&key).unwrap();
+            let names: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+            let mut params = CertificateParams::new(names).unwrap();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let made = params.self_signed(&key).unwrap();
             std::fs::write(self.path(CHAIN), made.pem()).unwrap();
             std::fs::write(self.path(KEY), key.serialize_pem()).unwrap();
         }
 
         fn keep(&self, name: &str) -> Result<PathBuf, KeepError> {
             let offered = Offered::read(&self.path(CHAIN), &self.path(KEY), &self.config)?;
-            offered.keep(&self.config.certificates, name)
+            offered.keep(&self.config.certificates, name, &self.config)
         }
 
         /// What a server would show.
@@ -171,7 +230,14 @@ mod tests {
     #[test]
     fn a_pair_is_kept_for_the_server_and_replaced_in_one_step() {
         let bed = Bed::new();
-        bed.renew("one.example");
+        bed.renew(&["one.example"]);
+        // What commands have left that were killed long ago.
+        let folder = &bed.config.certificates;
+        for left in [".example.com.1", ".example.com.2.before"].iter().filter(|_| cfg!(unix)) {
+            std::fs::create_dir_all(folder.join(left)).unwrap();
+            #[cfg(unix)]
+            std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        }
         let certificate = bed.keep("example.com").unwrap();
         assert_eq!(certificate, bed.config.certificates.join("example.com/fullchain.pem"));
         assert_eq!(bed.shown(), [["one.example"]]);
@@ -182,9 +248,9 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600, "{path}");
         }
         let before = Stamps::of(&bed.config);
-        bed.renew("two.example");
+        bed.renew(&["one.example", "two.example"]);
         bed.keep("example.com").unwrap();
-        assert_eq!(bed.shown(), [["two.example"]]);
+        assert_eq!(bed.shown(), [["one.example", "two.example"]]);
         assert_ne!(Stamps::of(&bed.config), before, "a running server notices");
         // Of another name that begins the same.
         bed.keep("example").unwrap();
@@ -193,15 +259,52 @@ mod tests {
         assert_eq!(bed.shown().len(), 2);
         let all = std::fs::read_dir(&bed.config.certificates).unwrap().count();
         assert_eq!(all, if cfg!(unix) { 4 } else { 2 }, "nothing is left of those before");
+        assert!(!folder.join(".example.com.1").exists() && !folder.join(".example.com.2.before").exists());
+    }
+
+    #[test]
+    fn what_would_be_less_than_what_is_there_changes_nothing() {
+        let bed = Bed::new();
+        bed.renew(&["one.example", "two.example"]);
+        bed.keep("x").unwrap();
+        bed.renew(&["two.example", "three.example"]);
+        let refused = bed.keep("x").err().map(|error| error.to_string()).unwrap();
+        assert!(refused.contains("is for one.example, which this one is not for"), "{refused}");
+        bed.renew_until(&["one.example", "two.example"], 2020);
+        let refused = bed.keep("y").err().map(|error| error.to_string()).unwrap();
+        assert!(refused.ends_with("has ended"), "{refused}");
+        assert_eq!(bed.shown(), [["one.example", "two.example"]]);
+    }
+
+    /// A backup has no links, so a restore puts back a folder.
+    #[cfg(unix)]
+    #[test]
+    fn what_a_restore_has_put_back_is_replaced_as_well() {
+        let bed = Bed::new();
+        bed.renew(&["one.example"]);
+        let place = bed.config.certificates.join("x");
+        std::fs::create_dir_all(&place).unwrap();
+        for name in [CHAIN, KEY] {
+            std::fs::copy(bed.path(name), place.join(name)).unwrap();
+        }
+        for folder in [&bed.config.certificates, &place] {
+            std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        }
+        bed.renew(&["one.example", "two.example"]);
+        bed.keep("x").unwrap();
+        assert!(place.is_symlink());
+        assert_eq!(bed.shown(), [["one.example", "two.example"]]);
+        let all = std::fs::read_dir(&bed.config.certificates).unwrap().count();
+        assert_eq!(all, 2, "the folder is gone");
     }
 
     #[test]
     fn what_cannot_be_used_changes_nothing() {
         let bed = Bed::new();
-        bed.renew("one.example");
+        bed.renew(&["one.example"]);
         bed.keep("x").unwrap();
         let key = std::fs::read(bed.path(KEY)).unwrap();
-        bed.renew("two.example");
+        bed.renew(&["two.example"]);
         std::fs::write(bed.path(KEY), key).unwrap();
         let refused = bed.keep("x").err().map(|error| error.to_string()).unwrap();
         assert!(refused.ends_with("privkey.pem do not belong together"), "{refused}");
@@ -212,7 +315,7 @@ mod tests {
     #[test]
     fn a_folder_that_somebody_else_has_made_stays() {
         let bed = Bed::new();
-        bed.renew("one.example");
+        bed.renew(&["one.example"]);
         let theirs = bed.config.certificates.join("x");
         std::fs::create_dir_all(&theirs).unwrap();
         std::fs::write(theirs.join("README"), "mine").unwrap();

@@ -87,7 +87,9 @@ pub(crate) async fn put(
         let absolute = |path: &Path| std::path::absolute(path).map_err(|error| Failure::of(&error));
         service::keep_certificate(&name, &absolute(&files.certificate)?, &absolute(&files.key)?)?
     } else {
-        offered.keep(&config.certificates, &name).map_err(|error| not_kept(&error, &config, folder))?
+        offered
+            .keep(&config.certificates, &name, &config)
+            .map_err(|error| not_kept(&error, &config, folder))?
     };
     let reloaded = match source {
         // Root, who asks for it, has the server look.
@@ -125,7 +127,10 @@ fn not_kept(error: &KeepError, config: &Config, folder: &Folder) -> Failure {
     let failure = Failure::of(error);
     match error {
         KeepError::Certificate(error) => setup::unusable(error, folder),
-        KeepError::Taken(_) => failure.hint("say another name: --name NAME"),
+        KeepError::Taken(_) | KeepError::Loses { .. } => {
+            failure.hint("say another name: --name NAME; or move away what is there")
+        }
+        KeepError::Ended(_) => failure.hint("nothing was changed; name the newer one"),
         // Such as one that root has made.
         KeepError::File(FileError::Io { source, .. })
             if source.kind() == ErrorKind::PermissionDenied
