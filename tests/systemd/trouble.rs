@@ -10,7 +10,7 @@ fn mistaken(config: &str) -> String {
     format!("cp {config} good && sed -i '0,/^.[a-z]*]$/s//&\\nlog_level = \"loud\"/' {config}")
 }
 
-/// A mistake in the config, made while the service is off.
+/// A mistake in the config that counts from the next start on.
 #[test]
 fn a_service_with_a_mistake_in_its_config_says_so_and_starts_when_it_is_mended() {
     on_a_machine(async |machine| {
@@ -18,8 +18,9 @@ fn a_service_with_a_mistake_in_its_config_says_so_and_starts_when_it_is_mended()
         let pair = Pair::set_up(&machine).await;
         for (name, config) in [("petit-server", "server.toml"), ("petit-client", "client.toml")] {
             let config = format!("/etc/petit/{config}");
-            machine.says(&format!("systemctl stop {name}")).await;
+            // In this order: whoever connects to a server's socket starts it again.
             machine.says(&mistaken(&config)).await;
+            machine.says(&format!("systemctl stop {name}")).await;
             assert_ne!(machine.run(&format!("systemctl start {name}")).await.exit, 0);
             machine
                 // Not `systemctl status`: which start a line of a process belongs to that has ended already the
