@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::machine::{Machine, on_a_machine};
 use crate::packages::{deb, next_version};
 use crate::pair::{Pair, private_service};
+use crate::services::main_process;
 
 /// Installs the next version of a package.
 async fn upgrade(machine: &Machine, name: &str) {
@@ -205,6 +206,16 @@ fn the_socket_opens_the_ports_that_the_config_asks_for() {
     });
 }
 
+/// A package that comes and goes leaves running what `install` has made.
+async fn another_ones_service_goes_on(machine: &Machine, program: &str, package: &str) {
+    machine.says(&format!("{program} install")).await;
+    let before = main_process(machine, "petit-client.service").await;
+    machine.says(&format!("dpkg --install {package} </dev/null && dpkg --remove petit-client")).await;
+    assert_eq!(is_active(machine, "petit-client.service").await, "active");
+    assert_eq!(main_process(machine, "petit-client.service").await, before);
+    machine.says("petit-client uninstall --yes").await;
+}
+
 /// Where `install` was before: the package manager asks nothing, which nobody could answer.
 #[test]
 fn a_package_keeps_the_config_that_is_there_and_purges_what_it_was_before() {
@@ -240,6 +251,7 @@ fn a_package_keeps_the_config_that_is_there_and_purges_what_it_was_before() {
         machine.says("test -e /etc/petit/client.last-good.toml").await;
         machine.says("dpkg --purge petit-client").await;
         assert_eq!(machine.run("ls -A /etc/petit").await.out, "");
+        another_ones_service_goes_on(&machine, &program, &package).await;
     });
 }
 

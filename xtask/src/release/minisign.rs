@@ -1,7 +1,7 @@
 //! Signatures, made by minisign (<https://jedisct1.github.io/minisign/>). It asks for the password of a key itself.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use petit_host::update::{Bundle, MANIFEST, Manifest, manifest_signature_file};
@@ -25,18 +25,17 @@ pub(super) fn public_key(file: &Path) -> Result<String, String> {
 /// A manifest that is signed, and not in its place yet.
 pub(super) struct Signed<'a> {
     folder: &'a Folder,
-    work: PathBuf,
     manifest: String,
     signature: String,
 }
 
 impl<'a> Signed<'a> {
+    /// minisign reads what it signs after it has asked for the password, so that lies where only this user can change it, and
+    /// its signature is given to nobody before it is known to be one of that.
     pub(super) fn make(folder: &'a Folder, manifest: &Manifest, key: &Path) -> Result<Self, String> {
-        let work = folder.path().join(".signing");
-        let (document, signature) = (work.join(MANIFEST), work.join(manifest_signature_file()));
-        let failed = |error: std::io::Error| format!("{}: {error}", work.display());
-        let _ = fs::remove_dir_all(&work);
-        fs::create_dir(&work).map_err(failed)?;
+        let failed = |error: std::io::Error| format!("a folder for what is signed: {error}");
+        let work = tempfile::tempdir().map_err(failed)?;
+        let (document, signature) = (work.path().join(MANIFEST), work.path().join(manifest_signature_file()));
         let text = manifest.to_text();
         fs::write(&document, &text).map_err(failed)?;
         let comment = format!("Petit, {}, manifest {}", manifest.channel, manifest.counter);
@@ -44,7 +43,7 @@ impl<'a> Signed<'a> {
         command.arg("-S").arg("-s").arg(key).arg("-m").arg(&document).arg("-x").arg(&signature);
         succeed(command.args(["-t", &comment]))?;
         let signature = fs::read_to_string(&signature).map_err(failed)?;
-        Ok(Self { folder, work, manifest: text, signature })
+        Ok(Self { folder, manifest: text, signature })
     }
 
     /// With the release key that it was signed with.
@@ -56,11 +55,5 @@ impl<'a> Signed<'a> {
     /// Puts it in its place.
     pub(super) fn put(self) -> Outcome {
         self.folder.put_manifest(&self.manifest, &self.signature)
-    }
-}
-
-impl Drop for Signed<'_> {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.work);
     }
 }
