@@ -105,7 +105,10 @@ impl Client {
             now: Time::now(),
             minute: 0,
         };
-        Ok(match decide(&verified, &situation)?.step {
+        let advice = decide(&verified, &situation)?;
+        // It counts as seen: an older one, or one under a key that was replaced, is refused from now on, by `upgrade` as well.
+        updates.change(|history| history.remember(&verified)).await??;
+        Ok(match advice.step {
             Step::Ask { version } | Step::Tell { version } | Step::Wait { version, .. } => Some(version),
             Step::Install(artifact) => Some(artifact.version.clone()),
             Step::Nothing | Step::GivenUp { .. } => None,

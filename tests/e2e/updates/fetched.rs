@@ -68,6 +68,7 @@ async fn the_release_of_the_server_takes_over_without_a_lost_request() {
 
     // The client that runs is told of it, and says so.
     home.client.until("another version", |status| status["available"] == NEXT).await;
+    assert!(home.client.dir().join("updates.json").exists(), "what it has looked at counts as seen");
     let said = home.client.run(["status"]).await.ok();
     assert!(said.out.contains("version 0.1.1 is there; install it with: petit-client upgrade"), "{said:?}");
     let pid = home.pid().await;
