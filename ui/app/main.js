@@ -36,12 +36,17 @@ function drawAll() {
   html.lang = language();
   html.dir = direction();
   html.dataset['theme'] = boot.prefs.theme;
-  if (boot.colour !== null) {
-    html.style.setProperty('--brand', boot.colour);
-    html.dataset['brand'] = '';
-  }
+  if (boot.colour !== null && html.dataset['brand'] === undefined) wear(boot.colour);
   document.title = `${PAGES[page].title()} · ${t('ui.app')}`;
   draw(root, shell(PAGES[page].draw(), page === 'setup' && isFirstRun() ? 'folded' : 'beside'));
+}
+
+/** A vendor's own colour, which the program has looked at: all shades follow from it. @param {string} colour */
+function wear(colour) {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(`:root { --brand: ${colour}; }`);
+  document.adoptedStyleSheets = [sheet];
+  document.documentElement.dataset['brand'] = '';
 }
 
 /**
