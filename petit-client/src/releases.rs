@@ -17,8 +17,8 @@ use petit_engine::secret::random_bytes;
 use petit_host::files::{self, FileError};
 use petit_host::lock::{Lock, LockError};
 use petit_host::update::{
-    Artifact, Bundle, Intake, MANIFEST, MAX_BUNDLE_BYTES, MAX_ROOT_SIGNATURES, Measured, RELEASE_KEY, Target,
-    Unfit, manifest_signature_file,
+    Artifact, Bundle, Intake, MANIFEST, MAX_BUNDLE_BYTES, MAX_ROOT_SIGNATURES, Measured, PassError,
+    RELEASE_KEY, Target, Unfit, manifest_signature_file,
 };
 
 use crate::config::{Config, KeyStore};
@@ -191,7 +191,10 @@ impl Fetcher {
         let mut intake = Intake::begin(artifact);
         let mut there = 0;
         if let Ok(file) = File::open(part) {
-            there = take_all(&mut intake, file).map_err(io_of("read", part))?.map_err(unfit)?;
+            there = intake.pass(file, &mut io::sink()).map_err(|error| match error {
+                PassError::Read(error) | PassError::Write(error) => io_of("read", part)(error).into(),
+                PassError::Unfit(source) => unfit(source),
+            })?;
         }
         if there < artifact.bytes {
             let download = self.ask(artifact.file.as_str(), there).await?;
@@ -252,20 +255,6 @@ async fn receive(download: &mut Download, intake: &mut Intake<'_>, file: &mut Fi
         file.write_all(piece).map_err(Stopped::Write)?;
     }
     file.sync_all().map_err(Stopped::Write)
-}
-
-/// Takes what is there of an artifact; returns how much that is.
-fn take_all(intake: &mut Intake<'_>, mut file: impl io::Read) -> io::Result<Result<u64, Unfit>> {
-    let mut piece = vec![0; 64 * 1024];
-    let mut bytes = 0;
-    loop {
-        let read = file.read(&mut piece)?;
-        let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else { return Ok(Ok(bytes)) };
-        if let Err(unfit) = intake.take(piece) {
-            return Ok(Err(unfit));
-        }
-        bytes += u64::try_from(read).unwrap_or(u64::MAX);
-    }
 }
 
 fn is_document(name: &std::ffi::OsStr) -> bool {

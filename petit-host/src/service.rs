@@ -59,8 +59,12 @@ pub fn of_state_folder(path: &Path) -> Option<&'static str> {
 
 /// Whether a path is that of a service's config file. Names have no case on Windows.
 pub fn is_config_file(path: &Path, name: &str) -> bool {
-    let known = config_file(name);
-    if cfg!(windows) { path.as_os_str().eq_ignore_ascii_case(&known) } else { path == known }
+    is_same(path, &config_file(name))
+}
+
+/// Whether two paths are of one name.
+fn is_same(one: &Path, other: &Path) -> bool {
+    if cfg!(windows) { one.as_os_str().eq_ignore_ascii_case(other) } else { one == other }
 }
 
 fn is_below(path: &Path, folder: &Path) -> bool {
@@ -72,14 +76,23 @@ fn is_below(path: &Path, folder: &Path) -> bool {
     }
 }
 
-/// Where units of systemd are: an administrator's, and those of packages.
+/// Where an administrator's units of systemd are.
 #[cfg(target_os = "linux")]
-const UNITS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+const UNITS: &str = "/etc/systemd/system";
+/// Where those of packages are.
+#[cfg(target_os = "linux")]
+const PACKAGED: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 
 /// True where it is installed as a service of the system.
 #[cfg(target_os = "linux")]
 pub fn is_installed(name: &str) -> bool {
-    UNITS.iter().any(|folder| Path::new(folder).join(unit(name)).exists())
+    Path::new(UNITS).join(unit(name)).exists() || packaged(name).is_some()
+}
+
+/// The unit of a package.
+#[cfg(target_os = "linux")]
+fn packaged(name: &str) -> Option<PathBuf> {
+    PACKAGED.iter().map(|folder| Path::new(folder).join(unit(name))).find(|path| path.exists())
 }
 
 /// As on Linux, where it can be told by a file.

@@ -37,9 +37,10 @@ impl Holder {
     }
 }
 
-async fn until_gone(file: &Path) {
-    soon("it to get there", async {
-        while file.exists() {
+/// Windows' side tells nobody how far it is: its files are looked at.
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    soon(what, async {
+        while !is_so() {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     })
@@ -56,20 +57,15 @@ async fn a_file_that_another_program_looks_at_is_waited_for() {
     // The file before it has got to its place by then, and it waits for this one.
     let holder = Holder::of(&icon).await;
     let (ended, ()) = tokio::join!(user.install(&PETIT, &[]), async {
-        soon("it to begin", async {
-            while !folder.join("new/petit.ico").exists() {
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
-        })
-        .await;
-        until_gone(&folder.join("new/WebView2Loader.dll")).await;
+        until("it to begin", || folder.join("new/petit.ico").exists()).await;
+        until("the one before", || !folder.join("new/WebView2Loader.dll").exists()).await;
         holder.let_go().await;
     });
     assert_eq!(ended.exit, 0, "{ended:?}: {}", user.log(&PETIT));
 
     let holder = Holder::of(&icon).await;
     let (ended, ()) = tokio::join!(user.remove_waiting(&PETIT), async {
-        until_gone(&folder.join("WebView2Loader.dll")).await;
+        until("the one before", || !folder.join("WebView2Loader.dll").exists()).await;
         holder.let_go().await;
     });
     assert_eq!(ended.exit, 0, "{ended:?}");

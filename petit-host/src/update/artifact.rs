@@ -1,6 +1,6 @@
 //! Whether a file is the artifact of a manifest: its length and its SHA-256, taken while it comes in.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use sha2::Digest;
 
@@ -16,6 +16,17 @@ pub enum Unfit {
     TooShort { bytes: u64, expected: u64 },
     #[error("its SHA-256 is {found}, and the manifest names {expected}")]
     Different { found: Sha256, expected: Sha256 },
+}
+
+/// Why a file was not passed on.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    #[error("it cannot be read")]
+    Read(#[source] io::Error),
+    #[error("it cannot be written")]
+    Write(#[source] io::Error),
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
 }
 
 /// An artifact that comes in piece by piece.
@@ -45,6 +56,21 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
+    /// Takes a file to its end, and writes each piece, no byte more than was signed; returns how many it had.
+    ///
+    /// # Errors
+    /// [`PassError`]; of what was signed some may be written then.
+    pub fn pass(&mut self, from: impl Read, to: &mut impl Write) -> Result<u64, PassError> {
+        let mut bytes = 0;
+        each_piece(from, PassError::Read, |piece| {
+            self.take(piece)?;
+            to.write_all(piece).map_err(PassError::Write)?;
+            bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
     /// Says whether it was all, and the right one.
     ///
     /// # Errors
@@ -71,17 +97,37 @@ impl Measured {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn of(mut file: impl Read) -> io::Result<Self> {
+    pub fn of(file: impl Read) -> io::Result<Self> {
         let mut hasher = sha2::Sha256::new();
-        let mut piece = vec![0; 64 * 1024];
         let mut bytes = 0;
-        loop {
-            let read = file.read(&mut piece)?;
-            let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else {
-                return Ok(Self { bytes, sha256: Sha256(hasher.finalize().into()) });
-            };
-            hasher.update(piece);
-            bytes += u64::try_from(read).unwrap_or(u64::MAX);
+        each_piece(
+            file,
+            |error| error,
+            |piece| {
+                hasher.update(piece);
+                bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+                Ok(())
+            },
+        )?;
+        Ok(Self { bytes, sha256: Sha256(hasher.finalize().into()) })
+    }
+}
+
+/// Reads to the end.
+fn each_piece<E>(
+    mut from: impl Read,
+    unread: impl FnOnce(io::Error) -> E,
+    mut each: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let read = match from.read(&mut piece) {
+            Ok(read) => read,
+            Err(error) => return Err(unread(error)),
+        };
+        match piece.get(..read).filter(|piece| !piece.is_empty()) {
+            Some(piece) => each(piece)?,
+            None => return Ok(()),
         }
     }
 }

@@ -24,7 +24,7 @@ mod trial;
 mod values;
 mod verify;
 
-pub use self::artifact::{Intake, Measured, Unfit};
+pub use self::artifact::{Intake, Measured, PassError, Unfit};
 pub use self::bundle::{
     Bundle, BundleError, MANIFEST, RELEASE_KEY, SIGNATURE_ENDING, manifest_signature_file,
 };

@@ -2,11 +2,11 @@
 //! so that at any moment there is a whole program under its name; the old one stays until the new one works.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::artifact::{Intake, Unfit};
+use super::artifact::{Intake, PassError, Unfit};
 use super::decision::Owner;
 use super::form::{self, HistoryError};
 use super::manifest::Artifact;
@@ -180,13 +180,11 @@ impl Place {
     fn fill(&self, staged: &Path, artifact: &Artifact, from: &mut impl Read) -> Result<(), StageError> {
         let mut intake = Intake::begin(artifact);
         let mut file = files::create(staged).map_err(failed("write", staged))?;
-        let mut piece = vec![0; 64 * 1024];
-        loop {
-            let read = from.read(&mut piece).map_err(StageError::Read)?;
-            let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else { break };
-            intake.take(piece)?;
-            file.write_all(piece).map_err(failed("write", staged))?;
-        }
+        intake.pass(from, &mut file).map_err(|error| match error {
+            PassError::Read(error) => StageError::Read(error),
+            PassError::Write(error) => failed("write", staged)(error).into(),
+            PassError::Unfit(unfit) => unfit.into(),
+        })?;
         intake.finish()?;
         // Who may run the old one may run the new one; until now nobody else may write it.
         let rights = fs::metadata(&self.program).map_err(failed("look at", &self.program))?.permissions();

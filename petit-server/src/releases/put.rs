@@ -1,7 +1,7 @@
 //! Putting a release where clients get it: looked at, copied whole, and then switched to.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,8 +9,8 @@ use petit_engine::proto::control::BUNDLE_FILE;
 use petit_host::files::{self, FileError};
 use petit_host::lock::Lock;
 use petit_host::update::{
-    Artifact, Bundle, History, Intake, MANIFEST, RELEASE_KEY, Roots, SIGNATURE_ENDING, Time, Verified,
-    in_force, verify,
+    Artifact, Bundle, History, Intake, MANIFEST, PassError, RELEASE_KEY, Roots, SIGNATURE_ENDING, Time,
+    Verified, in_force, verify,
 };
 
 use super::release::{CURRENT, Release, ReleaseError};
@@ -41,7 +41,7 @@ pub fn put(releases: &Path, from: &Path, roots: &Roots, now: Time) -> Result<Put
     let seen = releases.join("seen.json");
     let mut history = History::read(&seen)?;
     history.admit(&verified)?;
-    if let Some(release) = whole(releases, &bundle, &verified) {
+    if let Some(release) = whole(releases, &bundle) {
         return Ok(Put { release, was_there: true });
     }
     let new = releases.join(".new");
@@ -87,23 +87,19 @@ fn lock(releases: &Path) -> Result<Lock, ReleaseError> {
 }
 
 /// The release that is handed out, when it is this one, by the same signatures, and nothing of it is missing.
-fn whole(releases: &Path, bundle: &Bundle, verified: &Verified) -> Option<Release> {
+fn whole(releases: &Path, bundle: &Bundle) -> Option<Release> {
     let release = Release::current(releases).ok().flatten()?;
     let is_whole = |artifact: &Artifact| {
-        File::open(release.folder.join(artifact.file.as_str()))
-            .is_ok_and(|file| take(artifact, file, &mut io::sink()).is_ok_and(|taken| taken.is_ok()))
+        let mut intake = Intake::begin(artifact);
+        let file = File::open(release.folder.join(artifact.file.as_str()));
+        file.is_ok_and(|file| intake.pass(file, &mut io::sink()).is_ok()) && intake.finish().is_ok()
     };
-    // Another root key may have signed the same release key since.
-    let signed = Bundle::read(&release.folder).ok()?;
-    let roots = |bundle: &Bundle| {
-        let mut signatures = bundle.root_signatures.clone();
-        signatures.sort();
-        signatures
+    // In the order of their files' names; another root key may have signed the same release key since.
+    let sorted = |mut bundle: Bundle| {
+        bundle.root_signatures.sort();
+        bundle
     };
-    let is_it = release.manifest == *verified.manifest()
-        && release.release_key == *verified.release_key()
-        && signed.manifest_signature == bundle.manifest_signature
-        && roots(&signed) == roots(bundle);
+    let is_it = sorted(Bundle::read(&release.folder).ok()?) == sorted(bundle.clone());
     (is_it && release.manifest.targets.iter().all(is_whole)).then_some(release)
 }
 
@@ -116,32 +112,17 @@ fn copy(bundle: &Bundle, artifacts: &[Artifact], from: &Path, to: &Path) -> Resu
         let file = File::open(&from).map_err(|source| io("read", &from, source))?;
         // Several targets may have one file.
         let mut copy = File::create(&to).map_err(|source| io("write", &to, source))?;
-        let taken = take(artifact, file, &mut copy).map_err(|source| io("copy", &from, source))?;
-        taken.map_err(|source| ReleaseError::Unfit { path: from.clone(), source })?;
+        let unfit = |source| ReleaseError::Unfit { path: from.clone(), source };
+        let mut intake = Intake::begin(artifact);
+        intake.pass(file, &mut copy).map_err(|error| match error {
+            PassError::Read(source) | PassError::Write(source) => io("copy", &from, source).into(),
+            PassError::Unfit(source) => unfit(source),
+        })?;
+        intake.finish().map_err(unfit)?;
         copy.sync_all().map_err(|source| io("write", &to, source))?;
     }
     files::sync_dir(to).map_err(|source| FileError::Io { action: "write", path: to.to_owned(), source })?;
     Ok(())
-}
-
-/// Passes an artifact on, no byte more than was signed.
-fn take(
-    artifact: &Artifact,
-    mut from: impl Read,
-    to: &mut impl Write,
-) -> io::Result<Result<(), petit_host::update::Unfit>> {
-    let mut intake = Intake::begin(artifact);
-    let mut piece = vec![0; 64 * 1024];
-    loop {
-        let read = from.read(&mut piece)?;
-        let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else {
-            return Ok(intake.finish());
-        };
-        if let Err(unfit) = intake.take(piece) {
-            return Ok(Err(unfit));
-        }
-        to.write_all(piece)?;
-    }
 }
 
 /// True for what the documents of a release are called, here and on the wire.

@@ -68,20 +68,12 @@ pub(super) fn who_else_changes(file: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// The same of a file, whatever the folders on the way to it allow.
+/// The same of a file or folder itself, whatever the folders on the way to it allow.
 ///
 /// # Errors
 /// That of the system.
-pub(super) fn who_else_changes_itself(file: &Path) -> io::Result<Option<String>> {
-    Ok(who_else(Kind::File, &security::described(file)?))
-}
-
-/// The same of a folder.
-///
-/// # Errors
-/// That of the system.
-pub(super) fn who_else_changes_folder(folder: &Path) -> io::Result<Option<String>> {
-    Ok(who_else(Kind::Folder, &security::described(folder)?))
+pub(super) fn who_else_changes_itself(kind: Kind, path: &Path) -> io::Result<Option<String>> {
+    Ok(who_else(kind, &security::described(path)?))
 }
 
 fn folders(file: &Path) -> impl Iterator<Item = (Kind, &Path)> {

@@ -14,10 +14,6 @@ use crate::service;
 const PROGRAMS: &str = "/usr/local/lib/petit";
 /// From where it can be typed.
 const COMMANDS: &str = "/usr/local/bin";
-/// Where root's own units are.
-const UNITS: &str = "/etc/systemd/system";
-/// Where packages put theirs.
-const PACKAGED: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 
 /// Why nothing was installed or removed.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +77,7 @@ impl InstallError {
 /// [`InstallError`].
 pub fn install(service: &Service) -> Result<Installed, InstallError> {
     may()?;
-    if let Some(packaged) = packaged(service) {
+    if let Some(packaged) = service::packaged(service.name) {
         return Err(InstallError::Packaged(packaged));
     }
     let (config, unit) = (service::config_file(service.name), service::unit(service.name));
@@ -105,7 +101,7 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
     for (name, text) in service.units {
         let installed =
             text.replace(&format!("/usr/bin/{}", service.program), &program.display().to_string());
-        write(&Path::new(UNITS).join(name), &installed)?;
+        write(&Path::new(service::UNITS).join(name), &installed)?;
     }
     systemctl("daemon-reload", &[])?;
     systemctl("enable", &["--quiet", &unit])?;
@@ -133,9 +129,9 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
 /// [`InstallError`].
 pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
     may()?;
-    let instead = packaged(service);
+    let instead = service::packaged(service.name);
     let unit = service::unit(service.name);
-    let units = service.units.iter().map(|(name, _)| (*name, Path::new(UNITS).join(name)));
+    let units = service.units.iter().map(|(name, _)| (*name, Path::new(service::UNITS).join(name)));
     let there: Vec<(&str, PathBuf)> = units.filter(|(_, path)| path.exists()).collect();
     let Some((first, _)) = service.units.first() else { return Err(InstallError::NotThere { unit: "" }) };
     if !there.iter().any(|(name, _)| name == first) {
@@ -191,12 +187,6 @@ fn may() -> Result<(), InstallError> {
         return Err(InstallError::NoSystemd);
     }
     Ok(())
-}
-
-/// The unit that a package has brought.
-fn packaged(service: &Service) -> Option<PathBuf> {
-    let units = PACKAGED.map(|folder| Path::new(folder).join(service::unit(service.name)));
-    units.into_iter().find(|path| path.exists())
 }
 
 /// Refuses a program that anybody but root could change or put another one in the place of; or a folder.

@@ -16,7 +16,7 @@ use windows_service::service::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
-use super::access;
+use super::access::{self, Kind};
 use super::installed::{Installed, Service, Uninstalled};
 use crate::files::{self, FileError, failed};
 use crate::service;
@@ -95,14 +95,14 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
     let source = std::env::current_exe().map_err(failed("find", Path::new(service.program)))?;
     let (program, unit) = (program_of(service)?, service::unit(service.name));
     let config = service::config_file(service.name);
-    let is_in_place = is_same(&source, &program);
+    let is_in_place = service::is_same(&source, &program);
     if !is_in_place {
         check_only_administrators_write(&source)?;
     }
     make_folders(service, &config)?;
     if config.exists() {
         // Its folder is looked at already; those above it take files from everybody, and keep them apart.
-        let who = access::who_else_changes_itself(&config).map_err(failed("look at", &config))?;
+        let who = access::who_else_changes_itself(Kind::File, &config).map_err(failed("look at", &config))?;
         who.map_or(Ok(()), |who| Err(InstallError::OthersWrite { path: config.clone(), who }))?;
     } else {
         files::write_public(&config, service.config.as_bytes())?;
@@ -248,7 +248,7 @@ pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
     let (mut removed, mut kept) = (Vec::new(), Vec::new());
     let is_there = program.exists();
     // A program that runs cannot be removed, and this may be it.
-    let is_this = std::env::current_exe().is_ok_and(|this| is_same(&this, &program));
+    let is_this = std::env::current_exe().is_ok_and(|this| service::is_same(&this, &program));
     if is_this || !is_removed(&program) {
         kept.push(program.clone());
     } else if is_there {
@@ -259,11 +259,6 @@ pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
     kept.extend([service::config_file(service.name), service::state_folder(service.name)]);
     kept.retain(|path| path.exists());
     Ok(Uninstalled { unit, removed, kept, instead: None })
-}
-
-/// Whether two paths are of one name, which has no case here.
-fn is_same(one: &Path, other: &Path) -> bool {
-    one.as_os_str().eq_ignore_ascii_case(other)
 }
 
 /// Refuses a file that anybody but an administrator could change or put another one in the place of: the copy of an
@@ -287,7 +282,7 @@ fn put_beside(from: &Path, to: &Path) -> Result<PathBuf, InstallError> {
 }
 
 fn check_folder(folder: &Path) -> Result<(), InstallError> {
-    match access::who_else_changes_folder(folder).map_err(failed("look at", folder))? {
+    match access::who_else_changes_itself(Kind::Folder, folder).map_err(failed("look at", folder))? {
         Some(who) => Err(InstallError::OthersWrite { path: folder.to_owned(), who }),
         None => Ok(()),
     }
@@ -433,8 +428,8 @@ mod tests {
         assert_eq!(who(&access_of_configs()), ["SY", "BA", &client, &server]);
         assert_eq!(who(&access_of_state("client")), ["SY", "BA", &client]);
         let described = format!("O:BAG:BA{}", access_of_configs());
-        assert_eq!(access::who_else(access::Kind::Folder, &described), None, "the services change none");
+        assert_eq!(access::who_else(Kind::Folder, &described), None, "the services change none");
         let described = format!("O:BAG:BA{}", access_of_state("server"));
-        assert_eq!(access::who_else(access::Kind::Folder, &described), Some(server));
+        assert_eq!(access::who_else(Kind::Folder, &described), Some(server));
     }
 }
