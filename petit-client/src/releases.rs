@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use petit_engine::agent::{Download, FetchError, Source, fetch};
 use petit_engine::name::ServerAddr;
-use petit_engine::proto::control::{BUNDLE_FILE, Fetch, Text};
+use petit_engine::proto::control::{BUNDLE_FILE, Fetch, FetchedBy, Text};
 use petit_engine::secret::random_bytes;
 use petit_host::files::{self, FileError};
 use petit_host::lock::{Lock, LockError};
@@ -75,6 +75,7 @@ pub enum ReleaseError {
 pub struct Fetcher {
     source: Source,
     target: Target,
+    by: FetchedBy,
     folder: PathBuf,
     _lock: Lock,
 }
@@ -91,19 +92,24 @@ impl Fetcher {
         let key = key.ok_or(ReleaseError::KeyGone(registration.key_store))?;
         let route = dial_route::choose(config, &registration.server);
         let source = Source { server: registration.server, route, pins: registration.pins, key };
-        Self::with(folder, source, target).await
+        Self::with(folder, source, target, FetchedBy::Hand).await
     }
 
     /// As [`of`](Self::of), of a client that has its key already.
     ///
     /// # Errors
     /// [`ReleaseError`].
-    pub async fn with(folder: &Folder, source: Source, target: Target) -> Result<Self, ReleaseError> {
+    pub async fn with(
+        folder: &Folder,
+        source: Source,
+        target: Target,
+        by: FetchedBy,
+    ) -> Result<Self, ReleaseError> {
         folder.make()?;
         let folder = folder.release();
         files::make_private_dir(&folder)?;
         let lock = Lock::take_within(&folder.join("lock"), LOCK_LIMIT).await.map_err(ReleaseError::Busy)?;
-        Ok(Self { source, target, folder, _lock: lock })
+        Ok(Self { source, target, by, folder, _lock: lock })
     }
 
     /// Whom it asks.
@@ -222,7 +228,7 @@ impl Fetcher {
 
     async fn ask(&self, file: &str, from: u64) -> Result<Option<Download>, FetchError> {
         let target = Text::lossy(self.target.as_str());
-        fetch(&self.source, Fetch { target, file: Text::lossy(file), from }).await
+        fetch(&self.source, Fetch { target, file: Text::lossy(file), from, by: self.by }).await
     }
 
     /// What has come of an artifact, by what it is to become.

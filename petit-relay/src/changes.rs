@@ -56,12 +56,11 @@ async fn tell_policies(shared: &Arc<RelayShared>) {
     }
 }
 
-/// Tells every agent when another release is handed out.
-pub(super) async fn watch_release(shared: &Arc<RelayShared>, mut counter: watch::Receiver<Option<u64>>) {
-    while counter.changed().await.is_ok() {
-        let Some(counter) = *counter.borrow_and_update() else { continue };
+/// Tells agents when there is another release for them.
+pub(super) async fn watch_releases(shared: &Arc<RelayShared>, mut changes: watch::Receiver<u64>) {
+    while changes.changed().await.is_ok() {
         for (number, session) in shared.registry.sessions().iter().enumerate() {
-            session.tell_release(counter);
+            shared.tell_release(session);
             breathe(number).await;
         }
     }

@@ -119,9 +119,9 @@ impl Relay {
         let changes = shared.access.changes();
         let watched = Arc::clone(&shared);
         shared.until_ended(async move { super::changes::watch(&watched, changes).await });
-        if let Some(counter) = shared.releases.as_ref().map(|releases| releases.counter()) {
+        if let Some(changes) = shared.releases.as_ref().map(|releases| releases.changes()) {
             let told = Arc::clone(&shared);
-            shared.until_ended(async move { super::changes::watch_release(&told, counter).await });
+            shared.until_ended(async move { super::changes::watch_releases(&told, changes).await });
         }
         let counted = Arc::clone(&shared);
         shared.until_ended(async move { counted.session_log.run().await });

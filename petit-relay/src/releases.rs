@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use petit_engine::BoxFuture;
 use petit_engine::name::DeviceId;
-use petit_engine::proto::control::{Fetch, FetchRefusal};
+use petit_engine::proto::control::{Fetch, FetchRefusal, UpdateReport};
 use tokio::sync::watch;
 
 /// What a vendor hands out to its clients' devices.
@@ -20,8 +20,14 @@ pub trait Releases: Send + Sync + 'static {
         wanted: Fetch,
     ) -> BoxFuture<'_, Result<Option<Arc<dyn ReleaseFile>>, FetchRefusal>>;
 
-    /// The number of the release that there is, now and from now on.
-    fn counter(&self) -> watch::Receiver<Option<u64>>;
+    /// The number of the release that a device should hear of now.
+    fn offered(&self, device: &DeviceId) -> Option<u64>;
+
+    /// Changes whenever [`offered`](Self::offered) may say something else.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// A device says what has become of a release there. It may say so as often as it likes.
+    fn reported(&self, device: DeviceId, report: UpdateReport);
 }
 
 /// A file of a release. It stays as it is while it is open, also when there is another release.

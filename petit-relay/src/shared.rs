@@ -24,6 +24,7 @@ use super::registry::Registry;
 use super::releases::Releases;
 use super::request_ids::RequestIds;
 use super::route::Route;
+use super::session::Session;
 use super::session_log::SessionLog;
 use super::shards::Shards;
 use super::tcp_listeners::TcpListeners;
@@ -124,9 +125,11 @@ impl RelayShared {
         }
     }
 
-    /// The number of the release that is handed out.
-    pub(super) fn release_counter(&self) -> Option<u64> {
-        *self.releases.as_ref()?.counter().borrow()
+    /// Tells an agent which release there is for it, where that is another one than it was told.
+    pub(super) fn tell_release(&self, session: &Session) {
+        if let Some(releases) = &self.releases {
+            session.tell_release(releases.offered(&session.device));
+        }
     }
 
     /// A number for one session, for the log.

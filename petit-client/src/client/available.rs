@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use petit_engine::proto::control::FetchedBy;
 use petit_engine::secret::random_bytes;
 use petit_host::cli::chain;
 use petit_host::files::FileError;
@@ -86,7 +87,7 @@ impl Client {
         };
         let roots = updates.place().roots();
         let (Some(source), true) = (source, roots.exists()) else { return Ok(None) };
-        let fetcher = Fetcher::with(self.folder(), source, target.clone()).await?;
+        let fetcher = Fetcher::with(self.folder(), source, target.clone(), FetchedBy::Itself).await?;
         let Some(documents) = fetcher.documents().await? else { return Ok(None) };
         let read = std::fs::read_to_string(&roots);
         let text = read.map_err(|source| FileError::Io { action: "read", path: roots, source })?;

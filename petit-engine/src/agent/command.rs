@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::local::ServiceSpec;
 use crate::name::{ServerAddr, ServiceName};
 use crate::net::dial::DialRoute;
-use crate::proto::control::{ProbeResult, Text, Vitae};
+use crate::proto::control::{ProbeResult, Text, UpdateReport, Vitae};
 use crate::secret::{Fingerprint, PrivateKey};
 
 /// What an agent is started with.
@@ -56,6 +56,7 @@ pub(crate) enum Command {
     SetRoute(DialRoute),
     SetServices(Vec<ServiceSpec>),
     Introduce(Text<64>, Vitae),
+    ReportUpdate(Option<UpdateReport>),
     Probe(ServiceName, oneshot::Sender<Result<ProbeResult, AskError>>),
     Remove(ServiceName, oneshot::Sender<Result<(), AskError>>),
     Unregister(oneshot::Sender<Result<(), AskError>>),

@@ -16,7 +16,7 @@ use crate::limits;
 use crate::mux::{Mux, Stats};
 use crate::name::ServiceName;
 use crate::net::dial::DialRoute;
-use crate::proto::control::{ProbeResult, Text, Vitae};
+use crate::proto::control::{ProbeResult, Text, UpdateReport, Vitae};
 use crate::secret::random_bytes;
 
 /// The handle of a running agent. Dropping it ends the agent and every visit at once; [`Agent::stop`] is the
@@ -135,6 +135,12 @@ impl Agent {
     /// Introduces itself in another way: by its name at once, with its vitae from the next session on.
     pub async fn introduce(&self, device_name: Text<64>, vitae: Vitae) {
         let _ = self.commands.send(Command::Introduce(device_name, vitae)).await;
+    }
+
+    /// Says to the server what has become of a release here, now and in each session to come; nothing with `None`. Where the
+    /// server does not understand it, it is not said.
+    pub async fn report_update(&self, report: Option<UpdateReport>) {
+        let _ = self.commands.send(Command::ReportUpdate(report)).await;
     }
 
     /// A handle for questions whose answers may take a while.

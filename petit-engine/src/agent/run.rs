@@ -34,8 +34,8 @@ use crate::mux::{Memory, Mux, MuxEvent};
 use crate::net::dial::DialError;
 use crate::net::tls;
 use crate::proto::control::{
-    BUSY_PORT, FRONTS, HEALTHS, Hello, MOVE, MOVED, POLICY, PROTOCOL, RELEASE, SHUT_PORT, Text, WIDE,
-    Welcome, features,
+    BUSY_PORT, FRONTS, HEALTHS, Hello, MOVE, MOVED, POLICY, PROTOCOL, RELEASE, SHUT_PORT, Text, UPDATES,
+    UpdateReport, WIDE, Welcome, features,
 };
 use crate::proto::liveness::Backoff;
 use crate::secret::random_bytes;
@@ -56,6 +56,8 @@ pub(super) struct Runner {
     installation: Installation,
     /// What the relay was told that this computer is called.
     told_name: Text<64>,
+    /// What has become of a release here.
+    update: Option<UpdateReport>,
     /// The services of the last hello, by their numbers.
     told_services: Vec<u16>,
     /// False after the relay said that this identity is in use elsewhere: then we ask and take nothing.
@@ -132,6 +134,7 @@ impl Runner {
             backoff: Backoff::default(),
             installation,
             told_name: Text::default(),
+            update: None,
             told_services: Vec::new(),
             takeover: true,
             offers: Vec::new(),
@@ -224,7 +227,9 @@ impl Runner {
         let has_predecessor = self.installation.predecessor_until.is_some_and(|until| Instant::now() < until);
         let hello = Hello {
             protocol: PROTOCOL,
-            features: features([MOVE, MOVED, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT, RELEASE]),
+            features: features([
+                MOVE, MOVED, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT, RELEASE, UPDATES,
+            ]),
             software: self.config.software.clone(),
             device_name: self.config.device_name.clone(),
             instance: self.installation.instance.clone(),

@@ -5,6 +5,7 @@ mod served;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::SystemTime;
 
@@ -28,6 +29,9 @@ use super::ingress::StreamPool;
 use super::last_grants::LastGrants;
 use super::naming::Naming;
 
+/// The number of no release.
+const NO_RELEASE: u64 = 0;
+
 /// One agent's connection.
 pub(crate) struct Session {
     pub(super) device: DeviceId,
@@ -43,6 +47,8 @@ pub(crate) struct Session {
     pub(super) policies_told: PoliciesTold,
     /// It understands [`FromRelay::Release`].
     knows_releases: bool,
+    /// The release that it was told of last.
+    told_release: AtomicU64,
     pub(super) mux: Mux,
     /// Where it lives.
     pub(super) shard: usize,
@@ -134,6 +140,7 @@ impl Session {
             knows_busy_ports: has_feature(&hello.features, BUSY_PORT),
             policies_told: PoliciesTold::to(&hello.features),
             knows_releases: has_feature(&hello.features, RELEASE),
+            told_release: AtomicU64::new(NO_RELEASE),
             mux,
             shard: at.shard,
             pool: StreamPool::default(),
@@ -253,9 +260,10 @@ impl Session {
         }
     }
 
-    /// Hints at a release, where that is understood.
-    pub(super) fn tell_release(&self, counter: u64) {
-        if self.knows_releases {
+    /// Hints at a release, or that there is none any more, where that is understood and news.
+    pub(super) fn tell_release(&self, counter: Option<u64>) {
+        let counter = counter.unwrap_or(NO_RELEASE);
+        if self.knows_releases && self.told_release.swap(counter, Ordering::Relaxed) != counter {
             self.send(&FromRelay::Release { counter });
         }
     }

@@ -14,7 +14,7 @@ use petit_engine::net::tls;
 use petit_engine::net::wire::Wire;
 use petit_engine::proto::control::{
     BUSY_PORT, FRONTS, HEALTHS, MOVE, MOVED, POLICY, PROTOCOL, PublicUrl, RELEASE, Refusal, SHUT_PORT,
-    ServiceKind, Text, Welcome,
+    ServiceKind, Text, UPDATES, Welcome,
 };
 use petit_engine::proto::control::{FromAgent, FromRelay, Grant, GrantOutcome, Hello, Kept, Message, Offer};
 use petit_engine::proto::control::{ServiceHealth, WIDE, has_feature};
@@ -193,7 +193,7 @@ async fn serve(
     session.set_last_grants(&services, &kept);
     session.welcome(Welcome {
         protocol: PROTOCOL,
-        features: [MOVE, MOVED, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT, RELEASE]
+        features: [MOVE, MOVED, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT, RELEASE, UPDATES]
             .into_iter()
             .filter(|feature| has_feature(&hello.features, feature))
             .map(Text::lossy)
@@ -220,9 +220,7 @@ async fn serve(
     // Whoever has come in before a change is told by those who tell all of it.
     shared.front_probes.watch(session);
     shared.tell_fronts(session);
-    if let Some(counter) = shared.release_counter() {
-        session.tell_release(counter);
-    }
+    shared.tell_release(session);
     if let Some(leave) = shared.leaving.why() {
         shared.ask_to_go(session, leave);
     }
@@ -331,6 +329,11 @@ async fn on_message(
             tasks.spawn(probing.in_current_span());
         }
         FromAgent::Moved {} => session.has_moved(),
+        FromAgent::Update(report) => {
+            if let Some(releases) = &shared.releases {
+                releases.reported(session.device, report);
+            }
+        }
         FromAgent::Rename { device_name } => say_name(shared, session, device_name),
         FromAgent::Remove { name } => {
             if let Some(found) = shared.access.remove(session.device, name.clone()).await {

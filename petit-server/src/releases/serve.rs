@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use petit_engine::BoxFuture;
 use petit_engine::limits;
 use petit_engine::name::DeviceId;
-use petit_engine::proto::control::{BUNDLE_FILE, Fetch, FetchRefusal};
+use petit_engine::proto::control::{BUNDLE_FILE, Fetch, FetchRefusal, UpdateReport};
 use petit_host::cli::chain;
 use petit_host::update::Time;
 use petit_relay::{ReleaseFile, Releases};
@@ -33,6 +33,8 @@ pub struct Mirror {
     reads: Arc<Semaphore>,
     /// Of the release that was handed out when it was looked last.
     counter: watch::Sender<Option<u64>>,
+    /// How often that has changed.
+    changes: watch::Sender<u64>,
 }
 
 impl Mirror {
@@ -43,6 +45,7 @@ impl Mirror {
             held: Arc::default(),
             reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
             counter: watch::Sender::new(None),
+            changes: watch::Sender::new(0),
         }
     }
 
@@ -72,7 +75,9 @@ impl Mirror {
                 let now = found.as_ref().ok().map(|release| release.as_ref().map(|it| it.folder.clone()));
                 if let Ok(release) = &found {
                     let counter = release.as_ref().map(|release| release.manifest.counter);
-                    self.counter.send_if_modified(|before| std::mem::replace(before, counter) != counter);
+                    if self.counter.send_replace(counter) != counter {
+                        self.changes.send_modify(|changes| *changes += 1);
+                    }
                 }
                 if said != now {
                     if let Ok(Some(release)) = &found {
@@ -160,8 +165,17 @@ impl Releases for Mirror {
         })
     }
 
-    fn counter(&self) -> watch::Receiver<Option<u64>> {
-        self.counter.subscribe()
+    fn offered(&self, _: &DeviceId) -> Option<u64> {
+        *self.counter.borrow()
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn reported(&self, device: DeviceId, report: UpdateReport) {
+        let UpdateReport { counter, version, state } = report;
+        tracing::info!(%device, counter, %version, ?state, "what has become of a release");
     }
 }
 

@@ -3,7 +3,7 @@
 
 use petit_engine::agent::{FetchError, Source, fetch};
 use petit_engine::net::dial::DialRoute;
-use petit_engine::proto::control::{BUNDLE_FILE, FetchAnswer, FetchRefusal, Message, Text};
+use petit_engine::proto::control::{BUNDLE_FILE, FetchAnswer, FetchRefusal, FetchedBy, Message, Text};
 use petit_engine::secret::PrivateKey;
 use petit_host::update::{Bundle, ROOTS};
 use petit_tests::authority::Identity;
@@ -287,8 +287,12 @@ async fn a_server_that_stops_in_the_middle_is_given_up() {
         key: PrivateKey::generate().unwrap(),
     };
     hostile.set(|_| Answer::of(FetchAnswer::File { length: 100_000 }, &[b'x'; 50_000]).and_hold());
-    let wanted =
-        petit_engine::proto::control::Fetch { target: Text::lossy("t"), file: Text::lossy(FILE), from: 0 };
+    let wanted = petit_engine::proto::control::Fetch {
+        target: Text::lossy("t"),
+        file: Text::lossy(FILE),
+        from: 0,
+        by: FetchedBy::Hand,
+    };
     let mut download = soon("an answer", fetch(&source, wanted)).await.unwrap().unwrap();
     assert!(download.piece().await.unwrap().is_some());
     tokio::time::pause();

@@ -8,7 +8,7 @@ use petit_engine::limits;
 use petit_engine::net::dial::{DialError, DialRoute};
 use petit_engine::net::tls;
 use petit_engine::proto::control::{
-    BUNDLE_FILE, Fetch, FetchRefusal, FromAgent, FromRelay, Hello, RELEASE, Text,
+    BUNDLE_FILE, Fetch, FetchRefusal, FetchedBy, FromAgent, FromRelay, Hello, RELEASE, Text,
 };
 use petit_engine::secret::PrivateKey;
 use petit_host::brand::Brand;
@@ -48,7 +48,7 @@ fn own_target() -> String {
 }
 
 fn of_target(target: &str, file: &str, from: u64) -> Fetch {
-    Fetch { target: Text::lossy(target), file: Text::lossy(file), from }
+    Fetch { target: Text::lossy(target), file: Text::lossy(file), from, by: FetchedBy::Hand }
 }
 
 async fn ask(source: &Source, file: &str, from: u64) -> Result<Option<Download>, FetchError> {

@@ -20,7 +20,9 @@ use crate::cause::Cause;
 use crate::limits;
 use crate::mux::{MuxEvent, Stream};
 use crate::name::ServiceName;
-use crate::proto::control::{FromAgent, FromRelay, GrantOutcome, Message, ProbeResult, Refusal, Welcome};
+use crate::proto::control::{
+    FromAgent, FromRelay, GrantOutcome, Message, ProbeResult, Refusal, UPDATES, Welcome, has_feature,
+};
 use crate::proto::frame::{Purpose, ResetCode};
 
 impl Runner {
@@ -67,6 +69,12 @@ impl Runner {
                 (self.config.device_name, self.config.vitae) = (device_name, vitae);
                 self.tell_name();
             }
+            Command::ReportUpdate(report) => {
+                if self.update != report {
+                    self.update = report;
+                    self.tell_update();
+                }
+            }
             Command::Probe(name, answer) => self.on_probe_wanted(&name, answer),
             Command::Remove(name, answer) => {
                 let message = FromAgent::Remove { name: name.clone() };
@@ -88,6 +96,14 @@ impl Runner {
         if self.live.is_some() && self.told_name != self.config.device_name {
             self.told_name = self.config.device_name.clone();
             self.send(&FromAgent::Rename { device_name: self.told_name.clone() });
+        }
+    }
+
+    /// Tells the relay what has become of a release, where it understands that.
+    fn tell_update(&self) {
+        let understands = |live: &AgentSession| has_feature(&live.features, UPDATES);
+        if let Some(report) = self.update.as_ref().filter(|_| self.live.as_ref().is_some_and(understands)) {
+            self.send(&FromAgent::Update(report.clone()));
         }
     }
 
@@ -136,6 +152,7 @@ impl Runner {
                     self.offer_again();
                 }
                 self.tell_name();
+                self.tell_update();
                 self.tell_health();
             }
             Err(error) if self.live.is_some() && !error.cause().is_final() => self.move_later(&error),

@@ -10,6 +10,7 @@ mod fronts;
 mod policies;
 mod release;
 mod text;
+mod update;
 
 use std::collections::BTreeMap;
 
@@ -20,9 +21,10 @@ pub use self::enrol::{Enrol, EnrolAnswer, EnrolRefusal, FromDevice};
 pub use self::error::ControlError;
 pub use self::fronts::{FRONTS, FrontReport, FrontState, Fronts, NameReport};
 pub use self::policies::{Admits, POLICY, PolicyReport, SHUT_PORT};
-pub use self::release::{BUNDLE_FILE, Fetch, FetchAnswer, FetchRefusal, FromFetcher, RELEASE};
+pub use self::release::{BUNDLE_FILE, Fetch, FetchAnswer, FetchRefusal, FetchedBy, FromFetcher, RELEASE};
 pub use self::text::is_harmless;
 pub use self::text::{PublicUrl, SecretText, Text};
+pub use self::update::{UPDATES, UpdateReport, UpdateState};
 use crate::cause::{Health, ServiceCause};
 use crate::limits;
 use crate::name::{Alias, DeviceId, HostField, RegisteredId, ServiceName};
@@ -79,6 +81,9 @@ pub enum FromAgent {
     /// Answers [`FromRelay::Move`]: the other process has welcomed this agent, which needs this session only for what it
     /// is used for still. Only in a session with the feature [`MOVED`].
     Moved {},
+    /// What has become of a release here: after the welcome, when there is something to say, and whenever it is something
+    /// else. Only in a session with the feature [`UPDATES`].
+    Update(UpdateReport),
 }
 
 /// Relay to agent.
@@ -136,10 +141,10 @@ pub enum FromRelay {
         /// Those that the agent does not know it of.
         services: Vec<PolicyReport>,
     },
-    /// A release is handed out, at the beginning of a session and whenever it is another one. No more than a hint: what it
-    /// is worth is in what is fetched. Only in a session with the feature [`RELEASE`].
+    /// A release is handed out to this client, at the beginning of a session and whenever it is another one. No more than
+    /// a hint: what it is worth is in what is fetched. Only in a session with the feature [`RELEASE`].
     Release {
-        /// The number of its manifest.
+        /// The number of its manifest; 0 when there is none any more.
         counter: u64,
     },
 }
@@ -437,7 +442,8 @@ impl Message for FromAgent {
             | Self::Rename { .. }
             | Self::Remove { .. }
             | Self::Unregister {}
-            | Self::Moved {} => Ok(()),
+            | Self::Moved {}
+            | Self::Update(_) => Ok(()),
         }
     }
 }

@@ -29,6 +29,27 @@ pub struct Fetch {
     pub file: Text<120>,
     /// How many of its bytes are there already.
     pub from: u64,
+    /// Left out where it is a person, as relays of before this field have it.
+    #[serde(default, skip_serializing_if = "FetchedBy::is_hand")]
+    pub by: FetchedBy,
+}
+
+/// Who wants a release: a roll-out decides about programs, and not about people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FetchedBy {
+    /// A person who has asked for it.
+    #[default]
+    Hand,
+    /// The program.
+    Itself,
+}
+
+impl FetchedBy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference in")]
+    fn is_hand(&self) -> bool {
+        *self == Self::Hand
+    }
 }
 
 /// The relay's answer to [`FromFetcher`]. Fields and causes of a later version are not looked at: an older agent needs this

@@ -176,6 +176,17 @@ fn messages_read_back() {
     assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
     let message = FromAgent::Unregister {};
     assert_eq!(FromAgent::decode(&message.encode().unwrap()), Ok(message));
+    let report = UpdateReport { counter: 12, version: Text::lossy("0.2.0"), state: UpdateState::PutBack };
+    let message = FromAgent::Update(report);
+    let bytes = message.encode().unwrap();
+    assert_eq!(
+        String::from_utf8(bytes.clone()).unwrap(),
+        r#"{"type":"update","counter":12,"version":"0.2.0","state":"put_back"}"#
+    );
+    assert_eq!(FromAgent::decode(&bytes), Ok(message));
+    let later = br#"{"type":"update","counter":12,"version":"0.2.0","state":"melted"}"#;
+    let Ok(FromAgent::Update(later)) = FromAgent::decode(later) else { panic!() };
+    assert_eq!(later.state, UpdateState::Other);
 }
 
 #[test]
