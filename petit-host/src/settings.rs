@@ -65,10 +65,16 @@ impl SettingValue {
         Self { table, place: TablePlace::Below, entry: None, name, value }
     }
 
+    /// The same, in a table beside the program's own.
+    #[must_use]
+    pub fn beside(self) -> Self {
+        Self { place: TablePlace::Beside, ..self }
+    }
+
     /// The same, in an entry of a list of tables beside the program's own.
     #[must_use]
     pub fn of_entry_beside(self, entry: &str) -> Self {
-        Self { place: TablePlace::Beside, ..self.of_entry(entry) }
+        self.of_entry(entry).beside()
     }
 
     /// The same, in an entry of a list of tables.
@@ -94,7 +100,8 @@ impl SettingValue {
     fn head(&self, program: &str) -> String {
         match (self.table.as_str(), &self.entry) {
             ("", _) => format!("[{program}]"),
-            (table, _) if self.place == TablePlace::Beside => format!("[[{table}]]"),
+            (table, Some(_)) if self.place == TablePlace::Beside => format!("[[{table}]]"),
+            (table, None) if self.place == TablePlace::Beside => format!("[{table}]"),
             (table, None) => format!("[{program}.{table}]"),
             (table, Some(_)) => format!("[[{program}.{table}]]"),
         }

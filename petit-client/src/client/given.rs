@@ -48,7 +48,9 @@ impl Given {
         self.0.iter().rposition(|Entry { dial_with, .. }| match taken_by {
             TakenBy::Route => dial_with.route == session.route,
             TakenBy::Vitae => dial_with.vitae == session.vitae,
-            TakenBy::Log | TakenBy::Services | TakenBy::Name | TakenBy::Registration => false,
+            TakenBy::Log | TakenBy::Services | TakenBy::Name | TakenBy::Registration | TakenBy::Updates => {
+                false
+            }
         })
     }
 }

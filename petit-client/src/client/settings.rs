@@ -102,7 +102,8 @@ impl Client {
                 }
                 // An agent begins with all of these.
                 (TakenBy::Services | TakenBy::Name | TakenBy::Vitae | TakenBy::Route, None)
-                | (TakenBy::Registration, _) => {}
+                // Looked at whenever there is something to decide.
+                | (TakenBy::Registration | TakenBy::Updates, _) => {}
             }
         }
     }

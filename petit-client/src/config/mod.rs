@@ -5,6 +5,7 @@ pub mod edit;
 pub mod proxy;
 mod service;
 pub mod shown;
+mod updates;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,6 +24,8 @@ use zeroize::Zeroizing;
 use self::proxy::ProxySetting;
 use self::service::{LocalForm, SERVICE, ServiceForm};
 pub use self::service::{Service, ServiceFault, Trust, target};
+use self::updates::{UPDATES, UpdatesForm};
+pub use self::updates::{UpdateMode, UpdateSettings};
 
 /// What a client needs to know.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,6 +48,8 @@ pub struct Config {
     pub require_pq: bool,
     /// The services, in the order of the file.
     pub services: Vec<Service>,
+    /// Who installs another version of the program, and when.
+    pub updates: UpdateSettings,
 }
 
 /// Where the device key is kept.
@@ -137,6 +142,7 @@ pub fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Note>), ConfigError
         addresses: form.addresses,
         require_pq: form.require_pq,
         services,
+        updates: file.updates.into(),
     };
     Ok((config, notes))
 }
@@ -183,6 +189,7 @@ const fn key(name: &'static str, kind: ValueKind) -> Key {
 
 const FILE: Table = Table(&[
     key("client", ValueKind::Table(CLIENT)),
+    key(updates::NAME, ValueKind::Table(UPDATES)),
     key("server", ValueKind::Foreign),
     key("policy", ValueKind::Foreign), // the server's, too
 ]);
@@ -216,6 +223,8 @@ const LOCAL: Table =
 struct FileForm {
     #[serde(default)]
     client: ClientForm,
+    #[serde(default)]
+    updates: UpdatesForm,
 }
 
 /// The `[client]` table as written.
@@ -366,6 +375,12 @@ mod tests {
                 ":1:1: [[client.service]] has no \"target\"; write target = …",
             ),
             ("[[client.service]]\nname=\"a\"\ntarget=\"a:1\"\nkind=\"udp\"", ":4:6: "),
+            (
+                "[updates]\nmode = \"often\"",
+                ":2:8: updates.mode: expected \"ask\", \"automatic\", \"never\"; found \"often\"",
+            ),
+            ("[updates]\nhours = \"22-5\"", ":2:9: updates.hours: \"22-5\" is not hours such as 22:00-05:30"),
+            ("[updates]\nhour = \"22-5\"", ":2:1: [updates] has no key \"hour\"; did you mean \"hours\"?"),
             ("[client]\nproxy = \"ftp://anna:secret@x\"", ":2:9: client.proxy: expected a proxy such as"),
         ] {
             let error = petit_host::cli::chain(&read(text).unwrap_err());

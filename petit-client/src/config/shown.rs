@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::{Options, ServiceKind};
-use petit_host::settings::{Origin, Setting, SettingValue};
+use petit_host::settings::{Origin, Setting, SettingValue, TablePlace};
 use petit_host::toml_file;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::proxy::ProxySetting;
-use super::{Config, ConfigError, FILE, Service, Trust};
+use super::{Config, ConfigError, FILE, Service, Trust, UpdateSettings, updates};
 
 /// What puts a change in force. None needs another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,17 +41,19 @@ pub enum TakenBy {
     Route,
     /// Nobody, until this computer is registered anew.
     Registration,
+    /// The watch over what the server hands out.
+    Updates,
 }
 
 impl TakenBy {
     /// In the order in which they take over.
-    pub const ALL: [Self; 6] =
-        [Self::Log, Self::Services, Self::Name, Self::Vitae, Self::Route, Self::Registration];
+    pub const ALL: [Self; 7] =
+        [Self::Log, Self::Services, Self::Name, Self::Vitae, Self::Route, Self::Registration, Self::Updates];
 
     /// What puts a change in force.
     pub const fn takes(self) -> Takes {
         match self {
-            Self::Log | Self::Services | Self::Name => Takes::Reload,
+            Self::Log | Self::Services | Self::Name | Self::Updates => Takes::Reload,
             Self::Vitae | Self::Route => Takes::Reconnect,
             Self::Registration => Takes::Registration,
         }
@@ -76,7 +78,10 @@ pub fn settings(path: &Path, text: &str, first: &ServiceName) -> Result<Vec<Sett
     let (file, _) = toml_file::parse::<toml::Table>(path, text, FILE)?;
     let client = file.get("client").and_then(toml::Value::as_table);
     let services = config.specs(first);
-    let is_said = |SettingValue { table, entry, name, .. }: &SettingValue| {
+    let is_said = |SettingValue { table, place, entry, name, .. }: &SettingValue| {
+        if *place == TablePlace::Beside {
+            return file.get(table)?.as_table()?.get(name);
+        }
         let client = client?;
         match (table.as_str(), entry) {
             ("", _) => client.get(name),
@@ -108,8 +113,18 @@ pub fn settings(path: &Path, text: &str, first: &ServiceName) -> Result<Vec<Sett
 
 /// Taken apart whole, so that a setting that is forgotten here does not compile.
 pub fn known(config: &Config, first: &ServiceName) -> Vec<Known> {
-    let Config { host, log_level, key_store, device_name, vitae, proxy, addresses, require_pq, services } =
-        config;
+    let Config {
+        host,
+        log_level,
+        key_store,
+        device_name,
+        vitae,
+        proxy,
+        addresses,
+        require_pq,
+        services,
+        updates: UpdateSettings { mode, hours },
+    } = config;
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let own = [
         ("log_level", json!(log_level), TakenBy::Log),
@@ -134,7 +149,11 @@ pub fn known(config: &Config, first: &ServiceName) -> Vec<Known> {
             taken_by: TakenBy::Services,
         })
     });
-    own.chain(vitae).chain(services).collect()
+    let updates = [("mode", json!(mode)), ("hours", json!(hours))].map(|(name, value)| Known {
+        said: SettingValue::new(updates::NAME, name, value).beside(),
+        taken_by: TakenBy::Updates,
+    });
+    own.chain(vitae).chain(services).chain(updates).collect()
 }
 
 /// Where the proxy is, and never how to log in.
@@ -194,7 +213,7 @@ mod tests {
 
     use super::*;
     use crate::config::service::SERVICE;
-    use crate::config::{CLIENT, parse};
+    use crate::config::{CLIENT, UPDATES, parse};
     use crate::{dial_route, enrol};
 
     /// Another value for each setting: table, key, value.
@@ -217,6 +236,8 @@ mod tests {
         ("service", "tls_ca", "\"ca.pem\""),
         ("service", "tls_fingerprint", FINGERPRINT),
         ("service", "tls_name", "\"shop.internal\""),
+        ("updates", "mode", "\"automatic\""),
+        ("updates", "hours", "\"22:00-05:00\""),
     ];
     const FINGERPRINT: &str = "\"abababababababababababababababababababababababababababababababab\"";
     const CA: &str = "-----BEGIN CERTIFICATE-----
@@ -236,9 +257,11 @@ IMPB9OK9M2cMhcXIjr2NxHcP
         let usual = |key: &str, value: &str| {
             if (table, name) == ("service", key) { String::new() } else { format!("{key} = {value}\n") }
         };
-        let (own, vitae, service) = (said(""), said("vitae"), said("service"));
+        let (own, vitae, service, updates) = (said(""), said("vitae"), said("service"), said("updates"));
         let (called, target) = (usual("name", "\"web\""), usual("target", "\"localhost:1\""));
-        format!("[client]\n{own}[client.vitae]\n{vitae}[[client.service]]\n{service}{called}{target}")
+        format!(
+            "[client]\n{own}[client.vitae]\n{vitae}[[client.service]]\n{service}{called}{target}[updates]\n{updates}"
+        )
     }
 
     /// Whoever takes something else from one config than from another.
@@ -251,6 +274,7 @@ IMPB9OK9M2cMhcXIjr2NxHcP
             TakenBy::Vitae => enrol::vitae(one) != enrol::vitae(other),
             TakenBy::Route => dial_route::choose(one, &server) != dial_route::choose(other, &server),
             TakenBy::Registration => (&one.host, one.key_store) != (&other.host, other.key_store),
+            TakenBy::Updates => one.updates != other.updates,
         };
         TakenBy::ALL.into_iter().filter(differs).collect()
     }
@@ -287,7 +311,10 @@ IMPB9OK9M2cMhcXIjr2NxHcP
         };
         let (path, first) = (Path::new("/etc/petit/config.toml"), ServiceName::first());
         let all = settings(path, &with("", "require_pq", "false"), &first).unwrap();
-        let known: Vec<_> = keys(CLIENT, "").into_iter().chain(keys(SERVICE, "service")).collect();
+        let known: Vec<_> = [(CLIENT, ""), (SERVICE, "service"), (UPDATES, "updates")]
+            .into_iter()
+            .flat_map(|(table, place)| keys(table, place))
+            .collect();
         for (table, name) in &known {
             assert!(all.iter().any(|it| it.said.table == *table && it.said.name == *name), "{table} {name}");
             assert!(OTHER.iter().any(|it| (it.0, it.1) == (*table, *name)), "{table} {name}");

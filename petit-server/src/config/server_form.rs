@@ -25,6 +25,7 @@ const LOG_SIZE: u64 = 50 << 20;
 pub(super) const FILE: Table = Table(&[
     key("server", ValueKind::Table(SERVER)),
     key("client", ValueKind::Foreign),
+    key("updates", ValueKind::Foreign), // the client's, too
     key(POLICY_TABLE, ValueKind::Tables(POLICY)),
 ]);
 
