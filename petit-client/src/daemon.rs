@@ -3,7 +3,7 @@
 use petit_host::BoxFuture;
 use petit_host::cli::chain;
 use petit_host::control::ApiProblem;
-use petit_host::handover::Trouble;
+use petit_host::handover::{Fault, Trouble};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{Restarted, Stopped, Switched};
@@ -36,7 +36,7 @@ pub enum NotRestarted {
     /// The server went away meanwhile, so it could not have got ready.
     #[error("{}, and the server was away", .0.message)]
     Away(Trouble),
-    /// It was started, and has itself to blame.
+    /// It was started, and did not get ready; whose fault that is, it says itself.
     #[error("{}", .0.message)]
     NotReady(Trouble),
 }
@@ -48,7 +48,13 @@ impl From<NotRestarted> for ApiProblem {
             NotRestarted::Stopping => (409, "stopping", None),
             NotRestarted::NotRun(_) => (422, "not_run", None),
             NotRestarted::Away(trouble) => (422, "away", trouble.hint.as_deref()),
-            NotRestarted::NotReady(trouble) => (422, NOT_READY, trouble.hint.as_deref()),
+            NotRestarted::NotReady(trouble) => {
+                let code = match trouble.fault {
+                    Fault::Itself => NOT_READY,
+                    Fault::Surroundings => "hindered",
+                };
+                (422, code, trouble.hint.as_deref())
+            }
         };
         let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
         Self::new(status, code, format!("the new process did not take over: {why}{hint}"))

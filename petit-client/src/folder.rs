@@ -56,6 +56,11 @@ impl Folder {
         self.path().join("updates.json")
     }
 
+    /// What has become of the release that was heard of last.
+    pub fn update_progress(&self) -> PathBuf {
+        self.path().join("updates.progress.json")
+    }
+
     /// Held by whoever updates the program.
     pub fn updates_lock(&self) -> PathBuf {
         self.path().join("updates.lock")

@@ -85,14 +85,19 @@ impl Fetcher {
     ///
     /// # Errors
     /// [`ReleaseError`].
-    pub async fn of(folder: &Folder, config: &Config, target: Target) -> Result<Self, ReleaseError> {
+    pub async fn of(
+        folder: &Folder,
+        config: &Config,
+        target: Target,
+        by: FetchedBy,
+    ) -> Result<Self, ReleaseError> {
         let registration = registration::load(folder)?.ok_or(ReleaseError::Unregistered)?;
         let vault = Vault::of(registration.key_store, folder);
         let key = vault.load(&registration.key).await?;
         let key = key.ok_or(ReleaseError::KeyGone(registration.key_store))?;
         let route = dial_route::choose(config, &registration.server);
         let source = Source { server: registration.server, route, pins: registration.pins, key };
-        Self::with(folder, source, target, FetchedBy::Hand).await
+        Self::with(folder, source, target, by).await
     }
 
     /// As [`of`](Self::of), of a client that has its key already.
@@ -136,8 +141,11 @@ impl Fetcher {
         if bundle.root_signatures.len() > MAX_ROOT_SIGNATURES {
             return Err(no_bundle());
         }
-        self.remove(is_document)?;
-        bundle.write(&self.folder)?;
+        // Often they are what is there already.
+        if Bundle::read(&self.folder).ok().as_ref() != Some(&bundle) {
+            self.remove(is_document)?;
+            bundle.write(&self.folder)?;
+        }
         Ok(Some(&self.folder))
     }
 
@@ -240,7 +248,9 @@ impl Fetcher {
     fn remove(&self, such: impl Fn(&std::ffi::OsStr) -> bool) -> Result<(), FileError> {
         for entry in fs::read_dir(&self.folder).map_err(io_of("read", &self.folder))? {
             let entry = entry.map_err(io_of("read", &self.folder))?;
-            if entry.file_name() != "lock" && such(&entry.file_name()) {
+            // A folder is nothing that was fetched.
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if !is_folder && entry.file_name() != "lock" && such(&entry.file_name()) {
                 files::remove(&entry.path())?;
             }
         }

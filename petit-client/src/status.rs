@@ -19,7 +19,7 @@ use petit_engine::proto::control::{
 };
 use petit_engine::words::KeyWords;
 use petit_host::service::RunBy;
-use petit_host::update::Version;
+use petit_host::update::{Hours, Version};
 use serde::{Deserialize, Serialize};
 
 pub use crate::broken::{Broken, BrokenAt};
@@ -73,8 +73,49 @@ pub struct Status {
     /// Another version of this program that the server hands out, as it was last looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub available: Option<Version>,
+    /// Who installs that, and when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<UpdatePlan>,
+    /// What those who make the program say of the version that runs; there when it is not to be used any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<VersionStanding>,
     /// Who opens TLS connections on the way, when that is why there is none.
     pub inspected_by: Option<String>,
+}
+
+/// Who installs another version, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum UpdatePlan {
+    /// A person, with `upgrade`.
+    Hand,
+    /// The client, in these hours, or soon.
+    Itself {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hours: Option<Hours>,
+    },
+    /// The client, which has tried in vain, some time later.
+    Later,
+    /// A package manager, or whoever administers the computer.
+    Other,
+    /// Nobody: the customer does not want it.
+    Nobody,
+    /// One that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why the version that runs is not to be used any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum VersionStanding {
+    Revoked,
+    TooOld {
+        minimum: Version,
+    },
+    /// One that this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Where a client is registered.

@@ -5,6 +5,7 @@
 //! as long as it has without that, or when it has crashed three times in ten minutes. What is written down of that lies
 //! beside the program, which may be that of several clients; what was seen and what did not work is each client's own.
 
+pub mod by_itself;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -14,8 +15,10 @@ use petit_host::cli::chain;
 use petit_host::files::FileError;
 use petit_host::lock::{Lock, LockError};
 use petit_host::update::{
-    Beginning, History, HistoryError, Kept, Place, PlaceLock, Start, Test, Time, Trial, Version, WayBack,
+    Beginning, History, HistoryError, Kept, Place, PlaceLock, Progress, Report, Stage, Start, Test, Time,
+    Trial, Version, WayBack,
 };
+pub use petit_host::update::{KEPT, Verdict};
 
 pub use self::watch::working;
 use crate::folder::Folder;
@@ -44,15 +47,6 @@ pub enum UpdateError {
     File(#[from] FileError),
     #[error(transparent)]
     Lock(#[from] LockError),
-}
-
-/// Whether a version has itself to blame for not going on here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It did not work, and is not tried again.
-    DoesNotWork,
-    /// Nobody has seen it fail.
-    Unknown,
 }
 
 /// What has become of updates when a client begins.
@@ -128,9 +122,39 @@ impl Updates {
         Ok(changed)
     }
 
+    /// What has become of the release that this client heard of last.
+    ///
+    /// # Errors
+    /// [`UpdateError`].
+    pub fn progress(&self) -> Result<Progress, UpdateError> {
+        Ok(Progress::read(&self.folder.update_progress())?)
+    }
+
+    /// The same, as it is said to the server.
+    pub fn report(&self) -> Option<Report> {
+        self.progress().ok()?.report().cloned()
+    }
+
+    /// Changes what is known of that, and nobody else does meanwhile. What cannot be written down is a pity, and keeps
+    /// nothing from going on.
+    pub async fn progresses(&self, change: impl FnOnce(&mut Progress)) {
+        let changed = async {
+            self.folder.make()?;
+            let _lock = Lock::take_within(&self.folder.updates_lock(), BRIEFLY).await?;
+            let before = self.progress()?;
+            let mut progress = before.clone();
+            change(&mut progress);
+            if progress != before {
+                progress.write(&self.folder.update_progress())?;
+            }
+            Ok(())
+        };
+        changed.await.unwrap_or_else(|error| unusable(&error));
+    }
+
     /// By what a new version is judged in this client.
-    pub fn test(&self, worked: Vec<String>, within: Duration) -> Test {
-        Test { config: self.config(), worked, within }
+    pub fn test(&self, worked: Vec<String>, within: Duration, kept: Duration) -> Test {
+        Test { config: self.config(), worked, within, kept }
     }
 
     /// Whether a trial is that of this client. One of a client that is no more is anybody's.
@@ -179,7 +203,7 @@ impl Updates {
                 self.place.end_trial()?;
                 Ok(Begun::Back { from })
             }
-            Beginning::PutBack => Ok(match self.go_back(&lock, trial, Verdict::DoesNotWork).await? {
+            Beginning::PutBack(verdict) => Ok(match self.go_back(&lock, trial, verdict).await? {
                 WayBack::Taken => Begun::PutBack,
                 WayBack::None => Begun::NoWayBack,
             }),
@@ -188,7 +212,7 @@ impl Updates {
 
     /// Each client judges for itself; what is to go back goes back whoever begins it.
     fn is_concerned(&self, trial: &Trial) -> bool {
-        self.is_ours(trial) || trial.is_going_back()
+        self.is_ours(trial) || trial.goes_back_for().is_some()
     }
 
     /// This program has taken another process's place: from here on it could crash.
@@ -196,9 +220,15 @@ impl Updates {
         self.note(Trial::serves).await;
     }
 
-    /// This program ends in an orderly way, or has said why it cannot begin, which is not held against it.
+    /// This program ends in an orderly way.
     pub async fn stopped(&self) {
         self.note(Trial::ends).await;
+    }
+
+    /// This program has said why it cannot begin, which is not held against it; but where it always does, the version before
+    /// it is tried again.
+    pub async fn excused(&self) {
+        self.note(Trial::excuses_itself).await;
     }
 
     async fn note(&self, note: impl FnOnce(&mut Trial)) {
@@ -233,18 +263,26 @@ impl Updates {
     ) -> Result<WayBack, UpdateError> {
         // First, so that whoever begins after a crash goes on with it. The rename needs no room on the disk, so it is tried
         // however this ends.
-        if verdict == Verdict::DoesNotWork {
-            let version = trial.version.clone();
-            let marked = self.change(|history| history.remember_bad(version)).await;
-            marked.unwrap_or_else(|error| unusable(&error));
-        }
-        trial.goes_back();
+        self.judged(&trial.version, verdict).await;
+        trial.goes_back(verdict);
         self.place.write_trial(&trial).unwrap_or_else(|error| unusable(&error.into()));
         let way = self.place.put_back(Kept::Previous)?;
         if way == WayBack::None && self.place.is_of_this_process() != Some(false) {
             self.place.end_trial()?;
         }
         Ok(way)
+    }
+}
+
+impl Updates {
+    /// Remembers what has become of a version that does not stay.
+    pub async fn judged(&self, version: &Version, verdict: Verdict) {
+        if verdict == Verdict::DoesNotWork {
+            let version = version.clone();
+            let marked = self.change(|history| history.remember_bad(version)).await;
+            marked.unwrap_or_else(|error| unusable(&error));
+        }
+        self.progresses(|progress| progress.becomes(version, Stage::PutBack)).await;
     }
 }
 

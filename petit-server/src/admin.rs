@@ -458,7 +458,7 @@ impl Admin {
                 replaced: std::process::id(),
                 waits_for: waits_for(&running.server),
             }),
-            Err(Trouble { message, hint }) => {
+            Err(Trouble { message, hint, fault: _ }) => {
                 let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
                 let text = format!("the new process did not take over: {message}{hint}");
                 Err(ApiProblem::new(422, "not_ready", text))

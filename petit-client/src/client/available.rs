@@ -1,28 +1,25 @@
-//! Whether the server hands out another version of this program: looked at when it says so, and once in a while. Nothing but
-//! the signed documents is fetched, and nothing is done with them but to say it in the status.
+//! Whether the server hands out another version of this program, and what becomes of it: looked at when the server says so,
+//! and once in a while. The signed documents are fetched; what they come to is said in the status and to the server, and
+//! where the customer allows it the version is installed by a process of its own (`updates::by_itself`).
 
-use std::time::Duration;
+mod looks;
 
-use petit_engine::proto::control::FetchedBy;
-use petit_engine::secret::random_bytes;
+use petit_engine::agent::{Agent, AgentState};
+use petit_engine::proto::control::{FetchedBy, Text, UpdateReport, UpdateState};
 use petit_host::cli::chain;
-use petit_host::files::FileError;
 use petit_host::update::{
-    Bundle, BundleError, Channel, Consent, Installed, InvalidRoots, Refusal, Roots, Situation, Step, Target,
-    Time, Version, decide, verify,
+    Advice, Bundle, BundleError, Channel, Installed, Owner, Refusal, Report, RootsError, Situation, Stage,
+    Standing, Step, Target, Time, Verified, Version, decide, verify,
 };
 use tokio::time::Instant;
 
+use self::looks::{HINT_EVERY, Looks, NONE_ANY_MORE, up_to};
 use super::Client;
+use super::inner::Available;
+use crate::config::{UpdateMode, UpdateSettings};
 use crate::releases::{Fetcher, ReleaseError};
-use crate::updates::{UpdateError, Updates};
-
-/// How often it is looked whether the server has said something.
-const HINT_EVERY: Duration = Duration::from_secs(5);
-/// How often it is looked without a hint, about.
-const LOOK_EVERY: Duration = Duration::from_hours(6);
-/// All clients of a server hear of a release at the same moment, and ask for it within this time.
-const SPREAD: Duration = Duration::from_secs(30);
+use crate::status::{UpdatePlan, VersionStanding};
+use crate::updates::{UpdateError, Updates, by_itself};
 
 /// Why it is not known whether there is another version.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +29,7 @@ enum Unknown {
     #[error(transparent)]
     Bundle(#[from] BundleError),
     #[error(transparent)]
-    Roots(#[from] InvalidRoots),
-    #[error(transparent)]
-    File(#[from] FileError),
+    Roots(#[from] RootsError),
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error(transparent)]
@@ -42,83 +37,253 @@ enum Unknown {
 }
 
 impl Client {
-    /// Keeps the status up to date about another version that the server hands out for `target`, for as long as the future
-    /// is polled. Never ends.
+    /// Keeps the status up to date about another version that the server hands out for `target`, says what becomes of it to
+    /// the server, and has it installed where the customer allows that, for as long as the future is polled. Never ends.
+    ///
+    /// # Cancel safety
+    /// Cancelling leaves a process that installs a version at it: it is what takes this one's place.
     pub async fn watch_available(&self, updates: &Updates, target: &Target) {
-        let mut hint = None;
-        let mut due = Instant::now() + up_to(LOOK_EVERY);
+        let looks = Looks::new(Instant::now());
+        let mut watching = Watching { client: self, updates, target, looks, known: None, turn: None };
         loop {
             tokio::time::sleep(HINT_EVERY).await;
-            let told = {
-                let inner = self.shared.inner.lock().await;
-                inner.agent.as_ref().and_then(|agent| agent.view().borrow().release)
-            };
-            if told.is_some() && told != hint {
-                hint = told;
-                due = due.min(Instant::now() + up_to(SPREAD));
+            watching.look_when_due().await;
+            watching.follow().await;
+            watching.report().await;
+        }
+    }
+}
+
+struct Watching<'a> {
+    client: &'a Client,
+    updates: &'a Updates,
+    target: &'a Target,
+    looks: Looks,
+    /// The release as it was last looked at.
+    known: Option<Verified>,
+    /// When this client installs a version by itself: not all of them at the same moment.
+    turn: Option<(Version, Instant)>,
+}
+
+impl Watching<'_> {
+    /// Looks at the release of the server where that is due. Only a client that is connected does.
+    async fn look_when_due(&mut self) {
+        let (source, hint) = {
+            let inner = self.client.shared.inner.lock().await;
+            let online = inner.agent.as_ref().filter(|agent| is_online(agent));
+            let Some(agent) = online else { return };
+            (agent.source(), agent.view().borrow().release)
+        };
+        let now = Instant::now();
+        self.looks.hear(hint, now);
+        if hint == Some(NONE_ANY_MORE) {
+            self.known = None;
+        }
+        if !self.looks.take(now) {
+            return;
+        }
+        let found = async {
+            let Some(roots) = self.updates.place().read_roots()? else { return Ok(None) };
+            let fetcher =
+                Fetcher::with(self.client.folder(), source, self.target.clone(), FetchedBy::Itself).await?;
+            let Some(documents) = fetcher.documents().await? else { return Ok(None) };
+            let verified = verify(&Bundle::read(documents)?, &roots)?;
+            match self.decide(&verified, UpdateSettings::default()).await {
+                // In force, though it says nothing about this program. It counts as seen all the same: an older one, or one
+                // under a key that was replaced, is refused from now on, by `upgrade` as well.
+                Ok(_) | Err(Unknown::Refused(Refusal::NoTarget { .. })) => {}
+                Err(error) => return Err(error),
             }
-            if due > Instant::now() {
-                continue;
+            self.updates.change(|history| history.remember(&verified)).await.map_err(Unknown::from)??;
+            Ok(Some(verified))
+        };
+        let found: Result<Option<Verified>, Unknown> = found.await;
+        match found {
+            Ok(found) => {
+                self.looks.succeeded(Instant::now());
+                self.known = found;
             }
-            due = Instant::now() + LOOK_EVERY / 2 + up_to(LOOK_EVERY);
-            match self.available(updates, target).await {
-                Ok(available) => {
-                    let mut inner = self.shared.inner.lock().await;
-                    if inner.available != available {
-                        if let Some(version) = &available {
-                            tracing::info!(%version, "the server hands out another version");
-                        }
-                        inner.available = available;
-                        self.publish(&inner);
-                    }
-                }
-                Err(error) => {
-                    tracing::info!(error = %chain(&error), "it is not known whether there is another version");
-                }
+            Err(error) => {
+                self.looks.failed(Instant::now());
+                tracing::info!(error = %chain(&error), "it is not known whether there is another version");
             }
         }
     }
 
-    /// The version that `upgrade` would have; nothing where there is none, or this one does not know who makes it.
-    async fn available(&self, updates: &Updates, target: &Target) -> Result<Option<Version>, Unknown> {
-        let source = {
-            let inner = self.shared.inner.lock().await;
-            inner.agent.as_ref().map(petit_engine::agent::Agent::source)
-        };
-        let roots = updates.place().roots();
-        let (Some(source), true) = (source, roots.exists()) else { return Ok(None) };
-        let fetcher = Fetcher::with(self.folder(), source, target.clone(), FetchedBy::Itself).await?;
-        let Some(documents) = fetcher.documents().await? else { return Ok(None) };
-        let read = std::fs::read_to_string(&roots);
-        let text = read.map_err(|source| FileError::Io { action: "read", path: roots, source })?;
-        let verified = verify(&Bundle::read(documents)?, &Roots::parse(&text)?)?;
+    /// What a release comes to, now, with these settings.
+    async fn decide<'a>(
+        &self,
+        verified: &'a Verified,
+        settings: UpdateSettings,
+    ) -> Result<Advice<'a>, Unknown> {
         let installed = Installed {
-            target: target.clone(),
-            version: updates.own().clone(),
-            owner: updates.place().owner(),
+            target: self.target.clone(),
+            version: self.updates.own().clone(),
+            owner: self.owner(),
         };
-        let history = updates.history()?;
+        let history = self.updates.history()?;
         let situation = Situation {
             installed: &installed,
             channel: Channel::Stable,
-            consent: &Consent::Asked { approved: None },
+            consent: &settings.consent(),
             history: &history,
             now: Time::now(),
-            minute: 0,
+            minute: by_itself::minute_of_the_day(),
         };
-        let advice = decide(&verified, &situation)?;
-        // It counts as seen: an older one, or one under a key that was replaced, is refused from now on, by `upgrade` as well.
-        updates.change(|history| history.remember(&verified)).await??;
-        Ok(match advice.step {
-            Step::Ask { version } | Step::Tell { version } | Step::Wait { version, .. } => Some(version),
-            Step::Install(artifact) => Some(artifact.version.clone()),
-            Step::Nothing | Step::GivenUp { .. } => None,
-        })
+        Ok(decide(verified, &situation)?)
+    }
+
+    /// Who changes the program, as far as this process goes: a service of the system, and whoever may not write beside the
+    /// program, do not.
+    fn owner(&self) -> Owner {
+        let place = self.updates.place();
+        let is_anothers = self.client.folder().is_of_service() || !place.is_writable();
+        if is_anothers { Owner::Other } else { place.owner() }
+    }
+
+    /// Does what is to be done with the release that is known: says it, or has it installed.
+    async fn follow(&mut self) {
+        let settings = self.client.shared.inner.lock().await.config.updates;
+        let advice = match &self.known {
+            None => return self.show(Available::default()).await,
+            Some(verified) => self.decide(verified, settings).await,
+        };
+        let advice = match advice {
+            Ok(advice) => advice,
+            Err(error) => {
+                tracing::debug!(error = %chain(&error), "the release that is known is of no use now");
+                return self.show(Available::default()).await;
+            }
+        };
+        let counter = self.known.as_ref().map(|verified| verified.manifest().counter).unwrap_or_default();
+        let standing = VersionStanding::of(&advice.standing);
+        let (version, plan) = match advice.step {
+            Step::Nothing => {
+                self.works_already(counter).await;
+                return self.show(Available { standing, ..Available::default() }).await;
+            }
+            Step::GivenUp { .. } => return self.show(Available { standing, ..Available::default() }).await,
+            Step::Tell { version } => (version, self.left_to(settings)),
+            Step::Ask { version } => (version, UpdatePlan::Hand),
+            Step::Wait { version, hours } => (version, UpdatePlan::Itself { hours: Some(hours) }),
+            Step::Install(artifact) => {
+                let version = artifact.version.clone();
+                let plan = self.plan(&version, settings);
+                (version, plan)
+            }
+        };
+        self.offered(counter, &version).await;
+        if matches!(plan, UpdatePlan::Hand | UpdatePlan::Other | UpdatePlan::Nobody) {
+            self.turn = None;
+        }
+        self.show(Available { version: Some(version.clone()), plan: Some(plan), standing }).await;
+        if self.turn.as_ref().is_some_and(|(of, at)| *of == version && *at <= Instant::now()) {
+            self.turn = None;
+            self.install(&version).await;
+        }
+    }
+
+    /// Who installs what this process does not.
+    fn left_to(&self, settings: UpdateSettings) -> UpdatePlan {
+        match (self.owner(), settings.mode) {
+            (Owner::Other, _) => UpdatePlan::Other,
+            (Owner::Itself, UpdateMode::Never) => UpdatePlan::Nobody,
+            (Owner::Itself, UpdateMode::Ask | UpdateMode::Automatic) => UpdatePlan::Hand,
+        }
+    }
+
+    /// When this process installs a version that it may install now.
+    fn plan(&mut self, version: &Version, settings: UpdateSettings) -> UpdatePlan {
+        let now = Time::now();
+        let next = self.updates.progress().map_or(now, |progress| progress.next_attempt(version, now));
+        // One after the other: the version before is kept until the one that runs has shown that it works.
+        if next > now || self.updates.is_trial_on() {
+            self.turn = None;
+            return if next > now { UpdatePlan::Later } else { UpdatePlan::Itself { hours: settings.hours } };
+        }
+        if self.turn.as_ref().is_none_or(|(of, _)| of != version) {
+            let spread = by_itself::spread(settings.hours, by_itself::minute_of_the_day());
+            self.turn = Some((version.clone(), Instant::now() + up_to(spread)));
+        }
+        UpdatePlan::Itself { hours: settings.hours }
+    }
+
+    /// Installs a version as `upgrade` does. Where that succeeds another process takes this one's place meanwhile.
+    async fn install(&self, version: &Version) {
+        self.updates.progresses(|progress| progress.attempted(version, Time::now())).await;
+        tracing::info!(%version, "installing another version");
+        let program = self.updates.place().program();
+        match by_itself::run(program, &self.client.folder().config).await {
+            Ok(()) => tracing::info!(%version, "the process that installs another version has ended"),
+            Err(why) => tracing::warn!(%version, why, "another version was not installed"),
+        }
+    }
+
+    /// The release has the version that runs already, and nothing is known of a trial of it.
+    async fn works_already(&self, counter: u64) {
+        let own = self.updates.own();
+        let verified = self.known.as_ref();
+        let offered = verified.and_then(|verified| verified.manifest().artifact(self.target));
+        if offered.is_some_and(|artifact| artifact.version == *own) && !self.updates.is_trial_on() {
+            self.say(counter, own, Stage::Works).await;
+        }
+    }
+
+    async fn offered(&self, counter: u64, version: &Version) {
+        self.say(counter, version, Stage::Waiting).await;
+    }
+
+    async fn say(&self, counter: u64, version: &Version, stage: Stage) {
+        let is_said = |report: Report| report.version == *version && report.counter >= counter;
+        if !self.updates.report().is_some_and(is_said) {
+            self.updates.progresses(|progress| progress.offered(counter, version, stage)).await;
+        }
+    }
+
+    async fn show(&self, available: Available) {
+        let mut inner = self.client.shared.inner.lock().await;
+        if inner.available != available {
+            if let Some(version) = available.version.as_ref().filter(|_| inner.available.version.is_none()) {
+                tracing::info!(%version, "the server hands out another version");
+            }
+            inner.available = available;
+            self.client.publish(&inner);
+        }
+    }
+
+    /// Says to the server what was written down last, by this process or by one that installs a version.
+    async fn report(&self) {
+        let report = self.updates.report().and_then(|report| said(&report));
+        if let Some(agent) = &self.client.shared.inner.lock().await.agent {
+            agent.report_update(report).await;
+        }
     }
 }
 
-/// Some time up to this, by chance.
-fn up_to(most: Duration) -> Duration {
-    let dice = random_bytes::<4>().map_or(0, u32::from_ne_bytes);
-    most.mul_f64(f64::from(dice) / f64::from(u32::MAX))
+fn is_online(agent: &Agent) -> bool {
+    matches!(agent.view().borrow().state, AgentState::Online { .. })
+}
+
+/// As it goes over the wire; nothing where only a later version knows what it means.
+fn said(report: &Report) -> Option<UpdateReport> {
+    let state = match report.state {
+        Stage::Waiting => UpdateState::Waiting,
+        Stage::OnTrial => UpdateState::OnTrial,
+        Stage::Works => UpdateState::Works,
+        Stage::PutBack => UpdateState::PutBack,
+        Stage::Failed => UpdateState::Failed,
+        Stage::Other(_) => return None,
+    };
+    let version = Text::lossy(&report.version.to_string());
+    Some(UpdateReport { counter: report.counter, version, state })
+}
+
+impl VersionStanding {
+    fn of(standing: &Standing) -> Option<Self> {
+        match standing {
+            Standing::Good => None,
+            Standing::Revoked => Some(Self::Revoked),
+            Standing::TooOld { minimum } => Some(Self::TooOld { minimum: minimum.clone() }),
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::config::shown::TakenBy;
 use crate::folder::Folder;
 use crate::registration::Registration;
-use crate::status::{KeyTrouble, Status};
+use crate::status::{KeyTrouble, Status, UpdatePlan, VersionStanding};
 
 pub(super) struct ClientShared {
     pub(super) folder: Folder,
@@ -42,11 +42,20 @@ pub(super) struct Inner {
     pub(super) predecessor: Option<Text<32>>,
     /// It ends as soon as what is under way is finished.
     pub(super) stopping: bool,
-    /// Another version of this program that the server hands out.
-    pub(super) available: Option<Version>,
+    /// What is known of another version of this program.
+    pub(super) available: Available,
     pub(super) agent: Option<Agent>,
     /// Publishes what the agent reports; ends with it.
     pub(super) publishing: Option<JoinHandle<()>>,
+}
+
+/// What the status says of updates.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Available {
+    /// Another version of this program that the server hands out.
+    pub(super) version: Option<Version>,
+    pub(super) plan: Option<UpdatePlan>,
+    pub(super) standing: Option<VersionStanding>,
 }
 
 impl Inner {

@@ -22,7 +22,7 @@ use petit_host::logs::LevelHandle;
 use tokio::sync::{Mutex, watch};
 
 use self::given::{Given, dial_with};
-use self::inner::{ClientShared, Inner};
+use self::inner::{Available, ClientShared, Inner};
 use crate::SOFTWARE;
 use crate::clock::Clock;
 use crate::config::{Config, KeyStore};
@@ -138,7 +138,7 @@ impl Client {
             key_trouble,
             predecessor: None,
             stopping: false,
-            available: None,
+            available: Available::default(),
             agent: None,
             publishing: None,
         };

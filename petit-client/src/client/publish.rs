@@ -88,7 +88,9 @@ pub(super) fn status_of(folder: &Folder, inner: &Inner) -> Status {
         round_trip_us: round_trip.and_then(|took| u64::try_from(took.as_micros()).ok()),
         key_exchange: view.as_ref().and_then(|view| Some(view.key_exchange.as_ref()?.name.clone())),
         post_quantum: view.as_ref().and_then(|view| Some(view.key_exchange.as_ref()?.post_quantum)),
-        available: inner.available.clone(),
+        available: inner.available.version.clone(),
+        update: inner.available.plan.clone(),
+        standing: inner.available.standing.clone(),
         inspected_by: view.as_ref().and_then(|view| view.inspected_by.clone()),
     }
 }

@@ -33,7 +33,7 @@ const AWAY: Connection = Connection::Waiting { cause: Cause::Lost, retry_in_ms: 
 
 fn watch_of(worked: &[&str]) -> Watch {
     let worked = worked.iter().map(|name| (*name).to_owned()).collect();
-    let test = Test { config: "/c".into(), worked, within: Duration::from_secs(120) };
+    let test = Test { config: "/c".into(), worked, within: Duration::from_secs(120), kept: KEPT };
     Watch::new(&Trial::new("0.2.0".parse().unwrap(), "0.1.0".parse().unwrap(), test))
 }
 
@@ -72,11 +72,11 @@ fn only_the_time_that_it_is_connected_counts_against_it() {
     let (online, away) = (status(&ONLINE, &[("web", "red")]), status(&AWAY, &[("web", "red")]));
     let mut watch = watch_of(&["web"]);
     assert_eq!(watch.see(&away, at(0), sets_up), None);
-    assert_eq!(watch.due(), None, "for ever, while the server is away");
+    assert_eq!(watch.due(), Some(at(30 * 60)), "one that is never connected goes back in the end");
     assert_eq!(watch.see(&online, at(1000), sets_up), None);
     assert_eq!(watch.due(), Some(at(1120)));
     assert_eq!(watch.see(&away, at(1100), sets_up), None);
-    assert_eq!(watch.due(), None);
+    assert_eq!(watch.due(), None, "for ever, while the server is away");
     assert_eq!(watch.see(&online, at(5000), sets_up), None);
     assert_eq!(watch.due(), Some(at(5020)));
     assert_eq!(watch.see(&online, at(5019), sets_up), None);
@@ -137,7 +137,7 @@ impl Home {
     }
 
     fn test(&self) -> Test {
-        self.updates.test(vec!["web".to_owned()], TRIAL)
+        self.updates.test(vec!["web".to_owned()], TRIAL, KEPT)
     }
 
     fn write(&self, trial: &Trial) {
@@ -247,7 +247,7 @@ async fn each_client_of_a_program_judges_for_itself_and_what_goes_back_goes_back
     other.watch(statuses, &restart).await;
     assert_eq!(home.trial(), before, "that nothing of its own is missing says nothing");
     let mut trial = before.unwrap();
-    trial.goes_back();
+    trial.goes_back(Verdict::DoesNotWork);
     home.write(&trial);
     assert!(matches!(other.begin(Start::Fresh).await, Begun::PutBack));
     assert!(home.is_the_old_program());
@@ -288,6 +288,50 @@ async fn until_restarted(restarts: &mut mpsc::Receiver<Restart>, refusals: &[Not
 
 #[cfg(target_os = "linux")]
 #[tokio::test(start_paused = true)]
+async fn a_version_that_is_never_connected_goes_back_and_nothing_is_held_against_it() {
+    let home = Home::on_trial();
+    let (_sender, statuses) = watch::channel(status(&AWAY, &[("web", "red")]));
+    let (restart, mut restarts) = mpsc::channel(1);
+    let updates = home.updates.clone();
+    let watching = tokio::spawn(async move { updates.watch(statuses, &restart).await });
+    assert_eq!(until_restarted(&mut restarts, &[]).await, Duration::from_mins(30));
+    watching.abort();
+    assert!(home.is_the_old_program() && !home.is_bad());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_version_before_is_kept_until_the_new_one_has_worked_for_a_while() {
+    let home = Home::on_trial();
+    let own = home.updates.own.clone();
+    home.updates.progresses(|progress| progress.offered(7, &own, Stage::OnTrial)).await;
+    let (_sender, statuses) = watch::channel(status(&ONLINE, &[("web", "green")]));
+    let (restart, _restarts) = mpsc::channel(1);
+    let updates = home.updates.clone();
+    let watching = tokio::spawn(async move { updates.watch(statuses, &restart).await });
+    while !home.trial().unwrap().has_worked() {
+        tokio::task::yield_now().await;
+    }
+    let begin = Instant::now();
+    tokio::time::sleep(KEPT - Duration::from_secs(1)).await;
+    assert_eq!(home.updates.report().map(|report| report.state), Some(Stage::Works), "it is said at once");
+    assert!(home.updates.place.previous().exists() && home.trial().is_some());
+    watching.await.unwrap();
+    assert!(!home.updates.place.previous().exists() && home.trial().is_none());
+    assert!(begin.elapsed() < KEPT + Duration::from_mins(1), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn why_a_version_goes_back_is_known_to_whoever_goes_on_with_it() {
+    let home = Home::on_trial();
+    let mut trial = home.trial().unwrap();
+    trial.goes_back(Verdict::Unknown);
+    home.write(&trial);
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::PutBack));
+    assert!(home.is_the_old_program() && !home.is_bad());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
 async fn a_version_that_does_not_work_asks_again_until_the_one_before_runs() {
     let home = Home::on_trial();
     let (sender, statuses) = watch::channel(status(&ONLINE, &[("web", "red")]));
@@ -296,7 +340,7 @@ async fn a_version_that_does_not_work_asks_again_until_the_one_before_runs() {
         let (updates, statuses) = (home.updates.clone(), statuses.clone());
         async move { updates.watch(statuses, &restart).await }
     });
-    let trouble = Trouble { message: "not ready".to_owned(), hint: None };
+    let trouble = Trouble::new("not ready".to_owned(), None);
     let took = until_restarted(&mut restarts, &[NotRestarted::Busy, NotRestarted::NotReady(trouble)]).await;
     assert_eq!(took.as_secs(), 120 + 2 * 60);
     watching.abort();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use petit_host::cli::chain;
-use petit_host::update::{Trial, WayBack};
+use petit_host::update::{Stage, Time, Trial, WayBack};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -15,6 +15,11 @@ use crate::status::{Connection, Light, Status};
 
 /// How long until it is tried again to end what did not end.
 const AGAIN: Duration = Duration::from_mins(1);
+/// How often it is looked whether another version that takes this one's place has come to stay.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long a new version may go without having been connected at all, before the one before it tries: a server that is away
+/// is so for both, but what keeps a version from connecting may be the version.
+const UNCONNECTED: Duration = Duration::from_mins(30);
 /// How long somebody is waited for who updates the program, before it is tried again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -37,6 +42,10 @@ impl Updates {
                     due = Some(Due::Restart);
                     ask(restart).await;
                 }
+                Ok(Due::Look) => {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    continue;
+                }
                 Err(error) => {
                     tracing::error!(error = %chain(&error), "the trial of this version is not over");
                 }
@@ -50,26 +59,63 @@ impl Updates {
         if self.place.is_of_this_process() == Some(false) && self.history()?.is_bad(&self.own) {
             return Ok(Due::Restart);
         }
-        let Some(trial) = self.own_trial()? else { return Ok(Due::Nothing) };
-        let outcome = match trial.is_going_back() {
-            true => Outcome::DoesNot,
-            false => judge(Watch::new(&trial), statuses.clone(), |name| self.sets_up(name)).await,
+        let trial = match self.place.trial()?.filter(|trial| self.is_ours(trial)) {
+            None => return Ok(Due::Nothing),
+            // It may come to nothing, and this version is on trial again then.
+            Some(trial) if trial.version != self.own => return Ok(Due::Look),
+            Some(trial) => trial,
+        };
+        let verdict = match trial.goes_back_for() {
+            Some(verdict) => verdict,
+            None if trial.has_worked() => return self.prove(&trial).await,
+            None => match judge(Watch::new(&trial), statuses.clone(), |name| self.sets_up(name)).await {
+                Outcome::Works => return self.works().await,
+                Outcome::DoesNot => {
+                    tracing::error!(version = %self.own, "not all that worked before does");
+                    Verdict::DoesNotWork
+                }
+                Outcome::Unconnected => {
+                    tracing::error!(version = %self.own, "this version has not been connected at all");
+                    Verdict::Unknown
+                }
+            },
         };
         let lock = self.place.lock(PATIENCE).await?;
-        let Some(trial) = self.own_trial()? else { return Ok(Due::Nothing) };
-        match outcome {
-            Outcome::Works => {
-                tracing::info!(version = %self.own, "the new version works");
-                self.place.end_trial()?;
-                Ok(Due::Nothing)
-            }
-            Outcome::DoesNot => {
-                tracing::error!(version = %self.own, "not all that worked before does; going back to the version before");
-                let way = self.go_back(&lock, trial, Verdict::DoesNotWork).await?;
-                let is_replaced = way == WayBack::Taken || self.place.is_of_this_process() == Some(false);
-                Ok(if is_replaced { Due::Restart } else { Due::Nothing })
-            }
+        let Some(trial) = self.own_trial()? else { return Ok(Due::Look) };
+        tracing::error!("going back to the version before");
+        let way = self.go_back(&lock, trial, verdict).await?;
+        let is_replaced = way == WayBack::Taken || self.place.is_of_this_process() == Some(false);
+        Ok(if is_replaced { Due::Restart } else { Due::Nothing })
+    }
+
+    /// Writes down that this version works. The one before it is kept a while longer, for the case of crashes.
+    async fn works(&self) -> Result<Due, UpdateError> {
+        let lock = self.place.lock(PATIENCE).await?;
+        let Some(mut trial) = self.own_trial()? else { return Ok(Due::Look) };
+        tracing::info!(version = %self.own, "the new version works");
+        let is_kept = !trial.test.kept.is_zero();
+        if is_kept {
+            trial.works(Time::now());
+            self.place.write_trial(&trial)?;
+        } else {
+            self.place.end_trial()?;
         }
+        drop(lock);
+        self.progresses(|progress| progress.becomes(&self.own, Stage::Works)).await;
+        if is_kept { self.prove(&trial).await } else { Ok(Due::Look) }
+    }
+
+    /// Ends the trial of a version that has worked, when it has not crashed for a while either.
+    async fn prove(&self, trial: &Trial) -> Result<Due, UpdateError> {
+        tokio::time::sleep(trial.test.kept).await;
+        let _lock = self.place.lock(PATIENCE).await?;
+        let Some(trial) = self.own_trial()? else { return Ok(Due::Look) };
+        if trial.goes_back_for().is_none() {
+            tracing::info!(version = %self.own, "the trial of this version is over");
+            self.place.end_trial()?;
+        }
+        // Somebody has put the version before into its place, or there is nothing left to do.
+        Ok(Due::Look)
     }
 
     /// Whether the config file sets up a service. It is read here without what this version knows of its form: that may
@@ -83,6 +129,8 @@ impl Updates {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     Nothing,
+    /// Something may come of another version.
+    Look,
     /// Another program is in its place, and is to run.
     Restart,
 }
@@ -112,6 +160,8 @@ pub fn working(status: &Status) -> Vec<String> {
 pub(super) enum Outcome {
     Works,
     DoesNot,
+    /// It was never connected, so nothing can be told.
+    Unconnected,
 }
 
 /// `sets_up`: whether the config file sets up a service.
@@ -147,11 +197,27 @@ pub(super) struct Watch {
     /// How much longer it may be connected.
     left: Duration,
     online_since: Option<Instant>,
+    contact: Contact,
+}
+
+/// Whether a version on trial has been connected already.
+#[derive(Debug)]
+enum Contact {
+    /// Since when it is waited for.
+    Awaited {
+        since: Option<Instant>,
+    },
+    Made,
 }
 
 impl Watch {
     pub(super) fn new(trial: &Trial) -> Self {
-        Self { worked: trial.test.worked.clone(), left: trial.test.within, online_since: None }
+        Self {
+            worked: trial.test.worked.clone(),
+            left: trial.test.within,
+            online_since: None,
+            contact: Contact::Awaited { since: None },
+        }
     }
 
     pub(super) fn see(
@@ -165,6 +231,11 @@ impl Watch {
         }
         let is_online = matches!(status.connection, Connection::Online { .. });
         self.online_since = is_online.then_some(now);
+        if is_online {
+            self.contact = Contact::Made;
+        } else if let Contact::Awaited { since } = &mut self.contact {
+            since.get_or_insert(now);
+        }
         let working: BTreeSet<String> = working(status).into_iter().collect();
         // One that was taken out of the config meanwhile says nothing; one that this version does not show does.
         let is_shown = |name: &str| status.services.iter().any(|service| service.name.as_str() == name);
@@ -173,13 +244,22 @@ impl Watch {
             Some(Outcome::Works)
         } else if self.left.is_zero() {
             Some(Outcome::DoesNot)
+        } else if self.give_up_at().is_some_and(|at| at <= now) {
+            Some(Outcome::Unconnected)
         } else {
             None
         }
     }
 
-    /// When the time is over, if the connection lasts.
+    /// When the time is over, if the connection lasts, or does not come about.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.online_since.map(|since| since + self.left)
+        self.online_since.map(|since| since + self.left).or_else(|| self.give_up_at())
+    }
+
+    fn give_up_at(&self) -> Option<Instant> {
+        match self.contact {
+            Contact::Awaited { since } => since.map(|since| since + UNCONNECTED),
+            Contact::Made => None,
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::getppid;
 use serde_json::Value;
 
+use super::Trouble;
 use super::link::{Link, LinkMessage, Parcel};
 use super::steps::{Successor, SuccessorAction, SuccessorEvent};
 
@@ -106,8 +107,8 @@ impl Heir {
     }
 
     /// It is of no use: says why.
-    pub async fn fail(self, message: String, hint: Option<String>) {
-        self.link.say(&LinkMessage::Failed { message, hint });
+    pub async fn fail(self, Trouble { message, hint, fault }: Trouble) {
+        self.link.say(&LinkMessage::Failed { message, hint, fault });
         self.link.close().await;
     }
 
@@ -186,9 +187,12 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_fails_says_why() {
+        use super::super::Fault;
+
         let (mut near, heir) = heir().await;
-        heir.fail("no such file".to_owned(), None).await;
-        let failed = LinkMessage::Failed { message: "no such file".to_owned(), hint: None };
+        let (message, fault) = ("no such file".to_owned(), Fault::Surroundings);
+        heir.fail(Trouble { message: message.clone(), hint: None, fault }).await;
+        let failed = LinkMessage::Failed { message, hint: None, fault };
         assert_eq!(near.next().await.unwrap().0, failed);
         assert!(near.next().await.is_none());
     }

@@ -24,6 +24,8 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::Fault;
+
 use crate::control::server::SocketCopy;
 
 /// Descriptors in one message. The kernel takes 253 (`SCM_MAX_FD`).
@@ -114,6 +116,8 @@ pub enum LinkMessage {
         /// What to do next.
         #[serde(default)]
         hint: Option<String>,
+        #[serde(default, skip_serializing_if = "Fault::is_its_own")]
+        fault: Fault,
     },
     /// Something has changed that the predecessor has to know while it drains.
     Changed {
@@ -509,7 +513,10 @@ pub(super) mod tests {
             io::Write::write_all(&mut &near, text.as_bytes()).unwrap();
         }
         assert_eq!(link.next().await.unwrap().0, LinkMessage::Unknown);
-        assert_eq!(link.next().await.unwrap().0, LinkMessage::Failed { message: "m".to_owned(), hint: None });
+        assert_eq!(
+            link.next().await.unwrap().0,
+            LinkMessage::Failed { message: "m".to_owned(), hint: None, fault: Fault::Itself }
+        );
         assert!(link.next().await.is_none(), "what is no message at all ends the link");
     }
 }

@@ -20,6 +20,8 @@ mod link;
 mod started;
 pub mod steps;
 
+use serde::{Deserialize, Serialize};
+
 #[cfg(unix)]
 pub use self::anchor::stay;
 #[cfg(unix)]
@@ -38,4 +40,31 @@ pub struct Trouble {
     pub message: String,
     /// What to do next.
     pub hint: Option<String>,
+    pub fault: Fault,
+}
+
+impl Trouble {
+    /// With nobody else to blame.
+    pub fn new(message: String, hint: Option<String>) -> Self {
+        Self { message, hint, fault: Fault::Itself }
+    }
+}
+
+/// Whose fault it is that a successor does not serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// Its own, as far as can be told.
+    #[default]
+    Itself,
+    /// What it found here, or whoever ended it. Also for whatever a later version calls it.
+    #[serde(other)]
+    Surroundings,
+}
+
+impl Fault {
+    #[cfg(unix)]
+    fn is_its_own(&self) -> bool {
+        *self == Self::Itself
+    }
 }

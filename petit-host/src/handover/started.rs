@@ -3,18 +3,19 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::Trouble;
 use super::link::{Link, LinkMessage, Parcel};
 use super::steps::{Predecessor, PredecessorAction, PredecessorEvent};
+use super::{Fault, Trouble};
 
 /// What of a child's last words is kept.
 const WORDS_BYTES: u64 = 64 * 1024;
@@ -165,15 +166,16 @@ impl Started {
                 heard = self.link.next() => heard.map(|(said, _)| said),
                 () = tokio::time::sleep_until(self.deadline), if is_awaited => {
                     let message = format!("it was not ready within {:?}", self.within);
-                    self.trouble = Some(Trouble { message, hint: None });
+                    // What takes too long here took its time before as well, perhaps: a keychain that asks, a slow way out.
+                    self.trouble = Some(Trouble { message, hint: None, fault: Fault::Surroundings });
                     None
                 }
             };
             let learned = match heard {
                 Some(LinkMessage::Ready {}) => PredecessorEvent::Ready,
                 Some(LinkMessage::Serving {}) => PredecessorEvent::Serving,
-                Some(LinkMessage::Failed { message, hint }) => {
-                    self.trouble = Some(Trouble { message, hint });
+                Some(LinkMessage::Failed { message, hint, fault }) => {
+                    self.trouble = Some(Trouble { message, hint, fault });
                     PredecessorEvent::Lost
                 }
                 Some(LinkMessage::Stopping { now }) => {
@@ -224,6 +226,8 @@ impl Started {
     /// Makes sure that it is dead, and returns why it was of no use. Only after this is anything taken back.
     pub async fn end(mut self) -> Trouble {
         let child = &mut self.process.child;
+        // Before it is ended from here.
+        let fault = child.try_wait().ok().flatten().map(fault_of).unwrap_or_default();
         let killed = child.start_kill();
         let status = tokio::time::timeout(REAP, child.wait()).await;
         let words = match self.words.take() {
@@ -237,7 +241,7 @@ impl Started {
             words.as_deref().unwrap_or_default().lines().map(str::trim).filter(|it| !it.is_empty());
         if let Some(first) = lines.next() {
             let message = first.trim_start_matches("error: ").to_owned();
-            return Trouble { message, hint: lines.next().map(str::to_owned) };
+            return Trouble { message, hint: lines.next().map(str::to_owned), fault };
         }
         let when = if self.has_served { "while it served" } else { "before it was ready" };
         let message = match (status, killed) {
@@ -245,7 +249,7 @@ impl Started {
             (_, Err(error)) => format!("it does not answer, and cannot be ended: {error}"),
             _ => format!("it ended {when}"),
         };
-        Trouble { message, hint: None }
+        Trouble { message, hint: None, fault }
     }
 
     /// The link, when the predecessor has nothing left but that; or how its successor has ended meanwhile.
@@ -267,6 +271,17 @@ async fn last_words(from: impl AsyncRead + Unpin) -> String {
     // The rest is taken, so that it never has to wait for a reader.
     let _ = tokio::io::copy(&mut kept.into_inner(), &mut tokio::io::sink()).await;
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A program ends itself by an exit code or a crash; somebody else ends it by one of these signals.
+fn fault_of(status: ExitStatus) -> Fault {
+    use std::os::unix::process::ExitStatusExt;
+
+    let by_somebody = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP].map(Signal::as_raw);
+    match status.signal() {
+        Some(signal) if by_somebody.contains(&signal) => Fault::Surroundings,
+        _ => Fault::Itself,
+    }
 }
 
 #[cfg(test)]

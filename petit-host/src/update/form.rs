@@ -7,7 +7,9 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::files::{self, FileError, open_itself, sync_dir, write_private};
 
@@ -50,18 +52,39 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Histor
 }
 
 /// Writes a file whole.
-pub(super) fn write<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
+pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
     write_private(path, &serde_json::to_vec_pretty(value).unwrap_or_default())
 }
 
-/// The elements of a list that this version understands, where a later version has written it; else each has to be
-/// understood.
-pub(super) fn known<T: DeserializeOwned>(
+/// An element of a list. What this version does not understand is written back as it was read: the version that has written
+/// it may come back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(super) enum Entry<T> {
+    Known(T),
+    Later(Value),
+}
+
+impl<T> Entry<T> {
+    pub(super) fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(known) => Some(known),
+            Self::Later(_) => None,
+        }
+    }
+}
+
+/// The elements of a list. Where no later version has written it each has to be understood.
+pub(super) fn entries<T: DeserializeOwned>(
     form: u32,
-    list: Vec<serde_json::Value>,
-) -> Result<Vec<T>, serde_json::Error> {
-    let read = list.into_iter().map(T::deserialize);
-    if form > FORM { Ok(read.filter_map(Result::ok).collect()) } else { read.collect() }
+    list: Vec<Value>,
+) -> Result<Vec<Entry<T>>, serde_json::Error> {
+    let read = list.into_iter().map(|element| match T::deserialize(&element) {
+        Ok(known) => Ok(Entry::Known(known)),
+        Err(_) if form > FORM => Ok(Entry::Later(element)),
+        Err(error) => Err(error),
+    });
+    read.collect()
 }
 
 /// Removes a file, as [`files::remove`], and sees to it that it is gone after a power cut.

@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::form::{self, FORM, HistoryError};
+use super::form::{self, Entry, FORM, HistoryError};
 use super::refusal::Refusal;
 use super::values::{Channel, Sha256, Time, Version};
 use super::verify::Verified;
@@ -19,8 +20,11 @@ const MAX_BAD: usize = 32;
 #[serde(try_from = "HistoryForm")]
 pub struct History {
     form: u32,
-    seen: Vec<Seen>,
-    bad: Vec<Version>,
+    seen: Vec<Entry<Seen>>,
+    bad: Vec<Entry<Version>>,
+    /// What a later version has added.
+    #[serde(flatten)]
+    other: Map<String, Value>,
 }
 
 /// As it stands in the file.
@@ -29,23 +33,27 @@ struct HistoryForm {
     #[serde(default)]
     form: u32,
     #[serde(default)]
-    seen: Vec<serde_json::Value>,
+    seen: Vec<Value>,
     #[serde(default)]
-    bad: Vec<serde_json::Value>,
+    bad: Vec<Value>,
+    #[serde(flatten)]
+    other: Map<String, Value>,
 }
 
 impl TryFrom<HistoryForm> for History {
     type Error = serde_json::Error;
 
     fn try_from(read: HistoryForm) -> Result<Self, serde_json::Error> {
-        let HistoryForm { form, seen, bad } = read;
-        Ok(Self { form: FORM, seen: form::known(form, seen)?, bad: form::known(form, bad)? })
+        let HistoryForm { form, seen, bad, other } = read;
+        let (seen, bad) = (form::entries(form, seen)?, form::entries(form, bad)?);
+        // A later form stays what it is: the version that wrote it reads it again.
+        Ok(Self { form: form.max(FORM), seen, bad, other })
     }
 }
 
 impl Default for History {
     fn default() -> Self {
-        Self { form: FORM, seen: Vec::new(), bad: Vec::new() }
+        Self { form: FORM, seen: Vec::new(), bad: Vec::new(), other: Map::new() }
     }
 }
 
@@ -59,6 +67,9 @@ struct Seen {
     /// When it was made: a clock that says less than that is behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     created: Option<Time>,
+    /// What a later version has added.
+    #[serde(flatten)]
+    other: Map<String, Value>,
 }
 
 impl History {
@@ -80,7 +91,7 @@ impl History {
 
     /// The time, by a clock that may have been set back: it is not before anything that was made already.
     pub(super) fn time(&self, now: Time) -> Time {
-        self.seen.iter().filter_map(|seen| seen.created).fold(now, Time::max)
+        self.seen().filter_map(|seen| seen.created).fold(now, Time::max)
     }
 
     /// Whether a manifest is as new as those that were seen.
@@ -92,11 +103,11 @@ impl History {
     pub fn admit(&self, verified: &Verified) -> Result<(), Refusal> {
         let (number, counter) = (verified.release_key().number, verified.manifest().counter);
         // Whichever channel it signed for, a release key that was replaced is replaced.
-        let newest = self.seen.iter().map(|seen| seen.release_key).max().unwrap_or_default();
+        let newest = self.seen().map(|seen| seen.release_key).max().unwrap_or_default();
         if number < newest {
             return Err(Refusal::KeyReplaced { number, seen: newest });
         }
-        let of_channel = self.seen.iter().find(|seen| seen.channel == verified.manifest().channel);
+        let of_channel = self.seen().find(|seen| seen.channel == verified.manifest().channel);
         match of_channel.filter(|seen| seen.release_key == number) {
             Some(seen) if counter < seen.counter => Err(Refusal::RolledBack { counter, seen: seen.counter }),
             Some(seen) if counter == seen.counter && seen.sha256 != verified.sha256() => {
@@ -113,27 +124,37 @@ impl History {
     pub fn remember(&mut self, verified: &Verified) -> Result<(), Refusal> {
         self.admit(verified)?;
         let manifest = verified.manifest();
-        self.seen.retain(|seen| seen.channel != manifest.channel);
-        self.seen.push(Seen {
+        self.seen.retain(|seen| seen.known().is_none_or(|seen| seen.channel != manifest.channel));
+        self.seen.push(Entry::Known(Seen {
             channel: manifest.channel,
             release_key: verified.release_key().number,
             counter: manifest.counter,
             sha256: verified.sha256(),
             created: Some(manifest.created),
-        });
+            other: Map::new(),
+        }));
         Ok(())
     }
 
     /// True when this computer has come back from a version.
     pub fn is_bad(&self, version: &Version) -> bool {
-        self.bad.contains(version)
+        self.bad.iter().any(|bad| bad.known() == Some(version))
     }
 
     /// Remembers that a version did not work here.
     pub fn remember_bad(&mut self, version: Version) {
-        self.bad.retain(|bad| *bad != version);
-        self.bad.push(version);
+        self.forgive(&version);
+        self.bad.push(Entry::Known(version));
         let excess = self.bad.len().saturating_sub(MAX_BAD);
         self.bad.drain(..excess);
+    }
+
+    /// Nothing is held against a version any more.
+    pub fn forgive(&mut self, version: &Version) {
+        self.bad.retain(|bad| bad.known() != Some(version));
+    }
+
+    fn seen(&self) -> impl Iterator<Item = &Seen> {
+        self.seen.iter().filter_map(Entry::known)
     }
 }

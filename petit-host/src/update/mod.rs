@@ -17,6 +17,7 @@ mod form;
 mod history;
 mod manifest;
 mod place;
+mod progress;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -32,9 +33,12 @@ pub use self::decision::{Advice, Consent, Installed, Owner, Situation, Standing,
 pub use self::form::HistoryError;
 pub use self::history::History;
 pub use self::manifest::{Artifact, Manifest, ReleaseKey};
-pub use self::place::{Kept, Place, PlaceLock, ROOTS, StageError, WayBack};
+pub use self::place::{Kept, Place, PlaceLock, ROOTS, RootsError, StageError, WayBack};
+pub use self::progress::{Progress, Report, Stage};
 pub use self::refusal::{Document, Refusal};
-pub use self::trial::{Beginning, CRASHES_WITHIN, MAX_CRASHES, Start, Test, Trial};
+pub use self::trial::{
+    Beginning, CRASHES_WITHIN, KEPT, MAX_CRASHES, MAX_EXCUSES, Start, Test, Trial, Verdict,
+};
 pub use self::values::{Channel, FileName, Hours, InvalidValue, Sha256, Target, Time, Version};
 pub use self::verify::{InvalidRoots, Roots, Verified, verify};
 
@@ -48,6 +52,8 @@ pub const MAX_RELEASE_KEY_BYTES: usize = 4 * 1024;
 pub const MAX_SIGNATURE_BYTES: usize = 1024;
 /// All of a [`Bundle`], as JSON.
 pub const MAX_BUNDLE_BYTES: u64 = 256 * 1024;
+/// The file that names the root keys: a few lines for each of them.
+pub const MAX_ROOTS_BYTES: u64 = 64 * 1024;
 /// Signatures of one release key: one of each root key, and as many while root keys change.
 pub const MAX_ROOT_SIGNATURES: usize = 6;
 /// Targets of one manifest.

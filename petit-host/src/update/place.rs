@@ -6,11 +6,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::MAX_ROOTS_BYTES;
 use super::artifact::{Intake, PassError, Unfit};
 use super::decision::Owner;
 use super::form::{self, HistoryError};
 use super::manifest::Artifact;
 use super::trial::Trial;
+use super::verify::{InvalidRoots, Roots};
 use crate::files::{self, FileError, failed};
 use crate::lock::{Lock, LockError};
 
@@ -32,6 +34,19 @@ pub enum StageError {
     Write(#[from] FileError),
     #[error(transparent)]
     Unfit(#[from] Unfit),
+}
+
+/// Why it is not known who signs.
+#[derive(Debug, thiserror::Error)]
+pub enum RootsError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("{}", path.display())]
+    Invalid {
+        path: PathBuf,
+        #[source]
+        source: InvalidRoots,
+    },
 }
 
 /// Which program is kept when another one takes its place.
@@ -161,6 +176,34 @@ impl Place {
     pub fn owner(&self) -> Owner {
         let is_packaged = self.program.starts_with("/usr") && !self.program.starts_with("/usr/local");
         if cfg!(unix) && !is_packaged { Owner::Itself } else { Owner::Other }
+    }
+
+    /// True when this process can lay another program beside this one and into its place.
+    pub fn is_writable(&self) -> bool {
+        #[cfg(unix)]
+        {
+            let folder = self.program.parent().unwrap_or(Path::new("/"));
+            rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+        }
+        #[cfg(not(unix))]
+        false
+    }
+
+    /// Reads the root keys; `None` where there are none.
+    ///
+    /// # Errors
+    /// [`RootsError`], also where others can change the file.
+    pub fn read_roots(&self) -> Result<Option<Roots>, RootsError> {
+        let path = self.roots();
+        if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        files::check_not_writable_by_others(&path)?;
+        let mut text = String::new();
+        let file = files::open_regular(&path).map_err(failed("read", &path))?;
+        file.take(MAX_ROOTS_BYTES).read_to_string(&mut text).map_err(failed("read", &path))?;
+        let roots = Roots::parse(&text);
+        roots.map(Some).map_err(|source| RootsError::Invalid { path, source })
     }
 
     /// Lays an artifact beside the program, when it is the one that was signed.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::form::FORM;
 use super::values::{Time, Version};
@@ -13,6 +14,13 @@ use super::values::{Time, Version};
 pub const MAX_CRASHES: usize = 3;
 /// Crashes that lie further apart say more of the computer, which is switched off, than of the program.
 pub const CRASHES_WITHIN: Duration = Duration::from_mins(10);
+
+/// How often a version on trial may say why it cannot begin. That is no crash, but a version that always has an excuse is of
+/// no more use than one that crashes.
+pub const MAX_EXCUSES: u32 = 5;
+/// How long the version before is kept once the new one has shown that it works: that was one glance, and a crash soon after
+/// it is what a way back is for.
+pub const KEPT: Duration = Duration::from_mins(5);
 
 /// A version that has taken the place of another one, and has not shown yet that it works.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +38,30 @@ pub struct Trial {
     is_running: bool,
     #[serde(default)]
     crashes: Vec<Time>,
+    /// How often it has said why it cannot begin.
+    #[serde(default)]
+    excuses: u32,
+    /// When all that worked before has worked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    works_since: Option<Time>,
     step: TrialStep,
+    /// Why it goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verdict: Option<Verdict>,
+    /// What a later version has added.
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+/// Whether a version has itself to blame for not going on here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It did not work, and is not tried again.
+    DoesNotWork,
+    /// Nobody has seen it fail by its own fault. Also for whatever a later version calls its verdicts.
+    #[serde(other)]
+    Unknown,
 }
 
 /// By what a version is judged, and in which client: a program may be that of several.
@@ -43,6 +74,13 @@ pub struct Test {
     /// How long it may be online without all of them.
     #[serde(rename = "within_seconds", with = "seconds")]
     pub within: Duration,
+    /// How long the version before is kept once it works.
+    #[serde(rename = "kept_seconds", with = "seconds", default = "kept")]
+    pub kept: Duration,
+}
+
+fn kept() -> Duration {
+    KEPT
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,14 +111,25 @@ pub enum Beginning {
     /// What was on trial is over, and this is the version before it: what is left of the other is removed.
     Over,
     /// It is to go on no longer: the version before it is to be put back.
-    PutBack,
+    PutBack(Verdict),
 }
 
 impl Trial {
     /// Of a version that is to take the place of another one.
     pub fn new(version: Version, before: Version, test: Test) -> Self {
-        let (is_running, crashes, step) = (false, Vec::new(), TrialStep::Trying);
-        Self { form: FORM, version, before, test, is_running, crashes, step }
+        Self {
+            form: FORM,
+            version,
+            before,
+            test,
+            is_running: false,
+            crashes: Vec::new(),
+            excuses: 0,
+            works_since: None,
+            step: TrialStep::Trying,
+            verdict: None,
+            other: Map::new(),
+        }
     }
 
     /// A process of a version begins, which is that of the program at its path. To be written when it is
@@ -93,8 +142,8 @@ impl Trial {
             // The one that was to be replaced while it was on trial itself, or one that somebody has put there.
             *self = Self::new(own.clone(), self.before.clone(), self.test.clone());
         }
-        if self.step == TrialStep::GoingBack {
-            return Beginning::PutBack;
+        if let Some(verdict) = self.goes_back_for() {
+            return Beginning::PutBack(verdict);
         }
         // The process before one that takes over has not ended.
         if start == Start::Fresh {
@@ -104,7 +153,14 @@ impl Trial {
             self.crashes.retain(|at| *at <= now && now < at.after(CRASHES_WITHIN));
             self.is_running = true;
         }
-        if self.crashes.len() < MAX_CRASHES { Beginning::OnTrial } else { Beginning::PutBack }
+        if self.crashes.len() >= MAX_CRASHES {
+            Beginning::PutBack(Verdict::DoesNotWork)
+        } else if self.excuses >= MAX_EXCUSES && self.works_since.is_none() {
+            // Where the computer is at fault the version before cannot begin either, and nothing is lost.
+            Beginning::PutBack(Verdict::Unknown)
+        } else {
+            Beginning::OnTrial
+        }
     }
 
     /// A process of this version has taken over: from here on its end would be a crash.
@@ -112,19 +168,37 @@ impl Trial {
         self.is_running = true;
     }
 
-    /// It ends in an orderly way, or has said what it cannot begin without: that is no crash.
+    /// It ends in an orderly way: that is no crash.
     pub fn ends(&mut self) {
         self.is_running = false;
     }
 
-    /// The version before it is to be put back.
-    pub fn goes_back(&mut self) {
-        self.step = TrialStep::GoingBack;
+    /// It ends because it cannot begin, and has said why.
+    pub fn excuses_itself(&mut self) {
+        self.is_running = false;
+        self.excuses = self.excuses.saturating_add(1);
     }
 
-    /// True once it was said that it [goes back](Self::goes_back).
-    pub fn is_going_back(&self) -> bool {
-        self.step == TrialStep::GoingBack
+    /// All that worked before works again.
+    pub fn works(&mut self, now: Time) {
+        self.works_since.get_or_insert(now);
+    }
+
+    /// True once it was said that it [works](Self::works): the version before is kept for the case of crashes alone.
+    pub fn has_worked(&self) -> bool {
+        self.works_since.is_some()
+    }
+
+    /// The version before it is to be put back.
+    pub fn goes_back(&mut self, verdict: Verdict) {
+        self.step = TrialStep::GoingBack;
+        self.verdict.get_or_insert(verdict);
+    }
+
+    /// Why, once it was said that it [goes back](Self::goes_back).
+    pub fn goes_back_for(&self) -> Option<Verdict> {
+        // A version that did not write it down went back for no other reason.
+        (self.step == TrialStep::GoingBack).then(|| self.verdict.unwrap_or(Verdict::DoesNotWork))
     }
 }
 

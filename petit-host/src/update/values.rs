@@ -247,6 +247,20 @@ pub struct Hours {
 }
 
 impl Hours {
+    /// How long they go on from a minute of the day that is one of them.
+    pub fn left(self, minute: u16) -> Duration {
+        const DAY: u16 = 24 * 60;
+        let minutes = (self.until + DAY - minute % DAY) % DAY;
+        Duration::from_mins(u64::from(minutes))
+    }
+
+    /// When they begin and end, as they are written.
+    pub fn ends(self) -> (String, String) {
+        let said = self.to_string();
+        let (from, until) = said.split_once('-').unwrap_or_default();
+        (from.to_owned(), until.to_owned())
+    }
+
     /// True when a minute of the day is one of them.
     pub fn contains(self, minute: u16) -> bool {
         if self.from < self.until {

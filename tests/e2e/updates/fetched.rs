@@ -1,6 +1,8 @@
 //! What a client makes of the release that its server hands out: the real programs, a line that breaks, servers that mean
 //! no good, and servers of before.
 
+use std::os::unix::fs::MetadataExt;
+
 use petit_engine::agent::{FetchError, Source, fetch};
 use petit_engine::net::dial::DialRoute;
 use petit_engine::proto::control::{BUNDLE_FILE, FetchAnswer, FetchRefusal, FetchedBy, Message, Text};
@@ -17,17 +19,17 @@ use crate::crash::disk::SmallDisk;
 
 impl Home {
     /// Where a server's operator puts the root keys.
-    fn give_roots_to_server(&self, release: &Release) {
+    pub(super) fn give_roots_to_server(&self, release: &Release) {
         std::fs::copy(release.roots(), self.server.dir().join(ROOTS)).unwrap();
     }
 
-    async fn put(&self, release: &Release) -> Said {
+    pub(super) async fn put(&self, release: &Release) -> Said {
         let folder = release.folder();
         self.server.run(["release".as_ref(), "put".as_ref(), folder.as_os_str()]).await
     }
 
-    async fn fetched(&self) -> Said {
-        self.client.run(["upgrade"]).await
+    pub(super) async fn fetched(&self) -> Said {
+        self.client.run(["upgrade", "--keep", "0s"]).await
     }
 
     /// The updater goes there from now on. The client that runs stays where it is.
@@ -72,7 +74,12 @@ async fn the_release_of_the_server_takes_over_without_a_lost_request() {
     let said = home.client.run(["status"]).await.ok();
     assert!(said.out.contains("version 0.1.1 is there; install it with: petit-client upgrade"), "{said:?}");
     let pid = home.pid().await;
+    let manifest = home.client.dir().join("release").join("manifest.json");
+    let written = manifest.metadata().unwrap().ino();
+    // Nobody has fetched it.
+    std::fs::create_dir(manifest.with_file_name("left")).unwrap();
     let said = home.client.run(["upgrade", "--check", "--json"]).await.ok().json();
+    assert_eq!(manifest.metadata().unwrap().ino(), written, "documents are written when they are others");
     assert_eq!(said, serde_json::json!({ "outcome": "available", "before": "0.1.0", "version": NEXT }));
     home.is_as_before(pid).await;
     let mut visitors = Steady::start(
@@ -89,7 +96,7 @@ async fn the_release_of_the_server_takes_over_without_a_lost_request() {
     assert_eq!(met.disappointed(), 0, "{:?} {:?} {:?}", met.statuses, met.errors, met.failures);
     home.until_version(NEXT).await;
     let left: Vec<_> = std::fs::read_dir(home.client.dir().join("release")).unwrap().collect();
-    assert_eq!(left.len(), 1, "only the lock: {left:?}");
+    assert_eq!(left.len(), 2, "only the lock, and what is not of a release: {left:?}");
     let said = home.fetched().await.ok();
     assert!(said.out.contains("0.1.1 is installed here, and this release has nothing newer"), "{said:?}");
 

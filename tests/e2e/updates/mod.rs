@@ -1,5 +1,6 @@
 //! Updates: a signed version takes over without a lost request, and what is not signed or does not work changes nothing.
 
+mod automatic;
 mod fetched;
 mod hostile;
 mod release;
@@ -71,7 +72,10 @@ impl Home {
     }
 
     async fn upgrade(&self, from: &Path) -> Said {
-        self.client.run(["upgrade".as_ref(), "--from".as_ref(), from.as_os_str()]).await
+        // Nothing is kept once it works, so that what is left over is seen.
+        let words =
+            ["upgrade".as_ref(), "--keep".as_ref(), "0s".as_ref(), "--from".as_ref(), from.as_os_str()];
+        self.client.run(words).await
     }
 
     fn history(&self) -> History {

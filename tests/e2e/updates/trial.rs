@@ -1,7 +1,8 @@
 //! A version on trial: with everything that worked before it stays, else the version before it comes back by itself. And
 //! whoever is killed, at whatever step, leaves a program that goes on from there.
 
-use petit_host::update::{Kept, Test, Trial};
+use petit_host::lock::Lock;
+use petit_host::update::{Kept, MAX_CRASHES, MAX_EXCUSES, Test, Trial};
 
 use super::*;
 use crate::crash::disk::SmallDisk;
@@ -15,7 +16,7 @@ impl Home {
         std::fs::set_permissions(self.place().staged(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let [new, old] = [NEXT, "0.1.0"].map(|version| version.parse().unwrap());
         let config = self.client.config().canonicalize().unwrap();
-        let test = Test { config, worked: vec!["web".to_owned()], within };
+        let test = Test { config, worked: vec!["web".to_owned()], within, kept: Duration::ZERO };
         self.place().write_trial(&Trial::new(new, old, test)).unwrap();
         self.place().switch(Kept::Previous).unwrap();
     }
@@ -160,6 +161,106 @@ async fn the_release_that_mends_a_version_on_trial_takes_its_place() {
     assert!(said.out.contains("Version 0.1.3 has taken the place of 0.1.1"), "{said:?}");
     home.until_version("0.1.3").await;
     assert!(!home.place().previous().exists() && !home.place().replaced().exists());
+    home.stop().await;
+}
+
+/// It says so in words each time, which is no crash; and a supervisor would start it for ever.
+#[tokio::test]
+async fn a_version_that_always_has_an_excuse_goes_back_and_nothing_is_held_against_it() {
+    let (release, home) = with_next_version().await;
+    home.switched(&release, Duration::from_secs(600)).await;
+    let registration = home.client.dir().join("registration.json");
+    let kept = registration.with_extension("kept");
+    std::fs::rename(&registration, &kept).unwrap();
+    for _ in 0..MAX_EXCUSES {
+        let said = home.client.run(["run"]).await;
+        assert_eq!(said.exit, 4, "{said:?}");
+        assert!(std::fs::read(&home.program).unwrap() != home.bytes, "it may be the computer's fault");
+    }
+    // The one before says the same.
+    assert_eq!(home.client.run(["run"]).await.exit, 4);
+    assert!(std::fs::read(&home.program).unwrap() == home.bytes, "the program is the old one");
+    std::fs::rename(kept, &registration).unwrap();
+    home.client.run(["start"]).await.ok();
+    home.until_version("0.1.0").await;
+    assert!(!home.history().is_bad(&NEXT.parse().unwrap()), "nobody has seen it fail");
+    home.stop().await;
+}
+
+/// All lights were green once, which is one glance.
+#[tokio::test]
+async fn a_version_that_crashes_again_and_again_after_it_has_worked_is_put_back() {
+    let (release, home) = with_next_version().await;
+    let pid = home.pid().await;
+    let folder = release.folder();
+    let said = home.client.run(["upgrade".as_ref(), "--from".as_ref(), folder.as_os_str()]).await.ok();
+    assert!(said.out.contains("everything works that worked before"), "{said:?}");
+    soon("the end of the old process", gone(pid)).await;
+    assert!(std::fs::read(home.place().previous()).unwrap() == home.bytes, "it is kept for a while");
+    for _ in 0..MAX_CRASHES {
+        let pid = home.until_version(NEXT).await["pid"].as_u64().unwrap().try_into().unwrap();
+        signal(pid, Signal::KILL);
+        soon("its end", gone(pid)).await;
+        home.client.run(["start"]).await.ok();
+    }
+    home.is_back().await;
+    home.stop().await;
+}
+
+/// What keeps the new process from getting ready would have kept the old one from it, too.
+#[tokio::test]
+async fn what_is_wrong_here_at_the_hand_over_is_not_held_against_the_new_version() {
+    let (release, home) = with_next_version().await;
+    let pid = home.pid().await;
+    let log = home.client.dir().join("logs").join("client.log");
+    std::fs::remove_file(&log).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    refused(&home.upgrade(&release.folder()).await, "version 0.1.1 could not be tried, so 0.1.0 is back");
+    home.is_as_before(pid).await;
+    assert!(!home.history().is_bad(&NEXT.parse().unwrap()));
+    std::fs::remove_dir(&log).unwrap();
+    home.upgrade(&release.folder()).await.ok();
+    home.until_version(NEXT).await;
+    home.stop().await;
+}
+
+/// The client that runs the version on trial must not forget about it while somebody tries another one.
+#[tokio::test]
+async fn a_version_on_trial_is_judged_though_another_one_was_tried_in_vain_meanwhile() {
+    let (mut release, mut home) = with_next_version().await;
+    home.switched(&release, Duration::from_secs(20)).await;
+    home.service.take().unwrap().stop().await;
+    home.client.run(["start"]).await.ok();
+    home.until_version(NEXT).await;
+    release.put(AFTER, &script(AFTER, "sleep 22; exit 1"));
+    refused(&home.upgrade(&release.folder()).await, "version 0.1.2 did not work here, so 0.1.1 is back");
+    home.is_back().await;
+    home.stop().await;
+}
+
+/// The way back needs no room, and nobody's leave.
+#[tokio::test]
+async fn a_version_that_does_not_take_the_place_of_one_on_trial_goes_whatever_can_be_written_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let begun = dir.path().join("begun");
+    rustix::fs::mkfifoat(CWD, &begun, Mode::RUSR | Mode::WUSR).unwrap();
+    let (mut release, mut home) = with_next_version().await;
+    home.switched(&release, Duration::from_secs(600)).await;
+    home.service.take().unwrap().stop().await;
+    let on_trial = std::fs::read(&home.program).unwrap();
+    home.client.run(["start"]).await.ok();
+    home.until_version(NEXT).await;
+    release.put(AFTER, &script(AFTER, &format!("echo > {}; sleep 2; exit 1", begun.display())));
+    let begun = pipe::OpenOptions::new().read_write(true).open_receiver(&begun).unwrap();
+    let folder = release.folder();
+    let upgrading = home.upgrade(&folder);
+    let (said, _held) = tokio::join!(upgrading, async {
+        soon("its begin", BufReader::new(begun).lines().next_line()).await.unwrap();
+        Lock::take(&home.client.dir().join("updates.lock")).unwrap()
+    });
+    assert_eq!(said.exit, 1, "{said:?}");
+    assert!(std::fs::read(&home.program).unwrap() == on_trial, "{said:?}");
+    assert!(!home.place().replaced().exists() && !home.place().staged().exists());
     home.stop().await;
 }
 

@@ -119,7 +119,7 @@ impl Beginning {
 /// What is not there to begin with is not held against a version on trial.
 async fn excuse(updates: &Updates, how: How) {
     if !how.takeover {
-        updates.stopped().await;
+        updates.excused().await;
     }
 }
 

@@ -7,6 +7,7 @@ use petit_client::config::Config;
 use petit_client::messages;
 use petit_client::releases::{Fetcher, ReleaseError};
 use petit_engine::agent::FetchError;
+use petit_engine::proto::control::FetchedBy;
 use petit_host::cli::{Failure, chain};
 use petit_host::exit::ExitCode;
 use petit_host::files::is_root;
@@ -26,13 +27,14 @@ impl<'a> Fetching<'a> {
         context: &'a Context,
         config: &Config,
         target: Target,
+        by: FetchedBy,
     ) -> Result<Self, Failure> {
         // Its key is the service's own, and so are its updates.
         if context.folder.is_of_service() && is_root() {
             let unit = petit_host::service::unit(petit_client::folder::NAME);
             return Err(context.failed(ExitCode::Failed, "cli.upgrade.fetch.of_service", &[("unit", &unit)]));
         }
-        let fetcher = Fetcher::of(&context.folder, config, target).await;
+        let fetcher = Fetcher::of(&context.folder, config, target, by).await;
         let fetcher = fetcher.map_err(|error| failure(context, &error))?;
         Ok(Self { context, fetcher })
     }
@@ -47,9 +49,9 @@ impl<'a> Fetching<'a> {
         self.fetcher.artifact(artifact).await.map_err(|error| failure(self.context, &error))
     }
 
-    /// Removes all that was fetched.
-    pub(crate) fn clear(&self) -> Result<(), Failure> {
-        self.fetcher.clear().map_err(|error| Failure::of(&error))
+    /// Removes all that was fetched: something has come of it. What cannot be removed is so the next time.
+    pub(crate) fn clear(&self) {
+        let _ = self.fetcher.clear();
     }
 
     pub(crate) fn say_nothing_there(&self, value: &impl Serialize) {

@@ -9,7 +9,7 @@ use petit_client::doctor::{self, Check, CheckResult};
 use petit_client::hops::{Hop, HopName, HopState};
 use petit_client::messages::{self, Advice};
 use petit_client::registration;
-use petit_client::status::{BrokenAt, Connection, Light, ServiceStatus, Status};
+use petit_client::status::{BrokenAt, Connection, Light, ServiceStatus, Status, UpdatePlan, VersionStanding};
 use petit_client::texts::Texts;
 use petit_engine::cause::FrontUntried;
 use petit_engine::name::ServiceName;
@@ -124,8 +124,8 @@ fn connection_text(context: &Context, status: &Status) -> String {
         let values: [(&str, &dyn Display); 3] = [("manager", manager), ("unit", unit), ("user", user)];
         out.push_str(&format!("  {}\n", texts.format("cli.status.run_by", &values)));
     }
-    if let Some(version) = &status.available {
-        out.push_str(&format!("  {}\n", texts.format("cli.status.available", &[("version", version)])));
+    for line in of_updates(texts, status) {
+        out.push_str(&format!("  {line}\n"));
     }
     let todo = messages::connection_todo(texts, &status.connection);
     if !todo.is_empty() {
@@ -139,6 +139,33 @@ fn connection_text(context: &Context, status: &Status) -> String {
         out.push_str(&format!("{}\n", texts.format("cli.no_service", &[("command", &add)])));
     }
     out
+}
+
+/// What there is to be said of another version, and of the one that runs.
+fn of_updates(texts: &Texts, status: &Status) -> Vec<String> {
+    let available = status.available.as_ref().map(|version| {
+        let (from, until) = match &status.update {
+            Some(UpdatePlan::Itself { hours: Some(hours) }) => hours.ends(),
+            _ => Default::default(),
+        };
+        let key = match &status.update {
+            None | Some(UpdatePlan::Hand | UpdatePlan::Unknown) => "cli.status.available",
+            Some(UpdatePlan::Itself { hours: Some(_) }) => "cli.status.available.hours",
+            Some(UpdatePlan::Itself { hours: None }) => "cli.status.available.itself",
+            Some(UpdatePlan::Later) => "cli.status.available.later",
+            Some(UpdatePlan::Other) => "cli.status.available.other",
+            Some(UpdatePlan::Nobody) => "cli.status.available.never",
+        };
+        texts.format(key, &[("version", version), ("from", &from), ("until", &until)])
+    });
+    let standing = status.standing.as_ref().and_then(|standing| match standing {
+        VersionStanding::Revoked => Some(texts.get("cli.upgrade.revoked")),
+        VersionStanding::TooOld { minimum } => {
+            Some(texts.format("cli.upgrade.too_old", &[("minimum", minimum)]))
+        }
+        VersionStanding::Unknown => None,
+    });
+    available.into_iter().chain(standing).collect()
 }
 
 /// What it says of one service.

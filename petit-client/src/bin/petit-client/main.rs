@@ -45,7 +45,7 @@ use petit_client::folder::{self, Folder};
 use petit_client::texts::{LANGUAGES, Texts};
 use petit_client::updates;
 use petit_engine::name::{RegisteredId, ServerAddr, ServiceName};
-use petit_engine::proto::control::PROTOCOL;
+use petit_engine::proto::control::{FetchedBy, PROTOCOL};
 use petit_host::brand;
 use petit_host::cli::{self, Failure, HealthCheck};
 use petit_host::config::Place;
@@ -156,7 +156,7 @@ enum Verb {
     /// The release is the one that the vendor's server hands out, or lies in a folder, and has to be signed by those who
     /// make this program. The new version takes over without a request being lost. When it does not get ready, crashes
     /// three times in ten minutes, or is connected for --within without everything that worked before, the old one is put
-    /// back and goes on. Until then --back puts it back by hand.
+    /// back and goes on. Until the new one has worked for five minutes, --back puts it back by hand.
     #[command(
         after_help = "Examples:\n  petit-client upgrade\n  petit-client upgrade --check\n  petit-client upgrade --from release --within 5m\n  petit-client upgrade --back"
     )]
@@ -170,9 +170,18 @@ enum Verb {
         /// How long it may be connected without everything that worked before (default: 2m)
         #[arg(long, value_name = "TIME", value_parser = parse_within)]
         within: Option<Duration>,
+        /// Also a version that did not work here before
+        #[arg(long, conflicts_with = "check")]
+        again: bool,
         /// Put the version before the one that is on trial back
-        #[arg(long, conflicts_with_all = ["from", "check", "within"])]
+        #[arg(long, conflicts_with_all = ["from", "check", "within", "again"])]
         back: bool,
+        /// How long the old one is kept once the new one works (default: 5m)
+        #[arg(long, hide = true, value_name = "TIME", value_parser = parse_keep)]
+        keep: Option<Duration>,
+        /// Started by a running client, which nobody has asked
+        #[arg(long, hide = true, conflicts_with_all = ["from", "check", "again", "back"])]
+        by_itself: bool,
     },
     /// Run in the background
     #[command(after_help = "Example:\n  petit-client start")]
@@ -437,6 +446,11 @@ fn parse_within(text: &str) -> Result<Duration, String> {
     within.filter(is_right).ok_or_else(|| "expected a time between 30s and 1h, such as 2m".to_owned())
 }
 
+fn parse_keep(text: &str) -> Result<Duration, String> {
+    let keep = humantime::parse_duration(text).ok().filter(|keep| *keep <= Duration::from_hours(1));
+    keep.ok_or_else(|| "expected a time up to 1h, such as 5m".to_owned())
+}
+
 fn main() -> ProcessExit {
     if let Err(error) = brand::begin() {
         return cli::fail(false, &Failure::of(&error));
@@ -524,10 +538,19 @@ async fn dispatch(cli: &Cli, texts: &Texts) -> Result<ExitCode, Failure> {
             (name, id) => unregistering::give_back(context, name.as_ref(), id.as_ref(), *yes).await?,
         },
         Verb::Upgrade { back: true, .. } => upgrade::back(context).await?,
-        Verb::Upgrade { from, check, within, back: false } => {
-            let within = within.unwrap_or(updates::TRIAL);
-            let what = if *check { upgrade::Wanted::Check } else { upgrade::Wanted::Install };
-            let order = upgrade::UpgradeOrder { from: from.as_deref(), what, within };
+        Verb::Upgrade { from, check, within, again, back: false, keep, by_itself } => {
+            let what = match (check, again) {
+                (true, _) => upgrade::Wanted::Check,
+                (false, true) => upgrade::Wanted::InstallAgain,
+                (false, false) => upgrade::Wanted::Install,
+            };
+            let order = upgrade::UpgradeOrder {
+                from: from.as_deref(),
+                what,
+                within: within.unwrap_or(updates::TRIAL),
+                kept: keep.unwrap_or(updates::KEPT),
+                by: if *by_itself { FetchedBy::Itself } else { FetchedBy::Hand },
+            };
             upgrade::upgrade(context, &order).await?;
         }
         Verb::Start => lifecycle::start(context).await?,

@@ -16,7 +16,8 @@ use petit_host::control::server::Listener;
 use petit_host::exit::ExitCode;
 use petit_host::handover::steps::PredecessorAction;
 use petit_host::handover::{
-    self, ElderEvent, Elders, Heir, Link, LinkMessage, Manner, NoHeir, Parcel, Start, Started, StartedEvent,
+    self, ElderEvent, Elders, Fault, Heir, Link, LinkMessage, Manner, NoHeir, Parcel, Start, Started,
+    StartedEvent, Trouble,
 };
 use petit_host::lock::Lock;
 use petit_host::shutdown::{ProcessSignal, StopCause, StopRequests, Urgency};
@@ -247,10 +248,29 @@ pub(crate) async fn succeed(context: &Context, how: How) -> Result<Serving, Fail
             serving.predecessors.add(heir.serves());
             Ok(serving)
         }
-        Err(failure) => {
-            heir.fail(failure.message.clone(), failure.hint.clone()).await;
+        Err(Unready { failure, fault }) => {
+            heir.fail(Trouble { message: failure.message.clone(), hint: failure.hint.clone(), fault }).await;
             Err(failure)
         }
+    }
+}
+
+/// Why this process does not take over.
+struct Unready {
+    failure: Failure,
+    fault: Fault,
+}
+
+impl Unready {
+    /// With what it has found here: a version that has none of it to blame finds the same.
+    fn here(failure: Failure) -> Self {
+        Self { failure, fault: Fault::Surroundings }
+    }
+}
+
+impl From<Failure> for Unready {
+    fn from(failure: Failure) -> Self {
+        Self { failure, fault: Fault::Itself }
     }
 }
 
@@ -259,7 +279,7 @@ async fn take_over(
     how: How,
     heir: &mut Heir,
     mut parcel: Parcel,
-) -> Result<Serving, Failure> {
+) -> Result<Serving, Unready> {
     let folder = &context.folder;
     let control = parcel.take_control();
     let mut predecessors = Elders::default();
@@ -268,12 +288,13 @@ async fn take_over(
     }
     let lock = parcel.take(LOCK).map(|copy| Lock::inherit(&folder.lock(), copy)).transpose();
     let lock = lock.map_err(|error| Failure::of(&error))?;
-    let Beginning { config, lock, level, signals } = Beginning::new(context, how, lock).await?;
+    let begun = Beginning::new(context, how, lock).await.map_err(Unready::here)?;
+    let Beginning { config, lock, level, signals } = begun;
     let facts: Option<Facts> = serde_json::from_value(parcel.facts).map_err(|error| Failure::of(&error))?;
     let Facts { instance, online } = facts.unwrap_or_default();
     let instance = instance.as_deref();
     let client = Client::succeed(folder.clone(), config, lock, (Some(level), instance)).await;
-    let client = client.map_err(|error| start_failure(context, &error))?;
+    let client = client.map_err(|error| Unready::here(start_failure(context, &error)))?;
     if online {
         until_online(context, &client).await?;
     }
@@ -285,7 +306,7 @@ async fn take_over(
         Some(control) => Listener::inherit(&folder.socket(), control),
         None => Listener::bind(&folder.socket()),
     };
-    let listener = listener.map_err(|error| socket_failure(context, &error))?;
+    let listener = listener.map_err(|error| Unready::here(socket_failure(context, &error)))?;
     Ok(Serving { client, listener, signals, predecessors })
 }
 

@@ -40,7 +40,9 @@ impl Serving {
         });
         if served.is_err() {
             // A keychain that is locked or a socket that is taken is not the fault of a version on trial.
-            updates(context)?.stopped().await;
+            if let Ok(updates) = updates(context) {
+                updates.excused().await;
+            }
         }
         let (client, listener) = served?;
         Ok(Self { client, listener, signals, predecessors: Predecessors::default() })

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use petit_client::config;
 use petit_client::updates::Updates;
+use petit_engine::proto::control::FetchedBy;
 use petit_host::brand;
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
@@ -35,12 +36,18 @@ pub(crate) struct UpgradeOrder<'a> {
     pub(crate) what: Wanted,
     /// How long the new version may be connected without all that worked before.
     pub(crate) within: Duration,
+    /// How long the old one is kept once the new one works.
+    pub(crate) kept: Duration,
+    /// Whether somebody has typed it.
+    pub(crate) by: FetchedBy,
 }
 
 /// What is to be done with a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     Install,
+    /// Also where it did not work before.
+    InstallAgain,
     /// Only to be told what there is.
     Check,
 }
@@ -58,7 +65,7 @@ pub(crate) async fn upgrade(context: &Context, order: &UpgradeOrder<'_>) -> Resu
     let target = Target::of(PROGRAM, brand::here());
     let fetching = match order.from {
         Some(_) => None,
-        None => Some(Fetching::begin(context, &config, target.clone()).await?),
+        None => Some(Fetching::begin(context, &config, target.clone(), order.by).await?),
     };
     let fetched = match &fetching {
         Some(fetching) => fetching.documents().await?,
@@ -72,7 +79,7 @@ pub(crate) async fn upgrade(context: &Context, order: &UpgradeOrder<'_>) -> Resu
     };
     let verified = verified(context, &updates, from)?;
     let installed = Installed { target, version: updates.own().clone(), owner };
-    let args = UpgradeArgs { from, within: order.within };
+    let args = UpgradeArgs { from, within: order.within, kept: order.kept, by: order.by };
     let (updates, verified, installed) = (&updates, &verified, &installed);
     let request = Request { context, args: &args, updates, verified, installed, fetching: fetching.as_ref() };
     follow(&request, order.what).await
@@ -101,7 +108,11 @@ fn verified(context: &Context, updates: &Updates, from: &Path) -> Result<Verifie
 
 /// Does what is to be done with it, and says what has come of it.
 async fn follow(request: &Request<'_>, what: Wanted) -> Result<(), Failure> {
-    let advice = request.advice().await?;
+    let mut advice = request.advice().await?;
+    if let (Step::GivenUp { version }, Wanted::InstallAgain) = (&advice.step, what) {
+        request.forgive(version).await?;
+        advice = request.advice().await?;
+    }
     match advice.step {
         Step::Nothing => {
             request.say("cli.upgrade.current", Outcome::Current, request.updates.own(), &advice.standing);
@@ -111,7 +122,7 @@ async fn follow(request: &Request<'_>, what: Wanted) -> Result<(), Failure> {
         }
         Step::GivenUp { version } => return Err(request.given_up(&version, &advice.standing)),
         Step::Install(artifact) if request.context.folder.is_of_service() => {
-            if what == Wanted::Install {
+            if what != Wanted::Check {
                 request.fetch(artifact).await?;
                 Upgrade { request, artifact }.measure()?;
             }
@@ -121,7 +132,10 @@ async fn follow(request: &Request<'_>, what: Wanted) -> Result<(), Failure> {
             request.say("cli.upgrade.available", Outcome::Available, &artifact.version, &advice.standing);
         }
         Step::Install(artifact) => {
-            request.fetch(artifact).await?;
+            request.begin(artifact).await;
+            if let Err(failure) = request.fetch(artifact).await {
+                return Err(request.failed(&artifact.version, failure).await);
+            }
             return install(request).await;
         }
     }
@@ -138,10 +152,10 @@ async fn install(request: &Request<'_>) -> Result<(), Failure> {
         Step::Nothing | Step::Tell { .. } | Step::Ask { .. } | Step::Wait { .. } => return Ok(()),
     };
     let installed = Upgrade { request, artifact }.install(lock).await;
-    let (key, outcome) = installed.map_err(|failure| request.with(&advice.standing, failure))?;
     if let Some(fetching) = request.fetching {
-        fetching.clear()?;
+        fetching.clear();
     }
+    let (key, outcome) = installed.map_err(|failure| request.with(&advice.standing, failure))?;
     // Of a version that has gone nothing is to be said any more.
     let standing = if outcome == Outcome::NextStart { &advice.standing } else { &Standing::Good };
     request.say(key, outcome, &artifact.version, standing);

@@ -1,6 +1,7 @@
 mod deciding;
 mod forms;
 mod placing;
+mod progress;
 mod signer;
 mod stolen;
 

@@ -145,6 +145,7 @@ fn on_trial() -> Trial {
         config: "/home/ada/.petit/config.toml".into(),
         worked: vec!["web".to_owned()],
         within: Duration::from_secs(120),
+        kept: KEPT,
     };
     Trial::new(version("0.2.0"), version("0.1.0"), test)
 }
@@ -161,9 +162,10 @@ fn a_version_on_trial_that_crashes_three_times_in_ten_minutes_is_given_up() {
         let mut trial = on_trial();
         times.iter().map(|seconds| trial.begins(&new, Start::Fresh, at(*seconds))).collect()
     };
-    use Beginning::{OnTrial, PutBack};
-    assert_eq!(starts(&[0, 100, 200, 300]), [OnTrial, OnTrial, OnTrial, PutBack]);
-    assert_eq!(starts(&[0, 100, 200, 699]), [OnTrial, OnTrial, OnTrial, PutBack]);
+    use Beginning::OnTrial;
+    const PUT_BACK: Beginning = Beginning::PutBack(Verdict::DoesNotWork);
+    assert_eq!(starts(&[0, 100, 200, 300]), [OnTrial, OnTrial, OnTrial, PUT_BACK]);
+    assert_eq!(starts(&[0, 100, 200, 699]), [OnTrial, OnTrial, OnTrial, PUT_BACK]);
     assert_eq!(starts(&[0, 100, 200, 700]), [OnTrial; 4], "the first one was ten minutes ago");
     assert_eq!(starts(&[0, 100_000, 200_000, 300_000, 400_000]), [OnTrial; 5], "switched off");
     assert_eq!(
@@ -181,7 +183,8 @@ fn an_orderly_end_is_no_crash_and_forgives_none() {
         assert_eq!(trial.begins(&new, Start::Fresh, at(0)), Beginning::OnTrial);
         trial.ends();
     }
-    for (crash, expected) in [(1, Beginning::OnTrial), (2, Beginning::OnTrial), (3, Beginning::PutBack)] {
+    let put_back = Beginning::PutBack(Verdict::DoesNotWork);
+    for (crash, expected) in [(1, Beginning::OnTrial), (2, Beginning::OnTrial), (3, put_back)] {
         let _ = trial.begins(&new, Start::Fresh, at(0));
         assert_eq!(trial.begins(&new, Start::Fresh, at(0)), expected, "crash {crash}");
         trial.ends();
@@ -196,20 +199,53 @@ fn a_hand_over_is_no_crash_and_the_one_after_it_is_one() {
         assert_eq!(trial.begins(&new, Start::Takeover, at(0)), Beginning::OnTrial);
         trial.serves();
     }
-    for expected in [Beginning::OnTrial, Beginning::OnTrial, Beginning::PutBack] {
+    let put_back = Beginning::PutBack(Verdict::DoesNotWork);
+    for expected in [Beginning::OnTrial, Beginning::OnTrial, put_back] {
         assert_eq!(trial.begins(&new, Start::Fresh, at(0)), expected);
     }
 }
 
 #[test]
 fn a_version_that_is_given_up_is_put_back_by_whoever_begins_it_and_the_one_before_ends_the_trial() {
-    let mut trial = on_trial();
-    trial.goes_back();
-    assert!(trial.is_going_back());
-    for start in [Start::Fresh, Start::Takeover] {
-        assert_eq!(trial.clone().begins(&version("0.2.0"), start, at(0)), Beginning::PutBack);
-        assert_eq!(trial.clone().begins(&version("0.1.0"), start, at(0)), Beginning::Over);
+    for verdict in [Verdict::DoesNotWork, Verdict::Unknown] {
+        let folder = Folder::new();
+        let mut trial = on_trial();
+        trial.goes_back(verdict);
+        folder.place.write_trial(&trial).unwrap();
+        let trial = folder.place.trial().unwrap().unwrap();
+        assert_eq!(trial.goes_back_for(), Some(verdict));
+        for start in [Start::Fresh, Start::Takeover] {
+            let mut begun = trial.clone();
+            assert_eq!(begun.begins(&version("0.2.0"), start, at(0)), Beginning::PutBack(verdict));
+            assert_eq!(begun.begins(&version("0.1.0"), start, at(0)), Beginning::Over);
+        }
     }
+}
+
+#[test]
+fn a_version_that_always_says_why_it_cannot_begin_goes_back_and_nothing_is_held_against_it() {
+    let new = version("0.2.0");
+    let mut trial = on_trial();
+    for _ in 0..MAX_EXCUSES {
+        assert_eq!(trial.begins(&new, Start::Fresh, at(0)), Beginning::OnTrial);
+        trial.excuses_itself();
+    }
+    assert_eq!(trial.begins(&new, Start::Fresh, at(0)), Beginning::PutBack(Verdict::Unknown));
+    // Once it has worked, it is what is to be waited for.
+    trial.works(at(0));
+    assert_eq!(trial.begins(&new, Start::Takeover, at(0)), Beginning::OnTrial);
+}
+
+#[test]
+fn a_version_that_has_worked_still_goes_back_when_it_crashes_again_and_again() {
+    let new = version("0.2.0");
+    let mut trial = on_trial();
+    trial.works(at(0));
+    let _ = trial.begins(&new, Start::Fresh, at(0));
+    for _ in 1..MAX_CRASHES {
+        assert_eq!(trial.begins(&new, Start::Fresh, at(0)), Beginning::OnTrial);
+    }
+    assert_eq!(trial.begins(&new, Start::Fresh, at(0)), Beginning::PutBack(Verdict::DoesNotWork));
 }
 
 /// Somebody was killed who was about to replace it by the version that is written down.
@@ -236,7 +272,10 @@ fn a_trial_outlives_the_process_and_a_later_version_may_write_it() {
     let later =
         text.replace("\"form\": 1", "\"form\": 2, \"weather\": \"fine\"").replace("trying", "resting");
     fs::write(&path, later).unwrap();
-    assert_eq!(place.trial().unwrap().map(|trial| trial.version), Some(version("0.2.0")));
+    let read = place.trial().unwrap().unwrap();
+    assert_eq!(read.version, version("0.2.0"));
+    place.write_trial(&read).unwrap();
+    assert!(fs::read_to_string(&path).unwrap().contains("\"weather\": \"fine\""), "what it added is kept");
     fs::write(&path, &text[..text.len() / 2]).unwrap();
     assert!(matches!(place.trial(), Err(HistoryError::Damaged { .. })));
     place.end_trial().unwrap();

@@ -52,7 +52,7 @@ pub(crate) async fn begin(
 ) {
     let message = "sockets cannot be handed over on this system".to_owned();
     let hint = Some("petit-server restart stops and starts it".to_owned());
-    let _ = answer.send(Err(Trouble { message, hint }));
+    let _ = answer.send(Err(Trouble::new(message, hint)));
 }
 
 pub(crate) async fn take(_: &mut Main<'_, Handover>, heard: HandoverEvent) -> Turn {

@@ -165,7 +165,7 @@ async fn told(told: &mut broadcast::Receiver<Told>) -> Told {
 pub(crate) async fn begin(main: &mut Main<'_, Handover>, within: Duration, answer: RestartAnswer) {
     if main.handover.successor.is_some() {
         let message = "the server is being restarted already".to_owned();
-        return drop(answer.send(Err(Trouble { message, hint: None })));
+        return drop(answer.send(Err(Trouble::new(message, None))));
     }
     match start(main, within).await {
         Ok(started) => {
@@ -176,7 +176,7 @@ pub(crate) async fn begin(main: &mut Main<'_, Handover>, within: Duration, answe
         Err(error) => {
             let message = format!("{} cannot be run: {error}", main.program.display());
             tracing::error!(message, "not restarted");
-            let _ = answer.send(Err(Trouble { message, hint: None }));
+            let _ = answer.send(Err(Trouble::new(message, None)));
         }
     }
 }
@@ -266,7 +266,7 @@ pub(crate) async fn stop(main: &mut Main<'_, Handover>) {
         && let Some(answer) = answer.take()
     {
         let message = "the server was asked to stop".to_owned();
-        let _ = answer.send(Err(Trouble { message, hint: None }));
+        let _ = answer.send(Err(Trouble::new(message, None)));
     }
     give_up(main).await;
 }
@@ -411,7 +411,7 @@ pub(crate) async fn succeed(folder: &Folder, how: How) -> Result<Beginning<Servi
             Ok(beginning.with(server, listener, elders))
         }
         Err(failure) => {
-            heir.fail(failure.message.clone(), failure.hint.clone()).await;
+            heir.fail(Trouble::new(failure.message.clone(), failure.hint.clone())).await;
             Err(failure)
         }
     }

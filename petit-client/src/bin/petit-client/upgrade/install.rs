@@ -8,15 +8,16 @@ use std::time::Duration;
 use petit_client::api::LocalError;
 use petit_client::daemon;
 use petit_client::updates::{Verdict, working};
+use petit_engine::proto::control::FetchedBy;
 use petit_host::cli::{Failure, chain};
 use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
 use petit_host::files;
-use petit_host::update::{Artifact, Kept, Measured, PlaceLock, StageError, Trial, Version, WayBack};
+use petit_host::update::{Artifact, Kept, Measured, PlaceLock, Stage, StageError, Trial, Version, WayBack};
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::request::{Outcome, Request, failure, lock};
+use super::request::{Outcome, Request, failure, lock_within};
 use super::running::{self, LOOK_EVERY, name};
 
 /// How long a new program may take to say what it is and what it thinks of the config file.
@@ -40,15 +41,16 @@ impl Upgrade<'_> {
     pub(super) async fn install(&self, lock: PlaceLock) -> Result<Said, Failure> {
         let Request { context, args, updates, .. } = self.request;
         let place = updates.place();
+        // Before any program is run: that of another client is left alone for as long.
+        let replaced = self.replaced_trial()?;
         self.is_of_this_version().await?;
         let running = running::of_program(context, place).await?;
-        let replaced = self.replaced_trial()?;
-        self.stage()?;
-        if let Err(why) = self.self_test().await {
-            // The way back may be that of another version, which is on trial.
-            let _ = files::remove(&place.staged());
-            let values: [(&str, &dyn Display); 2] = [("version", &self.artifact.version), ("why", &why)];
-            return Err(context.failed(ExitCode::Failed, "cli.upgrade.self_test", &values));
+        if running.is_none() && args.by == FetchedBy::Itself {
+            // It was stopped meanwhile, and whoever has done that has not asked for another version.
+            return Err(context.failure(LocalError::Call(CallError::NotRunning)));
+        }
+        if let Err(failure) = self.prepare().await {
+            return Err(self.request.failed(&self.artifact.version, failure).await);
         }
         let is_running = running.is_some();
         let mut worked = match running {
@@ -63,8 +65,12 @@ impl Upgrade<'_> {
             before = replaced.before.clone();
         }
         let is_nothing_known = worked.is_empty();
-        let trial = Trial::new(self.artifact.version.clone(), before, updates.test(worked, args.within));
-        self.switch(&trial, replaced.as_ref())?;
+        let trial =
+            Trial::new(self.artifact.version.clone(), before, updates.test(worked, args.within, args.kept));
+        if let Err(failure) = self.switch(&trial, replaced.as_ref()) {
+            return Err(self.request.failed(&self.artifact.version, failure).await);
+        }
+        updates.progresses(|progress| progress.becomes(&self.artifact.version, Stage::OnTrial)).await;
         drop(lock);
         if !is_running {
             return Ok(("cli.upgrade.next_start", Outcome::NextStart));
@@ -75,6 +81,17 @@ impl Upgrade<'_> {
         } else {
             said
         })
+    }
+
+    /// Lays the new program beside the old one and tests it. Nothing is left of one that does not pass.
+    async fn prepare(&self) -> Result<(), Failure> {
+        let Request { context, updates, .. } = self.request;
+        self.stage()?;
+        let Err(why) = self.self_test().await else { return Ok(()) };
+        // The way back may be that of another version, which is on trial.
+        let _ = files::remove(&updates.place().staged());
+        let values: [(&str, &dyn Display); 2] = [("version", &self.artifact.version), ("why", &why)];
+        Err(context.failed(ExitCode::Failed, "cli.upgrade.self_test", &values))
     }
 
     /// The program at its path may be another one by now than that of this process.
@@ -98,7 +115,8 @@ impl Upgrade<'_> {
                     [("version", &trial.version), ("config", &trial.test.config.display())];
                 Err(context.failed(ExitCode::Failed, "cli.upgrade.busy", &values))
             }
-            Some(trial) if trial.version == *updates.own() => {
+            // What has worked is what a new version goes back to.
+            Some(trial) if trial.version == *updates.own() && !trial.has_worked() => {
                 Ok(Some(trial).filter(|_| updates.place().previous().exists()))
             }
             Some(_) => {
@@ -210,23 +228,32 @@ impl Upgrade<'_> {
         let Request { context, updates, .. } = self.request;
         let place = updates.place();
         let failed = |error| failure(context, &error);
-        let lock = lock(context, updates).await?;
+        let lock = lock_within(context, updates, PATIENCE).await?;
         let trial = place.trial().map_err(|error| failed(error.into()))?;
         // Somebody else has ended it meanwhile, one way or the other.
         let Some(trial) = trial.filter(|trial| trial.version == self.artifact.version) else { return Ok(()) };
-        if replaced.is_none() {
-            updates.go_back(&lock, trial, verdict).await.map_err(failed)?;
-            return self.undo(None).map_err(|error| Failure::of(&error));
+        let version = trial.version.clone();
+        let back = match &replaced {
+            None => {
+                let way = updates.go_back(&lock, trial, verdict).await.map_err(failed);
+                way.and_then(|_| self.undo(None).map_err(|error| Failure::of(&error)))
+            }
+            Some(before) => match place.put_back(Kept::Replaced) {
+                Ok(WayBack::Taken) => {
+                    updates.judged(&version, verdict).await;
+                    self.undo(Some(before)).map_err(|error| Failure::of(&error))
+                }
+                Ok(WayBack::None) => {
+                    updates.go_back(&lock, trial, Verdict::Unknown).await.map(drop).map_err(failed)
+                }
+                Err(error) => Err(Failure::of(&error)),
+            },
+        };
+        if verdict == Verdict::Unknown {
+            // It was not tried, as far as anybody knows.
+            updates.progresses(|progress| progress.becomes(&version, Stage::Failed)).await;
         }
-        if verdict == Verdict::DoesNotWork {
-            let version = trial.version.clone();
-            let marked = updates.change(|history| history.remember_bad(version)).await;
-            marked.map_err(failed)?;
-        }
-        match place.put_back(Kept::Replaced).map_err(|error| Failure::of(&error))? {
-            WayBack::Taken => self.undo(replaced.as_ref()).map_err(|error| Failure::of(&error)),
-            WayBack::None => updates.go_back(&lock, trial, Verdict::Unknown).await.map(drop).map_err(failed),
-        }
+        back
     }
 
     /// What is said of a version that is not in its place any more.
@@ -253,7 +280,9 @@ impl Upgrade<'_> {
         let ended = async {
             loop {
                 match updates.place().trial() {
-                    Ok(Some(trial)) if trial.version == *version => before = trial.before,
+                    Ok(Some(trial)) if trial.version == *version && !trial.has_worked() => {
+                        before = trial.before;
+                    }
                     Ok(_) => return,
                     Err(_) => {}
                 }

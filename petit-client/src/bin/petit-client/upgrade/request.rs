@@ -4,17 +4,19 @@ use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
-use petit_client::folder;
-use petit_client::updates::{UpdateError, Updates};
+use petit_client::updates::{UpdateError, Updates, by_itself};
+use petit_client::{config, folder};
+use petit_engine::proto::control::FetchedBy;
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
 use petit_host::lock::LockError;
 use petit_host::update::{
-    Advice, Artifact, Channel, Consent, HistoryError, Installed, PlaceLock, Refusal, Situation, Standing,
-    Time, Verified, Version, decide,
+    Advice, Artifact, Channel, Consent, HistoryError, Installed, PlaceLock, Refusal, Situation, Stage,
+    Standing, Time, Verified, Version, decide,
 };
 use serde::Serialize;
 
+use super::super::beginning::config_failure;
 use super::super::context::Context;
 use super::super::fetching::Fetching;
 
@@ -24,6 +26,10 @@ pub(super) struct UpgradeArgs<'a> {
     pub(super) from: &'a Path,
     /// How long the new version may be connected without all that worked before.
     pub(super) within: Duration,
+    /// How long the old one is kept once the new one works.
+    pub(super) kept: Duration,
+    /// Whether somebody has typed it.
+    pub(super) by: FetchedBy,
 }
 
 /// What has come of it.
@@ -76,11 +82,15 @@ impl Request<'_> {
     pub(super) async fn advice(&self) -> Result<Advice<'_>, Failure> {
         let Self { context, updates, verified, installed, .. } = self;
         let history = updates.history().map_err(|error| failure(context, &error))?;
-        // What is typed is the customer's say.
-        let consent = Consent::Given { hours: None };
-        let (channel, now) = (Channel::Stable, Time::now());
-        let situation =
-            Situation { installed, channel, consent: &consent, history: &history, now, minute: 0 };
+        let consent = self.consent()?;
+        let situation = Situation {
+            installed,
+            channel: Channel::Stable,
+            consent: &consent,
+            history: &history,
+            now: Time::now(),
+            minute: by_itself::minute_of_the_day(),
+        };
         let decided = decide(verified, &situation);
         // It is in force though it says nothing about this program.
         if matches!(decided, Ok(_) | Err(Refusal::NoTarget { .. })) && !context.folder.is_out_of_bounds() {
@@ -89,6 +99,38 @@ impl Request<'_> {
             remembered.map_err(|refusal| refused(context, &refusal))?;
         }
         decided.map_err(|refusal| refused(context, &refusal))
+    }
+
+    /// What is typed is the customer's say. Without anybody it is the file, as it is now: a download takes its time.
+    fn consent(&self) -> Result<Consent, Failure> {
+        match self.args.by {
+            FetchedBy::Hand => Ok(Consent::Given { hours: None }),
+            FetchedBy::Itself => {
+                let (config, _) = config::load(&self.context.folder.config)
+                    .map_err(|error| config_failure(self.context, &error))?;
+                Ok(config.updates.consent())
+            }
+        }
+    }
+
+    /// Nothing is held against a version any more.
+    pub(super) async fn forgive(&self, version: &Version) -> Result<(), Failure> {
+        let forgiven = self.updates.change(|history| history.forgive(version)).await;
+        forgiven.map_err(|error| failure(self.context, &error))
+    }
+
+    /// Somebody begins to install it.
+    pub(super) async fn begin(&self, artifact: &Artifact) {
+        let counter = self.verified.manifest().counter;
+        self.updates
+            .progresses(|progress| progress.offered(counter, &artifact.version, Stage::Waiting))
+            .await;
+    }
+
+    /// It could not be had, or not be begun.
+    pub(super) async fn failed(&self, version: &Version, failure: Failure) -> Failure {
+        self.updates.progresses(|progress| progress.becomes(version, Stage::Failed)).await;
+        failure
     }
 
     pub(super) fn say(&self, key: &str, outcome: Outcome, version: &Version, standing: &Standing) {
@@ -110,7 +152,7 @@ impl Request<'_> {
 
     pub(super) fn given_up(&self, version: &Version, standing: &Standing) -> Failure {
         let failed = self.context.failed(ExitCode::Failed, "cli.upgrade.given_up", &[("version", version)]);
-        self.with(standing, failed)
+        self.with(standing, failed.hint(self.context.hint("cli.upgrade.given_up.hint")))
     }
 
     /// A failure that leaves a version that is not to be used any more.
@@ -138,7 +180,16 @@ pub(super) fn refused(context: &Context, refusal: &Refusal) -> Failure {
 pub(super) async fn lock(context: &Context, updates: &Updates) -> Result<PlaceLock, Failure> {
     /// Clients hold it for a moment when they begin and end.
     const A_MOMENT: Duration = Duration::from_secs(2);
-    updates.place().lock(A_MOMENT).await.map_err(|error| match error {
+    lock_within(context, updates, A_MOMENT).await
+}
+
+/// The same, of somebody who has to wait for longer.
+pub(super) async fn lock_within(
+    context: &Context,
+    updates: &Updates,
+    limit: Duration,
+) -> Result<PlaceLock, Failure> {
+    updates.place().lock(limit).await.map_err(|error| match error {
         LockError::Held { pid, .. } => {
             let pid = pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
             let failure = context.failed(ExitCode::Failed, "cli.upgrade.locked", &[("pid", &pid)]);

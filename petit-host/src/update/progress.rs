@@ -1,0 +1,141 @@
+//! How far this client has come with the release that it heard of last, and when it has tried to install one by itself:
+//! kept in a file, so that whichever version runs next says the same of it and tries no oftener. Pure.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::form::{self, FORM, HistoryError};
+use super::values::{Time, Version};
+use crate::files::FileError;
+
+/// Between the first attempt that a client makes by itself and the second; twice as long before each further one.
+const FIRST_PAUSE: Duration = Duration::from_mins(15);
+/// How often it tries within [`ATTEMPTS_WITHIN`].
+const MAX_ATTEMPTS: usize = 3;
+/// One night.
+const ATTEMPTS_WITHIN: Duration = Duration::from_hours(12);
+
+/// What is known of a release and of attempts to install one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    #[serde(default)]
+    form: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    report: Option<Report>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempts: Option<Attempts>,
+    /// What a later version has added.
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+/// What has become of a release here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// That of the manifest.
+    pub counter: u64,
+    pub version: Version,
+    pub state: Stage,
+}
+
+/// How far a version has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// A person, the hours, a package manager or the customer's no stands before it.
+    Waiting,
+    OnTrial,
+    Works,
+    /// It was tried, and the version before it is back.
+    PutBack,
+    /// It could not be had, or not be begun.
+    Failed,
+    /// One that a later version knows.
+    #[serde(untagged)]
+    Other(String),
+}
+
+/// When this client has tried to install a version by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Attempts {
+    version: Version,
+    at: Vec<Time>,
+}
+
+impl Progress {
+    /// Reads the file. It holds nothing that a version could not be installed safely without, so one that is damaged is
+    /// as good as none.
+    ///
+    /// # Errors
+    /// [`HistoryError::Io`].
+    pub fn read(path: &Path) -> Result<Self, HistoryError> {
+        match form::read(path) {
+            Ok(read) => Ok(read.unwrap_or_default()),
+            Err(HistoryError::Damaged { .. }) => Ok(Self::default()),
+            Err(error @ HistoryError::Io { .. }) => Err(error),
+        }
+    }
+
+    /// Writes the file whole.
+    ///
+    /// # Errors
+    /// [`FileError`]; the file is as it was then.
+    pub fn write(&self, path: &Path) -> Result<(), FileError> {
+        form::write(path, &Self { form: self.form.max(FORM), ..self.clone() })
+    }
+
+    /// The last that is known.
+    pub fn report(&self) -> Option<&Report> {
+        self.report.as_ref()
+    }
+
+    /// A release is there, which has this version for this client. What has become of that version already stays known:
+    /// the same one is signed again and again, under higher counters.
+    pub fn offered(&mut self, counter: u64, version: &Version, state: Stage) {
+        match &mut self.report {
+            Some(report) if report.version == *version => report.counter = report.counter.max(counter),
+            report => *report = Some(Report { counter, version: version.clone(), state }),
+        }
+    }
+
+    /// Something has become of a version that was [offered](Self::offered) before.
+    pub fn becomes(&mut self, version: &Version, state: Stage) {
+        if let Some(report) = self.report.as_mut().filter(|report| report.version == *version) {
+            report.state = state;
+        }
+    }
+
+    /// The moment from which on this client may try to install a version by itself; it may have passed.
+    pub fn next_attempt(&self, version: &Version, now: Time) -> Time {
+        let of_version = self.attempts.as_ref().filter(|attempts| attempts.version == *version);
+        // Of a clock that was set back meanwhile nothing can be told.
+        let made = || of_version.into_iter().flat_map(|attempts| &attempts.at).filter(|at| **at <= now);
+        let recent = made().filter(|at| now < at.after(ATTEMPTS_WITHIN)).count();
+        let last = made().max();
+        match (last, recent) {
+            (None, _) => now,
+            (Some(last), 0) => *last,
+            (Some(last), recent) if recent < MAX_ATTEMPTS => {
+                let doubled = u32::try_from(recent - 1).unwrap_or_default();
+                last.after(FIRST_PAUSE * 2_u32.pow(doubled))
+            }
+            (Some(_), recent) => {
+                // The oldest of those that may still count.
+                let oldest = made().filter(|at| now < at.after(ATTEMPTS_WITHIN)).nth(recent - MAX_ATTEMPTS);
+                oldest.map_or(now, |at| at.after(ATTEMPTS_WITHIN))
+            }
+        }
+    }
+
+    /// This client begins to install a version by itself. To be written before it does.
+    pub fn attempted(&mut self, version: &Version, now: Time) {
+        let before = self.attempts.take().filter(|attempts| attempts.version == *version);
+        let mut at = before.map(|attempts| attempts.at).unwrap_or_default();
+        at.retain(|at| *at <= now && now < at.after(ATTEMPTS_WITHIN));
+        at.push(now);
+        self.attempts = Some(Attempts { version: version.clone(), at });
+    }
+}

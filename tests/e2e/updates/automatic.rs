@@ -1,0 +1,119 @@
+//! What the customer allows: a client that installs a version by itself, in its hours, and one that does not.
+
+use petit_host::update::{Progress, Stage};
+
+use super::*;
+
+impl Home {
+    /// A server that hands the release out, and a client that was told what it may do.
+    async fn told(release: &Release, updates: &str) -> Self {
+        let home = Self::new(release).await;
+        home.allow(updates);
+        home.give_roots_to_server(release);
+        home.put(release).await.ok();
+        home
+    }
+
+    /// Writes into the config file what the client may do. It notices by itself.
+    fn allow(&self, updates: &str) {
+        let text = std::fs::read_to_string(self.client.config()).unwrap();
+        let before = text.split("[updates]").next().unwrap_or_default();
+        std::fs::write(self.client.config(), format!("{before}[updates]\n{updates}\n")).unwrap();
+    }
+
+    /// What is written down of the release, once it is that.
+    async fn until_stage(&self, stage: &Stage) {
+        soon(&format!("{stage:?}"), async {
+            let path = self.client.dir().join("updates.progress.json");
+            while Progress::read(&path).unwrap().report().is_none_or(|report| report.state != *stage) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits for what the status says of who installs the next version.
+    async fn until_by(&self, by: &str) {
+        self.client.until(by, |status| status["available"] == NEXT && status["update"]["by"] == by).await;
+    }
+}
+
+/// From so many minutes after now to so many, by the clock of this computer.
+fn hours(from: i64, until: i64) -> String {
+    let clock = |minutes: i64| {
+        let of = format!("{minutes} minutes");
+        let said = std::process::Command::new("date").args(["-d", &of, "+%H:%M"]).output().unwrap();
+        String::from_utf8(said.stdout).unwrap().trim().to_owned()
+    };
+    format!("hours = \"{}-{}\"", clock(from), clock(until))
+}
+
+#[tokio::test]
+async fn a_client_that_may_installs_a_version_by_itself_without_a_lost_request() {
+    let mut release = Release::new();
+    release.put(NEXT, &of_version(NEXT));
+    let home = Home::told(&release, &format!("mode = \"automatic\"\n{}", hours(-1, 4))).await;
+    let mut visitors = Steady::start(
+        home.visitor.front(),
+        vec![home.host.clone()],
+        Duration::from_millis(25),
+        Manner::Fresh,
+    );
+    visitors.more(10).await;
+    home.until_by("itself").await;
+    home.until_version(NEXT).await;
+    home.until_stage(&Stage::Works).await;
+    visitors.more(10).await;
+    let met = visitors.end().await;
+    assert_eq!(met.disappointed(), 0, "{:?} {:?} {:?}", met.statuses, met.errors, met.failures);
+    assert!(home.place().previous().exists(), "the way back is there for a while");
+    home.stop().await;
+}
+
+#[tokio::test]
+async fn outside_its_hours_it_waits_and_with_never_it_is_told_and_a_person_can_do_it_all_the_same() {
+    let mut release = Release::new();
+    release.put(NEXT, &of_version(NEXT));
+    let when = hours(120, 180);
+    let home = Home::told(&release, &format!("mode = \"automatic\"\n{when}")).await;
+    let pid = home.pid().await;
+    home.until_by("itself").await;
+    let ends = when.trim_start_matches("hours = ").trim_matches('"').replace('-', " and ");
+    let said = home.client.run(["status"]).await.ok();
+    assert!(said.out.contains(&format!("0.1.1 is there; it will be installed between {ends}")), "{said:?}");
+    home.until_stage(&Stage::Waiting).await;
+    // A change of the file is in force at once.
+    home.allow("mode = \"never\"");
+    home.until_by("nobody").await;
+    let said = home.client.run(["status", "--lang", "de"]).await.ok();
+    assert!(said.out.contains("Sie haben Updates auf never gesetzt"), "{said:?}");
+    home.allow("mode = \"ask\"");
+    home.until_by("hand").await;
+    home.is_as_before(pid).await;
+    home.allow("mode = \"never\"");
+    home.until_by("nobody").await;
+    home.fetched().await.ok();
+    home.until_version(NEXT).await;
+    home.until_stage(&Stage::Works).await;
+    home.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_work_is_put_back_and_said_to_be_so() {
+    let mut release = Release::new();
+    release.put(NEXT, &script(NEXT, "echo a new fault >&2; exit 1"));
+    let home = Home::told(&release, &format!("mode = \"automatic\"\n{}", hours(-1, 4))).await;
+    let pid = home.pid().await;
+    home.until_by("itself").await;
+    home.until_stage(&Stage::PutBack).await;
+    home.client.until("none any more", |status| status["available"].is_null()).await;
+    home.is_as_before(pid).await;
+    assert!(home.history().is_bad(&NEXT.parse().unwrap()));
+    // A person may insist.
+    let said = home.fetched().await;
+    refused(&said, "did not work, so it is not installed again");
+    assert!(said.err.contains("petit-client upgrade --again"), "{said:?}");
+    let said = home.client.run(["upgrade", "--again"]).await;
+    refused(&said, "version 0.1.1 did not work here, so 0.1.0 is back");
+    home.stop().await;
+}
