@@ -229,6 +229,9 @@ pub const FIRST_MESSAGE: Duration = Duration::from_secs(5);
 /// Files of releases that are handed out at the same time. Each holds a piece, what TLS has taken of it, and the
 /// connection's own buffers.
 pub const DOWNLOADS: usize = 256;
+/// A download that has had its place for so long gives it up to a newcomer where there are as many as there may be: it
+/// goes on when it comes again.
+pub const DOWNLOAD_TURN: Duration = Duration::from_secs(10);
 /// Of them those of one device: one, and one that has broken and is not known to have yet.
 pub const DOWNLOADS_PER_DEVICE: usize = 2;
 /// Of them those of one address: a company's whole network may be behind one.

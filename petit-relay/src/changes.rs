@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use petit_engine::proto::control::Refusal;
+use petit_engine::secret::PublicKey;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
@@ -12,7 +13,7 @@ use super::{Change, RelayShared};
 /// Sessions that are looked at in one go.
 const TURN: usize = 256;
 
-/// Ends the sessions of devices that are no longer registered, tells others their aliases and who can come in, closes the
+/// Ends the sessions and the downloads of devices that are no longer registered, tells others their aliases and who can come in, closes the
 /// ports of services that are gone, and closes and opens those of services whose policies have changed.
 pub(super) async fn watch(shared: &Arc<RelayShared>, mut changes: broadcast::Receiver<Change>) {
     loop {
@@ -22,6 +23,8 @@ pub(super) async fn watch(shared: &Arc<RelayShared>, mut changes: broadcast::Rec
                     for session in shared.registry.of(device) {
                         look_at(shared, &session);
                     }
+                    let known = |key: &PublicKey| shared.access.device(key) == Some(*device);
+                    shared.downloads.look_at(*device, known);
                     breathe(number).await;
                 }
                 for service in &change.services_gone {
@@ -40,6 +43,7 @@ pub(super) async fn watch(shared: &Arc<RelayShared>, mut changes: broadcast::Rec
                     look_at(shared, session);
                     breathe(number).await;
                 }
+                shared.downloads.look_at_all(|who| shared.access.device(&who.key) == Some(who.device));
                 shared.tcp_listeners.keep(|id| shared.access.service(id).is_some());
                 shared.look_at_ports();
             }

@@ -66,6 +66,7 @@ pub use self::access::{Access, AnnouncedServices, Change, EnrolRequest, Enrolled
 #[doc(hidden)]
 pub use self::admission::time_newcomers;
 pub use self::config::{RelayConfig, RelayError};
+pub use self::downloads::DownloadCounts;
 pub use self::failure::{FailedHop, Failure};
 pub use self::front_probe::{FrontKind, FrontProbing, FrontSettings, FrontView, Resolver, Unresolved};
 pub use self::leaving::{Farewell, Leave, UnderWay};

@@ -27,6 +27,8 @@ pub struct LimitsConfig {
     pub answer_within_most: Duration,
     /// An answer, a WebSocket or a request's body of which nothing has moved for this long is cut.
     pub idle: Duration,
+    /// Bytes in a second of all files of releases together that are handed out; `None`: as fast as the lines take them.
+    pub release_rate: Option<u64>,
     /// Networks whose addresses speak for many visitors each: connections and places of theirs are not counted by
     /// address. Loopback and trusted proxies need not be named.
     pub exempt_networks: Vec<IpNet>,
@@ -46,6 +48,7 @@ impl Default for LimitsConfig {
             answer_within: limits::FIRST_BYTE,
             answer_within_most: limits::FIRST_BYTE_MOST,
             idle: limits::IDLE,
+            release_rate: None,
             exempt_networks: Vec::new(),
             threads: 0,
         }

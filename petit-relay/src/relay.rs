@@ -17,7 +17,7 @@ use super::admission::{Connections, Entrance};
 use super::affinity::of_visitor;
 use super::awaited::Awaited;
 use super::config::{RelayConfig, RelayError};
-use super::downloads::Downloads;
+use super::downloads::{DownloadCounts, Downloads};
 use super::enrolling::Enrolling;
 use super::front_probe::FrontProbes;
 use super::greeting::greet;
@@ -61,6 +61,8 @@ pub struct RelayCounts {
     pub policies: PolicyCounts,
     /// Requests that failed by a fault of Petit's own.
     pub faults: u64,
+    /// Files of releases that are handed out.
+    pub downloads: DownloadCounts,
 }
 
 impl Relay {
@@ -96,7 +98,7 @@ impl Relay {
             enrol_tls: tls::enrol_server(&config.key)?,
             release_tls: tls::release_server(&config.key, keys())?,
             releases,
-            downloads: Downloads::new(config.limits.connections),
+            downloads: Downloads::new(config.limits.connections, config.limits.release_rate),
             https: RwLock::new(None),
             config,
             access,
@@ -182,6 +184,7 @@ impl Relay {
             places: self.shared.places.counts(),
             policies: self.shared.policing.counts(),
             faults: self.shared.faults.load(Ordering::Relaxed),
+            downloads: self.shared.downloads.counts(),
         }
     }
 

@@ -1,17 +1,19 @@
 //! How much is going on, and how much went wrong, for the operator.
 
-use petit_relay::{Holder, PlaceCounts, Relay, Scarce, Shortage};
+use petit_relay::{DownloadCounts, Holder, PlaceCounts, Relay, Scarce, Shortage};
 
-use crate::api::{HolderKind, HolderView, Load, ScarceKind, ShortageView, TurnedAway};
+use crate::api::{Downloads, HolderKind, HolderView, Load, ScarceKind, ShortageView, TurnedAway};
 
 /// Counters of the whole relay, and what is running short.
 pub fn view(relay: &Relay) -> Load {
     let counts = relay.counts();
     let PlaceCounts { refused, gave_way_without_body, gave_way_unanswered, broken_off } = counts.places;
+    let DownloadCounts { now, bytes, busy, gave_way: gave_way_to } = counts.downloads;
     let gave_way = gave_way_without_body + gave_way_unanswered + broken_off;
     let connections = counts.turned_away as u64;
     Load {
         connections: counts.connections,
+        downloads: Some(Downloads { busy, bytes, gave_way: gave_way_to, now }),
         faults: counts.faults,
         requests: counts.requests,
         shortages: relay.shortages().iter().map(shortage).collect(),

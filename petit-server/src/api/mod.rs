@@ -54,8 +54,8 @@ pub use self::process::{
 pub use self::refusals::{PolicyActivity, PolicyCounts, PortChanges, RefusalCounts, ShutPort};
 pub use self::request::AdminRequest;
 pub use self::status::{
-    FrontName, FrontView, GetSettings, GetStatus, HolderKind, HolderView, Load, PhaseView, ScarceKind,
-    ShortageView, Status, TurnedAway,
+    Downloads, FrontName, FrontView, GetSettings, GetStatus, HolderKind, HolderView, Load, PhaseView,
+    ScarceKind, ShortageView, Status, TurnedAway,
 };
 pub(crate) use self::visitors::no_policy;
 pub use self::visitors::{

@@ -151,6 +151,9 @@ pub enum FrontName {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
     pub connections: usize,
+    /// Files of releases that are handed out; `None`: an earlier version does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downloads: Option<Downloads>,
     pub faults: u64,
     pub requests: usize,
     pub shortages: Vec<ShortageView>,
@@ -159,6 +162,19 @@ pub struct Load {
     /// Visitors who were turned away, in all.
     pub turned_away: u64,
     pub turned_away_by: TurnedAway,
+}
+
+/// Files of releases that are handed out to clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Downloads {
+    /// Those that were told to come back later.
+    pub busy: u64,
+    /// Bytes that were sent, in all.
+    pub bytes: u64,
+    /// Those that had to give way to another one for a while.
+    pub gave_way: u64,
+    /// Under way.
+    pub now: usize,
 }
 
 /// Why visitors were turned away.

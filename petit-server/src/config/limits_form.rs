@@ -5,7 +5,7 @@ use petit_host::toml_file::{Table, ValueKind};
 use petit_relay::LimitsConfig;
 use serde::Deserialize;
 
-use super::values::{Bytes, Count, Network, Span, key};
+use super::values::{Bytes, Count, Network, ReleaseRate, Span, key};
 
 pub(super) const LIMITS: Table = Table(&[
     key("connections", ValueKind::Value),
@@ -18,6 +18,7 @@ pub(super) const LIMITS: Table = Table(&[
     key("answer_within_most", ValueKind::Value),
     key("exempt_networks", ValueKind::Value),
     key("idle", ValueKind::Value),
+    key("release_rate", ValueKind::Value),
     key("memory", ValueKind::Value),
     key("threads", ValueKind::Value),
 ]);
@@ -35,6 +36,7 @@ pub(super) struct LimitsForm {
     answer_within_most: Option<Span<1, 86_400>>,
     exempt_networks: Option<Vec<Network>>,
     idle: Option<Span<10, 86_400>>,
+    release_rate: Option<ReleaseRate>,
     memory: Option<Bytes>,
     threads: Option<Count<1, 64>>,
 }
@@ -68,6 +70,7 @@ impl LimitsForm {
                 .map_or(usual.answer_within_most, |span| span.0),
             exempt_networks: self.exempt_networks.iter().flatten().map(|network| network.0).collect(),
             idle: self.idle.as_ref().map_or(usual.idle, |span| span.0),
+            release_rate: self.release_rate.as_ref().map(|rate| rate.0),
             threads: self.threads.as_ref().map_or(usual.threads, Count::size),
         }
     }
@@ -106,6 +109,8 @@ mod tests {
         assert_eq!(limits.requests_per_service, 10);
         assert_eq!(limits.answer_within, Duration::from_secs(300));
         assert_eq!(memory, Some(2 << 30));
+        let (limits, _) = read("release_rate = \"4MB\"").unwrap();
+        assert_eq!(limits.release_rate, Some(4 << 20));
         let (limits, _) =
             read("answer_within_most = \"1d\"\nexempt_networks = [\"192.0.2.0/24\", \"::1\"]").unwrap();
         assert_eq!(limits.answer_within_most, Duration::from_secs(86_400));
@@ -123,6 +128,7 @@ mod tests {
             ("answer_within = \"soon\"", "expected a time such as"),
             ("memory = \"1MB\"", "expected memory such as"),
             ("memory = \"4\"", "expected memory such as"),
+            ("release_rate = \"10KB\"", "expected bytes in a second such as \"4MB\", at least 64KB"),
             ("answer_within_most = \"2d\"", "between 1s and 1day"),
             ("exempt_networks = [\"10.0.0.0/33\"]", "expected a network such as \"10.0.0.0/8\""),
             ("threads = 0", "expected a number between 1 and 64"),

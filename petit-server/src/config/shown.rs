@@ -215,6 +215,7 @@ fn of_limits(
         answer_within,
         answer_within_most,
         idle,
+        release_rate,
         exempt_networks,
         threads,
     } = limits;
@@ -229,6 +230,7 @@ fn of_limits(
         ("answer_within_most", span(*answer_within_most)),
         ("exempt_networks", networks(exempt_networks)),
         ("idle", span(*idle)),
+        ("release_rate", json!(release_rate.map(super::values::body_size))),
         ("memory", memory.map(size).unwrap_or_default()),
         ("threads", json!((*threads > 0).then_some(threads))),
     ];
@@ -286,6 +288,7 @@ mod tests {
         ("limits", "answer_within_most", "\"7s\""),
         ("limits", "exempt_networks", "[\"10.0.0.0/8\"]"),
         ("limits", "idle", "\"11s\""),
+        ("limits", "release_rate", "\"128KB\""),
         ("limits", "memory", "\"100MB\""),
         ("limits", "threads", "3"),
         ("vitae", "endpoint", "\"https://REGID.example.com\""),

@@ -136,6 +136,18 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+/// Bytes in a second, written as `4MB`.
+pub(super) struct ReleaseRate(pub(super) u64);
+
+impl<'de> Deserialize<'de> for ReleaseRate {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_bytes(&text).filter(|bytes| *bytes >= 64 << 10).map(Self).ok_or_else(|| {
+            serde::de::Error::custom("expected bytes in a second such as \"4MB\", at least 64KB")
+        })
+    }
+}
+
 /// The size of a log, written as `50MB`.
 pub(super) struct LogSize(pub(super) u64);
 

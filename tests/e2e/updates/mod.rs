@@ -3,6 +3,7 @@
 mod automatic;
 mod fetched;
 mod hostile;
+mod line;
 mod release;
 mod trial;
 mod wire;

@@ -29,7 +29,7 @@ use tokio_rustls::TlsConnector;
 use super::release::{FILE, Release};
 use super::{AFTER, NEXT};
 
-fn put(bed: &Bed, release: &Release) -> Result<Put, ReleaseError> {
+pub(super) fn put(bed: &Bed, release: &Release) -> Result<Put, ReleaseError> {
     let roots = Roots::parse(&std::fs::read_to_string(release.roots()).unwrap()).unwrap();
     releases::put(&bed.server.folder.releases(), &release.folder(), &roots, Time::now())
 }
@@ -43,11 +43,11 @@ fn source(bed: &Bed, key: &PrivateKey) -> Source {
     }
 }
 
-fn own_target() -> String {
+pub(super) fn own_target() -> String {
     Target::of("petit-client", &Brand::petit()).to_string()
 }
 
-fn of_target(target: &str, file: &str, from: u64) -> Fetch {
+pub(super) fn of_target(target: &str, file: &str, from: u64) -> Fetch {
     Fetch { target: Text::lossy(target), file: Text::lossy(file), from, by: FetchedBy::Hand }
 }
 
@@ -216,12 +216,59 @@ async fn a_device_has_so_many_downloads_at_a_time_and_others_have_theirs() {
         held.push(ask(&one, FILE, 0).await.unwrap().unwrap());
     }
     assert_eq!(refused(ask(&one, FILE, 0).await), FetchRefusal::Busy);
+    assert!(!whole(&one, BUNDLE_FILE, 0).await.is_empty(), "what is new can be seen all the same");
+    let counts = bed.server.relay.counts().downloads;
+    assert_eq!((counts.now, counts.busy), (limits::DOWNLOADS_PER_DEVICE, 1));
     assert_eq!(whole(&other, FILE, LARGE_BYTES as u64 - 10).await.len(), 10);
     held.clear();
     soon("a place", async {
         while let Err(FetchError::Refused { refusal: FetchRefusal::Busy, .. }) = ask(&one, FILE, 0).await {}
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_download_that_drips_gives_way_to_a_newcomer_and_goes_on_later() {
+    let bed = Bed::with("[server.limits]\nconnections = 20\n").await;
+    let mut sources = Vec::new();
+    for _ in 0..3 {
+        sources.push(source(&bed, &Device::of(&bed).await.key));
+    }
+    let (mut release, program) = (Release::new(), program(LARGE_BYTES));
+    release.put(NEXT, &program);
+    put(&bed, &release).unwrap();
+    let [dripping, slow, newcomer] = &sources[..] else { panic!("three") };
+    let mut slowest = ask(dripping, FILE, 0).await.unwrap().unwrap();
+    let mut slow = ask(slow, FILE, 0).await.unwrap().unwrap();
+    assert_eq!(refused(ask(newcomer, FILE, 0).await), FetchRefusal::Busy, "both have just begun");
+    let mut kept = soon("a piece", slowest.piece()).await.unwrap().unwrap().to_vec();
+    // More than the sockets of both ends hold.
+    let mut taken = 0;
+    while taken < LARGE_BYTES / 2 {
+        taken += soon("a piece", slow.piece()).await.unwrap().unwrap().len();
+    }
+    let mut late = soon("a place", async {
+        loop {
+            match ask(newcomer, FILE, 0).await {
+                Ok(Some(download)) => break download,
+                answer => assert_eq!(refused(answer), FetchRefusal::Busy),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let cut = loop {
+        match soon("the end", slowest.piece()).await {
+            Ok(piece) => kept.extend_from_slice(piece.expect("it does not end as if it were whole")),
+            Err(cut) => break cut,
+        }
+    };
+    assert!(matches!(cut, FetchError::Broken { .. }), "{cut:?}");
+    let rest_of_slow = LARGE_BYTES - taken - rest(&mut slow).await.unwrap().len();
+    assert_eq!(rest_of_slow, 0, "the other one went on");
+    assert!(rest(&mut late).await.unwrap() == program);
+    kept.extend(whole(dripping, FILE, kept.len() as u64).await);
+    assert!(kept == program, "it goes on from where it was");
 }
 
 #[tokio::test]

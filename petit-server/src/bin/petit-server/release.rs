@@ -7,7 +7,7 @@ use petit_host::cli::{self, Failure, table};
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::update::{Artifact, Place, ROOTS, Roots, Time};
-use petit_server::api::{ReleaseShown, ReleaseTarget, ReleaseView, ReleaseWithdrawn};
+use petit_server::api::{Downloads, ReleaseShown, ReleaseTarget, ReleaseView, ReleaseWithdrawn};
 use petit_server::folder::Folder;
 use petit_server::releases::{self, InForce, Put, Release, ReleaseError};
 
@@ -75,6 +75,24 @@ pub(crate) fn note(folder: &Folder) -> Option<String> {
         Ok(release) => ending(&release?),
         Err(error) => Some(format!("the release cannot be handed out: {}", cli::chain(&error))),
     }
+}
+
+/// What clients have fetched of it since the server runs; nothing where nobody has asked.
+pub(crate) fn fetched(downloads: Option<&Downloads>) -> String {
+    let Some(Downloads { busy, bytes, gave_way, now }) =
+        downloads.filter(|all| **all != Downloads::default())
+    else {
+        return String::new();
+    };
+    let mut out = format!("updates    {now} being fetched, {:.1} MB sent so far", *bytes as f64 / 1e6);
+    for (count, what) in [(busy, "told to come back later"), (gave_way, "interrupted for others for a while")]
+    {
+        if *count > 0 {
+            out.push_str(&format!(", {count} {what}"));
+        }
+    }
+    out.push('\n');
+    out
 }
 
 /// The folder is the service's own, so it does all that.

@@ -13,7 +13,7 @@ use petit_server::api::{
 };
 use petit_server::registry::EndedBy;
 
-use super::{fronts, health, policy, refusals};
+use super::{fronts, health, policy, refusals, release};
 use petit_server::folder::NAME;
 
 fn since(seconds: u64) -> Option<Duration> {
@@ -122,6 +122,7 @@ pub(crate) fn status(status: &Status) -> String {
     for shortage in &status.now.shortages {
         out.push_str(&short(shortage));
     }
+    out.push_str(&release::fetched(status.now.downloads.as_ref()));
     let clients: Vec<&ClientView> = status.clients.iter().filter(|client| client.is_registered()).collect();
     if clients.is_empty() {
         out.push_str("\nNo clients yet. Make an invite with: petit-server invite");
@@ -469,6 +470,7 @@ mod tests {
         };
         let now = Load {
             connections: 0,
+            downloads: None,
             faults: 0,
             requests: 0,
             shortages: Vec::new(),
