@@ -89,7 +89,10 @@ impl<'a> Request<'a> {
         let refused = |cause| FetchAnswer::Refused { cause };
         let releases = self.shared.releases.as_ref().ok_or(FetchAnswer::Nothing {})?;
         let (from, needs_place) = (wanted.from, wanted.file.as_str() != BUNDLE_FILE);
-        let opened = releases.open(self.newcomer.device, wanted).await.map_err(refused)?;
+        // A disk that hangs is no reason to wait for ever.
+        let opened =
+            tokio::time::timeout(limits::DOWNLOAD_STALLED, releases.open(self.newcomer.device, wanted)).await;
+        let opened = opened.unwrap_or(Err(FetchRefusal::Unreadable)).map_err(refused)?;
         let file = opened.ok_or(FetchAnswer::Nothing {})?;
         if from > file.length() {
             return Err(refused(FetchRefusal::NotThere));
@@ -136,7 +139,7 @@ impl Sending<'_> {
             if let Some(place) = &self.place {
                 place.may_send(left.min(limits::DOWNLOAD_PIECE_BYTES)).await;
             }
-            let mut piece = self.file.read(at).await?;
+            let mut piece = tokio::time::timeout(limits::DOWNLOAD_STALLED, self.file.read(at)).await??;
             piece.truncate(left);
             if piece.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());

@@ -13,6 +13,7 @@
 )]
 
 mod first_day;
+mod handed_out;
 mod installed;
 mod machine;
 mod owners;

@@ -17,6 +17,7 @@ use crate::api::{
 };
 use crate::certificate::PublicNames;
 use crate::registry::DeviceRow;
+use crate::releases;
 use crate::server::Phase;
 use crate::{SOFTWARE, load, seconds};
 
@@ -37,6 +38,7 @@ impl Admin {
         };
         let (config, log) = (server.folder.config.clone(), server.folder.log());
         let (http, tls, since) = (server.http, server.tls, server.since);
+        let releases = server.folder.releases();
         self.write_clients(move |clients| {
             let names = PublicNames { endpoint: &endpoint, aliases: directory.all_aliases() };
             let without_certificate = names.uncovered(&in_use).collect();
@@ -60,6 +62,7 @@ impl Admin {
                 pid: std::process::id(),
                 policies: visitors::activity(&directory),
                 registry_problem,
+                release_problem: releases::problem(&releases),
                 run_by: RunBy::of_this_process(),
                 server_key: terms.pins.first().copied(),
                 shut_ports: visitors::shut_ports(&directory, Some(&relay)),

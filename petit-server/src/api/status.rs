@@ -77,6 +77,9 @@ pub struct Status<C = Vec<ClientView>> {
     pub policies: Vec<PolicyActivity>,
     /// Why the registry is not where it was opened.
     pub registry_problem: Option<String>,
+    /// What is wrong with the copy of the release that clients are handed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_problem: Option<String>,
     /// The fingerprint of its key.
     pub server_key: Option<Fingerprint>,
     /// The service manager that runs it; `None`: none does.

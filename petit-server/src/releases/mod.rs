@@ -9,8 +9,8 @@ mod put;
 mod release;
 mod serve;
 
-pub use self::put::{Put, put, withdraw};
-pub use self::release::{ENDS_SOON, InForce, Release, ReleaseError};
+pub use self::put::{Put, files, put, withdraw};
+pub use self::release::{ENDS_SOON, InForce, Release, ReleaseError, problem};
 pub use self::serve::Mirror;
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Putting a release where clients get it: looked at, copied whole, and then switched to.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -9,11 +10,11 @@ use petit_engine::proto::control::BUNDLE_FILE;
 use petit_host::files::{self, FileError};
 use petit_host::lock::Lock;
 use petit_host::update::{
-    Artifact, Bundle, History, Intake, MANIFEST, PassError, RELEASE_KEY, Roots, SIGNATURE_ENDING, Time,
-    Verified, in_force, verify,
+    Artifact, Bundle, Channel, History, Intake, MANIFEST, Manifest, PassError, RELEASE_KEY, Roots,
+    SIGNATURE_ENDING, Time, Verified, in_force, verify,
 };
 
-use super::release::{CURRENT, Release, ReleaseError};
+use super::release::{CURRENT, Release, ReleaseError, current_name};
 
 /// What has become of a release that was put.
 #[derive(Debug)]
@@ -36,6 +37,9 @@ pub fn put(releases: &Path, from: &Path, roots: &Roots, now: Time) -> Result<Put
     if let Some(named) = artifacts.iter().find(|artifact| is_document(artifact.file.as_str())) {
         return Err(ReleaseError::Name { name: named.file.clone() });
     }
+    if verified.manifest().channel != Channel::Stable {
+        return Err(ReleaseError::Channel { channel: verified.manifest().channel });
+    }
     files::make_private_dir(releases)?;
     let _lock = lock(releases)?;
     let seen = releases.join("seen.json");
@@ -53,14 +57,33 @@ pub fn put(releases: &Path, from: &Path, roots: &Roots, now: Time) -> Result<Put
     copied?;
     history.remember(&verified)?;
     history.write(&seen)?;
+    // What can fail does so before the switch.
+    let opened = Release::open(&new)?;
     let name = free_name(releases, &verified);
     let io = |action, path: &Path, source| FileError::Io { action, path: path.to_owned(), source };
     let folder = releases.join(&name);
     fs::rename(&new, &folder).map_err(|source| io("write", &folder, source))?;
     files::sync_dir(releases).map_err(|source| io("write", releases, source))?;
-    files::write_private(&releases.join(CURRENT), name.as_bytes())?;
+    let switched = files::write_private(&releases.join(CURRENT), name.as_bytes());
+    if !matches!(current_name(releases), Ok(Some(current)) if current == name) {
+        switched?;
+    }
     remove_others(releases, Some(&name));
-    Ok(Put { release: Release::open(&folder)?, was_there: false })
+    Ok(Put { release: Release { folder, ..opened }, was_there: false })
+}
+
+/// The files of a release that lies in a folder: its documents, and what its manifest names. Nothing is verified.
+///
+/// # Errors
+/// [`ReleaseError`]: it has no manifest.
+pub fn files(from: &Path) -> Result<Vec<String>, ReleaseError> {
+    let manifest = Manifest::parse(&Bundle::read(from)?.manifest)?;
+    let entries = fs::read_dir(from).into_iter().flatten().flatten();
+    let documents =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_document(name));
+    let artifacts = manifest.targets.iter().map(|artifact| artifact.file.to_string());
+    let all: BTreeSet<String> = documents.chain(artifacts).collect();
+    Ok(all.into_iter().collect())
 }
 
 /// Hands nothing out any more. False when nothing was.
@@ -89,18 +112,13 @@ fn lock(releases: &Path) -> Result<Lock, ReleaseError> {
 /// The release that is handed out, when it is this one, by the same signatures, and nothing of it is missing.
 fn whole(releases: &Path, bundle: &Bundle) -> Option<Release> {
     let release = Release::current(releases).ok().flatten()?;
-    let is_whole = |artifact: &Artifact| {
-        let mut intake = Intake::begin(artifact);
-        let file = File::open(release.folder.join(artifact.file.as_str()));
-        file.is_ok_and(|file| intake.pass(file, &mut io::sink()).is_ok()) && intake.finish().is_ok()
-    };
     // In the order of their files' names; another root key may have signed the same release key since.
     let sorted = |mut bundle: Bundle| {
         bundle.root_signatures.sort();
         bundle
     };
     let is_it = sorted(Bundle::read(&release.folder).ok()?) == sorted(bundle.clone());
-    (is_it && release.manifest.targets.iter().all(is_whole)).then_some(release)
+    (is_it && release.damage().is_none()).then_some(release)
 }
 
 fn copy(bundle: &Bundle, artifacts: &[Artifact], from: &Path, to: &Path) -> Result<(), ReleaseError> {

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use petit_host::cli::chain;
 use petit_host::files::FileError;
 use petit_host::lock::LockError;
 use petit_host::update::{
-    Bundle, BundleError, FileName, HistoryError, Manifest, Refusal, ReleaseKey, Time, Unfit,
+    Artifact, Bundle, BundleError, Channel, FileName, HistoryError, Intake, Manifest, Refusal, ReleaseKey,
+    Time, Unfit,
 };
 
 /// Before its end by this much a release is said to end soon: whoever signs it every week has missed a week then.
@@ -34,6 +36,8 @@ pub enum ReleaseError {
     },
     #[error("the manifest calls an artifact {name}, which a document of the release is called")]
     Name { name: FileName },
+    #[error("the release is of the channel {channel}, and clients take stable ones only")]
+    Channel { channel: Channel },
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -85,6 +89,38 @@ impl Release {
         Ok(Self { folder: folder.to_owned(), release_key, manifest, bundle })
     }
 
+    /// What is missing of its copy, or is of another length; a look at the folder.
+    pub fn missing(&self) -> Option<String> {
+        self.manifest.targets.iter().find_map(|artifact| {
+            let path = self.folder.join(artifact.file.as_str());
+            match fs::metadata(&path) {
+                Ok(found) if found.len() == artifact.bytes => None,
+                Ok(found) => Some(format!(
+                    "{} of the release has {} bytes, and {} were signed",
+                    path.display(),
+                    found.len(),
+                    artifact.bytes
+                )),
+                Err(error) => Some(format!("{} of the release cannot be read: {error}", path.display())),
+            }
+        })
+    }
+
+    /// What is not as it was signed in its copy; reads all of it.
+    pub fn damage(&self) -> Option<String> {
+        self.missing().or_else(|| self.manifest.targets.iter().find_map(|artifact| self.damage_of(artifact)))
+    }
+
+    fn damage_of(&self, artifact: &Artifact) -> Option<String> {
+        let path = self.folder.join(artifact.file.as_str());
+        let mut intake = Intake::begin(artifact);
+        let passed = fs::File::open(&path)
+            .map_err(|error| error.to_string())
+            .and_then(|file| intake.pass(file, &mut io::sink()).map_err(|error| error.to_string()));
+        let judged = passed.and_then(|_| intake.finish().map_err(|error| error.to_string()));
+        judged.err().map(|why| format!("{} is not the file that was signed: {why}", path.display()))
+    }
+
     /// Until when clients take it.
     pub fn expires(&self) -> Time {
         self.manifest.expires.min(self.release_key.expires)
@@ -100,6 +136,14 @@ impl Release {
         } else {
             InForce::Yes
         }
+    }
+}
+
+/// What is wrong with the copy that is handed out; a look at the folder.
+pub fn problem(releases: &Path) -> Option<String> {
+    match Release::current(releases) {
+        Ok(release) => release?.missing(),
+        Err(error) => Some(chain(&error)),
     }
 }
 

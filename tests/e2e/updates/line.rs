@@ -20,11 +20,13 @@ use super::release::{FILE, Release};
 use super::wire::{of_target, own_target, put};
 
 const VISITS: usize = 60;
-/// What all connections to the customer have together: 2 MB in a second, and a queue in front of it. The path by itself
+/// So many fill the queue: the modem's own buffers are small.
+const DEVICES: usize = 16;
+/// What all connections to the customer have together: 1 MB in a second, and a queue in front of it. The path by itself
 /// is one of each connection.
-const LINE: &str = "qdisc add dev eth0 root tbf rate 16mbit burst 32k latency 300ms";
-/// Half of that.
-const RATE: &str = "[server.limits]\nrelease_rate = \"1000KB\"\n";
+const LINE: &str = "qdisc add dev eth0 root tbf rate 8mbit burst 32k latency 300ms";
+/// Less than half of that.
+const RATE: &str = "[server.limits]\nrelease_rate = \"400KB\"\n";
 /// More than the line takes while visits come.
 const LARGE_BYTES: usize = 64 * 1024 * 1024;
 
@@ -59,7 +61,7 @@ async fn fetching(line: &HomeLine, bed: &Bed, modem: &Chaos) {
     soon("a piece", begins.recv()).await.unwrap();
 }
 
-/// How many times as long visits take while four devices of the customer's fetch an update.
+/// How many times as long visits take while devices of the customer's fetch an update.
 async fn slower_by(line: HomeLine, more: &str) -> f64 {
     let shaped =
         Command::new("tc").args(LINE.split(' ')).status().expect("tc(8) is installed (package iproute2)");
@@ -73,11 +75,11 @@ async fn slower_by(line: HomeLine, more: &str) -> f64 {
     release.put(NEXT, &vec![7; LARGE_BYTES]);
     put(&bed, &release).unwrap();
     let alone = visit_took(&bed, &host).await;
-    for _ in 0..4 {
+    for _ in 0..DEVICES {
         fetching(&line, &bed, &modem).await;
     }
     let beside = visit_took(&bed, &host).await;
-    assert_eq!(bed.server.relay.counts().downloads.now, 4, "they are not through yet");
+    assert_eq!(bed.server.relay.counts().downloads.now, DEVICES, "they are not through yet");
     figure(format!("a visit while updates are fetched over its line: {beside:?}, alone {alone:?}"));
     beside.as_secs_f64() / alone.as_secs_f64()
 }
@@ -86,10 +88,10 @@ async fn slower_by(line: HomeLine, more: &str) -> f64 {
 fn visits_are_as_quick_as_before_while_updates_keep_to_their_rate() {
     on_home_line(Path::MOBILE, async |line| {
         let slower = slower_by(line, "").await;
-        assert!(slower > 2.0, "without a rate they are not slowed down ({slower}), so this tells nothing");
+        assert!(slower > 1.7, "without a rate they are not slowed down ({slower}), so this tells nothing");
     });
     on_home_line(Path::MOBILE, async |line| {
         let slower = slower_by(line, RATE).await;
-        assert!(slower < 1.5, "{slower} times as long");
+        assert!(slower < 1.4, "{slower} times as long");
     });
 }

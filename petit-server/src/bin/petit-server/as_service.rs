@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
@@ -12,12 +13,35 @@ use petit_server::folder::Folder;
 
 use super::common::PROGRAM;
 
-/// Where a folder of root's is copied to for the service's user.
-const GIVEN: &str = "/run/petit-given";
+/// Where a folder of root's is copied to for the service's user: on the disk, as a release may be larger than the memory.
+const GIVEN: &str = "/var/cache";
+
+/// What of a folder the service's user is given.
+#[derive(Clone, Copy)]
+pub(crate) enum Given<'a> {
+    All,
+    /// Files by their names.
+    Only(&'a [String]),
+}
 
 /// A command of this program, as the service would run it.
 pub(crate) struct AsService {
     command: Command,
+    given: Option<GivenCopy>,
+}
+
+/// Where the copy of a folder is, for as long as its command runs. Removed when this is dropped: the unit empties it, but
+/// has no place to remove it from.
+struct GivenCopy {
+    name: String,
+}
+
+impl Drop for GivenCopy {
+    fn drop(&mut self) {
+        let link = Path::new(GIVEN).join(&self.name);
+        let _ = std::fs::remove_file(link);
+        let _ = std::fs::remove_dir(Path::new(GIVEN).join("private").join(&self.name));
+    }
 }
 
 impl AsService {
@@ -45,13 +69,14 @@ impl AsService {
         Self::with(arguments, &credentials.iter().map(property).collect::<Vec<_>>())
     }
 
-    /// As [`new`](Self::new), of a verb and a folder that only root may read: the service's user gets a copy.
+    /// As [`new`](Self::new), of a verb and a folder that only root may read: the service's user gets a copy, which is gone
+    /// with the command.
     ///
     /// # Errors
     /// As of [`new`](Self::new).
     pub(crate) fn of_folder(
         verb: &[&str],
-        folder: &Path,
+        (folder, given): (&Path, Given<'_>),
         json: bool,
         service: &Folder,
     ) -> Result<Self, Failure> {
@@ -60,19 +85,37 @@ impl AsService {
         if let (true, Some(text)) = (folder.starts_with(&state), folder.to_str()) {
             return Self::new(json.then_some("--json").into_iter().chain(verb.iter().copied()).chain([text]));
         }
-        let copy = format!("{GIVEN}/folder");
-        let mut copying = OsString::from("ExecStartPre=+/bin/cp -rT --no-preserve=ownership -- ");
-        copying.push(quoted(folder));
-        copying.push(format!(" {copy}"));
-        let owning = format!("ExecStartPre=+/bin/chown -R --reference={GIVEN}/ {copy}");
+        // Two at once have a folder each.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let name = format!("petit-given-{}-{now}", std::process::id());
+        let cache = format!("{GIVEN}/{name}");
+        let copy = format!("{cache}/folder");
+        let run = |command: String| OsString::from(format!("ExecStartPre=+/bin/{command}"));
+        let mut copying = OsString::from("ExecStartPre=+/bin/cp --no-preserve=ownership ");
+        match given {
+            Given::All => {
+                copying.push(format!("-r --no-target-directory -- {} ", quoted(folder)));
+                copying.push(&copy);
+            }
+            Given::Only(names) => {
+                copying.push(format!("--target-directory={copy} -- "));
+                let paths: Vec<String> = names.iter().map(|name| quoted(&folder.join(name))).collect();
+                copying.push(paths.join(" "));
+            }
+        }
         let more = [
-            "RuntimeDirectory=petit-given".into(),
-            "RuntimeDirectoryMode=0700".into(),
+            format!("CacheDirectory={name}").into(),
+            "CacheDirectoryMode=0700".into(),
+            "TimeoutStartSec=1h".into(),
+            run(format!("mkdir {copy}")),
             copying,
-            owning.into(),
+            run(format!("chown -R --reference={cache}/ {copy}")),
+            // A cache outlives its unit.
+            format!("ExecStopPost=+/bin/rm -rf {copy}").into(),
         ];
         let arguments = json.then_some("--json").into_iter().chain(verb.iter().copied());
-        Self::with(arguments.chain([copy.as_str()]), &more)
+        let made = Self::with(arguments.chain([copy.as_str()]), &more)?;
+        Ok(Self { given: Some(GivenCopy { name }), ..made })
     }
 
     fn with<'a>(arguments: impl IntoIterator<Item = &'a str>, more: &[OsString]) -> Result<Self, Failure> {
@@ -96,7 +139,7 @@ impl AsService {
             command.arg("--property").arg(property);
         }
         command.arg("--").arg(program).args(["--config", "/etc/petit/server.toml"]).args(arguments);
-        Ok(Self { command })
+        Ok(Self { command, given: None })
     }
 
     /// Runs it in this one's place; returns how it ended.
@@ -105,6 +148,7 @@ impl AsService {
     /// [`Failure`] where there is no systemd.
     pub(crate) fn run(mut self) -> Result<ExitCode, Failure> {
         let status = self.command.status().map_err(|error| no_systemd(&error))?;
+        drop(self.given);
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         Ok(code.map_or(ExitCode::Failed, ExitCode::of))
     }
@@ -128,7 +172,7 @@ fn no_systemd(error: &io::Error) -> Failure {
 
 /// A path as a command line of a unit has it (systemd.service(5), "Command lines"). `systemd-run` takes specifiers (`%i`)
 /// as they are.
-fn quoted(path: &Path) -> OsString {
+fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     let mut quoted = String::from("\"");
     for letter in text.chars() {
@@ -139,7 +183,7 @@ fn quoted(path: &Path) -> OsString {
         }
     }
     quoted.push('"');
-    quoted.into()
+    quoted
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use petit_host::cli::{self, Failure, table};
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::update::{Artifact, Place, ROOTS, Roots, Time};
-use petit_server::api::{Downloads, ReleaseShown, ReleaseTarget, ReleaseView, ReleaseWithdrawn};
+use petit_server::api::{Downloads, ReleaseShown, ReleaseTarget, ReleaseView, ReleaseWithdrawn, Status};
 use petit_server::folder::Folder;
 use petit_server::releases::{self, InForce, Put, Release, ReleaseError};
 
-use super::as_service::AsService;
+use super::as_service::{AsService, Given};
 
 #[derive(Subcommand)]
 pub(crate) enum ReleaseVerb {
@@ -54,7 +54,11 @@ pub(crate) fn release(json: bool, folder: &Folder, verb: &ReleaseVerb) -> Result
         ReleaseVerb::Show => {
             let release = Release::current(&releases).map_err(|error| failure(&error))?;
             let text = release.as_ref().map_or_else(nothing, shown);
-            cli::say(json, &text, &ReleaseShown { release: release.as_ref().map(view) });
+            let damage = release.as_ref().and_then(Release::damage);
+            match damage.filter(|_| !json) {
+                Some(damage) => return Err(Failure::new(ExitCode::Failed, damage).hint(PUT_AGAIN)),
+                None => cli::say(json, &text, &ReleaseShown { release: release.as_ref().map(view) }),
+            }
         }
         ReleaseVerb::Withdraw => {
             let withdrawn = releases::withdraw(&releases).map_err(|error| failure(&error))?;
@@ -69,25 +73,33 @@ pub(crate) fn release(json: bool, folder: &Folder, verb: &ReleaseVerb) -> Result
     Ok(ExitCode::Ok)
 }
 
+const PUT_AGAIN: &str = "clients cannot fetch it; put it again: petit-server release put FOLDER";
+
 /// What is to be said of the release that is handed out before clients refuse it; nothing where all is well.
 pub(crate) fn note(folder: &Folder) -> Option<String> {
     match Release::current(&folder.releases()) {
-        Ok(release) => ending(&release?),
+        Ok(release) => {
+            let release = release?;
+            release.missing().map(|missing| format!("{missing}; {PUT_AGAIN}")).or_else(|| ending(&release))
+        }
         Err(error) => Some(format!("the release cannot be handed out: {}", cli::chain(&error))),
     }
 }
 
-/// What clients have fetched of it since the server runs; nothing where nobody has asked.
-pub(crate) fn fetched(downloads: Option<&Downloads>) -> String {
-    let Some(Downloads { busy, bytes, gave_way, now }) =
-        downloads.filter(|all| **all != Downloads::default())
-    else {
-        return String::new();
+/// What clients have fetched of it since the server runs, and why they cannot; nothing where nobody has asked.
+pub(crate) fn fetched(status: &Status) -> String {
+    let mut out = match &status.release_problem {
+        Some(problem) => format!("updates    {problem}; {PUT_AGAIN}\n"),
+        None => String::new(),
     };
-    let mut out = format!("updates    {now} being fetched, {:.1} MB sent so far", *bytes as f64 / 1e6);
+    let Some(Downloads { busy, bytes, gave_way, now }) = status.now.downloads else { return out };
+    if [busy, bytes, gave_way, now as u64].iter().all(|count| *count == 0) {
+        return out;
+    }
+    out.push_str(&format!("updates    {now} being fetched, {:.1} MB sent so far", bytes as f64 / 1e6));
     for (count, what) in [(busy, "told to come back later"), (gave_way, "interrupted for others for a while")]
     {
-        if *count > 0 {
+        if count > 0 {
             out.push_str(&format!(", {count} {what}"));
         }
     }
@@ -101,7 +113,8 @@ fn as_service(json: bool, folder: &Folder, verb: &ReleaseVerb) -> Result<ExitCod
     match verb {
         ReleaseVerb::Put { folder: from } => {
             let from = std::fs::canonicalize(from).unwrap_or_else(|_| from.clone());
-            AsService::of_folder(&["release", "put"], &from, json, folder)?.run()
+            let files = releases::files(&from).map_err(|error| failure(&error))?;
+            AsService::of_folder(&["release", "put"], (&from, Given::Only(&files)), json, folder)?.run()
         }
         ReleaseVerb::Show => simple("show"),
         ReleaseVerb::Withdraw => simple("withdraw"),
@@ -134,6 +147,7 @@ fn failure(error: &ReleaseError) -> Failure {
         | ReleaseError::Refused(_)
         | ReleaseError::Unfit { .. }
         | ReleaseError::Name { .. }
+        | ReleaseError::Channel { .. }
         | ReleaseError::File(_)
         | ReleaseError::Busy(_) => failure.hint("what is handed out has not changed"),
         ReleaseError::History(_) => failure,

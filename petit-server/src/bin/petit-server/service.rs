@@ -18,7 +18,7 @@ use petit_server::server::{LostRegistry, ServerStartError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::as_service::AsService;
+use super::as_service::{AsService, Given};
 use super::common::{PROGRAM, config_failure, start_failure};
 use super::init_order::{FirstVisitors, InitArgs, InitDone, NewConfig};
 use super::setup::{self, backup_failure};
@@ -156,7 +156,11 @@ pub(crate) fn check_config(json: bool, folder: &Folder) -> Result<ExitCode, Fail
         return AsService::new(json.then_some("--json").into_iter().chain(["config", "check"]))?.run();
     };
     let command = AsService::new(["--json", "config", "check"])?;
-    let mut checked: ConfigChecked = answer(command, "the config could not be checked")?;
+    let checked = answer(command, "the config could not be checked");
+    let mut checked: ConfigChecked = checked.map_err(|failure| {
+        let hint = failure.hint.as_ref().map(|hint| format!("{hint}; and: ")).unwrap_or_default();
+        Failure { hint: Some(format!("{hint}{message}")), ..failure }
+    })?;
     checked.notes.push(ConfigNote { line: None, message });
     setup::say_checked(json, &checked);
     Ok(ExitCode::Ok)
@@ -233,7 +237,7 @@ pub(crate) fn restore(json: bool, folder: &Folder, from: &Path) -> Result<ExitCo
             let write = if before.is_some() { files::write_keeping_rights } else { files::write_public };
             write(&folder.config, text.as_bytes()).map_err(|error| Failure::of(&error))?;
         }
-        AsService::of_folder(&["restore"], &from, json, folder)?.run()
+        AsService::of_folder(&["restore"], (&from, Given::All), json, folder)?.run()
     };
     let done = put();
     if !matches!(done, Ok(ExitCode::Ok)) {

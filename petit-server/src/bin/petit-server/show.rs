@@ -122,7 +122,7 @@ pub(crate) fn status(status: &Status) -> String {
     for shortage in &status.now.shortages {
         out.push_str(&short(shortage));
     }
-    out.push_str(&release::fetched(status.now.downloads.as_ref()));
+    out.push_str(&release::fetched(status));
     let clients: Vec<&ClientView> = status.clients.iter().filter(|client| client.is_registered()).collect();
     if clients.is_empty() {
         out.push_str("\nNo clients yet. Make an invite with: petit-server invite");
@@ -226,7 +226,15 @@ fn phase(status: &Status) -> String {
 
 /// What came of reading the config again.
 pub(crate) fn reloaded(reloaded: &ConfigReloaded, file: &Path) -> String {
-    let ConfigReloaded { certificates, keyless, needs_restart, new_certificate, opened, ports } = reloaded;
+    let ConfigReloaded {
+        certificate_problem: _, // said as what has failed
+        certificates,
+        keyless,
+        needs_restart,
+        new_certificate,
+        opened,
+        ports,
+    } = reloaded;
     let mut out = if needs_restart.is_empty() {
         "The config file is in force.".to_owned()
     } else {
@@ -281,7 +289,9 @@ fn ways_in(status: &Status) -> String {
 
 /// The certificates in use, and what is wrong with those that are not.
 fn certificates(status: &Status) -> String {
-    let mut lines: Vec<String> = status.certificates.iter().map(certificate).collect();
+    let mut lines: Vec<String> =
+        status.certificates.iter().filter(|one| one.instead.is_none()).map(certificate).collect();
+    lines.extend(status.certificates.iter().filter(|one| one.instead.is_some()).map(certificate));
     match (&status.certificate_problem, lines.is_empty()) {
         (None, _) => {}
         (Some(problem), true) => lines.push(format!("not served: {problem}")),
@@ -297,6 +307,9 @@ fn certificates(status: &Status) -> String {
 
 /// Which certificate, how long it is good for, for whom, and whether its key is a secret.
 pub(crate) fn certificate(shown: &CertificateView) -> String {
+    if let Some(instead) = &shown.instead {
+        return format!("{}, but not {}, which is older or has ended", instead.display(), validity(shown));
+    }
     match &shown.exposed_key {
         None => validity(shown),
         Some(key) => {
@@ -497,6 +510,7 @@ mod tests {
             pid: 1,
             policies: Vec::new(),
             registry_problem: None,
+            release_problem: None,
             run_by: None,
             server_key: None,
             shut_ports: Vec::new(),

@@ -1,0 +1,69 @@
+//! A release that root hands out by a service of the system.
+
+use std::fs;
+
+use crate::machine::{Machine, on_a_machine};
+use crate::pair::{Pair, private_service};
+
+use self::release::Release;
+
+#[path = "../e2e/updates/release.rs"]
+#[allow(dead_code, reason = "other tests need more of it")]
+mod release;
+
+const VERSION: &str = "0.1.1";
+
+/// Puts a release where root alone reads it, and the root keys beside both programs.
+fn bring(machine: &Machine, release: &Release) {
+    let folder = machine.path("/root/release");
+    fs::create_dir_all(&folder).unwrap();
+    for entry in fs::read_dir(release.folder()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+    }
+    for place in ["/etc/petit", "/usr/bin"] {
+        fs::copy(release.roots(), machine.path(place).join("petit-roots.pub")).unwrap();
+    }
+}
+
+#[test]
+fn root_hands_a_release_out_and_a_client_of_the_package_is_told() {
+    on_a_machine(async |machine| {
+        let _service = private_service().await;
+        let _pair = Pair::set_up(&machine).await;
+        let mut release = Release::new();
+        release.put(VERSION, &vec![7; 300_000]);
+        bring(&machine, &release);
+        machine.says("chmod -R go= release && echo mine >release/another").await;
+        let said = machine.says("petit-server release put release").await;
+        assert!(said.contains("Clients that ask get this from now on.") && said.contains(VERSION), "{said}");
+        assert!(machine.says("petit-server release show").await.contains(VERSION));
+        let copied = machine.says("ls /var/lib/private/petit-server/releases/release-*").await;
+        assert!(copied.contains("petit-client") && !copied.contains("another"), "{copied}");
+        let left = "find /run /var/cache -maxdepth 2 -name 'petit-given*'";
+        assert_eq!(machine.says(left).await, "", "nothing is left of what was given");
+        machine.until(&format!("petit-client status --json | grep '\"{VERSION}\"'")).await;
+
+        // A copy that is damaged is told before a client says so.
+        let copy = "/var/lib/private/petit-server/releases/release-*/petit-client";
+        for damage in [format!("truncate --size=1 {copy}"), format!("rm {copy}")] {
+            machine.says(&damage).await;
+            for line in ["petit-server status", "petit-server config check"] {
+                let said = machine.says(line).await;
+                assert!(said.contains("put it again: petit-server release put"), "{line}: {said}");
+            }
+            let shown = machine.run("petit-server release show").await;
+            assert!(shown.exit == 1 && shown.err.contains("petit-client of the release"), "{shown:?}");
+            machine.says("petit-server release put release").await;
+        }
+        // A byte that has another value is found by who asks.
+        machine.says(&format!("printf x | dd of=$(echo {copy}) conv=notrunc status=none")).await;
+        let shown = machine.run("petit-server release show").await;
+        assert!(shown.exit == 1 && shown.err.contains("is not the file that was signed"), "{shown:?}");
+        machine.says("petit-server release put release && petit-server release show").await;
+
+        machine.says("petit-server release withdraw").await;
+        assert!(machine.says("petit-server release show").await.contains("No release is handed out"));
+        assert!(!machine.says("petit-server status").await.contains("put it again"));
+    });
+}
