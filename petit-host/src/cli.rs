@@ -391,7 +391,8 @@ pub fn by_service_manager(json: bool, verb: ManagerVerb, with: &[&str], unit: &s
         let failure = Failure::new(ExitCode::Failed, format!("systemctl {verb} {unit} failed"));
         return Err(failure.hint(hint));
     }
-    say(json, &format!("systemctl {verb} {unit}: done."), &json!({ "unit": unit, "done": verb }));
+    let all = [with, &[unit]].concat().join(" ");
+    say(json, &format!("systemctl {verb} {all}: done."), &json!({ "unit": unit, "done": verb }));
     Ok(())
 }
 

@@ -165,7 +165,38 @@ fn a_certificate_that_the_service_may_not_read_keeps_no_tunnel_down_and_is_said_
             .await;
         assert!(kept.starts_with("600 ") && !kept.starts_with("600 root"), "{kept}");
         assert!(kept.contains("/certificates/x/fullchain.pem, good until"), "{kept}");
+        a_link_to_where_only_root_may_go_is_told(&machine, folder).await;
     });
+}
+
+/// What an administrator does who has read that links are followed.
+async fn a_link_to_where_only_root_may_go_is_told(machine: &Machine, folder: &str) {
+    machine
+        .says(&format!("rm -r {folder}/server.* {folder}/x {folder}/.x.* && ln -s /root/live/x {folder}/y"))
+        .await;
+    let said = machine.run("petit-server restart").await;
+    assert!(said.exit == 1 && said.err.contains("of *.localhost would not be served any more"), "{said:?}");
+    let said = machine.run("petit-server config check").await;
+    let remedy = "petit-server certificate put /root/live/x";
+    assert!(said.exit == 1 && said.err.contains(&format!("cannot read {folder}/y")), "{said:?}");
+    assert!(said.err.contains(remedy), "{said:?}");
+    // It helps, whatever else is wrong: with the link, and with the config.
+    machine.says("echo 'nonsense = 1' >>/etc/petit/server.toml").await;
+    let said = machine.says(remedy).await;
+    assert!(
+        said.contains("HTTPS visitors are shown") && said.contains("/x/fullchain.pem, good until"),
+        "{said}"
+    );
+    machine
+        .says(&format!("sed -i '$d' /etc/petit/server.toml && rm {folder}/y && petit-server restart"))
+        .await;
+
+    // A folder that root has made so that nobody else may enter it.
+    machine.says(&format!("chown root {folder} && chmod 700 {folder}")).await;
+    let said = machine.run("petit-server config check").await;
+    let remedy = format!("chown -R --reference=/var/lib/petit-server {folder}\n");
+    assert!(said.exit == 1 && said.err.ends_with(&remedy), "{said:?}");
+    machine.says(&format!("{} && petit-server config check", remedy.trim())).await;
 }
 
 /// systemd reads no config of ours.
@@ -174,8 +205,15 @@ fn the_socket_opens_the_ports_that_the_config_asks_for() {
     on_a_machine(async |machine| {
         let package = machine.bring(&deb("petit-server"));
         machine.says(&format!("dpkg --install {package}")).await;
-        let drop_in = "/etc/systemd/system/petit-server.socket.d/petit.conf";
-        let said = machine.says("petit-server init --endpoint http://REGID.localhost:8090 --port 8453").await;
+        let drop_in = "/etc/systemd/system/petit-server.socket.d/00-petit.conf";
+        // The first key is said, whatever becomes of the unit.
+        let init = "petit-server init --endpoint http://REGID.localhost:8090 --port 8453";
+        machine.says("touch /etc/systemd/system/petit-server.socket.d").await;
+        let said = machine.run(init).await;
+        assert!(said.exit == 1 && said.err.contains("petit-server.socket.d"), "{said:?}");
+        assert!(said.out.contains("Petit-Key: "), "{said:?}");
+        machine.says("rm /etc/systemd/system/petit-server.socket.d").await;
+        let said = machine.says(init).await;
         assert!(said.contains(drop_in), "{said}");
         machine.says("petit-server start").await;
         drop(TcpListener::bind("0.0.0.0:443").expect("a port that the config does not name is free"));
@@ -202,6 +240,16 @@ fn the_socket_opens_the_ports_that_the_config_asks_for() {
         machine.says("petit-server check --ready").await;
         assert!(TcpStream::connect("127.0.0.1:443").is_ok());
         assert!(!machine.says("petit-server config check").await.contains(opens));
+        // What an administrator says counts, and is named.
+        let own = "/etc/systemd/system/petit-server.socket.d/override.conf";
+        let text = "[Socket]\\nListenStream=127.0.0.1:8454\\n";
+        machine.says(&format!("printf '{text}' >{own} && systemctl daemon-reload")).await;
+        for line in ["petit-server init", "petit-server config check", "petit-server status"] {
+            let said = machine.says(line).await;
+            assert!(said.contains(&format!("{own} says so")), "{line}: {said}");
+        }
+        assert_eq!(machine.says(&format!("cat {own}")).await, "[Socket]\nListenStream=127.0.0.1:8454");
+        machine.says(&format!("rm {own} && systemctl daemon-reload")).await;
         machine.says(&format!("dpkg --purge petit-server && ! test -e {drop_in}")).await;
     });
 }

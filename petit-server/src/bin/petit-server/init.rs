@@ -16,7 +16,8 @@ use secrecy::ExposeSecret;
 
 use super::common::{config_failure, start_failure};
 use super::init_order::{FirstVisitors, InitArgs, InitDone, NewConfig};
-use super::{key, service, socket_unit};
+use super::socket_unit::{self, Agreed};
+use super::{key, service};
 
 /// The config that is there, or the one that is to be written.
 fn config_of(path: &Path, args: &InitArgs<'_>) -> Result<(Config, Option<NewConfig>), Failure> {
@@ -89,17 +90,23 @@ pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Re
     let (config, new) = config_of(&folder.config, args)?;
     let tunnel = tunnel_address(&config, &config.endpoint, config.secure_proxy_port);
     let tunnel = tunnel.map_err(|error| Failure::of(&error))?;
-    let mut socket = None;
     let made = if folder.is_out_of_bounds() {
-        let made = service::make(folder, args, &config, new.as_ref())?;
-        socket = socket_unit::agree(&config)?;
-        made
+        service::make(folder, args, &config, new.as_ref())?
     } else {
-        let made = make(folder, args, &config, new.as_ref()).await?;
-        make_place_for_certificate(&config)?;
-        made
+        make(folder, args, &config, new.as_ref()).await?
     };
-    let pins = folder.pins().map_err(|error| Failure::of(&error))?;
+    // The first key is shown this once: what goes wrong from here on is said behind it.
+    let socket = match folder.is_out_of_bounds() {
+        true => socket_unit::agree(&config),
+        false => make_place_for_certificate(&config).map(|()| Agreed::Already),
+    };
+    let pins = folder.pins().map_err(|error| Failure::of(&error));
+    let (socket, trouble) = match (socket, &pins) {
+        (Ok(socket), Ok(_)) => (socket, None),
+        (Err(failure), _) => (Agreed::Already, Some(failure)),
+        (Ok(socket), Err(_)) => (socket, pins.as_ref().err().cloned()),
+    };
+    let pins = pins.unwrap_or_default();
     let fingerprint = pins.first().map(ToString::to_string).unwrap_or_default();
     let words = pins.first().map(Fingerprint::words).unwrap_or_default();
     let (shown, is_hidden) = match args.visitors {
@@ -120,25 +127,29 @@ pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Re
         tunnel_address: tunnel,
         visitor_key: shown.map(|key| key.expose_secret().to_owned()),
     };
-    let mut text = said(&made, &config, args.visitors);
+    let mut text = said(&made, folder, &config, args.visitors);
     if is_hidden {
         text.push_str(
             "\nVisitors have to show a key (petit-server policy list), and nobody has it. Make one: petit-server key create default --rotate\n",
         );
     }
-    if let Some(path) = socket {
-        text.push_str(&format!(
+    match socket {
+        Agreed::Already => {}
+        Agreed::Now(path) => text.push_str(&format!(
             "\npetit-server.socket opens the ports of the config now ({}); one that runs, after: petit-server stop\n",
             path.display()
-        ));
+        )),
+        Agreed::Not(note) => text.push_str(&format!("\nnote: {note}\n")),
     }
-    text.push_str("\nNext: petit-server start");
+    if trouble.is_none() {
+        text.push_str("\nNext: petit-server start");
+    }
     cli::say(json, &text, &made);
-    Ok(())
+    trouble.map_or(Ok(()), |failure| Err(failure.hint("everything else is set up, as is said above")))
 }
 
 /// What was made, and what is next.
-fn said(made: &Initialised, config: &Config, visitors: FirstVisitors) -> String {
+fn said(made: &Initialised, folder: &Folder, config: &Config, visitors: FirstVisitors) -> String {
     let mut text = String::new();
     let did = |made: bool| if made { "made" } else { "there already" };
     text.push_str(&format!("Config     {} ({})\n", made.config.display(), did(made.config_made)));
@@ -165,7 +176,7 @@ fn said(made: &Initialised, config: &Config, visitors: FirstVisitors) -> String 
             config.secure_proxy_port
         ));
     }
-    text.push_str(&ways_for_https(config));
+    text.push_str(&ways_for_https(folder, config));
     text.push_str(&first_key(made.visitor_key.as_deref(), &config.endpoint));
     if visitors == FirstVisitors::Open && !made.config_made && !made.key_made {
         text.push_str(
@@ -198,11 +209,16 @@ fn make_place_for_certificate(config: &Config) -> Result<(), Failure> {
 }
 
 /// What is still to be done before HTTPS visitors get in.
-fn ways_for_https(config: &Config) -> String {
+fn ways_for_https(folder: &Folder, config: &Config) -> String {
     let (domain, port) = (config.endpoint.domain(), config.endpoint.visitors_port());
     let (certificate, key) = (config.certificate.display(), config.certificate_key.display());
     if !config.endpoint.is_https() || !certificate::files(config).is_empty() {
         String::new()
+    } else if folder.is_out_of_bounds() && port == config.secure_proxy_port {
+        // Its files are the service's own user's.
+        format!(
+            "Hand over a certificate for *.{domain}, again for each renewal: petit-server certificate put FOLDER, as that of certbot, or FILE --key FILE.\n"
+        )
     } else if config.certificate.parent() != Some(config.certificates.as_path()) {
         format!(
             "Put a certificate for *.{domain} into {}: NAME.crt with NAME.key, or a folder with fullchain.pem and privkey.pem.\n",

@@ -14,13 +14,26 @@ use petit_server::folder::Folder;
 
 /// The unit.
 const UNIT: &str = "petit-server.socket";
-/// What makes it open what the config asks for.
-const DROP_IN: &str = "/etc/systemd/system/petit-server.socket.d/petit.conf";
+/// What makes it open what the config asks for. An administrator's own (`systemctl edit` writes `override.conf`) comes behind
+/// it, and counts.
+const DROP_IN: &str = "/etc/systemd/system/petit-server.socket.d/00-petit.conf";
+
+/// What has become of the unit.
+pub(crate) enum Agreed {
+    /// It opens what the config asks for, or nobody knows.
+    Already,
+    /// It does now, because of this file.
+    Now(PathBuf),
+    /// It does not, for this reason.
+    Not(String),
+}
 
 /// What a config asks for.
 fn wanted(config: &Config) -> BTreeSet<SocketAddr> {
     let plain = SocketAddr::new(config.proxy_bind, config.proxy_port);
-    [plain, SocketAddr::new(config.secure_bind, config.secure_proxy_port)].into()
+    let all = [plain, SocketAddr::new(config.secure_bind, config.secure_proxy_port)];
+    // Port 0 is any, which no unit can open.
+    all.into_iter().filter(|address| address.port() != 0).collect()
 }
 
 /// What the unit opens, or would; `None` where nobody knows, such as where no systemd runs.
@@ -51,24 +64,53 @@ pub(crate) fn disagreement(folder: &Folder, config: &Config) -> Option<String> {
     }
     let (opened, wanted) = (opened()?, wanted(config));
     (opened != wanted).then(|| {
-        format!(
-            "{UNIT} opens {}, and the config asks for {}: what is only opened is answered by nobody, and a port below \
-             1024 that is not opened cannot be had. Have it open those of the config: petit-server init, then \
-             petit-server stop and petit-server start",
-            joined(&opened),
-            joined(&wanted)
-        )
+        let remedy = match administrators() {
+            Some(file) => format!("{} says so, so it is mended there", file.display()),
+            None => "Have it open those of the config: petit-server init, then petit-server stop and petit-server start"
+                .to_owned(),
+        };
+        format!("{}. {remedy}", said(&opened, &wanted))
     })
 }
 
-/// Has the unit open what the config asks for, where it does not; returns the file that says so.
+fn said(opened: &BTreeSet<SocketAddr>, wanted: &BTreeSet<SocketAddr>) -> String {
+    format!(
+        "{UNIT} opens {}, and the config asks for {}: what is only opened is answered by nobody, and a port below 1024 \
+         that is not opened cannot be had",
+        joined(opened),
+        joined(wanted)
+    )
+}
+
+/// The file of an administrator's that says what the unit opens, where one does.
+fn administrators() -> Option<PathBuf> {
+    let mut command = Command::new("systemctl");
+    command.args(["show", "--property=DropInPaths", "--value", UNIT]);
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let paths = String::from_utf8(output.stdout).ok()?;
+    let says_so = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().any(|line| line.trim_start().starts_with("ListenStream="))
+    };
+    let mut others = paths.split_whitespace().map(PathBuf::from).filter(|path| path != Path::new(DROP_IN));
+    others.rfind(says_so)
+}
+
+/// Has the unit open what the config asks for, where it does not and nobody else has said what it opens.
 ///
 /// # Errors
 /// [`Failure`] when that cannot be written.
-pub(crate) fn agree(config: &Config) -> Result<Option<PathBuf>, Failure> {
-    let (Some(opened), wanted) = (opened(), wanted(config)) else { return Ok(None) };
-    if opened == wanted {
-        return Ok(None);
+pub(crate) fn agree(config: &Config) -> Result<Agreed, Failure> {
+    let (Some(before), wanted) = (opened(), wanted(config)) else { return Ok(Agreed::Already) };
+    if before == wanted {
+        return Ok(Agreed::Already);
+    }
+    if let Some(file) = administrators() {
+        return Ok(Agreed::Not(format!(
+            "{}. {} says so, so it is mended there",
+            said(&before, &wanted),
+            file.display()
+        )));
     }
     let path = Path::new(DROP_IN);
     let cannot =
@@ -76,7 +118,23 @@ pub(crate) fn agree(config: &Config) -> Result<Option<PathBuf>, Failure> {
     std::fs::create_dir_all(path.parent().unwrap_or(path)).map_err(cannot)?;
     files::write_public(path, drop_in(&wanted).as_bytes()).map_err(|error| Failure::of(&error))?;
     service::systemctl("daemon-reload", &[]).map_err(cannot)?;
-    Ok(Some(path.to_owned()))
+    match opened() {
+        Some(now) if now != wanted => Ok(Agreed::Not(said(&now, &wanted))),
+        _ => Ok(Agreed::Now(path.to_owned())),
+    }
+}
+
+/// Takes away what `init` has made; returns where it was.
+#[cfg(target_os = "linux")]
+pub(crate) fn forget() -> Option<PathBuf> {
+    let path = Path::new(DROP_IN);
+    std::fs::remove_file(path).ok()?;
+    if let Some(folder) = path.parent() {
+        // Where something else is in it, it stays.
+        let _ = std::fs::remove_dir(folder);
+    }
+    let _ = service::systemctl("daemon-reload", &[]);
+    Some(path.to_owned())
 }
 
 fn drop_in(wanted: &BTreeSet<SocketAddr>) -> String {
