@@ -95,7 +95,10 @@ impl Internet {
         fs::write(folder.join("root.crt"), self.root(machine).await).unwrap();
         machine.says("update-ca-certificates").await;
         machine
-            .says(&format!("echo 'server = https://{PROVIDER}:{ACME_PORT}/dir' >>/etc/letsencrypt/cli.ini"))
+            .says(&format!(
+                "printf '%s\\n' 'server = https://{PROVIDER}:{ACME_PORT}/dir' 'dns-rfc2136-propagation-seconds = 2' \
+                 >>/etc/letsencrypt/cli.ini"
+            ))
             .await;
     }
 
@@ -219,7 +222,7 @@ fn the_first_day_by_package_is_as_the_page_says() {
         assert_ne!(after, before, "shown by the time that certbot is done");
         assert_eq!(crate::services::process(&machine, "petit-server").await, process, "without a restart");
         let kept = machine
-            .says("find /var/lib/private/petit-server/certificates -type f -printf '%f %m %U\\n' | sort")
+            .says("find /var/lib/private/petit-server/certificates/example.com/ -type f -printf '%f %m %U\\n' | sort")
             .await;
         let user = machine.says("stat --format=%u /var/lib/private/petit-server").await;
         assert_eq!(kept, format!("fullchain.pem 600 {user}\nprivkey.pem 600 {user}"));
