@@ -26,10 +26,11 @@ use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 
 use crate::api::{
-    AddAlias, AdminRequest, AliasAdded, AliasRemoved, BackedUp, CertificateView, ClientLabelled,
-    ConfigReloaded, ExplainUrl, Explained, FrontStates, FrontView, InviteMade, InviteWithdrawn, LabelClient,
-    LogLevel, MakeBackup, MakeInvite, MissingCertificate, PhaseView, PolicyLost, Pong, RemoveAlias,
-    RestartServer, Revoked, ServerRestarted, ServerStopped, ServerVersion, SetLogLevel, WaitsFor,
+    AddAlias, AdminRequest, AliasAdded, AliasRemoved, BackedUp, CertificateView, CertificatesShown,
+    ClientLabelled, ConfigReloaded, ExplainUrl, Explained, FrontStates, FrontView, InviteMade,
+    InviteWithdrawn, LabelClient, LogLevel, MakeBackup, MakeInvite, MissingCertificate, PhaseView,
+    PolicyLost, Pong, RemoveAlias, RestartServer, Revoked, ServerRestarted, ServerStopped, ServerVersion,
+    SetLogLevel, WaitsFor,
 };
 use crate::backup::{self, BackupError};
 use crate::certificate::{self, Certificate};
@@ -148,6 +149,7 @@ impl Admin {
             AdminRequest::Backup(asked) => reply(self.backup(asked).await),
             AdminRequest::Stop(_) => reply(self.stop()),
             AdminRequest::Reload(_) => reply(self.reload().await),
+            AdminRequest::RenewCertificates(_) => reply(self.renew_certificates().await),
             AdminRequest::Restart(asked) => reply(self.restart(asked).await),
             AdminRequest::SetLogLevel(asked) => reply(self.log(asked)),
         }
@@ -206,8 +208,7 @@ impl Admin {
 
     /// What HTTPS visitors are shown, each for its names.
     fn certificates(&self) -> Vec<CertificateView> {
-        let now = SystemTime::now();
-        self.in_use().iter().map(|certificate| certificate.view(now)).collect()
+        certificate::views(&self.in_use(), SystemTime::now())
     }
 
     /// The certificates for HTTPS visitors: those that the running server shows, or those that it would.
@@ -434,7 +435,8 @@ impl Admin {
         let (before, shut_before) = (self.directory.exposure(), self.shut_ports());
         self.command(Command::Reload(answer))?;
         match asked.await.map_err(|_| self.unheard())? {
-            Ok(Reloaded { needs_restart, new_certificate }) => Ok(ConfigReloaded {
+            Ok(Reloaded { certificate_problem, needs_restart, new_certificate }) => Ok(ConfigReloaded {
+                certificate_problem,
                 certificates: self.certificates(),
                 keyless: self.keyless(),
                 needs_restart: needs_restart.into_iter().map(str::to_owned).collect(),
@@ -444,6 +446,13 @@ impl Admin {
             }),
             Err(problem) => Err(ApiProblem::new(422, "config", problem)),
         }
+    }
+
+    async fn renew_certificates(&self) -> ApiResult<CertificatesShown> {
+        let server = &self.running()?.server;
+        server.renew_certificates().await;
+        let problems = server.https().problems.clone();
+        Ok(CertificatesShown { certificates: self.certificates(), problems })
     }
 
     async fn restart(&self, asked: RestartServer) -> ApiResult<ServerRestarted> {

@@ -36,6 +36,6 @@ pub mod store;
 pub const SOFTWARE: &str = concat!("petit-server ", env!("CARGO_PKG_VERSION"));
 
 /// Seconds since 1970, for programs; the command line makes a date of it.
-fn seconds(time: std::time::SystemTime) -> u64 {
+pub fn seconds(time: std::time::SystemTime) -> u64 {
     time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -24,7 +24,9 @@ pub use self::offline::{Begun, ConfigIs, LostRegistry, Offline};
 pub use self::prepare::{Inherited, Prepared, Ready};
 use crate::access_log::AccessLog;
 use crate::api::WaitsFor;
-use crate::certificate::{self, CertificateError, Loaded, LostHttps, PublicNames, Shown, Stamps};
+use crate::certificate::{
+    self, Certificate, CertificateError, Loaded, LostHttps, PublicNames, Shown, Stamps,
+};
 use crate::config::Config;
 use crate::directory::{Directory, FileUse};
 use crate::folder::{Folder, KeyError};
@@ -174,20 +176,11 @@ pub struct Settings {
     pub needs_restart: Vec<&'static str>,
 }
 
-/// Why a config that was read anew is not in force.
-#[derive(Debug, thiserror::Error)]
-pub enum ReloadError {
-    /// The certificates that it leads to cannot be used.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    /// A policy of it does not fit to the registry.
-    #[error(transparent)]
-    Policy(#[from] TomlError),
-}
-
 /// What came of reading the config again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloaded {
+    /// Why not all certificates that it leads to are shown; everything else is in force.
+    pub certificate_problem: Option<String>,
     /// What counts only after a restart.
     pub needs_restart: Vec<&'static str>,
     /// HTTPS visitors are shown other certificates than before, or none any more.
@@ -275,27 +268,50 @@ impl Server {
         self.settings_mut().in_force.take_over(config);
     }
 
-    /// Takes over a config that was read anew, with the certificates that it leads to.
+    /// Takes over a config that was read anew, and of the certificates that it leads to all that can be used: who is shut out
+    /// by it does not get in because one of them cannot.
     ///
     /// # Errors
-    /// [`ReloadError`]; nothing has changed then, and the certificates from before are still shown.
-    pub fn reload(&self, config: &Config) -> Result<Reloaded, ReloadError> {
-        let stamps = Stamps::of(config);
-        let loaded = certificate::load(config);
-        let in_use = self.https().certificates.clone();
-        let certificates = loaded
-            .replace(&in_use, &self.public_names())
-            .inspect_err(|error| self.https().problems = vec![self.advised(error)])?;
+    /// A policy of it does not fit to the registry; nothing has changed then.
+    pub fn reload(&self, config: &Config) -> Result<Reloaded, TomlError> {
         self.use_policies(config)?;
         self.apply(config);
         if let Some(log) = &self.access_log {
             log.set_size(config.log_size);
         }
-        let new_certificate = self.show(Loaded { certificates, problems: Vec::new() }, stamps)?;
+        let (new_certificate, problem) =
+            self.reload_certificates(config).unwrap_or_else(|error| (false, Some(error)));
+        let certificate_problem = problem.map(|problem| self.advised(&problem));
+        if let Some(problem) = &certificate_problem {
+            let mut https = self.https();
+            if !https.problems.contains(problem) {
+                https.problems.insert(0, problem.clone());
+            }
+        }
         let mut settings = self.settings_mut();
         settings.needs_restart = config.needs_restart(&self.config);
         settings.problem = None;
-        Ok(Reloaded { needs_restart: settings.needs_restart.clone(), new_certificate })
+        Ok(Reloaded { certificate_problem, needs_restart: settings.needs_restart.clone(), new_certificate })
+    }
+
+    /// Shows what a config leads to, and nothing else; or, where something about that is wrong, what is better than what is
+    /// shown. True when that is another one; and what is wrong, and what to do.
+    fn reload_certificates(
+        &self,
+        config: &Config,
+    ) -> Result<(bool, Option<CertificateError>), CertificateError> {
+        let stamps = Stamps::of(config);
+        let (in_use, names) = (self.https().certificates.clone(), self.public_names());
+        match certificate::load(config).replace(&in_use, &names) {
+            Ok(certificates) => Ok((self.show(Loaded { certificates, problems: Vec::new() }, stamps)?, None)),
+            Err(problem) => {
+                let renewed = certificate::load(config).renew(&in_use, &names);
+                let is_new = |new: &Certificate| !in_use.iter().any(|before| before.is(new));
+                let are_new = renewed.certificates.iter().any(is_new);
+                self.show(renewed, stamps)?;
+                Ok((are_new, Some(problem)))
+            }
+        }
     }
 
     /// Puts the policies of a config in force.
@@ -368,6 +384,15 @@ impl Server {
             if let Ok(loaded) = read.await {
                 self.renew(loaded, stamps);
             }
+        }
+    }
+
+    /// Shows renewed certificates at once.
+    pub async fn renew_certificates(&self) {
+        let config = self.settings().in_force;
+        let look = move || (Stamps::of(&config), certificate::load(&config));
+        if let Ok((stamps, loaded)) = tokio::task::spawn_blocking(look).await {
+            self.renew(loaded, stamps);
         }
     }
 

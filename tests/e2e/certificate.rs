@@ -23,7 +23,7 @@ fn write(folder: &Path, year: i32) -> [u8; 32] {
     sha256(certificate.der())
 }
 
-async fn shown(server: &ServerAddr) -> Option<[u8; 32]> {
+async fn shown_by(server: &ServerAddr) -> Option<[u8; 32]> {
     who_answers(server, &DialRoute::default()).await.map(|found| found.fingerprint)
 }
 
@@ -33,13 +33,13 @@ async fn a_renewed_certificate_is_shown_without_a_restart_and_a_bad_one_never() 
     let _server = server.up().await;
     let mut log = server.spawn(["logs", "-f", "-n", "100"]);
     let address: ServerAddr = server.status().await["tls"].as_str().unwrap().parse().unwrap();
-    assert_eq!(shown(&address).await, None);
+    assert_eq!(shown_by(&address).await, None);
     let folder = server.dir().join("certificates");
 
     // A certificate that is put there is found without being asked for.
     let first = write(&folder, 2093);
     log.until("are shown a new certificate").await;
-    assert_eq!(shown(&address).await, Some(first));
+    assert_eq!(shown_by(&address).await, Some(first));
     let status = server.run(["status"]).await.ok().out;
     assert!(status.contains("server.crt, good until 2093-01-01"), "{status}");
 
@@ -48,7 +48,7 @@ async fn a_renewed_certificate_is_shown_without_a_restart_and_a_bad_one_never() 
     let said = server.run(["reload"]).await;
     assert_eq!(said.exit, 1, "{said:?}");
     assert!(said.err.contains("server.crt does not hold a certificate in PEM form"), "{said:?}");
-    assert_eq!(shown(&address).await, Some(first));
+    assert_eq!(shown_by(&address).await, Some(first));
     let status = server.run(["status"]).await.ok().out;
     assert!(status.contains("not the newer one on the disk: "), "{status}");
     assert_eq!(server.run(["config", "check"]).await.exit, 1);
@@ -57,13 +57,13 @@ async fn a_renewed_certificate_is_shown_without_a_restart_and_a_bad_one_never() 
     let second = write(&folder, 2001);
     let said = server.run(["reload"]).await.ok();
     assert!(said.out.contains("server.crt, which ended on 2001-01-01: visitors refuse it"), "{said:?}");
-    assert_eq!(shown(&address).await, Some(second));
+    assert_eq!(shown_by(&address).await, Some(second));
     log.until("the certificate has ended").await;
     let said = server.run(["config", "check"]).await.ok();
     assert!(said.out.contains("which ended on 2001-01-01"), "{said:?}");
     let third = write(&folder, 2094);
     log.until("are shown a new certificate").await;
-    assert_eq!(shown(&address).await, Some(third));
+    assert_eq!(shown_by(&address).await, Some(third));
     assert_eq!(server.status().await["certificate_problem"], serde_json::Value::Null);
 
     // Another place, by the config.
@@ -74,20 +74,20 @@ async fn a_renewed_certificate_is_shown_without_a_restart_and_a_bad_one_never() 
         "[server]\ncertificate = \"elsewhere/server.crt\"\ncertificate_key = \"elsewhere/server.key\"\n";
     std::fs::write(server.config(), config.replace("[server]\n", names)).unwrap();
     log.until("config applied").await;
-    assert_eq!(shown(&address).await, Some(fourth));
+    assert_eq!(shown_by(&address).await, Some(fourth));
 
     // A certificate that is named has to be there.
     std::fs::remove_dir_all(&elsewhere).unwrap();
     let said = server.run(["reload"]).await;
     assert!(said.exit == 1 && said.err.contains("though the config file names it"), "{said:?}");
-    assert_eq!(shown(&address).await, Some(fourth));
+    assert_eq!(shown_by(&address).await, Some(fourth));
     std::fs::write(server.config(), config).unwrap();
     log.until("config applied").await;
-    assert_eq!(shown(&address).await, Some(third));
+    assert_eq!(shown_by(&address).await, Some(third));
     std::fs::remove_dir_all(&folder).unwrap();
     let said = server.run(["reload"]).await.ok();
     assert!(said.out.contains("HTTPS visitors are not served"), "{said:?}");
-    assert_eq!(shown(&address).await, None);
+    assert_eq!(shown_by(&address).await, None);
 }
 
 #[tokio::test]
@@ -278,7 +278,7 @@ async fn a_server_starts_without_a_certificate_that_it_cannot_use_and_a_restart_
         "{said:?}"
     );
     let address: ServerAddr = server.status().await["tls"].as_str().unwrap().parse().unwrap();
-    let shown_now = async || shown(&address).await;
+    let shown_now = async || shown_by(&address).await;
     assert_eq!(shown_now().await, None);
     let status = server.run(["status"]).await.ok().out;
     assert!(status.contains(&format!("HTTPS      not served: {problem}")), "{status}");
@@ -293,7 +293,7 @@ async fn a_server_starts_without_a_certificate_that_it_cannot_use_and_a_restart_
     std::fs::write(&key, &secret).unwrap();
     log.until("are shown a new certificate").await;
     let address: ServerAddr = server.status().await["tls"].as_str().unwrap().parse().unwrap();
-    assert_eq!(shown(&address).await, Some(good));
+    assert_eq!(shown_by(&address).await, Some(good));
 
     // What is served must not be lost by a restart.
     std::fs::write(&key, "junk").unwrap();
@@ -301,10 +301,10 @@ async fn a_server_starts_without_a_certificate_that_it_cannot_use_and_a_restart_
     let lost = "HTTPS visitors of *.bed.localhost would not be served any more";
     assert!(said.exit == 1 && said.err.contains(lost), "{said:?}");
     assert!(said.err.contains("server.key does not hold a private key in PEM form"), "{said:?}");
-    assert_eq!(shown(&address).await, Some(good));
+    assert_eq!(shown_by(&address).await, Some(good));
     std::fs::write(&key, &secret).unwrap();
     server.run(["restart"]).await.ok();
-    assert_eq!(shown(&address).await, Some(good));
+    assert_eq!(shown_by(&address).await, Some(good));
 }
 
 #[tokio::test]
@@ -329,11 +329,11 @@ async fn a_certificate_is_put_in_place_by_a_command_and_shown_at_once() {
     assert!(said.contains(&format!("{} is in place, for *.bed.localhost", place.display())), "{said}");
     let _server = server.up().await;
     let address: ServerAddr = server.status().await["tls"].as_str().unwrap().parse().unwrap();
-    assert_eq!(shown(&address).await, Some(first));
+    assert_eq!(shown_by(&address).await, Some(first));
     let second = renew(2094);
     let said = server.run(put).await.ok().out;
     assert!(said.contains("fullchain.pem, good until 2094-01-01, for *.bed.localhost"), "{said}");
-    assert_eq!(shown(&address).await, Some(second), "without being waited for");
+    assert_eq!(shown_by(&address).await, Some(second), "without being waited for");
 
     // As others have it, by a name of one's own.
     let third = write(dir.path(), 2095);
@@ -344,7 +344,7 @@ async fn a_certificate_is_put_in_place_by_a_command_and_shown_at_once() {
     let json =
         server.run([&file[..], &["--key", key.to_str().unwrap(), "--json"]].concat()).await.ok().json();
     assert_eq!(json["path"].as_str(), place.to_str());
-    assert_eq!(shown(&address).await, Some(third));
+    assert_eq!(shown_by(&address).await, Some(third));
 
     // What cannot be used is refused, and changes nothing.
     std::fs::write(&key, "junk").unwrap();
@@ -353,5 +353,82 @@ async fn a_certificate_is_put_in_place_by_a_command_and_shown_at_once() {
     let said = server.run(["certificate", "put", "/nowhere"]).await;
     assert!(said.exit == 1 && said.err.contains("cannot read /nowhere/fullchain.pem"), "{said:?}");
     server.run(["reload"]).await.ok();
-    assert_eq!(shown(&address).await, Some(third));
+    assert_eq!(shown_by(&address).await, Some(third));
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_keeps_nothing_else_from_being_in_force() {
+    let server = Program::server().await;
+    let _server = server.up().await;
+    let dir = tempfile::tempdir().unwrap();
+    let good = write(dir.path(), 2093);
+    let folder = server.dir().join("certificates");
+    std::fs::create_dir_all(folder.join("broken")).unwrap();
+    std::fs::write(folder.join("broken/fullchain.pem"), "junk").unwrap();
+    std::fs::write(folder.join("broken/privkey.pem"), "junk").unwrap();
+    let problem = "broken/fullchain.pem does not hold a certificate in PEM form";
+
+    // Who is shut out is out, and the limit holds.
+    let config = std::fs::read_to_string(server.config()).unwrap();
+    let policy = "\n[[policy]]\nname = \"shut\"\nservices = [\"default\"]\nfrom = [\"192.0.2.0/24\"]\n";
+    let text = format!("{}{policy}", config.replacen("[server]\n", "[server]\nmax_services = 3\n", 1));
+    std::fs::write(server.config(), text).unwrap();
+    let said = server.run(["reload"]).await;
+    assert!(said.exit == 1 && said.err.contains(problem), "{said:?}");
+    assert!(said.out.contains("The config file is in force."), "{said:?}");
+    assert!(server.run(["policy", "list"]).await.ok().out.contains("shut"));
+    let shown = server.run(["config", "show", "--json"]).await.ok().json();
+    assert_eq!(shown["max_services"], 3);
+    let status = server.status().await;
+    assert_eq!(status["config_problem"], serde_json::Value::Null);
+    assert!(status["certificate_problem"].as_str().unwrap().contains(problem), "{status}");
+
+    // Neither it nor a mistake in the config keeps another one from being put and shown.
+    let text = std::fs::read_to_string(server.config()).unwrap();
+    std::fs::write(server.config(), format!("{text}\nnonsense = 1\n")).unwrap();
+    let [certificate, key] = ["server.crt", "server.key"].map(|name| dir.path().join(name));
+    let put = ["certificate", "put", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    let said = server.run(put).await.ok().out;
+    assert!(said.contains("HTTPS visitors are shown") && said.contains("good until 2093-01-01"), "{said}");
+    let address: ServerAddr = status["tls"].as_str().unwrap().parse().unwrap();
+    assert_eq!(shown_by(&address).await, Some(good));
+
+    // One that is older than what is shown for the same names is in place, and is said not to be shown.
+    std::fs::write(server.config(), text).unwrap();
+    let older = tempfile::tempdir().unwrap();
+    write(older.path(), 2092);
+    let [certificate, key] = ["server.crt", "server.key"].map(|name| older.path().join(name));
+    let put = [
+        "certificate",
+        "put",
+        certificate.to_str().unwrap(),
+        "--key",
+        key.to_str().unwrap(),
+        "--name",
+        "older",
+    ];
+    let said = server.run(put).await;
+    assert!(said.exit == 1 && said.err.contains("does not show it"), "{said:?}");
+    assert_eq!(shown_by(&address).await, Some(good));
+}
+
+/// A hand-over loses no HTTPS because a certificate has gone, unless the operator says so.
+#[tokio::test]
+async fn a_restart_does_not_lose_a_certificate_that_is_gone() {
+    let server = Program::server().await;
+    let folder = server.dir().join("certificates");
+    let good = write(&folder, 2093);
+    server.run(["start"]).await.ok();
+    let mut log = server.spawn(["logs", "-f", "-n", "100"]);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let said = server.run(["restart"]).await;
+    assert!(said.exit == 1 && said.err.contains("server.crt is gone"), "{said:?}");
+    let address: ServerAddr = server.status().await["tls"].as_str().unwrap().parse().unwrap();
+    assert_eq!(shown_by(&address).await, Some(good));
+    log.until("the certificate's files cannot be used").await;
+    let status = server.run(["status"]).await.ok().out;
+    assert!(status.contains("where visitors are to be without it: petit-server reload"), "{status}");
+    server.run(["reload"]).await.ok();
+    server.run(["restart"]).await.ok();
+    server.run(["stop"]).await.ok();
 }

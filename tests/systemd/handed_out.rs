@@ -50,7 +50,10 @@ fn root_hands_a_release_out_and_a_client_of_the_package_is_told() {
             machine.says(&damage).await;
             for line in ["petit-server status", "petit-server config check"] {
                 let said = machine.says(line).await;
-                assert!(said.contains("put it again: petit-server release put"), "{line}: {said}");
+                assert!(
+                    said.contains("put it again: petit-server ") && said.contains("release put FOLDER"),
+                    "{line}: {said}"
+                );
             }
             let shown = machine.run("petit-server release show").await;
             assert!(shown.exit == 1 && shown.err.contains("petit-client of the release"), "{shown:?}");

@@ -177,12 +177,12 @@ async fn a_link_to_where_only_root_may_go_is_told(machine: &Machine, folder: &st
     let said = machine.run("petit-server restart").await;
     assert!(said.exit == 1 && said.err.contains("of *.localhost would not be served any more"), "{said:?}");
     let said = machine.run("petit-server config check").await;
-    let remedy = "petit-server certificate put /root/live/x";
+    let remedy = "certificate put /root/live/x\n";
     assert!(said.exit == 1 && said.err.contains(&format!("cannot read {folder}/y")), "{said:?}");
     assert!(said.err.contains(remedy), "{said:?}");
     // It helps, whatever else is wrong: with the link, and with the config.
     machine.says("echo 'nonsense = 1' >>/etc/petit/server.toml").await;
-    let said = machine.says(remedy).await;
+    let said = machine.says(&format!("petit-server {}", remedy.trim())).await;
     assert!(
         said.contains("HTTPS visitors are shown") && said.contains("/x/fullchain.pem, good until"),
         "{said}"

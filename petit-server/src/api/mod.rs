@@ -28,7 +28,7 @@ pub use petit_host::control::api::{ApiRequest, AskError};
 pub use self::aliases::{
     AddAlias, AliasAdded, AliasList, AliasRemoved, AliasView, ListAliases, PolicyLost, RemoveAlias,
 };
-pub use self::certificates::{CertificateView, MissingCertificate};
+pub use self::certificates::{CertificateView, CertificatesShown, MissingCertificate, RenewCertificates};
 pub use self::changes::ListChanges;
 pub use self::clients::{
     BreachView, ClientLabelled, ClientList, ClientView, EndView, LabelClient, ListClients, LiveView,

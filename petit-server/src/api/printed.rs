@@ -7,7 +7,7 @@ use petit_engine::words::KeyWords;
 use petit_host::update::{Channel, Target, Time, Version};
 use serde::{Deserialize, Serialize};
 
-use super::ConfigReloaded;
+use super::{CertificatesShown, ConfigReloaded};
 use crate::registry::{ChangeHash, SignedHead};
 
 /// `version`.
@@ -165,6 +165,6 @@ pub struct CertificatePut {
     pub names: Vec<String>,
     /// Where the server reads it.
     pub path: PathBuf,
-    /// What the running server has made of it; none where no server runs.
-    pub reloaded: Option<ConfigReloaded>,
+    /// What the running server shows now; none where no server runs.
+    pub shown: Option<CertificatesShown>,
 }

@@ -129,6 +129,9 @@ impl ApiRequest for ReloadConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)] // what is done is not told as a failure because an older server says less of it
 pub struct ConfigReloaded {
+    /// Why not all certificates that it leads to are shown; everything else is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_problem: Option<String>,
     /// What HTTPS visitors are shown.
     pub certificates: Vec<CertificateView>,
     /// Policies that let nobody in, because all their keys were revoked.

@@ -7,8 +7,9 @@ use super::visitors::{key_name, policy_name};
 use super::{
     AddAlias, CreateKey, ExplainUrl, GetReadiness, GetSettings, GetStatus, GetVersion, LabelClient,
     ListAliases, ListChanges, ListClients, ListInvites, ListKeys, ListPolicies, MakeBackup, MakeInvite,
-    MovePolicyToFile, Ping, ReloadConfig, RemoveAlias, RemovePolicy, RestartServer, RevokeClient, RevokeKey,
-    SetLogLevel, SetPolicy, ShowClient, ShowPolicy, StopServer, TestPolicy, WithdrawInvite,
+    MovePolicyToFile, Ping, ReloadConfig, RemoveAlias, RemovePolicy, RenewCertificates, RestartServer,
+    RevokeClient, RevokeKey, SetLogLevel, SetPolicy, ShowClient, ShowPolicy, StopServer, TestPolicy,
+    WithdrawInvite,
 };
 
 /// A request to a server: one variant for each.
@@ -43,6 +44,7 @@ pub enum AdminRequest {
     Backup(MakeBackup),
     Stop(StopServer),
     Reload(ReloadConfig),
+    RenewCertificates(RenewCertificates),
     Restart(RestartServer),
     SetLogLevel(SetLogLevel),
 }
@@ -90,6 +92,7 @@ impl AdminRequest {
             ("POST", ["backup"]) => Self::Backup(request.read_body()?),
             ("POST", ["stop"]) => Self::Stop(StopServer),
             ("POST", ["reload"]) => Self::Reload(ReloadConfig),
+            ("POST", ["certificates", "renew"]) => Self::RenewCertificates(RenewCertificates),
             ("POST", ["restart"]) => Self::Restart(RestartServer::read(request)?),
             ("POST", ["log"]) => Self::SetLogLevel(SetLogLevel::read(request)?),
             _ => return Err(ApiProblem::not_found()),

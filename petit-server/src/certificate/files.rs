@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::error::CertificateError;
+use super::error::{CertificateError, Contents};
 use crate::config::Config;
 
 /// A certificate's file and the one with its key.
@@ -15,6 +15,21 @@ use crate::config::Config;
 pub(super) struct Pair {
     pub(super) certificate: PathBuf,
     pub(super) key: PathBuf,
+}
+
+impl Pair {
+    /// The same files by way of the folder that a link leads to now: behind one that is replaced meanwhile, certificate and
+    /// key would be those of two versions.
+    pub(super) fn behind_links(&self) -> Self {
+        let folder = self.certificate.parent().filter(|folder| self.key.parent() == Some(*folder));
+        let real = folder.and_then(|folder| folder.canonicalize().ok());
+        match (real, self.certificate.file_name(), self.key.file_name()) {
+            (Some(real), Some(certificate), Some(key)) => {
+                Self { certificate: real.join(certificate), key: real.join(key) }
+            }
+            _ => self.clone(),
+        }
+    }
 }
 
 /// The pairs that a config leads to, in the order of their paths, and what is only half there.
@@ -30,18 +45,17 @@ impl Pairs {
         let mut pairs = Self::default();
         let own = Pair { certificate: config.certificate.clone(), key: config.certificate_key.clone() };
         match (is_there(&own.certificate), is_there(&own.key)) {
-            // In a folder that may not be entered nobody knows what is there.
-            (Err(hidden), _) | (_, Err(hidden)) => pairs.problems.push(hidden),
             (Ok(false), Ok(false)) if config.certificate_named => {
                 pairs.problems.push(CertificateError::Missing { path: own.certificate.clone() });
             }
-            (Ok(false), Ok(false)) => {}
-            (Ok(_), Ok(_)) => pairs.add(own.clone()),
+            _ => pairs.add(own.clone()),
         }
-        pairs.add_folder(&config.certificates);
-        for folder in folders_in(&config.certificates) {
-            pairs.add_folder(&folder);
+        pairs.add_folder(&config.certificates, Contents::Pairs);
+        for folder in pairs.folders_in(&config.certificates) {
+            pairs.add_folder(&folder, Contents::Pair);
         }
+        let mut seen = BTreeSet::new();
+        pairs.problems.retain(|problem| seen.insert(problem.to_string()));
         // One certificate has one key: the one that the config names with it, where it does.
         let named = pairs.whole.iter().find(|pair| **pair == own).cloned();
         pairs.whole.retain(|pair| {
@@ -57,38 +71,65 @@ impl Pairs {
             found: found.to_owned(),
             missing: missing.to_owned(),
         };
-        match (pair.certificate.exists(), pair.key.exists()) {
-            (true, true) => self.whole.push(pair),
-            (true, false) => self.problems.push(half(&pair.certificate, &pair.key)),
-            (false, true) => self.problems.push(half(&pair.key, &pair.certificate)),
-            (false, false) => {}
+        match (is_there(&pair.certificate), is_there(&pair.key)) {
+            // In a folder that may not be entered nobody knows what is there.
+            (Err(hidden), _) | (_, Err(hidden)) => self.problems.push(hidden),
+            (Ok(true), Ok(true)) => self.whole.push(pair),
+            (Ok(true), Ok(false)) => self.problems.push(half(&pair.certificate, &pair.key)),
+            (Ok(false), Ok(true)) => self.problems.push(half(&pair.key, &pair.certificate)),
+            (Ok(false), Ok(false)) => {}
         }
     }
 
-    fn add_folder(&mut self, folder: &Path) {
+    fn add_folder(&mut self, folder: &Path, of: Contents) {
         let entries = match std::fs::read_dir(folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
             Err(source) => {
-                return self.problems.push(CertificateError::Unreadable { path: folder.to_owned(), source });
+                let path = folder.to_owned();
+                return self.problems.push(CertificateError::Unreadable { path, of, source });
             }
         };
-        for key in entries.flatten().map(|entry| entry.path()) {
-            let beside = |name: &str| folder.join(name);
-            let certificate = if key.file_name().is_some_and(|name| name == "privkey.pem") {
-                Some(beside("fullchain.pem"))
-            } else if key.extension().is_some_and(|end| end == "key") {
-                let [crt, pem] = ["crt", "pem"].map(|end| key.with_extension(end));
+        let beside = |name: &str| folder.join(name);
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let is = |name: &str| path.file_name().is_some_and(|found| found == name);
+            if is("privkey.pem") || is("fullchain.pem") {
+                // Found twice, it is one all the same.
+                self.add(Pair { certificate: beside("fullchain.pem"), key: beside("privkey.pem") });
+            } else if path.extension().is_some_and(|end| end == "key") {
+                let ends = ["crt", "pem"].map(|end| path.with_extension(end));
                 // A key alone may wait for its certificate, and names none.
-                [crt, pem].into_iter().find(|certificate| certificate.exists())
-            } else {
-                None
-            };
-            if let Some(certificate) = certificate.filter(|certificate| certificate.exists()) {
-                self.whole.push(Pair { certificate, key });
+                let mut found =
+                    ends.into_iter().filter(|certificate| !matches!(is_there(certificate), Ok(false)));
+                if let Some(certificate) = found.next() {
+                    self.add(Pair { certificate, key: path });
+                }
             }
         }
     }
+
+    /// The folders in a folder, links to folders among them. Hidden ones are somebody's own affair: Kubernetes keeps in
+    /// such what the files of a secret are links to. A link of which nobody knows where it leads is a problem.
+    fn folders_in(&mut self, folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let shown = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+        let mut folders = Vec::new();
+        for path in shown.map(|entry| entry.path()) {
+            match std::fs::metadata(&path) {
+                Ok(found) if found.is_dir() => folders.push(path),
+                Ok(_) => {}
+                Err(source) if is_of_a_pair(&path) => drop(source), // looked at as such
+                Err(source) => self.problems.push(CertificateError::File { path, source }),
+            }
+        }
+        folders.sort();
+        folders
+    }
+}
+
+/// True for a name that the files of a pair have, or what is beside them.
+fn is_of_a_pair(path: &Path) -> bool {
+    path.extension().is_some_and(|end| ["crt", "pem", "key"].iter().any(|known| end == *known))
 }
 
 fn is_there(path: &Path) -> Result<bool, CertificateError> {
@@ -101,16 +142,6 @@ pub fn files(config: &Config) -> Vec<PathBuf> {
     let own = [config.certificate.clone(), config.certificate_key.clone()];
     let all: BTreeSet<PathBuf> = pairs.chain(own.into_iter().filter(|path| path.exists())).collect();
     all.into_iter().collect()
-}
-
-/// The folders in a folder, links to folders among them. Hidden ones are somebody's own affair: Kubernetes keeps in
-/// such what the files of a secret are links to.
-fn folders_in(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let shown = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
-    let mut folders: Vec<PathBuf> = shown.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-    folders.sort();
-    folders
 }
 
 /// What tells that a file was replaced, written anew, or given to somebody else.
@@ -254,10 +285,51 @@ mod tests {
             expected.pop();
         }
         assert_eq!(found.whole.iter().map(names).collect::<Vec<_>>(), expected);
+        // Half of what certbot writes is missed as well, and so is what a link leads to.
+        std::fs::remove_file(live.join("fullchain.pem")).unwrap();
+        let missed = Pairs::of(&config).problems;
+        if cfg!(unix) {
+            assert!(
+                matches!(missed.as_slice(), [CertificateError::Half { missing, .. }] if missing.ends_with("fullchain.pem")),
+                "{missed:?}"
+            );
+        }
+        std::fs::remove_dir_all(&live).unwrap();
+        let missed = Pairs::of(&config).problems;
+        if cfg!(unix) {
+            let [CertificateError::File { path, .. }] = missed.as_slice() else { panic!("{missed:?}") };
+            assert!(path.ends_with("shop.example"), "{missed:?}");
+            std::fs::remove_file(folder.join("shop.example")).unwrap();
+        }
         // The server's own pair is missed when half of it is there.
         std::fs::remove_file(folder.join("server.key")).unwrap();
         let found = Pairs::of(&config);
         assert!(matches!(found.problems.as_slice(), [CertificateError::Half { .. }]), "{:?}", found.problems);
+    }
+
+    /// Root may enter every folder, so the tests have a link by way of what is none.
+    #[cfg(unix)]
+    #[test]
+    fn what_lies_behind_a_folder_that_cannot_be_entered_is_a_problem_and_not_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("certificates");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(dir.path().join("closed"), "").unwrap();
+        let (config, _) = crate::config::parse(&dir.path().join("config.toml"), "[server]\n").unwrap();
+        let behind = |link: &str, to: &str| {
+            let link = folder.join(link);
+            std::os::unix::fs::symlink(dir.path().join("closed").join(to), &link).unwrap();
+            let found = Pairs::of(&config);
+            assert!(found.whole.is_empty(), "{found:?}");
+            let paths: Vec<PathBuf> =
+                found.problems.iter().map(|problem| problem.path().to_owned()).collect();
+            std::fs::remove_file(link).unwrap();
+            paths
+        };
+        assert_eq!(behind("example.com", "example.com"), [folder.join("example.com")]);
+        assert_eq!(behind("server.crt", "fullchain.pem"), [folder.join("server.crt")]);
+        std::fs::write(folder.join("portal.key"), "x").unwrap();
+        assert_eq!(behind("portal.crt", "fullchain.pem"), [folder.join("portal.crt")]);
     }
 
     #[cfg(unix)]

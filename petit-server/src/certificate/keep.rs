@@ -2,7 +2,8 @@
 //! the server's user is another one.
 //!
 //! Both files are in a folder of their own, and a link leads to it: when the link is replaced certificate and key change in
-//! one step, and neither a crash nor a reader sees one of them with the other one's predecessor.
+//! one step, and neither a crash nor a reader sees one of them with the other one's predecessor. The folder of the version
+//! before stays until the next one comes: whoever has just begun to read it comes to its end.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,8 +19,10 @@ pub const CHAIN: &str = "fullchain.pem";
 /// The key that belongs to it.
 pub const KEY: &str = "privkey.pem";
 
-/// What was begun so shortly ago may be another command's that has not come to its end.
-const JUST_NOW: Duration = Duration::from_mins(1);
+/// Another command that puts a certificate there is waited for so long: it writes two small files.
+const ALONE_LIMIT: Duration = Duration::from_secs(10);
+/// And looked for this often.
+const ALONE_EVERY: Duration = Duration::from_millis(20);
 
 /// Why a pair was not copied.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,9 @@ pub enum KeepError {
     /// Something else is in its place.
     #[error("{} is there already, and was not put there by this command", .0.display())]
     Taken(PathBuf),
+    /// Another command writes there.
+    #[error("another command is putting a certificate into {}", .0.display())]
+    Busy(PathBuf),
 }
 
 /// A pair that can be used, with what is in its files.
@@ -60,7 +66,8 @@ impl Offered {
         };
         let (chain, secret) = (content(certificate)?, Zeroizing::new(content(key)?));
         let pair = Pair { certificate: certificate.to_owned(), key: key.to_owned() };
-        Ok(Self { certificate: Certificate::read(&pair, config)?, chain, key: secret })
+        // Of the bytes that are copied: the files may be others by then.
+        Ok(Self { certificate: Certificate::of(&pair, config, &chain, &secret)?, chain, key: secret })
     }
 
     /// Copies it into `folder` under a name, in the place of the one that this command has put there before; returns where
@@ -70,6 +77,7 @@ impl Offered {
     /// [`KeepError`]; what was there is untouched then.
     pub fn keep(&self, folder: &Path, name: &str, config: &Config) -> Result<PathBuf, KeepError> {
         files::make_private_dir(folder)?;
+        let _alone = alone(folder)?;
         let place = folder.join(name);
         self.check_against(&place, config)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -82,12 +90,12 @@ impl Offered {
         let before = written.and_then(|()| lead(&place, &copy)).inspect_err(|_| {
             let _ = std::fs::remove_dir_all(&copied);
         })?;
-        sweep(folder, name, &copy, before.as_deref(), now);
         files::sync_dir(folder).map_err(|source| FileError::Io {
             action: "write",
             path: place.clone(),
             source,
         })?;
+        sweep(folder, name, &[Some(copy), before]);
         Ok(place.join(CHAIN))
     }
 
@@ -98,7 +106,8 @@ impl Offered {
         }
         let is_ours = match std::fs::symlink_metadata(place) {
             Err(_) => return Ok(()),
-            Ok(found) => found.is_symlink() || is_pair(place),
+            Ok(found) if found.is_symlink() => is_own_link(place),
+            Ok(_) => is_pair(place),
         };
         if !is_ours {
             return Err(KeepError::Taken(place.to_owned()));
@@ -110,6 +119,37 @@ impl Offered {
             before.into_iter().filter(|name| !self.certificate.names.contains(name)).collect();
         if lost.is_empty() { Ok(()) } else { Err(KeepError::Loses { place: place.to_owned(), names: lost }) }
     }
+}
+
+/// True for a link as this command makes them; one of somebody else's leads elsewhere.
+fn is_own_link(place: &Path) -> bool {
+    let (name, to) = (place.file_name(), std::fs::read_link(place));
+    let begin = name.map(|name| format!(".{}.", name.to_string_lossy()));
+    to.is_ok_and(|to| begin.is_some_and(|begin| to.to_string_lossy().starts_with(&begin)))
+}
+
+/// Held while somebody puts a certificate into a folder: two at once would remove what the other one writes.
+#[cfg(unix)]
+fn alone(folder: &Path) -> Result<std::fs::File, KeepError> {
+    let failed = |source| FileError::Io { action: "open", path: folder.to_owned(), source };
+    let held = std::fs::File::open(folder).map_err(failed)?;
+    let begin = std::time::Instant::now();
+    loop {
+        match held.try_lock() {
+            Ok(()) => return Ok(held),
+            Err(std::fs::TryLockError::Error(source)) => return Err(failed(source).into()),
+            Err(std::fs::TryLockError::WouldBlock) if begin.elapsed() < ALONE_LIMIT => {
+                std::thread::sleep(ALONE_EVERY);
+            }
+            Err(std::fs::TryLockError::WouldBlock) => return Err(KeepError::Busy(folder.to_owned())),
+        }
+    }
+}
+
+/// Without links there is no folder of another version to remove.
+#[cfg(not(unix))]
+fn alone(_: &Path) -> Result<(), KeepError> {
+    Ok(())
 }
 
 /// A folder with nothing in it but a pair: without links, and after a restore, which puts back folders.
@@ -155,17 +195,14 @@ fn lead(_: &Path, _: &str) -> Result<Option<String>, FileError> {
     Ok(None)
 }
 
-/// Removes what was under a name before (`before`), and what a command that was killed has left; not `but`, nor what another
-/// command is just putting there.
-fn sweep(folder: &Path, name: &str, but: &str, before: Option<&str>, now: Duration) {
+/// Removes what else was ever under a name, and what a command that was killed has left.
+fn sweep(folder: &Path, name: &str, but: &[Option<String>]) {
     let begin = format!(".{name}.");
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let found = entry.file_name().to_string_lossy().into_owned();
         let number = found.strip_prefix(&begin).map(|end| end.split('.').next().unwrap_or(end));
-        let made = number.and_then(|number| number.parse().ok()).map(Duration::from_nanos);
-        let is_old = made.is_some_and(|made| made + JUST_NOW < now);
-        let is_before = made.is_some() && before == Some(found.as_str());
-        if found == but || !(is_old || is_before) {
+        let is_ours = number.is_some_and(|number| number.parse::<u64>().is_ok());
+        if !is_ours || but.iter().flatten().any(|kept| *kept == found) {
             continue;
         }
         let path = entry.path();
@@ -258,7 +295,10 @@ mod tests {
         bed.keep("example").unwrap();
         assert_eq!(bed.shown().len(), 2);
         let all = std::fs::read_dir(&bed.config.certificates).unwrap().count();
-        assert_eq!(all, if cfg!(unix) { 4 } else { 2 }, "nothing is left of those before");
+        assert_eq!(all, if cfg!(unix) { 6 } else { 2 }, "of each the link, and the version before");
+        bed.keep("example").unwrap();
+        let all = std::fs::read_dir(&bed.config.certificates).unwrap().count();
+        assert_eq!(all, if cfg!(unix) { 6 } else { 2 }, "nothing is left of those before that");
         assert!(!folder.join(".example.com.1").exists() && !folder.join(".example.com.2.before").exists());
     }
 
@@ -296,6 +336,26 @@ mod tests {
         assert_eq!(bed.shown(), [["one.example", "two.example"]]);
         let all = std::fs::read_dir(&bed.config.certificates).unwrap().count();
         assert_eq!(all, 2, "the folder is gone");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn many_at_once_leave_one_that_is_whole_and_an_operators_own_link_is_his() {
+        let bed = Bed::new();
+        bed.renew(&["one.example"]);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        bed.keep("x").unwrap();
+                        assert_eq!(bed.shown(), [["one.example"]]);
+                    }
+                });
+            }
+        });
+        let theirs = bed.config.certificates.join("y");
+        std::os::unix::fs::symlink(bed.dir.path(), &theirs).unwrap();
+        assert!(matches!(bed.keep("y"), Err(KeepError::Taken(path)) if path == theirs));
     }
 
     #[test]

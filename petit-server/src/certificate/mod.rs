@@ -2,7 +2,8 @@
 //!
 //! There may be several: each visitor is shown the one that fits the name that the ClientHello asks for (SNI). They
 //! are read when the server starts, when the config is read again, and when their files change. A pair that cannot
-//! be used, or is for other names, never takes the place of one that can.
+//! be used, or is for other names, never takes the place of one that can. Of several for one name the newest is shown, and
+//! none that has ended while another one is good.
 //!
 //! `files` finds the pairs, `keep` puts one where they are looked for, `set` decides which of them are in use, `shown` is what a running server knows of
 //! them. A key that everybody on the computer may read is used all the same, because who renews certificates is often
@@ -25,11 +26,12 @@ use rustls::sign::CertifiedKey;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use zeroize::Zeroizing;
 
-pub use self::error::{CertificateError, advised, remedy, said, to_the_service};
+pub use self::error::{CertificateError, Contents, advised, remedy, said, to_the_service};
 use self::files::{Pair, Pairs};
 pub use self::files::{Settling, Stamps, files};
-pub use self::set::{HttpsBefore, Loaded, LostHttps, PublicNames, load, serving};
+pub use self::set::{HttpsBefore, Loaded, LostHttps, PublicNames, ServedCertificate, load, serving, views};
 pub use self::shown::Shown;
 use crate::api::CertificateView;
 use crate::config::Config;
@@ -49,6 +51,8 @@ pub struct Certificate {
     pub path: PathBuf,
     /// The DNS names that it is for (`subjectAltName`), lower-case, `*.example.com` among them.
     pub names: Vec<String>,
+    /// When it begins, if that can be read in it.
+    pub not_before: Option<SystemTime>,
     /// When it ends, if that can be read in it.
     pub not_after: Option<SystemTime>,
     /// Where its key was read.
@@ -63,35 +67,48 @@ pub struct Certificate {
 impl Certificate {
     /// Reads a pair.
     fn read(pair: &Pair, config: &Config) -> Result<Self, CertificateError> {
+        let content = |path: &Path, named: &Path| {
+            std::fs::read(path).map_err(|source| CertificateError::File { path: named.to_owned(), source })
+        };
+        let real = pair.behind_links();
+        let chain = content(&real.certificate, &pair.certificate)?;
+        let key = Zeroizing::new(content(&real.key, &pair.key)?);
+        Self::of(pair, config, &chain, &key)
+    }
+
+    /// A pair with what is in its files.
+    fn of(pair: &Pair, config: &Config, chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
         let Pair { certificate: path, key: key_path } = pair;
         let pem = |path: &Path, what| {
             let path = path.to_owned();
-            move |source| match source {
-                rustls::pki_types::pem::Error::Io(source) => CertificateError::File { path, source },
-                source => CertificateError::Pem { path, what, source },
-            }
+            move |source| CertificateError::Pem { path, what, source }
         };
-        let chain = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        let chain = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<Vec<_>, _>>()
             .map_err(pem(path, "certificate"))?;
         let Some(first) = chain.first() else {
             return Err(pem(path, "certificate")(rustls::pki_types::pem::Error::NoItemsFound));
         };
         let parsed = x509_cert::Certificate::from_der(first).ok();
-        let not_after =
-            parsed.as_ref().map(|parsed| parsed.tbs_certificate().validity().not_after.to_system_time());
+        let validity = parsed.as_ref().map(|parsed| *parsed.tbs_certificate().validity());
         let names = parsed.as_ref().map(dns_names).unwrap_or_default();
-        let key = PrivateKeyDer::from_pem_file(key_path).map_err(pem(key_path, "private key"))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(pem(key_path, "private key"))?;
         let key = CertifiedKey::from_der(chain, key, &tls::provider()).map_err(|source| match source {
             rustls::Error::InconsistentKeys(_) => {
                 CertificateError::Mismatch { path: path.clone(), key: key_path.clone() }
             }
             source => CertificateError::Unusable { path: path.clone(), source },
         })?;
-        let is_own = *path == config.certificate;
-        let was_exposed = petit_host::files::is_readable_by_all(key_path);
-        let (path, key_path) = (path.clone(), key_path.clone());
-        Ok(Self { path, names, not_after, key_path, was_exposed, is_own, key: Arc::new(key) })
+        Ok(Self {
+            path: path.clone(),
+            names,
+            not_before: validity.map(|validity| validity.not_before.to_system_time()),
+            not_after: validity.map(|validity| validity.not_after.to_system_time()),
+            key_path: key_path.clone(),
+            was_exposed: petit_host::files::is_readable_by_all(key_path),
+            is_own: *path == config.certificate,
+            key: Arc::new(key),
+        })
     }
 
     /// True when it is the same as another one, not only in the same place.
@@ -119,9 +136,15 @@ impl Certificate {
         }
     }
 
-    /// For programs, and for the command line that makes words of it.
-    pub fn view(&self, now: SystemTime) -> CertificateView {
+    /// True when it has begun and has not ended.
+    fn is_in_force(&self, now: SystemTime) -> bool {
+        self.not_before.is_none_or(|begin| begin <= now) && self.expiry(now) != Expiry::Over
+    }
+
+    /// For programs, and for the command line that makes words of it. `instead`: what is shown for all its names.
+    fn view(&self, now: SystemTime, instead: Option<PathBuf>) -> CertificateView {
         CertificateView {
+            instead,
             ends_soon: self.expiry(now) != Expiry::Later,
             exposed_key: self.exposed_key().map(Path::to_owned),
             names: self.names.clone(),

@@ -1,6 +1,8 @@
 //! Several certificates side by side: which are in use, and which one a visitor is shown.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,8 +11,10 @@ use petit_engine::net::tls;
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use serde::{Deserialize, Serialize};
 
-use super::{Certificate, CertificateError, Expiry, Pairs};
+use super::{Certificate, CertificateError, Pairs};
+use crate::api::CertificateView;
 use crate::config::Config;
 
 /// What was read, each pair by itself.
@@ -41,24 +45,55 @@ pub enum HttpsBefore {
     /// It takes nobody's place.
     #[default]
     Nobody,
-    /// The names of all certificates.
+    /// Each certificate.
+    Certificates(Vec<ServedCertificate>),
+    /// The names of all certificates; an earlier version does not say where they are.
     Names(Vec<String>),
     /// An earlier version does not say.
     Unknown,
 }
 
+/// A certificate of the process whose place a server takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedCertificate {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// What it is for.
+    pub names: Vec<String>,
+}
+
 impl HttpsBefore {
     /// A name that was served, and that none of `certificates` is for.
     fn lost(&self, certificates: &[Certificate], config: &Config) -> Option<String> {
+        let is_lost = |name: &&String| !certificates.iter().any(|new| new.covers(name));
         match self {
             Self::Nobody => None,
-            Self::Names(names) => {
-                let is_lost = |name: &&String| !certificates.iter().any(|new| new.covers(name));
-                names.iter().find(is_lost).cloned()
-            }
+            Self::Certificates(before) => before.iter().flat_map(|one| &one.names).find(is_lost).cloned(),
+            Self::Names(names) => names.iter().find(is_lost).cloned(),
             Self::Unknown => certificates.is_empty().then(|| format!("*.{}", config.endpoint.domain())),
         }
     }
+
+    /// What has become of the certificate that a name was served with: it is gone, or is for others now.
+    fn why_lost(&self, lost: &String, certificates: &[Certificate]) -> Option<CertificateError> {
+        let Self::Certificates(before) = self else { return None };
+        let path = &before.iter().find(|one| one.names.contains(lost))?.path;
+        match certificates.iter().find(|new| new.path == *path) {
+            Some(new) => Some(CertificateError::Misplaced {
+                path: path.clone(),
+                names: new.names.clone(),
+                lost: lost.clone(),
+            }),
+            None if is_gone(path) => Some(CertificateError::Gone { path: path.clone() }),
+            // Another config leads elsewhere.
+            None => None,
+        }
+    }
+}
+
+/// True when nothing is there; not where nobody knows.
+fn is_gone(path: &Path) -> bool {
+    path.try_exists().is_ok_and(|exists| !exists)
 }
 
 /// Why a server does not take the place of another one.
@@ -115,12 +150,15 @@ impl Loaded {
     /// clients need no certificate. One that takes the place of another must not lose what that one served.
     ///
     /// # Errors
-    /// [`LostHttps`]: a name that was served would not be, and something is wrong on the disk. Where nothing is, somebody
-    /// has taken the certificate away.
+    /// [`LostHttps`]: a name that was served would not be, because something is wrong on the disk, or the certificate is not
+    /// there any more, or is for other names. Where that is to be so, the one before is told first (`reload`).
     pub fn for_start(mut self, before: &HttpsBefore, config: &Config) -> Result<Self, LostHttps> {
         let Some(lost) = before.lost(&self.certificates, config) else { return Ok(self) };
         if self.problems.is_empty() {
-            return Ok(self);
+            return match before.why_lost(&lost, &self.certificates) {
+                Some(source) => Err(LostHttps { lost, source }),
+                None => Ok(self),
+            };
         }
         let own = [config.certificate.as_path(), config.certificate_key.as_path()];
         let at = self.problems.iter().position(|problem| own.contains(&problem.path())).unwrap_or_default();
@@ -163,7 +201,7 @@ impl Loaded {
             }
         }
         for before in in_use.iter().filter(|before| !found.iter().any(|new| new.path == before.path)) {
-            if !before.path.exists() {
+            if is_gone(&before.path) {
                 self.problems.push(CertificateError::Gone { path: before.path.clone() });
             }
             renewed.push(before.clone());
@@ -209,7 +247,7 @@ pub fn serving(
     if certificates.is_empty() {
         return Ok(None);
     }
-    let by_name = ByName::new(certificates, endpoint.domain(), SystemTime::now());
+    let by_name = ByName::new(certificates, endpoint.domain());
     let mut config = ServerConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -218,50 +256,94 @@ pub fn serving(
     Ok(Some(Arc::new(config)))
 }
 
+/// For programs: each certificate, and whether another one is shown for all its names.
+pub fn views(certificates: &[Certificate], now: SystemTime) -> Vec<CertificateView> {
+    let best = |name: &String| {
+        let of_name = certificates.iter().filter(|other| other.names.contains(name));
+        of_name.min_by_key(|other| (!other.is_in_force(now), rank(other)))
+    };
+    let instead = |one: &Certificate| {
+        // The same one may be in two places.
+        let mut shown = one.names.iter().filter_map(best);
+        let first = shown.next().filter(|first| first.key.cert != one.key.cert)?;
+        shown.all(|other| other.key.cert != one.key.cert).then(|| first.path.clone())
+    };
+    certificates.iter().map(|one| one.view(now, instead(one))).collect()
+}
+
+/// Of several for one name that are in force, or are not, the least is shown: the newest, the one that the config names,
+/// the one that lasts longest.
+fn rank(certificate: &Certificate) -> impl Ord + use<> {
+    let Certificate { not_before, is_own, not_after, .. } = certificate;
+    (Reverse(*not_before), !*is_own, Reverse(*not_after))
+}
+
 /// Chooses a certificate by the server name of the ClientHello, in one or two look-ups however many there are.
 #[derive(Debug)]
 struct ByName {
-    /// By a name as it stands in the certificate, `*.example.com` among them.
-    names: HashMap<String, Arc<CertifiedKey>>,
+    /// By a name as it stands in the certificate, `*.example.com` among them; the best first. Which of them is in force is
+    /// looked at for each visitor.
+    names: HashMap<String, Vec<Candidate>>,
     /// For names that none is for: who reads a wrong name in his browser knows more than who reads nothing.
-    domain: Option<Arc<CertifiedKey>>,
+    domain: Vec<Candidate>,
     /// For whoever asks for no name, as proxies do that connect to an address.
-    nameless: Option<Arc<CertifiedKey>>,
+    nameless: Vec<Candidate>,
+}
+
+/// What may be shown, and from when until when.
+#[derive(Clone, Debug)]
+struct Candidate {
+    key: Arc<CertifiedKey>,
+    from: Option<SystemTime>,
+    until: Option<SystemTime>,
+}
+
+impl Candidate {
+    fn of(certificate: &Certificate) -> Self {
+        let Certificate { not_before: from, not_after: until, .. } = *certificate;
+        Self { key: Arc::clone(&certificate.key), from, until }
+    }
+
+    fn is_in_force(&self, now: SystemTime) -> bool {
+        self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
+    }
 }
 
 impl ByName {
-    fn new(certificates: &[Certificate], domain: &str, now: SystemTime) -> Self {
+    fn new(certificates: &[Certificate], domain: &str) -> Self {
         let mut best_first: Vec<&Certificate> = certificates.iter().collect();
-        // Of several for one name: one that has not ended, the one that the config names, the one that lasts longest.
-        best_first.sort_by_key(|certificate| {
-            (
-                certificate.expiry(now) == Expiry::Over,
-                !certificate.is_own,
-                std::cmp::Reverse(certificate.not_after),
-            )
-        });
-        let mut names = HashMap::new();
+        best_first.sort_by_key(|certificate| rank(certificate));
+        let mut names: HashMap<String, Vec<Candidate>> = HashMap::new();
         for certificate in &best_first {
             for name in &certificate.names {
-                names.entry(name.clone()).or_insert_with(|| Arc::clone(&certificate.key));
+                names.entry(name.clone()).or_default().push(Candidate::of(certificate));
             }
         }
-        let domain = names.get(&format!("*.{domain}")).cloned();
-        let nameless = domain.clone().or_else(|| best_first.first().map(|first| Arc::clone(&first.key)));
+        let domain = names.get(&format!("*.{domain}")).cloned().unwrap_or_default();
+        let all = best_first.into_iter().map(Candidate::of);
+        let nameless = domain.iter().cloned().chain(all).collect();
         Self { names, domain, nameless }
     }
 
-    fn choose(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
-        let Some(name) = name else { return self.nameless.clone() };
+    fn choose(&self, name: Option<&str>, now: SystemTime) -> Option<Arc<CertifiedKey>> {
+        let Some(name) = name else { return first_in_force(&[&self.nameless], now) };
         let name = name.to_ascii_lowercase();
-        let wildcard = || name.split_once('.').and_then(|(_, rest)| self.names.get(&format!("*.{rest}")));
-        self.names.get(&name).or_else(wildcard).or(self.domain.as_ref()).cloned()
+        let wildcard = name.split_once('.').and_then(|(_, rest)| self.names.get(&format!("*.{rest}")));
+        let of_name = [self.names.get(&name), wildcard].map(|found| found.map_or(&[][..], Vec::as_slice));
+        first_in_force(&of_name, now).or_else(|| first_in_force(&[&self.domain], now))
     }
+}
+
+/// The first that is in force; where none is, the first.
+fn first_in_force(lists: &[&[Candidate]], now: SystemTime) -> Option<Arc<CertifiedKey>> {
+    let mut all = lists.iter().copied().flatten();
+    let found = all.clone().find(|candidate| candidate.is_in_force(now)).or_else(|| all.next())?;
+    Some(Arc::clone(&found.key))
 }
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.choose(hello.server_name())
+        self.choose(hello.server_name(), SystemTime::now())
     }
 }
 
@@ -271,6 +353,7 @@ pub(super) fn chosen(
     certificates: &[Certificate],
     domain: &str,
     name: Option<&str>,
+    now: SystemTime,
 ) -> Option<Arc<CertifiedKey>> {
-    ByName::new(certificates, domain, SystemTime::now()).choose(name)
+    ByName::new(certificates, domain).choose(name, now)
 }

@@ -20,8 +20,14 @@ impl Place {
 
     /// Puts a certificate there, with its key.
     fn put(&self, name: &str, hosts: &[&str], last_year: i32) {
+        self.put_from(name, hosts, (1975, last_year));
+    }
+
+    /// The same, with the year that it begins in.
+    fn put_from(&self, name: &str, hosts: &[&str], (first_year, last_year): (i32, i32)) {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();
+        params.not_before = rcgen::date_time_ymd(first_year, 1, 1);
         params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
         let key = KeyPair::generate().unwrap();
         let folder = self.dir.path().join("certificates");
@@ -174,7 +180,7 @@ fn of_several_for_one_name_the_one_in_force_that_lasts_longest_is_shown() {
     let place = Place::new();
     let shown = |name: Option<&str>| {
         let loaded = place.load().certificates;
-        let chosen = set::chosen(&loaded, "example.com", name)?;
+        let chosen = set::chosen(&loaded, "example.com", name, SystemTime::now())?;
         let path = loaded.iter().find(|one| one.key.cert == chosen.cert)?.path.clone();
         Some(path.file_stem()?.to_str()?.to_owned())
     };
@@ -189,6 +195,21 @@ fn of_several_for_one_name_the_one_in_force_that_lasts_longest_is_shown() {
     assert_eq!(shown(Some("x.example.com")).as_deref(), Some("server"), "the server's own comes first");
     place.put("server", &["*.example.com"], 2001);
     assert_eq!(shown(Some("x.example.com")).as_deref(), Some("b"), "unless it has ended");
+    let instead = |file: &str| {
+        let views = views(&place.load().certificates, SystemTime::now());
+        let view = views.into_iter().find(|view| view.path.ends_with(file)).unwrap();
+        view.instead.map(|other| other.file_name().unwrap().to_string_lossy().into_owned())
+    };
+    assert_eq!(instead("server.crt").as_deref(), Some("b.crt"));
+    assert_eq!((instead("b.crt"), instead("portal.crt")), (None, None));
+    for end in ["crt", "key"] {
+        let file = |name: &str| place.dir.path().join(format!("certificates/{name}.{end}"));
+        std::fs::copy(file("b"), file("copy")).unwrap();
+    }
+    assert_eq!((instead("b.crt"), instead("copy.crt")), (None, None), "it is the same");
+    for end in ["crt", "key"] {
+        std::fs::remove_file(place.dir.path().join(format!("certificates/copy.{end}"))).unwrap();
+    }
     for name in ["a", "b", "server"] {
         std::fs::remove_file(place.dir.path().join(format!("certificates/{name}.crt"))).unwrap();
     }
@@ -210,4 +231,57 @@ fn the_operator_is_warned_two_weeks_before_the_end() {
     assert_eq!(expiry(day / 2), Expiry::Soon { days: 0 });
     assert_eq!(certificate(Some(now - day)).expiry(now), Expiry::Over);
     assert_eq!(certificate(None).expiry(now), Expiry::Later);
+}
+
+#[test]
+fn the_newest_is_shown_and_its_end_is_noticed_without_a_change_of_files() {
+    let place = Place::new();
+    place.put("server", &["*.example.com"], 2099);
+    place.put_from("renewed", &["*.example.com"], (2020, 2093));
+    place.put_from("to-come", &["*.example.com"], (2090, 2099));
+    let loaded = place.load().certificates;
+    let at = |year| SystemTime::from(rcgen::date_time_ymd(year, 6, 1));
+    let shown = |name, now| {
+        let chosen = set::chosen(&loaded, "example.com", name, now).unwrap();
+        let one = loaded.iter().find(|one| one.key.cert == chosen.cert).unwrap();
+        one.path.file_stem().unwrap().to_str().unwrap().to_owned()
+    };
+    for name in [Some("x.example.com"), Some("nobody.example"), None] {
+        assert_eq!(shown(name, at(2026)), "renewed", "the own one is older, and lasts longer: {name:?}");
+        assert_eq!(shown(name, at(2091)), "to-come", "{name:?}");
+        assert_eq!(shown(name, at(2019)), "server", "the others have not begun: {name:?}");
+    }
+    std::fs::remove_file(place.dir.path().join("certificates/to-come.crt")).unwrap();
+    let loaded = place.load().certificates;
+    let shown = |now| set::chosen(&loaded, "example.com", Some("x.example.com"), now).unwrap().cert.clone();
+    let server = loaded.iter().find(|one| one.path.ends_with("server.crt")).unwrap();
+    assert_ne!(shown(at(2093) - Duration::from_secs(300 * 24 * 60 * 60)), server.key.cert);
+    assert_eq!(shown(at(2093)), server.key.cert, "the newer one has ended");
+}
+
+#[test]
+fn a_restart_loses_none_that_is_gone_or_is_for_others_now() {
+    let place = Place::new();
+    place.put("server", &["*.example.com"], 2093);
+    let in_use = place.load().certificates;
+    let served =
+        in_use.iter().map(|one| ServedCertificate { path: one.path.clone(), names: one.names.clone() });
+    let before = HttpsBefore::Certificates(served.collect());
+    let lost = || place.load().for_start(&before, &place.config).map(|loaded| loaded.certificates.len());
+    assert_eq!(lost().unwrap(), 1);
+    place.put("server", &["other.org"], 2093);
+    let error = petit_host::cli::chain(&lost().unwrap_err());
+    assert!(
+        error.contains("of *.example.com would not be served") && error.contains("is now for other.org"),
+        "{error}"
+    );
+    place.put("second", &["*.example.com"], 2093);
+    assert_eq!(lost().unwrap(), 2, "another one is for the name");
+    for name in ["server", "second"] {
+        for end in ["crt", "key"] {
+            std::fs::remove_file(place.dir.path().join(format!("certificates/{name}.{end}"))).unwrap();
+        }
+    }
+    let error = lost().unwrap_err();
+    assert!(matches!(error.source, CertificateError::Gone { .. }), "{error:?}");
 }

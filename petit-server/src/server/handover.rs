@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Server;
-use crate::certificate::HttpsBefore;
+use crate::certificate::{Certificate, HttpsBefore, ServedCertificate};
 use crate::registry::StoreError;
 
 /// The name of the lock among what is handed over.
@@ -25,6 +25,9 @@ struct Moment {
 struct Served {
     /// The names that HTTPS visitors are shown a certificate for.
     https: Vec<String>,
+    /// Where each of them is; an earlier version does not say.
+    #[serde(default)]
+    certificates: Vec<ServedCertificate>,
 }
 
 /// What a process tells those before it while it serves: a registration has ended.
@@ -52,8 +55,12 @@ impl Server {
 
     /// What a process that is to take over has to know from its begin.
     pub fn served(&self) -> Value {
-        let https = self.https().certificates.iter().flat_map(|one| one.names.clone()).collect();
-        serde_json::to_value(Served { https }).unwrap_or_default()
+        let in_use = self.https();
+        let served =
+            |one: &Certificate| ServedCertificate { path: one.path.clone(), names: one.names.clone() };
+        let certificates: Vec<_> = in_use.certificates.iter().map(served).collect();
+        let https = certificates.iter().flat_map(|one| one.names.clone()).collect();
+        serde_json::to_value(Served { https, certificates }).unwrap_or_default()
     }
 
     /// Closes the registry for another process, and returns what that has to know of this moment. Requests go on;
@@ -110,7 +117,11 @@ impl Server {
 
 /// What HTTPS visitors are shown by the process before, from what [`Server::served`] has said.
 pub fn https_before(facts: &Value) -> HttpsBefore {
-    Served::deserialize(facts).map_or(HttpsBefore::Unknown, |served| HttpsBefore::Names(served.https))
+    match Served::deserialize(facts) {
+        Ok(Served { https, certificates }) if certificates.is_empty() => HttpsBefore::Names(https),
+        Ok(Served { certificates, .. }) => HttpsBefore::Certificates(certificates),
+        Err(_) => HttpsBefore::Unknown,
+    }
 }
 
 /// The clients that were connected to the process before, from what [`Server::yield_registry`] has said.

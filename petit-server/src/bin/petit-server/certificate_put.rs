@@ -8,14 +8,14 @@ use petit_host::cli::{self, Failure};
 use petit_host::exit::ExitCode;
 use petit_host::files::FileError;
 use petit_host::service::credential;
-use petit_server::api::{CertificatePut, ReloadConfig};
-use petit_server::certificate;
+use petit_server::api::{CertificatePut, CertificatesShown, GetSettings, RenewCertificates};
 use petit_server::certificate::keep::{CHAIN, KEY, KeepError, Offered};
-use petit_server::config::Config;
+use petit_server::certificate::{self, Certificate};
+use petit_server::config::{self, Config};
 use petit_server::folder::Folder;
 
 use super::ask::Running;
-use super::common::load;
+use super::common::config_failure;
 use super::{service, setup, show};
 
 /// Where the pair is that is to be copied.
@@ -79,7 +79,7 @@ pub(crate) async fn put(
         Failure::new(ExitCode::Usage, "no name for the certificate")
             .hint("say one of letters, digits, -, _ and dots, which does not begin with a dot: --name NAME")
     })?;
-    let config = load(&folder.config)?;
+    let config = config_of(folder).await?;
     let files = source.files()?;
     let offered = Offered::read(&files.certificate, &files.key, &config)
         .map_err(|error| setup::unusable(&error, folder))?;
@@ -91,31 +91,73 @@ pub(crate) async fn put(
             .keep(&config.certificates, &name, &config)
             .map_err(|error| not_kept(&error, &config, folder))?
     };
-    let reloaded = match source {
+    let shown = match source {
         // Root, who asks for it, has the server look.
         Source::HandedIn => None,
-        Source::Named { .. } => reload(folder, &path).await?,
+        Source::Named { .. } => Running::new(folder)
+            .ask_if_running(&RenewCertificates)
+            .await
+            .map_err(|failure| Failure { message: not_shown(&path, &failure.message), ..failure })?,
     };
-    let put = CertificatePut { names: offered.certificate.names.clone(), path, reloaded };
+    let put = CertificatePut { names: offered.certificate.names.clone(), path, shown };
     let is_for = certificate::said(&put.names);
     let mut out = format!("{} is in place, for {is_for}.", put.path.display());
-    if let Some(reloaded) = &put.reloaded {
-        out.push_str(&format!("\n{}", show::reloaded(reloaded, &folder.config)));
+    let failure =
+        put.shown.as_ref().and_then(|shown| match shown_as(&offered.certificate, &put.path, shown) {
+            Ok(said) => {
+                out.push_str(&format!("\nHTTPS visitors are shown {said}."));
+                None
+            }
+            Err(failure) => Some(failure),
+        });
+    match failure {
+        Some(failure) if !json => Err(failure),
+        failure => {
+            cli::say(json, &out, &put);
+            Ok(if failure.is_some() { ExitCode::Failed } else { ExitCode::Ok })
+        }
     }
-    cli::say(json, &out, &put);
-    Ok(ExitCode::Ok)
 }
 
-/// Has the running server read its certificates at once. What waits for a restart is no matter of a certificate's.
-async fn reload(folder: &Folder, path: &Path) -> Result<Option<petit_server::api::ConfigReloaded>, Failure> {
-    Running::new(folder).ask_if_running(&ReloadConfig).await.map_err(|failure| Failure {
-        message: format!(
-            "{} is in place, but the running server does not show it: {}",
-            path.display(),
-            failure.message
-        ),
-        ..failure
-    })
+/// The config; where that has a mistake, what the running server goes by, which is nobody's reason to let HTTPS end.
+async fn config_of(folder: &Folder) -> Result<Config, Failure> {
+    let error = match config::load(&folder.config) {
+        Ok((config, _)) => return Ok(config),
+        Err(error) => config_failure(&error),
+    };
+    let Ok(Some(in_force)) = Running::new(folder).ask_if_running(&GetSettings).await else {
+        return Err(error);
+    };
+    let mut settings = in_force.settings.into_iter();
+    let folder_in_force = settings.find(|setting| setting.table.is_empty() && setting.name == "certificates");
+    let place = folder_in_force.and_then(|setting| setting.value.as_str().map(PathBuf::from));
+    let usual = config::parse(&folder.config, "[server]\n");
+    match (usual, place) {
+        (Ok((usual, _)), Some(certificates)) => Ok(Config { certificates, ..usual }),
+        _ => Err(error),
+    }
+}
+
+/// How the running server shows a certificate that was put.
+fn shown_as(offered: &Certificate, path: &Path, shown: &CertificatesShown) -> Result<String, Failure> {
+    let end = offered.not_after.map(petit_server::seconds);
+    let is_it = |view: &&petit_server::api::CertificateView| {
+        view.path == path && view.names == offered.names && view.not_after == end
+    };
+    let failed = |why: &str| Err(Failure::new(ExitCode::Failed, not_shown(path, why)));
+    let Some(view) = shown.certificates.iter().find(is_it) else {
+        let about = |problem: &&String| problem.contains(&*path.to_string_lossy());
+        let why = shown.problems.iter().find(about).map(String::as_str);
+        return failed(why.unwrap_or("it looks for certificates elsewhere: petit-server config check"));
+    };
+    match &view.instead {
+        Some(instead) => failed(&format!("{} is newer, and for the same names", instead.display())),
+        None => Ok(show::certificate(view)),
+    }
+}
+
+fn not_shown(path: &Path, why: &str) -> String {
+    format!("{} is in place, but the running server does not show it: {why}", path.display())
 }
 
 fn is_name(name: &str) -> bool {
@@ -129,6 +171,15 @@ fn not_kept(error: &KeepError, config: &Config, folder: &Folder) -> Failure {
         KeepError::Certificate(error) => setup::unusable(error, folder),
         KeepError::Taken(_) | KeepError::Loses { .. } => {
             failure.hint("say another name: --name NAME; or move away what is there")
+        }
+        KeepError::Busy(_) => failure.hint("nothing was changed; try it again"),
+        // The service's user writes nothing elsewhere.
+        KeepError::File(_) if folder.is_of_systemd() && !config.certificates.starts_with(folder.path()) => {
+            failure.hint(format!(
+                "the service keeps nothing outside of {}: take `certificates` out of {}, then try it again",
+                folder.path().display(),
+                folder.config.display()
+            ))
         }
         KeepError::Ended(_) => failure.hint("nothing was changed; name the newer one"),
         // Such as one that root has made.

@@ -9,7 +9,7 @@ use petit_host::cli::{self, Failure};
 use petit_host::config::{change, text_of};
 use petit_host::exit::ExitCode;
 use petit_host::files;
-use petit_server::api::{ConfigPut, ReloadConfig};
+use petit_server::api::{ConfigPut, GetStatus, ReloadConfig};
 use petit_server::config;
 use petit_server::folder::Folder;
 
@@ -40,12 +40,26 @@ pub(crate) async fn put(json: bool, folder: &Folder, from: &Path) -> Result<Exit
         None => folder.first_config()(&folder.config, text.as_bytes()),
     };
     written.map_err(|error| Failure::of(&error))?;
-    put.reloaded = match Running::new(folder).ask_if_running(&ReloadConfig).await {
+    let running = Running::new(folder);
+    let problem_before = match running.ask_if_running(&GetStatus).await {
+        Ok(Some(status)) => status.certificate_problem.unwrap_or_default(),
+        _ => String::new(),
+    };
+    let reloaded = running.ask_if_running(&ReloadConfig).await.and_then(|reloaded| {
+        let problem = reloaded.as_ref().and_then(|reloaded| reloaded.certificate_problem.as_ref());
+        match problem.filter(|problem| !problem_before.contains(*problem)) {
+            Some(problem) => Err(Failure::new(ExitCode::Failed, problem.as_str())),
+            // One that could not be used before is no matter of this config.
+            None => Ok(reloaded),
+        }
+    });
+    put.reloaded = match reloaded {
         Ok(reloaded) => reloaded,
         Err(failure) => {
             let Some(before) = before else { return Err(failure) };
             files::write_keeping_rights(&folder.config, before.as_bytes())
                 .map_err(|error| Failure::of(&error))?;
+            let _ = running.ask_if_running(&ReloadConfig).await;
             return Err(failure.hint("the config is as it was before; nothing was changed"));
         }
     };
@@ -58,7 +72,7 @@ pub(crate) async fn put(json: bool, folder: &Folder, from: &Path) -> Result<Exit
         out.push_str(&format!("\n{}", show::reloaded(reloaded, &folder.config)));
     }
     cli::say(json, &out, &put);
-    Ok(put.reloaded.as_ref().map_or(ExitCode::Ok, restarting::exit))
+    put.reloaded.as_ref().map_or(Ok(ExitCode::Ok), |reloaded| restarting::exit(json, reloaded))
 }
 
 /// What a place is called in what is said of its text.

@@ -104,10 +104,19 @@ async fn until_stopped(
 pub(crate) async fn reload(json: bool, folder: &Folder) -> Result<ExitCode, Failure> {
     let reloaded = Running::new(folder).ask(&ReloadConfig).await?;
     cli::say(json, &show::reloaded(&reloaded, &folder.config), &reloaded);
-    Ok(exit(&reloaded))
+    exit(json, &reloaded)
 }
 
 /// How a command ends that has brought a reload about.
-pub(crate) fn exit(reloaded: &ConfigReloaded) -> ExitCode {
-    if reloaded.needs_restart.is_empty() { ExitCode::Ok } else { ExitCode::RestartDue }
+///
+/// # Errors
+/// A certificate that cannot be used, though all else is in force.
+pub(crate) fn exit(json: bool, reloaded: &ConfigReloaded) -> Result<ExitCode, Failure> {
+    match &reloaded.certificate_problem {
+        // Programs have read it in the answer.
+        Some(_) if json => Ok(ExitCode::Failed),
+        Some(problem) => Err(Failure::new(ExitCode::Failed, problem.as_str())),
+        None if reloaded.needs_restart.is_empty() => Ok(ExitCode::Ok),
+        None => Ok(ExitCode::RestartDue),
+    }
 }

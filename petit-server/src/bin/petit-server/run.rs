@@ -17,7 +17,7 @@ use petit_server::admin::Command;
 use petit_server::api::{GetStatus, ServerStarted};
 use petit_server::config;
 use petit_server::folder::Folder;
-use petit_server::server::{Inherited, ReloadError, Reloaded, left};
+use petit_server::server::{Inherited, Reloaded, left};
 
 use super::common::{PROGRAM, load, start_failure};
 use super::main_loop::{Beginning, How, Main, Turn, invite_terms, socket_failure};
@@ -162,17 +162,14 @@ impl Main<'_, Handover> {
         exit
     }
 
-    /// Applies what can be applied; a file with a mistake, or a certificate that cannot be used, changes nothing.
+    /// Applies what can be applied; a file with a mistake changes nothing.
     fn reload(&self) -> Result<Reloaded, String> {
         let server = &self.server;
         let config =
             config::load(&self.folder.config).map(|(config, _)| config).map_err(|error| cli::chain(&error));
         let reloaded = config.and_then(|config| {
             let new_terms = invite_terms(server, &config).map_err(|error| error.to_string())?;
-            let reloaded = server.reload(&config).map_err(|error| match &error {
-                ReloadError::Certificate(error) => server.advised(error),
-                ReloadError::Policy(_) => cli::chain(&error),
-            })?;
+            let reloaded = server.reload(&config).map_err(|error| cli::chain(&error))?;
             self.level.set(config.log_level);
             if let Some(log) = &self.log {
                 log.set_size(config.log_size);
@@ -180,6 +177,12 @@ impl Main<'_, Handover> {
             self.terms.send_replace(new_terms);
             Ok(reloaded)
         });
+        if let Ok(Reloaded { certificate_problem: Some(problem), .. }) = &reloaded {
+            tracing::error!(
+                problem,
+                "not all certificates can be used; everything else of the config is in force"
+            );
+        }
         match &reloaded {
             Err(problem) => {
                 tracing::error!(problem, "the config cannot be put in force; nothing was changed");

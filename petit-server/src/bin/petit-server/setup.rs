@@ -40,9 +40,12 @@ pub(crate) async fn check(json: bool, folder: &Folder) -> Result<(), Failure> {
         certificate::load(&config).replace(&[], &names).map_err(|error| unusable(&error, folder))?;
     let mut note = |message: String| notes.push(ConfigNote { line: None, message });
     let now = SystemTime::now();
-    for certificate in &certificates {
-        if certificate.expiry(now) != Expiry::Later || certificate.exposed_key().is_some() {
-            note(format!("HTTPS visitors are shown {}", show::certificate(&certificate.view(now))));
+    for (certificate, view) in certificates.iter().zip(certificate::views(&certificates, now)) {
+        if certificate.expiry(now) != Expiry::Later
+            || certificate.exposed_key().is_some()
+            || view.instead.is_some()
+        {
+            note(format!("HTTPS visitors are shown {}", show::certificate(&view)));
         }
         if !names.fits(certificate) {
             let (path, waits_for) = (certificate.path.display(), certificate::said(&certificate.names));
