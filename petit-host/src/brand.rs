@@ -24,6 +24,7 @@ pub struct Brand {
     name: BrandName,
     publisher: Publisher,
     icon: Option<PathBuf>,
+    roots: Option<PathBuf>,
     colour: Option<Colour>,
     server: Option<ServerName>,
 }
@@ -49,12 +50,9 @@ static HERE: OnceLock<Brand> = OnceLock::new();
 /// # Errors
 /// [`BrandError`] when there is a file and it cannot be used: a program that went on would take another one's folder.
 pub fn begin() -> Result<(), BrandError> {
-    let io = |path: PathBuf| |source| BrandError::Io { path, source };
-    let file = file_of(&std::env::current_exe().map_err(io(PathBuf::from("this program")))?);
-    // One that cannot be looked at may be there.
-    let is_there = file.try_exists().map_err(io(file.clone()))?;
-    let brand = if is_there { Brand::read(&file)? } else { Brand::petit() };
-    let _ = HERE.set(brand);
+    let program = std::env::current_exe();
+    let program = program.map_err(|source| BrandError::Io { path: PathBuf::from("this program"), source })?;
+    let _ = HERE.set(Brand::of(&program)?);
     Ok(())
 }
 
@@ -84,9 +82,21 @@ impl Brand {
             publisher: Publisher(name.clone()),
             name: BrandName(name),
             icon: None,
+            roots: None,
             colour: None,
             server: None,
         }
+    }
+
+    /// That of a program: by the file beside it, Petit itself where there is none.
+    ///
+    /// # Errors
+    /// [`BrandError`] when there is a file and it cannot be used.
+    pub fn of(program: &Path) -> Result<Self, BrandError> {
+        let file = file_of(program);
+        // One that cannot be looked at may be there.
+        let is_there = file.try_exists().map_err(|source| BrandError::Io { path: file.clone(), source })?;
+        if is_there { Self::read(&file) } else { Ok(Self::petit()) }
     }
 
     /// The brand of a vendor's file.
@@ -97,9 +107,9 @@ impl Brand {
         let text = fs::read_to_string(path);
         let text = text.map_err(|source| BrandError::Io { path: path.to_owned(), source })?;
         let (form, _) = toml_file::parse::<Form>(path, &text, KEYS)?;
-        let Form { id, name, publisher, icon, colour, server } = form;
+        let Form { id, name, publisher, icon, roots, colour, server } = form;
         let publisher = publisher.unwrap_or_else(|| Publisher(name.0.clone()));
-        Ok(Self { id: Some(id), name, publisher, icon, colour, server })
+        Ok(Self { id: Some(id), name, publisher, icon, roots, colour, server })
     }
 
     /// True for Petit itself.
@@ -125,6 +135,11 @@ impl Brand {
     /// Its picture, as an `.ico` file; relative to the brand's file.
     pub fn icon(&self) -> Option<&Path> {
         self.icon.as_deref()
+    }
+
+    /// The public halves of the root keys that its updates are known by, for whoever packs it; relative to the brand's file.
+    pub fn roots(&self) -> Option<&Path> {
+        self.roots.as_deref()
     }
 
     /// The colour of its buttons and of what is chosen, as `#rrggbb`. White letters can be read on it.
@@ -182,12 +197,20 @@ struct Form {
     name: BrandName,
     publisher: Option<Publisher>,
     icon: Option<PathBuf>,
+    roots: Option<PathBuf>,
     colour: Option<Colour>,
     server: Option<ServerName>,
 }
 
-const KEYS: Table =
-    Table(&[key("id"), key("name"), key("publisher"), key("icon"), key("colour"), key("server")]);
+const KEYS: Table = Table(&[
+    key("id"),
+    key("name"),
+    key("publisher"),
+    key("icon"),
+    key("roots"),
+    key("colour"),
+    key("server"),
+]);
 
 const fn key(name: &'static str) -> Key {
     Key { name, kind: ValueKind::Value }

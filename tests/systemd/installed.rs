@@ -91,3 +91,44 @@ fn a_packaged_service_is_not_shadowed() {
         assert_eq!(machine.says("systemctl is-active petit-server-backup.timer").await, "active");
     });
 }
+
+#[test]
+fn a_brand_becomes_a_service_with_all_that_says_whose_it_is() {
+    on_a_machine(async |machine| {
+        let program = machine.bring(&programs().join("petit-client"));
+        machine.says(&format!("mkdir north && cp {program} north")).await;
+        let brand = "id = \"north\"\nname = \"North Connect\"\nserver = \"t.north.example\"\n";
+        std::fs::write(machine.path("/root/north/brand.toml"), brand).unwrap();
+        std::fs::write(machine.path("/root/north/petit-roots.pub"), "keys\n").unwrap();
+        for file in ["brand.toml", "petit-roots.pub"] {
+            machine.says(&format!("chmod 666 north/{file}")).await;
+            let refused = machine.run("north/petit-client install").await;
+            assert!(refused.exit != 0 && refused.err.contains(&format!("{file} can be")), "{refused:?}");
+            machine.says("! test -e /usr/local/lib/petit/petit-client").await;
+            machine.says(&format!("chmod 644 north/{file}")).await;
+        }
+        machine.says("north/petit-client install").await;
+        for file in ["brand.toml", "petit-roots.pub"] {
+            let said = machine.says(&format!("stat --format=%U:%a /usr/local/lib/petit/{file}")).await;
+            assert_eq!(said, "root:644");
+            machine.says(&format!("cmp north/{file} /usr/local/lib/petit/{file}")).await;
+        }
+        let config = machine.says("cat /etc/petit/client.toml").await;
+        assert!(config.ends_with("host = \"t.north.example\""), "{config}");
+        machine.says("petit-client config check").await;
+        // Neither Petit itself nor another brand goes on with what this one is registered for.
+        machine
+            .says(
+                "mkdir south && cp petit-client south && sed s/orth/outh/ north/brand.toml >south/brand.toml",
+            )
+            .await;
+        for other in ["./petit-client", "south/petit-client"] {
+            let refused = machine.run(&format!("{other} install")).await;
+            assert!(refused.exit != 0 && refused.err.contains("is North Connect's"), "{other}: {refused:?}");
+        }
+        machine.says("cmp north/brand.toml /usr/local/lib/petit/brand.toml").await;
+        machine.says("north/petit-client install").await;
+        machine.says("petit-client uninstall --yes").await;
+        machine.says("! test -e /usr/local/lib/petit").await;
+    });
+}

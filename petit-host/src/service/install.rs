@@ -5,13 +5,15 @@
 
 #[cfg(windows)]
 mod access;
+#[cfg(any(target_os = "linux", windows))]
+mod beside;
 mod installed;
 #[cfg(target_os = "linux")]
 mod systemd;
 #[cfg(windows)]
 mod windows;
 
-pub use self::installed::{Installed, Service, Uninstalled};
+pub use self::installed::{Branding, Installed, Service, Uninstalled};
 #[cfg(target_os = "linux")]
 pub use self::systemd::{InstallError, install, uninstall};
 #[cfg(windows)]

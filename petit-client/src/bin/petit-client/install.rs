@@ -3,8 +3,9 @@
 use std::fmt::Display;
 
 use petit_client::folder::NAME;
+use petit_host::brand;
 use petit_host::cli::{self, Failure};
-use petit_host::service::install::{self, Installed, Service, Uninstalled};
+use petit_host::service::install::{self, Branding, Installed, Service, Uninstalled};
 use petit_host::terminal::Ask;
 
 use super::asking;
@@ -12,16 +13,26 @@ use super::context::{Context, PROGRAM};
 
 const SERVICE: Service = Service {
     program: PROGRAM,
+    branding: Branding::ByFile,
     name: NAME,
     units: &[("petit-client.service", include_str!("../../../../packaging/systemd/petit-client.service"))],
     title: "Petit client",
     about: "Makes services of this computer reachable for one vendor, and only for that vendor.",
     secrets: &[],
-    config: include_str!("../../../../packaging/systemd/client.toml"),
+    config,
     // Without a registration it waits for one.
     is_set_up: |_| true,
     check: |config| petit_client::config::load(config).map(drop).map_err(|error| cli::chain(&error)),
 };
+
+/// The invites of one server only, where the brand is of one.
+fn config() -> String {
+    let text = include_str!("../../../../packaging/systemd/client.toml");
+    match brand::here().server() {
+        Some(server) => format!("{text}host = \"{server}\"\n"),
+        None => text.to_owned(),
+    }
+}
 
 /// Makes a service of this program.
 pub(crate) fn install(context: &Context) -> Result<(), Failure> {

@@ -15,16 +15,25 @@ pub struct Service {
     pub title: &'static str,
     /// A sentence for the same list.
     pub about: &'static str,
+    pub branding: Branding,
     /// Its units of systemd: name and text, the one that is enabled and started first.
     pub units: &'static [(&'static str, &'static str)],
     /// Its secrets in root's store, where systemd hands them in.
     pub secrets: &'static [&'static str],
     /// What stands in a config file that is not there yet.
-    pub config: &'static str,
+    pub config: fn() -> String,
     /// Whether it can run with this config file already. systemd asks that itself, by the unit's conditions.
     pub is_set_up: fn(&Path) -> bool,
     /// What is wrong with this config file: a service that runs is not replaced by one that would not start.
     pub check: fn(&Path) -> Result<(), String>,
+}
+
+/// Whether a program may be a vendor's own (`crate::brand`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branding {
+    /// It is Petit's, whatever lies beside it.
+    None,
+    ByFile,
 }
 
 /// What `install` has made.

@@ -6,7 +6,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::beside;
 use super::installed::{Installed, Service, Uninstalled};
+use crate::brand::BrandError;
 use crate::files::{self, FileError, failed};
 use crate::service;
 
@@ -29,6 +31,10 @@ pub enum InstallError {
     /// A service at boot would run what somebody else has put there.
     #[error("{} can be changed by users other than root", .0.display())]
     OthersWrite(PathBuf),
+    #[error("{} is {brand}'s", program.display())]
+    OtherBrand { program: PathBuf, brand: String },
+    #[error(transparent)]
+    Brand(#[from] BrandError),
     #[error(transparent)]
     File(#[from] FileError),
     /// It runs with what it has read before, and would not start again.
@@ -62,7 +68,10 @@ impl InstallError {
                 )
             }
             Self::Config(_) => format!("nothing was changed; mend it, then type: {program} install"),
-            Self::File(_) => return None,
+            Self::OtherBrand { .. } => {
+                format!("a computer has one such service; take that one away first: {program} uninstall")
+            }
+            Self::Brand(_) | Self::File(_) => return None,
             Self::Systemctl(_) => {
                 format!("see what happened with: journalctl --unit {}", service::unit(service.name))
             }
@@ -88,15 +97,14 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
     let source = std::env::current_exe().map_err(failed("find", Path::new(service.program)))?;
     let program = Path::new(PROGRAMS).join(service.program);
     if source != program {
-        check_only_root_writes(&source)?;
-        put(&source, &program)?;
+        put_all(service, &source, &program)?;
     }
     let command = Path::new(COMMANDS).join(service.program);
     if fs::symlink_metadata(&command).is_err() {
         symlink(&program, &command).map_err(failed("write", &command))?;
     }
     if !config.exists() {
-        write(&config, service.config)?;
+        write(&config, &(service.config)())?;
     }
     for (name, text) in service.units {
         let installed =
@@ -151,15 +159,18 @@ pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
     let command = Path::new(COMMANDS).join(service.program);
     let is_ours = fs::read_link(&command).is_ok_and(|to| to == program);
     let mut paths: Vec<PathBuf> = there.into_iter().map(|(_, path)| path).collect();
-    paths.push(program);
+    paths.push(program.clone());
     paths.extend(is_ours.then_some(command));
-    for path in paths {
-        match fs::remove_file(&path) {
-            Ok(()) => removed.push(path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("remove", &path)(error).into()),
+    let mut remove = |path: PathBuf| match fs::remove_file(&path) {
+        Ok(()) => {
+            removed.push(path);
+            Ok(())
         }
-    }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(InstallError::from(failed("remove", &path)(error))),
+    };
+    paths.into_iter().try_for_each(&mut remove)?;
+    beside::to_remove(service, &program).into_iter().try_for_each(&mut remove)?;
     let _ = fs::remove_dir(PROGRAMS); // unless the other program is in it
     systemctl("daemon-reload", &[])?;
     if instead.is_some() {
@@ -203,15 +214,33 @@ fn check_only_root_writes(path: &Path) -> Result<(), InstallError> {
     Ok(())
 }
 
-/// Copies a program; one that runs goes on with what it was.
-fn put(from: &Path, to: &Path) -> Result<(), InstallError> {
+/// Copies a program, and what lies beside it.
+fn put_all(service: &Service, source: &Path, program: &Path) -> Result<(), InstallError> {
+    if let Some(brand) = beside::other_brand(service, program)? {
+        return Err(InstallError::OtherBrand { program: program.to_owned(), brand });
+    }
+    let with_it = beside::files(service, source);
+    for file in std::iter::once(source).chain(with_it.iter().map(PathBuf::as_path)) {
+        check_only_root_writes(file)?;
+    }
+    if let Some(left) = beside::left_over(service, source, program) {
+        files::remove(&left)?;
+    }
+    for file in &with_it {
+        put(file, &program.with_file_name(file.file_name().unwrap_or_default()), 0o644)?;
+    }
+    put(source, program, 0o755)
+}
+
+/// Copies a file; a program that runs goes on with what it was.
+fn put(from: &Path, to: &Path, mode: u32) -> Result<(), InstallError> {
     let new = to.with_extension("new");
     let folder = to.parent().unwrap_or(Path::new("/"));
     make_folder(folder)?;
     // Somebody else may have made it: others than root may write in /usr/local on some systems.
     check_only_root_writes(folder)?;
     fs::copy(from, &new).map_err(failed("copy", from))?;
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).map_err(failed("write", &new))?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(mode)).map_err(failed("write", &new))?;
     fs::rename(&new, to).map_err(failed("write", to))?;
     Ok(())
 }

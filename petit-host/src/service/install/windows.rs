@@ -17,7 +17,9 @@ use windows_service::service::{
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
 use super::access::{self, Kind};
+use super::beside;
 use super::installed::{Installed, Service, Uninstalled};
+use crate::brand::BrandError;
 use crate::files::{self, FileError, failed};
 use crate::service;
 use crate::service::manager::{self, ManagerError, Was};
@@ -45,6 +47,10 @@ pub enum InstallError {
     Config(String),
     #[error("{0}; what was installed before is in its place again, and runs")]
     TakenBack(Box<InstallError>),
+    #[error("{} is {brand}'s", program.display())]
+    OtherBrand { program: PathBuf, brand: String },
+    #[error(transparent)]
+    Brand(#[from] BrandError),
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -74,7 +80,10 @@ impl InstallError {
             }
             Self::Config(_) => format!("nothing was changed; mend it, then type: {program} install"),
             Self::TakenBack(error) => return error.hint(service),
-            Self::File(_) | Self::Manager(ManagerError::Refused(_)) => return None,
+            Self::OtherBrand { .. } => {
+                format!("a computer has one such service; take that one away first: {program} uninstall")
+            }
+            Self::Brand(_) | Self::File(_) | Self::Manager(ManagerError::Refused(_)) => return None,
         })
     }
 }
@@ -96,8 +105,14 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
     let (program, unit) = (program_of(service)?, service::unit(service.name));
     let config = service::config_file(service.name);
     let is_in_place = service::is_same(&source, &program);
+    let with_it = if is_in_place { Vec::new() } else { beside::files(service, &source) };
     if !is_in_place {
-        check_only_administrators_write(&source)?;
+        if let Some(brand) = beside::other_brand(service, &program)? {
+            return Err(InstallError::OtherBrand { program, brand });
+        }
+        for file in std::iter::once(&source).chain(&with_it) {
+            check_only_administrators_write(file)?;
+        }
     }
     make_folders(service, &config)?;
     if config.exists() {
@@ -105,7 +120,7 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
         let who = access::who_else_changes_itself(Kind::File, &config).map_err(failed("look at", &config))?;
         who.map_or(Ok(()), |who| Err(InstallError::OthersWrite { path: config.clone(), who }))?;
     } else {
-        files::write_public(&config, service.config.as_bytes())?;
+        files::write_public(&config, (service.config)().as_bytes())?;
     }
     let before = manager::service(&manager, &unit, ServiceAccess::ALL_ACCESS)?;
     let ran = before.as_ref().map_or(Ok(false), manager::runs)?;
@@ -113,6 +128,13 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
         (service.check)(&config).map_err(InstallError::Config)?;
     }
     let new = (!is_in_place).then(|| put_beside(&source, &program)).transpose()?;
+    if let Some(left) = new.as_ref().and_then(|_| beside::left_over(service, &source, &program)) {
+        files::remove(&left)?;
+    }
+    for file in &with_it {
+        let to = program.with_file_name(file.file_name().unwrap_or_default());
+        fs::rename(put_beside(file, &to)?, &to).map_err(failed("write", &to))?;
+    }
     // Nothing is left to do but what can be taken back.
     let replacing = Replacing { manager: &manager, service, before: before.as_ref(), unit: &unit };
     match replacing.run(new.as_deref(), &program, &config) {
@@ -255,6 +277,11 @@ pub fn uninstall(service: &Service) -> Result<Uninstalled, InstallError> {
         removed.push(program.clone());
     }
     is_removed(&program.with_extension("old"));
+    for file in beside::to_remove(service, &program) {
+        if is_removed(&file) {
+            removed.push(file);
+        }
+    }
     let _ = program.parent().map(fs::remove_dir); // unless the other program is in it
     kept.extend([service::config_file(service.name), service::state_folder(service.name)]);
     kept.retain(|path| path.exists());

@@ -1,7 +1,7 @@
 //! `install` and `uninstall`.
 
 use petit_host::cli::{self, Failure};
-use petit_host::service::install::{self, Installed, Service, Uninstalled};
+use petit_host::service::install::{self, Branding, Installed, Service, Uninstalled};
 use petit_host::terminal::{self, Ask};
 use petit_server::folder::{Folder, NAME};
 
@@ -9,6 +9,7 @@ use super::common::PROGRAM;
 
 const SERVICE: Service = Service {
     program: PROGRAM,
+    branding: Branding::None,
     name: NAME,
     title: "Petit server",
     about: "Lets visitors reach services at customers, whose clients connect to it.",
@@ -25,7 +26,7 @@ const SERVICE: Service = Service {
         ),
     ],
     secrets: &["petit-server.key", "petit-backup.key", "petit-backup.pin"],
-    config: include_str!("../../../../packaging/systemd/server.toml"),
+    config: || include_str!("../../../../packaging/systemd/server.toml").to_owned(),
     is_set_up: |config| Folder::of(config).has_key().unwrap_or(false),
     check: |config| petit_server::config::load(config).map(drop).map_err(|error| cli::chain(&error)),
 };
