@@ -6,7 +6,7 @@
 ;   APP_ID      the same, as an AppUserModelID
 ;   FOLDER      what it keeps in the user's own folder
 ;   SCHEME      links that are its alone; petit: links belong to the one that was installed last
-;   OUT, PAYLOAD, ICON, PACKING; BRAND where it is a vendor's own
+;   OUT, PAYLOAD, ICON, PACKING; BRAND where it is a vendor's own, ROOTS where root keys come along
 ;
 ; Silent: petit-setup.exe /S [/AUTOSTART] [/D=FOLDER], uninstall.exe /S [/PURGE]. What happened is in install.log.
 ; uninstall.exe goes on as a copy of itself and exits at once. As uninstall.exe /S _?=FOLDER it does not, exits as it has
@@ -342,6 +342,9 @@ Section
 !ifdef BRAND
   File "${PAYLOAD}\brand.toml"
 !endif
+!ifdef ROOTS
+  File "${PAYLOAD}\petit-roots.pub"
+!endif
   SetOutPath "$INSTDIR"
   Call EndPrograms
   !insertmacro PLACE "petit.exe"
@@ -351,6 +354,9 @@ Section
   !insertmacro PLACE "LICENSE.txt"
 !ifdef BRAND
   !insertmacro PLACE "brand.toml"
+!endif
+!ifdef ROOTS
+  !insertmacro PLACE "petit-roots.pub"
 !endif
   RMDir "$INSTDIR\new"
   WriteUninstaller "$INSTDIR\uninstall.exe"
@@ -463,6 +469,7 @@ kept:
   !insertmacro REMOVE "petit.ico"
   !insertmacro REMOVE "LICENSE.txt"
   !insertmacro REMOVE "brand.toml"
+  !insertmacro REMOVE "petit-roots.pub"
   !insertmacro REMOVE "install.log"
   RMDir /r "$INSTDIR\new"
   ; Not from within the folder that is to go, and until everybody has let go of it: of the program that has started

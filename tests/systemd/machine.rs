@@ -167,13 +167,18 @@ impl Machine {
 
     /// Waits until a line that is typed again and again goes well.
     pub(crate) async fn until(&self, line: &str) -> Said {
+        self.until_within(LIMIT, line).await
+    }
+
+    /// The same, of what may take longer.
+    pub(crate) async fn until_within(&self, limit: Duration, line: &str) -> Said {
         let begin = Instant::now();
         loop {
             let said = self.run(line).await;
             if said.exit == 0 {
                 return said;
             }
-            assert!(begin.elapsed() < LIMIT, "waited in vain for {line}: {said:?}\n{}", self.journal().await);
+            assert!(begin.elapsed() < limit, "waited in vain for {line}: {said:?}\n{}", self.journal().await);
             // Nobody tells of what a shell can see.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

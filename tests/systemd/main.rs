@@ -19,5 +19,6 @@ mod machine;
 mod owners;
 mod packages;
 mod pair;
+mod release;
 mod services;
 mod trouble;

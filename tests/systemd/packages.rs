@@ -15,13 +15,17 @@ pub(crate) fn deb(name: &str) -> PathBuf {
 }
 
 /// The same for RPM.
-fn rpm(name: &str) -> PathBuf {
+pub(crate) fn rpm(name: &str) -> PathBuf {
     package(name, "-0", ".rpm")
 }
 
 fn package(name: &str, after: &str, end: &str) -> PathBuf {
-    let folder = made("PETIT_PACKAGES");
-    let mut names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    package_in(&made("PETIT_PACKAGES"), name, after, end)
+}
+
+/// That of a folder.
+pub(crate) fn package_in(folder: &Path, name: &str, after: &str, end: &str) -> PathBuf {
+    let mut names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let is_it = |path: &PathBuf| {
         let file = path.file_name().unwrap().to_str().unwrap();
         file.starts_with(&format!("{name}{after}")) && file.ends_with(end)

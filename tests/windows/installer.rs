@@ -511,6 +511,10 @@ async fn two_brands_live_side_by_side() {
         assert_eq!(ended.exit, 0, "{ended:?}");
     }
     is_there(&user, &NORDLICHT).await;
+    // By which its updates are known; Petit's was made without.
+    let roots = fs::read_to_string(user.folder(&NORDLICHT).join("petit-roots.pub")).unwrap();
+    assert_eq!(roots, include_str!("nordlicht-roots.pub"));
+    assert!(!user.folder(&PETIT).join("petit-roots.pub").exists());
     // What any Petit understands belongs to the one that came last, and stays there when another is upgraded.
     for _ in 0..2 {
         assert_eq!(leads_to("petit").await, Some(NORDLICHT.opens(&user)));

@@ -7,8 +7,9 @@ use std::process::Command;
 
 use petit_host::brand::{self, Brand};
 use petit_host::cli::chain;
+use petit_host::update::ROOTS;
 
-use crate::made::{Build, Clock, copy};
+use crate::made::{Build, Clock, RootKeys, copy};
 use crate::run::{Outcome, cargo, root, succeed, target};
 use crate::setup::{Needed, install};
 
@@ -23,14 +24,15 @@ pub(crate) const NEEDED: &[Needed] = &[
     ("makensis", "nsis", "makes their installer"),
 ];
 
-/// Builds client, server and tray app for Windows and makes the installer. Arguments: `[--brand FILE] [--debug]`.
+/// Builds client, server and tray app for Windows and makes the installer. Arguments: `[--brand FILE] [--roots FILE] [--debug]`.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let (mut brand, mut build) = (None, Build::Release);
+    let (mut brand, mut roots, mut build) = (None, None, Build::Release);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             "--debug" => build = Build::Debug,
             "--brand" => brand = Some(PathBuf::from(rest.next().ok_or("--brand needs a file")?)),
+            "--roots" => roots = Some(PathBuf::from(rest.next().ok_or("--roots needs a file")?)),
             other => {
                 return Err(format!("dist windows knows no {other:?}; cargo xtask help says what it knows"));
             }
@@ -38,16 +40,36 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     }
     // Before anything is built for half an hour.
     let vendor = brand.as_deref().map(Vendor::read).transpose()?;
-    let dist = target()?.join("dist/windows");
-    let clock = Clock::of_the_source()?;
-    let programs = programs(build, vendor.as_ref())?;
-    let setup = installer(&programs, &dist, vendor.as_ref(), build)?;
-    println!("made {}, {} MB", setup.display(), size(&setup)? / 1_000_000);
-    let server = dist.join("petit-server.exe");
-    strip(&programs.join("petit-server.exe"), &server, clock)?;
-    println!("made {}, {} MB", server.display(), size(&server)? / 1_000_000);
+    let roots = roots.as_deref().map(RootKeys::read).transpose()?;
+    let made = make(build, vendor.as_ref(), roots.as_ref())?;
+    for file in std::iter::once(&made.setup).chain(made.programs.last()) {
+        println!("made {}, {} MB", file.display(), size(file)? / 1_000_000);
+    }
     Ok(())
 }
+
+/// What was made for Windows.
+pub(crate) struct Made {
+    pub(crate) setup: PathBuf,
+    /// As they are in the installer, and then the server, which no installer has.
+    pub(crate) programs: Vec<PathBuf>,
+}
+
+/// Builds the programs, and makes the installer. A vendor's file may name root keys of its own.
+pub(crate) fn make(build: Build, vendor: Option<&Vendor>, roots: Option<&RootKeys>) -> Result<Made, String> {
+    let dist = target()?.join("dist/windows");
+    let programs = programs(build, vendor)?;
+    let order = Order { programs: &programs, dist: &dist, vendor, roots, build };
+    let setup = installer(&order)?;
+    let server = dist.join("petit-server.exe");
+    strip(&programs.join("petit-server.exe"), &server, Clock::of_the_source()?)?;
+    let payload = order.payload();
+    let installed = INSTALLED.map(|program| payload.join(program));
+    Ok(Made { setup, programs: installed.into_iter().chain([server]).collect() })
+}
+
+/// The programs that the installer has.
+const INSTALLED: [&str; 2] = ["petit.exe", "petit-client.exe"];
 
 /// Builds the programs; returns the folder that they are in. A vendor's tray app has its icon and name in the file, and
 /// takes the place of the one that was built before.
@@ -87,6 +109,15 @@ impl Vendor {
         Ok(Self { file: file.to_owned(), brand })
     }
 
+    pub(crate) fn brand(&self) -> &Brand {
+        &self.brand
+    }
+
+    /// The root keys that its file names.
+    pub(crate) fn roots(&self) -> Result<Option<RootKeys>, String> {
+        self.brand.roots().map(|roots| RootKeys::read(&self.file.with_file_name(roots))).transpose()
+    }
+
     /// What Windows shows of a program's file, and what WebView2 calls the folder that it keeps for it.
     fn tauri_config(&self) -> Result<String, String> {
         let brand = &self.brand;
@@ -99,23 +130,43 @@ impl Vendor {
     }
 }
 
+/// What an installer is made of.
+pub(crate) struct Order<'a> {
+    pub(crate) programs: &'a Path,
+    pub(crate) dist: &'a Path,
+    /// Whose it is, unless it is Petit's.
+    pub(crate) vendor: Option<&'a Vendor>,
+    /// By which the programs know their updates, instead of those that the vendor's file names.
+    pub(crate) roots: Option<&'a RootKeys>,
+    pub(crate) build: Build,
+}
+
+impl Order<'_> {
+    fn brand(&self) -> Brand {
+        self.vendor.map_or_else(Brand::petit, |vendor| vendor.brand.clone())
+    }
+
+    /// The folder of the files that are put onto the computer.
+    fn payload(&self) -> PathBuf {
+        self.dist.join(self.brand().installed_as()).join("payload")
+    }
+}
+
 /// Makes the installer of Petit, or of a vendor's own, in a folder of distributions. Returns where it is.
 ///
 /// The same programs and the same `SOURCE_DATE_EPOCH` give the same bytes; without that variable it is the time of the
 /// last commit.
-pub(crate) fn installer(
-    programs: &Path,
-    dist: &Path,
-    vendor: Option<&Vendor>,
-    build: Build,
-) -> Result<PathBuf, String> {
+pub(crate) fn installer(order: &Order<'_>) -> Result<PathBuf, String> {
+    let Order { programs, dist, vendor, roots, build } = *order;
     let clock = Clock::of_the_source()?;
-    let brand = vendor.map_or_else(Brand::petit, |vendor| vendor.brand.clone());
+    let brand = order.brand();
+    let payload = order.payload();
     let work = dist.join(brand.installed_as());
-    let payload = work.join("payload");
+    let named = vendor.map_or(Ok(None), Vendor::roots)?;
+    let roots = roots.or(named.as_ref());
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&payload).map_err(|error| format!("{}: {error}", payload.display()))?;
-    for program in ["petit.exe", "petit-client.exe"] {
+    for program in INSTALLED {
         strip(&programs.join(program), &payload.join(program), clock)?;
     }
     copy(&programs.join("WebView2Loader.dll"), &payload.join("WebView2Loader.dll"))?;
@@ -123,6 +174,9 @@ pub(crate) fn installer(
     copy(&icon(vendor)?, &payload.join("petit.ico"))?;
     if let Some(vendor) = vendor {
         copy(&vendor.file, &payload.join(brand::FILE))?;
+    }
+    if let Some(roots) = roots {
+        copy(roots.file(), &payload.join(ROOTS))?;
     }
     date(&payload, clock)?;
     let setup = dist.join(format!("{}-setup.exe", brand.installed_as().to_lowercase()));
@@ -183,6 +237,9 @@ fn definitions(brand: &Brand, payload: &Path, setup: &Path, build: Build) -> Str
     ];
     if !brand.is_petit() {
         values.push(("BRAND", String::new()));
+    }
+    if payload.join(ROOTS).exists() {
+        values.push(("ROOTS", String::new()));
     }
     values.iter().map(|(name, value)| format!("!define {name} \"{value}\"\n")).collect()
 }

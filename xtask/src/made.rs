@@ -1,9 +1,11 @@
 //! What everything that is handed out has in common: how it is compiled, and at what time it was made.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
+
+use petit_host::update::Roots;
 
 use crate::run::{Outcome, root};
 
@@ -18,19 +20,52 @@ pub(crate) enum Build {
 impl Build {
     /// Tells cargo; returns the folder that it puts the programs into.
     pub(crate) fn set(self, cargo: &mut Command) -> &'static str {
+        if self == Self::Release {
+            cargo.arg("--release");
+        }
+        self.folder()
+    }
+
+    /// The folder that cargo puts such programs into.
+    pub(crate) fn folder(self) -> &'static str {
         match self {
-            Self::Release => {
-                cargo.arg("--release");
-                "release"
-            }
+            Self::Release => "release",
             Self::Debug => "debug",
         }
+    }
+}
+
+/// A file with the public halves of the root keys, by which programs know what they may update themselves to.
+#[derive(Clone)]
+pub(crate) struct RootKeys(PathBuf);
+
+impl RootKeys {
+    /// Looks at it: a program that is handed out with another file would be told of nothing.
+    pub(crate) fn read(file: &Path) -> Result<Self, String> {
+        let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        Roots::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok(Self(file.to_owned()))
+    }
+
+    pub(crate) fn file(&self) -> &Path {
+        &self.0
     }
 }
 
 /// Copies a file that is to be handed out.
 pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
     fs::copy(from, to).map(drop).map_err(|error| format!("cannot copy {}: {error}", from.display()))
+}
+
+/// Packages are made where there is dpkg-deb.
+#[cfg(unix)]
+pub(crate) fn set_mode(path: &Path, mode: u32) -> std::io::Result<()> {
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn set_mode(_: &Path, _: u32) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// The time that everything in a package, an image or an installer has: the same source gives the same bytes.

@@ -9,7 +9,7 @@
 //! cargo xtask dist    packages for Linux (dist linux), the installer for Windows (dist windows), or the app for macOS
 //!                     (dist macos)
 //! cargo xtask image   container images of server and client
-//! cargo xtask release signs what installations update themselves to
+//! cargo xtask release builds all that is handed out, and signs what installations update themselves to
 //! cargo xtask check-macos   whether the programs compile for macOS
 //! cargo xtask icons   the icons, rendered from their vector source
 //! cargo xtask audit   licences, bans, sources and advisories of all dependencies
@@ -79,13 +79,14 @@ usage: cargo xtask <command>
   conformance
         run the tests of what passes through the tunnel and write down in
         docs/conformance.md what they found
-  dist linux [--debug] [--from FOLDER] [--into FOLDER] [NAME …]
+  dist linux [--debug] [--from FOLDER] [--into FOLDER] [--roots FILE] [NAME …]
         make packages for Debian (.deb) and RPM in target/dist: petit (the tray
         app, with petit-client), petit-client and petit-server as services, or
         those that are named, for this machine's processor, and client and
         server for arm64; --debug packs them as the tests use them, for this
-        machine alone; --from packs programs that are built already
-  dist windows [--brand FILE] [--debug]
+        machine alone; --from packs programs that are built already; --roots
+        brings the root keys, by which what is installed is told of new versions
+  dist windows [--brand FILE] [--roots FILE] [--debug]
         build client, server and tray app for Windows and make petit-setup.exe
         (NSIS), or with --brand that of a vendor, whose file says its name, icon
         and server; installs what it needs first
@@ -98,10 +99,19 @@ usage: cargo xtask <command>
         make container images of petit-server and petit-client for amd64 and
         arm64: an OCI layout with both, and a file for podman load each; --debug
         packs the programs as the tests use them, for this machine alone
+  release build --into FOLDER [--roots FILE] [--brand FILE] [--parts A,B]
+        [--debug [--from FOLDER]]
+        build all that is handed out from this machine, and lay it into a new
+        folder: programs, packages, installers, images, what each is built from
+        (SBOM), and checksums; say what was not made. The parts are linux,
+        linux-arm64, windows and images; --debug tries it out with programs as
+        the tests use them. Takes an hour where nothing is built yet
   release sign --roots FILE --key FILE --into FOLDER [--channel stable|beta]
-        [--days N] [--minimum V] [--revoke V] [--version V] [TARGET=FILE …]
+        [--days N] [--minimum V] [--revoke V] [--version V]
+        [--from FOLDER] [TARGET=FILE …]
         put programs into the folder of a release and sign its manifest, which
-        says what there is for whom; without programs, sign it anew for another
+        says what there is for whom: the clients of a folder that release build
+        has made, or those that are named; without programs, sign it anew for another
         14 days. minisign asks for the password of the release key
   release key --public FILE --number N [--days N] --into FOLDER
         write down a release key for the holders of the root keys to sign;

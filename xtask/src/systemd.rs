@@ -15,6 +15,7 @@ const NEEDED: &[Needed] = &[
     ("nsenter", "util-linux", "runs commands on it"),
     ("dpkg-deb", "dpkg", "makes packages for Debian"),
     ("rpmbuild", "rpm", "makes packages for RPM"),
+    ("minisign", "minisign", "signs a release with throw-away keys"),
     ("readelf", "binutils", "tells which version of the C library a program asks for"),
     ("gzip", "gzip", "presses manual pages"),
     ("ip", "iproute2", "gives a machine the addresses of the internet"),
@@ -27,7 +28,7 @@ const PEBBLE: &str = "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.3";
 
 /// What is on the machine beside the smallest Debian.
 const INSTALLED: &str = "systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,init-system-helpers,procps,curl,\
-                         man-db,ca-certificates,certbot,python3-certbot-dns-rfc2136";
+                         man-db,rpm,ca-certificates,certbot,python3-certbot-dns-rfc2136";
 
 /// What an installer of Debian does besides; and indices of packages, which nobody asks for, are taken away.
 const HOOK: &str = "echo '127.0.0.1 localhost' >\"$1\"/etc/hosts; rm -rf \"$1\"/var/lib/apt/lists/*";

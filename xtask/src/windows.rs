@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::dist_windows::{self, Vendor, for_windows};
+use crate::dist_windows::{self, Order, Vendor, for_windows};
 use crate::made::Build;
 use crate::run::{Outcome, build_programs, cargo, root, succeed, target};
 use crate::setup::{Needed, install};
@@ -38,14 +38,16 @@ fn setups() -> Result<(PathBuf, PathBuf), String> {
     let dist = target()?.join("dist/windows-tests");
     let vendor = Vendor::read(&root().join("tests/windows/nordlicht.toml"))?;
     let programs = dist_windows::programs(Build::Debug, Some(&vendor))?;
-    dist_windows::installer(&programs, &dist, Some(&vendor), Build::Debug)?;
+    let (dist, build) = (dist.as_path(), Build::Debug);
+    let order = |programs, vendor| Order { programs, dist, vendor, roots: None, build };
+    dist_windows::installer(&order(&programs, Some(&vendor)))?;
     let programs = dist_windows::programs(Build::Debug, None)?;
     let made = || {
-        let setup = dist_windows::installer(&programs, &dist, None, Build::Debug)?;
+        let setup = dist_windows::installer(&order(&programs, None))?;
         fs::read(&setup).map_err(|error| format!("{}: {error}", setup.display()))
     };
     if made()? == made()? {
-        Ok((programs, dist))
+        Ok((programs, dist.to_owned()))
     } else {
         Err("the same programs gave two different installers".to_owned())
     }

@@ -93,9 +93,13 @@ impl Place {
         &self.program
     }
 
-    /// Where the root keys are named. Whoever can change this file can change the program beside it.
+    /// Where the root keys are named: beside the program, or, where a package puts nothing but programs, in the package's own
+    /// folder. Whoever can change this file can change the program.
     pub fn roots(&self) -> PathBuf {
-        self.program.with_file_name(ROOTS)
+        if self.program.parent() != Some(Path::new("/usr/bin")) {
+            return self.program.with_file_name(ROOTS);
+        }
+        Path::new("/usr/lib").join(self.program.file_name().unwrap_or_default()).join(ROOTS)
     }
 
     /// The new program before it takes its place.

@@ -4,20 +4,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use petit_host::update::ROOTS;
+
 use super::making::{Flavour, Making};
 use crate::notices;
 use crate::run::{root, succeed};
 
 /// The packages that there are.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Name {
+pub(crate) enum Name {
     Tray,
     Client,
     Server,
 }
 
 impl Name {
-    pub(super) const ALL: [Self; 3] = [Self::Tray, Self::Client, Self::Server];
+    pub(crate) const ALL: [Self; 3] = [Self::Tray, Self::Client, Self::Server];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +34,7 @@ impl Name {
     }
 
     /// The programs with a command line made by clap, which writes manual pages and completions.
-    fn command_lines(self) -> &'static str {
+    pub(super) fn command_lines(self) -> &'static str {
         match self {
             Self::Tray | Self::Client => "petit-client",
             Self::Server => "petit-server",
@@ -110,6 +112,10 @@ impl Contents {
         };
         let mut this = Self { name, summary, description, files: Vec::new(), units: Vec::new(), data };
         this.programs(making.programs);
+        if let Some(roots) = making.roots {
+            let to = format!("usr/lib/{}/{ROOTS}", name.command_lines());
+            this.add(roots.file().to_owned(), to, Kind::Plain);
+        }
         this.notices(making, manual)?;
         this.texts(making.runnable, flavour, manual)?;
         if name != Name::Tray {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::contents::{Contents, Kind, Name};
-use super::layout::{Layout, set_mode, settle};
+use super::layout::{Layout, settle};
 use super::making::{Flavour, Making};
 use super::needs;
-use crate::made::Build;
+use crate::made::{Build, set_mode};
 use crate::run::{Outcome, root, succeed};
 
 /// Packs what is laid out; returns the package.
@@ -28,7 +28,7 @@ pub(super) fn pack(making: &Making<'_>, contents: &Contents, layout: &Layout) ->
     }
     settle(&layout.folder, making.clock)?;
     let architecture = making.architecture.deb();
-    let file = format!("{}_{}_{architecture}.deb", contents.name.as_str(), version());
+    let file = format!("{}_{}_{architecture}.deb", contents.name.as_str(), making.package_version());
     let package = making.dist.join(file);
     let mut command = Command::new("dpkg-deb");
     match making.build {
@@ -38,11 +38,6 @@ pub(super) fn pack(making: &Making<'_>, contents: &Contents, layout: &Layout) ->
     command.args(["--root-owner-group", "--build"]).arg(&layout.folder).arg(&package);
     succeed(making.clock.set(&mut command))?;
     Ok(package)
-}
-
-/// As Debian sorts versions: what comes before a release is older.
-fn version() -> String {
-    env!("CARGO_PKG_VERSION").replace('-', "~")
 }
 
 fn control(making: &Making<'_>, contents: &Contents, layout: &Layout) -> Result<String, String> {
@@ -65,7 +60,7 @@ fn control(making: &Making<'_>, contents: &Contents, layout: &Layout) -> Result<
         "Package: {}\nVersion: {}\nArchitecture: {}\nMaintainer: Petit <petit@localhost>\n\
          Installed-Size: {}\nDepends: {}\n{others}Section: net\nPriority: optional\nDescription: {}\n{description}",
         contents.name.as_str(),
-        version(),
+        making.package_version(),
         making.architecture.deb(),
         layout.bytes.div_ceil(1024),
         depends.join(", "),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::contents::{Contents, Kind};
-use crate::made::Clock;
+use crate::made::{Clock, set_mode};
 use crate::run::{Outcome, succeed};
 
 /// A folder as it is put into a package.
@@ -45,17 +45,6 @@ fn put(from: &Path, to: &Path, mode: u32) -> Outcome {
     }
     fs::copy(from, to).map_err(failed)?;
     set_mode(to, mode).map_err(failed)
-}
-
-/// Packages are made where there is dpkg-deb.
-#[cfg(unix)]
-pub(super) fn set_mode(path: &Path, mode: u32) -> std::io::Result<()> {
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
-}
-
-#[cfg(not(unix))]
-pub(super) fn set_mode(_: &Path, _: u32) -> std::io::Result<()> {
-    Ok(())
 }
 
 /// Gives folders the usual rights, whatever the umask, and everything the same time.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::made::{Build, Clock};
+use crate::made::{Build, Clock, RootKeys};
 
 /// The other processor that there are packages for.
 pub(super) const ARM64: &str = "aarch64-unknown-linux-gnu";
@@ -59,9 +59,20 @@ pub(super) struct Making<'a> {
     /// Programs that run here, which write their manual pages.
     pub(super) runnable: &'a Path,
     pub(super) dist: &'a Path,
+    /// By which the programs know their updates, where they are to.
+    pub(super) roots: Option<&'a RootKeys>,
     pub(super) build: Build,
     pub(super) architecture: Architecture,
     pub(super) clock: Clock,
+    /// As Semantic Versioning has it.
+    pub(super) version: &'a str,
+}
+
+impl Making<'_> {
+    /// As package managers sort versions: what comes before a release is older.
+    pub(super) fn package_version(&self) -> String {
+        self.version.replace('-', "~")
+    }
 }
 
 /// Whose package manager it is for.

@@ -18,7 +18,7 @@ pub(super) fn pack(making: &Making<'_>, contents: &Contents, layout: &Layout) ->
     let failed = |error: std::io::Error| format!("{}: {error}", top.display());
     let _ = fs::remove_dir_all(&top);
     fs::create_dir_all(&top).map_err(failed)?;
-    fs::write(&specs, spec(contents, layout)?).map_err(failed)?;
+    fs::write(&specs, spec(making, contents, layout)?).map_err(failed)?;
     let payload = match making.build {
         Build::Release => "_binary_payload w19.zstdio",
         Build::Debug => "_binary_payload w1.zstdio",
@@ -40,19 +40,19 @@ pub(super) fn pack(making: &Making<'_>, contents: &Contents, layout: &Layout) ->
         command.args(["--define", define]);
     }
     succeed(making.clock.set(command.arg(&specs)))?;
-    let file = format!("{}-{}-1.{}.rpm", contents.name.as_str(), version(), making.architecture.rpm());
+    let file = format!(
+        "{}-{}-1.{}.rpm",
+        contents.name.as_str(),
+        making.package_version(),
+        making.architecture.rpm()
+    );
     let package = making.dist.join(&file);
     fs::rename(made.join(making.architecture.rpm()).join(&file), &package).map_err(failed)?;
     let _ = fs::remove_dir_all(&top);
     Ok(package)
 }
 
-/// As RPM sorts versions: what comes before a release is older.
-fn version() -> String {
-    env!("CARGO_PKG_VERSION").replace('-', "~")
-}
-
-fn spec(contents: &Contents, layout: &Layout) -> Result<String, String> {
+fn spec(making: &Making<'_>, contents: &Contents, layout: &Layout) -> Result<String, String> {
     // Libraries are found by rpmbuild itself.
     let others = match contents.name {
         Name::Tray => "Provides: petit-client\nConflicts: petit-client\n",
@@ -67,7 +67,7 @@ fn spec(contents: &Contents, layout: &Layout) -> Result<String, String> {
         "Name: {}\nVersion: {}\nRelease: 1\nSummary: {}\nLicense: MIT OR Apache-2.0\n{others}\n\
          %description\n{}\n\n%install\ncp -a '{}/.' %{{buildroot}}/\n\n%files\n%defattr(-,root,root,-)\n{folders}{files}\n",
         contents.name.as_str(),
-        version(),
+        making.package_version(),
         contents.summary,
         contents.description.join("\n"),
         layout.folder.display(),
@@ -85,7 +85,11 @@ fn spec(contents: &Contents, layout: &Layout) -> Result<String, String> {
 /// The folders that go with the package: those that no other has.
 fn own_folders(contents: &Contents) -> BTreeSet<String> {
     let name = contents.name.as_str();
-    let own = [format!("usr/share/doc/{name}"), "usr/lib/petit".to_owned()].map(PathBuf::from);
+    let program = contents.name.command_lines();
+    let own = [format!("usr/share/doc/{name}"), "usr/lib/petit".to_owned(), format!("usr/lib/{program}")];
+    // Those of shells that may not be there; several packages may have one.
+    let of_shells = ["usr/share/fish", "usr/share/zsh"].map(str::to_owned);
+    let own: Vec<PathBuf> = own.into_iter().chain(of_shells).map(PathBuf::from).collect();
     let above = contents.files.iter().flat_map(|file| Path::new(&file.to).ancestors().skip(1));
     let theirs = above.filter(|folder| own.iter().any(|own| folder.starts_with(own)));
     theirs.map(|folder| folder.display().to_string()).collect()

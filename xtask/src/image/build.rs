@@ -76,9 +76,14 @@ pub(super) struct Built {
 }
 
 impl Built {
-    /// Those that the tests share, without the lines that only a debugger reads.
+    /// Those that the tests share.
     pub(super) fn shared() -> Result<Self, String> {
-        let (programs, folder) = (build_programs()?, target()?.join("image/programs"));
+        Self::of(&build_programs()?)
+    }
+
+    /// Those of a folder, for this computer, without the lines that only a debugger reads.
+    pub(super) fn of(programs: &Path) -> Result<Self, String> {
+        let folder = target()?.join("image/programs");
         std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         for name in NAMES {
             let mut strip = Command::new("strip");

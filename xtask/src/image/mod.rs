@@ -9,13 +9,13 @@ mod layer;
 mod layout;
 mod moment;
 mod packaging;
-mod sbom;
+pub(crate) mod sbom;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use self::build::{Architecture, Built};
 pub(crate) use self::check::check;
-use self::contents::PROGRAMS;
+use self::contents::{PROGRAMS, Program};
 use self::layout::{Layout, Packing};
 use crate::made::{Clock, revision};
 use crate::run::{Outcome, target};
@@ -31,26 +31,47 @@ pub(crate) enum Which {
 
 /// Builds the programs and makes the images.
 pub(crate) fn run(which: Which) -> Outcome {
-    let (built, packing) = match which {
-        Which::Released => (
-            Architecture::ALL.into_iter().map(Built::released).collect::<Result<Vec<_>, _>>()?,
-            Packing::Gzip,
-        ),
-        Which::Shared => (vec![Built::shared()?], Packing::Plain),
-    };
     let folder = folder()?;
-    let layout = layout(&built, packing, Clock::of_the_source()?.seconds())?;
-    layout.write(&folder.join("layout"))?;
-    println!("made {}", folder.join("layout").display());
-    for program in &PROGRAMS {
-        let name = reference(program.name);
-        let path = folder.join(format!("{}.tar", name.replace(':', "-")));
-        std::fs::write(&path, layout.archive(&name)?)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-        println!("made {}, for: podman load -i, docker load -i", path.display());
+    let files = match which {
+        Which::Released => make(&released()?, Packing::Gzip, &folder)?,
+        Which::Shared => make(&[Built::shared()?], Packing::Plain, &folder)?,
+    };
+    println!("made {}", folder.join(LAYOUT).display());
+    for file in files {
+        println!("made {}, for: podman load -i, docker load -i", file.display());
     }
     Ok(())
 }
+
+/// Builds the programs for all kinds of processors, and makes the images in a folder.
+pub(crate) fn release(folder: &Path) -> Result<(), String> {
+    make(&released()?, Packing::Gzip, folder).map(drop)
+}
+
+/// Makes images of programs for this machine's processor in a folder.
+pub(crate) fn of_programs(programs: &Path, folder: &Path) -> Result<(), String> {
+    make(&[Built::of(programs)?], Packing::Plain, folder).map(drop)
+}
+
+fn released() -> Result<Vec<Built>, String> {
+    Architecture::ALL.into_iter().map(Built::released).collect()
+}
+
+/// Makes the images: a layout with all, and a file of each, which it returns.
+fn make(built: &[Built], packing: Packing, folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let layout = layout(built, packing, Clock::of_the_source()?.seconds())?;
+    layout.write(&folder.join(LAYOUT))?;
+    let file = |program: &Program| {
+        let name = reference(program.name);
+        let path = folder.join(format!("{}.tar", name.replace(':', "-")));
+        let written = std::fs::write(&path, layout.archive(&name)?);
+        written.map(|()| path.clone()).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    PROGRAMS.iter().map(file).collect()
+}
+
+/// The layout in the folder of images.
+const LAYOUT: &str = "layout";
 
 /// The images of both programs.
 fn layout(built: &[Built], packing: Packing, moment: u64) -> Result<Layout, String> {

@@ -11,7 +11,7 @@ use super::moment::rfc3339;
 use crate::built_in::BuiltIn;
 
 /// The packages that `package` is built from for a target, itself included.
-pub(super) fn of(package: &str, target: &str, moment: u64) -> Result<Value, String> {
+pub(crate) fn of(package: &str, target: &str, moment: u64) -> Result<Value, String> {
     Ok(listed(&BuiltIn::of(package, target)?, moment))
 }
 

@@ -1,9 +1,27 @@
 //! What `cargo xtask release` is told.
 
-use std::path::PathBuf;
+use std::path::{PathBuf, absolute};
 use std::str::FromStr;
 
 use petit_host::update::{Channel, FileName, Target, Version};
+
+use super::assembly::updated;
+use super::part::Part;
+use crate::dist::has_arm64;
+use crate::made::Build;
+
+/// `release build --into FOLDER [--roots FILE] [--brand FILE] [--parts A,B] [--debug [--from FOLDER]]`.
+pub(super) struct BuildArguments {
+    pub(super) into: PathBuf,
+    /// The public halves of the root keys, which packages and installers bring.
+    pub(super) roots: Option<PathBuf>,
+    /// A vendor's file.
+    pub(super) brand: Option<PathBuf>,
+    pub(super) parts: Vec<Part>,
+    pub(super) build: Build,
+    /// Where the programs for this machine are, unless they are built.
+    pub(super) from: Option<PathBuf>,
+}
 
 /// `release key --public FILE --number N [--days N] --into FOLDER`.
 pub(super) struct KeyArguments {
@@ -14,7 +32,7 @@ pub(super) struct KeyArguments {
 }
 
 /// `release sign --roots FILE --key FILE --into FOLDER [--channel C] [--days N] [--minimum V] [--revoke V]…
-/// [--version V] [TARGET=FILE]…`.
+/// [--version V] [--from FOLDER] [TARGET=FILE]…`.
 pub(super) struct SignArguments {
     /// The public halves of the root keys.
     pub(super) roots: PathBuf,
@@ -25,10 +43,15 @@ pub(super) struct SignArguments {
     pub(super) days: u32,
     pub(super) minimum: Option<Version>,
     pub(super) revoked: Vec<Version>,
-    pub(super) made: Vec<Made>,
+    made: Vec<Made>,
+    /// A folder of `release build`, whose clients are taken.
+    from: Option<PathBuf>,
+    /// Of all that is named.
+    version: Version,
 }
 
 /// A program that was built.
+#[derive(Clone)]
 pub(super) struct Made {
     pub(super) target: Target,
     pub(super) version: Version,
@@ -41,6 +64,41 @@ const KEY_DAYS: u32 = 180;
 const MANIFEST_DAYS: u32 = 14;
 /// What a release key may sign for at most.
 const MOST_DAYS: u32 = 400;
+
+impl BuildArguments {
+    pub(super) fn parse(arguments: &[String]) -> Result<Self, String> {
+        let (flags, arguments): (Vec<_>, Vec<_>) =
+            arguments.iter().cloned().partition(|word| word == "--debug");
+        let mut given = Given::default();
+        let rest = given.take(&arguments, &["--into", "--roots", "--brand", "--parts", "--from"])?;
+        if let Some(other) = rest.first() {
+            return Err(format!("release build does not know {other:?}"));
+        }
+        let build = if flags.is_empty() { Build::Release } else { Build::Debug };
+        let from = given.path("--from")?;
+        if from.is_some() && build == Build::Release {
+            return Err("--from is for trying this out, with --debug: a release is built here".to_owned());
+        }
+        let into = given.path("--into")?.ok_or("--into is missing: the folder that it is laid into")?;
+        let (roots, brand) = (given.path("--roots")?, given.path("--brand")?);
+        let parts = given.one::<String>("--parts")?.map_or_else(usual_parts, |named| parts(&named))?;
+        Ok(Self { into, roots, brand, parts, build, from })
+    }
+}
+
+fn usual_parts() -> Result<Vec<Part>, String> {
+    let has_arm64 = has_arm64()?;
+    Ok(Part::ALL.into_iter().filter(|part| *part != Part::LinuxArm64 || has_arm64).collect())
+}
+
+fn parts(named: &str) -> Result<Vec<Part>, String> {
+    let part = |name: &str| {
+        let known = Part::ALL.map(Part::name).join(", ");
+        let found = Part::ALL.into_iter().find(|part| part.name() == name);
+        found.ok_or_else(|| format!("a release has no part {name:?}, but {known}"))
+    };
+    named.split(',').map(part).collect()
+}
 
 impl KeyArguments {
     pub(super) fn parse(arguments: &[String]) -> Result<Self, String> {
@@ -60,8 +118,17 @@ impl KeyArguments {
 
 impl SignArguments {
     pub(super) fn parse(arguments: &[String]) -> Result<Self, String> {
-        const OPTIONS: &[&str] =
-            &["--roots", "--key", "--into", "--channel", "--days", "--minimum", "--revoke", "--version"];
+        const OPTIONS: &[&str] = &[
+            "--roots",
+            "--key",
+            "--into",
+            "--channel",
+            "--days",
+            "--minimum",
+            "--revoke",
+            "--version",
+            "--from",
+        ];
         let mut given = Given::default();
         let rest = given.take(arguments, OPTIONS)?;
         let own: Version = env!("CARGO_PKG_VERSION").parse().map_err(|error| format!("{error}"))?;
@@ -76,11 +143,27 @@ impl SignArguments {
             minimum: given.one("--minimum")?,
             revoked: given.all("--revoke")?,
             made,
+            from: given.path("--from")?,
+            version,
         };
-        if arguments.made.is_empty() && (arguments.minimum.is_some() || !arguments.revoked.is_empty()) {
-            return Err("--minimum and --revoke are said of artifacts: name them as TARGET=FILE".to_owned());
+        let names_none = arguments.made.is_empty() && arguments.from.is_none();
+        if names_none && (arguments.minimum.is_some() || !arguments.revoked.is_empty()) {
+            return Err(
+                "--minimum and --revoke are said of artifacts: name them as TARGET=FILE, or the folder that they are in by --from"
+                    .to_owned(),
+            );
         }
         Ok(arguments)
+    }
+}
+
+impl SignArguments {
+    /// The programs that are to be signed.
+    pub(super) fn programs(&self) -> Result<Vec<Made>, String> {
+        let found = self.from.as_deref().map_or(Ok(Vec::new()), updated)?;
+        let found =
+            found.into_iter().map(|(target, file)| Made { target, version: self.version.clone(), file });
+        Ok(self.made.iter().cloned().chain(found).collect())
     }
 }
 
@@ -138,6 +221,12 @@ impl Given {
 
     fn need<T: FromStr<Err: std::fmt::Display>>(&self, option: &str, what: &str) -> Result<T, String> {
         self.one(option)?.ok_or_else(|| format!("{option} is missing: {what}"))
+    }
+
+    /// A path from here, as a whole.
+    fn path(&self, option: &str) -> Result<Option<PathBuf>, String> {
+        let given = self.one::<String>(option)?;
+        given.map(|path| absolute(&path).map_err(|error| format!("{option} {path}: {error}"))).transpose()
     }
 
     fn days(&self, usual: u32) -> Result<u32, String> {

@@ -1,12 +1,15 @@
-//! Releases that installations can verify: the release key, and the manifest of a folder of artifacts, both signed as
-//! `petit_host::update` reads them. docs/releasing.md says who does what with which key.
+//! Releases: all that is handed out, built and laid into a folder; and what installations can verify of it, the release key
+//! and the manifest of a folder of artifacts, both signed as `petit_host::update` reads them. docs/releasing.md says who does what with which key.
 //!
 //! Signing is minisign's: no secret key is ever read by code of ours, and whoever holds one can keep it wherever that
 //! program runs.
 
 mod arguments;
+mod assembly;
+mod build;
 mod folder;
 mod minisign;
+mod part;
 #[cfg(test)]
 mod tests;
 
@@ -17,22 +20,28 @@ use petit_host::update::{
     Artifact, Bundle, Channel, MANIFEST, Manifest, ReleaseKey, Roots, Time, Verified, Version, verify,
 };
 
-use self::arguments::{KeyArguments, SignArguments};
+use self::arguments::{BuildArguments, KeyArguments, SignArguments};
 use self::folder::{Folder, NEXT_KEY};
 use crate::run::Outcome;
 use crate::setup::install;
 
-/// Does what is asked: `release key …` or `release sign …`.
+/// Does what is asked: `release build …`, `release key …` or `release sign …`.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     match arguments.split_first() {
+        Some((what, rest)) if what == "build" => {
+            build::build(&BuildArguments::parse(rest)?).map(|said| print!("{said}"))
+        }
         Some((what, rest)) if what == "key" => key(&KeyArguments::parse(rest)?, Time::now()),
         Some((what, rest)) if what == "sign" => {
             let arguments = SignArguments::parse(rest)?;
             install(minisign::NEEDED, &[], "Signing needs")?;
             sign(&arguments, Time::now()).map(|said| println!("{said}"))
         }
-        Some((what, _)) if what != "--help" => Err(format!("release knows no {what}; it has key and sign")),
-        _ => Err("release has two parts, key and sign; docs/releasing.md says when to use which".to_owned()),
+        Some((what, _)) if what != "--help" => {
+            Err(format!("release knows no {what}; it has build, key and sign"))
+        }
+        _ => Err("release has three verbs, build, key and sign; docs/releasing.md says when to use which"
+            .to_owned()),
     }
 }
 
@@ -62,7 +71,8 @@ fn key(arguments: &KeyArguments, now: Time) -> Outcome {
 
 /// Signs the manifest of a folder: with what is there, or with new artifacts. Returns what there is to say.
 fn sign(arguments: &SignArguments, now: Time) -> Result<String, String> {
-    let SignArguments { roots, key, into, channel, days, minimum, revoked, made } = arguments;
+    let SignArguments { roots, key, into, channel, days, minimum, revoked, .. } = arguments;
+    let made = arguments.programs()?;
     let text = std::fs::read_to_string(roots).map_err(|error| format!("{}: {error}", roots.display()))?;
     let roots = Roots::parse(&text).map_err(|error| format!("{}: {error}", roots.display()))?;
     let folder = Folder::of(into)?;
@@ -91,7 +101,7 @@ fn sign(arguments: &SignArguments, now: Time) -> Result<String, String> {
         add(&mut targets, taken.artifact.clone(), (minimum.as_ref(), revoked))?;
     }
     if targets.is_empty() {
-        return Err("there is nothing to sign: name artifacts as TARGET=FILE".to_owned());
+        return Err("there is nothing to sign: name the folder of release build by --from, or artifacts as TARGET=FILE".to_owned());
     }
     let manifest = Manifest::new(channel, counter, (now, expires), targets);
     let signed = minisign::Signed::make(&folder, &manifest, key)?;

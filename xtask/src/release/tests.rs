@@ -285,6 +285,7 @@ fn the_page_on_releasing_names_options_that_there_are() {
         let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         let (what, rest) = words.split_first().unwrap();
         let parsed = match what.as_str() {
+            "build" => super::arguments::BuildArguments::parse(rest).map(drop),
             "key" => super::arguments::KeyArguments::parse(rest).map(drop),
             "sign" => SignArguments::parse(rest).map(drop),
             other => Err(format!("there is no release {other}")),

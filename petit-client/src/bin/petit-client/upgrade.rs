@@ -62,6 +62,18 @@ pub(crate) async fn upgrade(context: &Context, order: &UpgradeOrder<'_>) -> Resu
         context.say(&context.texts.get("cli.upgrade.by_packages"), &here(Outcome::Told));
         return Ok(());
     }
+    // Nobody but the service itself could fetch it, and its status has what it knows.
+    if owner == Owner::Other && order.from.is_none() && context.folder.is_of_service() {
+        let status = context.if_running(context.client().status().await)?;
+        match status.and_then(|status| status.available) {
+            Some(version) => {
+                let text = context.texts.format("cli.upgrade.packaged", &[("version", &version)]);
+                context.say(&text, &Upgraded { version: &version, ..here(Outcome::Told) });
+            }
+            None => context.say(&context.texts.get("cli.upgrade.by_packages"), &here(Outcome::Told)),
+        }
+        return Ok(());
+    }
     let target = Target::of(PROGRAM, brand::here());
     let fetching = match order.from {
         Some(_) => None,
