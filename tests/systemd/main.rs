@@ -20,5 +20,6 @@ mod owners;
 mod packages;
 mod pair;
 mod release;
+mod rpm;
 mod services;
 mod trouble;
