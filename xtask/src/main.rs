@@ -22,6 +22,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people")]
 
+mod arm64;
 mod bench;
 mod built_in;
 mod circles;
@@ -67,10 +68,10 @@ usage: cargo xtask <command>
         the window's page in a browser included; --quick installs nothing, and
         runs formatting, circles, lints and the unit tests; --all runs today's
         programs beside those of an older version as well, builds with the
-        oldest Rust that is promised, checks the code for macOS, and runs container
-        images; with the name of a step (formatting,
+        oldest Rust that is promised, checks the code for macOS, runs container
+        images, and runs the programs for arm64 under qemu; with the name of a step (formatting,
         circles, dependencies, lints, documentation, page, tests, conformance,
-        windows, systemd, units, old, minimum, macos, image) only that one
+        windows, systemd, units, old, minimum, macos, image, arm64) only that one
   bench [--quick] [--rounds N] [--only A,B] [--counts] [--profile]
         [--json FILE] [--docs]
         install nginx, haproxy and the like (Debian packages) and rathole, then

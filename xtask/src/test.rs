@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use crate::run::{Outcome, build_all, cargo, succeed, target};
 use crate::watch::{Watched, watch};
 use crate::{
-    circles, conformance, dependencies, dist, image, macos, minimum, old, page, setup, systemd, windows,
+    arm64, circles, conformance, dependencies, dist, image, macos, minimum, old, page, setup, systemd,
+    windows,
 };
 
 /// What a step came to.
@@ -51,7 +52,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// The steps of [`Wanted::All`] alone.
-const LONG: [&str; 4] = ["old", "minimum", "macos", "image"];
+const LONG: [&str; 5] = ["old", "minimum", "macos", "image", "arm64"];
 /// The step that is part of the tests otherwise.
 const UNITS: &str = "units";
 
@@ -117,6 +118,7 @@ pub(crate) fn run(wanted: Wanted<'_>) -> Outcome {
     step("minimum", &mut minimum::check);
     step("macos", &mut macos::check);
     step("image", &mut image::check);
+    step("arm64", &mut arm64::check);
     step(UNITS, &mut || {
         let units = ["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins"];
         let watched = watch(&mut cargo(&units))?;
