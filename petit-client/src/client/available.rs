@@ -8,8 +8,8 @@ use petit_engine::agent::{Agent, AgentState};
 use petit_engine::proto::control::{FetchedBy, Text, UpdateReport, UpdateState};
 use petit_host::cli::chain;
 use petit_host::update::{
-    Advice, Bundle, BundleError, Channel, Installed, Owner, Refusal, Report, RootsError, Situation, Stage,
-    Standing, Step, Target, Time, Verified, Version, decide, verify,
+    Advice, Bundle, BundleError, Channel, Installed, Owner, Progress, Refusal, Report, RootsError, Situation,
+    Stage, Standing, Step, Target, Time, Verified, Version, decide, verify,
 };
 use tokio::time::Instant;
 
@@ -225,18 +225,21 @@ impl Watching<'_> {
         let verified = self.known.as_ref();
         let offered = verified.and_then(|verified| verified.manifest().artifact(self.target));
         if offered.is_some_and(|artifact| artifact.version == *own) && !self.updates.is_trial_on() {
-            self.say(counter, own, Stage::Works).await;
+            self.progresses(|progress| progress.runs(counter, own)).await;
         }
     }
 
     async fn offered(&self, counter: u64, version: &Version) {
-        self.say(counter, version, Stage::Waiting).await;
+        self.progresses(|progress| progress.offered(counter, version, Stage::Waiting)).await;
     }
 
-    async fn say(&self, counter: u64, version: &Version, stage: Stage) {
-        let is_said = |report: Report| report.version == *version && report.counter >= counter;
-        if !self.updates.report().is_some_and(is_said) {
-            self.updates.progresses(|progress| progress.offered(counter, version, stage)).await;
+    /// Writes down what is another thing than what is known: this is asked every few seconds.
+    async fn progresses(&self, change: impl Fn(&mut Progress)) {
+        let Ok(before) = self.updates.progress() else { return };
+        let mut after = before.clone();
+        change(&mut after);
+        if after != before {
+            self.updates.progresses(change).await;
         }
     }
 

@@ -101,6 +101,13 @@ impl Progress {
         }
     }
 
+    /// A release has the version that runs, and nobody tries it any more: it works, whatever became of it before, and
+    /// whoever has installed it.
+    pub fn runs(&mut self, counter: u64, version: &Version) {
+        self.offered(counter, version, Stage::Works);
+        self.becomes(version, Stage::Works);
+    }
+
     /// Something has become of a version that was [offered](Self::offered) before.
     pub fn becomes(&mut self, version: &Version, state: Stage) {
         if let Some(report) = self.report.as_mut().filter(|report| report.version == *version) {

@@ -228,11 +228,12 @@ async fn what_is_wrong_here_at_the_hand_over_is_not_held_against_the_new_version
 #[tokio::test]
 async fn a_version_on_trial_is_judged_though_another_one_was_tried_in_vain_meanwhile() {
     let (mut release, mut home) = with_next_version().await;
-    home.switched(&release, Duration::from_secs(20)).await;
+    // Its time is over while the other one is tried, and well before that comes to nothing.
+    home.switched(&release, Duration::from_secs(15)).await;
     home.service.take().unwrap().stop().await;
     home.client.run(["start"]).await.ok();
     home.until_version(NEXT).await;
-    release.put(AFTER, &script(AFTER, "sleep 22; exit 1"));
+    release.put(AFTER, &script(AFTER, "sleep 26; exit 1"));
     refused(&home.upgrade(&release.folder()).await, "version 0.1.2 did not work here, so 0.1.1 is back");
     home.is_back().await;
     home.stop().await;

@@ -22,6 +22,10 @@ fn what_has_become_of_a_version_stays_known_when_it_is_signed_again() {
     assert_eq!(said(&progress), (8, Stage::PutBack));
     progress.offered(9, &newer, Stage::Waiting);
     assert_eq!(said(&progress), (9, Stage::Waiting));
+    // Somebody else has installed it.
+    progress.becomes(&newer, Stage::Failed);
+    progress.runs(9, &newer);
+    assert_eq!(said(&progress), (9, Stage::Works));
 }
 
 #[test]
