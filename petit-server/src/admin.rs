@@ -6,6 +6,7 @@
 mod commands;
 mod overview;
 mod readiness;
+mod rollout;
 mod visitors;
 
 use std::path::PathBuf;
@@ -38,7 +39,7 @@ use crate::config::{self, Config};
 use crate::directory::Directory;
 use crate::explain;
 use crate::fronts;
-use crate::registry::{Actor, InvalidNote, Labels, Note, StoreError, StoreErrorKind};
+use crate::registry::{Actor, InvalidNote, Labels, Note, RolloutStep, StoreError, StoreErrorKind};
 use crate::server::{InviteError, InviteRequest, Phase, Reloaded, Server, Settings, make_invite};
 use crate::{SOFTWARE, seconds};
 
@@ -144,6 +145,12 @@ impl Admin {
             AdminRequest::ListInvites(_) => self.list_invites().await.map(Reply::Text),
             AdminRequest::MakeInvite(asked) => reply(self.invite(asked, actor).await),
             AdminRequest::WithdrawInvite(asked) => reply(self.withdraw(&asked.id, actor).await),
+            AdminRequest::Rollout(_) => reply(self.rollout().await),
+            AdminRequest::StartRollout(asked) => reply(self.start_rollout(asked, actor).await),
+            AdminRequest::HaltRollout(asked) => reply(self.halt_rollout(asked, actor).await),
+            AdminRequest::ResumeRollout(_) => reply(self.step_rollout(RolloutStep::Resume, actor).await),
+            AdminRequest::WidenRollout(_) => reply(self.step_rollout(RolloutStep::OpenNext, actor).await),
+            AdminRequest::RollBack(_) => reply(self.step_rollout(RolloutStep::RollBack, actor).await),
             AdminRequest::ListChanges(asked) => self.changes(asked).await.map(Reply::Text),
             AdminRequest::Explain(asked) => reply(self.explain(&asked).await),
             AdminRequest::Backup(asked) => reply(self.backup(asked).await),

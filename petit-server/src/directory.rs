@@ -325,6 +325,21 @@ impl Directory {
         self.change(Asker::Operator, remove).await
     }
 
+    /// Shows each client that is registered, and its tags. The tables are held meanwhile.
+    pub fn each_client(&self, mut show: impl FnMut(&DeviceId, &BTreeSet<Tag>)) {
+        self.read().devices.iter().for_each(|(device, registered)| show(device, &registered.tags));
+    }
+
+    /// What the customer calls a client; nothing of one that is not registered.
+    pub fn name_of(&self, device: &DeviceId) -> Option<String> {
+        self.read().devices.get(device).map(|registered| registered.name.clone())
+    }
+
+    /// Asks something about the tags of a client; nothing of one that is not registered.
+    pub fn with_tags<T>(&self, device: &DeviceId, ask: impl FnOnce(&BTreeSet<Tag>) -> T) -> Option<T> {
+        self.read().devices.get(device).map(|registered| ask(&registered.tags))
+    }
+
     /// All aliases, in no order.
     pub fn all_aliases(&self) -> Vec<Alias> {
         self.read().aliases_of.values().flatten().cloned().collect()

@@ -29,6 +29,7 @@ pub mod load;
 pub mod memory;
 pub mod registry;
 pub mod releases;
+pub mod rollouts;
 pub mod server;
 pub mod store;
 

@@ -34,6 +34,7 @@ use crate::fronts::AuthorityError;
 use crate::memory;
 use crate::registry::{Actor, Labels, NewInvite, RegistrationLimits, StoreError, StoreErrorAt};
 use crate::releases::Mirror;
+use crate::rollouts::Rollouts;
 use crate::store::Store;
 use crate::store::sqlite::{Migration, SqliteStore};
 use crate::store::yielding::{Yielded, Yielding};
@@ -119,6 +120,8 @@ pub struct Server {
     pub relay: Relay,
     /// What it hands out to clients.
     pub releases: Mirror,
+    /// Who gets it.
+    pub rollouts: Rollouts,
     /// Where visitors come in.
     pub http: SocketAddr,
     /// Where clients come in.

@@ -20,6 +20,7 @@ mod printed;
 mod process;
 mod refusals;
 mod request;
+mod rollout;
 mod status;
 mod visitors;
 
@@ -53,6 +54,10 @@ pub use self::process::{
 };
 pub use self::refusals::{PolicyActivity, PolicyCounts, PortChanges, RefusalCounts, ShutPort};
 pub use self::request::AdminRequest;
+pub use self::rollout::{
+    BAD_CLIENTS_SHOWN, BadClient, GetRollout, HaltRollout, HandedOutView, ResumeRollout, RollBack,
+    RolloutCounts, RolloutStatus, RolloutView, RolloutWait, StartRollout, WidenRollout,
+};
 pub use self::status::{
     Downloads, FrontName, FrontView, GetSettings, GetStatus, HolderKind, HolderView, Load, PhaseView,
     ScarceKind, ShortageView, Status, TurnedAway,

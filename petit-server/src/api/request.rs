@@ -5,11 +5,7 @@ use petit_host::control::{ApiProblem, Request};
 use super::visitors::{key_name, policy_name};
 
 use super::{
-    AddAlias, CreateKey, ExplainUrl, GetReadiness, GetSettings, GetStatus, GetVersion, LabelClient,
-    ListAliases, ListChanges, ListClients, ListInvites, ListKeys, ListPolicies, MakeBackup, MakeInvite,
-    MovePolicyToFile, Ping, ReloadConfig, RemoveAlias, RemovePolicy, RenewCertificates, RestartServer,
-    RevokeClient, RevokeKey, SetLogLevel, SetPolicy, ShowClient, ShowPolicy, StopServer, TestPolicy,
-    WithdrawInvite,
+    AddAlias, CreateKey, ExplainUrl, GetReadiness, GetRollout, GetSettings, GetStatus, GetVersion, HaltRollout, LabelClient, ListAliases, ListChanges, ListClients, ListInvites, ListKeys, ListPolicies, MakeBackup, MakeInvite, MovePolicyToFile, Ping, ReloadConfig, RemoveAlias, RemovePolicy, RenewCertificates, RestartServer, ResumeRollout, RevokeClient, RevokeKey, RollBack, SetLogLevel, SetPolicy, ShowClient, ShowPolicy, StartRollout, StopServer, TestPolicy, WidenRollout, WithdrawInvite,
 };
 
 /// A request to a server: one variant for each.
@@ -39,6 +35,12 @@ pub enum AdminRequest {
     ListInvites(ListInvites),
     MakeInvite(MakeInvite),
     WithdrawInvite(WithdrawInvite),
+    Rollout(GetRollout),
+    StartRollout(StartRollout),
+    HaltRollout(HaltRollout),
+    ResumeRollout(ResumeRollout),
+    WidenRollout(WidenRollout),
+    RollBack(RollBack),
     ListChanges(ListChanges),
     Explain(ExplainUrl),
     Backup(MakeBackup),
@@ -87,6 +89,12 @@ impl AdminRequest {
             ("POST", ["invites", id, "withdraw"]) => {
                 Self::WithdrawInvite(WithdrawInvite { id: (*id).to_owned() })
             }
+            ("GET", ["rollout"]) => Self::Rollout(GetRollout),
+            ("POST", ["rollout"]) => Self::StartRollout(request.read_body()?),
+            ("POST", ["rollout", "halt"]) => Self::HaltRollout(request.read_body()?),
+            ("POST", ["rollout", "resume"]) => Self::ResumeRollout(ResumeRollout),
+            ("POST", ["rollout", "next"]) => Self::WidenRollout(WidenRollout),
+            ("POST", ["rollout", "rollback"]) => Self::RollBack(RollBack),
             ("GET", ["changes"]) => Self::ListChanges(ListChanges::read(request)?),
             ("GET", ["explain"]) => Self::Explain(ExplainUrl::read(request)?),
             ("POST", ["backup"]) => Self::Backup(request.read_body()?),

@@ -12,6 +12,8 @@ use super::change::{Change, SignedHead};
 use super::label::Note;
 use super::model::Service;
 use super::policy::Policy;
+use super::rings::Rings;
+use super::rollout::ReleaseToRollOut;
 use super::rows::StoredService;
 use super::timestamp::Timestamp;
 
@@ -123,6 +125,22 @@ pub enum ChangeBody {
     KeyRevoked {
         id: VisitorKeyId,
     },
+    /// A release is handed out from then on to the first ring.
+    RolloutStarted {
+        #[serde(flatten)]
+        release: ReleaseToRollOut,
+        rings: Rings,
+    },
+    /// So many of its rings are open from then on.
+    RolloutWidened {
+        open: usize,
+    },
+    RolloutHalted {
+        reason: String,
+    },
+    RolloutResumed {},
+    RolloutDone {},
+    RolloutRolledBack {},
     /// All changes up to one have gone.
     LogTrimmed {
         through: u64,

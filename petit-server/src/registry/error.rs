@@ -315,6 +315,16 @@ pub enum Conflict {
     /// It was ended before.
     #[error("the key {0} is revoked already")]
     RevokedAlready(VisitorKeyName),
+    /// That release is being rolled out already, or was.
+    #[error(
+        "this release is being rolled out already, or was; see how far with: petit-server rollout status"
+    )]
+    RolloutThere,
+    #[error("there is no roll-out; begin one with: petit-server rollout start")]
+    NoRollout,
+    /// It stands where that cannot be done to it.
+    #[error("the roll-out cannot do that: {0}")]
+    RolloutStands(&'static str),
     /// There is one of this name.
     #[error("there is a key {0} already; to give it another secret: petit-server key create {0} --rotate")]
     KeyExists(VisitorKeyName),

@@ -34,6 +34,8 @@ mod model;
 mod named;
 mod policies;
 mod policy;
+mod rings;
+mod rollout;
 mod rows;
 mod rules;
 mod services;
@@ -58,6 +60,8 @@ pub use self::policy::{
     Edit, Enforcement, InvalidTarget, LIST_MAX, LimitPer, NewKey, OVERLAP, OVERLAP_MAX, Policy, PolicyEdit,
     PolicyTarget, StoredKey, VisitorRules,
 };
+pub use self::rings::{InvalidRings, RINGS_MAX, Ring, Rings};
+pub use self::rollout::{ReleaseToRollOut, Rollout, RolloutState, RolloutStep, StoredReport};
 pub use self::rows::{InviteUse, NewDevice, Rows, StoredDevice, StoredInvite, StoredService, Tombstone};
 pub use self::rules::Registry;
 pub use self::timestamp::Timestamp;

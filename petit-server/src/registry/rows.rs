@@ -9,6 +9,7 @@ use super::error::StoreError;
 use super::label::Labels;
 use super::model::{EndedBy, NewInvite};
 use super::policy::{Policy, StoredKey};
+use super::rollout::{Rollout, StoredReport};
 use super::timestamp::Timestamp;
 
 /// An invite as it is kept.
@@ -260,6 +261,15 @@ pub trait Rows: Send {
 
     /// Keeps a key, in place of the one of its name that there may be.
     fn put_visitor_key(&mut self, key: &StoredKey) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The roll-out that was started last.
+    fn last_rollout(&mut self) -> impl Future<Output = Result<Option<Rollout>, StoreError>> + Send;
+
+    /// Keeps a roll-out, in place of the one of its release that there may be.
+    fn put_rollout(&mut self, rollout: &Rollout) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Keeps what a client has said, in place of what it has said before.
+    fn put_report(&mut self, report: &StoredReport) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Where the log of changes stands. Whoever has asked comes before everybody who asks later.
     fn head(&mut self) -> impl Future<Output = Result<Head, StoreError>> + Send;

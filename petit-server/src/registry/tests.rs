@@ -3,6 +3,7 @@
 mod labels;
 mod memory;
 mod policies;
+mod rollouts;
 
 use std::net::IpAddr;
 use std::sync::Arc;

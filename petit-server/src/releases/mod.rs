@@ -10,7 +10,7 @@ mod release;
 mod serve;
 
 pub use self::put::{Put, files, put, withdraw};
-pub use self::release::{ENDS_SOON, InForce, Release, ReleaseError, problem};
+pub use self::release::{ENDS_SOON, HandedOut, InForce, Release, ReleaseError, problem};
 pub use self::serve::Mirror;
 
 #[cfg(test)]

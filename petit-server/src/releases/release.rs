@@ -1,11 +1,14 @@
 //! The release that is handed out, and why there is none.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
+use petit_engine::secret::sha256;
 use petit_host::cli::chain;
 use petit_host::files::FileError;
 use petit_host::lock::LockError;
@@ -55,6 +58,16 @@ pub struct Release {
     pub manifest: Manifest,
     /// All signed documents, as clients fetch them.
     pub(super) bundle: Arc<[u8]>,
+}
+
+/// A release that is handed out, by what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandedOut {
+    /// The number of its manifest.
+    pub counter: u64,
+    /// SHA-256 of its targets, their versions and files, in hex: signed anew it is the same.
+    pub content: String,
+    pub versions: BTreeSet<String>,
 }
 
 /// How long a release is in force.
@@ -119,6 +132,20 @@ impl Release {
             .and_then(|file| intake.pass(file, &mut io::sink()).map_err(|error| error.to_string()));
         let judged = passed.and_then(|_| intake.finish().map_err(|error| error.to_string()));
         judged.err().map(|why| format!("{} is not the file that was signed: {why}", path.display()))
+    }
+
+    /// What is handed out with it, whoever has signed that when.
+    pub fn handed_out(&self) -> HandedOut {
+        let mut targets: Vec<String> = self
+            .manifest
+            .targets
+            .iter()
+            .map(|it| format!("{} {} {} {}\n", it.target, it.version, it.bytes, it.sha256))
+            .collect();
+        targets.sort();
+        let content = HEXLOWER.encode(&sha256(targets.concat().as_bytes()));
+        let versions = self.manifest.targets.iter().map(|it| it.version.to_string()).collect();
+        HandedOut { counter: self.manifest.counter, content, versions }
     }
 
     /// Until when clients take it.

@@ -8,14 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use petit_engine::BoxFuture;
 use petit_engine::limits;
-use petit_engine::name::DeviceId;
-use petit_engine::proto::control::{BUNDLE_FILE, Fetch, FetchRefusal, UpdateReport};
+use petit_engine::proto::control::{BUNDLE_FILE, Fetch, FetchRefusal};
 use petit_host::cli::chain;
 use petit_host::update::Time;
-use petit_relay::{ReleaseFile, Releases};
+use petit_relay::ReleaseFile;
 use tokio::sync::{Semaphore, watch};
 
-use super::release::{InForce, Release, ReleaseError, current_name};
+use super::release::{HandedOut, InForce, Release, ReleaseError, current_name};
 
 /// Pieces that are read from the disk at the same time. Visitors' requests need no disk, but the log does; and each has a
 /// thread while it is read.
@@ -31,10 +30,8 @@ pub struct Mirror {
     /// The one that was read last.
     held: Arc<Mutex<Option<Arc<Release>>>>,
     reads: Arc<Semaphore>,
-    /// Of the release that was handed out when it was looked last.
-    counter: watch::Sender<Option<u64>>,
-    /// How often that has changed.
-    changes: watch::Sender<u64>,
+    /// The release that was handed out when it was looked last.
+    handed_out: watch::Sender<Option<HandedOut>>,
 }
 
 impl Mirror {
@@ -44,8 +41,7 @@ impl Mirror {
             folder,
             held: Arc::default(),
             reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
-            counter: watch::Sender::new(None),
-            changes: watch::Sender::new(0),
+            handed_out: watch::Sender::new(None),
         }
     }
 
@@ -73,12 +69,7 @@ impl Mirror {
             let mirror = self.clone();
             if let Ok(found) = tokio::task::spawn_blocking(move || mirror.release()).await {
                 let now = found.as_ref().ok().map(|release| release.as_ref().map(|it| it.folder.clone()));
-                if let Ok(release) = &found {
-                    let counter = release.as_ref().map(|release| release.manifest.counter);
-                    if self.counter.send_replace(counter) != counter {
-                        self.changes.send_modify(|changes| *changes += 1);
-                    }
-                }
+                self.see(&found);
                 if said != now {
                     if let Ok(Some(release)) = &found {
                         let (counter, expires) = (release.manifest.counter, release.expires());
@@ -95,6 +86,45 @@ impl Mirror {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// The release that is handed out, now and from now on.
+    pub fn handed_out(&self) -> watch::Receiver<Option<HandedOut>> {
+        self.handed_out.subscribe()
+    }
+
+    /// Looks at once which release is handed out.
+    ///
+    /// # Errors
+    /// [`ReleaseError`], of a release that cannot be read.
+    pub async fn look(&self) -> Result<Option<HandedOut>, ReleaseError> {
+        let mirror = self.clone();
+        // An error: the process ends.
+        let found = tokio::task::spawn_blocking(move || mirror.release()).await.unwrap_or(Ok(None));
+        self.see(&found);
+        Ok(found?.map(|release| release.handed_out()))
+    }
+
+    fn see(&self, found: &Result<Option<Arc<Release>>, ReleaseError>) {
+        if let Ok(release) = found {
+            let now = release.as_ref().map(|release| release.handed_out());
+            self.handed_out.send_if_modified(|before| {
+                let is_other = *before != now;
+                *before = now;
+                is_other
+            });
+        }
+    }
+
+    /// A file of the release that there is now; `None` when there is none for the target.
+    ///
+    /// # Errors
+    /// What the device is told.
+    pub async fn open(&self, wanted: Fetch) -> Result<Option<Arc<dyn ReleaseFile>>, FetchRefusal> {
+        let mirror = self.clone();
+        let _turn = self.reads.acquire().await;
+        let opened = tokio::task::spawn_blocking(move || mirror.open_now(&wanted)).await;
+        opened.unwrap_or(Err(FetchRefusal::Unreadable))
     }
 
     fn open_now(&self, wanted: &Fetch) -> Result<Option<Arc<dyn ReleaseFile>>, FetchRefusal> {
@@ -148,34 +178,6 @@ fn warn(found: &Result<Option<Arc<Release>>, ReleaseError>) -> bool {
             }
         },
         Ok(None) => false,
-    }
-}
-
-impl Releases for Mirror {
-    fn open(
-        &self,
-        _: DeviceId,
-        wanted: Fetch,
-    ) -> BoxFuture<'_, Result<Option<Arc<dyn ReleaseFile>>, FetchRefusal>> {
-        let mirror = self.clone();
-        Box::pin(async move {
-            let _turn = self.reads.acquire().await;
-            let opened = tokio::task::spawn_blocking(move || mirror.open_now(&wanted)).await;
-            opened.unwrap_or(Err(FetchRefusal::Unreadable))
-        })
-    }
-
-    fn offered(&self, _: &DeviceId) -> Option<u64> {
-        *self.counter.borrow()
-    }
-
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
-    }
-
-    fn reported(&self, device: DeviceId, report: UpdateReport) {
-        let UpdateReport { counter, version, state } = report;
-        tracing::info!(%device, counter, %version, ?state, "what has become of a release");
     }
 }
 

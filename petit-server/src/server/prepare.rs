@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::directory::{Exposure, FileUse};
 use crate::folder::Folder;
 use crate::releases::Mirror;
+use crate::rollouts::Rollouts;
 use crate::store::sqlite::{Migration, SqliteStore};
 use crate::store::yielding::Yielded;
 use crate::{capacity, fronts, memory};
@@ -199,7 +200,8 @@ impl Prepared {
         let relay_config = relay_config(&config, key.clone(), (&endpoint, relay_limits), fronts);
         let observer = access_log.clone().map(|log| Arc::new(log) as Arc<dyn Observer>);
         let releases = Mirror::of(folder.releases());
-        let handed_out: Arc<dyn Releases> = Arc::new(releases.clone());
+        let rollouts = Rollouts::of(releases.clone(), directory.clone());
+        let handed_out: Arc<dyn Releases> = Arc::new(rollouts.clone());
         let relay = Relay::start(relay_config, Arc::new(directory.clone()), observer, Some(handed_out))?;
         relay.expect(expected);
         let settings = Settings { in_force: config.clone(), problem: None, needs_restart: Vec::new() };
@@ -211,6 +213,7 @@ impl Prepared {
             directory,
             relay,
             releases,
+            rollouts,
             http: http.address,
             tls: tls.address,
             since: SystemTime::now(),

@@ -20,8 +20,8 @@ use petit_relay::policy::KeyHash;
 
 use crate::registry::{
     Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, EnrolmentTerms, InviteRow,
-    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, StoreError, StoredKey,
-    Successor, Tables, VisitorRules,
+    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, ReleaseToRollOut, Rings,
+    Rollout, RolloutStep, StoreError, StoredKey, StoredReport, Successor, Tables, VisitorRules,
 };
 
 /// What a store's methods return.
@@ -106,6 +106,24 @@ pub trait Store: Send + Sync + 'static {
 
     /// All policies and keys.
     fn visitor_rules(&self) -> StoreFuture<'_, VisitorRules>;
+
+    /// Begins to hand a release out, to the first of some rings.
+    fn start_rollout(
+        &self,
+        release: ReleaseToRollOut,
+        rings: Rings,
+        soak: Duration,
+        actor: Actor,
+    ) -> StoreFuture<'_, Rollout>;
+
+    /// Changes the roll-out that was started last.
+    fn step_rollout(&self, step: RolloutStep, actor: Actor) -> StoreFuture<'_, Rollout>;
+
+    /// The roll-out that was started last, and what clients have said of releases.
+    fn rollout(&self) -> StoreFuture<'_, (Option<Rollout>, Vec<StoredReport>)>;
+
+    /// Keeps what clients have said of releases.
+    fn put_reports(&self, reports: Vec<StoredReport>) -> StoreFuture<'_, ()>;
 
     /// All devices, those whose registration has ended included.
     fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>>;

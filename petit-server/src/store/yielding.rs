@@ -17,8 +17,9 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use super::{Store, StoreFuture};
 use crate::registry::{
     Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, EnrolmentTerms, InviteRow,
-    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, StoreError, StoreErrorKind,
-    StoredKey, Successor, Tables, VisitorRules,
+    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, ReleaseToRollOut, Rings,
+    Rollout, RolloutStep, StoreError, StoreErrorKind, StoredKey, StoredReport, Successor, Tables,
+    VisitorRules,
 };
 
 /// Where the registry is kept.
@@ -207,6 +208,28 @@ impl Store for Yielding {
 
     fn superseded(&self, by: Successor, actor: Actor, key: PrivateKey) -> StoreFuture<'_, ()> {
         asked!(self, superseded(by, actor, key))
+    }
+
+    fn start_rollout(
+        &self,
+        release: ReleaseToRollOut,
+        rings: Rings,
+        soak: Duration,
+        actor: Actor,
+    ) -> StoreFuture<'_, Rollout> {
+        asked!(self, start_rollout(release, rings, soak, actor))
+    }
+
+    fn step_rollout(&self, step: RolloutStep, actor: Actor) -> StoreFuture<'_, Rollout> {
+        asked!(self, step_rollout(step, actor))
+    }
+
+    fn rollout(&self) -> StoreFuture<'_, (Option<Rollout>, Vec<StoredReport>)> {
+        asked!(self, rollout())
+    }
+
+    fn put_reports(&self, reports: Vec<StoredReport>) -> StoreFuture<'_, ()> {
+        asked!(self, put_reports(reports))
     }
 
     fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>> {

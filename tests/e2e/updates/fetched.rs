@@ -64,11 +64,12 @@ async fn the_release_of_the_server_takes_over_without_a_lost_request() {
     refused(&said, "there are no root keys");
     home.give_roots_to_server(&release);
     let said = home.put(&release).await.ok();
-    assert!(said.out.contains("Clients that ask get this from now on"), "{said:?}");
+    assert!(said.out.contains("People who ask for it get this from now on"), "{said:?}");
     let shown = home.server.run(["release", "show", "--json"]).await.ok().json();
     assert_eq!(shown["release"]["targets"][0]["version"], NEXT, "{shown}");
 
-    // The client that runs is told of it, and says so.
+    // The client that runs is told of it when it is rolled out, and says so.
+    home.server.run(["rollout", "start", "--rings", "100%"]).await.ok();
     home.client.until("another version", |status| status["available"] == NEXT).await;
     assert!(home.client.dir().join("updates.json").exists(), "what it has looked at counts as seen");
     let said = home.client.run(["status"]).await.ok();

@@ -5,6 +5,7 @@ mod fetched;
 mod hostile;
 mod line;
 mod release;
+mod rollout;
 mod trial;
 mod wire;
 

@@ -298,8 +298,11 @@ async fn twenty_devices_at_once_get_it_and_visitors_are_served_meanwhile() {
 #[tokio::test]
 async fn agents_that_understand_it_are_told_of_each_release_and_others_are_not() {
     let bed = Bed::start().await;
-    let watching = Arc::clone(&bed.server);
-    let watching = tokio::spawn(async move { watching.releases.watch().await });
+    let watched = Arc::clone(&bed.server);
+    let watching = tokio::spawn(async move {
+        let online = || watched.relay.connected();
+        tokio::join!(watched.releases.watch(), watched.rollouts.watch(online));
+    });
     let session = async |features: &[&str]| {
         let mut rogue = Device::of(&bed).await.connect().await;
         let features = features.iter().map(|feature| Text::lossy(feature)).collect();
@@ -316,6 +319,11 @@ async fn agents_that_understand_it_are_told_of_each_release_and_others_are_not()
     for counter in 1..=2 {
         release.put(NEXT, b"a program");
         put(&bed, &release).unwrap();
+        if counter == 1 {
+            let handed_out = bed.server.releases.look().await.unwrap().unwrap();
+            let plan = ("100%".parse().unwrap(), Duration::ZERO);
+            bed.server.rollouts.start(&handed_out, plan, Actor::Operator).await.unwrap();
+        }
         assert_eq!(told.control().await, Some(FromRelay::Release { counter }));
     }
     let (mut late, _) = session(&[RELEASE]).await;

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::ask::{AdminAccess, Running};
 use super::common::load;
+use super::rollout::{self, RolloutVerb};
 use super::show_invites::QrShown;
 use super::{explain, health, refusals, show, show_invites, socket_unit};
 
@@ -40,6 +41,12 @@ impl<'a> Asking<'a> {
         let answer = self.running.ask(&SetLogLevel { level }).await?;
         let text = format!("The server logs at {level} until its config changes or it is restarted.");
         self.say(&text, &answer);
+        Ok(())
+    }
+
+    pub(crate) async fn rollout(&self, verb: &RolloutVerb) -> Result<(), Failure> {
+        let status = rollout::rollout(&self.running, verb).await?;
+        self.say(&rollout::shown(&status), &status);
         Ok(())
     }
 

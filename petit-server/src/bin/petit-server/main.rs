@@ -31,6 +31,7 @@ mod restart;
 #[path = "no_restart.rs"]
 mod restart;
 mod restarting;
+mod rollout;
 mod run;
 mod service;
 mod settings;
@@ -238,6 +239,7 @@ async fn ask(verb: &Verb, asking: &Asking<'_>) -> Result<(), Failure> {
             let key = visitor.as_ref().map(|explain::VisitorArg(key)| key.clone());
             asking.explain(url, SupposedVisitor { from: *from, key }).await
         }
+        Verb::Rollout { verb } => asking.rollout(verb).await,
         Verb::Invite { list: true, tag, .. } => asking.invites(tag).await,
         Verb::Invite { withdraw: Some(id), .. } => asking.withdraw(id).await,
         Verb::Invite { service_name, alias, force, expires, note, tag, qr, .. } => {

@@ -15,7 +15,7 @@ use super::as_service::{AsService, Given};
 
 #[derive(Subcommand)]
 pub(crate) enum ReleaseVerb {
-    /// Hand a release out: clients that ask for an update get it from then on
+    /// Put a release there: people who ask for it get it from then on, and clients when it is rolled out
     ///
     /// It has to be signed by the root keys that petit-roots.pub names, beside this program or beside the config file, and
     /// to be in force. It is copied; the folder is not needed any more. A server that runs goes on.
@@ -43,7 +43,7 @@ pub(crate) fn release(json: bool, folder: &Folder, verb: &ReleaseVerb) -> Result
             let begin = if *was_there {
                 "This release is handed out already."
             } else {
-                "Clients that ask get this from now on."
+                "People who ask for it get this from now on. Announce it to clients with: petit-server rollout start"
             };
             cli::say(
                 json,

@@ -71,6 +71,7 @@ impl Main<'_, Handover> {
                 memory,
                 certificate,
                 watched.releases.watch(),
+                watched.rollouts.watch(|| watched.relay.connected()),
                 watched.watch_registry(),
                 watched.watch_changes()
             );

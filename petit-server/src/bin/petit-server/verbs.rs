@@ -11,7 +11,7 @@ use petit_server::config;
 use petit_server::registry::Note;
 
 use super::common::PROGRAM;
-use super::{audit, explain, key, policy, release};
+use super::{audit, explain, key, policy, release, rollout};
 
 #[derive(Parser)]
 #[command(
@@ -236,6 +236,14 @@ pub(crate) enum Verb {
     Release {
         #[command(subcommand)]
         verb: release::ReleaseVerb,
+    },
+    /// Announce the release to clients, a few of them first, and watch whether it works for them
+    #[command(
+        after_help = "Examples:\n  petit-server rollout start --rings tag:staff,5%,25%,100%\n  petit-server rollout status\n  petit-server rollout halt --reason \"calls from customers\""
+    )]
+    Rollout {
+        #[command(subcommand)]
+        verb: rollout::RolloutVerb,
     },
     /// Who has changed what in the registry, and whether that log is whole
     #[command(after_help = "Examples:\n  petit-server audit list\n  petit-server audit verify")]

@@ -13,6 +13,8 @@ pub(super) struct MemoryRows {
     aliases: Vec<(Alias, RegisteredId)>,
     tombstones: Vec<(Alias, Tombstone)>,
     policies: Vec<Policy>,
+    rollout: Option<Rollout>,
+    pub(super) reports: Vec<StoredReport>,
     pub(super) keys: Vec<StoredKey>,
     pub(super) changes: Vec<Change>,
     /// Up to where the changes were trimmed.
@@ -226,6 +228,21 @@ impl Rows for MemoryRows {
 
     async fn delete_policy(&mut self, name: &PolicyName) -> Result<(), StoreError> {
         self.policies.retain(|known| known.name != *name);
+        self.wrote()
+    }
+
+    async fn last_rollout(&mut self) -> Result<Option<Rollout>, StoreError> {
+        Ok(self.rollout.clone())
+    }
+
+    async fn put_rollout(&mut self, rollout: &Rollout) -> Result<(), StoreError> {
+        self.rollout = Some(rollout.clone());
+        self.wrote()
+    }
+
+    async fn put_report(&mut self, report: &StoredReport) -> Result<(), StoreError> {
+        self.reports.retain(|known| known.device != report.device);
+        self.reports.push(report.clone());
         self.wrote()
     }
 

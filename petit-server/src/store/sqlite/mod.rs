@@ -5,6 +5,7 @@
 mod file;
 mod migrations;
 mod queries;
+mod rollouts;
 mod rows;
 mod values;
 mod visitors;
@@ -28,8 +29,9 @@ use self::values::is_locked;
 use super::{Store, StoreFuture};
 use crate::registry::{
     Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, EnrolmentTerms, InviteRow,
-    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, Registry, Rows, StoreError,
-    StoreErrorKind, StoredKey, Successor, Tables, Timestamp, VisitorRules,
+    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, Registry, ReleaseToRollOut,
+    Rings, Rollout, RolloutStep, Rows, StoreError, StoreErrorKind, StoredKey, StoredReport, Successor,
+    Tables, Timestamp, VisitorRules,
 };
 
 /// The registry in a SQLite file.
@@ -386,6 +388,28 @@ impl Store for SqliteStore {
 
     fn superseded(&self, by: Successor, actor: Actor, key: PrivateKey) -> StoreFuture<'_, ()> {
         Box::pin(self.write(async move |rows| rules(rows).superseded(by, actor, &key).await))
+    }
+
+    fn start_rollout(
+        &self,
+        release: ReleaseToRollOut,
+        rings: Rings,
+        soak: Duration,
+        actor: Actor,
+    ) -> StoreFuture<'_, Rollout> {
+        Box::pin(self.write(async move |rows| rules(rows).start_rollout(release, rings, soak, actor).await))
+    }
+
+    fn step_rollout(&self, step: RolloutStep, actor: Actor) -> StoreFuture<'_, Rollout> {
+        Box::pin(self.write(async move |rows| rules(rows).step_rollout(step, actor).await))
+    }
+
+    fn rollout(&self) -> StoreFuture<'_, (Option<Rollout>, Vec<StoredReport>)> {
+        Box::pin(self.read(async |rows| Ok((rollouts::last(rows).await?, rollouts::reports(rows).await?))))
+    }
+
+    fn put_reports(&self, reports: Vec<StoredReport>) -> StoreFuture<'_, ()> {
+        Box::pin(self.write(async move |rows| rules(rows).put_reports(&reports).await))
     }
 
     fn devices(&self) -> StoreFuture<'_, Vec<DeviceRow>> {

@@ -6,12 +6,13 @@ use petit_engine::secret::{InviteHash, InviteId, PublicKey};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::rollouts;
 use super::values::{bytes, key, kind_text, labels, parsed, port, service_row, tags_text};
 use super::visitors;
 use crate::registry::{
-    Actor, Change, ChangeHash, EndedBy, Head, InviteUse, Labels, NewDevice, NewInvite, Policy, Rows,
-    ServiceRow, SignedHead, StoreError, StoredDevice, StoredInvite, StoredKey, StoredService, Timestamp,
-    Tombstone, canonical,
+    Actor, Change, ChangeHash, EndedBy, Head, InviteUse, Labels, NewDevice, NewInvite, Policy, Rollout, Rows,
+    ServiceRow, SignedHead, StoreError, StoredDevice, StoredInvite, StoredKey, StoredReport, StoredService,
+    Timestamp, Tombstone, canonical,
 };
 
 impl Rows for SqliteConnection {
@@ -314,6 +315,18 @@ impl Rows for SqliteConnection {
 
     async fn put_visitor_key(&mut self, key: &StoredKey) -> Result<(), StoreError> {
         visitors::put_key(self, key).await
+    }
+
+    async fn last_rollout(&mut self) -> Result<Option<Rollout>, StoreError> {
+        rollouts::last(self).await
+    }
+
+    async fn put_rollout(&mut self, rollout: &Rollout) -> Result<(), StoreError> {
+        rollouts::put(self, rollout).await
+    }
+
+    async fn put_report(&mut self, report: &StoredReport) -> Result<(), StoreError> {
+        rollouts::put_report(self, report).await
     }
 
     async fn head(&mut self) -> Result<Head, StoreError> {

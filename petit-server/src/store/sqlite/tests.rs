@@ -5,6 +5,7 @@ mod forms;
 mod place;
 mod policies;
 mod queries;
+mod rollouts;
 
 use std::net::IpAddr;
 use std::time::SystemTime;

@@ -1,6 +1,8 @@
 //! What a change of the registry was, as a sentence. Of whom, by whom and when stands beside it.
 
-use petit_engine::name::Alias;
+use std::collections::BTreeSet;
+
+use petit_engine::name::{Alias, Tag};
 use petit_engine::proto::control::ServiceKind;
 use petit_server::registry::{Change, ChangeBody, Enforcement, Event, Note, Policy, Recorded, ServiceBody};
 
@@ -54,14 +56,7 @@ fn of_body(body: &ChangeBody) -> String {
             (!tags.is_empty()).then(|| listed(TAG, tags)),
             noted(note),
         ]),
-        ChangeBody::ClientLabelled { tags, note } => sentence_of([
-            Some(if tags.is_empty() {
-                "has no tags now".to_owned()
-            } else {
-                format!("has the {} now", listed(TAG, tags))
-            }),
-            Some(noted(note).unwrap_or_else(|| "no note".to_owned())),
-        ]),
+        ChangeBody::ClientLabelled { tags, note } => of_labels(tags, note),
         ChangeBody::ClientRenamed { before, name } => format!("is called {name:?} now, and was {before:?}"),
         ChangeBody::ClientRevoked { services, aliases } => {
             format!("revoked; {}", gone(services, aliases))
@@ -90,6 +85,12 @@ fn of_body(body: &ChangeBody) -> String {
             format!("has another secret; the one before is good until {until} (key {id})")
         }
         ChangeBody::KeyRevoked { id } => format!("revoked: it is no good any more (key {id})"),
+        ChangeBody::RolloutStarted { .. }
+        | ChangeBody::RolloutWidened { .. }
+        | ChangeBody::RolloutHalted { .. }
+        | ChangeBody::RolloutResumed {}
+        | ChangeBody::RolloutDone {}
+        | ChangeBody::RolloutRolledBack {} => of_rollout(body).unwrap_or_default(),
         ChangeBody::LogTrimmed { through } => {
             format!("all changes up to {through} were older than is kept, and are gone")
         }
@@ -99,6 +100,30 @@ fn of_body(body: &ChangeBody) -> String {
         ),
         ChangeBody::RegistryMadeAnew { signed: _ } => "made anew, with nothing of the one before".to_owned(),
     }
+}
+
+fn of_labels(tags: &BTreeSet<Tag>, note: &Note) -> String {
+    sentence_of([
+        Some(if tags.is_empty() {
+            "has no tags now".to_owned()
+        } else {
+            format!("has the {} now", listed(TAG, tags))
+        }),
+        Some(noted(note).unwrap_or_else(|| "no note".to_owned())),
+    ])
+}
+
+/// Of what was done to a roll-out; nothing of another change.
+fn of_rollout(body: &ChangeBody) -> Option<String> {
+    Some(match body {
+        ChangeBody::RolloutStarted { release: _, rings } => format!("begins, in the rings {rings}"),
+        ChangeBody::RolloutWidened { open } => format!("reaches {open} of its rings now"),
+        ChangeBody::RolloutHalted { reason } => format!("halted: {reason}"),
+        ChangeBody::RolloutResumed {} => "goes on".to_owned(),
+        ChangeBody::RolloutDone {} => "has reached everybody".to_owned(),
+        ChangeBody::RolloutRolledBack {} => "rolled back: nobody gets it any more".to_owned(),
+        _ => return None,
+    })
 }
 
 /// What there is of these, one behind the other.

@@ -1,0 +1,110 @@
+//! Roll-outs: what may be done to one in which state.
+
+use petit_engine::proto::control::UpdateState;
+
+use super::*;
+
+const SOAK: Duration = Duration::from_secs(900);
+
+fn release(name: &str) -> ReleaseToRollOut {
+    ReleaseToRollOut { release: name.to_owned(), counter: 7 }
+}
+
+impl Bed {
+    async fn start(&mut self, name: &str) -> Result<Rollout, StoreError> {
+        let rings = "5%,100%".parse().unwrap();
+        self.rules().start_rollout(release(name), rings, SOAK, Actor::Operator).await
+    }
+
+    async fn step(&mut self, step: RolloutStep) -> Result<Rollout, Conflict> {
+        self.now = self.now + SECOND;
+        self.rules()
+            .step_rollout(step, Actor::Server)
+            .await
+            .map_err(|error| conflict::<()>(Err(error)).unwrap_err())
+    }
+}
+
+fn halt() -> RolloutStep {
+    RolloutStep::Halt { reason: "calls".to_owned() }
+}
+
+#[tokio::test]
+async fn a_roll_out_goes_its_way_and_what_it_cannot_do_changes_nothing() {
+    let mut bed = Bed::new();
+    assert_eq!(bed.step(RolloutStep::Resume).await.unwrap_err(), Conflict::NoRollout);
+    let started = bed.start("one").await.unwrap();
+    assert_eq!((started.open, &started.state), (1, &RolloutState::Running));
+    assert_eq!(conflict(bed.start("one").await).unwrap_err(), Conflict::RolloutThere);
+    let refused = |result: Result<Rollout, Conflict>| {
+        assert!(matches!(result, Err(Conflict::RolloutStands(_))), "{result:?}");
+    };
+    let written = bed.rows.written;
+    refused(bed.step(RolloutStep::Resume).await);
+    assert_eq!(bed.rows.written, written);
+
+    let halted = bed.step(halt()).await.unwrap();
+    assert_eq!(halted.state, RolloutState::Halted { reason: "calls".to_owned() });
+    assert!(!halted.hands_out());
+    for step in [halt(), RolloutStep::OpenNext, RolloutStep::Finish] {
+        refused(bed.step(step).await);
+    }
+    let resumed = bed.step(RolloutStep::Resume).await.unwrap();
+    assert_eq!((resumed.resumed, resumed.opened, resumed.open), (Some(bed.now), bed.now, 1));
+    let widened = bed.step(RolloutStep::OpenNext).await.unwrap();
+    assert_eq!((widened.open, widened.opened), (2, bed.now));
+    refused(bed.step(RolloutStep::OpenNext).await);
+    let done = bed.step(RolloutStep::Finish).await.unwrap();
+    assert!(done.hands_out() && !done.is_running());
+    for step in [RolloutStep::OpenNext, RolloutStep::Finish, RolloutStep::Resume] {
+        refused(bed.step(step).await);
+    }
+    // It can still turn out to be bad.
+    bed.step(halt()).await.unwrap();
+    let back = bed.step(RolloutStep::RollBack).await.unwrap();
+    assert_eq!(back.state, RolloutState::RolledBack);
+    for step in
+        [RolloutStep::OpenNext, RolloutStep::Finish, RolloutStep::Resume, halt(), RolloutStep::RollBack]
+    {
+        refused(bed.step(step).await);
+    }
+    // Somebody may have thought better of it.
+    let anew = bed.start("one").await.unwrap();
+    assert_eq!((anew.open, anew.resumed), (1, None));
+    bed.start("two").await.unwrap();
+
+    let kinds: Vec<&str> = bed.rows.changes.iter().map(|change| &*change.kind).collect();
+    let expected = [
+        "rollout-started",
+        "rollout-halted",
+        "rollout-resumed",
+        "rollout-widened",
+        "rollout-done",
+        "rollout-halted",
+        "rollout-rolled-back",
+        "rollout-started",
+        "rollout-started",
+    ];
+    assert_eq!(kinds, expected);
+    assert_eq!(bed.rows.changes[1].actor, Actor::Server);
+}
+
+#[tokio::test]
+async fn what_clients_say_is_kept_of_those_that_there_are_and_is_no_change() {
+    let mut bed = Bed::new();
+    let device = bed.enrolled().await.device;
+    let changes = bed.rows.changes.len();
+    let report = |device, state| StoredReport {
+        device,
+        counter: 7,
+        version: "0.2.0".to_owned(),
+        state,
+        at: Timestamp(1_800_000_000),
+    };
+    let reports =
+        [report(device, UpdateState::OnTrial), report(DeviceId::random().unwrap(), UpdateState::Works)];
+    bed.rules().put_reports(&reports).await.unwrap();
+    bed.rules().put_reports(&[report(device, UpdateState::PutBack)]).await.unwrap();
+    assert_eq!(bed.rows.reports, [report(device, UpdateState::PutBack)]);
+    assert_eq!(bed.rows.changes.len(), changes);
+}
