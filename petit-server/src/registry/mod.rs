@@ -36,6 +36,7 @@ mod policies;
 mod policy;
 mod rings;
 mod rollout;
+mod rollouts;
 mod rows;
 mod rules;
 mod services;

@@ -1,4 +1,4 @@
-//! Roll-outs: how far a release is handed out, who may change that, and what is refused.
+//! How far a release is handed out, and what clients say of it.
 
 use std::time::Duration;
 
@@ -6,12 +6,7 @@ use petit_engine::name::DeviceId;
 use petit_engine::proto::control::UpdateState;
 use serde::{Deserialize, Serialize};
 
-use super::change::Actor;
-use super::change_body::ChangeBody;
-use super::error::{Conflict, StoreError};
 use super::rings::Rings;
-use super::rows::Rows;
-use super::rules::Registry;
 use super::timestamp::Timestamp;
 
 /// How far a release is handed out.
@@ -95,98 +90,5 @@ impl Rollout {
     /// Whether it can still come to something else by itself.
     pub fn is_running(&self) -> bool {
         self.state == RolloutState::Running
-    }
-}
-
-impl<R: Rows> Registry<'_, R> {
-    /// Begins to hand a release out to the first ring.
-    ///
-    /// # Errors
-    /// [`StoreError`]; [`Conflict::RolloutThere`] when that release is being rolled out, or was.
-    pub async fn start_rollout(
-        mut self,
-        release: ReleaseToRollOut,
-        rings: Rings,
-        soak: Duration,
-        actor: Actor,
-    ) -> Result<Rollout, StoreError> {
-        if let Some(known) = self.rows.last_rollout().await?
-            && known.release.release == release.release
-            && known.state != RolloutState::RolledBack
-        {
-            return Err(Conflict::RolloutThere.into());
-        }
-        let body = ChangeBody::RolloutStarted { release: release.clone(), rings: rings.clone() };
-        let (started, opened) = (self.now, self.now);
-        let (state, resumed) = (RolloutState::Running, None);
-        let rollout = Rollout { release, rings, open: 1, soak, state, started, resumed, opened };
-        self.rows.put_rollout(&rollout).await?;
-        self.record(actor, rollout.release.counter, &body).await?;
-        Ok(rollout)
-    }
-
-    /// Changes the roll-out that was started last.
-    ///
-    /// # Errors
-    /// [`StoreError`]; [`Conflict::NoRollout`], [`Conflict::RolloutStands`] when that is nothing to do to it now.
-    pub async fn step_rollout(mut self, step: RolloutStep, actor: Actor) -> Result<Rollout, StoreError> {
-        let mut rollout = self.rows.last_rollout().await?.ok_or(Conflict::NoRollout)?;
-        let cannot = |why: &'static str| Err(Conflict::RolloutStands(why).into());
-        let body = match (step, &rollout.state) {
-            (_, RolloutState::RolledBack) => {
-                return cannot("it was rolled back; start one for the next release");
-            }
-            (RolloutStep::Halt { .. }, RolloutState::Halted { .. }) => return cannot("it is halted already"),
-            (RolloutStep::OpenNext, RolloutState::Running) if rollout.open < rollout.rings.len() => {
-                rollout.open += 1;
-                rollout.opened = self.now;
-                ChangeBody::RolloutWidened { open: rollout.open }
-            }
-            (RolloutStep::OpenNext, RolloutState::Running) => return cannot("all its rings are open"),
-            (RolloutStep::OpenNext, RolloutState::Halted { .. }) => {
-                return cannot("it is halted; resume it first");
-            }
-            (RolloutStep::OpenNext | RolloutStep::Finish, RolloutState::Done) => return cannot("it is done"),
-            (RolloutStep::Finish, RolloutState::Halted { .. }) => return cannot("it is halted"),
-            (RolloutStep::Finish, RolloutState::Running) => {
-                rollout.state = RolloutState::Done;
-                ChangeBody::RolloutDone {}
-            }
-            (RolloutStep::Halt { reason }, RolloutState::Running | RolloutState::Done) => {
-                rollout.state = RolloutState::Halted { reason: reason.clone() };
-                ChangeBody::RolloutHalted { reason }
-            }
-            (RolloutStep::Resume, RolloutState::Halted { .. }) => {
-                rollout.state = RolloutState::Running;
-                (rollout.resumed, rollout.opened) = (Some(self.now), self.now);
-                ChangeBody::RolloutResumed {}
-            }
-            (RolloutStep::Resume, RolloutState::Running | RolloutState::Done) => {
-                return cannot("it is not halted");
-            }
-            (
-                RolloutStep::RollBack,
-                RolloutState::Running | RolloutState::Halted { .. } | RolloutState::Done,
-            ) => {
-                rollout.state = RolloutState::RolledBack;
-                ChangeBody::RolloutRolledBack {}
-            }
-        };
-        self.rows.put_rollout(&rollout).await?;
-        self.record(actor, rollout.release.counter, &body).await?;
-        Ok(rollout)
-    }
-
-    /// Keeps what clients have said; of those that are registered. No change of the registry.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn put_reports(self, reports: &[StoredReport]) -> Result<(), StoreError> {
-        for report in reports {
-            if self.rows.device(&report.device).await?.is_some() {
-                self.rows.put_report(report).await?;
-            }
-        }
-        Ok(())
     }
 }

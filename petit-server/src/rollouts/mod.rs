@@ -77,6 +77,7 @@ pub struct RolloutStanding {
 }
 
 impl Rollouts {
+    /// Of what is handed out, for the clients that there are.
     pub fn of(mirror: Mirror, directory: Directory) -> Self {
         Self {
             mirror,
