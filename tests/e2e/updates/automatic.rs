@@ -5,12 +5,13 @@ use petit_host::update::{Progress, Stage};
 use super::*;
 
 impl Home {
-    /// A server that hands the release out, and a client that was told what it may do.
+    /// A server that rolls the release out, and a client that was told what it may do.
     async fn told(release: &Release, updates: &str) -> Self {
         let home = Self::new(release).await;
         home.allow(updates);
         home.give_roots_to_server(release);
         home.put(release).await.ok();
+        home.server.run(["rollout", "start", "--rings", "100%"]).await.ok();
         home
     }
 
@@ -109,7 +110,25 @@ async fn a_version_that_does_not_work_is_put_back_and_said_to_be_so() {
     home.client.until("none any more", |status| status["available"].is_null()).await;
     home.is_as_before(pid).await;
     assert!(home.history().is_bad(&NEXT.parse().unwrap()));
-    // A person may insist.
+    // Its server has heard of it, and hands the version out to nobody any more.
+    let halted = soon("a halt", async {
+        loop {
+            let status = home.server.run(["rollout", "status", "--json"]).await.ok().json();
+            if status["rollout"]["state"] != "running" {
+                return status["rollout"].clone();
+            }
+        }
+    })
+    .await;
+    assert_eq!(halted["state"]["halted"]["reason"], "it did not work for 1 of 1 clients", "{halted}");
+    assert_eq!(
+        (&halted["bad"][0]["version"], &halted["bad"][0]["state"]),
+        (&NEXT.into(), &"put_back".into())
+    );
+    let said = home.fetched().await.ok();
+    assert!(said.out.contains("hands out no release for this computer now"), "{said:?}");
+    // Its operator goes on all the same, and a person may insist.
+    home.server.run(["rollout", "resume"]).await.ok();
     let said = home.fetched().await;
     refused(&said, "did not work, so it is not installed again");
     assert!(said.err.contains("petit-client upgrade --again"), "{said:?}");
